@@ -1,0 +1,58 @@
+"""Lots: the points of one credit, with one expiry. A debit takes from lots; nothing else changes `points_remaining`."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+_NEVER = datetime.max.replace(tzinfo=UTC)
+
+
+class Lot(NamedTuple):
+    """What is left of one credit. `points_granted - points_remaining - points_expired` was spent or clawed back."""
+
+    lot_number: int  #: 1, 2, 3, … within the account
+    opened_by_sequence: int  #: the entry that granted it
+    points_granted: int  #: what the credit left after it had paid off a deficit
+    points_remaining: int
+    points_expired: int
+    available_at: datetime
+    expires_at: datetime | None  #: first instant at which it cannot be spent; None = never
+
+    def is_spendable(self, as_of: datetime) -> bool:
+        """Whether points may be taken at `as_of`: strictly before expiry, whether or not the expiry job has run."""
+        return self.available_at <= as_of and not self.is_due(as_of) and self.points_remaining > 0
+
+    def is_due(self, as_of: datetime) -> bool:
+        """Whether the lot has expired by `as_of`."""
+        return self.expires_at is not None and self.expires_at <= as_of
+
+
+class Allocation(NamedTuple):
+    """How many points one entry gave to (positive) or took from (negative) one lot."""
+
+    lot_number: int
+    points: int
+    expires_at: datetime | None
+
+
+def in_spending_order(lots: Iterable[Lot]) -> list[Lot]:
+    """Soonest expiry first, undated last, then oldest."""
+    return sorted(lots, key=lambda lot: (lot.expires_at or _NEVER, lot.available_at, lot.lot_number))
+
+
+def take(lots: Iterable[Lot], points: int) -> tuple[list[Lot], list[Allocation], int]:
+    """Take `points` from `lots` in the order given.
+
+    Returns the changed lots, what was taken from each (negative), and the points that no lot could cover.
+    """
+    changed: list[Lot] = []
+    taken: list[Allocation] = []
+    for lot in lots:
+        if points == 0:
+            break
+        part = min(points, lot.points_remaining)
+        if part > 0:
+            changed.append(lot._replace(points_remaining=lot.points_remaining - part))
+            taken.append(Allocation(lot.lot_number, -part, lot.expires_at))
+            points -= part
+    return changed, taken, points

@@ -1,0 +1,69 @@
+"""What a shop reports: orders, their lines, and refunds. Facts, in the shop's own ids, amounts in major units.
+
+Amounts are exact decimals, net of discounts and tax excluded, for the whole line. Plain tuples, since an order of
+hundreds of lines is built for every message.
+"""
+
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class LineKind(StrEnum):
+    """What an order line is; the program says which kinds earn."""
+
+    PRODUCT = "product"
+    SHIPPING = "shipping"
+    FEE = "fee"
+    TIP = "tip"
+    GIFT_CARD = "gift_card"
+
+
+class OrderLine(NamedTuple):
+    """One line of an order."""
+
+    line_id: str
+    sku: str | None
+    quantity: Decimal
+    amount: Decimal  #: net of discounts, tax excluded, for the whole line
+    tax: Decimal  #: tax on the whole line; 0 when the shop did not say
+    kind: LineKind
+    categories: tuple[str, ...]
+
+
+class Order(NamedTuple):
+    """A completed order. `customer_id` is None for a guest."""
+
+    source: str
+    order_id: str
+    customer_id: str | None
+    currency: str
+    occurred_at: datetime
+    lines: tuple[OrderLine, ...]
+    points_paid: Decimal  #: the part of the amount that was paid with points
+
+    @property
+    def total_gross(self) -> Decimal:
+        """All lines with their tax: the most that a refund of this order can give back."""
+        return sum((line.amount + line.tax for line in self.lines), Decimal(0))
+
+
+class RefundLine(NamedTuple):
+    """What is given back of one line: pieces, money, or both; the money counts when both are given."""
+
+    line_id: str
+    quantity: Decimal | None
+    amount: Decimal | None
+
+
+class Refund(NamedTuple):
+    """A refund of one order: by lines, by an amount of the whole order, or in full."""
+
+    source: str
+    refund_id: str
+    order_id: str
+    occurred_at: datetime
+    full: bool
+    amount: Decimal | None
+    lines: tuple[RefundLine, ...]

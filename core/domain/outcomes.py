@@ -1,0 +1,49 @@
+"""What can become of a message other than being posted: it waits, it was there before, or it is parked.
+
+These are values, since they are part of the business; errors are for what is broken (`core.errors`).
+"""
+
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Reason(StrEnum):
+    """Why a message is parked. The order is the precedence: the first that holds is the one reported."""
+
+    # Found while the message is read.
+    TOO_LARGE = "too_large"  #: more bytes than the limit
+    NOT_JSON = "not_json"  #: not UTF-8, no JSON, or JSON nested too deeply to read
+    NOT_AN_EVENT = "not_an_event"  #: no object, an empty array, an array in an array, or too many events in one array
+    BAD_ENVELOPE = "bad_envelope"  #: a CloudEvents attribute is missing or wrong
+    UNKNOWN_TYPE = "unknown_type"  #: a type that this release does not know
+    INVALID_DATA = "invalid_data"  #: `data` breaks the contract of its type
+    TIME_IN_FUTURE = "time_in_future"  #: `time` is further ahead than clocks differ
+    # Found while the message is stored.
+    EVENT_CONFLICT = "event_conflict"  #: same source and id as an earlier event, other content
+    # Found while the message is posted.
+    UNKNOWN_PROGRAM = "unknown_program"  #: no such program, or none takes this source
+    ORDER_CONFLICT = "order_conflict"  #: same order id as a posted order, other content
+    REFUND_CONFLICT = "refund_conflict"  #: same refund id as a posted refund, other content
+    WRONG_CURRENCY = "wrong_currency"  #: the order's currency is not the program's
+    ORDER_NEVER_CAME = "order_never_came"  #: a refund waited longer than the limit for its order
+    UNKNOWN_LINE = "unknown_line"  #: the refund names a line that the order lacks
+    REFUND_EXCEEDS_ORDER = "refund_exceeds_order"  #: more is given back than was paid
+    POSTING_FAILED = "posting_failed"  #: posting this message alone raised an error
+    POSTING_CRASHED = "posting_crashed"  #: the process died each time it posted this message
+
+
+class Parked(NamedTuple):
+    """The message needs a person."""
+
+    reason: Reason
+    detail: str  #: what is wrong, where, and how to mend it; no personal data
+
+
+class Waiting(NamedTuple):
+    """A refund whose order is not known yet; it is applied by itself when the order comes."""
+
+    order_id: str
+
+
+class Replayed(NamedTuple):
+    """The same business fact with the same content is posted already; nothing changes."""

