@@ -1,0 +1,219 @@
+"""The contract of the events that go out: what a consumer may rely on. The published JSON Schemas are made of it.
+
+Every event is CloudEvents 1.0 in structured JSON. Fields, kinds and reasons are added in later releases, none change
+their meaning; consumers ignore what they do not know.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Literal, NotRequired
+
+from pydantic import ConfigDict, Field, WithJsonSchema, with_config
+
+# Python 3.11's own TypedDict hides from pydantic which keys are required.
+from typing_extensions import TypedDict
+
+INSTANT_PATTERN = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?Z$"
+
+_CONTRACT = ConfigDict(strict=True, extra="ignore", use_attribute_docstrings=True)
+_Instant = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time", "pattern": INSTANT_PATTERN})]
+_AccountId = Annotated[str, WithJsonSchema({"type": "string", "format": "uuid"})]
+_Ordinal = Annotated[int, Field(ge=1)]
+_NotNegative = Annotated[int, Field(ge=0)]
+
+
+class OutboundType(StrEnum):
+    """Every type of event that goes out; on RabbitMQ also the routing key."""
+
+    BALANCE_CHANGED = "loyalty.balance.changed"
+    ACCOUNT_CREATED = "loyalty.account.created"
+    TIER_CHANGED = "loyalty.tier.changed"
+    MESSAGE_PARKED = "loyalty.message.parked"
+
+
+@with_config(_CONTRACT)
+class LotChange(TypedDict):
+    """What the change gave to one lot, or took from it."""
+
+    lot_number: _Ordinal
+    """The lot, counted within the account."""
+    points: int
+    """Positive: given to the lot; negative: taken from it."""
+    expires_at: _Instant | None
+    """The first instant at which the lot's points cannot be spent; null: never."""
+
+
+@with_config(_CONTRACT)
+class BalanceChangedData(TypedDict):
+    """One ledger entry. Points that paid off a deficit are in no lot, so `lots` may sum to less than `points`."""
+
+    account_id: _AccountId
+    """The account."""
+    program_id: str
+    """The loyalty program of the account."""
+    customer_id: str
+    """The shop's id of the customer."""
+    sequence: _Ordinal
+    """Counts the account's balance changes: 1, 2, 3, … without gap, so that loss, repeats and reordering show."""
+    kind: Annotated[str, Field(examples=["accrual", "clawback", "expiry"])]
+    """Why the balance changed, coarsely. Later releases add kinds."""
+    points: int
+    """The change."""
+    balance: int
+    """Available points after the change; below zero when a refund took back more than there was."""
+    pending: _NotNegative
+    """Points that are granted and not yet available, after the change."""
+    lifetime_points: int
+    """All points earned and not taken back by refunds, after the change; spending and expiry do not lower it."""
+    tier: str
+    """The tier after the change."""
+    occurred_at: _Instant
+    """When the cause occurred: the order's or refund's own time, or the instant of expiry."""
+    recorded_at: _Instant
+    """When the ledger recorded it."""
+    reason: Annotated[str, Field(examples=["order_completed", "order_refunded", "lots_expired"])]
+    """Why the balance changed, precisely. Later releases add reasons."""
+    order_id: NotRequired[str]
+    """The shop's order, when one is the cause."""
+    refund_id: NotRequired[str]
+    """The shop's refund, when one is the cause."""
+    command_id: NotRequired[str]
+    """The command, when one is the cause."""
+    lots: list[LotChange]
+    """What the change gave to lots, or took from them."""
+
+
+@with_config(_CONTRACT)
+class AccountCreatedData(TypedDict):
+    """A customer's first order in a program opened an account."""
+
+    account_id: _AccountId
+    """The account."""
+    program_id: str
+    """Its loyalty program."""
+    customer_id: str
+    """The shop's id of the customer."""
+    tier: str
+    """The tier that it starts in."""
+    occurred_at: _Instant
+    """When the order occurred that opened it."""
+    recorded_at: _Instant
+    """When it was opened."""
+
+
+@with_config(_CONTRACT)
+class TierChangedData(TypedDict):
+    """An account moved to another tier."""
+
+    account_id: _AccountId
+    """The account."""
+    program_id: str
+    """Its loyalty program."""
+    customer_id: str
+    """The shop's id of the customer."""
+    sequence: _Ordinal
+    """Counts the account's tier changes: 1, 2, 3, … without gap. It is not the sequence of the balance changes."""
+    previous_tier: str
+    """The tier before."""
+    tier: str
+    """The tier now."""
+    qualifying_points: _NotNegative
+    """The points that decided it."""
+    effective_at: _Instant
+    """From when the tier counts for orders."""
+    recorded_at: _Instant
+    """When the change was recorded."""
+    reason: Annotated[str, Field(examples=["qualified", "reviewed"])]
+    """Why the tier changed. Later releases add reasons."""
+
+
+@with_config(_CONTRACT)
+class MessageParkedData(TypedDict):
+    """A message needs a person: `loyalty dead show` shows all of it. What could not be read of it is left out."""
+
+    inbox_id: _Ordinal
+    """Names the message for `loyalty dead`."""
+    source: NotRequired[str]
+    """The message's own source."""
+    event_id: NotRequired[str]
+    """The message's own id."""
+    type: NotRequired[str]
+    """The message's own type."""
+    order_id: NotRequired[str]
+    """The order that it is about."""
+    refund_id: NotRequired[str]
+    """The refund that it is about."""
+    reason: Annotated[str, Field(examples=["invalid_data", "order_conflict", "unknown_program"])]
+    """Why it is parked. Later releases add reasons."""
+    detail: str
+    """What is wrong, where, and how to mend it; without the customer's data."""
+    received_at: _Instant
+    """When it first came."""
+
+
+@with_config(_CONTRACT)
+class _Attributes(TypedDict):
+    # Described by Field: pydantic does not pass docstrings of attributes on to the types that inherit them.
+    specversion: Annotated[Literal["1.0"], Field(description="The version of CloudEvents.")]
+    id: Annotated[
+        str, Field(min_length=1, description="Names the event for ever; the same id again is the same event.")
+    ]
+    source: Annotated[
+        str, Field(min_length=1, description="The loyalty worker that publishes: its setting LOYALTY_SOURCE.")
+    ]
+    type: str
+    time: Annotated[_Instant, Field(description="When it was recorded.")]
+    datacontenttype: Annotated[Literal["application/json"], Field(description="The form of data.")]
+
+
+@with_config(_CONTRACT)
+class BalanceChangedEvent(_Attributes):
+    """The balance of an account changed: exactly one event per ledger entry, in the order of `data.sequence`."""
+
+    type: Literal["loyalty.balance.changed"]  # type: ignore[misc]
+    """What happened."""
+    subject: _AccountId
+    """The account."""
+    data: BalanceChangedData
+    """The change."""
+
+
+@with_config(_CONTRACT)
+class AccountCreatedEvent(_Attributes):
+    """An account was opened; comes before every other event of the account."""
+
+    type: Literal["loyalty.account.created"]  # type: ignore[misc]
+    """What happened."""
+    subject: _AccountId
+    """The account."""
+    data: AccountCreatedData
+    """The account."""
+
+
+@with_config(_CONTRACT)
+class TierChangedEvent(_Attributes):
+    """The tier of an account changed."""
+
+    type: Literal["loyalty.tier.changed"]  # type: ignore[misc]
+    """What happened."""
+    subject: _AccountId
+    """The account."""
+    data: TierChangedData
+    """The change."""
+
+
+@with_config(_CONTRACT)
+class MessageParkedEvent(_Attributes):
+    """A message that came in was set aside for a person."""
+
+    type: Literal["loyalty.message.parked"]  # type: ignore[misc]
+    """What happened."""
+    data: MessageParkedData
+    """The message, without its body."""
+
+
+OUTBOUND_EVENTS: dict[str, type] = {
+    OutboundType.BALANCE_CHANGED: BalanceChangedEvent,
+    OutboundType.ACCOUNT_CREATED: AccountCreatedEvent,
+    OutboundType.TIER_CHANGED: TierChangedEvent,
+    OutboundType.MESSAGE_PARKED: MessageParkedEvent,
+}

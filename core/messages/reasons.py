@@ -1,0 +1,24 @@
+"""How a person mends a parked message, for each reason."""
+
+from core.domain.outcomes import Reason
+
+#: One sentence per reason, shown beside the detail of a dead letter and in its event.
+MENDS: dict[Reason, str] = {
+    Reason.TOO_LARGE: "Send smaller messages, or raise LOYALTY_MESSAGE_BYTES_MAX or LOYALTY_ARRAY_EVENTS_MAX.",
+    Reason.NOT_JSON: "Mend the sender to write JSON in UTF-8 and send the event again; drop this one.",
+    Reason.NOT_AN_EVENT: "Send one event as an object, or an array of at least one; drop this one.",
+    Reason.BAD_ENVELOPE: "Send the event again with the attributes that the detail names put right; drop this one.",
+    Reason.UNKNOWN_TYPE: "If it is misspelt, send the event again; if a later release knows it, upgrade and retry.",
+    Reason.INVALID_DATA: "Send the event again with the fields that the detail names put right; drop this one.",
+    Reason.TIME_IN_FUTURE: "Mend the sender's clock and send the event again; or retry when the time has come.",
+    Reason.EVENT_CONFLICT: "The first content stays; if this one is right, send it with a new event id; drop this one.",
+    Reason.UNKNOWN_PROGRAM: "Apply a program of that id, or one that lists this source or is the default, then retry.",
+    Reason.ORDER_CONFLICT: "The first content stays posted; if this one is right, refund the order and send a new one.",
+    Reason.REFUND_CONFLICT: "The first content stays posted; if this one is right too, send it with a new refund id.",
+    Reason.WRONG_CURRENCY: "Name a program of the order's currency in program_id and send the order in a new event.",
+    Reason.ORDER_NEVER_CAME: "Have the shop send the order, then retry; if there never was one, drop this one.",
+    Reason.UNKNOWN_LINE: "Send the refund in a new event with line_ids of the order; drop this one.",
+    Reason.REFUND_EXCEEDS_ORDER: "Check what was given back before; send a refund of at most the rest in a new event.",
+    Reason.POSTING_FAILED: "Look up the error in the log, mend its cause, then retry.",
+    Reason.POSTING_CRASHED: "Look up how the worker ended, mend the cause or upgrade, then retry.",
+}

@@ -1,0 +1,93 @@
+"""Makes the published JSON Schemas (draft 2020-12) of messages and program files, from the types that check them.
+
+`python -m core.messages.schemas docs/schemas` writes them. A schema says all that JSON Schema can say; what it cannot
+(line_ids unique in an order, known currencies, times that are not in the future) the descriptions say.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any, cast
+
+from pydantic import TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import CoreSchema
+from pydantic_core.core_schema import ModelField, TypedDictField
+
+from core.domain.program import Program
+from core.messages.inbound_contract import INBOUND_EVENTS
+from core.messages.outbound_contract import OUTBOUND_EVENTS
+
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_EXACTLY_ONE_EXTENT = [
+    {"required": ["lines"], "properties": {"lines": {"type": "array"}}},
+    {"required": ["amount"], "properties": {"amount": {"type": "string"}}},
+    {"required": ["full"], "properties": {"full": {"const": True}}},
+]
+_SOME_EXTENT = [
+    {"required": ["quantity"], "properties": {"quantity": {"type": ["integer", "string"]}}},
+    {"required": ["amount"], "properties": {"amount": {"type": "string"}}},
+]
+
+
+class _Generator(GenerateJsonSchema):
+    """Leaves out the titles that repeat a field's name."""
+
+    def field_title_should_be_set(self, schema: CoreSchema | ModelField | TypedDictField | Any) -> bool:
+        del schema
+        return False
+
+
+def all_schemas() -> dict[str, dict[str, Any]]:
+    """Every schema by its file name: `order.completed.json`, `loyalty.balance.changed.json`, `program.json`, ..."""
+    schemas = {f"{name}.json": _schema(event, title=name) for name, event in INBOUND_EVENTS.items()}
+    schemas |= {f"{name}.json": _schema(event, title=name) for name, event in OUTBOUND_EVENTS.items()}
+    schemas["program.json"] = _schema(Program, title="Loyalty program file")
+    refund = schemas["order.refunded.json"]["$defs"]
+    refund["OrderRefundedData"]["oneOf"] = _EXACTLY_ONE_EXTENT
+    refund["RefundLineData"]["anyOf"] = _SOME_EXTENT
+    return schemas
+
+
+def write_schemas(folder: Path) -> list[Path]:
+    """Write every schema into `folder`, which is made if need be; the same content again changes nothing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for name, schema in all_schemas().items():
+        path = folder / name
+        path.write_text(schema_text(schema), encoding="utf-8")
+        paths.append(path)
+    return paths
+
+
+def schema_text(schema: dict[str, Any]) -> str:
+    """Write a schema as its file holds it."""
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
+def _schema(message: type, *, title: str) -> dict[str, Any]:
+    adapter: TypeAdapter[Any] = TypeAdapter(message)
+    schema = adapter.json_schema(schema_generator=_Generator, ref_template="#/$defs/{model}")
+    return {"$schema": _DIALECT, **_tidied(schema), "title": title}
+
+
+def _tidied(schema: JsonSchemaValue) -> dict[str, Any]:
+    """Leave out what says nothing: titles made of class names, and defaults of null."""
+
+    def tidy(value: Any, *, names: bool) -> Any:
+        """`names`: the keys of `value` are names of fields or definitions, not words of JSON Schema."""
+        if isinstance(value, list):
+            return [tidy(item, names=False) for item in value]
+        if not isinstance(value, dict):
+            return value
+        return {
+            key: tidy(item, names=not names and key in {"properties", "$defs"})
+            for key, item in value.items()
+            if names or not (key == "title" or (key == "default" and item is None))
+        }
+
+    return cast("dict[str, Any]", tidy(schema, names=False))
+
+
+if __name__ == "__main__":
+    write_schemas(Path(sys.argv[1] if len(sys.argv) > 1 else "docs/schemas"))

@@ -1,0 +1,239 @@
+"""What comes in is read, or becomes an UnreadableEvent that a person can mend. Nothing raises, nothing is dropped."""
+
+import copy
+import json
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.domain.orders import LineKind, Order, OrderLine, Refund, RefundLine
+from core.domain.outcomes import Reason
+from core.messages.inbound import (
+    ReadEvent,
+    StoredOrder,
+    StoredRefund,
+    UnreadableEvent,
+    lines_json,
+    read_lines,
+    read_stored_event,
+)
+from tests.messages.inbound_samples import ORDER, REFUND, body, changed, read, read_one
+
+
+def test_an_order_is_read_with_what_intake_needs() -> None:
+    event = read_one(ORDER)
+    assert event[:8] == (
+        "/shops/high-street",
+        "evt-1",
+        "order.completed",
+        datetime(2026, 3, 1, 9, 0, tzinfo=UTC),
+        "o-1",
+        None,
+        "c-1",
+        "high-street",
+    )
+    assert event.occurred_at.tzinfo is UTC
+    assert event.body == body(ORDER)
+    assert len(event.content_hash) == len(event.business_hash) == 32
+
+
+def test_a_refund_names_its_order_and_no_customer() -> None:
+    event = read_one(REFUND)
+    assert (event.order_id, event.refund_id, event.customer_id, event.program_id) == ("o-1", "r-1", None, None)
+
+
+def test_a_stored_order_is_read_again_as_facts() -> None:
+    stored = read_stored_event(read_one(ORDER).body)
+    assert stored == StoredOrder(
+        Order(
+            source="/shops/high-street",
+            order_id="o-1",
+            customer_id="c-1",
+            currency="GBP",
+            occurred_at=datetime(2026, 3, 1, 9, 0, tzinfo=UTC),
+            lines=(
+                OrderLine("1", "mug", Decimal(2), Decimal("12.5"), Decimal("2.5"), LineKind.PRODUCT, ("kitchen",)),
+                OrderLine("2", None, Decimal("0.25"), Decimal(3), Decimal(0), LineKind.SHIPPING, ()),
+            ),
+            points_paid=Decimal(5),
+        ),
+        "high-street",
+        read_one(ORDER).business_hash,
+        stored.lines_json if isinstance(stored, StoredOrder) else "",
+    )
+
+
+def test_a_stored_refund_is_read_again_as_facts() -> None:
+    refund = Refund(
+        source="/shops/high-street",
+        refund_id="r-1",
+        order_id="o-1",
+        occurred_at=datetime(2026, 3, 1, 11, 0, tzinfo=UTC),
+        full=False,
+        amount=None,
+        lines=(RefundLine("1", Decimal(1), None), RefundLine("2", None, Decimal("1.5"))),
+    )
+    assert read_stored_event(body(REFUND)) == StoredRefund(refund, None, read_one(REFUND).business_hash)
+
+
+@pytest.mark.parametrize(
+    ("extent", "amount", "full"),
+    [
+        ({"amount": "4.20"}, Decimal("4.2"), False),
+        ({"full": True}, None, True),
+        ({"full": True, "lines": None}, None, True),
+    ],
+)
+def test_a_refund_is_by_lines_by_amount_or_in_full(extent: dict[str, Any], amount: Decimal | None, full: bool) -> None:
+    event = changed(REFUND, "data", {"refund_id": "r-1", "order_id": "o-1", **extent})
+    stored = read_stored_event(read_one(event).body)
+    assert isinstance(stored, StoredRefund)
+    assert (stored.refund.amount, stored.refund.full, stored.refund.lines) == (amount, full, ())
+
+
+def test_lines_are_kept_compactly_and_read_back() -> None:
+    stored = read_stored_event(body(ORDER))
+    assert isinstance(stored, StoredOrder)
+    assert stored.lines_json == (
+        '[{"line_id":"1","sku":"mug","quantity":2,"amount":"12.5","tax":"2.5","categories":["kitchen"]},'
+        '{"line_id":"2","quantity":"0.25","amount":"3","kind":"shipping"}]'
+    )
+    assert read_lines(stored.lines_json) == stored.order.lines
+    assert lines_json(stored.order.lines) == stored.lines_json
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("data.lines.0.amount", "12.5"),
+        ("data.lines.0.amount", "012.5000"),
+        ("data.lines.0.quantity", "2.000"),
+        ("data.lines.0.kind", "product"),
+        ("data.lines.0.kind", None),
+        ("data.lines.1.tax", "0.00"),
+        ("data.lines.1.categories", []),
+        ("data.lines.1.sku", None),
+        ("data.points_paid", "5"),
+        ("data.attributes", {"items": 2, "channel": "web", "gift": True}),
+        ("data.an_unknown_field", "ignored"),
+        ("an_unknown_attribute", "ignored"),
+        ("specversion", ...),
+        ("time", "2026-03-01T09:00:00.000Z"),
+    ],
+)
+def test_the_same_content_written_in_another_way_has_the_same_hashes(path: str, value: Any) -> None:
+    first, again = read_one(ORDER), read_one(changed(ORDER, path, value))
+    assert again.content_hash == first.content_hash
+    assert again.business_hash == first.business_hash
+
+
+def test_whitespace_and_the_order_of_keys_do_not_matter() -> None:
+    backwards = {key: ORDER[key] for key in reversed(ORDER)}
+    backwards["data"] = {key: ORDER["data"][key] for key in reversed(ORDER["data"])}
+    again = read_one(b" \n" + json.dumps(backwards, indent=4).encode() + b"\r\n")
+    assert again.content_hash == read_one(ORDER).content_hash
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("data.customer_id", "c-2"),
+        ("data.customer_id", ...),
+        ("data.lines.0.amount", "12.51"),
+        ("data.lines.0.quantity", 3),
+        ("data.lines.1", ...),
+        ("data.attributes.gift", 1),
+        ("data.points_paid", ...),
+    ],
+)
+def test_other_content_has_other_hashes(path: str, value: Any) -> None:
+    first, other = read_one(ORDER), read_one(changed(ORDER, path, value))
+    assert other.content_hash != first.content_hash
+    assert other.business_hash != first.business_hash
+
+
+def test_another_event_of_the_same_order_differs_in_content_and_not_in_business() -> None:
+    first, again = read_one(ORDER), read_one(changed(ORDER, "time", "2026-03-01T09:30:00Z"))
+    assert again.business_hash == first.business_hash
+    assert again.content_hash != first.content_hash
+
+
+def test_each_event_of_an_array_keeps_its_own_slice() -> None:
+    first, second = json.dumps(ORDER, indent=2, ensure_ascii=False), json.dumps(REFUND)
+    results = read(f" [ {first} ,\n{second}]\n".encode())
+    assert [result.body.decode() for result in results] == [first, second]
+    assert [result.type for result in results] == ["order.completed", "order.refunded"]
+
+
+def test_one_wrong_event_of_an_array_does_not_stop_the_others() -> None:
+    results = read([ORDER, [ORDER], 7, changed(ORDER, "id", ""), REFUND])
+    assert [result.reason if isinstance(result, UnreadableEvent) else None for result in results] == [
+        None,
+        Reason.NOT_AN_EVENT,
+        Reason.NOT_AN_EVENT,
+        Reason.BAD_ENVELOPE,
+        None,
+    ]
+    assert results[2].body == b"7"
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.just("12.5"),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(st.binary(max_size=200) | st.text(max_size=200).map(lambda text: text.encode("utf-8", "surrogatepass")))
+def test_any_bytes_are_read_or_refused(raw: bytes) -> None:
+    results = read(raw)
+    assert results
+    assert all(isinstance(result, UnreadableEvent) and result.detail for result in results)
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [path] * bool(path) + [place for key, item in items for place in places(item, (*path, key))]
+
+
+@settings(max_examples=300)
+@given(st.sampled_from([ORDER, REFUND]), st.data())
+def test_any_change_of_a_right_event_is_read_or_refused(event: dict[str, Any], data: st.DataObject) -> None:
+    event = copy.deepcopy(event)
+    for _ in range(data.draw(st.integers(1, 3))):
+        path = data.draw(st.sampled_from(places(event)))
+        target: Any = event
+        for part in path[:-1]:
+            target = target[part]
+        if isinstance(target, dict) and data.draw(st.booleans()):
+            target[data.draw(st.text(max_size=8))] = target.pop(path[-1])
+        else:
+            target[path[-1]] = data.draw(JSON_VALUES)
+    raw = json.dumps(event).encode()
+    for result in read(raw) + read(b"[" + raw + b"]"):
+        assert result.body == raw
+        if isinstance(result, ReadEvent):
+            stored = read_stored_event(result.body)
+            assert stored.business_hash == result.business_hash
+            assert stored.program_id == result.program_id
+            if isinstance(stored, StoredOrder):
+                assert read_lines(stored.lines_json) == stored.order.lines
+                assert lines_json(stored.order.lines) == stored.lines_json
+        else:
+            assert len(result.detail) < 2000
+            assert result.detail.isprintable()
+
+
+@settings(max_examples=300)
+@given(st.sampled_from([ORDER, REFUND]), st.data())
+def test_any_damage_to_the_bytes_is_read_or_refused(event: dict[str, Any], data: st.DataObject) -> None:
+    raw = bytearray(body(event))
+    for _ in range(data.draw(st.integers(1, 4))):
+        place = data.draw(st.integers(0, len(raw) - 1))
+        raw[place : place + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
+    for result in read(bytes(raw)):
+        assert result.body in raw

@@ -1,0 +1,195 @@
+"""What cannot be read is kept whole, with a reason and the words that a person needs to mend it."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from core.domain.outcomes import Reason
+from core.messages.reasons import MENDS
+from tests.messages.inbound_samples import LIMITS, NOW, ORDER, REFUND, body, changed, read, read_one, refused
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason", "words"),
+    [
+        (b"", Reason.NOT_JSON, "EOF"),
+        (b"order 17", Reason.NOT_JSON, "expected value at line 1 column 1"),
+        (b'{"id": "1",}', Reason.NOT_JSON, "trailing comma"),
+        (b"{}{}", Reason.NOT_JSON, "trailing characters"),
+        (b"[1, 2", Reason.NOT_JSON, "end of the array is missing"),
+        (b"[1] 2", Reason.NOT_JSON, "something follows the array"),
+        (b"\xef\xbb\xbf{}", Reason.NOT_JSON, "byte order mark"),
+        (b"\xef\xbb\xbf[{}]", Reason.NOT_JSON, "byte order mark"),
+        (b'{"id": "\xff"}', Reason.NOT_JSON, "unicode"),
+        (b'["\xff"]', Reason.NOT_JSON, "UTF-8"),
+        (b'{"id": "\\ud800"}', Reason.NOT_JSON, "hex escape"),
+        (b'["\\udc00"]', Reason.NOT_JSON, "hex escape"),
+        (b'{"id": "a\x00b"}', Reason.NOT_JSON, "control character"),
+        (b'{"x": NaN}', Reason.NOT_JSON, "NaN or Infinity"),
+        (b'[{"x": -Infinity}]', Reason.NOT_JSON, "NaN or Infinity"),
+        (b'{"x": ' + b"9" * 10_000 + b"}", Reason.NOT_JSON, "number out of range"),
+        (b'{"a":' * 5_000, Reason.NOT_JSON, "nested too deeply"),
+        (b"[" * 50_000, Reason.NOT_JSON, "nested too deeply"),
+        (b"[" + b'{"a":' * 300 + b"1" + b"}" * 300 + b"]", Reason.NOT_JSON, "nested too deeply"),
+        (b"[]", Reason.NOT_AN_EVENT, "the array is empty"),
+        (b" [ ] ", Reason.NOT_AN_EVENT, "the array is empty"),
+        (b"[[{}]]", Reason.NOT_AN_EVENT, "an array of length 1"),
+        (b'"text"', Reason.NOT_AN_EVENT, "a string of length 4"),
+        (b"null", Reason.NOT_AN_EVENT, "null"),
+    ],
+)
+def test_what_is_no_event_is_kept_whole_and_says_why(raw: bytes, reason: Reason, words: str) -> None:
+    result = refused(raw)
+    assert result.reason is reason
+    assert words in result.detail
+    assert result.body in raw
+
+
+def test_nan_in_a_text_is_only_a_text() -> None:
+    assert read_one(changed(ORDER, "data.order_id", "NaN")).order_id == "NaN"
+
+
+def test_an_oversized_message_is_kept_whole() -> None:
+    raw = b"[" + b" " * LIMITS.message_bytes_max
+    result = refused(raw)
+    assert (result.reason, result.body) == (Reason.TOO_LARGE, raw)
+    assert "100001 bytes; at most 100000" in result.detail
+
+
+def test_an_array_of_too_many_events_is_kept_whole() -> None:
+    result = refused([ORDER] * 11)
+    assert result.reason is Reason.TOO_LARGE
+    assert result.body == body([ORDER] * 11)
+    assert len(read([ORDER] * 10)) == 10
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "reason", "detail"),
+    [
+        ("specversion", "0.3", Reason.BAD_ENVELOPE, 'specversion is the string "0.3"; leave it out or write "1.0"'),
+        ("id", ..., Reason.BAD_ENVELOPE, "id is missing; it must be a string of 1 to 200 characters"),
+        ("source", "", Reason.BAD_ENVELOPE, "source is a string of length 0;"),
+        ("type", ..., Reason.BAD_ENVELOPE, 'type is missing; it must be a string such as "order.completed"'),
+        ("type", 7, Reason.BAD_ENVELOPE, "type is the number 7;"),
+        ("time", 1_700_000_000, Reason.BAD_ENVELOPE, "time is the number 1700000000; write the date, time and offset"),
+        ("time", "1700000000", Reason.BAD_ENVELOPE, 'time is the string "1700000000"; write the date'),
+        ("time", "2026-03-01", Reason.BAD_ENVELOPE, 'such as "2026-01-31T09:30:00Z"'),
+        ("time", "2026-02-30T10:00:00Z", Reason.BAD_ENVELOPE, 'time is the string "2026-02-30T10:00:00Z";'),
+        ("time", "0001-01-01T00:00:00+14:00", Reason.BAD_ENVELOPE, "time is the string"),
+        ("time", "2026-03-01 10:00:00", Reason.BAD_ENVELOPE, 'write "2026-03-01T10:00:00Z" if it is UTC'),
+        ("type", "order.complete", Reason.UNKNOWN_TYPE, "did you mean order.completed?"),
+        ("type", "customer.deleted", Reason.UNKNOWN_TYPE, "known are order.completed, order.refunded"),
+        ("data", ..., Reason.INVALID_DATA, "data is missing; it must be an object"),
+        ("data", [], Reason.INVALID_DATA, "data is an empty array; it must be an object"),
+        ("data.order_id", ..., Reason.INVALID_DATA, "data.order_id is missing;"),
+        ("data.order_id", "o\u00001", Reason.INVALID_DATA, "data.order_id is a string of length 3, with control"),
+        ("data.order_id", "o" * 201, Reason.INVALID_DATA, "data.order_id is a string of length 201;"),
+        ("data.customer_id", 17, Reason.INVALID_DATA, "data.customer_id is a number;"),
+        ("data.customer_id", "", Reason.INVALID_DATA, "leave it out for a guest"),
+        ("data.currency", "gbp", Reason.INVALID_DATA, 'data.currency is the string "gbp"; did you mean "GBP"?'),
+        ("data.currency", "ZZZ", Reason.INVALID_DATA, "write the ISO 4217 code"),
+        ("data.lines", [], Reason.INVALID_DATA, "data.lines is an empty array; it must be an array of"),
+        ("data.lines.0", "x", Reason.INVALID_DATA, "data.lines[0] is a string of length 1; a line must"),
+        (
+            "data.lines.1.amount",
+            12.5,
+            Reason.INVALID_DATA,
+            'data.lines[1].amount is the number 12.5; amounts are decimal strings in major units: write "12.50"',
+        ),
+        ("data.lines.1.amount", 12, Reason.INVALID_DATA, 'write "12.00"'),
+        ("data.lines.1.amount", 0.125, Reason.INVALID_DATA, 'write "0.125"'),
+        ("data.lines.1.amount", "-1", Reason.INVALID_DATA, 'data.lines[1].amount is the string "-1"; amounts are'),
+        ("data.lines.1.amount", "1,50", Reason.INVALID_DATA, "data.lines[1].amount is the string"),
+        ("data.lines.1.amount", "١٢", Reason.INVALID_DATA, "data.lines[1].amount is the string"),
+        ("data.lines.1.amount", "1.00001", Reason.INVALID_DATA, "4 after the point"),
+        ("data.lines.1.amount", "1" * 13, Reason.INVALID_DATA, "at most 12 digits before"),
+        ("data.lines.1.quantity", 0, Reason.INVALID_DATA, "data.lines[1].quantity is the number 0; write an integer"),
+        ("data.lines.1.quantity", "0.00", Reason.INVALID_DATA, 'quantity is "0.00"; a quantity is above 0'),
+        ("data.lines.1.quantity", 1.5, Reason.INVALID_DATA, "data.lines[1].quantity is the number 1.5;"),
+        ("data.lines.1.quantity", True, Reason.INVALID_DATA, "data.lines[1].quantity is true;"),
+        ("data.lines.1.quantity", 10**30, Reason.INVALID_DATA, "data.lines[1].quantity is the number 1000"),
+        ("data.lines.1.kind", "shiping", Reason.INVALID_DATA, 'is the string "shiping"; did you mean "shipping"?'),
+        ("data.lines.1.line_id", "1", Reason.INVALID_DATA, "data.lines[1].line_id is the line_id of an earlier line"),
+        ("data.lines.0.categories", ["a", 1], Reason.INVALID_DATA, "data.lines[0].categories[1] is a number; it must"),
+        ("data.points_paid", "much", Reason.INVALID_DATA, "data.points_paid is the string"),
+        ("data.attributes", {"a": 1.5}, Reason.INVALID_DATA, "data.attributes has a value that is no string"),
+        ("time", "2026-03-02T12:00:01Z", Reason.TIME_IN_FUTURE, "nothing after 2026-03-02T12:00:00Z is taken now"),
+    ],
+)
+def test_a_broken_contract_is_worded_for_the_person_who_mends_it(
+    path: str, value: Any, reason: Reason, detail: str
+) -> None:
+    result = refused(changed(ORDER, path, value))
+    assert result.reason is reason
+    assert detail in result.detail
+    assert result.body == body(changed(ORDER, path, value))
+
+
+@pytest.mark.parametrize(
+    ("extent", "detail"),
+    [
+        ({}, 'data needs exactly one of "lines", "amount" and "full": true; it has none of them'),
+        ({"full": False}, "it has none of them"),
+        ({"amount": "1", "full": True}, "it has amount and full"),
+        ({"full": "yes"}, 'data.full is the string "yes"; write true, or leave it out'),
+        ({"lines": []}, "data.lines is an empty array"),
+        ({"lines": [{"line_id": "1"}]}, "data.lines[0] has neither quantity nor amount"),
+        ({"lines": [{"line_id": "1", "amount": "1"}] * 2}, "data.lines[1].line_id is the line_id of an earlier line"),
+        ({"lines": [{"line_id": "1", "quantity": "0"}]}, 'data.lines[0].quantity is "0"'),
+    ],
+)
+def test_a_refund_says_in_exactly_one_way_how_much(extent: dict[str, Any], detail: str) -> None:
+    result = refused(changed(REFUND, "data", {"refund_id": "r-1", "order_id": "o-1", **extent}))
+    assert result.reason is Reason.INVALID_DATA
+    assert detail in result.detail
+
+
+@pytest.mark.parametrize("misspelt", ["orderId", "oder_id", "ORDER_ID", "order-id"])
+def test_a_misspelt_required_field_is_recognized(misspelt: str) -> None:
+    event = changed(changed(ORDER, "data.order_id", ...), f"data.{misspelt}", "o-1")
+    assert f'data.order_id is missing; did you mean it by "{misspelt}"?' in refused(event).detail
+
+
+def test_problems_of_the_envelope_come_first() -> None:
+    result = refused(changed(changed(ORDER, "data.currency", "gbp"), "time", "now"))
+    assert result.reason is Reason.BAD_ENVELOPE
+    assert result.detail.index("time is") < result.detail.index("data.currency is")
+
+
+def test_five_problems_are_named_and_the_rest_counted() -> None:
+    lines = [{"line_id": str(place), "quantity": 1, "amount": place} for place in range(20)]
+    detail = refused(changed(ORDER, "data.lines", lines)).detail
+    assert detail.count("; data.lines[") == 4
+    assert "data.lines[4].amount is the number 4;" in detail
+    assert detail.endswith("; and 15 more")
+
+
+def test_no_personal_value_is_repeated() -> None:
+    secret = "jane.doe@example.com\u0000"
+    event = changed(ORDER, "data.attributes", {secret: [secret]})
+    for path in ("id", "source", "data.order_id", "data.customer_id", "data.program_id", "data.lines.0.line_id",
+                 "data.lines.0.sku"):  # fmt: skip
+        event = changed(event, path, secret)
+    event = changed(event, "data.lines.0.categories", [secret])
+    result = refused(event)
+    assert "jane" not in result.detail
+    assert (result.source, result.event_id, result.type) == (None, None, "order.completed")
+
+
+def test_a_long_value_is_cut() -> None:
+    assert "9" * 40 not in refused(changed(ORDER, "data.lines.0.amount", "9" * 500)).detail
+
+
+def test_what_can_be_read_of_a_wrong_event_names_it() -> None:
+    result = refused(changed(ORDER, "data", None))
+    assert (result.source, result.event_id, result.type) == ("/shops/high-street", "evt-1", "order.completed")
+
+
+def test_times_may_be_a_little_ahead() -> None:
+    assert read_one(changed(ORDER, "time", "2026-03-02T12:00:00Z")).occurred_at == NOW + timedelta(days=1)
+
+
+def test_every_reason_says_how_to_mend_it() -> None:
+    assert list(MENDS) == list(Reason)
+    assert all(text.endswith(".") for text in MENDS.values())

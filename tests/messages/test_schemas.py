@@ -1,0 +1,145 @@
+"""The published schemas say what the code checks: they are up to date, and agree with it on what is right and wrong."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator, FormatChecker
+
+from core.messages.schemas import all_schemas, schema_text, write_schemas
+
+FOLDER = Path(__file__).parents[2] / "docs" / "schemas"
+ORDER: dict[str, Any] = {
+    "id": "evt-1",
+    "source": "/shops/high-street",
+    "type": "order.completed",
+    "time": "2026-03-01T10:00:00+01:00",
+    "data": {
+        "order_id": "o-1",
+        "currency": "GBP",
+        "lines": [{"line_id": "1", "quantity": 2, "amount": "12.50"}],
+    },
+}
+PROGRAM = """
+program_id: high-street
+name: High Street Rewards
+currency: GBP
+time_zone: Europe/London
+earning_rules:
+  - {rule_id: spend, kind: spend, per_amount: "1.00", points: {bronze: 1, gold: "1.5"}}
+tiers:
+  - {tier_id: bronze, threshold_points: 0}
+  - {tier_id: gold, threshold_points: 2000}
+expiry: {policy: after_months, months: 12}
+"""
+
+
+def is_valid(name: str, document: Any) -> bool:
+    return Draft202012Validator(all_schemas()[name], format_checker=FormatChecker()).is_valid(document)
+
+
+def refund(**extent: Any) -> dict[str, Any]:
+    return {**ORDER, "type": "order.refunded", "data": {"refund_id": "r-1", "order_id": "o-1", **extent}}
+
+
+def line(**fields: Any) -> dict[str, Any]:
+    wrong = {**ORDER["data"]["lines"][0], **fields}
+    return {**ORDER, "data": {**ORDER["data"], "lines": [wrong]}}
+
+
+@pytest.mark.parametrize("name", sorted(all_schemas()))
+def test_the_committed_schemas_are_those_of_the_code(name: str) -> None:
+    committed = (FOLDER / name).read_text(encoding="utf-8")
+    assert committed == schema_text(all_schemas()[name]), "run: python -m core.messages.schemas docs/schemas"
+    Draft202012Validator.check_schema(json.loads(committed))
+
+
+def test_no_other_schemas_are_committed() -> None:
+    assert {path.name for path in FOLDER.iterdir()} == set(all_schemas())
+
+
+@pytest.mark.parametrize("name", sorted(all_schemas()))
+def test_every_field_is_described(name: str) -> None:
+    schema = all_schemas()[name]
+    types = {**schema["$defs"], name: schema}
+    fields = {
+        f"{owner}.{field}": part for owner, kind in types.items() for field, part in kind.get("properties", {}).items()
+    }
+    undescribed = {
+        field
+        for field, part in fields.items()
+        if "description" not in part and "description" not in types.get(str(part.get("$ref")).rpartition("/")[2], {})
+    }
+    assert not undescribed
+
+
+def test_writing_the_schemas_twice_changes_nothing(tmp_path: Path) -> None:
+    first = {path.name: path.read_text() for path in write_schemas(tmp_path / "schemas")}
+    assert first == {path.name: path.read_text() for path in write_schemas(tmp_path / "schemas")}
+    assert first.keys() == all_schemas().keys()
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        ORDER,
+        {**ORDER, "specversion": "1.0", "more": 1},
+        line(quantity="0.250", tax="1.25", kind="shipping", categories=["a"], sku=None),
+        {**ORDER, "data": {**ORDER["data"], "customer_id": None, "attributes": {"a": 1, "b": True, "c": "d"}}},
+    ],
+)
+def test_right_orders_keep_the_schema(event: Any) -> None:
+    assert is_valid("order.completed.json", event)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {**ORDER, "time": "2026-03-01T10:00:00"},
+        {**ORDER, "id": ""},
+        {**ORDER, "specversion": "0.3"},
+        {**ORDER, "type": "order.refunded"},
+        {**ORDER, "data": {**ORDER["data"], "lines": []}},
+        {**ORDER, "data": {**ORDER["data"], "currency": "gbp"}},
+        {**ORDER, "data": {**ORDER["data"], "attributes": {"a": []}}},
+        line(amount=12.5),
+        line(amount="-1"),
+        line(amount="1.00001"),
+        line(quantity=0),
+        line(quantity="0.000"),
+        line(quantity=True),
+        line(kind="prodct"),
+        line(line_id="1\u0000"),
+    ],
+)
+def test_wrong_orders_break_the_schema(event: Any) -> None:
+    assert not is_valid("order.completed.json", event)
+
+
+@pytest.mark.parametrize(
+    ("extent", "right"),
+    [
+        ({"full": True}, True),
+        ({"amount": "4.20"}, True),
+        ({"amount": "4.20", "full": False, "lines": None}, True),
+        ({"lines": [{"line_id": "1", "quantity": 1}]}, True),
+        ({"lines": [{"line_id": "1", "amount": "1"}]}, True),
+        ({}, False),
+        ({"full": False}, False),
+        ({"amount": "4.20", "full": True}, False),
+        ({"lines": []}, False),
+        ({"lines": [{"line_id": "1"}]}, False),
+        ({"lines": [{"line_id": "1", "quantity": None}]}, False),
+    ],
+)
+def test_a_refund_says_in_exactly_one_way_how_much(extent: dict[str, Any], right: bool) -> None:
+    assert is_valid("order.refunded.json", refund(**extent)) is right
+
+
+def test_a_program_file_keeps_the_schema() -> None:
+    program = yaml.safe_load(PROGRAM)
+    assert is_valid("program.json", program)
+    assert not is_valid("program.json", {**program, "teirs": []})
+    assert not is_valid("program.json", {**program, "tiers": [{"tier_id": "bronze", "threshold_points": -1}]})
