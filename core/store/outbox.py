@@ -1,0 +1,50 @@
+"""The outbox: events that were written with what they tell, and are published in order, shard by shard."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sqlalchemy import Connection
+
+from core.store.engine import run_bulk
+
+
+class UnpublishedEvent(NamedTuple):
+    """A row that the relay publishes."""
+
+    outbox_id: int
+    type: str
+    body: str
+
+
+_CLAIM = """
+SELECT outbox_id, type, body FROM outbox
+WHERE account_shard = %s AND published_at IS NULL ORDER BY outbox_id LIMIT %s
+"""
+
+
+def claim_unpublished(connection: Connection, account_shard: int, rows_max: int) -> list[UnpublishedEvent]:
+    """The next events of a shard. The caller holds the shard's relay lock.
+
+    Ids are drawn under the account's lock, so that of one account's events every snapshot shows a prefix without gaps.
+    """
+    return [UnpublishedEvent(*row) for row in run_bulk(connection, _CLAIM, (account_shard, rows_max))]
+
+
+def mark_published(connection: Connection, outbox_ids: Sequence[int]) -> None:
+    """Mark these very rows; a range would take along rows that were committed meanwhile and never published."""
+    run_bulk(connection, "UPDATE outbox SET published_at = now() WHERE outbox_id = ANY(%b)", (list(outbox_ids),))
+
+
+_SHARDS = """
+WITH RECURSIVE s AS (
+    (SELECT account_shard FROM outbox WHERE published_at IS NULL ORDER BY account_shard LIMIT 1)
+    UNION ALL
+    SELECT (SELECT o.account_shard FROM outbox o WHERE o.published_at IS NULL AND o.account_shard > s.account_shard
+            ORDER BY o.account_shard LIMIT 1) FROM s WHERE s.account_shard IS NOT NULL
+) SELECT account_shard FROM s WHERE account_shard IS NOT NULL
+"""
+
+
+def shards_with_unpublished(connection: Connection) -> list[int]:
+    """Every account shard that has events to publish."""
+    return [row[0] for row in run_bulk(connection, _SHARDS)]

@@ -1,0 +1,72 @@
+"""Messages as shops send them. Plain functions: every test says what matters to it, the rest is usual."""
+
+import json
+from typing import Any
+
+from core.domain.program import Program
+from core.messages.program_file import parse_program
+
+SOURCE = "/shops/test"
+PROGRAM_TEXT = """
+program_id: test
+name: Test Rewards
+currency: EUR
+time_zone: Europe/Berlin
+sources: ["/shops/test"]
+earning_rules:
+  - rule_id: spend
+    kind: spend
+    per_amount: "1.00"
+    points: {bronze: "1", silver: "1.5", gold: "2"}
+tiers:
+  - {tier_id: bronze, threshold_points: 0}
+  - {tier_id: silver, threshold_points: 500}
+  - {tier_id: gold, threshold_points: 2000}
+"""
+
+
+def program(extra: str = "") -> Program:
+    """The usual program, with more YAML at its end."""
+    return parse_program(PROGRAM_TEXT + extra, path="test.yaml")
+
+
+def line(line_id: str = "1", amount: str = "100.00", quantity: int | str = 1, **over: Any) -> dict[str, Any]:
+    return {"line_id": line_id, "sku": f"sku-{line_id}", "quantity": quantity, "amount": amount, **over}
+
+
+def order(
+    order_id: str = "o1",
+    amount: str = "100.00",
+    *,
+    customer_id: str | None = "c1",
+    time: str = "2026-03-01T12:00:00+01:00",
+    event_id: str | None = None,
+    lines: list[dict[str, Any]] | None = None,
+    source: str = SOURCE,
+    **data: Any,
+) -> dict[str, Any]:
+    body: dict[str, Any] = {"order_id": order_id, "currency": "EUR", "lines": lines or [line(amount=amount)], **data}
+    if customer_id is not None:
+        body["customer_id"] = customer_id
+    return _event("order.completed", event_id or f"completed-{order_id}", time, source, body)
+
+
+def refund(
+    refund_id: str = "r1",
+    order_id: str = "o1",
+    *,
+    time: str = "2026-03-05T12:00:00+01:00",
+    event_id: str | None = None,
+    source: str = SOURCE,
+    **data: Any,
+) -> dict[str, Any]:
+    body = {"refund_id": refund_id, "order_id": order_id, **(data or {"full": True})}
+    return _event("order.refunded", event_id or f"refunded-{refund_id}", time, source, body)
+
+
+def _event(kind: str, event_id: str, time: str, source: str, data: dict[str, Any]) -> dict[str, Any]:
+    return {"specversion": "1.0", "id": event_id, "source": source, "type": kind, "time": time, "data": data}
+
+
+def as_bytes(event: Any) -> bytes:
+    return json.dumps(event).encode()
