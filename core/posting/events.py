@@ -1,0 +1,120 @@
+"""The events of a decision: one balance-changed event per entry, then the tier changes. Ids are deterministic."""
+
+from datetime import datetime
+from typing import NamedTuple
+
+from core.domain.ledger import Account, Decision, Entry, EntryKind, TierChange
+from core.domain.outcomes import Parked
+from core.messages.outbound import (
+    account_created_id,
+    account_created_json,
+    balance_changed_id,
+    balance_changed_json,
+    message_parked_id,
+    message_parked_json,
+    tier_changed_id,
+    tier_changed_json,
+)
+from core.messages.outbound_contract import OutboundType
+from core.store.appending import OutboxEvent
+from core.store.inbox import ClaimedMessage
+from core.store.shards import account_shard
+
+_REASONS = {
+    EntryKind.ACCRUAL: "order_completed",
+    EntryKind.CLAWBACK: "order_refunded",
+    EntryKind.EXPIRY: "lots_expired",
+}
+
+
+class EventContext(NamedTuple):
+    """What all events of one transaction share."""
+
+    source: str  #: CloudEvents source
+    recorded_at: datetime  #: the transaction's time
+
+
+def account_created(account: Account, occurred_at: datetime, context: EventContext) -> OutboxEvent:
+    """Tell that an account was opened."""
+    body = account_created_json(
+        source=context.source,
+        account_id=account.account_id,
+        program_id=account.program_id,
+        customer_id=account.customer_id,
+        tier=account.tier_id,
+        occurred_at=occurred_at,
+        recorded_at=context.recorded_at,
+    )
+    event_id = account_created_id(account.account_id)
+    return OutboxEvent(account_shard(account.account_id), event_id, OutboundType.ACCOUNT_CREATED.value, body)
+
+
+def decision_events(decision: Decision, context: EventContext) -> list[OutboxEvent]:
+    """Tell what a decision changed, in the order of its entries."""
+    account = decision.account
+    if account is None:
+        return []
+    events = [_balance_changed(account, entry, context) for entry in decision.entries]
+    return events + [_tier_changed(account, change, context) for change in decision.tier_changes]
+
+
+def _balance_changed(account: Account, entry: Entry, context: EventContext) -> OutboxEvent:
+    body = balance_changed_json(
+        source=context.source,
+        account_id=account.account_id,
+        program_id=account.program_id,
+        customer_id=account.customer_id,
+        sequence=entry.sequence,
+        kind=entry.kind.value,
+        points=entry.points,
+        balance=entry.balance_after,
+        pending=account.pending,
+        lifetime_points=entry.lifetime_points_after,
+        tier=account.tier_id,
+        occurred_at=entry.occurred_at,
+        recorded_at=context.recorded_at,
+        reason=_REASONS[entry.kind],
+        lots=entry.allocations,
+        order_id=entry.order_id,
+        refund_id=entry.refund_id,
+    )
+    event_id = balance_changed_id(account.account_id, entry.sequence)
+    return OutboxEvent(account_shard(account.account_id), event_id, OutboundType.BALANCE_CHANGED.value, body)
+
+
+def _tier_changed(account: Account, change: TierChange, context: EventContext) -> OutboxEvent:
+    body = tier_changed_json(
+        source=context.source,
+        account_id=account.account_id,
+        program_id=account.program_id,
+        customer_id=account.customer_id,
+        sequence=change.change_number,
+        previous_tier=change.previous_tier_id,
+        tier=change.tier_id,
+        qualifying_points=change.qualifying_points,
+        effective_at=change.effective_at,
+        recorded_at=context.recorded_at,
+        reason=change.reason.value,
+    )
+    event_id = tier_changed_id(account.account_id, change.change_number)
+    return OutboxEvent(account_shard(account.account_id), event_id, OutboundType.TIER_CHANGED.value, body)
+
+
+def message_parked(message: ClaimedMessage, parked: Parked, context: EventContext) -> OutboxEvent:
+    """Tell the shop that a message needs a person. Belongs to no account, so any shard will do."""
+    times_parked = message.times_parked + 1
+    body = message_parked_json(
+        source=context.source,
+        inbox_id=message.inbox_id,
+        reason=parked.reason.value,
+        detail=parked.detail,
+        received_at=message.received_at,
+        parked_at=context.recorded_at,
+        times_parked=times_parked,
+        event_source=message.source,
+        event_id=message.event_id,
+        event_type=message.type,
+        order_id=message.order_id,
+    )
+    event_id = message_parked_id(message.inbox_id, times_parked)
+    return OutboxEvent(0, event_id, OutboundType.MESSAGE_PARKED.value, body)

@@ -1,0 +1,166 @@
+"""Drives the shell as the processes do, without brokers: receive, post, sweep. Then looks at the tables."""
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, Engine, Row, text
+from uuid6 import uuid7
+
+from core.messages.inbound import MessageLimits
+from core.messages.program_file import parse_program
+from core.posting.batch import Poster
+from core.posting.events import EventContext
+from core.posting.receiving import Receipt, receive
+from core.posting.sweeping import sweep_waiting
+from core.posting.upkeep import expire_batch, review_batch
+from core.store.programs import append_version, load_registry
+from core.store.shards import ACCOUNT_SHARDS
+from core.store.verify import verify_ledger
+from tests.factories import PROGRAM_TEXT, as_bytes
+
+EVENT_SOURCE = "/loyalty"
+LIMITS = MessageLimits(message_bytes_max=1_000_000, array_events_max=1000, clock_skew_seconds_max=86_400)
+
+
+def receive_into(connection: Connection, *messages: Any, shards: int = 4) -> Receipt:
+    """Receive messages (events, arrays of them, or raw bytes) as one batch, in the caller's transaction."""
+    raw = [message if isinstance(message, bytes) else as_bytes(message) for message in messages]
+    return receive(connection, raw, limits=LIMITS, shards=shards, event_source=EVENT_SOURCE)
+
+
+class Shell:
+    """One worker of everything, on one database."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        shards: int = 4,
+        batch_messages: int = 500,
+        program_text: str | None = PROGRAM_TEXT,
+        new_account_id: Callable[[], UUID] = uuid7,
+    ) -> None:
+        self.engine = engine
+        self.shards = shards
+        self.batch_messages = batch_messages
+        self.poster = Poster(engine, event_source=EVENT_SOURCE, new_account_id=new_account_id)
+        if program_text is not None:
+            self.apply_program(program_text)
+
+    def apply_program(self, program_text: str, effective_from: str | None = None) -> None:
+        """Put a program file in force; a first version for all history."""
+        instant = None if effective_from is None else datetime.fromisoformat(effective_from)
+        with self.engine.begin() as connection:
+            append_version(connection, parse_program(program_text, path="test.yaml"), program_text, instant)
+
+    def receive(self, *messages: Any) -> Receipt:
+        """Store messages as one intake batch."""
+        with self.engine.begin() as connection:
+            return receive_into(connection, *messages, shards=self.shards)
+
+    def post(self) -> Counter[str]:
+        """Post until no shard has anything left; what became of the messages."""
+        totals: Counter[str] = Counter()
+        is_done = False
+        while not is_done:
+            is_done = True
+            for shard in range(self.shards):
+                result = self.poster.post_batch(shard, self.batch_messages)
+                is_done = is_done and result.claimed == 0
+                totals.update(
+                    posted=result.posted, replayed=result.replayed, waiting=result.waiting, parked=result.parked
+                )
+        return +totals
+
+    def take(self, *messages: Any) -> Counter[str]:
+        """Receive and post."""
+        self.receive(*messages)
+        return self.post()
+
+    def sweep(self, waiting_days_max: int = 30) -> dict[str, int]:
+        """Wake and park waiting refunds once."""
+        with self.engine.begin() as connection:
+            return sweep_waiting(connection, EVENT_SOURCE, waiting_days_max, 500)
+
+    def expire(self, as_of: str, lots_max: int = 500) -> int:
+        """Expire lots until none are due; how many times an account was changed."""
+        return self._on_each_shard(
+            lambda connection, shard, context: expire_batch(
+                connection, shard, datetime.fromisoformat(as_of), lots_max, context
+            )
+        )
+
+    def review(self, as_of: str, accounts_max: int = 500) -> int:
+        """Review tiers until none are due; how many reviews there were."""
+
+        def step(connection: Connection, shard: int, context: EventContext) -> int | None:
+            registry = load_registry(connection)
+            return review_batch(connection, shard, datetime.fromisoformat(as_of), accounts_max, registry, context)
+
+        return self._on_each_shard(step)
+
+    def _on_each_shard(self, step: Callable[[Connection, int, EventContext], int | None]) -> int:
+        total = 0
+        for shard in range(ACCOUNT_SHARDS):
+            count: int | None = -1
+            while count:
+                with self.engine.begin() as connection:
+                    count = step(connection, shard, EventContext(EVENT_SOURCE, datetime.now(UTC)))
+                total += count or 0
+        return total
+
+    def rows(self, statement: str, **parameters: Any) -> list[Row[Any]]:
+        """What a SELECT finds."""
+        with self.engine.connect() as connection:
+            return list(connection.execute(text(statement), parameters))
+
+    def value(self, statement: str, **parameters: Any) -> Any:
+        """The one value that a SELECT finds."""
+        ((value,),) = self.rows(statement, **parameters)
+        return value
+
+    def execute(self, statement: str, **parameters: Any) -> None:
+        """Change the database behind the worker's back."""
+        with self.engine.begin() as connection:
+            connection.execute(text(statement), parameters)
+
+    def balance(self, customer_id: str = "c1", program_id: str = "test") -> int | None:
+        """The customer's balance; None without an account."""
+        found = self.rows(
+            "SELECT balance FROM accounts WHERE customer_id = :customer_id AND program_id = :program_id",
+            customer_id=customer_id,
+            program_id=program_id,
+        )
+        return found[0].balance if found else None
+
+    def outcome(self, event_id: str) -> tuple[str, str | None]:
+        """State and reason of the message; of the latest one if there is a conflict."""
+        row = self.rows(
+            "SELECT state, reason FROM inbox WHERE event_id = :event_id ORDER BY inbox_id DESC LIMIT 1",
+            event_id=event_id,
+        )[0]
+        return row.state, row.reason
+
+    def outcomes(self) -> Counter[tuple[str, str | None]]:
+        """How many messages have which state and reason."""
+        return Counter((row.state, row.reason) for row in self.rows("SELECT state, reason FROM inbox"))
+
+    def events(self, kind: str | None = None) -> list[dict[str, Any]]:
+        """What was put into the outbox, in order; only events of one type if given."""
+        rows = self.rows("SELECT type, body FROM outbox ORDER BY outbox_id")
+        return [json.loads(row.body) for row in rows if kind in {None, row.type}]
+
+    def parked_events(self) -> list[tuple[str | None, str]]:
+        """Event id and reason of every parked message that was told of."""
+        return [
+            (event["data"].get("event_id"), event["data"]["reason"]) for event in self.events("loyalty.message.parked")
+        ]
+
+    def differences(self) -> list[str]:
+        """What `loyalty verify` would say; nothing on a clean ledger."""
+        with self.engine.begin() as connection:
+            return [f"{found.name}: {found.text}" for found in verify_ledger(connection)]
