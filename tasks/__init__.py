@@ -1,0 +1,1 @@
+"""Celery tasks: transport, batching and time limits. No business decision is made here."""

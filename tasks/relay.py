@@ -1,0 +1,58 @@
+"""Relay: publish one account shard's events in order, then mark them. At least once, in order per account."""
+
+from time import monotonic
+
+import structlog
+
+from core.errors import BrokerUnavailableError, EventNotConfirmedError
+from core.store.locks import LockClass, try_lock
+from core.store.outbox import claim_unpublished, mark_published, shards_with_unpublished
+from tasks.runtime import Runtime
+
+log = structlog.get_logger(__name__)
+
+
+def relay_outbox(runtime: Runtime, shard: int) -> dict[str, int]:
+    """Publish the shard's events until none are left or the time is up. A second run beside it does nothing.
+
+    If the broker does not confirm, nothing is marked: the events stay, and are published again with the same ids.
+    """
+    started = monotonic()
+    published = 0
+    while True:
+        count = _relay_batch(runtime, shard)
+        published += count
+        if count < runtime.relay_batch_events:
+            break
+        if monotonic() - started > runtime.run_seconds_max:
+            runtime.nudge("loyalty.relay_outbox", shard)
+            break
+    if published:
+        log.info("events_published", action="events_published", shard=shard, published=published)
+    return {"published": published}
+
+
+def _relay_batch(runtime: Runtime, shard: int) -> int:
+    """One batch in one transaction: the lock is held until the marks are committed."""
+    with runtime.engine.begin() as connection:
+        if not try_lock(connection, LockClass.RELAY, shard):
+            return 0
+        events = claim_unpublished(connection, shard, runtime.relay_batch_events)
+        if events:
+            try:
+                runtime.publisher().publish([(event.type, event.body) for event in events])
+            except (BrokerUnavailableError, EventNotConfirmedError) as error:
+                runtime.drop_publisher()
+                log.warning("relay_failed", action="relay_failed", shard=shard, error=str(error))
+                raise
+            mark_published(connection, [event.outbox_id for event in events])
+        return len(events)
+
+
+def sweep_outbox(runtime: Runtime) -> dict[str, list[int]]:
+    """Nudge every account shard that has events to publish."""
+    with runtime.engine.begin() as connection:
+        shards = shards_with_unpublished(connection)
+    for shard in shards:
+        runtime.nudge("loyalty.relay_outbox", shard)
+    return {"shards": shards}

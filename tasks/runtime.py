@@ -1,0 +1,57 @@
+"""What tasks are given: built by `workers.bootstrap` once per process, after the fork, and by tests by hand."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from sqlalchemy import Engine
+
+from core.messages.inbound import MessageLimits
+from core.posting.batch import Poster
+
+
+class EventPublisher(Protocol):
+    """Publishes events; returns when the broker has confirmed them all."""
+
+    def publish(self, events: Sequence[tuple[str, str]]) -> None:
+        """Publish (type, JSON) pairs in order."""
+
+    def close(self) -> None:
+        """Let go of the broker."""
+
+
+@dataclass
+class Runtime:
+    """One process's connections and limits."""
+
+    engine: Engine
+    poster: Poster
+    open_publisher: Callable[[], EventPublisher]
+    nudge: Callable[[str, int], None]  #: (task name, shard): ask for a run; losing it costs a second
+    event_source: str
+    limits: MessageLimits
+    shards: int
+    posting_batch_messages: int
+    relay_batch_events: int
+    upkeep_batch_rows: int
+    waiting_days_max: int
+    #: A task that is longer than this hands over to a new nudge, so that no shard starves another.
+    run_seconds_max: float = 5.0
+    _publisher: EventPublisher | None = field(default=None, init=False, repr=False)
+
+    def publisher(self) -> EventPublisher:
+        """This process's publisher, opened when it is first needed."""
+        if self._publisher is None:
+            self._publisher = self.open_publisher()
+        return self._publisher
+
+    def drop_publisher(self) -> None:
+        """Forget a publisher that failed; the next use opens a new one."""
+        publisher, self._publisher = self._publisher, None
+        if publisher is not None:
+            publisher.close()
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self.drop_publisher()
+        self.engine.dispose()
