@@ -1,0 +1,195 @@
+"""Redis and Valkey: what streams and their consumer group add to the promises of both brokers."""
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import redis
+from broker_steps import ORDER, bodies, orders, receive
+
+from core.errors import BrokerUnavailableError, EventNotConfirmedError
+from workers.brokers import open_event_publisher, open_event_tail, open_intake, open_shop_publisher
+from workers.brokers.topology import EVENT_STREAM, INTAKE_GROUP, SHOP_STREAM
+
+
+def test_another_consumer_claims_the_messages_of_a_dead_one(valkey_url: str, opened: Callable[..., Any]) -> None:
+    opened(open_shop_publisher, valkey_url).publish(orders(3))
+    dead = open_intake(valkey_url, consumer="dead")
+    left = receive(dead, 3)
+    dead.close()
+    heir = opened(open_intake, valkey_url, consumer="heir", idle_claim_seconds=0.05)
+    claimed = receive(heir, 3)
+    assert bodies(claimed) == bodies(left)
+    heir.acknowledge(claimed)
+    assert open_intake(valkey_url, consumer="dead").receive(messages_max=10, wait_seconds=0) == []
+
+
+def test_messages_of_a_living_consumer_are_left_to_it(valkey_url: str, opened: Callable[..., Any]) -> None:
+    opened(open_shop_publisher, valkey_url).publish(orders(1))
+    receive(opened(open_intake, valkey_url, consumer="living"), 1)
+    other = opened(open_intake, valkey_url, consumer="other", idle_claim_seconds=60)
+    assert other.receive(messages_max=10, wait_seconds=0.1) == []
+
+
+def test_everything_a_dead_consumer_left_is_claimed_batch_after_batch(
+    valkey_url: str, opened: Callable[..., Any]
+) -> None:
+    opened(open_shop_publisher, valkey_url).publish(orders(25))
+    dead = open_intake(valkey_url, consumer="dead")
+    receive(dead, 25)
+    dead.close()
+    heir = opened(open_intake, valkey_url, consumer="heir", idle_claim_seconds=0.05)
+    time.sleep(0.06)
+    batches = [heir.receive(messages_max=10, wait_seconds=1) for _ in range(3)]
+    assert [len(batch) for batch in batches] == [10, 10, 5]
+
+
+def test_all_its_own_pending_messages_come_before_new_ones(valkey_url: str, opened: Callable[..., Any]) -> None:
+    shop = opened(open_shop_publisher, valkey_url)
+    shop.publish(orders(25))
+    before = open_intake(valkey_url, consumer="one")
+    receive(before, 20)
+    before.close()
+    again = receive(opened(open_intake, valkey_url, consumer="one"), 25)
+    assert bodies(again) == [body for _, body in orders(25)]
+
+
+def test_a_delivery_whose_answer_was_lost_comes_again_without_reopening(
+    valkey_url: str, valkey: redis.Redis, opened: Callable[..., Any]
+) -> None:
+    intake = opened(open_intake, valkey_url, consumer="one")
+    assert intake.receive(messages_max=10, wait_seconds=0) == []
+    valkey.xadd(SHOP_STREAM, {"event": ORDER})
+    # As seen from the server: delivered to our consumer, on a connection that then broke.
+    valkey.xreadgroup(INTAKE_GROUP, "one", {SHOP_STREAM: ">"})
+    cut = threading.Timer(0.2, valkey.execute_command, ["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"])
+    cut.start()
+    with pytest.raises(BrokerUnavailableError):
+        intake.receive(messages_max=10, wait_seconds=60)
+    cut.join()
+    assert bodies(intake.receive(messages_max=10, wait_seconds=1)) == [ORDER]
+
+
+@pytest.mark.parametrize("what", ["group", "stream"])
+def test_a_deleted_group_or_stream_is_made_again(
+    valkey_url: str, valkey: redis.Redis, opened: Callable[..., Any], what: str
+) -> None:
+    intake = opened(open_intake, valkey_url, consumer="one")
+    shop = opened(open_shop_publisher, valkey_url)
+    intake.receive(messages_max=10, wait_seconds=0)
+    if what == "group":
+        valkey.xgroup_destroy(SHOP_STREAM, INTAKE_GROUP)
+    else:
+        valkey.delete(SHOP_STREAM)
+    shop.publish([("order.completed", ORDER)])
+    assert bodies(receive(intake, 1)) == [ORDER]
+
+
+@pytest.mark.parametrize("what", ["group", "stream"])
+def test_a_group_or_stream_that_is_deleted_during_the_wait_is_made_again(
+    valkey_url: str, valkey: redis.Redis, opened: Callable[..., Any], what: str
+) -> None:
+    intake = opened(open_intake, valkey_url, consumer="one")
+    shop = opened(open_shop_publisher, valkey_url)
+
+    def _delete_and_publish() -> None:
+        if what == "group":
+            valkey.xgroup_destroy(SHOP_STREAM, INTAKE_GROUP)
+        else:
+            valkey.delete(SHOP_STREAM)
+        shop.publish([("order.completed", ORDER)])
+
+    later = threading.Timer(0.2, _delete_and_publish)
+    later.start()
+    assert bodies(intake.receive(messages_max=10, wait_seconds=60)) == [ORDER]
+    later.join()
+
+
+def test_waiting_messages_are_counted_after_the_group_was_deleted(
+    valkey_url: str, valkey: redis.Redis, opened: Callable[..., Any]
+) -> None:
+    intake = opened(open_intake, valkey_url, consumer="one")
+    opened(open_shop_publisher, valkey_url).publish(orders(3))
+    valkey.xgroup_destroy(SHOP_STREAM, INTAKE_GROUP)
+    assert intake.waiting_messages() == 3
+
+
+def test_an_entry_without_an_event_is_handed_over_as_json_of_its_fields(
+    valkey_url: str, valkey: redis.Redis, opened: Callable[..., Any]
+) -> None:
+    valkey.xadd(SHOP_STREAM, {"order_id": "7", "raw": b"\xff"})
+    [received] = receive(opened(open_intake, valkey_url, consumer="one"), 1)
+    assert json.loads(received.raw) == {"order_id": "7", "raw": "\\xff"}
+
+
+def test_a_pending_entry_that_somebody_deleted_is_acknowledged_and_not_handed_over(
+    valkey_url: str, valkey: redis.Redis, opened: Callable[..., Any]
+) -> None:
+    opened(open_shop_publisher, valkey_url).publish(orders(2))
+    before = open_intake(valkey_url, consumer="one")
+    first, second = receive(before, 2)
+    before.close()
+    valkey.xdel(SHOP_STREAM, first.token)
+    again = opened(open_intake, valkey_url, consumer="one")
+    assert again.receive(messages_max=10, wait_seconds=1) == [second]
+    assert valkey.xpending(SHOP_STREAM, INTAKE_GROUP)["pending"] == 1
+
+
+def test_acknowledged_entries_leave_the_stream(
+    valkey_url: str, valkey: redis.Redis, opened: Callable[..., Any]
+) -> None:
+    opened(open_shop_publisher, valkey_url).publish(orders(3))
+    intake = opened(open_intake, valkey_url, consumer="one")
+    intake.acknowledge(receive(intake, 3))
+    assert valkey.xlen(SHOP_STREAM) == 0
+
+
+def test_a_full_server_refuses_events_and_still_lets_the_intake_drain_it(
+    valkey_url: str, valkey: redis.Redis, opened: Callable[..., Any]
+) -> None:
+    opened(open_shop_publisher, valkey_url).publish(orders(3))
+    publisher = opened(open_event_publisher, valkey_url)
+    intake = opened(open_intake, valkey_url, consumer="one")
+    valkey.config_set("maxmemory", "1")
+    try:
+        with pytest.raises(EventNotConfirmedError, match="did not confirm 2 event") as caught:
+            publisher.publish([("loyalty.balance.changed", "{}")] * 2)
+        intake.acknowledge(receive(intake, 3))
+    finally:
+        valkey.config_set("maxmemory", "0")
+    assert "memory" in str(caught.value)
+    assert valkey.xlen(SHOP_STREAM) == 0
+
+
+def test_an_event_names_its_type_beside_the_json(
+    valkey_url: str, valkey: redis.Redis, opened: Callable[..., Any]
+) -> None:
+    opened(open_event_publisher, valkey_url).publish([("loyalty.balance.changed", "{}")])
+    entries: Any = valkey.xrange(EVENT_STREAM)
+    [(_, fields)] = entries
+    assert fields == {b"event": b"{}", b"type": b"loyalty.balance.changed"}
+
+
+def test_old_events_are_trimmed_only_when_a_bound_is_given(
+    valkey_url: str, valkey: redis.Redis, opened: Callable[..., Any]
+) -> None:
+    events = [("loyalty.balance.changed", "{}")] * 2000
+    opened(open_event_publisher, valkey_url).publish(events)
+    assert valkey.xlen(EVENT_STREAM) == 2000
+    opened(open_event_publisher, valkey_url, events_kept_max=500).publish(events)
+    assert 500 <= valkey.xlen(EVENT_STREAM) < 1000
+
+
+def test_a_tail_from_the_beginning_shows_every_event_kept(valkey_url: str, opened: Callable[..., Any]) -> None:
+    opened(open_event_publisher, valkey_url).publish([("loyalty.balance.changed", str(n)) for n in range(3)])
+    tail = opened(open_event_tail, valkey_url, from_beginning=True)
+    assert list(tail.events(wait_seconds=0.05)) == [b"0", b"1", b"2"]
+
+
+def test_a_key_of_another_kind_in_the_place_of_the_stream_is_reported(valkey_url: str, valkey: redis.Redis) -> None:
+    valkey.set(SHOP_STREAM, "a string")
+    with pytest.raises(BrokerUnavailableError, match="WRONGTYPE"):
+        open_intake(valkey_url, consumer="one")

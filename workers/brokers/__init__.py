@@ -1,0 +1,77 @@
+"""The brokers: RabbitMQ for amqp:// and amqps://, Redis or Valkey streams for redis:// and rediss://.
+
+TLS options stand in the URL: `ssl_ca_certs`, `ssl_certfile`, `ssl_keyfile` and `ssl_cert_reqs` (required, optional,
+none); redis-py takes more. `UnsupportedBrokerError` for another scheme, `BrokerUnavailableError` when it cannot be
+reached.
+"""
+
+from typing import Final
+
+from core.errors import UnsupportedBrokerError
+from workers.brokers.amqp import AmqpEventPublisher, AmqpEventTail, AmqpIntake, AmqpShopPublisher
+from workers.brokers.contracts import (
+    EventPublisher,
+    EventTail,
+    IntakeSource,
+    Received,
+    ShopPublisher,
+    url_without_password,
+)
+from workers.brokers.streams import StreamEventPublisher, StreamEventTail, StreamIntake, StreamShopPublisher
+
+__all__ = [
+    "EventPublisher",
+    "EventTail",
+    "IntakeSource",
+    "Received",
+    "ShopPublisher",
+    "open_event_publisher",
+    "open_event_tail",
+    "open_intake",
+    "open_shop_publisher",
+    "url_without_password",
+]
+
+_AMQP_SCHEMES: Final = ("amqp", "amqps")
+_REDIS_SCHEMES: Final = ("redis", "rediss")
+
+
+def open_intake(
+    broker_url: str, *, consumer: str, idle_claim_seconds: float = 30, prefetch_messages: int = 1000
+) -> IntakeSource:
+    """Connect to where the shops' messages wait, declaring what is missing there.
+
+    `consumer` is stable over restarts and different for each process. `idle_claim_seconds` is for Redis and Valkey,
+    `prefetch_messages` (at least a batch, better two) for RabbitMQ; each ignores the other's.
+    """
+    if _is_amqp(broker_url):
+        return AmqpIntake(broker_url, consumer=consumer, prefetch_messages=prefetch_messages)
+    return StreamIntake(broker_url, consumer=consumer, idle_claim_seconds=idle_claim_seconds)
+
+
+def open_event_publisher(broker_url: str, *, events_kept_max: int | None = None) -> EventPublisher:
+    """Connect as the relay. `events_kept_max` bounds the stream of Redis or Valkey (roughly), whoever has read it."""
+    if _is_amqp(broker_url):
+        return AmqpEventPublisher(broker_url)
+    return StreamEventPublisher(broker_url, events_kept_max=events_kept_max)
+
+
+def open_shop_publisher(broker_url: str) -> ShopPublisher:
+    """Connect as a shop does."""
+    if _is_amqp(broker_url):
+        return AmqpShopPublisher(broker_url)
+    return StreamShopPublisher(broker_url)
+
+
+def open_event_tail(broker_url: str, *, from_beginning: bool = False) -> EventTail:
+    """Follow our events, from now on or (Redis, Valkey) from the first one kept; RabbitMQ keeps none."""
+    if _is_amqp(broker_url):
+        return AmqpEventTail(broker_url)
+    return StreamEventTail(broker_url, from_beginning=from_beginning)
+
+
+def _is_amqp(broker_url: str) -> bool:
+    scheme = broker_url.partition("://")[0] if "://" in broker_url else ""
+    if scheme not in _AMQP_SCHEMES + _REDIS_SCHEMES:
+        raise UnsupportedBrokerError(scheme=scheme)
+    return scheme in _AMQP_SCHEMES

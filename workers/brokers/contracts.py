@@ -1,0 +1,109 @@
+"""What every broker offers: the intake's source, the publishers of both sides, and the tail.
+
+None of these objects may be shared by threads or taken through a fork. After a `BrokerUnavailableError` close the
+object and open a new one: what was received and not acknowledged comes again, what was not confirmed is to be
+published again.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
+
+
+class Received(NamedTuple):
+    """One queue message: its bytes as the shop sent them, and the token that `acknowledge` needs."""
+
+    raw: bytes
+    token: Any
+
+
+class IntakeSource(Protocol):
+    """Where a shop's messages come from. Delivers at least once; a repeat is for the inbox to find."""
+
+    def receive(self, *, messages_max: int, wait_seconds: float) -> list[Received]:
+        """Wait up to `wait_seconds` for a first message, then take what is there at once; [] when there is none.
+
+        A batch is bounded by messages, not by bytes (no broker offers that): choose `messages_max` so that this many
+        of your largest messages fit into memory.
+        """
+        ...
+
+    def acknowledge(self, received: Sequence[Received]) -> None:
+        """Let the broker forget these messages. Only after the COMMIT that stored them."""
+        ...
+
+    def heartbeat(self) -> None:
+        """Keep the connection alive while nothing is received: call at least every 10 seconds."""
+        ...
+
+    def waiting_messages(self) -> int:
+        """How many messages no consumer has received yet."""
+        ...
+
+    def close(self) -> None:
+        """Give everything unacknowledged back. Never raises; closing again does nothing."""
+        ...
+
+
+class EventPublisher(Protocol):
+    """How the relay sends our events."""
+
+    def publish(self, events: Sequence[tuple[str, str]]) -> None:
+        """Send (event type, JSON text) pairs in order; return when the broker has confirmed all of them.
+
+        `EventNotConfirmedError` and `BrokerUnavailableError` leave it open which ones arrived: publish all again, in
+        the same order. A consumer may then see event 7 before event 6; the sequence in the event tells.
+        """
+        ...
+
+    def close(self) -> None:
+        """Close the connection. Never raises; closing again does nothing."""
+        ...
+
+
+class ShopPublisher(Protocol):
+    """What a shop does; for the demo, tests and benchmarks."""
+
+    def publish(self, messages: Sequence[tuple[str, bytes]]) -> None:
+        """Send (routing key = event type, body) pairs; return when the broker has confirmed all of them.
+
+        `BrokerUnavailableError` when it did not, also when no queue takes a message.
+        """
+        ...
+
+    def close(self) -> None:
+        """Close the connection. Never raises; closing again does nothing."""
+        ...
+
+
+class EventTail(Protocol):
+    """A look at our events as they pass, for a person.
+
+    Not durable: a consumer that must miss nothing needs its own durable queue (RabbitMQ) or its own consumer group
+    (Redis, Valkey), declared before the first event.
+    """
+
+    def events(self, *, wait_seconds: float) -> Iterator[bytes]:
+        """Yield the JSON of one event after the other; end when none came for `wait_seconds`. Call again to go on."""
+        ...
+
+    def close(self) -> None:
+        """Close the connection. Never raises; closing again does nothing."""
+        ...
+
+
+def url_without_password(broker_url: str) -> str:
+    """Return the URL as logs and messages may show it: no password, no options (one may be a password too)."""
+    # ';' parts two brokers of one URL only before a scheme; elsewhere it may stand in a password.
+    parts = re.split(r";(?=\w+://)", broker_url)
+    return ";".join(_without_password(part) for part in parts)
+
+
+def _without_password(url: str) -> str:
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        scheme, rest = "", url
+    # The last @ ends the user's part: a password that is not percent-encoded may hold @, / or ? itself.
+    user, at, place = rest.rpartition("@")
+    place = place.split("?", 1)[0].split("#", 1)[0]
+    return f"{scheme}{separator}{user.split(':', 1)[0]}{at}{place}"

@@ -1,0 +1,324 @@
+"""Redis and Valkey: streams and a consumer group, read with redis-py.
+
+Not through kombu: its Redis transport reads only its own envelope, one message per round trip, and loses the message in
+flight when it is killed.
+"""
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+import redis
+from redis.backoff import NoBackoff
+from redis.connection import parse_url
+from redis.exceptions import ResponseError
+from redis.retry import Retry
+
+from core.errors import BrokerUnavailableError, EventNotConfirmedError
+from workers.brokers.contracts import Received, url_without_password
+from workers.brokers.topology import EVENT_FIELD, EVENT_STREAM, INTAKE_GROUP, SHOP_STREAM, TYPE_FIELD
+
+_CONNECT_SECONDS: Final = 3.0
+_READ_SECONDS: Final = 10.0
+_BLOCK_SECONDS_MAX: Final = 5.0  # a longer wait is done in slices, so that a dead socket is noticed and claims go on
+_TAIL_ENTRIES_MAX: Final = 500
+
+_Entry = tuple[bytes | None, dict[bytes, bytes] | None]
+
+
+class StreamIntake:
+    """`IntakeSource` on the shop stream.
+
+    `consumer` must be stable over restarts and different for each process: under this name the group keeps what was
+    received and not acknowledged, and a new process of that name begins with it. What another consumer left for
+    `idle_claim_seconds` is claimed, so a batch must be stored well within that time (if it is not, two processes store
+    it, which is harmless). Names of consumers that are gone stay in the group: deleting one that wakes up in that
+    moment would lose its messages, and an idle name costs some hundred bytes.
+    """
+
+    def __init__(self, broker_url: str, *, consumer: str, idle_claim_seconds: float) -> None:
+        """Connect, create stream and group where missing (the group reads from the stream's beginning)."""
+        self._where = url_without_password(broker_url)
+        self._consumer = consumer
+        self._idle_claim_seconds = idle_claim_seconds
+        self._claim_position: bytes = b"0-0"
+        self._claim_at = time.monotonic()
+        self._own_position: bytes | None = b"0-0"  # None: everything that was pending under our name has been read
+        self._redis = _client(broker_url, blocks_seconds_max=_BLOCK_SECONDS_MAX)
+        with self._own_pending_again():
+            self._create_group()
+
+    def receive(self, *, messages_max: int, wait_seconds: float) -> list[Received]:
+        """See `IntakeSource.receive`. First what is pending under our name, then claims, then new messages."""
+        deadline = time.monotonic() + wait_seconds
+        with self._own_pending_again():
+            while True:
+                received = (
+                    self._read_own_pending(messages_max)
+                    or self._claim_abandoned(messages_max)
+                    or self._read_new(messages_max, min(deadline, self._claim_at) - time.monotonic())
+                )
+                if received or time.monotonic() >= deadline:
+                    return received
+
+    def acknowledge(self, received: Sequence[Received]) -> None:
+        """Take these entries out of the group and out of the stream, in one transaction."""
+        if not received:
+            return
+        ids = [message.token for message in received]
+        with self._own_pending_again():
+            # Deleted too, not only acknowledged, so that a full server gets room as we drain it; and both or none,
+            # since an entry acknowledged but never deleted would stay for ever.
+            pipeline = self._redis.pipeline(transaction=True)
+            pipeline.xack(SHOP_STREAM, INTAKE_GROUP, *ids)
+            pipeline.xdel(SHOP_STREAM, *ids)
+            pipeline.execute()
+
+    def heartbeat(self) -> None:
+        """Do nothing: the server expects none, and the next command finds a dead connection by its timeouts."""
+
+    def waiting_messages(self) -> int:
+        """Return the entries of the stream less those pending with a consumer: what is acknowledged is deleted."""
+        with self._own_pending_again():
+            length = int(self._redis.xlen(SHOP_STREAM))
+            pending = self._in_group(lambda: self._redis.xpending(SHOP_STREAM, INTAKE_GROUP))
+            return max(0, length - int(pending["pending"]))
+
+    def close(self) -> None:
+        """Close the connection; what was not acknowledged stays pending under our name."""
+        self._redis.close()
+
+    @contextmanager
+    def _own_pending_again(self) -> Iterator[None]:
+        try:
+            with _broker_errors(self._where):
+                yield
+        except BrokerUnavailableError:
+            # The lost answer may have been a delivery: those entries are pending under our name, and `>` never shows
+            # them again.
+            self._own_position = b"0-0"
+            raise
+
+    def _create_group(self) -> None:
+        try:
+            self._redis.xgroup_create(SHOP_STREAM, INTAKE_GROUP, id="0", mkstream=True)
+        except ResponseError as error:
+            if not str(error).startswith("BUSYGROUP"):  # it exists: what we wanted
+                raise
+
+    def _in_group(self, command: Callable[[], Any]) -> Any:
+        """Run `command`; where somebody deleted the group or the stream, create it and run `command` again."""
+        try:
+            return command()
+        except ResponseError as error:
+            if not str(error).startswith(("NOGROUP", "UNBLOCKED")):
+                raise
+            self._create_group()
+            return command()
+
+    def _read_own_pending(self, messages_max: int) -> list[Received]:
+        position = self._own_position
+        if position is None:
+            return []
+        entries = self._read_group(position, messages_max, None)
+        self._own_position = entries[-1][0] if entries else None
+        return self._received(entries)
+
+    def _claim_abandoned(self, messages_max: int) -> list[Received]:
+        if time.monotonic() < self._claim_at:
+            return []
+        answer = self._in_group(
+            lambda: self._redis.xautoclaim(
+                SHOP_STREAM,
+                INTAKE_GROUP,
+                self._consumer,
+                min_idle_time=int(self._idle_claim_seconds * 1000),
+                start_id=self._claim_position,
+                count=messages_max,
+            )
+        )
+        self._claim_position = answer[0]
+        if self._claim_position == b"0-0":  # the whole list of pending entries was looked through
+            self._claim_at = time.monotonic() + self._idle_claim_seconds / 2
+        return self._received(answer[1])
+
+    def _read_new(self, messages_max: int, wait_seconds: float) -> list[Received]:
+        return self._received(self._read_group(b">", messages_max, _block_milliseconds(wait_seconds)))
+
+    def _read_group(self, position: bytes, messages_max: int, block_milliseconds: int | None) -> list[_Entry]:
+        return _entries(
+            self._in_group(
+                lambda: self._redis.xreadgroup(
+                    INTAKE_GROUP, self._consumer, {SHOP_STREAM: position}, count=messages_max, block=block_milliseconds
+                )
+            )
+        )
+
+    def _received(self, entries: Iterable[_Entry]) -> list[Received]:
+        received: list[Received] = []
+        deleted: list[bytes] = []
+        for entry_id, fields in entries:
+            if fields:
+                received.append(Received(_payload(fields), entry_id))
+            elif entry_id is not None:  # pending, but somebody deleted the entry: nothing is left to store
+                deleted.append(entry_id)
+        if deleted:
+            self._redis.xack(SHOP_STREAM, INTAKE_GROUP, *deleted)
+        return received
+
+
+class StreamEventPublisher:
+    """`EventPublisher` on the event stream. Confirmed means: in the server's memory (and its AOF, if it has one)."""
+
+    def __init__(self, broker_url: str, *, events_kept_max: int | None = None) -> None:
+        """Connect. With `events_kept_max` the oldest events are trimmed away, read or not; else none ever is."""
+        self._where = url_without_password(broker_url)
+        self._events_kept_max = events_kept_max
+        self._redis = _client(broker_url)
+        with _broker_errors(self._where):
+            self._redis.ping()
+
+    def publish(self, events: Sequence[tuple[str, str]]) -> None:
+        """See `EventPublisher.publish`."""
+        entries = [{EVENT_FIELD: text, TYPE_FIELD: event_type} for event_type, text in events]
+        with _broker_errors(self._where):
+            failures = _add(self._redis, EVENT_STREAM, entries, entries_max=self._events_kept_max)
+        if failures:
+            raise EventNotConfirmedError(count=len(failures), reason=str(failures[0]))
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._redis.close()
+
+
+class StreamShopPublisher:
+    """`ShopPublisher` on the shop stream; the routing key is not needed there."""
+
+    def __init__(self, broker_url: str) -> None:
+        """Connect."""
+        self._where = url_without_password(broker_url)
+        self._redis = _client(broker_url)
+        with _broker_errors(self._where):
+            self._redis.ping()
+
+    def publish(self, messages: Sequence[tuple[str, bytes]]) -> None:
+        """See `ShopPublisher.publish`."""
+        with _broker_errors(self._where):
+            failures = _add(self._redis, SHOP_STREAM, [{EVENT_FIELD: body} for _, body in messages], entries_max=None)
+        if failures:
+            reason = f"{len(failures)} of {len(messages)} message(s) were refused: {failures[0]}"
+            raise BrokerUnavailableError(where=self._where, reason=reason)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._redis.close()
+
+
+class StreamEventTail:
+    """`EventTail` on the event stream, from its beginning or from now."""
+
+    def __init__(self, broker_url: str, *, from_beginning: bool) -> None:
+        """Connect and note where the stream ends now."""
+        self._where = url_without_password(broker_url)
+        self._redis = _client(broker_url, blocks_seconds_max=_BLOCK_SECONDS_MAX)
+        with _broker_errors(self._where):
+            # Not "$" at each read: that would skip what was added between two reads.
+            newest: Any = [] if from_beginning else self._redis.xrevrange(EVENT_STREAM, count=1)
+            self._position: bytes = newest[0][0] if newest else b"0-0"
+
+    def events(self, *, wait_seconds: float) -> Iterator[bytes]:
+        """See `EventTail.events`."""
+        while entries := self._read(wait_seconds):
+            for entry_id, fields in entries:
+                if entry_id is not None and fields:
+                    self._position = entry_id
+                    yield _payload(fields)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._redis.close()
+
+    def _read(self, wait_seconds: float) -> list[_Entry]:
+        deadline = time.monotonic() + wait_seconds
+        while True:
+            block_milliseconds = _block_milliseconds(deadline - time.monotonic())
+            with _broker_errors(self._where):
+                answer = self._redis.xread(
+                    {EVENT_STREAM: self._position}, count=_TAIL_ENTRIES_MAX, block=block_milliseconds
+                )
+            entries = _entries(answer)
+            if entries or time.monotonic() >= deadline:
+                return entries
+
+
+def _client(broker_url: str, *, blocks_seconds_max: float = 0) -> redis.Redis:
+    where = url_without_password(broker_url)
+    try:
+        options: dict[str, Any] = parse_url(broker_url)  # type: ignore[no-untyped-call]
+    except ValueError:
+        # Not the error's own text: it may quote a piece of the password.
+        reason = "its URL cannot be read (special characters in the password must be percent-encoded)"
+        raise BrokerUnavailableError(where=where, reason=reason) from None
+    options |= {
+        "protocol": 2,  # RESP 3 answers XREADGROUP in another shape
+        "decode_responses": False,
+        "socket_connect_timeout": _CONNECT_SECONDS,
+        "socket_timeout": _READ_SECONDS + blocks_seconds_max,
+        "socket_keepalive": True,
+        "health_check_interval": 10,
+        # Repeated unasked, XREADGROUP misses what the lost answer delivered, and XADD adds twice.
+        "retry": Retry(NoBackoff(), 0),
+    }
+    pool = redis.ConnectionPool(**options)
+    try:
+        pool.connection_class(**pool.connection_kwargs)  # connects nothing; refuses options that it does not know
+    except (TypeError, redis.RedisError) as error:
+        raise BrokerUnavailableError(where=where, reason=f"its URL has a wrong option: {error}") from error
+    return redis.Redis.from_pool(pool)
+
+
+@contextmanager
+def _broker_errors(where: str) -> Iterator[None]:
+    try:
+        yield
+    except (redis.RedisError, OSError) as error:
+        raise BrokerUnavailableError(where=where, reason=str(error) or type(error).__name__) from error
+
+
+def _add(
+    client: redis.Redis, stream: str, entries: Sequence[dict[Any, Any]], *, entries_max: int | None
+) -> list[Exception]:
+    """Add all entries in one round trip, all or none (a full server would otherwise take some); return the refusals."""
+    if not entries:
+        return []
+    pipeline = client.pipeline(transaction=True)
+    for fields in entries:
+        pipeline.xadd(stream, fields, maxlen=entries_max, approximate=True)
+    answers = pipeline.execute(raise_on_error=False)
+    return [answer for answer in answers if isinstance(answer, Exception)]
+
+
+def _block_milliseconds(wait_seconds: float) -> int | None:
+    """Return one slice of a wait; None for no wait, since BLOCK 0 waits for ever."""
+    return math.ceil(min(wait_seconds, _BLOCK_SECONDS_MAX) * 1000) if wait_seconds > 0 else None
+
+
+def _entries(answer: Any) -> list[_Entry]:
+    """Return the entries of the one stream that was read."""
+    return answer[0][1] if answer else []
+
+
+def _payload(fields: dict[bytes, bytes]) -> bytes:
+    """Return the event of an entry; of an entry without one all its fields as JSON, for intake to park and show."""
+    event = fields.get(EVENT_FIELD.encode())
+    if event is not None:
+        return event
+    readable = {_text(name): _text(value) for name, value in fields.items()}
+    return json.dumps(readable).encode()
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode(errors="backslashreplace")

@@ -1,0 +1,21 @@
+"""The names of queues, exchanges and streams: a contract with every shop and every consumer of events."""
+
+from typing import Any, Final
+
+# RabbitMQ
+SHOP_EXCHANGE: Final = "shop.events"  #: topic exchange, durable; shops publish here, routing key = event type
+INTAKE_QUEUE: Final = "loyalty.intake"  #: our durable quorum queue, bound to the shop exchange
+INTAKE_BINDINGS: Final = ("order.#", "loyalty.command.#")
+EVENT_EXCHANGE: Final = "loyalty.events"  #: topic exchange, durable; our events, routing key = event type
+
+#: RabbitMQ 4 drops a message of a quorum queue that came back more than 20 times, and 20 restarts of intake while the
+#: database is down bring it back 20 times. Intake parks what it cannot read, so nothing here ever needs that limit;
+#: -1 (no limit) is refused before 4.0, a number out of reach is taken by every version.
+INTAKE_QUEUE_ARGUMENTS: Final[dict[str, Any]] = {"x-queue-type": "quorum", "x-delivery-limit": 1_000_000}
+
+# Redis and Valkey
+SHOP_STREAM: Final = "shop.events"  #: shops XADD here; never trimmed, since trimming takes what nobody has read
+INTAKE_GROUP: Final = "loyalty"  #: our consumer group on the shop stream
+EVENT_STREAM: Final = "loyalty.events"  #: our events
+EVENT_FIELD: Final = "event"  #: the field that holds the JSON, in both streams
+TYPE_FIELD: Final = "type"  #: the event type, in our stream, so that a consumer can skip without parsing
