@@ -1,0 +1,175 @@
+"""Intake: the process that takes shops' messages from the broker into the inbox. Ack only after COMMIT.
+
+Not a Celery worker: one that finds a foreign message on its queue deletes it.
+"""
+
+import os
+import random
+import signal
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import FrameType
+
+import psycopg
+import structlog
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
+
+from core.errors import BrokerUnavailableError
+from core.messages.inbound import MessageLimits
+from core.posting.receiving import receive
+from workers.brokers import IntakeSource
+from workers.heartbeat import beat_heart
+
+log = structlog.get_logger(__name__)
+
+_BACKOFF_SECONDS_MIN, _BACKOFF_SECONDS_MAX = 0.2, 10.0
+
+
+@dataclass(frozen=True)
+class IntakeLimits:
+    """How intake batches."""
+
+    messages: MessageLimits
+    batch_messages: int
+    wait_seconds: float
+    nudge_interval_seconds: float
+    shards: int
+
+
+class Intake:
+    """Drains one source for ever. Broker or database lost: closes everything, waits, opens again; nothing is acked."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        open_source: Callable[[], IntakeSource],
+        nudge: Callable[[str, int], None],
+        limits: IntakeLimits,
+        *,
+        event_source: str,
+    ) -> None:
+        """`nudge` asks for a run of a task on a shard; it may be lost."""
+        self._engine = engine
+        self._open_source = open_source
+        self._nudges = _Nudges(nudge, limits.nudge_interval_seconds)
+        self._limits = limits
+        self._event_source = event_source
+        self._is_stopping = False
+
+    def stop(self) -> None:
+        """Finish the batch at hand and return from `run`."""
+        self._is_stopping = True
+
+    def run(self) -> None:
+        """Take messages until `stop`."""
+        backoff = _Backoff()
+        while not self._is_stopping:
+            source: IntakeSource | None = None
+            try:
+                source = self._open_source()
+                log.info("intake_connected", action="intake_connected")
+                while not self._is_stopping:
+                    self.step(source)
+                    backoff.reset()
+            except (BrokerUnavailableError, DBAPIError, psycopg.Error) as error:
+                delay_seconds = backoff.next()
+                log.warning(
+                    "intake_interrupted",
+                    action="intake_interrupted",
+                    error=type(error).__name__,
+                    detail=str(error) if isinstance(error, BrokerUnavailableError) else None,
+                    delay_seconds=round(delay_seconds, 2),
+                )
+                self._sleep(delay_seconds)
+            finally:
+                if source is not None:
+                    source.close()
+
+    def step(self, source: IntakeSource) -> int:
+        """Take one batch: receive, store, COMMIT, acknowledge, nudge. Returns how many messages came."""
+        received = source.receive(messages_max=self._limits.batch_messages, wait_seconds=self._limits.wait_seconds)
+        if received:
+            with self._engine.begin() as connection:
+                receipt = receive(
+                    connection,
+                    [message.raw for message in received],
+                    limits=self._limits.messages,
+                    shards=self._limits.shards,
+                    event_source=self._event_source,
+                )
+            source.acknowledge(received)
+            self._nudges.ask(receipt.shards)
+            log.info(
+                "messages_received",
+                action="messages_received",
+                messages=len(received),
+                received=receipt.received,
+                waiting=receipt.waiting,
+                replayed=receipt.replayed,
+                parked=receipt.parked,
+            )
+        else:
+            source.heartbeat()
+        self._nudges.send_due()
+        beat_heart()
+        return len(received)
+
+    def _sleep(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while not self._is_stopping and time.monotonic() < until:
+            time.sleep(min(0.2, seconds))
+            beat_heart()
+
+
+class _Nudges:
+    """Wakes a shard at once, and then at most once per interval; what is asked for between is sent when it is due."""
+
+    def __init__(self, nudge: Callable[[str, int], None], interval_seconds: float) -> None:
+        self._nudge = nudge
+        self._interval_seconds = interval_seconds
+        self._asked: set[int] = set()
+        self._sent_at: dict[int, float] = {}
+
+    def ask(self, shards: set[int]) -> None:
+        self._asked |= shards
+
+    def send_due(self) -> None:
+        now = time.monotonic()
+        for shard in sorted(self._asked):
+            if now - self._sent_at.get(shard, -self._interval_seconds) >= self._interval_seconds:
+                self._nudge("loyalty.post_inbox", shard)
+                self._sent_at[shard] = now
+                self._asked.discard(shard)
+
+
+class _Backoff:
+    """Doubling delays with jitter, so that many intakes do not come back in step."""
+
+    def __init__(self) -> None:
+        self._seconds = _BACKOFF_SECONDS_MIN
+
+    def next(self) -> float:
+        seconds = self._seconds
+        self._seconds = min(seconds * 2, _BACKOFF_SECONDS_MAX)
+        return seconds * random.uniform(0.5, 1.0)  # noqa: S311  # jitter, not a secret
+
+    def reset(self) -> None:
+        self._seconds = _BACKOFF_SECONDS_MIN
+
+
+def consumer_name() -> str:
+    """Stable over restarts of one role on one host, different for each of its processes."""
+    return os.environ.get("LOYALTY_INTAKE_NAME") or f"intake@{socket.gethostname()}"
+
+
+def stop_on_signals(intake: Intake) -> None:
+    """TERM and INT finish the batch at hand."""
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        intake.stop()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)

@@ -1,0 +1,97 @@
+"""The three roles, one process each: intake, worker and beat. Each touches its heartbeat while it makes progress."""
+
+import socket
+from typing import Any
+
+from celery import Celery, bootsteps
+from celery.beat import Scheduler
+from uuid6 import uuid7
+
+from config.settings import Settings
+from core.store.engine import create_database_engine
+from core.store.migrate import require_current
+from workers.bootstrap import find_addresses, message_limits, send_nudge, set_up_logging
+from workers.brokers import open_intake
+from workers.celery_app import create_app, keep_our_logging
+from workers.heartbeat import beat_heart
+from workers.intake import Intake, IntakeLimits, consumer_name, stop_on_signals
+
+_HEARTBEAT_SECONDS = 2.0
+
+
+def run_intake(settings: Settings) -> None:
+    """Take messages until TERM or INT."""
+    set_up_logging(settings)
+    addresses = find_addresses(settings)
+    engine = create_database_engine(addresses.database_url, application_name="loyalty-intake")
+    require_current(engine)
+    app = create_app(settings)
+    intake = Intake(
+        engine,
+        lambda: open_intake(
+            addresses.broker_url,
+            consumer=consumer_name(),
+            idle_claim_seconds=settings.intake_idle_claim_seconds,
+            prefetch_messages=settings.intake_batch_messages * 2,
+        ),
+        lambda task, shard: send_nudge(app, task, shard),
+        IntakeLimits(
+            message_limits(settings),
+            settings.intake_batch_messages,
+            settings.intake_wait_seconds,
+            settings.nudge_interval_seconds,
+            settings.shards,
+        ),
+        event_source=settings.event_source,
+    )
+    stop_on_signals(intake)
+    intake.run()
+    engine.dispose()
+
+
+def run_worker(settings: Settings, queues: str | None = None) -> None:
+    """Run tasks until TERM (finish what runs) or QUIT. `queues`: only these, comma-separated."""
+    app = _app(settings)
+    app.steps["worker"].add(_WorkerHeartbeat)
+    arguments = [
+        "worker", "--pool=prefork", "--without-gossip", "--without-mingle", "--without-heartbeat",
+        f"--hostname=worker-{uuid7().hex[-8:]}@{socket.gethostname()}", "--loglevel=WARNING",
+    ]  # fmt: skip
+    if queues:
+        arguments.append(f"--queues={queues}")
+    app.worker_main(arguments)
+
+
+def run_beat(settings: Settings) -> None:
+    """Send ticks until TERM. Several may run."""
+    app = _app(settings)
+    app.Beat(scheduler_cls=_BeatingScheduler, loglevel="WARNING", pidfile=None).run()
+
+
+def _app(settings: Settings) -> Celery:
+    set_up_logging(settings)
+    keep_our_logging(settings)
+    engine = create_database_engine(find_addresses(settings).database_url)
+    require_current(engine)
+    engine.dispose()  # nothing of it may cross the fork
+    return create_app(settings)
+
+
+class _WorkerHeartbeat(bootsteps.StartStopStep):
+    """Beats from the worker's own timer: it stands still when the parent's loop does."""
+
+    requires = ("celery.worker.components:Timer",)
+
+    def start(self, parent: Any) -> None:
+        """Begin with the worker."""
+        beat_heart()
+        parent.timer.call_repeatedly(_HEARTBEAT_SECONDS, beat_heart)
+
+
+class _BeatingScheduler(Scheduler):
+    """Keeps no state on disk, since every tick means "all that is due", and beats as it goes round."""
+
+    def tick(self, *arguments: Any, **named: Any) -> Any:
+        """Send what is due, and say that we live."""
+        beat_heart()
+        return super().tick(*arguments, **named)

@@ -1,0 +1,73 @@
+"""The whole worker on one machine: servers where none are named, and the roles under their supervisor."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from sqlalchemy import text
+
+from config.settings import Settings
+from core.store.engine import create_database_engine
+from core.store.migrate import require_current, upgrade
+from workers.bootstrap import Addresses
+from workers.embedded import EmbeddedServers
+from workers.supervisor import Role, Supervisor
+
+ROLE_NAMES = ("intake", "worker", "beat")
+
+#: How long a role may go without a sign of progress. Longer than every timeout inside it, so that it can help itself.
+STALL_SECONDS = 90.0
+
+
+class Stack(NamedTuple):
+    """Running servers."""
+
+    addresses: Addresses
+    embedded: EmbeddedServers
+
+
+@contextmanager
+def running_servers(settings: Settings) -> Iterator[Stack]:
+    """Start the servers that the settings do not name, and stop them at the end.
+
+    The embedded database is brought to this release's tables; one that the settings name must be there already.
+    """
+    database_url = settings.database_url.get_secret_value() if settings.database_url else None
+    broker_url = settings.broker_url.get_secret_value() if settings.broker_url else None
+    servers = EmbeddedServers(settings.data_dir, postgres=database_url is None, valkey=broker_url is None)
+    with servers:
+        found = servers.addresses
+        assert found is not None
+        addresses = Addresses(database_url or found.database_url or "", broker_url or found.broker_url or "")
+        engine = create_database_engine(addresses.database_url)
+        try:
+            if database_url is None:
+                upgrade(engine)
+            require_current(engine)
+        finally:
+            engine.dispose()
+        yield Stack(addresses, servers)
+
+
+def has_programs(database_url: str) -> bool:
+    """Whether any program was applied; without one every order is parked."""
+    engine = create_database_engine(database_url)
+    try:
+        with engine.connect() as connection:
+            return bool(connection.execute(text("SELECT EXISTS (SELECT 1 FROM programs)")).scalar())
+    finally:
+        engine.dispose()
+
+
+def supervisor_of(
+    settings: Settings, addresses: Addresses, roles: Sequence[str] = ROLE_NAMES, *, log_folder: Path | None = None
+) -> Supervisor:
+    """Make the supervisor of these roles, each a process of its own."""
+    environment = {"LOYALTY_DATABASE_URL": addresses.database_url, "LOYALTY_BROKER_URL": addresses.broker_url}
+    return Supervisor(
+        [Role(name, (sys.executable, "-m", "workers", name), environment, STALL_SECONDS) for name in roles],
+        heartbeat_folder=settings.data_dir / "heartbeats",
+        log_folder=log_folder,
+    )
