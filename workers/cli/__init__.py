@@ -1,0 +1,125 @@
+"""The `loyalty` command line. Exit codes: 0 ok, 1 found a problem, 2 wrong use."""
+
+import os
+import sys
+from collections.abc import Sequence
+from io import TextIOWrapper
+from pathlib import Path
+from typing import Annotated
+
+import psycopg
+import typer
+from pydantic import ValidationError
+from pydantic_settings import SettingsError as UnreadableSettingsError
+from sqlalchemy.exc import DBAPIError
+
+from core.errors import LoyaltyError, UserError
+from workers.cli import accounts, dead, events, ledger, processes, programs
+from workers.cli.errors import DatabaseFailedError, NotTextError, SettingsError
+from workers.cli.output import note
+
+PROBLEM, WRONG_USE = 1, 2
+
+
+def main() -> None:
+    """Run the command line of this process."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that knows ASCII only gets escapes, no traceback
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code. Expected errors become one message on standard error."""
+    try:
+        build_app()(args=list(arguments), prog_name="loyalty")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else PROBLEM if end.code else 0
+    except Exception as error:
+        failure = _as_failure(error)
+        if failure is None:
+            raise
+        note(f"loyalty: {failure}")
+        return WRONG_USE if isinstance(failure, UserError) else PROBLEM
+    return 0
+
+
+def build_app() -> typer.Typer:
+    """Put the commands together."""
+    app = typer.Typer(
+        name="loyalty",
+        help=_HELP,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_root)
+    processes.register(app)
+    for module in (events, accounts, programs, dead, ledger):
+        module.register(app)
+    return app
+
+
+_HELP = """Loyalty points: orders and refunds in, an explainable ledger and events out.
+
+\b
+Look at it run:        loyalty demo
+Run it here:           loyalty up
+Send it some orders:   loyalty submit orders.ndjson --wait
+Ask about a customer:  loyalty account show C-1001
+What needs a person:   loyalty dead list
+
+\b
+Commands find the servers of `loyalty up` in the data folder, or use those of
+LOYALTY_DATABASE_URL and LOYALTY_BROKER_URL.
+Exit codes: 0 ok, 1 found a problem, 2 wrong use.
+"""
+
+
+def _root(
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of the embedded servers, .loyalty by default; before the command: loyalty --data-dir DIR up.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    if data_dir is not None:
+        # Through the environment, so that the processes that a command starts use the same folder.
+        os.environ["LOYALTY_DATA_DIR"] = str(data_dir.absolute())
+
+
+def _as_failure(error: Exception) -> LoyaltyError | None:
+    """Give what a person is told of an expected error; None for one of ours that needs its traceback."""
+    match error:
+        case LoyaltyError():
+            return error
+        case ValidationError(title="Settings"):
+            return SettingsError(problems=_settings_text(error))
+        case UnreadableSettingsError():
+            return SettingsError(problems=error)
+        case UnicodeEncodeError():
+            return NotTextError()
+        case DBAPIError() | psycopg.Error():
+            return DatabaseFailedError(what=_database_text(error))
+    return None
+
+
+def _settings_text(error: ValidationError) -> str:
+    lines = []
+    for problem in error.errors(include_url=False):
+        name = str(problem["loc"][0]) if problem["loc"] else "settings"
+        # An URL may hold a password; it is never shown.
+        value = "" if name.endswith("_url") else f" (it is {problem['input']!r})"
+        lines.append(f"  LOYALTY_{name.upper()}: {problem['msg']}{value}")
+    return "\n".join(lines)
+
+
+def _database_text(error: DBAPIError | psycopg.Error) -> str:
+    """Say in one line what the database reported; SQLAlchemy would add the statement and its values."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    text = " ".join(str(cause).split()).rstrip(".?") or type(cause).__name__
+    if isinstance(cause, psycopg.Error) and cause.sqlstate is not None:
+        return f"refused ({cause.sqlstate}): {text}"
+    return f"cannot be reached: {text}"

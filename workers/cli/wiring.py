@@ -1,0 +1,87 @@
+"""What commands are given: settings, the database, the broker.
+
+Reading needs the database only, publishing the broker only.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from time import monotonic
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import ArgumentError
+
+from config.settings import Settings
+from core.errors import NoServersError
+from core.store.engine import create_database_engine, normalized_url
+from core.store.migrate import require_current
+from workers.bootstrap import send_nudge, set_up_logging
+from workers.celery_app import create_app
+from workers.cli.errors import DatabaseUrlError, NoBrokerError, NoDatabaseError
+from workers.embedded import read_addresses
+
+#: Nudges are hints: a broker that does not answer must not hold a command up.
+_NUDGE_SECONDS_MAX = 5.0
+
+
+@contextmanager
+def opened_database(settings: Settings, *, must_be_current: bool = True) -> Iterator[Engine]:
+    """Give an engine for the time of a command; refuse a database that has not this release's tables."""
+    url = normalized_url(_database_url(settings))
+    if not url.startswith("postgresql+psycopg://"):
+        raise DatabaseUrlError
+    try:
+        engine = create_database_engine(url, application_name="loyalty-cli")
+    except (ArgumentError, ValueError) as error:
+        raise DatabaseUrlError from error
+    try:
+        if must_be_current:
+            require_current(engine)
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def has_database(settings: Settings) -> bool:
+    """Tell whether a database is known, here or in the settings."""
+    try:
+        _database_url(settings)
+    except NoDatabaseError:
+        return False
+    return True
+
+
+def broker_url(settings: Settings) -> str:
+    """Find the broker: the one that the settings name, else the embedded one that runs in the data folder."""
+    if settings.broker_url is not None:
+        return settings.broker_url.get_secret_value()
+    embedded = read_addresses(settings.data_dir)
+    if embedded is None or embedded.broker_url is None:
+        raise NoBrokerError
+    return embedded.broker_url
+
+
+def _database_url(settings: Settings) -> str:
+    if settings.database_url is not None:
+        return settings.database_url.get_secret_value()
+    embedded = read_addresses(settings.data_dir)
+    if embedded is None or embedded.database_url is None:
+        raise NoDatabaseError
+    return embedded.database_url
+
+
+def wake_posting(settings: Settings, shards: Iterable[int]) -> None:
+    """Tell the workers which shards have new messages. Without a broker the sweep finds them, within a second."""
+    waiting = sorted(shards)
+    if not waiting:
+        return
+    set_up_logging(settings)
+    try:
+        app = create_app(settings)
+    except NoServersError:
+        return
+    deadline = monotonic() + _NUDGE_SECONDS_MAX
+    for shard in waiting:
+        if monotonic() > deadline:
+            break
+        send_nudge(app, "loyalty.post_inbox", shard)
+    app.close()
