@@ -1,0 +1,1 @@
+"""The bundled demo: real orders through the whole worker."""

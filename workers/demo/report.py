@@ -1,0 +1,111 @@
+"""What the demo tells at its end: rates, the top accounts, one history, counts, and the state of the books."""
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy import Engine, text
+
+from core.store.progress import load_progress
+from core.store.verify import verify_ledger
+from workers.demo.sample import Traffic
+
+_TOP_ACCOUNTS = """
+SELECT customer_id, tier_id AS tier, balance, lifetime_points, sequence AS entries
+FROM accounts ORDER BY balance DESC, customer_id LIMIT 5
+"""
+# A story worth telling: earned, given back, and expired.
+_STORY = """
+SELECT e.sequence, e.kind, e.points, e.balance_after, e.occurred_at, e.order_id, e.refund_id, a.customer_id
+FROM entries e JOIN accounts a USING (account_id)
+WHERE e.account_id = (
+    SELECT account_id FROM entries GROUP BY account_id
+    HAVING count(*) BETWEEN 6 AND 10 AND count(DISTINCT kind) = 3
+    ORDER BY count(*) DESC, account_id LIMIT 1)
+ORDER BY e.sequence
+"""
+_EVENTS = "SELECT type, count(published_at) AS published FROM outbox GROUP BY type ORDER BY type"
+_PARKED = "SELECT inbox_id, reason, detail FROM inbox WHERE state = 'dead' ORDER BY inbox_id"
+
+
+def build_report(engine: Engine, traffic: Traffic, seconds: float) -> dict[str, Any]:
+    """Count and verify. `is_clean`: every message has its one outcome, every event is out, the books are right."""
+    with engine.begin() as connection:
+        differences = verify_ledger(connection)
+    with engine.connect() as connection:
+        progress = load_progress(connection)
+        top, story, events, parked = (
+            [_plain(dict(row)) for row in connection.execute(text(query)).mappings()]
+            for query in (_TOP_ACCOUNTS, _STORY, _EVENTS, _PARKED)
+        )
+    lost = traffic.distinct - progress.received + progress.unposted
+    return {
+        "messages_published": len(traffic.messages),
+        "seconds": round(seconds, 2),
+        "messages_per_s": round(len(traffic.messages) / seconds),
+        "received": progress.received,
+        "repeats": progress.repeats,
+        "posted": progress.posted,
+        "replayed": progress.replayed,
+        "waiting": progress.waiting,
+        "parked": progress.parked,
+        "lost": lost,
+        "events_published": progress.published,
+        "events_unpublished": progress.events - progress.published,
+        "events": {row["type"]: row["published"] for row in events},
+        "top_accounts": top,
+        "history": story,
+        "dead_letters": parked,
+        "differences": [difference.text for difference in differences],
+        "is_clean": lost == 0
+        and not differences
+        and progress.published == progress.events
+        and progress.parked == traffic.broken
+        and progress.repeats == traffic.repeated,
+    }
+
+
+def print_report(console: Console, report: dict[str, Any], data_dir: Path) -> None:
+    """Print the report for a person."""
+    console.print()
+    console.print(
+        f"[bold]{report['messages_published']:,} messages in {report['seconds']} s[/bold] "
+        f"({report['messages_per_s']:,} per second from the queue to the published event, processes starting included)"
+    )
+    console.print(
+        f"  {report['posted']:,} posted · {report['repeats']} repeats changed nothing · {report['waiting']} refunds "
+        f"wait for their order · {report['parked']} parked · {report['lost']} lost"
+    )
+    console.print("  events: " + " · ".join(f"{count:,} {name}" for name, count in report["events"].items()))
+    console.print(_table("Top accounts", report["top_accounts"]))
+    customer = report["history"][0]["customer_id"] if report["history"] else None
+    history = [{k: v for k, v in row.items() if k != "customer_id"} for row in report["history"]]
+    console.print(_table(f"History of customer {customer}", history))
+    console.print(_table("Dead letters: parked with their bytes, for a person", report["dead_letters"]))
+    if report["differences"]:
+        console.print(_table("The books differ", [{"difference": text} for text in report["differences"]]))
+    verdict = "[green]clean[/green]: nothing lost, nothing twice" if report["is_clean"] else "[red]NOT clean[/red]"
+    console.print(f"[bold]verify:[/bold] {verdict}")
+    console.print("\n[bold]Next[/bold]: look around in the demo's data. In one terminal:")
+    console.print(f"  loyalty --data-dir {data_dir} up", highlight=False)
+    console.print("and in another, in this folder:")
+    for command in (f"account history {customer}", "dead list", "verify", "tail --from-beginning --limit 5"):
+        console.print(f"  loyalty --data-dir {data_dir} {command}", highlight=False)
+
+
+def _table(title: str, rows: list[dict[str, Any]]) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for name in rows[0] if rows else ():
+        table.add_column(name.replace("_", " "), justify="right" if isinstance(rows[0][name], int) else "left")
+    for row in rows:
+        table.add_row(*("" if value is None else f"{value:,}" if isinstance(value, int) else str(value) for value in row.values()))
+    return table
+
+
+def _plain(row: dict[str, Any]) -> dict[str, Any]:
+    """Values that JSON has too."""
+    return {
+        name: value if value is None or isinstance(value, (int, str)) else f"{value:%Y-%m-%d}"
+        for name, value in row.items()
+    }
