@@ -1,0 +1,168 @@
+"""`make bench`: ours, the usual way and the limit, in one run on the embedded servers; a table and build/bench.json."""
+
+import argparse
+import json
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import redis
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy import Engine, create_engine, make_url, text
+
+from benchmarks.end_to_end import Run, measure_ours, measure_usual_way
+from benchmarks.load import Message, full_messages, sample_messages
+from benchmarks.posting import fill_inbox, measure_posting
+from benchmarks.sql_limit import measure_sql_limit
+from core.messages.program_file import load_program
+from core.store.engine import create_database_engine, normalized_url
+from core.store.migrate import upgrade
+from core.store.programs import append_version
+from workers.embedded import EmbeddedServers, remove_data
+
+_ROOT = Path(__file__).parent.parent
+_PROGRAM = _ROOT / "config" / "programs" / "online-retail.yaml"
+_FOLDER = _ROOT / ".loyalty-bench"
+_BATCH_MESSAGES = 500
+_SHARDS = 16
+
+
+def main() -> None:
+    """Measure, print and write."""
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--messages", type=int, default=12_000, help="messages for ours and for posting alone")
+    parser.add_argument("--usual-messages", type=int, default=3_000, help="messages for the usual way, a prefix of these")
+    parser.add_argument("--full", action="store_true", help="the whole data set for everything")
+    parser.add_argument("--csv", type=Path, help="with --full: online_retail_2010_2011.csv.gz")
+    parser.add_argument("--broker-url", help="another broker than the embedded Valkey, e.g. a local RabbitMQ")
+    parser.add_argument("--skip-usual", action="store_true", help="leave the usual way out (for long runs of ours)")
+    arguments = parser.parse_args()
+    if arguments.full:
+        messages = full_messages(_csv(arguments.csv, parser))
+        usual = messages
+    else:
+        messages = sample_messages(arguments.messages)
+        usual = messages[: arguments.usual_messages]
+    remove_data(_FOLDER)
+    with EmbeddedServers(_FOLDER) as servers:
+        assert servers.addresses is not None
+        assert servers.addresses.database_url is not None
+        broker_url = arguments.broker_url or servers.addresses.broker_url
+        bench = _Bench(servers.addresses.database_url, broker_url)
+        results = bench.run(messages, [] if arguments.skip_usual else usual)
+    shutil.rmtree(_FOLDER / "heartbeats", ignore_errors=True)
+    build = _ROOT / "build"
+    build.mkdir(exist_ok=True)
+    (build / "bench.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    _print(results)
+
+
+def _csv(csv: Path | None, parser: argparse.ArgumentParser) -> Path:
+    folder = os.environ.get("LOYALTY_DATA_FOLDER")
+    path = csv or (Path(folder) / "online_retail_2010_2011.csv.gz" if folder else None)
+    if path is None or not path.exists():
+        parser.error("--full needs the data set: name it with --csv, or its folder with LOYALTY_DATA_FOLDER")
+    return path
+
+
+class _Bench:
+    """The measurements, each on a database and a broker emptied for it."""
+
+    def __init__(self, database_url: str, broker_url: str) -> None:
+        self._server_url = database_url
+        self._broker_url = broker_url
+
+    def run(self, messages: list[Message], usual: list[Message]) -> dict[str, Any]:
+        console = Console(stderr=True)
+        console.print(f"posting alone, {len(messages):,} messages …")
+        engine, _ = self._fresh("posting")
+        intake_per_s = fill_inbox(engine, messages, _SHARDS)
+        posting_per_s = measure_posting(engine, _BATCH_MESSAGES)
+        console.print("the SQL limit, the same rows …")
+        sql_limit_per_s = measure_sql_limit(engine, _BATCH_MESSAGES)
+        engine.dispose()
+        console.print(f"ours end to end, {len(messages):,} messages …")
+        engine, environment = self._fresh("ours")
+        ours = measure_ours(engine, environment, messages, _FOLDER / "logs")
+        engine.dispose()
+        naive: Run | None = None
+        if usual:
+            console.print(f"the usual way end to end, {len(usual):,} messages …")
+            engine, environment = self._fresh("usual")
+            naive = measure_usual_way(engine, environment, usual, _FOLDER / "logs")
+            engine.dispose()
+        return {
+            "broker": make_url(self._broker_url).drivername,
+            "messages": len(messages),
+            "naive_messages": len(usual),
+            "end_to_end_per_s": round(ours.messages_per_s),
+            "naive_per_s": round(naive.messages_per_s) if naive else None,
+            "sql_limit_per_s": round(sql_limit_per_s),
+            "posting_per_s": round(posting_per_s),
+            "receiving_per_s": round(intake_per_s),
+            "ratio_naive": round(ours.messages_per_s / naive.messages_per_s, 2) if naive else None,
+            "ratio_limit": round(posting_per_s / sql_limit_per_s, 3),
+            "peak_memory_mib": ours.peak_memory_mib,
+            "memory_at_half_mib": ours.memory_at_half_mib,
+            "naive_peak_memory_mib": naive.peak_memory_mib if naive else None,
+        }
+
+    def _fresh(self, name: str) -> tuple[Engine, dict[str, str]]:
+        admin = create_engine(normalized_url(self._server_url), isolation_level="AUTOCOMMIT")
+        with admin.connect() as connection:
+            connection.execute(text(f"DROP DATABASE IF EXISTS bench_{name} WITH (FORCE)"))
+            connection.execute(text(f"CREATE DATABASE bench_{name}"))
+        admin.dispose()
+        url = make_url(normalized_url(self._server_url)).set(database=f"bench_{name}")
+        database_url = url.render_as_string(hide_password=False)
+        engine = create_database_engine(database_url)
+        upgrade(engine)
+        program = load_program(_PROGRAM)
+        with engine.begin() as connection:
+            append_version(connection, program, _PROGRAM.read_text(encoding="utf-8"), None)
+        self._empty_broker()
+        environment = {
+            "LOYALTY_DATABASE_URL": database_url,
+            "LOYALTY_BROKER_URL": self._broker_url,
+            "LOYALTY_LOG_LEVEL": "warning",
+            "LOYALTY_SHARDS": str(_SHARDS),
+        }
+        return engine, environment
+
+    def _empty_broker(self) -> None:
+        if self._broker_url.startswith("redis"):
+            client = redis.Redis.from_url(self._broker_url)
+            client.flushdb()
+            client.close()
+            return
+        from kombu import Connection as BrokerConnection
+
+        with BrokerConnection(self._broker_url) as connection:
+            for queue in ("loyalty.intake", "loyalty.posting", "loyalty.relay", "loyalty.periodic", "loyalty.submit"):
+                with suppress(Exception):
+                    connection.default_channel.queue_purge(queue)
+
+
+def _print(results: dict[str, Any]) -> None:
+    table = Table(title=f"Benchmarks on {results['broker']}, {results['messages']:,} real orders and cancellations")
+    table.add_column("what")
+    table.add_column("messages per second", justify="right")
+    table.add_column("ratio", justify="right")
+    ratio = f"{results['ratio_naive']} x the usual way" if results["ratio_naive"] else ""
+    table.add_row("ours, queue to published event", f"{results['end_to_end_per_s']:,}", ratio)
+    if results["naive_per_s"]:
+        table.add_row("the usual way, queue to published event", f"{results['naive_per_s']:,}", "1")
+    table.add_row("posting alone, one process", f"{results['posting_per_s']:,}", f"{results['ratio_limit']} of the limit")
+    table.add_row("the limit: the same rows by SQL alone", f"{results['sql_limit_per_s']:,}", "1")
+    table.add_row("receiving alone, one process", f"{results['receiving_per_s']:,}", "")
+    console = Console()
+    console.print(table)
+    console.print("peak memory, MiB: " + ", ".join(f"{k} {v}" for k, v in results["peak_memory_mib"].items()))
+    console.print("written to build/bench.json")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+"""End to end: raw messages waiting in the broker until their events have been published, by real processes.
+
+The processes are started first and then held (SIGSTOP) while the broker is filled, so that neither side's start-up
+counts; the clock runs from their release (SIGCONT) until no message is unposted and no event unpublished.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from sqlalchemy import Engine, text
+
+from benchmarks.load import Message
+from benchmarks.usual_way import create_usual_app
+from workers.brokers import open_shop_publisher
+
+_SECONDS_MAX = 900.0
+_POLL_SECONDS = 0.1
+_START_SECONDS = 6.0
+
+
+class Run(NamedTuple):
+    """One measured run."""
+
+    messages_per_s: float
+    peak_memory_mib: dict[str, float]  #: by process
+    memory_at_half_mib: dict[str, float]
+
+
+def measure_ours(engine: Engine, environment: dict[str, str], messages: Sequence[Message], logs: Path) -> Run:
+    """Intake, worker (two processes) and beat, as `loyalty up` runs them."""
+    with _held_processes({name: ["workers", name] for name in ("intake", "worker", "beat")}, environment, logs) as held:
+        publisher = open_shop_publisher(environment["LOYALTY_BROKER_URL"])
+        for start in range(0, len(messages), 500):
+            publisher.publish(messages[start : start + 500])
+        publisher.close()
+        return held.run(engine, len(messages))
+
+
+def measure_usual_way(engine: Engine, environment: dict[str, str], messages: Sequence[Message], logs: Path) -> Run:
+    """One Celery worker with two processes, one task per message."""
+    os.environ.update(environment)
+    with _held_processes({"usual": ["benchmarks.usual_way"]}, environment, logs) as held:
+        app, task = create_usual_app()
+        with app.connection_for_write() as connection:
+            for _, body in messages:
+                task.apply_async((body.decode(),), connection=connection)  # type: ignore[attr-defined]  # a Celery task
+        app.close()
+        return held.run(engine, len(messages))
+
+
+class _Held:
+    """Processes that wait for their release."""
+
+    def __init__(self, processes: dict[str, subprocess.Popen[bytes]]) -> None:
+        self._processes = processes
+
+    def send(self, number: signal.Signals) -> None:
+        for process in self._processes.values():
+            os.killpg(process.pid, number)
+
+    def run(self, engine: Engine, messages: int) -> Run:
+        at_half: dict[str, float] = {}
+        self.send(signal.SIGCONT)
+        started = time.perf_counter()
+        with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+            while True:
+                time.sleep(_POLL_SECONDS)
+                stored, is_busy = connection.execute(text(_STATE)).one()
+                seconds = time.perf_counter() - started
+                if not at_half and stored >= messages // 2:
+                    at_half = self._memory("VmRSS")
+                if stored >= messages and not is_busy:
+                    return Run(messages / seconds, self._memory("VmHWM"), at_half)
+                if seconds > _SECONDS_MAX:
+                    raise TimeoutError(f"{stored} of {messages} messages after {seconds:.0f} s")
+
+    def _memory(self, field: str) -> dict[str, float]:
+        found: dict[str, float] = {}
+        for name, process in self._processes.items():
+            for place, pid in enumerate(_with_children(process.pid)):
+                label = name if place == 0 else f"{name} child {place}"
+                found[label] = _status_mib(pid, field)
+        return found
+
+
+# max(inbox_id) would count gaps, so count; the two EXISTS read one index entry each.
+_STATE = """
+SELECT (SELECT count(*) FROM inbox),
+       EXISTS (SELECT 1 FROM inbox WHERE state = 'received') OR EXISTS (SELECT 1 FROM outbox WHERE published_at IS NULL)
+"""
+
+
+@contextmanager
+def _held_processes(modules: dict[str, list[str]], environment: dict[str, str], logs: Path) -> Iterator[_Held]:
+    logs.mkdir(parents=True, exist_ok=True)
+    processes: dict[str, subprocess.Popen[bytes]] = {}
+    try:
+        for name, arguments in modules.items():
+            with (logs / f"{name}.log").open("ab") as log:
+                processes[name] = subprocess.Popen(
+                    [sys.executable, "-m", *arguments],
+                    env={**os.environ, **environment},
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                )
+        time.sleep(_START_SECONDS)
+        for name, process in processes.items():
+            if process.poll() is not None:
+                raise RuntimeError(f"{name} ended with {process.returncode}; see {logs / name}.log")
+        held = _Held(processes)
+        held.send(signal.SIGSTOP)
+        yield held
+    finally:
+        for process in processes.values():
+            os.killpg(process.pid, signal.SIGCONT)
+            process.terminate()
+        for process in processes.values():
+            try:
+                process.wait(40)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def _with_children(pid: int) -> list[int]:
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+    return [pid, *(int(child) for child in children)]
+
+
+def _status_mib(pid: int, field: str) -> float:
+    for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines():
+        if line.startswith(f"{field}:"):
+            return round(int(line.split()[1]) / 1024, 1)
+    return 0.0
