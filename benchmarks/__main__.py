@@ -38,21 +38,23 @@ def main() -> None:
     parser.add_argument("--full", action="store_true", help="the whole data set for everything")
     parser.add_argument("--csv", type=Path, help="with --full: online_retail_2010_2011.csv.gz")
     parser.add_argument("--broker-url", help="another broker than the embedded Valkey, e.g. a local RabbitMQ")
-    parser.add_argument("--skip-usual", action="store_true", help="leave the usual way out (for long runs of ours)")
+    parser.add_argument("--lines-max", type=int, help="cut every order to so many lines (they have 20 on average)")
+    parser.add_argument("--soak", action="store_true", help="ours end to end only: for long runs that watch the memory")
     arguments = parser.parse_args()
     if arguments.full:
         messages = full_messages(_csv(arguments.csv, parser))
         usual = messages
     else:
-        messages = sample_messages(arguments.messages)
+        messages = sample_messages(arguments.messages, arguments.lines_max)
         usual = messages[: arguments.usual_messages]
     remove_data(_FOLDER)
-    with EmbeddedServers(_FOLDER) as servers:
-        assert servers.addresses is not None
-        assert servers.addresses.database_url is not None
-        broker_url = arguments.broker_url or servers.addresses.broker_url
-        bench = _Bench(servers.addresses.database_url, broker_url)
-        results = bench.run(messages, [] if arguments.skip_usual else usual)
+    with EmbeddedServers(_FOLDER) as addresses:
+        assert addresses.database_url is not None
+        bench = _Bench(addresses.database_url, arguments.broker_url or addresses.broker_url)
+        if arguments.soak:
+            _print_soak(bench.soak(messages))
+            return
+        results = bench.run(messages, usual)
     shutil.rmtree(_FOLDER / "heartbeats", ignore_errors=True)
     build = _ROOT / "build"
     build.mkdir(exist_ok=True)
@@ -88,27 +90,31 @@ class _Bench:
         engine, environment = self._fresh("ours")
         ours = measure_ours(engine, environment, messages, _FOLDER / "logs")
         engine.dispose()
-        naive: Run | None = None
-        if usual:
-            console.print(f"the usual way end to end, {len(usual):,} messages …")
-            engine, environment = self._fresh("usual")
-            naive = measure_usual_way(engine, environment, usual, _FOLDER / "logs")
-            engine.dispose()
+        console.print(f"the usual way end to end, {len(usual):,} messages …")
+        engine, environment = self._fresh("usual")
+        naive = measure_usual_way(engine, environment, usual, _FOLDER / "logs")
+        engine.dispose()
         return {
             "broker": make_url(self._broker_url).drivername,
             "messages": len(messages),
             "naive_messages": len(usual),
             "end_to_end_per_s": round(ours.messages_per_s),
-            "naive_per_s": round(naive.messages_per_s) if naive else None,
+            "naive_per_s": round(naive.messages_per_s),
             "sql_limit_per_s": round(sql_limit_per_s),
             "posting_per_s": round(posting_per_s),
             "receiving_per_s": round(intake_per_s),
-            "ratio_naive": round(ours.messages_per_s / naive.messages_per_s, 2) if naive else None,
+            "ratio_naive": round(ours.messages_per_s / naive.messages_per_s, 2),
             "ratio_limit": round(posting_per_s / sql_limit_per_s, 3),
             "peak_memory_mib": ours.peak_memory_mib,
-            "memory_at_half_mib": ours.memory_at_half_mib,
-            "naive_peak_memory_mib": naive.peak_memory_mib if naive else None,
+            "naive_peak_memory_mib": naive.peak_memory_mib,
         }
+
+    def soak(self, messages: list[Message]) -> Run:
+        engine, environment = self._fresh("soak")
+        try:
+            return measure_ours(engine, environment, messages, _FOLDER / "logs")
+        finally:
+            engine.dispose()
 
     def _fresh(self, name: str) -> tuple[Engine, dict[str, str]]:
         admin = create_engine(normalized_url(self._server_url), isolation_level="AUTOCOMMIT")
@@ -151,10 +157,9 @@ def _print(results: dict[str, Any]) -> None:
     table.add_column("what")
     table.add_column("messages per second", justify="right")
     table.add_column("ratio", justify="right")
-    ratio = f"{results['ratio_naive']} x the usual way" if results["ratio_naive"] else ""
+    ratio = f"{results['ratio_naive']} x the usual way"
     table.add_row("ours, queue to published event", f"{results['end_to_end_per_s']:,}", ratio)
-    if results["naive_per_s"]:
-        table.add_row("the usual way, queue to published event", f"{results['naive_per_s']:,}", "1")
+    table.add_row("the usual way, queue to published event", f"{results['naive_per_s']:,}", "1")
     table.add_row("posting alone, one process", f"{results['posting_per_s']:,}", f"{results['ratio_limit']} of the limit")
     table.add_row("the limit: the same rows by SQL alone", f"{results['sql_limit_per_s']:,}", "1")
     table.add_row("receiving alone, one process", f"{results['receiving_per_s']:,}", "")
@@ -162,6 +167,15 @@ def _print(results: dict[str, Any]) -> None:
     console.print(table)
     console.print("peak memory, MiB: " + ", ".join(f"{k} {v}" for k, v in results["peak_memory_mib"].items()))
     console.print("written to build/bench.json")
+
+
+def _print_soak(run: Run) -> None:
+    table = Table(title=f"Memory over a long run, {run.messages_per_s:,.0f} messages per second")
+    for name in ("process", "MiB after a tenth", "MiB at the end", "MiB at most"):
+        table.add_column(name, justify="left" if name == "process" else "right")
+    for name, peak in run.peak_memory_mib.items():
+        table.add_row(name, *(f"{mib}" for mib in (run.memory_at_tenth_mib.get(name), run.memory_at_end_mib[name], peak)))
+    Console().print(table)
 
 
 if __name__ == "__main__":

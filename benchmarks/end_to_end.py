@@ -30,7 +30,8 @@ class Run(NamedTuple):
 
     messages_per_s: float
     peak_memory_mib: dict[str, float]  #: by process
-    memory_at_half_mib: dict[str, float]
+    memory_at_tenth_mib: dict[str, float]  #: when a tenth of the messages had been received
+    memory_at_end_mib: dict[str, float]
 
 
 def measure_ours(engine: Engine, environment: dict[str, str], messages: Sequence[Message], logs: Path) -> Run:
@@ -66,7 +67,7 @@ class _Held:
             os.killpg(process.pid, number)
 
     def run(self, engine: Engine, messages: int) -> Run:
-        at_half: dict[str, float] = {}
+        at_tenth: dict[str, float] = {}
         self.send(signal.SIGCONT)
         started = time.perf_counter()
         with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
@@ -74,10 +75,10 @@ class _Held:
                 time.sleep(_POLL_SECONDS)
                 stored, is_busy = connection.execute(text(_STATE)).one()
                 seconds = time.perf_counter() - started
-                if not at_half and stored >= messages // 2:
-                    at_half = self._memory("VmRSS")
+                if not at_tenth and stored >= messages // 10:
+                    at_tenth = self._memory("VmRSS")
                 if stored >= messages and not is_busy:
-                    return Run(messages / seconds, self._memory("VmHWM"), at_half)
+                    return Run(messages / seconds, self._memory("VmHWM"), at_tenth, self._memory("VmRSS"))
                 if seconds > _SECONDS_MAX:
                     raise TimeoutError(f"{stored} of {messages} messages after {seconds:.0f} s")
 

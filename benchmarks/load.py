@@ -12,10 +12,17 @@ from benchmarks.online_retail import compact, convert, read_records
 Message = tuple[str, bytes]
 
 
-def sample_messages(wanted: int) -> list[Message]:
-    """Read the bundled sample, as often as needed: each round with its own customers and orders."""
+def sample_messages(wanted: int, lines_max: int | None = None) -> list[Message]:
+    """Read the bundled sample, as often as needed: each round with its own customers and orders.
+
+    With `lines_max` orders are cut to so many lines, and refunds, which may name others, are left out.
+    """
     packed = files("workers.demo").joinpath("online_retail_sample.ndjson.gz").read_bytes()
     events = [json.loads(line) for line in gzip.decompress(packed).splitlines()]
+    if lines_max is not None:
+        events = [event for event in events if event["type"] == "order.completed"]
+        for event in events:
+            event["data"]["lines"] = event["data"]["lines"][:lines_max]
     return list(islice(_rounds(events), wanted))
 
 

@@ -133,7 +133,7 @@ def _process(raw: str) -> None:
     (event,) = read_message(body, limits=_LIMITS, now=datetime.now(UTC))
     assert isinstance(event, ReadEvent)
     stored = read_stored_event(body)
-    with Session(_engine()) as session, session.begin():
+    with Session(_engine(), autoflush=False) as session, session.begin():
         inbox = InboxRow(
             source=event.source, event_id=event.event_id, type=event.type, occurred_at=event.occurred_at, shard=0,
             order_id=event.order_id, content_hash=event.content_hash, body=body, state="posted",

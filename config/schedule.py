@@ -1,4 +1,7 @@
-"""The beat table. Every task is "do all that is due", guarded in the database: two beats do no harm, late ones catch up."""
+"""The beat table. Every task is "do all that is due", guarded in the database.
+
+So two beats do no harm, and a late one catches up.
+"""
 
 from typing import Any, NamedTuple
 
@@ -20,14 +23,18 @@ TICKS = (
     Tick("loyalty.audit_ledger", 300),  # one account shard each time, the whole ledger in 40 minutes
 )
 
+#: A tick or nudge that nobody took for so long evaporates, so that a pile does not wait for the first worker. Not
+#: shorter: the sender's clock writes the end and the worker's clock reads it, and ticks must survive clocks that differ.
+NUDGE_SECONDS_MAX = 300
+
 
 def beat_schedule() -> dict[str, dict[str, Any]]:
-    """Celery's form. A tick that nobody took before the next one is due evaporates."""
+    """Celery's form of the table."""
     return {
         tick.task: {
             "task": tick.task,
             "schedule": tick.every_seconds,
-            "options": {"queue": PERIODIC, "expires": max(tick.every_seconds, 5)},
+            "options": {"queue": PERIODIC, "expires": NUDGE_SECONDS_MAX},
         }
         for tick in TICKS
     }

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import pytest
 import redis
+import structlog
 from sqlalchemy import Engine, create_engine, make_url, text
 
 from core.store.engine import create_database_engine, normalized_url
@@ -18,6 +19,10 @@ from workers.embedded import EmbeddedServers, remove_data
 for name in [name for name in os.environ if name.startswith("LOYALTY_") and not name.startswith("LOYALTY_TEST_")]:
     # An operator's settings must not reach into the tests, nor the tests into an operator's servers.
     del os.environ[name]
+
+
+# The default renderer draws tracebacks with all local variables, which takes a second each.
+structlog.configure(processors=[structlog.processors.add_log_level, structlog.processors.KeyValueRenderer()])
 
 
 class Servers(NamedTuple):
@@ -102,6 +107,13 @@ def own_engine(own_database_url: str) -> Iterator[Engine]:
     engine = create_database_engine(own_database_url)
     yield engine
     engine.dispose()
+
+
+@pytest.fixture
+def empty_database_url(servers: Servers) -> Iterator[str]:
+    """A database without tables."""
+    with _database(servers, "template0") as url:
+        yield url
 
 
 @contextmanager

@@ -60,7 +60,8 @@ def refund(
     source: str = SOURCE,
     **data: Any,
 ) -> dict[str, Any]:
-    body = {"refund_id": refund_id, "order_id": order_id, **(data or {"full": True})}
+    is_partial = bool(data.keys() & {"lines", "amount", "full"})
+    body = {"refund_id": refund_id, "order_id": order_id, **data, **({} if is_partial else {"full": True})}
     return _event("order.refunded", event_id or f"refunded-{refund_id}", time, source, body)
 
 

@@ -1,4 +1,4 @@
-"""Builds what the rest is given: settings, addresses, engine, Celery app, runtime. The only reader of the environment."""
+"""Builds what the rest is given: settings, addresses, engine, runtime. The only reader of the environment."""
 
 import logging
 import sys
@@ -9,6 +9,7 @@ from celery import Celery
 from sqlalchemy import Engine
 from uuid6 import uuid7
 
+from config.schedule import NUDGE_SECONDS_MAX
 from config.settings import Settings
 from core.errors import NoServersError
 from core.messages.inbound import MessageLimits
@@ -76,13 +77,17 @@ def build_runtime(settings: Settings, app: Celery) -> Runtime:
     )
 
 
-def send_nudge(app: Celery, task: str, shard: int) -> None:
-    """Ask for a run of `task` on `shard`. Never raises: the sweep finds what a lost nudge left."""
+def send_nudge(app: Celery, task: str, shard: int) -> bool:
+    """Ask for a run of `task` on `shard`. False if the broker did not take it: the sweep finds what was left."""
     try:
-        app.send_task(task, args=(shard,), queue=queue_of(task), expires=60, ignore_result=True, retry=False)
+        app.send_task(
+            task, args=(shard,), queue=queue_of(task), expires=NUDGE_SECONDS_MAX, ignore_result=True, retry=False
+        )
     except Exception as error:  # noqa: BLE001  # whatever the broker client raises, a nudge is only a hint
         log = structlog.get_logger(__name__)
         log.warning("nudge_lost", action="nudge_lost", task=task, shard=shard, error=type(error).__name__)
+        return False
+    return True
 
 
 def set_up_logging(settings: Settings) -> None:

@@ -46,12 +46,12 @@ class Intake:
         self,
         engine: Engine,
         open_source: Callable[[], IntakeSource],
-        nudge: Callable[[str, int], None],
+        nudge: Callable[[str, int], bool],
         limits: IntakeLimits,
         *,
         event_source: str,
     ) -> None:
-        """`nudge` asks for a run of a task on a shard; it may be lost."""
+        """`nudge` asks for a run of a task on a shard, and says whether the broker took it."""
         self._engine = engine
         self._open_source = open_source
         self._nudges = _Nudges(nudge, limits.nudge_interval_seconds)
@@ -127,7 +127,7 @@ class Intake:
 class _Nudges:
     """Wakes a shard at once, and then at most once per interval; what is asked for between is sent when it is due."""
 
-    def __init__(self, nudge: Callable[[str, int], None], interval_seconds: float) -> None:
+    def __init__(self, nudge: Callable[[str, int], bool], interval_seconds: float) -> None:
         self._nudge = nudge
         self._interval_seconds = interval_seconds
         self._asked: set[int] = set()
@@ -140,7 +140,8 @@ class _Nudges:
         now = time.monotonic()
         for shard in sorted(self._asked):
             if now - self._sent_at.get(shard, -self._interval_seconds) >= self._interval_seconds:
-                self._nudge("loyalty.post_inbox", shard)
+                if not self._nudge("loyalty.post_inbox", shard):
+                    return  # each try can cost the connect timeout; the others would fail too
                 self._sent_at[shard] = now
                 self._asked.discard(shard)
 

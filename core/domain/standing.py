@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from core.domain.ledger import Account
 from core.domain.program import Program, Tier
-from core.domain.tiers import qualification_period
+from core.domain.tiers import qualify
 
 
 class NextTier(NamedTuple):
@@ -16,11 +16,10 @@ class NextTier(NamedTuple):
 
 
 def counted_points(account: Account, program: Program, as_of: datetime) -> int:
-    """Qualifying points that count at `as_of`: none yet when a new period has begun since the last order."""
-    start = qualification_period(program, as_of).start
-    if start is not None and (account.qualifying_from is None or account.qualifying_from < start):
-        return 0
-    return account.qualifying_points
+    """Qualifying points that an order of `as_of` adds to: after a year's end, for instance, none."""
+    # Asked of the rule itself, with an order of one point, so that both cannot differ.
+    after, _ = qualify(account, 1, as_of, program)
+    return account.qualifying_points if after == account else after.qualifying_points - 1
 
 
 def next_tier(account: Account, program: Program, as_of: datetime) -> NextTier | None:

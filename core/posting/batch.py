@@ -1,14 +1,17 @@
 """Posting: one batch of a shard's inbox rows in one transaction, and the bad message found when a batch fails."""
 
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple, TypeVar
 from uuid import UUID
 
 import psycopg
 import structlog
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from core.domain.outcomes import Parked, Reason, Replayed, Waiting
 from core.messages.inbound import StoredOrder, StoredRefund, read_stored_event
@@ -25,18 +28,33 @@ log = structlog.get_logger(__name__)
 
 #: After that many deaths in a row on one shard its messages are posted one by one, to find the one that kills.
 CRASHES_BEFORE_SINGLE = 3
-#: After that many the first message of the shard is parked.
+#: After that many the first message of the shard is parked: posted alone, it has killed several times in a row.
 CRASHES_BEFORE_PARKING = 6
+#: How often work is done again that another transaction came in between of, before it counts as failed.
+RACES_MAX = 3
 
+T = TypeVar("T")
 ReadMessage = tuple[ClaimedMessage, StoredOrder | StoredRefund]
 
-# One row back if the shard is free: the number of tries in a row, this one included.
 _COUNT_ATTEMPT = """
-INSERT INTO posting_attempts (shard, attempts)
-SELECT %s, 1 WHERE pg_try_advisory_xact_lock(%s, %s)
+INSERT INTO posting_attempts (shard, attempts) VALUES (%s, 1)
 ON CONFLICT (shard) DO UPDATE SET attempts = posting_attempts.attempts + 1, started_at = now()
-RETURNING attempts
 """
+_FORGET_ATTEMPTS = "UPDATE posting_attempts SET attempts = 0 WHERE shard = %s AND attempts > 0"
+
+_BEGIN = """
+SELECT pg_try_advisory_xact_lock(%s, %s), now(), (SELECT count(*) FROM programs),
+       coalesce((SELECT attempts FROM posting_attempts WHERE shard = %s), 0)
+"""
+
+
+class Turn(NamedTuple):
+    """A transaction that holds the shard's lock."""
+
+    connection: Connection
+    shard: int
+    as_of: datetime
+    crashes: int  #: attempts in a row that neither succeeded nor raised: the process died
 
 
 @dataclass
@@ -68,32 +86,27 @@ class Poster:
         If the batch fails, it is done again message by message: the good ones are posted, the bad one is parked. A
         broken database or broker connection is not a message's fault: the error is raised and nothing has changed.
         """
-        crashes = self._count_attempt(shard)
-        if crashes is None:
-            return BatchResult(is_busy=True)
-        limit = 1 if crashes >= CRASHES_BEFORE_SINGLE else messages_max
         claimed: list[ClaimedMessage] = []
-        try:
-            with self._engine.begin() as connection:
-                as_of = self._begin(connection, shard)
-                if as_of is None:
+
+        def work() -> BatchResult | None:
+            claimed.clear()
+            with self._turn(shard) as turn:
+                if turn is None:
                     return BatchResult(is_busy=True)
-                claimed = claim_received(connection, shard, limit)
-                if limit == 1 and crashes >= CRASHES_BEFORE_PARKING and claimed:
-                    parked = Parked(
-                        Reason.POSTING_CRASHED, f"the worker died {crashes} times while it posted this message"
-                    )
-                    result = self._settle(connection, shard, as_of, [(claimed[0], parked)], None)
-                else:
-                    result = self._post(connection, shard, as_of, claimed)
-                run_bulk(connection, "UPDATE posting_attempts SET attempts = 0 WHERE shard = %s", (shard,))
-                return result
+                claimed.extend(claim_received(turn.connection, shard, messages_max))
+                if turn.crashes >= CRASHES_BEFORE_SINGLE and claimed:
+                    return None
+                return self._post(turn, claimed) if claimed else BatchResult()
+
+        try:
+            result = _redone_after_races(work)
         except Exception as error:
-            self._forget_attempt(shard)
+            self._forget_attempts(shard)
             if is_outage(error) or not claimed:
                 raise
             log.warning("posting_batch_failed", action="posting_batch_failed", shard=shard, error=type(error).__name__)
-        return self._post_each(shard, claimed)
+            result = None
+        return self._post_each(shard, claimed) if result is None else result
 
     def _post_each(self, shard: int, claimed: Sequence[ClaimedMessage]) -> BatchResult:
         total = BatchResult()
@@ -109,8 +122,9 @@ class Poster:
 
     def _post_alone(self, shard: int, message: ClaimedMessage) -> BatchResult:
         try:
-            return self._in_shard(shard, message, None)
+            return _redone_after_races(lambda: self._in_turn(shard, message, None))
         except Exception as error:
+            self._forget_attempts(shard)
             if is_outage(error):
                 raise
             log.exception(
@@ -120,54 +134,54 @@ class Poster:
                 f"posting it raised {type(error).__name__}; "
                 f"retry it after a repair: loyalty dead retry {message.inbox_id}"
             )
-            return self._in_shard(shard, message, Parked(Reason.POSTING_FAILED, detail))
+            return self._in_turn(shard, message, Parked(Reason.POSTING_FAILED, detail))
 
-    def _in_shard(self, shard: int, message: ClaimedMessage, parked: Parked | None) -> BatchResult:
-        with self._engine.begin() as connection:
-            as_of = self._begin(connection, shard)
-            # Claimed again under the lock: another worker may have posted it since the batch failed.
-            still = [m for m in claim_received(connection, shard, 1) if m.inbox_id == message.inbox_id]
-            if as_of is None or not still:
+    def _in_turn(self, shard: int, message: ClaimedMessage, parked: Parked | None) -> BatchResult:
+        """Post or park this one message, unless another worker has done so since the batch failed."""
+        with self._turn(shard) as turn:
+            if turn is None:
                 return BatchResult(is_busy=True)
+            first = claim_received(turn.connection, shard, 1)
+            if not first or first[0].inbox_id != message.inbox_id:
+                return BatchResult(is_busy=True)
+            if turn.crashes >= CRASHES_BEFORE_PARKING:
+                detail = f"the worker died {turn.crashes} times in a row at this message"
+                parked = Parked(Reason.POSTING_CRASHED, detail)
             if parked is not None:
-                return self._settle(connection, shard, as_of, [(still[0], parked)], None)
-            return self._post(connection, shard, as_of, still)
+                return self._settle(turn, [(first[0], parked)], None)
+            return self._post(turn, first, is_alone=True)
 
-    def _begin(self, connection: Connection, shard: int) -> datetime | None:
-        """Take the shard's lock for this transaction and refresh the registry; None if another worker has the lock."""
-        ((is_ours, as_of, stamp),) = run_bulk(
-            connection,
-            "SELECT pg_try_advisory_xact_lock(%s, %s), now(), (SELECT count(*) FROM programs)",
-            (int(LockClass.POSTING), shard),
-        )
-        if stamp != self._registry.stamp:
-            self._registry = load_registry(connection)
-        return as_of if is_ours else None
+    @contextmanager
+    def _turn(self, shard: int) -> Iterator[Turn | None]:
+        """A transaction with the shard's lock and the newest programs; None if another worker has the lock."""
+        with self._engine.begin() as connection:
+            ((is_ours, as_of, stamp, crashes),) = run_bulk(connection, _BEGIN, (int(LockClass.POSTING), shard, shard))
+            if stamp != self._registry.stamp:
+                self._registry = load_registry(connection)
+            yield Turn(connection, shard, as_of, crashes) if is_ours else None
 
-    def _post(
-        self, connection: Connection, shard: int, as_of: datetime, claimed: Sequence[ClaimedMessage]
-    ) -> BatchResult:
-        read = _with_waiting(connection, [(message, read_stored_event(message.body)) for message in claimed])
-        books = open_books(connection, [event for _, event in read], self._registry, self._new_account_id)
-        posting = Posting(books, self._registry, shard, as_of, EventContext(self._event_source, as_of))
-        outcomes = [(message, _post_one(message, event, posting)) for message, event in read]
-        result = self._settle(connection, shard, as_of, outcomes, posting)
-        result.account_shards |= set(books.account_shards())
-        return result
+    def _post(self, turn: Turn, claimed: Sequence[ClaimedMessage], *, is_alone: bool = False) -> BatchResult:
+        """Post what is claimed, and the refunds that wait for its orders.
+
+        Not so a message that is posted alone to find out whether it is the bad one: its refunds are left to the sweep.
+        """
+        self._count_attempt(turn.shard)
+        read = [_read(message) for message in claimed]
+        waiting = [] if is_alone else [_read(message) for message in claim_waiting(turn.connection, _order_keys(read))]
+        events = [event for _, event in (*read, *waiting)]
+        books = open_books(turn.connection, events, self._registry, self._new_account_id)
+        posting = Posting(books, self._registry, turn.shard, turn.as_of, self._context(turn))
+        return self._settle(turn, _post_in_order(read, waiting, posting), posting)
+
+    def _context(self, turn: Turn) -> EventContext:
+        return EventContext(self._event_source, turn.as_of)
 
     def _settle(
-        self,
-        connection: Connection,
-        shard: int,
-        as_of: datetime,
-        outcomes: Sequence[tuple[ClaimedMessage, Outcome]],
-        posting: Posting | None,
+        self, turn: Turn, outcomes: Sequence[tuple[ClaimedMessage, Outcome]], posting: Posting | None
     ) -> BatchResult:
         """Write the books and every message's outcome."""
         if posting is None:
-            posting = Posting(
-                Books(self._new_account_id), self._registry, shard, as_of, EventContext(self._event_source, as_of)
-            )
+            posting = Posting(Books(), self._registry, turn.shard, turn.as_of, self._context(turn))
         result = BatchResult(claimed=len(outcomes))
         settlements: list[Settlement] = []
         for message, outcome in outcomes:
@@ -185,40 +199,66 @@ class Poster:
                     result.parked += 1
                     settlements.append(Settlement(message.inbox_id, "dead", reason.value, detail))
                     posting.books.events.append(message_parked(message, outcome, posting.context))
-        posting.books.write(connection)
-        settle(connection, settlements)
+        posting.books.write(turn.connection)
+        settle(turn.connection, settlements)
+        run_bulk(turn.connection, _FORGET_ATTEMPTS, (turn.shard,))
         result.account_shards |= set(posting.books.account_shards())
         return result
 
-    def _count_attempt(self, shard: int) -> int | None:
-        """Remember, before the work, that it is tried, so that a death counts. Returns the deaths in a row before."""
-        with self._engine.begin() as connection:
-            rows = run_bulk(connection, _COUNT_ATTEMPT, (shard, int(LockClass.POSTING), shard))
-        return rows[0][0] - 1 if rows else None
+    def _count_attempt(self, shard: int) -> None:
+        """Remember, before the work, that it is tried, so that a death counts: on a connection that it cannot undo.
 
-    def _forget_attempt(self, shard: int) -> None:
+        Only who holds the shard's lock counts, or many workers that come at once would look like deaths.
+        """
+        with self._engine.begin() as connection:
+            run_bulk(connection, _COUNT_ATTEMPT, (shard,))
+
+    def _forget_attempts(self, shard: int) -> None:
         """A caught error is no death."""
         try:
             with self._engine.begin() as connection:
-                run_bulk(connection, "UPDATE posting_attempts SET attempts = 0 WHERE shard = %s", (shard,))
+                run_bulk(connection, _FORGET_ATTEMPTS, (shard,))
         except (DBAPIError, psycopg.Error):
             log.warning("attempt_not_forgotten", action="attempt_not_forgotten", shard=shard)
 
 
-def _with_waiting(connection: Connection, read: list[ReadMessage]) -> list[ReadMessage]:
-    """Put the refunds that wait for an order of this batch right behind it."""
-    orders = [(event.order.source, event.order.order_id) for _, event in read if isinstance(event, StoredOrder)]
-    waiting: dict[tuple[str, str], list[ReadMessage]] = {}
-    for message in claim_waiting(connection, orders):
-        waiting.setdefault((message.source, message.order_id), []).append((message, read_stored_event(message.body)))
-    if not waiting:
-        return read
-    arranged: list[ReadMessage] = []
+def _redone_after_races(work: Callable[[], T]) -> T:
+    """Do `work` again if another shard opened the same account, or ran into the same rows from the other side."""
+    for _ in range(RACES_MAX - 1):
+        try:
+            return work()
+        except (psycopg.errors.UniqueViolation, psycopg.errors.DeadlockDetected) as error:
+            log.info("posting_race_lost", action="posting_race_lost", error=type(error).__name__)
+    return work()
+
+
+def _read(message: ClaimedMessage) -> ReadMessage:
+    return message, read_stored_event(message.body)
+
+
+def _order_keys(read: Sequence[ReadMessage]) -> list[tuple[str, str]]:
+    return [(event.order.source, event.order.order_id) for _, event in read if isinstance(event, StoredOrder)]
+
+
+def _post_in_order(
+    read: Sequence[ReadMessage], waiting: Sequence[ReadMessage], posting: Posting
+) -> list[tuple[ClaimedMessage, Outcome]]:
+    """Post in order of arrival; refunds that came before their order, in this batch or earlier, follow right behind it.
+
+    So a batch ends as its messages would have, each posted alone.
+    """
+    held: dict[tuple[str, str], list[ReadMessage]] = defaultdict(list)
+    for message, event in waiting:
+        held[message.source, message.order_id].append((message, event))
+    outcomes: dict[int, tuple[ClaimedMessage, Outcome]] = {}
     for message, event in read:
-        arranged.append((message, event))
-        if isinstance(event, StoredOrder):
-            arranged += waiting.pop((message.source, message.order_id), [])
-    return arranged
+        behind = held.pop((message.source, message.order_id), []) if isinstance(event, StoredOrder) else []
+        for each in ((message, event), *sorted(behind, key=lambda pair: pair[0].inbox_id)):
+            outcome = _post_one(*each, posting)
+            outcomes[each[0].inbox_id] = each[0], outcome
+            if isinstance(outcome, Waiting):
+                held[message.source, message.order_id].append(each)
+    return list(outcomes.values())
 
 
 def _post_one(message: ClaimedMessage, event: StoredOrder | StoredRefund, posting: Posting) -> Outcome:
@@ -231,7 +271,9 @@ def is_outage(error: BaseException) -> bool:
     """Whether the error is about the database or its schema rather than about one message.
 
     psycopg's OperationalError covers lost connections, deadlocks, timeouts and a full disk; a ProgrammingError means
-    that this release and the schema do not fit, which no message can help.
+    that this release and the schema do not fit, which no message can help. SQLAlchemy's own errors are the pool's.
     """
+    if isinstance(error, SQLAlchemyError) and not isinstance(error, DBAPIError):
+        return True
     cause = error.orig if isinstance(error, DBAPIError) else error
     return isinstance(cause, (psycopg.OperationalError, psycopg.InterfaceError, psycopg.ProgrammingError))

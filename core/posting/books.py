@@ -155,7 +155,9 @@ class Books:
 
     def write(self, connection: Connection) -> None:
         """Write everything that changed. Parents before children, since foreign keys are checked at once."""
-        append_accounts(connection, [self._accounts[account_id] for account_id in self._opened])
+        # In one order everywhere: two shards that open the same accounts wait for each other, and must not in a circle.
+        opened = sorted((self._accounts[account_id] for account_id in self._opened), key=lambda account: account[1:3])
+        append_accounts(connection, opened)
         update_accounts(connection, [self._accounts[account_id] for account_id in self._changed - self._opened])
         self._write_orders(connection)
         append_entries(connection, self._entries)

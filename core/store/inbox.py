@@ -106,11 +106,11 @@ def append_messages(connection: Connection, messages: Sequence[InboxMessage]) ->
     for inbox_id, state, shard, is_new, source, event_id, variant, content_hash in rows:
         group = groups[source, event_id, bytes(variant)]
         is_counted = group[0].content_hash == content_hash
-        for message in group:
+        for place, message in enumerate(group):
             if message.content_hash != content_hash:
                 again.append(_as_conflict(message, inbox_id))
             elif is_counted:
-                stored.append(StoredMessage(inbox_id, state, shard, is_new and message is group[0], message))
+                stored.append(StoredMessage(inbox_id, state, shard, is_new and place == 0, message))
             else:
                 again.append(message)
     if again:  # ends here: conflicts have keys of their own, and what is left under the old keys is the same as the row

@@ -88,11 +88,16 @@ SELECT o.source, o.order_id, o.customer_id, o.currency, o.occurred_at, o.lines::
        o.points_entitled, o.points_excused, o.points_shortfall, o.business_hash
 FROM (SELECT DISTINCT * FROM unnest(%b::text[], %b::text[]) AS k(source, order_id)) k
      JOIN orders o USING (source, order_id)
+ORDER BY o.source, o.order_id, o.program_id FOR UPDATE OF o
 """
 
 
 def load_orders(connection: Connection, keys: Collection[tuple[str, str]]) -> list[OrderRecord]:
-    """Posted orders of these (source, order_id), of any program."""
+    """Load and lock posted orders of these (source, order_id), of any program, in the order of their keys.
+
+    Two workers meet on an order only while LOYALTY_SHARDS is being changed; without the lock both would claw back from
+    the same entitlement then.
+    """
     if not keys:
         return []
     return [_order_record(row) for row in run_bulk(connection, _ORDERS, _columns(keys))]

@@ -86,10 +86,13 @@ def database_now(connection: Connection) -> datetime:
     return now
 
 
+# By way of the programs, since the key of members leads with them: one probe per program, however many customers.
 _ACCOUNTS = f"""
 SELECT {", ".join(f"a.{column}" for column in ACCOUNT_COLUMNS)}
-FROM members m JOIN accounts a USING (account_id)
-WHERE m.customer_id = %s AND (%s::text IS NULL OR m.program_id = %s) ORDER BY m.program_id
+FROM (SELECT DISTINCT program_id FROM programs) p
+JOIN members m ON m.program_id = p.program_id AND m.customer_id = %s
+JOIN accounts a USING (account_id)
+WHERE %s::text IS NULL OR p.program_id = %s ORDER BY p.program_id
 """  # noqa: S608  # our own column names
 
 
@@ -106,17 +109,22 @@ def load_open_lots(connection: Connection, account_id: UUID) -> list[Lot]:
     return in_spending_order(Lot(*row) for row in run_bulk(connection, statement, (account_id,)))
 
 
+# Two halves, since each has an index of its own and the whole has none.
 _OPEN_REFUNDS = """
 SELECT i.inbox_id, i.source, i.order_id, i.state, i.reason, i.received_at
-FROM inbox i JOIN orders o ON o.source = i.source AND o.order_id = i.order_id
-WHERE o.account_id = %s AND i.state IN ('received', 'waiting', 'dead') AND i.type = 'order.refunded'
-ORDER BY i.inbox_id
+FROM orders o JOIN inbox i ON i.source = o.source AND i.order_id = o.order_id
+WHERE o.account_id = %s AND i.state IN ('received', 'waiting') AND i.type = 'order.refunded'
+UNION ALL
+SELECT i.inbox_id, i.source, i.order_id, i.state, i.reason, i.received_at
+FROM orders o JOIN inbox i ON i.source = o.source AND i.order_id = o.order_id
+WHERE o.account_id = %s AND i.state = 'dead' AND i.type = 'order.refunded'
+ORDER BY inbox_id
 """
 
 
 def load_open_refunds(connection: Connection, account_id: UUID) -> list[OpenRefund]:
     """Refunds of the account's orders that wait, are about to be posted, or are parked."""
-    return [OpenRefund(*row) for row in run_bulk(connection, _OPEN_REFUNDS, (account_id,))]
+    return [OpenRefund(*row) for row in run_bulk(connection, _OPEN_REFUNDS, (account_id, account_id))]
 
 
 _HISTORY = """

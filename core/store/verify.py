@@ -145,6 +145,12 @@ CHECKS = (
         LEFT JOIN (SELECT inbox_id FROM orders UNION ALL SELECT inbox_id FROM refunds) p USING (inbox_id)
         WHERE i.state = 'posted'
         GROUP BY i.inbox_id, i.source, i.event_id HAVING count(p.inbox_id) <> 1
+        UNION ALL
+        SELECT format('%s %s of %s names message %s, which is %s', p.what, p.id, p.source, p.inbox_id,
+                      coalesce(i.state, 'not there'))
+        FROM (SELECT 'order' AS what, order_id AS id, source, inbox_id FROM orders
+              UNION ALL SELECT 'refund', refund_id, source, inbox_id FROM refunds) AS p
+        LEFT JOIN inbox i USING (inbox_id) WHERE i.state IS DISTINCT FROM 'posted'
         """,
         is_global=True,
     ),

@@ -98,7 +98,11 @@ def apply(
 
 
 def list_programs(*, as_json: AsJson = False) -> None:
-    """List the programs with the version in force."""
+    """List the programs with the version in force.
+
+    \b
+    loyalty program list --json
+    """
     with opened_database(Settings()) as engine, engine.begin() as connection:
         registry, as_of = load_registry(connection), database_now(connection)
     current = [registry.at(program_id, as_of) for program_id in registry.program_ids()]

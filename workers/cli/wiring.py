@@ -11,13 +11,13 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import ArgumentError
 
 from config.settings import Settings
-from core.errors import NoServersError
+from core.errors import DataFolderUnusableError, NoServersError
 from core.store.engine import create_database_engine, normalized_url
 from core.store.migrate import require_current
 from workers.bootstrap import send_nudge, set_up_logging
 from workers.celery_app import create_app
 from workers.cli.errors import DatabaseUrlError, NoBrokerError, NoDatabaseError
-from workers.embedded import read_addresses
+from workers.embedded import ServerAddresses, read_addresses
 
 #: Nudges are hints: a broker that does not answer must not hold a command up.
 _NUDGE_SECONDS_MAX = 5.0
@@ -54,7 +54,7 @@ def broker_url(settings: Settings) -> str:
     """Find the broker: the one that the settings name, else the embedded one that runs in the data folder."""
     if settings.broker_url is not None:
         return settings.broker_url.get_secret_value()
-    embedded = read_addresses(settings.data_dir)
+    embedded = _embedded(settings)
     if embedded is None or embedded.broker_url is None:
         raise NoBrokerError
     return embedded.broker_url
@@ -63,10 +63,17 @@ def broker_url(settings: Settings) -> str:
 def _database_url(settings: Settings) -> str:
     if settings.database_url is not None:
         return settings.database_url.get_secret_value()
-    embedded = read_addresses(settings.data_dir)
+    embedded = _embedded(settings)
     if embedded is None or embedded.database_url is None:
         raise NoDatabaseError
     return embedded.database_url
+
+
+def _embedded(settings: Settings) -> ServerAddresses | None:
+    try:
+        return read_addresses(settings.data_dir)
+    except OSError as error:  # the folder is a file, a loop of links, …
+        raise DataFolderUnusableError(folder=settings.data_dir, reason=error.strerror) from error
 
 
 def wake_posting(settings: Settings, shards: Iterable[int]) -> None:
@@ -74,11 +81,11 @@ def wake_posting(settings: Settings, shards: Iterable[int]) -> None:
     waiting = sorted(shards)
     if not waiting:
         return
-    set_up_logging(settings)
     try:
         app = create_app(settings)
     except NoServersError:
         return
+    set_up_logging(settings)
     deadline = monotonic() + _NUDGE_SECONDS_MAX
     for shard in waiting:
         if monotonic() > deadline:

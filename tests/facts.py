@@ -1,0 +1,113 @@
+"""Facts as the domain takes them. Plain functions: every test says what matters to it, the rest is usual."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from core.domain.ledger import Account
+from core.domain.lots import Lot
+from core.domain.orders import LineKind, Order, OrderLine, Refund, RefundLine
+from core.domain.program import Program
+from tests.factories import SOURCE, program
+
+ACCOUNT_ID = UUID("00000000-0000-7000-8000-000000000001")
+_USUAL = program().model_dump(mode="json", exclude_defaults=True)
+
+
+def program_with(**fields: Any) -> Program:
+    """The usual program with other fields, as a program file gives them."""
+    return Program.model_validate({**_USUAL, **fields})
+
+
+def spend_rule(points: str | dict[str, str] = "1", **over: Any) -> dict[str, Any]:
+    """A rule that gives `points` for each 1.00, by tier or the same in every tier."""
+    by_tier = points if isinstance(points, dict) else dict.fromkeys(("bronze", "silver", "gold"), points)
+    return {"rule_id": "spend", "kind": "spend", "per_amount": "1.00", "points": by_tier, **over}
+
+
+def instant(text: str) -> datetime:
+    """A day ("2026-03-01", its noon in UTC), or a date and time with offset."""
+    return datetime.fromisoformat(text if "T" in text else f"{text}T12:00+00:00").astimezone(UTC)
+
+
+def line(
+    line_id: str = "1",
+    amount: str | Decimal = "100.00",
+    quantity: str | int = 1,
+    *,
+    tax: str = "0",
+    kind: str = "product",
+) -> OrderLine:
+    return OrderLine(line_id, None, Decimal(quantity), Decimal(amount), Decimal(tax), LineKind(kind), ())
+
+
+def order(
+    amount: str | Decimal = "100.00",
+    order_id: str = "o1",
+    *,
+    at: str | datetime = "2026-03-01",
+    lines: Iterable[OrderLine] = (),
+    points_paid: str | Decimal = "0",
+    customer_id: str | None = "c1",
+) -> Order:
+    return Order(
+        source=SOURCE,
+        order_id=order_id,
+        customer_id=customer_id,
+        currency="EUR",
+        occurred_at=instant(at) if isinstance(at, str) else at,
+        lines=tuple(lines) or (line(amount=amount),),
+        points_paid=Decimal(points_paid),
+    )
+
+
+def part(line_id: str = "1", *, quantity: str | int | None = None, amount: str | None = None) -> RefundLine:
+    return RefundLine(
+        line_id, None if quantity is None else Decimal(quantity), None if amount is None else Decimal(amount)
+    )
+
+
+def refund(
+    *parts: RefundLine,
+    amount: str | Decimal | None = None,
+    refund_id: str = "r1",
+    order_id: str = "o1",
+    at: str | datetime = "2026-03-05",
+) -> Refund:
+    """A refund of `parts`, or of an amount of the whole order; in full when neither is given."""
+    return Refund(
+        source=SOURCE,
+        refund_id=refund_id,
+        order_id=order_id,
+        occurred_at=instant(at) if isinstance(at, str) else at,
+        full=not parts and amount is None,
+        amount=None if amount is None else Decimal(amount),
+        lines=parts,
+    )
+
+
+def account(**over: Any) -> Account:
+    return Account(**{"account_id": ACCOUNT_ID, "program_id": "test", "customer_id": "c1", "tier_id": "bronze", **over})
+
+
+def lot(
+    lot_number: int = 1,
+    remaining: int = 100,
+    *,
+    granted: int | None = None,
+    expired: int = 0,
+    available: str = "2026-01-01",
+    expires: str | None = None,
+) -> Lot:
+    """A lot of which nothing was taken yet, unless `granted` says that it was larger."""
+    return Lot(
+        lot_number=lot_number,
+        opened_by_sequence=lot_number,
+        points_granted=remaining + expired if granted is None else granted,
+        points_remaining=remaining,
+        points_expired=expired,
+        available_at=instant(available),
+        expires_at=None if expires is None else instant(expires),
+    )

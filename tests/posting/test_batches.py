@@ -1,0 +1,142 @@
+"""How messages are cut into batches and shards must not matter, and neither must who posts them at the same time."""
+
+import random
+import threading
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine
+from uuid6 import uuid7
+
+from core.posting.batch import Poster
+from core.store.engine import create_database_engine
+from core.store.tables import metadata
+from tests.factories import PROGRAM_TEXT, line, order, refund
+from tests.shell import EVENT_SOURCE, Shell
+
+YEARLY = (
+    PROGRAM_TEXT.replace("program_id: test", "program_id: yearly").replace('["/shops/test"]', "[/shops/yearly]")
+    + "qualification: {window: calendar_year}\nexpiry: {policy: after_months, months: 3}\ndefault: true\n"
+)
+
+# Everything that posting writes, without the numbers and instants that differ from run to run.
+LEDGER = {
+    "accounts": """
+        SELECT program_id, customer_id, sequence, lots_opened, balance, pending, deficit, lifetime_points,
+               qualifying_points, qualifying_from, tier_id, tier_since, tier_until, tier_changes FROM accounts""",
+    "entries": """
+        SELECT a.program_id, a.customer_id, e.sequence, kind, points, balance_after, lifetime_points_after,
+               deficit_change, occurred_at, source, order_id, refund_id, corrects_sequence, why::text
+        FROM entries e JOIN accounts a USING (account_id)""",
+    "lots": """
+        SELECT a.program_id, a.customer_id, lot_number, opened_by_sequence, points_granted, points_remaining,
+               points_expired, available_at, expires_at FROM lots JOIN accounts a USING (account_id)""",
+    "allocations": """
+        SELECT a.program_id, a.customer_id, n.sequence, lot_number, points
+        FROM allocations n JOIN accounts a USING (account_id)""",
+    "orders": """
+        SELECT source, order_id, program_id, customer_id, business_hash, lines::text, points_paid,
+               program_version, tier_id, sequence, lot_number, points_entitled, points_excused, points_shortfall, inbox_id FROM orders""",
+    "refunds": """
+        SELECT source, refund_id, program_id, order_id, body, points_due, points_taken, points_excused,
+               points_shortfall, inbox_id FROM refunds""",
+    "tier changes": """
+        SELECT a.program_id, a.customer_id, change_number, previous_tier_id, t.tier_id, t.qualifying_points,
+               effective_at, reason FROM tier_changes t JOIN accounts a USING (account_id)""",
+    "inbox": "SELECT source, event_id, state, reason, detail, deliveries FROM inbox",
+    "outbox": """
+        SELECT program_id, customer_id, replace(event_id, account_id::text, ''), type,
+               ((body::jsonb->'data') - '{account_id,recorded_at}'::text[])::text,
+               row_number() OVER (PARTITION BY account_id ORDER BY outbox_id)
+        FROM outbox JOIN accounts ON starts_with(event_id, account_id::text)""",
+}
+
+
+def ledger(shell: Shell) -> dict[str, list[str]]:
+    return {name: sorted(map(repr, shell.rows(statement))) for name, statement in LEDGER.items()}
+
+
+def empty(shell: Shell) -> None:
+    for table in reversed(metadata.sorted_tables):
+        if table.name != "programs":
+            shell.execute(f"DELETE FROM {table.name}")
+    shell.execute("ALTER TABLE inbox ALTER COLUMN inbox_id RESTART")
+
+
+def random_stream(seed: int, count: int) -> list[dict[str, Any]]:
+    """Orders and refunds as careless shops send them: late, early, repeated, contradicting, of guests, too large."""
+    rng = random.Random(seed)  # noqa: S311  # the same stream every time
+    events: list[dict[str, Any]] = []
+    for n in range(count):
+        which = rng.randrange(count // 2)
+        source = ("/shops/test", "/shops/yearly")[which % 2]
+        customer_id = None if which % 11 == 0 else f"c{which % 9}"
+        time = f"202{5 + which % 2}-{1 + which % 12:02}-{1 + which % 28:02}T12:00:00Z"
+        lines = [line(str(i), f"{which * 7 % 400 + i}.{which % 100:02}", 1 + i) for i in range(1 + which % 3)]
+        more: dict[str, Any] = {"currency": "USD"} if rng.random() < 0.02 else {}
+        if rng.random() < 0.5:
+            if rng.random() < 0.05:
+                lines[0]["amount"] = "1.00"
+            more |= {"event_id": f"e{n}", "customer_id": customer_id, "time": time, "source": source}
+            events.append(order(f"o{which}", lines=lines, **more))
+        else:
+            part = rng.choice([{"full": True}, {"amount": f"{rng.randrange(1, 99)}.00"}, {"lines": [_part(rng)]}])
+            number = rng.randrange(6)
+            events.append(refund(f"r{which}-{number}", f"o{which}", event_id=f"e{n}", source=source, **part))
+    return events
+
+
+def _part(rng: random.Random) -> dict[str, Any]:
+    return {"line_id": str(rng.randrange(4)), "quantity": 1}
+
+
+def test_batches_of_any_size_and_any_number_of_shards_end_alike(engine: Engine) -> None:
+    events = random_stream(seed=20_26, count=500)
+    shell = Shell(engine)
+    shell.apply_program(YEARLY)
+    ledgers = []
+    for batch_messages, shards in ((500, 1), (1, 1), (7, 5), (500, 16)):
+        empty(shell)
+        shell.batch_messages, shell.shards = batch_messages, shards
+        for start in range(0, len(events), 100):
+            shell.receive(*events[start : start + 100])
+        shell.post()
+        shell.sweep()
+        shell.post()
+        assert shell.differences() == []
+        ledgers.append(ledger(shell))
+    assert {name: len(rows) > 20 for name, rows in ledgers[0].items()} == dict.fromkeys(LEDGER, True)
+    states = {state for state, _ in shell.outcomes()}
+    assert states == {"posted", "replayed", "waiting", "dead"}
+    for other in ledgers[1:]:
+        assert other == ledgers[0]
+
+
+@pytest.mark.parametrize("are_accounts_known", [True, False], ids=["known accounts", "new accounts"])
+def test_two_shards_that_meet_on_the_same_accounts_end_right(engine: Engine, are_accounts_known: bool) -> None:
+    shell = Shell(engine, shards=2)
+    customers = [f"c{n}" for n in range(500)]
+    if are_accounts_known:
+        shell.take(*(order(f"first-{customer}", "1.00", customer_id=customer) for customer in customers))
+    shell.receive(*(order(f"a-{customer}", "10.00", customer_id=customer) for customer in customers))
+    shell.receive(*(order(f"b-{customer}", "10.00", customer_id=customer) for customer in reversed(customers)))
+    shell.execute("UPDATE inbox SET shard = (order_id LIKE 'b-%')::integer WHERE state = 'received'")
+    barrier = threading.Barrier(2)
+    results = []
+    url = engine.url.render_as_string(hide_password=False)
+
+    def work(shard: int) -> None:
+        own = create_database_engine(url)
+        poster = Poster(own, event_source=EVENT_SOURCE, new_account_id=uuid7)
+        barrier.wait()
+        results.append(poster.post_batch(shard, 500))
+        own.dispose()
+
+    other = threading.Thread(target=work, args=(1,))
+    other.start()
+    work(0)
+    other.join()
+    assert [(result.posted, result.parked) for result in results] == [(500, 0)] * 2
+    assert shell.value("SELECT count(*) FROM accounts") == 500
+    assert {row.balance for row in shell.rows("SELECT balance FROM accounts")} == {20 + are_accounts_known}
+    assert shell.differences() == []

@@ -1,0 +1,202 @@
+"""One bad message must not stop the others; a broken database must not be taken for a bad message."""
+
+import subprocess
+import sys
+import threading
+from collections import Counter
+
+import psycopg
+import pytest
+import sqlalchemy.exc
+from sqlalchemy import Engine
+from uuid6 import uuid7
+
+from core.posting.batch import Poster
+from core.store.engine import create_database_engine
+from core.store.locks import LockClass, try_lock
+from tests.factories import PROGRAM_TEXT, order, refund
+from tests.shell import EVENT_SOURCE, Shell
+
+FAULT = """
+CREATE FUNCTION fault() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {body}; RETURN NEW; END $$;
+CREATE TRIGGER fault BEFORE INSERT ON {table} FOR EACH ROW WHEN (NEW.{key} = 'bad') EXECUTE FUNCTION fault();
+"""
+NO_FAULT = "DROP FUNCTION fault CASCADE"
+DATA_ERROR = "RAISE EXCEPTION 'cannot be' USING ERRCODE = 'data_exception'"
+DISK_FULL = "RAISE EXCEPTION 'could not extend file' USING ERRCODE = 'disk_full'"
+CONNECTION_LOST = "PERFORM pg_terminate_backend(pg_backend_pid())"
+
+
+@pytest.fixture
+def shell(own_engine: Engine) -> Shell:
+    return Shell(own_engine)
+
+
+def inject(shell: Shell, body: str, table: str = "orders", key: str = "order_id") -> None:
+    for statement in FAULT.format(body=body, table=table, key=key).strip().split("\nCREATE"):
+        shell.execute(statement if statement.startswith("CREATE") else f"CREATE{statement}")
+
+
+def many_and_a_bad_one() -> list[dict[str, object]]:
+    good = [order(f"o{n}", customer_id=f"c{n % 5}") for n in range(40)]
+    return [*good[:20], order("bad", customer_id="c1"), *good[20:], refund("r7", "o7")]
+
+
+def assert_all_but_the_bad_one_are_posted(shell: Shell, reason: str = "posting_failed") -> None:
+    assert shell.outcomes() == {("posted", None): 41, ("dead", reason): 1}
+    assert shell.outcome("completed-bad") == ("dead", reason)
+    assert shell.parked_events() == [("completed-bad", reason)]
+    assert shell.value("SELECT sum(attempts) FROM posting_attempts") == 0
+    assert shell.differences() == []
+
+
+class TestBadMessage:
+    def test_is_parked_and_the_others_of_its_batch_are_posted(self, shell: Shell) -> None:
+        inject(shell, DATA_ERROR)
+        shell.take(*many_and_a_bad_one())
+        assert_all_but_the_bad_one_are_posted(shell)
+
+    def test_is_found_by_whatever_it_breaks(self, shell: Shell) -> None:
+        shell.receive(*many_and_a_bad_one())
+        shell.execute("UPDATE inbox SET body = 'no longer an event' WHERE event_id = 'completed-bad'")
+        shell.post()
+        assert_all_but_the_bad_one_are_posted(shell)
+
+    @pytest.mark.parametrize("is_known_customer", [True, False])
+    def test_may_be_an_order_of_more_points_than_a_number_holds(self, shell: Shell, is_known_customer: bool) -> None:
+        shell.apply_program(
+            PROGRAM_TEXT.replace("program_id: test", "program_id: rich")
+            .replace("/shops/test", "/shops/rich")
+            .replace('per_amount: "1.00"', 'per_amount: "0.0001"')
+            .replace('{bronze: "1", silver: "1.5", gold: "2"}', "{bronze: 1000000, silver: 1000000, gold: 1000000}")
+        )
+        if is_known_customer:
+            shell.take(order("o0", "0.01", source="/shops/rich"))
+        shell.take(order("bad", "999999999999.99", source="/shops/rich"), order("o1"))
+        assert shell.outcome("completed-bad") == ("dead", "posting_failed")
+        assert shell.balance("c1", "test") == 100
+        assert shell.differences() == []
+
+    def test_does_not_take_the_order_with_it_that_it_waited_for(self, shell: Shell) -> None:
+        inject(shell, DATA_ERROR, table="refunds", key="refund_id")
+        shell.receive(refund("bad", "o1"), refund("good", "o1", amount="30.00"))
+        shell.take(order("o1"))
+        assert shell.outcome("completed-o1") == ("posted", None)
+        shell.sweep()
+        shell.post()
+        assert shell.outcome("refunded-good") == ("posted", None)
+        assert shell.outcome("refunded-bad") == ("dead", "posting_failed")
+        assert (shell.balance(), shell.differences()) == (70, [])
+
+    def test_is_posted_after_a_repair_and_a_retry(self, shell: Shell) -> None:
+        inject(shell, DATA_ERROR)
+        shell.take(order("bad"))
+        shell.execute(NO_FAULT)
+        shell.execute("UPDATE inbox SET state = 'received', reason = NULL, detail = NULL, settled_at = NULL")
+        assert shell.post() == {"posted": 1}
+        assert (shell.balance(), shell.differences()) == (100, [])
+
+    def test_that_fails_again_and_again_is_no_crash(self, shell: Shell) -> None:
+        inject(shell, DATA_ERROR)
+        for n in range(8):
+            shell.execute("UPDATE inbox SET state = 'received', reason = NULL, settled_at = NULL")
+            shell.take(*([order("bad")] if n == 0 else []))
+        assert shell.outcome("completed-bad") == ("dead", "posting_failed")
+
+
+class TestOutage:
+    @pytest.mark.parametrize("fault", [DISK_FULL, CONNECTION_LOST], ids=["disk full", "connection lost"])
+    def test_parks_nothing_and_is_raised_and_is_gone_when_it_is_over(self, shell: Shell, fault: str) -> None:
+        inject(shell, fault)
+        shell.receive(*many_and_a_bad_one())
+        for _ in range(8):  # more often than deaths may be
+            with pytest.raises((psycopg.OperationalError, sqlalchemy.exc.OperationalError)):
+                shell.post()
+        assert shell.value("SELECT count(*) FROM inbox WHERE state = 'dead'") == 0
+        shell.execute(NO_FAULT)
+        shell.post()
+        assert shell.outcomes() == {("posted", None): 42}
+        assert shell.differences() == []
+
+    def test_of_a_schema_that_does_not_fit_parks_nothing(self, shell: Shell) -> None:
+        shell.receive(*many_and_a_bad_one())
+        shell.execute("ALTER TABLE entries RENAME COLUMN why TO wherefore")
+        with pytest.raises(psycopg.ProgrammingError):
+            shell.post()
+        assert shell.outcomes() == {("received", None): 42}
+
+    def test_while_messages_are_posted_one_by_one_parks_nothing_either(self, shell: Shell) -> None:
+        shell.receive(*many_and_a_bad_one())
+        shell.execute("INSERT INTO posting_attempts (shard, attempts) SELECT shard, 4 FROM generate_series(0, 3) shard")
+        inject(shell, DISK_FULL)
+        with pytest.raises(psycopg.OperationalError):
+            shell.post()
+        assert {state for state, _ in shell.outcomes()} == {"posted", "received"}
+
+
+# Posts in children, each killed by the message `bad` in the middle of its transaction, until one comes through.
+DYING_WORKERS = """
+import os, sys
+import core.posting.batch as batch
+from core.store.engine import create_database_engine
+from tests.shell import Shell
+
+post_order = batch.post_order
+
+def die(message, event, posting):
+    outcome = post_order(message, event, posting)
+    if message.order_id == "bad":
+        os._exit(9)
+    return outcome
+
+batch.post_order = die
+deaths = 0
+while (pid := os.fork()) and os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]):
+    deaths += 1
+    assert deaths < 50
+if not pid:
+    Shell(create_database_engine(sys.argv[1]), shards=1, program_text=None).post()
+    os._exit(0)
+print(deaths)
+"""
+
+
+class TestDeath:
+    def test_of_the_process_at_one_message_parks_it_after_a_few_times(self, own_engine: Engine) -> None:
+        shell = Shell(own_engine, shards=1)
+        shell.receive(*many_and_a_bad_one())
+        url = own_engine.url.render_as_string(hide_password=False)
+        run = subprocess.run([sys.executable, "-c", DYING_WORKERS, url], capture_output=True, check=True, text=True)
+        assert int(run.stdout) <= 12
+        assert_all_but_the_bad_one_are_posted(shell, "posting_crashed")
+
+    def test_is_not_what_many_workers_at_once_look_like(self, engine: Engine) -> None:
+        shell = Shell(engine, shards=1)
+        shell.receive(*(order(f"o{n}", customer_id=f"c{n % 10}") for n in range(100)))
+        url = engine.url.render_as_string(hide_password=False)
+        totals: Counter[str] = Counter()
+
+        def work() -> None:
+            own = create_database_engine(url)
+            poster = Poster(own, event_source=EVENT_SOURCE, new_account_id=uuid7)
+            while shell.value("SELECT count(*) FROM inbox WHERE state = 'received'"):
+                result = poster.post_batch(0, 5)
+                totals.update(posted=result.posted, parked=result.parked)
+            own.dispose()
+
+        threads = [threading.Thread(target=work) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert totals == {"posted": 100, "parked": 0}
+        assert shell.differences() == []
+
+
+def test_a_shard_that_another_worker_has_is_left_to_it(shell: Shell, own_engine: Engine) -> None:
+    shell.receive(order())
+    with own_engine.begin() as other:
+        assert all(try_lock(other, LockClass.POSTING, shard) for shard in range(shell.shards))
+        results = [shell.poster.post_batch(shard, 500) for shard in range(shell.shards)]
+    assert [(result.is_busy, result.claimed) for result in results] == [(True, 0)] * shell.shards
+    assert shell.post() == {"posted": 1}

@@ -1,0 +1,101 @@
+"""Bringing a database to this release's tables."""
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Engine, text
+
+from core.errors import DatabaseNotReadyError
+from core.store.engine import create_database_engine
+from core.store.migrate import current_revision, head_revision, require_current, upgrade
+from core.store.tables import metadata
+from tests.factories import order
+from tests.shell import Shell
+
+UPGRADE = """
+import sys
+from core.store.engine import create_database_engine
+from core.store.migrate import upgrade
+upgrade(create_database_engine(sys.argv[1]))
+"""
+
+# Everything about tables that alembic does not compare: checks, keys, index predicates, defaults, identities.
+SHAPE = """
+SELECT conrelid::regclass::text || ' ' || conname || ' ' || pg_get_constraintdef(oid)
+FROM pg_constraint WHERE connamespace = 'public'::regnamespace
+UNION ALL SELECT indexdef FROM pg_indexes WHERE schemaname = 'public'
+UNION ALL
+SELECT concat_ws(' ', attrelid::regclass, attname, format_type(atttypid, atttypmod), attnotnull, attidentity,
+                 pg_get_expr(adbin, adrelid))
+FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND attnum > 0 AND NOT attisdropped
+"""
+
+
+@pytest.fixture
+def empty_engine(empty_database_url: str) -> Any:
+    engine = create_database_engine(empty_database_url)
+    yield engine
+    engine.dispose()
+
+
+def shape(engine: Engine) -> list[str]:
+    with engine.connect() as connection:
+        lines = connection.execute(text(SHAPE)).scalars()
+        return sorted(line for line in lines if "alembic_version" not in line)
+
+
+def test_an_empty_database_is_brought_to_this_release(empty_engine: Engine) -> None:
+    assert current_revision(empty_engine) is None
+    upgrade(empty_engine)
+    assert current_revision(empty_engine) == head_revision()
+    assert Shell(empty_engine).take(order()) == {"posted": 1}
+
+
+def test_a_second_upgrade_changes_nothing_and_keeps_the_data(own_engine: Engine) -> None:
+    shell = Shell(own_engine)
+    shell.take(order())
+    before = shape(own_engine)
+    upgrade(own_engine)
+    assert shape(own_engine) == before
+    assert (shell.balance(), shell.differences()) == (100, [])
+
+
+def test_the_migrations_lead_to_the_tables_of_the_code(engine: Engine) -> None:
+    options = {"compare_type": True, "compare_server_default": True}
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection, opts=options), metadata) == []
+
+
+def test_the_migrations_lead_to_the_very_checks_keys_and_indexes_of_the_code(
+    engine: Engine, empty_engine: Engine
+) -> None:
+    metadata.create_all(empty_engine)
+    assert shape(engine) == shape(empty_engine)
+
+
+def test_upgrades_at_the_same_time_wait_for_each_other(empty_database_url: str, empty_engine: Engine) -> None:
+    processes = [
+        subprocess.Popen([sys.executable, "-c", UPGRADE, empty_database_url], stderr=subprocess.PIPE) for _ in range(3)
+    ]
+    errors = [process.communicate()[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0], errors
+    require_current(empty_engine)
+
+
+def test_work_is_refused_on_a_database_without_tables(empty_engine: Engine) -> None:
+    with pytest.raises(DatabaseNotReadyError, match="none, wanted"):
+        require_current(empty_engine)
+
+
+def test_work_is_refused_on_the_tables_of_a_later_release(own_engine: Engine) -> None:
+    require_current(own_engine)
+    with own_engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(DatabaseNotReadyError) as refused:
+        require_current(own_engine)
+    assert refused.value.data == {"found": "9999", "wanted": head_revision()}

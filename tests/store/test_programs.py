@@ -1,0 +1,122 @@
+"""Program versions: append-only, found by name, source or default, and by the instant they are in force."""
+
+import threading
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy import Engine
+
+from core.messages.program_file import parse_program
+from core.store.programs import BEGINNING, ProgramRegistry, ProgramVersion, append_version, load_registry
+from tests.factories import PROGRAM_TEXT, SOURCE
+
+JUNE = datetime(2026, 6, 1, tzinfo=UTC)
+JULY = datetime(2026, 7, 1, tzinfo=UTC)
+
+
+def apply(engine: Engine, text: str, effective_from: datetime | None = None) -> ProgramVersion | None:
+    with engine.begin() as connection:
+        return append_version(connection, parse_program(text, path="test.yaml"), text, effective_from)
+
+
+def registry(engine: Engine) -> ProgramRegistry:
+    with engine.begin() as connection:
+        return load_registry(connection)
+
+
+def named(program_id: str, more: str = "", sources: str = "[]") -> str:
+    text = PROGRAM_TEXT.replace("program_id: test", f"program_id: {program_id}")
+    return text.replace(f'sources: ["{SOURCE}"]', f"sources: {sources}") + more
+
+
+class TestVersions:
+    def test_the_first_version_judges_all_history(self, engine: Engine) -> None:
+        first = apply(engine, PROGRAM_TEXT, JUNE)
+        assert first is not None
+        assert (first.version, first.effective_from) == (1, BEGINNING)
+        assert registry(engine).at("test", datetime(1970, 1, 1, tzinfo=UTC)).version == 1
+
+    def test_a_later_version_holds_from_its_instant_on(self, engine: Engine) -> None:
+        apply(engine, PROGRAM_TEXT)
+        apply(engine, PROGRAM_TEXT.replace("Test Rewards", "Better Rewards"), JUNE)
+        known = registry(engine)
+        assert known.at("test", JUNE).program.name == "Better Rewards"
+        assert known.at("test", datetime(2026, 5, 31, 23, 59, 59, 999999, tzinfo=UTC)).program.name == "Test Rewards"
+
+    def test_a_version_without_an_instant_holds_from_now(self, engine: Engine) -> None:
+        apply(engine, PROGRAM_TEXT)
+        second = apply(engine, PROGRAM_TEXT + "combine: stack\n")
+        assert second is not None
+        assert registry(engine).at("test", second.effective_from).version == 2
+        assert registry(engine).at("test", JUNE.replace(year=2020)).version == 1
+
+    def test_of_two_versions_from_the_same_instant_the_newer_holds(self, engine: Engine) -> None:
+        for name in ("One", "Two", "Three"):
+            apply(engine, PROGRAM_TEXT.replace("Test Rewards", name), JULY)
+        assert registry(engine).at("test", JULY).program.name == "Three"
+
+    def test_the_same_content_again_is_no_new_version(self, engine: Engine) -> None:
+        apply(engine, PROGRAM_TEXT)
+        assert apply(engine, PROGRAM_TEXT + "# a comment\n") is None
+        assert registry(engine).stamp == 1
+
+    def test_a_version_that_goes_back_to_an_old_content_is_a_new_one(self, engine: Engine) -> None:
+        for text in (PROGRAM_TEXT, PROGRAM_TEXT + "combine: stack\n", PROGRAM_TEXT):
+            apply(engine, text)
+        assert [version.version for version in registry(engine).versions()] == [1, 2, 3]
+
+    def test_every_version_stays_as_it_was_written(self, engine: Engine) -> None:
+        texts = [PROGRAM_TEXT, PROGRAM_TEXT + "expiry: {policy: after_months, months: 7}\n"]
+        for text in texts:
+            apply(engine, text)
+        known = registry(engine)
+        assert [known.version("test", n).program for n in (1, 2)] == [parse_program(t, path="") for t in texts]
+
+    def test_two_who_apply_at_the_same_time_make_one_version(self, engine: Engine) -> None:
+        made: list[ProgramVersion | None] = []
+        threads = [threading.Thread(target=lambda: made.append(apply(engine, PROGRAM_TEXT))) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert [version.version for version in made if version] == [1]
+        assert len(made) == 4
+
+
+class TestResolving:
+    @pytest.fixture
+    def known(self, engine: Engine) -> ProgramRegistry:
+        apply(engine, named("web", sources='["/web", "/app"]'))
+        apply(engine, named("house", "default: true\n"))
+        apply(engine, named("club"))
+        return registry(engine)
+
+    def test_a_named_program_wins_over_the_source(self, known: ProgramRegistry) -> None:
+        assert known.resolve("club", "/web") == "club"
+
+    def test_a_named_program_that_is_not_here_is_none(self, known: ProgramRegistry) -> None:
+        assert known.resolve("pub", "/web") is None
+
+    def test_the_program_that_lists_the_source_wins_over_the_default(self, known: ProgramRegistry) -> None:
+        assert (known.resolve(None, "/web"), known.resolve(None, "/app")) == ("web", "web")
+
+    def test_what_no_program_claims_goes_to_the_default(self, known: ProgramRegistry) -> None:
+        assert known.resolve(None, "/till") == "house"
+
+    def test_without_a_default_it_goes_nowhere(self, engine: Engine) -> None:
+        apply(engine, PROGRAM_TEXT)
+        assert registry(engine).resolve(None, "/till") is None
+
+    def test_a_source_that_the_newest_version_gave_up_is_no_longer_its_own(self, engine: Engine) -> None:
+        apply(engine, named("web", sources='["/web"]'))
+        apply(engine, named("web", sources='["/app"]'))
+        known = registry(engine)
+        assert (known.resolve(None, "/web"), known.resolve(None, "/app")) == (None, "web")
+
+    def test_all_programs_are_known_by_name(self, known: ProgramRegistry) -> None:
+        assert known.program_ids() == ["club", "house", "web"]
+
+
+def test_no_programs_are_an_empty_registry(engine: Engine) -> None:
+    known = registry(engine)
+    assert (known.stamp, known.program_ids(), known.versions(), known.resolve(None, "/web")) == (0, [], [], None)

@@ -1,0 +1,173 @@
+"""`loyalty account`, `verify` and `status`: what support staff and operators read."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.factories import PROGRAM_TEXT, line, order, refund
+from tests.shell import Shell
+from tests.workers.cli.command_line import CommandLine
+
+SECOND_PROGRAM = PROGRAM_TEXT.replace("program_id: test", "program_id: club").replace(
+    'sources: ["/shops/test"]', "sources: []"
+)
+
+
+def test_an_account_shows_balance_tier_and_what_the_next_tier_takes(loyalty: CommandLine, shell: Shell) -> None:
+    shell.take(order("o1", "600.00"), order("o2", "100.00", time="2026-03-02T12:00:00+01:00"))
+    [account] = loyalty("account", "show", "c1", "--json").json["accounts"]
+    assert account["balance"] == 600 + 150
+    assert account["lifetime_points"] == 750
+    assert (account["tier"], account["tier_since"]) == ("silver", "2026-03-01T11:00:00Z")
+    assert (account["next_tier"], account["points_to_next_tier"]) == ("gold", 1250)
+    assert account["open_refunds"] == []
+    text = loyalty("account", "show", "c1").out
+    assert "750" in text
+    assert "silver since 2026-03-01 12:00" in text, "times are in the program's time zone"
+    assert "gold, 1,250 to go (750 qualifying points of 2,000)" in text
+
+
+def test_lots_come_with_their_expiry_soonest_first(loyalty: CommandLine, shell: Shell) -> None:
+    shell.apply_program(PROGRAM_TEXT + "expiry: {policy: after_months, months: 12}\n", "2026-01-01T00:00:00+00:00")
+    now = datetime.now(UTC)
+    shell.take(
+        order("late", "10.00", time=now.isoformat()),
+        order("early", "20.00", time=(now - timedelta(days=30)).isoformat()),
+    )
+    [account] = loyalty("account", "show", "c1", "--json").json["accounts"]
+    assert [lot["points_remaining"] for lot in account["lots"]] == [20, 10]
+    assert account["lots"][0]["expires_at"] < account["lots"][1]["expires_at"]
+
+
+def test_points_that_expired_but_are_not_booked_yet_are_told_apart(loyalty: CommandLine, shell: Shell) -> None:
+    shell.take(order("o1", "40.00"))
+    shell.execute("UPDATE lots SET expires_at = now() - interval '1 minute'")
+    [account] = loyalty("account", "show", "c1", "--json").json["accounts"]
+    assert (account["balance"], account["points_past_expiry"]) == (40, 40)
+    assert "40, of which 40 have expired" in loyalty("account", "show", "c1").out
+
+
+def test_a_customer_of_two_programs_sees_both_unless_one_is_named(loyalty: CommandLine, shell: Shell) -> None:
+    shell.apply_program(SECOND_PROGRAM)
+    shell.take(order("o1", "10.00"), order("o2", "20.00", program_id="club"))
+    both = loyalty("account", "show", "c1", "--json").json["accounts"]
+    assert [(account["program_id"], account["balance"]) for account in both] == [("club", 20), ("test", 10)]
+    [one] = loyalty("account", "show", "c1", "--program", "club", "--json").json["accounts"]
+    assert one["balance"] == 20
+    assert loyalty("account", "history", "c1").out.count("Happened") == 2
+
+
+def test_an_unknown_customer_is_a_problem_and_an_unknown_program_is_wrong_use(
+    loyalty: CommandLine, shell: Shell
+) -> None:
+    shell.take(order())
+    printed = loyalty("account", "show", "C1")
+    assert printed.code == 1
+    assert "no account of customer C1" in printed.err
+    assert "upper and lower case" in printed.err
+    printed = loyalty("account", "show", "c1", "--program", "nope")
+    assert printed.code == 2
+    assert "programs here: test" in printed.err
+
+
+def test_a_refund_that_is_parked_is_shown_with_the_account_of_its_order(loyalty: CommandLine, shell: Shell) -> None:
+    shell.take(order("o1"), refund("r1", "o1", lines=[{"line_id": "9", "quantity": 1}]))
+    [account] = loyalty("account", "show", "c1", "--json").json["accounts"]
+    [parked] = account["open_refunds"]
+    assert (parked["order_id"], parked["state"], parked["reason"]) == ("o1", "dead", "unknown_line")
+    assert "not in the ledger" in loyalty("account", "show", "c1").out
+
+
+def test_history_says_of_every_entry_why_it_is_there(loyalty: CommandLine, shell: Shell) -> None:
+    shell.take(order("o1", lines=[line("1", "60.00"), line("2", "40.55")]))
+    shell.take(refund("r1", "o1", lines=[{"line_id": "2", "quantity": 1}]))
+    first, second = loyalty("account", "history", "c1", "--json").json["accounts"][0]["entries"]
+    assert (first["sequence"], first["points"], first["balance_after"], first["order_id"]) == (1, 100, 100, "o1")
+    assert first["why_text"] == "100.55 EUR in tier bronze: 1 per 1.00 gives 100 (rule spend, rounded down)."
+    assert (second["points"], second["refund_id"], second["corrects_sequence"]) == (-40, "r1", 1)
+    assert second["why_text"].startswith("The order earns 60 with this refund, 100 before it. 60 EUR")
+    assert [(move["lot_number"], move["points"]) for move in second["lots"]] == [(1, -40)]
+    text = loyalty("account", "history", "c1").out
+    assert "order o1, refund r1" in text
+    assert "100 into lot 1 (never expires); recorded" in text
+    assert "40 from lot 1; corrects entry 1; recorded" in text
+
+
+def test_history_tells_what_expired_and_what_was_not_taken_twice(loyalty: CommandLine, shell: Shell) -> None:
+    shell.apply_program(PROGRAM_TEXT + "expiry: {policy: after_months, months: 1}\n", "2026-01-01T00:00:00+00:00")
+    shell.take(order("o1", "100.00"), order("o2", "30.00"))
+    shell.expire("2026-06-01T00:00:00+00:00")
+    shell.take(refund("r1", "o1", amount="10.00"))
+    entries = loyalty("account", "history", "c1", "--json").json["accounts"][0]["entries"]
+    assert entries[-1]["kind"] == "expiry"
+    assert entries[-1]["why_text"] == "Lots 1 and 2 reached the end of their time."
+
+
+def test_history_tells_of_a_deficit_and_of_what_pays_it_off(loyalty: CommandLine, shell: Shell) -> None:
+    shell.take(order("o1", "100.00"))
+    # Nothing of this release spends points; what a later one will leave behind is put there by hand.
+    shell.execute("UPDATE lots SET points_remaining = 30")
+    shell.take(refund("r1", "o1"))
+    shell.take(order("o2", "50.00", time="2026-04-01T12:00:00Z"))
+    _, clawback, accrual = loyalty("account", "history", "c1", "--json").json["accounts"][0]["entries"]
+    assert clawback["why_text"].endswith("No lot covered 70 points of it: the deficit grew by as much.")
+    assert accrual["why_text"].endswith("Of it, 50 points paid off the deficit.")
+    assert "20, which the next points pay off" in loyalty("account", "show", "c1").out
+
+
+def test_history_gives_the_last_entries_and_says_how_many_there_are(loyalty: CommandLine, shell: Shell) -> None:
+    shell.take(*(order(f"o{n}", "10.00") for n in range(1, 6)))
+    [account] = loyalty("account", "history", "c1", "--limit", 2, "--json").json["accounts"]
+    assert [entry["sequence"] for entry in account["entries"]] == [4, 5]
+    assert account["entries_in_all"] == 5
+    assert "The last 2 of 5 entries" in loyalty("account", "history", "c1", "--limit", 2).out
+
+
+def test_a_customer_whose_orders_earned_nothing_has_an_account_without_entries(
+    loyalty: CommandLine, shell: Shell
+) -> None:
+    shell.take(order("o1", "0.50"))
+    assert loyalty("account", "show", "c1").code == 0
+    assert "No entries" in loyalty("account", "history", "c1").out
+
+
+def test_ids_of_a_sender_cannot_command_the_terminal(loyalty: CommandLine, shell: Shell) -> None:
+    shell.take(order("[red]o\u202e1[/red]"))
+    text = loyalty("account", "history", "c1").out
+    assert "order [red]o\\u202e1[/red]" in text
+
+
+def test_verify_ends_with_0_on_right_books_and_names_every_difference_on_wrong_ones(
+    loyalty: CommandLine, shell: Shell
+) -> None:
+    shell.take(order())
+    right = loyalty("verify")
+    assert right.code == 0
+    assert "The books are right" in right.out
+    shell.execute("UPDATE accounts SET balance = balance + 5, lifetime_points = lifetime_points - 1")
+    wrong = loyalty("verify")
+    assert wrong.code == 1
+    assert "balance 105, entries sum to 100" in " ".join(wrong.out.split())
+    document = loyalty("verify", "--json")
+    assert document.code == 1
+    assert document.json["is_right"] is False
+    assert {difference["invariant"] for difference in document.json["differences"]} == {1, 5, 9}
+
+
+@pytest.mark.parametrize("is_json", [True, False])
+def test_status_counts_what_is_there_and_what_is_under_way(loyalty: CommandLine, shell: Shell, is_json: bool) -> None:
+    shell.take(order("o1"), refund("r9", "o9"), b"{")
+    shell.receive(order("o2"))
+    if is_json:
+        document = loyalty("status", "--json").json
+        assert document["inbox"] == {"received": 1, "waiting": 1, "posted": 1, "replayed": 0, "dead": 1, "dropped": 0}
+        assert (document["accounts"], document["orders"], document["entries"]) == (1, 1, 1)
+        assert document["received"]["rows"] == 1
+        assert document["received"]["oldest_age_seconds"] >= 0
+        assert document["unpublished"]["rows"] == 3
+        assert document["periodic_runs"] == []
+    else:
+        text = loyalty("status").out
+        assert "received  1, the oldest for" in text
+        assert "dead      1 (loyalty dead list)" in text
+        assert "None has run yet" in text

@@ -1,0 +1,156 @@
+"""What holds for every command: help, exit codes, and that expected errors are one message and no traceback."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from tests.factories import order
+from tests.shell import Shell
+from tests.workers.cli.command_line import CommandLine
+from workers.cli import build_app
+
+PROCESS_COMMANDS = ("up", "demo", "intake", "worker", "beat")
+READING = [
+    ("account", "show", "c1"),
+    ("account", "history", "c1"),
+    ("program", "list"),
+    ("program", "show", "test"),
+    ("dead", "list"),
+    ("dead", "list", "--waiting"),
+    ("dead", "show", "1"),
+    ("verify",),
+    ("status",),
+    ("db", "current"),
+]
+
+
+def command_names() -> list[tuple[str, ...]]:
+    names: list[tuple[str, ...]] = []
+    for name, command in get_command(build_app()).commands.items():  # type: ignore[attr-defined]
+        names += [(name, below) for below in getattr(command, "commands", {})] or [(name,)]
+    return names
+
+
+@pytest.mark.parametrize("name", command_names(), ids=" ".join)
+def test_help_of_every_command_says_how_it_is_used(loyalty_alone: CommandLine, name: tuple[str, ...]) -> None:
+    printed = loyalty_alone(*name, "--help")
+    assert printed.code == 0
+    assert f"Usage: loyalty {' '.join(name)}" in printed.out
+    if name[0] not in PROCESS_COMMANDS:
+        examples = [line for line in printed.out.splitlines() if f"loyalty {' '.join(name)}" in line]
+        assert len(examples) > 1, "the help shows an example below the usage line"
+
+
+@pytest.mark.parametrize("arguments", [("nonsense",), ("account", "show"), ("account", "show", "c1", "--nonsense")])
+def test_wrong_use_ends_with_2(loyalty_alone: CommandLine, arguments: tuple[str, ...]) -> None:
+    printed = loyalty_alone(*arguments)
+    assert printed.code == 2
+    assert printed.out == ""
+    assert "Usage: loyalty" in printed.err
+
+
+def test_without_any_database_it_says_how_to_get_one(loyalty_alone: CommandLine) -> None:
+    printed = loyalty_alone("status")
+    assert printed == (2, "", printed.err)
+    assert "loyalty up" in printed.err
+    assert "LOYALTY_DATABASE_URL" in printed.err
+
+
+def test_without_any_broker_it_says_how_to_get_one(loyalty: CommandLine, tmp_path: Path) -> None:
+    (tmp_path / "one.json").write_text("{}")
+    for command in (("tail",), ("publish", "one.json")):
+        printed = loyalty(*command)
+        assert printed == (2, "", printed.err)
+        assert "LOYALTY_BROKER_URL" in printed.err
+
+
+def test_a_database_that_does_not_answer_is_one_line_without_the_password(
+    loyalty_alone: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOYALTY_DATABASE_URL", "postgresql://kim:sesame@127.0.0.1:1/loyalty")
+    printed = loyalty_alone("status")
+    assert printed == (1, "", printed.err)
+    assert printed.err.startswith("loyalty: The database cannot be reached")
+    assert len(printed.err.splitlines()) == 1
+    assert "sesame" not in printed.err
+
+
+@pytest.mark.parametrize(
+    "url", ["mysql://kim:sesame@h/d", "sqlite:///x", "postgresql://kim:sesame@h:port/d", "nonsense"]
+)
+def test_a_database_url_that_cannot_be_one_is_refused_without_the_password(
+    loyalty_alone: CommandLine, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("LOYALTY_DATABASE_URL", url)
+    printed = loyalty_alone("status")
+    assert printed == (2, "", printed.err)
+    assert "postgresql://user:password@host" in printed.err
+    assert "sesame" not in printed.err
+
+
+def test_every_wrong_setting_is_named(loyalty: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOYALTY_SHARDS", "many")
+    monkeypatch.setenv("LOYALTY_LOG_LEVEL", "loud")
+    printed = loyalty("status")
+    assert printed == (2, "", printed.err)
+    assert "LOYALTY_SHARDS" in printed.err
+    assert "'many'" in printed.err
+    assert "LOYALTY_LOG_LEVEL" in printed.err
+
+
+def test_a_database_without_tables_is_refused_until_it_is_upgraded(loyalty: CommandLine, shell: Shell) -> None:
+    shell.execute("DROP SCHEMA public CASCADE")
+    shell.execute("CREATE SCHEMA public")
+    assert "loyalty db upgrade" in loyalty("status").err
+    assert loyalty("status").code == 2
+    assert loyalty("db", "current").code == 1
+    upgraded = loyalty("db", "upgrade")
+    assert upgraded.code == 0
+    assert "Upgraded the database from empty" in upgraded.out
+    assert "Nothing to do" in loyalty("db", "upgrade").out
+    assert loyalty("db", "current", "--json").json["is_current"] is True
+    assert loyalty("status").code == 0
+
+
+@pytest.mark.parametrize("command", READING, ids=" ".join)
+def test_every_reading_command_prints_text_without_colours_and_json(
+    loyalty: CommandLine, shell: Shell, command: tuple[str, ...]
+) -> None:
+    shell.take(order())
+    text, document = loyalty(*command), loyalty(*command, "--json")
+    assert (text.code, document.code) == (0, 0)
+    assert (text.err, document.err) == ("", "")
+    assert "\x1b" not in text.out
+    assert all(line == line.rstrip() for line in text.out.splitlines())
+    assert document.json is not None
+
+
+def test_a_failing_command_with_json_prints_nothing_that_would_have_to_be_parsed(loyalty: CommandLine) -> None:
+    printed = loyalty("account", "show", "nobody", "--json")
+    assert (printed.code, printed.out) == (1, "")
+
+
+def test_an_argument_that_is_no_text_is_refused(loyalty: CommandLine) -> None:
+    printed = loyalty("account", "show", "caf\udce9")
+    assert printed == (2, "", "loyalty: An argument holds bytes that are not UTF-8.\n")
+
+
+def test_the_data_folder_can_be_named_before_the_command(loyalty_alone: CommandLine, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    printed = loyalty_alone("--data-dir", tmp_path / "file", "status")
+    assert printed.code == 2
+    assert f"The data folder {tmp_path / 'file'} cannot be used" in printed.err
+
+
+def test_the_installed_command_ends_as_the_function_does(database_url: str, tmp_path: Path) -> None:
+    environment = {"LOYALTY_DATABASE_URL": database_url, "PYTHONIOENCODING": "ascii", "PATH": "/usr/bin:/bin"}
+    command = [sys.executable, "-m", "workers", "account", "show", "Žofie"]
+    done = subprocess.run(
+        command, env=environment, cwd=Path(__file__).parents[3], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("loyalty: There is no account of customer \\u017dofie.")
