@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import redis
+from kombu import Connection as BrokerConnection
+from kombu import Queue
 from rich.console import Console
 from rich.table import Table
 from sqlalchemy import Engine, create_engine, make_url, text
@@ -34,7 +36,7 @@ def main() -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--messages", type=int, default=12_000, help="messages for ours and for posting alone")
-    parser.add_argument("--usual-messages", type=int, default=3_000, help="messages for the usual way, a prefix of these")
+    parser.add_argument("--usual-messages", type=int, default=3_000, help="messages for the usual way")
     parser.add_argument("--full", action="store_true", help="the whole data set for everything")
     parser.add_argument("--csv", type=Path, help="with --full: online_retail_2010_2011.csv.gz")
     parser.add_argument("--broker-url", help="another broker than the embedded Valkey, e.g. a local RabbitMQ")
@@ -50,7 +52,7 @@ def main() -> None:
     remove_data(_FOLDER)
     with EmbeddedServers(_FOLDER) as addresses:
         assert addresses.database_url is not None
-        bench = _Bench(addresses.database_url, arguments.broker_url or addresses.broker_url)
+        bench = _Bench(addresses.database_url, str(arguments.broker_url or addresses.broker_url))
         if arguments.soak:
             _print_soak(bench.soak(messages))
             return
@@ -144,12 +146,10 @@ class _Bench:
             client.flushdb()
             client.close()
             return
-        from kombu import Connection as BrokerConnection
-
         with BrokerConnection(self._broker_url) as connection:
             for queue in ("loyalty.intake", "loyalty.posting", "loyalty.relay", "loyalty.periodic", "loyalty.submit"):
                 with suppress(Exception):
-                    connection.default_channel.queue_purge(queue)
+                    Queue(queue).bind(connection.default_channel).purge()
 
 
 def _print(results: dict[str, Any]) -> None:
@@ -160,7 +160,9 @@ def _print(results: dict[str, Any]) -> None:
     ratio = f"{results['ratio_naive']} x the usual way"
     table.add_row("ours, queue to published event", f"{results['end_to_end_per_s']:,}", ratio)
     table.add_row("the usual way, queue to published event", f"{results['naive_per_s']:,}", "1")
-    table.add_row("posting alone, one process", f"{results['posting_per_s']:,}", f"{results['ratio_limit']} of the limit")
+    table.add_row(
+        "posting alone, one process", f"{results['posting_per_s']:,}", f"{results['ratio_limit']} of the limit"
+    )
     table.add_row("the limit: the same rows by SQL alone", f"{results['sql_limit_per_s']:,}", "1")
     table.add_row("receiving alone, one process", f"{results['receiving_per_s']:,}", "")
     console = Console()
@@ -174,7 +176,9 @@ def _print_soak(run: Run) -> None:
     for name in ("process", "MiB after a tenth", "MiB at the end", "MiB at most"):
         table.add_column(name, justify="left" if name == "process" else "right")
     for name, peak in run.peak_memory_mib.items():
-        table.add_row(name, *(f"{mib}" for mib in (run.memory_at_tenth_mib.get(name), run.memory_at_end_mib[name], peak)))
+        table.add_row(
+            name, *(f"{mib}" for mib in (run.memory_at_tenth_mib.get(name), run.memory_at_end_mib[name], peak))
+        )
     Console().print(table)
 
 

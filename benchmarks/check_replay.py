@@ -1,7 +1,7 @@
 """Works out every customer's points from the Online Retail CSV alone, and compares them with a database.
 
-    python benchmarks/check_replay.py CSV --program config/programs/online-retail.yaml --database-url postgresql://...
-    python benchmarks/check_replay.py CSV --program config/programs/online-retail.yaml --expected-only
+    python -m benchmarks.check_replay CSV --program config/programs/online-retail.yaml --database-url postgresql://...
+    python -m benchmarks.check_replay CSV --program config/programs/online-retail.yaml --expected-only
 
 A second opinion: it shares no code with the worker nor with online_retail.py, only the rules in words. It reads the
 whole file into memory and goes through it naively, order by order. In place of the CSV it takes documents that

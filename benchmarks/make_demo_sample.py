@@ -1,6 +1,6 @@
 """Makes the orders of the demo: a sample of the Online Retail replay that is small enough to be bundled.
 
-    python benchmarks/make_demo_sample.py online_retail_2010_2011.csv.gz
+    python -m benchmarks.make_demo_sample online_retail_2010_2011.csv.gz
 
 Customers are drawn with a fixed seed, and everything that a drawn customer did over the year is kept, so that every
 refund finds its order and tiers are reached. A few guest orders and a few refunds of unknown orders (which wait) come
@@ -17,7 +17,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
-from online_retail import (
+from benchmarks.online_retail import (
     Document,
     RetailFileError,
     add_csv_argument,

@@ -1,6 +1,6 @@
 """Turns the UCI "Online Retail" file into a shop's messages: orders and refunds as CloudEvents, in the order of time.
 
-    python benchmarks/online_retail.py online_retail_2010_2011.csv.gz --out replay.ndjson
+    python -m benchmarks.online_retail online_retail_2010_2011.csv.gz --out replay.ndjson
 
 The file has one row per invoice line: InvoiceNo, StockCode, Description, Quantity, InvoiceDate, UnitPrice, CustomerID,
 Country, sorted by InvoiceDate. It is CC BY 4.0; workers/demo/ATTRIBUTION.md has the citation.

@@ -73,9 +73,10 @@ def main() -> int:
         finally:
             supervisor.stop()
             engine.dispose()
-    print(f"first replay: {first.posted} posted, {first.waiting} waiting, {first.parked} parked, {first.published} events")
+    counts = f"{first.posted} posted, {first.waiting} waiting, {first.parked} parked, {first.published} events"
+    print(f"first replay: {counts}")
     print(f"second replay: {second.repeats} repeats; changed tables: {', '.join(changed) or 'none'}")
-    print(f"verify: {'clean' if not differences else differences}")
+    print(f"verify: {differences or 'clean'}")
     return 0 if is_equal and not changed and not differences and not first.parked else 1
 
 

@@ -13,7 +13,8 @@ _TABLES = ("accounts", "members", "orders", "entries", "lots", "allocations", "t
 # Which batch each row belongs to: that of the message that caused it.
 _STAGE = """
 CREATE SCHEMA stage;
-CREATE UNLOGGED TABLE stage.inbox AS SELECT inbox_id, state, inbox_id / {batch} AS batch FROM inbox WHERE state = 'posted';
+CREATE UNLOGGED TABLE stage.inbox AS
+    SELECT inbox_id, state, inbox_id / {batch} AS batch FROM inbox WHERE state = 'posted';
 CREATE UNLOGGED TABLE stage.orders AS SELECT o.*, o.inbox_id / {batch} AS batch FROM orders o;
 CREATE UNLOGGED TABLE stage.refunds AS SELECT r.*, r.inbox_id / {batch} AS batch FROM refunds r;
 CREATE UNLOGGED TABLE stage.entries AS
@@ -61,10 +62,8 @@ def measure_sql_limit(engine: Engine, batch_messages: int) -> float:
             for table in _TABLES:
                 names = ", ".join(columns[table])
                 override = "OVERRIDING SYSTEM VALUE" if table == "outbox" else ""
-                connection.execute(
-                    text(f"INSERT INTO {table} ({names}) {override} SELECT {names} FROM stage.{table} WHERE batch = :batch"),
-                    {"batch": batch},
-                )
+                rows = f"SELECT {names} FROM stage.{table} WHERE batch = :batch"
+                connection.execute(text(f"INSERT INTO {table} ({names}) {override} {rows}"), {"batch": batch})
             connection.execute(text(_CHANGED_ACCOUNTS), {"batch": batch})
             connection.execute(
                 text(
@@ -73,7 +72,7 @@ def measure_sql_limit(engine: Engine, batch_messages: int) -> float:
                 ),
                 {"batch": batch},
             )
-    return messages / (time.perf_counter() - started)
+    return float(messages / (time.perf_counter() - started))
 
 
 def _stage(connection: Connection, batch_messages: int) -> None:

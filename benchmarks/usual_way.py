@@ -52,34 +52,50 @@ class Row:
             setattr(self, name, value)
 
 
-class InboxRow(Row): ...
+class InboxRow(Row):
+    """A row of `inbox`."""
+
+    inbox_id: int
 
 
-class AccountRow(Row): ...
+class AccountRow(Row):
+    """A row of `accounts`."""
 
 
-class MemberRow(Row): ...
+class MemberRow(Row):
+    """A row of `members`."""
 
 
-class OrderRow(Row): ...
+class OrderRow(Row):
+    """A row of `orders`."""
 
 
-class RefundRow(Row): ...
+class RefundRow(Row):
+    """A row of `refunds`."""
+
+    body: bytes
 
 
-class EntryRow(Row): ...
+class EntryRow(Row):
+    """A row of `entries`."""
 
 
-class LotRow(Row): ...
+class LotRow(Row):
+    """A row of `lots`."""
+
+    lot_number: int
 
 
-class AllocationRow(Row): ...
+class AllocationRow(Row):
+    """A row of `allocations`."""
 
 
-class TierChangeRow(Row): ...
+class TierChangeRow(Row):
+    """A row of `tier_changes`."""
 
 
-class OutboxRow(Row): ...
+class OutboxRow(Row):
+    """A row of `outbox`."""
 
 
 @cache
@@ -135,10 +151,17 @@ def _process(raw: str) -> None:
     stored = read_stored_event(body)
     with Session(_engine(), autoflush=False) as session, session.begin():
         inbox = InboxRow(
-            source=event.source, event_id=event.event_id, type=event.type, occurred_at=event.occurred_at, shard=0,
-            order_id=event.order_id, content_hash=event.content_hash, body=body, state="posted",
+            source=event.source,
+            event_id=event.event_id,
+            type=event.type,
+            occurred_at=event.occurred_at,
+            shard=0,
+            order_id=event.order_id,
+            content_hash=event.content_hash,
+            body=body,
+            state="posted",
             settled_at=datetime.now(UTC),
-        )  # fmt: skip
+        )
         session.add(inbox)
         session.flush()
         context = EventContext("/bench", datetime.now(UTC))
@@ -169,9 +192,7 @@ def _post_order(session: Session, stored: StoredOrder, inbox_id: int, context: E
             account = Account(uuid7(), program_id, order.customer_id, version.program.tiers[0].tier_id)
             row = AccountRow(**account._asdict(), account_shard=account_shard(account.account_id))
             session.add(row)
-            session.add(
-                MemberRow(program_id=program_id, customer_id=order.customer_id, account_id=account.account_id)
-            )
+            session.add(MemberRow(program_id=program_id, customer_id=order.customer_id, account_id=account.account_id))
             events.append(account_created(account, order.occurred_at, context))
         account = _account(row)
         decision = decide_accrual(account, (), order, version.program, version.version, version.program)
@@ -179,12 +200,24 @@ def _post_order(session: Session, stored: StoredOrder, inbox_id: int, context: E
     posted = decision.order
     session.add(
         OrderRow(
-            source=order.source, order_id=order.order_id, program_id=program_id, account_id=posted.account_id,
-            customer_id=order.customer_id, shard=0, inbox_id=inbox_id, business_hash=stored.business_hash,
-            currency=order.currency, occurred_at=order.occurred_at, lines=json.loads(stored.lines_json),
-            points_paid=order.points_paid, program_version=posted.program_version, tier_id=posted.tier_id,
-            sequence=posted.sequence, lot_number=posted.lot_number, points_entitled=posted.points_entitled,
-        )  # fmt: skip
+            source=order.source,
+            order_id=order.order_id,
+            program_id=program_id,
+            account_id=posted.account_id,
+            customer_id=order.customer_id,
+            shard=0,
+            inbox_id=inbox_id,
+            business_hash=stored.business_hash,
+            currency=order.currency,
+            occurred_at=order.occurred_at,
+            lines=json.loads(stored.lines_json),
+            points_paid=order.points_paid,
+            program_version=posted.program_version,
+            tier_id=posted.tier_id,
+            sequence=posted.sequence,
+            lot_number=posted.lot_number,
+            points_entitled=posted.points_entitled,
+        )
     )
     _write(session, decision, row)
     return events + decision_events(decision, context)
@@ -193,9 +226,7 @@ def _post_order(session: Session, stored: StoredOrder, inbox_id: int, context: E
 def _post_refund(session: Session, stored: StoredRefund, inbox_id: int, context: EventContext) -> list[OutboxEvent]:
     refund = stored.refund
     order: Any = session.scalars(
-        select(OrderRow).where(
-            tables.orders.c.source == refund.source, tables.orders.c.order_id == refund.order_id
-        )
+        select(OrderRow).where(tables.orders.c.source == refund.source, tables.orders.c.order_id == refund.order_id)
     ).one_or_none()
     if order is None:
         return []
@@ -217,20 +248,33 @@ def _post_refund(session: Session, stored: StoredRefund, inbox_id: int, context:
         }
     version = _programs().version(order.program_id, order.program_version)
     decision = decide_clawback(
-        _account(row) if row else None, lots, _posted(order), known, refund, version.program, version.program,
+        _account(row) if row else None,
+        lots,
+        _posted(order),
+        known,
+        refund,
+        version.program,
+        version.program,
         context.recorded_at,
-    )  # fmt: skip
+    )
     assert decision.refund is not None
     assert decision.order is not None
     result = decision.refund
     session.add(
         RefundRow(
-            source=refund.source, refund_id=refund.refund_id, program_id=order.program_id, order_id=refund.order_id,
-            inbox_id=inbox_id, business_hash=stored.business_hash, occurred_at=refund.occurred_at,
+            source=refund.source,
+            refund_id=refund.refund_id,
+            program_id=order.program_id,
+            order_id=refund.order_id,
+            inbox_id=inbox_id,
+            business_hash=stored.business_hash,
+            occurred_at=refund.occurred_at,
             body=session.get(InboxRow, inbox_id).body,  # type: ignore[union-attr]  # added just now
-            points_due=result.points_due, points_taken=result.points_taken,
-            points_excused=result.points_excused, points_shortfall=result.points_shortfall,
-        )  # fmt: skip
+            points_due=result.points_due,
+            points_taken=result.points_taken,
+            points_excused=result.points_excused,
+            points_shortfall=result.points_shortfall,
+        )
     )
     order.points_entitled = decision.order.points_entitled
     _write(session, decision, row)
@@ -270,9 +314,17 @@ def _posted(row: Any) -> PostedOrder:
     lines = read_lines(json.dumps(row.lines))
     order = Order(row.source, row.order_id, row.customer_id, row.currency, row.occurred_at, lines, row.points_paid)
     return PostedOrder(
-        order, row.program_id, row.program_version, row.tier_id, row.account_id, row.sequence, row.lot_number,
-        row.points_entitled, row.points_excused or 0, row.points_shortfall or 0,
-    )  # fmt: skip
+        order,
+        row.program_id,
+        row.program_version,
+        row.tier_id,
+        row.account_id,
+        row.sequence,
+        row.lot_number,
+        row.points_entitled,
+        row.points_excused or 0,
+        row.points_shortfall or 0,
+    )
 
 
 def _refund(body: bytes) -> Refund:

@@ -23,8 +23,8 @@ TICKS = (
     Tick("loyalty.audit_ledger", 300),  # one account shard each time, the whole ledger in 40 minutes
 )
 
-#: A tick or nudge that nobody took for so long evaporates, so that a pile does not wait for the first worker. Not
-#: shorter: the sender's clock writes the end and the worker's clock reads it, and ticks must survive clocks that differ.
+#: A tick or nudge that nobody took for so long evaporates, so that no pile waits for the first worker. Not shorter:
+#: the sender's clock writes the end and the worker's clock reads it, and ticks must survive clocks that differ.
 NUDGE_SECONDS_MAX = 300
 
 

@@ -15,7 +15,7 @@ class Settings(BaseSettings):
     )
 
     database_url: SecretStr | None = None
-    """PostgreSQL 15 to 18, `postgresql://user:password@host/database`. Unset: the embedded server of the data folder."""
+    """PostgreSQL 15 to 18: `postgresql://user:password@host/database`. Unset: the embedded server."""
     broker_url: SecretStr | None = None
     """RabbitMQ (`amqp://`, `amqps://`) or Redis/Valkey (`redis://`, `rediss://`). Unset: the embedded Valkey."""
     data_dir: Path = Path(".loyalty")

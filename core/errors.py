@@ -27,7 +27,10 @@ class DatabaseNotReadyError(UserError):
 
 
 class NoServersError(UserError):
-    """No database is known here. Run `loyalty up` in this folder, or set LOYALTY_DATABASE_URL and LOYALTY_BROKER_URL."""
+    """No servers are known here.
+
+    Run `loyalty up` in this folder, or set LOYALTY_DATABASE_URL and LOYALTY_BROKER_URL.
+    """
 
 
 class DataFolderInUseError(UserError):
@@ -50,13 +53,18 @@ class ServerStartError(LoyaltyError):
 
 
 class ProgramFileError(UserError):
-    """The program file {path} cannot be used:
+    """The program file {path} cannot be used.
+
     {problems}
     """
 
 
 class BrokerUnavailableError(LoyaltyError):
     """The broker at {where} cannot be reached: {reason}."""
+
+
+class BrokerTopologyError(BrokerUnavailableError):
+    """The broker at {where} is not set up as it must be: {reason}."""
 
 
 class UnsupportedBrokerError(UserError):

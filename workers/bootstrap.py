@@ -93,7 +93,9 @@ def send_nudge(app: Celery, task: str, shard: int) -> bool:
 def set_up_logging(settings: Settings) -> None:
     """Log to standard error, one line per record, with stable `action` names."""
     renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer() if settings.log_format == "json" else structlog.dev.ConsoleRenderer()
+        structlog.processors.JSONRenderer()
+        if settings.log_format == "json"
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
     )
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
     shared: list[structlog.typing.Processor] = [

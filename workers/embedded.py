@@ -140,13 +140,13 @@ class EmbeddedServers:
 def read_addresses(folder: Path) -> ServerAddresses | None:
     """Return where the servers of a data folder answer, None unless a process runs them now.
 
-    Raises DataFolderUnusableError when the folder is another user's.
+    Raises DataFolderUnusableError when the folder is another user's, or no folder.
     """
     try:
         if not is_locked(folder):
             return None
         record = ServerRecord.load(folder)
-    except PermissionError as error:
+    except OSError as error:
         raise DataFolderUnusableError(folder=folder, reason=str(error)) from error
     return ServerAddresses(record.database_url, record.broker_url) if record.running else None
 

@@ -65,7 +65,7 @@ def run_worker(settings: Settings, queues: str | None = None) -> None:
 def run_beat(settings: Settings) -> None:
     """Send ticks until TERM. Several may run."""
     app = _app(settings)
-    app.Beat(scheduler_cls=_BeatingScheduler, loglevel="WARNING", pidfile=None).run()
+    app.Beat(scheduler_cls="workers.roles:BeatingScheduler", loglevel="WARNING", pidfile=None).run()
 
 
 def _app(settings: Settings) -> Celery:
@@ -88,7 +88,7 @@ class _WorkerHeartbeat(bootsteps.StartStopStep):
         parent.timer.call_repeatedly(_HEARTBEAT_SECONDS, beat_heart)
 
 
-class _BeatingScheduler(Scheduler):
+class BeatingScheduler(Scheduler):
     """Keeps no state on disk, since every tick means "all that is due", and beats as it goes round."""
 
     def tick(self, *arguments: Any, **named: Any) -> Any:

@@ -1,4 +1,6 @@
-"""A consumer of `loyalty.events` that loses nothing and counts nothing twice. Copy it and put your own work into `apply`.
+"""A consumer of `loyalty.events` that loses nothing and counts nothing twice.
+
+Copy it and put your own work into `apply`:
 
     python docs/examples/durable_consumer.py --broker-url redis://localhost:6379/0 --state storefront.sqlite
 

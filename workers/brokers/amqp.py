@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from core.errors import BrokerUnavailableError, EventNotConfirmedError
+from core.errors import BrokerTopologyError, EventNotConfirmedError
 from workers.brokers.amqp_frames import message_properties
 from workers.brokers.amqp_link import AmqpLink, declare_events, declare_intake
 from workers.brokers.contracts import Received
@@ -204,7 +204,7 @@ class AmqpShopPublisher:
             self._channel.publish(SHOP_EXCHANGE, messages, _SHOP_PROPERTIES, mandatory=True)
         except EventNotConfirmedError as error:
             reason = f"{error.data['count']} of {len(messages)} message(s) were not taken: {error.data['reason']}"
-            raise BrokerUnavailableError(where=self._link.where, reason=reason) from error
+            raise BrokerTopologyError(where=self._link.where, reason=reason) from error
 
     def close(self) -> None:
         """Close the connection."""

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 import amqp
 import kombu
 
-from core.errors import BrokerUnavailableError
+from core.errors import BrokerTopologyError, BrokerUnavailableError
 from workers.brokers.amqp_frames import Delivery, Frame, FrameReader, delivery_handler, publish_frames
 from workers.brokers.contracts import url_without_password
 from workers.brokers.topology import (
@@ -172,7 +172,7 @@ def _mismatch_named(link: AmqpLink, what: str, deleted_by: str) -> Iterator[None
                 f"the {what} exists with other properties ({error.reply_text}). Take out what waits in it, delete it "
                 f"({deleted_by}) and start again: it is declared anew"
             )
-            raise BrokerUnavailableError(where=link.where, reason=reason) from error
+            raise BrokerTopologyError(where=link.where, reason=reason) from error
 
 
 def _kombu_connection(broker_url: str, where: str, **options: Any) -> Any:

@@ -99,8 +99,12 @@ def _table(title: str, rows: list[dict[str, Any]]) -> Table:
     for name in rows[0] if rows else ():
         table.add_column(name.replace("_", " "), justify="right" if isinstance(rows[0][name], int) else "left")
     for row in rows:
-        table.add_row(*("" if value is None else f"{value:,}" if isinstance(value, int) else str(value) for value in row.values()))
+        table.add_row(*(_cell(value) for value in row.values()))
     return table
+
+
+def _cell(value: Any) -> str:
+    return "" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:

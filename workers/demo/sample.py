@@ -1,4 +1,4 @@
-"""The bundled sample of real orders (ATTRIBUTION.md), moved to the present, with repeats and broken messages among it."""
+"""The bundled sample of real orders (ATTRIBUTION.md), moved to the present, with repeats and broken messages."""
 
 import gzip
 import json
