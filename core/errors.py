@@ -53,10 +53,8 @@ class ServerStartError(LoyaltyError):
 
 
 class ProgramFileError(UserError):
-    """The program file {path} cannot be used.
-
-    {problems}
-    """
+    """The program file {path} cannot be used:
+    {problems}"""  # noqa: D205, D209, D400  # the message, as a person shall read it
 
 
 class BrokerUnavailableError(LoyaltyError):

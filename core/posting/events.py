@@ -46,7 +46,7 @@ def account_created(account: Account, occurred_at: datetime, context: EventConte
         recorded_at=context.recorded_at,
     )
     event_id = account_created_id(account.account_id)
-    return OutboxEvent(account_shard(account.account_id), event_id, OutboundType.ACCOUNT_CREATED.value, body)
+    return OutboxEvent(account_shard(account.account_id), account.account_id, event_id, OutboundType.ACCOUNT_CREATED.value, body)
 
 
 def decision_events(decision: Decision, context: EventContext) -> list[OutboxEvent]:
@@ -79,7 +79,7 @@ def _balance_changed(account: Account, entry: Entry, context: EventContext) -> O
         refund_id=entry.refund_id,
     )
     event_id = balance_changed_id(account.account_id, entry.sequence)
-    return OutboxEvent(account_shard(account.account_id), event_id, OutboundType.BALANCE_CHANGED.value, body)
+    return OutboxEvent(account_shard(account.account_id), account.account_id, event_id, OutboundType.BALANCE_CHANGED.value, body)
 
 
 def _tier_changed(account: Account, change: TierChange, context: EventContext) -> OutboxEvent:
@@ -97,7 +97,7 @@ def _tier_changed(account: Account, change: TierChange, context: EventContext) -
         reason=change.reason.value,
     )
     event_id = tier_changed_id(account.account_id, change.change_number)
-    return OutboxEvent(account_shard(account.account_id), event_id, OutboundType.TIER_CHANGED.value, body)
+    return OutboxEvent(account_shard(account.account_id), account.account_id, event_id, OutboundType.TIER_CHANGED.value, body)
 
 
 def message_parked(message: ClaimedMessage, parked: Parked, context: EventContext) -> OutboxEvent:
@@ -117,4 +117,4 @@ def message_parked(message: ClaimedMessage, parked: Parked, context: EventContex
         order_id=message.order_id,
     )
     event_id = message_parked_id(message.inbox_id, times_parked)
-    return OutboxEvent(0, event_id, OutboundType.MESSAGE_PARKED.value, body)
+    return OutboxEvent(0, None, event_id, OutboundType.MESSAGE_PARKED.value, body)

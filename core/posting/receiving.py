@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from core.domain.outcomes import Parked
+from core.domain.outcomes import Parked, Reason
 from core.messages.inbound import MessageLimits, ReadEvent, UnreadableEvent, read_message
 from core.posting.events import EventContext, message_parked
 from core.store.appending import append_events
@@ -58,6 +58,19 @@ def receive(
     stored = append_messages(connection, messages)
     _tell_parked(connection, stored, event_source, now)
     return Receipt(stored, {m.shard for m in stored if m.is_new and m.state == "received" and m.shard is not None})
+
+
+def park_unread(connection: Connection, raw: bytes, error: Exception, *, event_source: str) -> Receipt:
+    """Park a message that could not be received because of `error`, unread, in the transaction of `connection`.
+
+    So it blocks nobody, and can be retried when what failed is mended. A second call only counts it.
+    """
+    ((now,),) = run_bulk(connection, "SELECT now()")
+    detail = f"receiving it raised {type(error).__name__}; retry it after a repair"
+    event = UnreadableEvent(Reason.POSTING_FAILED, detail, raw, None, None, None)
+    stored = append_messages(connection, [_parked_message(event)])
+    _tell_parked(connection, stored, event_source, now)
+    return Receipt(stored, set())
 
 
 def _inbox_messages(events: Sequence[ReadEvent | UnreadableEvent], shards: int) -> list[InboxMessage]:

@@ -38,6 +38,7 @@ class OutboxEvent(NamedTuple):
     """An event to publish. `account_shard` decides the relay that keeps its order."""
 
     account_shard: int
+    account_id: UUID | None  #: None for an event that is about no account
     event_id: str
     type: str
     body: str

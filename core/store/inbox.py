@@ -201,6 +201,7 @@ def wake_waiting(connection: Connection, rows_max: int) -> int:
 _OVERDUE = """
 SELECT inbox_id, source, event_id, type, order_id, body, received_at, times_parked FROM inbox
 WHERE state = 'waiting' AND received_at < now() - make_interval(days => %s)
+      AND NOT EXISTS (SELECT 1 FROM orders o WHERE o.source = inbox.source AND o.order_id = inbox.order_id)
 ORDER BY inbox_id LIMIT %s FOR UPDATE SKIP LOCKED
 """
 

@@ -282,12 +282,13 @@ outbox = Table(
     metadata,
     Column("outbox_id", BigInteger, Identity(), primary_key=True),
     _column("account_shard", SmallInteger()),
+    _column("account_id", Uuid(), null=True),  #: null: an event that is about no account
     _column("event_id", String()),
     _column("type", String()),
     _column("body", String()),
     _column("created_at", _INSTANT, default="now()"),
     _column("published_at", _INSTANT, null=True),
-    UniqueConstraint("event_id"),
+    UniqueConstraint("account_id", "event_id", postgresql_nulls_not_distinct=True),
     Index("ix_outbox_unpublished", "account_shard", "outbox_id", postgresql_where=text("published_at IS NULL")),
 )
 

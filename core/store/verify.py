@@ -160,7 +160,7 @@ CHECKS = (
         """
         SELECT format('entry %s of account %s has no event', e.sequence, e.account_id)
         FROM a JOIN entries e USING (account_id)
-        LEFT JOIN outbox o ON o.event_id = e.account_id || ':' || e.sequence
+        LEFT JOIN outbox o ON o.account_id = e.account_id AND o.event_id = e.account_id || ':' || e.sequence
         WHERE o.outbox_id IS NULL
         UNION ALL
         SELECT format('entry %s of account %s: its event %s stands before that of the previous entry,'
@@ -168,7 +168,8 @@ CHECKS = (
         FROM (
             SELECT e.account_id, e.sequence, o.outbox_id, o.published_at, lag(o.outbox_id) OVER w AS outbox_id_before,
                    lag(o.published_at) OVER w AS published_before, e.sequence > 1 AS has_before
-            FROM a JOIN entries e USING (account_id) JOIN outbox o ON o.event_id = e.account_id || ':' || e.sequence
+            FROM a JOIN entries e USING (account_id)
+            JOIN outbox o ON o.account_id = e.account_id AND o.event_id = e.account_id || ':' || e.sequence
             WINDOW w AS (PARTITION BY e.account_id ORDER BY e.sequence)
         ) AS chain
         WHERE outbox_id < outbox_id_before OR (has_before AND published_at IS NOT NULL AND published_before IS NULL)

@@ -4,12 +4,20 @@ It keeps every single point as an object of its own, and works out an order's po
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from fractions import Fraction
 
 from core.domain.orders import Order, Refund
 from core.domain.program import Program
+
+_ROUNDINGS: dict[str, Callable[[Fraction], int]] = {
+    "floor": math.floor,
+    "ceil": math.ceil,
+    "half_up": lambda points: math.floor(points + Fraction(1, 2)),
+    "half_even": round,
+}
 
 
 def naive_points(order: Order, refunds: list[Refund], program: Program, tier_id: str) -> int:
@@ -43,13 +51,7 @@ def naive_points(order: Order, refunds: list[Refund], program: Program, tier_id:
     by_rule = []
     for rule in program.earning_rules:
         exact = after / Fraction(rule.per_amount) * Fraction(rule.points[tier_id])
-        rounding = {
-            "floor": math.floor,
-            "ceil": math.ceil,
-            "half_up": lambda points: math.floor(points + Fraction(1, 2)),
-            "half_even": round,
-        }[rule.rounding.value]
-        by_rule.append(rounding(exact))
+        by_rule.append(_ROUNDINGS[rule.rounding.value](exact))
     return sum(by_rule) if program.combine.value == "stack" else max(by_rule)
 
 

@@ -172,6 +172,17 @@ class TestWaiting:
         assert shell.outcome("refunded-young") == ("waiting", None)
         assert shell.parked_events() == [("refunded-old", "order_never_came")]
 
+    def test_a_refund_whose_order_came_is_never_parked_however_long_the_sweep_needs(self, shell: Shell) -> None:
+        shell.take(order())
+        shell.receive(*(refund(f"r{n}", amount="1.00") for n in range(5)))
+        shell.execute(
+            "UPDATE inbox SET state = 'waiting', shard = NULL, received_at = now() - interval '31 days'"
+            " WHERE type = 'order.refunded'"
+        )
+        sweeps = [shell.sweep(rows_max=2) for _ in range(4)]
+        assert [(sweep["woken"], sweep["overdue"]) for sweep in sweeps] == [(2, 0), (2, 0), (1, 0), (0, 0)]
+        assert shell.post() == {"posted": 5}
+
     def test_a_refund_whose_order_is_parked_goes_on_waiting(self, shell: Shell) -> None:
         shell.receive(refund())
         shell.take(order(currency="USD"))

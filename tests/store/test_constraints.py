@@ -63,7 +63,7 @@ REFUSED = {
         "UPDATE refunds SET points_taken = points_taken + points_excused + 1, points_excused = -1"
     ),
     "pk_outbox": "UPDATE outbox SET outbox_id = 1",
-    "uq_outbox_event_id": "UPDATE outbox SET event_id = 'same'",
+    "uq_outbox_account_id_event_id": "UPDATE outbox SET event_id = 'same'",
     "pk_posting_attempts": "INSERT INTO posting_attempts SELECT * FROM posting_attempts",
     "pk_periodic_runs": "INSERT INTO periodic_runs SELECT * FROM periodic_runs",
 }

@@ -97,13 +97,16 @@ def upgrade() -> None:
         "outbox",
         sa.Column("outbox_id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
         sa.Column("account_shard", sa.SmallInteger(), nullable=False),
+        sa.Column("account_id", sa.Uuid(), nullable=True),
         sa.Column("event_id", sa.String(), nullable=False),
         sa.Column("type", sa.String(), nullable=False),
         sa.Column("body", sa.String(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("published_at", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("outbox_id", name=op.f("pk_outbox")),
-        sa.UniqueConstraint("event_id", name=op.f("uq_outbox_event_id")),
+        sa.UniqueConstraint(
+            "account_id", "event_id", name=op.f("uq_outbox_account_id_event_id"), postgresql_nulls_not_distinct=True
+        ),
     )
     op.create_index(
         "ix_outbox_unpublished",

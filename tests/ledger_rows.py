@@ -1,0 +1,50 @@
+"""The ledger as a value, so that two runs can be compared."""
+
+from core.store.tables import metadata
+from tests.shell import Shell
+
+# Everything that posting writes, without the numbers and instants that differ from run to run.
+LEDGER = {
+    "accounts": """
+        SELECT program_id, customer_id, sequence, lots_opened, balance, pending, deficit, lifetime_points,
+               qualifying_points, qualifying_from, tier_id, tier_since, tier_until, tier_changes FROM accounts""",
+    "entries": """
+        SELECT a.program_id, a.customer_id, e.sequence, kind, points, balance_after, lifetime_points_after,
+               deficit_change, occurred_at, source, order_id, refund_id, corrects_sequence, why::text
+        FROM entries e JOIN accounts a USING (account_id)""",
+    "lots": """
+        SELECT a.program_id, a.customer_id, lot_number, opened_by_sequence, points_granted, points_remaining,
+               points_expired, available_at, expires_at FROM lots JOIN accounts a USING (account_id)""",
+    "allocations": """
+        SELECT a.program_id, a.customer_id, n.sequence, lot_number, points
+        FROM allocations n JOIN accounts a USING (account_id)""",
+    "orders": """
+        SELECT source, order_id, program_id, customer_id, business_hash, lines::text, points_paid,
+               program_version, tier_id, sequence, lot_number, points_entitled, points_excused, points_shortfall,
+               inbox_id FROM orders""",
+    "refunds": """
+        SELECT source, refund_id, program_id, order_id, body, points_due, points_taken, points_excused,
+               points_shortfall, inbox_id FROM refunds""",
+    "tier changes": """
+        SELECT a.program_id, a.customer_id, change_number, previous_tier_id, t.tier_id, t.qualifying_points,
+               effective_at, reason FROM tier_changes t JOIN accounts a USING (account_id)""",
+    "inbox": "SELECT source, event_id, state, reason, detail, deliveries FROM inbox",
+    "outbox": """
+        SELECT program_id, customer_id, replace(event_id, account_id::text, ''), type,
+               ((body::jsonb->'data') - '{account_id,recorded_at}'::text[])::text,
+               row_number() OVER (PARTITION BY account_id ORDER BY outbox_id)
+        FROM outbox JOIN accounts USING (account_id)""",
+}
+
+
+def ledger_rows(shell: Shell) -> dict[str, list[str]]:
+    """All rows of the ledger, the inbox and the outbox, in a form that two runs can be compared by."""
+    return {name: sorted(map(repr, shell.rows(statement))) for name, statement in LEDGER.items()}
+
+
+def empty_ledger(shell: Shell) -> None:
+    """Delete everything but the programs."""
+    for table in reversed(metadata.sorted_tables):
+        if table.name != "programs":
+            shell.execute(f"DELETE FROM {table.name}")
+    shell.execute("ALTER TABLE inbox ALTER COLUMN inbox_id RESTART")
