@@ -41,12 +41,18 @@ def _relay_batch(runtime: Runtime, shard: int) -> int:
         if events:
             try:
                 runtime.publisher().publish([(event.type, event.body) for event in events])
-            except (BrokerUnavailableError, EventNotConfirmedError) as error:
+            except BaseException as error:
+                # Whatever it was (a time limit too): confirms of this batch must not be read as the next one's.
                 runtime.drop_publisher()
-                log.warning("relay_failed", action="relay_failed", shard=shard, error=str(error))
+                log.warning("relay_failed", action="relay_failed", shard=shard, error=_reason(error))
                 raise
             mark_published(connection, [event.outbox_id for event in events])
         return len(events)
+
+
+def _reason(error: BaseException) -> str:
+    known = isinstance(error, (BrokerUnavailableError, EventNotConfirmedError))
+    return str(error) if known else type(error).__name__
 
 
 def sweep_outbox(runtime: Runtime) -> dict[str, list[int]]:

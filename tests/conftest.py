@@ -2,8 +2,9 @@
 
 import os
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import NamedTuple
 
 import pytest
@@ -23,6 +24,9 @@ for name in [name for name in os.environ if name.startswith("LOYALTY_") and not 
 
 # The default renderer draws tracebacks with all local variables, which takes a second each.
 structlog.configure(processors=[structlog.processors.add_log_level, structlog.processors.KeyValueRenderer()])
+
+
+OpenDatabase = Callable[[], AbstractContextManager[str]]
 
 
 class Servers(NamedTuple):
@@ -58,9 +62,15 @@ def template_database(servers: Servers) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def shared_database_url(servers: Servers, template_database: str) -> Iterator[str]:
+def open_database(servers: Servers, template_database: str) -> OpenDatabase:
+    """Make migrated databases: `with open_database() as url:`."""
+    return partial(_database, servers, template_database)
+
+
+@pytest.fixture(scope="session")
+def shared_database_url(open_database: OpenDatabase) -> Iterator[str]:
     """The database of all tests that leave its tables as they are."""
-    with _database(servers, template_database) as url:
+    with open_database() as url:
         yield url
 
 
@@ -95,9 +105,9 @@ def engine(database_url: str) -> Iterator[Engine]:
 
 
 @pytest.fixture
-def own_database_url(servers: Servers, template_database: str) -> Iterator[str]:
+def own_database_url(open_database: OpenDatabase) -> Iterator[str]:
     """A migrated database that the test may change as it likes."""
-    with _database(servers, template_database) as url:
+    with open_database() as url:
         yield url
 
 

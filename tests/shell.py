@@ -81,10 +81,10 @@ class Shell:
         self.receive(*messages)
         return self.post()
 
-    def sweep(self, waiting_days_max: int = 30) -> dict[str, int]:
+    def sweep(self, waiting_days_max: int = 30, rows_max: int = 500) -> dict[str, int]:
         """Wake and park waiting refunds once."""
         with self.engine.begin() as connection:
-            return sweep_waiting(connection, EVENT_SOURCE, waiting_days_max, 500)
+            return sweep_waiting(connection, EVENT_SOURCE, waiting_days_max, rows_max)
 
     def expire(self, as_of: str, lots_max: int = 500) -> int:
         """Expire lots until none are due; how many times an account was changed."""

@@ -8,7 +8,7 @@ import random
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import FrameType
 
@@ -19,13 +19,19 @@ from sqlalchemy.exc import DBAPIError
 
 from core.errors import BrokerUnavailableError
 from core.messages.inbound import MessageLimits
-from core.posting.receiving import receive
-from workers.brokers import IntakeSource
+from core.posting.batch import is_outage
+from core.posting.receiving import Receipt, park_unread, receive
+from workers.brokers import IntakeSource, Received
 from workers.heartbeat import beat_heart
 
 log = structlog.get_logger(__name__)
 
 _BACKOFF_SECONDS_MIN, _BACKOFF_SECONDS_MAX = 0.2, 10.0
+
+#: What is received together and stored in one transaction. Five hundred messages of 5 MB would be more than
+#: PostgreSQL takes in one statement, and more than a container has.
+BATCH_BYTES_MAX = 16 * 1024 * 1024
+_FIRST_BATCH_MESSAGES = 32
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,7 @@ class Intake:
         self._nudges = _Nudges(nudge, limits.nudge_interval_seconds)
         self._limits = limits
         self._event_source = event_source
+        self._size = _BatchSize(limits.batch_messages)
         self._is_stopping = False
 
     def stop(self) -> None:
@@ -90,38 +97,102 @@ class Intake:
 
     def step(self, source: IntakeSource) -> int:
         """Take one batch: receive, store, COMMIT, acknowledge, nudge. Returns how many messages came."""
-        received = source.receive(messages_max=self._limits.batch_messages, wait_seconds=self._limits.wait_seconds)
-        if received:
-            with self._engine.begin() as connection:
-                receipt = receive(
-                    connection,
-                    [message.raw for message in received],
-                    limits=self._limits.messages,
-                    shards=self._limits.shards,
-                    event_source=self._event_source,
-                )
-            source.acknowledge(received)
-            self._nudges.ask(receipt.shards)
-            log.info(
-                "messages_received",
-                action="messages_received",
-                messages=len(received),
-                received=receipt.received,
-                waiting=receipt.waiting,
-                replayed=receipt.replayed,
-                parked=receipt.parked,
-            )
-        else:
+        received = source.receive(messages_max=self._size.messages, wait_seconds=self._limits.wait_seconds)
+        self._size.learn([len(message.raw) for message in received])
+        for part in _parts(received):
+            for receipt in self._store([message.raw for message in part]):
+                self._nudges.ask(receipt.shards)
+                _log_receipt(receipt)
+            source.acknowledge(part)
+            beat_heart()
+        if not received:
             source.heartbeat()
         self._nudges.send_due()
         beat_heart()
         return len(received)
+
+    def _store(self, raw_messages: Sequence[bytes]) -> list[Receipt]:
+        """Store in one transaction; if that fails, each message in its own, so that a bad one cannot block the others.
+
+        The database gone is no message's fault: the error is raised and nothing is stored.
+        """
+        try:
+            return [self._receive(raw_messages)]
+        except Exception as error:
+            if is_outage(error):
+                raise
+            log.warning("receiving_batch_failed", action="receiving_batch_failed", error=type(error).__name__)
+        return [self._store_alone(raw) for raw in raw_messages]
+
+    def _store_alone(self, raw: bytes) -> Receipt:
+        try:
+            return self._receive([raw])
+        except Exception as error:
+            if is_outage(error):
+                raise
+            log.exception("receiving_failed", action="receiving_failed", error=type(error).__name__)
+            with self._engine.begin() as connection:
+                return park_unread(connection, raw, error, event_source=self._event_source)
+
+    def _receive(self, raw_messages: Sequence[bytes]) -> Receipt:
+        with self._engine.begin() as connection:
+            return receive(
+                connection,
+                raw_messages,
+                limits=self._limits.messages,
+                shards=self._limits.shards,
+                event_source=self._event_source,
+            )
 
     def _sleep(self, seconds: float) -> None:
         until = time.monotonic() + seconds
         while not self._is_stopping and time.monotonic() < until:
             time.sleep(min(0.2, seconds))
             beat_heart()
+
+
+def _parts(received: Sequence[Received]) -> Iterator[list[Received]]:
+    """Cut a batch where it has too many bytes; a message that alone has too many is a part of its own."""
+    part: list[Received] = []
+    part_bytes = 0
+    for message in received:
+        if part and part_bytes + len(message.raw) > BATCH_BYTES_MAX:
+            yield part
+            part, part_bytes = [], 0
+        part.append(message)
+        part_bytes += len(message.raw)
+    if part:
+        yield part
+
+
+def _log_receipt(receipt: Receipt) -> None:
+    log.info(
+        "messages_received",
+        action="messages_received",
+        messages=len(receipt.stored),
+        received=receipt.received,
+        waiting=receipt.waiting,
+        replayed=receipt.replayed,
+        parked=receipt.parked,
+    )
+
+
+class _BatchSize:
+    """How many messages to ask for: no broker bounds a batch by bytes, so the last batch tells how large they are.
+
+    It begins small, or an intake that large messages have killed would ask for as many again when it is restarted.
+    """
+
+    def __init__(self, messages_max: int) -> None:
+        self._messages_max = messages_max
+        self.messages = min(_FIRST_BATCH_MESSAGES, messages_max)
+
+    def learn(self, sizes_bytes: Sequence[int]) -> None:
+        total_bytes = sum(sizes_bytes)
+        if total_bytes > BATCH_BYTES_MAX:
+            self.messages = max(1, len(sizes_bytes) * BATCH_BYTES_MAX // total_bytes)
+        elif len(sizes_bytes) == self.messages:
+            self.messages = min(2 * self.messages, self._messages_max)
 
 
 class _Nudges:

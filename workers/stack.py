@@ -1,5 +1,6 @@
 """The whole worker on one machine: servers where none are named, and the roles under their supervisor."""
 
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,8 @@ ROLE_NAMES = ("intake", "worker", "beat")
 
 #: How long a role may go without a sign of progress. Longer than every timeout inside it, so that it can help itself.
 STALL_SECONDS = 90.0
+#: How long a role may take to stop: a worker under load needs half a minute, its longest task a whole one.
+STOP_SECONDS = 60.0
 
 
 class Stack(NamedTuple):
@@ -61,13 +64,37 @@ def has_programs(database_url: str) -> bool:
         engine.dispose()
 
 
+def own_command() -> str:
+    """Give what the reader of our texts types for `loyalty`: its name where the shell finds this one, else its path."""
+    program = Path(sys.argv[0])
+    if program.name != "loyalty" or not program.is_file():
+        return f"{sys.executable} -m workers"
+    found = shutil.which("loyalty")
+    if found is not None and Path(found).samefile(program):
+        return "loyalty"
+    program = program.absolute()
+    return str(program.relative_to(Path.cwd()) if program.is_relative_to(Path.cwd()) else program)
+
+
 def supervisor_of(
-    settings: Settings, addresses: Addresses, roles: Sequence[str] = ROLE_NAMES, *, log_folder: Path | None = None
+    settings: Settings,
+    addresses: Addresses,
+    roles: Sequence[str] = ROLE_NAMES,
+    *,
+    log_folder: Path | None = None,
+    stop_seconds: float = STOP_SECONDS,
 ) -> Supervisor:
-    """Make the supervisor of these roles, each a process of its own."""
-    environment = {"LOYALTY_DATABASE_URL": addresses.database_url, "LOYALTY_BROKER_URL": addresses.broker_url}
+    """Make the supervisor of these roles, each a process of its own, which logs in the format of `settings`."""
+    environment = {
+        "LOYALTY_DATABASE_URL": addresses.database_url,
+        "LOYALTY_BROKER_URL": addresses.broker_url,
+        "LOYALTY_LOG_FORMAT": settings.log_format,
+    }
     return Supervisor(
-        [Role(name, (sys.executable, "-m", "workers", name), environment, STALL_SECONDS) for name in roles],
+        [
+            Role(name, (sys.executable, "-m", "workers", name), environment, STALL_SECONDS, stop_seconds)
+            for name in roles
+        ],
         heartbeat_folder=settings.data_dir / "heartbeats",
         log_folder=log_folder,
     )

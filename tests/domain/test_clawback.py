@@ -80,6 +80,9 @@ OTHERS = [
         Case([lot(1, 70, granted=100, available="2026-03-06"), *OTHERS], "pending_only", 70, 0, 30, [(1, -70)], 610, 0),
         id="pending_only: the order's points that are not yet available are taken, others' not"),
     pytest.param(
+        Case([lot(1, 100, available="2026-03-05"), *OTHERS], "pending_only", 0, 0, 100, [], 710, 0),
+        id="pending_only: points that become available at this instant are available"),
+    pytest.param(
         Case([lot(1, 100, available="2026-03-06"), *OTHERS], "allow_negative", 100, 0, 0, [(1, -100)], 610, 0),
         id="the order's own points are taken before they are available"),
     pytest.param(

@@ -83,6 +83,11 @@ def test_a_lot_expires_at_its_instant_and_not_a_second_before() -> None:
     assert decision.lots == (lot(1, 0, granted=100, expired=100, expires="2026-06-01"),)
 
 
+def test_a_last_point_expires() -> None:
+    decision = decide_expiry(account(balance=1), [lot(1, 1, granted=100, expires="2026-06-01")], instant("2026-06-01"))
+    assert [entry.points for entry in decision.entries] == [-1]
+
+
 def test_what_is_spent_undated_or_not_yet_due_stays() -> None:
     lots = [lot(1, 0, granted=50, expires="2026-02-01"), lot(2, 100), lot(3, 100, expires="2026-09-01")]
     assert decide_expiry(account(balance=200), lots, instant("2026-06-01")) == Decision()

@@ -30,6 +30,10 @@ def test_an_empty_lot_cannot_be_spent() -> None:
     assert not lot(remaining=0, granted=100).is_spendable(instant("2026-06-01"))
 
 
+def test_a_last_point_can_be_spent() -> None:
+    assert lot(remaining=1, granted=100).is_spendable(instant("2026-06-01"))
+
+
 def test_the_soonest_expiry_is_spent_first_then_undated_ones_then_the_oldest() -> None:
     lots = [
         lot(1, expires=None, available="2026-01-01"),

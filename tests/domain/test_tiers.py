@@ -154,6 +154,7 @@ def test_a_tier_reached_in_a_year_is_reviewed_at_its_end() -> None:
         pytest.param("gold", 0, "bronze", None, id="down by two"),
         pytest.param("silver", 2500, "silver", Y2028, id="a review does not upgrade"),
         pytest.param("platinum", 700, "silver", Y2028, id="a tier that was dropped is replaced"),
+        pytest.param("bronze", 700, "bronze", None, id="a tier that became the lowest is kept and no longer reviewed"),
     ],
 )
 def test_a_review_decides(tier_id: str, points: int, tier_after: str, until: datetime | None) -> None:

@@ -120,7 +120,7 @@ def test_what_must_be_known_cannot_be_left_out(filled: Shell) -> None:
         "entries": ["corrects_sequence", "order_id", "refund_id", "source"],
         "lots": ["expires_at"],
         "orders": ["account_id", "customer_id", "lot_number", "sequence", "tier_id"],
-        "outbox": ["published_at"],
+        "outbox": ["account_id", "published_at"],
     }
 
 

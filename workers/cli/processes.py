@@ -1,6 +1,7 @@
-"""Commands that run processes: up, demo, intake, worker, beat."""
+"""Commands that run processes: up, demo, intake, worker, beat; and addresses, for what shall talk to their servers."""
 
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -10,19 +11,30 @@ from rich.console import Console
 from config.settings import Settings
 from core.errors import UserError
 from workers.bootstrap import set_up_logging
+from workers.cli.errors import NoBrokerError, NoDatabaseError
+from workers.cli.output import print_facts, print_json
 from workers.demo.run import run_demo
+from workers.embedded import read_addresses
 from workers.roles import run_beat, run_intake, run_worker
-from workers.stack import ROLE_NAMES, has_programs, running_servers, supervisor_of
+from workers.stack import ROLE_NAMES, has_programs, own_command, running_servers, supervisor_of
 
 
 class UnknownRoleError(UserError):
     """There is no role {role!r}; the roles are intake, worker and beat."""
 
 
+class Server(StrEnum):
+    """Which address is asked for."""
+
+    DATABASE = "database"
+    BROKER = "broker"
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     app.command()(up)
     app.command()(demo)
+    app.command()(addresses)
     app.command()(intake)
     app.command()(worker)
     app.command()(beat)
@@ -37,21 +49,23 @@ def up(
     Without LOYALTY_DATABASE_URL and LOYALTY_BROKER_URL, PostgreSQL and Valkey are started in the data folder
     (.loyalty), where they keep their data between runs. A process that exits or stalls is started again.
     Other commands find the running servers by themselves, from a second terminal in the same folder.
+    Ctrl-C finishes what runs, which can take half a minute; a second one stops at once and loses nothing either.
     """
     settings = Settings()
+    if sys.stderr.isatty() and "log_format" not in settings.model_fields_set:
+        settings = settings.model_copy(update={"log_format": "console"})
     set_up_logging(settings)
-    console = Console(stderr=True)
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
     roles = tuple(role) if role else ROLE_NAMES
     for name in roles:
         if name not in ROLE_NAMES:
             raise UnknownRoleError(role=name)
     with running_servers(settings) as stack:
-        console.print(f"Servers are up; data folder: {settings.data_dir}. Stop with Ctrl-C.", highlight=False)
+        console.print(f"{_servers_text(settings)} Stop with Ctrl-C; twice, to wait for nothing.")
         if not has_programs(stack.addresses.database_url):
             console.print(
-                "No program yet, so orders would be parked. In another terminal: "
-                "loyalty program apply config/programs/example.yaml",
-                highlight=False,
+                "No program is in force yet, so orders would be parked. In another terminal, in this folder:\n"
+                f"  {own_command()} program apply config/programs/example.yaml"
             )
         supervisor_of(settings, stack.addresses, roles).run(each_step=stack.embedded.revive)
 
@@ -71,6 +85,28 @@ def demo(
         sys.exit(1)
 
 
+def addresses(
+    server: Annotated[Server | None, typer.Argument(help="Only the URL of this one.", show_default=False)] = None,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Print where the servers are, passwords included: for a consumer, a shop, or psql.
+
+    \b
+    loyalty addresses
+    psql "$(loyalty addresses database)"
+    """
+    known = _known_addresses(Settings())
+    if not known or (server is not None and server not in known):
+        raise NoBrokerError if server is Server.BROKER else NoDatabaseError
+    if as_json:
+        print_json({f"{name}_url": known.get(name) for name in ([server] if server else Server)})
+    elif server is not None:
+        print(known[server])  # noqa: T201  # bare, so that a shell can take it in
+    else:
+        print_facts(list(known.items()))
+
+
 def intake() -> None:
     """Run one intake: shops' messages from the broker into the inbox. Several may run (set LOYALTY_INTAKE_NAME)."""
     run_intake(Settings())
@@ -86,3 +122,28 @@ def worker(
 def beat() -> None:
     """Run one beat, which sends the periodic ticks. Several may run; none is ever needed twice."""
     run_beat(Settings())
+
+
+def _servers_text(settings: Settings) -> str:
+    """Say which servers this `up` has started; the others are those that the settings name."""
+    urls = {"PostgreSQL": settings.database_url, "Valkey": settings.broker_url}
+    started = [name for name, url in urls.items() if url is None]
+    if not started:
+        return "Using the servers that LOYALTY_DATABASE_URL and LOYALTY_BROKER_URL name."
+    return f"{' and '.join(started)} {'are' if len(started) > 1 else 'is'} up, with the data in {settings.data_dir}."
+
+
+def _known_addresses(settings: Settings) -> dict[Server, str]:
+    """Find what the settings name, else what runs in the data folder: each by itself, as commands need one or both."""
+    embedded = read_addresses(settings.data_dir)
+    database_url = settings.database_url.get_secret_value() if settings.database_url else None
+    broker_url = settings.broker_url.get_secret_value() if settings.broker_url else None
+    if embedded is not None:
+        database_url, broker_url = database_url or embedded.database_url, broker_url or embedded.broker_url
+    known: dict[Server, str] = {}
+    if database_url is not None:
+        # Without the name of our driver, so that every PostgreSQL client takes it.
+        known[Server.DATABASE] = database_url.replace("postgresql+psycopg://", "postgresql://", 1)
+    if broker_url is not None:
+        known[Server.BROKER] = broker_url
+    return known

@@ -10,6 +10,7 @@ from sqlalchemy import Engine, text
 from core.store.progress import load_progress
 from core.store.verify import verify_ledger
 from workers.demo.sample import Traffic
+from workers.stack import own_command
 
 _TOP_ACCOUNTS = """
 SELECT customer_id, tier_id AS tier, balance, lifetime_points, sequence AS entries
@@ -25,6 +26,8 @@ WHERE e.account_id = (
     ORDER BY count(*) DESC, account_id LIMIT 1)
 ORDER BY e.sequence
 """
+#: Headings with which a history fits into 80 columns.
+_SHORT = {"sequence": "#", "balance_after": "balance", "occurred_at": "on", "order_id": "order", "refund_id": "refund"}
 _EVENTS = "SELECT type, count(published_at) AS published FROM outbox GROUP BY type ORDER BY type"
 _PARKED = "SELECT inbox_id, reason, detail FROM inbox WHERE state = 'dead' ORDER BY inbox_id"
 
@@ -80,31 +83,38 @@ def print_report(console: Console, report: dict[str, Any], data_dir: Path) -> No
     console.print("  events: " + " · ".join(f"{count:,} {name}" for name, count in report["events"].items()))
     console.print(_table("Top accounts", report["top_accounts"]))
     customer = report["history"][0]["customer_id"] if report["history"] else None
-    history = [{k: v for k, v in row.items() if k != "customer_id"} for row in report["history"]]
+    history = [{_SHORT.get(k, k): v for k, v in row.items() if k != "customer_id"} for row in report["history"]]
     console.print(_table(f"History of customer {customer}", history))
     console.print(_table("Dead letters: parked with their bytes, for a person", report["dead_letters"]))
     if report["differences"]:
         console.print(_table("The books differ", [{"difference": text} for text in report["differences"]]))
     verdict = "[green]clean[/green]: nothing lost, nothing twice" if report["is_clean"] else "[red]NOT clean[/red]"
     console.print(f"[bold]verify:[/bold] {verdict}")
-    console.print("\n[bold]Next[/bold]: look around in the demo's data. In one terminal:")
-    console.print(f"  loyalty --data-dir {data_dir} up", highlight=False)
-    console.print("and in another, in this folder:")
-    for command in (f"account history {customer}", "dead list", "verify", "tail --from-beginning --limit 5"):
-        console.print(f"  loyalty --data-dir {data_dir} {command}", highlight=False)
+    command = f"{own_command()} --data-dir {data_dir}"
+    console.print("\n[bold]Next[/bold]: look around in the demo's data. In one terminal, in this folder:")
+    console.print(f"  {command} up", highlight=False, soft_wrap=True)
+    console.print("and in another:")
+    for question in (f"account history {customer}", "dead list", "verify", "tail --from-beginning --limit 5"):
+        console.print(f"  {command} {question}", highlight=False, soft_wrap=True)
 
 
 def _table(title: str, rows: list[dict[str, Any]]) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold")
     for name in rows[0] if rows else ():
-        table.add_column(name.replace("_", " "), justify="right" if isinstance(rows[0][name], int) else "left")
+        table.add_column(
+            name.replace("_", " "),
+            justify="right" if isinstance(rows[0][name], int) else "left",
+            overflow="fold",  # an id that is cut is of no use
+        )
     for row in rows:
-        table.add_row(*(_cell(value) for value in row.values()))
+        table.add_row(*(_text(name, value) for name, value in row.items()))
     return table
 
 
-def _cell(value: Any) -> str:
-    return "" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
+def _text(name: str, value: object) -> str:
+    # Numbers of messages are typed into other commands, so they stand as those take them.
+    is_count = isinstance(value, int) and not name.endswith("_id")
+    return "" if value is None else f"{value:,}" if is_count else str(value)
 
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 
 from config.queues import PERIODIC
 from config.settings import Settings
-from core.errors import LoyaltyError
+from core.errors import LoyaltyError, UserError
 from core.messages.program_file import parse_program
 from core.store.engine import create_database_engine
 from core.store.programs import append_version
@@ -31,20 +31,33 @@ from workers.supervisor import Supervisor
 _WAIT_SECONDS_MAX = 300.0
 _POLL_SECONDS = 0.5
 _PUBLISH_BATCH = 200
+#: Everything is written and published by then, so a worker that is slow to notice its TERM may be killed.
+_STOP_SECONDS = 5.0
+_FOLDER_NAME = ".loyalty-demo"
+_MARK_NAME = "demo.txt"
+_MARK_TEXT = "Made by `loyalty demo`, which empties this folder at each run.\n"
 
 
 class DemoStuckError(LoyaltyError):
     """The demo was not through after {seconds} s: {progress}. The processes' logs are in {logs}."""
 
 
+class DemoFolderError(UserError):
+    """{folder} holds something that no demo has made, and a demo empties its folder first. Name another --data-dir."""
+
+
 def run_demo(data_dir: Path, *, as_json: bool) -> bool:
-    """Run the demo in an emptied `data_dir`; True if nothing was lost and the books are clean."""
-    remove_data(data_dir)
-    settings = Settings(data_dir=data_dir, database_url=None, broker_url=None, log_level="warning")
+    """Run the demo in an emptied `data_dir`; True if nothing was lost and the books are clean.
+
+    Raises DemoFolderError for a folder of something else, such as the points of a `loyalty up`.
+    """
+    _empty(data_dir)
+    settings = Settings(data_dir=data_dir, database_url=None, broker_url=None, log_level="error")
     set_up_logging(settings)
     console = Console(stderr=as_json)
     console.print("[bold]Starting PostgreSQL and Valkey[/bold] …")
     with running_servers(settings) as stack:
+        (data_dir / _MARK_NAME).write_text(_MARK_TEXT, encoding="utf-8")
         engine = create_database_engine(stack.addresses.database_url)
         _apply_program(engine, console)
         logs = data_dir / "logs"
@@ -54,11 +67,12 @@ def run_demo(data_dir: Path, *, as_json: bool) -> bool:
                 "broker_url": SecretStr(stack.addresses.broker_url),
             }
         )
-        supervisor = supervisor_of(running, stack.addresses, log_folder=logs)
+        supervisor = supervisor_of(running, stack.addresses, log_folder=logs, stop_seconds=_STOP_SECONDS)
         traffic = load_traffic(datetime.now(UTC))
         supervisor.start()
         try:
             seconds = _push_through(traffic, running, stack, supervisor, engine, console)
+            console.print("[bold]Verifying the ledger[/bold], then stopping …")
             report = build_report(engine, traffic, seconds)
         finally:
             supervisor.stop()
@@ -68,6 +82,14 @@ def run_demo(data_dir: Path, *, as_json: bool) -> bool:
     else:
         print_report(console, report, data_dir)
     return bool(report["is_clean"])
+
+
+def _empty(folder: Path) -> None:
+    is_demo = folder.name == _FOLDER_NAME or (folder / _MARK_NAME).exists()
+    if not is_demo and folder.is_dir() and any(folder.iterdir()):
+        raise DemoFolderError(folder=folder)
+    remove_data(folder)
+    (folder / _MARK_NAME).unlink(missing_ok=True)  # left where the folder held other files before
 
 
 def _apply_program(engine: Engine, console: Console) -> None:
