@@ -46,7 +46,9 @@ def account_created(account: Account, occurred_at: datetime, context: EventConte
         recorded_at=context.recorded_at,
     )
     event_id = account_created_id(account.account_id)
-    return OutboxEvent(account_shard(account.account_id), account.account_id, event_id, OutboundType.ACCOUNT_CREATED.value, body)
+    return OutboxEvent(
+        account_shard(account.account_id), account.account_id, event_id, OutboundType.ACCOUNT_CREATED.value, body
+    )
 
 
 def decision_events(decision: Decision, context: EventContext) -> list[OutboxEvent]:
@@ -79,7 +81,9 @@ def _balance_changed(account: Account, entry: Entry, context: EventContext) -> O
         refund_id=entry.refund_id,
     )
     event_id = balance_changed_id(account.account_id, entry.sequence)
-    return OutboxEvent(account_shard(account.account_id), account.account_id, event_id, OutboundType.BALANCE_CHANGED.value, body)
+    return OutboxEvent(
+        account_shard(account.account_id), account.account_id, event_id, OutboundType.BALANCE_CHANGED.value, body
+    )
 
 
 def _tier_changed(account: Account, change: TierChange, context: EventContext) -> OutboxEvent:
@@ -97,7 +101,13 @@ def _tier_changed(account: Account, change: TierChange, context: EventContext) -
         reason=change.reason.value,
     )
     event_id = tier_changed_id(account.account_id, change.change_number)
-    return OutboxEvent(account_shard(account.account_id), account.account_id, event_id, OutboundType.TIER_CHANGED.value, body)
+    return OutboxEvent(
+        account_shard(account.account_id), account.account_id, event_id, OutboundType.TIER_CHANGED.value, body
+    )
+
+
+def _of_account(account: Account, event_id: str, event_type: OutboundType, body: str) -> OutboxEvent:
+    return OutboxEvent(account_shard(account.account_id), account.account_id, event_id, event_type.value, body)
 
 
 def message_parked(message: ClaimedMessage, parked: Parked, context: EventContext) -> OutboxEvent:

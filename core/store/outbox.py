@@ -1,15 +1,17 @@
 """The outbox: events that were written with what they tell, and are published in order, shard by shard."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import NamedTuple
+from uuid import UUID
 
 from sqlalchemy import Connection
 
 from core.store.engine import run_bulk
 
 
-class UnpublishedEvent(NamedTuple):
-    """A row that the relay publishes."""
+class OutgoingEvent(NamedTuple):
+    """A row that is published."""
 
     outbox_id: int
     type: str
@@ -22,12 +24,12 @@ WHERE account_shard = %s AND published_at IS NULL ORDER BY outbox_id LIMIT %s
 """
 
 
-def claim_unpublished(connection: Connection, account_shard: int, rows_max: int) -> list[UnpublishedEvent]:
+def claim_unpublished(connection: Connection, account_shard: int, rows_max: int) -> list[OutgoingEvent]:
     """The next events of a shard. The caller holds the shard's relay lock.
 
     Ids are drawn under the account's lock, so that of one account's events every snapshot shows a prefix without gaps.
     """
-    return [UnpublishedEvent(*row) for row in run_bulk(connection, _CLAIM, (account_shard, rows_max))]
+    return [OutgoingEvent(*row) for row in run_bulk(connection, _CLAIM, (account_shard, rows_max))]
 
 
 def mark_published(connection: Connection, outbox_ids: Sequence[int]) -> None:
@@ -48,3 +50,32 @@ WITH RECURSIVE s AS (
 def shards_with_unpublished(connection: Connection) -> list[int]:
     """Every account shard that has events to publish."""
     return [row[0] for row in run_bulk(connection, _SHARDS)]
+
+
+# A sequence is the last part of a balance-changed event's id; events of other types are not numbered with them.
+_PUBLISHED = """
+SELECT outbox_id, type, body FROM outbox
+WHERE outbox_id > %s AND published_at IS NOT NULL
+  AND (%s::uuid IS NULL OR account_id = %s)
+  AND (%s::timestamptz IS NULL OR created_at >= %s)
+  AND (%s::bigint IS NULL
+       OR type = 'loyalty.balance.changed' AND substring(event_id FROM '[0-9]+$')::bigint >= %s)
+ORDER BY outbox_id LIMIT %s
+"""
+
+
+def load_published(
+    connection: Connection,
+    *,
+    after: int,
+    rows_max: int,
+    account_id: UUID | None = None,
+    since: datetime | None = None,
+    from_sequence: int | None = None,
+) -> list[OutgoingEvent]:
+    """Past events in their order, after the outbox id `after`: of one account, or written since an instant, or both.
+
+    With `from_sequence` only the account's balance-changed events from that one on.
+    """
+    parameters = (after, account_id, account_id, since, since, from_sequence, from_sequence, rows_max)
+    return [OutgoingEvent(*row) for row in run_bulk(connection, _PUBLISHED, parameters)]

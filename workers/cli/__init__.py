@@ -14,7 +14,7 @@ from pydantic_settings import SettingsError as UnreadableSettingsError
 from sqlalchemy.exc import DBAPIError
 
 from core.errors import LoyaltyError, UserError
-from workers.cli import accounts, dead, events, ledger, processes, programs
+from workers.cli import accounts, dead, events, ledger, processes, programs, replaying
 from workers.cli.errors import DatabaseFailedError, NotTextError, SettingsError
 from workers.cli.output import note
 
@@ -55,7 +55,7 @@ def build_app() -> typer.Typer:
     )
     app.callback()(_root)
     processes.register(app)
-    for module in (events, accounts, programs, dead, ledger):
+    for module in (events, replaying, accounts, programs, dead, ledger):
         module.register(app)
     return app
 

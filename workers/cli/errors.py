@@ -43,10 +43,14 @@ class ProgramRefusedError(UserError):
 
 
 class InstantError(UserError):
-    """--from {text} is no instant.
+    """{option} {text} is no instant.
 
     Write a date and time with its offset from UTC, such as 2027-01-01T00:00:00+01:00.
     """
+
+
+class WhichEventsError(UserError):
+    """Say which events: --customer, --account or --since."""
 
 
 class NoEventsError(UserError):

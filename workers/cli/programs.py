@@ -13,9 +13,9 @@ from core.messages.program_file import describe_differences, load_program, parse
 from core.store.applying import Applied, apply_program, newest_version, program_problems
 from core.store.programs import BEGINNING, ProgramRegistry, ProgramVersion, load_registry
 from core.store.reports import database_now, load_program_file
-from workers.cli.errors import InstantError, ProgramRefusedError, UnknownProgramError, UnknownVersionError
-from workers.cli.output import Row, count_text, print_json, print_listing, printable, say, time_text
-from workers.cli.wiring import has_database, opened_database
+from workers.cli.errors import ProgramRefusedError, UnknownProgramError, UnknownVersionError
+from workers.cli.output import Row, count_text, print_json, print_listing, say, time_text
+from workers.cli.wiring import has_database, opened_database, read_instant
 
 ProgramFile = Annotated[Path, typer.Argument(metavar="FILE", help="A program file (YAML).", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -85,7 +85,7 @@ def apply(
     loyalty program apply high-street.yaml
     loyalty program apply high-street.yaml --from 2027-01-01T00:00:00+00:00
     """
-    start = None if effective_from is None else _instant(effective_from)
+    start = None if effective_from is None else read_instant(effective_from, "--from")
     load_program(file)
     # The text that is kept must be the text that was understood, so it is read once and parsed again.
     text = _file_text(file)
@@ -186,16 +186,6 @@ def show(
     say(f"# Version {chosen.version} of {program_id}, {now_text}{_since_text(chosen)}.", style="dim")
     say(f"# Applied {time_text(kept.applied_at)}. {_versions_text(registry, program_id)}", style="dim")
     say(kept.file_text.rstrip("\n"))
-
-
-def _instant(text: str) -> datetime:
-    try:
-        instant = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise InstantError(text=printable(text)) from error
-    if instant.tzinfo is None:
-        raise InstantError(text=printable(text))
-    return instant
 
 
 def _file_text(file: Path) -> str:

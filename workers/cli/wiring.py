@@ -5,6 +5,7 @@ Reading needs the database only, publishing the broker only.
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from time import monotonic
 
 from sqlalchemy import Engine
@@ -16,7 +17,8 @@ from core.store.engine import create_database_engine, normalized_url
 from core.store.migrate import require_current
 from workers.bootstrap import send_nudge, set_up_logging
 from workers.celery_app import create_app
-from workers.cli.errors import DatabaseUrlError, NoBrokerError, NoDatabaseError
+from workers.cli.errors import DatabaseUrlError, InstantError, NoBrokerError, NoDatabaseError
+from workers.cli.output import printable
 from workers.embedded import ServerAddresses, read_addresses
 
 #: Nudges are hints: a broker that does not answer must not hold a command up.
@@ -58,6 +60,17 @@ def broker_url(settings: Settings) -> str:
     if embedded is None or embedded.broker_url is None:
         raise NoBrokerError
     return embedded.broker_url
+
+
+def read_instant(text: str, option: str) -> datetime:
+    """Read the value of a command-line option; InstantError unless it is an instant with its offset."""
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise InstantError(option=option, text=printable(text)) from error
+    if instant.tzinfo is None:
+        raise InstantError(option=option, text=printable(text))
+    return instant
 
 
 def _database_url(settings: Settings) -> str:

@@ -1,0 +1,120 @@
+"""Posting tasks: drain a shard, and find what a lost nudge left."""
+
+import json
+
+import psycopg
+import pytest
+from sqlalchemy import Engine
+
+from core.store.locks import LockClass, try_lock
+from core.store.shards import message_shard
+from tasks.posting import post_inbox, sweep_inbox
+from tasks.submitting import submit
+from tests.factories import order, refund
+from tests.shell import Shell
+from tests.tasks.runtimes import make_runtime
+
+NOTHING = {"posted": 0, "replayed": 0, "waiting": 0, "parked": 0}
+
+
+@pytest.fixture
+def shell(engine: Engine) -> Shell:
+    return Shell(engine)
+
+
+def account_shards(shell: Shell) -> set[int]:
+    return {row.account_shard for row in shell.rows("SELECT account_shard FROM outbox")}
+
+
+class TestPostInbox:
+    def test_posts_batch_after_batch_until_its_shard_is_empty(self, shell: Shell, engine: Engine) -> None:
+        shell.receive(*(order(f"o{n}") for n in range(8)), order("o1", event_id="again"), order("x", currency="USD"))
+        counts = post_inbox(make_runtime(engine), message_shard("c1", 4))
+        assert counts == {"posted": 8, "replayed": 1, "waiting": 0, "parked": 1}
+        assert shell.differences() == []
+
+    def test_leaves_other_shards_alone(self, shell: Shell, engine: Engine) -> None:
+        shell.receive(order())
+        other = (message_shard("c1", 4) + 1) % 4
+        assert post_inbox(make_runtime(engine), other) == NOTHING
+        assert shell.outcome("completed-o1") == ("received", None)
+
+    def test_nudges_the_relay_of_every_account_shard_that_has_news(self, shell: Shell, engine: Engine) -> None:
+        shell.receive(*(order(f"o{n}", customer_id=f"c{n}") for n in range(20)))
+        runtime = make_runtime(engine)
+        for shard in range(4):
+            post_inbox(runtime, shard)
+        assert {shard for task, shard in runtime.nudges} == account_shards(shell)
+        assert {task for task, _ in runtime.nudges} == {"loyalty.relay_outbox"}
+
+    def test_hands_over_to_a_new_nudge_when_its_time_is_up(self, shell: Shell, engine: Engine) -> None:
+        shell.receive(*(order(f"o{n}") for n in range(8)))
+        shard = message_shard("c1", 4)
+        runtime = make_runtime(engine, run_seconds_max=0)
+        assert post_inbox(runtime, shard) == {**NOTHING, "posted": 3}
+        assert ("loyalty.post_inbox", shard) in runtime.nudges
+
+    def test_does_nothing_beside_another_run(self, shell: Shell, engine: Engine) -> None:
+        shell.receive(order())
+        with engine.begin() as other:
+            assert try_lock(other, LockClass.POSTING, message_shard("c1", 4))
+            runtime = make_runtime(engine)
+            assert post_inbox(runtime, message_shard("c1", 4)) == NOTHING
+        assert runtime.nudges == []
+
+    def test_fails_when_the_database_does_and_the_messages_stay(self, own_engine: Engine) -> None:
+        shell = Shell(own_engine)
+        shell.receive(order())
+        shell.execute("ALTER TABLE lots RENAME TO lost")
+        with pytest.raises(psycopg.ProgrammingError):
+            post_inbox(make_runtime(own_engine), message_shard("c1", 4))
+        assert shell.outcome("completed-o1") == ("received", None)
+
+
+class TestSweepInbox:
+    def test_nudges_every_shard_that_has_received_messages(self, shell: Shell, engine: Engine) -> None:
+        shell.receive(*(order(f"o{n}", customer_id=f"c{n}") for n in range(10)), refund("r", "unknown"))
+        runtime = make_runtime(engine)
+        expected = sorted({message_shard(f"c{n}", 4) for n in range(10)})
+        assert sweep_inbox(runtime) == {"shards": expected, "woken": 0, "overdue": 0}
+        assert runtime.nudges == [("loyalty.post_inbox", shard) for shard in expected]
+
+    def test_wakes_refunds_whose_order_came_and_nudges_their_shard(self, shell: Shell, engine: Engine) -> None:
+        shell.take(order())
+        shell.receive(refund())
+        shell.execute("UPDATE inbox SET state = 'waiting', shard = NULL WHERE event_id = 'refunded-r1'")
+        shard = message_shard("c1", 4)
+        assert sweep_inbox(make_runtime(engine)) == {"shards": [shard], "woken": 1, "overdue": 0}
+        assert post_inbox(make_runtime(engine), shard)["posted"] == 1
+
+    def test_parks_refunds_that_waited_too_long(self, shell: Shell, engine: Engine) -> None:
+        shell.receive(refund())
+        shell.execute("UPDATE inbox SET received_at = now() - interval '3 days'")
+        assert sweep_inbox(make_runtime(engine, waiting_days_max=2))["overdue"] == 1
+        assert shell.outcome("refunded-r1") == ("dead", "order_never_came")
+
+    def test_a_shard_beyond_todays_number_is_swept_and_posted_too(self, shell: Shell, engine: Engine) -> None:
+        shell.receive(order())
+        shell.execute("UPDATE inbox SET shard = 900")
+        assert sweep_inbox(make_runtime(engine))["shards"] == [900]
+        assert post_inbox(make_runtime(engine), 900)["posted"] == 1
+
+
+class TestSubmit:
+    @pytest.mark.parametrize("form", ["an event", "a list", "JSON text"])
+    def test_stores_events_as_intake_would_and_nudges_their_shards(
+        self, shell: Shell, engine: Engine, form: str
+    ) -> None:
+        event = order()
+        given = {"an event": event, "a list": [event], "JSON text": json.dumps(event)}[form]
+        runtime = make_runtime(engine)
+        assert submit(runtime, given) == {"received": 1, "waiting": 0, "replayed": 0, "parked": 0}
+        assert submit(runtime, given) == {"received": 0, "waiting": 0, "replayed": 1, "parked": 0}
+        assert runtime.nudges == [("loyalty.post_inbox", message_shard("c1", 4))]
+        assert shell.post() == {"posted": 1}
+
+    @pytest.mark.parametrize("given", ["no json", "[]", "\ud800", {"type": "order.completed"}, [1, {}]])
+    def test_parks_what_cannot_be_read(self, shell: Shell, engine: Engine, given: object) -> None:
+        counts = submit(make_runtime(engine), given)  # type: ignore[arg-type]  # what a careless producer sends
+        assert counts["parked"] == (2 if isinstance(given, list) else 1)
+        assert {state for state, _ in shell.outcomes()} == {"dead"}

@@ -1,0 +1,102 @@
+"""Periodic tasks: all that is due at an instant, in bounded steps, and a record of what the last run found."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine
+from structlog.testing import capture_logs
+
+from core.store.runs import last_runs
+from core.store.shards import ACCOUNT_SHARDS
+from tasks.runtime import Runtime
+from tasks.upkeep import audit_ledger, expire_lots, review_tiers
+from tests.factories import PROGRAM_TEXT, order
+from tests.shell import Shell
+from tests.tasks.runtimes import make_runtime
+
+UPKEEP = "qualification: {window: calendar_year}\nexpiry: {policy: after_months, months: 1}\n"
+
+
+@pytest.fixture
+def shell(engine: Engine) -> Shell:
+    """Ten silver customers of 2024, whose points have expired long since."""
+    shell = Shell(engine, program_text=PROGRAM_TEXT + UPKEEP)
+    shell.take(*(order(f"o{n}", "600.00", customer_id=f"c{n}", time="2024-05-01T12:00:00Z") for n in range(10)))
+    return shell
+
+
+def runs(engine: Engine) -> dict[str, Any]:
+    with engine.begin() as connection:
+        return {run["task"]: run for run in last_runs(connection)}
+
+
+each_task = pytest.mark.parametrize("task", [expire_lots, review_tiers])
+
+
+@each_task
+def test_every_task_does_all_that_is_due_and_records_it(shell: Shell, engine: Engine, task: Any) -> None:
+    runtime = make_runtime(engine)
+    result = task(runtime, "2026-02-01T00:00:00+01:00")
+    assert (result["is_finished"], result["accounts"] >= 10) == (True, True)
+    run = runs(engine)[f"loyalty.{task.__name__}"]
+    assert (run["result"], run["as_of"]) == (result, datetime(2026, 1, 31, 23, tzinfo=UTC))
+    assert {nudged for nudged, _ in runtime.nudges} == {"loyalty.relay_outbox"}
+    assert shell.differences() == []
+
+
+@each_task
+def test_every_task_does_nothing_the_second_time(shell: Shell, engine: Engine, task: Any) -> None:
+    task(make_runtime(engine), "2026-02-01T00:00:00Z")
+    before = len(shell.events())
+    runtime = make_runtime(engine)
+    assert task(runtime, "2026-02-01T00:00:00Z") == {"accounts": 0, "is_finished": True}
+    assert (len(shell.events()), runtime.nudges) == (before, [])
+
+
+@each_task
+def test_every_task_takes_the_present_instant_when_none_is_given(shell: Shell, engine: Engine, task: Any) -> None:
+    assert task(make_runtime(engine))["accounts"] >= 10
+
+
+@each_task
+def test_every_task_does_nothing_before_its_time(shell: Shell, engine: Engine, task: Any) -> None:
+    assert task(make_runtime(engine), "2024-05-02T00:00:00Z")["accounts"] == 0
+
+
+@each_task
+def test_every_task_goes_on_at_the_next_tick_when_its_time_is_up(shell: Shell, engine: Engine, task: Any) -> None:
+    runtime: Runtime = make_runtime(engine, run_seconds_max=0, upkeep_batch_rows=1)
+    results = [task(runtime, "2024-12-31T23:30:00Z")]
+    assert results[0] == {"accounts": 1, "is_finished": False}
+    while not results[-1]["is_finished"]:
+        results.append(task(runtime, "2024-12-31T23:30:00Z"))
+    assert sum(result["accounts"] for result in results) == 10
+    assert shell.differences() == []
+
+
+@each_task
+def test_every_task_refuses_an_instant_without_offset(shell: Shell, engine: Engine, task: Any) -> None:
+    with pytest.raises(ValueError, match="needs an offset"):
+        task(make_runtime(engine), "2026-02-01T00:00:00")
+
+
+def test_the_audit_goes_round_the_account_shards_one_per_run(shell: Shell, engine: Engine) -> None:
+    runtime = make_runtime(engine)
+    audited = [audit_ledger(runtime)["account_shard"] for _ in range(ACCOUNT_SHARDS + 2)]
+    assert audited == [*range(ACCOUNT_SHARDS), 0, 1]
+
+
+def test_the_audit_finds_nothing_on_a_clean_ledger(shell: Shell, engine: Engine) -> None:
+    results = [audit_ledger(make_runtime(engine)) for _ in range(ACCOUNT_SHARDS)]
+    assert [result["differences"] for result in results] == [[]] * ACCOUNT_SHARDS
+
+
+def test_the_audit_logs_and_keeps_what_it_finds(shell: Shell, engine: Engine) -> None:
+    shell.execute("UPDATE accounts SET balance = balance + 1 WHERE customer_id = 'c3'")
+    damaged = shell.value("SELECT account_shard FROM accounts WHERE customer_id = 'c3'")
+    with capture_logs() as logs:
+        result = audit_ledger(make_runtime(engine), damaged)
+    assert "balance 601" in result["differences"][0]
+    assert {(log["action"], log["log_level"]) for log in logs} == {("ledger_difference", "error")}
+    assert runs(engine)["loyalty.audit_ledger"]["result"] == result
