@@ -195,7 +195,9 @@ def _post_order(session: Session, stored: StoredOrder, inbox_id: int, context: E
             session.add(MemberRow(program_id=program_id, customer_id=order.customer_id, account_id=account.account_id))
             events.append(account_created(account, order.occurred_at, context))
         account = _account(row)
-        decision = decide_accrual(account, (), order, version.program, version.version, version.program)
+        decision = decide_accrual(
+            account, (), order, version.program, version.version, version.program, as_of=context.recorded_at
+        )
     assert decision.order is not None
     posted = decision.order
     session.add(

@@ -12,6 +12,8 @@ from core.domain.orders import LineKind, Order, OrderLine, Refund, RefundLine
 from core.domain.program import Program
 from tests.factories import SOURCE, program
 
+#: Later than every order of the tests, so that nothing of theirs is ahead of the clock.
+AS_OF = datetime(2100, 1, 1, tzinfo=UTC)
 ACCOUNT_ID = UUID("00000000-0000-7000-8000-000000000001")
 _USUAL = program().model_dump(mode="json", exclude_defaults=True)
 

@@ -1,6 +1,7 @@
 """What a completed order does to its account."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from core.domain.earning import entitlement
 from core.domain.expiry import expires_at
@@ -23,11 +24,14 @@ def decide_accrual(
     program: Program,
     version: int,
     current: Program,
+    *,
+    as_of: datetime,
 ) -> Decision:
     """Grant the order's points, in the tier in force before it, and count them for the tier after it.
 
     `program` is the version in force when the order occurred, `current` the one in force now, which rules the tiers.
-    An order that earns nothing is recorded without an entry. Rules and tier are frozen with the order.
+    An order that earns nothing is recorded without an entry. Rules and tier are frozen with the order. Points are
+    available at once, also when the order's time is a little ahead of `as_of`.
     """
     account, reviews = review_overdue(account, order.occurred_at, current)
     tier_id = tier_at(account, history, order.occurred_at, program)
@@ -38,7 +42,7 @@ def decide_accrual(
     if earned.points == 0:
         return Decision(order=posted)  # a review that was overdue is left to its own run
     qualified, upgrades = qualify(account, earned.points, order.occurred_at, current)
-    available_at = order.occurred_at
+    available_at = min(order.occurred_at, as_of)  # the shop's clock may be ahead of ours
     after, lot, deficit_change = credit(
         qualified, earned.points, available_at=available_at, expires_at=expires_at(program, available_at)
     )

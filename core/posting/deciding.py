@@ -59,7 +59,7 @@ def post_order(message: ClaimedMessage, event: StoredOrder, posting: Posting) ->
             books.open_account(account)
             books.events.append(account_created(account, order.occurred_at, posting.context))
         history = books.history(account.account_id)
-        decision = decide_accrual(account, history, order, frozen.program, frozen.version, current)
+        decision = decide_accrual(account, history, order, frozen.program, frozen.version, current, as_of=posting.as_of)
     assert decision.order is not None
     books.record_order(NewOrder(decision.order, posting.shard, message.inbox_id, event.business_hash, event.lines_json))
     books.apply(decision)

@@ -1,13 +1,13 @@
 """Expiry and tier review: the same shell as posting, fed by the calendar instead of the inbox."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import Connection
 
 from core.domain.expiry import decide_expiry
 from core.domain.ledger import Account
-from core.domain.tiers import decide_tier_review, qualification_period
+from core.domain.tiers import decide_tier_review, period_ended
 from core.posting.books import Books
 from core.posting.events import EventContext, decision_events
 from core.store.ledger import lock_accounts
@@ -76,8 +76,7 @@ def review_batch(
 def _period_ended(account: Account, registry: ProgramRegistry) -> tuple[UUID, datetime, datetime]:
     """The account, and the period whose end its review is about."""
     assert account.tier_until is not None
-    program = registry.at(account.program_id, account.tier_until).program
-    period = qualification_period(program, account.tier_until - timedelta(microseconds=1))
+    period = period_ended(account, registry.at(account.program_id, account.tier_until).program)
     return account.account_id, period.start or BEGINNING, account.tier_until
 
 

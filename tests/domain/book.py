@@ -12,7 +12,7 @@ from core.domain.lots import Lot, in_spending_order, take
 from core.domain.orders import Order, Refund
 from core.domain.program import Program
 from core.domain.tiers import TierHistoryEntry, decide_tier_review, period_ended
-from tests.facts import account
+from tests.facts import AS_OF, account
 
 #: A kind of entry that this release does not know: whatever else empties lots, so that refunds find them empty.
 REDEMPTION = cast("EntryKind", "redemption")
@@ -36,7 +36,9 @@ class Book:
         """Post an order under the program in force."""
         self.versions.append(self.program)
         history = [TierHistoryEntry(change.effective_at, change.tier_id) for change in self.tier_changes]
-        decision = decide_accrual(self.account, history, order, self.program, len(self.versions), self.program)
+        decision = decide_accrual(
+            self.account, history, order, self.program, len(self.versions), self.program, as_of=AS_OF
+        )
         return self._keep(decision, as_of or order.occurred_at)
 
     def refund(self, refund: Refund, as_of: datetime | None = None) -> Decision:
