@@ -20,7 +20,7 @@ from uuid6 import uuid7
 from config.queues import celery_queues
 from core.domain.accrual import decide_accrual, decide_guest_order
 from core.domain.clawback import decide_clawback
-from core.domain.ledger import Account, Decision, PostedOrder
+from core.domain.ledger import Account, Decision, PostedOrder, PostedRefund
 from core.domain.lots import Lot
 from core.domain.orders import Order, Refund
 from core.messages.inbound import (
@@ -199,28 +199,7 @@ def _post_order(session: Session, stored: StoredOrder, inbox_id: int, context: E
             account, (), order, version.program, version.version, version.program, as_of=context.recorded_at
         )
     assert decision.order is not None
-    posted = decision.order
-    session.add(
-        OrderRow(
-            source=order.source,
-            order_id=order.order_id,
-            program_id=program_id,
-            account_id=posted.account_id,
-            customer_id=order.customer_id,
-            shard=0,
-            inbox_id=inbox_id,
-            business_hash=stored.business_hash,
-            currency=order.currency,
-            occurred_at=order.occurred_at,
-            lines=json.loads(stored.lines_json),
-            points_paid=order.points_paid,
-            program_version=posted.program_version,
-            tier_id=posted.tier_id,
-            sequence=posted.sequence,
-            lot_number=posted.lot_number,
-            points_entitled=posted.points_entitled,
-        )
-    )
+    session.add(_order_row(decision.order, stored, inbox_id))
     _write(session, decision, row)
     return events + decision_events(decision, context)
 
@@ -261,26 +240,51 @@ def _post_refund(session: Session, stored: StoredRefund, inbox_id: int, context:
     )
     assert decision.refund is not None
     assert decision.order is not None
-    result = decision.refund
-    session.add(
-        RefundRow(
-            source=refund.source,
-            refund_id=refund.refund_id,
-            program_id=order.program_id,
-            order_id=refund.order_id,
-            inbox_id=inbox_id,
-            business_hash=stored.business_hash,
-            occurred_at=refund.occurred_at,
-            body=session.get(InboxRow, inbox_id).body,  # type: ignore[union-attr]  # added just now
-            points_due=result.points_due,
-            points_taken=result.points_taken,
-            points_excused=result.points_excused,
-            points_shortfall=result.points_shortfall,
-        )
-    )
+    session.add(_refund_row(decision.refund, stored, order.program_id, session.get(InboxRow, inbox_id)))
     order.points_entitled = decision.order.points_entitled
     _write(session, decision, row)
     return decision_events(decision, context)
+
+
+def _order_row(posted: PostedOrder, stored: StoredOrder, inbox_id: int) -> OrderRow:
+    order = stored.order
+    return OrderRow(
+        source=order.source,
+        order_id=order.order_id,
+        program_id=posted.program_id,
+        account_id=posted.account_id,
+        customer_id=order.customer_id,
+        shard=0,
+        inbox_id=inbox_id,
+        business_hash=stored.business_hash,
+        currency=order.currency,
+        occurred_at=order.occurred_at,
+        lines=json.loads(stored.lines_json),
+        points_paid=order.points_paid,
+        program_version=posted.program_version,
+        tier_id=posted.tier_id,
+        sequence=posted.sequence,
+        lot_number=posted.lot_number,
+        points_entitled=posted.points_entitled,
+    )
+
+
+def _refund_row(result: PostedRefund, stored: StoredRefund, program_id: str, message: Any) -> RefundRow:
+    refund = result.refund
+    return RefundRow(
+        source=refund.source,
+        refund_id=refund.refund_id,
+        program_id=program_id,
+        order_id=refund.order_id,
+        inbox_id=message.inbox_id,
+        business_hash=stored.business_hash,
+        occurred_at=refund.occurred_at,
+        body=message.body,
+        points_due=result.points_due,
+        points_taken=result.points_taken,
+        points_excused=result.points_excused,
+        points_shortfall=result.points_shortfall,
+    )
 
 
 def _write(session: Session, decision: Decision, account_row: Any) -> None:

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from core.domain.earning import entitlement
+from core.domain.earning import Entitlement, entitlement
 from core.domain.expiry import expires_at
 from core.domain.ledger import Account, Decision, Entry, EntryKind, PostedOrder, credit
-from core.domain.lots import Allocation
+from core.domain.lots import Allocation, Lot
 from core.domain.orders import Order
 from core.domain.program import Program
 from core.domain.tiers import TierHistoryEntry, qualify, review_overdue, tier_at
@@ -47,8 +47,19 @@ def decide_accrual(
         qualified, earned.points, available_at=available_at, expires_at=expires_at(program, available_at)
     )
     after = after._replace(lifetime_points=account.lifetime_points + earned.points)
-    entry = Entry(
-        account_id=account.account_id,
+    entry = _entry(after, order, earned, deficit_change, lot)
+    return Decision(
+        account=after,
+        entries=(entry,),
+        lots=(lot,) if lot else (),
+        tier_changes=reviews + upgrades,
+        order=posted._replace(sequence=entry.sequence, lot_number=lot.lot_number if lot else None),
+    )
+
+
+def _entry(after: Account, order: Order, earned: Entitlement, deficit_change: int, lot: Lot | None) -> Entry:
+    return Entry(
+        account_id=after.account_id,
         sequence=after.sequence,
         kind=EntryKind.ACCRUAL,
         points=earned.points,
@@ -62,11 +73,4 @@ def decide_accrual(
         refund_id=None,
         corrects_sequence=None,
         why=earned.why,
-    )
-    return Decision(
-        account=after,
-        entries=(entry,),
-        lots=(lot,) if lot else (),
-        tier_changes=reviews + upgrades,
-        order=posted._replace(sequence=entry.sequence, lot_number=lot.lot_number if lot else None),
     )

@@ -1,5 +1,7 @@
 """`loyalty dead`: messages that need a person."""
 
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
@@ -95,32 +97,7 @@ def list_letters(
         ]
         print_json({"count": count, "by_reason": counts, "messages": aged})
         return
-    if not letters:
-        say("No refunds wait for their orders." if waiting else "No dead letters.")
-        return
-    rows = [
-        Row(
-            (
-                str(letter.inbox_id),
-                *(() if waiting else (letter.reason or "-",)),
-                letter.type or "-",
-                letter.event_id or "-",
-                *((letter.order_id or "-",) if waiting else ()),
-                time_text(letter.received_at),
-                age_text((now - letter.received_at).total_seconds()),
-            ),
-            () if letter.detail is None else (letter.detail,),
-        )
-        for letter in letters
-    ]
-    if waiting:
-        print_listing((">Number", "Type", "Event id", "Order", "Received", "Age"), rows)
-        say(f"{_share_text(len(letters), count)}. Each is posted by itself when its order comes.")
-        return
-    print_listing((">Number", "Reason", "Type", "Event id", "Received", "Age"), rows)
-    say(f"{_share_text(len(letters), count)}. What to do about one: loyalty dead show NUMBER")
-    if reason is None and len(counts) > 1:
-        say("By reason: " + ", ".join(f"{name} {number:,}" for name, number in counts.items()))
+    _say_letters(letters, now, count, counts if reason is None else {}, is_waiting=waiting)
 
 
 def show(
@@ -244,6 +221,37 @@ def _decoded(body: bytes) -> str | None:
         return body.decode()
     except UnicodeDecodeError:
         return None
+
+
+def _say_letters(
+    letters: Sequence[Letter], now: datetime, count: int, counts: Mapping[str, int], *, is_waiting: bool
+) -> None:
+    if not letters:
+        say("No refunds wait for their orders." if is_waiting else "No dead letters.")
+        return
+    rows = [
+        Row(
+            (
+                str(letter.inbox_id),
+                *(() if is_waiting else (letter.reason or "-",)),
+                letter.type or "-",
+                letter.event_id or "-",
+                *((letter.order_id or "-",) if is_waiting else ()),
+                time_text(letter.received_at),
+                age_text((now - letter.received_at).total_seconds()),
+            ),
+            () if letter.detail is None else (letter.detail,),
+        )
+        for letter in letters
+    ]
+    if is_waiting:
+        print_listing((">Number", "Type", "Event id", "Order", "Received", "Age"), rows)
+        say(f"{_share_text(len(letters), count)}. Each is posted by itself when its order comes.")
+        return
+    print_listing((">Number", "Reason", "Type", "Event id", "Received", "Age"), rows)
+    say(f"{_share_text(len(letters), count)}. What to do about one: loyalty dead show NUMBER")
+    if len(counts) > 1:
+        say("By reason: " + ", ".join(f"{name} {number:,}" for name, number in counts.items()))
 
 
 def _share_text(shown: int, count: int) -> str:
