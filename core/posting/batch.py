@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
+from traceback import extract_tb
 from typing import NamedTuple, TypeVar
 from uuid import UUID
 
@@ -127,8 +129,12 @@ class Poster:
             self._forget_attempts(shard)
             if is_outage(error):
                 raise
-            log.exception(
-                "message_failed", action="message_failed", inbox_id=message.inbox_id, error=type(error).__name__
+            log.error(  # noqa: TRY400  # the text of a database error holds the row, and so a customer's data
+                "message_failed",
+                action="message_failed",
+                inbox_id=message.inbox_id,
+                error=type(error).__name__,
+                frames=_frames(error),
             )
             detail = (
                 f"posting it raised {type(error).__name__}; "
@@ -230,6 +236,11 @@ def _redone_after_races(work: Callable[[], T]) -> T:
         except (psycopg.errors.UniqueViolation, psycopg.errors.DeadlockDetected) as error:
             log.info("posting_race_lost", action="posting_race_lost", error=type(error).__name__)
     return work()
+
+
+def _frames(error: BaseException) -> list[str]:
+    """Where an error came from, without what it says."""
+    return [f"{frame.name} ({Path(frame.filename).name}:{frame.lineno})" for frame in extract_tb(error.__traceback__)]
 
 
 def _read(message: ClaimedMessage) -> ReadMessage:
