@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test check bench lock schemas image clean
+.PHONY: help install demo up test check bench lock schemas docs image clean
 
 help: ## List the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -46,8 +46,11 @@ lock: $(READY) ## Make requirements.lock anew from pyproject.toml
 schemas: $(READY) ## Write the JSON Schemas of all messages to docs/schemas
 	$(BIN)/python -m core.messages.schemas docs/schemas
 
+docs: $(READY) ## Write the generated tables of docs/*.md
+	$(BIN)/python docs/generate.py
+
 image: ## Build the container image
 	docker build --tag loyalty-worker .
 
 clean: ## Remove what builds and tests left (not .loyalty, which holds data)
-	rm -rf build dist .loyalty-demo .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf build dist .loyalty-demo .loyalty-bench .loyalty-replay .mypy_cache .ruff_cache .pytest_cache .hypothesis

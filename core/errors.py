@@ -33,6 +33,13 @@ class NoServersError(UserError):
     """
 
 
+class DatabaseUrlError(UserError):
+    """LOYALTY_DATABASE_URL cannot be used.
+
+    Write postgresql://user:password@host:5432/database, with special characters of the password percent-encoded.
+    """
+
+
 class DataFolderInUseError(UserError):
     """Another `loyalty up` (process {pid}) uses {folder}. Stop it, or name another folder with --data-dir."""
 

@@ -6,18 +6,19 @@ from typing import NamedTuple
 
 import structlog
 from celery import Celery
+from celery.exceptions import SoftTimeLimitExceeded
 from sqlalchemy import Engine
 from uuid6 import uuid7
 
 from config.schedule import NUDGE_SECONDS_MAX
 from config.settings import Settings
-from core.errors import NoServersError
+from core.errors import DatabaseUrlError, NoServersError, UnsupportedBrokerError
 from core.messages.inbound import MessageLimits
 from core.posting.batch import Poster
-from core.store.engine import create_database_engine
+from core.store.engine import create_database_engine, normalized_url
 from tasks.registry import queue_of
 from tasks.runtime import Runtime
-from workers.brokers import open_event_publisher
+from workers.brokers import BROKER_SCHEMES, open_event_publisher
 from workers.embedded import read_addresses
 
 
@@ -41,6 +42,16 @@ def find_addresses(settings: Settings) -> Addresses:
         broker_url = broker_url or (embedded.broker_url if embedded else None)
     if database_url is None or broker_url is None:
         raise NoServersError
+    return checked_addresses(database_url, broker_url)
+
+
+def checked_addresses(database_url: str, broker_url: str) -> Addresses:
+    """Refuse what can never work before any process is started with it: DatabaseUrlError, UnsupportedBrokerError."""
+    if not normalized_url(database_url).startswith("postgresql+psycopg://"):
+        raise DatabaseUrlError
+    scheme = broker_url.partition("://")[0]
+    if scheme not in BROKER_SCHEMES:
+        raise UnsupportedBrokerError(scheme=scheme)
     return Addresses(database_url, broker_url)
 
 
@@ -64,7 +75,12 @@ def build_runtime(settings: Settings, app: Celery) -> Runtime:
 
     return Runtime(
         engine=engine,
-        poster=Poster(engine, event_source=settings.event_source, new_account_id=uuid7),
+        poster=Poster(
+            engine,
+            event_source=settings.event_source,
+            new_account_id=uuid7,
+            interruptions=(SoftTimeLimitExceeded,),
+        ),
         open_publisher=lambda: open_event_publisher(addresses.broker_url),
         nudge=nudge,
         event_source=settings.event_source,

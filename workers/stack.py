@@ -12,7 +12,7 @@ from sqlalchemy import text
 from config.settings import Settings
 from core.store.engine import create_database_engine
 from core.store.migrate import require_current, upgrade
-from workers.bootstrap import Addresses
+from workers.bootstrap import Addresses, checked_addresses
 from workers.embedded import EmbeddedServers
 from workers.supervisor import Role, Supervisor
 
@@ -43,7 +43,7 @@ def running_servers(settings: Settings) -> Iterator[Stack]:
     with servers:
         found = servers.addresses
         assert found is not None
-        addresses = Addresses(database_url or found.database_url or "", broker_url or found.broker_url or "")
+        addresses = checked_addresses(database_url or found.database_url or "", broker_url or found.broker_url or "")
         engine = create_database_engine(addresses.database_url)
         try:
             if database_url is None:
@@ -83,6 +83,7 @@ def supervisor_of(
     *,
     log_folder: Path | None = None,
     stop_seconds: float = STOP_SECONDS,
+    stall_seconds: float = STALL_SECONDS,
 ) -> Supervisor:
     """Make the supervisor of these roles, each a process of its own, which logs in the format of `settings`."""
     environment = {
@@ -92,7 +93,7 @@ def supervisor_of(
     }
     return Supervisor(
         [
-            Role(name, (sys.executable, "-m", "workers", name), environment, STALL_SECONDS, stop_seconds)
+            Role(name, (sys.executable, "-m", "workers", name), environment, stall_seconds, stop_seconds)
             for name in roles
         ],
         heartbeat_folder=settings.data_dir / "heartbeats",

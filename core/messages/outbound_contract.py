@@ -158,7 +158,7 @@ class _Attributes(TypedDict):
         str, Field(min_length=1, description="Names the event for ever; the same id again is the same event.")
     ]
     source: Annotated[
-        str, Field(min_length=1, description="The loyalty worker that publishes: its setting LOYALTY_SOURCE.")
+        str, Field(min_length=1, description="The loyalty worker that publishes: its setting LOYALTY_EVENT_SOURCE.")
     ]
     type: str
     time: Annotated[_Instant, Field(description="When it was recorded.")]

@@ -20,6 +20,7 @@ from workers.brokers.contracts import (
 from workers.brokers.streams import StreamEventPublisher, StreamEventTail, StreamIntake, StreamShopPublisher
 
 __all__ = [
+    "BROKER_SCHEMES",
     "EventPublisher",
     "EventTail",
     "IntakeSource",
@@ -33,7 +34,7 @@ __all__ = [
 ]
 
 _AMQP_SCHEMES: Final = ("amqp", "amqps")
-_REDIS_SCHEMES: Final = ("redis", "rediss")
+BROKER_SCHEMES: Final = (*_AMQP_SCHEMES, "redis", "rediss")
 
 
 def open_intake(
@@ -72,6 +73,6 @@ def open_event_tail(broker_url: str, *, from_beginning: bool = False) -> EventTa
 
 def _is_amqp(broker_url: str) -> bool:
     scheme = broker_url.partition("://")[0] if "://" in broker_url else ""
-    if scheme not in _AMQP_SCHEMES + _REDIS_SCHEMES:
+    if scheme not in BROKER_SCHEMES:
         raise UnsupportedBrokerError(scheme=scheme)
     return scheme in _AMQP_SCHEMES

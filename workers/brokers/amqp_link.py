@@ -178,7 +178,7 @@ def _mismatch_named(link: AmqpLink, what: str, deleted_by: str) -> Iterator[None
 def _kombu_connection(broker_url: str, where: str, **options: Any) -> Any:
     address, _, query = broker_url.partition("?")
     try:
-        tls = _tls_options(address, query)
+        tls = tls_options(address, query)
         # transport: kombu would take librabbitmq, which knows none of these options, wherever it is installed.
         return kombu.Connection(address, transport="pyamqp", ssl=tls, connect_timeout=_CONNECT_SECONDS, **options)
     except KeyError as error:
@@ -190,7 +190,7 @@ def _kombu_connection(broker_url: str, where: str, **options: Any) -> Any:
         raise BrokerUnavailableError(where=where, reason=reason) from None
 
 
-def _tls_options(address: str, query: str) -> dict[str, Any] | bool:
+def tls_options(address: str, query: str) -> dict[str, Any] | bool:
     """Return py-amqp's TLS options for an amqps URL. The server's certificate and name are verified by default."""
     url_options = dict(parse_qsl(query, strict_parsing=bool(query)))
     options: dict[str, Any] = {"server_hostname": urlsplit(address).hostname}
@@ -209,4 +209,4 @@ def _reason(error: Exception) -> str:
         return "it cancelled our consumer (was the queue deleted?)"
     if isinstance(error, TimeoutError | BlockingIOError):
         return "it did not answer in time"
-    return str(error) or type(error).__name__
+    return str(error).rstrip(".") or type(error).__name__

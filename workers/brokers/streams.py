@@ -285,7 +285,7 @@ def _broker_errors(where: str) -> Iterator[None]:
     try:
         yield
     except (redis.RedisError, OSError) as error:
-        raise BrokerUnavailableError(where=where, reason=str(error) or type(error).__name__) from error
+        raise BrokerUnavailableError(where=where, reason=str(error).rstrip(".") or type(error).__name__) from error
 
 
 def _add(

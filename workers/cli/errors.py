@@ -11,13 +11,6 @@ class NoBrokerError(UserError):
     """No broker is known here. Run `loyalty up` in this folder, or set LOYALTY_BROKER_URL."""
 
 
-class DatabaseUrlError(UserError):
-    """LOYALTY_DATABASE_URL cannot be used.
-
-    Write postgresql://user:password@host:5432/database, with special characters of the password percent-encoded.
-    """
-
-
 class SettingsError(UserError):
     """These settings cannot be used.
 

@@ -92,7 +92,7 @@ def status(*, as_json: AsJson = False) -> None:
     print_facts([(name, f"{getattr(found, name):,}") for name in names])
     say("Periodic tasks", style="bold")
     if not runs:
-        say("  None has run yet; they need a beat and a worker.")
+        say("  None has run yet: the first is due a minute after a beat and a worker have started.")
         return
     rows = [
         Row(

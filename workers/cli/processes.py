@@ -1,5 +1,6 @@
 """Commands that run processes: up, demo, intake, worker, beat; and addresses, for what shall talk to their servers."""
 
+import signal
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -51,15 +52,15 @@ def up(
     Other commands find the running servers by themselves, from a second terminal in the same folder.
     Ctrl-C finishes what runs, which can take half a minute; a second one stops at once and loses nothing either.
     """
+    roles = tuple(role) if role else ROLE_NAMES
+    for name in roles:
+        if name not in ROLE_NAMES:
+            raise UnknownRoleError(role=name)
     settings = Settings()
     if sys.stderr.isatty() and "log_format" not in settings.model_fields_set:
         settings = settings.model_copy(update={"log_format": "console"})
     set_up_logging(settings)
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    roles = tuple(role) if role else ROLE_NAMES
-    for name in roles:
-        if name not in ROLE_NAMES:
-            raise UnknownRoleError(role=name)
     with running_servers(settings) as stack:
         console.print(f"{_servers_text(settings)} Stop with Ctrl-C; twice, to wait for nothing.")
         if not has_programs(stack.addresses.database_url):
@@ -68,6 +69,8 @@ def up(
                 f"  {own_command()} program apply config/programs/example.yaml"
             )
         supervisor_of(settings, stack.addresses, roles).run(each_step=stack.embedded.revive)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)  # only the servers are left, which stop in a moment if they may
 
 
 def demo(

@@ -12,12 +12,12 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import ArgumentError
 
 from config.settings import Settings
-from core.errors import DataFolderUnusableError, NoServersError
+from core.errors import DatabaseUrlError, DataFolderUnusableError, NoServersError
 from core.store.engine import create_database_engine, normalized_url
 from core.store.migrate import require_current
 from workers.bootstrap import send_nudge, set_up_logging
 from workers.celery_app import create_app
-from workers.cli.errors import DatabaseUrlError, InstantError, NoBrokerError, NoDatabaseError
+from workers.cli.errors import InstantError, NoBrokerError, NoDatabaseError
 from workers.cli.output import printable
 from workers.embedded import ServerAddresses, read_addresses
 

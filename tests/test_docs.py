@@ -1,0 +1,228 @@
+"""What the README and the docs say is so: their commands, samples, settings, reasons, names and links."""
+
+import ast
+import json
+import re
+import runpy
+import shlex
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from jsonschema import Draft202012Validator
+from sqlalchemy import Engine, text
+
+from config.queues import QUEUE_NAMES
+from config.settings import Settings
+from core.domain.outcomes import Reason
+from core.domain.program import Program
+from core.messages.inbound import MessageLimits, ReadEvent, read_message
+from core.messages.inbound_contract import INBOUND_EVENTS
+from core.messages.outbound_contract import OUTBOUND_EVENTS
+from core.messages.program_file import load_program
+from core.store.verify import CHECKS
+from tests.pages import PAGES, README, ROOT, anchors, blocks, commands, inline_code, links
+from workers.brokers import topology
+from workers.cli import build_app
+
+DOCS = ROOT / "docs"
+NOW = "2026-11-20T09:30:00Z"
+#: Text that must not leave the machine it was written on.
+PRIVATE = re.compile(r"/(?:work|tmp|root|home)/|pypi|index-url|artifactory|nexus", re.IGNORECASE)
+
+CommandLine = Any  # typer's commands are click's, in a package of typer's own
+
+
+def shell_code(page: Path) -> Iterator[str]:
+    """Every line of shell, and every piece of inline code, without what stands in here-documents."""
+    for block in blocks(page, "sh"):
+        for command in commands(block):
+            yield command.splitlines()[0]
+    yield from inline_code(page)
+
+
+def loyalty_commands() -> list[tuple[str, str]]:
+    """Every use of the `loyalty` command: page and arguments."""
+    use = re.compile(r"(?<![\w./-])loyalty( [a-z-][^|)<>#&;]*)")
+    return [(page.name, found) for page in PAGES for code in shell_code(page) for found in use.findall(code)]
+
+
+@pytest.fixture(scope="module")
+def command_line() -> CommandLine:
+    return typer.main.get_command(build_app())
+
+
+@pytest.mark.parametrize(("page", "arguments"), loyalty_commands())
+def test_every_loyalty_command_and_option_exists(page: str, arguments: str, command_line: CommandLine) -> None:
+    command, words = command_line, shlex.split(arguments)
+    while True:
+        _, words, _ = command.make_parser(typer.Context(command, info_name="loyalty")).parse_args(words)
+        if not words or not hasattr(command, "commands"):
+            break
+        assert words[0] in command.commands, f"{page}: there is no command {words[0]}"
+        command, words = command.commands[words[0]], words[1:]
+    assert not words, f"{page}: too many arguments"
+
+
+def test_the_docs_name_every_command(command_line: CommandLine) -> None:
+    named = " ".join(arguments for _, arguments in loyalty_commands())
+    assert [name for name in command_line.commands if name not in named.split()] == []
+
+
+def test_every_make_target_that_is_named_exists() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    use = re.compile(r"(?:^|[ (])make ([a-z]+)")
+    named = {target for page in PAGES for code in shell_code(page) for target in use.findall(code)}
+    assert named
+    assert named <= targets
+
+
+def test_every_variable_that_is_named_exists() -> None:
+    sources = "".join(path.read_text() for path in (*ROOT.glob("workers/**/*.py"), *ROOT.glob("tests/conftest.py")))
+    read = set(re.findall(r'environ(?:\.get)?[\[(]"(LOYALTY_\w+)"', sources)) | {"LOYALTY_HEARTBEAT_FILE"}
+    known = read | {f"LOYALTY_{name.upper()}" for name in Settings.model_fields}
+    files = (*PAGES, ROOT / ".env.example", ROOT / "docker-compose.yml", ROOT / "Makefile", ROOT / "CHANGELOG.md")
+    named = {name for file in files for name in re.findall(r"LOYALTY_[A-Z][A-Z_]+", file.read_text())}
+    assert named <= known | {"LOYALTY_TEST_RABBITMQ_URL"}
+
+
+@pytest.mark.parametrize("name", list(Settings.model_fields))
+def test_every_setting_is_in_the_operators_page(name: str) -> None:
+    assert f"| `LOYALTY_{name.upper()}` |" in (DOCS / "operations.md").read_text()
+
+
+@pytest.mark.parametrize("reason", list(Reason))
+def test_every_reason_is_in_the_page_of_messages(reason: Reason) -> None:
+    assert f"| `{reason}` |" in (DOCS / "messages.md").read_text()
+
+
+@pytest.mark.parametrize("file", ["operations.md", "messages.md"])
+def test_generated_tables_are_up_to_date(file: str) -> None:
+    generate = runpy.run_path(str(DOCS / "generate.py"))
+    page = (DOCS / file).read_text()
+    assert generate["with_tables"](page, generate["tables"]()[file]) == page, "run: python docs/generate.py"
+
+
+def json_samples() -> list[tuple[str, str]]:
+    """Every JSON text on the pages: blocks, and here-documents of the shell."""
+    samples = [(page.name, block) for page in PAGES for block in blocks(page, "json")]
+    for page in PAGES:
+        for block in blocks(page, "sh"):
+            for command in commands(block):
+                _, _, document = command.partition("\n")
+                if document.startswith("{"):
+                    samples.append((page.name, document.rpartition("\n")[0].replace("$now", NOW)))
+    return samples
+
+
+@pytest.mark.parametrize(("page", "sample"), json_samples())
+def test_every_sample_keeps_its_published_schema(page: str, sample: str) -> None:
+    event = json.loads(sample)
+    schema = json.loads((DOCS / "schemas" / f"{event['type']}.json").read_text())
+    Draft202012Validator(schema, format_checker=Draft202012Validator.FORMAT_CHECKER).validate(event)
+
+
+@pytest.mark.parametrize(
+    ("page", "sample"), [(page, sample) for page, sample in json_samples() if '"type": "order.' in sample]
+)
+def test_intake_takes_every_sample_of_a_shops_message(page: str, sample: str) -> None:
+    if json.loads(sample)["type"] not in INBOUND_EVENTS:
+        return  # a parked message that is told of
+    limits = MessageLimits(message_bytes_max=100_000, array_events_max=10, clock_skew_seconds_max=0)
+    (event,) = read_message(sample.encode(), limits=limits, now=datetime(2027, 1, 1, tzinfo=UTC))
+    assert isinstance(event, ReadEvent), event
+
+
+def test_the_page_of_messages_shows_or_names_every_type() -> None:
+    page = (DOCS / "messages.md").read_text()
+    assert [kind for kind in (*INBOUND_EVENTS, *OUTBOUND_EVENTS) if f"`{kind}`" not in page] == []
+
+
+def test_the_page_of_messages_names_every_queue_exchange_and_stream() -> None:
+    page = (DOCS / "messages.md").read_text()
+    names = {
+        topology.SHOP_EXCHANGE, topology.INTAKE_QUEUE, *topology.INTAKE_BINDINGS, topology.EVENT_EXCHANGE,
+        topology.SHOP_STREAM, topology.INTAKE_GROUP, topology.EVENT_STREAM, topology.EVENT_FIELD, topology.TYPE_FIELD,
+    }  # fmt: skip
+    assert [name for name in names if f"`{name}`" not in page] == []
+    assert [name for name in QUEUE_NAMES if f"`{name}`" not in (DOCS / "operations.md").read_text()] == []
+
+
+def test_the_page_of_the_ledger_has_every_check_under_its_number() -> None:
+    _, invariants = (DOCS / "ledger.md").read_text().split("\n## The nine invariants\n")
+    parts = re.split(r"^(\d)\. ", invariants, flags=re.MULTILINE)[1:]
+    said = {int(number): " ".join(part.split()) for number, part in batched_pairs(parts)}
+    assert sorted(said) == list(range(1, 10))
+    assert [check.name for check in CHECKS if f"*{check.name}*" not in said[check.invariant]] == []
+
+
+def batched_pairs(parts: list[str]) -> Iterator[tuple[str, str]]:
+    return zip(parts[::2], parts[1::2], strict=True)
+
+
+def test_the_operators_page_explains_every_log_record() -> None:
+    page = (DOCS / "operations.md").read_text()
+    assert [name for name in sorted(logged_events()) if f"`{name}`" not in page] == []
+
+
+def logged_events() -> set[str]:
+    """The names that the code logs."""
+    names: set[str] = set()
+    for part in ("core", "tasks", "workers"):
+        for path in (ROOT / part).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if (
+                    isinstance(node, ast.Call)
+                    and isinstance(node.func, ast.Attribute)
+                    and node.func.attr in {"debug", "info", "warning", "error", "exception", "critical"}
+                    and ast.unparse(node.func.value).rpartition(".")[2] in {"log", "_log"}
+                    and isinstance(node.args[0], ast.Constant)
+                ):
+                    names.add(str(node.args[0].value))
+    return names
+
+
+def sql_samples() -> list[str]:
+    written = [block for page in PAGES for block in blocks(page, "sql")]
+    return [statement for block in written for statement in block.split(";\n") if statement]
+
+
+@pytest.mark.parametrize("statement", sql_samples())
+def test_every_sql_statement_runs_on_the_tables_of_this_release(statement: str, engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(text(statement))
+
+
+def test_the_program_file_that_the_pages_name_gives_the_points_that_they_say() -> None:
+    program: Program = load_program(ROOT / "config/programs/example.yaml")
+    (rule,) = program.earning_rules
+    assert {tier: str(rate) for tier, rate in rule.points.items()} == {"bronze": "1", "silver": "1.25", "gold": "1.5"}
+    assert program.tier_for(1010).tier_id == "silver"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for link in links(page):
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_page_names_a_package_index_or_a_path_of_one_machine(page: Path) -> None:
+    assert PRIVATE.findall(page.read_text()) == []
+
+
+def test_the_readme_begins_with_the_two_commands_that_need_nothing_installed() -> None:
+    first = next(block for block in blocks(README, "sh"))
+    assert [command.split("#")[0].strip() for command in commands(first)] == ["make demo", "make test"]
+
+
+def test_the_folders_that_the_readme_explains_are_those_that_exist() -> None:
+    named = set(re.findall(r"^\| `([a-z/]+)/`", README.read_text(), re.MULTILINE))
+    assert named
+    assert [folder for folder in named if not (ROOT / folder).is_dir()] == []

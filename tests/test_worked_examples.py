@@ -1,0 +1,100 @@
+"""The worked examples of docs/ledger.md, worked out by the code."""
+
+import re
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+
+from core.domain.accrual import decide_accrual
+from core.domain.clawback import decide_clawback
+from core.domain.earning import entitlement
+from core.domain.expiry import expires_at
+from core.domain.ledger import PostedOrder
+from core.domain.orders import OrderLine
+from core.domain.program import Program
+from core.domain.tiers import decide_tier_review, qualify
+from core.messages.program_file import load_program
+from tests.facts import AS_OF, account, instant, line, lot, order, part, program_with, refund
+from tests.pages import ROOT, table
+
+LEDGER = ROOT / "docs" / "ledger.md"
+EXAMPLE: Program = load_program(ROOT / "config" / "programs" / "example.yaml")
+TEAPOTS: tuple[OrderLine, ...] = (
+    line("1", "49.00", 2, tax="9.80"),
+    line("2", "4.95", kind="shipping"),
+)
+
+
+def first_number(cell: str) -> int:
+    return int(re.findall(r"\d+", cell)[0])
+
+
+def test_earning() -> None:
+    cells = table(LEDGER, "Order")
+    cases = [("0", cells[0]), ("0", cells[1]), ("5.00", cells[2])]
+    for points_paid, (_, tier, basis, points) in cases:
+        earned = entitlement(order(lines=TEAPOTS, points_paid=points_paid), (), EXAMPLE, tier)
+        assert (Decimal(earned.why["basis_amount"]), earned.points) == (Decimal(basis), first_number(points))
+
+
+def test_refunds_one_by_one() -> None:
+    (_, ordered, *_), (_, after_one, *_), (_, after_both, *_) = table(LEDGER, "Message")
+    one, other = (refund(part("1", quantity=1), refund_id=number) for number in ("77", "78"))
+    known = ((), (one,), (one, other))
+    points = [entitlement(order(lines=TEAPOTS), refunds, EXAMPLE, "bronze").points for refunds in known]
+    assert points == [first_number(cell) for cell in (ordered, after_one, after_both)] == [49, 24, 0]
+
+
+@pytest.mark.parametrize("row", table(LEDGER, "Policy"), ids=lambda row: row[0])
+def test_clawback_policies(row: list[str]) -> None:
+    policy, own, other, deficit, shortfall, entry = (cell.removesuffix(" (default)").strip("`") for cell in row)
+    program = program_with(clawback={"policy": policy})
+    posted = PostedOrder(order("25.00"), "test", 1, "bronze", account().account_id, 1, 1, 25, 0, 0)
+    lots = {1: lot(1, 9, granted=25), 2: lot(2, 10)}
+    holder = account(balance=19, sequence=2, lots_opened=2, lifetime_points=35, qualifying_points=35)
+    decision = decide_clawback(holder, lots, posted, (), refund(), program, program, AS_OF)
+    assert decision.account is not None
+    assert decision.refund is not None
+    left = {changed.lot_number: changed.points_remaining for changed in decision.lots}
+    taken = {number: held.points_remaining - left.get(number, held.points_remaining) for number, held in lots.items()}
+    points = [-found.points for found in decision.entries]
+    assert (taken[1], taken[2]) == (int(own), int(other))
+    assert (decision.account.deficit, decision.refund.points_shortfall) == (int(deficit), int(shortfall))
+    assert points == ([] if entry == "none" else [first_number(entry)])
+
+
+def test_a_deficit_is_paid_off_first() -> None:
+    owing = account(balance=-6, deficit=6, sequence=3, lots_opened=1)
+    decision = decide_accrual(owing, (), order("20.00"), program_with(), 1, program_with(), as_of=AS_OF)
+    assert [opened.points_granted for opened in decision.lots] == [14]
+
+
+@pytest.mark.parametrize("row", table(LEDGER, "Available (Europe/London)"), ids=lambda row: row[0])
+def test_expiry(row: list[str]) -> None:
+    available, months, expires, *_ = row
+    program = EXAMPLE.model_copy(update={"expiry": EXAMPLE.expiry.model_copy(update={"months": int(months)})})
+    local = datetime.fromisoformat(available).replace(tzinfo=EXAMPLE.zone)
+    end = expires_at(program, local.astimezone(UTC))
+    assert end is not None
+    assert end.astimezone(EXAMPLE.zone).strftime("%Y-%m-%d %H:%M") == expires[:16]
+
+
+def test_the_order_that_reaches_silver_earns_in_bronze_and_the_next_in_silver() -> None:
+    nearly = account(qualifying_points=990, lifetime_points=990)
+    first = decide_accrual(nearly, (), order("20.00", at="2026-03-01"), EXAMPLE, 1, EXAMPLE, as_of=AS_OF)
+    assert first.account is not None
+    assert (first.entries[0].points, first.account.qualifying_points, first.account.tier_id) == (20, 1010, "silver")
+    second = decide_accrual(first.account, (), order("20.00", "o2", at="2026-03-02"), EXAMPLE, 1, EXAMPLE, as_of=AS_OF)
+    assert second.entries[0].points == 25
+
+
+def test_silver_of_june_2026_holds_through_2027_and_is_reviewed_with_the_points_of_2027() -> None:
+    program = program_with(time_zone="Europe/London", qualification={"window": "calendar_year"})
+    risen, _ = qualify(account(), 600, instant("2026-06-15"), program)
+    kept = decide_tier_review(risen, program, 600).account
+    assert kept is not None
+    assert (kept.tier_id, kept.tier_until) == ("silver", datetime(2028, 1, 1, tzinfo=UTC))
+    fallen = decide_tier_review(kept, program, 40).account
+    assert fallen is not None
+    assert fallen.tier_id == "bronze"
