@@ -15,6 +15,7 @@ class TaskRow(NamedTuple):
     name: str
     function: Callable[..., Any]
     queue: str
+    is_kept: bool = False  #: its message is the only copy: it goes back to the queue when it could not be done
 
 
 TASKS = (
@@ -25,7 +26,7 @@ TASKS = (
     TaskRow("loyalty.expire_lots", expire_lots, "loyalty.periodic"),
     TaskRow("loyalty.review_tiers", review_tiers, "loyalty.periodic"),
     TaskRow("loyalty.audit_ledger", audit_ledger, "loyalty.periodic"),
-    TaskRow("loyalty.submit", submit, "loyalty.submit"),
+    TaskRow("loyalty.submit", submit, "loyalty.submit", is_kept=True),
 )
 
 _QUEUES = {row.name: row.queue for row in TASKS}

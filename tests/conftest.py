@@ -14,7 +14,7 @@ from sqlalchemy import Engine, create_engine, make_url, text
 
 from core.store.engine import create_database_engine, normalized_url
 from core.store.migrate import upgrade
-from core.store.tables import dead_letter_actions, inbox, metadata, outbox
+from core.store.tables import metadata
 from workers.embedded import EmbeddedServers, remove_data
 
 for name in [name for name in os.environ if name.startswith("LOYALTY_") and not name.startswith("LOYALTY_TEST_")]:
@@ -74,26 +74,32 @@ def shared_database_url(open_database: OpenDatabase) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture
-def database_url(shared_database_url: str) -> str:
-    """A migrated database without rows or other sessions. Tests that change tables take `own_database_url`."""
-    # A database per test would cost most of the run: making and dropping one writes it all to disk.
-    engine = create_engine(shared_database_url)
-    with engine.begin() as connection:
-        connection.execute(text(_END_OTHER_SESSIONS))
-        for table in reversed(metadata.sorted_tables):
-            connection.execute(table.delete())
-        for table in (inbox, outbox, dead_letter_actions):
-            key = table.primary_key.columns[0].name
-            connection.execute(text(f"ALTER TABLE {table.name} ALTER COLUMN {key} RESTART"))
+@pytest.fixture(scope="session")
+def empty_shared_database(shared_database_url: str) -> Iterator[Callable[[], None]]:
+    """End all other sessions of the shared database and delete its rows."""
+    # Deleted, since a database per test would cost most of the run: making and dropping one writes it all to disk.
+    tables = [table.name for table in reversed(metadata.sorted_tables)]
+    identities = [table for table in metadata.sorted_tables if table.primary_key.columns[0].identity is not None]
+    end_other_sessions = """
+        SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+        WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()"""
+    deletes = [f"DELETE FROM {name}" for name in tables]
+    restarts = [f"ALTER TABLE {t.name} ALTER COLUMN {t.primary_key.columns[0].name} RESTART" for t in identities]
+    engine = create_engine(shared_database_url, pool_pre_ping=True)
+
+    def empty() -> None:
+        with engine.begin() as connection:
+            connection.exec_driver_sql("; ".join([end_other_sessions, *deletes, *restarts]))
+
+    yield empty
     engine.dispose()
+
+
+@pytest.fixture
+def database_url(shared_database_url: str, empty_shared_database: Callable[[], None]) -> str:
+    """A migrated database without rows or other sessions. Tests that change tables take `own_database_url`."""
+    empty_shared_database()
     return shared_database_url
-
-
-_END_OTHER_SESSIONS = """
-SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
-WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()
-"""
 
 
 @pytest.fixture

@@ -1,78 +1,110 @@
 """The Celery app: nudges and ticks only. Settings with their reasons; docs/operations.md has the measurements."""
 
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import structlog
 from celery import Celery
+from celery.exceptions import Reject
 from celery.signals import setup_logging, worker_process_init
 
 from config.queues import POSTING, celery_queues
 from config.schedule import beat_schedule
 from config.settings import Settings
+from core.posting.batch import is_outage
 from tasks.registry import TASKS, TaskRow
 from tasks.runtime import Runtime
 from workers.bootstrap import build_runtime, find_addresses, set_up_logging
+from workers.brokers.amqp_link import tls_options
 
 #: Longest that a task may run. Redis redelivers what is unacknowledged for longer than the visibility timeout.
 TASK_SECONDS_MAX = 60
 VISIBILITY_SECONDS = 300
+#: Before a message that must be kept goes back to its queue, where it is taken again at once.
+_OUTAGE_PAUSE_SECONDS = 2.0
+
+log = structlog.get_logger(__name__)
+
+
+#: The same with every broker.
+_SETTINGS: dict[str, Any] = {
+    "broker_connection_retry_on_startup": True,
+    "broker_connection_max_retries": None,
+    "broker_pool_limit": 2,
+    "broker_heartbeat": 30,
+    "task_serializer": "json",
+    "result_serializer": "json",
+    "accept_content": ["json"],
+    "task_ignore_result": True,
+    "result_backend": None,
+    "task_acks_late": True,
+    "task_reject_on_worker_lost": False,  # a lost nudge is sent again by the sweep; True would loop on a poison task
+    "task_acks_on_failure_or_timeout": True,
+    "task_time_limit": TASK_SECONDS_MAX,
+    "task_soft_time_limit": TASK_SECONDS_MAX - 15,
+    "task_publish_retry": False,
+    "task_default_queue": POSTING,
+    "task_default_exchange": "loyalty.tasks",
+    "task_create_missing_queues": False,
+    "worker_prefetch_multiplier": 1,
+    "worker_max_tasks_per_child": 10_000,
+    "worker_max_memory_per_child": 300_000,  # KiB
+    # A task that outlives its connection is done again at worst; terminating it would look like a crash to posting.
+    "worker_cancel_long_running_tasks_on_connection_loss": False,
+    "worker_enable_prefetch_count_reduction": False,
+    "worker_send_task_events": False,
+    "worker_enable_remote_control": False,
+    "worker_hijack_root_logger": False,
+    "control_queue_exclusive": True,
+    "event_queue_exclusive": True,
+    "beat_max_loop_interval": 1,
+    "timezone": "UTC",
+    "enable_utc": True,
+}
 
 
 def create_app(settings: Settings) -> Celery:
     """Build the app. Connects to nothing."""
     broker_url = find_addresses(settings).broker_url
-    is_amqp = broker_url.startswith("amqp")
     app = Celery("loyalty", set_as_current=False)
     app.conf.update(
-        broker_url=broker_url,
-        broker_connection_retry_on_startup=True,
-        broker_connection_max_retries=None,
-        broker_pool_limit=2,
-        broker_heartbeat=30,
-        broker_transport_options=_transport_options(is_amqp=is_amqp),
-        task_serializer="json",
-        result_serializer="json",
-        accept_content=["json"],
-        task_ignore_result=True,
-        result_backend=None,
-        task_acks_late=True,
-        task_reject_on_worker_lost=False,  # a lost nudge is sent again by the sweep; True would loop on a poison task
-        task_acks_on_failure_or_timeout=True,
-        task_time_limit=TASK_SECONDS_MAX,
-        task_soft_time_limit=TASK_SECONDS_MAX - 15,
-        task_publish_retry=False,
-        task_queues=celery_queues(is_amqp=is_amqp),
-        task_default_queue=POSTING,
-        task_default_exchange="loyalty.tasks",
-        task_default_exchange_type="topic" if is_amqp else "direct",
-        task_default_queue_type="quorum" if is_amqp else "classic",
-        task_create_missing_queues=False,
-        worker_detect_quorum_queues=is_amqp,
+        **_SETTINGS,
+        **_broker_settings(broker_url),
         worker_concurrency=settings.worker_processes,
-        worker_prefetch_multiplier=1,
-        worker_max_tasks_per_child=10_000,
-        worker_max_memory_per_child=300_000,  # KiB
-        worker_cancel_long_running_tasks_on_connection_loss=True,
-        worker_send_task_events=False,
-        worker_enable_remote_control=False,
-        worker_hijack_root_logger=False,
-        control_queue_exclusive=True,
-        event_queue_exclusive=True,
         beat_schedule=beat_schedule(),
-        beat_max_loop_interval=1,
-        timezone="UTC",
-        enable_utc=True,
     )
     runtime = _RuntimeOfProcess(settings, app)
     for row in TASKS:
-        app.task(name=row.name, queue=row.queue, ignore_result=True)(_bound(row, runtime))
+        app.task(name=row.name, queue=row.queue, ignore_result=True, reject_on_worker_lost=row.is_kept)(
+            _bound(row, runtime)
+        )
     return app
+
+
+def _broker_settings(broker_url: str) -> dict[str, Any]:
+    is_amqp = broker_url.startswith("amqp")
+    named: dict[str, Any] = {"broker_url": broker_url}
+    if is_amqp:
+        # Celery knows no TLS options in an AMQP URL; they are ours (workers.brokers.amqp_link).
+        address, _, query = broker_url.partition("?")
+        named = {"broker_url": address, "broker_use_ssl": tls_options(address, query)}
+    return {
+        **named,
+        "broker_transport_options": _transport_options(is_amqp=is_amqp),
+        "task_queues": celery_queues(is_amqp=is_amqp),
+        "task_default_exchange_type": "topic" if is_amqp else "direct",
+        "task_default_queue_type": "quorum" if is_amqp else "classic",
+        "worker_detect_quorum_queues": is_amqp,
+    }
 
 
 def _transport_options(*, is_amqp: bool) -> dict[str, Any]:
     if is_amqp:
-        return {"confirm_publish": True}
+        # No confirms: a broker with a memory or disk alarm takes messages from nobody and goes on delivering, and a
+        # nudge that waits for its confirm would stop the very intake and posting that drain it.
+        return {"write_timeout": 5}
     return {
         "visibility_timeout": VISIBILITY_SECONDS,
         "unacked_restore_interval": 10,
@@ -81,7 +113,11 @@ def _transport_options(*, is_amqp: bool) -> dict[str, Any]:
         "socket_timeout": 10,
         "socket_connect_timeout": 3,
         "socket_keepalive": True,
-        "global_keyprefix": "loyalty:",
+        # Names of our own, so that other Celery apps on the same database do not take our messages for theirs. Not
+        # global_keyprefix: a client without it would send loyalty.submit to a list that nobody reads.
+        "unacked_key": "loyalty.unacked",
+        "unacked_index_key": "loyalty.unacked_index",
+        "unacked_mutex_key": "loyalty.unacked_mutex",
     }
 
 
@@ -100,7 +136,14 @@ class _RuntimeOfProcess:
 
 def _bound(row: TaskRow, runtime: Callable[[], Runtime]) -> Callable[..., Any]:
     def run(*arguments: Any, **named: Any) -> Any:
-        return row.function(runtime(), *arguments, **named)
+        try:
+            return row.function(runtime(), *arguments, **named)
+        except Exception as error:
+            if not row.is_kept or not is_outage(error):
+                raise
+            log.warning("task_put_back", action="task_put_back", task=row.name, error=type(error).__name__)
+        time.sleep(_OUTAGE_PAUSE_SECONDS)
+        raise Reject(requeue=True)
 
     run.__name__ = row.function.__name__
     run.__doc__ = row.function.__doc__

@@ -5,6 +5,7 @@ from typing import Any
 
 from celery import Celery, bootsteps
 from celery.beat import Scheduler
+from celery.worker.state import reserved_requests
 from uuid6 import uuid7
 
 from config.settings import Settings
@@ -17,6 +18,7 @@ from workers.heartbeat import beat_heart
 from workers.intake import Intake, IntakeLimits, consumer_name, stop_on_signals
 
 _HEARTBEAT_SECONDS = 2.0
+_LOOKS_BLOCKED_MAX = 3
 
 
 def run_intake(settings: Settings) -> None:
@@ -52,9 +54,9 @@ def run_intake(settings: Settings) -> None:
 def run_worker(settings: Settings, queues: str | None = None) -> None:
     """Run tasks until TERM (finish what runs) or QUIT. `queues`: only these, comma-separated."""
     app = _app(settings)
-    app.steps["worker"].add(_WorkerHeartbeat)
+    app.steps["consumer"].add(_WorkerHeartbeat)
     arguments = [
-        "worker", "--pool=prefork", "--without-gossip", "--without-mingle", "--without-heartbeat",
+        "--quiet", "worker", "--pool=prefork", "--without-gossip", "--without-mingle", "--without-heartbeat",
         f"--hostname=worker-{uuid7().hex[-8:]}@{socket.gethostname()}", "--loglevel=WARNING",
     ]  # fmt: skip
     if queues:
@@ -65,7 +67,7 @@ def run_worker(settings: Settings, queues: str | None = None) -> None:
 def run_beat(settings: Settings) -> None:
     """Send ticks until TERM. Several may run."""
     app = _app(settings)
-    app.Beat(scheduler_cls="workers.roles:BeatingScheduler", loglevel="WARNING", pidfile=None).run()
+    app.Beat(scheduler_cls="workers.roles:BeatingScheduler", loglevel="WARNING", pidfile=None, quiet=True).run()
 
 
 def _app(settings: Settings) -> Celery:
@@ -78,14 +80,38 @@ def _app(settings: Settings) -> Celery:
 
 
 class _WorkerHeartbeat(bootsteps.StartStopStep):
-    """Beats from the worker's own timer: it stands still when the parent's loop does."""
+    """Beats from the worker's own loop, so it stands still when the loop does, and keeps the loop taking messages.
 
-    requires = ("celery.worker.components:Timer",)
+    A step of the consumer: Celery drops all timers when it has lost the broker, and starts the consumer's steps anew.
+    """
+
+    requires = ("celery.worker.consumer.tasks:Tasks",)
 
     def start(self, parent: Any) -> None:
-        """Begin with the worker."""
+        """Begin with every connection."""
         beat_heart()
-        parent.timer.call_repeatedly(_HEARTBEAT_SECONDS, beat_heart)
+        self._looks_blocked = 0
+        parent.timer.call_repeatedly(_HEARTBEAT_SECONDS, self._look, (parent,))
+
+    def _look(self, consumer: Any) -> None:
+        """Beat, or connect again if messages hold places that no task will ever free."""
+        self._looks_blocked = self._looks_blocked + 1 if _unfreed_messages(consumer) else 0
+        if self._looks_blocked == _LOOKS_BLOCKED_MAX:
+            # An error of the connection, for Celery: it closes it, opens another, and starts with empty books.
+            raise ConnectionResetError("acknowledgements were lost with an earlier connection")
+        beat_heart()
+
+
+def _unfreed_messages(consumer: Any) -> int:
+    """Count messages that kombu takes for unacknowledged while no task is under way for them.
+
+    On Redis kombu counts them itself. If the broker goes while a task runs, and no other command notices it, the
+    task's acknowledgement fails, Celery only logs that, and the place stays taken; once all are, nothing is received.
+    """
+    qos = getattr(consumer.task_consumer.channel, "qos", None)
+    if qos is None:
+        return 0
+    return max(0, len(qos._delivered) - len(qos._dirty) - len(reserved_requests))  # noqa: SLF001  # kombu tells nowhere
 
 
 class BeatingScheduler(Scheduler):

@@ -103,7 +103,7 @@ def test_two_shards_that_meet_on_the_same_accounts_end_right(engine: Engine, are
 
 
 def test_messages_that_are_delivered_again_while_they_are_posted_are_posted_once(engine: Engine) -> None:
-    shell = Shell(engine, shards=1, batch_messages=50)
+    shell = Shell(engine, shards=1, batch_messages=25)
     messages = [order(f"o{n}", "10.00", customer_id=f"c{n % 20}") for n in range(400)]
     shell.receive(*messages)
     url = engine.url.render_as_string(hide_password=False)
@@ -111,7 +111,7 @@ def test_messages_that_are_delivered_again_while_they_are_posted_are_posted_once
     def deliver_again() -> None:
         own = create_database_engine(url)
         redelivered = 0
-        while redelivered < 3:
+        while redelivered < 20:
             try:
                 with own.begin() as connection:
                     receive_into(connection, *reversed(messages))
@@ -124,6 +124,6 @@ def test_messages_that_are_delivered_again_while_they_are_posted_are_posted_once
     intake.start()
     assert shell.post() == {"posted": 400}
     intake.join()
-    assert {tuple(row) for row in shell.rows("SELECT state, deliveries FROM inbox")} == {("posted", 4)}
+    assert {tuple(row) for row in shell.rows("SELECT state, deliveries FROM inbox")} == {("posted", 21)}
     assert {row.balance for row in shell.rows("SELECT balance FROM accounts")} == {200}
     assert shell.differences() == []

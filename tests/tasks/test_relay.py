@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 import redis
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from core.errors import BrokerUnavailableError, EventNotConfirmedError
 from core.store.engine import create_database_engine
 from core.store.locks import LockClass, try_lock
+from core.store.outbox import claim_unpublished
 from core.store.shards import ACCOUNT_SHARDS
 from tasks.relay import relay_outbox, sweep_outbox
 from tests.factories import order, refund
@@ -63,6 +64,18 @@ def test_a_shards_events_are_published_in_order_batch_after_batch_and_marked(she
         assert publisher.events == expected
         assert all(size <= 4 for size in publisher.batches)
     assert unpublished(shell) == 0
+
+
+def test_events_are_taken_in_order_however_the_database_finds_them(shell: Shell, engine: Engine) -> None:
+    # Rewritten rows lie at the end of the table, and without an index only an ORDER BY brings them in order.
+    shell.execute("UPDATE outbox SET created_at = now() WHERE outbox_id % 3 = 1")
+    shell.execute("UPDATE outbox SET account_shard = 0")
+    with engine.begin() as connection:
+        connection.execute(text("SET LOCAL enable_indexscan = off"))
+        connection.execute(text("SET LOCAL enable_bitmapscan = off"))
+        taken = [event.outbox_id for event in claim_unpublished(connection, 0, 100)]
+    assert taken == sorted(taken)
+    assert len(taken) == 19
 
 
 def test_a_second_run_publishes_nothing(shell: Shell, engine: Engine) -> None:

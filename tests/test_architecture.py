@@ -1,0 +1,206 @@
+"""The arrows between the parts, and how large a part may be: docs and reviews rely on both."""
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from config.queues import PERIODIC, QUEUE_NAMES
+from config.schedule import TICKS, beat_schedule
+from tasks.registry import TASKS, queue_of
+
+ROOT = Path(__file__).parents[1]
+PARTS = ("core", "config", "tasks", "workers")
+LINES_MAX = 400
+FUNCTION_LINES_MAX = 50
+
+# What the modules below each name may import of our own, besides themselves. The longest name that fits counts.
+ALLOWED = {
+    "core.errors": set(),
+    "core.domain": set(),
+    "core.messages": {"core.errors", "core.domain"},
+    "core.store": {"core.errors", "core.domain", "core.messages"},
+    "core.posting": {"core.errors", "core.domain", "core.messages", "core.store"},
+    "config": {"core"},
+    "tasks": {"core"},
+    "workers": {"core", "config", "tasks"},
+}
+# Libraries that only the parts below the names may import.
+RESERVED = {
+    "celery": {"workers"},
+    "redis": {"workers"},
+    "amqp": {"workers"},
+    "kombu": {"workers", "config"},
+    "typer": {"workers.cli"},
+    "rich": {"workers"},
+    "alembic": {"core.store"},
+    "yaml": {"core.messages"},
+    "pydantic_settings": {"config", "workers"},
+}
+# Ways out of a pure function that the standard library offers.
+IMPURE = {
+    "asyncio", "io", "logging", "os", "pathlib", "random", "secrets", "socket", "subprocess", "sys", "tempfile",
+    "threading", "time",
+}  # fmt: skip
+CLOCKS = {"now", "utcnow", "today"}
+
+
+class Import(NamedTuple):
+    """One import statement."""
+
+    module: str  #: that imports
+    target: str  #: what it imports, in full
+    place: str
+
+    def __str__(self) -> str:
+        return f"{self.place} imports {self.target}"
+
+
+def sources(*folders: str) -> list[Path]:
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+
+
+def place(path: Path, node: ast.AST | None = None) -> str:
+    line = f":{node.lineno}" if isinstance(node, ast.stmt | ast.expr) else ""
+    return f"{path.relative_to(ROOT)}{line}"
+
+
+def module_name(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+@cache
+def imports() -> list[Import]:
+    return list(_imports())
+
+
+def _imports() -> Iterator[Import]:
+    for path in sources(*PARTS):
+        for node in ast.walk(parsed(path)):
+            if isinstance(node, ast.Import):
+                yield from (Import(module_name(path), alias.name, place(path, node)) for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{place(path, node)}: write the whole name of what is imported"
+                assert node.module is not None
+                for alias in node.names:
+                    # `from core import store` imports core.store: look for the module first.
+                    full = f"{node.module}.{alias.name}"
+                    is_module = (ROOT / Path(*full.split("."))).with_suffix(".py").exists()
+                    is_package = (ROOT / Path(*full.split("."))).is_dir()
+                    yield Import(module_name(path), full if is_module or is_package else node.module, place(path, node))
+
+
+def is_below(module: str, name: str) -> bool:
+    return module == name or module.startswith(f"{name}.")
+
+
+def part_of(module: str) -> str | None:
+    fitting = [name for name in ALLOWED if is_below(module, name)]
+    return max(fitting, key=len, default=None)
+
+
+def test_every_module_is_in_a_part_with_rules() -> None:
+    modules = {module_name(path) for path in sources(*PARTS)} - {"core"}
+    assert {module for module in modules if part_of(module) is None} == set()
+
+
+def test_every_import_follows_the_arrows() -> None:
+    wrong = []
+    for found in imports():
+        part = part_of(found.module)
+        is_ours = found.target.split(".")[0] in {*PARTS, "tests", "benchmarks"}
+        if part is not None and is_ours and not any(is_below(found.target, name) for name in {part, *ALLOWED[part]}):
+            wrong.append(str(found))
+    assert wrong == []
+
+
+def test_the_rules_of_points_need_pydantic_and_the_standard_library_only() -> None:
+    known = {*sys.stdlib_module_names, "pydantic", "pydantic_core", "core"}
+    domain = [found for found in imports() if is_below(found.module, "core.domain")]
+    assert [str(found) for found in domain if found.target.split(".")[0] not in known] == []
+
+
+def test_the_rules_of_points_know_no_clock_no_chance_and_no_outside() -> None:
+    domain = [found for found in imports() if is_below(found.module, "core.domain")]
+    assert [str(found) for found in domain if found.target.split(".")[0] in IMPURE] == []
+    calls = [
+        place(path, node)
+        for path in sources("core/domain")
+        for node in ast.walk(parsed(path))
+        if (isinstance(node, ast.Attribute) and node.attr in CLOCKS)
+        or (isinstance(node, ast.Name) and node.id in {"open", "print", "input"})
+    ]
+    assert calls == []
+
+
+@pytest.mark.parametrize("library", RESERVED)
+def test_a_library_stays_in_its_part(library: str) -> None:
+    users = [found for found in imports() if is_below(found.target, library)]
+    assert users, f"nobody imports {library} any more: take the rule away"
+    assert [str(use) for use in users if not any(is_below(use.module, name) for name in RESERVED[library])] == []
+
+
+def test_nothing_but_tests_imports_tests() -> None:
+    assert [str(found) for found in imports() if found.target.split(".")[0] in {"tests", "benchmarks", "pytest"}] == []
+
+
+def test_no_module_is_named_after_nothing() -> None:
+    empty = re.compile(r"(^|_)(utils?|helpers?|common|managers?|misc)(_|$)")
+    assert [place(path) for path in sources(*PARTS, "tests", "benchmarks") if empty.search(path.stem)] == []
+
+
+def test_files_stay_short() -> None:
+    lengths = {path: len(path.read_text().splitlines()) for path in sources(*PARTS, "tests", "benchmarks", "docs")}
+    assert {place(path): length for path, length in lengths.items() if length > LINES_MAX} == {}
+
+
+def test_functions_stay_short() -> None:
+    long: dict[str, int] = {}
+    for path in sources(*PARTS, "tests", "benchmarks", "docs"):
+        if "migrations" in path.parts:
+            continue  # a migration is one list of statements, written once
+        for node in ast.walk(parsed(path)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                assert node.end_lineno is not None
+                length = node.end_lineno - node.lineno + 1
+                if length > FUNCTION_LINES_MAX:
+                    long[f"{place(path, node)} {node.name}"] = length
+    assert long == {}
+
+
+class TestTasks:
+    def test_every_task_has_a_queue_that_is_declared_and_every_queue_a_task(self) -> None:
+        assert {row.queue for row in TASKS} == set(QUEUE_NAMES)
+
+    def test_task_names_are_unique_and_say_what_is_done(self) -> None:
+        names = [row.name for row in TASKS]
+        assert len(names) == len(set(names))
+        assert [name for name in names if not re.fullmatch(r"loyalty\.[a-z]+(_[a-z]+)*", name)] == []
+        assert [row.name for row in TASKS if row.name != f"loyalty.{row.function.__name__}"] == []
+
+    def test_every_tick_names_a_task_of_the_periodic_queue_once(self) -> None:
+        assert {queue_of(tick.task) for tick in TICKS} == {PERIODIC}
+        assert len({tick.task for tick in TICKS}) == len(TICKS)
+
+    def test_every_periodic_task_has_a_tick(self) -> None:
+        assert {row.name for row in TASKS if row.queue == PERIODIC} == {tick.task for tick in TICKS}
+
+    def test_beat_sends_each_tick_to_the_queue_of_its_task(self) -> None:
+        schedule = beat_schedule()
+        assert {entry["task"]: entry["options"]["queue"] for entry in schedule.values()} == {
+            tick.task: queue_of(tick.task) for tick in TICKS
+        }
+
+    def test_a_name_that_does_not_exist_has_no_queue(self) -> None:
+        with pytest.raises(KeyError):
+            queue_of("loyalty.post_imbox")
