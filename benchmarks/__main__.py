@@ -83,8 +83,12 @@ class _Bench:
         console = Console(stderr=True)
         console.print(f"posting alone, {len(messages):,} messages …")
         engine, _ = self._fresh("posting")
+        fill_inbox(engine, messages, _SHARDS)
+        posting_one_process_per_s = measure_posting(engine, _BATCH_MESSAGES, processes=1)
+        engine.dispose()
+        engine, _ = self._fresh("posting")
         intake_per_s = fill_inbox(engine, messages, _SHARDS)
-        posting_per_s = measure_posting(engine, _BATCH_MESSAGES)
+        posting_per_s = measure_posting(engine, _BATCH_MESSAGES, processes=2)
         console.print("the SQL limit, the same rows …")
         sql_limit_per_s = measure_sql_limit(engine, _BATCH_MESSAGES)
         engine.dispose()
@@ -104,9 +108,11 @@ class _Bench:
             "naive_per_s": round(naive.messages_per_s),
             "sql_limit_per_s": round(sql_limit_per_s),
             "posting_per_s": round(posting_per_s),
+            "posting_one_process_per_s": round(posting_one_process_per_s),
             "receiving_per_s": round(intake_per_s),
             "ratio_naive": round(ours.messages_per_s / naive.messages_per_s, 2),
             "ratio_limit": round(posting_per_s / sql_limit_per_s, 3),
+            "ratio_limit_one_process": round(posting_one_process_per_s / sql_limit_per_s, 3),
             "peak_memory_mib": ours.peak_memory_mib,
             "naive_peak_memory_mib": naive.peak_memory_mib,
         }
@@ -160,10 +166,10 @@ def _print(results: dict[str, Any]) -> None:
     ratio = f"{results['ratio_naive']} x the usual way"
     table.add_row("ours, queue to published event", f"{results['end_to_end_per_s']:,}", ratio)
     table.add_row("the usual way, queue to published event", f"{results['naive_per_s']:,}", "1")
-    table.add_row(
-        "posting alone, one process", f"{results['posting_per_s']:,}", f"{results['ratio_limit']} of the limit"
-    )
-    table.add_row("the limit: the same rows by SQL alone", f"{results['sql_limit_per_s']:,}", "1")
+    for label, name in (("one worker: two processes", ""), ("one process", "_one_process")):
+        rate, part = results[f"posting{name}_per_s"], results[f"ratio_limit{name}"]
+        table.add_row(f"posting alone, {label}", f"{rate:,}", f"{part} of the limit")
+    table.add_row("the limit: the same rows by SQL alone, one connection", f"{results['sql_limit_per_s']:,}", "1")
     table.add_row("receiving alone, one process", f"{results['receiving_per_s']:,}", "")
     console = Console()
     console.print(table)

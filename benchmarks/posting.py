@@ -1,6 +1,8 @@
-"""Posting alone: a full inbox to ledger and outbox, in this process, no broker."""
+"""Posting alone: a full inbox to ledger and outbox, no broker; by one process, and by two, as one worker posts."""
 
+import multiprocessing
 import time
+from multiprocessing.synchronize import Barrier
 
 from sqlalchemy import Engine, text
 from uuid6 import uuid7
@@ -9,7 +11,9 @@ from benchmarks.load import Message
 from core.messages.inbound import MessageLimits
 from core.posting.batch import Poster
 from core.posting.receiving import receive
+from core.store.engine import create_database_engine
 from core.store.inbox import shards_with_work
+from workers.bootstrap import collect_garbage_seldom
 
 _LIMITS = MessageLimits(1 << 20, 1000, 86_400)
 _RECEIVED_AT_ONCE = 500
@@ -25,17 +29,36 @@ def fill_inbox(engine: Engine, messages: list[Message], shards: int) -> float:
     return len(messages) / (time.perf_counter() - started)
 
 
-def measure_posting(engine: Engine, batch_messages: int) -> float:
-    """Post everything in the inbox. Returns messages per second."""
+def measure_posting(engine: Engine, batch_messages: int, processes: int) -> float:
+    """Post everything in the inbox with so many processes. Returns messages per second, without their start-up."""
     with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
         connection.execute(text("VACUUM ANALYZE"))
-    poster = Poster(engine, event_source="/bench", new_account_id=uuid7)
-    posted = 0
+        messages = connection.execute(text("SELECT count(*) FROM inbox WHERE state = 'received'")).scalar_one()
+    context = multiprocessing.get_context("spawn")
+    barrier = context.Barrier(processes + 1)
+    url = engine.url.render_as_string(hide_password=False)
+    posters = [context.Process(target=_post_all, args=(url, batch_messages, barrier)) for _ in range(processes)]
+    for poster in posters:
+        poster.start()
+    barrier.wait()
     started = time.perf_counter()
-    while True:
+    for poster in posters:
+        poster.join()
+    if any(poster.exitcode for poster in posters):
+        raise RuntimeError("a posting process failed")
+    return float(messages / (time.perf_counter() - started))
+
+
+def _post_all(database_url: str, batch_messages: int, barrier: Barrier) -> None:
+    """Post shard by shard until nothing is left, as the tasks of one worker process do."""
+    engine = create_database_engine(database_url)
+    poster = Poster(engine, event_source="/bench", new_account_id=uuid7)
+    collect_garbage_seldom()
+    with engine.connect() as connection:
+        shards = shards_with_work(connection)
+    barrier.wait()
+    while shards:
+        for shard in shards:
+            poster.post_batch(shard, batch_messages)
         with engine.connect() as connection:
             shards = shards_with_work(connection)
-        if not shards:
-            return posted / (time.perf_counter() - started)
-        for shard in shards:
-            posted += poster.post_batch(shard, batch_messages).claimed

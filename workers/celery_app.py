@@ -16,7 +16,7 @@ from config.settings import Settings
 from core.posting.batch import is_outage
 from tasks.registry import TASKS, TaskRow
 from tasks.runtime import Runtime
-from workers.bootstrap import build_runtime, find_addresses, set_up_logging
+from workers.bootstrap import build_runtime, collect_garbage_seldom, find_addresses, set_up_logging
 from workers.brokers.amqp_link import tls_options
 
 #: Longest that a task may run. Redis redelivers what is unacknowledged for longer than the visibility timeout.
@@ -43,7 +43,7 @@ _SETTINGS: dict[str, Any] = {
     "task_reject_on_worker_lost": False,  # a lost nudge is sent again by the sweep; True would loop on a poison task
     "task_acks_on_failure_or_timeout": True,
     "task_time_limit": TASK_SECONDS_MAX,
-    "task_soft_time_limit": TASK_SECONDS_MAX - 15,
+    # No soft limit: it raises in the middle of posting, where it would look like the fault of a message.
     "task_publish_retry": False,
     "task_default_queue": POSTING,
     "task_default_exchange": "loyalty.tasks",
@@ -131,6 +131,7 @@ class _RuntimeOfProcess:
     def __call__(self) -> Runtime:
         if self._runtime is None:
             self._runtime = self._build()
+            collect_garbage_seldom()
         return self._runtime
 
 
