@@ -138,6 +138,11 @@ def _not_taken() -> list[BadMessage]:
             Reason.REFUND_CONFLICT,
             "posted already with other content",
         ),
+    ]
+
+
+def _refunds_not_taken() -> list[BadMessage]:
+    return [
         BadMessage(
             "a refund larger than its order",
             as_bytes(refund("too-much", "base", amount="100.01")),
@@ -177,4 +182,4 @@ def _not_taken() -> list[BadMessage]:
     ]
 
 
-BAD_MESSAGES = (*_not_json(), *_not_events(), *_wrong_fields(), *_not_taken())
+BAD_MESSAGES = (*_not_json(), *_not_events(), *_wrong_fields(), *_not_taken(), *_refunds_not_taken())
