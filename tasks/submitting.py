@@ -15,13 +15,7 @@ def submit(runtime: Runtime, *events: Any, **named: Any) -> dict[str, int]:
     On Redis/Valkey a Celery message can be lost when a worker is killed: publish to the stream, or submit again until
     the event's outcome is known. Publishing to the queue has no such gap.
     """
-    match events, named:
-        case ((given,), {**others}) | ((), {"events": given, **others}) if not others:
-            pass
-        case _ if events and not named:
-            given = events
-        case _:
-            given = {"args": events, "kwargs": named}
+    given = _given(events, named)
     raw = given if isinstance(given, str) else json.dumps(given)
     with runtime.engine.begin() as connection:
         receipt = receive(
@@ -39,3 +33,14 @@ def submit(runtime: Runtime, *events: Any, **named: Any) -> dict[str, int]:
         "replayed": receipt.replayed,
         "parked": receipt.parked,
     }
+
+
+def _given(arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
+    """What the caller handed over; a call that fits no form is handed on whole, to be parked as no event."""
+    if len(arguments) == 1 and not named:
+        return arguments[0]
+    if arguments and not named:
+        return arguments
+    if not arguments and set(named) == {"events"}:
+        return named["events"]
+    return {"args": arguments, "kwargs": named}

@@ -1,6 +1,6 @@
 """What a refund does to the account of its order: post the difference to what the order should have earned."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 from core.domain.earning import Entitlement, entitlement
@@ -63,13 +63,16 @@ def _expired_points(own: Lot, as_of: datetime) -> int:
     return own.points_expired + (own.points_remaining if own.is_due(as_of) else 0)
 
 
-def _sources(lots: Mapping[int, Lot], own: Lot | None, program: Program, as_of: datetime) -> list[Lot]:
-    """The lots to take from, in order: the order's own, pending or not, then the others as they would be spent."""
-    first = [own] if own is not None and not own.is_due(as_of) else []
-    if program.clawback.policy is ClawbackPolicy.PENDING_ONLY:
-        return [lot for lot in first if lot.available_at > as_of]
-    others = [lot for lot in lots.values() if lot is not own and lot.is_spendable(as_of)]
-    return first + in_spending_order(others)
+def _sources(lots: Mapping[int, Lot], own: Lot | None, program: Program, as_of: datetime) -> Iterator[Lot]:
+    """The lots to take from, in order: the order's own, pending or not, then the others as they would be spent.
+
+    The others are looked at only when they are needed: an account that all of a shop's passers-by share has thousands.
+    """
+    is_pending_only = program.clawback.policy is ClawbackPolicy.PENDING_ONLY
+    if own is not None and not own.is_due(as_of) and (own.available_at > as_of or not is_pending_only):
+        yield own
+    if not is_pending_only:
+        yield from in_spending_order(lot for lot in lots.values() if lot is not own and lot.is_spendable(as_of))
 
 
 def _entry(

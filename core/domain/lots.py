@@ -43,16 +43,17 @@ def in_spending_order(lots: Iterable[Lot]) -> list[Lot]:
 def take(lots: Iterable[Lot], points: int) -> tuple[list[Lot], list[Allocation], int]:
     """Take `points` from `lots` in the order given.
 
-    Returns the changed lots, what was taken from each (negative), and the points that no lot could cover.
+    Returns the changed lots, what was taken from each (negative), and the points that no lot could cover. No more lots
+    are asked for than are needed, so `lots` may be worked out on the way.
     """
     changed: list[Lot] = []
     taken: list[Allocation] = []
-    for lot in lots:
-        if points == 0:
-            break
+    for lot in lots if points else ():
         part = min(points, lot.points_remaining)
         if part > 0:
             changed.append(lot._replace(points_remaining=lot.points_remaining - part))
             taken.append(Allocation(lot.lot_number, -part, lot.expires_at))
             points -= part
+            if points == 0:
+                break
     return changed, taken, points
