@@ -85,7 +85,7 @@ def main() -> int:
         with engine.begin() as connection:
             differences = verify_ledger(connection)
         engine.dispose()
-    print(f"{lots:,} lots in {seconds:.0f} s, {lots / seconds:,.0f} lots per second, {runs} runs of the task")
+    print(f"{lots:,} lots in {seconds:.0f} s, {lots / seconds:,.0f} a second, {runs} runs of the task")
     print(
         f"peak memory {before_mib} MiB before, {after_mib} MiB after; {left} lots left; verify: {differences or 'clean'}"
     )
