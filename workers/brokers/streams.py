@@ -185,9 +185,9 @@ class StreamEventPublisher:
         """See `EventPublisher.publish`."""
         entries = [{EVENT_FIELD: text, TYPE_FIELD: event_type} for event_type, text in events]
         with _broker_errors(self._where):
-            failures = _add(self._redis, EVENT_STREAM, entries, entries_max=self._events_kept_max)
-        if failures:
-            raise EventNotConfirmedError(count=len(failures), reason=str(failures[0]))
+            refusal = _add(self._redis, EVENT_STREAM, entries, entries_max=self._events_kept_max)
+        if refusal is not None:
+            raise EventNotConfirmedError(count=len(events), reason=str(refusal).rstrip("."))
 
     def close(self) -> None:
         """Close the connection."""
@@ -207,9 +207,9 @@ class StreamShopPublisher:
     def publish(self, messages: Sequence[tuple[str, bytes]]) -> None:
         """See `ShopPublisher.publish`."""
         with _broker_errors(self._where):
-            failures = _add(self._redis, SHOP_STREAM, [{EVENT_FIELD: body} for _, body in messages], entries_max=None)
-        if failures:
-            reason = f"{len(failures)} of {len(messages)} message(s) were refused: {failures[0]}"
+            refusal = _add(self._redis, SHOP_STREAM, [{EVENT_FIELD: body} for _, body in messages], entries_max=None)
+        if refusal is not None:
+            reason = f"none of {len(messages)} message(s) was taken: {str(refusal).rstrip('.')}"
             raise BrokerUnavailableError(where=self._where, reason=reason)
 
     def close(self) -> None:
@@ -290,15 +290,18 @@ def _broker_errors(where: str) -> Iterator[None]:
 
 def _add(
     client: redis.Redis, stream: str, entries: Sequence[dict[Any, Any]], *, entries_max: int | None
-) -> list[Exception]:
-    """Add all entries in one round trip, all or none (a full server would otherwise take some); return the refusals."""
+) -> redis.ResponseError | None:
+    """Add all entries in one round trip, all or none: a full server would otherwise take some. Return its refusal."""
     if not entries:
-        return []
+        return None
     pipeline = client.pipeline(transaction=True)
     for fields in entries:
         pipeline.xadd(stream, fields, maxlen=entries_max, approximate=True)
-    answers = pipeline.execute(raise_on_error=False)
-    return [answer for answer in answers if isinstance(answer, Exception)]
+    try:
+        pipeline.execute()
+    except redis.ResponseError as refusal:
+        return refusal
+    return None
 
 
 def _block_milliseconds(wait_seconds: float) -> int | None:
