@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import structlog
 from celery import Celery
-from celery.exceptions import SoftTimeLimitExceeded
 from sqlalchemy import Engine
 from uuid6 import uuid7
 
@@ -76,12 +75,7 @@ def build_runtime(settings: Settings, app: Celery) -> Runtime:
 
     return Runtime(
         engine=engine,
-        poster=Poster(
-            engine,
-            event_source=settings.event_source,
-            new_account_id=uuid7,
-            interruptions=(SoftTimeLimitExceeded,),
-        ),
+        poster=Poster(engine, event_source=settings.event_source, new_account_id=uuid7),
         open_publisher=lambda: open_event_publisher(addresses.broker_url),
         nudge=nudge,
         event_source=settings.event_source,

@@ -75,20 +75,9 @@ class BatchResult:
 class Poster:
     """Posts batches; keeps the program registry between them and reloads it when there is a newer version."""
 
-    def __init__(
-        self,
-        engine: Engine,
-        *,
-        event_source: str,
-        new_account_id: Callable[[], UUID],
-        interruptions: tuple[type[Exception], ...] = (),
-    ) -> None:
-        """`event_source` is the CloudEvents source of what we publish; `new_account_id` draws account ids.
-
-        `interruptions` are raised into our work from outside, as a time limit is: no message's fault.
-        """
+    def __init__(self, engine: Engine, *, event_source: str, new_account_id: Callable[[], UUID]) -> None:
+        """`event_source` is the CloudEvents source of what we publish; `new_account_id` draws account ids."""
         self._engine = engine
-        self._interruptions = interruptions
         self._event_source = event_source
         self._new_account_id = new_account_id
         self._registry = ProgramRegistry((), stamp=-1)
@@ -115,7 +104,7 @@ class Poster:
             result = _redone_after_races(work)
         except Exception as error:
             self._forget_attempts(shard)
-            if self._is_no_messages_fault(error) or not claimed:
+            if is_outage(error) or not claimed:
                 raise
             log.warning("posting_batch_failed", action="posting_batch_failed", shard=shard, error=type(error).__name__)
             result = None
@@ -138,7 +127,7 @@ class Poster:
             return _redone_after_races(lambda: self._in_turn(shard, message, None))
         except Exception as error:
             self._forget_attempts(shard)
-            if self._is_no_messages_fault(error):
+            if is_outage(error):
                 raise
             log.error(  # noqa: TRY400  # the text of a database error holds the row, and so a customer's data
                 "message_failed",
@@ -152,9 +141,6 @@ class Poster:
                 f"retry it after a repair: loyalty dead retry {message.inbox_id}"
             )
             return self._in_turn(shard, message, Parked(Reason.POSTING_FAILED, detail))
-
-    def _is_no_messages_fault(self, error: Exception) -> bool:
-        return is_outage(error) or isinstance(error, self._interruptions)
 
     def _in_turn(self, shard: int, message: ClaimedMessage, parked: Parked | None) -> BatchResult:
         """Post or park this one message, unless another worker has done so since the batch failed."""
