@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test check bench lock schemas docs image clean
+.PHONY: help install demo up test check audit chaos simulate protections bench lock schemas docs image clean
 
 help: ## List the targets
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
 install: $(READY) ## Set up .venv from requirements.lock (hash-checked)
 
@@ -27,14 +27,28 @@ demo: $(READY) ## The main job on real orders: queue to event, on its own server
 up: $(READY) ## Run everything in the foreground (servers too, if none are named) until Ctrl-C
 	$(BIN)/loyalty up
 
-test: $(READY) ## All tests; servers come from wheels, RabbitMQ tests need LOYALTY_TEST_RABBITMQ_URL
-	$(BIN)/python -m pytest $(PYTEST_ARGUMENTS)
+test: $(READY) ## All tests, in two processes; servers come from wheels, RabbitMQ tests need LOYALTY_TEST_RABBITMQ_URL
+	$(BIN)/python -m pytest -n 2 $(PYTEST_ARGUMENTS)
 
 check: $(READY) ## ruff, mypy strict, import arrows, schemas up to date
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_architecture.py tests/messages/test_schemas.py
+
+audit: $(READY) ## Known vulnerabilities of the locked packages; asks the advisory service of the package index
+	$(BIN)/pip-audit --strict --disable-pip --require-hashes --requirement requirements.lock
+
+chaos: $(READY) ## Random faults against real processes; RUNS=1 SEED=.. BROKER=both FAULTS=a,b SOAK=1000000 SEEDS=2000
+	$(if $(SEEDS),$(BIN)/python -m tests.simulation --seeds $(SEEDS) --from $(or $(FROM),0))
+	$(BIN)/python -m tests.faults --runs $(or $(RUNS),1) --broker $(or $(BROKER),both) \
+		$(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults $(FAULTS)) $(if $(SOAK),--soak $(SOAK))
+
+simulate: $(READY) ## Seeded interleavings and deaths on a real PostgreSQL; SEEDS=2000 FROM=0
+	$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),200) --from $(or $(FROM),0)
+
+protections: $(READY) ## Take each protection out of a copy of the tree and see that a test or a simulation says so
+	$(BIN)/python -m tests.protections
 
 bench: $(READY) ## Benchmarks, about a minute; BENCH_ARGUMENTS=--full for the whole data set
 	$(BIN)/python -m benchmarks $(BENCH_ARGUMENTS)

@@ -12,41 +12,17 @@ from pathlib import Path
 from sqlalchemy import Engine, text
 from uuid6 import uuid7
 
+from benchmarks.filling import ORDERS_EACH, fill_ledger
 from core.messages.inbound import MessageLimits
 from core.posting.batch import Poster
 from core.store.engine import create_database_engine
 from core.store.migrate import upgrade
-from core.store.shards import ACCOUNT_SHARDS
 from core.store.verify import verify_ledger
 from tasks.runtime import EventPublisher, Runtime
 from tasks.upkeep import expire_lots
 from workers.embedded import EmbeddedServers, remove_data
 
 _FOLDER = Path(__file__).parent.parent / ".loyalty-bench"
-_LOTS_EACH = 10
-
-# A ledger in which every invariant holds: each account has ten accruals of ten points, each with its lot and event.
-_FILL = """
-INSERT INTO accounts (account_id, program_id, customer_id, account_shard, sequence, lots_opened, balance,
-                      lifetime_points, qualifying_points, tier_id)
-SELECT id, 'bench', 'c' || n, ('x' || right(id::text, 4))::bit(16)::integer % :shards, :each, :each,
-       10 * :each, 10 * :each, 10 * :each, 'bronze'
-FROM (SELECT n, md5('account ' || n)::uuid AS id FROM generate_series(1, :accounts) AS n) AS numbered;
-INSERT INTO entries (account_id, sequence, kind, points, balance_after, lifetime_points_after, deficit_change,
-                     occurred_at, why)
-SELECT account_id, k, 'accrual', 10, 10 * k, 10 * k, 0, now() - interval '400 days', '{}'
-FROM accounts, generate_series(1, :each) AS k;
-INSERT INTO lots (account_id, lot_number, account_shard, opened_by_sequence, points_granted, points_remaining,
-                  available_at, expires_at)
-SELECT account_id, k, account_shard, k, 10, 10, now() - interval '400 days',
-       date_trunc('day', now()) - make_interval(days => k)
-FROM accounts, generate_series(1, :each) AS k;
-INSERT INTO allocations (account_id, sequence, lot_number, points)
-SELECT account_id, k, k, 10 FROM accounts, generate_series(1, :each) AS k;
-INSERT INTO outbox (account_shard, account_id, event_id, type, body, published_at)
-SELECT account_shard, account_id, account_id || ':' || k, 'loyalty.balance.changed', '{}', now()
-FROM accounts, generate_series(1, :each) AS k ORDER BY account_id, k
-"""
 
 
 class _NoPublisher:
@@ -69,7 +45,7 @@ def main() -> int:
         assert addresses.database_url is not None
         engine = create_database_engine(addresses.database_url)
         upgrade(engine)
-        _fill(engine, max(1, lots // _LOTS_EACH))
+        fill_ledger(engine, max(1, lots // ORDERS_EACH))
         runtime = _runtime(engine)
         expire_lots(runtime, "2000-01-01T00:00:00+00:00")  # opens what a worker has open before its first batch
         before_mib, started, runs = _peak_mib(), time.perf_counter(), 0
@@ -91,18 +67,6 @@ def main() -> int:
     return 1 if left or differences else 0
 
 
-def _fill(engine: Engine, accounts: int) -> None:
-    values = {"accounts": accounts, "each": _LOTS_EACH, "shards": ACCOUNT_SHARDS}
-    with engine.begin() as connection:
-        connection.execute(text("SET LOCAL statement_timeout = 0"))
-        for statement in _FILL.split(";\n"):
-            names = {name: value for name, value in values.items() if f":{name}" in statement}
-            connection.execute(text(statement), names)
-    with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
-        connection.execute(text("SET statement_timeout = 0"))
-        connection.execute(text("VACUUM ANALYZE"))
-
-
 def _runtime(engine: Engine) -> Runtime:
     def open_publisher() -> EventPublisher:
         return _NoPublisher()
@@ -119,6 +83,9 @@ def _runtime(engine: Engine) -> Runtime:
         relay_batch_events=1000,
         upkeep_batch_rows=500,
         waiting_days_max=30,
+        waiting_alarm_hours=24,
+        inbox_retention_days=90,
+        outbox_retention_days=90,
     )
 
 

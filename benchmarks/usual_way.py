@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session, registry, relationship
 from uuid6 import uuid7
 
 from config.queues import celery_queues
-from core.domain.accrual import decide_accrual, decide_guest_order
+from core.domain.accrual import Known, decide_accrual, decide_guest_order
 from core.domain.clawback import decide_clawback
 from core.domain.ledger import Account, Decision, PostedOrder, PostedRefund
 from core.domain.lots import Lot
@@ -196,7 +196,7 @@ def _post_order(session: Session, stored: StoredOrder, inbox_id: int, context: E
             events.append(account_created(account, order.occurred_at, context))
         account = _account(row)
         decision = decide_accrual(
-            account, (), order, version.program, version.version, version.program, as_of=context.recorded_at
+            account, Known(), order, version.program, version.version, version.program, as_of=context.recorded_at
         )
     assert decision.order is not None
     session.add(_order_row(decision.order, stored, inbox_id))

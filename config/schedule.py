@@ -19,7 +19,11 @@ TICKS = (
     Tick("loyalty.sweep_inbox", 1),  # finds what a lost nudge left, so a lost nudge costs a second
     Tick("loyalty.sweep_outbox", 1),  # the same for events
     Tick("loyalty.expire_lots", 60),  # lots expire at local midnights; spending never waits for this
+    Tick("loyalty.release_points", 60),  # held points become available at any time of the day
     Tick("loyalty.review_tiers", 60),  # periods end at local midnights too
+    Tick("loyalty.purge", 60),  # bounded batches, so that a day's rows go evenly
+    Tick("loyalty.remind", 3600),  # reminders are of days
+    Tick("loyalty.warn_tiers", 3600),
     Tick("loyalty.audit_ledger", 300),  # one account shard each time, the whole ledger in 40 minutes
 )
 

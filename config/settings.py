@@ -3,8 +3,10 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+CHAIN_KEY_CHARACTERS_MIN = 32
 
 
 class Settings(BaseSettings):
@@ -40,19 +42,55 @@ class Settings(BaseSettings):
     """Events in one array message."""
     clock_skew_seconds_max: Annotated[int, Field(ge=0)] = 86_400
     """How far ahead of our clock an event's time may be."""
+    sources_file: Path | None = None
+    """YAML file of the sources that may send or must sign; read when a process starts. Unset: anybody may send."""
 
     posting_batch_messages: Annotated[int, Field(ge=1, le=10_000)] = 500
     """Inbox rows that are posted in one transaction."""
     relay_batch_events: Annotated[int, Field(ge=1, le=10_000)] = 1_000
     """Events that are published before they are marked."""
     upkeep_batch_rows: Annotated[int, Field(ge=1, le=10_000)] = 500
-    """Lots or accounts that expiry and tier review change in one transaction."""
+    """Rows that expiry, tier review and purging change in one transaction."""
     nudge_interval_seconds: Annotated[float, Field(gt=0, le=10)] = 0.2
     """Intake wakes the same shard at most this often; what comes between is taken along by the next batch."""
     waiting_days_max: Annotated[int, Field(ge=1)] = 30
-    """How long a refund waits for its order before it is parked."""
+    """How long a refund, a fulfilment or a cancellation waits for its order before it is parked."""
+    waiting_alarm_hours: Annotated[float, Field(gt=0)] = 24
+    """One that waits longer for its order is a problem: the log tells of it each hour, `loyalty status` too."""
+    lag_alarm_seconds: Annotated[float, Field(gt=0)] = 60
+    """`loyalty status` calls it a problem if a message is not posted, or an event not published, after so long."""
+    dead_alarm_messages: Annotated[int, Field(ge=0)] = 0
+    """`loyalty status` calls it a problem if there are more dead letters."""
+    inbox_retention_days: Annotated[float, Field(gt=0, le=36_500)] = 90
+    """How long posted, replayed and dropped messages are kept. Orders and refunds are known for ever."""
+    outbox_retention_days: Annotated[float, Field(gt=0, le=36_500)] = 90
+    """How long published events are kept, and so how far back `loyalty events replay` reaches."""
+    events_kept_max: Annotated[int | None, Field(ge=1_000)] = None
+    """Redis, Valkey: roughly how many events stay in `loyalty.events`, read or unread. Unset: all."""
+
+    task_seconds_max: Annotated[int, Field(ge=5, le=240)] = 60
+    """A task that runs longer is killed with its process; its work is rolled back and asked for again."""
+    database_statement_seconds_max: Annotated[int, Field(ge=1, le=600)] = 20
+    """PostgreSQL cancels a statement that takes longer. A connection that is silent for 5 s more is given up."""
+    database_idle_seconds_max: Annotated[int, Field(ge=1, le=600)] = 20
+    """PostgreSQL ends a session that does nothing for so long within a transaction, and frees what it locked."""
+    database_lock_seconds_max: Annotated[int, Field(ge=1, le=600)] = 10
+    """PostgreSQL cancels a statement that waits longer for a lock."""
+
+    chain_key: SecretStr | None = None
+    """Secret of the hash chain over each account's entries, at least 32 characters; the same for all roles. To change
+    it, put the new one before the old ones, with commas: the first writes, all verify. Unset: no chain is kept."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least level that is logged."""
     log_format: Literal["json", "console"] = "json"
     """One JSON object per line, or text for people."""
+
+    @field_validator("chain_key")
+    @classmethod
+    def _keys_are_long(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and any(
+            len(key.strip()) < CHAIN_KEY_CHARACTERS_MIN for key in value.get_secret_value().split(",")
+        ):
+            raise ValueError(f"each key needs at least {CHAIN_KEY_CHARACTERS_MIN} characters")
+        return value

@@ -26,6 +26,35 @@ class DatabaseNotReadyError(UserError):
     """The database has no loyalty tables of this version ({found}, wanted {wanted}). Run `loyalty db upgrade`."""
 
 
+class DatabaseTooNewError(UserError):
+    """The database is of a later release: its tables are {found}, this release has {wanted}.
+
+    A release of tables {oldest} or later can work on it. Nothing was changed.
+    """
+
+
+class TablesInUseError(UserError):
+    """The tables could not be changed in {seconds} s of trying: something holds them ({holder}).
+
+    Nothing is half done. Wait until it ends, or end it, and run `loyalty db upgrade` again.
+    """
+
+
+class NoDatabaseRoleError(UserError):
+    """The database server has no role {role}. Create it first: CREATE ROLE "{role}" LOGIN PASSWORD '...'."""
+
+
+class NotOwnerError(UserError):
+    """{user} cannot grant what it does not own. Let LOYALTY_DATABASE_URL name the owner of the tables, {owner}."""
+
+
+class DatabaseRoleTooStrongError(UserError):
+    """The role {role} could do more than the worker needs, so granting would limit nothing: {surplus}.
+
+    Take that away, or name another role. What every role has is taken away FROM PUBLIC.
+    """
+
+
 class NoServersError(UserError):
     """No servers are known here.
 
@@ -64,6 +93,11 @@ class ProgramFileError(UserError):
     {problems}"""  # noqa: D205, D209, D400  # the message, as a person shall read it
 
 
+class SourcesFileError(UserError):
+    """The sources file {path} cannot be used:
+    {problems}"""  # noqa: D205, D209, D400  # the message, as a person shall read it
+
+
 class BrokerUnavailableError(LoyaltyError):
     """The broker at {where} cannot be reached: {reason}."""
 
@@ -78,3 +112,7 @@ class UnsupportedBrokerError(UserError):
 
 class EventNotConfirmedError(LoyaltyError):
     """The broker did not confirm {count} event(s): {reason}. They stay in the outbox and are published again."""
+
+
+class SimulationStoppedError(LoyaltyError):
+    """The process that ran the changed program was ended from outside, perhaps for want of memory. Run it again."""

@@ -1,5 +1,5 @@
 # ruff: noqa: INP001  # a script, not a package
-"""Writes the tables of the docs that follow from the code: settings, queue names and reasons.
+"""Writes the tables of the docs that follow from the code: settings, queue names, reasons, fields of a program file.
 
 `python docs/generate.py` rewrites them in place, between the markers `<!-- name: ... -->` and `<!-- /name -->`.
 A test fails while they differ from the code.
@@ -20,7 +20,28 @@ from config.schedule import TICKS  # noqa: E402
 from config.settings import Settings  # noqa: E402
 from core.domain import outcomes  # noqa: E402
 from core.messages.reasons import MENDS  # noqa: E402
+from core.messages.schemas import all_schemas  # noqa: E402
 from tasks.registry import TASKS  # noqa: E402
+
+#: Parts of a program file with the heading under which the page of programs tells of each.
+_PARTS = {
+    "Basis": "basis",
+    "When": "when",
+    "Hours": "hours",
+    "Lines": "lines",
+    "Caps": "caps",
+    "Limits": "limits",
+    "Tier": "tiers",
+    "Qualification": "qualification",
+    "Availability": "availability",
+    "Clawback": "clawback",
+    "Expiry": "expiry",
+    "Reminders": "reminders",
+}
+_RULES = {"SpendRule": "spend", "VisitRule": "visit", "ItemRule": "item", "CategoryRule": "category"}
+_PROMOTIONS = {"MultiplierPromotion": "multiplier", "AdditionPromotion": "addition"}
+
+_MANY = 1_000_000
 
 _LIMITS = {"ge": "from {}", "gt": "above {}", "le": "to {}", "lt": "below {}"}
 
@@ -30,6 +51,7 @@ def tables() -> dict[str, dict[str, str]]:
     return {
         "operations.md": {"settings": _settings(), "tasks": _tasks()},
         "messages.md": {"reasons": _reasons()},
+        "programs.md": _program_fields(),
     }
 
 
@@ -85,6 +107,85 @@ def _reasons() -> str:
     meanings = dict(re.findall(r'= "(\w+)"  #: (.+)', getsource(outcomes.Reason)))
     rows = [(f"`{reason}`", meanings[reason], MENDS[reason]) for reason in outcomes.Reason]
     return _table(("Reason", "What is wrong", "What mends it"), rows)
+
+
+def _program_fields() -> dict[str, str]:
+    """One table for each part of a program file. What all kinds of rule have stands in one of its own."""
+    schema = all_schemas()["program.schema.json"]
+    parts = schema["$defs"]
+    found = {"program": _fields(schema, parts)}
+    found |= {anchor: _fields(parts[name], parts) for name, anchor in _PARTS.items()}
+    for shared, kinds in (("rules", _RULES), ("promotions", _PROMOTIONS)):
+        fields = [list(parts[name]["properties"]) for name in kinds]
+        of_all = {field for field in fields[0] if all(field in others for others in fields)}
+        of_all -= {field for field in of_all if len({_what(parts[name], field, parts) for name in kinds}) > 1}
+        found[shared] = _fields(parts[next(iter(kinds))], parts, only=of_all)
+        for name, kind in kinds.items():
+            found[kind] = _fields(parts[name], parts, only=set(parts[name]["properties"]) - of_all - {"kind"})
+    return found
+
+
+def _fields(part: dict[str, Any], parts: dict[str, Any], only: set[str] | None = None) -> str:
+    rows = [
+        (f"`{name}`", _what(part, name, parts), _program_default(part, name), _meaning(field, parts))
+        for name, field in part["properties"].items()
+        if only is None or name in only
+    ]
+    return _table(("Field", "Value", "Default", "Meaning"), rows)
+
+
+def _meaning(field: dict[str, Any], parts: dict[str, Any]) -> str:
+    return str(field.get("description") or parts[field["$ref"].rpartition("/")[2]]["description"])
+
+
+def _program_default(part: dict[str, Any], name: str) -> str:
+    if name in part.get("required", ()):
+        return "required"
+    default = part["properties"][name].get("default")
+    match default:
+        case None | []:
+            return ""
+        case list():
+            return f"`[{', '.join(default)}]`"
+        case bool():
+            return f"`{str(default).lower()}`"
+        case _:
+            return f"`{default}`"
+
+
+def _what(part: dict[str, Any], name: str, parts: dict[str, Any]) -> str:
+    field = part["properties"][name]
+    return f"[list](#{name.replace('_', '-')})" if "oneOf" in field.get("items", ()) else _kind_of(field, parts)
+
+
+def _kind_of(field: dict[str, Any], parts: dict[str, Any]) -> str:
+    """What kind of value a field holds, in a few words."""
+    referred = str(field.get("$ref", "")).rpartition("/")[2]
+    choices = parts.get(referred, {}).get("enum") or ([field["const"]] if "const" in field else [])
+    if choices:
+        return ", ".join(f"`{choice}`" for choice in choices)
+    match field:
+        case {"$ref": _}:
+            kind = f"[{_PARTS[referred]}](#{_PARTS[referred]})"
+        case {"items": {"anyOf": _}}:
+            kind = "list"
+        case {"items": items}:
+            kind = f"list: {_kind_of(items, parts)}"
+        case {"anyOf": [_, {"additionalProperties": _}]}:
+            kind = "decimal, or one for each tier"
+        case {"anyOf": _}:
+            kind = "decimal"
+        case {"type": "integer", "minimum": least, "maximum": most}:
+            kind = f"integer, {least:,} to {most:,}" if most < _MANY else f"integer from {least:,}"
+        case {"type": "boolean"}:
+            kind = "`true`, `false`"
+        case {"type": "object"}:
+            kind = "lists by name"
+        case {"format": "date"}:
+            kind = "date"
+        case _:
+            kind = "text"
+    return kind
 
 
 def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

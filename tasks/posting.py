@@ -1,15 +1,22 @@
 """Posting: drain one shard of the inbox; and the sweep that finds what a lost nudge left."""
 
+from datetime import datetime, timedelta
 from time import monotonic
 from typing import Any
 
 import structlog
+from sqlalchemy import Connection
 
-from core.posting.sweeping import sweep_waiting
+from core.posting.sweeping import LongWait, Swept, long_wait, sweep_waiting
 from core.store.inbox import shards_with_work
+from core.store.reports import database_now
+from core.store.runs import last_run, record_run
 from tasks.runtime import Runtime
 
 log = structlog.get_logger(__name__)
+
+SWEEP = "loyalty.sweep_inbox"
+_ALARM_EVERY = timedelta(hours=1)
 
 
 def post_inbox(runtime: Runtime, shard: int) -> dict[str, int]:
@@ -35,13 +42,35 @@ def post_inbox(runtime: Runtime, shard: int) -> dict[str, int]:
 
 
 def sweep_inbox(runtime: Runtime) -> dict[str, Any]:
-    """Nudge every shard that has received messages, wake refunds whose order came, park those that waited too long."""
+    """Nudge every shard that has received messages, wake messages whose order came, park those that waited too long."""
     with runtime.engine.begin() as connection:
-        swept = sweep_waiting(
-            connection, runtime.event_source, runtime.waiting_days_max, runtime.posting_batch_messages
-        )
+        swept, alarm = _sweep_waiting(connection, runtime)
+    if alarm is not None:
+        log.warning("message_waits_long", action="message_waits_long", **alarm._asdict())
     with runtime.engine.begin() as connection:
         shards = shards_with_work(connection)
     for shard in shards:
         runtime.nudge("loyalty.post_inbox", shard)
-    return {"shards": shards, **swept}
+    return {"shards": shards, "woken": swept.woken, "overdue": swept.overdue}
+
+
+def _sweep_waiting(connection: Connection, runtime: Runtime) -> tuple[Swept, LongWait | None]:
+    """Sweep, unless another sweep is at it, and keep where it stopped; the alarm is raised once in an hour."""
+    last = last_run(connection, SWEEP)
+    if last is None:
+        return Swept(0, 0, 0), None
+    after = last.result.get("after", 0)
+    swept = sweep_waiting(
+        connection, runtime.event_source, runtime.waiting_days_max, runtime.posting_batch_messages, after=after
+    )
+    if not last.is_due and swept.after == after:
+        return swept, None
+    now = database_now(connection)
+    told_at = last.result.get("told_at")
+    alarm = None
+    if told_at is None or datetime.fromisoformat(told_at) < now - _ALARM_EVERY:
+        alarm = long_wait(connection, now, runtime.waiting_alarm_hours)
+        told_at = told_at if alarm is None else now.isoformat()
+    result = {"woken": swept.woken, "overdue": swept.overdue, "after": swept.after, "told_at": told_at}
+    record_run(connection, SWEEP, now, result)
+    return swept, alarm

@@ -5,8 +5,9 @@ from typing import Any, NamedTuple
 
 from tasks.posting import post_inbox, sweep_inbox
 from tasks.relay import relay_outbox, sweep_outbox
+from tasks.retention import purge
 from tasks.submitting import submit
-from tasks.upkeep import audit_ledger, expire_lots, review_tiers
+from tasks.upkeep import audit_ledger, expire_lots, release_points, remind, review_tiers, warn_tiers
 
 
 class TaskRow(NamedTuple):
@@ -24,8 +25,12 @@ TASKS = (
     TaskRow("loyalty.sweep_inbox", sweep_inbox, "loyalty.periodic"),
     TaskRow("loyalty.sweep_outbox", sweep_outbox, "loyalty.periodic"),
     TaskRow("loyalty.expire_lots", expire_lots, "loyalty.periodic"),
+    TaskRow("loyalty.release_points", release_points, "loyalty.periodic"),
+    TaskRow("loyalty.remind", remind, "loyalty.periodic"),
+    TaskRow("loyalty.warn_tiers", warn_tiers, "loyalty.periodic"),
     TaskRow("loyalty.review_tiers", review_tiers, "loyalty.periodic"),
     TaskRow("loyalty.audit_ledger", audit_ledger, "loyalty.periodic"),
+    TaskRow("loyalty.purge", purge, "loyalty.periodic"),
     TaskRow("loyalty.submit", submit, "loyalty.submit", is_kept=True),
 )
 

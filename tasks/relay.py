@@ -7,9 +7,13 @@ import structlog
 from core.errors import BrokerUnavailableError, EventNotConfirmedError
 from core.store.locks import LockClass, try_lock
 from core.store.outbox import claim_unpublished, mark_published, shards_with_unpublished
+from core.store.reports import database_now
+from core.store.runs import last_run, record_run
 from tasks.runtime import Runtime
 
 log = structlog.get_logger(__name__)
+
+SWEEP = "loyalty.sweep_outbox"
 
 
 def relay_outbox(runtime: Runtime, shard: int) -> dict[str, int]:
@@ -59,6 +63,9 @@ def sweep_outbox(runtime: Runtime) -> dict[str, list[int]]:
     """Nudge every account shard that has events to publish."""
     with runtime.engine.begin() as connection:
         shards = shards_with_unpublished(connection)
+        last = last_run(connection, SWEEP)
+        if last is not None and last.is_due:
+            record_run(connection, SWEEP, database_now(connection), {"shards": shards})
     for shard in shards:
         runtime.nudge("loyalty.relay_outbox", shard)
     return {"shards": shards}

@@ -35,8 +35,12 @@ class Runtime:
     relay_batch_events: int
     upkeep_batch_rows: int
     waiting_days_max: int
+    waiting_alarm_hours: float
+    inbox_retention_days: float
+    outbox_retention_days: float
     #: A task that is longer than this hands over to a new nudge, so that no shard starves another.
     run_seconds_max: float = 5.0
+    chain_key: bytes | None = field(default=None, repr=False)  #: of the hash chain over entries; None: no chain
     _publisher: EventPublisher | None = field(default=None, init=False, repr=False)
 
     def publisher(self) -> EventPublisher:

@@ -3,35 +3,37 @@
 import json
 from typing import Any
 
-from core.posting.receiving import receive
+from core.posting.receiving import receive_batch
 from tasks.runtime import Runtime
 
+#: Stands for what no text is, and so no signature.
+_NO_SIGNATURE = "?"
 
-def submit(runtime: Runtime, *events: Any, **named: Any) -> dict[str, int]:
+
+def submit(runtime: Runtime, *events: Any, signature: Any = None, **named: Any) -> dict[str, int]:
     """Store one event, a list of them, or their JSON text in the inbox, as intake would; a repeat is only counted.
 
     Several arguments are several events. What was called wrongly is parked like any other message that is no event.
+    `signature` is that of the JSON text in UTF-8: a source that must sign hands over text.
 
-    On Redis/Valkey a Celery message can be lost when a worker is killed: publish to the stream, or submit again until
-    the event's outcome is known. Publishing to the queue has no such gap.
+    While the database is away the message goes back to its queue. On Redis/Valkey a Celery message can be lost when a
+    worker is killed: publish to the stream, or submit again until the event's outcome is known.
     """
     given = _given(events, named)
     raw = given if isinstance(given, str) else json.dumps(given)
-    with runtime.engine.begin() as connection:
-        receipt = receive(
-            connection,
-            [raw.encode(errors="surrogatepass")],
-            limits=runtime.limits,
-            shards=runtime.shards,
-            event_source=runtime.event_source,
-        )
-    for shard in sorted(receipt.shards):
+    receipts = receive_batch(
+        runtime.engine,
+        [raw.encode(errors="surrogatepass")],
+        limits=runtime.limits,
+        shards=runtime.shards,
+        event_source=runtime.event_source,
+        signatures=[signature if signature is None or isinstance(signature, str) else _NO_SIGNATURE],
+    )
+    for shard in sorted({shard for receipt in receipts for shard in receipt.shards}):
         runtime.nudge("loyalty.post_inbox", shard)
     return {
-        "received": receipt.received,
-        "waiting": receipt.waiting,
-        "replayed": receipt.replayed,
-        "parked": receipt.parked,
+        name: sum(getattr(receipt, name) for receipt in receipts)
+        for name in ("received", "waiting", "replayed", "parked")
     }
 
 

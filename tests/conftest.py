@@ -1,20 +1,27 @@
-"""Servers and databases for the tests: embedded ones unless LOYALTY_TEST_DATABASE_URL / _BROKER_URL name others."""
+"""Servers and databases for the tests: embedded ones unless LOYALTY_TEST_DATABASE_URL / _BROKER_URL name others.
 
+`make test` runs in two processes, each with embedded servers and databases of its own. How the tests are divided among
+them: see `ByFile`.
+"""
+
+import fcntl
 import os
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 import redis
 import structlog
 from sqlalchemy import Engine, create_engine, make_url, text
+from xdist.scheduler import LoadScopeScheduling
 
 from core.store.engine import create_database_engine, normalized_url
 from core.store.migrate import upgrade
-from core.store.tables import metadata
+from core.store.tables import metadata, schema_support
 from workers.embedded import EmbeddedServers, remove_data
 
 for name in [name for name in os.environ if name.startswith("LOYALTY_") and not name.startswith("LOYALTY_TEST_")]:
@@ -26,7 +33,32 @@ for name in [name for name in os.environ if name.startswith("LOYALTY_") and not 
 structlog.configure(processors=[structlog.processors.add_log_level, structlog.processors.KeyValueRenderer()])
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Generator[None]:
+    """Begin with the slow files when there are several processes: the last one would run alone."""
+    unnamed = [item.nodeid for item in items if item.get_closest_marker("rabbitmq") and "rabbitmq" not in item.nodeid]
+    if unnamed:
+        raise pytest.UsageError(f"tests that use the RabbitMQ must have `rabbitmq` in their ids: {unnamed}")
+    yield
+    if hasattr(config, "workerinput"):
+        slow = {item.path for item in items if item.get_closest_marker("slow")}
+        items.sort(key=lambda item: item.path not in slow)  # keeps the random order otherwise
+
+
+class ByFile(LoadScopeScheduling):
+    """Deals whole files to the processes, whose fixtures are then set up once, and all tests of the RabbitMQ to one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        # Its queues have fixed names: two tests at once would take each other's messages. Only the id is known here.
+        return "rabbitmq" if "rabbitmq" in nodeid else nodeid.partition("::")[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    return ByFile(config, log)
+
+
 OpenDatabase = Callable[[], AbstractContextManager[str]]
+OpenBroker = Callable[[], AbstractContextManager[str]]
 
 
 class Servers(NamedTuple):
@@ -78,7 +110,7 @@ def shared_database_url(open_database: OpenDatabase) -> Iterator[str]:
 def empty_shared_database(shared_database_url: str) -> Iterator[Callable[[], None]]:
     """End all other sessions of the shared database and delete its rows."""
     # Deleted, since a database per test would cost most of the run: making and dropping one writes it all to disk.
-    tables = [table.name for table in reversed(metadata.sorted_tables)]
+    tables = [table.name for table in reversed(metadata.sorted_tables) if table is not schema_support]
     identities = [table for table in metadata.sorted_tables if table.primary_key.columns[0].identity is not None]
     end_other_sessions = """
         SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
@@ -151,12 +183,28 @@ def _administrate(url: str, statement: str) -> None:
     engine.dispose()
 
 
+@pytest.fixture(scope="session")
+def open_stream_broker(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> OpenBroker:
+    """Have the Redis or Valkey to oneself, emptied: `with open_stream_broker() as url:`."""
+    folder = tmp_path_factory.getbasetemp()
+    if "LOYALTY_TEST_BROKER_URL" in os.environ and "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # of all processes of this run, which share the broker
+    return partial(_stream_broker, servers.broker_url, folder / "stream-broker.lock")
+
+
 @pytest.fixture
-def stream_broker_url(servers: Servers) -> str:
+def stream_broker_url(open_stream_broker: OpenBroker) -> Iterator[str]:
     """The Redis or Valkey, emptied."""
-    with redis.Redis.from_url(servers.broker_url) as client:
+    with open_stream_broker() as url:
+        yield url
+
+
+@contextmanager
+def _stream_broker(url: str, lock_path: Path) -> Iterator[str]:
+    with lock_path.open("w") as lock, redis.Redis.from_url(url) as client:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         client.flushdb()
-    return servers.broker_url
+        yield url
 
 
 @pytest.fixture

@@ -65,6 +65,26 @@ def refund(
     return _event("order.refunded", event_id or f"refunded-{refund_id}", time, source, body)
 
 
+def fulfilment(order_id: str = "o1", **over: Any) -> dict[str, Any]:
+    return _about_order("fulfilled", order_id, **over)
+
+
+def cancellation(order_id: str = "o1", **over: Any) -> dict[str, Any]:
+    return _about_order("cancelled", order_id, **over)
+
+
+def _about_order(
+    what: str,
+    order_id: str,
+    *,
+    time: str = "2026-03-06T12:00:00+01:00",
+    event_id: str | None = None,
+    source: str = SOURCE,
+    **data: Any,
+) -> dict[str, Any]:
+    return _event(f"order.{what}", event_id or f"{what}-{order_id}", time, source, {"order_id": order_id, **data})
+
+
 def _event(kind: str, event_id: str, time: str, source: str, data: dict[str, Any]) -> dict[str, Any]:
     return {"specversion": "1.0", "id": event_id, "source": source, "type": kind, "time": time, "data": data}
 

@@ -1,6 +1,6 @@
 """Facts as the domain takes them. Plain functions: every test says what matters to it, the rest is usual."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -8,14 +8,44 @@ from uuid import UUID
 
 from core.domain.ledger import Account
 from core.domain.lots import Lot
-from core.domain.orders import LineKind, Order, OrderLine, Refund, RefundLine
+from core.domain.orders import (
+    AttributeValue,
+    Cancellation,
+    Fulfilment,
+    LineKind,
+    Order,
+    OrderLine,
+    Refund,
+    RefundLine,
+)
 from core.domain.program import Program
-from tests.factories import SOURCE, program
+
+SOURCE = "/shops/test"
 
 #: Later than every order of the tests, so that nothing of theirs is ahead of the clock.
 AS_OF = datetime(2100, 1, 1, tzinfo=UTC)
 ACCOUNT_ID = UUID("00000000-0000-7000-8000-000000000001")
-_USUAL = program().model_dump(mode="json", exclude_defaults=True)
+TIER_IDS = ("bronze", "silver", "gold")
+_USUAL: dict[str, Any] = {
+    "program_id": "test",
+    "name": "Test Rewards",
+    "currency": "EUR",
+    "time_zone": "Europe/Berlin",
+    "sources": [SOURCE],
+    "earning_rules": [
+        {
+            "rule_id": "spend",
+            "kind": "spend",
+            "per_amount": "1.00",
+            "points": {"bronze": "1", "silver": "1.5", "gold": "2"},
+        }
+    ],
+    "tiers": [
+        {"tier_id": "bronze", "threshold_points": 0},
+        {"tier_id": "silver", "threshold_points": 500},
+        {"tier_id": "gold", "threshold_points": 2000},
+    ],
+}
 
 
 def program_with(**fields: Any) -> Program:
@@ -25,7 +55,7 @@ def program_with(**fields: Any) -> Program:
 
 def spend_rule(points: str | dict[str, str] = "1", **over: Any) -> dict[str, Any]:
     """A rule that gives `points` for each 1.00, by tier or the same in every tier."""
-    by_tier = points if isinstance(points, dict) else dict.fromkeys(("bronze", "silver", "gold"), points)
+    by_tier = points if isinstance(points, dict) else dict.fromkeys(TIER_IDS, points)
     return {"rule_id": "spend", "kind": "spend", "per_amount": "1.00", "points": by_tier, **over}
 
 
@@ -41,8 +71,10 @@ def line(
     *,
     tax: str = "0",
     kind: str = "product",
+    sku: str | None = None,
+    categories: Iterable[str] = (),
 ) -> OrderLine:
-    return OrderLine(line_id, None, Decimal(quantity), Decimal(amount), Decimal(tax), LineKind(kind), ())
+    return OrderLine(line_id, sku, Decimal(quantity), Decimal(amount), Decimal(tax), LineKind(kind), tuple(categories))
 
 
 def order(
@@ -53,6 +85,8 @@ def order(
     lines: Iterable[OrderLine] = (),
     points_paid: str | Decimal = "0",
     customer_id: str | None = "c1",
+    attributes: Mapping[str, AttributeValue] | None = None,
+    customer_tags: Iterable[str] = (),
 ) -> Order:
     return Order(
         source=SOURCE,
@@ -62,7 +96,17 @@ def order(
         occurred_at=instant(at) if isinstance(at, str) else at,
         lines=tuple(lines) or (line(amount=amount),),
         points_paid=Decimal(points_paid),
+        attributes=attributes or {},
+        customer_tags=tuple(customer_tags),
     )
+
+
+def fulfilment(order_id: str = "o1", at: str | datetime = "2026-03-03") -> Fulfilment:
+    return Fulfilment(SOURCE, order_id, instant(at) if isinstance(at, str) else at)
+
+
+def cancellation(order_id: str = "o1", at: str | datetime = "2026-03-04") -> Cancellation:
+    return Cancellation(SOURCE, order_id, instant(at) if isinstance(at, str) else at)
 
 
 def part(line_id: str = "1", *, quantity: str | int | None = None, amount: str | None = None) -> RefundLine:
@@ -100,16 +144,21 @@ def lot(
     *,
     granted: int | None = None,
     expired: int = 0,
-    available: str = "2026-01-01",
+    available: str | None = "2026-01-01",
     expires: str | None = None,
+    earned_by: str = "",
+    is_pending: bool = False,
+    opened_by: int | None = None,
 ) -> Lot:
     """A lot of which nothing was taken yet, unless `granted` says that it was larger."""
     return Lot(
         lot_number=lot_number,
-        opened_by_sequence=lot_number,
+        opened_by_sequence=lot_number if opened_by is None else opened_by,
         points_granted=remaining + expired if granted is None else granted,
         points_remaining=remaining,
         points_expired=expired,
-        available_at=instant(available),
+        available_at=None if available is None else instant(available),
         expires_at=None if expires is None else instant(expires),
+        earned_by=earned_by,
+        is_pending=is_pending,
     )

@@ -7,24 +7,38 @@ from tests.shell import Shell
 LEDGER = {
     "accounts": """
         SELECT program_id, customer_id, sequence, lots_opened, balance, pending, deficit, lifetime_points,
-               qualifying_points, qualifying_from, tier_id, tier_since, tier_until, tier_changes FROM accounts""",
+               qualifying_points, qualifying_from, tier_id, tier_since, tier_until, tier_changes, orders_posted,
+               enrolled_at, tier_held_until, tier_warned_until FROM accounts""",
     "entries": """
         SELECT a.program_id, a.customer_id, e.sequence, kind, points, balance_after, lifetime_points_after,
-               deficit_change, occurred_at, source, order_id, refund_id, corrects_sequence, why::text
+               deficit_change, occurred_at, source, order_id, refund_id, corrects_sequence, why::text,
+               pending_change, pending_after
         FROM entries e JOIN accounts a USING (account_id)""",
     "lots": """
         SELECT a.program_id, a.customer_id, lot_number, opened_by_sequence, points_granted, points_remaining,
-               points_expired, available_at, expires_at FROM lots JOIN accounts a USING (account_id)""",
+               points_expired, available_at, expires_at, earned_by, is_pending, points_excused
+        FROM lots JOIN accounts a USING (account_id)""",
     "allocations": """
         SELECT a.program_id, a.customer_id, n.sequence, lot_number, points
         FROM allocations n JOIN accounts a USING (account_id)""",
     "orders": """
         SELECT source, order_id, program_id, customer_id, business_hash, lines::text, points_paid,
                program_version, tier_id, sequence, lot_number, points_entitled, points_excused, points_shortfall,
-               inbox_id FROM orders""",
+               inbox_id, attributes::text, customer_tags::text, frozen::text, qualifying_points, qualifying_spend,
+               qualifying_orders, fulfilled_at, cancelled_at FROM orders""",
     "refunds": """
         SELECT source, refund_id, program_id, order_id, body, points_due, points_taken, points_excused,
                points_shortfall, inbox_id FROM refunds""",
+    "order events": """
+        SELECT source, order_id, program_id, kind, points_due, points_taken, points_excused, points_shortfall, inbox_id
+        FROM order_events""",
+    "usages": """
+        SELECT a.program_id, a.customer_id, name, period, points, orders, carried
+        FROM usages JOIN accounts a USING (account_id)""",
+    "budgets": "SELECT program_id, promotion_id, points, orders FROM budgets",
+    "reminders": """
+        SELECT a.program_id, a.customer_id, expires_at, points, days_ahead, number
+        FROM reminders JOIN accounts a USING (account_id)""",
     "tier changes": """
         SELECT a.program_id, a.customer_id, change_number, previous_tier_id, t.tier_id, t.qualifying_points,
                effective_at, reason FROM tier_changes t JOIN accounts a USING (account_id)""",
@@ -45,6 +59,6 @@ def ledger_rows(shell: Shell) -> dict[str, list[str]]:
 def empty_ledger(shell: Shell) -> None:
     """Delete everything but the programs."""
     for table in reversed(metadata.sorted_tables):
-        if table.name != "programs":
+        if table.name not in {"programs", "schema_support"}:
             shell.execute(f"DELETE FROM {table.name}")
     shell.execute("ALTER TABLE inbox ALTER COLUMN inbox_id RESTART")

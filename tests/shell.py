@@ -2,7 +2,8 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -16,8 +17,10 @@ from core.posting.batch import Poster
 from core.posting.events import EventContext
 from core.posting.receiving import Receipt, receive
 from core.posting.sweeping import sweep_waiting
-from core.posting.upkeep import expire_batch, review_batch
+from core.posting.upkeep import expire_batch, release_batch, remind_batch, review_batch, warn_batch
 from core.store.programs import append_version, load_registry
+from core.store.rebuild import Examined, examine
+from core.store.scope import EVERYTHING
 from core.store.shards import ACCOUNT_SHARDS
 from core.store.verify import verify_ledger
 from tests.factories import PROGRAM_TEXT, as_bytes
@@ -82,9 +85,10 @@ class Shell:
         return self.post()
 
     def sweep(self, waiting_days_max: int = 30, rows_max: int = 500) -> dict[str, int]:
-        """Wake and park waiting refunds once."""
+        """Wake and park waiting messages once."""
         with self.engine.begin() as connection:
-            return sweep_waiting(connection, EVENT_SOURCE, waiting_days_max, rows_max)
+            swept = sweep_waiting(connection, EVENT_SOURCE, waiting_days_max, rows_max)
+            return {"woken": swept.woken, "overdue": swept.overdue}
 
     def expire(self, as_of: str, lots_max: int = 500) -> int:
         """Expire lots until none are due; how many times an account was changed."""
@@ -102,6 +106,34 @@ class Shell:
             return review_batch(connection, shard, datetime.fromisoformat(as_of), accounts_max, registry, context)
 
         return self._on_each_shard(step)
+
+    def release(self, as_of: str, lots_max: int = 500) -> int:
+        """Release held points until none are due; how many times an account was changed."""
+        return self._on_each_shard(
+            lambda connection, shard, context: release_batch(
+                connection, shard, datetime.fromisoformat(as_of), lots_max, context
+            )
+        )
+
+    def remind(self, as_of: str, accounts_max: int = 500) -> int:
+        """Tell of points that are about to end until nothing is left to tell; how many times an account was told."""
+
+        def step(connection: Connection, shard: int, context: EventContext) -> int | None:
+            registry = load_registry(connection)
+            return remind_batch(connection, shard, datetime.fromisoformat(as_of), accounts_max, registry, context)
+
+        return self._on_each_shard(step)
+
+    def warn(self, as_of: str, accounts_max: int = 500) -> None:
+        """Tell of tiers at risk, account by account to the last."""
+        last: dict[int, UUID | None] = {}
+
+        def step(connection: Connection, shard: int, context: EventContext) -> int | None:
+            registry, instant = load_registry(connection), datetime.fromisoformat(as_of)
+            last[shard] = warn_batch(connection, shard, instant, accounts_max, registry, context, last.get(shard))
+            return 1 if last[shard] else 0
+
+        self._on_each_shard(step)
 
     def _on_each_shard(self, step: Callable[[Connection, int, EventContext], int | None]) -> int:
         total = 0
@@ -164,3 +196,17 @@ class Shell:
         """What `loyalty verify` would say; nothing on a clean ledger."""
         with self.engine.begin() as connection:
             return [f"{found.name}: {found.text}" for found in verify_ledger(connection)]
+
+    def repairs(self) -> Examined:
+        """What `loyalty rebuild` would put right; nothing on right books."""
+        with self.engine.begin() as connection:
+            return examine(connection, EVERYTHING)
+
+
+@contextmanager
+def tampered(ledger: Shell, tampering: str = "SELECT 1") -> Iterator[Connection]:
+    """A connection that sees the ledger changed by hand; the change is taken back at the end."""
+    with ledger.engine.connect() as connection:
+        connection.exec_driver_sql(tampering)
+        yield connection
+        connection.rollback()

@@ -25,6 +25,7 @@ ALLOWED = {
     "core.domain": set(),
     "core.messages": {"core.errors", "core.domain"},
     "core.store": {"core.errors", "core.domain", "core.messages"},
+    "core.simulating": {"core.errors", "core.domain", "core.messages", "core.store"},
     "core.posting": {"core.errors", "core.domain", "core.messages", "core.store"},
     "config": {"core"},
     "tasks": {"core"},
@@ -148,6 +149,35 @@ def test_a_library_stays_in_its_part(library: str) -> None:
     users = [found for found in imports() if is_below(found.target, library)]
     assert users, f"nobody imports {library} any more: take the rule away"
     assert [str(use) for use in users if not any(is_below(use.module, name) for name in RESERVED[library])] == []
+
+
+def test_nothing_that_can_run_what_it_reads_is_used() -> None:
+    read = [*sources(*PARTS, "benchmarks", "docs"), ROOT / "tests/conftest.py"]
+    modules = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "jsonpickle"}
+    imported = [found for found in imports() if found.target.split(".")[0] in modules]
+    assert [str(found) for found in imported] == []
+    calls = [
+        place(path, node)
+        for path in read
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) in {"eval", "exec", "compile", "__import__", "os.system", "os.popen"}
+    ]
+    assert calls == []
+    loaders = {"load", "load_all", "unsafe_load", "full_load", "Loader", "UnsafeLoader", "FullLoader"}
+    yaml_uses = [
+        place(path, node)
+        for path in read
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "yaml" and node.attr in loaders
+    ]
+    assert yaml_uses == []
+    assert not [
+        place(path, node)
+        for path in read
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.keyword) and node.arg == "shell" and getattr(node.value, "value", None) is True
+    ]
 
 
 def test_nothing_but_tests_imports_tests() -> None:

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
+from config.settings import Settings
+from workers.celery_app import _SETTINGS
 from workers.cli import build_app
 
 ROOT = Path(__file__).parent.parent
@@ -49,6 +51,44 @@ def test_roles_start_after_the_migration_and_get_time_to_stop(name: str) -> None
     assert service["depends_on"]["migrate"]["condition"] == "service_completed_successfully"
     assert int(service["stop_grace_period"].rstrip("s")) > 60
     assert service["restart"] == "unless-stopped"
+
+
+def test_roles_connect_as_the_role_that_compose_makes_and_the_migration_grants_to() -> None:
+    """`migrate` alone connects as the owner of the tables."""
+    users = {}
+    for name in OURS:
+        url = SERVICES[name]["environment"]["LOYALTY_DATABASE_URL"]
+        (users[name],) = re.findall(r"postgresql://(\w+):", url)
+    owner, *others = (users[name] for name in OURS)
+    assert owner == SERVICES["postgres"]["environment"]["POSTGRES_USER"] != others[0]
+    (made,) = re.findall(r"CREATE ROLE (\w+) LOGIN", COMPOSE["configs"]["worker-role"]["content"])
+    granted = SERVICES["migrate"]["command"][SERVICES["migrate"]["command"].index("--grant") + 1]
+    assert {*others, made, re.findall(r":-(\w+)}", granted)[0]} == {made}
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_our_services_may_do_and_take_no_more_than_they_need(name: str) -> None:
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert (0 < service["pids_limit"] <= 200, 0 < service["cpus"] <= 4) == (True, True)
+    assert re.fullmatch(r"\d+[mg]", service["mem_limit"])
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_the_one_folder_that_our_services_write_to_is_in_memory_and_their_users(name: str) -> None:
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    (data_dir,) = re.findall(r"LOYALTY_DATA_DIR=(\S+)", dockerfile)
+    (uid,) = re.findall(r"--uid (\d+)", dockerfile)
+    mounts = dict(mount.split(":", 1) for mount in SERVICES[name]["tmpfs"])
+    assert f"uid={uid}" in mounts[data_dir].split(",")
+
+
+def test_a_workers_memory_is_enough_for_its_children_at_their_largest() -> None:
+    gibibytes = int(SERVICES["worker"]["mem_limit"].removesuffix("g"))
+    children_kib = Settings().worker_processes * _SETTINGS["worker_max_memory_per_child"]
+    assert children_kib < gibibytes * 1024 * 1024 * 0.75
 
 
 def test_the_valkey_of_compose_keeps_what_it_took() -> None:

@@ -1,6 +1,5 @@
 """What the README and the docs say is so: their commands, samples, settings, reasons, names and links."""
 
-import ast
 import json
 import re
 import runpy
@@ -23,7 +22,7 @@ from core.messages.inbound import MessageLimits, ReadEvent, read_message
 from core.messages.inbound_contract import INBOUND_EVENTS
 from core.messages.outbound_contract import OUTBOUND_EVENTS
 from core.messages.program_file import load_program
-from core.store.verify import CHECKS
+from core.store.invariants import CHECKS
 from tests.pages import PAGES, README, ROOT, anchors, blocks, commands, inline_code, links
 from workers.brokers import topology
 from workers.cli import build_app
@@ -99,7 +98,7 @@ def test_every_reason_is_in_the_page_of_messages(reason: Reason) -> None:
     assert f"| `{reason}` |" in (DOCS / "messages.md").read_text()
 
 
-@pytest.mark.parametrize("file", ["operations.md", "messages.md"])
+@pytest.mark.parametrize("file", ["operations.md", "messages.md", "programs.md"])
 def test_generated_tables_are_up_to_date(file: str) -> None:
     generate = runpy.run_path(str(DOCS / "generate.py"))
     page = (DOCS / file).read_text()
@@ -161,28 +160,6 @@ def test_the_page_of_the_ledger_has_every_check_under_its_number() -> None:
 
 def batched_pairs(parts: list[str]) -> Iterator[tuple[str, str]]:
     return zip(parts[::2], parts[1::2], strict=True)
-
-
-def test_the_operators_page_explains_every_log_record() -> None:
-    page = (DOCS / "operations.md").read_text()
-    assert [name for name in sorted(logged_events()) if f"`{name}`" not in page] == []
-
-
-def logged_events() -> set[str]:
-    """The names that the code logs."""
-    names: set[str] = set()
-    for part in ("core", "tasks", "workers"):
-        for path in (ROOT / part).rglob("*.py"):
-            for node in ast.walk(ast.parse(path.read_text())):
-                if (
-                    isinstance(node, ast.Call)
-                    and isinstance(node.func, ast.Attribute)
-                    and node.func.attr in {"debug", "info", "warning", "error", "exception", "critical"}
-                    and ast.unparse(node.func.value).rpartition(".")[2] in {"log", "_log"}
-                    and isinstance(node.args[0], ast.Constant)
-                ):
-                    names.add(str(node.args[0].value))
-    return names
 
 
 def sql_samples() -> list[str]:

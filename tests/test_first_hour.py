@@ -20,7 +20,7 @@ from workers.embedded import remove_data
 
 SECONDS_MAX = 40.0
 POLL_SECONDS = 0.2
-HURRY_SECONDS = 3.0
+HURRY_SECONDS = 0.5  # after which all roles are still about to stop
 
 #: What a reader types, in this order, and what must be seen then.
 STEPS = (
@@ -89,7 +89,8 @@ class Terminal:
         deadline = time.monotonic() + SECONDS_MAX
         while True:
             result = self.type(command)
-            if result.code == 0 and wanted in result.output:
+            # A dead letter is a problem, which `loyalty status` ends with.
+            if result.code in ({0, 1} if command == "loyalty status" else {0}) and wanted in result.output:
                 return result
             assert time.monotonic() < deadline, f"{command}\n{result.output}\n{(self.folder / 'up.log').read_text()}"
             time.sleep(POLL_SECONDS)
@@ -142,7 +143,7 @@ def test_the_first_hour_names_each_command_once_in_order() -> None:
 
 
 @pytest.mark.rabbitmq
-def test_the_amqp_snippet_of_the_readme_reaches_intake(rabbitmq_url: str) -> None:
+def test_the_snippet_of_the_readme_for_rabbitmq_reaches_intake(rabbitmq_url: str) -> None:
     (snippet,) = blocks(README, "python")
     order = {"type": "order.completed", "id": f"readme-{time.time_ns()}"}
     intake = open_intake(rabbitmq_url, consumer="readme")

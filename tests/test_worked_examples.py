@@ -6,11 +6,11 @@ from decimal import Decimal
 
 import pytest
 
-from core.domain.accrual import decide_accrual
+from core.domain.accrual import Known, decide_accrual
 from core.domain.clawback import decide_clawback
 from core.domain.earning import entitlement
 from core.domain.expiry import expires_at
-from core.domain.ledger import PostedOrder
+from core.domain.ledger import PostedOrder, Qualifying
 from core.domain.orders import OrderLine
 from core.domain.program import Program
 from core.domain.tiers import decide_tier_review, qualify
@@ -66,35 +66,37 @@ def test_clawback_policies(row: list[str]) -> None:
 
 def test_a_deficit_is_paid_off_first() -> None:
     owing = account(balance=-6, deficit=6, sequence=3, lots_opened=1)
-    decision = decide_accrual(owing, (), order("20.00"), program_with(), 1, program_with(), as_of=AS_OF)
+    decision = decide_accrual(owing, Known(), order("20.00"), program_with(), 1, program_with(), as_of=AS_OF)
     assert [opened.points_granted for opened in decision.lots] == [14]
 
 
 @pytest.mark.parametrize("row", table(LEDGER, "Available (Europe/London)"), ids=lambda row: row[0])
 def test_expiry(row: list[str]) -> None:
     available, months, expires, *_ = row
-    program = EXAMPLE.model_copy(update={"expiry": EXAMPLE.expiry.model_copy(update={"months": int(months)})})
+    expiry = EXAMPLE.expiry.model_copy(update={"months": int(months)})
     local = datetime.fromisoformat(available).replace(tzinfo=EXAMPLE.zone)
-    end = expires_at(program, local.astimezone(UTC))
+    end = expires_at(expiry, EXAMPLE.zone, local.astimezone(UTC))
     assert end is not None
     assert end.astimezone(EXAMPLE.zone).strftime("%Y-%m-%d %H:%M") == expires[:16]
 
 
 def test_the_order_that_reaches_silver_earns_in_bronze_and_the_next_in_silver() -> None:
     nearly = account(qualifying_points=990, lifetime_points=990)
-    first = decide_accrual(nearly, (), order("20.00", at="2026-03-01"), EXAMPLE, 1, EXAMPLE, as_of=AS_OF)
+    first = decide_accrual(nearly, Known(), order("20.00", at="2026-03-01"), EXAMPLE, 1, EXAMPLE, as_of=AS_OF)
     assert first.account is not None
     assert (first.entries[0].points, first.account.qualifying_points, first.account.tier_id) == (20, 1010, "silver")
-    second = decide_accrual(first.account, (), order("20.00", "o2", at="2026-03-02"), EXAMPLE, 1, EXAMPLE, as_of=AS_OF)
+    next_order = order("20.00", "o2", at="2026-03-02")
+    second = decide_accrual(first.account, Known(), next_order, EXAMPLE, 1, EXAMPLE, as_of=AS_OF)
     assert second.entries[0].points == 25
 
 
 def test_silver_of_june_2026_holds_through_2027_and_is_reviewed_with_the_points_of_2027() -> None:
     program = program_with(time_zone="Europe/London", qualification={"window": "calendar_year"})
-    risen, _ = qualify(account(), 600, instant("2026-06-15"), program)
-    kept = decide_tier_review(risen, program, 600).account
+    risen, _ = qualify(account(), Qualifying(600), instant("2026-06-15"), program)
+    kept = decide_tier_review(risen, program).account
     assert kept is not None
     assert (kept.tier_id, kept.tier_until) == ("silver", datetime(2028, 1, 1, tzinfo=UTC))
-    fallen = decide_tier_review(kept, program, 40).account
+    bought, _ = qualify(kept, Qualifying(40), instant("2027-06-15"), program)
+    fallen = decide_tier_review(bought, program).account
     assert fallen is not None
     assert fallen.tier_id == "bronze"

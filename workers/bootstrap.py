@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import os
 import sys
 from typing import NamedTuple
 
@@ -10,16 +11,20 @@ from celery import Celery
 from sqlalchemy import Engine
 from uuid6 import uuid7
 
-from config.schedule import NUDGE_SECONDS_MAX
 from config.settings import Settings
 from core.errors import DatabaseUrlError, NoServersError, UnsupportedBrokerError
 from core.messages.inbound import MessageLimits
+from core.messages.sources_file import load_sources
 from core.posting.batch import Poster
-from core.store.engine import create_database_engine, normalized_url
-from tasks.registry import queue_of
+from core.store.engine import SessionLimits, create_database_engine, normalized_url
 from tasks.runtime import Runtime
-from workers.brokers import BROKER_SCHEMES, open_event_publisher
+from workers.brokers import BROKER_SCHEMES, open_event_publisher, url_scheme
 from workers.embedded import read_addresses
+from workers.library_logs import without_contents
+from workers.nudging import QuietNudger
+
+#: How often a task's run fits into its time limit: upkeep takes four runs, and the last batch may take long.
+_RUNS_PER_TASK_LIMIT = 12
 
 
 class Addresses(NamedTuple):
@@ -49,7 +54,7 @@ def checked_addresses(database_url: str, broker_url: str) -> Addresses:
     """Refuse what can never work before any process is started with it: DatabaseUrlError, UnsupportedBrokerError."""
     if not normalized_url(database_url).startswith("postgresql+psycopg://"):
         raise DatabaseUrlError
-    scheme = broker_url.partition("://")[0]
+    scheme = url_scheme(broker_url)
     if scheme not in BROKER_SCHEMES:
         raise UnsupportedBrokerError(scheme=scheme)
     return Addresses(database_url, broker_url)
@@ -57,34 +62,53 @@ def checked_addresses(database_url: str, broker_url: str) -> Addresses:
 
 def open_engine(settings: Settings, *, application_name: str = "loyalty") -> Engine:
     """An engine on the database of these settings."""
-    return create_database_engine(find_addresses(settings).database_url, application_name=application_name)
+    limits = SessionLimits(
+        settings.database_statement_seconds_max, settings.database_idle_seconds_max, settings.database_lock_seconds_max
+    )
+    url = find_addresses(settings).database_url
+    return create_database_engine(url, limits=limits, application_name=application_name, gives_up=True)
 
 
 def message_limits(settings: Settings) -> MessageLimits:
-    """What intake takes."""
-    return MessageLimits(settings.message_bytes_max, settings.array_events_max, settings.clock_skew_seconds_max)
+    """What intake takes. Reads the file of sources: SourcesFileError."""
+    sources = None if settings.sources_file is None else load_sources(settings.sources_file, os.environ)
+    return MessageLimits(
+        settings.message_bytes_max, settings.array_events_max, settings.clock_skew_seconds_max, sources
+    )
 
 
-def build_runtime(settings: Settings, app: Celery) -> Runtime:
-    """What tasks are given. Opens nothing yet: connections are made at first use, after the fork."""
+def chain_keys(settings: Settings) -> tuple[bytes, ...]:
+    """The keys of the entries' hash chain: the first one writes, all of them verify. Empty: no chain is kept."""
+    text = settings.chain_key.get_secret_value() if settings.chain_key else ""
+    return tuple(key.strip().encode() for key in text.split(",") if key)
+
+
+def build_runtime(settings: Settings, app: Celery, limits: MessageLimits | None = None) -> Runtime:
+    """What tasks are given. Opens nothing yet: connections are made at first use, after the fork.
+
+    `limits` are those of the parent, which has read the file of sources: a later child must not find another one.
+    """
     addresses = find_addresses(settings)
-    engine = create_database_engine(addresses.database_url, application_name="loyalty-worker")
-
-    def nudge(task: str, shard: int) -> None:
-        send_nudge(app, task, shard)
+    engine = open_engine(settings, application_name="loyalty-worker")
+    chain_key = next(iter(chain_keys(settings)), None)
 
     return Runtime(
         engine=engine,
-        poster=Poster(engine, event_source=settings.event_source, new_account_id=uuid7),
-        open_publisher=lambda: open_event_publisher(addresses.broker_url),
-        nudge=nudge,
+        poster=Poster(engine, event_source=settings.event_source, new_account_id=uuid7, chain_key=chain_key),
+        open_publisher=lambda: open_event_publisher(addresses.broker_url, events_kept_max=settings.events_kept_max),
+        nudge=QuietNudger(app),
         event_source=settings.event_source,
-        limits=message_limits(settings),
+        limits=limits or message_limits(settings),
         shards=settings.shards,
         posting_batch_messages=settings.posting_batch_messages,
         relay_batch_events=settings.relay_batch_events,
         upkeep_batch_rows=settings.upkeep_batch_rows,
         waiting_days_max=settings.waiting_days_max,
+        waiting_alarm_hours=settings.waiting_alarm_hours,
+        inbox_retention_days=settings.inbox_retention_days,
+        outbox_retention_days=settings.outbox_retention_days,
+        run_seconds_max=settings.task_seconds_max / _RUNS_PER_TASK_LIMIT,
+        chain_key=chain_key,
     )
 
 
@@ -97,19 +121,6 @@ def collect_garbage_seldom() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(70_000, 20, 20)
-
-
-def send_nudge(app: Celery, task: str, shard: int) -> bool:
-    """Ask for a run of `task` on `shard`. False if the broker did not take it: the sweep finds what was left."""
-    try:
-        app.send_task(
-            task, args=(shard,), queue=queue_of(task), expires=NUDGE_SECONDS_MAX, ignore_result=True, retry=False
-        )
-    except Exception as error:  # noqa: BLE001  # whatever the broker client raises, a nudge is only a hint
-        log = structlog.get_logger(__name__)
-        log.warning("nudge_lost", action="nudge_lost", task=task, shard=shard, error=type(error).__name__)
-        return False
-    return True
 
 
 def set_up_logging(settings: Settings) -> None:
@@ -133,5 +144,6 @@ def set_up_logging(settings: Settings) -> None:
         cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=shared))
+    formatter = structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=[without_contents, *shared])
+    handler.setFormatter(formatter)
     logging.basicConfig(level=max(level, logging.WARNING), handlers=[handler], force=True)

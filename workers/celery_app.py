@@ -9,18 +9,20 @@ import structlog
 from celery import Celery
 from celery.exceptions import Reject
 from celery.signals import setup_logging, worker_process_init
+from sqlalchemy.exc import DBAPIError
 
 from config.queues import POSTING, celery_queues
 from config.schedule import beat_schedule
 from config.settings import Settings
-from core.posting.batch import is_outage
+from core.errors import BrokerUnavailableError, EventNotConfirmedError
+from core.messages.inbound import MessageLimits
+from core.posting.failures import is_outage
 from tasks.registry import TASKS, TaskRow
 from tasks.runtime import Runtime
 from workers.bootstrap import build_runtime, collect_garbage_seldom, find_addresses, set_up_logging
 from workers.brokers.amqp_link import tls_options
 
-#: Longest that a task may run. Redis redelivers what is unacknowledged for longer than the visibility timeout.
-TASK_SECONDS_MAX = 60
+#: Redis redelivers what is unacknowledged for longer: more than any task may take.
 VISIBILITY_SECONDS = 300
 #: Before a message that must be kept goes back to its queue, where it is taken again at once.
 _OUTAGE_PAUSE_SECONDS = 2.0
@@ -33,7 +35,7 @@ _SETTINGS: dict[str, Any] = {
     "broker_connection_retry_on_startup": True,
     "broker_connection_max_retries": None,
     "broker_pool_limit": 2,
-    "broker_heartbeat": 30,
+    "broker_heartbeat": 6,  # a RabbitMQ that has gone without a word is noticed after two
     "task_serializer": "json",
     "result_serializer": "json",
     "accept_content": ["json"],
@@ -42,8 +44,6 @@ _SETTINGS: dict[str, Any] = {
     "task_acks_late": True,
     "task_reject_on_worker_lost": False,  # a lost nudge is sent again by the sweep; True would loop on a poison task
     "task_acks_on_failure_or_timeout": True,
-    "task_time_limit": TASK_SECONDS_MAX,
-    # No soft limit: it raises in the middle of posting, where it would look like the fault of a message.
     "task_publish_retry": False,
     "task_default_queue": POSTING,
     "task_default_exchange": "loyalty.tasks",
@@ -59,27 +59,35 @@ _SETTINGS: dict[str, Any] = {
     "worker_hijack_root_logger": False,
     "control_queue_exclusive": True,
     "event_queue_exclusive": True,
+    "worker_consumer": "workers.roles:BeatingConsumer",
     "beat_max_loop_interval": 1,
     "timezone": "UTC",
     "enable_utc": True,
 }
 
 
-def create_app(settings: Settings) -> Celery:
-    """Build the app. Connects to nothing."""
+def create_app(settings: Settings, limits: MessageLimits | None = None) -> Celery:
+    """Build the app. Connects to nothing. `limits` is for who runs its tasks: what they may take of messages."""
     broker_url = find_addresses(settings).broker_url
     app = Celery("loyalty", set_as_current=False)
     app.conf.update(
         **_SETTINGS,
         **_broker_settings(broker_url),
+        # No soft limit: it raises in the middle of posting, where it would look like the fault of a message.
+        task_time_limit=settings.task_seconds_max,
         worker_concurrency=settings.worker_processes,
         beat_schedule=beat_schedule(),
     )
-    runtime = _RuntimeOfProcess(settings, app)
+    runtime = _RuntimeOfProcess(settings, app, limits)
     for row in TASKS:
-        app.task(name=row.name, queue=row.queue, ignore_result=True, reject_on_worker_lost=row.is_kept)(
-            _bound(row, runtime)
-        )
+        app.task(
+            name=row.name,
+            queue=row.queue,
+            ignore_result=True,
+            shared=False,  # or the next app of this process would run ours
+            reject_on_worker_lost=row.is_kept,
+            acks_on_failure_or_timeout=not row.is_kept,  # a task that is killed at its time limit has not failed
+        )(_bound(row, runtime))
     return app
 
 
@@ -110,7 +118,7 @@ def _transport_options(*, is_amqp: bool) -> dict[str, Any]:
         "unacked_restore_interval": 10,
         "unacked_restore_throttle": 1,
         "health_check_interval": 10,
-        "socket_timeout": 10,
+        "socket_timeout": 5,  # one that has gone without a word costs the worker two of them
         "socket_connect_timeout": 3,
         "socket_keepalive": True,
         # Names of our own, so that other Celery apps on the same database do not take our messages for theirs. Not
@@ -124,8 +132,8 @@ def _transport_options(*, is_amqp: bool) -> dict[str, Any]:
 class _RuntimeOfProcess:
     """The runtime of this process: built at the first task, since connections must not cross the fork."""
 
-    def __init__(self, settings: Settings, app: Celery) -> None:
-        self._build: Callable[[], Runtime] = partial(build_runtime, settings, app)
+    def __init__(self, settings: Settings, app: Celery, limits: MessageLimits | None) -> None:
+        self._build: Callable[[], Runtime] = partial(build_runtime, settings, app, limits)
         self._runtime: Runtime | None = None
 
     def __call__(self) -> Runtime:
@@ -140,9 +148,13 @@ def _bound(row: TaskRow, runtime: Callable[[], Runtime]) -> Callable[..., Any]:
         try:
             return row.function(runtime(), *arguments, **named)
         except Exception as error:
-            if not row.is_kept or not is_outage(error):
+            if not is_outage(error) and not isinstance(error, (BrokerUnavailableError, EventNotConfirmedError)):
                 raise
-            log.warning("task_put_back", action="task_put_back", task=row.name, error=type(error).__name__)
+            # One line, where Celery would write a page for each nudge of an outage, with rows in it at worst.
+            action = "task_put_back" if row.is_kept else "task_interrupted"
+            log.warning(action, action=action, task=row.name, error=type(error).__name__, detail=_first_line(error))
+            if not row.is_kept:
+                return None  # the sweep asks again
         time.sleep(_OUTAGE_PAUSE_SECONDS)
         raise Reject(requeue=True)
 
@@ -150,6 +162,12 @@ def _bound(row: TaskRow, runtime: Callable[[], Runtime]) -> Callable[..., Any]:
     run.__doc__ = row.function.__doc__
     run.__module__ = row.function.__module__
     return run
+
+
+def _first_line(error: Exception) -> str:
+    """What a server or a client library says; the lines that follow may quote a row."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return str(cause).partition("\n")[0]
 
 
 def keep_our_logging(settings: Settings) -> None:

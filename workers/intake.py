@@ -19,8 +19,7 @@ from sqlalchemy.exc import DBAPIError
 
 from core.errors import BrokerUnavailableError
 from core.messages.inbound import MessageLimits
-from core.posting.batch import is_outage
-from core.posting.receiving import Receipt, park_unread, receive
+from core.posting.receiving import Receipt, receive_batch
 from workers.brokers import IntakeSource, Received
 from workers.heartbeat import beat_heart
 
@@ -100,7 +99,7 @@ class Intake:
         received = source.receive(messages_max=self._size.messages, wait_seconds=self._limits.wait_seconds)
         self._size.learn([len(message.raw) for message in received])
         for part in _parts(received):
-            for receipt in self._store([message.raw for message in part]):
+            for receipt in self._store(part):
                 self._nudges.ask(receipt.shards)
                 _log_receipt(receipt)
             source.acknowledge(part)
@@ -111,38 +110,15 @@ class Intake:
         beat_heart()
         return len(received)
 
-    def _store(self, raw_messages: Sequence[bytes]) -> list[Receipt]:
-        """Store in one transaction; if that fails, each message in its own, so that a bad one cannot block the others.
-
-        The database gone is no message's fault: the error is raised and nothing is stored.
-        """
-        try:
-            return [self._receive(raw_messages)]
-        except Exception as error:
-            if is_outage(error):
-                raise
-            log.warning("receiving_batch_failed", action="receiving_batch_failed", error=type(error).__name__)
-        return [self._store_alone(raw) for raw in raw_messages]
-
-    def _store_alone(self, raw: bytes) -> Receipt:
-        try:
-            return self._receive([raw])
-        except Exception as error:
-            if is_outage(error):
-                raise
-            log.exception("receiving_failed", action="receiving_failed", error=type(error).__name__)
-            with self._engine.begin() as connection:
-                return park_unread(connection, raw, error, event_source=self._event_source)
-
-    def _receive(self, raw_messages: Sequence[bytes]) -> Receipt:
-        with self._engine.begin() as connection:
-            return receive(
-                connection,
-                raw_messages,
-                limits=self._limits.messages,
-                shards=self._limits.shards,
-                event_source=self._event_source,
-            )
+    def _store(self, part: Sequence[Received]) -> list[Receipt]:
+        return receive_batch(
+            self._engine,
+            [message.raw for message in part],
+            limits=self._limits.messages,
+            shards=self._limits.shards,
+            event_source=self._event_source,
+            signatures=[message.signature for message in part],
+        )
 
     def _sleep(self, seconds: float) -> None:
         until = time.monotonic() + seconds

@@ -1,79 +1,199 @@
-"""When lots expire, and what their expiry does to the account."""
+"""When lots become available and when they expire, and what both do to the account."""
 
-from calendar import monthrange
-from collections.abc import Iterable
-from datetime import UTC, date, datetime, time, timedelta
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
 from itertools import groupby
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
+from core.domain.calendar import add_months, day_of_year, last_day_of, next_midnight
 from core.domain.ledger import Account, Decision, Entry, EntryKind, debit
 from core.domain.lots import Allocation, Lot
-from core.domain.program import ExpiryPolicy, Program
+from core.domain.program import Availability, AvailabilityPolicy, EndOf, Expiry, ExpiryPolicy, Program, month_and_day
 
-_MONTHS = 12
+_MONTHS_OF = {EndOf.MONTH: 1, EndOf.QUARTER: 3, EndOf.HALF_YEAR: 6, EndOf.YEAR: 12}
 
 
-def expires_at(program: Program, available_at: datetime) -> datetime | None:
-    """The first instant at which points that are available from `available_at` cannot be spent; None = never.
+def available_at(availability: Availability, occurred_at: datetime, as_of: datetime) -> datetime | None:
+    """When points of an order of `occurred_at`, posted at `as_of`, can be spent; None = when it is fulfilled."""
+    match availability.policy:
+        case AvailabilityPolicy.AT_ONCE:
+            return min(occurred_at, as_of)  # the shop's clock may be ahead of ours
+        case AvailabilityPolicy.AFTER_DAYS:
+            assert availability.days is not None
+            return occurred_at + timedelta(days=availability.days)
+        case AvailabilityPolicy.ON_FULFILLED:
+            return None
 
-    After n months the points are good for the whole of that day (31 January + 1 month: to the end of February) and
-    expire at the local midnight that ends it.
+
+def expires_at(expiry: Expiry, zone: ZoneInfo, available: datetime | None) -> datetime | None:
+    """The first instant at which points that are available from `available` cannot be spent.
+
+    None = never, or, for points that are not available before their order is fulfilled, not known yet. Points are good
+    for the whole of their last day and expire at the local midnight that ends it (31 January + 1 month: to the end of
+    February). With inactivity `available` is the last activity.
     """
-    if program.expiry.policy is ExpiryPolicy.NEVER:
+    if available is None or expiry.policy is ExpiryPolicy.NEVER:
         return None
-    assert program.expiry.months is not None
-    last_day = add_months(available_at.astimezone(program.zone).date(), program.expiry.months)
-    return local_midnight(last_day + timedelta(days=1), program.zone)
+    day = available.astimezone(zone).date()
+    if expiry.policy is ExpiryPolicy.FIXED_DAY:
+        assert expiry.day is not None
+        first = add_months(day, expiry.months or 0)
+        last = day_of_year(first.year, *month_and_day(expiry.day))
+        if last < first:
+            last = day_of_year(first.year + 1, *month_and_day(expiry.day))
+    elif expiry.months is not None:
+        last = add_months(day, expiry.months)
+        if expiry.end_of is not None:
+            last = last_day_of(last, _MONTHS_OF[expiry.end_of])
+    else:
+        assert expiry.days is not None
+        last = day + timedelta(days=expiry.days)
+    return next_midnight(last, zone)
 
 
-def add_months(day: date, months: int) -> date:
-    """The same day of the month `months` later, or that month's last day when it is shorter."""
-    years, month = divmod(day.month - 1 + months, _MONTHS)
-    year = day.year + years
-    return date(year, month + 1, min(day.day, monthrange(year, month + 1)[1]))
+def ends_at(program: Program, earned_by: str, available: datetime | None, lots: Iterable[Lot]) -> datetime | None:
+    """When points of the account of `lots` end. Where inactivity ends them, those of a late order end with the others.
+
+    `earned_by` is the rule or promotion whose own expiry they have; '' = the program's.
+    """
+    expiry = program.expiries[earned_by]
+    end = expires_at(expiry, program.zone, available)
+    if end is None or expiry.policy is not ExpiryPolicy.INACTIVITY:
+        return end
+    others = [lot.expires_at for lot in lots if lot.earned_by == earned_by and lot.expires_at and lot.points_remaining]
+    return max([end, *others])
 
 
-def local_midnight(day: date, zone: ZoneInfo) -> datetime:
-    """The instant at which `day` begins in `zone`, in UTC."""
-    return datetime.combine(day, time(), tzinfo=zone).astimezone(UTC)
+def slid(lots: Iterable[Lot], program: Program, active_at: datetime) -> tuple[Lot, ...]:
+    """The open lots whose end an activity of `active_at` moves: with the expiry of inactivity, as `program` has it now.
+
+    Only on, never back; and not a lot that had expired by then.
+    """
+    if not program.has_inactivity:
+        return ()
+    moved: list[Lot] = []
+    for lot in lots:
+        expiry = program.expiries.get(lot.earned_by, program.expiry)
+        if expiry.policy is ExpiryPolicy.INACTIVITY and lot.points_remaining and lot.expires_at is not None:
+            end = expires_at(expiry, program.zone, active_at)
+            if end is not None and active_at < lot.expires_at < end:
+                moved.append(lot._replace(expires_at=end))
+    return tuple(moved)
+
+
+class Change(NamedTuple):
+    """One entry of a periodic run, and the lots as it leaves them."""
+
+    account: Account
+    entries: tuple[Entry, ...]
+    lots: tuple[Lot, ...]
 
 
 def decide_expiry(account: Account, lots: Iterable[Lot], as_of: datetime) -> Decision:
     """Expire what is left in the lots that are due at `as_of`: one entry per instant of expiry.
 
-    A run that is late posts the same entries as the runs in time would have. A second run finds nothing.
+    A run that is late posts the same entries as the runs in time would have: all that had to become available by now is
+    released first. A second run finds nothing.
     """
-    due = sorted(
-        (lot for lot in lots if lot.is_due(as_of) and lot.points_remaining > 0),
+    known = {lot.lot_number: lot for lot in lots}
+    if not any(lot.is_due(as_of) and lot.points_remaining for lot in known.values()):
+        return Decision()
+    released = release(account, known.values(), as_of)
+    account, entries = released.account, list(released.entries)
+    changed = {lot.lot_number: lot for lot in released.lots}
+    left = sorted(
+        (lot for lot in (known | changed).values() if lot.is_due(as_of) and lot.points_remaining),
         key=lambda lot: (lot.expires_at, lot.lot_number),
     )
-    entries: list[Entry] = []
-    changed: list[Lot] = []
-    for instant, group in groupby(due, key=lambda lot: lot.expires_at):
+    for instant, group in groupby(left, key=lambda lot: lot.expires_at):
         assert instant is not None
         expiring = list(group)
         points = sum(lot.points_remaining for lot in expiring)
         account = debit(account, points, uncovered=0)
-        entries.append(
-            Entry(
-                account_id=account.account_id,
-                sequence=account.sequence,
-                kind=EntryKind.EXPIRY,
-                points=-points,
-                balance_after=account.balance,
-                lifetime_points_after=account.lifetime_points,
-                deficit_change=0,
-                occurred_at=instant,
-                allocations=tuple(Allocation(x.lot_number, -x.points_remaining, x.expires_at) for x in expiring),
-                source=None,
-                order_id=None,
-                refund_id=None,
-                corrects_sequence=None,
-                why={"lots": [lot.lot_number for lot in expiring]},
-            )
-        )
-        changed += [
-            lot._replace(points_remaining=0, points_expired=lot.points_expired + lot.points_remaining)
+        allocations = tuple(Allocation(lot.lot_number, -lot.points_remaining, lot.expires_at) for lot in expiring)
+        why = {"lots": [lot.lot_number for lot in expiring]}
+        entries.append(_entry(account, EntryKind.EXPIRY, -points, 0, 0, instant, allocations, why))
+        changed |= {
+            lot.lot_number: lot._replace(points_remaining=0, points_expired=lot.points_expired + lot.points_remaining)
             for lot in expiring
-        ]
-    return Decision(account=account, entries=tuple(entries), lots=tuple(changed)) if entries else Decision()
+        }
+    return Decision(account=account, entries=tuple(entries), lots=tuple(changed.values()))
+
+
+def release(account: Account, lots: Iterable[Lot], as_of: datetime) -> Change:
+    """Make the pending lots available whose time has come by `as_of`: one entry per instant.
+
+    Released points pay off a deficit first. A second call finds nothing.
+    """
+    due = sorted((lot for lot in lots if lot.is_to_release(as_of)), key=lambda lot: (lot.available_at, lot.lot_number))
+    entries: list[Entry] = []
+    changed: list[Lot] = []
+    for instant, group in groupby(due, key=lambda lot: lot.available_at):
+        assert instant is not None
+        account, lots_released, entry = _release_together(account, list(group), instant)
+        changed += lots_released
+        entries += [entry] if entry is not None else []
+    return Change(account, tuple(entries), tuple(changed))
+
+
+def _release_together(
+    account: Account, lots: Sequence[Lot], instant: datetime
+) -> tuple[Account, list[Lot], Entry | None]:
+    points = sum(lot.points_remaining for lot in lots)
+    paid_off = left = min(points, account.deficit)
+    changed: list[Lot] = []
+    allocations: list[Allocation] = []
+    for lot in lots:
+        part = min(left, lot.points_remaining)
+        left -= part
+        changed.append(lot._replace(points_remaining=lot.points_remaining - part, is_pending=False))
+        if part:
+            allocations.append(Allocation(lot.lot_number, -part, lot.expires_at))
+    if not points:
+        return account, changed, None
+    account = account._replace(
+        sequence=account.sequence + 1,
+        balance=account.balance + points,
+        pending=account.pending - points,
+        deficit=account.deficit - paid_off,
+    )
+    why = {"lots": [lot.lot_number for lot in lots]}
+    entry = _entry(account, EntryKind.RELEASE, points, -points, -paid_off, instant, tuple(allocations), why)
+    return account, changed, entry
+
+
+def decide_release(account: Account, lots: Iterable[Lot], as_of: datetime) -> Decision:
+    """Release what is due at `as_of`. A run that is late posts the same entries as the runs in time would have."""
+    change = release(account, lots, as_of)
+    return Decision(account=change.account, entries=change.entries, lots=change.lots) if change.lots else Decision()
+
+
+def _entry(
+    account: Account,
+    kind: EntryKind,
+    points: int,
+    pending_change: int,
+    deficit_change: int,
+    occurred_at: datetime,
+    allocations: tuple[Allocation, ...],
+    why: dict[str, Any],
+) -> Entry:
+    return Entry(
+        account_id=account.account_id,
+        sequence=account.sequence,
+        kind=kind,
+        points=points,
+        balance_after=account.balance,
+        lifetime_points_after=account.lifetime_points,
+        deficit_change=deficit_change,
+        occurred_at=occurred_at,
+        allocations=allocations,
+        source=None,
+        order_id=None,
+        refund_id=None,
+        corrects_sequence=None,
+        why=why,
+        pending_change=pending_change,
+        pending_after=account.pending,
+    )

@@ -15,12 +15,19 @@ class Lot(NamedTuple):
     points_granted: int  #: what the credit left after it had paid off a deficit
     points_remaining: int
     points_expired: int
-    available_at: datetime
-    expires_at: datetime | None  #: first instant at which it cannot be spent; None = never
+    available_at: datetime | None  #: None: not before its order is fulfilled
+    expires_at: datetime | None  #: first instant at which it cannot be spent; None = never, or not yet known
+    earned_by: str = ""  #: the rule or promotion whose own expiry it has; '' = the program's
+    is_pending: bool = False  #: it counts as pending until it is released
+    points_excused: int = 0  #: of `points_expired`: what refunds would have taken, had it been there
 
     def is_spendable(self, as_of: datetime) -> bool:
         """Whether points may be taken at `as_of`: strictly before expiry, whether or not the expiry job has run."""
-        return self.available_at <= as_of and not self.is_due(as_of) and self.points_remaining > 0
+        return not self.is_pending and not self.is_due(as_of) and self.points_remaining > 0
+
+    def is_to_release(self, as_of: datetime) -> bool:
+        """Whether the lot is pending and its time has come by `as_of`."""
+        return self.is_pending and self.available_at is not None and self.available_at <= as_of
 
     def is_due(self, as_of: datetime) -> bool:
         """Whether the lot has expired by `as_of`."""
@@ -37,7 +44,7 @@ class Allocation(NamedTuple):
 
 def in_spending_order(lots: Iterable[Lot]) -> list[Lot]:
     """Soonest expiry first, undated last, then oldest."""
-    return sorted(lots, key=lambda lot: (lot.expires_at or _NEVER, lot.available_at, lot.lot_number))
+    return sorted(lots, key=lambda lot: (lot.expires_at or _NEVER, lot.available_at or _NEVER, lot.lot_number))
 
 
 def take(lots: Iterable[Lot], points: int) -> tuple[list[Lot], list[Allocation], int]:

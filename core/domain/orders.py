@@ -4,10 +4,15 @@ Amounts are exact decimals, net of discounts and tax excluded, for the whole lin
 hundreds of lines is built for every message.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from types import MappingProxyType
 from typing import NamedTuple
+
+AttributeValue = str | int | bool
+_NONE: Mapping[str, AttributeValue] = MappingProxyType({})
 
 
 class LineKind(StrEnum):
@@ -42,6 +47,8 @@ class Order(NamedTuple):
     occurred_at: datetime
     lines: tuple[OrderLine, ...]
     points_paid: Decimal  #: the part of the amount that was paid with points
+    attributes: Mapping[str, AttributeValue] = _NONE  #: what else the shop says of the order, such as its channel
+    customer_tags: tuple[str, ...] = ()  #: the groups that the shop counts the customer among
 
     @property
     def total_gross(self) -> Decimal:
@@ -67,3 +74,19 @@ class Refund(NamedTuple):
     full: bool
     amount: Decimal | None
     lines: tuple[RefundLine, ...]
+
+
+class Fulfilment(NamedTuple):
+    """The shop has delivered the order: points that were held for that become available."""
+
+    source: str
+    order_id: str
+    occurred_at: datetime
+
+
+class Cancellation(NamedTuple):
+    """The order is called off: it is as if all of it had been refunded."""
+
+    source: str
+    order_id: str
+    occurred_at: datetime

@@ -15,6 +15,8 @@ class Reason(StrEnum):
     NOT_JSON = "not_json"  #: not UTF-8, no JSON, or JSON nested too deeply to read
     NOT_AN_EVENT = "not_an_event"  #: no object, an empty array, an array in an array, or too many events in one array
     BAD_ENVELOPE = "bad_envelope"  #: a CloudEvents attribute is missing or wrong
+    UNKNOWN_SOURCE = "unknown_source"  #: only listed sources may send, and this one is not
+    BAD_SIGNATURE = "bad_signature"  #: the source must sign, and this message is not signed by it
     UNKNOWN_TYPE = "unknown_type"  #: a type that this release does not know
     INVALID_DATA = "invalid_data"  #: `data` breaks the contract of its type
     TIME_IN_FUTURE = "time_in_future"  #: `time` is further ahead than clocks differ
@@ -25,7 +27,8 @@ class Reason(StrEnum):
     ORDER_CONFLICT = "order_conflict"  #: same order id as a posted order, other content
     REFUND_CONFLICT = "refund_conflict"  #: same refund id as a posted refund, other content
     WRONG_CURRENCY = "wrong_currency"  #: the order's currency is not the program's
-    ORDER_NEVER_CAME = "order_never_came"  #: a refund waited longer than the limit for its order
+    TOO_MANY_POINTS = "too_many_points"  #: the account would get more points than are counted
+    ORDER_NEVER_CAME = "order_never_came"  #: a message about an order waited longer than the limit for it
     UNKNOWN_LINE = "unknown_line"  #: the refund names a line that the order lacks
     REFUND_EXCEEDS_ORDER = "refund_exceeds_order"  #: more is given back than was paid
     POSTING_FAILED = "posting_failed"  #: posting this message alone raised an error
@@ -40,7 +43,7 @@ class Parked(NamedTuple):
 
 
 class Waiting(NamedTuple):
-    """A refund whose order is not known yet; it is applied by itself when the order comes."""
+    """It is about an order that is not known yet; it is applied by itself when the order comes."""
 
     order_id: str
 

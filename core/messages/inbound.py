@@ -4,35 +4,36 @@ Reading is the hot path of intake, so it makes what intake needs (who, what, has
 to `read_stored_event`, with which posting reads the stored body again. Nothing here raises for what a message holds.
 """
 
-import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
-from hashlib import sha256
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 from pydantic_core import from_json, to_json
 
-from core.domain.orders import LineKind, Order, OrderLine, Refund, RefundLine
+from core.domain.orders import AttributeValue, Cancellation, Fulfilment, LineKind, Order, OrderLine, Refund
 from core.domain.outcomes import Reason
-from core.messages.inbound_contract import INBOUND, InboundEvent, plain_decimal, plain_quantity
+from core.messages.facts import cancellation_of, fulfilment_of, line_of, order_of, refund_of
+from core.messages.hashes import OlderHashes, message_hashes
+from core.messages.inbound_contract import INBOUND, InboundEvent
+from core.messages.inbound_fields import plain_decimal, plain_quantity
+from core.messages.json_arrays import elements
 from core.messages.problems import NO_NUMBER, explain, not_json_detail
+from core.messages.sources import REFUSALS, Sources, is_signature
 
-_KINDS = {kind.value: kind for kind in LineKind}
-_ZERO = Decimal(0)
+ORDER_COMPLETED = "order.completed"
 _ID_CLEAN = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,200}")
-_JSON_SPACE = re.compile(r"[ \t\n\r]*")
 _validate = INBOUND.validator.validate_json
 
 
 class MessageLimits(NamedTuple):
-    """What is too much of a message."""
+    """What is taken of messages: how much, and from whom."""
 
     message_bytes_max: int
     array_events_max: int
     clock_skew_seconds_max: int  #: how far an event's time may be ahead of now
+    sources: Sources | None = None  #: who may send and must sign; None: anybody, unsigned
 
 
 class ReadEvent(NamedTuple):
@@ -44,11 +45,18 @@ class ReadEvent(NamedTuple):
     occurred_at: datetime  #: aware, in UTC
     order_id: str
     refund_id: str | None
-    customer_id: str | None  #: None for a guest, and for a refund, which names no customer
+    customer_id: str | None  #: None for a guest, and for what is about an order, which names no customer
     program_id: str | None
     content_hash: bytes  #: of type, time and data: the same event again has the same one
     business_hash: bytes  #: of data alone: the same order or refund again has the same one, in whichever event
     body: bytes  #: this event's JSON, exactly as received
+    signature: str | None = None  #: of `body`, as far as there is one
+    older_hashes: OlderHashes = ()  #: content hashes that earlier releases gave the same event
+
+    @property
+    def is_order(self) -> bool:
+        """Whether it is an order itself, not something about one, such as a refund, which waits for its order."""
+        return self.type == ORDER_COMPLETED
 
 
 class UnreadableEvent(NamedTuple):
@@ -60,6 +68,7 @@ class UnreadableEvent(NamedTuple):
     source: str | None  #: as far as it can be read
     event_id: str | None
     type: str | None
+    signature: str | None = None  #: that came with `body`, whatever it is worth
 
 
 class StoredOrder(NamedTuple):
@@ -69,6 +78,9 @@ class StoredOrder(NamedTuple):
     program_id: str | None
     business_hash: bytes
     lines_json: str  #: for `read_lines`
+    attributes_json: str | None = None  #: for `read_attributes`; None: none
+    tags_json: str | None = None  #: for `read_tags`; None: none
+    older_hashes: OlderHashes = ()  #: business hashes that earlier releases gave the same order
 
 
 class StoredRefund(NamedTuple):
@@ -77,13 +89,50 @@ class StoredRefund(NamedTuple):
     refund: Refund
     program_id: str | None
     business_hash: bytes
+    older_hashes: OlderHashes = ()
 
 
-def read_message(raw: bytes, *, limits: MessageLimits, now: datetime) -> list[ReadEvent | UnreadableEvent]:
+class StoredFulfilment(NamedTuple):
+    """What posting needs of an `order.fulfilled` event."""
+
+    fulfilment: Fulfilment
+    program_id: str | None
+    business_hash: bytes
+    older_hashes: OlderHashes = ()
+
+
+class StoredCancellation(NamedTuple):
+    """What posting needs of an `order.cancelled` event."""
+
+    cancellation: Cancellation
+    program_id: str | None
+    business_hash: bytes
+    older_hashes: OlderHashes = ()
+
+
+StoredEvent = StoredOrder | StoredRefund | StoredFulfilment | StoredCancellation
+
+
+def read_message(
+    raw: bytes,
+    *,
+    limits: MessageLimits,
+    now: datetime,
+    signature: str | None = None,
+    received_at: datetime | None = None,
+) -> list[ReadEvent | UnreadableEvent]:
     """Read one queue message: an event, or an array of events, whose elements stand and fall each by itself.
 
-    Never raises and never returns an empty list, so whatever came in can be stored. `now` is aware.
+    Never raises and never returns an empty list, so whatever came in can be stored. `now` is aware; `received_at` is
+    when the message came, if that was earlier, and decides which keys had ended.
     """
+    events = _read(raw, limits, now)
+    if signature is None and limits.sources is None:
+        return events
+    return _judged(raw, events, limits.sources, signature, received_at or now)
+
+
+def _read(raw: bytes, limits: MessageLimits, now: datetime) -> list[ReadEvent | UnreadableEvent]:
     if len(raw) > limits.message_bytes_max:
         detail = (
             f"the message has {len(raw)} bytes; at most {limits.message_bytes_max} are read: send fewer events in one"
@@ -95,18 +144,35 @@ def read_message(raw: bytes, *, limits: MessageLimits, now: datetime) -> list[Re
     return [_read_event(raw, latest)]
 
 
-def read_stored_event(body: bytes) -> StoredOrder | StoredRefund:
-    """Read again the body of a ReadEvent. Never raises for one; raises pydantic's ValidationError for another."""
+def read_stored_event(body: bytes) -> StoredEvent:
+    """Read again the body of a ReadEvent. Never raises for one; raises pydantic's ValidationError for another.
+
+    A body that an earlier release read is another, if it holds something else in a field that was not known then.
+    """
     event = _validate(body)
-    business_hash = sha256(to_json(event["data"])).digest()
-    if event["type"] == "order.refunded":
-        return _stored_refund(event, business_hash)
-    return _stored_order(event, business_hash)
+    hashes = message_hashes(event["type"], event["time"], event["data"])
+    stored = _STORED[event["type"]](event, hashes.business)
+    return stored._replace(older_hashes=hashes.older_business) if hashes.older_business else stored
+
+
+def has_hash(event: StoredEvent, known: bytes) -> bool:
+    """Whether what is posted with the business hash `known`, perhaps by an earlier release, said the same."""
+    return known == event.business_hash or known in event.older_hashes
 
 
 def read_lines(lines_json: str | bytes) -> tuple[OrderLine, ...]:
     """Read the lines of an order in the form that the orders table keeps (`StoredOrder.lines_json`)."""
-    return tuple(_order_line(line) for line in from_json(lines_json))
+    return tuple(line_of(line) for line in from_json(lines_json))
+
+
+def read_attributes(attributes_json: str | bytes | None) -> dict[str, AttributeValue]:
+    """Read the attributes of an order in the form that the orders table keeps (`StoredOrder.attributes_json`)."""
+    return {} if attributes_json is None else from_json(attributes_json)
+
+
+def read_tags(tags_json: str | bytes | None) -> tuple[str, ...]:
+    """Read the customer's tags in the form that the orders table keeps (`StoredOrder.tags_json`)."""
+    return () if tags_json is None else tuple(from_json(tags_json))
 
 
 def lines_json(lines: Iterable[OrderLine]) -> str:
@@ -128,6 +194,44 @@ def lines_json(lines: Iterable[OrderLine]) -> str:
     return to_json(written).decode()
 
 
+#: Of these the source is not known for sure, or not at all.
+_ENVELOPE_REASONS = {Reason.TOO_LARGE, Reason.NOT_JSON, Reason.NOT_AN_EVENT, Reason.BAD_ENVELOPE}
+
+
+def _judged(
+    raw: bytes,
+    events: list[ReadEvent | UnreadableEvent],
+    sources: Sources | None,
+    signature: str | None,
+    received_at: datetime,
+) -> list[ReadEvent | UnreadableEvent]:
+    """Put refusals in the place of what the sources may not send, and signatures beside what is kept."""
+    is_array = events[0].body is not raw
+    kept = signature if is_signature(signature) else None
+    if sources is None:
+        return events if is_array else [events[0]._replace(signature=kept)]
+    check = sources.check(raw, signature, received_at)
+    judged: list[ReadEvent | UnreadableEvent] = []
+    for event in events:
+        source = event.source or ""
+        is_named = isinstance(event, ReadEvent) or event.reason not in _ENVELOPE_REASONS
+        refusal = check.refusal(source) if is_named else None
+        if refusal is not None:
+            event = UnreadableEvent(*refusal, event.body, event.source, event.event_id, event.type)  # noqa: PLW2901
+        elif is_array and is_named:
+            event = event._replace(signature=check.resigned(source, event.body))  # noqa: PLW2901
+        judged.append(event if is_array else event._replace(signature=kept))
+    if is_array and all(isinstance(event, UnreadableEvent) and event.reason in REFUSALS for event in judged):
+        return [_refused_array(raw, judged[0], len(judged), kept)]
+    return judged
+
+
+def _refused_array(raw: bytes, first: Any, count: int, signature: str | None) -> UnreadableEvent:
+    """Keep an array of which nothing is taken whole: only as a whole can its signature be checked again."""
+    detail = f"{first.detail} (said of the first of {count} events in an array)"
+    return UnreadableEvent(first.reason, detail, raw, first.source, None, None, signature)
+
+
 def _read_event(body: bytes, latest: datetime) -> ReadEvent | UnreadableEvent:
     if b"NaN" in body or b"Infinity" in body:  # pydantic's parser lets both pass in fields that it ignores
         try:
@@ -147,9 +251,7 @@ def _read_event(body: bytes, latest: datetime) -> ReadEvent | UnreadableEvent:
         )
         return _unreadable(Reason.TIME_IN_FUTURE, detail, body)
     data = event["data"]
-    business = sha256(to_json(data))
-    content = business.copy()
-    content.update(f"\n{event['type']}\n{occurred_at.isoformat()}".encode())
+    hashes = message_hashes(event["type"], occurred_at, data)
     return ReadEvent(
         event["source"],
         event["id"],
@@ -159,9 +261,10 @@ def _read_event(body: bytes, latest: datetime) -> ReadEvent | UnreadableEvent:
         data.get("refund_id"),
         data.get("customer_id"),
         data.get("program_id"),
-        content.digest(),
-        business.digest(),
+        hashes.content,
+        hashes.business,
         body,
+        older_hashes=hashes.older_content,
     )
 
 
@@ -196,7 +299,7 @@ def _read_array(raw: bytes, limits: MessageLimits, latest: datetime) -> list[Rea
     """Cut the array into its elements; one that cannot be cut is kept whole, so that nothing of it is read twice."""
     bodies: list[bytes] = []
     try:
-        for element in _elements(raw.decode()):
+        for element in elements(raw.decode()):
             if len(bodies) == limits.array_events_max:
                 detail = f"the array has more than {limits.array_events_max} events; send fewer in one message"
                 return [UnreadableEvent(Reason.TOO_LARGE, detail, raw, None, None, None)]
@@ -211,86 +314,37 @@ def _read_array(raw: bytes, limits: MessageLimits, latest: datetime) -> list[Rea
     return [_read_event(body, latest) for body in bodies]
 
 
-# Numbers stay text here: Python refuses to make an integer of more than 4,300 digits.
-_scan = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=str).raw_decode
-
-
-def _elements(text: str) -> Iterator[str]:
-    at = _skip_space(text, _skip_space(text, 0) + 1)
-    if text[at : at + 1] == "]":
-        at += 1
-    else:
-        separator = ","
-        while separator == ",":
-            start = _skip_space(text, at)
-            _, at = _scan(text, start)
-            yield text[start:at]
-            at = _skip_space(text, at)
-            separator = text[at : at + 1]
-            at += 1
-        if separator != "]":
-            _refuse(f"a comma or the end of the array is missing at character {at}")
-    if _skip_space(text, at) != len(text):
-        _refuse(f"something follows the array at character {at + 1}")
-
-
-def _skip_space(text: str, at: int) -> int:
-    match = _JSON_SPACE.match(text, at)
-    return match.end() if match else at
-
-
-def _refuse(what: str) -> NoReturn:
-    raise ValueError(what)
-
-
 def _stored_order(event: InboundEvent, business_hash: bytes) -> StoredOrder:
     data: Any = event["data"]
-    order = Order(
-        source=event["source"],
-        order_id=data["order_id"],
-        customer_id=data.get("customer_id"),
-        currency=data["currency"],
-        occurred_at=event["time"],
-        lines=tuple(_order_line(line) for line in data["lines"]),
-        points_paid=Decimal(data.get("points_paid") or 0),
+    return StoredOrder(
+        order_of(event),
+        data.get("program_id"),
+        business_hash,
+        to_json(data["lines"]).decode(),
+        _json(data.get("attributes")),
+        _json(data.get("customer_tags")),
     )
-    lines = to_json(data["lines"]).decode()
-    return StoredOrder(order, data.get("program_id"), business_hash, lines)
+
+
+def _json(value: object) -> str | None:
+    return None if value is None else to_json(value).decode()
 
 
 def _stored_refund(event: InboundEvent, business_hash: bytes) -> StoredRefund:
-    data: Any = event["data"]
-    amount = data.get("amount")
-    refund = Refund(
-        source=event["source"],
-        refund_id=data["refund_id"],
-        order_id=data["order_id"],
-        occurred_at=event["time"],
-        full=data.get("full") is True,
-        amount=None if amount is None else Decimal(amount),
-        lines=tuple(_refund_line(line) for line in data.get("lines") or ()),
-    )
-    return StoredRefund(refund, data.get("program_id"), business_hash)
+    return StoredRefund(refund_of(event), event["data"].get("program_id"), business_hash)
 
 
-def _order_line(line: dict[str, Any]) -> OrderLine:
-    get = line.get
-    tax = get("tax")
-    return OrderLine(
-        line["line_id"],
-        get("sku"),
-        Decimal(line["quantity"]),
-        Decimal(line["amount"]),
-        Decimal(tax) if tax else _ZERO,
-        _KINDS[get("kind") or "product"],
-        tuple(get("categories") or ()),
-    )
+def _stored_fulfilment(event: InboundEvent, business_hash: bytes) -> StoredFulfilment:
+    return StoredFulfilment(fulfilment_of(event), event["data"].get("program_id"), business_hash)
 
 
-def _refund_line(line: dict[str, Any]) -> RefundLine:
-    quantity, amount = line.get("quantity"), line.get("amount")
-    return RefundLine(
-        line["line_id"],
-        None if quantity is None else Decimal(quantity),
-        None if amount is None else Decimal(amount),
-    )
+def _stored_cancellation(event: InboundEvent, business_hash: bytes) -> StoredCancellation:
+    return StoredCancellation(cancellation_of(event), event["data"].get("program_id"), business_hash)
+
+
+_STORED: dict[str, Callable[[InboundEvent, bytes], StoredEvent]] = {
+    ORDER_COMPLETED: _stored_order,
+    "order.refunded": _stored_refund,
+    "order.fulfilled": _stored_fulfilment,
+    "order.cancelled": _stored_cancellation,
+}

@@ -9,137 +9,39 @@ out may also be null. While a message is checked it is also settled: the same fa
 import re
 from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, NotRequired
+from typing import Annotated, Any, Literal, NotRequired, TypeVar
 
-from iso4217 import Currency
-from pydantic import (
-    AfterValidator,
-    ConfigDict,
-    FailFast,
-    Field,
-    PlainValidator,
-    StringConstraints,
-    TypeAdapter,
-    ValidationError,
-    WithJsonSchema,
-    with_config,
-)
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError, with_config
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 # Python 3.11's own TypedDict hides from pydantic which keys are required.
 from typing_extensions import TypedDict
 
-AMOUNT_PATTERN = r"^[0-9]{1,12}(\.[0-9]{1,4})?$"
-QUANTITY_PATTERN = r"^[0-9]{1,12}(\.[0-9]{1,3})?$"
-ZERO_PATTERN = r"^0+(\.0+)?$"
-ID_PATTERN = r"^[^\x00-\x1f\x7f-\x9f]*$"
-TIME_PATTERN = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})$"
-QUANTITY_MAX = 10**12 - 1
-ATTRIBUTES_MAX = 100
-CURRENCIES = frozenset(currency.code for currency in Currency)
-TIME_MIN = datetime(1970, 1, 1, tzinfo=UTC)  #: older times are clocks that were never set
+from core.messages.inbound_fields import (
+    OWN_PROBLEM,
+    ZERO_PATTERN,
+    Amount,
+    Attributes,
+    CurrencyCode,
+    CustomerId,
+    Id,
+    Kind,
+    Quantity,
+    StopAtFirst,
+    UtcTime,
+    own_problem,
+    plain_decimal,
+    plain_quantity,
+)
 
-#: Problems that a check of our own found carry this type; their text is the whole sentence after the path.
-OWN_PROBLEM = "loyalty_problem"
+LINES_MAX = 10_000
+CATEGORIES_MAX = 100
+TAGS_MAX = 100
 _PROBLEMS_MAX = 6  #: one more than a detail shows; a message of 300,000 wrong values must not cost a gigabyte
 
-_TIME = re.compile(TIME_PATTERN.replace("$", r"\Z"))
 _ZERO = re.compile(ZERO_PATTERN.replace("$", r"\Z"))
 _STRICT = ConfigDict(strict=True, extra="ignore", use_attribute_docstrings=True)
-
-
-def own_problem(where: tuple[str | int, ...], text: str) -> InitErrorDetails:
-    """Word a problem at `where`, counted from the value that the check was given."""
-    # The text goes in as a value, since a template would read braces in it as fields of its own.
-    return InitErrorDetails(type=PydanticCustomError(OWN_PROBLEM, "{text}", {"text": text}), loc=where, input=None)
-
-
-def plain_decimal(text: str) -> str:
-    """Write a decimal string in its one shortest form: "012.50" as "12.5", "3.00" as "3"."""
-    if "." in text:
-        text = text.rstrip("0").rstrip(".")
-    if text[0] == "0":
-        text = text.lstrip("0")
-        return f"0{text}" if not text or text[0] == "." else text
-    return text
-
-
-def plain_quantity(text: str) -> int | str:
-    """Write a quantity in its one shortest form: whole ones as integers."""
-    plain = plain_decimal(text)
-    return plain if "." in plain else int(plain)
-
-
-class _StopAtFirst(FailFast):
-    """pydantic's FailFast, which cannot stand in a union as it has no hash."""
-
-    def __hash__(self) -> int:
-        return hash(self.fail_fast)
-
-
-def _utc_time(value: Any) -> datetime:
-    # pydantic's own datetime would also take Unix timestamps and times without seconds.
-    if isinstance(value, str) and _TIME.match(value):
-        try:
-            time = datetime.fromisoformat(value.upper()).astimezone(UTC)
-        except (ValueError, OverflowError):  # February 30th; the year 1 in an eastern zone
-            pass
-        else:
-            if time >= TIME_MIN:
-                return time
-    raise PydanticCustomError("time", "no time")
-
-
-def _known_currency(value: str) -> str:
-    if value not in CURRENCIES:
-        raise PydanticCustomError("currency", "no currency")
-    return value
-
-
-def _short_attributes(value: Any) -> dict[str, str | int | bool]:
-    if isinstance(value, dict) and len(value) <= ATTRIBUTES_MAX:
-        if all(isinstance(item, (str, int)) for item in value.values()):
-            return dict(sorted(value.items()))
-        raise PydanticCustomError(
-            OWN_PROBLEM, "has a value that is no string, integer, true or false; write it as a string"
-        )
-    raise PydanticCustomError("attributes", "no attributes")
-
-
-Amount = Annotated[str, StringConstraints(pattern=AMOUNT_PATTERN), Field(examples=["12.50"])]
-Quantity = Annotated[
-    Annotated[int, Field(gt=0, le=QUANTITY_MAX)]
-    | Annotated[
-        str,
-        StringConstraints(pattern=QUANTITY_PATTERN),
-        Field(json_schema_extra={"not": {"pattern": ZERO_PATTERN}}),
-    ],
-    Field(union_mode="left_to_right", examples=[1, "0.250"]),
-]
-Id = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=ID_PATTERN)]
-CurrencyCode = Annotated[
-    str,
-    AfterValidator(_known_currency),
-    WithJsonSchema({"type": "string", "pattern": "^[A-Z]{3}$", "examples": ["EUR"]}),
-]
-UtcTime = Annotated[
-    datetime,
-    PlainValidator(_utc_time),
-    WithJsonSchema({"type": "string", "format": "date-time", "pattern": TIME_PATTERN}),
-]
-Attributes = Annotated[
-    dict[str, str | int | bool],
-    PlainValidator(_short_attributes),
-    WithJsonSchema(
-        {
-            "type": "object",
-            "additionalProperties": {"type": ["string", "integer", "boolean"]},
-            "maxProperties": ATTRIBUTES_MAX,
-        }
-    ),
-]
-Kind = Literal["product", "shipping", "fee", "tip", "gift_card"]
+_LINES_COUNT = Field(min_length=1, max_length=LINES_MAX)
 
 
 @with_config(_STRICT)
@@ -158,7 +60,7 @@ class OrderLineData(TypedDict):
     """Tax on the whole line, in major units."""
     kind: NotRequired[Kind | None]
     """What the line is; a product when left out. The program says which kinds earn."""
-    categories: NotRequired[Annotated[list[Id], Field(max_length=100), _StopAtFirst()] | None]
+    categories: NotRequired[Annotated[list[Id], Field(max_length=CATEGORIES_MAX), StopAtFirst()] | None]
     """The shop's categories of the article."""
 
 
@@ -261,18 +163,20 @@ class OrderCompletedData(TypedDict):
 
     order_id: Id
     """The shop's id of the order; for one source it names one order for ever."""
-    customer_id: NotRequired[Id | None]
-    """The shop's id of the customer; left out for a guest, whose orders are recorded and earn nothing."""
+    customer_id: NotRequired[CustomerId | None]
+    """The shop's id of the customer, opaque: it goes into events. Left out for a guest, who earns nothing."""
     program_id: NotRequired[Id | None]
     """The loyalty program; left out, the program that lists the message's source, or the default one."""
     currency: CurrencyCode
     """ISO 4217 code in upper case, of all amounts."""
-    lines: Annotated[list[OrderLineData], Field(min_length=1), _StopAtFirst(), AfterValidator(_settle_order_lines)]
+    lines: Annotated[list[OrderLineData], _LINES_COUNT, StopAtFirst(), AfterValidator(_settle_order_lines)]
     """All lines of the order, those that do not earn too."""
     points_paid: NotRequired[Amount | None]
     """The part of the amount that was paid with points, in major units."""
     attributes: NotRequired[Attributes | None]
-    """What else the shop wants to say about the order."""
+    """What else the shop wants to say about the order, such as its channel; earning rules may ask for it."""
+    customer_tags: NotRequired[Annotated[list[Id], Field(max_length=TAGS_MAX), StopAtFirst()] | None]
+    """The groups that the shop counts the customer among; neither their order nor a repeated one matters."""
 
 
 @with_config(_STRICT)
@@ -286,8 +190,7 @@ class OrderRefundedData(TypedDict):
     program_id: NotRequired[Id | None]
     """The loyalty program, as in the order."""
     lines: NotRequired[
-        Annotated[list[RefundLineData], Field(min_length=1), _StopAtFirst(), AfterValidator(_settle_refund_lines)]
-        | None
+        Annotated[list[RefundLineData], _LINES_COUNT, StopAtFirst(), AfterValidator(_settle_refund_lines)] | None
     ]
     """What is given back, line by line; a line stands once."""
     amount: NotRequired[Amount | None]
@@ -296,12 +199,44 @@ class OrderRefundedData(TypedDict):
     """True: everything that is not yet given back."""
 
 
+@with_config(_STRICT)
+class OrderFulfilledData(TypedDict):
+    """A fulfilment: the shop has delivered the order."""
+
+    order_id: Id
+    """The order that is delivered, of the same source. It may come later than this message."""
+    program_id: NotRequired[Id | None]
+    """The loyalty program, as in the order."""
+
+
+@with_config(_STRICT)
+class OrderCancelledData(TypedDict):
+    """A cancellation: the order is called off, all of it."""
+
+    order_id: Id
+    """The order that is called off, of the same source. It may come later than this message."""
+    program_id: NotRequired[Id | None]
+    """The loyalty program, as in the order."""
+
+
 def _settle_order(data: OrderCompletedData) -> OrderCompletedData:
     _leave_out_null(data)
     if "points_paid" in data:
         _settle_amount(data, "points_paid")
     if "attributes" in data and not data["attributes"]:
         del data["attributes"]
+    if "customer_tags" in data:
+        data["customer_tags"] = sorted(set(data["customer_tags"] or ()))
+        if not data["customer_tags"]:
+            del data["customer_tags"]
+    return data
+
+
+_About = TypeVar("_About", OrderFulfilledData, OrderCancelledData)
+
+
+def _settle_about(data: _About) -> _About:
+    _leave_out_null(data)
     return data
 
 
@@ -359,8 +294,33 @@ class OrderRefundedEvent(Envelope):
     """The refund."""
 
 
-InboundEvent = OrderCompletedEvent | OrderRefundedEvent
-INBOUND_EVENTS: dict[str, type] = {"order.completed": OrderCompletedEvent, "order.refunded": OrderRefundedEvent}
+@with_config(_STRICT)
+class OrderFulfilledEvent(Envelope):
+    """A shop reports that an order is delivered."""
+
+    type: Literal["order.fulfilled"]  # type: ignore[misc]
+    """What happened."""
+    data: Annotated[OrderFulfilledData, AfterValidator(_settle_about)]
+    """The fulfilment."""
+
+
+@with_config(_STRICT)
+class OrderCancelledEvent(Envelope):
+    """A shop reports that an order is called off."""
+
+    type: Literal["order.cancelled"]  # type: ignore[misc]
+    """What happened."""
+    data: Annotated[OrderCancelledData, AfterValidator(_settle_about)]
+    """The cancellation."""
+
+
+InboundEvent = OrderCompletedEvent | OrderRefundedEvent | OrderFulfilledEvent | OrderCancelledEvent
+INBOUND_EVENTS: dict[str, type] = {
+    "order.completed": OrderCompletedEvent,
+    "order.refunded": OrderRefundedEvent,
+    "order.fulfilled": OrderFulfilledEvent,
+    "order.cancelled": OrderCancelledEvent,
+}
 
 INBOUND: TypeAdapter[InboundEvent] = TypeAdapter(Annotated[InboundEvent, Field(discriminator="type")])
 ENVELOPE: TypeAdapter[Envelope] = TypeAdapter(Envelope)

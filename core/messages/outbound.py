@@ -16,6 +16,8 @@ from core.messages.outbound_contract import (
     LotChange,
     MessageParkedData,
     OutboundType,
+    PointsExpiringData,
+    TierAtRiskData,
     TierChangedData,
 )
 
@@ -33,6 +35,16 @@ def account_created_id(account_id: UUID | str) -> str:
 def tier_changed_id(account_id: UUID | str, sequence: int) -> str:
     """Name the event of the account's tier change number `sequence`."""
     return f"{account_id}:tier:{sequence}"
+
+
+def tier_at_risk_id(account_id: UUID | str, loses_at: datetime) -> str:
+    """Name the event of a warning that the tier may be lost at that instant."""
+    return f"{account_id}:at_risk:{instant_text(loses_at)}"
+
+
+def points_expiring_id(account_id: UUID | str, expires_at: datetime, number: int) -> str:
+    """Name the event of a reminder of points that end at that instant; a correction is the next number."""
+    return f"{account_id}:expiring:{instant_text(expires_at)}:{number}"
 
 
 def message_parked_id(inbox_id: int, times_parked: int = 1) -> str:
@@ -64,13 +76,13 @@ def balance_changed_json(
     recorded_at: datetime,
     reason: str,
     lots: Iterable[tuple[int, int, datetime | None]],
+    pending_change: int = 0,
     order_id: str | None = None,
     refund_id: str | None = None,
     command_id: str | None = None,
 ) -> str:
     """Write the event of one ledger entry; `lots` are its allocations: (lot number, signed points, expiry)."""
-    account = str(account_id)
-    recorded = instant_text(recorded_at)
+    account, recorded = str(account_id), instant_text(recorded_at)
     data: BalanceChangedData = {
         "account_id": account,
         "program_id": program_id,
@@ -87,15 +99,16 @@ def balance_changed_json(
         "reason": reason,
         "lots": [_lot_change(*allocation) for allocation in lots],
     }
+    if pending_change:
+        data["pending_change"] = pending_change
     if order_id is not None:
         data["order_id"] = order_id
     if refund_id is not None:
         data["refund_id"] = refund_id
     if command_id is not None:
         data["command_id"] = command_id
-    return _event_json(
-        OutboundType.BALANCE_CHANGED, balance_changed_id(account, sequence), source, recorded, data, account
-    )
+    event_id = balance_changed_id(account, sequence)
+    return _event_json(OutboundType.BALANCE_CHANGED, event_id, source, recorded, data, account)
 
 
 def _lot_change(lot_number: int, points: int, expires_at: datetime | None) -> LotChange:
@@ -157,6 +170,65 @@ def tier_changed_json(
         "reason": reason,
     }
     return _event_json(OutboundType.TIER_CHANGED, tier_changed_id(account, sequence), source, recorded, data, account)
+
+
+def tier_at_risk_json(
+    *,
+    source: str,
+    account_id: UUID | str,
+    program_id: str,
+    customer_id: str,
+    tier: str,
+    tier_after: str,
+    loses_at: datetime,
+    measure: str,
+    missing: int,
+    recorded_at: datetime,
+) -> str:
+    """Write the event of a warning that a review will move the account down, as it stands."""
+    account = str(account_id)
+    recorded = instant_text(recorded_at)
+    data: TierAtRiskData = {
+        "account_id": account,
+        "program_id": program_id,
+        "customer_id": customer_id,
+        "tier": tier,
+        "tier_after": tier_after,
+        "loses_at": instant_text(loses_at),
+        "measure": measure,
+        "missing": missing,
+        "recorded_at": recorded,
+    }
+    return _event_json(OutboundType.TIER_AT_RISK, tier_at_risk_id(account, loses_at), source, recorded, data, account)
+
+
+def points_expiring_json(
+    *,
+    source: str,
+    account_id: UUID | str,
+    program_id: str,
+    customer_id: str,
+    points: int,
+    expires_at: datetime,
+    days_ahead: int,
+    number: int,
+    recorded_at: datetime,
+) -> str:
+    """Write the event of a reminder; 0 points withdraw it."""
+    account = str(account_id)
+    recorded = instant_text(recorded_at)
+    data: PointsExpiringData = {
+        "account_id": account,
+        "program_id": program_id,
+        "customer_id": customer_id,
+        "points": points,
+        "expires_at": instant_text(expires_at),
+        "days_ahead": days_ahead,
+        "number": number,
+        "recorded_at": recorded,
+    }
+    event_id = points_expiring_id(account, expires_at, number)
+    return _event_json(OutboundType.POINTS_EXPIRING, event_id, source, recorded, data, account)
 
 
 def message_parked_json(

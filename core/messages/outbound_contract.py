@@ -27,6 +27,8 @@ class OutboundType(StrEnum):
     BALANCE_CHANGED = "loyalty.balance.changed"
     ACCOUNT_CREATED = "loyalty.account.created"
     TIER_CHANGED = "loyalty.tier.changed"
+    TIER_AT_RISK = "loyalty.tier.at_risk"
+    POINTS_EXPIRING = "loyalty.points.expiring"
     MESSAGE_PARKED = "loyalty.message.parked"
 
 
@@ -44,7 +46,7 @@ class LotChange(TypedDict):
 
 @with_config(_CONTRACT)
 class BalanceChangedData(TypedDict):
-    """One ledger entry. Points that paid off a deficit are in no lot, so `lots` may sum to less than `points`."""
+    """One ledger entry. What paid off a deficit, or became one, is in no lot: `lots` may sum to less than it."""
 
     account_id: _AccountId
     """The account."""
@@ -54,14 +56,16 @@ class BalanceChangedData(TypedDict):
     """The shop's id of the customer."""
     sequence: _Ordinal
     """Counts the account's balance changes: 1, 2, 3, … without gap, so that loss, repeats and reordering show."""
-    kind: Annotated[str, Field(examples=["accrual", "clawback", "expiry"])]
+    kind: Annotated[str, Field(examples=["accrual", "clawback", "expiry", "release"])]
     """Why the balance changed, coarsely. Later releases add kinds."""
     points: int
-    """The change."""
+    """The change of the available points; 0 where only pending ones changed."""
     balance: int
     """Available points after the change; below zero when a refund took back more than there was."""
     pending: _NotNegative
     """Points that are granted and not yet available, after the change."""
+    pending_change: NotRequired[int]
+    """The change of the pending points; absent: 0."""
     lifetime_points: int
     """All points earned and not taken back by refunds, after the change; spending and expiry do not lower it."""
     tier: str
@@ -70,7 +74,9 @@ class BalanceChangedData(TypedDict):
     """When the cause occurred: the order's or refund's own time, or the instant of expiry."""
     recorded_at: _Instant
     """When the ledger recorded it."""
-    reason: Annotated[str, Field(examples=["order_completed", "order_refunded", "lots_expired"])]
+    reason: Annotated[
+        str, Field(examples=["order_completed", "order_refunded", "order_cancelled", "order_fulfilled", "lots_expired"])
+    ]
     """Why the balance changed, precisely. Later releases add reasons."""
     order_id: NotRequired[str]
     """The shop's order, when one is the cause."""
@@ -117,13 +123,59 @@ class TierChangedData(TypedDict):
     tier: str
     """The tier now."""
     qualifying_points: _NotNegative
-    """The points that decided it."""
+    """What decided it: points, hundredths of the currency's major unit, or orders, by the program's measure."""
     effective_at: _Instant
     """From when the tier counts for orders."""
     recorded_at: _Instant
     """When the change was recorded."""
-    reason: Annotated[str, Field(examples=["qualified", "reviewed"])]
+    reason: Annotated[str, Field(examples=["qualified", "reviewed", "refunded", "held"])]
     """Why the tier changed. Later releases add reasons."""
+
+
+@with_config(_CONTRACT)
+class TierAtRiskData(TypedDict):
+    """The next review will move the account down, unless more qualifies until then."""
+
+    account_id: _AccountId
+    """The account."""
+    program_id: str
+    """Its loyalty program."""
+    customer_id: str
+    """The shop's id of the customer."""
+    tier: str
+    """The tier now."""
+    tier_after: str
+    """The tier after the review, as it stands."""
+    loses_at: _Instant
+    """When the tier will be lost."""
+    measure: Annotated[str, Field(examples=["points", "spend", "orders"])]
+    """What `missing` counts: points, hundredths of the currency's major unit, or orders."""
+    missing: _Ordinal
+    """What is missing to stay."""
+    recorded_at: _Instant
+    """When this was found."""
+
+
+@with_config(_CONTRACT)
+class PointsExpiringData(TypedDict):
+    """Points are about to end. A later event of the same `expires_at` with a higher number corrects an earlier one."""
+
+    account_id: _AccountId
+    """The account."""
+    program_id: str
+    """Its loyalty program."""
+    customer_id: str
+    """The shop's id of the customer."""
+    points: _NotNegative
+    """How many end, as it stands; 0: none any more, forget the earlier reminder."""
+    expires_at: _Instant
+    """The first instant at which they cannot be spent."""
+    days_ahead: _Ordinal
+    """The period of the program's `reminders.days_ahead` that has begun."""
+    number: _Ordinal
+    """Counts what was told of this account and instant: 1, 2, 3, …"""
+    recorded_at: _Instant
+    """When this was found."""
 
 
 @with_config(_CONTRACT)
@@ -202,6 +254,30 @@ class TierChangedEvent(_Attributes):
 
 
 @with_config(_CONTRACT)
+class TierAtRiskEvent(_Attributes):
+    """The tier of an account is about to be lost."""
+
+    type: Literal["loyalty.tier.at_risk"]  # type: ignore[misc]
+    """What happened."""
+    subject: _AccountId
+    """The account."""
+    data: TierAtRiskData
+    """The warning."""
+
+
+@with_config(_CONTRACT)
+class PointsExpiringEvent(_Attributes):
+    """Points of an account are about to end, or fewer than was told."""
+
+    type: Literal["loyalty.points.expiring"]  # type: ignore[misc]
+    """What happened."""
+    subject: _AccountId
+    """The account."""
+    data: PointsExpiringData
+    """The reminder."""
+
+
+@with_config(_CONTRACT)
 class MessageParkedEvent(_Attributes):
     """A message that came in was set aside for a person."""
 
@@ -215,5 +291,7 @@ OUTBOUND_EVENTS: dict[str, type] = {
     OutboundType.BALANCE_CHANGED: BalanceChangedEvent,
     OutboundType.ACCOUNT_CREATED: AccountCreatedEvent,
     OutboundType.TIER_CHANGED: TierChangedEvent,
+    OutboundType.TIER_AT_RISK: TierAtRiskEvent,
+    OutboundType.POINTS_EXPIRING: PointsExpiringEvent,
     OutboundType.MESSAGE_PARKED: MessageParkedEvent,
 }

@@ -17,20 +17,22 @@ from pydantic_core import from_json
 from core.domain.orders import LineKind
 from core.domain.outcomes import Reason
 from core.messages.inbound_contract import (
-    AMOUNT_PATTERN,
-    CURRENCIES,
+    CATEGORIES_MAX,
     ENVELOPE,
     INBOUND_EVENTS,
     LINES,
-    OWN_PROBLEM,
+    LINES_MAX,
+    TAGS_MAX,
     Envelope,
+    OrderCancelledData,
     OrderCompletedData,
     OrderCompletedEvent,
+    OrderFulfilledData,
     OrderLineData,
     OrderRefundedData,
     RefundLineData,
-    plain_decimal,
 )
+from core.messages.inbound_fields import AMOUNT_PATTERN, CURRENCIES, OWN_PROBLEM, plain_decimal
 
 NO_NUMBER = "NaN or Infinity"
 PROBLEMS_SHOWN_MAX = 5
@@ -46,23 +48,35 @@ _AMOUNT_WANTED = (
 _WANTED = {
     "specversion": 'leave it out or write "1.0"',
     "time": 'write the date, time and offset of RFC 3339, such as "2026-01-31T09:30:00Z"',
-    "type": f"it must be a string such as {' or '.join(json.dumps(name) for name in INBOUND_EVENTS)}",
+    "type": f"it must be one of the strings {', '.join(json.dumps(name) for name in INBOUND_EVENTS)}",
     "data": "it must be an object with the facts of the event",
-    "customer_id": f"{_ID_WANTED}; leave it out for a guest",
+    "customer_id": f'{_ID_WANTED} or "@": an opaque id, no e-mail address; leave it out for a guest',
     "currency": 'write the ISO 4217 code of three upper-case letters, such as "EUR"',
-    "lines": "it must be an array of at least one line",
+    "lines": f"it must be an array of 1 to {LINES_MAX:,} lines",
     "lines[]": "a line must be an object",
     "quantity": 'write an integer or a decimal string above 0, with at most 3 places, such as 2 or "0.250"',
     "amount": _AMOUNT_WANTED,
     "tax": _AMOUNT_WANTED,
     "points_paid": _AMOUNT_WANTED,
     "kind": f"leave it out or write one of {', '.join(LineKind)}",
-    "categories": "it must be an array of at most 100 strings of 1 to 200 characters",
+    "categories": f"it must be an array of at most {CATEGORIES_MAX} strings of 1 to 200 characters",
     "categories[]": _ID_WANTED,
     "attributes": "it must be an object of at most 100 strings, integers, true or false",
+    "customer_tags": f"it must be an array of at most {TAGS_MAX} strings of 1 to 200 characters",
+    "customer_tags[]": _ID_WANTED,
     "full": "write true, or leave it out",
 }
-_SHOWN = {"specversion", "time", "type", "currency", "quantity", "amount", "tax", "points_paid", "kind", "full"}
+_NUMBER_LIKE = re.compile(r"[A-Za-z€$£]{0,4} ?[-+\d.,'eE ]*[A-Za-z€$£%]{0,4}")
+#: Whose values are shown, and which: a name or an address may stand in the wrong field, too.
+_SHOWN = {
+    "specversion": re.compile(r"[0-9.]*"),
+    "time": re.compile(r"[0-9TtZz:.,+ -]*"),
+    "type": re.compile(r"[A-Za-z0-9_.-]*"),
+    "currency": re.compile(r"[A-Za-z]{0,5}"),
+    "kind": re.compile(r"[A-Za-z_-]{0,12}"),
+    "full": re.compile(r"[A-Za-z]{0,5}"),
+    **dict.fromkeys(("quantity", "amount", "tax", "points_paid"), _NUMBER_LIKE),
+}
 _AMOUNTS = {"amount", "tax", "points_paid"}
 _ENVELOPE_FIELDS = set(Envelope.__annotations__)
 _LINE_FIELDS = {*OrderLineData.__annotations__, *RefundLineData.__annotations__}
@@ -70,6 +84,8 @@ _KNOWN_FIELDS = {
     *OrderCompletedEvent.__annotations__,
     *OrderCompletedData.__annotations__,
     *OrderRefundedData.__annotations__,
+    *OrderFulfilledData.__annotations__,
+    *OrderCancelledData.__annotations__,
     *_LINE_FIELDS,
 }
 
@@ -233,7 +249,7 @@ def _found(value: Any, field: str | None) -> str:
             return shown(value)
         case int() | float():
             return f"the number {shown(value)}" if field in _SHOWN else "a number"
-        case str() if field in _SHOWN:
+        case str() if field in _SHOWN and _SHOWN[field].fullmatch(value):
             return f"the string {shown(value)}"
         case str():
             controls = any(character < " " or "\x7f" <= character <= "\x9f" for character in value)

@@ -28,6 +28,12 @@ _SOME_EXTENT = [
     {"required": ["quantity"], "properties": {"quantity": {"type": ["integer", "string"]}}},
     {"required": ["amount"], "properties": {"amount": {"type": "string"}}},
 ]
+#: Fields of a program file that a choice needs.
+_NEEDED = {
+    "Availability": ("policy", {"after_days": "days"}),
+    "Expiry": ("policy", {"after_days": "days", "after_months": "months", "fixed_day": "day"}),
+    "Qualification": ("window", {"rolling_months": "months"}),
+}
 
 
 class _Generator(GenerateJsonSchema):
@@ -39,10 +45,10 @@ class _Generator(GenerateJsonSchema):
 
 
 def all_schemas() -> dict[str, dict[str, Any]]:
-    """Every schema by its file name: `order.completed.json`, `loyalty.balance.changed.json`, `program.json`, ..."""
+    """Every schema by its file name: `order.completed.json`, `program.schema.json`, ..."""
     schemas = {f"{name}.json": _schema(event, title=name) for name, event in INBOUND_EVENTS.items()}
     schemas |= {f"{name}.json": _schema(event, title=name) for name, event in OUTBOUND_EVENTS.items()}
-    schemas["program.json"] = _schema(Program, title="Loyalty program file")
+    schemas["program.schema.json"] = _program_schema()
     refund = schemas["order.refunded.json"]["$defs"]
     refund["OrderRefundedData"]["oneOf"] = _EXACTLY_ONE_EXTENT
     refund["RefundLineData"]["anyOf"] = _SOME_EXTENT
@@ -87,6 +93,43 @@ def _tidied(schema: JsonSchemaValue) -> dict[str, Any]:
         }
 
     return cast("dict[str, Any]", tidy(schema, names=False))
+
+
+def _program_schema() -> dict[str, Any]:
+    schema: dict[str, Any] = _as_written(_schema(Program, title="Loyalty program file"))
+    for part, (field, needed) in _NEEDED.items():
+        schema["$defs"][part]["allOf"] = [
+            {
+                "if": {"required": [field], "properties": {field: {"const": choice}}},
+                "then": {"required": [other]},
+            }
+            for choice, other in needed.items()
+        ]
+    return schema
+
+
+def _as_written(schema: Any, *, names: bool = False) -> Any:
+    """Leave out what the database's documents have and files do not: nulls, and the defaults of whole parts.
+
+    `names` as in _tidied.
+    """
+    if isinstance(schema, list):
+        return [_as_written(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    written = {
+        key: _as_written(item, names=not names and key in {"properties", "$defs"})
+        for key, item in schema.items()
+        if names or key != "default" or not isinstance(item, dict)
+    }
+    if names:
+        return written
+    if "anyOf" in written:
+        choices = [choice for choice in written.pop("anyOf") if choice != {"type": "null"}]
+        written = {**choices[0], **written} if len(choices) == 1 else {"anyOf": choices, **written}
+    if "description" in written:
+        written["description"] = " ".join(written["description"].split())
+    return written
 
 
 if __name__ == "__main__":

@@ -5,24 +5,38 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
-from traceback import extract_tb
 from typing import NamedTuple, TypeVar
 from uuid import UUID
 
 import psycopg
 import structlog
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError
 
 from core.domain.outcomes import Parked, Reason, Replayed, Waiting
-from core.messages.inbound import StoredOrder, StoredRefund, read_stored_event
+from core.messages.inbound import (
+    StoredCancellation,
+    StoredEvent,
+    StoredFulfilment,
+    StoredOrder,
+    StoredRefund,
+    read_stored_event,
+)
 from core.posting.books import Books
-from core.posting.deciding import Outcome, Posted, Posting, post_order, post_refund
+from core.posting.deciding import (
+    Outcome,
+    Posted,
+    Posting,
+    post_cancellation,
+    post_fulfilment,
+    post_order,
+    post_refund,
+)
 from core.posting.events import EventContext, message_parked
+from core.posting.failures import frames, is_outage
 from core.posting.loading import open_books
 from core.store.engine import run_bulk
-from core.store.inbox import ClaimedMessage, Settlement, claim_received, claim_waiting, settle
+from core.store.inbox import ClaimedMessage, Settlement, claim_received, claim_waiting, settle, wake_waiting_for
 from core.store.locks import LockClass
 from core.store.programs import ProgramRegistry, load_registry
 
@@ -36,7 +50,7 @@ CRASHES_BEFORE_PARKING = 6
 RACES_MAX = 3
 
 T = TypeVar("T")
-ReadMessage = tuple[ClaimedMessage, StoredOrder | StoredRefund]
+ReadMessage = tuple[ClaimedMessage, StoredEvent]
 
 _COUNT_ATTEMPT = """
 INSERT INTO posting_attempts (shard, attempts) VALUES (%s, 1)
@@ -75,12 +89,25 @@ class BatchResult:
 class Poster:
     """Posts batches; keeps the program registry between them and reloads it when there is a newer version."""
 
-    def __init__(self, engine: Engine, *, event_source: str, new_account_id: Callable[[], UUID]) -> None:
-        """`event_source` is the CloudEvents source of what we publish; `new_account_id` draws account ids."""
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        event_source: str,
+        new_account_id: Callable[[], UUID],
+        chain_key: bytes | None = None,
+    ) -> None:
+        """`event_source` is the CloudEvents source of what we publish; `new_account_id` draws account ids.
+
+        With `chain_key` entries carry a hash chain (core.store.chain).
+        """
         self._engine = engine
+        self._chain_key = chain_key
         self._event_source = event_source
         self._new_account_id = new_account_id
         self._registry = ProgramRegistry((), stamp=-1)
+        #: Shards with an attempt of ours that ended in an error and is still counted as a death.
+        self._unforgotten: set[int] = set()
 
     def post_batch(self, shard: int, messages_max: int) -> BatchResult:
         """Post the shard's next messages, oldest first, in one transaction; nothing if another worker has the shard.
@@ -89,6 +116,8 @@ class Poster:
         broken database or broker connection is not a message's fault: the error is raised and nothing has changed.
         """
         claimed: list[ClaimedMessage] = []
+        if shard in self._unforgotten:
+            self._forget_attempts(shard)  # or a long outage would look like deaths, and an innocent message be parked
 
         def work() -> BatchResult | None:
             claimed.clear()
@@ -134,7 +163,7 @@ class Poster:
                 action="message_failed",
                 inbox_id=message.inbox_id,
                 error=type(error).__name__,
-                frames=_frames(error),
+                frames=frames(error),
             )
             detail = (
                 f"posting it raised {type(error).__name__}; "
@@ -167,17 +196,21 @@ class Poster:
             yield Turn(connection, shard, as_of, crashes) if is_ours else None
 
     def _post(self, turn: Turn, claimed: Sequence[ClaimedMessage], *, is_alone: bool = False) -> BatchResult:
-        """Post what is claimed, and the refunds that wait for its orders.
+        """Post what is claimed, and what waits for its orders.
 
-        Not so a message that is posted alone to find out whether it is the bad one: its refunds are left to the sweep.
+        Not so a message that is posted alone to find out whether it is the bad one: what waits for it is made ready and
+        comes after it, each alone too.
         """
         self._count_attempt(turn.shard)
         read = [_read(message) for message in claimed]
         waiting = [] if is_alone else [_read(message) for message in claim_waiting(turn.connection, _order_keys(read))]
         events = [event for _, event in (*read, *waiting)]
-        books = open_books(turn.connection, events, self._registry, self._new_account_id)
+        books = open_books(turn.connection, events, self._registry, self._new_account_id, turn.as_of)
         posting = Posting(books, self._registry, turn.shard, turn.as_of, self._context(turn))
-        return self._settle(turn, _post_in_order(read, waiting, posting), posting)
+        result = self._settle(turn, _post_in_order(read, waiting, posting), posting)
+        if is_alone:
+            wake_waiting_for(turn.connection, _order_keys(read), turn.shard)
+        return result
 
     def _context(self, turn: Turn) -> EventContext:
         return EventContext(self._event_source, turn.as_of)
@@ -205,7 +238,7 @@ class Poster:
                     result.parked += 1
                     settlements.append(Settlement(message.inbox_id, "dead", reason.value, detail))
                     posting.books.events.append(message_parked(message, outcome, posting.context))
-        posting.books.write(turn.connection)
+        posting.books.write(turn.connection, self._chain_key)
         settle(turn.connection, settlements)
         run_bulk(turn.connection, _FORGET_ATTEMPTS, (turn.shard,))
         result.account_shards |= set(posting.books.account_shards())
@@ -220,10 +253,12 @@ class Poster:
             run_bulk(connection, _COUNT_ATTEMPT, (shard,))
 
     def _forget_attempts(self, shard: int) -> None:
-        """A caught error is no death."""
+        """A caught error is no death. If even that cannot be written, the next batch of the shard begins with it."""
+        self._unforgotten.add(shard)
         try:
             with self._engine.begin() as connection:
                 run_bulk(connection, _FORGET_ATTEMPTS, (shard,))
+            self._unforgotten.discard(shard)
         except (DBAPIError, psycopg.Error):
             log.warning("attempt_not_forgotten", action="attempt_not_forgotten", shard=shard)
 
@@ -238,11 +273,6 @@ def _redone_after_races(work: Callable[[], T]) -> T:
     return work()
 
 
-def _frames(error: BaseException) -> list[str]:
-    """Where an error came from, without what it says."""
-    return [f"{frame.name} ({Path(frame.filename).name}:{frame.lineno})" for frame in extract_tb(error.__traceback__)]
-
-
 def _read(message: ClaimedMessage) -> ReadMessage:
     return message, read_stored_event(message.body)
 
@@ -254,7 +284,7 @@ def _order_keys(read: Sequence[ReadMessage]) -> list[tuple[str, str]]:
 def _post_in_order(
     read: Sequence[ReadMessage], waiting: Sequence[ReadMessage], posting: Posting
 ) -> list[tuple[ClaimedMessage, Outcome]]:
-    """Post in order of arrival; refunds that came before their order, in this batch or earlier, follow right behind it.
+    """Post in order of arrival; what came before its order, in this batch or earlier, follows right behind the order.
 
     So a batch ends as its messages would have, each posted alone.
     """
@@ -272,19 +302,13 @@ def _post_in_order(
     return list(outcomes.values())
 
 
-def _post_one(message: ClaimedMessage, event: StoredOrder | StoredRefund, posting: Posting) -> Outcome:
-    if isinstance(event, StoredOrder):
-        return post_order(message, event, posting)
-    return post_refund(message, event, posting)
-
-
-def is_outage(error: BaseException) -> bool:
-    """Whether the error is about the database or its schema rather than about one message.
-
-    psycopg's OperationalError covers lost connections, deadlocks, timeouts and a full disk; a ProgrammingError means
-    that this release and the schema do not fit, which no message can help. SQLAlchemy's own errors are the pool's.
-    """
-    if isinstance(error, SQLAlchemyError) and not isinstance(error, DBAPIError):
-        return True
-    cause = error.orig if isinstance(error, DBAPIError) else error
-    return isinstance(cause, (psycopg.OperationalError, psycopg.InterfaceError, psycopg.ProgrammingError))
+def _post_one(message: ClaimedMessage, event: StoredEvent, posting: Posting) -> Outcome:
+    match event:
+        case StoredOrder():
+            return post_order(message, event, posting)
+        case StoredRefund():
+            return post_refund(message, event, posting)
+        case StoredFulfilment():
+            return post_fulfilment(message, event, posting)
+        case StoredCancellation():
+            return post_cancellation(message, event, posting)

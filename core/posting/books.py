@@ -5,16 +5,20 @@ Later messages of a batch see what earlier ones changed, exactly as if each had 
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import Connection
 from uuid6 import uuid7
 
+from core.domain.accrual import Known
 from core.domain.ledger import Account, Decision, Entry, PostedOrder, TierChange
+from core.domain.limits import Budget, Usage, UsageKey
 from core.domain.lots import Lot
-from core.domain.tiers import TierHistoryEntry
+from core.domain.tiers import Counted, TierHistoryEntry
 from core.store.appending import (
     NewOrder,
+    NewOrderEvent,
     NewRefund,
     OutboxEvent,
     append_accounts,
@@ -22,14 +26,17 @@ from core.store.appending import (
     append_entries,
     append_events,
     append_lots,
+    append_order_events,
     append_orders,
     append_refunds,
     append_tier_changes,
     update_accounts,
+    update_budgets,
     update_lots,
     update_orders,
+    write_usages,
 )
-from core.store.ledger import OrderRecord, RefundRecord
+from core.store.ledger import OrderEventRecord, OrderRecord, RefundRecord
 
 
 class Books:
@@ -49,6 +56,13 @@ class Books:
         self._refunds: dict[tuple[str, str, str], list[RefundRecord]] = defaultdict(list)
         self._refunds_by_id: dict[tuple[str, str, str], RefundRecord] = {}
         self._history: dict[UUID, list[TierHistoryEntry]] = {}
+        self._counted: dict[UUID, list[Counted]] = {}
+        self._usages: dict[UUID, dict[UsageKey, Usage]] = defaultdict(dict)
+        self._usages_changed: dict[tuple[UUID, UsageKey], None] = {}
+        self._budgets: dict[str, dict[str, Budget]] = defaultdict(dict)
+        self._budgets_changed: dict[tuple[str, str], None] = {}
+        self._order_events: dict[tuple[str, str, str, str], bytes] = {}
+        self._new_order_events: list[NewOrderEvent] = []
         self._entries: list[Entry] = []
         self._tier_changes: list[TierChange] = []
         self._new_orders: dict[tuple[str, str, str], NewOrder] = {}
@@ -79,17 +93,34 @@ class Books:
         """Take in tier changes."""
         self._history.update(history)
 
+    def put_counted(self, counted: dict[UUID, list[Counted]]) -> None:
+        """Take in what recorded orders count for the tier, of accounts where that is needed."""
+        self._counted.update(counted)
+
+    def put_limits(self, usages: dict[UUID, dict[UsageKey, Usage]], budgets: dict[str, dict[str, Budget]]) -> None:
+        """Take in what has been had of rules and promotions."""
+        self._usages.update(usages)
+        self._budgets.update(budgets)
+
+    def put_order_events(self, records: Iterable[OrderEventRecord]) -> None:
+        """Take in posted fulfilments and cancellations."""
+        for *key, business_hash in records:
+            self._order_events[tuple(key)] = business_hash  # type: ignore[index]  # the first four fields
+
     def _keep_refund(self, record: RefundRecord) -> None:
         refund = record.refund
         self._refunds[refund.source, refund.order_id, record.program_id].append(record)
         self._refunds_by_id[refund.source, refund.refund_id, record.program_id] = record
 
-    def account_of(self, program_id: str, customer_id: str, first_tier_id: str) -> tuple[Account, bool]:
+    def account_of(
+        self, program_id: str, customer_id: str, first_tier_id: str, enrolled_at: datetime
+    ) -> tuple[Account, bool]:
         """The customer's account; opened in memory if there is none yet (second value: True)."""
         account_id = self._members.get((program_id, customer_id))
         if account_id is not None:
             return self._accounts[account_id], False
-        return Account(self._new_account_id(), program_id, customer_id, first_tier_id), True
+        opened = Account(self._new_account_id(), program_id, customer_id, first_tier_id, enrolled_at=enrolled_at)
+        return opened, True
 
     def account(self, account_id: UUID | None) -> Account | None:
         """An account by its id; None for a guest's order."""
@@ -100,6 +131,7 @@ class Books:
         self._members[account.program_id, account.customer_id] = account.account_id
         self._accounts[account.account_id] = account
         self._opened.add(account.account_id)
+        self._counted[account.account_id] = []
 
     def lots(self, account_id: UUID) -> dict[int, Lot]:
         """The account's lots that have points left, and those of refunded orders."""
@@ -108,6 +140,21 @@ class Books:
     def history(self, account_id: UUID) -> list[TierHistoryEntry]:
         """The account's tier changes, oldest first, those of this batch included."""
         return self._history.setdefault(account_id, [])
+
+    def known(self, account: Account) -> Known:
+        """What an order of the account is judged by, as far as it was taken in."""
+        account_id = account.account_id
+        return Known(
+            history=self._history.get(account_id, ()),
+            counted=self._counted.get(account_id, ()),
+            lots=tuple(self._lots.get(account_id, {}).values()),
+            usages=self._usages.get(account_id, {}),
+            budgets=self._budgets.get(account.program_id, {}),
+        )
+
+    def order_event_hash(self, key: tuple[str, str], program_id: str, kind: str) -> bytes | None:
+        """The business hash of the order's posted fulfilment or cancellation."""
+        return self._order_events.get((*key, program_id, kind))
 
     def orders(self, source: str, order_id: str) -> dict[str, OrderRecord]:
         """What is posted of this order, by program."""
@@ -132,6 +179,11 @@ class Books:
         self._new_refunds.append(new)
         self._keep_refund(RefundRecord(new.program_id, new.posted.refund, new.business_hash))
 
+    def record_order_event(self, new: NewOrderEvent) -> None:
+        """Keep a fulfilment or cancellation that is posted for the first time."""
+        self._new_order_events.append(new)
+        self._order_events[new.source, new.order_id, new.program_id, new.kind] = new.business_hash
+
     def apply(self, decision: Decision) -> None:
         """Change the books as decided."""
         if decision.account is not None:
@@ -152,19 +204,55 @@ class Books:
             if known is not None:
                 self._orders[key[:2]][posted.program_id] = known._replace(posted=posted)
                 self._orders_changed[key] = None
+            self._recount(posted, known)
+        self._apply_limits(decision)
 
-    def write(self, connection: Connection) -> None:
-        """Write everything that changed. Parents before children, since foreign keys are checked at once."""
+    def _recount(self, posted: PostedOrder, known: OrderRecord | None) -> None:
+        """Keep what the account's recorded orders count for the tier in step."""
+        counted = self._counted.get(posted.account_id) if posted.account_id is not None else None
+        if counted is None:
+            return
+        is_new = known is None or known.posted is posted
+        if is_new:
+            counted.append(Counted(posted.order.occurred_at, posted.qualifying))
+        elif known is not None and known.posted.qualifying != posted.qualifying:
+            before = Counted(posted.order.occurred_at, known.posted.qualifying)
+            if before in counted:  # or the order is from before what was taken in
+                counted.remove(before)
+                counted.append(Counted(posted.order.occurred_at, posted.qualifying))
+
+    def _apply_limits(self, decision: Decision) -> None:
+        for change in decision.usages:
+            key = UsageKey(change.name, change.period)
+            had = self._usages[change.account_id].get(key, Usage())
+            self._usages[change.account_id][key] = Usage(
+                had.points + change.points, had.orders + change.orders, had.carried + change.carried
+            )
+            self._usages_changed[change.account_id, key] = None
+        for spent in decision.budgets:
+            budgets = self._budgets[spent.program_id]
+            budget = budgets.get(spent.promotion_id, Budget())
+            budgets[spent.promotion_id] = Budget(budget.points + spent.points, budget.orders + spent.orders)
+            self._budgets_changed[spent.program_id, spent.promotion_id] = None
+
+    def write(self, connection: Connection, chain_key: bytes | None = None) -> None:
+        """Write everything that changed; with `chain_key` entries carry their accounts' hash chains on.
+
+        Parents before children, since foreign keys are checked at once.
+        """
         # In one order everywhere: two shards that open the same accounts wait for each other, and must not in a circle.
         opened = sorted((self._accounts[account_id] for account_id in self._opened), key=lambda account: account[1:3])
         append_accounts(connection, opened)
         update_accounts(connection, [self._accounts[account_id] for account_id in self._changed - self._opened])
         self._write_orders(connection)
-        append_entries(connection, self._entries)
+        append_entries(connection, self._entries, chain_key)
         self._write_lots(connection)
         append_allocations(connection, self._entries)
         append_tier_changes(connection, self._tier_changes)
         append_refunds(connection, self._new_refunds)
+        append_order_events(connection, self._new_order_events)
+        write_usages(connection, [(of, key, self._usages[of][key]) for of, key in self._usages_changed])
+        update_budgets(connection, [(of, name, self._budgets[of][name]) for of, name in self._budgets_changed])
         append_events(connection, self.events)
 
     def _write_orders(self, connection: Connection) -> None:

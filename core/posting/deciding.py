@@ -1,20 +1,29 @@
 """From one message to one outcome: find what it is about in the books, let the core decide, keep the decision."""
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from core.domain.accrual import decide_accrual, decide_guest_order
-from core.domain.clawback import decide_clawback
-from core.domain.earning import refund_problem
-from core.domain.orders import Refund
+from core.domain.accrual import accrual_problem, decide_accrual, decide_guest_order
+from core.domain.basket import refund_problem
+from core.domain.clawback import decide_cancellation, decide_clawback, whole_refund
+from core.domain.fulfilment import decide_fulfilment
+from core.domain.ledger import Account, Decision, PostedOrder, PostedRefund
+from core.domain.lots import Lot
+from core.domain.orders import Order
 from core.domain.outcomes import Parked, Reason, Replayed, Waiting
-from core.messages.inbound import StoredOrder, StoredRefund
+from core.domain.program import Program
+from core.domain.tiers import TierHistoryEntry
+from core.messages.inbound import StoredCancellation, StoredFulfilment, StoredOrder, StoredRefund, has_hash
 from core.posting.books import Books
 from core.posting.events import EventContext, account_created, decision_events
-from core.store.appending import NewOrder, NewRefund
+from core.store.appending import NewOrder, NewOrderEvent, NewRefund
 from core.store.inbox import ClaimedMessage
 from core.store.ledger import OrderRecord
 from core.store.programs import ProgramRegistry
+
+_FULFILLED, _CANCELLED = "fulfilled", "cancelled"
+_NOUNS = {_FULFILLED: "fulfilment", _CANCELLED: "cancellation"}
 
 
 class Posted(NamedTuple):
@@ -39,29 +48,35 @@ def post_order(message: ClaimedMessage, event: StoredOrder, posting: Posting) ->
     books, registry, order = posting.books, posting.registry, event.order
     program_id = registry.resolve(event.program_id, order.source)
     if program_id is None:
-        return _unknown_program(event.program_id, registry)
+        return unknown_program(event.program_id, registry)
     known = books.orders(order.source, order.order_id).get(program_id)
     if known is not None:
-        return _again(known.business_hash == event.business_hash, Reason.ORDER_CONFLICT, "order")
+        return _again(has_hash(event, known.business_hash), Reason.ORDER_CONFLICT, "order")
     frozen = registry.at(program_id, order.occurred_at)
-    if order.currency != frozen.program.currency:
-        detail = (
-            f"data.currency is {order.currency}, program {program_id} has {frozen.program.currency}; "
-            "name another program in data.program_id"
-        )
-        return Parked(Reason.WRONG_CURRENCY, detail)
+    refused = wrong_currency(order, frozen.program)
+    if refused is not None:
+        return refused
     if order.customer_id is None:
         decision = decide_guest_order(order, frozen.program, frozen.version)
     else:
         current = registry.at(program_id, posting.as_of).program
-        account, is_new = books.account_of(program_id, order.customer_id, current.tiers[0].tier_id)
+        account, is_new = books.account_of(program_id, order.customer_id, current.tiers[0].tier_id, order.occurred_at)
+        decision = decide_accrual(
+            account, books.known(account), order, frozen.program, frozen.version, current, as_of=posting.as_of
+        )
+        problem = accrual_problem(decision)
+        if problem is not None:
+            return problem
         if is_new:
             books.open_account(account)
             books.events.append(account_created(account, order.occurred_at, posting.context))
-        history = books.history(account.account_id)
-        decision = decide_accrual(account, history, order, frozen.program, frozen.version, current, as_of=posting.as_of)
     assert decision.order is not None
-    books.record_order(NewOrder(decision.order, posting.shard, message.inbox_id, event.business_hash, event.lines_json))
+    books.record_order(
+        NewOrder(
+            decision.order, posting.shard, message.inbox_id, event.business_hash, event.lines_json,
+            event.attributes_json, event.tags_json,
+        )
+    )  # fmt: skip
     books.apply(decision)
     books.events += decision_events(decision, posting.context)
     return Posted()
@@ -69,57 +84,134 @@ def post_order(message: ClaimedMessage, event: StoredOrder, posting: Posting) ->
 
 def post_refund(message: ClaimedMessage, event: StoredRefund, posting: Posting) -> Outcome:
     """Post one refund; it waits if its order is not posted yet."""
-    books, registry, refund = posting.books, posting.registry, event.refund
-    record = _order_of(event, posting)
-    if record is None:
-        if event.program_id is not None and registry.resolve(event.program_id, refund.source) is None:
-            return _unknown_program(event.program_id, registry)
-        return _order_elsewhere(books, refund) or Waiting(refund.order_id)
+    books, refund = posting.books, event.refund
+    record = _order_of(refund.source, refund.order_id, event.program_id, posting)
+    if not isinstance(record, OrderRecord):
+        return record
     posted = record.posted
     known = books.refund_by_id(refund.source, refund.refund_id, posted.program_id)
     if known is not None:
-        return _again(known.business_hash == event.business_hash, Reason.REFUND_CONFLICT, "refund")
+        return _again(has_hash(event, known.business_hash), Reason.REFUND_CONFLICT, "refund")
     problem = refund_problem(posted.order, refund)
     if problem is not None:
         return problem
-    account = books.account(posted.account_id)
     decision = decide_clawback(
-        account,
-        {} if account is None else books.lots(account.account_id),
-        posted,
+        *_ledger_of(posted, books),
         [earlier.refund for earlier in books.refunds_of(posted)],
         refund,
-        registry.version(posted.program_id, posted.program_version).program,
-        registry.at(posted.program_id, posting.as_of).program,
+        *_versions_of(posted, posting),
         posting.as_of,
+        _history_of(posted, books),
     )
     assert decision.refund is not None
     books.record_refund(
         NewRefund(decision.refund, posted.program_id, message.inbox_id, event.business_hash, message.body)
     )
-    books.apply(decision)
-    books.events += decision_events(decision, posting.context)
+    _keep(decision, posting)
     return Posted()
 
 
-def _order_of(event: StoredRefund, posting: Posting) -> OrderRecord | None:
-    """The refund's order: in the program it names, else in the one its source belongs to, else in the only one."""
-    refund = event.refund
-    records = posting.books.orders(refund.source, refund.order_id)
-    if event.program_id is not None:
-        return records.get(event.program_id)
-    resolved = posting.registry.resolve(None, refund.source)
-    if resolved in records:
-        return records[resolved]
-    return next(iter(records.values()), None) if len(records) == 1 else None
+def post_cancellation(message: ClaimedMessage, event: StoredCancellation, posting: Posting) -> Outcome:
+    """Post the cancellation of an order; it waits if its order is not posted yet."""
+    books, cancellation = posting.books, event.cancellation
+    key = (cancellation.source, cancellation.order_id)
+    posted = _order_untold(key, _CANCELLED, event, posting)
+    if not isinstance(posted, PostedOrder):
+        return posted
+    decision = decide_cancellation(
+        *_ledger_of(posted, books),
+        [refund.refund for refund in books.refunds_of(posted)],
+        cancellation,
+        *_versions_of(posted, posting),
+        posting.as_of,
+        _history_of(posted, books),
+    )
+    taken = decision.refund or PostedRefund(whole_refund(cancellation), 0, 0, 0, 0)
+    books.record_order_event(
+        NewOrderEvent(
+            *key, posted.program_id, _CANCELLED, message.inbox_id, event.business_hash, cancellation.occurred_at,
+            taken.points_due, taken.points_taken, taken.points_excused, taken.points_shortfall,
+        )
+    )  # fmt: skip
+    _keep(decision, posting)
+    return Posted()
 
 
-def _order_elsewhere(books: Books, refund: Refund) -> Parked | None:
-    """Park a refund whose order is there, but in other programs only: it would wait for an order that has come."""
-    programs = sorted(books.orders(refund.source, refund.order_id))
-    if not programs:
-        return None
-    detail = f"the order is in program {' and '.join(programs)}; name that one in data.program_id"
+def post_fulfilment(message: ClaimedMessage, event: StoredFulfilment, posting: Posting) -> Outcome:
+    """Post the fulfilment of an order; it waits if its order is not posted yet."""
+    books, fulfilment = posting.books, event.fulfilment
+    key = (fulfilment.source, fulfilment.order_id)
+    posted = _order_untold(key, _FULFILLED, event, posting)
+    if not isinstance(posted, PostedOrder):
+        return posted
+    frozen, _ = _versions_of(posted, posting)
+    decision = decide_fulfilment(*_ledger_of(posted, books), fulfilment, frozen, posting.as_of)
+    books.record_order_event(
+        NewOrderEvent(
+            *key, posted.program_id, _FULFILLED, message.inbox_id, event.business_hash, fulfilment.occurred_at
+        )
+    )
+    _keep(decision, posting)
+    return Posted()
+
+
+def _order_untold(
+    key: tuple[str, str], kind: str, event: StoredFulfilment | StoredCancellation, posting: Posting
+) -> PostedOrder | Outcome:
+    """The posted order that is told to be fulfilled or cancelled, if that is news; else what becomes of the message."""
+    record = _order_of(*key, event.program_id, posting)
+    if not isinstance(record, OrderRecord):
+        return record
+    known = posting.books.order_event_hash(key, record.posted.program_id, kind)
+    if known is not None:
+        return _again(has_hash(event, known), Reason.ORDER_CONFLICT, _NOUNS[kind])
+    return record.posted
+
+
+def _keep(decision: Decision, posting: Posting) -> None:
+    posting.books.apply(decision)
+    posting.books.events += decision_events(decision, posting.context)
+
+
+def _ledger_of(posted: PostedOrder, books: Books) -> tuple[Account | None, Mapping[int, Lot], PostedOrder]:
+    """The order's account with its lots, and the order; a guest has no account."""
+    account = books.account(posted.account_id)
+    return account, {} if account is None else books.lots(account.account_id), posted
+
+
+def _versions_of(posted: PostedOrder, posting: Posting) -> tuple[Program, Program]:
+    """The version that was frozen with the order, and the one in force now."""
+    registry = posting.registry
+    frozen = registry.version(posted.program_id, posted.program_version).program
+    return frozen, registry.at(posted.program_id, posting.as_of).program
+
+
+def _history_of(posted: PostedOrder, books: Books) -> Sequence[TierHistoryEntry]:
+    return () if posted.account_id is None else books.history(posted.account_id)
+
+
+def _order_of(source: str, order_id: str, program_id: str | None, posting: Posting) -> OrderRecord | Waiting | Parked:
+    """The order that a message is about: in the program it names, else in that of its source, else in the only one.
+
+    Where the order is not posted yet, the message waits for it, unless it never can come.
+    """
+    books, registry = posting.books, posting.registry
+    records = books.orders(source, order_id)
+    if program_id is not None:
+        if program_id in records:
+            return records[program_id]
+        if registry.resolve(program_id, source) is None:
+            return unknown_program(program_id, registry)
+    else:
+        resolved = registry.resolve(None, source)
+        if resolved in records:
+            return records[resolved]
+        if len(records) == 1:
+            return next(iter(records.values()))
+    if not records:
+        return Waiting(order_id)
+    # It would wait for an order that has come, but in other programs only.
+    detail = f"the order is in program {' and '.join(sorted(records))}; name that one in data.program_id"
     return Parked(Reason.UNKNOWN_PROGRAM, detail)
 
 
@@ -133,7 +225,19 @@ def _again(is_same: bool, reason: Reason, noun: str) -> Outcome:
     return Parked(reason, detail)
 
 
-def _unknown_program(named: str | None, registry: ProgramRegistry) -> Parked:
+def wrong_currency(order: Order, program: Program) -> Parked | None:
+    """Why the order cannot be one of the program, if it is in another currency."""
+    if order.currency == program.currency:
+        return None
+    detail = (
+        f"data.currency is {order.currency}, program {program.program_id} has {program.currency}; "
+        "name another program in data.program_id"
+    )
+    return Parked(Reason.WRONG_CURRENCY, detail)
+
+
+def unknown_program(named: str | None, registry: ProgramRegistry) -> Parked:
+    """Why a message that belongs to no program cannot be posted."""
     known = ", ".join(registry.program_ids()) or "none"
     if named is None:
         detail = (

@@ -5,6 +5,9 @@ from typing import NamedTuple
 
 from core.domain.ledger import Account, Decision, Entry, EntryKind, TierChange
 from core.domain.outcomes import Parked
+from core.domain.program import Measure
+from core.domain.reminders import Reminder
+from core.domain.tiers import TierAtRisk
 from core.messages.outbound import (
     account_created_id,
     account_created_json,
@@ -12,6 +15,10 @@ from core.messages.outbound import (
     balance_changed_json,
     message_parked_id,
     message_parked_json,
+    points_expiring_id,
+    points_expiring_json,
+    tier_at_risk_id,
+    tier_at_risk_json,
     tier_changed_id,
     tier_changed_json,
 )
@@ -20,11 +27,17 @@ from core.store.appending import OutboxEvent
 from core.store.inbox import ClaimedMessage
 from core.store.shards import account_shard
 
-_REASONS = {
-    EntryKind.ACCRUAL: "order_completed",
-    EntryKind.CLAWBACK: "order_refunded",
-    EntryKind.EXPIRY: "lots_expired",
-}
+
+def _reason(entry: Entry) -> str:
+    match entry.kind:
+        case EntryKind.ACCRUAL:
+            return "order_completed"
+        case EntryKind.CLAWBACK:
+            return "order_cancelled" if entry.refund_id is None else "order_refunded"
+        case EntryKind.EXPIRY:
+            return "lots_expired"
+        case EntryKind.RELEASE:
+            return "lots_released" if entry.order_id is None else "order_fulfilled"
 
 
 class EventContext(NamedTuple):
@@ -46,9 +59,7 @@ def account_created(account: Account, occurred_at: datetime, context: EventConte
         recorded_at=context.recorded_at,
     )
     event_id = account_created_id(account.account_id)
-    return OutboxEvent(
-        account_shard(account.account_id), account.account_id, event_id, OutboundType.ACCOUNT_CREATED.value, body
-    )
+    return _of_account(account, event_id, OutboundType.ACCOUNT_CREATED, body)
 
 
 def decision_events(decision: Decision, context: EventContext) -> list[OutboxEvent]:
@@ -70,20 +81,19 @@ def _balance_changed(account: Account, entry: Entry, context: EventContext) -> O
         kind=entry.kind.value,
         points=entry.points,
         balance=entry.balance_after,
-        pending=account.pending,
+        pending=entry.pending_after,
+        pending_change=entry.pending_change,
         lifetime_points=entry.lifetime_points_after,
         tier=account.tier_id,
         occurred_at=entry.occurred_at,
         recorded_at=context.recorded_at,
-        reason=_REASONS[entry.kind],
+        reason=_reason(entry),
         lots=entry.allocations,
         order_id=entry.order_id,
         refund_id=entry.refund_id,
     )
     event_id = balance_changed_id(account.account_id, entry.sequence)
-    return OutboxEvent(
-        account_shard(account.account_id), account.account_id, event_id, OutboundType.BALANCE_CHANGED.value, body
-    )
+    return _of_account(account, event_id, OutboundType.BALANCE_CHANGED, body)
 
 
 def _tier_changed(account: Account, change: TierChange, context: EventContext) -> OutboxEvent:
@@ -101,9 +111,42 @@ def _tier_changed(account: Account, change: TierChange, context: EventContext) -
         reason=change.reason.value,
     )
     event_id = tier_changed_id(account.account_id, change.change_number)
-    return OutboxEvent(
-        account_shard(account.account_id), account.account_id, event_id, OutboundType.TIER_CHANGED.value, body
+    return _of_account(account, event_id, OutboundType.TIER_CHANGED, body)
+
+
+def tier_at_risk(account: Account, risk: TierAtRisk, measure: Measure, context: EventContext) -> OutboxEvent:
+    """Tell that a review is near that would move the account down."""
+    body = tier_at_risk_json(
+        source=context.source,
+        account_id=account.account_id,
+        program_id=account.program_id,
+        customer_id=account.customer_id,
+        tier=risk.tier_id,
+        tier_after=risk.fitting_tier_id,
+        loses_at=risk.loses_at,
+        measure=measure.value,
+        missing=risk.units_missing,
+        recorded_at=context.recorded_at,
     )
+    event_id = tier_at_risk_id(account.account_id, risk.loses_at)
+    return _of_account(account, event_id, OutboundType.TIER_AT_RISK, body)
+
+
+def points_expiring(account: Account, reminder: Reminder, context: EventContext) -> OutboxEvent:
+    """Tell that points are about to end, or that fewer are than was told."""
+    body = points_expiring_json(
+        source=context.source,
+        account_id=account.account_id,
+        program_id=account.program_id,
+        customer_id=account.customer_id,
+        points=reminder.points,
+        expires_at=reminder.expires_at,
+        days_ahead=reminder.days_ahead,
+        number=reminder.number,
+        recorded_at=context.recorded_at,
+    )
+    event_id = points_expiring_id(account.account_id, reminder.expires_at, reminder.number)
+    return _of_account(account, event_id, OutboundType.POINTS_EXPIRING, body)
 
 
 def _of_account(account: Account, event_id: str, event_type: OutboundType, body: str) -> OutboxEvent:

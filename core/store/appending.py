@@ -2,14 +2,18 @@
 
 import json
 from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Connection
 
 from core.domain.ledger import Account, Entry, PostedOrder, PostedRefund, TierChange
+from core.domain.limits import Budget, Usage, UsageKey
 from core.domain.lots import Lot
+from core.store.chain import chain_hashes
 from core.store.engine import copy_rows, run_bulk
+from core.store.frozen import frozen_json
 from core.store.ledger import ACCOUNT_COLUMNS
 from core.store.shards import account_shard
 
@@ -22,6 +26,8 @@ class NewOrder(NamedTuple):
     inbox_id: int
     business_hash: bytes
     lines_json: str
+    attributes_json: str | None
+    tags_json: str | None
 
 
 class NewRefund(NamedTuple):
@@ -32,6 +38,22 @@ class NewRefund(NamedTuple):
     inbox_id: int
     business_hash: bytes
     body: bytes
+
+
+class NewOrderEvent(NamedTuple):
+    """A fulfilment or cancellation to record."""
+
+    source: str
+    order_id: str
+    program_id: str
+    kind: str  #: fulfilled or cancelled
+    inbox_id: int
+    business_hash: bytes
+    occurred_at: datetime
+    points_due: int = 0
+    points_taken: int = 0
+    points_excused: int = 0
+    points_shortfall: int = 0
 
 
 class OutboxEvent(NamedTuple):
@@ -58,18 +80,19 @@ def append_accounts(connection: Connection, accounts: Collection[Account]) -> No
         copy_rows(connection, "members", ("program_id", "customer_id", "account_id"), members)
 
 
-_UPDATE_ACCOUNTS = """
-UPDATE accounts a SET
-    sequence = c.sequence, lots_opened = c.lots_opened, balance = c.balance, pending = c.pending, deficit = c.deficit,
-    lifetime_points = c.lifetime_points, qualifying_points = c.qualifying_points, qualifying_from = c.qualifying_from,
-    tier_id = c.tier_id, tier_since = c.tier_since, tier_until = c.tier_until, tier_changes = c.tier_changes,
-    updated_at = now()
-FROM unnest(%b::uuid[], %b::text[], %b::bigint[], %b::integer[], %b::bigint[], %b::bigint[], %b::bigint[], %b::bigint[],
-            %b::bigint[], %b::timestamptz[], %b::timestamptz[], %b::timestamptz[], %b::integer[])
-     AS c(account_id, tier_id, sequence, lots_opened, balance, pending, deficit, lifetime_points,
-          qualifying_points, qualifying_from, tier_since, tier_until, tier_changes)
+#: What changes of an account, in the order of its fields, and its types.
+_ACCOUNT_TYPES = {
+    "tier_id": "text", "sequence": "bigint", "lots_opened": "integer", "balance": "bigint", "pending": "bigint",
+    "deficit": "bigint", "lifetime_points": "bigint", "qualifying_points": "bigint", "qualifying_from": "timestamptz",
+    "tier_since": "timestamptz", "tier_until": "timestamptz", "tier_changes": "integer", "orders_posted": "integer",
+    "enrolled_at": "timestamptz", "tier_held_until": "timestamptz", "tier_warned_until": "timestamptz",
+}  # fmt: skip
+_UPDATE_ACCOUNTS = f"""
+UPDATE accounts a SET {", ".join(f"{name} = c.{name}" for name in _ACCOUNT_TYPES)}, updated_at = now()
+FROM unnest(%b::uuid[], {", ".join(f"%b::{kind}[]" for kind in _ACCOUNT_TYPES.values())})
+     AS c(account_id, {", ".join(_ACCOUNT_TYPES)})
 WHERE a.account_id = c.account_id
-"""
+"""  # noqa: S608  # our own column names
 
 
 def update_accounts(connection: Connection, accounts: Collection[Account]) -> None:
@@ -79,20 +102,26 @@ def update_accounts(connection: Connection, accounts: Collection[Account]) -> No
         run_bulk(connection, _UPDATE_ACCOUNTS, _columns(rows))
 
 
-def append_entries(connection: Connection, entries: Sequence[Entry]) -> None:
-    """Append entries; the key (account, sequence) refuses a second one of the same number."""
+def append_entries(connection: Connection, entries: Sequence[Entry], chain_key: bytes | None = None) -> None:
+    """Append entries; the key (account, sequence) refuses a second one of the same number.
+
+    With `chain_key` each carries a hash over itself and the one before it.
+    """
     if not entries:
         return
+    hashes = [None] * len(entries) if chain_key is None else chain_hashes(connection, entries, chain_key)
     columns = (
         "account_id", "sequence", "kind", "points", "balance_after", "lifetime_points_after", "deficit_change",
         "occurred_at", "source", "order_id", "refund_id", "corrects_sequence", "why",
+        "pending_change", "pending_after", "chain_hash",
     )  # fmt: skip
     rows = (
         (
             e.account_id, e.sequence, e.kind.value, e.points, e.balance_after, e.lifetime_points_after,
             e.deficit_change, e.occurred_at, e.source, e.order_id, e.refund_id, e.corrects_sequence, json.dumps(e.why),
+            e.pending_change, e.pending_after, chain_hash,
         )
-        for e in entries
+        for e, chain_hash in zip(entries, hashes, strict=True)
     )  # fmt: skip
     copy_rows(connection, "entries", columns, rows)
 
@@ -107,17 +136,27 @@ def append_lots(connection: Connection, lots: Collection[tuple[UUID, Lot]]) -> N
 
 
 _UPDATE_LOTS = """
-UPDATE lots l SET points_remaining = c.points_remaining, points_expired = c.points_expired
-FROM unnest(%b::uuid[], %b::integer[], %b::bigint[], %b::bigint[])
-     AS c(account_id, lot_number, points_remaining, points_expired)
+UPDATE lots l SET points_remaining = c.points_remaining, points_expired = c.points_expired,
+                  available_at = c.available_at, expires_at = c.expires_at, is_pending = c.is_pending,
+                  points_excused = c.points_excused
+FROM unnest(%b::uuid[], %b::integer[], %b::bigint[], %b::bigint[], %b::timestamptz[], %b::timestamptz[], %b::boolean[],
+            %b::bigint[])
+     AS c(account_id, lot_number, points_remaining, points_expired, available_at, expires_at, is_pending,
+          points_excused)
 WHERE l.account_id = c.account_id AND l.lot_number = c.lot_number
 """
 
 
 def update_lots(connection: Connection, lots: Collection[tuple[UUID, Lot]]) -> None:
-    """Write what is left in lots of accounts that the caller has locked."""
+    """Write what became of lots of accounts that the caller has locked."""
     if lots:
-        rows = ((account_id, lot.lot_number, lot.points_remaining, lot.points_expired) for account_id, lot in lots)
+        rows = (
+            (
+                account_id, lot.lot_number, lot.points_remaining, lot.points_expired, lot.available_at, lot.expires_at,
+                lot.is_pending, lot.points_excused,
+            )
+            for account_id, lot in lots
+        )  # fmt: skip
         run_bulk(connection, _UPDATE_LOTS, _columns(rows))
 
 
@@ -148,14 +187,16 @@ def append_orders(connection: Connection, orders: Sequence[NewOrder]) -> None:
     columns = (
         "source", "order_id", "program_id", "account_id", "customer_id", "shard", "inbox_id", "business_hash",
         "currency", "occurred_at", "lines", "points_paid", "program_version", "tier_id", "sequence", "lot_number",
-        "points_entitled", "points_excused", "points_shortfall",
+        "points_entitled", "points_excused", "points_shortfall", "attributes", "customer_tags", "frozen",
+        "qualifying_points", "qualifying_spend", "qualifying_orders", "fulfilled_at", "cancelled_at",
     )  # fmt: skip
     rows = (
         (
             p.order.source, p.order.order_id, p.program_id, p.account_id, p.order.customer_id, new.shard, new.inbox_id,
             new.business_hash, p.order.currency, p.order.occurred_at, new.lines_json, p.order.points_paid,
             p.program_version, p.tier_id, p.sequence, p.lot_number,
-            p.points_entitled, p.points_excused, p.points_shortfall,
+            p.points_entitled, p.points_excused, p.points_shortfall, new.attributes_json, new.tags_json,
+            frozen_json(p.frozen), *_qualifying(p), p.fulfilled_at, p.cancelled_at,
         )
         for new in orders
         for p in (new.posted,)
@@ -163,23 +204,70 @@ def append_orders(connection: Connection, orders: Sequence[NewOrder]) -> None:
     copy_rows(connection, "orders", columns, rows)
 
 
+def _qualifying(posted: PostedOrder) -> tuple[int | None, int, int]:
+    """What the order counts for the tier. Points only where they are not what it is entitled to, as with most."""
+    points, spend, orders = posted.qualifying
+    return None if points == posted.points_entitled else points, spend, orders
+
+
 _UPDATE_ORDERS = """
 UPDATE orders o SET points_entitled = c.points_entitled, points_excused = c.points_excused,
-                    points_shortfall = c.points_shortfall
-FROM unnest(%b::text[], %b::text[], %b::text[], %b::bigint[], %b::bigint[], %b::bigint[])
-     AS c(source, order_id, program_id, points_entitled, points_excused, points_shortfall)
+                    points_shortfall = c.points_shortfall, qualifying_points = c.qualifying_points,
+                    qualifying_spend = c.qualifying_spend, qualifying_orders = c.qualifying_orders,
+                    fulfilled_at = c.fulfilled_at, cancelled_at = c.cancelled_at
+FROM unnest(%b::text[], %b::text[], %b::text[], %b::bigint[], %b::bigint[], %b::bigint[], %b::bigint[], %b::bigint[],
+            %b::smallint[], %b::timestamptz[], %b::timestamptz[])
+     AS c(source, order_id, program_id, points_entitled, points_excused, points_shortfall, qualifying_points,
+          qualifying_spend, qualifying_orders, fulfilled_at, cancelled_at)
 WHERE o.source = c.source AND o.order_id = c.order_id AND o.program_id = c.program_id
 """
 
 
 def update_orders(connection: Connection, orders: Collection[PostedOrder]) -> None:
-    """Write what refunds made of orders."""
+    """Write what refunds, fulfilments and cancellations made of orders."""
     if orders:
         rows = (
-            (p.order.source, p.order.order_id, p.program_id, p.points_entitled, p.points_excused, p.points_shortfall)
+            (
+                p.order.source, p.order.order_id, p.program_id, p.points_entitled, p.points_excused,
+                p.points_shortfall, *_qualifying(p), p.fulfilled_at, p.cancelled_at,
+            )
             for p in orders
-        )
+        )  # fmt: skip
         run_bulk(connection, _UPDATE_ORDERS, _columns(rows))
+
+
+def append_order_events(connection: Connection, events: Sequence[NewOrderEvent]) -> None:
+    """Record fulfilments and cancellations; the key (source, order, program, kind) refuses a second one."""
+    if events:
+        copy_rows(connection, "order_events", NewOrderEvent._fields, events)
+
+
+_WRITE_USAGES = """
+INSERT INTO usages (account_id, name, period, points, orders, carried)
+SELECT * FROM unnest(%b::uuid[], %b::text[], %b::text[], %b::bigint[], %b::integer[], %b::text[])
+ON CONFLICT (account_id, name, period) DO UPDATE SET
+    points = excluded.points, orders = excluded.orders, carried = excluded.carried
+"""
+
+
+def write_usages(connection: Connection, usages: Collection[tuple[UUID, UsageKey, Usage]]) -> None:
+    """Write what accounts that the caller has locked have had of rules and promotions."""
+    if usages:
+        rows = ((account_id, *key, usage.points, usage.orders, str(usage.carried)) for account_id, key, usage in usages)
+        run_bulk(connection, _WRITE_USAGES, _columns(rows))
+
+
+_UPDATE_BUDGETS = """
+UPDATE budgets b SET points = c.points, orders = c.orders
+FROM unnest(%b::text[], %b::text[], %b::bigint[], %b::bigint[]) AS c(program_id, promotion_id, points, orders)
+WHERE b.program_id = c.program_id AND b.promotion_id = c.promotion_id
+"""
+
+
+def update_budgets(connection: Connection, budgets: Collection[tuple[str, str, Budget]]) -> None:
+    """Write what is spent of budgets that the caller has locked."""
+    if budgets:
+        run_bulk(connection, _UPDATE_BUDGETS, _columns((*key, *budget) for *key, budget in budgets))
 
 
 def append_refunds(connection: Connection, refunds: Sequence[NewRefund]) -> None:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, text
 
 from core.domain.program import Program
+from core.store.locks import LockClass, lock
 from core.store.programs import BEGINNING, ProgramRegistry, ProgramVersion, append_version, load_registry
 
 
@@ -52,7 +53,7 @@ def apply_program(connection: Connection, program: Program, file_text: str, effe
     A first version is in force for all orders, however old. The newest version's content again changes nothing.
     """
     # The lock that append_version takes, taken before the checks, so that nobody applies anything between them.
-    connection.execute(text("LOCK TABLE programs IN SHARE ROW EXCLUSIVE MODE"))
+    lock(connection, LockClass.PROGRAMS)
     registry = load_registry(connection)
     before = newest_version(registry, program.program_id)
     if before is not None and before.program == program:

@@ -1,8 +1,10 @@
-"""Dead letters: what is parked and why, and the two things that a person does about it: retry and drop.
+"""Dead letters: what is parked and why, and what a person does about it: retry, drop, or put another in its place.
 
-A dead letter keeps its row, its bytes and its reason; every action on it is kept beside it.
+A dead letter keeps its row, its bytes and its reason. Whatever is done about it is kept beside it, and so is each
+parking that this overwrites.
 """
 
+import json
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import NamedTuple
@@ -30,12 +32,23 @@ class Letter(NamedTuple):
 
 
 class Action(NamedTuple):
-    """What a person did about a letter."""
+    """One step in the life of a letter."""
 
-    action: str  #: retried or dropped
-    reason: str | None  #: why it was parked when they did
-    detail: str | None  #: what came of it, or the person's own words
+    action: str  #: parked, or what a person did: retried, dropped or replaced
+    reason: str | None  #: why it was parked at that time
+    detail: str | None  #: of the parking; or what came of the action, or the person's own words
     acted_at: datetime
+
+
+class NewAction(NamedTuple):
+    """What a person does about a letter, and how the letter was parked before."""
+
+    inbox_id: int
+    action: str  #: retried, dropped or replaced
+    reason: str | None  #: why it was parked
+    detail: str
+    parked_detail: str | None
+    parked_at: datetime | None
 
 
 class LockedLetter(NamedTuple):
@@ -44,9 +57,33 @@ class LockedLetter(NamedTuple):
     inbox_id: int
     state: str
     reason: str | None
+    detail: str | None
+    settled_at: datetime | None
+    source: str
+    event_id: str
     variant: bytes
+    content_hash: bytes | None
     received_at: datetime
     body: bytes
+    signature: str | None
+    as_of: datetime  #: the transaction's time
+
+    def acted_on(self, action: str, detail: str) -> NewAction:
+        """Say what was done about it."""
+        return NewAction(self.inbox_id, action, self.reason, detail, self.detail, self.settled_at)
+
+
+class LetterFilter(NamedTuple):
+    """Which letters are meant: those that fit all that is given."""
+
+    reason: str | None = None
+    source: str | None = None
+    type: str | None = None
+    order_id: str | None = None  #: where it could not be read, letters whose bytes hold it as a JSON string
+    since: datetime | None = None  #: received at or after
+    until: datetime | None = None  #: received before
+    text: str | None = None  #: a part of the detail, in upper or lower case
+    state: str = "dead"  #: or dropped, or all for both
 
 
 class FirstMessage(NamedTuple):
@@ -73,21 +110,61 @@ class Revival(NamedTuple):
 _COLUMNS = ", ".join(Letter._fields)
 
 
-def count_dead(connection: Connection) -> dict[str, int]:
-    """Dead letters by reason, the most frequent first."""
-    rows = run_bulk(
-        connection, "SELECT reason, count(*) FROM inbox WHERE state = 'dead' GROUP BY reason ORDER BY 2 DESC, 1"
-    )
-    return dict(rows)
+# Settled letters are found by what was done about them: the inbox has no index of them, and millions of other rows.
+_SCOPES = {
+    "dead": "state = 'dead'",
+    "dropped": "state = 'dropped' AND inbox_id IN (SELECT inbox_id FROM dead_letter_actions)",
+    "all": """state IN ('dead', 'dropped') AND inbox_id IN (
+        SELECT inbox_id FROM inbox WHERE state = 'dead' UNION ALL SELECT inbox_id FROM dead_letter_actions)""",
+}
 
 
-def list_dead(connection: Connection, reason: str | None, rows_max: int) -> list[Letter]:
-    """Dead letters, the newest first; only those of `reason` if given."""
+def _where(chosen: LetterFilter) -> tuple[str, list[object]]:
+    """Give the condition of a filter, and its values."""
+    order_id = chosen.order_id
+    tests: list[tuple[str, tuple[object, ...]]] = [
+        ("reason = %s", (chosen.reason,)),
+        ("source = %s", (chosen.source,)),
+        ("type = %s", (chosen.type,)),
+        (
+            "(order_id = %s OR order_id IS NULL AND position(%b::bytea IN body) > 0)",
+            (order_id, json.dumps(order_id, ensure_ascii=False).encode()),
+        ),
+        ("received_at >= %s", (chosen.since,)),
+        ("received_at < %s", (chosen.until,)),
+        ("position(lower(%s) IN lower(detail)) > 0", (chosen.text,)),
+    ]
+    used = [(test, values) for test, values in tests if values[0] is not None]
+    return " AND ".join([_SCOPES[chosen.state], *(test for test, _ in used)]), [v for _, vs in used for v in vs]
+
+
+def count_letters(connection: Connection, chosen: LetterFilter) -> dict[str, int]:
+    """How many letters fit, by reason, the most frequent first."""
+    where, values = _where(chosen)
+    statement = f"SELECT reason, count(*) FROM inbox WHERE {where} GROUP BY reason ORDER BY 2 DESC, 1"  # noqa: S608  # our own words
+    return dict(run_bulk(connection, statement, values))
+
+
+def list_letters(connection: Connection, chosen: LetterFilter, rows_max: int) -> list[Letter]:
+    """The letters that fit, the newest first."""
+    where, values = _where(chosen)
+    statement = f"SELECT {_COLUMNS} FROM inbox WHERE {where} ORDER BY inbox_id DESC LIMIT %s"  # noqa: S608  # our own words
+    return [Letter(*row) for row in run_bulk(connection, statement, (*values, rows_max))]
+
+
+def newest_letter(connection: Connection) -> int:
+    """The highest number of a dead letter; 0 if there is none."""
+    ((newest,),) = run_bulk(connection, "SELECT coalesce(max(inbox_id), 0) FROM inbox WHERE state = 'dead'")
+    return int(newest)
+
+
+def next_letters(connection: Connection, chosen: LetterFilter, *, after: int, up_to: int, rows_max: int) -> list[int]:
+    """The next numbers above `after`, at most `up_to`, of letters that fit, in their order."""
+    where, values = _where(chosen)
     statement = f"""
-        SELECT {_COLUMNS} FROM inbox
-        WHERE state = 'dead' AND (%s::text IS NULL OR reason = %s) ORDER BY inbox_id DESC LIMIT %s
-    """  # noqa: S608  # our own column names
-    return [Letter(*row) for row in run_bulk(connection, statement, (reason, reason, rows_max))]
+        SELECT inbox_id FROM inbox WHERE {where} AND inbox_id > %s AND inbox_id <= %s ORDER BY inbox_id LIMIT %s
+    """  # noqa: S608  # our own words
+    return [row[0] for row in run_bulk(connection, statement, (*values, after, up_to, rows_max))]
 
 
 def list_dead_among(connection: Connection, inbox_ids: Collection[int]) -> list[Letter]:
@@ -97,13 +174,13 @@ def list_dead_among(connection: Connection, inbox_ids: Collection[int]) -> list[
 
 
 def count_waiting(connection: Connection) -> int:
-    """How many refunds wait for their orders."""
+    """How many messages wait for their orders."""
     ((count,),) = run_bulk(connection, "SELECT count(*) FROM inbox WHERE state = 'waiting'")
     return int(count)
 
 
 def list_waiting(connection: Connection, rows_max: int) -> list[Letter]:
-    """Refunds that wait for their orders, the longest first."""
+    """Messages that wait for their orders, the longest first."""
     statement = f"SELECT {_COLUMNS} FROM inbox WHERE state = 'waiting' ORDER BY received_at, inbox_id LIMIT %s"  # noqa: S608
     return [Letter(*row) for row in run_bulk(connection, statement, (rows_max,))]
 
@@ -114,12 +191,16 @@ def load_letter(connection: Connection, inbox_id: int) -> tuple[Letter, bytes] |
     return (Letter(*rows[0][:-1]), rows[0][-1]) if rows else None
 
 
-def load_actions(connection: Connection, inbox_id: int) -> list[Action]:
-    """What was done about a letter, oldest first."""
+def load_history(connection: Connection, letter: Letter) -> list[Action]:
+    """Each parking of a letter and everything that was done about it, oldest first."""
     statement = (
         "SELECT action, reason, detail, acted_at FROM dead_letter_actions WHERE inbox_id = %s ORDER BY action_id"
     )
-    return [Action(*row) for row in run_bulk(connection, statement, (inbox_id,))]
+    history = [Action(*row) for row in run_bulk(connection, statement, (letter.inbox_id,))]
+    parkings = {action.acted_at for action in history if action.action == "parked"}
+    if letter.state == "dead" and letter.settled_at is not None and letter.settled_at not in parkings:
+        history.append(Action("parked", letter.reason, letter.detail, letter.settled_at))
+    return history
 
 
 def count_states(connection: Connection, inbox_ids: Collection[int]) -> dict[str, int]:
@@ -134,17 +215,10 @@ def still_received(connection: Connection, inbox_ids: Collection[int]) -> list[i
     return [row[0] for row in run_bulk(connection, statement, (list(inbox_ids),))]
 
 
-def dead_ids(connection: Connection, reason: str | None) -> list[int]:
-    """Numbers of all dead letters, oldest first; only those of `reason` if given."""
-    statement = """
-        SELECT inbox_id FROM inbox WHERE state = 'dead' AND (%s::text IS NULL OR reason = %s) ORDER BY inbox_id
-    """
-    return [row[0] for row in run_bulk(connection, statement, (reason, reason))]
-
-
 def lock_letter(connection: Connection, inbox_id: int) -> LockedLetter | None:
     """One message of whatever state, locked; None if there is none of that number."""
-    statement = f"SELECT {', '.join(LockedLetter._fields)} FROM inbox WHERE inbox_id = %s FOR UPDATE"  # noqa: S608
+    columns = ", ".join(LockedLetter._fields[:-1])
+    statement = f"SELECT {columns}, now() FROM inbox WHERE inbox_id = %s FOR UPDATE"  # noqa: S608  # our own column names
     rows = run_bulk(connection, statement, (inbox_id,))
     return LockedLetter(*rows[0]) if rows else None
 
@@ -190,6 +264,11 @@ def revive(connection: Connection, inbox_id: int, revival: Revival) -> None:
     run_bulk(connection, _REVIVE, values)
 
 
+def set_aside(connection: Connection, inbox_id: int, variant: bytes) -> None:
+    """Take a locked letter's source and id from it as a key, so that the true message may have them."""
+    run_bulk(connection, "UPDATE inbox SET variant = %s WHERE inbox_id = %s", (variant, inbox_id))
+
+
 def settle_as_replayed(connection: Connection, inbox_id: int) -> None:
     """Give a locked letter the outcome of another message, which has its source, id and content."""
     statement = (
@@ -208,9 +287,47 @@ def drop(connection: Connection, inbox_id: int) -> None:
     run_bulk(connection, "UPDATE inbox SET state = 'dropped', settled_at = now() WHERE inbox_id = %s", (inbox_id,))
 
 
-def append_action(connection: Connection, inbox_id: int, action: str, reason: str | None, detail: str) -> None:
-    """Keep what a person did: `action` is retried or dropped, `reason` the one it was parked with."""
-    values: Sequence[object] = (inbox_id, action, reason, detail)
-    run_bulk(
-        connection, "INSERT INTO dead_letter_actions (inbox_id, action, reason, detail) VALUES (%s, %s, %s, %s)", values
+# A conflict that came under the same source and id may have the variant that is due to this one.
+_STEP_ASIDE = """
+UPDATE inbox SET state = 'dropped', settled_at = now(),
+    variant = CASE
+        WHEN variant <> '' THEN variant
+        WHEN EXISTS (SELECT 1 FROM inbox c WHERE c.source = inbox.source AND c.event_id = inbox.event_id
+                     AND c.variant = inbox.content_hash) THEN inbox.content_hash || int8send(inbox_id)
+        ELSE content_hash END
+WHERE inbox_id = %s
+"""
+
+
+def step_aside(connection: Connection, inbox_id: int) -> None:
+    """Settle a locked letter as dropped, and leave its source and id to the message that takes its place.
+
+    The letter keeps the key of a conflict, so that its own content, should it come again, is counted on it.
+    """
+    run_bulk(connection, _STEP_ASIDE, (inbox_id,))
+
+
+# The parking that the action overwrites, unless an earlier action has kept it already.
+_KEEP_PARKINGS = """
+INSERT INTO dead_letter_actions (inbox_id, action, reason, detail, acted_at)
+SELECT n.inbox_id, 'parked', n.reason, n.parked_detail, n.parked_at
+FROM unnest(%b::bigint[], %b::text[], %b::text[], %b::timestamptz[]) AS n(inbox_id, reason, parked_detail, parked_at)
+WHERE NOT EXISTS (
+    SELECT 1 FROM dead_letter_actions a
+    WHERE a.inbox_id = n.inbox_id AND a.action = 'parked' AND a.acted_at = n.parked_at)
+"""
+_APPEND_ACTIONS = """
+INSERT INTO dead_letter_actions (inbox_id, action, reason, detail)
+SELECT * FROM unnest(%b::bigint[], %b::text[], %b::text[], %b::text[])
+"""
+
+
+def append_actions(connection: Connection, actions: Sequence[NewAction]) -> None:
+    """Keep what a person did about letters, and before it how each was parked at that time."""
+    if not actions:
+        return
+    inbox_ids, names, reasons, details, parked_details, parked_ats = (
+        list(column) for column in zip(*actions, strict=True)
     )
+    run_bulk(connection, _KEEP_PARKINGS, (inbox_ids, reasons, parked_details, parked_ats))
+    run_bulk(connection, _APPEND_ACTIONS, (inbox_ids, names, reasons, details))

@@ -1,39 +1,105 @@
 """Database engines, and the two ways to reach psycopg where SQLAlchemy has no words for it (COPY, arrays)."""
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import psycopg
-from sqlalchemy import Connection, Engine, create_engine
+from psycopg.abc import PQGen
+from sqlalchemy import Connection, Engine, create_engine, event
 
-_SESSION_SETTINGS = {
-    # A lost client must not hold locks for ever; posting and relay transactions last well under a second.
-    "idle_in_transaction_session_timeout": "60s",
-    "lock_timeout": "10s",
-    "synchronous_commit": "on",
-    "timezone": "UTC",
+_Value = TypeVar("_Value")
+
+_SESSION_SETTINGS = {"synchronous_commit": "on", "timezone": "UTC"}
+_NETWORK_SETTINGS = {
+    "connect_timeout": 3,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,  # milliseconds; what was sent and never confirmed keeps keepalive from being tried
 }
 
 
+_WAKE_SECONDS = 0.1
+#: How much longer than a statement may take its answer is waited for.
+_ANSWER_GRACE_SECONDS = 5
+
+
+class SessionLimits(NamedTuple):
+    """What PostgreSQL ends by itself. Posting and relay transactions last well under a second."""
+
+    statement_seconds_max: int = 60
+    idle_seconds_max: int = 60  #: within a transaction: a client that is lost must not hold locks for ever
+    lock_seconds_max: int = 10
+
+
+class DatabaseSilentError(psycopg.OperationalError):
+    """The database was silent for {seconds:g} s, longer than any statement may take: the connection is given up."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__((self.__doc__ or "").format(seconds=seconds))
+        self.seconds = seconds
+
+
+class ImpatientConnection(psycopg.Connection[Any]):
+    """A session that is given up when the server is silent for longer than a statement may take.
+
+    PostgreSQL ends what takes too long and says so. Where nothing comes, something between us has forgotten the
+    connection, and while it still confirms what is sent to it, neither keepalive nor `tcp_user_timeout` notices.
+    """
+
+    answer_seconds_max: float | None = None  #: None: as long as it takes
+
+    def wait(self, gen: PQGen[_Value], interval: float = _WAKE_SECONDS, timeout: float | None = None) -> _Value:
+        """Wait for an answer as psycopg does, but not for ever. Raises DatabaseSilentError; the session is closed."""
+        try:
+            return super().wait(gen, interval, self.answer_seconds_max if timeout is None else timeout)
+        except psycopg.errors._WaitTimeout as error:  # noqa: SLF001  # psycopg raises it for this to be translated
+            if timeout is not None or self.answer_seconds_max is None:
+                raise
+            self.pgconn.finish()
+            raise DatabaseSilentError(self.answer_seconds_max) from error
+
+
 def create_database_engine(
-    database_url: str, *, statement_timeout_seconds: int = 60, pool_size: int = 2, application_name: str = "loyalty"
+    database_url: str,
+    *,
+    limits: SessionLimits = SessionLimits(),  # noqa: B008  # a tuple
+    pool_size: int = 2,
+    application_name: str = "loyalty",
+    gives_up: bool = False,
+    open_session: Callable[..., ImpatientConnection] = ImpatientConnection.connect,
 ) -> Engine:
-    """Build an engine. Nothing is opened until first use: it may be built before a fork, but not used across one."""
-    settings = {**_SESSION_SETTINGS, "statement_timeout": f"{statement_timeout_seconds}s"}
-    return create_engine(
+    """Build an engine. Nothing is opened until first use: it may be built before a fork, but not used across one.
+
+    With `gives_up` a session that is silent for longer than a statement may take is closed: for roles, which never lift
+    that limit for themselves.
+    """
+    settings = {
+        **_SESSION_SETTINGS,
+        "statement_timeout": f"{limits.statement_seconds_max}s",
+        "idle_in_transaction_session_timeout": f"{limits.idle_seconds_max}s",
+        "lock_timeout": f"{limits.lock_seconds_max}s",
+    }
+    engine = create_engine(
         normalized_url(database_url),
         pool_size=pool_size,
         max_overflow=2,
         pool_pre_ping=True,
         connect_args={
-            "connect_timeout": 3,
-            "keepalives_idle": 10,
-            "keepalives_interval": 5,
-            "keepalives_count": 3,
+            **_NETWORK_SETTINGS,
             "application_name": application_name,
             "options": " ".join(f"-c {name}={value}" for name, value in settings.items()),
         },
     )
+
+    @event.listens_for(engine, "do_connect")
+    def connect(_dialect: Any, _record: Any, arguments: list[Any], options: dict[str, Any]) -> ImpatientConnection:
+        session = open_session(*arguments, **options)
+        if gives_up:
+            session.answer_seconds_max = limits.statement_seconds_max + _ANSWER_GRACE_SECONDS
+        return session
+
+    return engine
 
 
 def normalized_url(database_url: str) -> str:
@@ -62,7 +128,9 @@ def copy_rows(connection: Connection, table: str, columns: Sequence[str], rows: 
             copy.write_row(row)
 
 
-def run_bulk(connection: Connection, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+def run_bulk(
+    connection: Connection, statement: str, parameters: Sequence[Any] | Mapping[str, Any] = ()
+) -> list[tuple[Any, ...]]:
     """Run one set-based statement with `%s`/`%b` parameters (lists become arrays); return its rows, if it has any."""
     with driver_connection(connection).cursor() as cursor:
         cursor.execute(statement.encode(), parameters)

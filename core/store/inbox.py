@@ -22,12 +22,14 @@ class InboxMessage(NamedTuple):
     variant: bytes  #: empty for a readable event; for an unreadable one a hash of its bytes
     type: str | None
     occurred_at: datetime | None
-    shard: int | None  #: None: a refund, whose order's shard is looked up
+    shard: int | None  #: None: it is about an order, whose shard is looked up
     order_id: str | None
     content_hash: bytes | None
     body: bytes
     reason: Reason | None = None  #: set: the message is parked
     detail: str | None = None
+    signature: str | None = None  #: of `body`, so that a retry can check it again
+    older_hashes: tuple[bytes, ...] = ()  #: content hashes under which an earlier release may have stored the same
 
 
 class StoredMessage(NamedTuple):
@@ -62,14 +64,16 @@ class Settlement(NamedTuple):
     detail: str | None = None
 
 
-# A refund names no customer: its shard is that of its order, posted or still in the inbox; if neither is known it
-# waits. xmax is 0 for a row that this statement inserted, not for one that it found.
+# What is about an order (a refund, a fulfilment, a cancellation) names no customer: its shard is that of the order,
+# posted or still in the inbox; if neither is known it waits. xmax is 0 for a row that this statement inserted, not for
+# one that it found.
 _APPEND = """
 INSERT INTO inbox (source, event_id, variant, type, occurred_at, shard, order_id, content_hash, body,
-                   state, reason, detail, settled_at, times_parked, deliveries)
+                   state, reason, detail, signature, settled_at, times_parked, deliveries)
 SELECT source, event_id, variant, type, occurred_at, found_shard, order_id, content_hash, body,
        CASE WHEN reason IS NOT NULL THEN 'dead' WHEN found_shard IS NULL THEN 'waiting' ELSE 'received' END,
-       reason, detail, CASE WHEN reason IS NOT NULL THEN now() END, (reason IS NOT NULL)::integer, deliveries
+       reason, detail, signature, CASE WHEN reason IS NOT NULL THEN now() END, (reason IS NOT NULL)::integer,
+       deliveries
 FROM (
     SELECT m.*, coalesce(
                m.shard,
@@ -78,10 +82,10 @@ FROM (
                    AND q.state IN ('received', 'waiting') AND q.type = 'order.completed' LIMIT 1)
            ) AS found_shard
     FROM unnest(%b::text[], %b::text[], %b::bytea[], %b::text[], %b::timestamptz[], %b::smallint[], %b::text[],
-                %b::bytea[], %b::bytea[], %b::text[], %b::text[], %b::integer[])
+                %b::bytea[], %b::bytea[], %b::text[], %b::text[], %b::text[], %b::integer[])
          WITH ORDINALITY
          AS m(source, event_id, variant, type, occurred_at, shard, order_id, content_hash, body, reason, detail,
-              deliveries, n)
+              signature, deliveries, n)
 ) AS placed
 ORDER BY n
 ON CONFLICT (source, event_id, variant) DO UPDATE
@@ -92,27 +96,33 @@ RETURNING inbox_id, state, shard, xmax = 0, source, event_id, variant, content_h
 
 
 def append_messages(connection: Connection, messages: Sequence[InboxMessage]) -> list[StoredMessage]:
-    """Store a batch with one statement; a second one only if the batch holds conflicts.
+    """Store a batch with one statement; a second one only for conflicts, and for what an earlier release stored.
 
     The same source and id with the same content is a replay: counted on the first row, nothing else. With other
-    content it is a conflict: parked beside the first. The result is in no particular order.
+    content it is a conflict: parked beside the first. Content is the same too if it was to the release that stored the
+    first row (`older_hashes`). The result is in no particular order.
     """
     groups: dict[tuple[str, str, bytes], list[InboxMessage]] = {}
     for message in messages:
         groups.setdefault((message.source, message.event_id, message.variant), []).append(message)
     stored: list[StoredMessage] = []
     again: list[InboxMessage] = []
+    conflicts: list[tuple[InboxMessage, int]] = []
     rows = _append(connection, [(group[0], _deliveries(group)) for group in groups.values()])
     for inbox_id, state, shard, is_new, source, event_id, variant, content_hash in rows:
         group = groups[source, event_id, bytes(variant)]
         is_counted = group[0].content_hash == content_hash
         for place, message in enumerate(group):
-            if message.content_hash != content_hash:
-                again.append(_as_conflict(message, inbox_id))
+            if content_hash in message.older_hashes:
+                again.append(message._replace(content_hash=content_hash, older_hashes=()))
+            elif message.content_hash != content_hash:
+                conflicts.append((message, inbox_id))
             elif is_counted:
                 stored.append(StoredMessage(inbox_id, state, shard, is_new and place == 0, message))
             else:
                 again.append(message)
+    if conflicts:
+        again += _as_conflicts(connection, conflicts)
     if again:  # ends here: conflicts have keys of their own, and what is left under the old keys is the same as the row
         stored += append_messages(connection, again)
     return stored
@@ -122,19 +132,44 @@ def _deliveries(group: Sequence[InboxMessage]) -> int:
     return sum(message.content_hash == group[0].content_hash for message in group)
 
 
-def _as_conflict(message: InboxMessage, first_inbox_id: int) -> InboxMessage:
-    assert message.content_hash is not None
+_KNOWN_VARIANTS = """
+SELECT source, event_id, variant FROM inbox
+JOIN unnest(%b::text[], %b::text[], %b::bytea[]) AS k(source, event_id, variant) USING (source, event_id, variant)
+"""
+
+
+def _as_conflicts(connection: Connection, conflicts: Sequence[tuple[InboxMessage, int]]) -> list[InboxMessage]:
+    """Make conflicts of these messages; one that an earlier release has parked as such is that one again."""
+    keys = [(m.source, m.event_id, older) for m, _ in conflicts for older in m.older_hashes]
+    known: set[tuple[str, str, bytes]] = set()
+    if keys:
+        columns = [list(column) for column in zip(*keys, strict=True)]
+        known = {(row[0], row[1], bytes(row[2])) for row in run_bulk(connection, _KNOWN_VARIANTS, columns)}
+    return [_as_conflict(message, first_inbox_id, known) for message, first_inbox_id in conflicts]
+
+
+def _as_conflict(message: InboxMessage, first_inbox_id: int, known: set[tuple[str, str, bytes]]) -> InboxMessage:
+    older = (digest for digest in message.older_hashes if (message.source, message.event_id, digest) in known)
+    content_hash = next(older, message.content_hash)
+    assert content_hash is not None
     detail = (
         f"message {first_inbox_id} has the same source and id but other content; "
         "send a changed message under a new id, or drop this one"
     )
-    return message._replace(variant=message.content_hash, shard=None, reason=Reason.EVENT_CONFLICT, detail=detail)
+    return message._replace(
+        variant=content_hash,
+        content_hash=content_hash,
+        older_hashes=(),
+        shard=None,
+        reason=Reason.EVENT_CONFLICT,
+        detail=detail,
+    )
 
 
 def _append(
     connection: Connection, messages: Sequence[tuple[InboxMessage, int]]
 ) -> list[tuple[int, str, int | None, bool, str, str, bytes, bytes | None]]:
-    columns = [list(column) for column in zip(*((*message, copies) for message, copies in messages), strict=True)]
+    columns = [list(column) for column in zip(*((*message[:-1], copies) for message, copies in messages), strict=True)]
     columns[9] = [None if reason is None else str(reason) for reason in columns[9]]
     return run_bulk(connection, _APPEND, columns)
 
@@ -159,7 +194,7 @@ WHERE i.state = 'waiting' ORDER BY i.inbox_id FOR UPDATE OF i SKIP LOCKED
 
 
 def claim_waiting(connection: Connection, orders: Sequence[tuple[str, str]]) -> list[ClaimedMessage]:
-    """Refunds that wait for these (source, order_id), oldest first; what another transaction holds is left to it."""
+    """Messages that wait for these (source, order_id), oldest first; what another transaction holds is left to it."""
     if not orders:
         return []
     keys = [list(column) for column in zip(*orders, strict=True)]
@@ -182,33 +217,82 @@ def settle(connection: Connection, settlements: Sequence[Settlement]) -> None:
         run_bulk(connection, _SETTLE, [list(column) for column in zip(*settlements, strict=True)])
 
 
+# Probed without locks, which would write to every row; what is found is locked, and looked at once more. Sub-selects
+# and arrays instead of joins, for which a whole table might be read.
 _WAKE = """
-WITH found AS (
-    SELECT i.inbox_id, o.shard
-    FROM inbox i JOIN orders o ON o.source = i.source AND o.order_id = i.order_id
-    WHERE i.state = 'waiting' ORDER BY i.inbox_id LIMIT %s FOR UPDATE OF i SKIP LOCKED
+WITH probed AS MATERIALIZED (
+    SELECT inbox_id, source, order_id FROM inbox WHERE state = 'waiting' AND {range} LIMIT %s
+), found AS MATERIALIZED (
+    SELECT inbox_id,
+           (SELECT o.shard FROM orders o WHERE o.source = p.source AND o.order_id = p.order_id LIMIT 1) AS shard
+    FROM probed p
+), held AS MATERIALIZED (
+    SELECT inbox_id FROM inbox
+    WHERE inbox_id = ANY(ARRAY(SELECT inbox_id FROM found WHERE shard IS NOT NULL)) AND state = 'waiting'
+    FOR UPDATE SKIP LOCKED
+), woken AS (
+    UPDATE inbox SET state = 'received', shard = (SELECT shard FROM found WHERE found.inbox_id = inbox.inbox_id)
+    WHERE inbox_id = ANY(ARRAY(SELECT inbox_id FROM held)) RETURNING 1
 )
-UPDATE inbox SET state = 'received', shard = found.shard FROM found WHERE inbox.inbox_id = found.inbox_id
-RETURNING found.shard
+SELECT (SELECT count(*) FROM woken), (SELECT count(*) FROM probed), (SELECT max(inbox_id) FROM probed)
+"""
+_WAKE_NEWEST = _WAKE.format(range="true ORDER BY inbox_id DESC")
+_WAKE_AFTER = _WAKE.format(range="inbox_id > %s ORDER BY inbox_id")
+
+
+def wake_waiting(connection: Connection, after: int, rows_max: int) -> tuple[int, int]:
+    """Make waiting messages whose order has been posted meanwhile ready again.
+
+    Looks at the newest `rows_max` of them, and at as many above `after`. Returns how many were woken, and the `after`
+    of the next call, with which call by call all are looked at; 0 begins at the oldest.
+    """
+    ((newest_woken, probed, _),) = run_bulk(connection, _WAKE_NEWEST, (rows_max,))
+    if probed < rows_max:
+        return newest_woken, 0
+    ((woken, probed, last),) = run_bulk(connection, _WAKE_AFTER, (after, rows_max))
+    return newest_woken + woken, last if probed == rows_max else 0
+
+
+_WAKE_WAITING_FOR = """
+UPDATE inbox SET state = 'received', shard = %s
+FROM unnest(%b::text[], %b::text[]) AS k(source, order_id)
+WHERE inbox.state = 'waiting' AND inbox.source = k.source AND inbox.order_id = k.order_id
 """
 
 
-def wake_waiting(connection: Connection, rows_max: int) -> int:
-    """Make waiting refunds whose order has been posted meanwhile ready again. Returns how many."""
-    return len(run_bulk(connection, _WAKE, (rows_max,)))
+def wake_waiting_for(connection: Connection, orders: Sequence[tuple[str, str]], shard: int) -> None:
+    """Make the messages that wait for these (source, order_id) ready, on the shard of the orders."""
+    if orders:
+        run_bulk(connection, _WAKE_WAITING_FOR, (shard, *(list(column) for column in zip(*orders, strict=True))))
 
 
+# Their numbers are in the order in which they came, so that those which have waited too long stand first.
 _OVERDUE = """
 SELECT inbox_id, source, event_id, type, order_id, body, received_at, times_parked FROM inbox
-WHERE state = 'waiting' AND received_at < now() - make_interval(days => %s)
+WHERE inbox_id = ANY(ARRAY(SELECT inbox_id FROM inbox WHERE state = 'waiting' ORDER BY inbox_id LIMIT %s))
+      AND state = 'waiting' AND received_at < now() - make_interval(days => %s)
       AND NOT EXISTS (SELECT 1 FROM orders o WHERE o.source = inbox.source AND o.order_id = inbox.order_id)
-ORDER BY inbox_id LIMIT %s FOR UPDATE SKIP LOCKED
+ORDER BY inbox_id FOR UPDATE SKIP LOCKED
 """
 
 
 def claim_overdue(connection: Connection, waiting_days_max: int, rows_max: int) -> list[ClaimedMessage]:
-    """Refunds whose order has not come for longer than `waiting_days_max`."""
-    return [ClaimedMessage(*row) for row in run_bulk(connection, _OVERDUE, (waiting_days_max, rows_max))]
+    """Messages whose order has not come for longer than `waiting_days_max`, among the `rows_max` oldest that wait."""
+    return [ClaimedMessage(*row) for row in run_bulk(connection, _OVERDUE, (rows_max, waiting_days_max))]
+
+
+def oldest_waiting(connection: Connection) -> datetime | None:
+    """When the message came that has waited longest; None if none waits."""
+    rows = run_bulk(connection, "SELECT received_at FROM inbox WHERE state = 'waiting' ORDER BY inbox_id LIMIT 1")
+    return rows[0][0] if rows else None
+
+
+def count_waiting_since(connection: Connection, instant: datetime) -> int:
+    """How many messages have waited since before `instant`. Reads all that wait."""
+    ((count,),) = run_bulk(
+        connection, "SELECT count(*) FROM inbox WHERE state = 'waiting' AND received_at < %s", (instant,)
+    )
+    return int(count)
 
 
 def shards_with_work(connection: Connection) -> list[int]:

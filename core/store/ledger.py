@@ -1,19 +1,21 @@
 """Loading what a batch touches: accounts, lots, orders and refunds, each with one set-based statement."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from decimal import Decimal
-from typing import NamedTuple
+from fractions import Fraction
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Connection
 
-from core.domain.ledger import Account, PostedOrder
+from core.domain.ledger import Account, PostedOrder, Qualifying
+from core.domain.limits import Budget, Usage, UsageKey
 from core.domain.lots import Lot
 from core.domain.orders import Order, Refund
-from core.domain.tiers import TierHistoryEntry
-from core.messages.inbound import StoredRefund, read_lines, read_stored_event
+from core.domain.tiers import Counted, TierHistoryEntry
+from core.messages.inbound import StoredRefund, read_attributes, read_lines, read_stored_event, read_tags
 from core.store.engine import run_bulk
+from core.store.frozen import read_frozen
 
 
 class OrderRecord(NamedTuple):
@@ -60,21 +62,20 @@ def load_members(connection: Connection, customers: Collection[tuple[str, str]])
     return {(program_id, customer_id): account_id for program_id, customer_id, account_id in rows}
 
 
-_LOTS = """
-SELECT l.account_id, l.lot_number, l.opened_by_sequence, l.points_granted, l.points_remaining, l.points_expired,
-       l.available_at, l.expires_at
-FROM lots l WHERE l.account_id = ANY(%b) AND l.points_remaining > 0
+_LOT = ", ".join(f"l.{name}" for name in Lot._fields)
+_LOTS = f"""
+SELECT l.account_id, {_LOT} FROM lots l WHERE l.account_id = ANY(%b) AND (l.points_remaining > 0 OR l.is_pending)
 UNION
-SELECT l.account_id, l.lot_number, l.opened_by_sequence, l.points_granted, l.points_remaining, l.points_expired,
-       l.available_at, l.expires_at
-FROM lots l JOIN unnest(%b::uuid[], %b::integer[]) AS k(account_id, lot_number) USING (account_id, lot_number)
-"""
+SELECT l.account_id, {_LOT}
+FROM unnest(%b::uuid[], %b::bigint[]) AS k(account_id, sequence)
+JOIN allocations n USING (account_id, sequence) JOIN lots l USING (account_id, lot_number)
+"""  # noqa: S608  # our own column names
 
 
 def load_lots(
     connection: Connection, account_ids: Collection[UUID], also: Collection[tuple[UUID, int]]
 ) -> dict[UUID, dict[int, Lot]]:
-    """Every lot with points left of these accounts, and the lots in `also` whatever is left in them."""
+    """Every lot with points left of these accounts, and those that the entries (account, sequence) in `also` opened."""
     found: dict[UUID, dict[int, Lot]] = {account_id: {} for account_id in account_ids}
     if account_ids:
         for account_id, *values in run_bulk(connection, _LOTS, (list(account_ids), *_columns(also, width=2))):
@@ -85,7 +86,10 @@ def load_lots(
 _ORDERS = """
 SELECT o.source, o.order_id, o.customer_id, o.currency, o.occurred_at, o.lines::text, o.points_paid,
        o.program_id, o.program_version, o.tier_id, o.account_id, o.sequence, o.lot_number,
-       o.points_entitled, o.points_excused, o.points_shortfall, o.business_hash
+       o.points_entitled, o.points_excused, o.points_shortfall, o.business_hash,
+       o.attributes::text, o.customer_tags::text, o.frozen::text,
+       coalesce(o.qualifying_points, o.points_entitled), coalesce(o.qualifying_spend, 0),
+       coalesce(o.qualifying_orders, (o.points_entitled > 0)::integer), o.fulfilled_at, o.cancelled_at
 FROM (SELECT DISTINCT * FROM unnest(%b::text[], %b::text[]) AS k(source, order_id)) k
      JOIN orders o USING (source, order_id)
 ORDER BY o.source, o.order_id, o.program_id FOR UPDATE OF o
@@ -103,17 +107,43 @@ def load_orders(connection: Connection, keys: Collection[tuple[str, str]]) -> li
     return [_order_record(row) for row in run_bulk(connection, _ORDERS, _columns(keys))]
 
 
-def _order_record(row: tuple[object, ...]) -> OrderRecord:
+def _order_record(row: tuple[Any, ...]) -> OrderRecord:
     source, order_id, customer_id, currency, occurred_at, lines, points_paid = row[:7]
-    assert isinstance(source, str)
-    assert isinstance(order_id, str)
-    assert isinstance(currency, str)
-    assert isinstance(occurred_at, datetime)
-    assert isinstance(points_paid, Decimal)
-    assert customer_id is None or isinstance(customer_id, str)
-    assert isinstance(lines, str)
-    order = Order(source, order_id, customer_id, currency, occurred_at, read_lines(lines), points_paid)
-    return OrderRecord(PostedOrder(order, *row[7:16]), row[16])  # type: ignore[arg-type]  # the columns of _ORDERS
+    business_hash, attributes, tags, frozen, points, spend, orders, fulfilled_at, cancelled_at = row[16:]
+    order = Order(
+        source, order_id, customer_id, currency, occurred_at, read_lines(lines), points_paid,
+        read_attributes(attributes), read_tags(tags),
+    )  # fmt: skip
+    program_id, version, tier_id, account_id, sequence, lot_number, entitled, excused, shortfall = row[7:16]
+    posted = PostedOrder(
+        order, program_id, version, tier_id, account_id, sequence, lot_number, entitled, excused, shortfall,
+        read_frozen(frozen), Qualifying(points, spend, orders), fulfilled_at, cancelled_at,
+    )  # fmt: skip
+    return OrderRecord(posted, business_hash)
+
+
+class OrderEventRecord(NamedTuple):
+    """A row of `order_events`."""
+
+    source: str
+    order_id: str
+    program_id: str
+    kind: str  #: fulfilled or cancelled
+    business_hash: bytes
+
+
+_ORDER_EVENTS = """
+SELECT source, order_id, program_id, kind, business_hash
+FROM (SELECT DISTINCT * FROM unnest(%b::text[], %b::text[]) AS k(source, order_id)) k
+     JOIN order_events USING (source, order_id)
+"""
+
+
+def load_order_events(connection: Connection, keys: Collection[tuple[str, str]]) -> list[OrderEventRecord]:
+    """What is posted of fulfilments and cancellations of these (source, order_id)."""
+    if not keys:
+        return []
+    return [OrderEventRecord(*row) for row in run_bulk(connection, _ORDER_EVENTS, _columns(keys))]
 
 
 _REFUNDS_OF_ORDERS = """
@@ -154,6 +184,65 @@ def load_tier_history(connection: Connection, account_ids: Collection[UUID]) -> 
         for account_id, effective_at, tier_id in run_bulk(connection, _TIER_HISTORY, (list(account_ids),)):
             history[account_id].append(TierHistoryEntry(effective_at, tier_id))
     return history
+
+
+_COUNTED = """
+SELECT k.account_id, o.occurred_at, coalesce(o.qualifying_points, o.points_entitled), coalesce(o.qualifying_spend, 0),
+       coalesce(o.qualifying_orders, (o.points_entitled > 0)::integer)
+FROM unnest(%b::uuid[], %b::timestamptz[]) AS k(account_id, since)
+     JOIN orders o ON o.account_id = k.account_id AND o.occurred_at >= k.since
+"""
+
+
+def load_counted(connection: Connection, since: Mapping[UUID, datetime]) -> dict[UUID, list[Counted]]:
+    """What each of these accounts' orders from its instant on count for the tier."""
+    counted: dict[UUID, list[Counted]] = {account_id: [] for account_id in since}
+    if since:
+        for account_id, occurred_at, *values in run_bulk(connection, _COUNTED, (list(since), list(since.values()))):
+            counted[account_id].append(Counted(occurred_at, Qualifying(*values)))
+    return counted
+
+
+_USAGES = """
+SELECT k.account_id, k.name, k.period, u.points, u.orders, u.carried
+FROM unnest(%b::uuid[], %b::text[], %b::text[]) AS k(account_id, name, period)
+     JOIN usages u USING (account_id, name, period)
+"""
+
+
+def load_usages(connection: Connection, keys: Collection[tuple[UUID, UsageKey]]) -> dict[UUID, dict[UsageKey, Usage]]:
+    """What these accounts, which the caller has locked, have had of rules and promotions in these periods."""
+    found: dict[UUID, dict[UsageKey, Usage]] = {}
+    if keys:
+        rows = run_bulk(connection, _USAGES, _columns([(account_id, *key) for account_id, key in keys]))
+        for account_id, name, period, points, orders, carried in rows:
+            usages = found.setdefault(account_id, {})
+            usages[UsageKey(name, period)] = Usage(points, orders, Fraction(carried))
+    return found
+
+
+_OPEN_BUDGETS = """
+INSERT INTO budgets (program_id, promotion_id) SELECT * FROM unnest(%b::text[], %b::text[]) ON CONFLICT DO NOTHING
+"""
+_BUDGETS = """
+SELECT b.program_id, b.promotion_id, b.points, b.orders
+FROM unnest(%b::text[], %b::text[]) AS k(program_id, promotion_id) JOIN budgets b USING (program_id, promotion_id)
+ORDER BY b.program_id, b.promotion_id FOR UPDATE OF b
+"""
+
+
+def lock_budgets(connection: Connection, keys: Collection[tuple[str, str]]) -> dict[str, dict[str, Budget]]:
+    """What all customers have had of these (program, promotion), by program; locked, after the accounts.
+
+    Whoever posts an order that a budget may pay for waits here for the others: that is what makes it hold.
+    """
+    found: dict[str, dict[str, Budget]] = {}
+    if keys:
+        columns = _columns(sorted(keys))
+        run_bulk(connection, _OPEN_BUDGETS, columns)
+        for program_id, promotion_id, points, orders in run_bulk(connection, _BUDGETS, columns):
+            found.setdefault(program_id, {})[promotion_id] = Budget(points, orders)
+    return found
 
 
 def _columns(rows: Iterable[Sequence[object]], width: int = 0) -> list[list[object]]:

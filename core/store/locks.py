@@ -13,6 +13,12 @@ class LockClass(IntEnum):
     POSTING = 0x4C59_0001
     RELAY = 0x4C59_0002
     PERIODIC = 0x4C59_0003
+    PROGRAMS = 0x4C59_0004
+
+
+def lock(connection: Connection, lock_class: LockClass, number: int = 0) -> None:
+    """Take the lock until the transaction ends, waiting for another session that has it."""
+    run_bulk(connection, "SELECT pg_advisory_xact_lock(%s, %s)", (int(lock_class), number))
 
 
 def try_lock(connection: Connection, lock_class: LockClass, shard: int) -> bool:

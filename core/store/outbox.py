@@ -79,3 +79,26 @@ def load_published(
     """
     parameters = (after, account_id, account_id, since, since, from_sequence, from_sequence, rows_max)
     return [OutgoingEvent(*row) for row in run_bulk(connection, _PUBLISHED, parameters)]
+
+
+_WITHOUT_EVENT = """
+SELECT count(*) FROM entries e
+WHERE (%(account_id)s::uuid IS NULL OR e.account_id = %(account_id)s)
+  AND (%(since)s::timestamptz IS NULL OR e.recorded_at >= %(since)s)
+  AND (%(from_sequence)s::bigint IS NULL OR e.sequence >= %(from_sequence)s)
+  AND NOT EXISTS (SELECT 1 FROM outbox o
+                  WHERE o.account_id = e.account_id AND o.event_id = e.account_id || ':' || e.sequence)
+"""
+
+
+def count_entries_without_event(
+    connection: Connection,
+    *,
+    account_id: UUID | None = None,
+    since: datetime | None = None,
+    from_sequence: int | None = None,
+) -> int:
+    """Entries of the same choice as `load_published` whose event is stored no more: retention has purged it."""
+    parameters = {"account_id": account_id, "since": since, "from_sequence": from_sequence}
+    ((count,),) = run_bulk(connection, _WITHOUT_EVENT, parameters)
+    return int(count)

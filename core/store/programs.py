@@ -9,6 +9,7 @@ from sqlalchemy import Connection, text
 
 from core.domain.program import Program
 from core.messages.program_file import program_document, program_from_document
+from core.store.locks import LockClass, lock
 
 
 class ProgramVersion(NamedTuple):
@@ -88,7 +89,7 @@ def append_version(
     The same content as the newest version is a no-op and returns None. The caller has checked that `effective_from`
     is not before the newest version's.
     """
-    connection.execute(text("LOCK TABLE programs IN SHARE ROW EXCLUSIVE MODE"))
+    lock(connection, LockClass.PROGRAMS)  # not LOCK TABLE, which a role that may only insert is refused
     registry = load_registry(connection)
     known = [v for v in registry.versions() if v.program_id == program.program_id]
     if known and known[-1].program == program:

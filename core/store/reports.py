@@ -1,4 +1,4 @@
-"""Reading for people: an account and its history, program files, and how much is under way. Changes nothing."""
+"""Reading for people: an account and its history, and program files. Changes nothing."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -7,16 +7,17 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from core.domain.ledger import Account, EntryKind
+from core.domain.ledger import Account, EntryKind, TierChange, TierChangeReason
 from core.domain.lots import Lot, in_spending_order
 from core.store.engine import run_bulk
 from core.store.ledger import ACCOUNT_COLUMNS
 
 
-class OpenRefund(NamedTuple):
-    """A refund of one of the account's orders that is not in the ledger."""
+class OpenMessage(NamedTuple):
+    """A refund, fulfilment or cancellation of one of the account's orders that is not in the ledger."""
 
     inbox_id: int
+    type: str  #: such as order.refunded
     source: str
     order_id: str
     state: str  #: received, waiting or dead
@@ -47,6 +48,8 @@ class HistoryEntry(NamedTuple):
     refund_id: str | None
     corrects_sequence: int | None
     why: dict[str, Any]
+    pending_change: int
+    pending_after: int
     currency: str | None  #: of the order
     lots: tuple[LotMove, ...]
 
@@ -56,27 +59,6 @@ class ProgramFile(NamedTuple):
 
     file_text: str
     applied_at: datetime
-
-
-class Backlog(NamedTuple):
-    """What waits in one place, and since when."""
-
-    rows: int
-    oldest_at: datetime | None
-
-
-class Status(NamedTuple):
-    """How much is there and how much is under way."""
-
-    as_of: datetime
-    inbox: dict[str, int]  #: rows by state
-    received: Backlog  #: inbox rows to post
-    waiting: Backlog  #: refunds that wait for their orders
-    unpublished: Backlog  #: outbox rows to publish
-    accounts: int
-    orders: int
-    entries: int
-    programs: int
 
 
 def database_now(connection: Connection) -> datetime:
@@ -110,26 +92,30 @@ def load_open_lots(connection: Connection, account_id: UUID) -> list[Lot]:
 
 
 # Two halves, since each has an index of its own and the whole has none.
-_OPEN_REFUNDS = """
-SELECT i.inbox_id, i.source, i.order_id, i.state, i.reason, i.received_at
+_OPEN_MESSAGES = """
+SELECT i.inbox_id, i.type, i.source, i.order_id, i.state, i.reason, i.received_at
 FROM orders o JOIN inbox i ON i.source = o.source AND i.order_id = o.order_id
-WHERE o.account_id = %s AND i.state IN ('received', 'waiting') AND i.type = 'order.refunded'
+WHERE o.account_id = %s AND i.state IN ('received', 'waiting') AND i.type = ANY(%b)
 UNION ALL
-SELECT i.inbox_id, i.source, i.order_id, i.state, i.reason, i.received_at
+SELECT i.inbox_id, i.type, i.source, i.order_id, i.state, i.reason, i.received_at
 FROM orders o JOIN inbox i ON i.source = o.source AND i.order_id = o.order_id
-WHERE o.account_id = %s AND i.state = 'dead' AND i.type = 'order.refunded'
+WHERE o.account_id = %s AND i.state = 'dead' AND i.type = ANY(%b)
 ORDER BY inbox_id
 """
+_ABOUT_ORDERS = ["order.refunded", "order.fulfilled", "order.cancelled"]
 
 
-def load_open_refunds(connection: Connection, account_id: UUID) -> list[OpenRefund]:
-    """Refunds of the account's orders that wait, are about to be posted, or are parked."""
-    return [OpenRefund(*row) for row in run_bulk(connection, _OPEN_REFUNDS, (account_id, account_id))]
+def load_open_messages(connection: Connection, account_id: UUID) -> list[OpenMessage]:
+    """Messages about the account's orders that wait, are about to be posted, or are parked."""
+    rows = run_bulk(connection, _OPEN_MESSAGES, (account_id, _ABOUT_ORDERS, account_id, _ABOUT_ORDERS))
+    return [OpenMessage(*row) for row in rows]
 
 
+_SEQUENCE_MAX = 2**63 - 1
 _HISTORY = """
 SELECT e.sequence, e.kind, e.points, e.balance_after, e.deficit_change, e.occurred_at, e.recorded_at,
-       e.source, e.order_id, e.refund_id, e.corrects_sequence, e.why, o.currency, n.lot_numbers, n.points, n.expiries
+       e.source, e.order_id, e.refund_id, e.corrects_sequence, e.why, e.pending_change, e.pending_after,
+       o.currency, n.lot_numbers, n.points, n.expiries
 FROM entries e
 JOIN accounts a USING (account_id)
 LEFT JOIN orders o ON o.source = e.source AND o.order_id = e.order_id AND o.program_id = a.program_id
@@ -140,13 +126,23 @@ LEFT JOIN LATERAL (
     FROM allocations n JOIN lots l USING (account_id, lot_number)
     WHERE n.account_id = e.account_id AND n.sequence = e.sequence
 ) n ON true
-WHERE e.account_id = %s ORDER BY e.sequence DESC LIMIT %s
+WHERE e.account_id = %s AND e.sequence <= %s AND (%s::text IS NULL OR (e.source = %s AND e.order_id = %s))
+ORDER BY e.sequence DESC LIMIT %s
 """
 
 
-def load_history(connection: Connection, account_id: UUID, entries_max: int) -> list[HistoryEntry]:
-    """The account's last entries, oldest of them first."""
-    rows = run_bulk(connection, _HISTORY, (account_id, entries_max))
+def load_history(
+    connection: Connection,
+    account_id: UUID,
+    entries_max: int,
+    *,
+    through: int | None = None,
+    of_order: tuple[str, str] | None = None,
+) -> list[HistoryEntry]:
+    """The account's last entries, oldest of them first: up to the entry `through`, of one (source, order_id) only."""
+    source, order_id = of_order or (None, None)
+    last = _SEQUENCE_MAX if through is None else through
+    rows = run_bulk(connection, _HISTORY, (account_id, last, source, source, order_id, entries_max))
     return [_history_entry(row) for row in reversed(rows)]
 
 
@@ -157,38 +153,16 @@ def _history_entry(row: Sequence[Any]) -> HistoryEntry:
     return HistoryEntry._make((*values, tuple(LotMove(*move) for move in moves)))
 
 
+def load_tier_changes(connection: Connection, account_id: UUID) -> list[TierChange]:
+    """The account's tier changes, oldest first."""
+    statement = f"SELECT {', '.join(TierChange._fields)} FROM tier_changes WHERE account_id = %s ORDER BY change_number"  # noqa: S608  # our own names
+    return [
+        TierChange._make((*row[:6], TierChangeReason(row[6]))) for row in run_bulk(connection, statement, (account_id,))
+    ]
+
+
 def load_program_file(connection: Connection, program_id: str, version: int) -> ProgramFile:
     """The file of a version that is known to exist."""
     statement = "SELECT file_text, applied_at FROM programs WHERE program_id = %s AND version = %s"
     (row,) = run_bulk(connection, statement, (program_id, version))
     return ProgramFile(*row)
-
-
-_BACKLOGS = """
-SELECT (SELECT count(*) FROM inbox WHERE state = 'received'),
-       (SELECT min(received_at) FROM inbox WHERE state = 'received'),
-       (SELECT count(*) FROM inbox WHERE state = 'waiting'),
-       (SELECT min(received_at) FROM inbox WHERE state = 'waiting'),
-       (SELECT count(*) FROM outbox WHERE published_at IS NULL),
-       (SELECT min(created_at) FROM outbox WHERE published_at IS NULL),
-       (SELECT count(*) FROM accounts), (SELECT count(*) FROM orders), (SELECT count(*) FROM entries),
-       (SELECT count(DISTINCT program_id) FROM programs), now()
-"""
-
-INBOX_STATES = ("received", "waiting", "posted", "replayed", "dead", "dropped")
-
-
-def load_status(connection: Connection) -> Status:
-    """Count, exactly; on a very large database this takes its time."""
-    ((received, received_at, waiting, waiting_at, unpublished, unpublished_at, *counts, as_of),) = run_bulk(
-        connection, _BACKLOGS
-    )
-    found = dict(run_bulk(connection, "SELECT state, count(*) FROM inbox GROUP BY state"))
-    return Status(
-        as_of,
-        {state: found.get(state, 0) for state in INBOX_STATES},
-        Backlog(received, received_at),
-        Backlog(waiting, waiting_at),
-        Backlog(unpublished, unpublished_at),
-        *counts,
-    )

@@ -92,6 +92,10 @@ def _wrong_fields() -> list[BadMessage]:
         wrong("a customer id without end", data, "data.customer_id", "c" * 201, "a string of length 201"),
         wrong("no currency at all", data, "data.currency", "XXQ", "ISO 4217"),
         wrong("no lines", data, "data.lines", [], "data.lines is an empty array"),
+        wrong("an exponent", data, "data.lines.1.amount", "1e9", "at most 12 digits"),
+        wrong("more lines than any order", data, "data.lines", [line()] * 10_001, "an array of 1 to 10,000"),
+        wrong("an attribute without end", data, "data.attributes", {"note": "x" * 1001}, "a text of more than 1,000"),
+        wrong("an attribute beyond 64 bits", data, "data.attributes", {"n": 2**63}, "an integer of more than 64 bits"),
         wrong("a float amount", data, "data.lines.1.amount", 12.5, "data.lines[1].amount is the number 12.5"),
         wrong("a negative amount", data, "data.lines.1.amount", "-5.00", "not negative"),
         wrong("an amount beyond range", data, "data.lines.1.amount", "1" * 13, "at most 12 digits"),
@@ -122,6 +126,12 @@ def _not_taken() -> list[BadMessage]:
             as_bytes(order("dollars", currency="USD")),
             Reason.WRONG_CURRENCY,
             "program test has EUR",
+        ),
+        BadMessage(
+            "more points than are counted",
+            as_bytes(order("rich", lines=[line(f"{n}", "9" * 12) for n in range(1001)])),
+            Reason.TOO_MANY_POINTS,
+            "would come to more than 1,000,000,000,000,000",
         ),
         BadMessage(
             "the same event id",

@@ -2,17 +2,22 @@
 
 import json
 import os
+import pickle
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import kombu
 import pytest
 import redis
 
+from config.queues import QUEUE_NAMES
 from core.domain.outcomes import Reason
 from tests.acceptance.bad_messages import BAD_MESSAGES, BASE, BASE_REFUND, BadMessage
-from tests.acceptance.whole_worker import WholeWorker
+from tests.acceptance.whole_worker import WholeWorker, wait_until
 from tests.factories import PROGRAM_TEXT, as_bytes, line, order
 from workers.brokers.topology import SHOP_EXCHANGE, SHOP_STREAM
+
+pytestmark = pytest.mark.slow
 
 FLOOD_MESSAGES = int(os.environ.get("LOYALTY_TEST_FLOOD_MESSAGES", "1000"))
 
@@ -179,3 +184,62 @@ def test_as_many_bad_messages_as_good_ones_hold_nothing_up(worker: WholeWorker) 
     parked = [event["data"]["inbox_id"] for event in worker.consumer.of_type("loyalty.message.parked")]
     assert sum(number > newest for number in parked) == FLOOD_MESSAGES
     assert worker.differences() == []
+
+
+class _Bomb:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return open, (str(self.path), "w")
+
+
+def _foreign(marker: Path) -> list[tuple[bytes, str, str, dict[str, Any]]]:
+    """What Celery's queues may hold that is no task of ours in JSON: body, content type, encoding, headers."""
+    task = {"lang": "py", "task": "loyalty.submit", "id": "foreign", "argsrepr": "kim@example.com", "kwargsrepr": ""}
+    mail = '[["kim@example.com"], {}, {}]'
+    yaml = f"!!python/object/apply:builtins.open ['{marker}', w]".encode()
+    return [
+        (pickle.dumps(((_Bomb(marker),), {}, {})), "application/x-python-serialize", "binary", task),
+        (yaml, "application/x-yaml", "utf-8", task),
+        (b"\x93\x91\xafkim@example.com\x80\x80", "application/x-msgpack", "binary", task),
+        (mail.encode(), "application/x-unknown", "utf-8", task),
+        (b"kim@example.com {", "application/json", "utf-8", task),
+        (mail.encode("utf-16"), "application/json", "utf-8", task),
+        (mail.encode(), "application/json", "utf-8", {**task, "task": "kim@example.com"}),
+        (b'"kim@example.com"', "application/json", "utf-8", {}),
+        (b'{"task": "kim@example.com"}', "application/json", "utf-8", {}),
+        (b'["kim@example.com"]', "application/json", "utf-8", task),
+    ]
+
+
+def test_celery_decodes_nothing_but_json_and_the_worker_goes_on(worker: WholeWorker, tmp_path: Path) -> None:
+    worker.publish(as_bytes(order("before-foreign", customer_id="foreign")))
+    wait_until(lambda: worker.rows("SELECT 1 FROM accounts WHERE customer_id = 'foreign'") != [], worker.log)
+    before, process = len(worker.log_path.read_bytes()), worker.pid_of("worker")
+    foreign = _foreign(tmp_path / "unpickled")
+    with kombu.Connection(worker.broker_url) as connection:
+        producer = connection.Producer()
+        for queue in QUEUE_NAMES:
+            for body, content_type, encoding, headers in foreign:
+                producer.publish(
+                    body, routing_key=queue, content_type=content_type, content_encoding=encoding, headers=headers
+                )
+        task = {"lang": "py", "task": "loyalty.submit", "id": "right"}
+        right = json.dumps([[order("foreign", customer_id="foreign")], {}, {}])
+        producer.publish(
+            right, routing_key="loyalty.submit", content_type="application/json", content_encoding="utf-8", headers=task
+        )
+
+    def logged() -> str:
+        return worker.log_path.read_bytes()[before:].decode()
+
+    wait_until(lambda: worker.balance("foreign") == 200, worker.log)
+    said = {"Received invalid task message": 4, "Can't decode message body": 2, "Received unregistered task": 2}
+    for words, count in {**said, "Received and deleted unknown message": 1, '"event": "task_discarded"': 2}.items():
+        wait_until(lambda: logged().count(words) >= count * len(QUEUE_NAMES), logged)  # noqa: B023  # called here only
+    assert worker.pid_of("worker") == process
+    assert not (tmp_path / "unpickled").exists()
+    assert "example.com" not in logged()

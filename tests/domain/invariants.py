@@ -1,13 +1,17 @@
 """What always holds of an account, whatever happened to it. Numbered as in `core.store.verify`, which asks the same of
 the database."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
+from core.domain.clawback import whole_refund
 from core.domain.earning import entitlement
 from core.domain.ledger import Account, Entry, EntryKind, PostedOrder, PostedRefund, TierChange
 from core.domain.lots import Lot
+from core.domain.orders import Cancellation
 from core.domain.program import ClawbackPolicy, Program
+from core.domain.tiers import review_due_at
 from tests.domain.book import Book
 
 
@@ -18,16 +22,21 @@ def check_everything(book: Book) -> None:
     check_sequence(book.account, book.entries)
     for order_id, posted in book.orders.items():
         frozen = book.versions[posted.program_version - 1]
-        check_order(posted, book.refunds.get(order_id, ()), book.entries, frozen)
+        refunds = book.refunds.get(order_id, ())
+        check_order(posted, refunds, book.cancellations.get(order_id), book.entries, frozen)
     check_lifetime_points(book.account, book.entries)
-    check_nothing_expired_is_taken(book.entries, book.recorded_at, book.lots)
+    check_nothing_expired_is_taken(book.entries, book.recorded_at)
     check_tier(book.account, book.tier_changes, book.program)
+    check_limits(book)
 
 
 def check_balance(account: Account, lots: Iterable[Lot], entries: Sequence[Entry]) -> None:
-    """1: the balance is the sum of the entries, and what the lots hold less the deficit."""
+    """1: the balance is the sum of the entries, and what available lots hold less the deficit; pending points apart."""
+    lots = list(lots)
     assert account.balance == sum(entry.points for entry in entries)
-    assert account.balance + account.pending == sum(lot.points_remaining for lot in lots) - account.deficit
+    assert account.balance == sum(lot.points_remaining for lot in lots if not lot.is_pending) - account.deficit
+    assert account.pending == sum(entry.pending_change for entry in entries)
+    assert account.pending == sum(lot.points_remaining for lot in lots if lot.is_pending)
     assert account.deficit == sum(entry.deficit_change for entry in entries)
     assert account.deficit >= 0
 
@@ -38,16 +47,17 @@ def check_allocations(entries: Sequence[Entry], lots: Mapping[int, Lot]) -> None
     taken: dict[int, int] = dict.fromkeys(lots, 0)
     expired: dict[int, int] = dict.fromkeys(lots, 0)
     for entry in entries:
-        assert entry.points != 0
-        assert entry.points == sum(part.points for part in entry.allocations) - entry.deficit_change
+        assert entry.points or entry.pending_change
+        allocated = sum(part.points for part in entry.allocations)
+        assert entry.points + entry.pending_change == allocated - entry.deficit_change
         assert len({part.lot_number for part in entry.allocations}) == len(entry.allocations)
         for part in entry.allocations:
             assert part.points != 0
-            assert part.expires_at == lots[part.lot_number].expires_at
             if part.points > 0:
                 assert lots[part.lot_number].opened_by_sequence == entry.sequence
                 given[part.lot_number] += part.points
             elif entry.kind is EntryKind.EXPIRY:
+                assert part.expires_at == lots[part.lot_number].expires_at == entry.occurred_at
                 expired[part.lot_number] -= part.points
             else:
                 taken[part.lot_number] -= part.points
@@ -56,33 +66,43 @@ def check_allocations(entries: Sequence[Entry], lots: Mapping[int, Lot]) -> None
         assert lot.points_granted == given[number] > 0
         assert lot.points_expired == expired[number]
         assert lot.points_remaining == given[number] - taken[number] - expired[number]
+        assert 0 <= lot.points_excused <= lot.points_expired + lot.points_remaining
 
 
 def check_sequence(account: Account, entries: Sequence[Entry]) -> None:
     """3: entries are numbered 1, 2, 3, …, and their balances chain."""
     assert [entry.sequence for entry in entries] == list(range(1, account.sequence + 1))
-    balance = 0
+    balance = pending = 0
     for entry in entries:
         balance += entry.points
-        assert entry.balance_after == balance
+        pending += entry.pending_change
+        assert (entry.balance_after, entry.pending_after) == (balance, pending)
+        assert pending >= 0
 
 
 def check_order(
-    posted: PostedOrder, refunds: Sequence[PostedRefund], entries: Sequence[Entry], frozen: Program
+    posted: PostedOrder,
+    refunds: Sequence[PostedRefund],
+    cancellation: Cancellation | None,
+    entries: Sequence[Entry],
+    frozen: Program,
 ) -> None:
     """4: an order's entries are its entitlement, and what refunds did not take because it had expired or by policy."""
     of_order = [entry for entry in entries if entry.order_id == posted.order.order_id]
-    held = sum(entry.points for entry in of_order)
+    held = sum(entry.points + entry.pending_change for entry in of_order)
     assert held == posted.points_entitled + posted.points_excused + posted.points_shortfall
     assert posted.tier_id is not None
-    target = entitlement(posted.order, [known.refund for known in refunds], frozen, posted.tier_id)
-    assert posted.points_entitled == target.points >= 0
-    for known in refunds:
-        due = known.points_taken + known.points_excused + known.points_shortfall
-        assert known.points_due == due
-        assert min(known.points_taken, known.points_excused, known.points_shortfall) >= 0
-    assert posted.points_excused == sum(known.points_excused for known in refunds)
-    assert posted.points_shortfall == sum(known.points_shortfall for known in refunds)
+    known = [each.refund for each in refunds]
+    assert (posted.cancelled_at is not None) == (cancellation is not None)
+    assert cancellation is None or whole_refund(cancellation) in known
+    target = entitlement(posted.order, known, frozen, posted.tier_id, posted.frozen)
+    assert posted.points_entitled == target.points == sum(grant.points for grant in target.grants) >= 0
+    assert target.points == sum(target.given.values())
+    for each in refunds:
+        assert each.points_due == each.points_taken + each.points_excused + each.points_shortfall
+        assert min(each.points_taken, each.points_excused, each.points_shortfall) >= 0
+    assert posted.points_excused == sum(each.points_excused for each in refunds)
+    assert posted.points_shortfall == sum(each.points_shortfall for each in refunds)
     if frozen.clawback.policy is ClawbackPolicy.ALLOW_NEGATIVE:
         assert posted.points_shortfall == 0
     else:
@@ -90,7 +110,9 @@ def check_order(
     for entry in of_order:
         if entry.kind is EntryKind.CLAWBACK:
             assert entry.corrects_sequence == posted.sequence is not None
-            assert entry.points < 0
+            assert entry.points + entry.pending_change < 0
+            assert entry.points <= 0
+            assert entry.pending_change <= 0
 
 
 def check_lifetime_points(account: Account, entries: Sequence[Entry]) -> None:
@@ -98,19 +120,37 @@ def check_lifetime_points(account: Account, entries: Sequence[Entry]) -> None:
     lifetime = 0
     for entry in entries:
         if entry.kind in {EntryKind.ACCRUAL, EntryKind.CLAWBACK}:
-            lifetime += entry.points
+            lifetime += entry.points + entry.pending_change
         assert entry.lifetime_points_after == lifetime
     assert account.lifetime_points == lifetime >= 0
 
 
-def check_nothing_expired_is_taken(
-    entries: Sequence[Entry], recorded_at: Sequence[datetime], lots: Mapping[int, Lot]
-) -> None:
-    """8: a lot that is past its expiry is taken from by its expiry only, and by that not before."""
+def check_nothing_expired_is_taken(entries: Sequence[Entry], recorded_at: Sequence[datetime]) -> None:
+    """8: a lot that is past its expiry is taken from by its expiry only, and by that not before.
+
+    A late release is none of these: it computes what it would have in time, when the lot was still good.
+    """
     for entry, as_of in zip(entries, recorded_at, strict=True):
         for part in entry.allocations:
-            if part.points < 0:
-                assert lots[part.lot_number].is_due(as_of) is (entry.kind is EntryKind.EXPIRY)
+            if part.points < 0 and entry.kind is not EntryKind.RELEASE:
+                is_over = part.expires_at is not None and part.expires_at <= as_of
+                assert is_over is (entry.kind is EntryKind.EXPIRY)
+
+
+def check_limits(book: Book) -> None:
+    """What is counted for limits is what the orders have, and none has more than its limit left to it."""
+    points: Counter[str] = Counter()
+    for order_id, posted in book.orders.items():
+        program = book.versions[posted.program_version - 1]
+        assert posted.tier_id is not None
+        known = [each.refund for each in book.refunds.get(order_id, ())]
+        given = entitlement(posted.order, known, program, posted.tier_id, posted.frozen).given
+        assert all(given.get(name, 0) <= most for name, most in posted.frozen.allowances.items())
+        assert not given.keys() & set(posted.frozen.excluded)
+        points.update({p.promotion_id: given.get(p.promotion_id, 0) for p in program.promotions if p.has_budget})
+    assert {name: budget.points for name, budget in book.budgets.items() if budget.points} == +points
+    assert all(budget.orders >= 0 for budget in book.budgets.values())
+    assert all(min(usage.points, usage.orders) >= 0 for usage in book.usages.values())
 
 
 def check_tier(account: Account, changes: Sequence[TierChange], program: Program) -> None:
@@ -125,7 +165,9 @@ def check_tier(account: Account, changes: Sequence[TierChange], program: Program
     assert account.tier_id == (tier_id or program.tiers[0].tier_id)
     assert account.tier_since == since
     assert account.qualifying_points >= 0
-    if account.tier_until is not None:
+    if account.tier_until is not None and account.tier_held_until is None:
         assert account.tier_id != program.tiers[0].tier_id
         assert account.qualifying_from is not None
-        assert account.qualifying_from < account.tier_until
+        due_at = review_due_at(account, program)
+        assert due_at is not None
+        assert account.qualifying_from < due_at

@@ -1,165 +1,382 @@
 """A second, slow and plain model of the same rules, written without the domain's code, to compare with.
 
-It keeps every single point as an object of its own, and works out an order's points from a basket of kept goods.
+It is told what is posted, in that sequence, since what a late order meets (tier, limits, what was spent) is what was
+known when it came. All else it works out anew each time, from all orders and all refunds: it keeps no running sums.
 """
 
-import math
-from collections.abc import Callable
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
 from fractions import Fraction
 
-from core.domain.orders import Order, Refund
-from core.domain.program import Program
-
-_ROUNDINGS: dict[str, Callable[[Fraction], int]] = {
-    "floor": math.floor,
-    "ceil": math.ceil,
-    "half_up": lambda points: math.floor(points + Fraction(1, 2)),
-    "half_even": round,
-}
-
-
-def naive_points(order: Order, refunds: list[Refund], program: Program, tier_id: str) -> int:
-    """What the goods that were kept earn."""
-    share = {line.line_id: Fraction(1) for line in order.lines}
-    for refund in refunds:
-        for part in refund.lines:
-            (line,) = [line for line in order.lines if line.line_id == part.line_id]
-            if part.amount is not None and line.amount != 0:
-                gone = Fraction(part.amount) / Fraction(line.amount)
-            elif part.quantity is not None:
-                gone = Fraction(part.quantity) / Fraction(line.quantity)
-            else:
-                gone = Fraction(1) if part.amount else Fraction(0)
-            share[part.line_id] -= gone
-    share = {line_id: max(Fraction(0), left) for line_id, left in share.items()}
-    kept_net = sum(Fraction(line.amount) * share[line.line_id] for line in order.lines)
-    given_back = sum(Fraction(refund.amount) for refund in refunds if refund.amount is not None)
-    if any(refund.full for refund in refunds) or (given_back > 0 and given_back >= kept_net):
-        spread = Fraction(0)
-    else:
-        spread = 1 - given_back / kept_net if given_back else Fraction(1)
-    before = after = Fraction(0)
-    for line in order.lines:
-        if line.kind in program.basis.kinds:
-            price = Fraction(line.amount) + (Fraction(line.tax) if program.basis.tax.value == "included" else 0)
-            before += price
-            after += price * share[line.line_id] * spread
-    if program.basis.points_paid.value == "excluded" and before > 0:
-        after *= max(Fraction(0), before - Fraction(order.points_paid)) / before
-    by_rule = []
-    for rule in program.earning_rules:
-        exact = after / Fraction(rule.per_amount) * Fraction(rule.points[tier_id])
-        by_rule.append(_ROUNDINGS[rule.rounding.value](exact))
-    return sum(by_rule) if program.combine.value == "stack" else max(by_rule)
+from core.domain.orders import Cancellation, Fulfilment, Order, Refund
+from core.domain.program import AnyPromotion, AnyRule, Expiry, Program, SpendRule
+from tests.domain.naive_earning import Earned, Judged, fits, naive_earned
+from tests.domain.naive_tiers import NaiveTiers, Units
+from tests.domain.naive_time import DAY, end_of_points
 
 
 @dataclass
-class Point:
-    """One point of one order."""
+class Pile:
+    """Points of one order that end together."""
 
     order_id: str
-    place: int  #: its order's place among all that were posted
-    available_at: datetime
+    place: int  #: among all piles
+    kind: str  #: the rule or promotion whose own expiry they have
+    left: int
+    available_at: datetime | None
     expires_at: datetime | None
-    is_expired: bool = False
-    is_gone: bool = False
+    is_pending: bool
+    expired: int = 0
+    excused: int = 0
 
     def is_over(self, now: datetime) -> bool:
         return self.expires_at is not None and self.expires_at <= now
 
 
 @dataclass
-class NaiveAccount:
-    """Points one by one; tiers by lifetime."""
+class Sale:
+    """One order, and what was settled when it came."""
 
+    order: Order
     program: Program
-    points: list[Point] = field(default_factory=list)
+    tier: str
+    judged: Judged
+    refunds: list[Refund] = field(default_factory=list)
+    excused: int = 0
+    shortfall: int = 0
+    is_cancelled: bool = False
+    is_fulfilled: bool = False
+    _found: dict[int, Earned] = field(default_factory=dict)  #: since all of it is asked for again and again
+
+    def earned(self, *, first: bool = False) -> Earned:
+        """What it earns with all its refunds, or what it earned at first."""
+        refunds = [] if first else [*self.refunds]
+        if self.is_cancelled and not first:
+            refunds.append(
+                Refund(
+                    self.order.source, "", self.order.order_id, self.order.occurred_at, full=True, amount=None, lines=()
+                )
+            )
+        if len(refunds) not in self._found:
+            self._found[len(refunds)] = naive_earned(self.order, refunds, self.program, self.tier, self.judged)
+        return self._found[len(refunds)]
+
+
+@dataclass
+class NaiveAccount:
+    """One account."""
+
+    program: Program  #: in force now
+    piles: list[Pile] = field(default_factory=list)
     debt: int = 0
-    earned: dict[str, int] = field(default_factory=dict)
-    excused: dict[str, int] = field(default_factory=dict)
-    shortfall: dict[str, int] = field(default_factory=dict)
-    tiers: list[tuple[datetime, str]] = field(default_factory=list)
-    tier_of: dict[str, str] = field(default_factory=dict)
-    refunds: dict[str, list[Refund]] = field(default_factory=dict)
-    orders: dict[str, Order] = field(default_factory=dict)
+    sales: dict[str, Sale] = field(default_factory=dict)
+    tiers: NaiveTiers = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.tiers = NaiveTiers(self.program.tiers[0].tier_id)
+
+    # What there is.
 
     @property
     def balance(self) -> int:
-        return sum(not (point.is_expired or point.is_gone) for point in self.points) - self.debt
+        return sum(pile.left for pile in self.piles if not pile.is_pending) - self.debt
 
     @property
-    def tier(self) -> str:
-        return self.tiers[-1][1] if self.tiers else self.program.tiers[0].tier_id
+    def pending(self) -> int:
+        return sum(pile.left for pile in self.piles if pile.is_pending)
 
-    def complete(self, order: Order, expires_at: datetime | None) -> None:
-        known = [tier for since, tier in self.tiers if since <= order.occurred_at]
-        tier_id = known[-1] if known else self.program.tiers[0].tier_id
-        points = naive_points(order, [], self.program, tier_id)
-        self.orders[order.order_id] = order
-        self.tier_of[order.order_id] = tier_id
-        self.earned[order.order_id] = points
-        self.excused[order.order_id] = self.shortfall[order.order_id] = 0
-        self.refunds[order.order_id] = []
-        pays = min(points, self.debt)
-        self.debt -= pays
-        place = len(self.orders)
-        for _ in range(points - pays):
-            self.points.append(Point(order.order_id, place, order.occurred_at, expires_at))
-        names = [tier.tier_id for tier in self.program.tiers]
-        reached = max(
-            names.index(tier.tier_id)
-            for tier in self.program.tiers
-            if tier.threshold_points <= sum(self.earned.values())
-        )
-        if points and reached > names.index(self.tier):
-            last = self.tiers[-1][0] if self.tiers else order.occurred_at
-            self.tiers.append((max(last, order.occurred_at), names[reached]))
+    @property
+    def ends(self) -> Counter[tuple[datetime | None, bool]]:
+        found: Counter[tuple[datetime | None, bool]] = Counter()
+        for pile in self.piles:
+            found[pile.expires_at, pile.is_pending] += pile.left
+        return +found
+
+    @property
+    def lifetime(self) -> int:
+        return sum(sale.earned().points + sale.excused + sale.shortfall for sale in self.sales.values())
+
+    def units(self) -> Units:
+        """What each order counts for the tier."""
+        measure = self.program.qualification.measure.value
+        found = []
+        for sale in self.sales.values():
+            earned = sale.earned(first=self.program.qualification.refunds.value == "never")
+            count = {"points": earned.points, "spend": earned.spent, "orders": int(earned.is_kept)}[measure]
+            found.append((sale.order.occurred_at, count))
+        return found
+
+    def given(self, name: str, limit: str, period: str = "") -> tuple[int, int]:
+        """The points that orders of a period have of a rule or promotion, and how many of them have any.
+
+        An order counts for a `limit` that its version has.
+        """
+        points = [
+            sale.earned().by_name.get(name, 0)
+            for sale in self.sales.values()
+            if f"{sale.order.occurred_at.astimezone(sale.program.zone):%Y-%m-%d}".startswith(period)
+            and limit in _limits(sale.program, name)
+        ]
+        return sum(points), sum(each > 0 for each in points)
+
+    def left_over(self, rule_id: str) -> Fraction:
+        """The remainder that orders have left for the next one."""
+        found = Fraction(0)
+        for sale in self.sales.values():
+            left_over = sale.earned().left_over
+            if rule_id in left_over:
+                found += left_over[rule_id] - sale.judged.carried.get(rule_id, 0)
+        return found
+
+    # What happens.
+
+    def complete(self, order: Order, version: Program, now: datetime) -> None:
+        """An order comes, made under `version`."""
+        reviewed = self.tiers.copy()
+        reviewed.review(order.occurred_at, self.program, self.units())
+        tier = reviewed.at(order.occurred_at, version)
+        others = self.units()
+        sale, after, moved_up = self._settled(order, version, tier, reviewed, others)
+        names = [each.tier_id for each in version.tiers]
+        if (
+            moved_up
+            and self.program.qualification.crossing_order.value == "new_tier"
+            and names.index(after.tier) > names.index(tier)
+        ):
+            again = self._settled(order, version, after.tier, reviewed, others)
+            if again[2]:
+                sale, after, _ = again
+        counts = after.counted_from != reviewed.counted_from or after.counted(
+            [*others, (order.occurred_at, self._count(sale))]
+        ) != reviewed.counted(others)
+        if sale.earned().points or counts:
+            self.tiers = after
+        self.tiers.enrolled_at = self.tiers.enrolled_at or order.occurred_at
+        self.sales[order.order_id] = sale
+        if self.debt and sale.earned().points:
+            self.release(now)
+        self._slide(order.occurred_at)
+        self._grant(sale, now)
 
     def refund(self, refund: Refund, now: datetime) -> None:
-        order_id = refund.order_id
-        self.refunds[order_id].append(refund)
-        target = naive_points(self.orders[order_id], self.refunds[order_id], self.program, self.tier_of[order_id])
-        due = self.earned[order_id] - target
-        self.earned[order_id] = target
-        own = [point for point in self.points if point.order_id == order_id and not point.is_gone]
-        lost = sum(point.is_expired or point.is_over(now) for point in own) - self.excused[order_id]
-        self.excused[order_id] += min(due, lost)
-        due -= min(due, lost)
-        candidates = [point for point in own if not point.is_expired and not point.is_over(now)]
-        policy = self.program.clawback.policy.value
-        if policy == "pending_only":
-            candidates = [point for point in candidates if point.available_at > now]
-        else:
-            candidates += self._spendable(now, without=order_id)
-        for point in candidates[:due]:
-            point.is_gone = True
-        missing = max(0, due - len(candidates))
-        if policy == "allow_negative":
-            self.debt += missing
-        else:
-            self.shortfall[order_id] += missing
+        sale = self.sales[refund.order_id]
+        before = sale.earned()
+        sale.refunds.append(refund)
+        self._take_back(sale, before, refund.occurred_at, now)
+
+    def cancel(self, cancellation: Cancellation, now: datetime) -> None:
+        sale = self.sales[cancellation.order_id]
+        before = sale.earned()
+        sale.is_cancelled = True
+        self._take_back(sale, before, cancellation.occurred_at, now)
+
+    def fulfil(self, fulfilment: Fulfilment, now: datetime) -> None:
+        sale = self.sales[fulfilment.order_id]
+        sale.is_fulfilled = True
+        for pile in self.piles:
+            if pile.order_id == fulfilment.order_id and pile.is_pending and pile.available_at is None:
+                pile.available_at = min(max(fulfilment.occurred_at, sale.order.occurred_at), now)
+                pile.expires_at = self._end(sale.program, pile.kind, pile.available_at)
+                self._release(pile)
 
     def spend(self, points: int, now: datetime) -> None:
-        for point in self._spendable(now)[:points]:
-            point.is_gone = True
+        for pile in self._spendable(now):
+            part = min(points, pile.left)
+            pile.left, points = pile.left - part, points - part
+
+    def release(self, now: datetime) -> None:
+        due = [pile for pile in self.piles if pile.is_pending and pile.available_at and pile.available_at <= now]
+        for pile in sorted(due, key=lambda pile: (pile.available_at, pile.place)):
+            self._release(pile)
 
     def expire(self, now: datetime) -> None:
-        for point in self.points:
-            if not point.is_gone and point.is_over(now):
-                point.is_expired = True
+        over = [pile for pile in self.piles if pile.is_over(now) and pile.left]
+        if over:
+            self.release(now)
+        for pile in over:
+            pile.expired, pile.left = pile.expired + pile.left, 0
 
-    def _spendable(self, now: datetime, without: str = "") -> list[Point]:
+    def review(self, now: datetime) -> None:
+        self.tiers.review(now, self.program, self.units())
+
+    # How.
+
+    def _settled(
+        self, order: Order, version: Program, tier: str, reviewed: NaiveTiers, others: Units
+    ) -> tuple[Sale, NaiveTiers, bool]:
+        """What an order is at this tier, the tiers after it, and whether it moved the account up."""
+        sale = Sale(order, version, tier, self._judged(order, version, tier))
+        after = reviewed.copy()
+        moved_up = after.order(order.occurred_at, self._count(sale), self.program, others)
+        return sale, after, moved_up
+
+    def _count(self, sale: Sale) -> int:
+        earned = sale.earned()
+        counts = {"points": earned.points, "spend": earned.spent, "orders": int(earned.is_kept)}
+        return counts[self.program.qualification.measure.value]
+
+    def _judged(self, order: Order, version: Program, tier: str) -> Judged:
+        is_first = not self.sales
+        parts = [*version.earning_rules, *version.promotions]
+        judged = Judged({_name(p) for p in parts if not fits(p.when, order, version, tier, is_first=is_first)}, {}, {})
+        day = f"{order.occurred_at.astimezone(version.zone):%Y-%m-%d}"
+        for rule in version.earning_rules:
+            left = [
+                max(0, cap - self.given(rule.rule_id, limit, period)[0])
+                for limit, period, cap in (
+                    ("per_day", day, rule.caps.per_day),
+                    ("per_month", day[:7], rule.caps.per_month),
+                )
+                if cap is not None
+            ]
+            if left:
+                judged.at_most[rule.rule_id] = min(left)
+            if isinstance(rule, SpendRule) and rule.carry:
+                judged.carried[rule.rule_id] = self.left_over(rule.rule_id)
+        for promotion in version.promotions:
+            limits, name = promotion.limits, promotion.promotion_id
+            points, orders = self.given(name, "budget")
+            if (
+                _is_reached(limits.orders_per_customer, self.given(name, "ever")[1])
+                or _is_reached(limits.orders_per_customer_and_day, self.given(name, "day", day)[1])
+                or _is_reached(limits.orders, orders)
+                or _is_reached(limits.budget_points, points)
+            ):
+                judged.excluded.add(name)
+            elif limits.budget_points is not None:
+                judged.at_most[name] = limits.budget_points - points
+        if version.combine_promotions.value == "newest":
+            names = [p.promotion_id for p in version.promotions if p.promotion_id not in judged.excluded]
+            for name in names[::-1]:
+                alone = judged._replace(excluded=judged.excluded | {other for other in names if other != name})
+                if naive_earned(order, [], version, tier, alone).by_name.get(name):
+                    return alone
+        return judged
+
+    def _expiry(self, program: Program, kind: str) -> Expiry:
+        own = [part.expiry for part in (*program.earning_rules, *program.promotions) if kind and _name(part) == kind]
+        return own[0] if own and own[0] is not None else program.expiry
+
+    def _end(self, program: Program, kind: str, available: datetime | None) -> datetime | None:
+        expiry = self._expiry(program, kind)
+        end = end_of_points(expiry, program, available)
+        if end is not None and expiry.policy.value == "inactivity":
+            end = max(
+                [end, *(pile.expires_at for pile in self.piles if pile.kind == kind and pile.left and pile.expires_at)]
+            )
+        return end
+
+    def _slide(self, active_at: datetime) -> None:
+        for pile in self.piles:
+            expiry = self._expiry(self.program, pile.kind)
+            end = end_of_points(expiry, self.program, active_at)
+            if expiry.policy.value == "inactivity" and pile.left and pile.expires_at is not None:
+                assert end is not None
+                if active_at < pile.expires_at:
+                    pile.expires_at = max(pile.expires_at, end)
+
+    def _grant(self, sale: Sale, now: datetime) -> None:
+        availability, at = sale.program.availability, sale.order.occurred_at
+        available: datetime | None = min(at, now)
+        if availability.policy.value == "on_fulfilled":
+            available = None
+        elif availability.policy.value == "after_days":
+            available = at + (availability.days or 0) * DAY
+        new: list[Pile] = []
+        for kind, points in sale.earned().by_kind(sale.program).items():
+            end = self._end(sale.program, kind, available)
+            is_pending = available is None or available > now
+            place = len(self.piles) + len(new)
+            new.append(Pile(sale.order.order_id, place, kind, points, available, end, is_pending))
+        self.piles += new
+        for pile in new:
+            if not pile.is_pending:
+                self._pay(pile)
+
+    def _release(self, pile: Pile) -> None:
+        pile.is_pending = False
+        self._pay(pile)
+
+    def _pay(self, pile: Pile) -> None:
+        part = min(self.debt, pile.left)
+        pile.left, self.debt = pile.left - part, self.debt - part
+
+    def _take_back(self, sale: Sale, before: Earned, refunded_at: datetime, now: datetime) -> None:
+        self.release(now)
+        program, first, after = sale.program, sale.earned(first=True), sale.earned()
+        owes = _owes(first.by_kind(program), after.by_kind(program))
+        owed = _owes(first.by_kind(program), before.by_kind(program))
+        due = before.points - after.points
+        own = [pile for pile in self.piles if pile.order_id == sale.order.order_id]
+        missing = 0
+        is_pending_only = program.clawback.policy.value == "pending_only"
+        takeable = [pile for pile in own if not pile.is_over(now) and (pile.is_pending or not is_pending_only)]
+        for kind in owes:
+            part = min(due, max(0, owes[kind] - owed[kind]))
+            due -= part
+            for pile in own:
+                if pile.kind == kind:
+                    lost = pile.expired + (pile.left if pile.is_over(now) else 0) - pile.excused
+                    pile.excused += min(part, lost)
+                    sale.excused += min(part, lost)
+                    part -= min(part, lost)
+            for pile in takeable:
+                if pile.kind == kind:
+                    taken = min(part, pile.left)
+                    pile.left, part = pile.left - taken, part - taken
+            missing += part
+        for pile in [*takeable, *([] if is_pending_only else self._spendable(now, without=sale.order.order_id))]:
+            taken = min(missing, pile.left)
+            pile.left, missing = pile.left - taken, missing - taken
+        if program.clawback.policy.value == "allow_negative":
+            self.debt += missing
+        else:
+            sale.shortfall += missing
+        self.tiers.refund(sale.order.occurred_at, refunded_at, self.program, self.units())
+
+    def _spendable(self, now: datetime, without: str = "") -> list[Pile]:
         found = [
-            point
-            for point in self.points
-            if not (point.is_expired or point.is_gone or point.is_over(now))
-            and point.available_at <= now
-            and point.order_id != without
+            pile
+            for pile in self.piles
+            if not pile.is_pending and not pile.is_over(now) and pile.order_id != without and pile.left
         ]
-        dated = [point for point in found if point.expires_at is not None]
-        undated = [point for point in found if point.expires_at is None]
-        dated.sort(key=lambda point: (point.expires_at, point.available_at, point.place))
-        undated.sort(key=lambda point: (point.available_at, point.place))
+        dated = [pile for pile in found if pile.expires_at is not None]
+        undated = [pile for pile in found if pile.expires_at is None]
+        dated.sort(key=lambda pile: (pile.expires_at, pile.available_at, pile.place))
+        undated.sort(key=lambda pile: (pile.available_at, pile.place))
         return dated + undated
+
+
+def _name(part: AnyRule | AnyPromotion) -> str:
+    return part.promotion_id if hasattr(part, "promotion_id") else part.rule_id
+
+
+def _limits(program: Program, name: str) -> list[str]:
+    """The limits over orders that a version has for a rule or promotion."""
+    found: list[str] = []
+    for rule in program.earning_rules:
+        if rule.rule_id == name:
+            found += [limit for limit in ("per_day", "per_month") if getattr(rule.caps, limit) is not None]
+    for promotion in program.promotions:
+        if promotion.promotion_id == name:
+            limits = promotion.limits
+            found += ["ever"] if limits.orders_per_customer is not None else []
+            found += ["day"] if limits.orders_per_customer_and_day is not None else []
+            found += ["budget"] if limits.orders is not None or limits.budget_points is not None else []
+    return found
+
+
+def _is_reached(limit: int | None, used: int) -> bool:
+    return limit is not None and used >= limit
+
+
+def _owes(granted: dict[str, int], kept: dict[str, int]) -> dict[str, int]:
+    """What each kind lost; what one has more than at first stands for what the first others lost."""
+    more = sum(max(0, points - granted.get(kind, 0)) for kind, points in kept.items())
+    owes = {}
+    for kind, points in granted.items():
+        lost = max(0, points - kept.get(kind, 0))
+        owes[kind] = max(0, lost - more)
+        more = max(0, more - lost)
+    return owes

@@ -4,10 +4,20 @@ from typing import Any
 
 import pytest
 
-from core.domain.accrual import decide_accrual, decide_guest_order
-from core.domain.ledger import Decision, EntryKind, PostedOrder, TierChange, TierChangeReason
+from core.domain.accrual import Known, accrual_problem, decide_accrual, decide_guest_order
+from core.domain.ledger import (
+    POINTS_MAX,
+    Decision,
+    EntryKind,
+    Frozen,
+    PostedOrder,
+    Qualifying,
+    TierChange,
+    TierChangeReason,
+)
 from core.domain.lots import Allocation
-from core.domain.orders import LineKind
+from core.domain.orders import LineKind, Order
+from core.domain.outcomes import Reason
 from core.domain.tiers import TierHistoryEntry
 from tests.domain.book import Book
 from tests.domain.invariants import check_everything
@@ -19,7 +29,7 @@ PROGRAM = program_with()
 def test_a_first_order_opens_the_first_lot() -> None:
     program = program_with(expiry={"policy": "after_months", "months": 12})
     sold = order("120.50", at="2026-03-01")
-    decision = decide_accrual(account(), (), sold, program, 7, program, as_of=AS_OF)
+    decision = decide_accrual(account(), Known(), sold, program, 7, program, as_of=AS_OF)
 
     expires = instant("2027-03-01T23:00+00:00")
     (entry,) = decision.entries
@@ -33,9 +43,17 @@ def test_a_first_order_opens_the_first_lot() -> None:
     assert (opened.lot_number, opened.opened_by_sequence, opened.points_granted) == (1, 1, 120)
     assert (opened.available_at, opened.expires_at) == (sold.occurred_at, expires)
     assert decision.account == account(
-        sequence=1, lots_opened=1, balance=120, lifetime_points=120, qualifying_points=120
+        sequence=1,
+        lots_opened=1,
+        balance=120,
+        lifetime_points=120,
+        qualifying_points=120,
+        orders_posted=1,
+        enrolled_at=sold.occurred_at,
     )
-    assert decision.order == PostedOrder(sold, "test", 7, "bronze", ACCOUNT_ID, 1, 1, 120, 0, 0)
+    assert decision.order == PostedOrder(
+        sold, "test", 7, "bronze", ACCOUNT_ID, 1, 1, 120, 0, 0, Frozen(), Qualifying(120, 12050, 1)
+    )
     assert decision.tier_changes == ()
     assert decision.refund is None
 
@@ -52,7 +70,7 @@ def test_an_order_first_pays_off_a_deficit(
     deficit: int, granted: int | None, deficit_change: int, balance: int
 ) -> None:
     before = account(balance=-deficit, deficit=deficit, lifetime_points=500, sequence=9, lots_opened=3)
-    decision = decide_accrual(before, (), order("100.00"), PROGRAM, 1, PROGRAM, as_of=AS_OF)
+    decision = decide_accrual(before, Known(), order("100.00"), PROGRAM, 1, PROGRAM, as_of=AS_OF)
     (entry,) = decision.entries
     assert (entry.points, entry.deficit_change, entry.balance_after) == (100, deficit_change, balance)
     assert sum(part.points for part in entry.allocations) == (granted or 0)
@@ -65,16 +83,18 @@ def test_an_order_first_pays_off_a_deficit(
 
 
 @pytest.mark.parametrize(
-    "sold",
+    ("sold", "qualifying"),
     [
-        pytest.param(order("0.99"), id="less than a point"),
-        pytest.param(order(lines=[line(kind="gift_card")]), id="a gift card"),
-        pytest.param(order("50.00", points_paid="50.00"), id="paid with points"),
+        pytest.param(order("0.99"), Qualifying(0, 99, 1), id="less than a point"),
+        pytest.param(order(lines=[line(kind="gift_card")]), Qualifying(), id="a gift card"),
+        pytest.param(order("50.00", points_paid="50.00"), Qualifying(0, 0, 1), id="paid with points"),
     ],
 )
-def test_an_order_that_earns_nothing_is_recorded_without_an_entry(sold: Any) -> None:
-    decision = decide_accrual(account(sequence=3), (), sold, PROGRAM, 1, PROGRAM, as_of=AS_OF)
-    assert decision == Decision(order=PostedOrder(sold, "test", 1, "bronze", ACCOUNT_ID, None, None, 0, 0, 0))
+def test_an_order_that_earns_nothing_is_recorded_without_an_entry(sold: Order, qualifying: Qualifying) -> None:
+    decision = decide_accrual(account(sequence=3), Known(), sold, PROGRAM, 1, PROGRAM, as_of=AS_OF)
+    posted = PostedOrder(sold, "test", 1, "bronze", ACCOUNT_ID, None, None, 0, 0, 0, Frozen(), qualifying)
+    counted = account(sequence=3, orders_posted=1, enrolled_at=sold.occurred_at)
+    assert decision == Decision(account=counted, order=posted)
 
 
 def test_a_guests_order_is_recorded_and_earns_nothing() -> None:
@@ -96,7 +116,7 @@ def test_the_order_that_crosses_a_threshold_earns_in_the_tier_before(
     points_before: int, amount: str, points: int, tier_after: str
 ) -> None:
     decision = decide_accrual(
-        account(qualifying_points=points_before), (), order(amount), PROGRAM, 1, PROGRAM, as_of=AS_OF
+        account(qualifying_points=points_before), Known(), order(amount), PROGRAM, 1, PROGRAM, as_of=AS_OF
     )
     assert decision.account is not None
     assert (decision.entries[0].points, decision.account.tier_id) == (points, tier_after)
@@ -135,7 +155,7 @@ HISTORY = (
 )
 def test_a_late_order_earns_in_the_tier_of_its_day(at: str, tier_id: str, points: int) -> None:
     before = account(tier_id="silver", tier_since=instant("2026-06-01"), tier_changes=3, qualifying_points=1900)
-    decision = decide_accrual(before, HISTORY, order(at=at), PROGRAM, 1, PROGRAM, as_of=AS_OF)
+    decision = decide_accrual(before, Known(HISTORY), order(at=at), PROGRAM, 1, PROGRAM, as_of=AS_OF)
     assert decision.order is not None
     assert (decision.order.tier_id, decision.entries[0].points) == (tier_id, points)
 
@@ -155,7 +175,7 @@ def test_an_order_earns_by_the_rules_of_its_day_and_counts_for_the_tiers_of_now(
     thresholds = {"bronze": 0, "silver": 5000, "gold": 9000}
     tiers = [{"tier_id": name, "threshold_points": points} for name, points in thresholds.items()]
     old = program_with(earning_rules=[spend_rule("3")], tiers=tiers)
-    decision = decide_accrual(account(), (), order("200.00"), old, 1, PROGRAM, as_of=AS_OF)
+    decision = decide_accrual(account(), Known(), order("200.00"), old, 1, PROGRAM, as_of=AS_OF)
     assert decision.account is not None
     assert (decision.entries[0].points, decision.account.tier_id) == (600, "silver")
     assert decision.order is not None
@@ -164,7 +184,7 @@ def test_an_order_earns_by_the_rules_of_its_day_and_counts_for_the_tiers_of_now(
 
 def test_a_tier_that_the_orders_version_lacks_is_replaced_by_the_one_that_the_points_reach() -> None:
     before = account(tier_id="platinum", qualifying_points=600, tier_since=instant("2026-01-01"))
-    decision = decide_accrual(before, (), order(), PROGRAM, 1, PROGRAM, as_of=AS_OF)
+    decision = decide_accrual(before, Known(), order(), PROGRAM, 1, PROGRAM, as_of=AS_OF)
     assert decision.order is not None
     assert (decision.order.tier_id, decision.entries[0].points) == ("silver", 150)
 
@@ -172,7 +192,9 @@ def test_a_tier_that_the_orders_version_lacks_is_replaced_by_the_one_that_the_po
 def test_every_line_kind_can_be_made_to_earn() -> None:
     program = program_with(basis={"kinds": [kind.value for kind in LineKind]})
     lines = [line(kind.value, "10.00", kind=kind.value) for kind in LineKind]
-    assert decide_accrual(account(), (), order(lines=lines), program, 1, program, as_of=AS_OF).entries[0].points == 50
+    assert (
+        decide_accrual(account(), Known(), order(lines=lines), program, 1, program, as_of=AS_OF).entries[0].points == 50
+    )
 
 
 def test_an_order_meets_the_tier_that_a_review_in_time_would_have_left() -> None:
@@ -186,7 +208,7 @@ def test_an_order_meets_the_tier_that_a_review_in_time_would_have_left() -> None
         sequence=1,
     )
     program = program_with(qualification={"window": "calendar_year"})
-    decision = decide_accrual(before, (), order("100.00", at="2027-01-05"), program, 1, program, as_of=AS_OF)
+    decision = decide_accrual(before, Known(), order("100.00", at="2027-01-05"), program, 1, program, as_of=AS_OF)
     boundary = instant("2026-12-31T23:00+00:00")
     assert decision.entries[0].points == 100
     assert decision.tier_changes == (
@@ -200,7 +222,7 @@ def test_an_order_meets_the_tier_that_a_review_in_time_would_have_left() -> None
     )
     assert (decision.account.qualifying_from, decision.account.qualifying_points) == (boundary, 100)
     before_midnight = decide_accrual(
-        before, (), order("100.00", at="2026-12-31T22:59:59+00:00"), program, 1, program, as_of=AS_OF
+        before, Known(), order("100.00", at="2026-12-31T22:59:59+00:00"), program, 1, program, as_of=AS_OF
     )
     assert before_midnight.entries[0].points == 150
 
@@ -208,6 +230,36 @@ def test_an_order_meets_the_tier_that_a_review_in_time_would_have_left() -> None
 def test_points_of_an_order_that_is_a_little_ahead_of_our_clock_are_available_at_once() -> None:
     """A shop's clock may be ahead; the balance must not hold points that no lot can give."""
     now = instant("2026-03-01T11:59:00+00:00")
-    decision = decide_accrual(account(), (), order(at="2026-03-01T12:00:00+00:00"), PROGRAM, 1, PROGRAM, as_of=now)
+    decision = decide_accrual(account(), Known(), order(at="2026-03-01T12:00:00+00:00"), PROGRAM, 1, PROGRAM, as_of=now)
     assert decision.lots[0].available_at == now
     assert decision.entries[0].occurred_at == instant("2026-03-01T12:00:00+00:00")
+
+
+class TestMorePointsThanAnybodyMeans:
+    GENEROUS = program_with(earning_rules=[spend_rule("1000000")])
+
+    def problem(self, amount: str, **before: Any) -> Any:
+        decision = decide_accrual(
+            account(**before), Known(), order(amount), self.GENEROUS, 1, self.GENEROUS, as_of=AS_OF
+        )
+        return accrual_problem(decision)
+
+    def test_the_largest_order_is_taken(self) -> None:
+        assert self.problem("1000000000") is None
+
+    @pytest.mark.parametrize(
+        ("amount", "before"),
+        [
+            ("1000000001", {}),
+            ("999999999999.9999", {}),
+            ("1", {"lifetime_points": POINTS_MAX - 1}),
+            ("1", {"balance": POINTS_MAX - 1}),
+        ],
+    )
+    def test_what_no_account_may_get_is_parked(self, amount: str, before: dict[str, int]) -> None:
+        parked = self.problem(amount, **before)
+        assert parked.reason is Reason.TOO_MANY_POINTS
+        assert "more than 1,000,000,000,000,000" in parked.detail
+
+    def test_a_guest_gets_none(self) -> None:
+        assert accrual_problem(decide_guest_order(order("999999999999"), self.GENEROUS, 1)) is None

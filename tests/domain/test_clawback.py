@@ -5,7 +5,7 @@ from typing import NamedTuple
 import pytest
 
 from core.domain.clawback import decide_clawback
-from core.domain.ledger import Account, Decision, EntryKind, PostedOrder, PostedRefund
+from core.domain.ledger import Account, Decision, EntryKind, PostedOrder, PostedRefund, Qualifying
 from core.domain.lots import Allocation, Lot
 from core.domain.program import ClawbackPolicy, Program
 from tests.domain.book import Book
@@ -21,13 +21,28 @@ def program(policy: str = "allow_negative") -> Program:
 
 def posted(points: int = 100, *, lot_number: int | None = 1, excused: int = 0, shortfall: int = 0) -> PostedOrder:
     """An order of 100.00 in bronze, of whose 100 points `points` are left by the refunds so far."""
-    return PostedOrder(order("100.00"), "test", 1, "bronze", ACCOUNT_ID, 1, lot_number, points, excused, shortfall)
+    return PostedOrder(
+        order("100.00"),
+        "test",
+        1,
+        "bronze",
+        ACCOUNT_ID,
+        1,
+        lot_number,
+        points,
+        excused,
+        shortfall,
+        qualifying=Qualifying(points, 100 * points, 1 if points else 0),
+    )
 
 
 def holding(*lots: Lot) -> Account:
     """An account with these lots and no deficit."""
-    balance = sum(each.points_remaining for each in lots)
-    return account(balance=balance, lifetime_points=1000, qualifying_points=100, sequence=8, lots_opened=5)
+    pending = sum(each.points_remaining for each in lots if each.is_pending)
+    balance = sum(each.points_remaining for each in lots) - pending
+    return account(
+        balance=balance, pending=pending, lifetime_points=1000, qualifying_points=100, sequence=8, lots_opened=5
+    )
 
 
 class Case(NamedTuple):
@@ -77,16 +92,19 @@ OTHERS = [
         Case([lot(1, 100), *OTHERS], "pending_only", 0, 0, 100, [], 710, 0),
         id="pending_only: available points stay, also the order's own"),
     pytest.param(
-        Case([lot(1, 70, granted=100, available="2026-03-06"), *OTHERS], "pending_only", 70, 0, 30, [(1, -70)], 610, 0),
+        Case([lot(1, 70, granted=100, available="2026-03-06", is_pending=True), *OTHERS], "pending_only",
+             70, 0, 30, [(1, -70)], 610, 0),
         id="pending_only: the order's points that are not yet available are taken, others' not"),
     pytest.param(
         Case([lot(1, 100, available="2026-03-05"), *OTHERS], "pending_only", 0, 0, 100, [], 710, 0),
         id="pending_only: points that become available at this instant are available"),
     pytest.param(
-        Case([lot(1, 100, available="2026-03-06"), *OTHERS], "allow_negative", 100, 0, 0, [(1, -100)], 610, 0),
+        Case([lot(1, 100, available="2026-03-06", is_pending=True), *OTHERS], "allow_negative",
+             100, 0, 0, [(1, -100)], 610, 0),
         id="the order's own points are taken before they are available"),
     pytest.param(
-        Case([EMPTY, lot(2, 40, available="2026-03-06"), lot(3, 10)], "clamp", 10, 0, 90, [(3, -10)], 40, 0),
+        Case([EMPTY, lot(2, 40, available="2026-03-06", is_pending=True), lot(3, 10)], "clamp",
+             10, 0, 90, [(3, -10)], 0, 0),
         id="other orders' points are not taken before they are available"),
     pytest.param(
         Case([lot(1, 0, granted=100, expired=100), *OTHERS], "allow_negative", 0, 100, 0, [], 610, 0),
@@ -120,12 +138,15 @@ def test_a_full_refund_takes(case: Case) -> None:
         assert decision.entries == ()
         return
     (entry,) = decision.entries
-    assert (entry.kind, entry.points, entry.balance_after) == (EntryKind.CLAWBACK, -case.taken, case.balance)
+    assert (entry.kind, entry.balance_after) == (EntryKind.CLAWBACK, case.balance)
+    assert (entry.points + entry.pending_change, entry.pending_after) == (-case.taken, decision.account.pending)
+    assert entry.pending_change == sum(points for n, points in case.allocations if lots[n].is_pending)
     assert entry.deficit_change == case.deficit
     assert entry.allocations == tuple(Allocation(n, points, lots[n].expires_at) for n, points in case.allocations)
     assert (entry.order_id, entry.refund_id, entry.corrects_sequence) == ("o1", "r1", 1)
     assert (entry.sequence, entry.lifetime_points_after) == (9, 1000 - case.taken)
     after = {each.lot_number: each.points_remaining for each in decision.lots}
+    after = {n: points for n, points in after.items() if points != lots[n].points_remaining}
     assert after == {n: lots[n].points_remaining + points for n, points in case.allocations}
 
 

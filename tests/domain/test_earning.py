@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from core.domain.earning import earning_basis, entitlement, refund_problem, rounded
-from core.domain.orders import Refund
+from core.domain.basket import Basket, Exact, refund_problem
+from core.domain.earning import entitlement, rounded
+from core.domain.orders import Order, Refund
 from core.domain.outcomes import Reason
-from core.domain.program import Rounding
+from core.domain.program import Program, Rounding
 from tests.facts import line, order, part, program_with, refund, spend_rule
 
 BASKET = (
@@ -23,6 +24,10 @@ BASKET = (
     line("rider", "2.00", kind="tip"),
     line("voucher", "50.00", kind="gift_card"),
 )
+
+
+def earning_basis(sold: Order, refunds: Sequence[Refund], program: Program) -> Exact:
+    return Basket(sold, refunds, program.basis).amount
 
 
 @pytest.mark.parametrize(

@@ -62,11 +62,12 @@ def test_points_expire_at_the_local_midnight_after_their_last_day(
     time_zone: str, months: int, available: str, expires: str
 ) -> None:
     program = program_with(time_zone=time_zone, expiry={"policy": "after_months", "months": months})
-    assert expires_at(program, instant(available)) == instant(expires)
+    assert expires_at(program.expiry, program.zone, instant(available)) == instant(expires)
 
 
 def test_points_of_a_program_without_expiry_never_expire() -> None:
-    assert expires_at(program_with(), instant("2026-01-01")) is None
+    program = program_with()
+    assert expires_at(program.expiry, program.zone, instant("2026-01-01")) is None
 
 
 def test_a_lot_expires_at_its_instant_and_not_a_second_before() -> None:

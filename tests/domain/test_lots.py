@@ -1,17 +1,18 @@
 """Lots: which can be spent, in what order, and what taking from them leaves."""
 
+from collections.abc import Iterator
+
 import pytest
 
-from core.domain.ledger import credit, debit
-from core.domain.lots import Allocation, in_spending_order, take
+from core.domain.ledger import NewLot, credit, debit
+from core.domain.lots import Allocation, Lot, in_spending_order, take
 from tests.facts import account, instant, lot
 
 
 @pytest.mark.parametrize(
     ("as_of", "is_spendable"),
     [
-        pytest.param("2026-02-01T11:59:59+00:00", False, id="not before it is available"),
-        pytest.param("2026-02-01T12:00:00+00:00", True, id="from the instant at which it is"),
+        pytest.param("2026-02-01T12:00:00+00:00", True, id="from the instant at which it is available"),
         pytest.param("2026-03-01T11:59:59.999999+00:00", True, id="until just before it expires"),
         pytest.param("2026-03-01T12:00:00+00:00", False, id="not at the instant of expiry, whether or not the job ran"),
         pytest.param("2027-01-01T00:00:00+00:00", False, id="not afterwards"),
@@ -19,6 +20,13 @@ from tests.facts import account, instant, lot
 )
 def test_a_lot_can_be_spent(as_of: str, is_spendable: bool) -> None:
     assert lot(available="2026-02-01", expires="2026-03-01").is_spendable(instant(as_of)) is is_spendable
+
+
+def test_a_pending_lot_cannot_be_spent_before_it_is_released() -> None:
+    pending = lot(available="2026-02-01", is_pending=True)
+    assert not pending.is_spendable(instant("2026-03-01"))
+    assert [pending.is_to_release(instant(at)) for at in ("2026-01-31", "2026-02-01")] == [False, True]
+    assert not lot(available=None, is_pending=True).is_to_release(instant("9000-01-01")), "its order is not fulfilled"
 
 
 def test_a_lot_without_expiry_is_never_due() -> None:
@@ -71,6 +79,19 @@ def test_points_are_taken_in_the_order_given(points: int, left: list[int], uncov
     assert all(each.points_granted == before[each.lot_number].points_granted for each in changed)
 
 
+@pytest.mark.parametrize(("points", "asked"), [(0, []), (50, [1]), (51, [1, 2])])
+def test_no_more_lots_are_looked_at_than_are_needed(points: int, asked: list[int]) -> None:
+    looked_at: list[int] = []
+
+    def lots() -> Iterator[Lot]:
+        for number in (1, 2, 3):
+            looked_at.append(number)
+            yield lot(number, 50)
+
+    take(lots(), points)
+    assert looked_at == asked, "an account that all passers-by share has thousands"
+
+
 @pytest.mark.parametrize(
     ("deficit", "points", "opened", "deficit_after"),
     [
@@ -85,13 +106,29 @@ def test_a_credit_pays_off_the_deficit_before_it_opens_a_lot(
 ) -> None:
     before = account(balance=-deficit, deficit=deficit, sequence=4, lots_opened=2)
     expires = instant("2027-01-01")
-    after, new, change = credit(before, points, available_at=instant("2026-01-01"), expires_at=expires)
+    credited = credit(before, [NewLot(points, instant("2026-01-01"), expires)], instant("2026-01-01"))
+    after = credited.account
     assert (after.balance, after.deficit, after.sequence) == (points - deficit, deficit_after, 5)
-    assert change == deficit_after - deficit
-    assert (new.points_granted if new else None) == opened
-    assert after.lots_opened == (2 if new is None else 3)
-    if new is not None:
-        assert new == lot(3, new.points_granted, expires="2027-01-01")._replace(opened_by_sequence=5)
+    assert (credited.available, credited.held, credited.paid_off) == (points, 0, deficit - deficit_after)
+    assert credited.lots == ((lot(3, opened, expires="2027-01-01", opened_by=5),) if opened else ())
+    assert after.lots_opened == 2 + len(credited.lots)
+
+
+@pytest.mark.parametrize("available", [None, "2026-01-01T12:00:01+00:00"])
+def test_held_points_pay_off_nothing_before_they_are_released(available: str | None) -> None:
+    before = account(balance=-30, deficit=30, sequence=4, lots_opened=2)
+    held = NewLot(100, None if available is None else instant(available), None)
+    credited = credit(before, [held], instant("2026-01-01"))
+    assert credited.account == before._replace(sequence=5, lots_opened=3, pending=100, lifetime_points=100)
+    assert (credited.available, credited.held, credited.paid_off) == (0, 100, 0)
+    assert credited.lots == (lot(3, 100, available=available, opened_by=5, is_pending=True),)
+
+
+def test_lots_of_one_credit_that_end_at_different_times_pay_off_a_deficit_in_turn() -> None:
+    grants = [NewLot(points, instant("2026-01-01"), None, earned_by) for earned_by, points in (("", 20), ("bonus", 50))]
+    credited = credit(account(balance=-30, deficit=30, sequence=4, lots_opened=2), grants, instant("2026-01-01"))
+    assert credited.lots == (lot(3, 40, opened_by=5, earned_by="bonus")._replace(points_granted=40),)
+    assert (credited.account.balance, credited.account.deficit, credited.paid_off) == (40, 0, 30)
 
 
 def test_a_debit_beyond_the_lots_becomes_deficit() -> None:

@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 
-from core.domain.ledger import Account, TierChange, TierChangeReason
+from core.domain.ledger import Account, Qualifying, TierChange, TierChangeReason
 from core.domain.program import Program
 from core.domain.tiers import (
     Period,
     TierHistoryEntry,
     decide_tier_review,
+    disqualify,
     period_ended,
     qualification_period,
     qualify,
@@ -50,11 +51,11 @@ def in_silver(**over: Any) -> Account:
 )
 def test_a_year_is_one_of_the_programs_calendar(time_zone: str, at: str, start: str, end: str) -> None:
     program = program_with(time_zone=time_zone, qualification={"window": "calendar_year"})
-    assert qualification_period(program, instant(at)) == Period(instant(start), instant(end))
+    assert qualification_period(program, instant(at), None) == Period(instant(start), instant(end))
 
 
 def test_a_lifetime_has_no_ends() -> None:
-    assert qualification_period(LIFETIME, instant("2026-07-01")) == Period(None, None)
+    assert qualification_period(LIFETIME, instant("2026-07-01"), None) == Period(None, None)
 
 
 HISTORY = [TierHistoryEntry(instant("2026-03-01"), "gold"), TierHistoryEntry(instant("2026-05-01"), "silver")]
@@ -83,7 +84,7 @@ def test_of_two_changes_at_one_instant_the_later_one_holds() -> None:
 def test_a_dropped_tier_gives_way_to_the_one_that_the_points_reach() -> None:
     dropped = in_silver(tier_id="platinum", qualifying_points=2500)
     assert tier_at(dropped, [], instant("2026-06-01"), BY_YEAR) == "gold"
-    after, (change,) = qualify(dropped, 1, instant("2026-06-01"), BY_YEAR)
+    after, (change,) = qualify(dropped, Qualifying(1), instant("2026-06-01"), BY_YEAR)
     assert (change.previous_tier_id, change.tier_id, after.tier_id) == ("platinum", "gold", "gold")
 
 
@@ -94,11 +95,11 @@ def test_a_dropped_tier_gives_way_to_the_one_that_the_points_reach() -> None:
         pytest.param(0, 500, "silver", id="at the threshold"),
         pytest.param(400, 100, "silver", id="with what was there"),
         pytest.param(0, 5000, "gold", id="as high as the points reach"),
-        pytest.param(600, -1, "bronze", id="a refund does not upgrade, even if an upgrade was left out"),
+        pytest.param(600, 0, "bronze", id="what counts nothing does not upgrade, even if an upgrade was left out"),
     ],
 )
 def test_points_upgrade_at_once(before: int, points: int, after: str) -> None:
-    counted, changes = qualify(account(qualifying_points=before), points, instant("2026-03-01"), LIFETIME)
+    counted, changes = qualify(account(qualifying_points=before), Qualifying(points), instant("2026-03-01"), LIFETIME)
     assert (counted.qualifying_points, counted.tier_id) == (before + points, after)
     if after == "bronze":
         assert changes == ()
@@ -110,13 +111,23 @@ def test_points_upgrade_at_once(before: int, points: int, after: str) -> None:
         )
 
 
-def test_no_refund_downgrades() -> None:
-    after, changes = qualify(in_silver(), -600, instant("2026-05-01"), BY_YEAR)
-    assert (after, changes) == (in_silver(qualifying_points=0), ())
+@pytest.mark.parametrize(
+    ("refunds", "left", "tier_id"), [("at_review", 0, "silver"), ("never", 600, "silver"), ("at_once", 0, "bronze")]
+)
+def test_a_refund_downgrades_at_once_at_the_review_or_never(refunds: str, left: int, tier_id: str) -> None:
+    program = program_with(qualification={"window": "calendar_year", "refunds": refunds})
+    ordered, refunded = instant("2026-05-01"), instant("2026-05-09")
+    after, changes = disqualify(in_silver(), (), Qualifying(600), ordered, refunded, program)
+    assert (after.qualifying_points, after.tier_id) == (left, tier_id)
+    if tier_id == "bronze":
+        assert changes == (TierChange(ACCOUNT_ID, 2, "silver", "bronze", 0, refunded, TierChangeReason.REFUNDED),)
+        assert (after.tier_since, after.tier_until) == (refunded, None)
+    else:
+        assert changes == ()
 
 
 def test_the_history_stays_in_order_when_a_late_order_upgrades() -> None:
-    after, (change,) = qualify(in_silver(qualifying_points=1999), 1, instant("2026-04-01"), BY_YEAR)
+    after, (change,) = qualify(in_silver(qualifying_points=1999), Qualifying(1), instant("2026-04-01"), BY_YEAR)
     assert (change.tier_id, change.effective_at, after.tier_since) == (
         "gold",
         instant("2026-05-01"),
@@ -125,23 +136,28 @@ def test_the_history_stays_in_order_when_a_late_order_upgrades() -> None:
 
 
 def test_a_year_begins_with_its_first_order_and_ends_the_one_before() -> None:
-    after, changes = qualify(account(qualifying_from=Y2026, qualifying_points=400), 200, instant("2027-02-01"), BY_YEAR)
+    after, changes = qualify(
+        account(qualifying_from=Y2026, qualifying_points=400), Qualifying(200), instant("2027-02-01"), BY_YEAR
+    )
     assert (after, changes) == (account(qualifying_from=Y2027, qualifying_points=200), ())
 
 
-@pytest.mark.parametrize("points", [300, -300])
-def test_an_order_of_a_year_that_has_passed_and_its_refund_do_not_count_for_this_one(points: int) -> None:
+def test_an_order_of_a_year_that_has_passed_and_its_refund_do_not_count_for_this_one() -> None:
     before = account(qualifying_from=Y2027, qualifying_points=400)
-    assert qualify(before, points, instant("2026-12-31T22:59+00:00"), BY_YEAR) == (before, ())
+    ordered, refunded = instant("2026-12-31T22:59+00:00"), instant("2027-03-01")
+    assert qualify(before, Qualifying(300), ordered, BY_YEAR) == (before, ())
+    assert disqualify(before, (), Qualifying(300), ordered, refunded, BY_YEAR) == (before, ())
 
 
-def test_a_refund_of_a_later_year_does_not_begin_that_year() -> None:
+def test_what_counts_nothing_does_not_begin_a_later_year() -> None:
     before = account(qualifying_from=Y2026, qualifying_points=400)
-    assert qualify(before, 0, instant("2027-02-01"), BY_YEAR) == (before, ())
+    later = instant("2027-02-01")
+    assert qualify(before, Qualifying(), later, BY_YEAR) == (before, ())
+    assert disqualify(before, (), Qualifying(), later, later, BY_YEAR) == (before, ())
 
 
 def test_a_tier_reached_in_a_year_is_reviewed_at_its_end() -> None:
-    after, _ = qualify(account(), 600, instant("2026-05-01"), BY_YEAR)
+    after, _ = qualify(account(), Qualifying(600), instant("2026-05-01"), BY_YEAR)
     assert after == in_silver()
 
 
@@ -158,7 +174,7 @@ def test_a_tier_reached_in_a_year_is_reviewed_at_its_end() -> None:
     ],
 )
 def test_a_review_decides(tier_id: str, points: int, tier_after: str, until: datetime | None) -> None:
-    decision = decide_tier_review(in_silver(tier_id=tier_id), BY_YEAR, points)
+    decision = decide_tier_review(in_silver(tier_id=tier_id, qualifying_points=points), BY_YEAR)
     assert decision.account is not None
     assert (decision.account.tier_id, decision.account.tier_until) == (tier_after, until)
     assert (decision.account.qualifying_from, decision.account.qualifying_points) == (Y2027, 0)
@@ -297,7 +313,7 @@ def test_from_years_to_a_lifetime_no_review_downgrades() -> None:
 def test_from_a_lifetime_to_years_a_tier_is_kept_until_a_whole_year_could_be_counted() -> None:
     book = switched(LIFETIME, BY_YEAR)
     book.complete(order("10.00", "next", at="2026-06-01"))
-    assert (book.account.qualifying_points, book.account.tier_until) == (15, Y2028)
+    assert (book.account.qualifying_points, book.account.tier_until) == (615, Y2028)
     assert book.complete(order("10.00", "2027", at="2027-06-01")).entries[0].points == 15
     book.review(instant("2028-01-01"))
     assert book.account.tier_id == "bronze"
@@ -313,7 +329,7 @@ def test_another_time_zone_does_not_lose_the_year(time_zone: str) -> None:
     assert book.account.qualifying_points == 550
     book.complete(order("10.00", "2027", at="2027-06-01"))
     assert (book.account.tier_id, book.account.tier_changes) == ("silver", 1)
-    assert book.account.tier_until == qualification_period(moved, instant("2027-06-01")).end
+    assert book.account.tier_until == qualification_period(moved, instant("2027-06-01"), None).end
     book.review(instant("2029-01-01"))
     assert book.account.tier_id == "bronze"
     check_everything(book)

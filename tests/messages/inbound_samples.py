@@ -40,6 +40,14 @@ REFUND: dict[str, Any] = {
         "lines": [{"line_id": "1", "quantity": 1}, {"line_id": "2", "amount": "1.50"}],
     },
 }
+FULFILMENT: dict[str, Any] = {
+    "id": "evt-3",
+    "source": "/shops/high-street",
+    "type": "order.fulfilled",
+    "time": "2026-03-01T11:30:00Z",
+    "data": {"order_id": "o-1"},
+}
+CANCELLATION: dict[str, Any] = {**FULFILMENT, "id": "evt-4", "type": "order.cancelled"}
 
 
 def body(event: Any) -> bytes:

@@ -10,18 +10,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.domain.orders import LineKind, Order, OrderLine, Refund, RefundLine
+from core.domain.orders import Cancellation, Fulfilment, LineKind, Order, OrderLine, Refund, RefundLine
 from core.domain.outcomes import Reason
 from core.messages.inbound import (
     ReadEvent,
+    StoredCancellation,
+    StoredFulfilment,
     StoredOrder,
     StoredRefund,
     UnreadableEvent,
     lines_json,
+    read_attributes,
     read_lines,
     read_stored_event,
+    read_tags,
 )
-from tests.messages.inbound_samples import ORDER, REFUND, body, changed, read, read_one
+from tests.messages.inbound_samples import CANCELLATION, FULFILMENT, ORDER, REFUND, body, changed, read, read_one
 
 
 def test_an_order_is_read_with_what_intake_needs() -> None:
@@ -39,6 +43,13 @@ def test_an_order_is_read_with_what_intake_needs() -> None:
     assert event.occurred_at.tzinfo is UTC
     assert event.body == body(ORDER)
     assert len(event.content_hash) == len(event.business_hash) == 32
+
+
+@pytest.mark.parametrize("event", [REFUND, FULFILMENT, CANCELLATION], ids=lambda event: event["type"])
+def test_what_is_about_an_order_is_no_order_and_names_no_customer(event: dict[str, Any]) -> None:
+    found = read_one(event)
+    assert (found.type, found.order_id, found.customer_id, found.is_order) == (event["type"], "o-1", None, False)
+    assert read_one(ORDER).is_order
 
 
 def test_a_refund_names_its_order_and_no_customer() -> None:
@@ -60,10 +71,14 @@ def test_a_stored_order_is_read_again_as_facts() -> None:
                 OrderLine("2", None, Decimal("0.25"), Decimal(3), Decimal(0), LineKind.SHIPPING, ()),
             ),
             points_paid=Decimal(5),
+            attributes={"channel": "web", "gift": True, "items": 2},
+            customer_tags=(),
         ),
         "high-street",
         read_one(ORDER).business_hash,
         stored.lines_json if isinstance(stored, StoredOrder) else "",
+        '{"channel":"web","gift":true,"items":2}',
+        None,
     )
 
 
@@ -95,6 +110,48 @@ def test_a_refund_is_by_lines_by_amount_or_in_full(extent: dict[str, Any], amoun
     assert (stored.refund.amount, stored.refund.full, stored.refund.lines) == (amount, full, ())
 
 
+@pytest.mark.parametrize("program_id", [None, "high-street"])
+def test_a_stored_fulfilment_and_cancellation_are_read_again_as_facts(program_id: str | None) -> None:
+    at = datetime(2026, 3, 1, 11, 30, tzinfo=UTC)
+    for event, expected in (
+        (FULFILMENT, StoredFulfilment(Fulfilment("/shops/high-street", "o-1", at), program_id, b"")),
+        (CANCELLATION, StoredCancellation(Cancellation("/shops/high-street", "o-1", at), program_id, b"")),
+    ):
+        sent = changed(event, "data.program_id", program_id)
+        stored = read_stored_event(body(sent))
+        assert stored == expected._replace(business_hash=read_one(sent).business_hash)
+        later = changed(changed(sent, "time", "2026-03-01T11:45:00Z"), "data.note", "ignored")
+        assert read_one(later).business_hash == stored.business_hash
+        assert read_one(later).content_hash != read_one(sent).content_hash
+
+
+def test_a_fulfilment_under_the_id_of_a_cancellation_has_other_content() -> None:
+    assert read_one(FULFILMENT).content_hash != read_one(changed(CANCELLATION, "id", "evt-3")).content_hash
+
+
+def test_attributes_and_tags_are_kept_and_read_back() -> None:
+    sent = changed(ORDER, "data.customer_tags", ["vip", "Angestellte", "vip", "été"])
+    stored = read_stored_event(body(sent))
+    assert isinstance(stored, StoredOrder)
+    assert stored.order.customer_tags == ("Angestellte", "vip", "été")
+    assert stored.tags_json == '["Angestellte","vip","été"]'
+    assert read_tags(stored.tags_json) == stored.order.customer_tags
+    assert read_attributes(stored.attributes_json) == stored.order.attributes
+    assert type(read_attributes(stored.attributes_json)["gift"]) is bool
+
+
+@pytest.mark.parametrize(("attributes", "tags"), [(..., ...), (None, None), ({}, [])])
+def test_no_attributes_and_no_tags_are_kept_as_nothing(attributes: Any, tags: Any) -> None:
+    tagged = changed(ORDER, "data.customer_tags", ["vip"])
+    stored = read_stored_event(
+        body(changed(changed(tagged, "data.attributes", attributes), "data.customer_tags", tags))
+    )
+    assert isinstance(stored, StoredOrder)
+    assert (stored.attributes_json, stored.tags_json) == (None, None)
+    assert (stored.order.attributes, stored.order.customer_tags) == ({}, ())
+    assert (read_attributes(None), read_tags(None)) == ({}, ())
+
+
 def test_lines_are_kept_compactly_and_read_back() -> None:
     stored = read_stored_event(body(ORDER))
     assert isinstance(stored, StoredOrder)
@@ -119,6 +176,8 @@ def test_lines_are_kept_compactly_and_read_back() -> None:
         ("data.lines.1.sku", None),
         ("data.points_paid", "5"),
         ("data.attributes", {"items": 2, "channel": "web", "gift": True}),
+        ("data.customer_tags", []),
+        ("data.customer_tags", None),
         ("data.an_unknown_field", "ignored"),
         ("an_unknown_attribute", "ignored"),
         ("specversion", ...),
@@ -148,6 +207,7 @@ def test_whitespace_and_the_order_of_keys_do_not_matter() -> None:
         ("data.lines.1", ...),
         ("data.attributes.gift", 1),
         ("data.points_paid", ...),
+        ("data.customer_tags", ["vip"]),
     ],
 )
 def test_other_content_has_other_hashes(path: str, value: Any) -> None:
@@ -181,6 +241,7 @@ def test_one_wrong_event_of_an_array_does_not_stop_the_others() -> None:
     assert results[2].body == b"7"
 
 
+EVENTS = [changed(ORDER, "data.customer_tags", ["staff", "vip"]), REFUND, FULFILMENT, CANCELLATION]
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.just("12.5"),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
@@ -201,7 +262,7 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 
 @settings(max_examples=300)
-@given(st.sampled_from([ORDER, REFUND]), st.data())
+@given(st.sampled_from(EVENTS), st.data())
 def test_any_change_of_a_right_event_is_read_or_refused(event: dict[str, Any], data: st.DataObject) -> None:
     event = copy.deepcopy(event)
     for _ in range(data.draw(st.integers(1, 3))):
@@ -223,13 +284,15 @@ def test_any_change_of_a_right_event_is_read_or_refused(event: dict[str, Any], d
             if isinstance(stored, StoredOrder):
                 assert read_lines(stored.lines_json) == stored.order.lines
                 assert lines_json(stored.order.lines) == stored.lines_json
+                assert read_attributes(stored.attributes_json) == stored.order.attributes
+                assert read_tags(stored.tags_json) == stored.order.customer_tags
         else:
             assert len(result.detail) < 2000
             assert result.detail.isprintable()
 
 
 @settings(max_examples=300)
-@given(st.sampled_from([ORDER, REFUND]), st.data())
+@given(st.sampled_from(EVENTS), st.data())
 def test_any_damage_to_the_bytes_is_read_or_refused(event: dict[str, Any], data: st.DataObject) -> None:
     raw = bytearray(body(event))
     for _ in range(data.draw(st.integers(1, 4))):

@@ -7,7 +7,19 @@ import pytest
 
 from core.domain.outcomes import Reason
 from core.messages.reasons import MENDS
-from tests.messages.inbound_samples import LIMITS, NOW, ORDER, REFUND, body, changed, read, read_one, refused
+from tests.messages.inbound_samples import (
+    CANCELLATION,
+    FULFILMENT,
+    LIMITS,
+    NOW,
+    ORDER,
+    REFUND,
+    body,
+    changed,
+    read,
+    read_one,
+    refused,
+)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +82,7 @@ def test_an_array_of_too_many_events_is_kept_whole() -> None:
         ("specversion", "0.3", Reason.BAD_ENVELOPE, 'specversion is the string "0.3"; leave it out or write "1.0"'),
         ("id", ..., Reason.BAD_ENVELOPE, "id is missing; it must be a string of 1 to 200 characters"),
         ("source", "", Reason.BAD_ENVELOPE, "source is a string of length 0;"),
-        ("type", ..., Reason.BAD_ENVELOPE, 'type is missing; it must be a string such as "order.completed"'),
+        ("type", ..., Reason.BAD_ENVELOPE, 'type is missing; it must be one of the strings "order.completed", "'),
         ("type", 7, Reason.BAD_ENVELOPE, "type is the number 7;"),
         ("time", 1_700_000_000, Reason.BAD_ENVELOPE, "time is the number 1700000000; write the date, time and offset"),
         ("time", "1700000000", Reason.BAD_ENVELOPE, 'time is the string "1700000000"; write the date'),
@@ -79,7 +91,14 @@ def test_an_array_of_too_many_events_is_kept_whole() -> None:
         ("time", "0001-01-01T00:00:00+14:00", Reason.BAD_ENVELOPE, "time is the string"),
         ("time", "2026-03-01 10:00:00", Reason.BAD_ENVELOPE, 'write "2026-03-01T10:00:00Z" if it is UTC'),
         ("type", "order.complete", Reason.UNKNOWN_TYPE, "did you mean order.completed?"),
-        ("type", "customer.deleted", Reason.UNKNOWN_TYPE, "known are order.completed, order.refunded"),
+        ("type", "order.fulfiled", Reason.UNKNOWN_TYPE, "did you mean order.fulfilled?"),
+        ("type", "order.canceled", Reason.UNKNOWN_TYPE, "did you mean order.cancelled?"),
+        (
+            "type",
+            "customer.deleted",
+            Reason.UNKNOWN_TYPE,
+            "known are order.completed, order.refunded, order.fulfilled, order.cancelled",
+        ),
         ("data", ..., Reason.INVALID_DATA, "data is missing; it must be an object"),
         ("data", [], Reason.INVALID_DATA, "data is an empty array; it must be an object"),
         ("data.order_id", ..., Reason.INVALID_DATA, "data.order_id is missing;"),
@@ -114,6 +133,19 @@ def test_an_array_of_too_many_events_is_kept_whole() -> None:
         ("data.lines.0.categories", ["a", 1], Reason.INVALID_DATA, "data.lines[0].categories[1] is a number; it must"),
         ("data.points_paid", "much", Reason.INVALID_DATA, "data.points_paid is the string"),
         ("data.attributes", {"a": 1.5}, Reason.INVALID_DATA, "data.attributes has a value that is no string"),
+        (
+            "data.customer_tags",
+            "vip",
+            Reason.INVALID_DATA,
+            "customer_tags is a string of length 3; it must be an array of",
+        ),
+        (
+            "data.customer_tags",
+            ["vip", 1],
+            Reason.INVALID_DATA,
+            "data.customer_tags[1] is a number; it must be a string",
+        ),
+        ("data.customer_tags", [""], Reason.INVALID_DATA, "data.customer_tags[0] is a string of length 0; it must be"),
         ("time", "2026-03-02T12:00:01Z", Reason.TIME_IN_FUTURE, "nothing after 2026-03-02T12:00:00Z is taken now"),
     ],
 )
@@ -145,6 +177,25 @@ def test_a_refund_says_in_exactly_one_way_how_much(extent: dict[str, Any], detai
     assert detail in result.detail
 
 
+@pytest.mark.parametrize("event", [FULFILMENT, CANCELLATION], ids=["fulfilment", "cancellation"])
+@pytest.mark.parametrize(
+    ("data", "detail"),
+    [
+        ({}, "data.order_id is missing; it must be a string of 1 to 200 characters"),
+        ({"orderId": "o-1"}, 'data.order_id is missing; did you mean it by "orderId"?'),
+        ({"order_id": 17}, "data.order_id is a number;"),
+        ({"order_id": ""}, "data.order_id is a string of length 0;"),
+        ({"order_id": "o\n1"}, "data.order_id is a string of length 3, with control characters;"),
+        ({"order_id": "o-1", "program_id": 3}, "data.program_id is a number;"),
+        ([], "data is an empty array; it must be an object"),
+    ],
+)
+def test_a_message_about_an_order_must_name_it(event: dict[str, Any], data: Any, detail: str) -> None:
+    result = refused({**event, "data": data})
+    assert result.reason is Reason.INVALID_DATA
+    assert result.detail.startswith(detail)
+
+
 @pytest.mark.parametrize("misspelt", ["orderId", "oder_id", "ORDER_ID", "order-id"])
 def test_a_misspelt_required_field_is_recognized(misspelt: str) -> None:
     event = changed(changed(ORDER, "data.order_id", ...), f"data.{misspelt}", "o-1")
@@ -172,6 +223,7 @@ def test_no_personal_value_is_repeated() -> None:
                  "data.lines.0.sku"):  # fmt: skip
         event = changed(event, path, secret)
     event = changed(event, "data.lines.0.categories", [secret])
+    event = changed(event, "data.customer_tags", [secret])
     result = refused(event)
     assert "jane" not in result.detail
     assert (result.source, result.event_id, result.type) == (None, None, "order.completed")

@@ -8,9 +8,12 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator, FormatChecker
 
+from core.errors import ProgramFileError
+from core.messages.program_file import parse_program
 from core.messages.schemas import all_schemas, schema_text, write_schemas
 
 FOLDER = Path(__file__).parents[2] / "docs" / "schemas"
+PROGRAMS = sorted((Path(__file__).parents[2] / "config" / "programs").glob("*.yaml"))
 ORDER: dict[str, Any] = {
     "id": "evt-1",
     "source": "/shops/high-street",
@@ -88,6 +91,7 @@ def test_writing_the_schemas_twice_changes_nothing(tmp_path: Path) -> None:
         {**ORDER, "specversion": "1.0", "more": 1},
         line(quantity="0.250", tax="1.25", kind="shipping", categories=["a"], sku=None),
         {**ORDER, "data": {**ORDER["data"], "customer_id": None, "attributes": {"a": 1, "b": True, "c": "d"}}},
+        {**ORDER, "data": {**ORDER["data"], "customer_tags": ["vip", "staff", "vip"]}},
     ],
 )
 def test_right_orders_keep_the_schema(event: Any) -> None:
@@ -104,6 +108,8 @@ def test_right_orders_keep_the_schema(event: Any) -> None:
         {**ORDER, "data": {**ORDER["data"], "lines": []}},
         {**ORDER, "data": {**ORDER["data"], "currency": "gbp"}},
         {**ORDER, "data": {**ORDER["data"], "attributes": {"a": []}}},
+        {**ORDER, "data": {**ORDER["data"], "customer_tags": [""]}},
+        {**ORDER, "data": {**ORDER["data"], "customer_tags": ["x"] * 101}},
         line(amount=12.5),
         line(amount="-1"),
         line(amount="1.00001"),
@@ -138,8 +144,92 @@ def test_a_refund_says_in_exactly_one_way_how_much(extent: dict[str, Any], right
     assert is_valid("order.refunded.json", refund(**extent)) is right
 
 
+@pytest.mark.parametrize("kind", ["order.fulfilled", "order.cancelled"])
+@pytest.mark.parametrize(
+    ("data", "right"),
+    [
+        ({"order_id": "o-1"}, True),
+        ({"order_id": "o-1", "program_id": None, "more": []}, True),
+        ({}, False),
+        ({"order_id": ""}, False),
+        ({"order_id": 1}, False),
+    ],
+)
+def test_a_message_about_an_order_must_name_it(kind: str, data: dict[str, Any], right: bool) -> None:
+    assert is_valid(f"{kind}.json", {**ORDER, "type": kind, "data": data}) is right
+
+
 def test_a_program_file_keeps_the_schema() -> None:
     program = yaml.safe_load(PROGRAM)
-    assert is_valid("program.json", program)
-    assert not is_valid("program.json", {**program, "teirs": []})
-    assert not is_valid("program.json", {**program, "tiers": [{"tier_id": "bronze", "threshold_points": -1}]})
+    assert is_valid("program.schema.json", program)
+    assert not is_valid("program.schema.json", {**program, "teirs": []})
+    assert not is_valid("program.schema.json", {**program, "tiers": [{"tier_id": "bronze", "threshold_points": -1}]})
+
+
+@pytest.mark.parametrize(
+    ("part", "right"),
+    [
+        ({"points": 1}, True),
+        ({"points": "0.5"}, True),
+        ({"points": {"bronze": 1, "gold": "1.5"}}, True),
+        ({"points": 1.5}, False),
+        ({"points": {}}, False),
+        ({"points": [1]}, False),
+        ({"when": {"starts_on": "2026-12-24", "hours": [{"days": ["sat"], "start": "18:30", "end": "24:00"}]}}, True),
+        ({"when": {"starts_on": "24.12.2026"}}, False),
+        ({"when": {"hours": [{"start": "6 pm"}]}}, False),
+        ({"when": {"attributes": {"gift": [True], "shop": [7, "web"]}}}, True),
+        ({"when": {"attributes": {"gift": True}}}, False),
+        ({"when": {"minimum": 5}}, False),
+        ({"caps": {"per_day": 100}}, True),
+        ({"caps": {"per_day": None}}, False),
+        ({"kind": "visit"}, False),  # which has no per_amount
+        ({"kind": "spnd"}, False),
+    ],
+)
+def test_the_schema_of_rules_agrees_with_the_parser(part: dict[str, Any], right: bool) -> None:
+    program = yaml.safe_load(PROGRAM)
+    program["earning_rules"][0].update(part)
+    assert is_valid("program.schema.json", program) is right
+    try:
+        parse_program(yaml.safe_dump(program), path="x.yaml")
+    except ProgramFileError:
+        assert not right
+    else:
+        assert right
+
+
+@pytest.mark.parametrize(
+    ("part", "right"),
+    [
+        ({"expiry": {"policy": "after_months"}}, False),
+        ({"expiry": {"policy": "after_days", "days": 30}}, True),
+        ({"expiry": {"policy": "fixed_day"}}, False),
+        ({"expiry": {"policy": "fixed_day", "day": "12-31"}}, True),
+        ({"availability": {"policy": "after_days"}}, False),
+        ({"availability": {"policy": "on_fulfilled"}}, True),
+        ({"qualification": {"window": "rolling_months"}}, False),
+        ({"qualification": {"window": "membership_year"}}, True),
+    ],
+)
+def test_the_schema_knows_what_a_policy_needs(part: dict[str, Any], right: bool) -> None:
+    assert is_valid("program.schema.json", {**yaml.safe_load(PROGRAM), **part}) is right
+
+
+def test_the_schema_of_promotions_tells_their_kinds_apart() -> None:
+    program = yaml.safe_load(PROGRAM)
+    twice = {"promotion_id": "twice", "kind": "multiplier", "multiplier": "2"}
+    bonus = {"promotion_id": "bonus", "kind": "addition", "points": 500, "limits": {"budget_points": 100_000}}
+    assert is_valid("program.schema.json", {**program, "promotions": [twice, bonus]})
+    assert not is_valid("program.schema.json", {**program, "promotions": [{**twice, "points": 5}]})
+
+
+@pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: path.name)
+def test_every_example_program_keeps_the_schema_and_names_it(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    first = text.partition("\n")[0]
+    assert first == "# yaml-language-server: $schema=../../docs/schemas/program.schema.json"
+    assert (path.parent / first.partition("=")[2]).resolve() == FOLDER / "program.schema.json"
+    program = json.loads(json.dumps(yaml.safe_load(text), default=str))  # a date of YAML is a text of JSON
+    schema = all_schemas()["program.schema.json"]
+    Draft202012Validator(schema, format_checker=FormatChecker()).validate(program)

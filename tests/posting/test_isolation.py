@@ -12,7 +12,7 @@ import sqlalchemy.exc
 from sqlalchemy import Engine
 from uuid6 import uuid7
 
-from core.posting.batch import Poster
+from core.posting.batch import CRASHES_BEFORE_PARKING, Poster
 from core.store.engine import create_database_engine
 from core.store.locks import LockClass, try_lock
 from tests.factories import PROGRAM_TEXT, order, refund
@@ -80,7 +80,7 @@ class TestBadMessage:
         if is_known_customer:
             shell.take(order("o0", "0.01", source="/shops/rich"))
         shell.take(order("bad", "999999999999.99", source="/shops/rich"), order("o1"))
-        assert shell.outcome("completed-bad") == ("dead", "posting_failed")
+        assert shell.outcome("completed-bad") == ("dead", "too_many_points")
         assert shell.balance("c1", "test") == 100
         assert shell.differences() == []
 
@@ -140,6 +140,21 @@ class TestOutage:
         shell.post()
         assert shell.outcomes() == {("posted", None): 42}
         assert shell.differences() == []
+
+    def test_that_cannot_even_be_noted_is_not_counted_as_deaths(self, shell: Shell) -> None:
+        inject(shell, DISK_FULL)
+        shell.execute(
+            "CREATE TRIGGER fault BEFORE UPDATE ON posting_attempts FOR EACH ROW WHEN (NEW.attempts = 0)"
+            " EXECUTE FUNCTION fault()"
+        )
+        shell.receive(order("bad"))
+        for _ in range(8):  # more often than deaths may be
+            with pytest.raises(psycopg.OperationalError):
+                shell.post()
+        assert shell.value("SELECT sum(attempts) FROM posting_attempts") == CRASHES_BEFORE_PARKING
+        shell.execute(NO_FAULT)
+        shell.post()
+        assert shell.outcomes() == {("posted", None): 1}
 
     def test_of_a_schema_that_does_not_fit_parks_nothing(self, own_engine: Engine) -> None:
         shell = Shell(own_engine)

@@ -7,15 +7,16 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from core.posting.mending import Mended, RetryLimits, drop_letter, retry_letter
+from core.posting.mending import Mended, RetryLimits, drop_letters, letters_that_fit, retry_letters
 from core.posting.receiving import receive
-from core.store.dead_letters import first_message
-from tests.factories import PROGRAM_TEXT, as_bytes, order, refund
+from core.store.dead_letters import Action, LetterFilter, first_message, load_history, load_letter
+from tests.factories import PROGRAM_TEXT, as_bytes, cancellation, order, refund
 from tests.shell import EVENT_SOURCE, LIMITS, Shell
 
 RETRY = RetryLimits(LIMITS, shards=4, event_source=EVENT_SOURCE, waiting_days_max=30)
 SMALL = LIMITS._replace(message_bytes_max=1000, array_events_max=2)
 PATIENT = RETRY._replace(messages=LIMITS._replace(clock_skew_seconds_max=10 * 86_400))
+_TIME = "SELECT convert_from(body, 'UTF8')::json ->> 'time' FROM inbox WHERE inbox_id = :inbox_id"
 
 
 @pytest.fixture
@@ -32,7 +33,13 @@ def parked(shell: Shell) -> list[int]:
 
 
 def retry(shell: Shell, inbox_id: int, limits: RetryLimits = RETRY) -> Mended:
-    return retry_letter(shell.engine, inbox_id, limits)
+    (mended,) = retry_letters(shell.engine, [inbox_id], limits)
+    return mended
+
+
+def drop(shell: Shell, inbox_id: int, why: str) -> Mended:
+    (mended,) = drop_letters(shell.engine, [inbox_id], why)
+    return mended
 
 
 def test_an_event_from_the_future_is_posted_once_its_time_has_come(shell: Shell) -> None:
@@ -68,6 +75,24 @@ def test_a_retried_event_whose_id_another_content_has_stays_dead_as_a_conflict(s
     assert shell.rows("SELECT state, reason FROM inbox WHERE inbox_id = :id", id=inbox_id) == [
         ("dead", "event_conflict")
     ]
+
+
+def test_a_retried_event_that_an_earlier_release_took_meanwhile_is_a_replay_of_it(shell: Shell) -> None:
+    shell.take(order("o1", time=tomorrow(), customer_tags=["vip"]))
+    [inbox_id] = parked(shell)
+    # Under the hash of the event without tags, since it did not know them.
+    receive_with(shell, PATIENT, {**order("o1"), "time": shell.value(_TIME, inbox_id=inbox_id)})
+    assert retry(shell, inbox_id, PATIENT).state == "replayed"
+
+
+def test_a_cancellation_that_came_too_early_waits_for_its_order_after_its_retry(shell: Shell) -> None:
+    shell.take(cancellation("o1", time=tomorrow()))
+    [inbox_id] = parked(shell)
+    assert retry(shell, inbox_id, PATIENT).state == "waiting"
+    shell.execute("UPDATE inbox SET state = 'dead', reason = 'order_never_came', detail = 'x', settled_at = now()")
+    shell.execute("UPDATE inbox SET received_at = now() - interval '31 days'")
+    mended = retry(shell, inbox_id, PATIENT)
+    assert (mended.state, "send the order and retry, or drop this message" in mended.text) == ("dead", True)
 
 
 def test_a_conflict_stays_dead_however_often_it_is_retried(shell: Shell) -> None:
@@ -168,11 +193,31 @@ def test_every_action_is_kept_with_the_reason_of_its_time(shell: Shell) -> None:
     shell.take(b"{")
     [inbox_id] = parked(shell)
     retry(shell, inbox_id)
-    drop_letter(shell.engine, inbox_id, "a test")
-    assert drop_letter(shell.engine, inbox_id, "again").is_mended is False
-    actions = shell.rows("SELECT action, reason, detail FROM dead_letter_actions ORDER BY action_id")
-    assert [(row.action, row.reason) for row in actions] == [("retried", "not_json"), ("dropped", "not_json")]
-    assert actions[1].detail == "a test"
+    drop(shell, inbox_id, "a test")
+    assert drop(shell, inbox_id, "again").is_mended is False
+    actions = history(shell, inbox_id)
+    assert [step[:2] for step in actions] == [("parked", "not_json"), ("retried", "not_json"), ("dropped", "not_json")]
+    assert actions[2].detail == "a test"
+
+
+def test_every_parking_is_kept_with_its_time_though_the_row_has_the_last_one_only(shell: Shell) -> None:
+    shell.take(order("o1", program_id="later"))
+    [inbox_id] = parked(shell)
+    before = history(shell, inbox_id)
+    assert [step[:2] for step in before] == [("parked", "unknown_program")]
+    shell.apply_program(later_program().replace("currency: EUR", "currency: USD"))
+    retry(shell, inbox_id)
+    shell.post()
+    steps = history(shell, inbox_id)
+    assert [step[:2] for step in steps] == [
+        ("parked", "unknown_program"),
+        ("retried", "unknown_program"),
+        ("parked", "wrong_currency"),
+    ]
+    assert steps[0] == before[0]
+    assert [step.acted_at for step in steps] == sorted(step.acted_at for step in steps)
+    drop(shell, inbox_id, "a test")
+    assert history(shell, inbox_id)[:3] == steps
 
 
 def test_two_people_who_retry_the_same_letter_retry_it_once(shell: Shell) -> None:
@@ -185,12 +230,61 @@ def test_two_people_who_retry_the_same_letter_retry_it_once(shell: Shell) -> Non
     for person in both:
         person.join()
     assert sorted(result.is_mended for result in results) == [False, True]
-    assert shell.value("SELECT count(*) FROM dead_letter_actions") == 1
+    assert shell.value("SELECT count(*) FROM dead_letter_actions WHERE action = 'retried'") == 1
+
+
+def test_many_letters_are_retried_in_bounded_transactions_each_once(shell: Shell) -> None:
+    shell.take(*(order(f"o{n}", program_id="later", customer_id=f"c{n}") for n in range(250)), b"{")
+    shell.apply_program(later_program())
+    chosen = LetterFilter(reason="unknown_program")
+    groups = []
+    for group in letters_that_fit(shell.engine, chosen):
+        groups.append(len(group))
+        assert all(mended.is_mended for mended in retry_letters(shell.engine, group, RETRY))
+    assert groups == [100, 100, 50]
+    transactions = {row.xmin for row in shell.rows("SELECT DISTINCT xmin::text FROM inbox WHERE state = 'received'")}
+    assert len(transactions) == 3
+    assert shell.post() == {"posted": 250}
+    assert shell.differences() == []
+
+
+def test_letters_that_are_parked_again_while_all_are_retried_are_not_met_twice(shell: Shell) -> None:
+    shell.take(*(order(f"o{n}", program_id="nope") for n in range(120)))
+    met: list[int] = []
+    for group in letters_that_fit(shell.engine, LetterFilter()):
+        met += group
+        assert all(mended.is_mended for mended in retry_letters(shell.engine, group, RETRY))
+        shell.post()
+        shell.take(order(f"new-{len(met)}", program_id="nope"))
+    assert len(met) == len(set(met)) == 120
+    assert len(parked(shell)) == 122
+
+
+def test_a_letter_that_the_database_refuses_is_left_and_holds_no_other_up(own_engine: Engine) -> None:
+    shell = Shell(own_engine)
+    shell.take(*(order(f"o{n}", program_id="later") for n in range(3)))
+    shell.execute("ALTER TABLE inbox ADD CHECK (order_id <> 'o1' OR state <> 'received')")
+    shell.apply_program(later_program())
+    mended = list(retry_letters(own_engine, parked(shell), RETRY))
+    assert [(result.state, result.is_mended) for result in mended] == [
+        ("received", True),
+        ("dead", False),
+        ("received", True),
+    ]
+    assert "CheckViolation" in mended[1].text
+    assert shell.outcome("completed-o1") == ("dead", "unknown_program")
 
 
 def test_a_number_that_does_not_exist_is_nothing_to_mend(shell: Shell) -> None:
     assert retry(shell, 1).state is None
-    assert drop_letter(shell.engine, 1, "why").state is None
+    assert drop(shell, 1, "why").state is None
+
+
+def history(shell: Shell, inbox_id: int) -> list[Action]:
+    with shell.engine.begin() as connection:
+        found = load_letter(connection, inbox_id)
+        assert found is not None
+        return load_history(connection, found[0])
 
 
 def receive_with(shell: Shell, limits: RetryLimits, message: Any) -> None:

@@ -39,10 +39,29 @@ class TestOrders:
         assert [event["type"] for event in shell.events()] == ["loyalty.account.created"]
         assert shell.differences() == []
 
+    def test_an_order_of_more_points_than_are_counted_is_parked_alone_and_opens_no_account(self, shell: Shell) -> None:
+        rich = order("rich", customer_id="rich", lines=[line(f"{n}", "9" * 12) for n in range(1001)])
+        assert shell.take(rich, order("o1")) == {"posted": 1, "parked": 1}
+        assert shell.outcome("completed-rich") == ("dead", "too_many_points")
+        assert (shell.balance("rich"), shell.balance()) == (None, 100)
+        assert shell.parked_events() == [("completed-rich", "too_many_points")]
+        assert shell.differences() == []
+
     def test_the_same_order_under_a_new_event_id_is_a_replay(self, shell: Shell) -> None:
         shell.take(order("o1", event_id="e1"))
         assert shell.take(order("o1", event_id="e2", time="2026-03-02T09:00:00Z")) == {"replayed": 1}
         assert (shell.balance(), shell.outcome("e2")) == (100, ("replayed", None))
+
+    def test_an_order_that_an_earlier_release_posted_is_a_replay_with_the_tags_that_it_ignored(
+        self, shell: Shell
+    ) -> None:
+        shell.take(order("o1", event_id="e1"))
+        tagged = order("o1", event_id="e2", customer_tags=["vip"])
+        assert shell.take(tagged, order("o1", "900.00", event_id="e3", customer_tags=["vip"])) == {
+            "replayed": 1,
+            "parked": 1,
+        }
+        assert (shell.outcome("e2"), shell.outcome("e3")) == (("replayed", None), ("dead", "order_conflict"))
 
     def test_the_same_order_twice_in_one_batch_is_posted_once(self, shell: Shell) -> None:
         assert shell.take(order(event_id="e1"), order(event_id="e2")) == {"posted": 1, "replayed": 1}
@@ -180,7 +199,7 @@ class TestWaiting:
             " WHERE type = 'order.refunded'"
         )
         sweeps = [shell.sweep(rows_max=2) for _ in range(4)]
-        assert [(sweep["woken"], sweep["overdue"]) for sweep in sweeps] == [(2, 0), (2, 0), (1, 0), (0, 0)]
+        assert [(sweep["woken"], sweep["overdue"]) for sweep in sweeps] == [(4, 0), (1, 0), (0, 0), (0, 0)]
         assert shell.post() == {"posted": 5}
 
     def test_a_refund_whose_order_is_parked_goes_on_waiting(self, shell: Shell) -> None:

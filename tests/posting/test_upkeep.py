@@ -2,11 +2,13 @@
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from time import sleep
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from core.posting.events import EventContext
 from core.posting.upkeep import expire_batch, review_batch
@@ -16,6 +18,8 @@ from tests.factories import PROGRAM_TEXT, order, refund
 from tests.ledger_rows import empty_ledger, ledger_rows
 from tests.shell import EVENT_SOURCE, Shell
 
+WAITING_SESSIONS = """
+SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"""
 NEVER_YET = "2100-01-01T00:00:00Z"
 
 
@@ -235,6 +239,19 @@ class TestReview:
             as_of = datetime(2026, 2, 1, tzinfo=UTC)
             assert review_batch(first, 0, as_of, 500, registry, context) is not None
             assert review_batch(second, 0, as_of, 500, registry, context) is None
+
+    def test_an_account_that_is_moved_on_in_this_moment_is_left_alone(self, shell: Shell, engine: Engine) -> None:
+        shell.take(order("o1", "600.00", time="2023-06-01T12:00:00Z"))
+        with engine.connect() as other, ThreadPoolExecutor(1) as pool:
+            # As posting does with an order of a later year, before its COMMIT.
+            other.execute(text("UPDATE accounts SET tier_until = '2030-01-01T00:00:00Z'"))
+            review = pool.submit(shell.review, "2026-02-01T00:00:00Z")
+            while not shell.value(WAITING_SESSIONS):
+                assert not review.done()
+                sleep(0.02)
+            other.commit()
+            assert review.result() == 0
+        assert self.tiers(shell) == ["silver"]
 
     def test_a_program_that_turned_to_lifetime_reviews_no_more(self, shell: Shell) -> None:
         self.fill(shell)

@@ -2,7 +2,7 @@
 
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
@@ -14,7 +14,7 @@ from core.posting.receiving import Receipt
 from core.store.engine import driver_connection
 from core.store.inbox import shards_with_work
 from core.store.shards import message_shard
-from tests.factories import as_bytes, order, refund
+from tests.factories import as_bytes, cancellation, fulfilment, order, refund
 from tests.shell import Shell, receive_into
 
 
@@ -126,6 +126,34 @@ class TestConflicts:
         assert counts(receipt) == {"received": 1, "parked": 999}
 
 
+class TestContentThatAnEarlierReleaseStored:
+    """A release that did not know `customer_tags` stored an order with tags under the hash of the order without."""
+
+    tags: ClassVar[list[str]] = ["staff", "vip"]
+
+    def test_is_a_replay_when_it_comes_again(self, shell: Shell) -> None:
+        shell.receive(order("o1"), order("o2"))
+        again = order("o1", customer_tags=self.tags)
+        assert counts(shell.receive(again, order("o2"), again)) == {"replayed": 3}
+        assert [(row.event_id, row.deliveries) for row in inbox(shell)] == [("completed-o1", 3), ("completed-o2", 2)]
+        assert shell.parked_events() == []
+
+    def test_is_a_conflict_if_anything_else_differs(self, shell: Shell) -> None:
+        shell.receive(order(amount="10.00"))
+        assert counts(shell.receive(order(amount="20.00", customer_tags=self.tags))) == {"parked": 1}
+
+    def test_is_the_same_conflict_again_if_it_was_one(self, shell: Shell) -> None:
+        shell.receive(order(amount="10.00"), order(amount="20.00"))
+        again = order(amount="20.00", customer_tags=self.tags)
+        assert counts(shell.receive(again, again, order(amount="30.00"))) == {"replayed": 2, "parked": 1}
+        assert [(row.state, row.deliveries) for row in inbox(shell)] == [("received", 1), ("dead", 3), ("dead", 1)]
+
+    def test_is_no_excuse_for_what_this_release_stored(self, shell: Shell) -> None:
+        shell.receive(order(customer_tags=self.tags))
+        assert counts(shell.receive(order(customer_tags=["vip", "staff", "vip"]))) == {"replayed": 1}
+        assert counts(shell.receive(order(customer_tags=["vip"]), order())) == {"parked": 2}
+
+
 class TestUnreadable:
     def test_unreadable_bytes_are_kept_and_told(self, shell: Shell) -> None:
         receipt = shell.receive(b"\xff\x00 not json")
@@ -158,7 +186,7 @@ class TestUnreadable:
         ]
 
 
-class TestShardOfARefund:
+class TestShardOfWhatIsAboutAnOrder:
     shard_of_c9 = message_shard("c9", 4)
 
     def test_is_that_of_its_order_in_the_same_batch_whichever_comes_first(self, shell: Shell) -> None:
@@ -185,6 +213,15 @@ class TestShardOfARefund:
         [row] = inbox(shell)
         assert counts(receipt) == {"waiting": 1}
         assert (row.state, row.shard) == ("waiting", None)
+
+    @pytest.mark.parametrize("about", [fulfilment, cancellation])
+    def test_is_found_for_all_that_is_about_an_order(self, shell: Shell, about: Callable[..., Any]) -> None:
+        unknown = about("o0", event_id="unknown")
+        receipt = shell.receive(about("o1", event_id="a"), order("o1", customer_id="c9"), about("o1"), unknown)
+        assert counts(receipt) == {"received": 3, "waiting": 1}
+        assert [row.shard for row in inbox(shell)] == [self.shard_of_c9] * 3 + [None]
+        shell.post()
+        assert shell.receive(about("o1", event_id="c")).shards == {self.shard_of_c9}
 
     def test_is_not_looked_for_in_another_source(self, shell: Shell) -> None:
         shell.take(order("o1", source="/shops/test"))
@@ -233,10 +270,11 @@ def statements_counted(connection: Connection) -> Iterator[list[str]]:
 
 
 def test_a_batch_without_conflicts_takes_one_statement_on_the_inbox(shell: Shell, engine: Engine) -> None:
-    shell.take(order("o1"))
-    batch = [order(f"o{n}") for n in range(1, 100)] + [refund(f"r{n}", f"o{n}") for n in (1, 5, 500)]
+    shell.take(order("o1", customer_tags=["vip"]))
+    batch = [order(f"o{n}", customer_tags=["vip"] if n % 2 else None) for n in range(1, 100)]
+    batch += [refund(f"r{n}", f"o{n}") for n in (1, 5, 500)] + [cancellation(f"o{n}") for n in (2, 501)]
     with engine.begin() as connection, statements_counted(connection) as statements:
-        receive_into(connection, *batch, order("o7"))
+        receive_into(connection, *batch, order("o8"))
     assert sum("inbox" in statement for statement in statements) == 1
 
 

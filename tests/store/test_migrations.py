@@ -2,20 +2,26 @@
 
 import subprocess
 import sys
+from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, text
 
-from core.errors import DatabaseNotReadyError
+from core.errors import DatabaseNotReadyError, DatabaseTooNewError, TablesInUseError
+from core.store import migrate
 from core.store.engine import create_database_engine
 from core.store.migrate import current_revision, head_revision, require_current, upgrade
 from core.store.tables import metadata
 from tests.factories import order
 from tests.shell import Shell
 
+ROOT = Path(__file__).parents[2]
 UPGRADE = """
 import sys
 from core.store.engine import create_database_engine
@@ -28,6 +34,9 @@ SHAPE = """
 SELECT conrelid::regclass::text || ' ' || conname || ' ' || pg_get_constraintdef(oid)
 FROM pg_constraint WHERE connamespace = 'public'::regnamespace
 UNION ALL SELECT indexdef FROM pg_indexes WHERE schemaname = 'public'
+UNION ALL
+SELECT concat_ws(' ', oid::regclass, reloptions) FROM pg_class
+WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'
 UNION ALL
 SELECT concat_ws(' ', attrelid::regclass, attname, format_type(atttypid, atttypmod), attnotnull, attidentity,
                  pg_get_expr(adbin, adrelid))
@@ -92,10 +101,80 @@ def test_work_is_refused_on_a_database_without_tables(empty_engine: Engine) -> N
         require_current(empty_engine)
 
 
-def test_work_is_refused_on_the_tables_of_a_later_release(own_engine: Engine) -> None:
+def as_of_release(engine: Engine, revision: str, oldest_revision: str) -> None:
+    """Make the tables those of another release, as far as a release can tell."""
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = :revision"), {"revision": revision})
+        connection.execute(text("UPDATE schema_support SET oldest_revision = :oldest"), {"oldest": oldest_revision})
+
+
+def bring_to(engine: Engine, revision: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(ROOT / "core/store/migrations"))
+    config.set_main_option("path_separator", "os")
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+
+
+def test_a_release_works_on_later_tables_that_say_that_they_suit_it(own_engine: Engine) -> None:
+    as_of_release(own_engine, "9999", head_revision())
     require_current(own_engine)
-    with own_engine.begin() as connection:
-        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    assert Shell(own_engine).take(order()) == {"posted": 1}
+    upgrade(own_engine)
+    assert current_revision(own_engine) == "9999"
+
+
+def test_work_is_refused_on_later_tables_that_do_not_suit_it(own_engine: Engine) -> None:
+    as_of_release(own_engine, "9999", "9998")
+    for refused in (require_current, upgrade):
+        with pytest.raises(DatabaseTooNewError, match="tables 9998 or later"):
+            refused(own_engine)
+    assert current_revision(own_engine) == "9999"
+
+
+def test_work_is_refused_on_the_tables_of_an_earlier_release(empty_engine: Engine) -> None:
+    bring_to(empty_engine, "0001")
     with pytest.raises(DatabaseNotReadyError) as refused:
-        require_current(own_engine)
-    assert refused.value.data == {"found": "9999", "wanted": head_revision()}
+        require_current(empty_engine)
+    assert refused.value.data == {"found": "0001", "wanted": head_revision()}
+
+
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(migrate, "LOCK_SECONDS_MAX", 0.2)
+    monkeypatch.setattr(migrate, "_PAUSE_SECONDS", 0.1)
+
+
+@pytest.mark.parametrize("table", ["inbox", "dead_letter_actions", "accounts"])
+def test_a_migration_gives_way_to_who_holds_a_table_and_is_done_later(
+    engine: Engine, empty_engine: Engine, hurried: None, table: str
+) -> None:
+    bring_to(empty_engine, "0001")
+    with empty_engine.begin() as holder:
+        holder.execute(text(f"LOCK TABLE {table} IN ROW EXCLUSIVE MODE"))
+        with pytest.raises(TablesInUseError, match="loyalty, process"):
+            upgrade(empty_engine, tries_max=2)
+        assert current_revision(empty_engine) == "0001"
+        with empty_engine.begin() as other:  # nobody waits behind it
+            other.execute(text(f"LOCK TABLE {table} IN ROW EXCLUSIVE MODE NOWAIT"))
+    upgrade(empty_engine, tries_max=1)
+    assert shape(empty_engine) == shape(engine)
+
+
+def test_a_migration_is_tried_again_until_the_table_is_free(empty_engine: Engine, hurried: None) -> None:
+    bring_to(empty_engine, "0001")
+    is_held = Event()
+
+    def hold() -> None:
+        with empty_engine.begin() as connection:
+            connection.execute(text("LOCK TABLE entries IN ACCESS SHARE MODE"))
+            is_held.set()
+            connection.execute(text("SELECT pg_sleep(0.6)"))
+
+    holder = Thread(target=hold)
+    holder.start()
+    is_held.wait()
+    upgrade(empty_engine)
+    holder.join()
+    require_current(empty_engine)

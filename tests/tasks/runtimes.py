@@ -47,6 +47,9 @@ def make_runtime(
         "relay_batch_events": 4,
         "upkeep_batch_rows": 2,
         "waiting_days_max": 30,
+        "waiting_alarm_hours": 24,
+        "inbox_retention_days": 90,
+        "outbox_retention_days": 90,
         **over,
     }
     runtime = RecordingRuntime(

@@ -24,6 +24,8 @@ from tests.factories import as_bytes, order, refund
 from tests.shell import Shell
 from workers.celery_app import create_app
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 ROLES = ("intake", "worker", "beat", "beat")
 
@@ -50,7 +52,7 @@ class Running(NamedTuple):
         return [event["type"] for event in self.events() if event["data"].get("customer_id") == customer_id]
 
 
-def eventually(condition: Callable[[], bool], seconds_max: float = 25) -> None:
+def eventually(condition: Callable[[], bool], seconds_max: float = 60) -> None:
     until = time.monotonic() + seconds_max
     while not condition():
         assert time.monotonic() < until, "it did not come about in time"
@@ -60,20 +62,20 @@ def eventually(condition: Callable[[], bool], seconds_max: float = 25) -> None:
 @pytest.fixture(scope="module")
 def running(
     open_database: Callable[[], AbstractContextManager[str]],
-    servers: Any,
+    open_stream_broker: Callable[[], AbstractContextManager[str]],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Running]:
     """All roles; stopped as an operator stops them, which must end well."""
     folder = tmp_path_factory.mktemp("processes")
     with ExitStack() as stack:
         database_url = stack.enter_context(open_database())
-        broker = stack.enter_context(redis.Redis.from_url(servers.broker_url, protocol=2))
-        broker.flushdb()
+        broker_url = stack.enter_context(open_stream_broker())
+        broker = stack.enter_context(redis.Redis.from_url(broker_url, protocol=2))
         shell = Shell(create_database_engine(database_url))
         environment = os.environ | {
             "PYTHONPATH": str(ROOT),
             "LOYALTY_DATABASE_URL": database_url,
-            "LOYALTY_BROKER_URL": servers.broker_url,
+            "LOYALTY_BROKER_URL": broker_url,
             "LOYALTY_LOG_LEVEL": "warning",
         }
         log = stack.enter_context((folder / "log").open("w+b"))
@@ -87,11 +89,11 @@ def running(
             )
             for role in ROLES
         ]
-        settings = Settings(database_url=SecretStr(database_url), broker_url=SecretStr(servers.broker_url))
+        settings = Settings(database_url=SecretStr(database_url), broker_url=SecretStr(broker_url))
         yield Running(shell, broker, create_app(settings))
         for process in processes:
             process.send_signal(signal.SIGTERM)
-        codes = [process.wait(20) for process in processes]
+        codes = [process.wait(60) for process in processes]  # a worker may need half a minute
         shell.engine.dispose()
         log.seek(0)
         lines = log.read().decode().splitlines()

@@ -1,12 +1,14 @@
 """Posting tasks: drain a shard, and find what a lost nudge left."""
 
 import json
+from typing import Any
 
 import psycopg
 import pytest
 from sqlalchemy import Engine
 
 from core.store.locks import LockClass, try_lock
+from core.store.runs import last_run
 from core.store.shards import message_shard
 from tasks.posting import post_inbox, sweep_inbox
 from tasks.submitting import submit
@@ -92,6 +94,56 @@ class TestSweepInbox:
         shell.execute("UPDATE inbox SET received_at = now() - interval '3 days'")
         assert sweep_inbox(make_runtime(engine, waiting_days_max=2))["overdue"] == 1
         assert shell.outcome("refunded-r1") == ("dead", "order_never_came")
+
+    def test_keeps_that_it_ran_though_not_each_second(self, shell: Shell, engine: Engine) -> None:
+        def kept() -> list[Any]:
+            return [tuple(row) for row in shell.rows("SELECT task, finished_at FROM periodic_runs")]
+
+        sweep_inbox(make_runtime(engine))
+        first = kept()
+        assert [task for task, _ in first] == ["loyalty.sweep_inbox"]
+        sweep_inbox(make_runtime(engine))
+        assert kept() == first
+        shell.execute("UPDATE periodic_runs SET finished_at = finished_at - interval '11 seconds'")
+        sweep_inbox(make_runtime(engine))
+        assert kept()[0][1] >= first[0][1]
+
+    def test_goes_on_where_it_stopped_when_many_wait(self, shell: Shell, engine: Engine) -> None:
+        shell.receive(*(refund(f"r{n}", f"o{n}") for n in range(10)))
+        afters = []
+        for _ in range(4):
+            sweep_inbox(make_runtime(engine, posting_batch_messages=4))
+            afters.append(shell.value("SELECT (result->>'after')::bigint FROM periodic_runs"))
+        first = shell.value("SELECT min(inbox_id) FROM inbox")
+        assert afters == [first + 3, first + 7, 0, first + 3]
+
+    def test_a_second_sweep_leaves_the_waiting_to_the_one_that_is_at_it(self, shell: Shell, engine: Engine) -> None:
+        sweep_inbox(make_runtime(engine))
+        shell.receive(refund())
+        shell.execute("UPDATE inbox SET received_at = now() - interval '3 days'")
+        with engine.begin() as connection:
+            assert last_run(connection, "loyalty.sweep_inbox") is not None
+            assert sweep_inbox(make_runtime(engine, waiting_days_max=2))["overdue"] == 0
+        assert sweep_inbox(make_runtime(engine, waiting_days_max=2))["overdue"] == 1
+
+    def test_tells_of_messages_that_wait_long_once_in_an_hour(
+        self, shell: Shell, engine: Engine, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        def told() -> list[str]:
+            shell.execute("UPDATE periodic_runs SET finished_at = finished_at - interval '11 seconds'")
+            sweep_inbox(make_runtime(engine, waiting_alarm_hours=5))
+            return [line for line in capsys.readouterr().out.splitlines() if "message_waits_long" in line]
+
+        shell.receive(refund("r1", "o1"), refund("r2", "o2"), refund("r3", "o3"))
+        assert told() == []
+        shell.execute("UPDATE inbox SET received_at = now() - interval '6 hours' WHERE event_id <> 'refunded-r3'")
+        (line,) = told()
+        assert "messages=2 oldest_seconds=21" in line
+        assert told() == []
+        shell.execute(
+            "UPDATE periodic_runs SET result = result || jsonb_build_object('told_at', now() - interval '61 minutes')"
+        )
+        assert len(told()) == 1
 
     def test_a_shard_beyond_todays_number_is_swept_and_posted_too(self, shell: Shell, engine: Engine) -> None:
         shell.receive(order())

@@ -1,6 +1,7 @@
 """Periodic tasks: all that is due at an instant, in bounded steps, and a record of what the last run found."""
 
 from datetime import UTC, datetime
+from itertools import count
 from typing import Any
 
 import pytest
@@ -87,6 +88,35 @@ def test_the_audit_goes_round_the_account_shards_one_per_run(shell: Shell, engin
     assert audited == [*range(ACCOUNT_SHARDS), 0, 1]
 
 
+def test_the_audit_of_a_large_shard_goes_on_where_the_last_run_stopped(
+    shell: Shell, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One account a run, since the time is always up; each difference is found once on the way round."""
+    monkeypatch.setattr("tasks.upkeep._AUDITED_ENTRIES_MAX", 1)
+    monkeypatch.setattr("tasks.upkeep.monotonic", count(0, 100).__next__)
+    shell.execute("UPDATE accounts SET lifetime_points = lifetime_points + 1")
+    runtime = make_runtime(engine)
+    results = [audit_ledger(runtime)]
+    while results[-1]["account_shard"] < ACCOUNT_SHARDS - 1 or results[-1]["after"] is not None:
+        results.append(audit_ledger(runtime))
+    assert {result["accounts"] for result in results} <= {0, 1}
+    assert len({text for result in results for text in result["differences"]}) == 10
+    assert sum(len(result["differences"]) for result in results) == sum(result["accounts"] for result in results) == 10
+
+
+def test_the_audit_goes_past_accounts_that_take_too_long_and_says_so(shell: Shell, engine: Engine) -> None:
+    largest = shell.value("SELECT account_shard FROM accounts GROUP BY 1 ORDER BY count(*) DESC LIMIT 1")
+    runtime = make_runtime(engine, run_seconds_max=0.05)
+    with engine.begin() as connection, capture_logs() as logs:
+        connection.exec_driver_sql("LOCK TABLE entries IN ACCESS EXCLUSIVE MODE")
+        result = audit_ledger(runtime, largest)
+    assert result["accounts"] == 0
+    assert result["skipped"] > 1
+    assert [(log["action"], log["accounts"]) for log in logs] == [("audit_skipped", result["skipped"])]
+    following = audit_ledger(runtime)
+    assert (following["account_shard"], following["accounts"], following["after"]) == (largest, 0, None)
+
+
 def test_the_audit_finds_nothing_on_a_clean_ledger(shell: Shell, engine: Engine) -> None:
     results = [audit_ledger(make_runtime(engine)) for _ in range(ACCOUNT_SHARDS)]
     assert [result["differences"] for result in results] == [[]] * ACCOUNT_SHARDS
@@ -100,3 +130,19 @@ def test_the_audit_logs_and_keeps_what_it_finds(shell: Shell, engine: Engine) ->
     assert "balance 601" in result["differences"][0]
     assert {(log["action"], log["log_level"]) for log in logs} == {("ledger_difference", "error")}
     assert runs(engine)["loyalty.audit_ledger"]["result"] == result
+
+
+def test_what_the_audit_found_stands_until_the_account_is_audited_again_and_right(shell: Shell, engine: Engine) -> None:
+    def standing_after_a_round() -> set[str]:
+        for shard in range(ACCOUNT_SHARDS):
+            result = audit_ledger(make_runtime(engine), shard)
+        return set(result["standing"])
+
+    damaged = {
+        str(row.account_id) for row in shell.rows("SELECT account_id FROM accounts ORDER BY customer_id LIMIT 4")
+    }
+    shell.execute("UPDATE accounts SET balance = balance + 1 WHERE account_id::text = ANY(:ids)", ids=list(damaged))
+    assert standing_after_a_round() == damaged
+    repaired = max(damaged)
+    shell.execute("UPDATE accounts SET balance = balance - 1 WHERE account_id::text = :id", id=repaired)
+    assert standing_after_a_round() == damaged - {repaired}

@@ -34,6 +34,8 @@ from tests.workers.servers.samples import (
 from workers.embedded import EmbeddedServers, ServerAddresses, read_addresses
 from workers.servers.places import as_user, open_home
 
+pytestmark = pytest.mark.slow
+
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has to run the servers as somebody else")
 
 RUN_SERVERS = """

@@ -9,15 +9,23 @@ from typing import Final
 
 from core.errors import UnsupportedBrokerError
 from workers.brokers.amqp import AmqpEventPublisher, AmqpEventTail, AmqpIntake, AmqpShopPublisher
+from workers.brokers.amqp_link import AmqpLink
 from workers.brokers.contracts import (
     EventPublisher,
     EventTail,
     IntakeSource,
     Received,
     ShopPublisher,
+    url_scheme,
     url_without_password,
 )
-from workers.brokers.streams import StreamEventPublisher, StreamEventTail, StreamIntake, StreamShopPublisher
+from workers.brokers.streams import (
+    StreamEventPublisher,
+    StreamEventTail,
+    StreamIntake,
+    StreamShopPublisher,
+    reach_server,
+)
 
 __all__ = [
     "BROKER_SCHEMES",
@@ -30,6 +38,8 @@ __all__ = [
     "open_event_tail",
     "open_intake",
     "open_shop_publisher",
+    "reach_broker",
+    "url_scheme",
     "url_without_password",
 ]
 
@@ -48,6 +58,14 @@ def open_intake(
     if _is_amqp(broker_url):
         return AmqpIntake(broker_url, consumer=consumer, prefetch_messages=prefetch_messages)
     return StreamIntake(broker_url, consumer=consumer, idle_claim_seconds=idle_claim_seconds)
+
+
+def reach_broker(broker_url: str) -> None:
+    """Connect, log in and leave again; `BrokerUnavailableError` when that cannot be done."""
+    if _is_amqp(broker_url):
+        AmqpLink(broker_url, purpose="health").close()
+    else:
+        reach_server(broker_url)
 
 
 def open_event_publisher(broker_url: str, *, events_kept_max: int | None = None) -> EventPublisher:
@@ -72,7 +90,7 @@ def open_event_tail(broker_url: str, *, from_beginning: bool = False) -> EventTa
 
 
 def _is_amqp(broker_url: str) -> bool:
-    scheme = broker_url.partition("://")[0] if "://" in broker_url else ""
+    scheme = url_scheme(broker_url)
     if scheme not in BROKER_SCHEMES:
         raise UnsupportedBrokerError(scheme=scheme)
     return scheme in _AMQP_SCHEMES

@@ -5,23 +5,24 @@ producer would wait for each confirm (1,300 a second instead of 15,000).
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 from core.errors import BrokerTopologyError, EventNotConfirmedError
-from workers.brokers.amqp_frames import message_properties
+from workers.brokers.amqp_frames import Outgoing, message_properties
 from workers.brokers.amqp_link import AmqpLink, declare_events, declare_intake
 from workers.brokers.contracts import Received
 from workers.brokers.topology import EVENT_EXCHANGE, INTAKE_QUEUE, SHOP_EXCHANGE
 
-_HEARTBEAT_SECONDS: Final = 30
-_WAIT_SLICE_SECONDS_MAX: Final = 5.0  # a longer wait is done in slices, so that heartbeats go on
+_HEARTBEAT_SECONDS: Final = 6
+_WAIT_SLICE_SECONDS_MAX: Final = 2.0  # a longer wait is done in slices, so that heartbeats go on
 #: How long a batch that has begun waits for its next message.
 _LINGER_SECONDS: Final = 0.002
 _IN_FLIGHT_MESSAGES_MAX: Final = 1000
-_CONFIRM_SECONDS: Final = 10.0
+_CONFIRM_SECONDS: Final = 8.0
 _EVENT_PROPERTIES: Final = message_properties("application/cloudevents+json", "utf-8")
-_SHOP_PROPERTIES: Final = message_properties("application/json")
+_SHOP_TYPE: Final = "application/json"
+_SHOP_PROPERTIES: Final = message_properties(_SHOP_TYPE)
 
 
 class AmqpIntake:
@@ -53,8 +54,8 @@ class AmqpIntake:
                 if not arrived and (deliveries or time.monotonic() >= deadline):
                     break
         batch = [deliveries.popleft() for _ in range(min(messages_max, len(deliveries)))]
-        self._unacknowledged.update(tag for tag, _ in batch)
-        return [Received(body, (self._link, tag)) for tag, body in batch]
+        self._unacknowledged.update(tag for tag, _, _ in batch)
+        return [Received(body, (self._link, tag), signature) for tag, body, signature in batch]
 
     def acknowledge(self, received: Sequence[Received]) -> None:
         """Acknowledge these messages, with one frame when nothing older is open.
@@ -83,8 +84,9 @@ class AmqpIntake:
     def heartbeat(self) -> None:
         """See `IntakeSource.heartbeat`. Messages that come in meanwhile are kept for the next `receive`."""
         with self._link.errors():
-            # The broker's heartbeats count only when they are read.
-            while self._link.drain(0):
+            # The broker's heartbeats count only when they are read. What stands behind a message is left to `receive`:
+            # a whole prefetch of large ones, read here, might not fit into memory.
+            while not self._link.deliveries and self._link.drain(0):
                 pass
             self._link.beat()
 
@@ -114,9 +116,7 @@ class _ConfirmedChannel:
         link.channel.events["basic_nack"].add(self._on_nack)
         link.channel.events["basic_return"].add(self._on_return)
 
-    def publish(
-        self, exchange: str, messages: Sequence[tuple[str, bytes]], properties: bytes, *, mandatory: bool
-    ) -> None:
+    def publish(self, exchange: str, messages: Sequence[Outgoing], *, mandatory: bool) -> None:
         """Send all; `EventNotConfirmedError` when not all were confirmed and, if `mandatory`, routed to a queue.
 
         Not more than a window is in flight, and nothing follows a window that failed.
@@ -129,7 +129,7 @@ class _ConfirmedChannel:
             with self._link.errors():
                 self._unconfirmed.update(range(self._published + 1, self._published + len(window) + 1))
                 self._published += len(window)
-                self._link.publish(exchange, window, properties, mandatory=mandatory)
+                self._link.publish(exchange, window, mandatory=mandatory)
                 while self._unconfirmed and self._link.drain(_CONFIRM_SECONDS):
                     pass
             self._check(len(messages) - confirmed)
@@ -181,8 +181,8 @@ class AmqpEventPublisher:
 
     def publish(self, events: Sequence[tuple[str, str]]) -> None:
         """See `EventPublisher.publish`."""
-        messages = [(event_type, text.encode()) for event_type, text in events]
-        self._channel.publish(EVENT_EXCHANGE, messages, _EVENT_PROPERTIES, mandatory=False)
+        messages = [(event_type, text.encode(), _EVENT_PROPERTIES) for event_type, text in events]
+        self._channel.publish(EVENT_EXCHANGE, messages, mandatory=False)
 
     def close(self) -> None:
         """Close the connection."""
@@ -198,10 +198,14 @@ class AmqpShopPublisher:
         declare_intake(self._link)
         self._channel = _ConfirmedChannel(self._link)
 
-    def publish(self, messages: Sequence[tuple[str, bytes]]) -> None:
+    def publish(self, messages: Sequence[tuple[str, bytes]], *, sign: Callable[[bytes], str] | None = None) -> None:
         """See `ShopPublisher.publish`."""
+        outgoing = [
+            (key, body, _SHOP_PROPERTIES if sign is None else message_properties(_SHOP_TYPE, signature=sign(body)))
+            for key, body in messages
+        ]
         try:
-            self._channel.publish(SHOP_EXCHANGE, messages, _SHOP_PROPERTIES, mandatory=True)
+            self._channel.publish(SHOP_EXCHANGE, outgoing, mandatory=True)
         except EventNotConfirmedError as error:
             reason = f"{error.data['count']} of {len(messages)} message(s) were not taken: {error.data['reason']}"
             raise BrokerTopologyError(where=self._link.where, reason=reason) from error

@@ -12,8 +12,8 @@ import amqp
 import kombu
 
 from core.errors import BrokerTopologyError, BrokerUnavailableError
-from workers.brokers.amqp_frames import Delivery, Frame, FrameReader, delivery_handler, publish_frames
-from workers.brokers.contracts import url_without_password
+from workers.brokers.amqp_frames import Delivery, Frame, FrameReader, Outgoing, delivery_handler, publish_frames
+from workers.brokers.contracts import url_without_password, wrong_option_text
 from workers.brokers.topology import (
     EVENT_EXCHANGE,
     INTAKE_BINDINGS,
@@ -23,7 +23,7 @@ from workers.brokers.topology import (
 )
 
 _CONNECT_SECONDS: Final = 3.0
-_ANSWER_SECONDS: Final = 10.0
+_ANSWER_SECONDS: Final = 8.0
 _TIMEOUT_SECONDS_MIN: Final = 0.001
 
 # The library's own TCP_USER_TIMEOUT of one second cuts off a publisher that the broker slows down for a second.
@@ -90,16 +90,13 @@ class AmqpLink:
             frame = self._reader.buffered_frame()
         return True
 
-    def publish(
-        self, exchange: str, messages: Sequence[tuple[str, bytes]], properties: bytes, *, mandatory: bool
-    ) -> None:
-        """Write (routing key, body) messages, without waiting for anything."""
+    def publish(self, exchange: str, messages: Sequence[Outgoing], *, mandatory: bool) -> None:
+        """Write messages, without waiting for anything."""
         frames = publish_frames(
             messages,
             channel=self.channel.channel_id,
             frame_bytes_max=self._connection.frame_max,
             exchange=exchange,
-            properties=properties,
             mandatory=mandatory,
         )
         for piece in frames:
@@ -182,8 +179,7 @@ def _kombu_connection(broker_url: str, where: str, **options: Any) -> Any:
         # transport: kombu would take librabbitmq, which knows none of these options, wherever it is installed.
         return kombu.Connection(address, transport="pyamqp", ssl=tls, connect_timeout=_CONNECT_SECONDS, **options)
     except KeyError as error:
-        reason = f"its URL has an unknown option or value: {error}"
-        raise BrokerUnavailableError(where=where, reason=reason) from error
+        raise BrokerUnavailableError(where=where, reason=wrong_option_text(broker_url, error)) from error
     except ValueError:
         # Not the error's own text: it may quote a piece of the password.
         reason = "its URL cannot be read (special characters in the password must be percent-encoded)"

@@ -6,8 +6,10 @@ published again.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
 
 class Received(NamedTuple):
@@ -15,6 +17,7 @@ class Received(NamedTuple):
 
     raw: bytes
     token: Any
+    signature: str | None = None  #: that came beside the bytes, whatever it is worth
 
 
 class IntakeSource(Protocol):
@@ -33,7 +36,7 @@ class IntakeSource(Protocol):
         ...
 
     def heartbeat(self) -> None:
-        """Keep the connection alive while nothing is received: call at least every 10 seconds."""
+        """Keep the connection alive while nothing is received: call at least every 3 seconds."""
         ...
 
     def waiting_messages(self) -> int:
@@ -64,10 +67,11 @@ class EventPublisher(Protocol):
 class ShopPublisher(Protocol):
     """What a shop does; for the demo, tests and benchmarks."""
 
-    def publish(self, messages: Sequence[tuple[str, bytes]]) -> None:
+    def publish(self, messages: Sequence[tuple[str, bytes]], *, sign: Callable[[bytes], str] | None = None) -> None:
         """Send (routing key = event type, body) pairs; return when the broker has confirmed all of them.
 
-        `BrokerUnavailableError` when it did not, also when no queue takes a message.
+        `sign` gives the signature of a body. `BrokerUnavailableError` when the broker did not confirm, also when no
+        queue takes a message.
         """
         ...
 
@@ -99,10 +103,23 @@ def url_without_password(broker_url: str) -> str:
     return ";".join(_without_password(part) for part in parts)
 
 
+def wrong_option_text(url: str, error: Exception) -> str:
+    """Word an option that a client does not take, unless it may be the rest of a password that is not encoded."""
+    if "@" in url.partition("?")[2]:
+        return "its URL cannot be read (special characters in the password must be percent-encoded)"
+    return f"its URL has a wrong option or value: {error}"
+
+
+def url_scheme(url: str) -> str:
+    """Return the scheme of a URL; "" for what has none, as `user:password@host`, which must not be shown."""
+    match = _SCHEME.match(url)
+    return match[1] if match else ""
+
+
 def _without_password(url: str) -> str:
-    scheme, separator, rest = url.partition("://")
-    if not separator:
-        scheme, rest = "", url
+    scheme = url_scheme(url)
+    separator = "://" if scheme else ""
+    rest = url[len(scheme + separator) :]
     # The last @ ends the user's part: a password that is not percent-encoded may hold @, / or ? itself.
     user, at, place = rest.rpartition("@")
     place = place.split("?", 1)[0].split("#", 1)[0]

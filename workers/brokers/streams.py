@@ -18,11 +18,19 @@ from redis.exceptions import ResponseError
 from redis.retry import Retry
 
 from core.errors import BrokerUnavailableError, EventNotConfirmedError
-from workers.brokers.contracts import Received, url_without_password
-from workers.brokers.topology import EVENT_FIELD, EVENT_STREAM, INTAKE_GROUP, SHOP_STREAM, TYPE_FIELD
+from workers.brokers.contracts import Received, url_without_password, wrong_option_text
+from workers.brokers.signatures import signature_of_fields
+from workers.brokers.topology import (
+    EVENT_FIELD,
+    EVENT_STREAM,
+    INTAKE_GROUP,
+    SHOP_STREAM,
+    SIGNATURE_FIELD,
+    TYPE_FIELD,
+)
 
 _CONNECT_SECONDS: Final = 3.0
-_READ_SECONDS: Final = 10.0
+_READ_SECONDS: Final = 6.0
 _BLOCK_SECONDS_MAX: Final = 5.0  # a longer wait is done in slices, so that a dead socket is noticed and claims go on
 _TAIL_ENTRIES_MAX: Final = 500
 
@@ -162,7 +170,7 @@ class StreamIntake:
         deleted: list[bytes] = []
         for entry_id, fields in entries:
             if fields:
-                received.append(Received(_payload(fields), entry_id))
+                received.append(Received(_payload(fields), entry_id, signature_of_fields(fields)))
             elif entry_id is not None:  # pending, but somebody deleted the entry: nothing is left to store
                 deleted.append(entry_id)
         if deleted:
@@ -204,10 +212,13 @@ class StreamShopPublisher:
         with _broker_errors(self._where):
             self._redis.ping()
 
-    def publish(self, messages: Sequence[tuple[str, bytes]]) -> None:
+    def publish(self, messages: Sequence[tuple[str, bytes]], *, sign: Callable[[bytes], str] | None = None) -> None:
         """See `ShopPublisher.publish`."""
+        entries: list[dict[Any, Any]] = [{EVENT_FIELD: body} for _, body in messages]
+        if sign is not None:
+            entries = [{**fields, SIGNATURE_FIELD: sign(fields[EVENT_FIELD])} for fields in entries]
         with _broker_errors(self._where):
-            refusal = _add(self._redis, SHOP_STREAM, [{EVENT_FIELD: body} for _, body in messages], entries_max=None)
+            refusal = _add(self._redis, SHOP_STREAM, entries, entries_max=None)
         if refusal is not None:
             reason = f"none of {len(messages)} message(s) was taken: {str(refusal).rstrip('.')}"
             raise BrokerUnavailableError(where=self._where, reason=reason)
@@ -254,6 +265,12 @@ class StreamEventTail:
                 return entries
 
 
+def reach_server(broker_url: str) -> None:
+    """Connect and ask for a sign of life; `BrokerUnavailableError` when none comes."""
+    with _broker_errors(url_without_password(broker_url)), _client(broker_url) as client:
+        client.ping()
+
+
 def _client(broker_url: str, *, blocks_seconds_max: float = 0) -> redis.Redis:
     where = url_without_password(broker_url)
     try:
@@ -276,7 +293,7 @@ def _client(broker_url: str, *, blocks_seconds_max: float = 0) -> redis.Redis:
     try:
         pool.connection_class(**pool.connection_kwargs)  # connects nothing; refuses options that it does not know
     except (TypeError, redis.RedisError) as error:
-        raise BrokerUnavailableError(where=where, reason=f"its URL has a wrong option: {error}") from error
+        raise BrokerUnavailableError(where=where, reason=wrong_option_text(broker_url, error)) from error
     return redis.Redis.from_pool(pool)
 
 

@@ -18,4 +18,6 @@ SHOP_STREAM: Final = "shop.events"  #: shops XADD here; never trimmed, since tri
 INTAKE_GROUP: Final = "loyalty"  #: our consumer group on the shop stream
 EVENT_STREAM: Final = "loyalty.events"  #: our events
 EVENT_FIELD: Final = "event"  #: the field that holds the JSON, in both streams
+SIGNATURE_FIELD: Final = "signature"  #: beside the event in the shop stream: what a source signs its bytes with
+SIGNATURE_HEADER: Final = "loyalty-signature"  #: the same in the headers of an AMQP message
 TYPE_FIELD: Final = "type"  #: the event type, in our stream, so that a consumer can skip without parsing

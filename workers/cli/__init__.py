@@ -14,7 +14,19 @@ from pydantic_settings import SettingsError as UnreadableSettingsError
 from sqlalchemy.exc import DBAPIError
 
 from core.errors import LoyaltyError, UserError
-from workers.cli import accounts, dead, events, ledger, processes, programs, replaying
+from workers.cli import (
+    accounts,
+    database,
+    dead,
+    events,
+    ledger,
+    lots,
+    operating,
+    processes,
+    programs,
+    quoting,
+    replaying,
+)
 from workers.cli.errors import DatabaseFailedError, NotTextError, SettingsError
 from workers.cli.output import note
 
@@ -55,18 +67,18 @@ def build_app() -> typer.Typer:
     )
     app.callback()(_root)
     processes.register(app)
-    for module in (events, replaying, accounts, programs, dead, ledger):
+    for module in (events, replaying, quoting, accounts, lots, programs, dead, ledger, operating, database):
         module.register(app)
     return app
 
 
-_HELP = """Loyalty points: orders and refunds in, an explainable ledger and events out.
+_HELP = """Loyalty points: messages about orders in, an explainable ledger and events out.
 
 \b
 Look at it run:        loyalty demo
 Run it here:           loyalty up
 Send it some orders:   loyalty submit orders.ndjson --wait
-Ask about a customer:  loyalty account show C-1001
+Ask about a customer:  loyalty account explain C-1001
 What needs a person:   loyalty dead list
 
 \b
@@ -110,16 +122,17 @@ def _settings_text(error: ValidationError) -> str:
     lines = []
     for problem in error.errors(include_url=False):
         name = str(problem["loc"][0]) if problem["loc"] else "settings"
-        # An URL may hold a password; it is never shown.
-        value = "" if name.endswith("_url") else f" (it is {problem['input']!r})"
+        # An URL may hold a password, and a key is one; they are never shown.
+        value = "" if name.endswith(("_url", "_key")) else f" (it is {problem['input']!r})"
         lines.append(f"  LOYALTY_{name.upper()}: {problem['msg']}{value}")
     return "\n".join(lines)
 
 
 def _database_text(error: DBAPIError | psycopg.Error) -> str:
-    """Say in one line what the database reported; SQLAlchemy would add the statement and its values."""
+    """Say in one line what the database reported: its first line, as SQLAlchemy and its details would quote values."""
     cause = error.orig if isinstance(error, DBAPIError) else error
-    text = " ".join(str(cause).split()).rstrip(".?") or type(cause).__name__
+    told = cause.diag.message_primary if isinstance(cause, psycopg.Error) else None
+    text = " ".join((told or str(cause)).split()).rstrip(".?") or type(cause).__name__
     if isinstance(cause, psycopg.Error) and cause.sqlstate is not None:
         return f"refused ({cause.sqlstate}): {text}"
     return f"cannot be reached: {text}"

@@ -42,8 +42,63 @@ class InstantError(UserError):
     """
 
 
+class FutureInstantError(UserError):
+    """{option} {text} is in the future; what was can be asked, what will be cannot."""
+
+
+class UnknownTierError(UserError):
+    """Program {program_id} has no tier {tier_id}; its tiers: {known}."""
+
+
+class WhichProgramError(UserError):
+    """Customer {customer_id} has accounts in several programs ({known}). Say which with --program."""
+
+
+class HoldUntilError(UserError):
+    """--until {text} cannot be: {reason}."""
+
+
+class WhyError(UserError):
+    """Say why with --reason; it is kept with the change."""
+
+
+class WhichLotsError(UserError):
+    """Say which lots: --program, --customer, --expiring-before or --earned-by; --program alone for all of a program."""
+
+
+class UntilWhenError(UserError):
+    """Say until when: either --to, a last day such as 2027-12-31, or --days, by how many days later."""
+
+
+class DayError(UserError):
+    """{option} {text} is no day; write one such as 2027-12-31, at most {years_max} years ahead."""
+
+
+class PointValueError(UserError):
+    """--point-value {text} is no amount.
+
+    Write what one point costs in major units of the program's currency, such as 0.01.
+    """
+
+
+class PageNotWrittenError(UserError):
+    """The report {path} cannot be written: {reason}."""
+
+
+class NoOrderToQuoteError(UserError):
+    """{file} holds {found}; give the data of one order.completed event, or that event."""
+
+
+class OrderNotQuotedError(UserError):
+    """The order would be parked ({reason}): {detail}."""
+
+
 class WhichEventsError(UserError):
     """Say which events: --customer, --account or --since."""
+
+
+class SigningError(UserError):
+    """These messages cannot be signed: {reason}."""
 
 
 class NoEventsError(UserError):
@@ -51,15 +106,19 @@ class NoEventsError(UserError):
 
 
 class WhichLettersError(UserError):
-    """Say which dead letters: their numbers, or --reason, or --all (one of the three)."""
+    """Say which dead letters: by their numbers, or by options such as --source, or (retry) --all; one of the three."""
 
 
 class NoReasonYetError(UserError):
-    """Waiting refunds are not parked, so they have no reason: leave --reason or --waiting out."""
+    """Waiting messages are not parked: --waiting lists all of them, without another option."""
 
 
 class NotTextError(UserError):
     """An argument holds bytes that are not UTF-8."""
+
+
+class SureToDropError(UserError):
+    """{count} would be dropped for good. Look at them with `loyalty dead list`, then add --yes."""
 
 
 class WhyDroppedError(UserError):
@@ -73,6 +132,14 @@ class NothingKeptError(UserError):
     """
 
 
+class ChainKeyNeededError(UserError):
+    """{option} needs the key of the hash chain: set LOYALTY_CHAIN_KEY as it is for the workers."""
+
+
+class HeadsFileError(UserError):
+    """{path} cannot be used: {reason}. It must be a file that `loyalty verify --heads` wrote."""
+
+
 class DatabaseFailedError(LoyaltyError):
     """The database {what}."""
 
@@ -82,6 +149,18 @@ class UnknownCustomerError(LoyaltyError):
 
     Customer ids are compared letter by letter, also upper and lower case. An account is opened when the customer's
     first order is posted: `loyalty status` shows what is still under way, `loyalty dead list` what is parked.
+    """
+
+
+class NotOpenedYetError(LoyaltyError):
+    """Customer {customer_id} had no account{where} at {as_of}: the first was opened at {opened_at}."""
+
+
+class NoOrderError(LoyaltyError):
+    """The ledger has no order {order_id} of customer {customer_id}{where}.
+
+    Order ids are compared letter by letter. `loyalty dead list --order {order_id}` shows whether it is parked, `loyalty
+    status` what is still under way. A guest's order has no customer.
     """
 
 

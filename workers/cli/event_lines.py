@@ -19,22 +19,37 @@ def event_line(body: bytes) -> str:
 
 
 def _told(kind: str, data: dict[str, Any]) -> str:
+    if kind == OutboundType.MESSAGE_PARKED:
+        return f"message {data['inbox_id']} parked: {data['reason']}: {data['detail']}"
+    told = _told_of_account(kind, data)
+    return kind if told is None else f"{data['program_id']} {data['customer_id']}  {told}"
+
+
+def _told_of_account(kind: str, data: dict[str, Any]) -> str | None:
     match kind:
         case OutboundType.BALANCE_CHANGED:
-            subject = ", ".join(f"{name} {data[f'{name}_id']}" for name in ("order", "refund") if f"{name}_id" in data)
-            return (
-                f"{_who(data)}  {points_text(data['points'])} {data['kind']}, balance {data['balance']:,}"
-                f"  (#{data['sequence']}{', ' + subject if subject else ''})"
-            )
+            return _balance_text(data)
         case OutboundType.ACCOUNT_CREATED:
-            return f"{_who(data)}  account opened, tier {data['tier']}"
+            return f"account opened, tier {data['tier']}"
         case OutboundType.TIER_CHANGED:
-            return f"{_who(data)}  tier {data['previous_tier']} -> {data['tier']}  ({data['reason']})"
-        case OutboundType.MESSAGE_PARKED:
-            return f"message {data['inbox_id']} parked: {data['reason']}: {data['detail']}"
-        case _:
-            return f"{kind}"
+            return f"tier {data['previous_tier']} -> {data['tier']}  ({data['reason']})"
+        case OutboundType.TIER_AT_RISK:
+            return f"tier {data['tier']} at risk: {data['tier_after']} from {_minute(data['loses_at'])}"
+        case OutboundType.POINTS_EXPIRING:
+            points = f"{data['points']:,} points end on" if data["points"] else "no points end any more on"
+            return f"{points} {_minute(data['expires_at'])}"
+    return None
 
 
-def _who(data: dict[str, Any]) -> str:
-    return f"{data['program_id']} {data['customer_id']}"
+def _balance_text(data: dict[str, Any]) -> str:
+    change = data.get("pending_change", 0)
+    pending = f", {points_text(change)} pending" if change else ""
+    subject = ", ".join(f"{name} {data[f'{name}_id']}" for name in ("order", "refund") if f"{name}_id" in data)
+    return (
+        f"{points_text(data['points'])} {data['kind']}, balance {data['balance']:,}{pending}"
+        f"  (#{data['sequence']}{', ' + subject if subject else ''})"
+    )
+
+
+def _minute(instant: str) -> str:
+    return instant[:16].replace("T", " ") + "Z"

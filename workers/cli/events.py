@@ -1,9 +1,12 @@
 """`loyalty submit`, `publish` and `tail`: events into the inbox, onto the queue, and out of the worker."""
 
 import json as json_module
+import re
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -11,14 +14,16 @@ from pydantic_core import from_json
 from sqlalchemy import Engine
 
 from config.settings import Settings
-from core.posting.receiving import receive
+from core.messages.sources import KEY_ID_PATTERN, sign
+from core.messages.sources_file import read_secret
+from core.posting.receiving import receive_by_operator
 from core.store.dead_letters import Letter, count_states, list_dead_among, still_received
 from workers.bootstrap import message_limits
 from workers.brokers import open_event_tail, open_shop_publisher, url_without_password
-from workers.cli.errors import NoEventsError, NothingKeptError
+from workers.cli.errors import NoEventsError, NothingKeptError, SigningError
 from workers.cli.event_files import in_batches, split_events
 from workers.cli.event_lines import event_line
-from workers.cli.output import count_text, note, print_json, printable, say, say_below
+from workers.cli.output import AsJson, count_text, note, print_json, printable, say, say_below
 from workers.cli.wiring import broker_url, opened_database, wake_posting
 
 BATCH_EVENTS = 500
@@ -32,7 +37,6 @@ EventFile = Annotated[
     typer.FileBinaryRead,
     typer.Argument(metavar="FILE", help="One JSON event, an array, or one event per line; - for standard input."),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -51,13 +55,15 @@ def submit(
 ) -> None:
     """Store events in the inbox, as intake would, without a queue. The same events again change nothing.
 
+    Who may write to the database need not sign: LOYALTY_SOURCES_FILE is for what comes from the broker.
+
     \b
     loyalty submit orders.ndjson --wait
     jq -c .event export.json | loyalty submit -
 
     Exit code 1 when an event is parked, or when --wait ends before all have an outcome.
     """
-    settings = Settings()
+    settings = Settings().model_copy(update={"sources_file": None})
     with opened_database(settings) as engine:
         counts, inbox_ids, shards = _store(engine, settings, split_events(file))
         if not counts["events"]:
@@ -82,19 +88,27 @@ def submit(
         raise typer.Exit(1)
 
 
-def publish(file: EventFile, *, as_json: AsJson = False) -> None:
+def publish(
+    file: EventFile,
+    *,
+    key_id: Annotated[str | None, typer.Option(help="Sign each message with the key of this name.")] = None,
+    secret_file: Annotated[Path | None, typer.Option(help="The file that holds the key's secret.")] = None,
+    as_json: AsJson = False,
+) -> None:
     """Publish events to the broker, as a shop would: one message per line or array element, bytes unchanged.
 
     \b
     loyalty publish orders.ndjson
     echo '{"id": "1", ...}' | loyalty publish -
+    loyalty publish orders.ndjson --key-id 2026-11 --secret-file high-street-2026-11
     """
+    signer = _signer(key_id, secret_file)
     url = broker_url(Settings())
     published = 0
     publisher = open_shop_publisher(url)
     try:
         for batch in in_batches(split_events(file), BATCH_EVENTS):
-            publisher.publish([(_routing_key(body), body) for body in batch])
+            publisher.publish([(_routing_key(body), body) for body in batch], sign=signer)
             published += len(batch)
     except Exception:
         if published:
@@ -149,7 +163,7 @@ def _store(engine: Engine, settings: Settings, events: Iterator[bytes]) -> tuple
     try:
         for batch in in_batches(events, BATCH_EVENTS):
             with engine.begin() as connection:
-                receipt = receive(
+                receipt = receive_by_operator(
                     connection,
                     batch,
                     limits=message_limits(settings),
@@ -173,7 +187,7 @@ def _store(engine: Engine, settings: Settings, events: Iterator[bytes]) -> tuple
 
 
 def _wait_for(engine: Engine, inbox_ids: list[int], seconds_max: float) -> bool:
-    """Wait until posting has come to all of these; a refund that waits for its order counts as settled."""
+    """Wait until posting has come to all of these; a message that waits for its order counts as settled."""
     deadline = time.monotonic() + seconds_max
     left = inbox_ids
     while True:
@@ -199,6 +213,21 @@ def _say_submitted(counts: dict[str, int], outcomes: dict[str, int] | None, park
         say_below(letter.detail or "")
     if len(parked) > _PARKED_SHOWN_MAX:
         say(f"And {len(parked) - _PARKED_SHOWN_MAX:,} more: loyalty dead list")
+
+
+def _signer(key_id: str | None, secret_file: Path | None) -> Callable[[bytes], str] | None:
+    if key_id is None and secret_file is None:
+        return None
+    if key_id is None or secret_file is None:
+        raise SigningError(reason="--key-id and --secret-file belong together")
+    if not re.fullmatch(KEY_ID_PATTERN, key_id):
+        raise SigningError(reason="a key id has 1 to 64 of the characters A-Z, a-z, 0-9, '.', '_' and '-'")
+    try:
+        return partial(sign, key_id=key_id, secret=read_secret(secret_file))
+    except OSError as error:
+        raise SigningError(reason=f"{secret_file} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise SigningError(reason=f"{secret_file} {error}") from error
 
 
 def _routing_key(body: bytes) -> str:

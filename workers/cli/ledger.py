@@ -1,148 +1,79 @@
-"""`loyalty verify`, `status` and `db`: whether the books are right, what is under way, and the tables themselves."""
+"""`loyalty verify` and `rebuild`: whether the books are right, and working their numbers out again."""
 
-from typing import Annotated, Any
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from config.settings import Settings
-from core.store.migrate import current_revision, head_revision, upgrade
-from core.store.reports import Backlog, Status, load_status
-from core.store.runs import last_runs
-from core.store.verify import DIFFERENCES_MAX, Difference, verify_steps
-from workers.cli.output import (
-    Row,
-    age_text,
-    count_text,
-    print_facts,
-    print_json,
-    print_listing,
-    say,
-    say_below,
-    time_text,
-)
+from core.store.verify import DIFFERENCES_MAX, Difference, Step, verify_steps
+from workers.bootstrap import chain_keys
+from workers.cli.chains import refuse_without_key, verify_chain
+from workers.cli.output import AsJson, ProgressLine, count_text, print_json, say, say_below
+from workers.cli.rebuilding import rebuild
 from workers.cli.wiring import opened_database
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     app.command()(verify)
-    app.command()(status)
-    group = typer.Typer(no_args_is_help=True)
-    group.command("upgrade")(upgrade_database)
-    group.command()(current)
-    app.add_typer(group, name="db", help="The tables of the database: bring them up to date, see where they are.")
+    app.command()(rebuild)
 
 
-def verify(*, as_json: AsJson = False) -> None:
+def verify(
+    *,
+    heads: Annotated[Path | None, typer.Option(help="Write the heads of all hash chains to this file.")] = None,
+    against: Annotated[Path | None, typer.Option(help="Heads written earlier: they must still be in place.")] = None,
+    as_json: AsJson = False,
+) -> None:
     """Check the invariants of the whole ledger in one snapshot, beside running workers. Changes nothing.
 
     \b
     loyalty verify && echo "the books are right"
+    loyalty verify --against october.heads --heads november.heads
+
+    Where entries carry a hash chain, it is checked with the key in LOYALTY_CHAIN_KEY. Exit code 1 when there are
+    differences; each is named.
     """
+    settings = Settings()
+    keys = chain_keys(settings)
+    refuse_without_key(keys, heads, against)
     checks: list[dict[str, object]] = []
     differences: list[Difference] = []
-    with opened_database(Settings()) as engine, engine.begin() as connection:
-        for check, found in verify_steps(connection):
-            checks.append({"invariant": check.invariant, "name": check.name, "differences": len(found)})
-            differences += found
-            if not as_json:
-                _say_check(check.invariant, check.name, found)
+    progress = ProgressLine(is_quiet=as_json)
+
+    def tell(invariant: int, name: str, found: Sequence[Difference]) -> None:
+        checks.append({"invariant": invariant, "name": name, "differences": len(found)})
+        differences.extend(found)
+        if not as_json:
+            progress.clear()
+            _say_check(invariant, name, found)
+
+    with opened_database(settings) as engine, engine.begin() as connection:
+        for step in verify_steps(connection):
+            progress.show(_progress_text(step))
+            if step.is_done:
+                tell(step.check.invariant, step.check.name, step.found)
+        chain = verify_chain(connection, keys, progress, heads, against)
+    if chain.is_checked:
+        tell(chain.invariant, chain.name, chain.differences)
     if as_json:
-        print_json({"is_right": not differences, "checks": checks, "differences": differences})
-    elif differences:
-        say(f"The books are not right: {count_text(len(differences), 'difference')}.")
+        print_json(
+            {"is_right": not differences, "checks": checks, "differences": differences, "chain": chain.document()}
+        )
     else:
-        say(f"The books are right: {count_text(len(checks), 'check')}, no differences.")
+        _say_verdict(len(checks), len(differences), chain.text())
     if differences:
         raise typer.Exit(1)
 
 
-def status(*, as_json: AsJson = False) -> None:
-    """Show how much is there, what is under way, and when the periodic tasks last ran.
-
-    \b
-    loyalty status
-    """
-    with opened_database(Settings()) as engine, engine.begin() as connection:
-        found, runs = load_status(connection), last_runs(connection)
-    if as_json:
-        print_json(
-            {
-                **found._asdict(),
-                "received": _backlog_document(found.received, found),
-                "waiting": _backlog_document(found.waiting, found),
-                "unpublished": _backlog_document(found.unpublished, found),
-                "periodic_runs": runs,
-            }
-        )
-        return
-    say("Inbox", style="bold")
-    hints = {
-        "received": _oldest_text(found.received, found),
-        "waiting": _oldest_text(found.waiting, found),
-        "dead": " (loyalty dead list)" if found.inbox["dead"] else "",
-    }
-    print_facts([(state, f"{count:,}{hints.get(state, '')}") for state, count in found.inbox.items()])
-    say("Outbox", style="bold")
-    print_facts([("unpublished", f"{found.unpublished.rows:,}{_oldest_text(found.unpublished, found)}")])
-    say("Ledger", style="bold")
-    names = ("programs", "accounts", "orders", "entries")
-    print_facts([(name, f"{getattr(found, name):,}") for name in names])
-    say("Periodic tasks", style="bold")
-    if not runs:
-        say("  None has run yet: the first is due a minute after a beat and a worker have started.")
-        return
-    rows = [
-        Row(
-            (
-                run["task"],
-                f"{age_text((found.as_of - run['finished_at']).total_seconds())} ago",
-                time_text(run["as_of"]),
-                ", ".join(f"{name} {_value_text(value)}" for name, value in run["result"].items()),
-            )
-        )
-        for run in runs
-    ]
-    print_listing(("Task", "Finished", "As of", "Result"), rows)
+def _progress_text(step: Step) -> str:
+    part = f", {step.slices_done * 100 // step.slices} % of the accounts" if step.slices > 1 else ""
+    return f"Check {step.number} of {step.checks}: {step.check.name}{part}"
 
 
-def upgrade_database() -> None:
-    """Bring the database to the tables of this release. On an up-to-date database it does nothing.
-
-    \b
-    loyalty db upgrade
-    """
-    with opened_database(Settings(), must_be_current=False) as engine:
-        before = current_revision(engine)
-        upgrade(engine)
-        after = current_revision(engine)
-    if before == after:
-        say(f"Nothing to do: the database is at {after}.")
-    else:
-        say(f"Upgraded the database from {before or 'empty'} to {after}.")
-
-
-def current(*, as_json: AsJson = False) -> None:
-    """Show which tables the database has and which this release wants; exit code 1 when they differ.
-
-    \b
-    loyalty db current
-    """
-    with opened_database(Settings(), must_be_current=False) as engine:
-        found, wanted = current_revision(engine), head_revision()
-    if as_json:
-        print_json({"current": found, "head": wanted, "is_current": found == wanted})
-    elif found == wanted:
-        say(f"The database is at {found}, as this release wants it.")
-    else:
-        say(f"The database is at {found or 'nothing'}, this release wants {wanted}. Run: loyalty db upgrade")
-    if found != wanted:
-        raise typer.Exit(1)
-
-
-def _say_check(invariant: int, name: str, found: list[Difference]) -> None:
+def _say_check(invariant: int, name: str, found: Sequence[Difference]) -> None:
     say(f"{'FAIL' if found else 'ok  '}  {invariant}  {name}", style="red" if found else "")
     for difference in found:
         say_below(difference.text, indent=9)
@@ -150,18 +81,10 @@ def _say_check(invariant: int, name: str, found: list[Difference]) -> None:
         say_below("There may be more: a check stops here.", indent=9)
 
 
-def _backlog_document(backlog: Backlog, found: Status) -> dict[str, object]:
-    age_seconds = None if backlog.oldest_at is None else int((found.as_of - backlog.oldest_at).total_seconds())
-    return {"rows": backlog.rows, "oldest_at": backlog.oldest_at, "oldest_age_seconds": age_seconds}
-
-
-def _value_text(value: Any) -> str:
-    if isinstance(value, list):
-        return f"{len(value):,}"
-    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
-
-
-def _oldest_text(backlog: Backlog, found: Status) -> str:
-    if backlog.oldest_at is None:
-        return ""
-    return f", the oldest for {age_text((found.as_of - backlog.oldest_at).total_seconds())}"
+def _say_verdict(checks: int, differences: int, chain_text: str | None) -> None:
+    if chain_text is not None:
+        say(chain_text)
+    if differences:
+        say(f"The books are not right: {count_text(differences, 'difference')}.")
+    else:
+        say(f"The books are right: {count_text(checks, 'check')}, no differences.")

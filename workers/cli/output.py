@@ -7,9 +7,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, is_dataclass
 from datetime import datetime, tzinfo
 from enum import Enum
-from typing import Any, NamedTuple
+from shutil import get_terminal_size
+from time import monotonic
+from typing import Annotated, Any, NamedTuple
 from uuid import UUID
 
+import typer
 from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
@@ -20,6 +23,8 @@ from core.messages.outbound import instant_text
 _WIDTH_OF_FILES = 120
 #: Rows that a listing may be asked for.
 LIMIT_MAX = 1_000_000
+#: What every command takes that prints results.
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _SECONDS_OF_UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 
 
@@ -49,6 +54,32 @@ def say_below(text: str, *, indent: int = 4) -> None:
 def note(text: str) -> None:
     """Print what is no result (a hint, a failure) to standard error."""
     print(printable(text), file=sys.stderr)  # noqa: T201
+
+
+class ProgressLine:
+    """One line on a terminal that says how far a command is; anywhere else, and with `is_quiet`, nothing.
+
+    On standard error, so that results can be piped. Results printed beside it call `clear` first.
+    """
+
+    def __init__(self, *, is_quiet: bool = False) -> None:
+        """Nothing is shown yet; the time counts from now."""
+        self._is_shown = sys.stderr.isatty() and not is_quiet
+        self._started = monotonic()
+
+    def show(self, text: str) -> None:
+        """Put `text` and the time so far in place of what was shown before."""
+        if self._is_shown:
+            line = f"{printable(text, is_line=True)}, {age_text(monotonic() - self._started)}"
+            width = get_terminal_size().columns - 1
+            sys.stderr.write(f"\r\x1b[K{line[:width]}")
+            sys.stderr.flush()
+
+    def clear(self) -> None:
+        """Take the line away."""
+        if self._is_shown:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
 
 
 def print_facts(facts: Sequence[tuple[str, str]]) -> None:

@@ -11,9 +11,9 @@ from rich.console import Console
 
 from config.settings import Settings
 from core.errors import UserError
-from workers.bootstrap import set_up_logging
+from workers.bootstrap import message_limits, set_up_logging
 from workers.cli.errors import NoBrokerError, NoDatabaseError
-from workers.cli.output import print_facts, print_json
+from workers.cli.output import AsJson, print_facts, print_json
 from workers.demo.run import run_demo
 from workers.embedded import read_addresses
 from workers.roles import run_beat, run_intake, run_worker
@@ -57,6 +57,7 @@ def up(
         if name not in ROLE_NAMES:
             raise UnknownRoleError(role=name)
     settings = Settings()
+    message_limits(settings)  # a wrong file of sources is refused here, not by a role again and again
     if sys.stderr.isatty() and "log_format" not in settings.model_fields_set:
         settings = settings.model_copy(update={"log_format": "console"})
     set_up_logging(settings)
@@ -91,7 +92,7 @@ def demo(
 def addresses(
     server: Annotated[Server | None, typer.Argument(help="Only the URL of this one.", show_default=False)] = None,
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Print where the servers are, passwords included: for a consumer, a shop, or psql.
 

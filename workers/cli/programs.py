@@ -1,6 +1,6 @@
 """`loyalty program`: program files, checked, put in force, and read back."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,17 +8,21 @@ import typer
 
 from config.settings import Settings
 from core.domain.program import Program
-from core.errors import ProgramFileError
-from core.messages.program_file import describe_differences, load_program, parse_program, program_document
+from core.messages.program_file import (
+    describe_differences,
+    parse_program,
+    program_advice,
+    program_text,
+)
 from core.store.applying import Applied, apply_program, newest_version, program_problems
 from core.store.programs import BEGINNING, ProgramRegistry, ProgramVersion, load_registry
 from core.store.reports import database_now, load_program_file
 from workers.cli.errors import ProgramRefusedError, UnknownProgramError, UnknownVersionError
-from workers.cli.output import Row, count_text, print_json, print_listing, say, time_text
+from workers.cli.output import AsJson, Row, count_text, print_json, print_listing, say, time_text
+from workers.cli.simulating import simulate
 from workers.cli.wiring import has_database, opened_database, read_instant
 
 ProgramFile = Annotated[Path, typer.Argument(metavar="FILE", help="A program file (YAML).", show_default=False)]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -28,17 +32,23 @@ def register(app: typer.Typer) -> None:
     group.command()(apply)
     group.command("list")(list_programs)
     group.command()(show)
+    group.command()(simulate)
     app.add_typer(group, name="program", help="Program files: check them, put them in force, read them back.")
 
 
 def check(file: ProgramFile, *, as_json: AsJson = False) -> None:
     """Check a program file, and say what it would change. Changes nothing; needs no database.
 
+    Ends with 2 when the file is wrong, with 1 when it cannot be applied here. Advice, on what is allowed but has no
+    effect, changes nothing about that.
+
     \b
     loyalty program check config/programs/example.yaml
     """
     settings = Settings()
-    program = load_program(file)
+    text = program_text(file)
+    program = parse_program(text, path=str(file))
+    advice = program_advice(program, text, today=datetime.now(UTC).astimezone(program.zone).date())
     if not as_json:  # first, so that it is said also when the database does not answer
         say(f"{file} is a valid program file: {program.program_id}, {_contents_text(program)}.")
     before: ProgramVersion | None = None
@@ -59,10 +69,15 @@ def check(file: ProgramFile, *, as_json: AsJson = False) -> None:
                 "newest_version": before.version if before else None,
                 "differences": differences,
                 "problems": problems,
+                "advice": advice,
             }
         )
     else:
         _say_comparison(program, before, differences, is_compared=is_compared)
+        if advice:
+            say("Worth another look (advice, no errors):")
+        for each in advice:
+            say(f"  {each}")
         for problem in problems:
             say(f"It cannot be applied here: {problem}")
     if problems:
@@ -86,9 +101,7 @@ def apply(
     loyalty program apply high-street.yaml --from 2027-01-01T00:00:00+00:00
     """
     start = None if effective_from is None else read_instant(effective_from, "--from")
-    load_program(file)
-    # The text that is kept must be the text that was understood, so it is read once and parsed again.
-    text = _file_text(file)
+    text = program_text(file)  # read once: the text that is kept must be the text that was understood
     program = parse_program(text, path=str(file))
     with opened_database(Settings()) as engine, engine.begin() as connection:
         applied = apply_program(connection, program, text, start)
@@ -177,7 +190,7 @@ def show(
                 "is_in_force": is_in_force,
                 "applied_at": kept.applied_at,
                 "versions": [{"version": v.version, "effective_from": _effective_from(v)} for v in versions],
-                "program": program_document(chosen.program),
+                "program": chosen.program.model_dump(mode="json"),
                 "file_text": kept.file_text,
             }
         )
@@ -188,15 +201,11 @@ def show(
     say(kept.file_text.rstrip("\n"))
 
 
-def _file_text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ProgramFileError(path=str(file), problems="it cannot be read") from error
-
-
 def _contents_text(program: Program) -> str:
-    rules = count_text(len(program.earning_rules), "earning rule")
+    counts = [count_text(len(program.earning_rules), "earning rule")]
+    if program.promotions:
+        counts.append(count_text(len(program.promotions), "promotion"))
+    rules = ", ".join(counts)
     return f"{rules}, {count_text(len(program.tiers), 'tier')} ({', '.join(tier.tier_id for tier in program.tiers)})"
 
 

@@ -8,11 +8,13 @@ import typer
 from sqlalchemy import Engine
 
 from config.settings import Settings
-from core.store.outbox import load_published
+from core.store.engine import run_bulk
+from core.store.outbox import count_entries_without_event, load_published
 from core.store.reports import load_accounts
+from core.store.retention import OUTBOX, purged_before
 from workers.brokers import EventPublisher, open_event_publisher, url_without_password
 from workers.cli.errors import UnknownCustomerError, WhichEventsError
-from workers.cli.output import count_text, print_json, say
+from workers.cli.output import AsJson, count_text, note, print_json, say, time_text
 from workers.cli.wiring import broker_url, opened_database, read_instant
 
 _BATCH_EVENTS = 1_000
@@ -33,15 +35,17 @@ def replay(
         int | None, typer.Option(min=1, help="Only balance changes from this sequence of each account on.")
     ] = None,
     since: Annotated[str | None, typer.Option(help="Events written since this instant, with its offset.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Publish past events again, in their order and with their own ids, so that consumers skip what they have.
 
     \b
     loyalty events replay --customer C-1001 --from-sequence 7
+    loyalty events replay --account 0190c7c5-7b3a-7f1c-9d54-2f6f5c1f0a11
     loyalty events replay --since 2026-11-20T00:00:00+00:00
 
-    Nothing is written. New events go out beside them: a consumer tells by id and sequence.
+    Nothing is written. New events go out beside them: a consumer tells by id and sequence. What was published longer
+    ago than LOYALTY_OUTBOX_RETENTION_DAYS is not kept: exit code 1 when entries of this choice have no event any more.
     """
     if customer is None and account is None and since is None:
         raise WhichEventsError
@@ -50,15 +54,37 @@ def replay(
     url = broker_url(settings)
     with opened_database(settings) as engine:
         account_ids = _account_ids(engine, customer, account)
+        with engine.connect() as connection:
+            complete_since = purged_before(connection, OUTBOX)
         publisher = open_event_publisher(url)
         try:
             published = sum(_replay(engine, publisher, each, instant, from_sequence) for each in account_ids)
         finally:
             publisher.close()
+        missing = sum(_missing(engine, each, instant, from_sequence) for each in account_ids)
+    document = {
+        "published": published,
+        "broker": url_without_password(url),
+        "complete_since": complete_since,
+        "entries_without_event": missing,
+    }
     if as_json:
-        print_json({"published": published, "broker": url_without_password(url)})
+        print_json(document)
     else:
-        say(f"Published {count_text(published, 'past event')} again to {url_without_password(url)}.")
+        say(f"Published {count_text(published, 'past event')} again to {document['broker']}.")
+    _note_gaps(complete_since if instant is None or instant < (complete_since or instant) else None, missing)
+    if missing:
+        raise typer.Exit(1)
+
+
+def _note_gaps(complete_since: datetime | None, missing: int) -> None:
+    if complete_since is not None:
+        note(f"Events that were published before {time_text(complete_since)} are purged; they were not among these.")
+    if missing:
+        note(
+            f"{count_text(missing, 'entry', 'entries')} of this choice have no stored event any more. They are still in"
+            " the ledger: `loyalty account history` shows them."
+        )
 
 
 def _replay(
@@ -84,6 +110,12 @@ def _replay(
         publisher.publish([(event.type, event.body) for event in events])
         published += len(events)
         after = events[-1].outbox_id
+
+
+def _missing(engine: Engine, account_id: UUID | None, since: datetime | None, from_sequence: int | None) -> int:
+    with engine.begin() as connection:
+        run_bulk(connection, "SET LOCAL statement_timeout = 0")
+        return count_entries_without_event(connection, account_id=account_id, since=since, from_sequence=from_sequence)
 
 
 def _account_ids(engine: Engine, customer: str | None, account: UUID | None) -> list[UUID | None]:

@@ -5,7 +5,7 @@ Reading needs the database only, publishing the broker only.
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from time import monotonic
 
 from sqlalchemy import Engine
@@ -15,11 +15,12 @@ from config.settings import Settings
 from core.errors import DatabaseUrlError, DataFolderUnusableError, NoServersError
 from core.store.engine import create_database_engine, normalized_url
 from core.store.migrate import require_current
-from workers.bootstrap import send_nudge, set_up_logging
+from workers.bootstrap import set_up_logging
 from workers.celery_app import create_app
 from workers.cli.errors import InstantError, NoBrokerError, NoDatabaseError
 from workers.cli.output import printable
 from workers.embedded import ServerAddresses, read_addresses
+from workers.nudging import Nudger
 
 #: Nudges are hints: a broker that does not answer must not hold a command up.
 _NUDGE_SECONDS_MAX = 5.0
@@ -66,11 +67,11 @@ def read_instant(text: str, option: str) -> datetime:
     """Read the value of a command-line option; InstantError unless it is an instant with its offset."""
     try:
         instant = datetime.fromisoformat(text)
-    except ValueError as error:
+        if instant.tzinfo is not None:
+            return instant.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
         raise InstantError(option=option, text=printable(text)) from error
-    if instant.tzinfo is None:
-        raise InstantError(option=option, text=printable(text))
-    return instant
+    raise InstantError(option=option, text=printable(text))
 
 
 def _database_url(settings: Settings) -> str:
@@ -100,8 +101,10 @@ def wake_posting(settings: Settings, shards: Iterable[int]) -> None:
         return
     set_up_logging(settings)
     deadline = monotonic() + _NUDGE_SECONDS_MAX
+    nudger = Nudger(app)
     for shard in waiting:
         if monotonic() > deadline:
             break
-        send_nudge(app, "loyalty.post_inbox", shard)
+        nudger.send("loyalty.post_inbox", shard)
+    nudger.close()
     app.close()

@@ -11,6 +11,7 @@ import os
 import pwd
 import shutil
 import subprocess
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
@@ -114,7 +115,7 @@ def can_enter(folder: Path, user: ServerUser) -> bool:
 def make_shared(folder: Path) -> Path:
     """Make a folder that every user can enter, whatever our umask; its parent too, if it is missing."""
     for path in (folder.parent, folder):
-        if not path.exists():
+        with suppress(FileExistsError):  # another process may make the parent at the same moment
             path.mkdir(parents=True)
             path.chmod(0o755)
     return folder

@@ -159,7 +159,7 @@ class Postgres(Server):
         name = sql.Identifier(NAME)
         with self._connect() as connection:
             if not connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [NAME]).fetchone():
-                role = sql.SQL("CREATE ROLE {} LOGIN CREATEDB PASSWORD {}")
+                role = sql.SQL("CREATE ROLE {} LOGIN CREATEDB CREATEROLE PASSWORD {}")
                 connection.execute(role.format(name, sql.Literal(self._passwords.loyalty)))
             if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [NAME]).fetchone():
                 connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(name, name))

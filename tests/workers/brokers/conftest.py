@@ -4,6 +4,7 @@ The names of queues and exchanges are a contract, so each test finds and leaves 
 """
 
 import os
+import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -20,7 +21,10 @@ RABBITMQ_URL = os.environ.get("LOYALTY_TEST_RABBITMQ_URL")
 
 @pytest.fixture(scope="session")
 def valkey_server() -> Iterator[str]:
-    with ValkeyServer(save="", appendonly="no") as server:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    # Not the first port that the library finds free: another process of the run may be about to take the same one.
+    with ValkeyServer(port, save="", appendonly="no") as server:
         yield server.connection_url
 
 

@@ -105,21 +105,32 @@ def test_deliveries_are_collected_with_their_tags_and_whole_bodies() -> None:
         *_delivery(10, b"x"),
     ]
     deliveries, methods = _collected(frames)
-    assert deliveries == [(7, b"one"), (2**40, b"in three frames"), (9, b""), (10, b"x")]
+    assert deliveries == [(7, b"one", None), (2**40, b"in three frames", None), (9, b"", None), (10, b"x", None)]
     assert methods == []
 
 
 def test_frames_of_the_connection_between_those_of_a_message_do_not_disturb_it() -> None:
     method, header, first, second = _delivery(1, b"a", b"b")
     deliveries, methods = _collected([method, HEARTBEAT_FRAME, header, first, BLOCKED_FRAME, second])
-    assert deliveries == [(1, b"ab")]
+    assert deliveries == [(1, b"ab", None)]
     assert [(channel, signature) for channel, signature, *_ in methods] == [(0, (10, 60))]
 
 
 def test_names_and_properties_that_are_not_utf_8_are_never_looked_at() -> None:
     content_type_not_utf_8 = b"\x80\0\x02\xff\xfe"
     frames = _delivery(1, b"{}", properties=content_type_not_utf_8, routing_key=b"order.r\xfcckgabe")
-    assert _collected(frames)[0] == [(1, b"{}")]
+    assert _collected(frames)[0] == [(1, b"{}", None)]
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [(METHOD, CHANNEL, b"\0\x3c\0\x3c"), (METHOD, CHANNEL, b"\0\x3c\0\x3c\x03abc"), (HEADER, CHANNEL, b"\0\x3c\0\0")],
+    ids=["no tag", "half a tag", "no size"],
+)
+def test_a_frame_that_is_cut_off_is_a_lost_connection(frame: Frame) -> None:
+    first, *_ = _delivery(1)
+    with pytest.raises(ConnectionResetError, match="not AMQP"):
+        _collected([first, frame])
 
 
 def test_a_message_that_the_broker_returns_is_left_to_the_library() -> None:
@@ -131,14 +142,14 @@ def test_a_message_that_the_broker_returns_is_left_to_the_library() -> None:
 
 
 def test_published_messages_are_cut_to_the_frame_size_and_put_together_to_pieces() -> None:
-    messages = [("order.completed", b"x" * 250), ("order.ü", b""), *[("order.refunded", b"y" * 90)] * 1500]
+    properties = message_properties("application/json", "utf-8")
+    sent = [("order.completed", b"x" * 250), ("order.ü", b""), *[("order.refunded", b"y" * 90)] * 1500]
     pieces = list(
         publish_frames(
-            messages,
+            [(key, body, properties) for key, body in sent],
             channel=CHANNEL,
             frame_bytes_max=108,
             exchange="shop.events",
-            properties=message_properties("application/json", "utf-8"),
             mandatory=True,
         )
     )
@@ -160,4 +171,4 @@ def test_published_messages_are_cut_to_the_frame_size_and_put_together_to_pieces
             open_bytes -= len(payload)
             key, body = published[-1]
             published[-1] = key, body + payload
-    assert published == [(key.encode(), body) for key, body in messages]
+    assert published == [(key.encode(), body) for key, body in sent]

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from core.errors import BrokerUnavailableError, UnsupportedBrokerError
+from workers.bootstrap import checked_addresses
 from workers.brokers import (
     open_event_publisher,
     open_event_tail,
@@ -49,6 +50,20 @@ def test_a_password_that_is_not_encoded_is_not_quoted(scheme: str) -> None:
     assert not any(piece in str(caught.value) for piece in ("zq", "xv", "yk"))
 
 
+@pytest.mark.parametrize("scheme", ["amqp", "redis"])
+def test_a_password_that_looks_like_an_option_is_not_quoted(scheme: str) -> None:
+    with pytest.raises(BrokerUnavailableError) as caught:
+        open_intake(f"{scheme}://shop:zq?xv=1&yk@127.0.0.1/0", consumer="one")
+    assert not any(piece in str(caught.value) for piece in ("zq", "xv", "yk"))
+
+
+def test_an_address_without_a_scheme_is_refused_without_quoting_it() -> None:
+    for wrong in ("shop:s3cr3t@host:5672", "shop]:s3cr3t@host?x://y"):
+        with pytest.raises(UnsupportedBrokerError) as caught:
+            checked_addresses("postgresql://host", wrong)
+        assert "s3cr3t" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("url", "shown"),
     [
@@ -57,6 +72,7 @@ def test_a_password_that_is_not_encoded_is_not_quoted(scheme: str) -> None:
         ("redis://host/0?password=s3cr3t", "redis://host/0"),
         ("amqp://a:s3;cr@3t@one;amqp://b:s3cr3t@two//", "amqp://a@one;amqp://b@two//"),
         ("s3cr3t@host", "s3cr3t@host"),
+        ("sh]op:s3cr3t@host?x://y", "sh]op@host"),
         ("redis://host:6379", "redis://host:6379"),
     ],
 )

@@ -1,8 +1,6 @@
-"""`loyalty account`, `verify` and `status`: what support staff and operators read."""
+"""`loyalty account` and `verify`: what support staff and operators read."""
 
 from datetime import UTC, datetime, timedelta
-
-import pytest
 
 from tests.factories import PROGRAM_TEXT, line, order, refund
 from tests.shell import Shell
@@ -20,7 +18,7 @@ def test_an_account_shows_balance_tier_and_what_the_next_tier_takes(loyalty: Com
     assert account["lifetime_points"] == 750
     assert (account["tier"], account["tier_since"]) == ("silver", "2026-03-01T11:00:00Z")
     assert (account["next_tier"], account["points_to_next_tier"]) == ("gold", 1250)
-    assert account["open_refunds"] == []
+    assert account["open_messages"] == []
     text = loyalty("account", "show", "c1").out
     assert "750" in text
     assert "silver since 2026-03-01 12:00" in text, "times are in the program's time zone"
@@ -73,7 +71,7 @@ def test_an_unknown_customer_is_a_problem_and_an_unknown_program_is_wrong_use(
 def test_a_refund_that_is_parked_is_shown_with_the_account_of_its_order(loyalty: CommandLine, shell: Shell) -> None:
     shell.take(order("o1"), refund("r1", "o1", lines=[{"line_id": "9", "quantity": 1}]))
     [account] = loyalty("account", "show", "c1", "--json").json["accounts"]
-    [parked] = account["open_refunds"]
+    [parked] = account["open_messages"]
     assert (parked["order_id"], parked["state"], parked["reason"]) == ("o1", "dead", "unknown_line")
     assert "not in the ledger" in loyalty("account", "show", "c1").out
 
@@ -152,22 +150,3 @@ def test_verify_ends_with_0_on_right_books_and_names_every_difference_on_wrong_o
     assert document.code == 1
     assert document.json["is_right"] is False
     assert {difference["invariant"] for difference in document.json["differences"]} == {1, 5, 9}
-
-
-@pytest.mark.parametrize("is_json", [True, False])
-def test_status_counts_what_is_there_and_what_is_under_way(loyalty: CommandLine, shell: Shell, is_json: bool) -> None:
-    shell.take(order("o1"), refund("r9", "o9"), b"{")
-    shell.receive(order("o2"))
-    if is_json:
-        document = loyalty("status", "--json").json
-        assert document["inbox"] == {"received": 1, "waiting": 1, "posted": 1, "replayed": 0, "dead": 1, "dropped": 0}
-        assert (document["accounts"], document["orders"], document["entries"]) == (1, 1, 1)
-        assert document["received"]["rows"] == 1
-        assert document["received"]["oldest_age_seconds"] >= 0
-        assert document["unpublished"]["rows"] == 3
-        assert document["periodic_runs"] == []
-    else:
-        text = loyalty("status").out
-        assert "received  1, the oldest for" in text
-        assert "dead      1 (loyalty dead list)" in text
-        assert "None has run yet" in text

@@ -101,9 +101,11 @@ def test_every_wrong_setting_is_named(loyalty: CommandLine, monkeypatch: pytest.
     assert "LOYALTY_LOG_LEVEL" in printed.err
 
 
-def test_a_database_without_tables_is_refused_until_it_is_upgraded(loyalty: CommandLine, shell: Shell) -> None:
-    shell.execute("DROP SCHEMA public CASCADE")
-    shell.execute("CREATE SCHEMA public")
+def test_a_database_without_tables_is_refused_until_it_is_upgraded(
+    loyalty_alone: CommandLine, empty_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOYALTY_DATABASE_URL", empty_database_url)
+    loyalty = loyalty_alone
     assert "loyalty db upgrade" in loyalty("status").err
     assert loyalty("status").code == 2
     assert loyalty("db", "current").code == 1

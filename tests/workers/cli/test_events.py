@@ -157,12 +157,38 @@ def publish(broker_url: str, shell: Shell) -> None:
 
 
 def test_an_event_of_a_later_release_is_named_and_breaks_nothing() -> None:
-    later = {"type": "loyalty.points.expiring", "time": "2026-03-01T12:00:00.5Z", "data": {}}
-    assert event_line(as_bytes(later)) == "2026-03-01 12:00:00Z  loyalty.points.expiring"
+    later = {"type": "loyalty.points.gifted", "time": "2026-03-01T12:00:00.5Z", "data": {}}
+    assert event_line(as_bytes(later)) == "2026-03-01 12:00:00Z  loyalty.points.gifted"
     assert event_line(as_bytes({**later, "type": OutboundType.BALANCE_CHANGED})).startswith(
         "an event that this release"
     )
     assert event_line(b"\xff").startswith("an event that this release cannot read")
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "told"),
+    [
+        (
+            "loyalty.points.expiring",
+            {"points": 40, "expires_at": "2027-04-01T00:00:00Z"},
+            "40 points end on 2027-04-01",
+        ),
+        ("loyalty.points.expiring", {"points": 0, "expires_at": "2027-04-01T00:00:00Z"}, "no points end any more on"),
+        (
+            "loyalty.tier.at_risk",
+            {"tier": "gold", "tier_after": "silver", "loses_at": "2027-01-31T23:00:00Z"},
+            "tier gold at risk: silver from 2027-01-31 23:00Z",
+        ),
+        (
+            "loyalty.balance.changed",
+            {"points": 0, "pending_change": 50, "kind": "accrual", "balance": 7, "sequence": 3, "order_id": "o1"},
+            "+0 accrual, balance 7, +50 pending  (#3, order o1)",
+        ),
+    ],
+)
+def test_every_event_is_told_in_a_line(kind: str, data: dict[str, object], told: str) -> None:
+    event = {"type": kind, "time": "2026-03-01T12:00:00Z", "data": {"program_id": "p", "customer_id": "c1", **data}}
+    assert event_line(as_bytes(event)).startswith(f"2026-03-01 12:00:00Z  p c1  {told}")
 
 
 def test_interrupting_tail_is_no_error(stream_broker_url: str, tmp_path: Path) -> None:
@@ -178,6 +204,8 @@ def test_interrupting_tail_is_no_error(stream_broker_url: str, tmp_path: Path) -
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # A suite that a shell runs in the background inherits an ignored INT.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - one call, no lock
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "2026-03-01 12:00:00Z  x\n"

@@ -1,5 +1,6 @@
 """`loyalty program`: checking files, putting them in force, reading them back."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,40 @@ def test_a_wrong_file_is_wrong_use_and_its_problems_are_named(loyalty_alone: Com
     assert printed == (2, "", printed.err)
     assert "currency" in printed.err
     assert loyalty_alone("program", "check", tmp_path / "nothing.yaml").code == 2
+
+
+def test_advice_is_given_and_is_no_error(loyalty_alone: CommandLine, tmp_path: Path) -> None:
+    bonus = "promotions:\n  - {promotion_id: autumn, kind: addition, points: 5, when: {ends_on: 2020-11-30}}\n"
+    path = write(tmp_path, PROGRAM_TEXT + bonus + "reminders: {days_ahead: [7]}\n")
+    printed = loyalty_alone("program", "check", path)
+    assert printed.code == 0
+    assert "1 earning rule, 1 promotion, 3 tiers" in printed.out
+    _, advice = printed.out.split("Worth another look (advice, no errors):\n")
+    over, never = advice.splitlines()[:2]
+    assert re.match(r"  line \d+: promotions\[0\]\.when\.ends_on is over: ", over)
+    assert re.match(r"  line \d+: reminders\.days_ahead tells nobody anything, as no points end: ", never)
+    assert loyalty_alone("program", "check", path, "--json").json["advice"] == [over.strip(), never.strip()]
+
+
+def test_a_file_without_need_of_advice_gets_none(loyalty_alone: CommandLine, tmp_path: Path) -> None:
+    assert "Worth another look" not in loyalty_alone("program", "check", write(tmp_path)).out
+    assert loyalty_alone("program", "check", write(tmp_path), "--json").json["advice"] == []
+
+
+def test_a_new_promotion_is_told_by_name_when_it_is_applied(loyalty: CommandLine, tmp_path: Path) -> None:
+    loyalty("program", "apply", write(tmp_path))
+    bonus = "promotions:\n  - {promotion_id: twice, kind: multiplier, multiplier: 2, when: {channels: [app]}}\n"
+    added = "  promotions[twice]: added (when {channels: [app]}, kind multiplier, multiplier 2)\n"
+    path = write(tmp_path, PROGRAM_TEXT + bonus)
+    assert added in loyalty("program", "check", path).out
+    assert added in loyalty("program", "apply", path).out
+
+
+def test_a_file_with_line_ends_of_windows_is_shown_without_them(loyalty: CommandLine, tmp_path: Path) -> None:
+    path = tmp_path / "program.yaml"
+    path.write_bytes(PROGRAM_TEXT.replace("\n", "\r\n").encode())
+    loyalty("program", "apply", path)
+    assert loyalty("program", "show", "test", "--json").json["file_text"] == PROGRAM_TEXT
 
 
 def test_a_first_version_is_applied_for_all_orders(loyalty: CommandLine, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from sqlalchemy import Engine
 
 from core.store.shards import ACCOUNT_SHARDS
 from tasks.relay import relay_outbox
+from tasks.retention import purge
 from tests.factories import order
 from tests.shell import Shell
 from tests.tasks.runtimes import make_runtime
@@ -84,3 +85,31 @@ def test_a_replay_of_nothing_that_is_known_says_so(
     printed = loyalty("events", "replay", *arguments)
     assert printed.code == code
     assert text in " ".join(printed.err.split())
+
+
+def test_a_replay_says_what_retention_has_purged(
+    loyalty: CommandLine, shell: Shell, engine: Engine, published: list[dict[str, Any]]
+) -> None:
+    purge(make_runtime(engine, outbox_retention_days=1e-9))
+    shell.take(order("o9"))
+    purged_before = shell.value("SELECT purged_before FROM retention")
+    everything = loyalty("events", "replay", "--since", "2020-01-01T00:00:00Z", "--json")
+    assert everything.code == 1
+    assert (everything.json["published"], everything.json["entries_without_event"]) == (0, 4)
+    assert everything.json["complete_since"][:19] == purged_before.isoformat()[:19]
+    assert "4 entries of this choice have no stored event" in everything.err
+    assert "are purged" in everything.err
+    for choice in (("--since", purged_before.isoformat()), ("--customer", "c1", "--from-sequence", "4")):
+        assert loyalty("events", "replay", *choice).code == 0
+    assert loyalty("events", "replay", "--customer", "c1", "--from-sequence", "3", "--json").json[
+        "entries_without_event"
+    ] == 1  # fmt: skip
+
+
+def test_an_account_is_replayed_by_its_id(
+    loyalty: CommandLine, shell: Shell, published: list[dict[str, Any]], stream_broker_url: str
+) -> None:
+    account_id = shell.value("SELECT account_id FROM accounts WHERE customer_id = 'c2'")
+    assert loyalty("events", "replay", "--account", account_id, "--json").json["published"] == 2
+    again = stream(stream_broker_url)[len(published) :]
+    assert {event["subject"] for event in again} == {str(account_id)}

@@ -1,0 +1,112 @@
+"""A large ledger in which every invariant holds, made quickly: each account has ten orders of ten points."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from hashlib import md5
+from uuid import UUID
+
+from sqlalchemy import Engine, text
+
+from core.domain.ledger import Entry, EntryKind
+from core.domain.lots import Allocation
+from core.messages.program_file import parse_program
+from core.store.appending import append_entries
+from core.store.programs import append_version
+from core.store.shards import ACCOUNT_SHARDS
+
+ORDERS_EACH = 10
+_POINTS = 10
+_ACCOUNTS_AT_ONCE = 1_000
+_PROGRAM = """
+program_id: bench
+name: Bench
+currency: EUR
+time_zone: Europe/Berlin
+default: true
+earning_rules:
+  - {rule_id: spend, kind: spend, per_amount: "1.00", points: {bronze: "1"}}
+tiers:
+  - {tier_id: bronze, threshold_points: 0}
+"""
+_NUMBERED = "(SELECT n, md5('account ' || n)::uuid AS account_id FROM generate_series(1, :accounts) AS n) AS numbered"
+
+# What stands before the entries, and what stands on them.
+_BEFORE = f"""
+INSERT INTO accounts (account_id, program_id, customer_id, account_shard, sequence, lots_opened, balance,
+                      lifetime_points, qualifying_points, tier_id)
+SELECT account_id, 'bench', 'c' || n, ('x' || right(account_id::text, 4))::bit(16)::integer % :shards, :each, :each,
+       :points * :each, :points * :each, :points * :each, 'bronze'
+FROM {_NUMBERED};
+INSERT INTO members (program_id, customer_id, account_id) SELECT program_id, customer_id, account_id FROM accounts;
+INSERT INTO inbox (inbox_id, source, event_id, type, body, state, settled_at)
+SELECT n, '/bench', 'e' || n, 'order.completed', '', 'posted', now() FROM generate_series(1, :accounts * :each) AS n;
+INSERT INTO orders (source, order_id, program_id, account_id, customer_id, shard, inbox_id, business_hash, currency,
+                    occurred_at, lines, points_paid, program_version, tier_id, sequence, lot_number, points_entitled)
+SELECT '/bench', n || '-' || k, 'bench', account_id, 'c' || n, 0, (n - 1) * :each + k, '', 'EUR',
+       :occurred_at, '[]', 0, 1, 'bronze', k, k, :points
+FROM {_NUMBERED}, generate_series(1, :each) AS k
+"""
+_AFTER = """
+INSERT INTO lots (account_id, lot_number, account_shard, opened_by_sequence, points_granted, points_remaining,
+                  available_at, expires_at)
+SELECT account_id, e.sequence, account_shard, e.sequence, :points, :points, e.occurred_at,
+       date_trunc('day', now()) - make_interval(days => e.sequence::integer)
+FROM accounts JOIN entries e USING (account_id);
+INSERT INTO allocations (account_id, sequence, lot_number, points)
+SELECT account_id, sequence, sequence, points FROM entries;
+INSERT INTO outbox (account_shard, account_id, event_id, type, body, published_at)
+SELECT account_shard, account_id, concat_ws(':', account_id, CASE k WHEN 0 THEN 'created' ELSE k::text END),
+       CASE k WHEN 0 THEN 'loyalty.account.created' ELSE 'loyalty.balance.changed' END, '{}', now()
+FROM accounts, generate_series(0, :each) AS k ORDER BY account_id, k
+"""
+
+
+def fill_ledger(engine: Engine, accounts: int, chain_key: bytes | None = None) -> None:
+    """Fill an empty, migrated database. Every lot has expired, and none was taken; entries are chained with a key."""
+    occurred_at = datetime.now(UTC) - timedelta(days=400)
+    values = {
+        "accounts": accounts,
+        "each": ORDERS_EACH,
+        "shards": ACCOUNT_SHARDS,
+        "points": _POINTS,
+        "occurred_at": occurred_at,
+    }
+    with engine.begin() as connection:
+        append_version(connection, parse_program(_PROGRAM, path="bench.yaml"), _PROGRAM, None)
+    _run_all(engine, _BEFORE, values)
+    for start in range(1, accounts + 1, _ACCOUNTS_AT_ONCE):
+        with engine.begin() as connection:
+            numbers = range(start, min(start + _ACCOUNTS_AT_ONCE, accounts + 1))
+            append_entries(connection, [entry for n in numbers for entry in _entries(n, occurred_at)], chain_key)
+    _run_all(engine, _AFTER, values)
+    with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+        connection.execute(text("SET statement_timeout = 0"))
+        connection.execute(text("VACUUM ANALYZE"))
+
+
+def _run_all(engine: Engine, statements: str, values: dict[str, object]) -> None:
+    with engine.begin() as connection:
+        connection.execute(text("SET LOCAL statement_timeout = 0"))
+        for statement in statements.split(";\n"):
+            connection.execute(text(statement), {name: values[name] for name in values if f":{name}" in statement})
+
+
+def _entries(number: int, occurred_at: datetime) -> Iterator[Entry]:
+    account_id = UUID(md5(f"account {number}".encode(), usedforsecurity=False).hexdigest())
+    for k in range(1, ORDERS_EACH + 1):
+        yield Entry(
+            account_id=account_id,
+            sequence=k,
+            kind=EntryKind.ACCRUAL,
+            points=_POINTS,
+            balance_after=_POINTS * k,
+            lifetime_points_after=_POINTS * k,
+            deficit_change=0,
+            occurred_at=occurred_at,
+            allocations=(Allocation(k, _POINTS, None),),
+            source="/bench",
+            order_id=f"{number}-{k}",
+            refund_id=None,
+            corrects_sequence=None,
+            why={"basis_amount": "10.00", "tier": "bronze", "rules": [{"rule_id": "spend", "points": _POINTS}]},
+        )

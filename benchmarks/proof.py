@@ -1,0 +1,117 @@
+"""Proof at scale: what verify, rebuild and the walk along the hash chain cost, against a plain read of all entries.
+
+python -m benchmarks.proof --entries 1000000
+"""
+
+import argparse
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, text
+
+from benchmarks.filling import ORDERS_EACH, fill_ledger
+from core.store.chain import walk_chains
+from core.store.engine import create_database_engine, driver_connection
+from core.store.migrate import upgrade
+from core.store.rebuild import examine
+from core.store.scope import slices
+from core.store.verify import verify_steps
+from workers.embedded import EmbeddedServers, remove_data
+
+_FOLDER = Path(__file__).parent.parent / ".loyalty-bench"
+_KEY = b"a key of at least 32 characters, for benchmarks"
+
+
+def main() -> int:
+    """Fill, measure, print. Exit code 1 if anything differs."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--entries", type=int, default=1_000_000)
+    parser.add_argument("--database-url", help="an empty database to use instead of the embedded server")
+    arguments = parser.parse_args()
+    if arguments.database_url:
+        return _measure(create_database_engine(arguments.database_url), arguments.entries)
+    remove_data(_FOLDER)
+    with EmbeddedServers(_FOLDER, valkey=False) as addresses:
+        assert addresses.database_url is not None
+        return _measure(create_database_engine(addresses.database_url), arguments.entries)
+
+
+def _measure(engine: Engine, entries: int) -> int:
+    upgrade(engine)
+    started = time.perf_counter()
+    fill_ledger(engine, max(1, entries // ORDERS_EACH), _KEY)
+    entries = max(1, entries // ORDERS_EACH) * ORDERS_EACH
+    print(f"filled {entries:,} entries in {time.perf_counter() - started:.0f} s", flush=True)
+    differences = 0
+    plain_seconds: dict[str, float] = {}
+    steps: tuple[tuple[str, str | None, Callable[[Connection], int]], ...] = (
+        ("read of entries, in the server", None, _read_in_server),
+        ("read of entries, to the client", None, _read_to_client),
+        ("verify", "read of entries, in the server", _verify),
+        ("rebuild, without --apply", "read of entries, in the server", _rebuild),
+        ("hash chain", "read of entries, to the client", _walk),
+    )
+    for name, against, step in steps:
+        with engine.begin() as connection:
+            started = time.perf_counter()
+            differences += step(connection)
+            plain_seconds[name] = seconds = time.perf_counter() - started
+            memory = f"peak {_peak_mib()} MiB here, {_server_peak_mib(connection)} MiB in the server"
+        ratio = f"{seconds / plain_seconds[against]:.1f} times the {against}, " if against else ""
+        print(f"{name}: {seconds:.1f} s, {entries / seconds:,.0f} entries a second, {ratio}{memory}", flush=True)
+    engine.dispose()
+    print(f"differences: {differences}")
+    return 1 if differences else 0
+
+
+def _read_in_server(connection: Connection) -> int:
+    connection.execute(text("SET LOCAL max_parallel_workers_per_gather = 0"))
+    connection.execute(text("SELECT count(*), max(length(e::text)) FROM entries e")).all()
+    return 0
+
+
+def _read_to_client(connection: Connection) -> int:
+    with driver_connection(connection).cursor(name="plain") as cursor:
+        cursor.itersize = 5_000
+        cursor.execute("SELECT * FROM entries")
+        return sum(0 for _ in cursor)
+
+
+def _verify(connection: Connection) -> int:
+    found = 0
+    started = time.perf_counter()
+    for step in verify_steps(connection):
+        if step.is_done:
+            found += len(step.found)
+            print(f"  {time.perf_counter() - started:6.1f} s  {step.check.name}", flush=True)
+            started = time.perf_counter()
+    return found
+
+
+def _rebuild(connection: Connection) -> int:
+    connection.execute(text("SET LOCAL statement_timeout = 0"))
+    connection.execute(text("SET LOCAL work_mem = '64MB'"))
+    return sum(len(examine(connection, scope).repairs) for scope in slices(connection))
+
+
+def _walk(connection: Connection) -> int:
+    return sum(len(step.differences) for step in walk_chains(connection, (_KEY,)))
+
+
+def _peak_mib() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+
+def _server_peak_mib(connection: Connection) -> int:
+    """The most memory that this session's server process has had, with the shared buffers that it has touched."""
+    process = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
+    status = Path(f"/proc/{process}/status")
+    lines = status.read_text(encoding="ascii").splitlines() if status.exists() else []
+    return next((int(line.split()[1]) // 1024 for line in lines if line.startswith("VmHWM")), 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,137 @@
+"""Simulating a changed program over so many recorded orders, against merely reading them.
+
+python -m benchmarks.simulating --orders 100000 --rounds 3
+"""
+
+import argparse
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sqlalchemy import Engine, create_engine, make_url, text
+
+from core.domain.program import Program
+from core.messages.program_file import load_program, parse_program
+from core.simulating.beside import compare_recorded
+from core.simulating.comparing import sides
+from core.store.engine import create_database_engine, normalized_url
+from core.store.migrate import upgrade
+from core.store.programs import append_version, load_registry
+from core.store.recorded import Recorded, read_only, recorded_messages
+from workers.embedded import EmbeddedServers, remove_data
+
+_ROOT = Path(__file__).parent.parent
+_FOLDER = _ROOT / ".loyalty-bench"
+_PROGRAM = _ROOT / "config" / "programs" / "online-retail.yaml"
+_UNTIL = datetime(2030, 1, 1, tzinfo=UTC)
+_NAME = "bench_simulating"
+
+# Three lines each, ten orders to a customer, one in twenty with a refund of its first line, over two years.
+_FILL = """
+INSERT INTO accounts (account_id, program_id, customer_id, account_shard, tier_id)
+SELECT md5('account ' || n)::uuid, 'online-retail', 'c' || n, 0, 'bronze' FROM generate_series(1, :orders / 10) AS n;
+INSERT INTO orders (source, order_id, program_id, account_id, customer_id, shard, inbox_id, business_hash, currency,
+                    occurred_at, lines, points_paid, program_version, tier_id, points_entitled)
+SELECT '/bench', n::text, 'online-retail', md5('account ' || c)::uuid, 'c' || c, 0, n, '', 'GBP',
+       timestamptz '2025-01-01Z' + n * interval '2 years' / :orders,
+       json_build_array(
+           json_build_object('line_id', '1', 'sku', 's' || n % 500, 'quantity', 1 + n % 3, 'amount', (n % 90)::text),
+           json_build_object('line_id', '2', 'sku', 's' || n % 77, 'quantity', 2, 'amount', '12.5'),
+           json_build_object('line_id', '3', 'sku', 's' || n % 31, 'quantity', 1, 'amount', '7.99')),
+       0, 1, 'bronze', 0
+FROM (SELECT n, 1 + (n * 7919::bigint) % greatest(1, :orders / 10) AS c FROM generate_series(1, :orders) AS n) AS n;
+INSERT INTO refunds (source, refund_id, program_id, order_id, inbox_id, business_hash, occurred_at, body, points_due,
+                     points_taken, points_excused, points_shortfall)
+SELECT source, 'r' || order_id, program_id, order_id, inbox_id, '', occurred_at + interval '9 days',
+       convert_to(json_build_object('id', 'r' || order_id, 'source', source, 'type', 'order.refunded',
+           'time', to_char(occurred_at + interval '9 days', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
+           'data', json_build_object('refund_id', 'r' || order_id, 'order_id', order_id,
+               'lines', json_build_array(json_build_object('line_id', '1', 'quantity', 1))))::text,
+           'UTF8'), 0, 0, 0, 0
+FROM orders WHERE order_id::integer % 20 = 0;
+ANALYZE
+"""
+_PROMOTION = """
+promotions:
+  - {promotion_id: extra, kind: addition, points: 20, lines: {skus: [s1, s2, s3]}, limits: {budget_points: 9000}}
+"""
+
+
+def main() -> None:
+    """Fill, read, simulate, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--orders", type=int, default=100_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--database-url", help="another server than the embedded one; it gets a database of its own")
+    arguments = parser.parse_args()
+    if arguments.database_url:
+        _measure(arguments.database_url, arguments.orders, arguments.rounds)
+        return
+    remove_data(_FOLDER)
+    with EmbeddedServers(_FOLDER, valkey=False) as addresses:
+        assert addresses.database_url is not None
+        _measure(addresses.database_url, arguments.orders, arguments.rounds)
+
+
+def _measure(server_url: str, orders: int, rounds: int) -> None:
+    program = load_program(_PROGRAM)
+    changed = parse_program(_changed(), path="changed.yaml")
+    with _filled(server_url, orders, program) as engine:
+        with engine.begin() as connection:
+            versions = load_registry(connection).versions()
+        for _ in range(rounds):
+            rows = _timed(engine, lambda read: sum(1 for _ in read))
+            started = time.perf_counter()
+            compare_recorded(engine, "online-retail", sides(versions, changed, None), _UNTIL, iter)
+            both = time.perf_counter() - started
+            print(
+                f"reading {orders / rows:,.0f} orders a second, simulating both programs {orders / both:,.0f}: "
+                f"{both:.1f} s, {both / rows:.1f} times the reading",
+                flush=True,
+            )
+
+
+def _changed() -> str:
+    """The same program with other rates, a promotion, and points that end."""
+    changes = {'bronze: "1"': 'bronze: "2"', "policy: never": "policy: after_days, days: 365"}
+    found = _PROGRAM.read_text(encoding="utf-8")
+    for old, new in changes.items():
+        found = found.replace(old, new)
+    return found + _PROMOTION
+
+
+def _timed(engine: Engine, work: Callable[[Iterator[Recorded]], object]) -> float:
+    with engine.begin() as connection:
+        read_only(connection)
+        started = time.perf_counter()
+        work(recorded_messages(connection, "online-retail", _UNTIL))
+        return time.perf_counter() - started
+
+
+@contextmanager
+def _filled(server_url: str, orders: int, program: Program) -> Iterator[Engine]:
+    admin = create_engine(normalized_url(server_url), isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(text(f"DROP DATABASE IF EXISTS {_NAME} WITH (FORCE)"))
+        connection.execute(text(f"CREATE DATABASE {_NAME}"))
+    url = make_url(normalized_url(server_url)).set(database=_NAME).render_as_string(hide_password=False)
+    engine = create_database_engine(url)
+    try:
+        upgrade(engine)
+        with engine.begin() as connection:
+            append_version(connection, program, "", None)
+            connection.execute(text("SET LOCAL statement_timeout = 0"))
+            for statement in _FILL.split(";\n"):
+                connection.execute(text(statement), {"orders": orders} if ":orders" in statement else {})
+        yield engine
+    finally:
+        engine.dispose()
+        with admin.connect() as connection:
+            connection.execute(text(f"DROP DATABASE {_NAME} WITH (FORCE)"))
+        admin.dispose()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,248 @@
+"""What is kept of an order after its refunds: the lines that earn, with the amounts and quantities that are left.
+
+Amounts are exact: Decimals while nothing was refunded or paid with points, Fractions where shares come in.
+"""
+
+from collections.abc import Container, Sequence
+from decimal import Decimal
+from fractions import Fraction
+from functools import cached_property
+from typing import NamedTuple
+
+from core.domain.orders import Order, OrderLine, Refund, RefundLine
+from core.domain.outcomes import Parked, Reason
+from core.domain.program import Basis, Lines, PointsPaidBasis, TaxBasis
+
+_ZERO = Decimal(0)
+_ONE = Fraction(1)
+_NONE = Fraction(0)
+Exact = Decimal | Fraction
+
+
+class KeptLine:
+    """A line that earns, as far as it is kept."""
+
+    __slots__ = ("_told", "amount", "line", "quantity")
+
+    def __init__(self, line: OrderLine, amount: Exact, quantity: Exact) -> None:
+        """`amount` is of its earning amount, less its share of what was paid with points."""
+        self.line, self.amount, self.quantity = line, amount, quantity
+        self._told: list[str] | None = None
+
+    @property
+    def told(self) -> list[str]:
+        """Its amount and quantity, for people; made once, since many rules may tell of it."""
+        if self._told is None:
+            self._told = [amount_text(self.amount), amount_text(self.quantity)]
+        return self._told
+
+
+class Selection(NamedTuple):
+    """Some lines of a basket."""
+
+    lines: Sequence[KeptLine]
+    amount: Exact
+
+    @property
+    def quantity(self) -> Exact:
+        """Pieces of all of them."""
+        return _total([kept.quantity for kept in self.lines])
+
+    def only(self, line_ids: Container[str] | None) -> "Selection":
+        """Those of them that have one of these ids; all with None."""
+        if line_ids is None:
+            return self
+        return _selection([kept for kept in self.lines if kept.line.line_id in line_ids])
+
+
+def _selection(lines: Sequence[KeptLine]) -> Selection:
+    return Selection(lines, _total([kept.amount for kept in lines])) if lines else _NO_LINES
+
+
+def _total(numbers: Sequence[Exact]) -> Exact:
+    """The exact sum. Fractions are slow, and do not add to Decimals: what is none is added up apart."""
+    if len(numbers) == 1:
+        return numbers[0]
+    # Asked by type(): isinstance() with Fraction, which has an abstract base, takes ten times as long.
+    decimals = [number for number in numbers if type(number) is Decimal]
+    whole = sum(decimals, _ZERO)
+    if len(decimals) == len(numbers):
+        return whole
+    return sum([number for number in numbers if type(number) is Fraction], Fraction(whole))
+
+
+_NO_LINES = Selection((), _ZERO)
+
+
+class Basket:
+    """The kept lines of one order. Built for each posting, so it works out only what is asked for."""
+
+    def __init__(self, order: Order, refunds: Sequence[Refund], basis: Basis) -> None:
+        """`refunds` are all that are known of the order, in whatever sequence."""
+        self._order, self._refunds, self._basis = order, refunds, basis
+        self._lines = [line for line in order.lines if line.kind in basis.kinds]
+        #: The amount of the earning lines before refunds.
+        self._earning = sum([line.amount for line in self._lines], _ZERO)
+        if basis.tax is TaxBasis.INCLUDED:
+            self._earning += sum([line.tax for line in self._lines], _ZERO)
+        self._points_paid = order.points_paid if basis.points_paid is PointsPaidBasis.EXCLUDED else _ZERO
+        self.amount = self._amount()
+        self._kept_lines: dict[int, KeptLine] | None = None
+
+    def _amount(self) -> Exact:
+        """All that earns, in major units: the kept lines of the earning kinds, less the part paid with points."""
+        earning = self._earning
+        if not self._refunds or not earning:
+            return max(_ZERO, earning - self._points_paid)
+        if self._share == 0:
+            return Fraction(0)
+        gone, untouched, reduced = self._gone, _ZERO, Fraction(0)
+        for line in self._lines:  # Fractions are slow, and most lines are not refunded
+            if line.line_id in gone:
+                reduced += Fraction(self._amount_of(line)) * (1 - gone[line.line_id])
+            else:
+                untouched += self._amount_of(line)
+        return (reduced + Fraction(untouched)) * self._share * self._share_unpaid
+
+    @property
+    def is_refunded(self) -> bool:
+        """Whether any refund is known."""
+        return bool(self._refunds)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing that earns is kept."""
+        return not (self.all.lines if self._refunds else self._lines)
+
+    @cached_property
+    def all(self) -> Selection:
+        """Every kept line that earns."""
+        return Selection(tuple(self._kept.values()), self.amount)
+
+    @property
+    def _kept(self) -> dict[int, KeptLine]:
+        """The kept lines by their places in the order."""
+        if self._kept_lines is None:
+            self._kept_lines = self._keep()
+        return self._kept_lines
+
+    def _keep(self) -> dict[int, KeptLine]:
+        kinds = self._basis.kinds
+        if not self._refunds and not self._points_paid:
+            return {
+                place: KeptLine(line, self._amount_of(line), line.quantity)
+                for place, line in enumerate(self._order.lines)
+                if line.kind in kinds
+            }
+        factor = self._share * self._share_unpaid
+        kept: dict[int, KeptLine] = {}
+        for place, line in enumerate(self._order.lines):
+            if line.kind not in kinds:
+                continue
+            if factor == 1 and line.line_id not in self._gone:
+                kept[place] = KeptLine(line, self._amount_of(line), line.quantity)
+            elif left := (1 - self._gone.get(line.line_id, _NONE)) * self._share:
+                amount = Fraction(self._amount_of(line)) * left * self._share_unpaid
+                kept[place] = KeptLine(line, amount, Fraction(line.quantity) * left)
+        return kept
+
+    def select(self, lines: Lines) -> Selection:
+        """The kept lines that `lines` lets through."""
+        if lines.is_all:
+            return self.all
+        found = self.all.lines
+        if lines.skus or lines.categories:
+            found = [kept for kept in found if lines.includes(kept.line)]
+        elif lines.excludes_some:
+            found = [kept for kept in found if not lines.excludes(kept.line)]
+        return _selection(found)
+
+    def pick(self, lines: Lines, places: Sequence[int]) -> Selection:
+        """The same for lines that are known to be looked for: what is kept of them, less the excepted."""
+        kept_lines = self._kept
+        found = [kept for place in places if (kept := kept_lines.get(place)) is not None]
+        if found and lines.excludes_some:
+            found = [kept for kept in found if not lines.excludes(kept.line)]
+        return _selection(found)
+
+    @cached_property
+    def _share_unpaid(self) -> Fraction:
+        """The share of the earning amount that was not paid with points."""
+        if not self._points_paid or not self._earning:
+            return _ONE
+        return max(Fraction(0), 1 - Fraction(self._points_paid) / Fraction(self._earning))
+
+    @cached_property
+    def _share(self) -> Fraction:
+        """The share of every line that refunds of the whole order leave.
+
+        Refunds of lines first reduce their lines; refunds of an amount of the whole order then reduce every line in
+        proportion. Both are sums over the set of refunds, so their order cannot matter.
+        """
+        if any(refund.full for refund in self._refunds):
+            return Fraction(0)
+        refunded = sum((refund.amount for refund in self._refunds if refund.amount is not None), _ZERO)
+        if not refunded:
+            return _ONE
+        whole = sum(
+            (Fraction(line.amount) * (1 - self._gone.get(line.line_id, Fraction(0))) for line in self._order.lines),
+            Fraction(0),
+        )
+        return max(Fraction(0), 1 - Fraction(refunded) / whole) if whole else Fraction(0)
+
+    @cached_property
+    def _gone(self) -> dict[str, Fraction]:
+        """The share, 0 to 1, of each refunded line that all refunds of lines together give back, by line_id."""
+        if not self._refunds:
+            return {}
+        lines = {line.line_id: line for line in self._order.lines}
+        gone: dict[str, Fraction] = {}
+        for refund in self._refunds:
+            for part in refund.lines:
+                share = gone.get(part.line_id, Fraction(0)) + _refunded_share(lines[part.line_id], part)
+                gone[part.line_id] = min(_ONE, share)
+        return gone
+
+    def _amount_of(self, line: OrderLine) -> Decimal:
+        return line.amount + line.tax if self._basis.tax is TaxBasis.INCLUDED else line.amount
+
+
+def _refunded_share(line: OrderLine, part: RefundLine) -> Fraction:
+    """The share of the line that one refund line gives back; money counts when both money and pieces are given."""
+    if part.amount is not None and line.amount:
+        return Fraction(part.amount) / Fraction(line.amount)
+    if part.quantity is not None:
+        return Fraction(part.quantity) / Fraction(line.quantity)
+    return Fraction(1 if part.amount else 0)  # money for a line that cost none: its tax
+
+
+def refund_problem(order: Order, refund: Refund) -> Parked | None:
+    """Why this refund cannot be one of this order, judged alone, so that other refunds' arrival cannot change it."""
+    lines = {line.line_id: line for line in order.lines}
+    for n, part in enumerate(refund.lines):
+        line = lines.get(part.line_id)
+        if line is None:
+            detail = (
+                f"data.lines[{n}].line_id names no line of the order; send the line_id of one of its {len(lines)} lines"
+            )
+            return Parked(Reason.UNKNOWN_LINE, detail)
+        if part.quantity is not None and part.quantity > line.quantity:
+            detail = f"data.lines[{n}].quantity is {part.quantity}, more than the {line.quantity} that were ordered"
+            return Parked(Reason.REFUND_EXCEEDS_ORDER, detail)
+        if part.amount is not None and part.amount > line.amount + line.tax:
+            detail = f"data.lines[{n}].amount is {part.amount}, more than the line's {line.amount + line.tax}"
+            return Parked(Reason.REFUND_EXCEEDS_ORDER, detail)
+    if refund.amount is not None and refund.amount > order.total_gross:
+        detail = f"data.amount is {refund.amount}, more than the order's {order.total_gross} {order.currency}"
+        return Parked(Reason.REFUND_EXCEEDS_ORDER, detail)
+    return None
+
+
+def amount_text(amount: Exact) -> str:
+    """An amount for people: exact when it has a finite decimal form of 4 places, else cut to 4 and marked."""
+    if isinstance(amount, Decimal):
+        return f"{amount.normalize():f}"
+    sign = "-" if amount < 0 else ""
+    scaled, rest = divmod(10_000 * abs(amount.numerator), amount.denominator)
+    text = f"{sign}{Decimal(scaled).scaleb(-4).normalize():f}"
+    return f"{text}…" if rest else text

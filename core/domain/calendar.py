@@ -1,0 +1,35 @@
+"""Days, months and stretches of the calendar, by the clocks of a program's time zone."""
+
+from calendar import monthrange
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+_MONTHS = 12
+
+
+def add_months(day: date, months: int) -> date:
+    """The same day of the month `months` later, or that month's last day when it is shorter."""
+    years, month = divmod(day.month - 1 + months, _MONTHS)
+    year = day.year + years
+    return date(year, month + 1, min(day.day, monthrange(year, month + 1)[1]))
+
+
+def last_day_of(day: date, months: int) -> date:
+    """The last day of the stretch of `months` (1, 3, 6 or 12, counted from January) that `day` lies in."""
+    last_month = (day.month - 1) // months * months + months
+    return date(day.year, last_month, monthrange(day.year, last_month)[1])
+
+
+def day_of_year(year: int, month: int, day: int) -> date:
+    """That day, or the month's last where it has no such day."""
+    return date(year, month, min(day, monthrange(year, month)[1]))
+
+
+def local_midnight(day: date, zone: ZoneInfo) -> datetime:
+    """The instant at which `day` begins in `zone`, in UTC."""
+    return datetime.combine(day, time(), tzinfo=zone).astimezone(UTC)
+
+
+def next_midnight(day: date, zone: ZoneInfo) -> datetime:
+    """The instant at which `day` ends in `zone`, in UTC."""
+    return local_midnight(day + timedelta(days=1), zone)

@@ -1,0 +1,169 @@
+"""Limits that reach over orders: caps of a day or month, remainders carried on, promotions for so many, budgets.
+
+What is left of each is judged once, when an order is posted, and frozen with it; refunds give back what they take.
+"""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from fractions import Fraction
+from typing import NamedTuple
+from uuid import UUID
+
+from core.domain.earning import Entitlement, entitlement
+from core.domain.ledger import BudgetChange, Frozen, UsageChange
+from core.domain.orders import Order
+from core.domain.program import AnyPromotion, Circumstances, CombinePromotions, Places, Program
+
+EVER = "ever"
+_NOTHING = Fraction(0)
+
+
+class UsageKey(NamedTuple):
+    """A rule or promotion, and a period of the program's calendar."""
+
+    name: str
+    period: str
+
+
+class Usage(NamedTuple):
+    """What one customer's orders of a period have of a rule or promotion, after their refunds."""
+
+    points: int = 0
+    orders: int = 0  #: that it gave something for
+    carried: Fraction = Fraction(0)  #: the remainder for the next order
+
+
+_UNUSED = Usage()
+
+
+class Budget(NamedTuple):
+    """What all customers' orders have of a promotion, after their refunds."""
+
+    points: int = 0
+    orders: int = 0
+
+
+def usage_keys(program: Program, occurred_at: datetime) -> list[UsageKey]:
+    """All that a customer's order of this instant has to be held against."""
+    if not program.has_limits:
+        return []
+    periods = _periods(occurred_at.astimezone(program.zone))
+    keys = [UsageKey(r.rule_id, periods[name]) for r in program.limited_rules for name, _ in r.limited_per]
+    keys += [UsageKey(p.promotion_id, periods[name]) for p in program.limited_promotions for name, _ in p.limited_per]
+    return keys + [UsageKey(rule.rule_id, EVER) for rule in program.limited_rules if rule.carry]
+
+
+def _periods(local: datetime) -> dict[str, str]:
+    """The day and the month of an order, and ever, as usages name them."""
+    day = local.date().isoformat()
+    return {"day": day, "month": day[: len("2026-11")], "ever": EVER}
+
+
+def freeze(
+    program: Program,
+    circumstances: Circumstances,
+    usages: Mapping[UsageKey, Usage],
+    budgets: Mapping[str, Budget],
+    places: Places | None = None,
+) -> Frozen:
+    """Judge for good which rules and promotions an order is for, and how much their limits leave to it.
+
+    `usages` are the account's and `budgets` the promotions', as far as there are any; what is missing was never used.
+    `places` is `program.concerning.places` of the order, where the caller has it.
+    """
+    if places is None:
+        places = program.concerning.places(circumstances.order.lines)
+    periods = _periods(circumstances.local)
+    names = program.concerning.every_order.union(places)
+    excluded = [name for name, when in program.conditions if name in names and not when.holds(circumstances)]
+    names = names.difference(excluded)
+    allowances: dict[str, int] = {}
+    carried: dict[str, Fraction] = {}
+    for rule in program.limited_rules:
+        if rule.limited_per and rule.rule_id in names:
+            allowances[rule.rule_id] = min(
+                max(0, cap - usages.get(UsageKey(rule.rule_id, periods[name]), _UNUSED).points)
+                for name, cap in rule.limited_per
+            )
+        if rule.carry and rule.rule_id in names:
+            remainder = usages.get(UsageKey(rule.rule_id, EVER), _UNUSED).carried
+            if remainder:
+                carried[rule.rule_id] = remainder
+    for promotion in program.limited_promotions:
+        if promotion.promotion_id in names:
+            if _is_used_up(promotion, periods, usages, budgets):
+                excluded.append(promotion.promotion_id)
+            elif promotion.limits.budget_points is not None:
+                spent = budgets.get(promotion.promotion_id, Budget()).points
+                allowances[promotion.promotion_id] = promotion.limits.budget_points - spent
+    frozen = Frozen(tuple(excluded), allowances, carried)
+    if program.combine_promotions is CombinePromotions.NEWEST:
+        return _only_newest(program, circumstances, frozen, places)
+    return frozen
+
+
+def _is_used_up(
+    promotion: AnyPromotion,
+    periods: Mapping[str, str],
+    usages: Mapping[UsageKey, Usage],
+    budgets: Mapping[str, Budget],
+) -> bool:
+    name, limits = promotion.promotion_id, promotion.limits
+    spent = budgets.get(name, Budget())
+    return (
+        any(usages.get(UsageKey(name, periods[p]), _UNUSED).orders >= most for p, most in promotion.limited_per)
+        or (limits.orders is not None and spent.orders >= limits.orders)
+        or (limits.budget_points is not None and spent.points >= limits.budget_points)
+    )
+
+
+def _only_newest(program: Program, circumstances: Circumstances, frozen: Frozen, places: Places) -> Frozen:
+    """Leave the last promotion of the file that gives something. Chosen for good: a refund must not bring another."""
+    promised = [p.promotion_id for p in program.promotions if p.promotion_id not in frozen.excluded]
+    for name in reversed(promised):
+        others = tuple(other for other in promised if other != name)
+        alone = frozen._replace(excluded=(*frozen.excluded, *others))
+        if name in entitlement(circumstances.order, (), program, circumstances.tier_id, alone, places).given:
+            return alone
+    return frozen
+
+
+def usage_changes(
+    program: Program, account_id: UUID, order: Order, frozen: Frozen, before: Entitlement | None, after: Entitlement
+) -> tuple[UsageChange, ...]:
+    """What a posting changes of the account's usages; `before` is None for the order itself."""
+    if not program.has_limits:
+        return ()
+    names = {*after.given, *after.left_over, *(() if before is None else before.given)}
+    changes: dict[UsageKey, UsageChange] = {}
+    for key in usage_keys(program, order.occurred_at):
+        if key.name not in names:
+            continue
+        points, orders = _difference(key.name, before, after)
+        carried = _NOTHING
+        if key.period == EVER and key.name in after.left_over:
+            had = frozen.carried.get(key.name, _NOTHING) if before is None else before.left_over.get(key.name, _NOTHING)
+            carried = after.left_over[key.name] - had
+        if points or orders or carried:
+            changes[key] = UsageChange(account_id, key.name, key.period, points, orders, carried)
+    return tuple(changes.values())
+
+
+def budget_changes(program: Program, before: Entitlement | None, after: Entitlement) -> tuple[BudgetChange, ...]:
+    """What a posting changes of the promotions' budgets."""
+    return tuple(_budget_changes(program, before, after)) if program.has_limits else ()
+
+
+def _budget_changes(program: Program, before: Entitlement | None, after: Entitlement) -> Iterator[BudgetChange]:
+    for promotion in program.limited_promotions:
+        if promotion.has_budget:
+            points, orders = _difference(promotion.promotion_id, before, after)
+            if points or orders:
+                yield BudgetChange(program.program_id, promotion.promotion_id, points, orders)
+
+
+def _difference(name: str, before: Entitlement | None, after: Entitlement) -> tuple[int, int]:
+    """By how many points, and by how many orders, what `name` gives has changed."""
+    had = 0 if before is None else before.given.get(name, 0)
+    has = after.given.get(name, 0)
+    return has - had, (has > 0) - (had > 0)

@@ -1,0 +1,395 @@
+"""A program: how orders earn points, which tiers there are, and what refunds and time do to points.
+
+Program files (YAML) and the documents that the database keeps are these models; `core.messages.program_file` reads and
+writes them and words the problems for a person. Everything is frozen: a changed program is a new one.
+"""
+
+from collections.abc import Iterator
+from enum import StrEnum
+from functools import cached_property
+from typing import Annotated, Self
+from zoneinfo import ZoneInfo
+
+from pydantic import Field, StrictBool, StringConstraints, field_validator, model_validator
+from pydantic_core import InitErrorDetails
+
+from core.domain.orders import LineKind
+from core.domain.program.concerning import Concerning, Places, concerning
+from core.domain.program.conditions import Circumstances, Hours, Lines, Weekday, When
+from core.domain.program.earning_rules import (
+    ANY_TIER,
+    AnyRule,
+    Caps,
+    CategoryRule,
+    EarningRule,
+    ItemRule,
+    RoundPer,
+    SpendRule,
+    Terms,
+    VisitRule,
+    terms_of,
+)
+from core.domain.program.expiry import Availability, AvailabilityPolicy, EndOf, Expiry, ExpiryPolicy, month_and_day
+from core.domain.program.fields import (
+    DAYS_MAX,
+    ClawbackMode,
+    Label,
+    Name,
+    Part,
+    Rounding,
+    TimeZone,
+    problem,
+    refuse,
+    repeated,
+)
+from core.domain.program.promotions import (
+    AdditionPromotion,
+    AnyPromotion,
+    CombinePromotions,
+    Limits,
+    MultiplierPromotion,
+    Promotion,
+)
+from core.domain.program.tiers import (
+    SPEND_UNITS,
+    CrossingOrder,
+    Downgrade,
+    Measure,
+    Qualification,
+    QualificationWindow,
+    RefundEffect,
+    Tier,
+)
+
+__all__ = [
+    "ANY_TIER",
+    "SPEND_UNITS",
+    "AdditionPromotion",
+    "AnyPromotion",
+    "AnyRule",
+    "Availability",
+    "AvailabilityPolicy",
+    "Basis",
+    "Caps",
+    "CategoryRule",
+    "Circumstances",
+    "Clawback",
+    "ClawbackMode",
+    "ClawbackPolicy",
+    "Combine",
+    "CombinePromotions",
+    "CrossingOrder",
+    "Downgrade",
+    "EndOf",
+    "Expiry",
+    "ExpiryPolicy",
+    "Hours",
+    "ItemRule",
+    "Limits",
+    "Lines",
+    "Measure",
+    "MultiplierPromotion",
+    "Places",
+    "PointsPaidBasis",
+    "Program",
+    "Qualification",
+    "QualificationWindow",
+    "RefundEffect",
+    "RoundPer",
+    "Rounding",
+    "SpendRule",
+    "TaxBasis",
+    "Terms",
+    "Tier",
+    "VisitRule",
+    "Weekday",
+    "When",
+    "month_and_day",
+]
+
+
+class TaxBasis(StrEnum):
+    """Whether tax earns points."""
+
+    EXCLUDED = "excluded"
+    INCLUDED = "included"
+
+
+class PointsPaidBasis(StrEnum):
+    """Whether the part of an order that was paid with points earns points."""
+
+    EXCLUDED = "excluded"
+    INCLUDED = "included"
+
+
+class Combine(StrEnum):
+    """What several earning rules give together: the best one alone, or their sum."""
+
+    BEST = "best"
+    STACK = "stack"
+
+
+class ClawbackPolicy(StrEnum):
+    """What a refund does when the points it takes back are already spent."""
+
+    ALLOW_NEGATIVE = "allow_negative"  #: the balance goes below zero; later credits pay it off first
+    CLAMP = "clamp"  #: the balance stops at zero; the rest is recorded as a shortfall
+    PENDING_ONLY = "pending_only"  #: only points that are not yet available are taken
+
+
+class Basis(Part):
+    """Which part of an order earns points."""
+
+    kinds: Annotated[tuple[LineKind, ...], Field(min_length=1)] = (LineKind.PRODUCT,)
+    """Line kinds that earn."""
+    tax: TaxBasis = TaxBasis.EXCLUDED
+    """Whether the lines' tax earns."""
+    points_paid: PointsPaidBasis = PointsPaidBasis.EXCLUDED
+    """Whether the part paid with points earns."""
+
+    @field_validator("kinds")
+    @classmethod
+    def _kinds_once(cls, kinds: tuple[LineKind, ...]) -> tuple[LineKind, ...]:
+        refuse(repeated([kind.value for kind in kinds], key=None))
+        return kinds
+
+
+class Clawback(Part):
+    """What refunds do to points that are already spent."""
+
+    policy: ClawbackPolicy = ClawbackPolicy.ALLOW_NEGATIVE
+    """allow_negative: the balance goes below zero, and later credits pay that off first; clamp: the balance stops at
+    zero, and the rest is recorded as a shortfall; pending_only: only points that are not yet available are taken."""
+
+
+class Reminders(Part):
+    """When customers are told of points that are about to end."""
+
+    days_ahead: Annotated[tuple[Annotated[int, Field(strict=True, ge=1, le=DAYS_MAX)], ...], Field(max_length=10)] = ()
+    """How many days ahead the event loyalty.points.expiring tells of them, such as [30, 7]."""
+
+    @field_validator("days_ahead")
+    @classmethod
+    def _days_once(cls, days: tuple[int, ...]) -> tuple[int, ...]:
+        refuse(repeated([str(day) for day in days], key=None))
+        return days
+
+
+class Program(Part):
+    """One loyalty program."""
+
+    program_id: Name
+    """Names the program for ever, in orders, events and reports."""
+    name: Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+    """For people."""
+    currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
+    """ISO 4217 code; orders in another currency do not belong to this program."""
+    time_zone: TimeZone
+    """IANA name; days, months and years of this program begin at its midnights."""
+    default: StrictBool = False
+    """Whether it takes the orders that name no program and whose source no program lists."""
+    sources: tuple[Label, ...] = ()
+    """Message sources whose orders belong here when they name no program."""
+    basis: Basis = Basis()
+    """Which part of an order earns."""
+    combine: Combine = Combine.BEST
+    """What several rules give together."""
+    earning_rules: Annotated[tuple[EarningRule, ...], Field(min_length=1, max_length=100)]
+    """At least one; the kind says which fields a rule has."""
+    combine_promotions: CombinePromotions = CombinePromotions.ALL
+    """What several promotions give that hold for one order: all, the best one, or the newest (the last in the file)."""
+    promotions: Annotated[tuple[Promotion, ...], Field(max_length=100)] = ()
+    """What orders get beside what the rules give."""
+    tiers: Annotated[tuple[Tier, ...], Field(min_length=1, max_length=100)]
+    """In ascending order of their thresholds; the first has 0, so everybody has a tier."""
+    qualification: Qualification = Qualification()
+    """What qualifies for a tier, and when it is lost."""
+    availability: Availability = Availability()
+    """When an order's points can be spent."""
+    clawback: Clawback = Clawback()
+    """What refunds do to spent points."""
+    expiry: Expiry = Expiry()
+    """When points end."""
+    reminders: Reminders = Reminders()
+    """When customers are told of points that are about to end."""
+
+    @cached_property
+    def zone(self) -> ZoneInfo:
+        """The program's time zone."""
+        return ZoneInfo(self.time_zone)
+
+    @cached_property
+    def is_plain(self) -> bool:
+        """Whether an order's points are nothing but rates on its amount, so that they can be worked out at once."""
+        return not self.promotions and all(isinstance(r, SpendRule) and r.is_plain for r in self.earning_rules)
+
+    @cached_property
+    def has_limits(self) -> bool:
+        """Whether what an order earns depends on what the customer's, or all customers', other orders have earned."""
+        return bool(self.limited_rules or self.limited_promotions)
+
+    @cached_property
+    def has_inactivity(self) -> bool:
+        """Whether an order moves the end of points that are there already."""
+        return any(expiry.policy is ExpiryPolicy.INACTIVITY for expiry in self.expiries.values())
+
+    @cached_property
+    def budgeted(self) -> tuple[str, ...]:
+        """The promotions that have a limit for all customers together."""
+        return tuple(promotion.promotion_id for promotion in self.promotions if promotion.has_budget)
+
+    @cached_property
+    def terms(self) -> dict[str, tuple[tuple[AnyRule, Terms], ...]]:
+        """The rules with what each gives, by tier_id; worked out once, since every order asks."""
+        return {
+            tier.tier_id: tuple((rule, terms_of(rule, tier.tier_id, tier.multiplier)) for rule in self.earning_rules)
+            for tier in self.tiers
+        }
+
+    @cached_property
+    def concerning(self) -> Concerning:
+        """Which rules and promotions look for which lines."""
+        # What a rule has carried on may be a whole step, after a refund, and then counts with any order.
+        parts = [(rule.rule_id, Lines() if rule.carry else rule.lines) for rule in self.earning_rules]
+        return concerning([*parts, *((promotion.promotion_id, promotion.lines) for promotion in self.promotions)])
+
+    @cached_property
+    def conditions(self) -> tuple[tuple[str, When], ...]:
+        """The rules and promotions that are not for every order, with what they ask of it."""
+        found = [(rule.rule_id, rule.when) for rule in self.earning_rules]
+        found += [(promotion.promotion_id, promotion.when) for promotion in self.promotions]
+        return tuple((name, when) for name, when in found if not when.is_always)
+
+    @cached_property
+    def limited_rules(self) -> tuple[AnyRule, ...]:
+        """The rules for which a customer's other orders matter."""
+        return tuple(rule for rule in self.earning_rules if rule.limited_per or rule.carry)
+
+    @cached_property
+    def limited_promotions(self) -> tuple[AnyPromotion, ...]:
+        """The promotions for which other orders matter."""
+        return tuple(promotion for promotion in self.promotions if promotion.limited_per or promotion.has_budget)
+
+    @cached_property
+    def expiries(self) -> dict[str, Expiry]:
+        """The expiry of points by what earned them: '' for all rules and promotions without one of their own."""
+        own: dict[str, Expiry] = {"": self.expiry}
+        own |= {rule.rule_id: rule.expiry for rule in self.earning_rules if rule.expiry is not None}
+        return own | {p.promotion_id: p.expiry for p in self.promotions if p.expiry is not None}
+
+    @cached_property
+    def thresholds(self) -> tuple[int, ...]:
+        """The tiers' thresholds, in units of the qualification's measure."""
+        return tuple(tier.threshold(self.qualification.measure) for tier in self.tiers)
+
+    @cached_property
+    def _ranks(self) -> dict[str, int]:
+        return {tier.tier_id: place for place, tier in enumerate(self.tiers)}
+
+    def tier(self, tier_id: str) -> Tier | None:
+        """Find the tier of that id; None when the program has none such (an old order may name a dropped tier)."""
+        place = self._ranks.get(tier_id)
+        return None if place is None else self.tiers[place]
+
+    def tier_for(self, qualifying_units: int) -> Tier:
+        """Find the highest tier that `qualifying_units` reach; the first one for anything below zero."""
+        reached = self.tiers[0]
+        for tier, threshold in zip(self.tiers[1:], self.thresholds[1:], strict=True):
+            if threshold > qualifying_units:
+                break
+            reached = tier
+        return reached
+
+    def rank(self, tier_id: str) -> int:
+        """Count the tiers below it: 0 for the lowest. KeyError when the program has no such tier."""
+        return self._ranks[tier_id]
+
+    @field_validator("sources")
+    @classmethod
+    def _sources_once(cls, sources: tuple[str, ...]) -> tuple[str, ...]:
+        refuse(repeated(sources, key=None))
+        return sources
+
+    @field_validator("earning_rules")
+    @classmethod
+    def _rules_once(cls, rules: tuple[AnyRule, ...]) -> tuple[AnyRule, ...]:
+        refuse(repeated([rule.rule_id for rule in rules], key="rule_id"))
+        return rules
+
+    @field_validator("promotions")
+    @classmethod
+    def _promotions_once(cls, promotions: tuple[AnyPromotion, ...]) -> tuple[AnyPromotion, ...]:
+        refuse(repeated([promotion.promotion_id for promotion in promotions], key="promotion_id"))
+        return promotions
+
+    @field_validator("tiers")
+    @classmethod
+    def _tiers_once(cls, tiers: tuple[Tier, ...]) -> tuple[Tier, ...]:
+        refuse(repeated([tier.tier_id for tier in tiers], key="tier_id"))
+        return tiers
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        refuse([*self._threshold_problems(), *self._rate_problems(), *self._name_problems(), *self._carry_problems()])
+        return self
+
+    def _threshold_problems(self) -> Iterator[InitErrorDetails]:
+        measure = self.qualification.measure
+        field = {
+            Measure.POINTS: "threshold_points",
+            Measure.SPEND: "threshold_amount",
+            Measure.ORDERS: "threshold_orders",
+        }[measure]
+        for place, tier in enumerate(self.tiers):
+            for other in ("threshold_points", "threshold_amount", "threshold_orders"):
+                if other != field and getattr(tier, other) is not None:
+                    text = f"means nothing with measure {measure}; write {field}"
+                    yield problem(("tiers", place, other), "means_nothing", text)
+            here = ("tiers", place, field)
+            if getattr(tier, field) is None:
+                yield problem(here, "missing_with", f"is missing: qualification.measure is {measure}")
+            elif place == 0 and self.thresholds[0] != 0:
+                text = "must be 0: the first tier is the one that everybody starts in"
+                yield problem(here, "first_threshold", text)
+            elif place and self.thresholds[place] <= self.thresholds[place - 1]:
+                below = getattr(self.tiers[place - 1], field)
+                yield problem(here, "threshold_order", f"must be above {below}, the threshold of the tier before it")
+
+    def _rate_problems(self) -> Iterator[InitErrorDetails]:
+        tier_ids = [tier.tier_id for tier in self.tiers]
+        for place, rule in enumerate(self.earning_rules):
+            here = ("earning_rules", place, "points")
+            if ANY_TIER in rule.points and len(rule.points) == 1:
+                continue
+            for tier_id in tier_ids:
+                if tier_id not in rule.points:
+                    text = f"has no rate for tier {tier_id}; write 0 if that tier earns nothing"
+                    yield problem(here, "missing_rate", text)
+            for name in rule.points:
+                if name not in tier_ids:
+                    yield problem((*here, name), "unknown_tier", "is no tier of this program")
+
+    def _name_problems(self) -> Iterator[InitErrorDetails]:
+        """Rules and promotions share their names in the ledger; conditions name tiers that there are."""
+        rule_ids = {rule.rule_id for rule in self.earning_rules}
+        tier_ids = {tier.tier_id for tier in self.tiers}
+        for place, promotion in enumerate(self.promotions):
+            if promotion.promotion_id in rule_ids:
+                where = ("promotions", place, "promotion_id")
+                yield problem(where, "repeated", "is the name of an earning rule too; entries tell them apart by name")
+        for field, parts in (("earning_rules", self.earning_rules), ("promotions", self.promotions)):
+            for place, part in enumerate(parts):
+                for n, tier_id in enumerate(part.when.tiers):
+                    if tier_id not in tier_ids:
+                        yield problem((field, place, "when", "tiers", n), "unknown_tier", "is no tier of this program")
+
+    def _carry_problems(self) -> Iterator[InitErrorDetails]:
+        for place, rule in enumerate(self.earning_rules):
+            if (
+                isinstance(rule, SpendRule)
+                and rule.carry
+                and self.combine is Combine.BEST
+                and len(self.earning_rules) > 1
+            ):
+                text = "cannot be together with other rules and combine: best, where its remainder may lose"
+                yield problem(("earning_rules", place, "carry"), "carry_with", text)

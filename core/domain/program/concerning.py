@@ -1,0 +1,49 @@
+"""Which rules and promotions an order can concern at all, found by its articles and not by asking each of them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from core.domain.orders import OrderLine
+from core.domain.program.conditions import Lines
+
+Places = Mapping[str, Sequence[int]]  #: of the lines of one order that each rule and promotion looks for, by its name
+
+
+class Concerning(NamedTuple):
+    """The names of rules and promotions by the lines that they look for."""
+
+    every_order: frozenset[str]
+    by_sku: dict[str | None, list[str]]  #: lines without an article have None, which nothing looks for
+    by_category: dict[str, list[str]]
+
+    def places(self, lines: Sequence[OrderLine]) -> Places:
+        """Which of these lines each part looks for, by their places; without those for every order and for no line.
+
+        What is not told gives nothing for these lines, nor for fewer of them.
+        """
+        found: dict[str, list[int]] = {}
+        by_sku, by_category = self.by_sku, self.by_category
+        for place, line in enumerate(lines):
+            for name in by_sku.get(line.sku, ()):
+                found.setdefault(name, []).append(place)
+            for category in line.categories:
+                for name in by_category.get(category, ()):
+                    places = found.setdefault(name, [])
+                    if not places or places[-1] != place:  # it may look for the article or for two of its categories
+                        places.append(place)
+        return found
+
+
+def concerning(parts: Iterable[tuple[str, Lines]]) -> Concerning:
+    """Put the names of `parts` in order by what they look for."""
+    every_order: list[str] = []
+    by_sku: dict[str | None, list[str]] = {}
+    by_category: dict[str, list[str]] = {}
+    for name, lines in parts:
+        if not (lines.skus or lines.categories):
+            every_order.append(name)
+        for sku in lines.skus:
+            by_sku.setdefault(sku, []).append(name)
+        for category in lines.categories:
+            by_category.setdefault(category, []).append(name)
+    return Concerning(frozenset(every_order), by_sku, by_category)

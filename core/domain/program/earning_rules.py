@@ -1,0 +1,212 @@
+"""Earning rules: what each gives for what an order holds."""
+
+from decimal import Decimal
+from enum import StrEnum
+from fractions import Fraction
+from functools import cached_property
+from typing import Annotated, Any, Literal, NamedTuple, Self
+
+from pydantic import BeforeValidator, Field, StrictBool, WithJsonSchema, model_validator
+
+from core.domain.program.conditions import Lines, When
+from core.domain.program.expiry import Expiry
+from core.domain.program.fields import (
+    DECIMAL_SCHEMA,
+    Amount,
+    ClawbackMode,
+    Labels,
+    Name,
+    Part,
+    PointsLimit,
+    Rate,
+    Rounding,
+    SomeLabels,
+    problem,
+    refuse,
+)
+
+#: The key of a rate that is for all tiers.
+ANY_TIER = "*"
+
+
+def _for_all_tiers(value: Any) -> Any:
+    return value if isinstance(value, dict) else {ANY_TIER: value}
+
+
+PerTier = Annotated[
+    dict[str, Rate],
+    Field(min_length=1),
+    BeforeValidator(_for_all_tiers),
+    WithJsonSchema(
+        {"anyOf": [DECIMAL_SCHEMA, {"type": "object", "minProperties": 1, "additionalProperties": DECIMAL_SCHEMA}]}
+    ),
+]
+
+
+class RoundPer(StrEnum):
+    """Where a rule's exact result becomes whole points."""
+
+    ORDER = "order"
+    LINE = "line"
+
+
+class Caps(Part):
+    """The most points that a rule gives to one customer."""
+
+    per_order: PointsLimit | None = None
+    """For one order."""
+    per_day: PointsLimit | None = None
+    """For the orders of one day of the program's time zone."""
+    per_month: PointsLimit | None = None
+    """For the orders of one month."""
+
+
+class Terms(NamedTuple):
+    """What a rule gives in one tier: `numerator / denominator` points per unit, exactly."""
+
+    numerator: int
+    denominator: int
+    told: dict[str, str]  #: the same as the program file says it, for the explanation of an entry
+
+
+class _Rule(Part):
+    rule_id: Name
+    """Names the rule for ever; entries refer to it."""
+    points: PerTier
+    """Points for each tier, by tier_id; every tier has a rate, which may be 0. One number alone is for all tiers."""
+    when: When = When()
+    """Which orders it is for; all when left out."""
+    caps: Caps = Caps()
+    """The most that it gives."""
+    clawback: ClawbackMode = ClawbackMode.PROPORTIONAL
+    """How refunds reduce what it gave: proportional, full_refund (only when nothing is kept), or never."""
+    expiry: Expiry | None = None
+    """When its points end, if not as the program says."""
+
+    @cached_property
+    def limited_per(self) -> tuple[tuple[str, int], ...]:
+        """The periods that have a cap of their own, with it."""
+        found = (("day", self.caps.per_day), ("month", self.caps.per_month))
+        return tuple((period, points) for period, points in found if points is not None)
+
+    def rate(self, tier_id: str) -> Decimal:
+        """Points per unit in a tier of this program."""
+        return self.points[ANY_TIER] if ANY_TIER in self.points else self.points[tier_id]
+
+
+class SpendRule(_Rule):
+    """Points for money spent: `points` of the customer's tier for each `per_amount` of what counts."""
+
+    kind: Literal["spend"]
+    """The kind of rule."""
+    per_amount: Amount
+    """The amount, in major units of the program's currency, that earns `points`."""
+    lines: Lines = Lines()
+    """Which lines count; all that earn at all when left out."""
+    rounding: Rounding = Rounding.FLOOR
+    """How the exact result becomes whole points."""
+    round_per: RoundPer = RoundPer.ORDER
+    """order: once for the whole order; line: once for each line."""
+    carry: StrictBool = False
+    """Whether it gives points for whole steps of per_amount only, and keeps what is left for the customer's next
+    order. With "1 per 50", orders of 30 and 20 give 1 point."""
+
+    @cached_property
+    def is_plain(self) -> bool:
+        """Whether it is a rate on the whole order's amount and nothing else."""
+        return (
+            self.lines.is_all
+            and self.when == When()
+            and self.caps == Caps()
+            and self.clawback is ClawbackMode.PROPORTIONAL
+            and self.round_per is RoundPer.ORDER
+            and not self.carry
+        )
+
+    @model_validator(mode="after")
+    def _carries_exactly(self) -> Self:
+        problems = []
+        if self.carry:
+            if self.round_per is RoundPer.LINE:
+                problems.append(problem(("round_per",), "carry_with", "cannot be line with carry: true"))
+            if self.caps != Caps():
+                problems.append(problem(("caps",), "carry_with", "cannot be together with carry: true"))
+            if self.clawback is not ClawbackMode.PROPORTIONAL:
+                problems.append(problem(("clawback",), "carry_with", "must be proportional with carry: true"))
+        refuse(problems)
+        return self
+
+
+class _PieceRule(_Rule):
+    """What all rules but spend rules share: there is no remainder to carry."""
+
+    @property
+    def carry(self) -> bool:
+        """Never."""
+        return False
+
+
+class VisitRule(_PieceRule):
+    """Points for an order, whatever it costs; `when.minimum_amount` asks for more than any line that counts."""
+
+    kind: Literal["visit"]
+    """The kind of rule."""
+    lines: Lines = Lines()
+    """Lines of which at least one must be kept; any that earns when left out."""
+
+
+class ItemRule(_PieceRule):
+    """Points for each piece of certain articles."""
+
+    kind: Literal["item"]
+    """The kind of rule."""
+    skus: SomeLabels
+    """The articles."""
+    rounding: Rounding = Rounding.FLOOR
+    """How parts of pieces, by weight for instance, become whole points."""
+
+    @cached_property
+    def lines(self) -> Lines:
+        """The lines that count."""
+        return Lines(skus=self.skus)
+
+
+class CategoryRule(_PieceRule):
+    """Points for each piece of the articles of certain categories."""
+
+    kind: Literal["category"]
+    """The kind of rule."""
+    categories: SomeLabels
+    """The categories. A piece that is in several counts once."""
+    exclude_skus: Labels = ()
+    """Articles that do not count."""
+    rounding: Rounding = Rounding.FLOOR
+    """How parts of pieces become whole points."""
+
+    @cached_property
+    def lines(self) -> Lines:
+        """The lines that count."""
+        return Lines(categories=self.categories, exclude_skus=self.exclude_skus)
+
+
+AnyRule = SpendRule | VisitRule | ItemRule | CategoryRule
+EarningRule = Annotated[AnyRule, Field(discriminator="kind")]
+
+
+def terms_of(rule: AnyRule, tier_id: str, multiplier: Decimal) -> Terms:
+    """What `rule` gives in a tier, its multiplier included."""
+    points = rule.rate(tier_id)
+    told = {"rule_id": rule.rule_id}
+    if not isinstance(rule, SpendRule):
+        told["kind"] = rule.kind
+    told["points_per"] = str(points)
+    per = Decimal(1)
+    if isinstance(rule, SpendRule):
+        per = rule.per_amount
+        told["per_amount"] = str(per)
+    if not isinstance(rule, VisitRule):
+        told["rounding"] = rule.rounding.value
+    if multiplier != 1:
+        told["tier_multiplier"] = str(multiplier)
+    numerator, denominator = (Fraction(points) * Fraction(multiplier) / Fraction(per)).as_integer_ratio()
+    return Terms(numerator, denominator, told)

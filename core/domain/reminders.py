@@ -1,0 +1,43 @@
+"""Reminders of points that are about to end: told ahead, and corrected when they are spent, or last longer, first."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from core.domain.lots import Lot
+
+
+class Reminder(NamedTuple):
+    """What an account was told: that so many points end at that instant. 0 points: the reminder was withdrawn."""
+
+    expires_at: datetime
+    points: int
+    days_ahead: int  #: the period that it was told ahead by
+    number: int = 1  #: 1, 2, 3, … of this instant; a correction is the next one
+
+
+def due_reminders(
+    lots: Iterable[Lot], told: Sequence[Reminder], days_ahead: Sequence[int], as_of: datetime
+) -> list[Reminder]:
+    """What is to be told at `as_of`, the soonest first: new reminders, corrections and withdrawals.
+
+    `told` are the account's last reminders of each instant. Points that ended before anybody was told are left to their
+    expiry. A second call, with what the first returned among `told`, finds nothing.
+    """
+    ending: dict[datetime, int] = {}
+    for lot in lots:
+        if lot.expires_at is not None and lot.expires_at > as_of and lot.points_remaining and not lot.is_pending:
+            ending[lot.expires_at] = ending.get(lot.expires_at, 0) + lot.points_remaining
+    last = {reminder.expires_at: reminder for reminder in told}
+    due: list[Reminder] = []
+    for expires_at in sorted({*ending, *(instant for instant in last if instant > as_of)}):
+        points, before = ending.get(expires_at, 0), last.get(expires_at)
+        reached = [days for days in days_ahead if expires_at - timedelta(days=days) <= as_of]
+        nearest = min(reached, default=None)
+        if before is None:
+            if nearest is not None and points:
+                due.append(Reminder(expires_at, points, nearest))
+        elif points != before.points or (nearest is not None and nearest < before.days_ahead and points):
+            ahead = before.days_ahead if nearest is None else min(nearest, before.days_ahead)
+            due.append(Reminder(expires_at, points, ahead, before.number + 1))
+    return due

@@ -1,0 +1,137 @@
+"""The kinds of value that messages coming in hold, each with what it accepts and how its schema says so."""
+
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from iso4217 import Currency
+from pydantic import AfterValidator, FailFast, Field, PlainValidator, StringConstraints, WithJsonSchema
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+AMOUNT_PATTERN = r"^[0-9]{1,12}(\.[0-9]{1,4})?$"
+QUANTITY_PATTERN = r"^[0-9]{1,12}(\.[0-9]{1,3})?$"
+ZERO_PATTERN = r"^0+(\.0+)?$"
+ID_PATTERN = r"^[^\x00-\x1f\x7f-\x9f]*$"
+TIME_PATTERN = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})$"
+QUANTITY_MAX = 10**12 - 1
+ID_CHARACTERS_MAX = 200
+ATTRIBUTES_MAX = 100
+ATTRIBUTE_CHARACTERS_MAX = 1_000  #: of a text; a name has 200, as an id
+ATTRIBUTE_INTEGER_MAX = 2**63 - 1
+CURRENCIES = frozenset(currency.code for currency in Currency)
+TIME_MIN = datetime(1970, 1, 1, tzinfo=UTC)  #: older times are clocks that were never set
+
+#: Problems that a check of our own found carry this type; their text is the whole sentence after the path.
+OWN_PROBLEM = "loyalty_problem"
+_ATTRIBUTE_TOO_LONG = (
+    f"has a name of more than {ID_CHARACTERS_MAX} characters, a text of more than {ATTRIBUTE_CHARACTERS_MAX:,}, or an "
+    "integer of more than 64 bits; shorten it, or leave it out"
+)
+
+_TIME = re.compile(TIME_PATTERN.replace("$", r"\Z"))
+
+
+def own_problem(where: tuple[str | int, ...], text: str) -> InitErrorDetails:
+    """Word a problem at `where`, counted from the value that the check was given."""
+    # The text goes in as a value, since a template would read braces in it as fields of its own.
+    return InitErrorDetails(type=PydanticCustomError(OWN_PROBLEM, "{text}", {"text": text}), loc=where, input=None)
+
+
+def plain_decimal(text: str) -> str:
+    """Write a decimal string in its one shortest form: "012.50" as "12.5", "3.00" as "3"."""
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    if text[0] == "0":
+        text = text.lstrip("0")
+        return f"0{text}" if not text or text[0] == "." else text
+    return text
+
+
+def plain_quantity(text: str) -> int | str:
+    """Write a quantity in its one shortest form: whole ones as integers."""
+    plain = plain_decimal(text)
+    return plain if "." in plain else int(plain)
+
+
+class StopAtFirst(FailFast):
+    """pydantic's FailFast, which cannot stand in a union as it has no hash."""
+
+    def __hash__(self) -> int:
+        return hash(self.fail_fast)
+
+
+def _utc_time(value: Any) -> datetime:
+    # pydantic's own datetime would also take Unix timestamps and times without seconds.
+    if isinstance(value, str) and _TIME.match(value):
+        try:
+            time = datetime.fromisoformat(value.upper()).astimezone(UTC)
+        except (ValueError, OverflowError):  # February 30th; the year 1 in an eastern zone
+            pass
+        else:
+            if time >= TIME_MIN:
+                return time
+    raise PydanticCustomError("time", "no time")
+
+
+def _known_currency(value: str) -> str:
+    if value not in CURRENCIES:
+        raise PydanticCustomError("currency", "no currency")
+    return value
+
+
+def _short_attributes(value: Any) -> dict[str, str | int | bool]:
+    if not isinstance(value, dict) or len(value) > ATTRIBUTES_MAX:
+        raise PydanticCustomError("attributes", "no attributes")
+    if not all(isinstance(item, (str, int)) for item in value.values()):
+        raise PydanticCustomError(
+            OWN_PROBLEM, "has a value that is no string, integer, true or false; write it as a string"
+        )
+    for name, item in value.items():
+        is_long = len(item) > ATTRIBUTE_CHARACTERS_MAX if isinstance(item, str) else abs(item) > ATTRIBUTE_INTEGER_MAX
+        if is_long or len(name) > ID_CHARACTERS_MAX:
+            raise PydanticCustomError(OWN_PROBLEM, _ATTRIBUTE_TOO_LONG)
+    return dict(sorted(value.items()))
+
+
+Amount = Annotated[str, StringConstraints(pattern=AMOUNT_PATTERN), Field(examples=["12.50"])]
+Quantity = Annotated[
+    Annotated[int, Field(gt=0, le=QUANTITY_MAX)]
+    | Annotated[
+        str,
+        StringConstraints(pattern=QUANTITY_PATTERN),
+        Field(json_schema_extra={"not": {"pattern": ZERO_PATTERN}}),
+    ],
+    Field(union_mode="left_to_right", examples=[1, "0.250"]),
+]
+Id = Annotated[str, StringConstraints(min_length=1, max_length=ID_CHARACTERS_MAX, pattern=ID_PATTERN)]
+CustomerId = Annotated[
+    str, StringConstraints(min_length=1, max_length=ID_CHARACTERS_MAX, pattern=ID_PATTERN.replace("]", "@]"))
+]
+CurrencyCode = Annotated[
+    str,
+    AfterValidator(_known_currency),
+    WithJsonSchema({"type": "string", "pattern": "^[A-Z]{3}$", "examples": ["EUR"]}),
+]
+UtcTime = Annotated[
+    datetime,
+    PlainValidator(_utc_time),
+    WithJsonSchema({"type": "string", "format": "date-time", "pattern": TIME_PATTERN}),
+]
+Attributes = Annotated[
+    dict[str, str | int | bool],
+    PlainValidator(_short_attributes),
+    WithJsonSchema(
+        {
+            "type": "object",
+            "propertyNames": {"maxLength": ID_CHARACTERS_MAX},
+            "additionalProperties": {
+                "type": ["string", "integer", "boolean"],
+                "maxLength": ATTRIBUTE_CHARACTERS_MAX,
+                "minimum": -ATTRIBUTE_INTEGER_MAX,
+                "maximum": ATTRIBUTE_INTEGER_MAX,
+            },
+            "maxProperties": ATTRIBUTES_MAX,
+        }
+    ),
+]
+Kind = Literal["product", "shipping", "fee", "tip", "gift_card"]

@@ -1,0 +1,24 @@
+"""Whose fault an error is, and where it came from."""
+
+from pathlib import Path
+from traceback import extract_tb
+
+import psycopg
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+
+def is_outage(error: BaseException) -> bool:
+    """Whether the error is about the database or its schema rather than about one message.
+
+    psycopg's OperationalError covers lost connections, deadlocks, timeouts and a full disk; a ProgrammingError means
+    that this release and the schema do not fit, which no message can help. SQLAlchemy's own errors are the pool's.
+    """
+    if isinstance(error, SQLAlchemyError) and not isinstance(error, DBAPIError):
+        return True
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return isinstance(cause, (psycopg.OperationalError, psycopg.InterfaceError, psycopg.ProgrammingError))
+
+
+def frames(error: BaseException) -> list[str]:
+    """Where an error came from, without what it says: the database would quote the row, and so the customer."""
+    return [f"{frame.name} ({Path(frame.filename).name}:{frame.lineno})" for frame in extract_tb(error.__traceback__)]

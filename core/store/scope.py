@@ -1,0 +1,87 @@
+"""Which accounts a statement of verify or rebuild looks at: everything, a slice by account id, or some.
+
+The statements are written as if for everything; a scope puts before them what narrows each table to its accounts.
+So they need memory for one slice, however large the ledger, and it can be told how far they are.
+"""
+
+from collections.abc import Collection
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from core.store.engine import run_bulk
+
+#: Entries of the accounts that one slice holds; an account with more is a slice of its own.
+SLICE_ENTRIES_MAX = 200_000
+#: Tables whose rows belong to one account, which they name.
+_OF_ACCOUNTS = ("accounts", "members", "entries", "lots", "allocations", "tier_changes", "orders", "outbox")
+
+
+class Scope(NamedTuple):
+    """A condition on `account_id` and its parameters."""
+
+    condition: str
+    parameters: dict[str, Any]
+
+    def narrow(self, query: str) -> str:
+        """`query` on the rows of these accounts only: each table's name means those rows in it."""
+        if self.condition == "true":
+            return query
+        # Not materialized: a name that is used twice would be copied first, and lose its indexes.
+        views = [
+            f"{table} AS NOT MATERIALIZED (SELECT * FROM {table} WHERE {self.condition})"  # noqa: S608  # our own words
+            for table in _OF_ACCOUNTS
+        ]
+        return f"WITH {', '.join(views)} {query}"
+
+
+EVERYTHING = Scope("true", {})
+
+
+def these_accounts(account_ids: Collection[UUID]) -> Scope:
+    """Only these accounts."""
+    return Scope("account_id = ANY(%(account_ids)s)", {"account_ids": list(account_ids)})
+
+
+# The last account of each slice: the one after it begins a new multiple of the size.
+_ENDS = """
+SELECT account_id FROM (
+    SELECT account_id, slice, lead(slice) OVER (ORDER BY account_id) AS following
+    FROM (
+        SELECT account_id, div(sum(sequence + 1) OVER (ORDER BY account_id), %s) AS slice FROM accounts
+    ) AS numbered
+) AS slices
+WHERE slice <> following ORDER BY account_id
+"""
+_FIRST, _LAST = UUID(int=0), UUID(int=2**128 - 1)
+
+
+def slices(connection: Connection, entries_max: int = SLICE_ENTRIES_MAX) -> list[Scope]:
+    """Divide all accounts by their ids into slices of about `entries_max` entries; at least one slice."""
+    ends = [row[0] for row in run_bulk(connection, _ENDS, (entries_max,))]
+    return [
+        Scope("account_id > %(after)s AND account_id <= %(last)s", {"after": after, "last": last})
+        for after, last in zip((_FIRST, *ends), (*ends, _LAST), strict=True)
+    ]
+
+
+# By way of the primary key, past the accounts of other shards: of each eight rows that are read seven are skipped.
+_NEXT_OF_SHARD = """
+SELECT account_id, sequence FROM accounts
+WHERE account_shard = %s AND account_id > %s ORDER BY account_id LIMIT %s
+"""
+
+
+def next_of_shard(
+    connection: Connection, account_shard: int, after: UUID | None, accounts_max: int, entries_max: int
+) -> list[UUID]:
+    """The shard's next accounts after `after`, at most so many, with at most so many entries unless it is one."""
+    found: list[UUID] = []
+    entries = 0
+    for account_id, sequence in run_bulk(connection, _NEXT_OF_SHARD, (account_shard, after or _FIRST, accounts_max)):
+        entries += sequence
+        if found and entries > entries_max:
+            break
+        found.append(account_id)
+    return found

@@ -1,0 +1,126 @@
+"""How much is there and how much is under way: quick however large the tables are, unless exact counts are wanted."""
+
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import Connection
+
+from core.store.engine import run_bulk
+
+#: A table up to this size is counted in a moment, and its statistics may not be there yet.
+_COUNTED_BYTES_MAX = 16 * 1024 * 1024
+
+INBOX_STATES = ("received", "waiting", "posted", "replayed", "dead", "dropped")
+#: What is told of each table.
+_TABLES = {"messages": "inbox", "accounts": "accounts", "orders": "orders", "entries": "entries"}
+
+
+class Backlog(NamedTuple):
+    """What waits in one place, and since when."""
+
+    rows: int
+    oldest_at: datetime | None
+
+
+class BusyShard(NamedTuple):
+    """A shard with messages to post, or whose posting has died."""
+
+    shard: int
+    rows: int
+    oldest_at: datetime | None
+    attempts: int  #: to post, in a row, of which none has ended; more than one means that workers died at it
+
+
+class Status(NamedTuple):
+    """What is under way, counted, and what is settled: counted too where that is quick, else about."""
+
+    as_of: datetime
+    received: Backlog  #: inbox rows to post
+    waiting: Backlog  #: messages that wait for their orders
+    unpublished: Backlog  #: outbox rows to publish
+    dead: dict[str, int]  #: dead letters by reason, the most frequent first
+    shards: list[BusyShard]
+    inbox: dict[str, int | None]  #: rows by state; None: not counted
+    totals: dict[str, int | None]  #: rows of the tables; None: not known
+    estimated: list[str]  #: which of the totals are about
+    programs: int
+    programs_since: datetime | None  #: when the first program was applied: it can be asked what has run since
+
+
+_OPEN = """
+SELECT now(),
+       (SELECT count(*) FROM inbox WHERE state = 'waiting'),
+       (SELECT received_at FROM inbox WHERE state = 'waiting' ORDER BY inbox_id LIMIT 1),
+       (SELECT count(*) FROM outbox WHERE published_at IS NULL),
+       (SELECT count(DISTINCT program_id) FROM programs), (SELECT min(applied_at) FROM programs)
+"""
+
+# By the numbers of the rows, which the indexes of what is open are in, and which are in the order of arrival.
+_SHARDS = """
+SELECT coalesce(r.shard, a.shard), coalesce(r.messages, 0),
+       (SELECT received_at FROM inbox WHERE inbox_id = r.first), coalesce(a.attempts, 0)
+FROM (SELECT shard, count(*) AS messages, min(inbox_id) AS first FROM inbox WHERE state = 'received' GROUP BY shard) r
+FULL JOIN (SELECT shard, attempts FROM posting_attempts WHERE attempts > 0) a ON a.shard = r.shard
+ORDER BY 1
+"""
+_UNPUBLISHED_SINCE = """
+SELECT min(created_at) FROM outbox WHERE outbox_id IN (
+    SELECT min(outbox_id) FROM outbox WHERE published_at IS NULL GROUP BY account_shard)
+"""
+_SIZES = """
+SELECT relname, pg_relation_size(oid),
+       CASE WHEN reltuples >= 0 AND relpages > 0
+            THEN (reltuples / relpages * pg_relation_size(oid) / current_setting('block_size')::integer)::bigint END
+FROM pg_class
+WHERE relname = ANY(%b) AND relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = 'inbox'::regclass)
+"""
+
+
+def load_status(connection: Connection, *, is_exact: bool = False) -> Status:
+    """Look at everything, in one snapshot if `connection` keeps one.
+
+    `is_exact` counts what is settled too, which reads whole tables; without it large ones are told by their statistics.
+    """
+    ((as_of, waiting, waiting_at, unpublished, programs, since),) = run_bulk(connection, _OPEN)
+    ((unpublished_at,),) = run_bulk(connection, _UNPUBLISHED_SINCE)
+    shards = [BusyShard(*row) for row in run_bulk(connection, _SHARDS)]
+    dead = run_bulk(
+        connection, "SELECT reason, count(*) FROM inbox WHERE state = 'dead' GROUP BY reason ORDER BY 2 DESC, 1"
+    )
+    received = Backlog(
+        sum(shard.rows for shard in shards), min((s.oldest_at for s in shards if s.oldest_at), default=None)
+    )
+    inbox: dict[str, int | None] = dict.fromkeys(INBOX_STATES)
+    inbox |= {"received": received.rows, "waiting": waiting, "dead": sum(count for _, count in dead)}
+    totals, counted = _totals(connection, is_exact=is_exact)
+    if "messages" in counted:
+        found = dict(run_bulk(connection, "SELECT state, count(*) FROM inbox GROUP BY state"))
+        inbox |= {state: found.get(state, 0) for state in ("posted", "replayed", "dropped")}
+    return Status(
+        as_of,
+        received,
+        Backlog(waiting, waiting_at),
+        Backlog(unpublished, unpublished_at),
+        dict(dead),
+        shards,
+        inbox,
+        totals,
+        [name for name in totals if name not in counted],
+        programs,
+        since,
+    )
+
+
+def _totals(connection: Connection, *, is_exact: bool) -> tuple[dict[str, int | None], set[str]]:
+    """Rows of each table, and which of them are counted."""
+    sizes = {name: (size, about) for name, size, about in run_bulk(connection, _SIZES, (list(_TABLES.values()),))}
+    totals: dict[str, int | None] = {}
+    counted: set[str] = set()
+    for name, table in _TABLES.items():
+        size_bytes, about = sizes[table]
+        if is_exact or size_bytes <= _COUNTED_BYTES_MAX:
+            ((totals[name],),) = run_bulk(connection, f"SELECT count(*) FROM {table}")  # noqa: S608  # our own names
+            counted.add(name)
+        else:
+            totals[name] = about
+    return totals, counted

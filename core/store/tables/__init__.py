@@ -1,0 +1,36 @@
+"""The tables. Unique keys are the idempotency rules; checks carry the invariants that one row can carry.
+
+Ledger keys lead with the account, so that the tables can later be partitioned or distributed by it. Business keys
+(program, source, order) and (program, source, refund) hold for ever.
+"""
+
+from core.store.tables.base import metadata
+from core.store.tables.ledger import accounts, allocations, entries, lots, members, programs, tier_changes
+from core.store.tables.messages import dead_letter_actions, inbox, outbox, posting_attempts
+from core.store.tables.orders import budgets, order_events, orders, refunds, usages
+from core.store.tables.upkeep import periodic_runs, reminders, repairs, retention, schema_support
+
+__all__ = [
+    "accounts",
+    "allocations",
+    "budgets",
+    "dead_letter_actions",
+    "entries",
+    "inbox",
+    "lots",
+    "members",
+    "metadata",
+    "order_events",
+    "orders",
+    "outbox",
+    "periodic_runs",
+    "posting_attempts",
+    "programs",
+    "refunds",
+    "reminders",
+    "repairs",
+    "retention",
+    "schema_support",
+    "tier_changes",
+    "usages",
+]

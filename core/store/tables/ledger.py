@@ -1,0 +1,171 @@
+"""Programs, and the books: accounts, entries, lots, tiers. Keys lead with the account."""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    SmallInteger,
+    String,
+    Table,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSON, JSONB
+
+from core.store.tables.base import INSTANT, column, metadata
+
+programs = Table(
+    "programs",
+    metadata,
+    Column("program_id", String, primary_key=True),
+    Column("version", Integer, primary_key=True),
+    column("effective_from", INSTANT),  #: -infinity for the first version: it judges all history
+    column("document", JSONB()),
+    column("file_text", String()),
+    column("applied_at", INSTANT, default="now()"),
+    column("is_default", Boolean(), default="false"),
+    CheckConstraint("version > 0", name="version"),
+)
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("account_id", Uuid, primary_key=True),
+    column("program_id", String()),
+    column("customer_id", String()),
+    column("account_shard", SmallInteger()),
+    column("sequence", BigInteger(), default="0"),
+    column("lots_opened", Integer(), default="0"),
+    column("balance", BigInteger(), default="0"),
+    column("pending", BigInteger(), default="0"),
+    column("deficit", BigInteger(), default="0"),
+    column("lifetime_points", BigInteger(), default="0"),
+    column("qualifying_points", BigInteger(), default="0"),
+    column("qualifying_from", INSTANT, null=True),
+    column("tier_id", String()),
+    column("tier_since", INSTANT, null=True),
+    column("tier_until", INSTANT, null=True),
+    column("tier_changes", Integer(), default="0"),
+    column("orders_posted", Integer(), default="0"),
+    column("enrolled_at", INSTANT, null=True),
+    column("tier_held_until", INSTANT, null=True),
+    column("tier_warned_until", INSTANT, null=True),
+    column("created_at", INSTANT, default="now()"),
+    column("updated_at", INSTANT, default="now()"),
+    CheckConstraint("deficit >= 0", name="deficit"),
+    CheckConstraint("pending >= 0", name="pending"),
+    CheckConstraint("balance >= -deficit", name="balance_covers_lots"),
+    CheckConstraint("qualifying_points >= 0", name="qualifying_points"),
+    Index("ix_accounts_tier_review", "account_shard", "tier_until", postgresql_where=text("tier_until IS NOT NULL")),
+)
+
+members = Table(
+    "members",
+    metadata,
+    Column("program_id", String, primary_key=True),
+    Column("customer_id", String, primary_key=True),
+    column("account_id", Uuid()),
+    ForeignKeyConstraint(["account_id"], ["accounts.account_id"]),
+    Index(None, "account_id"),
+)
+
+entries = Table(
+    "entries",
+    metadata,
+    Column("account_id", Uuid, primary_key=True),
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    column("kind", String()),
+    column("points", BigInteger()),
+    column("balance_after", BigInteger()),
+    column("lifetime_points_after", BigInteger()),
+    column("deficit_change", BigInteger()),
+    column("occurred_at", INSTANT),
+    column("recorded_at", INSTANT, default="now()"),
+    column("source", String(), null=True),
+    column("order_id", String(), null=True),
+    column("refund_id", String(), null=True),
+    column("corrects_sequence", BigInteger(), null=True),
+    column("why", JSON()),
+    column("pending_change", BigInteger(), default="0"),
+    column("pending_after", BigInteger(), default="0"),
+    column("chain_hash", LargeBinary(), null=True),  #: over this entry and the one before; null: no chain was kept
+    ForeignKeyConstraint(["account_id"], ["accounts.account_id"]),
+    CheckConstraint("sequence > 0", name="sequence"),
+    CheckConstraint("points <> 0 OR pending_change <> 0", name="points"),
+    CheckConstraint("kind IN ('accrual', 'clawback', 'expiry', 'release')", name="kind"),
+    CheckConstraint(
+        "CASE kind WHEN 'accrual' THEN points >= 0 AND pending_change >= 0"
+        " WHEN 'release' THEN points > 0 AND pending_change = - points"
+        " ELSE points <= 0 AND pending_change <= 0 END",
+        name="sign",
+    ),
+    CheckConstraint("pending_after >= 0", name="pending_after"),
+    CheckConstraint("corrects_sequence < sequence", name="corrects_earlier"),
+)
+
+lots = Table(
+    "lots",
+    metadata,
+    Column("account_id", Uuid, primary_key=True),
+    Column("lot_number", Integer, primary_key=True, autoincrement=False),
+    column("account_shard", SmallInteger()),
+    column("opened_by_sequence", BigInteger()),
+    column("points_granted", BigInteger()),
+    column("points_remaining", BigInteger()),
+    column("points_expired", BigInteger(), default="0"),
+    column("available_at", INSTANT, null=True),  #: null: not before its order is fulfilled
+    column("expires_at", INSTANT, null=True),
+    column("earned_by", String(), default="''"),
+    column("is_pending", Boolean(), default="false"),
+    column("points_excused", BigInteger(), default="0"),
+    ForeignKeyConstraint(["account_id", "opened_by_sequence"], ["entries.account_id", "entries.sequence"]),
+    CheckConstraint("points_granted > 0", name="points_granted"),
+    CheckConstraint("points_remaining >= 0 AND points_expired >= 0", name="points_not_negative"),
+    CheckConstraint("points_remaining + points_expired <= points_granted", name="points_within_grant"),
+    CheckConstraint("points_excused BETWEEN 0 AND points_granted", name="points_excused"),
+    CheckConstraint("is_pending OR available_at IS NOT NULL", name="available_has_time"),
+    Index(
+        "ix_lots_expiry",
+        "account_shard",
+        "expires_at",
+        postgresql_where=text("points_remaining > 0 AND expires_at IS NOT NULL"),
+    ),
+    Index(
+        "ix_lots_release",
+        "account_shard",
+        "available_at",
+        postgresql_where=text("is_pending AND available_at IS NOT NULL"),
+    ),
+)
+
+allocations = Table(
+    "allocations",
+    metadata,
+    Column("account_id", Uuid, primary_key=True),
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("lot_number", Integer, primary_key=True, autoincrement=False),
+    column("points", BigInteger()),
+    ForeignKeyConstraint(["account_id", "sequence"], ["entries.account_id", "entries.sequence"]),
+    ForeignKeyConstraint(["account_id", "lot_number"], ["lots.account_id", "lots.lot_number"]),
+    CheckConstraint("points <> 0", name="points"),
+)
+
+tier_changes = Table(
+    "tier_changes",
+    metadata,
+    Column("account_id", Uuid, primary_key=True),
+    Column("change_number", Integer, primary_key=True, autoincrement=False),
+    column("previous_tier_id", String()),
+    column("tier_id", String()),
+    column("qualifying_points", BigInteger()),
+    column("effective_at", INSTANT),
+    column("reason", String()),
+    column("recorded_at", INSTANT, default="now()"),
+    ForeignKeyConstraint(["account_id"], ["accounts.account_id"]),
+    CheckConstraint("reason IN ('qualified', 'reviewed', 'refunded', 'held')", name="reason"),
+)

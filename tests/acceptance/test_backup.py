@@ -1,0 +1,190 @@
+"""Backup beside running workers, and restore, with the very commands of docs/operations.md."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from sqlalchemy import Engine, make_url, text
+
+from core.store.engine import create_database_engine, driver_connection
+from core.store.grants import grant_role
+from tests.acceptance.role_processes import RoleProcesses, Shop, check_books, posted, wait_through
+from tests.acceptance.whole_worker import Consumer, wait_until
+from tests.database_roles import DatabaseRole, database_role
+from tests.pages import ROOT, section_commands
+from tests.shell import Shell
+from workers.brokers.topology import EVENT_STREAM
+from workers.servers.postgres import Postgres
+from workers.servers.programs import find_programs
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+BACKUP, RESTORE, UPGRADE, VERIFY, REPLAY, VERIFY_AGAIN = section_commands(
+    ROOT / "docs/operations.md", "## Backup and restore", "## Upgrade"
+)
+
+
+@contextmanager
+def engine_on(url: str) -> Iterator[Engine]:
+    engine = create_database_engine(url)
+    yield engine
+    engine.dispose()
+
+
+def client_programs(engine: Engine, folder: Path) -> Path:
+    """Where pg_dump and pg_restore of the server's own version are."""
+    with engine.connect() as connection:
+        major = driver_connection(connection).info.server_version // 10_000
+    wheel = find_programs(Postgres.wheel, None, folder)
+    found = shutil.which("pg_dump")
+    for programs in (wheel, *([Path(found).parent] if found else [])):
+        version = subprocess.run([programs / "pg_dump", "--version"], capture_output=True, text=True, check=True).stdout
+        if f" {major}." in version:
+            return programs
+    pytest.skip(f"no pg_dump of PostgreSQL {major}")
+
+
+class Terminal:
+    """A shell in which the commands of the page work: an operator's."""
+
+    def __init__(self, folder: Path, programs: Path, broker_url: str, role: DatabaseRole) -> None:
+        self._folder = folder
+        self._role = role.name
+        path = f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+        self.environment = {**os.environ, "PATH": path, "LOYALTY_BROKER_URL": broker_url}
+
+    def type(self, command: str, database_url: str, **variables: str) -> None:
+        """Run a command as the owner of the tables of a database."""
+        owner_url = database_url.replace("postgresql+psycopg", "postgresql", 1)
+        done = subprocess.run(
+            ["bash", "-c", command.replace("loyalty_worker", self._role)],
+            cwd=self._folder,
+            env={**self.environment, "OWNER_DATABASE_URL": owner_url, "LOYALTY_DATABASE_URL": owner_url, **variables},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+
+
+class Follower(Consumer):
+    """A consumer that keeps its place in the stream of events."""
+
+    def __init__(self, broker_url: str) -> None:
+        super().__init__()
+        self.open(broker_url)
+        self._client = redis.Redis.from_url(broker_url, protocol=2)
+        self._place: Any = b"-"
+
+    def _streamed(self) -> list[bytes]:
+        entries: Any = self._client.xrange(EVENT_STREAM, min=self._place)
+        if entries:
+            self._place = b"(" + entries[-1][0]
+        return [fields[b"event"] for _, fields in entries]
+
+    def forget(self, since: str) -> None:
+        """What the page tells consumers to do."""
+        self.events = {event_id: event for event_id, event in self.events.items() if event["time"] < since}
+
+    def close(self) -> None:
+        self._client.close()
+
+
+@pytest.fixture
+def role(own_database_url: str, empty_database_url: str) -> Iterator[DatabaseRole]:
+    """The worker's role, on a database that will be lost; it has nothing on the empty one yet."""
+    with database_role(own_database_url, "loyalty_worker_") as made:
+        with engine_on(own_database_url) as owner, owner.begin() as connection:
+            grant_role(connection, made.name, read_only=False)
+        yield made
+        with engine_on(empty_database_url) as owner, owner.begin() as connection:
+            connection.execute(text(f"GRANT {made.name} TO CURRENT_USER"))
+            connection.execute(text(f"DROP OWNED BY {made.name}"))
+
+
+@pytest.fixture
+def shop(stream_broker_url: str) -> Iterator[Shop]:
+    opened = Shop(stream_broker_url)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def processes(tmp_path: Path, stream_broker_url: str) -> Iterator[RoleProcesses]:
+    started = RoleProcesses(
+        tmp_path, {"LOYALTY_BROKER_URL": stream_broker_url, "LOYALTY_INTAKE_IDLE_CLAIM_SECONDS": "2"}
+    )
+    yield started
+    started.kill()
+
+
+@pytest.fixture
+def follower(stream_broker_url: str) -> Iterator[Follower]:
+    follower = Follower(stream_broker_url)
+    yield follower
+    follower.close()
+
+
+def wait_posted(engine: Engine, processes: RoleProcesses) -> None:
+    """Until the workers have posted some more."""
+    goal = posted(engine) + 50
+    wait_until(lambda: posted(engine) > goal or processes.exited() != {}, processes.logs)
+    assert processes.exited() == {}, processes.logs()
+
+
+def test_what_a_backup_misses_comes_again_from_the_shop_and_consumers_find_back(
+    own_database_url: str,
+    empty_database_url: str,
+    stream_broker_url: str,
+    role: DatabaseRole,
+    processes: RoleProcesses,
+    shop: Shop,
+    follower: Follower,
+    tmp_path: Path,
+) -> None:
+    as_worker = make_url(role.url)
+
+    def worker_url(database_url: str) -> str:
+        return as_worker.set(database=make_url(database_url).database).render_as_string(hide_password=False)
+
+    with engine_on(own_database_url) as lost:
+        terminal = Terminal(tmp_path, client_programs(lost, tmp_path), stream_broker_url, role)
+        Shell(lost)
+        processes.start("intake-1", "worker-1", "beat-1", LOYALTY_DATABASE_URL=worker_url(own_database_url))
+        shop.publish(shop.sell(100))
+        wait_through(lost, len(shop.messages), processes.logs)
+        with lost.connect() as connection:
+            since = connection.execute(text("SELECT now()")).scalar_one().isoformat().replace("+00:00", "Z")
+        shop.open()
+        wait_posted(lost, processes)
+        terminal.type(BACKUP, own_database_url)
+        wait_posted(lost, processes)
+    processes.kill()
+    follower.consume()
+    shop.publish(shop.sell(50))
+    shop.close()
+
+    follower.forget(since)
+    for command in (RESTORE, UPGRADE, VERIFY):
+        terminal.type(command, empty_database_url)
+    with engine_on(empty_database_url) as restored:
+        assert 100 < posted(restored) < len(shop.messages)
+        processes.start("intake-1", "worker-1", "beat-1", LOYALTY_DATABASE_URL=worker_url(empty_database_url))
+        shop.publish(shop.messages[100:])
+        wait_through(restored, len(shop.messages), processes.logs)
+        terminal.type(REPLAY, empty_database_url, since=since)
+        terminal.type(VERIFY_AGAIN, empty_database_url)
+        check_books(restored, shop)
+        follower.consume()
+        with restored.connect() as connection:
+            accounts = connection.execute(text("SELECT account_id::text, balance FROM accounts")).all()
+    assert follower.problems({row.account_id: row.balance for row in accounts}) == []
+    subjects = {event["subject"] for event in follower.of_type("loyalty.balance.changed")}
+    assert subjects == {row.account_id for row in accounts}

@@ -1,0 +1,253 @@
+"""What an order earns, worked out a second time: slow, plain, and without the domain's code (only its data)."""
+
+import math
+from collections.abc import Callable
+from datetime import datetime
+from fractions import Fraction
+from typing import NamedTuple
+
+from core.domain.orders import Order, OrderLine, Refund
+from core.domain.program import (
+    AnyPromotion,
+    AnyRule,
+    CategoryRule,
+    ItemRule,
+    Lines,
+    MultiplierPromotion,
+    Program,
+    SpendRule,
+    VisitRule,
+    When,
+)
+
+_ROUNDINGS: dict[str, Callable[[Fraction], int]] = {
+    "floor": math.floor,
+    "ceil": math.ceil,
+    "half_up": lambda points: math.floor(points + Fraction(1, 2)),
+    "half_even": round,
+}
+
+
+class Judged(NamedTuple):
+    """What was settled when the order was posted."""
+
+    excluded: set[str]
+    at_most: dict[str, int]
+    carried: dict[str, Fraction]
+
+
+NOTHING_JUDGED = Judged(set(), {}, {})
+
+
+class Goods(NamedTuple):
+    """What is kept of one line that earns."""
+
+    line: OrderLine
+    price: Fraction
+    pieces: Fraction
+
+
+class Earned(NamedTuple):
+    """What each rule and promotion gives, what is left over of those that carry, and what counts for the tier."""
+
+    by_name: dict[str, int]
+    left_over: dict[str, Fraction]
+    spent: int  #: hundredths
+    is_kept: bool
+
+    @property
+    def points(self) -> int:
+        return sum(self.by_name.values())
+
+    def by_kind(self, program: Program) -> dict[str, int]:
+        """The points by the rule or promotion with an expiry of its own that earned them, '' for the others."""
+        own = {rule.rule_id for rule in program.earning_rules if rule.expiry is not None}
+        own |= {promotion.promotion_id for promotion in program.promotions if promotion.expiry is not None}
+        found: dict[str, int] = {}
+        for name, points in self.by_name.items():
+            kind = name if name in own else ""
+            found[kind] = found.get(kind, 0) + points
+        return {kind: found[kind] for kind in sorted(found) if found[kind]}
+
+
+def kept_goods(order: Order, refunds: list[Refund], program: Program) -> list[Goods]:
+    """The lines that earn, with what the refunds leave of each."""
+    share = {line.line_id: Fraction(1) for line in order.lines}
+    for refund in refunds:
+        for part in refund.lines:
+            (line,) = [line for line in order.lines if line.line_id == part.line_id]
+            if part.amount is not None and line.amount != 0:
+                gone = Fraction(part.amount) / Fraction(line.amount)
+            elif part.quantity is not None:
+                gone = Fraction(part.quantity) / Fraction(line.quantity)
+            else:
+                gone = Fraction(1) if part.amount else Fraction(0)
+            share[part.line_id] -= gone
+    share = {line_id: max(Fraction(0), left) for line_id, left in share.items()}
+    kept_net = sum(Fraction(line.amount) * share[line.line_id] for line in order.lines)
+    given_back = sum(Fraction(refund.amount) for refund in refunds if refund.amount is not None)
+    if any(refund.full for refund in refunds) or (given_back > 0 and given_back >= kept_net):
+        spread = Fraction(0)
+    else:
+        spread = 1 - given_back / kept_net if given_back else Fraction(1)
+    is_taxed = program.basis.tax.value == "included"
+    earning = [line for line in order.lines if line.kind in program.basis.kinds]
+    prices = {line.line_id: Fraction(line.amount) + (Fraction(line.tax) if is_taxed else 0) for line in earning}
+    whole = sum(prices.values())
+    unpaid = Fraction(1)
+    if program.basis.points_paid.value == "excluded" and whole > 0:
+        unpaid = max(Fraction(0), whole - Fraction(order.points_paid)) / whole
+    return [
+        Goods(line, prices[line.line_id] * left * unpaid, Fraction(line.quantity) * left)
+        for line in earning
+        if (left := share[line.line_id] * spread) > 0
+    ]
+
+
+def fits(when: When, order: Order, program: Program, tier_id: str, *, is_first: bool) -> bool:
+    """Whether all that can be asked of an order at its posting holds; the minimum amount is asked later."""
+    local = order.occurred_at.astimezone(program.zone)
+    answers = [
+        when.starts_on is None or local.date() >= when.starts_on,
+        when.ends_on is None or local.date() <= when.ends_on,
+        not when.hours or any(_is_within(hours, local) for hours in when.hours),
+        not when.channels or order.attributes.get("channel") in when.channels,
+        not when.tiers or tier_id in when.tiers,
+        not when.customer_tags or any(tag in when.customer_tags for tag in order.customer_tags),
+        when.first_order is None or when.first_order is is_first,
+    ]
+    for name, values in (when.attributes or {}).items():
+        found = order.attributes.get(name)
+        answers.append(any(type(found) is type(value) and found == value for value in values))
+    return all(answers)
+
+
+def _is_within(hours: object, local: datetime) -> bool:
+    day = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"][local.weekday()]
+    start, end, days = (getattr(hours, name) for name in ("start", "end", "days"))
+    return day in [each.value for each in days] and start <= f"{local:%H:%M}" < end
+
+
+def _is_among(lines: Lines, line: OrderLine) -> bool:
+    if line.sku in lines.exclude_skus or line.kind in lines.exclude_kinds:
+        return False
+    if any(category in lines.exclude_categories for category in line.categories):
+        return False
+    if not lines.skus and not lines.categories:
+        return True
+    return line.sku in lines.skus or any(category in lines.categories for category in line.categories)
+
+
+def _counts(part: AnyRule | AnyPromotion, line: OrderLine) -> bool:
+    if isinstance(part, ItemRule):
+        return line.sku in part.skus
+    if isinstance(part, CategoryRule):
+        return any(category in part.categories for category in line.categories) and line.sku not in part.exclude_skus
+    return _is_among(part.lines, line)
+
+
+def _rule_gives(
+    rule: AnyRule, goods: list[Goods], program: Program, tier_id: str, judged: Judged, only: Lines | None = None
+) -> tuple[int, Fraction | None]:
+    """Points, and what is left over if the rule carries. With `only`: for some of the lines alone."""
+    chosen = [each for each in goods if _counts(rule, each.line)]
+    carried = judged.carried.get(rule.rule_id, Fraction(0))
+    minimum = rule.when.minimum_amount
+    if minimum is not None and sum(each.price for each in chosen) < Fraction(minimum):
+        return 0, carried
+    if only is not None:
+        chosen = [each for each in chosen if _is_among(only, each.line)]
+    (tier,) = [tier for tier in program.tiers if tier.tier_id == tier_id]
+    rate = Fraction(rule.points["*"] if "*" in rule.points else rule.points[tier_id]) * Fraction(tier.multiplier)
+    left_over = None
+    if isinstance(rule, SpendRule):
+        to_points = _ROUNDINGS[rule.rounding.value]
+        per = Fraction(rule.per_amount)
+        total = sum((each.price for each in chosen), Fraction(0))
+        if rule.carry:
+            left_over = total + (carried if only is None or _is_everything(only) else 0)
+            steps = 0
+            while left_over >= per:
+                left_over, steps = left_over - per, steps + 1
+            points = to_points(rate * steps)
+        elif rule.round_per.value == "line":
+            points = sum(to_points(each.price / per * rate) for each in chosen)
+        else:
+            points = to_points(total / per * rate)
+    elif isinstance(rule, VisitRule):
+        points = math.floor(rate) if chosen else 0
+    else:
+        points = _ROUNDINGS[rule.rounding.value](sum((each.pieces for each in chosen), Fraction(0)) * rate)
+    limits = [rule.caps.per_order, judged.at_most.get(rule.rule_id)]
+    return min([points, *(limit for limit in limits if limit is not None)]), left_over
+
+
+def _is_everything(lines: Lines) -> bool:
+    return lines == Lines()
+
+
+def _promotion_gives(
+    promotion: AnyPromotion, goods: list[Goods], bought: list[Goods], bases: list[int], program: Program, judged: Judged
+) -> int:
+    chosen = [each for each in goods if _counts(promotion, each.line)]
+    worth = sum((each.price for each in chosen), Fraction(0))
+    minimum = promotion.when.minimum_amount
+    if not chosen or (minimum is not None and worth < Fraction(minimum)):
+        return 0
+    if isinstance(promotion, MultiplierPromotion):
+        base = sum(bases) if program.combine.value == "stack" else max([0, *bases])
+        more = base * (Fraction(promotion.multiplier) - 1)
+    else:
+        more = Fraction(promotion.points)
+        whole = sum((each.price for each in bought if _counts(promotion, each.line)), Fraction(0))
+        if promotion.clawback.value == "proportional" and whole:
+            more = more * worth / whole
+    points = _ROUNDINGS[promotion.rounding.value](more)
+    return min(points, judged.at_most.get(promotion.promotion_id, points))
+
+
+def naive_earned(
+    order: Order, refunds: list[Refund], program: Program, tier_id: str, judged: Judged = NOTHING_JUDGED
+) -> Earned:
+    """What the goods that were kept earn."""
+    bought, kept = kept_goods(order, [], program), kept_goods(order, refunds, program)
+
+    def seen(part: AnyRule | AnyPromotion) -> list[Goods]:
+        is_whole = part.clawback.value == "never" or (part.clawback.value == "full_refund" and bool(kept))
+        return bought if is_whole else kept
+
+    rules = [rule for rule in program.earning_rules if rule.rule_id not in judged.excluded]
+    gives: dict[str, int] = {}
+    left_over: dict[str, Fraction] = {}
+    for rule in rules:
+        gives[rule.rule_id], left = _rule_gives(rule, seen(rule), program, tier_id, judged)
+        if isinstance(rule, SpendRule) and rule.carry and left is not None:
+            left_over[rule.rule_id] = left
+    by_name = {name: points for name, points in gives.items() if points}
+    if program.combine.value == "best" and by_name:
+        most = max(by_name.values())
+        best = next(name for name, points in by_name.items() if points == most)
+        by_name = {best: most}
+    extra: dict[str, int] = {}
+    for promotion in program.promotions:
+        if promotion.promotion_id in judged.excluded:
+            continue
+        goods = seen(promotion)
+        bases = [
+            _rule_gives(rule, bought if goods is bought else seen(rule), program, tier_id, judged, promotion.lines)[0]
+            for rule in rules
+        ]
+        points = _promotion_gives(promotion, goods, bought, bases, program, judged)
+        if points:
+            extra[promotion.promotion_id] = points
+    if program.combine_promotions.value == "best" and extra:
+        most = max(extra.values())
+        best = next(name for name, points in extra.items() if points == most)
+        extra = {best: most}
+    spent = math.floor(sum((each.price for each in kept), Fraction(0)) * 100)
+    return Earned(by_name | extra, left_over, spent, bool(kept))
+
+
+def naive_points(order: Order, refunds: list[Refund], program: Program, tier_id: str) -> int:
+    """The points that the goods that were kept earn."""
+    return naive_earned(order, refunds, program, tier_id).points

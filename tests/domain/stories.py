@@ -1,0 +1,136 @@
+"""Stories for the property tests: what reaches one account, in the sequence in which it is recorded, from numbers."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from hypothesis import strategies as st
+
+from core.domain.orders import Fulfilment, Order, OrderLine, Refund
+from tests.domain.book import Book, Message
+from tests.domain.naive import NaiveAccount
+from tests.domain.programs import CATEGORIES, SKUS, Versions
+from tests.facts import cancellation, fulfilment, instant, line, order, part, refund
+
+START = instant("2026-01-10")
+Step = tuple[str, int, int]
+KINDS = (
+    *["order"] * 4,
+    *["refund"] * 4,
+    *["fulfil", "fulfil", "cancel", "spend", "pass", "pass", "expire", "release", "review", "change"],
+)
+steps = st.lists(
+    st.tuples(st.sampled_from(KINDS), st.integers(0, 10_000), st.integers(0, 200)), min_size=2, max_size=18
+)
+
+
+def some_lines(number: int) -> list[OrderLine]:
+    """One to three lines, chosen by a number."""
+    lines = []
+    for n in range(1 + number % 3):
+        which = number // (3 + n)
+        lines.append(
+            line(
+                str(n),
+                Decimal(which * 37 % 9000).scaleb(-2),
+                1 + which % 4,
+                tax=str(Decimal(which * 11 % 900).scaleb(-2)) if which % 5 == 0 else "0",
+                kind="shipping" if which % 7 == 6 else "gift_card" if which % 17 == 16 else "product",
+                sku=SKUS[which % len(SKUS)],
+                categories=CATEGORIES[: which % 4],
+            )
+        )
+    return lines
+
+
+def some_order(order_id: str, number: int, at: datetime) -> Order:
+    """An order, chosen by a number."""
+    return order(
+        order_id=order_id,
+        lines=some_lines(number),
+        at=at,
+        points_paid="7.31" if number % 6 == 5 else "0",
+        attributes={"channel": ("web", "till")[number % 2], "paid": number % 3 > 0, "till": number % 4},
+        customer_tags=[["vip"], [], ["staff", "press"]][number % 3],
+    )
+
+
+def some_refund(sold: Order, refund_id: str, number: int, at: datetime) -> Refund:
+    """One of the refunds of an order, chosen by a number."""
+    one = sold.lines[number % len(sold.lines)]
+    match number % 8:
+        case 0:
+            return refund(order_id=sold.order_id, refund_id=refund_id, at=at)
+        case 1 | 2:
+            share = round((sold.total_gross) * (number % 60) / 100, 2)
+            return refund(amount=share, order_id=sold.order_id, refund_id=refund_id, at=at)
+        case 3:
+            given = part(one.line_id, amount=str(round(one.amount / 3, 2)))
+        case _:
+            given = part(one.line_id, quantity=1 + number % int(one.quantity))
+    return refund(given, order_id=sold.order_id, refund_id=refund_id, at=at)
+
+
+class Telling:
+    """Tells a story to a book and to the naive model alike."""
+
+    def __init__(self, versions: Versions) -> None:
+        self.versions = versions
+        self.book, self.naive = Book(versions.first), NaiveAccount(versions.first)
+        self.now = START
+        self.changed_at: datetime | None = None
+        self.sold: dict[str, Order] = {}
+        self.refunds = 0
+
+    def told(self, story: list[Step]) -> Iterator[None]:
+        for kind, number, days in story:
+            self._tell(kind, number, days)
+            yield
+
+    def _tell(self, kind: str, number: int, days: int) -> None:
+        now, sold = self.now, [*self.sold.values()]
+        match kind:
+            case "order":
+                late = timedelta(days=days % 50 if days % 4 == 0 else 0, hours=days % 7 - 1)
+                new = some_order(f"o{len(sold)}", number, now - late)
+                self.sold[new.order_id] = new
+                self._post(new)
+            case "refund" if sold:
+                self.refunds += 1
+                self._post(some_refund(sold[days % len(sold)], f"r{self.refunds}", number, now))
+            case "fulfil" if sold:
+                self._post(fulfilment(sold[number % len(sold)].order_id, now - timedelta(days=days % 3)))
+            case "cancel" if sold and number % 3 == 0:
+                self._post(cancellation(sold[days % len(sold)].order_id, now))
+            case "spend":
+                self.book.spend(1 + number % 200, now)
+                self.naive.spend(1 + number % 200, now)
+            case "pass":
+                self.now += timedelta(days=days, hours=number % 24)
+            case "change":
+                self.book.program = self.naive.program = self.versions.second
+                self.changed_at = self.changed_at or now
+            case "expire" | "release" | "review":
+                getattr(self.book, kind)(now)
+                getattr(self.naive, kind)(now)
+
+    def _post(self, message: Message) -> None:
+        """Post a message; one that was there before is a repeat, which the naive model is not told of."""
+        now, book, naive = self.now, self.book, self.naive
+        if isinstance(message, Order):
+            is_old = self.changed_at is None or message.occurred_at < self.changed_at
+            version = self.versions.first if is_old else self.versions.second
+            book.deliver(message, now, version)
+            naive.complete(message, version, now)
+        elif isinstance(message, Refund):
+            book.deliver(message, now)
+            naive.refund(message, now)
+        elif isinstance(message, Fulfilment):
+            if not naive.sales[message.order_id].is_fulfilled:
+                naive.fulfil(message, now)
+            book.deliver(message, now)
+        else:
+            if not naive.sales[message.order_id].is_cancelled:
+                naive.cancel(message, now)
+            book.deliver(message, now)
+        book.deliver(message, now)

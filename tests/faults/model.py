@@ -1,0 +1,304 @@
+"""What the ledger must hold: the naive model of the domain tests, fed with the messages of a run.
+
+A customer's points in a program of one tier follow from the set of messages alone. Where tiers make the rates depend on
+the order of posting, the messages are replayed in the order in which the ledger posted them.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from itertools import combinations
+from typing import Any, NamedTuple
+
+from core.domain.orders import LineKind, Order, OrderLine, Refund, RefundLine
+from core.domain.program import Program
+from tests.domain.naive_earning import naive_points
+from tests.faults.programs import FADING, HELD, LIMITED, LONG_AGO, program_of
+from tests.limits import kept_amount
+from tests.plain_model import NaiveAccount
+
+OrderKey = tuple[str, str]  #: source, order_id
+AccountKey = tuple[str, str]  #: program_id, customer_id
+
+
+class Sale(NamedTuple):
+    """An order, with what its points depend on besides."""
+
+    order: Order
+    program: Program
+    expires_at: datetime | None
+
+
+class LedgerEntry(NamedTuple):
+    """One entry as the ledger holds it."""
+
+    sequence: int
+    kind: str
+    points: int
+    balance_after: int
+    lifetime_points_after: int
+    occurred_at: datetime
+    source: str | None
+    order_id: str | None
+    refund_id: str | None
+    pending_change: int = 0
+    pending_after: int = 0
+
+
+class Totals(NamedTuple):
+    """Where an account stands. A replay tells balance and pending as one: what is pending follows from the messages."""
+
+    balance: int
+    lifetime_points: int
+    pending: int = 0
+
+
+class Replayed(NamedTuple):
+    """An account after its entries were replayed: what the model holds, and where it disagrees."""
+
+    totals: Totals
+    first_tier: str
+    tier: str
+    tiers: list[tuple[datetime, str]]  #: what came after it, and since when
+    earned: dict[str, int]  #: by order_id
+    differences: list[str]
+
+
+class Model:
+    """The facts that are to be posted, each once."""
+
+    def __init__(self, now: datetime) -> None:
+        self.now = now
+        self.sales: dict[OrderKey, Sale] = {}
+        #: Of each order; its cancellation is one in full without an id.
+        self.refunds: dict[OrderKey, list[Refund]] = defaultdict(list)
+        self.fulfilled: set[OrderKey] = set()
+
+    def add(self, event: dict[str, Any]) -> None:
+        """Take the fact that an event reports."""
+        _ADDERS[event["type"]](self, event)
+
+    def accounts(self) -> dict[AccountKey, list[OrderKey]]:
+        """The accounts that must exist, with their orders."""
+        found: dict[AccountKey, list[OrderKey]] = defaultdict(list)
+        for key, sale in self.sales.items():
+            if sale.order.customer_id is not None:
+                found[sale.program.program_id, sale.order.customer_id].append(key)
+        return found
+
+    def order_keys(self) -> set[OrderKey]:
+        """All orders, those of guests too."""
+        return set(self.sales)
+
+    def refund_ids(self) -> set[tuple[str, str]]:
+        """All refunds that are to be posted: source and refund_id."""
+        return {(refund.source, refund.refund_id) for refund in self._all_refunds() if refund.refund_id}
+
+    def order_events(self) -> set[tuple[str, str, str]]:
+        """All fulfilments and cancellations that are to be posted: source, order_id, kind."""
+        cancelled = {(r.source, r.order_id, "cancelled") for r in self._all_refunds() if not r.refund_id}
+        return cancelled | {(*key, "fulfilled") for key in self.fulfilled}
+
+    def _all_refunds(self) -> Iterator[Refund]:
+        return (refund for refunds in self.refunds.values() for refund in refunds)
+
+    def is_predicted(self, key: OrderKey) -> bool:
+        """Whether what the order earns does not depend on other customers' orders, or other orders' remainders."""
+        return self.sales[key].program.program_id != LIMITED
+
+    def kept(self) -> dict[str, Fraction]:
+        """For how much each customer of the program with limits bought and kept."""
+        found: dict[str, Fraction] = defaultdict(Fraction)
+        for key, (order, program, _) in self.sales.items():
+            if program.program_id == LIMITED and order.customer_id is not None:
+                found[order.customer_id] += kept_amount(order, self.refunds.get(key, ()), program)
+        return found
+
+    def totals(self, orders: Sequence[OrderKey]) -> Totals | None:
+        """Where the account must end, whatever the order of posting; None where that order matters."""
+        if len(self.sales[orders[0]].program.tiers) > 1:
+            return None
+        naive = NaiveAccount(self.sales[orders[0]].program)
+        lifetime_points = 0
+        for key in orders:
+            before = naive.balance
+            naive.complete(self.sales[key].order, self.sales[key].expires_at)
+            for refund in self.refunds[key]:
+                naive.refund(refund, self.now)
+            lifetime_points += naive.balance - before
+        naive.expire(self.now)
+        pending = sum(naive.earned[key[1]] for key in orders if self._is_held(key))
+        return Totals(naive.balance - pending, lifetime_points, pending)
+
+    def _is_held(self, key: OrderKey) -> bool:
+        return self.sales[key].program.program_id == HELD and key not in self.fulfilled
+
+    def replay(self, orders: Sequence[OrderKey], entries: Sequence[LedgerEntry]) -> Replayed:
+        """Post the account's messages in the order of its entries."""
+        return _Replay({key: (self.sales[key], self.refunds[key]) for key in orders}, self.now).run(entries)
+
+
+def _add_order(model: Model, event: dict[str, Any]) -> None:
+    data, program = event["data"], program_of(event)
+    order = Order(
+        source=event["source"],
+        order_id=data["order_id"],
+        customer_id=data.get("customer_id"),
+        currency=data["currency"],
+        occurred_at=datetime.fromisoformat(event["time"]).astimezone(UTC),
+        lines=tuple(_order_line(line) for line in data["lines"]),
+        points_paid=Decimal(data.get("points_paid") or 0),
+        attributes=data.get("attributes") or {},
+    )
+    expires_at = None
+    if program.program_id == FADING:
+        expires_at = LONG_AGO.get(event["time"], model.now + timedelta(days=1))
+    model.sales[order.source, order.order_id] = Sale(order, program, expires_at)
+
+
+def _add_refund(model: Model, event: dict[str, Any]) -> None:
+    data = event["data"]
+    amount = data.get("amount")
+    refund = Refund(
+        source=event["source"],
+        refund_id=data["refund_id"],
+        order_id=data["order_id"],
+        occurred_at=datetime.fromisoformat(event["time"]).astimezone(UTC),
+        full=bool(data.get("full")),
+        amount=None if amount is None else Decimal(amount),
+        lines=tuple(_refund_line(line) for line in data.get("lines") or ()),
+    )
+    model.refunds[refund.source, refund.order_id].append(refund)
+
+
+def _add_fulfilment(model: Model, event: dict[str, Any]) -> None:
+    model.fulfilled.add((event["source"], event["data"]["order_id"]))
+
+
+def _add_cancellation(model: Model, event: dict[str, Any]) -> None:
+    data = {"refund_id": "", "order_id": event["data"]["order_id"], "full": True}
+    _add_refund(model, {**event, "data": data})
+
+
+#: What each type of message does to the model.
+_ADDERS: dict[str, Callable[[Model, dict[str, Any]], None]] = {
+    "order.completed": _add_order,
+    "order.refunded": _add_refund,
+    "order.fulfilled": _add_fulfilment,
+    "order.cancelled": _add_cancellation,
+}
+
+
+class _Replay:
+    """One account. A message that moved no points has no entry: it is posted where it fits."""
+
+    def __init__(self, facts: dict[OrderKey, tuple[Sale, list[Refund]]], now: datetime) -> None:
+        self._sales = {key: sale for key, (sale, _) in facts.items()}
+        self._open = {key: {refund.refund_id: refund for refund in refunds} for key, (_, refunds) in facts.items()}
+        self._now = now
+        self._program = next(iter(self._sales.values())).program
+        self._naive = NaiveAccount(self._program)
+        self._lifetime_points = 0
+        self._told: set[tuple[str | None, str]] = set()  #: the refunds that have an entry: order_id, refund_id
+        self._differences: list[str] = []
+
+    def run(self, entries: Sequence[LedgerEntry]) -> Replayed:
+        self._told = {(entry.order_id, entry.refund_id or "") for entry in entries if entry.kind == "clawback"}
+        for entry in entries:
+            before = self._naive.balance
+            problem = self._post(entry)
+            points = self._naive.balance - before
+            if entry.kind != "expiry":
+                self._lifetime_points += points
+            if problem is None and points != entry.points + entry.pending_change:
+                problem = f"the model has {points} points"
+            elif problem is None and (entry.balance_after + entry.pending_after, entry.lifetime_points_after) != (
+                self._naive.balance,
+                self._lifetime_points,
+            ):
+                problem = f"the model has balance {self._naive.balance} and lifetime points {self._lifetime_points}"
+            if problem is not None:
+                self._differences.append(f"{entry}: {problem}")
+        self._differences += self._left_over()
+        totals = Totals(self._naive.balance, self._lifetime_points)
+        return Replayed(
+            totals,
+            self._program.tiers[0].tier_id,
+            self._naive.tier,
+            self._naive.tiers,
+            self._naive.earned,
+            self._differences,
+        )
+
+    def _post(self, entry: LedgerEntry) -> str | None:
+        key = entry.source or "", entry.order_id or ""
+        if entry.kind == "expiry":
+            self._naive.expire(entry.occurred_at)
+        if entry.kind in {"expiry", "release"}:
+            return None
+        if key not in self._sales:
+            return "no such order of this customer was sent"
+        if entry.kind == "accrual":
+            if key[1] in self._naive.orders:
+                return "the order has an accrual already"
+            self._naive.complete(self._sales[key].order, self._sales[key].expires_at)
+            return None
+        refund = self._open[key].get(entry.refund_id or "")
+        if refund is None or key[1] not in self._naive.orders:
+            return "no such refund was sent, or it was posted already, or before its order"
+        self._post_silent_before(key, refund, -entry.points - entry.pending_change)
+        del self._open[key][refund.refund_id]
+        self._naive.refund(refund, self._now)
+        return None
+
+    def _post_silent_before(self, key: OrderKey, refund: Refund, points: int) -> None:
+        """Find the refunds that moved nothing and without which this one would have moved other points."""
+        others = [other for other in self._open[key].values() if (key[1], other.refund_id) not in self._told]
+        earned = self._naive.earned[key[1]]
+        for count in range(len(others) + 1):
+            for silent in combinations(others, count):
+                if (
+                    self._would_earn(key, *silent) == earned
+                    and self._would_earn(key, *silent, refund) == earned - points
+                ):
+                    for other in silent:
+                        del self._open[key][other.refund_id]
+                        self._naive.refund(other, self._now)
+                    return
+
+    def _would_earn(self, key: OrderKey, *more: Refund) -> int:
+        naive = self._naive
+        return naive_points(
+            self._sales[key].order, [*naive.refunds[key[1]], *more], self._program, naive.tier_of[key[1]]
+        )
+
+    def _left_over(self) -> Iterator[str]:
+        """What has no entry must move no points."""
+        for key, sale in self._sales.items():
+            before = self._naive.balance
+            if key[1] not in self._naive.orders:
+                self._naive.complete(sale.order, sale.expires_at)
+                if self._naive.balance != before:
+                    yield f"order {key[1]} of {self._naive.balance - before} points has no entry"
+            for refund in self._open[key].values():
+                before = self._naive.balance
+                self._naive.refund(refund, self._now)
+                if self._naive.balance != before:
+                    yield f"refund {refund.refund_id} of {self._naive.balance - before} points has no entry"
+
+
+def _order_line(line: dict[str, Any]) -> OrderLine:
+    kind = LineKind(line.get("kind") or "product")
+    amount, tax = Decimal(line["amount"]), Decimal(line.get("tax") or 0)
+    return OrderLine(line["line_id"], None, Decimal(line["quantity"]), amount, tax, kind, ())
+
+
+def _refund_line(line: dict[str, Any]) -> RefundLine:
+    quantity, amount = line.get("quantity"), line.get("amount")
+    return RefundLine(
+        line["line_id"],
+        None if quantity is None else Decimal(quantity),
+        None if amount is None else Decimal(amount),
+    )

@@ -1,0 +1,388 @@
+"""Every protection of a promise: where it stands, how it is taken out, and what must then go red.
+
+A row quotes the exact text that it takes out, so that it cannot rot silently: a changed text is an error.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+_BATCH = "core/posting/batch.py"
+_LEDGER = "core/store/ledger.py"
+_INBOX = "core/store/inbox.py"
+_OUTBOX = "core/store/outbox.py"
+_TABLES = "core/store/migrations/versions/0001_ledger_inbox_and_outbox.py"
+_RELAY = "tasks/relay.py"
+_AMQP = "workers/brokers/amqp.py"
+_RELAY_TESTS = "tests/tasks/test_relay.py"
+_BROKER_TESTS = "tests/workers/brokers/test_brokers.py"
+_RABBITMQ_TESTS = "tests/workers/brokers/test_broker_rabbitmq.py"
+
+
+class Edit(NamedTuple):
+    """A text that stands in a file exactly once, and what takes its place."""
+
+    file: str
+    text: str
+    replacement: str
+
+
+class Protection(NamedTuple):
+    """What keeps a promise, and how it is seen to be kept."""
+
+    name: str
+    promise: str
+    edits: tuple[Edit, ...]  #: that take the protection out, and nothing else
+    tests: tuple[str, ...] = ()  #: that must fail then; none: the simulation must
+    seeds: tuple[int, ...] = ()  #: that have noticed; when that has become untrue, others will
+    needs_rabbitmq: bool = False
+
+
+def simulation_command(first: Sequence[int], count: int) -> tuple[str, ...]:
+    """Arguments to Python: these seeds, and then `count` others."""
+    return ("-m", "tests.simulation", "--jobs", "1", "--seeds", str(count), "--first", *map(str, first))
+
+
+def pytest_command(names: Sequence[str]) -> tuple[str, ...]:
+    """Arguments to Python: these tests, up to the first that fails."""
+    return ("-m", "pytest", "-x", "-q", "--tb=short", "-p", "no:randomly", "-p", "no:cacheprovider", *names)
+
+
+_DRIVER_COMMIT = "turn.connection.connection.driver_connection.commit()"
+
+PROTECTIONS = (
+    Protection(
+        "acknowledge after COMMIT",
+        "no message that was accepted is lost",
+        (
+            Edit(
+                "workers/intake.py",
+                "        for part in _parts(received):\n",
+                "        for part in _parts(received):\n            source.acknowledge(part)\n",
+            ),
+        ),
+    ),
+    Protection(
+        "one source, id and content: one message",
+        "a message that comes again is counted, not stored again",
+        (
+            Edit(
+                _TABLES,
+                '        sa.UniqueConstraint("source", "event_id", "variant", '
+                'name=op.f("uq_inbox_source_event_id_variant")),\n',
+                "",
+            ),
+            Edit(
+                _INBOX,
+                "ON CONFLICT (source, event_id, variant) DO UPDATE\n"
+                "    SET deliveries = inbox.deliveries\n"
+                "        + CASE WHEN inbox.content_hash IS NOT DISTINCT FROM excluded.content_hash"
+                " THEN excluded.deliveries ELSE 0 END\n",
+                "",
+            ),
+        ),
+    ),
+    Protection(
+        "one order, whatever its messages are called",
+        "an order earns its points once",
+        (
+            Edit(
+                _TABLES,
+                'sa.PrimaryKeyConstraint("source", "order_id", "program_id", name=op.f("pk_orders"))',
+                'sa.PrimaryKeyConstraint("source", "order_id", "program_id", "inbox_id", name=op.f("pk_orders"))',
+            ),
+            Edit(
+                _TABLES,
+                "        sa.ForeignKeyConstraint(\n"
+                '            ["source", "order_id", "program_id"],\n'
+                '            ["orders.source", "orders.order_id", "orders.program_id"],\n'
+                '            name=op.f("fk_refunds_source_order_id_program_id"),\n'
+                "        ),\n",
+                "",
+            ),
+        ),
+        seeds=(1729,),
+    ),
+    Protection(
+        "one refund, whatever its messages are called",
+        "a refund takes its points once, even if the lock on its order failed",
+        (
+            Edit(
+                _TABLES,
+                '        sa.PrimaryKeyConstraint("source", "refund_id", "program_id", name=op.f("pk_refunds")),\n',
+                "",
+            ),
+        ),
+        tests=("tests/store/test_constraints.py::test_is_refused[pk_refunds]",),
+    ),
+    Protection(
+        "the shard's lock in posting",
+        "a customer's messages are posted by one worker at a time, each once",
+        (
+            Edit(
+                _BATCH,
+                "SELECT pg_try_advisory_xact_lock(%s, %s), now(),",
+                "SELECT %s::bigint + %s::bigint IS NOT NULL, now(),",
+            ),
+        ),
+    ),
+    Protection(
+        "the lock on accounts",
+        "nobody writes an account that another one has changed meanwhile",
+        (Edit(_LEDGER, " ORDER BY account_id FOR UPDATE\n", " ORDER BY account_id\n"),),
+        seeds=(10,),
+    ),
+    Protection(
+        "the order in which accounts are locked",
+        "two workers that meet on the same accounts wait for each other and never in a circle",
+        (Edit(_LEDGER, " ORDER BY account_id FOR UPDATE\n", " FOR UPDATE\n"),),
+        tests=("tests/store/test_row_locks.py",),
+    ),
+    Protection(
+        "the lock on orders",
+        "two refunds of one order do not both take the same points",
+        (Edit(_LEDGER, "ORDER BY o.source, o.order_id, o.program_id FOR UPDATE OF o\n", "ORDER BY 1, 2, 8\n"),),
+        tests=("tests/posting/test_batches.py::test_two_shards_that_meet_on_the_same_orders_end_right",),
+    ),
+    Protection(
+        "outcome and entries in one transaction",
+        "a message is in the ledger exactly if its outcome says so",
+        (
+            Edit(
+                _BATCH,
+                "        posting.books.write(turn.connection, self._chain_key)\n",
+                f"        posting.books.write(turn.connection, self._chain_key)\n        {_DRIVER_COMMIT}\n",
+            ),
+        ),
+    ),
+    Protection(
+        "attempts are counted before the work",
+        "a message that kills its worker is parked after a few deaths",
+        (Edit(_BATCH, "        self._count_attempt(turn.shard)\n", ""),),
+        tests=(
+            "tests/posting/test_isolation.py::TestDeath::test_of_the_process_at_one_message_parks_it_after_a_few_times",
+        ),
+    ),
+    Protection(
+        "a lost race is run again",
+        "a good message is never parked because another one was first",
+        (
+            Edit(
+                _BATCH,
+                "        except (psycopg.errors.UniqueViolation, psycopg.errors.DeadlockDetected) as error:\n",
+                "        except ZeroDivisionError as error:\n",
+            ),
+        ),
+        tests=("tests/posting/test_isolation.py::TestRace",),
+    ),
+    Protection(
+        "an outage is no message's fault",
+        "no message is parked because the database was away",
+        (
+            Edit(
+                "core/posting/failures.py",
+                "(psycopg.OperationalError, psycopg.InterfaceError, psycopg.ProgrammingError)",
+                "psycopg.ProgrammingError",
+            ),
+        ),
+        seeds=(41,),
+    ),
+    Protection(
+        "an order takes its waiting refunds along",
+        "a refund that came first applies with its order, not some time later",
+        (
+            Edit(
+                _BATCH,
+                "        waiting = [] if is_alone else [_read(message) for message in"
+                " claim_waiting(turn.connection, _order_keys(read))]\n",
+                "        waiting: list[ReadMessage] = []\n",
+            ),
+        ),
+        tests=("tests/posting/test_posting.py",),
+    ),
+    Protection(
+        "the sweep wakes waiting refunds",
+        "a refund that missed its order's posting by a moment is posted all the same",
+        (Edit("core/posting/sweeping.py", " = wake_waiting(connection, after, rows_max)\n", " = 0, after\n"),),
+        seeds=(25,),
+    ),
+    Protection(
+        "the sweep asks for what a lost nudge left",
+        "a lost nudge costs a moment and no point",
+        (
+            Edit(
+                "tasks/posting.py",
+                '    for shard in shards:\n        runtime.nudge("loyalty.post_inbox", shard)\n',
+                "",
+            ),
+        ),
+    ),
+    Protection(
+        "posting's claim of waiting refunds locks them",
+        "a refund is either parked or posted",
+        (
+            Edit(
+                _INBOX,
+                "WHERE i.state = 'waiting' ORDER BY i.inbox_id FOR UPDATE OF i SKIP LOCKED\n",
+                "WHERE i.state = 'waiting' ORDER BY i.inbox_id\n",
+            ),
+        ),
+        seeds=(60,),
+    ),
+    Protection(
+        "the sweep's claim of overdue refunds locks them",
+        "a refund is either posted or parked",
+        (
+            Edit(
+                _INBOX,
+                'ORDER BY inbox_id FOR UPDATE SKIP LOCKED\n"""\n\n\ndef claim_overdue',
+                'ORDER BY inbox_id\n"""\n\n\ndef claim_overdue',
+            ),
+        ),
+        seeds=(60,),
+    ),
+    Protection(
+        "waking locks what it wakes",
+        "a refund that was posted in this moment is not posted again",
+        (
+            Edit(
+                _INBOX,
+                "shard IS NOT NULL)) AND state = 'waiting'\n    FOR UPDATE SKIP LOCKED\n",
+                "shard IS NOT NULL))\n",
+            ),
+        ),
+        tests=("tests/store/test_row_locks.py",),
+    ),
+    Protection(
+        "a review looks again under the lock",
+        "a tier is reviewed at the end of its period and not before",
+        (
+            Edit(
+                "core/posting/upkeep.py",
+                "        and due_at <= as_of\n",
+                "",
+            ),
+        ),
+        tests=(
+            "tests/posting/test_upkeep.py::TestReview::test_an_account_that_is_moved_on_in_this_moment_is_left_alone",
+        ),
+    ),
+    Protection(
+        "what is expired is not spendable",
+        "no expired lot is ever spent, whether or not the expiry task ran",
+        (
+            Edit(
+                "core/domain/lots.py",
+                "        return not self.is_pending and not self.is_due(as_of) and self.points_remaining > 0\n",
+                "        return not self.is_pending and self.points_remaining > 0\n",
+            ),
+        ),
+        tests=("tests/domain/test_lots.py",),
+    ),
+    Protection(
+        "mark after publishing",
+        "every event is published",
+        (
+            Edit(
+                _RELAY,
+                "        if events:\n            try:\n",
+                "        if events:\n"
+                "            mark_published(connection, [event.outbox_id for event in events])\n"
+                "            connection.connection.driver_connection.commit()\n"
+                "            try:\n",
+            ),
+        ),
+    ),
+    Protection(
+        "mark the very rows that were published",
+        "no event is skipped that was committed meanwhile",
+        (
+            Edit(
+                _OUTBOX,
+                'WHERE outbox_id = ANY(%b)", (list(outbox_ids),))',
+                'WHERE outbox_id <= %s AND published_at IS NULL", (max(outbox_ids),))',
+            ),
+        ),
+    ),
+    Protection(
+        "one relay per shard",
+        "an event is repeated only after something went wrong",
+        (Edit(_RELAY, "        if not try_lock(connection, LockClass.RELAY, shard):\n", "        if shard < 0:\n"),),
+    ),
+    Protection(
+        "events are taken in their order",
+        "an account's events leave in order",
+        (Edit(_OUTBOX, "published_at IS NULL ORDER BY outbox_id LIMIT %s\n", "published_at IS NULL LIMIT %s\n"),),
+        tests=(f"{_RELAY_TESTS}::test_events_are_taken_in_order_however_the_database_finds_them",),
+    ),
+    Protection(
+        "outbox ids are drawn one by one, under the account's lock",
+        "an account's events leave in order",
+        (
+            Edit(
+                _TABLES,
+                'sa.Column("outbox_id", sa.BigInteger(), sa.Identity(always=False), nullable=False)',
+                'sa.Column("outbox_id", sa.BigInteger(), sa.Identity(always=False, cache=20), nullable=False)',
+            ),
+        ),
+    ),
+    Protection(
+        "an event's id follows from what it tells",
+        "a consumer knows a repeat by its id",
+        (
+            Edit(
+                "core/messages/outbound.py",
+                '    return f"{account_id}:{sequence}"\n',
+                "    return f\"{account_id}:{sequence}:{__import__('uuid').uuid4()}\"\n",
+            ),
+        ),
+    ),
+    Protection(
+        "a publisher that failed is dropped",
+        "confirms of one batch are never read as another's",
+        (Edit(_RELAY, "                runtime.drop_publisher()\n", ""),),
+        tests=(f"{_RELAY_TESTS}::test_nothing_is_marked_and_the_publisher_is_dropped_when_a_batch_is_not_confirmed",),
+    ),
+    Protection(
+        "the sweep asks for what a lost nudge left in the outbox",
+        "a lost nudge costs a moment and no event",
+        (Edit(_RELAY, '    for shard in shards:\n        runtime.nudge("loyalty.relay_outbox", shard)\n', ""),),
+    ),
+    Protection(
+        "confirms of RabbitMQ are awaited",
+        "nothing is marked that the broker did not confirm",
+        (
+            Edit(
+                _AMQP,
+                "while self._unconfirmed and self._link.drain(_CONFIRM_SECONDS):\n                    pass\n",
+                "self._unconfirmed.clear()\n",
+            ),
+        ),
+        tests=(f"{_RABBITMQ_TESTS}::test_an_event_that_a_queue_refuses_is_not_confirmed_and_the_publisher_goes_on",),
+        needs_rabbitmq=True,
+    ),
+    Protection(
+        "many are acknowledged at once only if they are all stored",
+        "no message that was accepted is lost",
+        (
+            Edit(
+                _AMQP,
+                "            if len(tags) == sum(tag <= newest for tag in self._unacknowledged):\n",
+                "            if tags:\n",
+            ),
+        ),
+        tests=(f"{_BROKER_TESTS}::test_acknowledging_a_later_batch_first_takes_nothing_of_the_earlier_one_away",),
+        needs_rabbitmq=True,
+    ),
+    Protection(
+        "an event that a stream refused is not published",
+        "nothing is marked that the broker did not confirm",
+        (
+            Edit(
+                "workers/brokers/streams.py",
+                "        if refusal is not None:\n            raise EventNotConfirmedError(",
+                "        if refusal is None and events == ():\n            raise EventNotConfirmedError(",
+            ),
+        ),
+        tests=(f"{_RELAY_TESTS}::test_a_stream_that_refuses_events_leaves_them_in_the_outbox",),
+    ),
+)

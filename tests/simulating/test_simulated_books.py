@@ -1,0 +1,78 @@
+"""A run with the program in force comes to what posting, release, expiry and reviews make of the same messages."""
+
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy import Engine
+
+from core.messages.program_file import parse_program
+from core.simulating.comparing import compare, sides
+from core.store.programs import load_registry
+from core.store.recorded import read_only, recorded_messages
+from tests.factories import PROGRAM_TEXT, cancellation, fulfilment, line, order, refund
+from tests.shell import Shell
+
+UNTIL = datetime(2036, 6, 1, tzinfo=UTC)
+RULES = """combine: stack
+earning_rules:
+  - {rule_id: spend, kind: spend, per_amount: "1.00", points: {bronze: 1, silver: "1.5", gold: 2},
+     clawback: full_refund}
+  - {rule_id: item, kind: item, skus: [s1], points: 7, caps: {per_day: 20}}
+  - {rule_id: step, kind: spend, per_amount: "70.00", points: 3, carry: true}
+promotions:
+  - {promotion_id: first, kind: addition, points: 40, when: {first_order: true}, limits: {budget_points: 130}}
+  - {promotion_id: sale, kind: multiplier, multiplier: 2, lines: {categories: [sale]},
+     limits: {orders_per_customer: 2}, expiry: {policy: after_days, days: 3650}}
+tiers:
+  - {tier_id: bronze, threshold_points: 0}
+"""
+PROGRAMS = {
+    "plain": PROGRAM_TEXT,
+    "rules, promotions and limits": PROGRAM_TEXT[: PROGRAM_TEXT.index("earning_rules")]
+    + RULES
+    + PROGRAM_TEXT[PROGRAM_TEXT.index("  - {tier_id: silver") :],
+    "points held until they are fulfilled": PROGRAM_TEXT + "availability: {policy: on_fulfilled}\n",
+    "points that never go below zero": PROGRAM_TEXT + "clawback: {policy: clamp}\n",
+    "years that are reviewed": PROGRAM_TEXT + "qualification: {window: calendar_year, refunds: at_once}\n",
+    "rolling months": PROGRAM_TEXT + "qualification: {window: rolling_months, months: 2, measure: points}\n",
+}
+
+
+def story() -> list[dict[str, object]]:
+    """Twelve months of four customers: every third order comes back in part, some are delivered or called off."""
+    events: list[dict[str, object]] = []
+    for n in range(48):
+        day = f"2025-{1 + n // 4:02}-{3 + 5 * (n % 4):02}"
+        lines = [
+            line("1", f"{40 + 17 * (n % 7)}.00", quantity=1 + n % 4, sku=f"s{n % 3}", categories=["sale"][: n % 2])
+        ]
+        lines.append(line("2", f"{n % 5}9.95"))
+        events.append(order(f"o{n}", customer_id=f"c{n % 4}", time=f"{day}T10:00:00Z", lines=lines))
+        if n % 5 == 0:
+            events.append(fulfilment(f"o{n}", time=f"{day}T18:00:00Z"))
+        if n % 3 == 0:
+            events.append(refund(f"r{n}", f"o{n}", time=f"{day}T20:00:00Z", lines=[{"line_id": "1", "quantity": 1}]))
+        if n % 11 == 0:
+            events.append(cancellation(f"o{n}", time=f"{day}T21:00:00Z"))
+    return events
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_run_of_the_program_in_force_comes_to_the_balances_and_tiers_of_the_ledger(name: str, engine: Engine) -> None:
+    shell = Shell(engine, shards=1, program_text=PROGRAMS[name])  # a budget goes by time across customers
+    assert shell.take(*story()) == {"posted": len(story())}
+    shell.expire(UNTIL.isoformat())
+    shell.review(UNTIL.isoformat())
+    with engine.begin() as connection:
+        read_only(connection)
+        versions = load_registry(connection).versions()
+        changed = parse_program(PROGRAMS[name], path="test.yaml")
+        found = compare(recorded_messages(connection, "test", UNTIL), sides(versions, changed, None), UNTIL)
+    ledger = shell.rows("SELECT customer_id, lifetime_points, tier_id FROM accounts ORDER BY customer_id")
+    simulated = sorted((account.customer_id, account.points_before, account.tier_before) for account in found.accounts)
+    assert simulated == [tuple(row) for row in ledger]
+    assert found.before.points_open == shell.value("SELECT sum(balance + pending) FROM accounts")
+    granted = shell.value("SELECT sum(points + pending_change) FROM entries WHERE kind = 'accrual'")
+    assert found.before.tally.points_granted == granted
+    assert sum(found.before.tally.by_name.values()) == shell.value("SELECT sum(points_entitled) FROM orders")
+    assert found.before == found.after

@@ -1,0 +1,213 @@
+"""Least privilege: the whole way works as a role that cannot rewrite the books, and the server refuses it the rest."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import pytest
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import ProgrammingError
+
+from core.errors import DatabaseRoleTooStrongError, NoDatabaseRoleError
+from core.posting.mending import RetryLimits, drop_letters, retry_letters
+from core.store.engine import create_database_engine
+from core.store.grants import WORKER_GRANTS, grant_role
+from core.store.migrate import require_current
+from core.store.rebuild import apply_repairs, examine
+from core.store.scope import EVERYTHING
+from core.store.shards import ACCOUNT_SHARDS
+from core.store.tables import metadata
+from tasks.posting import post_inbox, sweep_inbox
+from tasks.relay import relay_outbox, sweep_outbox
+from tasks.retention import purge
+from tasks.submitting import submit
+from tasks.upkeep import audit_ledger, expire_lots, release_points, remind, review_tiers, warn_tiers
+from tests.conftest import OpenDatabase
+from tests.database_roles import DatabaseRole, database_role
+from tests.factories import PROGRAM_TEXT, cancellation, fulfilment, order, refund
+from tests.shell import EVENT_SOURCE, LIMITS, Shell
+from tests.tasks.runtimes import make_runtime
+
+UPKEEP = "qualification: {window: calendar_year}\nexpiry: {policy: after_months, months: 1}\n"
+HELD = """availability: {policy: after_days, days: 5}
+expiry: {policy: after_days, days: 300}
+reminders: {days_ahead: [200]}
+qualification: {window: rolling_months, months: 3, warning_days: 90}
+promotions:
+  - {promotion_id: more, kind: addition, points: 5, limits: {budget_points: 100, orders_per_customer: 3}}
+"""
+
+
+@pytest.fixture(scope="module")
+def owner(open_database: OpenDatabase) -> Iterator[Engine]:
+    """A database of its own, as the owner of its tables."""
+    with open_database() as url:
+        engine = create_database_engine(url)
+        yield engine
+        engine.dispose()
+
+
+@pytest.fixture(scope="module")
+def role(owner: Engine) -> Iterator[DatabaseRole]:
+    """The worker's role, with what `loyalty db grant` gives it."""
+    with database_role(owner.url.render_as_string(hide_password=False), 'Shop\'s "worker" ') as made:
+        with owner.begin() as connection:
+            grant_role(connection, made.name, read_only=False)
+        yield made
+
+
+@pytest.fixture(scope="module")
+def worker(role: DatabaseRole) -> Iterator[Engine]:
+    """The database as the worker sees it."""
+    engine = create_database_engine(role.url)
+    yield engine
+    engine.dispose()
+
+
+def test_the_whole_way_works_as_the_workers_role(worker: Engine) -> None:
+    require_current(worker)
+    shell = Shell(worker, shards=1, program_text=PROGRAM_TEXT + UPKEEP)
+    now = datetime.now(UTC).isoformat()
+    shell.receive(order("o1", "600.00", time="2024-05-01T12:00:00Z"), order("o1"), b"{")
+    shell.receive(refund(order_id="new", time=now, amount="5.00"), order("new", customer_id="c3", time=now))
+    runtime = make_runtime(worker, shards=1)
+    submit(runtime, order("o2", customer_id="c2", time="2024-05-01T12:00:00Z"))
+    for number in range(2):
+        submit(runtime, order(f"dead-{number}", program_id="nobody's"))
+    sweep_inbox(runtime)
+    assert post_inbox(runtime, 0)["posted"] == 4
+    dead = [row.inbox_id for row in shell.rows("SELECT inbox_id FROM inbox WHERE order_id LIKE 'dead-%'")]
+    limits = RetryLimits(LIMITS, shards=1, event_source=EVENT_SOURCE, waiting_days_max=30)
+    assert [mended.state for mended in retry_letters(worker, dead, limits)] == ["received"] * 2
+    post_inbox(runtime, 0)
+    assert [mended.state for mended in drop_letters(worker, dead, "no such program")] == ["dropped"] * 2
+    assert expire_lots(runtime, "2026-01-01T00:00:00Z")["accounts"] == 2
+    assert review_tiers(runtime, "2026-01-01T00:00:00Z")["accounts"] > 0
+    sweep_outbox(runtime)
+    assert sum(relay_outbox(runtime, shard)["published"] for shard in range(ACCOUNT_SHARDS)) > 0
+    hold_and_release(shell)
+    assert audit_ledger(runtime)["differences"] == []
+    assert purge(make_runtime(worker, inbox_retention_days=1e-9, outbox_retention_days=1e-9))["inbox_rows"] > 0
+    shell.execute("UPDATE accounts SET balance = balance + 1 WHERE customer_id = 'c3'")
+    with worker.begin() as connection:
+        planned = examine(connection, EVERYTHING).repairs
+    with worker.begin() as connection:
+        assert [repair.subject for repair in apply_repairs(connection, planned)] == ["account"]
+    kinds = {row.kind for row in shell.rows("SELECT kind FROM entries")}
+    assert (kinds, shell.differences()) == ({"accrual", "clawback", "expiry", "release"}, [])
+
+
+def hold_and_release(shell: Shell) -> None:
+    """Post what is held, limited, fulfilled and cancelled; then the periodic tasks of it."""
+    shell.apply_program(PROGRAM_TEXT.replace(": test", ": held").replace("/shops/test", "/held") + HELD)
+    day = (datetime.now(UTC) - timedelta(days=1)).isoformat()
+    shell.take(
+        order("h1", "600.00", source="/held", time=day),
+        order("h2", source="/held", time=day),
+        fulfilment("h1", source="/held"),
+        cancellation("h2", source="/held"),
+    )
+    runtime = make_runtime(shell.engine, shards=1)
+    later = (datetime.now(UTC) + timedelta(days=200)).isoformat()
+    assert release_points(runtime, later)["accounts"] == 1
+    assert remind(runtime, later)["accounts"] == 1
+    warn_tiers(runtime, later)
+    shell.execute("UPDATE reminders SET expires_at = expires_at - interval '10 years'")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE entries SET points = 1000000",
+        "DELETE FROM entries",
+        "TRUNCATE entries CASCADE",
+        "ALTER TABLE entries DISABLE TRIGGER ALL",
+        "DROP TABLE entries CASCADE",
+        "SELECT 1 FROM entries FOR UPDATE",
+        "CREATE TRIGGER t BEFORE INSERT ON entries EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+        "UPDATE allocations SET points = 1",
+        "DELETE FROM tier_changes",
+        "UPDATE refunds SET points_due = 0",
+        "DELETE FROM orders",
+        "DELETE FROM accounts",
+        "DELETE FROM lots",
+        "UPDATE repairs SET found = '{}'",
+        "UPDATE programs SET document = '{}'",
+        "UPDATE schema_support SET oldest_revision = '0'",
+        "UPDATE alembic_version SET version_num = '0'",
+        "UPDATE dead_letter_actions SET detail = ''",
+        "CREATE TABLE mine (n integer)",
+        "ALTER TABLE inbox ADD COLUMN n integer",
+        "SET session_replication_role = replica",
+    ],
+)
+def test_the_server_refuses_the_workers_role_what_would_rewrite_the_books(worker: Engine, statement: str) -> None:
+    with pytest.raises(ProgrammingError) as refused, worker.begin() as connection:
+        connection.execute(text(statement))
+    assert isinstance(refused.value.orig, psycopg.errors.InsufficientPrivilege)
+
+
+def test_every_table_is_thought_of() -> None:
+    assert set(WORKER_GRANTS) == {*metadata.tables, "alembic_version"}
+    deletable = {table for table, privileges in WORKER_GRANTS.items() if "DELETE" in privileges}
+    assert deletable == {"inbox", "outbox", "dead_letter_actions", "reminders"}
+
+
+def privileges(owner: Engine, role: DatabaseRole) -> list[tuple[str, str]]:
+    statement = """
+        SELECT table_name, privilege_type FROM information_schema.role_table_grants
+        WHERE grantee = :role ORDER BY table_name, privilege_type"""
+    with owner.connect() as connection:
+        return [
+            (row.table_name, row.privilege_type) for row in connection.execute(text(statement), {"role": role.name})
+        ]
+
+
+def granted(owner: Engine, role: str, *, read_only: bool = False) -> None:
+    with owner.begin() as connection:
+        grant_role(connection, role, read_only=read_only)
+
+
+def test_granting_again_changes_nothing_and_takes_away_what_was_there_before(owner: Engine, role: DatabaseRole) -> None:
+    before = privileges(owner, role)
+    granted(owner, role.name)
+    assert privileges(owner, role) == before
+    granted(owner, role.name, read_only=True)
+    assert {privilege for _, privilege in privileges(owner, role)} == {"SELECT"}
+    granted(owner, role.name)
+    assert privileges(owner, role) == before
+
+
+def test_a_reader_sees_everything_and_changes_nothing(owner: Engine) -> None:
+    with database_role(owner.url.render_as_string(hide_password=False), "support_") as reader:
+        granted(owner, reader.name, read_only=True)
+        engine = create_database_engine(reader.url)
+        shell = Shell(engine, program_text=None)
+        assert shell.differences() == []
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            shell.receive(order())
+        engine.dispose()
+
+
+def test_a_role_that_is_not_there_is_named(owner: Engine) -> None:
+    with pytest.raises(NoDatabaseRoleError, match="has no role nobody"):
+        granted(owner, "nobody")
+
+
+def test_the_owner_is_refused_since_grants_would_not_limit_it(owner: Engine) -> None:
+    assert owner.url.username is not None
+    with pytest.raises(DatabaseRoleTooStrongError, match="it owns them"):
+        granted(owner, owner.url.username)
+
+
+def test_a_role_that_could_do_more_through_public_is_refused_and_left_as_it_was(
+    owner: Engine, role: DatabaseRole
+) -> None:
+    before = privileges(owner, role)
+    with owner.begin() as connection:
+        connection.execute(text("GRANT UPDATE ON entries TO PUBLIC"))
+    with pytest.raises(DatabaseRoleTooStrongError, match="UPDATE on entries"):
+        granted(owner, role.name, read_only=True)
+    with owner.begin() as connection:
+        connection.execute(text("REVOKE UPDATE ON entries FROM PUBLIC"))
+    assert privileges(owner, role) == before

@@ -1,0 +1,62 @@
+"""`loyalty db`: where the tables stand, bringing them up to date, and who may do what to them."""
+
+import pytest
+
+from core.store.grants import WORKER_GRANTS
+from core.store.migrate import head_revision
+from tests.database_roles import database_role
+from tests.shell import Shell
+from tests.workers.cli.command_line import CommandLine
+
+HEAD = head_revision()
+
+
+@pytest.mark.parametrize(
+    ("revision", "oldest", "code", "text"),
+    [
+        (HEAD, "0001", 0, f"at {HEAD}, as this release wants it. It suits releases of tables 0001 and later."),
+        ("9999", "0001", 0, f"tables 0001 and later, so this one, which has {HEAD}."),
+        ("9999", "9998", 1, f"tables 9998 and later, but not this one, which has {HEAD}."),
+        ("0001", "0001", 1, f"The database is at 0001, this release wants {HEAD}. Run: loyalty db upgrade"),
+    ],
+)
+def test_current_says_where_the_tables_stand_and_whether_this_release_can_work_there(
+    loyalty: CommandLine, shell: Shell, revision: str, oldest: str, code: int, text: str
+) -> None:
+    shell.execute("UPDATE alembic_version SET version_num = :revision", revision=revision)
+    shell.execute("UPDATE schema_support SET oldest_revision = :oldest", oldest=oldest)
+    try:
+        printed, document = loyalty("db", "current"), loyalty("db", "current", "--json")
+        assert (printed.code, document.code) == (code, code)
+        assert text in " ".join(printed.out.split())
+        assert (document.json["is_usable"], document.json["oldest_supported"]) == (code == 0, oldest)
+        assert loyalty("status", "--json").code == (0 if code == 0 else 2)
+    finally:
+        shell.execute("UPDATE alembic_version SET version_num = :revision", revision=HEAD)
+        shell.execute("UPDATE schema_support SET oldest_revision = '0001'")
+
+
+def test_grant_says_what_it_gave_and_upgrade_does_it_on_the_way(
+    loyalty: CommandLine, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with database_role(database_url, "worker_") as role:
+        monkeypatch.setenv("LOYALTY_DATABASE_URL", role.url)
+        assert "permission denied" in loyalty("status").err
+        monkeypatch.setenv("LOYALTY_DATABASE_URL", database_url)
+        assert f"{role.name} has what the worker needs" in loyalty("db", "upgrade", "--grant", role.name).out
+        monkeypatch.setenv("LOYALTY_DATABASE_URL", role.url)
+        assert loyalty("status", "--json").code == 0
+        assert "the owner of the tables" in " ".join(loyalty("db", "grant", role.name).err.split())
+        monkeypatch.setenv("LOYALTY_DATABASE_URL", database_url)
+        (entries,) = [row for row in loyalty("db", "grant", role.name).out.splitlines() if row.startswith("entries")]
+        assert entries.split(maxsplit=1)[1] == "SELECT, INSERT"
+        document = loyalty("db", "grant", role.name, "--read-only", "--json").json
+        assert [grant["table"] for grant in document["grants"]] == list(WORKER_GRANTS)
+        assert {tuple(grant["privileges"]) for grant in document["grants"]} == {("SELECT",)}
+
+
+def test_a_role_that_is_not_there_is_refused_before_anything_is_done(loyalty: CommandLine, shell: Shell) -> None:
+    for command in (("db", "grant", "nobody"), ("db", "upgrade", "--grant", "nobody")):
+        printed = loyalty(*command)
+        assert (printed.code, printed.out) == (2, "")
+        assert 'Create it first: CREATE ROLE "nobody" LOGIN' in " ".join(printed.err.split())

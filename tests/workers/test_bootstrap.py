@@ -1,0 +1,29 @@
+"""What the settings make of the runtime that tasks are given."""
+
+from typing import Any
+
+import pytest
+import redis
+from pydantic import SecretStr
+
+from config.settings import Settings
+from workers.bootstrap import build_runtime
+from workers.brokers.topology import EVENT_STREAM
+from workers.celery_app import create_app
+
+
+@pytest.mark.parametrize(("named", "is_trimmed"), [({}, False), ({"events_kept_max": 1_000}, True)])
+def test_the_stream_of_events_is_trimmed_only_where_the_settings_say_so(
+    stream_broker_url: str, named: dict[str, Any], is_trimmed: bool
+) -> None:
+    settings = Settings(
+        database_url=SecretStr("postgresql://nowhere/none"), broker_url=SecretStr(stream_broker_url), **named
+    )
+    runtime = build_runtime(settings, create_app(settings))
+    try:
+        runtime.publisher().publish([("loyalty.balance.changed", "{}")] * 3_000)
+    finally:
+        runtime.close()
+    with redis.Redis.from_url(stream_broker_url) as client:
+        kept = client.xlen(EVENT_STREAM)
+    assert (1_000 <= kept < 1_500) if is_trimmed else (kept == 3_000)

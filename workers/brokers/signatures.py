@@ -1,0 +1,85 @@
+"""The signature that travels beside a message: a header of AMQP, a field of a stream entry.
+
+What a stranger wrote there is looked at only as far as it takes to find the signature, and nothing in it raises.
+"""
+
+import struct
+from collections.abc import Mapping
+from typing import Final
+
+from workers.brokers.topology import SIGNATURE_FIELD, SIGNATURE_HEADER
+
+#: More than any signature has; what is cut is none.
+_CHARACTERS_MAX: Final = 200
+_NAME: Final = SIGNATURE_HEADER.encode()
+_FIELD: Final = SIGNATURE_FIELD.encode()
+
+_PROPERTIES_AT: Final = 12  # after class, weight and body size
+_HAS_CONTENT_TYPE: Final = 0x8000
+_HAS_CONTENT_ENCODING: Final = 0x4000
+_HAS_HEADERS: Final = 0x2000
+_LONG: Final = struct.Struct(">I")
+#: How many bytes a value of each type takes. Those of `_SIZED` are led by their length.
+_FIXED: Final = {
+    ord(kind): size
+    for kinds, size in (("tbB", 1), ("sUu", 2), ("iIf", 4), ("lLdT", 8), ("D", 5), ("V", 0))
+    for kind in kinds
+}
+_SIZED: Final = frozenset(b"SxAF")
+_TEXTS: Final = frozenset(b"Sx")
+
+
+def signature_of_header(payload: bytes) -> str | None:
+    """Find the signature among the properties of an AMQP header frame; None if there is none to be found."""
+    if _NAME not in payload:  # nearly always: this costs nothing
+        return None
+    try:
+        return _found(payload)
+    except (struct.error, IndexError):  # lengths that lead behind the end: no client library writes that
+        return None
+
+
+def signature_of_fields(fields: Mapping[bytes, bytes]) -> str | None:
+    """Find the signature among the fields of a stream entry."""
+    raw = fields.get(_FIELD)
+    return None if raw is None else signature_text(raw)
+
+
+def signature_text(raw: bytes) -> str:
+    """Read what stands where a signature should; what is none becomes a text that is none either."""
+    return raw[:_CHARACTERS_MAX].decode("ascii", "replace")
+
+
+def signature_header(signature: str) -> bytes:
+    """Write the header table of a message that has only this header."""
+    value = signature.encode()
+    entry = bytes((len(_NAME),)) + _NAME + b"S" + _LONG.pack(len(value)) + value
+    return _LONG.pack(len(entry)) + entry
+
+
+def _found(payload: bytes) -> str | None:
+    flags = int.from_bytes(payload[_PROPERTIES_AT : _PROPERTIES_AT + 2], "big")
+    at = _PROPERTIES_AT + 2
+    for has_text in (_HAS_CONTENT_TYPE, _HAS_CONTENT_ENCODING):
+        if flags & has_text:
+            at += 1 + payload[at]
+    if not flags & _HAS_HEADERS:
+        return None
+    (size,) = _LONG.unpack_from(payload, at)
+    at += _LONG.size
+    end = at + size
+    while at < end:
+        name_end = at + 1 + payload[at]
+        name, kind = payload[at + 1 : name_end], payload[name_end]
+        at = name_end + 1
+        if kind in _SIZED:
+            (size,) = _LONG.unpack_from(payload, at)
+            at += _LONG.size
+        elif kind in _FIXED:
+            size = _FIXED[kind]
+        else:
+            return None  # of unknown length, so that nothing behind it can be found
+        if name == _NAME:
+            return signature_text(payload[at : at + size]) if kind in _TEXTS else ""
+        at += size
+    return None

@@ -1,0 +1,110 @@
+"""`loyalty db`: the tables of the database, and who may do what to them."""
+
+from typing import Annotated
+
+import typer
+
+from config.settings import Settings
+from core.store.grants import grant_role, require_role
+from core.store.migrate import TablesState, current_revision, tables_state, upgrade
+from workers.cli.output import AsJson, Row, print_json, print_listing, say
+from workers.cli.wiring import opened_database
+
+Role = Annotated[str, typer.Argument(help="The database role that the worker connects as; it must exist.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    group = typer.Typer(no_args_is_help=True)
+    group.command("upgrade")(upgrade_database)
+    group.command()(current)
+    group.command()(grant)
+    app.add_typer(group, name="db", help="The tables of the database: bring them up to date, see where they are.")
+
+
+def upgrade_database(
+    grant_to: Annotated[
+        list[str] | None,
+        typer.Option("--grant", metavar="ROLE", help="Then do `loyalty db grant` for this role; may be given again."),
+    ] = None,
+) -> None:
+    """Bring the database to the tables of this release. On an up-to-date database it does nothing.
+
+    \b
+    loyalty db upgrade
+
+    Roles of the release before may go on meanwhile. Connect as the owner of the tables.
+    """
+    roles = grant_to or []
+    with opened_database(Settings(), must_be_current=False) as engine:
+        with engine.begin() as connection:
+            for role in roles:
+                require_role(connection, role)
+        before = current_revision(engine)
+        upgrade(engine)
+        after = current_revision(engine)
+        with engine.begin() as connection:
+            for role in roles:
+                grant_role(connection, role, read_only=False)
+    if before == after:
+        say(f"Nothing to do: the database is at {after}.")
+    else:
+        say(f"Upgraded the database from {before or 'empty'} to {after}.")
+    for role in roles:
+        say(f"{role} has what the worker needs, and nothing else.")
+
+
+def current(*, as_json: AsJson = False) -> None:
+    """Show which tables the database has and which this release wants; exit code 1 when it cannot work on them.
+
+    \b
+    loyalty db current
+    """
+    with opened_database(Settings(), must_be_current=False) as engine:
+        state = tables_state(engine)
+    if as_json:
+        print_json(
+            {
+                "current": state.found,
+                "head": state.wanted,
+                "oldest_supported": state.oldest_revision,
+                "is_current": state.found == state.wanted,
+                "is_usable": state.is_usable,
+            }
+        )
+    else:
+        say(_state_text(state))
+    if not state.is_usable:
+        raise typer.Exit(1)
+
+
+def grant(
+    role: Role,
+    *,
+    read_only: Annotated[bool, typer.Option("--read-only", help="Only what reading commands need.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Give a database role what the worker needs and nothing else: no DDL, and nothing that is booked can be changed.
+
+    \b
+    loyalty db grant loyalty_worker
+    loyalty db grant support --read-only
+
+    Connect as the owner of the tables. What the role was given on them before is taken away; again, nothing changes.
+    """
+    with opened_database(Settings()) as engine, engine.begin() as connection:
+        grants = grant_role(connection, role, read_only=read_only)
+    if as_json:
+        print_json({"role": role, "grants": grants})
+        return
+    print_listing(("Table", f"{role} may"), [Row((found.table, ", ".join(found.privileges))) for found in grants])
+
+
+def _state_text(state: TablesState) -> str:
+    suits = f"It suits releases of tables {state.oldest_revision or state.found} and later"
+    if state.found == state.wanted:
+        return f"The database is at {state.found}, as this release wants it. {suits}."
+    if state.is_newer:
+        here = "so this one" if state.is_usable else "but not this one"
+        return f"The database is at {state.found}, of a later release. {suits}, {here}, which has {state.wanted}."
+    return f"The database is at {state.found or 'nothing'}, this release wants {state.wanted}. Run: loyalty db upgrade"

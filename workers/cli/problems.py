@@ -1,0 +1,133 @@
+"""What an operator must look at: the limits beyond which something that is under way is a problem, and what to do."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from config.schedule import TICKS
+from config.settings import Settings
+from core.store.status import Backlog, Status
+from workers.cli.output import age_text, count_text
+
+#: Ten missed runs are no accident. Not sooner than after a minute: the sweeps of each second keep few of their runs.
+_PERIODS_MAX = 10
+_OVERDUE_SECONDS_MIN = 60
+#: So many deaths at one shard in a row, and posting looks for the message that kills.
+_ATTEMPTS_MAX = 3
+_SHOWN_MAX = 5
+
+
+class Problem(NamedTuple):
+    """One thing that is not as it should be."""
+
+    name: str  #: stable
+    text: str
+    mend: str
+
+
+def find_problems(status: Status, runs: Sequence[Mapping[str, Any]], settings: Settings) -> list[Problem]:
+    """Hold the status against the limits; the gravest first."""
+    return [
+        *_differences(runs),
+        *_lags(status, settings),
+        *_crashes(status),
+        *_overdue(status, runs),
+        *_dead(status, settings),
+        *_waiting(status, settings),
+    ]
+
+
+def overdue_seconds(status: Status, task: str, finished_at: datetime | None) -> float | None:
+    """How long ago a periodic task should have run again; None if it is in time.
+
+    One that has never run counts from the first program on: before that there is nothing for it to do.
+    """
+    every_seconds = next((tick.every_seconds for tick in TICKS if tick.task == task), None)
+    since = finished_at or status.programs_since
+    if every_seconds is None or since is None:
+        return None
+    age_seconds = (status.as_of - since).total_seconds()
+    limit_seconds = max(_PERIODS_MAX * every_seconds, _OVERDUE_SECONDS_MIN)
+    return age_seconds - every_seconds if age_seconds > limit_seconds else None
+
+
+def _differences(runs: Sequence[Mapping[str, Any]]) -> Iterator[Problem]:
+    for run in runs:
+        differences = list(run["result"].get("standing", {}).values())
+        if differences:
+            shown = "; ".join(str(text) for text in differences[:_SHOWN_MAX])
+            yield Problem(
+                "ledger_difference",
+                f"{count_text(len(differences), 'difference')} found by {run['task']}: {shown}",
+                "Stop the roles, keep the database as it is, run `loyalty verify`, and find out before you change it.",
+            )
+
+
+def _lags(status: Status, settings: Settings) -> Iterator[Problem]:
+    if _is_older(status.received, status, settings.lag_alarm_seconds):
+        busy = ", ".join(str(shard.shard) for shard in status.shards if shard.rows)
+        yield Problem(
+            "inbox_lag",
+            f"{count_text(status.received.rows, 'message')} to post, the oldest for {_age(status.received, status)} "
+            f"(shards {busy})",
+            "Is a worker running (`loyalty health live`)? Its log says why not: role_exited, nudge_lost, role_stalled.",
+        )
+    if _is_older(status.unpublished, status, settings.lag_alarm_seconds):
+        yield Problem(
+            "outbox_lag",
+            f"{count_text(status.unpublished.rows, 'event')} to publish, the oldest for "
+            f"{_age(status.unpublished, status)}",
+            "The worker's log says why: relay_failed. Usually the broker is away, full, or in alarm.",
+        )
+
+
+def _crashes(status: Status) -> Iterator[Problem]:
+    for shard in status.shards:
+        if shard.attempts >= _ATTEMPTS_MAX:
+            yield Problem(
+                "shard_crashes",
+                f"workers died {shard.attempts} times in a row posting shard {shard.shard}",
+                "The message at fault will be parked as posting_crashed; the worker's log says how it died.",
+            )
+
+
+def _overdue(status: Status, runs: Sequence[Mapping[str, Any]]) -> Iterator[Problem]:
+    finished = {run["task"]: run["finished_at"] for run in runs}
+    late = {tick.task: overdue_seconds(status, tick.task, finished.get(tick.task)) for tick in TICKS}
+    names = [task if task in finished else f"{task} (never ran)" for task, seconds in late.items() if seconds]
+    if names:
+        yield Problem(
+            "task_overdue",
+            f"periodic tasks have not run for more than ten of their periods: {', '.join(names)}",
+            "Are a beat and a worker running (`loyalty health live`)? Each does all that is due when it runs again.",
+        )
+
+
+def _dead(status: Status, settings: Settings) -> Iterator[Problem]:
+    count = sum(status.dead.values())
+    if count > settings.dead_alarm_messages:
+        reasons = ", ".join(f"{reason} {number:,}" for reason, number in status.dead.items())
+        yield Problem(
+            "dead_letters",
+            f"{count_text(count, 'dead letter')}: {reasons}",
+            "`loyalty dead list`, then `loyalty dead show NUMBER` says what mends each.",
+        )
+
+
+def _waiting(status: Status, settings: Settings) -> Iterator[Problem]:
+    if _is_older(status.waiting, status, settings.waiting_alarm_hours * 3600):
+        yield Problem(
+            "message_waits_long",
+            f"{count_text(status.waiting.rows, 'message waits', 'messages wait')} for an order, the oldest for "
+            f"{_age(status.waiting, status)}",
+            "`loyalty dead list --waiting`; ask the shop for the orders: what waits follows them by itself.",
+        )
+
+
+def _is_older(backlog: Backlog, status: Status, seconds_max: float) -> bool:
+    return backlog.oldest_at is not None and (status.as_of - backlog.oldest_at).total_seconds() > seconds_max
+
+
+def _age(backlog: Backlog, status: Status) -> str:
+    assert backlog.oldest_at is not None
+    return age_text((status.as_of - backlog.oldest_at).total_seconds())

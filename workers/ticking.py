@@ -1,0 +1,79 @@
+"""What beat does: sends each tick when it is due, over a connection that it drops as soon as it fails."""
+
+import time
+from contextlib import suppress
+from typing import Any
+
+import kombu
+import structlog
+from celery.beat import Scheduler
+
+from workers.heartbeat import beat_heart
+
+_LOOK_SECONDS = 1.0
+_PAUSE_SECONDS_MIN, _PAUSE_SECONDS_MAX = 0.5, 4.0
+#: On RabbitMQ only an answer shows that there still is a broker. Unlike a nudge, a tick may wait for it: beat drains
+#: nothing that a full broker could be waiting for. Redis answers to everything.
+_TRANSPORT_OPTIONS = {"confirm_publish": True, "read_timeout": 8}
+
+log = structlog.get_logger(__name__)
+
+
+class TickScheduler(Scheduler):
+    """Celery's scheduler, but on the monotonic clock, without a state on disk, and able to lose the broker.
+
+    Celery's own goes by the wall clock, so that a step back stops it for as long, and it keeps a connection that has
+    broken. Every tick means "all that is due", so each is sent once at the start.
+    """
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._due: dict[str, float] = {}
+        self._connection: kombu.Connection | None = None
+        self._pause_seconds = 0.0
+
+    def tick(self, *_arguments: Any, **_named: Any) -> float:
+        """Send what is due, say that we live, and return after how many seconds to come again."""
+        beat_heart()
+        entries: dict[str, Any] = self.schedule
+        for name, entry in entries.items():
+            now = time.monotonic()
+            if now < self._due.get(name, now):
+                continue
+            if not self._send(entry):
+                return self._pause_seconds
+            self._due[name] = now + entry.schedule.seconds
+        return min([_LOOK_SECONDS, *(due - time.monotonic() for due in self._due.values())])
+
+    def close(self) -> None:
+        """Let go of the broker."""
+        self._drop()
+        super().close()
+
+    def _send(self, entry: Any) -> bool:
+        try:
+            if self._connection is None:
+                self._connection = self.app.connection_for_write(transport_options=_TRANSPORT_OPTIONS)
+                self._connection.ensure_connection(max_retries=0, reraise_as_library_errors=False)
+            self.app.send_task(
+                entry.task,
+                entry.args,
+                entry.kwargs,
+                connection=self._connection,
+                retry=False,
+                ignore_result=True,
+                **entry.options,
+            )
+        except Exception as error:  # noqa: BLE001  # whatever the broker client raises, the tick stays due
+            self._drop()
+            self._pause_seconds = min(max(2 * self._pause_seconds, _PAUSE_SECONDS_MIN), _PAUSE_SECONDS_MAX)
+            log.warning("tick_not_sent", action="tick_not_sent", task=entry.task, error=type(error).__name__)
+            return False
+        self._pause_seconds = 0.0
+        return True
+
+    def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(Exception):  # the goodbye of a broken connection may fail in any way
+                connection.collect()
