@@ -9,9 +9,9 @@ import pytest
 
 from core.domain.earning import entitlement
 from core.domain.expiry import expires_at
-from core.domain.limits import Usage, UsageKey, freeze
+from core.domain.limits import Usage, freeze
 from core.domain.orders import LineKind, Order, OrderLine, Refund
-from core.domain.program import Circumstances, Program
+from core.domain.program import Circumstances, Program, UsageKey
 from core.messages.program_file import load_program
 from tests.facts import refund
 from tests.pages import ROOT

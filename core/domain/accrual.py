@@ -5,7 +5,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import NamedTuple
 
-from core.domain.earning import Entitlement, entitlement
+from core.domain.earning import Earning, Entitlement
 from core.domain.expiry import Change, available_at, ends_at, release, slid
 from core.domain.ledger import (
     POINTS_MAX,
@@ -20,11 +20,11 @@ from core.domain.ledger import (
     TierChange,
     credit,
 )
-from core.domain.limits import Budget, Usage, UsageKey, budget_changes, freeze, usage_changes
+from core.domain.limits import Budget, Usage, budget_changes, freeze, usage_changes
 from core.domain.lots import Allocation, Lot
 from core.domain.orders import Order
 from core.domain.outcomes import Parked, Reason
-from core.domain.program import Circumstances, CrossingOrder, Program
+from core.domain.program import Circumstances, CrossingOrder, Program, UsageKey
 from core.domain.tiers import Counted, TierHistoryEntry, qualify, review_overdue, tier_at
 
 _UNUSED: Mapping[UsageKey, Usage] = MappingProxyType({})
@@ -154,14 +154,14 @@ def _settle_at(
 def _earned(account: Account, known: Known, order: Order, program: Program, tier_id: str) -> tuple[Frozen, Entitlement]:
     """What is frozen with the order, and what it earns by that."""
     if program.is_plain:
-        return _PLAIN, entitlement(order, (), program, tier_id)
+        return _PLAIN, Earning(order, program, tier_id).after(())
     local = order.occurred_at.astimezone(program.zone)
     # An earlier release did not count orders, but its accounts have entries.
     is_first = account.orders_posted == 1 and account.sequence == 0
     circumstances = Circumstances(order, local, tier_id, is_first_order=is_first)
     places = program.concerning.places(order.lines)
     frozen = freeze(program, circumstances, known.usages, known.budgets, places)
-    return frozen, entitlement(order, (), program, tier_id, frozen, places)
+    return frozen, Earning(order, program, tier_id, frozen, places).after(())
 
 
 def _grant(

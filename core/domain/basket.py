@@ -7,7 +7,6 @@ from collections.abc import Container, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from functools import cached_property
-from typing import NamedTuple
 
 from core.domain.orders import Order, OrderLine, Refund, RefundLine
 from core.domain.outcomes import Parked, Reason
@@ -19,44 +18,57 @@ _NONE = Fraction(0)
 Exact = Decimal | Fraction
 
 
-class KeptLine:
-    """A line that earns, as far as it is kept."""
+class Selection:
+    """Some kept lines of a basket, by their places in the order. Exact sums, made when they are asked for."""
 
-    __slots__ = ("_told", "amount", "line", "quantity")
+    __slots__ = ("_amount", "_basket", "places")
 
-    def __init__(self, line: OrderLine, amount: Exact, quantity: Exact) -> None:
-        """`amount` is of its earning amount, less its share of what was paid with points."""
-        self.line, self.amount, self.quantity = line, amount, quantity
-        self._told: list[str] | None = None
+    def __init__(self, basket: "Basket", places: Sequence[int], amount: Exact | None = None) -> None:
+        """`amount` is that of all the lines, where it is known."""
+        self._basket, self.places, self._amount = basket, places, amount
 
     @property
-    def told(self) -> list[str]:
-        """Its amount and quantity, for people; made once, since many rules may tell of it."""
-        if self._told is None:
-            self._told = [amount_text(self.amount), amount_text(self.quantity)]
-        return self._told
+    def amount(self) -> Exact:
+        """What is kept of the earning amounts of all of them, less their share of what was paid with points."""
+        if self._amount is None:
+            self._amount = _total(self.amounts)
+        return self._amount
 
-
-class Selection(NamedTuple):
-    """Some lines of a basket."""
-
-    lines: Sequence[KeptLine]
-    amount: Exact
+    @property
+    def amounts(self) -> list[Exact]:
+        """The same line by line."""
+        kept = self._basket.amounts
+        return [kept[place] for place in self.places]
 
     @property
     def quantity(self) -> Exact:
-        """Pieces of all of them."""
-        return _total([kept.quantity for kept in self.lines])
+        """What is kept of the pieces of all of them."""
+        kept, places = self._basket.quantities, self.places
+        return kept[places[0]] if len(places) == 1 else _total([kept[place] for place in places])
 
-    def only(self, line_ids: Container[str] | None) -> "Selection":
-        """Those of them that have one of these ids; all with None."""
-        if line_ids is None:
+    @property
+    def amount_text(self) -> str:
+        """The amount for people."""
+        if len(self.places) == 1:
+            return self._basket.told(self.places[0])[1][0]  # made already, or soon
+        return amount_text(self.amount)
+
+    @property
+    def quantity_text(self) -> str:
+        """The quantity for people."""
+        if len(self.places) == 1:
+            return self._basket.told(self.places[0])[1][1]
+        return amount_text(self.quantity)
+
+    def only(self, places: Container[int] | None) -> "Selection":
+        """Those of them that are at one of these places; all with None."""
+        if places is None:
             return self
-        return _selection([kept for kept in self.lines if kept.line.line_id in line_ids])
+        return Selection(self._basket, [place for place in self.places if place in places])
 
-
-def _selection(lines: Sequence[KeptLine]) -> Selection:
-    return Selection(lines, _total([kept.amount for kept in lines])) if lines else _NO_LINES
+    def told(self) -> dict[str, list[str]]:
+        """Amount and quantity of each by its line_id, for people."""
+        return dict(map(self._basket.told, self.places))
 
 
 def _total(numbers: Sequence[Exact]) -> Exact:
@@ -69,9 +81,6 @@ def _total(numbers: Sequence[Exact]) -> Exact:
     if len(decimals) == len(numbers):
         return whole
     return sum([number for number in numbers if type(number) is Fraction], Fraction(whole))
-
-
-_NO_LINES = Selection((), _ZERO)
 
 
 class Basket:
@@ -87,7 +96,9 @@ class Basket:
             self._earning += sum([line.tax for line in self._lines], _ZERO)
         self._points_paid = order.points_paid if basis.points_paid is PointsPaidBasis.EXCLUDED else _ZERO
         self.amount = self._amount()
-        self._kept_lines: dict[int, KeptLine] | None = None
+        self._kept: tuple[dict[int, Exact], dict[int, Exact]] | None = None
+        self._all: Selection | None = None
+        self._told: dict[int, tuple[str, list[str]]] = {}
 
     def _amount(self) -> Exact:
         """All that earns, in major units: the kept lines of the earning kinds, less the part paid with points."""
@@ -112,58 +123,72 @@ class Basket:
     @property
     def is_empty(self) -> bool:
         """Whether nothing that earns is kept."""
-        return not (self.all.lines if self._refunds else self._lines)
-
-    @cached_property
-    def all(self) -> Selection:
-        """Every kept line that earns."""
-        return Selection(tuple(self._kept.values()), self.amount)
+        return not (self.amounts if self._refunds else self._lines)
 
     @property
-    def _kept(self) -> dict[int, KeptLine]:
-        """The kept lines by their places in the order."""
-        if self._kept_lines is None:
-            self._kept_lines = self._keep()
-        return self._kept_lines
+    def amounts(self) -> dict[int, Exact]:
+        """What is kept of the earning amount of each line, less its share of what was paid with points, by its place.
 
-    def _keep(self) -> dict[int, KeptLine]:
+        Lines that do not earn, or of which nothing is kept, are missing.
+        """
+        if self._kept is None:
+            self._kept = self._keep()
+        return self._kept[0]
+
+    @property
+    def quantities(self) -> dict[int, Exact]:
+        """The pieces that are kept of the same lines."""
+        if self._kept is None:
+            self._kept = self._keep()
+        return self._kept[1]
+
+    def _keep(self) -> tuple[dict[int, Exact], dict[int, Exact]]:
         kinds = self._basis.kinds
+        earning = [(place, line) for place, line in enumerate(self._order.lines) if line.kind in kinds]
+        amounts: dict[int, Exact] = {place: line.amount for place, line in earning}
+        if self._basis.tax is TaxBasis.INCLUDED:
+            amounts = {place: line.amount + line.tax for place, line in earning}
+        quantities: dict[int, Exact] = {place: line.quantity for place, line in earning}
         if not self._refunds and not self._points_paid:
-            return {
-                place: KeptLine(line, self._amount_of(line), line.quantity)
-                for place, line in enumerate(self._order.lines)
-                if line.kind in kinds
-            }
+            return amounts, quantities
         factor = self._share * self._share_unpaid
-        kept: dict[int, KeptLine] = {}
-        for place, line in enumerate(self._order.lines):
-            if line.kind not in kinds:
-                continue
+        for place, line in earning:
             if factor == 1 and line.line_id not in self._gone:
-                kept[place] = KeptLine(line, self._amount_of(line), line.quantity)
-            elif left := (1 - self._gone.get(line.line_id, _NONE)) * self._share:
-                amount = Fraction(self._amount_of(line)) * left * self._share_unpaid
-                kept[place] = KeptLine(line, amount, Fraction(line.quantity) * left)
-        return kept
+                continue  # Fractions are slow, and most lines are not refunded
+            if left := (1 - self._gone.get(line.line_id, _NONE)) * self._share:
+                amounts[place] = Fraction(amounts[place]) * left * self._share_unpaid
+                quantities[place] = Fraction(line.quantity) * left
+            else:
+                del amounts[place], quantities[place]
+        return amounts, quantities
+
+    def told(self, place: int) -> tuple[str, list[str]]:
+        """The line_id of a kept line, its amount and its quantity; made once, since many rules may tell of it."""
+        told = self._told.get(place)
+        if told is None:
+            numbers = [amount_text(self.amounts[place]), amount_text(self.quantities[place])]
+            told = self._told[place] = (self._order.lines[place].line_id, numbers)
+        return told
 
     def select(self, lines: Lines) -> Selection:
         """The kept lines that `lines` lets through."""
+        if self._all is None:
+            self._all = Selection(self, tuple(self.amounts), self.amount)
         if lines.is_all:
-            return self.all
-        found = self.all.lines
+            return self._all
+        places = self._all.places
         if lines.skus or lines.categories:
-            found = [kept for kept in found if lines.includes(kept.line)]
-        elif lines.excludes_some:
-            found = [kept for kept in found if not lines.excludes(kept.line)]
-        return _selection(found)
+            return Selection(self, [place for place in places if lines.includes(self._order.lines[place])])
+        return self.pick(lines, places)
 
     def pick(self, lines: Lines, places: Sequence[int]) -> Selection:
         """The same for lines that are known to be looked for: what is kept of them, less the excepted."""
-        kept_lines = self._kept
-        found = [kept for place in places if (kept := kept_lines.get(place)) is not None]
-        if found and lines.excludes_some:
-            found = [kept for kept in found if not lines.excludes(kept.line)]
-        return _selection(found)
+        kept = self.amounts
+        if len(kept) < len(self._order.lines):
+            places = [place for place in places if place in kept]
+        if lines.excludes_some:
+            places = [place for place in places if not lines.excludes(self._order.lines[place])]
+        return Selection(self, places)
 
     @cached_property
     def _share_unpaid(self) -> Fraction:
@@ -241,7 +266,10 @@ def refund_problem(order: Order, refund: Refund) -> Parked | None:
 def amount_text(amount: Exact) -> str:
     """An amount for people: exact when it has a finite decimal form of 4 places, else cut to 4 and marked."""
     if isinstance(amount, Decimal):
-        return f"{amount.normalize():f}"
+        text = str(amount)
+        if "E" in text:
+            return f"{amount.normalize():f}"
+        return text.rstrip("0").rstrip(".") if "." in text else text
     sign = "-" if amount < 0 else ""
     scaled, rest = divmod(10_000 * abs(amount.numerator), amount.denominator)
     text = f"{sign}{Decimal(scaled).scaleb(-4).normalize():f}"

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from core.domain.earning import Entitlement, Grant, entitlement
+from core.domain.earning import Earning, Entitlement, Grant
 from core.domain.expiry import release
 from core.domain.ledger import Account, Decision, Entry, EntryKind, PostedOrder, PostedRefund, Qualifying, debit
 from core.domain.limits import budget_changes, usage_changes
@@ -86,8 +86,9 @@ def _claw_back(
     as_of: datetime,
     history: Sequence[TierHistoryEntry],
 ) -> Decision:
-    before = _earned(posted, known, program)
-    target = _earned(posted, (*known, refund), program)
+    assert posted.tier_id is not None
+    earning = Earning(posted.order, program, posted.tier_id, posted.frozen)
+    before, target = earning.after(known), earning.after((*known, refund))
     due = posted.points_entitled - target.points
     assert due >= 0, "another refund cannot raise an entitlement"
     # What had to become available meanwhile is, whether or not the run for it came.
@@ -95,7 +96,7 @@ def _claw_back(
     account, lots = released.account, {**lots, **{lot.lot_number: lot for lot in released.lots}}
     dues = {"": due}
     if len(program.expiries) > 1:
-        dues = _dues(_earned(posted, (), program).grants, before.grants, target.grants, due)
+        dues = _dues(earning.after(()).grants, before.grants, target.grants, due)
     taken = _take(lots, posted, dues, program, as_of)
     shortfall = 0 if program.clawback.policy is ClawbackPolicy.ALLOW_NEGATIVE else taken.uncovered
     result = PostedRefund(refund, due, due - taken.excused - shortfall, taken.excused, shortfall)
@@ -123,11 +124,6 @@ def _claw_back(
         usages=usage_changes(program, account.account_id, posted.order, posted.frozen, before, target),
         budgets=budget_changes(program, before, target),
     )
-
-
-def _earned(posted: PostedOrder, refunds: Sequence[Refund], program: Program) -> Entitlement:
-    assert posted.tier_id is not None
-    return entitlement(posted.order, refunds, program, posted.tier_id, posted.frozen)
 
 
 def _dues(granted: Sequence[Grant], before: Sequence[Grant], target: Sequence[Grant], due: int) -> dict[str, int]:

@@ -3,26 +3,18 @@
 What is left of each is judged once, when an order is posted, and frozen with it; refunds give back what they take.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from fractions import Fraction
 from typing import NamedTuple
 from uuid import UUID
 
-from core.domain.earning import Entitlement, entitlement
+from core.domain.earning import Earning, Entitlement
 from core.domain.ledger import BudgetChange, Frozen, UsageChange
 from core.domain.orders import Order
-from core.domain.program import AnyPromotion, Circumstances, CombinePromotions, Places, Program
+from core.domain.program import EVER, AnyPromotion, Circumstances, CombinePromotions, Places, Program, Season, UsageKey
 
-EVER = "ever"
 _NOTHING = Fraction(0)
-
-
-class UsageKey(NamedTuple):
-    """A rule or promotion, and a period of the program's calendar."""
-
-    name: str
-    period: str
 
 
 class Usage(NamedTuple):
@@ -43,20 +35,13 @@ class Budget(NamedTuple):
     orders: int = 0
 
 
-def usage_keys(program: Program, occurred_at: datetime) -> list[UsageKey]:
+def usage_keys(program: Program, occurred_at: datetime) -> Sequence[UsageKey]:
     """All that a customer's order of this instant has to be held against."""
-    if not program.has_limits:
-        return []
-    periods = _periods(occurred_at.astimezone(program.zone))
-    keys = [UsageKey(r.rule_id, periods[name]) for r in program.limited_rules for name, _ in r.limited_per]
-    keys += [UsageKey(p.promotion_id, periods[name]) for p in program.limited_promotions for name, _ in p.limited_per]
-    return keys + [UsageKey(rule.rule_id, EVER) for rule in program.limited_rules if rule.carry]
+    return _season(program, occurred_at).usage_keys if program.has_limits else ()
 
 
-def _periods(local: datetime) -> dict[str, str]:
-    """The day and the month of an order, and ever, as usages name them."""
-    day = local.date().isoformat()
-    return {"day": day, "month": day[: len("2026-11")], "ever": EVER}
+def _season(program: Program, occurred_at: datetime) -> Season:
+    return program.seasons.of(occurred_at.astimezone(program.zone).date())
 
 
 def freeze(
@@ -73,25 +58,28 @@ def freeze(
     """
     if places is None:
         places = program.concerning.places(circumstances.order.lines)
-    periods = _periods(circumstances.local)
+    season = program.seasons.of(circumstances.local.date())
     names = program.concerning.every_order.union(places)
-    excluded = [name for name, when in program.conditions if name in names and not when.holds(circumstances)]
+    excluded = [name for name in season.over if name in names]
+    excluded += [
+        name for name, when in season.conditions if name in names and not when.holds_beside_dates(circumstances)
+    ]
     names = names.difference(excluded)
     allowances: dict[str, int] = {}
     carried: dict[str, Fraction] = {}
-    for rule in program.limited_rules:
+    for rule in season.limited_rules:
         if rule.limited_per and rule.rule_id in names:
             allowances[rule.rule_id] = min(
-                max(0, cap - usages.get(UsageKey(rule.rule_id, periods[name]), _UNUSED).points)
+                max(0, cap - usages.get(UsageKey(rule.rule_id, season.periods[name]), _UNUSED).points)
                 for name, cap in rule.limited_per
             )
         if rule.carry and rule.rule_id in names:
             remainder = usages.get(UsageKey(rule.rule_id, EVER), _UNUSED).carried
             if remainder:
                 carried[rule.rule_id] = remainder
-    for promotion in program.limited_promotions:
+    for promotion in season.limited_promotions:
         if promotion.promotion_id in names:
-            if _is_used_up(promotion, periods, usages, budgets):
+            if _is_used_up(promotion, season.periods, usages, budgets):
                 excluded.append(promotion.promotion_id)
             elif promotion.limits.budget_points is not None:
                 spent = budgets.get(promotion.promotion_id, Budget()).points
@@ -123,7 +111,7 @@ def _only_newest(program: Program, circumstances: Circumstances, frozen: Frozen,
     for name in reversed(promised):
         others = tuple(other for other in promised if other != name)
         alone = frozen._replace(excluded=(*frozen.excluded, *others))
-        if name in entitlement(circumstances.order, (), program, circumstances.tier_id, alone, places).given:
+        if name in Earning(circumstances.order, program, circumstances.tier_id, alone, places).after(()).given:
             return alone
     return frozen
 
@@ -151,15 +139,14 @@ def usage_changes(
 
 def budget_changes(program: Program, before: Entitlement | None, after: Entitlement) -> tuple[BudgetChange, ...]:
     """What a posting changes of the promotions' budgets."""
-    return tuple(_budget_changes(program, before, after)) if program.has_limits else ()
+    return tuple(_budget_changes(program, before, after)) if program.budgeted else ()
 
 
 def _budget_changes(program: Program, before: Entitlement | None, after: Entitlement) -> Iterator[BudgetChange]:
-    for promotion in program.limited_promotions:
-        if promotion.has_budget:
-            points, orders = _difference(promotion.promotion_id, before, after)
-            if points or orders:
-                yield BudgetChange(program.program_id, promotion.promotion_id, points, orders)
+    for promotion_id in program.budgeted:
+        points, orders = _difference(promotion_id, before, after)
+        if points or orders:
+            yield BudgetChange(program.program_id, promotion_id, points, orders)
 
 
 def _difference(name: str, before: Entitlement | None, after: Entitlement) -> tuple[int, int]:

@@ -10,9 +10,9 @@ from sqlalchemy import Connection
 
 from core.domain.counting import counted_from
 from core.domain.ledger import Account, PostedOrder
-from core.domain.limits import UsageKey, usage_keys
+from core.domain.limits import usage_keys
 from core.domain.orders import Refund
-from core.domain.program import Program, RefundEffect
+from core.domain.program import Program, RefundEffect, UsageKey
 from core.domain.tiers import qualification_period
 from core.messages.inbound import StoredCancellation, StoredEvent, StoredFulfilment, StoredOrder, StoredRefund
 from core.posting.books import Books

@@ -19,10 +19,10 @@ from core.domain.earning import entitlement
 from core.domain.expiry import decide_expiry, decide_release
 from core.domain.fulfilment import decide_fulfilment
 from core.domain.ledger import Account, Decision, EntryKind, PostedOrder
-from core.domain.limits import Budget, Usage, UsageKey
+from core.domain.limits import Budget, Usage
 from core.domain.lots import Lot
 from core.domain.orders import Cancellation, Fulfilment, Order, Refund
-from core.domain.program import Program
+from core.domain.program import Program, UsageKey
 from core.domain.tiers import Counted, TierHistoryEntry, review_overdue
 from core.store.programs import ProgramVersion
 from core.store.recorded import Recorded

@@ -1,6 +1,5 @@
 """Writing what was decided: appends with COPY, changes of balances, lots and orders with one UPDATE each."""
 
-import json
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
@@ -9,11 +8,12 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from core.domain.ledger import Account, Entry, PostedOrder, PostedRefund, TierChange
-from core.domain.limits import Budget, Usage, UsageKey
+from core.domain.limits import Budget, Usage
 from core.domain.lots import Lot
+from core.domain.program import UsageKey
 from core.store.chain import chain_hashes
 from core.store.engine import copy_rows, run_bulk
-from core.store.frozen import frozen_json
+from core.store.frozen import frozen_json, why_json
 from core.store.ledger import ACCOUNT_COLUMNS
 from core.store.shards import account_shard
 
@@ -118,7 +118,7 @@ def append_entries(connection: Connection, entries: Sequence[Entry], chain_key: 
     rows = (
         (
             e.account_id, e.sequence, e.kind.value, e.points, e.balance_after, e.lifetime_points_after,
-            e.deficit_change, e.occurred_at, e.source, e.order_id, e.refund_id, e.corrects_sequence, json.dumps(e.why),
+            e.deficit_change, e.occurred_at, e.source, e.order_id, e.refund_id, e.corrects_sequence, why_json(e.why),
             e.pending_change, e.pending_after, chain_hash,
         )
         for e, chain_hash in zip(entries, hashes, strict=True)

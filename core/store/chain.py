@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 
 from core.domain.ledger import Entry
 from core.store.engine import driver_connection, run_bulk
+from core.store.frozen import why_json
 from core.store.scope import slices
 
 _PREVIOUS = """
@@ -50,7 +51,7 @@ def _values(entry: Entry, recorded_at: datetime) -> list[Any]:
     return [
         entry.account_id, entry.sequence, entry.kind.value, entry.points, entry.balance_after,
         entry.lifetime_points_after, entry.deficit_change, entry.occurred_at, recorded_at, entry.source,
-        entry.order_id, entry.refund_id, entry.corrects_sequence, json.dumps(entry.why),
+        entry.order_id, entry.refund_id, entry.corrects_sequence, why_json(entry.why),
         sorted([part.lot_number, part.points] for part in entry.allocations),
         *_pending(entry.pending_change, entry.pending_after),
     ]  # fmt: skip

@@ -9,10 +9,10 @@ from core.domain.clawback import decide_cancellation, decide_clawback
 from core.domain.expiry import decide_expiry, decide_release
 from core.domain.fulfilment import decide_fulfilment
 from core.domain.ledger import Account, Decision, Entry, EntryKind, PostedOrder, PostedRefund, TierChange, debit
-from core.domain.limits import Budget, Usage, UsageKey
+from core.domain.limits import Budget, Usage
 from core.domain.lots import Lot, in_spending_order, take
 from core.domain.orders import Cancellation, Fulfilment, Order, Refund
-from core.domain.program import Program
+from core.domain.program import Program, UsageKey
 from core.domain.reminders import Reminder, due_reminders
 from core.domain.tiers import Counted, TierHistoryEntry, decide_tier_hold, decide_tier_review, review_due_at
 from tests.facts import AS_OF, account

@@ -118,16 +118,16 @@ def _refunded_text(refund: Refund, currency: str) -> str:
 def _line_texts(told: _Told) -> list[str]:
     """The lines of the order and what of each earns now."""
     refunds = [each.refund for each in told.recorded.taken_back]
-    kept = {line.line.line_id: line for line in Basket(told.recorded.order, refunds, told.program.basis).all.lines}
+    kept = Basket(told.recorded.order, refunds, told.program.basis).amounts
     currency, texts = told.program.currency, []
-    for line in told.recorded.order.lines[:_LINES_MAX]:
+    for place, line in enumerate(told.recorded.order.lines[:_LINES_MAX]):
         name = f"Line {line.line_id}" + ("" if line.sku is None else f", {line.sku}")
         if line.kind not in told.program.basis.kinds:
             counts = f"a line of kind {line.kind} does not earn"
-        elif line.line_id not in kept:
+        elif place not in kept:
             counts = "nothing of it is kept"
         else:
-            counts = f"{money_text(amount_text(kept[line.line_id].amount), currency)} of it count"
+            counts = f"{money_text(amount_text(kept[place]), currency)} of it count"
         texts.append(f"{name}, {line.quantity} for {money_text(str(line.amount), currency)}: {counts}.")
     if len(told.recorded.order.lines) > _LINES_MAX:
         texts.append(f"And {count_text(len(told.recorded.order.lines) - _LINES_MAX, 'more line')}.")

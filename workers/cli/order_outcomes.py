@@ -38,10 +38,7 @@ def earned_with(recorded: RecordedOrder, program: Program, refunds: Sequence[Ref
 def rule_outcomes(recorded: RecordedOrder, program: Program, refunds: Sequence[Refund]) -> list[PartOutcome]:
     """Every earning rule of the version, in the order of the file."""
     earned = earned_with(recorded, program, refunds)
-    return [
-        _rule_outcome(recorded, program, refunds, earned, rule, terms)
-        for rule, terms in program.terms[recorded.tier_id]
-    ]
+    return [_rule_outcome(recorded, program, refunds, earned, terms) for terms in program.terms[recorded.tier_id]]
 
 
 def promotion_outcomes(recorded: RecordedOrder, program: Program, refunds: Sequence[Refund]) -> list[PartOutcome]:
@@ -55,10 +52,9 @@ def _rule_outcome(
     program: Program,
     refunds: Sequence[Refund],
     earned: Entitlement,
-    rule: AnyRule,
     terms: Terms,
 ) -> PartOutcome:
-    name, currency, why = rule.rule_id, program.currency, earned.why
+    rule, name, currency, why = terms.rule, terms.rule_id, program.currency, earned.why
     points = earned.given.get(name, 0)
     told = {each["rule_id"]: each for each in why["rules"]}.get(name)
     if told is not None and points:
@@ -71,7 +67,7 @@ def _rule_outcome(
     if name in recorded.frozen.excluded:
         reasons = unmet_texts(rule.when, _circumstances(recorded, program)) or ["its conditions did not hold"]
     else:
-        reasons = [_nothing_of_rule(recorded, program, refunds, earned, rule, terms)]
+        reasons = [_nothing_of_rule(recorded, program, refunds, earned, terms)]
     return PartOutcome(name, 0, f"nothing by rule {name}: {'; '.join(reasons)}")
 
 
@@ -80,19 +76,18 @@ def _nothing_of_rule(
     program: Program,
     refunds: Sequence[Refund],
     earned: Entitlement,
-    rule: AnyRule,
     terms: Terms,
 ) -> str:
     """Why a rule whose conditions held gave nothing."""
-    selection = Basket(recorded.order, refunds, program.basis).select(rule.lines)
-    if (missing := _missing(recorded, program, rule, selection)) is not None:
+    selection = Basket(recorded.order, refunds, program.basis).select(terms.lines)
+    if (missing := _missing(recorded, program, terms.rule, selection)) is not None:
         return missing
     if terms.numerator == 0:
         return f"it gives nothing in tier {recorded.tier_id}"
-    if recorded.frozen.allowances.get(rule.rule_id) == 0:
+    if recorded.frozen.allowances.get(terms.rule_id) == 0:
         return "earlier orders of the day or month had reached its cap"
-    if rule.rule_id in earned.left_over:
-        left = money_text(amount_text(earned.left_over[rule.rule_id]), program.currency)
+    if terms.rule_id in earned.left_over:
+        left = money_text(amount_text(earned.left_over[terms.rule_id]), program.currency)
         return f"it comes to less than one point; {left} are left over for the next order"
     return "it comes to less than one point"
 
@@ -164,9 +159,9 @@ def _missing(
 ) -> str | None:
     """What of the goods is missing for a rule or promotion."""
     minimum = part.when.minimum_amount
-    if not selection.lines:
+    if not selection.places:
         ordered = Basket(recorded.order, (), program.basis).select(part.lines)
-        return "nothing that counts for it is kept" if ordered.lines else "no line of the order counts for it"
+        return "nothing that counts for it is kept" if ordered.places else "no line of the order counts for it"
     if minimum is not None and selection.amount < minimum:
         had = money_text(amount_text(selection.amount), program.currency)
         return f"what counts for it comes to {had}, and it asks for {money_text(str(minimum), program.currency)}"

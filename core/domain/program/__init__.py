@@ -26,6 +26,7 @@ from core.domain.program.earning_rules import (
     RoundPer,
     SpendRule,
     Terms,
+    Unit,
     VisitRule,
     terms_of,
 )
@@ -50,6 +51,7 @@ from core.domain.program.promotions import (
     MultiplierPromotion,
     Promotion,
 )
+from core.domain.program.seasons import EVER, Season, Seasons, UsageKey
 from core.domain.program.tiers import (
     SPEND_UNITS,
     CrossingOrder,
@@ -63,6 +65,7 @@ from core.domain.program.tiers import (
 
 __all__ = [
     "ANY_TIER",
+    "EVER",
     "SPEND_UNITS",
     "AdditionPromotion",
     "AnyPromotion",
@@ -97,10 +100,13 @@ __all__ = [
     "RefundEffect",
     "RoundPer",
     "Rounding",
+    "Season",
     "SpendRule",
     "TaxBasis",
     "Terms",
     "Tier",
+    "Unit",
+    "UsageKey",
     "VisitRule",
     "Weekday",
     "When",
@@ -226,7 +232,8 @@ class Program(Part):
     @cached_property
     def has_limits(self) -> bool:
         """Whether what an order earns depends on what the customer's, or all customers', other orders have earned."""
-        return bool(self.limited_rules or self.limited_promotions)
+        rules = any(rule.limited_per or rule.carry for rule in self.earning_rules)
+        return rules or any(promotion.limited_per or promotion.has_budget for promotion in self.promotions)
 
     @cached_property
     def has_inactivity(self) -> bool:
@@ -239,10 +246,10 @@ class Program(Part):
         return tuple(promotion.promotion_id for promotion in self.promotions if promotion.has_budget)
 
     @cached_property
-    def terms(self) -> dict[str, tuple[tuple[AnyRule, Terms], ...]]:
-        """The rules with what each gives, by tier_id; worked out once, since every order asks."""
+    def terms(self) -> dict[str, tuple[Terms, ...]]:
+        """What each rule gives, by tier_id; worked out once, since every order asks."""
         return {
-            tier.tier_id: tuple((rule, terms_of(rule, tier.tier_id, tier.multiplier)) for rule in self.earning_rules)
+            tier.tier_id: tuple(terms_of(rule, tier.tier_id, tier.multiplier) for rule in self.earning_rules)
             for tier in self.tiers
         }
 
@@ -254,21 +261,9 @@ class Program(Part):
         return concerning([*parts, *((promotion.promotion_id, promotion.lines) for promotion in self.promotions)])
 
     @cached_property
-    def conditions(self) -> tuple[tuple[str, When], ...]:
-        """The rules and promotions that are not for every order, with what they ask of it."""
-        found = [(rule.rule_id, rule.when) for rule in self.earning_rules]
-        found += [(promotion.promotion_id, promotion.when) for promotion in self.promotions]
-        return tuple((name, when) for name, when in found if not when.is_always)
-
-    @cached_property
-    def limited_rules(self) -> tuple[AnyRule, ...]:
-        """The rules for which a customer's other orders matter."""
-        return tuple(rule for rule in self.earning_rules if rule.limited_per or rule.carry)
-
-    @cached_property
-    def limited_promotions(self) -> tuple[AnyPromotion, ...]:
-        """The promotions for which other orders matter."""
-        return tuple(promotion for promotion in self.promotions if promotion.limited_per or promotion.has_budget)
+    def seasons(self) -> Seasons:
+        """What of it is for the orders of each day."""
+        return Seasons(self.earning_rules, self.promotions)
 
     @cached_property
     def expiries(self) -> dict[str, Expiry]:

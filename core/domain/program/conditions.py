@@ -6,7 +6,7 @@ what is kept of the order (a minimum amount) is asked again after each refund.
 
 import re
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from functools import cached_property
 from typing import Annotated, NamedTuple, Self
@@ -187,16 +187,19 @@ class When(Part):
         """Whether nothing is asked that could fail when the order is posted."""
         return self == When() or self == When(minimum_amount=self.minimum_amount)
 
+    def includes_day(self, day: date) -> bool:
+        """Whether orders of this day of the program's time zone can fit at all."""
+        return (self.starts_on is None or self.starts_on <= day) and (self.ends_on is None or day <= self.ends_on)
+
     def holds(self, circumstances: Circumstances) -> bool:
         """Whether the order, the customer and the time fit. The minimum amount is asked of what is kept, apart."""
-        if self.is_always:
-            return True
+        return self.includes_day(circumstances.local.date()) and self.holds_beside_dates(circumstances)
+
+    def holds_beside_dates(self, circumstances: Circumstances) -> bool:
+        """The same on a day that is known to be included."""
         order, local, tier_id, is_first = circumstances
-        day = local.date()
         return (
-            (self.starts_on is None or self.starts_on <= day)
-            and (self.ends_on is None or day <= self.ends_on)
-            and (not self.hours or any(hours.holds(local) for hours in self.hours))
+            (not self.hours or any(hours.holds(local) for hours in self.hours))
             and (not self.tiers or tier_id in self.tiers)
             and (self.first_order is None or self.first_order == is_first)
             and (not self.channels or order.attributes.get(CHANNEL) in self.channels)

@@ -1,7 +1,7 @@
 """Earning rules: what each gives for what an order holds."""
 
 from decimal import Decimal
-from enum import StrEnum
+from enum import Enum, StrEnum
 from fractions import Fraction
 from functools import cached_property
 from typing import Annotated, Any, Literal, NamedTuple, Self
@@ -59,14 +59,6 @@ class Caps(Part):
     """For the orders of one day of the program's time zone."""
     per_month: PointsLimit | None = None
     """For the orders of one month."""
-
-
-class Terms(NamedTuple):
-    """What a rule gives in one tier: `numerator / denominator` points per unit, exactly."""
-
-    numerator: int
-    denominator: int
-    told: dict[str, str]  #: the same as the program file says it, for the explanation of an entry
 
 
 class _Rule(Part):
@@ -193,20 +185,59 @@ AnyRule = SpendRule | VisitRule | ItemRule | CategoryRule
 EarningRule = Annotated[AnyRule, Field(discriminator="kind")]
 
 
+class Unit(Enum):
+    """What a rule gives points for."""
+
+    AMOUNT = "amount"
+    LINE_AMOUNT = "line_amount"  #: the same, rounded line by line
+    PIECE = "piece"
+    ORDER = "order"
+
+
+class Terms(NamedTuple):
+    """What a rule gives in one tier: `numerator / denominator` points per unit, exactly.
+
+    With all that a calculation asks of the rule, put together once, since every order asks.
+    """
+
+    rule_id: str
+    rule: AnyRule
+    unit: Unit
+    step: Fraction | None  #: the amount that gives the points; None where points are not for an amount
+    numerator: int
+    denominator: int
+    rounding: Rounding
+    lines: Lines
+    minimum_amount: Decimal | None
+    per_order: int | None  #: the cap
+    carry: bool
+    clawback: ClawbackMode
+    told: dict[str, str]  #: the same as the program file says it, for the explanation of an entry
+
+
 def terms_of(rule: AnyRule, tier_id: str, multiplier: Decimal) -> Terms:
     """What `rule` gives in a tier, its multiplier included."""
     points = rule.rate(tier_id)
     told = {"rule_id": rule.rule_id}
+    per, unit, rounding = Decimal(1), Unit.PIECE, Rounding.FLOOR
     if not isinstance(rule, SpendRule):
         told["kind"] = rule.kind
     told["points_per"] = str(points)
-    per = Decimal(1)
     if isinstance(rule, SpendRule):
         per = rule.per_amount
+        unit = Unit.LINE_AMOUNT if rule.round_per is RoundPer.LINE else Unit.AMOUNT
         told["per_amount"] = str(per)
-    if not isinstance(rule, VisitRule):
-        told["rounding"] = rule.rounding.value
+    if isinstance(rule, VisitRule):
+        unit = Unit.ORDER
+    else:
+        rounding = rule.rounding
+        told["rounding"] = rounding.value
     if multiplier != 1:
         told["tier_multiplier"] = str(multiplier)
     numerator, denominator = (Fraction(points) * Fraction(multiplier) / Fraction(per)).as_integer_ratio()
-    return Terms(numerator, denominator, told)
+    minimum, cap = rule.when.minimum_amount, rule.caps.per_order
+    step = Fraction(per) if isinstance(rule, SpendRule) else None
+    return Terms(
+        rule.rule_id, rule, unit, step, numerator, denominator, rounding, rule.lines, minimum, cap, rule.carry,
+        rule.clawback, told,
+    )  # fmt: skip

@@ -1,0 +1,284 @@
+"""The whole calculation of what an order earns: rules with lines, conditions, caps and clawback modes, and promotions.
+
+Numbers first; what is told of them is put together afterwards, and only when it is asked for.
+"""
+
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+from core.domain.basket import Basket, Exact, Selection, amount_text
+from core.domain.ledger import Frozen
+from core.domain.orders import Order
+from core.domain.program import (
+    AnyPromotion,
+    ClawbackMode,
+    Combine,
+    CombinePromotions,
+    Lines,
+    MultiplierPromotion,
+    Places,
+    Program,
+    Rounding,
+    Terms,
+    Unit,
+)
+
+_ZERO = Fraction(0)
+
+
+class OfRule(NamedTuple):
+    """What one rule gives, and how."""
+
+    name: str
+    points: int
+    points_before_limit: int
+    terms: Terms
+    selection: Selection
+
+    def told(self) -> dict[str, Any]:
+        """The same for an entry."""
+        terms, selection = self.terms, self.selection
+        told: dict[str, Any] = dict(terms.told)
+        if terms.unit is Unit.PIECE:
+            told["quantity"] = selection.quantity_text
+        elif terms.unit is not Unit.ORDER:
+            told["basis_amount"] = selection.amount_text
+            if terms.unit is Unit.LINE_AMOUNT:
+                told["round_per"] = "line"
+        if not terms.lines.is_all:
+            told["lines"] = selection.told()
+        return _with_points(told, self.points, self.points_before_limit)
+
+
+class OfPromotion(NamedTuple):
+    """What one promotion gives, and how."""
+
+    name: str
+    points: int
+    points_before_limit: int
+    promotion: AnyPromotion
+    base_points: int  #: what a multiplier multiplies
+
+    def told(self) -> dict[str, Any]:
+        """The same for an entry."""
+        promotion = self.promotion
+        told: dict[str, Any] = {"promotion_id": self.name, "kind": promotion.kind}
+        if isinstance(promotion, MultiplierPromotion):
+            told |= {"multiplier": str(promotion.multiplier), "base_points": self.base_points}
+        else:
+            told["points_added"] = promotion.points
+        return _with_points(told, self.points, self.points_before_limit)
+
+
+def _with_points(told: dict[str, Any], points: int, points_before_limit: int) -> dict[str, Any]:
+    if points < points_before_limit:
+        told["points_before_limit"] = points_before_limit
+    told["points"] = points
+    return told
+
+
+class Concerned(NamedTuple):
+    """An order, and the rules and promotions that it is for, as they were judged when it was posted."""
+
+    tier_id: str
+    frozen: Frozen
+    ordered: Basket  #: before any refund
+    places: Places
+    terms: Sequence[Terms]
+    promotions: Sequence[AnyPromotion]
+
+
+def concerned(
+    order: Order, ordered: Basket, program: Program, tier_id: str, frozen: Frozen, places: Places | None
+) -> Concerned:
+    """Leave out what the order is not for. `places` is `program.concerning.places` of it, where the caller has it."""
+    if places is None:
+        places = program.concerning.places(order.lines)
+    names = program.concerning.every_order.union(places).difference(frozen.excluded)
+    terms = [terms for terms in program.terms[tier_id] if terms.rule_id in names]
+    promotions = [promotion for promotion in program.promotions if promotion.promotion_id in names]
+    return Concerned(tier_id, frozen, ordered, places, terms, promotions)
+
+
+class Reckoning:
+    """What is given for what is kept of an order."""
+
+    def __init__(self, concerned: Concerned, kept: Basket, program: Program) -> None:
+        """`kept` is `concerned.ordered` where nothing was refunded."""
+        self._concerned, self._kept = concerned, kept
+        self._is_whole = kept is concerned.ordered
+        self._is_stacked = program.combine is Combine.STACK
+        self.left_over: dict[str, Fraction] = {}  #: the remainder that each rule with `carry` leaves
+        self._rules = [
+            given for terms in concerned.terms if (given := self._of_rule(terms)) is not None and given.points > 0
+        ]
+        self._counted = self._rules
+        if not self._is_stacked and self._rules:
+            self._counted = [max(self._rules, key=lambda given: given.points)]  # the first of equals
+        self._promotions = [
+            more
+            for promotion in concerned.promotions
+            if (more := self._of_promotion(promotion)) is not None and more.points > 0
+        ]
+        if program.combine_promotions is CombinePromotions.BEST and self._promotions:
+            self._promotions = [max(self._promotions, key=lambda given: given.points)]
+        #: The points by rule and promotion; those that gave something.
+        self.given: Mapping[str, int] = {each.name: each.points for each in self._counted} | {
+            each.name: each.points for each in self._promotions
+        }
+
+    def told(self) -> dict[str, Any]:
+        """The calculation, rule by rule and line by line."""
+        why: dict[str, Any] = {"tier": self._concerned.tier_id, "basis_amount": amount_text(self._kept.amount)}
+        why["rules"] = [
+            self._with_carried(each.told(), each.name) if each.terms.carry else each.told() for each in self._counted
+        ]
+        if len(self._rules) > len(self._counted):
+            why["rules_not_best"] = [
+                {"rule_id": each.name, "points": each.points} for each in self._rules if each is not self._counted[0]
+            ]
+        if self._promotions:
+            why["promotions"] = [each.told() for each in self._promotions]
+        return why
+
+    def _with_carried(self, told: dict[str, Any], name: str) -> dict[str, Any]:
+        told["carried_in"] = amount_text(self._carried(name))
+        told["left_over"] = amount_text(self.left_over[name])
+        return told
+
+    def _carried(self, name: str) -> Fraction:
+        return self._concerned.frozen.carried.get(name, _ZERO)
+
+    def _basket(self, mode: ClawbackMode) -> Basket:
+        """What a rule or promotion of this clawback mode looks at."""
+        if self._is_whole:
+            return self._kept
+        if mode is ClawbackMode.NEVER or (mode is ClawbackMode.FULL_REFUND and not self._kept.is_empty):
+            return self._concerned.ordered
+        return self._kept
+
+    def _select(self, basket: Basket, name: str, lines: Lines) -> Selection:
+        """The kept lines that a rule or promotion counts."""
+        places = self._concerned.places.get(name)
+        return basket.select(lines) if places is None else basket.pick(lines, places)
+
+    def _of_rule(self, terms: Terms) -> OfRule | None:
+        name = terms.rule_id
+        selection = self._select(self._basket(terms.clawback), name, terms.lines)
+        if not selection.places and not terms.carry:
+            return None
+        if terms.minimum_amount is not None and selection.amount < terms.minimum_amount:
+            if terms.carry:
+                self.left_over[name] = self._carried(name)
+            return None
+        if terms.carry:
+            # A remainder is below zero when a refund took back what an earlier remainder had helped to earn.
+            points, self.left_over[name] = _stepped(terms, Fraction(selection.amount) + self._carried(name))
+        else:
+            points = _points(terms, selection)
+        limited = _at_most(points, terms.per_order, self._concerned.frozen.allowances.get(name))
+        return OfRule(name, limited, points, terms, selection)
+
+    def _of_promotion(self, promotion: AnyPromotion) -> OfPromotion | None:
+        name, lines, minimum = promotion.promotion_id, promotion.lines, promotion.when.minimum_amount
+        basket = self._basket(promotion.clawback)
+        selection = self._select(basket, name, lines)
+        if not selection.places or (minimum is not None and selection.amount < minimum):
+            return None
+        base = 0
+        if isinstance(promotion, MultiplierPromotion):
+            if lines.is_all and basket is self._kept:
+                base = sum(given.points for given in self._counted)
+            else:
+                base = self._base(basket, promotion)
+            points = rounded(base * promotion.more.numerator, promotion.more.denominator, promotion.rounding)
+        else:
+            kept, ordered = self._kept_share(promotion, selection)
+            points = rounded(promotion.points * kept, ordered, promotion.rounding)
+        limited = _at_most(points, None, self._concerned.frozen.allowances.get(name))
+        return OfPromotion(name, limited, points, promotion, base)
+
+    def _base(self, basket: Basket, promotion: AnyPromotion) -> int:
+        """What the earning rules give for the promotion's lines alone: the best of them, or their sum."""
+        concerned = self._concerned
+        is_ordered = basket is concerned.ordered
+        places: set[int] | None = None
+        if not promotion.lines.is_all:
+            places = set(self._select(concerned.ordered, promotion.promotion_id, promotion.lines).places)
+        of_rules = [0]
+        for terms in concerned.terms if is_ordered else [given.terms for given in self._rules]:
+            own = basket if is_ordered else self._basket(terms.clawback)
+            selection = self._select(own, terms.rule_id, terms.lines)
+            if terms.minimum_amount is not None and selection.amount < terms.minimum_amount:
+                continue
+            if terms.carry:
+                carried = self._carried(terms.rule_id) if places is None else _ZERO
+                points, _ = _stepped(terms, Fraction(selection.only(places).amount) + carried)
+            else:
+                points = _points(terms, selection.only(places))
+            of_rules.append(_at_most(points, terms.per_order, concerned.frozen.allowances.get(terms.rule_id)))
+        return sum(of_rules) if self._is_stacked else max(of_rules)
+
+    def _kept_share(self, promotion: AnyPromotion, selection: Selection) -> tuple[int, int]:
+        """Which share of the amount of its lines counts as kept, as a ratio; all of it where they cost nothing."""
+        if self._is_whole or promotion.clawback is not ClawbackMode.PROPORTIONAL:
+            return 1, 1
+        ordered = self._select(self._concerned.ordered, promotion.promotion_id, promotion.lines).amount
+        if selection.amount == ordered:
+            return 1, 1
+        return (Fraction(selection.amount) / Fraction(ordered)).as_integer_ratio()
+
+
+def _stepped(terms: Terms, amount: Fraction) -> tuple[int, Fraction]:
+    """Points for the whole steps of `amount`, and what is left of it; below zero there are no steps."""
+    assert terms.step is not None
+    steps = max(0, amount // terms.step)
+    exact = Fraction(terms.numerator, terms.denominator) * steps * terms.step
+    return rounded(*exact.as_integer_ratio(), terms.rounding), amount - steps * terms.step
+
+
+def _points(terms: Terms, selection: Selection) -> int:
+    """What a rule gives for these lines, before its limits."""
+    if not selection.places:
+        return 0
+    match terms.unit:
+        case Unit.PIECE:
+            return _times(selection.quantity, terms)
+        case Unit.AMOUNT:
+            return _times(selection.amount, terms)
+        case Unit.LINE_AMOUNT:
+            return sum(_times(amount, terms) for amount in selection.amounts)
+        case Unit.ORDER:
+            return rounded(terms.numerator, terms.denominator, terms.rounding)
+
+
+def _times(units: Exact, terms: Terms) -> int:
+    whole = int(units)
+    if whole == units:  # as pieces mostly are; the exact ratio of a Decimal takes three times as long
+        return rounded(whole * terms.numerator, terms.denominator, terms.rounding)
+    numerator, denominator = units.as_integer_ratio()
+    return rounded(numerator * terms.numerator, denominator * terms.denominator, terms.rounding)
+
+
+def _at_most(points: int, cap: int | None, allowance: int | None) -> int:
+    if cap is not None and cap < points:
+        points = cap
+    return points if allowance is None or points <= allowance else allowance
+
+
+def rounded(numerator: int, denominator: int, rounding: Rounding) -> int:
+    """An exact ratio (>= 0) as whole points."""
+    whole, rest = divmod(numerator, denominator)
+    if not rest:
+        return whole
+    match rounding:
+        case Rounding.FLOOR:
+            goes_up = False
+        case Rounding.CEIL:
+            goes_up = True
+        case Rounding.HALF_UP:
+            goes_up = 2 * rest >= denominator
+        case Rounding.HALF_EVEN:
+            goes_up = 2 * rest + whole % 2 > denominator
+    return whole + goes_up
