@@ -96,7 +96,7 @@ def decide_accrual(
         done = _grant(settled.account, known.lots, order, program, current, earned, as_of)
         changes = reviews + settled.upgrades
     else:
-        moved = slid(known.lots, current, order.occurred_at)
+        moved = slid(known.lots, current, order.occurred_at, as_of)
         # A review that was overdue is left to its own run, where nothing of this counts.
         is_counted = settled.account != account
         done = _Granted(settled.account if is_counted else before, (), moved)
@@ -177,7 +177,7 @@ def _grant(
     # What had to become available meanwhile pays off a deficit before this order does, whether or not its run came.
     released = release(account, lots, as_of) if account.deficit else Change(account, (), ())
     by_number = {lot.lot_number: lot for lot in (*lots, *released.lots)}
-    moved = slid(by_number.values(), current, order.occurred_at)
+    moved = slid(by_number.values(), current, order.occurred_at, as_of)
     by_number |= {lot.lot_number: lot for lot in moved}
     credited = credit(released.account, _new_lots(order, program, earned, by_number.values(), as_of), as_of)
     entry = _entry(credited.account, order, earned, credited)
@@ -192,7 +192,7 @@ def _new_lots(
     """The terms of what is granted."""
     available = available_at(program.availability, order.occurred_at, as_of)
     return [
-        NewLot(grant.points, available, ends_at(program, grant.earned_by, available, lots), grant.earned_by)
+        NewLot(grant.points, available, ends_at(program, grant.earned_by, available, lots, as_of), grant.earned_by)
         for grant in earned.grants
     ]
 

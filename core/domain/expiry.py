@@ -52,32 +52,42 @@ def expires_at(expiry: Expiry, zone: ZoneInfo, available: datetime | None) -> da
     return next_midnight(last, zone)
 
 
-def ends_at(program: Program, earned_by: str, available: datetime | None, lots: Iterable[Lot]) -> datetime | None:
-    """When points of the account of `lots` end. Where inactivity ends them, those of a late order end with the others.
+def ends_at(
+    program: Program, earned_by: str, available: datetime | None, lots: Iterable[Lot], as_of: datetime
+) -> datetime | None:
+    """When points of the account of `lots` end that become known at `as_of`.
 
-    `earned_by` is the rule or promotion whose own expiry they have; '' = the program's.
+    Where inactivity ends them, those of a late order end with the others that have not ended. `earned_by` is the rule
+    or promotion whose own expiry they have; '' = the program's.
     """
     expiry = program.expiries[earned_by]
     end = expires_at(expiry, program.zone, available)
     if end is None or expiry.policy is not ExpiryPolicy.INACTIVITY:
         return end
-    others = [lot.expires_at for lot in lots if lot.earned_by == earned_by and lot.expires_at and lot.points_remaining]
+    others = [
+        lot.expires_at
+        for lot in lots
+        if lot.earned_by == earned_by and lot.expires_at and lot.points_remaining and not lot.is_due(as_of)
+    ]
     return max([end, *others])
 
 
-def slid(lots: Iterable[Lot], program: Program, active_at: datetime) -> tuple[Lot, ...]:
-    """The open lots whose end an activity of `active_at` moves: with the expiry of inactivity, as `program` has it now.
+def slid(lots: Iterable[Lot], program: Program, active_at: datetime, as_of: datetime) -> tuple[Lot, ...]:
+    """The open lots whose end an activity of `active_at`, posted at `as_of`, moves: with the expiry of inactivity.
 
-    Only on, never back; and not a lot that had expired by then.
+    `program` is the version in force. Only on, never back; and what has ended by then stays ended, whether the expiry
+    run came or not, and also when the activity was before the end.
     """
     if not program.has_inactivity:
         return ()
     moved: list[Lot] = []
     for lot in lots:
         expiry = program.expiries.get(lot.earned_by, program.expiry)
-        if expiry.policy is ExpiryPolicy.INACTIVITY and lot.points_remaining and lot.expires_at is not None:
+        # Clocks of two workers' transactions may cross: a refund before this order may have found the lot ended.
+        has_ended = lot.is_due(max(active_at, as_of)) or lot.points_excused > 0
+        if expiry.policy is ExpiryPolicy.INACTIVITY and lot.points_remaining and not has_ended:
             end = expires_at(expiry, program.zone, active_at)
-            if end is not None and active_at < lot.expires_at < end:
+            if end is not None and lot.expires_at is not None and lot.expires_at < end:
                 moved.append(lot._replace(expires_at=end))
     return tuple(moved)
 

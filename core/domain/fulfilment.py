@@ -30,7 +30,7 @@ def decide_fulfilment(
     due = [
         lot._replace(
             available_at=available,
-            expires_at=ends_at(program, lot.earned_by, available, lots.values()),
+            expires_at=ends_at(program, lot.earned_by, available, lots.values(), as_of),
         )
         for lot in lots.values()
         if lot.opened_by_sequence == posted.sequence and lot.is_pending and lot.available_at is None

@@ -156,7 +156,7 @@ class NaiveAccount:
         self.sales[order.order_id] = sale
         if self.debt and sale.earned().points:
             self.release(now)
-        self._slide(order.occurred_at)
+        self._slide(order.occurred_at, now)
         self._grant(sale, now)
 
     def refund(self, refund: Refund, now: datetime) -> None:
@@ -177,7 +177,7 @@ class NaiveAccount:
         for pile in self.piles:
             if pile.order_id == fulfilment.order_id and pile.is_pending and pile.available_at is None:
                 pile.available_at = min(max(fulfilment.occurred_at, sale.order.occurred_at), now)
-                pile.expires_at = self._end(sale.program, pile.kind, pile.available_at)
+                pile.expires_at = self._end(sale.program, pile.kind, pile.available_at, now)
                 self._release(pile)
 
     def spend(self, points: int, now: datetime) -> None:
@@ -258,22 +258,21 @@ class NaiveAccount:
         own = [part.expiry for part in (*program.earning_rules, *program.promotions) if kind and _name(part) == kind]
         return own[0] if own and own[0] is not None else program.expiry
 
-    def _end(self, program: Program, kind: str, available: datetime | None) -> datetime | None:
+    def _end(self, program: Program, kind: str, available: datetime | None, now: datetime) -> datetime | None:
         expiry = self._expiry(program, kind)
         end = end_of_points(expiry, program, available)
         if end is not None and expiry.policy.value == "inactivity":
-            end = max(
-                [end, *(pile.expires_at for pile in self.piles if pile.kind == kind and pile.left and pile.expires_at)]
-            )
+            others = [pile for pile in self.piles if pile.kind == kind and pile.left and not pile.is_over(now)]
+            end = max([end, *(pile.expires_at for pile in others if pile.expires_at)])
         return end
 
-    def _slide(self, active_at: datetime) -> None:
+    def _slide(self, active_at: datetime, now: datetime) -> None:
         for pile in self.piles:
             expiry = self._expiry(self.program, pile.kind)
             end = end_of_points(expiry, self.program, active_at)
             if expiry.policy.value == "inactivity" and pile.left and pile.expires_at is not None:
                 assert end is not None
-                if active_at < pile.expires_at:
+                if active_at < pile.expires_at and not pile.is_over(now):
                     pile.expires_at = max(pile.expires_at, end)
 
     def _grant(self, sale: Sale, now: datetime) -> None:
@@ -285,7 +284,7 @@ class NaiveAccount:
             available = at + (availability.days or 0) * DAY
         new: list[Pile] = []
         for kind, points in sale.earned().by_kind(sale.program).items():
-            end = self._end(sale.program, kind, available)
+            end = self._end(sale.program, kind, available, now)
             is_pending = available is None or available > now
             place = len(self.piles) + len(new)
             new.append(Pile(sale.order.order_id, place, kind, points, available, end, is_pending))

@@ -67,48 +67,82 @@ class TestInactivity:
 
     def test_each_order_moves_the_end_of_all_points(self) -> None:
         book = Book(self.PROGRAM)
-        book.complete(order(order_id="o1", at="2026-01-10"))
-        book.complete(order(order_id="o2", at="2026-05-10"))
+        book.complete(order(order_id="o1", at="2026-01-10"), instant("2026-01-10"))
+        book.complete(order(order_id="o2", at="2026-05-10"), instant("2026-05-10"))
         assert self.ends(book) == ["2026-11-11", "2026-11-11"]
 
     def test_also_an_order_that_earns_nothing(self) -> None:
         book = Book(self.PROGRAM)
-        book.complete(order(order_id="o1", at="2026-01-10"))
-        book.complete(order("0.50", "o2", at="2026-05-10"))
+        book.complete(order(order_id="o1", at="2026-01-10"), instant("2026-01-10"))
+        book.complete(order("0.50", "o2", at="2026-05-10"), instant("2026-05-10"))
         assert self.ends(book) == ["2026-11-11"]
 
     def test_no_refund_does(self) -> None:
         book = Book(self.PROGRAM)
-        book.complete(order(order_id="o1", at="2026-01-10"))
+        book.complete(order(order_id="o1", at="2026-01-10"), instant("2026-01-10"))
         book.refund(refund(amount="10.00", at="2026-05-10"))
         assert self.ends(book) == ["2026-07-11"]
 
     def test_an_order_after_the_end_does_not_bring_points_back_whether_or_not_the_run_came(self) -> None:
         book = Book(self.PROGRAM)
-        book.complete(order(order_id="o1", at="2026-01-10"))
-        book.complete(order("50.00", "o2", at="2026-07-11"))
+        book.complete(order(order_id="o1", at="2026-01-10"), instant("2026-01-10"))
+        book.complete(order("50.00", "o2", at="2026-07-11"), instant("2026-07-11"))
         assert self.ends(book) == ["2026-07-11", "2027-01-12"]
         book.expire(instant("2026-07-12"))
         assert book.account.balance == 50
 
+    @pytest.mark.parametrize("has_run_come", [True, False])
+    def test_nor_does_one_that_is_dated_before_the_end_and_posted_after_it(self, has_run_come: bool) -> None:
+        book = Book(self.PROGRAM)
+        book.complete(order(order_id="o1", at="2026-01-10"), instant("2026-01-10"))
+        if has_run_come:
+            book.expire(instant("2026-07-11"))
+        book.refund(refund(refund_id="r1", amount="40.00", at="2026-07-12"))
+        book.complete(order("50.00", "late", at="2026-07-09"), instant("2026-07-13"))
+        assert self.ends(book) == ["2026-07-11", "2027-01-10"]
+        book.refund(refund(refund_id="r2", at="2026-07-14"))
+        book.expire(instant("2026-07-15"))
+        check_everything(book)
+        assert [lot.points_excused for lot in book.lots.values()] == [100, 0]
+        assert (book.account.balance, book.orders["o1"].points_excused) == (50, 100)
+
+    def test_nor_does_one_that_earns_nothing(self) -> None:
+        book = Book(self.PROGRAM)
+        book.complete(order(order_id="o1", at="2026-01-10"), instant("2026-01-10"))
+        book.complete(order("0.50", "late", at="2026-07-09"), instant("2026-07-11"))
+        assert self.ends(book) == ["2026-07-11"]
+
+    def test_nor_does_one_whose_transaction_began_before_that_of_a_refund_that_found_the_points_ended(self) -> None:
+        book = Book(self.PROGRAM)
+        book.complete(order(order_id="o1", at="2026-01-10"), instant("2026-01-10"))
+        book.refund(refund(amount="40.00", at="2026-07-11"))
+        book.complete(order("50.00", "late", at="2026-07-09"), instant("2026-07-10"))
+        assert self.ends(book) == ["2026-07-11", "2027-01-10"]
+
+    def test_a_late_order_does_not_end_with_points_that_have_ended(self) -> None:
+        book = Book(self.PROGRAM)
+        book.complete(order(order_id="o2", at="2026-01-20"), instant("2026-01-20"))
+        book.complete(order("50.00", "late", at="2026-01-10"), instant("2026-07-21"))
+        assert self.ends(book) == ["2026-07-21", "2026-07-11"]
+
     def test_a_late_order_ends_with_those_that_came_after_it(self) -> None:
         book = Book(self.PROGRAM)
-        book.complete(order(order_id="o2", at="2026-05-10"))
-        book.complete(order(order_id="late", at="2026-01-10"))
+        book.complete(order(order_id="o2", at="2026-05-10"), instant("2026-05-10"))
+        book.complete(order(order_id="late", at="2026-01-10"), instant("2026-05-11"))
         assert self.ends(book) == ["2026-11-11", "2026-11-11"]
 
     def test_points_that_wait_for_their_fulfilment_end_with_the_others_too(self) -> None:
         book = Book(program_with(expiry={"policy": "inactivity", "months": 6}, availability={"policy": "on_fulfilled"}))
-        book.complete(order(order_id="o1", at="2026-01-10"), as_of=instant("2026-01-10"))
-        book.complete(order(order_id="o2", at="2026-05-10"), as_of=instant("2026-05-10"))
+        book.complete(order(order_id="o1", at="2026-01-10"), instant("2026-01-10"))
+        book.complete(order(order_id="o2", at="2026-05-10"), instant("2026-05-10"))
         book.fulfil(fulfilment("o2", at="2026-05-20"))
-        book.fulfil(fulfilment("o1", at="2026-05-12"), as_of=instant("2026-05-21"))
+        book.fulfil(fulfilment("o1", at="2026-05-12"), instant("2026-05-21"))
         assert self.ends(book) == ["2026-11-21", "2026-11-21"]
 
 
 def test_a_changed_policy_dates_no_points_that_were_there() -> None:
     book = Book(program_with())
-    book.complete(order(order_id="o1", at="2026-01-10"))
+    book.complete(order(order_id="o1", at="2026-01-10"), instant("2026-01-10"))
     book.program = program_with(expiry={"policy": "inactivity", "days": 30})
-    book.complete(order(order_id="o2", at="2026-02-10"))
+    book.complete(order(order_id="o2", at="2026-02-10"), instant("2026-02-10"))
     assert [lot.expires_at is None for lot in book.lots.values()] == [True, False]

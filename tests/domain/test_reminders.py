@@ -67,10 +67,10 @@ def test_a_withdrawn_reminder_is_told_anew_when_points_come_back() -> None:
 
 def test_an_order_that_moves_the_end_of_points_withdraws_what_was_told() -> None:
     book = Book(program_with(expiry={"policy": "inactivity", "months": 6}, reminders={"days_ahead": [30]}))
-    book.complete(order(order_id="o1", at="2026-01-10"))
+    book.complete(order(order_id="o1", at="2026-01-10"), instant("2026-01-10"))
     (told,) = book.remind(instant("2026-06-30"))
     assert (told.points, told.days_ahead) == (100, 30)
-    book.complete(order(order_id="o2", at="2026-07-01"))
+    book.complete(order(order_id="o2", at="2026-07-01"), instant("2026-07-01"))
     assert book.remind(instant("2026-07-01")) == [Reminder(told.expires_at, 0, 30, 2)]
 
 

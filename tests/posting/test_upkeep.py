@@ -145,6 +145,18 @@ class TestExpiry:
         assert (shell.balance(), shell.value("SELECT points_excused FROM refunds")) == (70, 100)
         assert shell.differences() == []
 
+    @pytest.mark.parametrize("is_job_first", [True, False], ids=["after the job", "before the job"])
+    def test_a_late_order_brings_no_points_back(self, engine: Engine, is_job_first: bool) -> None:
+        shell = Shell(engine, shards=1, program_text=PROGRAM_TEXT + "expiry: {policy: inactivity, days: 100}\n")
+        shell.take(order("o1", time="2025-03-01T12:00:00Z"))
+        if is_job_first:
+            shell.expire("2025-07-01T00:00:00Z")
+        shell.take(refund("r1", "o1", amount="40.00"))
+        shell.take(order("late", "70.00", time="2025-06-01T12:00:00Z"), refund("r2", "o1"))
+        shell.expire("2025-07-01T00:00:00Z")
+        assert (shell.balance(), shell.value("SELECT sum(points_excused) FROM refunds")) == (70, 100)
+        assert shell.differences() == []
+
 
 class TestReview:
     @pytest.fixture

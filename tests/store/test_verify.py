@@ -216,6 +216,8 @@ TAMPERED = [
     ("no expired lot was taken from", "UPDATE lots SET expires_at = '2026-01-01T00:00:00Z'"),
     ("an expiry took what was due at its instant", "UPDATE lots SET expires_at = expires_at + interval '1 day'"),
     ("an expiry took what was due at its instant", "UPDATE lots SET expires_at = NULL"),
+    ("what refunds excused as expired has ended", "UPDATE lots SET points_excused = 1, expires_at = '2999-01-01'"),
+    ("what refunds excused as expired has ended", "UPDATE lots SET points_excused = points_granted"),
     ("members and orders are of their account's program", "DELETE FROM members WHERE customer_id = 'c1'"),
     (
         "members and orders are of their account's program",

@@ -190,4 +190,16 @@ POINTS = (
         WHERE e.kind = 'expiry' AND l.expires_at IS DISTINCT FROM e.occurred_at
         """,
     ),
+    Check(
+        8,
+        "what refunds excused as expired has ended",
+        """
+        SELECT account_id, format('lot %s of account %s: refunds excused %s points as expired, but %s expired, %s are'
+                                  ' left, and it expires at %s', lot_number, account_id, points_excused,
+                                  points_expired, points_remaining, coalesce(expires_at::text, 'no time'))
+        FROM lots
+        WHERE points_excused > points_expired
+          AND (points_excused > points_expired + points_remaining OR expires_at > now() OR expires_at IS NULL)
+        """,
+    ),
 )
