@@ -227,6 +227,19 @@ def test_expired_points_are_excused_once() -> None:
     check_everything(book)
 
 
+def test_what_a_process_of_the_release_before_excused_during_an_upgrade_is_not_excused_again() -> None:
+    book = Book(program_with(expiry={"policy": "after_months", "months": 1}))
+    book.complete(order("100.00", at="2026-01-01"))
+    book.spend(30, instant("2026-01-02"))
+    book.expire(instant("2026-02-20"))
+    book.complete(order("100.00", "later", at="2026-02-20"))
+    book.refund(refund(amount="50.00", refund_id="r1", at="2026-02-21"))
+    book.lots[1] = book.lots[1]._replace(points_excused=0)  # which it does not know of
+    book.refund(refund(amount="50.00", refund_id="r2", at="2026-02-22"))
+    assert [each.points_excused for each in book.refunds["o1"]] == [50, 20]
+    check_everything(book)
+
+
 def test_what_a_refund_took_from_another_order_that_orders_own_refund_finds_missing() -> None:
     book = Book(program())
     book.complete(order("100.00", "spent", at="2026-01-01"))
