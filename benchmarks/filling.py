@@ -15,6 +15,10 @@ from core.store.programs import append_version
 from core.store.shards import ACCOUNT_SHARDS
 
 ORDERS_EACH = 10
+_LIMITS = """
+promotions:
+  - {promotion_id: extra, kind: addition, points: 5, when: {starts_on: "2100-01-01"}, limits: {budget_points: 100}}
+"""
 _POINTS = 10
 _ACCOUNTS_AT_ONCE = 1_000
 _PROGRAM = """
@@ -39,7 +43,8 @@ SELECT account_id, 'bench', 'c' || n, ('x' || right(account_id::text, 4))::bit(1
 FROM {_NUMBERED};
 INSERT INTO members (program_id, customer_id, account_id) SELECT program_id, customer_id, account_id FROM accounts;
 INSERT INTO inbox (inbox_id, source, event_id, type, body, state, settled_at)
-SELECT n, '/bench', 'e' || n, 'order.completed', '', 'posted', now() FROM generate_series(1, :accounts * :each) AS n;
+SELECT n, '/bench', 'e' || n, 'order.completed', '', 'posted', now()
+FROM generate_series(1, CAST(:accounts AS integer) * :each) AS n;
 INSERT INTO orders (source, order_id, program_id, account_id, customer_id, shard, inbox_id, business_hash, currency,
                     occurred_at, lines, points_paid, program_version, tier_id, sequence, lot_number, points_entitled)
 SELECT '/bench', n || '-' || k, 'bench', account_id, 'c' || n, 0, (n - 1) * :each + k, '', 'EUR',
@@ -60,9 +65,17 @@ SELECT account_shard, account_id, concat_ws(':', account_id, CASE k WHEN 0 THEN 
 FROM accounts, generate_series(0, :each) AS k ORDER BY account_id, k
 """
 
+_USAGES = """
+INSERT INTO usages (account_id, name, period, points, orders)
+SELECT account_id, 'spend', period, :points * :each, :each FROM accounts, unnest(ARRAY[:day, :month]) AS period
+"""
 
-def fill_ledger(engine: Engine, accounts: int, chain_key: bytes | None = None) -> None:
-    """Fill an empty, migrated database. Every lot has expired, and none was taken; entries are chained with a key."""
+
+def fill_ledger(engine: Engine, accounts: int, chain_key: bytes | None = None, *, is_limited: bool = False) -> None:
+    """Fill an empty, migrated database. Every lot has expired, and none was taken; entries are chained with a key.
+
+    With `is_limited` the program has caps of a day and a month, and a budget.
+    """
     occurred_at = datetime.now(UTC) - timedelta(days=400)
     values = {
         "accounts": accounts,
@@ -72,13 +85,22 @@ def fill_ledger(engine: Engine, accounts: int, chain_key: bytes | None = None) -
         "occurred_at": occurred_at,
     }
     with engine.begin() as connection:
-        append_version(connection, parse_program(_PROGRAM, path="bench.yaml"), _PROGRAM, None)
+        program_text = _PROGRAM
+        if is_limited:
+            program_text = (
+                _PROGRAM.replace("kind: spend,", "kind: spend, caps: {per_day: 500, per_month: 900},") + _LIMITS
+            )
+        program = parse_program(program_text, path="bench.yaml")
+        append_version(connection, program, program_text, None)
     _run_all(engine, _BEFORE, values)
     for start in range(1, accounts + 1, _ACCOUNTS_AT_ONCE):
         with engine.begin() as connection:
             numbers = range(start, min(start + _ACCOUNTS_AT_ONCE, accounts + 1))
             append_entries(connection, [entry for n in numbers for entry in _entries(n, occurred_at)], chain_key)
     _run_all(engine, _AFTER, values)
+    if is_limited:
+        day = occurred_at.astimezone(program.zone).date().isoformat()
+        _run_all(engine, _USAGES, {**values, "day": day, "month": day[:7]})
     with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
         connection.execute(text("SET statement_timeout = 0"))
         connection.execute(text("VACUUM ANALYZE"))

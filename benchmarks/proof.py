@@ -1,6 +1,6 @@
 """Proof at scale: what verify, rebuild and the walk along the hash chain cost, against a plain read of all entries.
 
-python -m benchmarks.proof --entries 1000000
+python -m benchmarks.proof --entries 1000000 [--limits]
 """
 
 import argparse
@@ -29,20 +29,21 @@ def main() -> int:
     """Fill, measure, print. Exit code 1 if anything differs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--entries", type=int, default=1_000_000)
+    parser.add_argument("--limits", action="store_true", help="under a program with caps and a budget")
     parser.add_argument("--database-url", help="an empty database to use instead of the embedded server")
     arguments = parser.parse_args()
     if arguments.database_url:
-        return _measure(create_database_engine(arguments.database_url), arguments.entries)
+        return _measure(create_database_engine(arguments.database_url), arguments.entries, is_limited=arguments.limits)
     remove_data(_FOLDER)
     with EmbeddedServers(_FOLDER, valkey=False) as addresses:
         assert addresses.database_url is not None
-        return _measure(create_database_engine(addresses.database_url), arguments.entries)
+        return _measure(create_database_engine(addresses.database_url), arguments.entries, is_limited=arguments.limits)
 
 
-def _measure(engine: Engine, entries: int) -> int:
+def _measure(engine: Engine, entries: int, *, is_limited: bool) -> int:
     upgrade(engine)
     started = time.perf_counter()
-    fill_ledger(engine, max(1, entries // ORDERS_EACH), _KEY)
+    fill_ledger(engine, max(1, entries // ORDERS_EACH), _KEY, is_limited=is_limited)
     entries = max(1, entries // ORDERS_EACH) * ORDERS_EACH
     print(f"filled {entries:,} entries in {time.perf_counter() - started:.0f} s", flush=True)
     differences = 0

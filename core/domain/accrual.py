@@ -109,6 +109,7 @@ def decide_accrual(
         ),
         usages=usage_changes(program, account.account_id, order, settled.frozen, None, earned),
         budgets=budget_changes(program, None, earned),
+        given=earned.given,
     )  # fmt: skip
 
 

@@ -123,6 +123,7 @@ def _claw_back(
         refund=result,
         usages=usage_changes(program, account.account_id, posted.order, posted.frozen, before, target),
         budgets=budget_changes(program, before, target),
+        given=target.given,
     )
 
 

@@ -107,6 +107,8 @@ def _plain(basket: Basket, program: Program, tier_id: str) -> Entitlement:
             best = terms.rule_id
     given = {best: of_rules[best]} if program.combine is Combine.BEST else of_rules
     points = sum(given.values())
+    if 0 in given.values():
+        given = {name: granted for name, granted in given.items() if granted}
 
     def tell() -> dict[str, Any]:
         rules = [{**terms.told, "points": of_rules[terms.rule_id]} for terms in program.terms[tier_id]]

@@ -180,6 +180,7 @@ class Decision(NamedTuple):
     refund: PostedRefund | None = None
     usages: tuple[UsageChange, ...] = ()
     budgets: tuple[BudgetChange, ...] = ()
+    given: Mapping[str, int] = _NOTHING  #: the order's points now, by rule and promotion, where they were worked out
 
 
 class NewLot(NamedTuple):

@@ -24,7 +24,7 @@ class Reason(StrEnum):
     EVENT_CONFLICT = "event_conflict"  #: same source and id as an earlier event, other content
     # Found while the message is posted.
     UNKNOWN_PROGRAM = "unknown_program"  #: no such program, or none takes this source
-    ORDER_CONFLICT = "order_conflict"  #: same order id as a posted order, other content
+    ORDER_CONFLICT = "order_conflict"  #: the order, its fulfilment or its cancellation is posted already, other content
     REFUND_CONFLICT = "refund_conflict"  #: same refund id as a posted refund, other content
     WRONG_CURRENCY = "wrong_currency"  #: the order's currency is not the program's
     TOO_MANY_POINTS = "too_many_points"  #: the account would get more points than are counted

@@ -15,7 +15,7 @@ MENDS: dict[Reason, str] = {
     Reason.TIME_IN_FUTURE: "Mend the sender's clock and send the event again; or retry when the time has come.",
     Reason.EVENT_CONFLICT: "The first content stays; if this one is right, send it with a new event id; drop this one.",
     Reason.UNKNOWN_PROGRAM: "Apply a program of that id, or one that lists this source or is the default, then retry.",
-    Reason.ORDER_CONFLICT: "The first content stays posted; if this one is right, refund the order and send a new one.",
+    Reason.ORDER_CONFLICT: "The first one stays posted; refund an order that was wrong and send a new one; drop this.",
     Reason.REFUND_CONFLICT: "The first content stays posted; if this one is right too, send it with a new refund id.",
     Reason.WRONG_CURRENCY: "Name a program of the order's currency in program_id and send the order in a new event.",
     Reason.TOO_MANY_POINTS: "If the program's rates are wrong, mend them, then retry; if the order is, drop this one.",

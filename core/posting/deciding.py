@@ -24,6 +24,13 @@ from core.store.programs import ProgramRegistry
 
 _FULFILLED, _CANCELLED = "fulfilled", "cancelled"
 _NOUNS = {_FULFILLED: "fulfilment", _CANCELLED: "cancellation"}
+#: What is to be done about another content of what is posted already.
+_ADVICE = {
+    "order": "To correct it, send a refund and a new order; drop this message",
+    "refund": "If this one is right too, send it with a new refund id; drop this message",
+    "fulfilment": "The order is fulfilled all the same; drop this message",
+    "cancellation": "The order is cancelled all the same; drop this message",
+}
 
 
 class Posted(NamedTuple):
@@ -218,11 +225,7 @@ def _order_of(source: str, order_id: str, program_id: str | None, posting: Posti
 def _again(is_same: bool, reason: Reason, noun: str) -> Outcome:
     if is_same:
         return Replayed()
-    detail = (
-        f"this {noun} is posted already with other content; the first one stands. "
-        "Send a refund to correct an order, or drop this message"
-    )
-    return Parked(reason, detail)
+    return Parked(reason, f"this {noun} is posted already with other content; the first one stands. {_ADVICE[noun]}")
 
 
 def wrong_currency(order: Order, program: Program) -> Parked | None:

@@ -4,8 +4,8 @@ Every message is taken at the time when it happened, and before it what was due 
 what the workers would have posted, had every message come at once.
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -15,7 +15,6 @@ from core.domain.accrual import Known, accrual_problem, decide_accrual
 from core.domain.basket import refund_problem
 from core.domain.clawback import decide_cancellation, decide_clawback, whole_refund
 from core.domain.counting import counted_from
-from core.domain.earning import entitlement
 from core.domain.expiry import decide_expiry, decide_release
 from core.domain.fulfilment import decide_fulfilment
 from core.domain.ledger import Account, Decision, EntryKind, PostedOrder
@@ -54,7 +53,7 @@ class _Followed(NamedTuple):
 
     posted: PostedOrder
     refunds: list[Refund]
-    given: dict[str, int]
+    given: Mapping[str, int]
 
 
 @dataclass
@@ -131,7 +130,7 @@ class SimulatedBooks:
         assert posted is not None
         self._keep(book, decision)
         book.counted.append(Counted(order.occurred_at, posted.qualifying))
-        given = _given(posted, decision, program)
+        given = decision.given
         if recorded.is_followed:
             book.orders[order.source, order.order_id] = _Followed(posted, [], given)
         if is_counted:
@@ -167,14 +166,12 @@ class SimulatedBooks:
     ) -> None:
         posted, after = followed.posted, decision.order
         assert after is not None
-        assert after.tier_id is not None
         self._keep(book, decision)
         if after.qualifying != posted.qualifying:
             place = book.counted.index(Counted(posted.order.occurred_at, posted.qualifying))
             book.counted[place] = Counted(posted.order.occurred_at, after.qualifying)
         refunds = [*followed.refunds, refund]
-        program, _ = self._programs(posted, now)
-        given = dict(entitlement(posted.order, refunds, program, after.tier_id, after.frozen).given)
+        given = decision.given
         book.orders[posted.order.source, posted.order.order_id] = _Followed(after, refunds, given)
         if now >= self._counted_from and decision.refund is not None:
             self.tally.points_clawed_back += decision.refund.points_taken
@@ -245,17 +242,3 @@ def _lots_with_own(book: AccountBook, posted: PostedOrder) -> dict[int, Lot]:
 def _due_at(lot: Lot, now: datetime) -> datetime:
     release = lot.available_at if lot.is_pending else None
     return min(instant if instant is not None and instant > now else _NEVER for instant in (release, lot.expires_at))
-
-
-def _given(posted: PostedOrder, decision: Decision, program: Program) -> dict[str, int]:
-    """The order's points by rule and promotion."""
-    if not decision.entries:
-        return {}
-    if program.is_plain and len(program.earning_rules) > 1:  # the explanation tells of rules that were not the best too
-        assert posted.tier_id is not None
-        return dict(entitlement(posted.order, (), program, posted.tier_id).given)
-    why = decision.entries[-1].why
-    given: defaultdict[str, int] = defaultdict(int)
-    for told in (*why.get("rules", ()), *why.get("promotions", ())):
-        given[told.get("rule_id") or told["promotion_id"]] += told["points"]
-    return dict(given)

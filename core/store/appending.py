@@ -109,7 +109,8 @@ def append_entries(connection: Connection, entries: Sequence[Entry], chain_key: 
     """
     if not entries:
         return
-    hashes = [None] * len(entries) if chain_key is None else chain_hashes(connection, entries, chain_key)
+    whys = [why_json(entry.why) for entry in entries]
+    hashes = [None] * len(entries) if chain_key is None else chain_hashes(connection, entries, whys, chain_key)
     columns = (
         "account_id", "sequence", "kind", "points", "balance_after", "lifetime_points_after", "deficit_change",
         "occurred_at", "source", "order_id", "refund_id", "corrects_sequence", "why",
@@ -118,10 +119,10 @@ def append_entries(connection: Connection, entries: Sequence[Entry], chain_key: 
     rows = (
         (
             e.account_id, e.sequence, e.kind.value, e.points, e.balance_after, e.lifetime_points_after,
-            e.deficit_change, e.occurred_at, e.source, e.order_id, e.refund_id, e.corrects_sequence, why_json(e.why),
+            e.deficit_change, e.occurred_at, e.source, e.order_id, e.refund_id, e.corrects_sequence, why,
             e.pending_change, e.pending_after, chain_hash,
         )
-        for e, chain_hash in zip(entries, hashes, strict=True)
+        for e, why, chain_hash in zip(entries, whys, hashes, strict=True)
     )  # fmt: skip
     copy_rows(connection, "entries", columns, rows)
 

@@ -16,7 +16,6 @@ from sqlalchemy import Connection
 
 from core.domain.ledger import Entry
 from core.store.engine import driver_connection, run_bulk
-from core.store.frozen import why_json
 from core.store.scope import slices
 
 _PREVIOUS = """
@@ -25,8 +24,8 @@ FROM unnest(%b::uuid[], %b::bigint[]) AS k(account_id, sequence) LEFT JOIN entri
 """
 
 
-def chain_hashes(connection: Connection, entries: Sequence[Entry], key: bytes) -> list[bytes]:
-    """The hashes of new entries, in their order. The caller has locked their accounts.
+def chain_hashes(connection: Connection, entries: Sequence[Entry], whys: Sequence[str], key: bytes) -> list[bytes]:
+    """The hashes of new entries, in their order, with the texts of their calculations. Their accounts are locked.
 
     The first entry after a time without a key begins a chain: it follows nothing.
     """
@@ -39,19 +38,19 @@ def chain_hashes(connection: Connection, entries: Sequence[Entry], key: bytes) -
     last: dict[UUID, bytes | None] = {account_id: chain_hash for account_id, chain_hash, _ in rows}
     recorded_at = rows[0][2]  # what recorded_at is by default in this transaction
     hashes = []
-    for entry in entries:
-        chain_hash = _hash(key, last[entry.account_id], _canonical(_values(entry, recorded_at)))
+    for entry, why in zip(entries, whys, strict=True):
+        chain_hash = _hash(key, last[entry.account_id], _canonical(_values(entry, why, recorded_at)))
         last[entry.account_id] = chain_hash
         hashes.append(chain_hash)
     return hashes
 
 
-def _values(entry: Entry, recorded_at: datetime) -> list[Any]:
+def _values(entry: Entry, why: str, recorded_at: datetime) -> list[Any]:
     """An entry as `_Walk` reads it, up to its hash."""
     return [
         entry.account_id, entry.sequence, entry.kind.value, entry.points, entry.balance_after,
         entry.lifetime_points_after, entry.deficit_change, entry.occurred_at, recorded_at, entry.source,
-        entry.order_id, entry.refund_id, entry.corrects_sequence, why_json(entry.why),
+        entry.order_id, entry.refund_id, entry.corrects_sequence, why,
         sorted([part.lot_number, part.points] for part in entry.allocations),
         *_pending(entry.pending_change, entry.pending_after),
     ]  # fmt: skip

@@ -1,6 +1,7 @@
 """Database engines, and the two ways to reach psycopg where SQLAlchemy has no words for it (COPY, arrays)."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from typing import Any, NamedTuple, TypeVar
 
 import psycopg
@@ -135,3 +136,16 @@ def run_bulk(
     with driver_connection(connection).cursor() as cursor:
         cursor.execute(statement.encode(), parameters)
         return cursor.fetchall() if cursor.description else []
+
+
+_ROWS_AT_ONCE = 2_000
+
+
+def stream_rows(
+    connection: Connection, name: str, statement: str, parameters: Mapping[str, Any]
+) -> Iterator[tuple[Any, ...]]:
+    """Rows of a SELECT, some at a time, however many there are; `name` is of its cursor within the transaction."""
+    with closing(driver_connection(connection).cursor(name)) as cursor:
+        cursor.itersize = _ROWS_AT_ONCE
+        cursor.execute(statement.encode(), parameters)
+        yield from cursor

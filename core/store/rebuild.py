@@ -1,25 +1,31 @@
 """Recomputes what is kept up incrementally from what is only ever added, set-based, and puts it right.
 
 Facts: entries, allocations, refunds, tier changes, and of orders and lots all but their numbers. Derived: the numbers
-of accounts, lots and orders. Facts that contradict each other cannot be rebuilt: their account is left as it is.
+of accounts, lots and orders, and usages. Facts that contradict each other cannot be rebuilt: their account is left as
+it is. Budgets, which are no account's: `core.store.budgets`.
 """
 
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from fractions import Fraction
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Connection
 
+from core.domain.limits import Usage
+from core.domain.program import UsageKey
+from core.store.appending import write_usages
 from core.store.engine import copy_rows, run_bulk
 from core.store.invariants import CHECKS
 from core.store.invariants.orders import ORDERS_AND_REFUNDS
 from core.store.ledger import lock_accounts
 from core.store.periods import load_periods
-from core.store.programs import load_registry
+from core.store.programs import ProgramRegistry, load_registry
 from core.store.scope import Scope, these_accounts
+from core.store.used import USAGES_OF_ORDERS, usages_of_orders
 from core.store.verify import differences_of
 
 #: Texts of contradicting facts that are read of one check; every account concerned is left alone all the same.
@@ -45,7 +51,7 @@ class Repair(NamedTuple):
     program_id: str
     table: str
     key: tuple[Any, ...]  #: of the row within its account
-    subject: str  #: account, lot 7, or order 5001 of /shops/high-street
+    subject: str  #: account, lot 7, order 5001 of /shops/high-street, or usage of daily, 2026-11-21
     found: dict[str, Any]  #: what the row says, where it differs
     rebuilt: dict[str, Any]  #: what the facts give instead
     numbers: tuple[Any, ...]  #: all of the row, as the facts give them
@@ -124,6 +130,14 @@ LEFT JOIN (SELECT a.account_id, sum(CASE k.measure
                    AND o.occurred_at >= k.first AND o.occurred_at < k.ending
            GROUP BY a.account_id) AS q USING (account_id)
 """  # noqa: S608  # our own words
+_USAGES = f"""
+SELECT account_id, a.customer_id, a.program_id, name, period,
+       coalesce(u.points, 0), coalesce(u.orders, 0), coalesce(u.carried, '0'),
+       coalesce(o.points, 0), coalesce(o.orders, 0), coalesce(o.carried, '0')
+FROM usages u
+FULL JOIN ({USAGES_OF_ORDERS}) AS o USING (account_id, name, period)
+JOIN accounts a USING (account_id)
+"""  # noqa: S608  # our own words
 
 _TABLES = (
     Numbers(
@@ -141,16 +155,22 @@ _TABLES = (
         "orders", "order {order_id} of {source}", ("source", "order_id", "program_id"),
         ("points_entitled", "points_excused", "points_shortfall"), ("bigint",) * 3, _ORDERS,
     ),
+    Numbers(
+        "usages", "usage of {name}, {period}", ("name", "period"),
+        ("points", "orders", "carried"), ("bigint", "integer", "text"), _USAGES,
+    ),
 )  # fmt: skip
 
 
 def examine(connection: Connection, scope: Scope) -> Examined:
-    """Compare the numbers of these accounts, their lots and their orders with what the facts give. Changes nothing."""
-    periods = load_periods(connection, load_registry(connection), scope)
-    found = [repair for numbers in _TABLES for repair in _differing(connection, scope, periods, numbers)]
+    """Compare the numbers of these accounts, lots, orders and usages with what the facts give. Changes nothing."""
+    registry = load_registry(connection)
+    periods = load_periods(connection, registry, scope)
+    parameters = {**scope.parameters, **periods, **usages_of_orders(connection, registry, scope)}
+    found = [repair for numbers in _TABLES for repair in _differing(connection, scope, parameters, numbers)]
     if not found:
         return Examined([], [])
-    reasons = _contradictions(connection, found, periods)
+    reasons = _contradictions(connection, found, registry, periods)
     account_of = {repair.account_id: repair for repair in found}
     return Examined(
         sorted((repair for repair in found if repair.account_id not in reasons), key=lambda repair: repair[:1]),
@@ -187,7 +207,7 @@ JOIN orders o USING (source, order_id, program_id) ORDER BY o.source, o.order_id
 """
 
 
-def _differing(connection: Connection, scope: Scope, periods: dict[str, Any], numbers: Numbers) -> Iterator[Repair]:
+def _differing(connection: Connection, scope: Scope, parameters: dict[str, Any], numbers: Numbers) -> Iterator[Repair]:
     found, rebuilt = ([f"{side}_{name}" for name in numbers.names] for side in ("found", "rebuilt"))
     columns = ["account_id", "customer_id", "of_program", *numbers.key, *found, *rebuilt]
     query = (
@@ -195,7 +215,7 @@ def _differing(connection: Connection, scope: Scope, periods: dict[str, Any], nu
         f" WHERE ({', '.join(found)}) IS DISTINCT FROM ({', '.join(rebuilt)})"
     )
     first, width = 3 + len(numbers.key), len(numbers.names)
-    for row in run_bulk(connection, scope.narrow(query), {**scope.parameters, **periods}):
+    for row in run_bulk(connection, scope.narrow(query), parameters):
         key, old, new = row[3:first], row[first : first + width], row[first + width :]
         changed = [place for place in range(width) if old[place] != new[place]]
         yield Repair(
@@ -212,14 +232,14 @@ def _differing(connection: Connection, scope: Scope, periods: dict[str, Any], nu
 
 
 def _contradictions(
-    connection: Connection, found: Sequence[Repair], periods: dict[str, Any]
+    connection: Connection, found: Sequence[Repair], registry: ProgramRegistry, periods: dict[str, Any]
 ) -> dict[UUID, tuple[str, ...]]:
     """Accounts whose facts are not whole, and what is wrong with them."""
     reasons: dict[UUID, list[str]] = defaultdict(list)
     scope = these_accounts({repair.account_id for repair in found})
     for check in CHECKS:
         if check.is_of_facts:
-            for difference in differences_of(connection, check, scope, periods, _TEXTS_MAX):
+            for difference in differences_of(connection, check, scope, registry, periods, _TEXTS_MAX):
                 assert difference.account_id is not None
                 reasons[difference.account_id].append(difference.text)
     for repair in found:
@@ -247,11 +267,16 @@ def _is_impossible(repair: Repair) -> bool:
             return bool(deficit < 0 or balance < -deficit or qualifying_points < 0)
         case "lots", (granted, remaining, expired):
             return bool(granted <= 0 or remaining < 0 or expired < 0 or remaining + expired > granted)
+        case "usages", _:  # a remainder may be below zero
+            return False
     return any(number < 0 for number in repair.numbers)
 
 
 def _write(connection: Connection, numbers: Numbers, repairs: Sequence[Repair]) -> None:
     if not repairs:
+        return
+    if numbers.table == "usages":  # a row may be missing
+        write_usages(connection, [(r.account_id, UsageKey(*r.key), _usage(*r.numbers)) for r in repairs])
         return
     key = ("account_id", *numbers.key)
     types = ("uuid", *("integer" if name == "lot_number" else "text" for name in numbers.key), *numbers.types)
@@ -265,6 +290,10 @@ def _write(connection: Connection, numbers: Numbers, repairs: Sequence[Repair]) 
     )
     rows = ((repair.account_id, *repair.key, *repair.numbers) for repair in repairs)
     run_bulk(connection, statement, [list(column) for column in zip(*rows, strict=True)])
+
+
+def _usage(points: int, orders: int, carried: str) -> Usage:
+    return Usage(points, orders, Fraction(carried))
 
 
 def _json(values: dict[str, Any]) -> str:

@@ -1,7 +1,6 @@
 """All that is recorded of a program's orders, in the order in which it happened: a stream, without locks."""
 
 from collections.abc import Iterator
-from contextlib import closing
 from datetime import datetime
 from heapq import merge
 from typing import Any, NamedTuple
@@ -11,9 +10,8 @@ from sqlalchemy import Connection, text
 
 from core.domain.orders import Cancellation, Fulfilment, Order, Refund
 from core.messages.inbound import StoredRefund, read_attributes, read_lines, read_stored_event, read_tags
-from core.store.engine import driver_connection
+from core.store.engine import stream_rows
 
-_ROWS_AT_ONCE = 2_000
 Message = Order | Refund | Fulfilment | Cancellation
 
 
@@ -83,18 +81,11 @@ def recorded_messages(connection: Connection, program_id: str, until: datetime) 
     What came about an order follows it, also where its time is earlier. Guests' orders earn nothing and are left out.
     """
     values = {"program": program_id, "until": until}
-    orders = (_order(row) for row in _rows(connection, "recorded_orders", _ORDERS, values))
-    refunds = (_refund(row) for row in _rows(connection, "recorded_refunds", _REFUNDS, values))
-    events = (_order_event(row) for row in _rows(connection, "recorded_events", _ORDER_EVENTS, values))
+    orders = (_order(row) for row in stream_rows(connection, "recorded_orders", _ORDERS, values))
+    refunds = (_refund(row) for row in stream_rows(connection, "recorded_refunds", _REFUNDS, values))
+    events = (_order_event(row) for row in stream_rows(connection, "recorded_events", _ORDER_EVENTS, values))
     # Of equal times the first stream comes first: an order before what is about it.
     return merge(orders, refunds, events, key=lambda recorded: recorded.happened_at)
-
-
-def _rows(connection: Connection, name: str, statement: str, values: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
-    with closing(driver_connection(connection).cursor(name)) as cursor:
-        cursor.itersize = _ROWS_AT_ONCE
-        cursor.execute(statement.encode(), values)
-        yield from cursor
 
 
 def _order(row: tuple[Any, ...]) -> Recorded:

@@ -14,8 +14,8 @@ from core.store.engine import copy_rows, run_bulk
 class Repair(NamedTuple):
     """One change by hand; instants are kept as RFC 3339."""
 
-    account_id: UUID
-    subject: str  #: tier, or lot 7
+    account_id: UUID | None  #: None: it is of no account
+    subject: str  #: tier, lot 7, or budget launch of high-street
     found: Mapping[str, Any]
     rebuilt: Mapping[str, Any]  #: with the `reason` that a person gave
 
@@ -35,7 +35,7 @@ def _json(values: Mapping[str, Any]) -> str:
 class KeptRepair(NamedTuple):
     """A change as it was kept, by hand or by `loyalty rebuild`."""
 
-    subject: str  #: account, tier, lot 7, or an order
+    subject: str  #: account, tier, lot 7, an order, or a usage
     found: dict[str, Any]
     rebuilt: dict[str, Any]
     applied_at: datetime

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from core.store.engine import run_bulk
 from core.store.invariants import CHECKS, Check
 from core.store.periods import load_periods
-from core.store.programs import load_registry
+from core.store.programs import ProgramRegistry, load_registry
 from core.store.scope import EVERYTHING, SLICE_ENTRIES_MAX, Scope, slices, these_accounts
 
 #: Differences that one check reports; a broken ledger would drown the reader otherwise.
@@ -66,14 +66,15 @@ def verify_steps(connection: Connection) -> Iterator[Step]:
 
 def run_checks(connection: Connection, slice_entries_max: int = SLICE_ENTRIES_MAX) -> Iterator[Step]:
     """The steps of `verify_steps`, in whatever transaction `connection` is in."""
-    periods = load_periods(connection, load_registry(connection), EVERYTHING)
+    registry = load_registry(connection)
+    periods = load_periods(connection, registry, EVERYTHING)
     scopes = slices(connection, slice_entries_max)
     for number, check in enumerate(CHECKS, start=1):
         found: list[Difference] = []
         wanted = [EVERYTHING] if check.is_global else scopes
         yield Step(check, number, len(CHECKS), 0, len(wanted), found)
         for done, scope in enumerate(wanted, start=1):
-            found += differences_of(connection, check, scope, periods, DIFFERENCES_MAX - len(found))
+            found += differences_of(connection, check, scope, registry, periods, DIFFERENCES_MAX - len(found))
             is_full = len(found) == DIFFERENCES_MAX
             yield Step(check, number, len(CHECKS), len(wanted) if is_full else done, len(wanted), found)
             if is_full:
@@ -89,12 +90,13 @@ def verify_accounts(connection: Connection, account_ids: Collection[UUID], secon
     begin_reading(connection)
     _end_at(connection, deadline)
     scope = these_accounts(account_ids)
-    periods = load_periods(connection, load_registry(connection), scope)
+    registry = load_registry(connection)
+    periods = load_periods(connection, registry, scope)
     differences: list[Difference] = []
     for check in CHECKS:
         if not check.is_global:
             _end_at(connection, deadline)
-            differences += differences_of(connection, check, scope, periods, DIFFERENCES_MAX)
+            differences += differences_of(connection, check, scope, registry, periods, DIFFERENCES_MAX)
     return differences
 
 
@@ -118,10 +120,16 @@ SELECT * FROM (
 
 
 def differences_of(
-    connection: Connection, check: Check, scope: Scope, periods: dict[str, Any], differences_max: int
+    connection: Connection,
+    check: Check,
+    scope: Scope,
+    registry: ProgramRegistry,
+    periods: dict[str, Any],
+    differences_max: int,
 ) -> list[Difference]:
     """What breaks one invariant within `scope`; `periods` are those of `load_periods`."""
     query = _LIMITED.format(check=check.query.replace("%s", "%%s"))
-    parameters = {**scope.parameters, **periods, "differences_max": differences_max}
+    loaded = check.load(connection, registry, scope) if check.load is not None else {}
+    parameters = {**scope.parameters, **periods, **loaded, "differences_max": differences_max}
     rows = run_bulk(connection, scope.narrow(query), parameters)
     return [Difference(check.invariant, check.name, account_id, text) for account_id, text in rows]

@@ -121,11 +121,12 @@ def test_a_second_one_of_another_time_is_a_repeat_and_the_first_time_stands(shel
     assert shell.value("SELECT extract(day FROM coalesce(fulfilled_at, cancelled_at))::integer FROM orders") == 6
 
 
-@pytest.mark.parametrize("message", [fulfilment, cancellation])
-def test_a_second_one_of_other_content_is_a_conflict(shell: Shell, message: Any) -> None:
+@pytest.mark.parametrize(("message", "advice"), [(fulfilment, "is fulfilled all"), (cancellation, "is cancelled all")])
+def test_a_second_one_of_other_content_is_a_conflict(shell: Shell, message: Any, advice: str) -> None:
     shell.take(order("o1"), message("o1"))
     assert shell.take(message("o1", event_id="other", program_id="test")) == {"parked": 1}
     assert shell.outcome("other") == ("dead", "order_conflict")
+    assert f"The order {advice} the same" in shell.value("SELECT detail FROM inbox WHERE event_id = 'other'")
 
 
 def test_a_guests_order_is_fulfilled_and_cancelled_without_points(shell: Shell) -> None:

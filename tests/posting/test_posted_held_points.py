@@ -140,6 +140,11 @@ class TestOnFulfilled:
         assert told(shell)[-1] == ("release", 100, -100, 100, 0, "order_fulfilled")
         assert shell.value("SELECT expires_at FROM lots").date().isoformat() == "2027-04-10"
 
+    def test_a_fulfilment_told_so_late_that_the_points_have_ended_leaves_the_books_sound(self, shell: Shell) -> None:
+        shell.take(order("o1", time="2024-03-01T12:00:00Z"), refund("r1", "o1", amount="30.00"))
+        shell.take(fulfilment("o1", time="2024-03-02T12:00:00Z"))
+        assert numbers(shell) == (70, 0, 70)
+
     def test_other_orders_stay_pending(self, shell: Shell) -> None:
         shell.take(order("o1"), order("o2", "50.00"), fulfilment("o2"))
         assert numbers(shell) == (50, 100, 150)

@@ -1,12 +1,18 @@
 """Two processes find what one does."""
 
+from collections.abc import Iterable, Iterator
+from multiprocessing import active_children
+
+import pytest
 from sqlalchemy import Engine
 
+from core.errors import SimulationStoppedError
 from core.messages.program_file import parse_program
 from core.simulating.beside import compare_recorded
 from core.simulating.comparing import sides
 from core.store.programs import load_registry
-from tests.factories import PROGRAM_TEXT
+from core.store.recorded import Recorded
+from tests.factories import PROGRAM_TEXT, order
 from tests.shell import Shell
 from tests.simulating.test_simulated_books import PROGRAMS, UNTIL, story
 
@@ -20,3 +26,17 @@ def test_two_processes_beside_each_other_find_what_one_finds(engine: Engine) -> 
     in_one = compare_recorded(engine, "test", both, UNTIL, iter)
     assert in_two == in_one
     assert in_two.before != in_two.after
+
+
+def test_when_the_other_process_is_killed_the_comparison_says_so(engine: Engine) -> None:
+    def killing(messages: Iterable[Recorded]) -> Iterator[Recorded]:
+        (other,) = active_children()
+        other.kill()
+        yield from messages
+
+    Shell(engine, shards=1, program_text=PROGRAM_TEXT).take(order())
+    with engine.begin() as connection:
+        versions = load_registry(connection).versions()
+    both = sides(versions, parse_program(PROGRAM_TEXT, path="same.yaml"), None)
+    with pytest.raises(SimulationStoppedError, match="was ended from outside"):
+        compare_recorded(engine, "test", both, UNTIL, killing, orders_apart=1)

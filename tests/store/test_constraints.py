@@ -186,6 +186,7 @@ def test_what_must_be_known_cannot_be_left_out(filled: Shell) -> None:
             "tier_id",
         ],
         "outbox": ["account_id", "published_at"],
+        "repairs": ["account_id"],
     }
 
 

@@ -10,6 +10,7 @@ from sqlalchemy.exc import ProgrammingError
 
 from core.errors import DatabaseRoleTooStrongError, NoDatabaseRoleError
 from core.posting.mending import RetryLimits, drop_letters, retry_letters
+from core.store.budgets import apply_budget_repairs, examine_budgets
 from core.store.engine import create_database_engine
 from core.store.grants import WORKER_GRANTS, grant_role
 from core.store.migrate import require_current
@@ -89,10 +90,15 @@ def test_the_whole_way_works_as_the_workers_role(worker: Engine) -> None:
     assert audit_ledger(runtime)["differences"] == []
     assert purge(make_runtime(worker, inbox_retention_days=1e-9, outbox_retention_days=1e-9))["inbox_rows"] > 0
     shell.execute("UPDATE accounts SET balance = balance + 1 WHERE customer_id = 'c3'")
+    shell.execute("UPDATE usages SET orders = 3")
+    shell.execute("UPDATE budgets SET points = 50")
     with worker.begin() as connection:
         planned = examine(connection, EVERYTHING).repairs
     with worker.begin() as connection:
-        assert [repair.subject for repair in apply_repairs(connection, planned)] == ["account"]
+        subjects = [repair.subject for repair in apply_repairs(connection, planned)]
+        assert subjects == ["account", "usage of more, ever"]
+    with worker.begin() as connection:
+        assert len(apply_budget_repairs(connection, examine_budgets(connection))) == 1
     kinds = {row.kind for row in shell.rows("SELECT kind FROM entries")}
     assert (kinds, shell.differences()) == ({"accrual", "clawback", "expiry", "release"}, [])
 

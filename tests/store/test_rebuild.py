@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import Connection, Engine
 
+from core.store.budgets import apply_budget_repairs, examine_budgets
 from core.store.engine import create_database_engine
 from core.store.rebuild import Repair, apply_repairs, examine
 from core.store.scope import EVERYTHING
@@ -21,6 +22,17 @@ YEARLY = (
 HELD = (
     PROGRAM_TEXT.replace("program_id: test", "program_id: held").replace("/shops/test", "/held")
     + "availability: {policy: on_fulfilled}\n"
+)
+LIMITED = (
+    PROGRAM_TEXT.replace("program_id: test", "program_id: limited")
+    .replace("/shops/test", "/limited")
+    .replace("kind: spend", "kind: spend\n    caps: {per_day: 70}")
+    + "promotions: [{promotion_id: launch, kind: addition, points: 5, limits: {budget_points: 100}}]\n"
+)
+STEPS = (
+    PROGRAM_TEXT.replace("program_id: test", "program_id: steps")
+    .replace("/shops/test", "/steps")
+    .replace('per_amount: "1.00"', 'per_amount: "10.00"\n    carry: true')
 )
 TEST, YEAR = "program_id = 'test' AND customer_id = 'c1'", "program_id = 'yearly'"
 
@@ -59,6 +71,9 @@ REPAIRED = [
         "UPDATE lots SET points_remaining = 9 WHERE is_pending AND points_remaining = 60",
         ("lot 1", "points_remaining", 9, 60),
     ),
+    ("UPDATE usages SET points = 0 WHERE period = '2026-03-01'", ("usage of spend, 2026-03-01", "points", 0, 70)),
+    ("UPDATE usages SET orders = 9 WHERE period = '2026-03-01'", ("usage of spend, 2026-03-01", "orders", 9, 1)),
+    ("UPDATE usages SET carried = '7/3' WHERE period = 'ever'", ("usage of spend, ever", "carried", "7/3", "4")),
     (
         "UPDATE orders SET points_entitled = 50 WHERE cancelled_at IS NOT NULL",
         ("order called-off of /held", "points_entitled", 50, 0),
@@ -93,6 +108,8 @@ def ledger(open_database: OpenDatabase) -> Iterator[Shell]:
         shell = Shell(engine, shards=1, program_text=PROGRAM_TEXT)
         shell.apply_program(YEARLY)
         shell.apply_program(HELD)
+        shell.apply_program(LIMITED)
+        shell.apply_program(STEPS)
         shell.take(order("o1", "620.00"), order("o2", "20.00"))
         shell.take(refund("r1", "o1", amount="100.00"), refund("r2", "o1", amount="40.00"))
         shell.apply_program(PROGRAM_TEXT + "expiry: {policy: after_months, months: 1}\n", "2026-01-01T00:00:00Z")
@@ -108,6 +125,8 @@ def ledger(open_database: OpenDatabase) -> Iterator[Shell]:
             order("called-off", "50.00", customer_id="c3", source="/held"),
             fulfilment("sent", source="/held"),
             cancellation("called-off", source="/held"),
+            order("capped", "90.00", customer_id="c4", source="/limited"),
+            order("step", "14.00", customer_id="c4", source="/steps"),
         )
         shell.expire("2026-04-30T00:00:00Z")
         yield shell
@@ -154,8 +173,9 @@ def test_a_number_is_rebuilt_from_the_facts(
 
 
 def test_a_ruined_ledger_is_rebuilt_as_it_was(ledger: Shell) -> None:
-    tables = ("accounts", "lots", "orders")
+    tables = ("accounts", "lots", "orders", "usages")
     ruin = """
+        DELETE FROM usages;
         UPDATE accounts SET balance = 0, pending = 9, deficit = 3, lifetime_points = 0, qualifying_points = 0,
             tier_id = 'gold', tier_since = now(), tier_changes = 7, lots_opened = 0;
         UPDATE lots SET points_remaining = 0, points_expired = 1, points_granted = 1;
@@ -182,6 +202,42 @@ def test_an_account_whose_facts_contradict_each_other_is_left_alone(ledger: Shel
         assert {each.account_id for each in examine(connection, EVERYTHING).contradictions} == refused
 
 
+@pytest.mark.parametrize(
+    ("tampering", "found", "rebuilt"),
+    [
+        ("UPDATE budgets SET points = 9", {"points": 9}, {"points": 5}),
+        ("UPDATE budgets SET orders = 0", {"orders": 0}, {"orders": 1}),
+        ("DELETE FROM budgets", {"points": 0, "orders": 0}, {"points": 5, "orders": 1}),
+    ],
+)
+def test_a_budget_is_rebuilt_from_what_orders_have_of_it(
+    ledger: Shell, tampering: str, found: dict[str, int], rebuilt: dict[str, int]
+) -> None:
+    with tampered(ledger, tampering) as connection:
+        planned = examine_budgets(connection)
+        assert [(repair.subject, repair.found, repair.rebuilt) for repair in planned] == [
+            ("budget launch of limited", found, rebuilt)
+        ]
+        assert apply_budget_repairs(connection, planned) == planned
+        assert (apply_budget_repairs(connection, planned), examine_budgets(connection)) == ([], [])
+        assert differences(connection) == []
+        kept = connection.exec_driver_sql("SELECT account_id, subject, found, rebuilt FROM repairs").all()
+        assert kept == [(None, "budget launch of limited", found, rebuilt)]
+
+
+def test_what_was_posted_of_a_budget_since_the_look_is_counted(shell: Shell, engine: Engine) -> None:
+    shell.apply_program(LIMITED)
+    shell.take(order("o1", source="/limited"))
+    shell.execute("UPDATE budgets SET points = 50")
+    with engine.begin() as connection:
+        planned = examine_budgets(connection)
+    shell.take(order("o2", customer_id="c2", source="/limited"), cancellation("o1", source="/limited"))
+    with engine.begin() as connection:
+        (done,) = apply_budget_repairs(connection, planned)
+    assert (done.found, done.rebuilt) == ({"points": 50}, {"points": 5})
+    assert shell.differences() == []
+
+
 def test_qualifying_points_are_left_alone_where_the_window_has_changed(shell: Shell, engine: Engine) -> None:
     shell.take(order("o1"))
     shell.apply_program(PROGRAM_TEXT + "qualification: {window: calendar_year}\n", "2027-01-01T00:00:00Z")
@@ -206,8 +262,8 @@ def test_what_was_posted_since_the_look_is_counted(shell: Shell, engine: Engine)
 
 def test_beside_a_worker_it_waits_for_it_and_finds_nothing(shell: Shell, engine: Engine) -> None:
     """Orders and refunds of the same accounts are posted meanwhile: no deadlock, and no number caught half-way."""
-    customers = range(5)
-    shell.take(*(order(f"first-{n}", customer_id=f"c{n}") for n in customers))
+    shell.apply_program(LIMITED)
+    shell.take(*(order(f"first-{n}", customer_id=f"c{n}", source="/limited") for n in range(5)))
     with engine.begin() as connection:
         rows = connection.exec_driver_sql("SELECT account_id, source, order_id, program_id FROM orders").all()
     planned = [
@@ -215,15 +271,19 @@ def test_beside_a_worker_it_waits_for_it_and_finds_nothing(shell: Shell, engine:
         for row in rows
         for table in ("accounts", "orders")
     ]
-    more = [order(f"o{n}", customer_id=f"c{n % 5}") for n in range(30)]
-    shell.receive(*more, *(refund(f"r{n}", f"first-{n % 5}", amount="1.00") for n in range(30)))
+    more = [order(f"o{n}", customer_id=f"c{n % 5}", source="/limited") for n in range(30)]
+    taken_back = [refund(f"r{n}", f"first-{n % 5}", amount="1.00", source="/limited") for n in range(30)]
+    shell.receive(*more, *taken_back)
     worker = Shell(engine, shards=1, batch_messages=4, program_text=None)
-    applied = []
+    applied, lacking = [], []
     with ThreadPoolExecutor(1) as pool:
         posting = pool.submit(worker.post)
         while not posting.done():
             with engine.begin() as connection:
                 applied += apply_repairs(connection, planned)
+            with engine.begin() as connection:
+                connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+                lacking += examine_budgets(connection)
         assert posting.result()["posted"] == 60
-    assert applied == []
+    assert (applied, lacking) == ([], [])
     assert shell.differences() == []

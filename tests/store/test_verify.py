@@ -16,6 +16,7 @@ from core.store.verify import DIFFERENCES_MAX, differences_of, run_checks, verif
 from tests.conftest import OpenDatabase
 from tests.factories import PROGRAM_TEXT, cancellation, fulfilment, order, refund
 from tests.shell import Shell, tampered
+from tests.store.test_verified_limits import TAMPERED_LIMITS
 
 PROGRAM = PROGRAM_TEXT + "expiry: {policy: after_months, months: 1}\n"
 
@@ -320,14 +321,15 @@ def test_an_empty_ledger_is_clean(engine: Engine) -> None:
 def test_a_check_finds_what_it_is_there_for(ledger: Shell, name: str, tampering: str) -> None:
     (check,) = [check for check in CHECKS if check.name == name]
     with tampered(ledger, tampering) as connection:
-        periods = load_periods(connection, load_registry(connection), EVERYTHING)
-        differences = differences_of(connection, check, EVERYTHING, periods, DIFFERENCES_MAX)
+        registry = load_registry(connection)
+        periods = load_periods(connection, registry, EVERYTHING)
+        differences = differences_of(connection, check, EVERYTHING, registry, periods, DIFFERENCES_MAX)
         assert differences
         assert all(difference.account_id is not None or check.is_global for difference in differences)
 
 
 def test_every_check_is_tried_here() -> None:
-    assert {check.name for check in CHECKS} == {check for check, _ in TAMPERED}
+    assert {check.name for check in CHECKS} == {check for check, _ in (*TAMPERED, *TAMPERED_LIMITS)}
 
 
 def test_a_difference_names_the_row_and_both_values(ledger: Shell) -> None:
@@ -373,10 +375,7 @@ def test_verifying_cannot_change_anything(ledger: Shell) -> None:
             connection.execute(text("DELETE FROM outbox"))
 
 
-PURGED = """
-DELETE FROM {table} WHERE {rows};
-INSERT INTO retention SELECT '{table}', now() {offset}
-"""
+PURGED = "DELETE FROM {table} WHERE {rows}; INSERT INTO retention SELECT '{table}', now() {offset}"
 
 
 @pytest.mark.parametrize(

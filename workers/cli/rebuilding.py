@@ -1,13 +1,14 @@
-"""`loyalty rebuild`: the numbers of accounts, lots and orders worked out again from what is only ever added."""
+"""`loyalty rebuild`: the numbers of accounts, lots, orders and limits worked out again from what is only ever added."""
 
 from itertools import groupby
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 import typer
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from config.settings import Settings
+from core.store.budgets import BudgetRepair, apply_budget_repairs, examine_budgets
 from core.store.engine import run_bulk
 from core.store.rebuild import Contradiction, Examined, Repair, apply_repairs, examine
 from core.store.reports import load_accounts
@@ -28,7 +29,7 @@ def rebuild(
     is_applied: Annotated[bool, typer.Option("--apply", help="Write what the facts give.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Work out balances, lots, orders and tiers again from entries and other facts, and show what differs.
+    """Work out balances, lots, orders, tiers and limits again from entries and other facts, and show what differs.
 
     \b
     loyalty rebuild
@@ -36,9 +37,10 @@ def rebuild(
 
     Changes nothing without --apply. With it, differing numbers are put right, account by account, beside running
     workers; each change is kept in the table repairs. An account whose facts contradict each other is left alone:
-    `loyalty verify` names what is wrong. Exit code 1 when differences are left.
+    `loyalty verify` names what is wrong. Promotions' budgets are of all customers: not looked at with --customer, and
+    left alone where an account of their program is. Exit code 1 when differences are left.
     """
-    found = _Found()
+    found = _Found(is_silent=as_json, is_applied=is_applied)
     progress = ProgressLine(is_quiet=as_json)
     with opened_database(Settings()) as engine:
         scopes = _scopes(engine, customer)
@@ -48,39 +50,59 @@ def rebuild(
             if is_applied:
                 examined = Examined(_apply(engine, examined.repairs), examined.contradictions)
             progress.clear()
-            found.take(examined, is_silent=as_json, is_applied=is_applied)
-    is_right = not found.contradicting and (is_applied or not found.accounts)
+            found.take(examined)
+        if customer is None:
+            progress.show(f"Budgets of promotions, {count_text(found.accounts, 'account')} differ")
+            budgets = [repair for repair in _examine_budgets(engine) if repair.program_id not in found.untrusted]
+            if is_applied:
+                budgets = _apply_budgets(engine, budgets)
+            progress.clear()
+            found.take_budgets(budgets)
     if as_json:
-        print_json(
-            {
-                "is_right": is_right,
-                "is_applied": is_applied,
-                "accounts_differing": found.accounts,
-                "accounts_contradicting": found.contradicting,
-                "differences": [
-                    {name: value for name, value in repair._asdict().items() if name not in {"table", "key", "numbers"}}
-                    for repair in found.repairs
-                ],
-                "contradictions": found.contradictions,
-            }
-        )
+        print_json(found.document())
     else:
-        _say_summary(found, is_applied=is_applied)
-    if not is_right:
+        _say_summary(found)
+    if not found.is_right:
         raise typer.Exit(1)
 
 
 class _Found:
     """What there is to show, up to `_SHOWN_MAX` accounts, and the count of all."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_silent: bool, is_applied: bool) -> None:
+        self.is_silent, self.is_applied = is_silent, is_applied
         self.accounts = 0
         self.contradicting = 0
         self.numbers = 0
         self.repairs: list[Repair] = []
         self.contradictions: list[Contradiction] = []
+        self.untrusted: set[str] = set()  #: programs of which an account's facts contradict each other
+        self.budgets: list[BudgetRepair] = []
 
-    def take(self, examined: Examined, *, is_silent: bool, is_applied: bool) -> None:
+    @property
+    def is_right(self) -> bool:
+        """Whether nothing is left that differs."""
+        return not self.contradicting and (self.is_applied or not (self.accounts or self.budgets))
+
+    def document(self) -> dict[str, Any]:
+        """The same for programs."""
+        return {
+            "is_right": self.is_right,
+            "is_applied": self.is_applied,
+            "accounts_differing": self.accounts,
+            "accounts_contradicting": self.contradicting,
+            "differences": [
+                {name: value for name, value in repair._asdict().items() if name not in {"table", "key", "numbers"}}
+                for repair in self.repairs
+            ],
+            "contradictions": self.contradictions,
+            "budgets": [
+                {name: getattr(budget, name) for name in ("program_id", "promotion_id", "found", "rebuilt")}
+                for budget in self.budgets
+            ],
+        }
+
+    def take(self, examined: Examined) -> None:
         """Count and show what was found in one slice."""
         for _, group in groupby(examined.repairs, key=lambda repair: repair.account_id):
             repairs = list(group)
@@ -89,15 +111,26 @@ class _Found:
             if self.accounts > _SHOWN_MAX:
                 continue
             self.repairs += repairs
-            if not is_silent:
-                _say_account(repairs[0], [_repair_text(repair, is_applied=is_applied) for repair in repairs])
+            if not self.is_silent:
+                _say_account(
+                    repairs[0], [_repair_text(repair, repair.subject, is_applied=self.is_applied) for repair in repairs]
+                )
         for contradiction in examined.contradictions:
             self.contradicting += 1
+            self.untrusted.add(contradiction.program_id)
             if self.contradicting > _SHOWN_MAX:
                 continue
             self.contradictions.append(contradiction)
-            if not is_silent:
+            if not self.is_silent:
                 _say_account(contradiction, [f"cannot be rebuilt: {text}" for text in contradiction.texts])
+
+    def take_budgets(self, budgets: list[BudgetRepair]) -> None:
+        """Count and show what was found of promotions' budgets."""
+        self.budgets += budgets
+        for budget in budgets:
+            if not self.is_silent:
+                say(f"{budget.promotion_id} in {budget.program_id}", style="bold")
+                say_below(_repair_text(budget, "budget", is_applied=self.is_applied))
 
 
 def _scopes(engine: Engine, customer: str | None) -> list[Scope]:
@@ -112,11 +145,29 @@ def _scopes(engine: Engine, customer: str | None) -> list[Scope]:
 
 def _examine(engine: Engine, scope: Scope) -> Examined:
     with engine.begin() as connection:
-        # One snapshot for the three statements, or a message that is posted between them would look like a difference.
-        run_bulk(connection, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        run_bulk(connection, "SET LOCAL statement_timeout = 0")
-        run_bulk(connection, "SET LOCAL work_mem = '64MB'")
+        _begin_looking(connection)
         return examine(connection, scope)
+
+
+def _examine_budgets(engine: Engine) -> list[BudgetRepair]:
+    with engine.begin() as connection:
+        _begin_looking(connection)
+        return examine_budgets(connection)
+
+
+def _apply_budgets(engine: Engine, planned: list[BudgetRepair]) -> list[BudgetRepair]:
+    if not planned:
+        return []
+    with engine.begin() as connection:
+        return apply_budget_repairs(connection, planned)
+
+
+def _begin_looking(connection: Connection) -> None:
+    """Let the transaction, which has only begun, see one snapshot for as long as it takes."""
+    # Or a message that is posted between two statements would look like a difference.
+    run_bulk(connection, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+    run_bulk(connection, "SET LOCAL statement_timeout = 0")
+    run_bulk(connection, "SET LOCAL work_mem = '64MB'")
 
 
 def _apply(engine: Engine, planned: list[Repair]) -> list[Repair]:
@@ -136,29 +187,31 @@ def _say_account(about: Repair | Contradiction, texts: list[str]) -> None:
         say_below(text)
 
 
-def _repair_text(repair: Repair, *, is_applied: bool) -> str:
+def _repair_text(repair: Repair | BudgetRepair, subject: str, *, is_applied: bool) -> str:
     verb = "was" if is_applied else "is"
     parts = [
         f"{name} {verb} {_value_text(value)}, the facts give {_value_text(repair.rebuilt[name])}"
         for name, value in repair.found.items()
     ]
-    return f"{repair.subject}: {'; '.join(parts)}"
+    return f"{subject}: {'; '.join(parts)}"
 
 
 def _value_text(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else "none" if value is None else str(value)
 
 
-def _say_summary(found: _Found, *, is_applied: bool) -> None:
+def _say_summary(found: _Found) -> None:
     if found.accounts > _SHOWN_MAX or found.contradicting > _SHOWN_MAX:
         say(f"Shown are the first {_SHOWN_MAX:,} accounts.")
     if found.contradicting:
         say(f"The facts of {count_text(found.contradicting, 'account')} contradict each other: see `loyalty verify`.")
-    if found.accounts == 0:
+    if found.accounts == 0 and not found.budgets:
         say("Nothing to put right." if found.contradicting else "Everything is what the facts give.")
         return
-    what = f"{count_text(found.numbers, 'number')} of {count_text(found.accounts, 'account')}"
-    if is_applied:
+    parts = [f"{count_text(found.numbers, 'number')} of {count_text(found.accounts, 'account')}"] * bool(found.accounts)
+    parts += [count_text(len(found.budgets), "budget")] * bool(found.budgets)
+    what = " and ".join(parts)
+    if found.is_applied:
         say(f"Put right: {what}. The table repairs keeps what was there.")
     else:
         say(f"{what} differ; nothing is changed. To put them right: loyalty rebuild --apply")

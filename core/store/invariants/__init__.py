@@ -1,12 +1,13 @@
 """The invariants of the ledger, in the order of their numbers in docs/ledger.md. Each file has those of one subject."""
 
 from core.store.invariants.check import Check
+from core.store.invariants.limits import LIMITS
 from core.store.invariants.messages import MESSAGES_AND_EVENTS
 from core.store.invariants.orders import ORDERS_AND_TIERS
 from core.store.invariants.points import POINTS
 
 CHECKS: tuple[Check, ...] = tuple(
-    sorted((*POINTS, *ORDERS_AND_TIERS, *MESSAGES_AND_EVENTS), key=lambda check: check.invariant)
+    sorted((*POINTS, *ORDERS_AND_TIERS, *LIMITS, *MESSAGES_AND_EVENTS), key=lambda check: check.invariant)
 )
 
 __all__ = ["CHECKS", "Check"]

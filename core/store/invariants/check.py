@@ -1,6 +1,12 @@
 """What a check is."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection
+
+from core.store.programs import ProgramRegistry
+from core.store.scope import Scope
 
 
 class Check(NamedTuple):
@@ -19,3 +25,5 @@ class Check(NamedTuple):
     is_global: bool = False  #: needs everything: left out when only some accounts are looked at
     #: Compares facts with facts: what breaks it cannot be rebuilt, and nothing of its account is.
     is_of_facts: bool = False
+    #: Parameters of the query that only we can work out; of a global check, by going through the slices.
+    load: Callable[[Connection, ProgramRegistry, Scope], dict[str, Any]] | None = None

@@ -52,7 +52,7 @@ repairs = Table(
     "repairs",
     metadata,
     Column("repair_id", BigInteger, Identity(), primary_key=True),
-    column("account_id", Uuid()),
+    column("account_id", Uuid(), null=True),  #: null: a promotion's budget was put right
     column("subject", String()),  #: what was put right: account, or lot 7
     column("found", JSONB()),
     column("rebuilt", JSONB()),

@@ -8,7 +8,7 @@ from uuid6 import uuid7
 
 from core.posting.batch import Poster
 from core.store.invariants import CHECKS
-from tests.factories import order, refund
+from tests.factories import PROGRAM_TEXT, order, refund
 from tests.shell import EVENT_SOURCE, Shell
 from tests.workers.cli.command_line import CommandLine
 
@@ -78,6 +78,51 @@ def test_rebuild_leaves_an_account_with_a_lost_entry_alone_and_verify_names_it(
     assert "tells of an entry that is not there" in loyalty("verify").out
     document = loyalty("rebuild", "--json").json
     assert (document["is_right"], document["accounts_contradicting"]) == (False, 1)
+
+
+LIMITED = (
+    PROGRAM_TEXT.replace(": test", ": limited").replace("/shops/test", "/limited")
+    + """
+promotions:
+  - promotion_id: launch
+    kind: addition
+    points: 5
+    limits: {budget_points: 100, orders_per_customer_and_day: 2}
+"""
+)
+
+
+def test_rebuild_puts_right_what_has_been_had_of_limits(loyalty: CommandLine, shell: Shell) -> None:
+    shell.apply_program(LIMITED)
+    shell.take(order(source="/limited"))
+    shell.execute("UPDATE budgets SET points = 50")
+    shell.execute("UPDATE usages SET orders = 2, points = 1000")
+    printed = loyalty("rebuild")
+    assert (printed.code, loyalty("rebuild")) == (1, printed)
+    assert "usage of launch, 2026-03-01: points is 1,000, the facts give 5; orders is 2" in printed.out
+    assert "launch in limited\n    budget: points is 50, the facts give 5\n" in printed.out
+    assert "2 numbers of 1 account and 1 budget differ; nothing is changed" in printed.out
+    assert "1 number of 1 account" not in loyalty("rebuild", "--customer", "c1").out
+    assert "budget" not in loyalty("rebuild", "--customer", "c1").out
+    document = loyalty("rebuild", "--apply", "--json").json
+    assert (document["is_right"], document["budgets"]) == (
+        True,
+        [{"program_id": "limited", "promotion_id": "launch", "found": {"points": 50}, "rebuilt": {"points": 5}}],
+    )
+    assert loyalty("rebuild", "--apply").out == "Everything is what the facts give.\n"
+    assert loyalty("verify").code == 0
+
+
+def test_rebuild_leaves_a_budget_alone_where_facts_contradict_each_other(loyalty: CommandLine, shell: Shell) -> None:
+    shell.apply_program(LIMITED)
+    shell.take(order(source="/limited"), order("o2", customer_id="c2", source="/limited"))
+    shell.execute(
+        "DELETE FROM allocations WHERE points > 0 AND account_id = (SELECT min(account_id::text)::uuid FROM lots)"
+    )
+    shell.execute("UPDATE budgets SET points = 0")
+    document = loyalty("rebuild", "--apply", "--json").json
+    assert (document["accounts_contradicting"], document["budgets"]) == (1, [])
+    assert shell.value("SELECT points FROM budgets") == 0
 
 
 @pytest.mark.parametrize(

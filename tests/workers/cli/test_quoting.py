@@ -1,13 +1,15 @@
 """`loyalty quote`: what an order would earn now is what posting it then gives."""
 
 import json
+import sys
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from core.store.tables import metadata
-from tests.factories import PROGRAM_TEXT, line, order
+from tests.factories import PROGRAM_TEXT, as_bytes, line, order
 from tests.shell import Shell
 from tests.workers.cli.command_line import CommandLine
 
@@ -92,6 +94,13 @@ def test_data_alone_is_an_order_of_now(shell: Shell, loyalty: CommandLine, tmp_p
     quoted = loyalty("quote", written(tmp_path, data), "--json").json
     assert (quoted["points"], quoted["is_new_customer"], quoted["tier"]) == (120, True, "bronze")
     assert [told["why_text"] for told in quoted["rules"]] == ["1 per 1.00 EUR gives 120 (rule spend, rounded down)"]
+
+
+def test_the_order_may_come_from_standard_input(
+    shell: Shell, loyalty: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", TextIOWrapper(BytesIO(as_bytes(order("o1")))))
+    assert loyalty("quote", "-", "--json").json["points"] == 100
 
 
 def test_for_a_customer_the_tier_counts(shell: Shell, loyalty: CommandLine, tmp_path: Path) -> None:

@@ -48,6 +48,7 @@ def upgrade() -> None:
                 ADD COLUMN IF NOT EXISTS is_pending BOOLEAN DEFAULT false NOT NULL,
                 ADD COLUMN IF NOT EXISTS points_excused BIGINT DEFAULT 0 NOT NULL
         """)
+        op.execute("ALTER TABLE repairs ALTER COLUMN account_id DROP NOT NULL")  # a budget is of no account
         for table, name, condition in (
             ("entries", "points", "points <> 0 OR pending_change <> 0"),
             ("entries", "kind", "kind IN ('accrual', 'clawback', 'expiry', 'release')"),
