@@ -88,7 +88,9 @@ def _claw_back(
 ) -> Decision:
     assert posted.tier_id is not None
     earning = Earning(posted.order, program, posted.tier_id, posted.frozen)
-    before, target = earning.after(known), earning.after((*known, refund))
+    target = earning.after((*known, refund))
+    # What each rule and promotion had given before matters only where it is counted, or ends apart.
+    before = earning.after(known) if program.has_limits or len(program.expiries) > 1 else target
     due = posted.points_entitled - target.points
     assert due >= 0, "another refund cannot raise an entitlement"
     # What had to become available meanwhile is, whether or not the run for it came.
