@@ -30,6 +30,7 @@ reminders = Table(
     ForeignKeyConstraint(["account_id"], ["accounts.account_id"]),
     CheckConstraint("points >= 0", name="points"),
     CheckConstraint("number > 0", name="number"),
+    Index(None, "expires_at"),
 )
 
 periodic_runs = Table(

@@ -143,3 +143,4 @@ def _create_tables() -> None:
         sa.ForeignKeyConstraint(["account_id"], ["accounts.account_id"], name=op.f("fk_reminders_account_id")),
         sa.PrimaryKeyConstraint("account_id", "expires_at", name=op.f("pk_reminders")),
     )
+    op.create_index(op.f("ix_reminders_expires_at"), "reminders", ["expires_at"])
