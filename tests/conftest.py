@@ -1,11 +1,14 @@
 """Servers and databases for the tests: embedded ones unless LOYALTY_TEST_DATABASE_URL / _BROKER_URL name others.
 
+How many examples the property tests try: few by default; HYPOTHESIS_PROFILE=ci tries many, =long even more.
+
 `make test` runs in two processes, each with embedded servers and databases of its own. How the tests are divided among
 them: see `ByFile`.
 """
 
 import fcntl
 import os
+import signal
 import uuid
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -16,18 +19,33 @@ from typing import Any, NamedTuple
 import pytest
 import redis
 import structlog
-from sqlalchemy import Engine, create_engine, make_url, text
+from hypothesis import HealthCheck, settings
+from sqlalchemy import Engine, create_engine, make_url
 from xdist.scheduler import LoadScopeScheduling
 
-from core.store.engine import create_database_engine, normalized_url
+from core.store.engine import _SESSION_SETTINGS, create_database_engine, normalized_url
 from core.store.migrate import upgrade
 from core.store.tables import metadata, schema_support
+from tests.administration import administrate, drop_database
+from workers.child_processes import read_pid
 from workers.embedded import EmbeddedServers, remove_data
+from workers.servers.postgres import Postgres
 
 for name in [name for name in os.environ if name.startswith("LOYALTY_") and not name.startswith("LOYALTY_TEST_")]:
     # An operator's settings must not reach into the tests, nor the tests into an operator's servers.
     del os.environ[name]
 
+# A flush to disk for each commit would be a large part of the run. The processes that tests start flush as ever.
+_SESSION_SETTINGS["synchronous_commit"] = "off"
+# They compile each module once, whatever this process was told.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# No deadline: how long an example takes says something about the machine, nothing about the code.
+settings.register_profile("quick", max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# The same examples each time: a rare one is to be found by the long profile, not by somebody else's change.
+settings.register_profile("ci", parent=settings.get_profile("quick"), max_examples=300, derandomize=True)
+settings.register_profile("long", parent=settings.get_profile("quick"), max_examples=4_000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 # The default renderer draws tracebacks with all local variables, which takes a second each.
 structlog.configure(processors=[structlog.processors.add_log_level, structlog.processors.KeyValueRenderer()])
@@ -77,6 +95,9 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     embedded = EmbeddedServers(folder, postgres=database_url is None, valkey=broker_url is None)
     started = embedded.start()
     yield Servers(database_url or started.database_url or "", broker_url or started.broker_url or "")
+    postmaster = read_pid(folder / Postgres.home_name / Postgres.working_folder_name / Postgres.pid_file)
+    if postmaster is not None:
+        os.kill(postmaster, signal.SIGQUIT)  # at once, or it would first write to disk what the tests have left
     embedded.stop()
     remove_data(folder)  # for root they are not in the folder itself
 
@@ -85,12 +106,12 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
 def template_database(servers: Servers) -> Iterator[str]:
     """A migrated, empty database that others are copied from."""
     name = f"loyalty_template_{uuid.uuid4().hex[:8]}"
-    _administrate(servers.database_url, f"CREATE DATABASE {name}")
+    administrate(servers.database_url, f"CREATE DATABASE {name}")
     engine = create_database_engine(_named(servers.database_url, name))
     upgrade(engine)
     engine.dispose()
     yield name
-    _administrate(servers.database_url, f"DROP DATABASE {name} WITH (FORCE)")
+    drop_database(servers.database_url, name)
 
 
 @pytest.fixture(scope="session")
@@ -167,20 +188,13 @@ def empty_database_url(servers: Servers) -> Iterator[str]:
 @contextmanager
 def _database(servers: Servers, template: str) -> Iterator[str]:
     name = f"loyalty_test_{uuid.uuid4().hex[:12]}"
-    _administrate(servers.database_url, f"CREATE DATABASE {name} TEMPLATE {template}")
+    administrate(servers.database_url, f"CREATE DATABASE {name} TEMPLATE {template}")
     yield _named(servers.database_url, name)
-    _administrate(servers.database_url, f"DROP DATABASE {name} WITH (FORCE)")
+    drop_database(servers.database_url, name)
 
 
 def _named(url: str, database: str) -> str:
     return make_url(normalized_url(url)).set(database=database).render_as_string(hide_password=False)
-
-
-def _administrate(url: str, statement: str) -> None:
-    engine = create_engine(normalized_url(url), isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(text(statement))
-    engine.dispose()
 
 
 @pytest.fixture(scope="session")

@@ -58,7 +58,7 @@ def ledger_rows(shell: Shell) -> dict[str, list[str]]:
 
 def empty_ledger(shell: Shell) -> None:
     """Delete everything but the programs."""
-    for table in reversed(metadata.sorted_tables):
-        if table.name not in {"programs", "schema_support"}:
-            shell.execute(f"DELETE FROM {table.name}")
-    shell.execute("ALTER TABLE inbox ALTER COLUMN inbox_id RESTART")
+    kept = {"programs", "schema_support"}
+    emptied = [f"DELETE FROM {table.name}" for table in reversed(metadata.sorted_tables) if table.name not in kept]
+    with shell.engine.begin() as connection:
+        connection.exec_driver_sql("; ".join([*emptied, "ALTER TABLE inbox ALTER COLUMN inbox_id RESTART"]))

@@ -18,7 +18,7 @@ from tests.pages import README, ROOT, blocks, section_commands
 from workers.brokers import open_intake
 from workers.embedded import remove_data
 
-SECONDS_MAX = 40.0
+SECONDS_MAX = 100.0
 POLL_SECONDS = 0.2
 HURRY_SECONDS = 0.5  # after which all roles are still about to stop
 

@@ -168,8 +168,8 @@ def test_what_a_backup_misses_comes_again_from_the_shop_and_consumers_find_back(
         wait_posted(lost, processes)
     processes.kill()
     follower.consume()
-    shop.publish(shop.sell(50))
     shop.close()
+    shop.publish(shop.sell(50))
 
     follower.forget(since)
     for command in (RESTORE, UPGRADE, VERIFY):

@@ -9,13 +9,14 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import psycopg
-from sqlalchemy import Engine, create_engine, event, make_url, text
+from sqlalchemy import Engine, event, make_url, text
 
 from core.messages.program_file import parse_program
 from core.store.engine import ImpatientConnection, create_database_engine, driver_connection, normalized_url
 from core.store.migrate import upgrade
 from core.store.programs import append_version
 from core.store.tables import metadata
+from tests.administration import administrate, drop_database
 from tests.simulation.histories import PROGRAMS
 from tests.simulation.scheduler import Actor, Died, Fault
 from workers.embedded import EmbeddedServers, remove_data
@@ -222,7 +223,7 @@ def open_server(server_url: str | None) -> Iterator[str]:
 def open_database(server_url: str) -> Iterator[str]:
     """A migrated database of our own, which is dropped afterwards."""
     name = f"loyalty_simulation_{uuid.uuid4().hex[:12]}"
-    _administrate(server_url, f"CREATE DATABASE {name}")
+    administrate(server_url, f"CREATE DATABASE {name}")
     try:
         url = make_url(normalized_url(server_url)).set(database=name).render_as_string(hide_password=False)
         engine = create_database_engine(url)
@@ -230,14 +231,7 @@ def open_database(server_url: str) -> Iterator[str]:
         engine.dispose()
         yield url
     finally:
-        _administrate(server_url, f"DROP DATABASE {name} WITH (FORCE)")
-
-
-def _administrate(server_url: str, statement: str) -> None:
-    engine = create_engine(normalized_url(server_url), isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(text(statement))
-    engine.dispose()
+        drop_database(server_url, name)
 
 
 def _driver_url(database_url: str) -> str:

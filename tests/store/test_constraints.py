@@ -1,5 +1,6 @@
 """What the tables themselves refuse, whoever writes: the idempotency keys and the invariants that one row can carry."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import psycopg
@@ -7,7 +8,9 @@ import pytest
 from sqlalchemy import CheckConstraint, Constraint, Engine, ForeignKeyConstraint, Index, UniqueConstraint
 from sqlalchemy.exc import IntegrityError
 
+from core.store.engine import create_database_engine
 from core.store.tables import metadata
+from tests.conftest import OpenDatabase
 from tests.factories import PROGRAM_TEXT, fulfilment, line, order, refund
 from tests.shell import Shell
 
@@ -97,9 +100,19 @@ promotions:
 """
 
 
-@pytest.fixture
-def filled(engine: Engine) -> Shell:
-    """One order, refunded and fulfilled, one message parked and dropped, a limit, a reminder: rows in every table."""
+@pytest.fixture(scope="module")
+def filled(open_database: OpenDatabase) -> Iterator[Shell]:
+    """One order, refunded and fulfilled, one message parked and dropped, a limit, a reminder: rows in every table.
+
+    Every test leaves it as it was: what is refused changes nothing.
+    """
+    with open_database() as url:
+        engine = create_database_engine(url)
+        yield fill(engine)
+        engine.dispose()
+
+
+def fill(engine: Engine) -> Shell:
     shell = Shell(engine, shards=1, program_text=PROGRAM_TEXT + LIMITED)
     lines = [line("1", "600.00"), line("2", "10.00")]
     shell.take(order(lines=lines), refund(amount="50.00"), fulfilment(), b"broken")

@@ -11,6 +11,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, text
 
 from core.errors import DatabaseNotReadyError, DatabaseTooNewError, TablesInUseError
@@ -63,6 +64,19 @@ def test_an_empty_database_is_brought_to_this_release(empty_engine: Engine) -> N
     upgrade(empty_engine)
     assert current_revision(empty_engine) == head_revision()
     assert Shell(empty_engine).take(order()) == {"posted": 1}
+
+
+def test_the_files_of_the_migrations_are_named_by_their_age() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(ROOT / "core/store/migrations"))
+    config.set_main_option("path_separator", "os")
+    scripts = ScriptDirectory.from_config(config)
+    assert [script.revision for script in scripts.walk_revisions()] == sorted(revisions(), reverse=True)
+    assert scripts.get_current_head() == head_revision()
+
+
+def revisions() -> list[str]:
+    return [path.name.partition("_")[0] for path in (ROOT / "core/store/migrations/versions").glob("*.py")]
 
 
 def test_a_second_upgrade_changes_nothing_and_keeps_the_data(own_engine: Engine) -> None:

@@ -22,8 +22,9 @@ def test_a_silent_database_is_given_up_and_the_next_connection_works(engine: Eng
         with far.connect() as connection:
             session = driver_connection(connection)
             assert isinstance(session, ImpatientConnection)
-            session.answer_seconds_max = 0.3
+            session.answer_seconds_max = 60
             connection.execute(text("SELECT pg_sleep(0.1)"))
+            session.answer_seconds_max = 0.3
             proxy.set_mode(Mode.SWALLOW)
             with pytest.raises(OperationalError, match=r"silent for 0\.3 s") as silent:
                 connection.execute(text("SELECT 1"))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -50,7 +51,7 @@ class TestLive:
         beat(tmp_path, "intake")
         beat(tmp_path, "worker", age_seconds=500)
         assert list(problems(check_live(tmp_path))) == ["role worker"]
-        assert "gave its last sign 500 s ago" in problems(check_live(tmp_path))["role worker"]
+        assert re.search(r"gave its last sign 5\d\d s ago", problems(check_live(tmp_path))["role worker"])
         assert problems(check_live(tmp_path, ["intake"])) == {}
         assert problems(check_live(tmp_path, age_seconds_max=600)) == {}
 
@@ -172,13 +173,15 @@ def test_roles_without_their_servers_stay_alive_and_say_what_they_wait_for(
     waiting.append(start("intake", LOYALTY_DATABASE_URL=NOWHERE_DATABASE, LOYALTY_BROKER_URL=stream_broker_url))
     beats: dict[Path, set[int]] = {heart: set() for _, heart, _ in waiting}
     deadline = time.monotonic() + 60
-    while not all(len(seen) > 3 for seen in beats.values()):
+    said = {waiting[0][2]: '"event": "intake_interrupted"', waiting[3][2]: '"event": "database_awaited"'}
+    while not (
+        all(len(seen) > 3 for seen in beats.values()) and all(words in log.read_text() for log, words in said.items())
+    ):
         assert time.monotonic() < deadline, [log.read_text()[-500:] for _, _, log in waiting]
         for heart, seen in beats.items():
             if heart.exists():
                 seen.add(heart.stat().st_mtime_ns)
         time.sleep(0.05)
     assert [process.poll() for process, _, _ in waiting] == [None] * 4
-    assert '"event": "intake_interrupted"' in waiting[0][2].read_text()
-    told = [json.loads(line) for line in waiting[3][2].read_text().splitlines() if "database_awaited" in line]
-    assert "refused" in told[0]["detail"]
+    told = next(line for line in waiting[3][2].read_text().splitlines() if "database_awaited" in line)
+    assert "refused" in json.loads(told)["detail"]

@@ -51,7 +51,7 @@ def nudges() -> Nudges:
 @pytest.fixture
 def make(nudges: Nudges) -> Callable[..., Intake]:
     def build(engine: Engine, source: Source) -> Intake:
-        limits = IntakeLimits(LIMITS, batch_messages=500, wait_seconds=0.01, nudge_interval_seconds=9, shards=4)
+        limits = IntakeLimits(LIMITS, batch_messages=500, wait_seconds=0.01, nudge_interval_seconds=600, shards=4)
 
         def nudge(task: str, shard: int) -> bool:
             nudges.append((task, shard))

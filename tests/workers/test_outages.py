@@ -39,7 +39,8 @@ def test_a_message_that_is_the_only_copy_goes_back_when_there_is_no_database(
     assert [line["event"] for line in lines] == ["task_put_back"]
 
 
-def test_after_a_lost_nudge_the_next_ones_wait_for_no_broker(app: Celery) -> None:
+def test_after_a_lost_nudge_the_next_ones_wait_for_no_broker(app: Celery, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.nudging._QUIET_SECONDS", 600)
     app.conf.broker_connection_timeout = 0.1
     nudge = QuietNudger(app)
     with capture_logs() as lines:

@@ -55,7 +55,7 @@ def look(step: _WorkerHeartbeat, consumer: Any, times: int = 1) -> None:
 def receive(consumer: Any) -> Any:
     """A message that is under way, as far as kombu knows."""
     kombu.Producer(consumer.connection.channel()).publish({}, routing_key=QUEUE, exchange="")
-    consumer.connection.drain_events(timeout=5)
+    consumer.connection.drain_events(timeout=60)
     return consumer.messages[-1]
 
 

@@ -104,7 +104,7 @@ def there_and_back(url: str) -> bytes:
         shop.publish([("order.completed", MESSAGE)])
         raw = b""
         while raw != MESSAGE:
-            [received] = intake.receive(messages_max=1, wait_seconds=5)
+            [received] = intake.receive(messages_max=1, wait_seconds=60)
             intake.acknowledge([received])
             raw = received.raw
     finally:

@@ -1,14 +1,13 @@
 """Redis and Valkey: what streams and their consumer group add to the promises of both brokers."""
 
 import json
-import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import redis
-from broker_steps import ORDER, bodies, orders, receive
+from broker_steps import ORDER, bodies, once_somebody_waits, orders, receive, told
 
 from core.errors import BrokerUnavailableError, EventNotConfirmedError
 from workers.brokers import open_event_publisher, open_event_tail, open_intake, open_shop_publisher
@@ -65,8 +64,9 @@ def test_a_delivery_whose_answer_was_lost_comes_again_without_reopening(
     valkey.xadd(SHOP_STREAM, {"event": ORDER})
     # As seen from the server: delivered to our consumer, on a connection that then broke.
     valkey.xreadgroup(INTAKE_GROUP, "one", {SHOP_STREAM: ">"})
-    cut = threading.Timer(0.2, valkey.execute_command, ["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"])
-    cut.start()
+    cut = once_somebody_waits(
+        valkey, lambda: valkey.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    )
     with pytest.raises(BrokerUnavailableError):
         intake.receive(messages_max=10, wait_seconds=60)
     cut.join()
@@ -102,8 +102,7 @@ def test_a_group_or_stream_that_is_deleted_during_the_wait_is_made_again(
             valkey.delete(SHOP_STREAM)
         shop.publish([("order.completed", ORDER)])
 
-    later = threading.Timer(0.2, _delete_and_publish)
-    later.start()
+    later = once_somebody_waits(valkey, _delete_and_publish)
     assert bodies(intake.receive(messages_max=10, wait_seconds=60)) == [ORDER]
     later.join()
 
@@ -186,7 +185,7 @@ def test_old_events_are_trimmed_only_when_a_bound_is_given(
 def test_a_tail_from_the_beginning_shows_every_event_kept(valkey_url: str, opened: Callable[..., Any]) -> None:
     opened(open_event_publisher, valkey_url).publish([("loyalty.balance.changed", str(n)) for n in range(3)])
     tail = opened(open_event_tail, valkey_url, from_beginning=True)
-    assert list(tail.events(wait_seconds=0.05)) == [b"0", b"1", b"2"]
+    assert told(tail, 3) == [b"0", b"1", b"2"]
 
 
 def test_a_key_of_another_kind_in_the_place_of_the_stream_is_reported(valkey_url: str, valkey: redis.Redis) -> None:

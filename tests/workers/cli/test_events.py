@@ -103,7 +103,7 @@ def test_published_messages_reach_intake_with_their_bytes(
     assert printed.code == 0
     assert printed.out.startswith("Published 3 messages to redis://")
     intake = open_intake(stream_broker_url, consumer="test")
-    received = intake.receive(messages_max=10, wait_seconds=1)
+    received = intake.receive(messages_max=10, wait_seconds=60)
     intake.close()
     assert [message.raw for message in received] == bodies
 
@@ -210,5 +210,5 @@ def test_interrupting_tail_is_no_error(stream_broker_url: str, tmp_path: Path) -
         assert process.stdout is not None
         assert process.stdout.readline() == "2026-03-01 12:00:00Z  x\n"
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=20)
+        _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (0, "")

@@ -1,5 +1,6 @@
 """`loyalty verify` and `rebuild`: what operators read when the books are, or are not, right."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -61,7 +62,7 @@ def test_rebuild_of_one_customer_leaves_the_others(loyalty: CommandLine, wrong: 
     assert (document["is_right"], document["accounts_differing"]) == (True, 1)
     assert [d["customer_id"] for d in document["differences"]] == ["c2"]
     assert [(d["found"], d["rebuilt"]) for d in document["differences"]] == [({"balance": 1}, {"balance": 100})]
-    assert "c1" in loyalty("rebuild").out
+    assert "c1 in test" in loyalty("rebuild").out
     assert loyalty("rebuild", "--customer", "nobody").code == 1
 
 
@@ -139,7 +140,7 @@ def test_on_a_terminal_it_shows_how_far_it_is_and_as_json_nothing_but_json(
     assert loyalty(command).err == ""
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     printed = loyalty(command)
-    assert f"\r\x1b[K{shown}, 0 s" in printed.err
+    assert re.search(rf"\r\x1b\[K{shown}, \d+ s", printed.err)
     assert "\x1b" not in printed.out
     document = loyalty(command, "--json")
     assert (document.json["is_right"], document.err) == (True, "")

@@ -1,5 +1,6 @@
 """`loyalty status`: what is under way, and each thing that an operator must look at, with what to do about it."""
 
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,14 +26,14 @@ class Case(NamedTuple):
 
     problem: str
     statement: str
-    words: str
+    words: str  #: a pattern, since time passes while it is read
 
 
 CASES = [
     Case(
         "inbox_lag",
         "UPDATE inbox SET state = 'received', settled_at = NULL, received_at = now() - interval '61 s'",
-        "1 message to post, the oldest for 1 min 1 s (shards ",
+        r"1 message to post, the oldest for 1 min \d+ s \(shards ",
     ),
     Case(
         "outbox_lag",
@@ -57,17 +58,17 @@ CASES = [
     Case(
         "task_overdue",
         _RUN.format("finished_at = now() - interval '601 s'", "expire_lots"),
-        "ten of their periods: loyalty.expire_lots.",
+        r"ten of their periods: loyalty\.expire_lots\.",
     ),
     Case(
         "task_overdue",
         "DELETE FROM periodic_runs WHERE task LIKE '%sweep%'; UPDATE programs SET applied_at = now() - interval '61 s'",
-        "loyalty.sweep_inbox (never ran), loyalty.sweep_outbox (never ran).",
+        r"loyalty\.sweep_inbox \(never ran\), loyalty\.sweep_outbox \(never ran\)\.",
     ),
     Case(
         "ledger_difference",
         _RUN.format("""result = '{"standing": {"7": "account 7: balance 1"}}'""", "audit_ledger"),
-        "1 difference found by loyalty.audit_ledger: account 7: balance 1",
+        r"1 difference found by loyalty\.audit_ledger: account 7: balance 1",
     ),
 ]
 IN_TIME = [
@@ -102,7 +103,8 @@ def test_a_problem_stands_at_the_top_with_what_to_do_and_ends_with_1(
     shell.execute(case.statement)
     printed = loyalty("status")
     heading, problem, mend = printed.out.splitlines()[:3]
-    assert (printed.code, heading, case.words in problem, mend.startswith("    ")) == (1, "Problems", True, True)
+    assert (printed.code, heading, mend.startswith("    ")) == (1, "Problems", True)
+    assert re.search(case.words, problem), problem
     document = loyalty("status", "--json")
     assert (document.code, [found["name"] for found in document.json["problems"]]) == (1, [case.problem])
 
