@@ -1,11 +1,9 @@
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
@@ -48,26 +46,6 @@ with EmbeddedServers(Path(sys.argv[1]), shared_root=Path(sys.argv[2])):
     print("ready", flush=True)
     time.sleep(60)
 """
-
-
-@pytest.fixture(scope="module")
-def open_folder() -> Iterator[Path]:
-    """A folder that every user can enter; pytest's own are closed to other users."""
-    folder = Path(tempfile.mkdtemp(prefix="loyalty-test-"))
-    folder.chmod(0o755)
-    yield folder
-    shutil.rmtree(folder)
-
-
-@pytest.fixture(scope="module")
-def shared_root(open_folder: Path) -> Path:
-    return open_folder / "shared"
-
-
-@pytest.fixture
-def folder(open_folder: Path, tmp_path: Path) -> Path:
-    """A data folder that does not exist yet."""
-    return open_folder / tmp_path.name / "data"
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,6 @@
 import os
 import shutil
 import sys
-import tempfile
-from collections.abc import Iterator
 from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,26 +13,6 @@ from workers.embedded import EmbeddedServers, remove_data
 from workers.servers.places import open_home
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has to run the servers as somebody else")
-
-
-@pytest.fixture(scope="module")
-def open_folder() -> Iterator[Path]:
-    """A folder that every user can enter; pytest's own are closed to other users."""
-    folder = Path(tempfile.mkdtemp(prefix="loyalty-test-"))
-    folder.chmod(0o755)
-    yield folder
-    shutil.rmtree(folder)
-
-
-@pytest.fixture(scope="module")
-def shared_root(open_folder: Path) -> Path:
-    return open_folder / "shared"
-
-
-@pytest.fixture
-def folder(open_folder: Path, tmp_path: Path) -> Path:
-    """A data folder that does not exist yet."""
-    return open_folder / tmp_path.name / "data"
 
 
 @as_root
