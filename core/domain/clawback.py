@@ -86,8 +86,7 @@ def _claw_back(
     as_of: datetime,
     history: Sequence[TierHistoryEntry],
 ) -> Decision:
-    assert posted.tier_id is not None
-    earning = Earning(posted.order, program, posted.tier_id, posted.frozen)
+    earning = _earning(posted, program)
     target = earning.after((*known, refund))
     # What each rule and promotion had given before matters only where it is counted, or ends apart.
     before = earning.after(known) if program.has_limits or len(program.expiries) > 1 else target
@@ -96,9 +95,8 @@ def _claw_back(
     # What had to become available meanwhile is, whether or not the run for it came.
     released = release(account, lots.values(), as_of)
     account, lots = released.account, {**lots, **{lot.lot_number: lot for lot in released.lots}}
-    dues = {"": due}
-    if len(program.expiries) > 1:
-        dues = _dues(earning.after(()).grants, before.grants, target.grants, due)
+    ends_apart = len(program.expiries) > 1
+    dues = _dues(earning.after(()).grants, before.grants, target.grants, due) if ends_apart else {"": due}
     taken = _take(lots, posted, dues, program, as_of)
     shortfall = 0 if program.clawback.policy is ClawbackPolicy.ALLOW_NEGATIVE else taken.uncovered
     result = PostedRefund(refund, due, due - taken.excused - shortfall, taken.excused, shortfall)
@@ -127,6 +125,11 @@ def _claw_back(
         budgets=budget_changes(program, before, target),
         given=target.given,
     )
+
+
+def _earning(posted: PostedOrder, program: Program) -> Earning:
+    assert posted.tier_id is not None
+    return Earning(posted.order, program, posted.tier_id, posted.frozen)
 
 
 def _dues(granted: Sequence[Grant], before: Sequence[Grant], target: Sequence[Grant], due: int) -> dict[str, int]:

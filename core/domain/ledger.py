@@ -99,10 +99,10 @@ class TierChange(NamedTuple):
 class Frozen(NamedTuple):
     """What was judged when the order was posted, for good: who it is for, and what its limits left of each rule.
 
-    The empty one means: every rule and promotion of the version, without limits.
+    The empty one means: every rule and promotion of the version on the order's day, without limits.
     """
 
-    excluded: tuple[str, ...] = ()  #: rules and promotions whose conditions did not hold
+    excluded: tuple[str, ...] = ()  #: rules and promotions whose conditions, beside their dates, did not hold
     allowances: Mapping[str, int] = _NOTHING  #: the most points that each rule or promotion could give, where limited
     carried: Mapping[str, Fraction] = _NO_REMAINDERS  #: the remainder that each rule brought from earlier orders
 

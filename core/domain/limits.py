@@ -12,7 +12,7 @@ from uuid import UUID
 from core.domain.earning import Earning, Entitlement
 from core.domain.ledger import BudgetChange, Frozen, UsageChange
 from core.domain.orders import Order
-from core.domain.program import EVER, AnyPromotion, Circumstances, CombinePromotions, Places, Program, Season, UsageKey
+from core.domain.program import EVER, AnyPromotion, Circumstances, CombinePromotions, Places, Program, UsageKey
 
 _NOTHING = Fraction(0)
 
@@ -37,11 +37,7 @@ class Budget(NamedTuple):
 
 def usage_keys(program: Program, occurred_at: datetime) -> Sequence[UsageKey]:
     """All that a customer's order of this instant has to be held against."""
-    return _season(program, occurred_at).usage_keys if program.has_limits else ()
-
-
-def _season(program: Program, occurred_at: datetime) -> Season:
-    return program.seasons.of(occurred_at.astimezone(program.zone).date())
+    return program.seasons.at(occurred_at).usage_keys if program.has_limits else ()
 
 
 def freeze(
@@ -58,10 +54,9 @@ def freeze(
     """
     if places is None:
         places = program.concerning.places(circumstances.order.lines)
-    season = program.seasons.of(circumstances.local.date())
-    names = program.concerning.every_order.union(places)
-    excluded = [name for name in season.over if name in names]
-    excluded += [
+    season = program.seasons.at(circumstances.local)
+    names = season.every_order.union(places).difference(season.over)
+    excluded = [
         name for name, when in season.conditions if name in names and not when.holds_beside_dates(circumstances)
     ]
     names = names.difference(excluded)
@@ -107,7 +102,8 @@ def _is_used_up(
 
 def _only_newest(program: Program, circumstances: Circumstances, frozen: Frozen, places: Places) -> Frozen:
     """Leave the last promotion of the file that gives something. Chosen for good: a refund must not bring another."""
-    promised = [p.promotion_id for p in program.promotions if p.promotion_id not in frozen.excluded]
+    over = program.seasons.at(circumstances.local).over.union(frozen.excluded)
+    promised = [p.promotion_id for p in program.promotions if p.promotion_id not in over]
     for name in reversed(promised):
         others = tuple(other for other in promised if other != name)
         alone = frozen._replace(excluded=(*frozen.excluded, *others))

@@ -95,7 +95,8 @@ def concerned(
     """Leave out what the order is not for. `places` is `program.concerning.places` of it, where the caller has it."""
     if places is None:
         places = program.concerning.places(order.lines)
-    names = program.concerning.every_order.union(places).difference(frozen.excluded)
+    season = program.seasons.at(order.occurred_at)
+    names = season.every_order.union(places).difference(season.over, frozen.excluded)
     terms = [terms for terms in program.terms[tier_id] if terms.rule_id in names]
     promotions = [promotion for promotion in program.promotions if promotion.promotion_id in names]
     return Concerned(tier_id, frozen, ordered, places, terms, promotions)

@@ -64,7 +64,7 @@ def _rule_outcome(
     lost = [each for each in (*why["rules"], *why.get("rules_not_best", [])) if each["rule_id"] == name]
     if lost and lost[0]["points"] and program.combine is Combine.BEST:
         return PartOutcome(name, 0, not_best_text(lost[0]))
-    if name in recorded.frozen.excluded:
+    if name in _out_of_the_question(recorded, program):
         reasons = unmet_texts(rule.when, _circumstances(recorded, program)) or ["its conditions did not hold"]
     else:
         reasons = [_nothing_of_rule(recorded, program, refunds, earned, terms)]
@@ -100,7 +100,7 @@ def _promotion_outcome(
     told = {each["promotion_id"]: each for each in earned.why.get("promotions", [])}.get(name)
     if told is not None and points:
         return PartOutcome(name, points, promotion_text(told))
-    if name in recorded.frozen.excluded:
+    if name in _out_of_the_question(recorded, program):
         reasons = unmet_texts(promotion.when, _circumstances(recorded, program)) or [
             _held_back_text(recorded, program, name)
         ]
@@ -116,8 +116,8 @@ def _held_back_text(recorded: RecordedOrder, program: Program, name: str) -> str
     if (missing := _missing(recorded, program, promotion, ordered)) is not None:
         return missing
     if program.combine_promotions is CombinePromotions.NEWEST:
-        names = [p.promotion_id for p in program.promotions]
-        later = [each for each in names[names.index(name) + 1 :] if each not in recorded.frozen.excluded]
+        names, out = [p.promotion_id for p in program.promotions], _out_of_the_question(recorded, program)
+        later = [each for each in names[names.index(name) + 1 :] if each not in out]
         if later:
             return f"only the newest promotion counts, {later[-1]}"
     if promotion.limited_per or promotion.has_budget:
@@ -166,6 +166,11 @@ def _missing(
         had = money_text(amount_text(selection.amount), program.currency)
         return f"what counts for it comes to {had}, and it asks for {money_text(str(minimum), program.currency)}"
     return None
+
+
+def _out_of_the_question(recorded: RecordedOrder, program: Program) -> frozenset[str]:
+    """The rules and promotions that were not for the order, when it was posted."""
+    return program.seasons.at(recorded.order.occurred_at).over.union(recorded.frozen.excluded)
 
 
 def _circumstances(recorded: RecordedOrder, program: Program) -> Circumstances:

@@ -263,7 +263,7 @@ class Program(Part):
     @cached_property
     def seasons(self) -> Seasons:
         """What of it is for the orders of each day."""
-        return Seasons(self.earning_rules, self.promotions)
+        return Seasons(self.zone, self.earning_rules, self.promotions, self.concerning.every_order)
 
     @cached_property
     def expiries(self) -> dict[str, Expiry]:
