@@ -12,7 +12,7 @@ from tests.ledger_rows import empty_ledger, ledger_rows
 from tests.shell import Shell
 
 AFTER_DAYS = PROGRAM_TEXT + "availability: {policy: after_days, days: 30}\n"
-ON_FULFILLED = PROGRAM_TEXT + "availability: {policy: on_fulfilled}\nexpiry: {policy: after_months, months: 12}\n"
+ON_FULFILLED = PROGRAM_TEXT + "availability: {policy: on_fulfilled}\nexpiry: {policy: after_months, months: 600}\n"
 NOW = datetime.now(UTC)
 YESTERDAY = (NOW - timedelta(days=1)).isoformat()
 Opened = Callable[[str], Shell]
@@ -138,7 +138,7 @@ class TestOnFulfilled:
         shell.take(fulfilment("o1", time="2026-04-10T12:00:00Z"))
         assert numbers(shell) == (100, 0, 100)
         assert told(shell)[-1] == ("release", 100, -100, 100, 0, "order_fulfilled")
-        assert shell.value("SELECT expires_at FROM lots").date().isoformat() == "2027-04-10"
+        assert shell.value("SELECT expires_at FROM lots").date().isoformat() == "2076-04-10"
 
     def test_a_fulfilment_told_so_late_that_the_points_have_ended_leaves_the_books_sound(self, shell: Shell) -> None:
         shell.take(order("o1", time="2024-03-01T12:00:00Z"), refund("r1", "o1", amount="30.00"))
@@ -164,8 +164,9 @@ class TestOnFulfilled:
         assert shell.value("SELECT available_at FROM lots") == datetime(2026, 3, 1, 12, tzinfo=UTC)
 
     def test_points_that_ended_long_before_their_fulfilment_was_posted_expire_by_the_next_run(
-        self, shell: Shell
+        self, opened: Opened
     ) -> None:
+        shell = opened(ON_FULFILLED.replace("600", "12"))
         shell.take(order("o1", time="2024-03-01T12:00:00Z"), fulfilment("o1", time="2024-03-10T12:00:00Z"))
         assert numbers(shell) == (100, 0, 100)
         shell.expire(NOW.isoformat())

@@ -65,7 +65,10 @@ def random_lines(rng: Random) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("program_id", SOURCES)
 def test_explanations_agree_with_the_ledger(loyalty: CommandLine, engine: Engine, program_id: str, seed: int) -> None:
     text = (ROOT / "config" / "programs" / f"{program_id}.yaml").read_text()
-    shell = Shell(engine, shards=16, program_text=text.replace("2027-11-", "2026-03-"))
+    text = text.replace("2027-11-", "2026-03-").replace(
+        "{policy: inactivity, months: 18}", "{policy: inactivity, months: 600}"
+    )
+    shell = Shell(engine, shards=16, program_text=text)  # whose points end long ago or in a far future: no day matters
     pasts = []
     for message in random_messages(Random(seed), SOURCES[program_id]):
         shell.take(message)
