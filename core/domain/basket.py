@@ -247,9 +247,8 @@ def refund_problem(order: Order, refund: Refund) -> Parked | None:
     for n, part in enumerate(refund.lines):
         line = lines.get(part.line_id)
         if line is None:
-            detail = (
-                f"data.lines[{n}].line_id names no line of the order; send the line_id of one of its {len(lines)} lines"
-            )
+            known = "its only line" if len(lines) == 1 else f"one of its {len(lines)} lines"
+            detail = f"data.lines[{n}].line_id names no line of the order; send the line_id of {known}"
             return Parked(Reason.UNKNOWN_LINE, detail)
         if part.quantity is not None and part.quantity > line.quantity:
             detail = f"data.lines[{n}].quantity is {part.quantity}, more than the {line.quantity} that were ordered"

@@ -15,6 +15,7 @@ from core.domain.program import Downgrade, Measure, Program, QualificationWindow
 
 #: A new program version may bring another time zone, and so move the midnight at which the running year began.
 ZONE_CHANGE_MAX = timedelta(days=2)
+_JUST_BEFORE = timedelta(microseconds=1)
 
 
 class Period(NamedTuple):
@@ -260,7 +261,8 @@ def decide_tier_hold(account: Account, program: Program, tier_id: str, until: da
 
     Orders may move it further up meanwhile. A second hold replaces the first.
     """
-    end = qualification_period(program, until, account.enrolled_at).end
+    # Held to the end of a period, it is reviewed at that end, and not a whole period later.
+    end = qualification_period(program, until - _JUST_BEFORE, account.enrolled_at).end
     account = account._replace(tier_held_until=until, tier_until=end or until)
     if tier_id == account.tier_id:
         return Decision(account=account)

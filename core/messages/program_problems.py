@@ -171,6 +171,8 @@ def _text(path: YamlPath, item: dict[str, Any], value: Any, source: YamlSource) 
             said = f"{found}{item['msg']}; {_mend(str(name), tier_ids, 'one of ' + ', '.join(tier_ids))}"
         case "unquoted_decimal" if text and re.fullmatch(r"[0-9]{1,12}\.[0-9]{1,4}", text):
             said = f'is the unquoted number {text}, which is not exact; write it in quotes: "{text}"'
+        case "too_long" if isinstance(value, list):
+            said = f"has {len(value):,} items; write {allowed}"
         case code if code in _CONTINUED and text is not None:
             said = f"is {_cut(text)}; it {item['msg']}"
         case code if code in _COMPLETE | _CONTINUED:

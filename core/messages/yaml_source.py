@@ -15,7 +15,15 @@ FILE_BYTES_MAX = 1_048_576
 SCALAR_CHARACTERS_MAX = 1_000
 NESTING_MAX = 100
 
+_DAY = re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}")
 _BRACKET = re.compile(r"[\[\]{}]")
+
+#: What PyYAML says of the commonest slips, in words that tell what to do.
+_MEANT = {
+    "but found another document": "a second document begins with ---; one file holds one",
+    "mapping values are not allowed here": 'a colon where none can be; write text that has one in quotes: "a: b"',
+    "found character '\\t' that cannot start any token": "a tab; indent with spaces",
+}
 
 YamlPath = tuple[str | int, ...]
 FileError = type[ProgramFileError] | type[SourcesFileError]
@@ -115,12 +123,7 @@ class YamlSource:
         try:
             value = self._scalars.construct_object(node)
         except (yaml.YAMLError, ValueError) as failure:  # a tag such as !!python/...; the 45th of a month
-            why = (
-                f": {getattr(failure, 'problem', None) or failure}"
-                if self._shows_values
-                else "; quote it if it is text"
-            )
-            self._refuse(line, path, f"cannot be read{why}")
+            self._refuse(line, path, self._unread(node.value, failure))
             return None
         except (AttributeError, LookupError, OverflowError):  # PyYAML on a tag that does not fit: !!timestamp soon
             self._refuse(line, path, "cannot be read: its tag (!!) does not fit; leave the tag out")
@@ -133,6 +136,13 @@ class YamlSource:
             text = f"is written{read}; {mend}"
             self._refuse(line, path, text)
         return value
+
+    def _unread(self, written: str, failure: Exception) -> str:
+        if not self._shows_values:
+            return "cannot be read; quote it if it is text"
+        if _DAY.fullmatch(written):
+            return f"is {written}, which is no day of the calendar; write one such as 2026-12-24"
+        return f"cannot be read: {getattr(failure, 'problem', None) or failure}"
 
     def _refuse(self, line: int, path: YamlPath, text: str) -> None:
         self.problems.append(Problem(line, path, text))
@@ -148,7 +158,7 @@ def _why_not(error: Exception) -> str:
     if isinstance(error, yaml.MarkedYAMLError):
         mark = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        return f"{where}it is not YAML: {error.problem or error.context}"
+        return f"{where}it is not YAML: {_MEANT.get(error.problem or '', error.problem or error.context)}"
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
     return f"it is not YAML: {str(error).splitlines()[0]}"

@@ -32,7 +32,7 @@ class Quote(NamedTuple):
     account_before: Account
     account_after: Account
     is_new_customer: bool
-    is_posted_already: bool  #: an order of this id is in the ledger: posted again it would change nothing
+    is_posted_already: bool  #: an order of this id is in the ledger: this one would change nothing, or be parked
     tier_id: str  #: that it earns in
     points: int
     why: dict[str, Any]  #: the calculation, as an entry keeps it

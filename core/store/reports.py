@@ -161,6 +161,21 @@ def load_tier_changes(connection: Connection, account_id: UUID) -> list[TierChan
     ]
 
 
+def load_judging_versions(connection: Connection, account_id: UUID) -> dict[int, int]:
+    """By number of the account's tier change the program version that judged it: the one in force when it was posted.
+
+    A review goes by the version of the end of its period.
+    """
+    statement = """
+    SELECT change_number, coalesce((
+        SELECT max(version) FROM programs
+        WHERE programs.program_id = accounts.program_id AND applied_at <= recorded_at
+          AND effective_from <= CASE WHEN reason = 'reviewed' THEN effective_at ELSE recorded_at END
+    ), 1) FROM tier_changes JOIN accounts USING (account_id) WHERE account_id = %s
+    """
+    return dict(row[:2] for row in run_bulk(connection, statement, (account_id,)))
+
+
 def load_program_file(connection: Connection, program_id: str, version: int) -> ProgramFile:
     """The file of a version that is known to exist."""
     statement = "SELECT file_text, applied_at FROM programs WHERE program_id = %s AND version = %s"

@@ -132,7 +132,7 @@ def test_the_rich_program_is_right() -> None:
         ("points: 100,", "points: 2.5,", f"line 30: {HELLO}.points is the number 2.5; write {COUNT}"),
         ("multiplier: 2", "multiplier: 1", f"line 18: {NIGHTS}.multiplier is the number 1; write {DECIMAL}, above 1 and at most 1000"),
         # dates and times
-        ("2027-11-01", "2027-11-31", f"line 20: {WHEN}.starts_on cannot be read: day is out of range for month"),
+        ("2027-11-01", "2027-11-31", f"line 20: {WHEN}.starts_on is 2027-11-31, which is no day of the calendar; write one such as 2026-12-24"),
         ('"2027-11-30"', '"2027-11-31"', f'line 21: {WHEN}.ends_on is the text "2027-11-31"; write {DATE}'),
         ('"2027-11-30"', "30.11.2027", f'line 21: {WHEN}.ends_on is the text "30.11.2027"; write {DATE}'),
         ("2027-11-01", "2027-11-01 10:00:00", f"line 20: {WHEN}.starts_on is the date 2027-11-01 10:00:00; write {DATE}"),
@@ -184,6 +184,7 @@ def test_the_rich_program_is_right() -> None:
         ("rolling_months", "rolling_month", 'line 31: qualification.window is the text "rolling_month"; did you mean rolling_months?'),
         ("warning_days: 42", "warning_days: 0", "line 31: qualification.warning_days is the number 0; write an integer from 1 to 36500"),
         ("[30, 7]", "[30, 0]", "line 37: reminders.days_ahead[1] is the number 0; write an integer from 1 to 36500"),
+        ("[30, 7]", str([*range(1, 12)]), "line 37: reminders.days_ahead has 11 items; write a list of at most 10 numbers of days, such as [30, 7]"),
         ("[30, 7]", "[30, 30]", "line 37: reminders.days_ahead[1] is 30; it is there twice"),
         # tiers, by the measure
         ('threshold_amount: "500.00"', 'threshold_amount: "500.001"', 'line 34: tiers[1].threshold_amount is the text "500.001"; write a decimal number in quotes with at most 2 decimal places, such as "250.00", or an integer, from 0 to 1000000000000'),

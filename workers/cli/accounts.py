@@ -149,7 +149,7 @@ def _print_history(customer_id: str, account: Account, entries: list[HistoryEntr
     with_pending = any(entry.pending_after or entry.pending_change for entry in entries)
     rows = []
     for entry in entries:
-        lots = moves_text(entry.lots, zone)
+        lots = moves_text(entry, zone)
         corrected = "" if entry.corrects_sequence is None else f"corrects entry {entry.corrects_sequence}; "
         recorded = f"{corrected}recorded {time_text(entry.recorded_at, zone)}"
         cells = (

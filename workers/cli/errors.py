@@ -74,6 +74,10 @@ class DayError(UserError):
     """{option} {text} is no day; write one such as 2027-12-31, at most {years_max} years ahead."""
 
 
+class EmptySpanError(UserError):
+    """No order can be between --from {since} and --until {until}; --until is later than --from, and now by default."""
+
+
 class PointValueError(UserError):
     """--point-value {text} is no amount.
 

@@ -9,8 +9,10 @@ from sqlalchemy import Connection
 
 from config.settings import Settings
 from core.domain.ledger import EntryKind, TierChange, TierChangeReason
+from core.domain.program import Program
+from core.store.programs import ProgramRegistry
 from core.store.repairs import KeptRepair, load_repairs
-from core.store.reports import HistoryEntry, load_history, load_tier_changes
+from core.store.reports import HistoryEntry, load_history, load_judging_versions, load_tier_changes
 from workers.cli.account_options import AsOf, CustomerId, EntriesMax, ProgramId
 from workers.cli.explaining import headline, told_texts
 from workers.cli.explaining_orders import explain_order, say_told
@@ -65,7 +67,7 @@ def explain(
         if order_id is not None:
             explain_order(connection, found, customer_id, program_id, order_id, as_json=as_json)
             return
-        told = [_explanation(connection, standing, limit) for standing in found.standings]
+        told = [_explanation(connection, found.registry, standing, limit) for standing in found.standings]
     if as_json:
         documents = [_document(each) for each in told]
         print_json({"customer_id": customer_id, "as_of": found.as_of, "accounts": documents})
@@ -76,9 +78,10 @@ def explain(
         _print(customer_id, each)
 
 
-def _explanation(connection: Connection, standing: Standing, limit: int) -> _Explanation:
+def _explanation(connection: Connection, registry: ProgramRegistry, standing: Standing, limit: int) -> _Explanation:
     account = standing.account
     changes = load_tier_changes(connection, account.account_id)[: account.tier_changes]
+    judged_by = load_judging_versions(connection, account.account_id)
     repairs = load_repairs(connection, account.account_id, standing.as_of)
     entries = load_history(connection, account.account_id, limit, through=account.sequence)
     zone = standing.program.zone
@@ -93,7 +96,10 @@ def _explanation(connection: Connection, standing: Standing, limit: int) -> _Exp
     return _Explanation(
         standing,
         _summary(standing),
-        [_change_text(change, standing, repairs) for change in changes],
+        [
+            _change_text(change, registry.version(account.program_id, judged_by[change.change_number]).program, repairs)
+            for change in changes
+        ],
         [_repair_text(repair, standing) for repair in repairs],
         told,
     )
@@ -135,8 +141,7 @@ def _tier_of_entry(entry: HistoryEntry, changes: Sequence[TierChange], standing:
     return f"Tier {tier_id}: the customer was in it since {time_text(since, zone)[:16]}."
 
 
-def _change_text(change: TierChange, standing: Standing, repairs: Sequence[KeptRepair]) -> str:
-    program = standing.program
+def _change_text(change: TierChange, program: Program, repairs: Sequence[KeptRepair]) -> str:
     had = measured_text(change.qualifying_points, program)
     tier = program.tier(change.tier_id)
     takes = (

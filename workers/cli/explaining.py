@@ -70,21 +70,24 @@ def reference_text(entry: HistoryEntry) -> str:
     return printable(", ".join(parts), is_line=True)
 
 
-def moves_text(moves: tuple[LotMove, ...], zone: tzinfo) -> str:
+def moves_text(entry: HistoryEntry, zone: tzinfo) -> str:
     """Which lots got or gave how many points."""
-    return ", ".join(_move_text(move, zone) for move in moves)
+    return ", ".join(_move_text(move, zone, is_pending=entry.pending_change > 0) for move in entry.lots)
 
 
-def _move_text(move: LotMove, zone: tzinfo) -> str:
+def _move_text(move: LotMove, zone: tzinfo, *, is_pending: bool) -> str:
     if move.points < 0:
         return f"{-move.points:,} from lot {move.lot_number}"
-    end = "never expires" if move.expires_at is None else f"expires {time_text(move.expires_at, zone)[:16]}"
-    return f"{move.points:,} into lot {move.lot_number} ({end})"
+    into = f"{move.points:,} into lot {move.lot_number}"
+    if move.expires_at is not None:
+        return f"{into} (expires {time_text(move.expires_at, zone)[:16]})"
+    # The end of points that wait for their order to be fulfilled is not known yet.
+    return f"{into} (pending)" if is_pending else f"{into} (never expires)"
 
 
 def _earning_text(entry: HistoryEntry) -> str:
-    spent, tier = f"{entry.why.get('basis_amount', '?')} {entry.currency or ''}".strip(), entry.why.get("tier", "?")
-    return f"{spent} in tier {tier}: {'; '.join(earning_texts(_counted(entry), None)) or 'nothing'}."
+    earned = "; ".join(earning_texts(_counted(entry), None)) or "nothing"
+    return f"{_spent_text(entry)} in tier {entry.why.get('tier', '?')}: {earned}."
 
 
 def _counted(entry: HistoryEntry) -> Told:

@@ -17,7 +17,7 @@ from workers.cli.explaining import headline, told_texts
 from workers.cli.order_outcomes import PartOutcome, earned_with, promotion_outcomes, rule_outcomes
 from workers.cli.output import LIMIT_MAX, count_text, print_json, printable, say, say_below, time_text
 from workers.cli.rule_sentences import money_text
-from workers.cli.standing import Found, Standing, available_text, ends_text
+from workers.cli.standing import UNTIL_THEN, Found, Standing, available_text, ends_text
 
 _LINES_MAX = 50
 
@@ -142,13 +142,18 @@ def _holding_texts(told: _Told) -> list[str]:
         lot for lot in standing.lots if recorded.sequence is not None and lot.opened_by_sequence == recorded.sequence
     ]
     for lot in own:
-        left = f"{count_text(lot.points_remaining, 'point')} of it are left in lot {lot.lot_number}"
+        is_one = lot.points_remaining == 1
+        they, verb, s = ("it", "is", "s") if is_one else ("they", "are", "")
+        left = f"{count_text(lot.points_remaining, 'point')} of it {verb} left in lot {lot.lot_number}"
         if lot.is_due(standing.as_of):
-            texts.append(f"{left}; they ended on {ends_text(lot, standing.program)}, and expiry will take them.")
+            ended = ends_text(lot, standing.program)
+            texts.append(f"{left}; {they} ended on {ended}, and expiry will take {'it' if is_one else 'them'}.")
             continue
         waits = f"pending, available {available_text(lot, zone).removeprefix('pending until ')}"
         end = ends_text(lot, standing.program)
-        until = "they never end" if end == "never" else f"they end: {end}"
+        until = f"{they} never end{s}" if end == "never" else f"{they} end{s} on {end}"
+        if end == UNTIL_THEN:
+            until = f"the time that {they} last{s} begins then"
         texts.append(f"{left}: {waits if lot.is_pending else 'available'}; {until}.")
     if recorded.sequence is None:
         texts.append("The ledger has no entry for it, as it earned nothing.")

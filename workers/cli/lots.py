@@ -208,7 +208,8 @@ def _say(found: _Found, registry: ProgramRegistry, as_of: datetime, *, is_applie
     if found.lots > len(found.sample):
         say(f"Shown are the first {len(found.sample)}.")
     if found.lasting:
-        say(f"{count_text(found.lasting, 'other lot lasts', 'other lots last')} so long already: unchanged.")
+        other = "other " if found.lots else ""
+        say(f"{count_text(found.lasting, f'{other}lot lasts', f'{other}lots last')} so long already: unchanged.")
     what = f"{count_text(found.lots, 'lot')} of {count_text(found.accounts, 'account')}"
     what += f", {count_text(found.points, 'point')}"
     if not found.lots:

@@ -18,7 +18,7 @@ from core.domain.program import (
 )
 from core.store.order_reports import RecordedOrder
 from workers.cli.condition_sentences import unmet_texts
-from workers.cli.rule_sentences import line_texts, money_text, not_best_text, promotion_text, rule_text
+from workers.cli.rule_sentences import left_over_text, line_texts, money_text, not_best_text, promotion_text, rule_text
 
 
 class PartOutcome(NamedTuple):
@@ -87,8 +87,8 @@ def _nothing_of_rule(
     if recorded.frozen.allowances.get(terms.rule_id) == 0:
         return "earlier orders of the day or month had reached its cap"
     if terms.rule_id in earned.left_over:
-        left = money_text(amount_text(earned.left_over[terms.rule_id]), program.currency)
-        return f"it comes to less than one point; {left} are left over for the next order"
+        left = left_over_text(amount_text(earned.left_over[terms.rule_id]), program.currency)
+        return f"it comes to less than one point; {left} left over for the next order"
     return "it comes to less than one point"
 
 

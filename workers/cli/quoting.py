@@ -150,7 +150,10 @@ def _print(found: Quote) -> None:
     who = "a new customer" if found.is_new_customer else f"customer {before.customer_id}"
     say(f"The order would earn {count_text(found.points, 'point')} for {who}.", style="bold")
     if found.is_posted_already:
-        say("An order of this id is posted already: sent again, it changes nothing.")
+        say(
+            "An order of this id is posted already: the same sent again changes nothing, other content is parked as"
+            " order_conflict. This is what another order like it would earn."
+        )
     facts = [
         ("Program", f"{found.program.program_id}, version {found.version}"),
         ("Tier that it earns in", found.tier_id),

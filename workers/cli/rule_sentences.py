@@ -103,7 +103,8 @@ def _rate_text(rule: Told, currency: str | None) -> str:
         case "visit":
             return f"{points}{multiplier} for the order"
         case _:
-            return f"{points}{multiplier} for each of {_pieces_text(rule.get('quantity', '0'))}"
+            pieces = _pieces_text(rule.get("quantity", "0"))
+            return f"{points}{multiplier} for {'' if pieces == '1 piece' else 'each of '}{pieces}"
 
 
 def _manners(rule: Told) -> Iterator[str]:
@@ -121,7 +122,12 @@ def _carry_text(rule: Told, currency: str | None) -> str:
     text = ""
     if carried != "0":
         text += f"; with {money_text(carried, currency)} left over from earlier orders"
-    return f"{text}; {money_text(left, currency)} are left over for the next order"
+    return f"{text}; {left_over_text(left, currency)} left over for the next order"
+
+
+def left_over_text(left: str, currency: str | None) -> str:
+    """The remainder that is kept for the next order, as the beginning of a sentence about it."""
+    return "nothing is" if left == "0" else f"{money_text(left, currency)} are"
 
 
 def _limit_text(told: Told) -> str:

@@ -16,8 +16,8 @@ from core.simulating.comparing import sides
 from core.store.programs import load_registry
 from core.store.recorded import Recorded
 from core.store.reports import database_now
-from workers.cli.errors import PageNotWrittenError, PointValueError, UnknownProgramError
-from workers.cli.output import AsJson, ProgressLine, Row, count_text, note, print_json, print_listing, say
+from workers.cli.errors import EmptySpanError, PageNotWrittenError, PointValueError, UnknownProgramError
+from workers.cli.output import AsJson, ProgressLine, Row, count_text, note, print_json, print_listing, say, time_text
 from workers.cli.simulation_figures import Simulation
 from workers.cli.simulation_page import simulation_page
 from workers.cli.wiring import opened_database, read_instant
@@ -85,6 +85,8 @@ def _simulated(
         with engine.begin() as connection:
             registry = load_registry(connection)
             end = until or database_now(connection)
+        if since is not None and since >= end:
+            raise EmptySpanError(since=time_text(since), until=time_text(end))
         if program_id not in registry.program_ids():
             raise UnknownProgramError(program_id=program_id, known=", ".join(registry.program_ids()) or "none")
         in_force = [version for version in registry.versions() if version.program_id == program_id]

@@ -12,7 +12,8 @@ from core.domain.ledger import Account
 from core.domain.lots import Lot
 from core.domain.program import SPEND_UNITS, ExpiryPolicy, Measure, Program, QualificationWindow
 from core.domain.standing import counted_units, next_tier
-from core.domain.tiers import Counted, qualification_period
+from core.domain.tiers import Counted, qualification_period, review_due_at
+from core.messages.outbound import instant_text
 from core.store.ledger import load_counted
 from core.store.past import load_past
 from core.store.programs import BEGINNING, ProgramRegistry, load_registry
@@ -20,6 +21,8 @@ from core.store.reports import OpenMessage, database_now, load_accounts, load_op
 from workers.cli.errors import FutureInstantError, NotOpenedYetError, UnknownCustomerError, UnknownProgramError
 from workers.cli.output import Row, count_text, time_text
 from workers.cli.wiring import read_instant
+
+UNTIL_THEN = "counted from then"  #: the end of points that wait for their order to be fulfilled
 
 
 class Standing(NamedTuple):
@@ -67,9 +70,13 @@ def load_standings(
         ).scalar_one()
         where = "" if program_id is None else f" in program {program_id}"
         raise NotOpenedYetError(
-            customer_id=customer_id, where=where, as_of=time_text(as_of), opened_at=time_text(opened_at)
+            customer_id=customer_id, where=where, as_of=_exactly(as_of), opened_at=_exactly(opened_at)
         )
     return Found(as_of, registry, standings)
+
+
+def _exactly(instant: datetime) -> str:
+    return instant_text(instant).replace("T", " ")
 
 
 def find_accounts(
@@ -149,9 +156,9 @@ def standing_document(standing: Standing) -> dict[str, Any]:
 
 
 def units_text(units: int, program: Program) -> str:
-    """Units of the program's measure, as a number for people."""
+    """Units of the program's measure, as a number for people; of money with its currency."""
     if program.qualification.measure is Measure.SPEND:
-        return f"{Decimal(units) / SPEND_UNITS:,.2f}"
+        return f"{Decimal(units) / SPEND_UNITS:,.2f} {program.currency}"
     return f"{units:,}"
 
 
@@ -161,7 +168,7 @@ def measured_text(units: int, program: Program) -> str:
         case Measure.POINTS:
             return f"{units_text(units, program)} qualifying {'point' if units == 1 else 'points'}"
         case Measure.SPEND:
-            return f"{units_text(units, program)} {program.currency} of qualifying spend"
+            return f"{units_text(units, program)} of qualifying spend"
         case Measure.ORDERS:
             return f"{units_text(units, program)} qualifying {'order' if units == 1 else 'orders'}"
 
@@ -173,7 +180,8 @@ def tier_text(standing: Standing) -> str:
     until = "" if account.tier_until is None else f", reviewed at {time_text(account.tier_until, zone)[:16]}"
     grace = standing.program.qualification.grace_days
     if until and grace:
-        until += f" and {count_text(grace, 'day')} of grace"
+        due = time_text(review_due_at(account, standing.program), zone)[:16]
+        until = f", reviewed at {due} for the time to {time_text(account.tier_until, zone)[:16]}"
     held = account.tier_held_until
     if held is not None and held > standing.as_of:
         until += f", held by hand until {time_text(held, zone)[:16]}"
@@ -206,7 +214,7 @@ def ends_text(lot: Lot, program: Program) -> str:
         return time_text(lot.expires_at, program.zone)[:16]
     expiry = program.expiries.get(lot.earned_by, program.expiry)
     if lot.is_pending and lot.available_at is None and expiry.policy is not ExpiryPolicy.NEVER:
-        return "counted from then"
+        return UNTIL_THEN
     return "never"
 
 

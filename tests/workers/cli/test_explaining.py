@@ -259,6 +259,9 @@ def test_points_that_wait_for_fulfilment_are_told_so(loyalty: CommandLine, engin
     shown = loyalty("account", "show", "c1").out
     assert "when the order is fulfilled  counted from then" in shown
     assert "100, not available yet" in shown
+    assert "100 into lot 1 (pending); recorded" in loyalty("account", "history", "c1").out
+    told = loyalty("account", "explain", "c1", "--order", "o1").out
+    assert "pending, available when the order is fulfilled; the time that they last begins then." in told
     shell.take(fulfilment("o1"))
     assert "Order o1 was fulfilled, which made available 100 points" in explained(loyalty)["entries"][1]["headline"]
 
@@ -274,10 +277,23 @@ def test_the_tier_is_told_with_what_led_to_it(loyalty: CommandLine, shell: Shell
     assert "Next tier: gold, 1,385 to go (615 qualifying points of 2,000)." in told["summary"]
 
 
+def test_a_tier_change_is_told_by_the_threshold_that_its_order_met(loyalty: CommandLine, shell: Shell) -> None:
+    shell.take(order("o1", "600.00"))
+    shell.apply_program(
+        PROGRAM_TEXT.replace("threshold_points: 500", "threshold_points: 700"), "2026-02-01T00:00:00+00:00"
+    )
+    [told] = explained(loyalty)["tier_history"]
+    assert told.endswith("600 qualifying points had been reached, and it takes 500.")
+
+
 @pytest.mark.parametrize(
     ("measure", "threshold", "next_tier"),
     [
-        ("spend", 'threshold_amount: "1500.00"', "high, 1,400.00 to go (100.00 EUR of qualifying spend of 1,500.00)"),
+        (
+            "spend",
+            'threshold_amount: "1500.00"',
+            "high, 1,400.00 EUR to go (100.00 EUR of qualifying spend of 1,500.00 EUR)",
+        ),
         ("orders", "threshold_orders: 3", "high, 2 to go (1 qualifying order of 3)"),
     ],
 )

@@ -42,6 +42,13 @@ def test_with_apply_the_tier_is_changed_told_and_kept_with_its_reason(loyalty: C
     assert "From bronze to gold: it was set by hand (as promised)." in told
 
 
+def test_a_tier_that_is_held_to_the_end_of_a_year_is_reviewed_then(loyalty: CommandLine, shell: Shell) -> None:
+    shell.apply_program(YEARLY, "2026-01-01T00:00:00+00:00")
+    shell.take(order("o1"))
+    reviewed = [hold(loyalty, "--json", until=f"2089-12-31T{time}+00:00").json for time in ("22:59:59", "23:00:00")]
+    assert [document["review_due_at"] for document in reviewed] == ["2089-12-31T23:00:00Z"] * 2
+
+
 def test_later_orders_earn_in_the_held_tier_and_refunds_leave_it(loyalty: CommandLine, shell: Shell) -> None:
     shell.apply_program(YEARLY, "2026-01-01T00:00:00+00:00")
     shell.take(order("o1"))

@@ -131,6 +131,7 @@ def test_the_sentences_say_how_rules_and_promotions_came_to_their_points(
 def test_an_order_that_is_posted_already_is_told(shell: Shell, loyalty: CommandLine, tmp_path: Path) -> None:
     shell.take(order("o1"))
     assert loyalty("quote", written(tmp_path, order("o1")), "--json").json["is_posted_already"] is True
+    assert "other content is parked as order_conflict" in loyalty("quote", written(tmp_path, order("o1", "9.00"))).out
 
 
 def test_nothing_is_written(rich: Shell, loyalty: CommandLine, tmp_path: Path) -> None:

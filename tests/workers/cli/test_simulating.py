@@ -107,6 +107,13 @@ def test_until_an_instant_later_orders_are_left_out(shop: Shell, loyalty: Comman
     assert (found["in_force"]["orders"], found["in_force"]["points_clawed_back"]) == (2, 0)
 
 
+def test_a_span_without_time_is_refused(shop: Shell, loyalty: CommandLine, tmp_path: Path) -> None:
+    span = ("--from", "2026-02-15T00:00:00Z", "--until", "2026-02-01T00:00:00Z")
+    printed = loyalty("program", "simulate", changed(tmp_path), *span)
+    assert printed.code == 2
+    assert "No order can be between --from 2026-02-15 00:00:00Z and --until 2026-02-01 00:00:00Z" in printed.err
+
+
 def test_a_budget_goes_to_the_customers_in_order_of_time(shell: Shell, loyalty: CommandLine, tmp_path: Path) -> None:
     coffee = [line("1", "10.00", sku="coffee")]
     shell.take(
