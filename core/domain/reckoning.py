@@ -132,20 +132,22 @@ class Reckoning:
     def told(self) -> dict[str, Any]:
         """The calculation, rule by rule and line by line."""
         why: dict[str, Any] = {"tier": self._concerned.tier_id, "basis_amount": amount_text(self._kept.amount)}
-        why["rules"] = [
-            self._with_carried(each.told(), each.name) if each.terms.carry else each.told() for each in self._counted
-        ]
+        why["rules"] = [self._told(each, each.terms.clawback) for each in self._counted]
         if len(self._rules) > len(self._counted):
             why["rules_not_best"] = [
                 {"rule_id": each.name, "points": each.points} for each in self._rules if each is not self._counted[0]
             ]
         if self._promotions:
-            why["promotions"] = [each.told() for each in self._promotions]
+            why["promotions"] = [self._told(each, each.promotion.clawback) for each in self._promotions]
         return why
 
-    def _with_carried(self, told: dict[str, Any], name: str) -> dict[str, Any]:
-        told["carried_in"] = amount_text(self._carried(name))
-        told["left_over"] = amount_text(self.left_over[name])
+    def _told(self, given: OfRule | OfPromotion, clawback: ClawbackMode) -> dict[str, Any]:
+        told = given.told()
+        if given.name in self.left_over:
+            told["carried_in"] = amount_text(self._carried(given.name))
+            told["left_over"] = amount_text(self.left_over[given.name])
+        if not self._is_whole and clawback is not ClawbackMode.PROPORTIONAL:
+            told["clawback"] = clawback.value
         return told
 
     def _carried(self, name: str) -> Fraction:

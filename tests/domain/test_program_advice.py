@@ -89,6 +89,9 @@ NEVER = "so this never holds"
         # tiers
         (rules({"points": {"bronze": 0, "silver": 1, "gold": 1}}), "tiers[1]", "they earn nothing in bronze"),
         (rules({"points": {"bronze": 2, "silver": 1, "gold": 1}}), "tiers[1]", "earns less than bronze"),
+        (rules({"caps": {"per_month": 100}}, qualification=YEARLY), "tiers[2].threshold_points", "at most 1,200 points"),
+        (visits({"caps": {"per_day": 5}}, **bonuses({"limits": {"orders_per_customer": 2}}),
+                qualification={"window": "rolling_months", "months": 2}), "tiers[2].threshold_points", "at most 665 points"),
         # qualification
         ({"qualification": {"warning_days": 7}}, "qualification.warning_days", "no other is ever reviewed"),
         ({"qualification": {"grace_days": 7}}, "qualification.grace_days", "no other is ever reviewed"),
@@ -129,6 +132,9 @@ def test_what_has_no_effect_is_told_with_its_field(fields: dict[str, Any], path:
         bonuses({}, {"when": {"channels": ["app"]}}, combine_promotions="newest"),
         bonuses({}, {"limits": {"orders": 5}}, combine_promotions="newest"),
         bonuses({}, {}),
+        rules({"caps": {"per_month": 170}}, qualification=YEARLY),
+        rules({"caps": {"per_month": 100}}, {"points": 2}, combine="stack", qualification=YEARLY),
+        rules({"caps": {"per_month": 100}}, **twices({}), qualification=YEARLY),
         twices({}, **rules({"when": {"tiers": ["bronze"]}})),
         rules({"points": {"bronze": 0, "silver": 1, "gold": 1}}, **bonuses({})),
         {"qualification": {**YEARLY, "warning_days": 30, "grace_days": 30, "downgrade": "one_step"}},

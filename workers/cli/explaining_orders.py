@@ -16,7 +16,7 @@ from workers.cli.errors import NoOrderError
 from workers.cli.explaining import headline, told_texts
 from workers.cli.order_outcomes import PartOutcome, earned_with, promotion_outcomes, rule_outcomes
 from workers.cli.output import LIMIT_MAX, count_text, print_json, printable, say, say_below, time_text
-from workers.cli.rule_sentences import money_text
+from workers.cli.rule_sentences import kept_texts, money_text
 from workers.cli.standing import UNTIL_THEN, Found, Standing, available_text, ends_text
 
 _LINES_MAX = 50
@@ -81,25 +81,25 @@ def _tell(connection: Connection, found: Found, standing: Standing, recorded: Re
 def _refund_texts(recorded: RecordedOrder, program: Program) -> list[str]:
     """What each refund changed, in the order in which they were posted."""
     known: list[list[Refund]] = list(accumulate(([each.refund] for each in recorded.taken_back), initial=[]))
-    earned = [earned_with(recorded, program, refunds).points for refunds in known]
+    earned = [earned_with(recorded, program, refunds) for refunds in known]
     return [
         _refund_text(each, before, after, program)
         for each, before, after in zip(recorded.taken_back, earned, earned[1:], strict=False)
     ]
 
 
-def _refund_text(taken: TakenBack, before: int, after: int, program: Program) -> str:
+def _refund_text(taken: TakenBack, before: Entitlement, after: Entitlement, program: Program) -> str:
     when = time_text(taken.refund.occurred_at, program.zone)[:16]
     what = f"Refund {taken.refund.refund_id} of {_refunded_text(taken.refund, program.currency)}"
     if taken.is_cancellation:
         what = "The order was cancelled"
-    text = f"{when}  {what}: it earns {after:,} with it, {before:,} before."
+    text = f"{when}  {what}: it earns {after.points:,} with it, {before.points:,} before."
     text += f" {count_text(taken.points_taken, 'point')} taken"
     if taken.points_excused:
         text += f", {taken.points_excused:,} not taken a second time, as they had expired"
     if taken.points_shortfall:
         text += f", {taken.points_shortfall:,} not taken, by the program's clawback policy"
-    return f"{text}."
+    return " ".join([f"{text}.", *kept_texts(after.why)])
 
 
 def _refunded_text(refund: Refund, currency: str) -> str:

@@ -29,7 +29,7 @@ def rule_text(rule: Told, currency: str | None, whole_amount: str) -> str:
     text = f"{given} ({', '.join(parts)})"
     if "carried_in" in rule:
         text += _carry_text(rule, currency)
-    return text + _limit_text(rule)
+    return text + _limit_text(rule) + _clawback_text(rule)
 
 
 def promotion_text(promotion: Told) -> str:
@@ -42,7 +42,7 @@ def promotion_text(promotion: Told) -> str:
         text = f"{before:,} more ({name})"
     else:
         text = f"{before:,} more, of {promotion['points_added']:,} for the whole order ({name})"
-    return text + _limit_text(promotion)
+    return text + _limit_text(promotion) + _clawback_text(promotion)
 
 
 def not_best_text(rule: Told) -> str:
@@ -134,6 +134,25 @@ def _limit_text(told: Told) -> str:
     if "points_before_limit" not in told:
         return ""
     return f", of which a cap or a budget leaves {told['points']:,}"
+
+
+def kept_texts(why: Told) -> Iterator[str]:
+    """What refunds have left to an order, whatever is kept of it, by the clawback of rules and promotions."""
+    for told in (*why.get("rules", []), *why.get("promotions", [])):
+        if "clawback" in told:
+            name = f"rule {told['rule_id']}" if "rule_id" in told else f"promotion {told['promotion_id']}"
+            yield f"It keeps {told['points']:,} by {name}{_clawback_text(told).replace('; ', ': ')}."
+
+
+def _clawback_text(told: Told) -> str:
+    """Why refunds did not reduce what it gave; where none came, there is nothing to say."""
+    match told.get("clawback"):
+        case "never":
+            return "; refunds do not reduce it"
+        case "full_refund":
+            return "; only a refund of everything takes it back"
+        case _:
+            return ""
 
 
 def _pieces_text(quantity: str) -> str:

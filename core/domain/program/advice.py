@@ -155,10 +155,56 @@ def _tiers(program: Program) -> Iterator[Advice]:
             "there, or write qualification.measure: spend or orders"
         )
         yield Advice(("tiers", 1), text)
+    most = _most_points(program) if program.qualification.measure is Measure.POINTS else None
     for place, (below, tier) in enumerate(pairwise(program.tiers), start=1):
+        if most is not None and program.thresholds[place] > most and not is_stuck:
+            text = (
+                f"cannot be reached, nor can any tier above it: caps and limits leave at most {most:,} points to the "
+                "orders that count together; lower it, or raise a cap"
+            )
+            yield Advice(("tiers", place, "threshold_points"), text)
+            most = None
         if _earns_less(tier, below, program):
             text = f"earns less than {below.tier_id}, the tier below it: check the points of the rules, and multiplier"
             yield Advice(("tiers", place), text)
+
+
+def _months_counted(program: Program) -> int | None:
+    """How many calendar months the orders can be of that qualify together; None without a limit."""
+    match program.qualification.window:
+        case QualificationWindow.LIFETIME:
+            return None
+        case QualificationWindow.ROLLING_MONTHS:
+            return (program.qualification.months or 0) + 1
+        case QualificationWindow.CALENDAR_YEAR:
+            return 12
+        case QualificationWindow.MEMBERSHIP_YEAR:
+            return 13
+
+
+def _most_points(program: Program) -> int | None:
+    """The most points that the orders which qualify together can earn; None where nothing limits them."""
+    months = _months_counted(program)
+    found = [_most_of(part, months) for part in (*program.earning_rules, *program.promotions)]
+    points = [most for most in found if most is not None]
+    return sum(points) if len(points) == len(found) else None
+
+
+def _most_of(part: AnyRule | AnyPromotion, months: int | None) -> int | None:
+    """The most points that a rule or promotion gives one customer in so many months."""
+    days = None if months is None else months * _DAYS_OF_MONTH_MAX
+    if isinstance(part, MultiplierPromotion):
+        limits = [part.limits.budget_points]
+    elif isinstance(part, AdditionPromotion):
+        orders, per_day = part.limits.orders_per_customer, part.limits.orders_per_customer_and_day
+        limits = [part.limits.budget_points, _times(orders, part.points), _times(_times(per_day, days), part.points)]
+    else:
+        limits = [_times(part.caps.per_month, months), _times(part.caps.per_day, days)]
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
+def _times(number: int | None, times: int | None) -> int | None:
+    return None if number is None or times is None else number * times
 
 
 def _earns_less(tier: Tier, below: Tier, program: Program) -> bool:

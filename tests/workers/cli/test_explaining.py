@@ -195,6 +195,25 @@ def test_of_the_rules_only_the_best_counts_and_the_others_are_told(
     assert outcomes(order_explained(loyalty, "o1"))["half"][0] == 0
 
 
+@pytest.mark.parametrize(
+    ("clawback", "amount", "said"),
+    [
+        ("never", "100.00", "refunds do not reduce it"),
+        ("full_refund", "60.00", "only a refund of everything takes it back"),
+    ],
+)
+def test_what_refunds_leave_is_told_with_the_reason(
+    loyalty: CommandLine, engine: Engine, clawback: str, amount: str, said: str
+) -> None:
+    extra = f"promotions:\n  - {{promotion_id: extra, kind: addition, points: 45, clawback: {clawback}}}\n"
+    shell = Shell(engine, shards=16, program_text=PROGRAM_TEXT + extra)
+    shell.take(order("o1"))
+    shell.take(refund("r1", "o1", amount=amount))
+    [refunded] = order_explained(loyalty, "o1")["refunds"]
+    assert refunded.endswith(f"points taken. It keeps 45 by promotion extra: {said}.")
+    assert f"45 more (promotion extra); {said}." in sentences(loyalty)[-1]
+
+
 def test_an_order_is_told_with_its_lines_refunds_and_what_is_left(loyalty: CommandLine, rules: Shell) -> None:
     rules.take(order("o1", lines=BASKET))
     rules.take(refund("r1", "o1", lines=[{"line_id": "2", "quantity": 1}]), refund("r2", "o1", amount="10.00"))
