@@ -48,10 +48,12 @@ class Simulation(NamedTuple):
     def told(self) -> str:
         """What was compared with what."""
         start = "all orders" if self.since is None else f"orders from {time_text(self.since)} on"
+        tally = self.comparison.before.tally
+        none = "" if tally.orders or tally.orders_refused else " No order is recorded in that time."
         return (
             f"The simulated program judges {start}, up to {time_text(self.until)}. In force: the versions of "
             f"{self.program_id} that were applied, run over the same orders in the same way, so that every difference "
-            "comes from the program alone."
+            f"comes from the program alone.{none}"
         )
 
     @property

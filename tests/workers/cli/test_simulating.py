@@ -212,3 +212,6 @@ def test_without_orders_there_is_nothing_to_compare(shell: Shell, loyalty: Comma
     found = loyalty("program", "simulate", changed(tmp_path), "--json", "--html", report).json
     assert (found["accounts"], found["simulated"]["points_granted"]) == (0, 0)
     assert _Page(report.read_text(encoding="utf-8")).tags.count("svg") > 0
+    assert "No order is recorded in that time." in " ".join(
+        loyalty("program", "simulate", changed(tmp_path)).out.split()
+    )
