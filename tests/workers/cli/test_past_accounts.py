@@ -10,7 +10,7 @@ from tests.factories import PROGRAM_TEXT, cancellation, fulfilment, order, refun
 from tests.shell import Shell
 from tests.workers.cli.command_line import CommandLine
 
-HELD = PROGRAM_TEXT + "availability: {policy: on_fulfilled}\nexpiry: {policy: after_months, months: 24}\n"
+HELD = PROGRAM_TEXT + "availability: {policy: on_fulfilled}\nexpiry: {policy: after_months, months: 600}\n"
 
 
 def shown(loyalty: CommandLine, as_of: datetime | str) -> dict[str, Any]:
