@@ -97,7 +97,7 @@ class Basket:
         self._points_paid = order.points_paid if basis.points_paid is PointsPaidBasis.EXCLUDED else _ZERO
         self.amount = self._amount()
         self._kept: tuple[dict[int, Exact], dict[int, Exact]] | None = None
-        self._all: Selection | None = None
+        self._places: tuple[int, ...] | None = None
         self._told: dict[int, tuple[str, list[str]]] = {}
 
     def _amount(self) -> Exact:
@@ -172,11 +172,11 @@ class Basket:
 
     def select(self, lines: Lines) -> Selection:
         """The kept lines that `lines` lets through."""
-        if self._all is None:
-            self._all = Selection(self, tuple(self.amounts), self.amount)
+        if self._places is None:
+            self._places = tuple(self.amounts)
+        places: Sequence[int] = self._places
         if lines.is_all:
-            return self._all
-        places = self._all.places
+            return Selection(self, places, self.amount)
         if lines.skus or lines.categories:
             return Selection(self, [place for place in places if lines.includes(self._order.lines[place])])
         return self.pick(lines, places)
