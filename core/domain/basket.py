@@ -3,7 +3,7 @@
 Amounts are exact: Decimals while nothing was refunded or paid with points, Fractions where shares come in.
 """
 
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from fractions import Fraction
 from functools import cached_property
@@ -18,63 +18,8 @@ _NONE = Fraction(0)
 Exact = Decimal | Fraction
 
 
-class Selection:
-    """Some kept lines of a basket, by their places in the order. Exact sums, made when they are asked for."""
-
-    __slots__ = ("_amount", "_basket", "places")
-
-    def __init__(self, basket: "Basket", places: Sequence[int], amount: Exact | None = None) -> None:
-        """`amount` is that of all the lines, where it is known."""
-        self._basket, self.places, self._amount = basket, places, amount
-
-    @property
-    def amount(self) -> Exact:
-        """What is kept of the earning amounts of all of them, less their share of what was paid with points."""
-        if self._amount is None:
-            self._amount = _total(self.amounts)
-        return self._amount
-
-    @property
-    def amounts(self) -> list[Exact]:
-        """The same line by line."""
-        kept = self._basket.amounts
-        return [kept[place] for place in self.places]
-
-    @property
-    def quantity(self) -> Exact:
-        """What is kept of the pieces of all of them."""
-        kept, places = self._basket.quantities, self.places
-        return kept[places[0]] if len(places) == 1 else _total([kept[place] for place in places])
-
-    @property
-    def amount_text(self) -> str:
-        """The amount for people."""
-        if len(self.places) == 1:
-            return self._basket.told(self.places[0])[1][0]  # made already, or soon
-        return amount_text(self.amount)
-
-    @property
-    def quantity_text(self) -> str:
-        """The quantity for people."""
-        if len(self.places) == 1:
-            return self._basket.told(self.places[0])[1][1]
-        return amount_text(self.quantity)
-
-    def only(self, places: Container[int] | None) -> "Selection":
-        """Those of them that are at one of these places; all with None."""
-        if places is None:
-            return self
-        return Selection(self._basket, [place for place in self.places if place in places])
-
-    def told(self) -> dict[str, list[str]]:
-        """Amount and quantity of each by its line_id, for people."""
-        return dict(map(self._basket.told, self.places))
-
-
 def _total(numbers: Sequence[Exact]) -> Exact:
     """The exact sum. Fractions are slow, and do not add to Decimals: what is none is added up apart."""
-    if len(numbers) == 1:
-        return numbers[0]
     # Asked by type(): isinstance() with Fraction, which has an abstract base, takes ten times as long.
     decimals = [number for number in numbers if type(number) is Decimal]
     whole = sum(decimals, _ZERO)
@@ -96,6 +41,13 @@ class Basket:
             self._earning += sum([line.tax for line in self._lines], _ZERO)
         self._points_paid = order.points_paid if basis.points_paid is PointsPaidBasis.EXCLUDED else _ZERO
         self.amount = self._amount()
+        #: Whether every line counts as it was ordered, as in most orders: then nothing is worked out line by line.
+        self._is_as_ordered = (
+            not refunds
+            and not self._points_paid
+            and len(self._lines) == len(order.lines)
+            and basis.tax is TaxBasis.EXCLUDED
+        )
         self._kept: tuple[dict[int, Exact], dict[int, Exact]] | None = None
         self._places: tuple[int, ...] | None = None
         self._told: dict[int, tuple[str, list[str]]] = {}
@@ -136,7 +88,7 @@ class Basket:
         return self._kept[0]
 
     @property
-    def quantities(self) -> dict[int, Exact]:
+    def _quantities(self) -> dict[int, Exact]:
         """The pieces that are kept of the same lines."""
         if self._kept is None:
             self._kept = self._keep()
@@ -162,33 +114,50 @@ class Basket:
                 del amounts[place], quantities[place]
         return amounts, quantities
 
+    def find(self, lines: Lines, places: Sequence[int] | None = None) -> Sequence[int]:
+        """The places in the order of the kept lines that `lines` lets through.
+
+        `places` are those of the lines that it looks for at all, where they are known.
+        """
+        ordered = self._order.lines
+        if places is None:
+            places = range(len(ordered)) if self._is_as_ordered else tuple(self.amounts)
+            if lines.skus or lines.categories:
+                return [place for place in places if lines.includes(ordered[place])]
+        elif not self._is_as_ordered:
+            kept = self.amounts
+            places = [place for place in places if place in kept]
+        if lines.excludes_some:
+            places = [place for place in places if not lines.excludes(ordered[place])]
+        return places
+
+    def amount_of(self, places: Sequence[int]) -> Exact:
+        """What is kept of the earning amounts of these lines, less their share of what was paid with points."""
+        if self._is_as_ordered:
+            lines = self._order.lines
+            if len(places) == 1:
+                return lines[places[0]].amount
+            return self.amount if len(places) == len(lines) else sum([lines[place].amount for place in places], _ZERO)
+        kept = self.amounts
+        return kept[places[0]] if len(places) == 1 else _total([kept[place] for place in places])
+
+    def quantity_of(self, places: Sequence[int]) -> Exact:
+        """What is kept of the pieces of these lines."""
+        if self._is_as_ordered:
+            lines = self._order.lines
+            if len(places) == 1:
+                return lines[places[0]].quantity
+            return sum([lines[place].quantity for place in places], _ZERO)
+        kept = self._quantities
+        return kept[places[0]] if len(places) == 1 else _total([kept[place] for place in places])
+
     def told(self, place: int) -> tuple[str, list[str]]:
         """The line_id of a kept line, its amount and its quantity; made once, since many rules may tell of it."""
         told = self._told.get(place)
         if told is None:
-            numbers = [amount_text(self.amounts[place]), amount_text(self.quantities[place])]
+            numbers = [amount_text(self.amount_of((place,))), amount_text(self.quantity_of((place,)))]
             told = self._told[place] = (self._order.lines[place].line_id, numbers)
         return told
-
-    def select(self, lines: Lines) -> Selection:
-        """The kept lines that `lines` lets through."""
-        if self._places is None:
-            self._places = tuple(self.amounts)
-        places: Sequence[int] = self._places
-        if lines.is_all:
-            return Selection(self, places, self.amount)
-        if lines.skus or lines.categories:
-            return Selection(self, [place for place in places if lines.includes(self._order.lines[place])])
-        return self.pick(lines, places)
-
-    def pick(self, lines: Lines, places: Sequence[int]) -> Selection:
-        """The same for lines that are known to be looked for: what is kept of them, less the excepted."""
-        kept = self.amounts
-        if len(kept) < len(self._order.lines):
-            places = [place for place in places if place in kept]
-        if lines.excludes_some:
-            places = [place for place in places if not lines.excludes(self._order.lines[place])]
-        return Selection(self, places)
 
     @cached_property
     def _share_unpaid(self) -> Fraction:

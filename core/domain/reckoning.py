@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from core.domain.basket import Basket, Exact, Selection, amount_text
+from core.domain.basket import Basket, Exact, amount_text
 from core.domain.ledger import Frozen
 from core.domain.orders import Order
 from core.domain.program import (
@@ -34,20 +34,22 @@ class OfRule(NamedTuple):
     points: int
     points_before_limit: int
     terms: Terms
-    selection: Selection
+    basket: Basket
+    places: Sequence[int]  #: of the lines that it counts
 
     def told(self) -> dict[str, Any]:
         """The same for an entry."""
-        terms, selection = self.terms, self.selection
+        terms, basket, places = self.terms, self.basket, self.places
         told: dict[str, Any] = dict(terms.told)
         if terms.unit is Unit.PIECE:
-            told["quantity"] = selection.quantity_text
+            is_one = len(places) == 1
+            told["quantity"] = basket.told(places[0])[1][1] if is_one else amount_text(basket.quantity_of(places))
         elif terms.unit is not Unit.ORDER:
-            told["basis_amount"] = selection.amount_text
+            told["basis_amount"] = amount_text(basket.amount_of(places))
             if terms.unit is Unit.LINE_AMOUNT:
                 told["round_per"] = "line"
         if not terms.lines.is_all:
-            told["lines"] = selection.told()
+            told["lines"] = dict(map(basket.told, places))
         return _with_points(told, self.points, self.points_before_limit)
 
 
@@ -161,33 +163,34 @@ class Reckoning:
             return self._concerned.ordered
         return self._kept
 
-    def _select(self, basket: Basket, name: str, lines: Lines) -> Selection:
-        """The kept lines that a rule or promotion counts."""
-        places = self._concerned.places.get(name)
-        return basket.select(lines) if places is None else basket.pick(lines, places)
+    def _find(self, basket: Basket, name: str, lines: Lines) -> Sequence[int]:
+        """The places of the kept lines that a rule or promotion counts."""
+        return basket.find(lines, self._concerned.places.get(name))
 
     def _of_rule(self, terms: Terms) -> OfRule | None:
         name = terms.rule_id
-        selection = self._select(self._basket(terms.clawback), name, terms.lines)
-        if not selection.places and not terms.carry:
+        basket = self._basket(terms.clawback)
+        places = basket.find(terms.lines, self._concerned.places.get(name))
+        if not places and not terms.carry:
             return None
-        if terms.minimum_amount is not None and selection.amount < terms.minimum_amount:
+        if terms.minimum_amount is not None and basket.amount_of(places) < terms.minimum_amount:
             if terms.carry:
                 self.left_over[name] = self._carried(name)
             return None
         if terms.carry:
             # A remainder is below zero when a refund took back what an earlier remainder had helped to earn.
-            points, self.left_over[name] = _stepped(terms, Fraction(selection.amount) + self._carried(name))
+            amount = Fraction(basket.amount_of(places)) + self._carried(name)
+            points, self.left_over[name] = _stepped(terms, amount)
         else:
-            points = _points(terms, selection)
+            points = _points(terms, basket, places)
         limited = _at_most(points, terms.per_order, self._concerned.frozen.allowances.get(name))
-        return OfRule(name, limited, points, terms, selection)
+        return OfRule(name, limited, points, terms, basket, places)
 
     def _of_promotion(self, promotion: AnyPromotion) -> OfPromotion | None:
         name, lines, minimum = promotion.promotion_id, promotion.lines, promotion.when.minimum_amount
         basket = self._basket(promotion.clawback)
-        selection = self._select(basket, name, lines)
-        if not selection.places or (minimum is not None and selection.amount < minimum):
+        places = self._find(basket, name, lines)
+        if not places or (minimum is not None and basket.amount_of(places) < minimum):
             return None
         base = 0
         if isinstance(promotion, MultiplierPromotion):
@@ -197,7 +200,7 @@ class Reckoning:
                 base = self._base(basket, promotion)
             points = rounded(base * promotion.more.numerator, promotion.more.denominator, promotion.rounding)
         else:
-            kept, ordered = self._kept_share(promotion, selection)
+            kept, ordered = self._kept_share(promotion, basket.amount_of(places))
             points = rounded(promotion.points * kept, ordered, promotion.rounding)
         limited = _at_most(points, None, self._concerned.frozen.allowances.get(name))
         return OfPromotion(name, limited, points, promotion, base)
@@ -208,29 +211,32 @@ class Reckoning:
         is_ordered = basket is concerned.ordered
         places: set[int] | None = None
         if not promotion.lines.is_all:
-            places = set(self._select(concerned.ordered, promotion.promotion_id, promotion.lines).places)
+            places = set(self._find(concerned.ordered, promotion.promotion_id, promotion.lines))
         of_rules = [0]
         for terms in concerned.terms if is_ordered else [given.terms for given in self._rules]:
             own = basket if is_ordered else self._basket(terms.clawback)
-            selection = self._select(own, terms.rule_id, terms.lines)
-            if terms.minimum_amount is not None and selection.amount < terms.minimum_amount:
+            found = self._find(own, terms.rule_id, terms.lines)
+            if terms.minimum_amount is not None and own.amount_of(found) < terms.minimum_amount:
                 continue
+            if places is not None:
+                found = [place for place in found if place in places]
             if terms.carry:
                 carried = self._carried(terms.rule_id) if places is None else _ZERO
-                points, _ = _stepped(terms, Fraction(selection.only(places).amount) + carried)
+                points, _ = _stepped(terms, Fraction(own.amount_of(found)) + carried)
             else:
-                points = _points(terms, selection.only(places))
+                points = _points(terms, own, found)
             of_rules.append(_at_most(points, terms.per_order, concerned.frozen.allowances.get(terms.rule_id)))
         return sum(of_rules) if self._is_stacked else max(of_rules)
 
-    def _kept_share(self, promotion: AnyPromotion, selection: Selection) -> tuple[int, int]:
+    def _kept_share(self, promotion: AnyPromotion, kept: Exact) -> tuple[int, int]:
         """Which share of the amount of its lines counts as kept, as a ratio; all of it where they cost nothing."""
         if self._is_whole or promotion.clawback is not ClawbackMode.PROPORTIONAL:
             return 1, 1
-        ordered = self._select(self._concerned.ordered, promotion.promotion_id, promotion.lines).amount
-        if selection.amount == ordered:
+        whole = self._concerned.ordered
+        ordered = whole.amount_of(self._find(whole, promotion.promotion_id, promotion.lines))
+        if kept == ordered:
             return 1, 1
-        return (Fraction(selection.amount) / Fraction(ordered)).as_integer_ratio()
+        return (Fraction(kept) / Fraction(ordered)).as_integer_ratio()
 
 
 def _stepped(terms: Terms, amount: Fraction) -> tuple[int, Fraction]:
@@ -241,17 +247,17 @@ def _stepped(terms: Terms, amount: Fraction) -> tuple[int, Fraction]:
     return rounded(*exact.as_integer_ratio(), terms.rounding), amount - steps * terms.step
 
 
-def _points(terms: Terms, selection: Selection) -> int:
+def _points(terms: Terms, basket: Basket, places: Sequence[int]) -> int:
     """What a rule gives for these lines, before its limits."""
-    if not selection.places:
+    if not places:
         return 0
     match terms.unit:
         case Unit.PIECE:
-            return _times(selection.quantity, terms)
+            return _times(basket.quantity_of(places), terms)
         case Unit.AMOUNT:
-            return _times(selection.amount, terms)
+            return _times(basket.amount_of(places), terms)
         case Unit.LINE_AMOUNT:
-            return sum(_times(amount, terms) for amount in selection.amounts)
+            return sum(_times(basket.amount_of((place,)), terms) for place in places)
         case Unit.ORDER:
             return rounded(terms.numerator, terms.denominator, terms.rounding)
 

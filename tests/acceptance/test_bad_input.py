@@ -13,7 +13,7 @@ import redis
 from config.queues import QUEUE_NAMES
 from core.domain.outcomes import Reason
 from tests.acceptance.bad_messages import BAD_MESSAGES, BASE, BASE_REFUND, BadMessage
-from tests.acceptance.whole_worker import WholeWorker, wait_until
+from tests.acceptance.whole_worker import CONFIRMED, WholeWorker, wait_until
 from tests.factories import PROGRAM_TEXT, as_bytes, line, order
 from workers.brokers.topology import SHOP_EXCHANGE, SHOP_STREAM
 
@@ -147,7 +147,7 @@ def test_what_stands_beside_the_body_of_an_amqp_message_does_not_matter(worker: 
     ]
     before, _ = worker.inbox()
     worker.publish()  # nothing, but it declares the exchange and the queue: the intake may not have come to that yet
-    with kombu.Connection(worker.broker_url) as connection:
+    with kombu.Connection(worker.broker_url, transport_options=CONFIRMED) as connection:
         channel: Any = connection.channel()
         for number, properties in enumerate(strange):
             body = as_bytes(order(f"strange-{number}", customer_id="strange"))
@@ -221,7 +221,7 @@ def test_celery_decodes_nothing_but_json_and_the_worker_goes_on(worker: WholeWor
     wait_until(lambda: worker.rows("SELECT 1 FROM accounts WHERE customer_id = 'foreign'") != [], worker.log)
     before, process = len(worker.log_path.read_bytes()), worker.pid_of("worker")
     foreign = _foreign(tmp_path / "unpickled")
-    with kombu.Connection(worker.broker_url) as connection:
+    with kombu.Connection(worker.broker_url, transport_options=CONFIRMED) as connection:
         producer = connection.Producer()
         for queue in QUEUE_NAMES:
             for body, content_type, encoding, headers in foreign:

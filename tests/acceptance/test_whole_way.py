@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from config.settings import Settings
 from core.errors import BrokerUnavailableError
-from tests.acceptance.whole_worker import WholeWorker, kill, wait_until
+from tests.acceptance.whole_worker import CONFIRMED, WholeWorker, kill, wait_until
 from tests.factories import as_bytes, line, order, refund
 from workers.bootstrap import Addresses
 from workers.child_processes import is_alive
@@ -87,9 +87,15 @@ def test_repeats_change_nothing_and_tell_nothing(worker: WholeWorker) -> None:
     assert [row.state for row in states] == ["posted", "replayed"]
 
 
+def celery_of_a_shop(worker: WholeWorker) -> Celery:
+    shop = Celery("shop", broker=worker.broker_url, set_as_current=False)
+    shop.conf.broker_transport_options = CONFIRMED if worker.broker_url.startswith("amqp") else {}
+    return shop
+
+
 def test_a_producer_that_speaks_celery_needs_only_the_tasks_name_and_queue(worker: WholeWorker) -> None:
     before, _ = worker.inbox()
-    with Celery("shop", broker=worker.broker_url, set_as_current=False) as shop:
+    with celery_of_a_shop(worker) as shop:
         for events in (order("celery-1", customer_id="celery"), [order("celery-2", customer_id="celery")]):
             shop.send_task("loyalty.submit", args=[events], queue="loyalty.submit")
         shop.send_task("loyalty.submit", kwargs={"event": order("celery-3")}, queue="loyalty.submit")
@@ -224,7 +230,7 @@ def test_a_killed_database_is_revived_and_loses_nothing(worker: WholeWorker) -> 
     load = Load(worker, "database")
     load.wait_stored(0.3)
     kill(worker.pid_of_server("PostgreSQL"))
-    with Celery("shop", broker=worker.broker_url, set_as_current=False) as shop:
+    with celery_of_a_shop(worker) as shop:
         shop.send_task("loyalty.submit", args=[order("away-1", customer_id="away")], queue="loyalty.submit")
     load.check()
     wait_until(lambda: worker.rows("SELECT 1 FROM orders WHERE order_id = 'away-1'") != [], worker.log)

@@ -29,6 +29,8 @@ from workers.embedded import read_addresses, remove_data
 from workers.heartbeat import HEARTBEAT_VARIABLE
 
 CONSUMER_QUEUE = "test.consumer"
+#: For who publishes in a way of its own: RabbitMQ may lose what is not confirmed when the connection is closed.
+CONFIRMED = {"confirm_publish": True}
 _ROOT = Path(__file__).parents[2]
 _SECONDS_MAX = 60.0
 _POLL_SECONDS = 0.05

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from core.domain.basket import Basket, Selection, amount_text
+from core.domain.basket import Basket, amount_text
 from core.domain.earning import Entitlement, entitlement
 from core.domain.orders import Refund
 from core.domain.program import (
@@ -79,8 +79,7 @@ def _nothing_of_rule(
     terms: Terms,
 ) -> str:
     """Why a rule whose conditions held gave nothing."""
-    selection = Basket(recorded.order, refunds, program.basis).select(terms.lines)
-    if (missing := _missing(recorded, program, terms.rule, selection)) is not None:
+    if (missing := _missing(recorded, program, terms.rule, refunds)) is not None:
         return missing
     if terms.numerator == 0:
         return f"it gives nothing in tier {recorded.tier_id}"
@@ -112,8 +111,7 @@ def _promotion_outcome(
 def _held_back_text(recorded: RecordedOrder, program: Program, name: str) -> str:
     """Why a promotion was not for an order although its conditions held."""
     promotion = next(p for p in program.promotions if p.promotion_id == name)
-    ordered = Basket(recorded.order, (), program.basis).select(promotion.lines)
-    if (missing := _missing(recorded, program, promotion, ordered)) is not None:
+    if (missing := _missing(recorded, program, promotion, ())) is not None:
         return missing
     if program.combine_promotions is CombinePromotions.NEWEST:
         names, out = [p.promotion_id for p in program.promotions], _out_of_the_question(recorded, program)
@@ -141,8 +139,7 @@ def _limit_texts(promotion: AnyPromotion) -> Iterator[str]:
 def _nothing_of_promotion(
     recorded: RecordedOrder, program: Program, refunds: Sequence[Refund], promotion: AnyPromotion
 ) -> str:
-    selection = Basket(recorded.order, refunds, program.basis).select(promotion.lines)
-    if (missing := _missing(recorded, program, promotion, selection)) is not None:
+    if (missing := _missing(recorded, program, promotion, refunds)) is not None:
         return missing
     others = tuple(p.promotion_id for p in program.promotions if p is not promotion)
     frozen = recorded.frozen._replace(excluded=(*recorded.frozen.excluded, *others))
@@ -155,15 +152,16 @@ def _nothing_of_promotion(
 
 
 def _missing(
-    recorded: RecordedOrder, program: Program, part: AnyRule | AnyPromotion, selection: Selection
+    recorded: RecordedOrder, program: Program, part: AnyRule | AnyPromotion, refunds: Sequence[Refund]
 ) -> str | None:
-    """What of the goods is missing for a rule or promotion."""
-    minimum = part.when.minimum_amount
-    if not selection.places:
-        ordered = Basket(recorded.order, (), program.basis).select(part.lines)
-        return "nothing that counts for it is kept" if ordered.places else "no line of the order counts for it"
-    if minimum is not None and selection.amount < minimum:
-        had = money_text(amount_text(selection.amount), program.currency)
+    """What of the goods that are kept is missing for a rule or promotion."""
+    basket, minimum = Basket(recorded.order, refunds, program.basis), part.when.minimum_amount
+    places = basket.find(part.lines)
+    if not places:
+        ordered = Basket(recorded.order, (), program.basis).find(part.lines)
+        return "nothing that counts for it is kept" if ordered else "no line of the order counts for it"
+    if minimum is not None and basket.amount_of(places) < minimum:
+        had = money_text(amount_text(basket.amount_of(places)), program.currency)
         return f"what counts for it comes to {had}, and it asks for {money_text(str(minimum), program.currency)}"
     return None
 
