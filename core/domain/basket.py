@@ -34,7 +34,8 @@ class Basket:
     def __init__(self, order: Order, refunds: Sequence[Refund], basis: Basis) -> None:
         """`refunds` are all that are known of the order, in whatever sequence."""
         self._order, self._refunds, self._basis = order, refunds, basis
-        self._lines = [line for line in order.lines if line.kind in basis.kinds]
+        kinds = basis.kinds
+        self._lines = [line for line in order.lines if line.kind in kinds]
         #: The amount of the earning lines before refunds.
         self._earning = sum([line.amount for line in self._lines], _ZERO)
         if basis.tax is TaxBasis.INCLUDED:

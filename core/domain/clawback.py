@@ -87,15 +87,14 @@ def _claw_back(
     history: Sequence[TierHistoryEntry],
 ) -> Decision:
     earning = _earning(posted, program)
-    target = earning.after((*known, refund))
+    target, ends_apart = earning.after((*known, refund)), len(program.expiries) > 1
     # What each rule and promotion had given before matters only where it is counted, or ends apart.
-    before = earning.after(known) if program.has_limits or len(program.expiries) > 1 else target
+    before = earning.after(known) if earning.is_counted or ends_apart else target
     due = posted.points_entitled - target.points
     assert due >= 0, "another refund cannot raise an entitlement"
     # What had to become available meanwhile is, whether or not the run for it came.
     released = release(account, lots.values(), as_of)
     account, lots = released.account, {**lots, **{lot.lot_number: lot for lot in released.lots}}
-    ends_apart = len(program.expiries) > 1
     dues = _dues(earning.after(()).grants, before.grants, target.grants, due) if ends_apart else {"": due}
     taken = _take(lots, posted, dues, program, as_of)
     shortfall = 0 if program.clawback.policy is ClawbackPolicy.ALLOW_NEGATIVE else taken.uncovered

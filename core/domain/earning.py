@@ -66,6 +66,11 @@ class Earning:
         if not program.is_plain:
             self._concerned = concerned(order, self._ordered, program, tier_id, frozen, places)
 
+    @property
+    def is_counted(self) -> bool:
+        """Whether the use of any rule or promotion that it is for is counted."""
+        return not self._program.is_plain and self._concerned.is_counted
+
     def after(self, refunds: Sequence[Refund]) -> Entitlement:
         """Points after these refunds, in whatever order they are given.
 

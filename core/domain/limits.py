@@ -12,7 +12,15 @@ from uuid import UUID
 from core.domain.earning import Earning, Entitlement
 from core.domain.ledger import BudgetChange, Frozen, UsageChange
 from core.domain.orders import Order
-from core.domain.program import EVER, AnyPromotion, Circumstances, CombinePromotions, Places, Program, UsageKey
+from core.domain.program import (
+    EVER,
+    Circumstances,
+    CombinePromotions,
+    Places,
+    Program,
+    PromotionLimit,
+    UsageKey,
+)
 
 _NOTHING = Fraction(0)
 
@@ -33,6 +41,9 @@ class Budget(NamedTuple):
 
     points: int = 0
     orders: int = 0
+
+
+_UNSPENT = Budget()
 
 
 def usage_keys(program: Program, occurred_at: datetime) -> Sequence[UsageKey]:
@@ -62,41 +73,32 @@ def freeze(
     names = names.difference(excluded)
     allowances: dict[str, int] = {}
     carried: dict[str, Fraction] = {}
-    for rule in season.limited_rules:
-        if rule.limited_per and rule.rule_id in names:
-            allowances[rule.rule_id] = min(
-                max(0, cap - usages.get(UsageKey(rule.rule_id, season.periods[name]), _UNUSED).points)
-                for name, cap in rule.limited_per
-            )
-        if rule.carry and rule.rule_id in names:
-            remainder = usages.get(UsageKey(rule.rule_id, EVER), _UNUSED).carried
-            if remainder:
-                carried[rule.rule_id] = remainder
-    for promotion in season.limited_promotions:
-        if promotion.promotion_id in names:
-            if _is_used_up(promotion, season.periods, usages, budgets):
-                excluded.append(promotion.promotion_id)
-            elif promotion.limits.budget_points is not None:
-                spent = budgets.get(promotion.promotion_id, Budget()).points
-                allowances[promotion.promotion_id] = promotion.limits.budget_points - spent
+    for limit in season.rule_limits:
+        if limit.name not in names:
+            continue
+        if limit.caps:
+            left = [cap - usages.get(key, _UNUSED).points for key, cap in limit.caps]
+            allowances[limit.name] = max(0, min(left))
+        if limit.carried is not None and (remainder := usages.get(limit.carried, _UNUSED).carried):
+            carried[limit.name] = remainder
+    for promised in season.promotion_limits:
+        if promised.name in names:
+            spent = budgets.get(promised.name, _UNSPENT)
+            if _is_used_up(promised, usages, spent):
+                excluded.append(promised.name)
+            elif promised.budget_points is not None:
+                allowances[promised.name] = promised.budget_points - spent.points
     frozen = Frozen(tuple(excluded), allowances, carried)
     if program.combine_promotions is CombinePromotions.NEWEST:
         return _only_newest(program, circumstances, frozen, places)
     return frozen
 
 
-def _is_used_up(
-    promotion: AnyPromotion,
-    periods: Mapping[str, str],
-    usages: Mapping[UsageKey, Usage],
-    budgets: Mapping[str, Budget],
-) -> bool:
-    name, limits = promotion.promotion_id, promotion.limits
-    spent = budgets.get(name, Budget())
+def _is_used_up(limit: PromotionLimit, usages: Mapping[UsageKey, Usage], spent: Budget) -> bool:
     return (
-        any(usages.get(UsageKey(name, periods[p]), _UNUSED).orders >= most for p, most in promotion.limited_per)
-        or (limits.orders is not None and spent.orders >= limits.orders)
-        or (limits.budget_points is not None and spent.points >= limits.budget_points)
+        any(usages.get(key, _UNUSED).orders >= most for key, most in limit.orders_of_customer)
+        or (limit.orders is not None and spent.orders >= limit.orders)
+        or (limit.budget_points is not None and spent.points >= limit.budget_points)
     )
 
 

@@ -16,7 +16,6 @@ from core.domain.program import (
     Combine,
     CombinePromotions,
     Lines,
-    MultiplierPromotion,
     Places,
     Program,
     Rounding,
@@ -40,17 +39,19 @@ class OfRule(NamedTuple):
     def told(self) -> dict[str, Any]:
         """The same for an entry."""
         terms, basket, places = self.terms, self.basket, self.places
-        told: dict[str, Any] = dict(terms.told)
+        told: dict[str, Any] = {**terms.told, "points": self.points}
+        if self.points < self.points_before_limit:
+            told["points_before_limit"] = self.points_before_limit
+        if not terms.lines.is_all:
+            told["lines"] = dict([basket.told(place) for place in places])
         if terms.unit is Unit.PIECE:
-            is_one = len(places) == 1
+            is_one = len(places) == 1  # whose text is made already
             told["quantity"] = basket.told(places[0])[1][1] if is_one else amount_text(basket.quantity_of(places))
         elif terms.unit is not Unit.ORDER:
             told["basis_amount"] = amount_text(basket.amount_of(places))
             if terms.unit is Unit.LINE_AMOUNT:
                 told["round_per"] = "line"
-        if not terms.lines.is_all:
-            told["lines"] = dict(map(basket.told, places))
-        return _with_points(told, self.points, self.points_before_limit)
+        return told
 
 
 class OfPromotion(NamedTuple):
@@ -65,19 +66,14 @@ class OfPromotion(NamedTuple):
     def told(self) -> dict[str, Any]:
         """The same for an entry."""
         promotion = self.promotion
-        told: dict[str, Any] = {"promotion_id": self.name, "kind": promotion.kind}
-        if isinstance(promotion, MultiplierPromotion):
+        told: dict[str, Any] = {"promotion_id": self.name, "kind": promotion.kind, "points": self.points}
+        if self.points < self.points_before_limit:
+            told["points_before_limit"] = self.points_before_limit
+        if promotion.kind == "multiplier":
             told |= {"multiplier": str(promotion.multiplier), "base_points": self.base_points}
         else:
             told["points_added"] = promotion.points
-        return _with_points(told, self.points, self.points_before_limit)
-
-
-def _with_points(told: dict[str, Any], points: int, points_before_limit: int) -> dict[str, Any]:
-    if points < points_before_limit:
-        told["points_before_limit"] = points_before_limit
-    told["points"] = points
-    return told
+        return told
 
 
 class Concerned(NamedTuple):
@@ -89,6 +85,7 @@ class Concerned(NamedTuple):
     places: Places
     terms: Sequence[Terms]
     promotions: Sequence[AnyPromotion]
+    is_counted: bool  #: whether the use of any of them is
 
 
 def concerned(
@@ -101,7 +98,7 @@ def concerned(
     names = season.every_order.union(places).difference(season.over, frozen.excluded)
     terms = [terms for terms in program.terms[tier_id] if terms.rule_id in names]
     promotions = [promotion for promotion in program.promotions if promotion.promotion_id in names]
-    return Concerned(tier_id, frozen, ordered, places, terms, promotions)
+    return Concerned(tier_id, frozen, ordered, places, terms, promotions, not season.counted.isdisjoint(names))
 
 
 class Reckoning:
@@ -111,6 +108,7 @@ class Reckoning:
         """`kept` is `concerned.ordered` where nothing was refunded."""
         self._concerned, self._kept = concerned, kept
         self._is_whole = kept is concerned.ordered
+        self._places, self._allowances = concerned.places, concerned.frozen.allowances
         self._is_stacked = program.combine is Combine.STACK
         self.left_over: dict[str, Fraction] = {}  #: the remainder that each rule with `carry` leaves
         self._rules = [
@@ -157,20 +155,18 @@ class Reckoning:
 
     def _basket(self, mode: ClawbackMode) -> Basket:
         """What a rule or promotion of this clawback mode looks at."""
-        if self._is_whole:
-            return self._kept
         if mode is ClawbackMode.NEVER or (mode is ClawbackMode.FULL_REFUND and not self._kept.is_empty):
             return self._concerned.ordered
         return self._kept
 
     def _find(self, basket: Basket, name: str, lines: Lines) -> Sequence[int]:
         """The places of the kept lines that a rule or promotion counts."""
-        return basket.find(lines, self._concerned.places.get(name))
+        return basket.find(lines, self._places.get(name))
 
     def _of_rule(self, terms: Terms) -> OfRule | None:
         name = terms.rule_id
-        basket = self._basket(terms.clawback)
-        places = basket.find(terms.lines, self._concerned.places.get(name))
+        basket = self._kept if self._is_whole else self._basket(terms.clawback)
+        places = basket.find(terms.lines, self._places.get(name))
         if not places and not terms.carry:
             return None
         if terms.minimum_amount is not None and basket.amount_of(places) < terms.minimum_amount:
@@ -183,26 +179,29 @@ class Reckoning:
             points, self.left_over[name] = _stepped(terms, amount)
         else:
             points = _points(terms, basket, places)
-        limited = _at_most(points, terms.per_order, self._concerned.frozen.allowances.get(name))
+        limited = _at_most(points, terms.per_order, self._allowances.get(name))
         return OfRule(name, limited, points, terms, basket, places)
 
     def _of_promotion(self, promotion: AnyPromotion) -> OfPromotion | None:
         name, lines, minimum = promotion.promotion_id, promotion.lines, promotion.when.minimum_amount
-        basket = self._basket(promotion.clawback)
+        basket = self._kept if self._is_whole else self._basket(promotion.clawback)
         places = self._find(basket, name, lines)
         if not places or (minimum is not None and basket.amount_of(places) < minimum):
             return None
         base = 0
-        if isinstance(promotion, MultiplierPromotion):
+        if promotion.kind == "multiplier":
             if lines.is_all and basket is self._kept:
                 base = sum(given.points for given in self._counted)
             else:
                 base = self._base(basket, promotion)
-            points = rounded(base * promotion.more.numerator, promotion.more.denominator, promotion.rounding)
+            more, per = promotion.more
+            points = rounded(base * more, per, promotion.rounding)
+        elif self._is_whole:
+            points = promotion.points
         else:
             kept, ordered = self._kept_share(promotion, basket.amount_of(places))
             points = rounded(promotion.points * kept, ordered, promotion.rounding)
-        limited = _at_most(points, None, self._concerned.frozen.allowances.get(name))
+        limited = _at_most(points, None, self._allowances.get(name))
         return OfPromotion(name, limited, points, promotion, base)
 
     def _base(self, basket: Basket, promotion: AnyPromotion) -> int:
@@ -225,12 +224,12 @@ class Reckoning:
                 points, _ = _stepped(terms, Fraction(own.amount_of(found)) + carried)
             else:
                 points = _points(terms, own, found)
-            of_rules.append(_at_most(points, terms.per_order, concerned.frozen.allowances.get(terms.rule_id)))
+            of_rules.append(_at_most(points, terms.per_order, self._allowances.get(terms.rule_id)))
         return sum(of_rules) if self._is_stacked else max(of_rules)
 
     def _kept_share(self, promotion: AnyPromotion, kept: Exact) -> tuple[int, int]:
         """Which share of the amount of its lines counts as kept, as a ratio; all of it where they cost nothing."""
-        if self._is_whole or promotion.clawback is not ClawbackMode.PROPORTIONAL:
+        if promotion.clawback is not ClawbackMode.PROPORTIONAL:
             return 1, 1
         whole = self._concerned.ordered
         ordered = whole.amount_of(self._find(whole, promotion.promotion_id, promotion.lines))
@@ -265,6 +264,8 @@ def _points(terms: Terms, basket: Basket, places: Sequence[int]) -> int:
 def _times(units: Exact, terms: Terms) -> int:
     whole = int(units)
     if whole == units:  # as pieces mostly are; the exact ratio of a Decimal takes three times as long
+        if terms.denominator == 1:
+            return whole * terms.numerator
         return rounded(whole * terms.numerator, terms.denominator, terms.rounding)
     numerator, denominator = units.as_integer_ratio()
     return rounded(numerator * terms.numerator, denominator * terms.denominator, terms.rounding)

@@ -51,7 +51,7 @@ from core.domain.program.promotions import (
     MultiplierPromotion,
     Promotion,
 )
-from core.domain.program.seasons import EVER, Season, Seasons, UsageKey
+from core.domain.program.seasons import EVER, PromotionLimit, Seasons, UsageKey
 from core.domain.program.tiers import (
     SPEND_UNITS,
     CrossingOrder,
@@ -95,12 +95,12 @@ __all__ = [
     "Places",
     "PointsPaidBasis",
     "Program",
+    "PromotionLimit",
     "Qualification",
     "QualificationWindow",
     "RefundEffect",
     "RoundPer",
     "Rounding",
-    "Season",
     "SpendRule",
     "TaxBasis",
     "Terms",

@@ -71,9 +71,9 @@ class MultiplierPromotion(_Promotion):
     """By how much, above 1."""
 
     @cached_property
-    def more(self) -> Fraction:
-        """What it adds to each point."""
-        return Fraction(self.multiplier) - 1
+    def more(self) -> tuple[int, int]:
+        """What it adds to each point, as a ratio."""
+        return (Fraction(self.multiplier) - 1).as_integer_ratio()
 
 
 class AdditionPromotion(_Promotion):

@@ -20,15 +20,32 @@ class UsageKey(NamedTuple):
     period: str  #: 2026-11-21, 2026-11, or `ever`
 
 
+class RuleLimit(NamedTuple):
+    """A rule of which each customer's use is counted."""
+
+    name: str
+    caps: Sequence[tuple[UsageKey, int]]  #: how many points it gives in each period
+    carried: UsageKey | None  #: where its remainder is kept, if it has one
+
+
+class PromotionLimit(NamedTuple):
+    """A promotion of which the use is counted."""
+
+    name: str
+    orders_of_customer: Sequence[tuple[UsageKey, int]]  #: for how many orders in each period
+    orders: int | None  #: of all customers
+    budget_points: int | None
+
+
 class Season(NamedTuple):
     """One day of the program's time zone."""
 
-    periods: Mapping[str, str]  #: the day, its month, and ever, as usages name them
     over: frozenset[str]  #: the rules and promotions whose dates do not hold
     every_order: frozenset[str]  #: of the others those that look for no certain lines
-    conditions: Sequence[tuple[str, When]]  #: the others that are not for every order
-    limited_rules: Sequence[AnyRule]  #: those for which a customer's other orders matter
-    limited_promotions: Sequence[AnyPromotion]  #: those for which other orders matter
+    conditions: Sequence[tuple[str, When]]  #: of the others those that are not for every order
+    rule_limits: Sequence[RuleLimit]
+    promotion_limits: Sequence[PromotionLimit]
+    counted: frozenset[str]  #: the names of those with limits
     usage_keys: Sequence[UsageKey]  #: all that a customer's order has to be held against
 
 
@@ -57,16 +74,32 @@ class Seasons:
         named: list[tuple[str, When]] = [(rule.rule_id, rule.when) for rule in self._rules]
         named += [(promotion.promotion_id, promotion.when) for promotion in self._promotions]
         over = frozenset(name for name, when in named if not when.includes_day(day))
-        rules = [rule for rule in self._rules if (rule.limited_per or rule.carry) and rule.rule_id not in over]
+        text = day.isoformat()
+        periods = {"day": text, "month": text[: len("2026-11")], EVER: EVER}
+        rules = [
+            _rule_limit(rule, periods)
+            for rule in self._rules
+            if (rule.limited_per or rule.carry) and rule.rule_id not in over
+        ]
         promotions = [
-            promotion
+            _promotion_limit(promotion, periods)
             for promotion in self._promotions
             if (promotion.limited_per or promotion.has_budget) and promotion.promotion_id not in over
         ]
-        text = day.isoformat()
-        periods = {"day": text, "month": text[: len("2026-11")], EVER: EVER}
-        keys = [UsageKey(rule.rule_id, periods[name]) for rule in rules for name, _ in rule.limited_per]
-        keys += [UsageKey(each.promotion_id, periods[name]) for each in promotions for name, _ in each.limited_per]
-        keys += [UsageKey(rule.rule_id, EVER) for rule in rules if rule.carry]
+        keys = [key for limit in rules for key, _ in limit.caps]
+        keys += [key for limit in promotions for key, _ in limit.orders_of_customer]
+        keys += [limit.carried for limit in rules if limit.carried is not None]
         conditions = [(name, when) for name, when in named if name not in over and not when.is_always]
-        return Season(periods, over, self._every_order - over, conditions, rules, promotions, keys)
+        counted = frozenset([limit.name for limit in rules] + [limit.name for limit in promotions])
+        return Season(over, self._every_order - over, conditions, rules, promotions, counted, keys)
+
+
+def _rule_limit(rule: AnyRule, periods: Mapping[str, str]) -> RuleLimit:
+    caps = [(UsageKey(rule.rule_id, periods[period]), points) for period, points in rule.limited_per]
+    return RuleLimit(rule.rule_id, caps, UsageKey(rule.rule_id, EVER) if rule.carry else None)
+
+
+def _promotion_limit(promotion: AnyPromotion, periods: Mapping[str, str]) -> PromotionLimit:
+    name, limits = promotion.promotion_id, promotion.limits
+    per = [(UsageKey(name, periods[period]), orders) for period, orders in promotion.limited_per]
+    return PromotionLimit(name, per, limits.orders, limits.budget_points)
