@@ -11,6 +11,7 @@ from core.domain.ledger import Entry, EntryKind
 from core.domain.lots import Allocation
 from core.messages.program_file import parse_program
 from core.store.appending import append_entries
+from core.store.frozen import why_json
 from core.store.programs import append_version
 from core.store.shards import ACCOUNT_SHARDS
 
@@ -96,7 +97,8 @@ def fill_ledger(engine: Engine, accounts: int, chain_key: bytes | None = None, *
     for start in range(1, accounts + 1, _ACCOUNTS_AT_ONCE):
         with engine.begin() as connection:
             numbers = range(start, min(start + _ACCOUNTS_AT_ONCE, accounts + 1))
-            append_entries(connection, [entry for n in numbers for entry in _entries(n, occurred_at)], chain_key)
+            entries = [entry for n in numbers for entry in _entries(n, occurred_at)]
+            append_entries(connection, entries, [why_json(entry.why) for entry in entries], chain_key)
     _run_all(engine, _AFTER, values)
     if is_limited:
         day = occurred_at.astimezone(program.zone).date().isoformat()

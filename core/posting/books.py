@@ -37,6 +37,7 @@ from core.store.appending import (
     update_orders,
     write_usages,
 )
+from core.store.frozen import why_json
 from core.store.ledger import OrderEventRecord, OrderRecord, RefundRecord
 
 
@@ -64,7 +65,8 @@ class Books:
         self._budgets_changed: dict[tuple[str, str], None] = {}
         self._order_events: dict[tuple[str, str, str, str], bytes] = {}
         self._new_order_events: list[NewOrderEvent] = []
-        self._entries: list[Entry] = []
+        self._entries: list[Entry] = []  # without their calculations
+        self._whys: list[str] = []
         self._tier_changes: list[TierChange] = []
         self._new_orders: dict[tuple[str, str, str], NewOrder] = {}
         self._new_refunds: list[NewRefund] = []
@@ -196,7 +198,10 @@ class Books:
                 self._lots_changed[account_id, lot.lot_number] = None
             for change in decision.tier_changes:
                 self.history(account_id).append(TierHistoryEntry(change.effective_at, change.tier_id))
-        self._entries += decision.entries
+        for entry in decision.entries:
+            # A text from now on: a batch's calculations, as they are worked out, take more memory than caches hold.
+            self._whys.append(why_json(entry.why))
+            self._entries.append(entry._replace(why={}))
         self._tier_changes += decision.tier_changes
         posted = decision.order
         if posted is not None:
@@ -246,7 +251,7 @@ class Books:
         append_accounts(connection, opened)
         update_accounts(connection, [self._accounts[account_id] for account_id in self._changed - self._opened])
         self._write_orders(connection)
-        append_entries(connection, self._entries, chain_key)
+        append_entries(connection, self._entries, self._whys, chain_key)
         self._write_lots(connection)
         append_allocations(connection, self._entries)
         append_tier_changes(connection, self._tier_changes)

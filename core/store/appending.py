@@ -13,7 +13,7 @@ from core.domain.lots import Lot
 from core.domain.program import UsageKey
 from core.store.chain import chain_hashes
 from core.store.engine import copy_rows, run_bulk
-from core.store.frozen import frozen_json, why_json
+from core.store.frozen import frozen_json
 from core.store.ledger import ACCOUNT_COLUMNS
 from core.store.shards import account_shard
 
@@ -102,14 +102,15 @@ def update_accounts(connection: Connection, accounts: Collection[Account]) -> No
         run_bulk(connection, _UPDATE_ACCOUNTS, _columns(rows))
 
 
-def append_entries(connection: Connection, entries: Sequence[Entry], chain_key: bytes | None = None) -> None:
-    """Append entries; the key (account, sequence) refuses a second one of the same number.
+def append_entries(
+    connection: Connection, entries: Sequence[Entry], whys: Sequence[str], chain_key: bytes | None = None
+) -> None:
+    """Append entries, each with the text of its calculation; the key (account, sequence) refuses a number twice.
 
     With `chain_key` each carries a hash over itself and the one before it.
     """
     if not entries:
         return
-    whys = [why_json(entry.why) for entry in entries]
     hashes = [None] * len(entries) if chain_key is None else chain_hashes(connection, entries, whys, chain_key)
     columns = (
         "account_id", "sequence", "kind", "points", "balance_after", "lifetime_points_after", "deficit_change",
