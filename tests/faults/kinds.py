@@ -260,6 +260,7 @@ def order_event_conflict(maker: Maker) -> None:
     _sell(maker, order)
     _tell_once(maker, kind, order)
     maker.add(new_order_event(maker, kind, order, program_id=HELD), POSTED, is_twin=True)
+    maker.refunded.pop()  # no further twins: how many are replays would depend on which of these is first
 
 
 def event_of_unknown_order(maker: Maker) -> None:
