@@ -69,11 +69,6 @@ class Basket:
         return (reduced + Fraction(untouched)) * self._share * self._share_unpaid
 
     @property
-    def is_refunded(self) -> bool:
-        """Whether any refund is known."""
-        return bool(self._refunds)
-
-    @property
     def is_empty(self) -> bool:
         """Whether nothing that earns is kept."""
         return not (self.amounts if self._refunds else self._lines)
