@@ -25,6 +25,7 @@ from workers.celery_consumer import SurvivingConsumer
 from workers.heartbeat import beat_heart
 from workers.intake import Intake, IntakeLimits, consumer_name, stop_on_signals
 from workers.nudging import Nudger
+from workers.ticking import TickingBeat
 
 _HEARTBEAT_SECONDS = 2.0
 _LOOKS_BLOCKED_MAX = 3
@@ -92,7 +93,9 @@ def hasten_children() -> None:
 def run_beat(settings: Settings) -> None:
     """Send ticks until TERM. Several may run."""
     app = _app(settings)
-    app.Beat(scheduler_cls="workers.ticking:TickScheduler", loglevel="WARNING", pidfile=None, quiet=True).run()
+    TickingBeat(
+        app=app, scheduler_cls="workers.ticking:TickScheduler", loglevel="WARNING", pidfile=None, quiet=True
+    ).run()
 
 
 def _app(settings: Settings) -> Celery:

@@ -1,10 +1,13 @@
 """Beat's ticks: sent at the start and again when due, and again after the broker was away, however it went."""
 
+import os
+import signal
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 import kombu
 import pytest
+from celery.beat import Service
 from pydantic import SecretStr
 from sqlalchemy import make_url
 
@@ -13,7 +16,7 @@ from config.schedule import TICKS
 from config.settings import Settings
 from tests.faults.network import Mode, Network, Proxy
 from workers.celery_app import create_app
-from workers.ticking import TickScheduler
+from workers.ticking import TickingBeat, TickScheduler
 
 BROKERS = ["stream_broker_url", pytest.param("rabbitmq_url", marks=pytest.mark.rabbitmq)]
 ALL_TASKS = sorted(tick.task for tick in TICKS)
@@ -82,3 +85,30 @@ def test_a_tick_that_found_no_broker_stays_due_until_there_is_one(beat: Beat) ->
     beat.proxy.set_mode(Mode.PASS)
     beat.scheduler.tick()
     assert beat.sent() == ALL_TASKS
+
+
+@pytest.fixture
+def own_signals() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("own_signals")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_that_comes_while_a_send_fails_is_not_lost(
+    stream_broker_url: str, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def send(*_: Any, **__: Any) -> NoReturn:
+        try:
+            os.kill(os.getpid(), number)
+        finally:
+            raise ValueError("the client fails at its own cleaning up")
+
+    settings = Settings(database_url=SecretStr("postgresql://nowhere"), broker_url=SecretStr(stream_broker_url))
+    app = create_app(settings)
+    monkeypatch.setattr(app, "send_task", send)
+    service = Service(app, scheduler_cls=TickScheduler)
+    TickingBeat(app=app, quiet=True).install_sync_handler(service)
+    service.start()  # and return
