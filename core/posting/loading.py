@@ -80,7 +80,7 @@ def open_books(
     books.put_counted(load_counted(connection, _counted_since(subjects, accounts, registry, as_of)))
     books.put_limits(
         load_usages(connection, _usages(subjects)),
-        lock_budgets(connection, {(s.program.program_id, name) for s in subjects for name in s.program.budgeted}),
+        lock_budgets(connection, _budgets(subjects)),
     )
     return books
 
@@ -139,6 +139,17 @@ def _usages(subjects: Sequence[_Subject]) -> set[tuple[UUID, UsageKey]]:
         for subject in subjects
         if subject.account_id is not None
         for key in usage_keys(subject.program, subject.occurred_at)
+    }
+
+
+def _budgets(subjects: Sequence[_Subject]) -> set[tuple[str, str]]:
+    """The budgets that may pay for these orders: whoever else posts such orders waits until they are posted."""
+    return {
+        (subject.program.program_id, limit.name)
+        for subject in subjects
+        if subject.program.budgeted
+        for limit in subject.program.seasons.at(subject.occurred_at).promotion_limits
+        if limit.orders is not None or limit.budget_points is not None
     }
 
 
