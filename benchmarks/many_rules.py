@@ -1,7 +1,7 @@
 """Posting under a program of 50 rules and 20 promotions against posting under one rule: the same orders, in turn.
 
-As one worker posts, with two processes, whose batches wait for each other because of the budget of a promotion; with
-`--processes 1` by one alone, which shows what the calculation takes.
+As one worker posts, with two processes that share the budget of a promotion; with `--processes 1` by one alone, which
+waits for PostgreSQL for a part of its time.
 
 python -m benchmarks.many_rules --messages 12000 --rounds 5
 """

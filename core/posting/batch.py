@@ -22,7 +22,7 @@ from core.messages.inbound import (
     StoredRefund,
     read_stored_event,
 )
-from core.posting.books import Books
+from core.posting.books import Books, BudgetRaceError
 from core.posting.deciding import (
     Outcome,
     Posted,
@@ -119,7 +119,7 @@ class Poster:
         if shard in self._unforgotten:
             self._forget_attempts(shard)  # or a long outage would look like deaths, and an innocent message be parked
 
-        def work() -> BatchResult | None:
+        def work(is_contended: bool) -> BatchResult | None:
             claimed.clear()
             with self._turn(shard) as turn:
                 if turn is None:
@@ -127,7 +127,7 @@ class Poster:
                 claimed.extend(claim_received(turn.connection, shard, messages_max))
                 if turn.crashes >= CRASHES_BEFORE_SINGLE and claimed:
                     return None
-                return self._post(turn, claimed) if claimed else BatchResult()
+                return self._post(turn, claimed, is_contended=is_contended) if claimed else BatchResult()
 
         try:
             result = _redone_after_races(work)
@@ -153,7 +153,7 @@ class Poster:
 
     def _post_alone(self, shard: int, message: ClaimedMessage) -> BatchResult:
         try:
-            return _redone_after_races(lambda: self._in_turn(shard, message, None))
+            return _redone_after_races(lambda _: self._in_turn(shard, message, None))
         except Exception as error:
             self._forget_attempts(shard)
             if is_outage(error):
@@ -195,7 +195,9 @@ class Poster:
                 self._registry = load_registry(connection)
             yield Turn(connection, shard, as_of, crashes) if is_ours else None
 
-    def _post(self, turn: Turn, claimed: Sequence[ClaimedMessage], *, is_alone: bool = False) -> BatchResult:
+    def _post(
+        self, turn: Turn, claimed: Sequence[ClaimedMessage], *, is_alone: bool = False, is_contended: bool = False
+    ) -> BatchResult:
         """Post what is claimed, and what waits for its orders.
 
         Not so a message that is posted alone to find out whether it is the bad one: what waits for it is made ready and
@@ -205,7 +207,10 @@ class Poster:
         read = [_read(message) for message in claimed]
         waiting = [] if is_alone else [_read(message) for message in claim_waiting(turn.connection, _order_keys(read))]
         events = [event for _, event in (*read, *waiting)]
-        books = open_books(turn.connection, events, self._registry, self._new_account_id, turn.as_of)
+        books = open_books(
+            turn.connection, events, self._registry, self._new_account_id, turn.as_of,
+            is_contended=is_contended or is_alone,
+        )  # fmt: skip
         posting = Posting(books, self._registry, turn.shard, turn.as_of, self._context(turn))
         result = self._settle(turn, _post_in_order(read, waiting, posting), posting)
         if is_alone:
@@ -263,14 +268,17 @@ class Poster:
             log.warning("attempt_not_forgotten", action="attempt_not_forgotten", shard=shard)
 
 
-def _redone_after_races(work: Callable[[], T]) -> T:
-    """Do `work` again if another shard opened the same account, or ran into the same rows from the other side."""
-    for _ in range(RACES_MAX - 1):
+def _redone_after_races(work: Callable[[bool], T]) -> T:
+    """Do `work` again if another shard opened the same account, ran into the same rows, or took the same budget.
+
+    It is told whether that has happened.
+    """
+    for number in range(RACES_MAX - 1):
         try:
-            return work()
-        except (psycopg.errors.UniqueViolation, psycopg.errors.DeadlockDetected) as error:
+            return work(number > 0)
+        except (psycopg.errors.UniqueViolation, psycopg.errors.DeadlockDetected, BudgetRaceError) as error:
             log.info("posting_race_lost", action="posting_race_lost", error=type(error).__name__)
-    return work()
+    return work(True)
 
 
 def _read(message: ClaimedMessage) -> ReadMessage:

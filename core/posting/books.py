@@ -4,8 +4,9 @@ Later messages of a batch see what earlier ones changed, exactly as if each had 
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Connection
@@ -38,7 +39,18 @@ from core.store.appending import (
     write_usages,
 )
 from core.store.frozen import why_json
-from core.store.ledger import OrderEventRecord, OrderRecord, RefundRecord
+from core.store.ledger import OrderEventRecord, OrderRecord, RefundRecord, lock_budgets
+
+
+class BudgetLimit(NamedTuple):
+    """What all customers' orders may have of a promotion; None without a limit."""
+
+    points: int | None
+    orders: int | None
+
+
+class BudgetRaceError(Exception):
+    """Other batches have meanwhile taken what this one promised of a budget; it has to be done again."""
 
 
 class Books:
@@ -62,6 +74,8 @@ class Books:
         self._usages: dict[UUID, dict[UsageKey, Usage]] = defaultdict(dict)
         self._usages_changed: dict[tuple[UUID, UsageKey], None] = {}
         self._budgets: dict[str, dict[str, Budget]] = defaultdict(dict)
+        self._budgets_read: dict[str, dict[str, Budget]] = {}
+        self._budget_limits: Mapping[tuple[str, str], BudgetLimit] = {}
         self._budgets_changed: dict[tuple[str, str], None] = {}
         self._order_events: dict[tuple[str, str, str, str], bytes] = {}
         self._new_order_events: list[NewOrderEvent] = []
@@ -100,10 +114,16 @@ class Books:
         """Take in what recorded orders count for the tier, of accounts where that is needed."""
         self._counted.update(counted)
 
-    def put_limits(self, usages: dict[UUID, dict[UsageKey, Usage]], budgets: dict[str, dict[str, Budget]]) -> None:
-        """Take in what has been had of rules and promotions."""
+    def put_limits(
+        self,
+        usages: dict[UUID, dict[UsageKey, Usage]],
+        budgets: dict[str, dict[str, Budget]],
+        limits: Mapping[tuple[str, str], BudgetLimit],
+    ) -> None:
+        """Take in what has been had of rules and promotions; `limits` are those of the budgets."""
         self._usages.update(usages)
-        self._budgets.update(budgets)
+        self._budgets.update({program_id: dict(found) for program_id, found in budgets.items()})
+        self._budgets_read, self._budget_limits = budgets, limits
 
     def put_order_events(self, records: Iterable[OrderEventRecord]) -> None:
         """Take in posted fulfilments and cancellations."""
@@ -258,8 +278,25 @@ class Books:
         append_refunds(connection, self._new_refunds)
         append_order_events(connection, self._new_order_events)
         write_usages(connection, [(of, key, self._usages[of][key]) for of, key in self._usages_changed])
-        update_budgets(connection, [(of, name, self._budgets[of][name]) for of, name in self._budgets_changed])
         append_events(connection, self.events)
+        self._write_budgets(connection)
+
+    def _write_budgets(self, connection: Connection) -> None:
+        """Add what this batch took of budgets, last, since others wait from here to the commit; BudgetRaceError."""
+        now = lock_budgets(connection, self._budgets_changed)
+        written: list[tuple[str, str, Budget]] = []
+        for program_id, name in self._budgets_changed:
+            read = self._budgets_read.get(program_id, {}).get(name, Budget())
+            taken, current = self._budgets[program_id][name], now[program_id][name]
+            total = Budget(current.points + taken.points - read.points, current.orders + taken.orders - read.orders)
+            limit = self._budget_limits[program_id, name]
+            if current != read and (
+                _goes_beyond(total.points, current.points, limit.points)
+                or _goes_beyond(total.orders, current.orders, limit.orders)
+            ):
+                raise BudgetRaceError
+            written.append((program_id, name, total))
+        update_budgets(connection, written)
 
     def _write_orders(self, connection: Connection) -> None:
         def current(key: tuple[str, str, str]) -> PostedOrder:
@@ -278,3 +315,7 @@ class Books:
     def account_shards(self) -> Collection[int]:
         """The relay shards that have new events."""
         return {event.account_shard for event in self.events}
+
+
+def _goes_beyond(total: int, before: int, most: int | None) -> bool:
+    return most is not None and before < total and total > most

@@ -15,8 +15,9 @@ from core.domain.orders import Refund
 from core.domain.program import Program, RefundEffect, UsageKey
 from core.domain.tiers import qualification_period
 from core.messages.inbound import StoredCancellation, StoredEvent, StoredFulfilment, StoredOrder, StoredRefund
-from core.posting.books import Books
+from core.posting.books import Books, BudgetLimit
 from core.store.ledger import (
+    load_budgets,
     load_counted,
     load_lots,
     load_members,
@@ -46,8 +47,14 @@ def open_books(
     registry: ProgramRegistry,
     new_account_id: Callable[[], UUID],
     as_of: datetime,
+    *,
+    is_contended: bool,
 ) -> Books:
-    """Load and lock the accounts, lots, orders, refunds and limits that `events` touch."""
+    """Load and lock the accounts, lots, orders, refunds and limits that `events` touch.
+
+    Budgets, which all shards share, are read without a lock: when the books are written it shows whether they were
+    enough. With `is_contended` they were not, and are locked first, so that this batch waits for the others.
+    """
     books = Books(new_account_id)
     orders = [event for event in events if isinstance(event, StoredOrder)]
     refunds = [event.refund for event in events if isinstance(event, StoredRefund)]
@@ -78,10 +85,9 @@ def open_books(
     books.put_lots(load_lots(connection, debited | active, _own_lots(posted)))
     books.put_history(load_tier_history(connection, _with_history(subjects, accounts, registry, as_of)))
     books.put_counted(load_counted(connection, _counted_since(subjects, accounts, registry, as_of)))
-    books.put_limits(
-        load_usages(connection, _usages(subjects)),
-        lock_budgets(connection, _budgets(subjects)),
-    )
+    limits = _budget_limits(subjects)
+    budgets = (lock_budgets if is_contended else load_budgets)(connection, limits)
+    books.put_limits(load_usages(connection, _usages(subjects)), budgets, limits)
     return books
 
 
@@ -142,15 +148,23 @@ def _usages(subjects: Sequence[_Subject]) -> set[tuple[UUID, UsageKey]]:
     }
 
 
-def _budgets(subjects: Sequence[_Subject]) -> set[tuple[str, str]]:
-    """The budgets that may pay for these orders: whoever else posts such orders waits until they are posted."""
-    return {
-        (subject.program.program_id, limit.name)
-        for subject in subjects
-        if subject.program.budgeted
-        for limit in subject.program.seasons.at(subject.occurred_at).promotion_limits
-        if limit.orders is not None or limit.budget_points is not None
-    }
+def _budget_limits(subjects: Sequence[_Subject]) -> dict[tuple[str, str], BudgetLimit]:
+    """The budgets that may pay for these orders, with the least limits of the versions that judge them."""
+    found: dict[tuple[str, str], BudgetLimit] = {}
+    for subject in subjects:
+        if not subject.program.budgeted:
+            continue
+        for limit in subject.program.seasons.at(subject.occurred_at).promotion_limits:
+            if limit.orders is not None or limit.budget_points is not None:
+                key = subject.program.program_id, limit.name
+                had = found.get(key, BudgetLimit(None, None))
+                points, orders = _least(had.points, limit.budget_points), _least(had.orders, limit.orders)
+                found[key] = BudgetLimit(points, orders)
+    return found
+
+
+def _least(one: int | None, other: int | None) -> int | None:
+    return min((limit for limit in (one, other) if limit is not None), default=None)
 
 
 def _active_accounts(

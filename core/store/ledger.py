@@ -228,21 +228,31 @@ INSERT INTO budgets (program_id, promotion_id) SELECT * FROM unnest(%b::text[], 
 _BUDGETS = """
 SELECT b.program_id, b.promotion_id, b.points, b.orders
 FROM unnest(%b::text[], %b::text[]) AS k(program_id, promotion_id) JOIN budgets b USING (program_id, promotion_id)
-ORDER BY b.program_id, b.promotion_id FOR UPDATE OF b
 """
+_LOCKED_BUDGETS = f"{_BUDGETS} ORDER BY b.program_id, b.promotion_id FOR UPDATE OF b"
+
+
+def load_budgets(connection: Connection, keys: Collection[tuple[str, str]]) -> dict[str, dict[str, Budget]]:
+    """What all customers have had of these (program, promotion), by program, as far as it is committed."""
+    return _budgets(run_bulk(connection, _BUDGETS, _columns(sorted(keys)))) if keys else {}
 
 
 def lock_budgets(connection: Connection, keys: Collection[tuple[str, str]]) -> dict[str, dict[str, Budget]]:
-    """What all customers have had of these (program, promotion), by program; locked, after the accounts.
+    """The same, locked, after the accounts; of every one there is a row then.
 
-    Whoever posts an order that a budget may pay for waits here for the others: that is what makes it hold.
+    Whoever adds to a budget waits here for the others: that is what makes it hold.
     """
+    if not keys:
+        return {}
+    columns = _columns(sorted(keys))
+    run_bulk(connection, _OPEN_BUDGETS, columns)
+    return _budgets(run_bulk(connection, _LOCKED_BUDGETS, columns))
+
+
+def _budgets(rows: Iterable[Sequence[Any]]) -> dict[str, dict[str, Budget]]:
     found: dict[str, dict[str, Budget]] = {}
-    if keys:
-        columns = _columns(sorted(keys))
-        run_bulk(connection, _OPEN_BUDGETS, columns)
-        for program_id, promotion_id, points, orders in run_bulk(connection, _BUDGETS, columns):
-            found.setdefault(program_id, {})[promotion_id] = Budget(points, orders)
+    for program_id, promotion_id, points, orders in rows:
+        found.setdefault(program_id, {})[promotion_id] = Budget(points, orders)
     return found
 
 

@@ -168,8 +168,8 @@ PROTECTIONS = (
         (
             Edit(
                 _BATCH,
-                "        except (psycopg.errors.UniqueViolation, psycopg.errors.DeadlockDetected) as error:\n",
-                "        except ZeroDivisionError as error:\n",
+                "(psycopg.errors.UniqueViolation, psycopg.errors.DeadlockDetected, BudgetRaceError) as error:\n",
+                "ZeroDivisionError as error:\n",
             ),
         ),
         tests=("tests/posting/test_isolation.py::TestRace",),
