@@ -4,8 +4,9 @@ Each batch takes what is due of one account shard in the caller's transaction, a
 0 when nothing is due, None when another worker has the shard. A second run finds nothing.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Connection
@@ -39,6 +40,19 @@ from core.store.upkeep import (
 _EXPIRY_LOCK, _REVIEW_LOCK, _RELEASE_LOCK, _REMINDER_LOCK, _WARNING_LOCK = 100, 200, 300, 400, 500
 
 
+class _Due(NamedTuple):
+    """What one task finds due of lots, and does to them."""
+
+    lock: int
+    find: Callable[[Connection, int, datetime, int], list[UUID]]  #: the accounts of a shard that have some
+    load: Callable[[Connection, Collection[UUID], datetime], dict[UUID, list[Lot]]]
+    decide: Callable[[Account, Iterable[Lot], datetime], Decision]
+
+
+_EXPIRY = _Due(_EXPIRY_LOCK, accounts_with_due_lots, load_due_lots, decide_expiry)
+_RELEASE = _Due(_RELEASE_LOCK, accounts_with_lots_to_release, load_lots_to_release, decide_release)
+
+
 def expire_batch(
     connection: Connection,
     shard: int,
@@ -48,11 +62,7 @@ def expire_batch(
     chain_key: bytes | None = None,
 ) -> int | None:
     """Expire lots that are due at `as_of`. With `chain_key` the entries carry their accounts' hash chains on."""
-    if not try_lock(connection, LockClass.PERIODIC, _EXPIRY_LOCK + shard):
-        return None
-    accounts = lock_accounts(connection, accounts_with_due_lots(connection, shard, as_of, lots_max))
-    lots = load_due_lots(connection, accounts, as_of)
-    return _decide_each(connection, accounts, lots, decide_expiry, as_of, context, chain_key)
+    return _do_due(_EXPIRY, connection, shard, as_of, lots_max, context, chain_key)
 
 
 def release_batch(
@@ -64,26 +74,26 @@ def release_batch(
     chain_key: bytes | None = None,
 ) -> int | None:
     """Release pending lots whose time has come by `as_of`."""
-    if not try_lock(connection, LockClass.PERIODIC, _RELEASE_LOCK + shard):
-        return None
-    accounts = lock_accounts(connection, accounts_with_lots_to_release(connection, shard, as_of, lots_max))
-    lots = load_lots_to_release(connection, accounts, as_of)
-    return _decide_each(connection, accounts, lots, decide_release, as_of, context, chain_key)
+    return _do_due(_RELEASE, connection, shard, as_of, lots_max, context, chain_key)
 
 
-def _decide_each(
+def _do_due(
+    due: _Due,
     connection: Connection,
-    accounts: dict[UUID, Account],
-    lots: dict[UUID, list[Lot]],
-    decide: Callable[[Account, Iterable[Lot], datetime], Decision],
+    shard: int,
     as_of: datetime,
+    lots_max: int,
     context: EventContext,
     chain_key: bytes | None,
-) -> int:
+) -> int | None:
+    if not try_lock(connection, LockClass.PERIODIC, due.lock + shard):
+        return None
+    accounts = lock_accounts(connection, due.find(connection, shard, as_of, lots_max))
+    lots = due.load(connection, accounts, as_of)
     books = _books(accounts)
-    books.put_lots({account_id: {lot.lot_number: lot for lot in due} for account_id, due in lots.items()})
-    for account_id, due in lots.items():
-        decision = decide(accounts[account_id], due, as_of)
+    books.put_lots({account_id: {lot.lot_number: lot for lot in found} for account_id, found in lots.items()})
+    for account_id, found in lots.items():
+        decision = due.decide(accounts[account_id], found, as_of)
         books.apply(decision)
         books.events += decision_events(decision, context)
     books.write(connection, chain_key)

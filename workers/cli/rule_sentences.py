@@ -15,6 +15,7 @@ _ROUNDINGS = {
     "half_up": "rounded, halves up",
     "half_even": "rounded, halves to the even number",
 }
+_KEPT = {"never": "refunds do not reduce it", "full_refund": "only a refund of everything takes it back"}
 #: Lines that are named one by one; of more, the rest is counted. `--json` has all.
 _LINES_MAX = 20
 
@@ -29,7 +30,7 @@ def rule_text(rule: Told, currency: str | None, whole_amount: str) -> str:
     text = f"{given} ({', '.join(parts)})"
     if "carried_in" in rule:
         text += _carry_text(rule, currency)
-    return text + _limit_text(rule) + _clawback_text(rule)
+    return text + _limit_text(rule) + _kept_text(rule, "; ")
 
 
 def promotion_text(promotion: Told) -> str:
@@ -42,7 +43,7 @@ def promotion_text(promotion: Told) -> str:
         text = f"{before:,} more ({name})"
     else:
         text = f"{before:,} more, of {promotion['points_added']:,} for the whole order ({name})"
-    return text + _limit_text(promotion) + _clawback_text(promotion)
+    return text + _limit_text(promotion) + _kept_text(promotion, "; ")
 
 
 def not_best_text(rule: Told) -> str:
@@ -141,18 +142,13 @@ def kept_texts(why: Told) -> Iterator[str]:
     for told in (*why.get("rules", []), *why.get("promotions", [])):
         if "clawback" in told:
             name = f"rule {told['rule_id']}" if "rule_id" in told else f"promotion {told['promotion_id']}"
-            yield f"It keeps {told['points']:,} by {name}{_clawback_text(told).replace('; ', ': ')}."
+            yield f"It keeps {told['points']:,} by {name}{_kept_text(told, ': ')}."
 
 
-def _clawback_text(told: Told) -> str:
-    """Why refunds did not reduce what it gave; where none came, there is nothing to say."""
-    match told.get("clawback"):
-        case "never":
-            return "; refunds do not reduce it"
-        case "full_refund":
-            return "; only a refund of everything takes it back"
-        case _:
-            return ""
+def _kept_text(told: Told, before: str) -> str:
+    """Why refunds did not reduce what it gave, behind `before`; where none came, there is nothing to say."""
+    reason = _KEPT.get(told.get("clawback", ""))
+    return "" if reason is None else f"{before}{reason}"
 
 
 def _pieces_text(quantity: str) -> str:
