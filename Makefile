@@ -40,12 +40,12 @@ audit: $(READY) ## Known vulnerabilities of the locked packages; asks the adviso
 	$(BIN)/pip-audit --strict --disable-pip --require-hashes --requirement requirements.lock
 
 chaos: $(READY) ## Random faults against real processes; RUNS=1 SEED=.. BROKER=both FAULTS=a,b SOAK=1000000 SEEDS=2000
-	$(if $(SEEDS),$(BIN)/python -m tests.simulation --seeds $(SEEDS) --from $(or $(FROM),0))
+	$(if $(SEEDS),$(BIN)/python -m tests.interleaving --seeds $(SEEDS) --from $(or $(FROM),0))
 	$(BIN)/python -m tests.faults --runs $(or $(RUNS),1) --broker $(or $(BROKER),both) \
 		$(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults $(FAULTS)) $(if $(SOAK),--soak $(SOAK))
 
 simulate: $(READY) ## Seeded interleavings and deaths on a real PostgreSQL; SEEDS=2000 FROM=0
-	$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),200) --from $(or $(FROM),0)
+	$(BIN)/python -m tests.interleaving --seeds $(or $(SEEDS),200) --from $(or $(FROM),0)
 
 protections: $(READY) ## Take each protection out of a copy of the tree and see that a test or a simulation says so
 	$(BIN)/python -m tests.protections

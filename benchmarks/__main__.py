@@ -19,7 +19,7 @@ from benchmarks.end_to_end import Run, measure_ours, measure_usual_way
 from benchmarks.load import Message, full_messages, sample_messages
 from benchmarks.posting import fill_inbox, measure_posting
 from benchmarks.sql_limit import measure_sql_limit
-from core.messages.program_file import load_program
+from core.messages.program_files.program_file import load_program
 from core.store.engine import create_database_engine, normalized_url
 from core.store.migrate import upgrade
 from core.store.programs import append_version

@@ -13,11 +13,11 @@ from sqlalchemy import Engine, text
 from uuid6 import uuid7
 
 from benchmarks.filling import ORDERS_EACH, fill_ledger
-from core.messages.inbound import MessageLimits
+from core.messages.inbound.reading import MessageLimits
 from core.posting.batch import Poster
 from core.store.engine import create_database_engine
 from core.store.migrate import upgrade
-from core.store.verify import verify_ledger
+from core.store.proof.verify import verify_ledger
 from tasks.runtime import EventPublisher, Runtime
 from tasks.upkeep import expire_lots
 from workers.embedded import EmbeddedServers, remove_data

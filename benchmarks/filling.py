@@ -9,7 +9,7 @@ from sqlalchemy import Engine, text
 
 from core.domain.ledger import Entry, EntryKind
 from core.domain.lots import Allocation
-from core.messages.program_file import parse_program
+from core.messages.program_files.program_file import parse_program
 from core.store.appending import append_entries
 from core.store.frozen import why_json
 from core.store.programs import append_version

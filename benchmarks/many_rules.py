@@ -21,7 +21,7 @@ from sqlalchemy import create_engine, make_url, text
 from benchmarks.load import Message, sample_messages
 from benchmarks.posting import fill_inbox, measure_posting
 from core.domain.program import Program
-from core.messages.program_file import load_program
+from core.messages.program_files.program_file import load_program
 from core.store.engine import create_database_engine, normalized_url
 from core.store.migrate import upgrade
 from core.store.programs import append_version

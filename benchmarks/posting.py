@@ -8,9 +8,9 @@ from sqlalchemy import Engine, text
 from uuid6 import uuid7
 
 from benchmarks.load import Message
-from core.messages.inbound import MessageLimits
+from core.messages.inbound.reading import MessageLimits
 from core.posting.batch import Poster
-from core.posting.receiving import receive
+from core.receiving.receive import receive
 from core.store.engine import create_database_engine
 from core.store.inbox import shards_with_work
 from workers.bootstrap import collect_garbage_seldom

@@ -13,12 +13,12 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine, text
 
 from benchmarks.filling import ORDERS_EACH, fill_ledger
-from core.store.chain import walk_chains
 from core.store.engine import create_database_engine, driver_connection
 from core.store.migrate import upgrade
-from core.store.rebuild import examine
-from core.store.scope import slices
-from core.store.verify import verify_steps
+from core.store.proof.chain import walk_chains
+from core.store.proof.rebuild import examine
+from core.store.proof.scope import slices
+from core.store.proof.verify import verify_steps
 from workers.embedded import EmbeddedServers, remove_data
 
 _FOLDER = Path(__file__).parent.parent / ".loyalty-bench"

@@ -20,11 +20,11 @@ from sqlalchemy import Engine, text
 
 from benchmarks.load import Message, full_messages
 from config.settings import Settings
-from core.messages.program_file import load_program
+from core.messages.program_files.program_file import load_program
+from core.reading.progress import Progress, load_progress
 from core.store.engine import create_database_engine
 from core.store.programs import append_version
-from core.store.progress import Progress, load_progress
-from core.store.verify import verify_ledger
+from core.store.proof.verify import verify_ledger
 from workers.brokers import open_shop_publisher
 from workers.embedded import remove_data
 from workers.stack import running_servers, supervisor_of

@@ -13,13 +13,13 @@ from pathlib import Path
 from sqlalchemy import Engine, create_engine, make_url, text
 
 from core.domain.program import Program
-from core.messages.program_file import load_program, parse_program
+from core.messages.program_files.program_file import load_program, parse_program
 from core.simulating.beside import compare_recorded
 from core.simulating.comparing import sides
+from core.simulating.recorded import Recorded, read_only, recorded_messages
 from core.store.engine import create_database_engine, normalized_url
 from core.store.migrate import upgrade
 from core.store.programs import append_version, load_registry
-from core.store.recorded import Recorded, read_only, recorded_messages
 from workers.embedded import EmbeddedServers, remove_data
 
 _ROOT = Path(__file__).parent.parent

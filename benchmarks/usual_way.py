@@ -18,12 +18,12 @@ from sqlalchemy.orm import Session, registry, relationship
 from uuid6 import uuid7
 
 from config.queues import celery_queues
-from core.domain.accrual import Known, decide_accrual, decide_guest_order
-from core.domain.clawback import decide_clawback
 from core.domain.ledger import Account, Decision, PostedOrder, PostedRefund
 from core.domain.lots import Lot
-from core.domain.orders import Order, Refund
-from core.messages.inbound import (
+from core.domain.orders.accrual import Known, decide_accrual, decide_guest_order
+from core.domain.orders.clawback import decide_clawback
+from core.domain.orders.facts import Order, Refund
+from core.messages.inbound.reading import (
     MessageLimits,
     ReadEvent,
     StoredOrder,

@@ -7,10 +7,10 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection
 
-from core.posting.sweeping import LongWait, Swept, long_wait, sweep_waiting
+from core.reading.accounts import database_now
 from core.store.inbox import shards_with_work
-from core.store.reports import database_now
-from core.store.runs import last_run, record_run
+from core.upkeep.runs import last_run, record_run
+from core.upkeep.sweeping import LongWait, Swept, long_wait, sweep_waiting
 from tasks.runtime import Runtime
 
 log = structlog.get_logger(__name__)

@@ -5,10 +5,10 @@ from time import monotonic
 import structlog
 
 from core.errors import BrokerUnavailableError, EventNotConfirmedError
+from core.reading.accounts import database_now
 from core.store.locks import LockClass, try_lock
 from core.store.outbox import claim_unpublished, mark_published, shards_with_unpublished
-from core.store.reports import database_now
-from core.store.runs import last_run, record_run
+from core.upkeep.runs import last_run, record_run
 from tasks.runtime import Runtime
 
 log = structlog.get_logger(__name__)

@@ -6,9 +6,9 @@ from typing import Any
 
 import structlog
 
-from core.store.reports import database_now
-from core.store.retention import INBOX, OUTBOX, KeptTable, load_walk, purge_batch, purge_reminders
-from core.store.runs import record_run
+from core.reading.accounts import database_now
+from core.upkeep.retention import INBOX, OUTBOX, KeptTable, load_walk, purge_batch, purge_reminders
+from core.upkeep.runs import record_run
 from tasks.runtime import Runtime
 
 log = structlog.get_logger(__name__)

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from sqlalchemy import Engine
 
-from core.messages.inbound import MessageLimits
+from core.messages.inbound.reading import MessageLimits
 from core.posting.batch import Poster
 
 

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from core.posting.receiving import receive_batch
+from core.receiving.receive import receive_batch
 from tasks.runtime import Runtime
 
 #: Stands for what no text is, and so no signature.

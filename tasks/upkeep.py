@@ -11,14 +11,14 @@ import structlog
 from sqlalchemy import Connection
 
 from core.posting.events import EventContext
-from core.posting.upkeep import expire_batch, release_batch, remind_batch, review_batch, warn_batch
 from core.store.engine import run_bulk
 from core.store.programs import ProgramRegistry, load_registry
-from core.store.runs import next_audit, record_run, standing_differences
-from core.store.scope import next_of_shard
+from core.store.proof.scope import next_of_shard
+from core.store.proof.verify import Difference, verify_accounts
 from core.store.shards import ACCOUNT_SHARDS
-from core.store.upkeep import shards_due_for_review, shards_with_due_lots, shards_with_lots_to_release
-from core.store.verify import Difference, verify_accounts
+from core.upkeep.due_rows import shards_due_for_review, shards_with_due_lots, shards_with_lots_to_release
+from core.upkeep.periodic import expire_batch, release_batch, remind_batch, review_batch, warn_batch
+from core.upkeep.runs import next_audit, record_run, standing_differences
 from tasks.runtime import Runtime
 
 log = structlog.get_logger(__name__)

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from core.domain.program import Program
-from core.messages.program_file import parse_program
+from core.messages.program_files.program_file import parse_program
 
 SOURCE = "/shops/test"
 PROGRAM_TEXT = """

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from core.domain.ledger import Account
 from core.domain.lots import Lot
-from core.domain.orders import (
+from core.domain.orders.facts import (
     AttributeValue,
     Cancellation,
     Fulfilment,

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from core.domain.basket import Basket
-from core.domain.orders import Order, Refund
+from core.domain.orders.basket import Basket
+from core.domain.orders.facts import Order, Refund
 from core.domain.program import Program
 from core.store.engine import run_bulk
 

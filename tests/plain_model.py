@@ -7,7 +7,7 @@ which knows all that programs can say.
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from core.domain.orders import Order, Refund
+from core.domain.orders.facts import Order, Refund
 from core.domain.program import Program
 from tests.domain.naive_earning import naive_points
 

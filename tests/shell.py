@@ -11,18 +11,18 @@ from uuid import UUID
 from sqlalchemy import Connection, Engine, Row, text
 from uuid6 import uuid7
 
-from core.messages.inbound import MessageLimits
-from core.messages.program_file import parse_program
+from core.messages.inbound.reading import MessageLimits
+from core.messages.program_files.program_file import parse_program
 from core.posting.batch import Poster
 from core.posting.events import EventContext
-from core.posting.receiving import Receipt, receive
-from core.posting.sweeping import sweep_waiting
-from core.posting.upkeep import expire_batch, release_batch, remind_batch, review_batch, warn_batch
+from core.receiving.receive import Receipt, receive
 from core.store.programs import append_version, load_registry
-from core.store.rebuild import Examined, examine
-from core.store.scope import EVERYTHING
+from core.store.proof.rebuild import Examined, examine
+from core.store.proof.scope import EVERYTHING
+from core.store.proof.verify import verify_ledger
 from core.store.shards import ACCOUNT_SHARDS
-from core.store.verify import verify_ledger
+from core.upkeep.periodic import expire_batch, release_batch, remind_batch, review_batch, warn_batch
+from core.upkeep.sweeping import sweep_waiting
 from tests.factories import PROGRAM_TEXT, as_bytes
 
 EVENT_SOURCE = "/loyalty"

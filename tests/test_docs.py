@@ -18,11 +18,11 @@ from config.queues import QUEUE_NAMES
 from config.settings import Settings
 from core.domain.outcomes import Reason
 from core.domain.program import Program
-from core.messages.inbound import MessageLimits, ReadEvent, read_message
-from core.messages.inbound_contract import INBOUND_EVENTS
-from core.messages.outbound_contract import OUTBOUND_EVENTS
-from core.messages.program_file import load_program
-from core.store.invariants import CHECKS
+from core.messages.inbound.order_messages import INBOUND_EVENTS
+from core.messages.inbound.reading import MessageLimits, ReadEvent, read_message
+from core.messages.outbound.published_events import OUTBOUND_EVENTS
+from core.messages.program_files.program_file import load_program
+from core.store.proof.invariants import CHECKS
 from tests.pages import PAGES, README, ROOT, anchors, blocks, commands, inline_code, links
 from workers.brokers import topology
 from workers.cli import build_app

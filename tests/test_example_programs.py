@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from core.domain.earning import entitlement
-from core.domain.expiry import expires_at
-from core.domain.limits import Usage, freeze
-from core.domain.orders import LineKind, Order, OrderLine, Refund
+from core.domain.expiry.dates import expires_at
+from core.domain.orders.earning import entitlement
+from core.domain.orders.facts import LineKind, Order, OrderLine, Refund
+from core.domain.orders.limits import Usage, freeze
 from core.domain.program import Circumstances, Program, UsageKey
-from core.messages.program_file import load_program
+from core.messages.program_files.program_file import load_program
 from tests.facts import refund
 from tests.pages import ROOT
 

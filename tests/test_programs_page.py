@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 import yaml
 
-from core.domain.earning import entitlement
-from core.domain.expiry import expires_at
+from core.domain.expiry.dates import expires_at
 from core.domain.ledger import Frozen
-from core.domain.limits import freeze
+from core.domain.orders.earning import entitlement
+from core.domain.orders.limits import freeze
 from core.domain.program import Circumstances, Expiry, Program
-from core.messages.program_file import load_program
+from core.messages.program_files.program_file import load_program
 from tests.facts import order, program_with
 from tests.pages import ROOT, table
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from core.messages.sources import sign
-from core.messages.sources_file import parse_sources
+from core.messages.inbound.sources import sign
+from core.messages.inbound.sources_file import parse_sources
 from tests.factories import as_bytes, order
 from tests.pages import ROOT, blocks
 

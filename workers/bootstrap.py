@@ -13,8 +13,8 @@ from uuid6 import uuid7
 
 from config.settings import Settings
 from core.errors import DatabaseUrlError, NoServersError, UnsupportedBrokerError
-from core.messages.inbound import MessageLimits
-from core.messages.sources_file import load_sources
+from core.messages.inbound.reading import MessageLimits
+from core.messages.inbound.sources_file import load_sources
 from core.posting.batch import Poster
 from core.store.engine import SessionLimits, create_database_engine, normalized_url
 from tasks.runtime import Runtime

@@ -15,8 +15,8 @@ from config.queues import POSTING, celery_queues
 from config.schedule import beat_schedule
 from config.settings import Settings
 from core.errors import BrokerUnavailableError, EventNotConfirmedError
-from core.messages.inbound import MessageLimits
-from core.posting.failures import is_outage
+from core.messages.inbound.reading import MessageLimits
+from core.store.failures import is_outage
 from tasks.registry import TASKS, TaskRow
 from tasks.runtime import Runtime
 from workers.bootstrap import build_runtime, collect_garbage_seldom, find_addresses, set_up_logging

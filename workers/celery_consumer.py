@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 from celery.worker.consumer import Consumer
 
-from core.posting.failures import frames
+from core.store.failures import frames
 
 log = structlog.get_logger(__name__)
 

@@ -18,8 +18,8 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from core.errors import BrokerUnavailableError
-from core.messages.inbound import MessageLimits
-from core.posting.receiving import Receipt, receive_batch
+from core.messages.inbound.reading import MessageLimits
+from core.receiving.receive import Receipt, receive_batch
 from workers.brokers import IntakeSource, Received
 from workers.heartbeat import beat_heart
 

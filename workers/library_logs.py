@@ -8,7 +8,7 @@ import re
 from logging import LogRecord
 from typing import Any, Final
 
-from core.posting.failures import frames
+from core.store.failures import frames
 
 #: How Celery's templates begin that quote a message. Written out, since importing them costs every command its time.
 QUOTE_MESSAGES: Final = (

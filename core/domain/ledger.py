@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from core.domain.lots import Allocation, Lot
-from core.domain.orders import Order, Refund
+from core.domain.orders.facts import Order, Refund
 
 _NOTHING: Mapping[str, int] = MappingProxyType({})
 _NO_REMAINDERS: Mapping[str, Fraction] = MappingProxyType({})

@@ -15,8 +15,8 @@ from pydantic_core import CoreSchema
 from pydantic_core.core_schema import ModelField, TypedDictField
 
 from core.domain.program import Program
-from core.messages.inbound_contract import INBOUND_EVENTS
-from core.messages.outbound_contract import OUTBOUND_EVENTS
+from core.messages.inbound.order_messages import INBOUND_EVENTS
+from core.messages.outbound.published_events import OUTBOUND_EVENTS
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _EXACTLY_ONE_EXTENT = [

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from core.errors import ProgramFileError, SourcesFileError
-from core.messages.problems import path_text
+from core.messages.inbound.problems import path_text
 
 FILE_BYTES_MAX = 1_048_576
 #: No value of ours is nearly as long. YAML reads 1:1:1:... as one number, in a time that grows with its square.

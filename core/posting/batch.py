@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from core.domain.outcomes import Parked, Reason, Replayed, Waiting
-from core.messages.inbound import (
+from core.messages.inbound.reading import (
     StoredCancellation,
     StoredEvent,
     StoredFulfilment,
@@ -33,9 +33,9 @@ from core.posting.deciding import (
     post_refund,
 )
 from core.posting.events import EventContext, message_parked
-from core.posting.failures import frames, is_outage
 from core.posting.loading import open_books
 from core.store.engine import run_bulk
+from core.store.failures import frames, is_outage
 from core.store.inbox import ClaimedMessage, Settlement, claim_received, claim_waiting, settle, wake_waiting_for
 from core.store.locks import LockClass
 from core.store.programs import ProgramRegistry, load_registry
@@ -99,7 +99,7 @@ class Poster:
     ) -> None:
         """`event_source` is the CloudEvents source of what we publish; `new_account_id` draws account ids.
 
-        With `chain_key` entries carry a hash chain (core.store.chain).
+        With `chain_key` entries carry a hash chain (core.store.proof.chain).
         """
         self._engine = engine
         self._chain_key = chain_key

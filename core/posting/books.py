@@ -12,12 +12,12 @@ from uuid import UUID
 from sqlalchemy import Connection
 from uuid6 import uuid7
 
-from core.domain.accrual import Known
 from core.domain.ledger import Account, Decision, Entry, PostedOrder, TierChange
-from core.domain.limits import Budget, Usage
 from core.domain.lots import Lot
+from core.domain.orders.accrual import Known
+from core.domain.orders.limits import Budget, Usage
 from core.domain.program import UsageKey
-from core.domain.tiers import Counted, TierHistoryEntry
+from core.domain.tiers.qualification import Counted, TierHistoryEntry
 from core.store.appending import (
     NewOrder,
     NewOrderEvent,

@@ -4,17 +4,17 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from core.domain.accrual import accrual_problem, decide_accrual, decide_guest_order
-from core.domain.basket import refund_problem
-from core.domain.clawback import decide_cancellation, decide_clawback, whole_refund
-from core.domain.fulfilment import decide_fulfilment
 from core.domain.ledger import Account, Decision, PostedOrder, PostedRefund
 from core.domain.lots import Lot
-from core.domain.orders import Order
+from core.domain.orders.accrual import accrual_problem, decide_accrual, decide_guest_order
+from core.domain.orders.basket import refund_problem
+from core.domain.orders.clawback import decide_cancellation, decide_clawback, whole_refund
+from core.domain.orders.facts import Order
+from core.domain.orders.fulfilment import decide_fulfilment
 from core.domain.outcomes import Parked, Reason, Replayed, Waiting
 from core.domain.program import Program
-from core.domain.tiers import TierHistoryEntry
-from core.messages.inbound import StoredCancellation, StoredFulfilment, StoredOrder, StoredRefund, has_hash
+from core.domain.tiers.qualification import TierHistoryEntry
+from core.messages.inbound.reading import StoredCancellation, StoredFulfilment, StoredOrder, StoredRefund, has_hash
 from core.posting.books import Books
 from core.posting.events import EventContext, account_created, decision_events
 from core.store.appending import NewOrder, NewOrderEvent, NewRefund

@@ -3,12 +3,12 @@
 from datetime import datetime
 from typing import NamedTuple
 
+from core.domain.expiry.reminders import Reminder
 from core.domain.ledger import Account, Decision, Entry, EntryKind, TierChange
 from core.domain.outcomes import Parked
 from core.domain.program import Measure
-from core.domain.reminders import Reminder
-from core.domain.tiers import TierAtRisk
-from core.messages.outbound import (
+from core.domain.tiers.qualification import TierAtRisk
+from core.messages.outbound.event_json import (
     account_created_id,
     account_created_json,
     balance_changed_id,
@@ -22,7 +22,7 @@ from core.messages.outbound import (
     tier_changed_id,
     tier_changed_json,
 )
-from core.messages.outbound_contract import OutboundType
+from core.messages.outbound.published_events import OutboundType
 from core.store.appending import OutboxEvent
 from core.store.inbox import ClaimedMessage
 from core.store.shards import account_shard

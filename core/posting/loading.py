@@ -8,13 +8,13 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from core.domain.counting import counted_from
 from core.domain.ledger import Account, PostedOrder
-from core.domain.limits import usage_keys
-from core.domain.orders import Refund
+from core.domain.orders.facts import Refund
+from core.domain.orders.limits import usage_keys
 from core.domain.program import Program, RefundEffect, UsageKey
-from core.domain.tiers import qualification_period
-from core.messages.inbound import StoredCancellation, StoredEvent, StoredFulfilment, StoredOrder, StoredRefund
+from core.domain.tiers.counting import counted_from
+from core.domain.tiers.qualification import qualification_period
+from core.messages.inbound.reading import StoredCancellation, StoredEvent, StoredFulfilment, StoredOrder, StoredRefund
 from core.posting.books import Books, BudgetLimit
 from core.store.ledger import (
     load_budgets,

@@ -11,20 +11,20 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from core.domain.accrual import Known, accrual_problem, decide_accrual
-from core.domain.basket import refund_problem
-from core.domain.clawback import decide_cancellation, decide_clawback, whole_refund
-from core.domain.counting import counted_from
-from core.domain.expiry import decide_expiry, decide_release
-from core.domain.fulfilment import decide_fulfilment
+from core.domain.expiry.due import decide_expiry, decide_release
 from core.domain.ledger import Account, Decision, EntryKind, PostedOrder
-from core.domain.limits import Budget, Usage
 from core.domain.lots import Lot
-from core.domain.orders import Cancellation, Fulfilment, Order, Refund
+from core.domain.orders.accrual import Known, accrual_problem, decide_accrual
+from core.domain.orders.basket import refund_problem
+from core.domain.orders.clawback import decide_cancellation, decide_clawback, whole_refund
+from core.domain.orders.facts import Cancellation, Fulfilment, Order, Refund
+from core.domain.orders.fulfilment import decide_fulfilment
+from core.domain.orders.limits import Budget, Usage
 from core.domain.program import Program, UsageKey
-from core.domain.tiers import Counted, TierHistoryEntry, review_overdue
+from core.domain.tiers.counting import counted_from
+from core.domain.tiers.qualification import Counted, TierHistoryEntry, review_overdue
+from core.simulating.recorded import Recorded
 from core.store.programs import ProgramVersion
-from core.store.recorded import Recorded
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
 

@@ -8,8 +8,8 @@ from uuid import UUID
 
 from core.domain.program import Program
 from core.simulating.books import SimulatedBooks, Tally
+from core.simulating.recorded import Recorded
 from core.store.programs import BEGINNING, ProgramVersion
-from core.store.recorded import Recorded
 
 
 class AccountChange(NamedTuple):

@@ -8,13 +8,13 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from core.domain.ledger import Account, Entry, PostedOrder, PostedRefund, TierChange
-from core.domain.limits import Budget, Usage
 from core.domain.lots import Lot
+from core.domain.orders.limits import Budget, Usage
 from core.domain.program import UsageKey
-from core.store.chain import chain_hashes
 from core.store.engine import copy_rows, run_bulk
 from core.store.frozen import frozen_json
 from core.store.ledger import ACCOUNT_COLUMNS
+from core.store.proof.chain import chain_hashes
 from core.store.shards import account_shard
 
 

@@ -5,13 +5,13 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
-from core.domain.limits import Budget
+from core.domain.orders.limits import Budget
 from core.store.appending import update_budgets
 from core.store.engine import run_bulk
 from core.store.ledger import lock_budgets
 from core.store.programs import load_registry
+from core.store.proof.limits_used import budgets_of_orders
 from core.store.repairs import Repair, append_repairs
-from core.store.used import budgets_of_orders
 
 
 class BudgetRepair(NamedTuple):

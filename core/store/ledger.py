@@ -9,12 +9,12 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from core.domain.ledger import Account, PostedOrder, Qualifying
-from core.domain.limits import Budget, Usage
 from core.domain.lots import Lot
-from core.domain.orders import Order, Refund
+from core.domain.orders.facts import Order, Refund
+from core.domain.orders.limits import Budget, Usage
 from core.domain.program import UsageKey
-from core.domain.tiers import Counted, TierHistoryEntry
-from core.messages.inbound import StoredRefund, read_attributes, read_lines, read_stored_event, read_tags
+from core.domain.tiers.qualification import Counted, TierHistoryEntry
+from core.messages.inbound.reading import StoredRefund, read_attributes, read_lines, read_stored_event, read_tags
 from core.store.engine import run_bulk
 from core.store.frozen import read_frozen
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, text
 
 from core.domain.program import Program
-from core.messages.program_file import program_document, program_from_document
+from core.messages.program_files.program_file import program_document, program_from_document
 from core.store.locks import LockClass, lock
 
 

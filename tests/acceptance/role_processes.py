@@ -11,8 +11,8 @@ from typing import Any
 
 from sqlalchemy import Engine, text
 
-from core.store.progress import load_progress
-from core.store.verify import verify_ledger
+from core.reading.progress import load_progress
+from core.store.proof.verify import verify_ledger
 from tests.acceptance.whole_worker import wait_until
 from tests.factories import as_bytes, order, refund
 from workers.brokers import open_shop_publisher

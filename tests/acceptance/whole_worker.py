@@ -17,11 +17,11 @@ from sqlalchemy import Engine, Row, text
 from sqlalchemy.exc import DBAPIError
 
 from config.queues import QUEUE_NAMES
-from core.messages.program_file import parse_program
+from core.messages.program_files.program_file import parse_program
+from core.reading.progress import Progress, load_progress
 from core.store.applying import apply_program
 from core.store.engine import create_database_engine
-from core.store.progress import Progress, load_progress
-from core.store.verify import verify_ledger
+from core.store.proof.verify import verify_ledger
 from workers.brokers import open_shop_publisher
 from workers.brokers.topology import EVENT_EXCHANGE, EVENT_FIELD, EVENT_STREAM, INTAKE_QUEUE, SHOP_EXCHANGE
 from workers.child_processes import is_alive

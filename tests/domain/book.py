@@ -4,17 +4,23 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar, cast
 
-from core.domain.accrual import Known, decide_accrual
-from core.domain.clawback import decide_cancellation, decide_clawback
-from core.domain.expiry import decide_expiry, decide_release
-from core.domain.fulfilment import decide_fulfilment
+from core.domain.expiry.due import decide_expiry, decide_release
+from core.domain.expiry.reminders import Reminder, due_reminders
 from core.domain.ledger import Account, Decision, Entry, EntryKind, PostedOrder, PostedRefund, TierChange, debit
-from core.domain.limits import Budget, Usage
 from core.domain.lots import Lot, in_spending_order, take
-from core.domain.orders import Cancellation, Fulfilment, Order, Refund
+from core.domain.orders.accrual import Known, decide_accrual
+from core.domain.orders.clawback import decide_cancellation, decide_clawback
+from core.domain.orders.facts import Cancellation, Fulfilment, Order, Refund
+from core.domain.orders.fulfilment import decide_fulfilment
+from core.domain.orders.limits import Budget, Usage
 from core.domain.program import Program, UsageKey
-from core.domain.reminders import Reminder, due_reminders
-from core.domain.tiers import Counted, TierHistoryEntry, decide_tier_hold, decide_tier_review, review_due_at
+from core.domain.tiers.qualification import (
+    Counted,
+    TierHistoryEntry,
+    decide_tier_hold,
+    decide_tier_review,
+    review_due_at,
+)
 from tests.facts import AS_OF, account
 
 #: A kind of entry that this release does not know: whatever else empties lots, so that refunds find them empty.

@@ -1,17 +1,17 @@
-"""What always holds of an account, whatever happened to it. Numbered as in `core.store.verify`, which asks the same of
-the database."""
+"""What always holds of an account, whatever happened to it. Numbered as in
+`core.store.proof.verify`, which asks the same of the database."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
-from core.domain.clawback import whole_refund
-from core.domain.earning import entitlement
 from core.domain.ledger import Account, Entry, EntryKind, PostedOrder, PostedRefund, TierChange
 from core.domain.lots import Lot
-from core.domain.orders import Cancellation
+from core.domain.orders.clawback import whole_refund
+from core.domain.orders.earning import entitlement
+from core.domain.orders.facts import Cancellation
 from core.domain.program import ClawbackPolicy, Program
-from core.domain.tiers import review_due_at
+from core.domain.tiers.qualification import review_due_at
 from tests.domain.book import Book
 
 

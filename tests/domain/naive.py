@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from fractions import Fraction
 
-from core.domain.orders import Cancellation, Fulfilment, Order, Refund
+from core.domain.orders.facts import Cancellation, Fulfilment, Order, Refund
 from core.domain.program import AnyPromotion, AnyRule, Expiry, Program, SpendRule
 from tests.domain.naive_earning import Earned, Judged, fits, naive_earned
 from tests.domain.naive_tiers import NaiveTiers, Units

@@ -6,7 +6,7 @@ from datetime import datetime
 from fractions import Fraction
 from typing import NamedTuple
 
-from core.domain.orders import Order, OrderLine, Refund
+from core.domain.orders.facts import Order, OrderLine, Refund
 from core.domain.program import (
     AnyPromotion,
     AnyRule,

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from hypothesis import strategies as st
 
-from core.domain.orders import Fulfilment, Order, OrderLine, Refund
+from core.domain.orders.facts import Fulfilment, Order, OrderLine, Refund
 from tests.domain.book import Book, Message
 from tests.domain.naive import NaiveAccount
 from tests.domain.programs import CATEGORIES, SKUS, Versions

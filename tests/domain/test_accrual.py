@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from core.domain.accrual import Known, accrual_problem, decide_accrual, decide_guest_order
 from core.domain.ledger import (
     POINTS_MAX,
     Decision,
@@ -16,9 +15,10 @@ from core.domain.ledger import (
     TierChangeReason,
 )
 from core.domain.lots import Allocation
-from core.domain.orders import LineKind, Order
+from core.domain.orders.accrual import Known, accrual_problem, decide_accrual, decide_guest_order
+from core.domain.orders.facts import LineKind, Order
 from core.domain.outcomes import Reason
-from core.domain.tiers import TierHistoryEntry
+from core.domain.tiers.qualification import TierHistoryEntry
 from tests.domain.book import Book
 from tests.domain.invariants import check_everything
 from tests.facts import ACCOUNT_ID, AS_OF, account, instant, line, order, program_with, spend_rule

@@ -8,8 +8,8 @@ from typing import Any
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from core.domain.earning import entitlement
-from core.domain.orders import Order, Refund
+from core.domain.orders.earning import entitlement
+from core.domain.orders.facts import Order, Refund
 from core.domain.program import ClawbackPolicy, Program
 from tests.domain.book import Book, Message
 from tests.domain.invariants import check_everything

@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 import pytest
 
-from core.domain.clawback import decide_clawback
 from core.domain.ledger import Account, Decision, EntryKind, PostedOrder, PostedRefund, Qualifying
 from core.domain.lots import Allocation, Lot
+from core.domain.orders.clawback import decide_clawback
 from core.domain.program import ClawbackPolicy, Program
 from tests.domain.book import Book
 from tests.domain.invariants import check_everything

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from core.domain.earning import entitlement
-from core.domain.expiry import expires_at
+from core.domain.expiry.dates import expires_at
 from core.domain.ledger import EntryKind
+from core.domain.orders.earning import entitlement
 from core.domain.program import Program
 from tests.domain.book import Book, Message
 from tests.domain.invariants import check_everything

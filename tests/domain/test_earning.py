@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from core.domain.basket import Basket, Exact, refund_problem
-from core.domain.earning import entitlement
-from core.domain.orders import Order, Refund
+from core.domain.orders.basket import Basket, Exact, refund_problem
+from core.domain.orders.earning import entitlement
+from core.domain.orders.facts import Order, Refund
+from core.domain.orders.reckoning import rounded
 from core.domain.outcomes import Reason
 from core.domain.program import Program, Rounding
-from core.domain.reckoning import rounded
 from tests.facts import line, order, part, program_with, refund, spend_rule
 
 BASKET = (

@@ -4,7 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from core.domain.expiry import decide_expiry, expires_at
+from core.domain.expiry.dates import expires_at
+from core.domain.expiry.due import decide_expiry
 from core.domain.ledger import Decision, EntryKind
 from core.domain.lots import Allocation
 from tests.domain.book import Book

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from core.domain.expiry import expires_at
+from core.domain.expiry.dates import expires_at
 from tests.domain.book import Book
 from tests.domain.invariants import check_everything
 from tests.domain.naive_time import end_of_points

@@ -2,12 +2,12 @@
 
 import pytest
 
-from core.domain.accrual import decide_guest_order
-from core.domain.clawback import decide_cancellation, whole_refund
-from core.domain.fulfilment import decide_fulfilment
 from core.domain.ledger import Decision, EntryKind
 from core.domain.lots import Allocation
-from core.domain.orders import Fulfilment
+from core.domain.orders.accrual import decide_guest_order
+from core.domain.orders.clawback import decide_cancellation, whole_refund
+from core.domain.orders.facts import Fulfilment
+from core.domain.orders.fulfilment import decide_fulfilment
 from core.domain.program import Program
 from tests.domain.book import Book, Message
 from tests.domain.invariants import check_everything

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from core.domain.program.advice import advise
-from core.messages.problems import path_text
-from core.messages.program_file import load_program
+from core.messages.inbound.problems import path_text
+from core.messages.program_files.advice import advise
+from core.messages.program_files.program_file import load_program
 from tests.facts import program_with
 
 TODAY = date(2026, 6, 1)

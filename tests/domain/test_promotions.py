@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from core.domain.earning import entitlement
-from core.domain.limits import Budget
+from core.domain.orders.earning import entitlement
+from core.domain.orders.limits import Budget
 from core.domain.program import Program
 from tests.domain.book import Book
 from tests.domain.invariants import check_everything

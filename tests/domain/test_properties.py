@@ -8,9 +8,9 @@ from typing import Any
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from core.domain.basket import refund_problem
-from core.domain.earning import entitlement
-from core.domain.orders import Order, Refund
+from core.domain.orders.basket import refund_problem
+from core.domain.orders.earning import entitlement
+from core.domain.orders.facts import Order, Refund
 from core.domain.program import ClawbackPolicy, Combine, PointsPaidBasis, Program, Rounding, TaxBasis
 from tests.domain.book import Book
 from tests.domain.naive_earning import naive_points

@@ -2,7 +2,7 @@
 
 import pytest
 
-from core.domain.reminders import Reminder, due_reminders
+from core.domain.expiry.reminders import Reminder, due_reminders
 from tests.domain.book import Book
 from tests.facts import instant, lot, order, program_with, refund
 

@@ -5,8 +5,8 @@ from uuid import UUID
 import pytest
 
 from core.domain.ledger import Account, Qualifying
-from core.domain.standing import counted_units, next_tier
-from core.domain.tiers import Counted
+from core.domain.tiers.next_tier import counted_units, next_tier
+from core.domain.tiers.qualification import Counted
 from tests.facts import TIER_IDS, program_with
 
 LIFETIME = program_with()

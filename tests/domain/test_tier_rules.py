@@ -6,7 +6,7 @@ import pytest
 
 from core.domain.ledger import TierChangeReason
 from core.domain.program import Program
-from core.domain.tiers import Period, decide_warning, qualification_period
+from core.domain.tiers.qualification import Period, decide_warning, qualification_period
 from tests.domain.book import Book
 from tests.domain.invariants import check_everything
 from tests.facts import TIER_IDS, instant, order, program_with, refund, spend_rule

@@ -7,7 +7,7 @@ import pytest
 
 from core.domain.ledger import Account, Qualifying, TierChange, TierChangeReason
 from core.domain.program import Program
-from core.domain.tiers import (
+from core.domain.tiers.qualification import (
     Period,
     TierHistoryEntry,
     decide_tier_review,

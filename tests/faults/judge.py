@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from core.store.engine import run_bulk
-from core.store.verify import verify_ledger
+from core.store.proof.verify import verify_ledger
 from tests.faults.event_log import AccountLog, Change, EventLog
 from tests.faults.model import AccountKey, LedgerEntry, Totals
 from tests.faults.programs import BUDGET_POINTS, CAP_PER_DAY, LIMITED, PROGRAMS, STEP

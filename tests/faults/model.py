@@ -12,7 +12,7 @@ from fractions import Fraction
 from itertools import combinations
 from typing import Any, NamedTuple
 
-from core.domain.orders import LineKind, Order, OrderLine, Refund, RefundLine
+from core.domain.orders.facts import LineKind, Order, OrderLine, Refund, RefundLine
 from core.domain.program import Program
 from tests.domain.naive_earning import naive_points
 from tests.faults.programs import FADING, HELD, LIMITED, LONG_AGO, program_of

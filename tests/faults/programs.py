@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Engine
 
 from core.domain.program import Program
-from core.messages.program_file import parse_program
+from core.messages.program_files.program_file import parse_program
 from core.store.applying import apply_program
 
 FLAT, TIERED, FADING, HELD, LIMITED = "flat", "tiered", "fading", "held", "limited"

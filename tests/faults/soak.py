@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import psycopg
 from sqlalchemy.exc import DBAPIError
 
+from core.reading.progress import load_progress
 from core.store.engine import run_bulk
-from core.store.progress import load_progress
-from core.store.verify import verify_ledger
+from core.store.proof.verify import verify_ledger
 from tests.faults.event_log import EventLog
 from tests.faults.faults import Fault
 from tests.faults.measures import Planned, Probes, Strikes, recoveries

@@ -15,13 +15,13 @@ from types import SimpleNamespace
 
 import amqp
 
-from core.domain.accrual import Known, accrual_problem, decide_accrual, decide_guest_order
-from core.domain.basket import refund_problem
-from core.domain.clawback import decide_cancellation, decide_clawback
-from core.domain.fulfilment import decide_fulfilment
 from core.domain.ledger import POINTS_MAX, Account, PostedOrder
 from core.domain.lots import Lot
-from core.domain.orders import Cancellation, Fulfilment, LineKind, Order, OrderLine, Refund
+from core.domain.orders.accrual import Known, accrual_problem, decide_accrual, decide_guest_order
+from core.domain.orders.basket import refund_problem
+from core.domain.orders.clawback import decide_cancellation, decide_clawback
+from core.domain.orders.facts import Cancellation, Fulfilment, LineKind, Order, OrderLine, Refund
+from core.domain.orders.fulfilment import decide_fulfilment
 from core.domain.outcomes import Reason
 from core.errors import (
     BrokerUnavailableError,
@@ -30,7 +30,7 @@ from core.errors import (
     SourcesFileError,
     UnsupportedBrokerError,
 )
-from core.messages.inbound import (
+from core.messages.inbound.reading import (
     ReadEvent,
     StoredCancellation,
     StoredFulfilment,
@@ -44,7 +44,9 @@ from core.messages.inbound import (
     read_stored_event,
     read_tags,
 )
-from core.messages.program_file import (
+from core.messages.inbound.sources import SourceKey, Sources, is_signature, sign
+from core.messages.inbound.sources_file import parse_sources
+from core.messages.program_files.program_file import (
     describe_differences,
     parse_program,
     program_advice,
@@ -52,8 +54,6 @@ from core.messages.program_file import (
     program_from_document,
 )
 from core.messages.reasons import MENDS
-from core.messages.sources import SourceKey, Sources, is_signature, sign
-from core.messages.sources_file import parse_sources
 from tests.facts import AS_OF, account, program_with, spend_rule
 from tests.messages.inbound_samples import LIMITS, NOW
 from workers.bootstrap import checked_addresses

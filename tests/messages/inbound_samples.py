@@ -5,7 +5,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from core.messages.inbound import MessageLimits, ReadEvent, UnreadableEvent, read_message
+from core.messages.inbound.reading import MessageLimits, ReadEvent, UnreadableEvent, read_message
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 LIMITS = MessageLimits(message_bytes_max=100_000, array_events_max=10, clock_skew_seconds_max=86_400)

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from core.messages import hashes
-from core.messages.inbound import has_hash, read_stored_event
-from core.messages.inbound_contract import INBOUND_EVENTS, OrderCompletedData
+from core.messages.inbound import hashes
+from core.messages.inbound.order_messages import INBOUND_EVENTS, OrderCompletedData
+from core.messages.inbound.reading import has_hash, read_stored_event
 from tests.messages.inbound_samples import CANCELLATION, FULFILMENT, ORDER, REFUND, body, changed, read_one
 
 TAGGED = changed(ORDER, "data.customer_tags", ["staff", "vip"])

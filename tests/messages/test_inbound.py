@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.domain.orders import Cancellation, Fulfilment, LineKind, Order, OrderLine, Refund, RefundLine
+from core.domain.orders.facts import Cancellation, Fulfilment, LineKind, Order, OrderLine, Refund, RefundLine
 from core.domain.outcomes import Reason
-from core.messages.inbound import (
+from core.messages.inbound.reading import (
     ReadEvent,
     StoredCancellation,
     StoredFulfilment,

@@ -7,8 +7,8 @@ import pytest
 
 from core.domain.outcomes import Reason
 from core.errors import ProgramFileError
-from core.messages.inbound import MessageLimits, ReadEvent, read_stored_event
-from core.messages.program_file import load_program, parse_program
+from core.messages.inbound.reading import MessageLimits, ReadEvent, read_stored_event
+from core.messages.program_files.program_file import load_program, parse_program
 from tests.factories import PROGRAM_TEXT
 from tests.messages.inbound_samples import LIMITS, ORDER, REFUND, body, changed, read, read_one, refused
 

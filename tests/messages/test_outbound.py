@@ -12,14 +12,14 @@ from jsonschema import Draft202012Validator, FormatChecker
 from pydantic import TypeAdapter
 
 from core.domain.lots import Allocation
-from core.messages.outbound import (
+from core.messages.outbound.event_json import (
     account_created_json,
     balance_changed_json,
     instant_text,
     message_parked_json,
     tier_changed_json,
 )
-from core.messages.outbound_contract import OUTBOUND_EVENTS, OutboundType
+from core.messages.outbound.published_events import OUTBOUND_EVENTS, OutboundType
 from core.messages.schemas import all_schemas
 
 ACCOUNT = UUID("01945d3e-0000-7000-8000-000000000001")

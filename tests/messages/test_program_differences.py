@@ -4,7 +4,7 @@
 import pytest
 
 from core.domain.program import Program
-from core.messages.program_file import describe_differences, parse_program
+from core.messages.program_files.program_file import describe_differences, parse_program
 from tests.messages.test_program_file import FULL
 from tests.messages.test_program_file_problems import RICH
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.domain.orders import LineKind
+from core.domain.orders.facts import LineKind
 from core.domain.program import (
     Basis,
     Clawback,
@@ -27,7 +27,7 @@ from core.domain.program import (
     Tier,
 )
 from core.errors import ProgramFileError
-from core.messages.program_file import (
+from core.messages.program_files.program_file import (
     load_program,
     parse_program,
     program_document,

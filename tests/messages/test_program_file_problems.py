@@ -9,8 +9,8 @@ from pydantic import BaseModel
 
 from core.domain.program import AnyPromotion, AnyRule, Program
 from core.errors import ProgramFileError
-from core.messages.program_fields import allowed_at
-from core.messages.program_file import parse_program, program_document, program_from_document
+from core.messages.program_files.file_fields import allowed_at
+from core.messages.program_files.program_file import parse_program, program_document, program_from_document
 
 RICH = """\
 program_id: rich

@@ -10,7 +10,7 @@ import yaml
 from jsonschema import Draft202012Validator, FormatChecker
 
 from core.errors import ProgramFileError
-from core.messages.program_file import parse_program
+from core.messages.program_files.program_file import parse_program
 from core.messages.schemas import all_schemas, schema_text, write_schemas
 
 FOLDER = Path(__file__).parents[2] / "docs" / "schemas"

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from core.domain.outcomes import Reason
-from core.messages.inbound import ReadEvent, UnreadableEvent, read_message
-from core.messages.sources import SourceKey, Sources, is_signature, sign
+from core.messages.inbound.reading import ReadEvent, UnreadableEvent, read_message
+from core.messages.inbound.sources import SourceKey, Sources, is_signature, sign
 from tests.messages.inbound_samples import CANCELLATION, FULFILMENT, LIMITS, NOW, ORDER, REFUND, body, changed
 
 OLD, NEW, OTHER = b"o" * 32, b"n" * 40, b"x" * 32

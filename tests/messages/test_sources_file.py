@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from core.errors import SourcesFileError
-from core.messages.sources import SourceKey
-from core.messages.sources_file import load_sources
+from core.messages.inbound.sources import SourceKey
+from core.messages.inbound.sources_file import load_sources
 
 SECRET = "correct-horse-battery-staple-32+"
 FILE = """

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from core.posting.mending import Mended, RetryLimits, drop_letters, letters_that_fit, retry_letters
-from core.posting.receiving import receive
-from core.store.dead_letters import Action, LetterFilter, first_message, load_history, load_letter
+from core.mending.dead_letters import Mended, RetryLimits, drop_letters, letters_that_fit, retry_letters
+from core.mending.letters import Action, LetterFilter, first_message, load_history, load_letter
+from core.receiving.receive import receive
 from tests.factories import PROGRAM_TEXT, as_bytes, cancellation, order, refund
 from tests.shell import EVENT_SOURCE, LIMITS, Shell
 
@@ -118,7 +118,7 @@ def test_the_same_event_that_comes_in_the_moment_of_its_retry_is_judged_against_
         receive_with(shell, PATIENT, event)
         return answer
 
-    monkeypatch.setattr("core.posting.mending.first_message", first_message_just_before_it_comes)
+    monkeypatch.setattr("core.mending.dead_letters.first_message", first_message_just_before_it_comes)
     assert retry(shell, inbox_id, PATIENT).state == "replayed"
     assert shell.post() == {"posted": 1}
 

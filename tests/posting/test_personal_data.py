@@ -16,7 +16,7 @@ from celery.worker.consumer import consumer
 from sqlalchemy import Engine
 
 from config.settings import Settings
-from core.posting.receiving import receive_batch
+from core.receiving.receive import receive_batch
 from core.store.shards import ACCOUNT_SHARDS
 from tasks.relay import relay_outbox
 from tasks.submitting import submit

@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import Engine
 
 from core.posting.events import EventContext
-from core.posting.upkeep import release_batch, remind_batch, warn_batch
 from core.store.programs import load_registry
+from core.upkeep.periodic import release_batch, remind_batch, warn_batch
 from tests.factories import PROGRAM_TEXT, cancellation, fulfilment, order, refund
 from tests.shell import EVENT_SOURCE, Shell
 

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import pytest
 from sqlalchemy import Engine
 
-from core.posting.mending import Mended, RetryLimits
-from core.posting.replacing import replace_letter
-from core.store.dead_letters import load_history, load_letter
+from core.mending.dead_letters import Mended, RetryLimits
+from core.mending.letters import load_history, load_letter
+from core.mending.replacing import replace_letter
 from tests.factories import as_bytes, line, order, refund
 from tests.shell import EVENT_SOURCE, LIMITS, Shell
 

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from core.messages.inbound import MessageLimits
-from core.messages.sources import SourceKey, Sources, sign
-from core.posting.mending import Mended, RetryLimits, retry_letters
-from core.posting.receiving import Receipt, receive_batch, receive_by_operator
+from core.mending.dead_letters import Mended, RetryLimits, retry_letters
+from core.messages.inbound.reading import MessageLimits
+from core.messages.inbound.sources import SourceKey, Sources, sign
+from core.receiving.receive import Receipt, receive_batch, receive_by_operator
 from tests.factories import SOURCE, as_bytes, order
 from tests.shell import EVENT_SOURCE, LIMITS, Shell
 

@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import Engine, text
 
-from core.posting.sweeping import sweep_waiting
+from core.upkeep.sweeping import sweep_waiting
 from tests.factories import order, refund
 from tests.shell import EVENT_SOURCE, Shell
 

@@ -11,9 +11,9 @@ import pytest
 from sqlalchemy import Engine, text
 
 from core.posting.events import EventContext
-from core.posting.upkeep import expire_batch, review_batch
 from core.store.engine import create_database_engine
 from core.store.programs import load_registry
+from core.upkeep.periodic import expire_batch, review_batch
 from tests.factories import PROGRAM_TEXT, order, refund
 from tests.ledger_rows import empty_ledger, ledger_rows
 from tests.shell import EVENT_SOURCE, Shell

@@ -15,8 +15,8 @@ from tempfile import TemporaryDirectory
 from threading import Lock
 from typing import NamedTuple
 
+from tests.interleaving.interleaving import be_silent
 from tests.protections.table import PROTECTIONS, Protection, pytest_command, simulation_command
-from tests.simulation.simulating import be_silent
 from workers.embedded import EmbeddedServers, remove_data
 
 ROOT = Path(__file__).parents[2]

@@ -39,7 +39,7 @@ class Protection(NamedTuple):
 
 def simulation_command(first: Sequence[int], count: int) -> tuple[str, ...]:
     """Arguments to Python: these seeds, and then `count` others."""
-    return ("-m", "tests.simulation", "--jobs", "1", "--seeds", str(count), "--first", *map(str, first))
+    return ("-m", "tests.interleaving", "--jobs", "1", "--seeds", str(count), "--first", *map(str, first))
 
 
 def pytest_command(names: Sequence[str]) -> tuple[str, ...]:
@@ -179,7 +179,7 @@ PROTECTIONS = (
         "no message is parked because the database was away",
         (
             Edit(
-                "core/posting/failures.py",
+                "core/store/failures.py",
                 "(psycopg.OperationalError, psycopg.InterfaceError, psycopg.ProgrammingError)",
                 "psycopg.ProgrammingError",
             ),
@@ -202,7 +202,7 @@ PROTECTIONS = (
     Protection(
         "the sweep wakes waiting refunds",
         "a refund that missed its order's posting by a moment is posted all the same",
-        (Edit("core/posting/sweeping.py", " = wake_waiting(connection, after, rows_max)\n", " = 0, after\n"),),
+        (Edit("core/upkeep/sweeping.py", " = wake_waiting(connection, after, rows_max)\n", " = 0, after\n"),),
         seeds=(25,),
     ),
     Protection(
@@ -257,7 +257,7 @@ PROTECTIONS = (
         "a tier is reviewed at the end of its period and not before",
         (
             Edit(
-                "core/posting/upkeep.py",
+                "core/upkeep/periodic.py",
                 "        and due_at <= as_of\n",
                 "",
             ),
@@ -330,7 +330,7 @@ PROTECTIONS = (
         "a consumer knows a repeat by its id",
         (
             Edit(
-                "core/messages/outbound.py",
+                "core/messages/outbound/event_json.py",
                 '    return f"{account_id}:{sequence}"\n',
                 "    return f\"{account_id}:{sequence}:{__import__('uuid').uuid4()}\"\n",
             ),

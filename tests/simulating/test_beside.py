@@ -7,11 +7,11 @@ import pytest
 from sqlalchemy import Engine
 
 from core.errors import SimulationStoppedError
-from core.messages.program_file import parse_program
+from core.messages.program_files.program_file import parse_program
 from core.simulating.beside import compare_recorded
 from core.simulating.comparing import sides
+from core.simulating.recorded import Recorded
 from core.store.programs import load_registry
-from core.store.recorded import Recorded
 from tests.factories import PROGRAM_TEXT, order
 from tests.shell import Shell
 from tests.simulating.test_simulated_books import PROGRAMS, UNTIL, story

@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import Engine
 
-from core.messages.program_file import parse_program
+from core.messages.program_files.program_file import parse_program
 from core.simulating.comparing import compare, sides
+from core.simulating.recorded import read_only, recorded_messages
 from core.store.programs import load_registry
-from core.store.recorded import read_only, recorded_messages
 from tests.factories import PROGRAM_TEXT, cancellation, fulfilment, line, order, refund
 from tests.shell import Shell
 

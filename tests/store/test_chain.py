@@ -9,9 +9,9 @@ from sqlalchemy import Connection, Engine
 from uuid6 import uuid7
 
 from core.posting.batch import Poster
-from core.store.chain import ChainStep, Head, has_chain, missing_heads, walk_chains
 from core.store.engine import create_database_engine
-from core.store.scope import slices
+from core.store.proof.chain import ChainStep, Head, has_chain, missing_heads, walk_chains
+from core.store.proof.scope import slices
 from tasks.upkeep import expire_lots
 from tests.conftest import OpenDatabase
 from tests.factories import PROGRAM_TEXT, line, order, refund
@@ -157,7 +157,7 @@ def test_a_chain_may_begin_late_but_not_end(engine: Engine) -> None:
 def test_slices_of_any_size_give_the_same_heads(chained: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     with tampered(chained) as connection:
         at_once = walk(connection, KEY).heads
-        monkeypatch.setattr("core.store.chain.slices", partial(slices, entries_max=1))
+        monkeypatch.setattr("core.store.proof.chain.slices", partial(slices, entries_max=1))
         steps = list(walk_chains(connection, (KEY,)))
     assert [head for step in steps for head in step.heads] == at_once
     assert [step.slices_done for step in steps] == [1, 2]

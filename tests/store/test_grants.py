@@ -9,13 +9,13 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import ProgrammingError
 
 from core.errors import DatabaseRoleTooStrongError, NoDatabaseRoleError
-from core.posting.mending import RetryLimits, drop_letters, retry_letters
+from core.mending.dead_letters import RetryLimits, drop_letters, retry_letters
 from core.store.budgets import apply_budget_repairs, examine_budgets
 from core.store.engine import create_database_engine
 from core.store.grants import WORKER_GRANTS, grant_role
 from core.store.migrate import require_current
-from core.store.rebuild import apply_repairs, examine
-from core.store.scope import EVERYTHING
+from core.store.proof.rebuild import apply_repairs, examine
+from core.store.proof.scope import EVERYTHING
 from core.store.shards import ACCOUNT_SHARDS
 from core.store.tables import metadata
 from tasks.posting import post_inbox, sweep_inbox

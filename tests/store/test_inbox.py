@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from sqlalchemy import Connection, Engine
 
-from core.posting.receiving import Receipt
+from core.receiving.receive import Receipt
 from core.store.engine import driver_connection
 from core.store.inbox import shards_with_work
 from core.store.shards import message_shard

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import Engine
 
-from core.messages.program_file import parse_program
+from core.messages.program_files.program_file import parse_program
 from core.store.programs import BEGINNING, ProgramRegistry, ProgramVersion, append_version, load_registry
 from tests.factories import PROGRAM_TEXT, SOURCE
 

@@ -8,9 +8,9 @@ from sqlalchemy import Connection, Engine
 
 from core.store.budgets import apply_budget_repairs, examine_budgets
 from core.store.engine import create_database_engine
-from core.store.rebuild import Repair, apply_repairs, examine
-from core.store.scope import EVERYTHING
-from core.store.verify import run_checks
+from core.store.proof.rebuild import Repair, apply_repairs, examine
+from core.store.proof.scope import EVERYTHING
+from core.store.proof.verify import run_checks
 from tests.conftest import OpenDatabase
 from tests.factories import PROGRAM_TEXT, cancellation, fulfilment, order, refund
 from tests.shell import Shell, tampered

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Connection
 
 from core.store.engine import create_database_engine
-from core.store.verify import run_checks
+from core.store.proof.verify import run_checks
 from tests.conftest import OpenDatabase
 from tests.factories import PROGRAM_TEXT, cancellation, order, refund
 from tests.shell import Shell, tampered

@@ -8,11 +8,11 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import InternalError
 
 from core.store.engine import create_database_engine
-from core.store.invariants import CHECKS
-from core.store.periods import load_periods
 from core.store.programs import load_registry
-from core.store.scope import EVERYTHING
-from core.store.verify import DIFFERENCES_MAX, differences_of, run_checks, verify_accounts, verify_ledger
+from core.store.proof.counted_periods import load_periods
+from core.store.proof.invariants import CHECKS
+from core.store.proof.scope import EVERYTHING
+from core.store.proof.verify import DIFFERENCES_MAX, differences_of, run_checks, verify_accounts, verify_ledger
 from tests.conftest import OpenDatabase
 from tests.factories import PROGRAM_TEXT, cancellation, fulfilment, order, refund
 from tests.shell import Shell, tampered

@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import Engine
 
 from core.store.locks import LockClass, try_lock
-from core.store.runs import last_run
 from core.store.shards import message_shard
+from core.upkeep.runs import last_run
 from tasks.posting import post_inbox, sweep_inbox
 from tasks.submitting import submit
 from tests.factories import order, refund

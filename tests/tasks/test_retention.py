@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, create_engine, text
 
-from core.posting.mending import Mended, RetryLimits, drop_letters, retry_letters
+from core.mending.dead_letters import Mended, RetryLimits, drop_letters, retry_letters
 from core.store.locks import LockClass, try_lock
-from core.store.retention import INBOX, OUTBOX, purge_batch, purged_before
 from core.store.shards import ACCOUNT_SHARDS
+from core.upkeep.retention import INBOX, OUTBOX, purge_batch, purged_before
 from tasks.relay import relay_outbox
 from tasks.retention import ANEW_SECONDS, purge
 from tests.factories import order, refund

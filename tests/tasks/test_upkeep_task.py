@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import Engine
 from structlog.testing import capture_logs
 
-from core.store.runs import last_runs
 from core.store.shards import ACCOUNT_SHARDS
+from core.upkeep.runs import last_runs
 from tasks.runtime import Runtime
 from tasks.upkeep import audit_ledger, expire_lots, review_tiers
 from tests.factories import PROGRAM_TEXT, order

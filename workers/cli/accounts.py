@@ -5,7 +5,7 @@ import typer
 from config.settings import Settings
 from core.domain.ledger import Account
 from core.domain.program import Program
-from core.store.reports import HistoryEntry, load_history
+from core.reading.accounts import HistoryEntry, load_history
 from workers.cli.account_options import AsOf, CustomerId, EntriesMax, ProgramId
 from workers.cli.explain import explain
 from workers.cli.explaining import moves_text, reference_text, why_text

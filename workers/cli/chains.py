@@ -8,8 +8,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from core.store.chain import ChainDifference, Head, HeadsDigest, has_chain, missing_heads, walk_chains
-from core.store.verify import DIFFERENCES_MAX, Difference
+from core.store.proof.chain import ChainDifference, Head, HeadsDigest, has_chain, missing_heads, walk_chains
+from core.store.proof.verify import DIFFERENCES_MAX, Difference
 from workers.cli.errors import ChainKeyNeededError, HeadsFileError
 from workers.cli.output import ProgressLine, count_text
 

@@ -9,8 +9,7 @@ import typer
 
 from config.settings import Settings
 from core.domain.outcomes import Reason
-from core.messages.reasons import MENDS
-from core.store.dead_letters import (
+from core.mending.letters import (
     Action,
     Letter,
     LetterFilter,
@@ -21,7 +20,8 @@ from core.store.dead_letters import (
     load_history,
     load_letter,
 )
-from core.store.reports import database_now
+from core.messages.reasons import MENDS
+from core.reading.accounts import database_now
 from workers.cli.errors import NoLetterError, NoReasonYetError
 from workers.cli.letter_options import (
     INBOX_ID_MAX,

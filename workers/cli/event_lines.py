@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from core.messages.outbound_contract import OutboundType
+from core.messages.outbound.published_events import OutboundType
 from workers.cli.output import points_text
 
 

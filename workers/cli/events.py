@@ -14,10 +14,10 @@ from pydantic_core import from_json
 from sqlalchemy import Engine
 
 from config.settings import Settings
-from core.messages.sources import KEY_ID_PATTERN, sign
-from core.messages.sources_file import read_secret
-from core.posting.receiving import receive_by_operator
-from core.store.dead_letters import Letter, count_states, list_dead_among, still_received
+from core.mending.letters import Letter, count_states, list_dead_among, still_received
+from core.messages.inbound.sources import KEY_ID_PATTERN, sign
+from core.messages.inbound.sources_file import read_secret
+from core.receiving.receive import receive_by_operator
 from workers.bootstrap import message_limits
 from workers.brokers import open_event_tail, open_shop_publisher, url_without_password
 from workers.cli.errors import NoEventsError, NothingKeptError, SigningError

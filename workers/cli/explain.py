@@ -10,9 +10,9 @@ from sqlalchemy import Connection
 from config.settings import Settings
 from core.domain.ledger import EntryKind, TierChange, TierChangeReason
 from core.domain.program import Program
+from core.reading.accounts import HistoryEntry, load_history, load_judging_versions, load_tier_changes
 from core.store.programs import ProgramRegistry
 from core.store.repairs import KeptRepair, load_repairs
-from core.store.reports import HistoryEntry, load_history, load_judging_versions, load_tier_changes
 from workers.cli.account_options import AsOf, CustomerId, EntriesMax, ProgramId
 from workers.cli.explaining import headline, told_texts
 from workers.cli.explaining_orders import explain_order, say_told

@@ -3,7 +3,7 @@
 from datetime import tzinfo
 
 from core.domain.ledger import EntryKind
-from core.store.reports import HistoryEntry, LotMove
+from core.reading.accounts import HistoryEntry, LotMove
 from workers.cli.output import count_text, printable, time_text
 from workers.cli.rule_sentences import Told, earning_texts, line_texts, money_text, rule_text, with_counted_rules
 

@@ -5,13 +5,13 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
-from core.domain.basket import Basket, amount_text
-from core.domain.earning import Entitlement
 from core.domain.ledger import EntryKind
-from core.domain.orders import Refund
+from core.domain.orders.basket import Basket, amount_text
+from core.domain.orders.earning import Entitlement
+from core.domain.orders.facts import Refund
 from core.domain.program import Program
-from core.store.order_reports import RecordedOrder, TakenBack, load_recorded_orders
-from core.store.reports import HistoryEntry, load_history
+from core.reading.accounts import HistoryEntry, load_history
+from core.reading.orders import RecordedOrder, TakenBack, load_recorded_orders
 from workers.cli.errors import NoOrderError
 from workers.cli.explaining import headline, told_texts
 from workers.cli.order_outcomes import PartOutcome, earned_with, promotion_outcomes, rule_outcomes

@@ -9,10 +9,10 @@ from sqlalchemy import Connection
 from config.settings import Settings
 from core.domain.ledger import Account
 from core.domain.program import Program
-from core.domain.tiers import decide_tier_hold, review_due_at
+from core.domain.tiers.qualification import decide_tier_hold, review_due_at
+from core.mending.tier_holds import hold_tier as write_hold
 from core.posting.events import EventContext
-from core.posting.holding import hold_tier as write_hold
-from core.store.reports import database_now
+from core.reading.accounts import database_now
 from workers.cli.account_options import CustomerId
 from workers.cli.errors import HoldUntilError, UnknownTierError, WhichProgramError, WhyError
 from workers.cli.output import AsJson, print_json, say, time_text

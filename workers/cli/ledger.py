@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from config.settings import Settings
-from core.store.verify import DIFFERENCES_MAX, Difference, Step, verify_steps
+from core.store.proof.verify import DIFFERENCES_MAX, Difference, Step, verify_steps
 from workers.bootstrap import chain_keys
 from workers.cli.chains import refuse_without_key, verify_chain
 from workers.cli.output import AsJson, ProgressLine, count_text, print_json, say, say_below

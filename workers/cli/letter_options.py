@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from core.domain.outcomes import Reason
-from core.store.dead_letters import LetterFilter
+from core.mending.letters import LetterFilter
 from workers.cli.wiring import read_instant
 
 #: Numbers are 64-bit in the database.

@@ -8,10 +8,10 @@ from sqlalchemy import Engine
 
 from config.settings import Settings
 from core.domain.program.fields import DAYS_MAX
-from core.posting.extending import Extended, Extension, NewEnd, extend_lots, plan_extension
-from core.store.extensions import LotFilter, next_accounts_with_lots
+from core.mending.chosen_lots import LotFilter, next_accounts_with_lots
+from core.mending.lot_extensions import Extended, Extension, NewEnd, extend_lots, plan_extension
+from core.reading.accounts import database_now
 from core.store.programs import ProgramRegistry, load_registry
-from core.store.reports import database_now
 from workers.cli.errors import (
     DayError,
     UnknownProgramError,

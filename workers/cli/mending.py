@@ -9,9 +9,9 @@ from sqlalchemy import Engine
 
 from config.settings import Settings
 from core.domain.outcomes import Reason
-from core.posting.mending import Mended, RetryLimits, drop_letters, letters_that_fit, retry_letters
-from core.posting.replacing import replace_letter
-from core.store.dead_letters import LetterFilter, count_letters, load_letter
+from core.mending.dead_letters import Mended, RetryLimits, drop_letters, letters_that_fit, retry_letters
+from core.mending.letters import LetterFilter, count_letters, load_letter
+from core.mending.replacing import replace_letter
 from workers.bootstrap import message_limits
 from workers.cli.errors import NoEventsError, SureToDropError, WhichLettersError, WhyDroppedError
 from workers.cli.letter_options import (

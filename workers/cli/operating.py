@@ -7,8 +7,8 @@ import typer
 
 from config.schedule import TICKS
 from config.settings import Settings
-from core.store.runs import last_runs
-from core.store.status import Backlog, BusyShard, Status, load_status
+from core.reading.status import Backlog, BusyShard, Status, load_status
+from core.upkeep.runs import last_runs
 from workers.cli.output import (
     AsJson,
     Row,

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from core.domain.basket import Basket, amount_text
-from core.domain.earning import Entitlement, entitlement
-from core.domain.orders import Refund
+from core.domain.orders.basket import Basket, amount_text
+from core.domain.orders.earning import Entitlement, entitlement
+from core.domain.orders.facts import Refund
 from core.domain.program import (
     AnyPromotion,
     AnyRule,
@@ -16,7 +16,7 @@ from core.domain.program import (
     Program,
     Terms,
 )
-from core.store.order_reports import RecordedOrder
+from core.reading.orders import RecordedOrder
 from workers.cli.condition_sentences import unmet_texts
 from workers.cli.rule_sentences import left_over_text, line_texts, money_text, not_best_text, promotion_text, rule_text
 

@@ -17,7 +17,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from core.messages.outbound import instant_text
+from core.messages.outbound.event_json import instant_text
 
 #: Width of text that goes to a file or a pipe, unless COLUMNS says otherwise.
 _WIDTH_OF_FILES = 120

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from config.schedule import TICKS
 from config.settings import Settings
-from core.store.status import Backlog, Status
+from core.reading.status import Backlog, Status
 from workers.cli.output import age_text, count_text
 
 #: Ten missed runs are no accident. Not sooner than after a minute: the sweeps of each second keep few of their runs.

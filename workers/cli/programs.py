@@ -8,15 +8,15 @@ import typer
 
 from config.settings import Settings
 from core.domain.program import Program
-from core.messages.program_file import (
+from core.messages.program_files.program_file import (
     describe_differences,
     parse_program,
     program_advice,
     program_text,
 )
+from core.reading.accounts import database_now, load_program_file
 from core.store.applying import Applied, apply_program, newest_version, program_problems
 from core.store.programs import BEGINNING, ProgramRegistry, ProgramVersion, load_registry
-from core.store.reports import database_now, load_program_file
 from workers.cli.errors import ProgramRefusedError, UnknownProgramError, UnknownVersionError
 from workers.cli.output import AsJson, Row, count_text, print_json, print_listing, say, time_text
 from workers.cli.simulating import simulate

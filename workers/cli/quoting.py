@@ -10,12 +10,12 @@ import typer
 from config.settings import Settings
 from core.domain.lots import Lot
 from core.domain.outcomes import Parked
-from core.messages.inbound import ORDER_COMPLETED, ReadEvent, StoredOrder, read_message, read_stored_event
-from core.messages.outbound import instant_text
-from core.posting.quoting import Quote, quote
+from core.messages.inbound.reading import ORDER_COMPLETED, ReadEvent, StoredOrder, read_message, read_stored_event
+from core.messages.outbound.event_json import instant_text
+from core.reading.accounts import database_now
+from core.reading.quoting import Quote, quote
+from core.simulating.recorded import read_only
 from core.store.programs import ProgramRegistry, load_registry
-from core.store.recorded import read_only
-from core.store.reports import database_now
 from workers.bootstrap import message_limits
 from workers.cli.errors import NoOrderToQuoteError, OrderNotQuotedError, UnknownProgramError
 from workers.cli.output import AsJson, Row, count_text, print_facts, print_json, print_listing, say, time_text

@@ -8,11 +8,11 @@ import typer
 from sqlalchemy import Connection, Engine
 
 from config.settings import Settings
+from core.reading.accounts import load_accounts
 from core.store.budgets import BudgetRepair, apply_budget_repairs, examine_budgets
 from core.store.engine import run_bulk
-from core.store.rebuild import Contradiction, Examined, Repair, apply_repairs, examine
-from core.store.reports import load_accounts
-from core.store.scope import Scope, slices, these_accounts
+from core.store.proof.rebuild import Contradiction, Examined, Repair, apply_repairs, examine
+from core.store.proof.scope import Scope, slices, these_accounts
 from workers.cli.errors import UnknownCustomerError
 from workers.cli.output import AsJson, ProgressLine, count_text, print_json, say, say_below
 from workers.cli.wiring import opened_database

@@ -8,10 +8,10 @@ import typer
 from sqlalchemy import Engine
 
 from config.settings import Settings
+from core.reading.accounts import load_accounts
 from core.store.engine import run_bulk
 from core.store.outbox import count_entries_without_event, load_published
-from core.store.reports import load_accounts
-from core.store.retention import OUTBOX, purged_before
+from core.upkeep.retention import OUTBOX, purged_before
 from workers.brokers import EventPublisher, open_event_publisher, url_without_password
 from workers.cli.errors import UnknownCustomerError, WhichEventsError
 from workers.cli.output import AsJson, count_text, note, print_json, say, time_text

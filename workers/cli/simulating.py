@@ -10,12 +10,12 @@ import typer
 
 from config.settings import Settings
 from core.domain.program import Program
-from core.messages.program_file import load_program
+from core.messages.program_files.program_file import load_program
+from core.reading.accounts import database_now
 from core.simulating.beside import compare_recorded
 from core.simulating.comparing import sides
+from core.simulating.recorded import Recorded
 from core.store.programs import load_registry
-from core.store.recorded import Recorded
-from core.store.reports import database_now
 from workers.cli.errors import EmptySpanError, PageNotWrittenError, PointValueError, UnknownProgramError
 from workers.cli.output import AsJson, ProgressLine, Row, count_text, note, print_json, print_listing, say, time_text
 from workers.cli.simulation_figures import Simulation

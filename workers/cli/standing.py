@@ -11,13 +11,13 @@ from sqlalchemy import Connection
 from core.domain.ledger import Account
 from core.domain.lots import Lot
 from core.domain.program import SPEND_UNITS, ExpiryPolicy, Measure, Program, QualificationWindow
-from core.domain.standing import counted_units, next_tier
-from core.domain.tiers import Counted, qualification_period, review_due_at
-from core.messages.outbound import instant_text
+from core.domain.tiers.next_tier import counted_units, next_tier
+from core.domain.tiers.qualification import Counted, qualification_period, review_due_at
+from core.messages.outbound.event_json import instant_text
+from core.reading.accounts import OpenMessage, database_now, load_accounts, load_open_lots, load_open_messages
+from core.reading.past import load_past
 from core.store.ledger import load_counted
-from core.store.past import load_past
 from core.store.programs import BEGINNING, ProgramRegistry, load_registry
-from core.store.reports import OpenMessage, database_now, load_accounts, load_open_lots, load_open_messages
 from workers.cli.errors import FutureInstantError, NotOpenedYetError, UnknownCustomerError, UnknownProgramError
 from workers.cli.output import Row, count_text, time_text
 from workers.cli.wiring import read_instant

@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import Engine, text
 
-from core.store.progress import load_progress
-from core.store.verify import verify_ledger
+from core.reading.progress import load_progress
+from core.store.proof.verify import verify_ledger
 from workers.demo.sample import Traffic
 from workers.stack import own_command
 

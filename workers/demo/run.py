@@ -15,10 +15,10 @@ from sqlalchemy import Engine
 from config.queues import PERIODIC
 from config.settings import Settings
 from core.errors import LoyaltyError, UserError
-from core.messages.program_file import parse_program
+from core.messages.program_files.program_file import parse_program
+from core.reading.progress import Progress, load_progress
 from core.store.engine import create_database_engine
 from core.store.programs import append_version
-from core.store.progress import Progress, load_progress
 from workers.bootstrap import set_up_logging
 from workers.brokers import open_shop_publisher
 from workers.celery_app import create_app

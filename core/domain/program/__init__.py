@@ -1,7 +1,7 @@
 """A program: how orders earn points, which tiers there are, and what refunds and time do to points.
 
-Program files (YAML) and the documents that the database keeps are these models; `core.messages.program_file` reads and
-writes them and words the problems for a person. Everything is frozen: a changed program is a new one.
+Program files (YAML) and the documents that the database keeps are these models; `core.messages.program_files` reads
+and writes them and words the problems for a person. Everything is frozen: a changed program is a new one.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from pydantic import Field, StrictBool, StringConstraints, field_validator, model_validator
 from pydantic_core import InitErrorDetails
 
-from core.domain.orders import LineKind
+from core.domain.orders.facts import LineKind
 from core.domain.program.concerning import Concerning, Places, concerning
 from core.domain.program.conditions import Circumstances, Hours, Lines, Weekday, When
 from core.domain.program.earning_rules import (

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from core.domain.orders import OrderLine
+from core.domain.orders.facts import OrderLine
 from core.domain.program.conditions import Lines
 
 Places = Mapping[str, Sequence[int]]  #: of the lines of one order that each rule and promotion looks for, by its name

@@ -13,7 +13,7 @@ from typing import Annotated, NamedTuple, Self
 
 from pydantic import AfterValidator, Field, StrictBool, StrictInt, StringConstraints, WithJsonSchema, model_validator
 
-from core.domain.orders import AttributeValue, LineKind, Order, OrderLine
+from core.domain.orders.facts import AttributeValue, LineKind, Order, OrderLine
 from core.domain.program.fields import Amount, Label, Labels, LocalDate, Name, Part, problem, refuse, repeated
 
 _TIME_PATTERN = r"^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$"

@@ -9,7 +9,7 @@ import pytest
 import redis
 from broker_steps import ORDER, receive
 
-from core.messages.sources import sign
+from core.messages.inbound.sources import sign
 from workers.brokers import open_intake, open_shop_publisher
 from workers.brokers.signatures import signature_of_fields, signature_of_header, signature_text
 from workers.brokers.topology import SHOP_EXCHANGE, SHOP_STREAM, SIGNATURE_FIELD, SIGNATURE_HEADER

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from core.messages.outbound_contract import OutboundType
+from core.messages.outbound.published_events import OutboundType
 from tests.factories import as_bytes, order, refund
 from tests.shell import Shell
 from tests.workers.cli.command_line import CommandLine

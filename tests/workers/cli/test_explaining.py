@@ -9,9 +9,9 @@ from sqlalchemy import Engine
 
 from core.domain.ledger import EntryKind
 from core.posting.events import EventContext
-from core.posting.upkeep import release_batch
-from core.store.reports import HistoryEntry
+from core.reading.accounts import HistoryEntry
 from core.store.shards import ACCOUNT_SHARDS
+from core.upkeep.periodic import release_batch
 from tests.factories import PROGRAM_TEXT, cancellation, fulfilment, line, order, refund
 from tests.shell import Shell
 from tests.workers.cli.command_line import CommandLine

@@ -8,7 +8,7 @@ import pytest
 from uuid6 import uuid7
 
 from core.posting.batch import Poster
-from core.store.invariants import CHECKS
+from core.store.proof.invariants import CHECKS
 from tests.factories import PROGRAM_TEXT, order, refund
 from tests.shell import EVENT_SOURCE, Shell
 from tests.workers.cli.command_line import CommandLine

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from config.schedule import TICKS
-from core.store.status import load_status
+from core.reading.status import load_status
 from tests.factories import order, refund
 from tests.shell import Shell
 from tests.workers.cli.command_line import CommandLine

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine
 
 from config.settings import Settings
-from core.messages.sources import SourceKey, Sources, sign
+from core.messages.inbound.sources import SourceKey, Sources, sign
 from tasks.submitting import submit
 from tests.factories import SOURCE, as_bytes, order
 from tests.shell import LIMITS, Shell

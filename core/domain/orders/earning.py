@@ -1,0 +1,138 @@
+"""What an order has earned: a function of the order, all refunds known for it, and what was frozen with it.
+
+The ledger posts the difference between this and what it holds, so that repeats, splits and arrival order of refunds
+cannot matter: n partial refunds end where one big refund ends, and where buying only the kept goods would have.
+
+All arithmetic is exact; only rounding a rule's result leaves it. More refunds never mean more points.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from core.domain.ledger import Frozen, Qualifying
+from core.domain.orders.basket import Basket, amount_text
+from core.domain.orders.facts import Order, Refund
+from core.domain.orders.reckoning import Reckoning, concerned, rounded
+from core.domain.program import SPEND_UNITS, Combine, Places, Program
+
+_NO_REMAINDERS: Mapping[str, Fraction] = MappingProxyType({})
+
+
+class Grant(NamedTuple):
+    """Points of one order that end together."""
+
+    earned_by: str  #: the rule or promotion whose own expiry they have; '' = the program's
+    points: int
+
+
+class Entitlement(NamedTuple):
+    """Points, and the calculation that led to them."""
+
+    points: int
+    grants: tuple[Grant, ...]  #: the same points by when they end; none without points
+    given: Mapping[str, int]  #: the same points by rule and promotion; those that gave something
+    qualifying: Qualifying
+    tell: Callable[[], dict[str, Any]]  #: puts the calculation into words; apart, since most askers want numbers alone
+    left_over: Mapping[str, Fraction] = _NO_REMAINDERS  #: the remainder that a rule with `carry` leaves, if it applied
+
+    @property
+    def why(self) -> dict[str, Any]:
+        """The calculation, rule by rule, as entries keep it; made anew at each call."""
+        return self.tell()
+
+
+class Earning:
+    """What one order earns in one tier under one version of a program, as it was judged when it was posted.
+
+    Asked again after every refund; what does not depend on refunds is worked out once.
+    """
+
+    def __init__(
+        self,
+        order: Order,
+        program: Program,
+        tier_id: str,
+        frozen: Frozen = Frozen(),  # noqa: B008  # a tuple
+        places: Places | None = None,
+    ) -> None:
+        """`frozen` is what was judged when the order was posted.
+
+        `places` is `program.concerning.places` of the order, where the caller has it.
+        """
+        self._order, self._program, self._tier_id = order, program, tier_id
+        self._ordered = Basket(order, (), program.basis)
+        if not program.is_plain:
+            self._concerned = concerned(order, self._ordered, program, tier_id, frozen, places)
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether the use of any rule or promotion that it is for is counted."""
+        return not self._program.is_plain and self._concerned.is_counted
+
+    def after(self, refunds: Sequence[Refund]) -> Entitlement:
+        """Points after these refunds, in whatever order they are given.
+
+        Exact arithmetic; one rounding per rule per order, or per line where the rule says so. Never negative, and
+        never more with more refunds.
+        """
+        program = self._program
+        kept = Basket(self._order, refunds, program.basis) if refunds else self._ordered
+        if program.is_plain:
+            return _plain(kept, program, self._tier_id)
+        reckoning = Reckoning(self._concerned, kept, program)
+        given = reckoning.given
+        points = sum(given.values())
+        return Entitlement(
+            points, _grants(program, given), given, _qualifying(kept, points), reckoning.told, reckoning.left_over
+        )
+
+
+def entitlement(
+    order: Order,
+    refunds: Sequence[Refund],
+    program: Program,
+    tier_id: str,
+    frozen: Frozen = Frozen(),  # noqa: B008  # a tuple
+) -> Entitlement:
+    """Points that `order` earns in `tier_id` under `program`, after `refunds`: see `Earning`."""
+    return Earning(order, program, tier_id, frozen).after(refunds)
+
+
+def _plain(basket: Basket, program: Program, tier_id: str) -> Entitlement:
+    """Rates on the whole amount and nothing else, which is what most programs are: worked out without detours."""
+    amount, scale = basket.amount.as_integer_ratio()
+    best = ""
+    of_rules: dict[str, int] = {}
+    for terms in program.terms[tier_id]:
+        granted = rounded(amount * terms.numerator, scale * terms.denominator, terms.rounding)
+        of_rules[terms.rule_id] = granted
+        if not best or granted > of_rules[best]:
+            best = terms.rule_id
+    given = {best: of_rules[best]} if program.combine is Combine.BEST else of_rules
+    points = sum(given.values())
+    if 0 in given.values():
+        given = {name: granted for name, granted in given.items() if granted}
+
+    def tell() -> dict[str, Any]:
+        rules = [{**terms.told, "points": of_rules[terms.rule_id]} for terms in program.terms[tier_id]]
+        return {"tier": tier_id, "basis_amount": amount_text(basket.amount), "rules": rules}
+
+    return Entitlement(points, _grants(program, given), given, _qualifying(basket, points), tell)
+
+
+def _grants(program: Program, given: Mapping[str, int]) -> tuple[Grant, ...]:
+    """The points by when they end: those with the program's expiry first."""
+    if len(program.expiries) == 1:
+        points = sum(given.values())
+        return (Grant("", points),) if points else ()
+    by_expiry: dict[str, int] = {}
+    for name, points in given.items():
+        earned_by = name if name in program.expiries else ""
+        by_expiry[earned_by] = by_expiry.get(earned_by, 0) + points
+    return tuple(Grant(earned_by, points) for earned_by, points in sorted(by_expiry.items()) if points)
+
+
+def _qualifying(basket: Basket, points: int) -> Qualifying:
+    return Qualifying(points, int(basket.amount * SPEND_UNITS), 0 if basket.is_empty else 1)

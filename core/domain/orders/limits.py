@@ -1,0 +1,154 @@
+"""Limits that reach over orders: caps of a day or month, remainders carried on, promotions for so many, budgets.
+
+What is left of each is judged once, when an order is posted, and frozen with it; refunds give back what they take.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from fractions import Fraction
+from typing import NamedTuple
+from uuid import UUID
+
+from core.domain.ledger import BudgetChange, Frozen, UsageChange
+from core.domain.orders.earning import Earning, Entitlement
+from core.domain.orders.facts import Order
+from core.domain.program import (
+    EVER,
+    Circumstances,
+    CombinePromotions,
+    Places,
+    Program,
+    PromotionLimit,
+    UsageKey,
+)
+
+_NOTHING = Fraction(0)
+
+
+class Usage(NamedTuple):
+    """What one customer's orders of a period have of a rule or promotion, after their refunds."""
+
+    points: int = 0
+    orders: int = 0  #: that it gave something for
+    carried: Fraction = Fraction(0)  #: the remainder for the next order
+
+
+_UNUSED = Usage()
+
+
+class Budget(NamedTuple):
+    """What all customers' orders have of a promotion, after their refunds."""
+
+    points: int = 0
+    orders: int = 0
+
+
+_UNSPENT = Budget()
+
+
+def usage_keys(program: Program, occurred_at: datetime) -> Sequence[UsageKey]:
+    """All that a customer's order of this instant has to be held against."""
+    return program.seasons.at(occurred_at).usage_keys if program.has_limits else ()
+
+
+def freeze(
+    program: Program,
+    circumstances: Circumstances,
+    usages: Mapping[UsageKey, Usage],
+    budgets: Mapping[str, Budget],
+    places: Places | None = None,
+) -> Frozen:
+    """Judge for good which rules and promotions an order is for, and how much their limits leave to it.
+
+    `usages` are the account's and `budgets` the promotions', as far as there are any; what is missing was never used.
+    `places` is `program.concerning.places` of the order, where the caller has it.
+    """
+    if places is None:
+        places = program.concerning.places(circumstances.order.lines)
+    season = program.seasons.at(circumstances.local)
+    names = season.every_order.union(places).difference(season.over)
+    excluded = [
+        name for name, when in season.conditions if name in names and not when.holds_beside_dates(circumstances)
+    ]
+    names = names.difference(excluded)
+    allowances: dict[str, int] = {}
+    carried: dict[str, Fraction] = {}
+    for limit in season.rule_limits:
+        if limit.name not in names:
+            continue
+        if limit.caps:
+            left = [cap - usages.get(key, _UNUSED).points for key, cap in limit.caps]
+            allowances[limit.name] = max(0, min(left))
+        if limit.carried is not None and (remainder := usages.get(limit.carried, _UNUSED).carried):
+            carried[limit.name] = remainder
+    for promised in season.promotion_limits:
+        if promised.name in names:
+            spent = budgets.get(promised.name, _UNSPENT)
+            if _is_used_up(promised, usages, spent):
+                excluded.append(promised.name)
+            elif promised.budget_points is not None:
+                allowances[promised.name] = promised.budget_points - spent.points
+    frozen = Frozen(tuple(excluded), allowances, carried)
+    if program.combine_promotions is CombinePromotions.NEWEST:
+        return _only_newest(program, circumstances, frozen, places)
+    return frozen
+
+
+def _is_used_up(limit: PromotionLimit, usages: Mapping[UsageKey, Usage], spent: Budget) -> bool:
+    return (
+        any(usages.get(key, _UNUSED).orders >= most for key, most in limit.orders_of_customer)
+        or (limit.orders is not None and spent.orders >= limit.orders)
+        or (limit.budget_points is not None and spent.points >= limit.budget_points)
+    )
+
+
+def _only_newest(program: Program, circumstances: Circumstances, frozen: Frozen, places: Places) -> Frozen:
+    """Leave the last promotion of the file that gives something. Chosen for good: a refund must not bring another."""
+    over = program.seasons.at(circumstances.local).over.union(frozen.excluded)
+    promised = [p.promotion_id for p in program.promotions if p.promotion_id not in over]
+    for name in reversed(promised):
+        others = tuple(other for other in promised if other != name)
+        alone = frozen._replace(excluded=(*frozen.excluded, *others))
+        if name in Earning(circumstances.order, program, circumstances.tier_id, alone, places).after(()).given:
+            return alone
+    return frozen
+
+
+def usage_changes(
+    program: Program, account_id: UUID, order: Order, frozen: Frozen, before: Entitlement | None, after: Entitlement
+) -> tuple[UsageChange, ...]:
+    """What a posting changes of the account's usages; `before` is None for the order itself."""
+    if not program.has_limits:
+        return ()
+    names = {*after.given, *after.left_over, *(() if before is None else before.given)}
+    changes: dict[UsageKey, UsageChange] = {}
+    for key in usage_keys(program, order.occurred_at):
+        if key.name not in names:
+            continue
+        points, orders = _difference(key.name, before, after)
+        carried = _NOTHING
+        if key.period == EVER and key.name in after.left_over:
+            had = frozen.carried.get(key.name, _NOTHING) if before is None else before.left_over.get(key.name, _NOTHING)
+            carried = after.left_over[key.name] - had
+        if points or orders or carried:
+            changes[key] = UsageChange(account_id, key.name, key.period, points, orders, carried)
+    return tuple(changes.values())
+
+
+def budget_changes(program: Program, before: Entitlement | None, after: Entitlement) -> tuple[BudgetChange, ...]:
+    """What a posting changes of the promotions' budgets."""
+    return tuple(_budget_changes(program, before, after)) if program.budgeted else ()
+
+
+def _budget_changes(program: Program, before: Entitlement | None, after: Entitlement) -> Iterator[BudgetChange]:
+    for promotion_id in program.budgeted:
+        points, orders = _difference(promotion_id, before, after)
+        if points or orders:
+            yield BudgetChange(program.program_id, promotion_id, points, orders)
+
+
+def _difference(name: str, before: Entitlement | None, after: Entitlement) -> tuple[int, int]:
+    """By how many points, and by how many orders, what `name` gives has changed."""
+    had = 0 if before is None else before.given.get(name, 0)
+    has = after.given.get(name, 0)
+    return has - had, (has > 0) - (had > 0)

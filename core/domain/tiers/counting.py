@@ -1,0 +1,32 @@
+"""Which of an account's recorded orders have to be looked at to judge its tier: seldom any."""
+
+from datetime import UTC, datetime
+
+from core.domain.ledger import Account
+from core.domain.program import Measure, Program, QualificationWindow
+from core.domain.tiers.qualification import period_ended, qualification_period, review_due_at
+
+_BEGINNING = datetime.min.replace(tzinfo=UTC)
+
+
+def counted_from(account: Account, occurred_at: datetime, current: Program) -> datetime | None:
+    """From when on the orders of the account are needed for an order of `occurred_at`; None = no order is."""
+    since: list[datetime] = []
+    due_at = review_due_at(account, current)
+    if due_at is not None and due_at <= occurred_at:
+        since.append(period_ended(account, current).start or _BEGINNING)
+    match current.qualification.window:
+        case QualificationWindow.ROLLING_MONTHS:
+            period = qualification_period(current, occurred_at, account.enrolled_at)
+            since.append(period.start or _BEGINNING)
+        case QualificationWindow.LIFETIME:
+            is_points = current.qualification.measure is Measure.POINTS
+            if account.qualifying_from is not None and not is_points:  # the window was another one before
+                since.append(_BEGINNING)
+        case _:
+            period = qualification_period(current, occurred_at, account.enrolled_at)
+            begun = account.qualifying_from
+            if begun is None or (period.start is not None and period.start > begun):
+                # It begins to count that period. Where the window was another one before, orders of it are there.
+                since.append(period.start or _BEGINNING)
+    return min(since, default=None)

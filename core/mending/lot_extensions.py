@@ -1,0 +1,102 @@
+"""Moving the end of lots by hand: only ever later, and never of points that have ended."""
+
+from collections.abc import Collection
+from datetime import date, datetime, timedelta
+from typing import NamedTuple
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Connection
+
+from core.domain.calendar import next_midnight
+from core.mending.chosen_lots import EndingLot, LotFilter, load_chosen_lots
+from core.store.appending import update_lots
+from core.store.engine import run_bulk
+from core.store.ledger import lock_accounts
+from core.store.programs import ProgramRegistry
+from core.store.repairs import Repair, append_repairs
+
+
+class NewEnd(NamedTuple):
+    """Until when lots are to last: to the end of a day of their program, or so many days longer. One of the two."""
+
+    last_day: date | None = None
+    days: int | None = None
+
+
+class Extension(NamedTuple):
+    """One lot and its new end."""
+
+    of: EndingLot
+    expires_at: datetime
+
+
+class Extended(NamedTuple):
+    """What became of the lots of some accounts."""
+
+    extensions: list[Extension]
+    lasting: int  #: lots that last so long already, and stay as they are
+
+
+def new_end(expires_at: datetime, zone: ZoneInfo, end: NewEnd) -> datetime:
+    """The instant at which a lot that ends at `expires_at` is to end, by the clocks of `zone`."""
+    if end.last_day is not None:
+        return next_midnight(end.last_day, zone)
+    assert end.days is not None
+    # Days by the calendar: a midnight stays one, also where clocks change in between.
+    return (expires_at.astimezone(zone) + timedelta(days=end.days)).astimezone(expires_at.tzinfo)
+
+
+def plan_extension(
+    connection: Connection,
+    registry: ProgramRegistry,
+    chosen: LotFilter,
+    end: NewEnd,
+    as_of: datetime,
+    account_ids: Collection[UUID],
+) -> Extended:
+    """What an extension of the chosen lots of these accounts would do. Changes nothing."""
+    extensions: list[Extension] = []
+    lasting = 0
+    for found in load_chosen_lots(connection, chosen, as_of, account_ids):
+        zone = registry.at(found.program_id, as_of).program.zone
+        assert found.lot.expires_at is not None
+        expires_at = new_end(found.lot.expires_at, zone, end)
+        if expires_at > found.lot.expires_at:
+            extensions.append(Extension(found, expires_at))
+        else:
+            lasting += 1
+    return Extended(extensions, lasting)
+
+
+def extend_lots(
+    connection: Connection,
+    registry: ProgramRegistry,
+    chosen: LotFilter,
+    end: NewEnd,
+    account_ids: Collection[UUID],
+    reason: str | None,
+) -> Extended:
+    """Move the end of the chosen lots of these accounts, locked, in the caller's transaction; keep each in `repairs`.
+
+    Lots that last so long already stay as they are, so that with a last day a second call changes nothing; days are
+    added once more. The next reminders correct what customers were told.
+    """
+    lock_accounts(connection, account_ids)
+    # The time now and not the transaction's: what ended while we waited for the locks may count as expired already.
+    ((as_of,),) = run_bulk(connection, "SELECT clock_timestamp()")
+    done = plan_extension(connection, registry, chosen, end, as_of, account_ids)
+    update_lots(connection, [(e.of.account_id, e.of.lot._replace(expires_at=e.expires_at)) for e in done.extensions])
+    append_repairs(
+        connection,
+        [
+            Repair(
+                e.of.account_id,
+                f"lot {e.of.lot.lot_number}",
+                {"expires_at": e.of.lot.expires_at},
+                {"expires_at": e.expires_at, **({} if reason is None else {"reason": reason})},
+            )
+            for e in done.extensions
+        ],
+    )
+    return done

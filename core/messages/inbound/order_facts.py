@@ -1,0 +1,75 @@
+"""Makes the facts of the domain of checked and settled messages."""
+
+from decimal import Decimal
+from typing import Any
+
+from core.domain.orders.facts import Cancellation, Fulfilment, LineKind, Order, OrderLine, Refund, RefundLine
+from core.messages.inbound.order_messages import InboundEvent
+
+_KINDS = {kind.value: kind for kind in LineKind}
+_ZERO = Decimal(0)
+
+
+def order_of(event: InboundEvent) -> Order:
+    """Make the order of an `order.completed` event."""
+    data: Any = event["data"]
+    return Order(
+        source=event["source"],
+        order_id=data["order_id"],
+        customer_id=data.get("customer_id"),
+        currency=data["currency"],
+        occurred_at=event["time"],
+        lines=tuple(line_of(line) for line in data["lines"]),
+        points_paid=Decimal(data.get("points_paid") or 0),
+        attributes=data.get("attributes") or {},
+        customer_tags=tuple(data.get("customer_tags") or ()),
+    )
+
+
+def refund_of(event: InboundEvent) -> Refund:
+    """Make the refund of an `order.refunded` event."""
+    data: Any = event["data"]
+    amount = data.get("amount")
+    return Refund(
+        source=event["source"],
+        refund_id=data["refund_id"],
+        order_id=data["order_id"],
+        occurred_at=event["time"],
+        full=data.get("full") is True,
+        amount=None if amount is None else Decimal(amount),
+        lines=tuple(_refund_line(line) for line in data.get("lines") or ()),
+    )
+
+
+def fulfilment_of(event: InboundEvent) -> Fulfilment:
+    """Make the fulfilment of an `order.fulfilled` event."""
+    return Fulfilment(event["source"], event["data"]["order_id"], event["time"])
+
+
+def cancellation_of(event: InboundEvent) -> Cancellation:
+    """Make the cancellation of an `order.cancelled` event."""
+    return Cancellation(event["source"], event["data"]["order_id"], event["time"])
+
+
+def line_of(line: dict[str, Any]) -> OrderLine:
+    """Make one line of an order."""
+    get = line.get
+    tax = get("tax")
+    return OrderLine(
+        line["line_id"],
+        get("sku"),
+        Decimal(line["quantity"]),
+        Decimal(line["amount"]),
+        Decimal(tax) if tax else _ZERO,
+        _KINDS[get("kind") or "product"],
+        tuple(get("categories") or ()),
+    )
+
+
+def _refund_line(line: dict[str, Any]) -> RefundLine:
+    quantity, amount = line.get("quantity"), line.get("amount")
+    return RefundLine(
+        line["line_id"],
+        None if quantity is None else Decimal(quantity),
+        None if amount is None else Decimal(amount),
+    )

@@ -1,0 +1,330 @@
+"""The contract of the messages that come in: what a shop may send. The published JSON Schemas are made of it.
+
+Messages are checked in one pass of pydantic's parser, so these types are plain dicts after it (a model per order line
+would double the time of reading an order). Nothing is coerced, unknown fields are ignored. A value that may be left
+out may also be null. While a message is checked it is also settled: the same fact written in another way ("12.50" and
+"12.5", `kind` left out and "product") gives the same dict, so that a repeat is recognized by its content.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, NotRequired, TypeVar
+
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError, with_config
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+# Python 3.11's own TypedDict hides from pydantic which keys are required.
+from typing_extensions import TypedDict
+
+from core.messages.inbound.fields import (
+    OWN_PROBLEM,
+    ZERO_PATTERN,
+    Amount,
+    Attributes,
+    CurrencyCode,
+    CustomerId,
+    Id,
+    Kind,
+    Quantity,
+    StopAtFirst,
+    UtcTime,
+    own_problem,
+    plain_decimal,
+    plain_quantity,
+)
+
+LINES_MAX = 10_000
+CATEGORIES_MAX = 100
+TAGS_MAX = 100
+_PROBLEMS_MAX = 6  #: one more than a detail shows; a message of 300,000 wrong values must not cost a gigabyte
+
+_ZERO = re.compile(ZERO_PATTERN.replace("$", r"\Z"))
+_STRICT = ConfigDict(strict=True, extra="ignore", use_attribute_docstrings=True)
+_LINES_COUNT = Field(min_length=1, max_length=LINES_MAX)
+
+
+@with_config(_STRICT)
+class OrderLineData(TypedDict):
+    """One line of an order."""
+
+    line_id: Id
+    """The shop's id of the line, unique in the order; refunds name it."""
+    sku: NotRequired[Id | None]
+    """The shop's id of the article."""
+    quantity: Quantity
+    """Pieces, above 0; an integer, or a decimal string with at most 3 places."""
+    amount: Amount
+    """For the whole line, in major units, net of discounts, tax excluded."""
+    tax: NotRequired[Amount | None]
+    """Tax on the whole line, in major units."""
+    kind: NotRequired[Kind | None]
+    """What the line is; a product when left out. The program says which kinds earn."""
+    categories: NotRequired[Annotated[list[Id], Field(max_length=CATEGORIES_MAX), StopAtFirst()] | None]
+    """The shop's categories of the article."""
+
+
+@with_config(_STRICT)
+class RefundLineData(TypedDict):
+    """What is given back of one order line: pieces, money, or both; the money counts when both are given."""
+
+    line_id: Id
+    """The line of the order."""
+    quantity: NotRequired[Quantity | None]
+    """Pieces that came back."""
+    amount: NotRequired[Amount | None]
+    """Money given back for this line, in major units, net of tax like the line's amount."""
+
+
+def _refuse(problems: Sequence[InitErrorDetails]) -> None:
+    if problems:
+        raise ValidationError.from_exception_data("data", list(problems[:_PROBLEMS_MAX]))
+
+
+def _leave_out_null(fields: Any) -> None:
+    if None in fields.values():
+        for name in [name for name, value in fields.items() if value is None]:
+            del fields[name]
+
+
+def _settle_amount(fields: Any, name: str) -> None:
+    """Write an amount that may be left out in its one form; zero is left out."""
+    fields[name] = plain_decimal(fields[name])
+    if fields[name] == "0":
+        del fields[name]
+
+
+def _settle_quantity(line: OrderLineData | RefundLineData, place: int, problems: list[InitErrorDetails]) -> None:
+    quantity = line["quantity"]
+    if isinstance(quantity, str):
+        if _ZERO.match(quantity):
+            problems.append(own_problem((place, "quantity"), f'is "{quantity}"; a quantity is above 0'))
+        line["quantity"] = plain_quantity(quantity)
+
+
+def _repeated_line_ids(lines: Sequence[OrderLineData | RefundLineData]) -> list[InitErrorDetails]:
+    counts = Counter(line["line_id"] for line in lines)
+    first: set[str] = set()
+    problems = []
+    for place, line in enumerate(lines):
+        line_id = line["line_id"]
+        if line_id in first:
+            text = "is the line_id of an earlier line too; each line has one of its own, and stands once in a message"
+            problems.append(own_problem((place, "line_id"), text))
+        elif counts[line_id] > 1:
+            first.add(line_id)
+    return problems
+
+
+def _settle_order_lines(lines: list[OrderLineData]) -> list[OrderLineData]:
+    problems: list[InitErrorDetails] = []
+    for place, line in enumerate(lines):
+        if None in line.values():
+            _leave_out_null(line)
+        amount = line["amount"]
+        if amount[-1] == "0" or amount[0] == "0":
+            line["amount"] = plain_decimal(amount)
+        if line["quantity"].__class__ is str:
+            _settle_quantity(line, place, problems)
+        if "kind" in line and line["kind"] == "product":
+            del line["kind"]
+        if "tax" in line:
+            _settle_amount(line, "tax")
+        if "categories" in line and not line["categories"]:
+            del line["categories"]
+    if len({line["line_id"] for line in lines}) != len(lines):
+        problems += _repeated_line_ids(lines)
+    _refuse(problems)
+    return lines
+
+
+def _settle_refund_lines(lines: list[RefundLineData]) -> list[RefundLineData]:
+    problems: list[InitErrorDetails] = []
+    for place, line in enumerate(lines):
+        _leave_out_null(line)
+        if "amount" in line:
+            line["amount"] = plain_decimal(str(line["amount"]))
+        elif "quantity" not in line:
+            problems.append(
+                own_problem((place,), "has neither quantity nor amount; send what is given back of the line")
+            )
+            continue
+        if "quantity" in line:
+            _settle_quantity(line, place, problems)
+    if len({line["line_id"] for line in lines}) != len(lines):
+        problems += _repeated_line_ids(lines)
+    _refuse(problems)
+    return lines
+
+
+@with_config(_STRICT)
+class OrderCompletedData(TypedDict):
+    """A completed order."""
+
+    order_id: Id
+    """The shop's id of the order; for one source it names one order for ever."""
+    customer_id: NotRequired[CustomerId | None]
+    """The shop's id of the customer, opaque: it goes into events. Left out for a guest, who earns nothing."""
+    program_id: NotRequired[Id | None]
+    """The loyalty program; left out, the program that lists the message's source, or the default one."""
+    currency: CurrencyCode
+    """ISO 4217 code in upper case, of all amounts."""
+    lines: Annotated[list[OrderLineData], _LINES_COUNT, StopAtFirst(), AfterValidator(_settle_order_lines)]
+    """All lines of the order, those that do not earn too."""
+    points_paid: NotRequired[Amount | None]
+    """The part of the amount that was paid with points, in major units."""
+    attributes: NotRequired[Attributes | None]
+    """What else the shop wants to say about the order, such as its channel; earning rules may ask for it."""
+    customer_tags: NotRequired[Annotated[list[Id], Field(max_length=TAGS_MAX), StopAtFirst()] | None]
+    """The groups that the shop counts the customer among; neither their order nor a repeated one matters."""
+
+
+@with_config(_STRICT)
+class OrderRefundedData(TypedDict):
+    """A refund: of lines, of an amount of the whole order, or of everything. Exactly one of the three."""
+
+    refund_id: Id
+    """The shop's id of the refund; for one source it names one refund for ever."""
+    order_id: Id
+    """The order that is refunded, of the same source. It may come later than the refund."""
+    program_id: NotRequired[Id | None]
+    """The loyalty program, as in the order."""
+    lines: NotRequired[
+        Annotated[list[RefundLineData], _LINES_COUNT, StopAtFirst(), AfterValidator(_settle_refund_lines)] | None
+    ]
+    """What is given back, line by line; a line stands once."""
+    amount: NotRequired[Amount | None]
+    """Money given back of the order as a whole, in major units, net of tax like the lines' amounts."""
+    full: NotRequired[bool | None]
+    """True: everything that is not yet given back."""
+
+
+@with_config(_STRICT)
+class OrderFulfilledData(TypedDict):
+    """A fulfilment: the shop has delivered the order."""
+
+    order_id: Id
+    """The order that is delivered, of the same source. It may come later than this message."""
+    program_id: NotRequired[Id | None]
+    """The loyalty program, as in the order."""
+
+
+@with_config(_STRICT)
+class OrderCancelledData(TypedDict):
+    """A cancellation: the order is called off, all of it."""
+
+    order_id: Id
+    """The order that is called off, of the same source. It may come later than this message."""
+    program_id: NotRequired[Id | None]
+    """The loyalty program, as in the order."""
+
+
+def _settle_order(data: OrderCompletedData) -> OrderCompletedData:
+    _leave_out_null(data)
+    if "points_paid" in data:
+        _settle_amount(data, "points_paid")
+    if "attributes" in data and not data["attributes"]:
+        del data["attributes"]
+    if "customer_tags" in data:
+        data["customer_tags"] = sorted(set(data["customer_tags"] or ()))
+        if not data["customer_tags"]:
+            del data["customer_tags"]
+    return data
+
+
+_About = TypeVar("_About", OrderFulfilledData, OrderCancelledData)
+
+
+def _settle_about(data: _About) -> _About:
+    _leave_out_null(data)
+    return data
+
+
+def _settle_refund(data: OrderRefundedData) -> OrderRefundedData:
+    _leave_out_null(data)
+    if "full" in data and not data["full"]:
+        del data["full"]
+    if "amount" in data:
+        data["amount"] = plain_decimal(str(data["amount"]))
+    given = [name for name in ("lines", "amount", "full") if name in data]
+    if len(given) != 1:
+        found = " and ".join(given) or "none of them"
+        text = f'needs exactly one of "lines", "amount" and "full": true; it has {found}'
+        raise PydanticCustomError(OWN_PROBLEM, "{text}", {"text": text})
+    return data
+
+
+@with_config(_STRICT)
+class Envelope(TypedDict):
+    """The CloudEvents 1.0 attributes that every message has."""
+
+    # Described by Field: pydantic does not pass docstrings of attributes on to the types that inherit them.
+    specversion: NotRequired[Annotated[Literal["1.0"] | None, Field(description="The version of CloudEvents.")]]
+    id: Annotated[
+        Id, Field(description="Names the event for ever within its source; the same id again is the same event.")
+    ]
+    source: Annotated[Id, Field(description='Who reports: a URI reference such as "/shops/high-street".')]
+    type: Annotated[Id, Field(description="What happened.")]
+    time: Annotated[
+        UtcTime,
+        Field(
+            description="When it happened: RFC 3339 with offset, not in the future. For an order the instant of the "
+            "purchase, not of the message."
+        ),
+    ]
+
+
+@with_config(_STRICT)
+class OrderCompletedEvent(Envelope):
+    """A shop reports a completed order."""
+
+    type: Literal["order.completed"]  # type: ignore[misc]
+    """What happened."""
+    data: Annotated[OrderCompletedData, AfterValidator(_settle_order)]
+    """The order."""
+
+
+@with_config(_STRICT)
+class OrderRefundedEvent(Envelope):
+    """A shop reports a refund."""
+
+    type: Literal["order.refunded"]  # type: ignore[misc]
+    """What happened."""
+    data: Annotated[OrderRefundedData, AfterValidator(_settle_refund)]
+    """The refund."""
+
+
+@with_config(_STRICT)
+class OrderFulfilledEvent(Envelope):
+    """A shop reports that an order is delivered."""
+
+    type: Literal["order.fulfilled"]  # type: ignore[misc]
+    """What happened."""
+    data: Annotated[OrderFulfilledData, AfterValidator(_settle_about)]
+    """The fulfilment."""
+
+
+@with_config(_STRICT)
+class OrderCancelledEvent(Envelope):
+    """A shop reports that an order is called off."""
+
+    type: Literal["order.cancelled"]  # type: ignore[misc]
+    """What happened."""
+    data: Annotated[OrderCancelledData, AfterValidator(_settle_about)]
+    """The cancellation."""
+
+
+InboundEvent = OrderCompletedEvent | OrderRefundedEvent | OrderFulfilledEvent | OrderCancelledEvent
+INBOUND_EVENTS: dict[str, type] = {
+    "order.completed": OrderCompletedEvent,
+    "order.refunded": OrderRefundedEvent,
+    "order.fulfilled": OrderFulfilledEvent,
+    "order.cancelled": OrderCancelledEvent,
+}
+
+INBOUND: TypeAdapter[InboundEvent] = TypeAdapter(Annotated[InboundEvent, Field(discriminator="type")])
+ENVELOPE: TypeAdapter[Envelope] = TypeAdapter(Envelope)
+LINES: dict[str, TypeAdapter[Any]] = {
+    "order.completed": TypeAdapter(OrderLineData),
+    "order.refunded": TypeAdapter(RefundLineData),
+}

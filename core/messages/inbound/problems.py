@@ -1,0 +1,281 @@
+"""Says what is wrong with a message that came in: what, where, and how to mend it.
+
+The text is stored, logged and published, so it shows values only of fields that cannot hold personal data (amounts,
+quantities, currency, kind, type, time), and never more than 40 characters of one.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from decimal import Decimal
+from difflib import get_close_matches
+from typing import Any, NamedTuple, cast
+
+from pydantic import ValidationError
+from pydantic_core import from_json
+
+from core.domain.orders.facts import LineKind
+from core.domain.outcomes import Reason
+from core.messages.inbound.fields import AMOUNT_PATTERN, CURRENCIES, OWN_PROBLEM, plain_decimal
+from core.messages.inbound.order_messages import (
+    CATEGORIES_MAX,
+    ENVELOPE,
+    INBOUND_EVENTS,
+    LINES,
+    LINES_MAX,
+    TAGS_MAX,
+    Envelope,
+    OrderCancelledData,
+    OrderCompletedData,
+    OrderCompletedEvent,
+    OrderFulfilledData,
+    OrderLineData,
+    OrderRefundedData,
+    RefundLineData,
+)
+
+NO_NUMBER = "NaN or Infinity"
+PROBLEMS_SHOWN_MAX = 5
+VALUE_CHARACTERS_MAX = 40
+_KEYS_COMPARED_MAX = 50  #: a message of 100,000 unknown keys must not cost seconds
+_LINES_CHECKED_MAX = 1000
+
+_AMOUNT = re.compile(AMOUNT_PATTERN)
+_ID_WANTED = "it must be a string of 1 to 200 characters without control characters"
+_AMOUNT_WANTED = (
+    "amounts are decimal strings in major units, not negative, at most 12 digits before and 4 after the point"
+)
+_WANTED = {
+    "specversion": 'leave it out or write "1.0"',
+    "time": 'write the date, time and offset of RFC 3339, such as "2026-01-31T09:30:00Z"',
+    "type": f"it must be one of the strings {', '.join(json.dumps(name) for name in INBOUND_EVENTS)}",
+    "data": "it must be an object with the facts of the event",
+    "customer_id": f'{_ID_WANTED} or "@": an opaque id, no e-mail address; leave it out for a guest',
+    "currency": 'write the ISO 4217 code of three upper-case letters, such as "EUR"',
+    "lines": f"it must be an array of 1 to {LINES_MAX:,} lines",
+    "lines[]": "a line must be an object",
+    "quantity": 'write an integer or a decimal string above 0, with at most 3 places, such as 2 or "0.250"',
+    "amount": _AMOUNT_WANTED,
+    "tax": _AMOUNT_WANTED,
+    "points_paid": _AMOUNT_WANTED,
+    "kind": f"leave it out or write one of {', '.join(LineKind)}",
+    "categories": f"it must be an array of at most {CATEGORIES_MAX} strings of 1 to 200 characters",
+    "categories[]": _ID_WANTED,
+    "attributes": "it must be an object of at most 100 strings, integers, true or false",
+    "customer_tags": f"it must be an array of at most {TAGS_MAX} strings of 1 to 200 characters",
+    "customer_tags[]": _ID_WANTED,
+    "full": "write true, or leave it out",
+}
+_NUMBER_LIKE = re.compile(r"[A-Za-z€$£]{0,4} ?[-+\d.,'eE ]*[A-Za-z€$£%]{0,4}")
+#: Whose values are shown, and which: a name or an address may stand in the wrong field, too.
+_SHOWN = {
+    "specversion": re.compile(r"[0-9.]*"),
+    "time": re.compile(r"[0-9TtZz:.,+ -]*"),
+    "type": re.compile(r"[A-Za-z0-9_.-]*"),
+    "currency": re.compile(r"[A-Za-z]{0,5}"),
+    "kind": re.compile(r"[A-Za-z_-]{0,12}"),
+    "full": re.compile(r"[A-Za-z]{0,5}"),
+    **dict.fromkeys(("quantity", "amount", "tax", "points_paid"), _NUMBER_LIKE),
+}
+_AMOUNTS = {"amount", "tax", "points_paid"}
+_ENVELOPE_FIELDS = set(Envelope.__annotations__)
+_LINE_FIELDS = {*OrderLineData.__annotations__, *RefundLineData.__annotations__}
+_KNOWN_FIELDS = {
+    *OrderCompletedEvent.__annotations__,
+    *OrderCompletedData.__annotations__,
+    *OrderRefundedData.__annotations__,
+    *OrderFulfilledData.__annotations__,
+    *OrderCancelledData.__annotations__,
+    *_LINE_FIELDS,
+}
+
+
+class Problem(NamedTuple):
+    """One thing that is wrong."""
+
+    path: tuple[str | int, ...]
+    text: str
+
+    def __str__(self) -> str:
+        return f"{path_text(self.path)} {self.text}"
+
+
+def explain(body: bytes, error: ValidationError) -> tuple[Reason, str]:
+    """Word why `body` is not an event of the contract; `error` is what INBOUND said of it."""
+    errors = error.errors(include_url=False, include_input=False)
+    if errors[0]["type"] == "json_invalid":
+        return Reason.NOT_JSON, not_json_detail(body, errors[0]["msg"])
+    event = from_json(body)
+    if not isinstance(event, dict):
+        return Reason.NOT_AN_EVENT, f"the message is {_found(event, None)}; send an object, or an array of objects"
+    event_type = event.get("type")
+    if errors[0]["type"] in {"union_tag_invalid", "union_tag_not_found"}:
+        problems = list(_envelope_problems(body, event))
+        if not problems:
+            return Reason.UNKNOWN_TYPE, _unknown_type_detail(cast("str", event_type))
+    else:
+        problems = list(_problems(cast("list[dict[str, Any]]", errors), event, skip=1))
+    bad_envelope = [problem for problem in problems if problem.path[0] in _ENVELOPE_FIELDS]
+    problems = bad_envelope + [problem for problem in problems if problem not in bad_envelope]
+    problems += _further_line_problems(event, problems)
+    return (Reason.BAD_ENVELOPE if bad_envelope else Reason.INVALID_DATA), _joined(problems)
+
+
+def not_json_detail(body: bytes, what: str) -> str:
+    """Word why `body` is no JSON; `what` is the parser's word for it."""
+    if body.startswith(b"\xef\xbb\xbf"):
+        return "the message starts with a byte order mark; send UTF-8 without one"
+    if what == NO_NUMBER:
+        return f"the message holds {what}; JSON knows neither, leave the field out or write null"
+    what = what.removeprefix("Invalid JSON: ")
+    if "recursion" in what:
+        return f"the message is nested too deeply ({what}); send at most 100 levels"
+    return f"the message is not JSON in UTF-8: {what}"
+
+
+def path_text(path: tuple[str | int, ...]) -> str:
+    """Write a path as a person reads it: `data.lines[3].amount`."""
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    return text.removeprefix(".")
+
+
+def near_match(name: str, known: list[str], cutoff: float = 0.75) -> str | None:
+    """Find the one of `known` that `name` was probably meant to be; case, underscores and dashes do not count."""
+    folded = {re.sub(r"[_\W]", "", candidate).casefold(): candidate for candidate in known}
+    matches = get_close_matches(re.sub(r"[_\W]", "", name).casefold(), folded, n=1, cutoff=cutoff)
+    return folded[matches[0]] if matches else None
+
+
+def near_currency(code: str) -> str | None:
+    """Find the currency that `code` was meant to be: "gbp" and "EURO" are clear, "GBX" is anybody's guess."""
+    return near_match(code, sorted(CURRENCIES), cutoff=0.8)
+
+
+def shown(value: Any) -> str:
+    """Write a value as JSON, in ASCII, cut to 40 characters."""
+    text = json.dumps(value)
+    if len(text) > VALUE_CHARACTERS_MAX:
+        return f"{text[: VALUE_CHARACTERS_MAX - 3]}..."
+    return text
+
+
+def _joined(problems: list[Problem]) -> str:
+    text = "; ".join(str(problem) for problem in problems[:PROBLEMS_SHOWN_MAX])
+    more = len(problems) - PROBLEMS_SHOWN_MAX
+    return f"{text}; and {more} more" if more > 0 else text
+
+
+def _unknown_type_detail(event_type: str) -> str:
+    known = list(INBOUND_EVENTS)
+    match = near_match(event_type, known)
+    mend = f"did you mean {match}?" if match else f"known are {', '.join(known)}"
+    return f"type {shown(event_type)} is not known to this release; {mend}"
+
+
+def _envelope_problems(body: bytes, event: dict[str, Any]) -> Iterator[Problem]:
+    try:
+        ENVELOPE.validate_json(body)
+    except ValidationError as error:
+        errors = error.errors(include_url=False, include_input=False)
+        yield from _problems(cast("list[dict[str, Any]]", errors), event, skip=0)
+
+
+def _further_line_problems(event: dict[str, Any], problems: list[Problem]) -> list[Problem]:
+    """Look on where the parser stopped, at the first wrong line, so that a sender sees more than one at a time."""
+    stopped_at = next((problem.path for problem in problems if problem.path[:2] == ("data", "lines")), ())
+    if len(stopped_at) < 4 or stopped_at[3] not in _LINE_FIELDS:  # noqa: PLR2004 - data, lines, number, field
+        return []
+    start = cast("int", stopped_at[2]) + 1
+    line_type = LINES[event["type"]]
+    found: list[Problem] = []
+    for place, line in enumerate(event["data"]["lines"][start : start + _LINES_CHECKED_MAX], start):
+        try:
+            line_type.validate_python(line)
+        except ValidationError as error:
+            errors = error.errors(include_url=False, include_input=False)
+            below = _problems(cast("list[dict[str, Any]]", errors), line, skip=0)
+            found += [Problem(("data", "lines", place, *problem.path), problem.text) for problem in below]
+    return found
+
+
+def _problems(errors: list[dict[str, Any]], event: Any, *, skip: int) -> Iterator[Problem]:
+    """Word each of pydantic's errors once per place: a union of types has one error for each type."""
+    seen = set()
+    for error in errors:
+        path, parent, value = _walk(event, error["loc"][skip:], missing=error["type"] == "missing")
+        if path in seen:
+            continue
+        seen.add(path)
+        field = next((part for part in reversed(path) if isinstance(part, str)), None)
+        if field and isinstance(path[-1], int):
+            field += "[]"
+        if error["type"] == OWN_PROBLEM:
+            yield Problem(path, error["msg"])
+        elif error["type"] == "missing":
+            yield Problem(path, _missing_text(cast("str", field), parent))
+        else:
+            yield Problem(path, f"is {_found(value, field)}; {_wanted(value, field)}")
+
+
+def _walk(event: Any, loc: tuple[str | int, ...], *, missing: bool) -> tuple[tuple[str | int, ...], Any, Any]:
+    """Follow pydantic's location; it also names the members of unions, which are no part of the message."""
+    path: list[str | int] = []
+    parent, value = None, event
+    for part in loc:
+        if (isinstance(value, dict) and part in value) or (isinstance(value, list) and isinstance(part, int)):
+            parent, value = value, value[part]  # type: ignore[index]
+        elif missing and isinstance(value, dict):
+            parent, value = value, None
+        else:
+            break
+        path.append(part)
+    return tuple(path), parent, value
+
+
+def _missing_text(field: str, parent: Any) -> str:
+    keys = [key for key in list(parent)[:_KEYS_COMPARED_MAX] if len(key) <= VALUE_CHARACTERS_MAX]
+    unknown = [key for key in keys if key not in _KNOWN_FIELDS]
+    match = near_match(field, unknown)
+    if match:
+        return f"is missing; did you mean it by {shown(match)}?"
+    if field == "data" and "data_base64" in parent:
+        return "is missing; send the facts as a JSON object in data, not as data_base64"
+    return f"is missing; {_wanted(None, field)}"
+
+
+def _found(value: Any, field: str | None) -> str:
+    match value:
+        case None | True | False:
+            return shown(value)
+        case int() | float():
+            return f"the number {shown(value)}" if field in _SHOWN else "a number"
+        case str() if field in _SHOWN and _SHOWN[field].fullmatch(value):
+            return f"the string {shown(value)}"
+        case str():
+            controls = any(character < " " or "\x7f" <= character <= "\x9f" for character in value)
+            return f"a string of length {len(value)}" + (", with control characters" if controls else "")
+        case list():
+            return f"an array of length {len(value)}" if value else "an empty array"
+        case _:
+            return "an object"
+
+
+def _wanted(value: Any, field: str | None) -> str:
+    wanted = _WANTED.get(field or "", _ID_WANTED)
+    if field in _AMOUNTS and isinstance(value, int | float) and not isinstance(value, bool):
+        written = shown(value)
+        if _AMOUNT.match(written):
+            amount = Decimal(plain_decimal(written))
+            places = -cast("int", amount.as_tuple().exponent)
+            return f'amounts are decimal strings in major units: write "{amount:.{max(places, 2)}f}"'
+    if isinstance(value, str) and len(value) <= VALUE_CHARACTERS_MAX:
+        match = None
+        if field == "currency":
+            match = near_currency(value)
+        elif field == "kind":
+            match = near_match(value, [kind.value for kind in LineKind], cutoff=0.6)
+        if match:
+            return f'did you mean "{match}"?'
+        if field == "time" and re.fullmatch(r"[0-9-]{10}[Tt ][0-9:]{8}(\.[0-9]+)?", value):
+            return f'the offset from UTC is missing: write "{value[:10]}T{value[11:19]}Z" if it is UTC'
+    return wanted

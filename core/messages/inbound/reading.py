@@ -1,0 +1,350 @@
+"""Reads the messages that come in: bytes from a queue to checked events, or to the reason why not.
+
+Reading is the hot path of intake, so it makes what intake needs (who, what, hashes) and leaves the facts of an event
+to `read_stored_event`, with which posting reads the stored body again. Nothing here raises for what a message holds.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+from pydantic_core import from_json, to_json
+
+from core.domain.orders.facts import AttributeValue, Cancellation, Fulfilment, LineKind, Order, OrderLine, Refund
+from core.domain.outcomes import Reason
+from core.messages.inbound.fields import plain_decimal, plain_quantity
+from core.messages.inbound.hashes import OlderHashes, message_hashes
+from core.messages.inbound.json_arrays import elements
+from core.messages.inbound.order_facts import cancellation_of, fulfilment_of, line_of, order_of, refund_of
+from core.messages.inbound.order_messages import INBOUND, InboundEvent
+from core.messages.inbound.problems import NO_NUMBER, explain, not_json_detail
+from core.messages.inbound.sources import REFUSALS, Sources, is_signature
+
+ORDER_COMPLETED = "order.completed"
+_ID_CLEAN = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,200}")
+_validate = INBOUND.validator.validate_json
+
+
+class MessageLimits(NamedTuple):
+    """What is taken of messages: how much, and from whom."""
+
+    message_bytes_max: int
+    array_events_max: int
+    clock_skew_seconds_max: int  #: how far an event's time may be ahead of now
+    sources: Sources | None = None  #: who may send and must sign; None: anybody, unsigned
+
+
+class ReadEvent(NamedTuple):
+    """An event that keeps the contract of its type."""
+
+    source: str
+    event_id: str
+    type: str
+    occurred_at: datetime  #: aware, in UTC
+    order_id: str
+    refund_id: str | None
+    customer_id: str | None  #: None for a guest, and for what is about an order, which names no customer
+    program_id: str | None
+    content_hash: bytes  #: of type, time and data: the same event again has the same one
+    business_hash: bytes  #: of data alone: the same order or refund again has the same one, in whichever event
+    body: bytes  #: this event's JSON, exactly as received
+    signature: str | None = None  #: of `body`, as far as there is one
+    older_hashes: OlderHashes = ()  #: content hashes that earlier releases gave the same event
+
+    @property
+    def is_order(self) -> bool:
+        """Whether it is an order itself, not something about one, such as a refund, which waits for its order."""
+        return self.type == ORDER_COMPLETED
+
+
+class UnreadableEvent(NamedTuple):
+    """A message, or one event of an array, that cannot be read."""
+
+    reason: Reason
+    detail: str  #: what is wrong, where, and how to mend it; no personal data
+    body: bytes  #: exactly as received
+    source: str | None  #: as far as it can be read
+    event_id: str | None
+    type: str | None
+    signature: str | None = None  #: that came with `body`, whatever it is worth
+
+
+class StoredOrder(NamedTuple):
+    """What posting needs of an `order.completed` event."""
+
+    order: Order
+    program_id: str | None
+    business_hash: bytes
+    lines_json: str  #: for `read_lines`
+    attributes_json: str | None = None  #: for `read_attributes`; None: none
+    tags_json: str | None = None  #: for `read_tags`; None: none
+    older_hashes: OlderHashes = ()  #: business hashes that earlier releases gave the same order
+
+
+class StoredRefund(NamedTuple):
+    """What posting needs of an `order.refunded` event."""
+
+    refund: Refund
+    program_id: str | None
+    business_hash: bytes
+    older_hashes: OlderHashes = ()
+
+
+class StoredFulfilment(NamedTuple):
+    """What posting needs of an `order.fulfilled` event."""
+
+    fulfilment: Fulfilment
+    program_id: str | None
+    business_hash: bytes
+    older_hashes: OlderHashes = ()
+
+
+class StoredCancellation(NamedTuple):
+    """What posting needs of an `order.cancelled` event."""
+
+    cancellation: Cancellation
+    program_id: str | None
+    business_hash: bytes
+    older_hashes: OlderHashes = ()
+
+
+StoredEvent = StoredOrder | StoredRefund | StoredFulfilment | StoredCancellation
+
+
+def read_message(
+    raw: bytes,
+    *,
+    limits: MessageLimits,
+    now: datetime,
+    signature: str | None = None,
+    received_at: datetime | None = None,
+) -> list[ReadEvent | UnreadableEvent]:
+    """Read one queue message: an event, or an array of events, whose elements stand and fall each by itself.
+
+    Never raises and never returns an empty list, so whatever came in can be stored. `now` is aware; `received_at` is
+    when the message came, if that was earlier, and decides which keys had ended.
+    """
+    events = _read(raw, limits, now)
+    if signature is None and limits.sources is None:
+        return events
+    return _judged(raw, events, limits.sources, signature, received_at or now)
+
+
+def _read(raw: bytes, limits: MessageLimits, now: datetime) -> list[ReadEvent | UnreadableEvent]:
+    if len(raw) > limits.message_bytes_max:
+        detail = (
+            f"the message has {len(raw)} bytes; at most {limits.message_bytes_max} are read: send fewer events in one"
+        )
+        return [UnreadableEvent(Reason.TOO_LARGE, detail, raw, None, None, None)]
+    latest = now + timedelta(seconds=limits.clock_skew_seconds_max)
+    if raw[:1] != b"{" and raw.lstrip(b" \t\n\r")[:1] == b"[":
+        return _read_array(raw, limits, latest)
+    return [_read_event(raw, latest)]
+
+
+def read_stored_event(body: bytes) -> StoredEvent:
+    """Read again the body of a ReadEvent. Never raises for one; raises pydantic's ValidationError for another.
+
+    A body that an earlier release read is another, if it holds something else in a field that was not known then.
+    """
+    event = _validate(body)
+    hashes = message_hashes(event["type"], event["time"], event["data"])
+    stored = _STORED[event["type"]](event, hashes.business)
+    return stored._replace(older_hashes=hashes.older_business) if hashes.older_business else stored
+
+
+def has_hash(event: StoredEvent, known: bytes) -> bool:
+    """Whether what is posted with the business hash `known`, perhaps by an earlier release, said the same."""
+    return known == event.business_hash or known in event.older_hashes
+
+
+def read_lines(lines_json: str | bytes) -> tuple[OrderLine, ...]:
+    """Read the lines of an order in the form that the orders table keeps (`StoredOrder.lines_json`)."""
+    return tuple(line_of(line) for line in from_json(lines_json))
+
+
+def read_attributes(attributes_json: str | bytes | None) -> dict[str, AttributeValue]:
+    """Read the attributes of an order in the form that the orders table keeps (`StoredOrder.attributes_json`)."""
+    return {} if attributes_json is None else from_json(attributes_json)
+
+
+def read_tags(tags_json: str | bytes | None) -> tuple[str, ...]:
+    """Read the customer's tags in the form that the orders table keeps (`StoredOrder.tags_json`)."""
+    return () if tags_json is None else tuple(from_json(tags_json))
+
+
+def lines_json(lines: Iterable[OrderLine]) -> str:
+    """Write lines in the form that `read_lines` reads: compact JSON, defaults left out, one form for one content."""
+    written = []
+    for line in lines:
+        fields: dict[str, Any] = {"line_id": line.line_id}
+        if line.sku is not None:
+            fields["sku"] = line.sku
+        fields["quantity"] = plain_quantity(f"{line.quantity:f}")
+        fields["amount"] = plain_decimal(f"{line.amount:f}")
+        if line.tax:
+            fields["tax"] = plain_decimal(f"{line.tax:f}")
+        if line.kind is not LineKind.PRODUCT:
+            fields["kind"] = line.kind.value
+        if line.categories:
+            fields["categories"] = line.categories
+        written.append(fields)
+    return to_json(written).decode()
+
+
+#: Of these the source is not known for sure, or not at all.
+_ENVELOPE_REASONS = {Reason.TOO_LARGE, Reason.NOT_JSON, Reason.NOT_AN_EVENT, Reason.BAD_ENVELOPE}
+
+
+def _judged(
+    raw: bytes,
+    events: list[ReadEvent | UnreadableEvent],
+    sources: Sources | None,
+    signature: str | None,
+    received_at: datetime,
+) -> list[ReadEvent | UnreadableEvent]:
+    """Put refusals in the place of what the sources may not send, and signatures beside what is kept."""
+    is_array = events[0].body is not raw
+    kept = signature if is_signature(signature) else None
+    if sources is None:
+        return events if is_array else [events[0]._replace(signature=kept)]
+    check = sources.check(raw, signature, received_at)
+    judged: list[ReadEvent | UnreadableEvent] = []
+    for event in events:
+        source = event.source or ""
+        is_named = isinstance(event, ReadEvent) or event.reason not in _ENVELOPE_REASONS
+        refusal = check.refusal(source) if is_named else None
+        if refusal is not None:
+            event = UnreadableEvent(*refusal, event.body, event.source, event.event_id, event.type)  # noqa: PLW2901
+        elif is_array and is_named:
+            event = event._replace(signature=check.resigned(source, event.body))  # noqa: PLW2901
+        judged.append(event if is_array else event._replace(signature=kept))
+    if is_array and all(isinstance(event, UnreadableEvent) and event.reason in REFUSALS for event in judged):
+        return [_refused_array(raw, judged[0], len(judged), kept)]
+    return judged
+
+
+def _refused_array(raw: bytes, first: Any, count: int, signature: str | None) -> UnreadableEvent:
+    """Keep an array of which nothing is taken whole: only as a whole can its signature be checked again."""
+    detail = f"{first.detail} (said of the first of {count} events in an array)"
+    return UnreadableEvent(first.reason, detail, raw, first.source, None, None, signature)
+
+
+def _read_event(body: bytes, latest: datetime) -> ReadEvent | UnreadableEvent:
+    if b"NaN" in body or b"Infinity" in body:  # pydantic's parser lets both pass in fields that it ignores
+        try:
+            from_json(body, allow_inf_nan=False)
+        except ValueError:
+            if _is_json(body):
+                return _unreadable(Reason.NOT_JSON, not_json_detail(body, NO_NUMBER), body)
+    try:
+        event = _validate(body)
+    except ValidationError as error:
+        return _unreadable(*explain(body, error), body)
+    occurred_at = event["time"]
+    if occurred_at > latest:
+        detail = (
+            f"time is {_instant(occurred_at)}; nothing after {_instant(latest)} is taken now: "
+            "check the sender's clock and its offset from UTC"
+        )
+        return _unreadable(Reason.TIME_IN_FUTURE, detail, body)
+    data = event["data"]
+    hashes = message_hashes(event["type"], occurred_at, data)
+    return ReadEvent(
+        event["source"],
+        event["id"],
+        event["type"],
+        occurred_at,
+        data["order_id"],
+        data.get("refund_id"),
+        data.get("customer_id"),
+        data.get("program_id"),
+        hashes.content,
+        hashes.business,
+        body,
+        older_hashes=hashes.older_content,
+    )
+
+
+def _instant(time: datetime) -> str:
+    return time.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _is_json(body: bytes) -> bool:
+    try:
+        from_json(body)
+    except ValueError:
+        return False
+    return True
+
+
+def _unreadable(reason: Reason, detail: str, body: bytes) -> UnreadableEvent:
+    try:
+        event = from_json(body)
+    except ValueError:
+        event = None
+    attributes = event if isinstance(event, dict) else {}
+    source, event_id, event_type = (_clean(attributes.get(name)) for name in ("source", "id", "type"))
+    return UnreadableEvent(reason, detail, body, source, event_id, event_type)
+
+
+def _clean(value: object) -> str | None:
+    """Take only what could be a right id, since PostgreSQL stores no NUL and an index no megabyte."""
+    return value if isinstance(value, str) and _ID_CLEAN.fullmatch(value) else None
+
+
+def _read_array(raw: bytes, limits: MessageLimits, latest: datetime) -> list[ReadEvent | UnreadableEvent]:
+    """Cut the array into its elements; one that cannot be cut is kept whole, so that nothing of it is read twice."""
+    bodies: list[bytes] = []
+    try:
+        for element in elements(raw.decode()):
+            if len(bodies) == limits.array_events_max:
+                detail = f"the array has more than {limits.array_events_max} events; send fewer in one message"
+                return [UnreadableEvent(Reason.TOO_LARGE, detail, raw, None, None, None)]
+            bodies.append(element.encode())
+    except RecursionError:
+        return [UnreadableEvent(Reason.NOT_JSON, not_json_detail(raw, "recursion limit"), raw, None, None, None)]
+    except ValueError as error:  # also UnicodeDecodeError, whose own text repeats the whole message
+        what = error.reason if isinstance(error, UnicodeDecodeError) else str(error)
+        return [UnreadableEvent(Reason.NOT_JSON, not_json_detail(raw, what), raw, None, None, None)]
+    if not bodies:
+        return [UnreadableEvent(Reason.NOT_AN_EVENT, "the array is empty; send events in it", raw, None, None, None)]
+    return [_read_event(body, latest) for body in bodies]
+
+
+def _stored_order(event: InboundEvent, business_hash: bytes) -> StoredOrder:
+    data: Any = event["data"]
+    return StoredOrder(
+        order_of(event),
+        data.get("program_id"),
+        business_hash,
+        to_json(data["lines"]).decode(),
+        _json(data.get("attributes")),
+        _json(data.get("customer_tags")),
+    )
+
+
+def _json(value: object) -> str | None:
+    return None if value is None else to_json(value).decode()
+
+
+def _stored_refund(event: InboundEvent, business_hash: bytes) -> StoredRefund:
+    return StoredRefund(refund_of(event), event["data"].get("program_id"), business_hash)
+
+
+def _stored_fulfilment(event: InboundEvent, business_hash: bytes) -> StoredFulfilment:
+    return StoredFulfilment(fulfilment_of(event), event["data"].get("program_id"), business_hash)
+
+
+def _stored_cancellation(event: InboundEvent, business_hash: bytes) -> StoredCancellation:
+    return StoredCancellation(cancellation_of(event), event["data"].get("program_id"), business_hash)
+
+
+_STORED: dict[str, Callable[[InboundEvent, bytes], StoredEvent]] = {
+    ORDER_COMPLETED: _stored_order,
+    "order.refunded": _stored_refund,
+    "order.fulfilled": _stored_fulfilment,
+    "order.cancelled": _stored_cancellation,
+}

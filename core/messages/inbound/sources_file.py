@@ -1,0 +1,200 @@
+"""Reads the file of sources, and the secrets that it names, and says of a wrong one what is wrong and what is allowed.
+
+Secrets stand in files or variables of their own, never in this file. No message shows one, nor anything that may be
+one by mistake.
+"""
+
+from collections.abc import Iterator, Mapping
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
+
+from core.errors import SourcesFileError
+from core.messages.inbound.fields import Id
+from core.messages.inbound.problems import near_match, shown
+from core.messages.inbound.sources import KEY_ID_PATTERN, SECRET_BYTES_MAX, SECRET_BYTES_MIN, SourceKey, Sources
+from core.messages.yaml_source import Problem, YamlPath, YamlSource, read_text
+
+SOURCES_MAX = 1_000
+KEYS_MAX = 10
+
+_ALLOWED = {
+    "unlisted": "accept, or park: then only the listed sources may send",
+    "sources": f"a list of 1 to {SOURCES_MAX:,} sources",
+    "sources[]": "a source: source, keys",
+    "source": "the source of the messages, 1 to 200 characters, such as /shops/high-street",
+    "keys": f"a list of at most {KEYS_MAX} keys",
+    "keys[]": "a key: key_id, secret_file or secret_variable, until",
+    "key_id": '1 to 64 of the characters A-Z, a-z, 0-9, ".", "_" and "-", in quotes',
+    "secret_file": "the path of the file that holds the secret",
+    "secret_variable": "the name of the environment variable that holds the secret",
+    "until": "a date and time with its offset, without quotes, such as 2026-12-01T00:00:00+00:00",
+}
+_OWN_PROBLEM = "own"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+
+
+class KeyEntry(_Part):
+    """One key of a source, and where its secret is."""
+
+    key_id: Annotated[str, StringConstraints(pattern=KEY_ID_PATTERN)]
+    secret_file: Annotated[str, Field(min_length=1)] | None = None
+    secret_variable: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
+    until: AwareDatetime | None = None
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if (self.secret_file is None) == (self.secret_variable is None):
+            raise PydanticCustomError(_OWN_PROBLEM, "needs one of secret_file and secret_variable")
+        return self
+
+
+class SourceEntry(_Part):
+    """One source that may send."""
+
+    source: Id
+    keys: Annotated[list[KeyEntry], Field(max_length=KEYS_MAX)] = []
+
+
+class SourcesFile(_Part):
+    """The whole file."""
+
+    unlisted: Literal["accept", "park"] = "accept"
+    sources: Annotated[list[SourceEntry], Field(min_length=1, max_length=SOURCES_MAX)]
+
+
+_FIELDS: dict[int, type[BaseModel]] = {0: SourcesFile, 2: SourceEntry, 4: KeyEntry}  # by the length of the path above
+
+
+def load_sources(path: Path | str, environment: Mapping[str, str]) -> Sources:
+    """Read the file, and the secrets that it names in `environment` and in files beside it.
+
+    SourcesFileError names every problem, one per line.
+    """
+    file = parse_sources(read_text(path, error=SourcesFileError), path=str(path))
+    problems: list[str] = []
+    keys = {}
+    for place, entry in enumerate(file.sources):
+        keys[entry.source] = [
+            key
+            for number, key_entry in enumerate(entry.keys)
+            for key in _loaded(key_entry, f"sources[{place}].keys[{number}]", Path(path), environment, problems)
+        ]
+    if problems:
+        raise SourcesFileError(path=str(path), problems="\n".join(problems))
+    return Sources(keys, parks_unlisted=file.unlisted == "park")
+
+
+def parse_sources(text: str, *, path: str) -> SourcesFile:
+    """Read the text of the file without its secrets; `path` only names it in errors."""
+    source = YamlSource(text, path=path, error=SourcesFileError, shows_values=False)
+    problems = list(source.problems)
+    file = None
+    try:
+        file = SourcesFile.model_validate(source.value)
+    except ValidationError as error:
+        reported = {problem.path for problem in problems}
+        problems += [problem for problem in _worded(error, source) if problem.path not in reported]
+    if file is not None:
+        problems += _repeated(file, source)
+    if file is None or problems:
+        lines = [str(problem) for problem in sorted(set(problems), key=lambda problem: (problem.line, str(problem)))]
+        raise SourcesFileError(path=path, problems="\n".join(lines))
+    return file
+
+
+def read_secret(path: Path) -> bytes:
+    """Read a secret from its file; a line break at its end does not count. ValueError and OSError say what is wrong."""
+    with path.open("rb") as file:
+        return _checked(file.read(SECRET_BYTES_MAX + 3).removesuffix(b"\n").removesuffix(b"\r"))
+
+
+def _checked(secret: bytes) -> bytes:
+    if not SECRET_BYTES_MIN <= len(secret) <= SECRET_BYTES_MAX:
+        found = f"more than {SECRET_BYTES_MAX:,}" if len(secret) > SECRET_BYTES_MAX else str(len(secret))
+        raise ValueError(f"has {found} bytes; a secret has {SECRET_BYTES_MIN} to {SECRET_BYTES_MAX:,} random ones")
+    return secret
+
+
+def _loaded(
+    entry: KeyEntry, where: str, path: Path, environment: Mapping[str, str], problems: list[str]
+) -> Iterator[SourceKey]:
+    if entry.secret_file is not None:
+        named = f"{where}.secret_file {entry.secret_file}"
+    else:
+        named = f"{where}.secret_variable {entry.secret_variable}"
+    try:
+        if entry.secret_file is not None:
+            secret = read_secret(path.parent / entry.secret_file)
+        elif (value := environment.get(entry.secret_variable or "")) is not None:
+            secret = _checked(value.encode(errors="surrogateescape"))
+        else:
+            raise ValueError("is not set in the environment of this process")  # noqa: TRY301  # told with the others
+    except OSError as error:
+        problems.append(f"{named} cannot be read: {error.strerror or type(error).__name__}")
+    except ValueError as error:
+        problems.append(f"{named} {error}")
+    else:
+        yield SourceKey(entry.key_id, secret, entry.until)
+
+
+def _repeated(file: SourcesFile, source: YamlSource) -> Iterator[Problem]:
+    seen: set[str] = set()
+    for place, entry in enumerate(file.sources):
+        path: YamlPath = ("sources", place, "source")
+        if entry.source in seen:
+            yield Problem(source.places[path].line, path, "is listed before; put all its keys there")
+        seen.add(entry.source)
+        key_ids = [key.key_id for key in entry.keys]
+        for number, key_id in enumerate(key_ids):
+            if key_id in key_ids[:number]:
+                path = ("sources", place, "keys", number, "key_id")
+                yield Problem(source.places[path].line, path, "names another key of this source too")
+
+
+def _worded(error: ValidationError, source: YamlSource) -> Iterator[Problem]:
+    for item in error.errors(include_url=False):
+        path = item["loc"]
+        while path and path not in source.places:
+            path = path[:-1]
+        line = source.places[path].line if path else 1
+        match item["type"]:
+            case "extra_forbidden":
+                known = list(_FIELDS[len(path) - 1].model_fields)
+                meant = near_match(str(item["loc"][-1]), known, cutoff=0.6)
+                mend = f"did you mean {meant}?" if meant else f"known are {', '.join(known)}"
+                yield Problem(line, item["loc"], f"is no field here; {mend}")
+            case "missing":
+                yield Problem(line, item["loc"], f"is missing; write {_allowed(item['loc'])}")
+            case "own":
+                yield Problem(line, path, str(item["msg"]))
+            case _ if not path:
+                yield Problem(line, ("the file",), "is no list of sources: write unlisted and sources")
+            case _:
+                yield Problem(line, path, f"is {_found(item['input'], path)}; write {_allowed(path)}")
+
+
+def _allowed(path: YamlPath) -> str:
+    return _ALLOWED[f"{path[-2]}[]" if isinstance(path[-1], int) else str(path[-1])]
+
+
+def _found(value: Any, path: YamlPath) -> str:
+    match value:
+        case None:
+            return "empty"
+        case str() if path[-1] in {"unlisted", "source"}:
+            return f"the text {shown(value)}"
+        case str():
+            return f"a text of {len(value)} characters"
+        case list() | dict():
+            return f"a {'list' if isinstance(value, list) else 'group of fields'} of length {len(value):,}"
+        case date():
+            return "a date, or a time without its offset"
+        case _:
+            return "a number, or a word that YAML takes for true or false"

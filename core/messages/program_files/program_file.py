@@ -1,0 +1,88 @@
+"""Reads program files, and says of a wrong one what is wrong, in which line, and what is allowed there."""
+
+from collections.abc import Iterable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from core.domain.program import Program
+from core.errors import ProgramFileError
+from core.messages.program_files.advice import advise
+from core.messages.program_files.differences import describe_differences
+from core.messages.program_files.file_problems import ambiguous_problems, currency_problems, empty_problems, worded
+from core.messages.yaml_source import Problem, YamlSource, read_text
+
+__all__ = [
+    "describe_differences",
+    "load_program",
+    "parse_program",
+    "program_advice",
+    "program_document",
+    "program_from_document",
+    "program_text",
+]
+
+
+def load_program(path: Path | str) -> Program:
+    """Read a program file. ProgramFileError names every problem, one per line."""
+    return parse_program(program_text(path), path=str(path))
+
+
+def program_text(path: Path | str) -> str:
+    """Read the text of a program file, whatever it says; ProgramFileError if it cannot be read."""
+    return read_text(path, error=ProgramFileError).replace("\r\n", "\n").replace("\r", "\n")
+
+
+def parse_program(text: str, *, path: str) -> Program:
+    """Read the text of a program file; `path` only names it in errors. ProgramFileError names every problem."""
+    source = YamlSource(text, path=path, error=ProgramFileError)
+    if not isinstance(source.value, dict):
+        problem = "it is no program: write fields such as program_id, name, currency, earning_rules and tiers"
+        raise ProgramFileError(path=path, problems=problem)
+    problems = [*source.problems, *currency_problems(source), *empty_problems(source)]
+    problems += ambiguous_problems(source)
+    program = None
+    try:
+        program = Program.model_validate(source.value)
+    except ValidationError as error:
+        problems += worded(error, source, {problem.path for problem in problems})
+    if program is None or problems:
+        raise ProgramFileError(path=path, problems="\n".join(_in_order(set(problems))))
+    return program
+
+
+def program_advice(program: Program, text: str, *, today: date | None = None) -> list[str]:
+    """Say what the author of `text`, which `program` was read from, has hardly meant: one line for each.
+
+    With `today`, the day in the program's time zone, also what is over by now.
+    """
+    source = YamlSource(text, path="", error=ProgramFileError)
+    advice = [Problem(0, each.path, each.text) for each in advise(program, today)]
+    return _in_order(Problem(_line_of(each, source), each.path, each.text) for each in advice)
+
+
+def program_document(program: Program) -> dict[str, Any]:
+    """Give the program the JSON form in which the database keeps it.
+
+    Defaults are left out, so that a release that does not know a field reads a program that does not use it. So the
+    default of a field is for ever.
+    """
+    return program.model_dump(mode="json", exclude_defaults=True)
+
+
+def program_from_document(document: dict[str, Any]) -> Program:
+    """Read what `program_document` wrote, in this or an earlier release."""
+    return Program.model_validate(document)
+
+
+def _in_order(problems: Iterable[Problem]) -> list[str]:
+    return [str(problem) for problem in sorted(problems, key=lambda problem: (problem.line, str(problem)))]
+
+
+def _line_of(problem: Problem, source: YamlSource) -> int:
+    path = problem.path
+    while path not in source.places:
+        path = path[:-1]
+    return source.places[path].line

@@ -1,0 +1,109 @@
+"""All that is recorded of a program's orders, in the order in which it happened: a stream, without locks."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from heapq import merge
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import Connection, text
+
+from core.domain.orders.facts import Cancellation, Fulfilment, Order, Refund
+from core.messages.inbound.reading import StoredRefund, read_attributes, read_lines, read_stored_event, read_tags
+from core.store.engine import stream_rows
+
+Message = Order | Refund | Fulfilment | Cancellation
+
+
+class Recorded(NamedTuple):
+    """One message that is posted."""
+
+    happened_at: datetime  #: not before its order
+    account_id: UUID
+    message: Message
+    is_followed: bool  #: an order that something later is about
+
+
+_ORDERS = """
+SELECT o.occurred_at, o.account_id, o.source, o.order_id, o.customer_id, o.currency, o.lines::text, o.points_paid,
+       o.attributes::text, o.customer_tags::text,
+       (o.source, o.order_id) IN (SELECT source, order_id FROM refunds WHERE program_id = %(program)s
+                                  UNION ALL
+                                  SELECT source, order_id FROM order_events WHERE program_id = %(program)s)
+FROM orders o
+WHERE o.program_id = %(program)s AND o.account_id IS NOT NULL AND o.occurred_at < %(until)s
+ORDER BY o.occurred_at, o.source, o.order_id
+"""
+_REFUNDS = """
+SELECT greatest(r.occurred_at, o.occurred_at) AS happened_at, o.account_id, r.body
+FROM refunds r JOIN orders o USING (source, order_id, program_id)
+WHERE r.program_id = %(program)s AND o.account_id IS NOT NULL AND greatest(r.occurred_at, o.occurred_at) < %(until)s
+ORDER BY happened_at, r.source, r.refund_id
+"""
+_ORDER_EVENTS = """
+SELECT greatest(e.occurred_at, o.occurred_at) AS happened_at, o.account_id, e.kind, e.source, e.order_id, e.occurred_at
+FROM order_events e JOIN orders o USING (source, order_id, program_id)
+WHERE e.program_id = %(program)s AND o.account_id IS NOT NULL AND greatest(e.occurred_at, o.occurred_at) < %(until)s
+ORDER BY happened_at, e.source, e.order_id, e.kind
+"""
+
+
+def read_only(connection: Connection) -> None:
+    """Make the transaction one that cannot write and that sees one state throughout; the first statement in it."""
+    connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
+    connection.execute(text("SET LOCAL statement_timeout = 0"))  # a sort of all orders takes its time
+    connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))  # and so does what is made of them
+
+
+def export_state(connection: Connection) -> str:
+    """Give the state that this transaction sees a name, for `read_only_at` of other sessions, while it lasts."""
+    return str(connection.execute(text("SELECT pg_export_snapshot()")).scalar_one())
+
+
+def read_only_at(connection: Connection, state: str) -> None:
+    """Make the transaction a reading one that sees the state of that name; the first statement in it."""
+    connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
+    connection.execute(text(f"SET TRANSACTION SNAPSHOT '{state}'"))  # takes no parameters; the name is the server's own
+    connection.execute(text("SET LOCAL statement_timeout = 0"))
+    connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+
+
+def has_orders(connection: Connection, program_id: str, at_least: int) -> bool:
+    """Whether so many orders of the program are recorded."""
+    statement = "SELECT count(*) FROM (SELECT FROM orders WHERE program_id = :program LIMIT :most) AS o"
+    values = {"program": program_id, "most": at_least}
+    return bool(connection.execute(text(statement), values).scalar_one() >= at_least)
+
+
+def recorded_messages(connection: Connection, program_id: str, until: datetime) -> Iterator[Recorded]:
+    """Customers' orders of the program and all that is recorded about them before `until`, by time.
+
+    What came about an order follows it, also where its time is earlier. Guests' orders earn nothing and are left out.
+    """
+    values = {"program": program_id, "until": until}
+    orders = (_order(row) for row in stream_rows(connection, "recorded_orders", _ORDERS, values))
+    refunds = (_refund(row) for row in stream_rows(connection, "recorded_refunds", _REFUNDS, values))
+    events = (_order_event(row) for row in stream_rows(connection, "recorded_events", _ORDER_EVENTS, values))
+    # Of equal times the first stream comes first: an order before what is about it.
+    return merge(orders, refunds, events, key=lambda recorded: recorded.happened_at)
+
+
+def _order(row: tuple[Any, ...]) -> Recorded:
+    occurred_at, account_id, source, order_id, customer_id, currency, lines, points_paid, attributes, tags, *rest = row
+    order = Order(
+        source, order_id, customer_id, currency, occurred_at, read_lines(lines), points_paid,
+        read_attributes(attributes), read_tags(tags),
+    )  # fmt: skip
+    return Recorded(occurred_at, account_id, order, bool(rest[0]))
+
+
+def _refund(row: tuple[Any, ...]) -> Recorded:
+    event = read_stored_event(row[2])
+    assert isinstance(event, StoredRefund)
+    return Recorded(row[0], row[1], event.refund, is_followed=False)
+
+
+def _order_event(row: tuple[Any, ...]) -> Recorded:
+    happened_at, account_id, kind, source, order_id, occurred_at = row
+    make = Fulfilment if kind == "fulfilled" else Cancellation
+    return Recorded(happened_at, account_id, make(source, order_id, occurred_at), is_followed=False)

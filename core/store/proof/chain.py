@@ -1,0 +1,209 @@
+"""The hash chain over each account's entries: what was changed behind the worker's back no longer fits.
+
+chain_hash = HMAC-SHA256(key, the previous entry's chain_hash, or nothing, and then the entry), where the entry is a
+JSON array of all its columns and allocations. Who has no key cannot make a hash that fits.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from hashlib import sha256
+from hmac import compare_digest, digest
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from core.domain.ledger import Entry
+from core.store.engine import driver_connection, run_bulk
+from core.store.proof.scope import slices
+
+_PREVIOUS = """
+SELECT k.account_id, e.chain_hash, now()
+FROM unnest(%b::uuid[], %b::bigint[]) AS k(account_id, sequence) LEFT JOIN entries e USING (account_id, sequence)
+"""
+
+
+def chain_hashes(connection: Connection, entries: Sequence[Entry], whys: Sequence[str], key: bytes) -> list[bytes]:
+    """The hashes of new entries, in their order, with the texts of their calculations. Their accounts are locked.
+
+    The first entry after a time without a key begins a chain: it follows nothing.
+    """
+    if not entries:
+        return []
+    before: dict[UUID, int] = {}
+    for entry in entries:
+        before.setdefault(entry.account_id, entry.sequence - 1)
+    rows = run_bulk(connection, _PREVIOUS, (list(before), list(before.values())))
+    last: dict[UUID, bytes | None] = {account_id: chain_hash for account_id, chain_hash, _ in rows}
+    recorded_at = rows[0][2]  # what recorded_at is by default in this transaction
+    hashes = []
+    for entry, why in zip(entries, whys, strict=True):
+        chain_hash = _hash(key, last[entry.account_id], _canonical(_values(entry, why, recorded_at)))
+        last[entry.account_id] = chain_hash
+        hashes.append(chain_hash)
+    return hashes
+
+
+def _values(entry: Entry, why: str, recorded_at: datetime) -> list[Any]:
+    """An entry as `_Walk` reads it, up to its hash."""
+    return [
+        entry.account_id, entry.sequence, entry.kind.value, entry.points, entry.balance_after,
+        entry.lifetime_points_after, entry.deficit_change, entry.occurred_at, recorded_at, entry.source,
+        entry.order_id, entry.refund_id, entry.corrects_sequence, why,
+        sorted([part.lot_number, part.points] for part in entry.allocations),
+        *_pending(entry.pending_change, entry.pending_after),
+    ]  # fmt: skip
+
+
+def _pending(change: int, after: int) -> list[int]:
+    """What is pending is part of the hash where there is any, so that older entries still fit."""
+    return [change, after] if change or after else []
+
+
+def _canonical(values: Sequence[Any]) -> bytes:
+    return json.dumps(values, separators=(",", ":"), default=_plain).encode()
+
+
+def _plain(value: object) -> str:
+    return value.astimezone(UTC).isoformat() if isinstance(value, datetime) else str(value)
+
+
+def _hash(key: bytes, previous: bytes | None, canonical: bytes) -> bytes:
+    return digest(key, (previous or b"") + canonical, "sha256")
+
+
+class ChainDifference(NamedTuple):
+    """The first entry of an account that does not fit its chain."""
+
+    account_id: UUID
+    text: str
+
+
+class Head(NamedTuple):
+    """The last entry of an account's chain."""
+
+    account_id: UUID
+    sequence: int
+    chain_hash: bytes
+
+
+class ChainStep(NamedTuple):
+    """What a walk along the chains came to in one slice of the accounts."""
+
+    slices_done: int
+    slices: int
+    entries: int  #: with a hash, in this slice
+    heads: list[Head]
+    differences: list[ChainDifference]
+
+
+def has_chain(connection: Connection) -> bool:
+    """Whether any entry has a hash."""
+    ((is_there,),) = run_bulk(connection, "SELECT EXISTS (SELECT 1 FROM entries WHERE chain_hash IS NOT NULL)")
+    return bool(is_there)
+
+
+_ENTRIES = """
+SELECT e.account_id, e.sequence, e.kind, e.points, e.balance_after, e.lifetime_points_after, e.deficit_change,
+       e.occurred_at, e.recorded_at, e.source, e.order_id, e.refund_id, e.corrects_sequence, e.why::text,
+       coalesce(n.moves, '{}'), e.pending_change, e.pending_after, e.chain_hash
+FROM entries e
+LEFT JOIN (SELECT account_id, sequence, array_agg(ARRAY[lot_number, points] ORDER BY lot_number) AS moves
+           FROM allocations GROUP BY account_id, sequence) n USING (account_id, sequence)
+ORDER BY e.account_id, e.sequence
+"""
+_ROWS_AT_ONCE = 5_000
+
+
+def walk_chains(connection: Connection, keys: Sequence[bytes]) -> Iterator[ChainStep]:
+    """Follow every account's chain, slice by slice; a hash that any of `keys` gives is right.
+
+    Rows are read as they are needed, so that an account of any size needs no more memory.
+    """
+    scopes = slices(connection)
+    for done, scope in enumerate(scopes, start=1):
+        walk = _Walk(keys)
+        with driver_connection(connection).cursor(name="chain") as cursor:
+            cursor.itersize = _ROWS_AT_ONCE
+            cursor.execute(scope.narrow(_ENTRIES).encode(), scope.parameters)
+            for row in cursor:
+                walk.take(row)
+        yield ChainStep(done, len(scopes), walk.entries, list(walk.heads.values()), walk.differences)
+
+
+class _Walk:
+    """One slice: the entries of some accounts, account by account and in order."""
+
+    def __init__(self, keys: Sequence[bytes]) -> None:
+        self._keys = list(keys)
+        self._account_id: UUID | None = None
+        self._previous: bytes | None = None
+        self._is_broken = False
+        self.entries = 0
+        self.heads: dict[UUID, Head] = {}
+        self.differences: list[ChainDifference] = []
+
+    def take(self, row: Sequence[Any]) -> None:
+        """Look at the next entry. After the first that does not fit, the rest of its account tells nothing new."""
+        *values, pending_change, pending_after, chain_hash = row
+        values += _pending(pending_change, pending_after)
+        account_id, sequence = values[:2]
+        if account_id != self._account_id:
+            self._account_id, self._previous, self._is_broken = account_id, None, False
+        if chain_hash is not None:
+            self.entries += 1
+            self.heads[account_id] = Head(account_id, sequence, chain_hash)
+            if not self._fits(chain_hash, _canonical(values)):
+                self._break(account_id, f"entry {sequence} of account {account_id} does not fit its hash")
+        elif self._previous is not None:
+            self._break(account_id, f"entry {sequence} of account {account_id} has no hash, but the one before it has")
+        self._previous = chain_hash
+
+    def _break(self, account_id: UUID, text: str) -> None:
+        if not self._is_broken:
+            self.differences.append(ChainDifference(account_id, text))
+        self._is_broken = True
+
+    def _fits(self, chain_hash: bytes, canonical: bytes) -> bool:
+        for place, key in enumerate(self._keys):
+            if compare_digest(_hash(key, self._previous, canonical), chain_hash):
+                self._keys.insert(0, self._keys.pop(place))  # the next entry has most likely the same
+                return True
+        return False
+
+
+class HeadsDigest:
+    """One hash over the heads of all chains, in the order of the accounts' ids."""
+
+    def __init__(self) -> None:
+        """Begin with no accounts."""
+        self._sum = sha256()
+        self.accounts = 0
+
+    def add(self, heads: Iterable[Head]) -> None:
+        """Take in the next accounts."""
+        for head in heads:
+            self._sum.update(head.account_id.bytes + head.sequence.to_bytes(8) + head.chain_hash)
+            self.accounts += 1
+
+    def hex(self) -> str:
+        """The digest so far."""
+        return self._sum.hexdigest()
+
+
+_MISSING = """
+SELECT k.account_id, k.sequence
+FROM unnest(%b::uuid[], %b::bigint[], %b::bytea[]) AS k(account_id, sequence, chain_hash)
+LEFT JOIN entries e USING (account_id, sequence) WHERE e.chain_hash IS DISTINCT FROM k.chain_hash
+"""
+
+
+def missing_heads(connection: Connection, heads: Sequence[Head]) -> list[ChainDifference]:
+    """Heads that were noted once and are in their chains no more."""
+    columns = [list(column) for column in zip(*heads, strict=True)]
+    rows = run_bulk(connection, _MISSING, columns) if heads else []
+    return [
+        ChainDifference(account_id, f"entry {sequence} of account {account_id} is not the one that was noted")
+        for account_id, sequence in rows
+    ]

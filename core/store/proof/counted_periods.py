@@ -1,0 +1,85 @@
+"""Which orders count for an account's qualifying points, as far as programs and accounts alone can tell.
+
+Only of programs whose versions all have the same measure, window and time zone, and count refunds: what was counted
+otherwise follows from the order in which things were posted (`core.domain.tiers.qualification`), which the tables do
+not keep. Nor of those whose years begin on a day of each account's own.
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection
+
+from core.domain.calendar import add_months, local_midnight
+from core.domain.program import Program, Qualification, QualificationWindow, RefundEffect
+from core.domain.tiers.qualification import ZONE_CHANGE_MAX, qualification_period
+from core.store.engine import run_bulk
+from core.store.programs import BEGINNING, ProgramRegistry
+from core.store.proof.scope import Scope
+
+_END = datetime.max.replace(tzinfo=UTC)
+
+
+class CountedPeriod(NamedTuple):
+    """Accounts of the program with this `qualifying_from` count the orders of [first, end)."""
+
+    program_id: str
+    qualifying_from: datetime | None
+    first: datetime
+    end: datetime
+    measure: str
+
+
+_STARTS = """
+SELECT DISTINCT program_id, qualifying_from FROM accounts
+WHERE program_id = ANY(%(steady)s) AND qualifying_from IS NOT NULL
+"""
+
+
+def load_periods(connection: Connection, registry: ProgramRegistry, scope: Scope) -> dict[str, Any]:
+    """Parameters of the queries that ask for qualifying points: one array per column of `CountedPeriod`.
+
+    Only periods that accounts in `scope` have begun.
+    """
+    steady = list(_steady_programs(registry))
+    parameters = {**scope.parameters, "steady": [program.program_id for program in steady]}
+    starts = run_bulk(connection, scope.narrow(_STARTS), parameters)
+    periods = [period for program in steady for period in _periods(program, starts)]
+    columns: list[list[Any]] = [list(column) for column in zip(*periods, strict=True)] or [[], [], [], [], []]
+    names = ("period_programs", "period_starts", "period_firsts", "period_ends", "period_measures")
+    return dict(zip(names, columns, strict=True))
+
+
+def _steady_programs(registry: ProgramRegistry) -> Iterator[Program]:
+    for program_id in registry.program_ids():
+        programs = [version.program for version in registry.versions() if version.program_id == program_id]
+        newest = programs[-1]
+        ways = {(_way(program.qualification), program.time_zone) for program in programs}
+        if len(ways) == 1 and newest.qualification.window is not QualificationWindow.MEMBERSHIP_YEAR:
+            yield newest
+
+
+def _way(qualification: Qualification) -> tuple[object, ...]:
+    """How qualifying units are counted."""
+    return (
+        qualification.measure,
+        qualification.window,
+        qualification.months,
+        qualification.refunds is RefundEffect.NEVER,
+    )
+
+
+def _periods(program: Program, starts: list[tuple[Any, ...]]) -> Iterator[CountedPeriod]:
+    measure = program.qualification.measure.value
+    if program.qualification.window is QualificationWindow.LIFETIME:
+        yield CountedPeriod(program.program_id, None, BEGINNING, _END, measure)
+        return
+    yield CountedPeriod(program.program_id, None, _END, _END, measure)  # nothing has been counted yet
+    months = program.qualification.months or 0
+    for start in (start for program_id, start in starts if program_id == program.program_id):
+        begun = (start + ZONE_CHANGE_MAX).astimezone(program.zone).date()
+        running = local_midnight(add_months(begun, months), program.zone)
+        period = qualification_period(program, running, None)
+        if period.start == start and period.end is not None:
+            yield CountedPeriod(program.program_id, start, start, period.end, measure)

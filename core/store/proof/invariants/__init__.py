@@ -1,0 +1,13 @@
+"""The invariants of the ledger, in the order of their numbers in docs/ledger.md. Each file has those of one subject."""
+
+from core.store.proof.invariants.check import Check
+from core.store.proof.invariants.limits import LIMITS
+from core.store.proof.invariants.messages import MESSAGES_AND_EVENTS
+from core.store.proof.invariants.orders import ORDERS_AND_TIERS
+from core.store.proof.invariants.points import POINTS
+
+CHECKS: tuple[Check, ...] = tuple(
+    sorted((*POINTS, *ORDERS_AND_TIERS, *LIMITS, *MESSAGES_AND_EVENTS), key=lambda check: check.invariant)
+)
+
+__all__ = ["CHECKS", "Check"]

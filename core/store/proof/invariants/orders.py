@@ -1,0 +1,177 @@
+"""Invariants 4 and 5: orders, refunds, lifetime points, qualifying points and tiers."""
+
+from core.store.proof.invariants.check import Check
+
+#: What every order says, and what its accrual and its refunds say; `rebuild` puts the one right by the other.
+ORDERS_AND_REFUNDS = """
+SELECT o.account_id, o.source, o.order_id, o.program_id, o.occurred_at,
+       o.points_entitled, o.points_excused, o.points_shortfall, o.qualifying_points, o.qualifying_spend,
+       o.qualifying_orders, coalesce(e.points + e.pending_change, 0) AS accrued, coalesce(r.due, 0) AS due,
+       coalesce(r.excused, 0) AS excused, coalesce(r.shortfall, 0) AS shortfall
+FROM orders o
+LEFT JOIN entries e ON e.account_id = o.account_id AND e.sequence = o.sequence
+LEFT JOIN (SELECT r.source, r.order_id, r.program_id, sum(r.points_due) AS due,
+                  sum(r.points_excused) AS excused, sum(r.points_shortfall) AS shortfall
+           FROM orders o
+           JOIN (SELECT source, order_id, program_id, points_due, points_excused, points_shortfall FROM refunds
+                 UNION ALL
+                 SELECT source, order_id, program_id, points_due, points_excused, points_shortfall
+                 FROM order_events) r USING (source, order_id, program_id)
+           GROUP BY r.source, r.order_id, r.program_id) r
+     ON r.source = o.source AND r.order_id = o.order_id AND r.program_id = o.program_id
+"""
+
+ORDERS_AND_TIERS = (
+    Check(
+        4,
+        "an order's entries are its entitlement, what expired and what was not taken",
+        """
+        SELECT account_id, format('order %s of %s: entitled %s, excused %s, shortfall %s, but entries sum to %s',
+                                  order_id, source, sum(entitled), sum(excused), sum(shortfall), sum(points))
+        FROM (
+            SELECT account_id, source, order_id, points_entitled AS entitled, points_excused AS excused,
+                   points_shortfall AS shortfall, 0 AS points
+            FROM orders WHERE account_id IS NOT NULL
+            UNION ALL
+            SELECT account_id, source, order_id, 0, 0, 0, points + pending_change FROM entries
+            WHERE order_id IS NOT NULL
+        ) AS sides
+        GROUP BY account_id, source, order_id
+        HAVING sum(points) <> sum(entitled) + sum(excused) + sum(shortfall)
+        """,
+    ),
+    Check(
+        4,
+        "an order's points are its accrual less its refunds",
+        f"""
+        SELECT account_id, format('order %s of %s: entitled %s, excused %s, shortfall %s, but it accrued %s, and its'
+                                  ' refunds were due %s, of which excused %s, shortfall %s', order_id, source,
+                                  points_entitled, points_excused, points_shortfall, accrued, due, excused, shortfall)
+        FROM ({ORDERS_AND_REFUNDS}) AS o
+        WHERE points_entitled <> accrued - due OR points_excused <> excused OR points_shortfall <> shortfall
+        """,  # noqa: S608  # our own words
+    ),
+    Check(
+        4,
+        "an accrual is its order's, and a clawback is its refund's",
+        """
+        SELECT coalesce(o.account_id, e.account_id),
+               CASE WHEN e.sequence IS NULL
+                    THEN format('order %s of %s: its accrual should be entry %s of account %s',
+                                o.order_id, o.source, o.sequence, o.account_id)
+                    ELSE format('entry %s of account %s: order %s of %s does not name this accrual',
+                                e.sequence, e.account_id, e.order_id, e.source) END
+        FROM (SELECT * FROM orders WHERE sequence IS NOT NULL) AS o
+        FULL JOIN (SELECT * FROM entries WHERE kind = 'accrual') AS e
+             USING (account_id, sequence, source, order_id)
+        WHERE o.account_id IS NULL OR e.account_id IS NULL
+        UNION ALL
+        SELECT coalesce(r.account_id, e.account_id),
+               CASE WHEN e.sequence IS NULL
+                    THEN format('%s of %s took %s points, but account %s has no such clawback',
+                                coalesce('refund ' || nullif(r.refund_id, ''), 'cancellation of order ' || r.order_id),
+                                r.source, r.points_taken, r.account_id)
+                    ELSE format('entry %s of account %s: clawback of %s correcting entry %s, but %s of %s took'
+                                ' %s of what entry %s granted', e.sequence, e.account_id, -e.points - e.pending_change,
+                                coalesce(e.corrects_sequence::text, 'none'),
+                                coalesce('refund ' || nullif(e.refund_id, ''), 'cancellation of order ' || e.order_id),
+                                e.source,
+                                coalesce(r.points_taken, 0), coalesce(r.sequence::text, 'none')) END
+        FROM (SELECT o.account_id, r.source, r.order_id, r.refund_id, r.points_taken, o.sequence
+              FROM orders o
+              JOIN (SELECT source, order_id, program_id, refund_id, points_taken FROM refunds
+                    UNION ALL
+                    SELECT source, order_id, program_id, '', points_taken FROM order_events WHERE kind = 'cancelled'
+                   ) r USING (source, order_id, program_id) WHERE r.points_taken > 0) AS r
+        FULL JOIN (SELECT account_id, sequence, source, order_id, coalesce(refund_id, '') AS refund_id, points,
+                          pending_change, corrects_sequence
+                   FROM entries WHERE kind = 'clawback') AS e
+             USING (account_id, source, order_id, refund_id)
+        WHERE r.account_id IS NULL OR e.account_id IS NULL OR e.points + e.pending_change <> -r.points_taken
+           OR e.corrects_sequence IS DISTINCT FROM r.sequence
+        """,
+        is_of_facts=True,
+    ),
+    Check(
+        5,
+        "lifetime points are accruals less clawbacks",
+        """
+        SELECT a.account_id, format('account %s: lifetime_points %s, entries give %s',
+                                    a.account_id, a.lifetime_points, coalesce(e.points, 0))
+        FROM accounts a
+        LEFT JOIN (SELECT account_id, sum(points + pending_change) AS points FROM entries
+                   WHERE kind IN ('accrual', 'clawback') GROUP BY account_id) e USING (account_id)
+        WHERE a.lifetime_points <> coalesce(e.points, 0)
+        """,
+    ),
+    Check(
+        5,
+        "qualifying points are what the orders of their period earn",
+        """
+        SELECT a.account_id,
+               CASE WHEN p.program_id IS NULL
+                    THEN format('account %s: qualifying_from %s is no start of a period', a.account_id,
+                                coalesce(a.qualifying_from::text, 'no time'))
+                    ELSE format('account %s: qualifying_points %s, the orders of the period from %s earn %s',
+                                a.account_id, a.qualifying_points, coalesce(a.qualifying_from::text, 'the beginning'),
+                                coalesce(o.points, 0)) END
+        FROM accounts a
+        LEFT JOIN (SELECT * FROM unnest(%(period_programs)s::text[], %(period_starts)s::timestamptz[],
+                                        %(period_firsts)s::timestamptz[], %(period_ends)s::timestamptz[])
+                            AS k(program_id, qualifying_from, first, ending)) AS p
+             ON p.program_id = a.program_id AND p.qualifying_from IS NOT DISTINCT FROM a.qualifying_from
+        LEFT JOIN (SELECT a.account_id, sum(CASE k.measure
+                              WHEN 'spend' THEN coalesce(o.qualifying_spend, 0)
+                              WHEN 'orders' THEN coalesce(o.qualifying_orders, (o.points_entitled > 0)::integer)
+                              ELSE coalesce(o.qualifying_points, o.points_entitled) END) AS points
+                   FROM accounts a JOIN orders o USING (account_id)
+                   JOIN unnest(%(period_programs)s::text[], %(period_starts)s::timestamptz[],
+                               %(period_firsts)s::timestamptz[], %(period_ends)s::timestamptz[],
+                               %(period_measures)s::text[])
+                        AS k(program_id, qualifying_from, first, ending, measure)
+                        ON k.program_id = a.program_id AND k.qualifying_from IS NOT DISTINCT FROM a.qualifying_from
+                           AND o.occurred_at >= k.first AND o.occurred_at < k.ending
+                   GROUP BY a.account_id) AS o USING (account_id)
+        WHERE a.program_id = ANY(%(period_programs)s)
+          AND (p.program_id IS NULL OR a.qualifying_points <> coalesce(o.points, 0))
+        """,
+    ),
+    Check(
+        5,
+        "tier changes are numbered and follow each other",
+        """
+        SELECT account_id, format('tier change %s of account %s: place %s, from %s to %s at %s, after %s',
+                                  change_number, account_id, place, previous_tier_id, tier_id, effective_at,
+                                  coalesce(format('%s at %s', tier_before, effective_before), 'none'))
+        FROM (
+            SELECT account_id, change_number, previous_tier_id, tier_id, effective_at, row_number() OVER w AS place,
+                   lag(tier_id) OVER w AS tier_before, lag(effective_at) OVER w AS effective_before
+            FROM tier_changes WINDOW w AS (PARTITION BY account_id ORDER BY change_number)
+        ) AS chain
+        WHERE change_number <> place OR tier_id = previous_tier_id OR previous_tier_id <> tier_before
+           OR effective_at < effective_before
+        """,
+        is_of_facts=True,
+    ),
+    Check(
+        5,
+        "an account's tier is that of its last change",
+        """
+        SELECT a.account_id, format('account %s: tier %s since %s after %s changes, reviewed at %s, counting from %s,'
+                                    ' but the last change is %s', a.account_id, a.tier_id,
+                                    coalesce(a.tier_since::text, 'the beginning'), a.tier_changes,
+                                    coalesce(a.tier_until::text, 'no time'),
+                                    coalesce(a.qualifying_from::text, 'the beginning'),
+                                    coalesce(format('%s to %s at %s', t.change_number, t.tier_id, t.effective_at),
+                                             'none'))
+        FROM accounts a
+        LEFT JOIN (SELECT DISTINCT ON (account_id) * FROM tier_changes ORDER BY account_id, change_number DESC) AS t
+             USING (account_id)
+        LEFT JOIN (SELECT DISTINCT program_id, document->'tiers'->0->>'tier_id' AS tier_id FROM programs) AS f
+             ON f.program_id = a.program_id AND f.tier_id = a.tier_id
+        WHERE a.tier_changes <> coalesce(t.change_number, 0) OR a.tier_since IS DISTINCT FROM t.effective_at
+           OR a.tier_id <> t.tier_id OR (t.tier_id IS NULL AND f.tier_id IS NULL)
+           OR (a.tier_until IS NOT NULL AND a.tier_held_until IS NULL AND a.qualifying_from IS NULL)
+        """,
+    ),
+)

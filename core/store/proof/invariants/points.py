@@ -1,0 +1,207 @@
+"""Invariants 1, 2, 3 and 8: balances, entries, allocations and lots."""
+
+from core.store.proof.invariants.check import Check
+
+POINTS = (
+    Check(
+        1,
+        "balance is the sum of the entries",
+        """
+        SELECT a.account_id, format('account %s: balance %s, entries sum to %s',
+                                    a.account_id, a.balance, coalesce(e.points, 0))
+        FROM accounts a
+        LEFT JOIN (SELECT account_id, sum(points) AS points FROM entries GROUP BY account_id) e USING (account_id)
+        WHERE a.balance <> coalesce(e.points, 0)
+        """,
+    ),
+    Check(
+        1,
+        "balance and pending are the lots less the deficit",
+        """
+        SELECT a.account_id, format('account %s: balance %s, pending %s, deficit %s, but lots hold %s available and %s'
+                                    ' pending', a.account_id, a.balance, a.pending, a.deficit,
+                                    coalesce(l.points, 0), coalesce(l.pending, 0))
+        FROM accounts a
+        LEFT JOIN (SELECT account_id, sum(points_remaining) FILTER (WHERE NOT is_pending) AS points,
+                          sum(points_remaining) FILTER (WHERE is_pending) AS pending
+                   FROM lots GROUP BY account_id) l USING (account_id)
+        WHERE a.balance <> coalesce(l.points, 0) - a.deficit OR a.pending <> coalesce(l.pending, 0)
+        """,
+    ),
+    Check(
+        1,
+        "pending is the sum of its changes",
+        """
+        SELECT a.account_id, format('account %s: pending %s, entries changed it by %s',
+                                    a.account_id, a.pending, coalesce(e.change, 0))
+        FROM accounts a
+        LEFT JOIN (SELECT account_id, sum(pending_change) AS change FROM entries GROUP BY account_id) e
+             USING (account_id)
+        WHERE a.pending <> coalesce(e.change, 0)
+        """,
+    ),
+    Check(
+        1,
+        "deficit is the sum of its changes",
+        """
+        SELECT a.account_id, format('account %s: deficit %s, entries changed it by %s',
+                                    a.account_id, a.deficit, coalesce(e.change, 0))
+        FROM accounts a
+        LEFT JOIN (SELECT account_id, sum(deficit_change) AS change FROM entries GROUP BY account_id) e
+             USING (account_id)
+        WHERE a.deficit <> coalesce(e.change, 0)
+        """,
+    ),
+    Check(
+        2,
+        "an entry is the sum of its allocations",
+        """
+        SELECT e.account_id, format('entry %s of account %s: %s points, %s pending, allocations %s, deficit changed'
+                                    ' by %s', e.sequence, e.account_id, e.points, e.pending_change,
+                                    coalesce(n.points, 0), e.deficit_change)
+        FROM entries e
+        LEFT JOIN (SELECT account_id, sequence, sum(points) AS points FROM allocations GROUP BY account_id, sequence) n
+             USING (account_id, sequence)
+        WHERE e.points + e.pending_change <> coalesce(n.points, 0) - e.deficit_change
+        """,
+        is_of_facts=True,
+    ),
+    Check(
+        2,
+        "credits open lots, and debits take from earlier ones",
+        """
+        SELECT account_id, format('entry %s of account %s, %s of %s, moved %s points of lot %s, opened by entry %s',
+                                  e.sequence, account_id, e.kind, e.points, n.points, l.lot_number,
+                                  l.opened_by_sequence)
+        FROM allocations n JOIN entries e USING (account_id, sequence) JOIN lots l USING (account_id, lot_number)
+        WHERE NOT CASE e.kind WHEN 'accrual' THEN n.points > 0 AND l.opened_by_sequence = n.sequence
+                              ELSE n.points < 0 AND l.opened_by_sequence < n.sequence END
+        UNION ALL
+        SELECT account_id, format('entry %s of account %s, %s of %s, changed the deficit by %s',
+                                  sequence, account_id, kind, points, deficit_change)
+        FROM entries
+        WHERE NOT CASE kind WHEN 'clawback' THEN deficit_change >= 0 WHEN 'expiry' THEN deficit_change = 0
+                            ELSE deficit_change <= 0 END
+        """,
+        is_of_facts=True,
+    ),
+    Check(
+        2,
+        "a lot is what its accrual opened",
+        """
+        SELECT l.account_id, format('lot %s of account %s: place %s, available at %s%s, expires at %s, but entry %s,'
+                                    ' which opened it, %s', l.lot_number, l.account_id, l.place,
+                                    coalesce(l.available_at::text, 'no time'),
+                                    CASE WHEN l.is_pending THEN ' and pending' ELSE '' END,
+                                    coalesce(l.expires_at::text, 'no time'), l.opened_by_sequence,
+                                    coalesce('is of ' || e.occurred_at || coalesce(', ' || p.policy, ''),
+                                             'is no accrual'))
+        FROM (SELECT *, row_number() OVER w AS place, lag(opened_by_sequence) OVER w AS opener_before
+              FROM lots WINDOW w AS (PARTITION BY account_id ORDER BY lot_number)) AS l
+        LEFT JOIN (SELECT *, least(occurred_at, recorded_at) AS available_at FROM entries WHERE kind = 'accrual') AS e
+             ON e.account_id = l.account_id AND e.sequence = l.opened_by_sequence
+        LEFT JOIN orders o ON o.account_id = e.account_id AND o.sequence = e.sequence
+        LEFT JOIN (SELECT program_id, version, coalesce(document->'availability'->>'policy', 'at_once') AS policy,
+                          make_interval(hours => 24 * (document->'availability'->>'days')::integer) AS later
+                   FROM programs) AS p ON p.program_id = o.program_id AND p.version = o.program_version
+        WHERE e.sequence IS NULL OR l.lot_number <> l.place OR l.opened_by_sequence < l.opener_before
+           OR l.available_at < e.available_at OR l.expires_at <= l.available_at
+           OR CASE p.policy
+              WHEN 'at_once' THEN l.is_pending OR l.available_at <> e.available_at
+              WHEN 'after_days' THEN l.available_at IS DISTINCT FROM e.occurred_at + p.later
+                                  OR (l.is_pending AND l.available_at <= e.recorded_at)
+              WHEN 'on_fulfilled' THEN l.is_pending <> (l.available_at IS NULL)
+                                    OR l.is_pending <> (o.fulfilled_at IS NULL)
+              END
+        """,
+        is_of_facts=True,
+    ),
+    Check(
+        2,
+        "a lot holds what its allocations left",
+        """
+        SELECT account_id, format('lot %s of account %s: granted %s, %s left, %s expired, but allocations give'
+                                  ' %s, %s, %s', lot_number, account_id, sum(granted), sum(remaining), sum(expired),
+                                  sum(given), sum(left_over), sum(let_expire))
+        FROM (
+            SELECT account_id, lot_number, points_granted AS granted, points_remaining AS remaining,
+                   points_expired AS expired, 0 AS given, 0 AS left_over, 0 AS let_expire
+            FROM lots
+            UNION ALL
+            SELECT account_id, n.lot_number, 0, 0, 0, greatest(n.points, 0), n.points,
+                   CASE WHEN e.kind = 'expiry' THEN -n.points ELSE 0 END
+            FROM allocations n JOIN entries e USING (account_id, sequence)
+        ) AS sides
+        GROUP BY account_id, lot_number
+        HAVING sum(granted) <> sum(given) OR sum(remaining) <> sum(left_over) OR sum(expired) <> sum(let_expire)
+        """,
+    ),
+    Check(
+        3,
+        "entries are numbered without gaps and their balances chain",
+        """
+        SELECT account_id, format('entry %s of account %s: place %s, balance_after %s, running sum %s,'
+                                  ' pending_after %s, running sum %s, lifetime_points_after %s, running sum %s',
+                                  sequence, account_id, place, balance_after, running, pending_after, pending,
+                                  lifetime_points_after, lifetime)
+        FROM (
+            SELECT account_id, sequence, balance_after, lifetime_points_after, pending_after,
+                   row_number() OVER w AS place, sum(points) OVER w AS running, sum(pending_change) OVER w AS pending,
+                   coalesce(sum(points + pending_change) FILTER (WHERE kind IN ('accrual', 'clawback')) OVER w, 0)
+                       AS lifetime
+            FROM entries WINDOW w AS (PARTITION BY account_id ORDER BY sequence)
+        ) AS chain
+        WHERE sequence <> place OR balance_after <> running OR lifetime_points_after <> lifetime
+           OR pending_after <> pending
+        """,
+        is_of_facts=True,
+    ),
+    Check(
+        3,
+        "an account counts its entries and its lots",
+        """
+        SELECT a.account_id, format('account %s: sequence %s, lots_opened %s, but the last entry is %s, the last lot'
+                                    ' %s', a.account_id, a.sequence, a.lots_opened,
+                                    coalesce(e.last, 0), coalesce(l.last, 0))
+        FROM accounts a
+        LEFT JOIN (SELECT account_id, max(sequence) AS last FROM entries GROUP BY account_id) e USING (account_id)
+        LEFT JOIN (SELECT account_id, max(lot_number) AS last FROM lots GROUP BY account_id) l USING (account_id)
+        WHERE a.sequence <> coalesce(e.last, 0) OR a.lots_opened <> coalesce(l.last, 0)
+        """,
+    ),
+    Check(
+        8,
+        "no expired lot was taken from",
+        """
+        SELECT account_id, format('entry %s of account %s took from lot %s, which had expired at %s',
+                                  e.sequence, account_id, l.lot_number, l.expires_at)
+        FROM allocations n JOIN entries e USING (account_id, sequence) JOIN lots l USING (account_id, lot_number)
+        WHERE n.points < 0 AND e.kind NOT IN ('expiry', 'release') AND l.expires_at <= e.recorded_at
+          -- What the order's own lot still held has no end before it is available, and a late fulfilment may set one.
+          AND NOT (e.pending_change < 0 AND l.opened_by_sequence = e.corrects_sequence)
+        """,
+    ),
+    Check(
+        8,
+        "an expiry took what was due at its instant",
+        """
+        SELECT account_id, format('entry %s of account %s expired points of lot %s at %s, but it expires at %s',
+                                  e.sequence, account_id, l.lot_number, e.occurred_at,
+                                  coalesce(l.expires_at::text, 'no time'))
+        FROM allocations n JOIN entries e USING (account_id, sequence) JOIN lots l USING (account_id, lot_number)
+        WHERE e.kind = 'expiry' AND l.expires_at IS DISTINCT FROM e.occurred_at
+        """,
+    ),
+    Check(
+        8,
+        "what refunds excused as expired has ended",
+        """
+        SELECT account_id, format('lot %s of account %s: refunds excused %s points as expired, but %s expired, %s are'
+                                  ' left, and it expires at %s', lot_number, account_id, points_excused,
+                                  points_expired, points_remaining, coalesce(expires_at::text, 'no time'))
+        FROM lots
+        WHERE points_excused > points_expired
+          AND (points_excused > points_expired + points_remaining OR expires_at > now() OR expires_at IS NULL)
+        """,
+    ),
+)

@@ -1,0 +1,246 @@
+"""What orders have of limits and budgets, from their facts: what the tables `usages` and `budgets` must say.
+
+The last entry about an order explains what each rule and promotion gives it, and PostgreSQL adds that up. No entry
+tells what a rule leaves over for the next order (`carry`), nor what an order still has after a refund or cancellation
+that took no points, because they had expired or the program leaves them to the customer. Such orders, few but for
+programs with `carry`, are worked out anew, from the order, its refunds and what was frozen with it, as posting does.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
+from typing import Any, NamedTuple
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Connection
+
+from core.domain.calendar import local_midnight, next_midnight
+from core.domain.ledger import Frozen
+from core.domain.orders.clawback import whole_refund
+from core.domain.orders.earning import Entitlement, entitlement
+from core.domain.orders.facts import Cancellation, Order, Refund
+from core.domain.orders.limits import Budget, Usage, budget_changes, usage_changes
+from core.domain.program import Program, UsageKey
+from core.messages.inbound.reading import StoredRefund, read_attributes, read_lines, read_stored_event, read_tags
+from core.store.engine import run_bulk, stream_rows
+from core.store.frozen import read_frozen
+from core.store.programs import ProgramRegistry, ProgramVersion
+from core.store.proof.scope import Scope, slices
+
+
+class _Limit(NamedTuple):
+    """A rule or promotion of one version that is counted, and over which period."""
+
+    program_id: str
+    version: int
+    name: str
+    period: str  #: day, month or ever
+    zone: str
+
+
+#: Orders with a refund or cancellation that wrote no entry.
+_SILENT = """
+SELECT source, order_id, program_id FROM refunds WHERE points_taken = 0
+UNION ALL
+SELECT source, order_id, program_id FROM order_events WHERE kind = 'cancelled' AND points_taken = 0
+"""
+# What each order has of the counted rules and promotions, where its last entry tells.
+_TOLD = f"""
+SELECT t.account_id, t.occurred_at, l.program_id, l.name, l.period, l.zone, (t.part->>'points')::bigint AS points
+FROM (SELECT o.account_id, o.occurred_at, o.program_id, o.program_version,
+             jsonb_array_elements((e.why->'rules')::jsonb || coalesce(e.why->'promotions', '[]')::jsonb) AS part
+      FROM orders o
+      JOIN (SELECT DISTINCT program_id, program_version
+            FROM unnest(%(limit_programs)s::text[], %(limit_versions)s::integer[]) AS k(program_id, program_version)) v
+           USING (program_id, program_version)
+      LEFT JOIN (SELECT account_id, corrects_sequence AS sequence, max(sequence) AS last FROM entries
+                 WHERE kind = 'clawback' GROUP BY account_id, corrects_sequence) c USING (account_id, sequence)
+      JOIN entries e ON e.account_id = o.account_id AND e.sequence = coalesce(c.last, o.sequence)
+      WHERE NOT EXISTS (SELECT FROM ({_SILENT}) AS s
+                        WHERE s.source = o.source AND s.order_id = o.order_id AND s.program_id = o.program_id)
+     ) AS t
+JOIN unnest(%(limit_programs)s::text[], %(limit_versions)s::integer[], %(limit_names)s::text[],
+            %(limit_periods)s::text[], %(limit_zones)s::text[]) AS l(program_id, version, name, period, zone)
+     ON l.program_id = t.program_id AND l.version = t.program_version
+        AND l.name = coalesce(t.part->>'rule_id', t.part->>'promotion_id')
+"""  # noqa: S608  # our own words
+#: What the orders of each account have, by rule or promotion and period; with the parameters of `usages_of_orders`.
+USAGES_OF_ORDERS = f"""
+SELECT account_id, name, period, sum(points)::bigint AS points, sum(orders)::integer AS orders,
+       coalesce(max(carried), '0') AS carried
+FROM (
+    SELECT t.account_id, t.name, points, 1 AS orders, NULL::text AS carried,
+           CASE t.period WHEN 'day' THEN d.day WHEN 'month' THEN left(d.day, 7) ELSE t.period END AS period
+    FROM ({_TOLD}) AS t
+    LEFT JOIN unnest(%(day_zones)s::text[], %(days_utc)s::date[], %(day_starts)s::timestamptz[],
+                     %(day_ends)s::timestamptz[], %(days)s::text[]) AS d(zone, utc, start, ending, day)
+         ON d.zone = t.zone AND d.utc = (t.occurred_at AT TIME ZONE 'UTC')::date
+            AND t.occurred_at >= d.start AND t.occurred_at < d.ending
+    UNION ALL
+    SELECT account_id, name, points, orders, carried, period
+    FROM unnest(%(anew_accounts)s::uuid[], %(anew_names)s::text[], %(anew_periods)s::text[], %(anew_points)s::bigint[],
+                %(anew_orders)s::integer[], %(anew_carried)s::text[])
+         AS k(account_id, name, period, points, orders, carried)
+) AS used
+GROUP BY account_id, name, period
+"""  # noqa: S608  # our own words
+_BUDGETS_TOLD = f"""
+SELECT program_id, name, sum(points)::bigint, count(*) FROM ({_TOLD}) AS t GROUP BY program_id, name
+"""  # noqa: S608  # our own words
+
+
+def usages_of_orders(connection: Connection, registry: ProgramRegistry, scope: Scope) -> dict[str, Any]:
+    """Parameters of `USAGES_OF_ORDERS`: what is counted, what the days are, and what no entry tells."""
+    versions = [version for version in registry.versions() if _counts_per_customer(version.program)]
+    limits = list(_limits(versions, _per_customer))
+    found: dict[tuple[UUID, UsageKey], Usage] = defaultdict(Usage)
+    for each in _anew(connection, versions, scope):
+        for change in usage_changes(each.program, each.account_id, each.order, each.frozen, None, each.earned):
+            key = each.account_id, UsageKey(change.name, change.period)
+            had = found[key]
+            found[key] = Usage(had.points + change.points, had.orders + change.orders, had.carried + change.carried)
+    anew = [(account_id, *key, use.points, use.orders, str(use.carried)) for (account_id, key), use in found.items()]
+    return {
+        **_columns(_LIMITS, limits),
+        **_columns(_DAYS, _days(connection, [limit for limit in limits if limit.period != "ever"], scope)),
+        **_columns(_ANEW, anew),
+    }
+
+
+def budgets_of_orders(connection: Connection, registry: ProgramRegistry) -> dict[tuple[str, str], Budget]:
+    """What all orders have of each (program, promotion) with a budget, slice by slice through the accounts."""
+    versions = [version for version in registry.versions() if version.program.budgeted]
+    limits = _columns(_LIMITS, _limits(versions, lambda program: [(name, "ever") for name in program.budgeted]))
+    found: dict[tuple[str, str], Budget] = defaultdict(Budget)
+    for scope in slices(connection) if versions else []:
+        rows = run_bulk(connection, scope.narrow(_BUDGETS_TOLD), {**scope.parameters, **limits})
+        for each in _anew(connection, versions, scope):
+            rows += [tuple(change) for change in budget_changes(each.program, None, each.earned)]
+        for program_id, name, points, orders in rows:
+            had = found[program_id, name]
+            found[program_id, name] = Budget(had.points + points, had.orders + orders)
+    return found
+
+
+_LIMITS = ("limit_programs", "limit_versions", "limit_names", "limit_periods", "limit_zones")
+_DAYS = ("day_zones", "days_utc", "day_starts", "day_ends", "days")
+_ANEW = ("anew_accounts", "anew_names", "anew_periods", "anew_points", "anew_orders", "anew_carried")
+
+
+def _columns(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> dict[str, list[Any]]:
+    columns = [list(column) for column in zip(*rows, strict=True)] or [[] for _ in names]
+    return dict(zip(names, columns, strict=True))
+
+
+def _carries(program: Program) -> bool:
+    return any(rule.carry for rule in program.earning_rules)
+
+
+def _per_customer(program: Program) -> Iterator[tuple[str, str]]:
+    for rule in program.earning_rules:
+        yield from ((rule.rule_id, period) for period, _ in rule.limited_per)
+    for promotion in program.promotions:
+        yield from ((promotion.promotion_id, period) for period, _ in promotion.limited_per)
+
+
+def _counts_per_customer(program: Program) -> bool:
+    return _carries(program) or any(True for _ in _per_customer(program))
+
+
+def _limits(
+    versions: Sequence[ProgramVersion], counted: Callable[[Program], Iterable[tuple[str, str]]]
+) -> Iterator[_Limit]:
+    """What entries tell of; not of versions whose orders are all worked out anew."""
+    for program_id, version, _, program in versions:
+        if not _carries(program):
+            for name, period in counted(program):
+                yield _Limit(program_id, version, name, period, program.time_zone)
+
+
+class _Day(NamedTuple):
+    """A day of a time zone, as far as it lies in a day of UTC."""
+
+    zone: str
+    utc: date
+    start: datetime
+    end: datetime
+    day: str
+
+
+_UTC_DAYS = """
+SELECT DISTINCT k.zone, (o.occurred_at AT TIME ZONE 'UTC')::date
+FROM orders o
+JOIN (SELECT DISTINCT * FROM unnest(%(limit_programs)s::text[], %(limit_versions)s::integer[], %(limit_zones)s::text[])
+                             AS k(program_id, program_version, zone)) k USING (program_id, program_version)
+"""
+
+
+def _days(connection: Connection, limits: Sequence[_Limit], scope: Scope) -> Iterator[_Day]:
+    """The days of orders, as posting names them: PostgreSQL may know other rules of a time zone than we."""
+    if limits:
+        parameters = {**scope.parameters, **_columns(_LIMITS, limits)}
+        for zone, utc in run_bulk(connection, scope.narrow(_UTC_DAYS), parameters):
+            yield from _days_of(zone, utc)
+
+
+@lru_cache(maxsize=10_000)
+def _days_of(zone_name: str, utc: date) -> tuple[_Day, ...]:
+    zone = ZoneInfo(zone_name)
+    start = datetime.combine(utc, time(), tzinfo=UTC)
+    first, last = (instant.astimezone(zone).date() for instant in (start, start + timedelta(days=1, microseconds=-1)))
+    days = (first + timedelta(days=n) for n in range((last - first).days + 1))
+    return tuple(_Day(zone_name, utc, local_midnight(d, zone), next_midnight(d, zone), d.isoformat()) for d in days)
+
+
+class _Anew(NamedTuple):
+    """An order that no entry tells enough of."""
+
+    account_id: UUID
+    program: Program
+    order: Order
+    frozen: Frozen
+    earned: Entitlement
+
+
+_ORDERS = f"""
+SELECT o.program_id, o.program_version, o.account_id, o.tier_id, o.frozen::text, o.cancelled_at,
+       ARRAY(SELECT r.body FROM refunds r
+             WHERE r.source = o.source AND r.order_id = o.order_id AND r.program_id = o.program_id),
+       o.source, o.order_id, o.customer_id, o.currency, o.occurred_at, o.lines::text, o.points_paid,
+       o.attributes::text, o.customer_tags::text
+FROM orders o
+JOIN unnest(%(anew_programs)s::text[], %(anew_versions)s::integer[], %(anew_carries)s::boolean[])
+     AS v(program_id, version, carries) ON v.program_id = o.program_id AND v.version = o.program_version
+WHERE o.account_id IS NOT NULL AND (v.carries OR (o.source, o.order_id, o.program_id) IN ({_SILENT}))
+"""  # noqa: S608  # our own words
+
+
+def _anew(connection: Connection, versions: Sequence[ProgramVersion], scope: Scope) -> Iterator[_Anew]:
+    if not versions:
+        return
+    programs = {(version.program_id, version.version): version.program for version in versions}
+    wanted = [(*key, _carries(program)) for key, program in programs.items()]
+    parameters = _columns(("anew_programs", "anew_versions", "anew_carries"), wanted)
+    rows = stream_rows(connection, "orders_anew", scope.narrow(_ORDERS), {**scope.parameters, **parameters})
+    for program_id, version, account_id, tier_id, frozen_text, cancelled_at, bodies, *of_order in rows:
+        program, order, frozen = programs[program_id, version], _order(of_order), read_frozen(frozen_text)
+        refunds = [_refund(body) for body in bodies]
+        if cancelled_at is not None:
+            refunds.append(whole_refund(Cancellation(order.source, order.order_id, cancelled_at)))
+        yield _Anew(account_id, program, order, frozen, entitlement(order, refunds, program, tier_id, frozen))
+
+
+def _order(row: Sequence[Any]) -> Order:
+    source, order_id, customer_id, currency, occurred_at, lines, points_paid, attributes, tags = row
+    return Order(
+        source, order_id, customer_id, currency, occurred_at, read_lines(lines), points_paid,
+        read_attributes(attributes), read_tags(tags),
+    )  # fmt: skip
+
+
+def _refund(body: bytes) -> Refund:
+    event = read_stored_event(body)
+    assert isinstance(event, StoredRefund)
+    return event.refund

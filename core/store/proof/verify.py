@@ -1,0 +1,135 @@
+"""Runs the checks of the invariants: over everything with progress, or over some accounts. Nothing is changed.
+
+Everything is looked at in one snapshot, so that it may run beside posting. Checks go slice by slice through the
+accounts, so that they need memory for one slice, and it can be told how far they are.
+"""
+
+from collections.abc import Collection, Iterator
+from time import monotonic
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from core.store.engine import run_bulk
+from core.store.programs import ProgramRegistry, load_registry
+from core.store.proof.counted_periods import load_periods
+from core.store.proof.invariants import CHECKS, Check
+from core.store.proof.scope import EVERYTHING, SLICE_ENTRIES_MAX, Scope, slices, these_accounts
+
+#: Differences that one check reports; a broken ledger would drown the reader otherwise.
+DIFFERENCES_MAX = 50
+
+
+class Difference(NamedTuple):
+    """One row that breaks an invariant."""
+
+    invariant: int
+    name: str
+    account_id: UUID | None  #: None: it is about no account, or about more than one
+    text: str
+
+
+class Step(NamedTuple):
+    """How far `verify_steps` is: this check has looked at so many slices of the accounts."""
+
+    check: Check
+    number: int  #: of the check: 1, 2, 3, …
+    checks: int
+    slices_done: int
+    slices: int
+    found: list[Difference]  #: by this check so far
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the check has looked at everything."""
+        return self.slices_done == self.slices
+
+
+def verify_ledger(connection: Connection) -> list[Difference]:
+    """Every difference, at most `DIFFERENCES_MAX` per check; an empty list is a clean ledger."""
+    return [difference for step in verify_steps(connection) if step.is_done for difference in step.found]
+
+
+def verify_steps(connection: Connection) -> Iterator[Step]:
+    """Run check by check, for those who show progress. `connection` must be at the start of its transaction.
+
+    A check that has found `DIFFERENCES_MAX` looks no further.
+    """
+    begin_reading(connection)
+    run_bulk(connection, "SET LOCAL statement_timeout = 0")
+    # On tables without statistics the planner takes them for empty, and nests the loops of a join of four.
+    run_bulk(connection, "SET LOCAL enable_nestloop = off")
+    run_bulk(connection, "SET LOCAL work_mem = '64MB'")  # what a slice needs, so that it is not sorted on disk
+    yield from run_checks(connection)
+
+
+def run_checks(connection: Connection, slice_entries_max: int = SLICE_ENTRIES_MAX) -> Iterator[Step]:
+    """The steps of `verify_steps`, in whatever transaction `connection` is in."""
+    registry = load_registry(connection)
+    periods = load_periods(connection, registry, EVERYTHING)
+    scopes = slices(connection, slice_entries_max)
+    for number, check in enumerate(CHECKS, start=1):
+        found: list[Difference] = []
+        wanted = [EVERYTHING] if check.is_global else scopes
+        yield Step(check, number, len(CHECKS), 0, len(wanted), found)
+        for done, scope in enumerate(wanted, start=1):
+            found += differences_of(connection, check, scope, registry, periods, DIFFERENCES_MAX - len(found))
+            is_full = len(found) == DIFFERENCES_MAX
+            yield Step(check, number, len(CHECKS), len(wanted) if is_full else done, len(wanted), found)
+            if is_full:
+                break
+
+
+def verify_accounts(connection: Connection, account_ids: Collection[UUID], seconds_max: float = 60) -> list[Difference]:
+    """Every difference of these accounts, at most `DIFFERENCES_MAX` per check; what needs everything is left out.
+
+    `connection` must be at the start of its transaction. QueryCanceled when it takes longer than `seconds_max` in all.
+    """
+    deadline = monotonic() + seconds_max
+    begin_reading(connection)
+    _end_at(connection, deadline)
+    scope = these_accounts(account_ids)
+    registry = load_registry(connection)
+    periods = load_periods(connection, registry, scope)
+    differences: list[Difference] = []
+    for check in CHECKS:
+        if not check.is_global:
+            _end_at(connection, deadline)
+            differences += differences_of(connection, check, scope, registry, periods, DIFFERENCES_MAX)
+    return differences
+
+
+def _end_at(connection: Connection, deadline: float) -> None:
+    """Let the next statements be cancelled at `deadline` of the monotonic clock."""
+    milliseconds_left = max(1, int((deadline - monotonic()) * 1000))
+    run_bulk(connection, f"SET LOCAL statement_timeout = {milliseconds_left}")
+
+
+def begin_reading(connection: Connection) -> None:
+    """Let the transaction, which has only begun, see one snapshot and change nothing."""
+    run_bulk(connection, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+
+
+# Materialized, or the limit makes PostgreSQL choose what finds the first rows soonest: there are none.
+_LIMITED = """
+SELECT * FROM (
+    WITH differences AS MATERIALIZED ({check}) SELECT * FROM differences LIMIT %(differences_max)s
+) AS shown
+"""
+
+
+def differences_of(
+    connection: Connection,
+    check: Check,
+    scope: Scope,
+    registry: ProgramRegistry,
+    periods: dict[str, Any],
+    differences_max: int,
+) -> list[Difference]:
+    """What breaks one invariant within `scope`; `periods` are those of `load_periods`."""
+    query = _LIMITED.format(check=check.query.replace("%s", "%%s"))
+    loaded = check.load(connection, registry, scope) if check.load is not None else {}
+    parameters = {**scope.parameters, **periods, **loaded, "differences_max": differences_max}
+    rows = run_bulk(connection, scope.narrow(query), parameters)
+    return [Difference(check.invariant, check.name, account_id, text) for account_id, text in rows]

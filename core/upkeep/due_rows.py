@@ -1,0 +1,219 @@
+"""What time brings due: lots to release and expire, tiers to review, reminders; shard by shard in bounded batches."""
+
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from core.domain.expiry.reminders import Reminder
+from core.domain.lots import Lot
+from core.store.engine import run_bulk
+
+_DUE_ACCOUNTS = """
+SELECT DISTINCT account_id FROM (
+    SELECT account_id FROM lots
+    WHERE account_shard = %s AND expires_at <= %s AND points_remaining > 0
+    ORDER BY expires_at LIMIT %s
+) AS due
+"""
+
+
+def accounts_with_due_lots(connection: Connection, shard: int, as_of: datetime, lots_max: int) -> list[UUID]:
+    """Accounts of the soonest due lots, at most `lots_max` lots."""
+    return [row[0] for row in run_bulk(connection, _DUE_ACCOUNTS, (shard, as_of, lots_max))]
+
+
+_LOT = ", ".join(Lot._fields)
+_DUE_LOTS = f"""
+SELECT account_id, {_LOT} FROM lots
+WHERE account_id = ANY(%b) AND ((expires_at <= %b AND points_remaining > 0) OR (is_pending AND available_at <= %b))
+"""  # noqa: S608  # our own column names
+
+
+def load_due_lots(connection: Connection, account_ids: Collection[UUID], as_of: datetime) -> dict[UUID, list[Lot]]:
+    """The due lots of these accounts, whose rows the caller has locked, and those to be released before."""
+    return _lots(run_bulk(connection, _DUE_LOTS, (list(account_ids), as_of, as_of)))
+
+
+_ACCOUNTS_TO_RELEASE = """
+SELECT DISTINCT account_id FROM (
+    SELECT account_id FROM lots WHERE account_shard = %s AND is_pending AND available_at <= %s
+    ORDER BY available_at LIMIT %s
+) AS due
+"""
+_LOTS_TO_RELEASE = f"""
+SELECT account_id, {_LOT} FROM lots WHERE account_id = ANY(%b) AND is_pending AND available_at <= %b
+"""  # noqa: S608  # our own column names
+
+
+def accounts_with_lots_to_release(connection: Connection, shard: int, as_of: datetime, lots_max: int) -> list[UUID]:
+    """Accounts of the pending lots that are longest due, at most `lots_max` lots."""
+    return [row[0] for row in run_bulk(connection, _ACCOUNTS_TO_RELEASE, (shard, as_of, lots_max))]
+
+
+def load_lots_to_release(
+    connection: Connection, account_ids: Collection[UUID], as_of: datetime
+) -> dict[UUID, list[Lot]]:
+    """The pending lots of these accounts, whose rows the caller has locked, that are due."""
+    return _lots(run_bulk(connection, _LOTS_TO_RELEASE, (list(account_ids), as_of)))
+
+
+def _lots(rows: Iterable[tuple[Any, ...]]) -> dict[UUID, list[Lot]]:
+    found: dict[UUID, list[Lot]] = {}
+    for account_id, *values in rows:
+        found.setdefault(account_id, []).append(Lot(*values))
+    return found
+
+
+_DUE_REVIEWS = """
+SELECT a.account_id
+FROM accounts a JOIN unnest(%s::text[], %s::integer[]) AS g(program_id, days) USING (program_id)
+WHERE a.account_shard = %s AND a.tier_until <= %s AND a.tier_until + make_interval(days => g.days) <= %s
+ORDER BY a.tier_until LIMIT %s
+"""
+
+
+def accounts_due_for_review(
+    connection: Connection, shard: int, as_of: datetime, accounts_max: int, grace_days: Sequence[tuple[str, int]]
+) -> list[UUID]:
+    """Accounts whose tier was to be reviewed by `as_of`, the longest due first; `grace_days` of each program."""
+    program_ids, days = [program_id for program_id, _ in grace_days], [days for _, days in grace_days]
+    rows = run_bulk(connection, _DUE_REVIEWS, (program_ids, days, shard, as_of, as_of, accounts_max))
+    return [row[0] for row in rows]
+
+
+_NEAR_REVIEW = """
+SELECT a.account_id
+FROM accounts a
+JOIN unnest(%(programs)s::text[], %(grace)s::integer[], %(ahead)s::integer[]) AS g(program_id, grace, ahead)
+     USING (program_id)
+WHERE a.account_shard = %(shard)s AND a.tier_until IS NOT NULL AND a.tier_warned_until IS DISTINCT FROM a.tier_until
+  AND a.tier_until + make_interval(days => g.grace) > %(as_of)s
+  AND a.tier_until + make_interval(days => g.grace - g.ahead) <= %(as_of)s
+  AND (%(after)s::uuid IS NULL OR a.account_id > %(after)s::uuid)
+ORDER BY a.account_id LIMIT %(limit)s
+"""
+
+
+def accounts_near_review(
+    connection: Connection,
+    shard: int,
+    as_of: datetime,
+    ahead: Sequence[tuple[str, int, int | None]],
+    after: UUID | None,
+    accounts_max: int,
+) -> list[UUID]:
+    """The next accounts, by id, that nobody has told of their review yet; `ahead`: program, grace, days of warning."""
+    programs, grace, days = (list(column) for column in zip(*ahead, strict=True))
+    parameters = {"programs": programs, "grace": grace, "ahead": days, "shard": shard, "as_of": as_of}
+    rows = run_bulk(connection, _NEAR_REVIEW, {**parameters, "after": after, "limit": accounts_max})
+    return [row[0] for row in rows]
+
+
+# What ends and was not told, what was told and is no longer so, and what is told again nearer to its end.
+_TO_REMIND = """
+WITH ahead AS (SELECT * FROM unnest(%(programs)s::text[], %(days)s::integer[]) AS k(program_id, days)),
+     told AS (
+         SELECT r.* FROM reminders r JOIN accounts a USING (account_id)
+         WHERE a.account_shard = %(shard)s AND r.expires_at > %(as_of)s
+     ),
+     ending AS (
+         SELECT account_id, expires_at, sum(points_remaining) AS points FROM lots
+         WHERE account_shard = %(shard)s AND points_remaining > 0 AND NOT is_pending AND expires_at > %(as_of)s
+           AND expires_at <= greatest(%(as_of)s + make_interval(days => (SELECT max(days) FROM ahead)),
+                                      (SELECT max(expires_at) FROM told))
+         GROUP BY account_id, expires_at
+     )
+SELECT DISTINCT account_id FROM (
+    SELECT account_id, coalesce(e.points, 0) AS points, t.points AS told, t.days_ahead,
+           (SELECT min(h.days) FROM ahead h JOIN accounts a USING (program_id)
+            WHERE a.account_id = coalesce(e.account_id, t.account_id)
+              AND expires_at - make_interval(days => h.days) <= %(as_of)s) AS nearest
+    FROM ending e FULL JOIN told t USING (account_id, expires_at)
+) AS compared
+WHERE (told IS NULL AND nearest IS NOT NULL) OR (told IS NOT NULL AND points <> told)
+   OR (points > 0 AND nearest < days_ahead)
+LIMIT %(limit)s
+"""
+
+
+def accounts_to_remind(
+    connection: Connection, shard: int, as_of: datetime, ahead: Sequence[tuple[str, int]], accounts_max: int
+) -> list[UUID]:
+    """Accounts to which something is to be told of their points' end; `ahead` are pairs of program and days."""
+    parameters = {"programs": [pair[0] for pair in ahead], "days": [pair[1] for pair in ahead], "shard": shard}
+    rows = run_bulk(connection, _TO_REMIND, {**parameters, "as_of": as_of, "limit": accounts_max})
+    return [row[0] for row in rows]
+
+
+_ENDING_LOTS = f"""
+SELECT account_id, {_LOT} FROM lots WHERE account_id = ANY(%b) AND expires_at > %b AND points_remaining > 0
+"""  # noqa: S608  # our own column names
+
+
+def load_ending_lots(connection: Connection, account_ids: Collection[UUID], as_of: datetime) -> dict[UUID, list[Lot]]:
+    """The lots of these accounts that will end; an account without any has an empty list."""
+    found = _lots(run_bulk(connection, _ENDING_LOTS, (list(account_ids), as_of)))
+    return {account_id: found.get(account_id, []) for account_id in account_ids}
+
+
+_REMINDERS = """
+SELECT account_id, expires_at, points, days_ahead, number FROM reminders
+WHERE account_id = ANY(%b) AND expires_at > %b
+"""
+
+
+def load_reminders(
+    connection: Connection, account_ids: Collection[UUID], as_of: datetime
+) -> dict[UUID, list[Reminder]]:
+    """What these accounts were last told of points that have not ended yet."""
+    found: dict[UUID, list[Reminder]] = {account_id: [] for account_id in account_ids}
+    for account_id, *values in run_bulk(connection, _REMINDERS, (list(account_ids), as_of)):
+        found[account_id].append(Reminder(*values))
+    return found
+
+
+_WRITE_REMINDERS = """
+INSERT INTO reminders (account_id, expires_at, points, days_ahead, number)
+SELECT * FROM unnest(%b::uuid[], %b::timestamptz[], %b::bigint[], %b::integer[], %b::integer[])
+ON CONFLICT (account_id, expires_at) DO UPDATE SET
+    points = excluded.points, days_ahead = excluded.days_ahead, number = excluded.number, told_at = now()
+"""
+
+
+def write_reminders(connection: Connection, reminders: Sequence[tuple[UUID, Reminder]]) -> None:
+    """Keep what accounts, which the caller has locked, are told now."""
+    if reminders:
+        rows = [(account_id, *reminder) for account_id, reminder in reminders]
+        run_bulk(connection, _WRITE_REMINDERS, [list(column) for column in zip(*rows, strict=True)])
+
+
+_SHARDS_DUE = """
+SELECT s FROM generate_series(0, %s) AS s
+WHERE EXISTS (SELECT 1 FROM lots WHERE account_shard = s AND expires_at <= %s AND points_remaining > 0)
+"""
+_SHARDS_TO_RELEASE = """
+SELECT s FROM generate_series(0, %s) AS s
+WHERE EXISTS (SELECT 1 FROM lots WHERE account_shard = s AND is_pending AND available_at <= %s)
+"""
+_SHARDS_FOR_REVIEW = """
+SELECT s FROM generate_series(0, %s) AS s
+WHERE EXISTS (SELECT 1 FROM accounts WHERE account_shard = s AND tier_until <= %s)
+"""
+
+
+def shards_with_due_lots(connection: Connection, as_of: datetime, shards: int) -> list[int]:
+    """Account shards that have lots to expire."""
+    return [row[0] for row in run_bulk(connection, _SHARDS_DUE, (shards - 1, as_of))]
+
+
+def shards_with_lots_to_release(connection: Connection, as_of: datetime, shards: int) -> list[int]:
+    """Account shards that have pending lots to release."""
+    return [row[0] for row in run_bulk(connection, _SHARDS_TO_RELEASE, (shards - 1, as_of))]
+
+
+def shards_due_for_review(connection: Connection, as_of: datetime, shards: int) -> list[int]:
+    """Account shards that have tiers to review, or will have after their grace."""
+    return [row[0] for row in run_bulk(connection, _SHARDS_FOR_REVIEW, (shards - 1, as_of))]

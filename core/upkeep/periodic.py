@@ -1,0 +1,218 @@
+"""What time brings, account by account: the same shell as posting, fed by the calendar instead of the inbox.
+
+Each batch takes what is due of one account shard in the caller's transaction, and returns how many accounts it changed:
+0 when nothing is due, None when another worker has the shard. A second run finds nothing.
+"""
+
+from collections.abc import Callable, Collection, Iterable
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from core.domain.expiry.due import decide_expiry, decide_release
+from core.domain.expiry.reminders import due_reminders
+from core.domain.ledger import Account, Decision
+from core.domain.lots import Lot
+from core.domain.program import Program
+from core.domain.tiers.qualification import decide_tier_review, decide_warning, period_ended, review_due_at
+from core.posting.books import Books
+from core.posting.events import EventContext, decision_events, points_expiring, tier_at_risk
+from core.store.appending import append_events, update_accounts
+from core.store.ledger import load_counted, lock_accounts
+from core.store.locks import LockClass, try_lock
+from core.store.programs import BEGINNING, ProgramRegistry
+from core.upkeep.due_rows import (
+    accounts_due_for_review,
+    accounts_near_review,
+    accounts_to_remind,
+    accounts_with_due_lots,
+    accounts_with_lots_to_release,
+    load_due_lots,
+    load_ending_lots,
+    load_lots_to_release,
+    load_reminders,
+    write_reminders,
+)
+
+#: Keeps apart the locks of the tasks on one shard.
+_EXPIRY_LOCK, _REVIEW_LOCK, _RELEASE_LOCK, _REMINDER_LOCK, _WARNING_LOCK = 100, 200, 300, 400, 500
+
+
+class _Due(NamedTuple):
+    """What one task finds due of lots, and does to them."""
+
+    lock: int
+    find: Callable[[Connection, int, datetime, int], list[UUID]]  #: the accounts of a shard that have some
+    load: Callable[[Connection, Collection[UUID], datetime], dict[UUID, list[Lot]]]
+    decide: Callable[[Account, Iterable[Lot], datetime], Decision]
+
+
+_EXPIRY = _Due(_EXPIRY_LOCK, accounts_with_due_lots, load_due_lots, decide_expiry)
+_RELEASE = _Due(_RELEASE_LOCK, accounts_with_lots_to_release, load_lots_to_release, decide_release)
+
+
+def expire_batch(
+    connection: Connection,
+    shard: int,
+    as_of: datetime,
+    lots_max: int,
+    context: EventContext,
+    chain_key: bytes | None = None,
+) -> int | None:
+    """Expire lots that are due at `as_of`. With `chain_key` the entries carry their accounts' hash chains on."""
+    return _do_due(_EXPIRY, connection, shard, as_of, lots_max, context, chain_key)
+
+
+def release_batch(
+    connection: Connection,
+    shard: int,
+    as_of: datetime,
+    lots_max: int,
+    context: EventContext,
+    chain_key: bytes | None = None,
+) -> int | None:
+    """Release pending lots whose time has come by `as_of`."""
+    return _do_due(_RELEASE, connection, shard, as_of, lots_max, context, chain_key)
+
+
+def _do_due(
+    due: _Due,
+    connection: Connection,
+    shard: int,
+    as_of: datetime,
+    lots_max: int,
+    context: EventContext,
+    chain_key: bytes | None,
+) -> int | None:
+    if not try_lock(connection, LockClass.PERIODIC, due.lock + shard):
+        return None
+    accounts = lock_accounts(connection, due.find(connection, shard, as_of, lots_max))
+    lots = due.load(connection, accounts, as_of)
+    books = _books(accounts)
+    books.put_lots({account_id: {lot.lot_number: lot for lot in found} for account_id, found in lots.items()})
+    for account_id, found in lots.items():
+        decision = due.decide(accounts[account_id], found, as_of)
+        books.apply(decision)
+        books.events += decision_events(decision, context)
+    books.write(connection, chain_key)
+    return len(lots)
+
+
+def review_batch(
+    connection: Connection,
+    shard: int,
+    as_of: datetime,
+    accounts_max: int,
+    registry: ProgramRegistry,
+    context: EventContext,
+) -> int | None:
+    """Review tiers that were due by `as_of`: one boundary per account and call."""
+    if not try_lock(connection, LockClass.PERIODIC, _REVIEW_LOCK + shard):
+        return None
+    found = accounts_due_for_review(connection, shard, as_of, accounts_max, _grace_days(registry, as_of))
+    accounts = lock_accounts(connection, found)
+    due = {
+        account_id: account
+        for account_id, account in accounts.items()
+        # Read again under the lock: posting may have moved the account meanwhile.
+        if account.tier_until is not None
+        and (due_at := review_due_at(account, registry.at(account.program_id, as_of).program)) is not None
+        and due_at <= as_of
+    }
+    counted = load_counted(connection, {account_id: _ended_since(a, registry) for account_id, a in due.items()})
+    books = _books(due)
+    for account_id, account in due.items():
+        assert account.tier_until is not None
+        program = registry.at(account.program_id, account.tier_until).program
+        decision = decide_tier_review(account, program, counted[account_id])
+        books.apply(decision)
+        books.events += decision_events(decision, context)
+    books.write(connection)
+    return len(due)
+
+
+def warn_batch(
+    connection: Connection,
+    shard: int,
+    as_of: datetime,
+    accounts_max: int,
+    registry: ProgramRegistry,
+    context: EventContext,
+    after: UUID | None,
+) -> UUID | None:
+    """Tell of tiers that the next review would take, as far ahead as their program says; each once for one review.
+
+    Looks at the next accounts after `after`; returns the last of them, None when there are no more.
+    """
+    if not try_lock(connection, LockClass.PERIODIC, _WARNING_LOCK + shard):
+        return None
+    ahead = [
+        (program_id, program.qualification.grace_days, program.qualification.warning_days)
+        for program_id, program in _programs(registry, as_of)
+        if program.qualification.warning_days is not None
+    ]
+    found = accounts_near_review(connection, shard, as_of, ahead, after, accounts_max) if ahead else []
+    accounts = lock_accounts(connection, found)
+    counted = load_counted(connection, {i: _ended_since(a, registry) for i, a in accounts.items() if a.tier_until})
+    changed, events = [], []
+    for account_id, account in accounts.items():
+        if account.tier_until is None or account.tier_warned_until == account.tier_until:
+            continue
+        program = registry.at(account.program_id, as_of).program
+        risk = decide_warning(account, program, counted[account_id])
+        if risk is not None:
+            changed.append(risk.account)
+            events.append(tier_at_risk(account, risk, program.qualification.measure, context))
+    update_accounts(connection, changed)
+    append_events(connection, events)
+    return found[-1] if found else None
+
+
+def remind_batch(
+    connection: Connection,
+    shard: int,
+    as_of: datetime,
+    accounts_max: int,
+    registry: ProgramRegistry,
+    context: EventContext,
+) -> int | None:
+    """Tell of points that are about to end, as far ahead as their program says; correct and withdraw what was told."""
+    if not try_lock(connection, LockClass.PERIODIC, _REMINDER_LOCK + shard):
+        return None
+    ahead = {program_id: program.reminders.days_ahead for program_id, program in _programs(registry, as_of)}
+    pairs = [(program_id, days) for program_id, each in ahead.items() for days in each]
+    accounts = lock_accounts(connection, accounts_to_remind(connection, shard, as_of, pairs, accounts_max))
+    lots = load_ending_lots(connection, accounts, as_of)
+    told = load_reminders(connection, accounts, as_of)
+    written, events = [], []
+    for account_id, account in accounts.items():
+        due = due_reminders(lots[account_id], told[account_id], ahead.get(account.program_id, ()), as_of)
+        written += [(account_id, reminder) for reminder in due]
+        events += [points_expiring(account, reminder, context) for reminder in due]
+    write_reminders(connection, written)
+    append_events(connection, events)
+    return len({account_id for account_id, _ in written})
+
+
+def _programs(registry: ProgramRegistry, as_of: datetime) -> list[tuple[str, Program]]:
+    """Every program in the version in force at `as_of`."""
+    return [(program_id, registry.at(program_id, as_of).program) for program_id in registry.program_ids()]
+
+
+def _grace_days(registry: ProgramRegistry, as_of: datetime) -> list[tuple[str, int]]:
+    return [(program_id, program.qualification.grace_days) for program_id, program in _programs(registry, as_of)]
+
+
+def _ended_since(account: Account, registry: ProgramRegistry) -> datetime:
+    """From when on an account's orders count for its next review."""
+    assert account.tier_until is not None
+    period = period_ended(account, registry.at(account.program_id, account.tier_until).program)
+    return period.start or BEGINNING
+
+
+def _books(accounts: dict[UUID, Account]) -> Books:
+    books = Books()
+    books.put_accounts({}, accounts)
+    return books
