@@ -18,8 +18,8 @@ from core.posting.batch import Poster
 from core.store.engine import create_database_engine
 from core.store.migrate import upgrade
 from core.store.proof.verify import verify_ledger
+from tasks.periodic import expire_lots
 from tasks.runtime import EventPublisher, Runtime
-from tasks.upkeep import expire_lots
 from workers.embedded import EmbeddedServers, remove_data
 
 _FOLDER = Path(__file__).parent.parent / ".loyalty-bench"

@@ -116,3 +116,19 @@ class EventNotConfirmedError(LoyaltyError):
 
 class SimulationStoppedError(LoyaltyError):
     """The process that ran the changed program was ended from outside, perhaps for want of memory. Run it again."""
+
+
+class UnknownProgramError(UserError):
+    """There is no program {program_id}; programs here: {known}."""
+
+
+class UnknownCustomerError(LoyaltyError):
+    """There is no account of customer {customer_id}{where}.
+
+    Customer ids are compared letter by letter, also upper and lower case. An account is opened when the customer's
+    first order is posted: `loyalty status` shows what is still under way, `loyalty dead list` what is parked.
+    """
+
+
+class NotOpenedYetError(LoyaltyError):
+    """Customer {customer_id} had no account{where} at {as_of}: the first was opened at {opened_at}."""

@@ -7,7 +7,7 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection
 
-from core.reading.accounts import database_now
+from core.store.engine import database_now
 from core.store.inbox import shards_with_work
 from core.upkeep.runs import last_run, record_run
 from core.upkeep.sweeping import LongWait, Swept, long_wait, sweep_waiting

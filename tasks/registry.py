@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from tasks.periodic import audit_ledger, expire_lots, release_points, remind, review_tiers, warn_tiers
 from tasks.posting import post_inbox, sweep_inbox
+from tasks.purge import purge
 from tasks.relay import relay_outbox, sweep_outbox
-from tasks.retention import purge
 from tasks.submitting import submit
-from tasks.upkeep import audit_ledger, expire_lots, release_points, remind, review_tiers, warn_tiers
 
 
 class TaskRow(NamedTuple):

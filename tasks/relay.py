@@ -5,7 +5,7 @@ from time import monotonic
 import structlog
 
 from core.errors import BrokerUnavailableError, EventNotConfirmedError
-from core.reading.accounts import database_now
+from core.store.engine import database_now
 from core.store.locks import LockClass, try_lock
 from core.store.outbox import claim_unpublished, mark_published, shards_with_unpublished
 from core.upkeep.runs import last_run, record_run

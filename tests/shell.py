@@ -21,7 +21,7 @@ from core.store.proof.rebuild import Examined, examine
 from core.store.proof.scope import EVERYTHING
 from core.store.proof.verify import verify_ledger
 from core.store.shards import ACCOUNT_SHARDS
-from core.upkeep.periodic import expire_batch, release_batch, remind_batch, review_batch, warn_batch
+from core.upkeep.due_batches import expire_batch, release_batch, remind_batch, review_batch, warn_batch
 from core.upkeep.sweeping import sweep_waiting
 from tests.factories import PROGRAM_TEXT, as_bytes
 

@@ -61,13 +61,6 @@ class ProgramFile(NamedTuple):
     applied_at: datetime
 
 
-def database_now(connection: Connection) -> datetime:
-    """Read the clock that every worker shares."""
-    ((now,),) = run_bulk(connection, "SELECT now()")
-    assert isinstance(now, datetime)
-    return now
-
-
 # By way of the programs, since the key of members leads with them: one probe per program, however many customers.
 _ACCOUNTS = f"""
 SELECT {", ".join(f"a.{column}" for column in ACCOUNT_COLUMNS)}

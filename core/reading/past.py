@@ -17,19 +17,9 @@ from core.store.engine import run_bulk
 
 
 class PastAccount(NamedTuple):
-    """What was known of an account at `as_of`."""
+    """What was known of an account at some instant."""
 
-    account_id: UUID
-    program_id: str
-    as_of: datetime
-    sequence: int  #: the last entry that was recorded; 0 = none
-    balance: int
-    pending: int
-    deficit: int
-    lifetime_points: int
-    tier_id: str
-    tier_since: datetime | None  #: None = the first tier, from the beginning
-    tier_changes: int  #: number of the last change that was recorded
+    account: Account  #: with what entries and tier changes say; the rest is as in a new one
     lots: tuple[Lot, ...]  #: with points left, in the order in which they would have been spent
 
 
@@ -64,10 +54,20 @@ def load_past(connection: Connection, account: Account, as_of: datetime) -> Past
     for number, _, moved_to, effective_at, _ in changes:
         if number <= known:
             tier_id, tier_since = moved_to, effective_at
-    return PastAccount(
-        account.account_id, account.program_id, as_of, sequence, balance, pending, deficit, lifetime_points,
-        tier_id, tier_since, known, tuple(_load_lots(connection, account.account_id, sequence, as_of)),
-    )  # fmt: skip
+    then = Account(
+        account.account_id,
+        account.program_id,
+        account.customer_id,
+        tier_id,
+        sequence=sequence,
+        balance=balance,
+        pending=pending,
+        deficit=deficit,
+        lifetime_points=lifetime_points,
+        tier_since=tier_since,
+        tier_changes=known,
+    )
+    return PastAccount(then, tuple(_load_lots(connection, account.account_id, sequence, as_of)))
 
 
 # Whether a lot was pending follows from the entries: it was opened so, and no release had named it yet. A fulfilment

@@ -10,14 +10,14 @@ from core.domain.ledger import Account, Decision
 from core.domain.lots import Lot
 from core.domain.orders.accrual import Known, accrual_problem, decide_accrual
 from core.domain.orders.facts import Order
-from core.domain.orders.limits import usage_keys
+from core.domain.orders.limits import Budget, usage_keys
 from core.domain.outcomes import Parked
 from core.domain.program import Program
 from core.domain.tiers.counting import counted_from
 from core.messages.inbound.reading import StoredOrder
 from core.posting.deciding import unknown_program, wrong_currency
 from core.reading.accounts import load_accounts, load_open_lots
-from core.reading.quoted_rows import is_posted, read_budgets
+from core.store.engine import run_bulk
 from core.store.ledger import load_counted, load_tier_history, load_usages
 from core.store.programs import ProgramRegistry, ProgramVersion
 
@@ -61,7 +61,7 @@ def quote(connection: Connection, event: StoredOrder, registry: ProgramRegistry,
     problem = accrual_problem(decision)
     if problem is not None:
         return problem
-    return _quote(account, decision, frozen, not found, is_posted(connection, order, program_id))
+    return _quote(account, decision, frozen, not found, _is_posted(connection, order, program_id))
 
 
 def _new_account(order: Order, current: Program) -> Account:
@@ -77,7 +77,7 @@ def _new_account(order: Order, current: Program) -> Account:
 def _known(
     connection: Connection, account: Account, order: Order, program: Program, current: Program, *, is_new: bool
 ) -> Known:
-    budgets = read_budgets(connection, program.program_id)
+    budgets = _load_budgets(connection, program.program_id)
     if is_new:
         return Known(budgets=budgets)
     account_id = account.account_id
@@ -112,3 +112,15 @@ def _quote(account: Account, decision: Decision, frozen: ProgramVersion, is_new:
         tuple(lot for lot in decision.lots if lot.opened_by_sequence == opened),
         -entry.deficit_change if entry is not None else 0,
     )
+
+
+def _load_budgets(connection: Connection, program_id: str) -> dict[str, Budget]:
+    """What all customers have had of the program's promotions, by promotion; another order may come in between."""
+    rows = run_bulk(connection, "SELECT promotion_id, points, orders FROM budgets WHERE program_id = %s", (program_id,))
+    return {promotion_id: Budget(points, orders) for promotion_id, points, orders in rows}
+
+
+def _is_posted(connection: Connection, order: Order, program_id: str) -> bool:
+    """Whether an order of this source and id is in the ledger of the program."""
+    statement = "SELECT 1 FROM orders WHERE source = %s AND order_id = %s AND program_id = %s"
+    return bool(run_bulk(connection, statement, (order.source, order.order_id, program_id)))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
 import psycopg
@@ -149,3 +150,15 @@ def stream_rows(
         cursor.itersize = _ROWS_AT_ONCE
         cursor.execute(statement.encode(), parameters)
         yield from cursor
+
+
+def database_now(connection: Connection) -> datetime:
+    """The clock that every worker shares."""
+    ((now,),) = run_bulk(connection, "SELECT now()")
+    assert isinstance(now, datetime)
+    return now
+
+
+def begin_reading(connection: Connection) -> None:
+    """Let the transaction, which has only begun, see one snapshot and change nothing."""
+    run_bulk(connection, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")

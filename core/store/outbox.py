@@ -99,6 +99,7 @@ def count_entries_without_event(
     from_sequence: int | None = None,
 ) -> int:
     """Entries of the same choice as `load_published` whose event is stored no more: retention has purged it."""
+    run_bulk(connection, "SET LOCAL statement_timeout = 0")  # it may read the whole ledger
     parameters = {"account_id": account_id, "since": since, "from_sequence": from_sequence}
     ((count,),) = run_bulk(connection, _WITHOUT_EVENT, parameters)
     return int(count)

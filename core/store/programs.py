@@ -8,6 +8,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, text
 
 from core.domain.program import Program
+from core.errors import UnknownProgramError
 from core.messages.program_files.program_file import program_document, program_from_document
 from core.store.locks import LockClass, lock
 
@@ -52,6 +53,11 @@ class ProgramRegistry:
     def version(self, program_id: str, version: int) -> ProgramVersion:
         """That very version."""
         return self._versions[program_id][version - 1]
+
+    def require(self, program_id: str) -> None:
+        """UnknownProgramError unless there is a program of this id."""
+        if program_id not in self.program_ids():
+            raise UnknownProgramError(program_id=program_id, known=", ".join(self.program_ids()) or "none")
 
     def program_ids(self) -> list[str]:
         """All known programs."""

@@ -18,7 +18,7 @@ from core.store.locks import LockClass, try_lock
 
 #: How long a walk waits at a row at most.
 _SOON = "1 hour"
-#: Keeps the lock of this task apart from those of expiry and review (core.upkeep.periodic).
+#: Keeps the lock of this task apart from those of expiry and review (core.upkeep.due_batches).
 _PURGE_LOCK = 600
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 from core.domain.outcomes import Parked, Reason
 from core.posting.events import EventContext, message_parked
 from core.store.appending import append_events
-from core.store.engine import run_bulk
+from core.store.engine import database_now
 from core.store.inbox import (
     Settlement,
     claim_overdue,
@@ -43,8 +43,7 @@ def sweep_waiting(
     enough: posting takes along what waits for its orders, and this is for what fell between.
     """
     woken, following = wake_waiting(connection, after, rows_max)
-    ((now,),) = run_bulk(connection, "SELECT now()")
-    context = EventContext(event_source, now)
+    context = EventContext(event_source, database_now(connection))
     overdue = claim_overdue(connection, waiting_days_max, rows_max)
     parked = Parked(
         Reason.ORDER_NEVER_CAME,

@@ -21,8 +21,8 @@ from tests.database_roles import DatabaseRole, database_role
 from tests.pages import ROOT, section_commands
 from tests.shell import Shell
 from workers.brokers.topology import EVENT_STREAM
+from workers.servers.executables import find_programs
 from workers.servers.postgres import Postgres
-from workers.servers.programs import find_programs
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

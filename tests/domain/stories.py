@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from core.domain.orders.facts import Fulfilment, Order, OrderLine, Refund
 from tests.domain.book import Book, Message
 from tests.domain.naive import NaiveAccount
-from tests.domain.programs import CATEGORIES, SKUS, Versions
+from tests.domain.valid_programs import CATEGORIES, SKUS, Versions
 from tests.facts import cancellation, fulfilment, instant, line, order, part, refund
 
 START = instant("2026-01-10")

@@ -13,8 +13,8 @@ from core.domain.orders.facts import Order, Refund
 from core.domain.program import ClawbackPolicy, Program
 from tests.domain.book import Book, Message
 from tests.domain.invariants import check_everything
-from tests.domain.programs import various_versions
 from tests.domain.stories import START, Step, some_order, some_refund
+from tests.domain.valid_programs import various_versions
 from tests.facts import cancellation, fulfilment, order, refund
 
 PROGRAMS = [versions.first for versions in various_versions(300, seed=11)]

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from tests.domain.book import Book
 from tests.domain.invariants import check_everything
 from tests.domain.naive import NaiveAccount
-from tests.domain.programs import Versions, various_versions
 from tests.domain.stories import Step, Telling, steps
+from tests.domain.valid_programs import Versions, various_versions
 
 VERSIONS = various_versions(300)
 versions = st.sampled_from(VERSIONS)

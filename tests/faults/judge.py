@@ -14,10 +14,10 @@ from sqlalchemy import Connection
 from core.store.engine import run_bulk
 from core.store.proof.verify import verify_ledger
 from tests.faults.event_log import AccountLog, Change, EventLog
+from tests.faults.fault_programs import BUDGET_POINTS, CAP_PER_DAY, LIMITED, PROGRAMS, STEP
 from tests.faults.model import AccountKey, LedgerEntry, Totals
-from tests.faults.programs import BUDGET_POINTS, CAP_PER_DAY, LIMITED, PROGRAMS, STEP
 from tests.faults.stream import MARK, POSTED, REPLAYED, WAITING, Event, Key, Stream, conflict_of
-from tests.limits import Limits, limit_problems, load_limits
+from tests.limit_checks import Limits, limit_problems, load_limits
 
 
 class InboxRow(NamedTuple):

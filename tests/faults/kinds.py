@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from core.domain.outcomes import Reason
-from tests.faults.programs import CURRENCY, FADING, FLAT, HELD, LIMITED, LONG_AGO, SOURCES, TIERED
+from tests.faults.fault_programs import CURRENCY, FADING, FLAT, HELD, LIMITED, LONG_AGO, SOURCES, TIERED
 from tests.faults.stream import NOTHING_TO_READ, POSTED, WAITING, Maker, Stream, deliveries, envelope
 
 ORDER, REFUND, FULFILLED, CANCELLED = "order.completed", "order.refunded", "order.fulfilled", "order.cancelled"

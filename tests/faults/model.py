@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 from core.domain.orders.facts import LineKind, Order, OrderLine, Refund, RefundLine
 from core.domain.program import Program
 from tests.domain.naive_earning import naive_points
-from tests.faults.programs import FADING, HELD, LIMITED, LONG_AGO, program_of
-from tests.limits import kept_amount
+from tests.faults.fault_programs import FADING, HELD, LIMITED, LONG_AGO, program_of
+from tests.limit_checks import kept_amount
 from tests.plain_model import NaiveAccount
 
 OrderKey = tuple[str, str]  #: source, order_id

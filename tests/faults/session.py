@@ -23,11 +23,11 @@ from core.store.tables import metadata
 from tasks.registry import queue_of
 from tests.faults.consumer import Consumer
 from tests.faults.event_log import EventLog
+from tests.faults.fault_programs import apply_programs
 from tests.faults.faults import FAULTS, Fault, unavailable
 from tests.faults.judge import differences, take_snapshot
 from tests.faults.kinds import make_stream
 from tests.faults.measures import Planned, Probes, Strikes, recoveries
-from tests.faults.programs import apply_programs
 from tests.faults.shop import Shop
 from tests.faults.stream import WAITING, Key, Stream
 from tests.faults.world import World

@@ -15,10 +15,10 @@ from core.reading.progress import load_progress
 from core.store.engine import run_bulk
 from core.store.proof.verify import verify_ledger
 from tests.faults.event_log import EventLog
+from tests.faults.fault_programs import SOURCES
 from tests.faults.faults import Fault
 from tests.faults.measures import Planned, Probes, Strikes, recoveries
 from tests.faults.model import Model
-from tests.faults.programs import SOURCES
 from tests.faults.session import RECOVERY_SECONDS_MAX, Session
 from tests.faults.shop import ConfirmedWay
 from tests.faults.stream import MARK, Stream

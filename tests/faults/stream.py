@@ -8,8 +8,8 @@ from datetime import datetime, timedelta, timezone
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from tests.faults.fault_programs import CURRENCY, FADING, FLAT, FRESH_DAYS_MAX, HELD, LIMITED, SOURCES, TIERED
 from tests.faults.model import Model
-from tests.faults.programs import CURRENCY, FADING, FLAT, FRESH_DAYS_MAX, HELD, LIMITED, SOURCES, TIERED
 
 POSTED, REPLAYED, WAITING = "posted", "replayed", "waiting"
 NOTHING_TO_READ = ("not_json", "not_an_event")

@@ -12,9 +12,9 @@ from sqlalchemy import Engine
 from core.store.engine import create_database_engine
 from tests.conftest import OpenDatabase
 from tests.faults.event_log import EventLog
+from tests.faults.fault_programs import apply_programs
 from tests.faults.judge import Snapshot, differences, take_snapshot
 from tests.faults.kinds import KINDS, make_stream
-from tests.faults.programs import apply_programs
 from tests.faults.stream import POSTED, REPLAYED, WAITING, Stream
 from tests.shell import Shell
 

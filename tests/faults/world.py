@@ -16,7 +16,7 @@ from tests.faults.clock import Clock, build_library
 from tests.faults.database import Database
 from tests.faults.network import Network, Proxy
 from tests.faults.processes import memory_mib_of
-from tests.faults.roles import RoleProcess, Roles
+from tests.faults.world_roles import RoleProcess, Roles
 from workers.servers.folder import make_folder
 
 #: Short, so that a stop of some seconds is longer than they are.

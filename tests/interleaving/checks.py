@@ -25,8 +25,8 @@ from tests.interleaving.histories import (
     STEP,
     content_key,
 )
-from tests.interleaving.world import CHAIN_KEY, World
-from tests.limits import kept_amount, limit_problems, load_limits
+from tests.interleaving.simulated_world import CHAIN_KEY, World
+from tests.limit_checks import kept_amount, limit_problems, load_limits
 from tests.plain_model import NaiveAccount
 
 #: Why a message may be dead in the end; all other reasons would be a fault of ours.

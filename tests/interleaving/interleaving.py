@@ -13,8 +13,8 @@ import structlog
 
 from tests.interleaving.checks import problems
 from tests.interleaving.scheduler import Step
+from tests.interleaving.simulated_world import World
 from tests.interleaving.stage import Stage, open_database
-from tests.interleaving.world import World
 
 
 @dataclass

@@ -257,13 +257,13 @@ PROTECTIONS = (
         "a tier is reviewed at the end of its period and not before",
         (
             Edit(
-                "core/upkeep/periodic.py",
+                "core/upkeep/due_batches.py",
                 "        and due_at <= as_of\n",
                 "",
             ),
         ),
         tests=(
-            "tests/posting/test_upkeep.py::TestReview::test_an_account_that_is_moved_on_in_this_moment_is_left_alone",
+            "tests/upkeep/test_due_batches.py::TestReview::test_an_account_that_is_moved_on_in_this_moment_is_left_alone",
         ),
     ),
     Protection(

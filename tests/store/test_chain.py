@@ -12,7 +12,7 @@ from core.posting.batch import Poster
 from core.store.engine import create_database_engine
 from core.store.proof.chain import ChainStep, Head, has_chain, missing_heads, walk_chains
 from core.store.proof.scope import slices
-from tasks.upkeep import expire_lots
+from tasks.periodic import expire_lots
 from tests.conftest import OpenDatabase
 from tests.factories import PROGRAM_TEXT, line, order, refund
 from tests.shell import EVENT_SOURCE, Shell, tampered

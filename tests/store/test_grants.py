@@ -18,11 +18,11 @@ from core.store.proof.rebuild import apply_repairs, examine
 from core.store.proof.scope import EVERYTHING
 from core.store.shards import ACCOUNT_SHARDS
 from core.store.tables import metadata
+from tasks.periodic import audit_ledger, expire_lots, release_points, remind, review_tiers, warn_tiers
 from tasks.posting import post_inbox, sweep_inbox
+from tasks.purge import purge
 from tasks.relay import relay_outbox, sweep_outbox
-from tasks.retention import purge
 from tasks.submitting import submit
-from tasks.upkeep import audit_ledger, expire_lots, release_points, remind, review_tiers, warn_tiers
 from tests.conftest import OpenDatabase
 from tests.database_roles import DatabaseRole, database_role
 from tests.factories import PROGRAM_TEXT, cancellation, fulfilment, order, refund

@@ -15,19 +15,19 @@ from sqlalchemy.exc import DBAPIError
 
 from core.errors import LoyaltyError, UserError
 from workers.cli import (
-    accounts,
-    database,
-    dead,
-    events,
-    ledger,
-    lots,
-    operating,
-    processes,
-    programs,
-    quoting,
-    replaying,
+    account_commands,
+    database_commands,
+    dead_commands,
+    event_commands,
+    ledger_commands,
+    lot_commands,
+    process_commands,
+    program_commands,
+    quote_command,
+    replay_command,
+    status_commands,
 )
-from workers.cli.errors import DatabaseFailedError, NotTextError, SettingsError
+from workers.cli.command_errors import DatabaseFailedError, NotTextError, SettingsError
 from workers.cli.output import note
 
 PROBLEM, WRONG_USE = 1, 2
@@ -66,8 +66,19 @@ def build_app() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_root)
-    processes.register(app)
-    for module in (events, replaying, quoting, accounts, lots, programs, dead, ledger, operating, database):
+    for module in (
+        process_commands,
+        event_commands,
+        replay_command,
+        quote_command,
+        account_commands,
+        lot_commands,
+        program_commands,
+        dead_commands,
+        ledger_commands,
+        status_commands,
+        database_commands,
+    ):
         module.register(app)
     return app
 
@@ -103,7 +114,7 @@ def _root(
 
 
 def _as_failure(error: Exception) -> LoyaltyError | None:
-    """Give what a person is told of an expected error; None for one of ours that needs its traceback."""
+    """The expected error that an error stands for; None for one of ours that needs its traceback."""
     match error:
         case LoyaltyError():
             return error
@@ -131,8 +142,8 @@ def _settings_text(error: ValidationError) -> str:
 def _database_text(error: DBAPIError | psycopg.Error) -> str:
     """Say in one line what the database reported: its first line, as SQLAlchemy and its details would quote values."""
     cause = error.orig if isinstance(error, DBAPIError) else error
-    told = cause.diag.message_primary if isinstance(cause, psycopg.Error) else None
-    text = " ".join((told or str(cause)).split()).rstrip(".?") or type(cause).__name__
+    message = cause.diag.message_primary if isinstance(cause, psycopg.Error) else None
+    text = " ".join((message or str(cause)).split()).rstrip(".?") or type(cause).__name__
     if isinstance(cause, psycopg.Error) and cause.sqlstate is not None:
         return f"refused ({cause.sqlstate}): {text}"
     return f"cannot be reached: {text}"

@@ -7,7 +7,7 @@ from typing import Any
 
 from workers.cli.output import count_text
 
-Told = Mapping[str, Any]
+Calculation = Mapping[str, Any]
 
 _ROUNDINGS = {
     "floor": "rounded down",
@@ -20,7 +20,7 @@ _KEPT = {"never": "refunds do not reduce it", "full_refund": "only a refund of e
 _LINES_MAX = 20
 
 
-def rule_text(rule: Told, currency: str | None, whole_amount: str) -> str:
+def rule_text(rule: Calculation, currency: str | None, whole_amount: str) -> str:
     """How an earning rule came to its points. `whole_amount` is what earns of the order, where the rule has no own."""
     given = f"{_rate_text(rule, currency)} gives {rule.get('points_before_limit', rule['points']):,}"
     own = rule.get("basis_amount")
@@ -33,7 +33,7 @@ def rule_text(rule: Told, currency: str | None, whole_amount: str) -> str:
     return text + _limit_text(rule) + _kept_text(rule, "; ")
 
 
-def promotion_text(promotion: Told) -> str:
+def promotion_text(promotion: Calculation) -> str:
     """How a promotion came to its points."""
     before = promotion.get("points_before_limit", promotion["points"])
     name = f"promotion {promotion['promotion_id']}"
@@ -46,12 +46,12 @@ def promotion_text(promotion: Told) -> str:
     return text + _limit_text(promotion) + _kept_text(promotion, "; ")
 
 
-def not_best_text(rule: Told) -> str:
+def not_best_text(rule: Calculation) -> str:
     """A rule that lost against a better one."""
     return f"{rule['points']:,} by rule {rule['rule_id']}, which do not count: only the best rule does"
 
 
-def line_texts(rule: Told, currency: str | None) -> Iterator[str]:
+def line_texts(rule: Calculation, currency: str | None) -> Iterator[str]:
     """The lines of the order that a rule counted, one by one; nothing for a rule that counts them all."""
     lines = rule.get("lines")
     if lines is None:
@@ -70,7 +70,7 @@ def money_text(amount: str, currency: str | None) -> str:
     return f"{amount}{'0' if len(fraction) == 1 else ''} {currency}"
 
 
-def with_counted_rules(why: Told, points: int) -> Told:
+def with_counted_rules(why: Calculation, points: int) -> Calculation:
     """The calculation with the rules that count apart from those that lost against the best one.
 
     Where all rules are plain rates on the amount, entries name them all together; `points` tells which of them count.
@@ -84,7 +84,7 @@ def with_counted_rules(why: Told, points: int) -> Told:
     return {**why, "rules": [best], "rules_not_best": others}
 
 
-def earning_texts(why: Told, currency: str | None) -> list[str]:
+def earning_texts(why: Calculation, currency: str | None) -> list[str]:
     """Every rule and promotion that gave points or would have, each in a text of its own."""
     whole = str(why.get("basis_amount", "?"))
     return [
@@ -94,7 +94,7 @@ def earning_texts(why: Told, currency: str | None) -> list[str]:
     ]
 
 
-def _rate_text(rule: Told, currency: str | None) -> str:
+def _rate_text(rule: Calculation, currency: str | None) -> str:
     points = rule["points_per"]
     multiplier = f" times {rule['tier_multiplier']} for the tier" if "tier_multiplier" in rule else ""
     match rule.get("kind", "spend"):
@@ -108,7 +108,7 @@ def _rate_text(rule: Told, currency: str | None) -> str:
             return f"{points}{multiplier} for {'' if pieces == '1 piece' else 'each of '}{pieces}"
 
 
-def _manners(rule: Told) -> Iterator[str]:
+def _manners(rule: Calculation) -> Iterator[str]:
     if "rounding" in rule:
         each = " line by line" if rule.get("round_per") == "line" else ""
         rounding = str(rule["rounding"])
@@ -118,7 +118,7 @@ def _manners(rule: Told) -> Iterator[str]:
         yield f"it counts {count_text(count, 'line')} of the order"
 
 
-def _carry_text(rule: Told, currency: str | None) -> str:
+def _carry_text(rule: Calculation, currency: str | None) -> str:
     carried, left = rule["carried_in"], rule["left_over"]
     text = ""
     if carried != "0":
@@ -131,23 +131,23 @@ def left_over_text(left: str, currency: str | None) -> str:
     return "nothing is" if left == "0" else f"{money_text(left, currency)} are"
 
 
-def _limit_text(told: Told) -> str:
-    if "points_before_limit" not in told:
+def _limit_text(part: Calculation) -> str:
+    if "points_before_limit" not in part:
         return ""
-    return f", of which a cap or a budget leaves {told['points']:,}"
+    return f", of which a cap or a budget leaves {part['points']:,}"
 
 
-def kept_texts(why: Told) -> Iterator[str]:
+def kept_texts(why: Calculation) -> Iterator[str]:
     """What refunds have left to an order, whatever is kept of it, by the clawback of rules and promotions."""
-    for told in (*why.get("rules", []), *why.get("promotions", [])):
-        if "clawback" in told:
-            name = f"rule {told['rule_id']}" if "rule_id" in told else f"promotion {told['promotion_id']}"
-            yield f"It keeps {told['points']:,} by {name}{_kept_text(told, ': ')}."
+    for part in (*why.get("rules", []), *why.get("promotions", [])):
+        if "clawback" in part:
+            name = f"rule {part['rule_id']}" if "rule_id" in part else f"promotion {part['promotion_id']}"
+            yield f"It keeps {part['points']:,} by {name}{_kept_text(part, ': ')}."
 
 
-def _kept_text(told: Told, before: str) -> str:
+def _kept_text(part: Calculation, before: str) -> str:
     """Why refunds did not reduce what it gave, behind `before`; where none came, there is nothing to say."""
-    reason = _KEPT.get(told.get("clawback", ""))
+    reason = _KEPT.get(part.get("clawback", ""))
     return "" if reason is None else f"{before}{reason}"
 
 

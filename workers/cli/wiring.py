@@ -1,4 +1,4 @@
-"""What commands are given: settings, the database, the broker.
+"""What commands are given: options that several have, the database, the broker.
 
 Reading needs the database only, publishing the broker only.
 """
@@ -7,7 +7,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from time import monotonic
+from typing import Annotated
 
+import typer
 from sqlalchemy import Engine
 from sqlalchemy.exc import ArgumentError
 
@@ -17,10 +19,13 @@ from core.store.engine import create_database_engine, normalized_url
 from core.store.migrate import require_current
 from workers.bootstrap import set_up_logging
 from workers.celery_app import create_app
-from workers.cli.errors import InstantError, NoBrokerError, NoDatabaseError
+from workers.cli.command_errors import InstantError, NoBrokerError, NoDatabaseError
 from workers.cli.output import printable
 from workers.embedded import ServerAddresses, read_addresses
 from workers.nudging import Nudger
+
+CustomerId = Annotated[str, typer.Argument(metavar="CUSTOMER", help="The shop's own id of the customer.")]
+ProgramId = Annotated[str | None, typer.Option("--program", help="Only the account in this program.")]
 
 #: Nudges are hints: a broker that does not answer must not hold a command up.
 _NUDGE_SECONDS_MAX = 5.0

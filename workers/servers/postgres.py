@@ -10,8 +10,8 @@ import psycopg
 from psycopg import sql
 
 from workers.child_processes import die_with_parent, is_alive, read_pid
+from workers.servers.executables import Wheel
 from workers.servers.places import as_user
-from workers.servers.programs import Wheel
 from workers.servers.server import ENVIRONMENT, NotReadyError, RefusedError, Server
 
 NAME = "loyalty"  #: of the role and of the database

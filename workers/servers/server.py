@@ -12,9 +12,9 @@ import structlog
 
 from core.errors import DataFolderUnusableError, ServerStartError
 from workers.child_processes import Ladder, die_with_parent, end_child, end_processes, find_processes, read_pid
+from workers.servers.executables import Wheel, find_programs
 from workers.servers.folder import Passwords
 from workers.servers.places import Home, as_user
-from workers.servers.programs import Wheel, find_programs
 
 # Nothing of ours: a PGDATA or a locale of the caller's must not change the servers.
 ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}

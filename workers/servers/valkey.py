@@ -4,7 +4,7 @@ import signal
 
 import redis
 
-from workers.servers.programs import Wheel
+from workers.servers.executables import Wheel
 from workers.servers.server import NotReadyError, RefusedError, Server
 
 _SETTINGS = """\

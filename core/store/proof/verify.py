@@ -11,7 +11,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from core.store.engine import run_bulk
+from core.store.engine import begin_reading, run_bulk
 from core.store.programs import ProgramRegistry, load_registry
 from core.store.proof.counted_periods import load_periods
 from core.store.proof.invariants import CHECKS, Check
@@ -104,11 +104,6 @@ def _end_at(connection: Connection, deadline: float) -> None:
     """Let the next statements be cancelled at `deadline` of the monotonic clock."""
     milliseconds_left = max(1, int((deadline - monotonic()) * 1000))
     run_bulk(connection, f"SET LOCAL statement_timeout = {milliseconds_left}")
-
-
-def begin_reading(connection: Connection) -> None:
-    """Let the transaction, which has only begun, see one snapshot and change nothing."""
-    run_bulk(connection, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
 
 
 # Materialized, or the limit makes PostgreSQL choose what finds the first rows soonest: there are none.

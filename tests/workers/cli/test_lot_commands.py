@@ -6,7 +6,7 @@ from sqlalchemy import Engine
 from tests.factories import PROGRAM_TEXT, order
 from tests.shell import Shell
 from tests.workers.cli.command_line import CommandLine
-from workers.cli import lots as lots_command
+from workers.cli import lot_commands as lots_command
 
 END = "2090-03-01T00:00:00+01:00"  # a midnight in Berlin
 

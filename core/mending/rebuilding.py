@@ -1,0 +1,51 @@
+"""Derived numbers worked out again, each look in one snapshot, and put right in bounded transactions."""
+
+from sqlalchemy import Connection, Engine
+
+from core.store.budgets import BudgetRepair, apply_budget_repairs, examine_budgets
+from core.store.engine import begin_reading, run_bulk
+from core.store.proof.rebuild import Examined, Repair, apply_repairs, examine
+from core.store.proof.scope import Scope
+
+#: Accounts that are locked and written at once.
+_ACCOUNTS_AT_ONCE = 200
+
+
+def examine_scope(engine: Engine, scope: Scope) -> Examined:
+    """What differs in the accounts of `scope`. Changes nothing."""
+    with engine.begin() as connection:
+        _begin_examining(connection)
+        return examine(connection, scope)
+
+
+def examine_all_budgets(engine: Engine) -> list[BudgetRepair]:
+    """What differs in the budgets of all promotions. Changes nothing."""
+    with engine.begin() as connection:
+        _begin_examining(connection)
+        return examine_budgets(connection)
+
+
+def repair_accounts(engine: Engine, planned: list[Repair]) -> list[Repair]:
+    """Put right so many accounts at a time, each time in a transaction of its own; returns what was still to do."""
+    account_ids = list(dict.fromkeys(repair.account_id for repair in planned))
+    applied: list[Repair] = []
+    for start in range(0, len(account_ids), _ACCOUNTS_AT_ONCE):
+        chosen = set(account_ids[start : start + _ACCOUNTS_AT_ONCE])
+        with engine.begin() as connection:
+            applied += apply_repairs(connection, [repair for repair in planned if repair.account_id in chosen])
+    return applied
+
+
+def repair_budgets(engine: Engine, planned: list[BudgetRepair]) -> list[BudgetRepair]:
+    """Put budgets right, in one transaction; returns what was still to do."""
+    if not planned:
+        return []
+    with engine.begin() as connection:
+        return apply_budget_repairs(connection, planned)
+
+
+def _begin_examining(connection: Connection) -> None:
+    """Let the transaction see one snapshot, for as long as it takes."""
+    begin_reading(connection)  # or a message that is posted between two statements would look like a difference
+    run_bulk(connection, "SET LOCAL statement_timeout = 0")
+    run_bulk(connection, "SET LOCAL work_mem = '64MB'")

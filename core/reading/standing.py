@@ -1,0 +1,158 @@
+"""How a customer's accounts stand, now or at an instant of the past, and what made them so. Changes nothing."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from core.domain.ledger import Account, TierChange
+from core.domain.lots import Lot
+from core.domain.program import Program, QualificationWindow
+from core.domain.tiers.next_tier import NextTier, counted_units, next_tier
+from core.domain.tiers.qualification import Counted, qualification_period
+from core.errors import NotOpenedYetError, UnknownCustomerError
+from core.messages.outbound.event_json import instant_text
+from core.reading.accounts import (
+    HistoryEntry,
+    OpenMessage,
+    load_accounts,
+    load_history,
+    load_judging_versions,
+    load_open_lots,
+    load_open_messages,
+    load_tier_changes,
+)
+from core.reading.past import load_past
+from core.store.engine import database_now, run_bulk
+from core.store.ledger import load_counted
+from core.store.programs import BEGINNING, ProgramRegistry, load_registry
+from core.store.repairs import KeptRepair, load_repairs
+
+
+class Standing(NamedTuple):
+    """An account at `as_of`, with what belongs to it."""
+
+    account: Account  #: of the past: with what entries and tier changes say; the rest is not known
+    program: Program  #: the version in force at `as_of`
+    as_of: datetime
+    is_past: bool
+    lots: Sequence[Lot]  #: with points left, in the order in which they would be spent
+    open_messages: Sequence[OpenMessage]  #: none of the past
+    counted: Sequence[Counted]  #: orders that count for the tier
+
+    @property
+    def points_past_expiry(self) -> int:
+        """Points that have expired and are still in the balance."""
+        return sum(lot.points_remaining for lot in self.lots if lot.is_due(self.as_of) and not lot.is_pending)
+
+    @property
+    def qualifying_units(self) -> int | None:
+        """What counts for the tier, in units of the program's measure; None of the past."""
+        return None if self.is_past else counted_units(self.account, self.program, self.as_of, self.counted)
+
+    @property
+    def next_tier(self) -> NextTier | None:
+        """The tier above, and what is missing for it; None for the highest, and of the past."""
+        return None if self.is_past else next_tier(self.account, self.program, self.as_of, self.counted)
+
+
+class Standings(NamedTuple):
+    """A customer's accounts, at least one, by program."""
+
+    as_of: datetime
+    registry: ProgramRegistry
+    standings: list[Standing]
+
+
+class AccountHistory(NamedTuple):
+    """What made an account what it is; each list has the oldest first."""
+
+    entries: list[HistoryEntry]
+    tier_changes: list[tuple[TierChange, Program]]  #: with the version of the program that judged it
+    repairs: list[KeptRepair]  #: what was changed by hand
+
+
+def require_accounts(connection: Connection, customer_id: str, program_id: str | None = None) -> list[Account]:
+    """The accounts that the customer may use, at least one; UnknownProgramError, UnknownCustomerError."""
+    accounts = load_accounts(connection, customer_id, program_id)
+    if not accounts:
+        if program_id is not None:
+            load_registry(connection).require(program_id)
+        raise UnknownCustomerError(customer_id=customer_id, where=_in_program(program_id))
+    return accounts
+
+
+def load_standings(
+    connection: Connection, customer_id: str, program_id: str | None = None, as_of: datetime | None = None
+) -> Standings:
+    """The customer's accounts, or the one of `program_id`: now, or as they were recorded at `as_of`, not in the future.
+
+    UnknownProgramError, UnknownCustomerError; NotOpenedYetError when no account was opened by `as_of`.
+    """
+    accounts = require_accounts(connection, customer_id, program_id)
+    registry, instant = load_registry(connection), as_of or database_now(connection)
+    found = (
+        (_present if as_of is None else _past)(
+            connection, account, registry.at(account.program_id, instant).program, instant
+        )
+        for account in accounts
+    )
+    standings = [standing for standing in found if standing is not None]
+    if not standings:
+        raise NotOpenedYetError(
+            customer_id=customer_id,
+            where=_in_program(program_id),
+            as_of=_exact_text(instant),
+            opened_at=_exact_text(_opened_at(connection, [account.account_id for account in accounts])),
+        )
+    return Standings(instant, registry, standings)
+
+
+def load_account_history(
+    connection: Connection, registry: ProgramRegistry, standing: Standing, entries_max: int
+) -> AccountHistory:
+    """The last entries of the account, at most `entries_max`, and all its tier changes and repairs, up to `as_of`."""
+    account_id, program_id = standing.account.account_id, standing.account.program_id
+    changes = load_tier_changes(connection, account_id)[: standing.account.tier_changes]
+    versions = load_judging_versions(connection, account_id)
+    return AccountHistory(
+        load_history(connection, account_id, entries_max, through=standing.account.sequence),
+        [(change, registry.version(program_id, versions[change.change_number]).program) for change in changes],
+        load_repairs(connection, account_id, standing.as_of),
+    )
+
+
+def _in_program(program_id: str | None) -> str:
+    return "" if program_id is None else f" in program {program_id}"
+
+
+def _exact_text(instant: datetime) -> str:
+    return instant_text(instant).replace("T", " ")
+
+
+def _opened_at(connection: Connection, account_ids: list[UUID]) -> datetime:
+    statement = "SELECT min(created_at) FROM accounts WHERE account_id = ANY(%s)"
+    ((opened_at,),) = run_bulk(connection, statement, (account_ids,))
+    assert isinstance(opened_at, datetime)
+    return opened_at
+
+
+def _present(connection: Connection, account: Account, program: Program, as_of: datetime) -> Standing:
+    lots = load_open_lots(connection, account.account_id)
+    messages = load_open_messages(connection, account.account_id)
+    return Standing(account, program, as_of, False, lots, messages, _counted(connection, account, program, as_of))
+
+
+def _counted(connection: Connection, account: Account, program: Program, as_of: datetime) -> Sequence[Counted]:
+    """Orders that a period which begins by now would begin with."""
+    if program.qualification.window is QualificationWindow.LIFETIME and account.qualifying_from is None:
+        return ()
+    since = qualification_period(program, as_of, account.enrolled_at).start or BEGINNING
+    return load_counted(connection, {account.account_id: since})[account.account_id]
+
+
+def _past(connection: Connection, account: Account, program: Program, as_of: datetime) -> Standing | None:
+    past = load_past(connection, account, as_of)
+    return None if past is None else Standing(past.account, program, as_of, True, past.lots, (), ())

@@ -1,0 +1,201 @@
+"""What the calendar brings: points to release and expire, tiers, reminders, the audit. Each does all that is due."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from time import monotonic
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import structlog
+from sqlalchemy import Connection
+
+from core.posting.events import EventContext
+from core.store.engine import database_now
+from core.store.programs import ProgramRegistry, load_registry
+from core.store.proof.scope import next_of_shard
+from core.store.proof.verify import Difference, verify_accounts
+from core.store.shards import ACCOUNT_SHARDS
+from core.upkeep.due_batches import expire_batch, release_batch, remind_batch, review_batch, warn_batch
+from core.upkeep.due_rows import shards_due_for_review, shards_with_due_lots, shards_with_lots_to_release
+from core.upkeep.runs import next_audit, record_run, standing_differences
+from tasks.runtime import Runtime
+
+log = structlog.get_logger(__name__)
+
+#: What is audited at a time: a second or so of work. An account with more entries is looked at alone.
+_AUDITED_ENTRIES_MAX = 5_000
+_AUDITED_ACCOUNTS_MAX = 500
+
+
+def expire_lots(runtime: Runtime, as_of: str | None = None) -> dict[str, Any]:
+    """Expire every lot that is due at `as_of` (ISO 8601 with offset; now by default), in bounded batches per shard."""
+    instant = _instant(runtime, as_of)
+    with runtime.engine.begin() as connection:
+        shards = shards_with_due_lots(connection, instant, ACCOUNT_SHARDS)
+
+    def expire(connection: Connection, shard: int) -> int | None:
+        context = EventContext(runtime.event_source, database_now(connection))
+        return expire_batch(connection, shard, instant, runtime.upkeep_batch_rows, context, runtime.chain_key)
+
+    return _run(runtime, "loyalty.expire_lots", instant, shards, expire)
+
+
+def release_points(runtime: Runtime, as_of: str | None = None) -> dict[str, Any]:
+    """Release every pending lot whose time has come by `as_of` (ISO 8601 with offset; now by default)."""
+    instant = _instant(runtime, as_of)
+    with runtime.engine.begin() as connection:
+        shards = shards_with_lots_to_release(connection, instant, ACCOUNT_SHARDS)
+
+    def release(connection: Connection, shard: int) -> int | None:
+        context = EventContext(runtime.event_source, database_now(connection))
+        return release_batch(connection, shard, instant, runtime.upkeep_batch_rows, context, runtime.chain_key)
+
+    return _run(runtime, "loyalty.release_points", instant, shards, release)
+
+
+def review_tiers(runtime: Runtime, as_of: str | None = None) -> dict[str, Any]:
+    """Review every tier whose period ended by `as_of` (ISO 8601 with offset; now by default)."""
+    instant = _instant(runtime, as_of)
+    with runtime.engine.begin() as connection:
+        shards = shards_due_for_review(connection, instant, ACCOUNT_SHARDS)
+        registry = load_registry(connection)
+
+    def review(connection: Connection, shard: int) -> int | None:
+        context = EventContext(runtime.event_source, database_now(connection))
+        return review_batch(connection, shard, instant, runtime.upkeep_batch_rows, registry, context)
+
+    return _run(runtime, "loyalty.review_tiers", instant, shards, review)
+
+
+def remind(runtime: Runtime, as_of: str | None = None) -> dict[str, Any]:
+    """Tell of points that are about to end at `as_of` (now by default), and correct what was told before."""
+    instant = _instant(runtime, as_of)
+    with runtime.engine.begin() as connection:
+        registry = load_registry(connection)
+
+    def tell(connection: Connection, shard: int) -> int | None:
+        context = EventContext(runtime.event_source, database_now(connection))
+        return remind_batch(connection, shard, instant, runtime.upkeep_batch_rows, registry, context)
+
+    shards = list(range(ACCOUNT_SHARDS)) if _are_told_of_ends(registry) else []
+    return _run(runtime, "loyalty.remind", instant, shards, tell)
+
+
+def _are_told_of_ends(registry: ProgramRegistry) -> bool:
+    """Whether any program reminds, or did: what was told before it stopped is withdrawn."""
+    return any(version.program.reminders.days_ahead for version in registry.versions())
+
+
+def warn_tiers(runtime: Runtime, as_of: str | None = None) -> dict[str, Any]:
+    """Tell of tiers that the next review would take, as far ahead of `as_of` (now by default) as programs say."""
+    instant = _instant(runtime, as_of)
+    with runtime.engine.begin() as connection:
+        registry = load_registry(connection)
+    last: dict[int, UUID | None] = {}
+
+    def warn(connection: Connection, shard: int) -> int | None:
+        context = EventContext(runtime.event_source, database_now(connection))
+        last[shard] = warn_batch(
+            connection, shard, instant, runtime.upkeep_batch_rows, registry, context, last.get(shard)
+        )
+        return 1 if last[shard] else 0
+
+    is_asked_for = any(version.program.qualification.warning_days for version in registry.versions())
+    return _run(runtime, "loyalty.warn_tiers", instant, list(range(ACCOUNT_SHARDS)) if is_asked_for else [], warn)
+
+
+def audit_ledger(runtime: Runtime, shard: int | None = None) -> dict[str, Any]:
+    """Check the invariants of some accounts of one shard, each run the next ones; differences are logged and kept."""
+    started = monotonic()
+    after: UUID | None = None
+    with runtime.engine.begin() as connection:
+        instant = database_now(connection)
+        standing = standing_differences(connection)
+        if shard is None:
+            shard, after = next_audit(connection, ACCOUNT_SHARDS)
+    accounts, skipped = 0, 0
+    differences: list[Difference] = []
+    while True:
+        with runtime.engine.begin() as connection:
+            chosen = next_of_shard(connection, shard, after, _AUDITED_ACCOUNTS_MAX, _AUDITED_ENTRIES_MAX)
+        after = chosen[-1] if chosen else None
+        found = _audit(runtime, chosen) if chosen else []
+        if found is None:
+            skipped += len(chosen)
+        else:
+            accounts += len(chosen)
+            differences += found
+            for account_id in chosen:
+                standing.pop(str(account_id), None)
+            standing |= {str(difference.account_id): difference.text for difference in found}
+        if after is None or monotonic() - started > runtime.run_seconds_max:
+            break
+    result = {
+        "account_shard": shard,
+        "accounts": accounts,
+        "skipped": skipped,
+        "after": None if after is None else str(after),
+        "differences": [difference.text for difference in differences][:100],
+        "standing": dict(list(standing.items())[:100]),
+    }
+    with runtime.engine.begin() as connection:
+        record_run(connection, "loyalty.audit_ledger", instant, result)
+    for difference in differences:
+        log.error(
+            "ledger_difference", action="ledger_difference", invariant=difference.invariant, detail=difference.text
+        )
+    return result
+
+
+def _audit(runtime: Runtime, account_ids: Sequence[UUID]) -> list[Difference] | None:
+    """The differences of these accounts; None if they cannot be looked at in the time of a task."""
+    try:
+        with runtime.engine.begin() as connection:
+            return verify_accounts(connection, account_ids, seconds_max=runtime.run_seconds_max * 4)
+    except psycopg.errors.QueryCanceled:
+        # Gone past, or every run would end here: verify has no such limit.
+        log.warning("audit_skipped", action="audit_skipped", accounts=len(account_ids), first=str(account_ids[0]))
+        return None
+
+
+def _run(
+    runtime: Runtime,
+    task: str,
+    as_of: datetime,
+    shards: list[int],
+    step: Callable[[Connection, int], int | None],
+) -> dict[str, Any]:
+    """Take one batch per transaction until every shard is done or the time is up; the next tick goes on."""
+    started = monotonic()
+    changed = 0
+    is_finished = True
+    for shard in shards:
+        while True:
+            with runtime.engine.begin() as connection:
+                count = step(connection, shard)
+            if not count:
+                break
+            changed += count
+            if monotonic() - started > runtime.run_seconds_max * 4:
+                is_finished = False
+                break
+        runtime.nudge("loyalty.relay_outbox", shard)
+        if not is_finished:
+            break
+    result = {"accounts": changed, "is_finished": is_finished}
+    with runtime.engine.begin() as connection:
+        record_run(connection, task, as_of, result)
+    if changed:
+        log.info("upkeep_done", action="upkeep_done", task=task, as_of=as_of.isoformat(), **result)
+    return result
+
+
+def _instant(runtime: Runtime, as_of: str | None) -> datetime:
+    if as_of is None:
+        with runtime.engine.begin() as connection:
+            return database_now(connection)
+    instant = datetime.fromisoformat(as_of)
+    if instant.tzinfo is None:
+        raise ValueError("as_of needs an offset, like 2026-01-31T00:00:00+00:00")
+    return instant

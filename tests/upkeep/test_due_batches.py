@@ -1,0 +1,280 @@
+"""Expiry and tier review: all that is due, once, whenever the run comes and however it is cut into batches."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from time import sleep
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, text
+
+from core.posting.events import EventContext
+from core.store.engine import create_database_engine
+from core.store.programs import load_registry
+from core.upkeep.due_batches import expire_batch, review_batch
+from tests.factories import PROGRAM_TEXT, order, refund
+from tests.ledger_rows import empty_ledger, ledger_rows
+from tests.shell import EVENT_SOURCE, Shell
+
+WAITING_SESSIONS = """
+SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"""
+NEVER_YET = "2100-01-01T00:00:00Z"
+
+
+def at_once(engine: Engine, work: Callable[[Shell], object]) -> None:
+    """Do `work` in two sessions at the same time."""
+    url = engine.url.render_as_string(hide_password=False)
+    barrier = threading.Barrier(2)
+
+    def run() -> None:
+        own = create_database_engine(url)
+        shell = Shell(own, program_text=None)
+        barrier.wait()
+        work(shell)
+        own.dispose()
+
+    other = threading.Thread(target=run)
+    other.start()
+    run()
+    other.join()
+
+
+class TestExpiry:
+    @pytest.fixture
+    def shell(self, engine: Engine) -> Shell:
+        return Shell(engine, shards=1, program_text=PROGRAM_TEXT + "expiry: {policy: after_months, months: 1}\n")
+
+    def fill(self, shell: Shell) -> None:
+        """Twelve customers with three lots each, which expire in April, May and June 2025 (Berlin midnights)."""
+        orders = [
+            order(f"o{n}-{month}", f"{10 + n}.00", customer_id=f"c{n}", time=f"2025-{month:02}-{1 + n:02}T12:00:00Z")
+            for month in (3, 4, 5)
+            for n in range(12)
+        ]
+        assert shell.take(*orders) == {"posted": 36}
+
+    def test_a_due_lot_expires_at_the_local_midnight_that_ends_its_last_day(self, shell: Shell) -> None:
+        shell.take(order("o1", time="2025-03-01T12:00:00Z"))
+        assert shell.expire("2025-04-01T21:59:59.999999Z") == 0
+        assert shell.expire("2025-04-01T22:00:00Z") == 1
+        [told] = [e["data"] for e in shell.events("loyalty.balance.changed") if e["data"]["kind"] == "expiry"]
+        assert (told["points"], told["balance"], told["occurred_at"]) == (-100, 0, "2025-04-01T22:00:00Z")
+        assert (told["reason"], told["lifetime_points"]) == ("lots_expired", 100)
+        assert (shell.balance(), shell.differences()) == (0, [])
+
+    def test_lots_that_expire_later_or_never_are_left_alone(self, shell: Shell, engine: Engine) -> None:
+        self.fill(shell)
+        Shell(
+            engine,
+            program_text=PROGRAM_TEXT.replace("program_id: test", "program_id: other").replace("/shops/test", "/x"),
+        ).take(order("eternal", source="/x"))
+        shell.expire("2025-05-01T00:00:00Z")
+        assert shell.value("SELECT count(*) FROM lots WHERE points_expired > 0") == 12
+        assert shell.balance("c1", "other") == 100
+        assert shell.differences() == []
+
+    def test_a_second_run_does_nothing(self, shell: Shell) -> None:
+        self.fill(shell)
+        assert shell.expire("2025-06-01T00:00:00Z") > 0
+        before = ledger_rows(shell)
+        assert shell.expire("2025-06-01T00:00:00Z") == 0
+        assert ledger_rows(shell) == before
+
+    def test_batches_of_any_size_end_alike(self, shell: Shell) -> None:
+        ledgers = []
+        for lots_max in (1, 5, 500):
+            empty_ledger(shell)
+            self.fill(shell)
+            shell.expire("2025-06-05T00:00:00Z", lots_max)
+            ledgers.append(ledger_rows(shell))
+        assert ledgers == [ledgers[0]] * 3
+        assert shell.differences() == []
+
+    def test_a_run_that_is_late_posts_what_the_runs_in_time_would_have(self, shell: Shell) -> None:
+        self.fill(shell)
+        for month in (4, 5, 6):
+            for day in range(1, 29, 3):
+                shell.expire(f"2025-{month:02}-{day:02}T00:00:00Z")
+        shell.expire("2025-07-01T00:00:00Z")
+        in_time = ledger_rows(shell)
+        empty_ledger(shell)
+        self.fill(shell)
+        shell.expire("2025-07-01T00:00:00Z")
+        assert ledger_rows(shell) == in_time
+        assert {row.balance for row in shell.rows("SELECT balance FROM accounts")} == {0}
+
+    def test_two_runs_at_once_expire_each_lot_once(self, shell: Shell, engine: Engine) -> None:
+        self.fill(shell)
+        at_once(engine, lambda each: each.expire("2025-07-01T00:00:00Z", lots_max=4))
+        shell.expire("2025-07-01T00:00:00Z")
+        assert shell.value("SELECT count(*) FROM lots WHERE points_expired = points_granted") == 36
+        assert shell.differences() == []
+
+    def test_a_shard_that_another_run_has_is_left_to_it(self, shell: Shell, engine: Engine) -> None:
+        self.fill(shell)
+        context = EventContext(EVENT_SOURCE, datetime.now(UTC))
+        with engine.begin() as first, engine.begin() as second:
+            as_of = datetime(2025, 7, 1, tzinfo=UTC)
+            assert expire_batch(first, 0, as_of, 500, context) is not None
+            assert expire_batch(second, 0, as_of, 500, context) is None
+
+    def test_posting_at_the_same_time_loses_nothing(self, shell: Shell, engine: Engine) -> None:
+        self.fill(shell)
+        today = datetime.now(UTC).isoformat()
+        shell.receive(*(order(f"new{n}", "40.00", customer_id=f"c{n % 12}", time=today) for n in range(120)))
+
+        def work(each: Shell) -> None:
+            each.shards, each.batch_messages = 1, 10
+            each.post()
+            each.expire("2025-07-01T00:00:00Z", lots_max=4)
+
+        at_once(engine, work)
+        shell.expire("2025-07-01T00:00:00Z")
+        assert {row.balance for row in shell.rows("SELECT balance FROM accounts")} == {400}
+        assert shell.differences() == []
+
+    @pytest.mark.parametrize("is_job_first", [True, False], ids=["after the job", "before the job"])
+    def test_a_refund_of_an_expired_order_takes_nothing_twice(self, shell: Shell, is_job_first: bool) -> None:
+        shell.take(order("o1", time="2025-03-01T12:00:00Z"), order("o2", "70.00", time=datetime.now(UTC).isoformat()))
+        if is_job_first:
+            shell.expire("2025-07-01T00:00:00Z")
+        shell.take(refund("r1", "o1"))
+        shell.expire("2025-07-01T00:00:00Z")
+        assert (shell.balance(), shell.value("SELECT points_excused FROM refunds")) == (70, 100)
+        assert shell.differences() == []
+
+    @pytest.mark.parametrize("is_job_first", [True, False], ids=["after the job", "before the job"])
+    def test_a_late_order_brings_no_points_back(self, engine: Engine, is_job_first: bool) -> None:
+        shell = Shell(engine, shards=1, program_text=PROGRAM_TEXT + "expiry: {policy: inactivity, days: 100}\n")
+        shell.take(order("o1", time="2025-03-01T12:00:00Z"))
+        if is_job_first:
+            shell.expire("2025-07-01T00:00:00Z")
+        shell.take(refund("r1", "o1", amount="40.00"))
+        shell.take(order("late", "70.00", time="2025-06-01T12:00:00Z"), refund("r2", "o1"))
+        shell.expire("2025-07-01T00:00:00Z")
+        assert (shell.balance(), shell.value("SELECT sum(points_excused) FROM refunds")) == (70, 100)
+        assert shell.differences() == []
+
+
+class TestReview:
+    @pytest.fixture
+    def shell(self, engine: Engine) -> Shell:
+        return Shell(engine, shards=1, program_text=PROGRAM_TEXT + "qualification: {window: calendar_year}\n")
+
+    def fill(self, shell: Shell) -> None:
+        """Ten silver customers of 2023; in 2024 the even ones earn silver again, and every fifth gold."""
+        assert shell.take(*self.orders_of_2023()) == {"posted": 10}
+        assert shell.take(*self.orders_of_2024()) == {"posted": 7}
+
+    def orders_of_2023(self) -> list[dict[str, Any]]:
+        return [order(f"o{n}", "600.00", customer_id=f"c{n}", time="2023-06-01T12:00:00Z") for n in range(10)]
+
+    def orders_of_2024(self) -> list[dict[str, Any]]:
+        silver = [order(f"p{n}", "400.00", customer_id=f"c{n}", time="2024-06-01T12:00:00Z") for n in range(0, 10, 2)]
+        gold = [order(f"q{n}", "1800.00", customer_id=f"c{n}", time="2024-07-01T12:00:00Z") for n in (0, 5)]
+        return silver + gold
+
+    def tiers(self, shell: Shell) -> list[str]:
+        return [row.tier_id for row in shell.rows("SELECT tier_id FROM accounts ORDER BY customer_id")]
+
+    def test_a_tier_that_was_not_earned_again_is_lost_at_the_end_of_the_period(self, shell: Shell) -> None:
+        shell.take(order("o1", "600.00", time="2023-06-01T12:00:00Z"))
+        shell.review("2024-06-01T00:00:00Z")
+        assert self.tiers(shell) == ["silver"]  # 600 points in 2023 hold it for 2024
+        shell.review("2024-12-31T23:00:00Z")  # midnight in Berlin
+        assert self.tiers(shell) == ["bronze"]
+        told = shell.events("loyalty.tier.changed")[-1]["data"]
+        assert (told["previous_tier"], told["tier"], told["reason"]) == ("silver", "bronze", "reviewed")
+        assert told["effective_at"] == "2024-12-31T23:00:00Z"
+
+    def test_nothing_is_reviewed_before_its_time(self, shell: Shell) -> None:
+        self.fill(shell)
+        assert shell.review("2023-12-31T22:59:59Z") == 0
+
+    def test_points_that_refunds_took_back_do_not_hold_a_tier(self, shell: Shell) -> None:
+        shell.take(order("o1", "600.00", time="2023-06-01T12:00:00Z"), refund("r1", "o1", amount="200.00"))
+        shell.review("2024-01-01T00:00:00Z")
+        assert self.tiers(shell) == ["bronze"]
+
+    def test_a_second_run_does_nothing(self, shell: Shell) -> None:
+        self.fill(shell)
+        assert shell.review("2026-02-01T00:00:00Z") > 0
+        before = ledger_rows(shell)
+        assert shell.review("2026-02-01T00:00:00Z") == 0
+        assert ledger_rows(shell) == before
+
+    def test_batches_of_any_size_end_alike_and_a_late_run_like_the_runs_in_time(self, shell: Shell) -> None:
+        shell.take(*self.orders_of_2023())
+        shell.review("2024-01-01T00:00:00Z")
+        shell.take(*self.orders_of_2024())
+        shell.review("2025-01-01T00:00:00Z")
+        in_time = ledger_rows(shell)
+        for accounts_max in (1, 3, 500):
+            empty_ledger(shell)
+            self.fill(shell)
+            shell.review("2025-02-01T00:00:00Z", accounts_max)
+            assert ledger_rows(shell) == in_time
+        assert self.tiers(shell) == [
+            "gold", "bronze", "silver", "bronze", "silver", "gold", "silver", "bronze", "silver", "bronze",
+        ]  # fmt: skip
+        assert shell.differences() == []
+
+    def test_a_run_that_is_late_by_years_reviews_every_period(self, shell: Shell) -> None:
+        self.fill(shell)
+        shell.review("2026-02-01T00:00:00Z")
+        changes = shell.rows(
+            "SELECT effective_at, t.tier_id FROM tier_changes t JOIN accounts USING (account_id)"
+            " WHERE customer_id = 'c4' ORDER BY change_number"
+        )
+        assert [(change.effective_at.year, change.tier_id) for change in changes] == [
+            (2023, "silver"),
+            (2025, "bronze"),
+        ]
+
+    def test_two_runs_at_once_review_each_period_once(self, shell: Shell, engine: Engine) -> None:
+        self.fill(shell)
+        at_once(engine, lambda each: each.review("2026-02-01T00:00:00Z", accounts_max=2))
+        shell.review("2026-02-01T00:00:00Z")
+        at_two = ledger_rows(shell)
+        empty_ledger(shell)
+        self.fill(shell)
+        shell.review("2026-02-01T00:00:00Z")
+        assert ledger_rows(shell) == at_two
+
+    def test_a_shard_that_another_run_has_is_left_to_it(self, shell: Shell, engine: Engine) -> None:
+        self.fill(shell)
+        context = EventContext(EVENT_SOURCE, datetime.now(UTC))
+        with engine.begin() as first, engine.begin() as second:
+            registry = load_registry(first)
+            as_of = datetime(2026, 2, 1, tzinfo=UTC)
+            assert review_batch(first, 0, as_of, 500, registry, context) is not None
+            assert review_batch(second, 0, as_of, 500, registry, context) is None
+
+    def test_an_account_that_is_moved_on_in_this_moment_is_left_alone(self, shell: Shell, engine: Engine) -> None:
+        shell.take(order("o1", "600.00", time="2023-06-01T12:00:00Z"))
+        with engine.connect() as other, ThreadPoolExecutor(1) as pool:
+            # As posting does with an order of a later year, before its COMMIT.
+            other.execute(text("UPDATE accounts SET tier_until = '2030-01-01T00:00:00Z'"))
+            review = pool.submit(shell.review, "2026-02-01T00:00:00Z")
+            while not shell.value(WAITING_SESSIONS):
+                assert not review.done()
+                sleep(0.02)
+            other.commit()
+            assert review.result() == 0
+        assert self.tiers(shell) == ["silver"]
+
+    def test_a_program_that_turned_to_lifetime_reviews_no_more(self, shell: Shell) -> None:
+        self.fill(shell)
+        shell.apply_program(PROGRAM_TEXT, effective_from="2023-12-01T00:00:00Z")
+        shell.review(NEVER_YET)
+        assert shell.value("SELECT count(tier_until) FROM accounts") == 0
+        assert shell.differences() == []
+
+
+def test_expiry_and_review_of_one_shard_do_not_hinder_each_other(engine: Engine) -> None:
+    as_of, context = datetime(2026, 2, 1, tzinfo=UTC), EventContext(EVENT_SOURCE, datetime.now(UTC))
+    with engine.begin() as first, engine.begin() as second:
+        assert expire_batch(first, 0, as_of, 500, context) == 0
+        assert review_batch(second, 0, as_of, 500, load_registry(second), context) == 0

@@ -1,0 +1,344 @@
+"""`loyalty account`: what a customer has, and why; and the tier that a person puts them into."""
+
+from datetime import datetime
+from typing import Annotated, Any, NamedTuple
+
+import typer
+from sqlalchemy import Connection
+
+from config.settings import Settings
+from core.domain.ledger import Account
+from core.domain.program import Program
+from core.reading.accounts import HistoryEntry, load_history
+from core.reading.order_outcomes import load_order_outcomes
+from core.reading.standing import Standing, Standings, load_account_history, load_standings
+from core.store.engine import database_now
+from core.store.programs import ProgramRegistry
+from workers.cli.account_sentences import (
+    available_text,
+    ends_text,
+    next_tier_text,
+    repair_text,
+    summary_texts,
+    tier_change_text,
+    tier_text,
+    tier_text_of_entry,
+)
+from workers.cli.command_errors import FutureInstantError
+from workers.cli.entry_sentences import headline, moves_text, reference_text, sentences_of, why_text
+from workers.cli.hold_tier_command import hold_tier
+from workers.cli.order_sentences import print_orders, print_section, say_sentence
+from workers.cli.output import (
+    LIMIT_MAX,
+    AsJson,
+    Row,
+    count_text,
+    points_text,
+    print_facts,
+    print_json,
+    print_listing,
+    printable,
+    say,
+    time_text,
+)
+from workers.cli.wiring import CustomerId, ProgramId, opened_database, read_instant
+
+AsOf = Annotated[
+    str | None, typer.Option("--as-of", metavar="TIME", help="As it was recorded at this instant, with its offset.")
+]
+EntriesMax = Annotated[int, typer.Option(min=1, max=LIMIT_MAX, help="The last so many entries of each account.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    group = typer.Typer(no_args_is_help=True)
+    group.command()(show)
+    group.command()(history)
+    group.command()(explain)
+    group.command("hold-tier")(hold_tier)
+    app.add_typer(group, name="account", help="What a customer has, and why; and a tier that is held by hand.")
+
+
+def show(customer_id: CustomerId, program_id: ProgramId = None, *, as_of: AsOf = None, as_json: AsJson = False) -> None:
+    """Show a customer's points: balance, pending, tier, and the lots with their expiry; now or in the past.
+
+    \b
+    loyalty account show C-1001
+    loyalty account show C-1001 --program high-street --json
+    loyalty account show C-1001 --as-of 2026-11-20T18:00:00+00:00
+
+    --as-of shows what was recorded by then: what the customer could be shown. What happened before and came in later is
+    not in it.
+    """
+    with opened_database(Settings()) as engine, engine.begin() as connection:
+        found = _standings(connection, customer_id, program_id, as_of)
+    if as_json:
+        documents = [_document(standing) for standing in found.standings]
+        print_json({"customer_id": customer_id, "as_of": found.as_of, "accounts": documents})
+        return
+    for place, standing in enumerate(found.standings):
+        if place:
+            say()
+        _print_account(customer_id, standing)
+
+
+def history(
+    customer_id: CustomerId,
+    program_id: ProgramId = None,
+    *,
+    limit: EntriesMax = 50,
+    as_of: AsOf = None,
+    as_json: AsJson = False,
+) -> None:
+    """List a customer's ledger entries and why each is there: how the balance came to be what it is.
+
+    \b
+    loyalty account history C-1001
+    loyalty account history C-1001 --limit 5 --json
+    """
+    with opened_database(Settings()) as engine, engine.begin() as connection:
+        found = _standings(connection, customer_id, program_id, as_of)
+        histories = [
+            (each, load_history(connection, each.account.account_id, limit, through=each.account.sequence))
+            for each in found.standings
+        ]
+    if as_json:
+        documents = [
+            {
+                "account_id": standing.account.account_id,
+                "program_id": standing.account.program_id,
+                "entries_in_all": standing.account.sequence,
+                "entries": [{**entry._asdict(), "why_text": why_text(entry)} for entry in entries],
+            }
+            for standing, entries in histories
+        ]
+        print_json({"customer_id": customer_id, "as_of": found.as_of, "accounts": documents})
+        return
+    for place, (standing, entries) in enumerate(histories):
+        if place:
+            say()
+        _print_history(customer_id, standing.account, entries, standing.program)
+
+
+def explain(
+    customer_id: CustomerId,
+    program_id: ProgramId = None,
+    *,
+    order_id: Annotated[
+        str | None, typer.Option("--order", metavar="ID", help="Only this order, rule by rule, with its refunds.")
+    ] = None,
+    limit: EntriesMax = 50,
+    as_of: AsOf = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell why a customer has so many points, in sentences: every entry, rule by rule; what is pending; what ends.
+
+    \b
+    loyalty account explain C-1001
+    loyalty account explain C-1001 --order 5001
+    loyalty account explain C-1001 --as-of 2026-11-20T18:00:00+00:00 --json
+
+    --order works out again what each rule and promotion gave the order, by the version and the conditions that were
+    frozen with it, or says why one gave nothing. --as-of tells of what was recorded by then.
+    """
+    with opened_database(Settings()) as engine, engine.begin() as connection:
+        found = _standings(connection, customer_id, program_id, as_of)
+        if order_id is not None:
+            outcomes = load_order_outcomes(connection, found, order_id, LIMIT_MAX)
+            print_orders(outcomes, found.as_of, customer_id, program_id, order_id, as_json=as_json)
+            return
+        explanations = [_explanation(connection, found.registry, standing, limit) for standing in found.standings]
+    if as_json:
+        documents = [_explained_document(each) for each in explanations]
+        print_json({"customer_id": customer_id, "as_of": found.as_of, "accounts": documents})
+        return
+    for place, each in enumerate(explanations):
+        if place:
+            say()
+        _print_explanation(customer_id, each)
+
+
+def _standings(connection: Connection, customer_id: str, program_id: str | None, as_of_text: str | None) -> Standings:
+    """The accounts that a command is about; InstantError and FutureInstantError of --as-of."""
+    as_of: datetime | None = None
+    if as_of_text is not None:
+        as_of = read_instant(as_of_text, "--as-of")
+        if as_of > database_now(connection):
+            raise FutureInstantError(option="--as-of", text=as_of_text)
+    return load_standings(connection, customer_id, program_id, as_of)
+
+
+def _say_title(customer_id: str, standing: Standing) -> None:
+    program = standing.program
+    then = f"; as it was recorded at {time_text(standing.as_of, program.zone)}" if standing.is_past else ""
+    say(f"{customer_id} in {program.name} ({program.program_id}); times in {program.time_zone}{then}", style="bold")
+
+
+def _document(standing: Standing) -> dict[str, Any]:
+    """The account for `--json`. What is not known of the past is null."""
+    account, program, following = standing.account, standing.program, standing.next_tier
+    return {
+        "account_id": account.account_id,
+        "program_id": account.program_id,
+        "program_name": program.name,
+        "balance": account.balance,
+        "pending": account.pending,
+        "deficit": account.deficit,
+        "points_past_expiry": standing.points_past_expiry,
+        "lifetime_points": account.lifetime_points,
+        "tier": account.tier_id,
+        "tier_since": account.tier_since,
+        "tier_until": account.tier_until,
+        "tier_held_until": account.tier_held_until,
+        "tier_warned_until": account.tier_warned_until,
+        "measure": program.qualification.measure,
+        "qualifying_points": standing.qualifying_units,
+        "next_tier": None if following is None else following.tier.tier_id,
+        "points_to_next_tier": None if following is None else following.units_to_go,
+        "sequence": account.sequence,
+        "lots": list(standing.lots),
+        "open_messages": None if standing.is_past else list(standing.open_messages),
+    }
+
+
+def _print_account(customer_id: str, standing: Standing) -> None:
+    account, zone = standing.account, standing.program.zone
+    _say_title(customer_id, standing)
+    print_facts(
+        [
+            ("Balance", f"{account.balance:,}{_past_expiry_text(standing)}"),
+            *([("Pending", f"{account.pending:,}, not available yet")] if account.pending else []),
+            *([("Deficit", f"{account.deficit:,}, which the next points pay off")] if account.deficit else []),
+            ("Lifetime points", f"{account.lifetime_points:,}"),
+            ("Tier", tier_text(standing)),
+            *([] if standing.is_past else [("Next tier", next_tier_text(standing))]),
+            ("Entries", f"{account.sequence:,} (loyalty account explain {printable(customer_id, is_line=True)})"),
+            ("Account", str(account.account_id)),
+        ]
+    )
+    if standing.lots:
+        say()
+        _print_lots(standing)
+    if standing.open_messages:
+        say()
+        say("Messages about this customer's orders that are not in the ledger", style="bold")
+        rows = [
+            Row((str(m.inbox_id), m.type, m.order_id, m.state, m.reason or "-", time_text(m.received_at, zone)))
+            for m in standing.open_messages
+        ]
+        print_listing((">Message", "Type", "Order", "State", "Reason", "Received"), rows)
+
+
+def _print_lots(standing: Standing) -> None:
+    zone = standing.program.zone
+    rows = [
+        Row(
+            (
+                str(lot.lot_number),
+                f"{lot.points_remaining:,}",
+                f"{lot.points_granted:,}",
+                available_text(lot, zone),
+                ends_text(lot, standing.program),
+                f"entry {lot.opened_by_sequence}" + (f", {lot.earned_by}" if lot.earned_by else ""),
+            )
+        )
+        for lot in standing.lots
+    ]
+    print_listing((">Lot", ">Points left", ">Granted", "Available", "Expires", "From"), rows)
+
+
+def _past_expiry_text(standing: Standing) -> str:
+    points = standing.points_past_expiry
+    return f", of which {points:,} have expired and are taken by the next run of expiry" if points else ""
+
+
+def _print_history(customer_id: str, account: Account, entries: list[HistoryEntry], program: Program) -> None:
+    zone = program.zone
+    say(f"{customer_id} in {program.name} ({program.program_id}); times in {program.time_zone}", style="bold")
+    if not entries:
+        say("  No entries: the customer's orders have earned nothing so far.")
+        return
+    with_pending = any(entry.pending_after or entry.pending_change for entry in entries)
+    rows = []
+    for entry in entries:
+        lots = moves_text(entry, zone)
+        corrected = "" if entry.corrects_sequence is None else f"corrects entry {entry.corrects_sequence}; "
+        recorded = f"{corrected}recorded {time_text(entry.recorded_at, zone)}"
+        cells = (
+            str(entry.sequence),
+            time_text(entry.occurred_at, zone),
+            entry.kind.value,
+            points_text(entry.points),
+            f"{entry.balance_after:,}",
+            *((f"{entry.pending_after:,}",) if with_pending else ()),
+            reference_text(entry),
+        )
+        rows.append(Row(cells, (why_text(entry), f"{lots}; {recorded}" if lots else recorded)))
+    pending = (">Pending",) if with_pending else ()
+    print_listing((">#", "Happened", "Kind", ">Points", ">Balance", *pending, "What"), rows)
+    if account.sequence > len(entries):
+        say(f"The last {len(entries):,} of {count_text(account.sequence, 'entry', 'entries')}; --limit shows more.")
+
+
+class _Explanation(NamedTuple):
+    """All that there is to say of one account."""
+
+    standing: Standing
+    summary: list[str]
+    tiers: list[str]
+    by_hand: list[str]
+    entries: list[tuple[HistoryEntry, str, list[str]]]  #: with the headline and the sentences below it
+
+
+def _explanation(connection: Connection, registry: ProgramRegistry, standing: Standing, limit: int) -> _Explanation:
+    history, zone = load_account_history(connection, registry, standing, limit), standing.program.zone
+    changes = [change for change, _ in history.tier_changes]
+    return _Explanation(
+        standing,
+        summary_texts(standing),
+        [tier_change_text(change, program, history.repairs) for change, program in history.tier_changes],
+        [repair_text(repair, zone) for repair in history.repairs],
+        [
+            (
+                entry,
+                headline(entry, zone),
+                [*sentences_of(entry), *([tier] if (tier := tier_text_of_entry(entry, changes, zone)) else [])],
+            )
+            for entry in history.entries
+        ],
+    )
+
+
+def _explained_document(explanation: _Explanation) -> dict[str, Any]:
+    return {
+        **_document(explanation.standing),
+        "summary": explanation.summary,
+        "tier_history": explanation.tiers,
+        "changed_by_hand": explanation.by_hand,
+        "entries_in_all": explanation.standing.account.sequence,
+        "entries": [
+            {**entry._asdict(), "headline": head, "sentences": texts} for entry, head, texts in explanation.entries
+        ],
+    }
+
+
+def _print_explanation(customer_id: str, explanation: _Explanation) -> None:
+    standing = explanation.standing
+    _say_title(customer_id, standing)
+    for text in explanation.summary:
+        say(f"  {printable(text, is_line=True)}")
+    for title, texts in (
+        ("How the tier came to be", explanation.tiers),
+        ("What was changed by hand", explanation.by_hand),
+    ):
+        print_section(title, texts)
+    say("How the balance came to be", style="bold")
+    if not explanation.entries:
+        say("  No entries: the customer's orders have earned nothing so far.")
+    for _, head, texts in explanation.entries:
+        say(f"  {head}")
+        for text in texts:
+            say_sentence(text)
+    if standing.account.sequence > len(explanation.entries):
+        in_all = count_text(standing.account.sequence, "entry", "entries")
+        say(f"The last {len(explanation.entries):,} of {in_all}; --limit shows more.")

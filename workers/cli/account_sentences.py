@@ -1,0 +1,202 @@
+"""How an account stands and what made it so, in sentences that can be read to the customer."""
+
+from collections.abc import Sequence
+from datetime import datetime, tzinfo
+from decimal import Decimal
+from itertools import groupby
+from typing import Any
+
+from core.domain.ledger import EntryKind, TierChange, TierChangeReason
+from core.domain.lots import Lot
+from core.domain.program import SPEND_UNITS, ExpiryPolicy, Measure, Program
+from core.domain.tiers.qualification import review_due_at
+from core.reading.accounts import HistoryEntry
+from core.reading.standing import Standing
+from core.store.repairs import KeptRepair
+from workers.cli.output import count_text, time_text
+
+UNTIL_THEN = "counted from then"  #: the end of points that wait for their order to be fulfilled
+
+
+def summary_texts(standing: Standing) -> list[str]:
+    """Where the account stands: balance, deficit, pending, ends, tier, and what is on its way."""
+    account = standing.account
+    verb = "was" if standing.is_past else "is"
+    texts = [f"The balance {verb} {count_text(account.balance, 'point')}."]
+    if account.deficit:
+        texts.append(
+            f"Refunds took {count_text(account.deficit, 'point')} more than there were; the next points pay that off."
+        )
+    texts += [*pending_texts(standing), *ending_texts(standing), f"Tier: {tier_text(standing)}."]
+    if not standing.is_past:
+        texts.append(f"Next tier: {next_tier_text(standing)}.")
+    for message in standing.open_messages:
+        reason = "" if message.reason is None else f" ({message.reason}; loyalty dead show {message.inbox_id})"
+        name = message.type.removeprefix("order.")
+        texts.append(
+            f"Not in the ledger: message {message.inbox_id}, order {message.order_id} {name}: {message.state}{reason}."
+        )
+    return texts
+
+
+def tier_text_of_entry(entry: HistoryEntry, changes: Sequence[TierChange], zone: tzinfo) -> str | None:
+    """Why an order earned in its tier; None for what is no order, or where that is not known."""
+    if entry.kind is not EntryKind.ACCRUAL:
+        return None
+    tier_id = entry.why.get("tier")
+    reached = [each for each in changes if each.effective_at <= entry.occurred_at and each.tier_id == tier_id]
+    if not reached:
+        is_first = not changes or tier_id == changes[0].previous_tier_id
+        return f"Tier {tier_id}: the customer was in it from the beginning." if is_first else None
+    since = reached[-1].effective_at
+    if since == entry.occurred_at and reached[-1].reason is TierChangeReason.QUALIFIED:
+        return f"Tier {tier_id}: this order reached it, and earned in it."
+    return f"Tier {tier_id}: the customer was in it since {time_text(since, zone)[:16]}."
+
+
+def tier_change_text(change: TierChange, program: Program, repairs: Sequence[KeptRepair]) -> str:
+    """What moved the account to another tier, and when; `program` is the version that judged it."""
+    had = measured_text(change.qualifying_points, program)
+    tier = program.tier(change.tier_id)
+    takes = (
+        "" if tier is None else f", and it takes {units_text(tier.threshold(program.qualification.measure), program)}"
+    )
+    why = {
+        TierChangeReason.QUALIFIED: f"{had} had been reached{takes}",
+        TierChangeReason.REVIEWED: f"the period had ended with {had}",
+        TierChangeReason.REFUNDED: f"a refund left {had}",
+        TierChangeReason.HELD: f"it was set by hand{_reason_of(change, repairs)}",
+    }[change.reason]
+    when = time_text(change.effective_at, program.zone)[:16]
+    return f"{when}  From {change.previous_tier_id} to {change.tier_id}: {why}."
+
+
+def _reason_of(change: TierChange, repairs: Sequence[KeptRepair]) -> str:
+    for repair in repairs:
+        if repair.subject == "tier" and repair.rebuilt.get("change_number") == change.change_number:
+            return f" ({repair.rebuilt['reason']})"
+    return ""
+
+
+def repair_text(repair: KeptRepair, zone: tzinfo) -> str:
+    """What was changed by hand: what was there, what is now, and why."""
+    names = [
+        name
+        for name in repair.rebuilt
+        if name not in {"reason", "change_number"} and repair.rebuilt[name] != repair.found.get(name)
+    ]
+    parts = [
+        f"{name} was {_value_text(repair.found.get(name), zone)}, became {_value_text(repair.rebuilt[name], zone)}"
+        for name in names
+    ]
+    reason = f" ({repair.rebuilt['reason']})" if repair.rebuilt.get("reason") else ""
+    return f"{time_text(repair.applied_at, zone)[:16]}  {repair.subject}: {'; '.join(parts)}{reason}."
+
+
+def _value_text(value: Any, zone: tzinfo) -> str:
+    if isinstance(value, str) and value[:1].isdigit() and "T" in value:
+        return time_text(datetime.fromisoformat(value), zone)[:16]
+    return "none" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def units_text(units: int, program: Program) -> str:
+    """Units of the program's measure, as a number for people; of money with its currency."""
+    if program.qualification.measure is Measure.SPEND:
+        return f"{Decimal(units) / SPEND_UNITS:,.2f} {program.currency}"
+    return f"{units:,}"
+
+
+def measured_text(units: int, program: Program) -> str:
+    """The same with what they are."""
+    match program.qualification.measure:
+        case Measure.POINTS:
+            return f"{units_text(units, program)} qualifying {'point' if units == 1 else 'points'}"
+        case Measure.SPEND:
+            return f"{units_text(units, program)} of qualifying spend"
+        case Measure.ORDERS:
+            return f"{units_text(units, program)} qualifying {'order' if units == 1 else 'orders'}"
+
+
+def tier_text(standing: Standing) -> str:
+    """The tier, since when, and until when it is sure."""
+    account, zone = standing.account, standing.program.zone
+    since = "" if account.tier_since is None else f" since {time_text(account.tier_since, zone)[:16]}"
+    until = "" if account.tier_until is None else f", reviewed at {time_text(account.tier_until, zone)[:16]}"
+    grace = standing.program.qualification.grace_days
+    if until and grace:
+        due = time_text(review_due_at(account, standing.program), zone)[:16]
+        until = f", reviewed at {due} for the time to {time_text(account.tier_until, zone)[:16]}"
+    held = account.tier_held_until
+    if held is not None and held > standing.as_of:
+        until += f", held by hand until {time_text(held, zone)[:16]}"
+    if account.tier_warned_until is not None and account.tier_warned_until == account.tier_until:
+        until += "; the customer was told that it is at risk"
+    return f"{account.tier_id}{since}{until}"
+
+
+def next_tier_text(standing: Standing) -> str:
+    """The next tier and what is missing for it."""
+    program, following = standing.program, standing.next_tier
+    had = measured_text(standing.qualifying_units or 0, program)
+    if following is None:
+        return f"none above it ({had})"
+    threshold = units_text(following.tier.threshold(program.qualification.measure), program)
+    return f"{following.tier.tier_id}, {units_text(following.units_to_go, program)} to go ({had} of {threshold})"
+
+
+def available_text(lot: Lot, zone: tzinfo) -> str:
+    """When a lot became available, or will."""
+    if lot.available_at is None:
+        return "when the order is fulfilled"
+    return f"{'pending until ' if lot.is_pending else ''}{time_text(lot.available_at, zone)[:16]}"
+
+
+def ends_text(lot: Lot, program: Program) -> str:
+    """When a lot ends."""
+    if lot.expires_at is not None:
+        return time_text(lot.expires_at, program.zone)[:16]
+    expiry = program.expiries.get(lot.earned_by, program.expiry)
+    if lot.is_pending and lot.available_at is None and expiry.policy is not ExpiryPolicy.NEVER:
+        return UNTIL_THEN
+    return "never"
+
+
+def pending_texts(standing: Standing) -> list[str]:
+    """What is pending, and until when: one sentence for each instant."""
+    held = [lot for lot in standing.lots if lot.is_pending]
+    texts = []
+    for when, group in groupby(
+        sorted(held, key=lambda lot: (lot.available_at is None, lot.available_at or standing.as_of)),
+        key=lambda lot: lot.available_at,
+    ):
+        points = sum(lot.points_remaining for lot in group)
+        until = "when their order is fulfilled"
+        if when is not None:
+            until = f"on {time_text(when, standing.program.zone)[:16]}"
+        texts.append(f"{count_text(points, 'pending point')} will be available {until}.")
+    return texts
+
+
+def ending_texts(standing: Standing) -> list[str]:
+    """What ends and when: one sentence for each instant, the soonest first."""
+    texts = []
+    ending = [lot for lot in standing.lots if lot.expires_at is not None]
+    for when, group in groupby(
+        sorted(ending, key=lambda lot: lot.expires_at or standing.as_of), lambda x: x.expires_at
+    ):
+        points = count_text(sum(lot.points_remaining for lot in group), "point")
+        assert when is not None
+        instant = time_text(when, standing.program.zone)[:16]
+        if when <= standing.as_of:
+            texts.append(f"{points} ended on {instant}; the next run of expiry takes them from the balance.")
+        else:
+            texts.append(f"{points} can be used until {instant}.")
+    open_ended = [lot for lot in standing.lots if lot.expires_at is None]
+    for end, group in groupby(
+        sorted(open_ended, key=lambda x: ends_text(x, standing.program)), lambda x: ends_text(x, standing.program)
+    ):
+        points = count_text(sum(lot.points_remaining for lot in group), "point")
+        texts.append(
+            f"{points} never end." if end == "never" else f"The time of {points} begins when they are available."
+        )
+    return texts

@@ -1,0 +1,156 @@
+"""Errors that only the command line knows. What they say goes to standard error; the kind decides the exit code."""
+
+from core.errors import LoyaltyError, UserError
+
+
+class NoDatabaseError(UserError):
+    """No database is known here. Run `loyalty up` in this folder, or set LOYALTY_DATABASE_URL."""
+
+
+class NoBrokerError(UserError):
+    """No broker is known here. Run `loyalty up` in this folder, or set LOYALTY_BROKER_URL."""
+
+
+class SettingsError(UserError):
+    """These settings cannot be used.
+
+    {problems}
+
+    They come from environment variables and from the file .env of this folder.
+    """
+
+
+class UnknownVersionError(UserError):
+    """Program {program_id} has no version {version}; it has 1 to {newest}."""
+
+
+class ProgramRefusedError(UserError):
+    """The program file {path} cannot be applied.
+
+    {problems}
+    """
+
+
+class InstantError(UserError):
+    """{option} {text} is no instant.
+
+    Write a date and time with its offset from UTC, such as 2027-01-01T00:00:00+01:00.
+    """
+
+
+class FutureInstantError(UserError):
+    """{option} {text} is in the future; what was can be asked, what will be cannot."""
+
+
+class UnknownTierError(UserError):
+    """Program {program_id} has no tier {tier_id}; its tiers: {known}."""
+
+
+class WhichProgramError(UserError):
+    """Customer {customer_id} has accounts in several programs ({known}). Say which with --program."""
+
+
+class HoldUntilError(UserError):
+    """--until {text} cannot be: {reason}."""
+
+
+class WhyError(UserError):
+    """Say why with --reason; it is kept with the change."""
+
+
+class WhichLotsError(UserError):
+    """Say which lots: --program, --customer, --expiring-before or --earned-by; --program alone for all of a program."""
+
+
+class UntilWhenError(UserError):
+    """Say until when: either --to, a last day such as 2027-12-31, or --days, by how many days later."""
+
+
+class DayError(UserError):
+    """{option} {text} is no day; write one such as 2027-12-31, at most {years_max} years ahead."""
+
+
+class EmptySpanError(UserError):
+    """No order can be between --from {since} and --until {until}; --until is later than --from, and now by default."""
+
+
+class PointValueError(UserError):
+    """--point-value {text} is no amount.
+
+    Write what one point costs in major units of the program's currency, such as 0.01.
+    """
+
+
+class PageNotWrittenError(UserError):
+    """The report {path} cannot be written: {reason}."""
+
+
+class NoOrderToQuoteError(UserError):
+    """{file} holds {found}; give the data of one order.completed event, or that event."""
+
+
+class OrderNotQuotedError(UserError):
+    """The order would be parked ({reason}): {detail}."""
+
+
+class WhichEventsError(UserError):
+    """Say which events: --customer, --account or --since."""
+
+
+class SigningError(UserError):
+    """These messages cannot be signed: {reason}."""
+
+
+class NoEventsError(UserError):
+    """{file} holds no events. Write one JSON event, an array of events, or one event per line."""
+
+
+class WhichLettersError(UserError):
+    """Say which dead letters: by their numbers, or by options such as --source, or (retry) --all; one of the three."""
+
+
+class NoReasonYetError(UserError):
+    """Waiting messages are not parked: --waiting lists all of them, without another option."""
+
+
+class NotTextError(UserError):
+    """An argument holds bytes that are not UTF-8."""
+
+
+class SureToDropError(UserError):
+    """{count} would be dropped for good. Look at them with `loyalty dead list`, then add --yes."""
+
+
+class WhyDroppedError(UserError):
+    """Say why with --reason; it is kept beside the message."""
+
+
+class NothingKeptError(UserError):
+    """RabbitMQ keeps no past events.
+
+    --from-beginning needs Redis or Valkey. A consumer that must miss nothing declares a durable queue of its own.
+    """
+
+
+class ChainKeyNeededError(UserError):
+    """{option} needs the key of the hash chain: set LOYALTY_CHAIN_KEY as it is for the workers."""
+
+
+class HeadsFileError(UserError):
+    """{path} cannot be used: {reason}. It must be a file that `loyalty verify --heads` wrote."""
+
+
+class DatabaseFailedError(LoyaltyError):
+    """The database {what}."""
+
+
+class NoOrderError(LoyaltyError):
+    """The ledger has no order {order_id} of customer {customer_id}{where}.
+
+    Order ids are compared letter by letter. `loyalty dead list --order {order_id}` shows whether it is parked, `loyalty
+    status` what is still under way. A guest's order has no customer.
+    """
+
+
+class NoLetterError(LoyaltyError):
+    """There is no message {inbox_id} in the inbox. `loyalty dead list` shows the numbers of dead letters."""

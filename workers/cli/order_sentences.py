@@ -1,0 +1,214 @@
+"""One order of a customer: what each rule and promotion gave it, all its refunds, and what the ledger holds for it."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from core.domain.ledger import EntryKind
+from core.domain.orders.facts import Refund
+from core.reading.order_outcomes import OrderOutcome, RefundOutcome
+from workers.cli.account_sentences import UNTIL_THEN, available_text, ends_text
+from workers.cli.command_errors import NoOrderError
+from workers.cli.entry_sentences import headline, sentences_of
+from workers.cli.outcome_sentences import PartSentence, part_sentence
+from workers.cli.output import count_text, print_json, printable, say, say_below, time_text
+from workers.cli.rule_sentences import kept_texts, money_text
+
+_LINES_MAX = 50
+
+
+class _Sentences(NamedTuple):
+    """What there is to say of one order."""
+
+    rules: list[PartSentence]
+    promotions: list[PartSentence]
+    lines: list[str]
+    refunds: list[str]
+    left: list[str]
+
+
+def print_orders(
+    outcomes: Sequence[OrderOutcome],
+    as_of: datetime,
+    customer_id: str,
+    program_id: str | None,
+    order_id: str,
+    *,
+    as_json: bool,
+) -> None:
+    """Print the orders of this id, one for each program and source that has one; NoOrderError if there is none."""
+    if not outcomes:
+        where = "" if program_id is None else f" in program {program_id}"
+        raise NoOrderError(order_id=printable(order_id, is_line=True), customer_id=customer_id, where=where)
+    if as_json:
+        documents = [_document(each, _sentences(each)) for each in outcomes]
+        print_json({"customer_id": customer_id, "order_id": order_id, "as_of": as_of, "orders": documents})
+        return
+    for place, each in enumerate(outcomes):
+        if place:
+            say()
+        _print(each, _sentences(each))
+
+
+def _sentences(order: OrderOutcome) -> _Sentences:
+    return _Sentences(
+        [part_sentence(outcome, order) for outcome in order.rules],
+        [part_sentence(outcome, order) for outcome in order.promotions],
+        _line_texts(order),
+        [_refund_text(refund, order) for refund in order.refunds],
+        _holding_texts(order),
+    )
+
+
+def _refund_text(refund: RefundOutcome, order: OrderOutcome) -> str:
+    """What a refund changed."""
+    (taken, before, after), program = refund, order.program
+    when = time_text(taken.refund.occurred_at, program.zone)[:16]
+    what = f"Refund {taken.refund.refund_id} of {_refunded_text(taken.refund, program.currency)}"
+    if taken.is_cancellation:
+        what = "The order was cancelled"
+    text = f"{when}  {what}: it earns {after.points:,} with it, {before.points:,} before."
+    text += f" {count_text(taken.points_taken, 'point')} taken"
+    if taken.points_excused:
+        text += f", {taken.points_excused:,} not taken a second time, as they had expired"
+    if taken.points_shortfall:
+        text += f", {taken.points_shortfall:,} not taken, by the program's clawback policy"
+    return " ".join([f"{text}.", *kept_texts(after.why)])
+
+
+def _refunded_text(refund: Refund, currency: str) -> str:
+    if refund.full:
+        return "everything"
+    if refund.amount is not None:
+        return f"{money_text(str(refund.amount), currency)} of the whole order"
+    parts = []
+    for part in refund.lines:
+        is_money = part.amount is not None
+        what = money_text(str(part.amount), currency) if is_money else f"{part.quantity} of its pieces"
+        parts.append(f"line {part.line_id} ({what})")
+    return ", ".join(parts)
+
+
+def _line_texts(order: OrderOutcome) -> list[str]:
+    """The lines of the order and what of each earns now."""
+    currency, texts = order.program.currency, []
+    for line, is_earning, amount in order.lines[:_LINES_MAX]:
+        name = f"Line {line.line_id}" + ("" if line.sku is None else f", {line.sku}")
+        if not is_earning:
+            counts = f"a line of kind {line.kind} does not earn"
+        elif amount is None:
+            counts = "nothing of it is kept"
+        else:
+            counts = f"{money_text(amount, currency)} of it count"
+        texts.append(f"{name}, {line.quantity} for {money_text(str(line.amount), currency)}: {counts}.")
+    if len(order.lines) > _LINES_MAX:
+        texts.append(f"And {count_text(len(order.lines) - _LINES_MAX, 'more line')}.")
+    return texts
+
+
+def _holding_texts(order: OrderOutcome) -> list[str]:
+    """What is left of the order's points."""
+    recorded, standing = order.recorded, order.standing
+    zone, texts = order.program.zone, []
+    for lot in order.lots:
+        is_one = lot.points_remaining == 1
+        they, verb, s = ("it", "is", "s") if is_one else ("they", "are", "")
+        left = f"{count_text(lot.points_remaining, 'point')} of it {verb} left in lot {lot.lot_number}"
+        if lot.is_due(standing.as_of):
+            ended = ends_text(lot, standing.program)
+            texts.append(f"{left}; {they} ended on {ended}, and expiry will take {'it' if is_one else 'them'}.")
+            continue
+        waits = f"pending, available {available_text(lot, zone).removeprefix('pending until ')}"
+        end = ends_text(lot, standing.program)
+        until = f"{they} never end{s}" if end == "never" else f"{they} end{s} on {end}"
+        if end == UNTIL_THEN:
+            until = f"the time that {they} last{s} begins then"
+        texts.append(f"{left}: {waits if lot.is_pending else 'available'}; {until}.")
+    if recorded.sequence is None:
+        texts.append("The ledger has no entry for it, as it earned nothing.")
+    elif not order.lots:
+        texts.append("None of its points are left: they were taken back, expired, or paid off a deficit.")
+    if not standing.is_past and order.now.points != recorded.points_entitled:
+        texts.append(
+            f"Worked out again it earns {order.now.points:,}, but the ledger has {recorded.points_entitled:,}:"
+            " run `loyalty verify`."
+        )
+    return texts
+
+
+def _document(order: OrderOutcome, sentences: _Sentences) -> dict[str, Any]:
+    recorded = order.recorded
+    return {
+        "source": recorded.order.source,
+        "program_id": recorded.program_id,
+        "program_version": recorded.program_version,
+        "tier": recorded.tier_id,
+        "occurred_at": recorded.order.occurred_at,
+        "recorded_at": recorded.recorded_at,
+        "fulfilled_at": recorded.fulfilled_at,
+        "cancelled_at": recorded.cancelled_at,
+        "points_at_first": order.at_first.points,
+        "points_now": order.now.points,
+        "points_in_ledger": recorded.points_entitled,
+        "lines": sentences.lines,
+        "rules": sentences.rules,
+        "promotions": sentences.promotions,
+        "why_at_first": order.at_first.why,
+        "why_now": order.now.why,
+        "refunds": sentences.refunds,
+        "entries": [{**entry._asdict(), "sentences": sentences_of(entry)} for entry in order.entries],
+        "left": sentences.left,
+    }
+
+
+def _print(explained: OrderOutcome, sentences: _Sentences) -> None:
+    recorded, program = explained.recorded, explained.program
+    order, zone = recorded.order, program.zone
+    say(
+        printable(f"Order {order.order_id} of {order.source}; times in {program.time_zone}", is_line=True), style="bold"
+    )
+    say(
+        f"  It is of {time_text(order.occurred_at, zone)[:16]}, was posted at "
+        f"{time_text(recorded.recorded_at, zone)[:16]}, and earned {count_text(explained.at_first.points, 'point')} "
+        f"in tier {recorded.tier_id}, by version {recorded.program_version} of {program.program_id}, "
+        "which was in force when it occurred."
+    )
+    for name, instant in (("fulfilled", recorded.fulfilled_at), ("cancelled", recorded.cancelled_at)):
+        if instant is not None:
+            say(f"  It was {name} at {time_text(instant, zone)[:16]}.")
+    print_section("Its lines", sentences.lines)
+    for title, outcomes in (
+        ("What the rules gave", sentences.rules),
+        ("What the promotions gave", sentences.promotions),
+    ):
+        if outcomes:
+            say(title, style="bold")
+            for outcome in outcomes:
+                say(f"  {outcome.points:,}: {printable(outcome.text, is_line=True)}.")
+                for line in outcome.lines:
+                    say_below(printable(line, is_line=True), indent=6)
+    if sentences.refunds:
+        print_section("Its refunds", sentences.refunds)
+        say(f"  It earns {count_text(explained.now.points, 'point')} now.")
+    say("What the ledger holds for it", style="bold")
+    for entry in explained.entries:
+        say(f"  {headline(entry, zone)}")
+        if entry.kind is EntryKind.CLAWBACK:  # what it gave at first stands above
+            for text in sentences_of(entry):
+                say_sentence(text)
+    for text in sentences.left:
+        say(f"  {text}")
+
+
+def say_sentence(text: str) -> None:
+    """Print a sentence below its entry; what is indented, more so."""
+    sentence = text.lstrip()
+    say_below(printable(sentence, is_line=True), indent=6 + len(text) - len(sentence))
+
+
+def print_section(title: str, texts: list[str]) -> None:
+    """Print sentences below a title; nothing if there are none."""
+    if texts:
+        say(title, style="bold")
+        for text in texts:
+            say(f"  {printable(text, is_line=True)}")

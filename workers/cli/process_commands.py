@@ -1,0 +1,153 @@
+"""Commands that run processes: up, demo, intake, worker, beat; and addresses, for what shall talk to their servers."""
+
+import signal
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from config.settings import Settings
+from core.errors import UserError
+from workers.bootstrap import message_limits, set_up_logging
+from workers.cli.command_errors import NoBrokerError, NoDatabaseError
+from workers.cli.output import AsJson, print_facts, print_json
+from workers.demo.demo_run import run_demo
+from workers.embedded import read_addresses
+from workers.roles import run_beat, run_intake, run_worker
+from workers.stack import ROLE_NAMES, has_programs, own_command, running_servers, supervisor_of
+
+
+class UnknownRoleError(UserError):
+    """There is no role {role!r}; the roles are intake, worker and beat."""
+
+
+class Server(StrEnum):
+    """Which address is asked for."""
+
+    DATABASE = "database"
+    BROKER = "broker"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command()(up)
+    app.command()(demo)
+    app.command()(addresses)
+    app.command()(intake)
+    app.command()(worker)
+    app.command()(beat)
+
+
+def up(
+    role: Annotated[list[str] | None, typer.Option(help="Supervise only this role; may be given again.")] = None,
+) -> None:
+    """Run everything in the foreground until Ctrl-C: servers (if you named none), intake, worker and beat.
+
+    \b
+    Without LOYALTY_DATABASE_URL and LOYALTY_BROKER_URL, PostgreSQL and Valkey are started in the data folder
+    (.loyalty), where they keep their data between runs. A process that exits or stalls is started again.
+    Other commands find the running servers by themselves, from a second terminal in the same folder.
+    Ctrl-C finishes what runs, which can take half a minute; a second one stops at once and loses nothing either.
+    """
+    roles = tuple(role) if role else ROLE_NAMES
+    for name in roles:
+        if name not in ROLE_NAMES:
+            raise UnknownRoleError(role=name)
+    settings = Settings()
+    message_limits(settings)  # a wrong file of sources is refused here, not by a role again and again
+    if sys.stderr.isatty() and "log_format" not in settings.model_fields_set:
+        settings = settings.model_copy(update={"log_format": "console"})
+    set_up_logging(settings)
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    with running_servers(settings) as stack:
+        console.print(f"{_servers_text(settings)} Stop with Ctrl-C; twice, to wait for nothing.")
+        if not has_programs(stack.addresses.database_url):
+            console.print(
+                "No program is in force yet, so orders would be parked. In another terminal, in this folder:\n"
+                f"  {own_command()} program apply config/programs/example.yaml"
+            )
+        supervisor_of(settings, stack.addresses, roles).run(each_step=stack.embedded.revive)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)  # only the servers are left, which stop in a moment if they may
+
+
+def demo(
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")] = False,
+    data_dir: Annotated[Path, typer.Option(help="Emptied first, and kept for you to look at.")] = Path(".loyalty-demo"),
+) -> None:
+    """Run the main job on real orders: publish them, post them, follow every point, and verify the books.
+
+    \b
+    Starts its own PostgreSQL and Valkey, applies an example program, publishes a few thousand real orders and
+    cancellations (with some repeated and some broken messages among them), waits until every one has its outcome,
+    and prints what came of it. Exit code 0 means that nothing was lost and the books are clean.
+    """
+    if not run_demo(data_dir, as_json=json):
+        sys.exit(1)
+
+
+def addresses(
+    server: Annotated[Server | None, typer.Argument(help="Only the URL of this one.", show_default=False)] = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Print where the servers are, passwords included: for a consumer, a shop, or psql.
+
+    \b
+    loyalty addresses
+    psql "$(loyalty addresses database)"
+    """
+    known = _known_addresses(Settings())
+    if not known or (server is not None and server not in known):
+        raise NoBrokerError if server is Server.BROKER else NoDatabaseError
+    if as_json:
+        print_json({f"{name}_url": known.get(name) for name in ([server] if server else Server)})
+    elif server is not None:
+        print(known[server])  # noqa: T201  # bare, so that a shell can take it in
+    else:
+        print_facts(list(known.items()))
+
+
+def intake() -> None:
+    """Run one intake: shops' messages from the broker into the inbox. Several may run (set LOYALTY_INTAKE_NAME)."""
+    run_intake(Settings())
+
+
+def worker(
+    queues: Annotated[str | None, typer.Option(help="Only these Celery queues, comma-separated.")] = None,
+) -> None:
+    """Run one Celery worker: posting, relay, expiry, reviews, audits. Several may run."""
+    run_worker(Settings(), queues)
+
+
+def beat() -> None:
+    """Run one beat, which sends the periodic ticks. Several may run; none is ever needed twice."""
+    run_beat(Settings())
+
+
+def _servers_text(settings: Settings) -> str:
+    """Say which servers this `up` has started; the others are those that the settings name."""
+    urls = {"PostgreSQL": settings.database_url, "Valkey": settings.broker_url}
+    started = [name for name, url in urls.items() if url is None]
+    if not started:
+        return "Using the servers that LOYALTY_DATABASE_URL and LOYALTY_BROKER_URL name."
+    return f"{' and '.join(started)} {'are' if len(started) > 1 else 'is'} up, with the data in {settings.data_dir}."
+
+
+def _known_addresses(settings: Settings) -> dict[Server, str]:
+    """Find what the settings name, else what runs in the data folder: each by itself, as commands need one or both."""
+    embedded = read_addresses(settings.data_dir)
+    database_url = settings.database_url.get_secret_value() if settings.database_url else None
+    broker_url = settings.broker_url.get_secret_value() if settings.broker_url else None
+    if embedded is not None:
+        database_url, broker_url = database_url or embedded.database_url, broker_url or embedded.broker_url
+    known: dict[Server, str] = {}
+    if database_url is not None:
+        # Without the name of our driver, so that every PostgreSQL client takes it.
+        known[Server.DATABASE] = database_url.replace("postgresql+psycopg://", "postgresql://", 1)
+    if broker_url is not None:
+        known[Server.BROKER] = broker_url
+    return known
