@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from core.posting.events import EventContext
 from core.store.engine import database_now
-from core.store.programs import ProgramRegistry, load_registry
+from core.store.programs import load_registry
 from core.store.proof.scope import next_of_shard
 from core.store.proof.verify import Difference, verify_accounts
 from core.store.shards import ACCOUNT_SHARDS
@@ -34,8 +34,7 @@ def expire_lots(runtime: Runtime, as_of: str | None = None) -> dict[str, Any]:
     with runtime.engine.begin() as connection:
         shards = shards_with_due_lots(connection, instant, ACCOUNT_SHARDS)
 
-    def expire(connection: Connection, shard: int) -> int | None:
-        context = EventContext(runtime.event_source, database_now(connection))
+    def expire(connection: Connection, shard: int, context: EventContext) -> int | None:
         return expire_batch(connection, shard, instant, runtime.upkeep_batch_rows, context, runtime.chain_key)
 
     return _run(runtime, "loyalty.expire_lots", instant, shards, expire)
@@ -47,8 +46,7 @@ def release_points(runtime: Runtime, as_of: str | None = None) -> dict[str, Any]
     with runtime.engine.begin() as connection:
         shards = shards_with_lots_to_release(connection, instant, ACCOUNT_SHARDS)
 
-    def release(connection: Connection, shard: int) -> int | None:
-        context = EventContext(runtime.event_source, database_now(connection))
+    def release(connection: Connection, shard: int, context: EventContext) -> int | None:
         return release_batch(connection, shard, instant, runtime.upkeep_batch_rows, context, runtime.chain_key)
 
     return _run(runtime, "loyalty.release_points", instant, shards, release)
@@ -61,48 +59,41 @@ def review_tiers(runtime: Runtime, as_of: str | None = None) -> dict[str, Any]:
         shards = shards_due_for_review(connection, instant, ACCOUNT_SHARDS)
         registry = load_registry(connection)
 
-    def review(connection: Connection, shard: int) -> int | None:
-        context = EventContext(runtime.event_source, database_now(connection))
+    def review(connection: Connection, shard: int, context: EventContext) -> int | None:
         return review_batch(connection, shard, instant, runtime.upkeep_batch_rows, registry, context)
 
     return _run(runtime, "loyalty.review_tiers", instant, shards, review)
 
 
 def remind(runtime: Runtime, as_of: str | None = None) -> dict[str, Any]:
-    """Tell of points that are about to end at `as_of` (now by default), and correct what was told before."""
+    """Announce points that are about to end at `as_of` (now by default), and correct what was announced before."""
     instant = _instant(runtime, as_of)
     with runtime.engine.begin() as connection:
         registry = load_registry(connection)
 
-    def tell(connection: Connection, shard: int) -> int | None:
-        context = EventContext(runtime.event_source, database_now(connection))
+    def announce(connection: Connection, shard: int, context: EventContext) -> int | None:
         return remind_batch(connection, shard, instant, runtime.upkeep_batch_rows, registry, context)
 
-    shards = list(range(ACCOUNT_SHARDS)) if _are_told_of_ends(registry) else []
-    return _run(runtime, "loyalty.remind", instant, shards, tell)
-
-
-def _are_told_of_ends(registry: ProgramRegistry) -> bool:
-    """Whether any program reminds, or did: what was told before it stopped is withdrawn."""
-    return any(version.program.reminders.days_ahead for version in registry.versions())
+    # What was announced by a version before is withdrawn by one that does not remind.
+    has_reminders = any(version.program.reminders.days_ahead for version in registry.versions())
+    return _run(runtime, "loyalty.remind", instant, list(range(ACCOUNT_SHARDS)) if has_reminders else [], announce)
 
 
 def warn_tiers(runtime: Runtime, as_of: str | None = None) -> dict[str, Any]:
-    """Tell of tiers that the next review would take, as far ahead of `as_of` (now by default) as programs say."""
+    """Announce what the next review would take, as far ahead of `as_of` (now by default) as programs say."""
     instant = _instant(runtime, as_of)
     with runtime.engine.begin() as connection:
         registry = load_registry(connection)
     last: dict[int, UUID | None] = {}
 
-    def warn(connection: Connection, shard: int) -> int | None:
-        context = EventContext(runtime.event_source, database_now(connection))
+    def warn(connection: Connection, shard: int, context: EventContext) -> int | None:
         last[shard] = warn_batch(
             connection, shard, instant, runtime.upkeep_batch_rows, registry, context, last.get(shard)
         )
         return 1 if last[shard] else 0
 
-    is_asked_for = any(version.program.qualification.warning_days for version in registry.versions())
-    return _run(runtime, "loyalty.warn_tiers", instant, list(range(ACCOUNT_SHARDS)) if is_asked_for else [], warn)
+    has_warnings = any(version.program.qualification.warning_days for version in registry.versions())
+    return _run(runtime, "loyalty.warn_tiers", instant, list(range(ACCOUNT_SHARDS)) if has_warnings else [], warn)
 
 
 def audit_ledger(runtime: Runtime, shard: int | None = None) -> dict[str, Any]:
@@ -164,7 +155,7 @@ def _run(
     task: str,
     as_of: datetime,
     shards: list[int],
-    step: Callable[[Connection, int], int | None],
+    step: Callable[[Connection, int, EventContext], int | None],
 ) -> dict[str, Any]:
     """Take one batch per transaction until every shard is done or the time is up; the next tick goes on."""
     started = monotonic()
@@ -173,7 +164,7 @@ def _run(
     for shard in shards:
         while True:
             with runtime.engine.begin() as connection:
-                count = step(connection, shard)
+                count = step(connection, shard, EventContext(runtime.event_source, database_now(connection)))
             if not count:
                 break
             changed += count

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from core.store.engine import database_now
 from core.store.inbox import shards_with_work
 from core.upkeep.runs import last_run, record_run
-from core.upkeep.sweeping import LongWait, Swept, long_wait, sweep_waiting
+from core.upkeep.sweeping import LongWait, SweepOutcome, long_wait, sweep_waiting
 from tasks.runtime import Runtime
 
 log = structlog.get_logger(__name__)
@@ -54,11 +54,11 @@ def sweep_inbox(runtime: Runtime) -> dict[str, Any]:
     return {"shards": shards, "woken": swept.woken, "overdue": swept.overdue}
 
 
-def _sweep_waiting(connection: Connection, runtime: Runtime) -> tuple[Swept, LongWait | None]:
+def _sweep_waiting(connection: Connection, runtime: Runtime) -> tuple[SweepOutcome, LongWait | None]:
     """Sweep, unless another sweep is at it, and keep where it stopped; the alarm is raised once in an hour."""
     last = last_run(connection, SWEEP)
     if last is None:
-        return Swept(0, 0, 0), None
+        return SweepOutcome(0, 0, 0), None
     after = last.result.get("after", 0)
     swept = sweep_waiting(
         connection, runtime.event_source, runtime.waiting_days_max, runtime.posting_batch_messages, after=after

@@ -156,6 +156,21 @@ def test_a_library_stays_in_its_part(library: str) -> None:
     assert [str(use) for use in users if not any(is_below(use.module, name) for name in RESERVED[library])] == []
 
 
+def test_the_command_line_queries_nothing_itself() -> None:
+    """It may open transactions, and calls `core.reading` and its like for everything else."""
+    ways = {"run_bulk", "copy_rows", "stream_rows", "driver_connection", "execute", "exec_driver_sql", "scalar"}
+    nodes = [(path, node) for path in sources("workers/cli") for node in ast.walk(parsed(path))]
+    called = [node.func for _, node in nodes if isinstance(node, ast.Call)]
+    assert [ast.unparse(func) for func in called if ast.unparse(func).split(".")[-1] in ways] == []
+    taken = {
+        alias.name
+        for _, node in nodes
+        if isinstance(node, ast.ImportFrom) and is_below(str(node.module), "sqlalchemy")
+        for alias in node.names
+    }
+    assert taken <= {"Connection", "Engine", "ArgumentError", "DBAPIError"}
+
+
 def test_nothing_that_can_run_what_it_reads_is_used() -> None:
     read = [*sources(*PARTS, "benchmarks", "docs"), ROOT / "tests/conftest.py"]
     modules = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "jsonpickle"}

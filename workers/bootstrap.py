@@ -4,10 +4,11 @@ import gc
 import logging
 import os
 import sys
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import structlog
 from celery import Celery
+from pydantic import SecretStr
 from sqlalchemy import Engine
 from uuid6 import uuid7
 
@@ -34,17 +35,18 @@ class Addresses(NamedTuple):
     broker_url: str
 
 
-def find_addresses(settings: Settings) -> Addresses:
-    """The servers that the settings name, else the embedded ones that run in the data folder.
+def known_url(settings: Settings, name: Literal["database_url", "broker_url"]) -> str | None:
+    """The server that the settings name, else the embedded one that runs in the data folder; None for neither."""
+    named: SecretStr | None = getattr(settings, name)
+    if named is not None:
+        return named.get_secret_value()
+    embedded = read_addresses(settings.data_dir)
+    return None if embedded is None else embedded.database_url if name == "database_url" else embedded.broker_url
 
-    Raises NoServersError when there are neither.
-    """
-    database_url = settings.database_url.get_secret_value() if settings.database_url else None
-    broker_url = settings.broker_url.get_secret_value() if settings.broker_url else None
-    if database_url is None or broker_url is None:
-        embedded = read_addresses(settings.data_dir)
-        database_url = database_url or (embedded.database_url if embedded else None)
-        broker_url = broker_url or (embedded.broker_url if embedded else None)
+
+def find_addresses(settings: Settings) -> Addresses:
+    """Both servers; NoServersError when one is not known."""
+    database_url, broker_url = known_url(settings, "database_url"), known_url(settings, "broker_url")
     if database_url is None or broker_url is None:
         raise NoServersError
     return checked_addresses(database_url, broker_url)

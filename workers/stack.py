@@ -7,11 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from sqlalchemy import text
-
 from config.settings import Settings
 from core.store.engine import create_database_engine
 from core.store.migrate import require_current, upgrade
+from core.store.programs import load_registry
 from workers.bootstrap import Addresses, checked_addresses
 from workers.embedded import EmbeddedServers
 from workers.supervisor import Role, Supervisor
@@ -59,7 +58,7 @@ def has_programs(database_url: str) -> bool:
     engine = create_database_engine(database_url)
     try:
         with engine.connect() as connection:
-            return bool(connection.execute(text("SELECT EXISTS (SELECT 1 FROM programs)")).scalar())
+            return bool(load_registry(connection).program_ids())
     finally:
         engine.dispose()
 

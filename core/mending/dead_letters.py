@@ -46,7 +46,7 @@ class RetryLimits(NamedTuple):
     waiting_days_max: int
 
 
-class Mended(NamedTuple):
+class MendOutcome(NamedTuple):
     """What became of one letter."""
 
     inbox_id: int
@@ -57,10 +57,10 @@ class Mended(NamedTuple):
 
 
 #: Mends one letter, and puts down what was done; that is stored together for all of a transaction.
-Mend = Callable[[Connection, int, list[NewAction]], Mended]
+Mend = Callable[[Connection, int, list[NewAction]], MendOutcome]
 
 
-def retry_letters(engine: Engine, inbox_ids: Sequence[int], limits: RetryLimits) -> Iterator[Mended]:
+def retry_letters(engine: Engine, inbox_ids: Sequence[int], limits: RetryLimits) -> Iterator[MendOutcome]:
     """Take dead letters in again; one stays dead if it still cannot be read.
 
     A message that could not be read is read again under the present limits; an array becomes one message per event.
@@ -70,7 +70,7 @@ def retry_letters(engine: Engine, inbox_ids: Sequence[int], limits: RetryLimits)
     return _each(engine, inbox_ids, lambda connection, inbox_id, done: _retry(connection, inbox_id, limits, done))
 
 
-def drop_letters(engine: Engine, inbox_ids: Sequence[int], why: str) -> Iterator[Mended]:
+def drop_letters(engine: Engine, inbox_ids: Sequence[int], why: str) -> Iterator[MendOutcome]:
     """Settle dead letters for good and keep `why` beside them. A second call changes nothing."""
     return _each(engine, inbox_ids, lambda connection, inbox_id, done: _drop(connection, inbox_id, why, done))
 
@@ -92,7 +92,7 @@ def letters_that_fit(engine: Engine, chosen: LetterFilter) -> Iterator[list[int]
         after = group[-1]
 
 
-def _each(engine: Engine, inbox_ids: Sequence[int], mend: Mend) -> Iterator[Mended]:
+def _each(engine: Engine, inbox_ids: Sequence[int], mend: Mend) -> Iterator[MendOutcome]:
     for start in range(0, len(inbox_ids), _LETTERS_PER_TRANSACTION):
         group = sorted(inbox_ids[start : start + _LETTERS_PER_TRANSACTION])  # in one order, so that two people can meet
         try:
@@ -104,7 +104,7 @@ def _each(engine: Engine, inbox_ids: Sequence[int], mend: Mend) -> Iterator[Mend
         yield from mended
 
 
-def _together(engine: Engine, inbox_ids: Sequence[int], mend: Mend) -> list[Mended]:
+def _together(engine: Engine, inbox_ids: Sequence[int], mend: Mend) -> list[MendOutcome]:
     done: list[NewAction] = []
     with engine.begin() as connection:
         mended = [mend(connection, inbox_id, done) for inbox_id in inbox_ids]
@@ -112,7 +112,7 @@ def _together(engine: Engine, inbox_ids: Sequence[int], mend: Mend) -> list[Mend
     return mended
 
 
-def _alone(engine: Engine, inbox_id: int, mend: Mend) -> Mended:
+def _alone(engine: Engine, inbox_id: int, mend: Mend) -> MendOutcome:
     """Mend a letter in a transaction of its own; a second time if the same event came in between."""
     for is_last in (False, True):
         try:
@@ -122,20 +122,20 @@ def _alone(engine: Engine, inbox_id: int, mend: Mend) -> Mended:
                 raise
             if is_last or not isinstance(error, (psycopg.errors.UniqueViolation, psycopg.errors.DeadlockDetected)):
                 text = f"is left as it is: the database answered {type(error).__name__} when it was changed"
-                return Mended(inbox_id, "dead", text, is_mended=False)
+                return MendOutcome(inbox_id, "dead", text, is_mended=False)
     raise AssertionError("the last try returns or raises")
 
 
-def _drop(connection: Connection, inbox_id: int, why: str, done: list[NewAction]) -> Mended:
+def _drop(connection: Connection, inbox_id: int, why: str, done: list[NewAction]) -> MendOutcome:
     letter = lock_letter(connection, inbox_id)
     if letter is None or letter.state != "dead":
         return nothing_to_mend(inbox_id, letter)
     drop(connection, inbox_id)
     done.append(letter.acted_on("dropped", why))
-    return Mended(inbox_id, "dropped", "is dropped; its bytes and its reason are kept")
+    return MendOutcome(inbox_id, "dropped", "is dropped; its bytes and its reason are kept")
 
 
-def _retry(connection: Connection, inbox_id: int, limits: RetryLimits, done: list[NewAction]) -> Mended:
+def _retry(connection: Connection, inbox_id: int, limits: RetryLimits, done: list[NewAction]) -> MendOutcome:
     letter = lock_letter(connection, inbox_id)
     if letter is None or letter.state != "dead":
         return nothing_to_mend(inbox_id, letter)
@@ -160,16 +160,16 @@ def _read_again(letter: LockedLetter, limits: MessageLimits, now: datetime) -> l
     return read_message(letter.body, limits=limits, now=now, signature=letter.signature, received_at=letter.received_at)
 
 
-def nothing_to_mend(inbox_id: int, letter: LockedLetter | None) -> Mended:
+def nothing_to_mend(inbox_id: int, letter: LockedLetter | None) -> MendOutcome:
     """What is said of a number that is no dead letter."""
     if letter is None:
-        return Mended(inbox_id, None, "is not in the inbox: there is no message of this number", is_mended=False)
-    return Mended(inbox_id, letter.state, f"is no dead letter: it is {letter.state}", is_mended=False)
+        return MendOutcome(inbox_id, None, "is not in the inbox: there is no message of this number", is_mended=False)
+    return MendOutcome(inbox_id, letter.state, f"is no dead letter: it is {letter.state}", is_mended=False)
 
 
 def _take_in(
     connection: Connection, letter: LockedLetter, event: ReadEvent, limits: RetryLimits, now: datetime
-) -> Mended:
+) -> MendOutcome:
     first = first_message(connection, event.source, event.event_id)
     if first is not None and first.inbox_id != letter.inbox_id:
         return _compare(connection, letter, event, first)
@@ -196,16 +196,16 @@ def _take_in(
     )
     revive(connection, letter.inbox_id, revival)
     if shard is None:
-        return Mended(letter.inbox_id, state, "is in the inbox again and waits for its order")
-    return Mended(letter.inbox_id, state, "is in the inbox again, to be posted", frozenset({shard}))
+        return MendOutcome(letter.inbox_id, state, "is in the inbox again and waits for its order")
+    return MendOutcome(letter.inbox_id, state, "is in the inbox again, to be posted", frozenset({shard}))
 
 
-def _compare(connection: Connection, letter: LockedLetter, event: ReadEvent, first: FirstMessage) -> Mended:
+def _compare(connection: Connection, letter: LockedLetter, event: ReadEvent, first: FirstMessage) -> MendOutcome:
     """Judge a letter whose source and id another message has, as intake would have."""
     if first.content_hash in (event.content_hash, *event.older_hashes):
         settle_as_replayed(connection, letter.inbox_id)
         text = f"has come again as message {first.inbox_id}, which is {first.state}; so this one is settled as replayed"
-        return Mended(letter.inbox_id, "replayed", text)
+        return MendOutcome(letter.inbox_id, "replayed", text)
     detail = (
         f"message {first.inbox_id} has the same source and id but other content; "
         "send a changed message under a new id, or drop this one"
@@ -213,12 +213,12 @@ def _compare(connection: Connection, letter: LockedLetter, event: ReadEvent, fir
     return _keep(connection, letter, Reason.EVENT_CONFLICT, detail)
 
 
-def _keep(connection: Connection, letter: LockedLetter, reason: Reason, detail: str) -> Mended:
+def _keep(connection: Connection, letter: LockedLetter, reason: Reason, detail: str) -> MendOutcome:
     keep_dead(connection, letter.inbox_id, reason.value, detail)
-    return Mended(letter.inbox_id, "dead", f"stays dead ({reason.value}): {detail}", is_mended=False)
+    return MendOutcome(letter.inbox_id, "dead", f"stays dead ({reason.value}): {detail}", is_mended=False)
 
 
-def _split(connection: Connection, letter: LockedLetter, limits: RetryLimits) -> Mended:
+def _split(connection: Connection, letter: LockedLetter, limits: RetryLimits) -> MendOutcome:
     """Take in the events of an array, each as a message of its own; the array itself is settled as dropped."""
     if letter.signature == BY_OPERATOR:
         receipt = receive_by_operator(
@@ -244,7 +244,7 @@ def _split(connection: Connection, letter: LockedLetter, limits: RetryLimits) ->
         f"is an array that can be read now; its events are {numbers_text(numbers)}: {receipt.received} received, "
         f"{receipt.waiting} waiting, {receipt.replayed} replayed, {receipt.parked} parked"
     )
-    return Mended(letter.inbox_id, "dropped", text, frozenset(receipt.shards), is_mended=receipt.parked == 0)
+    return MendOutcome(letter.inbox_id, "dropped", text, frozenset(receipt.shards), is_mended=receipt.parked == 0)
 
 
 def numbers_text(numbers: list[int]) -> str:

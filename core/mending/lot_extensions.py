@@ -51,7 +51,7 @@ class Extension(NamedTuple):
     expires_at: datetime
 
 
-class Extended(NamedTuple):
+class ExtensionOutcome(NamedTuple):
     """What became of the lots of some accounts."""
 
     extensions: list[Extension]
@@ -110,7 +110,7 @@ def plan_extension(
     end: NewEnd,
     as_of: datetime,
     account_ids: Collection[UUID],
-) -> Extended:
+) -> ExtensionOutcome:
     """What an extension of the chosen lots of these accounts would do. Changes nothing."""
     extensions: list[Extension] = []
     lasting = 0
@@ -122,7 +122,7 @@ def plan_extension(
             extensions.append(Extension(found, expires_at))
         else:
             lasting += 1
-    return Extended(extensions, lasting)
+    return ExtensionOutcome(extensions, lasting)
 
 
 def extend_lots(
@@ -132,11 +132,11 @@ def extend_lots(
     end: NewEnd,
     account_ids: Collection[UUID],
     reason: str | None,
-) -> Extended:
+) -> ExtensionOutcome:
     """Move the end of the chosen lots of these accounts, locked, in the caller's transaction; keep each in `repairs`.
 
     Lots that last so long already stay as they are, so that with a last day a second call changes nothing; days are
-    added once more. The next reminders correct what customers were told.
+    added once more. The next reminders correct those that customers have had.
     """
     lock_accounts(connection, account_ids)
     # The time now and not the transaction's: what ended while we waited for the locks may count as expired already.

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import psycopg
 from sqlalchemy import Connection, Engine
 
-from core.mending.dead_letters import Mended, RetryLimits, nothing_to_mend, numbers_text
+from core.mending.dead_letters import MendOutcome, RetryLimits, nothing_to_mend, numbers_text
 from core.mending.letters import LockedLetter, append_actions, lock_letter, step_aside
 from core.messages.inbound.reading import ReadEvent, UnreadableEvent, read_message
 from core.receiving.receive import receive_by_operator
@@ -16,7 +16,7 @@ class _RefusedError(Exception):
     """Undoes the transaction."""
 
 
-def replace_letter(engine: Engine, inbox_id: int, raw: bytes, limits: RetryLimits) -> Mended:
+def replace_letter(engine: Engine, inbox_id: int, raw: bytes, limits: RetryLimits) -> MendOutcome:
     """Store `raw` (one event, or an array) as new messages and settle the dead letter as dropped, both or neither.
 
     The mended event may keep the letter's source and id; the letter's own content, should it come again, is then
@@ -29,15 +29,15 @@ def replace_letter(engine: Engine, inbox_id: int, raw: bytes, limits: RetryLimit
         return _replaced(engine, inbox_id, raw, limits)
 
 
-def _replaced(engine: Engine, inbox_id: int, raw: bytes, limits: RetryLimits) -> Mended:
+def _replaced(engine: Engine, inbox_id: int, raw: bytes, limits: RetryLimits) -> MendOutcome:
     try:
         with engine.begin() as connection:
             return _replace(connection, inbox_id, raw, limits)
     except _RefusedError as refusal:
-        return Mended(inbox_id, "dead", f"stays dead: {refusal}", is_mended=False)
+        return MendOutcome(inbox_id, "dead", f"stays dead: {refusal}", is_mended=False)
 
 
-def _replace(connection: Connection, inbox_id: int, raw: bytes, limits: RetryLimits) -> Mended:
+def _replace(connection: Connection, inbox_id: int, raw: bytes, limits: RetryLimits) -> MendOutcome:
     letter = lock_letter(connection, inbox_id)
     if letter is None or letter.state != "dead":
         return nothing_to_mend(inbox_id, letter)
@@ -52,7 +52,7 @@ def _replace(connection: Connection, inbox_id: int, raw: bytes, limits: RetryLim
     _refuse_taken(receipt.stored)
     text = f"is replaced by {numbers_text(sorted(stored.inbox_id for stored in receipt.stored))}"
     append_actions(connection, [letter.acted_on("replaced", text)])
-    return Mended(inbox_id, "dropped", text, frozenset(receipt.shards))
+    return MendOutcome(inbox_id, "dropped", text, frozenset(receipt.shards))
 
 
 def _refuse_unreadable(events: Sequence[ReadEvent | UnreadableEvent]) -> None:

@@ -11,7 +11,7 @@ from core.store.engine import run_bulk
 _COUNTED_BYTES_MAX = 16 * 1024 * 1024
 
 INBOX_STATES = ("received", "waiting", "posted", "replayed", "dead", "dropped")
-#: What is told of each table.
+#: The tables whose rows are counted.
 _TABLES = {"messages": "inbox", "accounts": "accounts", "orders": "orders", "entries": "entries"}
 
 
@@ -79,7 +79,7 @@ WHERE relname = ANY(%b) AND relnamespace = (SELECT relnamespace FROM pg_class WH
 def load_status(connection: Connection, *, is_exact: bool = False) -> Status:
     """Look at everything, in one snapshot if `connection` keeps one.
 
-    `is_exact` counts what is settled too, which reads whole tables; without it large ones are told by their statistics.
+    `is_exact` counts what is settled too, which reads whole tables; else large ones are estimated by their statistics.
     """
     ((as_of, waiting, waiting_at, unpublished, programs, since),) = run_bulk(connection, _OPEN)
     ((unpublished_at,),) = run_bulk(connection, _UNPUBLISHED_SINCE)

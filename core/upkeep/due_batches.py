@@ -6,6 +6,7 @@ Each batch takes what is due of one account shard in the caller's transaction, a
 
 from collections.abc import Callable, Collection, Iterable
 from datetime import datetime
+from functools import partial
 from typing import NamedTuple
 from uuid import UUID
 
@@ -53,30 +54,6 @@ _EXPIRY = _Due(_EXPIRY_LOCK, accounts_with_due_lots, load_due_lots, decide_expir
 _RELEASE = _Due(_RELEASE_LOCK, accounts_with_lots_to_release, load_lots_to_release, decide_release)
 
 
-def expire_batch(
-    connection: Connection,
-    shard: int,
-    as_of: datetime,
-    lots_max: int,
-    context: EventContext,
-    chain_key: bytes | None = None,
-) -> int | None:
-    """Expire lots that are due at `as_of`. With `chain_key` the entries carry their accounts' hash chains on."""
-    return _do_due(_EXPIRY, connection, shard, as_of, lots_max, context, chain_key)
-
-
-def release_batch(
-    connection: Connection,
-    shard: int,
-    as_of: datetime,
-    lots_max: int,
-    context: EventContext,
-    chain_key: bytes | None = None,
-) -> int | None:
-    """Release pending lots whose time has come by `as_of`."""
-    return _do_due(_RELEASE, connection, shard, as_of, lots_max, context, chain_key)
-
-
 def _do_due(
     due: _Due,
     connection: Connection,
@@ -84,7 +61,7 @@ def _do_due(
     as_of: datetime,
     lots_max: int,
     context: EventContext,
-    chain_key: bytes | None,
+    chain_key: bytes | None = None,
 ) -> int | None:
     if not try_lock(connection, LockClass.PERIODIC, due.lock + shard):
         return None
@@ -98,6 +75,12 @@ def _do_due(
         books.events += decision_events(decision, context)
     books.write(connection, chain_key)
     return len(lots)
+
+
+#: Expire lots that are due at `as_of`. With `chain_key` the entries carry their accounts' hash chains on.
+expire_batch = partial(_do_due, _EXPIRY)
+#: Release pending lots whose time has come by `as_of`.
+release_batch = partial(_do_due, _RELEASE)
 
 
 def review_batch(
@@ -142,7 +125,7 @@ def warn_batch(
     context: EventContext,
     after: UUID | None,
 ) -> UUID | None:
-    """Tell of tiers that the next review would take, as far ahead as their program says; each once for one review.
+    """Announce tiers that the next review would take, as far ahead as their program says; each once for one review.
 
     Looks at the next accounts after `after`; returns the last of them, None when there are no more.
     """
@@ -178,17 +161,17 @@ def remind_batch(
     registry: ProgramRegistry,
     context: EventContext,
 ) -> int | None:
-    """Tell of points that are about to end, as far ahead as their program says; correct and withdraw what was told."""
+    """Announce points that are about to end, as far ahead as their program says; correct what was announced before."""
     if not try_lock(connection, LockClass.PERIODIC, _REMINDER_LOCK + shard):
         return None
     ahead = {program_id: program.reminders.days_ahead for program_id, program in _programs(registry, as_of)}
     pairs = [(program_id, days) for program_id, each in ahead.items() for days in each]
     accounts = lock_accounts(connection, accounts_to_remind(connection, shard, as_of, pairs, accounts_max))
     lots = load_ending_lots(connection, accounts, as_of)
-    told = load_reminders(connection, accounts, as_of)
+    sent = load_reminders(connection, accounts, as_of)
     written, events = [], []
     for account_id, account in accounts.items():
-        due = due_reminders(lots[account_id], told[account_id], ahead.get(account.program_id, ()), as_of)
+        due = due_reminders(lots[account_id], sent[account_id], ahead.get(account.program_id, ()), as_of)
         written += [(account_id, reminder) for reminder in due]
         events += [points_expiring(account, reminder, context) for reminder in due]
     write_reminders(connection, written)

@@ -105,14 +105,14 @@ def accounts_near_review(
     after: UUID | None,
     accounts_max: int,
 ) -> list[UUID]:
-    """The next accounts, by id, that nobody has told of their review yet; `ahead`: program, grace, days of warning."""
+    """The next accounts, by id, whose review was not announced yet; `ahead`: program, grace, days of warning."""
     programs, grace, days = (list(column) for column in zip(*ahead, strict=True))
     parameters = {"programs": programs, "grace": grace, "ahead": days, "shard": shard, "as_of": as_of}
     rows = run_bulk(connection, _NEAR_REVIEW, {**parameters, "after": after, "limit": accounts_max})
     return [row[0] for row in rows]
 
 
-# What ends and was not told, what was told and is no longer so, and what is told again nearer to its end.
+# What ends and was not announced, what was announced and is no longer so, and what is announced once more near its end.
 _TO_REMIND = """
 WITH ahead AS (SELECT * FROM unnest(%(programs)s::text[], %(days)s::integer[]) AS k(program_id, days)),
      told AS (
@@ -142,7 +142,7 @@ LIMIT %(limit)s
 def accounts_to_remind(
     connection: Connection, shard: int, as_of: datetime, ahead: Sequence[tuple[str, int]], accounts_max: int
 ) -> list[UUID]:
-    """Accounts to which something is to be told of their points' end; `ahead` are pairs of program and days."""
+    """Accounts whose points' end is to be announced or corrected; `ahead` are pairs of program and days."""
     parameters = {"programs": [pair[0] for pair in ahead], "days": [pair[1] for pair in ahead], "shard": shard}
     rows = run_bulk(connection, _TO_REMIND, {**parameters, "as_of": as_of, "limit": accounts_max})
     return [row[0] for row in rows]
@@ -168,7 +168,7 @@ WHERE account_id = ANY(%b) AND expires_at > %b
 def load_reminders(
     connection: Connection, account_ids: Collection[UUID], as_of: datetime
 ) -> dict[UUID, list[Reminder]]:
-    """What these accounts were last told of points that have not ended yet."""
+    """What was last announced to these accounts of points that have not ended yet."""
     found: dict[UUID, list[Reminder]] = {account_id: [] for account_id in account_ids}
     for account_id, *values in run_bulk(connection, _REMINDERS, (list(account_ids), as_of)):
         found[account_id].append(Reminder(*values))
@@ -184,7 +184,7 @@ ON CONFLICT (account_id, expires_at) DO UPDATE SET
 
 
 def write_reminders(connection: Connection, reminders: Sequence[tuple[UUID, Reminder]]) -> None:
-    """Keep what accounts, which the caller has locked, are told now."""
+    """Keep what is announced now; the caller has locked the accounts."""
     if reminders:
         rows = [(account_id, *reminder) for account_id, reminder in reminders]
         run_bulk(connection, _WRITE_REMINDERS, [list(column) for column in zip(*rows, strict=True)])

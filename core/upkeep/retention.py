@@ -97,7 +97,7 @@ RETURNING 1
 def purge_reminders(connection: Connection, before: datetime, rows_max: int) -> int | None:
     """Forget at most so many reminders of points that ended before `before`; None when another worker purges.
 
-    Nobody is told of those again. There is no index by their time: meant for now and then.
+    Those are never announced again. There is no index by their time: meant for now and then.
     """
     if not try_lock(connection, LockClass.PERIODIC, _PURGE_LOCK):
         return None

@@ -1,4 +1,4 @@
-"""Messages that wait: woken when their order came after all, parked when it did not in time, told of before that."""
+"""Messages that wait: woken when their order came after all, parked when it did not in time, announced before that."""
 
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -19,7 +19,7 @@ from core.store.inbox import (
 )
 
 
-class Swept(NamedTuple):
+class SweepOutcome(NamedTuple):
     """What one sweep did, and where the next goes on."""
 
     woken: int
@@ -28,7 +28,7 @@ class Swept(NamedTuple):
 
 
 class LongWait(NamedTuple):
-    """Messages about orders that have waited longer than somebody should be told."""
+    """Messages about orders that have waited so long that somebody must look."""
 
     messages: int
     oldest_seconds: int
@@ -36,7 +36,7 @@ class LongWait(NamedTuple):
 
 def sweep_waiting(
     connection: Connection, event_source: str, waiting_days_max: int, rows_max: int, *, after: int = 0
-) -> Swept:
+) -> SweepOutcome:
     """Wake and park, in this transaction. Safe beside posting: locked rows are skipped.
 
     However many wait, it looks at the `rows_max` newest, the oldest, and as many above the number `after`. That is
@@ -51,7 +51,7 @@ def sweep_waiting(
     )
     append_events(connection, [message_parked(message, parked, context) for message in overdue])
     settle(connection, [Settlement(m.inbox_id, "dead", parked.reason.value, parked.detail) for m in overdue])
-    return Swept(woken, len(overdue), following)
+    return SweepOutcome(woken, len(overdue), following)
 
 
 def long_wait(connection: Connection, now: datetime, hours_max: float) -> LongWait | None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from core.mending.dead_letters import Mended, RetryLimits, drop_letters, letters_that_fit, retry_letters
+from core.mending.dead_letters import MendOutcome, RetryLimits, drop_letters, letters_that_fit, retry_letters
 from core.mending.letters import Action, LetterFilter, first_message, load_history, load_letter
 from core.receiving.receive import receive
 from tests.factories import PROGRAM_TEXT, as_bytes, cancellation, order, refund
@@ -32,12 +32,12 @@ def parked(shell: Shell) -> list[int]:
     return [row.inbox_id for row in shell.rows("SELECT inbox_id FROM inbox WHERE state = 'dead' ORDER BY inbox_id")]
 
 
-def retry(shell: Shell, inbox_id: int, limits: RetryLimits = RETRY) -> Mended:
+def retry(shell: Shell, inbox_id: int, limits: RetryLimits = RETRY) -> MendOutcome:
     (mended,) = retry_letters(shell.engine, [inbox_id], limits)
     return mended
 
 
-def drop(shell: Shell, inbox_id: int, why: str) -> Mended:
+def drop(shell: Shell, inbox_id: int, why: str) -> MendOutcome:
     (mended,) = drop_letters(shell.engine, [inbox_id], why)
     return mended
 
@@ -223,7 +223,7 @@ def test_every_parking_is_kept_with_its_time_though_the_row_has_the_last_one_onl
 def test_two_people_who_retry_the_same_letter_retry_it_once(shell: Shell) -> None:
     shell.take(order("o1", program_id="nope"))
     [inbox_id] = parked(shell)
-    results: list[Mended] = []
+    results: list[MendOutcome] = []
     both = [threading.Thread(target=lambda: results.append(retry(shell, inbox_id))) for _ in range(2)]
     for person in both:
         person.start()

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import pytest
 from sqlalchemy import Engine
 
-from core.mending.dead_letters import Mended, RetryLimits
+from core.mending.dead_letters import MendOutcome, RetryLimits
 from core.mending.letters import load_history, load_letter
 from core.mending.replacing import replace_letter
 from tests.factories import as_bytes, line, order, refund
@@ -61,7 +61,7 @@ def newest_dead(shell: Shell) -> int:
     return found
 
 
-def fix(shell: Shell, inbox_id: int, mended: Any) -> Mended:
+def fix(shell: Shell, inbox_id: int, mended: Any) -> MendOutcome:
     raw = mended if isinstance(mended, bytes) else as_bytes(mended)
     return replace_letter(shell.engine, inbox_id, raw, FIX)
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from core.mending.dead_letters import Mended, RetryLimits, retry_letters
+from core.mending.dead_letters import MendOutcome, RetryLimits, retry_letters
 from core.messages.inbound.reading import MessageLimits
 from core.messages.inbound.sources import SourceKey, Sources, sign
 from core.receiving.receive import Receipt, receive_batch, receive_by_operator
@@ -37,7 +37,7 @@ def take(
     return receipt
 
 
-def retry(shell: Shell, letter: Receipt | int, limits: MessageLimits = SIGNED) -> Mended:
+def retry(shell: Shell, letter: Receipt | int, limits: MessageLimits = SIGNED) -> MendOutcome:
     """Retry one message, and post it."""
     numbers = [letter] if isinstance(letter, int) else [stored.inbox_id for stored in letter.stored]
     [mended] = retry_letters(

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, create_engine, text
 
-from core.mending.dead_letters import Mended, RetryLimits, drop_letters, retry_letters
+from core.mending.dead_letters import MendOutcome, RetryLimits, drop_letters, retry_letters
 from core.store.locks import LockClass, try_lock
 from core.store.shards import ACCOUNT_SHARDS
 from core.upkeep.retention import INBOX, OUTBOX, purge_batch, purged_before
@@ -78,7 +78,7 @@ def drop(shell: Shell, event_id: str) -> None:
     assert dropped.state == "dropped"
 
 
-def retry(shell: Shell, event_id: str) -> Mended:
+def retry(shell: Shell, event_id: str) -> MendOutcome:
     (retried,) = retry_letters(shell.engine, [number(shell, event_id)], RETRY)
     return retried
 

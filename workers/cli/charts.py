@@ -60,14 +60,14 @@ def lines(title: str, pairs: Sequence[Pair]) -> str:
         drawn = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
         parts.append(f'<polyline class="line {side}" points="{drawn}"/>')
         for (x, y), pair, value in zip(points, pairs, values, strict=True):
-            told = escape(f"{pair.label}, {side}: {value:,}")
-            parts.append(f'<circle class="{side}" cx="{x:.1f}" cy="{y:.1f}" r="3"><title>{told}</title></circle>')
+            title = escape(f"{pair.label}, {side}: {value:,}")
+            parts.append(f'<circle class="{side}" cx="{x:.1f}" cy="{y:.1f}" r="3"><title>{title}</title></circle>')
     return _figure(title, _HEIGHT, parts)
 
 
-def _rectangle(x: float, y: float, width: float, height: float, side: str, told: str) -> str:
+def _rectangle(x: float, y: float, width: float, height: float, side: str, title: str) -> str:
     place = f'x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height}"'
-    return f'<rect class="{side}" {place}><title>{escape(told)}</title></rect>'
+    return f'<rect class="{side}" {place}><title>{escape(title)}</title></rect>'
 
 
 def _text(x: float, y: float, text: str, anchor: str, kind: str = "") -> str:

@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 
 from config.settings import Settings
 from core.domain.outcomes import Reason
-from core.mending.dead_letters import Mended, RetryLimits, drop_letters, letters_that_fit, retry_letters
+from core.mending.dead_letters import MendOutcome, RetryLimits, drop_letters, letters_that_fit, retry_letters
 from core.mending.letters import LetterFilter, count_letters, load_letter
 from core.mending.replacing import replace_letter
 from workers.bootstrap import message_limits
@@ -46,7 +46,7 @@ OfText = Annotated[str | None, typer.Option("--text", help="With these words in 
 _SHOWN_MAX = 50
 _PROGRESS_SECONDS = 5.0
 
-MendLetters = Callable[[Engine, Sequence[int]], Iterator[Mended]]
+MendLetters = Callable[[Engine, Sequence[int]], Iterator[MendOutcome]]
 
 
 def fix(
@@ -174,14 +174,14 @@ def _count(engine: Engine, chosen: LetterFilter) -> int:
         return sum(count_letters(connection, chosen).values())
 
 
-def _mended(engine: Engine, inbox_ids: list[int] | None, chosen: LetterFilter, mend: MendLetters) -> list[Mended]:
+def _mended(engine: Engine, inbox_ids: list[int] | None, chosen: LetterFilter, mend: MendLetters) -> list[MendOutcome]:
     """Mend the letters of these numbers, else those that fit: then say how many before, and how far it is meanwhile."""
     if inbox_ids:
         return list(mend(engine, list(dict.fromkeys(inbox_ids))))
     count = _count(engine, chosen)
     if count > _SHOWN_MAX:
         note(f"loyalty: {count:,} dead letters fit")
-    results: list[Mended] = []
+    results: list[MendOutcome] = []
     told_at = monotonic()
     for group in letters_that_fit(engine, chosen):
         results += mend(engine, group)
@@ -203,7 +203,7 @@ def _say_changes(before: bytes, after: bytes) -> None:
         say_below(f"and {len(changes) - _SHOWN_MAX:,} more")
 
 
-def _print_results(results: list[Mended], *, as_json: bool) -> None:
+def _print_results(results: list[MendOutcome], *, as_json: bool) -> None:
     failed = [result for result in results if not result.is_mended]
     if as_json:
         print_json(

@@ -56,7 +56,7 @@ _HEX_BYTES_SHOWN_MAX = 512
 _SETTLED_NAMES = {"posted": "Posted", "replayed": "Replayed", "dead": "Parked", "dropped": "Dropped"}
 
 
-class Settled(StrEnum):
+class LetterState(StrEnum):
     """Which letters are listed."""
 
     DEAD = "dead"
@@ -84,8 +84,8 @@ def list_dead(  # each is an option
     until: Until = None,
     text: OfText = None,
     *,
-    state: Annotated[Settled, typer.Option(help="Those that need somebody, those that were dropped, or all.")] = (
-        Settled.DEAD
+    state: Annotated[LetterState, typer.Option(help="Those that need somebody, those that were dropped, or all.")] = (
+        LetterState.DEAD
     ),
     waiting: Annotated[bool, typer.Option("--waiting", help="Messages that wait for their orders instead.")] = False,
     limit: Annotated[int, typer.Option(min=1, max=LIMIT_MAX, help="At most so many.")] = 50,

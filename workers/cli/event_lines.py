@@ -9,23 +9,23 @@ from workers.cli.output import points_text
 
 
 def event_line(body: bytes) -> str:
-    """Say what an event tells; one of a type that this release does not know is named and no more."""
+    """Say what happened; an event of a type that this release does not know is named and no more."""
     try:
         event = from_json(body)
         time = str(event["time"])[:19].replace("T", " ") + "Z"
-        return f"{time}  {_told(event['type'], event['data'])}"
+        return f"{time}  {_event_text(event['type'], event['data'])}"
     except (ValueError, KeyError, TypeError):
         return f"an event that this release cannot read: {body[:200].decode(errors='backslashreplace')}"
 
 
-def _told(kind: str, data: dict[str, Any]) -> str:
+def _event_text(kind: str, data: dict[str, Any]) -> str:
     if kind == OutboundType.MESSAGE_PARKED:
         return f"message {data['inbox_id']} parked: {data['reason']}: {data['detail']}"
-    told = _told_of_account(kind, data)
-    return kind if told is None else f"{data['program_id']} {data['customer_id']}  {told}"
+    text = _account_text(kind, data)
+    return kind if text is None else f"{data['program_id']} {data['customer_id']}  {text}"
 
 
-def _told_of_account(kind: str, data: dict[str, Any]) -> str | None:
+def _account_text(kind: str, data: dict[str, Any]) -> str | None:
     match kind:
         case OutboundType.BALANCE_CHANGED:
             return _balance_text(data)

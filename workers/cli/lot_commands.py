@@ -9,8 +9,8 @@ from sqlalchemy import Engine
 from config.settings import Settings
 from core.domain.program.fields import DAYS_MAX
 from core.mending.lot_extensions import (
-    Extended,
     Extension,
+    ExtensionOutcome,
     LotFilter,
     NewEnd,
     extend_lots,
@@ -89,7 +89,7 @@ def extend(
     chosen = LotFilter(program_id, customer_id, instant, earned_by)
     if chosen == LotFilter():
         raise WhichLotsError
-    found = _Found()
+    found = _Summary()
     with opened_database(Settings()) as engine:
         registry, as_of = _look(engine, chosen)
         if end.last_day is not None and end.last_day.year > as_of.year + _YEARS_MAX:
@@ -101,8 +101,8 @@ def extend(
         _say(found, registry, as_of, is_applied=is_applied)
 
 
-class _Found:
-    """What there is to tell: the count of everything, and a sample."""
+class _Summary:
+    """The count of everything, and a sample."""
 
     def __init__(self) -> None:
         self.accounts = 0
@@ -111,7 +111,7 @@ class _Found:
         self.lasting = 0
         self.sample: list[Extension] = []
 
-    def take(self, extended: Extended) -> None:
+    def take(self, extended: ExtensionOutcome) -> None:
         """Count the lots of one batch of accounts."""
         self.accounts += len({each.of.account_id for each in extended.extensions})
         self.lots += len(extended.extensions)
@@ -149,7 +149,7 @@ def _extend_all(
     end: NewEnd,
     as_of: datetime,
     reason: str | None,
-    found: _Found,
+    found: _Summary,
     *,
     is_applied: bool,
     is_quiet: bool,
@@ -171,7 +171,7 @@ def _extend_all(
         progress.show(f"{count_text(found.lots, 'lot')} of {count_text(found.accounts, 'account')}")
 
 
-def _document(found: _Found, *, is_applied: bool) -> dict[str, Any]:
+def _document(found: _Summary, *, is_applied: bool) -> dict[str, Any]:
     return {
         "is_applied": is_applied,
         "accounts": found.accounts,
@@ -193,7 +193,7 @@ def _document(found: _Found, *, is_applied: bool) -> dict[str, Any]:
     }
 
 
-def _say(found: _Found, registry: ProgramRegistry, as_of: datetime, *, is_applied: bool) -> None:
+def _say(found: _Summary, registry: ProgramRegistry, as_of: datetime, *, is_applied: bool) -> None:
     if found.sample:
         rows = []
         for each in found.sample:

@@ -11,11 +11,10 @@ from rich.console import Console
 
 from config.settings import Settings
 from core.errors import UserError
-from workers.bootstrap import message_limits, set_up_logging
+from workers.bootstrap import known_url, message_limits, set_up_logging
 from workers.cli.command_errors import NoBrokerError, NoDatabaseError
 from workers.cli.output import AsJson, print_facts, print_json
 from workers.demo.demo_run import run_demo
-from workers.embedded import read_addresses
 from workers.roles import run_beat, run_intake, run_worker
 from workers.stack import ROLE_NAMES, has_programs, own_command, running_servers, supervisor_of
 
@@ -138,12 +137,8 @@ def _servers_text(settings: Settings) -> str:
 
 
 def _known_addresses(settings: Settings) -> dict[Server, str]:
-    """Find what the settings name, else what runs in the data folder: each by itself, as commands need one or both."""
-    embedded = read_addresses(settings.data_dir)
-    database_url = settings.database_url.get_secret_value() if settings.database_url else None
-    broker_url = settings.broker_url.get_secret_value() if settings.broker_url else None
-    if embedded is not None:
-        database_url, broker_url = database_url or embedded.database_url, broker_url or embedded.broker_url
+    """Each server by itself, as commands need one or both."""
+    database_url, broker_url = known_url(settings, "database_url"), known_url(settings, "broker_url")
     known: dict[Server, str] = {}
     if database_url is not None:
         # Without the name of our driver, so that every PostgreSQL client takes it.

@@ -110,11 +110,11 @@ def _rules(found: Quote) -> list[tuple[dict[str, Any], str]]:
     """What each earning rule that counts gave, with its sentence."""
     why = with_counted_rules(found.why, found.points)
     whole = str(why.get("basis_amount", "?"))
-    return [(told, rule_text(told, found.program.currency, whole)) for told in why.get("rules", ())]
+    return [(part, rule_text(part, found.program.currency, whole)) for part in why.get("rules", ())]
 
 
 def _promotions(found: Quote) -> list[tuple[dict[str, Any], str]]:
-    return [(told, promotion_text(told)) for told in found.why.get("promotions", ())]
+    return [(part, promotion_text(part)) for part in found.why.get("promotions", ())]
 
 
 def _document(found: Quote) -> dict[str, Any]:
@@ -128,8 +128,8 @@ def _document(found: Quote) -> dict[str, Any]:
         "points_paid_off": found.points_paid_off,
         "tier": found.tier_id,
         "tier_after": found.account_after.tier_id,
-        "rules": [{**told, "why_text": text} for told, text in _rules(found)],
-        "promotions": [{**told, "why_text": text} for told, text in _promotions(found)],
+        "rules": [{**part, "why_text": text} for part, text in _rules(found)],
+        "promotions": [{**part, "why_text": text} for part, text in _promotions(found)],
         "lots": [
             {
                 "points": lot.points_granted,
@@ -163,8 +163,8 @@ def _print(found: Quote) -> None:
         facts.append(("Pays off", f"{count_text(found.points_paid_off, 'point')} of the deficit"))
     facts.append(("Balance after it", f"{after.balance:,}" + (f", pending {after.pending:,}" if after.pending else "")))
     print_facts(facts)
-    rows = [Row((told["rule_id"], f"{told['points']:,}"), (text,)) for told, text in _rules(found)]
-    rows += [Row((told["promotion_id"], f"{told['points']:,}"), (text,)) for told, text in _promotions(found)]
+    rows = [Row((part["rule_id"], f"{part['points']:,}"), (text,)) for part, text in _rules(found)]
+    rows += [Row((part["promotion_id"], f"{part['points']:,}"), (text,)) for part, text in _promotions(found)]
     if rows:
         say()
         print_listing(("Rule or promotion", ">Points"), rows)

@@ -36,7 +36,7 @@ def rebuild(
     `loyalty verify` names what is wrong. Promotions' budgets are of all customers: not looked at with --customer, and
     left alone where an account of their program is. Exit code 1 when differences are left.
     """
-    found = _Found(is_silent=as_json, is_applied=is_applied)
+    found = _Report(is_silent=as_json, is_applied=is_applied)
     progress = ProgressLine(is_quiet=as_json)
     with opened_database(Settings()) as engine:
         scopes = _scopes(engine, customer)
@@ -62,7 +62,7 @@ def rebuild(
         raise typer.Exit(1)
 
 
-class _Found:
+class _Report:
     """What there is to show, up to `_SHOWN_MAX` accounts, and the count of all."""
 
     def __init__(self, *, is_silent: bool, is_applied: bool) -> None:
@@ -155,7 +155,7 @@ def _value_text(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else "none" if value is None else str(value)
 
 
-def _say_summary(found: _Found) -> None:
+def _say_summary(found: _Report) -> None:
     if found.accounts > _SHOWN_MAX or found.contradicting > _SHOWN_MAX:
         say(f"Shown are the first {_SHOWN_MAX:,} accounts.")
     if found.contradicting:

@@ -73,7 +73,7 @@ def money_text(amount: str, currency: str | None) -> str:
 def with_counted_rules(why: Calculation, points: int) -> Calculation:
     """The calculation with the rules that count apart from those that lost against the best one.
 
-    Where all rules are plain rates on the amount, entries name them all together; `points` tells which of them count.
+    Where all rules are plain rates on the amount, entries name them all together; `points` says which of them count.
     """
     rules = why.get("rules", [])
     in_all = sum(each["points"] for each in (*rules, *why.get("promotions", [])))

@@ -121,7 +121,7 @@ def _write_page(path: Path, simulation: Simulation, accounts_max: int) -> None:
 
 
 def _print(simulation: Simulation, accounts_max: int) -> None:
-    say(simulation.told)
+    say(simulation.caption)
     say()
     headers = ("", ">In force", ">Simulated", ">Difference")
     print_listing(headers, [Row(figures.cells) for figures in simulation.totals])

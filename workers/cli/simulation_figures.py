@@ -45,8 +45,8 @@ class Simulation(NamedTuple):
     comparison: Comparison
 
     @property
-    def told(self) -> str:
-        """What was compared with what."""
+    def caption(self) -> str:
+        """What was compared with what, in two sentences."""
         start = "all orders" if self.since is None else f"orders from {time_text(self.since)} on"
         tally = self.comparison.before.tally
         none = "" if tally.orders or tally.orders_refused else " No order is recorded in that time."

@@ -33,7 +33,7 @@ def simulation_page(simulation: Simulation, figures: Sequence[Figures], accounts
     ]
     sections = [
         f"<h1>{escape(title)}</h1>",
-        f'<p class="note">{escape(simulation.told)}</p>',
+        f'<p class="note">{escape(simulation.caption)}</p>',
         "<h2>Totals</h2>",
         _table(("", ">in force", ">simulated", ">difference"), (figure.cells for figure in figures)),
         lines("Points granted, by month", months) if months else "",

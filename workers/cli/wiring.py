@@ -14,14 +14,13 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import ArgumentError
 
 from config.settings import Settings
-from core.errors import DatabaseUrlError, DataFolderUnusableError, NoServersError
+from core.errors import DatabaseUrlError, NoServersError
 from core.store.engine import create_database_engine, normalized_url
 from core.store.migrate import require_current
-from workers.bootstrap import set_up_logging
+from workers.bootstrap import known_url, set_up_logging
 from workers.celery_app import create_app
 from workers.cli.command_errors import InstantError, NoBrokerError, NoDatabaseError
 from workers.cli.output import printable
-from workers.embedded import ServerAddresses, read_addresses
 from workers.nudging import Nudger
 
 CustomerId = Annotated[str, typer.Argument(metavar="CUSTOMER", help="The shop's own id of the customer.")]
@@ -34,7 +33,10 @@ _NUDGE_SECONDS_MAX = 5.0
 @contextmanager
 def opened_database(settings: Settings, *, must_be_current: bool = True) -> Iterator[Engine]:
     """Give an engine for the time of a command; refuse a database that has not this release's tables."""
-    url = normalized_url(_database_url(settings))
+    known = known_url(settings, "database_url")
+    if known is None:
+        raise NoDatabaseError
+    url = normalized_url(known)
     if not url.startswith("postgresql+psycopg://"):
         raise DatabaseUrlError
     try:
@@ -50,22 +52,16 @@ def opened_database(settings: Settings, *, must_be_current: bool = True) -> Iter
 
 
 def has_database(settings: Settings) -> bool:
-    """Tell whether a database is known, here or in the settings."""
-    try:
-        _database_url(settings)
-    except NoDatabaseError:
-        return False
-    return True
+    """Whether a database is known, here or in the settings."""
+    return known_url(settings, "database_url") is not None
 
 
 def broker_url(settings: Settings) -> str:
-    """Find the broker: the one that the settings name, else the embedded one that runs in the data folder."""
-    if settings.broker_url is not None:
-        return settings.broker_url.get_secret_value()
-    embedded = _embedded(settings)
-    if embedded is None or embedded.broker_url is None:
+    """The broker that the settings name, else the embedded one that runs in the data folder."""
+    url = known_url(settings, "broker_url")
+    if url is None:
         raise NoBrokerError
-    return embedded.broker_url
+    return url
 
 
 def read_instant(text: str, option: str) -> datetime:
@@ -79,24 +75,8 @@ def read_instant(text: str, option: str) -> datetime:
     raise InstantError(option=option, text=printable(text))
 
 
-def _database_url(settings: Settings) -> str:
-    if settings.database_url is not None:
-        return settings.database_url.get_secret_value()
-    embedded = _embedded(settings)
-    if embedded is None or embedded.database_url is None:
-        raise NoDatabaseError
-    return embedded.database_url
-
-
-def _embedded(settings: Settings) -> ServerAddresses | None:
-    try:
-        return read_addresses(settings.data_dir)
-    except OSError as error:  # the folder is a file, a loop of links, …
-        raise DataFolderUnusableError(folder=settings.data_dir, reason=error.strerror) from error
-
-
 def wake_posting(settings: Settings, shards: Iterable[int]) -> None:
-    """Tell the workers which shards have new messages. Without a broker the sweep finds them, within a second."""
+    """Say to workers which shards have new messages. Without a broker the sweep finds them, within a second."""
     waiting = sorted(shards)
     if not waiting:
         return

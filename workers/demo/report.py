@@ -1,4 +1,4 @@
-"""What the demo tells at its end: rates, the top accounts, one history, counts, and the state of the books."""
+"""What the demo prints at its end: rates, the top accounts, one history, counts, and the state of the books."""
 
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ _TOP_ACCOUNTS = """
 SELECT customer_id, tier_id AS tier, balance, lifetime_points, sequence AS entries
 FROM accounts ORDER BY balance DESC, customer_id LIMIT 5
 """
-# A story worth telling: earned, given back, and expired.
+# A story worth reading: earned, given back, and expired.
 _STORY = """
 SELECT e.sequence, e.kind, e.points, e.balance_after, e.occurred_at, e.order_id, e.refund_id, a.customer_id
 FROM entries e JOIN accounts a USING (account_id)
