@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from core.posting.events import EventContext
 from core.store.engine import database_now
-from core.store.programs import load_registry
+from core.store.programs import ProgramRegistry, load_registry
 from core.store.proof.scope import next_of_shard
 from core.store.proof.verify import Difference, verify_accounts
 from core.store.shards import ACCOUNT_SHARDS
@@ -30,70 +30,57 @@ _AUDITED_ACCOUNTS_MAX = 500
 
 def expire_lots(runtime: Runtime, as_of: str | None = None) -> dict[str, Any]:
     """Expire every lot that is due at `as_of` (ISO 8601 with offset; now by default), in bounded batches per shard."""
-    instant = _instant(runtime, as_of)
-    with runtime.engine.begin() as connection:
-        shards = shards_with_due_lots(connection, instant, ACCOUNT_SHARDS)
 
-    def expire(connection: Connection, shard: int, context: EventContext) -> int | None:
+    def expire(connection: Connection, shard: int, instant: datetime, context: EventContext) -> int | None:
         return expire_batch(connection, shard, instant, runtime.upkeep_batch_rows, context, runtime.chain_key)
 
-    return _run(runtime, "loyalty.expire_lots", instant, shards, expire)
+    return _run(runtime, "loyalty.expire_lots", as_of, shards_with_due_lots, expire)
 
 
 def release_points(runtime: Runtime, as_of: str | None = None) -> dict[str, Any]:
     """Release every pending lot whose time has come by `as_of` (ISO 8601 with offset; now by default)."""
-    instant = _instant(runtime, as_of)
-    with runtime.engine.begin() as connection:
-        shards = shards_with_lots_to_release(connection, instant, ACCOUNT_SHARDS)
 
-    def release(connection: Connection, shard: int, context: EventContext) -> int | None:
+    def release(connection: Connection, shard: int, instant: datetime, context: EventContext) -> int | None:
         return release_batch(connection, shard, instant, runtime.upkeep_batch_rows, context, runtime.chain_key)
 
-    return _run(runtime, "loyalty.release_points", instant, shards, release)
+    return _run(runtime, "loyalty.release_points", as_of, shards_with_lots_to_release, release)
 
 
 def review_tiers(runtime: Runtime, as_of: str | None = None) -> dict[str, Any]:
     """Review every tier whose period ended by `as_of` (ISO 8601 with offset; now by default)."""
-    instant = _instant(runtime, as_of)
-    with runtime.engine.begin() as connection:
-        shards = shards_due_for_review(connection, instant, ACCOUNT_SHARDS)
-        registry = load_registry(connection)
+    registry = _registry(runtime)
 
-    def review(connection: Connection, shard: int, context: EventContext) -> int | None:
+    def review(connection: Connection, shard: int, instant: datetime, context: EventContext) -> int | None:
         return review_batch(connection, shard, instant, runtime.upkeep_batch_rows, registry, context)
 
-    return _run(runtime, "loyalty.review_tiers", instant, shards, review)
+    return _run(runtime, "loyalty.review_tiers", as_of, shards_due_for_review, review)
 
 
 def remind(runtime: Runtime, as_of: str | None = None) -> dict[str, Any]:
     """Announce points that are about to end at `as_of` (now by default), and correct what was announced before."""
-    instant = _instant(runtime, as_of)
-    with runtime.engine.begin() as connection:
-        registry = load_registry(connection)
-
-    def announce(connection: Connection, shard: int, context: EventContext) -> int | None:
-        return remind_batch(connection, shard, instant, runtime.upkeep_batch_rows, registry, context)
-
+    registry = _registry(runtime)
     # What was announced by a version before is withdrawn by one that does not remind.
     has_reminders = any(version.program.reminders.days_ahead for version in registry.versions())
-    return _run(runtime, "loyalty.remind", instant, list(range(ACCOUNT_SHARDS)) if has_reminders else [], announce)
+
+    def announce(connection: Connection, shard: int, instant: datetime, context: EventContext) -> int | None:
+        return remind_batch(connection, shard, instant, runtime.upkeep_batch_rows, registry, context)
+
+    return _run(runtime, "loyalty.remind", as_of, _all_shards if has_reminders else _no_shards, announce)
 
 
 def warn_tiers(runtime: Runtime, as_of: str | None = None) -> dict[str, Any]:
     """Announce what the next review would take, as far ahead of `as_of` (now by default) as programs say."""
-    instant = _instant(runtime, as_of)
-    with runtime.engine.begin() as connection:
-        registry = load_registry(connection)
+    registry = _registry(runtime)
+    has_warnings = any(version.program.qualification.warning_days for version in registry.versions())
     last: dict[int, UUID | None] = {}
 
-    def warn(connection: Connection, shard: int, context: EventContext) -> int | None:
+    def warn(connection: Connection, shard: int, instant: datetime, context: EventContext) -> int | None:
         last[shard] = warn_batch(
             connection, shard, instant, runtime.upkeep_batch_rows, registry, context, last.get(shard)
         )
         return 1 if last[shard] else 0
 
-    has_warnings = any(version.program.qualification.warning_days for version in registry.versions())
-    return _run(runtime, "loyalty.warn_tiers", instant, list(range(ACCOUNT_SHARDS)) if has_warnings else [], warn)
+    return _run(runtime, "loyalty.warn_tiers", as_of, _all_shards if has_warnings else _no_shards, warn)
 
 
 def audit_ledger(runtime: Runtime, shard: int | None = None) -> dict[str, Any]:
@@ -153,18 +140,21 @@ def _audit(runtime: Runtime, account_ids: Sequence[UUID]) -> list[Difference] | 
 def _run(
     runtime: Runtime,
     task: str,
-    as_of: datetime,
-    shards: list[int],
-    step: Callable[[Connection, int, EventContext], int | None],
+    as_of: str | None,
+    find_shards: Callable[[Connection, datetime, int], Sequence[int]],
+    step: Callable[[Connection, int, datetime, EventContext], int | None],
 ) -> dict[str, Any]:
     """Take one batch per transaction until every shard is done or the time is up; the next tick goes on."""
     started = monotonic()
     changed = 0
     is_finished = True
+    with runtime.engine.begin() as connection:
+        instant = _instant(connection, as_of)
+        shards = find_shards(connection, instant, ACCOUNT_SHARDS)
     for shard in shards:
         while True:
             with runtime.engine.begin() as connection:
-                count = step(connection, shard, EventContext(runtime.event_source, database_now(connection)))
+                count = step(connection, shard, instant, EventContext(runtime.event_source, database_now(connection)))
             if not count:
                 break
             changed += count
@@ -176,16 +166,28 @@ def _run(
             break
     result = {"accounts": changed, "is_finished": is_finished}
     with runtime.engine.begin() as connection:
-        record_run(connection, task, as_of, result)
+        record_run(connection, task, instant, result)
     if changed:
-        log.info("upkeep_done", action="upkeep_done", task=task, as_of=as_of.isoformat(), **result)
+        log.info("upkeep_done", action="upkeep_done", task=task, as_of=instant.isoformat(), **result)
     return result
 
 
-def _instant(runtime: Runtime, as_of: str | None) -> datetime:
+def _registry(runtime: Runtime) -> ProgramRegistry:
+    with runtime.engine.begin() as connection:
+        return load_registry(connection)
+
+
+def _all_shards(_connection: Connection, _as_of: datetime, shards: int) -> Sequence[int]:
+    return range(shards)
+
+
+def _no_shards(_connection: Connection, _as_of: datetime, _shards: int) -> Sequence[int]:
+    return ()
+
+
+def _instant(connection: Connection, as_of: str | None) -> datetime:
     if as_of is None:
-        with runtime.engine.begin() as connection:
-            return database_now(connection)
+        return database_now(connection)
     instant = datetime.fromisoformat(as_of)
     if instant.tzinfo is None:
         raise ValueError("as_of needs an offset, like 2026-01-31T00:00:00+00:00")

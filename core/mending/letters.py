@@ -191,7 +191,7 @@ def load_letter(connection: Connection, inbox_id: int) -> tuple[Letter, bytes] |
     return (Letter(*rows[0][:-1]), rows[0][-1]) if rows else None
 
 
-def load_history(connection: Connection, letter: Letter) -> list[Action]:
+def load_actions(connection: Connection, letter: Letter) -> list[Action]:
     """Each parking of a letter and everything that was done about it, oldest first."""
     statement = (
         "SELECT action, reason, detail, acted_at FROM dead_letter_actions WHERE inbox_id = %s ORDER BY action_id"
@@ -203,16 +203,10 @@ def load_history(connection: Connection, letter: Letter) -> list[Action]:
     return history
 
 
-def count_states(connection: Connection, inbox_ids: Collection[int]) -> dict[str, int]:
-    """How many of these messages are in which state."""
-    statement = "SELECT state, count(*) FROM inbox WHERE inbox_id = ANY(%b) GROUP BY state"
-    return dict(run_bulk(connection, statement, (list(inbox_ids),)))
-
-
-def still_received(connection: Connection, inbox_ids: Collection[int]) -> list[int]:
-    """Which of these messages posting has not come to yet."""
-    statement = "SELECT inbox_id FROM inbox WHERE inbox_id = ANY(%b) AND state = 'received'"
-    return [row[0] for row in run_bulk(connection, statement, (list(inbox_ids),))]
+def load_states(connection: Connection, inbox_ids: Collection[int]) -> dict[int, str]:
+    """The state of each of these messages."""
+    statement = "SELECT inbox_id, state FROM inbox WHERE inbox_id = ANY(%b)"
+    return dict(row[:2] for row in run_bulk(connection, statement, (list(inbox_ids),)))
 
 
 def lock_letter(connection: Connection, inbox_id: int) -> LockedLetter | None:

@@ -1,12 +1,12 @@
 """Moving the end of lots by hand, account by account: only ever later, and never of points that have ended."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from datetime import date, datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 
 from core.domain.calendar import next_midnight
 from core.domain.lots import Lot
@@ -17,6 +17,8 @@ from core.store.programs import ProgramRegistry
 from core.store.repairs import Repair, append_repairs
 
 _FIRST = UUID(int=0)
+#: Accounts that are locked and written at once.
+_ACCOUNTS_AT_ONCE = 200
 
 
 class LotFilter(NamedTuple):
@@ -156,3 +158,31 @@ def extend_lots(
         ],
     )
     return done
+
+
+def extend_everywhere(
+    engine: Engine,
+    registry: ProgramRegistry,
+    chosen: LotFilter,
+    end: NewEnd,
+    as_of: datetime,
+    reason: str | None,
+    *,
+    is_applied: bool,
+) -> Iterator[ExtensionOutcome]:
+    """Extend the chosen lots of all accounts, so many at a time, each time in a transaction of its own.
+
+    Without `is_applied` only say what that would do.
+    """
+    after = None
+    while True:
+        with engine.begin() as connection:
+            account_ids = next_accounts_with_lots(connection, chosen, as_of, after, _ACCOUNTS_AT_ONCE)
+            if not account_ids:
+                return
+            if is_applied:
+                outcome = extend_lots(connection, registry, chosen, end, account_ids, reason)
+            else:
+                outcome = plan_extension(connection, registry, chosen, end, as_of, account_ids)
+        yield outcome
+        after = account_ids[-1]

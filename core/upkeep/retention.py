@@ -11,10 +11,11 @@ is complete.
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from core.store.engine import run_bulk
 from core.store.locks import LockClass, try_lock
+from core.upkeep.runs import last_result
 
 #: How long a walk waits at a row at most.
 _SOON = "1 hour"
@@ -116,11 +117,8 @@ def _set_purged_before(connection: Connection, table_name: str, before: datetime
 
 def purged_before(connection: Connection, table: KeptTable) -> datetime | None:
     """The instant before which rows of `table` may be gone; None while everything is there."""
-    found = connection.execute(
-        text("SELECT purged_before FROM retention WHERE table_name = :name"), {"name": table.name}
-    ).scalar()
-    assert found is None or isinstance(found, datetime)
-    return found
+    rows = run_bulk(connection, "SELECT purged_before FROM retention WHERE table_name = %s", (table.name,))
+    return rows[0][0] if rows else None
 
 
 class Walk(NamedTuple):
@@ -133,8 +131,8 @@ class Walk(NamedTuple):
 
 def load_walk(connection: Connection, task: str, now: datetime, anew_seconds: float) -> Walk:
     """The walk that the last run of `task` recorded; a new one if that began longer ago than `anew_seconds`."""
-    last = connection.execute(text("SELECT result FROM periodic_runs WHERE task = :task"), {"task": task}).scalar()
-    if last is not None:
+    last = last_result(connection, task)
+    if last:
         walk = Walk(datetime.fromisoformat(last["walk_began_at"]), last["inbox_after"], last["outbox_after"])
         if 0 <= (now - walk.began_at).total_seconds() < anew_seconds:
             return walk

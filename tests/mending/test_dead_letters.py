@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine
 
 from core.mending.dead_letters import MendOutcome, RetryLimits, drop_letters, letters_that_fit, retry_letters
-from core.mending.letters import Action, LetterFilter, first_message, load_history, load_letter
+from core.mending.letters import Action, LetterFilter, first_message, load_actions, load_letter
 from core.receiving.receive import receive
 from tests.factories import PROGRAM_TEXT, as_bytes, cancellation, order, refund
 from tests.shell import EVENT_SOURCE, LIMITS, Shell
@@ -284,7 +284,7 @@ def history(shell: Shell, inbox_id: int) -> list[Action]:
     with shell.engine.begin() as connection:
         found = load_letter(connection, inbox_id)
         assert found is not None
-        return load_history(connection, found[0])
+        return load_actions(connection, found[0])
 
 
 def receive_with(shell: Shell, limits: RetryLimits, message: Any) -> None:

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine
 
 from core.mending.dead_letters import MendOutcome, RetryLimits
-from core.mending.letters import load_history, load_letter
+from core.mending.letters import load_actions, load_letter
 from core.mending.replacing import replace_letter
 from tests.factories import as_bytes, line, order, refund
 from tests.shell import EVENT_SOURCE, LIMITS, Shell
@@ -173,7 +173,7 @@ def test_the_history_says_when_it_was_parked_and_by_what_it_was_replaced(shell: 
     with shell.engine.begin() as connection:
         found = load_letter(connection, letter)
         assert found is not None
-        steps = load_history(connection, found[0])
+        steps = load_actions(connection, found[0])
     assert [(step.action, step.reason) for step in steps] == [
         ("parked", "wrong_currency"),
         ("replaced", "wrong_currency"),

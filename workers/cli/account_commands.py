@@ -39,6 +39,7 @@ from workers.cli.output import (
     print_listing,
     printable,
     say,
+    separated,
     time_text,
 )
 from workers.cli.wiring import CustomerId, ProgramId, opened_database, read_instant
@@ -76,9 +77,7 @@ def show(customer_id: CustomerId, program_id: ProgramId = None, *, as_of: AsOf =
         documents = [_document(standing) for standing in found.standings]
         print_json({"customer_id": customer_id, "as_of": found.as_of, "accounts": documents})
         return
-    for place, standing in enumerate(found.standings):
-        if place:
-            say()
+    for standing in separated(found.standings):
         _print_account(customer_id, standing)
 
 
@@ -114,9 +113,7 @@ def history(
         ]
         print_json({"customer_id": customer_id, "as_of": found.as_of, "accounts": documents})
         return
-    for place, (standing, entries) in enumerate(histories):
-        if place:
-            say()
+    for standing, entries in separated(histories):
         _print_history(customer_id, standing.account, entries, standing.program)
 
 
@@ -152,9 +149,7 @@ def explain(
         documents = [_explained_document(each) for each in explanations]
         print_json({"customer_id": customer_id, "as_of": found.as_of, "accounts": documents})
         return
-    for place, each in enumerate(explanations):
-        if place:
-            say()
+    for each in separated(explanations):
         _print_explanation(customer_id, each)
 
 

@@ -17,7 +17,7 @@ from core.mending.letters import (
     count_waiting,
     list_letters,
     list_waiting,
-    load_history,
+    load_actions,
     load_letter,
 )
 from core.messages.reasons import MENDS
@@ -134,7 +134,7 @@ def show(
         if found is None:
             raise NoLetterError(inbox_id=inbox_id)
         letter, body = found
-        history = load_history(connection, letter)
+        history = load_actions(connection, letter)
     text = _decoded(body)
     if as_json:
         print_json(

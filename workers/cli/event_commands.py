@@ -4,7 +4,7 @@ import json as json_module
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,7 +14,7 @@ from pydantic_core import from_json
 from sqlalchemy import Engine
 
 from config.settings import Settings
-from core.mending.letters import Letter, count_states, list_dead_among, still_received
+from core.mending.letters import Letter, list_dead_among, load_states
 from core.messages.inbound.sources import KEY_ID_PATTERN, sign
 from core.messages.inbound.sources_file import read_secret
 from core.receiving.receive import receive_by_operator
@@ -71,17 +71,16 @@ def submit(
         wake_posting(settings, shards)
         is_settled = not wait or _wait_for(engine, inbox_ids, wait_seconds)
         with engine.begin() as connection:
-            outcomes = count_states(connection, inbox_ids) if wait else None
+            outcomes = Counter(load_states(connection, inbox_ids).values())
             parked = list_dead_among(connection, inbox_ids)
     if as_json:
-        print_json(
-            {**counts, "outcomes": outcomes, "is_settled": is_settled if wait else None, "parked_messages": parked}
-        )
+        waited = {"outcomes": outcomes, "is_settled": is_settled} if wait else {"outcomes": None, "is_settled": None}
+        print_json({**counts, **waited, "parked_messages": parked})
     else:
-        _say_submitted(counts, outcomes, parked)
+        _say_submitted(counts, outcomes if wait else None, parked)
     if not is_settled:
         note(
-            f"loyalty: after {wait_seconds:g} s {(outcomes or {}).get('received', 0):,} have no outcome yet. "
+            f"loyalty: after {wait_seconds:g} s {outcomes['received']:,} have no outcome yet. "
             "Is a worker running? `loyalty status` shows what is under way."
         )
     if parked or not is_settled:
@@ -192,7 +191,7 @@ def _wait_for(engine: Engine, inbox_ids: list[int], seconds_max: float) -> bool:
     left = inbox_ids
     while True:
         with engine.begin() as connection:
-            left = still_received(connection, left)
+            left = [number for number, state in load_states(connection, left).items() if state == "received"]
         if not left:
             return True
         if time.monotonic() >= deadline:
@@ -200,7 +199,7 @@ def _wait_for(engine: Engine, inbox_ids: list[int], seconds_max: float) -> bool:
         time.sleep(_POLL_SECONDS)
 
 
-def _say_submitted(counts: dict[str, int], outcomes: dict[str, int] | None, parked: list[Letter]) -> None:
+def _say_submitted(counts: dict[str, int], outcomes: Mapping[str, int] | None, parked: list[Letter]) -> None:
     say(
         f"{count_text(counts['events'], 'event')}: {counts['received']:,} received, {counts['waiting']:,} waiting for "
         f"their order, {counts['replayed']:,} came before, {counts['parked']:,} parked."

@@ -8,15 +8,7 @@ from sqlalchemy import Engine
 
 from config.settings import Settings
 from core.domain.program.fields import DAYS_MAX
-from core.mending.lot_extensions import (
-    Extension,
-    ExtensionOutcome,
-    LotFilter,
-    NewEnd,
-    extend_lots,
-    next_accounts_with_lots,
-    plan_extension,
-)
+from core.mending.lot_extensions import Extension, ExtensionOutcome, LotFilter, NewEnd, extend_everywhere
 from core.reading.standing import require_accounts
 from core.store.engine import database_now
 from core.store.programs import ProgramRegistry, load_registry
@@ -39,8 +31,6 @@ from workers.cli.output import (
 )
 from workers.cli.wiring import opened_database, read_instant
 
-#: Accounts that are locked and written at once.
-_ACCOUNTS_AT_ONCE = 200
 #: Lots that are shown one by one; all are counted.
 _SHOWN_MAX = 10
 _YEARS_MAX = 100
@@ -89,12 +79,15 @@ def extend(
     chosen = LotFilter(program_id, customer_id, instant, earned_by)
     if chosen == LotFilter():
         raise WhichLotsError
-    found = _Summary()
+    found, progress = _Summary(), ProgressLine(is_quiet=as_json)
     with opened_database(Settings()) as engine:
         registry, as_of = _look(engine, chosen)
         if end.last_day is not None and end.last_day.year > as_of.year + _YEARS_MAX:
             raise DayError(option="--to", text=to, years_max=_YEARS_MAX)
-        _extend_all(engine, registry, chosen, end, as_of, reason, found, is_applied=is_applied, is_quiet=as_json)
+        for outcome in extend_everywhere(engine, registry, chosen, end, as_of, reason, is_applied=is_applied):
+            found.take(outcome)
+            progress.show(f"{count_text(found.lots, 'lot')} of {count_text(found.accounts, 'account')}")
+    progress.clear()
     if as_json:
         print_json(_document(found, is_applied=is_applied))
     else:
@@ -140,35 +133,6 @@ def _look(engine: Engine, chosen: LotFilter) -> tuple[ProgramRegistry, datetime]
         if chosen.customer_id is not None:
             require_accounts(connection, chosen.customer_id, chosen.program_id)
         return registry, database_now(connection)
-
-
-def _extend_all(
-    engine: Engine,
-    registry: ProgramRegistry,
-    chosen: LotFilter,
-    end: NewEnd,
-    as_of: datetime,
-    reason: str | None,
-    found: _Summary,
-    *,
-    is_applied: bool,
-    is_quiet: bool,
-) -> None:
-    """Go through the accounts so many at a time, each time in a transaction of its own."""
-    progress = ProgressLine(is_quiet=is_quiet)
-    after = None
-    while True:
-        with engine.begin() as connection:
-            account_ids = next_accounts_with_lots(connection, chosen, as_of, after, _ACCOUNTS_AT_ONCE)
-            if account_ids and is_applied:
-                found.take(extend_lots(connection, registry, chosen, end, account_ids, reason))
-            elif account_ids:
-                found.take(plan_extension(connection, registry, chosen, end, as_of, account_ids))
-        if not account_ids:
-            progress.clear()
-            return
-        after = account_ids[-1]
-        progress.show(f"{count_text(found.lots, 'lot')} of {count_text(found.accounts, 'account')}")
 
 
 def _document(found: _Summary, *, is_applied: bool) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from workers.cli.account_sentences import UNTIL_THEN, available_text, ends_text
 from workers.cli.command_errors import NoOrderError
 from workers.cli.entry_sentences import headline, sentences_of
 from workers.cli.outcome_sentences import PartSentence, part_sentence
-from workers.cli.output import count_text, print_json, printable, say, say_below, time_text
+from workers.cli.output import count_text, print_json, printable, say, say_below, separated, time_text
 from workers.cli.rule_sentences import kept_texts, money_text
 
 _LINES_MAX = 50
@@ -44,9 +44,7 @@ def print_orders(
         documents = [_document(each, _sentences(each)) for each in outcomes]
         print_json({"customer_id": customer_id, "order_id": order_id, "as_of": as_of, "orders": documents})
         return
-    for place, each in enumerate(outcomes):
-        if place:
-            say()
+    for each in separated(outcomes):
         _print(each, _sentences(each))
 
 

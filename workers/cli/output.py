@@ -3,13 +3,13 @@
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, is_dataclass
 from datetime import datetime, tzinfo
 from enum import Enum
 from shutil import get_terminal_size
 from time import monotonic
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, TypeVar
 from uuid import UUID
 
 import typer
@@ -18,6 +18,8 @@ from rich.console import Console
 from rich.text import Text
 
 from core.messages.outbound.event_json import instant_text
+
+_Item = TypeVar("_Item")
 
 #: Width of text that goes to a file or a pipe, unless COLUMNS says otherwise.
 _WIDTH_OF_FILES = 120
@@ -44,6 +46,14 @@ def console() -> Console:
 def say(text: str = "", *, style: str = "") -> None:
     """Print a line or several of the result."""
     console().print(Text(printable(text), style=style), soft_wrap=True)
+
+
+def separated(items: Iterable[_Item]) -> Iterator[_Item]:
+    """Give items one by one, with an empty line between what is printed of each."""
+    for place, item in enumerate(items):
+        if place:
+            say()
+        yield item
 
 
 def say_below(text: str, *, indent: int = 4) -> None:

@@ -6,7 +6,6 @@ from sqlalchemy import Engine
 from tests.factories import PROGRAM_TEXT, order
 from tests.shell import Shell
 from tests.workers.cli.command_line import CommandLine
-from workers.cli import lot_commands as lots_command
 
 END = "2090-03-01T00:00:00+01:00"  # a midnight in Berlin
 
@@ -96,8 +95,8 @@ def test_a_last_day_can_be_given_again_and_changes_nothing_more(loyalty: Command
 def test_many_accounts_are_changed_a_few_at_a_time(
     loyalty: CommandLine, ending: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lots_command, "_ACCOUNTS_AT_ONCE", 1)
-    monkeypatch.setattr(lots_command, "_SHOWN_MAX", 2)
+    monkeypatch.setattr("core.mending.lot_extensions._ACCOUNTS_AT_ONCE", 1)
+    monkeypatch.setattr("workers.cli.lot_commands._SHOWN_MAX", 2)
     printed = loyalty("lots", "extend", "--program", "test", "--days", 1, "--apply")
     assert "Shown are the first 2." in printed.out
     assert "Extended: 3 lots of 3 accounts" in printed.out
