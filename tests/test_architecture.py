@@ -30,7 +30,7 @@ ALLOWED = {
     # These rooms do what posting does for another occasion: they keep decisions and publish events as it does.
     "core.receiving": {"core.errors", "core.domain", "core.messages", "core.store", "core.posting"},
     "core.upkeep": {"core.errors", "core.domain", "core.messages", "core.store", "core.posting"},
-    "core.reading": {"core.errors", "core.domain", "core.messages", "core.store", "core.posting", "core.upkeep"},
+    "core.reading": {"core.errors", "core.domain", "core.messages", "core.store", "core.posting"},
     "core.mending": {"core.errors", "core.domain", "core.messages", "core.store", "core.posting", "core.receiving"},
     "config": {"core"},
     "tasks": {"core"},
