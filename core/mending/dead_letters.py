@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -29,7 +30,7 @@ from core.mending.letters import (
 )
 from core.messages.inbound.reading import MessageLimits, ReadEvent, UnreadableEvent, read_message
 from core.messages.inbound.sources import REFUSALS
-from core.receiving.receive import BY_OPERATOR, receive, receive_by_operator
+from core.receiving.receive import BY_OPERATOR, Receipt, receive, receive_by_operator
 from core.store.failures import is_outage
 from core.store.shards import message_shard
 
@@ -220,24 +221,12 @@ def _keep(connection: Connection, letter: LockedLetter, reason: Reason, detail: 
 
 def _split(connection: Connection, letter: LockedLetter, limits: RetryLimits) -> MendOutcome:
     """Take in the events of an array, each as a message of its own; the array itself is settled as dropped."""
-    if letter.signature == BY_OPERATOR:
-        receipt = receive_by_operator(
-            connection,
-            [letter.body],
-            limits=limits.messages,
-            shards=limits.shards,
-            event_source=limits.event_source,
-        )
-    else:
-        receipt = receive(
-            connection,
-            [letter.body],
-            limits=limits.messages,
-            shards=limits.shards,
-            event_source=limits.event_source,
-            signatures=[letter.signature],
-            received_at=letter.received_at,
-        )
+    take_in: Callable[..., Receipt] = receive_by_operator
+    if letter.signature != BY_OPERATOR:
+        take_in = partial(receive, signatures=[letter.signature], received_at=letter.received_at)
+    receipt = take_in(
+        connection, [letter.body], limits=limits.messages, shards=limits.shards, event_source=limits.event_source
+    )
     drop(connection, letter.inbox_id)
     numbers = sorted({stored.inbox_id for stored in receipt.stored})
     text = (

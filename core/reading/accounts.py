@@ -146,27 +146,25 @@ def _history_entry(row: Sequence[Any]) -> HistoryEntry:
     return HistoryEntry._make((*values, tuple(LotMove(*move) for move in moves)))
 
 
-def load_tier_changes(connection: Connection, account_id: UUID) -> list[TierChange]:
-    """The account's tier changes, oldest first."""
-    statement = f"SELECT {', '.join(TierChange._fields)} FROM tier_changes WHERE account_id = %s ORDER BY change_number"  # noqa: S608  # our own names
+# A review goes by the version of the end of its period.
+_TIER_CHANGES = f"""
+SELECT {", ".join(f"t.{name}" for name in TierChange._fields)}, coalesce((
+    SELECT max(version) FROM programs
+    WHERE programs.program_id = accounts.program_id AND applied_at <= recorded_at
+      AND effective_from <= CASE WHEN reason = 'reviewed' THEN effective_at ELSE recorded_at END
+), 1) FROM tier_changes t JOIN accounts USING (account_id) WHERE account_id = %s ORDER BY change_number
+"""  # noqa: S608  # our own names
+
+
+def load_tier_changes(connection: Connection, account_id: UUID) -> list[tuple[TierChange, int]]:
+    """The account's tier changes, oldest first, each with the program version that judged it.
+
+    That is the version in force when it was posted.
+    """
     return [
-        TierChange._make((*row[:6], TierChangeReason(row[6]))) for row in run_bulk(connection, statement, (account_id,))
+        (TierChange._make((*values, TierChangeReason(reason))), version)
+        for *values, reason, version in run_bulk(connection, _TIER_CHANGES, (account_id,))
     ]
-
-
-def load_judging_versions(connection: Connection, account_id: UUID) -> dict[int, int]:
-    """By number of the account's tier change the program version that judged it: the one in force when it was posted.
-
-    A review goes by the version of the end of its period.
-    """
-    statement = """
-    SELECT change_number, coalesce((
-        SELECT max(version) FROM programs
-        WHERE programs.program_id = accounts.program_id AND applied_at <= recorded_at
-          AND effective_from <= CASE WHEN reason = 'reviewed' THEN effective_at ELSE recorded_at END
-    ), 1) FROM tier_changes JOIN accounts USING (account_id) WHERE account_id = %s
-    """
-    return dict(row[:2] for row in run_bulk(connection, statement, (account_id,)))
 
 
 def load_program_file(connection: Connection, program_id: str, version: int) -> ProgramFile:

@@ -19,7 +19,6 @@ from core.reading.accounts import (
     OpenMessage,
     load_accounts,
     load_history,
-    load_judging_versions,
     load_open_lots,
     load_open_messages,
     load_tier_changes,
@@ -116,10 +115,9 @@ def load_account_history(
     """The last entries of the account, at most `entries_max`, and all its tier changes and repairs, up to `as_of`."""
     account_id, program_id = standing.account.account_id, standing.account.program_id
     changes = load_tier_changes(connection, account_id)[: standing.account.tier_changes]
-    versions = load_judging_versions(connection, account_id)
     return AccountHistory(
         load_history(connection, account_id, entries_max, through=standing.account.sequence),
-        [(change, registry.version(program_id, versions[change.change_number]).program) for change in changes],
+        [(change, registry.version(program_id, version).program) for change, version in changes],
         load_repairs(connection, account_id, standing.as_of),
     )
 

@@ -94,7 +94,8 @@ def review_batch(
     """Review tiers that were due by `as_of`: one boundary per account and call."""
     if not try_lock(connection, LockClass.PERIODIC, _REVIEW_LOCK + shard):
         return None
-    found = accounts_due_for_review(connection, shard, as_of, accounts_max, _grace_days(registry, as_of))
+    grace_days = [(program_id, program.qualification.grace_days) for program_id, program in _programs(registry, as_of)]
+    found = accounts_due_for_review(connection, shard, as_of, accounts_max, grace_days)
     accounts = lock_accounts(connection, found)
     due = {
         account_id: account
@@ -182,10 +183,6 @@ def remind_batch(
 def _programs(registry: ProgramRegistry, as_of: datetime) -> list[tuple[str, Program]]:
     """Every program in the version in force at `as_of`."""
     return [(program_id, registry.at(program_id, as_of).program) for program_id in registry.program_ids()]
-
-
-def _grace_days(registry: ProgramRegistry, as_of: datetime) -> list[tuple[str, int]]:
-    return [(program_id, program.qualification.grace_days) for program_id, program in _programs(registry, as_of)]
 
 
 def _ended_since(account: Account, registry: ProgramRegistry) -> datetime:

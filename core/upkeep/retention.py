@@ -53,6 +53,12 @@ class PurgeStep(NamedTuple):
     is_finished: bool  #: what follows is younger, or there is nothing more
 
 
+_SET_PURGED = """
+INSERT INTO retention (table_name, purged_before) VALUES (%s, %s)
+ON CONFLICT (table_name) DO UPDATE SET purged_before = greatest(retention.purged_before, excluded.purged_before)
+"""
+
+
 def purge_batch(
     connection: Connection, table: KeptTable, before: datetime, after: int, rows_max: int
 ) -> PurgeStep | None:
@@ -81,7 +87,7 @@ def purge_batch(
     )
     if done:
         doomed = ([row[0] for row in done],)
-        _set_purged_before(connection, name, before)
+        run_bulk(connection, _SET_PURGED, (name, before))
         for doomed_from in (*children, name):
             run_bulk(connection, f"DELETE FROM {doomed_from} WHERE {key} = ANY(%b)", doomed)  # noqa: S608
     return PurgeStep(len(done), keys[-1] if keys else after, len(keys) < rows_max)
@@ -103,16 +109,6 @@ def purge_reminders(connection: Connection, before: datetime, rows_max: int) -> 
     if not try_lock(connection, LockClass.PERIODIC, _PURGE_LOCK):
         return None
     return len(run_bulk(connection, _PURGE_REMINDERS, (before, rows_max)))
-
-
-_SET = """
-INSERT INTO retention (table_name, purged_before) VALUES (%s, %s)
-ON CONFLICT (table_name) DO UPDATE SET purged_before = greatest(retention.purged_before, excluded.purged_before)
-"""
-
-
-def _set_purged_before(connection: Connection, table_name: str, before: datetime) -> None:
-    run_bulk(connection, _SET, (table_name, before))
 
 
 def purged_before(connection: Connection, table: KeptTable) -> datetime | None:

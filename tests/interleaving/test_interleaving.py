@@ -29,7 +29,7 @@ PLACES = {
             "batch.Poster._turn of batch.Poster.post_batch.work",
             "batch.Poster._count_attempt of batch.Poster._post",
             "relay._relay_batch of relay.relay_outbox",
-            "upkeep._run of upkeep.expire_lots",
+            "periodic._run of periodic.expire_lots",
         )
     ),
     "receive in intake.Intake.step",

@@ -67,18 +67,9 @@ def build_app() -> typer.Typer:
     )
     app.callback()(_root)
     for module in (
-        process_commands,
-        event_commands,
-        replay_command,
-        quote_command,
-        account_commands,
-        lot_commands,
-        program_commands,
-        dead_commands,
-        ledger_commands,
-        status_commands,
-        database_commands,
-    ):
+        process_commands, event_commands, replay_command, quote_command, account_commands, lot_commands,
+        program_commands, dead_commands, ledger_commands, status_commands, database_commands,
+    ):  # fmt: skip
         module.register(app)
     return app
 

@@ -169,12 +169,7 @@ def _store(engine: Engine, settings: Settings, events: Iterator[bytes]) -> tuple
                     shards=settings.shards,
                     event_source=settings.event_source,
                 )
-            stored = {
-                "received": receipt.received,
-                "waiting": receipt.waiting,
-                "replayed": receipt.replayed,
-                "parked": receipt.parked,
-            }
+            stored = {name: getattr(receipt, name) for name in ("received", "waiting", "replayed", "parked")}
             counts.update(stored, events=sum(stored.values()))
             inbox_ids.update(dict.fromkeys(message.inbox_id for message in receipt.stored))
             shards |= receipt.shards
