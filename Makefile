@@ -47,10 +47,10 @@ chaos: $(READY) ## Random faults against real processes; RUNS=1 SEED=.. BROKER=b
 simulate: $(READY) ## Seeded interleavings and deaths on a real PostgreSQL; SEEDS=2000 FROM=0
 	$(BIN)/python -m tests.interleaving --seeds $(or $(SEEDS),200) --from $(or $(FROM),0)
 
-protections: $(READY) ## Take each protection out of a copy of the tree and see that a test or a simulation says so
-	$(BIN)/python -m tests.protections
+protections: $(READY) ## Take each protection out of a copy of the tree and see that something says so; ONLY="part of a name"
+	$(BIN)/python -m tests.protections $(if $(ONLY),--only "$(ONLY)")
 
-bench: $(READY) ## Benchmarks, about a minute; BENCH_ARGUMENTS=--full for the whole data set
+bench: $(READY) ## Benchmarks, about a minute; BENCH_ARGUMENTS="--full" for all data, --help for the rest
 	$(BIN)/python -m benchmarks $(BENCH_ARGUMENTS)
 
 lock: $(READY) ## Make requirements.lock anew from pyproject.toml

@@ -3,8 +3,8 @@
 import argparse
 import json
 import os
-import shutil
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +13,15 @@ from kombu import Connection as BrokerConnection
 from kombu import Queue
 from rich.console import Console
 from rich.table import Table
-from sqlalchemy import Engine, create_engine, make_url, text
+from sqlalchemy import Engine, make_url
 
 from benchmarks.end_to_end import Run, measure_ours, measure_usual_way
-from benchmarks.load import Message, full_messages, sample_messages
+from benchmarks.load import Message, recorded_messages, sample_messages
 from benchmarks.posting import fill_inbox, measure_posting
+from benchmarks.servers import FOLDER, PROGRAM_FILE, fresh_database, running_servers
 from benchmarks.sql_limit import measure_sql_limit
 from core.messages.program_files.program_file import load_program
-from core.store.engine import create_database_engine, normalized_url
-from core.store.migrate import upgrade
-from core.store.programs import append_version
-from workers.embedded import EmbeddedServers, remove_data
 
-_ROOT = Path(__file__).parent.parent
-_PROGRAM = _ROOT / "config" / "programs" / "online-retail.yaml"
-_FOLDER = _ROOT / ".loyalty-bench"
 _BATCH_MESSAGES = 500
 _SHARDS = 16
 
@@ -39,29 +33,29 @@ def main() -> None:
     parser.add_argument("--usual-messages", type=int, default=3_000, help="messages for the usual way")
     parser.add_argument("--full", action="store_true", help="the whole data set for everything")
     parser.add_argument("--csv", type=Path, help="with --full: online_retail_2010_2011.csv.gz")
+    parser.add_argument("--database-url", help="another database server than the embedded one")
     parser.add_argument("--broker-url", help="another broker than the embedded Valkey, e.g. a local RabbitMQ")
     parser.add_argument("--lines-max", type=int, help="cut every order to so many lines (they have 20 on average)")
     parser.add_argument("--soak", action="store_true", help="ours end to end only: for long runs that watch the memory")
+    parser.add_argument("--start-seconds", type=float, default=6.0, help="how long processes get to start")
+    parser.add_argument("--out", type=Path, default=Path("build/bench.json"), help="where to write the results")
     arguments = parser.parse_args()
     if arguments.full:
-        messages = full_messages(_csv(arguments.csv, parser))
+        messages = recorded_messages(_csv(arguments.csv, parser))
         usual = messages
     else:
         messages = sample_messages(arguments.messages, arguments.lines_max)
         usual = messages[: arguments.usual_messages]
-    remove_data(_FOLDER)
-    with EmbeddedServers(_FOLDER) as addresses:
-        assert addresses.database_url is not None
-        bench = _Bench(addresses.database_url, str(arguments.broker_url or addresses.broker_url))
+    with running_servers(arguments.database_url, arguments.broker_url) as urls:
+        bench = _Bench(*urls, arguments.start_seconds)
         if arguments.soak:
-            _print_soak(bench.soak(messages))
+            _print_soak(bench.measure(measure_ours, messages))
             return
         results = bench.run(messages, usual)
-    shutil.rmtree(_FOLDER / "heartbeats", ignore_errors=True)
-    build = _ROOT / "build"
-    build.mkdir(exist_ok=True)
-    (build / "bench.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    arguments.out.parent.mkdir(exist_ok=True)
+    arguments.out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     _print(results)
+    Console().print(f"written to {arguments.out}")
 
 
 def _csv(csv: Path | None, parser: argparse.ArgumentParser) -> Path:
@@ -75,31 +69,26 @@ def _csv(csv: Path | None, parser: argparse.ArgumentParser) -> Path:
 class _Bench:
     """The measurements, each on a database and a broker emptied for it."""
 
-    def __init__(self, database_url: str, broker_url: str) -> None:
+    def __init__(self, database_url: str, broker_url: str, start_seconds: float) -> None:
         self._server_url = database_url
         self._broker_url = broker_url
+        self._start_seconds = start_seconds
 
     def run(self, messages: list[Message], usual: list[Message]) -> dict[str, Any]:
         console = Console(stderr=True)
         console.print(f"posting alone, {len(messages):,} messages …")
-        engine, _ = self._fresh("posting")
-        fill_inbox(engine, messages, _SHARDS)
-        posting_one_process_per_s = measure_posting(engine, _BATCH_MESSAGES, processes=1)
-        engine.dispose()
-        engine, _ = self._fresh("posting")
-        intake_per_s = fill_inbox(engine, messages, _SHARDS)
-        posting_per_s = measure_posting(engine, _BATCH_MESSAGES, processes=2)
-        console.print("the SQL limit, the same rows …")
-        sql_limit_per_s = measure_sql_limit(engine, _BATCH_MESSAGES)
-        engine.dispose()
+        with self._fresh() as (engine, _):
+            fill_inbox(engine, messages, _SHARDS)
+            posting_one_process_per_s = measure_posting(engine, _BATCH_MESSAGES, processes=1)
+        with self._fresh() as (engine, _):
+            intake_per_s = fill_inbox(engine, messages, _SHARDS)
+            posting_per_s = measure_posting(engine, _BATCH_MESSAGES, processes=2)
+            console.print("the SQL limit, the same rows …")
+            sql_limit_per_s = measure_sql_limit(engine, _BATCH_MESSAGES)
         console.print(f"ours end to end, {len(messages):,} messages …")
-        engine, environment = self._fresh("ours")
-        ours = measure_ours(engine, environment, messages, _FOLDER / "logs")
-        engine.dispose()
+        ours = self.measure(measure_ours, messages)
         console.print(f"the usual way end to end, {len(usual):,} messages …")
-        engine, environment = self._fresh("usual")
-        naive = measure_usual_way(engine, environment, usual, _FOLDER / "logs")
-        engine.dispose()
+        naive = self.measure(measure_usual_way, usual)
         return {
             "broker": make_url(self._broker_url).drivername,
             "messages": len(messages),
@@ -117,34 +106,24 @@ class _Bench:
             "naive_peak_memory_mib": naive.peak_memory_mib,
         }
 
-    def soak(self, messages: list[Message]) -> Run:
-        engine, environment = self._fresh("soak")
-        try:
-            return measure_ours(engine, environment, messages, _FOLDER / "logs")
-        finally:
-            engine.dispose()
+    def measure(self, way: Callable[..., Run], messages: list[Message]) -> Run:
+        """One way, end to end."""
+        with self._fresh() as (engine, environment):
+            return way(engine, environment, messages, FOLDER / "logs", self._start_seconds)
 
-    def _fresh(self, name: str) -> tuple[Engine, dict[str, str]]:
-        admin = create_engine(normalized_url(self._server_url), isolation_level="AUTOCOMMIT")
-        with admin.connect() as connection:
-            connection.execute(text(f"DROP DATABASE IF EXISTS bench_{name} WITH (FORCE)"))
-            connection.execute(text(f"CREATE DATABASE bench_{name}"))
-        admin.dispose()
-        url = make_url(normalized_url(self._server_url)).set(database=f"bench_{name}")
-        database_url = url.render_as_string(hide_password=False)
-        engine = create_database_engine(database_url)
-        upgrade(engine)
-        program = load_program(_PROGRAM)
-        with engine.begin() as connection:
-            append_version(connection, program, _PROGRAM.read_text(encoding="utf-8"), None)
-        self._empty_broker()
-        environment = {
-            "LOYALTY_DATABASE_URL": database_url,
-            "LOYALTY_BROKER_URL": self._broker_url,
-            "LOYALTY_LOG_LEVEL": "warning",
-            "LOYALTY_SHARDS": str(_SHARDS),
-        }
-        return engine, environment
+    @contextmanager
+    def _fresh(self) -> Iterator[tuple[Engine, dict[str, str]]]:
+        with fresh_database(self._server_url, "loyalty_bench", load_program(PROGRAM_FILE)) as engine:
+            self._empty_broker()
+            yield (
+                engine,
+                {
+                    "LOYALTY_DATABASE_URL": engine.url.render_as_string(hide_password=False),
+                    "LOYALTY_BROKER_URL": self._broker_url,
+                    "LOYALTY_LOG_LEVEL": "warning",
+                    "LOYALTY_SHARDS": str(_SHARDS),
+                },
+            )
 
     def _empty_broker(self) -> None:
         if self._broker_url.startswith("redis"):
@@ -174,7 +153,6 @@ def _print(results: dict[str, Any]) -> None:
     console = Console()
     console.print(table)
     console.print("peak memory, MiB: " + ", ".join(f"{k} {v}" for k, v in results["peak_memory_mib"].items()))
-    console.print("written to build/bench.json")
 
 
 def _print_soak(run: Run) -> None:

@@ -22,7 +22,6 @@ from workers.brokers import open_shop_publisher
 
 _SECONDS_MAX = 900.0
 _POLL_SECONDS = 0.1
-_START_SECONDS = 6.0
 
 
 class Run(NamedTuple):
@@ -34,9 +33,13 @@ class Run(NamedTuple):
     memory_at_end_mib: dict[str, float]
 
 
-def measure_ours(engine: Engine, environment: dict[str, str], messages: Sequence[Message], logs: Path) -> Run:
+def measure_ours(
+    engine: Engine, environment: dict[str, str], messages: Sequence[Message], logs: Path, start_seconds: float
+) -> Run:
     """Intake, worker (two processes) and beat, as `loyalty up` runs them."""
-    with _held_processes({name: ["workers", name] for name in ("intake", "worker", "beat")}, environment, logs) as held:
+    with _held_processes(
+        {name: ["workers", name] for name in ("intake", "worker", "beat")}, environment, logs, start_seconds
+    ) as held:
         publisher = open_shop_publisher(environment["LOYALTY_BROKER_URL"])
         for start in range(0, len(messages), 500):
             publisher.publish(messages[start : start + 500])
@@ -44,10 +47,12 @@ def measure_ours(engine: Engine, environment: dict[str, str], messages: Sequence
         return held.run(engine, len(messages))
 
 
-def measure_usual_way(engine: Engine, environment: dict[str, str], messages: Sequence[Message], logs: Path) -> Run:
+def measure_usual_way(
+    engine: Engine, environment: dict[str, str], messages: Sequence[Message], logs: Path, start_seconds: float
+) -> Run:
     """One Celery worker with two processes, one task per message."""
     os.environ.update(environment)
-    with _held_processes({"usual": ["benchmarks.usual_way"]}, environment, logs) as held:
+    with _held_processes({"usual": ["benchmarks.usual_way"]}, environment, logs, start_seconds) as held:
         app, task = create_usual_app()
         with app.connection_for_write() as connection:
             for _, body in messages:
@@ -99,7 +104,9 @@ SELECT (SELECT count(*) FROM inbox),
 
 
 @contextmanager
-def _held_processes(modules: dict[str, list[str]], environment: dict[str, str], logs: Path) -> Iterator[_Held]:
+def _held_processes(
+    modules: dict[str, list[str]], environment: dict[str, str], logs: Path, start_seconds: float
+) -> Iterator[_Held]:
     logs.mkdir(parents=True, exist_ok=True)
     processes: dict[str, subprocess.Popen[bytes]] = {}
     try:
@@ -112,7 +119,7 @@ def _held_processes(modules: dict[str, list[str]], environment: dict[str, str], 
                     stderr=log,
                     start_new_session=True,
                 )
-        time.sleep(_START_SECONDS)
+        time.sleep(start_seconds)
         for name, process in processes.items():
             if process.poll() is not None:
                 raise RuntimeError(f"{name} ended with {process.returncode}; see {logs / name}.log")

@@ -7,22 +7,17 @@ import argparse
 import resource
 import sys
 import time
-from pathlib import Path
 
 from sqlalchemy import Engine, text
 from uuid6 import uuid7
 
 from benchmarks.filling import ORDERS_EACH, fill_ledger
+from benchmarks.servers import database_server, fresh_database
 from core.messages.inbound.reading import MessageLimits
 from core.posting.batch import Poster
-from core.store.engine import create_database_engine
-from core.store.migrate import upgrade
 from core.store.proof.verify import verify_ledger
-from tasks.periodic import expire_lots
 from tasks.runtime import EventPublisher, Runtime
-from workers.embedded import EmbeddedServers, remove_data
-
-_FOLDER = Path(__file__).parent.parent / ".loyalty-bench"
+from tasks.periodic import expire_lots
 
 
 class _NoPublisher:
@@ -39,28 +34,31 @@ def main() -> int:
     """Fill, expire, verify, print. Exit code 1 if a lot is left or the books differ."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lots", type=int, default=1_000_000)
-    lots = parser.parse_args().lots
-    remove_data(_FOLDER)
-    with EmbeddedServers(_FOLDER, valkey=False) as addresses:
-        assert addresses.database_url is not None
-        engine = create_database_engine(addresses.database_url)
-        upgrade(engine)
-        fill_ledger(engine, max(1, lots // ORDERS_EACH))
-        runtime = _runtime(engine)
-        expire_lots(runtime, "2000-01-01T00:00:00+00:00")  # opens what a worker has open before its first batch
-        before_mib, started, runs = _peak_mib(), time.perf_counter(), 0
-        while True:
-            runs += 1
-            result = expire_lots(runtime)
-            print(f"run {runs}: {result['accounts']:,} accounts, peak {_peak_mib()} MiB", flush=True)
-            if result["is_finished"]:
-                break
-        seconds, after_mib = time.perf_counter() - started, _peak_mib()
-        with engine.begin() as connection:
-            left = connection.execute(text("SELECT count(*) FROM lots WHERE points_remaining > 0")).scalar_one()
-        with engine.begin() as connection:
-            differences = verify_ledger(connection)
-        engine.dispose()
+    parser.add_argument("--database-url", help="another server than the embedded one; it gets a database of its own")
+    arguments = parser.parse_args()
+    with (
+        database_server(arguments.database_url) as url,
+        fresh_database(url, "loyalty_bench_expiry") as engine,
+    ):
+        return _measure(engine, arguments.lots)
+
+
+def _measure(engine: Engine, lots: int) -> int:
+    fill_ledger(engine, max(1, lots // ORDERS_EACH))
+    runtime = _runtime(engine)
+    expire_lots(runtime, "2000-01-01T00:00:00+00:00")  # opens what a worker has open before its first batch
+    before_mib, started, runs = _peak_mib(), time.perf_counter(), 0
+    while True:
+        runs += 1
+        result = expire_lots(runtime)
+        print(f"run {runs}: {result['accounts']:,} accounts, peak {_peak_mib()} MiB", flush=True)
+        if result["is_finished"]:
+            break
+    seconds, after_mib = time.perf_counter() - started, _peak_mib()
+    with engine.begin() as connection:
+        left = connection.execute(text("SELECT count(*) FROM lots WHERE points_remaining > 0")).scalar_one()
+    with engine.begin() as connection:
+        differences = verify_ledger(connection)
     print(f"{lots:,} lots in {seconds:.0f} s, {lots / seconds:,.0f} a second, {runs} runs of the task")
     print(f"peak memory {before_mib} MiB before, {after_mib} MiB after; {left} lots left")
     print(f"verify: {differences or 'clean'}")

@@ -11,25 +11,16 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from itertools import chain
-from pathlib import Path
 from statistics import median
 from typing import Any
 from zlib import crc32
 
-from sqlalchemy import create_engine, make_url, text
-
 from benchmarks.load import Message, sample_messages
 from benchmarks.posting import fill_inbox, measure_posting
+from benchmarks.servers import PROGRAM_FILE, database_server, fresh_database
 from core.domain.program import Program
 from core.messages.program_files.program_file import load_program
-from core.store.engine import create_database_engine, normalized_url
-from core.store.migrate import upgrade
-from core.store.programs import append_version
-from workers.embedded import EmbeddedServers, remove_data
 
-_ROOT = Path(__file__).parent.parent
-_FOLDER = _ROOT / ".loyalty-bench"
-_SIMPLE = _ROOT / "config" / "programs" / "online-retail.yaml"
 _BATCH_MESSAGES, _SHARDS = 500, 16
 _CATEGORIES = 60
 _RULES_OF_ARTICLES, _ARTICLES_EACH = 15, 10
@@ -44,14 +35,9 @@ def main() -> None:
     parser.add_argument("--database-url", help="another server than the embedded one; it gets a database of its own")
     arguments = parser.parse_args()
     messages = [described(message) for message in sample_messages(arguments.messages)]
-    simple, large = load_program(_SIMPLE), many_rules(messages)
-    if arguments.database_url:
-        _measure(arguments.database_url, messages, simple, large, arguments)
-        return
-    remove_data(_FOLDER)
-    with EmbeddedServers(_FOLDER, valkey=False) as addresses:
-        assert addresses.database_url is not None
-        _measure(addresses.database_url, messages, simple, large, arguments)
+    simple, large = load_program(PROGRAM_FILE), many_rules(messages)
+    with database_server(arguments.database_url) as url:
+        _measure(url, messages, simple, large, arguments)
 
 
 def _measure(
@@ -72,23 +58,9 @@ def _measure(
 
 
 def _posted_per_s(server_url: str, messages: list[Message], program: Program, processes: int) -> float:
-    admin = create_engine(normalized_url(server_url), isolation_level="AUTOCOMMIT")
-    name = "bench_many_rules"
-    with admin.connect() as connection:
-        connection.execute(text(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    url = make_url(normalized_url(server_url)).set(database=name).render_as_string(hide_password=False)
-    engine = create_database_engine(url)
-    upgrade(engine)
-    with engine.begin() as connection:
-        append_version(connection, program, "", None)
-    fill_inbox(engine, messages, _SHARDS)
-    rate = measure_posting(engine, _BATCH_MESSAGES, processes)
-    engine.dispose()
-    with admin.connect() as connection:
-        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
-    admin.dispose()
-    return rate
+    with fresh_database(server_url, "loyalty_bench_many_rules", program) as engine:
+        fill_inbox(engine, messages, _SHARDS)
+        return measure_posting(engine, _BATCH_MESSAGES, processes)
 
 
 def described(message: Message) -> Message:
@@ -120,7 +92,7 @@ def many_rules(messages: list[Message]) -> Program:
     )
     best_sellers = [sku for sku, _ in skus.most_common(4 * _RULES_OF_ARTICLES * _ARTICLES_EACH)]
     wanted = best_sellers[::4]
-    simple = json.loads(load_program(_SIMPLE).model_dump_json(exclude_none=True))
+    simple = json.loads(load_program(PROGRAM_FILE).model_dump_json(exclude_none=True))
     document = {
         **simple,
         "combine": "stack",

@@ -13,15 +13,13 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine, text
 
 from benchmarks.filling import ORDERS_EACH, fill_ledger
-from core.store.engine import create_database_engine, driver_connection
-from core.store.migrate import upgrade
+from benchmarks.servers import database_server, fresh_database
+from core.store.engine import driver_connection
 from core.store.proof.chain import walk_chains
 from core.store.proof.rebuild import examine
 from core.store.proof.scope import slices
 from core.store.proof.verify import verify_steps
-from workers.embedded import EmbeddedServers, remove_data
 
-_FOLDER = Path(__file__).parent.parent / ".loyalty-bench"
 _KEY = b"a key of at least 32 characters, for benchmarks"
 
 
@@ -30,18 +28,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--entries", type=int, default=1_000_000)
     parser.add_argument("--limits", action="store_true", help="under a program with caps and a budget")
-    parser.add_argument("--database-url", help="an empty database to use instead of the embedded server")
+    parser.add_argument("--database-url", help="another server than the embedded one; it gets a database of its own")
     arguments = parser.parse_args()
-    if arguments.database_url:
-        return _measure(create_database_engine(arguments.database_url), arguments.entries, is_limited=arguments.limits)
-    remove_data(_FOLDER)
-    with EmbeddedServers(_FOLDER, valkey=False) as addresses:
-        assert addresses.database_url is not None
-        return _measure(create_database_engine(addresses.database_url), arguments.entries, is_limited=arguments.limits)
+    with (
+        database_server(arguments.database_url) as url,
+        fresh_database(url, "loyalty_bench_proof") as engine,
+    ):
+        return _measure(engine, arguments.entries, is_limited=arguments.limits)
 
 
 def _measure(engine: Engine, entries: int, *, is_limited: bool) -> int:
-    upgrade(engine)
     started = time.perf_counter()
     fill_ledger(engine, max(1, entries // ORDERS_EACH), _KEY, is_limited=is_limited)
     entries = max(1, entries // ORDERS_EACH) * ORDERS_EACH
@@ -63,7 +59,6 @@ def _measure(engine: Engine, entries: int, *, is_limited: bool) -> int:
             memory = f"peak {_peak_mib()} MiB here, {_server_peak_mib(connection)} MiB in the server"
         ratio = f"{seconds / plain_seconds[against]:.1f} times the {against}, " if against else ""
         print(f"{name}: {seconds:.1f} s, {entries / seconds:,.0f} entries a second, {ratio}{memory}", flush=True)
-    engine.dispose()
     print(f"differences: {differences}")
     return 1 if differences else 0
 

@@ -1,6 +1,7 @@
-"""Replay the whole data set through the real processes, twice, and prove the result.
+"""Replay the whole data set, or a part of it, through the real processes, twice, and prove the result.
 
     python -m benchmarks.replay online_retail_2010_2011.csv.gz [--broker-url amqp://…]
+    python -m benchmarks.replay workers/demo/online_retail_sample.ndjson.gz --limit 200
 
 1. Every order and cancellation goes through the queue; then every balance must equal the independent calculation
    (check_replay.py, which shares no code with the worker), and `verify` must be clean.
@@ -15,23 +16,19 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import SecretStr
 from sqlalchemy import Engine, text
 
-from benchmarks.load import Message, full_messages
+from benchmarks.load import Message, recorded_messages
+from benchmarks.servers import PROGRAM_FILE, ROOT, fresh_database, running_servers
 from config.settings import Settings
 from core.messages.program_files.program_file import load_program
 from core.reading.progress import Progress, load_progress
-from core.store.engine import create_database_engine
-from core.store.programs import append_version
 from core.store.proof.verify import verify_ledger
+from workers.bootstrap import Addresses
 from workers.brokers import open_shop_publisher
-from workers.embedded import remove_data
-from workers.stack import running_servers, supervisor_of
+from workers.stack import supervisor_of
 from workers.supervisor import Supervisor
 
-_ROOT = Path(__file__).parent.parent
-_PROGRAM = _ROOT / "config" / "programs" / "online-retail.yaml"
 _SECONDS_MAX = 900.0
 
 # Everything that a replay must not touch, in one number per table.
@@ -48,31 +45,34 @@ _FINGERPRINTS = {
 def main() -> int:
     """Replay, check, replay again, compare."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("csv", type=Path)
+    parser.add_argument("file", type=Path, help="the CSV, or documents that online_retail.py wrote (.ndjson.gz)")
+    parser.add_argument("--limit", type=int, metavar="N", help="only the first N documents")
+    parser.add_argument("--database-url", help="another server than the embedded one; it gets a database of its own")
     parser.add_argument("--broker-url", help="another broker than the embedded Valkey")
-    parser.add_argument("--data-dir", type=Path, default=_ROOT / ".loyalty-replay", help="emptied first")
+    parser.add_argument("--data-dir", type=Path, default=ROOT / ".loyalty-replay", help="emptied first")
     arguments = parser.parse_args()
-    messages = full_messages(arguments.csv)
-    remove_data(arguments.data_dir)
-    broker_url = SecretStr(arguments.broker_url) if arguments.broker_url else None
-    settings = Settings(data_dir=arguments.data_dir, database_url=None, broker_url=broker_url, log_level="warning")
-    with running_servers(settings) as stack:
-        engine = create_database_engine(stack.addresses.database_url)
-        with engine.begin() as connection:
-            append_version(connection, load_program(_PROGRAM), _PROGRAM.read_text(encoding="utf-8"), None)
-        supervisor = supervisor_of(settings, stack.addresses, log_folder=arguments.data_dir / "logs")
+    messages = recorded_messages(arguments.file)[: arguments.limit]
+    with (
+        running_servers(arguments.database_url, arguments.broker_url, folder=arguments.data_dir) as (
+            server_url,
+            broker_url,
+        ),
+        fresh_database(server_url, "loyalty_replay", load_program(PROGRAM_FILE)) as engine,
+    ):
+        addresses = Addresses(engine.url.render_as_string(hide_password=False), broker_url)
+        settings = Settings(data_dir=arguments.data_dir, log_level="warning")
+        supervisor = supervisor_of(settings, addresses, log_folder=arguments.data_dir / "logs")
         supervisor.start()
         try:
-            first = _replay(engine, supervisor, stack.addresses.broker_url, messages, repeats=0)
+            first = _replay(engine, supervisor, broker_url, messages, repeats=0)
             before = _fingerprints(engine)
-            is_equal = _compare(arguments.csv, stack.addresses.database_url)
-            second = _replay(engine, supervisor, stack.addresses.broker_url, messages, repeats=len(messages))
+            is_equal = _compare(arguments.file, addresses.database_url, len(messages))
+            second = _replay(engine, supervisor, broker_url, messages, repeats=len(messages))
             changed = [name for name, value in _fingerprints(engine).items() if value != before[name]]
             with engine.begin() as connection:
                 differences = verify_ledger(connection)
         finally:
             supervisor.stop()
-            engine.dispose()
     counts = f"{first.posted} posted, {first.waiting} waiting, {first.parked} parked, {first.published} events"
     print(f"first replay: {counts}")
     print(f"second replay: {second.repeats} repeats; changed tables: {', '.join(changed) or 'none'}")
@@ -105,10 +105,10 @@ def _fingerprints(engine: Engine) -> dict[str, str]:
         return {name: str(connection.execute(text(query)).scalar()) for name, query in _FINGERPRINTS.items()}
 
 
-def _compare(csv: Path, database_url: str) -> bool:
+def _compare(file: Path, database_url: str, documents: int) -> bool:
     url = database_url.replace("postgresql+psycopg://", "postgresql://")
-    script = Path(__file__).parent / "check_replay.py"
-    command = [sys.executable, str(script), str(csv), "--program", str(_PROGRAM), "--database-url", url]
+    options = ["--program", str(PROGRAM_FILE), "--database-url", url, "--limit", str(documents)]
+    command = [sys.executable, "-m", "benchmarks.check_replay", str(file), *options]
     return subprocess.run(command, check=False).returncode == 0
 
 

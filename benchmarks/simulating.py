@@ -6,27 +6,18 @@ python -m benchmarks.simulating --orders 100000 --rounds 3
 import argparse
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 
-from sqlalchemy import Engine, create_engine, make_url, text
+from sqlalchemy import Engine, text
 
-from core.domain.program import Program
+from benchmarks.servers import PROGRAM_FILE, database_server, fresh_database
 from core.messages.program_files.program_file import load_program, parse_program
 from core.simulating.beside import compare_recorded
 from core.simulating.comparing import sides
 from core.simulating.recorded import Recorded, read_only, recorded_messages
-from core.store.engine import create_database_engine, normalized_url
-from core.store.migrate import upgrade
-from core.store.programs import append_version, load_registry
-from workers.embedded import EmbeddedServers, remove_data
+from core.store.programs import load_registry
 
-_ROOT = Path(__file__).parent.parent
-_FOLDER = _ROOT / ".loyalty-bench"
-_PROGRAM = _ROOT / "config" / "programs" / "online-retail.yaml"
 _UNTIL = datetime(2030, 1, 1, tzinfo=UTC)
-_NAME = "bench_simulating"
 
 # Three lines each, ten orders to a customer, one in twenty with a refund of its first line, over two years.
 _FILL = """
@@ -66,19 +57,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--database-url", help="another server than the embedded one; it gets a database of its own")
     arguments = parser.parse_args()
-    if arguments.database_url:
-        _measure(arguments.database_url, arguments.orders, arguments.rounds)
-        return
-    remove_data(_FOLDER)
-    with EmbeddedServers(_FOLDER, valkey=False) as addresses:
-        assert addresses.database_url is not None
-        _measure(addresses.database_url, arguments.orders, arguments.rounds)
+    with database_server(arguments.database_url) as url:
+        _measure(url, arguments.orders, arguments.rounds)
 
 
 def _measure(server_url: str, orders: int, rounds: int) -> None:
-    program = load_program(_PROGRAM)
     changed = parse_program(_changed(), path="changed.yaml")
-    with _filled(server_url, orders, program) as engine:
+    with fresh_database(server_url, "loyalty_bench_simulating", load_program(PROGRAM_FILE)) as engine:
+        _fill(engine, orders)
         with engine.begin() as connection:
             versions = load_registry(connection).versions()
         for _ in range(rounds):
@@ -96,7 +82,7 @@ def _measure(server_url: str, orders: int, rounds: int) -> None:
 def _changed() -> str:
     """The same program with other rates, a promotion, and points that end."""
     changes = {'bronze: "1"': 'bronze: "2"', "policy: never": "policy: after_days, days: 365"}
-    found = _PROGRAM.read_text(encoding="utf-8")
+    found = PROGRAM_FILE.read_text(encoding="utf-8")
     for old, new in changes.items():
         found = found.replace(old, new)
     return found + _PROMOTION
@@ -110,27 +96,11 @@ def _timed(engine: Engine, work: Callable[[Iterator[Recorded]], object]) -> floa
         return time.perf_counter() - started
 
 
-@contextmanager
-def _filled(server_url: str, orders: int, program: Program) -> Iterator[Engine]:
-    admin = create_engine(normalized_url(server_url), isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        connection.execute(text(f"DROP DATABASE IF EXISTS {_NAME} WITH (FORCE)"))
-        connection.execute(text(f"CREATE DATABASE {_NAME}"))
-    url = make_url(normalized_url(server_url)).set(database=_NAME).render_as_string(hide_password=False)
-    engine = create_database_engine(url)
-    try:
-        upgrade(engine)
-        with engine.begin() as connection:
-            append_version(connection, program, "", None)
-            connection.execute(text("SET LOCAL statement_timeout = 0"))
-            for statement in _FILL.split(";\n"):
-                connection.execute(text(statement), {"orders": orders} if ":orders" in statement else {})
-        yield engine
-    finally:
-        engine.dispose()
-        with admin.connect() as connection:
-            connection.execute(text(f"DROP DATABASE {_NAME} WITH (FORCE)"))
-        admin.dispose()
+def _fill(engine: Engine, orders: int) -> None:
+    with engine.begin() as connection:
+        connection.execute(text("SET LOCAL statement_timeout = 0"))
+        for statement in _FILL.split(";\n"):
+            connection.execute(text(statement), {"orders": orders} if ":orders" in statement else {})
 
 
 if __name__ == "__main__":

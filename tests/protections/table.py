@@ -83,12 +83,12 @@ PROTECTIONS = (
     ),
     Protection(
         "one order, whatever its messages are called",
-        "an order earns its points once",
+        "an order earns its points once, even if the lock on its shard failed",
         (
             Edit(
                 _TABLES,
-                'sa.PrimaryKeyConstraint("source", "order_id", "program_id", name=op.f("pk_orders"))',
-                'sa.PrimaryKeyConstraint("source", "order_id", "program_id", "inbox_id", name=op.f("pk_orders"))',
+                '        sa.PrimaryKeyConstraint("source", "order_id", "program_id", name=op.f("pk_orders")),\n',
+                "",
             ),
             Edit(
                 _TABLES,
@@ -99,8 +99,17 @@ PROTECTIONS = (
                 "        ),\n",
                 "",
             ),
+            Edit(
+                "core/store/migrations/versions/0003_held_points_limits_and_reminders.py",
+                "        sa.ForeignKeyConstraint(\n"
+                '            ["source", "order_id", "program_id"],\n'
+                '            ["orders.source", "orders.order_id", "orders.program_id"],\n'
+                '            name=op.f("fk_order_events_source_order_id_program_id"),\n'
+                "        ),\n",
+                "",
+            ),
         ),
-        seeds=(1729,),
+        tests=("tests/store/test_constraints.py::test_is_refused[pk_orders]",),
     ),
     Protection(
         "one refund, whatever its messages are called",

@@ -1,0 +1,127 @@
+"""Every command of the benchmarks, and the targets of make that try promises by force, in a form of a few seconds."""
+
+import gzip
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Servers
+from tests.pages import ROOT
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+SAMPLE = "workers/demo/online_retail_sample.ndjson.gz"
+PROGRAM = "config/programs/online-retail.yaml"
+#: Two orders, one of a guest, what was cancelled of the other, and what fits no sale.
+RETAIL_ROWS = """InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country
+1,A,,2,2011-01-01 10:00:00,1.00,7,United Kingdom
+2,A,,1,2011-01-02 10:00:00,1.00,,United Kingdom
+C3,A,,-1,2011-01-03 10:00:00,1.00,7,United Kingdom
+C4,B,,-1,2011-01-04 10:00:00,1.00,7,United Kingdom
+"""
+#: Commands of benchmarks/, each with what makes it small; {csv}, {folder} and {database} are filled in.
+SMALL = {
+    "python -m benchmarks.online_retail": "{csv} --out {folder}/retail.ndjson",
+    "python -m benchmarks.make_demo_sample": "{csv} --folder {folder} --guests 1 --unknown 1",
+    "python -m benchmarks.check_replay": f"{SAMPLE} --program {PROGRAM} --limit 100 --expected-only",
+    "python -m benchmarks.expiry": "--lots 2000 --database-url {database}",
+    "python -m benchmarks.proof": "--entries 2000 --limits --database-url {database}",
+    "python -m benchmarks.simulating": "--orders 1000 --rounds 1 --database-url {database}",
+    "python -m benchmarks.many_rules": "--messages 200 --rounds 1 --processes 1 --database-url {database}",
+}
+#: Those that other tests of this file run.
+OTHERS = {"benchmarks", "benchmarks.usual_way", "benchmarks.replay", "benchmarks.against"}
+
+
+def run(*command: str, **environment: str) -> str:
+    """Run a command at the root of this tree; it must end with 0. What it printed."""
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def make(target: str, *arguments: str, folder: Path = ROOT, **environment: str) -> str:
+    """Run a target of the Makefile with the Python of this test, and install nothing."""
+    python = ("-o", f"{sys.prefix}/.ready", f"VENV={sys.prefix}")
+    return run("make", "-C", str(folder), "-f", str(ROOT / "Makefile"), *python, target, *arguments, **environment)
+
+
+@pytest.fixture
+def of_tests(servers: Servers) -> dict[str, str]:
+    """The servers of the tests, for commands that start tests or simulations."""
+    return {"LOYALTY_TEST_DATABASE_URL": servers.database_url, "LOYALTY_TEST_BROKER_URL": servers.broker_url}
+
+
+def test_every_command_of_the_benchmarks_is_run_here() -> None:
+    found = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__main__")
+        for path in ROOT.glob("benchmarks/*.py")
+        if 'if __name__ == "__main__":' in path.read_text()
+    }
+    assert found == OTHERS | {command.removeprefix("python -m ") for command in SMALL}
+
+
+@pytest.mark.parametrize("command", SMALL)
+def test_a_benchmark_ends_well(command: str, servers: Servers, tmp_path: Path) -> None:
+    csv = tmp_path / "retail.csv.gz"
+    csv.write_bytes(gzip.compress(RETAIL_ROWS.encode()))
+    arguments = SMALL[command].format(csv=csv, folder=tmp_path, database=servers.database_url)
+    run(sys.executable, *command.split()[1:], *arguments.split())
+
+
+def test_the_replay_proves_itself_on_a_part_of_the_sample(
+    servers: Servers, stream_broker_url: str, tmp_path: Path
+) -> None:
+    urls = ("--database-url", servers.database_url, "--broker-url", stream_broker_url)
+    command = (
+        sys.executable,
+        "-m",
+        "benchmarks.replay",
+        SAMPLE,
+        "--limit",
+        "100",
+        "--data-dir",
+        str(tmp_path / "data"),
+    )
+    assert "changed tables: none" in run(*command, *urls)
+
+
+def test_make_bench_prints_every_ratio(servers: Servers, stream_broker_url: str, tmp_path: Path) -> None:
+    """It runs benchmarks.usual_way too."""
+    sizes = "--messages 200 --usual-messages 20 --start-seconds 1.5"
+    urls = f"--database-url {servers.database_url} --broker-url {stream_broker_url}"
+    printed = make("bench", f"BENCH_ARGUMENTS={sizes} {urls} --out {tmp_path}/bench.json")
+    assert len(re.findall(r"x the usual way|of the limit", printed)) == 3
+    assert (tmp_path / "bench.json").exists()
+
+
+def test_make_simulate_runs_seeds(of_tests: dict[str, str]) -> None:
+    assert "0 failed" in make("simulate", "SEEDS=4", **of_tests)
+
+
+def test_make_protections_takes_some_out_and_each_is_noticed(of_tests: dict[str, str]) -> None:
+    """One that a test notices, and one that a simulation notices."""
+    printed = make("protections", "ONLY=whatever its messages are called", **of_tests)
+    assert "2 protections taken out, 0 of them unnoticed" in printed
+
+
+@pytest.mark.parametrize("target", ["schemas", "docs"])
+def test_make_writes_what_is_generated_where_it_is(target: str, tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "docs", tmp_path / "docs")
+    make(target, folder=tmp_path)
+    ours = {path.relative_to(ROOT): path.read_bytes() for path in ROOT.glob("docs/**/*.*")}
+    assert {path.relative_to(tmp_path): path.read_bytes() for path in tmp_path.glob("docs/**/*.*")} == ours
