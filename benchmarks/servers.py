@@ -43,8 +43,10 @@ def database_server(database_url: str | None) -> Iterator[str]:
 
 
 @contextmanager
-def fresh_database(server_url: str, name: str, program: Program | None = None) -> Iterator[Engine]:
-    """A database with our tables and at most a program in it, dropped at the end."""
+def fresh_database(
+    server_url: str, name: str, program: Program | None = None, *, has_tables: bool = True
+) -> Iterator[Engine]:
+    """A database with our tables, or none, and at most a program in it, dropped at the end."""
     admin = create_engine(normalized_url(server_url), isolation_level="AUTOCOMMIT")
     drop = f"DROP DATABASE IF EXISTS {name}"
     with admin.connect() as connection:
@@ -54,7 +56,8 @@ def fresh_database(server_url: str, name: str, program: Program | None = None) -
     url = make_url(normalized_url(server_url)).set(database=name).render_as_string(hide_password=False)
     engine = create_database_engine(url)
     try:
-        upgrade(engine)
+        if has_tables:
+            upgrade(engine)
         if program is not None:
             with engine.begin() as connection:
                 append_version(connection, program, "", None)
