@@ -13,17 +13,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from sqlalchemy import Engine
-
 from benchmarks.load import sample_messages
 from benchmarks.servers import ROOT, database_server, fresh_database
 
-_PROGRAM = "config/programs/online-retail.yaml"
 _MEASURES = ("receiving", "posting", "receiving, processor time", "posting, processor time")
 
 # What each side runs with its own modules. What a process of posting takes to start is measured on the empty inbox.
@@ -32,6 +28,7 @@ import json, resource, sys, time
 from pathlib import Path
 from benchmarks.posting import fill_inbox, measure_posting
 from core.store.engine import create_database_engine
+from workers.cli import run
 
 def posted():
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -39,6 +36,8 @@ def posted():
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return rate, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
+for command in (["db", "upgrade"], ["program", "apply", "config/programs/online-retail.yaml"]):
+    assert run(command) == 0
 engine = create_database_engine(sys.argv[1])
 messages = [(json.loads(line)["type"], line) for line in Path(sys.argv[2]).read_bytes().splitlines()]
 started = time.process_time()
@@ -76,24 +75,19 @@ def main() -> None:
 
 
 def _measured(checkout: Path, server_url: str, file: Path) -> list[float]:
-    with fresh_database(server_url, "loyalty_bench_against", has_tables=False) as engine:
-        for command in (["db", "upgrade"], ["program", "apply", _PROGRAM]):
-            _run(checkout, engine, ["-m", "workers", *command])
-        found: list[float] = json.loads(_run(checkout, engine, ["-c", _MEASURE, _url(engine), str(file)]))
-        return found
-
-
-def _run(checkout: Path, engine: Engine, arguments: Sequence[str]) -> str:
     python = sys.executable if checkout == ROOT else str(checkout / ".venv" / "bin" / "python")
-    environment = {**os.environ, "LOYALTY_DATABASE_URL": _url(engine), "PYTHONPATH": str(checkout)}
-    done = subprocess.run(
-        [python, *arguments], cwd=checkout, env=environment, stdout=subprocess.PIPE, text=True, check=True
-    )
-    return done.stdout
-
-
-def _url(engine: Engine) -> str:
-    return engine.url.render_as_string(hide_password=False)
+    with fresh_database(server_url, "loyalty_bench_against", has_tables=False) as engine:
+        url = engine.url.render_as_string(hide_password=False)
+        done = subprocess.run(
+            [python, "-c", _MEASURE, url, str(file)],
+            cwd=checkout,
+            env={**os.environ, "LOYALTY_DATABASE_URL": url, "PYTHONPATH": str(checkout)},
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+    found: list[float] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ each event to the contract, and tests hold the whole of it, so that the hot path
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from uuid import UUID
 
 from pydantic_core import to_json
@@ -59,6 +60,10 @@ def instant_text(time: datetime) -> str:
     return time.isoformat()[:-6] + "Z"
 
 
+#: When something was recorded is the same instant for a whole batch.
+_recorded_text = lru_cache(maxsize=8)(instant_text)
+
+
 def balance_changed_json(
     *,
     source: str,
@@ -82,7 +87,7 @@ def balance_changed_json(
     command_id: str | None = None,
 ) -> str:
     """Write the event of one ledger entry; `lots` are its allocations: (lot number, signed points, expiry)."""
-    account, recorded = str(account_id), instant_text(recorded_at)
+    account, recorded = str(account_id), _recorded_text(recorded_at)
     data: BalanceChangedData = {
         "account_id": account,
         "program_id": program_id,
@@ -128,7 +133,7 @@ def account_created_json(
 ) -> str:
     """Write the event of an account's opening by an order of `occurred_at`."""
     account = str(account_id)
-    recorded = instant_text(recorded_at)
+    recorded = _recorded_text(recorded_at)
     data: AccountCreatedData = {
         "account_id": account,
         "program_id": program_id,
@@ -156,7 +161,7 @@ def tier_changed_json(
 ) -> str:
     """Write the event of the account's tier change number `sequence`."""
     account = str(account_id)
-    recorded = instant_text(recorded_at)
+    recorded = _recorded_text(recorded_at)
     data: TierChangedData = {
         "account_id": account,
         "program_id": program_id,
@@ -187,7 +192,7 @@ def tier_at_risk_json(
 ) -> str:
     """Write the event of a warning that a review will move the account down, as it stands."""
     account = str(account_id)
-    recorded = instant_text(recorded_at)
+    recorded = _recorded_text(recorded_at)
     data: TierAtRiskData = {
         "account_id": account,
         "program_id": program_id,
@@ -216,7 +221,7 @@ def points_expiring_json(
 ) -> str:
     """Write the event of a reminder; 0 points withdraw it."""
     account = str(account_id)
-    recorded = instant_text(recorded_at)
+    recorded = _recorded_text(recorded_at)
     data: PointsExpiringData = {
         "account_id": account,
         "program_id": program_id,
@@ -279,7 +284,7 @@ def _event_json(
         "specversion": "1.0",
         "id": event_id,
         "source": source,
-        "type": event_type,
+        "type": event_type.value,  # the member itself takes twice as long to write
         "time": time,
         "datacontenttype": "application/json",
     }
