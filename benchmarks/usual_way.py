@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any
 
 from celery import Celery
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, func, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, registry, relationship
 from uuid6 import uuid7
@@ -41,6 +41,7 @@ from core.store.shards import account_shard
 from workers.brokers import EventPublisher, open_event_publisher
 
 _LIMITS = MessageLimits(1 << 20, 1000, 86_400)
+_NUMBERS = "usual_numbers"  #: a sequence, as usual; nothing here depends on the order of the commits
 
 
 class Row:
@@ -55,7 +56,7 @@ class Row:
 class InboxRow(Row):
     """A row of `inbox`."""
 
-    inbox_id: int
+    inbox_id: Any
 
 
 class AccountRow(Row):
@@ -135,6 +136,12 @@ def _publisher() -> EventPublisher:
     return open_event_publisher(os.environ["LOYALTY_BROKER_URL"])
 
 
+def prepare(engine: Engine) -> None:
+    """Make what the usual way needs beside our tables."""
+    with engine.begin() as connection:
+        connection.execute(text(f"CREATE SEQUENCE {_NUMBERS}"))
+
+
 def process(raw: str) -> None:
     """Do everything for one message; once more if another process has just opened the same account."""
     try:
@@ -151,12 +158,14 @@ def _process(raw: str) -> None:
     stored = read_stored_event(body)
     with Session(_engine(), autoflush=False) as session, session.begin():
         inbox = InboxRow(
+            inbox_id=func.nextval(_NUMBERS),
             source=event.source,
             event_id=event.event_id,
             type=event.type,
             occurred_at=event.occurred_at,
             shard=0,
-            order_id=event.order_id,
+            subject=event.subject,
+            is_subject=event.is_subject,
             content_hash=event.content_hash,
             body=body,
             state="posted",
@@ -167,7 +176,9 @@ def _process(raw: str) -> None:
         context = EventContext("/bench", datetime.now(UTC))
         post = _post_order if isinstance(stored, StoredOrder) else _post_refund
         events = post(session, stored, inbox.inbox_id, context)  # type: ignore[arg-type]  # chosen by its type
-        session.add_all(OutboxRow(**e._asdict(), published_at=context.recorded_at) for e in events)
+        session.add_all(
+            OutboxRow(outbox_id=func.nextval(_NUMBERS), **e._asdict(), published_at=context.recorded_at) for e in events
+        )
     if events:
         _publisher().publish([(e.type, e.body) for e in events])
 

@@ -6,7 +6,7 @@ import structlog
 
 from core.errors import BrokerUnavailableError, EventNotConfirmedError
 from core.store.engine import database_now
-from core.store.locks import LockClass, try_lock
+from core.store.locks import Task, take_turn
 from core.store.outbox import claim_unpublished, mark_published, shards_with_unpublished
 from core.upkeep.runs import last_run, record_run
 from tasks.runtime import Runtime
@@ -37,9 +37,9 @@ def relay_outbox(runtime: Runtime, shard: int) -> dict[str, int]:
 
 
 def _relay_batch(runtime: Runtime, shard: int) -> int:
-    """One batch in one transaction: the lock is held until the marks are committed."""
+    """One batch in one transaction: the turn is held until the marks are committed."""
     with runtime.engine.begin() as connection:
-        if not try_lock(connection, LockClass.RELAY, shard):
+        if not take_turn(connection, Task.RELAY, shard):
             return 0
         events = claim_unpublished(connection, shard, runtime.relay_batch_events)
         if events:

@@ -25,7 +25,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from core.store.engine import _SESSION_SETTINGS, create_database_engine, normalized_url
 from core.store.migrate import upgrade
-from core.store.tables import metadata, schema_support
+from core.store.tables import metadata, numbers, schema_support
 from tests.administration import administrate, drop_database
 from workers.child_processes import read_pid
 from workers.embedded import EmbeddedServers, remove_data
@@ -131,7 +131,8 @@ def shared_database_url(open_database: OpenDatabase) -> Iterator[str]:
 def empty_shared_database(shared_database_url: str) -> Iterator[Callable[[], None]]:
     """End all other sessions of the shared database and delete its rows."""
     # Deleted, since a database per test would cost most of the run: making and dropping one writes it all to disk.
-    tables = [table.name for table in reversed(metadata.sorted_tables) if table is not schema_support]
+    kept = (numbers, schema_support)
+    tables = [table.name for table in reversed(metadata.sorted_tables) if table not in kept]
     identities = [table for table in metadata.sorted_tables if table.primary_key.columns[0].identity is not None]
     end_other_sessions = """
         SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
@@ -142,7 +143,8 @@ def empty_shared_database(shared_database_url: str) -> Iterator[Callable[[], Non
 
     def empty() -> None:
         with engine.begin() as connection:
-            connection.exec_driver_sql("; ".join([end_other_sessions, *deletes, *restarts]))
+            begin_at_one = "UPDATE numbers SET next_number = 1"
+            connection.exec_driver_sql("; ".join([end_other_sessions, *deletes, *restarts, begin_at_one]))
 
     yield empty
     engine.dispose()

@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Engine, Row, text
 from uuid6 import uuid7
 
-from core.messages.inbound.reading import MessageLimits
+from core.messages.inbound.reading import MessageLimits, ReadEvent, read_message
 from core.messages.program_files.program_file import parse_program
 from core.posting.batch import Poster
 from core.posting.events import EventContext
@@ -159,6 +159,18 @@ class Shell:
         """Change the database behind the worker's back."""
         with self.engine.begin() as connection:
             connection.execute(text(statement), parameters)
+
+    def receive_again(self, condition: str = "true") -> None:
+        """Put messages back to where intake left them, behind the worker's back."""
+        for row in self.rows(f"SELECT inbox_id, body FROM inbox WHERE {condition}"):
+            (event,) = read_message(row.body, limits=LIMITS, now=datetime.now(UTC))
+            assert isinstance(event, ReadEvent)
+            self.execute(
+                "UPDATE inbox SET state = 'received', reason = NULL, detail = NULL, settled_at = NULL,"
+                " settled = :settled WHERE inbox_id = :inbox_id",
+                settled=event.settled,
+                inbox_id=row.inbox_id,
+            )
 
     def balance(self, customer_id: str = "c1", program_id: str = "test") -> int | None:
         """The customer's balance; None without an account."""

@@ -18,7 +18,7 @@ from config.queues import QUEUE_NAMES
 from config.settings import Settings
 from core.domain.outcomes import Reason
 from core.domain.program import Program
-from core.messages.inbound.order_messages import INBOUND_EVENTS
+from core.messages.inbound.contracts import INBOUND
 from core.messages.inbound.reading import MessageLimits, ReadEvent, read_message
 from core.messages.outbound.published_events import OUTBOUND_EVENTS
 from core.messages.program_files.program_file import load_program
@@ -128,7 +128,7 @@ def test_every_sample_keeps_its_published_schema(page: str, sample: str) -> None
     ("page", "sample"), [(page, sample) for page, sample in json_samples() if '"type": "order.' in sample]
 )
 def test_intake_takes_every_sample_of_a_shops_message(page: str, sample: str) -> None:
-    if json.loads(sample)["type"] not in INBOUND_EVENTS:
+    if json.loads(sample)["type"] not in INBOUND:
         return  # a parked message that is told of
     limits = MessageLimits(message_bytes_max=100_000, array_events_max=10, clock_skew_seconds_max=0)
     (event,) = read_message(sample.encode(), limits=limits, now=datetime(2027, 1, 1, tzinfo=UTC))
@@ -137,7 +137,7 @@ def test_intake_takes_every_sample_of_a_shops_message(page: str, sample: str) ->
 
 def test_the_page_of_messages_shows_or_names_every_type() -> None:
     page = (DOCS / "messages.md").read_text()
-    assert [kind for kind in (*INBOUND_EVENTS, *OUTBOUND_EVENTS) if f"`{kind}`" not in page] == []
+    assert [kind for kind in (*INBOUND, *OUTBOUND_EVENTS) if f"`{kind}`" not in page] == []
 
 
 def test_the_page_of_messages_names_every_queue_exchange_and_stream() -> None:

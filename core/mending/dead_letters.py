@@ -23,16 +23,15 @@ from core.mending.letters import (
     lock_letter,
     newest_letter,
     next_letters,
-    order_shard,
     revive,
     set_aside,
     settle_as_replayed,
 )
 from core.messages.inbound.reading import MessageLimits, ReadEvent, UnreadableEvent, read_message
 from core.messages.inbound.sources import REFUSALS
-from core.receiving.receive import BY_OPERATOR, Receipt, receive, receive_by_operator
+from core.receiving.receive import BY_OPERATOR, Receipt, own_shard, receive, receive_by_operator
 from core.store.failures import is_outage
-from core.store.shards import message_shard
+from core.store.inbox import subject_shard
 
 #: Letters that are mended in one transaction: a hundred thousand are done in a few minutes, and none is locked long.
 _LETTERS_PER_TRANSACTION = 100
@@ -174,10 +173,9 @@ def _take_in(
     first = first_message(connection, event.source, event.event_id)
     if first is not None and first.inbox_id != letter.inbox_id:
         return _compare(connection, letter, event, first)
-    if event.is_order:
-        shard: int | None = message_shard(event.customer_id or event.order_id, limits.shards)
-    else:
-        shard = order_shard(connection, event.source, event.order_id)
+    shard = own_shard(event, limits.shards)
+    if shard is None:
+        shard = subject_shard(connection, event.source, event.subject)
     if shard is None and letter.received_at < now - timedelta(days=limits.waiting_days_max):
         # It would be parked again by the next sweep.
         detail = (
@@ -191,9 +189,11 @@ def _take_in(
         event.event_id,
         event.type,
         event.occurred_at,
-        event.order_id,
+        event.subject,
+        event.is_subject,
         shard,
         event.content_hash,
+        event.settled,
     )
     revive(connection, letter.inbox_id, revival)
     if shard is None:
@@ -203,7 +203,7 @@ def _take_in(
 
 def _compare(connection: Connection, letter: LockedLetter, event: ReadEvent, first: FirstMessage) -> MendOutcome:
     """Judge a letter whose source and id another message has, as intake would have."""
-    if first.content_hash in (event.content_hash, *event.older_hashes):
+    if first.content_hash == event.content_hash:
         settle_as_replayed(connection, letter.inbox_id)
         text = f"has come again as message {first.inbox_id}, which is {first.state}; so this one is settled as replayed"
         return MendOutcome(letter.inbox_id, "replayed", text)

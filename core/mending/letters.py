@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
+from core.domain.subjects import order_subject
 from core.store.engine import run_bulk
 
 
@@ -21,7 +22,7 @@ class Letter(NamedTuple):
     source: str
     event_id: str
     type: str | None
-    order_id: str | None
+    order_id: str | None  #: of the order that it is about
     state: str
     reason: str | None
     detail: str | None
@@ -102,12 +103,15 @@ class Revival(NamedTuple):
     event_id: str
     type: str
     occurred_at: datetime
-    order_id: str
+    subject: str
+    is_subject: bool
     shard: int | None
     content_hash: bytes
+    settled: str
 
 
-_COLUMNS = ", ".join(Letter._fields)
+_ORDER_ID = "CASE split_part(subject, ' ', 1) WHEN 'order' THEN substr(subject, length('order ') + 1) END AS order_id"
+_COLUMNS = ", ".join(_ORDER_ID if name == "order_id" else name for name in Letter._fields)
 
 
 # Settled letters are found by what was done about them: the inbox has no index of them, and millions of other rows.
@@ -127,8 +131,8 @@ def _where(chosen: LetterFilter) -> tuple[str, list[object]]:
         ("source = %s", (chosen.source,)),
         ("type = %s", (chosen.type,)),
         (
-            "(order_id = %s OR order_id IS NULL AND position(%b::bytea IN body) > 0)",
-            (order_id, json.dumps(order_id, ensure_ascii=False).encode()),
+            "(subject = %s OR subject IS NULL AND position(%b::bytea IN body) > 0)",
+            (order_id and order_subject(order_id), json.dumps(order_id, ensure_ascii=False).encode()),
         ),
         ("received_at >= %s", (chosen.since,)),
         ("received_at < %s", (chosen.until,)),
@@ -226,26 +230,11 @@ def first_message(connection: Connection, source: str, event_id: str) -> FirstMe
     return FirstMessage(*rows[0]) if rows else None
 
 
-# As intake finds it (core.store.inbox): among posted orders, then among those that are about to be posted.
-_ORDER_SHARD = """
-SELECT coalesce(
-    (SELECT o.shard FROM orders o WHERE o.source = %s AND o.order_id = %s LIMIT 1),
-    (SELECT q.shard FROM inbox q WHERE q.source = %s AND q.order_id = %s
-        AND q.state IN ('received', 'waiting') AND q.type = 'order.completed' LIMIT 1))
-"""
-
-
-def order_shard(connection: Connection, source: str, order_id: str) -> int | None:
-    """The shard of a known order; None for one that has not come."""
-    ((shard,),) = run_bulk(connection, _ORDER_SHARD, (source, order_id, source, order_id))
-    return None if shard is None else int(shard)
-
-
-_REVIVE = """
-UPDATE inbox SET state = %s, source = %s, event_id = %s, variant = '', type = %s, occurred_at = %s, order_id = %s,
-    shard = %s, content_hash = %s, reason = NULL, detail = NULL, settled_at = NULL
-WHERE inbox_id = %s
-"""
+_REVIVE = f"""
+UPDATE inbox SET variant = '', {", ".join(f"{name} = %({name})s" for name in Revival._fields)},
+    reason = NULL, detail = NULL, settled_at = NULL
+WHERE inbox_id = %(inbox_id)s
+"""  # noqa: S608  # our own column names
 
 
 def revive(connection: Connection, inbox_id: int, revival: Revival) -> None:
@@ -253,9 +242,7 @@ def revive(connection: Connection, inbox_id: int, revival: Revival) -> None:
 
     The unique key (source, event_id, variant) fails if the message came again in this very moment.
     """
-    state, source, event_id, kind, occurred_at, order_id, shard, content_hash = revival
-    values = (state, source, event_id, kind, occurred_at, order_id, shard, content_hash, inbox_id)
-    run_bulk(connection, _REVIVE, values)
+    run_bulk(connection, _REVIVE, {**revival._asdict(), "inbox_id": inbox_id})
 
 
 def set_aside(connection: Connection, inbox_id: int, variant: bytes) -> None:
@@ -306,9 +293,8 @@ _KEEP_PARKINGS = """
 INSERT INTO dead_letter_actions (inbox_id, action, reason, detail, acted_at)
 SELECT n.inbox_id, 'parked', n.reason, n.parked_detail, n.parked_at
 FROM unnest(%b::bigint[], %b::text[], %b::text[], %b::timestamptz[]) AS n(inbox_id, reason, parked_detail, parked_at)
-WHERE NOT EXISTS (
-    SELECT 1 FROM dead_letter_actions a
-    WHERE a.inbox_id = n.inbox_id AND a.action = 'parked' AND a.acted_at = n.parked_at)
+LEFT JOIN dead_letter_actions a ON a.inbox_id = n.inbox_id AND a.action = 'parked' AND a.acted_at = n.parked_at
+WHERE a.inbox_id IS NULL
 """
 _APPEND_ACTIONS = """
 INSERT INTO dead_letter_actions (inbox_id, action, reason, detail)

@@ -9,7 +9,7 @@ from core.mending.dead_letters import MendOutcome, RetryLimits, nothing_to_mend,
 from core.mending.letters import LockedLetter, append_actions, lock_letter, step_aside
 from core.messages.inbound.reading import ReadEvent, UnreadableEvent, read_message
 from core.receiving.receive import receive_by_operator
-from core.store.inbox import StoredMessage
+from core.store.inbox import StoredMessage, hold_numbers
 
 
 class _RefusedError(Exception):
@@ -38,6 +38,7 @@ def _replaced(engine: Engine, inbox_id: int, raw: bytes, limits: RetryLimits) ->
 
 
 def _replace(connection: Connection, inbox_id: int, raw: bytes, limits: RetryLimits) -> MendOutcome:
+    hold_numbers(connection)
     letter = lock_letter(connection, inbox_id)
     if letter is None or letter.state != "dead":
         return nothing_to_mend(inbox_id, letter)

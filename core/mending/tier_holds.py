@@ -10,6 +10,7 @@ from core.domain.program import Program
 from core.domain.tiers.qualification import decide_tier_hold
 from core.posting.books import Books
 from core.posting.events import EventContext, decision_events
+from core.store.appending import append_events
 from core.store.ledger import lock_accounts
 from core.store.repairs import Repair, append_repairs
 
@@ -43,6 +44,7 @@ def hold_tier(
     if decision.tier_changes:
         rebuilt["change_number"] = decision.tier_changes[-1].change_number
     append_repairs(connection, [Repair(account_id, "tier", _held(before), rebuilt)])
+    append_events(connection, books.events)
     return decision
 
 

@@ -15,7 +15,7 @@ from pydantic_core import CoreSchema
 from pydantic_core.core_schema import ModelField, TypedDictField
 
 from core.domain.program import Program
-from core.messages.inbound.order_messages import INBOUND_EVENTS
+from core.messages.inbound.contracts import CONTRACTS
 from core.messages.outbound.published_events import OUTBOUND_EVENTS
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -46,7 +46,7 @@ class _Generator(GenerateJsonSchema):
 
 def all_schemas() -> dict[str, dict[str, Any]]:
     """Every schema by its file name: `order.completed.json`, `program.schema.json`, ..."""
-    schemas = {f"{name}.json": _schema(event, title=name) for name, event in INBOUND_EVENTS.items()}
+    schemas = {f"{row.type}.json": _schema(row.model, title=row.type) for row in CONTRACTS}
     schemas |= {f"{name}.json": _schema(event, title=name) for name, event in OUTBOUND_EVENTS.items()}
     schemas["program.schema.json"] = _program_schema()
     refund = schemas["order.refunded.json"]["$defs"]

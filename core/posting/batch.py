@@ -20,7 +20,7 @@ from core.messages.inbound.reading import (
     StoredFulfilment,
     StoredOrder,
     StoredRefund,
-    read_stored_event,
+    read_settled,
 )
 from core.posting.books import Books, BudgetRaceError
 from core.posting.deciding import (
@@ -34,10 +34,11 @@ from core.posting.deciding import (
 )
 from core.posting.events import EventContext, message_parked
 from core.posting.loading import open_books
+from core.store.appending import append_events
 from core.store.engine import run_bulk
 from core.store.failures import frames, is_outage
 from core.store.inbox import ClaimedMessage, Settlement, claim_received, claim_waiting, settle, wake_waiting_for
-from core.store.locks import LockClass
+from core.store.locks import TURN, Task, run_in_turn
 from core.store.programs import ProgramRegistry, load_registry
 
 log = structlog.get_logger(__name__)
@@ -54,18 +55,20 @@ ReadMessage = tuple[ClaimedMessage, StoredEvent]
 
 _COUNT_ATTEMPT = """
 INSERT INTO posting_attempts (shard, attempts) VALUES (%s, 1)
-ON CONFLICT (shard) DO UPDATE SET attempts = posting_attempts.attempts + 1, started_at = now()
+ON CONFLICT (shard) DO UPDATE SET attempts = posting_attempts.attempts + 1, started_at = excluded.started_at
 """
 _FORGET_ATTEMPTS = "UPDATE posting_attempts SET attempts = 0 WHERE shard = %s AND attempts > 0"
 
-_BEGIN = """
-SELECT pg_try_advisory_xact_lock(%s, %s), now(), (SELECT count(*) FROM programs),
-       coalesce((SELECT attempts FROM posting_attempts WHERE shard = %s), 0)
-"""
+_BEGIN = f"""
+{TURN}
+SELECT is_ours, now(), (SELECT count(*) FROM programs),
+       coalesce((SELECT attempts FROM posting_attempts WHERE shard = %(shard)s), 0)
+FROM turn
+"""  # noqa: S608  # our own words
 
 
 class Turn(NamedTuple):
-    """A transaction that holds the shard's lock."""
+    """A transaction that has the shard."""
 
     connection: Connection
     shard: int
@@ -188,9 +191,9 @@ class Poster:
 
     @contextmanager
     def _turn(self, shard: int) -> Iterator[Turn | None]:
-        """A transaction with the shard's lock and the newest programs; None if another worker has the lock."""
+        """A transaction with the shard's turn and the newest programs; None if another worker has the turn."""
         with self._engine.begin() as connection:
-            ((is_ours, as_of, stamp, crashes),) = run_bulk(connection, _BEGIN, (int(LockClass.POSTING), shard, shard))
+            is_ours, as_of, stamp, crashes = run_in_turn(connection, _BEGIN, Task.POSTING, shard)
             if stamp != self._registry.stamp:
                 self._registry = load_registry(connection)
             yield Turn(connection, shard, as_of, crashes) if is_ours else None
@@ -205,25 +208,26 @@ class Poster:
         """
         self._count_attempt(turn.shard)
         read = [_read(message) for message in claimed]
-        waiting = [] if is_alone else [_read(message) for message in claim_waiting(turn.connection, _order_keys(read))]
+        waiting = [] if is_alone else [_read(message) for message in claim_waiting(turn.connection, _subjects(read))]
         events = [event for _, event in (*read, *waiting)]
         books = open_books(
             turn.connection, events, self._registry, self._new_account_id, turn.as_of,
             is_contended=is_contended or is_alone,
         )  # fmt: skip
         posting = Posting(books, self._registry, turn.shard, turn.as_of, self._context(turn))
-        result = self._settle(turn, _post_in_order(read, waiting, posting), posting)
-        if is_alone:
-            wake_waiting_for(turn.connection, _order_keys(read), turn.shard)
-        return result
+        return self._settle(turn, _post_in_order(read, waiting, posting), posting, _subjects(read) if is_alone else ())
 
     def _context(self, turn: Turn) -> EventContext:
         return EventContext(self._event_source, turn.as_of)
 
     def _settle(
-        self, turn: Turn, outcomes: Sequence[tuple[ClaimedMessage, Outcome]], posting: Posting | None
+        self,
+        turn: Turn,
+        outcomes: Sequence[tuple[ClaimedMessage, Outcome]],
+        posting: Posting | None,
+        woken: Sequence[tuple[str, str]] = (),
     ) -> BatchResult:
-        """Write the books and every message's outcome."""
+        """Write the books and every message's outcome; make ready what waits for the `woken` subjects."""
         if posting is None:
             posting = Posting(Books(), self._registry, turn.shard, turn.as_of, self._context(turn))
         result = BatchResult(claimed=len(outcomes))
@@ -244,15 +248,17 @@ class Poster:
                     settlements.append(Settlement(message.inbox_id, "dead", reason.value, detail))
                     posting.books.events.append(message_parked(message, outcome, posting.context))
         posting.books.write(turn.connection, self._chain_key)
-        settle(turn.connection, settlements)
+        settle(turn.connection, settlements, turn.as_of)
+        wake_waiting_for(turn.connection, woken, turn.shard)
         run_bulk(turn.connection, _FORGET_ATTEMPTS, (turn.shard,))
+        append_events(turn.connection, posting.books.events)
         result.account_shards |= set(posting.books.account_shards())
         return result
 
     def _count_attempt(self, shard: int) -> None:
         """Remember, before the work, that it is tried, so that a death counts: on a connection that it cannot undo.
 
-        Only who holds the shard's lock counts, or many workers that come at once would look like deaths.
+        Only who has the shard's turn counts, or many workers that come at once would look like deaths.
         """
         with self._engine.begin() as connection:
             run_bulk(connection, _COUNT_ATTEMPT, (shard,))
@@ -282,11 +288,12 @@ def _redone_after_races(work: Callable[[bool], T]) -> T:
 
 
 def _read(message: ClaimedMessage) -> ReadMessage:
-    return message, read_stored_event(message.body)
+    return message, read_settled(message.type, message.source, message.occurred_at, message.settled)
 
 
-def _order_keys(read: Sequence[ReadMessage]) -> list[tuple[str, str]]:
-    return [(event.order.source, event.order.order_id) for _, event in read if isinstance(event, StoredOrder)]
+def _subjects(read: Sequence[ReadMessage]) -> list[tuple[str, str]]:
+    """What these messages bring into being, so that others may have waited for it."""
+    return [(message.source, message.subject) for message, event in read if isinstance(event, StoredOrder)]
 
 
 def _post_in_order(
@@ -298,15 +305,15 @@ def _post_in_order(
     """
     held: dict[tuple[str, str], list[ReadMessage]] = defaultdict(list)
     for message, event in waiting:
-        held[message.source, message.order_id].append((message, event))
+        held[message.source, message.subject].append((message, event))
     outcomes: dict[int, tuple[ClaimedMessage, Outcome]] = {}
     for message, event in read:
-        behind = held.pop((message.source, message.order_id), []) if isinstance(event, StoredOrder) else []
+        behind = held.pop((message.source, message.subject), []) if isinstance(event, StoredOrder) else []
         for each in ((message, event), *sorted(behind, key=lambda pair: pair[0].inbox_id)):
             outcome = _post_one(*each, posting)
             outcomes[each[0].inbox_id] = each[0], outcome
             if isinstance(outcome, Waiting):
-                held[message.source, message.order_id].append(each)
+                held[message.source, message.subject].append(each)
     return list(outcomes.values())
 
 

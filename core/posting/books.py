@@ -26,7 +26,6 @@ from core.store.appending import (
     append_accounts,
     append_allocations,
     append_entries,
-    append_events,
     append_lots,
     append_order_events,
     append_orders,
@@ -262,7 +261,7 @@ class Books:
             self._budgets_changed[spent.program_id, spent.promotion_id] = None
 
     def write(self, connection: Connection, chain_key: bytes | None = None) -> None:
-        """Write everything that changed; with `chain_key` entries carry their accounts' hash chains on.
+        """Write what changed, but the events; with `chain_key` entries carry their accounts' hash chains on.
 
         Parents before children, since foreign keys are checked at once.
         """
@@ -278,11 +277,10 @@ class Books:
         append_refunds(connection, self._new_refunds)
         append_order_events(connection, self._new_order_events)
         write_usages(connection, [(of, key, self._usages[of][key]) for of, key in self._usages_changed])
-        append_events(connection, self.events)
         self._write_budgets(connection)
 
     def _write_budgets(self, connection: Connection) -> None:
-        """Add what this batch took of budgets, last, since others wait from here to the commit; BudgetRaceError."""
+        """Add what this batch took of budgets, late, since others wait from here to the commit; BudgetRaceError."""
         now = lock_budgets(connection, self._budgets_changed)
         written: list[tuple[str, str, Budget]] = []
         for program_id, name in self._budgets_changed:

@@ -14,7 +14,13 @@ from core.domain.orders.fulfilment import decide_fulfilment
 from core.domain.outcomes import Parked, Reason, Replayed, Waiting
 from core.domain.program import Program
 from core.domain.tiers.qualification import TierHistoryEntry
-from core.messages.inbound.reading import StoredCancellation, StoredFulfilment, StoredOrder, StoredRefund, has_hash
+from core.messages.inbound.reading import (
+    StoredCancellation,
+    StoredFulfilment,
+    StoredOrder,
+    StoredRefund,
+    event_body,
+)
 from core.posting.books import Books
 from core.posting.events import EventContext, account_created, decision_events
 from core.store.appending import NewOrder, NewOrderEvent, NewRefund
@@ -58,7 +64,7 @@ def post_order(message: ClaimedMessage, event: StoredOrder, posting: Posting) ->
         return unknown_program(event.program_id, registry)
     known = books.orders(order.source, order.order_id).get(program_id)
     if known is not None:
-        return _again(has_hash(event, known.business_hash), Reason.ORDER_CONFLICT, "order")
+        return _again(event.business_hash == known.business_hash, Reason.ORDER_CONFLICT, "order")
     frozen = registry.at(program_id, order.occurred_at)
     refused = wrong_currency(order, frozen.program)
     if refused is not None:
@@ -98,7 +104,7 @@ def post_refund(message: ClaimedMessage, event: StoredRefund, posting: Posting) 
     posted = record.posted
     known = books.refund_by_id(refund.source, refund.refund_id, posted.program_id)
     if known is not None:
-        return _again(has_hash(event, known.business_hash), Reason.REFUND_CONFLICT, "refund")
+        return _again(event.business_hash == known.business_hash, Reason.REFUND_CONFLICT, "refund")
     problem = refund_problem(posted.order, refund)
     if problem is not None:
         return problem
@@ -111,9 +117,8 @@ def post_refund(message: ClaimedMessage, event: StoredRefund, posting: Posting) 
         _history_of(posted, books),
     )
     assert decision.refund is not None
-    books.record_refund(
-        NewRefund(decision.refund, posted.program_id, message.inbox_id, event.business_hash, message.body)
-    )
+    body = event_body(message.event_id, message.source, message.type, message.occurred_at, message.settled)
+    books.record_refund(NewRefund(decision.refund, posted.program_id, message.inbox_id, event.business_hash, body))
     _keep(decision, posting)
     return Posted()
 
@@ -171,7 +176,7 @@ def _order_untold(
         return record
     known = posting.books.order_event_hash(key, record.posted.program_id, kind)
     if known is not None:
-        return _again(has_hash(event, known), Reason.ORDER_CONFLICT, _NOUNS[kind])
+        return _again(event.business_hash == known, Reason.ORDER_CONFLICT, _NOUNS[kind])
     return record.posted
 
 

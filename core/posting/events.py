@@ -7,6 +7,7 @@ from core.domain.expiry.reminders import Reminder
 from core.domain.ledger import Account, Decision, Entry, EntryKind, TierChange
 from core.domain.outcomes import Parked
 from core.domain.program import Measure
+from core.domain.subjects import order_id_of
 from core.domain.tiers.qualification import TierAtRisk
 from core.messages.outbound.event_json import (
     account_created_id,
@@ -167,7 +168,7 @@ def message_parked(message: ClaimedMessage, parked: Parked, context: EventContex
         event_source=message.source,
         event_id=message.event_id,
         event_type=message.type,
-        order_id=message.order_id,
+        order_id=order_id_of(message.subject),
     )
     event_id = message_parked_id(message.inbox_id, times_parked)
     return OutboxEvent(0, None, event_id, OutboundType.MESSAGE_PARKED.value, body)

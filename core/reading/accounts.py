@@ -86,12 +86,12 @@ def load_open_lots(connection: Connection, account_id: UUID) -> list[Lot]:
 
 # Two halves, since each has an index of its own and the whole has none.
 _OPEN_MESSAGES = """
-SELECT i.inbox_id, i.type, i.source, i.order_id, i.state, i.reason, i.received_at
-FROM orders o JOIN inbox i ON i.source = o.source AND i.order_id = o.order_id
+SELECT i.inbox_id, i.type, i.source, o.order_id, i.state, i.reason, i.received_at
+FROM orders o JOIN inbox i ON i.source = o.source AND i.subject = 'order ' || o.order_id
 WHERE o.account_id = %s AND i.state IN ('received', 'waiting') AND i.type = ANY(%b)
 UNION ALL
-SELECT i.inbox_id, i.type, i.source, i.order_id, i.state, i.reason, i.received_at
-FROM orders o JOIN inbox i ON i.source = o.source AND i.order_id = o.order_id
+SELECT i.inbox_id, i.type, i.source, o.order_id, i.state, i.reason, i.received_at
+FROM orders o JOIN inbox i ON i.source = o.source AND i.subject = 'order ' || o.order_id
 WHERE o.account_id = %s AND i.state = 'dead' AND i.type = ANY(%b)
 ORDER BY inbox_id
 """

@@ -10,6 +10,8 @@ import structlog
 from sqlalchemy import Connection, Engine
 
 from core.domain.outcomes import Parked, Reason
+from core.domain.subjects import subject_id
+from core.messages.inbound.contracts import INBOUND, Contracts
 from core.messages.inbound.reading import MessageLimits, ReadEvent, UnreadableEvent, read_message
 from core.messages.inbound.sources import is_signature
 from core.posting.events import EventContext, message_parked
@@ -61,6 +63,7 @@ def receive(
     event_source: str,
     signatures: Sequence[str | None] = (),
     received_at: datetime | None = None,
+    contracts: Contracts = INBOUND,
 ) -> Receipt:
     """Read and store raw messages in the transaction of `connection`.
 
@@ -71,7 +74,9 @@ def receive(
     events = [
         event
         for raw, signature in zip(raw_messages, signatures or repeat(None))  # noqa: B905  # repeat() has no end
-        for event in read_message(raw, limits=limits, now=now, signature=signature, received_at=received_at)
+        for event in read_message(
+            raw, limits=limits, now=now, signature=signature, received_at=received_at, contracts=contracts
+        )
     ]
     return _stored(connection, _inbox_messages(events, shards), event_source, now)
 
@@ -106,6 +111,7 @@ def receive_batch(
     shards: int,
     event_source: str,
     signatures: Sequence[str | None] = (),
+    contracts: Contracts = INBOUND,
 ) -> list[Receipt]:
     """Receive in one transaction; if that fails, each message in its own, so that a bad one cannot block the others.
 
@@ -114,7 +120,10 @@ def receive_batch(
 
     def received(raw: Sequence[bytes], signed: Sequence[str | None]) -> Receipt:
         with engine.begin() as connection:
-            return receive(connection, raw, limits=limits, shards=shards, event_source=event_source, signatures=signed)
+            return receive(
+                connection, raw, limits=limits, shards=shards, event_source=event_source, signatures=signed,
+                contracts=contracts,
+            )  # fmt: skip
 
     def received_alone(raw: bytes, signature: str | None) -> Receipt:
         try:
@@ -157,18 +166,18 @@ def _park_unread(
 
 
 def _inbox_messages(events: Sequence[ReadEvent | UnreadableEvent], shards: int) -> list[InboxMessage]:
-    """Rows for the inbox. What is about an order has its shard: of this batch here, else found by the statement."""
-    order_shards = {
-        (event.source, event.order_id): message_shard(event.customer_id or event.order_id, shards)
+    """Rows for the inbox. What names no customer has its subject's shard: of this batch, or found by the statement."""
+    subject_shards = {
+        (event.source, event.subject): own_shard(event, shards)
         for event in events
-        if isinstance(event, ReadEvent) and event.is_order
+        if isinstance(event, ReadEvent) and event.is_subject
     }
     messages: list[InboxMessage] = []
     for event in events:
         if isinstance(event, UnreadableEvent):
             messages.append(_parked_message(event))
         else:
-            shard = order_shards.get((event.source, event.order_id))
+            shard = subject_shards.get((event.source, event.subject))
             messages.append(
                 InboxMessage(
                     event.source,
@@ -176,15 +185,23 @@ def _inbox_messages(events: Sequence[ReadEvent | UnreadableEvent], shards: int) 
                     b"",
                     event.type,
                     event.occurred_at,
-                    shard,
-                    event.order_id,
+                    own_shard(event, shards) if shard is None else shard,
+                    event.subject,
+                    event.is_subject,
                     event.content_hash,
                     event.body,
+                    event.settled,
                     signature=event.signature,
-                    older_hashes=event.older_hashes,
                 )
             )
     return messages
+
+
+def own_shard(event: ReadEvent, shards: int) -> int | None:
+    """The shard of the customer, or of a guest's order; None for what is posted where its subject is."""
+    if event.customer_id is not None:
+        return message_shard(event.customer_id, shards)
+    return message_shard(subject_id(event.subject), shards) if event.is_subject else None
 
 
 def _parked_message(event: UnreadableEvent) -> InboxMessage:
@@ -197,9 +214,11 @@ def _parked_message(event: UnreadableEvent) -> InboxMessage:
         type=event.type,
         occurred_at=None,
         shard=None,
-        order_id=None,
+        subject=None,
+        is_subject=False,
         content_hash=digest,
         body=event.body,
+        settled=None,
         reason=event.reason,
         detail=event.detail,
         signature=event.signature,
@@ -214,6 +233,6 @@ def _tell_parked(connection: Connection, stored: Sequence[StoredMessage], event_
         reason, detail = row.message.reason, row.message.detail
         if row.is_new and reason is not None and detail is not None:
             m = row.message
-            claimed = ClaimedMessage(row.inbox_id, m.source, m.event_id, m.type or "", m.order_id or "", m.body, now)
+            claimed = ClaimedMessage(row.inbox_id, m.source, m.event_id, m.type or "", m.subject or "", now, "", now)
             events.append(message_parked(claimed, Parked(reason, detail), context))
     append_events(connection, events)

@@ -291,10 +291,20 @@ def append_refunds(connection: Connection, refunds: Sequence[NewRefund]) -> None
     copy_rows(connection, "refunds", columns, rows)
 
 
+_DRAW_NUMBERS = """
+UPDATE numbers SET next_number = next_number + %s WHERE name = 'outbox' RETURNING next_number - %s
+"""
+
+
 def append_events(connection: Connection, events: Sequence[OutboxEvent]) -> None:
-    """Append events in the order given: outbox ids are drawn in it, under the accounts' locks."""
+    """Append events in the order given: outbox ids are drawn in it, under the accounts' locks.
+
+    To be the last that a transaction does: whoever else has events waits from here to the commit.
+    """
     if events:
-        copy_rows(connection, "outbox", OutboxEvent._fields, events)
+        ((first,),) = run_bulk(connection, _DRAW_NUMBERS, (len(events), len(events)))
+        rows = ((number, *event) for number, event in enumerate(events, first))
+        copy_rows(connection, "outbox", ("outbox_id", *OutboxEvent._fields), rows)
 
 
 def _columns(rows: Iterable[Sequence[object]]) -> list[list[object]]:

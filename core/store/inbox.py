@@ -22,14 +22,15 @@ class InboxMessage(NamedTuple):
     variant: bytes  #: empty for a readable event; for an unreadable one a hash of its bytes
     type: str | None
     occurred_at: datetime | None
-    shard: int | None  #: None: it is about an order, whose shard is looked up
-    order_id: str | None
+    shard: int | None  #: None: that of its subject, which is looked up
+    subject: str | None  #: None: it could not be read
+    is_subject: bool
     content_hash: bytes | None
     body: bytes
+    settled: str | None  #: what posting reads; None for a parked message
     reason: Reason | None = None  #: set: the message is parked
     detail: str | None = None
     signature: str | None = None  #: of `body`, so that a retry can check it again
-    older_hashes: tuple[bytes, ...] = ()  #: content hashes under which an earlier release may have stored the same
 
 
 class StoredMessage(NamedTuple):
@@ -49,8 +50,9 @@ class ClaimedMessage(NamedTuple):
     source: str
     event_id: str
     type: str
-    order_id: str
-    body: bytes
+    subject: str
+    occurred_at: datetime
+    settled: str
     received_at: datetime
     times_parked: int = 0
 
@@ -64,65 +66,80 @@ class Settlement(NamedTuple):
     detail: str | None = None
 
 
-# What is about an order (a refund, a fulfilment, a cancellation) names no customer: its shard is that of the order,
-# posted or still in the inbox; if neither is known it waits. xmax is 0 for a row that this statement inserted, not for
-# one that it found.
-_APPEND = """
-INSERT INTO inbox (source, event_id, variant, type, occurred_at, shard, order_id, content_hash, body,
-                   state, reason, detail, signature, settled_at, times_parked, deliveries)
-SELECT source, event_id, variant, type, occurred_at, found_shard, order_id, content_hash, body,
+# The shard of what a message is about, as far as the ledger knows it. No program is named: of an id that stands for
+# several accounts, any one's shard will do, since accounts are locked.
+_SHARD_IN_LEDGER = """
+CASE split_part({m}.subject, ' ', 1) WHEN 'order'
+    THEN (SELECT o.shard FROM orders o
+          WHERE o.source = {m}.source AND o.order_id = substr({m}.subject, length('order ') + 1) LIMIT 1)
+    ELSE (SELECT r.shard FROM account_references r
+          WHERE r.kind = split_part({m}.subject, ' ', 1)
+            AND r.reference = substr({m}.subject, strpos({m}.subject, ' ') + 1) LIMIT 1)
+END"""
+# Or as far as it is about to be posted.
+_SHARD = f"""
+coalesce({_SHARD_IN_LEDGER},
+         (SELECT q.shard FROM inbox q WHERE q.source = {{m}}.source AND q.subject = {{m}}.subject AND q.is_subject
+              AND q.state IN ('received', 'waiting') LIMIT 1))
+"""  # noqa: S608  # our own words
+
+# What names no customer (a refund, a fulfilment) is posted on the shard of what it is about; if that is not known yet,
+# it waits. Numbers are drawn in order of arrival, and their row is held until the commit: they become visible in order.
+# xmax is 0 for a row that this statement inserted, not for one that it found.
+_APPEND = f"""
+WITH drawn AS (
+    UPDATE numbers SET next_number = next_number + %s WHERE name = 'inbox' RETURNING next_number - %s AS first
+)
+INSERT INTO inbox (inbox_id, source, event_id, variant, type, occurred_at, shard, subject, is_subject, content_hash,
+                   body, settled, state, reason, detail, signature, settled_at, times_parked, deliveries)
+SELECT (SELECT first FROM drawn) + n - 1, source, event_id, variant, type, occurred_at, found_shard, subject,
+       is_subject, content_hash, body, settled,
        CASE WHEN reason IS NOT NULL THEN 'dead' WHEN found_shard IS NULL THEN 'waiting' ELSE 'received' END,
        reason, detail, signature, CASE WHEN reason IS NOT NULL THEN now() END, (reason IS NOT NULL)::integer,
        deliveries
 FROM (
-    SELECT m.*, coalesce(
-               m.shard,
-               (SELECT o.shard FROM orders o WHERE o.source = m.source AND o.order_id = m.order_id LIMIT 1),
-               (SELECT q.shard FROM inbox q WHERE q.source = m.source AND q.order_id = m.order_id
-                   AND q.state IN ('received', 'waiting') AND q.type = 'order.completed' LIMIT 1)
-           ) AS found_shard
+    SELECT m.*, coalesce(m.shard, {_SHARD.format(m="m")}) AS found_shard
     FROM unnest(%b::text[], %b::text[], %b::bytea[], %b::text[], %b::timestamptz[], %b::smallint[], %b::text[],
-                %b::bytea[], %b::bytea[], %b::text[], %b::text[], %b::text[], %b::integer[])
+                %b::boolean[], %b::bytea[], %b::bytea[], %b::text[], %b::text[], %b::text[], %b::text[], %b::integer[])
          WITH ORDINALITY
-         AS m(source, event_id, variant, type, occurred_at, shard, order_id, content_hash, body, reason, detail,
-              signature, deliveries, n)
+         AS m(source, event_id, variant, type, occurred_at, shard, subject, is_subject, content_hash, body, settled,
+              reason, detail, signature, deliveries, n)
 ) AS placed
 ORDER BY n
 ON CONFLICT (source, event_id, variant) DO UPDATE
     SET deliveries = inbox.deliveries
         + CASE WHEN inbox.content_hash IS NOT DISTINCT FROM excluded.content_hash THEN excluded.deliveries ELSE 0 END
 RETURNING inbox_id, state, shard, xmax = 0, source, event_id, variant, content_hash
-"""
+"""  # noqa: S608  # our own words
+
+
+def hold_numbers(connection: Connection) -> None:
+    """Have intake wait until this transaction ends: for one that changes a key of the inbox before it appends."""
+    run_bulk(connection, "SELECT 1 FROM numbers WHERE name = 'inbox' FOR UPDATE")
 
 
 def append_messages(connection: Connection, messages: Sequence[InboxMessage]) -> list[StoredMessage]:
-    """Store a batch with one statement; a second one only for conflicts, and for what an earlier release stored.
+    """Store a batch with one statement; a second one only for conflicts.
 
     The same source and id with the same content is a replay: counted on the first row, nothing else. With other
-    content it is a conflict: parked beside the first. Content is the same too if it was to the release that stored the
-    first row (`older_hashes`). The result is in no particular order.
+    content it is a conflict: parked beside the first. The result is in no particular order.
     """
     groups: dict[tuple[str, str, bytes], list[InboxMessage]] = {}
     for message in messages:
         groups.setdefault((message.source, message.event_id, message.variant), []).append(message)
     stored: list[StoredMessage] = []
     again: list[InboxMessage] = []
-    conflicts: list[tuple[InboxMessage, int]] = []
     rows = _append(connection, [(group[0], _deliveries(group)) for group in groups.values()])
     for inbox_id, state, shard, is_new, source, event_id, variant, content_hash in rows:
         group = groups[source, event_id, bytes(variant)]
         is_counted = group[0].content_hash == content_hash
         for place, message in enumerate(group):
-            if content_hash in message.older_hashes:
-                again.append(message._replace(content_hash=content_hash, older_hashes=()))
-            elif message.content_hash != content_hash:
-                conflicts.append((message, inbox_id))
+            if message.content_hash != content_hash:
+                again.append(_as_conflict(message, inbox_id))
             elif is_counted:
                 stored.append(StoredMessage(inbox_id, state, shard, is_new and place == 0, message))
             else:
                 again.append(message)
-    if conflicts:
-        again += _as_conflicts(connection, conflicts)
     if again:  # ends here: conflicts have keys of their own, and what is left under the old keys is the same as the row
         stored += append_messages(connection, again)
     return stored
@@ -132,35 +149,16 @@ def _deliveries(group: Sequence[InboxMessage]) -> int:
     return sum(message.content_hash == group[0].content_hash for message in group)
 
 
-_KNOWN_VARIANTS = """
-SELECT source, event_id, variant FROM inbox
-JOIN unnest(%b::text[], %b::text[], %b::bytea[]) AS k(source, event_id, variant) USING (source, event_id, variant)
-"""
-
-
-def _as_conflicts(connection: Connection, conflicts: Sequence[tuple[InboxMessage, int]]) -> list[InboxMessage]:
-    """Make conflicts of these messages; one that an earlier release has parked as such is that one again."""
-    keys = [(m.source, m.event_id, older) for m, _ in conflicts for older in m.older_hashes]
-    known: set[tuple[str, str, bytes]] = set()
-    if keys:
-        columns = [list(column) for column in zip(*keys, strict=True)]
-        known = {(row[0], row[1], bytes(row[2])) for row in run_bulk(connection, _KNOWN_VARIANTS, columns)}
-    return [_as_conflict(message, first_inbox_id, known) for message, first_inbox_id in conflicts]
-
-
-def _as_conflict(message: InboxMessage, first_inbox_id: int, known: set[tuple[str, str, bytes]]) -> InboxMessage:
-    older = (digest for digest in message.older_hashes if (message.source, message.event_id, digest) in known)
-    content_hash = next(older, message.content_hash)
-    assert content_hash is not None
+def _as_conflict(message: InboxMessage, first_inbox_id: int) -> InboxMessage:
+    assert message.content_hash is not None
     detail = (
         f"message {first_inbox_id} has the same source and id but other content; "
         "send a changed message under a new id, or drop this one"
     )
     return message._replace(
-        variant=content_hash,
-        content_hash=content_hash,
-        older_hashes=(),
+        variant=message.content_hash,
         shard=None,
+        settled=None,
         reason=Reason.EVENT_CONFLICT,
         detail=detail,
     )
@@ -169,41 +167,51 @@ def _as_conflict(message: InboxMessage, first_inbox_id: int, known: set[tuple[st
 def _append(
     connection: Connection, messages: Sequence[tuple[InboxMessage, int]]
 ) -> list[tuple[int, str, int | None, bool, str, str, bytes, bytes | None]]:
-    columns = [list(column) for column in zip(*((*message[:-1], copies) for message, copies in messages), strict=True)]
-    columns[9] = [None if reason is None else str(reason) for reason in columns[9]]
-    return run_bulk(connection, _APPEND, columns)
+    columns = [list(column) for column in zip(*((*message, copies) for message, copies in messages), strict=True)]
+    reasons = columns[InboxMessage._fields.index("reason")]
+    reasons[:] = [None if reason is None else str(reason) for reason in reasons]
+    return run_bulk(connection, _APPEND, (len(messages), len(messages), *columns))
 
 
-_CLAIM = """
-SELECT inbox_id, source, event_id, type, order_id, body, received_at, times_parked FROM inbox
+def subject_shard(connection: Connection, source: str, subject: str) -> int | None:
+    """The shard of a known subject; None for one that has not come."""
+    statement = f"SELECT {_SHARD.format(m='m')} FROM (SELECT %s::text AS source, %s::text AS subject) AS m"  # noqa: S608
+    ((shard,),) = run_bulk(connection, statement, (source, subject))
+    return None if shard is None else int(shard)
+
+
+_CLAIMED = ", ".join(f"i.{name}" for name in ClaimedMessage._fields)
+_CLAIM = f"""
+SELECT {_CLAIMED} FROM inbox i
 WHERE shard = %s AND state = 'received' ORDER BY inbox_id LIMIT %s
-"""
+"""  # noqa: S608  # our own column names
 
 
 def claim_received(connection: Connection, shard: int, rows_max: int) -> list[ClaimedMessage]:
-    """The next rows of a shard, oldest first. The caller holds the shard's lock, so nobody else claims them."""
+    """The next rows of a shard, oldest first. The caller has the shard's turn, so nobody else claims them."""
     return [ClaimedMessage(*row) for row in run_bulk(connection, _CLAIM, (shard, rows_max))]
 
 
-_CLAIM_WAITING = """
-SELECT i.inbox_id, i.source, i.event_id, i.type, i.order_id, i.body, i.received_at, i.times_parked
-FROM inbox i JOIN (SELECT DISTINCT * FROM unnest(%b::text[], %b::text[]) AS k(source, order_id)) k
-     ON i.source = k.source AND i.order_id = k.order_id
+_CLAIM_WAITING = f"""
+SELECT {_CLAIMED}
+FROM inbox i JOIN (SELECT DISTINCT * FROM unnest(%b::text[], %b::text[]) AS k(source, subject)) k
+     ON i.source = k.source AND i.subject = k.subject
 WHERE i.state = 'waiting' ORDER BY i.inbox_id FOR UPDATE OF i SKIP LOCKED
-"""
+"""  # noqa: S608  # our own column names
 
 
-def claim_waiting(connection: Connection, orders: Sequence[tuple[str, str]]) -> list[ClaimedMessage]:
-    """Messages that wait for these (source, order_id), oldest first; what another transaction holds is left to it."""
-    if not orders:
+def claim_waiting(connection: Connection, subjects: Sequence[tuple[str, str]]) -> list[ClaimedMessage]:
+    """Messages that wait for these (source, subject), oldest first; what another transaction holds is left to it."""
+    if not subjects:
         return []
-    keys = [list(column) for column in zip(*orders, strict=True)]
+    keys = [list(column) for column in zip(*subjects, strict=True)]
     return [ClaimedMessage(*row) for row in run_bulk(connection, _CLAIM_WAITING, keys)]
 
 
 _SETTLE = """
 UPDATE inbox SET state = s.state, reason = s.reason, detail = s.detail,
-    settled_at = CASE WHEN s.state = 'waiting' THEN NULL ELSE now() END,
+    settled = CASE WHEN s.state = 'waiting' THEN inbox.settled END,
+    settled_at = CASE WHEN s.state = 'waiting' THEN NULL ELSE %s::timestamptz END,
     shard = CASE WHEN s.state = 'waiting' THEN NULL ELSE inbox.shard END,
     times_parked = inbox.times_parked + (s.state = 'dead')::integer
 FROM unnest(%b::bigint[], %b::text[], %b::text[], %b::text[]) AS s(inbox_id, state, reason, detail)
@@ -211,21 +219,19 @@ WHERE inbox.inbox_id = s.inbox_id
 """
 
 
-def settle(connection: Connection, settlements: Sequence[Settlement]) -> None:
-    """Write outcomes, in the transaction that wrote what they say."""
+def settle(connection: Connection, settlements: Sequence[Settlement], now: datetime) -> None:
+    """Write outcomes, in the transaction that wrote what they say; `now` is its time."""
     if settlements:
-        run_bulk(connection, _SETTLE, [list(column) for column in zip(*settlements, strict=True)])
+        run_bulk(connection, _SETTLE, (now, *(list(column) for column in zip(*settlements, strict=True))))
 
 
 # Probed without locks, which would write to every row; what is found is locked, and looked at once more. Sub-selects
 # and arrays instead of joins, for which a whole table might be read.
-_WAKE = """
+_WAKE = f"""
 WITH probed AS MATERIALIZED (
-    SELECT inbox_id, source, order_id FROM inbox WHERE state = 'waiting' AND {range} LIMIT %s
+    SELECT inbox_id, source, subject FROM inbox WHERE state = 'waiting' AND {{range}} LIMIT %s
 ), found AS MATERIALIZED (
-    SELECT inbox_id,
-           (SELECT o.shard FROM orders o WHERE o.source = p.source AND o.order_id = p.order_id LIMIT 1) AS shard
-    FROM probed p
+    SELECT inbox_id, {_SHARD_IN_LEDGER.format(m="p")} AS shard FROM probed p
 ), held AS MATERIALIZED (
     SELECT inbox_id FROM inbox
     WHERE inbox_id = ANY(ARRAY(SELECT inbox_id FROM found WHERE shard IS NOT NULL)) AND state = 'waiting'
@@ -235,13 +241,13 @@ WITH probed AS MATERIALIZED (
     WHERE inbox_id = ANY(ARRAY(SELECT inbox_id FROM held)) RETURNING 1
 )
 SELECT (SELECT count(*) FROM woken), (SELECT count(*) FROM probed), (SELECT max(inbox_id) FROM probed)
-"""
+"""  # noqa: S608  # our own words
 _WAKE_NEWEST = _WAKE.format(range="true ORDER BY inbox_id DESC")
 _WAKE_AFTER = _WAKE.format(range="inbox_id > %s ORDER BY inbox_id")
 
 
 def wake_waiting(connection: Connection, after: int, rows_max: int) -> tuple[int, int]:
-    """Make waiting messages whose order has been posted meanwhile ready again.
+    """Make waiting messages whose subject is in the ledger meanwhile ready again.
 
     Looks at the newest `rows_max` of them, and at as many above `after`. Returns how many were woken, and the `after`
     of the next call, with which call by call all are looked at; 0 begins at the oldest.
@@ -255,29 +261,29 @@ def wake_waiting(connection: Connection, after: int, rows_max: int) -> tuple[int
 
 _WAKE_WAITING_FOR = """
 UPDATE inbox SET state = 'received', shard = %s
-FROM unnest(%b::text[], %b::text[]) AS k(source, order_id)
-WHERE inbox.state = 'waiting' AND inbox.source = k.source AND inbox.order_id = k.order_id
+FROM unnest(%b::text[], %b::text[]) AS k(source, subject)
+WHERE inbox.state = 'waiting' AND inbox.source = k.source AND inbox.subject = k.subject
 """
 
 
-def wake_waiting_for(connection: Connection, orders: Sequence[tuple[str, str]], shard: int) -> None:
-    """Make the messages that wait for these (source, order_id) ready, on the shard of the orders."""
-    if orders:
-        run_bulk(connection, _WAKE_WAITING_FOR, (shard, *(list(column) for column in zip(*orders, strict=True))))
+def wake_waiting_for(connection: Connection, subjects: Sequence[tuple[str, str]], shard: int) -> None:
+    """Make the messages that wait for these (source, subject) ready, on the shard of the subjects."""
+    if subjects:
+        run_bulk(connection, _WAKE_WAITING_FOR, (shard, *(list(column) for column in zip(*subjects, strict=True))))
 
 
 # Their numbers are in the order in which they came, so that those which have waited too long stand first.
-_OVERDUE = """
-SELECT inbox_id, source, event_id, type, order_id, body, received_at, times_parked FROM inbox
+_OVERDUE = f"""
+SELECT {_CLAIMED} FROM inbox i
 WHERE inbox_id = ANY(ARRAY(SELECT inbox_id FROM inbox WHERE state = 'waiting' ORDER BY inbox_id LIMIT %s))
       AND state = 'waiting' AND received_at < now() - make_interval(days => %s)
-      AND NOT EXISTS (SELECT 1 FROM orders o WHERE o.source = inbox.source AND o.order_id = inbox.order_id)
-ORDER BY inbox_id FOR UPDATE SKIP LOCKED
-"""
+      AND {_SHARD_IN_LEDGER.format(m="i")} IS NULL
+ORDER BY inbox_id FOR UPDATE OF i SKIP LOCKED
+"""  # noqa: S608  # our own words
 
 
 def claim_overdue(connection: Connection, waiting_days_max: int, rows_max: int) -> list[ClaimedMessage]:
-    """Messages whose order has not come for longer than `waiting_days_max`, among the `rows_max` oldest that wait."""
+    """Messages whose subject has not come for longer than `waiting_days_max`, among the `rows_max` oldest that wait."""
     return [ClaimedMessage(*row) for row in run_bulk(connection, _OVERDUE, (rows_max, waiting_days_max))]
 
 

@@ -1,6 +1,7 @@
-"""Advisory locks: who may work on a shard. Two integers each: what for, and which shard."""
+"""Who may work: turns at a shard, which are rows, and advisory locks for what has no shard of messages or events."""
 
-from enum import IntEnum
+from enum import IntEnum, StrEnum
+from typing import Any
 
 from sqlalchemy import Connection
 
@@ -8,12 +9,49 @@ from core.store.engine import run_bulk
 
 
 class LockClass(IntEnum):
-    """What a lock is for. The numbers only need to differ from other users' of the same database."""
+    """What an advisory lock is for. The numbers only need to differ from other users' of the same database."""
 
-    POSTING = 0x4C59_0001
-    RELAY = 0x4C59_0002
     PERIODIC = 0x4C59_0003
     PROGRAMS = 0x4C59_0004
+
+
+class Task(StrEnum):
+    """What one worker at a time does on a shard."""
+
+    POSTING = "posting"
+    RELAY = "relay"
+
+
+#: Begins a statement that takes a turn: `SELECT is_ours, … FROM turn`. Null: the row has still to be made.
+TURN = """
+WITH held AS MATERIALIZED (
+    SELECT 1 FROM turns WHERE task = %(task)s AND shard = %(shard)s FOR UPDATE SKIP LOCKED
+), turn AS (
+    SELECT CASE WHEN EXISTS (SELECT 1 FROM held) THEN true
+                WHEN EXISTS (SELECT 1 FROM turns WHERE task = %(task)s AND shard = %(shard)s) THEN false END AS is_ours
+)
+"""
+_MAKE_TURN = "INSERT INTO turns (task, shard) VALUES (%(task)s, %(shard)s) ON CONFLICT DO NOTHING"
+
+
+def run_in_turn(connection: Connection, statement: str, task: Task, shard: int) -> tuple[Any, ...]:
+    """Run a statement that begins with TURN. The first value says whether the shard is ours until the transaction ends.
+
+    It is not if another worker has it, in whatever transaction. The row is made at the very first turn, in a
+    transaction of its own, since whoever came meanwhile would have to wait for it.
+    """
+    values = {"task": str(task), "shard": shard}
+    (row,) = run_bulk(connection, statement, values)
+    if row[0] is None:
+        with connection.engine.begin() as other:
+            run_bulk(other, _MAKE_TURN, values)
+        (row,) = run_bulk(connection, statement, values)
+    return row
+
+
+def take_turn(connection: Connection, task: Task, shard: int) -> bool:
+    """Have the shard until the transaction ends; False if another worker has it."""
+    return bool(run_in_turn(connection, f"{TURN} SELECT is_ours FROM turn", task, shard)[0])  # noqa: S608
 
 
 def lock(connection: Connection, lock_class: LockClass, number: int = 0) -> None:

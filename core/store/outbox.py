@@ -25,7 +25,7 @@ WHERE account_shard = %s AND published_at IS NULL ORDER BY outbox_id LIMIT %s
 
 
 def claim_unpublished(connection: Connection, account_shard: int, rows_max: int) -> list[OutgoingEvent]:
-    """The next events of a shard. The caller holds the shard's relay lock.
+    """The next events of a shard. The caller has the relay's turn at the shard.
 
     Ids are drawn under the account's lock, so that of one account's events every snapshot shows a prefix without gaps.
     """

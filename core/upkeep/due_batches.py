@@ -74,6 +74,7 @@ def _do_due(
         books.apply(decision)
         books.events += decision_events(decision, context)
     books.write(connection, chain_key)
+    append_events(connection, books.events)
     return len(lots)
 
 
@@ -114,6 +115,7 @@ def review_batch(
         books.apply(decision)
         books.events += decision_events(decision, context)
     books.write(connection)
+    append_events(connection, books.events)
     return len(due)
 
 

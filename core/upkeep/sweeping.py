@@ -43,14 +43,15 @@ def sweep_waiting(
     enough: posting takes along what waits for its orders, and this is for what fell between.
     """
     woken, following = wake_waiting(connection, after, rows_max)
-    context = EventContext(event_source, database_now(connection))
+    now = database_now(connection)
+    context = EventContext(event_source, now)
     overdue = claim_overdue(connection, waiting_days_max, rows_max)
     parked = Parked(
         Reason.ORDER_NEVER_CAME,
         f"its order has not come in {waiting_days_max} days; send the order and retry, or drop this message",
     )
+    settle(connection, [Settlement(m.inbox_id, "dead", parked.reason.value, parked.detail) for m in overdue], now)
     append_events(connection, [message_parked(message, parked, context) for message in overdue])
-    settle(connection, [Settlement(m.inbox_id, "dead", parked.reason.value, parked.detail) for m in overdue])
     return SweepOutcome(woken, len(overdue), following)
 
 

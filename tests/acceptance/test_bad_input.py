@@ -48,12 +48,12 @@ def taken(worker: WholeWorker) -> Taken:
     for row in worker.rows("SELECT inbox_id, body FROM inbox WHERE inbox_id > :n", n=newest):
         numbers.setdefault(bytes(row.body), []).append(row.inbox_id)
     listed = worker.loyalty("dead", "list", "--limit", "100000", "--json")
-    states = worker.rows("SELECT order_id, state FROM inbox WHERE order_id LIKE 'good-%'")
+    states = worker.rows("SELECT subject, state FROM inbox WHERE subject LIKE 'order good-%'")
     return Taken(
         {letter["inbox_id"]: letter for letter in listed["messages"] if letter["inbox_id"] > newest},
         told,
         numbers,
-        {row.order_id: row.state for row in states},
+        {row.subject.removeprefix("order "): row.state for row in states},
     )
 
 

@@ -65,9 +65,9 @@ def test_a_refund_that_is_first_waits_and_follows_its_order(worker: WholeWorker)
 
 def test_a_guests_order_earns_nothing_and_its_refund_takes_nothing(worker: WholeWorker) -> None:
     take(worker, order("guest-1", customer_id=None), refund("guest-refund", "guest-1"))
-    states = worker.rows("SELECT state FROM inbox WHERE order_id = 'guest-1'")
+    states = worker.rows("SELECT state FROM inbox WHERE subject = 'order guest-1'")
     assert [row.state for row in states] == ["posted", "posted"]
-    assert worker.value("SELECT count(*) FROM entries WHERE order_id = 'guest-1'") == 0
+    assert worker.value("SELECT count(*) FROM entries WHERE subject = 'order guest-1'") == 0
 
 
 def test_an_order_that_reaches_a_threshold_moves_the_customer_up(worker: WholeWorker) -> None:
@@ -83,7 +83,7 @@ def test_repeats_change_nothing_and_tell_nothing(worker: WholeWorker) -> None:
     worker.wait_through(repeats=repeats + 3)
     take(worker, order("twice-1", customer_id="twice", event_id="another-event"))
     assert told(worker, "twice") == [("account", "bronze"), ("accrual", 100)]
-    states = worker.rows("SELECT state FROM inbox WHERE order_id = 'twice-1' ORDER BY inbox_id")
+    states = worker.rows("SELECT state FROM inbox WHERE subject = 'order twice-1' ORDER BY inbox_id")
     assert [row.state for row in states] == ["posted", "replayed"]
 
 
@@ -135,7 +135,7 @@ class Load:
         worker = self._worker
         worker.wait_through(self._before + len(self.messages))
         pattern = f"{self._name}-%"
-        states = worker.rows("SELECT state FROM inbox WHERE order_id LIKE :p", p=pattern)
+        states = worker.rows("SELECT state FROM inbox WHERE subject LIKE 'order ' || :p", p=pattern)
         assert Counter(row.state for row in states) == {"posted": len(self.messages)}
         rows = worker.rows("SELECT account_id, customer_id, balance FROM accounts WHERE customer_id LIKE :p", p=pattern)
         assert {row.customer_id: row.balance for row in rows} == self.points

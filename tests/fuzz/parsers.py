@@ -36,12 +36,12 @@ from core.messages.inbound.reading import (
     StoredFulfilment,
     StoredOrder,
     StoredRefund,
-    has_hash,
+    business_hash,
     lines_json,
     read_attributes,
     read_lines,
     read_message,
-    read_stored_event,
+    read_settled,
     read_tags,
 )
 from core.messages.inbound.sources import SourceKey, Sources, is_signature, sign
@@ -209,10 +209,8 @@ def _refused(text: str, start: str) -> None:
 
 
 def _decided(event: ReadEvent) -> None:
-    stored = read_stored_event(event.body)
-    assert stored.business_hash == event.business_hash
-    assert has_hash(stored, event.business_hash)
-    assert len(stored.older_hashes) == len(event.older_hashes)
+    stored = read_settled(event.type, event.source, event.occurred_at, event.settled)
+    assert stored.business_hash == business_hash(event.settled)
     match stored:
         case StoredOrder():
             assert lines_json(read_lines(stored.lines_json)) == stored.lines_json

@@ -189,7 +189,7 @@ class World:
         letters = self.stage.rows("""
             SELECT inbox_id FROM inbox i WHERE state = 'dead' AND (reason = 'posting_crashed'
                 OR reason = 'order_never_came' AND EXISTS (SELECT 1 FROM orders o
-                   WHERE o.source = i.source AND o.order_id = i.order_id)) ORDER BY inbox_id""")
+                   WHERE o.source = i.source AND i.subject = 'order ' || o.order_id)) ORDER BY inbox_id""")
         numbers = [letter["inbox_id"] for letter in letters]
         return len(list(retry_letters(self.stage.engine, numbers, self._retry_limits())))
 

@@ -145,7 +145,7 @@ def test_a_letter_is_replaced_once(shell: Shell) -> None:
     assert fix(shell, letter, order("o1")).is_mended
     assert fix(shell, letter, order("o2")).text == "is no dead letter: it is dropped"
     assert fix(shell, 7_000, order("o2")).state is None
-    assert shell.value("SELECT count(*) FROM inbox WHERE order_id = 'o2'") == 0
+    assert shell.value("SELECT count(*) FROM inbox WHERE subject = 'order o2'") == 0
 
 
 def test_a_mended_event_that_is_parked_again_can_be_mended_again_though_conflicts_came_under_its_id(

@@ -59,7 +59,7 @@ def test_what_is_no_event_is_kept_whole_and_says_why(raw: bytes, reason: Reason,
 
 
 def test_nan_in_a_text_is_only_a_text() -> None:
-    assert read_one(changed(ORDER, "data.order_id", "NaN")).order_id == "NaN"
+    assert read_one(changed(ORDER, "data.order_id", "NaN")).subject == "order NaN"
 
 
 def test_an_oversized_message_is_kept_whole() -> None:

@@ -97,7 +97,7 @@ def test_two_shards_that_meet_on_the_same_accounts_end_right(engine: Engine, are
         shell.take(*(order(f"first-{customer}", "1.00", customer_id=customer) for customer in customers))
     shell.receive(*(order(f"a-{customer}", "10.00", customer_id=customer) for customer in customers))
     shell.receive(*(order(f"b-{customer}", "10.00", customer_id=customer) for customer in reversed(customers)))
-    shell.execute("UPDATE inbox SET shard = (order_id LIKE 'b-%')::integer WHERE state = 'received'")
+    shell.execute("UPDATE inbox SET shard = (subject LIKE 'order b-%')::integer WHERE state = 'received'")
     barrier = threading.Barrier(2)
     results = []
     url = engine.url.render_as_string(hide_password=False)

@@ -13,7 +13,7 @@ from uuid6 import uuid7
 
 from core.posting.batch import CRASHES_BEFORE_PARKING, Poster
 from core.store.engine import create_database_engine
-from core.store.locks import LockClass, try_lock
+from core.store.locks import Task, take_turn
 from tests.factories import PROGRAM_TEXT, order, refund
 from tests.shell import EVENT_SOURCE, Shell
 
@@ -64,7 +64,7 @@ class TestBadMessage:
 
     def test_is_found_by_whatever_it_breaks(self, shell: Shell) -> None:
         shell.receive(*many_and_a_bad_one())
-        shell.execute("UPDATE inbox SET body = 'no longer an event' WHERE event_id = 'completed-bad'")
+        shell.execute("UPDATE inbox SET settled = 'no longer an event' WHERE event_id = 'completed-bad'")
         shell.post()
         assert_all_but_the_bad_one_are_posted(shell)
 
@@ -98,14 +98,14 @@ class TestBadMessage:
         inject(shell, DATA_ERROR)
         shell.take(order("bad"))
         shell.execute(NO_FAULT)
-        shell.execute("UPDATE inbox SET state = 'received', reason = NULL, detail = NULL, settled_at = NULL")
+        shell.receive_again()
         assert shell.post() == {"posted": 1}
         assert (shell.balance(), shell.differences()) == (100, [])
 
     def test_that_fails_again_and_again_is_no_crash(self, shell: Shell) -> None:
         inject(shell, DATA_ERROR)
         for n in range(8):
-            shell.execute("UPDATE inbox SET state = 'received', reason = NULL, settled_at = NULL")
+            shell.receive_again()
             shell.take(*([order("bad")] if n == 0 else []))
         assert shell.outcome("completed-bad") == ("dead", "posting_failed")
 
@@ -183,7 +183,7 @@ post_order = batch.post_order
 
 def die(message, event, posting):
     outcome = post_order(message, event, posting)
-    if message.order_id == "bad":
+    if message.subject == "order bad":
         os._exit(9)
     return outcome
 
@@ -212,7 +212,7 @@ class TestDeath:
         shell = Shell(engine, shards=1)
         shell.receive(order())
         with engine.begin() as other:
-            assert try_lock(other, LockClass.POSTING, 0)
+            assert take_turn(other, Task.POSTING, 0)
             assert {shell.poster.post_batch(0, 500).is_busy for _ in range(10)} == {True}
         assert shell.post() == {"posted": 1}
 
@@ -241,7 +241,7 @@ class TestDeath:
 def test_a_shard_that_another_worker_has_is_left_to_it(shell: Shell, engine: Engine) -> None:
     shell.receive(order())
     with engine.begin() as other:
-        assert all(try_lock(other, LockClass.POSTING, shard) for shard in range(shell.shards))
+        assert all(take_turn(other, Task.POSTING, shard) for shard in range(shell.shards))
         results = [shell.poster.post_batch(shard, 500) for shard in range(shell.shards)]
     assert [(result.is_busy, result.claimed) for result in results] == [(True, 0)] * shell.shards
     assert shell.post() == {"posted": 1}

@@ -52,17 +52,6 @@ class TestOrders:
         assert shell.take(order("o1", event_id="e2", time="2026-03-02T09:00:00Z")) == {"replayed": 1}
         assert (shell.balance(), shell.outcome("e2")) == (100, ("replayed", None))
 
-    def test_an_order_that_an_earlier_release_posted_is_a_replay_with_the_tags_that_it_ignored(
-        self, shell: Shell
-    ) -> None:
-        shell.take(order("o1", event_id="e1"))
-        tagged = order("o1", event_id="e2", customer_tags=["vip"])
-        assert shell.take(tagged, order("o1", "900.00", event_id="e3", customer_tags=["vip"])) == {
-            "replayed": 1,
-            "parked": 1,
-        }
-        assert (shell.outcome("e2"), shell.outcome("e3")) == (("replayed", None), ("dead", "order_conflict"))
-
     def test_the_same_order_twice_in_one_batch_is_posted_once(self, shell: Shell) -> None:
         assert shell.take(order(event_id="e1"), order(event_id="e2")) == {"posted": 1, "replayed": 1}
         assert (shell.balance(), shell.differences()) == (100, [])
@@ -250,7 +239,7 @@ class TestParking:
 
     def test_a_message_that_is_parked_again_after_a_retry_is_told_again(self, shell: Shell) -> None:
         shell.take(order(currency="USD"))
-        shell.execute("UPDATE inbox SET state = 'received', reason = NULL, detail = NULL, settled_at = NULL")
+        shell.receive_again()
         shell.post()
         told = shell.events("loyalty.message.parked")
         inbox_id = shell.value("SELECT inbox_id FROM inbox")

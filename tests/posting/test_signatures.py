@@ -71,7 +71,7 @@ def test_a_forged_message_that_comes_later_is_no_conflict_with_the_true_one(shel
 
 def test_nothing_of_a_message_that_is_not_its_sources_becomes_a_fact(shell: Shell) -> None:
     take(shell, order(), secret=None)
-    [row] = shell.rows("SELECT order_id, shard, occurred_at, content_hash = variant AS is_apart FROM inbox")
+    [row] = shell.rows("SELECT subject, shard, occurred_at, content_hash = variant AS is_apart FROM inbox")
     assert tuple(row) == (None, None, None, True)
     assert shell.value("SELECT count(*) FROM accounts") == shell.value("SELECT count(*) FROM orders") == 0
 
@@ -149,7 +149,7 @@ def test_no_sender_can_pass_for_an_operator(shell: Shell) -> None:
 
 def test_a_message_that_cannot_be_stored_keeps_its_signature(own_engine: Engine) -> None:
     shell = Shell(own_engine)
-    shell.execute("ALTER TABLE inbox ADD CONSTRAINT no_o1 CHECK (order_id <> 'o1')")
+    shell.execute("ALTER TABLE inbox ADD CONSTRAINT no_o1 CHECK (subject <> 'order o1')")
     receipt = take(shell, order())
     shell.execute("ALTER TABLE inbox DROP CONSTRAINT no_o1")
     assert shell.outcomes() == {("dead", "posting_failed"): 1}

@@ -41,7 +41,7 @@ def test_it_waits_for_an_order_of_its_own_source_only(shell: Shell, about: About
 def test_it_follows_an_order_that_is_posted_alone(shell: Shell, about: About) -> None:
     shell.receive(about(event_id="early"))
     shell.receive(order("o1"), order("bad"))
-    shell.execute("UPDATE inbox SET body = 'no longer an event' WHERE event_id = 'completed-bad'")
+    shell.execute("UPDATE inbox SET settled = 'no longer an event' WHERE event_id = 'completed-bad'")
     assert shell.post() == {"posted": 2, "parked": 1}
     assert states(shell)["early"] == "posted"
 

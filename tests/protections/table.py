@@ -124,13 +124,13 @@ PROTECTIONS = (
         tests=("tests/store/test_constraints.py::test_is_refused[pk_refunds]",),
     ),
     Protection(
-        "the shard's lock in posting",
+        "the shard's turn in posting",
         "a customer's messages are posted by one worker at a time, each once",
         (
             Edit(
                 _BATCH,
-                "SELECT pg_try_advisory_xact_lock(%s, %s), now(),",
-                "SELECT %s::bigint + %s::bigint IS NOT NULL, now(),",
+                "SELECT is_ours, now(),",
+                "SELECT true, now(),",
             ),
         ),
     ),
@@ -202,7 +202,7 @@ PROTECTIONS = (
             Edit(
                 _BATCH,
                 "        waiting = [] if is_alone else [_read(message) for message in"
-                " claim_waiting(turn.connection, _order_keys(read))]\n",
+                " claim_waiting(turn.connection, _subjects(read))]\n",
                 "        waiting: list[ReadMessage] = []\n",
             ),
         ),
@@ -243,8 +243,8 @@ PROTECTIONS = (
         (
             Edit(
                 _INBOX,
-                'ORDER BY inbox_id FOR UPDATE SKIP LOCKED\n"""\n\n\ndef claim_overdue',
-                'ORDER BY inbox_id\n"""\n\n\ndef claim_overdue',
+                "IS NULL\nORDER BY inbox_id FOR UPDATE OF i SKIP LOCKED\n",
+                "IS NULL\nORDER BY inbox_id\n",
             ),
         ),
         seeds=(60,),
@@ -315,7 +315,7 @@ PROTECTIONS = (
     Protection(
         "one relay per shard",
         "an event is repeated only after something went wrong",
-        (Edit(_RELAY, "        if not try_lock(connection, LockClass.RELAY, shard):\n", "        if shard < 0:\n"),),
+        (Edit(_RELAY, "        if not take_turn(connection, Task.RELAY, shard):\n", "        if shard < 0:\n"),),
     ),
     Protection(
         "events are taken in their order",
@@ -324,13 +324,13 @@ PROTECTIONS = (
         tests=(f"{_RELAY_TESTS}::test_events_are_taken_in_order_however_the_database_finds_them",),
     ),
     Protection(
-        "outbox ids are drawn one by one, under the account's lock",
+        "outbox ids are drawn from one row, under the account's lock",
         "an account's events leave in order",
         (
             Edit(
-                _TABLES,
-                'sa.Column("outbox_id", sa.BigInteger(), sa.Identity(always=False), nullable=False)',
-                'sa.Column("outbox_id", sa.BigInteger(), sa.Identity(always=False, cache=20), nullable=False)',
+                "core/store/appending.py",
+                "RETURNING next_number - %s\n",
+                "RETURNING next_number - %s + 1000 * (pg_backend_pid() %% 7)\n",
             ),
         ),
     ),

@@ -23,8 +23,9 @@ REFUSED = {
     "ck_inbox_state": "UPDATE inbox SET state = 'lost' WHERE state = 'posted'",
     "ck_inbox_dead_has_reason": "UPDATE inbox SET reason = 'not_json' WHERE state = 'posted'",
     "ck_inbox_outcome_has_time": "UPDATE inbox SET settled_at = NULL WHERE state = 'posted'",
+    "ck_inbox_open_is_settled": "UPDATE inbox SET settled = '{}' WHERE state = 'posted'",
     "ck_inbox_received_has_shard": (
-        "UPDATE inbox SET state = 'received', settled_at = NULL, shard = NULL WHERE state = 'posted'"
+        "UPDATE inbox SET state = 'received', settled = '{}', settled_at = NULL, shard = NULL WHERE state = 'posted'"
     ),
     "pk_dead_letter_actions": "UPDATE dead_letter_actions SET action_id = 1",
     "ck_dead_letter_actions_action": "UPDATE dead_letter_actions SET action = 'forgotten'",
@@ -36,6 +37,8 @@ REFUSED = {
     "ck_accounts_qualifying_points": "UPDATE accounts SET qualifying_points = -1",
     "pk_members": "INSERT INTO members SELECT * FROM members",
     "fk_members_account_id": "UPDATE members SET account_id = gen_random_uuid()",
+    "pk_account_references": "INSERT INTO account_references SELECT * FROM account_references",
+    "fk_account_references_account_id": "UPDATE account_references SET account_id = gen_random_uuid()",
     "pk_entries": "INSERT INTO entries SELECT * FROM entries WHERE sequence = 1",
     "fk_entries_account_id": (
         "INSERT INTO entries SELECT (jsonb_populate_record(e, jsonb_build_object('account_id', gen_random_uuid()))).*"
@@ -85,6 +88,8 @@ REFUSED = {
     "ck_reminders_number": "UPDATE reminders SET number = 0",
     "pk_outbox": "UPDATE outbox SET outbox_id = 1",
     "uq_outbox_account_id_event_id": "UPDATE outbox SET event_id = 'same'",
+    "pk_numbers": "INSERT INTO numbers SELECT * FROM numbers",
+    "pk_turns": "INSERT INTO turns SELECT * FROM turns",
     "pk_posting_attempts": "INSERT INTO posting_attempts SELECT * FROM posting_attempts",
     "pk_periodic_runs": "INSERT INTO periodic_runs SELECT * FROM periodic_runs",
     "pk_retention": "INSERT INTO retention SELECT * FROM retention",
@@ -116,6 +121,7 @@ def fill(engine: Engine) -> Shell:
     shell = Shell(engine, shards=1, program_text=PROGRAM_TEXT + LIMITED)
     lines = [line("1", "600.00"), line("2", "10.00")]
     shell.take(order(lines=lines), refund(amount="50.00"), fulfilment(), b"broken")
+    shell.execute("INSERT INTO account_references SELECT 'card', '1', program_id, account_id, 0 FROM accounts")
     shell.execute("INSERT INTO reminders SELECT account_id, now(), 5, 30 FROM accounts")
     shell.execute("INSERT INTO dead_letter_actions (inbox_id, action) VALUES (1, 'dropped'), (2, 'dropped')")
     shell.execute("INSERT INTO periodic_runs (task, as_of, result) VALUES ('loyalty.expire_lots', now(), '{}')")

@@ -77,7 +77,7 @@ def test_the_whole_way_works_as_the_workers_role(worker: Engine) -> None:
         submit(runtime, order(f"dead-{number}", program_id="nobody's"))
     sweep_inbox(runtime)
     assert post_inbox(runtime, 0)["posted"] == 4
-    dead = [row.inbox_id for row in shell.rows("SELECT inbox_id FROM inbox WHERE order_id LIKE 'dead-%'")]
+    dead = [row.inbox_id for row in shell.rows("SELECT inbox_id FROM inbox WHERE subject LIKE 'order dead-%'")]
     limits = RetryLimits(LIMITS, shards=1, event_source=EVENT_SOURCE, waiting_days_max=30)
     assert [mended.state for mended in retry_letters(worker, dead, limits)] == ["received"] * 2
     post_inbox(runtime, 0)

@@ -125,34 +125,6 @@ class TestConflicts:
         assert counts(receipt) == {"received": 1, "parked": 999}
 
 
-class TestContentThatAnEarlierReleaseStored:
-    """A release that did not know `customer_tags` stored an order with tags under the hash of the order without."""
-
-    tags: ClassVar[list[str]] = ["staff", "vip"]
-
-    def test_is_a_replay_when_it_comes_again(self, shell: Shell) -> None:
-        shell.receive(order("o1"), order("o2"))
-        again = order("o1", customer_tags=self.tags)
-        assert counts(shell.receive(again, order("o2"), again)) == {"replayed": 3}
-        assert [(row.event_id, row.deliveries) for row in inbox(shell)] == [("completed-o1", 3), ("completed-o2", 2)]
-        assert shell.parked_events() == []
-
-    def test_is_a_conflict_if_anything_else_differs(self, shell: Shell) -> None:
-        shell.receive(order(amount="10.00"))
-        assert counts(shell.receive(order(amount="20.00", customer_tags=self.tags))) == {"parked": 1}
-
-    def test_is_the_same_conflict_again_if_it_was_one(self, shell: Shell) -> None:
-        shell.receive(order(amount="10.00"), order(amount="20.00"))
-        again = order(amount="20.00", customer_tags=self.tags)
-        assert counts(shell.receive(again, again, order(amount="30.00"))) == {"replayed": 2, "parked": 1}
-        assert [(row.state, row.deliveries) for row in inbox(shell)] == [("received", 1), ("dead", 3), ("dead", 1)]
-
-    def test_is_no_excuse_for_what_this_release_stored(self, shell: Shell) -> None:
-        shell.receive(order(customer_tags=self.tags))
-        assert counts(shell.receive(order(customer_tags=["vip", "staff", "vip"]))) == {"replayed": 1}
-        assert counts(shell.receive(order(customer_tags=["vip"]), order())) == {"parked": 2}
-
-
 class TestUnreadable:
     def test_unreadable_bytes_are_kept_and_told(self, shell: Shell) -> None:
         receipt = shell.receive(b"\xff\x00 not json")

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 from sqlalchemy import Engine
 
-from core.store.locks import LockClass, try_lock
+from core.store.locks import Task, take_turn
 from core.store.shards import message_shard
 from core.upkeep.runs import last_run
 from tasks.posting import post_inbox, sweep_inbox
@@ -59,7 +59,7 @@ class TestPostInbox:
     def test_does_nothing_beside_another_run(self, shell: Shell, engine: Engine) -> None:
         shell.receive(order())
         with engine.begin() as other:
-            assert try_lock(other, LockClass.POSTING, message_shard("c1", 4))
+            assert take_turn(other, Task.POSTING, message_shard("c1", 4))
             runtime = make_runtime(engine)
             assert post_inbox(runtime, message_shard("c1", 4)) == NOTHING
         assert runtime.nudges == []

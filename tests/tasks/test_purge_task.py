@@ -97,7 +97,7 @@ def test_settled_messages_go_at_their_age_and_open_and_dead_ones_stay(shell: She
     shell.receive(order("o2", event_id="received"))
     let_pass(shell, 91)
     shell.take(order("o3", customer_id="c3", event_id="young"))
-    shell.execute("UPDATE inbox SET state = 'received', settled_at = NULL WHERE event_id = 'received'")
+    shell.receive_again("event_id = 'received'")
     assert run(engine)["inbox_rows"] == 3
     assert kept(shell) == {"waits": "waiting", "dead": "dead", "received": "received", "young": "posted"}
     actions = shell.rows("SELECT DISTINCT inbox_id FROM dead_letter_actions")

@@ -12,7 +12,7 @@ from sqlalchemy import Engine, text
 
 from core.errors import BrokerUnavailableError, EventNotConfirmedError
 from core.store.engine import create_database_engine
-from core.store.locks import LockClass, try_lock
+from core.store.locks import Task, take_turn
 from core.store.outbox import claim_unpublished
 from core.store.shards import ACCOUNT_SHARDS
 from tasks.relay import relay_outbox, sweep_outbox
@@ -148,7 +148,7 @@ def test_batches_that_were_confirmed_before_a_failure_stay_marked(shell: Shell, 
 def test_a_relay_beside_another_one_of_its_shard_publishes_nothing(shell: Shell, engine: Engine) -> None:
     publisher = RecordingPublisher()
     with engine.begin() as other:
-        assert all(try_lock(other, LockClass.RELAY, shard) for shard in range(ACCOUNT_SHARDS))
+        assert all(take_turn(other, Task.RELAY, shard) for shard in range(ACCOUNT_SHARDS))
         assert relay_all(make_runtime(engine, lambda: publisher)) == 0
     assert publisher.events == []
 

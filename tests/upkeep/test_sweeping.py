@@ -11,8 +11,10 @@ ROWS_MAX = 500
 WAITING = 20_000
 
 _WAITING = """
-INSERT INTO inbox (source, event_id, type, order_id, body, content_hash, state, received_at)
-SELECT '/shops/test', 'r' || n, 'order.refunded', 'o' || n, '', '', 'waiting', now() - interval '1 day'
+INSERT INTO inbox (inbox_id, source, event_id, type, subject, body, settled, content_hash, state, received_at,
+                   occurred_at)
+SELECT n, '/shops/test', 'r' || n, 'order.refunded', 'order o' || n, '', '{}', '', 'waiting', now() - interval '1 day',
+       now()
 FROM generate_series(1, :refunds) AS n
 """
 _ORDER = """
@@ -75,6 +77,6 @@ def test_only_the_oldest_that_wait_too_long_are_parked_in_one_sweep(shell: Shell
 def test_what_waits_for_an_order_that_is_posted_alone_follows_it_without_a_sweep(shell: Shell) -> None:
     shell.receive(refund("r1", "o1", amount="30.00"))
     shell.receive(order("o1"), order("bad"))
-    shell.execute("UPDATE inbox SET body = 'no longer an event' WHERE event_id = 'completed-bad'")
+    shell.execute("UPDATE inbox SET settled = 'no longer an event' WHERE event_id = 'completed-bad'")
     assert shell.post() == {"posted": 2, "parked": 1}
     assert shell.balance() == 70

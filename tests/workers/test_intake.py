@@ -111,7 +111,7 @@ def test_a_message_that_cannot_be_stored_is_parked_unread_and_holds_no_other_up(
     own_engine: Engine, make: Callable[..., Intake]
 ) -> None:
     with own_engine.begin() as connection:
-        connection.execute(text("ALTER TABLE inbox ADD CHECK (order_id <> 'poison')"))
+        connection.execute(text("ALTER TABLE inbox ADD CHECK (subject <> 'order poison')"))
     source = Source(as_bytes(order("o1")), as_bytes(order("poison")), as_bytes(order("o2")))
     make(own_engine, source).step(source)
     assert source.acknowledged == [3]

@@ -10,7 +10,7 @@ import typer
 from config.settings import Settings
 from core.domain.lots import Lot
 from core.domain.outcomes import Parked
-from core.messages.inbound.reading import ORDER_COMPLETED, ReadEvent, StoredOrder, read_message, read_stored_event
+from core.messages.inbound.reading import ReadEvent, StoredOrder, read_message, read_settled
 from core.messages.outbound.event_json import instant_text
 from core.reading.quoting import Quote, quote
 from core.store.engine import begin_reading, database_now
@@ -62,7 +62,7 @@ def quote_order(
         event = read_message(body, limits=message_limits(settings)._replace(sources=None), now=as_of)[0]
         if not isinstance(event, ReadEvent):
             raise OrderNotQuotedError(reason=event.reason.value, detail=event.detail)
-        stored = read_stored_event(event.body)
+        stored = read_settled(event.type, event.source, event.occurred_at, event.settled)
         if not isinstance(stored, StoredOrder):
             raise NoOrderToQuoteError(file=file, found=f"an {event.type}")
         found = quote(connection, stored, registry, as_of)
@@ -102,7 +102,7 @@ def _event(
         data.setdefault("order_id", _ID)
         if data.get("program_id") is None and len(registry.program_ids()) == 1:
             data["program_id"] = registry.program_ids()[0]
-        given = {"id": _ID, "source": _SOURCE, "type": ORDER_COMPLETED, "time": now_text, "data": data}
+        given = {"id": _ID, "source": _SOURCE, "type": "order.completed", "time": now_text, "data": data}
     return json.dumps(given).encode()
 
 

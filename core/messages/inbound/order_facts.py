@@ -1,24 +1,24 @@
-"""Makes the facts of the domain of checked and settled messages."""
+"""Makes the facts of the domain of the settled data of messages."""
 
+from collections.abc import Mapping
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from core.domain.orders.facts import Cancellation, Fulfilment, LineKind, Order, OrderLine, Refund, RefundLine
-from core.messages.inbound.order_messages import InboundEvent
 
 _KINDS = {kind.value: kind for kind in LineKind}
 _ZERO = Decimal(0)
 
 
-def order_of(event: InboundEvent) -> Order:
+def order_of(source: str, occurred_at: datetime, data: Mapping[str, Any]) -> Order:
     """Make the order of an `order.completed` event."""
-    data: Any = event["data"]
     return Order(
-        source=event["source"],
+        source=source,
         order_id=data["order_id"],
         customer_id=data.get("customer_id"),
         currency=data["currency"],
-        occurred_at=event["time"],
+        occurred_at=occurred_at,
         lines=tuple(line_of(line) for line in data["lines"]),
         points_paid=Decimal(data.get("points_paid") or 0),
         attributes=data.get("attributes") or {},
@@ -26,29 +26,28 @@ def order_of(event: InboundEvent) -> Order:
     )
 
 
-def refund_of(event: InboundEvent) -> Refund:
+def refund_of(source: str, occurred_at: datetime, data: Mapping[str, Any]) -> Refund:
     """Make the refund of an `order.refunded` event."""
-    data: Any = event["data"]
     amount = data.get("amount")
     return Refund(
-        source=event["source"],
+        source=source,
         refund_id=data["refund_id"],
         order_id=data["order_id"],
-        occurred_at=event["time"],
+        occurred_at=occurred_at,
         full=data.get("full") is True,
         amount=None if amount is None else Decimal(amount),
         lines=tuple(_refund_line(line) for line in data.get("lines") or ()),
     )
 
 
-def fulfilment_of(event: InboundEvent) -> Fulfilment:
+def fulfilment_of(source: str, occurred_at: datetime, data: Mapping[str, Any]) -> Fulfilment:
     """Make the fulfilment of an `order.fulfilled` event."""
-    return Fulfilment(event["source"], event["data"]["order_id"], event["time"])
+    return Fulfilment(source, data["order_id"], occurred_at)
 
 
-def cancellation_of(event: InboundEvent) -> Cancellation:
+def cancellation_of(source: str, occurred_at: datetime, data: Mapping[str, Any]) -> Cancellation:
     """Make the cancellation of an `order.cancelled` event."""
-    return Cancellation(event["source"], event["data"]["order_id"], event["time"])
+    return Cancellation(source, data["order_id"], occurred_at)
 
 
 def line_of(line: dict[str, Any]) -> OrderLine:

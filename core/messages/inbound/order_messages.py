@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, NotRequired, TypeVar
 
-from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError, with_config
+from pydantic import AfterValidator, ConfigDict, Field, ValidationError, with_config
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 # Python 3.11's own TypedDict hides from pydantic which keys are required.
@@ -312,19 +312,3 @@ class OrderCancelledEvent(Envelope):
     """What happened."""
     data: Annotated[OrderCancelledData, AfterValidator(_settle_about)]
     """The cancellation."""
-
-
-InboundEvent = OrderCompletedEvent | OrderRefundedEvent | OrderFulfilledEvent | OrderCancelledEvent
-INBOUND_EVENTS: dict[str, type] = {
-    "order.completed": OrderCompletedEvent,
-    "order.refunded": OrderRefundedEvent,
-    "order.fulfilled": OrderFulfilledEvent,
-    "order.cancelled": OrderCancelledEvent,
-}
-
-INBOUND: TypeAdapter[InboundEvent] = TypeAdapter(Annotated[InboundEvent, Field(discriminator="type")])
-ENVELOPE: TypeAdapter[Envelope] = TypeAdapter(Envelope)
-LINES: dict[str, TypeAdapter[Any]] = {
-    "order.completed": TypeAdapter(OrderLineData),
-    "order.refunded": TypeAdapter(RefundLineData),
-}

@@ -11,28 +11,14 @@ from decimal import Decimal
 from difflib import get_close_matches
 from typing import Any, NamedTuple, cast
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
 from core.domain.orders.facts import LineKind
 from core.domain.outcomes import Reason
+from core.messages.inbound.contracts import Contracts
 from core.messages.inbound.fields import AMOUNT_PATTERN, CURRENCIES, OWN_PROBLEM, plain_decimal
-from core.messages.inbound.order_messages import (
-    CATEGORIES_MAX,
-    ENVELOPE,
-    INBOUND_EVENTS,
-    LINES,
-    LINES_MAX,
-    TAGS_MAX,
-    Envelope,
-    OrderCancelledData,
-    OrderCompletedData,
-    OrderCompletedEvent,
-    OrderFulfilledData,
-    OrderLineData,
-    OrderRefundedData,
-    RefundLineData,
-)
+from core.messages.inbound.order_messages import CATEGORIES_MAX, LINES_MAX, TAGS_MAX, Envelope
 
 NO_NUMBER = "NaN or Infinity"
 PROBLEMS_SHOWN_MAX = 5
@@ -48,7 +34,6 @@ _AMOUNT_WANTED = (
 _WANTED = {
     "specversion": 'leave it out or write "1.0"',
     "time": 'write the date, time and offset of RFC 3339, such as "2026-01-31T09:30:00Z"',
-    "type": f"it must be one of the strings {', '.join(json.dumps(name) for name in INBOUND_EVENTS)}",
     "data": "it must be an object with the facts of the event",
     "customer_id": f'{_ID_WANTED} or "@": an opaque id, no e-mail address; leave it out for a guest',
     "currency": 'write the ISO 4217 code of three upper-case letters, such as "EUR"',
@@ -78,16 +63,8 @@ _SHOWN = {
     **dict.fromkeys(("quantity", "amount", "tax", "points_paid"), _NUMBER_LIKE),
 }
 _AMOUNTS = {"amount", "tax", "points_paid"}
+_ENVELOPE: TypeAdapter[Envelope] = TypeAdapter(Envelope)
 _ENVELOPE_FIELDS = set(Envelope.__annotations__)
-_LINE_FIELDS = {*OrderLineData.__annotations__, *RefundLineData.__annotations__}
-_KNOWN_FIELDS = {
-    *OrderCompletedEvent.__annotations__,
-    *OrderCompletedData.__annotations__,
-    *OrderRefundedData.__annotations__,
-    *OrderFulfilledData.__annotations__,
-    *OrderCancelledData.__annotations__,
-    *_LINE_FIELDS,
-}
 
 
 class Problem(NamedTuple):
@@ -100,8 +77,8 @@ class Problem(NamedTuple):
         return f"{path_text(self.path)} {self.text}"
 
 
-def explain(body: bytes, error: ValidationError) -> tuple[Reason, str]:
-    """Word why `body` is not an event of the contract; `error` is what INBOUND said of it."""
+def explain(body: bytes, error: ValidationError, contracts: Contracts) -> tuple[Reason, str]:
+    """Word why `body` is not an event of the contracts; `error` is what their validator said of it."""
     errors = error.errors(include_url=False, include_input=False)
     if errors[0]["type"] == "json_invalid":
         return Reason.NOT_JSON, not_json_detail(body, errors[0]["msg"])
@@ -110,14 +87,14 @@ def explain(body: bytes, error: ValidationError) -> tuple[Reason, str]:
         return Reason.NOT_AN_EVENT, f"the message is {_found(event, None)}; send an object, or an array of objects"
     event_type = event.get("type")
     if errors[0]["type"] in {"union_tag_invalid", "union_tag_not_found"}:
-        problems = list(_envelope_problems(body, event))
+        problems = list(_envelope_problems(body, event, contracts))
         if not problems:
-            return Reason.UNKNOWN_TYPE, _unknown_type_detail(cast("str", event_type))
+            return Reason.UNKNOWN_TYPE, _unknown_type_detail(cast("str", event_type), contracts)
     else:
-        problems = list(_problems(cast("list[dict[str, Any]]", errors), event, skip=1))
+        problems = list(_problems(cast("list[dict[str, Any]]", errors), event, contracts, skip=1))
     bad_envelope = [problem for problem in problems if problem.path[0] in _ENVELOPE_FIELDS]
     problems = bad_envelope + [problem for problem in problems if problem not in bad_envelope]
-    problems += _further_line_problems(event, problems)
+    problems += _further_line_problems(event, problems, contracts)
     return (Reason.BAD_ENVELOPE if bad_envelope else Reason.INVALID_DATA), _joined(problems)
 
 
@@ -165,40 +142,43 @@ def _joined(problems: list[Problem]) -> str:
     return f"{text}; and {more} more" if more > 0 else text
 
 
-def _unknown_type_detail(event_type: str) -> str:
-    known = list(INBOUND_EVENTS)
+def _unknown_type_detail(event_type: str, contracts: Contracts) -> str:
+    known = list(contracts)
     match = near_match(event_type, known)
     mend = f"did you mean {match}?" if match else f"known are {', '.join(known)}"
     return f"type {shown(event_type)} is not known to this release; {mend}"
 
 
-def _envelope_problems(body: bytes, event: dict[str, Any]) -> Iterator[Problem]:
+def _envelope_problems(body: bytes, event: dict[str, Any], contracts: Contracts) -> Iterator[Problem]:
     try:
-        ENVELOPE.validate_json(body)
+        _ENVELOPE.validate_json(body)
     except ValidationError as error:
         errors = error.errors(include_url=False, include_input=False)
-        yield from _problems(cast("list[dict[str, Any]]", errors), event, skip=0)
+        yield from _problems(cast("list[dict[str, Any]]", errors), event, contracts, skip=0)
 
 
-def _further_line_problems(event: dict[str, Any], problems: list[Problem]) -> list[Problem]:
+def _further_line_problems(event: dict[str, Any], problems: list[Problem], contracts: Contracts) -> list[Problem]:
     """Look on where the parser stopped, at the first wrong line, so that a sender sees more than one at a time."""
     stopped_at = next((problem.path for problem in problems if problem.path[:2] == ("data", "lines")), ())
-    if len(stopped_at) < 4 or stopped_at[3] not in _LINE_FIELDS:  # noqa: PLR2004 - data, lines, number, field
+    if len(stopped_at) < 4:  # noqa: PLR2004 - data, lines, number, field
         return []
     start = cast("int", stopped_at[2]) + 1
-    line_type = LINES[event["type"]]
     found: list[Problem] = []
     for place, line in enumerate(event["data"]["lines"][start : start + _LINES_CHECKED_MAX], start):
+        alone = {"type": event["type"], "data": {"lines": [line]}}
         try:
-            line_type.validate_python(line)
+            contracts.validate_python(alone)
         except ValidationError as error:
-            errors = error.errors(include_url=False, include_input=False)
-            below = _problems(cast("list[dict[str, Any]]", errors), line, skip=0)
-            found += [Problem(("data", "lines", place, *problem.path), problem.text) for problem in below]
+            # What is missing around the line does not matter here, nor what our own checks say of whole lines.
+            every = error.errors(include_url=False, include_input=False)
+            errors = [each for each in every if each["type"] != OWN_PROBLEM]
+            below = _problems(cast("list[dict[str, Any]]", errors), alone, contracts, skip=1)
+            of_line = (problem for problem in below if problem.path[:3] == ("data", "lines", 0))
+            found += [Problem(("data", "lines", place, *path[3:]), text) for path, text in of_line]
     return found
 
 
-def _problems(errors: list[dict[str, Any]], event: Any, *, skip: int) -> Iterator[Problem]:
+def _problems(errors: list[dict[str, Any]], event: Any, contracts: Contracts, *, skip: int) -> Iterator[Problem]:
     """Word each of pydantic's errors once per place: a union of types has one error for each type."""
     seen = set()
     for error in errors:
@@ -212,9 +192,9 @@ def _problems(errors: list[dict[str, Any]], event: Any, *, skip: int) -> Iterato
         if error["type"] == OWN_PROBLEM:
             yield Problem(path, error["msg"])
         elif error["type"] == "missing":
-            yield Problem(path, _missing_text(cast("str", field), parent))
+            yield Problem(path, _missing_text(cast("str", field), parent, contracts))
         else:
-            yield Problem(path, f"is {_found(value, field)}; {_wanted(value, field)}")
+            yield Problem(path, f"is {_found(value, field)}; {_wanted(value, field, contracts)}")
 
 
 def _walk(event: Any, loc: tuple[str | int, ...], *, missing: bool) -> tuple[tuple[str | int, ...], Any, Any]:
@@ -232,15 +212,15 @@ def _walk(event: Any, loc: tuple[str | int, ...], *, missing: bool) -> tuple[tup
     return tuple(path), parent, value
 
 
-def _missing_text(field: str, parent: Any) -> str:
+def _missing_text(field: str, parent: Any, contracts: Contracts) -> str:
     keys = [key for key in list(parent)[:_KEYS_COMPARED_MAX] if len(key) <= VALUE_CHARACTERS_MAX]
-    unknown = [key for key in keys if key not in _KNOWN_FIELDS]
+    unknown = [key for key in keys if key not in contracts.field_names]
     match = near_match(field, unknown)
     if match:
         return f"is missing; did you mean it by {shown(match)}?"
     if field == "data" and "data_base64" in parent:
         return "is missing; send the facts as a JSON object in data, not as data_base64"
-    return f"is missing; {_wanted(None, field)}"
+    return f"is missing; {_wanted(None, field, contracts)}"
 
 
 def _found(value: Any, field: str | None) -> str:
@@ -260,7 +240,9 @@ def _found(value: Any, field: str | None) -> str:
             return "an object"
 
 
-def _wanted(value: Any, field: str | None) -> str:
+def _wanted(value: Any, field: str | None, contracts: Contracts) -> str:
+    if field == "type":
+        return f"it must be one of the strings {', '.join(json.dumps(name) for name in contracts)}"
     wanted = _WANTED.get(field or "", _ID_WANTED)
     if field in _AMOUNTS and isinstance(value, int | float) and not isinstance(value, bool):
         written = shown(value)

@@ -1,12 +1,13 @@
 """Reads the messages that come in: bytes from a queue to checked events, or to the reason why not.
 
-Reading is the hot path of intake, so it makes what intake needs (who, what, hashes) and leaves the facts of an event
-to `read_stored_event`, with which posting reads the stored body again. Nothing here raises for what a message holds.
+Reading is the hot path of intake, so it makes what intake needs (who, what, hash, settled data) and leaves the facts of
+an event to `read_settled`, with which posting goes on. Nothing here raises for what a message holds.
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
@@ -14,17 +15,14 @@ from pydantic_core import from_json, to_json
 
 from core.domain.orders.facts import AttributeValue, Cancellation, Fulfilment, LineKind, Order, OrderLine, Refund
 from core.domain.outcomes import Reason
+from core.messages.inbound.contracts import INBOUND, Contracts
 from core.messages.inbound.fields import plain_decimal, plain_quantity
-from core.messages.inbound.hashes import OlderHashes, message_hashes
 from core.messages.inbound.json_arrays import elements
-from core.messages.inbound.order_facts import cancellation_of, fulfilment_of, line_of, order_of, refund_of
-from core.messages.inbound.order_messages import INBOUND, InboundEvent
+from core.messages.inbound.order_facts import line_of
 from core.messages.inbound.problems import NO_NUMBER, explain, not_json_detail
 from core.messages.inbound.sources import REFUSALS, Sources, is_signature
 
-ORDER_COMPLETED = "order.completed"
 _ID_CLEAN = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,200}")
-_validate = INBOUND.validator.validate_json
 
 
 class MessageLimits(NamedTuple):
@@ -43,20 +41,13 @@ class ReadEvent(NamedTuple):
     event_id: str
     type: str
     occurred_at: datetime  #: aware, in UTC
-    order_id: str
-    refund_id: str | None
+    subject: str  #: what it is about (core.domain.subjects)
     customer_id: str | None  #: None for a guest, and for what is about an order, which names no customer
-    program_id: str | None
+    is_subject: bool  #: it is the order itself, not something about one, such as a refund, which waits for its order
     content_hash: bytes  #: of type, time and data: the same event again has the same one
-    business_hash: bytes  #: of data alone: the same order or refund again has the same one, in whichever event
+    settled: str  #: its data as JSON in their one form, of which `business_hash` is made
     body: bytes  #: this event's JSON, exactly as received
     signature: str | None = None  #: of `body`, as far as there is one
-    older_hashes: OlderHashes = ()  #: content hashes that earlier releases gave the same event
-
-    @property
-    def is_order(self) -> bool:
-        """Whether it is an order itself, not something about one, such as a refund, which waits for its order."""
-        return self.type == ORDER_COMPLETED
 
 
 class UnreadableEvent(NamedTuple):
@@ -80,7 +71,6 @@ class StoredOrder(NamedTuple):
     lines_json: str  #: for `read_lines`
     attributes_json: str | None = None  #: for `read_attributes`; None: none
     tags_json: str | None = None  #: for `read_tags`; None: none
-    older_hashes: OlderHashes = ()  #: business hashes that earlier releases gave the same order
 
 
 class StoredRefund(NamedTuple):
@@ -89,7 +79,6 @@ class StoredRefund(NamedTuple):
     refund: Refund
     program_id: str | None
     business_hash: bytes
-    older_hashes: OlderHashes = ()
 
 
 class StoredFulfilment(NamedTuple):
@@ -98,7 +87,6 @@ class StoredFulfilment(NamedTuple):
     fulfilment: Fulfilment
     program_id: str | None
     business_hash: bytes
-    older_hashes: OlderHashes = ()
 
 
 class StoredCancellation(NamedTuple):
@@ -107,7 +95,6 @@ class StoredCancellation(NamedTuple):
     cancellation: Cancellation
     program_id: str | None
     business_hash: bytes
-    older_hashes: OlderHashes = ()
 
 
 StoredEvent = StoredOrder | StoredRefund | StoredFulfilment | StoredCancellation
@@ -120,19 +107,20 @@ def read_message(
     now: datetime,
     signature: str | None = None,
     received_at: datetime | None = None,
+    contracts: Contracts = INBOUND,
 ) -> list[ReadEvent | UnreadableEvent]:
     """Read one queue message: an event, or an array of events, whose elements stand and fall each by itself.
 
     Never raises and never returns an empty list, so whatever came in can be stored. `now` is aware; `received_at` is
     when the message came, if that was earlier, and decides which keys had ended.
     """
-    events = _read(raw, limits, now)
+    events = _read(raw, limits, now, contracts)
     if signature is None and limits.sources is None:
         return events
     return _judged(raw, events, limits.sources, signature, received_at or now)
 
 
-def _read(raw: bytes, limits: MessageLimits, now: datetime) -> list[ReadEvent | UnreadableEvent]:
+def _read(raw: bytes, limits: MessageLimits, now: datetime, contracts: Contracts) -> list[ReadEvent | UnreadableEvent]:
     if len(raw) > limits.message_bytes_max:
         detail = (
             f"the message has {len(raw)} bytes; at most {limits.message_bytes_max} are read: send fewer events in one"
@@ -140,24 +128,42 @@ def _read(raw: bytes, limits: MessageLimits, now: datetime) -> list[ReadEvent | 
         return [UnreadableEvent(Reason.TOO_LARGE, detail, raw, None, None, None)]
     latest = now + timedelta(seconds=limits.clock_skew_seconds_max)
     if raw[:1] != b"{" and raw.lstrip(b" \t\n\r")[:1] == b"[":
-        return _read_array(raw, limits, latest)
-    return [_read_event(raw, latest)]
+        return _read_array(raw, limits, latest, contracts)
+    return [_read_event(raw, latest, contracts)]
+
+
+def business_hash(settled: str) -> bytes:
+    """Hash the settled data: the same order or refund again has the same hash, in whichever event."""
+    return sha256(settled.encode()).digest()
+
+
+def read_settled(event_type: str, source: str, occurred_at: datetime, settled: str) -> StoredEvent:
+    """Make what posting needs of what intake has settled."""
+    data = from_json(settled)
+    fact = INBOUND[event_type].fact(source, occurred_at, data)
+    known = data.get("program_id"), business_hash(settled)
+    match fact:
+        case Order():
+            lines = to_json(data["lines"]).decode()
+            return StoredOrder(fact, *known, lines, _json(data.get("attributes")), _json(data.get("customer_tags")))
+        case Refund():
+            return StoredRefund(fact, *known)
+        case Fulfilment():
+            return StoredFulfilment(fact, *known)
+        case Cancellation():
+            return StoredCancellation(fact, *known)
+
+
+def event_body(event_id: str, source: str, event_type: str, occurred_at: datetime, settled: str) -> bytes:
+    """Write an event for `read_stored_event`."""
+    envelope = {"id": event_id, "source": source, "type": event_type, "time": occurred_at.isoformat()}
+    return to_json(envelope)[:-1] + b',"data":' + settled.encode() + b"}"
 
 
 def read_stored_event(body: bytes) -> StoredEvent:
-    """Read again the body of a ReadEvent. Never raises for one; raises pydantic's ValidationError for another.
-
-    A body that an earlier release read is another, if it holds something else in a field that was not known then.
-    """
-    event = _validate(body)
-    hashes = message_hashes(event["type"], event["time"], event["data"])
-    stored = _STORED[event["type"]](event, hashes.business)
-    return stored._replace(older_hashes=hashes.older_business) if hashes.older_business else stored
-
-
-def has_hash(event: StoredEvent, known: bytes) -> bool:
-    """Whether what is posted with the business hash `known`, perhaps by an earlier release, said the same."""
-    return known == event.business_hash or known in event.older_hashes
+    """Read an event that was taken before. Raises pydantic's ValidationError for another."""
+    event = INBOUND.validate_json(body)
+    return read_settled(event["type"], event["source"], event["time"], to_json(event["data"]).decode())
 
 
 def read_lines(lines_json: str | bytes) -> tuple[OrderLine, ...]:
@@ -232,7 +238,7 @@ def _refused_array(raw: bytes, first: Any, count: int, signature: str | None) ->
     return UnreadableEvent(first.reason, detail, raw, first.source, None, None, signature)
 
 
-def _read_event(body: bytes, latest: datetime) -> ReadEvent | UnreadableEvent:
+def _read_event(body: bytes, latest: datetime, contracts: Contracts) -> ReadEvent | UnreadableEvent:
     if b"NaN" in body or b"Infinity" in body:  # pydantic's parser lets both pass in fields that it ignores
         try:
             from_json(body, allow_inf_nan=False)
@@ -240,9 +246,9 @@ def _read_event(body: bytes, latest: datetime) -> ReadEvent | UnreadableEvent:
             if _is_json(body):
                 return _unreadable(Reason.NOT_JSON, not_json_detail(body, NO_NUMBER), body)
     try:
-        event = _validate(body)
+        event = contracts.validate_json(body)
     except ValidationError as error:
-        return _unreadable(*explain(body, error), body)
+        return _unreadable(*explain(body, error, contracts), body)
     occurred_at = event["time"]
     if occurred_at > latest:
         detail = (
@@ -250,21 +256,21 @@ def _read_event(body: bytes, latest: datetime) -> ReadEvent | UnreadableEvent:
             "check the sender's clock and its offset from UTC"
         )
         return _unreadable(Reason.TIME_IN_FUTURE, detail, body)
-    data = event["data"]
-    hashes = message_hashes(event["type"], occurred_at, data)
+    data, contract = event["data"], contracts[event["type"]]
+    settled = to_json(data)
+    content = sha256(settled)
+    content.update(f"\n{contract.type}\n{occurred_at.isoformat()}".encode())
     return ReadEvent(
         event["source"],
         event["id"],
-        event["type"],
+        contract.type,
         occurred_at,
-        data["order_id"],
-        data.get("refund_id"),
-        data.get("customer_id"),
-        data.get("program_id"),
-        hashes.content,
-        hashes.business,
+        contract.subject(data),
+        contract.customer(data),
+        contract.is_subject,
+        content.digest(),
+        settled.decode(),
         body,
-        older_hashes=hashes.older_content,
     )
 
 
@@ -295,7 +301,9 @@ def _clean(value: object) -> str | None:
     return value if isinstance(value, str) and _ID_CLEAN.fullmatch(value) else None
 
 
-def _read_array(raw: bytes, limits: MessageLimits, latest: datetime) -> list[ReadEvent | UnreadableEvent]:
+def _read_array(
+    raw: bytes, limits: MessageLimits, latest: datetime, contracts: Contracts
+) -> list[ReadEvent | UnreadableEvent]:
     """Cut the array into its elements; one that cannot be cut is kept whole, so that nothing of it is read twice."""
     bodies: list[bytes] = []
     try:
@@ -311,40 +319,8 @@ def _read_array(raw: bytes, limits: MessageLimits, latest: datetime) -> list[Rea
         return [UnreadableEvent(Reason.NOT_JSON, not_json_detail(raw, what), raw, None, None, None)]
     if not bodies:
         return [UnreadableEvent(Reason.NOT_AN_EVENT, "the array is empty; send events in it", raw, None, None, None)]
-    return [_read_event(body, latest) for body in bodies]
-
-
-def _stored_order(event: InboundEvent, business_hash: bytes) -> StoredOrder:
-    data: Any = event["data"]
-    return StoredOrder(
-        order_of(event),
-        data.get("program_id"),
-        business_hash,
-        to_json(data["lines"]).decode(),
-        _json(data.get("attributes")),
-        _json(data.get("customer_tags")),
-    )
+    return [_read_event(body, latest, contracts) for body in bodies]
 
 
 def _json(value: object) -> str | None:
     return None if value is None else to_json(value).decode()
-
-
-def _stored_refund(event: InboundEvent, business_hash: bytes) -> StoredRefund:
-    return StoredRefund(refund_of(event), event["data"].get("program_id"), business_hash)
-
-
-def _stored_fulfilment(event: InboundEvent, business_hash: bytes) -> StoredFulfilment:
-    return StoredFulfilment(fulfilment_of(event), event["data"].get("program_id"), business_hash)
-
-
-def _stored_cancellation(event: InboundEvent, business_hash: bytes) -> StoredCancellation:
-    return StoredCancellation(cancellation_of(event), event["data"].get("program_id"), business_hash)
-
-
-_STORED: dict[str, Callable[[InboundEvent, bytes], StoredEvent]] = {
-    ORDER_COMPLETED: _stored_order,
-    "order.refunded": _stored_refund,
-    "order.fulfilled": _stored_fulfilment,
-    "order.cancelled": _stored_cancellation,
-}

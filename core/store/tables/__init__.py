@@ -5,12 +5,22 @@ Ledger keys lead with the account, so that the tables can later be partitioned o
 """
 
 from core.store.tables.base import metadata
-from core.store.tables.ledger import accounts, allocations, entries, lots, members, programs, tier_changes
-from core.store.tables.messages import dead_letter_actions, inbox, outbox, posting_attempts
+from core.store.tables.ledger import (
+    account_references,
+    accounts,
+    allocations,
+    entries,
+    lots,
+    members,
+    programs,
+    tier_changes,
+)
+from core.store.tables.messages import dead_letter_actions, inbox, numbers, outbox, posting_attempts, turns
 from core.store.tables.orders import budgets, order_events, orders, refunds, usages
 from core.store.tables.upkeep import periodic_runs, reminders, repairs, retention, schema_support
 
 __all__ = [
+    "account_references",
     "accounts",
     "allocations",
     "budgets",
@@ -20,6 +30,7 @@ __all__ = [
     "lots",
     "members",
     "metadata",
+    "numbers",
     "order_events",
     "orders",
     "outbox",
@@ -32,5 +43,6 @@ __all__ = [
     "retention",
     "schema_support",
     "tier_changes",
+    "turns",
     "usages",
 ]

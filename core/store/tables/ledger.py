@@ -74,6 +74,20 @@ members = Table(
     Index(None, "account_id"),
 )
 
+#: Permanent ids other than customers' and orders' by which an account is found. The program stands last in the key:
+#: intake, which knows none, asks by kind and reference.
+account_references = Table(
+    "account_references",
+    metadata,
+    Column("kind", String, primary_key=True),
+    Column("reference", String, primary_key=True),
+    Column("program_id", String, primary_key=True),
+    column("account_id", Uuid()),
+    column("shard", SmallInteger()),  #: where messages about it are posted
+    ForeignKeyConstraint(["account_id"], ["accounts.account_id"]),
+    Index(None, "account_id"),
+)
+
 entries = Table(
     "entries",
     metadata,

@@ -2,6 +2,7 @@
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     ForeignKeyConstraint,
@@ -22,7 +23,7 @@ from core.store.tables.base import INSTANT, QUEUE_STORAGE, column, metadata
 inbox = Table(
     "inbox",
     metadata,
-    Column("inbox_id", BigInteger, Identity(), primary_key=True),
+    Column("inbox_id", BigInteger, primary_key=True, autoincrement=False),  #: from `numbers`, in order of arrival
     column("source", String(), default="''"),
     column("event_id", String(), default="''"),
     #: '' for the first content seen under (source, event_id); a hash of the content for conflicts and unreadable ones.
@@ -30,9 +31,11 @@ inbox = Table(
     column("type", String(), null=True),
     column("occurred_at", INSTANT, null=True),
     column("shard", SmallInteger(), null=True),
-    column("order_id", String(), null=True),
+    column("subject", String(), null=True),  #: what it is about (core.domain.subjects); null: it could not be read
+    column("is_subject", Boolean(), default="false"),  #: it brings its subject into being: others wait for it
     column("content_hash", LargeBinary(), null=True),
-    column("body", LargeBinary()),
+    column("body", LargeBinary()),  #: as received
+    column("settled", String(), null=True),  #: what posting reads: its data in their one form, until it has an outcome
     column("state", String()),
     column("reason", String(), null=True),
     column("detail", String(), null=True),
@@ -45,9 +48,16 @@ inbox = Table(
     CheckConstraint("state IN ('received', 'waiting', 'posted', 'replayed', 'dead', 'dropped')", name="state"),
     CheckConstraint("(state IN ('dead', 'dropped')) = (reason IS NOT NULL)", name="dead_has_reason"),
     CheckConstraint("(state IN ('received', 'waiting')) = (settled_at IS NULL)", name="outcome_has_time"),
+    CheckConstraint("(state IN ('received', 'waiting')) = (settled IS NOT NULL)", name="open_is_settled"),
     CheckConstraint("state <> 'received' OR shard IS NOT NULL", name="received_has_shard"),
     Index("ix_inbox_received", "shard", "inbox_id", postgresql_where=text("state = 'received'")),
-    Index("ix_inbox_open_orders", "source", "order_id", postgresql_where=text("state IN ('received', 'waiting')")),
+    # The second part of its condition keeps the planner from taking it for ix_inbox_received.
+    Index(
+        "ix_inbox_open_subjects",
+        "source",
+        "subject",
+        postgresql_where=text("state IN ('received', 'waiting') AND subject IS NOT NULL"),
+    ),
     Index("ix_inbox_waiting", "inbox_id", postgresql_where=text("state = 'waiting'")),
     Index("ix_inbox_dead", "inbox_id", postgresql_where=text("state = 'dead'")),
     postgresql_with=QUEUE_STORAGE,
@@ -70,7 +80,7 @@ dead_letter_actions = Table(
 outbox = Table(
     "outbox",
     metadata,
-    Column("outbox_id", BigInteger, Identity(), primary_key=True),
+    Column("outbox_id", BigInteger, primary_key=True, autoincrement=False),  #: from `numbers`, under the account's lock
     column("account_shard", SmallInteger()),
     column("account_id", Uuid(), null=True),  #: null: an event that is about no account
     column("event_id", String()),
@@ -80,6 +90,7 @@ outbox = Table(
     column("published_at", INSTANT, null=True),
     UniqueConstraint("account_id", "event_id", postgresql_nulls_not_distinct=True),
     Index("ix_outbox_unpublished", "account_shard", "outbox_id", postgresql_where=text("published_at IS NULL")),
+    Index("ix_outbox_created_at", "created_at", postgresql_using="brin"),
     postgresql_with=QUEUE_STORAGE,
 )
 
@@ -89,4 +100,21 @@ posting_attempts = Table(
     Column("shard", SmallInteger, primary_key=True),
     column("attempts", Integer(), default="0"),
     column("started_at", INSTANT, default="now()"),
+)
+
+#: The next numbers of inbox and outbox. A row instead of an identity: numbers are drawn in the order of the commits,
+#: and it stays so where the database is spread over nodes, which have identities of their own.
+numbers = Table(
+    "numbers",
+    metadata,
+    Column("name", String, primary_key=True),  #: inbox or outbox
+    column("next_number", BigInteger(), default="1"),
+)
+
+#: Who works on a shard holds its row. A row instead of an advisory lock, for the same reason.
+turns = Table(
+    "turns",
+    metadata,
+    Column("task", String, primary_key=True),
+    Column("shard", SmallInteger, primary_key=True, autoincrement=False),
 )

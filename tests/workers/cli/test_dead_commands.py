@@ -62,8 +62,10 @@ def six_letters(loyalty: CommandLine, shell: Shell) -> None:
     del no_amount["data"]["lines"][0]["amount"]
     shell.take(b"{", order("o2", program_id="nope"), order("o3", program_id="nope", source="/shops/two"))
     shell.take(refund("r4", "o4", program_id="nope"), no_amount, b"[", order("o7"))
-    shell.execute("UPDATE inbox SET state = 'dead', reason = 'order_never_came', detail = '', settled_at = now() "
-                  "WHERE order_id = 'o4'")  # fmt: skip
+    shell.execute(
+        "UPDATE inbox SET state = 'dead', settled = NULL, reason = 'order_never_came', detail = '', settled_at = now()"
+        " WHERE subject = 'order o4'"
+    )
     sixth = shell.value("SELECT inbox_id FROM inbox WHERE body = :body", body=b"[")
     loyalty("dead", "drop", sixth, "--reason", "a test")
     for day, found in enumerate(shell.rows("SELECT inbox_id FROM inbox WHERE state <> 'posted' ORDER BY inbox_id"), 1):

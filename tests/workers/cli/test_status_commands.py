@@ -32,7 +32,7 @@ class Case(NamedTuple):
 CASES = [
     Case(
         "inbox_lag",
-        "UPDATE inbox SET state = 'received', settled_at = NULL, received_at = now() - interval '61 s'",
+        "UPDATE inbox SET state = 'received', settled = '{}', settled_at = NULL, received_at = now() - interval '61 s'",
         r"1 message to post, the oldest for 1 min \d+ s \(shards ",
     ),
     Case(
@@ -42,12 +42,12 @@ CASES = [
     ),
     Case(
         "dead_letters",
-        "UPDATE inbox SET state = 'dead', reason = 'not_json', settled_at = now()",
+        "UPDATE inbox SET state = 'dead', settled = NULL, reason = 'not_json', settled_at = now()",
         "1 dead letter: not_json 1",
     ),
     Case(
         "message_waits_long",
-        "UPDATE inbox SET state = 'waiting', settled_at = NULL, received_at = now() - interval '25 h'",
+        "UPDATE inbox SET state = 'waiting', settled = '{}', settled_at = NULL, received_at = now() - interval '25 h'",
         "1 message waits for an order, the oldest for 1 d 1 h",
     ),
     Case(
@@ -72,8 +72,8 @@ CASES = [
     ),
 ]
 IN_TIME = [
-    "UPDATE inbox SET state = 'received', settled_at = NULL, received_at = now() - interval '50 s'",
-    "UPDATE inbox SET state = 'waiting', settled_at = NULL, received_at = now() - interval '23 h'",
+    "UPDATE inbox SET state = 'received', settled = '{}', settled_at = NULL, received_at = now() - interval '50 s'",
+    "UPDATE inbox SET state = 'waiting', settled = '{}', settled_at = NULL, received_at = now() - interval '23 h'",
     "UPDATE posting_attempts SET attempts = 2",
     _RUN.format("finished_at = now() - interval '50 s'", "sweep_inbox"),
     _RUN.format("finished_at = now() - interval '590 s'", "expire_lots"),
@@ -161,10 +161,12 @@ def test_a_large_inbox_is_not_read_unless_exact_counts_are_wanted(
     shell.execute("ALTER TABLE inbox SET (autovacuum_enabled = false)")
     shell.take(order("o1"))
     shell.execute(
-        "INSERT INTO inbox (source, event_id, type, body, state, settled_at)"
-        " SELECT '/shops/test', 'x' || n, 'order.completed', convert_to(repeat('x', 1500), 'UTF8'), 'posted', now()"
+        "INSERT INTO inbox (inbox_id, source, event_id, type, body, state, settled_at)"
+        " SELECT 1000 + n, '/shops/test', 'x' || n, 'order.completed', convert_to(repeat('x', 1500), 'UTF8'), 'posted',"
+        " now()"
         " FROM generate_series(1, 12000) AS n"
     )
+    shell.execute("UPDATE numbers SET next_number = 20000 WHERE name = 'inbox'")
     shell.receive(order("o2"), refund("r9", "o9"), b"{")
     document = loyalty("status", "--json").json
     assert (document["messages"], document["inbox"]["posted"]) == (None, None), "there are no statistics yet"

@@ -1,0 +1,19 @@
+"""What a message is about, in one text: its kind, a blank, its id, such as `order 5001`."""
+
+ORDER = "order"
+
+
+def order_subject(order_id: str) -> str:
+    """The subject of every message about this order, and of the order itself."""
+    return f"{ORDER} {order_id}"
+
+
+def subject_id(subject: str) -> str:
+    """The id alone, which may hold blanks too."""
+    return subject.partition(" ")[2]
+
+
+def order_id_of(subject: str | None) -> str | None:
+    """The id of the order that a message is about; None if it is about something else, or nothing is known."""
+    kind, _, order_id = (subject or "").partition(" ")
+    return order_id if kind == ORDER else None

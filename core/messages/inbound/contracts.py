@@ -1,0 +1,89 @@
+"""The types of messages that come in, one row for each. All that reads, places or describes a message asks its row."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
+from functools import reduce
+from operator import or_
+from typing import Annotated, Any, NamedTuple, get_args
+
+from pydantic import Field, TypeAdapter
+from typing_extensions import is_typeddict
+
+from core.domain.orders.facts import Cancellation, Fulfilment, Order, Refund
+from core.domain.subjects import order_subject
+from core.messages.inbound.order_facts import cancellation_of, fulfilment_of, order_of, refund_of
+from core.messages.inbound.order_messages import (
+    OrderCancelledEvent,
+    OrderCompletedEvent,
+    OrderFulfilledEvent,
+    OrderRefundedEvent,
+)
+
+Data = Mapping[str, Any]  #: of an event, settled
+Model = type  #: the TypedDict of a whole event
+Fact = Order | Refund | Fulfilment | Cancellation
+
+
+class Contract(NamedTuple):
+    """One type of message."""
+
+    type: str
+    model: Model
+    subject: Callable[[Data], str]  #: what the message is about (core.domain.subjects)
+    customer: Callable[[Data], str | None]  #: whose messages it is posted among; None: those of its subject
+    is_subject: bool  #: it brings its subject into being; the others wait for it
+    fact: Callable[[str, datetime, Data], Fact]  #: of source, occurred_at and data
+
+
+class Contracts(Mapping[str, Contract]):
+    """The types that are taken, by their names, and the one validator of them all."""
+
+    def __init__(self, rows: Iterable[Contract]) -> None:
+        """At least two rows."""
+        self._rows = {row.type: row for row in rows}
+        models = [row.model for row in self._rows.values()]
+        any_model: Any = Annotated[reduce(or_, models), Field(discriminator="type")]
+        adapter: TypeAdapter[Any] = TypeAdapter(any_model)
+        self.validate_json = adapter.validator.validate_json
+        self.validate_python = adapter.validator.validate_python
+        self.field_names = frozenset(name for model in models for part in _parts(model) for name in part)
+
+    def __getitem__(self, event_type: str) -> Contract:
+        return self._rows[event_type]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+
+def _parts(annotation: Any) -> Iterator[Mapping[str, Any]]:
+    """The fields of a TypedDict, and of those within it."""
+    below: Iterable[Any] = get_args(annotation)
+    if is_typeddict(annotation):
+        yield annotation.__annotations__
+        below = annotation.__annotations__.values()
+    for each in below:
+        yield from _parts(each)
+
+
+def _order(data: Data) -> str:
+    return order_subject(data["order_id"])
+
+
+def _named_customer(data: Data) -> str | None:
+    return data.get("customer_id")
+
+
+def _no_customer(data: Data) -> None:
+    del data
+
+
+CONTRACTS = (
+    Contract("order.completed", OrderCompletedEvent, _order, _named_customer, is_subject=True, fact=order_of),
+    Contract("order.refunded", OrderRefundedEvent, _order, _no_customer, is_subject=False, fact=refund_of),
+    Contract("order.fulfilled", OrderFulfilledEvent, _order, _no_customer, is_subject=False, fact=fulfilment_of),
+    Contract("order.cancelled", OrderCancelledEvent, _order, _no_customer, is_subject=False, fact=cancellation_of),
+)
+INBOUND = Contracts(CONTRACTS)
