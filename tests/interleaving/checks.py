@@ -42,7 +42,9 @@ def problems(world: World) -> list[str]:
 def _outcomes(world: World) -> Iterator[str]:
     """Each message that was acknowledged is in the inbox once, counted as often as it came, with one outcome."""
     rows = world.stage.rows("""
-        SELECT i.*, EXISTS (SELECT 1 FROM orders o WHERE o.source = i.source AND i.subject = 'order ' || o.order_id) AS has_order,
+        SELECT i.*,
+               EXISTS (SELECT 1 FROM orders o
+                       WHERE o.source = i.source AND i.subject = 'order ' || o.order_id) AS has_order,
                (SELECT count(*) FROM dead_letter_actions a WHERE a.inbox_id = i.inbox_id) AS retries
         FROM inbox i ORDER BY inbox_id""")
     bodies = world.stage.bodies()

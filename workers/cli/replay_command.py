@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 
 from config.settings import Settings
 from core.reading.standing import require_accounts
-from core.store.outbox import count_entries_without_event, load_published
+from core.store.outbox import count_entries_without_event, load_published, number_before
 from core.upkeep.retention import OUTBOX, purged_before
 from workers.brokers import EventPublisher, open_event_publisher, url_without_password
 from workers.cli.command_errors import WhichEventsError
@@ -93,8 +93,8 @@ def _replay(
     since: datetime | None,
     from_sequence: int | None,
 ) -> int:
-    published, after = 0, 0
-    while True:
+    published, after = 0, _start(engine, since)
+    while after is not None:
         with engine.begin() as connection:
             events = load_published(
                 connection,
@@ -109,6 +109,15 @@ def _replay(
         publisher.publish([(event.type, event.body) for event in events])
         published += len(events)
         after = events[-1].outbox_id
+    return published
+
+
+def _start(engine: Engine, since: datetime | None) -> int | None:
+    """Behind which event to begin; None if there is none."""
+    if since is None:
+        return 0
+    with engine.begin() as connection:
+        return number_before(connection, since)
 
 
 def _missing(engine: Engine, account_id: UUID | None, since: datetime | None, from_sequence: int | None) -> int:
