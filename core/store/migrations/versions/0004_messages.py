@@ -25,6 +25,7 @@ def upgrade() -> None:
             f"ALTER TABLE {table} SET (autovacuum_analyze_scale_factor = 0.005, autovacuum_analyze_threshold = 2000)"
             for table in ("inbox", "outbox")
         ),
+        "ALTER TABLE inbox SET (toast_tuple_target = 4080)",
     ):
         op.execute(statement)
     op.create_table(
