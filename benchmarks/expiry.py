@@ -9,6 +9,7 @@ import sys
 import time
 
 from sqlalchemy import Engine, text
+from tasks.upkeep import expire_lots
 from uuid6 import uuid7
 
 from benchmarks.filling import ORDERS_EACH, fill_ledger
@@ -17,7 +18,6 @@ from core.messages.inbound.reading import MessageLimits
 from core.posting.batch import Poster
 from core.store.proof.verify import verify_ledger
 from tasks.runtime import EventPublisher, Runtime
-from tasks.periodic import expire_lots
 
 
 class _NoPublisher:

@@ -8,13 +8,13 @@ from datetime import UTC, datetime, timedelta
 from hashlib import md5
 from uuid import UUID
 
+from core.store.frozen import why_json
 from sqlalchemy import Engine, text
 
 from core.domain.ledger import Entry, EntryKind
 from core.domain.lots import Allocation
 from core.messages.program_files.program_file import parse_program
 from core.store.appending import append_entries
-from core.store.frozen import why_json
 from core.store.programs import append_version
 from core.store.shards import ACCOUNT_SHARDS
 

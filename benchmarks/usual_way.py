@@ -18,11 +18,14 @@ from sqlalchemy.orm import Session, registry, relationship
 from uuid6 import uuid7
 
 from config.queues import celery_queues
-from core.domain.ledger import Account, Decision, PostedOrder, PostedRefund
+from core.domain.decision import Decision
+from core.domain.ledger import Account
 from core.domain.lots import Lot
 from core.domain.orders.accrual import Known, decide_accrual, decide_guest_order
 from core.domain.orders.clawback import decide_clawback
 from core.domain.orders.facts import Order, Refund
+from core.domain.orders.posted import PostedOrder, PostedRefund
+from core.domain.program.registry import ProgramRegistry
 from core.messages.inbound.reading import (
     MessageLimits,
     ReadEvent,
@@ -36,7 +39,7 @@ from core.posting.events import EventContext, account_created, decision_events
 from core.store import tables
 from core.store.appending import OutboxEvent
 from core.store.engine import create_database_engine
-from core.store.programs import ProgramRegistry, load_registry
+from core.store.programs import load_registry
 from core.store.shards import account_shard
 from workers.brokers import EventPublisher, open_event_publisher
 

@@ -10,9 +10,10 @@ import psycopg
 import structlog
 from sqlalchemy import Connection
 
+from core.domain.program.registry import ProgramRegistry
 from core.posting.events import EventContext
 from core.store.engine import database_now
-from core.store.programs import ProgramRegistry, load_registry
+from core.store.programs import load_registry
 from core.store.proof.scope import next_of_shard
 from core.store.proof.verify import Difference, verify_accounts
 from core.store.shards import ACCOUNT_SHARDS
@@ -69,7 +70,7 @@ def remind(runtime: Runtime, as_of: str | None = None) -> dict[str, Any]:
 
 
 def warn_tiers(runtime: Runtime, as_of: str | None = None) -> dict[str, Any]:
-    """Announce tiers that the next review would take, as far ahead of `as_of` (now by default) as programs say."""
+    """Announce what the next review would take, as far ahead of `as_of` (now by default) as programs say."""
     registry = _registry(runtime)
     has_warnings = any(version.program.qualification.warning_days for version in registry.versions())
     last: dict[int, UUID | None] = {}

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from core.domain.ledger import Account
-from core.domain.lots import Lot
+from core.domain.lots import Lot, Origin, OriginKind
 from core.domain.orders.facts import (
     AttributeValue,
     Cancellation,
@@ -138,6 +138,10 @@ def account(**over: Any) -> Account:
     return Account(**{"account_id": ACCOUNT_ID, "program_id": "test", "customer_id": "c1", "tier_id": "bronze", **over})
 
 
+def origin(order_id: str = "o1", at: str = "2026-03-01") -> Origin:
+    return Origin(OriginKind.ORDER, SOURCE, order_id, instant(at))
+
+
 def lot(
     lot_number: int = 1,
     remaining: int = 100,
@@ -149,11 +153,13 @@ def lot(
     earned_by: str = "",
     is_pending: bool = False,
     opened_by: int | None = None,
+    order_id: str | None = None,
 ) -> Lot:
-    """A lot of which nothing was taken yet, unless `granted` says that it was larger."""
+    """A lot of order o1, o2, … by its number. Nothing was taken yet, unless `granted` says that it was larger."""
     return Lot(
         lot_number=lot_number,
         opened_by_sequence=lot_number if opened_by is None else opened_by,
+        origin=origin(order_id or f"o{lot_number}"),
         points_granted=remaining + expired if granted is None else granted,
         points_remaining=remaining,
         points_expired=expired,

@@ -6,32 +6,33 @@ from tests.shell import Shell
 # Everything that posting writes, without the numbers and instants that differ from run to run.
 LEDGER = {
     "accounts": """
-        SELECT program_id, customer_id, sequence, lots_opened, balance, pending, deficit, lifetime_points,
+        SELECT program_id, customer_id, sequence, lots_opened, balance, pending, reserved, deficit, lifetime_points,
                qualifying_points, qualifying_from, tier_id, tier_since, tier_until, tier_changes, orders_posted,
                enrolled_at, tier_held_until, tier_warned_until FROM accounts""",
     "entries": """
-        SELECT a.program_id, a.customer_id, e.sequence, kind, points, balance_after, lifetime_points_after,
-               deficit_change, occurred_at, source, order_id, refund_id, corrects_sequence, why::text,
-               pending_change, pending_after
+        SELECT a.program_id, a.customer_id, e.sequence, kind, points, pending_change, reserved_change, deficit_change,
+               balance_after, pending_after, reserved_after, lifetime_points_after, occurred_at, source, order_id,
+               refund_id, corrects_sequence, why::text
         FROM entries e JOIN accounts a USING (account_id)""",
     "lots": """
-        SELECT a.program_id, a.customer_id, lot_number, opened_by_sequence, points_granted, points_remaining,
-               points_expired, available_at, expires_at, earned_by, is_pending, points_excused
+        SELECT a.program_id, a.customer_id, lot_number, opened_by_sequence, origin_kind, origin_source, origin_id,
+               origin_at, points_granted, points_remaining, points_expired, available_at, expires_at, earned_by,
+               is_pending, points_excused
         FROM lots JOIN accounts a USING (account_id)""",
     "allocations": """
-        SELECT a.program_id, a.customer_id, n.sequence, lot_number, points
+        SELECT a.program_id, a.customer_id, n.sequence, lot_number, kind, points
         FROM allocations n JOIN accounts a USING (account_id)""",
     "orders": """
         SELECT source, order_id, program_id, customer_id, business_hash, lines::text, points_paid,
-               program_version, tier_id, sequence, lot_number, points_entitled, points_excused, points_shortfall,
-               inbox_id, attributes::text, customer_tags::text, frozen::text, qualifying_points, qualifying_spend,
+               program_version, tier_id, sequence, points_entitled, points_excused, points_shortfall,
+               inbox_id, attributes::text, customer_tags::text, judgement::text, qualifying_points, qualifying_spend,
                qualifying_orders, fulfilled_at, cancelled_at FROM orders""",
     "refunds": """
-        SELECT source, refund_id, program_id, order_id, body, points_due, points_taken, points_excused,
-               points_shortfall, inbox_id FROM refunds""",
+        SELECT source, refund_id, program_id, order_id, account_id IS NULL, business_hash, is_full, amount, lines::text,
+               points_due, points_taken, points_excused, points_shortfall, inbox_id FROM refunds""",
     "order events": """
-        SELECT source, order_id, program_id, kind, points_due, points_taken, points_excused, points_shortfall, inbox_id
-        FROM order_events""",
+        SELECT source, order_id, program_id, kind, account_id IS NULL, points_due, points_taken, points_excused,
+               points_shortfall, inbox_id FROM order_events""",
     "usages": """
         SELECT a.program_id, a.customer_id, name, period, points, orders, carried
         FROM usages JOIN accounts a USING (account_id)""",

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -11,10 +11,12 @@ from uuid import UUID
 from sqlalchemy import Connection, Engine, Row, text
 from uuid6 import uuid7
 
+from core.messages.inbound.contracts import INBOUND, Contracts
 from core.messages.inbound.reading import MessageLimits, ReadEvent, read_message
 from core.messages.program_files.program_file import parse_program
 from core.posting.batch import Poster
 from core.posting.events import EventContext
+from core.posting.handlers import HANDLERS, Handler
 from core.receiving.receive import Receipt, receive
 from core.store.programs import append_version, load_registry
 from core.store.proof.rebuild import Examined, examine
@@ -29,10 +31,10 @@ EVENT_SOURCE = "/loyalty"
 LIMITS = MessageLimits(message_bytes_max=1_000_000, array_events_max=1000, clock_skew_seconds_max=86_400)
 
 
-def receive_into(connection: Connection, *messages: Any, shards: int = 4) -> Receipt:
+def receive_into(connection: Connection, *messages: Any, shards: int = 4, contracts: Contracts = INBOUND) -> Receipt:
     """Receive messages (events, arrays of them, or raw bytes) as one batch, in the caller's transaction."""
     raw = [message if isinstance(message, bytes) else as_bytes(message) for message in messages]
-    return receive(connection, raw, limits=LIMITS, shards=shards, event_source=EVENT_SOURCE)
+    return receive(connection, raw, limits=LIMITS, shards=shards, event_source=EVENT_SOURCE, contracts=contracts)
 
 
 class Shell:
@@ -46,11 +48,14 @@ class Shell:
         batch_messages: int = 500,
         program_text: str | None = PROGRAM_TEXT,
         new_account_id: Callable[[], UUID] = uuid7,
+        contracts: Contracts = INBOUND,
+        handlers: Mapping[str, Handler] = HANDLERS,
     ) -> None:
         self.engine = engine
         self.shards = shards
         self.batch_messages = batch_messages
-        self.poster = Poster(engine, event_source=EVENT_SOURCE, new_account_id=new_account_id)
+        self.contracts = contracts
+        self.poster = Poster(engine, event_source=EVENT_SOURCE, new_account_id=new_account_id, handlers=handlers)
         if program_text is not None:
             self.apply_program(program_text)
 
@@ -63,7 +68,7 @@ class Shell:
     def receive(self, *messages: Any) -> Receipt:
         """Store messages as one intake batch."""
         with self.engine.begin() as connection:
-            return receive_into(connection, *messages, shards=self.shards)
+            return receive_into(connection, *messages, shards=self.shards, contracts=self.contracts)
 
     def post(self) -> Counter[str]:
         """Post until no shard has anything left; what became of the messages."""

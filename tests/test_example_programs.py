@@ -10,7 +10,8 @@ import pytest
 from core.domain.expiry.dates import expires_at
 from core.domain.orders.earning import entitlement
 from core.domain.orders.facts import LineKind, Order, OrderLine, Refund
-from core.domain.orders.limits import Usage, freeze
+from core.domain.orders.limits import freeze
+from core.domain.orders.posted import Usage
 from core.domain.program import Circumstances, Program, UsageKey
 from core.messages.program_files.program_file import load_program
 from tests.facts import refund

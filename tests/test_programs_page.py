@@ -8,9 +8,9 @@ import pytest
 import yaml
 
 from core.domain.expiry.dates import expires_at
-from core.domain.ledger import Frozen
 from core.domain.orders.earning import entitlement
 from core.domain.orders.limits import freeze
+from core.domain.orders.posted import Judgement
 from core.domain.program import Circumstances, Expiry, Program
 from core.messages.program_files.program_file import load_program
 from tests.facts import order, program_with
@@ -22,7 +22,7 @@ EXAMPLES: dict[str, Program] = {
 }
 
 
-def frozen(program: Program, sold: Any) -> Frozen:
+def frozen(program: Program, sold: Any) -> Judgement:
     local = sold.occurred_at.astimezone(program.zone)
     return freeze(program, Circumstances(sold, local, program.tiers[0].tier_id, True), {}, {})
 

@@ -7,11 +7,11 @@ from decimal import Decimal
 import pytest
 
 from core.domain.expiry.dates import expires_at
-from core.domain.ledger import PostedOrder, Qualifying
 from core.domain.orders.accrual import Known, decide_accrual
 from core.domain.orders.clawback import decide_clawback
 from core.domain.orders.earning import entitlement
 from core.domain.orders.facts import OrderLine
+from core.domain.orders.posted import PostedOrder, Qualifying
 from core.domain.program import Program
 from core.domain.tiers.qualification import decide_tier_review, qualify
 from core.messages.program_files.program_file import load_program

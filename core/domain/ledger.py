@@ -6,19 +6,17 @@
 Entries are immutable and numbered 1, 2, 3, … per account; a correction is a new entry that names the one it corrects.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from enum import StrEnum
-from fractions import Fraction
-from types import MappingProxyType
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from core.domain.lots import Allocation, Lot
-from core.domain.orders.facts import Order, Refund
+from core.domain.lots import Allocation, AllocationKind, Lot, Origin
 
-_NOTHING: Mapping[str, int] = MappingProxyType({})
-_NO_REMAINDERS: Mapping[str, Fraction] = MappingProxyType({})
+#: More than this no account gets in its life: far more than anybody means, far less than 64 bits hold, and still exact
+#: for consumers whose numbers are doubles.
+POINTS_MAX = 10**15
 
 
 class EntryKind(StrEnum):
@@ -28,15 +26,6 @@ class EntryKind(StrEnum):
     CLAWBACK = "clawback"  #: a refund took back points of its order
     EXPIRY = "expiry"  #: lots reached their expiry
     RELEASE = "release"  #: pending points became available
-
-
-class TierChangeReason(StrEnum):
-    """Why an account's tier changed."""
-
-    QUALIFIED = "qualified"  #: the qualifying points reached a higher threshold
-    REVIEWED = "reviewed"  #: the period ended with less than the tier asks for
-    REFUNDED = "refunded"  #: a refund took what had qualified for it
-    HELD = "held"  #: a person set it, and it is kept until a date
 
 
 class Account(NamedTuple):
@@ -50,6 +39,7 @@ class Account(NamedTuple):
     lots_opened: int = 0  #: number of the last lot
     balance: int = 0  #: available points less the deficit; may be below zero
     pending: int = 0  #: points that are not available yet
+    reserved: int = 0  #: points that were taken out of the balance and are still owed to the customer
     deficit: int = 0  #: how far debits went beyond the lots; later credits pay it off first
     lifetime_points: int = 0  #: accruals less clawbacks of accruals
     qualifying_points: int = 0  #: units of the measure (points, hundredths, orders) of the current qualification period
@@ -64,126 +54,66 @@ class Account(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """One signed change of one account. points + pending_change = sum of allocations - deficit_change."""
+    """One signed change of one account. The changes of the three buckets = sum of allocations - deficit_change."""
 
     account_id: UUID
     sequence: int
     kind: EntryKind
-    points: int
-    balance_after: int
-    lifetime_points_after: int
+    points: int  #: change of the balance
+    pending_change: int
+    reserved_change: int
     deficit_change: int  #: positive: the deficit grew; negative: this credit paid it off
+    balance_after: int
+    pending_after: int
+    reserved_after: int
+    lifetime_points_after: int
     occurred_at: datetime
     allocations: tuple[Allocation, ...]
-    source: str | None
-    order_id: str | None
-    refund_id: str | None
-    corrects_sequence: int | None  #: the entry that this one corrects
     why: dict[str, Any]  #: the calculation, for people
-    pending_change: int = 0  #: of the points that are not available yet
-    pending_after: int = 0
+    source: str | None = None  #: of the order that it is about
+    order_id: str | None = None
+    refund_id: str | None = None
+    corrects_sequence: int | None = None  #: the entry that this one corrects
 
 
-class TierChange(NamedTuple):
-    """An account moved to another tier at `effective_at`."""
-
-    account_id: UUID
-    change_number: int
-    previous_tier_id: str
-    tier_id: str
-    qualifying_points: int
-    effective_at: datetime
-    reason: TierChangeReason
-
-
-class Frozen(NamedTuple):
-    """What was judged when the order was posted, for good: who it is for, and what its limits left of each rule.
-
-    The empty one means: every rule and promotion of the version on the order's day, without limits.
-    """
-
-    excluded: tuple[str, ...] = ()  #: rules and promotions whose conditions, beside their dates, did not hold
-    allowances: Mapping[str, int] = _NOTHING  #: the most points that each rule or promotion could give, where limited
-    carried: Mapping[str, Fraction] = _NO_REMAINDERS  #: the remainder that each rule brought from earlier orders
-
-
-class Qualifying(NamedTuple):
-    """What one order counts for the tier, by each measure."""
-
-    points: int = 0
-    spend: int = 0  #: hundredths of the major unit
-    orders: int = 0  #: 1 while something of it is kept
-
-
-class PostedOrder(NamedTuple):
-    """What the ledger holds of an order: its facts, the rules frozen with it, and what became of its points."""
-
-    order: Order
-    program_id: str
-    program_version: int
-    tier_id: str | None  #: the tier that its points were earned at; None for a guest
-    account_id: UUID | None  #: None for a guest
-    sequence: int | None  #: its accrual entry; None when it earned nothing
-    lot_number: int | None  #: the first lot that its accrual opened
-    points_entitled: int  #: entitlement with all refunds known so far
-    points_excused: int  #: of what refunds claimed back: had expired already
-    points_shortfall: int  #: of what refunds claimed back: not taken by policy
-    frozen: Frozen = Frozen()
-    qualifying: Qualifying = Qualifying()
-    fulfilled_at: datetime | None = None
-    cancelled_at: datetime | None = None
+def entry_between(
+    before: Account,
+    after: Account,
+    kind: EntryKind,
+    occurred_at: datetime,
+    allocations: Iterable[Allocation],
+    why: dict[str, Any],
+    *,
+    source: str | None = None,
+    order_id: str | None = None,
+    refund_id: str | None = None,
+    corrects_sequence: int | None = None,
+) -> Entry:
+    """Make the entry that led from one state of an account to the next: all its numbers follow from the two."""
+    assert after.sequence == before.sequence + 1
+    return Entry(
+        after.account_id,
+        after.sequence,
+        kind,
+        after.balance - before.balance,
+        after.pending - before.pending,
+        after.reserved - before.reserved,
+        after.deficit - before.deficit,
+        after.balance,
+        after.pending,
+        after.reserved,
+        after.lifetime_points,
+        occurred_at,
+        tuple(allocations),
+        why,
+        source,
+        order_id,
+        refund_id,
+        corrects_sequence,
+    )
 
 
-class PostedRefund(NamedTuple):
-    """What one refund did. points_due = points_taken + points_excused + points_shortfall."""
-
-    refund: Refund
-    points_due: int
-    points_taken: int
-    points_excused: int
-    points_shortfall: int
-
-
-#: More than this no account gets in its life: far more than anybody means, far less than 64 bits hold, and still exact
-#: for consumers whose numbers are doubles.
-POINTS_MAX = 10**15
-
-
-class UsageChange(NamedTuple):
-    """What one order changed of what its customer has had of a rule or promotion in a period."""
-
-    account_id: UUID
-    name: str  #: the rule's or the promotion's
-    period: str  #: 2026-11-21, 2026-11, or `ever`
-    points: int
-    orders: int
-    carried: Fraction
-
-
-class BudgetChange(NamedTuple):
-    """What one order changed of what all customers have had of a promotion."""
-
-    program_id: str
-    promotion_id: str
-    points: int
-    orders: int
-
-
-class Decision(NamedTuple):
-    """All that one message or one periodic step changes; written in one transaction. Absent parts did not change."""
-
-    account: Account | None = None
-    entries: tuple[Entry, ...] = ()
-    lots: tuple[Lot, ...] = ()  #: opened or changed, in their new state
-    tier_changes: tuple[TierChange, ...] = ()
-    order: PostedOrder | None = None
-    refund: PostedRefund | None = None
-    usages: tuple[UsageChange, ...] = ()
-    budgets: tuple[BudgetChange, ...] = ()
-    given: Mapping[str, int] = _NOTHING  #: the order's points now, by rule and promotion, where they were worked out
-
-
-class NewLot(NamedTuple):
+class LotTerms(NamedTuple):
     """The terms of a lot that a credit opens."""
 
     points: int
@@ -192,48 +122,51 @@ class NewLot(NamedTuple):
     earned_by: str = ""
 
 
-class Credited(NamedTuple):
-    """What a credit did: `available` and `held` points, of which `paid_off` went to the deficit."""
+class Credit(NamedTuple):
+    """What a credit does: the account after it, the lots that it opens, and their allocations."""
 
     account: Account
     lots: tuple[Lot, ...]
-    available: int
-    held: int
-    paid_off: int
+
+    @property
+    def allocations(self) -> tuple[Allocation, ...]:
+        """What its entry says of the lots."""
+        return tuple(
+            Allocation(lot.lot_number, AllocationKind.OPENED, lot.points_granted, lot.expires_at) for lot in self.lots
+        )
 
 
-def credit(account: Account, grants: Sequence[NewLot], as_of: datetime) -> Credited:
-    """Add what an order earned: points that are available at `as_of` pay off the deficit first; each rest opens a lot.
+def credit(account: Account, origin: Origin, grants: Sequence[LotTerms], as_of: datetime) -> Credit:
+    """Add what `origin` earned: points that are available at `as_of` pay off the deficit first; each rest opens a lot.
 
-    Held points pay off nothing before they are released.
+    Pending points pay off nothing before they are released.
     """
     sequence, number = account.sequence + 1, account.lots_opened
-    deficit, available, held = account.deficit, 0, 0
+    deficit, available, pending = account.deficit, 0, 0
     lots: list[Lot] = []
-    for grant in grants:
-        assert grant.points > 0
-        is_held = grant.available_at is None or grant.available_at > as_of
-        paid_off = 0 if is_held else min(grant.points, deficit)
-        deficit -= paid_off
-        if is_held:
-            held += grant.points
+    for points, available_at, expires_at, earned_by in grants:
+        assert points > 0
+        is_pending = available_at is None or available_at > as_of
+        left = points
+        if is_pending:
+            pending += points
         else:
-            available += grant.points
-        left = grant.points - paid_off
+            available += points
+            paid_off = min(points, deficit)
+            deficit -= paid_off
+            left -= paid_off
         if left:
             number += 1
-            lots.append(
-                Lot(number, sequence, left, left, 0, grant.available_at, grant.expires_at, grant.earned_by, is_held)
-            )
-    changed = account._replace(
+            lots.append(Lot(number, sequence, origin, left, left, 0, available_at, expires_at, earned_by, is_pending))
+    after = account._replace(
         sequence=sequence,
         lots_opened=number,
         balance=account.balance + available,
-        pending=account.pending + held,
+        pending=account.pending + pending,
         deficit=deficit,
-        lifetime_points=account.lifetime_points + available + held,
+        lifetime_points=account.lifetime_points + available + pending,
     )
-    return Credited(changed, tuple(lots), available, held, account.deficit - deficit)
+    return Credit(after, tuple(lots))
 
 
 def debit(account: Account, points: int, *, uncovered: int, pending: int = 0) -> Account:

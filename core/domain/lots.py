@@ -1,10 +1,31 @@
-"""Lots: the points of one credit, with one expiry. A debit takes from lots; nothing else changes `points_remaining`."""
+"""Lots: the points of one credit, with one expiry. A debit takes from lots; nothing else lowers `points_remaining`."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import NamedTuple
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
+
+
+class OriginKind(StrEnum):
+    """What first earned the points of a lot."""
+
+    ORDER = "order"
+
+
+class Origin(NamedTuple):
+    """What first earned the points of a lot, and when; a lot keeps it wherever its points go."""
+
+    kind: OriginKind
+    source: str
+    id: str  #: of the order, within its source
+    at: datetime
+
+    @property
+    def key(self) -> tuple[OriginKind, str, str]:
+        """What it is, without its time."""
+        return self.kind, self.source, self.id
 
 
 class Lot(NamedTuple):
@@ -12,6 +33,7 @@ class Lot(NamedTuple):
 
     lot_number: int  #: 1, 2, 3, … within the account
     opened_by_sequence: int  #: the entry that granted it
+    origin: Origin
     points_granted: int  #: what the credit left after it had paid off a deficit
     points_remaining: int
     points_expired: int
@@ -34,10 +56,20 @@ class Lot(NamedTuple):
         return self.expires_at is not None and self.expires_at <= as_of
 
 
+class AllocationKind(StrEnum):
+    """What an entry did to a lot."""
+
+    OPENED = "opened"  #: the credit opened it
+    TAKEN = "taken"  #: a debit took from it
+    RETURNED = "returned"  #: what a debit took came back
+    EXPIRED = "expired"  #: what was left reached its expiry
+
+
 class Allocation(NamedTuple):
     """How many points one entry gave to (positive) or took from (negative) one lot."""
 
     lot_number: int
+    kind: AllocationKind
     points: int
     expires_at: datetime | None
 
@@ -51,16 +83,21 @@ def take(lots: Iterable[Lot], points: int) -> tuple[list[Lot], list[Allocation],
     """Take `points` from `lots` in the order given.
 
     Returns the changed lots, what was taken from each (negative), and the points that no lot could cover. No more lots
-    are asked for than are needed, so `lots` may be worked out on the way.
+    are asked for than are needed, so `lots` may be a generator.
     """
     changed: list[Lot] = []
-    taken: list[Allocation] = []
+    allocations: list[Allocation] = []
     for lot in lots if points else ():
         part = min(points, lot.points_remaining)
         if part > 0:
             changed.append(lot._replace(points_remaining=lot.points_remaining - part))
-            taken.append(Allocation(lot.lot_number, -part, lot.expires_at))
+            allocations.append(taken_from(lot, part))
             points -= part
             if points == 0:
                 break
-    return changed, taken, points
+    return changed, allocations, points
+
+
+def taken_from(lot: Lot, points: int) -> Allocation:
+    """Say that an entry takes `points` from `lot`."""
+    return Allocation(lot.lot_number, AllocationKind.TAKEN, -points, lot.expires_at)

@@ -10,10 +10,10 @@ from sqlalchemy import Connection, Engine
 
 from core.domain.calendar import next_midnight
 from core.domain.lots import Lot
+from core.domain.program.registry import ProgramRegistry
 from core.store.appending import update_lots
 from core.store.engine import run_bulk
-from core.store.ledger import lock_accounts
-from core.store.programs import ProgramRegistry
+from core.store.ledger import LOTS, lock_accounts
 from core.store.repairs import Repair, append_repairs
 
 _FIRST = UUID(int=0)
@@ -73,7 +73,7 @@ SELECT DISTINCT l.account_id FROM lots l JOIN accounts a USING (account_id)
 WHERE l.account_id > %(after)s AND {_CONDITION} ORDER BY l.account_id LIMIT %(limit)s
 """  # noqa: S608  # our own words
 _LOTS = f"""
-SELECT l.account_id, a.customer_id, a.program_id, {", ".join(f"l.{name}" for name in Lot._fields)}
+SELECT a.customer_id, a.program_id, {LOTS.select("l")}
 FROM lots l JOIN accounts a USING (account_id)
 WHERE l.account_id = ANY(%(account_ids)s) AND {_CONDITION} ORDER BY l.account_id, l.lot_number
 """  # noqa: S608  # our own words
@@ -93,7 +93,11 @@ def load_chosen_lots(
 ) -> list[EndingLot]:
     """The lots of `chosen` of these accounts, which whoever changes them has locked."""
     parameters = {**chosen._asdict(), "as_of": as_of, "account_ids": list(account_ids)}
-    return [EndingLot(row[0], row[1], row[2], Lot._make(row[3:])) for row in run_bulk(connection, _LOTS, parameters)]
+    found = []
+    for customer_id, program_id, *values in run_bulk(connection, _LOTS, parameters):
+        account_id, lot = LOTS.read(values)
+        found.append(EndingLot(account_id, customer_id, program_id, lot))
+    return found
 
 
 def new_end(expires_at: datetime, zone: ZoneInfo, end: NewEnd) -> datetime:

@@ -5,12 +5,11 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from core.domain.ledger import Account, Decision
+from core.domain.ledger import Account
 from core.domain.program import Program
 from core.domain.tiers.qualification import decide_tier_hold
-from core.posting.books import Books
-from core.posting.events import EventContext, decision_events
-from core.store.appending import append_events
+from core.posting.events import EventContext
+from core.posting.writing import Writing
 from core.store.ledger import lock_accounts
 from core.store.repairs import Repair, append_repairs
 
@@ -23,7 +22,7 @@ def hold_tier(
     until: datetime,
     reason: str,
     context: EventContext,
-) -> Decision:
+) -> Account:
     """Put the account into `tier_id`, a tier of `program` (the version in force), at least until `until`.
 
     Written in the caller's transaction, with the event and with `reason` in `repairs`. The same hold once more changes
@@ -31,21 +30,17 @@ def hold_tier(
     """
     before = lock_accounts(connection, [account_id])[account_id]
     decision = decide_tier_hold(before, program, tier_id, until, context.recorded_at)
-    after = decision.account
-    assert after is not None
-    if after == before:
-        return decision
-    books = Books()
-    books.put_accounts({}, {account_id: before})
-    books.apply(decision)
-    books.events += decision_events(decision, context)
-    books.write(connection)
-    rebuilt = {**_held(after), "reason": reason}
-    if decision.tier_changes:
-        rebuilt["change_number"] = decision.tier_changes[-1].change_number
+    (change,) = decision.changes
+    if change.account == before:
+        return change.account
+    rebuilt = {**_held(change.account), "reason": reason}
+    if change.tier_changes:
+        rebuilt["change_number"] = change.tier_changes[-1].change_number
     append_repairs(connection, [Repair(account_id, "tier", _held(before), rebuilt)])
-    append_events(connection, books.events)
-    return decision
+    writing = Writing(context)
+    writing.keep(decision)
+    writing.write(connection)
+    return change.account
 
 
 def _held(account: Account) -> dict[str, object]:

@@ -1,11 +1,11 @@
 """Posting: one batch of a shard's inbox rows in one transaction, and the bad message found when a batch fails."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 import psycopg
@@ -13,33 +13,21 @@ import structlog
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
+from core.domain.decision import Decision
+from core.domain.message import Message
 from core.domain.outcomes import Parked, Reason, Replayed, Waiting
-from core.messages.inbound.reading import (
-    StoredCancellation,
-    StoredEvent,
-    StoredFulfilment,
-    StoredOrder,
-    StoredRefund,
-    read_settled,
-)
-from core.posting.books import Books, BudgetRaceError
-from core.posting.deciding import (
-    Outcome,
-    Posted,
-    Posting,
-    post_cancellation,
-    post_fulfilment,
-    post_order,
-    post_refund,
-)
-from core.posting.events import EventContext, message_parked
+from core.domain.program.registry import ProgramRegistry
+from core.domain.reach import union
+from core.messages.inbound.reading import read_settled
+from core.posting.events import EventContext
+from core.posting.handlers import HANDLERS, Handler, Outcome
 from core.posting.loading import open_books
-from core.store.appending import append_events
+from core.posting.writing import BudgetRaceError, Report, Writing
 from core.store.engine import run_bulk
 from core.store.failures import frames, is_outage
 from core.store.inbox import ClaimedMessage, Settlement, claim_received, claim_waiting, settle, wake_waiting_for
 from core.store.locks import TURN, Task, run_in_turn
-from core.store.programs import ProgramRegistry, load_registry
+from core.store.programs import load_registry
 
 log = structlog.get_logger(__name__)
 
@@ -51,20 +39,32 @@ CRASHES_BEFORE_PARKING = 6
 RACES_MAX = 3
 
 T = TypeVar("T")
-ReadMessage = tuple[ClaimedMessage, StoredEvent]
 
 _COUNT_ATTEMPT = """
 INSERT INTO posting_attempts (shard, attempts) VALUES (%s, 1)
-ON CONFLICT (shard) DO UPDATE SET attempts = posting_attempts.attempts + 1, started_at = excluded.started_at
+ON CONFLICT (shard) DO UPDATE SET attempts = posting_attempts.attempts + 1, started_at = now()
 """
 _FORGET_ATTEMPTS = "UPDATE posting_attempts SET attempts = 0 WHERE shard = %s AND attempts > 0"
 
 _BEGIN = f"""
 {TURN}
 SELECT is_ours, now(), (SELECT count(*) FROM programs),
-       coalesce((SELECT attempts FROM posting_attempts WHERE shard = %(shard)s), 0)
-FROM turn
+       coalesce((SELECT attempts FROM posting_attempts WHERE shard = %(shard)s), 0) FROM turn
 """  # noqa: S608  # our own words
+
+
+class ReadMessage(NamedTuple):
+    """A claimed message as it is decided."""
+
+    claimed: ClaimedMessage
+    handler: Handler
+    message: Message[Any]
+    data: Mapping[str, Any]  #: settled
+
+    @property
+    def subject(self) -> tuple[str, str]:
+        """What it is about, within its source."""
+        return self.claimed.source, self.claimed.subject
 
 
 class Turn(NamedTuple):
@@ -99,12 +99,14 @@ class Poster:
         event_source: str,
         new_account_id: Callable[[], UUID],
         chain_key: bytes | None = None,
+        handlers: Mapping[str, Handler] = HANDLERS,
     ) -> None:
         """`event_source` is the CloudEvents source of what we publish; `new_account_id` draws account ids.
 
         With `chain_key` entries carry a hash chain (core.store.proof.chain).
         """
         self._engine = engine
+        self._handlers = handlers
         self._chain_key = chain_key
         self._event_source = event_source
         self._new_account_id = new_account_id
@@ -186,12 +188,15 @@ class Poster:
                 detail = f"the worker died {turn.crashes} times in a row at this message"
                 parked = Parked(Reason.POSTING_CRASHED, detail)
             if parked is not None:
-                return self._settle(turn, [(first[0], parked)], None)
+                writing = self._writing(turn)
+                result = self._settle(turn, [(first[0], parked)], writing)
+                writing.write_shared(turn.connection)
+                return result
             return self._post(turn, first, is_alone=True)
 
     @contextmanager
     def _turn(self, shard: int) -> Iterator[Turn | None]:
-        """A transaction with the shard's turn and the newest programs; None if another worker has the turn."""
+        """A transaction with the shard's lock and the newest programs; None if another worker has the lock."""
         with self._engine.begin() as connection:
             is_ours, as_of, stamp, crashes = run_in_turn(connection, _BEGIN, Task.POSTING, shard)
             if stamp != self._registry.stamp:
@@ -207,34 +212,46 @@ class Poster:
         comes after it, each alone too.
         """
         self._count_attempt(turn.shard)
-        read = [_read(message) for message in claimed]
-        waiting = [] if is_alone else [_read(message) for message in claim_waiting(turn.connection, _subjects(read))]
-        events = [event for _, event in (*read, *waiting)]
-        books = open_books(
-            turn.connection, events, self._registry, self._new_account_id, turn.as_of,
-            is_contended=is_contended or is_alone,
-        )  # fmt: skip
-        posting = Posting(books, self._registry, turn.shard, turn.as_of, self._context(turn))
-        return self._settle(turn, _post_in_order(read, waiting, posting), posting, _subjects(read) if is_alone else ())
+        read = [self._read(message) for message in claimed]
+        subjects = [each.subject for each in read if each.handler.contract.is_subject]
+        waiting = [] if is_alone else [self._read(message) for message in claim_waiting(turn.connection, subjects)]
+        rules = self._registry
+        reach = union(each.handler.reach(each.message, rules, turn.as_of) for each in (*read, *waiting))
+        books, budgets = open_books(
+            turn.connection, reach, rules, self._new_account_id, turn.as_of, is_contended=is_contended or is_alone
+        )
+        writing = self._writing(turn)
 
-    def _context(self, turn: Turn) -> EventContext:
-        return EventContext(self._event_source, turn.as_of)
+        def post(each: ReadMessage) -> Outcome:
+            outcome = each.handler.decide(books, each.message, rules, turn.as_of)
+            if isinstance(outcome, Decision):
+                books.apply(outcome)
+                writing.keep(outcome, Report(each.claimed.inbox_id, turn.shard, each.data))
+            return outcome
 
-    def _settle(
-        self,
-        turn: Turn,
-        outcomes: Sequence[tuple[ClaimedMessage, Outcome]],
-        posting: Posting | None,
-        woken: Sequence[tuple[str, str]] = (),
-    ) -> BatchResult:
-        """Write the books and every message's outcome; make ready what waits for the `woken` subjects."""
-        if posting is None:
-            posting = Posting(Books(), self._registry, turn.shard, turn.as_of, self._context(turn))
+        outcomes = _in_order(read, waiting, post)
+        writing.write_ledger(turn.connection, books, self._chain_key)
+        result = self._settle(turn, outcomes, writing)
+        if is_alone:
+            wake_waiting_for(turn.connection, subjects, turn.shard)
+        writing.write_shared(turn.connection, books, budgets)
+        return result
+
+    def _read(self, claimed: ClaimedMessage) -> ReadMessage:
+        handler = self._handlers[claimed.type]
+        settled = read_settled(handler.contract, claimed.source, claimed.occurred_at, claimed.settled)
+        return ReadMessage(claimed, handler, *settled)
+
+    def _writing(self, turn: Turn) -> Writing:
+        return Writing(EventContext(self._event_source, turn.as_of))
+
+    def _settle(self, turn: Turn, outcomes: Sequence[tuple[ClaimedMessage, Outcome]], writing: Writing) -> BatchResult:
+        """Write every message's outcome, and announce what is parked."""
         result = BatchResult(claimed=len(outcomes))
         settlements: list[Settlement] = []
         for message, outcome in outcomes:
             match outcome:
-                case Posted():
+                case Decision():
                     result.posted += 1
                     settlements.append(Settlement(message.inbox_id, "posted"))
                 case Replayed():
@@ -246,19 +263,16 @@ class Poster:
                 case Parked(reason, detail):
                     result.parked += 1
                     settlements.append(Settlement(message.inbox_id, "dead", reason.value, detail))
-                    posting.books.events.append(message_parked(message, outcome, posting.context))
-        posting.books.write(turn.connection, self._chain_key)
+                    writing.announce_parked(message, outcome)
         settle(turn.connection, settlements, turn.as_of)
-        wake_waiting_for(turn.connection, woken, turn.shard)
         run_bulk(turn.connection, _FORGET_ATTEMPTS, (turn.shard,))
-        append_events(turn.connection, posting.books.events)
-        result.account_shards |= set(posting.books.account_shards())
+        result.account_shards |= set(writing.account_shards())
         return result
 
     def _count_attempt(self, shard: int) -> None:
         """Remember, before the work, that it is tried, so that a death counts: on a connection that it cannot undo.
 
-        Only who has the shard's turn counts, or many workers that come at once would look like deaths.
+        Only who holds the shard's lock counts, or many workers that come at once would look like deaths.
         """
         with self._engine.begin() as connection:
             run_bulk(connection, _COUNT_ATTEMPT, (shard,))
@@ -287,43 +301,22 @@ def _redone_after_races(work: Callable[[bool], T]) -> T:
     return work(True)
 
 
-def _read(message: ClaimedMessage) -> ReadMessage:
-    return message, read_settled(message.type, message.source, message.occurred_at, message.settled)
-
-
-def _subjects(read: Sequence[ReadMessage]) -> list[tuple[str, str]]:
-    """What these messages bring into being, so that others may have waited for it."""
-    return [(message.source, message.subject) for message, event in read if isinstance(event, StoredOrder)]
-
-
-def _post_in_order(
-    read: Sequence[ReadMessage], waiting: Sequence[ReadMessage], posting: Posting
+def _in_order(
+    read: Sequence[ReadMessage], waiting: Sequence[ReadMessage], post: Callable[[ReadMessage], Outcome]
 ) -> list[tuple[ClaimedMessage, Outcome]]:
-    """Post in order of arrival; what came before its order, in this batch or earlier, follows right behind the order.
+    """Post in order of arrival; what came before its subject, in this batch or earlier, follows right behind that.
 
     So a batch ends as its messages would have, each posted alone.
     """
     held: dict[tuple[str, str], list[ReadMessage]] = defaultdict(list)
-    for message, event in waiting:
-        held[message.source, message.subject].append((message, event))
+    for each in waiting:
+        held[each.subject].append(each)
     outcomes: dict[int, tuple[ClaimedMessage, Outcome]] = {}
-    for message, event in read:
-        behind = held.pop((message.source, message.subject), []) if isinstance(event, StoredOrder) else []
-        for each in ((message, event), *sorted(behind, key=lambda pair: pair[0].inbox_id)):
-            outcome = _post_one(*each, posting)
-            outcomes[each[0].inbox_id] = each[0], outcome
+    for first in read:
+        behind = held.pop(first.subject, []) if first.handler.contract.is_subject else []
+        for each in (first, *sorted(behind, key=lambda held_back: held_back.claimed.inbox_id)):
+            outcome = post(each)
+            outcomes[each.claimed.inbox_id] = each.claimed, outcome
             if isinstance(outcome, Waiting):
-                held[message.source, message.subject].append(each)
+                held[each.subject].append(each)
     return list(outcomes.values())
-
-
-def _post_one(message: ClaimedMessage, event: StoredEvent, posting: Posting) -> Outcome:
-    match event:
-        case StoredOrder():
-            return post_order(message, event, posting)
-        case StoredRefund():
-            return post_refund(message, event, posting)
-        case StoredFulfilment():
-            return post_fulfilment(message, event, posting)
-        case StoredCancellation():
-            return post_cancellation(message, event, posting)

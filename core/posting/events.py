@@ -3,8 +3,9 @@
 from datetime import datetime
 from typing import NamedTuple
 
+from core.domain.decision import Decision, TierChange
 from core.domain.expiry.reminders import Reminder
-from core.domain.ledger import Account, Decision, Entry, EntryKind, TierChange
+from core.domain.ledger import Account, Entry, EntryKind
 from core.domain.outcomes import Parked
 from core.domain.program import Measure
 from core.domain.subjects import order_id_of
@@ -48,15 +49,15 @@ class EventContext(NamedTuple):
     recorded_at: datetime  #: the transaction's time
 
 
-def account_created(account: Account, occurred_at: datetime, context: EventContext) -> OutboxEvent:
-    """Tell that an account was opened."""
+def _account_created(account: Account, context: EventContext) -> OutboxEvent:
+    assert account.enrolled_at is not None
     body = account_created_json(
         source=context.source,
         account_id=account.account_id,
         program_id=account.program_id,
         customer_id=account.customer_id,
         tier=account.tier_id,
-        occurred_at=occurred_at,
+        occurred_at=account.enrolled_at,
         recorded_at=context.recorded_at,
     )
     event_id = account_created_id(account.account_id)
@@ -64,12 +65,14 @@ def account_created(account: Account, occurred_at: datetime, context: EventConte
 
 
 def decision_events(decision: Decision, context: EventContext) -> list[OutboxEvent]:
-    """Tell what a decision changed, in the order of its entries."""
-    account = decision.account
-    if account is None:
-        return []
-    events = [_balance_changed(account, entry, context) for entry in decision.entries]
-    return events + [_tier_changed(account, change, context) for change in decision.tier_changes]
+    """Announce what a decision changed: accounts that it opened, its entries in their order, tier changes."""
+    events: list[OutboxEvent] = []
+    for change in decision.changes:
+        if change.opened is not None:
+            events.append(_account_created(change.opened, context))
+        events += [_balance_changed(change.account, entry, context) for entry in change.entries]
+        events += [_tier_changed(change.account, moved, context) for moved in change.tier_changes]
+    return events
 
 
 def _balance_changed(account: Account, entry: Entry, context: EventContext) -> OutboxEvent:
@@ -89,7 +92,7 @@ def _balance_changed(account: Account, entry: Entry, context: EventContext) -> O
         occurred_at=entry.occurred_at,
         recorded_at=context.recorded_at,
         reason=_reason(entry),
-        lots=entry.allocations,
+        lots=[(part.lot_number, part.points, part.expires_at) for part in entry.allocations],
         order_id=entry.order_id,
         refund_id=entry.refund_id,
     )
@@ -116,7 +119,7 @@ def _tier_changed(account: Account, change: TierChange, context: EventContext) -
 
 
 def tier_at_risk(account: Account, risk: TierAtRisk, measure: Measure, context: EventContext) -> OutboxEvent:
-    """Tell that a review is near that would move the account down."""
+    """Announce a review that would move the account down."""
     body = tier_at_risk_json(
         source=context.source,
         account_id=account.account_id,
@@ -134,7 +137,7 @@ def tier_at_risk(account: Account, risk: TierAtRisk, measure: Measure, context: 
 
 
 def points_expiring(account: Account, reminder: Reminder, context: EventContext) -> OutboxEvent:
-    """Tell that points are about to end, or that fewer are than was told."""
+    """Remind of points that are about to expire, or correct an earlier reminder."""
     body = points_expiring_json(
         source=context.source,
         account_id=account.account_id,
@@ -155,7 +158,7 @@ def _of_account(account: Account, event_id: str, event_type: OutboundType, body:
 
 
 def message_parked(message: ClaimedMessage, parked: Parked, context: EventContext) -> OutboxEvent:
-    """Tell the shop that a message needs a person. Belongs to no account, so any shard will do."""
+    """Notify the shop that a message needs a person. It belongs to no account, so any shard will do."""
     times_parked = message.times_parked + 1
     body = message_parked_json(
         source=context.source,

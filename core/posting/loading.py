@@ -1,21 +1,22 @@
-"""Opening the books for a batch: everything that its messages touch, with a few set-based statements."""
+"""Opening the books for a batch: everything that its messages reach, with a few set-based statements.
 
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+Locks are taken in one order everywhere: orders, accounts by their ids, budgets.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Connection
 
-from core.domain.ledger import Account, PostedOrder
-from core.domain.orders.facts import Refund
-from core.domain.orders.limits import usage_keys
-from core.domain.program import Program, RefundEffect, UsageKey
-from core.domain.tiers.counting import counted_from
-from core.domain.tiers.qualification import qualification_period
-from core.messages.inbound.reading import StoredCancellation, StoredEvent, StoredFulfilment, StoredOrder, StoredRefund
-from core.posting.books import Books, BudgetLimit
+from core.domain.books import Books
+from core.domain.lots import OriginKind
+from core.domain.orders.limits import budgets_of, usage_keys
+from core.domain.orders.posted import Budget, PostedOrder, Usage
+from core.domain.program.registry import ProgramRegistry
+from core.domain.reach import AccountParts, LotsWanted, Reach
+from core.domain.tiers.counting import counted_since
 from core.store.ledger import (
     load_budgets,
     load_counted,
@@ -29,199 +30,168 @@ from core.store.ledger import (
     lock_accounts,
     lock_budgets,
 )
-from core.store.programs import BEGINNING, ProgramRegistry
+
+_NO_PARTS = AccountParts()
 
 
-class _Subject(NamedTuple):
-    """An order of the batch, or a posted one that a message of the batch is about; and whose it is."""
+class BudgetLimit(NamedTuple):
+    """What all customers' orders may have of a promotion; None without a limit."""
 
-    occurred_at: datetime
-    account_id: UUID | None  #: None: the account is opened by this batch, so nothing is there to load
-    program: Program  #: the version that judges it
-    is_new: bool
+    points: int | None
+    orders: int | None
+
+
+class LoadedBudget(NamedTuple):
+    """What was spent of a budget when it was read, and the least limit of the versions that may spend it."""
+
+    spent: Budget
+    limit: BudgetLimit
+
+
+BudgetKey = tuple[str, str]  #: program_id, promotion_id
+
+
+class OpenBooks(NamedTuple):
+    """The books of one batch, and the budgets as they were read."""
+
+    books: Books
+    budgets: Mapping[BudgetKey, LoadedBudget]
 
 
 def open_books(
     connection: Connection,
-    events: Sequence[StoredEvent],
-    registry: ProgramRegistry,
+    reach: Reach,
+    rules: ProgramRegistry,
     new_account_id: Callable[[], UUID],
     as_of: datetime,
     *,
     is_contended: bool,
-) -> Books:
-    """Load and lock the accounts, lots, orders, refunds and limits that `events` touch.
+) -> OpenBooks:
+    """Load and lock what the messages of a batch reach.
 
     Budgets, which all shards share, are read without a lock: when the books are written it shows whether they were
     enough. With `is_contended` they were not, and are locked first, so that this batch waits for the others.
     """
     books = Books(new_account_id)
-    orders = [event for event in events if isinstance(event, StoredOrder)]
-    refunds = [event.refund for event in events if isinstance(event, StoredRefund)]
-    about = {key for event in events if (key := _changed_order(event)) is not None}
-    keys = {(e.order.source, e.order.order_id) for e in orders} | about
-    records = load_orders(connection, keys)
-    books.put_orders(records)
-    books.put_refunds(load_refunds(connection, _refund_keys(events, refunds)))
-    books.put_order_events(load_order_events(connection, about))
+    orders = load_orders(connection, reach.orders.keys())
+    books.put_orders(reach.orders, orders)
+    with_refunds = [key for key, parts in reach.orders.items() if parts.refunds]
+    if with_refunds or reach.refunds:
+        books.put_refunds(with_refunds, reach.refunds, load_refunds(connection, with_refunds, reach.refunds))
+    with_events = [key for key, parts in reach.orders.items() if parts.events]
+    if with_events:
+        books.put_order_events(with_events, load_order_events(connection, with_events))
+    members = load_members(connection, reach.customers.keys())
+    books.put_members({key: members.get(key) for key in reach.customers})
 
-    posted = [r.posted for r in records if (r.posted.order.source, r.posted.order.order_id) in about]
-    customers = {key: event for event in orders if (key := _customer(event, registry)) is not None}
-    members = load_members(connection, customers)
-    account_ids = set(members.values()) | {p.account_id for p in posted if p.account_id is not None}
-    accounts = lock_accounts(connection, account_ids)
-    books.put_accounts(members, accounts)
-
-    subjects = [*_new_subjects(orders, registry, members), *_posted_subjects(posted, registry)]
-    debited = {p.account_id for p in posted if p.account_id is not None}
-    debited |= {
-        members[key]
-        for event in orders
-        if (event.order.source, event.order.order_id) in about
-        and (key := _customer(event, registry)) is not None
-        and key in members
-    }
-    active = _active_accounts(subjects, accounts, registry, as_of)
-    books.put_lots(load_lots(connection, debited | active, _own_lots(posted)))
-    books.put_history(load_tier_history(connection, _with_history(subjects, accounts, registry, as_of)))
-    books.put_counted(load_counted(connection, _counted_since(subjects, accounts, registry, as_of)))
-    limits = _budget_limits(subjects)
-    budgets = (lock_budgets if is_contended else load_budgets)(connection, limits)
-    books.put_limits(load_usages(connection, _usages(subjects)), budgets, limits)
-    return books
+    parts = _account_parts(reach, orders, members, rules)
+    books.put_accounts(lock_accounts(connection, parts.keys()))
+    own = [posted for posted in orders if reach.orders[posted.key].account is not None]
+    load_parts(connection, books, parts, rules, as_of, orders=own)
+    return OpenBooks(books, _load_budgets(connection, books, reach, parts, is_contended=is_contended))
 
 
-def _changed_order(event: StoredEvent) -> tuple[str, str] | None:
-    """The order that a refund, a fulfilment or a cancellation is about."""
-    match event:
-        case StoredRefund(refund):
-            return refund.source, refund.order_id
-        case StoredFulfilment(fulfilment):
-            return fulfilment.source, fulfilment.order_id
-        case StoredCancellation(cancellation):
-            return cancellation.source, cancellation.order_id
-        case _:
-            return None
+def _account_parts(
+    reach: Reach,
+    orders: Iterable[PostedOrder],
+    members: Mapping[tuple[str, str], UUID],
+    rules: ProgramRegistry,
+) -> dict[UUID, AccountParts]:
+    """Which parts of which accounts the batch reaches: those of customers, and those of orders."""
+    found: dict[UUID, AccountParts] = {}
 
+    def add(account_id: UUID | None, parts: AccountParts) -> None:
+        if account_id is not None:
+            found[account_id] = found[account_id].union(parts) if account_id in found else parts
 
-def _refund_keys(events: Sequence[StoredEvent], refunds: Sequence[Refund]) -> list[tuple[str, str, str]]:
-    """(source, refund_id, order_id) of the batch's refunds; a cancellation asks for its order's refunds too."""
-    keys = [(refund.source, refund.refund_id, refund.order_id) for refund in refunds]
-    cancelled = [event.cancellation for event in events if isinstance(event, StoredCancellation)]
-    return keys + [(cancellation.source, "", cancellation.order_id) for cancellation in cancelled]
-
-
-def _customer(event: StoredOrder, registry: ProgramRegistry) -> tuple[str, str] | None:
-    program_id = registry.resolve(event.program_id, event.order.source)
-    if program_id is None or event.order.customer_id is None:
-        return None
-    return program_id, event.order.customer_id
-
-
-def _new_subjects(
-    orders: Sequence[StoredOrder], registry: ProgramRegistry, members: dict[tuple[str, str], UUID]
-) -> Iterator[_Subject]:
-    for event in orders:
-        key = _customer(event, registry)
-        if key is not None:
-            program = registry.at(key[0], event.order.occurred_at).program
-            yield _Subject(event.order.occurred_at, members.get(key), program, is_new=True)
-
-
-def _posted_subjects(posted: Sequence[PostedOrder], registry: ProgramRegistry) -> Iterator[_Subject]:
-    for each in posted:
-        program = registry.version(each.program_id, each.program_version).program
-        yield _Subject(each.order.occurred_at, each.account_id, program, is_new=False)
-
-
-def _own_lots(posted: Sequence[PostedOrder]) -> set[tuple[UUID, int]]:
-    """The accruals of these orders, whose lots clawbacks look at even when nothing is left in them."""
-    return {(p.account_id, p.sequence) for p in posted if p.account_id is not None and p.sequence is not None}
-
-
-def _usages(subjects: Sequence[_Subject]) -> set[tuple[UUID, UsageKey]]:
-    return {
-        (subject.account_id, key)
-        for subject in subjects
-        if subject.account_id is not None
-        for key in usage_keys(subject.program, subject.occurred_at)
-    }
-
-
-def _budget_limits(subjects: Sequence[_Subject]) -> dict[tuple[str, str], BudgetLimit]:
-    """The budgets that may pay for these orders, with the least limits of the versions that judge them."""
-    found: dict[tuple[str, str], BudgetLimit] = {}
-    for subject in subjects:
-        if not subject.program.budgeted:
-            continue
-        for limit in subject.program.seasons.at(subject.occurred_at).promotion_limits:
-            if limit.orders is not None or limit.budget_points is not None:
-                key = subject.program.program_id, limit.name
-                had = found.get(key, BudgetLimit(None, None))
-                points, orders = _least(had.points, limit.budget_points), _least(had.orders, limit.orders)
-                found[key] = BudgetLimit(points, orders)
+    for customer, parts in reach.customers.items():
+        add(members.get(customer), parts)
+    for posted in orders:
+        of_order = reach.orders[posted.key]
+        if of_order.account is not None:
+            program = rules.version(posted.program_id, posted.program_version).program
+            limits = ((program, posted.order.occurred_at),) if of_order.limits else ()
+            add(posted.account_id, of_order.account._replace(limits_of=limits))
+    for key, customers in reach.owners.items():
+        # The order may be posted by this batch; what reports its refund, say, then reaches its customer's account.
+        if (of_account := reach.orders[key].account) is not None:
+            for customer in customers:
+                add(members.get(customer), of_account)
     return found
+
+
+def load_parts(
+    connection: Connection,
+    books: Books,
+    parts: Mapping[UUID, AccountParts],
+    rules: ProgramRegistry,
+    as_of: datetime,
+    *,
+    orders: Iterable[PostedOrder] = (),
+) -> None:
+    """Load these parts of accounts that are in the books, and the lots that `orders` opened."""
+    _load_lots(connection, books, parts, orders)
+    # An account that never changed its tier has no history.
+    moved = [i for i, wanted in parts.items() if wanted.history and books.account(i).tier_changes]
+    books.put_history(load_tier_history(connection, moved))
+    since: dict[UUID, datetime] = {}
+    for account_id, wanted in parts.items():
+        if wanted.ordered_at:
+            account = books.account(account_id)
+            start = counted_since(account, wanted.ordered_at, rules.at(account.program_id, as_of).program)
+            if start is not None:
+                since[account_id] = start
+    for account_id, counted in load_counted(connection, since).items():
+        books.put_counted(account_id, since[account_id], counted)
+    keys = {i: {key for limit in wanted.limits_of for key in usage_keys(*limit)} for i, wanted in parts.items()}
+    usages = load_usages(
+        connection, [(account_id, key) for account_id, of_account in keys.items() for key in of_account]
+    )
+    for account_id, of_account in keys.items():
+        had = usages.get(account_id, {})
+        books.put_usages(account_id, {key: had.get(key, Usage()) for key in of_account})
+
+
+def _load_lots(
+    connection: Connection, books: Books, parts: Mapping[UUID, AccountParts], orders: Iterable[PostedOrder]
+) -> None:
+    def is_wanted(account_id: UUID, wanted: LotsWanted) -> bool:
+        account = books.account(account_id)
+        is_owing = account.deficit > 0 and account.pending > 0
+        return wanted is LotsWanted.OPEN or (wanted is LotsWanted.IF_OWING and is_owing)
+
+    open_of = [account_id for account_id, wanted in parts.items() if is_wanted(account_id, wanted.lots)]
+    own = [(posted.account_id, posted.key) for posted in orders if posted.account_id is not None]
+    lots = load_lots(connection, open_of, [(account_id, OriginKind.ORDER, *key) for account_id, key in own])
+    for account_id in open_of:
+        books.put_lots(account_id, (), is_all_open=True)
+    for account_id, found in lots.items():
+        books.put_lots(account_id, found.values(), is_all_open=False)
+    for account_id, key in own:
+        books.put_lots_of_order(account_id, key)
+
+
+def _load_budgets(
+    connection: Connection,
+    books: Books,
+    reach: Reach,
+    parts: Mapping[UUID, AccountParts],
+    *,
+    is_contended: bool,
+) -> dict[BudgetKey, LoadedBudget]:
+    limits: dict[BudgetKey, BudgetLimit] = {}
+    # New customers' orders are in the reach alone, those that are posted in the accounts' parts alone.
+    for wanted in (*reach.customers.values(), *parts.values()):
+        for program, occurred_at in wanted.limits_of:
+            for limit in budgets_of(program, occurred_at):
+                key = program.program_id, limit.name
+                had = limits.get(key, BudgetLimit(None, None))
+                limits[key] = BudgetLimit(_least(had.points, limit.budget_points), _least(had.orders, limit.orders))
+    found = (lock_budgets if is_contended else load_budgets)(connection, limits)
+    spent = {(program_id, name): found.get(program_id, {}).get(name, Budget()) for program_id, name in limits}
+    books.put_budgets(spent)
+    return {key: LoadedBudget(spent[key], limit) for key, limit in limits.items()}
 
 
 def _least(one: int | None, other: int | None) -> int | None:
     return min((limit for limit in (one, other) if limit is not None), default=None)
-
-
-def _active_accounts(
-    subjects: Sequence[_Subject], accounts: dict[UUID, Account], registry: ProgramRegistry, as_of: datetime
-) -> set[UUID]:
-    """Accounts whose new orders move the end of their points, or pay off a deficit that overdue points may pay off."""
-    found: set[UUID] = set()
-    for subject in subjects:
-        if subject.is_new and subject.account_id is not None:
-            account = accounts[subject.account_id]
-            is_owing = account.deficit > 0 and account.pending > 0
-            if is_owing or registry.at(account.program_id, as_of).program.has_inactivity:
-                found.add(subject.account_id)
-    return found
-
-
-def _with_history(
-    subjects: Sequence[_Subject], accounts: dict[UUID, Account], registry: ProgramRegistry, as_of: datetime
-) -> set[UUID]:
-    """Accounts that have changed their tier and have new orders, or refunds that may cost it.
-
-    An account that moves within this batch is covered too: it had a history before, or it had none to load.
-    """
-    found: set[UUID] = set()
-    for subject in subjects:
-        if subject.account_id is not None and accounts[subject.account_id].tier_changes:
-            current = registry.at(accounts[subject.account_id].program_id, as_of).program
-            if subject.is_new or current.qualification.refunds is RefundEffect.AT_ONCE:
-                found.add(subject.account_id)
-    return found
-
-
-def _new_orders(subjects: Sequence[_Subject]) -> dict[UUID, list[datetime]]:
-    """When the new orders of each account occurred."""
-    instants: dict[UUID, list[datetime]] = defaultdict(list)
-    for subject in subjects:
-        if subject.account_id is not None and subject.is_new:
-            instants[subject.account_id].append(subject.occurred_at)
-    return instants
-
-
-def _counted_since(
-    subjects: Sequence[_Subject], accounts: dict[UUID, Account], registry: ProgramRegistry, as_of: datetime
-) -> dict[UUID, datetime]:
-    """Accounts whose recorded orders are needed for the tier, and from when on: seldom any."""
-    since: dict[UUID, list[datetime]] = defaultdict(list)
-    for subject in subjects:
-        if subject.account_id is None or not subject.is_new:
-            continue
-        account = accounts[subject.account_id]
-        start = counted_from(account, subject.occurred_at, registry.at(account.program_id, as_of).program)
-        if start is not None:
-            since[subject.account_id].append(start)
-    for account_id, instants in _new_orders(subjects).items():
-        # A period that an order of this batch is in may end, and be reviewed, before a later one of it.
-        current = registry.at(accounts[account_id].program_id, as_of).program
-        period = qualification_period(current, min(instants), accounts[account_id].enrolled_at)
-        if period.end is not None and max(instants) >= period.end:
-            since[account_id].append(period.start or BEGINNING)
-    return {account_id: min(instants) for account_id, instants in since.items()}

@@ -7,10 +7,13 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from core.domain.ledger import Account, EntryKind, TierChange, TierChangeReason
+from core.domain.decision import TierChange
+from core.domain.ledger import Account, EntryKind
 from core.domain.lots import Lot, in_spending_order
+from core.store import tables
 from core.store.engine import run_bulk
-from core.store.ledger import ACCOUNT_COLUMNS
+from core.store.ledger import ACCOUNTS, LOTS
+from core.store.rows import Shape
 
 
 class OpenMessage(NamedTuple):
@@ -63,7 +66,7 @@ class ProgramFile(NamedTuple):
 
 # By way of the programs, since the key of members leads with them: one probe per program, however many customers.
 _ACCOUNTS = f"""
-SELECT {", ".join(f"a.{column}" for column in ACCOUNT_COLUMNS)}
+SELECT {ACCOUNTS.select("a")}
 FROM (SELECT DISTINCT program_id FROM programs) p
 JOIN members m ON m.program_id = p.program_id AND m.customer_id = %s
 JOIN accounts a USING (account_id)
@@ -74,14 +77,13 @@ WHERE %s::text IS NULL OR p.program_id = %s ORDER BY p.program_id
 def load_accounts(connection: Connection, customer_id: str, program_id: str | None = None) -> list[Account]:
     """The accounts that the customer may use, by program; of one program if named."""
     rows = run_bulk(connection, _ACCOUNTS, (customer_id, program_id, program_id))
-    return [Account(*row) for row in rows]
+    return [ACCOUNTS.read(row) for row in rows]
 
 
 def load_open_lots(connection: Connection, account_id: UUID) -> list[Lot]:
     """Lots with points left, in the order in which they would be spent."""
-    columns = ", ".join(Lot._fields)
-    statement = f"SELECT {columns} FROM lots WHERE account_id = %s AND points_remaining > 0"  # noqa: S608  # our own names
-    return in_spending_order(Lot(*row) for row in run_bulk(connection, statement, (account_id,)))
+    statement = f"SELECT {LOTS.select('l')} FROM lots l WHERE l.account_id = %s AND l.points_remaining > 0"  # noqa: S608  # our own names
+    return in_spending_order(LOTS.read(row).lot for row in run_bulk(connection, statement, (account_id,)))
 
 
 # Two halves, since each has an index of its own and the whole has none.
@@ -146,13 +148,15 @@ def _history_entry(row: Sequence[Any]) -> HistoryEntry:
     return HistoryEntry._make((*values, tuple(LotMove(*move) for move in moves)))
 
 
+_TIER_CHANGES = Shape(tables.tier_changes, TierChange)
 # A review goes by the version of the end of its period.
-_TIER_CHANGES = f"""
-SELECT {", ".join(f"t.{name}" for name in TierChange._fields)}, coalesce((
+_LOAD_TIER_CHANGES = f"""
+SELECT coalesce((
     SELECT max(version) FROM programs
-    WHERE programs.program_id = accounts.program_id AND applied_at <= recorded_at
-      AND effective_from <= CASE WHEN reason = 'reviewed' THEN effective_at ELSE recorded_at END
-), 1) FROM tier_changes t JOIN accounts USING (account_id) WHERE account_id = %s ORDER BY change_number
+    WHERE programs.program_id = a.program_id AND applied_at <= t.recorded_at
+      AND effective_from <= CASE WHEN reason = 'reviewed' THEN effective_at ELSE t.recorded_at END
+), 1), {_TIER_CHANGES.select("t")}
+FROM tier_changes t JOIN accounts a USING (account_id) WHERE account_id = %s ORDER BY change_number
 """  # noqa: S608  # our own names
 
 
@@ -162,8 +166,8 @@ def load_tier_changes(connection: Connection, account_id: UUID) -> list[tuple[Ti
     That is the version in force when it was posted.
     """
     return [
-        (TierChange._make((*values, TierChangeReason(reason))), version)
-        for *values, reason, version in run_bulk(connection, _TIER_CHANGES, (account_id,))
+        (_TIER_CHANGES.read(values), version)
+        for version, *values in run_bulk(connection, _LOAD_TIER_CHANGES, (account_id,))
     ]
 
 

@@ -162,7 +162,7 @@ def holds_alone(name: str, value: object, circumstances: Circumstances) -> bool:
 
 
 def _earned(recorded: RecordedOrder, program: Program, refunds: Sequence[Refund]) -> Entitlement:
-    return entitlement(recorded.order, refunds, program, recorded.tier_id, recorded.frozen)
+    return entitlement(recorded.order, refunds, program, recorded.tier_id, recorded.judgement)
 
 
 class _Case(NamedTuple):
@@ -175,7 +175,7 @@ class _Case(NamedTuple):
 
     def is_excluded(self, name: str) -> bool:
         """Whether a rule or promotion was not for the order when it was posted."""
-        return name in self.over or name in self.recorded.frozen.excluded
+        return name in self.over or name in self.recorded.judgement.excluded
 
     def unmet(self, when: When) -> tuple[str, ...]:
         """The conditions that did not hold, of those that are judged when an order is posted."""
@@ -212,7 +212,7 @@ def _zero_rule_outcome(case: _Case, terms: Terms) -> PartOutcome:
     """Of a rule that was for the order and came to nothing."""
     if terms.numerator == 0:
         return PartOutcome(terms.rule, 0, reason=NoPoints.NOTHING_IN_TIER)
-    if case.recorded.frozen.allowances.get(terms.rule_id) == 0:
+    if case.recorded.judgement.allowances.get(terms.rule_id) == 0:
         return PartOutcome(terms.rule, 0, reason=NoPoints.CAP_REACHED)
     left = case.earned.left_over.get(terms.rule_id)
     return PartOutcome(
@@ -249,8 +249,8 @@ def _excluded_outcome(case: _Case, promotion: AnyPromotion) -> PartOutcome:
 def _zero_promotion_outcome(case: _Case, promotion: AnyPromotion) -> PartOutcome:
     """Of a promotion that was for the order and came to nothing."""
     others = tuple(each.promotion_id for each in case.program.promotions if each is not promotion)
-    frozen = case.recorded.frozen._replace(excluded=(*case.recorded.frozen.excluded, *others))
-    alone = _earned(case.recorded._replace(frozen=frozen), case.program, ()).given.get(promotion.promotion_id, 0)
+    judgement = case.recorded.judgement._replace(excluded=(*case.recorded.judgement.excluded, *others))
+    alone = _earned(case.recorded._replace(judgement=judgement), case.program, ()).given.get(promotion.promotion_id, 0)
     if alone:
         return PartOutcome(promotion, 0, reason=NoPoints.NOT_BEST, points_lost=alone)
     is_multiplier = isinstance(promotion, MultiplierPromotion)

@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 from core.domain.ledger import Account
 from core.domain.lots import Lot, in_spending_order
 from core.store.engine import run_bulk
+from core.store.ledger import LOTS
 
 
 class PastAccount(NamedTuple):
@@ -72,16 +73,15 @@ def load_past(connection: Connection, account: Account, as_of: datetime) -> Past
 
 # Whether a lot was pending follows from the entries: it was opened so, and no release had named it yet. A fulfilment
 # names its order, so what it released had no time to become available before. Extensions keep the end that was there.
-_PAST_LOTS = """
-SELECT l.lot_number, l.opened_by_sequence, l.points_granted, n.remaining, n.expired, l.available_at,
-       coalesce(x.expires_at, l.expires_at), l.earned_by,
+_PAST_LOTS = f"""
+SELECT n.remaining, n.expired, coalesce(x.expires_at, l.expires_at),
        o.pending_change > 0 AND coalesce(r.sequence > %(last)s, true),
-       coalesce(r.sequence > %(last)s AND r.order_id IS NOT NULL, false)
+       coalesce(r.sequence > %(last)s AND r.order_id IS NOT NULL, false), {LOTS.select("l")}
 FROM lots l
 JOIN entries o ON o.account_id = l.account_id AND o.sequence = l.opened_by_sequence
 JOIN (SELECT n.lot_number, sum(n.points)::bigint AS remaining,
-             coalesce(-sum(n.points) FILTER (WHERE e.kind = 'expiry'), 0)::bigint AS expired
-      FROM allocations n JOIN entries e USING (account_id, sequence)
+             coalesce(-sum(n.points) FILTER (WHERE n.kind = 'expired'), 0)::bigint AS expired
+      FROM allocations n
       WHERE n.account_id = %(id)s AND n.sequence <= %(last)s GROUP BY n.lot_number) n USING (lot_number)
 LEFT JOIN (SELECT (jsonb_array_elements((e.why->'lots')::jsonb))::integer AS lot_number, e.sequence, e.order_id
            FROM entries e WHERE e.account_id = %(id)s AND e.kind = 'release') r ON r.lot_number = l.lot_number
@@ -89,7 +89,7 @@ LEFT JOIN (SELECT DISTINCT ON (subject) subject, (found->>'expires_at')::timesta
            WHERE account_id = %(id)s AND applied_at > %(as_of)s AND found ? 'expires_at' ORDER BY subject, repair_id) x
        ON x.subject = 'lot ' || l.lot_number
 WHERE l.account_id = %(id)s AND l.opened_by_sequence <= %(last)s AND n.remaining > 0
-"""
+"""  # noqa: S608  # our own names
 
 
 def _load_lots(connection: Connection, account_id: UUID, last: int, as_of: datetime) -> list[Lot]:
@@ -98,6 +98,9 @@ def _load_lots(connection: Connection, account_id: UUID, last: int, as_of: datet
 
 
 def _lot(row: tuple[Any, ...]) -> Lot:
-    *values, was_pending, waited_for_fulfilment = row
-    lot = Lot._make((*values, was_pending, 0))
+    remaining, expired, expires_at, was_pending, waited_for_fulfilment, *values = row
+    lot = LOTS.read(values).lot._replace(
+        points_remaining=remaining, points_expired=expired, expires_at=expires_at, is_pending=was_pending,
+        points_excused=0,
+    )  # fmt: skip
     return lot._replace(available_at=None, expires_at=None) if was_pending and waited_for_fulfilment else lot

@@ -6,20 +6,21 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from core.domain.ledger import Account, Decision
+from core.domain.books import Books
+from core.domain.decision import Decision
+from core.domain.ledger import Account
 from core.domain.lots import Lot
-from core.domain.orders.accrual import Known, accrual_problem, decide_accrual
+from core.domain.message import Message
+from core.domain.orders.accrual import decide_order, order_reach
 from core.domain.orders.facts import Order
-from core.domain.orders.limits import Budget, usage_keys
+from core.domain.orders.limits import budgets_of
+from core.domain.orders.posted import Budget, PostedOrder
 from core.domain.outcomes import Parked
 from core.domain.program import Program
-from core.domain.tiers.counting import counted_from
-from core.messages.inbound.reading import StoredOrder
-from core.posting.deciding import unknown_program, wrong_currency
-from core.reading.accounts import load_accounts, load_open_lots
+from core.domain.program.registry import ProgramRegistry
+from core.posting.loading import load_parts
+from core.reading.accounts import load_accounts
 from core.store.engine import run_bulk
-from core.store.ledger import load_counted, load_tier_history, load_usages
-from core.store.programs import ProgramRegistry, ProgramVersion
 
 _NOBODY = UUID(int=0)
 
@@ -40,78 +41,53 @@ class Quote(NamedTuple):
     points_paid_off: int  #: of the deficit
 
 
-def quote(connection: Connection, event: StoredOrder, registry: ProgramRegistry, as_of: datetime) -> Quote | Parked:
+def quote(connection: Connection, message: Message[Order], rules: ProgramRegistry, as_of: datetime) -> Quote | Parked:
     """Decide the order as if it were posted at `as_of`; Parked if it would be. Writes and locks nothing.
 
     The account of `order.customer_id` counts with its tier, limits and open points, as far as there is one; budgets
     count for everybody. Without a customer it is decided for a new one, while posting gives a guest nothing.
     """
-    order = event.order
-    program_id = registry.resolve(event.program_id, order.source)
-    if program_id is None:
-        return unknown_program(event.program_id, registry)
-    frozen, current = registry.at(program_id, order.occurred_at), registry.at(program_id, as_of).program
-    refused = wrong_currency(order, frozen.program)
-    if refused is not None:
-        return refused
-    found = load_accounts(connection, order.customer_id, program_id) if order.customer_id is not None else []
-    account = found[0] if found else _new_account(order, current)
-    known = _known(connection, account, order, frozen.program, current, is_new=not found)
-    decision = decide_accrual(account, known, order, frozen.program, frozen.version, current, as_of=as_of)
-    problem = accrual_problem(decision)
-    if problem is not None:
-        return problem
-    return _quote(account, decision, frozen, not found, _is_posted(connection, order, program_id))
-
-
-def _new_account(order: Order, current: Program) -> Account:
-    return Account(
-        _NOBODY,
-        current.program_id,
-        order.customer_id or "",
-        current.tiers[0].tier_id,
-        enrolled_at=order.occurred_at,
-    )
-
-
-def _known(
-    connection: Connection, account: Account, order: Order, program: Program, current: Program, *, is_new: bool
-) -> Known:
-    budgets = _load_budgets(connection, program.program_id)
-    if is_new:
-        return Known(budgets=budgets)
-    account_id = account.account_id
-    since = counted_from(account, order.occurred_at, current)
-    counted = load_counted(connection, {account_id: since}) if since is not None else {}
-    usages = load_usages(connection, {(account_id, key) for key in usage_keys(program, order.occurred_at)})
-    return Known(
-        load_tier_history(connection, [account_id])[account_id],
-        counted.get(account_id, ()),
-        load_open_lots(connection, account_id),
-        usages.get(account_id, {}),
-        budgets,
-    )
-
-
-def _quote(account: Account, decision: Decision, frozen: ProgramVersion, is_new: bool, is_posted: bool) -> Quote:
-    posted, after = decision.order, decision.account
-    assert posted is not None
+    message = message._replace(fact=message.fact._replace(customer_id=message.fact.customer_id or ""))
+    books = _books(connection, message, rules, as_of)
+    outcome = decide_order(books, message, rules, as_of)
+    if not isinstance(outcome, Decision):
+        assert isinstance(outcome, Parked)  # for these books the order is not posted
+        return outcome
+    (change,), (posted,) = outcome.changes, outcome.facts
+    assert isinstance(posted, PostedOrder)
     assert posted.tier_id is not None
-    entry = decision.entries[-1] if decision.entries else None
-    opened = entry.sequence if entry is not None else None
+    before = change.opened or books.account(change.account.account_id)
+    entry = change.entries[-1] if posted.sequence is not None else None
     return Quote(
-        frozen.program,
-        frozen.version,
-        account,
-        after or account,
-        is_new,
-        is_posted,
+        rules.version(posted.program_id, posted.program_version).program,
+        posted.program_version,
+        before,
+        change.account,
+        change.opened is not None,
+        _is_posted(connection, posted.order, posted.program_id),
         posted.tier_id,
         posted.points_entitled,
         entry.why if entry is not None else {},
-        tuple(lot for lot in decision.lots if lot.opened_by_sequence == opened),
+        tuple(lot for lot in change.lots if lot.opened_by_sequence == posted.sequence),
         -entry.deficit_change if entry is not None else 0,
     )
+
+
+def _books(connection: Connection, message: Message[Order], rules: ProgramRegistry, as_of: datetime) -> Books:
+    """What the order reaches, as if no order of its id were posted."""
+    reach = order_reach(message, rules, as_of)
+    books = Books(lambda: _NOBODY)
+    books.put_orders(reach.orders, ())
+    for customer, parts in reach.customers.items():
+        program_id, customer_id = customer
+        accounts = {account.account_id: account for account in load_accounts(connection, customer_id, program_id)}
+        books.put_members({customer: next(iter(accounts), None)})
+        books.put_accounts(accounts)
+        load_parts(connection, books, dict.fromkeys(accounts, parts), rules, as_of)
+        spent = _load_budgets(connection, program_id)
+        names = [limit.name for program, instant in parts.limits_of for limit in budgets_of(program, instant)]
+        books.put_budgets({(program_id, name): spent.get(name, Budget()) for name in names})
+    return books
 
 
 def _load_budgets(connection: Connection, program_id: str) -> dict[str, Budget]:

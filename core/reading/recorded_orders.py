@@ -2,17 +2,16 @@
 
 from collections.abc import Collection
 from datetime import datetime
+from operator import itemgetter
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Connection
 
-from core.domain.ledger import Frozen
-from core.domain.orders.clawback import whole_refund
-from core.domain.orders.facts import Cancellation, Order, Refund
-from core.messages.inbound.reading import StoredRefund, read_attributes, read_lines, read_stored_event, read_tags
+from core.domain.orders.facts import Order, Refund
+from core.domain.orders.posted import Judgement, PostedOrder
 from core.store.engine import run_bulk
-from core.store.frozen import read_frozen
+from core.store.ledger import ORDER_EVENTS, ORDERS, REFUNDS
 
 
 class TakenBack(NamedTuple):
@@ -37,7 +36,7 @@ class RecordedOrder(NamedTuple):
     account_id: UUID
     sequence: int | None  #: its accrual entry; None when it earned nothing
     points_entitled: int  #: as it is now
-    frozen: Frozen
+    judgement: Judgement
     is_first: bool  #: no other order of the account was posted before it
     recorded_at: datetime
     fulfilled_at: datetime | None
@@ -45,21 +44,18 @@ class RecordedOrder(NamedTuple):
     taken_back: tuple[TakenBack, ...]  #: in the order in which they were posted
 
 
-_ORDERS = """
-SELECT o.source, o.order_id, o.customer_id, o.currency, o.occurred_at, o.lines::text, o.points_paid,
-       o.attributes::text, o.customer_tags::text, o.program_id, o.program_version, o.tier_id, o.account_id, o.sequence,
-       o.points_entitled, o.frozen::text,
-       NOT EXISTS (SELECT FROM orders e WHERE e.account_id = o.account_id
+_ORDERS = f"""
+SELECT NOT EXISTS (SELECT FROM orders e WHERE e.account_id = o.account_id
                    AND (e.recorded_at, e.inbox_id) < (o.recorded_at, o.inbox_id)),
        o.recorded_at,
        (SELECT v.occurred_at FROM order_events v WHERE v.kind = 'fulfilled' AND v.recorded_at <= %s
         AND (v.source, v.order_id, v.program_id) = (o.source, o.order_id, o.program_id)),
        (SELECT v.occurred_at FROM order_events v WHERE v.kind = 'cancelled' AND v.recorded_at <= %s
-        AND (v.source, v.order_id, v.program_id) = (o.source, o.order_id, o.program_id))
+        AND (v.source, v.order_id, v.program_id) = (o.source, o.order_id, o.program_id)), {ORDERS.select("o")}
 FROM orders o
 WHERE o.account_id = ANY(%s) AND o.order_id = %s AND o.recorded_at <= %s AND o.tier_id IS NOT NULL
 ORDER BY o.program_id, o.source
-"""
+"""  # noqa: S608  # our own names
 
 
 def load_recorded_orders(
@@ -71,35 +67,35 @@ def load_recorded_orders(
 
 
 def _recorded(connection: Connection, row: tuple[Any, ...], as_of: datetime) -> RecordedOrder:
-    source, order_id, customer_id, currency, occurred_at, lines, points_paid, attributes, tags, program_id = row[:10]
-    version, tier_id, account_id, sequence, entitled, frozen, *rest = row[10:]
-    order = Order(
-        source, order_id, customer_id, currency, occurred_at, read_lines(lines), points_paid,
-        read_attributes(attributes), read_tags(tags),
+    is_first, recorded_at, fulfilled_at, cancelled_at, *values = row
+    posted = ORDERS.read(values)
+    assert posted.account_id is not None
+    assert posted.tier_id is not None
+    return RecordedOrder(
+        posted.order, posted.program_id, posted.program_version, posted.tier_id, posted.account_id, posted.sequence,
+        posted.points_entitled, posted.judgement, is_first, recorded_at, fulfilled_at, cancelled_at,
+        tuple(_load_taken_back(connection, posted, as_of)),
     )  # fmt: skip
-    taken_back = tuple(_load_taken_back(connection, (source, order_id, program_id), as_of))
-    values = (order, program_id, version, tier_id, account_id, sequence, entitled, read_frozen(frozen), *rest)
-    return RecordedOrder._make((*values, taken_back))
 
 
-_TAKEN_BACK = """
-SELECT body, occurred_at, recorded_at, points_due, points_taken, points_excused, points_shortfall, inbox_id
-FROM refunds WHERE (source, order_id, program_id) = (%s, %s, %s) AND recorded_at <= %s
-UNION ALL
-SELECT NULL, occurred_at, recorded_at, points_due, points_taken, points_excused, points_shortfall, inbox_id
-FROM order_events WHERE (source, order_id, program_id) = (%s, %s, %s) AND recorded_at <= %s AND kind = 'cancelled'
-ORDER BY recorded_at, inbox_id
-"""
+_OF_ORDER = "(t.source, t.order_id, t.program_id) = (%s, %s, %s) AND t.recorded_at <= %s"
+_REFUNDS = f"""
+SELECT t.recorded_at, t.inbox_id, {REFUNDS.select("t")} FROM refunds t WHERE {_OF_ORDER}
+"""  # noqa: S608  # our own names
+_CANCELLATIONS = f"""
+SELECT t.recorded_at, t.inbox_id, {ORDER_EVENTS.select("t")}
+FROM order_events t WHERE {_OF_ORDER} AND t.kind = 'cancelled'
+"""  # noqa: S608  # our own names
 
 
-def _load_taken_back(connection: Connection, key: tuple[str, str, str], as_of: datetime) -> list[TakenBack]:
-    found = []
-    for body, occurred_at, *values, _ in run_bulk(connection, _TAKEN_BACK, (*key, as_of, *key, as_of)):
-        if body is None:
-            refund = whole_refund(Cancellation(key[0], key[1], occurred_at))
-        else:
-            event = read_stored_event(body)
-            assert isinstance(event, StoredRefund)
-            refund = event.refund
-        found.append(TakenBack(refund, body is None, *values))
-    return found
+def _load_taken_back(connection: Connection, posted: PostedOrder, as_of: datetime) -> list[TakenBack]:
+    parameters = (*posted.key, posted.program_id, as_of)
+    found: list[tuple[datetime, int, TakenBack]] = []
+    for recorded_at, inbox_id, *values in run_bulk(connection, _REFUNDS, parameters):
+        reported = REFUNDS.read(values)
+        found.append((recorded_at, inbox_id, TakenBack(reported.refund, False, recorded_at, *reported.recovery)))
+    for recorded_at, inbox_id, *values in run_bulk(connection, _CANCELLATIONS, parameters):
+        event = ORDER_EVENTS.read(values)
+        refund = Refund(event.source, "", event.order_id, event.occurred_at, full=True, amount=None, lines=())
+        found.append((recorded_at, inbox_id, TakenBack(refund, True, recorded_at, *event.recovery)))
+    return [taken for *_, taken in sorted(found, key=itemgetter(0, 1))]

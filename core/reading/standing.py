@@ -7,11 +7,14 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from core.domain.ledger import Account, TierChange
+from core.domain.decision import TierChange
+from core.domain.ledger import Account
 from core.domain.lots import Lot
 from core.domain.program import Program, QualificationWindow
+from core.domain.program.registry import BEGINNING, ProgramRegistry
+from core.domain.tiers.history import CountedOrder
 from core.domain.tiers.next_tier import NextTier, counted_units, next_tier
-from core.domain.tiers.qualification import Counted, qualification_period
+from core.domain.tiers.qualification import qualification_period
 from core.errors import NotOpenedYetError, UnknownCustomerError
 from core.messages.outbound.event_json import instant_text
 from core.reading.accounts import (
@@ -26,7 +29,7 @@ from core.reading.accounts import (
 from core.reading.past import load_past
 from core.store.engine import database_now, run_bulk
 from core.store.ledger import load_counted
-from core.store.programs import BEGINNING, ProgramRegistry, load_registry
+from core.store.programs import load_registry, require_program
 from core.store.repairs import KeptRepair, load_repairs
 
 
@@ -39,7 +42,7 @@ class Standing(NamedTuple):
     is_past: bool
     lots: Sequence[Lot]  #: with points left, in the order in which they would be spent
     open_messages: Sequence[OpenMessage]  #: none of the past
-    counted: Sequence[Counted]  #: orders that count for the tier
+    counted: Sequence[CountedOrder]  #: orders that count for the tier
 
     @property
     def points_past_expiry(self) -> int:
@@ -78,7 +81,7 @@ def require_accounts(connection: Connection, customer_id: str, program_id: str |
     accounts = load_accounts(connection, customer_id, program_id)
     if not accounts:
         if program_id is not None:
-            load_registry(connection).require(program_id)
+            require_program(load_registry(connection), program_id)
         raise UnknownCustomerError(customer_id=customer_id, where=_in_program(program_id))
     return accounts
 
@@ -143,7 +146,7 @@ def _present(connection: Connection, account: Account, program: Program, as_of: 
     return Standing(account, program, as_of, False, lots, messages, _counted(connection, account, program, as_of))
 
 
-def _counted(connection: Connection, account: Account, program: Program, as_of: datetime) -> Sequence[Counted]:
+def _counted(connection: Connection, account: Account, program: Program, as_of: datetime) -> Sequence[CountedOrder]:
     """Orders that a period which begins by now would begin with."""
     if program.qualification.window is QualificationWindow.LIFETIME and account.qualifying_from is None:
         return ()

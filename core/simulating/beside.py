@@ -11,11 +11,11 @@ from multiprocessing import get_context
 
 from sqlalchemy import Engine
 
+from core.domain.program.registry import ProgramVersion
 from core.errors import SimulationStoppedError
 from core.simulating.comparing import Comparison, Run, Sides, compare, compared, run
 from core.simulating.recorded import Recorded, export_state, has_orders, read_only, read_only_at, recorded_messages
 from core.store.engine import create_database_engine
-from core.store.programs import ProgramVersion
 
 #: From so many orders on, a second process saves more than its start takes.
 ORDERS_APART = 10_000

@@ -7,9 +7,9 @@ from typing import NamedTuple
 from uuid import UUID
 
 from core.domain.program import Program
+from core.domain.program.registry import BEGINNING, ProgramVersion
 from core.simulating.books import SimulatedBooks, Tally
 from core.simulating.recorded import Recorded
-from core.store.programs import BEGINNING, ProgramVersion
 
 
 class AccountChange(NamedTuple):
@@ -107,12 +107,12 @@ def compared(before: Run, after: Run) -> Comparison:
 
 def _ended(books: SimulatedBooks, until: datetime) -> Run:
     books.finish(until)
-    accounts = [book.account for book in books.accounts.values()]
+    accounts = books.accounts.values()
     points_open = sum(account.balance + account.pending for account in accounts)
     side = Side(books.tally, points_open, Counter(account.tier_id for account in accounts))
     ends = {
-        account_id: AccountEnd(book.account.customer_id, book.points_net, book.account.tier_id)
-        for account_id, book in books.accounts.items()
+        account_id: AccountEnd(account.customer_id, books.points_net[account_id], account.tier_id)
+        for account_id, account in books.accounts.items()
     }
     return Run(side, ends)
 

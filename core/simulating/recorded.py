@@ -9,8 +9,8 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from core.domain.orders.facts import Cancellation, Fulfilment, Order, Refund
-from core.messages.inbound.reading import StoredRefund, read_attributes, read_lines, read_stored_event, read_tags
 from core.store.engine import stream_rows
+from core.store.ledger import ORDER_FACTS, REFUND_FACTS
 
 Message = Order | Refund | Fulfilment | Cancellation
 
@@ -20,26 +20,26 @@ class Recorded(NamedTuple):
 
     happened_at: datetime  #: not before its order
     account_id: UUID
-    message: Message
+    type: str  #: of the message
+    fact: Message
     is_followed: bool  #: an order that something later is about
 
 
-_ORDERS = """
-SELECT o.occurred_at, o.account_id, o.source, o.order_id, o.customer_id, o.currency, o.lines::text, o.points_paid,
-       o.attributes::text, o.customer_tags::text,
-       (o.source, o.order_id) IN (SELECT source, order_id FROM refunds WHERE program_id = %(program)s
-                                  UNION ALL
-                                  SELECT source, order_id FROM order_events WHERE program_id = %(program)s)
+_ORDERS = f"""
+SELECT o.account_id, (o.source, o.order_id) IN (SELECT source, order_id FROM refunds WHERE program_id = %(program)s
+                                                UNION ALL
+                                                SELECT source, order_id FROM order_events
+                                                WHERE program_id = %(program)s), {ORDER_FACTS.select("o")}
 FROM orders o
 WHERE o.program_id = %(program)s AND o.account_id IS NOT NULL AND o.occurred_at < %(until)s
 ORDER BY o.occurred_at, o.source, o.order_id
-"""
-_REFUNDS = """
-SELECT greatest(r.occurred_at, o.occurred_at) AS happened_at, o.account_id, r.body
+"""  # noqa: S608  # our own names
+_REFUNDS = f"""
+SELECT greatest(r.occurred_at, o.occurred_at) AS happened_at, o.account_id, {REFUND_FACTS.select("r")}
 FROM refunds r JOIN orders o USING (source, order_id, program_id)
 WHERE r.program_id = %(program)s AND o.account_id IS NOT NULL AND greatest(r.occurred_at, o.occurred_at) < %(until)s
 ORDER BY happened_at, r.source, r.refund_id
-"""
+"""  # noqa: S608  # our own names
 _ORDER_EVENTS = """
 SELECT greatest(e.occurred_at, o.occurred_at) AS happened_at, o.account_id, e.kind, e.source, e.order_id, e.occurred_at
 FROM order_events e JOIN orders o USING (source, order_id, program_id)
@@ -89,21 +89,17 @@ def recorded_messages(connection: Connection, program_id: str, until: datetime) 
 
 
 def _order(row: tuple[Any, ...]) -> Recorded:
-    occurred_at, account_id, source, order_id, customer_id, currency, lines, points_paid, attributes, tags, *rest = row
-    order = Order(
-        source, order_id, customer_id, currency, occurred_at, read_lines(lines), points_paid,
-        read_attributes(attributes), read_tags(tags),
-    )  # fmt: skip
-    return Recorded(occurred_at, account_id, order, bool(rest[0]))
+    account_id, is_followed, *facts = row
+    order = ORDER_FACTS.read(facts)
+    return Recorded(order.occurred_at, account_id, "order.completed", order, is_followed)
 
 
 def _refund(row: tuple[Any, ...]) -> Recorded:
-    event = read_stored_event(row[2])
-    assert isinstance(event, StoredRefund)
-    return Recorded(row[0], row[1], event.refund, is_followed=False)
+    happened_at, account_id, *facts = row
+    return Recorded(happened_at, account_id, "order.refunded", REFUND_FACTS.read(facts), is_followed=False)
 
 
 def _order_event(row: tuple[Any, ...]) -> Recorded:
     happened_at, account_id, kind, source, order_id, occurred_at = row
     make = Fulfilment if kind == "fulfilled" else Cancellation
-    return Recorded(happened_at, account_id, make(source, order_id, occurred_at), is_followed=False)
+    return Recorded(happened_at, account_id, f"order.{kind}", make(source, order_id, occurred_at), is_followed=False)

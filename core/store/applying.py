@@ -6,8 +6,9 @@ from typing import NamedTuple
 from sqlalchemy import Connection, text
 
 from core.domain.program import Program
+from core.domain.program.registry import BEGINNING, ProgramRegistry, ProgramVersion
 from core.store.locks import LockClass, lock
-from core.store.programs import BEGINNING, ProgramRegistry, ProgramVersion, append_version, load_registry
+from core.store.programs import append_version, load_registry
 
 
 class Applied(NamedTuple):

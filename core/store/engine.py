@@ -1,6 +1,6 @@
 """Database engines, and the two ways to reach psycopg where SQLAlchemy has no words for it (COPY, arrays)."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
@@ -117,17 +117,6 @@ def driver_connection(connection: Connection) -> psycopg.Connection[Any]:
     driver = connection.connection.driver_connection
     assert isinstance(driver, psycopg.Connection)
     return driver
-
-
-def copy_rows(connection: Connection, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Append `rows` with COPY, in the transaction of `connection`.
-
-    Table and column names are ours, never input. COPY runs every constraint, but knows no ON CONFLICT.
-    """
-    statement = f"COPY {table} ({', '.join(columns)}) FROM STDIN"
-    with driver_connection(connection).cursor() as cursor, cursor.copy(statement.encode()) as copy:
-        for row in rows:
-            copy.write_row(row)
 
 
 def run_bulk(

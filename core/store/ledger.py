@@ -1,176 +1,195 @@
 """Loading what a batch touches: accounts, lots, orders and refunds, each with one set-based statement."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
-from fractions import Fraction
-from typing import Any, NamedTuple
+from decimal import Decimal
+from typing import NamedTuple
 from uuid import UUID
 
+from pydantic_core import from_json, to_json
 from sqlalchemy import Connection
 
-from core.domain.ledger import Account, PostedOrder, Qualifying
-from core.domain.lots import Lot
-from core.domain.orders.facts import Order, Refund
-from core.domain.orders.limits import Budget, Usage
+from core.domain.ledger import Account
+from core.domain.lots import Lot, OriginKind
+from core.domain.orders.facts import Order, Refund, RefundLine
+from core.domain.orders.posted import Budget, PostedOrder, PostedOrderEvent, PostedRefund, Usage
 from core.domain.program import UsageKey
-from core.domain.tiers.qualification import Counted, TierHistoryEntry
-from core.messages.inbound.reading import StoredRefund, read_attributes, read_lines, read_stored_event, read_tags
+from core.domain.tiers.history import CountedOrder, TierHistoryEntry
+from core.messages.inbound.reading import read_attributes, read_lines, read_tags
+from core.store import tables
 from core.store.engine import run_bulk
-from core.store.frozen import read_frozen
+from core.store.judgements import judgement_json, read_judgement
+from core.store.rows import Field, Shape, arrays, unnested
+from core.store.shards import account_shard
 
 
-class OrderRecord(NamedTuple):
-    """A row of `orders`."""
+class AccountLot(NamedTuple):
+    """A lot, and whose it is."""
 
-    posted: PostedOrder
-    business_hash: bytes
+    account_id: UUID
+    lot: Lot
 
 
-class RefundRecord(NamedTuple):
-    """A row of `refunds`."""
+class AccountUsage(NamedTuple):
+    """What an account has had of a rule or promotion in a period."""
+
+    account_id: UUID
+    key: UsageKey
+    usage: Usage
+
+
+class PromotionBudget(NamedTuple):
+    """What everybody has had of a promotion."""
 
     program_id: str
-    refund: Refund
-    business_hash: bytes
+    promotion_id: str
+    budget: Budget
 
 
-ACCOUNT_COLUMNS = Account._fields
+def refund_lines_json(lines: Iterable[RefundLine]) -> str | None:
+    """The lines of a refund as its column keeps them: exact decimals as text; None without lines."""
+    written = [
+        {name: f"{value:f}" if isinstance(value, Decimal) else value for name, value in line._asdict().items()}
+        for line in lines
+    ]
+    return to_json(written, exclude_none=True).decode() if written else None
 
-_ACCOUNTS = f"""
-SELECT {", ".join(ACCOUNT_COLUMNS)} FROM accounts WHERE account_id = ANY(%b) ORDER BY account_id FOR UPDATE
-"""  # noqa: S608  # our own column names
+
+def read_refund_lines(text: str | None) -> tuple[RefundLine, ...]:
+    """What `refund_lines_json` wrote."""
+    return tuple(
+        RefundLine(line["line_id"], *(_decimal(line.get(name)) for name in ("quantity", "amount")))
+        for line in (from_json(text) if text is not None else ())
+    )
+
+
+def _decimal(text: str | None) -> Decimal | None:
+    return None if text is None else Decimal(text)
+
+
+_OF_ORDER = {
+    "lines": Field("lines", read=read_lines),
+    "attributes": Field("attributes", read=read_attributes),
+    "customer_tags": Field("customer_tags", read=read_tags),
+}
+ACCOUNTS = Shape(tables.accounts, Account, account_shard=lambda account: account_shard(account.account_id))
+LOTS = Shape(tables.lots, AccountLot, account_shard=lambda owned: account_shard(owned.account_id))
+ORDER_FACTS = Shape(tables.orders, Order, **_OF_ORDER)
+ORDERS = Shape(
+    tables.orders,
+    PostedOrder,
+    business_hash="digest",
+    judgement=Field("judgement", judgement_json, read_judgement),
+    **{name: field._replace(path=f"order.{name}") for name, field in _OF_ORDER.items()},
+)
+REFUND_FACTS = Shape(tables.refunds, Refund, is_full="full", lines=Field("lines", read=read_refund_lines))
+REFUNDS = Shape(
+    tables.refunds,
+    PostedRefund,
+    business_hash="digest",
+    is_full="refund.full",
+    lines=Field("refund.lines", read=read_refund_lines),
+)
+ORDER_EVENTS = Shape(tables.order_events, PostedOrderEvent, business_hash="digest")
+USAGES = Shape(tables.usages, AccountUsage)
+BUDGETS = Shape(tables.budgets, PromotionBudget)
+
+
+_LOCK_ACCOUNTS = (
+    f"SELECT {ACCOUNTS.select('a')} FROM accounts a WHERE a.account_id = ANY(%b) ORDER BY a.account_id FOR UPDATE"  # noqa: S608  # our own names
+)
 
 
 def lock_accounts(connection: Connection, account_ids: Collection[UUID]) -> dict[UUID, Account]:
     """Load and lock accounts, in the order of their ids: two writers that meet would deadlock otherwise."""
     if not account_ids:
         return {}
-    rows = run_bulk(connection, _ACCOUNTS, (sorted(account_ids),))
-    return {row[0]: Account(*row) for row in rows}
+    rows = run_bulk(connection, _LOCK_ACCOUNTS, (sorted(account_ids),))
+    return {account.account_id: account for account in map(ACCOUNTS.read, rows)}
 
 
-_MEMBERS = """
+_MEMBERS = f"""
 SELECT m.program_id, m.customer_id, m.account_id
-FROM unnest(%b::text[], %b::text[]) AS k(program_id, customer_id) JOIN members m USING (program_id, customer_id)
-"""
+FROM {unnested(tables.members, ("program_id", "customer_id"))} JOIN members m USING (program_id, customer_id)
+"""  # noqa: S608  # our own names
 
 
-def load_members(connection: Connection, customers: Collection[tuple[str, str]]) -> dict[tuple[str, str], UUID]:
+def load_members(connection: Connection, keys: Collection[tuple[str, str]]) -> dict[tuple[str, str], UUID]:
     """The accounts of (program, customer) pairs, as far as there are any."""
-    if not customers:
+    if not keys:
         return {}
-    rows = run_bulk(connection, _MEMBERS, _columns(customers))
+    rows = run_bulk(connection, _MEMBERS, arrays(keys, 2))
     return {(program_id, customer_id): account_id for program_id, customer_id, account_id in rows}
 
 
-_LOT = ", ".join(f"l.{name}" for name in Lot._fields)
+_OF_ORIGIN = ("account_id", "origin_kind", "origin_source", "origin_id")
 _LOTS = f"""
-SELECT l.account_id, {_LOT} FROM lots l WHERE l.account_id = ANY(%b) AND (l.points_remaining > 0 OR l.is_pending)
+SELECT {LOTS.select("l")} FROM lots l WHERE l.account_id = ANY(%b) AND (l.points_remaining > 0 OR l.is_pending)
 UNION
-SELECT l.account_id, {_LOT}
-FROM unnest(%b::uuid[], %b::bigint[]) AS k(account_id, sequence)
-JOIN allocations n USING (account_id, sequence) JOIN lots l USING (account_id, lot_number)
-"""  # noqa: S608  # our own column names
+SELECT {LOTS.select("l")} FROM {unnested(tables.lots, _OF_ORIGIN)} JOIN lots l USING ({", ".join(_OF_ORIGIN)})
+"""  # noqa: S608  # our own names
 
 
 def load_lots(
-    connection: Connection, account_ids: Collection[UUID], also: Collection[tuple[UUID, int]]
+    connection: Connection, account_ids: Collection[UUID], origins: Collection[tuple[UUID, OriginKind, str, str]]
 ) -> dict[UUID, dict[int, Lot]]:
-    """Every lot with points left of these accounts, and those that the entries (account, sequence) in `also` opened."""
+    """Every open lot of these accounts, and every lot of these (account, origin), whatever is left of it."""
     found: dict[UUID, dict[int, Lot]] = {account_id: {} for account_id in account_ids}
-    if account_ids:
-        for account_id, *values in run_bulk(connection, _LOTS, (list(account_ids), *_columns(also, width=2))):
-            found[account_id][values[0]] = Lot(*values)
+    if account_ids or origins:
+        keys = arrays(((account_id, kind.value, source, of) for account_id, kind, source, of in origins), 4)
+        for account_id, lot in map(LOTS.read, run_bulk(connection, _LOTS, (list(account_ids), *keys))):
+            found.setdefault(account_id, {})[lot.lot_number] = lot
     return found
 
 
-_ORDERS = """
-SELECT o.source, o.order_id, o.customer_id, o.currency, o.occurred_at, o.lines::text, o.points_paid,
-       o.program_id, o.program_version, o.tier_id, o.account_id, o.sequence, o.lot_number,
-       o.points_entitled, o.points_excused, o.points_shortfall, o.business_hash,
-       o.attributes::text, o.customer_tags::text, o.frozen::text,
-       coalesce(o.qualifying_points, o.points_entitled), coalesce(o.qualifying_spend, 0),
-       coalesce(o.qualifying_orders, (o.points_entitled > 0)::integer), o.fulfilled_at, o.cancelled_at
-FROM (SELECT DISTINCT * FROM unnest(%b::text[], %b::text[]) AS k(source, order_id)) k
-     JOIN orders o USING (source, order_id)
+_OF_ORDERS = ("source", "order_id")
+_ORDERS = f"""
+SELECT {ORDERS.select("o")} FROM {unnested(tables.orders, _OF_ORDERS)} JOIN orders o USING (source, order_id)
 ORDER BY o.source, o.order_id, o.program_id FOR UPDATE OF o
-"""
+"""  # noqa: S608  # our own names
 
 
-def load_orders(connection: Connection, keys: Collection[tuple[str, str]]) -> list[OrderRecord]:
+def load_orders(connection: Connection, keys: Collection[tuple[str, str]]) -> list[PostedOrder]:
     """Load and lock posted orders of these (source, order_id), of any program, in the order of their keys.
 
     Two workers meet on an order only while LOYALTY_SHARDS is being changed; without the lock both would claw back from
     the same entitlement then.
     """
-    if not keys:
-        return []
-    return [_order_record(row) for row in run_bulk(connection, _ORDERS, _columns(keys))]
+    return [ORDERS.read(row) for row in run_bulk(connection, _ORDERS, arrays(set(keys), 2))] if keys else []
 
 
-def _order_record(row: tuple[Any, ...]) -> OrderRecord:
-    source, order_id, customer_id, currency, occurred_at, lines, points_paid = row[:7]
-    business_hash, attributes, tags, frozen, points, spend, orders, fulfilled_at, cancelled_at = row[16:]
-    order = Order(
-        source, order_id, customer_id, currency, occurred_at, read_lines(lines), points_paid,
-        read_attributes(attributes), read_tags(tags),
-    )  # fmt: skip
-    program_id, version, tier_id, account_id, sequence, lot_number, entitled, excused, shortfall = row[7:16]
-    posted = PostedOrder(
-        order, program_id, version, tier_id, account_id, sequence, lot_number, entitled, excused, shortfall,
-        read_frozen(frozen), Qualifying(points, spend, orders), fulfilled_at, cancelled_at,
-    )  # fmt: skip
-    return OrderRecord(posted, business_hash)
+_ORDER_EVENTS = f"""
+SELECT {ORDER_EVENTS.select("e")}
+FROM {unnested(tables.order_events, _OF_ORDERS)} JOIN order_events e USING (source, order_id)
+"""  # noqa: S608  # our own names
 
 
-class OrderEventRecord(NamedTuple):
-    """A row of `order_events`."""
-
-    source: str
-    order_id: str
-    program_id: str
-    kind: str  #: fulfilled or cancelled
-    business_hash: bytes
-
-
-_ORDER_EVENTS = """
-SELECT source, order_id, program_id, kind, business_hash
-FROM (SELECT DISTINCT * FROM unnest(%b::text[], %b::text[]) AS k(source, order_id)) k
-     JOIN order_events USING (source, order_id)
-"""
-
-
-def load_order_events(connection: Connection, keys: Collection[tuple[str, str]]) -> list[OrderEventRecord]:
+def load_order_events(connection: Connection, keys: Collection[tuple[str, str]]) -> list[PostedOrderEvent]:
     """What is posted of fulfilments and cancellations of these (source, order_id)."""
-    if not keys:
-        return []
-    return [OrderEventRecord(*row) for row in run_bulk(connection, _ORDER_EVENTS, _columns(keys))]
+    return [ORDER_EVENTS.read(row) for row in run_bulk(connection, _ORDER_EVENTS, arrays(set(keys), 2))] if keys else []
 
 
-_REFUNDS_OF_ORDERS = """
-SELECT r.program_id, r.body, r.business_hash
-FROM (SELECT DISTINCT * FROM unnest(%b::text[], %b::text[]) AS k(source, order_id)) k
-     JOIN refunds r USING (source, order_id)
+_REFUNDS = f"""
+SELECT {REFUNDS.select("r")} FROM {unnested(tables.refunds, _OF_ORDERS)} JOIN refunds r USING (source, order_id)
 UNION ALL
-SELECT r.program_id, r.body, r.business_hash
-FROM (SELECT DISTINCT * FROM unnest(%b::text[], %b::text[], %b::text[]) AS k(source, refund_id, order_id)) k
-     JOIN refunds r ON r.source = k.source AND r.refund_id = k.refund_id AND r.order_id <> k.order_id
-"""
+SELECT {REFUNDS.select("r")}
+FROM {unnested(tables.refunds, ("source", "refund_id"))} JOIN refunds r USING (source, refund_id)
+"""  # noqa: S608  # our own names
 
 
-def load_refunds(connection: Connection, keys: Sequence[tuple[str, str, str]]) -> list[RefundRecord]:
-    """Posted refunds of the orders of these (source, refund_id, order_id), and those with one of the refund ids."""
-    if not keys:
+def load_refunds(
+    connection: Connection, order_keys: Collection[tuple[str, str]], refund_keys: Collection[tuple[str, str]]
+) -> list[PostedRefund]:
+    """The posted refunds of these (source, order_id), and those with one of these (source, refund_id)."""
+    if not order_keys and not refund_keys:
         return []
-    sources, refund_ids, order_ids = _columns(keys)
-    rows = run_bulk(connection, _REFUNDS_OF_ORDERS, (sources, order_ids, sources, refund_ids, order_ids))
-    return [RefundRecord(program_id, _refund(body), digest) for program_id, body, digest in rows]
-
-
-def _refund(body: bytes) -> Refund:
-    event = read_stored_event(body)
-    assert isinstance(event, StoredRefund)
-    return event.refund
+    rows = run_bulk(connection, _REFUNDS, (*arrays(set(order_keys), 2), *arrays(set(refund_keys), 2)))
+    found = {}
+    for posted in map(REFUNDS.read, rows):
+        found[posted.refund.source, posted.refund.refund_id, posted.program_id] = (
+            posted  # twice if asked for in both ways
+        )
+    return list(found.values())
 
 
 _TIER_HISTORY = """
@@ -187,54 +206,54 @@ def load_tier_history(connection: Connection, account_ids: Collection[UUID]) -> 
     return history
 
 
-_COUNTED = """
-SELECT k.account_id, o.occurred_at, coalesce(o.qualifying_points, o.points_entitled), coalesce(o.qualifying_spend, 0),
-       coalesce(o.qualifying_orders, (o.points_entitled > 0)::integer)
-FROM unnest(%b::uuid[], %b::timestamptz[]) AS k(account_id, since)
-     JOIN orders o ON o.account_id = k.account_id AND o.occurred_at >= k.since
-"""
+COUNTED = Shape(tables.orders, CountedOrder)
+_COUNTED = f"""
+SELECT k.account_id, {COUNTED.select("o")}
+FROM {unnested(tables.orders, ("account_id", "occurred_at"), "k")}
+     JOIN orders o ON o.account_id = k.account_id AND o.occurred_at >= k.occurred_at
+"""  # noqa: S608  # our own names
 
 
-def load_counted(connection: Connection, since: Mapping[UUID, datetime]) -> dict[UUID, list[Counted]]:
+def load_counted(connection: Connection, since: Mapping[UUID, datetime]) -> dict[UUID, list[CountedOrder]]:
     """What each of these accounts' orders from its instant on count for the tier."""
-    counted: dict[UUID, list[Counted]] = {account_id: [] for account_id in since}
+    counted: dict[UUID, list[CountedOrder]] = {account_id: [] for account_id in since}
     if since:
-        for account_id, occurred_at, *values in run_bulk(connection, _COUNTED, (list(since), list(since.values()))):
-            counted[account_id].append(Counted(occurred_at, Qualifying(*values)))
+        for account_id, *values in run_bulk(connection, _COUNTED, (list(since), list(since.values()))):
+            counted[account_id].append(COUNTED.read(values))
     return counted
 
 
-_USAGES = """
-SELECT k.account_id, k.name, k.period, u.points, u.orders, u.carried
-FROM unnest(%b::uuid[], %b::text[], %b::text[]) AS k(account_id, name, period)
-     JOIN usages u USING (account_id, name, period)
-"""
+_USAGES = f"""
+SELECT {USAGES.select("u")}
+FROM {unnested(tables.usages, ("account_id", "name", "period"))} JOIN usages u USING (account_id, name, period)
+"""  # noqa: S608  # our own names
 
 
 def load_usages(connection: Connection, keys: Collection[tuple[UUID, UsageKey]]) -> dict[UUID, dict[UsageKey, Usage]]:
     """What these accounts, which the caller has locked, have had of rules and promotions in these periods."""
     found: dict[UUID, dict[UsageKey, Usage]] = {}
     if keys:
-        rows = run_bulk(connection, _USAGES, _columns([(account_id, *key) for account_id, key in keys]))
-        for account_id, name, period, points, orders, carried in rows:
-            usages = found.setdefault(account_id, {})
-            usages[UsageKey(name, period)] = Usage(points, orders, Fraction(carried))
+        rows = run_bulk(connection, _USAGES, arrays(((account_id, *key) for account_id, key in keys), 3))
+        for account_id, key, usage in map(USAGES.read, rows):
+            found.setdefault(account_id, {})[key] = usage
     return found
 
 
-_OPEN_BUDGETS = """
-INSERT INTO budgets (program_id, promotion_id) SELECT * FROM unnest(%b::text[], %b::text[]) ON CONFLICT DO NOTHING
-"""
-_BUDGETS = """
-SELECT b.program_id, b.promotion_id, b.points, b.orders
-FROM unnest(%b::text[], %b::text[]) AS k(program_id, promotion_id) JOIN budgets b USING (program_id, promotion_id)
-"""
+_OF_BUDGETS = ("program_id", "promotion_id")
+_OPEN_BUDGETS = f"""
+INSERT INTO budgets ({", ".join(_OF_BUDGETS)}) SELECT * FROM {unnested(tables.budgets, _OF_BUDGETS)}
+ON CONFLICT DO NOTHING
+"""  # noqa: S608  # our own names
+_BUDGETS = f"""
+SELECT {BUDGETS.select("b")}
+FROM {unnested(tables.budgets, _OF_BUDGETS)} JOIN budgets b USING ({", ".join(_OF_BUDGETS)})
+"""  # noqa: S608  # our own names
 _LOCKED_BUDGETS = f"{_BUDGETS} ORDER BY b.program_id, b.promotion_id FOR UPDATE OF b"
 
 
 def load_budgets(connection: Connection, keys: Collection[tuple[str, str]]) -> dict[str, dict[str, Budget]]:
     """What all customers have had of these (program, promotion), by program, as far as it is committed."""
-    return _budgets(run_bulk(connection, _BUDGETS, _columns(sorted(keys)))) if keys else {}
+    return _budgets(connection, _BUDGETS, keys) if keys else {}
 
 
 def lock_budgets(connection: Connection, keys: Collection[tuple[str, str]]) -> dict[str, dict[str, Budget]]:
@@ -244,18 +263,12 @@ def lock_budgets(connection: Connection, keys: Collection[tuple[str, str]]) -> d
     """
     if not keys:
         return {}
-    columns = _columns(sorted(keys))
-    run_bulk(connection, _OPEN_BUDGETS, columns)
-    return _budgets(run_bulk(connection, _LOCKED_BUDGETS, columns))
+    run_bulk(connection, _OPEN_BUDGETS, arrays(sorted(keys), 2))
+    return _budgets(connection, _LOCKED_BUDGETS, keys)
 
 
-def _budgets(rows: Iterable[Sequence[Any]]) -> dict[str, dict[str, Budget]]:
+def _budgets(connection: Connection, statement: str, keys: Collection[tuple[str, str]]) -> dict[str, dict[str, Budget]]:
     found: dict[str, dict[str, Budget]] = {}
-    for program_id, promotion_id, points, orders in rows:
-        found.setdefault(program_id, {})[promotion_id] = Budget(points, orders)
+    for program_id, promotion_id, budget in map(BUDGETS.read, run_bulk(connection, statement, arrays(sorted(keys), 2))):
+        found.setdefault(program_id, {})[promotion_id] = budget
     return found
-
-
-def _columns(rows: Iterable[Sequence[object]], width: int = 0) -> list[list[object]]:
-    """Rows turned into one list per column, for unnest; `width` empty ones when there are no rows."""
-    return [list(column) for column in zip(*rows, strict=True)] or [[] for _ in range(width)]

@@ -1,14 +1,15 @@
 """What was changed by hand, kept beside what `loyalty rebuild` put right: what was there, what is now, and why."""
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Connection
 
-from core.store.engine import copy_rows, run_bulk
+from core.store import tables
+from core.store.engine import run_bulk
+from core.store.rows import Append, Field, Shape
 
 
 class Repair(NamedTuple):
@@ -20,16 +21,16 @@ class Repair(NamedTuple):
     rebuilt: Mapping[str, Any]  #: with the `reason` that a person gave
 
 
-def append_repairs(connection: Connection, repairs: Iterable[Repair]) -> None:
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in values.items()}
+
+
+_APPEND = Append(Shape(tables.repairs, Repair, found=Field("found", _plain), rebuilt=Field("rebuilt", _plain)).new())
+
+
+def append_repairs(connection: Connection, repairs: Collection[Repair]) -> None:
     """Keep what was changed, in the transaction that changes it."""
-    rows = ((r.account_id, r.subject, _json(r.found), _json(r.rebuilt)) for r in repairs)
-    copy_rows(connection, "repairs", ("account_id", "subject", "found", "rebuilt"), rows)
-
-
-def _json(values: Mapping[str, Any]) -> str:
-    return json.dumps(
-        {name: value.isoformat() if isinstance(value, datetime) else value for name, value in values.items()}
-    )
+    _APPEND.run(connection, repairs)
 
 
 class KeptRepair(NamedTuple):
@@ -41,10 +42,12 @@ class KeptRepair(NamedTuple):
     applied_at: datetime
 
 
+_KEPT = Shape(tables.repairs, KeptRepair)
+_LOAD = f"""
+SELECT {_KEPT.select("r")} FROM repairs r WHERE r.account_id = %s AND r.applied_at <= %s ORDER BY r.repair_id
+"""  # noqa: S608  # our own names
+
+
 def load_repairs(connection: Connection, account_id: UUID, as_of: datetime) -> list[KeptRepair]:
     """What was changed of this account by `as_of` that is no entry, oldest first."""
-    statement = (
-        "SELECT subject, found, rebuilt, applied_at FROM repairs WHERE account_id = %s AND applied_at <= %s"
-        " ORDER BY repair_id"
-    )
-    return [KeptRepair(*row) for row in run_bulk(connection, statement, (account_id, as_of))]
+    return [_KEPT.read(row) for row in run_bulk(connection, _LOAD, (account_id, as_of))]

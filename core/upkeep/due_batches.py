@@ -12,18 +12,19 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
+from core.domain.decision import Decision
 from core.domain.expiry.due import decide_expiry, decide_release
 from core.domain.expiry.reminders import due_reminders
-from core.domain.ledger import Account, Decision
+from core.domain.ledger import Account
 from core.domain.lots import Lot
 from core.domain.program import Program
+from core.domain.program.registry import BEGINNING, ProgramRegistry
 from core.domain.tiers.qualification import decide_tier_review, decide_warning, period_ended, review_due_at
-from core.posting.books import Books
-from core.posting.events import EventContext, decision_events, points_expiring, tier_at_risk
+from core.posting.events import EventContext, points_expiring, tier_at_risk
+from core.posting.writing import Writing
 from core.store.appending import append_events, update_accounts
 from core.store.ledger import load_counted, lock_accounts
 from core.store.locks import LockClass, try_lock
-from core.store.programs import BEGINNING, ProgramRegistry
 from core.upkeep.due_rows import (
     accounts_due_for_review,
     accounts_near_review,
@@ -67,14 +68,10 @@ def _do_due(
         return None
     accounts = lock_accounts(connection, due.find(connection, shard, as_of, lots_max))
     lots = due.load(connection, accounts, as_of)
-    books = _books(accounts)
-    books.put_lots({account_id: {lot.lot_number: lot for lot in found} for account_id, found in lots.items()})
+    writing = Writing(context)
     for account_id, found in lots.items():
-        decision = due.decide(accounts[account_id], found, as_of)
-        books.apply(decision)
-        books.events += decision_events(decision, context)
-    books.write(connection, chain_key)
-    append_events(connection, books.events)
+        writing.keep(due.decide(accounts[account_id], found, as_of))
+    writing.write(connection, chain_key)
     return len(lots)
 
 
@@ -107,15 +104,12 @@ def review_batch(
         and due_at <= as_of
     }
     counted = load_counted(connection, {account_id: _ended_since(a, registry) for account_id, a in due.items()})
-    books = _books(due)
+    writing = Writing(context)
     for account_id, account in due.items():
         assert account.tier_until is not None
         program = registry.at(account.program_id, account.tier_until).program
-        decision = decide_tier_review(account, program, counted[account_id])
-        books.apply(decision)
-        books.events += decision_events(decision, context)
-    books.write(connection)
-    append_events(connection, books.events)
+        writing.keep(decide_tier_review(account, program, counted[account_id]))
+    writing.write(connection)
     return len(due)
 
 
@@ -192,9 +186,3 @@ def _ended_since(account: Account, registry: ProgramRegistry) -> datetime:
     assert account.tier_until is not None
     period = period_ended(account, registry.at(account.program_id, account.tier_until).program)
     return period.start or BEGINNING
-
-
-def _books(accounts: dict[UUID, Account]) -> Books:
-    books = Books()
-    books.put_accounts({}, accounts)
-    return books

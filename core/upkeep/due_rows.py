@@ -2,14 +2,17 @@
 
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Connection
 
 from core.domain.expiry.reminders import Reminder
 from core.domain.lots import Lot
+from core.store import tables
 from core.store.engine import run_bulk
+from core.store.ledger import LOTS
+from core.store.rows import Put, Shape
 
 _DUE_ACCOUNTS = """
 SELECT DISTINCT account_id FROM (
@@ -25,9 +28,9 @@ def accounts_with_due_lots(connection: Connection, shard: int, as_of: datetime, 
     return [row[0] for row in run_bulk(connection, _DUE_ACCOUNTS, (shard, as_of, lots_max))]
 
 
-_LOT = ", ".join(Lot._fields)
+_LOT = LOTS.select("lots")
 _DUE_LOTS = f"""
-SELECT account_id, {_LOT} FROM lots
+SELECT {_LOT} FROM lots
 WHERE account_id = ANY(%b) AND ((expires_at <= %b AND points_remaining > 0) OR (is_pending AND available_at <= %b))
 """  # noqa: S608  # our own column names
 
@@ -44,7 +47,7 @@ SELECT DISTINCT account_id FROM (
 ) AS due
 """
 _LOTS_TO_RELEASE = f"""
-SELECT account_id, {_LOT} FROM lots WHERE account_id = ANY(%b) AND is_pending AND available_at <= %b
+SELECT {_LOT} FROM lots WHERE account_id = ANY(%b) AND is_pending AND available_at <= %b
 """  # noqa: S608  # our own column names
 
 
@@ -62,8 +65,8 @@ def load_lots_to_release(
 
 def _lots(rows: Iterable[tuple[Any, ...]]) -> dict[UUID, list[Lot]]:
     found: dict[UUID, list[Lot]] = {}
-    for account_id, *values in rows:
-        found.setdefault(account_id, []).append(Lot(*values))
+    for account_id, lot in map(LOTS.read, rows):
+        found.setdefault(account_id, []).append(lot)
     return found
 
 
@@ -149,7 +152,7 @@ def accounts_to_remind(
 
 
 _ENDING_LOTS = f"""
-SELECT account_id, {_LOT} FROM lots WHERE account_id = ANY(%b) AND expires_at > %b AND points_remaining > 0
+SELECT {_LOT} FROM lots WHERE account_id = ANY(%b) AND expires_at > %b AND points_remaining > 0
 """  # noqa: S608  # our own column names
 
 
@@ -159,10 +162,18 @@ def load_ending_lots(connection: Connection, account_ids: Collection[UUID], as_o
     return {account_id: found.get(account_id, []) for account_id in account_ids}
 
 
-_REMINDERS = """
-SELECT account_id, expires_at, points, days_ahead, number FROM reminders
-WHERE account_id = ANY(%b) AND expires_at > %b
-"""
+class AccountReminder(NamedTuple):
+    """A reminder, and whose it is."""
+
+    account_id: UUID
+    reminder: Reminder
+
+
+_REMINDERS = Shape(tables.reminders, AccountReminder)
+_PUT_REMINDERS = Put(_REMINDERS.new())
+_LOAD_REMINDERS = f"""
+SELECT {_REMINDERS.select("r")} FROM reminders r WHERE r.account_id = ANY(%b) AND r.expires_at > %b
+"""  # noqa: S608  # our own names
 
 
 def load_reminders(
@@ -170,24 +181,14 @@ def load_reminders(
 ) -> dict[UUID, list[Reminder]]:
     """What was last announced to these accounts of points that have not ended yet."""
     found: dict[UUID, list[Reminder]] = {account_id: [] for account_id in account_ids}
-    for account_id, *values in run_bulk(connection, _REMINDERS, (list(account_ids), as_of)):
-        found[account_id].append(Reminder(*values))
+    for account_id, reminder in map(_REMINDERS.read, run_bulk(connection, _LOAD_REMINDERS, (list(account_ids), as_of))):
+        found[account_id].append(reminder)
     return found
-
-
-_WRITE_REMINDERS = """
-INSERT INTO reminders (account_id, expires_at, points, days_ahead, number)
-SELECT * FROM unnest(%b::uuid[], %b::timestamptz[], %b::bigint[], %b::integer[], %b::integer[])
-ON CONFLICT (account_id, expires_at) DO UPDATE SET
-    points = excluded.points, days_ahead = excluded.days_ahead, number = excluded.number, told_at = now()
-"""
 
 
 def write_reminders(connection: Connection, reminders: Sequence[tuple[UUID, Reminder]]) -> None:
     """Keep what is announced now; the caller has locked the accounts."""
-    if reminders:
-        rows = [(account_id, *reminder) for account_id, reminder in reminders]
-        run_bulk(connection, _WRITE_REMINDERS, [list(column) for column in zip(*rows, strict=True)])
+    _PUT_REMINDERS.run(connection, [AccountReminder(*pair) for pair in reminders])
 
 
 _SHARDS_DUE = """

@@ -2,38 +2,25 @@
 
 import subprocess
 import sys
-import tarfile
 from collections.abc import Iterator
-from io import BytesIO
 from pathlib import Path
 
 import pytest
 
 from core.store.engine import create_database_engine
 from core.store.migrate import current_revision, head_revision, upgrade
-from tests.acceptance.role_processes import ROOT, RoleProcesses, Shop, check_books, posted, wait_through
+from tests.acceptance.role_processes import RoleProcesses, Shop, check_books, posted, wait_through
 from tests.acceptance.whole_worker import Consumer, wait_until
 from tests.shell import Shell
+from tests.store.made_up_release import REVISION, copy_release
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
-#: The last commit before the tables of this release.
-PREVIOUS = "f490cbe"
-
 
 @pytest.fixture
-def previous_tree(tmp_path: Path) -> Path:
-    """The sources of the release before."""
-    try:
-        archive = subprocess.run(["git", "archive", PREVIOUS], cwd=ROOT, capture_output=True, check=False)
-    except FileNotFoundError:
-        pytest.skip("no git: the release before is taken from the repository's history")
-    if archive.returncode != 0:
-        pytest.skip(f"commit {PREVIOUS}, the release before, is not here (a shallow clone?): {archive.stderr.decode()}")
-    tree = tmp_path / "previous"
-    with tarfile.open(fileobj=BytesIO(archive.stdout)) as files:
-        files.extractall(tree, filter="data")
-    return tree
+def later_tree(tmp_path: Path) -> Path:
+    """The sources of the release after this one."""
+    return copy_release(tmp_path)
 
 
 @pytest.fixture
@@ -57,8 +44,8 @@ def shop(stream_broker_url: str) -> Iterator[Shop]:
     opened.close()
 
 
-def run_previous(tree: Path, database_url: str, *arguments: str) -> None:
-    """A command of the release before."""
+def run_later(tree: Path, database_url: str, *arguments: str) -> None:
+    """A command of the later release."""
     done = subprocess.run(
         [sys.executable, "-m", "workers", *arguments],
         cwd=tree,
@@ -69,8 +56,8 @@ def run_previous(tree: Path, database_url: str, *arguments: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_the_release_before_goes_on_through_the_migrations_and_beside_this_one(
-    previous_tree: Path,
+def test_this_release_goes_on_through_the_migrations_and_beside_the_next_one(
+    later_tree: Path,
     processes: RoleProcesses,
     shop: Shop,
     empty_database_url: str,
@@ -84,21 +71,21 @@ def test_the_release_before_goes_on_through_the_migrations_and_beside_this_one(
         wait_until(lambda: posted(engine) >= goal or processes.exited() != {}, lambda: f"{step}\n{processes.logs()}")
         assert processes.exited() == {}, f"{step}\n{processes.logs()}"
 
-    run_previous(previous_tree, empty_database_url, "db", "upgrade")
-    Shell(engine)  # puts the usual program in force
-    assert current_revision(engine) == "0001"
-    processes.start("intake-1", "worker-1", "beat-1", tree=previous_tree)
-    shop.open()
-    sold_on("the release before, alone")
     upgrade(engine)
+    Shell(engine)  # puts the usual program in force
     assert current_revision(engine) == head_revision()
-    sold_on("the release before, on the new tables")
-    processes.start("intake-2", "worker-2", "beat-2")
+    processes.start("intake-1", "worker-1", "beat-1")
+    shop.open()
+    sold_on("this release, alone")
+    run_later(later_tree, empty_database_url, "db", "upgrade")
+    assert current_revision(engine) == REVISION
+    sold_on("this release, on the later tables")
+    processes.start("intake-2", "worker-2", "beat-2", tree=later_tree)
     sold_on("both releases")
     processes.stop("worker-1")
-    sold_on("the new worker, with intake and beat of the release before")
+    sold_on("the later worker, with intake and beat of this release")
     processes.stop("intake-1", "beat-1")
-    sold_on("this release, alone")
+    sold_on("the later release, alone")
     shop.close()
     wait_through(engine, len(shop.messages), processes.logs)
     check_books(engine, shop)

@@ -1,198 +1,238 @@
-"""One account in memory: what the posting shell does with decisions, for tests that post a story without a database."""
+"""One account in memory, on the books that posting uses: for tests that post a story without a database."""
 
-from dataclasses import dataclass, field
-from datetime import datetime
-from typing import TypeVar, cast
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from itertools import count
+from typing import Any, cast
+from uuid import UUID
 
+from core.domain.books import Books
+from core.domain.decision import AccountChange, Decision, TierChange
 from core.domain.expiry.due import decide_expiry, decide_release
 from core.domain.expiry.reminders import Reminder, due_reminders
-from core.domain.ledger import Account, Decision, Entry, EntryKind, PostedOrder, PostedRefund, TierChange, debit
+from core.domain.ledger import Account, Entry, EntryKind, debit, entry_between
 from core.domain.lots import Lot, in_spending_order, take
-from core.domain.orders.accrual import Known, decide_accrual
-from core.domain.orders.clawback import decide_cancellation, decide_clawback
+from core.domain.message import Message
+from core.domain.orders.accrual import decide_order, order_reach
+from core.domain.orders.clawback import cancellation_reach, decide_cancellation, decide_refund, refund_reach
 from core.domain.orders.facts import Cancellation, Fulfilment, Order, Refund
-from core.domain.orders.fulfilment import decide_fulfilment
-from core.domain.orders.limits import Budget, Usage
+from core.domain.orders.fulfilment import decide_fulfilment, fulfilment_reach
+from core.domain.orders.posted import Budget, OrderEventKind, PostedOrder, PostedOrderEvent, PostedRefund, Usage
+from core.domain.outcomes import Parked, Reason, Replayed, Waiting
 from core.domain.program import Program, UsageKey
-from core.domain.tiers.qualification import (
-    Counted,
-    TierHistoryEntry,
-    decide_tier_hold,
-    decide_tier_review,
-    review_due_at,
-)
-from tests.facts import AS_OF, account
+from core.domain.program.registry import BEGINNING, ProgramRegistry, ProgramVersion
+from core.domain.tiers.history import CountedOrder, TierHistoryEntry
+from core.domain.tiers.qualification import decide_tier_hold, decide_tier_review, review_due_at
+from tests.facts import ACCOUNT_ID, AS_OF, SOURCE, account
 
 #: A kind of entry that this release does not know: whatever else empties lots, so that refunds find them empty.
 REDEMPTION = cast("EntryKind", "redemption")
-Message = Order | Refund | Fulfilment | Cancellation
-_M = TypeVar("_M", Refund, Cancellation)
+_NEVER = datetime.max.replace(tzinfo=UTC)
+ShopFact = Order | Refund | Fulfilment | Cancellation
+Outcome = Decision | Replayed | Waiting | Parked
+#: What each fact needs of the books, and what decides it: all with one signature.
+DECIDERS: dict[type, tuple[Callable[..., Any], Callable[..., Outcome]]] = {
+    Order: (order_reach, decide_order),
+    Refund: (refund_reach, decide_refund),
+    Fulfilment: (fulfilment_reach, decide_fulfilment),
+    Cancellation: (cancellation_reach, decide_cancellation),
+}
 
 
-@dataclass
+def message_of(fact: ShopFact, program_id: str | None = None) -> Message[Any]:
+    """The message that reports this fact; the same fact again has the same digest."""
+    return Message(fact, program_id, repr(fact).encode())
+
+
+def whole_books() -> Books:
+    """Empty books that nothing is missing in."""
+    numbers = count(ACCOUNT_ID.int)
+    return Books(lambda: UUID(int=next(numbers)), are_whole=True)
+
+
 class Book:
     """Everything that is written of one account. `program` is the version in force; replace it to apply another."""
 
-    program: Program
-    account: Account = field(default_factory=account)
-    lots: dict[int, Lot] = field(default_factory=dict)
-    entries: list[Entry] = field(default_factory=list)
-    recorded_at: list[datetime] = field(default_factory=list)  #: as_of of each entry
-    tier_changes: list[TierChange] = field(default_factory=list)
-    orders: dict[str, PostedOrder] = field(default_factory=dict)
-    refunds: dict[str, list[PostedRefund]] = field(default_factory=dict)
-    cancellations: dict[str, Cancellation] = field(default_factory=dict)
-    versions: list[Program] = field(default_factory=list)
-    usages: dict[UsageKey, Usage] = field(default_factory=dict)
-    budgets: dict[str, Budget] = field(default_factory=dict)  #: may be shared with other accounts' books
-    reminders: dict[datetime, Reminder] = field(default_factory=dict)
-    waiting: dict[str, list[Refund | Fulfilment | Cancellation]] = field(default_factory=dict)
+    def __init__(
+        self, program: Program, account: Account | None = None, *, customer_id: str = "c1", books: Books | None = None
+    ) -> None:
+        """The first order opens the account, unless one is given. `books` may be shared with other customers."""
+        self.program = program
+        self.customer_id = customer_id
+        self.books = books or whole_books()
+        self.entries: list[Entry] = []
+        self.recorded_at: list[datetime] = []  #: as_of of each entry
+        self.tier_changes: list[TierChange] = []
+        self.versions: list[Program] = []  #: version n at place n - 1
+        self.reminders: dict[datetime, Reminder] = {}
+        self.waiting: dict[str, list[ShopFact]] = {}
+        self._order_ids: dict[str, None] = {}
+        self._usage_keys: dict[UsageKey, None] = {}
+        self._promotion_ids: dict[str, None] = {}
+        if account is not None:
+            self.account = account
 
-    def deliver(self, message: Message, as_of: datetime, version: Program | None = None) -> None:
-        """Take a message as it comes: a repeat changes nothing, what comes before its order waits for it."""
-        if isinstance(message, Order):
-            if message.order_id not in self.orders:
-                self.complete(message, as_of, version)
-                for waiting in self.waiting.pop(message.order_id, []):
+    def deliver(self, fact: ShopFact, as_of: datetime, version: Program | None = None) -> None:
+        """Take a fact as it comes: a repeat changes nothing, what comes before its order waits for it."""
+        match self.decide(fact, as_of, version):
+            case Decision() as decision:
+                self._keep(decision, as_of)
+                for waiting in self.waiting.pop(fact.order_id, []) if isinstance(fact, Order) else ():
                     self.deliver(waiting, as_of)
-        elif message.order_id not in self.orders:
-            self.waiting.setdefault(message.order_id, []).append(message)
-        elif isinstance(message, Refund):
-            known = [posted.refund.refund_id for posted in self.refunds.get(message.order_id, ())]
-            if message.refund_id not in known:
-                self.refund(message, as_of)
-        elif isinstance(message, Fulfilment):
-            if self.orders[message.order_id].fulfilled_at is None:
-                self.fulfil(message, as_of)
-        elif self.orders[message.order_id].cancelled_at is None:
-            self.cancel(message, as_of)
+            case Waiting(order_id):
+                self.waiting.setdefault(order_id, []).append(fact)
+            case Parked(reason):
+                assert reason is Reason.ORDER_CONFLICT, "a second fulfilment or cancellation: the first one stands"
 
-    def complete(self, order: Order, as_of: datetime | None = None, version: Program | None = None) -> Decision:
+    def complete(self, order: Order, as_of: datetime | None = None, version: Program | None = None) -> AccountChange:
         """Post an order under the program in force, or under an older `version` that was in force on its day."""
-        self.versions.append(version or self.program)
-        if self.account.enrolled_at is None:
-            self.account = self.account._replace(enrolled_at=order.occurred_at)
-        known = Known(self.history, self.counted, self.open_lots, self.usages, self.budgets)
-        decision = decide_accrual(
-            self.account,
-            known,
-            order,
-            self.versions[-1],
-            len(self.versions),
-            self.program,
-            as_of=as_of or AS_OF,
-        )
-        return self._keep(decision, as_of or order.occurred_at)
+        return self._keep(self.decide(order, as_of or AS_OF, version), as_of or order.occurred_at)
 
-    def refund(self, refund: Refund, as_of: datetime | None = None) -> Decision:
+    def refund(self, refund: Refund, as_of: datetime | None = None) -> AccountChange:
         """Post a refund of a posted order."""
-        as_of = as_of or refund.occurred_at
-        decision = decide_clawback(
-            self.account, self.lots, *self._of(refund.order_id, refund), as_of=as_of, history=self.history
-        )
-        return self._keep(decision, as_of)
+        return self._post(refund, as_of or refund.occurred_at)
 
-    def cancel(self, cancellation: Cancellation, as_of: datetime | None = None) -> Decision:
+    def cancel(self, cancellation: Cancellation, as_of: datetime | None = None) -> AccountChange:
         """Post the cancellation of a posted order."""
-        as_of = as_of or cancellation.occurred_at
-        self.cancellations[cancellation.order_id] = cancellation
-        decision = decide_cancellation(
-            self.account, self.lots, *self._of(cancellation.order_id, cancellation), as_of=as_of, history=self.history
-        )
-        return self._keep(decision, as_of)
+        return self._post(cancellation, as_of or cancellation.occurred_at)
 
-    def fulfil(self, fulfilment: Fulfilment, as_of: datetime | None = None) -> Decision:
+    def fulfil(self, fulfilment: Fulfilment, as_of: datetime | None = None) -> AccountChange:
         """Post the fulfilment of a posted order."""
-        as_of = as_of or fulfilment.occurred_at
-        posted = self.orders[fulfilment.order_id]
-        frozen = self.versions[posted.program_version - 1]
-        return self._keep(decide_fulfilment(self.account, self.lots, posted, fulfilment, frozen, as_of), as_of)
+        return self._post(fulfilment, as_of or fulfilment.occurred_at)
 
-    def expire(self, as_of: datetime) -> Decision:
+    def expire(self, as_of: datetime) -> AccountChange:
         """Run the expiry job."""
-        return self._keep(decide_expiry(self.account, self.lots.values(), as_of), as_of)
+        return self._keep(decide_expiry(self.account, self.open_lots, as_of), as_of)
 
-    def release(self, as_of: datetime) -> Decision:
+    def release(self, as_of: datetime) -> AccountChange:
         """Run the release job."""
-        return self._keep(decide_release(self.account, self.lots.values(), as_of), as_of)
+        return self._keep(decide_release(self.account, self.open_lots, as_of), as_of)
 
-    def review(self, as_of: datetime) -> list[Decision]:
+    def review(self, as_of: datetime) -> list[AccountChange]:
         """Run the review job: once for each period that has ended by `as_of`."""
-        decisions = []
+        changes = []
         while (due_at := review_due_at(self.account, self.program)) is not None and due_at <= as_of:
-            decisions.append(self._keep(decide_tier_review(self.account, self.program, self.counted), as_of))
-        return decisions
+            changes.append(self._keep(decide_tier_review(self.account, self.program, self.counted), as_of))
+        return changes
 
-    def hold(self, tier_id: str, until: datetime, as_of: datetime) -> Decision:
+    def hold(self, tier_id: str, until: datetime, as_of: datetime) -> AccountChange:
         """Put the account into a tier by hand."""
+        self.account = self.account  # it may hold before the first order
         return self._keep(decide_tier_hold(self.account, self.program, tier_id, until, as_of), as_of)
 
     def remind(self, as_of: datetime) -> list[Reminder]:
         """Run the reminder job."""
-        told = list(self.reminders.values())
-        due = due_reminders(self.lots.values(), told, self.program.reminders.days_ahead, as_of)
+        sent = list(self.reminders.values())
+        due = due_reminders(self.lots.values(), sent, self.program.reminders.days_ahead, as_of)
         self.reminders |= {reminder.expires_at: reminder for reminder in due}
         return due
 
     def spend(self, points: int, as_of: datetime) -> None:
         """Take up to `points` from what can be spent."""
-        spendable = in_spending_order(lot for lot in self.lots.values() if lot.is_spendable(as_of))
+        spendable = in_spending_order(lot for lot in self.open_lots if lot.is_spendable(as_of))
         changed, allocations, missing = take(spendable, points)
-        if not changed:
-            return
-        after = debit(self.account, points - missing, uncovered=0)
-        entry = Entry(
-            account_id=after.account_id,
-            sequence=after.sequence,
-            kind=REDEMPTION,
-            points=missing - points,
-            balance_after=after.balance,
-            lifetime_points_after=after.lifetime_points,
-            deficit_change=0,
-            occurred_at=as_of,
-            allocations=tuple(allocations),
-            source=None,
-            order_id=None,
-            refund_id=None,
-            corrects_sequence=None,
-            why={},
-            pending_after=after.pending,
+        if changed:
+            after = debit(self.account, points - missing, uncovered=0)
+            entry = entry_between(self.account, after, REDEMPTION, as_of, allocations, {})
+            self._keep(Decision((AccountChange(after, (entry,), tuple(changed)),)), as_of)
+
+    def decide(self, fact: ShopFact, as_of: datetime, version: Program | None = None) -> Outcome:
+        """What the decider for this fact says."""
+        _, decide = DECIDERS[type(fact)]
+        return decide(self.books, message_of(fact), self.rules(as_of, version), as_of)
+
+    def rules(self, as_of: datetime, version: Program | None = None) -> ProgramRegistry:
+        """All versions that were used, of which `version` is in force before `as_of` and `program` from then on."""
+        in_force = [self.program] if version is None or version is self.program else [version, self.program]
+        for program in in_force:
+            if not self.versions or self.versions[-1] is not program:
+                self.versions.append(program)
+        begin = [_NEVER] * (len(self.versions) - len(in_force)) + [BEGINNING, as_of][: len(in_force)]
+        return ProgramRegistry(
+            [
+                ProgramVersion(program.program_id, number, since, program)
+                for number, (program, since) in enumerate(zip(self.versions, begin, strict=True), start=1)
+            ],
+            0,
         )
-        self._keep(Decision(account=after, entries=(entry,), lots=tuple(changed)), as_of)
 
     @property
-    def history(self) -> list[TierHistoryEntry]:
-        return [TierHistoryEntry(change.effective_at, change.tier_id) for change in self.tier_changes]
+    def account(self) -> Account:
+        """The account; before the first order, one that nothing has happened to."""
+        found = self.books.account_of(self.program.program_id, self.customer_id)
+        return found or account(customer_id=self.customer_id)
+
+    @account.setter
+    def account(self, account: Account) -> None:
+        self.books.put_members({(account.program_id, account.customer_id): account.account_id})
+        self.books.put_accounts({account.account_id: account})
 
     @property
-    def counted(self) -> list[Counted]:
-        return [Counted(posted.order.occurred_at, posted.qualifying) for posted in self.orders.values()]
+    def lots(self) -> dict[int, Lot]:
+        """All lots by their numbers."""
+        of_orders = [self.books.lots_of_order(self.account, (SOURCE, order_id)) for order_id in self._order_ids]
+        lots = {lot.lot_number: lot for some in (self.open_lots, *of_orders) for lot in some}
+        return dict(sorted(lots.items()))
 
     @property
     def open_lots(self) -> list[Lot]:
-        return [lot for lot in self.lots.values() if lot.points_remaining]
+        return list(self.books.open_lots(self.account))
 
-    def _of(self, order_id: str, message: _M) -> tuple[PostedOrder, list[Refund], _M, Program, Program]:
-        """What is known of the order of a message."""
-        posted = self.orders[order_id]
-        known = [earlier.refund for earlier in self.refunds.get(order_id, ())]
-        return posted, known, message, self.versions[posted.program_version - 1], self.program
+    @property
+    def history(self) -> list[TierHistoryEntry]:
+        return list(self.books.history(self.account))
 
-    def _keep(self, decision: Decision, as_of: datetime) -> Decision:
-        self.account = decision.account or self.account
-        self.entries += decision.entries
-        self.recorded_at += [as_of] * len(decision.entries)
-        self.lots.update({lot.lot_number: lot for lot in decision.lots})
-        self.tier_changes += decision.tier_changes
-        if decision.order is not None:
-            self.orders[decision.order.order.order_id] = decision.order
-        if decision.refund is not None:
-            self.refunds.setdefault(decision.refund.refund.order_id, []).append(decision.refund)
-        for usage in decision.usages:
-            key = UsageKey(usage.name, usage.period)
-            had = self.usages.get(key, Usage())
-            self.usages[key] = Usage(had.points + usage.points, had.orders + usage.orders, had.carried + usage.carried)
-        for budget in decision.budgets:
-            spent = self.budgets.get(budget.promotion_id, Budget())
-            self.budgets[budget.promotion_id] = Budget(spent.points + budget.points, spent.orders + budget.orders)
-        return decision
+    @property
+    def counted(self) -> list[CountedOrder]:
+        return list(self.books.counted(self.account, BEGINNING))
+
+    @property
+    def orders(self) -> dict[str, PostedOrder]:
+        """The posted orders by their ids, in the sequence in which they were posted."""
+        program_id = self.program.program_id
+        return {order_id: self.books.orders((SOURCE, order_id))[program_id] for order_id in self._order_ids}
+
+    @property
+    def refunds(self) -> dict[str, list[PostedRefund]]:
+        """The posted refunds by their orders' ids."""
+        return {order_id: self.books.refunds_of(posted) for order_id, posted in self.orders.items()}
+
+    @property
+    def cancellations(self) -> dict[str, PostedOrderEvent]:
+        """The posted cancellations by their orders' ids."""
+        kind = OrderEventKind.CANCELLED
+        found = {order_id: self.books.order_event(posted, kind) for order_id, posted in self.orders.items()}
+        return {order_id: event for order_id, event in found.items() if event is not None}
+
+    @property
+    def usages(self) -> dict[UsageKey, Usage]:
+        """What is counted of the account's use of limits."""
+        return self.books.usages(self.account, self._usage_keys)
+
+    @property
+    def budgets(self) -> dict[str, Budget]:
+        """What is counted of the budgets that its orders used."""
+        return self.books.budgets(self.program.program_id, self._promotion_ids)
+
+    def put_orders(self, posted: Iterable[PostedOrder]) -> None:
+        """Begin with these orders."""
+        for each in posted:
+            self.books.put_orders([each.key], [each])
+            self._order_ids[each.order.order_id] = None
+
+    def _post(self, fact: ShopFact, as_of: datetime) -> AccountChange:
+        return self._keep(self.decide(fact, as_of), as_of)
+
+    def _keep(self, decision: Outcome, as_of: datetime) -> AccountChange:
+        """Apply the decision; returns what it does to the account."""
+        assert isinstance(decision, Decision), decision
+        self.books.apply(decision)
+        (change,) = decision.changes or (AccountChange(self.account),)
+        assert change.account == self.account
+        self.entries += change.entries
+        self.recorded_at += [as_of] * len(change.entries)
+        self.tier_changes += change.tier_changes
+        self._order_ids |= {fact.order.order_id: None for fact in decision.facts if isinstance(fact, PostedOrder)}
+        self._usage_keys |= {UsageKey(usage.name, usage.period): None for usage in change.usages}
+        self._promotion_ids |= {budget.promotion_id: None for budget in decision.budgets}
+        return change

@@ -5,11 +5,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
-from core.domain.ledger import Account, Entry, EntryKind, PostedOrder, PostedRefund, TierChange
-from core.domain.lots import Lot
-from core.domain.orders.clawback import whole_refund
+from core.domain.decision import TierChange
+from core.domain.ledger import Account, Entry, EntryKind
+from core.domain.lots import AllocationKind, Lot, Origin, OriginKind
+from core.domain.orders.clawback import refunds_known
 from core.domain.orders.earning import entitlement
-from core.domain.orders.facts import Cancellation
+from core.domain.orders.posted import PostedOrder, PostedOrderEvent, PostedRefund
 from core.domain.program import ClawbackPolicy, Program
 from core.domain.tiers.qualification import review_due_at
 from tests.domain.book import Book
@@ -19,11 +20,12 @@ def check_everything(book: Book) -> None:
     """Check all invariants of a book."""
     check_balance(book.account, book.lots.values(), book.entries)
     check_allocations(book.entries, book.lots)
+    check_origins(book.entries, book.lots.values(), book.orders)
     check_sequence(book.account, book.entries)
+    refunds, cancellations = book.refunds, book.cancellations
     for order_id, posted in book.orders.items():
         frozen = book.versions[posted.program_version - 1]
-        refunds = book.refunds.get(order_id, ())
-        check_order(posted, refunds, book.cancellations.get(order_id), book.entries, frozen)
+        check_order(posted, refunds[order_id], cancellations.get(order_id), book.entries, frozen)
     check_lifetime_points(book.account, book.entries)
     check_nothing_expired_is_taken(book.entries, book.recorded_at)
     check_tier(book.account, book.tier_changes, book.program)
@@ -39,11 +41,13 @@ def check_balance(account: Account, lots: Iterable[Lot], entries: Sequence[Entry
     assert account.pending == sum(lot.points_remaining for lot in lots if lot.is_pending)
     assert account.deficit == sum(entry.deficit_change for entry in entries)
     assert account.deficit >= 0
+    assert account.reserved == 0, "nothing reserves points yet"
+    assert all(entry.reserved_change == entry.reserved_after == 0 for entry in entries)
 
 
 def check_allocations(entries: Sequence[Entry], lots: Mapping[int, Lot]) -> None:
     """2: an entry is the sum of its allocations, and a lot is what its allocations left."""
-    given: dict[int, int] = dict.fromkeys(lots, 0)
+    opened: dict[int, int] = dict.fromkeys(lots, 0)
     taken: dict[int, int] = dict.fromkeys(lots, 0)
     expired: dict[int, int] = dict.fromkeys(lots, 0)
     for entry in entries:
@@ -52,21 +56,39 @@ def check_allocations(entries: Sequence[Entry], lots: Mapping[int, Lot]) -> None
         assert entry.points + entry.pending_change == allocated - entry.deficit_change
         assert len({part.lot_number for part in entry.allocations}) == len(entry.allocations)
         for part in entry.allocations:
-            assert part.points != 0
-            if part.points > 0:
-                assert lots[part.lot_number].opened_by_sequence == entry.sequence
-                given[part.lot_number] += part.points
-            elif entry.kind is EntryKind.EXPIRY:
-                assert part.expires_at == lots[part.lot_number].expires_at == entry.occurred_at
-                expired[part.lot_number] -= part.points
-            else:
-                taken[part.lot_number] -= part.points
+            match part.kind:
+                case AllocationKind.OPENED:
+                    assert part.points > 0
+                    assert entry.kind is EntryKind.ACCRUAL
+                    assert lots[part.lot_number].opened_by_sequence == entry.sequence
+                    opened[part.lot_number] += part.points
+                case AllocationKind.EXPIRED:
+                    assert part.points < 0
+                    assert entry.kind is EntryKind.EXPIRY
+                    assert part.expires_at == lots[part.lot_number].expires_at == entry.occurred_at
+                    expired[part.lot_number] -= part.points
+                case AllocationKind.TAKEN:
+                    assert part.points < 0
+                    assert entry.kind not in {EntryKind.ACCRUAL, EntryKind.EXPIRY}
+                    taken[part.lot_number] -= part.points
+                case AllocationKind.RETURNED:
+                    raise AssertionError("nothing returns points yet")
     for number, lot in lots.items():
         assert 0 <= lot.points_remaining <= lot.points_granted
-        assert lot.points_granted == given[number] > 0
+        assert lot.points_granted == opened[number] > 0
         assert lot.points_expired == expired[number]
-        assert lot.points_remaining == given[number] - taken[number] - expired[number]
+        assert lot.points_remaining == opened[number] - taken[number] - expired[number]
         assert 0 <= lot.points_excused <= lot.points_expired + lot.points_remaining
+
+
+def check_origins(entries: Sequence[Entry], lots: Iterable[Lot], orders: Mapping[str, PostedOrder]) -> None:
+    """A lot keeps what first earned it: the order of the entry that opened it."""
+    for lot in lots:
+        entry = entries[lot.opened_by_sequence - 1]
+        assert entry.source is not None
+        assert entry.order_id is not None
+        ordered_at = orders[entry.order_id].order.occurred_at
+        assert lot.origin == Origin(OriginKind.ORDER, entry.source, entry.order_id, ordered_at)
 
 
 def check_sequence(account: Account, entries: Sequence[Entry]) -> None:
@@ -83,7 +105,7 @@ def check_sequence(account: Account, entries: Sequence[Entry]) -> None:
 def check_order(
     posted: PostedOrder,
     refunds: Sequence[PostedRefund],
-    cancellation: Cancellation | None,
+    cancellation: PostedOrderEvent | None,
     entries: Sequence[Entry],
     frozen: Program,
 ) -> None:
@@ -92,17 +114,16 @@ def check_order(
     held = sum(entry.points + entry.pending_change for entry in of_order)
     assert held == posted.points_entitled + posted.points_excused + posted.points_shortfall
     assert posted.tier_id is not None
-    known = [each.refund for each in refunds]
-    assert (posted.cancelled_at is not None) == (cancellation is not None)
-    assert cancellation is None or whole_refund(cancellation) in known
-    target = entitlement(posted.order, known, frozen, posted.tier_id, posted.frozen)
+    assert posted.cancelled_at == (None if cancellation is None else cancellation.occurred_at)
+    target = entitlement(posted.order, refunds_known(refunds, posted), frozen, posted.tier_id, posted.judgement)
     assert posted.points_entitled == target.points == sum(grant.points for grant in target.grants) >= 0
     assert target.points == sum(target.given.values())
-    for each in refunds:
+    recoveries = [each.recovery for each in (*refunds, cancellation) if each is not None]
+    for each in recoveries:
         assert each.points_due == each.points_taken + each.points_excused + each.points_shortfall
         assert min(each.points_taken, each.points_excused, each.points_shortfall) >= 0
-    assert posted.points_excused == sum(each.points_excused for each in refunds)
-    assert posted.points_shortfall == sum(each.points_shortfall for each in refunds)
+    assert posted.points_excused == sum(each.points_excused for each in recoveries)
+    assert posted.points_shortfall == sum(each.points_shortfall for each in recoveries)
     if frozen.clawback.policy is ClawbackPolicy.ALLOW_NEGATIVE:
         assert posted.points_shortfall == 0
     else:
@@ -140,13 +161,14 @@ def check_nothing_expired_is_taken(entries: Sequence[Entry], recorded_at: Sequen
 def check_limits(book: Book) -> None:
     """What is counted for limits is what the orders have, and none has more than its limit left to it."""
     points: Counter[str] = Counter()
+    refunds = book.refunds
     for order_id, posted in book.orders.items():
         program = book.versions[posted.program_version - 1]
         assert posted.tier_id is not None
-        known = [each.refund for each in book.refunds.get(order_id, ())]
-        given = entitlement(posted.order, known, program, posted.tier_id, posted.frozen).given
-        assert all(given.get(name, 0) <= most for name, most in posted.frozen.allowances.items())
-        assert not given.keys() & set(posted.frozen.excluded)
+        known = refunds_known(refunds[order_id], posted)
+        given = entitlement(posted.order, known, program, posted.tier_id, posted.judgement).given
+        assert all(given.get(name, 0) <= most for name, most in posted.judgement.allowances.items())
+        assert not given.keys() & set(posted.judgement.excluded)
         points.update({p.promotion_id: given.get(p.promotion_id, 0) for p in program.promotions if p.has_budget})
     assert {name: budget.points for name, budget in book.budgets.items() if budget.points} == +points
     assert all(budget.orders >= 0 for budget in book.budgets.values())

@@ -7,7 +7,7 @@ from decimal import Decimal
 from hypothesis import strategies as st
 
 from core.domain.orders.facts import Fulfilment, Order, OrderLine, Refund
-from tests.domain.book import Book, Message
+from tests.domain.book import Book, ShopFact
 from tests.domain.naive import NaiveAccount
 from tests.domain.valid_programs import CATEGORIES, SKUS, Versions
 from tests.facts import cancellation, fulfilment, instant, line, order, part, refund
@@ -114,7 +114,7 @@ class Telling:
                 getattr(self.book, kind)(now)
                 getattr(self.naive, kind)(now)
 
-    def _post(self, message: Message) -> None:
+    def _post(self, message: ShopFact) -> None:
         """Post a message; one that was there before is a repeat, which the naive model is not told of."""
         now, book, naive = self.now, self.book, self.naive
         if isinstance(message, Order):

@@ -4,22 +4,14 @@ from typing import Any
 
 import pytest
 
-from core.domain.ledger import (
-    POINTS_MAX,
-    Decision,
-    EntryKind,
-    Frozen,
-    PostedOrder,
-    Qualifying,
-    TierChange,
-    TierChangeReason,
-)
-from core.domain.lots import Allocation
-from core.domain.orders.accrual import Known, accrual_problem, decide_accrual, decide_guest_order
+from core.domain.decision import AccountChange, Decision, TierChange, TierChangeReason
+from core.domain.ledger import POINTS_MAX, EntryKind
+from core.domain.lots import Allocation, AllocationKind, Origin, OriginKind
 from core.domain.orders.facts import LineKind, Order
-from core.domain.outcomes import Reason
-from core.domain.tiers.qualification import TierHistoryEntry
-from tests.domain.book import Book
+from core.domain.orders.posted import Judgement, PostedOrder, Qualifying
+from core.domain.outcomes import Parked, Reason
+from core.domain.tiers.history import TierHistoryEntry
+from tests.domain.book import Book, message_of
 from tests.domain.invariants import check_everything
 from tests.facts import ACCOUNT_ID, AS_OF, account, instant, line, order, program_with, spend_rule
 
@@ -29,20 +21,23 @@ PROGRAM = program_with()
 def test_a_first_order_opens_the_first_lot() -> None:
     program = program_with(expiry={"policy": "after_months", "months": 12})
     sold = order("120.50", at="2026-03-01")
-    decision = decide_accrual(account(), Known(), sold, program, 7, program, as_of=AS_OF)
+    book = Book(program)
+    change = book.complete(sold)
 
     expires = instant("2027-03-01T23:00+00:00")
-    (entry,) = decision.entries
+    (entry,) = change.entries
     assert (entry.kind, entry.sequence, entry.points, entry.balance_after) == (EntryKind.ACCRUAL, 1, 120, 120)
     assert (entry.lifetime_points_after, entry.deficit_change) == (120, 0)
     assert (entry.source, entry.order_id, entry.refund_id) == (sold.source, "o1", None)
     assert (entry.occurred_at, entry.corrects_sequence) == (sold.occurred_at, None)
-    assert entry.allocations == (Allocation(1, 120, expires),)
+    assert entry.allocations == (Allocation(1, AllocationKind.OPENED, 120, expires),)
     assert entry.why["basis_amount"] == "120.5"
-    (opened,) = decision.lots
+    (opened,) = change.lots
+    assert opened.origin == Origin(OriginKind.ORDER, sold.source, "o1", sold.occurred_at)
     assert (opened.lot_number, opened.opened_by_sequence, opened.points_granted) == (1, 1, 120)
     assert (opened.available_at, opened.expires_at) == (sold.occurred_at, expires)
-    assert decision.account == account(
+    assert change.opened == account(enrolled_at=sold.occurred_at)
+    assert change.account == account(
         sequence=1,
         lots_opened=1,
         balance=120,
@@ -51,11 +46,11 @@ def test_a_first_order_opens_the_first_lot() -> None:
         orders_posted=1,
         enrolled_at=sold.occurred_at,
     )
-    assert decision.order == PostedOrder(
-        sold, "test", 7, "bronze", ACCOUNT_ID, 1, 1, 120, 0, 0, Frozen(), Qualifying(120, 12050, 1)
+    digest = message_of(sold).digest
+    assert book.orders["o1"] == PostedOrder(
+        sold, "test", 1, digest, "bronze", ACCOUNT_ID, 1, 120, 0, 0, Judgement(), Qualifying(120, 12050, 1)
     )
-    assert decision.tier_changes == ()
-    assert decision.refund is None
+    assert change.tier_changes == ()
 
 
 @pytest.mark.parametrize(
@@ -70,16 +65,16 @@ def test_an_order_first_pays_off_a_deficit(
     deficit: int, granted: int | None, deficit_change: int, balance: int
 ) -> None:
     before = account(balance=-deficit, deficit=deficit, lifetime_points=500, sequence=9, lots_opened=3)
-    decision = decide_accrual(before, Known(), order("100.00"), PROGRAM, 1, PROGRAM, as_of=AS_OF)
-    (entry,) = decision.entries
+    book = Book(PROGRAM, before)
+    change = book.complete(order("100.00"))
+    (entry,) = change.entries
     assert (entry.points, entry.deficit_change, entry.balance_after) == (100, deficit_change, balance)
     assert sum(part.points for part in entry.allocations) == (granted or 0)
-    assert [opened.points_granted for opened in decision.lots] == ([granted] if granted else [])
-    assert decision.account is not None
-    assert decision.account.deficit == deficit + deficit_change
-    assert decision.account.lifetime_points == 600
-    assert decision.order is not None
-    assert (decision.order.sequence, decision.order.lot_number) == (10, 4 if granted else None)
+    opened = [(lot.lot_number, lot.opened_by_sequence, lot.points_granted) for lot in change.lots]
+    assert opened == ([(4, 10, granted)] if granted else [])
+    assert change.account.deficit == deficit + deficit_change
+    assert change.account.lifetime_points == 600
+    assert book.orders["o1"].sequence == 10
 
 
 @pytest.mark.parametrize(
@@ -91,16 +86,18 @@ def test_an_order_first_pays_off_a_deficit(
     ],
 )
 def test_an_order_that_earns_nothing_is_recorded_without_an_entry(sold: Order, qualifying: Qualifying) -> None:
-    decision = decide_accrual(account(sequence=3), Known(), sold, PROGRAM, 1, PROGRAM, as_of=AS_OF)
-    posted = PostedOrder(sold, "test", 1, "bronze", ACCOUNT_ID, None, None, 0, 0, 0, Frozen(), qualifying)
+    digest = message_of(sold).digest
+    posted = PostedOrder(sold, "test", 1, digest, "bronze", ACCOUNT_ID, None, 0, 0, 0, Judgement(), qualifying)
     counted = account(sequence=3, orders_posted=1, enrolled_at=sold.occurred_at)
-    assert decision == Decision(account=counted, order=posted)
+    decision = Book(PROGRAM, account(sequence=3)).decide(sold, AS_OF)
+    assert decision == Decision((AccountChange(counted),), (posted,))
 
 
 def test_a_guests_order_is_recorded_and_earns_nothing() -> None:
     sold = order(customer_id=None)
-    decision = decide_guest_order(sold, PROGRAM, 3)
-    assert decision == Decision(order=PostedOrder(sold, "test", 3, None, None, None, None, 0, 0, 0))
+    decision = Book(PROGRAM).decide(sold, AS_OF)
+    posted = PostedOrder(sold, "test", 1, message_of(sold).digest, None, None, None, 0, 0, 0)
+    assert decision == Decision(facts=(posted,))
 
 
 @pytest.mark.parametrize(
@@ -115,19 +112,16 @@ def test_a_guests_order_is_recorded_and_earns_nothing() -> None:
 def test_the_order_that_crosses_a_threshold_earns_in_the_tier_before(
     points_before: int, amount: str, points: int, tier_after: str
 ) -> None:
-    decision = decide_accrual(
-        account(qualifying_points=points_before), Known(), order(amount), PROGRAM, 1, PROGRAM, as_of=AS_OF
-    )
-    assert decision.account is not None
-    assert (decision.entries[0].points, decision.account.tier_id) == (points, tier_after)
-    assert decision.order is not None
-    assert decision.order.tier_id == "bronze"
+    book = Book(PROGRAM, account(qualifying_points=points_before))
+    change = book.complete(order(amount))
+    assert (change.entries[0].points, change.account.tier_id) == (points, tier_after)
+    assert book.orders["o1"].tier_id == "bronze"
 
 
-def test_an_upgrade_is_told_and_holds_from_the_order_on() -> None:
+def test_an_upgrade_is_recorded_and_holds_from_the_order_on() -> None:
     book = Book(PROGRAM)
-    decision = book.complete(order("600.00", "first", at="2026-03-01"))
-    assert decision.tier_changes == (
+    change = book.complete(order("600.00", "first", at="2026-03-01"))
+    assert change.tier_changes == (
         TierChange(ACCOUNT_ID, 1, "bronze", "silver", 600, instant("2026-03-01"), TierChangeReason.QUALIFIED),
     )
     assert book.account.tier_since == instant("2026-03-01")
@@ -136,11 +130,11 @@ def test_an_upgrade_is_told_and_holds_from_the_order_on() -> None:
     check_everything(book)
 
 
-HISTORY = (
+HISTORY = [
     TierHistoryEntry(instant("2026-02-01"), "silver"),
     TierHistoryEntry(instant("2026-04-01"), "gold"),
     TierHistoryEntry(instant("2026-06-01"), "silver"),
-)
+]
 
 
 @pytest.mark.parametrize(
@@ -155,9 +149,10 @@ HISTORY = (
 )
 def test_a_late_order_earns_in_the_tier_of_its_day(at: str, tier_id: str, points: int) -> None:
     before = account(tier_id="silver", tier_since=instant("2026-06-01"), tier_changes=3, qualifying_points=1900)
-    decision = decide_accrual(before, Known(HISTORY), order(at=at), PROGRAM, 1, PROGRAM, as_of=AS_OF)
-    assert decision.order is not None
-    assert (decision.order.tier_id, decision.entries[0].points) == (tier_id, points)
+    book = Book(PROGRAM, before)
+    book.books.put_history({ACCOUNT_ID: HISTORY})
+    change = book.complete(order(at=at))
+    assert (book.orders["o1"].tier_id, change.entries[0].points) == (tier_id, points)
 
 
 def test_orders_out_of_order_earn_by_what_was_known_when_they_came() -> None:
@@ -175,26 +170,23 @@ def test_an_order_earns_by_the_rules_of_its_day_and_counts_for_the_tiers_of_now(
     thresholds = {"bronze": 0, "silver": 5000, "gold": 9000}
     tiers = [{"tier_id": name, "threshold_points": points} for name, points in thresholds.items()]
     old = program_with(earning_rules=[spend_rule("3")], tiers=tiers)
-    decision = decide_accrual(account(), Known(), order("200.00"), old, 1, PROGRAM, as_of=AS_OF)
-    assert decision.account is not None
-    assert (decision.entries[0].points, decision.account.tier_id) == (600, "silver")
-    assert decision.order is not None
-    assert decision.order.program_version == 1
+    book = Book(PROGRAM)
+    change = book.complete(order("200.00"), version=old)
+    assert (change.entries[0].points, change.account.tier_id) == (600, "silver")
+    assert book.orders["o1"].program_version == 1
 
 
 def test_a_tier_that_the_orders_version_lacks_is_replaced_by_the_one_that_the_points_reach() -> None:
     before = account(tier_id="platinum", qualifying_points=600, tier_since=instant("2026-01-01"))
-    decision = decide_accrual(before, Known(), order(), PROGRAM, 1, PROGRAM, as_of=AS_OF)
-    assert decision.order is not None
-    assert (decision.order.tier_id, decision.entries[0].points) == ("silver", 150)
+    book = Book(PROGRAM, before)
+    change = book.complete(order())
+    assert (book.orders["o1"].tier_id, change.entries[0].points) == ("silver", 150)
 
 
 def test_every_line_kind_can_be_made_to_earn() -> None:
     program = program_with(basis={"kinds": [kind.value for kind in LineKind]})
     lines = [line(kind.value, "10.00", kind=kind.value) for kind in LineKind]
-    assert (
-        decide_accrual(account(), Known(), order(lines=lines), program, 1, program, as_of=AS_OF).entries[0].points == 50
-    )
+    assert Book(program).complete(order(lines=lines)).entries[0].points == 50
 
 
 def test_an_order_meets_the_tier_that_a_review_in_time_would_have_left() -> None:
@@ -208,41 +200,33 @@ def test_an_order_meets_the_tier_that_a_review_in_time_would_have_left() -> None
         sequence=1,
     )
     program = program_with(qualification={"window": "calendar_year"})
-    decision = decide_accrual(before, Known(), order("100.00", at="2027-01-05"), program, 1, program, as_of=AS_OF)
+    change = Book(program, before).complete(order("100.00", at="2027-01-05"))
     boundary = instant("2026-12-31T23:00+00:00")
-    assert decision.entries[0].points == 100
-    assert decision.tier_changes == (
+    assert change.entries[0].points == 100
+    assert change.tier_changes == (
         TierChange(ACCOUNT_ID, 2, "silver", "bronze", 300, boundary, TierChangeReason.REVIEWED),
     )
-    assert decision.account is not None
-    assert (decision.account.tier_id, decision.account.tier_since, decision.account.tier_until) == (
-        "bronze",
-        boundary,
-        None,
-    )
-    assert (decision.account.qualifying_from, decision.account.qualifying_points) == (boundary, 100)
-    before_midnight = decide_accrual(
-        before, Known(), order("100.00", at="2026-12-31T22:59:59+00:00"), program, 1, program, as_of=AS_OF
-    )
+    after = change.account
+    assert (after.tier_id, after.tier_since, after.tier_until) == ("bronze", boundary, None)
+    assert (after.qualifying_from, after.qualifying_points) == (boundary, 100)
+    before_midnight = Book(program, before).complete(order("100.00", at="2026-12-31T22:59:59+00:00"))
     assert before_midnight.entries[0].points == 150
 
 
 def test_points_of_an_order_that_is_a_little_ahead_of_our_clock_are_available_at_once() -> None:
     """A shop's clock may be ahead; the balance must not hold points that no lot can give."""
     now = instant("2026-03-01T11:59:00+00:00")
-    decision = decide_accrual(account(), Known(), order(at="2026-03-01T12:00:00+00:00"), PROGRAM, 1, PROGRAM, as_of=now)
-    assert decision.lots[0].available_at == now
-    assert decision.entries[0].occurred_at == instant("2026-03-01T12:00:00+00:00")
+    change = Book(PROGRAM).complete(order(at="2026-03-01T12:00:00+00:00"), as_of=now)
+    assert change.lots[0].available_at == now
+    assert change.entries[0].occurred_at == instant("2026-03-01T12:00:00+00:00")
 
 
 class TestMorePointsThanAnybodyMeans:
     GENEROUS = program_with(earning_rules=[spend_rule("1000000")])
 
     def problem(self, amount: str, **before: Any) -> Any:
-        decision = decide_accrual(
-            account(**before), Known(), order(amount), self.GENEROUS, 1, self.GENEROUS, as_of=AS_OF
-        )
-        return accrual_problem(decision)
+        outcome = Book(self.GENEROUS, account(**before)).decide(order(amount), AS_OF)
+        return outcome if isinstance(outcome, Parked) else None
 
     def test_the_largest_order_is_taken(self) -> None:
         assert self.problem("1000000000") is None
@@ -262,4 +246,6 @@ class TestMorePointsThanAnybodyMeans:
         assert "more than 1,000,000,000,000,000" in parked.detail
 
     def test_a_guest_gets_none(self) -> None:
-        assert accrual_problem(decide_guest_order(order("999999999999"), self.GENEROUS, 1)) is None
+        decision = Book(self.GENEROUS).decide(order("999999999999", customer_id=None), AS_OF)
+        assert isinstance(decision, Decision)
+        assert decision.changes == ()

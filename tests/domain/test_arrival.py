@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from core.domain.orders.earning import entitlement
 from core.domain.orders.facts import Order, Refund
 from core.domain.program import ClawbackPolicy, Program
-from tests.domain.book import Book, Message
+from tests.domain.book import Book, ShopFact
 from tests.domain.invariants import check_everything
 from tests.domain.stories import START, Step, some_order, some_refund
 from tests.domain.valid_programs import various_versions
@@ -59,7 +59,7 @@ def test_each_further_refund_earns_the_same_or_less(
     book.account = book.account._replace(tier_id=tier_id)
     sold = some_order("o1", number, START)
     book.complete(sold, START)
-    frozen = book.orders["o1"].frozen
+    frozen = book.orders["o1"].judgement
     refunds = refunds_of(sold, chosen)
     points = [entitlement(sold, refunds[:n], program, tier_id, frozen).points for n in range(len(refunds) + 1)]
     assert points == sorted(points, reverse=True)
@@ -71,7 +71,7 @@ def test_messages_of_an_order_end_the_same_in_any_order_and_any_number(
     program: Program, number: int, chosen: list[int], spent: int, days: int
 ) -> None:
     sold = some_order("o1", number, START)
-    messages: list[Message] = [sold, *refunds_of(sold, chosen)]
+    messages: list[ShopFact] = [sold, *refunds_of(sold, chosen)]
     if program.clawback.policy is not ClawbackPolicy.PENDING_ONLY:  # which asks what is fulfilled already
         messages += [fulfilment("o1", START)] if number % 3 else []
         days = 0 if number % 3 else days  # what had expired meanwhile would be excused, and pending points do not

@@ -4,11 +4,12 @@ from typing import NamedTuple
 
 import pytest
 
-from core.domain.ledger import Account, Decision, EntryKind, PostedOrder, PostedRefund, Qualifying
-from core.domain.lots import Allocation, Lot
-from core.domain.orders.clawback import decide_clawback
+from core.domain.decision import Decision
+from core.domain.ledger import Account, EntryKind
+from core.domain.lots import Allocation, AllocationKind, Lot
+from core.domain.orders.posted import PostedOrder, PostedRefund, Qualifying, Recovery
 from core.domain.program import ClawbackPolicy, Program
-from tests.domain.book import Book
+from tests.domain.book import Book, message_of
 from tests.domain.invariants import check_everything
 from tests.facts import ACCOUNT_ID, account, instant, line, lot, order, part, program_with, refund, spend_rule
 
@@ -19,16 +20,16 @@ def program(policy: str = "allow_negative") -> Program:
     return program_with(clawback={"policy": policy})
 
 
-def posted(points: int = 100, *, lot_number: int | None = 1, excused: int = 0, shortfall: int = 0) -> PostedOrder:
+def posted(points: int = 100, *, excused: int = 0, shortfall: int = 0) -> PostedOrder:
     """An order of 100.00 in bronze, of whose 100 points `points` are left by the refunds so far."""
     return PostedOrder(
         order("100.00"),
         "test",
         1,
+        b"its content",
         "bronze",
         ACCOUNT_ID,
         1,
-        lot_number,
         points,
         excused,
         shortfall,
@@ -43,6 +44,14 @@ def holding(*lots: Lot) -> Account:
     return account(
         balance=balance, pending=pending, lifetime_points=1000, qualifying_points=100, sequence=8, lots_opened=5
     )
+
+
+def book_with(lots: list[Lot], policy: str) -> Book:
+    """The order is posted, and the account has these lots left."""
+    book = Book(program(policy), holding(*lots))
+    book.books.put_lots(ACCOUNT_ID, lots, is_all_open=True)
+    book.put_orders([posted()])
+    return book
 
 
 class Case(NamedTuple):
@@ -123,38 +132,36 @@ OTHERS = [
         id="points that paid off a deficit are taken from elsewhere"),
 ])  # fmt: skip
 def test_a_full_refund_takes(case: Case) -> None:
-    rules = program(case.policy)
-    lots = {each.lot_number: each for each in case.lots}
-    before = holding(*case.lots)
-    decision = decide_clawback(before, lots, posted(), (), refund(), rules, rules, AS_OF)
+    book, lots = book_with(case.lots, case.policy), {each.lot_number: each for each in case.lots}
+    change = book.refund(refund(), AS_OF)
 
-    assert decision.refund == PostedRefund(refund(), 100, case.taken, case.excused, case.shortfall)
-    assert decision.order == posted(0, excused=case.excused, shortfall=case.shortfall)
-    assert decision.account is not None
-    assert (decision.account.balance, decision.account.deficit) == (case.balance, case.deficit)
-    assert decision.account.lifetime_points == 1000 - case.taken
-    assert decision.account.qualifying_points == 0
+    (taken_back,) = book.refunds["o1"]
+    assert taken_back.recovery == Recovery(100, case.taken, case.excused, case.shortfall)
+    assert book.orders["o1"] == posted(0, excused=case.excused, shortfall=case.shortfall)
+    assert (change.account.balance, change.account.deficit) == (case.balance, case.deficit)
+    assert change.account.lifetime_points == 1000 - case.taken
+    assert change.account.qualifying_points == 0
     if not case.taken:
-        assert decision.entries == ()
+        assert change.entries == ()
         return
-    (entry,) = decision.entries
+    (entry,) = change.entries
     assert (entry.kind, entry.balance_after) == (EntryKind.CLAWBACK, case.balance)
-    assert (entry.points + entry.pending_change, entry.pending_after) == (-case.taken, decision.account.pending)
+    assert (entry.points + entry.pending_change, entry.pending_after) == (-case.taken, change.account.pending)
     assert entry.pending_change == sum(points for n, points in case.allocations if lots[n].is_pending)
     assert entry.deficit_change == case.deficit
-    assert entry.allocations == tuple(Allocation(n, points, lots[n].expires_at) for n, points in case.allocations)
+    assert entry.allocations == tuple(
+        Allocation(n, AllocationKind.TAKEN, points, lots[n].expires_at) for n, points in case.allocations
+    )
     assert (entry.order_id, entry.refund_id, entry.corrects_sequence) == ("o1", "r1", 1)
     assert (entry.sequence, entry.lifetime_points_after) == (9, 1000 - case.taken)
-    after = {each.lot_number: each.points_remaining for each in decision.lots}
+    after = {each.lot_number: each.points_remaining for each in change.lots}
     after = {n: points for n, points in after.items() if points != lots[n].points_remaining}
     assert after == {n: lots[n].points_remaining + points for n, points in case.allocations}
 
 
-def test_the_calculation_is_told() -> None:
-    lots = {1: lot(1, 5, granted=100, expired=20)}
-    rules = program("clamp")
-    decision = decide_clawback(holding(*lots.values()), lots, posted(), (), refund(amount="60.50"), rules, rules, AS_OF)
-    why = decision.entries[0].why
+def test_the_calculation_is_explained() -> None:
+    book = book_with([lot(1, 5, granted=100, expired=20)], "clamp")
+    why = book.refund(refund(amount="60.50"), AS_OF).entries[0].why
     assert why["basis_amount"] == "39.5"
     assert (why["points_entitled_before"], why["points_entitled_after"]) == (100, 39)
     assert (why["points_excused_as_expired"], why["points_shortfall"]) == (20, 36)
@@ -164,17 +171,17 @@ def test_a_refund_that_costs_no_point_is_recorded_without_an_entry() -> None:
     rules = program_with(earning_rules=[spend_rule("1", per_amount="100")])
     book = Book(rules)
     book.complete(order("199.00"))
-    decision = book.refund(refund(amount="99.00"))
-    assert decision.entries == ()
-    assert decision.refund == PostedRefund(refund(amount="99.00"), 0, 0, 0, 0)
+    assert book.refund(refund(amount="99.00")).entries == ()
+    assert [each.recovery for each in book.refunds["o1"]] == [Recovery(0, 0, 0, 0)]
     assert book.refund(refund(amount="0.01", refund_id="r2")).entries[0].points == -1
     check_everything(book)
 
 
 def test_a_refund_of_a_guests_order_is_recorded_and_takes_nothing() -> None:
-    guests = posted()._replace(account_id=None, tier_id=None, sequence=None, lot_number=None, points_entitled=0)
-    decision = decide_clawback(None, {}, guests, (), refund(), program(), program(), AS_OF)
-    assert decision == Decision(order=guests, refund=PostedRefund(refund(), 0, 0, 0, 0))
+    book = Book(program())
+    book.put_orders([posted()._replace(account_id=None, tier_id=None, sequence=None, points_entitled=0)])
+    fact = PostedRefund(refund(), "test", message_of(refund()).digest, None, Recovery(0, 0, 0, 0))
+    assert book.decide(refund(), AS_OF) == Decision(facts=(fact,))
 
 
 def test_a_refund_of_an_order_that_earned_nothing_takes_nothing() -> None:
@@ -219,24 +226,12 @@ def test_expired_points_are_excused_once() -> None:
     book.spend(40, instant("2026-01-02"))
     book.complete(order("100.00", "later", at="2026-02-20"))
     halves = [refund(amount="50.00", refund_id=n, at="2026-02-21") for n in ("r1", "r2")]
-    results = [book.refund(half).refund for half in halves]
-    assert results == [PostedRefund(halves[0], 50, 0, 50, 0), PostedRefund(halves[1], 50, 40, 10, 0)]
+    for half in halves:
+        book.refund(half)
+    assert [each.recovery for each in book.refunds["o1"]] == [Recovery(50, 0, 50, 0), Recovery(50, 40, 10, 0)]
     assert book.account.balance == 120  # 60 of them are due, and the job has not run yet
     book.expire(instant("2026-02-21"))
     assert book.account.balance == 60
-    check_everything(book)
-
-
-def test_what_a_process_of_the_release_before_excused_during_an_upgrade_is_not_excused_again() -> None:
-    book = Book(program_with(expiry={"policy": "after_months", "months": 1}))
-    book.complete(order("100.00", at="2026-01-01"))
-    book.spend(30, instant("2026-01-02"))
-    book.expire(instant("2026-02-20"))
-    book.complete(order("100.00", "later", at="2026-02-20"))
-    book.refund(refund(amount="50.00", refund_id="r1", at="2026-02-21"))
-    book.lots[1] = book.lots[1]._replace(points_excused=0)  # which it does not know of
-    book.refund(refund(amount="50.00", refund_id="r2", at="2026-02-22"))
-    assert [each.points_excused for each in book.refunds["o1"]] == [50, 20]
     check_everything(book)
 
 
@@ -282,8 +277,8 @@ def test_points_go_back_by_the_rule_the_rate_the_tier_and_the_policy_of_the_orde
     book.spend(50, instant("2026-03-02"))
     book.program = program_with(earning_rules=[spend_rule("2", rule_id="doubled")])
     book.account = book.account._replace(tier_id="gold")
-    decision = book.refund(refund())
-    assert decision.refund == PostedRefund(refund(), 50, 0, 0, 50)
+    book.refund(refund())
+    assert [each.recovery for each in book.refunds["o1"]] == [Recovery(50, 0, 0, 50)]
 
 
 def test_buying_and_refunding_again_and_again_gains_nothing() -> None:

@@ -4,10 +4,11 @@ from datetime import timedelta
 
 import pytest
 
+from core.domain.decision import AccountChange, Decision
 from core.domain.expiry.dates import expires_at
 from core.domain.expiry.due import decide_expiry
-from core.domain.ledger import Decision, EntryKind
-from core.domain.lots import Allocation
+from core.domain.ledger import EntryKind
+from core.domain.lots import Allocation, AllocationKind
 from tests.domain.book import Book
 from tests.domain.invariants import check_everything
 from tests.facts import account, instant, lot, order, program_with, refund
@@ -75,19 +76,20 @@ def test_a_lot_expires_at_its_instant_and_not_a_second_before() -> None:
     before = account(balance=100, lifetime_points=100, sequence=1, lots_opened=1)
     expiring = lot(1, 100, expires="2026-06-01")
     assert decide_expiry(before, [expiring], instant("2026-06-01") - SECOND) == Decision()
-    decision = decide_expiry(before, [expiring], instant("2026-06-01"))
-    (entry,) = decision.entries
+    (change,) = decide_expiry(before, [expiring], instant("2026-06-01")).changes
+    (entry,) = change.entries
     assert (entry.kind, entry.points, entry.balance_after) == (EntryKind.EXPIRY, -100, 0)
     assert entry.occurred_at == instant("2026-06-01")
-    assert entry.allocations == (Allocation(1, -100, expiring.expires_at),)
+    assert entry.allocations == (Allocation(1, AllocationKind.EXPIRED, -100, expiring.expires_at),)
     assert entry.lifetime_points_after == 100
-    assert decision.account == before._replace(balance=0, sequence=2)
-    assert decision.lots == (lot(1, 0, granted=100, expired=100, expires="2026-06-01"),)
+    assert change.account == before._replace(balance=0, sequence=2)
+    assert change.lots == (lot(1, 0, granted=100, expired=100, expires="2026-06-01"),)
 
 
 def test_a_last_point_expires() -> None:
-    decision = decide_expiry(account(balance=1), [lot(1, 1, granted=100, expires="2026-06-01")], instant("2026-06-01"))
-    assert [entry.points for entry in decision.entries] == [-1]
+    last = lot(1, 1, granted=100, expires="2026-06-01")
+    (change,) = decide_expiry(account(balance=1), [last], instant("2026-06-01")).changes
+    assert [entry.points for entry in change.entries] == [-1]
 
 
 def test_what_is_spent_undated_or_not_yet_due_stays() -> None:
@@ -102,21 +104,19 @@ def test_lots_that_end_together_make_one_entry_and_others_one_each() -> None:
         lot(3, 20, expires="2026-03-01"),
         lot(4, 1000),
     ]
-    decision = decide_expiry(account(balance=1035, sequence=4), lots, instant("2026-06-01"))
-    assert [(e.sequence, e.occurred_at, e.points, e.balance_after) for e in decision.entries] == [
+    (change,) = decide_expiry(account(balance=1035, sequence=4), lots, instant("2026-06-01")).changes
+    assert [(e.sequence, e.occurred_at, e.points, e.balance_after) for e in change.entries] == [
         (5, instant("2026-03-01"), -30, 1005),
         (6, instant("2026-04-01"), -5, 1000),
     ]
-    assert [e.why for e in decision.entries] == [{"lots": [2, 3]}, {"lots": [1]}]
-    assert [part.lot_number for part in decision.entries[0].allocations] == [2, 3]
+    assert [e.why for e in change.entries] == [{"lots": [2, 3]}, {"lots": [1]}]
+    assert [part.lot_number for part in change.entries[0].allocations] == [2, 3]
 
 
 def test_expiry_deepens_a_balance_that_is_below_zero_no_further_than_its_lots() -> None:
-    decision = decide_expiry(
-        account(balance=-20, deficit=50), [lot(1, 30, expires="2026-03-01")], instant("2026-06-01")
-    )
-    assert decision.account is not None
-    assert (decision.account.balance, decision.account.deficit) == (-50, 50)
+    before, left = account(balance=-20, deficit=50), [lot(1, 30, expires="2026-03-01")]
+    (change,) = decide_expiry(before, left, instant("2026-06-01")).changes
+    assert (change.account.balance, change.account.deficit) == (-50, 50)
 
 
 def test_a_run_that_is_late_posts_what_the_runs_in_time_would_have() -> None:
@@ -134,7 +134,7 @@ def test_a_run_that_is_late_posts_what_the_runs_in_time_would_have() -> None:
     assert books[0].account == books[1].account
     for book in books:
         check_everything(book)
-        assert book.expire(instant("2026-04-01")) == Decision()
+        assert book.expire(instant("2026-04-01")) == AccountChange(book.account)
 
 
 def test_an_order_that_comes_after_its_points_would_have_expired_loses_them_with_the_next_run() -> None:
@@ -168,7 +168,6 @@ def test_a_refund_of_an_order_that_expired_takes_no_points_and_lowers_no_balance
     book = Book(program_with(expiry={"policy": "after_months", "months": 1}))
     book.complete(order(at="2026-01-01"))
     book.expire(instant("2026-06-01"))
-    decision = book.refund(refund(at="2026-06-02"))
-    assert decision.entries == ()
+    assert book.refund(refund(at="2026-06-02")).entries == ()
     assert book.account.balance == 0
     check_everything(book)

@@ -2,14 +2,13 @@
 
 import pytest
 
-from core.domain.ledger import Decision, EntryKind
-from core.domain.lots import Allocation
-from core.domain.orders.accrual import decide_guest_order
-from core.domain.orders.clawback import decide_cancellation, whole_refund
+from core.domain.decision import AccountChange
+from core.domain.ledger import EntryKind
+from core.domain.lots import Allocation, AllocationKind
 from core.domain.orders.facts import Fulfilment
-from core.domain.orders.fulfilment import decide_fulfilment
+from core.domain.orders.posted import Recovery
 from core.domain.program import Program
-from tests.domain.book import Book, Message
+from tests.domain.book import Book, ShopFact
 from tests.domain.invariants import check_everything
 from tests.facts import account, cancellation, fulfilment, instant, line, order, part, program_with, refund, spend_rule
 
@@ -31,12 +30,12 @@ def test_points_wait_so_many_times_24_hours_and_their_expiry_counts_from_then() 
     (lot,) = book.lots.values()
     assert (lot.is_pending, lot.available_at) == (True, instant("2026-04-03"))
     assert lot.expires_at == instant("2026-05-03T22:00+00:00")
-    assert book.release(instant("2026-04-03T11:59:59+00:00")) == Decision()
+    assert book.release(instant("2026-04-03T11:59:59+00:00")) == AccountChange(book.account)
     (released,) = book.release(instant("2026-04-03")).entries
     assert (released.kind, released.points, released.pending_change) == (EntryKind.RELEASE, 100, -100)
     assert (released.occurred_at, released.allocations) == (instant("2026-04-03"), ())
     assert (book.account.balance, book.account.pending, book.account.lifetime_points) == (100, 0, 100)
-    assert book.release(instant("2026-04-03")) == Decision()
+    assert book.release(instant("2026-04-03")) == AccountChange(book.account)
     check_everything(book)
 
 
@@ -73,7 +72,7 @@ def test_released_points_pay_off_a_deficit_first() -> None:
     assert decision.entries[0].deficit_change == 0
     (released,) = book.release(instant("2026-04-03")).entries
     assert (released.points, released.deficit_change, released.balance_after) == (100, -30, 70)
-    assert released.allocations == (Allocation(1, -30, book.lots[1].expires_at),)
+    assert released.allocations == (Allocation(1, AllocationKind.TAKEN, -30, book.lots[1].expires_at),)
     assert book.lots[1].points_remaining == 70
 
 
@@ -121,9 +120,8 @@ def test_a_refund_takes_pending_points_of_its_order_first_and_no_others() -> Non
 def test_pending_only_takes_pending_points(as_of: str, taken: int, shortfall: int) -> None:
     book = Book(with_policy(AFTER_14_DAYS, "pending_only"))
     book.complete(order(at="2026-03-20"), as_of=instant("2026-03-20"))
-    decision = book.refund(refund(at=as_of))
-    assert decision.refund is not None
-    assert (decision.refund.points_taken, decision.refund.points_shortfall) == (taken, shortfall)
+    book.refund(refund(at=as_of))
+    assert [each.recovery for each in book.refunds["o1"]] == [Recovery(100, taken, 0, shortfall)]
     assert book.account.balance + book.account.pending == 100 - taken
     check_everything(book)
 
@@ -133,7 +131,8 @@ class TestOnFulfilled:
         book = Book(ON_FULFILLED)
         book.complete(order(at="2026-03-01"), as_of=instant("2026-03-01"))
         assert (book.lots[1].available_at, book.lots[1].expires_at) == (None, None)
-        assert book.release(instant("2027-01-01")) == book.expire(instant("2027-01-01")) == Decision()
+        unchanged = AccountChange(book.account)
+        assert book.release(instant("2027-01-01")) == book.expire(instant("2027-01-01")) == unchanged
         (entry,) = book.fulfil(fulfilment(at="2026-03-20")).entries
         assert (entry.kind, entry.points, entry.order_id) == (EntryKind.RELEASE, 100, "o1")
         assert book.lots[1].expires_at == instant("2026-04-20T22:00+00:00")
@@ -154,8 +153,7 @@ class TestOnFulfilled:
         book.refund(refund())
         book.complete(order("0.50", "nothing"))
         for order_id in ("o1", "nothing"):
-            decision = book.fulfil(fulfilment(order_id, at="2026-03-20"))
-            assert decision.entries == ()
+            assert book.fulfil(fulfilment(order_id, at="2026-03-20")).entries == ()
         assert (book.account.balance, book.account.pending) == (0, 0)
         check_everything(book)
 
@@ -175,7 +173,7 @@ class TestOnFulfilled:
 
     @pytest.mark.parametrize("way", ["in time", "back to front", "twice"])
     def test_messages_wait_for_their_order(self, way: str) -> None:
-        sold: list[Message] = [order(), fulfilment(at="2026-03-03"), refund(amount="30.00", at="2026-03-03")]
+        sold: list[ShopFact] = [order(), fulfilment(at="2026-03-03"), refund(amount="30.00", at="2026-03-03")]
         arrivals = {"in time": sold, "back to front": sold[::-1], "twice": [*sold, *sold]}
         book = Book(ON_FULFILLED)
         for message in arrivals[way]:
@@ -199,12 +197,11 @@ class TestCancellation:
         book = Book(program)
         book.complete(order(), as_of=instant("2026-03-01"))
         book.spend(spent, instant("2026-03-02"))
-        decision = book.cancel(cancellation())
+        change = book.cancel(cancellation())
         assert (book.account.balance, book.account.deficit, book.account.pending) == (balance, deficit, 0)
-        assert decision.refund is not None
-        assert decision.refund.refund == whole_refund(cancellation())
-        assert decision.refund.points_taken == 100 - decision.refund.points_shortfall
-        assert (decision.entries[0].kind, decision.entries[0].refund_id) == (EntryKind.CLAWBACK, None)
+        recovery = book.cancellations["o1"].recovery
+        assert recovery.points_taken == 100 - recovery.points_shortfall
+        assert (change.entries[0].kind, change.entries[0].refund_id) == (EntryKind.CLAWBACK, None)
         assert book.orders["o1"].cancelled_at == instant("2026-03-04")
         assert book.account.qualifying_points == 0
         check_everything(book)
@@ -226,10 +223,13 @@ class TestCancellation:
 
 
 def test_a_guests_order_can_be_fulfilled_and_cancelled() -> None:
-    posted = decide_guest_order(order(customer_id=None), ON_FULFILLED, 1).order
-    assert posted is not None
+    book = Book(ON_FULFILLED)
     now = instant("2026-03-04")
-    fulfilled = decide_fulfilment(None, {}, posted, fulfilment(at="2026-03-03"), ON_FULFILLED, now)
-    assert fulfilled == Decision(order=posted._replace(fulfilled_at=instant("2026-03-03")))
-    cancelled = decide_cancellation(None, {}, posted, (), cancellation(), ON_FULFILLED, ON_FULFILLED, now)
-    assert cancelled == Decision(order=posted._replace(cancelled_at=instant("2026-03-04")))
+    book.deliver(order(customer_id=None), now)
+    posted = book.orders["o1"]
+    book.deliver(fulfilment(at="2026-03-03"), now)
+    assert book.orders["o1"] == posted._replace(fulfilled_at=instant("2026-03-03"))
+    book.deliver(cancellation(at="2026-03-04"), now)
+    assert book.orders["o1"].cancelled_at == now
+    assert book.cancellations["o1"].recovery == Recovery(0, 0, 0, 0)
+    assert book.entries == []

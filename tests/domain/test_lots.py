@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from core.domain.ledger import NewLot, credit, debit
-from core.domain.lots import Allocation, Lot, in_spending_order, take
-from tests.facts import account, instant, lot
+from core.domain.ledger import LotTerms, credit, debit
+from core.domain.lots import Allocation, AllocationKind, Lot, in_spending_order, take
+from tests.facts import account, instant, lot, origin
 
 
 @pytest.mark.parametrize(
@@ -72,9 +72,9 @@ def test_points_are_taken_in_the_order_given(points: int, left: list[int], uncov
     assert rest == uncovered
     assert -sum(part.points for part in allocations) == points - uncovered
     before = {each.lot_number: each for each in lots}
+    taken = {each.lot_number: before[each.lot_number].points_remaining - each.points_remaining for each in changed}
     assert allocations == [
-        Allocation(each.lot_number, each.points_remaining - before[each.lot_number].points_remaining, each.expires_at)
-        for each in changed
+        Allocation(n, AllocationKind.TAKEN, -points, before[n].expires_at) for n, points in taken.items()
     ]
     assert all(each.points_granted == before[each.lot_number].points_granted for each in changed)
 
@@ -106,29 +106,33 @@ def test_a_credit_pays_off_the_deficit_before_it_opens_a_lot(
 ) -> None:
     before = account(balance=-deficit, deficit=deficit, sequence=4, lots_opened=2)
     expires = instant("2027-01-01")
-    credited = credit(before, [NewLot(points, instant("2026-01-01"), expires)], instant("2026-01-01"))
+    terms = LotTerms(points, instant("2026-01-01"), expires)
+    credited = credit(before, origin("o3"), [terms], instant("2026-01-01"))
     after = credited.account
     assert (after.balance, after.deficit, after.sequence) == (points - deficit, deficit_after, 5)
-    assert (credited.available, credited.held, credited.paid_off) == (points, 0, deficit - deficit_after)
+    assert (after.pending, after.lifetime_points) == (0, points)
     assert credited.lots == ((lot(3, opened, expires="2027-01-01", opened_by=5),) if opened else ())
+    assert credited.allocations == ((Allocation(3, AllocationKind.OPENED, opened, expires),) if opened else ())
     assert after.lots_opened == 2 + len(credited.lots)
 
 
 @pytest.mark.parametrize("available", [None, "2026-01-01T12:00:01+00:00"])
 def test_held_points_pay_off_nothing_before_they_are_released(available: str | None) -> None:
     before = account(balance=-30, deficit=30, sequence=4, lots_opened=2)
-    held = NewLot(100, None if available is None else instant(available), None)
-    credited = credit(before, [held], instant("2026-01-01"))
+    held = LotTerms(100, None if available is None else instant(available), None)
+    credited = credit(before, origin("o3"), [held], instant("2026-01-01"))
     assert credited.account == before._replace(sequence=5, lots_opened=3, pending=100, lifetime_points=100)
-    assert (credited.available, credited.held, credited.paid_off) == (0, 100, 0)
     assert credited.lots == (lot(3, 100, available=available, opened_by=5, is_pending=True),)
 
 
 def test_lots_of_one_credit_that_end_at_different_times_pay_off_a_deficit_in_turn() -> None:
-    grants = [NewLot(points, instant("2026-01-01"), None, earned_by) for earned_by, points in (("", 20), ("bonus", 50))]
-    credited = credit(account(balance=-30, deficit=30, sequence=4, lots_opened=2), grants, instant("2026-01-01"))
+    grants = [
+        LotTerms(points, instant("2026-01-01"), None, earned_by) for earned_by, points in (("", 20), ("bonus", 50))
+    ]
+    before = account(balance=-30, deficit=30, sequence=4, lots_opened=2)
+    credited = credit(before, origin("o3"), grants, instant("2026-01-01"))
     assert credited.lots == (lot(3, 40, opened_by=5, earned_by="bonus")._replace(points_granted=40),)
-    assert (credited.account.balance, credited.account.deficit, credited.paid_off) == (40, 0, 30)
+    assert (credited.account.balance, credited.account.deficit) == (40, 0)
 
 
 def test_a_debit_beyond_the_lots_becomes_deficit() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from core.domain.orders.earning import entitlement
-from core.domain.orders.limits import Budget
+from core.domain.orders.posted import Budget
 from core.domain.program import Program
 from tests.domain.book import Book
 from tests.domain.invariants import check_everything
@@ -131,15 +131,15 @@ def test_limits_of_a_promotion(limits: dict[str, int], points: list[int]) -> Non
 
 def test_a_budget_is_shared_by_all_customers() -> None:
     program = promoted({**BONUS, "limits": {"budget_points": 40}})
-    budgets: dict[str, Budget] = {}
-    books = [Book(program, budgets=budgets) for _ in range(3)]
-    for book in books:
-        book.complete(order())
+    first = Book(program, customer_id="c0")
+    books = [first, *(Book(program, customer_id=customer_id, books=first.books) for customer_id in ("c1", "c2"))]
+    for n, book in enumerate(books):
+        book.complete(order(order_id=f"o{n}", customer_id=f"c{n}"))
     assert [book.account.balance for book in books] == [130, 110, 100]
-    assert budgets == {"bonus": Budget(40, 2)}
-    books[0].refund(refund())
-    assert budgets == {"bonus": Budget(10, 1)}
-    books[2].complete(order(order_id="o2"))
+    assert first.budgets == {"bonus": Budget(40, 2)}
+    first.refund(refund(order_id="o0"))
+    assert first.budgets == {"bonus": Budget(10, 1)}
+    books[2].complete(order(order_id="o3", customer_id="c2"))
     assert books[2].account.balance == 230
 
 

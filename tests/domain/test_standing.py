@@ -4,9 +4,10 @@ from uuid import UUID
 
 import pytest
 
-from core.domain.ledger import Account, Qualifying
+from core.domain.ledger import Account
+from core.domain.orders.posted import Qualifying
+from core.domain.tiers.history import CountedOrder
 from core.domain.tiers.next_tier import counted_units, next_tier
-from core.domain.tiers.qualification import Counted
 from tests.facts import TIER_IDS, program_with
 
 LIFETIME = program_with()
@@ -72,5 +73,5 @@ def test_last_months_units_count_for_a_window_of_months() -> None:
     program = program_with(qualification={"window": "rolling_months", "months": 2})
     now_counted = ACCOUNT._replace(qualifying_points=300, qualifying_from=datetime(2026, 3, 31, 22, tzinfo=UTC))
     assert counted_units(now_counted, program, NOW) == 300
-    known = [Counted(datetime(2026, 5, 20, tzinfo=UTC), Qualifying(200))]
+    known = [CountedOrder(datetime(2026, 5, 20, tzinfo=UTC), Qualifying(200))]
     assert counted_units(now_counted, program, datetime(2026, 7, 1, tzinfo=UTC), known) == 200

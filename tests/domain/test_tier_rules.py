@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from core.domain.ledger import TierChangeReason
+from core.domain.decision import TierChangeReason
 from core.domain.program import Program
 from core.domain.tiers.qualification import Period, decide_warning, qualification_period
 from tests.domain.book import Book

@@ -5,11 +5,13 @@ from typing import Any
 
 import pytest
 
-from core.domain.ledger import Account, Qualifying, TierChange, TierChangeReason
+from core.domain.decision import TierChange, TierChangeReason
+from core.domain.ledger import Account
+from core.domain.orders.posted import Qualifying
 from core.domain.program import Program
+from core.domain.tiers.history import TierHistoryEntry
 from core.domain.tiers.qualification import (
     Period,
-    TierHistoryEntry,
     decide_tier_review,
     disqualify,
     period_ended,
@@ -174,18 +176,17 @@ def test_a_tier_reached_in_a_year_is_reviewed_at_its_end() -> None:
     ],
 )
 def test_a_review_decides(tier_id: str, points: int, tier_after: str, until: datetime | None) -> None:
-    decision = decide_tier_review(in_silver(tier_id=tier_id, qualifying_points=points), BY_YEAR)
-    assert decision.account is not None
-    assert (decision.account.tier_id, decision.account.tier_until) == (tier_after, until)
-    assert (decision.account.qualifying_from, decision.account.qualifying_points) == (Y2027, 0)
+    (change,) = decide_tier_review(in_silver(tier_id=tier_id, qualifying_points=points), BY_YEAR).changes
+    assert (change.account.tier_id, change.account.tier_until) == (tier_after, until)
+    assert (change.account.qualifying_from, change.account.qualifying_points) == (Y2027, 0)
     if tier_after == tier_id:
-        assert decision.tier_changes == ()
-        assert decision.account.tier_since == instant("2026-05-01")
+        assert change.tier_changes == ()
+        assert change.account.tier_since == instant("2026-05-01")
     else:
-        assert decision.tier_changes == (
+        assert change.tier_changes == (
             TierChange(ACCOUNT_ID, 2, tier_id, tier_after, points, Y2027, TierChangeReason.REVIEWED),
         )
-        assert decision.account.tier_since == Y2027
+        assert change.account.tier_since == Y2027
 
 
 def test_the_period_that_a_review_is_about_is_the_year_before_it() -> None:

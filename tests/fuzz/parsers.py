@@ -15,13 +15,14 @@ from types import SimpleNamespace
 
 import amqp
 
-from core.domain.ledger import POINTS_MAX, Account, PostedOrder
+from core.domain.ledger import POINTS_MAX, Account
 from core.domain.lots import Lot
 from core.domain.orders.accrual import Known, accrual_problem, decide_accrual, decide_guest_order
 from core.domain.orders.basket import refund_problem
 from core.domain.orders.clawback import decide_cancellation, decide_clawback
 from core.domain.orders.facts import Cancellation, Fulfilment, LineKind, Order, OrderLine, Refund
 from core.domain.orders.fulfilment import decide_fulfilment
+from core.domain.orders.posted import PostedOrder
 from core.domain.outcomes import Reason
 from core.errors import (
     BrokerUnavailableError,

@@ -7,6 +7,7 @@ import pytest
 
 from core.domain.outcomes import Reason
 from core.errors import ProgramFileError
+from core.messages.inbound.contracts import INBOUND
 from core.messages.inbound.reading import MessageLimits, ReadEvent, business_hash, read_settled
 from core.messages.program_files.program_file import load_program, parse_program
 from tests.factories import PROGRAM_TEXT
@@ -36,7 +37,7 @@ def test_ten_thousand_lines_are_read_and_one_more_is_not(event: dict[str, Any]) 
     lines = [{"line_id": str(number), "quantity": 1, "amount": "0.01"} for number in range(10_001)]
     [taken] = read(changed(event, "data.lines", lines[:-1]), LARGE)
     assert isinstance(taken, ReadEvent)
-    read_settled(taken.type, taken.source, taken.occurred_at, taken.settled)
+    read_settled(INBOUND[taken.type], taken.source, taken.occurred_at, taken.settled)
     result = refused(changed(event, "data.lines", lines), LARGE)
     assert "data.lines is an array of length 10001; it must be an array of 1 to 10,000 lines" in result.detail
 
@@ -83,8 +84,8 @@ def test_the_largest_values_are_read_and_read_again() -> None:
     attributes = {"n" * 200: "t" * 1000, "i": 2**63 - 1, "j": -(2**63) + 1}
     order = changed(changed(ORDER, "data.lines", [line]), "data.attributes", attributes)
     event = read_one(changed(order, "data.customer_tags", [f"{number:0200}" for number in range(100)]))
-    stored = read_settled(event.type, event.source, event.occurred_at, event.settled)
-    assert stored.business_hash == business_hash(event.settled)
+    message, _ = read_settled(INBOUND[event.type], event.source, event.occurred_at, event.settled)
+    assert message.digest == business_hash(event.settled)
 
 
 def refused_program(text: str) -> str:

@@ -11,7 +11,6 @@ from cloudevents.core.formats.json import JSONFormat
 from jsonschema import Draft202012Validator, FormatChecker
 from pydantic import TypeAdapter
 
-from core.domain.lots import Allocation
 from core.messages.outbound.event_json import (
     account_created_json,
     balance_changed_json,
@@ -155,8 +154,8 @@ def test_a_balance_change_tells_all_of_the_entry() -> None:
     }
 
 
-def test_allocations_are_written_as_they_are() -> None:
-    data = json.loads(balance_changed(lots=(Allocation(7, -3, None),)))["data"]
+def test_a_change_of_a_lot_without_an_end_says_so() -> None:
+    data = json.loads(balance_changed(lots=((7, -3, None),)))["data"]
     assert data["lots"] == [{"lot_number": 7, "points": -3, "expires_at": None}]
 
 

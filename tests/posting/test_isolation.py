@@ -175,25 +175,25 @@ class TestOutage:
 # Posts in children, each killed by the message `bad` in the middle of its transaction, until one comes through.
 DYING_WORKERS = """
 import os, sys
-import core.posting.batch as batch
+from core.posting.handlers import HANDLERS
 from core.store.engine import create_database_engine
 from tests.shell import Shell
 
-post_order = batch.post_order
+orders = HANDLERS["order.completed"]
 
-def die(message, event, posting):
-    outcome = post_order(message, event, posting)
-    if message.subject == "order bad":
+def decide(books, message, rules, as_of):
+    outcome = orders.decide(books, message, rules, as_of)
+    if message.fact.order_id == "bad":
         os._exit(9)
     return outcome
 
-batch.post_order = die
+dying = {**HANDLERS, "order.completed": orders._replace(decide=decide)}
 deaths = 0
 while (pid := os.fork()) and os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]):
     deaths += 1
     assert deaths < 50
 if not pid:
-    Shell(create_database_engine(sys.argv[1]), shards=1, program_text=None).post()
+    Shell(create_database_engine(sys.argv[1]), shards=1, program_text=None, handlers=dying).post()
     os._exit(0)
 print(deaths)
 """

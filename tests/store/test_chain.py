@@ -36,18 +36,25 @@ CHANGED = {
     "corrects_sequence": "1",
     "pending_change": "pending_change - 1",
     "pending_after": "pending_after + 1",
+    "reserved_change": "reserved_change + 1",
+    "reserved_after": "reserved_after + 1",
     "why": """(why::text || ' ')::json""",
     "chain_hash": r"'\x00'",
 }
 THIRD = "sequence = 3 AND account_id = (SELECT account_id FROM accounts WHERE customer_id = 'c1')"
 FORGED = f"""
-INSERT INTO entries SELECT account_id, 5, 'accrual', 9, 9, 9, 0, now(), now(), '', '', '', 1, '{{}}'
+INSERT INTO entries SELECT account_id, 5, 'accrual', 9, 0, 0, 0, 9, 0, 0, 9, now(), now(), '', '', '', 1, '{{}}'
 FROM entries WHERE {THIRD}
 """
+UNSIGNED = "ALTER TABLE entries DROP CONSTRAINT ck_entries_sign"  # or it would refuse some of them
 TAMPERED = [
-    *((f"UPDATE entries SET {column} = {value} WHERE {THIRD}", 3, "does not fit") for column, value in CHANGED.items()),
+    *(
+        (f"{UNSIGNED}; UPDATE entries SET {column} = {value} WHERE {THIRD}", 3, "does not fit")
+        for column, value in CHANGED.items()
+    ),
     (f"UPDATE allocations SET points = points - 1 WHERE {THIRD}", 3, "does not fit"),
     (f"UPDATE allocations SET lot_number = 1 WHERE {THIRD}", 3, "does not fit"),
+    (f"UPDATE allocations SET kind = 'expired' WHERE {THIRD}", 3, "does not fit"),
     (f"DELETE FROM allocations WHERE {THIRD}", 3, "does not fit"),
     (f"DELETE FROM allocations WHERE {THIRD}; DELETE FROM entries WHERE {THIRD}", 4, "does not fit"),
     (f"UPDATE entries SET chain_hash = NULL WHERE {THIRD}", 3, "has no hash"),

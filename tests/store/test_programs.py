@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import Engine
 
+from core.domain.program.registry import BEGINNING, ProgramRegistry, ProgramVersion
 from core.messages.program_files.program_file import parse_program
-from core.store.programs import BEGINNING, ProgramRegistry, ProgramVersion, append_version, load_registry
+from core.store.programs import append_version, load_registry
 from tests.factories import PROGRAM_TEXT, SOURCE
 
 JUNE = datetime(2026, 6, 1, tzinfo=UTC)

@@ -20,20 +20,23 @@ from tests.store.test_verified_limits import TAMPERED_LIMITS
 
 PROGRAM = PROGRAM_TEXT + "expiry: {policy: after_months, months: 1}\n"
 
+YEARLY_ACCOUNT = "(SELECT account_id FROM accounts WHERE program_id = 'yearly' AND customer_id = 'c4')"
+SUMS = "balance, pending, reserved and deficit are the sums of their changes"
 # Per check, ways to break the ledger of `shell` that it must find; other checks may find them too.
 TAMPERED = [
-    ("balance is the sum of the entries", "UPDATE accounts SET balance = balance + 1 WHERE customer_id = 'c1'"),
-    ("balance is the sum of the entries", "UPDATE entries SET points = points + 1 WHERE sequence = 1"),
+    (SUMS, "UPDATE accounts SET balance = balance + 1 WHERE customer_id = 'c1'"),
+    (SUMS, "UPDATE entries SET points = points + 1 WHERE sequence = 1"),
+    (SUMS, "UPDATE accounts SET pending = pending + 1 WHERE customer_id = 'h1'"),
+    (SUMS, "UPDATE entries SET pending_change = 1 WHERE sequence = 1"),
+    (SUMS, "UPDATE accounts SET reserved = 1 WHERE customer_id = 'c1'"),
+    (SUMS, "UPDATE accounts SET deficit = deficit + 1 WHERE customer_id = 'c2'"),
+    (SUMS, "UPDATE entries SET deficit_change = 1 WHERE sequence = 1"),
     ("balance and pending are the lots less the deficit", "UPDATE accounts SET pending = 5 WHERE customer_id = 'c1'"),
     (
         "balance and pending are the lots less the deficit",
         "UPDATE lots SET points_remaining = points_remaining - 1 WHERE points_remaining > 0",
     ),
     ("balance and pending are the lots less the deficit", "UPDATE lots SET is_pending = true"),
-    ("pending is the sum of its changes", "UPDATE accounts SET pending = pending + 1 WHERE customer_id = 'h1'"),
-    ("pending is the sum of its changes", "UPDATE entries SET pending_change = 1 WHERE sequence = 1"),
-    ("deficit is the sum of its changes", "UPDATE accounts SET deficit = deficit + 1 WHERE customer_id = 'c2'"),
-    ("deficit is the sum of its changes", "UPDATE entries SET deficit_change = 1 WHERE sequence = 1"),
     ("an entry is the sum of its allocations", "UPDATE allocations SET points = points + 1 WHERE sequence = 1"),
     ("an entry is the sum of its allocations", "DELETE FROM allocations WHERE points < 0"),
     (
@@ -42,7 +45,8 @@ TAMPERED = [
     ),
     ("a lot holds what its allocations left", "UPDATE lots SET points_granted = points_granted + 1"),
     ("a lot holds what its allocations left", "UPDATE lots SET points_expired = 0"),
-    ("a lot holds what its allocations left", "UPDATE entries SET kind = 'clawback' WHERE kind = 'expiry'"),
+    ("a lot holds what its allocations left", "UPDATE allocations SET kind = 'taken' WHERE kind = 'expired'"),
+    ("a lot holds what its allocations left", "UPDATE allocations SET kind = 'returned' WHERE kind = 'opened'"),
     (
         "entries are numbered without gaps and their balances chain",
         "UPDATE entries SET balance_after = balance_after + 1 WHERE sequence = 1",
@@ -50,6 +54,10 @@ TAMPERED = [
     (
         "entries are numbered without gaps and their balances chain",
         "UPDATE entries SET pending_after = pending_after + 1 WHERE kind = 'release'",
+    ),
+    (
+        "entries are numbered without gaps and their balances chain",
+        "UPDATE entries SET reserved_after = 1 WHERE kind = 'release'",
     ),
     (
         "entries are numbered without gaps and their balances chain",
@@ -67,7 +75,18 @@ TAMPERED = [
         "an order's entries are its entitlement, what expired and what was not taken",
         "UPDATE orders SET points_excused = 0 WHERE points_excused > 0",
     ),
-    ("credits open lots, and debits take from earlier ones", "UPDATE allocations SET points = -points"),
+    (
+        "credits open lots, and debits take from earlier ones",
+        "UPDATE entries SET kind = 'clawback' WHERE kind = 'expiry'",
+    ),
+    (
+        "credits open lots, and debits take from earlier ones",
+        "UPDATE allocations SET kind = 'expired' WHERE kind = 'taken'",
+    ),
+    (
+        "credits open lots, and debits take from earlier ones",
+        "UPDATE allocations SET kind = 'returned' WHERE kind = 'opened'",
+    ),
     (
         "credits open lots, and debits take from earlier ones",
         "UPDATE allocations SET lot_number = 1 WHERE lot_number = 2",
@@ -101,8 +120,16 @@ TAMPERED = [
     ),
     (
         "a lot is what its accrual opened",
-        "INSERT INTO lots SELECT account_id, 9, account_shard, 1, 5, 0, 0, now() FROM lots WHERE lot_number = 1",
+        """INSERT INTO lots SELECT account_id, 9, account_shard, 1, origin_kind, origin_source, origin_id, origin_at,
+                                   5, 0, 0, now() FROM lots WHERE lot_number = 1""",
     ),
+    ("a lot's origin is the order that its accrual is about", "UPDATE lots SET origin_source = '/elsewhere'"),
+    ("a lot's origin is the order that its accrual is about", "UPDATE lots SET origin_id = 'o2' WHERE lot_number = 1"),
+    ("a lot's origin is the order that its accrual is about", "UPDATE lots SET origin_at = now()"),
+    ("refunds and the like are of their order's account", f"UPDATE refunds SET account_id = {YEARLY_ACCOUNT}"),
+    ("refunds and the like are of their order's account", f"UPDATE order_events SET account_id = {YEARLY_ACCOUNT}"),
+    ("refunds and the like of no account are of guests' orders", "UPDATE refunds SET account_id = NULL"),
+    ("refunds and the like of no account are of guests' orders", "UPDATE order_events SET account_id = NULL"),
     ("an account counts its entries and its lots", "UPDATE accounts SET sequence = sequence + 1"),
     ("an account counts its entries and its lots", "UPDATE accounts SET lots_opened = lots_opened - 1"),
     (

@@ -9,11 +9,11 @@ from sqlalchemy import Connection
 from config.settings import Settings
 from core.domain.ledger import Account
 from core.domain.program import Program
+from core.domain.program.registry import ProgramRegistry
 from core.reading.accounts import HistoryEntry, load_history
 from core.reading.order_outcomes import load_order_outcomes
 from core.reading.standing import Standing, Standings, load_account_history, load_standings
 from core.store.engine import database_now
-from core.store.programs import ProgramRegistry
 from workers.cli.account_sentences import (
     available_text,
     ends_text,

@@ -6,7 +6,8 @@ from decimal import Decimal
 from itertools import groupby
 from typing import Any
 
-from core.domain.ledger import EntryKind, TierChange, TierChangeReason
+from core.domain.decision import TierChange, TierChangeReason
+from core.domain.ledger import EntryKind
 from core.domain.lots import Lot
 from core.domain.program import SPEND_UNITS, ExpiryPolicy, Measure, Program
 from core.domain.tiers.qualification import review_due_at

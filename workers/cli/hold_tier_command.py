@@ -56,15 +56,15 @@ def hold_tier(
             raise UnknownTierError(program_id=program.program_id, tier_id=tier_id, known=known)
         if is_applied:
             context = EventContext(settings.event_source, now)
-            decision = write_hold(connection, before.account_id, program, tier_id, until, reason.strip(), context)
+            after = write_hold(connection, before.account_id, program, tier_id, until, reason.strip(), context)
         else:
-            decision = decide_tier_hold(before, program, tier_id, until, now)
-    assert decision.account is not None
-    document = _document(before, decision.account, program, is_applied=is_applied)
+            (change,) = decide_tier_hold(before, program, tier_id, until, now).changes
+            after = change.account
+    document = _document(before, after, program, is_applied=is_applied)
     if as_json:
         print_json({"customer_id": customer_id, **document})
     else:
-        _say(customer_id, before, decision.account, program, is_applied=is_applied)
+        _say(customer_id, before, after, program, is_applied=is_applied)
 
 
 def _check_until(until: datetime, text: str, now: datetime) -> None:

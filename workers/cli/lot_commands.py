@@ -8,10 +8,11 @@ from sqlalchemy import Engine
 
 from config.settings import Settings
 from core.domain.program.fields import DAYS_MAX
+from core.domain.program.registry import ProgramRegistry
 from core.mending.lot_extensions import Extension, ExtensionOutcome, LotFilter, NewEnd, extend_everywhere
 from core.reading.standing import require_accounts
 from core.store.engine import database_now
-from core.store.programs import ProgramRegistry, load_registry
+from core.store.programs import load_registry, require_program
 from workers.cli.command_errors import (
     DayError,
     UntilWhenError,
@@ -129,7 +130,7 @@ def _look(engine: Engine, chosen: LotFilter) -> tuple[ProgramRegistry, datetime]
     with engine.begin() as connection:
         registry = load_registry(connection)
         if chosen.program_id is not None:
-            registry.require(chosen.program_id)
+            require_program(registry, chosen.program_id)
         if chosen.customer_id is not None:
             require_accounts(connection, chosen.customer_id, chosen.program_id)
         return registry, database_now(connection)

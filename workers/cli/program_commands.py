@@ -8,6 +8,7 @@ import typer
 
 from config.settings import Settings
 from core.domain.program import Program
+from core.domain.program.registry import BEGINNING, ProgramRegistry, ProgramVersion
 from core.messages.program_files.program_file import (
     describe_differences,
     parse_program,
@@ -17,7 +18,7 @@ from core.messages.program_files.program_file import (
 from core.reading.accounts import load_program_file
 from core.store.applying import Applied, apply_program, newest_version, program_problems
 from core.store.engine import database_now
-from core.store.programs import BEGINNING, ProgramRegistry, ProgramVersion, load_registry
+from core.store.programs import load_registry, require_program
 from workers.cli.command_errors import ProgramRefusedError, UnknownVersionError
 from workers.cli.output import AsJson, Row, count_text, print_json, print_listing, say, time_text
 from workers.cli.simulate_command import simulate
@@ -174,7 +175,7 @@ def show(
     """
     with opened_database(Settings()) as engine, engine.begin() as connection:
         registry, as_of = load_registry(connection), database_now(connection)
-        registry.require(program_id)
+        require_program(registry, program_id)
         versions = [v for v in registry.versions() if v.program_id == program_id]
         if version is not None and version > len(versions):
             raise UnknownVersionError(program_id=program_id, version=version, newest=len(versions))

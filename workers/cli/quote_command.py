@@ -9,12 +9,15 @@ import typer
 
 from config.settings import Settings
 from core.domain.lots import Lot
+from core.domain.orders.facts import Order
 from core.domain.outcomes import Parked
-from core.messages.inbound.reading import ReadEvent, StoredOrder, read_message, read_settled
+from core.domain.program.registry import ProgramRegistry
+from core.messages.inbound.contracts import INBOUND
+from core.messages.inbound.reading import ReadEvent, read_message, read_settled
 from core.messages.outbound.event_json import instant_text
 from core.reading.quoting import Quote, quote
 from core.store.engine import begin_reading, database_now
-from core.store.programs import ProgramRegistry, load_registry
+from core.store.programs import load_registry, require_program
 from workers.bootstrap import message_limits
 from workers.cli.command_errors import NoOrderToQuoteError, OrderNotQuotedError
 from workers.cli.output import AsJson, Row, count_text, print_facts, print_json, print_listing, say, time_text
@@ -57,15 +60,15 @@ def quote_order(
         begin_reading(connection)
         registry, as_of = load_registry(connection), database_now(connection)
         if program_id is not None:
-            registry.require(program_id)
+            require_program(registry, program_id)
         body = _event(raw, instant_text(as_of), customer_id, program_id, registry)
         event = read_message(body, limits=message_limits(settings)._replace(sources=None), now=as_of)[0]
         if not isinstance(event, ReadEvent):
             raise OrderNotQuotedError(reason=event.reason.value, detail=event.detail)
-        stored = read_settled(event.type, event.source, event.occurred_at, event.settled)
-        if not isinstance(stored, StoredOrder):
+        message = read_settled(INBOUND[event.type], event.source, event.occurred_at, event.settled).message
+        if not isinstance(message.fact, Order):
             raise NoOrderToQuoteError(file=file, found=f"an {event.type}")
-        found = quote(connection, stored, registry, as_of)
+        found = quote(connection, message, registry, as_of)
     if isinstance(found, Parked):
         raise OrderNotQuotedError(reason=found.reason.value, detail=found.detail)
     if as_json:

@@ -15,7 +15,7 @@ from core.simulating.beside import compare_recorded
 from core.simulating.comparing import sides
 from core.simulating.recorded import Recorded
 from core.store.engine import database_now
-from core.store.programs import load_registry
+from core.store.programs import load_registry, require_program
 from workers.cli.command_errors import EmptySpanError, PageNotWrittenError, PointValueError
 from workers.cli.output import AsJson, ProgressLine, Row, count_text, note, print_json, print_listing, say, time_text
 from workers.cli.simulation_figures import Simulation
@@ -87,7 +87,7 @@ def _simulated(
             end = until or database_now(connection)
         if since is not None and since >= end:
             raise EmptySpanError(since=time_text(since), until=time_text(end))
-        registry.require(program_id)
+        require_program(registry, program_id)
         in_force = [version for version in registry.versions() if version.program_id == program_id]
         both = sides(in_force, changed, since)
         comparison = compare_recorded(engine, program_id, both, end, lambda messages: _shown(messages, progress))

@@ -3,18 +3,10 @@
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from itertools import groupby
-from typing import Any, NamedTuple
 
-from core.domain.ledger import Account, Decision, Entry, EntryKind, debit
-from core.domain.lots import Allocation, Lot
-
-
-class Change(NamedTuple):
-    """One entry of a periodic run, and the lots as it leaves them."""
-
-    account: Account
-    entries: tuple[Entry, ...]
-    lots: tuple[Lot, ...]
+from core.domain.decision import AccountChange, Decision
+from core.domain.ledger import Account, Entry, EntryKind, debit, entry_between
+from core.domain.lots import Allocation, AllocationKind, Lot, taken_from
 
 
 def decide_expiry(account: Account, lots: Iterable[Lot], as_of: datetime) -> Decision:
@@ -36,19 +28,28 @@ def decide_expiry(account: Account, lots: Iterable[Lot], as_of: datetime) -> Dec
     for instant, group in groupby(left, key=lambda lot: lot.expires_at):
         assert instant is not None
         expiring = list(group)
-        points = sum(lot.points_remaining for lot in expiring)
-        account = debit(account, points, uncovered=0)
-        allocations = tuple(Allocation(lot.lot_number, -lot.points_remaining, lot.expires_at) for lot in expiring)
+        after = debit(account, sum(lot.points_remaining for lot in expiring), uncovered=0)
+        allocations = [
+            Allocation(lot.lot_number, AllocationKind.EXPIRED, -lot.points_remaining, lot.expires_at)
+            for lot in expiring
+        ]
         why = {"lots": [lot.lot_number for lot in expiring]}
-        entries.append(_entry(account, EntryKind.EXPIRY, -points, 0, 0, instant, allocations, why))
+        entries.append(entry_between(account, after, EntryKind.EXPIRY, instant, allocations, why))
+        account = after
         changed |= {
             lot.lot_number: lot._replace(points_remaining=0, points_expired=lot.points_expired + lot.points_remaining)
             for lot in expiring
         }
-    return Decision(account=account, entries=tuple(entries), lots=tuple(changed.values()))
+    return Decision((AccountChange(account, tuple(entries), tuple(changed.values())),))
 
 
-def release(account: Account, lots: Iterable[Lot], as_of: datetime) -> Change:
+def decide_release(account: Account, lots: Iterable[Lot], as_of: datetime) -> Decision:
+    """Release what is due at `as_of`. A run that is late posts the same entries as the runs in time would have."""
+    change = release(account, lots, as_of)
+    return Decision((change,)) if change.lots else Decision()
+
+
+def release(account: Account, lots: Iterable[Lot], as_of: datetime) -> AccountChange:
     """Make the pending lots available whose time has come by `as_of`: one entry per instant.
 
     Released points pay off a deficit first. A second call finds nothing.
@@ -58,10 +59,10 @@ def release(account: Account, lots: Iterable[Lot], as_of: datetime) -> Change:
     changed: list[Lot] = []
     for instant, group in groupby(due, key=lambda lot: lot.available_at):
         assert instant is not None
-        account, lots_released, entry = _release_together(account, list(group), instant)
-        changed += lots_released
+        account, released, entry = _release_together(account, list(group), instant)
+        changed += released
         entries += [entry] if entry is not None else []
-    return Change(account, tuple(entries), tuple(changed))
+    return AccountChange(account, tuple(entries), tuple(changed))
 
 
 def _release_together(
@@ -69,58 +70,21 @@ def _release_together(
 ) -> tuple[Account, list[Lot], Entry | None]:
     points = sum(lot.points_remaining for lot in lots)
     paid_off = left = min(points, account.deficit)
-    changed: list[Lot] = []
+    released: list[Lot] = []
     allocations: list[Allocation] = []
     for lot in lots:
         part = min(left, lot.points_remaining)
         left -= part
-        changed.append(lot._replace(points_remaining=lot.points_remaining - part, is_pending=False))
+        released.append(lot._replace(points_remaining=lot.points_remaining - part, is_pending=False))
         if part:
-            allocations.append(Allocation(lot.lot_number, -part, lot.expires_at))
+            allocations.append(taken_from(lot, part))
     if not points:
-        return account, changed, None
-    account = account._replace(
+        return account, released, None
+    after = account._replace(
         sequence=account.sequence + 1,
         balance=account.balance + points,
         pending=account.pending - points,
         deficit=account.deficit - paid_off,
     )
     why = {"lots": [lot.lot_number for lot in lots]}
-    entry = _entry(account, EntryKind.RELEASE, points, -points, -paid_off, instant, tuple(allocations), why)
-    return account, changed, entry
-
-
-def decide_release(account: Account, lots: Iterable[Lot], as_of: datetime) -> Decision:
-    """Release what is due at `as_of`. A run that is late posts the same entries as the runs in time would have."""
-    change = release(account, lots, as_of)
-    return Decision(account=change.account, entries=change.entries, lots=change.lots) if change.lots else Decision()
-
-
-def _entry(
-    account: Account,
-    kind: EntryKind,
-    points: int,
-    pending_change: int,
-    deficit_change: int,
-    occurred_at: datetime,
-    allocations: tuple[Allocation, ...],
-    why: dict[str, Any],
-) -> Entry:
-    return Entry(
-        account_id=account.account_id,
-        sequence=account.sequence,
-        kind=kind,
-        points=points,
-        balance_after=account.balance,
-        lifetime_points_after=account.lifetime_points,
-        deficit_change=deficit_change,
-        occurred_at=occurred_at,
-        allocations=allocations,
-        source=None,
-        order_id=None,
-        refund_id=None,
-        corrects_sequence=None,
-        why=why,
-        pending_change=pending_change,
-        pending_after=account.pending,
-    )
+    return after, released, entry_between(account, after, EntryKind.RELEASE, instant, allocations, why)

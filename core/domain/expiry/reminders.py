@@ -1,4 +1,4 @@
-"""Reminders of points that are about to end: told ahead, and corrected when they are spent, or last longer, first."""
+"""Reminders of points that are about to expire: sent ahead, and corrected when the points are spent or last longer."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
@@ -8,27 +8,27 @@ from core.domain.lots import Lot
 
 
 class Reminder(NamedTuple):
-    """What an account was told: that so many points end at that instant. 0 points: the reminder was withdrawn."""
+    """The account was reminded that so many points expire at that instant. 0 points: the reminder was withdrawn."""
 
     expires_at: datetime
     points: int
-    days_ahead: int  #: the period that it was told ahead by
+    days_ahead: int  #: how long before the end it was sent
     number: int = 1  #: 1, 2, 3, … of this instant; a correction is the next one
 
 
 def due_reminders(
-    lots: Iterable[Lot], told: Sequence[Reminder], days_ahead: Sequence[int], as_of: datetime
+    lots: Iterable[Lot], sent: Sequence[Reminder], days_ahead: Sequence[int], as_of: datetime
 ) -> list[Reminder]:
-    """What is to be told at `as_of`, the soonest first: new reminders, corrections and withdrawals.
+    """What is to be sent at `as_of`, the soonest first: new reminders, corrections and withdrawals.
 
-    `told` are the account's last reminders of each instant. Points that ended before anybody was told are left to their
-    expiry. A second call, with what the first returned among `told`, finds nothing.
+    `sent` are the account's last reminders of each instant. Points that expired before a reminder was sent need none.
+    A second call, with what the first returned among `sent`, finds nothing.
     """
     ending: dict[datetime, int] = {}
     for lot in lots:
         if lot.expires_at is not None and lot.expires_at > as_of and lot.points_remaining and not lot.is_pending:
             ending[lot.expires_at] = ending.get(lot.expires_at, 0) + lot.points_remaining
-    last = {reminder.expires_at: reminder for reminder in told}
+    last = {reminder.expires_at: reminder for reminder in sent}
     due: list[Reminder] = []
     for expires_at in sorted({*ending, *(instant for instant in last if instant > as_of)}):
         points, before = ending.get(expires_at, 0), last.get(expires_at)

@@ -1,220 +1,258 @@
 """What a completed order does to its account."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
-from types import MappingProxyType
 from typing import NamedTuple
 
+from core.domain.books import Books
+from core.domain.decision import AccountChange, Decision, TierChange
 from core.domain.expiry.dates import available_at, ends_at, slid
-from core.domain.expiry.due import Change, release
-from core.domain.ledger import (
-    POINTS_MAX,
-    Account,
-    Credited,
-    Decision,
-    Entry,
-    EntryKind,
-    Frozen,
-    NewLot,
-    PostedOrder,
-    TierChange,
-    credit,
-)
-from core.domain.lots import Allocation, Lot
+from core.domain.expiry.due import release
+from core.domain.ledger import POINTS_MAX, Account, Credit, Entry, EntryKind, LotTerms, credit, entry_between
+from core.domain.lots import Lot, Origin, OriginKind
+from core.domain.message import Message
 from core.domain.orders.earning import Earning, Entitlement
 from core.domain.orders.facts import Order
-from core.domain.orders.limits import Budget, Usage, budget_changes, freeze, usage_changes
-from core.domain.outcomes import Parked, Reason
-from core.domain.program import Circumstances, CrossingOrder, Program, UsageKey
-from core.domain.tiers.qualification import Counted, TierHistoryEntry, qualify, review_overdue, tier_at
+from core.domain.orders.limits import budget_changes, budgets_of, judge, usage_changes, usage_keys
+from core.domain.orders.lookup import posted_before, unknown_program
+from core.domain.orders.posted import Judgement, PostedOrder
+from core.domain.outcomes import Parked, Reason, Replayed
+from core.domain.program import Circumstances, CrossingOrder, Program
+from core.domain.program.registry import ProgramRegistry
+from core.domain.reach import AccountParts, LotsWanted, OrderParts, Reach
+from core.domain.tiers.counting import counted_from
+from core.domain.tiers.history import CountedOrder, TierHistoryEntry
+from core.domain.tiers.qualification import qualify, review_overdue, tier_at
 
-_UNUSED: Mapping[UsageKey, Usage] = MappingProxyType({})
-_UNSPENT: Mapping[str, Budget] = MappingProxyType({})
-_PLAIN = Frozen()
-
-
-class Known(NamedTuple):
-    """What is known of an account, beside itself, when an order of it is posted. Each part only where it is needed."""
-
-    history: Sequence[TierHistoryEntry] = ()  #: its tier changes, oldest first
-    counted: Sequence[Counted] = ()  #: its recorded orders, where a qualification period reaches back to them
-    lots: Sequence[
-        Lot
-    ] = ()  #: its open lots, where an activity moves their end, or it has pending points and a deficit
-    usages: Mapping[UsageKey, Usage] = _UNUSED
-    budgets: Mapping[str, Budget] = _UNSPENT
+_PLAIN = Judgement()
+_NOTHING = OrderParts()
 
 
-class _Settled(NamedTuple):
-    """What an order is at one tier, and the account with what it counts."""
+def order_reach(message: Message[Order], rules: ProgramRegistry, as_of: datetime) -> Reach:
+    """What `decide_order` asks of the books."""
+    order, key = message.fact, (message.fact.source, message.fact.order_id)
+    program_id = rules.resolve(message.program_id, order.source)
+    if program_id is None or order.customer_id is None:
+        return Reach({key: _NOTHING})
+    program, current = rules.at(program_id, order.occurred_at).program, rules.at(program_id, as_of).program
+    slides = program.has_inactivity or current.has_inactivity
+    parts = AccountParts(
+        lots=LotsWanted.OPEN if slides else LotsWanted.IF_OWING,
+        history=True,
+        ordered_at=(order.occurred_at,),
+        limits_of=((program, order.occurred_at),) if program.has_limits else (),
+    )
+    customer = program_id, order.customer_id
+    return Reach({key: _NOTHING}, customers={customer: parts}, owners={key: (customer,)})
+
+
+def decide_order(
+    books: Books, message: Message[Order], rules: ProgramRegistry, as_of: datetime
+) -> Decision | Replayed | Parked:
+    """Grant the order's points, in the tier in force before it, and count them for the tier after it.
+
+    The version in force when the order occurred rules what it earns; the one in force at `as_of` rules the tiers and
+    how activity moves the end of points. Rules, tier and limits are judged here and frozen with the order. An order
+    that earns nothing is recorded without an entry; a guest's earns nothing, but its refunds are known for what they
+    are. Points are available as the program says; at once means also when the order's time is a little ahead of now.
+    """
+    order = message.fact
+    program_id = rules.resolve(message.program_id, order.source)
+    if program_id is None:
+        return unknown_program(message.program_id, rules)
+    known = books.orders((order.source, order.order_id)).get(program_id)
+    if known is not None:
+        return posted_before(known.digest == message.digest, Reason.ORDER_CONFLICT, "order")
+    version = rules.at(program_id, order.occurred_at)
+    if order.currency != version.program.currency:
+        return _wrong_currency(order, version.program)
+    posted = PostedOrder(order, program_id, version.version, message.digest)
+    if order.customer_id is None:
+        return Decision(facts=(posted,))
+    current = rules.at(program_id, as_of).program
+    account, opened = books.account_of(program_id, order.customer_id), None
+    if account is None:
+        account = opened = books.new_account(program_id, order.customer_id, current.tiers[0].tier_id, order.occurred_at)
+    return _accrue(books, account, opened, posted, version.program, current, as_of)
+
+
+def _accrue(
+    books: Books,
+    account: Account,
+    opened: Account | None,
+    posted: PostedOrder,
+    program: Program,
+    current: Program,
+    as_of: datetime,
+) -> Decision | Parked:
+    order = posted.order
+    before = account._replace(
+        orders_posted=account.orders_posted + 1, enrolled_at=account.enrolled_at or order.occurred_at
+    )
+    since = counted_from(before, order.occurred_at, current)
+    counted = books.counted(account, since) if since is not None else ()
+    reviewed, reviews = review_overdue(before, order.occurred_at, current, counted)
+    history = books.history(account)
+    result = _earn(books, reviewed, history, counted, order, program, current)
+    earned = result.earned
+    changes = reviews + result.upgrades
+    if earned.points:
+        grant = _grant(books, result.account, order, program, current, earned, as_of)
+    else:
+        moved = slid(_sliding_lots(books, account, program, current), current, order.occurred_at, as_of)
+        # A review that was overdue is left to its own run, where nothing of this counts.
+        is_counted = result.account != reviewed
+        grant = _Grant(result.account if is_counted else before, (), moved)
+        changes = changes if is_counted else ()
+    after = grant.account
+    if max(after.balance + after.pending, after.lifetime_points, after.qualifying_points) > POINTS_MAX:
+        return _too_many_points(earned.points, program)
+    account_id = account.account_id
+    usages = usage_changes(program, account_id, order, result.judgement, None, earned)
+    fact = posted._replace(
+        tier_id=result.tier_id,
+        account_id=account_id,
+        sequence=grant.sequence,
+        points_entitled=earned.points,
+        judgement=result.judgement,
+        qualifying=earned.qualifying,
+    )
+    return Decision(
+        (AccountChange(after, grant.entries, grant.lots, changes, usages, opened),),
+        (fact,),
+        budgets=budget_changes(program, None, earned),
+        given=earned.given,
+    )
+
+
+class _Earned(NamedTuple):
+    """What an order earns at one tier, and the account with what it counts."""
 
     tier_id: str
-    frozen: Frozen
+    judgement: Judgement
     earned: Entitlement
     account: Account
     upgrades: tuple[TierChange, ...]
 
 
-class _Granted(NamedTuple):
+def _earn(
+    books: Books,
+    account: Account,
+    history: Sequence[TierHistoryEntry],
+    counted: Sequence[CountedOrder],
+    order: Order,
+    program: Program,
+    current: Program,
+) -> _Earned:
+    """Find the tier that the order earns at, and the one that it leads to."""
+
+    def at(tier_id: str) -> _Earned:
+        judgement, earned = _entitlement(books, account, order, program, tier_id)
+        qualified, upgrades = qualify(account, earned.qualifying, order.occurred_at, current, counted)
+        return _Earned(tier_id, judgement, earned, qualified, upgrades)
+
+    tier_id = tier_at(account, history, order.occurred_at, program)
+    result = at(tier_id)
+    reached_id = result.account.tier_id
+    if (
+        result.upgrades
+        and current.qualification.crossing_order is CrossingOrder.NEW_TIER
+        and program.tier(reached_id) is not None
+        and program.rank(reached_id) > program.rank(tier_id)  # a late order may be from a time in a still higher one
+    ):
+        there = at(reached_id)
+        # Where the new tier earns less, the order might not reach it with that.
+        return there if there.upgrades else result
+    return result
+
+
+def _entitlement(
+    books: Books, account: Account, order: Order, program: Program, tier_id: str
+) -> tuple[Judgement, Entitlement]:
+    """What is judged for good, and what the order earns by that."""
+    if program.is_plain:
+        return _PLAIN, Earning(order, program, tier_id).after(())
+    local = order.occurred_at.astimezone(program.zone)
+    circumstances = Circumstances(order, local, tier_id, is_first_order=account.orders_posted == 1)
+    places = program.concerning.places(order.lines)
+    usages = books.usages(account, usage_keys(program, order.occurred_at))
+    budgets = books.budgets(program.program_id, (limit.name for limit in budgets_of(program, order.occurred_at)))
+    judgement = judge(program, circumstances, usages, budgets, places)
+    return judgement, Earning(order, program, tier_id, judgement, places).after(())
+
+
+class _Grant(NamedTuple):
     """What an order's points do to its account."""
 
     account: Account
     entries: tuple[Entry, ...]
     lots: tuple[Lot, ...]
     sequence: int | None = None  #: of its own entry
-    lot_number: int | None = None  #: the first that it opened
-
-
-def decide_guest_order(order: Order, program: Program, version: int) -> Decision:
-    """Record an order without a customer: it earns nothing, but its refunds are known for what they are."""
-    return Decision(order=PostedOrder(order, program.program_id, version, None, None, None, None, 0, 0, 0))
-
-
-def decide_accrual(
-    account: Account,
-    known: Known,
-    order: Order,
-    program: Program,
-    version: int,
-    current: Program,
-    *,
-    as_of: datetime,
-) -> Decision:
-    """Grant the order's points, in the tier in force before it, and count them for the tier after it.
-
-    `program` is the version in force when the order occurred, `current` the one in force now, which rules the tiers and
-    how activity moves the end of points. Rules, tier and limits are judged here and frozen with the order. An order
-    that earns nothing is recorded without an entry. Points are available as the program says; at once means also when
-    the order's time is a little ahead of `as_of`.
-    """
-    before = account._replace(
-        orders_posted=account.orders_posted + 1, enrolled_at=account.enrolled_at or order.occurred_at
-    )
-    account, reviews = review_overdue(before, order.occurred_at, current, known.counted)
-    settled = _settle(account, known, order, program, current)
-    earned = settled.earned
-    if earned.points:
-        done = _grant(settled.account, known.lots, order, program, current, earned, as_of)
-        changes = reviews + settled.upgrades
-    else:
-        moved = slid(known.lots, current, order.occurred_at, as_of)
-        # A review that was overdue is left to its own run, where nothing of this counts.
-        is_counted = settled.account != account
-        done = _Granted(settled.account if is_counted else before, (), moved)
-        changes = reviews + settled.upgrades if is_counted else ()
-    return Decision(
-        done.account, done.entries, done.lots, changes,
-        order=PostedOrder(
-            order, program.program_id, version, settled.tier_id, account.account_id, done.sequence, done.lot_number,
-            earned.points, 0, 0, settled.frozen, earned.qualifying,
-        ),
-        usages=usage_changes(program, account.account_id, order, settled.frozen, None, earned),
-        budgets=budget_changes(program, None, earned),
-        given=earned.given,
-    )  # fmt: skip
-
-
-def accrual_problem(decision: Decision) -> Parked | None:
-    """Why what `decide_accrual` decided may not be posted: more points than anybody can have meant."""
-    account, posted = decision.account, decision.order
-    if account is None or posted is None:
-        return None
-    if max(account.balance + account.pending, account.lifetime_points, account.qualifying_points) <= POINTS_MAX:
-        return None
-    detail = (
-        f"the order earns {posted.points_entitled:,} points, and its account would come to more than {POINTS_MAX:,}; "
-        f"check the order's amounts and the rates of program {posted.program_id}"
-    )
-    return Parked(Reason.TOO_MANY_POINTS, detail)
-
-
-def _settle(account: Account, known: Known, order: Order, program: Program, current: Program) -> _Settled:
-    """Find the tier that the order earns at, and the one that it leads to."""
-    tier_id = tier_at(account, known.history, order.occurred_at, program)
-    settled = _settle_at(tier_id, account, known, order, program, current)
-    reached_id = settled.account.tier_id
-    if (
-        settled.upgrades
-        and current.qualification.crossing_order is CrossingOrder.NEW_TIER
-        and program.tier(reached_id) is not None
-        and program.rank(reached_id) > program.rank(tier_id)  # a late order may be from a time in a still higher one
-    ):
-        there = _settle_at(reached_id, account, known, order, program, current)
-        # Where the new tier earns less, the order might not reach it with that.
-        return there if there.upgrades else settled
-    return settled
-
-
-def _settle_at(
-    tier_id: str, account: Account, known: Known, order: Order, program: Program, current: Program
-) -> _Settled:
-    frozen, earned = _earned(account, known, order, program, tier_id)
-    qualified, upgrades = qualify(account, earned.qualifying, order.occurred_at, current, known.counted)
-    return _Settled(tier_id, frozen, earned, qualified, upgrades)
-
-
-def _earned(account: Account, known: Known, order: Order, program: Program, tier_id: str) -> tuple[Frozen, Entitlement]:
-    """What is frozen with the order, and what it earns by that."""
-    if program.is_plain:
-        return _PLAIN, Earning(order, program, tier_id).after(())
-    local = order.occurred_at.astimezone(program.zone)
-    # An earlier release did not count orders, but its accounts have entries.
-    is_first = account.orders_posted == 1 and account.sequence == 0
-    circumstances = Circumstances(order, local, tier_id, is_first_order=is_first)
-    places = program.concerning.places(order.lines)
-    frozen = freeze(program, circumstances, known.usages, known.budgets, places)
-    return frozen, Earning(order, program, tier_id, frozen, places).after(())
 
 
 def _grant(
+    books: Books,
     account: Account,
-    lots: Sequence[Lot],
     order: Order,
     program: Program,
     current: Program,
     earned: Entitlement,
     as_of: datetime,
-) -> _Granted:
-    """Credit what the order earned. `lots` are the account's, as far as they are known."""
+) -> _Grant:
+    """Credit what the order earned."""
     # What had to become available meanwhile pays off a deficit before this order does, whether or not its run came.
-    released = release(account, lots, as_of) if account.deficit else Change(account, (), ())
-    by_number = {lot.lot_number: lot for lot in (*lots, *released.lots)}
+    is_owing = account.deficit > 0 and account.pending > 0
+    released = release(account, books.open_lots(account) if is_owing else (), as_of)
+    open_lots = _sliding_lots(books, account, program, current)
+    by_number = {lot.lot_number: lot for lot in (*open_lots, *released.lots)}
     moved = slid(by_number.values(), current, order.occurred_at, as_of)
     by_number |= {lot.lot_number: lot for lot in moved}
-    credited = credit(released.account, _new_lots(order, program, earned, by_number.values(), as_of), as_of)
-    entry = _entry(credited.account, order, earned, credited)
-    lot_number = credited.lots[0].lot_number if credited.lots else None
+    origin = Origin(OriginKind.ORDER, order.source, order.order_id, order.occurred_at)
+    credited = credit(released.account, origin, _lot_terms(order, program, earned, by_number.values(), as_of), as_of)
+    entry = _entry(released.account, credited, order, earned)
     changed = {lot.lot_number: lot for lot in (*released.lots, *moved, *credited.lots)}
-    return _Granted(credited.account, (*released.entries, entry), tuple(changed.values()), entry.sequence, lot_number)
+    return _Grant(credited.account, (*released.entries, entry), tuple(changed.values()), entry.sequence)
 
 
-def _new_lots(
+def _sliding_lots(books: Books, account: Account, program: Program, current: Program) -> Collection[Lot]:
+    """The open lots, where an activity may move their end, or new ones end with them."""
+    return books.open_lots(account) if program.has_inactivity or current.has_inactivity else ()
+
+
+def _lot_terms(
     order: Order, program: Program, earned: Entitlement, lots: Iterable[Lot], as_of: datetime
-) -> list[NewLot]:
-    """The terms of what is granted."""
+) -> list[LotTerms]:
     available = available_at(program.availability, order.occurred_at, as_of)
     return [
-        NewLot(grant.points, available, ends_at(program, grant.earned_by, available, lots, as_of), grant.earned_by)
+        LotTerms(grant.points, available, ends_at(program, grant.earned_by, available, lots, as_of), grant.earned_by)
         for grant in earned.grants
     ]
 
 
-def _entry(after: Account, order: Order, earned: Entitlement, credited: Credited) -> Entry:
-    return Entry(
-        account_id=after.account_id,
-        sequence=after.sequence,
-        kind=EntryKind.ACCRUAL,
-        points=credited.available,
-        balance_after=after.balance,
-        lifetime_points_after=after.lifetime_points,
-        deficit_change=-credited.paid_off,
-        occurred_at=order.occurred_at,
-        allocations=tuple(Allocation(lot.lot_number, lot.points_granted, lot.expires_at) for lot in credited.lots),
+def _entry(before: Account, credited: Credit, order: Order, earned: Entitlement) -> Entry:
+    return entry_between(
+        before,
+        credited.account,
+        EntryKind.ACCRUAL,
+        order.occurred_at,
+        credited.allocations,
+        earned.why,
         source=order.source,
         order_id=order.order_id,
-        refund_id=None,
-        corrects_sequence=None,
-        why=earned.why,
-        pending_change=credited.held,
-        pending_after=after.pending,
     )
+
+
+def _wrong_currency(order: Order, program: Program) -> Parked:
+    detail = (
+        f"data.currency is {order.currency}, program {program.program_id} has {program.currency}; "
+        "name another program in data.program_id"
+    )
+    return Parked(Reason.WRONG_CURRENCY, detail)
+
+
+def _too_many_points(points: int, program: Program) -> Parked:
+    detail = (
+        f"the order earns {points:,} points, and its account would come to more than {POINTS_MAX:,}; "
+        f"check the order's amounts and the rates of program {program.program_id}"
+    )
+    return Parked(Reason.TOO_MANY_POINTS, detail)

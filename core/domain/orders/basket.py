@@ -51,7 +51,7 @@ class Basket:
         )
         self._kept: tuple[dict[int, Exact], dict[int, Exact]] | None = None
         self._places: tuple[int, ...] | None = None
-        self._told: dict[int, tuple[str, list[str]]] = {}
+        self._line_texts: dict[int, tuple[str, list[str]]] = {}
 
     def _amount(self) -> Exact:
         """All that earns, in major units: the kept lines of the earning kinds, less the part paid with points."""
@@ -147,13 +147,13 @@ class Basket:
         kept = self._quantities
         return kept[places[0]] if len(places) == 1 else _total([kept[place] for place in places])
 
-    def told(self, place: int) -> tuple[str, list[str]]:
-        """The line_id of a kept line, its amount and its quantity; made once, since many rules may tell of it."""
-        told = self._told.get(place)
-        if told is None:
+    def line_text(self, place: int) -> tuple[str, list[str]]:
+        """The line_id of a kept line, its amount and its quantity; made once, since many rules may name it."""
+        text = self._line_texts.get(place)
+        if text is None:
             numbers = [amount_text(self.amount_of((place,))), amount_text(self.quantity_of((place,)))]
-            told = self._told[place] = (self._order.lines[place].line_id, numbers)
-        return told
+            text = self._line_texts[place] = (self._order.lines[place].line_id, numbers)
+        return text
 
     @cached_property
     def _share_unpaid(self) -> Fraction:

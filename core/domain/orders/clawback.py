@@ -2,133 +2,195 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from core.domain.books import Books
+from core.domain.decision import AccountChange, Decision
 from core.domain.expiry.due import release
-from core.domain.ledger import Account, Decision, Entry, EntryKind, PostedOrder, PostedRefund, Qualifying, debit
-from core.domain.lots import Allocation, Lot, in_spending_order, take
-from core.domain.orders.earning import Earning, Entitlement, Grant
+from core.domain.ledger import EntryKind, debit, entry_between
+from core.domain.lots import Allocation, Lot, in_spending_order, take, taken_from
+from core.domain.message import Message
+from core.domain.orders.basket import refund_problem
+from core.domain.orders.earning import Earning, Grant
 from core.domain.orders.facts import Cancellation, Refund
 from core.domain.orders.limits import budget_changes, usage_changes
+from core.domain.orders.lookup import order_for_event, order_of, posted_before
+from core.domain.orders.posted import (
+    OrderEventKind,
+    PostedOrder,
+    PostedOrderEvent,
+    PostedRefund,
+    Qualifying,
+    Recovery,
+)
+from core.domain.outcomes import Parked, Reason, Replayed, Waiting
 from core.domain.program import ClawbackPolicy, Program, RefundEffect
-from core.domain.tiers.qualification import TierHistoryEntry, disqualify
+from core.domain.program.registry import ProgramRegistry
+from core.domain.reach import AccountParts, LotsWanted, OrderParts, Reach
+from core.domain.tiers.qualification import disqualify
+
+_PARTS = OrderParts(refunds=True, events=True, account=AccountParts(lots=LotsWanted.OPEN, history=True), limits=True)
 
 
-class _Taken(NamedTuple):
-    """What was taken from lots, and what became of the rest."""
-
-    lots: dict[int, Lot]  #: changed
-    allocations: tuple[Allocation, ...]
-    pending: int  #: of what was taken: was pending
-    excused: int
-    uncovered: int
+def refund_reach(message: Message[Refund], _rules: ProgramRegistry, _as_of: datetime) -> Reach:
+    """What `decide_refund` asks of the books."""
+    refund = message.fact
+    return Reach({(refund.source, refund.order_id): _PARTS}, refunds=frozenset({(refund.source, refund.refund_id)}))
 
 
-def decide_clawback(
-    account: Account | None,
-    lots: Mapping[int, Lot],
-    posted: PostedOrder,
-    known: Sequence[Refund],
-    refund: Refund,
-    program: Program,
-    current: Program,
-    as_of: datetime,
-    history: Sequence[TierHistoryEntry] = (),
-) -> Decision:
-    """Take back what the order no longer earns with `refund`, `known` being the refunds posted before it.
+def cancellation_reach(message: Message[Cancellation], _rules: ProgramRegistry, _as_of: datetime) -> Reach:
+    """What `decide_cancellation` asks of the books."""
+    return Reach({(message.fact.source, message.fact.order_id): _PARTS})
 
-    `lots` holds the account's open lots and the order's own; `program` is the version frozen with the order,
-    `current` the one in force now, which rules the tiers. Points of the order that have expired already are excused,
-    not taken a second time. The rest is taken from the order's own pending points first, then from its own lots, then
-    from the soonest expiring; what no lot covers follows the program's policy. A guest's order has no account.
+
+def decide_refund(
+    books: Books, message: Message[Refund], rules: ProgramRegistry, as_of: datetime
+) -> Decision | Replayed | Waiting | Parked:
+    """Take back what the order no longer earns with this refund and those posted before it.
+
+    The version frozen with the order rules its points, the one in force at `as_of` the tiers. Points of the order that
+    have expired already are excused, not taken a second time. The rest is taken from the order's own pending points
+    first, then from its own lots, then from the soonest expiring; what no lot covers follows the program's policy. A
+    guest's order has no account.
     """
-    if account is None or posted.tier_id is None:
-        return Decision(order=posted, refund=PostedRefund(refund, 0, 0, 0, 0))
-    if posted.cancelled_at is not None:
-        cancellation = Cancellation(posted.order.source, posted.order.order_id, posted.cancelled_at)
-        known = (*known, whole_refund(cancellation))
-    return _claw_back(account, lots, posted, known, refund, program, current, as_of, history)
+    refund = message.fact
+    posted = order_of(books, (refund.source, refund.order_id), message.program_id, rules)
+    if not isinstance(posted, PostedOrder):
+        return posted
+    known = books.refund((refund.source, refund.refund_id), posted.program_id)
+    if known is not None:
+        return posted_before(known.digest == message.digest, Reason.REFUND_CONFLICT, "refund")
+    problem = refund_problem(posted.order, refund)
+    if problem is not None:
+        return problem
+    fact = PostedRefund(refund, posted.program_id, message.digest, posted.account_id)
+    if posted.account_id is None:
+        return Decision(facts=(fact,))
+    clawback = _claw_back(books, posted, refund, rules, as_of)
+    return clawback.decision(fact._replace(recovery=clawback.recovery))
 
 
 def decide_cancellation(
-    account: Account | None,
-    lots: Mapping[int, Lot],
-    posted: PostedOrder,
-    known: Sequence[Refund],
-    cancellation: Cancellation,
-    program: Program,
-    current: Program,
-    as_of: datetime,
-    history: Sequence[TierHistoryEntry] = (),
-) -> Decision:
-    """Take back all that the order still earns, as a refund in full would; `known` are its refunds."""
-    cancelled = posted._replace(cancelled_at=cancellation.occurred_at)
-    if account is None or posted.tier_id is None:
-        return Decision(order=cancelled)
-    return _claw_back(account, lots, cancelled, known, whole_refund(cancellation), program, current, as_of, history)
-
-
-def whole_refund(cancellation: Cancellation) -> Refund:
-    """The refund that a cancellation is as good as; it has no id."""
-    return Refund(
-        cancellation.source, "", cancellation.order_id, cancellation.occurred_at, full=True, amount=None, lines=()
+    books: Books, message: Message[Cancellation], rules: ProgramRegistry, as_of: datetime
+) -> Decision | Replayed | Waiting | Parked:
+    """Take back all that the order still earns, as a refund in full would."""
+    cancellation, key = message.fact, (message.fact.source, message.fact.order_id)
+    posted = order_for_event(books, key, OrderEventKind.CANCELLED, message, rules)
+    if not isinstance(posted, PostedOrder):
+        return posted
+    fact = PostedOrderEvent(
+        OrderEventKind.CANCELLED, *key, cancellation.occurred_at, posted.program_id, message.digest, posted.account_id
     )
+    cancelled = posted._replace(cancelled_at=cancellation.occurred_at)
+    if posted.account_id is None:
+        return Decision(facts=(fact,), orders=(cancelled,))
+    clawback = _claw_back(books, cancelled, None, rules, as_of)
+    return clawback.decision(fact._replace(recovery=clawback.recovery))
+
+
+def refunds_known(refunds: Sequence[PostedRefund], posted: PostedOrder) -> list[Refund]:
+    """All that is given back of an order; a cancellation is as good as a refund in full, which has no id."""
+    known = [refund.refund for refund in refunds]
+    if posted.cancelled_at is not None:
+        source, order_id = posted.key
+        known.append(Refund(source, "", order_id, posted.cancelled_at, full=True, amount=None, lines=()))
+    return known
+
+
+class _Clawback(NamedTuple):
+    """What is taken back of one order."""
+
+    change: AccountChange
+    posted: PostedOrder
+    recovery: Recovery
+    rest: Decision  #: budgets, and what each rule gives now
+
+    def decision(self, fact: PostedRefund | PostedOrderEvent) -> Decision:
+        return self.rest._replace(changes=(self.change,), facts=(fact,), orders=(self.posted,))
 
 
 def _claw_back(
-    account: Account,
-    lots: Mapping[int, Lot],
-    posted: PostedOrder,
-    known: Sequence[Refund],
-    refund: Refund,
-    program: Program,
-    current: Program,
-    as_of: datetime,
-    history: Sequence[TierHistoryEntry],
-) -> Decision:
-    earning = _earning(posted, program)
-    target, ends_apart = earning.after((*known, refund)), len(program.expiries) > 1
+    books: Books, posted: PostedOrder, refund: Refund | None, rules: ProgramRegistry, as_of: datetime
+) -> _Clawback:
+    """Post the difference that `refund` makes, or without one the cancellation that is noted in `posted`."""
+    assert posted.account_id is not None
+    assert posted.tier_id is not None
+    program = rules.version(posted.program_id, posted.program_version).program
+    current = rules.at(posted.program_id, as_of).program
+    refunds = books.refunds_of(posted)
+    known = refunds_known(refunds, posted if refund is not None else posted._replace(cancelled_at=None))
+    after = [*known, refund] if refund is not None else refunds_known(refunds, posted)
+    occurred_at = after[-1].occurred_at
+    earning, ends_apart = Earning(posted.order, program, posted.tier_id, posted.judgement), len(program.expiries) > 1
+    target = earning.after(after)
     # What each rule and promotion had given before matters only where it is counted, or ends apart.
     before = earning.after(known) if earning.is_counted or ends_apart else target
     due = posted.points_entitled - target.points
     assert due >= 0, "another refund cannot raise an entitlement"
+
+    account = books.account(posted.account_id)
     # What had to become available meanwhile is, whether or not the run for it came.
-    released = release(account, lots.values(), as_of)
-    account, lots = released.account, {**lots, **{lot.lot_number: lot for lot in released.lots}}
+    released = release(account, books.open_lots(account), as_of)
+    newer = {lot.lot_number: lot for lot in released.lots}
+    own = [newer.get(lot.lot_number, lot) for lot in books.lots_of_order(account, posted.key)]
+    others = [newer.get(lot.lot_number, lot) for lot in books.open_lots(account)]
     dues = _dues(earning.after(()).grants, before.grants, target.grants, due) if ends_apart else {"": due}
-    taken = _take(lots, posted, dues, program, as_of)
+    taken = _take(own, others, dues, program, as_of)
     shortfall = 0 if program.clawback.policy is ClawbackPolicy.ALLOW_NEGATIVE else taken.uncovered
-    result = PostedRefund(refund, due, due - taken.excused - shortfall, taken.excused, shortfall)
+    recovery = Recovery(due, due - taken.excused - shortfall, taken.excused, shortfall)
+
     removed = Qualifying(*(had - has for had, has in zip(posted.qualifying, target.qualifying, strict=True)))
-    account, tier_changes = disqualify(account, history, removed, posted.order.occurred_at, refund.occurred_at, current)
+    refunds_count = current.qualification.refunds
+    history = books.history(account) if refunds_count is RefundEffect.AT_ONCE else ()
+    account, tier_changes = disqualify(
+        released.account, history, removed, posted.order.occurred_at, occurred_at, current
+    )
     entries = released.entries
-    if result.points_taken:
-        available, deficit = result.points_taken - taken.pending, taken.uncovered - shortfall
-        account = debit(account, available, uncovered=deficit, pending=taken.pending)
-        account = account._replace(lifetime_points=account.lifetime_points - result.points_taken)
-        entries += (_entry(account, posted, result, taken, shortfall, target),)
-    counts_on = current.qualification.refunds is RefundEffect.NEVER
-    return Decision(
-        account=account,
-        entries=entries,
-        lots=tuple({**{lot.lot_number: lot for lot in released.lots}, **taken.lots}.values()),
-        tier_changes=tier_changes,
-        order=posted._replace(
+    if recovery.points_taken:
+        available = recovery.points_taken - taken.pending
+        debited = debit(account, available, uncovered=taken.uncovered - shortfall, pending=taken.pending)
+        debited = debited._replace(lifetime_points=account.lifetime_points - recovery.points_taken)
+        entries += (
+            entry_between(
+                account,
+                debited,
+                EntryKind.CLAWBACK,
+                occurred_at,
+                taken.allocations,
+                _why(target.why, posted.points_entitled, target.points, recovery),
+                source=posted.order.source,
+                order_id=posted.order.order_id,
+                refund_id=None if refund is None else refund.refund_id,
+                corrects_sequence=posted.sequence,
+            ),
+        )
+        account = debited
+    return _Clawback(
+        AccountChange(
+            account,
+            entries,
+            tuple((newer | taken.lots).values()),
+            tier_changes,
+            usage_changes(program, account.account_id, posted.order, posted.judgement, before, target),
+        ),
+        posted._replace(
             points_entitled=target.points,
             points_excused=posted.points_excused + taken.excused,
             points_shortfall=posted.points_shortfall + shortfall,
-            qualifying=posted.qualifying if counts_on else target.qualifying,
+            qualifying=posted.qualifying if refunds_count is RefundEffect.NEVER else target.qualifying,
         ),
-        refund=result,
-        usages=usage_changes(program, account.account_id, posted.order, posted.frozen, before, target),
-        budgets=budget_changes(program, before, target),
-        given=target.given,
+        recovery,
+        Decision(budgets=budget_changes(program, before, target), given=target.given),
     )
 
 
-def _earning(posted: PostedOrder, program: Program) -> Earning:
-    assert posted.tier_id is not None
-    return Earning(posted.order, program, posted.tier_id, posted.frozen)
+def _why(explanation: dict[str, Any], before: int, after: int, recovery: Recovery) -> dict[str, Any]:
+    why = {**explanation, "points_entitled_before": before, "points_entitled_after": after}
+    if recovery.points_excused:
+        why["points_excused_as_expired"] = recovery.points_excused
+    if recovery.points_shortfall:
+        why["points_shortfall"] = recovery.points_shortfall
+    return why
 
 
 def _dues(granted: Sequence[Grant], before: Sequence[Grant], target: Sequence[Grant], due: int) -> dict[str, int]:
@@ -156,8 +218,18 @@ def _owed(granted: Sequence[Grant], kept: Sequence[Grant]) -> dict[str, int]:
     return owed
 
 
+class _Taken(NamedTuple):
+    """What was taken from lots, and what became of the rest."""
+
+    lots: dict[int, Lot]  #: changed
+    allocations: tuple[Allocation, ...]
+    pending: int  #: of what was taken: was pending
+    excused: int
+    uncovered: int
+
+
 def _take(
-    lots: Mapping[int, Lot], posted: PostedOrder, dues: Mapping[str, int], program: Program, as_of: datetime
+    own: Sequence[Lot], open_lots: Sequence[Lot], dues: Mapping[str, int], program: Program, as_of: datetime
 ) -> _Taken:
     """Take what is due, as far as it goes: of the order's own lots from each what it owes, then from any of them.
 
@@ -165,12 +237,6 @@ def _take(
     thousands.
     """
     owed = dict(dues)
-    own = [lot for lot in lots.values() if lot.opened_by_sequence == posted.sequence]
-    untold = posted.points_excused - sum(lot.points_excused for lot in own)
-    if own and untold > 0:
-        # A process of the release before, which runs on during an upgrade, notes it with the order alone; orders that
-        # it posted have one lot.
-        own[0] = own[0]._replace(points_excused=own[0].points_excused + untold)
     changed: dict[int, Lot] = {}
     excused = 0
     for lot in own:
@@ -180,14 +246,18 @@ def _take(
             owed[lot.earned_by] -= part
             changed[lot.lot_number] = lot._replace(points_excused=lot.points_excused + part)
     is_pending_only = program.clawback.policy is ClawbackPolicy.PENDING_ONLY
-    sources = [lot for lot in own if not lot.is_due(as_of) and (lot.is_pending or not is_pending_only)]
+    sources = [
+        changed.get(lot.lot_number, lot)
+        for lot in own
+        if not lot.is_due(as_of) and (lot.is_pending or not is_pending_only)
+    ]
     found, allocations, uncovered = _take_from_own(sources, owed)
     if not is_pending_only and uncovered:
         numbers = {lot.lot_number for lot in own}
-        others = (lot for lot in lots.values() if lot.lot_number not in numbers and lot.is_spendable(as_of))
+        others = (lot for lot in open_lots if lot.lot_number not in numbers and lot.is_spendable(as_of))
         more, taken, uncovered = take(in_spending_order(others), uncovered)
         found, allocations = found + more, allocations + taken
-    pending = sum(-part.points for part in allocations if lots[part.lot_number].is_pending)
+    pending = sum(-part.points for lot, part in zip(found, allocations, strict=True) if lot.is_pending)
     changed |= {lot.lot_number: lot for lot in found}
     return _Taken(changed, tuple(allocations), pending, excused, uncovered)
 
@@ -207,7 +277,7 @@ def _take_from_own(own: Sequence[Lot], owed: Mapping[str, int]) -> tuple[list[Lo
     taken = [(lot, part) for lot, part in zip(own, parts, strict=True) if part]
     return (
         [lot._replace(points_remaining=lot.points_remaining - part) for lot, part in taken],
-        [Allocation(lot.lot_number, -part, lot.expires_at) for lot, part in taken],
+        [taken_from(lot, part) for lot, part in taken],
         uncovered,
     )
 
@@ -215,31 +285,3 @@ def _take_from_own(own: Sequence[Lot], owed: Mapping[str, int]) -> tuple[list[Lo
 def _expired_points(own: Lot, as_of: datetime) -> int:
     """What has expired of the lot, also when the expiry job has not run yet."""
     return own.points_expired + (own.points_remaining if own.is_due(as_of) else 0)
-
-
-def _entry(
-    after: Account, posted: PostedOrder, result: PostedRefund, taken: _Taken, shortfall: int, target: Entitlement
-) -> Entry:
-    why = {**target.why, "points_entitled_before": posted.points_entitled, "points_entitled_after": target.points}
-    if result.points_excused:
-        why["points_excused_as_expired"] = result.points_excused
-    if result.points_shortfall:
-        why["points_shortfall"] = result.points_shortfall
-    return Entry(
-        account_id=after.account_id,
-        sequence=after.sequence,
-        kind=EntryKind.CLAWBACK,
-        points=taken.pending - result.points_taken,
-        balance_after=after.balance,
-        lifetime_points_after=after.lifetime_points,
-        deficit_change=taken.uncovered - shortfall,
-        occurred_at=result.refund.occurred_at,
-        allocations=taken.allocations,
-        source=posted.order.source,
-        order_id=posted.order.order_id,
-        refund_id=result.refund.refund_id or None,
-        corrects_sequence=posted.sequence,
-        why=why,
-        pending_change=-taken.pending,
-        pending_after=after.pending,
-    )

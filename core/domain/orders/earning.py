@@ -1,4 +1,4 @@
-"""What an order has earned: a function of the order, all refunds known for it, and what was frozen with it.
+"""What an order has earned: a function of the order, all refunds known for it, and what was judged when it was posted.
 
 The ledger posts the difference between this and what it holds, so that repeats, splits and arrival order of refunds
 cannot matter: n partial refunds end where one big refund ends, and where buying only the kept goods would have.
@@ -11,9 +11,9 @@ from fractions import Fraction
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from core.domain.ledger import Frozen, Qualifying
 from core.domain.orders.basket import Basket, amount_text
 from core.domain.orders.facts import Order, Refund
+from core.domain.orders.posted import Judgement, Qualifying
 from core.domain.orders.reckoning import Reckoning, concerned, rounded
 from core.domain.program import SPEND_UNITS, Combine, Places, Program
 
@@ -34,13 +34,13 @@ class Entitlement(NamedTuple):
     grants: tuple[Grant, ...]  #: the same points by when they end; none without points
     given: Mapping[str, int]  #: the same points by rule and promotion; those that gave something
     qualifying: Qualifying
-    tell: Callable[[], dict[str, Any]]  #: puts the calculation into words; apart, since most askers want numbers alone
+    explain: Callable[[], dict[str, Any]]  #: the calculation; made on demand, since most callers want numbers alone
     left_over: Mapping[str, Fraction] = _NO_REMAINDERS  #: the remainder that a rule with `carry` leaves, if it applied
 
     @property
     def why(self) -> dict[str, Any]:
         """The calculation, rule by rule, as entries keep it; made anew at each call."""
-        return self.tell()
+        return self.explain()
 
 
 class Earning:
@@ -54,17 +54,17 @@ class Earning:
         order: Order,
         program: Program,
         tier_id: str,
-        frozen: Frozen = Frozen(),  # noqa: B008  # a tuple
+        judgement: Judgement = Judgement(),  # noqa: B008  # a tuple
         places: Places | None = None,
     ) -> None:
-        """`frozen` is what was judged when the order was posted.
+        """`judgement` is what was judged when the order was posted.
 
         `places` is `program.concerning.places` of the order, where the caller has it.
         """
         self._order, self._program, self._tier_id = order, program, tier_id
         self._ordered = Basket(order, (), program.basis)
         if not program.is_plain:
-            self._concerned = concerned(order, self._ordered, program, tier_id, frozen, places)
+            self._concerned = concerned(order, self._ordered, program, tier_id, judgement, places)
 
     @property
     def is_counted(self) -> bool:
@@ -85,7 +85,12 @@ class Earning:
         given = reckoning.given
         points = sum(given.values())
         return Entitlement(
-            points, _grants(program, given), given, _qualifying(kept, points), reckoning.told, reckoning.left_over
+            points,
+            _grants(program, given),
+            given,
+            _qualifying(kept, points),
+            reckoning.explanation,
+            reckoning.left_over,
         )
 
 
@@ -94,10 +99,10 @@ def entitlement(
     refunds: Sequence[Refund],
     program: Program,
     tier_id: str,
-    frozen: Frozen = Frozen(),  # noqa: B008  # a tuple
+    judgement: Judgement = Judgement(),  # noqa: B008  # a tuple
 ) -> Entitlement:
     """Points that `order` earns in `tier_id` under `program`, after `refunds`: see `Earning`."""
-    return Earning(order, program, tier_id, frozen).after(refunds)
+    return Earning(order, program, tier_id, judgement).after(refunds)
 
 
 def _plain(basket: Basket, program: Program, tier_id: str) -> Entitlement:
@@ -115,11 +120,11 @@ def _plain(basket: Basket, program: Program, tier_id: str) -> Entitlement:
     if 0 in given.values():
         given = {name: granted for name, granted in given.items() if granted}
 
-    def tell() -> dict[str, Any]:
-        rules = [{**terms.told, "points": of_rules[terms.rule_id]} for terms in program.terms[tier_id]]
+    def explain() -> dict[str, Any]:
+        rules = [{**terms.explanation, "points": of_rules[terms.rule_id]} for terms in program.terms[tier_id]]
         return {"tier": tier_id, "basis_amount": amount_text(basket.amount), "rules": rules}
 
-    return Entitlement(points, _grants(program, given), given, _qualifying(basket, points), tell)
+    return Entitlement(points, _grants(program, given), given, _qualifying(basket, points), explain)
 
 
 def _grants(program: Program, given: Mapping[str, int]) -> tuple[Grant, ...]:

@@ -1,45 +1,56 @@
 """What the fulfilment of an order does to its account: the points that were held for it become available."""
 
-from collections.abc import Mapping
 from datetime import datetime
 
+from core.domain.books import Books
+from core.domain.decision import Decision
 from core.domain.expiry.dates import ends_at
 from core.domain.expiry.due import release
-from core.domain.ledger import Account, Decision, PostedOrder
-from core.domain.lots import Lot
+from core.domain.message import Message
 from core.domain.orders.facts import Fulfilment
-from core.domain.program import Program
+from core.domain.orders.lookup import order_for_event
+from core.domain.orders.posted import OrderEventKind, PostedOrder, PostedOrderEvent
+from core.domain.outcomes import Parked, Replayed, Waiting
+from core.domain.program.registry import ProgramRegistry
+from core.domain.reach import AccountParts, LotsWanted, OrderParts, Reach
+
+_PARTS = OrderParts(events=True, account=AccountParts(lots=LotsWanted.OPEN))
+
+
+def fulfilment_reach(message: Message[Fulfilment], _rules: ProgramRegistry, _as_of: datetime) -> Reach:
+    """What `decide_fulfilment` asks of the books."""
+    return Reach({(message.fact.source, message.fact.order_id): _PARTS})
 
 
 def decide_fulfilment(
-    account: Account | None,
-    lots: Mapping[int, Lot],
-    posted: PostedOrder,
-    fulfilment: Fulfilment,
-    program: Program,
-    as_of: datetime,
-) -> Decision:
+    books: Books, message: Message[Fulfilment], rules: ProgramRegistry, as_of: datetime
+) -> Decision | Replayed | Waiting | Parked:
     """Release what the order's own lots hold until it is fulfilled; their time to expire runs from now on.
 
-    `program` is the version frozen with the order. Where points wait for nothing, or for a number of days, the
-    fulfilment is recorded and changes nothing.
+    The version frozen with the order rules. Where points wait for nothing, or for a number of days, the fulfilment is
+    recorded and changes nothing.
     """
-    fulfilled = posted._replace(fulfilled_at=fulfilment.occurred_at)
-    if account is None:
-        return Decision(order=fulfilled)
+    fulfilment, key = message.fact, (message.fact.source, message.fact.order_id)
+    posted = order_for_event(books, key, OrderEventKind.FULFILLED, message, rules)
+    if not isinstance(posted, PostedOrder):
+        return posted
+    event = PostedOrderEvent(
+        OrderEventKind.FULFILLED, *key, fulfilment.occurred_at, posted.program_id, message.digest, posted.account_id
+    )
+    recorded = Decision(facts=(event,), orders=(posted._replace(fulfilled_at=fulfilment.occurred_at),))
+    if posted.account_id is None:
+        return recorded
+    account = books.account(posted.account_id)
+    program = rules.version(posted.program_id, posted.program_version).program
     available = min(max(fulfilment.occurred_at, posted.order.occurred_at), as_of)  # clocks of shops may go wrong
+    lots = books.open_lots(account) if program.has_inactivity else ()
     due = [
-        lot._replace(
-            available_at=available,
-            expires_at=ends_at(program, lot.earned_by, available, lots.values(), as_of),
-        )
-        for lot in lots.values()
-        if lot.opened_by_sequence == posted.sequence and lot.is_pending and lot.available_at is None
+        lot._replace(available_at=available, expires_at=ends_at(program, lot.earned_by, available, lots, as_of))
+        for lot in books.lots_of_order(account, key)
+        if lot.is_pending and lot.available_at is None
     ]
     if not due:
-        return Decision(order=fulfilled)
-    released = release(account, due, as_of)
-    entries = tuple(
-        entry._replace(source=posted.order.source, order_id=posted.order.order_id) for entry in released.entries
-    )
-    return Decision(account=released.account, entries=entries, lots=released.lots, order=fulfilled)
+        return recorded
+    change = release(account, due, as_of)
+    entries = tuple(entry._replace(source=key[0], order_id=key[1]) for entry in change.entries)
+    return recorded._replace(changes=(change._replace(entries=entries),))

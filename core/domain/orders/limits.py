@@ -6,12 +6,11 @@ What is left of each is judged once, when an order is posted, and frozen with it
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from fractions import Fraction
-from typing import NamedTuple
 from uuid import UUID
 
-from core.domain.ledger import BudgetChange, Frozen, UsageChange
 from core.domain.orders.earning import Earning, Entitlement
 from core.domain.orders.facts import Order
+from core.domain.orders.posted import Budget, BudgetChange, Judgement, Usage, UsageChange
 from core.domain.program import (
     EVER,
     Circumstances,
@@ -25,24 +24,7 @@ from core.domain.program import (
 _NOTHING = Fraction(0)
 
 
-class Usage(NamedTuple):
-    """What one customer's orders of a period have of a rule or promotion, after their refunds."""
-
-    points: int = 0
-    orders: int = 0  #: that it gave something for
-    carried: Fraction = Fraction(0)  #: the remainder for the next order
-
-
 _UNUSED = Usage()
-
-
-class Budget(NamedTuple):
-    """What all customers' orders have of a promotion, after their refunds."""
-
-    points: int = 0
-    orders: int = 0
-
-
 _UNSPENT = Budget()
 
 
@@ -51,13 +33,21 @@ def usage_keys(program: Program, occurred_at: datetime) -> Sequence[UsageKey]:
     return program.seasons.at(occurred_at).usage_keys if program.has_limits else ()
 
 
-def freeze(
+def budgets_of(program: Program, occurred_at: datetime) -> Sequence[PromotionLimit]:
+    """The budgets that may pay for an order of this instant."""
+    if not program.budgeted:
+        return ()
+    limits = program.seasons.at(occurred_at).promotion_limits
+    return [limit for limit in limits if limit.orders is not None or limit.budget_points is not None]
+
+
+def judge(
     program: Program,
     circumstances: Circumstances,
     usages: Mapping[UsageKey, Usage],
     budgets: Mapping[str, Budget],
     places: Places | None = None,
-) -> Frozen:
+) -> Judgement:
     """Judge for good which rules and promotions an order is for, and how much their limits leave to it.
 
     `usages` are the account's and `budgets` the promotions', as far as there are any; what is missing was never used.
@@ -88,10 +78,10 @@ def freeze(
                 excluded.append(promised.name)
             elif promised.budget_points is not None:
                 allowances[promised.name] = promised.budget_points - spent.points
-    frozen = Frozen(tuple(excluded), allowances, carried)
+    judgement = Judgement(tuple(excluded), allowances, carried)
     if program.combine_promotions is CombinePromotions.NEWEST:
-        return _only_newest(program, circumstances, frozen, places)
-    return frozen
+        return _only_newest(program, circumstances, judgement, places)
+    return judgement
 
 
 def _is_used_up(limit: PromotionLimit, usages: Mapping[UsageKey, Usage], spent: Budget) -> bool:
@@ -102,20 +92,25 @@ def _is_used_up(limit: PromotionLimit, usages: Mapping[UsageKey, Usage], spent: 
     )
 
 
-def _only_newest(program: Program, circumstances: Circumstances, frozen: Frozen, places: Places) -> Frozen:
+def _only_newest(program: Program, circumstances: Circumstances, judgement: Judgement, places: Places) -> Judgement:
     """Leave the last promotion of the file that gives something. Chosen for good: a refund must not bring another."""
-    over = program.seasons.at(circumstances.local).over.union(frozen.excluded)
+    over = program.seasons.at(circumstances.local).over.union(judgement.excluded)
     promised = [p.promotion_id for p in program.promotions if p.promotion_id not in over]
     for name in reversed(promised):
         others = tuple(other for other in promised if other != name)
-        alone = frozen._replace(excluded=(*frozen.excluded, *others))
+        alone = judgement._replace(excluded=(*judgement.excluded, *others))
         if name in Earning(circumstances.order, program, circumstances.tier_id, alone, places).after(()).given:
             return alone
-    return frozen
+    return judgement
 
 
 def usage_changes(
-    program: Program, account_id: UUID, order: Order, frozen: Frozen, before: Entitlement | None, after: Entitlement
+    program: Program,
+    account_id: UUID,
+    order: Order,
+    judgement: Judgement,
+    before: Entitlement | None,
+    after: Entitlement,
 ) -> tuple[UsageChange, ...]:
     """What a posting changes of the account's usages; `before` is None for the order itself."""
     if not program.has_limits:
@@ -128,7 +123,11 @@ def usage_changes(
         points, orders = _difference(key.name, before, after)
         carried = _NOTHING
         if key.period == EVER and key.name in after.left_over:
-            had = frozen.carried.get(key.name, _NOTHING) if before is None else before.left_over.get(key.name, _NOTHING)
+            had = (
+                judgement.carried.get(key.name, _NOTHING)
+                if before is None
+                else before.left_over.get(key.name, _NOTHING)
+            )
             carried = after.left_over[key.name] - had
         if points or orders or carried:
             changes[key] = UsageChange(account_id, key.name, key.period, points, orders, carried)

@@ -1,15 +1,15 @@
 """The whole calculation of what an order earns: rules with lines, conditions, caps and clawback modes, and promotions.
 
-Numbers first; what is told of them is put together afterwards, and only when it is asked for.
+Numbers first; their explanation is put together afterwards, and only on demand.
 """
 
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from core.domain.ledger import Frozen
 from core.domain.orders.basket import Basket, Exact, amount_text
 from core.domain.orders.facts import Order
+from core.domain.orders.posted import Judgement
 from core.domain.program import (
     AnyPromotion,
     ClawbackMode,
@@ -36,22 +36,22 @@ class OfRule(NamedTuple):
     basket: Basket
     places: Sequence[int]  #: of the lines that it counts
 
-    def told(self) -> dict[str, Any]:
+    def explanation(self) -> dict[str, Any]:
         """The same for an entry."""
         terms, basket, places = self.terms, self.basket, self.places
-        told: dict[str, Any] = {**terms.told, "points": self.points}
+        parts: dict[str, Any] = {**terms.explanation, "points": self.points}
         if self.points < self.points_before_limit:
-            told["points_before_limit"] = self.points_before_limit
+            parts["points_before_limit"] = self.points_before_limit
         if not terms.lines.is_all:
-            told["lines"] = dict([basket.told(place) for place in places])
+            parts["lines"] = dict([basket.line_text(place) for place in places])
         if terms.unit is Unit.PIECE:
             is_one = len(places) == 1  # whose text is made already
-            told["quantity"] = basket.told(places[0])[1][1] if is_one else amount_text(basket.quantity_of(places))
+            parts["quantity"] = basket.line_text(places[0])[1][1] if is_one else amount_text(basket.quantity_of(places))
         elif terms.unit is not Unit.ORDER:
-            told["basis_amount"] = amount_text(basket.amount_of(places))
+            parts["basis_amount"] = amount_text(basket.amount_of(places))
             if terms.unit is Unit.LINE_AMOUNT:
-                told["round_per"] = "line"
-        return told
+                parts["round_per"] = "line"
+        return parts
 
 
 class OfPromotion(NamedTuple):
@@ -63,24 +63,24 @@ class OfPromotion(NamedTuple):
     promotion: AnyPromotion
     base_points: int  #: what a multiplier multiplies
 
-    def told(self) -> dict[str, Any]:
+    def explanation(self) -> dict[str, Any]:
         """The same for an entry."""
         promotion = self.promotion
-        told: dict[str, Any] = {"promotion_id": self.name, "kind": promotion.kind, "points": self.points}
+        parts: dict[str, Any] = {"promotion_id": self.name, "kind": promotion.kind, "points": self.points}
         if self.points < self.points_before_limit:
-            told["points_before_limit"] = self.points_before_limit
+            parts["points_before_limit"] = self.points_before_limit
         if promotion.kind == "multiplier":
-            told |= {"multiplier": str(promotion.multiplier), "base_points": self.base_points}
+            parts |= {"multiplier": str(promotion.multiplier), "base_points": self.base_points}
         else:
-            told["points_added"] = promotion.points
-        return told
+            parts["points_added"] = promotion.points
+        return parts
 
 
 class Concerned(NamedTuple):
     """An order, and the rules and promotions that it is for, as they were judged when it was posted."""
 
     tier_id: str
-    frozen: Frozen
+    judgement: Judgement
     ordered: Basket  #: before any refund
     places: Places
     terms: Sequence[Terms]
@@ -89,16 +89,16 @@ class Concerned(NamedTuple):
 
 
 def concerned(
-    order: Order, ordered: Basket, program: Program, tier_id: str, frozen: Frozen, places: Places | None
+    order: Order, ordered: Basket, program: Program, tier_id: str, judgement: Judgement, places: Places | None
 ) -> Concerned:
     """Leave out what the order is not for. `places` is `program.concerning.places` of it, where the caller has it."""
     if places is None:
         places = program.concerning.places(order.lines)
     season = program.seasons.at(order.occurred_at)
-    names = season.every_order.union(places).difference(season.over, frozen.excluded)
+    names = season.every_order.union(places).difference(season.over, judgement.excluded)
     terms = [terms for terms in program.terms[tier_id] if terms.rule_id in names]
     promotions = [promotion for promotion in program.promotions if promotion.promotion_id in names]
-    return Concerned(tier_id, frozen, ordered, places, terms, promotions, not season.counted.isdisjoint(names))
+    return Concerned(tier_id, judgement, ordered, places, terms, promotions, not season.counted.isdisjoint(names))
 
 
 class Reckoning:
@@ -108,7 +108,7 @@ class Reckoning:
         """`kept` is `concerned.ordered` where nothing was refunded."""
         self._concerned, self._kept = concerned, kept
         self._is_whole = kept is concerned.ordered
-        self._places, self._allowances = concerned.places, concerned.frozen.allowances
+        self._places, self._allowances = concerned.places, concerned.judgement.allowances
         self._is_stacked = program.combine is Combine.STACK
         self.left_over: dict[str, Fraction] = {}  #: the remainder that each rule with `carry` leaves
         self._rules = [
@@ -129,29 +129,29 @@ class Reckoning:
             each.name: each.points for each in self._promotions
         }
 
-    def told(self) -> dict[str, Any]:
+    def explanation(self) -> dict[str, Any]:
         """The calculation, rule by rule and line by line."""
         why: dict[str, Any] = {"tier": self._concerned.tier_id, "basis_amount": amount_text(self._kept.amount)}
-        why["rules"] = [self._told(each, each.terms.clawback) for each in self._counted]
+        why["rules"] = [self._explanation(each, each.terms.clawback) for each in self._counted]
         if len(self._rules) > len(self._counted):
             why["rules_not_best"] = [
                 {"rule_id": each.name, "points": each.points} for each in self._rules if each is not self._counted[0]
             ]
         if self._promotions:
-            why["promotions"] = [self._told(each, each.promotion.clawback) for each in self._promotions]
+            why["promotions"] = [self._explanation(each, each.promotion.clawback) for each in self._promotions]
         return why
 
-    def _told(self, given: OfRule | OfPromotion, clawback: ClawbackMode) -> dict[str, Any]:
-        told = given.told()
+    def _explanation(self, given: OfRule | OfPromotion, clawback: ClawbackMode) -> dict[str, Any]:
+        parts = given.explanation()
         if given.name in self.left_over:
-            told["carried_in"] = amount_text(self._carried(given.name))
-            told["left_over"] = amount_text(self.left_over[given.name])
+            parts["carried_in"] = amount_text(self._carried(given.name))
+            parts["left_over"] = amount_text(self.left_over[given.name])
         if not self._is_whole and clawback is not ClawbackMode.PROPORTIONAL:
-            told["clawback"] = clawback.value
-        return told
+            parts["clawback"] = clawback.value
+        return parts
 
     def _carried(self, name: str) -> Fraction:
-        return self._concerned.frozen.carried.get(name, _ZERO)
+        return self._concerned.judgement.carried.get(name, _ZERO)
 
     def _basket(self, mode: ClawbackMode) -> Basket:
         """What a rule or promotion of this clawback mode looks at."""

@@ -212,32 +212,32 @@ class Terms(NamedTuple):
     per_order: int | None  #: the cap
     carry: bool
     clawback: ClawbackMode
-    told: dict[str, str]  #: the same as the program file says it, for the explanation of an entry
+    explanation: dict[str, str]  #: the same as the program file says it, for the explanation of an entry
 
 
 def terms_of(rule: AnyRule, tier_id: str, multiplier: Decimal) -> Terms:
     """What `rule` gives in a tier, its multiplier included."""
     points = rule.rate(tier_id)
-    told = {"rule_id": rule.rule_id}
+    explanation = {"rule_id": rule.rule_id}
     per, unit, rounding = Decimal(1), Unit.PIECE, Rounding.FLOOR
     if not isinstance(rule, SpendRule):
-        told["kind"] = rule.kind
-    told["points_per"] = str(points)
+        explanation["kind"] = rule.kind
+    explanation["points_per"] = str(points)
     if isinstance(rule, SpendRule):
         per = rule.per_amount
         unit = Unit.LINE_AMOUNT if rule.round_per is RoundPer.LINE else Unit.AMOUNT
-        told["per_amount"] = str(per)
+        explanation["per_amount"] = str(per)
     if isinstance(rule, VisitRule):
         unit = Unit.ORDER
     else:
         rounding = rule.rounding
-        told["rounding"] = rounding.value
+        explanation["rounding"] = rounding.value
     if multiplier != 1:
-        told["tier_multiplier"] = str(multiplier)
+        explanation["tier_multiplier"] = str(multiplier)
     numerator, denominator = (Fraction(points) * Fraction(multiplier) / Fraction(per)).as_integer_ratio()
     minimum, cap = rule.when.minimum_amount, rule.caps.per_order
     step = Fraction(per) if isinstance(rule, SpendRule) else None
     return Terms(
         rule.rule_id, rule, unit, step, numerator, denominator, rounding, rule.lines, minimum, cap, rule.carry,
-        rule.clawback, told,
+        rule.clawback, explanation,
     )  # fmt: skip

@@ -1,5 +1,6 @@
 """Which of an account's recorded orders have to be looked at to judge its tier: seldom any."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from core.domain.ledger import Account
@@ -30,3 +31,13 @@ def counted_from(account: Account, occurred_at: datetime, current: Program) -> d
                 # It begins to count that period. Where the window was another one before, orders of it are there.
                 since.append(period.start or _BEGINNING)
     return min(since, default=None)
+
+
+def counted_since(account: Account, ordered_at: Sequence[datetime], current: Program) -> datetime | None:
+    """From when on the account's orders are needed for orders of these instants, one after the other."""
+    needed = [counted_from(account, instant, current) for instant in ordered_at]
+    # A period that one of them is in may end, and be reviewed, before a later one of them.
+    period = qualification_period(current, min(ordered_at), account.enrolled_at)
+    if period.end is not None and max(ordered_at) >= period.end:
+        needed.append(period.start or _BEGINNING)
+    return min((instant for instant in needed if instant is not None), default=None)

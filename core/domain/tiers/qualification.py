@@ -10,8 +10,11 @@ from datetime import date, datetime, timedelta
 from typing import NamedTuple
 
 from core.domain.calendar import add_months, day_of_year, local_midnight
-from core.domain.ledger import Account, Decision, Qualifying, TierChange, TierChangeReason
+from core.domain.decision import AccountChange, Decision, TierChange, TierChangeReason
+from core.domain.ledger import Account
+from core.domain.orders.posted import Qualifying
 from core.domain.program import Downgrade, Measure, Program, QualificationWindow, RefundEffect
+from core.domain.tiers.history import CountedOrder, TierHistoryEntry
 
 #: A new program version may bring another time zone, and so move the midnight at which the running year began.
 ZONE_CHANGE_MAX = timedelta(days=2)
@@ -25,20 +28,6 @@ class Period(NamedTuple):
     end: datetime | None
 
 
-class TierHistoryEntry(NamedTuple):
-    """From `effective_at` on the account was in `tier_id`."""
-
-    effective_at: datetime
-    tier_id: str
-
-
-class Counted(NamedTuple):
-    """What one recorded order of an account counts for the tier."""
-
-    occurred_at: datetime
-    qualifying: Qualifying
-
-
 def units(qualifying: Qualifying, program: Program) -> int:
     """What an order counts, by the program's measure."""
     match program.qualification.measure:
@@ -50,7 +39,7 @@ def units(qualifying: Qualifying, program: Program) -> int:
             return qualifying.orders
 
 
-def units_in(period: Period, counted: Iterable[Counted], program: Program) -> int:
+def units_in(period: Period, counted: Iterable[CountedOrder], program: Program) -> int:
     """What recorded orders of `period` count together."""
     return sum(
         units(order.qualifying, program)
@@ -102,7 +91,7 @@ def tier_at(account: Account, history: Sequence[TierHistoryEntry], occurred_at: 
 
 
 def qualify(
-    account: Account, added: Qualifying, occurred_at: datetime, program: Program, counted: Sequence[Counted] = ()
+    account: Account, added: Qualifying, occurred_at: datetime, program: Program, counted: Sequence[CountedOrder] = ()
 ) -> tuple[Account, tuple[TierChange, ...]]:
     """Count an order of `occurred_at`; upgrade at once at a threshold.
 
@@ -184,20 +173,27 @@ def review_due_at(account: Account, program: Program) -> datetime | None:
     return account.tier_until + timedelta(days=program.qualification.grace_days)
 
 
-def decide_tier_review(account: Account, program: Program, counted: Sequence[Counted] = ()) -> Decision:
+def decide_tier_review(account: Account, program: Program, counted: Sequence[CountedOrder] = ()) -> Decision:
     """Review the account at its `tier_until`, with what the `period_ended` then counted.
 
     Downgrades, as far as the program goes, towards the tier that fits, or keeps the tier for another period. A run that
     is late by several periods is called once for each, and so computes what the runs in time would have. `counted` are
     the account's recorded orders of that period and later; they are not needed while the account still counts it.
     """
+    reviewed, changes = _review(account, program, counted)
+    return Decision((AccountChange(reviewed, tier_changes=changes),))
+
+
+def _review(
+    account: Account, program: Program, counted: Sequence[CountedOrder]
+) -> tuple[Account, tuple[TierChange, ...]]:
     assert account.tier_until is not None
     due_at = review_due_at(account, program)
     assert due_at is not None
     qualified = _qualified(account, program, counted)
     following = qualification_period(program, account.tier_until + ZONE_CHANGE_MAX, account.enrolled_at)
     if following.start is None and account.tier_held_until is None:
-        return Decision(account=account._replace(tier_until=None))  # by lifetime now: no tier is lost by time alone
+        return account._replace(tier_until=None), ()  # by lifetime now: no tier is lost by time alone
     reviewed = account._replace(tier_until=following.end, tier_held_until=None)
     if following.start is not None and not _counts_from(account, following.start):
         # Where periods overlap, and in the days of grace, orders of the following one are recorded already.
@@ -209,10 +205,10 @@ def decide_tier_review(account: Account, program: Program, counted: Sequence[Cou
         reviewed, changes = _move(reviewed, tier_id, due_at, following.end, TierChangeReason.REVIEWED, qualified)
     if reviewed.tier_id == program.tiers[0].tier_id:
         reviewed = reviewed._replace(tier_until=None)
-    return Decision(account=reviewed, tier_changes=changes)
+    return reviewed, changes
 
 
-def _qualified(account: Account, program: Program, counted: Sequence[Counted]) -> int:
+def _qualified(account: Account, program: Program, counted: Sequence[CountedOrder]) -> int:
     """What the period counts that ends at the account's `tier_until`."""
     ended = period_ended(account, program)
     return account.qualifying_points if _is_current(account, ended) else units_in(ended, counted, program)
@@ -235,7 +231,7 @@ def _after_review(program: Program, tier_id: str, fitting_id: str) -> str:
 
 
 def review_overdue(
-    account: Account, occurred_at: datetime, program: Program, counted: Sequence[Counted] = ()
+    account: Account, occurred_at: datetime, program: Program, counted: Sequence[CountedOrder] = ()
 ) -> tuple[Account, tuple[TierChange, ...]]:
     """Make the reviews that were due by `occurred_at`, so that an order meets the same tier whether or not they ran.
 
@@ -243,9 +239,8 @@ def review_overdue(
     """
     changes: tuple[TierChange, ...] = ()
     while _is_overdue(account, occurred_at, program):
-        decision = decide_tier_review(account, program, counted)
-        assert decision.account is not None
-        account, changes = decision.account, changes + decision.tier_changes
+        account, more = _review(account, program, counted)
+        changes += more
     return account, changes
 
 
@@ -264,24 +259,24 @@ def decide_tier_hold(account: Account, program: Program, tier_id: str, until: da
     # Held to the end of a period, it is reviewed at that end, and not a whole period later.
     end = qualification_period(program, until - _JUST_BEFORE, account.enrolled_at).end
     account = account._replace(tier_held_until=until, tier_until=end or until)
-    if tier_id == account.tier_id:
-        return Decision(account=account)
-    effective_at = max(as_of, account.tier_since) if account.tier_since else as_of
-    account, changes = _move(account, tier_id, effective_at, account.tier_until, TierChangeReason.HELD)
-    return Decision(account=account, tier_changes=changes)
+    changes: tuple[TierChange, ...] = ()
+    if tier_id != account.tier_id:
+        effective_at = max(as_of, account.tier_since) if account.tier_since else as_of
+        account, changes = _move(account, tier_id, effective_at, account.tier_until, TierChangeReason.HELD)
+    return Decision((AccountChange(account, tier_changes=changes),))
 
 
 class TierAtRisk(NamedTuple):
     """A review is near that would move the account down, as it stands."""
 
-    account: Account  #: marked, so that it is told once
+    account: Account  #: marked, so that it is warned once
     tier_id: str
     fitting_tier_id: str
     loses_at: datetime
     units_missing: int  #: to stay
 
 
-def decide_warning(account: Account, program: Program, counted: Sequence[Counted] = ()) -> TierAtRisk | None:
+def decide_warning(account: Account, program: Program, counted: Sequence[CountedOrder] = ()) -> TierAtRisk | None:
     """Whether the next review, with what counts so far, would move the account down."""
     due_at = review_due_at(account, program)
     if due_at is None or program.tier(account.tier_id) is None:
@@ -343,7 +338,7 @@ def _counts_from(account: Account, start: datetime) -> bool:
     return account.qualifying_from is not None and account.qualifying_from > start - ZONE_CHANGE_MAX
 
 
-def _begin(account: Account, period: Period, program: Program, counted: Sequence[Counted]) -> Account:
+def _begin(account: Account, period: Period, program: Program, counted: Sequence[CountedOrder]) -> Account:
     """Begin to count `period`: with what it shares with earlier ones, or after a change of the window to lifetime."""
     if period.end is None:
         # What was spent, and how many orders there were, is not kept beyond their period; points are.

@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 from pydantic_core import from_json, to_json
 
-from core.domain.orders.facts import AttributeValue, Cancellation, Fulfilment, LineKind, Order, OrderLine, Refund
+from core.domain.message import Message
+from core.domain.orders.facts import AttributeValue, LineKind, OrderLine
 from core.domain.outcomes import Reason
-from core.messages.inbound.contracts import INBOUND, Contracts
+from core.messages.inbound.contracts import INBOUND, Contract, Contracts, Data
 from core.messages.inbound.fields import plain_decimal, plain_quantity
 from core.messages.inbound.json_arrays import elements
 from core.messages.inbound.order_facts import line_of
@@ -62,42 +63,11 @@ class UnreadableEvent(NamedTuple):
     signature: str | None = None  #: that came with `body`, whatever it is worth
 
 
-class StoredOrder(NamedTuple):
-    """What posting needs of an `order.completed` event."""
+class SettledMessage(NamedTuple):
+    """What posting makes of the settled data of an event."""
 
-    order: Order
-    program_id: str | None
-    business_hash: bytes
-    lines_json: str  #: for `read_lines`
-    attributes_json: str | None = None  #: for `read_attributes`; None: none
-    tags_json: str | None = None  #: for `read_tags`; None: none
-
-
-class StoredRefund(NamedTuple):
-    """What posting needs of an `order.refunded` event."""
-
-    refund: Refund
-    program_id: str | None
-    business_hash: bytes
-
-
-class StoredFulfilment(NamedTuple):
-    """What posting needs of an `order.fulfilled` event."""
-
-    fulfilment: Fulfilment
-    program_id: str | None
-    business_hash: bytes
-
-
-class StoredCancellation(NamedTuple):
-    """What posting needs of an `order.cancelled` event."""
-
-    cancellation: Cancellation
-    program_id: str | None
-    business_hash: bytes
-
-
-StoredEvent = StoredOrder | StoredRefund | StoredFulfilment | StoredCancellation
+    message: Message[Any]
+    data: Data
 
 
 def read_message(
@@ -137,47 +107,25 @@ def business_hash(settled: str) -> bytes:
     return sha256(settled.encode()).digest()
 
 
-def read_settled(event_type: str, source: str, occurred_at: datetime, settled: str) -> StoredEvent:
-    """Make what posting needs of what intake has settled."""
+def read_settled(contract: Contract, source: str, occurred_at: datetime, settled: str) -> SettledMessage:
+    """Make the message of what intake has checked and settled."""
     data = from_json(settled)
-    fact = INBOUND[event_type].fact(source, occurred_at, data)
-    known = data.get("program_id"), business_hash(settled)
-    match fact:
-        case Order():
-            lines = to_json(data["lines"]).decode()
-            return StoredOrder(fact, *known, lines, _json(data.get("attributes")), _json(data.get("customer_tags")))
-        case Refund():
-            return StoredRefund(fact, *known)
-        case Fulfilment():
-            return StoredFulfilment(fact, *known)
-        case Cancellation():
-            return StoredCancellation(fact, *known)
-
-
-def event_body(event_id: str, source: str, event_type: str, occurred_at: datetime, settled: str) -> bytes:
-    """Write an event for `read_stored_event`."""
-    envelope = {"id": event_id, "source": source, "type": event_type, "time": occurred_at.isoformat()}
-    return to_json(envelope)[:-1] + b',"data":' + settled.encode() + b"}"
-
-
-def read_stored_event(body: bytes) -> StoredEvent:
-    """Read an event that was taken before. Raises pydantic's ValidationError for another."""
-    event = INBOUND.validate_json(body)
-    return read_settled(event["type"], event["source"], event["time"], to_json(event["data"]).decode())
+    fact = contract.fact(source, occurred_at, data)
+    return SettledMessage(Message(fact, data.get("program_id"), business_hash(settled)), data)
 
 
 def read_lines(lines_json: str | bytes) -> tuple[OrderLine, ...]:
-    """Read the lines of an order in the form that the orders table keeps (`StoredOrder.lines_json`)."""
+    """Read the lines of an order in the form that the orders table keeps."""
     return tuple(line_of(line) for line in from_json(lines_json))
 
 
 def read_attributes(attributes_json: str | bytes | None) -> dict[str, AttributeValue]:
-    """Read the attributes of an order in the form that the orders table keeps (`StoredOrder.attributes_json`)."""
+    """Read the attributes of an order in the form that the orders table keeps."""
     return {} if attributes_json is None else from_json(attributes_json)
 
 
 def read_tags(tags_json: str | bytes | None) -> tuple[str, ...]:
-    """Read the customer's tags in the form that the orders table keeps (`StoredOrder.tags_json`)."""
+    """Read the customer's tags in the form that the orders table keeps."""
     return () if tags_json is None else tuple(from_json(tags_json))
 
 
@@ -320,7 +268,3 @@ def _read_array(
     if not bodies:
         return [UnreadableEvent(Reason.NOT_AN_EVENT, "the array is empty; send events in it", raw, None, None, None)]
     return [_read_event(body, latest, contracts) for body in bodies]
-
-
-def _json(value: object) -> str | None:
-    return None if value is None else to_json(value).decode()

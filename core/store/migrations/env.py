@@ -9,7 +9,8 @@ For authors of migrations. Roles of this release and of the one before work whil
   gives way, the whole migration is run again.
 - So touch one table of the hot path per transaction: two in one can meet posting in a deadlock. A migration that needs
   more wraps them in `with op.get_context().autocommit_block():`, and writes each so that it can be run twice (IF NOT
-  EXISTS, DROP and ADD in one statement).
+  EXISTS, DROP IF EXISTS before ADD).
+- One subcommand for each ALTER TABLE, and no triggers: Citus, with a schema for each bucket, refuses the rest.
 - A CHECK or foreign key on a table with rows: NOT VALID first, then VALIDATE CONSTRAINT, which blocks nobody.
 - An index on inbox, outbox, entries, lots, allocations, orders or refunds: CREATE INDEX CONCURRENTLY in an
   autocommit_block, after DROP INDEX IF EXISTS, for what a broken run leaves invalid.

@@ -15,13 +15,15 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from core.domain.ledger import Entry
+from core.store import tables
 from core.store.engine import driver_connection, run_bulk
 from core.store.proof.scope import slices
+from core.store.rows import Shape, arrays, selected, unnested
 
-_PREVIOUS = """
+_PREVIOUS = f"""
 SELECT k.account_id, e.chain_hash, now()
-FROM unnest(%b::uuid[], %b::bigint[]) AS k(account_id, sequence) LEFT JOIN entries e USING (account_id, sequence)
-"""
+FROM {unnested(tables.entries, ("account_id", "sequence"))} LEFT JOIN entries e USING (account_id, sequence)
+"""  # noqa: S608  # our own names
 
 
 def chain_hashes(connection: Connection, entries: Sequence[Entry], whys: Sequence[str], key: bytes) -> list[bytes]:
@@ -39,26 +41,32 @@ def chain_hashes(connection: Connection, entries: Sequence[Entry], whys: Sequenc
     recorded_at = rows[0][2]  # what recorded_at is by default in this transaction
     hashes = []
     for entry, why in zip(entries, whys, strict=True):
-        chain_hash = _hash(key, last[entry.account_id], _canonical(_values(entry, why, recorded_at)))
+        chain_hash = _hash(
+            key,
+            last[entry.account_id],
+            _canonical([*_HASHED.row(_HashedEntry(entry, why, recorded_at)), _moves(entry)]),
+        )
         last[entry.account_id] = chain_hash
         hashes.append(chain_hash)
     return hashes
 
 
-def _values(entry: Entry, why: str, recorded_at: datetime) -> list[Any]:
-    """An entry as `_Walk` reads it, up to its hash."""
-    return [
-        entry.account_id, entry.sequence, entry.kind.value, entry.points, entry.balance_after,
-        entry.lifetime_points_after, entry.deficit_change, entry.occurred_at, recorded_at, entry.source,
-        entry.order_id, entry.refund_id, entry.corrects_sequence, why,
-        sorted([part.lot_number, part.points] for part in entry.allocations),
-        *_pending(entry.pending_change, entry.pending_after),
-    ]  # fmt: skip
+class _HashedEntry(NamedTuple):
+    """What there is to know of an entry but its hash."""
+
+    entry: Entry
+    why_json: str
+    recorded_at: datetime
 
 
-def _pending(change: int, after: int) -> list[int]:
-    """What is pending is part of the hash where there is any, so that older entries still fit."""
-    return [change, after] if change or after else []
+#: All columns but the hash.
+_HASHED = Shape(tables.entries, _HashedEntry, why="why_json").new()
+
+
+def _moves(entry: Entry) -> list[list[str]]:
+    """The allocations, as `_Walk` reads them."""
+    moves = sorted(entry.allocations, key=lambda allocation: allocation.lot_number)
+    return [[str(move.lot_number), move.kind.value, str(move.points)] for move in moves]
 
 
 def _canonical(values: Sequence[Any]) -> bytes:
@@ -104,15 +112,14 @@ def has_chain(connection: Connection) -> bool:
     return bool(is_there)
 
 
-_ENTRIES = """
-SELECT e.account_id, e.sequence, e.kind, e.points, e.balance_after, e.lifetime_points_after, e.deficit_change,
-       e.occurred_at, e.recorded_at, e.source, e.order_id, e.refund_id, e.corrects_sequence, e.why::text,
-       coalesce(n.moves, '{}'), e.pending_change, e.pending_after, e.chain_hash
+_ENTRIES = f"""
+SELECT {selected(tables.entries, _HASHED.names, "e")}, coalesce(n.moves, '{{}}'), e.chain_hash
 FROM entries e
-LEFT JOIN (SELECT account_id, sequence, array_agg(ARRAY[lot_number, points] ORDER BY lot_number) AS moves
+LEFT JOIN (SELECT account_id, sequence,
+                  array_agg(ARRAY[lot_number::text, kind, points::text] ORDER BY lot_number) AS moves
            FROM allocations GROUP BY account_id, sequence) n USING (account_id, sequence)
 ORDER BY e.account_id, e.sequence
-"""
+"""  # noqa: S608  # our own names
 _ROWS_AT_ONCE = 5_000
 
 
@@ -146,9 +153,8 @@ class _Walk:
 
     def take(self, row: Sequence[Any]) -> None:
         """Look at the next entry. After the first that does not fit, the rest of its account tells nothing new."""
-        *values, pending_change, pending_after, chain_hash = row
-        values += _pending(pending_change, pending_after)
-        account_id, sequence = values[:2]
+        *values, chain_hash = row
+        account_id, sequence, *_ = values  # the key stands first
         if account_id != self._account_id:
             self._account_id, self._previous, self._is_broken = account_id, None, False
         if chain_hash is not None:
@@ -192,17 +198,16 @@ class HeadsDigest:
         return self._sum.hexdigest()
 
 
-_MISSING = """
+_MISSING = f"""
 SELECT k.account_id, k.sequence
-FROM unnest(%b::uuid[], %b::bigint[], %b::bytea[]) AS k(account_id, sequence, chain_hash)
+FROM {unnested(tables.entries, Head._fields)}
 LEFT JOIN entries e USING (account_id, sequence) WHERE e.chain_hash IS DISTINCT FROM k.chain_hash
-"""
+"""  # noqa: S608  # our own names
 
 
 def missing_heads(connection: Connection, heads: Sequence[Head]) -> list[ChainDifference]:
     """Heads that were noted once and are in their chains no more."""
-    columns = [list(column) for column in zip(*heads, strict=True)]
-    rows = run_bulk(connection, _MISSING, columns) if heads else []
+    rows = run_bulk(connection, _MISSING, arrays(heads, len(Head._fields)))
     return [
         ChainDifference(account_id, f"entry {sequence} of account {account_id} is not the one that was noted")
         for account_id, sequence in rows

@@ -13,9 +13,9 @@ from sqlalchemy import Connection
 
 from core.domain.calendar import add_months, local_midnight
 from core.domain.program import Program, Qualification, QualificationWindow, RefundEffect
+from core.domain.program.registry import BEGINNING, ProgramRegistry
 from core.domain.tiers.qualification import ZONE_CHANGE_MAX, qualification_period
 from core.store.engine import run_bulk
-from core.store.programs import BEGINNING, ProgramRegistry
 from core.store.proof.scope import Scope
 
 _END = datetime.max.replace(tzinfo=UTC)

@@ -3,13 +3,14 @@
 The last entry about an order explains what each rule and promotion gives it, and PostgreSQL adds that up. No entry
 tells what a rule leaves over for the next order (`carry`), nor what an order still has after a refund or cancellation
 that took no points, because they had expired or the program leaves them to the customer. Such orders, few but for
-programs with `carry`, are worked out anew, from the order, its refunds and what was frozen with it, as posting does.
+programs with `carry`, are worked out anew, from the order, its refunds and what was judged of it, as posting does.
 """
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
+from itertools import islice
 from typing import Any, NamedTuple
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -17,16 +18,14 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection
 
 from core.domain.calendar import local_midnight, next_midnight
-from core.domain.ledger import Frozen
-from core.domain.orders.clawback import whole_refund
+from core.domain.orders.clawback import refunds_known
 from core.domain.orders.earning import Entitlement, entitlement
-from core.domain.orders.facts import Cancellation, Order, Refund
-from core.domain.orders.limits import Budget, Usage, budget_changes, usage_changes
+from core.domain.orders.limits import budget_changes, usage_changes
+from core.domain.orders.posted import Budget, BudgetChange, PostedOrder, PostedRefund, Usage
 from core.domain.program import Program, UsageKey
-from core.messages.inbound.reading import StoredRefund, read_attributes, read_lines, read_stored_event, read_tags
+from core.domain.program.registry import ProgramRegistry, ProgramVersion
 from core.store.engine import run_bulk, stream_rows
-from core.store.frozen import read_frozen
-from core.store.programs import ProgramRegistry, ProgramVersion
+from core.store.ledger import ORDERS, load_refunds
 from core.store.proof.scope import Scope, slices
 
 
@@ -97,10 +96,11 @@ def usages_of_orders(connection: Connection, registry: ProgramRegistry, scope: S
     limits = list(_limits(versions, _per_customer))
     found: dict[tuple[UUID, UsageKey], Usage] = defaultdict(Usage)
     for each in _anew(connection, versions, scope):
-        for change in usage_changes(each.program, each.account_id, each.order, each.frozen, None, each.earned):
+        for change in usage_changes(
+            each.program, each.account_id, each.posted.order, each.posted.judgement, None, each.earned
+        ):
             key = each.account_id, UsageKey(change.name, change.period)
-            had = found[key]
-            found[key] = Usage(had.points + change.points, had.orders + change.orders, had.carried + change.carried)
+            found[key] = found[key].plus(change)
     anew = [(account_id, *key, use.points, use.orders, str(use.carried)) for (account_id, key), use in found.items()]
     return {
         **_columns(_LIMITS, limits),
@@ -116,11 +116,12 @@ def budgets_of_orders(connection: Connection, registry: ProgramRegistry) -> dict
     found: dict[tuple[str, str], Budget] = defaultdict(Budget)
     for scope in slices(connection) if versions else []:
         rows = run_bulk(connection, scope.narrow(_BUDGETS_TOLD), {**scope.parameters, **limits})
+        changes = [BudgetChange(*row) for row in rows]
         for each in _anew(connection, versions, scope):
-            rows += [tuple(change) for change in budget_changes(each.program, None, each.earned)]
-        for program_id, name, points, orders in rows:
-            had = found[program_id, name]
-            found[program_id, name] = Budget(had.points + points, had.orders + orders)
+            changes += budget_changes(each.program, None, each.earned)
+        for change in changes:
+            key = change.program_id, change.promotion_id
+            found[key] = found[key].plus(change)
     return found
 
 
@@ -199,22 +200,18 @@ class _Anew(NamedTuple):
 
     account_id: UUID
     program: Program
-    order: Order
-    frozen: Frozen
+    posted: PostedOrder
     earned: Entitlement
 
 
 _ORDERS = f"""
-SELECT o.program_id, o.program_version, o.account_id, o.tier_id, o.frozen::text, o.cancelled_at,
-       ARRAY(SELECT r.body FROM refunds r
-             WHERE r.source = o.source AND r.order_id = o.order_id AND r.program_id = o.program_id),
-       o.source, o.order_id, o.customer_id, o.currency, o.occurred_at, o.lines::text, o.points_paid,
-       o.attributes::text, o.customer_tags::text
+SELECT {ORDERS.select("o")}
 FROM orders o
 JOIN unnest(%(anew_programs)s::text[], %(anew_versions)s::integer[], %(anew_carries)s::boolean[])
      AS v(program_id, version, carries) ON v.program_id = o.program_id AND v.version = o.program_version
 WHERE o.account_id IS NOT NULL AND (v.carries OR (o.source, o.order_id, o.program_id) IN ({_SILENT}))
 """  # noqa: S608  # our own words
+_ORDERS_AT_ONCE = 2_000
 
 
 def _anew(connection: Connection, versions: Sequence[ProgramVersion], scope: Scope) -> Iterator[_Anew]:
@@ -224,23 +221,15 @@ def _anew(connection: Connection, versions: Sequence[ProgramVersion], scope: Sco
     wanted = [(*key, _carries(program)) for key, program in programs.items()]
     parameters = _columns(("anew_programs", "anew_versions", "anew_carries"), wanted)
     rows = stream_rows(connection, "orders_anew", scope.narrow(_ORDERS), {**scope.parameters, **parameters})
-    for program_id, version, account_id, tier_id, frozen_text, cancelled_at, bodies, *of_order in rows:
-        program, order, frozen = programs[program_id, version], _order(of_order), read_frozen(frozen_text)
-        refunds = [_refund(body) for body in bodies]
-        if cancelled_at is not None:
-            refunds.append(whole_refund(Cancellation(order.source, order.order_id, cancelled_at)))
-        yield _Anew(account_id, program, order, frozen, entitlement(order, refunds, program, tier_id, frozen))
-
-
-def _order(row: Sequence[Any]) -> Order:
-    source, order_id, customer_id, currency, occurred_at, lines, points_paid, attributes, tags = row
-    return Order(
-        source, order_id, customer_id, currency, occurred_at, read_lines(lines), points_paid,
-        read_attributes(attributes), read_tags(tags),
-    )  # fmt: skip
-
-
-def _refund(body: bytes) -> Refund:
-    event = read_stored_event(body)
-    assert isinstance(event, StoredRefund)
-    return event.refund
+    while orders := [ORDERS.read(row) for row in islice(rows, _ORDERS_AT_ONCE)]:
+        refunds: dict[tuple[str, str, str], list[PostedRefund]] = defaultdict(list)
+        for posted_refund in load_refunds(connection, [posted.key for posted in orders], ()):
+            refund, program_id = posted_refund.refund, posted_refund.program_id
+            refunds[refund.source, refund.order_id, program_id].append(posted_refund)
+        for posted in orders:
+            assert posted.account_id is not None
+            assert posted.tier_id is not None
+            program = programs[posted.program_id, posted.program_version]
+            known = refunds_known(refunds[*posted.key, posted.program_id], posted)
+            earned = entitlement(posted.order, known, program, posted.tier_id, posted.judgement)
+            yield _Anew(posted.account_id, program, posted, earned)

@@ -9,24 +9,26 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from fractions import Fraction
+from operator import itemgetter
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Table
 
-from core.domain.orders.limits import Usage
-from core.domain.program import UsageKey
-from core.store.appending import write_usages
-from core.store.engine import copy_rows, run_bulk
+from core.domain.program.registry import ProgramRegistry
+from core.store import tables
+from core.store.engine import run_bulk
 from core.store.ledger import lock_accounts
-from core.store.programs import ProgramRegistry, load_registry
+from core.store.programs import load_registry
 from core.store.proof.counted_periods import load_periods
 from core.store.proof.invariants import CHECKS
 from core.store.proof.invariants.orders import ORDERS_AND_REFUNDS
 from core.store.proof.limits_used import USAGES_OF_ORDERS, usages_of_orders
 from core.store.proof.scope import Scope, these_accounts
 from core.store.proof.verify import differences_of
+from core.store.repairs import Repair as MadeRepair
+from core.store.repairs import append_repairs
+from core.store.rows import Put, Rows, Update, arrays, keys_of, unnested
 
 #: Texts of contradicting facts that are read of one check; every account concerned is left alone all the same.
 _TEXTS_MAX = 1_000_000
@@ -35,12 +37,15 @@ _TEXTS_MAX = 1_000_000
 class Numbers(NamedTuple):
     """The derived numbers of one table."""
 
-    table: str
+    table: Table
     subject: str  #: how a row is called, with its key
-    key: tuple[str, ...]  #: columns of the key beside the account
     names: tuple[str, ...]
-    types: tuple[str, ...]
-    query: str  #: account, customer, program, key, the numbers found, the numbers that the facts give
+    facts: str  #: account, key, and the numbers that the facts give, each under its name
+
+    @property
+    def key(self) -> list[str]:
+        """The columns of the key beside the account."""
+        return [name for name in keys_of(self.table) if name != "account_id"]
 
 
 class Repair(NamedTuple):
@@ -54,7 +59,7 @@ class Repair(NamedTuple):
     subject: str  #: account, lot 7, order 5001 of /shops/high-street, or usage of daily, 2026-11-21
     found: dict[str, Any]  #: what the row says, where it differs
     rebuilt: dict[str, Any]  #: what the facts give instead
-    numbers: tuple[Any, ...]  #: all of the row, as the facts give them
+    row: dict[str, Any]  #: the table's key, and all numbers as the facts give them
 
 
 class Contradiction(NamedTuple):
@@ -73,43 +78,38 @@ class Examined(NamedTuple):
     contradictions: list[Contradiction]  #: accounts that differ, and cannot be rebuilt
 
 
-# Columns: account, customer, program, the row's key, its numbers, the numbers that the facts give.
 _ORDERS = f"""
-SELECT o.account_id, a.customer_id, a.program_id, o.source, o.order_id, o.program_id AS of_program,
-       o.points_entitled, o.points_excused, o.points_shortfall,
-       (o.accrued - o.due)::bigint AS entitled, o.excused::bigint, o.shortfall::bigint, o.occurred_at,
-       o.qualifying_points, o.qualifying_spend, o.qualifying_orders
-FROM ({ORDERS_AND_REFUNDS}) AS o JOIN accounts a USING (account_id)
+SELECT account_id, source, order_id, program_id, (accrued - due)::bigint AS points_entitled,
+       excused::bigint AS points_excused, shortfall::bigint AS points_shortfall
+FROM ({ORDERS_AND_REFUNDS}) AS o WHERE account_id IS NOT NULL
 """  # noqa: S608  # our own words
 _LOTS = """
-SELECT account_id, a.customer_id, a.program_id, l.lot_number, l.points_granted, l.points_remaining, l.points_expired,
-       coalesce(n.granted, 0)::bigint, coalesce(n.remaining, 0)::bigint, coalesce(n.expired, 0)::bigint
+SELECT l.account_id, l.lot_number, coalesce(n.granted, 0)::bigint AS points_granted,
+       coalesce(n.remaining, 0)::bigint AS points_remaining, coalesce(n.expired, 0)::bigint AS points_expired
 FROM lots l
-JOIN accounts a USING (account_id)
-LEFT JOIN (SELECT account_id, lot_number, sum(greatest(n.points, 0)) AS granted, sum(n.points) AS remaining,
-                  -sum(n.points) FILTER (WHERE e.kind = 'expiry') AS expired
-           FROM allocations n JOIN entries e USING (account_id, sequence)
-           GROUP BY account_id, lot_number) n USING (account_id, lot_number)
+LEFT JOIN (SELECT account_id, lot_number, sum(points) FILTER (WHERE kind = 'opened') AS granted,
+                  sum(points) AS remaining, -sum(points) FILTER (WHERE kind = 'expired') AS expired
+           FROM allocations GROUP BY account_id, lot_number) n USING (account_id, lot_number)
 """
 # An account that never changed its tier is in the first tier of some version: that of its opening.
-_ACCOUNTS = f"""
+_ACCOUNTS = """
 WITH first_tiers AS MATERIALIZED (
     SELECT program_id, version, effective_from, applied_at, document->'tiers'->0->>'tier_id' AS tier_id FROM programs
 )
-SELECT a.account_id, a.customer_id, a.program_id, a.sequence, a.lots_opened, a.balance, a.pending, a.deficit,
-       a.lifetime_points, a.qualifying_points, a.tier_id, a.tier_since, a.tier_changes,
-       coalesce(e.sequence, 0), coalesce(l.lots_opened, 0), coalesce(e.balance, 0)::bigint,
-       coalesce(e.pending, 0)::bigint,
-       coalesce(e.deficit, 0)::bigint, coalesce(e.lifetime_points, 0)::bigint,
-       CASE WHEN p.program_id IS NULL THEN a.qualifying_points ELSE coalesce(q.points, 0)::bigint END,
+SELECT a.account_id, coalesce(e.sequence, 0) AS sequence, coalesce(l.lots_opened, 0) AS lots_opened,
+       coalesce(e.balance, 0)::bigint AS balance, coalesce(e.pending, 0)::bigint AS pending,
+       coalesce(e.reserved, 0)::bigint AS reserved, coalesce(e.deficit, 0)::bigint AS deficit,
+       coalesce(e.lifetime_points, 0)::bigint AS lifetime_points,
+       CASE WHEN p.program_id IS NULL THEN a.qualifying_points ELSE coalesce(q.points, 0)::bigint END
+           AS qualifying_points,
        coalesce(t.tier_id, (SELECT f.tier_id FROM first_tiers f WHERE f.program_id = a.program_id
                             ORDER BY f.tier_id = a.tier_id DESC,
                                      f.applied_at <= a.created_at AND f.effective_from <= a.created_at DESC,
-                                     f.version DESC LIMIT 1), a.tier_id),
-       t.effective_at, coalesce(t.change_number, 0)
+                                     f.version DESC LIMIT 1), a.tier_id) AS tier_id,
+       t.effective_at AS tier_since, coalesce(t.change_number, 0) AS tier_changes
 FROM accounts a
 LEFT JOIN (SELECT account_id, max(sequence) AS sequence, sum(points) AS balance, sum(deficit_change) AS deficit,
-                  sum(pending_change) AS pending,
+                  sum(pending_change) AS pending, sum(reserved_change) AS reserved,
                   sum(points + pending_change) FILTER (WHERE kind IN ('accrual', 'clawback')) AS lifetime_points
            FROM entries GROUP BY account_id) e USING (account_id)
 LEFT JOIN (SELECT account_id, max(lot_number) AS lots_opened FROM lots GROUP BY account_id) l USING (account_id)
@@ -119,46 +119,30 @@ LEFT JOIN (SELECT * FROM unnest(%(period_programs)s::text[], %(period_starts)s::
                          AS k(program_id, qualifying_from)) AS p
      ON p.program_id = a.program_id AND p.qualifying_from IS NOT DISTINCT FROM a.qualifying_from
 LEFT JOIN (SELECT a.account_id, sum(CASE k.measure
-                      WHEN 'spend' THEN coalesce(o.qualifying_spend, 0)
-                      WHEN 'orders' THEN coalesce(o.qualifying_orders, (o.entitled > 0)::integer)
-                      ELSE coalesce(o.qualifying_points, o.entitled) END) AS points
-           FROM accounts a JOIN ({_ORDERS}) AS o USING (account_id)
+                      WHEN 'spend' THEN o.qualifying_spend WHEN 'orders' THEN o.qualifying_orders
+                      ELSE o.qualifying_points END) AS points
+           FROM accounts a JOIN orders o USING (account_id)
            JOIN unnest(%(period_programs)s::text[], %(period_starts)s::timestamptz[],
                        %(period_firsts)s::timestamptz[], %(period_ends)s::timestamptz[], %(period_measures)s::text[])
                 AS k(program_id, qualifying_from, first, ending, measure)
                 ON k.program_id = a.program_id AND k.qualifying_from IS NOT DISTINCT FROM a.qualifying_from
                    AND o.occurred_at >= k.first AND o.occurred_at < k.ending
            GROUP BY a.account_id) AS q USING (account_id)
-"""  # noqa: S608  # our own words
-_USAGES = f"""
-SELECT account_id, a.customer_id, a.program_id, name, period,
-       coalesce(u.points, 0), coalesce(u.orders, 0), coalesce(u.carried, '0'),
-       coalesce(o.points, 0), coalesce(o.orders, 0), coalesce(o.carried, '0')
-FROM usages u
-FULL JOIN ({USAGES_OF_ORDERS}) AS o USING (account_id, name, period)
-JOIN accounts a USING (account_id)
-"""  # noqa: S608  # our own words
+"""
 
 _TABLES = (
     Numbers(
-        "accounts", "account", (),
-        ("sequence", "lots_opened", "balance", "pending", "deficit", "lifetime_points", "qualifying_points",
+        tables.accounts, "account",
+        ("sequence", "lots_opened", "balance", "pending", "reserved", "deficit", "lifetime_points", "qualifying_points",
          "tier_id", "tier_since", "tier_changes"),
-        ("bigint", "integer", "bigint", "bigint", "bigint", "bigint", "bigint", "text", "timestamptz", "integer"),
         _ACCOUNTS,
     ),
+    Numbers(tables.lots, "lot {lot_number}", ("points_granted", "points_remaining", "points_expired"), _LOTS),
     Numbers(
-        "lots", "lot {lot_number}", ("lot_number",),
-        ("points_granted", "points_remaining", "points_expired"), ("bigint",) * 3, _LOTS,
+        tables.orders, "order {order_id} of {source}", ("points_entitled", "points_excused", "points_shortfall"),
+        _ORDERS,
     ),
-    Numbers(
-        "orders", "order {order_id} of {source}", ("source", "order_id", "program_id"),
-        ("points_entitled", "points_excused", "points_shortfall"), ("bigint",) * 3, _ORDERS,
-    ),
-    Numbers(
-        "usages", "usage of {name}, {period}", ("name", "period"),
-        ("points", "orders", "carried"), ("bigint", "integer", "text"), _USAGES,
-    ),
+    Numbers(tables.usages, "usage of {name}, {period}", ("points", "orders", "carried"), USAGES_OF_ORDERS),
 )  # fmt: skip
 
 
@@ -189,46 +173,57 @@ def apply_repairs(connection: Connection, planned: Sequence[Repair]) -> list[Rep
     """
     orders = sorted(repair.key for repair in planned if repair.table == "orders")
     if orders:
-        run_bulk(connection, _LOCK_ORDERS, [list(column) for column in zip(*orders, strict=True)])
+        run_bulk(connection, _LOCK_ORDERS, arrays(orders, 3))
     account_ids = {repair.account_id for repair in planned}
     lock_accounts(connection, account_ids)
     now_differing = examine(connection, these_accounts(account_ids)).repairs
     repairs = [repair for repair in now_differing if repair.table != "orders" or repair.key in orders]
     for numbers in _TABLES:
-        _write(connection, numbers, [repair for repair in repairs if repair.table == numbers.table])
-    rows = ((r.account_id, r.subject, _json(r.found), _json(r.rebuilt)) for r in repairs)
-    copy_rows(connection, "repairs", ("account_id", "subject", "found", "rebuilt"), rows)
+        names = (*keys_of(numbers.table), *numbers.names)
+        write = Put if numbers.table is tables.usages else Update  # of usages a row may be missing
+        of_table = [repair.row for repair in repairs if repair.table == numbers.table.name]
+        write(Rows(numbers.table, names, itemgetter(*names))).run(connection, of_table)
+    append_repairs(connection, [MadeRepair(r.account_id, r.subject, r.found, r.rebuilt) for r in repairs])
     return repairs
 
 
-_LOCK_ORDERS = """
-SELECT o.order_id FROM unnest(%b::text[], %b::text[], %b::text[]) AS k(source, order_id, program_id)
+_LOCK_ORDERS = f"""
+SELECT o.order_id FROM {unnested(tables.orders, keys_of(tables.orders))}
 JOIN orders o USING (source, order_id, program_id) ORDER BY o.source, o.order_id, o.program_id FOR UPDATE OF o
-"""
+"""  # noqa: S608  # our own names
 
 
 def _differing(connection: Connection, scope: Scope, parameters: dict[str, Any], numbers: Numbers) -> Iterator[Repair]:
-    found, rebuilt = ([f"{side}_{name}" for name in numbers.names] for side in ("found", "rebuilt"))
-    columns = ["account_id", "customer_id", "of_program", *numbers.key, *found, *rebuilt]
-    query = (
-        f"SELECT {', '.join(columns)} FROM ({numbers.query}) AS compared({', '.join(columns)})"  # noqa: S608  # our own names
-        f" WHERE ({', '.join(found)}) IS DISTINCT FROM ({', '.join(rebuilt)})"
-    )
-    first, width = 3 + len(numbers.key), len(numbers.names)
+    columns = ["account_id", "of_customer", "of_program", *numbers.key]
+    found, rebuilt = ([_value(numbers.table, side, name) for name in numbers.names] for side in ("t", "f"))
+    query = f"""
+    SELECT {", ".join([*columns, *found, *rebuilt])}
+    FROM {numbers.table.name} t FULL JOIN ({numbers.facts}) AS f USING ({", ".join(["account_id", *numbers.key])})
+    JOIN (SELECT account_id, customer_id AS of_customer, program_id AS of_program FROM accounts) AS a USING (account_id)
+    WHERE ({", ".join(found)}) IS DISTINCT FROM ({", ".join(rebuilt)})
+    """  # noqa: S608  # our own names
     for row in run_bulk(connection, scope.narrow(query), parameters):
-        key, old, new = row[3:first], row[first : first + width], row[first + width :]
-        changed = [place for place in range(width) if old[place] != new[place]]
+        values = iter(row)
+        of_row = dict(zip(columns, values, strict=False))
+        old, new = (dict(zip(numbers.names, values, strict=False)) for _ in range(2))
+        changed = [name for name in numbers.names if old[name] != new[name]]
         yield Repair(
-            account_id=row[0],
-            customer_id=row[1],
-            program_id=row[2],
-            table=numbers.table,
-            key=key,
-            subject=numbers.subject.format(**dict(zip(numbers.key, key, strict=True))),
-            found={numbers.names[place]: old[place] for place in changed},
-            rebuilt={numbers.names[place]: new[place] for place in changed},
-            numbers=new,
+            account_id=of_row["account_id"],
+            customer_id=of_row["of_customer"],
+            program_id=of_row["of_program"],
+            table=numbers.table.name,
+            key=tuple(of_row[name] for name in numbers.key),
+            subject=numbers.subject.format(**of_row),
+            found={name: old[name] for name in changed},
+            rebuilt={name: new[name] for name in changed},
+            row={**{name: of_row[name] for name in keys_of(numbers.table)}, **new},
         )
+
+
+def _value(table: Table, side: str, name: str) -> str:
+    """The number on one side; a row that is missing there is as good as one of defaults."""
+    default = getattr(table.columns[name].server_default, "arg", None)
+    return f"{side}.{name}" if default is None else f"coalesce({side}.{name}, {default})"
 
 
 def _contradictions(
@@ -262,38 +257,16 @@ def _seems_shortened(repair: Repair) -> bool:
 
 def _is_impossible(repair: Repair) -> bool:
     """Whether the facts give numbers that the tables refuse, so that the facts are wrong."""
-    match repair.table, repair.numbers:
-        case "accounts", (_, _, balance, _, deficit, _, qualifying_points, *_):
-            return bool(deficit < 0 or balance < -deficit or qualifying_points < 0)
-        case "lots", (granted, remaining, expired):
+    row = repair.row
+    match repair.table:
+        case "accounts":
+            return bool(row["deficit"] < 0 or row["balance"] < -row["deficit"] or row["qualifying_points"] < 0)
+        case "lots":
+            granted, remaining, expired = row["points_granted"], row["points_remaining"], row["points_expired"]
             return bool(granted <= 0 or remaining < 0 or expired < 0 or remaining + expired > granted)
-        case "usages", _:  # a remainder may be below zero
-            return False
-    return any(number < 0 for number in repair.numbers)
-
-
-def _write(connection: Connection, numbers: Numbers, repairs: Sequence[Repair]) -> None:
-    if not repairs:
-        return
-    if numbers.table == "usages":  # a row may be missing
-        write_usages(connection, [(r.account_id, UsageKey(*r.key), _usage(*r.numbers)) for r in repairs])
-        return
-    key = ("account_id", *numbers.key)
-    types = ("uuid", *("integer" if name == "lot_number" else "text" for name in numbers.key), *numbers.types)
-    sets = ", ".join(f"{name} = c.new_{name}" for name in numbers.names)
-    if numbers.table == "accounts":
-        sets += ", updated_at = now()"
-    statement = (
-        f"UPDATE {numbers.table} t SET {sets} FROM unnest({', '.join(f'%b::{kind}[]' for kind in types)})"  # noqa: S608  # our own names
-        f" AS c({', '.join((*key, *(f'new_{name}' for name in numbers.names)))})"
-        f" WHERE {' AND '.join(f't.{name} = c.{name}' for name in key)}"
-    )
-    rows = ((repair.account_id, *repair.key, *repair.numbers) for repair in repairs)
-    run_bulk(connection, statement, [list(column) for column in zip(*rows, strict=True)])
-
-
-def _usage(points: int, orders: int, carried: str) -> Usage:
-    return Usage(points, orders, Fraction(carried))
+        case "orders":
+            return any(row[name] < 0 for name in ("points_entitled", "points_excused", "points_shortfall"))
+    return False  # a usage's remainder may be below zero
 
 
 def _json(values: dict[str, Any]) -> str:

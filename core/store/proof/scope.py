@@ -15,7 +15,10 @@ from core.store.engine import run_bulk
 #: Entries of the accounts that one slice holds; an account with more is a slice of its own.
 SLICE_ENTRIES_MAX = 200_000
 #: Tables whose rows belong to one account, which they name.
-_OF_ACCOUNTS = ("accounts", "members", "entries", "lots", "allocations", "tier_changes", "orders", "usages", "outbox")
+_OF_ACCOUNTS = (
+    "accounts", "members", "entries", "lots", "allocations", "tier_changes", "orders", "refunds", "order_events",
+    "usages", "outbox",
+)  # fmt: skip
 
 
 class Scope(NamedTuple):

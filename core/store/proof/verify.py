@@ -11,8 +11,9 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
+from core.domain.program.registry import ProgramRegistry
 from core.store.engine import begin_reading, run_bulk
-from core.store.programs import ProgramRegistry, load_registry
+from core.store.programs import load_registry
 from core.store.proof.counted_periods import load_periods
 from core.store.proof.invariants import CHECKS, Check
 from core.store.proof.scope import EVERYTHING, SLICE_ENTRIES_MAX, Scope, slices, these_accounts

@@ -35,7 +35,13 @@ QUEUE_STORAGE = {
 
 
 def column(
-    name: str, kind: TypeEngine[Any], *items: SchemaItem, null: bool = False, default: str | None = None
+    name: str,
+    kind: TypeEngine[Any],
+    *items: SchemaItem,
+    null: bool = False,
+    default: str | None = None,
+    is_renewed: bool = False,
 ) -> Column[Any]:
-    """A column that must have a value, unless `null`; `default` is SQL."""
-    return Column(name, kind, *items, nullable=null, server_default=text(default) if default is not None else None)
+    """A column that must have a value, unless `null`. `default` is SQL; every update sets it again if `is_renewed`."""
+    value = text(default) if default is not None else None
+    return Column(name, kind, *items, nullable=null, server_default=value, onupdate=value if is_renewed else None)

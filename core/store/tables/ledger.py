@@ -43,6 +43,7 @@ accounts = Table(
     column("lots_opened", Integer(), default="0"),
     column("balance", BigInteger(), default="0"),
     column("pending", BigInteger(), default="0"),
+    column("reserved", BigInteger(), default="0"),
     column("deficit", BigInteger(), default="0"),
     column("lifetime_points", BigInteger(), default="0"),
     column("qualifying_points", BigInteger(), default="0"),
@@ -56,9 +57,10 @@ accounts = Table(
     column("tier_held_until", INSTANT, null=True),
     column("tier_warned_until", INSTANT, null=True),
     column("created_at", INSTANT, default="now()"),
-    column("updated_at", INSTANT, default="now()"),
+    column("updated_at", INSTANT, default="now()", is_renewed=True),
     CheckConstraint("deficit >= 0", name="deficit"),
     CheckConstraint("pending >= 0", name="pending"),
+    CheckConstraint("reserved >= 0", name="reserved"),
     CheckConstraint("balance >= -deficit", name="balance_covers_lots"),
     CheckConstraint("qualifying_points >= 0", name="qualifying_points"),
     Index("ix_accounts_tier_review", "account_shard", "tier_until", postgresql_where=text("tier_until IS NOT NULL")),
@@ -95,9 +97,13 @@ entries = Table(
     Column("sequence", BigInteger, primary_key=True, autoincrement=False),
     column("kind", String()),
     column("points", BigInteger()),
-    column("balance_after", BigInteger()),
-    column("lifetime_points_after", BigInteger()),
+    column("pending_change", BigInteger()),
+    column("reserved_change", BigInteger()),
     column("deficit_change", BigInteger()),
+    column("balance_after", BigInteger()),
+    column("pending_after", BigInteger()),
+    column("reserved_after", BigInteger()),
+    column("lifetime_points_after", BigInteger()),
     column("occurred_at", INSTANT),
     column("recorded_at", INSTANT, default="now()"),
     column("source", String(), null=True),
@@ -105,21 +111,22 @@ entries = Table(
     column("refund_id", String(), null=True),
     column("corrects_sequence", BigInteger(), null=True),
     column("why", JSON()),
-    column("pending_change", BigInteger(), default="0"),
-    column("pending_after", BigInteger(), default="0"),
     column("chain_hash", LargeBinary(), null=True),  #: over this entry and the one before; null: no chain was kept
     ForeignKeyConstraint(["account_id"], ["accounts.account_id"]),
     CheckConstraint("sequence > 0", name="sequence"),
-    CheckConstraint("points <> 0 OR pending_change <> 0", name="points"),
+    CheckConstraint("points <> 0 OR pending_change <> 0 OR reserved_change <> 0", name="points"),
     CheckConstraint("kind IN ('accrual', 'clawback', 'expiry', 'release')", name="kind"),
     CheckConstraint(
         "CASE kind WHEN 'accrual' THEN points >= 0 AND pending_change >= 0"
         " WHEN 'release' THEN points > 0 AND pending_change = - points"
-        " ELSE points <= 0 AND pending_change <= 0 END",
+        " ELSE points <= 0 AND pending_change <= 0 END AND reserved_change = 0",
         name="sign",
     ),
     CheckConstraint("pending_after >= 0", name="pending_after"),
+    CheckConstraint("reserved_after >= 0", name="reserved_after"),
     CheckConstraint("corrects_sequence < sequence", name="corrects_earlier"),
+    # Entries are added in order of time: who asks for those since an instant reads the end of the table, not all of it.
+    Index("ix_entries_recorded_at", "recorded_at", postgresql_using="brin"),
 )
 
 lots = Table(
@@ -129,6 +136,10 @@ lots = Table(
     Column("lot_number", Integer, primary_key=True, autoincrement=False),
     column("account_shard", SmallInteger()),
     column("opened_by_sequence", BigInteger()),
+    column("origin_kind", String()),
+    column("origin_source", String()),
+    column("origin_id", String()),
+    column("origin_at", INSTANT),
     column("points_granted", BigInteger()),
     column("points_remaining", BigInteger()),
     column("points_expired", BigInteger(), default="0"),
@@ -143,6 +154,8 @@ lots = Table(
     CheckConstraint("points_remaining + points_expired <= points_granted", name="points_within_grant"),
     CheckConstraint("points_excused BETWEEN 0 AND points_granted", name="points_excused"),
     CheckConstraint("is_pending OR available_at IS NOT NULL", name="available_has_time"),
+    CheckConstraint("origin_kind IN ('order')", name="origin_kind"),
+    Index("ix_lots_origin", "account_id", "origin_id"),
     Index(
         "ix_lots_expiry",
         "account_shard",
@@ -163,10 +176,12 @@ allocations = Table(
     Column("account_id", Uuid, primary_key=True),
     Column("sequence", BigInteger, primary_key=True, autoincrement=False),
     Column("lot_number", Integer, primary_key=True, autoincrement=False),
+    column("kind", String()),
     column("points", BigInteger()),
     ForeignKeyConstraint(["account_id", "sequence"], ["entries.account_id", "entries.sequence"]),
     ForeignKeyConstraint(["account_id", "lot_number"], ["lots.account_id", "lots.lot_number"]),
-    CheckConstraint("points <> 0", name="points"),
+    CheckConstraint("kind IN ('opened', 'taken', 'returned', 'expired')", name="kind"),
+    CheckConstraint("CASE WHEN kind IN ('opened', 'returned') THEN points > 0 ELSE points < 0 END", name="sign"),
 )
 
 tier_changes = Table(

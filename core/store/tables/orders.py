@@ -2,6 +2,7 @@
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     ForeignKeyConstraint,
@@ -37,16 +38,15 @@ orders = Table(
     column("program_version", Integer()),
     column("tier_id", String(), null=True),
     column("sequence", BigInteger(), null=True),
-    column("lot_number", Integer(), null=True),
     column("points_entitled", BigInteger(), default="0"),
     column("points_excused", BigInteger(), default="0"),
     column("points_shortfall", BigInteger(), default="0"),
     column("attributes", JSON(), null=True),
     column("customer_tags", JSON(), null=True),
-    column("frozen", JSON(), null=True),  #: what was judged when it was posted; null: nothing had to be
-    column("qualifying_points", BigInteger(), null=True),  #: null: points_entitled
-    column("qualifying_spend", BigInteger(), null=True),  #: hundredths; null: an earlier release did not count it
-    column("qualifying_orders", SmallInteger(), null=True),  #: null: 1 if it is entitled to anything
+    column("judgement", JSON(), null=True),  #: what was judged when it was posted; null: nothing had to be
+    column("qualifying_points", BigInteger()),
+    column("qualifying_spend", BigInteger()),  #: hundredths
+    column("qualifying_orders", SmallInteger()),
     column("fulfilled_at", INSTANT, null=True),
     column("cancelled_at", INSTANT, null=True),
     ForeignKeyConstraint(["account_id"], ["accounts.account_id"]),
@@ -64,11 +64,14 @@ refunds = Table(
     Column("refund_id", String, primary_key=True),
     Column("program_id", String, primary_key=True),
     column("order_id", String()),
+    column("account_id", Uuid(), null=True),  #: its order's
     column("inbox_id", BigInteger()),
     column("business_hash", LargeBinary()),
     column("occurred_at", INSTANT),
     column("recorded_at", INSTANT, default="now()"),
-    column("body", LargeBinary()),
+    column("is_full", Boolean()),
+    column("amount", Numeric(), null=True),  #: null: no amount of the whole order
+    column("lines", JSON(), null=True),  #: null: no lines
     column("points_due", BigInteger()),
     column("points_taken", BigInteger()),
     column("points_excused", BigInteger()),
@@ -78,7 +81,10 @@ refunds = Table(
     ),
     CheckConstraint("points_due = points_taken + points_excused + points_shortfall", name="points_add_up"),
     CheckConstraint("points_taken >= 0 AND points_excused >= 0 AND points_shortfall >= 0", name="points_not_negative"),
+    CheckConstraint("num_nonnulls(nullif(is_full, false), amount, lines) <= 1", name="in_one_way"),
+    ForeignKeyConstraint(["account_id"], ["accounts.account_id"]),
     Index("ix_refunds_order", "source", "order_id", "program_id"),
+    Index(None, "account_id"),
 )
 
 order_events = Table(
@@ -88,20 +94,23 @@ order_events = Table(
     Column("order_id", String, primary_key=True),
     Column("program_id", String, primary_key=True),
     Column("kind", String, primary_key=True),
+    column("account_id", Uuid(), null=True),  #: its order's
     column("inbox_id", BigInteger()),
     column("business_hash", LargeBinary()),
     column("occurred_at", INSTANT),
     column("recorded_at", INSTANT, default="now()"),
-    column("points_due", BigInteger(), default="0"),
-    column("points_taken", BigInteger(), default="0"),
-    column("points_excused", BigInteger(), default="0"),
-    column("points_shortfall", BigInteger(), default="0"),
+    column("points_due", BigInteger()),
+    column("points_taken", BigInteger()),
+    column("points_excused", BigInteger()),
+    column("points_shortfall", BigInteger()),
     ForeignKeyConstraint(
         ["source", "order_id", "program_id"], ["orders.source", "orders.order_id", "orders.program_id"]
     ),
     CheckConstraint("kind IN ('fulfilled', 'cancelled')", name="kind"),
     CheckConstraint("points_due = points_taken + points_excused + points_shortfall", name="points_add_up"),
     CheckConstraint("points_taken >= 0 AND points_excused >= 0 AND points_shortfall >= 0", name="points_not_negative"),
+    ForeignKeyConstraint(["account_id"], ["accounts.account_id"]),
+    Index(None, "account_id"),
 )
 
 usages = Table(

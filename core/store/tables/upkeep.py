@@ -26,7 +26,7 @@ reminders = Table(
     column("points", BigInteger()),  #: 0: withdrawn
     column("days_ahead", Integer()),
     column("number", Integer(), default="1"),
-    column("told_at", INSTANT, default="now()"),
+    column("told_at", INSTANT, default="now()", is_renewed=True),
     ForeignKeyConstraint(["account_id"], ["accounts.account_id"]),
     CheckConstraint("points >= 0", name="points"),
     CheckConstraint("number > 0", name="number"),

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
-from core.store.programs import ProgramRegistry
+from core.domain.program.registry import ProgramRegistry
 from core.store.proof.scope import Scope
 
 

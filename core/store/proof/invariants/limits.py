@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from core.store.programs import ProgramRegistry
+from core.domain.program.registry import ProgramRegistry
 from core.store.proof.invariants.check import Check
 from core.store.proof.limits_used import USAGES_OF_ORDERS, budgets_of_orders, usages_of_orders
 from core.store.proof.scope import Scope

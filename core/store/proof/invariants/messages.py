@@ -25,8 +25,9 @@ MESSAGES_AND_EVENTS = (
         SELECT p.account_id, format('%s %s of %s names message %s, which is %s', p.what, p.id, p.source, p.inbox_id,
                                     coalesce(i.state, 'not there'))
         FROM (SELECT 'order' AS what, order_id AS id, source, inbox_id, recorded_at, account_id FROM orders
-              UNION ALL SELECT 'refund', refund_id, source, inbox_id, recorded_at, NULL FROM refunds
-              UNION ALL SELECT kind || ' order', order_id, source, inbox_id, recorded_at, NULL FROM order_events) AS p
+              UNION ALL SELECT 'refund', refund_id, source, inbox_id, recorded_at, account_id FROM refunds
+              UNION ALL SELECT kind || ' order', order_id, source, inbox_id, recorded_at, account_id
+                        FROM order_events) AS p
         LEFT JOIN inbox i USING (inbox_id)
         WHERE i.state IS DISTINCT FROM 'posted' AND (i.inbox_id IS NOT NULL OR p.recorded_at >= {_kept_since("inbox")})
         """,  # noqa: S608  # our own words

@@ -10,14 +10,13 @@ SELECT o.account_id, o.source, o.order_id, o.program_id, o.occurred_at,
        coalesce(r.excused, 0) AS excused, coalesce(r.shortfall, 0) AS shortfall
 FROM orders o
 LEFT JOIN entries e ON e.account_id = o.account_id AND e.sequence = o.sequence
-LEFT JOIN (SELECT r.source, r.order_id, r.program_id, sum(r.points_due) AS due,
-                  sum(r.points_excused) AS excused, sum(r.points_shortfall) AS shortfall
-           FROM orders o
-           JOIN (SELECT source, order_id, program_id, points_due, points_excused, points_shortfall FROM refunds
+LEFT JOIN (SELECT source, order_id, program_id, sum(points_due) AS due, sum(points_excused) AS excused,
+                  sum(points_shortfall) AS shortfall
+           FROM (SELECT source, order_id, program_id, points_due, points_excused, points_shortfall FROM refunds
                  UNION ALL
                  SELECT source, order_id, program_id, points_due, points_excused, points_shortfall
-                 FROM order_events) r USING (source, order_id, program_id)
-           GROUP BY r.source, r.order_id, r.program_id) r
+                 FROM order_events) AS reported
+           GROUP BY source, order_id, program_id) r
      ON r.source = o.source AND r.order_id = o.order_id AND r.program_id = o.program_id
 """
 
@@ -50,6 +49,33 @@ ORDERS_AND_TIERS = (
         FROM ({ORDERS_AND_REFUNDS}) AS o
         WHERE points_entitled <> accrued - due OR points_excused <> excused OR points_shortfall <> shortfall
         """,  # noqa: S608  # our own words
+    ),
+    Check(
+        4,
+        "refunds and the like are of their order's account",
+        """
+        SELECT r.account_id, format('%s of order %s of %s is of account %s, but the order is not', r.what, r.order_id,
+                                    r.source, r.account_id)
+        FROM (SELECT 'refund ' || refund_id AS what, source, order_id, program_id, account_id FROM refunds
+              UNION ALL SELECT kind || ' event', source, order_id, program_id, account_id FROM order_events) AS r
+        LEFT JOIN orders o USING (source, order_id, program_id, account_id)
+        WHERE r.account_id IS NOT NULL AND o.account_id IS NULL
+        """,
+        is_of_facts=True,
+    ),
+    Check(
+        4,
+        "refunds and the like of no account are of guests' orders",
+        """
+        SELECT o.account_id, format('%s of order %s of %s is of no account, but the order is of account %s', r.what,
+                                    r.order_id, r.source, o.account_id)
+        FROM (SELECT 'refund ' || refund_id AS what, source, order_id, program_id FROM refunds WHERE account_id IS NULL
+              UNION ALL SELECT kind || ' event', source, order_id, program_id FROM order_events
+                        WHERE account_id IS NULL) AS r
+        JOIN orders o USING (source, order_id, program_id)
+        WHERE o.account_id IS NOT NULL
+        """,
+        is_global=True,
     ),
     Check(
         4,
@@ -121,9 +147,8 @@ ORDERS_AND_TIERS = (
                             AS k(program_id, qualifying_from, first, ending)) AS p
              ON p.program_id = a.program_id AND p.qualifying_from IS NOT DISTINCT FROM a.qualifying_from
         LEFT JOIN (SELECT a.account_id, sum(CASE k.measure
-                              WHEN 'spend' THEN coalesce(o.qualifying_spend, 0)
-                              WHEN 'orders' THEN coalesce(o.qualifying_orders, (o.points_entitled > 0)::integer)
-                              ELSE coalesce(o.qualifying_points, o.points_entitled) END) AS points
+                              WHEN 'spend' THEN o.qualifying_spend WHEN 'orders' THEN o.qualifying_orders
+                              ELSE o.qualifying_points END) AS points
                    FROM accounts a JOIN orders o USING (account_id)
                    JOIN unnest(%(period_programs)s::text[], %(period_starts)s::timestamptz[],
                                %(period_firsts)s::timestamptz[], %(period_ends)s::timestamptz[],

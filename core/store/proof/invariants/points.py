@@ -5,13 +5,18 @@ from core.store.proof.invariants.check import Check
 POINTS = (
     Check(
         1,
-        "balance is the sum of the entries",
+        "balance, pending, reserved and deficit are the sums of their changes",
         """
-        SELECT a.account_id, format('account %s: balance %s, entries sum to %s',
-                                    a.account_id, a.balance, coalesce(e.points, 0))
+        SELECT a.account_id, format('account %s: balance %s, pending %s, reserved %s, deficit %s, but entries changed'
+                                    ' them by %s, %s, %s, %s', a.account_id, a.balance, a.pending, a.reserved,
+                                    a.deficit, coalesce(e.balance, 0), coalesce(e.pending, 0),
+                                    coalesce(e.reserved, 0), coalesce(e.deficit, 0))
         FROM accounts a
-        LEFT JOIN (SELECT account_id, sum(points) AS points FROM entries GROUP BY account_id) e USING (account_id)
-        WHERE a.balance <> coalesce(e.points, 0)
+        LEFT JOIN (SELECT account_id, sum(points) AS balance, sum(pending_change) AS pending,
+                          sum(reserved_change) AS reserved, sum(deficit_change) AS deficit
+                   FROM entries GROUP BY account_id) e USING (account_id)
+        WHERE a.balance <> coalesce(e.balance, 0) OR a.pending <> coalesce(e.pending, 0)
+           OR a.reserved <> coalesce(e.reserved, 0) OR a.deficit <> coalesce(e.deficit, 0)
         """,
     ),
     Check(
@@ -29,40 +34,16 @@ POINTS = (
         """,
     ),
     Check(
-        1,
-        "pending is the sum of its changes",
-        """
-        SELECT a.account_id, format('account %s: pending %s, entries changed it by %s',
-                                    a.account_id, a.pending, coalesce(e.change, 0))
-        FROM accounts a
-        LEFT JOIN (SELECT account_id, sum(pending_change) AS change FROM entries GROUP BY account_id) e
-             USING (account_id)
-        WHERE a.pending <> coalesce(e.change, 0)
-        """,
-    ),
-    Check(
-        1,
-        "deficit is the sum of its changes",
-        """
-        SELECT a.account_id, format('account %s: deficit %s, entries changed it by %s',
-                                    a.account_id, a.deficit, coalesce(e.change, 0))
-        FROM accounts a
-        LEFT JOIN (SELECT account_id, sum(deficit_change) AS change FROM entries GROUP BY account_id) e
-             USING (account_id)
-        WHERE a.deficit <> coalesce(e.change, 0)
-        """,
-    ),
-    Check(
         2,
         "an entry is the sum of its allocations",
         """
-        SELECT e.account_id, format('entry %s of account %s: %s points, %s pending, allocations %s, deficit changed'
-                                    ' by %s', e.sequence, e.account_id, e.points, e.pending_change,
-                                    coalesce(n.points, 0), e.deficit_change)
+        SELECT e.account_id, format('entry %s of account %s: %s points, %s pending, %s reserved, allocations %s,'
+                                    ' deficit changed by %s', e.sequence, e.account_id, e.points, e.pending_change,
+                                    e.reserved_change, coalesce(n.points, 0), e.deficit_change)
         FROM entries e
         LEFT JOIN (SELECT account_id, sequence, sum(points) AS points FROM allocations GROUP BY account_id, sequence) n
              USING (account_id, sequence)
-        WHERE e.points + e.pending_change <> coalesce(n.points, 0) - e.deficit_change
+        WHERE e.points + e.pending_change + e.reserved_change <> coalesce(n.points, 0) - e.deficit_change
         """,
         is_of_facts=True,
     ),
@@ -70,12 +51,14 @@ POINTS = (
         2,
         "credits open lots, and debits take from earlier ones",
         """
-        SELECT account_id, format('entry %s of account %s, %s of %s, moved %s points of lot %s, opened by entry %s',
-                                  e.sequence, account_id, e.kind, e.points, n.points, l.lot_number,
-                                  l.opened_by_sequence)
+        SELECT account_id, format('entry %s of account %s, %s of %s, moved %s points of lot %s, opened by entry %s, as'
+                                  ' %s', e.sequence, account_id, e.kind, e.points, n.points, l.lot_number,
+                                  l.opened_by_sequence, n.kind)
         FROM allocations n JOIN entries e USING (account_id, sequence) JOIN lots l USING (account_id, lot_number)
-        WHERE NOT CASE e.kind WHEN 'accrual' THEN n.points > 0 AND l.opened_by_sequence = n.sequence
-                              ELSE n.points < 0 AND l.opened_by_sequence < n.sequence END
+        WHERE n.kind <> CASE e.kind WHEN 'accrual' THEN 'opened' WHEN 'expiry' THEN 'expired' ELSE 'taken' END
+           OR (n.kind = 'opened') <> (n.points > 0)
+           OR CASE n.kind WHEN 'opened' THEN l.opened_by_sequence <> n.sequence
+                          ELSE l.opened_by_sequence >= n.sequence END
         UNION ALL
         SELECT account_id, format('entry %s of account %s, %s of %s, changed the deficit by %s',
                                   sequence, account_id, kind, points, deficit_change)
@@ -118,6 +101,21 @@ POINTS = (
     ),
     Check(
         2,
+        "a lot's origin is the order that its accrual is about",
+        """
+        SELECT l.account_id, format('lot %s of account %s: from %s %s of %s at %s, but entry %s, which opened it, is'
+                                    ' about order %s of %s at %s', l.lot_number, l.account_id, l.origin_kind,
+                                    l.origin_id, l.origin_source, l.origin_at, l.opened_by_sequence,
+                                    coalesce(o.order_id, '-'), coalesce(o.source, '-'),
+                                    coalesce(o.occurred_at::text, '-'))
+        FROM lots l LEFT JOIN orders o ON o.account_id = l.account_id AND o.sequence = l.opened_by_sequence
+        WHERE (l.origin_kind, l.origin_source, l.origin_id, l.origin_at)
+              IS DISTINCT FROM ('order', o.source, o.order_id, o.occurred_at)
+        """,
+        is_of_facts=True,
+    ),
+    Check(
+        2,
         "a lot holds what its allocations left",
         """
         SELECT account_id, format('lot %s of account %s: granted %s, %s left, %s expired, but allocations give'
@@ -128,9 +126,9 @@ POINTS = (
                    points_expired AS expired, 0 AS given, 0 AS left_over, 0 AS let_expire
             FROM lots
             UNION ALL
-            SELECT account_id, n.lot_number, 0, 0, 0, greatest(n.points, 0), n.points,
-                   CASE WHEN e.kind = 'expiry' THEN -n.points ELSE 0 END
-            FROM allocations n JOIN entries e USING (account_id, sequence)
+            SELECT account_id, lot_number, 0, 0, 0, CASE kind WHEN 'opened' THEN points ELSE 0 END, points,
+                   CASE kind WHEN 'expired' THEN -points ELSE 0 END
+            FROM allocations
         ) AS sides
         GROUP BY account_id, lot_number
         HAVING sum(granted) <> sum(given) OR sum(remaining) <> sum(left_over) OR sum(expired) <> sum(let_expire)
@@ -141,18 +139,20 @@ POINTS = (
         "entries are numbered without gaps and their balances chain",
         """
         SELECT account_id, format('entry %s of account %s: place %s, balance_after %s, running sum %s,'
-                                  ' pending_after %s, running sum %s, lifetime_points_after %s, running sum %s',
-                                  sequence, account_id, place, balance_after, running, pending_after, pending,
+                                  ' pending_after %s, running sum %s, reserved_after %s, running sum %s,'
+                                  ' lifetime_points_after %s, running sum %s', sequence, account_id, place,
+                                  balance_after, running, pending_after, pending, reserved_after, reserved,
                                   lifetime_points_after, lifetime)
         FROM (
-            SELECT account_id, sequence, balance_after, lifetime_points_after, pending_after,
+            SELECT account_id, sequence, balance_after, lifetime_points_after, pending_after, reserved_after,
                    row_number() OVER w AS place, sum(points) OVER w AS running, sum(pending_change) OVER w AS pending,
+                   sum(reserved_change) OVER w AS reserved,
                    coalesce(sum(points + pending_change) FILTER (WHERE kind IN ('accrual', 'clawback')) OVER w, 0)
                        AS lifetime
             FROM entries WINDOW w AS (PARTITION BY account_id ORDER BY sequence)
         ) AS chain
         WHERE sequence <> place OR balance_after <> running OR lifetime_points_after <> lifetime
-           OR pending_after <> pending
+           OR pending_after <> pending OR reserved_after <> reserved
         """,
         is_of_facts=True,
     ),
@@ -176,7 +176,7 @@ POINTS = (
         SELECT account_id, format('entry %s of account %s took from lot %s, which had expired at %s',
                                   e.sequence, account_id, l.lot_number, l.expires_at)
         FROM allocations n JOIN entries e USING (account_id, sequence) JOIN lots l USING (account_id, lot_number)
-        WHERE n.points < 0 AND e.kind NOT IN ('expiry', 'release') AND l.expires_at <= e.recorded_at
+        WHERE n.kind = 'taken' AND e.kind <> 'release' AND l.expires_at <= e.recorded_at
           -- What the order's own lot still held has no end before it is available, and a late fulfilment may set one.
           AND NOT (e.pending_change < 0 AND l.opened_by_sequence = e.corrects_sequence)
         """,
@@ -189,7 +189,7 @@ POINTS = (
                                   e.sequence, account_id, l.lot_number, e.occurred_at,
                                   coalesce(l.expires_at::text, 'no time'))
         FROM allocations n JOIN entries e USING (account_id, sequence) JOIN lots l USING (account_id, lot_number)
-        WHERE e.kind = 'expiry' AND l.expires_at IS DISTINCT FROM e.occurred_at
+        WHERE n.kind = 'expired' AND l.expires_at IS DISTINCT FROM e.occurred_at
         """,
     ),
     Check(

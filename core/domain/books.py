@@ -1,0 +1,316 @@
+"""The books: accounts with their lots, orders and limits, as deciders see them and as decisions change them.
+
+What was not loaded raises; so absent never means "not looked for". Later messages of a batch see what earlier ones
+changed, exactly as if each had been posted alone. Posting, simulation and the domain's tests use these same books.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple, TypeVar
+from uuid import UUID
+
+from core.domain.decision import AccountChange, Decision
+from core.domain.ledger import Account
+from core.domain.lots import Lot, OriginKind
+from core.domain.orders.posted import (
+    Budget,
+    OrderEventKind,
+    PostedOrder,
+    PostedOrderEvent,
+    PostedRefund,
+    Usage,
+)
+from core.domain.program import UsageKey
+from core.domain.reach import CustomerKey, OrderKey, RefundKey
+from core.domain.tiers.history import CountedOrder, TierHistoryEntry
+
+_BEGINNING = datetime.min.replace(tzinfo=UTC)
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+
+
+class NotLoadedError(LookupError):
+    """A decider asked the books for what was not loaded: its reach is too small."""
+
+
+class LotsOfAccount:
+    """The lots of one account: with points left, without, and by what first earned them."""
+
+    def __init__(self) -> None:
+        self.open: dict[int, Lot] = {}
+        self.empty: dict[int, Lot] = {}
+        self.numbers_of: dict[tuple[OriginKind, str, str], tuple[int, ...]] = {}
+
+    def put(self, lot: Lot) -> None:
+        """Keep a lot in its present state."""
+        place, other = (self.open, self.empty) if lot.points_remaining else (self.empty, self.open)
+        other.pop(lot.lot_number, None)
+        place[lot.lot_number] = lot
+        origin = lot.origin.key
+        numbers = self.numbers_of.get(origin, ())
+        if lot.lot_number not in numbers:
+            self.numbers_of[origin] = (*numbers, lot.lot_number)
+
+    def of(self, origin: tuple[OriginKind, str, str]) -> list[Lot]:
+        """The lots that this origin first earned, in the order of their numbers."""
+        return [self.open.get(number) or self.empty[number] for number in sorted(self.numbers_of.get(origin, ()))]
+
+
+class OrderHistory(NamedTuple):
+    """What an account's recorded orders count for its tier, those from `since` on."""
+
+    since: datetime
+    orders: list[CountedOrder]
+
+
+class Books:
+    """What is known of accounts, orders and limits, and nothing that is not known."""
+
+    def __init__(self, new_account_id: Callable[[], UUID], *, are_whole: bool = False) -> None:
+        """`new_account_id` draws ids for accounts that are opened.
+
+        With `are_whole` everything that exists is in these books: what is absent was never there.
+        """
+        self._new_account_id = new_account_id
+        self._are_whole = are_whole
+        self.accounts: dict[UUID, Account] = {}
+        self._members: dict[CustomerKey, UUID | None] = {}
+        self._lots: dict[UUID, LotsOfAccount] = {}
+        self._open_lots_of: set[UUID] = set()  #: accounts of which all lots with points left are here
+        self._lots_of_orders: set[tuple[UUID, OrderKey]] = set()  #: orders of which all lots are here
+        self._history: dict[UUID, list[TierHistoryEntry]] = {}
+        self._counted: dict[UUID, OrderHistory] = {}
+        self._usages: dict[UUID, dict[UsageKey, Usage]] = {}
+        self._opened: set[UUID] = set()  #: accounts that these books opened: nothing of them is anywhere else
+        self._orders: dict[OrderKey, dict[str, PostedOrder]] = {}
+        self._refunds: dict[OrderKey, list[PostedRefund]] = {}
+        self._refunds_by_id: dict[RefundKey, dict[str, PostedRefund]] = {}
+        self._order_events: dict[OrderKey, dict[tuple[str, OrderEventKind], PostedOrderEvent]] = {}
+        self._budgets: dict[tuple[str, str], Budget] = {}
+
+    # What is loaded.
+
+    def put_members(self, members: Mapping[CustomerKey, UUID | None]) -> None:
+        """Take in which account a customer has; None: none."""
+        self._members.update(members)
+
+    def put_accounts(self, accounts: Mapping[UUID, Account]) -> None:
+        """Take in accounts."""
+        self.accounts.update(accounts)
+
+    def put_lots(self, account_id: UUID, lots: Iterable[Lot], *, is_all_open: bool) -> None:
+        """Take in lots of an account; with `is_all_open` all of its lots with points left are among them or here."""
+        known = self._lots.setdefault(account_id, LotsOfAccount())
+        for lot in lots:
+            known.put(lot)
+        if is_all_open:
+            self._open_lots_of.add(account_id)
+
+    def put_lots_of_order(self, account_id: UUID, order: OrderKey) -> None:
+        """Say that all lots that this order first earned, as far as they are in this account, were taken in."""
+        self._lots_of_orders.add((account_id, order))
+
+    def put_history(self, history: Mapping[UUID, list[TierHistoryEntry]]) -> None:
+        """Take in tier changes, oldest first."""
+        self._history.update(history)
+
+    def put_counted(self, account_id: UUID, since: datetime, orders: list[CountedOrder]) -> None:
+        """Take in what an account's recorded orders from `since` on count for its tier."""
+        self._counted[account_id] = OrderHistory(since, orders)
+
+    def put_usages(self, account_id: UUID, usages: Mapping[UsageKey, Usage]) -> None:
+        """Take in what an account has had of rules and promotions."""
+        self._usages.setdefault(account_id, {}).update(usages)
+
+    def put_budgets(self, budgets: Mapping[tuple[str, str], Budget]) -> None:
+        """Take in what all customers have had, by program and promotion."""
+        self._budgets.update(budgets)
+
+    def put_orders(self, keys: Iterable[OrderKey], orders: Iterable[PostedOrder]) -> None:
+        """Take in what is posted of the orders of these keys."""
+        for key in keys:
+            self._orders.setdefault(key, {})
+        for posted in orders:
+            self._orders[posted.key][posted.program_id] = posted
+
+    def put_refunds(
+        self, orders: Iterable[OrderKey], refunds: Iterable[RefundKey], found: Iterable[PostedRefund]
+    ) -> None:
+        """Take in the posted refunds of these orders, and those of these ids."""
+        for order in orders:
+            self._refunds.setdefault(order, [])
+        for refund in refunds:
+            self._refunds_by_id.setdefault(refund, {})
+        for posted in found:
+            self._keep_refund(posted)
+
+    def put_order_events(self, orders: Iterable[OrderKey], found: Iterable[PostedOrderEvent]) -> None:
+        """Take in the posted fulfilments and cancellations of these orders."""
+        for order in orders:
+            self._order_events.setdefault(order, {})
+        for posted in found:
+            self._order_events[posted.source, posted.order_id][posted.program_id, posted.kind] = posted
+
+    # What deciders ask.
+
+    def account_of(self, program_id: str, customer_id: str) -> Account | None:
+        """The customer's account; None if there is none yet."""
+        account_id = self._known(self._members, (program_id, customer_id))
+        return None if account_id is None else self.account(account_id)
+
+    def account(self, account_id: UUID) -> Account:
+        """An account by its id."""
+        try:
+            return self.accounts[account_id]
+        except KeyError:
+            raise NotLoadedError(f"account {account_id}") from None
+
+    def new_account(self, program_id: str, customer_id: str, tier_id: str, enrolled_at: datetime) -> Account:
+        """A new account with nothing in it. A decision has to open it."""
+        return Account(self._new_account_id(), program_id, customer_id, tier_id, enrolled_at=enrolled_at)
+
+    def open_lots(self, account: Account) -> Collection[Lot]:
+        """The account's lots with points left."""
+        account_id = account.account_id
+        if not (account_id in self._open_lots_of or self._has_all_of(account)):
+            raise NotLoadedError(f"open lots of account {account_id}")
+        found = self._lots.get(account_id)
+        return () if found is None else found.open.values()
+
+    def lots_of_order(self, account: Account, order: OrderKey) -> list[Lot]:
+        """The account's lots that this order first earned, in the order of their numbers, whatever is left of them."""
+        account_id = account.account_id
+        if not ((account_id, order) in self._lots_of_orders or self._has_all_of(account)):
+            raise NotLoadedError(f"lots of order {order} in account {account_id}")
+        found = self._lots.get(account_id)
+        return [] if found is None else found.of((OriginKind.ORDER, *order))
+
+    def history(self, account: Account) -> Sequence[TierHistoryEntry]:
+        """The account's tier changes, oldest first."""
+        if not account.tier_changes:
+            return ()
+        return self._known(self._history, account.account_id, [])
+
+    def counted(self, account: Account, since: datetime) -> Sequence[CountedOrder]:
+        """What the account's recorded orders from `since` on count for its tier; earlier ones may be among them."""
+        found = self._counted.get(account.account_id)
+        if found is None and self._has_all_of(account):
+            return ()
+        if found is None or found.since > since:
+            raise NotLoadedError(f"orders of account {account.account_id} since {since}")
+        return found.orders
+
+    def usages(self, account: Account, keys: Iterable[UsageKey]) -> dict[UsageKey, Usage]:
+        """What the account has had of rules and promotions in these periods."""
+        found = self._usages.get(account.account_id, {})
+        if self._has_all_of(account):
+            return {key: found.get(key, Usage()) for key in keys}
+        return {key: self._known(found, key) for key in keys}
+
+    def budgets(self, program_id: str, promotion_ids: Iterable[str]) -> dict[str, Budget]:
+        """What all customers have had of these promotions."""
+        return {name: self._known(self._budgets, (program_id, name), Budget()) for name in promotion_ids}
+
+    def orders(self, key: OrderKey) -> Mapping[str, PostedOrder]:
+        """What is posted of the order, by program."""
+        return self._known(self._orders, key, {})
+
+    def refund(self, key: RefundKey, program_id: str) -> PostedRefund | None:
+        """The posted refund of this id."""
+        return self._known(self._refunds_by_id, key, {}).get(program_id)
+
+    def refunds_of(self, posted: PostedOrder) -> list[PostedRefund]:
+        """The posted refunds of an order."""
+        refunds = self._known(self._refunds, posted.key, [])
+        return [refund for refund in refunds if refund.program_id == posted.program_id]
+
+    def order_event(self, posted: PostedOrder, kind: OrderEventKind) -> PostedOrderEvent | None:
+        """The posted fulfilment or cancellation of an order."""
+        return self._known(self._order_events, posted.key, {}).get((posted.program_id, kind))
+
+    def _known(self, found: Mapping[_K, _V], key: _K, absent: _V | None = None) -> _V:
+        try:
+            return found[key]
+        except KeyError:
+            if self._are_whole:
+                return absent  # type: ignore[return-value]  # None where the values may be None
+            raise NotLoadedError(str(key)) from None
+
+    def _has_all_of(self, account: Account) -> bool:
+        return self._are_whole or account.account_id in self._opened or account.account_id not in self.accounts
+
+    # What decisions change.
+
+    def apply(self, decision: Decision) -> None:
+        """Change the books as decided."""
+        for change in decision.changes:
+            self._apply_to_account(change)
+        for fact in decision.facts:
+            match fact:
+                case PostedOrder():
+                    self._keep_new_order(fact)
+                case PostedRefund():
+                    self._keep_refund(fact)
+                case PostedOrderEvent():
+                    events = self._order_events.setdefault((fact.source, fact.order_id), {})
+                    events[fact.program_id, fact.kind] = fact
+        for posted in decision.orders:
+            self._keep_changed_order(posted)
+        for spent in decision.budgets:
+            key = spent.program_id, spent.promotion_id
+            self._budgets[key] = self._known(self._budgets, key, Budget()).plus(spent)
+
+    def _apply_to_account(self, change: AccountChange) -> None:
+        account = change.account
+        account_id = account.account_id
+        if change.opened is not None:
+            self._opened.add(account_id)
+            self._members[account.program_id, account.customer_id] = account_id
+            self._counted[account_id] = OrderHistory(_BEGINNING, [])
+            self._history[account_id] = []
+        self.accounts[account_id] = account
+        if change.lots:
+            lots = self._lots.setdefault(account_id, LotsOfAccount())
+            for lot in change.lots:
+                lots.put(lot)
+        if change.tier_changes:
+            if self._are_whole or change.tier_changes[0].change_number == 1:
+                self._history.setdefault(account_id, [])  # it moves for the first time: there was nothing to load
+            if account_id in self._history:
+                moves = [TierHistoryEntry(moved.effective_at, moved.tier_id) for moved in change.tier_changes]
+                self._history[account_id] += moves
+        if change.usages:
+            keys = [UsageKey(used.name, used.period) for used in change.usages]
+            before = self.usages(account, keys)
+            after = {key: before[key].plus(used) for key, used in zip(keys, change.usages, strict=True)}
+            self._usages.setdefault(account_id, {}).update(after)
+
+    def _keep_new_order(self, posted: PostedOrder) -> None:
+        self._orders.setdefault(posted.key, {})[posted.program_id] = posted
+        if posted.account_id is None:
+            return
+        if not self._are_whole:
+            self._lots_of_orders.add((posted.account_id, posted.key))
+        counted = self._counted.get(posted.account_id)
+        if counted is None and self._are_whole:
+            counted = self._counted[posted.account_id] = OrderHistory(_BEGINNING, [])
+        if counted is not None:
+            counted.orders.append(CountedOrder(posted.order.occurred_at, posted.qualifying))
+
+    def _keep_changed_order(self, posted: PostedOrder) -> None:
+        of_programs = self._orders[posted.key]
+        before, of_programs[posted.program_id] = of_programs[posted.program_id], posted
+        counted = None if posted.account_id is None else self._counted.get(posted.account_id)
+        if counted is not None and before.qualifying != posted.qualifying:
+            then = CountedOrder(posted.order.occurred_at, before.qualifying)
+            if then in counted.orders:  # or the order is from before what was taken in
+                counted.orders[counted.orders.index(then)] = then._replace(qualifying=posted.qualifying)
+
+    def _keep_refund(self, posted: PostedRefund) -> None:
+        refund = posted.refund
+        self._refunds.setdefault((refund.source, refund.order_id), []).append(posted)
+        self._refunds_by_id.setdefault((refund.source, refund.refund_id), {})[posted.program_id] = posted
+
+    def forget_order(self, key: OrderKey) -> None:
+        """Drop an order that no later message is about; what it counts for the tier stays."""
+        self._orders.pop(key, None)

@@ -1,0 +1,57 @@
+"""What a decider returns: all that one message or one periodic step changes, on any number of accounts."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import NamedTuple
+from uuid import UUID
+
+from core.domain.ledger import Account, Entry
+from core.domain.lots import Lot
+from core.domain.orders.posted import BudgetChange, PostedOrder, PostedOrderEvent, PostedRefund, UsageChange
+
+
+class TierChangeReason(StrEnum):
+    """Why an account's tier changed."""
+
+    QUALIFIED = "qualified"  #: the qualifying points reached a higher threshold
+    REVIEWED = "reviewed"  #: the period ended with less than the tier asks for
+    REFUNDED = "refunded"  #: a refund took what had qualified for it
+    HELD = "held"  #: a person set it, and it is kept until a date
+
+
+class TierChange(NamedTuple):
+    """An account moved to another tier at `effective_at`."""
+
+    account_id: UUID
+    change_number: int
+    previous_tier_id: str
+    tier_id: str
+    qualifying_points: int
+    effective_at: datetime
+    reason: TierChangeReason
+
+
+class AccountChange(NamedTuple):
+    """One account after a decision, and how it came there."""
+
+    account: Account
+    entries: tuple[Entry, ...] = ()
+    lots: tuple[Lot, ...] = ()  #: opened or changed, in their new state
+    tier_changes: tuple[TierChange, ...] = ()
+    usages: tuple[UsageChange, ...] = ()
+    opened: Account | None = None  #: as this decision opened it; None: it was there
+
+
+#: What a message reported, as the ledger keeps it.
+Fact = PostedOrder | PostedRefund | PostedOrderEvent
+
+
+class Decision(NamedTuple):
+    """All that one message or one periodic step changes; written in one transaction. Absent parts do not change."""
+
+    changes: tuple[AccountChange, ...] = ()
+    facts: tuple[Fact, ...] = ()  #: what the message reported, each for the first time
+    orders: tuple[PostedOrder, ...] = ()  #: that were posted before and change, in their new state
+    budgets: tuple[BudgetChange, ...] = ()
+    given: Mapping[str, int] | None = None  #: the order's points now, by rule and promotion; None: as they were

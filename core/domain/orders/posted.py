@@ -1,0 +1,139 @@
+"""What the ledger holds of orders and of what shops report about them, and what orders use up of limits."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from fractions import Fraction
+from types import MappingProxyType
+from typing import NamedTuple
+from uuid import UUID
+
+from core.domain.orders.facts import Order, Refund
+
+_NOTHING: Mapping[str, int] = MappingProxyType({})
+_NO_REMAINDERS: Mapping[str, Fraction] = MappingProxyType({})
+
+
+class Judgement(NamedTuple):
+    """What was judged when the order was posted, for good: who it is for, and what its limits left of each rule.
+
+    The empty one means: every rule and promotion of the version on the order's day, without limits.
+    """
+
+    excluded: tuple[str, ...] = ()  #: rules and promotions whose conditions, beside their dates, did not hold
+    allowances: Mapping[str, int] = _NOTHING  #: the most points that each rule or promotion could give, where limited
+    carried: Mapping[str, Fraction] = _NO_REMAINDERS  #: the remainder that each rule brought from earlier orders
+
+
+class Qualifying(NamedTuple):
+    """What one order counts for the tier, by each measure."""
+
+    points: int = 0
+    spend: int = 0  #: hundredths of the major unit
+    orders: int = 0  #: 1 while something of it is kept
+
+
+class PostedOrder(NamedTuple):
+    """What the ledger holds of an order: its facts, the rules frozen with it, and what became of its points."""
+
+    order: Order
+    program_id: str
+    program_version: int
+    digest: bytes  #: of its content: the same order again has the same one
+    tier_id: str | None = None  #: the tier that its points were earned at; None for a guest
+    account_id: UUID | None = None  #: None for a guest
+    sequence: int | None = None  #: its accrual entry; None when it earned nothing
+    points_entitled: int = 0  #: entitlement with all refunds known so far
+    points_excused: int = 0  #: of what refunds claimed back: had expired already
+    points_shortfall: int = 0  #: of what refunds claimed back: not taken by policy
+    judgement: Judgement = Judgement()
+    qualifying: Qualifying = Qualifying()
+    fulfilled_at: datetime | None = None
+    cancelled_at: datetime | None = None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """The order's source and id."""
+        return self.order.source, self.order.order_id
+
+
+class Recovery(NamedTuple):
+    """What became of points that were claimed back: due = taken + excused + shortfall."""
+
+    points_due: int = 0
+    points_taken: int = 0
+    points_excused: int = 0
+    points_shortfall: int = 0
+
+
+class PostedRefund(NamedTuple):
+    """What the ledger holds of a refund."""
+
+    refund: Refund
+    program_id: str
+    digest: bytes
+    account_id: UUID | None  #: of its order
+    recovery: Recovery = Recovery()
+
+
+class OrderEventKind(StrEnum):
+    """What can happen to an order as a whole, once."""
+
+    FULFILLED = "fulfilled"
+    CANCELLED = "cancelled"
+
+
+class PostedOrderEvent(NamedTuple):
+    """What the ledger holds of a fulfilment or a cancellation."""
+
+    kind: OrderEventKind
+    source: str
+    order_id: str
+    occurred_at: datetime
+    program_id: str
+    digest: bytes
+    account_id: UUID | None  #: of its order
+    recovery: Recovery = Recovery()
+
+
+class Usage(NamedTuple):
+    """What one customer's orders of a period have of a rule or promotion, after their refunds."""
+
+    points: int = 0
+    orders: int = 0  #: that it gave something for
+    carried: Fraction = Fraction(0)  #: the remainder for the next order
+
+    def plus(self, change: "UsageChange") -> "Usage":
+        """The usage after a posting."""
+        return Usage(self.points + change.points, self.orders + change.orders, self.carried + change.carried)
+
+
+class UsageChange(NamedTuple):
+    """What one posting changed of what its customer has had of a rule or promotion in a period."""
+
+    account_id: UUID
+    name: str  #: the rule's or the promotion's
+    period: str  #: 2026-11-21, 2026-11, or `ever`
+    points: int
+    orders: int
+    carried: Fraction
+
+
+class Budget(NamedTuple):
+    """What all customers' orders have of a promotion, after their refunds."""
+
+    points: int = 0
+    orders: int = 0
+
+    def plus(self, change: "BudgetChange") -> "Budget":
+        """The budget after a posting."""
+        return Budget(self.points + change.points, self.orders + change.orders)
+
+
+class BudgetChange(NamedTuple):
+    """What one posting changed of what all customers have had of a promotion."""
+
+    program_id: str
+    promotion_id: str
+    points: int
+    orders: int

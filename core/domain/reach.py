@@ -1,0 +1,94 @@
+"""What a message needs of the books, as its row in the map says: which orders and customers, and which parts of each.
+
+Whoever loads takes the union over all messages of a batch. A decider that asks the books for more raises.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from enum import IntEnum
+from types import MappingProxyType
+from typing import NamedTuple
+
+from core.domain.program import Program
+
+OrderKey = tuple[str, str]  #: source, order_id
+RefundKey = tuple[str, str]  #: source, refund_id
+CustomerKey = tuple[str, str]  #: program_id, customer_id
+
+
+class LotsWanted(IntEnum):
+    """Which lots of an account; each choice includes the ones before."""
+
+    NONE = 0
+    IF_OWING = 1  #: those with points left, if pending ones may have to pay off a deficit
+    OPEN = 2  #: those with points left
+
+
+class AccountParts(NamedTuple):
+    """Which parts of an account."""
+
+    lots: LotsWanted = LotsWanted.NONE
+    history: bool = False  #: its tier changes
+    ordered_at: tuple[datetime, ...] = ()  #: recorded orders, as far as orders of these instants are counted with them
+    limits_of: tuple[tuple[Program, datetime], ...] = ()  #: usages and budgets of an order of that instant
+
+    def union(self, other: "AccountParts") -> "AccountParts":
+        """The parts that either of both asks for."""
+        return AccountParts(
+            max(self.lots, other.lots),
+            self.history or other.history,
+            self.ordered_at + other.ordered_at,
+            self.limits_of + other.limits_of,
+        )
+
+
+class OrderParts(NamedTuple):
+    """Which parts of a posted order, beside itself."""
+
+    refunds: bool = False
+    events: bool = False  #: its fulfilment and its cancellation
+    account: AccountParts | None = None  #: of its account, and the lots that the order opened, whatever is left of them
+    limits: bool = False  #: usages and budgets of the order, under the version that judged it
+
+    def union(self, other: "OrderParts") -> "OrderParts":
+        """The parts that either of both asks for."""
+        accounts = [parts for parts in (self.account, other.account) if parts is not None]
+        return OrderParts(
+            self.refunds or other.refunds,
+            self.events or other.events,
+            accounts[0].union(accounts[-1]) if len(accounts) > 1 else next(iter(accounts), None),
+            self.limits or other.limits,
+        )
+
+
+_NO_ORDERS: Mapping[OrderKey, OrderParts] = MappingProxyType({})
+_NO_CUSTOMERS: Mapping[CustomerKey, AccountParts] = MappingProxyType({})
+_NO_OWNERS: Mapping[OrderKey, tuple[CustomerKey, ...]] = MappingProxyType({})
+
+
+class Reach(NamedTuple):
+    """What one message, or all messages of a batch, need of the books."""
+
+    orders: Mapping[OrderKey, OrderParts] = _NO_ORDERS
+    refunds: frozenset[RefundKey] = frozenset()
+    customers: Mapping[CustomerKey, AccountParts] = _NO_CUSTOMERS
+    #: Whose orders the messages report: what another message needs of such an order's account is needed of theirs.
+    #: Several for one order, if it is reported in two programs, or again with other content.
+    owners: Mapping[OrderKey, tuple[CustomerKey, ...]] = _NO_OWNERS
+
+
+def union(reaches: Iterable[Reach]) -> Reach:
+    """What any of `reaches` asks for."""
+    orders: dict[OrderKey, OrderParts] = {}
+    customers: dict[CustomerKey, AccountParts] = {}
+    owners: dict[OrderKey, tuple[CustomerKey, ...]] = {}
+    refunds: set[RefundKey] = set()
+    for reach in reaches:
+        for order, of_order in reach.orders.items():
+            orders[order] = orders[order].union(of_order) if order in orders else of_order
+        for customer, of_customer in reach.customers.items():
+            customers[customer] = customers[customer].union(of_customer) if customer in customers else of_customer
+        for order, customers_of_order in reach.owners.items():
+            owners[order] = owners.get(order, ()) + customers_of_order
+        refunds.update(reach.refunds)
+    return Reach(orders, frozenset(refunds), customers, owners)

@@ -1,0 +1,44 @@
+"""The map of the program: one row for each kind of message, with its contract, what it needs, and what decides it.
+
+A new kind of message is a row here, a contract in `core.messages.inbound` and a decider in `core.domain`.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from core.domain.books import Books
+from core.domain.decision import Decision
+from core.domain.message import Message
+from core.domain.orders.accrual import decide_order, order_reach
+from core.domain.orders.clawback import cancellation_reach, decide_cancellation, decide_refund, refund_reach
+from core.domain.orders.fulfilment import decide_fulfilment, fulfilment_reach
+from core.domain.outcomes import Parked, Replayed, Waiting
+from core.domain.program.registry import ProgramRegistry
+from core.domain.reach import Reach
+from core.messages.inbound.contracts import INBOUND, Contract
+
+Outcome = Decision | Replayed | Waiting | Parked
+
+
+class Handler(NamedTuple):
+    """How one kind of message is posted."""
+
+    contract: Contract  #: what it must look like, and which fact it reports
+    reach: Callable[[Message[Any], ProgramRegistry, datetime], Reach]  #: what must be loaded and locked for it
+    decide: Callable[[Books, Message[Any], ProgramRegistry, datetime], Outcome]
+
+
+def by_type(handlers: Iterable[Handler]) -> Mapping[str, Handler]:
+    """The handlers by the type of their messages."""
+    return {handler.contract.type: handler for handler in handlers}
+
+
+HANDLERS = by_type(
+    (
+        Handler(INBOUND["order.completed"], order_reach, decide_order),
+        Handler(INBOUND["order.refunded"], refund_reach, decide_refund),
+        Handler(INBOUND["order.fulfilled"], fulfilment_reach, decide_fulfilment),
+        Handler(INBOUND["order.cancelled"], cancellation_reach, decide_cancellation),
+    )
+)

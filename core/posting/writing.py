@@ -1,0 +1,203 @@
+"""What decisions add to the ledger and to the outbox, collected in memory and then written in one go."""
+
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from pydantic_core import to_json
+from sqlalchemy import Connection
+
+from core.domain.books import Books
+from core.domain.decision import AccountChange, Decision, TierChange
+from core.domain.ledger import Account, Entry
+from core.domain.lots import Lot
+from core.domain.orders.posted import Budget, PostedOrder, PostedOrderEvent, PostedRefund
+from core.domain.outcomes import Parked
+from core.domain.program import UsageKey
+from core.posting.events import EventContext, decision_events, message_parked
+from core.posting.loading import BudgetKey, LoadedBudget
+from core.store.appending import (
+    NewOrder,
+    OutboxEvent,
+    append_accounts,
+    append_allocations,
+    append_entries,
+    append_events,
+    append_lots,
+    append_order_events,
+    append_orders,
+    append_refunds,
+    append_tier_changes,
+    update_accounts,
+    update_budgets,
+    update_lots,
+    update_orders,
+    write_usages,
+)
+from core.store.inbox import ClaimedMessage
+from core.store.judgements import why_json
+from core.store.ledger import lock_budgets
+
+_OrderRow = tuple[str, str, str]  #: source, order_id, program_id
+_NONE: Mapping[BudgetKey, LoadedBudget] = MappingProxyType({})
+
+
+class BudgetRaceError(Exception):
+    """Other batches have meanwhile spent what this one promised of a budget; it has to be done again."""
+
+
+class Report(NamedTuple):
+    """The message that reported a fact."""
+
+    inbox_id: int
+    shard: int
+    data: Mapping[str, Any]  #: settled
+
+
+class Writing:
+    """The rows of one transaction: what is new, and the last state of what was there."""
+
+    def __init__(self, context: EventContext) -> None:
+        """`context` is what all events of the transaction share."""
+        self._context = context
+        self._opened: dict[UUID, None] = {}
+        self._accounts: dict[UUID, Account] = {}
+        self._entries: list[Entry] = []  # without their calculations
+        self._whys: list[str] = []
+        self._lots: dict[tuple[UUID, int], Lot] = {}
+        self._new_lots: set[tuple[UUID, int]] = set()
+        self._tier_changes: list[TierChange] = []
+        self._usages: dict[tuple[UUID, UsageKey], None] = {}
+        self._budgets: dict[BudgetKey, None] = {}
+        self._orders: dict[_OrderRow, PostedOrder] = {}
+        self._new_orders: dict[_OrderRow, Report] = {}
+        self._refunds: list[tuple[PostedRefund, int]] = []
+        self._order_events: list[tuple[PostedOrderEvent, int]] = []
+        self._events: list[OutboxEvent] = []
+
+    def keep(self, decision: Decision, report: Report | None = None) -> None:
+        """Collect what a decision changes. `report` is the message that it decides; None for a periodic run."""
+        for change in decision.changes:
+            self._keep_account(change)
+        for fact in decision.facts:
+            assert report is not None
+            match fact:
+                case PostedOrder():
+                    self._new_orders[*fact.key, fact.program_id] = report
+                    self._orders[*fact.key, fact.program_id] = fact
+                case PostedRefund():
+                    self._refunds.append((fact, report.inbox_id))
+                case PostedOrderEvent():
+                    self._order_events.append((fact, report.inbox_id))
+        for posted in decision.orders:
+            self._orders[*posted.key, posted.program_id] = posted
+        for spent in decision.budgets:
+            self._budgets[spent.program_id, spent.promotion_id] = None
+        self._events += decision_events(decision, self._context)
+
+    def _keep_account(self, change: AccountChange) -> None:
+        account_id = change.account.account_id
+        if change.opened is not None:
+            self._opened[account_id] = None
+        self._accounts[account_id] = change.account
+        for entry in change.entries:
+            # A text from now on: a batch's calculations, as they are worked out, take more memory than caches hold.
+            self._whys.append(why_json(entry.why))
+            self._entries.append(entry._replace(why={}))
+        opening = {entry.sequence for entry in change.entries}
+        for lot in change.lots:
+            key = account_id, lot.lot_number
+            self._lots[key] = lot
+            if lot.opened_by_sequence in opening:
+                self._new_lots.add(key)
+        self._tier_changes += change.tier_changes
+        for used in change.usages:
+            self._usages[account_id, UsageKey(used.name, used.period)] = None
+
+    def write(self, connection: Connection, chain_key: bytes | None = None) -> None:
+        """Write all that a periodic run or a person changed, who use up no limits."""
+        self.write_ledger(connection, chain_key=chain_key)
+        self.write_shared(connection)
+
+    def write_ledger(self, connection: Connection, books: Books | None = None, chain_key: bytes | None = None) -> None:
+        """Write everything but what others wait for; with `chain_key` entries carry their accounts' hash chains on.
+
+        `books` know the usages that decisions changed. Parents come before children, since foreign keys are checked at
+        once.
+        """
+        opened = [self._accounts[account_id] for account_id in self._opened]
+        # In one order everywhere: two shards that open the same accounts wait for each other, and must not in a circle.
+        append_accounts(connection, sorted(opened, key=lambda account: (account.program_id, account.customer_id)))
+        update_accounts(connection, [account for i, account in self._accounts.items() if i not in self._opened])
+        self._write_orders(connection)
+        append_entries(connection, self._entries, self._whys, chain_key)
+        append_lots(connection, [(key[0], self._lots[key]) for key in self._lots if key in self._new_lots])
+        update_lots(connection, [(key[0], lot) for key, lot in self._lots.items() if key not in self._new_lots])
+        append_allocations(connection, self._entries)
+        append_tier_changes(connection, self._tier_changes)
+        append_refunds(connection, self._refunds)
+        append_order_events(connection, self._order_events)
+        if books is not None:
+            usages = {
+                (account_id, key): books.usages(self._accounts[account_id], [key])[key]
+                for account_id, key in self._usages
+            }
+            write_usages(connection, [(*key, usage) for key, usage in usages.items()])
+
+    def write_shared(
+        self, connection: Connection, books: Books | None = None, loaded: Mapping[BudgetKey, LoadedBudget] = _NONE
+    ) -> None:
+        """Write what others wait for, from here to the commit: budgets, and events with their numbers.
+
+        BudgetRaceError where others have meanwhile spent so much of a budget that this batch would go beyond it.
+        """
+        if books is not None and self._budgets:
+            self._write_budgets(connection, books, loaded)
+        append_events(connection, self._events)
+
+    def _write_budgets(self, connection: Connection, books: Books, loaded: Mapping[BudgetKey, LoadedBudget]) -> None:
+        now = lock_budgets(connection, self._budgets)
+        written: list[tuple[str, str, Budget]] = []
+        for program_id, name in self._budgets:
+            (spent, limit), current = loaded[program_id, name], now[program_id][name]
+            planned = books.budgets(program_id, [name])[name]
+            total = Budget(
+                current.points + planned.points - spent.points, current.orders + planned.orders - spent.orders
+            )
+            if current != spent and (
+                _goes_beyond(total.points, current.points, limit.points)
+                or _goes_beyond(total.orders, current.orders, limit.orders)
+            ):
+                raise BudgetRaceError
+            written.append((program_id, name, total))
+        update_budgets(connection, written)
+
+    def _write_orders(self, connection: Connection) -> None:
+        new = [_new_order(self._orders[key], report) for key, report in self._new_orders.items()]
+        append_orders(connection, new)
+        update_orders(connection, [posted for key, posted in self._orders.items() if key not in self._new_orders])
+
+    def announce_parked(self, message: ClaimedMessage, parked: Parked) -> None:
+        """Notify the shop that a message needs a person."""
+        self._events.append(message_parked(message, parked, self._context))
+
+    def account_shards(self) -> Collection[int]:
+        """The relay shards that have new events."""
+        return {event.account_shard for event in self._events}
+
+
+def _new_order(posted: PostedOrder, report: Report) -> NewOrder:
+    data = report.data
+    return NewOrder(
+        posted, report.shard, report.inbox_id,
+        _json(data["lines"]) or "[]", _json(data.get("attributes")), _json(data.get("customer_tags")),
+    )  # fmt: skip
+
+
+def _json(value: object) -> str | None:
+    return None if value is None else to_json(value).decode()
+
+
+def _goes_beyond(total: int, before: int, most: int | None) -> bool:
+    return most is not None and before < total and total > most

@@ -1,0 +1,271 @@
+"""Rows of the tables from values of the domain and back, and the bulk statements for them, all made from the tables.
+
+A `Shape` says once how the values of a type stand in a table. A column holds the field of its name, which may lie
+deeper in the value: `order_id` is the only field of that name, and `origin_kind` the field `kind` of a field `origin`.
+Only what is otherwise is said. Types are the columns', so whoever adds a column adds it in the table and in the
+domain, and nowhere else.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from enum import Enum
+from fractions import Fraction
+from functools import cached_property
+from operator import attrgetter, itemgetter
+from typing import Any, Generic, NamedTuple, TypeVar, get_type_hints
+
+from sqlalchemy import Column, Connection, Table
+from sqlalchemy.dialects import postgresql
+
+from core.store.engine import driver_connection, run_bulk
+
+Value = TypeVar("Value")
+_DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
+
+
+class Field(NamedTuple):
+    """A field that does not stand in its column as it is."""
+
+    path: str  #: its name, with dots where it lies deeper
+    write: Callable[[Any], Any] | None = None  #: makes what the column holds of it
+    read: Callable[[Any], Any] | None = None  #: makes it of what the column holds; JSON comes as its text
+
+
+class Shape(Generic[Value]):
+    """How the values of one type, a NamedTuple, stand in the rows of a table."""
+
+    def __init__(self, table: Table, of: type[Value], **exceptions: str | Field | Callable[[Value], Any]) -> None:
+        """`exceptions` are columns with the path of their field, or with what makes their content of a whole value."""
+        assert not exceptions.keys() - {column.name for column in table.columns}
+        self.table = table
+        self._of = of
+        leaves = dict(_leaves(of))
+        self._fields: dict[str, Field] = {}  # by column
+        self._made: dict[str, Callable[[Value], Any]] = {}
+        self._others: list[Column[Any]] = []  # of which the values have nothing
+        for column in table.columns:
+            given = exceptions.get(column.name) or _path_of(column, leaves)
+            if isinstance(given, str):
+                self._fields[column.name] = _field(given, leaves)
+            elif isinstance(given, Field):
+                self._fields[column.name] = given
+            elif given is not None:
+                self._made[column.name] = given
+            else:
+                self._others.append(column)
+
+    def new(self) -> "Rows[Value]":
+        """Whole rows. What the values do not fill is null, or the database gives it its default."""
+        missing = [column.name for column in self._others if not (column.nullable or column.server_default)]
+        assert not missing, f"nothing fills {', '.join(missing)} of {self.table.name}"
+        return self._rows((*self._fields, *self._made))
+
+    def changed(self, *names: str) -> "Rows[Value]":
+        """The primary key and these columns."""
+        return self._rows((*keys_of(self.table), *names))
+
+    def _rows(self, names: Iterable[str]) -> "Rows[Value]":
+        plain: dict[str, str] = {}
+        made: dict[str, Callable[[Value], Any]] = {}
+        for name in names:
+            field = self._fields.get(name)
+            if field is None:
+                made[name] = self._made[name]
+            elif field.write is None:
+                plain[name] = f"{field.path}.value" if _is_enum(field.read) else field.path
+            else:
+                made[name] = _chain(attrgetter(field.path), field.write)
+        return Rows(self.table, (*plain, *made), _row_maker(list(plain.values()), list(made.values())))
+
+    @cached_property
+    def _reading(self) -> tuple[list[str], Callable[[Sequence[Any]], Value]]:
+        """The columns of all fields that have one, in the order of the fields, and what makes a value of their row."""
+        names: list[str] = []
+        columns = {field.path: name for name, field in self._fields.items()}
+        return names, self._reader(self._of, "", columns, names)
+
+    def _reader(
+        self, of: type[Any], prefix: str, columns: Mapping[str, str], names: list[str]
+    ) -> Callable[[Sequence[Any]], Any]:
+        hints = get_type_hints(of)
+        readers: list[Callable[[Sequence[Any]], Any]] = []
+        for name in of._fields:
+            column = columns.get(prefix + name)
+            if column is None:
+                readers.append(self._reader(hints[name], f"{prefix}{name}.", columns, names))
+                continue
+            read = self._fields[column].read
+            pick = itemgetter(len(names))
+            names.append(column)
+            readers.append(pick if read is None else _chain(pick, read))
+        make = of._make
+        return lambda row: make([reader(row) for reader in readers])
+
+    def select(self, alias: str) -> str:
+        """The columns that `read` takes, of the table under this name."""
+        return selected(self.table, self._reading[0], alias)
+
+    def read(self, row: Sequence[Any]) -> Value:
+        """Make a value of what was selected."""
+        return self._reading[1](row)
+
+
+class Rows(NamedTuple, Generic[Value]):
+    """Some columns of a table, and what makes a row of them."""
+
+    table: Table
+    names: tuple[str, ...]
+    row: Callable[[Value], tuple[Any, ...]]
+
+    def unnested(self, alias: str) -> str:
+        """What the statement of a bulk change takes `arrays` by."""
+        return unnested(self.table, self.names, alias)
+
+    def arrays(self, values: Iterable[Value]) -> list[list[Any]]:
+        """The rows of `values`, one list per column."""
+        return arrays(map(self.row, values), len(self.names))
+
+
+class Append(Generic[Value]):
+    """Adds rows with COPY; a key that is there already fails all of them.
+
+    Binary, which costs less than half of what text costs here. A JSON column takes its text; a JSONB column, values.
+    """
+
+    def __init__(self, rows: Rows[Value]) -> None:
+        """Prepare the statement."""
+        self._rows = rows
+        self._statement = f"COPY {rows.table.name} ({', '.join(rows.names)}) FROM STDIN (FORMAT BINARY)".encode()
+        types = [type_of(rows.table, name) for name in rows.names]
+        self._types = ["text" if kind == "json" else kind for kind in types]  # the same bytes
+
+    def run(self, connection: Connection, values: Collection[Value]) -> None:
+        """Append the rows of `values`, in the transaction of `connection`."""
+        if not values:
+            return
+        with driver_connection(connection).cursor() as cursor, cursor.copy(self._statement) as copy:
+            copy.set_types(self._types)
+            for row in map(self._rows.row, values):
+                copy.write_row(row)
+
+
+class _Change(Generic[Value]):
+    """One statement that takes all rows as arrays."""
+
+    def __init__(self, rows: Rows[Value], statement: str) -> None:
+        self._rows = rows
+        self._statement = statement
+
+    def run(self, connection: Connection, values: Collection[Value]) -> None:
+        """Write what the rows of `values` are now; the caller has locked them, or keeps others from them."""
+        if values:
+            run_bulk(connection, self._statement, self._rows.arrays(values))
+
+
+class Update(_Change[Value]):
+    """Sets columns of rows, which are found by their primary key."""
+
+    def __init__(self, rows: Rows[Value]) -> None:
+        """Prepare the statement; `rows` have the key."""
+        keys = keys_of(rows.table)
+        sets = [f"{name} = c.{name}" for name in rows.names if name not in keys]
+        sets += [f"{name} = DEFAULT" for name in _renewed(rows.table)]
+        found = " AND ".join(f"t.{name} = c.{name}" for name in keys)
+        super().__init__(
+            rows,
+            f"UPDATE {rows.table.name} t SET {', '.join(sets)} FROM {rows.unnested('c')} WHERE {found}",  # noqa: S608  # our own names
+        )
+
+
+class Put(_Change[Value]):
+    """Adds rows, and sets the columns of those that are there already."""
+
+    def __init__(self, rows: Rows[Value]) -> None:
+        """Prepare the statement."""
+        keys, names = keys_of(rows.table), ", ".join(rows.names)
+        # Renewed by `excluded`, not by now(): Citus refuses what might differ between its nodes.
+        sets = [f"{name} = excluded.{name}" for name in (*rows.names, *_renewed(rows.table)) if name not in keys]
+        super().__init__(
+            rows,
+            f"INSERT INTO {rows.table.name} ({names}) SELECT {names} FROM {rows.unnested('c')}"  # noqa: S608  # our own names
+            f" ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {', '.join(sets)}",
+        )
+
+
+def keys_of(table: Table) -> list[str]:
+    """The columns of the primary key."""
+    return [column.name for column in table.primary_key.columns]
+
+
+def _renewed(table: Table) -> list[str]:
+    return [column.name for column in table.columns if column.onupdate is not None]
+
+
+def type_of(table: Table, name: str) -> str:
+    """The column's type in PostgreSQL."""
+    return table.columns[name].type.compile(_DIALECT).lower()
+
+
+def selected(table: Table, names: Iterable[str], alias: str) -> str:
+    """These columns for a SELECT from the table under this name; JSON as its text."""
+    return ", ".join(f"{alias}.{name}::text" if type_of(table, name) == "json" else f"{alias}.{name}" for name in names)
+
+
+def unnested(table: Table, names: Sequence[str], alias: str = "k") -> str:
+    """Rows of these columns of the table, from one `%b` for the list of each: to be joined under the name `alias`."""
+    lists = ", ".join(f"%b::{type_of(table, name)}[]" for name in names)
+    return f"unnest({lists}) AS {alias}({', '.join(names)})"
+
+
+def arrays(rows: Iterable[Iterable[Any]], width: int) -> list[list[Any]]:
+    """Turn rows of so many columns into one list per column, for `unnested`."""
+    return [list(column) for column in zip(*rows, strict=True)] or [[] for _ in range(width)]
+
+
+def _leaves(of: type[Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The fields of a NamedTuple with their types; of a field that is one too, its fields in its place."""
+    hints = get_type_hints(of)
+    for name in of._fields:
+        if _is_record(hints[name]):
+            yield from _leaves(hints[name], f"{prefix}{name}.")
+        else:
+            yield prefix + name, hints[name]
+
+
+def _is_record(hint: Any) -> bool:
+    return isinstance(hint, type) and issubclass(hint, tuple) and hasattr(hint, "_fields")
+
+
+def _path_of(column: Column[Any], paths: Iterable[str]) -> str | None:
+    """The field whose name, with as many of those above it as there need be, is that of the column."""
+    found = [path for path in paths if column.name in _names(path)]
+    assert len(found) <= 1, f"{column} may hold any of {found}"
+    return found[0] if found else None
+
+
+def _names(path: str) -> Iterator[str]:
+    """Of `lot.origin.kind`: lot_origin_kind, origin_kind, kind."""
+    while path:
+        yield path.replace(".", "_")
+        path = path.partition(".")[2]
+
+
+def _field(path: str, leaves: Mapping[str, Any]) -> Field:
+    hint = leaves[path]
+    if _is_enum(hint):
+        return Field(path, read=hint)
+    return Field(path, str, Fraction) if hint is Fraction else Field(path)
+
+
+def _is_enum(hint: Any) -> bool:
+    return isinstance(hint, type) and issubclass(hint, Enum)
+
+
+def _chain(first: Callable[[Any], Any], then: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda value: then(first(value))
+
+
+def _row_maker(paths: Sequence[str], makers: Sequence[Callable[[Any], Any]]) -> Callable[[Any], tuple[Any, ...]]:
+    """What makes the row: fields as they are, at least two, and then what is made."""
+    assert len(paths) > 1
+    plain = attrgetter(*paths)
+    return (lambda value: (*plain(value), *[make(value) for make in makers])) if makers else plain

@@ -1,0 +1,100 @@
+"""Books that hold what a reach asks for and nothing else: posting loads it from tables, here it is in whole books."""
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from uuid import UUID
+
+from core.domain.books import Books
+from core.domain.ledger import Account
+from core.domain.orders.limits import budgets_of, usage_keys
+from core.domain.orders.posted import OrderEventKind, PostedOrder
+from core.domain.program import Program
+from core.domain.program.registry import ProgramRegistry
+from core.domain.reach import AccountParts, LotsWanted, Reach
+from core.domain.tiers.counting import counted_since
+
+Limits = tuple[Program, datetime]
+
+
+def load(
+    whole: Books, reach: Reach, rules: ProgramRegistry, as_of: datetime, new_account_id: Callable[[], UUID]
+) -> Books:
+    """Take from whole books what `reach` asks for."""
+    books = Books(new_account_id)
+    orders = {key: whole.orders(key) for key in reach.orders}
+    of_all = [(parts, posted) for key, parts in reach.orders.items() for posted in orders[key].values()]
+    books.put_orders(orders, [posted for _, posted in of_all])
+    _load_reports(books, whole, reach, [posted for _, posted in of_all])
+    members = {key: whole.account_of(*key) for key in reach.customers}
+    books.put_members({key: None if account is None else account.account_id for key, account in members.items()})
+
+    wanted: list[tuple[Account | None, AccountParts]] = [(members[key], reach.customers[key]) for key in members]
+    for key, parts in reach.orders.items():
+        if parts.account is not None:
+            owners = [members[owner] for owner in reach.owners.get(key, ())]
+            wanted += [(owner, parts.account) for owner in owners]
+    for parts, posted in of_all:
+        if posted.account_id is None or parts.account is None:
+            continue
+        account = whole.account(posted.account_id)
+        limits = (_limits_of(posted, rules),) if parts.limits else ()
+        wanted.append((account, parts.account.union(AccountParts(limits_of=limits))))
+        books.put_lots(account.account_id, whole.lots_of_order(account, posted.key), is_all_open=False)
+        books.put_lots_of_order(account.account_id, posted.key)
+    together: dict[UUID, AccountParts] = {}
+    for owner, of_account in wanted:
+        if owner is not None:
+            together[owner.account_id] = together.get(owner.account_id, AccountParts()).union(of_account)
+    for account_id, of_account in together.items():
+        _load_account(books, whole, whole.account(account_id), of_account, rules, as_of)
+    _load_budgets(books, whole, [limits for _, of_account in wanted for limits in of_account.limits_of])
+    return books
+
+
+def _limits_of(posted: PostedOrder, rules: ProgramRegistry) -> Limits:
+    return rules.version(posted.program_id, posted.program_version).program, posted.order.occurred_at
+
+
+def _load_reports(books: Books, whole: Books, reach: Reach, posted: Iterable[PostedOrder]) -> None:
+    """Load the refunds and events of orders."""
+    refunds = {key for key, parts in reach.orders.items() if parts.refunds}
+    events = {key for key, parts in reach.orders.items() if parts.events}
+    found = {
+        each.refund.refund_id: each for order in posted if order.key in refunds for each in whole.refunds_of(order)
+    }
+    for key in reach.refunds:
+        of_programs = [whole.refund(key, program_id) for program_id in ("test", "other")]
+        books.put_refunds((), [key], ())
+        found |= {each.refund.refund_id: each for each in of_programs if each is not None}
+    books.put_refunds(refunds, (), found.values())
+    of_orders = [whole.order_event(order, kind) for order in posted if order.key in events for kind in OrderEventKind]
+    books.put_order_events(events, [event for event in of_orders if event is not None])
+
+
+def _load_account(
+    books: Books, whole: Books, account: Account, parts: AccountParts, rules: ProgramRegistry, as_of: datetime
+) -> None:
+    account_id = account.account_id
+    books.put_accounts({account_id: account})
+    is_owing = account.deficit > 0 and account.pending > 0
+    if parts.lots is LotsWanted.OPEN or (parts.lots is LotsWanted.IF_OWING and is_owing):
+        books.put_lots(account_id, whole.open_lots(account), is_all_open=True)
+    elif parts.lots is LotsWanted.IF_OWING:
+        books.put_lots(account_id, (), is_all_open=False)
+    if parts.history and account.tier_changes:
+        books.put_history({account_id: list(whole.history(account))})
+    if parts.ordered_at:
+        current = rules.at(account.program_id, as_of).program
+        since = counted_since(account, parts.ordered_at, current)
+        if since is not None:
+            counted = [order for order in whole.counted(account, since) if order.occurred_at >= since]
+            books.put_counted(account_id, since, counted)
+    keys = {key for program, instant in parts.limits_of for key in usage_keys(program, instant)}
+    books.put_usages(account_id, whole.usages(account, keys))
+
+
+def _load_budgets(books: Books, whole: Books, limits: Iterable[Limits]) -> None:
+    for program, instant in limits:
+        names = [limit.name for limit in budgets_of(program, instant)]
+        found = whole.budgets(program.program_id, names)
+        books.put_budgets({(program.program_id, name): budget for name, budget in found.items()})
