@@ -1,7 +1,11 @@
-"""The events of a decision: one balance-changed event per entry, then the tier changes. Ids are deterministic."""
+"""The events that announce what was decided. Ids follow from what happened: the same change twice is the same event.
 
+mypy holds the data of each event to its contract.
+"""
+
+from collections.abc import Mapping
 from datetime import datetime
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 from core.domain.decision import Decision, TierChange
 from core.domain.expiry.reminders import Reminder
@@ -10,24 +14,87 @@ from core.domain.outcomes import Parked
 from core.domain.program import Measure
 from core.domain.subjects import order_id_of
 from core.domain.tiers.qualification import TierAtRisk
-from core.messages.outbound.event_json import (
-    account_created_id,
-    account_created_json,
-    balance_changed_id,
-    balance_changed_json,
-    message_parked_id,
-    message_parked_json,
-    points_expiring_id,
-    points_expiring_json,
-    tier_at_risk_id,
-    tier_at_risk_json,
-    tier_changed_id,
-    tier_changed_json,
+from core.messages.outbound.event_json import event_json, instant_text, recorded_text
+from core.messages.outbound.published_events import (
+    AccountCreatedData,
+    BalanceChangedData,
+    MessageParkedData,
+    OutboundType,
+    PointsExpiringData,
+    TierAtRiskData,
+    TierChangedData,
 )
-from core.messages.outbound.published_events import OutboundType
 from core.store.appending import OutboxEvent
 from core.store.inbox import ClaimedMessage
 from core.store.shards import account_shard
+
+
+class EventContext(NamedTuple):
+    """What all events of one transaction share."""
+
+    source: str  #: CloudEvents source
+    recorded_at: datetime  #: the transaction's time
+
+
+class _Whose(TypedDict):
+    account_id: str
+    program_id: str
+    customer_id: str
+
+
+def decision_events(decision: Decision, context: EventContext) -> list[OutboxEvent]:
+    """Announce what a decision changed: accounts that it opened, its entries in their order, tier changes."""
+    events: list[OutboxEvent] = []
+    for change in decision.changes:
+        if change.opened is not None:
+            events.append(_account_created(change.opened, context))
+        events += [_balance_changed(change.account, entry, context) for entry in change.entries]
+        events += [_tier_changed(change.account, moved, context) for moved in change.tier_changes]
+    return events
+
+
+def _account_created(account: Account, context: EventContext) -> OutboxEvent:
+    assert account.enrolled_at is not None
+    data: AccountCreatedData = {
+        **_whose(account),
+        "tier": account.tier_id,
+        "occurred_at": instant_text(account.enrolled_at),
+        "recorded_at": recorded_text(context.recorded_at),
+    }
+    return _of_account(account, "created", OutboundType.ACCOUNT_CREATED, data, context)
+
+
+def _balance_changed(account: Account, entry: Entry, context: EventContext) -> OutboxEvent:
+    data: BalanceChangedData = {
+        "account_id": str(account.account_id),
+        "program_id": account.program_id,
+        "customer_id": account.customer_id,
+        "sequence": entry.sequence,
+        "kind": entry.kind.value,
+        "points": entry.points,
+        "balance": entry.balance_after,
+        "pending": entry.pending_after,
+        "lifetime_points": entry.lifetime_points_after,
+        "tier": account.tier_id,
+        "occurred_at": instant_text(entry.occurred_at),
+        "recorded_at": recorded_text(context.recorded_at),
+        "reason": _reason(entry),
+        "lots": [
+            {
+                "lot_number": part.lot_number,
+                "points": part.points,
+                "expires_at": None if part.expires_at is None else instant_text(part.expires_at),
+            }
+            for part in entry.allocations
+        ],
+    }
+    if entry.pending_change:
+        data["pending_change"] = entry.pending_change
+    if entry.order_id is not None:
+        data["order_id"] = entry.order_id
+    if entry.refund_id is not None:
+        data["refund_id"] = entry.refund_id
+    return _of_account(account, str(entry.sequence), OutboundType.BALANCE_CHANGED, data, context)
 
 
 def _reason(entry: Entry) -> str:
@@ -42,136 +109,88 @@ def _reason(entry: Entry) -> str:
             return "lots_released" if entry.order_id is None else "order_fulfilled"
 
 
-class EventContext(NamedTuple):
-    """What all events of one transaction share."""
-
-    source: str  #: CloudEvents source
-    recorded_at: datetime  #: the transaction's time
-
-
-def _account_created(account: Account, context: EventContext) -> OutboxEvent:
-    assert account.enrolled_at is not None
-    body = account_created_json(
-        source=context.source,
-        account_id=account.account_id,
-        program_id=account.program_id,
-        customer_id=account.customer_id,
-        tier=account.tier_id,
-        occurred_at=account.enrolled_at,
-        recorded_at=context.recorded_at,
-    )
-    event_id = account_created_id(account.account_id)
-    return _of_account(account, event_id, OutboundType.ACCOUNT_CREATED, body)
-
-
-def decision_events(decision: Decision, context: EventContext) -> list[OutboxEvent]:
-    """Announce what a decision changed: accounts that it opened, its entries in their order, tier changes."""
-    events: list[OutboxEvent] = []
-    for change in decision.changes:
-        if change.opened is not None:
-            events.append(_account_created(change.opened, context))
-        events += [_balance_changed(change.account, entry, context) for entry in change.entries]
-        events += [_tier_changed(change.account, moved, context) for moved in change.tier_changes]
-    return events
-
-
-def _balance_changed(account: Account, entry: Entry, context: EventContext) -> OutboxEvent:
-    body = balance_changed_json(
-        source=context.source,
-        account_id=account.account_id,
-        program_id=account.program_id,
-        customer_id=account.customer_id,
-        sequence=entry.sequence,
-        kind=entry.kind.value,
-        points=entry.points,
-        balance=entry.balance_after,
-        pending=entry.pending_after,
-        pending_change=entry.pending_change,
-        lifetime_points=entry.lifetime_points_after,
-        tier=account.tier_id,
-        occurred_at=entry.occurred_at,
-        recorded_at=context.recorded_at,
-        reason=_reason(entry),
-        lots=[(part.lot_number, part.points, part.expires_at) for part in entry.allocations],
-        order_id=entry.order_id,
-        refund_id=entry.refund_id,
-    )
-    event_id = balance_changed_id(account.account_id, entry.sequence)
-    return _of_account(account, event_id, OutboundType.BALANCE_CHANGED, body)
-
-
 def _tier_changed(account: Account, change: TierChange, context: EventContext) -> OutboxEvent:
-    body = tier_changed_json(
-        source=context.source,
-        account_id=account.account_id,
-        program_id=account.program_id,
-        customer_id=account.customer_id,
-        sequence=change.change_number,
-        previous_tier=change.previous_tier_id,
-        tier=change.tier_id,
-        qualifying_points=change.qualifying_points,
-        effective_at=change.effective_at,
-        recorded_at=context.recorded_at,
-        reason=change.reason.value,
-    )
-    event_id = tier_changed_id(account.account_id, change.change_number)
-    return _of_account(account, event_id, OutboundType.TIER_CHANGED, body)
+    data: TierChangedData = {
+        **_whose(account),
+        "sequence": change.change_number,
+        "previous_tier": change.previous_tier_id,
+        "tier": change.tier_id,
+        "qualifying_points": change.qualifying_points,
+        "effective_at": instant_text(change.effective_at),
+        "recorded_at": recorded_text(context.recorded_at),
+        "reason": change.reason.value,
+    }
+    return _of_account(account, f"tier:{change.change_number}", OutboundType.TIER_CHANGED, data, context)
 
 
 def tier_at_risk(account: Account, risk: TierAtRisk, measure: Measure, context: EventContext) -> OutboxEvent:
     """Announce a review that would move the account down."""
-    body = tier_at_risk_json(
-        source=context.source,
-        account_id=account.account_id,
-        program_id=account.program_id,
-        customer_id=account.customer_id,
-        tier=risk.tier_id,
-        tier_after=risk.fitting_tier_id,
-        loses_at=risk.loses_at,
-        measure=measure.value,
-        missing=risk.units_missing,
-        recorded_at=context.recorded_at,
-    )
-    event_id = tier_at_risk_id(account.account_id, risk.loses_at)
-    return _of_account(account, event_id, OutboundType.TIER_AT_RISK, body)
+    loses_at = instant_text(risk.loses_at)
+    data: TierAtRiskData = {
+        **_whose(account),
+        "tier": risk.tier_id,
+        "tier_after": risk.fitting_tier_id,
+        "loses_at": loses_at,
+        "measure": measure.value,
+        "missing": risk.units_missing,
+        "recorded_at": recorded_text(context.recorded_at),
+    }
+    return _of_account(account, f"at_risk:{loses_at}", OutboundType.TIER_AT_RISK, data, context)
 
 
 def points_expiring(account: Account, reminder: Reminder, context: EventContext) -> OutboxEvent:
     """Remind of points that are about to expire, or correct an earlier reminder."""
-    body = points_expiring_json(
-        source=context.source,
-        account_id=account.account_id,
-        program_id=account.program_id,
-        customer_id=account.customer_id,
-        points=reminder.points,
-        expires_at=reminder.expires_at,
-        days_ahead=reminder.days_ahead,
-        number=reminder.number,
-        recorded_at=context.recorded_at,
-    )
-    event_id = points_expiring_id(account.account_id, reminder.expires_at, reminder.number)
-    return _of_account(account, event_id, OutboundType.POINTS_EXPIRING, body)
-
-
-def _of_account(account: Account, event_id: str, event_type: OutboundType, body: str) -> OutboxEvent:
-    return OutboxEvent(account_shard(account.account_id), account.account_id, event_id, event_type.value, body)
+    expires_at = instant_text(reminder.expires_at)
+    data: PointsExpiringData = {
+        **_whose(account),
+        "points": reminder.points,
+        "expires_at": expires_at,
+        "days_ahead": reminder.days_ahead,
+        "number": reminder.number,
+        "recorded_at": recorded_text(context.recorded_at),
+    }
+    return _of_account(account, f"expiring:{expires_at}:{reminder.number}", OutboundType.POINTS_EXPIRING, data, context)
 
 
 def message_parked(message: ClaimedMessage, parked: Parked, context: EventContext) -> OutboxEvent:
-    """Notify the shop that a message needs a person. It belongs to no account, so any shard will do."""
-    times_parked = message.times_parked + 1
-    body = message_parked_json(
-        source=context.source,
-        inbox_id=message.inbox_id,
-        reason=parked.reason.value,
-        detail=parked.detail,
-        received_at=message.received_at,
-        parked_at=context.recorded_at,
-        times_parked=times_parked,
-        event_source=message.source,
-        event_id=message.event_id,
-        event_type=message.type,
-        order_id=order_id_of(message.subject),
-    )
-    event_id = message_parked_id(message.inbox_id, times_parked)
-    return OutboxEvent(0, None, event_id, OutboundType.MESSAGE_PARKED.value, body)
+    """Notify the shop that a message needs a person; what could not be read of it is left out.
+
+    It belongs to no account, so any shard will do. One that was retried and is parked again has another event.
+    """
+    data: MessageParkedData = {
+        "inbox_id": message.inbox_id,
+        "reason": parked.reason.value,
+        "detail": parked.detail,
+        "received_at": instant_text(message.received_at),
+    }
+    if message.source:
+        data["source"] = message.source
+    if message.event_id:
+        data["event_id"] = message.event_id
+    if message.type:
+        data["type"] = message.type
+    if order_id := order_id_of(message.subject):
+        data["order_id"] = order_id
+    times = message.times_parked + 1
+    event_id = f"parked:{message.inbox_id}" if times == 1 else f"parked:{message.inbox_id}:{times}"
+    event_type = OutboundType.MESSAGE_PARKED
+    body = event_json(event_type, event_id, context.source, context.recorded_at, data)
+    return OutboxEvent(0, None, event_id, event_type.value, body)
+
+
+def _whose(account: Account) -> _Whose:
+    return {
+        "account_id": str(account.account_id),
+        "program_id": account.program_id,
+        "customer_id": account.customer_id,
+    }
+
+
+def _of_account(
+    account: Account, name: str, event_type: OutboundType, data: Mapping[str, object], context: EventContext
+) -> OutboxEvent:
+    """An event of an account; `name` is its own within the account's."""
+    subject = str(account.account_id)
+    event_id = f"{subject}:{name}"
+    body = event_json(event_type, event_id, context.source, context.recorded_at, data, subject)
+    return OutboxEvent(account_shard(account.account_id), account.account_id, event_id, event_type.value, body)
