@@ -9,7 +9,6 @@ import sys
 import time
 
 from sqlalchemy import Engine, text
-from tasks.upkeep import expire_lots
 from uuid6 import uuid7
 
 from benchmarks.filling import ORDERS_EACH, fill_ledger
@@ -17,6 +16,7 @@ from benchmarks.servers import database_server, fresh_database
 from core.messages.inbound.reading import MessageLimits
 from core.posting.batch import Poster
 from core.store.proof.verify import verify_ledger
+from tasks.periodic import expire_lots
 from tasks.runtime import EventPublisher, Runtime
 
 

@@ -8,13 +8,13 @@ from datetime import UTC, datetime, timedelta
 from hashlib import md5
 from uuid import UUID
 
-from core.store.frozen import why_json
 from sqlalchemy import Engine, text
 
 from core.domain.ledger import Entry, EntryKind
-from core.domain.lots import Allocation
+from core.domain.lots import Allocation, AllocationKind
 from core.messages.program_files.program_file import parse_program
 from core.store.appending import append_entries
+from core.store.judgements import why_json
 from core.store.programs import append_version
 from core.store.shards import ACCOUNT_SHARDS
 
@@ -50,24 +50,29 @@ INSERT INTO inbox (inbox_id, source, event_id, type, body, state, settled_at)
 SELECT n, '/bench', 'e' || n, 'order.completed', '', 'posted', now()
 FROM generate_series(1, CAST(:accounts AS integer) * :each) AS n;
 INSERT INTO orders (source, order_id, program_id, account_id, customer_id, shard, inbox_id, business_hash, currency,
-                    occurred_at, lines, points_paid, program_version, tier_id, sequence, lot_number, points_entitled)
+                    occurred_at, lines, points_paid, program_version, tier_id, sequence, points_entitled,
+                    qualifying_points, qualifying_spend, qualifying_orders)
 SELECT '/bench', n || '-' || k, 'bench', account_id, 'c' || n, 0, (k - 1) * :accounts + n, '', 'EUR',
-       :occurred_at, '[]', 0, 1, 'bronze', k, k, :points
+       :occurred_at, '[]', 0, 1, 'bronze', k, :points, :points, :points * 100, 1
 FROM {_NUMBERED}, generate_series(1, :each) AS k ORDER BY k, n
 """
 _AFTER = """
-INSERT INTO lots (account_id, lot_number, account_shard, opened_by_sequence, points_granted, points_remaining,
-                  available_at, expires_at)
-SELECT account_id, e.sequence, account_shard, e.sequence, :points, :points, e.occurred_at,
+INSERT INTO lots (account_id, lot_number, account_shard, opened_by_sequence, origin_kind, origin_source, origin_id,
+                  origin_at, points_granted, points_remaining, available_at, expires_at)
+SELECT account_id, e.sequence, account_shard, e.sequence, 'order', e.source, e.order_id,
+       e.occurred_at, :points, :points, e.occurred_at,
        date_trunc('day', now()) - make_interval(days => e.sequence::integer)
 FROM accounts JOIN entries e USING (account_id) ORDER BY e.sequence, customer_id;
-INSERT INTO allocations (account_id, sequence, lot_number, points)
-SELECT account_id, e.sequence, e.sequence, points FROM entries e JOIN accounts USING (account_id)
+INSERT INTO allocations (account_id, sequence, lot_number, kind, points)
+SELECT account_id, e.sequence, e.sequence, 'opened', points FROM entries e JOIN accounts USING (account_id)
 ORDER BY e.sequence, customer_id;
-INSERT INTO outbox (account_shard, account_id, event_id, type, body, published_at)
-SELECT account_shard, account_id, concat_ws(':', account_id, CASE k WHEN 0 THEN 'created' ELSE k::text END),
+INSERT INTO outbox (outbox_id, account_shard, account_id, event_id, type, body, published_at)
+SELECT row_number() OVER (ORDER BY k, customer_id), account_shard, account_id,
+       concat_ws(':', account_id, CASE k WHEN 0 THEN 'created' ELSE k::text END),
        CASE k WHEN 0 THEN 'loyalty.account.created' ELSE 'loyalty.balance.changed' END, '{}', now()
-FROM accounts, generate_series(0, :each) AS k ORDER BY k, customer_id
+FROM accounts, generate_series(0, :each) AS k ORDER BY k, customer_id;
+UPDATE numbers SET next_number = 1 + CASE name WHEN 'inbox' THEN (SELECT count(*) FROM inbox)
+                                     ELSE (SELECT count(*) FROM outbox) END
 """
 
 _USAGES = """
@@ -126,11 +131,15 @@ def _entry(number: int, k: int, occurred_at: datetime) -> Entry:
         sequence=k,
         kind=EntryKind.ACCRUAL,
         points=_POINTS,
-        balance_after=_POINTS * k,
-        lifetime_points_after=_POINTS * k,
+        pending_change=0,
+        reserved_change=0,
         deficit_change=0,
+        balance_after=_POINTS * k,
+        pending_after=0,
+        reserved_after=0,
+        lifetime_points_after=_POINTS * k,
         occurred_at=occurred_at,
-        allocations=(Allocation(k, _POINTS, None),),
+        allocations=(Allocation(k, AllocationKind.OPENED, _POINTS, None),),
         source="/bench",
         order_id=f"{number}-{k}",
         refund_id=None,

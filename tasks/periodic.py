@@ -70,7 +70,7 @@ def remind(runtime: Runtime, as_of: str | None = None) -> dict[str, Any]:
 
 
 def warn_tiers(runtime: Runtime, as_of: str | None = None) -> dict[str, Any]:
-    """Announce what the next review would take, as far ahead of `as_of` (now by default) as programs say."""
+    """Announce tiers that the next review would take, as far ahead of `as_of` (now by default) as programs say."""
     registry = _registry(runtime)
     has_warnings = any(version.program.qualification.warning_days for version in registry.versions())
     last: dict[int, UUID | None] = {}

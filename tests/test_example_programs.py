@@ -10,7 +10,7 @@ import pytest
 from core.domain.expiry.dates import expires_at
 from core.domain.orders.earning import entitlement
 from core.domain.orders.facts import LineKind, Order, OrderLine, Refund
-from core.domain.orders.limits import freeze
+from core.domain.orders.limits import judge
 from core.domain.orders.posted import Usage
 from core.domain.program import Circumstances, Program, UsageKey
 from core.messages.program_files.program_file import load_program
@@ -44,9 +44,9 @@ def given(
     """What each rule and promotion gives."""
     tier_id = tier or program.tiers[0].tier_id
     local = sold.occurred_at.astimezone(program.zone)
-    frozen = freeze(program, Circumstances(sold, local, tier_id, is_first), usages or {}, {})
+    judgement = judge(program, Circumstances(sold, local, tier_id, is_first), usages or {}, {})
     return {
-        name: points for name, points in entitlement(sold, refunds, program, tier_id, frozen).given.items() if points
+        name: points for name, points in entitlement(sold, refunds, program, tier_id, judgement).given.items() if points
     }
 
 

@@ -9,7 +9,7 @@ import yaml
 
 from core.domain.expiry.dates import expires_at
 from core.domain.orders.earning import entitlement
-from core.domain.orders.limits import freeze
+from core.domain.orders.limits import judge
 from core.domain.orders.posted import Judgement
 from core.domain.program import Circumstances, Expiry, Program
 from core.messages.program_files.program_file import load_program
@@ -22,9 +22,9 @@ EXAMPLES: dict[str, Program] = {
 }
 
 
-def frozen(program: Program, sold: Any) -> Judgement:
+def judgement(program: Program, sold: Any) -> Judgement:
     local = sold.occurred_at.astimezone(program.zone)
-    return freeze(program, Circumstances(sold, local, program.tiers[0].tier_id, True), {}, {})
+    return judge(program, Circumstances(sold, local, program.tiers[0].tier_id, True), {}, {})
 
 
 @pytest.mark.parametrize("row", table(PAGE, "Policy"), ids=lambda row: row[0])
@@ -43,7 +43,7 @@ def test_two_multipliers_add_what_each_gives() -> None:
     program = program_with(promotions=promotions)
     sold = order("100.00")
     plain = entitlement(sold, (), program_with(), "bronze").points
-    assert entitlement(sold, (), program, "bronze", frozen(program, sold)).points == 4 * plain
+    assert entitlement(sold, (), program, "bronze", judgement(program, sold)).points == 4 * plain
 
 
 @pytest.mark.parametrize("name", sorted(EXAMPLES))

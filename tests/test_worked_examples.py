@@ -7,14 +7,13 @@ from decimal import Decimal
 import pytest
 
 from core.domain.expiry.dates import expires_at
-from core.domain.orders.accrual import Known, decide_accrual
-from core.domain.orders.clawback import decide_clawback
 from core.domain.orders.earning import entitlement
 from core.domain.orders.facts import OrderLine
 from core.domain.orders.posted import PostedOrder, Qualifying
 from core.domain.program import Program
 from core.domain.tiers.qualification import decide_tier_review, qualify
 from core.messages.program_files.program_file import load_program
+from tests.domain.book import Book
 from tests.facts import AS_OF, account, instant, line, lot, order, part, program_with, refund
 from tests.pages import ROOT, table
 
@@ -50,24 +49,21 @@ def test_refunds_one_by_one() -> None:
 def test_clawback_policies(row: list[str]) -> None:
     policy, own, other, deficit, shortfall, entry = (cell.removesuffix(" (default)").strip("`") for cell in row)
     program = program_with(clawback={"policy": policy})
-    posted = PostedOrder(order("25.00"), "test", 1, "bronze", account().account_id, 1, 1, 25, 0, 0)
-    lots = {1: lot(1, 9, granted=25), 2: lot(2, 10)}
     holder = account(balance=19, sequence=2, lots_opened=2, lifetime_points=35, qualifying_points=35)
-    decision = decide_clawback(holder, lots, posted, (), refund(), program, program, AS_OF)
-    assert decision.account is not None
-    assert decision.refund is not None
-    left = {changed.lot_number: changed.points_remaining for changed in decision.lots}
-    taken = {number: held.points_remaining - left.get(number, held.points_remaining) for number, held in lots.items()}
-    points = [-found.points for found in decision.entries]
-    assert (taken[1], taken[2]) == (int(own), int(other))
-    assert (decision.account.deficit, decision.refund.points_shortfall) == (int(deficit), int(shortfall))
+    book = Book(program, holder)
+    book.books.put_lots(holder.account_id, [lot(1, 9, granted=25), lot(2, 10)], is_all_open=True)
+    book.put_orders([PostedOrder(order("25.00"), "test", 1, b"", "bronze", holder.account_id, 1, 25)])
+    change = book.refund(refund(), AS_OF)
+    left = {1: 9, 2: 10} | {changed.lot_number: changed.points_remaining for changed in change.lots}
+    points = [-found.points for found in change.entries]
+    assert (9 - left[1], 10 - left[2]) == (int(own), int(other))
+    assert (change.account.deficit, book.orders["o1"].points_shortfall) == (int(deficit), int(shortfall))
     assert points == ([] if entry == "none" else [first_number(entry)])
 
 
 def test_a_deficit_is_paid_off_first() -> None:
-    owing = account(balance=-6, deficit=6, sequence=3, lots_opened=1)
-    decision = decide_accrual(owing, Known(), order("20.00"), program_with(), 1, program_with(), as_of=AS_OF)
-    assert [opened.points_granted for opened in decision.lots] == [14]
+    book = Book(program_with(), account(balance=-6, deficit=6, sequence=3, lots_opened=1))
+    assert [opened.points_granted for opened in book.complete(order("20.00")).lots] == [14]
 
 
 @pytest.mark.parametrize("row", table(LEDGER, "Available (Europe/London)"), ids=lambda row: row[0])
@@ -81,22 +77,20 @@ def test_expiry(row: list[str]) -> None:
 
 
 def test_the_order_that_reaches_silver_earns_in_bronze_and_the_next_in_silver() -> None:
-    nearly = account(qualifying_points=990, lifetime_points=990)
-    first = decide_accrual(nearly, Known(), order("20.00", at="2026-03-01"), EXAMPLE, 1, EXAMPLE, as_of=AS_OF)
-    assert first.account is not None
-    assert (first.entries[0].points, first.account.qualifying_points, first.account.tier_id) == (20, 1010, "silver")
-    next_order = order("20.00", "o2", at="2026-03-02")
-    second = decide_accrual(first.account, Known(), next_order, EXAMPLE, 1, EXAMPLE, as_of=AS_OF)
-    assert second.entries[0].points == 25
+    book = Book(EXAMPLE, account(program_id=EXAMPLE.program_id, qualifying_points=990, lifetime_points=990))
+    first, second = (
+        order("20.00", f"o{day}", at=f"2026-03-0{day}")._replace(currency=EXAMPLE.currency) for day in (1, 2)
+    )
+    change = book.complete(first)
+    assert (change.entries[0].points, change.account.qualifying_points, change.account.tier_id) == (20, 1010, "silver")
+    assert book.complete(second).entries[0].points == 25
 
 
 def test_silver_of_june_2026_holds_through_2027_and_is_reviewed_with_the_points_of_2027() -> None:
     program = program_with(time_zone="Europe/London", qualification={"window": "calendar_year"})
     risen, _ = qualify(account(), Qualifying(600), instant("2026-06-15"), program)
-    kept = decide_tier_review(risen, program).account
-    assert kept is not None
+    kept = decide_tier_review(risen, program).changes[0].account
     assert (kept.tier_id, kept.tier_until) == ("silver", datetime(2028, 1, 1, tzinfo=UTC))
     bought, _ = qualify(kept, Qualifying(40), instant("2027-06-15"), program)
-    fallen = decide_tier_review(bought, program).account
-    assert fallen is not None
+    fallen = decide_tier_review(bought, program).changes[0].account
     assert fallen.tier_id == "bronze"

@@ -1,7 +1,7 @@
 """The books: accounts with their lots, orders and limits, as deciders see them and as decisions change them.
 
-What was not loaded raises; so absent never means "not looked for". Later messages of a batch see what earlier ones
-changed, exactly as if each had been posted alone. Posting, simulation and the domain's tests use these same books.
+Asking for what was not loaded raises an error, so "absent" never means "not looked for". Later messages of a batch see
+what earlier ones changed, exactly as if each had been posted alone. Posting, simulation and the tests use these books.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -30,11 +30,11 @@ _V = TypeVar("_V")
 
 
 class NotLoadedError(LookupError):
-    """A decider asked the books for what was not loaded: its reach is too small."""
+    """A decider asked the books for something that was not loaded: its reach is too small."""
 
 
 class LotsOfAccount:
-    """The lots of one account: with points left, without, and by what first earned them."""
+    """The lots of one account: those with points left, the empty ones, and all of them by what first earned them."""
 
     def __init__(self) -> None:
         self.open: dict[int, Lot] = {}
@@ -64,12 +64,12 @@ class OrderHistory(NamedTuple):
 
 
 class Books:
-    """What is known of accounts, orders and limits, and nothing that is not known."""
+    """What is known of accounts, orders and limits."""
 
     def __init__(self, new_account_id: Callable[[], UUID], *, are_whole: bool = False) -> None:
         """`new_account_id` draws ids for accounts that are opened.
 
-        With `are_whole` everything that exists is in these books: what is absent was never there.
+        With `are_whole` these books hold everything that exists: what is absent does not exist.
         """
         self._new_account_id = new_account_id
         self._are_whole = are_whole
@@ -81,7 +81,7 @@ class Books:
         self._history: dict[UUID, list[TierHistoryEntry]] = {}
         self._counted: dict[UUID, OrderHistory] = {}
         self._usages: dict[UUID, dict[UsageKey, Usage]] = {}
-        self._opened: set[UUID] = set()  #: accounts that these books opened: nothing of them is anywhere else
+        self._opened: set[UUID] = set()  #: accounts that these books opened: all of them is here
         self._orders: dict[OrderKey, dict[str, PostedOrder]] = {}
         self._refunds: dict[OrderKey, list[PostedRefund]] = {}
         self._refunds_by_id: dict[RefundKey, dict[str, PostedRefund]] = {}
@@ -91,7 +91,7 @@ class Books:
     # What is loaded.
 
     def put_members(self, members: Mapping[CustomerKey, UUID | None]) -> None:
-        """Take in which account a customer has; None: none."""
+        """Take in which account each customer has; None where there is none."""
         self._members.update(members)
 
     def put_accounts(self, accounts: Mapping[UUID, Account]) -> None:
@@ -99,7 +99,7 @@ class Books:
         self.accounts.update(accounts)
 
     def put_lots(self, account_id: UUID, lots: Iterable[Lot], *, is_all_open: bool) -> None:
-        """Take in lots of an account; with `is_all_open` all of its lots with points left are among them or here."""
+        """Take in lots of an account; with `is_all_open` the books now hold all of its lots that have points left."""
         known = self._lots.setdefault(account_id, LotsOfAccount())
         for lot in lots:
             known.put(lot)
@@ -107,7 +107,7 @@ class Books:
             self._open_lots_of.add(account_id)
 
     def put_lots_of_order(self, account_id: UUID, order: OrderKey) -> None:
-        """Say that all lots that this order first earned, as far as they are in this account, were taken in."""
+        """Note that all lots of this account that this order first earned were taken in."""
         self._lots_of_orders.add((account_id, order))
 
     def put_history(self, history: Mapping[UUID, list[TierHistoryEntry]]) -> None:
@@ -127,7 +127,7 @@ class Books:
         self._budgets.update(budgets)
 
     def put_orders(self, keys: Iterable[OrderKey], orders: Iterable[PostedOrder]) -> None:
-        """Take in what is posted of the orders of these keys."""
+        """Take in these orders; no others are posted under these keys."""
         for key in keys:
             self._orders.setdefault(key, {})
         for posted in orders:
@@ -136,7 +136,7 @@ class Books:
     def put_refunds(
         self, orders: Iterable[OrderKey], refunds: Iterable[RefundKey], found: Iterable[PostedRefund]
     ) -> None:
-        """Take in the posted refunds of these orders, and those of these ids."""
+        """Take in all posted refunds of these orders, and of these ids."""
         for order in orders:
             self._refunds.setdefault(order, [])
         for refund in refunds:
@@ -166,7 +166,7 @@ class Books:
             raise NotLoadedError(f"account {account_id}") from None
 
     def new_account(self, program_id: str, customer_id: str, tier_id: str, enrolled_at: datetime) -> Account:
-        """A new account with nothing in it. A decision has to open it."""
+        """A new account with nothing in it; it exists once a decision that opens it is applied."""
         return Account(self._new_account_id(), program_id, customer_id, tier_id, enrolled_at=enrolled_at)
 
     def open_lots(self, account: Account) -> Collection[Lot]:
@@ -178,7 +178,7 @@ class Books:
         return () if found is None else found.open.values()
 
     def lots_of_order(self, account: Account, order: OrderKey) -> list[Lot]:
-        """The account's lots that this order first earned, in the order of their numbers, whatever is left of them."""
+        """The account's lots that this order first earned, also the empty ones, by their numbers."""
         account_id = account.account_id
         if not ((account_id, order) in self._lots_of_orders or self._has_all_of(account)):
             raise NotLoadedError(f"lots of order {order} in account {account_id}")
@@ -192,7 +192,7 @@ class Books:
         return self._known(self._history, account.account_id, [])
 
     def counted(self, account: Account, since: datetime) -> Sequence[CountedOrder]:
-        """What the account's recorded orders from `since` on count for its tier; earlier ones may be among them."""
+        """What the account's recorded orders from `since` on count for its tier, perhaps with some earlier ones."""
         found = self._counted.get(account.account_id)
         if found is None and self._has_all_of(account):
             return ()
@@ -303,7 +303,7 @@ class Books:
         counted = None if posted.account_id is None else self._counted.get(posted.account_id)
         if counted is not None and before.qualifying != posted.qualifying:
             then = CountedOrder(posted.order.occurred_at, before.qualifying)
-            if then in counted.orders:  # or the order is from before what was taken in
+            if then in counted.orders:  # it is missing if the order is older than those that were taken in
                 counted.orders[counted.orders.index(then)] = then._replace(qualifying=posted.qualifying)
 
     def _keep_refund(self, posted: PostedRefund) -> None:
@@ -312,5 +312,5 @@ class Books:
         self._refunds_by_id.setdefault((refund.source, refund.refund_id), {})[posted.program_id] = posted
 
     def forget_order(self, key: OrderKey) -> None:
-        """Drop an order that no later message is about; what it counts for the tier stays."""
+        """Drop an order that no later message is about. What it counts for the tier stays."""
         self._orders.pop(key, None)

@@ -40,7 +40,7 @@ class AccountChange(NamedTuple):
     lots: tuple[Lot, ...] = ()  #: opened or changed, in their new state
     tier_changes: tuple[TierChange, ...] = ()
     usages: tuple[UsageChange, ...] = ()
-    opened: Account | None = None  #: as this decision opened it; None: it was there
+    opened: Account | None = None  #: the account as this decision opens it; None if it exists already
 
 
 #: What a message reported, as the ledger keeps it.
@@ -48,7 +48,7 @@ Fact = PostedOrder | PostedRefund | PostedOrderEvent
 
 
 class Decision(NamedTuple):
-    """All that one message or one periodic step changes; written in one transaction. Absent parts do not change."""
+    """All that one message or one periodic step changes, to be written in one transaction."""
 
     changes: tuple[AccountChange, ...] = ()
     facts: tuple[Fact, ...] = ()  #: what the message reported, each for the first time

@@ -14,8 +14,8 @@ from uuid import UUID
 
 from core.domain.lots import Allocation, AllocationKind, Lot, Origin
 
-#: More than this no account gets in its life: far more than anybody means, far less than 64 bits hold, and still exact
-#: for consumers whose numbers are doubles.
+#: The most that an account may get in its life: far more than anybody means, far less than 64 bits hold, and still
+#: exact for consumers whose numbers are doubles.
 POINTS_MAX = 10**15
 
 
@@ -40,7 +40,7 @@ class Account(NamedTuple):
     balance: int = 0  #: available points less the deficit; may be below zero
     pending: int = 0  #: points that are not available yet
     reserved: int = 0  #: points that were taken out of the balance and are still owed to the customer
-    deficit: int = 0  #: how far debits went beyond the lots; later credits pay it off first
+    deficit: int = 0  #: what debits took beyond the lots; later credits pay it off first
     lifetime_points: int = 0  #: accruals less clawbacks of accruals
     qualifying_points: int = 0  #: units of the measure (points, hundredths, orders) of the current qualification period
     qualifying_from: datetime | None = None  #: start of that period; None = lifetime
@@ -89,7 +89,7 @@ def entry_between(
     refund_id: str | None = None,
     corrects_sequence: int | None = None,
 ) -> Entry:
-    """Make the entry that led from one state of an account to the next: all its numbers follow from the two."""
+    """The entry that leads from one state of an account to the next. All its numbers follow from the two states."""
     assert after.sequence == before.sequence + 1
     return Entry(
         after.account_id,

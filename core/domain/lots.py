@@ -1,4 +1,4 @@
-"""Lots: the points of one credit, with one expiry. A debit takes from lots; nothing else lowers `points_remaining`."""
+"""Lots: a lot holds the points of one credit that expire together. Every debit says which lots it takes from."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -82,8 +82,8 @@ def in_spending_order(lots: Iterable[Lot]) -> list[Lot]:
 def take(lots: Iterable[Lot], points: int) -> tuple[list[Lot], list[Allocation], int]:
     """Take `points` from `lots` in the order given.
 
-    Returns the changed lots, what was taken from each (negative), and the points that no lot could cover. No more lots
-    are asked for than are needed, so `lots` may be a generator.
+    Returns the changed lots, what was taken from each (negative), and the points that no lot could cover. `lots` may be
+    a generator: it is not read further than needed.
     """
     changed: list[Lot] = []
     allocations: list[Allocation] = []
@@ -99,5 +99,5 @@ def take(lots: Iterable[Lot], points: int) -> tuple[list[Lot], list[Allocation],
 
 
 def taken_from(lot: Lot, points: int) -> Allocation:
-    """Say that an entry takes `points` from `lot`."""
+    """The allocation of an entry that takes `points` from `lot`."""
     return Allocation(lot.lot_number, AllocationKind.TAKEN, -points, lot.expires_at)

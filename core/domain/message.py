@@ -1,4 +1,4 @@
-"""A message as deciders take it: the fact that it reports, and what tells it from another message about the same."""
+"""A message as deciders take it: the fact that it reports, and a digest by which they recognise a repetition."""
 
 from typing import Generic, NamedTuple, TypeVar
 
@@ -9,5 +9,5 @@ class Message(NamedTuple, Generic[F]):
     """One checked message."""
 
     fact: F
-    program_id: str | None = None  #: as the message names it; None: it names none
-    digest: bytes = b""  #: of its content: the same fact again has the same one
+    program_id: str | None = None  #: the one that the message names, if it names any
+    digest: bytes = b""  #: of its content: the same fact, sent again, has the same digest

@@ -1,6 +1,6 @@
-"""What a message needs of the books, as its row in the map says: which orders and customers, and which parts of each.
+"""What a message needs of the books: which orders and customers, and which parts of each.
 
-Whoever loads takes the union over all messages of a batch. A decider that asks the books for more raises.
+The loader takes the union over all messages of a batch. A decider that asks for more than that gets an error.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,10 +17,10 @@ CustomerKey = tuple[str, str]  #: program_id, customer_id
 
 
 class LotsWanted(IntEnum):
-    """Which lots of an account; each choice includes the ones before."""
+    """Which lots of an account; each choice includes those before it."""
 
     NONE = 0
-    IF_OWING = 1  #: those with points left, if pending ones may have to pay off a deficit
+    IF_OWING = 1  #: those with points left, where the account owes points and pending ones may have to pay them off
     OPEN = 2  #: those with points left
 
 
@@ -29,11 +29,11 @@ class AccountParts(NamedTuple):
 
     lots: LotsWanted = LotsWanted.NONE
     history: bool = False  #: its tier changes
-    ordered_at: tuple[datetime, ...] = ()  #: recorded orders, as far as orders of these instants are counted with them
+    ordered_at: tuple[datetime, ...] = ()  #: the recorded orders that count together with orders of these instants
     limits_of: tuple[tuple[Program, datetime], ...] = ()  #: usages and budgets of an order of that instant
 
     def union(self, other: "AccountParts") -> "AccountParts":
-        """The parts that either of both asks for."""
+        """The parts that either asks for."""
         return AccountParts(
             max(self.lots, other.lots),
             self.history or other.history,
@@ -51,7 +51,7 @@ class OrderParts(NamedTuple):
     limits: bool = False  #: usages and budgets of the order, under the version that judged it
 
     def union(self, other: "OrderParts") -> "OrderParts":
-        """The parts that either of both asks for."""
+        """The parts that either asks for."""
         accounts = [parts for parts in (self.account, other.account) if parts is not None]
         return OrderParts(
             self.refunds or other.refunds,

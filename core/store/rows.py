@@ -6,11 +6,10 @@ Only what is otherwise is said. Types are the columns', so whoever adds a column
 domain, and nowhere else.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from enum import Enum
 from fractions import Fraction
 from functools import cached_property
-from operator import attrgetter, itemgetter
 from typing import Any, Generic, NamedTuple, TypeVar, get_type_hints
 
 from sqlalchemy import Column, Connection, Table
@@ -38,14 +37,15 @@ class Shape(Generic[Value]):
         assert not exceptions.keys() - {column.name for column in table.columns}
         self.table = table
         self._of = of
-        leaves = dict(_leaves(of))
+        self._places = dict(_places(of))
         self._fields: dict[str, Field] = {}  # by column
         self._made: dict[str, Callable[[Value], Any]] = {}
         self._others: list[Column[Any]] = []  # of which the values have nothing
+        leaves = {path: place.hint for path, place in self._places.items() if not _is_record(place.hint)}
         for column in table.columns:
             given = exceptions.get(column.name) or _path_of(column, leaves)
             if isinstance(given, str):
-                self._fields[column.name] = _field(given, leaves)
+                self._fields[column.name] = _field(given, leaves[given])
             elif isinstance(given, Field):
                 self._fields[column.name] = given
             elif given is not None:
@@ -63,42 +63,42 @@ class Shape(Generic[Value]):
         """The primary key and these columns."""
         return self._rows((*keys_of(self.table), *names))
 
-    def _rows(self, names: Iterable[str]) -> "Rows[Value]":
-        plain: dict[str, str] = {}
-        made: dict[str, Callable[[Value], Any]] = {}
-        for name in names:
-            field = self._fields.get(name)
-            if field is None:
-                made[name] = self._made[name]
-            elif field.write is None:
-                plain[name] = f"{field.path}.value" if _is_enum(field.read) else field.path
-            else:
-                made[name] = _chain(attrgetter(field.path), field.write)
-        return Rows(self.table, (*plain, *made), _row_maker(list(plain.values()), list(made.values())))
+    def _rows(self, names: tuple[str, ...]) -> "Rows[Value]":
+        source = _Source("value")
+        return Rows(
+            self.table, names, source.function(f"({', '.join(self._written(name, source) for name in names)},)")
+        )
+
+    def _written(self, name: str, source: "_Source") -> str:
+        """The code for what the column holds of a value."""
+        field = self._fields.get(name)
+        if field is None:
+            return f"{source.name(self._made[name])}(value)"
+        code = f"value{self._places[field.path].code}"
+        if field.write is not None:
+            return f"{source.name(field.write)}({code})"
+        return f"{code}._value_" if _is_enum(field.read) else code
 
     @cached_property
     def _reading(self) -> tuple[list[str], Callable[[Sequence[Any]], Value]]:
-        """The columns of all fields that have one, in the order of the fields, and what makes a value of their row."""
+        """The columns of the fields, in their order, and what makes a value of such a row."""
         names: list[str] = []
+        source = _Source("row")
         columns = {field.path: name for name, field in self._fields.items()}
-        return names, self._reader(self._of, "", columns, names)
 
-    def _reader(
-        self, of: type[Any], prefix: str, columns: Mapping[str, str], names: list[str]
-    ) -> Callable[[Sequence[Any]], Any]:
-        hints = get_type_hints(of)
-        readers: list[Callable[[Sequence[Any]], Any]] = []
-        for name in of._fields:
-            column = columns.get(prefix + name)
-            if column is None:
-                readers.append(self._reader(hints[name], f"{prefix}{name}.", columns, names))
-                continue
-            read = self._fields[column].read
-            pick = itemgetter(len(names))
-            names.append(column)
-            readers.append(pick if read is None else _chain(pick, read))
-        make = of._make
-        return lambda row: make([reader(row) for reader in readers])
+        def read(of: type[Any], prefix: str) -> str:
+            parts = []
+            for field, hint in get_type_hints(of).items():
+                name = columns.get(prefix + field)
+                if name is None:
+                    parts.append(read(hint, f"{prefix}{field}."))
+                    continue
+                code, made_by = f"row[{len(names)}]", self._fields[name].read
+                parts.append(code if made_by is None else f"{source.name(made_by)}({code})")
+                names.append(name)
+            return f"{source.name(tuple.__new__)}({source.name(of)}, ({', '.join(parts)},))"
+
+        return names, source.function(read(self._of, ""))
 
     def select(self, alias: str) -> str:
         """The columns that `read` takes, of the table under this name."""
@@ -221,14 +221,39 @@ def arrays(rows: Iterable[Iterable[Any]], width: int) -> list[list[Any]]:
     return [list(column) for column in zip(*rows, strict=True)] or [[] for _ in range(width)]
 
 
-def _leaves(of: type[Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The fields of a NamedTuple with their types; of a field that is one too, its fields in its place."""
-    hints = get_type_hints(of)
-    for name in of._fields:
-        if _is_record(hints[name]):
-            yield from _leaves(hints[name], f"{prefix}{name}.")
-        else:
-            yield prefix + name, hints[name]
+class _Source:
+    """Code of a function of one argument. Made once, as `NamedTuple` does, since posting makes rows by the thousand."""
+
+    def __init__(self, argument: str) -> None:
+        self._argument = argument
+        self._names: dict[str, Any] = {}
+
+    def name(self, thing: Any) -> str:
+        """What the code calls `thing`."""
+        name = f"thing_{len(self._names)}"
+        self._names[name] = thing
+        return name
+
+    def function(self, code: str) -> Callable[[Any], Any]:
+        """The function that returns what `code` says."""
+        made: Callable[[Any], Any] = eval(f"lambda {self._argument}: {code}", self._names)  # noqa: S307  # of our own names
+        return made
+
+
+class _Place(NamedTuple):
+    """A field of a value, however deep."""
+
+    hint: Any  #: its type
+    code: str  #: how it is reached, such as [1][0]
+
+
+def _places(of: type[Any], prefix: str = "", above: str = "") -> Iterator[tuple[str, _Place]]:
+    """The fields of a NamedTuple, and those of fields that are one too."""
+    for number, (name, hint) in enumerate(get_type_hints(of).items()):
+        place = _Place(hint, f"{above}[{number}]")
+        yield prefix + name, place
+        if _is_record(hint):
+            yield from _places(hint, f"{prefix}{name}.", place.code)
 
 
 def _is_record(hint: Any) -> bool:
@@ -249,8 +274,7 @@ def _names(path: str) -> Iterator[str]:
         path = path.partition(".")[2]
 
 
-def _field(path: str, leaves: Mapping[str, Any]) -> Field:
-    hint = leaves[path]
+def _field(path: str, hint: Any) -> Field:
     if _is_enum(hint):
         return Field(path, read=hint)
     return Field(path, str, Fraction) if hint is Fraction else Field(path)
@@ -258,14 +282,3 @@ def _field(path: str, leaves: Mapping[str, Any]) -> Field:
 
 def _is_enum(hint: Any) -> bool:
     return isinstance(hint, type) and issubclass(hint, Enum)
-
-
-def _chain(first: Callable[[Any], Any], then: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    return lambda value: then(first(value))
-
-
-def _row_maker(paths: Sequence[str], makers: Sequence[Callable[[Any], Any]]) -> Callable[[Any], tuple[Any, ...]]:
-    """What makes the row: fields as they are, at least two, and then what is made."""
-    assert len(paths) > 1
-    plain = attrgetter(*paths)
-    return (lambda value: (*plain(value), *[make(value) for make in makers])) if makers else plain

@@ -71,8 +71,8 @@ def some_refund(sold: Order, refund_id: str, number: int, at: datetime) -> Refun
     return refund(given, order_id=sold.order_id, refund_id=refund_id, at=at)
 
 
-class Telling:
-    """Tells a story to a book and to the naive model alike."""
+class StoryRun:
+    """Runs a story on a book and on the naive model alike."""
 
     def __init__(self, versions: Versions) -> None:
         self.versions = versions
@@ -82,12 +82,12 @@ class Telling:
         self.sold: dict[str, Order] = {}
         self.refunds = 0
 
-    def told(self, story: list[Step]) -> Iterator[None]:
+    def run(self, story: list[Step]) -> Iterator[None]:
         for kind, number, days in story:
-            self._tell(kind, number, days)
+            self._step(kind, number, days)
             yield
 
-    def _tell(self, kind: str, number: int, days: int) -> None:
+    def _step(self, kind: str, number: int, days: int) -> None:
         now, sold = self.now, [*self.sold.values()]
         match kind:
             case "order":
@@ -115,7 +115,7 @@ class Telling:
                 getattr(self.naive, kind)(now)
 
     def _post(self, message: ShopFact) -> None:
-        """Post a message; one that was there before is a repeat, which the naive model is not told of."""
+        """Post a message; one that was there before is a repeat, which the naive model is not given."""
         now, book, naive = self.now, self.book, self.naive
         if isinstance(message, Order):
             is_old = self.changed_at is None or message.occurred_at < self.changed_at

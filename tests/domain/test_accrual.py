@@ -90,7 +90,7 @@ def test_an_order_that_earns_nothing_is_recorded_without_an_entry(sold: Order, q
     posted = PostedOrder(sold, "test", 1, digest, "bronze", ACCOUNT_ID, None, 0, 0, 0, Judgement(), qualifying)
     counted = account(sequence=3, orders_posted=1, enrolled_at=sold.occurred_at)
     decision = Book(PROGRAM, account(sequence=3)).decide(sold, AS_OF)
-    assert decision == Decision((AccountChange(counted),), (posted,))
+    assert decision == Decision((AccountChange(counted),), (posted,), given={})
 
 
 def test_a_guests_order_is_recorded_and_earns_nothing() -> None:

@@ -113,8 +113,8 @@ steps = st.lists(
 )
 
 
-def told(program: Program, story: list[Step], jobs: list[str]) -> Book:
-    """Tell a story; `jobs` run after each step, and all of them once at the end."""
+def run_of(program: Program, story: list[Step], jobs: list[str]) -> Book:
+    """Run a story; `jobs` run after each step, and all of them once at the end."""
     book, now = Book(program), START
     for n, (kind, number, days) in enumerate(story):
         sold = [posted.order for posted in book.orders.values()]
@@ -137,14 +137,14 @@ def told(program: Program, story: list[Step], jobs: list[str]) -> Book:
 
 @given(programs, steps)
 def test_when_the_jobs_that_release_and_expire_run_cannot_matter(program: Program, story: list[Step]) -> None:
-    ends = [end_of(told(program, story, jobs)) for jobs in ([], ["release", "expire"], ["expire"])]
+    ends = [end_of(run_of(program, story, jobs)) for jobs in ([], ["release", "expire"], ["expire"])]
     assert ends[0] == ends[1] == ends[2]
 
 
 @given(programs, steps)
 def test_when_the_review_runs_cannot_matter(program: Program, story: list[Step]) -> None:
     story = [step for step in story if step[0] != "refund"]
-    late, in_time = (told(program, story, jobs) for jobs in ([], ["review"]))
+    late, in_time = (run_of(program, story, jobs) for jobs in ([], ["review"]))
     assert late.tier_changes == in_time.tier_changes
     assert late.account == in_time.account
     assert late.entries == in_time.entries

@@ -285,8 +285,8 @@ class TestWhatUsersAskFor:
             rules({"kind": "spend", "points": "1", "per_amount": "10", "caps": {"per_order": 5}}, promotions=[bonus])
         )
         book.complete(order("99.00"))
-        (told,), (promotion,) = book.entries[0].why["rules"], book.entries[0].why["promotions"]
-        assert (told["basis_amount"], told["points_before_limit"], told["points"]) == ("99", 9, 5)
+        (rule,), (promotion,) = book.entries[0].why["rules"], book.entries[0].why["promotions"]
+        assert (rule["basis_amount"], rule["points_before_limit"], rule["points"]) == ("99", 9, 5)
         assert (promotion["base_points"], promotion["multiplier"], promotion["points"]) == (5, "2", 5)
 
     def test_a_fulfilment_twice_releases_once(self) -> None:

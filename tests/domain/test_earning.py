@@ -97,7 +97,7 @@ def test_several_rules_give_the_best_or_all_each_rounded_on_its_own(combine: str
     assert entitlement(order("10.50"), (), program_with(combine=combine, earning_rules=rules), "gold").points == points
 
 
-def test_the_calculation_is_told() -> None:
+def test_the_calculation_is_explained() -> None:
     rules = [spend_rule("1.5"), spend_rule("1", rule_id="small", per_amount="3", rounding="half_up")]
     program = program_with(combine="stack", earning_rules=rules)
     earned = entitlement(order("10.50"), (), program, "silver")
@@ -123,7 +123,7 @@ def test_the_calculation_is_told() -> None:
         ("0.0001", 3, 1, "0…"),
     ],
 )
-def test_an_amount_is_told_exactly_or_marked_as_cut(amount: str, quantity: int, returned: int, text: str) -> None:
+def test_an_amount_is_written_exactly_or_marked_as_cut(amount: str, quantity: int, returned: int, text: str) -> None:
     sold = order(lines=[line(amount=amount, quantity=quantity)])
     refunds = [refund(part(quantity=returned))] if returned else []
     assert entitlement(sold, refunds, program_with(), "bronze").why["basis_amount"] == text

@@ -75,8 +75,8 @@ def test_a_promotion_is_for_orders(promotion: dict[str, Any], points: int) -> No
 def test_promotions_are_combined(combine: str, points: dict[str, int]) -> None:
     book = Book(promoted(DOUBLE, BONUS, combine_promotions=combine))
     book.complete(order())
-    told = {each["promotion_id"]: each["points"] for each in book.entries[0].why["promotions"]}
-    assert told == points
+    explained = {each["promotion_id"]: each["points"] for each in book.entries[0].why["promotions"]}
+    assert explained == points
     assert book.account.balance == 100 + sum(points.values())
     check_everything(book)
 

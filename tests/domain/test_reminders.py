@@ -1,4 +1,4 @@
-"""What customers are told of points that are about to end, and that it is put right when it is no longer so."""
+"""When customers are reminded of points that are about to end, and how a reminder is corrected afterwards."""
 
 import pytest
 
@@ -16,8 +16,8 @@ AHEAD = (30, 7)
     [
         pytest.param("2026-05-02T11:59:59+00:00", None, id="more than 30 days ahead: nothing"),
         pytest.param("2026-05-02T12:00:00+00:00", 30, id="30 days ahead"),
-        pytest.param("2026-05-25T11:59:59+00:00", 30, id="a run that is late tells what it would have told"),
-        pytest.param("2026-05-25T12:00:00+00:00", 7, id="a run that is later still tells the nearer one alone"),
+        pytest.param("2026-05-25T11:59:59+00:00", 30, id="a late run sends what it would have sent"),
+        pytest.param("2026-05-25T12:00:00+00:00", 7, id="an even later run sends the nearer one alone"),
         pytest.param("2026-06-01T12:00:00+00:00", None, id="nothing once they have ended"),
     ],
 )
@@ -26,7 +26,7 @@ def test_a_reminder_is_due(as_of: str, days_ahead: int | None) -> None:
     assert found == ([] if days_ahead is None else [Reminder(END, 100, days_ahead)])
 
 
-def test_points_that_end_together_are_told_together_and_others_each_on_their_own() -> None:
+def test_points_that_end_together_have_one_reminder_and_others_their_own() -> None:
     lots = [
         lot(1, 10, expires="2026-06-01"),
         lot(2, 20, expires="2026-06-01"),
@@ -42,42 +42,42 @@ def test_points_that_end_together_are_told_together_and_others_each_on_their_own
 @pytest.mark.parametrize(
     ("left", "as_of", "expected"),
     [
-        pytest.param(100, "2026-05-10", [], id="told already"),
+        pytest.param(100, "2026-05-10", [], id="sent already"),
         pytest.param(60, "2026-05-10", [Reminder(END, 60, 30, 2)], id="corrected when some were spent"),
         pytest.param(0, "2026-05-10", [Reminder(END, 0, 30, 2)], id="withdrawn when all were"),
         pytest.param(130, "2026-05-10", [Reminder(END, 130, 30, 2)], id="corrected when more end then"),
-        pytest.param(100, "2026-05-26", [Reminder(END, 100, 7, 2)], id="told again at the next number of days"),
+        pytest.param(100, "2026-05-26", [Reminder(END, 100, 7, 2)], id="sent again at the next number of days"),
         pytest.param(60, "2026-05-26", [Reminder(END, 60, 7, 2)], id="with what is left then"),
         pytest.param(60, "2026-06-02", [], id="no longer once it is past"),
     ],
 )
 def test_a_reminder_is_followed_up(left: int, as_of: str, expected: list[Reminder]) -> None:
     lots = [lot(1, left, granted=200, expires="2026-06-01")]
-    told = [Reminder(END, 100, 30)]
-    assert due_reminders(lots, told, AHEAD, instant(as_of)) == expected
-    assert due_reminders(lots, expected or told, AHEAD, instant(as_of)) == [], "a second run finds nothing"
+    sent = [Reminder(END, 100, 30)]
+    assert due_reminders(lots, sent, AHEAD, instant(as_of)) == expected
+    assert due_reminders(lots, expected or sent, AHEAD, instant(as_of)) == [], "a second run finds nothing"
 
 
-def test_a_withdrawn_reminder_is_told_anew_when_points_come_back() -> None:
-    told = [Reminder(END, 0, 30, 2)]
-    assert due_reminders([], told, AHEAD, instant("2026-05-26")) == []
-    found = due_reminders([lot(1, 40, expires="2026-06-01")], told, AHEAD, instant("2026-05-26"))
+def test_a_withdrawn_reminder_is_sent_again_when_points_come_back() -> None:
+    sent = [Reminder(END, 0, 30, 2)]
+    assert due_reminders([], sent, AHEAD, instant("2026-05-26")) == []
+    found = due_reminders([lot(1, 40, expires="2026-06-01")], sent, AHEAD, instant("2026-05-26"))
     assert found == [Reminder(END, 40, 7, 3)]
 
 
-def test_an_order_that_moves_the_end_of_points_withdraws_what_was_told() -> None:
+def test_an_order_that_moves_the_end_of_points_withdraws_the_reminder() -> None:
     book = Book(program_with(expiry={"policy": "inactivity", "months": 6}, reminders={"days_ahead": [30]}))
     book.complete(order(order_id="o1", at="2026-01-10"), instant("2026-01-10"))
-    (told,) = book.remind(instant("2026-06-30"))
-    assert (told.points, told.days_ahead) == (100, 30)
+    (sent,) = book.remind(instant("2026-06-30"))
+    assert (sent.points, sent.days_ahead) == (100, 30)
     book.complete(order(order_id="o2", at="2026-07-01"), instant("2026-07-01"))
-    assert book.remind(instant("2026-07-01")) == [Reminder(told.expires_at, 0, 30, 2)]
+    assert book.remind(instant("2026-07-01")) == [Reminder(sent.expires_at, 0, 30, 2)]
 
 
-def test_a_refund_corrects_what_was_told() -> None:
+def test_a_refund_corrects_the_reminder() -> None:
     book = Book(program_with(expiry={"policy": "after_months", "months": 1}, reminders={"days_ahead": [30]}))
     book.complete(order(at="2026-03-10"))
-    (told,) = book.remind(instant("2026-03-20"))
+    (sent,) = book.remind(instant("2026-03-20"))
     book.refund(refund(amount="40.00", at="2026-03-21"))
-    assert book.remind(instant("2026-03-21")) == [Reminder(told.expires_at, 60, 30, 2)]
+    assert book.remind(instant("2026-03-21")) == [Reminder(sent.expires_at, 60, 30, 2)]
     assert book.remind(instant("2026-03-22")) == []

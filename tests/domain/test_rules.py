@@ -209,7 +209,7 @@ def test_the_tiers_multiplier_comes_before_rounding() -> None:
     assert entitlement(order("1.40"), (), program, "bronze").why["rules"][0]["tier_multiplier"] == "1.5"
 
 
-def test_the_best_rule_is_told_with_those_that_were_not() -> None:
+def test_the_best_rule_is_explained_with_those_that_were_not() -> None:
     program = rules({"kind": "visit", "points": "5"}, {"kind": "item", "points": "5", "skus": ["apple"]})
     why = entitlement(order(lines=BASKET), (), program, "bronze").why
     assert [(rule["rule_id"], rule["points"]) for rule in why["rules"]] == [("r1", 15)]
@@ -259,7 +259,7 @@ class TestCarry:
         assert book.account.balance == 2
         check_everything(book)
 
-    def test_the_remainder_is_told(self) -> None:
+    def test_the_remainder_is_explained(self) -> None:
         book, _ = self.balances("30.00", "25.00")
         (rule,) = book.entries[0].why["rules"]
         assert (rule["carried_in"], rule["basis_amount"], rule["left_over"]) == ("30", "25", "5")

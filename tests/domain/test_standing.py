@@ -59,7 +59,7 @@ def test_points_of_another_window_count_no_more_and_those_of_a_period_ahead_do()
         ("orders", "threshold_orders", (0, 3, 9), 2, 1),
     ],
 )
-def test_what_is_missing_is_told_in_units_of_the_measure(
+def test_what_is_missing_is_counted_in_units_of_the_measure(
     measure: str, field: str, thresholds: tuple[Any, ...], units: int, to_go: int
 ) -> None:
     tiers = [{"tier_id": tier, field: most} for tier, most in zip(TIER_IDS, thresholds, strict=True)]

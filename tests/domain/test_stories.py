@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.domain.book import Book
 from tests.domain.invariants import check_everything
 from tests.domain.naive import NaiveAccount
-from tests.domain.stories import Step, Telling, steps
+from tests.domain.stories import Step, StoryRun, steps
 from tests.domain.valid_programs import Versions, various_versions
 
 VERSIONS = various_versions(300)
@@ -46,25 +46,25 @@ def check_agreement(book: Book, naive: NaiveAccount) -> None:
 @settings(max_examples=7 * settings().max_examples)
 @given(versions, steps)
 def test_whatever_happens_the_invariants_hold_and_the_naive_model_agrees(program: Versions, story: list[Step]) -> None:
-    telling = Telling(program)
-    for _ in telling.told(story):
+    run = StoryRun(program)
+    for _ in run.run(story):
         pass
-    check_everything(telling.book)
-    check_agreement(telling.book, telling.naive)
+    check_everything(run.book)
+    check_agreement(run.book, run.naive)
 
 
 @given(st.sampled_from([pair for pair in VERSIONS if pair.first.has_inactivity]), steps)
 def test_when_expiry_runs_come_changes_nothing(program: Versions, story: list[Step]) -> None:
-    """Of what is told without spending, which this release has not: it would release points first, as refunds do."""
+    """Of stories without spending, which this release has not: it would release points first, as refunds do."""
     without_runs = [step for step in story if step[0] not in {"spend", "expire"}]
-    rarely, often = Telling(program), Telling(program)
-    for _ in rarely.told(without_runs):
+    rarely, often = StoryRun(program), StoryRun(program)
+    for _ in rarely.run(without_runs):
         pass
-    for _ in often.told(without_runs):
+    for _ in often.run(without_runs):
         often.book.expire(often.now)
     rarely.book.expire(rarely.now)
-    for telling in (rarely, often):
-        telling.book.release(telling.now)
+    for run in (rarely, often):
+        run.book.release(run.now)
     assert apart_from_numbers(rarely.book) == apart_from_numbers(often.book)
 
 

@@ -269,7 +269,7 @@ class TestWarning:
             book.complete(order(amount, f"n{n}", at="2027-05-01"))
         return decide_warning(book.account, self.PROGRAM, book.counted)
 
-    def test_who_would_lose_the_tier_is_told_what_is_missing(self) -> None:
+    def test_who_would_lose_the_tier_is_warned_of_what_is_missing(self) -> None:
         found = self.warning("90.00")
         assert (found.tier_id, found.fitting_tier_id, found.units_missing) == ("gold", "silver", 30)
         assert found.loses_at == found.account.tier_warned_until == instant("2028-01-01T00:00+01:00")

@@ -100,7 +100,7 @@ PROTECTIONS = (
                 "",
             ),
             Edit(
-                "core/store/migrations/versions/0003_held_points_limits_and_reminders.py",
+                _TABLES,
                 "        sa.ForeignKeyConstraint(\n"
                 '            ["source", "order_id", "program_id"],\n'
                 '            ["orders.source", "orders.order_id", "orders.program_id"],\n'
@@ -137,13 +137,13 @@ PROTECTIONS = (
     Protection(
         "the lock on accounts",
         "nobody writes an account that another one has changed meanwhile",
-        (Edit(_LEDGER, " ORDER BY account_id FOR UPDATE\n", " ORDER BY account_id\n"),),
+        (Edit(_LEDGER, " ORDER BY a.account_id FOR UPDATE", " ORDER BY a.account_id"),),
         seeds=(10,),
     ),
     Protection(
         "the order in which accounts are locked",
         "two workers that meet on the same accounts wait for each other and never in a circle",
-        (Edit(_LEDGER, " ORDER BY account_id FOR UPDATE\n", " FOR UPDATE\n"),),
+        (Edit(_LEDGER, " ORDER BY a.account_id FOR UPDATE", " FOR UPDATE"),),
         tests=("tests/store/test_row_locks.py",),
     ),
     Protection(
@@ -158,8 +158,8 @@ PROTECTIONS = (
         (
             Edit(
                 _BATCH,
-                "        posting.books.write(turn.connection, self._chain_key)\n",
-                f"        posting.books.write(turn.connection, self._chain_key)\n        {_DRIVER_COMMIT}\n",
+                "        writing.write_ledger(turn.connection, books, self._chain_key)\n",
+                f"        writing.write_ledger(turn.connection, books, self._chain_key)\n        {_DRIVER_COMMIT}\n",
             ),
         ),
     ),
@@ -201,8 +201,8 @@ PROTECTIONS = (
         (
             Edit(
                 _BATCH,
-                "        waiting = [] if is_alone else [_read(message) for message in"
-                " claim_waiting(turn.connection, _subjects(read))]\n",
+                "        waiting = [] if is_alone else [self._read(message) for message in"
+                " claim_waiting(turn.connection, subjects)]\n",
                 "        waiting: list[ReadMessage] = []\n",
             ),
         ),

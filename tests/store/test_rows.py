@@ -235,7 +235,7 @@ def test_tier_changes_come_back_oldest_first(connection: Connection) -> None:
         TierChange(ACCOUNT.account_id, 2, "silver", "bronze", 0, LATER, TierChangeReason.REVIEWED),
     ]
     append_tier_changes(connection, changes)
-    assert load_tier_changes(connection, ACCOUNT.account_id) == changes
+    assert [change for change, _ in load_tier_changes(connection, ACCOUNT.account_id)] == changes
     history = [TierHistoryEntry(NOON, "silver"), TierHistoryEntry(LATER, "bronze")]
     assert load_tier_history(connection, [ACCOUNT.account_id]) == {ACCOUNT.account_id: history}
 

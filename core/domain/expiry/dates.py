@@ -52,10 +52,10 @@ def expires_at(expiry: Expiry, zone: ZoneInfo, available: datetime | None) -> da
 def ends_at(
     program: Program, earned_by: str, available: datetime | None, lots: Iterable[Lot], as_of: datetime
 ) -> datetime | None:
-    """When points of the account of `lots` end that become known at `as_of`.
+    """When new points end, of an account that has these lots.
 
-    Where inactivity ends them, those of a late order end with the others that have not ended. `earned_by` is the rule
-    or promotion whose own expiry they have; '' = the program's.
+    Where inactivity ends points, those of a late order end together with the others that have not ended by `as_of`.
+    `earned_by` is the rule or promotion whose own expiry the points have; '' = the program's.
     """
     expiry = program.expiries[earned_by]
     end = expires_at(expiry, program.zone, available)
@@ -69,11 +69,11 @@ def ends_at(
     return max([end, *others])
 
 
-def slid(lots: Iterable[Lot], program: Program, active_at: datetime, as_of: datetime) -> tuple[Lot, ...]:
-    """The open lots whose end an activity of `active_at`, posted at `as_of`, moves: with the expiry of inactivity.
+def extended_lots(lots: Iterable[Lot], program: Program, active_at: datetime, as_of: datetime) -> tuple[Lot, ...]:
+    """The lots that last longer because of an activity of `active_at`, posted at `as_of`: those that inactivity ends.
 
-    `program` is the version in force. Only on, never back; and what has ended by then stays ended, whether the expiry
-    run came or not, and also when the activity was before the end.
+    `program` is the version in force. An end is never moved back. A lot that has ended by `as_of` stays ended, whether
+    or not the expiry run came, even if the activity was before its end.
     """
     if not program.has_inactivity:
         return ()

@@ -12,8 +12,8 @@ from core.domain.lots import Allocation, AllocationKind, Lot, taken_from
 def decide_expiry(account: Account, lots: Iterable[Lot], as_of: datetime) -> Decision:
     """Expire what is left in the lots that are due at `as_of`: one entry per instant of expiry.
 
-    A run that is late posts the same entries as the runs in time would have: all that had to become available by now is
-    released first. A second run finds nothing.
+    A late run posts the same entries as runs in time would have: all pending lots that are due by now are released
+    first. A second run finds nothing.
     """
     known = {lot.lot_number: lot for lot in lots}
     if not any(lot.is_due(as_of) and lot.points_remaining for lot in known.values()):
@@ -44,7 +44,7 @@ def decide_expiry(account: Account, lots: Iterable[Lot], as_of: datetime) -> Dec
 
 
 def decide_release(account: Account, lots: Iterable[Lot], as_of: datetime) -> Decision:
-    """Release what is due at `as_of`. A run that is late posts the same entries as the runs in time would have."""
+    """Release what is due at `as_of`. A late run posts the same entries as runs in time would have."""
     change = release(account, lots, as_of)
     return Decision((change,)) if change.lots else Decision()
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from core.domain.books import Books
 from core.domain.decision import AccountChange, Decision, TierChange
-from core.domain.expiry.dates import available_at, ends_at, slid
+from core.domain.expiry.dates import available_at, ends_at, extended_lots
 from core.domain.expiry.due import release
 from core.domain.ledger import POINTS_MAX, Account, Credit, Entry, EntryKind, LotTerms, credit, entry_between
 from core.domain.lots import Lot, Origin, OriginKind
@@ -51,10 +51,10 @@ def decide_order(
 ) -> Decision | Replayed | Parked:
     """Grant the order's points, in the tier in force before it, and count them for the tier after it.
 
-    The version in force when the order occurred rules what it earns; the one in force at `as_of` rules the tiers and
-    how activity moves the end of points. Rules, tier and limits are judged here and frozen with the order. An order
-    that earns nothing is recorded without an entry; a guest's earns nothing, but its refunds are known for what they
-    are. Points are available as the program says; at once means also when the order's time is a little ahead of now.
+    The program version in force when the order occurred decides what it earns. The version in force at `as_of` decides
+    the tiers, and how activity moves the end of points. What is judged here (tier, rules, limits) stays with the order
+    for good. An order that earns nothing is recorded without an entry. A guest's order earns nothing; it is recorded so
+    that its refunds find it.
     """
     order = message.fact
     program_id = rules.resolve(message.program_id, order.source)
@@ -97,14 +97,14 @@ def _accrue(
     earned = result.earned
     changes = reviews + result.upgrades
     if earned.points:
-        grant = _grant(books, result.account, order, program, current, earned, as_of)
+        posting = _grant(books, result.account, order, program, current, earned, as_of)
     else:
-        moved = slid(_sliding_lots(books, account, program, current), current, order.occurred_at, as_of)
-        # A review that was overdue is left to its own run, where nothing of this counts.
+        moved = extended_lots(_sliding_lots(books, account, program, current), current, order.occurred_at, as_of)
+        # Where the order counts for nothing, an overdue review is left to its own run.
         is_counted = result.account != reviewed
-        grant = _Grant(result.account if is_counted else before, (), moved)
+        posting = _Posting(result.account if is_counted else before, (), moved)
         changes = changes if is_counted else ()
-    after = grant.account
+    after = posting.account
     if max(after.balance + after.pending, after.lifetime_points, after.qualifying_points) > POINTS_MAX:
         return _too_many_points(earned.points, program)
     account_id = account.account_id
@@ -112,21 +112,21 @@ def _accrue(
     fact = posted._replace(
         tier_id=result.tier_id,
         account_id=account_id,
-        sequence=grant.sequence,
+        sequence=posting.sequence,
         points_entitled=earned.points,
         judgement=result.judgement,
         qualifying=earned.qualifying,
     )
     return Decision(
-        (AccountChange(after, grant.entries, grant.lots, changes, usages, opened),),
+        (AccountChange(after, posting.entries, posting.lots, changes, usages, opened),),
         (fact,),
         budgets=budget_changes(program, None, earned),
         given=earned.given,
     )
 
 
-class _Earned(NamedTuple):
-    """What an order earns at one tier, and the account with what it counts."""
+class _TierResult(NamedTuple):
+    """What an order earns in one tier, and the account after it has counted the order."""
 
     tier_id: str
     judgement: Judgement
@@ -143,13 +143,13 @@ def _earn(
     order: Order,
     program: Program,
     current: Program,
-) -> _Earned:
+) -> _TierResult:
     """Find the tier that the order earns at, and the one that it leads to."""
 
-    def at(tier_id: str) -> _Earned:
+    def at(tier_id: str) -> _TierResult:
         judgement, earned = _entitlement(books, account, order, program, tier_id)
         qualified, upgrades = qualify(account, earned.qualifying, order.occurred_at, current, counted)
-        return _Earned(tier_id, judgement, earned, qualified, upgrades)
+        return _TierResult(tier_id, judgement, earned, qualified, upgrades)
 
     tier_id = tier_at(account, history, order.occurred_at, program)
     result = at(tier_id)
@@ -158,10 +158,10 @@ def _earn(
         result.upgrades
         and current.qualification.crossing_order is CrossingOrder.NEW_TIER
         and program.tier(reached_id) is not None
-        and program.rank(reached_id) > program.rank(tier_id)  # a late order may be from a time in a still higher one
+        and program.rank(reached_id) > program.rank(tier_id)  # a late order may be from a time in an even higher tier
     ):
         there = at(reached_id)
-        # Where the new tier earns less, the order might not reach it with that.
+        # The new tier may earn less, and the order then not reach it.
         return there if there.upgrades else result
     return result
 
@@ -169,25 +169,25 @@ def _earn(
 def _entitlement(
     books: Books, account: Account, order: Order, program: Program, tier_id: str
 ) -> tuple[Judgement, Entitlement]:
-    """What is judged for good, and what the order earns by that."""
+    """The judgement that stays with the order, and what the order earns by it."""
     if program.is_plain:
         return _PLAIN, Earning(order, program, tier_id).after(())
     local = order.occurred_at.astimezone(program.zone)
     circumstances = Circumstances(order, local, tier_id, is_first_order=account.orders_posted == 1)
-    places = program.concerning.places(order.lines)
+    places = program.rule_index.places(order.lines)
     usages = books.usages(account, usage_keys(program, order.occurred_at))
     budgets = books.budgets(program.program_id, (limit.name for limit in budgets_of(program, order.occurred_at)))
     judgement = judge(program, circumstances, usages, budgets, places)
     return judgement, Earning(order, program, tier_id, judgement, places).after(())
 
 
-class _Grant(NamedTuple):
+class _Posting(NamedTuple):
     """What an order's points do to its account."""
 
     account: Account
     entries: tuple[Entry, ...]
     lots: tuple[Lot, ...]
-    sequence: int | None = None  #: of its own entry
+    sequence: int | None = None  #: of the order's own entry
 
 
 def _grant(
@@ -198,24 +198,24 @@ def _grant(
     current: Program,
     earned: Entitlement,
     as_of: datetime,
-) -> _Grant:
+) -> _Posting:
     """Credit what the order earned."""
-    # What had to become available meanwhile pays off a deficit before this order does, whether or not its run came.
+    # Pending points that are due by now pay off a deficit before this order does, whether or not their run came.
     is_owing = account.deficit > 0 and account.pending > 0
     released = release(account, books.open_lots(account) if is_owing else (), as_of)
     open_lots = _sliding_lots(books, account, program, current)
     by_number = {lot.lot_number: lot for lot in (*open_lots, *released.lots)}
-    moved = slid(by_number.values(), current, order.occurred_at, as_of)
+    moved = extended_lots(by_number.values(), current, order.occurred_at, as_of)
     by_number |= {lot.lot_number: lot for lot in moved}
     origin = Origin(OriginKind.ORDER, order.source, order.order_id, order.occurred_at)
     credited = credit(released.account, origin, _lot_terms(order, program, earned, by_number.values(), as_of), as_of)
     entry = _entry(released.account, credited, order, earned)
     changed = {lot.lot_number: lot for lot in (*released.lots, *moved, *credited.lots)}
-    return _Grant(credited.account, (*released.entries, entry), tuple(changed.values()), entry.sequence)
+    return _Posting(credited.account, (*released.entries, entry), tuple(changed.values()), entry.sequence)
 
 
 def _sliding_lots(books: Books, account: Account, program: Program, current: Program) -> Collection[Lot]:
-    """The open lots, where an activity may move their end, or new ones end with them."""
+    """The open lots, where an order may move their end, or its own points end together with theirs."""
     return books.open_lots(account) if program.has_inactivity or current.has_inactivity else ()
 
 

@@ -19,8 +19,8 @@ Exact = Decimal | Fraction
 
 
 def _total(numbers: Sequence[Exact]) -> Exact:
-    """The exact sum. Fractions are slow, and do not add to Decimals: what is none is added up apart."""
-    # Asked by type(): isinstance() with Fraction, which has an abstract base, takes ten times as long.
+    """The exact sum. Fractions are slow and do not add to Decimals, so Decimals are added up on their own."""
+    # type() and not isinstance(), which takes ten times as long with Fraction's abstract base.
     decimals = [number for number in numbers if type(number) is Decimal]
     whole = sum(decimals, _ZERO)
     if len(decimals) == len(numbers):

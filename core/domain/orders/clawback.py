@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 from core.domain.books import Books
 from core.domain.decision import AccountChange, Decision
 from core.domain.expiry.due import release
-from core.domain.ledger import EntryKind, debit, entry_between
+from core.domain.ledger import Account, Entry, EntryKind, debit, entry_between
 from core.domain.lots import Allocation, Lot, in_spending_order, take, taken_from
 from core.domain.message import Message
 from core.domain.orders.basket import refund_problem
-from core.domain.orders.earning import Earning, Grant
+from core.domain.orders.earning import Earning, Entitlement, Grant
 from core.domain.orders.facts import Cancellation, Refund
 from core.domain.orders.limits import budget_changes, usage_changes
 from core.domain.orders.lookup import order_for_event, order_of, posted_before
@@ -48,10 +48,10 @@ def decide_refund(
 ) -> Decision | Replayed | Waiting | Parked:
     """Take back what the order no longer earns with this refund and those posted before it.
 
-    The version frozen with the order rules its points, the one in force at `as_of` the tiers. Points of the order that
-    have expired already are excused, not taken a second time. The rest is taken from the order's own pending points
-    first, then from its own lots, then from the soonest expiring; what no lot covers follows the program's policy. A
-    guest's order has no account.
+    The version that judged the order decides its points, the one in force at `as_of` decides the tiers. Points of the
+    order that have expired already are excused: they are not taken a second time. The rest is taken from the order's
+    own lots, then from the lots that expire soonest. The program's policy says what becomes of points that no lot
+    covers. A guest's order has no account.
     """
     refund = message.fact
     posted = order_of(books, (refund.source, refund.order_id), message.program_id, rules)
@@ -89,7 +89,7 @@ def decide_cancellation(
 
 
 def refunds_known(refunds: Sequence[PostedRefund], posted: PostedOrder) -> list[Refund]:
-    """All that is given back of an order; a cancellation is as good as a refund in full, which has no id."""
+    """All refunds of an order; a cancellation counts as a refund in full, without an id."""
     known = [refund.refund for refund in refunds]
     if posted.cancelled_at is not None:
         source, order_id = posted.key
@@ -112,58 +112,32 @@ class _Clawback(NamedTuple):
 def _claw_back(
     books: Books, posted: PostedOrder, refund: Refund | None, rules: ProgramRegistry, as_of: datetime
 ) -> _Clawback:
-    """Post the difference that `refund` makes, or without one the cancellation that is noted in `posted`."""
+    """Post the difference that `refund` makes; None: that the cancellation makes which is noted in `posted`."""
     assert posted.account_id is not None
-    assert posted.tier_id is not None
     program = rules.version(posted.program_id, posted.program_version).program
     current = rules.at(posted.program_id, as_of).program
-    refunds = books.refunds_of(posted)
-    known = refunds_known(refunds, posted if refund is not None else posted._replace(cancelled_at=None))
-    after = [*known, refund] if refund is not None else refunds_known(refunds, posted)
-    occurred_at = after[-1].occurred_at
-    earning, ends_apart = Earning(posted.order, program, posted.tier_id, posted.judgement), len(program.expiries) > 1
-    target = earning.after(after)
-    # What each rule and promotion had given before matters only where it is counted, or ends apart.
-    before = earning.after(known) if earning.is_counted or ends_apart else target
-    due = posted.points_entitled - target.points
-    assert due >= 0, "another refund cannot raise an entitlement"
-
+    loss = _loss(books, posted, refund, program)
+    target = loss.target
     account = books.account(posted.account_id)
-    # What had to become available meanwhile is, whether or not the run for it came.
+    # Pending lots that are due by now are released first, whether or not the run for it came.
     released = release(account, books.open_lots(account), as_of)
     newer = {lot.lot_number: lot for lot in released.lots}
     own = [newer.get(lot.lot_number, lot) for lot in books.lots_of_order(account, posted.key)]
     others = [newer.get(lot.lot_number, lot) for lot in books.open_lots(account)]
-    dues = _dues(earning.after(()).grants, before.grants, target.grants, due) if ends_apart else {"": due}
-    taken = _take(own, others, dues, program, as_of)
+    taken = _take(own, others, loss.dues, program, as_of)
     shortfall = 0 if program.clawback.policy is ClawbackPolicy.ALLOW_NEGATIVE else taken.uncovered
-    recovery = Recovery(due, due - taken.excused - shortfall, taken.excused, shortfall)
+    recovery = Recovery(loss.points, loss.points - taken.excused - shortfall, taken.excused, shortfall)
 
     removed = Qualifying(*(had - has for had, has in zip(posted.qualifying, target.qualifying, strict=True)))
     refunds_count = current.qualification.refunds
     history = books.history(account) if refunds_count is RefundEffect.AT_ONCE else ()
     account, tier_changes = disqualify(
-        released.account, history, removed, posted.order.occurred_at, occurred_at, current
+        released.account, history, removed, posted.order.occurred_at, loss.occurred_at, current
     )
     entries = released.entries
     if recovery.points_taken:
-        available = recovery.points_taken - taken.pending
-        debited = debit(account, available, uncovered=taken.uncovered - shortfall, pending=taken.pending)
-        debited = debited._replace(lifetime_points=account.lifetime_points - recovery.points_taken)
-        entries += (
-            entry_between(
-                account,
-                debited,
-                EntryKind.CLAWBACK,
-                occurred_at,
-                taken.allocations,
-                _why(target.why, posted.points_entitled, target.points, recovery),
-                source=posted.order.source,
-                order_id=posted.order.order_id,
-                refund_id=None if refund is None else refund.refund_id,
-                corrects_sequence=posted.sequence,
-            ),
-        )
+        debited = _debit(account, taken, recovery)
+        entries += (_entry(account, debited, posted, refund, loss, taken, recovery),)
         account = debited
     return _Clawback(
         AccountChange(
@@ -171,7 +145,7 @@ def _claw_back(
             entries,
             tuple((newer | taken.lots).values()),
             tier_changes,
-            usage_changes(program, account.account_id, posted.order, posted.judgement, before, target),
+            usage_changes(program, account.account_id, posted.order, posted.judgement, loss.before, target),
         ),
         posted._replace(
             points_entitled=target.points,
@@ -180,7 +154,71 @@ def _claw_back(
             qualifying=posted.qualifying if refunds_count is RefundEffect.NEVER else target.qualifying,
         ),
         recovery,
-        Decision(budgets=budget_changes(program, before, target), given=target.given),
+        Decision(budgets=budget_changes(program, loss.before, target), given=target.given),
+    )
+
+
+class _Loss(NamedTuple):
+    """What an order earns less than before."""
+
+    points: int
+    dues: Mapping[str, int]  #: the same points, by what earned the lots that owe them
+    before: Entitlement
+    target: Entitlement  #: what the order earns now
+    occurred_at: datetime
+
+
+def _loss(books: Books, posted: PostedOrder, refund: Refund | None, program: Program) -> _Loss:
+    assert posted.tier_id is not None
+    refunds = books.refunds_of(posted)
+    known = refunds_known(refunds, posted if refund is not None else posted._replace(cancelled_at=None))
+    after = [*known, refund] if refund is not None else refunds_known(refunds, posted)
+    earning, ends_apart = Earning(posted.order, program, posted.tier_id, posted.judgement), len(program.expiries) > 1
+    target = earning.after(after)
+    # What each rule and promotion gave before matters only where their use is counted, or their points end apart.
+    before = earning.after(known) if earning.is_counted or ends_apart else target
+    points = posted.points_entitled - target.points
+    assert points >= 0, "another refund cannot raise an entitlement"
+    dues = _dues(earning.after(()).grants, before.grants, target.grants, points) if ends_apart else {"": points}
+    return _Loss(points, dues, before, target, after[-1].occurred_at)
+
+
+class _Deduction(NamedTuple):
+    """What is taken from lots, and what becomes of the rest."""
+
+    lots: dict[int, Lot]  #: changed
+    allocations: tuple[Allocation, ...]
+    pending: int  #: how much of what is taken was pending
+    excused: int
+    uncovered: int
+
+
+def _debit(account: Account, taken: _Deduction, recovery: Recovery) -> Account:
+    available, uncovered = recovery.points_taken - taken.pending, taken.uncovered - recovery.points_shortfall
+    debited = debit(account, available, uncovered=uncovered, pending=taken.pending)
+    return debited._replace(lifetime_points=account.lifetime_points - recovery.points_taken)
+
+
+def _entry(
+    before: Account,
+    after: Account,
+    posted: PostedOrder,
+    refund: Refund | None,
+    loss: _Loss,
+    taken: _Deduction,
+    recovery: Recovery,
+) -> Entry:
+    return entry_between(
+        before,
+        after,
+        EntryKind.CLAWBACK,
+        loss.occurred_at,
+        taken.allocations,
+        _why(loss.target.why, posted.points_entitled, loss.target.points, recovery),
+        source=posted.order.source,
+        order_id=posted.order.order_id,
+        refund_id=None if refund is None else refund.refund_id,
+        corrects_sequence=posted.sequence,
     )
 
 
@@ -204,9 +242,9 @@ def _dues(granted: Sequence[Grant], before: Sequence[Grant], target: Sequence[Gr
 
 
 def _owed(granted: Sequence[Grant], kept: Sequence[Grant]) -> dict[str, int]:
-    """How much of what was `granted` is kept no longer, by what earned it.
+    """How much of what was `granted` is lost, by what earned it.
 
-    Where refunds make another rule the best one, what that one gives now stands for what is lost of the others.
+    Where refunds make another rule the best one, what that rule gives now is set off against what the others lose.
     """
     left = dict(kept)
     more = sum(max(0, points - dict(granted).get(earned_by, 0)) for earned_by, points in kept)
@@ -218,23 +256,12 @@ def _owed(granted: Sequence[Grant], kept: Sequence[Grant]) -> dict[str, int]:
     return owed
 
 
-class _Taken(NamedTuple):
-    """What was taken from lots, and what became of the rest."""
-
-    lots: dict[int, Lot]  #: changed
-    allocations: tuple[Allocation, ...]
-    pending: int  #: of what was taken: was pending
-    excused: int
-    uncovered: int
-
-
 def _take(
     own: Sequence[Lot], open_lots: Sequence[Lot], dues: Mapping[str, int], program: Program, as_of: datetime
-) -> _Taken:
-    """Take what is due, as far as it goes: of the order's own lots from each what it owes, then from any of them.
+) -> _Deduction:
+    """Take what is due, as far as it goes: what each of the order's own lots owes, then from any of them, then others.
 
-    The other lots are looked at only when they are needed: an account that all of a shop's passers-by share has
-    thousands.
+    The others are looked at only when needed: an account that all of a shop's walk-in customers share has thousands.
     """
     owed = dict(dues)
     changed: dict[int, Lot] = {}
@@ -259,11 +286,11 @@ def _take(
         found, allocations = found + more, allocations + taken
     pending = sum(-part.points for lot, part in zip(found, allocations, strict=True) if lot.is_pending)
     changed |= {lot.lot_number: lot for lot in found}
-    return _Taken(changed, tuple(allocations), pending, excused, uncovered)
+    return _Deduction(changed, tuple(allocations), pending, excused, uncovered)
 
 
 def _take_from_own(own: Sequence[Lot], owed: Mapping[str, int]) -> tuple[list[Lot], list[Allocation], int]:
-    """Take from each lot of the order what it owes, then what others of them owe and no longer hold."""
+    """Take from each of the order's lots what it owes, then what the others owe and no longer hold."""
     missing = dict(owed)
     parts: list[int] = []
     for lot in own:
@@ -283,5 +310,5 @@ def _take_from_own(own: Sequence[Lot], owed: Mapping[str, int]) -> tuple[list[Lo
 
 
 def _expired_points(own: Lot, as_of: datetime) -> int:
-    """What has expired of the lot, also when the expiry job has not run yet."""
+    """How much of the lot has expired, even if the expiry run has not come yet."""
     return own.points_expired + (own.points_remaining if own.is_due(as_of) else 0)

@@ -3,7 +3,7 @@
 The ledger posts the difference between this and what it holds, so that repeats, splits and arrival order of refunds
 cannot matter: n partial refunds end where one big refund ends, and where buying only the kept goods would have.
 
-All arithmetic is exact; only rounding a rule's result leaves it. More refunds never mean more points.
+All arithmetic is exact until the result of a rule is rounded. More refunds never mean more points.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from core.domain.orders.basket import Basket, amount_text
 from core.domain.orders.facts import Order, Refund
 from core.domain.orders.posted import Judgement, Qualifying
-from core.domain.orders.reckoning import Reckoning, concerned, rounded
+from core.domain.orders.reckoning import Reckoning, rounded, scope_of
 from core.domain.program import SPEND_UNITS, Combine, Places, Program
 
 _NO_REMAINDERS: Mapping[str, Fraction] = MappingProxyType({})
@@ -59,17 +59,17 @@ class Earning:
     ) -> None:
         """`judgement` is what was judged when the order was posted.
 
-        `places` is `program.concerning.places` of the order, where the caller has it.
+        `places` is `program.rule_index.places` of the order, where the caller has it.
         """
         self._order, self._program, self._tier_id = order, program, tier_id
         self._ordered = Basket(order, (), program.basis)
         if not program.is_plain:
-            self._concerned = concerned(order, self._ordered, program, tier_id, judgement, places)
+            self._scope = scope_of(order, self._ordered, program, tier_id, judgement, places)
 
     @property
     def is_counted(self) -> bool:
         """Whether the use of any rule or promotion that it is for is counted."""
-        return not self._program.is_plain and self._concerned.is_counted
+        return not self._program.is_plain and self._scope.is_counted
 
     def after(self, refunds: Sequence[Refund]) -> Entitlement:
         """Points after these refunds, in whatever order they are given.
@@ -81,7 +81,7 @@ class Earning:
         kept = Basket(self._order, refunds, program.basis) if refunds else self._ordered
         if program.is_plain:
             return _plain(kept, program, self._tier_id)
-        reckoning = Reckoning(self._concerned, kept, program)
+        reckoning = Reckoning(self._scope, kept, program)
         given = reckoning.given
         points = sum(given.values())
         return Entitlement(

@@ -25,9 +25,9 @@ def fulfilment_reach(message: Message[Fulfilment], _rules: ProgramRegistry, _as_
 def decide_fulfilment(
     books: Books, message: Message[Fulfilment], rules: ProgramRegistry, as_of: datetime
 ) -> Decision | Replayed | Waiting | Parked:
-    """Release what the order's own lots hold until it is fulfilled; their time to expire runs from now on.
+    """Release the points of the order that wait for its fulfilment; their time to expire runs from now on.
 
-    The version frozen with the order rules. Where points wait for nothing, or for a number of days, the fulfilment is
+    The version that judged the order decides. Where points wait for nothing, or for a number of days, the fulfilment is
     recorded and changes nothing.
     """
     fulfilment, key = message.fact, (message.fact.source, message.fact.order_id)

@@ -51,10 +51,10 @@ def judge(
     """Judge for good which rules and promotions an order is for, and how much their limits leave to it.
 
     `usages` are the account's and `budgets` the promotions', as far as there are any; what is missing was never used.
-    `places` is `program.concerning.places` of the order, where the caller has it.
+    `places` is `program.rule_index.places` of the order, where the caller has it.
     """
     if places is None:
-        places = program.concerning.places(circumstances.order.lines)
+        places = program.rule_index.places(circumstances.order.lines)
     season = program.seasons.at(circumstances.local)
     names = season.every_order.union(places).difference(season.over)
     excluded = [
@@ -71,13 +71,13 @@ def judge(
             allowances[limit.name] = max(0, min(left))
         if limit.carried is not None and (remainder := usages.get(limit.carried, _UNUSED).carried):
             carried[limit.name] = remainder
-    for promised in season.promotion_limits:
-        if promised.name in names:
-            spent = budgets.get(promised.name, _UNSPENT)
-            if _is_used_up(promised, usages, spent):
-                excluded.append(promised.name)
-            elif promised.budget_points is not None:
-                allowances[promised.name] = promised.budget_points - spent.points
+    for promotion_limit in season.promotion_limits:
+        if promotion_limit.name in names:
+            spent = budgets.get(promotion_limit.name, _UNSPENT)
+            if _is_used_up(promotion_limit, usages, spent):
+                excluded.append(promotion_limit.name)
+            elif promotion_limit.budget_points is not None:
+                allowances[promotion_limit.name] = promotion_limit.budget_points - spent.points
     judgement = Judgement(tuple(excluded), allowances, carried)
     if program.combine_promotions is CombinePromotions.NEWEST:
         return _only_newest(program, circumstances, judgement, places)
@@ -95,9 +95,9 @@ def _is_used_up(limit: PromotionLimit, usages: Mapping[UsageKey, Usage], spent: 
 def _only_newest(program: Program, circumstances: Circumstances, judgement: Judgement, places: Places) -> Judgement:
     """Leave the last promotion of the file that gives something. Chosen for good: a refund must not bring another."""
     over = program.seasons.at(circumstances.local).over.union(judgement.excluded)
-    promised = [p.promotion_id for p in program.promotions if p.promotion_id not in over]
-    for name in reversed(promised):
-        others = tuple(other for other in promised if other != name)
+    running = [p.promotion_id for p in program.promotions if p.promotion_id not in over]
+    for name in reversed(running):
+        others = tuple(other for other in running if other != name)
         alone = judgement._replace(excluded=(*judgement.excluded, *others))
         if name in Earning(circumstances.order, program, circumstances.tier_id, alone, places).after(()).given:
             return alone

@@ -26,8 +26,8 @@ from core.domain.program import (
 _ZERO = Fraction(0)
 
 
-class OfRule(NamedTuple):
-    """What one rule gives, and how."""
+class RulePoints(NamedTuple):
+    """What one rule gives, and how it is worked out."""
 
     name: str
     points: int
@@ -54,8 +54,8 @@ class OfRule(NamedTuple):
         return parts
 
 
-class OfPromotion(NamedTuple):
-    """What one promotion gives, and how."""
+class PromotionPoints(NamedTuple):
+    """What one promotion gives, and how it is worked out."""
 
     name: str
     points: int
@@ -76,7 +76,7 @@ class OfPromotion(NamedTuple):
         return parts
 
 
-class Concerned(NamedTuple):
+class Scope(NamedTuple):
     """An order, and the rules and promotions that it is for, as they were judged when it was posted."""
 
     tier_id: str
@@ -88,39 +88,39 @@ class Concerned(NamedTuple):
     is_counted: bool  #: whether the use of any of them is
 
 
-def concerned(
+def scope_of(
     order: Order, ordered: Basket, program: Program, tier_id: str, judgement: Judgement, places: Places | None
-) -> Concerned:
-    """Leave out what the order is not for. `places` is `program.concerning.places` of it, where the caller has it."""
+) -> Scope:
+    """Leave out the rules and promotions that the order is not for. `places`: of `program.rule_index`, if known."""
     if places is None:
-        places = program.concerning.places(order.lines)
+        places = program.rule_index.places(order.lines)
     season = program.seasons.at(order.occurred_at)
     names = season.every_order.union(places).difference(season.over, judgement.excluded)
     terms = [terms for terms in program.terms[tier_id] if terms.rule_id in names]
     promotions = [promotion for promotion in program.promotions if promotion.promotion_id in names]
-    return Concerned(tier_id, judgement, ordered, places, terms, promotions, not season.counted.isdisjoint(names))
+    return Scope(tier_id, judgement, ordered, places, terms, promotions, not season.counted.isdisjoint(names))
 
 
 class Reckoning:
     """What is given for what is kept of an order."""
 
-    def __init__(self, concerned: Concerned, kept: Basket, program: Program) -> None:
-        """`kept` is `concerned.ordered` where nothing was refunded."""
-        self._concerned, self._kept = concerned, kept
-        self._is_whole = kept is concerned.ordered
-        self._places, self._allowances = concerned.places, concerned.judgement.allowances
+    def __init__(self, scope: Scope, kept: Basket, program: Program) -> None:
+        """`kept` is `scope.ordered` where nothing was refunded."""
+        self._scope, self._kept = scope, kept
+        self._is_whole = kept is scope.ordered
+        self._places, self._allowances = scope.places, scope.judgement.allowances
         self._is_stacked = program.combine is Combine.STACK
         self.left_over: dict[str, Fraction] = {}  #: the remainder that each rule with `carry` leaves
         self._rules = [
-            given for terms in concerned.terms if (given := self._of_rule(terms)) is not None and given.points > 0
+            given for terms in scope.terms if (given := self._points_of_rule(terms)) is not None and given.points > 0
         ]
         self._counted = self._rules
         if not self._is_stacked and self._rules:
             self._counted = [max(self._rules, key=lambda given: given.points)]  # the first of equals
         self._promotions = [
             more
-            for promotion in concerned.promotions
-            if (more := self._of_promotion(promotion)) is not None and more.points > 0
+            for promotion in scope.promotions
+            if (more := self._points_of_promotion(promotion)) is not None and more.points > 0
         ]
         if program.combine_promotions is CombinePromotions.BEST and self._promotions:
             self._promotions = [max(self._promotions, key=lambda given: given.points)]
@@ -131,7 +131,7 @@ class Reckoning:
 
     def explanation(self) -> dict[str, Any]:
         """The calculation, rule by rule and line by line."""
-        why: dict[str, Any] = {"tier": self._concerned.tier_id, "basis_amount": amount_text(self._kept.amount)}
+        why: dict[str, Any] = {"tier": self._scope.tier_id, "basis_amount": amount_text(self._kept.amount)}
         why["rules"] = [self._explanation(each, each.terms.clawback) for each in self._counted]
         if len(self._rules) > len(self._counted):
             why["rules_not_best"] = [
@@ -141,7 +141,7 @@ class Reckoning:
             why["promotions"] = [self._explanation(each, each.promotion.clawback) for each in self._promotions]
         return why
 
-    def _explanation(self, given: OfRule | OfPromotion, clawback: ClawbackMode) -> dict[str, Any]:
+    def _explanation(self, given: RulePoints | PromotionPoints, clawback: ClawbackMode) -> dict[str, Any]:
         parts = given.explanation()
         if given.name in self.left_over:
             parts["carried_in"] = amount_text(self._carried(given.name))
@@ -151,19 +151,19 @@ class Reckoning:
         return parts
 
     def _carried(self, name: str) -> Fraction:
-        return self._concerned.judgement.carried.get(name, _ZERO)
+        return self._scope.judgement.carried.get(name, _ZERO)
 
     def _basket(self, mode: ClawbackMode) -> Basket:
         """What a rule or promotion of this clawback mode looks at."""
         if mode is ClawbackMode.NEVER or (mode is ClawbackMode.FULL_REFUND and not self._kept.is_empty):
-            return self._concerned.ordered
+            return self._scope.ordered
         return self._kept
 
     def _find(self, basket: Basket, name: str, lines: Lines) -> Sequence[int]:
         """The places of the kept lines that a rule or promotion counts."""
         return basket.find(lines, self._places.get(name))
 
-    def _of_rule(self, terms: Terms) -> OfRule | None:
+    def _points_of_rule(self, terms: Terms) -> RulePoints | None:
         name = terms.rule_id
         basket = self._kept if self._is_whole else self._basket(terms.clawback)
         places = basket.find(terms.lines, self._places.get(name))
@@ -180,9 +180,9 @@ class Reckoning:
         else:
             points = _points(terms, basket, places)
         limited = _at_most(points, terms.per_order, self._allowances.get(name))
-        return OfRule(name, limited, points, terms, basket, places)
+        return RulePoints(name, limited, points, terms, basket, places)
 
-    def _of_promotion(self, promotion: AnyPromotion) -> OfPromotion | None:
+    def _points_of_promotion(self, promotion: AnyPromotion) -> PromotionPoints | None:
         name, lines, minimum = promotion.promotion_id, promotion.lines, promotion.when.minimum_amount
         basket = self._kept if self._is_whole else self._basket(promotion.clawback)
         places = self._find(basket, name, lines)
@@ -202,17 +202,17 @@ class Reckoning:
             kept, ordered = self._kept_share(promotion, basket.amount_of(places))
             points = rounded(promotion.points * kept, ordered, promotion.rounding)
         limited = _at_most(points, None, self._allowances.get(name))
-        return OfPromotion(name, limited, points, promotion, base)
+        return PromotionPoints(name, limited, points, promotion, base)
 
     def _base(self, basket: Basket, promotion: AnyPromotion) -> int:
         """What the earning rules give for the promotion's lines alone: the best of them, or their sum."""
-        concerned = self._concerned
-        is_ordered = basket is concerned.ordered
+        scope = self._scope
+        is_ordered = basket is scope.ordered
         places: set[int] | None = None
         if not promotion.lines.is_all:
-            places = set(self._find(concerned.ordered, promotion.promotion_id, promotion.lines))
+            places = set(self._find(scope.ordered, promotion.promotion_id, promotion.lines))
         of_rules = [0]
-        for terms in concerned.terms if is_ordered else [given.terms for given in self._rules]:
+        for terms in scope.terms if is_ordered else [given.terms for given in self._rules]:
             own = basket if is_ordered else self._basket(terms.clawback)
             found = self._find(own, terms.rule_id, terms.lines)
             if terms.minimum_amount is not None and own.amount_of(found) < terms.minimum_amount:
@@ -231,7 +231,7 @@ class Reckoning:
         """Which share of the amount of its lines counts as kept, as a ratio; all of it where they cost nothing."""
         if promotion.clawback is not ClawbackMode.PROPORTIONAL:
             return 1, 1
-        whole = self._concerned.ordered
+        whole = self._scope.ordered
         ordered = whole.amount_of(self._find(whole, promotion.promotion_id, promotion.lines))
         if kept == ordered:
             return 1, 1

@@ -14,7 +14,6 @@ from pydantic import Field, StrictBool, StringConstraints, field_validator, mode
 from pydantic_core import InitErrorDetails
 
 from core.domain.orders.facts import LineKind
-from core.domain.program.concerning import Concerning, Places, concerning
 from core.domain.program.conditions import Circumstances, Hours, Lines, Weekday, When
 from core.domain.program.earning_rules import (
     ANY_TIER,
@@ -51,6 +50,7 @@ from core.domain.program.promotions import (
     MultiplierPromotion,
     Promotion,
 )
+from core.domain.program.rule_index import Places, RuleIndex, index_rules
 from core.domain.program.seasons import EVER, PromotionLimit, Seasons, UsageKey
 from core.domain.program.tiers import (
     SPEND_UNITS,
@@ -254,16 +254,16 @@ class Program(Part):
         }
 
     @cached_property
-    def concerning(self) -> Concerning:
+    def rule_index(self) -> RuleIndex:
         """Which rules and promotions look for which lines."""
         # What a rule has carried on may be a whole step, after a refund, and then counts with any order.
         parts = [(rule.rule_id, Lines() if rule.carry else rule.lines) for rule in self.earning_rules]
-        return concerning([*parts, *((promotion.promotion_id, promotion.lines) for promotion in self.promotions)])
+        return index_rules([*parts, *((promotion.promotion_id, promotion.lines) for promotion in self.promotions)])
 
     @cached_property
     def seasons(self) -> Seasons:
         """What of it is for the orders of each day."""
-        return Seasons(self.zone, self.earning_rules, self.promotions, self.concerning.every_order)
+        return Seasons(self.zone, self.earning_rules, self.promotions, self.rule_index.every_order)
 
     @cached_property
     def expiries(self) -> dict[str, Expiry]:

@@ -1,4 +1,4 @@
-"""Which of an account's recorded orders have to be looked at to judge its tier: seldom any."""
+"""From when on an account's recorded orders are needed to judge its tier. Mostly none are."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime

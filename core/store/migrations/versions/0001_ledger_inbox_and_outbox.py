@@ -98,6 +98,7 @@ def upgrade() -> None:
             "vacuum_index_cleanup": "on",
             "autovacuum_analyze_scale_factor": "0.005",
             "autovacuum_analyze_threshold": "2000",
+            "toast_tuple_target": "4080",
         },
     )
     op.create_index("ix_inbox_dead", "inbox", ["inbox_id"], postgresql_where=sa.text("state = 'dead'"))

@@ -1,4 +1,4 @@
-"""Which rules and promotions an order can concern at all, found by its articles and not by asking each of them."""
+"""Finds the rules and promotions that can apply to an order by its articles, without asking each of them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from core.domain.program.conditions import Lines
 Places = Mapping[str, Sequence[int]]  #: of the lines of one order that each rule and promotion looks for, by its name
 
 
-class Concerning(NamedTuple):
+class RuleIndex(NamedTuple):
     """The names of rules and promotions by the lines that they look for."""
 
     every_order: frozenset[str]
@@ -17,9 +17,9 @@ class Concerning(NamedTuple):
     by_category: dict[str, list[str]]
 
     def places(self, lines: Sequence[OrderLine]) -> Places:
-        """Which of these lines each part looks for, by their places; without those for every order and for no line.
+        """The places of the lines that each rule or promotion looks for; without those that are for every order.
 
-        What is not told gives nothing for these lines, nor for fewer of them.
+        A rule or promotion that is missing gives nothing for these lines, nor for fewer of them.
         """
         found: dict[str, list[int]] = {}
         by_sku, by_category = self.by_sku, self.by_category
@@ -34,8 +34,8 @@ class Concerning(NamedTuple):
         return found
 
 
-def concerning(parts: Iterable[tuple[str, Lines]]) -> Concerning:
-    """Put the names of `parts` in order by what they look for."""
+def index_rules(parts: Iterable[tuple[str, Lines]]) -> RuleIndex:
+    """Index the names of rules and promotions by what they look for."""
     every_order: list[str] = []
     by_sku: dict[str | None, list[str]] = {}
     by_category: dict[str, list[str]] = {}
@@ -46,4 +46,4 @@ def concerning(parts: Iterable[tuple[str, Lines]]) -> Concerning:
             by_sku.setdefault(sku, []).append(name)
         for category in lines.categories:
             by_category.setdefault(category, []).append(name)
-    return Concerning(frozenset(every_order), by_sku, by_category)
+    return RuleIndex(frozenset(every_order), by_sku, by_category)

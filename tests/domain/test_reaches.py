@@ -1,0 +1,191 @@
+"""Reaches: each asks for all that its decider asks the books for, also for messages that are decided after others."""
+
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.domain.decision import Decision
+from core.domain.message import Message
+from core.domain.orders.facts import Order
+from core.domain.outcomes import Waiting
+from core.domain.program.registry import BEGINNING, ProgramRegistry, ProgramVersion
+from core.domain.reach import AccountParts, LotsWanted, OrderParts, Reach, union
+from tests.domain.book import DECIDERS, Book, ShopFact, message_of, whole_books
+from tests.domain.loading import load
+from tests.domain.stories import START, some_order, some_refund
+from tests.domain.valid_programs import Versions, various_versions
+from tests.facts import SOURCE, cancellation, fulfilment, instant, program_with, spend_rule
+
+PROGRAM = program_with()
+MARCH = instant("2026-03-01")
+KEY = (SOURCE, "o1")
+
+
+def test_a_union_asks_for_what_any_of_its_reaches_asks_for() -> None:
+    lots = AccountParts(LotsWanted.IF_OWING, ordered_at=(START,))
+    history = AccountParts(LotsWanted.OPEN, history=True, ordered_at=(MARCH,), limits_of=((PROGRAM, MARCH),))
+    everything = AccountParts(LotsWanted.OPEN, history=True, ordered_at=(START, MARCH), limits_of=((PROGRAM, MARCH),))
+    other, customer = (SOURCE, "o2"), ("test", "c1")
+    assert union([]) == Reach()
+    assert union(
+        [
+            Reach({KEY: OrderParts(account=lots)}, customers={customer: lots}, owners={KEY: (customer,)}),
+            Reach({KEY: OrderParts(refunds=True, limits=True)}, frozenset({(SOURCE, "r1")})),
+            Reach({KEY: OrderParts(events=True, account=history), other: OrderParts()}, frozenset({(SOURCE, "r2")})),
+            Reach(customers={customer: history}, owners={KEY: (("other", "c1"),)}),
+        ]
+    ) == Reach(
+        {KEY: OrderParts(refunds=True, events=True, account=everything, limits=True), other: OrderParts()},
+        frozenset({(SOURCE, "r1"), (SOURCE, "r2")}),
+        {customer: everything},
+        {KEY: (customer, ("other", "c1"))},
+    )
+
+
+VERSIONS = various_versions(300, seed=23)
+OTHER = program_with(program_id="other", sources=[], currency="EUR")
+CUSTOMERS = ("c1", "c1", "c2", None)
+KINDS = (*["order"] * 5, *["refund"] * 4, *["fulfil", "cancel", "again", "post", "post", "pass", "spend", "jobs"])
+steps = st.lists(
+    st.tuples(st.sampled_from(KINDS), st.integers(0, 10_000), st.integers(0, 200)), min_size=3, max_size=18
+)
+
+
+class BatchPosting:
+    """Posts batches of messages on whole books and on books that hold what the reaches of each batch ask for."""
+
+    def __init__(self, versions: Versions) -> None:
+        self.whole = whole_books()
+        self.now = START
+        in_force = enumerate([(BEGINNING, versions.first), (START + timedelta(days=60), versions.second)], start=1)
+        registered = [ProgramVersion("test", number, since, program) for number, (since, program) in in_force]
+        self.rules = ProgramRegistry([*registered, ProgramVersion("other", 1, BEGINNING, OTHER)], 0)
+        self.batch: list[Message[Any]] = []
+        self.waiting: list[Message[Any]] = []
+        self.sent: list[ShopFact] = []
+        self._send(some_order("o0", 1001, START), 3)
+        self._post()
+
+    def run(self, story: Iterable[tuple[str, int, int]]) -> None:
+        for kind, number, days in story:
+            self._step(kind, number, days)
+        self._post()
+
+    def _step(self, kind: str, number: int, days: int) -> None:
+        sold = [fact for fact in self.sent if isinstance(fact, Order)]
+        one = sold[-1] if days % 2 else sold[days % len(sold)]
+        match kind:
+            case "order":
+                late = timedelta(days=days % 90 if days % 3 == 0 else 0, hours=days % 7 - 1)
+                order_id = one.order_id if number % 5 == 0 else f"o{len(self.sent)}"
+                new = some_order(order_id, number, self.now - late)
+                self._send(new._replace(customer_id=CUSTOMERS[number % 4]), days)
+            case "refund":
+                self._send(some_refund(one, f"r{len(self.sent)}", number, self.now), days)
+            case "fulfil":
+                self._send(fulfilment(one.order_id, self.now - timedelta(days=days % 3)), number)
+            case "cancel":
+                self._send(cancellation(one.order_id, self.now), number)
+            case "again":
+                self._send(self.sent[number % len(self.sent)], number)
+            case "post" | "pass":
+                self._post()
+                self.now += timedelta(days=days if kind == "pass" else 0, hours=1)
+            case _:
+                self._post()
+                self._run_jobs(kind, number)
+
+    def _send(self, fact: ShopFact, number: int) -> None:
+        program_id = ("other", "test", "nowhere", *[None] * 5)[number % 8]
+        self.sent.append(fact)
+        self.batch.append(message_of(fact, program_id))
+
+    def _run_jobs(self, kind: str, number: int) -> None:
+        known = [customer_id for customer_id in ("c1", "c2") if self.whole.account_of("test", customer_id)]
+        for customer_id in known:
+            book = Book(self.rules.at("test", self.now).program, customer_id=customer_id, books=self.whole)
+            if kind == "spend":
+                book.spend(number % 200, self.now)
+            else:
+                book.release(self.now)
+                book.expire(self.now)
+                book.review(self.now)
+
+    def _post(self) -> None:
+        """Decide the batch on both books, and after it what waited for it."""
+        batch = [*self.batch, *self.waiting]
+        self.batch, self.waiting = [], []
+        opened: list[UUID] = []
+        reaches = [DECIDERS[type(message.fact)][0](message, self.rules, self.now) for message in batch]
+        loaded = load(self.whole, union(reaches), self.rules, self.now, lambda: opened[-1])
+        for message in batch:
+            decide = DECIDERS[type(message.fact)][1]
+            on_whole = decide(self.whole, message, self.rules, self.now)
+            opened += [change.account.account_id for change in getattr(on_whole, "changes", ()) if change.opened]
+            assert decide(loaded, message, self.rules, self.now) == on_whole
+            match on_whole:
+                case Decision():
+                    self.whole.apply(on_whole)
+                    loaded.apply(on_whole)
+                case Waiting():
+                    self.waiting.append(message)
+
+
+@given(st.sampled_from(VERSIONS), steps)
+def test_deciders_ask_for_nothing_beyond_their_reach_and_decide_as_on_whole_books(
+    versions: Versions, story: list[tuple[str, int, int]]
+) -> None:
+    BatchPosting(versions).run(story)
+
+
+AFTER_14_DAYS: dict[str, Any] = {"availability": {"policy": "after_days", "days": 14}}
+INACTIVITY: dict[str, Any] = {"expiry": {"policy": "inactivity", "days": 400}}
+BUDGET: dict[str, Any] = {
+    "promotions": [{"promotion_id": "bonus", "kind": "addition", "points": 30, "limits": {"budget_points": 40}}]
+}
+BY_YEAR: dict[str, Any] = {
+    "qualification": {"window": "calendar_year"},
+    "tiers": [{"tier_id": "bronze", "threshold_points": 0}, {"tier_id": "silver", "threshold_points": 150}],
+    "earning_rules": [spend_rule({"bronze": "1", "silver": "1"})],
+}
+ORDER, LATE_ORDER, REFUND, REFUND_OF_FIRST = ("order", 1001, 1), ("order", 1001, 87), ("refund", 0, 5), ("refund", 0, 4)
+NEXT_DAY, TWO_MONTHS, TO_JANUARY = ("pass", 0, 1), ("pass", 0, 61), ("pass", 0, 357)
+SPEND_ALL, JOBS = ("spend", 199, 0), ("jobs", 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "story"),
+    [
+        pytest.param(
+            AFTER_14_DAYS,
+            AFTER_14_DAYS,
+            [TWO_MONTHS, JOBS, SPEND_ALL, ORDER, NEXT_DAY, REFUND_OF_FIRST, NEXT_DAY, ORDER],
+            id="pending points that may have to pay off a deficit",
+        ),
+        pytest.param(INACTIVITY, {}, [TWO_MONTHS, LATE_ORDER], id="lots that end with those of a late order"),
+        pytest.param(
+            {}, INACTIVITY, [TWO_MONTHS, LATE_ORDER], id="lots that an order moves on under the version in force"
+        ),
+        pytest.param(BUDGET, BUDGET, [ORDER, REFUND], id="budgets without other limits"),
+        pytest.param({}, {}, [ORDER, REFUND], id="the account of an order that the same batch posts"),
+        pytest.param(
+            {},
+            {},
+            [("order", 2, 0), NEXT_DAY, ("order", 10, 0), ("order", 0, 0), ("refund", 0, 0)],
+            id="the account of an order that the same batch reports for two customers",
+        ),
+        pytest.param(BY_YEAR, BY_YEAR, [TWO_MONTHS, ORDER, NEXT_DAY, LATE_ORDER], id="tiers before the present one"),
+        pytest.param(
+            BY_YEAR, BY_YEAR, [TO_JANUARY, LATE_ORDER, ORDER], id="a year that ends between two orders of a batch"
+        ),
+    ],
+)
+def test_what_is_seldom_needed_is_in_reach(
+    first: dict[str, Any], second: dict[str, Any], story: list[tuple[str, int, int]]
+) -> None:
+    BatchPosting(Versions(program_with(**first), program_with(**second))).run(story)
