@@ -42,6 +42,8 @@ class ProgramRegistry:
     def at(self, program_id: str, instant: datetime) -> ProgramVersion:
         """The version in force at `instant`; before the first one's start, the first."""
         known = self._versions[program_id]
+        if len(known) == 1:
+            return known[0]
         return next((v for v in reversed(known) if v.effective_from <= instant), known[0])
 
     def version(self, program_id: str, version: int) -> ProgramVersion:
