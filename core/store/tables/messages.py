@@ -1,49 +1,45 @@
 """Messages that come in and events that go out, until they are settled."""
 
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    CheckConstraint,
-    Column,
-    ForeignKeyConstraint,
-    Identity,
-    Index,
-    Integer,
-    LargeBinary,
-    SmallInteger,
-    String,
-    Table,
-    UniqueConstraint,
-    Uuid,
-    text,
-)
+from sqlalchemy import CheckConstraint, Column, ForeignKeyConstraint, Identity, Index, Table, UniqueConstraint, text
 
-from core.store.tables.base import INSTANT, QUEUE_STORAGE, column, metadata
+from core.store.tables.base import (
+    BIGINT,
+    BOOLEAN,
+    BYTES,
+    INSTANT,
+    INTEGER,
+    QUEUE_STORAGE,
+    SMALLINT,
+    TEXT,
+    UUID,
+    column,
+    metadata,
+)
 
 inbox = Table(
     "inbox",
     metadata,
-    Column("inbox_id", BigInteger, primary_key=True, autoincrement=False),  #: from `numbers`, in order of arrival
-    column("source", String(), default="''"),
-    column("event_id", String(), default="''"),
+    Column("inbox_id", BIGINT, primary_key=True, autoincrement=False),  #: from `numbers`, in order of arrival
+    column("source", TEXT, default="''"),
+    column("event_id", TEXT, default="''"),
     #: '' for the first content seen under (source, event_id); a hash of the content for conflicts and unreadable ones.
-    column("variant", LargeBinary(), default="''"),
-    column("type", String(), null=True),
+    column("variant", BYTES, default="''"),
+    column("type", TEXT, null=True),
     column("occurred_at", INSTANT, null=True),
-    column("shard", SmallInteger(), null=True),
-    column("subject", String(), null=True),  #: what it is about (core.domain.subjects); null: it could not be read
-    column("is_subject", Boolean(), default="false"),  #: it brings its subject into being: others wait for it
-    column("content_hash", LargeBinary(), null=True),
-    column("body", LargeBinary()),  #: as received
-    column("settled", String(), null=True),  #: what posting reads: its data in their one form, until it has an outcome
-    column("state", String()),
-    column("reason", String(), null=True),
-    column("detail", String(), null=True),
-    column("deliveries", Integer(), default="1"),
-    column("times_parked", Integer(), default="0"),
+    column("shard", SMALLINT, null=True),
+    column("subject", TEXT, null=True),  #: what it is about (core.domain.subjects); null: it could not be read
+    column("is_subject", BOOLEAN, default="false"),  #: it brings its subject into being: others wait for it
+    column("content_hash", BYTES, null=True),
+    column("body", BYTES),  #: as received
+    column("settled", TEXT, null=True),  #: what posting reads: its data in their one form, until it has an outcome
+    column("state", TEXT),
+    column("reason", TEXT, null=True),
+    column("detail", TEXT, null=True),
+    column("deliveries", INTEGER, default="1"),
+    column("times_parked", INTEGER, default="0"),
     column("received_at", INSTANT, default="now()"),
     column("settled_at", INSTANT, null=True),
-    column("signature", String(), null=True),  #: as it came beside the message, so that a retry can check it again
+    column("signature", TEXT, null=True),  #: as it came beside the message, so that a retry can check it again
     UniqueConstraint("source", "event_id", "variant"),
     CheckConstraint("state IN ('received', 'waiting', 'posted', 'replayed', 'dead', 'dropped')", name="state"),
     CheckConstraint("(state IN ('dead', 'dropped')) = (reason IS NOT NULL)", name="dead_has_reason"),
@@ -67,11 +63,11 @@ inbox = Table(
 dead_letter_actions = Table(
     "dead_letter_actions",
     metadata,
-    Column("action_id", BigInteger, Identity(), primary_key=True),
-    column("inbox_id", BigInteger()),
-    column("action", String()),
-    column("reason", String(), null=True),
-    column("detail", String(), null=True),
+    Column("action_id", BIGINT, Identity(), primary_key=True),
+    column("inbox_id", BIGINT),
+    column("action", TEXT),
+    column("reason", TEXT, null=True),
+    column("detail", TEXT, null=True),
     column("acted_at", INSTANT, default="now()"),
     ForeignKeyConstraint(["inbox_id"], ["inbox.inbox_id"]),
     CheckConstraint("action IN ('parked', 'retried', 'dropped', 'replaced')", name="action"),
@@ -81,12 +77,12 @@ dead_letter_actions = Table(
 outbox = Table(
     "outbox",
     metadata,
-    Column("outbox_id", BigInteger, primary_key=True, autoincrement=False),  #: from `numbers`, under the account's lock
-    column("account_shard", SmallInteger()),
-    column("account_id", Uuid(), null=True),  #: null: an event that is about no account
-    column("event_id", String()),
-    column("type", String()),
-    column("body", String()),
+    Column("outbox_id", BIGINT, primary_key=True, autoincrement=False),  #: from `numbers`, under the account's lock
+    column("account_shard", SMALLINT),
+    column("account_id", UUID, null=True),  #: null: an event that is about no account
+    column("event_id", TEXT),
+    column("type", TEXT),
+    column("body", TEXT),
     column("created_at", INSTANT, default="now()"),
     column("published_at", INSTANT, null=True),
     UniqueConstraint("account_id", "event_id", postgresql_nulls_not_distinct=True),
@@ -98,8 +94,8 @@ outbox = Table(
 posting_attempts = Table(
     "posting_attempts",
     metadata,
-    Column("shard", SmallInteger, primary_key=True),
-    column("attempts", Integer(), default="0"),
+    Column("shard", SMALLINT, primary_key=True),
+    column("attempts", INTEGER, default="0"),
     column("started_at", INSTANT, default="now()"),
 )
 
@@ -108,14 +104,14 @@ posting_attempts = Table(
 numbers = Table(
     "numbers",
     metadata,
-    Column("name", String, primary_key=True),  #: inbox or outbox
-    column("next_number", BigInteger(), default="1"),
+    Column("name", TEXT, primary_key=True),  #: inbox or outbox
+    column("next_number", BIGINT, default="1"),
 )
 
 #: Who works on a shard holds its row. A row instead of an advisory lock, for the same reason.
 turns = Table(
     "turns",
     metadata,
-    Column("task", String, primary_key=True),
-    Column("shard", SmallInteger, primary_key=True, autoincrement=False),
+    Column("task", TEXT, primary_key=True),
+    Column("shard", SMALLINT, primary_key=True, autoincrement=False),
 )

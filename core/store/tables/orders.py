@@ -1,52 +1,50 @@
 """What shops report of orders, and what orders have used up of limits. Business keys hold for ever."""
 
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    CheckConstraint,
-    Column,
-    ForeignKeyConstraint,
-    Index,
-    Integer,
-    LargeBinary,
-    Numeric,
-    SmallInteger,
-    String,
-    Table,
-    Uuid,
-)
+from sqlalchemy import CheckConstraint, Column, ForeignKeyConstraint, Index, Table
 from sqlalchemy.dialects.postgresql import JSON
 
-from core.store.tables.base import INSTANT, column, metadata
+from core.store.tables.base import (
+    BIGINT,
+    BOOLEAN,
+    BYTES,
+    INSTANT,
+    INTEGER,
+    NUMERIC,
+    SMALLINT,
+    TEXT,
+    UUID,
+    column,
+    metadata,
+)
 
 orders = Table(
     "orders",
     metadata,
-    Column("source", String, primary_key=True),
-    Column("order_id", String, primary_key=True),
-    Column("program_id", String, primary_key=True),
-    column("account_id", Uuid(), null=True),  #: null: a guest's order
-    column("customer_id", String(), null=True),
-    column("shard", SmallInteger()),  #: where its refunds are posted
-    column("inbox_id", BigInteger()),
-    column("business_hash", LargeBinary()),
-    column("currency", String()),
+    Column("source", TEXT, primary_key=True),
+    Column("order_id", TEXT, primary_key=True),
+    Column("program_id", TEXT, primary_key=True),
+    column("account_id", UUID, null=True),  #: null: a guest's order
+    column("customer_id", TEXT, null=True),
+    column("shard", SMALLINT),  #: where its refunds are posted
+    column("inbox_id", BIGINT),
+    column("business_hash", BYTES),
+    column("currency", TEXT),
     column("occurred_at", INSTANT),
     column("recorded_at", INSTANT, default="now()"),
     column("lines", JSON()),
-    column("points_paid", Numeric()),
-    column("program_version", Integer()),
-    column("tier_id", String(), null=True),
-    column("sequence", BigInteger(), null=True),
-    column("points_entitled", BigInteger(), default="0"),
-    column("points_excused", BigInteger(), default="0"),
-    column("points_shortfall", BigInteger(), default="0"),
+    column("points_paid", NUMERIC),
+    column("program_version", INTEGER),
+    column("tier_id", TEXT, null=True),
+    column("sequence", BIGINT, null=True),
+    column("points_entitled", BIGINT, default="0"),
+    column("points_excused", BIGINT, default="0"),
+    column("points_shortfall", BIGINT, default="0"),
     column("attributes", JSON(), null=True),
     column("customer_tags", JSON(), null=True),
     column("judgement", JSON(), null=True),  #: what was judged when it was posted; null: nothing had to be
-    column("qualifying_points", BigInteger()),
-    column("qualifying_spend", BigInteger()),  #: hundredths
-    column("qualifying_orders", SmallInteger()),
+    column("qualifying_points", BIGINT),
+    column("qualifying_spend", BIGINT),  #: hundredths
+    column("qualifying_orders", SMALLINT),
     column("fulfilled_at", INSTANT, null=True),
     column("cancelled_at", INSTANT, null=True),
     ForeignKeyConstraint(["account_id"], ["accounts.account_id"]),
@@ -60,22 +58,22 @@ orders = Table(
 refunds = Table(
     "refunds",
     metadata,
-    Column("source", String, primary_key=True),
-    Column("refund_id", String, primary_key=True),
-    Column("program_id", String, primary_key=True),
-    column("order_id", String()),
-    column("account_id", Uuid(), null=True),  #: its order's
-    column("inbox_id", BigInteger()),
-    column("business_hash", LargeBinary()),
+    Column("source", TEXT, primary_key=True),
+    Column("refund_id", TEXT, primary_key=True),
+    Column("program_id", TEXT, primary_key=True),
+    column("order_id", TEXT),
+    column("account_id", UUID, null=True),  #: its order's
+    column("inbox_id", BIGINT),
+    column("business_hash", BYTES),
     column("occurred_at", INSTANT),
     column("recorded_at", INSTANT, default="now()"),
-    column("is_full", Boolean()),
-    column("amount", Numeric(), null=True),  #: null: no amount of the whole order
+    column("is_full", BOOLEAN),
+    column("amount", NUMERIC, null=True),  #: null: no amount of the whole order
     column("lines", JSON(), null=True),  #: null: no lines
-    column("points_due", BigInteger()),
-    column("points_taken", BigInteger()),
-    column("points_excused", BigInteger()),
-    column("points_shortfall", BigInteger()),
+    column("points_due", BIGINT),
+    column("points_taken", BIGINT),
+    column("points_excused", BIGINT),
+    column("points_shortfall", BIGINT),
     ForeignKeyConstraint(
         ["source", "order_id", "program_id"], ["orders.source", "orders.order_id", "orders.program_id"]
     ),
@@ -90,19 +88,19 @@ refunds = Table(
 order_events = Table(
     "order_events",
     metadata,
-    Column("source", String, primary_key=True),
-    Column("order_id", String, primary_key=True),
-    Column("program_id", String, primary_key=True),
-    Column("kind", String, primary_key=True),
-    column("account_id", Uuid(), null=True),  #: its order's
-    column("inbox_id", BigInteger()),
-    column("business_hash", LargeBinary()),
+    Column("source", TEXT, primary_key=True),
+    Column("order_id", TEXT, primary_key=True),
+    Column("program_id", TEXT, primary_key=True),
+    Column("kind", TEXT, primary_key=True),
+    column("account_id", UUID, null=True),  #: its order's
+    column("inbox_id", BIGINT),
+    column("business_hash", BYTES),
     column("occurred_at", INSTANT),
     column("recorded_at", INSTANT, default="now()"),
-    column("points_due", BigInteger()),
-    column("points_taken", BigInteger()),
-    column("points_excused", BigInteger()),
-    column("points_shortfall", BigInteger()),
+    column("points_due", BIGINT),
+    column("points_taken", BIGINT),
+    column("points_excused", BIGINT),
+    column("points_shortfall", BIGINT),
     ForeignKeyConstraint(
         ["source", "order_id", "program_id"], ["orders.source", "orders.order_id", "orders.program_id"]
     ),
@@ -116,20 +114,20 @@ order_events = Table(
 usages = Table(
     "usages",
     metadata,
-    Column("account_id", Uuid, primary_key=True),
-    Column("name", String, primary_key=True),  #: a rule's or a promotion's
-    Column("period", String, primary_key=True),
-    column("points", BigInteger(), default="0"),
-    column("orders", Integer(), default="0"),
-    column("carried", String(), default="'0'"),  #: an exact fraction, such as 20 or 61/3
+    Column("account_id", UUID, primary_key=True),
+    Column("name", TEXT, primary_key=True),  #: a rule's or a promotion's
+    Column("period", TEXT, primary_key=True),
+    column("points", BIGINT, default="0"),
+    column("orders", INTEGER, default="0"),
+    column("carried", TEXT, default="'0'"),  #: an exact fraction, such as 20 or 61/3
     ForeignKeyConstraint(["account_id"], ["accounts.account_id"]),
 )
 
 budgets = Table(
     "budgets",
     metadata,
-    Column("program_id", String, primary_key=True),
-    Column("promotion_id", String, primary_key=True),
-    column("points", BigInteger(), default="0"),
-    column("orders", BigInteger(), default="0"),
+    Column("program_id", TEXT, primary_key=True),
+    Column("promotion_id", TEXT, primary_key=True),
+    column("points", BIGINT, default="0"),
+    column("orders", BIGINT, default="0"),
 )
