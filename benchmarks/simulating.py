@@ -14,7 +14,7 @@ from benchmarks.servers import PROGRAM_FILE, database_server, fresh_database
 from core.messages.program_files.program_file import load_program, parse_program
 from core.simulating.beside import compare_recorded
 from core.simulating.comparing import sides
-from core.simulating.recorded import Recorded, read_only, recorded_messages
+from core.simulating.recorded import RecordedMessage, read_only, recorded_messages
 from core.store.programs import load_registry
 
 _UNTIL = datetime(2030, 1, 1, tzinfo=UTC)
@@ -85,7 +85,7 @@ def _changed() -> str:
     return found + _PROMOTION
 
 
-def _timed(engine: Engine, work: Callable[[Iterator[Recorded]], object]) -> float:
+def _timed(engine: Engine, work: Callable[[Iterator[RecordedMessage]], object]) -> float:
     with engine.begin() as connection:
         read_only(connection)
         started = time.perf_counter()

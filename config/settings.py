@@ -56,7 +56,7 @@ class Settings(BaseSettings):
     waiting_days_max: Annotated[int, Field(ge=1)] = 30
     """How long a refund, a fulfilment or a cancellation waits for its order before it is parked."""
     waiting_alarm_hours: Annotated[float, Field(gt=0)] = 24
-    """One that waits longer for its order is a problem: the log tells of it each hour, `loyalty status` too."""
+    """One that waits longer for its order is a problem: the log says so each hour, `loyalty status` too."""
     lag_alarm_seconds: Annotated[float, Field(gt=0)] = 60
     """`loyalty status` calls it a problem if a message is not posted, or an event not published, after so long."""
     dead_alarm_messages: Annotated[int, Field(ge=0)] = 0

@@ -19,7 +19,7 @@ from core.posting.events import EventContext
 from core.posting.handlers import HANDLERS, Handler
 from core.receiving.receive import Receipt, receive
 from core.store.programs import append_version, load_registry
-from core.store.proof.rebuild import Examined, examine
+from core.store.proof.rebuild import Examination, examine
 from core.store.proof.scope import EVERYTHING
 from core.store.proof.verify import verify_ledger
 from core.store.shards import ACCOUNT_SHARDS
@@ -214,7 +214,7 @@ class Shell:
         with self.engine.begin() as connection:
             return [f"{found.name}: {found.text}" for found in verify_ledger(connection)]
 
-    def repairs(self) -> Examined:
+    def repairs(self) -> Examination:
         """What `loyalty rebuild` would put right; nothing on right books."""
         with self.engine.begin() as connection:
             return examine(connection, EVERYTHING)

@@ -31,7 +31,7 @@ def die_with_parent(death_signal: signal.Signals) -> Callable[[], None]:
             return
         # Popen calls us after it changed the user; a change of user afterwards would clear the setting.
         _LIBC.prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(death_signal), ctypes.c_ulong(0), ctypes.c_ulong(0))
-        if os.getppid() != parent:  # it died between the fork and the line above, and nobody will tell us any more
+        if os.getppid() != parent:  # it died between the fork and the line above, and nobody will say so any more
             os._exit(1)
 
     return arm

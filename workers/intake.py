@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError
 from core.errors import BrokerUnavailableError
 from core.messages.inbound.reading import MessageLimits
 from core.receiving.receive import Receipt, receive_batch
-from workers.brokers import IntakeSource, Received
+from workers.brokers import Delivery, IntakeSource
 from workers.heartbeat import beat_heart
 
 log = structlog.get_logger(__name__)
@@ -110,7 +110,7 @@ class Intake:
         beat_heart()
         return len(received)
 
-    def _store(self, part: Sequence[Received]) -> list[Receipt]:
+    def _store(self, part: Sequence[Delivery]) -> list[Receipt]:
         return receive_batch(
             self._engine,
             [message.raw for message in part],
@@ -127,9 +127,9 @@ class Intake:
             beat_heart()
 
 
-def _parts(received: Sequence[Received]) -> Iterator[list[Received]]:
+def _parts(received: Sequence[Delivery]) -> Iterator[list[Delivery]]:
     """Cut a batch where it has too many bytes; a message that alone has too many is a part of its own."""
-    part: list[Received] = []
+    part: list[Delivery] = []
     part_bytes = 0
     for message in received:
         if part and part_bytes + len(message.raw) > BATCH_BYTES_MAX:
@@ -154,7 +154,7 @@ def _log_receipt(receipt: Receipt) -> None:
 
 
 class _BatchSize:
-    """How many messages to ask for: no broker bounds a batch by bytes, so the last batch tells how large they are.
+    """How many messages to ask for: no broker bounds a batch by bytes, so the last batch shows how large they are.
 
     It begins small, or an intake that large messages have killed would ask for as many again when it is restarted.
     """

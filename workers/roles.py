@@ -195,4 +195,4 @@ def _unfreed_messages(consumer: Any) -> int:
     qos = getattr(consumer.task_consumer.channel, "qos", None)
     if qos is None:
         return 0
-    return max(0, len(qos._delivered) - len(qos._dirty) - len(reserved_requests))  # noqa: SLF001  # kombu tells nowhere
+    return max(0, len(qos._delivered) - len(qos._dirty) - len(reserved_requests))  # noqa: SLF001  # kombu says it nowhere

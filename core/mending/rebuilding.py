@@ -4,14 +4,14 @@ from sqlalchemy import Connection, Engine
 
 from core.store.budgets import BudgetRepair, apply_budget_repairs, examine_budgets
 from core.store.engine import begin_reading, run_bulk
-from core.store.proof.rebuild import Examined, Repair, apply_repairs, examine
+from core.store.proof.rebuild import Examination, Repair, apply_repairs, examine
 from core.store.proof.scope import Scope
 
 #: Accounts that are locked and written at once.
 _ACCOUNTS_AT_ONCE = 200
 
 
-def examine_scope(engine: Engine, scope: Scope) -> Examined:
+def examine_scope(engine: Engine, scope: Scope) -> Examination:
     """What differs in the accounts of `scope`. Changes nothing."""
     with engine.begin() as connection:
         _begin_examining(connection)

@@ -18,7 +18,7 @@ NESTING_MAX = 100
 _DAY = re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}")
 _BRACKET = re.compile(r"[\[\]{}]")
 
-#: What PyYAML says of the commonest slips, in words that tell what to do.
+#: What PyYAML says of the commonest slips, in words that say what to do.
 _MEANT = {
     "but found another document": "a second document begins with ---; one file holds one",
     "mapping values are not allowed here": 'a colon where none can be; write text that has one in quotes: "a: b"',

@@ -291,7 +291,7 @@ class Poster:
 def _redone_after_races(work: Callable[[bool], T]) -> T:
     """Do `work` again if another shard opened the same account, ran into the same rows, or took the same budget.
 
-    It is told whether that has happened.
+    Its argument says whether that has happened.
     """
     for number in range(RACES_MAX - 1):
         try:

@@ -27,7 +27,7 @@ from core.domain.program import (
     When,
 )
 from core.reading.accounts import HistoryEntry, load_history
-from core.reading.recorded_orders import RecordedOrder, TakenBack, load_recorded_orders
+from core.reading.recorded_orders import PartRefund, RecordedOrder, load_recorded_orders
 from core.reading.standing import Standing, Standings
 
 #: What a rule or promotion may ask of an order, but for what counts of its lines.
@@ -78,7 +78,7 @@ class PartOutcome(NamedTuple):
 class RefundOutcome(NamedTuple):
     """One refund, or the cancellation, and what the order earned before and after it."""
 
-    taken_back: TakenBack
+    taken_back: PartRefund
     before: Entitlement
     after: Entitlement
 

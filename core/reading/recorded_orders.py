@@ -14,7 +14,7 @@ from core.store.engine import run_bulk
 from core.store.ledger import ORDER_EVENTS, ORDERS, REFUNDS
 
 
-class TakenBack(NamedTuple):
+class PartRefund(NamedTuple):
     """A refund of an order, or its cancellation, with what became of the points that it claimed."""
 
     refund: Refund  #: a cancellation is as good as a refund of everything; it has no id
@@ -41,7 +41,7 @@ class RecordedOrder(NamedTuple):
     recorded_at: datetime
     fulfilled_at: datetime | None
     cancelled_at: datetime | None
-    taken_back: tuple[TakenBack, ...]  #: in the order in which they were posted
+    taken_back: tuple[PartRefund, ...]  #: in the order in which they were posted
 
 
 _ORDERS = f"""
@@ -88,14 +88,14 @@ FROM order_events t WHERE {_OF_ORDER} AND t.kind = 'cancelled'
 """  # noqa: S608  # our own names
 
 
-def _load_taken_back(connection: Connection, posted: PostedOrder, as_of: datetime) -> list[TakenBack]:
+def _load_taken_back(connection: Connection, posted: PostedOrder, as_of: datetime) -> list[PartRefund]:
     parameters = (*posted.key, posted.program_id, as_of)
-    found: list[tuple[datetime, int, TakenBack]] = []
+    found: list[tuple[datetime, int, PartRefund]] = []
     for recorded_at, inbox_id, *values in run_bulk(connection, _REFUNDS, parameters):
         reported = REFUNDS.read(values)
-        found.append((recorded_at, inbox_id, TakenBack(reported.refund, False, recorded_at, *reported.recovery)))
+        found.append((recorded_at, inbox_id, PartRefund(reported.refund, False, recorded_at, *reported.recovery)))
     for recorded_at, inbox_id, *values in run_bulk(connection, _CANCELLATIONS, parameters):
         event = ORDER_EVENTS.read(values)
         refund = Refund(event.source, "", event.order_id, event.occurred_at, full=True, amount=None, lines=())
-        found.append((recorded_at, inbox_id, TakenBack(refund, True, recorded_at, *event.recovery)))
+        found.append((recorded_at, inbox_id, PartRefund(refund, True, recorded_at, *event.recovery)))
     return [taken for *_, taken in sorted(found, key=itemgetter(0, 1))]

@@ -226,7 +226,7 @@ def _parked_message(event: UnreadableEvent) -> InboxMessage:
 
 
 def _tell_parked(connection: Connection, stored: Sequence[StoredMessage], event_source: str, now: datetime) -> None:
-    """Tell the shop about every message that was parked here and now."""
+    """Notify the shop of every message that was parked here and now."""
     context = EventContext(event_source, now)
     events = []
     for row in stored:

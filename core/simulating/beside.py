@@ -14,20 +14,27 @@ from sqlalchemy import Engine
 from core.domain.program.registry import ProgramVersion
 from core.errors import SimulationStoppedError
 from core.simulating.comparing import Comparison, Run, Sides, compare, compared, run
-from core.simulating.recorded import Recorded, export_state, has_orders, read_only, read_only_at, recorded_messages
+from core.simulating.recorded import (
+    RecordedMessage,
+    export_state,
+    has_orders,
+    read_only,
+    read_only_at,
+    recorded_messages,
+)
 from core.store.engine import create_database_engine
 
 #: From so many orders on, a second process saves more than its start takes.
 ORDERS_APART = 10_000
-Shown = Callable[[Iterable[Recorded]], Iterable[Recorded]]
+ShowProgress = Callable[[Iterable[RecordedMessage]], Iterable[RecordedMessage]]
 
 
 def compare_recorded(
-    engine: Engine, program_id: str, both: Sides, until: datetime, shown: Shown, orders_apart: int = ORDERS_APART
+    engine: Engine, program_id: str, both: Sides, until: datetime, shown: ShowProgress, orders_apart: int = ORDERS_APART
 ) -> Comparison:
     """Run all that is recorded of a program before `until` under both sides' versions. Writes nothing.
 
-    `shown` is told of every message as it is run. Both sides see one state of the database. With `orders_apart`
+    `shown` sees every message as it is run. Both sides see one state of the database. With `orders_apart`
     orders or more the side `changed` has a process of its own; SimulationStoppedError when that is killed.
     """
     with engine.begin() as connection, _uncollected():
@@ -60,7 +67,7 @@ def _run_apart(
 
 
 def _leave_at_once() -> None:
-    """An interrupt from the terminal reaches both processes; the first one tells of it."""
+    """An interrupt from the terminal reaches both processes; the first one reports it."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 

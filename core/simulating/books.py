@@ -22,7 +22,7 @@ from core.domain.program.registry import BEGINNING, ProgramRegistry, ProgramVers
 from core.domain.reach import OrderKey
 from core.domain.tiers.qualification import review_overdue
 from core.posting.handlers import HANDLERS
-from core.simulating.recorded import Recorded
+from core.simulating.recorded import RecordedMessage
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
@@ -67,7 +67,7 @@ class SimulatedBooks:
         """All accounts, as they stand."""
         return self._books.accounts
 
-    def take(self, recorded: Recorded) -> None:
+    def take(self, recorded: RecordedMessage) -> None:
         """Post one message; they are given in the order in which they happened."""
         now, fact = recorded.happened_at, recorded.fact
         is_order = isinstance(fact, Order)

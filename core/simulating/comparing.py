@@ -9,7 +9,7 @@ from uuid import UUID
 from core.domain.program import Program
 from core.domain.program.registry import BEGINNING, ProgramVersion
 from core.simulating.books import SimulatedBooks, Tally
-from core.simulating.recorded import Recorded
+from core.simulating.recorded import RecordedMessage
 
 
 class AccountChange(NamedTuple):
@@ -79,7 +79,7 @@ def sides(in_force: Sequence[ProgramVersion], changed: Program, since: datetime 
     return Sides(in_force, [*kept, ProgramVersion(changed.program_id, len(kept) + 1, start, changed)], start)
 
 
-def compare(recorded: Iterable[Recorded], both: Sides, until: datetime) -> Comparison:
+def compare(recorded: Iterable[RecordedMessage], both: Sides, until: datetime) -> Comparison:
     """Run `recorded`, given by time, under both sides' versions."""
     before, after = SimulatedBooks(both.in_force, both.start), SimulatedBooks(both.changed, both.start)
     for each in recorded:
@@ -88,7 +88,9 @@ def compare(recorded: Iterable[Recorded], both: Sides, until: datetime) -> Compa
     return compared(_ended(before, until), _ended(after, until))
 
 
-def run(recorded: Iterable[Recorded], versions: Sequence[ProgramVersion], start: datetime, until: datetime) -> Run:
+def run(
+    recorded: Iterable[RecordedMessage], versions: Sequence[ProgramVersion], start: datetime, until: datetime
+) -> Run:
     """Run `recorded`, given by time, under one side's versions."""
     books = SimulatedBooks(versions, start)
     for each in recorded:

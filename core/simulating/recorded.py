@@ -15,7 +15,7 @@ from core.store.ledger import ORDER_FACTS, REFUND_FACTS
 Message = Order | Refund | Fulfilment | Cancellation
 
 
-class Recorded(NamedTuple):
+class RecordedMessage(NamedTuple):
     """One message that is posted."""
 
     happened_at: datetime  #: not before its order
@@ -75,7 +75,7 @@ def has_orders(connection: Connection, program_id: str, at_least: int) -> bool:
     return bool(connection.execute(text(statement), values).scalar_one() >= at_least)
 
 
-def recorded_messages(connection: Connection, program_id: str, until: datetime) -> Iterator[Recorded]:
+def recorded_messages(connection: Connection, program_id: str, until: datetime) -> Iterator[RecordedMessage]:
     """Customers' orders of the program and all that is recorded about them before `until`, by time.
 
     What came about an order follows it, also where its time is earlier. Guests' orders earn nothing and are left out.
@@ -88,18 +88,20 @@ def recorded_messages(connection: Connection, program_id: str, until: datetime) 
     return merge(orders, refunds, events, key=lambda recorded: recorded.happened_at)
 
 
-def _order(row: tuple[Any, ...]) -> Recorded:
+def _order(row: tuple[Any, ...]) -> RecordedMessage:
     account_id, is_followed, *facts = row
     order = ORDER_FACTS.read(facts)
-    return Recorded(order.occurred_at, account_id, "order.completed", order, is_followed)
+    return RecordedMessage(order.occurred_at, account_id, "order.completed", order, is_followed)
 
 
-def _refund(row: tuple[Any, ...]) -> Recorded:
+def _refund(row: tuple[Any, ...]) -> RecordedMessage:
     happened_at, account_id, *facts = row
-    return Recorded(happened_at, account_id, "order.refunded", REFUND_FACTS.read(facts), is_followed=False)
+    return RecordedMessage(happened_at, account_id, "order.refunded", REFUND_FACTS.read(facts), is_followed=False)
 
 
-def _order_event(row: tuple[Any, ...]) -> Recorded:
+def _order_event(row: tuple[Any, ...]) -> RecordedMessage:
     happened_at, account_id, kind, source, order_id, occurred_at = row
     make = Fulfilment if kind == "fulfilled" else Cancellation
-    return Recorded(happened_at, account_id, f"order.{kind}", make(source, order_id, occurred_at), is_followed=False)
+    return RecordedMessage(
+        happened_at, account_id, f"order.{kind}", make(source, order_id, occurred_at), is_followed=False
+    )

@@ -11,7 +11,7 @@ from core.store.locks import LockClass, lock
 from core.store.programs import append_version, load_registry
 
 
-class Applied(NamedTuple):
+class ApplyOutcome(NamedTuple):
     """What came of applying a file. Exactly one of `version` and `problems` is there, or neither: nothing changed."""
 
     before: ProgramVersion | None  #: the newest version until now
@@ -48,7 +48,9 @@ def program_problems(registry: ProgramRegistry, program: Program) -> list[str]:
     return problems
 
 
-def apply_program(connection: Connection, program: Program, file_text: str, effective_from: datetime | None) -> Applied:
+def apply_program(
+    connection: Connection, program: Program, file_text: str, effective_from: datetime | None
+) -> ApplyOutcome:
     """Put `program` in force from `effective_from` (aware; None: now), unless something speaks against it.
 
     A first version is in force for all orders, however old. The newest version's content again changes nothing.
@@ -58,11 +60,11 @@ def apply_program(connection: Connection, program: Program, file_text: str, effe
     registry = load_registry(connection)
     before = newest_version(registry, program.program_id)
     if before is not None and before.program == program:
-        return Applied(before, None)
+        return ApplyOutcome(before, None)
     problems = program_problems(registry, program) + _instant_problems(connection, before, effective_from)
     if problems:
-        return Applied(before, None, tuple(problems))
-    return Applied(before, append_version(connection, program, file_text, effective_from))
+        return ApplyOutcome(before, None, tuple(problems))
+    return ApplyOutcome(before, append_version(connection, program, file_text, effective_from))
 
 
 def _instant_problems(

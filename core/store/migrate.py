@@ -1,7 +1,7 @@
 """Bringing a database to this release's tables, and refusing to work on one that is not fit for it.
 
 Roles go on while the tables change, and a release goes on beside the next one (see migrations/env.py). From which
-release on that holds is in the table schema_support, so that an older one can tell, which has never heard of the newer.
+release on that holds is in the table schema_support, so that an older one, which does not know the newer, can see it.
 """
 
 import time

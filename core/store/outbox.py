@@ -1,4 +1,4 @@
-"""The outbox: events that were written with what they tell, and are published in order, shard by shard."""
+"""The outbox: events that were written with what they announce, and are published in order, shard by shard."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from core.errors import BrokerUnavailableError, EventNotConfirmedError
 from tests.interleaving.scheduler import Actor, Fault
-from workers.brokers import Received
+from workers.brokers import Delivery
 
 _FAULTS = (Fault.DEATH, Fault.LOSS)
 
@@ -56,14 +56,14 @@ class Source:
         self._queue, self._actor, self._rng, self._claim_rate = queue, actor, rng, claim_rate
         self._mine: list[tuple[int, bytes]] = []
 
-    def receive(self, *, messages_max: int, wait_seconds: float) -> list[Received]:  # noqa: ARG002  # the contract
+    def receive(self, *, messages_max: int, wait_seconds: float) -> list[Delivery]:  # noqa: ARG002  # the contract
         if self._actor is not None and self._actor.pause_at_boundary("receive", *_FAULTS) is Fault.LOSS:
             raise BrokerUnavailableError(where="the queue", reason="connection lost")
         taken = self._queue.take(self._rng, self._rng.randint(1, messages_max), self._claim_rate)
         self._mine += taken
-        return [Received(message[1], message) for message in taken]
+        return [Delivery(message[1], message) for message in taken]
 
-    def acknowledge(self, received: Sequence[Received]) -> None:
+    def acknowledge(self, received: Sequence[Delivery]) -> None:
         messages = [message.token for message in received]
         fault = Fault.NONE
         if self._actor is not None:

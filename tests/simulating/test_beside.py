@@ -10,7 +10,7 @@ from core.errors import SimulationStoppedError
 from core.messages.program_files.program_file import parse_program
 from core.simulating.beside import compare_recorded
 from core.simulating.comparing import sides
-from core.simulating.recorded import Recorded
+from core.simulating.recorded import RecordedMessage
 from core.store.programs import load_registry
 from tests.factories import PROGRAM_TEXT, order
 from tests.shell import Shell
@@ -29,7 +29,7 @@ def test_two_processes_beside_each_other_find_what_one_finds(engine: Engine) -> 
 
 
 def test_when_the_other_process_is_killed_the_comparison_says_so(engine: Engine) -> None:
-    def killing(messages: Iterable[Recorded]) -> Iterator[Recorded]:
+    def killing(messages: Iterable[RecordedMessage]) -> Iterator[RecordedMessage]:
         (other,) = active_children()
         other.kill()
         yield from messages

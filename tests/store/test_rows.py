@@ -29,7 +29,6 @@ from core.domain.orders.posted import (
 )
 from core.domain.program import UsageKey
 from core.domain.tiers.history import CountedOrder, TierHistoryEntry
-from core.messages.inbound.reading import lines_json
 from core.reading.accounts import load_open_lots, load_tier_changes
 from core.store.appending import (
     NewOrder,
@@ -138,10 +137,15 @@ def connection(engine: Engine) -> Iterator[Connection]:
         yield opened
 
 
+LINES_JSON = (
+    '[{"line_id":"1","sku":"sku","quantity":"1.5","amount":"12.5","tax":"2","kind":"tip","categories":["a","b"]}]'
+)
+
+
 def new_order(posted: PostedOrder) -> NewOrder:
     has_more = posted is ORDER
     return NewOrder(
-        posted, 0, 7, lines_json(posted.order.lines),
+        posted, 0, 7, LINES_JSON,
         '{"channel":"app","gift":true}' if has_more else None, '["vip"]' if has_more else None,
     )  # fmt: skip
 

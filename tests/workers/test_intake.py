@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from core.store.engine import create_database_engine
 from tests.factories import as_bytes, order
 from tests.shell import EVENT_SOURCE, LIMITS
-from workers.brokers import Received
+from workers.brokers import Delivery
 from workers.intake import BATCH_BYTES_MAX, Intake, IntakeLimits
 
 
@@ -22,12 +22,12 @@ class Source:
         self.asked: list[int] = []
         self.acknowledged: list[int] = []
 
-    def receive(self, *, messages_max: int, wait_seconds: float) -> list[Received]:  # noqa: ARG002  # the source's contract
+    def receive(self, *, messages_max: int, wait_seconds: float) -> list[Delivery]:  # noqa: ARG002  # the source's contract
         self.asked.append(messages_max)
         batch, self.waiting = self.waiting[:messages_max], self.waiting[messages_max:]
-        return [Received(body, None) for body in batch]
+        return [Delivery(body, None) for body in batch]
 
-    def acknowledge(self, received: Sequence[Received]) -> None:
+    def acknowledge(self, received: Sequence[Delivery]) -> None:
         self.acknowledged.append(len(received))
 
     def heartbeat(self) -> None:

@@ -11,10 +11,10 @@ from core.errors import UnsupportedBrokerError
 from workers.brokers.amqp import AmqpEventPublisher, AmqpEventTail, AmqpIntake, AmqpShopPublisher
 from workers.brokers.amqp_link import AmqpLink
 from workers.brokers.contracts import (
+    Delivery,
     EventPublisher,
     EventTail,
     IntakeSource,
-    Received,
     ShopPublisher,
     url_scheme,
     url_without_password,
@@ -29,10 +29,10 @@ from workers.brokers.streams import (
 
 __all__ = [
     "BROKER_SCHEMES",
+    "Delivery",
     "EventPublisher",
     "EventTail",
     "IntakeSource",
-    "Received",
     "ShopPublisher",
     "open_event_publisher",
     "open_event_tail",

@@ -11,7 +11,7 @@ from typing import Any, Final
 from core.errors import BrokerTopologyError, EventNotConfirmedError
 from workers.brokers.amqp_frames import Outgoing, message_properties
 from workers.brokers.amqp_link import AmqpLink, declare_events, declare_intake
-from workers.brokers.contracts import Received
+from workers.brokers.contracts import Delivery
 from workers.brokers.topology import EVENT_EXCHANGE, INTAKE_QUEUE, SHOP_EXCHANGE
 
 _HEARTBEAT_SECONDS: Final = 6
@@ -42,7 +42,7 @@ class AmqpIntake:
             self._link.channel.basic_qos(0, prefetch_messages, False)
             self._link.channel.basic_consume(INTAKE_QUEUE, consumer_tag=consumer)
 
-    def receive(self, *, messages_max: int, wait_seconds: float) -> list[Received]:
+    def receive(self, *, messages_max: int, wait_seconds: float) -> list[Delivery]:
         """See `IntakeSource.receive`."""
         deadline = time.monotonic() + wait_seconds
         deliveries = self._link.deliveries
@@ -55,9 +55,9 @@ class AmqpIntake:
                     break
         batch = [deliveries.popleft() for _ in range(min(messages_max, len(deliveries)))]
         self._unacknowledged.update(tag for tag, _, _ in batch)
-        return [Received(body, (self._link, tag), signature) for tag, body, signature in batch]
+        return [Delivery(body, (self._link, tag), signature) for tag, body, signature in batch]
 
-    def acknowledge(self, received: Sequence[Received]) -> None:
+    def acknowledge(self, received: Sequence[Delivery]) -> None:
         """Acknowledge these messages, with one frame when nothing older is open.
 
         `ValueError` for messages of another connection: their tags are numbers that count from 1 on each connection,

@@ -108,7 +108,7 @@ def delivery_handler(
                 return bool(on_other_frame(frame))
             except (struct.error, LookupError):  # py-amqp, on a frame that is cut off
                 raise ConnectionResetError(_NOT_AMQP) from None
-        connection.bytes_recv += 1  # py-amqp tells by it that the broker is alive
+        connection.bytes_recv += 1  # py-amqp sees by it that the broker is alive
         if kind == _METHOD or size > 0:
             return False
         assert tag is not None

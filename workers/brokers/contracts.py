@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
 
-class Received(NamedTuple):
+class Delivery(NamedTuple):
     """One queue message: its bytes as the shop sent them, and the token that `acknowledge` needs."""
 
     raw: bytes
@@ -23,7 +23,7 @@ class Received(NamedTuple):
 class IntakeSource(Protocol):
     """Where a shop's messages come from. Delivers at least once; a repeat is for the inbox to find."""
 
-    def receive(self, *, messages_max: int, wait_seconds: float) -> list[Received]:
+    def receive(self, *, messages_max: int, wait_seconds: float) -> list[Delivery]:
         """Wait up to `wait_seconds` for a first message, then take what is there at once; [] when there is none.
 
         A batch is bounded by messages, not by bytes (no broker offers that): choose `messages_max` so that this many
@@ -31,7 +31,7 @@ class IntakeSource(Protocol):
         """
         ...
 
-    def acknowledge(self, received: Sequence[Received]) -> None:
+    def acknowledge(self, received: Sequence[Delivery]) -> None:
         """Let the broker forget these messages. Only after the COMMIT that stored them."""
         ...
 
@@ -55,7 +55,7 @@ class EventPublisher(Protocol):
         """Send (event type, JSON text) pairs in order; return when the broker has confirmed all of them.
 
         `EventNotConfirmedError` and `BrokerUnavailableError` leave it open which ones arrived: publish all again, in
-        the same order. A consumer may then see event 7 before event 6; the sequence in the event tells.
+        the same order. A consumer may then see event 7 before event 6; the sequence in the event shows it.
         """
         ...
 

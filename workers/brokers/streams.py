@@ -18,7 +18,7 @@ from redis.exceptions import ResponseError
 from redis.retry import Retry
 
 from core.errors import BrokerUnavailableError, EventNotConfirmedError
-from workers.brokers.contracts import Received, url_without_password, wrong_option_text
+from workers.brokers.contracts import Delivery, url_without_password, wrong_option_text
 from workers.brokers.signatures import signature_of_fields
 from workers.brokers.topology import (
     EVENT_FIELD,
@@ -59,7 +59,7 @@ class StreamIntake:
         with self._own_pending_again():
             self._create_group()
 
-    def receive(self, *, messages_max: int, wait_seconds: float) -> list[Received]:
+    def receive(self, *, messages_max: int, wait_seconds: float) -> list[Delivery]:
         """See `IntakeSource.receive`. First what is pending under our name, then claims, then new messages."""
         deadline = time.monotonic() + wait_seconds
         with self._own_pending_again():
@@ -72,7 +72,7 @@ class StreamIntake:
                 if received or time.monotonic() >= deadline:
                     return received
 
-    def acknowledge(self, received: Sequence[Received]) -> None:
+    def acknowledge(self, received: Sequence[Delivery]) -> None:
         """Take these entries out of the group and out of the stream, in one transaction."""
         if not received:
             return
@@ -127,7 +127,7 @@ class StreamIntake:
             self._create_group()
             return command()
 
-    def _read_own_pending(self, messages_max: int) -> list[Received]:
+    def _read_own_pending(self, messages_max: int) -> list[Delivery]:
         position = self._own_position
         if position is None:
             return []
@@ -135,7 +135,7 @@ class StreamIntake:
         self._own_position = entries[-1][0] if entries else None
         return self._received(entries)
 
-    def _claim_abandoned(self, messages_max: int) -> list[Received]:
+    def _claim_abandoned(self, messages_max: int) -> list[Delivery]:
         if time.monotonic() < self._claim_at:
             return []
         answer = self._in_group(
@@ -153,7 +153,7 @@ class StreamIntake:
             self._claim_at = time.monotonic() + self._idle_claim_seconds / 2
         return self._received(answer[1])
 
-    def _read_new(self, messages_max: int, wait_seconds: float) -> list[Received]:
+    def _read_new(self, messages_max: int, wait_seconds: float) -> list[Delivery]:
         return self._received(self._read_group(b">", messages_max, _block_milliseconds(wait_seconds)))
 
     def _read_group(self, position: bytes, messages_max: int, block_milliseconds: int | None) -> list[_Entry]:
@@ -165,12 +165,12 @@ class StreamIntake:
             )
         )
 
-    def _received(self, entries: Iterable[_Entry]) -> list[Received]:
-        received: list[Received] = []
+    def _received(self, entries: Iterable[_Entry]) -> list[Delivery]:
+        received: list[Delivery] = []
         deleted: list[bytes] = []
         for entry_id, fields in entries:
             if fields:
-                received.append(Received(_payload(fields), entry_id, signature_of_fields(fields)))
+                received.append(Delivery(_payload(fields), entry_id, signature_of_fields(fields)))
             elif entry_id is not None:  # pending, but somebody deleted the entry: nothing is left to store
                 deleted.append(entry_id)
         if deleted:

@@ -128,7 +128,7 @@ def explain(
     as_of: AsOf = None,
     as_json: AsJson = False,
 ) -> None:
-    """Tell why a customer has so many points, in sentences: every entry, rule by rule; what is pending; what ends.
+    """Explain why a customer has so many points, in sentences: every entry, rule by rule; what is pending; what ends.
 
     \b
     loyalty account explain C-1001
@@ -136,7 +136,7 @@ def explain(
     loyalty account explain C-1001 --as-of 2026-11-20T18:00:00+00:00 --json
 
     --order works out again what each rule and promotion gave the order, by the version and the conditions that were
-    frozen with it, or says why one gave nothing. --as-of tells of what was recorded by then.
+    frozen with it, or says why one gave nothing. --as-of explains what was recorded by then.
     """
     with opened_database(Settings()) as engine, engine.begin() as connection:
         found = _standings(connection, customer_id, program_id, as_of)

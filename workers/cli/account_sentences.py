@@ -131,7 +131,7 @@ def tier_text(standing: Standing) -> str:
     if held is not None and held > standing.as_of:
         until += f", held by hand until {time_text(held, zone)[:16]}"
     if account.tier_warned_until is not None and account.tier_warned_until == account.tier_until:
-        until += "; the customer was told that it is at risk"
+        until += "; the customer was warned that it is at risk"
     return f"{account.tier_id}{since}{until}"
 
 

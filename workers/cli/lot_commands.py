@@ -71,7 +71,7 @@ def extend(
     loyalty lots extend --customer C-1001 --days 30 --reason "the parcel was late" --apply
 
     Only ever later, and only what has not ended yet. Each change is kept in the table repairs. --to can be given again
-    and changes nothing more; --days adds its days each time. Customers who were told of the old end are told again.
+    and changes nothing more; --days adds its days each time. Who was reminded of the old end is reminded anew.
     """
     end = _new_end(to, days)
     if reason is not None and not reason.strip():

@@ -16,7 +16,7 @@ from core.messages.program_files.program_file import (
     program_text,
 )
 from core.reading.accounts import load_program_file
-from core.store.applying import Applied, apply_program, newest_version, program_problems
+from core.store.applying import ApplyOutcome, apply_program, newest_version, program_problems
 from core.store.engine import database_now
 from core.store.programs import load_registry, require_program
 from workers.cli.command_errors import ProgramRefusedError, UnknownVersionError
@@ -225,7 +225,7 @@ def _say_comparison(
             say(f"  {difference}")
 
 
-def _say_applied(program: Program, applied: Applied) -> None:
+def _say_applied(program: Program, applied: ApplyOutcome) -> None:
     if applied.version is None:
         assert applied.before is not None
         say(f"Nothing changed: version {applied.before.version} of {program.program_id} says the same.")

@@ -45,7 +45,7 @@ def quote_order(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Tell what an order would earn if it were posted now. Writes nothing.
+    """Say what an order would earn if it were posted now. Writes nothing.
 
     The customer's tier, limits and first order count, and what is left of budgets. An order that names no customer is
     quoted for a new one. Without a time it is an order of now.

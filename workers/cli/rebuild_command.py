@@ -10,7 +10,7 @@ from config.settings import Settings
 from core.mending.rebuilding import examine_all_budgets, examine_scope, repair_accounts, repair_budgets
 from core.reading.standing import require_accounts
 from core.store.budgets import BudgetRepair
-from core.store.proof.rebuild import Contradiction, Examined, Repair
+from core.store.proof.rebuild import Contradiction, Examination, Repair
 from core.store.proof.scope import Scope, slices, these_accounts
 from workers.cli.output import AsJson, ProgressLine, count_text, print_json, say, say_below
 from workers.cli.wiring import opened_database
@@ -44,7 +44,7 @@ def rebuild(
             progress.show(f"Slice {done + 1} of {len(scopes)}, {count_text(found.accounts, 'account')} differ")
             examined = examine_scope(engine, scope)
             if is_applied:
-                examined = Examined(repair_accounts(engine, examined.repairs), examined.contradictions)
+                examined = Examination(repair_accounts(engine, examined.repairs), examined.contradictions)
             progress.clear()
             found.take(examined)
         if customer is None:
@@ -98,7 +98,7 @@ class _Report:
             ],
         }
 
-    def take(self, examined: Examined) -> None:
+    def take(self, examined: Examination) -> None:
         """Count and show what was found in one slice."""
         for _, group in groupby(examined.repairs, key=lambda repair: repair.account_id):
             repairs = list(group)

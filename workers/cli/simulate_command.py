@@ -13,7 +13,7 @@ from core.domain.program import Program
 from core.messages.program_files.program_file import load_program
 from core.simulating.beside import compare_recorded
 from core.simulating.comparing import sides
-from core.simulating.recorded import Recorded
+from core.simulating.recorded import RecordedMessage
 from core.store.engine import database_now
 from core.store.programs import load_registry, require_program
 from workers.cli.command_errors import EmptySpanError, PageNotWrittenError, PointValueError
@@ -95,7 +95,7 @@ def _simulated(
     return Simulation(program_id, changed, since, end, point_value, comparison)
 
 
-def _shown(messages: Iterable[Recorded], progress: ProgressLine) -> Iterator[Recorded]:
+def _shown(messages: Iterable[RecordedMessage], progress: ProgressLine) -> Iterator[RecordedMessage]:
     for number, recorded in enumerate(messages, start=1):
         if number % _SHOWN_EVERY == 0:
             progress.show(f"{count_text(number, 'message')} simulated")

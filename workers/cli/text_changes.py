@@ -20,7 +20,7 @@ def changed_values(before: bytes, after: bytes) -> list[Change] | None:
     try:
         # Numbers stay as they are written: 12.50 and 12.5 are not the same bytes.
         old, new = (
-            dict(_values(json.loads(raw, parse_float=_Written, parse_int=_Written), "")) for raw in (before, after)
+            dict(_values(json.loads(raw, parse_float=_Number, parse_int=_Number), "")) for raw in (before, after)
         )
     except (ValueError, RecursionError):
         return None
@@ -31,7 +31,7 @@ def changed_values(before: bytes, after: bytes) -> list[Change] | None:
     ]
 
 
-class _Written(str):
+class _Number(str):
     """A number, digit by digit."""
 
     __slots__ = ()
@@ -44,7 +44,7 @@ def _values(value: Any, path: str) -> Iterator[tuple[str, str]]:
     elif isinstance(value, list) and value:
         for place, item in enumerate(value):
             yield from _values(item, f"{path}[{place}]")
-    elif isinstance(value, _Written):
+    elif isinstance(value, _Number):
         yield path, str(value)
     else:
         yield path, json.dumps(value, ensure_ascii=False)

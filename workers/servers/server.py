@@ -58,7 +58,7 @@ class Server(ABC):
 
     @property
     def working_folder(self) -> Path:
-        """The folder that the running server works in, which tells it from others."""
+        """The folder that the running server works in, which distinguishes it from others."""
         return self.home.folder / self.working_folder_name
 
     @property

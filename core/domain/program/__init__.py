@@ -169,10 +169,10 @@ class Clawback(Part):
 
 
 class Reminders(Part):
-    """When customers are told of points that are about to end."""
+    """When customers are reminded of points that are about to expire."""
 
     days_ahead: Annotated[tuple[Annotated[int, Field(strict=True, ge=1, le=DAYS_MAX)], ...], Field(max_length=10)] = ()
-    """How many days ahead the event loyalty.points.expiring tells of them, such as [30, 7]."""
+    """How many days ahead the event loyalty.points.expiring announces them, such as [30, 7]."""
 
     @field_validator("days_ahead")
     @classmethod
@@ -217,7 +217,7 @@ class Program(Part):
     expiry: Expiry = Expiry()
     """When points end."""
     reminders: Reminders = Reminders()
-    """When customers are told of points that are about to end."""
+    """When customers are reminded of points that are about to expire."""
 
     @cached_property
     def zone(self) -> ZoneInfo:

@@ -21,7 +21,7 @@ BEGINNING = datetime.min.replace(tzinfo=UTC)
 
 
 class ProgramRegistry:
-    """All program versions, as posting needs them. `stamp` tells whether a newer set exists."""
+    """All program versions, as posting needs them. `stamp` shows whether a newer set exists."""
 
     def __init__(self, versions: Iterable[ProgramVersion], stamp: int) -> None:
         """Index `versions`, given in ascending order of version."""

@@ -108,7 +108,7 @@ class Qualification(Part):
     crossing_order: CrossingOrder = CrossingOrder.OLD_TIER
     """Where the order earns that reaches a higher tier: old_tier or new_tier."""
     warning_days: Days | None = None
-    """How many days before a downgrade the event loyalty.tier.at_risk tells of it; left out: not at all."""
+    """How many days before a downgrade the event loyalty.tier.at_risk announces it; left out: not at all."""
 
     @model_validator(mode="after")
     def _fields_belong_to_window(self) -> Self:

@@ -5,7 +5,6 @@ an event to `read_settled`, with which posting goes on. Nothing here raises for 
 """
 
 import re
-from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any, NamedTuple
@@ -14,10 +13,9 @@ from pydantic import ValidationError
 from pydantic_core import from_json, to_json
 
 from core.domain.message import Message
-from core.domain.orders.facts import AttributeValue, LineKind, OrderLine
+from core.domain.orders.facts import AttributeValue, OrderLine
 from core.domain.outcomes import Reason
 from core.messages.inbound.contracts import INBOUND, Contract, Contracts, Data
-from core.messages.inbound.fields import plain_decimal, plain_quantity
 from core.messages.inbound.json_arrays import elements
 from core.messages.inbound.order_facts import line_of
 from core.messages.inbound.problems import NO_NUMBER, explain, not_json_detail
@@ -127,25 +125,6 @@ def read_attributes(attributes_json: str | bytes | None) -> dict[str, AttributeV
 def read_tags(tags_json: str | bytes | None) -> tuple[str, ...]:
     """Read the customer's tags in the form that the orders table keeps."""
     return () if tags_json is None else tuple(from_json(tags_json))
-
-
-def lines_json(lines: Iterable[OrderLine]) -> str:
-    """Write lines in the form that `read_lines` reads: compact JSON, defaults left out, one form for one content."""
-    written = []
-    for line in lines:
-        fields: dict[str, Any] = {"line_id": line.line_id}
-        if line.sku is not None:
-            fields["sku"] = line.sku
-        fields["quantity"] = plain_quantity(f"{line.quantity:f}")
-        fields["amount"] = plain_decimal(f"{line.amount:f}")
-        if line.tax:
-            fields["tax"] = plain_decimal(f"{line.tax:f}")
-        if line.kind is not LineKind.PRODUCT:
-            fields["kind"] = line.kind.value
-        if line.categories:
-            fields["categories"] = line.categories
-        written.append(fields)
-    return to_json(written).decode()
 
 
 #: Of these the source is not known for sure, or not at all.

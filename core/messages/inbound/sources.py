@@ -118,7 +118,7 @@ def sign(raw: bytes, key_id: str, secret: bytes) -> str:
 
 
 def is_signature(text: str | None) -> bool:
-    """Tell whether `text` has the form of a signature, whatever it is worth."""
+    """Whether `text` has the form of a signature, whatever it is worth."""
     return text is not None and _SIGNATURE.fullmatch(text) is not None
 
 

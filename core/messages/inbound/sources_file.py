@@ -135,7 +135,7 @@ def _loaded(
         elif (value := environment.get(entry.secret_variable or "")) is not None:
             secret = _checked(value.encode(errors="surrogateescape"))
         else:
-            raise ValueError("is not set in the environment of this process")  # noqa: TRY301  # told with the others
+            raise ValueError("is not set in the environment of this process")  # noqa: TRY301  # reported with the others
     except OSError as error:
         problems.append(f"{named} cannot be read: {error.strerror or type(error).__name__}")
     except ValueError as error:

@@ -173,7 +173,7 @@ class PointsExpiringData(TypedDict):
     days_ahead: _Ordinal
     """The period of the program's `reminders.days_ahead` that has begun."""
     number: _Ordinal
-    """Counts what was told of this account and instant: 1, 2, 3, …"""
+    """Counts the reminders of this account and instant: 1, 2, 3, …"""
     recorded_at: _Instant
     """When this was found."""
 
@@ -267,7 +267,7 @@ class TierAtRiskEvent(_Attributes):
 
 @with_config(_CONTRACT)
 class PointsExpiringEvent(_Attributes):
-    """Points of an account are about to end, or fewer than was told."""
+    """Points of an account are about to expire, or fewer than the last reminder said."""
 
     type: Literal["loyalty.points.expiring"]  # type: ignore[misc]
     """What happened."""

@@ -15,7 +15,7 @@ _LISTED_MAX = 10
 def describe_differences(old: Program, new: Program) -> list[str]:
     """Say what changed, one readable line for each value; nothing when both are the same.
 
-    Rules, promotions and tiers are told by their names. What has its default on both sides is not mentioned.
+    Rules, promotions and tiers are recognized by their names. What has its default on both sides is not mentioned.
     """
     return list(_differences("", old, new))
 

@@ -152,7 +152,7 @@ class _Walk:
         self.differences: list[ChainDifference] = []
 
     def take(self, row: Sequence[Any]) -> None:
-        """Look at the next entry. After the first that does not fit, the rest of its account tells nothing new."""
+        """Look at the next entry. After the first that does not fit, the rest of its account shows nothing new."""
         *values, chain_hash = row
         account_id, sequence, *_ = values  # the key stands first
         if account_id != self._account_id:

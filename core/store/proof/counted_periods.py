@@ -1,4 +1,4 @@
-"""Which orders count for an account's qualifying points, as far as programs and accounts alone can tell.
+"""Which orders count for an account's qualifying points, as far as programs and accounts alone show.
 
 Only of programs whose versions all have the same measure, window and time zone, and count refunds: what was counted
 otherwise follows from the order in which things were posted (`core.domain.tiers.qualification`), which the tables do

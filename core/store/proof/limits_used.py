@@ -45,7 +45,7 @@ SELECT source, order_id, program_id FROM refunds WHERE points_taken = 0
 UNION ALL
 SELECT source, order_id, program_id FROM order_events WHERE kind = 'cancelled' AND points_taken = 0
 """
-# What each order has of the counted rules and promotions, where its last entry tells.
+# What each order has of the counted rules and promotions, where its last entry says so.
 _TOLD = f"""
 SELECT t.account_id, t.occurred_at, l.program_id, l.name, l.period, l.zone, (t.part->>'points')::bigint AS points
 FROM (SELECT o.account_id, o.occurred_at, o.program_id, o.program_version,
@@ -91,7 +91,7 @@ SELECT program_id, name, sum(points)::bigint, count(*) FROM ({_TOLD}) AS t GROUP
 
 
 def usages_of_orders(connection: Connection, registry: ProgramRegistry, scope: Scope) -> dict[str, Any]:
-    """Parameters of `USAGES_OF_ORDERS`: what is counted, what the days are, and what no entry tells."""
+    """Parameters of `USAGES_OF_ORDERS`: what is counted, what the days are, and what no entry says."""
     versions = [version for version in registry.versions() if _counts_per_customer(version.program)]
     limits = list(_limits(versions, _per_customer))
     found: dict[tuple[UUID, UsageKey], Usage] = defaultdict(Usage)
@@ -153,7 +153,7 @@ def _counts_per_customer(program: Program) -> bool:
 def _limits(
     versions: Sequence[ProgramVersion], counted: Callable[[Program], Iterable[tuple[str, str]]]
 ) -> Iterator[_Limit]:
-    """What entries tell of; not of versions whose orders are all worked out anew."""
+    """What entries show; not of versions whose orders are all worked out anew."""
     for program_id, version, _, program in versions:
         if not _carries(program):
             for name, period in counted(program):
@@ -196,7 +196,7 @@ def _days_of(zone_name: str, utc: date) -> tuple[_Day, ...]:
 
 
 class _Anew(NamedTuple):
-    """An order that no entry tells enough of."""
+    """An order of which no entry says enough."""
 
     account_id: UUID
     program: Program

@@ -71,7 +71,7 @@ class Contradiction(NamedTuple):
     texts: tuple[str, ...]
 
 
-class Examined(NamedTuple):
+class Examination(NamedTuple):
     """What a look at some accounts found."""
 
     repairs: list[Repair]  #: of accounts whose facts agree with each other
@@ -146,17 +146,17 @@ _TABLES = (
 )  # fmt: skip
 
 
-def examine(connection: Connection, scope: Scope) -> Examined:
+def examine(connection: Connection, scope: Scope) -> Examination:
     """Compare the numbers of these accounts, lots, orders and usages with what the facts give. Changes nothing."""
     registry = load_registry(connection)
     periods = load_periods(connection, registry, scope)
     parameters = {**scope.parameters, **periods, **usages_of_orders(connection, registry, scope)}
     found = [repair for numbers in _TABLES for repair in _differing(connection, scope, parameters, numbers)]
     if not found:
-        return Examined([], [])
+        return Examination([], [])
     reasons = _contradictions(connection, found, registry, periods)
     account_of = {repair.account_id: repair for repair in found}
-    return Examined(
+    return Examination(
         sorted((repair for repair in found if repair.account_id not in reasons), key=lambda repair: repair[:1]),
         [
             Contradiction(account_id, account_of[account_id].customer_id, account_of[account_id].program_id, texts)

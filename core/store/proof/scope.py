@@ -1,7 +1,7 @@
 """Which accounts a statement of verify or rebuild looks at: everything, a slice by account id, or some.
 
 The statements are written as if for everything; a scope puts before them what narrows each table to its accounts.
-So they need memory for one slice, however large the ledger, and it can be told how far they are.
+So they need memory for one slice, however large the ledger, and can say how far they are.
 """
 
 from collections.abc import Collection

@@ -1,7 +1,7 @@
 """Runs the checks of the invariants: over everything with progress, or over some accounts. Nothing is changed.
 
 Everything is looked at in one snapshot, so that it may run beside posting. Checks go slice by slice through the
-accounts, so that they need memory for one slice, and it can be told how far they are.
+accounts, so that they need memory for one slice, and can say how far they are.
 """
 
 from collections.abc import Collection, Iterator

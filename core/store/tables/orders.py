@@ -1,7 +1,10 @@
 """What shops report of orders, and what orders have used up of limits. Business keys hold for ever."""
 
+from collections.abc import Iterator
+
 from sqlalchemy import CheckConstraint, Column, ForeignKeyConstraint, Index, Table
 from sqlalchemy.dialects.postgresql import JSON
+from sqlalchemy.schema import SchemaItem
 
 from core.store.tables.base import (
     BIGINT,
@@ -55,6 +58,23 @@ orders = Table(
     Index("ix_orders_account", "account_id", "occurred_at"),
 )
 
+
+def _reported() -> Iterator[SchemaItem]:
+    """What is kept of every message about an order, and what became of the points that it claimed back."""
+    yield column("account_id", UUID, null=True)  #: its order's
+    yield column("inbox_id", BIGINT)
+    yield column("business_hash", BYTES)
+    yield column("occurred_at", INSTANT)
+    yield column("recorded_at", INSTANT, default="now()")
+    points = [f"points_{name}" for name in ("due", "taken", "excused", "shortfall")]
+    yield from (column(name, BIGINT) for name in points)
+    order = ["source", "order_id", "program_id"]
+    yield ForeignKeyConstraint(order, [f"orders.{name}" for name in order])
+    yield ForeignKeyConstraint(["account_id"], ["accounts.account_id"])
+    yield CheckConstraint("points_due = points_taken + points_excused + points_shortfall", name="points_add_up")
+    yield CheckConstraint(" AND ".join(f"{name} >= 0" for name in points[1:]), name="points_not_negative")
+
+
 refunds = Table(
     "refunds",
     metadata,
@@ -62,25 +82,11 @@ refunds = Table(
     Column("refund_id", TEXT, primary_key=True),
     Column("program_id", TEXT, primary_key=True),
     column("order_id", TEXT),
-    column("account_id", UUID, null=True),  #: its order's
-    column("inbox_id", BIGINT),
-    column("business_hash", BYTES),
-    column("occurred_at", INSTANT),
-    column("recorded_at", INSTANT, default="now()"),
+    *_reported(),
     column("is_full", BOOLEAN),
     column("amount", NUMERIC, null=True),  #: null: no amount of the whole order
     column("lines", JSON(), null=True),  #: null: no lines
-    column("points_due", BIGINT),
-    column("points_taken", BIGINT),
-    column("points_excused", BIGINT),
-    column("points_shortfall", BIGINT),
-    ForeignKeyConstraint(
-        ["source", "order_id", "program_id"], ["orders.source", "orders.order_id", "orders.program_id"]
-    ),
-    CheckConstraint("points_due = points_taken + points_excused + points_shortfall", name="points_add_up"),
-    CheckConstraint("points_taken >= 0 AND points_excused >= 0 AND points_shortfall >= 0", name="points_not_negative"),
     CheckConstraint("num_nonnulls(nullif(is_full, false), amount, lines) <= 1", name="in_one_way"),
-    ForeignKeyConstraint(["account_id"], ["accounts.account_id"]),
     Index("ix_refunds_order", "source", "order_id", "program_id"),
     Index(None, "account_id"),
 )
@@ -92,22 +98,8 @@ order_events = Table(
     Column("order_id", TEXT, primary_key=True),
     Column("program_id", TEXT, primary_key=True),
     Column("kind", TEXT, primary_key=True),
-    column("account_id", UUID, null=True),  #: its order's
-    column("inbox_id", BIGINT),
-    column("business_hash", BYTES),
-    column("occurred_at", INSTANT),
-    column("recorded_at", INSTANT, default="now()"),
-    column("points_due", BIGINT),
-    column("points_taken", BIGINT),
-    column("points_excused", BIGINT),
-    column("points_shortfall", BIGINT),
-    ForeignKeyConstraint(
-        ["source", "order_id", "program_id"], ["orders.source", "orders.order_id", "orders.program_id"]
-    ),
+    *_reported(),
     CheckConstraint("kind IN ('fulfilled', 'cancelled')", name="kind"),
-    CheckConstraint("points_due = points_taken + points_excused + points_shortfall", name="points_add_up"),
-    CheckConstraint("points_taken >= 0 AND points_excused >= 0 AND points_shortfall >= 0", name="points_not_negative"),
-    ForeignKeyConstraint(["account_id"], ["accounts.account_id"]),
     Index(None, "account_id"),
 )
 

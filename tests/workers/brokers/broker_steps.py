@@ -8,15 +8,15 @@ from typing import Any
 
 import redis
 
-from workers.brokers import EventTail, IntakeSource, Received
+from workers.brokers import Delivery, EventTail, IntakeSource
 
 LISTENER_QUEUE = "test.listener"
 ORDER = b'{"type": "order.completed", "id": "1"}'
 
 
-def receive(intake: IntakeSource, count: int) -> list[Received]:
+def receive(intake: IntakeSource, count: int) -> list[Delivery]:
     """Receive until `count` messages are here; a broker may hand them out in several batches."""
-    received: list[Received] = []
+    received: list[Delivery] = []
     while len(received) < count:
         batch = intake.receive(messages_max=count - len(received), wait_seconds=60)
         assert batch, f"only {len(received)} of {count} messages came"
@@ -24,7 +24,7 @@ def receive(intake: IntakeSource, count: int) -> list[Received]:
     return received
 
 
-def bodies(received: list[Received]) -> list[bytes]:
+def bodies(received: list[Delivery]) -> list[bytes]:
     return [message.raw for message in received]
 
 
