@@ -17,7 +17,7 @@ from typing import NamedTuple
 from sqlalchemy import Engine, text
 
 from benchmarks.load import Message
-from benchmarks.usual_way import create_usual_app
+from benchmarks.usual_way import create_usual_app, prepare
 from workers.brokers import open_shop_publisher
 
 _SECONDS_MAX = 900.0
@@ -52,6 +52,7 @@ def measure_usual_way(
 ) -> Run:
     """One Celery worker with two processes, one task per message."""
     os.environ.update(environment)
+    prepare(engine)
     with _held_processes({"usual": ["benchmarks.usual_way"]}, environment, logs, start_seconds) as held:
         app, task = create_usual_app()
         with app.connection_for_write() as connection:

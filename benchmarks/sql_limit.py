@@ -18,11 +18,14 @@ _CAUSES = {"refund_id": "refunds", "order_id": "orders"}
 #: What is there before anything is posted. All other tables are emptied, and what posting wrote there is put aside.
 _KEPT = {inbox.name, programs.name}
 
+# What was received stands for the settled data, which posting took away, and which is nearly as long.
 _SET_BACK = """
-UPDATE inbox SET state = 'received', settled_at = NULL, shard = coalesce(shard, 0) WHERE state = 'posted'
+UPDATE inbox SET state = 'received', settled = convert_from(body, 'UTF8'), settled_at = NULL,
+                 shard = coalesce(shard, 0)
+WHERE state = 'posted'
 """
 _SETTLE = """
-UPDATE inbox i SET state = s.state, settled_at = now()
+UPDATE inbox i SET state = s.state, settled = NULL, settled_at = now()
 FROM stage.inbox s WHERE i.inbox_id = s.inbox_id AND s.batch = :batch
 """
 

@@ -153,6 +153,7 @@ BY_YEAR: dict[str, Any] = {
     "tiers": [{"tier_id": "bronze", "threshold_points": 0}, {"tier_id": "silver", "threshold_points": 150}],
     "earning_rules": [spend_rule({"bronze": "1", "silver": "1"})],
 }
+AT_ONCE = {**BY_YEAR, "qualification": {"refunds": "at_once"}}
 ORDER, LATE_ORDER, REFUND, REFUND_OF_FIRST = ("order", 1001, 1), ("order", 1001, 87), ("refund", 0, 5), ("refund", 0, 4)
 NEXT_DAY, TWO_MONTHS, TO_JANUARY = ("pass", 0, 1), ("pass", 0, 61), ("pass", 0, 357)
 SPEND_ALL, JOBS = ("spend", 199, 0), ("jobs", 0, 0)
@@ -182,6 +183,9 @@ SPEND_ALL, JOBS = ("spend", 199, 0), ("jobs", 0, 0)
         pytest.param(BY_YEAR, BY_YEAR, [TWO_MONTHS, ORDER, NEXT_DAY, LATE_ORDER], id="tiers before the present one"),
         pytest.param(
             BY_YEAR, BY_YEAR, [TO_JANUARY, LATE_ORDER, ORDER], id="a year that ends between two orders of a batch"
+        ),
+        pytest.param(
+            AT_ONCE, AT_ONCE, [TWO_MONTHS, ORDER, NEXT_DAY, REFUND], id="tiers before the one that a refund may take"
         ),
     ],
 )

@@ -138,7 +138,7 @@ PROTECTIONS = (
         "the lock on accounts",
         "nobody writes an account that another one has changed meanwhile",
         (Edit(_LEDGER, " ORDER BY a.account_id FOR UPDATE", " ORDER BY a.account_id"),),
-        seeds=(10,),
+        seeds=(36,),
     ),
     Protection(
         "the order in which accounts are locked",
@@ -162,6 +162,12 @@ PROTECTIONS = (
                 f"        writing.write_ledger(turn.connection, books, self._chain_key)\n        {_DRIVER_COMMIT}\n",
             ),
         ),
+    ),
+    Protection(
+        "a reach that covers what its decider asks for",
+        "what was not loaded is never taken for what is not there",
+        (Edit("core/domain/orders/accrual.py", "        history=True,\n", "        history=False,\n"),),
+        tests=("tests/posting/test_posting.py::TestOrders::test_a_late_order_earns_at_the_tier_of_its_own_time",),
     ),
     Protection(
         "attempts are counted before the work",
@@ -339,9 +345,9 @@ PROTECTIONS = (
         "a consumer knows a repeat by its id",
         (
             Edit(
-                "core/messages/outbound/event_json.py",
-                '    return f"{account_id}:{sequence}"\n',
-                "    return f\"{account_id}:{sequence}:{__import__('uuid').uuid4()}\"\n",
+                "core/posting/events.py",
+                '    event_id = f"{subject}:{name}"\n',
+                "    event_id = f\"{subject}:{name}:{__import__('uuid').uuid4()}\"\n",
             ),
         ),
     ),
