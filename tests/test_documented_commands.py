@@ -42,17 +42,17 @@ RUN_BY: dict[str, tuple[str, ...]] = {
     ),
     "loyalty account history": FIRST_HOUR,
     "loyalty account hold-tier": cli(
-        "test_holding", "test_with_apply_the_tier_is_changed_told_and_kept_with_its_reason"
+        "test_hold_tier_command", "test_with_apply_the_tier_is_changed_told_and_kept_with_its_reason"
     ),
     "loyalty account hold-tier --apply --reason --tier --until": cli(
-        "test_holding", "test_with_apply_the_tier_is_changed_told_and_kept_with_its_reason"
+        "test_hold_tier_command", "test_with_apply_the_tier_is_changed_told_and_kept_with_its_reason"
     ),
     "loyalty account hold-tier --reason --tier --until": cli(
-        "test_holding", "test_without_apply_it_only_tells_what_would_change"
+        "test_hold_tier_command", "test_without_apply_it_only_tells_what_would_change"
     ),
     "loyalty account show": FIRST_HOUR,
     "loyalty account show --as-of": cli("test_past_accounts", "test_the_past_tier_is_the_one_that_was_recorded"),
-    "loyalty addresses": cli("test_processes", "test_addresses_are_those_that_the_settings_name"),
+    "loyalty addresses": cli("test_process_commands", "test_addresses_are_those_that_the_settings_name"),
     "loyalty beat": ("loyalty up",),
     "loyalty db current": cli(
         "test_database_commands", "test_current_says_where_the_tables_stand_and_whether_this_release_can_work_there"
@@ -65,32 +65,34 @@ RUN_BY: dict[str, tuple[str, ...]] = {
     "loyalty db upgrade --grant": cli(
         "test_database_commands", "test_grant_says_what_it_gave_and_upgrade_does_it_on_the_way"
     ),
-    "loyalty dead drop": cli("test_dead", "test_a_dropped_letter_keeps_its_bytes_its_reason_and_why"),
+    "loyalty dead drop": cli("test_dead_commands", "test_a_dropped_letter_keeps_its_bytes_its_reason_and_why"),
     "loyalty dead drop --parked-as --reason --source --yes": cli(
-        "test_dead", "test_all_that_fit_are_retried_or_dropped_and_dropping_wants_a_yes"
+        "test_dead_commands", "test_all_that_fit_are_retried_or_dropped_and_dropping_wants_a_yes"
     ),
-    "loyalty dead fix": cli("test_dead", "test_a_letter_is_fixed_with_a_mended_file_which_says_what_was_changed"),
+    "loyalty dead fix": cli(
+        "test_dead_commands", "test_a_letter_is_fixed_with_a_mended_file_which_says_what_was_changed"
+    ),
     "loyalty dead list": FIRST_HOUR,
-    "loyalty dead list --waiting": cli("test_dead", "test_waiting_refunds_are_listed_with_their_age"),
-    "loyalty dead retry": cli("test_dead", "test_what_was_mended_is_retried_and_posted"),
+    "loyalty dead list --waiting": cli("test_dead_commands", "test_waiting_refunds_are_listed_with_their_age"),
+    "loyalty dead retry": cli("test_dead_commands", "test_what_was_mended_is_retried_and_posted"),
     "loyalty dead retry --reason": cli(
-        "test_dead", "test_all_that_fit_are_retried_or_dropped_and_dropping_wants_a_yes"
+        "test_dead_commands", "test_all_that_fit_are_retried_or_dropped_and_dropping_wants_a_yes"
     ),
     "loyalty dead retry --reason --source": cli(
-        "test_dead", "test_all_that_fit_are_retried_or_dropped_and_dropping_wants_a_yes"
+        "test_dead_commands", "test_all_that_fit_are_retried_or_dropped_and_dropping_wants_a_yes"
     ),
     "loyalty dead show": FIRST_HOUR,
     "loyalty dead show --json": cli(
-        "test_dead", "test_a_letter_is_fixed_with_a_mended_file_which_says_what_was_changed"
+        "test_dead_commands", "test_a_letter_is_fixed_with_a_mended_file_which_says_what_was_changed"
     ),
     "loyalty demo": ("make demo",),
-    "loyalty events replay": cli("test_replaying", "test_a_replay_since_an_instant_takes_every_account"),
+    "loyalty events replay": cli("test_replay_command", "test_a_replay_since_an_instant_takes_every_account"),
     "loyalty events replay --customer --from-sequence": cli(
-        "test_replaying", "test_a_replay_from_a_sequence_leaves_out_what_the_consumer_has"
+        "test_replay_command", "test_a_replay_from_a_sequence_leaves_out_what_the_consumer_has"
     ),
-    "loyalty events replay --since": cli("test_replaying", "test_a_replay_since_an_instant_takes_every_account"),
-    "loyalty health live": cli("test_operating", "test_health_says_what_is_wrong_first_and_ends_with_1"),
-    "loyalty health ready": cli("test_operating", "test_health_says_what_is_wrong_first_and_ends_with_1"),
+    "loyalty events replay --since": cli("test_replay_command", "test_a_replay_since_an_instant_takes_every_account"),
+    "loyalty health live": cli("test_status_commands", "test_health_says_what_is_wrong_first_and_ends_with_1"),
+    "loyalty health ready": cli("test_status_commands", "test_health_says_what_is_wrong_first_and_ends_with_1"),
     "loyalty intake": ("loyalty up",),
     "loyalty lots extend": cli("test_lot_commands", "test_without_apply_it_counts_and_shows_a_sample"),
     "loyalty lots extend --apply --customer --days --reason": cli(
@@ -105,23 +107,25 @@ RUN_BY: dict[str, tuple[str, ...]] = {
     ),
     "loyalty program apply": FIRST_HOUR,
     "loyalty program check": cli("test_program_commands", "test_a_file_is_checked_without_a_database"),
-    "loyalty program simulate": cli("test_simulating", "test_it_shows_exactly_what_a_changed_rate_changes"),
+    "loyalty program simulate": cli("test_simulate_command", "test_it_shows_exactly_what_a_changed_rate_changes"),
     "loyalty program simulate --from --json --until": cli(
-        "test_simulating",
+        "test_simulate_command",
         "test_from_an_instant_on_earlier_orders_keep_their_program_and_are_not_counted",
         "test_until_an_instant_later_orders_are_left_out",
     ),
     "loyalty program simulate --html --point-value": cli(
-        "test_simulating", "test_it_shows_exactly_what_a_changed_rate_changes", "test_nothing_is_written"
+        "test_simulate_command", "test_it_shows_exactly_what_a_changed_rate_changes", "test_nothing_is_written"
     ),
     "loyalty publish": FIRST_HOUR,
-    "loyalty quote": cli("test_quoting", "test_a_quote_is_what_posting_the_same_order_then_gives"),
-    "loyalty quote --customer --json": cli("test_quoting", "test_for_a_customer_the_tier_counts"),
+    "loyalty quote": cli("test_quote_command", "test_a_quote_is_what_posting_the_same_order_then_gives"),
+    "loyalty quote --customer --json": cli("test_quote_command", "test_for_a_customer_the_tier_counts"),
     "loyalty rebuild": cli("test_ledger_commands", "test_rebuild_on_right_books_says_so"),
     "loyalty rebuild --apply": cli("test_ledger_commands", "test_rebuild_applies_once_and_keeps_what_was_there"),
     "loyalty status": FIRST_HOUR,
-    "loyalty submit": cli("test_events", "test_submitted_events_are_counted_and_a_second_time_they_change_nothing"),
-    "loyalty tail": cli("test_events", "test_tail_tells_every_event_in_one_line"),
+    "loyalty submit": cli(
+        "test_event_commands", "test_submitted_events_are_counted_and_a_second_time_they_change_nothing"
+    ),
+    "loyalty tail": cli("test_event_commands", "test_tail_tells_every_event_in_one_line"),
     "loyalty tail --from-beginning --limit": FIRST_HOUR,
     "loyalty up": ("make up",),
     "loyalty verify": FIRST_HOUR,

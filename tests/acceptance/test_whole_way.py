@@ -67,7 +67,7 @@ def test_a_guests_order_earns_nothing_and_its_refund_takes_nothing(worker: Whole
     take(worker, order("guest-1", customer_id=None), refund("guest-refund", "guest-1"))
     states = worker.rows("SELECT state FROM inbox WHERE subject = 'order guest-1'")
     assert [row.state for row in states] == ["posted", "posted"]
-    assert worker.value("SELECT count(*) FROM entries WHERE subject = 'order guest-1'") == 0
+    assert worker.value("SELECT count(*) FROM entries WHERE order_id = 'guest-1'") == 0
 
 
 def test_an_order_that_reaches_a_threshold_moves_the_customer_up(worker: WholeWorker) -> None:

@@ -39,7 +39,7 @@ SELL_SECONDS = 3.5  #: how long the shop takes over the messages of a run
 _POLL_SECONDS = 0.1
 _EXPIRE_SECONDS = 2.0
 #: Kept between runs: the programs, and what is no run's.
-_KEPT_TABLES = {"programs", "periodic_runs", "schema_support", "retention"}
+_KEPT_TABLES = {"programs", "periodic_runs", "schema_support", "retention", "numbers"}
 
 
 class Result(NamedTuple):

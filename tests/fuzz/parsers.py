@@ -12,18 +12,18 @@ from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import amqp
+from pydantic_core import to_json
 
-from core.domain.ledger import POINTS_MAX, Account
-from core.domain.lots import Lot
-from core.domain.orders.accrual import Known, accrual_problem, decide_accrual, decide_guest_order
-from core.domain.orders.basket import refund_problem
-from core.domain.orders.clawback import decide_cancellation, decide_clawback
+from core.domain.books import Books
+from core.domain.decision import Decision
+from core.domain.ledger import POINTS_MAX
+from core.domain.message import Message
 from core.domain.orders.facts import Cancellation, Fulfilment, LineKind, Order, OrderLine, Refund
-from core.domain.orders.fulfilment import decide_fulfilment
-from core.domain.orders.posted import PostedOrder
-from core.domain.outcomes import Reason
+from core.domain.outcomes import Parked, Reason, Waiting
+from core.domain.program.registry import BEGINNING, ProgramRegistry, ProgramVersion
 from core.errors import (
     BrokerUnavailableError,
     DatabaseUrlError,
@@ -31,14 +31,10 @@ from core.errors import (
     SourcesFileError,
     UnsupportedBrokerError,
 )
+from core.messages.inbound.contracts import INBOUND
 from core.messages.inbound.reading import (
     ReadEvent,
-    StoredCancellation,
-    StoredFulfilment,
-    StoredOrder,
-    StoredRefund,
     business_hash,
-    lines_json,
     read_attributes,
     read_lines,
     read_message,
@@ -55,7 +51,8 @@ from core.messages.program_files.program_file import (
     program_from_document,
 )
 from core.messages.reasons import MENDS
-from tests.facts import AS_OF, account, program_with, spend_rule
+from core.posting.handlers import HANDLERS, Outcome
+from tests.facts import ACCOUNT_ID, AS_OF, program_with, spend_rule
 from tests.messages.inbound_samples import LIMITS, NOW
 from workers.bootstrap import checked_addresses
 from workers.brokers import url_without_password
@@ -66,7 +63,8 @@ from workers.brokers.streams import _client, _payload
 from workers.cli.event_files import split_events
 
 CORPUS = Path(__file__).parent / "corpus"
-PROGRAM = program_with(earning_rules=[spend_rule("1000000")])
+PROGRAM = program_with(earning_rules=[spend_rule("1000000")], default=True)
+RULES = ProgramRegistry([ProgramVersion("test", 1, BEGINNING, PROGRAM)], stamp=1)
 KEY = SourceKey("k", b"s" * 32, NOW + timedelta(days=1))
 SOURCES = Sources({"/shops/high-street": [KEY], "/shops/test": []}, parks_unlisted=True)
 PASSWORD = "sesame"
@@ -210,74 +208,48 @@ def _refused(text: str, start: str) -> None:
 
 
 def _decided(event: ReadEvent) -> None:
-    stored = read_settled(event.type, event.source, event.occurred_at, event.settled)
-    assert stored.business_hash == business_hash(event.settled)
-    match stored:
-        case StoredOrder():
-            assert lines_json(read_lines(stored.lines_json)) == stored.lines_json
-            assert read_lines(stored.lines_json) == stored.order.lines
-            assert read_attributes(stored.attributes_json) == stored.order.attributes
-            assert read_tags(stored.tags_json) == stored.order.customer_tags
-            _decided_order(stored.order)
-            _decided_refund(stored.order, _full_refund(stored.order))
-        case StoredRefund(refund):
-            _decided_refund(_order_of(refund), refund)
-        case StoredFulfilment(fulfilment):
-            _decided_fulfilment(fulfilment)
-        case StoredCancellation(cancellation):
-            _decided_cancellation(cancellation)
+    message, data = read_settled(INBOUND[event.type], event.source, event.occurred_at, event.settled)
+    assert message.digest == business_hash(event.settled)
+    message = message._replace(program_id=None)
+    books = Books(lambda: ACCOUNT_ID, are_whole=True)
+    if isinstance(message.fact, Order):
+        order = message.fact
+        assert read_lines(to_json(data["lines"])) == order.lines
+        assert read_attributes(to_json(data.get("attributes", {}))) == order.attributes
+        assert read_tags(to_json(data.get("customer_tags", []))) == order.customer_tags
+        if isinstance(_decide(books, event.type, message), Decision):
+            _decide(books, "order.refunded", Message(_full_refund(order)))
+            assert all(account.balance == 0 for account in books.accounts.values())
+    else:
+        _decide(books, "order.completed", Message(_order_of(message.fact)))
+        assert not isinstance(_decide(books, event.type, message), Waiting)
 
 
-def _decided_order(order: Order) -> None:
-    decide_guest_order(order, PROGRAM, 1)
-    decision = decide_accrual(account(), Known(), order, PROGRAM, 1, PROGRAM, as_of=AS_OF)
-    if accrual_problem(decision) is None and decision.account is not None:
-        assert 0 <= decision.account.balance <= POINTS_MAX
-        assert decision.account.balance == sum(entry.points for entry in decision.entries)
-
-
-def _decided_refund(order: Order, refund: Refund) -> None:
-    problem = refund_problem(order, refund)
-    if problem is not None:
-        _explained(problem.reason, problem.detail)
-        return
-    before, lots, posted = _posted(order)
-    decision = decide_clawback(before, lots, posted, (), refund, PROGRAM, PROGRAM, AS_OF)
-    assert decision.account is not None
-    assert 0 <= decision.account.balance <= before.balance
-
-
-def _decided_fulfilment(fulfilment: Fulfilment) -> None:
-    order = _order_of(Refund(fulfilment.source, "r", fulfilment.order_id, fulfilment.occurred_at, True, None, ()))
-    before, lots, posted = _posted(order)
-    decision = decide_fulfilment(before, lots, posted, fulfilment, PROGRAM, AS_OF)
-    assert decision.order is not None
-    assert (decision.order.fulfilled_at, decision.entries) == (fulfilment.occurred_at, ())
-
-
-def _decided_cancellation(cancellation: Cancellation) -> None:
-    order = _order_of(Refund(cancellation.source, "r", cancellation.order_id, cancellation.occurred_at, True, None, ()))
-    before, lots, posted = _posted(order)
-    decision = decide_cancellation(before, lots, posted, (), cancellation, PROGRAM, PROGRAM, AS_OF)
-    assert decision.account is not None
-    assert before.balance > decision.account.balance == 0
-
-
-def _posted(order: Order) -> tuple[Account, dict[int, Lot], PostedOrder]:
-    accrual = decide_accrual(account(), Known(), order, PROGRAM, 1, PROGRAM, as_of=AS_OF)
-    assert accrual.order is not None
-    return accrual.account or account(), {lot.lot_number: lot for lot in accrual.lots}, accrual.order
+def _decide(books: Books, event_type: str, message: Message[Any]) -> Outcome:
+    outcome = HANDLERS[event_type].decide(books, message, RULES, AS_OF)
+    if isinstance(outcome, Parked):
+        _explained(outcome.reason, outcome.detail)
+    elif isinstance(outcome, Decision):
+        before = dict(books.accounts)
+        books.apply(outcome)
+        for change in outcome.changes:
+            had = before.get(change.account.account_id)
+            moved = change.account.balance - (0 if had is None else had.balance)
+            assert moved == sum(entry.points for entry in change.entries)
+            assert 0 <= change.account.balance <= POINTS_MAX
+    return outcome
 
 
 def _full_refund(order: Order) -> Refund:
     return Refund(order.source, "r", order.order_id, order.occurred_at, True, None, ())
 
 
-def _order_of(refund: Refund) -> Order:
-    """An order that the refund fits, as far as one can."""
+def _order_of(fact: Refund | Fulfilment | Cancellation) -> Order:
+    """An order that the fact fits, as far as one can."""
+    parts, amount = (fact.lines, fact.amount) if isinstance(fact, Refund) else ((), None)
     lines = [
         OrderLine(part.line_id, None, part.quantity or _ONE, part.amount or _ONE, _ONE, LineKind.PRODUCT, ())
-        for part in refund.lines
+        for part in parts
     ]
-    lines = lines or [OrderLine("1", None, _ONE, refund.amount or _ONE, _ONE, LineKind.PRODUCT, ())]
-    return Order(refund.source, refund.order_id, "c", "EUR", refund.occurred_at, tuple(lines), Decimal(0))
+    lines = lines or [OrderLine("1", None, _ONE, amount or _ONE, _ONE, LineKind.PRODUCT, ())]
+    return Order(fact.source, fact.order_id, "c", "EUR", fact.occurred_at, tuple(lines), Decimal(0))

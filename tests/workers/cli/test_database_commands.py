@@ -17,7 +17,7 @@ HEAD = head_revision()
         (HEAD, "0001", 0, f"at {HEAD}, as this release wants it. It suits releases of tables 0001 and later."),
         ("9999", "0001", 0, f"tables 0001 and later, so this one, which has {HEAD}."),
         ("9999", "9998", 1, f"tables 9998 and later, but not this one, which has {HEAD}."),
-        ("0001", "0001", 1, f"The database is at 0001, this release wants {HEAD}. Run: loyalty db upgrade"),
+        ("0000", "0000", 1, f"The database is at 0000, this release wants {HEAD}. Run: loyalty db upgrade"),
     ],
 )
 def test_current_says_where_the_tables_stand_and_whether_this_release_can_work_there(
