@@ -71,7 +71,9 @@ class Basket:
     @property
     def is_empty(self) -> bool:
         """Whether nothing that earns is kept."""
-        return not (self.amounts if self._refunds else self._lines)
+        if not self._refunds:
+            return not self._lines
+        return self._share == 0 or all(self._gone.get(line.line_id, _NONE) == _ONE for line in self._lines)
 
     @property
     def amounts(self) -> dict[int, Exact]:
@@ -99,6 +101,8 @@ class Basket:
         quantities: dict[int, Exact] = {place: line.quantity for place, line in earning}
         if not self._refunds and not self._points_paid:
             return amounts, quantities
+        if self._share == 0:
+            return {}, {}
         factor = self._share * self._share_unpaid
         for place, line in earning:
             if factor == 1 and line.line_id not in self._gone:

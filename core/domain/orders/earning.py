@@ -8,6 +8,7 @@ All arithmetic is exact until the result of a rule is rounded. More refunds neve
 
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -62,9 +63,13 @@ class Earning:
         `places` is `program.rule_index.places` of the order, where the caller has it.
         """
         self._order, self._program, self._tier_id = order, program, tier_id
-        self._ordered = Basket(order, (), program.basis)
         if not program.is_plain:
             self._scope = scope_of(order, self._ordered, program, tier_id, judgement, places)
+
+    @cached_property
+    def _ordered(self) -> Basket:
+        """All of the order; under a plain program a refund does not need it."""
+        return Basket(self._order, (), self._program.basis)
 
     @property
     def is_counted(self) -> bool:
