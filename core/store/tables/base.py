@@ -2,20 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    Column,
-    DateTime,
-    Integer,
-    LargeBinary,
-    MetaData,
-    Numeric,
-    SmallInteger,
-    String,
-    Uuid,
-    text,
-)
+from sqlalchemy import Column, DateTime, MetaData, text
 from sqlalchemy.schema import SchemaItem
 from sqlalchemy.types import TypeEngine
 
@@ -29,14 +16,6 @@ metadata = MetaData(
     }
 )
 
-BIGINT = BigInteger()
-BOOLEAN = Boolean()
-BYTES = LargeBinary()
-INTEGER = Integer()
-NUMERIC = Numeric()
-SMALLINT = SmallInteger()
-TEXT = String()
-UUID = Uuid()
 INSTANT = DateTime(timezone=True)
 #: Every row dies once by the update that settles it, and its entry at the low end of a partial index is in the way of
 #: whoever looks for work there: vacuumed at a fiftieth of the table instead of a fifth, indexes each time. Analyzed

@@ -1,117 +1,111 @@
 """Messages that come in and events that go out, until they are settled."""
 
-from sqlalchemy import CheckConstraint, Column, ForeignKeyConstraint, Identity, Index, Table, UniqueConstraint, text
+import sqlalchemy as sa
 
-from core.store.tables.base import (
-    BIGINT,
-    BOOLEAN,
-    BYTES,
-    INSTANT,
-    INTEGER,
-    QUEUE_STORAGE,
-    SMALLINT,
-    TEXT,
-    UUID,
-    column,
-    metadata,
-)
+from core.store.tables.base import INSTANT, QUEUE_STORAGE, column, metadata
 
-inbox = Table(
+inbox = sa.Table(
     "inbox",
     metadata,
-    Column("inbox_id", BIGINT, primary_key=True, autoincrement=False),  #: from `numbers`, in order of arrival
-    column("source", TEXT, default="''"),
-    column("event_id", TEXT, default="''"),
+    sa.Column(
+        "inbox_id", sa.BigInteger(), primary_key=True, autoincrement=False
+    ),  #: from `numbers`, in order of arrival
+    column("source", sa.String(), default="''"),
+    column("event_id", sa.String(), default="''"),
     #: '' for the first content seen under (source, event_id); a hash of the content for conflicts and unreadable ones.
-    column("variant", BYTES, default="''"),
-    column("type", TEXT, null=True),
+    column("variant", sa.LargeBinary(), default="''"),
+    column("type", sa.String(), null=True),
     column("occurred_at", INSTANT, null=True),
-    column("shard", SMALLINT, null=True),
-    column("subject", TEXT, null=True),  #: what it is about (core.domain.subjects); null: it could not be read
-    column("is_subject", BOOLEAN, default="false"),  #: it brings its subject into being: others wait for it
-    column("content_hash", BYTES, null=True),
-    column("body", BYTES),  #: as received
-    column("settled", TEXT, null=True),  #: what posting reads: its data in their one form, until it has an outcome
-    column("state", TEXT),
-    column("reason", TEXT, null=True),
-    column("detail", TEXT, null=True),
-    column("deliveries", INTEGER, default="1"),
-    column("times_parked", INTEGER, default="0"),
+    column("shard", sa.SmallInteger(), null=True),
+    column("subject", sa.String(), null=True),  #: what it is about (core.domain.subjects); null: it could not be read
+    column("is_subject", sa.Boolean(), default="false"),  #: it brings its subject into being: others wait for it
+    column("content_hash", sa.LargeBinary(), null=True),
+    column("body", sa.LargeBinary()),  #: as received
+    column(
+        "settled", sa.String(), null=True
+    ),  #: what posting reads: its data in their one form, until it has an outcome
+    column("state", sa.String()),
+    column("reason", sa.String(), null=True),
+    column("detail", sa.String(), null=True),
+    column("deliveries", sa.Integer(), default="1"),
+    column("times_parked", sa.Integer(), default="0"),
     column("received_at", INSTANT, default="now()"),
     column("settled_at", INSTANT, null=True),
-    column("signature", TEXT, null=True),  #: as it came beside the message, so that a retry can check it again
-    UniqueConstraint("source", "event_id", "variant"),
-    CheckConstraint("state IN ('received', 'waiting', 'posted', 'replayed', 'dead', 'dropped')", name="state"),
-    CheckConstraint("(state IN ('dead', 'dropped')) = (reason IS NOT NULL)", name="dead_has_reason"),
-    CheckConstraint("(state IN ('received', 'waiting')) = (settled_at IS NULL)", name="outcome_has_time"),
-    CheckConstraint("(state IN ('received', 'waiting')) = (settled IS NOT NULL)", name="open_is_settled"),
-    CheckConstraint("state <> 'received' OR shard IS NOT NULL", name="received_has_shard"),
-    Index("ix_inbox_received", "shard", "inbox_id", postgresql_where=text("state = 'received'")),
+    column("signature", sa.String(), null=True),  #: as it came beside the message, so that a retry can check it again
+    sa.UniqueConstraint("source", "event_id", "variant"),
+    sa.CheckConstraint("state IN ('received', 'waiting', 'posted', 'replayed', 'dead', 'dropped')", name="state"),
+    sa.CheckConstraint("(state IN ('dead', 'dropped')) = (reason IS NOT NULL)", name="dead_has_reason"),
+    sa.CheckConstraint("(state IN ('received', 'waiting')) = (settled_at IS NULL)", name="outcome_has_time"),
+    sa.CheckConstraint("(state IN ('received', 'waiting')) = (settled IS NOT NULL)", name="open_is_settled"),
+    sa.CheckConstraint("state <> 'received' OR shard IS NOT NULL", name="received_has_shard"),
+    sa.Index("ix_inbox_received", "shard", "inbox_id", postgresql_where=sa.text("state = 'received'")),
     # The second part of its condition keeps the planner from taking it for ix_inbox_received.
-    Index(
+    sa.Index(
         "ix_inbox_open_subjects",
         "source",
         "subject",
-        postgresql_where=text("state IN ('received', 'waiting') AND subject IS NOT NULL"),
+        postgresql_where=sa.text("state IN ('received', 'waiting') AND subject IS NOT NULL"),
     ),
-    Index("ix_inbox_waiting", "inbox_id", postgresql_where=text("state = 'waiting'")),
-    Index("ix_inbox_dead", "inbox_id", postgresql_where=text("state = 'dead'")),
+    sa.Index("ix_inbox_waiting", "inbox_id", postgresql_where=sa.text("state = 'waiting'")),
+    sa.Index("ix_inbox_dead", "inbox_id", postgresql_where=sa.text("state = 'dead'")),
     # Else the settled data, which are there for a moment, would be compressed: a third of the server's work at intake.
     postgresql_with={**QUEUE_STORAGE, "toast_tuple_target": "4080"},
 )
 
-dead_letter_actions = Table(
+dead_letter_actions = sa.Table(
     "dead_letter_actions",
     metadata,
-    Column("action_id", BIGINT, Identity(), primary_key=True),
-    column("inbox_id", BIGINT),
-    column("action", TEXT),
-    column("reason", TEXT, null=True),
-    column("detail", TEXT, null=True),
+    sa.Column("action_id", sa.BigInteger(), sa.Identity(), primary_key=True),
+    column("inbox_id", sa.BigInteger()),
+    column("action", sa.String()),
+    column("reason", sa.String(), null=True),
+    column("detail", sa.String(), null=True),
     column("acted_at", INSTANT, default="now()"),
-    ForeignKeyConstraint(["inbox_id"], ["inbox.inbox_id"]),
-    CheckConstraint("action IN ('parked', 'retried', 'dropped', 'replaced')", name="action"),
-    Index(None, "inbox_id"),
+    sa.ForeignKeyConstraint(["inbox_id"], ["inbox.inbox_id"]),
+    sa.CheckConstraint("action IN ('parked', 'retried', 'dropped', 'replaced')", name="action"),
+    sa.Index(None, "inbox_id"),
 )
 
-outbox = Table(
+outbox = sa.Table(
     "outbox",
     metadata,
-    Column("outbox_id", BIGINT, primary_key=True, autoincrement=False),  #: from `numbers`, under the account's lock
-    column("account_shard", SMALLINT),
-    column("account_id", UUID, null=True),  #: null: an event that is about no account
-    column("event_id", TEXT),
-    column("type", TEXT),
-    column("body", TEXT),
+    sa.Column(
+        "outbox_id", sa.BigInteger(), primary_key=True, autoincrement=False
+    ),  #: from `numbers`, under the account's lock
+    column("account_shard", sa.SmallInteger()),
+    column("account_id", sa.Uuid(), null=True),  #: null: an event that is about no account
+    column("event_id", sa.String()),
+    column("type", sa.String()),
+    column("body", sa.String()),
     column("created_at", INSTANT, default="now()"),
     column("published_at", INSTANT, null=True),
-    UniqueConstraint("account_id", "event_id", postgresql_nulls_not_distinct=True),
-    Index("ix_outbox_unpublished", "account_shard", "outbox_id", postgresql_where=text("published_at IS NULL")),
-    Index("ix_outbox_created_at", "created_at", postgresql_using="brin"),
+    sa.UniqueConstraint("account_id", "event_id", postgresql_nulls_not_distinct=True),
+    sa.Index("ix_outbox_unpublished", "account_shard", "outbox_id", postgresql_where=sa.text("published_at IS NULL")),
+    sa.Index("ix_outbox_created_at", "created_at", postgresql_using="brin"),
     postgresql_with=QUEUE_STORAGE,
 )
 
-posting_attempts = Table(
+posting_attempts = sa.Table(
     "posting_attempts",
     metadata,
-    Column("shard", SMALLINT, primary_key=True),
-    column("attempts", INTEGER, default="0"),
+    sa.Column("shard", sa.SmallInteger(), primary_key=True),
+    column("attempts", sa.Integer(), default="0"),
     column("started_at", INSTANT, default="now()"),
 )
 
 #: The next numbers of inbox and outbox. A row instead of an identity: numbers are drawn in the order of the commits,
 #: and it stays so where the database is spread over nodes, which have identities of their own.
-numbers = Table(
+numbers = sa.Table(
     "numbers",
     metadata,
-    Column("name", TEXT, primary_key=True),  #: inbox or outbox
-    column("next_number", BIGINT, default="1"),
+    sa.Column("name", sa.String(), primary_key=True),  #: inbox or outbox
+    column("next_number", sa.BigInteger(), default="1"),
 )
 
 #: Who works on a shard holds its row. A row instead of an advisory lock, for the same reason.
-turns = Table(
+turns = sa.Table(
     "turns",
     metadata,
-    Column("task", TEXT, primary_key=True),
-    Column("shard", SMALLINT, primary_key=True, autoincrement=False),
+    sa.Column("task", sa.String(), primary_key=True),
+    sa.Column("shard", sa.SmallInteger(), primary_key=True, autoincrement=False),
 )

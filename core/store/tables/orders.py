@@ -2,124 +2,112 @@
 
 from collections.abc import Iterator
 
-from sqlalchemy import CheckConstraint, Column, ForeignKeyConstraint, Index, Table
+import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSON
 from sqlalchemy.schema import SchemaItem
 
-from core.store.tables.base import (
-    BIGINT,
-    BOOLEAN,
-    BYTES,
-    INSTANT,
-    INTEGER,
-    NUMERIC,
-    SMALLINT,
-    TEXT,
-    UUID,
-    column,
-    metadata,
-)
+from core.store.tables.base import INSTANT, column, metadata
 
-orders = Table(
+orders = sa.Table(
     "orders",
     metadata,
-    Column("source", TEXT, primary_key=True),
-    Column("order_id", TEXT, primary_key=True),
-    Column("program_id", TEXT, primary_key=True),
-    column("account_id", UUID, null=True),  #: null: a guest's order
-    column("customer_id", TEXT, null=True),
-    column("shard", SMALLINT),  #: where its refunds are posted
-    column("inbox_id", BIGINT),
-    column("business_hash", BYTES),
-    column("currency", TEXT),
+    sa.Column("source", sa.String(), primary_key=True),
+    sa.Column("order_id", sa.String(), primary_key=True),
+    sa.Column("program_id", sa.String(), primary_key=True),
+    column("account_id", sa.Uuid(), null=True),  #: null: a guest's order
+    column("customer_id", sa.String(), null=True),
+    column("shard", sa.SmallInteger()),  #: where its refunds are posted
+    column("inbox_id", sa.BigInteger()),
+    column("business_hash", sa.LargeBinary()),
+    column("currency", sa.String()),
     column("occurred_at", INSTANT),
     column("recorded_at", INSTANT, default="now()"),
     column("lines", JSON()),
-    column("points_paid", NUMERIC),
-    column("program_version", INTEGER),
-    column("tier_id", TEXT, null=True),
-    column("sequence", BIGINT, null=True),
-    column("points_entitled", BIGINT, default="0"),
-    column("points_excused", BIGINT, default="0"),
-    column("points_shortfall", BIGINT, default="0"),
+    column("points_paid", sa.Numeric()),
+    column("program_version", sa.Integer()),
+    column("tier_id", sa.String(), null=True),
+    column("sequence", sa.BigInteger(), null=True),
+    column("points_entitled", sa.BigInteger(), default="0"),
+    column("points_excused", sa.BigInteger(), default="0"),
+    column("points_shortfall", sa.BigInteger(), default="0"),
     column("attributes", JSON(), null=True),
     column("customer_tags", JSON(), null=True),
     column("judgement", JSON(), null=True),  #: what was judged when it was posted; null: nothing had to be
-    column("qualifying_points", BIGINT),
-    column("qualifying_spend", BIGINT),  #: hundredths
-    column("qualifying_orders", SMALLINT),
+    column("qualifying_points", sa.BigInteger()),
+    column("qualifying_spend", sa.BigInteger()),  #: hundredths
+    column("qualifying_orders", sa.SmallInteger()),
     column("fulfilled_at", INSTANT, null=True),
     column("cancelled_at", INSTANT, null=True),
-    ForeignKeyConstraint(["account_id"], ["accounts.account_id"]),
-    CheckConstraint(
+    sa.ForeignKeyConstraint(["account_id"], ["accounts.account_id"]),
+    sa.CheckConstraint(
         "points_entitled >= 0 AND points_excused >= 0 AND points_shortfall >= 0", name="points_not_negative"
     ),
-    CheckConstraint("account_id IS NOT NULL OR points_entitled = 0", name="guests_earn_nothing"),
-    Index("ix_orders_account", "account_id", "occurred_at"),
+    sa.CheckConstraint("account_id IS NOT NULL OR points_entitled = 0", name="guests_earn_nothing"),
+    sa.Index("ix_orders_account", "account_id", "occurred_at"),
 )
 
 
 def _reported() -> Iterator[SchemaItem]:
     """What is kept of every message about an order, and what became of the points that it claimed back."""
-    yield column("account_id", UUID, null=True)  #: its order's
-    yield column("inbox_id", BIGINT)
-    yield column("business_hash", BYTES)
+    yield column("account_id", sa.Uuid(), null=True)  #: its order's
+    yield column("inbox_id", sa.BigInteger())
+    yield column("business_hash", sa.LargeBinary())
     yield column("occurred_at", INSTANT)
     yield column("recorded_at", INSTANT, default="now()")
     points = [f"points_{name}" for name in ("due", "taken", "excused", "shortfall")]
-    yield from (column(name, BIGINT) for name in points)
+    yield from (column(name, sa.BigInteger()) for name in points)
     order = ["source", "order_id", "program_id"]
-    yield ForeignKeyConstraint(order, [f"orders.{name}" for name in order])
-    yield ForeignKeyConstraint(["account_id"], ["accounts.account_id"])
-    yield CheckConstraint("points_due = points_taken + points_excused + points_shortfall", name="points_add_up")
-    yield CheckConstraint(" AND ".join(f"{name} >= 0" for name in points[1:]), name="points_not_negative")
+    yield sa.ForeignKeyConstraint(order, [f"orders.{name}" for name in order])
+    yield sa.ForeignKeyConstraint(["account_id"], ["accounts.account_id"])
+    yield sa.CheckConstraint("points_due = points_taken + points_excused + points_shortfall", name="points_add_up")
+    yield sa.CheckConstraint(" AND ".join(f"{name} >= 0" for name in points[1:]), name="points_not_negative")
 
 
-refunds = Table(
+refunds = sa.Table(
     "refunds",
     metadata,
-    Column("source", TEXT, primary_key=True),
-    Column("refund_id", TEXT, primary_key=True),
-    Column("program_id", TEXT, primary_key=True),
-    column("order_id", TEXT),
+    sa.Column("source", sa.String(), primary_key=True),
+    sa.Column("refund_id", sa.String(), primary_key=True),
+    sa.Column("program_id", sa.String(), primary_key=True),
+    column("order_id", sa.String()),
     *_reported(),
-    column("is_full", BOOLEAN),
-    column("amount", NUMERIC, null=True),  #: null: no amount of the whole order
+    column("is_full", sa.Boolean()),
+    column("amount", sa.Numeric(), null=True),  #: null: no amount of the whole order
     column("lines", JSON(), null=True),  #: null: no lines
-    CheckConstraint("num_nonnulls(nullif(is_full, false), amount, lines) <= 1", name="in_one_way"),
-    Index("ix_refunds_order", "source", "order_id", "program_id"),
-    Index(None, "account_id"),
+    sa.CheckConstraint("num_nonnulls(nullif(is_full, false), amount, lines) <= 1", name="in_one_way"),
+    sa.Index("ix_refunds_order", "source", "order_id", "program_id"),
+    sa.Index(None, "account_id"),
 )
 
-order_events = Table(
+order_events = sa.Table(
     "order_events",
     metadata,
-    Column("source", TEXT, primary_key=True),
-    Column("order_id", TEXT, primary_key=True),
-    Column("program_id", TEXT, primary_key=True),
-    Column("kind", TEXT, primary_key=True),
+    sa.Column("source", sa.String(), primary_key=True),
+    sa.Column("order_id", sa.String(), primary_key=True),
+    sa.Column("program_id", sa.String(), primary_key=True),
+    sa.Column("kind", sa.String(), primary_key=True),
     *_reported(),
-    CheckConstraint("kind IN ('fulfilled', 'cancelled')", name="kind"),
-    Index(None, "account_id"),
+    sa.CheckConstraint("kind IN ('fulfilled', 'cancelled')", name="kind"),
+    sa.Index(None, "account_id"),
 )
 
-usages = Table(
+usages = sa.Table(
     "usages",
     metadata,
-    Column("account_id", UUID, primary_key=True),
-    Column("name", TEXT, primary_key=True),  #: a rule's or a promotion's
-    Column("period", TEXT, primary_key=True),
-    column("points", BIGINT, default="0"),
-    column("orders", INTEGER, default="0"),
-    column("carried", TEXT, default="'0'"),  #: an exact fraction, such as 20 or 61/3
-    ForeignKeyConstraint(["account_id"], ["accounts.account_id"]),
+    sa.Column("account_id", sa.Uuid(), primary_key=True),
+    sa.Column("name", sa.String(), primary_key=True),  #: a rule's or a promotion's
+    sa.Column("period", sa.String(), primary_key=True),
+    column("points", sa.BigInteger(), default="0"),
+    column("orders", sa.Integer(), default="0"),
+    column("carried", sa.String(), default="'0'"),  #: an exact fraction, such as 20 or 61/3
+    sa.ForeignKeyConstraint(["account_id"], ["accounts.account_id"]),
 )
 
-budgets = Table(
+budgets = sa.Table(
     "budgets",
     metadata,
-    Column("program_id", TEXT, primary_key=True),
-    Column("promotion_id", TEXT, primary_key=True),
-    column("points", BIGINT, default="0"),
-    column("orders", BIGINT, default="0"),
+    sa.Column("program_id", sa.String(), primary_key=True),
+    sa.Column("promotion_id", sa.String(), primary_key=True),
+    column("points", sa.BigInteger(), default="0"),
+    column("orders", sa.BigInteger(), default="0"),
 )

@@ -1,58 +1,58 @@
 """What periodic runs, repairs and migrations keep of themselves."""
 
-from sqlalchemy import CheckConstraint, Column, ForeignKeyConstraint, Identity, Index, Table, text
+import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
-from core.store.tables.base import BIGINT, BOOLEAN, INSTANT, INTEGER, TEXT, UUID, column, metadata
+from core.store.tables.base import INSTANT, column, metadata
 
-reminders = Table(
+reminders = sa.Table(
     "reminders",
     metadata,
-    Column("account_id", UUID, primary_key=True),
-    Column("expires_at", INSTANT, primary_key=True),
-    column("points", BIGINT),  #: 0: withdrawn
-    column("days_ahead", INTEGER),
-    column("number", INTEGER, default="1"),
+    sa.Column("account_id", sa.Uuid(), primary_key=True),
+    sa.Column("expires_at", INSTANT, primary_key=True),
+    column("points", sa.BigInteger()),  #: 0: withdrawn
+    column("days_ahead", sa.Integer()),
+    column("number", sa.Integer(), default="1"),
     column("told_at", INSTANT, default="now()", is_renewed=True),
-    ForeignKeyConstraint(["account_id"], ["accounts.account_id"]),
-    CheckConstraint("points >= 0", name="points"),
-    CheckConstraint("number > 0", name="number"),
-    Index(None, "expires_at"),
+    sa.ForeignKeyConstraint(["account_id"], ["accounts.account_id"]),
+    sa.CheckConstraint("points >= 0", name="points"),
+    sa.CheckConstraint("number > 0", name="number"),
+    sa.Index(None, "expires_at"),
 )
 
-periodic_runs = Table(
+periodic_runs = sa.Table(
     "periodic_runs",
     metadata,
-    Column("task", TEXT, primary_key=True),
+    sa.Column("task", sa.String(), primary_key=True),
     column("as_of", INSTANT),
     column("finished_at", INSTANT, default="now()"),
     column("result", JSONB()),
 )
 
-retention = Table(
+retention = sa.Table(
     "retention",
     metadata,
-    Column("table_name", TEXT, primary_key=True),
+    sa.Column("table_name", sa.String(), primary_key=True),
     column("purged_before", INSTANT),  #: what was settled before this instant may be gone
 )
 
-repairs = Table(
+repairs = sa.Table(
     "repairs",
     metadata,
-    Column("repair_id", BIGINT, Identity(), primary_key=True),
-    column("account_id", UUID, null=True),  #: null: a promotion's budget was put right
-    column("subject", TEXT),  #: what was put right: account, or lot 7
+    sa.Column("repair_id", sa.BigInteger(), sa.Identity(), primary_key=True),
+    column("account_id", sa.Uuid(), null=True),  #: null: a promotion's budget was put right
+    column("subject", sa.String()),  #: what was put right: account, or lot 7
     column("found", JSONB()),
     column("rebuilt", JSONB()),
     column("applied_at", INSTANT, default="now()"),
-    ForeignKeyConstraint(["account_id"], ["accounts.account_id"]),
-    Index(None, "account_id"),
+    sa.ForeignKeyConstraint(["account_id"], ["accounts.account_id"]),
+    sa.Index(None, "account_id"),
 )
 
-schema_support = Table(
+schema_support = sa.Table(
     "schema_support",
     metadata,
-    Column("is_only_row", BOOLEAN, primary_key=True, server_default=text("true")),
-    column("oldest_revision", TEXT),  #: releases of this revision and later work on these tables
-    CheckConstraint("is_only_row", name="is_only_row"),
+    sa.Column("is_only_row", sa.Boolean(), primary_key=True, server_default=sa.text("true")),
+    column("oldest_revision", sa.String()),  #: releases of this revision and later work on these tables
+    sa.CheckConstraint("is_only_row", name="is_only_row"),
 )
