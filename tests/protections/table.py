@@ -67,8 +67,7 @@ PROTECTIONS = (
         (
             Edit(
                 _TABLES,
-                '        sa.UniqueConstraint("source", "event_id", "variant", '
-                'name=op.f("uq_inbox_source_event_id_variant")),\n',
+                "    CONSTRAINT uq_inbox_source_event_id_variant UNIQUE (source, event_id, variant),\n",
                 "",
             ),
             Edit(
@@ -87,25 +86,21 @@ PROTECTIONS = (
         (
             Edit(
                 _TABLES,
-                '        sa.PrimaryKeyConstraint("source", "order_id", "program_id", name=op.f("pk_orders")),\n',
+                "    CONSTRAINT pk_orders PRIMARY KEY (source, order_id, program_id),\n",
                 "",
             ),
             Edit(
                 _TABLES,
-                "        sa.ForeignKeyConstraint(\n"
-                '            ["source", "order_id", "program_id"],\n'
-                '            ["orders.source", "orders.order_id", "orders.program_id"],\n'
-                '            name=op.f("fk_refunds_source_order_id_program_id"),\n'
-                "        ),\n",
+                "    CONSTRAINT fk_refunds_source_order_id_program_id"
+                " FOREIGN KEY(source, order_id, program_id) REFERENCES\n"
+                "        orders (source, order_id, program_id),\n",
                 "",
             ),
             Edit(
                 _TABLES,
-                "        sa.ForeignKeyConstraint(\n"
-                '            ["source", "order_id", "program_id"],\n'
-                '            ["orders.source", "orders.order_id", "orders.program_id"],\n'
-                '            name=op.f("fk_order_events_source_order_id_program_id"),\n'
-                "        ),\n",
+                "    CONSTRAINT fk_order_events_source_order_id_program_id"
+                " FOREIGN KEY(source, order_id, program_id)\n"
+                "        REFERENCES orders (source, order_id, program_id),\n",
                 "",
             ),
         ),
@@ -117,7 +112,7 @@ PROTECTIONS = (
         (
             Edit(
                 _TABLES,
-                '        sa.PrimaryKeyConstraint("source", "refund_id", "program_id", name=op.f("pk_refunds")),\n',
+                "    CONSTRAINT pk_refunds PRIMARY KEY (source, refund_id, program_id),\n",
                 "",
             ),
         ),
