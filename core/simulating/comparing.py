@@ -8,8 +8,8 @@ from uuid import UUID
 
 from core.domain.program import Program
 from core.domain.program.registry import BEGINNING, ProgramVersion
-from core.simulating.books import SimulatedBooks, Tally
 from core.simulating.recorded import RecordedMessage
+from core.simulating.simulated_books import SimulatedBooks, Tally
 
 
 class AccountChange(NamedTuple):
