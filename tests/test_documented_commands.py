@@ -263,7 +263,13 @@ def definitions(path: Path) -> dict[str, str]:
 def test_what_is_not_run_names_a_program_that_is_there(command: str) -> None:
     target = command.removeprefix("make ")
     of_python = ("-o", f"{sys.prefix}/.ready", f"VENV={sys.prefix}")
-    shown = subprocess.run(["make", "-n", *of_python, target], cwd=ROOT, check=True, text=True, stdout=subprocess.PIPE)
+    shown = subprocess.run(
+        ["make", "--no-print-directory", "-n", *of_python, target],
+        cwd=ROOT,
+        check=True,
+        text=True,
+        stdout=subprocess.PIPE,
+    )
     program, *arguments = shown.stdout.split()
     assert Path(program).exists()
     assert arguments[0] != "-m" or find_spec(arguments[1]) is not None

@@ -142,10 +142,9 @@ def load_history(
 
 
 def _history_entry(row: Sequence[Any]) -> HistoryEntry:
-    *values, lot_numbers, points, expiries = row
-    values[1] = EntryKind(values[1])
+    sequence, kind, *values, lot_numbers, points, expiries = row
     moves = zip(lot_numbers or (), points or (), expiries or (), strict=True)
-    return HistoryEntry._make((*values, tuple(LotMove(*move) for move in moves)))
+    return HistoryEntry._make((sequence, EntryKind(kind), *values, tuple(LotMove(*move) for move in moves)))
 
 
 _TIER_CHANGES = Shape(tables.tier_changes, TierChange)
