@@ -19,6 +19,11 @@ def blocks(page: Path, language: str) -> list[str]:
     return [body for found, body in _BLOCK.findall(page.read_text(encoding="utf-8")) if found == language]
 
 
+def sql_queries(page: Path) -> list[tuple[str, str]]:
+    """Each SQL query with the paragraph above it."""
+    return re.findall(r"((?:.+\n)+)\n```sql\n([^`]+)```", page.read_text(encoding="utf-8"))
+
+
 def inline_code(page: Path) -> list[str]:
     """What stands between backticks, outside of blocks."""
     return _INLINE.findall(_BLOCK.sub("", page.read_text(encoding="utf-8")))

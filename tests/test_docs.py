@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 import typer
 from jsonschema import Draft202012Validator
-from sqlalchemy import Engine, text
 
 from config.queues import QUEUE_NAMES
 from config.settings import Settings
@@ -160,17 +159,6 @@ def test_the_page_of_the_ledger_has_every_check_under_its_number() -> None:
 
 def batched_pairs(parts: list[str]) -> Iterator[tuple[str, str]]:
     return zip(parts[::2], parts[1::2], strict=True)
-
-
-def sql_samples() -> list[str]:
-    written = [block for page in PAGES for block in blocks(page, "sql")]
-    return [statement for block in written for statement in block.split(";\n") if statement]
-
-
-@pytest.mark.parametrize("statement", sql_samples())
-def test_every_sql_statement_runs_on_the_tables_of_this_release(statement: str, engine: Engine) -> None:
-    with engine.begin() as connection:
-        connection.execute(text(statement))
 
 
 def test_the_program_file_that_the_pages_name_gives_the_points_that_they_say() -> None:
