@@ -9,42 +9,83 @@ from sqlalchemy import Connection
 from core.errors import DatabaseRoleTooStrongError, NoDatabaseRoleError, NotOwnerError
 from core.store.engine import driver_connection, run_bulk
 
-_READ = ("SELECT",)
-_APPEND = ("SELECT", "INSERT")
-_CHANGE = ("SELECT", "INSERT", "UPDATE")
+
+class Allowed(NamedTuple):
+    """What a role may do to one table beside reading it."""
+
+    inserts: bool = False
+    deletes: bool = False
+    updates: tuple[str, ...] = ()  #: these columns; to lock a row takes one of them
+
+    @property
+    def privileges(self) -> tuple[str, ...]:
+        """As GRANT has them."""
+        updates = f"UPDATE ({', '.join(self.updates)})" if self.updates else ""
+        named = ("SELECT", self.inserts and "INSERT", updates, self.deletes and "DELETE")
+        return tuple(privilege for privilege in named if privilege)
+
+
+_READ = Allowed()
+_APPEND = Allowed(inserts=True)
 
 #: What the roles of this release, and every command but `db`, need. What is entered in the books is never changed; only
-#: what retention purges is ever deleted.
-WORKER_GRANTS: Mapping[str, tuple[str, ...]] = {
+#: what retention purges is ever deleted. Columns that may be updated are those that some statement sets, and no others.
+WORKER_GRANTS: Mapping[str, Allowed] = {
     "alembic_version": _READ,
     "schema_support": _READ,
     "programs": _APPEND,
-    "inbox": (*_CHANGE, "DELETE"),
-    "dead_letter_actions": (*_APPEND, "DELETE"),
-    "accounts": _CHANGE,
+    "inbox": Allowed(
+        inserts=True,
+        deletes=True,
+        updates=(
+            "source", "event_id", "variant", "type", "occurred_at", "shard", "subject", "is_subject", "content_hash",
+            "settled", "state", "reason", "detail", "deliveries", "times_parked", "settled_at",
+        ),
+    ),
+    "dead_letter_actions": Allowed(inserts=True, deletes=True),
+    "accounts": Allowed(
+        inserts=True,
+        updates=(
+            "sequence", "lots_opened", "balance", "pending", "reserved", "deficit", "lifetime_points",
+            "qualifying_points", "qualifying_from", "tier_id", "tier_since", "tier_until", "tier_changes",
+            "orders_posted", "enrolled_at", "tier_held_until", "tier_warned_until", "updated_at",
+        ),
+    ),
     "members": _APPEND,
     "account_references": _APPEND,
     "entries": _APPEND,
-    "lots": _CHANGE,
+    "lots": Allowed(
+        inserts=True,
+        updates=(
+            "points_granted", "points_remaining", "points_expired", "available_at", "expires_at", "is_pending",
+            "points_excused",
+        ),
+    ),
     "allocations": _APPEND,
     "tier_changes": _APPEND,
-    "orders": _CHANGE,
+    "orders": Allowed(
+        inserts=True,
+        updates=(
+            "points_entitled", "points_excused", "points_shortfall", "qualifying_points", "qualifying_spend",
+            "qualifying_orders", "fulfilled_at", "cancelled_at",
+        ),
+    ),
     "refunds": _APPEND,
     "order_events": _APPEND,
-    "usages": _CHANGE,
-    "budgets": _CHANGE,
-    "reminders": (*_CHANGE, "DELETE"),
-    "outbox": (*_CHANGE, "DELETE"),
-    "numbers": ("SELECT", "UPDATE"),
-    "turns": _CHANGE,
-    "posting_attempts": _CHANGE,
-    "periodic_runs": _CHANGE,
-    "retention": _CHANGE,
+    "usages": Allowed(inserts=True, updates=("points", "orders", "carried")),
+    "budgets": Allowed(inserts=True, updates=("points", "orders")),
+    "reminders": Allowed(inserts=True, deletes=True, updates=("points", "days_ahead", "number", "told_at")),
+    "outbox": Allowed(inserts=True, deletes=True, updates=("published_at",)),
+    "numbers": Allowed(updates=("next_number",)),
+    "turns": Allowed(inserts=True, updates=("shard",)),  # its rows are only locked
+    "posting_attempts": Allowed(inserts=True, updates=("attempts", "started_at")),
+    "periodic_runs": Allowed(inserts=True, updates=("as_of", "finished_at", "result")),
+    "retention": Allowed(inserts=True, updates=("purged_before",)),
     "repairs": _APPEND,
-}
-READER_GRANTS: Mapping[str, tuple[str, ...]] = dict.fromkeys(WORKER_GRANTS, _READ)
+}  # fmt: skip
+READER_GRANTS: Mapping[str, Allowed] = dict.fromkeys(WORKER_GRANTS, _READ)
 
-_LIMITED = ("INSERT", "UPDATE", "DELETE", "TRUNCATE")
+_LIMITED = ("INSERT", "DELETE", "TRUNCATE")
 
 
 class Grant(NamedTuple):
@@ -63,7 +104,8 @@ def grant_role(connection: Connection, role: str, *, read_only: bool) -> list[Gr
     """
     require_role(connection, role)
     _require_owner(connection)
-    grants = [Grant(*pair) for pair in (READER_GRANTS if read_only else WORKER_GRANTS).items()]
+    allowed = READER_GRANTS if read_only else WORKER_GRANTS
+    grants = [Grant(table, of_table.privileges) for table, of_table in allowed.items()]
     name = sql.Identifier(role)
     ((schema, database, connects, sees),) = run_bulk(
         connection,
@@ -78,14 +120,14 @@ def grant_role(connection: Connection, role: str, *, read_only: bool) -> list[Gr
         statements.append(sql.SQL("GRANT USAGE ON SCHEMA {} TO {}").format(sql.Identifier(schema), name))
     for table, privileges in grants:
         place = sql.Identifier(table)
-        allowed = sql.SQL(", ").join(map(sql.SQL, privileges))
         statements += [
+            # Of the columns too: it takes away what was granted of each.
             sql.SQL("REVOKE ALL ON TABLE {} FROM {}").format(place, name),
-            sql.SQL("GRANT {} ON TABLE {} TO {}").format(allowed, place, name),
+            sql.SQL("GRANT {} ON TABLE {} TO {}").format(sql.SQL(", ").join(map(sql.SQL, privileges)), place, name),
         ]
     for statement in statements:
         driver_connection(connection).execute(statement)
-    surplus = _surplus(connection, role, grants)
+    surplus = _surplus(connection, role, allowed)
     if surplus:
         raise DatabaseRoleTooStrongError(role=role, surplus=", ".join(surplus))
     return grants
@@ -117,15 +159,23 @@ _HELD = """
 SELECT t.name, p.name FROM unnest(%b::text[]) AS t(name), unnest(%b::text[]) AS p(name)
 WHERE has_table_privilege(%s, quote_ident(t.name), p.name)
 """
+_HELD_OF_COLUMNS = """
+SELECT c.relname, a.attname FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+WHERE c.relnamespace = current_schema()::regnamespace AND c.relname = ANY(%b) AND a.attnum > 0 AND NOT a.attisdropped
+  AND has_column_privilege(%s, c.oid, a.attnum, 'UPDATE')
+"""
 
 
-def _surplus(connection: Connection, role: str, grants: list[Grant]) -> list[str]:
-    """What the role can do beyond `grants`, in words."""
-    tables = [grant.table for grant in grants]
+def _surplus(connection: Connection, role: str, allowed: Mapping[str, Allowed]) -> list[str]:
+    """What the role can do beyond what is `allowed`, in words."""
+    tables = list(allowed)
     ((owns, creates),) = run_bulk(connection, _OWNS, (role, role, tables))
     if owns:
         return ["it owns them, is a member of their owner, or is a superuser"]
     held = set(run_bulk(connection, _HELD, (tables, list(_LIMITED), role)))
-    granted = {(grant.table, privilege) for grant in grants for privilege in grant.privileges}
+    of_columns = set(run_bulk(connection, _HELD_OF_COLUMNS, (tables, role)))
+    granted = {(table, privilege) for table, of_table in allowed.items() for privilege in of_table.privileges}
+    updatable = {(table, column) for table, of_table in allowed.items() for column in of_table.updates}
     on_tables = [f"{privilege} on {table}" for table, privilege in sorted(held - granted)]
-    return [*(["CREATE in the schema"] if creates else []), *on_tables]
+    on_columns = [f"UPDATE of {column} on {table}" for table, column in sorted(of_columns - updatable)]
+    return [*(["CREATE in the schema"] if creates else []), *on_tables, *on_columns]

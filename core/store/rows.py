@@ -153,12 +153,12 @@ class _Change(Generic[Value]):
 
     def __init__(self, rows: Rows[Value], statement: str) -> None:
         self._rows = rows
-        self._statement = statement
+        self.statement = statement
 
     def run(self, connection: Connection, values: Collection[Value]) -> None:
         """Write what the rows of `values` are now; the caller has locked them, or keeps others from them."""
         if values:
-            run_bulk(connection, self._statement, self._rows.arrays(values))
+            run_bulk(connection, self.statement, self._rows.arrays(values))
 
 
 class Update(_Change[Value]):

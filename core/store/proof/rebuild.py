@@ -130,7 +130,8 @@ LEFT JOIN (SELECT a.account_id, sum(CASE k.measure
            GROUP BY a.account_id) AS q USING (account_id)
 """
 
-_TABLES = (
+#: The numbers that follow from the facts.
+DERIVED = (
     Numbers(
         tables.accounts, "account",
         ("sequence", "lots_opened", "balance", "pending", "reserved", "deficit", "lifetime_points", "qualifying_points",
@@ -151,7 +152,7 @@ def examine(connection: Connection, scope: Scope) -> Examination:
     registry = load_registry(connection)
     periods = load_periods(connection, registry, scope)
     parameters = {**scope.parameters, **periods, **usages_of_orders(connection, registry, scope)}
-    found = [repair for numbers in _TABLES for repair in _differing(connection, scope, parameters, numbers)]
+    found = [repair for numbers in DERIVED for repair in _differing(connection, scope, parameters, numbers)]
     if not found:
         return Examination([], [])
     reasons = _contradictions(connection, found, registry, periods)
@@ -178,7 +179,7 @@ def apply_repairs(connection: Connection, planned: Sequence[Repair]) -> list[Rep
     lock_accounts(connection, account_ids)
     now_differing = examine(connection, these_accounts(account_ids)).repairs
     repairs = [repair for repair in now_differing if repair.table != "orders" or repair.key in orders]
-    for numbers in _TABLES:
+    for numbers in DERIVED:
         names = (*keys_of(numbers.table), *numbers.names)
         write = Put if numbers.table is tables.usages else Update  # of usages a row may be missing
         of_table = [repair.row for repair in repairs if repair.table == numbers.table.name]
