@@ -26,7 +26,7 @@ class LotFilter(NamedTuple):
 
     program_id: str | None = None
     customer_id: str | None = None
-    expiring_before: datetime | None = None
+    expiring_before: datetime | None = None  #: at this instant they cannot be used any more
     earned_by: str | None = None  #: the rule or promotion whose own expiry the lot has; '' = the program's
 
 
@@ -65,7 +65,7 @@ l.points_remaining > 0 AND l.expires_at > %(as_of)s
 AND (%(program_id)s::text IS NULL OR a.program_id = %(program_id)s)
 AND (%(customer_id)s::text IS NULL OR a.account_id IN (SELECT m.account_id FROM members m
      WHERE m.program_id = a.program_id AND m.customer_id = %(customer_id)s))
-AND (%(expiring_before)s::timestamptz IS NULL OR l.expires_at < %(expiring_before)s)
+AND (%(expiring_before)s::timestamptz IS NULL OR l.expires_at <= %(expiring_before)s)
 AND (%(earned_by)s::text IS NULL OR l.earned_by = %(earned_by)s)
 """
 _NEXT = f"""

@@ -16,7 +16,7 @@ from core.reading.standing import Standing, Standings, load_account_history, loa
 from core.store.engine import database_now
 from workers.cli.account_sentences import (
     available_text,
-    ends_text,
+    good_until_text,
     next_tier_text,
     repair_text,
     summary_texts,
@@ -107,7 +107,9 @@ def history(
                 "account_id": standing.account.account_id,
                 "program_id": standing.account.program_id,
                 "entries_in_all": standing.account.sequence,
-                "entries": [{**entry._asdict(), "why_text": why_text(entry)} for entry in entries],
+                "entries": [
+                    {**entry._asdict(), "why_text": why_text(entry, standing.program.zone)} for entry in entries
+                ],
             }
             for standing, entries in histories
         ]
@@ -128,7 +130,7 @@ def explain(
     as_of: AsOf = None,
     as_json: AsJson = False,
 ) -> None:
-    """Explain why a customer has so many points, in sentences: every entry, rule by rule; what is pending; what ends.
+    """Explain in sentences why a customer has so many points: every entry, rule by rule; what is pending; what expires.
 
     \b
     loyalty account explain C-1001
@@ -229,17 +231,16 @@ def _print_lots(standing: Standing) -> None:
     rows = [
         Row(
             (
-                str(lot.lot_number),
                 f"{lot.points_remaining:,}",
                 f"{lot.points_granted:,}",
                 available_text(lot, zone),
-                ends_text(lot, standing.program),
-                f"entry {lot.opened_by_sequence}" + (f", {lot.earned_by}" if lot.earned_by else ""),
+                good_until_text(lot, standing.program),
+                f"{lot.origin.kind} {lot.origin.id}" + (f", {lot.earned_by}" if lot.earned_by else ""),
             )
         )
         for lot in standing.lots
     ]
-    print_listing((">Lot", ">Points left", ">Granted", "Available", "Expires", "From"), rows)
+    print_listing((">Points left", ">Granted", "Available", "Good until", "From"), rows)
 
 
 def _past_expiry_text(standing: Standing) -> str:
@@ -256,7 +257,7 @@ def _print_history(customer_id: str, account: Account, entries: list[HistoryEntr
     with_pending = any(entry.pending_after or entry.pending_change for entry in entries)
     rows = []
     for entry in entries:
-        lots = moves_text(entry, zone)
+        moves = moves_text(entry, zone)
         corrected = "" if entry.corrects_sequence is None else f"corrects entry {entry.corrects_sequence}; "
         recorded = f"{corrected}recorded {time_text(entry.recorded_at, zone)}"
         cells = (
@@ -268,7 +269,7 @@ def _print_history(customer_id: str, account: Account, entries: list[HistoryEntr
             *((f"{entry.pending_after:,}",) if with_pending else ()),
             reference_text(entry),
         )
-        rows.append(Row(cells, (why_text(entry), f"{lots}; {recorded}" if lots else recorded)))
+        rows.append(Row(cells, (why_text(entry, zone), f"{moves}; {recorded}" if moves else recorded)))
     pending = (">Pending",) if with_pending else ()
     print_listing((">#", "Happened", "Kind", ">Points", ">Balance", *pending, "What"), rows)
     if account.sequence > len(entries):
@@ -297,7 +298,7 @@ def _explanation(connection: Connection, registry: ProgramRegistry, standing: St
             (
                 entry,
                 headline(entry, zone),
-                [*sentences_of(entry), *([tier] if (tier := tier_text_of_entry(entry, changes, zone)) else [])],
+                [*sentences_of(entry, zone), *([tier] if (tier := tier_text_of_entry(entry, changes, zone)) else [])],
             )
             for entry in history.entries
         ],

@@ -1,22 +1,24 @@
 """How an account stands and what made it so, in sentences that can be read to the customer."""
 
 from collections.abc import Sequence
-from datetime import datetime, tzinfo
+from datetime import datetime
 from decimal import Decimal
 from itertools import groupby
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from core.domain.decision import TierChange, TierChangeReason
 from core.domain.ledger import EntryKind
 from core.domain.lots import Lot
 from core.domain.program import SPEND_UNITS, ExpiryPolicy, Measure, Program
 from core.domain.tiers.qualification import review_due_at
-from core.reading.accounts import HistoryEntry
+from core.reading.accounts import HistoryEntry, OpenMessage
 from core.reading.standing import Standing
 from core.store.repairs import KeptRepair
-from workers.cli.output import count_text, time_text
+from workers.cli.output import count_text, time_text, until_text
 
-UNTIL_THEN = "counted from then"  #: the end of points that wait for their order to be fulfilled
+NEVER = "never expires"
+FROM_THEN = "counted from then"  #: of points that wait for their order to be fulfilled
 
 
 def summary_texts(standing: Standing) -> list[str]:
@@ -28,19 +30,26 @@ def summary_texts(standing: Standing) -> list[str]:
         texts.append(
             f"Refunds took {count_text(account.deficit, 'point')} more than there were; the next points pay that off."
         )
-    texts += [*pending_texts(standing), *ending_texts(standing), f"Tier: {tier_text(standing)}."]
+    texts += [*pending_texts(standing), *expiring_texts(standing), f"Tier: {tier_text(standing)}."]
     if not standing.is_past:
         texts.append(f"Next tier: {next_tier_text(standing)}.")
-    for message in standing.open_messages:
-        reason = "" if message.reason is None else f" ({message.reason}; loyalty dead show {message.inbox_id})"
-        name = message.type.removeprefix("order.")
-        texts.append(
-            f"Not in the ledger: message {message.inbox_id}, order {message.order_id} {name}: {message.state}{reason}."
-        )
-    return texts
+    return texts + [_open_text(message) for message in standing.open_messages]
 
 
-def tier_text_of_entry(entry: HistoryEntry, changes: Sequence[TierChange], zone: tzinfo) -> str | None:
+def _open_text(message: OpenMessage) -> str:
+    """A message about an order that has not come to the ledger, and why."""
+    what = {"order.refunded": "a refund", "order.fulfilled": "a fulfilment", "order.cancelled": "a cancellation"}
+    number = message.inbox_id
+    state = {
+        "received": "is about to be posted",
+        "waiting": "waits for its order",
+        "dead": f"is parked as {message.reason}, and needs a person: loyalty dead show {number}",
+    }
+    about = f"{what.get(message.type, 'a message')} of order {message.order_id}"
+    return f"Not in the ledger: {about} (message {number}) {state.get(message.state, message.state)}."
+
+
+def tier_text_of_entry(entry: HistoryEntry, changes: Sequence[TierChange], zone: ZoneInfo) -> str | None:
     """Why an order earned in its tier; None for what is no order, or where that is not known."""
     if entry.kind is not EntryKind.ACCRUAL:
         return None
@@ -79,8 +88,15 @@ def _reason_of(change: TierChange, repairs: Sequence[KeptRepair]) -> str:
     return ""
 
 
-def repair_text(repair: KeptRepair, zone: tzinfo) -> str:
+def repair_text(repair: KeptRepair, zone: ZoneInfo) -> str:
     """What was changed by hand: what was there, what is now, and why."""
+    when = time_text(repair.applied_at, zone)[:16]
+    reason = f" ({repair.rebuilt['reason']})" if repair.rebuilt.get("reason") else ""
+    if "expires_at" in repair.rebuilt:
+        before, after = (
+            until_text(datetime.fromisoformat(values["expires_at"]), zone) for values in (repair.found, repair.rebuilt)
+        )
+        return f"{when}  Points that could be used until {before} can be used until {after}{reason}."
     names = [
         name
         for name in repair.rebuilt
@@ -90,11 +106,10 @@ def repair_text(repair: KeptRepair, zone: tzinfo) -> str:
         f"{name} was {_value_text(repair.found.get(name), zone)}, became {_value_text(repair.rebuilt[name], zone)}"
         for name in names
     ]
-    reason = f" ({repair.rebuilt['reason']})" if repair.rebuilt.get("reason") else ""
-    return f"{time_text(repair.applied_at, zone)[:16]}  {repair.subject}: {'; '.join(parts)}{reason}."
+    return f"{when}  {repair.subject}: {'; '.join(parts)}{reason}."
 
 
-def _value_text(value: Any, zone: tzinfo) -> str:
+def _value_text(value: Any, zone: ZoneInfo) -> str:
     if isinstance(value, str) and value[:1].isdigit() and "T" in value:
         return time_text(datetime.fromisoformat(value), zone)[:16]
     return "none" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
@@ -129,7 +144,7 @@ def tier_text(standing: Standing) -> str:
         until = f", reviewed at {due} for the time to {time_text(account.tier_until, zone)[:16]}"
     held = account.tier_held_until
     if held is not None and held > standing.as_of:
-        until += f", held by hand until {time_text(held, zone)[:16]}"
+        until += f", held by hand until {until_text(held, zone)}"
     if account.tier_warned_until is not None and account.tier_warned_until == account.tier_until:
         until += "; the customer was warned that it is at risk"
     return f"{account.tier_id}{since}{until}"
@@ -145,21 +160,21 @@ def next_tier_text(standing: Standing) -> str:
     return f"{following.tier.tier_id}, {units_text(following.units_to_go, program)} to go ({had} of {threshold})"
 
 
-def available_text(lot: Lot, zone: tzinfo) -> str:
+def available_text(lot: Lot, zone: ZoneInfo) -> str:
     """When a lot became available, or will."""
     if lot.available_at is None:
         return "when the order is fulfilled"
     return f"{'pending until ' if lot.is_pending else ''}{time_text(lot.available_at, zone)[:16]}"
 
 
-def ends_text(lot: Lot, program: Program) -> str:
-    """When a lot ends."""
+def good_until_text(lot: Lot, program: Program) -> str:
+    """The last day, or minute, on which the points of a lot can be used."""
     if lot.expires_at is not None:
-        return time_text(lot.expires_at, program.zone)[:16]
+        return until_text(lot.expires_at, program.zone)
     expiry = program.expiries.get(lot.earned_by, program.expiry)
     if lot.is_pending and lot.available_at is None and expiry.policy is not ExpiryPolicy.NEVER:
-        return UNTIL_THEN
-    return "never"
+        return FROM_THEN
+    return NEVER
 
 
 def pending_texts(standing: Standing) -> list[str]:
@@ -178,26 +193,31 @@ def pending_texts(standing: Standing) -> list[str]:
     return texts
 
 
-def ending_texts(standing: Standing) -> list[str]:
-    """What ends and when: one sentence for each instant, the soonest first."""
-    texts = []
-    ending = [lot for lot in standing.lots if lot.expires_at is not None]
+def expiring_texts(standing: Standing) -> list[str]:
+    """Until when which points can be used: one sentence for each end, the soonest first."""
+    texts, zone = [], standing.program.zone
+    expiring = [lot for lot in standing.lots if lot.expires_at is not None]
     for when, group in groupby(
-        sorted(ending, key=lambda lot: lot.expires_at or standing.as_of), lambda x: x.expires_at
+        sorted(expiring, key=lambda lot: lot.expires_at or standing.as_of), lambda x: x.expires_at
     ):
         points = count_text(sum(lot.points_remaining for lot in group), "point")
         assert when is not None
-        instant = time_text(when, standing.program.zone)[:16]
         if when <= standing.as_of:
-            texts.append(f"{points} ended on {instant}; the next run of expiry takes them from the balance.")
+            texts.append(
+                f"{points} could be used until {until_text(when, zone)}; the next run of expiry takes them from the"
+                " balance."
+            )
         else:
-            texts.append(f"{points} can be used until {instant}.")
+            texts.append(f"{points} can be used until {until_text(when, zone)}.")
     open_ended = [lot for lot in standing.lots if lot.expires_at is None]
     for end, group in groupby(
-        sorted(open_ended, key=lambda x: ends_text(x, standing.program)), lambda x: ends_text(x, standing.program)
+        sorted(open_ended, key=lambda x: good_until_text(x, standing.program)),
+        lambda x: good_until_text(x, standing.program),
     ):
-        points = count_text(sum(lot.points_remaining for lot in group), "point")
-        texts.append(
-            f"{points} never end." if end == "never" else f"The time of {points} begins when they are available."
-        )
+        count = sum(lot.points_remaining for lot in group)
+        points = count_text(count, "point")
+        if end == NEVER:
+            texts.append(f"{points} never expire{'s' if count == 1 else ''}.")
+        else:
+            texts.append(f"How long {points} can be used is counted from the day on which they become available.")
     return texts

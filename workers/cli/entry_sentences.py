@@ -1,10 +1,12 @@
 """Why an entry has its points, in sentences: from the calculation that the ledger keeps with it."""
 
-from datetime import tzinfo
+from collections import Counter
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
 from core.domain.ledger import EntryKind
-from core.reading.accounts import HistoryEntry, LotMove
-from workers.cli.output import count_text, printable, time_text
+from core.reading.accounts import HistoryEntry
+from workers.cli.output import count_text, printable, time_text, until_text
 from workers.cli.rule_sentences import (
     Calculation,
     earning_texts,
@@ -15,7 +17,7 @@ from workers.cli.rule_sentences import (
 )
 
 
-def why_text(entry: HistoryEntry) -> str:
+def why_text(entry: HistoryEntry, zone: ZoneInfo) -> str:
     """One readable sentence or two: what led to the points of this entry."""
     match entry.kind:
         case EntryKind.ACCRUAL:
@@ -23,13 +25,13 @@ def why_text(entry: HistoryEntry) -> str:
         case EntryKind.CLAWBACK:
             text = f"{_before_and_after_text(entry)} {_earning_text(entry)}{_not_taken_text(entry)}"
         case EntryKind.EXPIRY:
-            text = f"{_lots_text(entry)} reached the end of {_their(entry)} time."
+            text = _expiry_text(entry, zone)
         case EntryKind.RELEASE:
             text = _release_text(entry)
     return text + _pending_text(entry) + _deficit_text(entry)
 
 
-def sentences_of(entry: HistoryEntry) -> list[str]:
+def sentences_of(entry: HistoryEntry, zone: ZoneInfo) -> list[str]:
     """The same for reading out, one sentence each: rule by rule, and indented the lines that a rule selects."""
     match entry.kind:
         case EntryKind.ACCRUAL:
@@ -38,21 +40,21 @@ def sentences_of(entry: HistoryEntry) -> list[str]:
             texts = [_before_and_after_text(entry), _basis_text(entry), *_earning_sentences(entry)]
             texts.append(_not_taken_text(entry).strip())
         case EntryKind.EXPIRY:
-            texts = [f"{_lots_text(entry)} reached the end of {_their(entry)} time."]
+            texts = [_expiry_text(entry, zone)]
         case EntryKind.RELEASE:
             texts = [_release_text(entry)]
     texts += [_pending_text(entry).strip(), _deficit_text(entry).strip()]
     return [text for text in texts if text]
 
 
-def headline(entry: HistoryEntry, zone: tzinfo) -> str:
+def headline(entry: HistoryEntry, zone: ZoneInfo) -> str:
     """What happened, with what it did to the balance."""
     what = {
         EntryKind.ACCRUAL: "Order {order} earned",
         EntryKind.CLAWBACK: "Refund {refund} of order {order} took back"
         if entry.refund_id is not None
         else "Order {order} was cancelled, which took back",
-        EntryKind.EXPIRY: "Time took",
+        EntryKind.EXPIRY: "Expiry took",
         EntryKind.RELEASE: "Order {order} was fulfilled, which made available"
         if entry.order_id is not None
         else "The waiting time ended, which made available",
@@ -77,19 +79,24 @@ def reference_text(entry: HistoryEntry) -> str:
     return printable(", ".join(parts), is_line=True)
 
 
-def moves_text(entry: HistoryEntry, zone: tzinfo) -> str:
-    """Which lots got or gave how many points."""
-    return ", ".join(_move_text(move, zone, is_pending=entry.pending_change > 0) for move in entry.lots)
+def moves_text(entry: HistoryEntry, zone: ZoneInfo) -> str:
+    """Until when the points can be used that were given, or could be that were taken."""
+    points: Counter[tuple[bool, datetime | None]] = Counter()
+    for move in entry.lots:
+        points[move.points < 0, move.expires_at] += abs(move.points)
+    return ", ".join(
+        _move_text(count, end, zone, is_taken=is_taken, is_pending=entry.pending_change > 0)
+        for (is_taken, end), count in points.items()
+    )
 
 
-def _move_text(move: LotMove, zone: tzinfo, *, is_pending: bool) -> str:
-    if move.points < 0:
-        return f"{-move.points:,} from lot {move.lot_number}"
-    into = f"{move.points:,} into lot {move.lot_number}"
-    if move.expires_at is not None:
-        return f"{into} (expires {time_text(move.expires_at, zone)[:16]})"
-    # The end of points that wait for their order to be fulfilled is not known yet.
-    return f"{into} (pending)" if is_pending else f"{into} (never expires)"
+def _move_text(points: int, end: datetime | None, zone: ZoneInfo, *, is_taken: bool, is_pending: bool) -> str:
+    if end is not None:
+        until = f"good until {until_text(end, zone)}"
+    else:
+        # The end of points that wait for their order to be fulfilled is not known yet.
+        until = "pending" if is_pending else "that never expire"
+    return f"{points:,} of those {until}" if is_taken else f"{points:,} {until}"
 
 
 def _earning_text(entry: HistoryEntry) -> str:
@@ -144,9 +151,13 @@ def _not_taken_text(entry: HistoryEntry) -> str:
     return text
 
 
+def _expiry_text(entry: HistoryEntry, zone: ZoneInfo) -> str:
+    they = "It" if entry.points + entry.pending_change == -1 else "They"
+    return f"{they} could be used until {until_text(entry.occurred_at, zone)}."
+
+
 def _release_text(entry: HistoryEntry) -> str:
-    why = "" if entry.order_id is None else ", as their order is fulfilled"
-    return f"The pending points of {_lots_text(entry)[:1].lower()}{_lots_text(entry)[1:]} became available{why}."
+    return f"Pending until {'then' if entry.order_id is None else 'their order was fulfilled'}."
 
 
 def _pending_text(entry: HistoryEntry) -> str:
@@ -161,16 +172,5 @@ def _deficit_text(entry: HistoryEntry) -> str:
     if entry.deficit_change < 0:
         return f" Of it, {count_text(-entry.deficit_change, 'point')} paid off the deficit."
     if entry.deficit_change > 0:
-        return f" No lot covered {count_text(entry.deficit_change, 'point')} of it: the deficit grew by as much."
+        return f" There were no points left for {entry.deficit_change:,} of it: the deficit grew by as much."
     return ""
-
-
-def _their(entry: HistoryEntry) -> str:
-    return "their" if len(entry.why.get("lots", [])) > 1 else "its"
-
-
-def _lots_text(entry: HistoryEntry) -> str:
-    numbers = entry.why.get("lots", [])
-    if len(numbers) == 1:
-        return f"Lot {numbers[0]}"
-    return f"Lots {', '.join(str(number) for number in numbers[:-1])} and {numbers[-1]}" if numbers else "Lots"

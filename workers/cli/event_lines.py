@@ -1,11 +1,15 @@
 """Our events in one line each, for `loyalty tail`."""
 
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from pydantic_core import from_json
 
 from core.messages.outbound.published_events import OutboundType
-from workers.cli.output import points_text
+from workers.cli.output import points_text, until_text
+
+_UTC = ZoneInfo("UTC")
 
 
 def event_line(body: bytes) -> str:
@@ -36,8 +40,10 @@ def _account_text(kind: str, data: dict[str, Any]) -> str | None:
         case OutboundType.TIER_AT_RISK:
             return f"tier {data['tier']} at risk: {data['tier_after']} from {_minute(data['loses_at'])}"
         case OutboundType.POINTS_EXPIRING:
-            points = f"{data['points']:,} points end on" if data["points"] else "no points end any more on"
-            return f"{points} {_minute(data['expires_at'])}"
+            # The program's time zone is not known here.
+            until = f"{until_text(datetime.fromisoformat(data['expires_at']), _UTC)} UTC"
+            is_any = f"{data['points']:,} points can be used until {until} and no longer"
+            return is_any if data["points"] else f"no points expire after {until} any more"
     return None
 
 

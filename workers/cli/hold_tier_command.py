@@ -16,7 +16,7 @@ from core.reading.standing import require_accounts
 from core.store.engine import database_now
 from core.store.programs import load_registry
 from workers.cli.command_errors import HoldUntilError, UnknownTierError, WhichProgramError, WhyError
-from workers.cli.output import AsJson, print_json, say, time_text
+from workers.cli.output import AsJson, print_json, say, time_text, until_text
 from workers.cli.wiring import CustomerId, opened_database, read_instant
 
 _YEARS_MAX = 100
@@ -102,9 +102,10 @@ def _say(customer_id: str, before: Account, after: Account, program: Program, *,
     say(f"{customer_id} in {program.name} ({program.program_id}); times in {program.time_zone}", style="bold")
     moved = f"stays in {after.tier_id}" if before.tier_id == after.tier_id else f"{before.tier_id} to {after.tier_id}"
     verb = "Done" if is_applied else "Would be done"
-    say(f"  {verb}: {moved}, held until {time_text(after.tier_held_until, zone)[:16]}.")
+    assert after.tier_held_until is not None
+    say(f"  {verb}: {moved}, held until {until_text(after.tier_held_until, zone)}.")
     if before.tier_held_until is not None:
-        say(f"  It replaces the hold until {time_text(before.tier_held_until, zone)[:16]}.")
+        say(f"  It replaces the hold until {until_text(before.tier_held_until, zone)}.")
     say(f"  The next review of the tier is at {time_text(review_due_at(after, program), zone)[:16]}.")
     if not is_applied:
         say("Nothing is changed. To do it: add --apply")

@@ -28,7 +28,7 @@ from workers.cli.output import (
     print_listing,
     printable,
     say,
-    time_text,
+    until_text,
 )
 from workers.cli.wiring import opened_database, read_instant
 
@@ -50,7 +50,8 @@ def extend(
     program_id: Annotated[str | None, typer.Option("--program", help="Lots of this program.")] = None,
     customer_id: Annotated[str | None, typer.Option("--customer", help="Lots of this customer's accounts.")] = None,
     expiring_before: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Lots that end before this instant, with its offset.")
+        str | None,
+        typer.Option(metavar="TIME", help="Points that are of no use from this instant on."),
     ] = None,
     earned_by: Annotated[
         str | None,
@@ -162,20 +163,20 @@ def _say(found: _Summary, registry: ProgramRegistry, as_of: datetime, *, is_appl
     if found.sample:
         rows = []
         for each in found.sample:
-            zone = registry.at(each.of.program_id, as_of).program.zone
+            zone, expires_at = registry.at(each.of.program_id, as_of).program.zone, each.of.lot.expires_at
+            assert expires_at is not None
             rows.append(
                 Row(
                     (
                         each.of.customer_id,
                         each.of.program_id,
-                        str(each.of.lot.lot_number),
                         f"{each.of.lot.points_remaining:,}",
-                        time_text(each.of.lot.expires_at, zone)[:16],
-                        time_text(each.expires_at, zone)[:16],
+                        until_text(expires_at, zone),
+                        until_text(each.expires_at, zone),
                     )
                 )
             )
-        print_listing(("Customer", "Program", ">Lot", ">Points", "Ends", "New end"), rows)
+        print_listing(("Customer", "Program", ">Points", "Good until", "Extended to"), rows)
     if found.lots > len(found.sample):
         say(f"Shown are the first {len(found.sample)}.")
     if found.lasting:

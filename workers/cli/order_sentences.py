@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from core.domain.ledger import EntryKind
 from core.domain.orders.facts import Refund
 from core.reading.order_outcomes import OrderOutcome, RefundOutcome
-from workers.cli.account_sentences import UNTIL_THEN, available_text, ends_text
+from workers.cli.account_sentences import FROM_THEN, NEVER, available_text, good_until_text
 from workers.cli.command_errors import NoOrderError
 from workers.cli.entry_sentences import headline, sentences_of
 from workers.cli.outcome_sentences import PartSentence, part_sentence
@@ -111,16 +111,17 @@ def _holding_texts(order: OrderOutcome) -> list[str]:
     for lot in order.lots:
         is_one = lot.points_remaining == 1
         they, verb, s = ("it", "is", "s") if is_one else ("they", "are", "")
-        left = f"{count_text(lot.points_remaining, 'point')} of it {verb} left in lot {lot.lot_number}"
+        left = f"{count_text(lot.points_remaining, 'point')} of it {verb} left"
+        end = good_until_text(lot, standing.program)
         if lot.is_due(standing.as_of):
-            ended = ends_text(lot, standing.program)
-            texts.append(f"{left}; {they} ended on {ended}, and expiry will take {'it' if is_one else 'them'}.")
+            texts.append(f"{left}; {they} could be used until {end}, and expiry takes {'it' if is_one else 'them'}.")
             continue
         waits = f"pending, available {available_text(lot, zone).removeprefix('pending until ')}"
-        end = ends_text(lot, standing.program)
-        until = f"{they} never end{s}" if end == "never" else f"{they} end{s} on {end}"
-        if end == UNTIL_THEN:
-            until = f"the time that {they} last{s} begins then"
+        until = f"{they} can be used until {end}"
+        if end == NEVER:
+            until = f"{they} never expire{s}"
+        elif end == FROM_THEN:
+            until = f"how long {they} can be used is counted from then"
         texts.append(f"{left}: {waits if lot.is_pending else 'available'}; {until}.")
     if recorded.sequence is None:
         texts.append("The ledger has no entry for it, as it earned nothing.")
@@ -154,7 +155,9 @@ def _document(order: OrderOutcome, sentences: _Sentences) -> dict[str, Any]:
         "why_at_first": order.at_first.why,
         "why_now": order.now.why,
         "refunds": sentences.refunds,
-        "entries": [{**entry._asdict(), "sentences": sentences_of(entry)} for entry in order.entries],
+        "entries": [
+            {**entry._asdict(), "sentences": sentences_of(entry, order.program.zone)} for entry in order.entries
+        ],
         "left": sentences.left,
     }
 
@@ -192,7 +195,7 @@ def _print(explained: OrderOutcome, sentences: _Sentences) -> None:
     for entry in explained.entries:
         say(f"  {headline(entry, zone)}")
         if entry.kind is EntryKind.CLAWBACK:  # what it gave at first stands above
-            for text in sentences_of(entry):
+            for text in sentences_of(entry, zone):
                 say_sentence(text)
     for text in sentences.left:
         say(f"  {text}")

@@ -85,7 +85,7 @@ def _conditions(when: When, circumstances: Circumstances) -> Iterator[tuple[str,
     order, local, tier_id, _ = circumstances
     day = f"{local:%Y-%m-%d}"
     yield "starts_on", f"it starts on {when.starts_on}, the order is of {day}"
-    yield "ends_on", f"it ended on {when.ends_on}, the order is of {day}"
+    yield "ends_on", f"its last day was {when.ends_on}, the order is of {day}"
     yield "hours", f"it is for {_hours_text(when.hours)}, the order is of {local:%A %H:%M}"
     yield "tiers", f"it is for tier {_either(when.tiers)}, the order earned in {tier_id}"
     only = "only for a customer's first order, and this was not the first"

@@ -5,18 +5,20 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, is_dataclass
-from datetime import datetime, tzinfo
+from datetime import datetime, timedelta, tzinfo
 from enum import Enum
 from shutil import get_terminal_size
 from time import monotonic
 from typing import Annotated, Any, NamedTuple, TypeVar
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import typer
 from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
+from core.domain.calendar import next_midnight
 from core.messages.outbound.event_json import instant_text
 
 _Item = TypeVar("_Item")
@@ -27,6 +29,7 @@ _WIDTH_OF_FILES = 120
 LIMIT_MAX = 1_000_000
 #: What every command takes that prints results.
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+_INSTANT = timedelta(microseconds=1)  #: the smallest that the database keeps
 _SECONDS_OF_UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 
 
@@ -174,6 +177,16 @@ def time_text(instant: datetime | None, zone: tzinfo | None = None) -> str:
     if zone is None:
         return instant_text(instant)[:19].replace("T", " ") + "Z"
     return instant.astimezone(zone).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def until_text(end: datetime, zone: ZoneInfo) -> str:
+    """The last day on which something is good that ends at `end`, which is no part of it any more.
+
+    With the last minute where it does not end with the day.
+    """
+    last = (end - _INSTANT).astimezone(zone)
+    day = f"{last.day} {last:%B %Y}"
+    return day if next_midnight(last.date(), zone) == end else f"{day} {last:%H:%M}"
 
 
 def age_text(seconds: float) -> str:

@@ -20,7 +20,17 @@ from core.store.engine import begin_reading, database_now
 from core.store.programs import load_registry, require_program
 from workers.bootstrap import message_limits
 from workers.cli.command_errors import NoOrderToQuoteError, OrderNotQuotedError
-from workers.cli.output import AsJson, Row, count_text, print_facts, print_json, print_listing, say, time_text
+from workers.cli.output import (
+    AsJson,
+    Row,
+    count_text,
+    print_facts,
+    print_json,
+    print_listing,
+    say,
+    time_text,
+    until_text,
+)
 from workers.cli.rule_sentences import promotion_text, rule_text, with_counted_rules
 from workers.cli.wiring import opened_database
 
@@ -182,6 +192,6 @@ def _lot_text(lot: Lot, found: Quote) -> str:
     else:
         text = f"from {time_text(lot.available_at, zone)[:16]}"
     if lot.expires_at is not None:
-        return f"{lot.points_granted:,} {text}, until {time_text(lot.expires_at, zone)[:16]}"
+        return f"{lot.points_granted:,} {text}, until {until_text(lot.expires_at, zone)}"
     is_open = lot.is_pending and lot.available_at is None
-    return f"{lot.points_granted:,} {text}" + ("" if is_open else ", without end")
+    return f"{lot.points_granted:,} {text}" + ("" if is_open else ", for good")

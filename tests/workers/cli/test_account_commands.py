@@ -87,8 +87,8 @@ def test_history_says_of_every_entry_why_it_is_there(loyalty: CommandLine, shell
     assert [(move["lot_number"], move["points"]) for move in second["lots"]] == [(1, -40)]
     text = loyalty("account", "history", "c1").out
     assert "order o1, refund r1" in text
-    assert "100 into lot 1 (never expires); recorded" in text
-    assert "40 from lot 1; corrects entry 1; recorded" in text
+    assert "100 that never expire; recorded" in text
+    assert "40 of those that never expire; corrects entry 1; recorded" in text
 
 
 def test_history_tells_what_expired_and_what_was_not_taken_twice(loyalty: CommandLine, shell: Shell) -> None:
@@ -98,7 +98,7 @@ def test_history_tells_what_expired_and_what_was_not_taken_twice(loyalty: Comman
     shell.take(refund("r1", "o1", amount="10.00"))
     entries = loyalty("account", "history", "c1", "--json").json["accounts"][0]["entries"]
     assert entries[-1]["kind"] == "expiry"
-    assert entries[-1]["why_text"] == "Lots 1 and 2 reached the end of their time."
+    assert entries[-1]["why_text"] == "They could be used until 1 April 2026."
 
 
 def test_history_tells_of_a_deficit_and_of_what_pays_it_off(loyalty: CommandLine, shell: Shell) -> None:
@@ -108,7 +108,7 @@ def test_history_tells_of_a_deficit_and_of_what_pays_it_off(loyalty: CommandLine
     shell.take(refund("r1", "o1"))
     shell.take(order("o2", "50.00", time="2026-04-01T12:00:00Z"))
     _, clawback, accrual = loyalty("account", "history", "c1", "--json").json["accounts"][0]["entries"]
-    assert clawback["why_text"].endswith("No lot covered 70 points of it: the deficit grew by as much.")
+    assert clawback["why_text"].endswith("There were no points left for 70 of it: the deficit grew by as much.")
     assert accrual["why_text"].endswith("Of it, 50 points paid off the deficit.")
     assert "20, which the next points pay off" in loyalty("account", "show", "c1").out
 

@@ -171,9 +171,13 @@ def test_an_event_of_a_later_release_is_named_and_breaks_nothing() -> None:
         (
             "loyalty.points.expiring",
             {"points": 40, "expires_at": "2027-04-01T00:00:00Z"},
-            "40 points end on 2027-04-01",
+            "40 points can be used until 31 March 2027 UTC and no longer",
         ),
-        ("loyalty.points.expiring", {"points": 0, "expires_at": "2027-04-01T00:00:00Z"}, "no points end any more on"),
+        (
+            "loyalty.points.expiring",
+            {"points": 0, "expires_at": "2027-04-01T00:00:00Z"},
+            "no points expire after 31 March 2027",
+        ),
         (
             "loyalty.tier.at_risk",
             {"tier": "gold", "tier_after": "silver", "loses_at": "2027-01-31T23:00:00Z"},

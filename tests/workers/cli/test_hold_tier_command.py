@@ -20,7 +20,7 @@ def test_without_apply_it_only_tells_what_would_change(loyalty: CommandLine, she
     shell.take(order("o1"))
     printed = hold(loyalty)
     assert printed.code == 0
-    assert "Would be done: bronze to gold, held until 2090-07-01 00:00." in printed.out
+    assert "Would be done: bronze to gold, held until 30 June 2090." in printed.out
     assert "Nothing is changed" in printed.out
     assert shell.value("SELECT tier_id FROM accounts") == "bronze"
     assert shell.rows("SELECT * FROM repairs") == []
@@ -37,7 +37,7 @@ def test_with_apply_the_tier_is_changed_told_and_kept_with_its_reason(loyalty: C
     [kept] = shell.rows("SELECT subject, found, rebuilt FROM repairs")
     assert (kept.subject, kept.found["tier_id"], kept.rebuilt["reason"]) == ("tier", "bronze", "as promised")
     assert shell.differences() == []
-    assert "held by hand until 2090-07-01 00:00" in loyalty("account", "show", "c1").out
+    assert "held by hand until 30 June 2090" in loyalty("account", "show", "c1").out
     told = loyalty("account", "explain", "c1").out
     assert "From bronze to gold: it was set by hand (as promised)." in told
 
@@ -64,7 +64,7 @@ def test_the_same_hold_again_changes_nothing_and_another_replaces_it(loyalty: Co
     for _ in range(2):
         assert hold(loyalty, "--apply").code == 0
     assert len(shell.rows("SELECT * FROM repairs")) == 1
-    assert "It replaces the hold until 2090-07-01 00:00." in hold(loyalty, "--apply", tier="silver").out
+    assert "It replaces the hold until 30 June 2090." in hold(loyalty, "--apply", tier="silver").out
     assert [event["data"]["tier"] for event in shell.events("loyalty.tier.changed")] == ["gold", "silver"]
 
 
