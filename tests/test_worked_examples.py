@@ -16,6 +16,7 @@ from core.messages.program_files.program_file import load_program
 from tests.domain.book import Book
 from tests.facts import AS_OF, account, instant, line, lot, order, part, program_with, refund
 from tests.pages import ROOT, table
+from workers.cli.output import until_text
 
 LEDGER = ROOT / "docs" / "ledger.md"
 EXAMPLE: Program = load_program(ROOT / "config" / "programs" / "example.yaml")
@@ -68,12 +69,13 @@ def test_a_deficit_is_paid_off_first() -> None:
 
 @pytest.mark.parametrize("row", table(LEDGER, "Available (Europe/London)"), ids=lambda row: row[0])
 def test_expiry(row: list[str]) -> None:
-    available, months, expires, *_ = row
+    available, months, last_day, expires = row
     expiry = EXAMPLE.expiry.model_copy(update={"months": int(months)})
     local = datetime.fromisoformat(available).replace(tzinfo=EXAMPLE.zone)
     end = expires_at(expiry, EXAMPLE.zone, local.astimezone(UTC))
     assert end is not None
-    assert end.astimezone(EXAMPLE.zone).strftime("%Y-%m-%d %H:%M") == expires[:16]
+    assert end.astimezone(EXAMPLE.zone).strftime("%Y-%m-%d %H:%M") == expires
+    assert until_text(end, EXAMPLE.zone) == last_day
 
 
 def test_the_order_that_reaches_silver_earns_in_bronze_and_the_next_in_silver() -> None:
