@@ -150,7 +150,7 @@ def _open_books(session: Session, message: Message[Any]) -> Books:
 def _load_for_order(session: Session, books: Books, message: Message[Order]) -> None:
     """Load the customer's account. The same order again is refused by the key of its table."""
     order = message.fact
-    program_id = _programs().resolve(message.program_id, order.source)
+    program_id = _programs().resolve(message.program_id, order.source, order.occurred_at)
     if program_id is None or order.customer_id is None:
         return
     members = tables.members.c

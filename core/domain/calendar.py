@@ -2,9 +2,24 @@
 
 from calendar import monthrange
 from datetime import UTC, date, datetime, time, timedelta
+from functools import cache
+from importlib.resources import files
 from zoneinfo import ZoneInfo
 
 _MONTHS = 12
+#: Listed by the IANA database to say that nobody has chosen a time zone yet.
+_NOT_CHOSEN = "Factory"
+
+
+@cache
+def time_zone_names() -> frozenset[str]:
+    """The names of the IANA database, the same on every machine.
+
+    They are read from the package tzdata, not from the machine's own files: those also have names that stand for what
+    this machine is set to, such as localtime and posixrules, and some have a second set of clocks below right/.
+    """
+    listed = files("tzdata").joinpath("zones").read_text(encoding="utf-8").split()
+    return frozenset(listed) - {_NOT_CHOSEN}
 
 
 def add_months(day: date, months: int) -> date:

@@ -14,7 +14,7 @@ MENDS: dict[Reason, str] = {
     Reason.INVALID_DATA: "Send the event again with the fields that the detail names put right; drop this one.",
     Reason.TIME_IN_FUTURE: "Mend the sender's clock and send the event again; or retry when the time has come.",
     Reason.EVENT_CONFLICT: "The first content stays; if this one is right, send it with a new event id; drop this one.",
-    Reason.UNKNOWN_PROGRAM: "Apply a program of that id, or one that lists this source or is the default, then retry.",
+    Reason.UNKNOWN_PROGRAM: "Apply a program of that id, or one that takes the source when it happened, then retry.",
     Reason.ORDER_CONFLICT: "The first one stays posted; refund an order that was wrong and send a new one; drop this.",
     Reason.REFUND_CONFLICT: "The first content stays posted; if this one is right too, send it with a new refund id.",
     Reason.WRONG_CURRENCY: "Name a program of the order's currency in program_id and send the order in a new event.",

@@ -3,10 +3,12 @@
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from core.domain.program import Program
-from core.domain.program.registry import BEGINNING, ProgramRegistry, ProgramVersion
+from core.domain.program.registry import BEGINNING, Collision, ProgramRegistry, ProgramVersion
+from core.messages.outbound.event_json import instant_text
+from core.store.engine import database_now
 from core.store.locks import LockClass, lock
 from core.store.programs import append_version, load_registry
 
@@ -24,8 +26,8 @@ def newest_version(registry: ProgramRegistry, program_id: str) -> ProgramVersion
     return next((v for v in reversed(registry.versions()) if v.program_id == program_id), None)
 
 
-def program_problems(registry: ProgramRegistry, program: Program) -> list[str]:
-    """What speaks against `program` beside the programs that are there: one sentence each."""
+def program_problems(registry: ProgramRegistry, program: Program, effective_from: datetime) -> list[str]:
+    """What speaks against `program` from then on beside the programs that are there: one sentence each."""
     problems = []
     mine = newest_version(registry, program.program_id)
     if mine is not None and mine.program.currency != program.currency:
@@ -33,19 +35,26 @@ def program_problems(registry: ProgramRegistry, program: Program) -> list[str]:
             f"currency: is {program.currency}, but the program has points for {mine.program.currency} already; "
             "apply it as another program, with a program_id of its own"
         )
-    for other_id in registry.program_ids():
-        newest = newest_version(registry, other_id)
-        if other_id == program.program_id or newest is None:
-            continue
-        other = newest.program
-        if program.default and other.default:
-            problems.append(f"default: program {other_id} is the default already; write default: false in one of them")
-        problems += [
-            f"sources: program {other_id} lists {source} already; a source belongs to one program"
-            for source in program.sources
-            if source in other.sources
-        ]
-    return problems
+    start = BEGINNING if mine is None else effective_from
+    new = ProgramVersion(program.program_id, 1 if mine is None else mine.version + 1, start, program)
+    beside = ProgramRegistry([*registry.versions(), new], registry.stamp)
+    return problems + [_collision_text(collision, new) for collision in beside.collisions(program.program_id)]
+
+
+def _collision_text(collision: Collision, new: ProgramVersion) -> str:
+    other_id, source, since, until = collision
+    when = f" from {instant_text(since)} on" if since > new.effective_from else ""
+    when += f" until {instant_text(until)}" if until is not None else ""
+    mend = ""
+    if until is not None and since == new.effective_from == BEGINNING:
+        mend = (
+            "; a first version is for all orders, however old: apply the file without it, "
+            f"then with it and --from {instant_text(until)}"
+        )
+    if source is None:
+        mend = mend or "; write default: false in one of them"
+        return f"default: program {other_id} is the default{when or ' already'}{mend}"
+    return f"sources: program {other_id} lists {source}{when or ' already'}; a source belongs to one program{mend}"
 
 
 def apply_program(
@@ -61,20 +70,19 @@ def apply_program(
     before = newest_version(registry, program.program_id)
     if before is not None and before.program == program:
         return ApplyOutcome(before, None)
-    problems = program_problems(registry, program) + _instant_problems(connection, before, effective_from)
+    start = effective_from or database_now(connection)
+    problems = program_problems(registry, program, start)
+    problems += _instant_problems(before, start, is_given=effective_from is not None)
     if problems:
         return ApplyOutcome(before, None, tuple(problems))
     return ApplyOutcome(before, append_version(connection, program, file_text, effective_from))
 
 
-def _instant_problems(
-    connection: Connection, before: ProgramVersion | None, effective_from: datetime | None
-) -> list[str]:
+def _instant_problems(before: ProgramVersion | None, start: datetime, *, is_given: bool) -> list[str]:
     if before is None:
-        if effective_from is None:
+        if not is_given:
             return []
         return ["a program's first version is in force for all orders, however old; give no instant for it"]
-    start = effective_from or connection.execute(text("SELECT now()")).scalar_one()
     if before.effective_from == BEGINNING or start >= before.effective_from:
         return []
     begins, newest = (instant.isoformat(timespec="seconds") for instant in (start, before.effective_from))

@@ -65,7 +65,8 @@ class TestOrders:
         assert shell.parked_events() == [("e2", "order_conflict")]
 
     def test_the_same_order_id_of_two_sources_is_two_orders(self, shell: Shell) -> None:
-        shell.apply_program(PROGRAM_TEXT.replace('["/shops/test"]', '["/shops/test", "/shops/2"]'))
+        both = PROGRAM_TEXT.replace('["/shops/test"]', '["/shops/test", "/shops/2"]')
+        shell.apply_program(both, "2026-01-01T00:00:00Z")
         assert shell.take(order("o1"), order("o1", source="/shops/2")) == {"posted": 2}
         assert shell.balance() == 200
 

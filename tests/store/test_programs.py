@@ -93,26 +93,27 @@ class TestResolving:
         return registry(engine)
 
     def test_a_named_program_wins_over_the_source(self, known: ProgramRegistry) -> None:
-        assert known.resolve("club", "/web") == "club"
+        assert known.resolve("club", "/web", JUNE) == "club"
 
     def test_a_named_program_that_is_not_here_is_none(self, known: ProgramRegistry) -> None:
-        assert known.resolve("pub", "/web") is None
+        assert known.resolve("pub", "/web", JUNE) is None
 
     def test_the_program_that_lists_the_source_wins_over_the_default(self, known: ProgramRegistry) -> None:
-        assert (known.resolve(None, "/web"), known.resolve(None, "/app")) == ("web", "web")
+        assert (known.resolve(None, "/web", JUNE), known.resolve(None, "/app", JUNE)) == ("web", "web")
 
     def test_what_no_program_claims_goes_to_the_default(self, known: ProgramRegistry) -> None:
-        assert known.resolve(None, "/till") == "house"
+        assert known.resolve(None, "/till", JUNE) == "house"
 
     def test_without_a_default_it_goes_nowhere(self, engine: Engine) -> None:
         apply(engine, PROGRAM_TEXT)
-        assert registry(engine).resolve(None, "/till") is None
+        assert registry(engine).resolve(None, "/till", JUNE) is None
 
-    def test_a_source_that_the_newest_version_gave_up_is_no_longer_its_own(self, engine: Engine) -> None:
+    def test_a_source_that_a_version_gives_up_is_its_own_until_then(self, engine: Engine) -> None:
         apply(engine, named("web", sources='["/web"]'))
-        apply(engine, named("web", sources='["/app"]'))
+        apply(engine, named("web", sources='["/app"]'), JULY)
         known = registry(engine)
-        assert (known.resolve(None, "/web"), known.resolve(None, "/app")) == (None, "web")
+        assert (known.resolve(None, "/web", JUNE), known.resolve(None, "/app", JUNE)) == ("web", None)
+        assert (known.resolve(None, "/web", JULY), known.resolve(None, "/app", JULY)) == (None, "web")
 
     def test_all_programs_are_known_by_name(self, known: ProgramRegistry) -> None:
         assert known.program_ids() == ["club", "house", "web"]
@@ -120,4 +121,4 @@ class TestResolving:
 
 def test_no_programs_are_an_empty_registry(engine: Engine) -> None:
     known = registry(engine)
-    assert (known.stamp, known.program_ids(), known.versions(), known.resolve(None, "/web")) == (0, [], [], None)
+    assert (known.stamp, known.program_ids(), known.versions(), known.resolve(None, "/web", JUNE)) == (0, [], [], None)

@@ -58,9 +58,10 @@ def check(file: ProgramFile, *, as_json: AsJson = False) -> None:
     is_compared = has_database(settings)
     if is_compared:
         with opened_database(settings) as engine, engine.begin() as connection:
-            registry = load_registry(connection)
+            registry, now = load_registry(connection), database_now(connection)
         before = newest_version(registry, program.program_id)
-        problems = program_problems(registry, program)
+        # The soonest that it could be in force from: versions follow each other in time.
+        problems = program_problems(registry, program, max(now, before.effective_from) if before else now)
     differences = describe_differences(before.program, program) if before else []
     if as_json:
         print_json(

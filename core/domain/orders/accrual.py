@@ -14,7 +14,7 @@ from core.domain.message import Message
 from core.domain.orders.earning import Earning, Entitlement
 from core.domain.orders.facts import Order
 from core.domain.orders.limits import budget_changes, budgets_of, judge, usage_changes, usage_keys
-from core.domain.orders.lookup import posted_before, unknown_program
+from core.domain.orders.lookup import order_known, posted_before, unknown_program, unlisted_source
 from core.domain.orders.posted import Judgement, PostedOrder
 from core.domain.outcomes import Parked, Reason, Replayed
 from core.domain.program import Circumstances, CrossingOrder, Program
@@ -31,7 +31,7 @@ _NOTHING = OrderParts()
 def order_reach(message: Message[Order], rules: ProgramRegistry, as_of: datetime) -> Reach:
     """What `decide_order` asks of the books."""
     order, key = message.fact, (message.fact.source, message.fact.order_id)
-    program_id = rules.resolve(message.program_id, order.source)
+    program_id = rules.resolve(message.program_id, order.source, order.occurred_at)
     if program_id is None or order.customer_id is None:
         return Reach({key: _NOTHING})
     program, current = rules.at(program_id, order.occurred_at).program, rules.at(program_id, as_of).program
@@ -57,10 +57,11 @@ def decide_order(
     that its refunds find it.
     """
     order = message.fact
-    program_id = rules.resolve(message.program_id, order.source)
+    program_id = rules.resolve(message.program_id, order.source, order.occurred_at)
     if program_id is None:
-        return unknown_program(message.program_id, rules)
-    known = books.orders((order.source, order.order_id)).get(program_id)
+        named = message.program_id
+        return unlisted_source(order.occurred_at, rules) if named is None else unknown_program(named, rules)
+    known = order_known(books, message, program_id, rules)
     if known is not None:
         return posted_before(known.digest == message.digest, Reason.ORDER_CONFLICT, "order")
     version = rules.at(program_id, order.occurred_at)

@@ -1,9 +1,12 @@
 """Which program and which posted order a message is about, and what becomes of it where there is none."""
 
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from core.domain.books import Books
 from core.domain.message import Message
+from core.domain.orders.facts import Order
 from core.domain.orders.posted import OrderEventKind, PostedOrder
 from core.domain.outcomes import Parked, Reason, Replayed, Waiting
 from core.domain.program.registry import ProgramRegistry
@@ -22,21 +25,22 @@ _NOUNS = {OrderEventKind.FULFILLED: "fulfilment", OrderEventKind.CANCELLED: "can
 def order_of(
     books: Books, key: OrderKey, program_id: str | None, rules: ProgramRegistry
 ) -> PostedOrder | Waiting | Parked:
-    """The order that a message is about: in the program it names, else in that of its source, else in the only one.
+    """The order that a message is about: in the program it names, else where its source led, else in the only one.
 
-    Where the order is not posted yet, the message waits for it, unless it never can come.
+    The source leads where it did at the order's own time, whatever it does at the message's. Where the order is not
+    posted yet, the message waits for it, unless it never can come.
     """
-    source, order_id = key
+    order_id = key[1]
     orders = books.orders(key)
     if program_id is not None:
         if program_id in orders:
             return orders[program_id]
-        if rules.resolve(program_id, source) is None:
+        if program_id not in rules.program_ids():
             return unknown_program(program_id, rules)
     else:
-        resolved = rules.resolve(None, source)
-        if resolved is not None and resolved in orders:
-            return orders[resolved]
+        routed = _routed(orders, rules)
+        if len(routed) == 1:
+            return routed[0]
         if len(orders) == 1:
             return next(iter(orders.values()))
     if not orders:
@@ -44,6 +48,27 @@ def order_of(
     # It would wait for an order that has come, but in other programs only.
     detail = f"the order is in program {' and '.join(sorted(orders))}; name that one in data.program_id"
     return Parked(Reason.UNKNOWN_PROGRAM, detail)
+
+
+def order_known(books: Books, message: Message[Order], program_id: str, rules: ProgramRegistry) -> PostedOrder | None:
+    """The order of this id that is posted already in `program_id`, or, if the message names none, by its source.
+
+    Its source may lead to another program by now, or it may come again with another time: it is one order all the same.
+    """
+    orders = books.orders((message.fact.source, message.fact.order_id))
+    if not orders or program_id in orders or message.program_id is not None:
+        return orders.get(program_id)
+    same = [posted for posted in orders.values() if posted.digest == message.digest]
+    return next(iter(same or _routed(orders, rules)), None)
+
+
+def _routed(orders: Mapping[str, PostedOrder], rules: ProgramRegistry) -> list[PostedOrder]:
+    """Those of one order's postings that are where its source led at their time."""
+    return [
+        posted
+        for program_id, posted in orders.items()
+        if rules.resolve(None, posted.order.source, posted.order.occurred_at) == program_id
+    ]
 
 
 def order_for_event(
@@ -63,13 +88,22 @@ def posted_before(is_same: bool, reason: Reason, noun: str) -> Replayed | Parked
     return Parked(reason, f"this {noun} is posted already with other content; the first one stands. {_ADVICE[noun]}")
 
 
-def unknown_program(named: str | None, rules: ProgramRegistry) -> Parked:
-    """Why a message that belongs to no program cannot be posted."""
-    known = ", ".join(rules.program_ids()) or "none"
-    if named is None:
-        detail = (
-            f"data.program_id is absent, no program lists this source, and none is the default; programs here: {known}"
-        )
-    else:
-        detail = f"data.program_id names a program that is not here; programs here: {known}"
+def unknown_program(named: str, rules: ProgramRegistry) -> Parked:
+    """Why a message cannot be posted that names a program `named` which is not here."""
+    assert named not in rules.program_ids()
+    detail = f"data.program_id names a program that is not here; programs here: {_known_text(rules)}"
     return Parked(Reason.UNKNOWN_PROGRAM, detail)
+
+
+def unlisted_source(occurred_at: datetime, rules: ProgramRegistry) -> Parked:
+    """Why an order of `occurred_at` cannot be posted that names no program and that no program takes."""
+    then = occurred_at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    detail = (
+        f"data.program_id is absent, and at {then}, the order's time, no program lists this source and none is the "
+        f"default; programs here: {_known_text(rules)}"
+    )
+    return Parked(Reason.UNKNOWN_PROGRAM, detail)
+
+
+def _known_text(rules: ProgramRegistry) -> str:
+    return ", ".join(rules.program_ids()) or "none"

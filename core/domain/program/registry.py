@@ -1,5 +1,6 @@
 """All program versions, and which of them holds for a message: by the program it names, its source, and its time."""
 
+from bisect import bisect_right
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -20,6 +21,22 @@ class ProgramVersion(NamedTuple):
 BEGINNING = datetime.min.replace(tzinfo=UTC)
 
 
+class _Routes(NamedTuple):
+    """Where messages of one stretch of time belong that name no program."""
+
+    by_source: dict[str, str]
+    default: str | None
+
+
+class Collision(NamedTuple):
+    """Two programs would take the same messages at one time."""
+
+    program_id: str  #: the other one
+    source: str | None  #: that both list; None: both are the default
+    since: datetime
+    until: datetime | None  #: None: for good
+
+
 class ProgramRegistry:
     """All program versions, as posting needs them. `stamp` shows whether a newer set exists."""
 
@@ -29,15 +46,44 @@ class ProgramRegistry:
         self._versions: dict[str, list[ProgramVersion]] = {}
         for version in versions:
             self._versions.setdefault(version.program_id, []).append(version)
-        newest = [known[-1].program for known in self._versions.values()]
-        self._by_source = {source: program.program_id for program in newest for source in program.sources}
-        self._default = next((program.program_id for program in newest if program.default), None)
+        #: The instants at which a version follows another: between two of them every message is routed alike.
+        self._turns = sorted({version.effective_from for known in self._versions.values() for version in known[1:]})
+        self._routes: dict[int, _Routes] = {}
 
-    def resolve(self, named: str | None, source: str) -> str | None:
-        """The program of a message: the one it names, else the one that lists its source, else the default."""
+    def resolve(self, named: str | None, source: str, instant: datetime) -> str | None:
+        """The program of a message of `instant`: the one it names, else that of its source, else the default.
+
+        What counts is the version of each program that is in force at `instant`.
+        """
         if named is not None:
             return named if named in self._versions else None
-        return self._by_source.get(source, self._default)
+        stretch = bisect_right(self._turns, instant)
+        routes = self._routes.get(stretch)
+        if routes is None:
+            routes = self._routes[stretch] = self._routes_at(self._turns[stretch - 1] if stretch else BEGINNING)
+        return routes.by_source.get(source, routes.default)
+
+    def _routes_at(self, instant: datetime) -> _Routes:
+        programs = [self.at(program_id, instant).program for program_id in self.program_ids()]
+        return _Routes(
+            {source: program.program_id for program in programs for source in program.sources},
+            next((program.program_id for program in programs if program.default), None),
+        )
+
+    def collisions(self, program_id: str) -> list[Collision]:
+        """With which other programs `program_id` shares a source, or the default, at any time; by its files' order."""
+        found: dict[tuple[str, str | None], Collision] = {}
+        for since, until in zip([BEGINNING, *self._turns], [*self._turns, None], strict=True):
+            mine = self.at(program_id, since).program
+            for other_id in self.program_ids():
+                other = self.at(other_id, since).program
+                if other_id == program_id:
+                    continue
+                shared: list[str | None] = [source for source in mine.sources if source in other.sources]
+                for source in [*([None] if mine.default and other.default else []), *shared]:
+                    first = found.get((other_id, source))
+                    found[other_id, source] = Collision(other_id, source, first.since if first else since, until)
+        return list(found.values())
 
     def at(self, program_id: str, instant: datetime) -> ProgramVersion:
         """The version in force at `instant`; before the first one's start, the first."""

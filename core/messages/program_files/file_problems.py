@@ -2,12 +2,12 @@
 
 import json
 import re
-import zoneinfo
 from collections.abc import Iterator
 from typing import Any
 
 from pydantic import ValidationError
 
+from core.domain.calendar import time_zone_names
 from core.messages.inbound.fields import CURRENCIES
 from core.messages.inbound.problems import VALUE_CHARACTERS_MAX, near_currency, near_match
 from core.messages.program_files.file_fields import (
@@ -172,7 +172,7 @@ def _text(path: YamlPath, item: dict[str, Any], value: Any, source: YamlSource) 
         case "unknown_time_zone":
             meant = _near_time_zone(value)
             mend = f"did you mean {meant}?" if meant else f"write {allowed}"
-            said = f"is {_shown(value)}, which is no known time zone; {mend}"
+            said = f"is {_shown(value)}, which is not a time zone of the IANA database; {mend}"
         case "unknown_tier":
             tier_ids = [tier["tier_id"] for tier in source.value["tiers"]]
             found, name = ("", path[-1]) if isinstance(path[-1], str) else (f"is {text}; it ", value)
@@ -193,7 +193,10 @@ def _text(path: YamlPath, item: dict[str, Any], value: Any, source: YamlSource) 
 
 
 def _near_time_zone(value: str) -> str | None:
-    zones = sorted(zoneinfo.available_timezones())
+    zones = sorted(time_zone_names())
+    value = value.removeprefix("posix/").removeprefix("right/")
+    if value in zones:
+        return value
     by_city = {zone.rpartition("/")[2]: zone for zone in zones}
     city = near_match(value, list(by_city), cutoff=0.8)
     return near_match(value, zones, cutoff=0.8) or (by_city[city] if city else None)

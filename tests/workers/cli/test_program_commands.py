@@ -135,6 +135,27 @@ def test_what_would_collide_with_another_program_is_refused_and_found_by_check(
     assert len(loyalty("program", "check", write(tmp_path, other), "--json").json["problems"]) == 2
 
 
+def test_what_collides_at_some_time_only_is_refused_with_the_time_and_how_to_do_it(
+    loyalty: CommandLine, tmp_path: Path
+) -> None:
+    loyalty("program", "apply", write(tmp_path))
+    given_up = write(tmp_path, PROGRAM_TEXT.replace("/shops/test", "/shops/old"))
+    loyalty("program", "apply", given_up, "--from", "2099-01-01T00:00:00Z")
+    other = PROGRAM_TEXT.replace("program_id: test", "program_id: other")
+    refused = loyalty("program", "apply", write(tmp_path, other))
+    assert refused.code == 2
+    assert (
+        "sources: program test lists /shops/test until 2099-01-01T00:00:00Z; a source belongs to one program; a first "
+        "version is for all orders, however old: apply the file without it, then with it and "
+        "--from 2099-01-01T00:00:00Z" in " ".join(refused.err.split())
+    )
+    assert loyalty("program", "apply", write(tmp_path, other.replace('"/shops/test"', ""))).code == 0
+    too_soon = loyalty("program", "apply", write(tmp_path, other), "--from", "2098-01-01T00:00:00Z")
+    assert too_soon.code == 2
+    assert "program test lists /shops/test until 2099-01-01T00:00:00Z; a source" in " ".join(too_soon.err.split())
+    assert loyalty("program", "apply", write(tmp_path, other), "--from", "2099-01-01T00:00:00Z").code == 0
+
+
 def test_the_currency_of_a_program_stays(loyalty: CommandLine, tmp_path: Path) -> None:
     loyalty("program", "apply", write(tmp_path))
     refused = loyalty("program", "apply", write(tmp_path, PROGRAM_TEXT.replace("EUR", "USD")))
