@@ -49,9 +49,11 @@ class NotOwnerError(UserError):
 
 
 class DatabaseRoleTooStrongError(UserError):
-    """The role {role} could do more than the worker needs, so granting would limit nothing: {surplus}.
+    """The role {role} could do more than it needs here, so nothing was granted.
 
-    Take that away, or name another role. What every role has is taken away FROM PUBLIC.
+    {surplus}
+
+    Take that away, as the role that gave it or as a superuser, or name another role.
     """
 
 

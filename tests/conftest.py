@@ -29,7 +29,8 @@ from core.store.tables import metadata, numbers, schema_support
 from tests.administration import administrate, drop_database
 from workers.child_processes import read_pid
 from workers.embedded import EmbeddedServers, remove_data
-from workers.servers.postgres import Postgres
+from workers.servers.folder import Passwords
+from workers.servers.postgres import SUPERUSER, Postgres
 
 for name in [name for name in os.environ if name.startswith("LOYALTY_") and not name.startswith("LOYALTY_TEST_")]:
     # An operator's settings must not reach into the tests, nor the tests into an operator's servers.
@@ -84,6 +85,7 @@ class Servers(NamedTuple):
 
     database_url: str
     broker_url: str
+    superuser_url: str  #: of PostgreSQL; where the tests were given a server, as they were given it
 
 
 @pytest.fixture(scope="session")
@@ -94,7 +96,13 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     folder = tmp_path_factory.mktemp("servers")
     embedded = EmbeddedServers(folder, postgres=database_url is None, valkey=broker_url is None)
     started = embedded.start()
-    yield Servers(database_url or started.database_url or "", broker_url or started.broker_url or "")
+    url = make_url(database_url or started.database_url or "")
+    superuser = url if database_url else url.set(username=SUPERUSER, password=Passwords.load_or_make(folder).superuser)
+    yield Servers(
+        database_url or started.database_url or "",
+        broker_url or started.broker_url or "",
+        superuser.render_as_string(hide_password=False),
+    )
     postmaster = read_pid(folder / Postgres.home_name / Postgres.working_folder_name / Postgres.pid_file)
     if postmaster is not None:
         os.kill(postmaster, signal.SIGQUIT)  # at once, or it would first write to disk what the tests have left

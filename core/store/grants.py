@@ -1,6 +1,6 @@
 """What a database role may do to our tables: the worker's, which cannot rewrite the books, and that of mere readers."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from psycopg import sql
@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 
 from core.errors import DatabaseRoleTooStrongError, NoDatabaseRoleError, NotOwnerError
 from core.store.engine import driver_connection, run_bulk
+from core.store.surplus import Permission, find_surplus
 
 
 class Allowed(NamedTuple):
@@ -85,8 +86,6 @@ WORKER_GRANTS: Mapping[str, Allowed] = {
 }  # fmt: skip
 READER_GRANTS: Mapping[str, Allowed] = dict.fromkeys(WORKER_GRANTS, _READ)
 
-_LIMITED = ("INSERT", "DELETE", "TRUNCATE")
-
 
 class Grant(NamedTuple):
     """What the role may do to one table."""
@@ -99,8 +98,7 @@ def grant_role(connection: Connection, role: str, *, read_only: bool) -> list[Gr
     """Give `role` just what it needs here, and take away what it was given before; a second call changes nothing.
 
     NoDatabaseRoleError if there is no such role, NotOwnerError unless we own the tables. DatabaseRoleTooStrongError if
-    it could do more all the same, as the owner of the tables or a superuser, or through another role or PUBLIC; the
-    caller's transaction is to be ended then.
+    it could do more all the same, in whatever way (core.store.surplus); the caller's transaction is to be ended then.
     """
     require_role(connection, role)
     _require_owner(connection)
@@ -113,7 +111,11 @@ def grant_role(connection: Connection, role: str, *, read_only: bool) -> list[Gr
         " has_schema_privilege(%s, current_schema(), 'USAGE')",
         (role, role),
     )
-    statements = [sql.SQL("REVOKE CREATE ON SCHEMA {} FROM {}").format(sql.Identifier(schema), name)]
+    statements = [
+        sql.SQL("REVOKE CREATE ON SCHEMA {} FROM {}").format(sql.Identifier(schema), name),
+        # A schema of its own could hide our tables from whoever has its name: search_path begins with "$user".
+        sql.SQL("REVOKE CREATE ON DATABASE {} FROM {}").format(sql.Identifier(database), name),
+    ]
     if not connects:
         statements.append(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(sql.Identifier(database), name))
     if not sees:
@@ -127,10 +129,21 @@ def grant_role(connection: Connection, role: str, *, read_only: bool) -> list[Gr
         ]
     for statement in statements:
         driver_connection(connection).execute(statement)
-    surplus = _surplus(connection, role, allowed)
+    surplus = find_surplus(connection, role, set(_permissions(allowed)), list(allowed))
     if surplus:
-        raise DatabaseRoleTooStrongError(role=role, surplus=", ".join(surplus))
+        lines = (f"  It {found.could}.\n      {found.mend}" for found in surplus)
+        raise DatabaseRoleTooStrongError(role=role, surplus="\n".join(lines))
     return grants
+
+
+def _permissions(allowed: Mapping[str, Allowed]) -> Iterator[Permission]:
+    for table, of_table in allowed.items():
+        if of_table.inserts:
+            yield Permission("INSERT", table)
+        if of_table.deletes:
+            yield Permission("DELETE", table)
+        for column in of_table.updates:
+            yield Permission("UPDATE", table, column)
 
 
 def require_role(connection: Connection, role: str) -> None:
@@ -149,33 +162,3 @@ def _require_owner(connection: Connection) -> None:
     """Raise NotOwnerError where PostgreSQL would only warn, and grant nothing."""
     for user, owner in run_bulk(connection, _OWNER):
         raise NotOwnerError(user=user, owner=owner)
-
-
-_OWNS = """
-SELECT bool_or(pg_has_role(%s, relowner, 'MEMBER')), has_schema_privilege(%s, current_schema(), 'CREATE')
-FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relname = ANY(%b)
-"""
-_HELD = """
-SELECT t.name, p.name FROM unnest(%b::text[]) AS t(name), unnest(%b::text[]) AS p(name)
-WHERE has_table_privilege(%s, quote_ident(t.name), p.name)
-"""
-_HELD_OF_COLUMNS = """
-SELECT c.relname, a.attname FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
-WHERE c.relnamespace = current_schema()::regnamespace AND c.relname = ANY(%b) AND a.attnum > 0 AND NOT a.attisdropped
-  AND has_column_privilege(%s, c.oid, a.attnum, 'UPDATE')
-"""
-
-
-def _surplus(connection: Connection, role: str, allowed: Mapping[str, Allowed]) -> list[str]:
-    """What the role can do beyond what is `allowed`, in words."""
-    tables = list(allowed)
-    ((owns, creates),) = run_bulk(connection, _OWNS, (role, role, tables))
-    if owns:
-        return ["it owns them, is a member of their owner, or is a superuser"]
-    held = set(run_bulk(connection, _HELD, (tables, list(_LIMITED), role)))
-    of_columns = set(run_bulk(connection, _HELD_OF_COLUMNS, (tables, role)))
-    granted = {(table, privilege) for table, of_table in allowed.items() for privilege in of_table.privileges}
-    updatable = {(table, column) for table, of_table in allowed.items() for column in of_table.updates}
-    on_tables = [f"{privilege} on {table}" for table, privilege in sorted(held - granted)]
-    on_columns = [f"UPDATE of {column} on {table}" for table, column in sorted(of_columns - updatable)]
-    return [*(["CREATE in the schema"] if creates else []), *on_tables, *on_columns]

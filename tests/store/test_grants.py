@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import ProgrammingError
 
-from core.errors import DatabaseRoleTooStrongError, NoDatabaseRoleError
+from core.errors import NoDatabaseRoleError
 from core.mending.dead_letters import RetryLimits, drop_letters, retry_letters
 from core.store.budgets import apply_budget_repairs, examine_budgets
 from core.store.engine import create_database_engine
@@ -214,22 +214,3 @@ def test_a_reader_sees_everything_and_changes_nothing(owner: Engine) -> None:
 def test_a_role_that_is_not_there_is_named(owner: Engine) -> None:
     with pytest.raises(NoDatabaseRoleError, match="has no role nobody"):
         granted(owner, "nobody")
-
-
-def test_the_owner_is_refused_since_grants_would_not_limit_it(owner: Engine) -> None:
-    assert owner.url.username is not None
-    with pytest.raises(DatabaseRoleTooStrongError, match="it owns them"):
-        granted(owner, owner.url.username)
-
-
-def test_a_role_that_could_do_more_through_public_is_refused_and_left_as_it_was(
-    owner: Engine, role: DatabaseRole
-) -> None:
-    before = privileges(owner, role)
-    with owner.begin() as connection:
-        connection.execute(text("GRANT UPDATE ON entries TO PUBLIC"))
-    with pytest.raises(DatabaseRoleTooStrongError, match="UPDATE of account_id on entries"):
-        granted(owner, role.name, read_only=True)
-    with owner.begin() as connection:
-        connection.execute(text("REVOKE UPDATE ON entries FROM PUBLIC"))
-    assert privileges(owner, role) == before

@@ -15,7 +15,7 @@ from workers.servers.places import as_user
 from workers.servers.server import ENVIRONMENT, NotReadyError, RefusedError, Server
 
 NAME = "loyalty"  #: of the role and of the database
-_SUPERUSER = "postgres"
+SUPERUSER = "postgres"
 
 # What the worker's promises rest on, given at every start: a file cannot take it back.
 _FIXED_SETTINGS = {
@@ -34,7 +34,7 @@ _FIRST_SETTINGS = {
     "log_timezone": "UTC",
 }
 _INITDB_OPTIONS = (
-    f"--username={_SUPERUSER}",
+    f"--username={SUPERUSER}",
     "--auth=scram-sha-256",
     "--encoding=UTF8",
     "--locale=C",
@@ -133,7 +133,7 @@ class Postgres(Server):
         return psycopg.connect(
             host="127.0.0.1",
             port=self._port,
-            user=_SUPERUSER,
+            user=SUPERUSER,
             password=self._passwords.superuser,
             dbname="postgres",
             connect_timeout=2,
