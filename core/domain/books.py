@@ -4,14 +4,14 @@ Asking for what was not loaded raises an error, so "absent" never means "not loo
 what earlier ones changed, exactly as if each had been posted alone. Posting, simulation and the tests use these books.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple, TypeVar
 from uuid import UUID
 
 from core.domain.decision import AccountChange, Decision
 from core.domain.ledger import Account
-from core.domain.lots import Lot, OriginKind
+from core.domain.lots import Lot, OriginKind, SpendingKey, in_spending_order, spending_key
 from core.domain.orders.posted import (
     Budget,
     OrderEventKind,
@@ -25,6 +25,9 @@ from core.domain.reach import CustomerKey, OrderKey, RefundKey
 from core.domain.tiers.history import CountedOrder, TierHistoryEntry
 
 _BEGINNING = datetime.min.replace(tzinfo=UTC)
+_BEFORE_ALL: SpendingKey = (_BEGINNING, _BEGINNING, 0)
+_NEVER = datetime.max.replace(tzinfo=UTC)
+_BEHIND_ALL: SpendingKey = (_NEVER, _NEVER, 2**31)  # more lots than an account counts
 _K = TypeVar("_K")
 _V = TypeVar("_V")
 
@@ -56,6 +59,13 @@ class LotsOfAccount:
         return [self.open.get(number) or self.empty[number] for number in sorted(self.numbers_of.get(origin, ()))]
 
 
+class LoadedLots(NamedTuple):
+    """Which of an account's lots the books hold, where they do not hold all that have points left."""
+
+    as_of: datetime  #: what is due to be released by then is here
+    through: SpendingKey  #: what can be spent is here, in spending order, as far as this
+
+
 class OrderHistory(NamedTuple):
     """What an account's recorded orders count for its tier, those from `since` on."""
 
@@ -77,6 +87,7 @@ class Books:
         self._members: dict[CustomerKey, UUID | None] = {}
         self._lots: dict[UUID, LotsOfAccount] = {}
         self._open_lots_of: set[UUID] = set()  #: accounts of which all lots with points left are here
+        self._some_lots_of: dict[UUID, LoadedLots] = {}
         self._lots_of_orders: set[tuple[UUID, OrderKey]] = set()  #: orders of which all lots are here
         self._history: dict[UUID, list[TierHistoryEntry]] = {}
         self._counted: dict[UUID, OrderHistory] = {}
@@ -105,6 +116,19 @@ class Books:
             known.put(lot)
         if is_all_open:
             self._open_lots_of.add(account_id)
+
+    def put_lots_to_take(self, account_id: UUID, lots: Collection[Lot], points: int, as_of: datetime) -> None:
+        """Take in the lots that are due to be released by `as_of`, and in spending order those that cover `points`.
+
+        Where what can be spent is less than that, all of it is among `lots`.
+        """
+        self.put_lots(account_id, lots, is_all_open=False)
+        through, missing = _BEFORE_ALL, points
+        for lot in in_spending_order(lot for lot in lots if lot.is_spendable(as_of)):
+            if missing <= 0:
+                break
+            through, missing = spending_key(lot), missing - lot.points_remaining
+        self._some_lots_of[account_id] = LoadedLots(as_of, _BEHIND_ALL if missing > 0 else through)
 
     def put_lots_of_order(self, account_id: UUID, order: OrderKey) -> None:
         """Note that all lots of this account that this order first earned were taken in."""
@@ -176,6 +200,40 @@ class Books:
             raise NotLoadedError(f"open lots of account {account_id}")
         found = self._lots.get(account_id)
         return () if found is None else found.open.values()
+
+    def lots_to_release(self, account: Account, as_of: datetime) -> list[Lot]:
+        """The account's pending lots with points left whose time has come by `as_of`."""
+        found, loaded = self._lots.get(account.account_id), self._loaded_lots(account)
+        if loaded is not None and loaded.as_of < as_of:
+            raise NotLoadedError(f"lots of account {account.account_id} to release by {as_of}")
+        return [] if found is None else [lot for lot in found.open.values() if lot.is_to_release(as_of)]
+
+    def lots_to_take(
+        self, account: Account, as_of: datetime, changed: Mapping[int, Lot], without: Collection[int]
+    ) -> Iterator[Lot]:
+        """What can be spent at `as_of`, in spending order, but for the lots `without`.
+
+        `changed` are lots that the caller has changed meanwhile. Who reads on behind what was loaded gets the error.
+        """
+        found, loaded = self._lots.get(account.account_id), self._loaded_lots(account)
+        known = {**({} if found is None else found.open), **changed}
+        for lot in in_spending_order(lot for lot in known.values() if lot.is_spendable(as_of)):
+            if loaded is not None and spending_key(lot) > loaded.through:
+                break
+            if lot.lot_number not in without:
+                yield lot
+        if loaded is not None and loaded.through != _BEHIND_ALL:
+            raise NotLoadedError(f"more lots of account {account.account_id} to take from")
+
+    def _loaded_lots(self, account: Account) -> LoadedLots | None:
+        """How far the books hold the account's lots with points left; None: they hold all of them."""
+        account_id = account.account_id
+        if account_id in self._open_lots_of or self._has_all_of(account):
+            return None
+        try:
+            return self._some_lots_of[account_id]
+        except KeyError:
+            raise NotLoadedError(f"lots of account {account_id}") from None
 
     def lots_of_order(self, account: Account, order: OrderKey) -> list[Lot]:
         """The account's lots that this order first earned, also the empty ones, by their numbers."""

@@ -74,9 +74,17 @@ class Allocation(NamedTuple):
     expires_at: datetime | None
 
 
+SpendingKey = tuple[datetime, datetime, int]
+
+
+def spending_key(lot: Lot) -> SpendingKey:
+    """The lot's place in the spending order."""
+    return lot.expires_at or _NEVER, lot.available_at or _NEVER, lot.lot_number
+
+
 def in_spending_order(lots: Iterable[Lot]) -> list[Lot]:
     """Soonest expiry first, undated last, then oldest."""
-    return sorted(lots, key=lambda lot: (lot.expires_at or _NEVER, lot.available_at or _NEVER, lot.lot_number))
+    return sorted(lots, key=spending_key)
 
 
 def take(lots: Iterable[Lot], points: int) -> tuple[list[Lot], list[Allocation], int]:

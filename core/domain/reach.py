@@ -20,8 +20,9 @@ class LotsWanted(IntEnum):
     """Which lots of an account; each choice includes those before it."""
 
     NONE = 0
-    IF_OWING = 1  #: those with points left, where the account owes points and pending ones may have to pay them off
-    OPEN = 2  #: those with points left
+    IF_OWING = 1  #: those that are due to be released, where the account owes points and they may have to pay them off
+    TO_TAKE = 2  #: those that are due to be released, and, in spending order, as many as the orders' refunds may take
+    OPEN = 3  #: those with points left
 
 
 class AccountParts(NamedTuple):

@@ -3,6 +3,7 @@
 Locks are taken in one order everywhere: orders, accounts by their ids, budgets.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from sqlalchemy import Connection
 
 from core.domain.books import Books
 from core.domain.lots import OriginKind
+from core.domain.orders.clawback import points_at_stake
 from core.domain.orders.limits import budgets_of, usage_keys
 from core.domain.orders.posted import Budget, PostedOrder, Usage
 from core.domain.program.registry import ProgramRegistry
@@ -130,7 +132,7 @@ def load_parts(
     orders: Iterable[PostedOrder] = (),
 ) -> None:
     """Load these parts of accounts that are in the books, and the lots that `orders` opened."""
-    _load_lots(connection, books, parts, orders)
+    _load_lots(connection, books, parts, orders, as_of)
     # An account that never changed its tier has no history.
     moved = [i for i, wanted in parts.items() if wanted.history and books.account(i).tier_changes]
     books.put_history(load_tier_history(connection, moved))
@@ -153,22 +155,33 @@ def load_parts(
 
 
 def _load_lots(
-    connection: Connection, books: Books, parts: Mapping[UUID, AccountParts], orders: Iterable[PostedOrder]
+    connection: Connection,
+    books: Books,
+    parts: Mapping[UUID, AccountParts],
+    orders: Iterable[PostedOrder],
+    as_of: datetime,
 ) -> None:
-    def is_wanted(account_id: UUID, wanted: LotsWanted) -> bool:
+    own = [posted for posted in orders if posted.account_id is not None]
+    open_of = [account_id for account_id, wanted in parts.items() if wanted.lots is LotsWanted.OPEN]
+    orders_of: dict[UUID | None, list[PostedOrder]] = defaultdict(list)
+    for posted in own:
+        orders_of[posted.account_id].append(posted)
+    to_take: dict[UUID, int] = {}
+    for account_id, wanted in parts.items():
         account = books.account(account_id)
-        is_owing = account.deficit > 0 and account.pending > 0
-        return wanted is LotsWanted.OPEN or (wanted is LotsWanted.IF_OWING and is_owing)
-
-    open_of = [account_id for account_id, wanted in parts.items() if is_wanted(account_id, wanted.lots)]
-    own = [(posted.account_id, posted.key) for posted in orders if posted.account_id is not None]
-    lots = load_lots(connection, open_of, [(account_id, OriginKind.ORDER, *key) for account_id, key in own])
-    for account_id in open_of:
-        books.put_lots(account_id, (), is_all_open=True)
+        if wanted.lots is LotsWanted.TO_TAKE:
+            to_take[account_id] = points_at_stake(account, orders_of[account_id])
+        elif wanted.lots is LotsWanted.IF_OWING and account.deficit and account.pending:
+            to_take[account_id] = 0
+    origins = [(posted.account_id, OriginKind.ORDER, *posted.key) for posted in own if posted.account_id is not None]
+    lots = load_lots(connection, open_of, origins, to_take, as_of)
     for account_id, found in lots.items():
-        books.put_lots(account_id, found.values(), is_all_open=False)
-    for account_id, key in own:
-        books.put_lots_of_order(account_id, key)
+        books.put_lots(account_id, found.values(), is_all_open=account_id in open_of)
+    for account_id, points in to_take.items():
+        books.put_lots_to_take(account_id, lots.get(account_id, {}).values(), points, as_of)
+    for posted in own:
+        if posted.account_id is not None:
+            books.put_lots_of_order(posted.account_id, posted.key)
 
 
 def _load_budgets(

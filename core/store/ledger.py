@@ -123,22 +123,63 @@ def load_members(connection: Connection, keys: Collection[tuple[str, str]]) -> d
 
 
 _OF_ORIGIN = ("account_id", "origin_kind", "origin_source", "origin_id")
+_IN_SPENDING_ORDER = "coalesce(l.expires_at, 'infinity'), l.available_at, l.lot_number"
+_CAN_BE_TAKEN = (
+    "l.points_remaining > 0 AND NOT l.is_pending AND coalesce(l.expires_at, 'infinity') > w.as_of AND w.points > 0"
+)
+# The first lots of an account are looked through, since an index on all would cost every order of every customer; the
+# others are walked through one by one, in spending order, until they cover the points.
 _LOTS = f"""
+WITH wanted AS (
+    SELECT account_id, points, %b::timestamptz AS as_of FROM unnest(%b::uuid[], %b::bigint[]) AS k(account_id, points)
+)
 SELECT {LOTS.select("l")} FROM lots l WHERE l.account_id = ANY(%b) AND (l.points_remaining > 0 OR l.is_pending)
-UNION
+UNION ALL
 SELECT {LOTS.select("l")} FROM {unnested(tables.lots, _OF_ORIGIN)} JOIN lots l USING ({", ".join(_OF_ORIGIN)})
+UNION ALL
+SELECT {LOTS.select("l")} FROM wanted w JOIN lots l USING (account_id)
+WHERE l.is_pending AND l.points_remaining > 0 AND l.available_at <= w.as_of
+UNION ALL
+SELECT {LOTS.select("l")} FROM wanted w JOIN lots l USING (account_id)
+WHERE l.lot_number <= {tables.FIRST_LOTS} AND {_CAN_BE_TAKEN}
+UNION ALL
+SELECT {LOTS.select("t")} FROM wanted w CROSS JOIN LATERAL (
+    WITH RECURSIVE walk AS (
+        (SELECT l.*, l.points_remaining AS together FROM lots l
+         WHERE l.account_id = w.account_id AND l.lot_number > {tables.FIRST_LOTS} AND {_CAN_BE_TAKEN}
+         ORDER BY {_IN_SPENDING_ORDER} LIMIT 1)
+        UNION ALL
+        SELECT following.* FROM walk CROSS JOIN LATERAL (
+            SELECT l.*, walk.together + l.points_remaining AS together FROM lots l
+            WHERE l.account_id = walk.account_id AND l.lot_number > {tables.FIRST_LOTS} AND {_CAN_BE_TAKEN}
+              AND ({_IN_SPENDING_ORDER})
+                  > (coalesce(walk.expires_at, 'infinity'), walk.available_at, walk.lot_number)
+            ORDER BY {_IN_SPENDING_ORDER} LIMIT 1
+        ) AS following WHERE walk.together < w.points
+    )
+    SELECT * FROM walk
+) AS t
 """  # noqa: S608  # our own names
 
 
 def load_lots(
-    connection: Connection, account_ids: Collection[UUID], origins: Collection[tuple[UUID, OriginKind, str, str]]
+    connection: Connection,
+    account_ids: Collection[UUID],
+    origins: Collection[tuple[UUID, OriginKind, str, str]],
+    to_take: Mapping[UUID, int],
+    as_of: datetime,
 ) -> dict[UUID, dict[int, Lot]]:
-    """Every open lot of these accounts, and every lot of these (account, origin), whatever is left of it."""
+    """Every open lot of these accounts, and every lot of these (account, origin), whatever is left of it.
+
+    Of the accounts in `to_take` those with points left that are due to be released by `as_of`, and, in spending order,
+    at least as many as cover so many points, as far as that can be spent at `as_of`. Never more of them than points.
+    """
     found: dict[UUID, dict[int, Lot]] = {account_id: {} for account_id in account_ids}
-    if account_ids or origins:
+    if account_ids or origins or to_take:
         keys = arrays(((account_id, kind.value, source, of) for account_id, kind, source, of in origins), 4)
-        for account_id, lot in map(LOTS.read, run_bulk(connection, _LOTS, (list(account_ids), *keys))):
-            found.setdefault(account_id, {})[lot.lot_number] = lot
+        parameters = (as_of, list(to_take), list(to_take.values()), list(account_ids), *keys)
+        for account_id, lot in map(LOTS.read, run_bulk(connection, _LOTS, parameters)):
+            found.setdefault(account_id, {})[lot.lot_number] = lot  # several times if asked for in several ways
     return found
 
 

@@ -6,6 +6,8 @@ from uuid import UUID
 
 from core.domain.books import Books
 from core.domain.ledger import Account
+from core.domain.lots import in_spending_order, take
+from core.domain.orders.clawback import points_at_stake
 from core.domain.orders.limits import budgets_of, usage_keys
 from core.domain.orders.posted import OrderEventKind, PostedOrder
 from core.domain.program import Program
@@ -41,12 +43,18 @@ def load(
         wanted.append((account, parts.account.union(AccountParts(limits_of=limits))))
         books.put_lots(account.account_id, whole.lots_of_order(account, posted.key), is_all_open=False)
         books.put_lots_of_order(account.account_id, posted.key)
+    orders_of: dict[UUID | None, list[PostedOrder]] = {posted.account_id: [] for _, posted in of_all}
+    for parts, posted in of_all:
+        if parts.account is not None:
+            orders_of[posted.account_id].append(posted)
     together: dict[UUID, AccountParts] = {}
     for owner, of_account in wanted:
         if owner is not None:
             together[owner.account_id] = together.get(owner.account_id, AccountParts()).union(of_account)
     for account_id, of_account in together.items():
-        _load_account(books, whole, whole.account(account_id), of_account, rules, as_of)
+        account = whole.account(account_id)
+        _load_lots(books, whole, account, of_account.lots, orders_of.get(account_id, []), as_of)
+        _load_account(books, whole, account, of_account, rules, as_of)
     _load_budgets(books, whole, [limits for _, of_account in wanted for limits in of_account.limits_of])
     return books
 
@@ -71,16 +79,31 @@ def _load_reports(books: Books, whole: Books, reach: Reach, posted: Iterable[Pos
     books.put_order_events(events, [event for event in of_orders if event is not None])
 
 
+def _load_lots(
+    books: Books,
+    whole: Books,
+    account: Account,
+    wanted: LotsWanted,
+    orders: Iterable[PostedOrder],
+    as_of: datetime,
+) -> None:
+    """Load lots of an account: to take from, no more than are needed to cover the points at stake."""
+    if wanted is LotsWanted.OPEN:
+        books.put_lots(account.account_id, whole.open_lots(account), is_all_open=True)
+    elif wanted is LotsWanted.TO_TAKE or (wanted is LotsWanted.IF_OWING and account.deficit and account.pending):
+        points = points_at_stake(account, orders) if wanted is LotsWanted.TO_TAKE else 0
+        spendable = in_spending_order(lot for lot in whole.open_lots(account) if lot.is_spendable(as_of))
+        enough, _, _ = take(spendable, points)
+        numbers = {lot.lot_number for lot in enough}
+        lots = [lot for lot in whole.open_lots(account) if lot.is_to_release(as_of) or lot.lot_number in numbers]
+        books.put_lots_to_take(account.account_id, lots, points, as_of)
+
+
 def _load_account(
     books: Books, whole: Books, account: Account, parts: AccountParts, rules: ProgramRegistry, as_of: datetime
 ) -> None:
     account_id = account.account_id
     books.put_accounts({account_id: account})
-    is_owing = account.deficit > 0 and account.pending > 0
-    if parts.lots is LotsWanted.OPEN or (parts.lots is LotsWanted.IF_OWING and is_owing):
-        books.put_lots(account_id, whole.open_lots(account), is_all_open=True)
-    elif parts.lots is LotsWanted.IF_OWING:
-        books.put_lots(account_id, (), is_all_open=False)
     if parts.history and account.tier_changes:
         books.put_history({account_id: list(whole.history(account))})
     if parts.ordered_at:

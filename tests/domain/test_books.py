@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import timedelta
 from fractions import Fraction
+from itertools import islice
 from typing import Any
 from uuid import UUID
 
@@ -63,6 +64,8 @@ ASKED: dict[str, Callable[[Books], Any]] = {
     "whether a customer has an account": lambda books: books.account_of("test", "c1"),
     "open lots": lambda books: [*books.open_lots(ACCOUNT)],
     "lots of an order": lambda books: books.lots_of_order(ACCOUNT, KEY),
+    "lots to release": lambda books: books.lots_to_release(ACCOUNT, MARCH),
+    "lots to take from": lambda books: [*books.lots_to_take(ACCOUNT, MARCH, {}, ())],
     "tier changes": lambda books: [*books.history(ACCOUNT)],
     "counted orders": lambda books: [*books.counted(ACCOUNT, MARCH)],
     "usages": lambda books: books.usages(ACCOUNT, [CAP])[CAP],
@@ -112,6 +115,30 @@ class TestWhatIsNotLoaded:
 
     def test_an_account_that_never_changed_its_tier_has_no_history_to_load(self) -> None:
         assert nothing_loaded().history(ACCOUNT._replace(tier_changes=0)) == ()
+
+    def test_lots_to_take_from_are_there_as_far_as_they_cover_what_was_asked_for(self) -> None:
+        books = nothing_loaded()
+        later = lot(3, 10, expires="2026-09-01")
+        some = [later, lot(2, 10, expires="2026-07-01"), lot(1, 10, expires="2026-06-01")]
+        books.put_lots_to_take(ACCOUNT_ID, some, 15, MARCH)
+        taken = books.lots_to_take(ACCOUNT, MARCH, {}, ())
+        assert [next(taken).lot_number for _ in range(2)] == [1, 2]
+        with pytest.raises(NotLoadedError):
+            next(taken)  # lot 3 is known, but others may come before it
+        assert [each.lot_number for each in islice(books.lots_to_take(ACCOUNT, MARCH, {}, {1}), 1)] == [2]
+
+    def test_lots_that_do_not_cover_what_was_asked_for_are_all_that_can_be_taken_from(self) -> None:
+        books = nothing_loaded()
+        books.put_lots_to_take(ACCOUNT_ID, [lot(1, 10), lot(2, 10)], 21, MARCH)
+        assert [each.lot_number for each in books.lots_to_take(ACCOUNT, MARCH, {}, ())] == [1, 2]
+
+    def test_lots_to_release_are_there_as_far_as_they_were_due(self) -> None:
+        books = nothing_loaded()
+        held = lot(1, 10, available="2026-02-01", is_pending=True)
+        books.put_lots_to_take(ACCOUNT_ID, [held], 0, MARCH)
+        assert books.lots_to_release(ACCOUNT, MARCH) == [held]
+        with pytest.raises(NotLoadedError):
+            books.lots_to_release(ACCOUNT, MARCH + timedelta(days=1))
 
     def test_some_lots_are_not_all_open_lots(self) -> None:
         books = nothing_loaded()

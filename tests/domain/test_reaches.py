@@ -145,6 +145,7 @@ def test_deciders_ask_for_nothing_beyond_their_reach_and_decide_as_on_whole_book
 
 AFTER_14_DAYS: dict[str, Any] = {"availability": {"policy": "after_days", "days": 14}}
 INACTIVITY: dict[str, Any] = {"expiry": {"policy": "inactivity", "days": 400}}
+BY_MONTHS: dict[str, Any] = {"expiry": {"policy": "after_months", "months": 6}}
 BUDGET: dict[str, Any] = {
     "promotions": [{"promotion_id": "bonus", "kind": "addition", "points": 30, "limits": {"budget_points": 40}}]
 }
@@ -167,6 +168,15 @@ SPEND_ALL, JOBS = ("spend", 199, 0), ("jobs", 0, 0)
             AFTER_14_DAYS,
             [TWO_MONTHS, JOBS, SPEND_ALL, ORDER, NEXT_DAY, REFUND_OF_FIRST, NEXT_DAY, ORDER],
             id="pending points that may have to pay off a deficit",
+        ),
+        pytest.param(
+            BY_MONTHS,
+            BY_MONTHS,
+            [
+                *[("order", 1001, days) for days in (7, 3, 9, 15)],
+                *[NEXT_DAY, ("spend", 150, 0), NEXT_DAY, ("refund", 0, 0), ("refund", 0, 1), ("refund", 0, 2)],
+            ],
+            id="lots of other orders, as many as the refunds of a batch may take",
         ),
         pytest.param(INACTIVITY, {}, [TWO_MONTHS, LATE_ORDER], id="lots that end with those of a late order"),
         pytest.param(

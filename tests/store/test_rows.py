@@ -184,7 +184,7 @@ def test_an_entry_stands_under_the_names_of_its_columns(connection: Connection) 
 
 def test_a_lot_comes_back_with_its_origin(connection: Connection) -> None:
     found = {ACCOUNT.account_id: {1: LOT}}
-    assert load_lots(connection, [ACCOUNT.account_id], []) == found
+    assert load_lots(connection, [ACCOUNT.account_id], [], {}, LATER) == found
     assert load_open_lots(connection, ACCOUNT.account_id) == [LOT]
     assert load_due_lots(connection, [ACCOUNT.account_id], LATER) == {ACCOUNT.account_id: [LOT]}
 
@@ -194,9 +194,9 @@ def test_a_lot_without_points_is_found_by_its_origin_only(connection: Connection
     update_lots(connection, [(ACCOUNT.account_id, spent)])
     own = (ACCOUNT.account_id, OriginKind.ORDER, SOURCE, "o1")
     other = (ACCOUNT.account_id, OriginKind.ORDER, SOURCE, "o2")
-    assert load_lots(connection, [ACCOUNT.account_id], [other]) == {ACCOUNT.account_id: {}}
-    assert load_lots(connection, [ACCOUNT.account_id], [own]) == {ACCOUNT.account_id: {1: spent}}
-    assert load_lots(connection, [], [own]) == {ACCOUNT.account_id: {1: spent}}
+    assert load_lots(connection, [ACCOUNT.account_id], [other], {}, LATER) == {ACCOUNT.account_id: {}}
+    assert load_lots(connection, [ACCOUNT.account_id], [own], {}, LATER) == {ACCOUNT.account_id: {1: spent}}
+    assert load_lots(connection, [], [own], {}, LATER) == {ACCOUNT.account_id: {1: spent}}
 
 
 def test_orders_come_back_in_the_order_of_their_keys(connection: Connection) -> None:

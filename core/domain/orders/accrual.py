@@ -203,7 +203,7 @@ def _grant(
     """Credit what the order earned."""
     # Pending points that are due by now pay off a deficit before this order does, whether or not their run came.
     is_owing = account.deficit > 0 and account.pending > 0
-    released = release(account, books.open_lots(account) if is_owing else (), as_of)
+    released = release(account, books.lots_to_release(account, as_of) if is_owing else (), as_of)
     open_lots = _sliding_lots(books, account, program, current)
     by_number = {lot.lot_number: lot for lot in (*open_lots, *released.lots)}
     moved = extended_lots(by_number.values(), current, order.occurred_at, as_of)

@@ -1,6 +1,6 @@
 """What a refund or a cancellation does to the account of its order: post the difference to what it still earns."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -8,7 +8,7 @@ from core.domain.books import Books
 from core.domain.decision import AccountChange, Decision
 from core.domain.expiry.due import release
 from core.domain.ledger import Account, Entry, EntryKind, debit, entry_between
-from core.domain.lots import Allocation, Lot, in_spending_order, take, taken_from
+from core.domain.lots import Allocation, Lot, take, taken_from
 from core.domain.message import Message
 from core.domain.orders.basket import refund_problem
 from core.domain.orders.earning import Earning, Entitlement, Grant
@@ -29,7 +29,7 @@ from core.domain.program.registry import ProgramRegistry
 from core.domain.reach import AccountParts, LotsWanted, OrderParts, Reach
 from core.domain.tiers.qualification import disqualify
 
-_PARTS = OrderParts(refunds=True, events=True, account=AccountParts(lots=LotsWanted.OPEN, history=True), limits=True)
+_PARTS = OrderParts(refunds=True, events=True, account=AccountParts(lots=LotsWanted.TO_TAKE, history=True), limits=True)
 
 
 def refund_reach(message: Message[Refund], _rules: ProgramRegistry, _as_of: datetime) -> Reach:
@@ -88,6 +88,14 @@ def decide_cancellation(
     return clawback.decision(fact._replace(recovery=clawback.recovery))
 
 
+def points_at_stake(account: Account, orders: Iterable[PostedOrder]) -> int:
+    """The most that refunds of these posted orders, and of orders that are yet to be posted, may take from other lots.
+
+    All that the posted orders earn; and a new order's own lot lacks at most what has paid off the deficit.
+    """
+    return account.deficit + sum(posted.points_entitled for posted in orders)
+
+
 def refunds_known(refunds: Sequence[PostedRefund], posted: PostedOrder) -> list[Refund]:
     """All refunds of an order; a cancellation counts as a refund in full, without an id."""
     known = [refund.refund for refund in refunds]
@@ -120,10 +128,10 @@ def _claw_back(
     target = loss.target
     account = books.account(posted.account_id)
     # Pending lots that are due by now are released first, whether or not the run for it came.
-    released = release(account, books.open_lots(account), as_of)
+    released = release(account, books.lots_to_release(account, as_of), as_of)
     newer = {lot.lot_number: lot for lot in released.lots}
     own = [newer.get(lot.lot_number, lot) for lot in books.lots_of_order(account, posted.key)]
-    others = [newer.get(lot.lot_number, lot) for lot in books.open_lots(account)]
+    others = books.lots_to_take(account, as_of, newer, {lot.lot_number for lot in own})
     taken = _take(own, others, loss.dues, program, as_of)
     shortfall = 0 if program.clawback.policy is ClawbackPolicy.ALLOW_NEGATIVE else taken.uncovered
     recovery = Recovery(loss.points, loss.points - taken.excused - shortfall, taken.excused, shortfall)
@@ -257,11 +265,12 @@ def _owed(granted: Sequence[Grant], kept: Sequence[Grant]) -> dict[str, int]:
 
 
 def _take(
-    own: Sequence[Lot], open_lots: Sequence[Lot], dues: Mapping[str, int], program: Program, as_of: datetime
+    own: Sequence[Lot], others: Iterator[Lot], dues: Mapping[str, int], program: Program, as_of: datetime
 ) -> _Deduction:
     """Take what is due, as far as it goes: what each of the order's own lots owes, then from any of them, then others.
 
-    The others are looked at only when needed: an account that all of a shop's walk-in customers share has thousands.
+    The others, in spending order, are read no further than needed: an account that all of a shop's walk-in customers
+    share has thousands.
     """
     owed = dict(dues)
     changed: dict[int, Lot] = {}
@@ -280,9 +289,7 @@ def _take(
     ]
     found, allocations, uncovered = _take_from_own(sources, owed)
     if not is_pending_only and uncovered:
-        numbers = {lot.lot_number for lot in own}
-        others = (lot for lot in open_lots if lot.lot_number not in numbers and lot.is_spendable(as_of))
-        more, taken, uncovered = take(in_spending_order(others), uncovered)
+        more, taken, uncovered = take(others, uncovered)
         found, allocations = found + more, allocations + taken
     pending = sum(-part.points for lot, part in zip(found, allocations, strict=True) if lot.is_pending)
     changed |= {lot.lot_number: lot for lot in found}

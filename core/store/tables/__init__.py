@@ -6,6 +6,7 @@ Ledger keys lead with the account, so that the tables can later be partitioned o
 
 from core.store.tables.base import metadata
 from core.store.tables.ledger import (
+    FIRST_LOTS,
     account_references,
     accounts,
     allocations,
@@ -20,6 +21,7 @@ from core.store.tables.orders import budgets, order_events, orders, refunds, usa
 from core.store.tables.upkeep import periodic_runs, reminders, repairs, retention, schema_support
 
 __all__ = [
+    "FIRST_LOTS",
     "account_references",
     "accounts",
     "allocations",

@@ -210,8 +210,11 @@ CREATE TABLE lots (
 CREATE INDEX ix_lots_expiry ON lots (account_shard, expires_at) WHERE points_remaining > 0 AND expires_at IS
     NOT NULL;
 CREATE INDEX ix_lots_origin ON lots (account_id, origin_id);
+CREATE INDEX ix_lots_pending ON lots (account_id, available_at) WHERE is_pending AND available_at IS NOT NULL;
 CREATE INDEX ix_lots_release ON lots (account_shard, available_at) WHERE is_pending AND available_at IS NOT
     NULL;
+CREATE INDEX ix_lots_to_take ON lots (account_id, coalesce(expires_at, 'infinity'), available_at, lot_number)
+    WHERE lot_number > 100 AND points_remaining > 0 AND NOT is_pending;
 CREATE TABLE order_events (
     source varchar NOT NULL, order_id varchar NOT NULL, program_id varchar NOT NULL, kind varchar NOT NULL,
     account_id uuid, inbox_id bigint NOT NULL, business_hash bytea NOT NULL,

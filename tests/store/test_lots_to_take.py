@@ -1,0 +1,54 @@
+"""Lots that a refund may take from: no more are read than it can need, however many the account has."""
+
+from datetime import UTC, datetime
+from uuid import UUID
+
+import pytest
+from sqlalchemy import Engine
+
+from core.domain.lots import Lot, in_spending_order, take
+from core.store.ledger import load_lots
+from core.store.tables import FIRST_LOTS
+from tests.factories import PROGRAM_TEXT, order
+from tests.shell import Shell
+
+LOTS = FIRST_LOTS + 40
+PROGRAM = PROGRAM_TEXT + "expiry: {policy: after_months, months: 12}\n"
+NOW = datetime(2026, 9, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def shell(engine: Engine) -> Shell:
+    """One account with more lots than are looked through; those that came last expire neither first nor last."""
+    shell = Shell(engine, program_text=PROGRAM)
+    days = [f"2025-{8 + n * 7 % 5:02}-{1 + n * 11 % 28:02}" for n in range(LOTS)]
+    shell.take(*[order(f"o{n}", f"{1 + n % 9}.00", time=f"{day}T12:00:00Z") for n, day in enumerate(days)])
+    shell.execute("UPDATE lots SET points_remaining = 0 WHERE lot_number % 10 = 0")
+    shell.execute("UPDATE lots SET is_pending = true WHERE lot_number % 10 = 1")
+    shell.execute("UPDATE lots SET expires_at = NULL WHERE lot_number % 10 = 2")
+    return shell
+
+
+def found(shell: Shell, points: int | None) -> list[Lot]:
+    """The lots that cover these points; None: every lot with points left."""
+    account_id: UUID = shell.value("SELECT account_id FROM accounts")
+    with shell.engine.connect() as connection:
+        every = [account_id] if points is None else []
+        lots = load_lots(connection, every, [], {} if points is None else {account_id: points}, NOW)
+    return [*lots.get(account_id, {}).values()]
+
+
+@pytest.mark.parametrize("points", [1, 9, 60, 350, 10_000])
+def test_the_lots_that_cover_the_points_in_spending_order_are_among_those_found(shell: Shell, points: int) -> None:
+    spendable = in_spending_order(lot for lot in found(shell, None) if lot.is_spendable(NOW))
+    needed, _, _ = take(spendable, points)
+    read = in_spending_order(lot for lot in found(shell, points) if lot.is_spendable(NOW))
+    assert {lot.lot_number for lot in needed} <= {lot.lot_number for lot in read}
+    beyond = [lot for lot in read if lot.lot_number > FIRST_LOTS]
+    most, _, _ = take([lot for lot in spendable if lot.lot_number > FIRST_LOTS], points)
+    assert [lot.lot_number for lot in beyond] == [lot.lot_number for lot in most], "and no more"
+
+
+def test_lots_that_are_due_to_be_released_are_found_without_any_points(shell: Shell) -> None:
+    to_release = {lot.lot_number for lot in found(shell, None) if lot.is_to_release(NOW)}
+    assert {lot.lot_number for lot in found(shell, 0)} == to_release != set()
