@@ -126,6 +126,8 @@ def test_right_orders_keep_the_schema(event: Any) -> None:
         line(quantity=True),
         line(kind="prodct"),
         line(line_id="1\u0000"),
+        line(line_id="1 "),
+        line(line_id="\u200b1"),
     ],
 )
 def test_wrong_orders_break_the_schema(event: Any) -> None:

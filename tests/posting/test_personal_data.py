@@ -63,7 +63,7 @@ def test_an_e_mail_address_is_no_customer_id(shell: Shell, logged: io.StringIO) 
     receive(shell, as_bytes(order(customer_id=MARKS[0])))
     assert shell.outcomes() == {("dead", "invalid_data"): 1}
     detail = shell.value("SELECT detail FROM inbox")
-    assert 'without control characters or "@": an opaque id, no e-mail address' in detail
+    assert 'and without "@": an opaque id, no e-mail address' in detail
     assert_nothing_told(shell, logged)
 
 

@@ -33,10 +33,10 @@ from core.domain.program.expiry import Availability, AvailabilityPolicy, EndOf, 
 from core.domain.program.fields import (
     DAYS_MAX,
     ClawbackMode,
-    Label,
     Name,
     Part,
     Rounding,
+    Source,
     TimeZone,
     problem,
     refuse,
@@ -194,7 +194,7 @@ class Program(Part):
     """IANA name; days, months and years of this program begin at its midnights."""
     default: StrictBool = False
     """Whether it takes the orders that name no program and whose source no program lists."""
-    sources: tuple[Label, ...] = ()
+    sources: tuple[Source, ...] = ()
     """Message sources whose orders belong here when they name no program."""
     basis: Basis = Basis()
     """Which part of an order earns."""

@@ -21,6 +21,7 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from core.domain.calendar import time_zone_names
+from core.domain.ids import id_pattern
 
 RATE_POINTS_MAX = 1_000_000
 AMOUNT_MAX = 10**12
@@ -98,6 +99,7 @@ Factor = Annotated[ExactDecimal, Field(gt=0, le=1000)]
 TimeZone = Annotated[str, AfterValidator(_known_time_zone)]
 LocalDate = Annotated[date, BeforeValidator(_exact_date), WithJsonSchema({"type": "string", "format": "date"})]
 Label = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+Source = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=id_pattern())]
 Labels = Annotated[tuple[Label, ...], Field(max_length=LISTED_MAX), AfterValidator(_once)]
 SomeLabels = Annotated[tuple[Label, ...], Field(min_length=1, max_length=LISTED_MAX), AfterValidator(_once)]
 PointsLimit = Annotated[StrictInt, Field(ge=1, le=POINTS_LIMIT_MAX)]

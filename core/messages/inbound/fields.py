@@ -8,10 +8,12 @@ from iso4217 import Currency
 from pydantic import AfterValidator, FailFast, Field, PlainValidator, StringConstraints, WithJsonSchema
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from core.domain.ids import id_pattern
+
 AMOUNT_PATTERN = r"^[0-9]{1,12}(\.[0-9]{1,4})?$"
 QUANTITY_PATTERN = r"^[0-9]{1,12}(\.[0-9]{1,3})?$"
 ZERO_PATTERN = r"^0+(\.0+)?$"
-ID_PATTERN = r"^[^\x00-\x1f\x7f-\x9f]*$"
+LABEL_PATTERN = r"^[^\x00-\x1f\x7f-\x9f]*$"
 TIME_PATTERN = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})$"
 QUANTITY_MAX = 10**12 - 1
 ID_CHARACTERS_MAX = 200
@@ -103,10 +105,11 @@ Quantity = Annotated[
     ],
     Field(union_mode="left_to_right", examples=[1, "0.250"]),
 ]
-Id = Annotated[str, StringConstraints(min_length=1, max_length=ID_CHARACTERS_MAX, pattern=ID_PATTERN)]
-CustomerId = Annotated[
-    str, StringConstraints(min_length=1, max_length=ID_CHARACTERS_MAX, pattern=ID_PATTERN.replace("]", "@]"))
-]
+#: Names something for ever. An id that only looks like another one would open a second account, or lose a refund.
+Id = Annotated[str, StringConstraints(min_length=1, max_length=ID_CHARACTERS_MAX, pattern=id_pattern())]
+CustomerId = Annotated[str, StringConstraints(min_length=1, max_length=ID_CHARACTERS_MAX, pattern=id_pattern(but="@"))]
+#: What a rule selects by, and no row is known by: a catalogue's own text, with whatever blanks it has.
+Label = Annotated[str, StringConstraints(min_length=1, max_length=ID_CHARACTERS_MAX, pattern=LABEL_PATTERN)]
 CurrencyCode = Annotated[
     str,
     AfterValidator(_known_currency),

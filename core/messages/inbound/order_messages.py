@@ -26,6 +26,7 @@ from core.messages.inbound.fields import (
     CustomerId,
     Id,
     Kind,
+    Label,
     Quantity,
     StopAtFirst,
     UtcTime,
@@ -50,7 +51,7 @@ class OrderLineData(TypedDict):
 
     line_id: Id
     """The shop's id of the line, unique in the order; refunds name it."""
-    sku: NotRequired[Id | None]
+    sku: NotRequired[Label | None]
     """The shop's id of the article."""
     quantity: Quantity
     """Pieces, above 0; an integer, or a decimal string with at most 3 places."""
@@ -60,7 +61,7 @@ class OrderLineData(TypedDict):
     """Tax on the whole line, in major units."""
     kind: NotRequired[Kind | None]
     """What the line is; a product when left out. The program says which kinds earn."""
-    categories: NotRequired[Annotated[list[Id], Field(max_length=CATEGORIES_MAX), StopAtFirst()] | None]
+    categories: NotRequired[Annotated[list[Label], Field(max_length=CATEGORIES_MAX), StopAtFirst()] | None]
     """The shop's categories of the article."""
 
 
@@ -175,7 +176,7 @@ class OrderCompletedData(TypedDict):
     """The part of the amount that was paid with points, in major units."""
     attributes: NotRequired[Attributes | None]
     """What else the shop wants to say about the order, such as its channel; earning rules may ask for it."""
-    customer_tags: NotRequired[Annotated[list[Id], Field(max_length=TAGS_MAX), StopAtFirst()] | None]
+    customer_tags: NotRequired[Annotated[list[Label], Field(max_length=TAGS_MAX), StopAtFirst()] | None]
     """The groups that the shop counts the customer among; neither their order nor a repeated one matters."""
 
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, cast
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
+from core.domain.ids import oddity
 from core.domain.orders.facts import LineKind
 from core.domain.outcomes import Reason
 from core.messages.inbound.contracts import Contracts
@@ -27,7 +28,8 @@ _KEYS_COMPARED_MAX = 50  #: a message of 100,000 unknown keys must not cost seco
 _LINES_CHECKED_MAX = 1000
 
 _AMOUNT = re.compile(AMOUNT_PATTERN)
-_ID_WANTED = "it must be a string of 1 to 200 characters without control characters"
+_LABEL_WANTED = "it must be a string of 1 to 200 characters without control characters"
+_ID_WANTED = "it must be a string of 1 to 200 characters, none of them invisible, and no blank at either end"
 _AMOUNT_WANTED = (
     "amounts are decimal strings in major units, not negative, at most 12 digits before and 4 after the point"
 )
@@ -35,7 +37,8 @@ _WANTED = {
     "specversion": 'leave it out or write "1.0"',
     "time": 'write the date, time and offset of RFC 3339, such as "2026-01-31T09:30:00Z"',
     "data": "it must be an object with the facts of the event",
-    "customer_id": f'{_ID_WANTED} or "@": an opaque id, no e-mail address; leave it out for a guest',
+    "customer_id": f'{_ID_WANTED}, and without "@": an opaque id, no e-mail address; leave it out for a guest',
+    "sku": _LABEL_WANTED,
     "currency": 'write the ISO 4217 code of three upper-case letters, such as "EUR"',
     "lines": f"it must be an array of 1 to {LINES_MAX:,} lines",
     "lines[]": "a line must be an object",
@@ -45,10 +48,10 @@ _WANTED = {
     "points_paid": _AMOUNT_WANTED,
     "kind": f"leave it out or write one of {', '.join(LineKind)}",
     "categories": f"it must be an array of at most {CATEGORIES_MAX} strings of 1 to 200 characters",
-    "categories[]": _ID_WANTED,
+    "categories[]": _LABEL_WANTED,
     "attributes": "it must be an object of at most 100 strings, integers, true or false",
     "customer_tags": f"it must be an array of at most {TAGS_MAX} strings of 1 to 200 characters",
-    "customer_tags[]": _ID_WANTED,
+    "customer_tags[]": _LABEL_WANTED,
     "full": "write true, or leave it out",
 }
 _NUMBER_LIKE = re.compile(r"[A-Za-z€$£]{0,4} ?[-+\d.,'eE ]*[A-Za-z€$£%]{0,4}")
@@ -232,8 +235,8 @@ def _found(value: Any, field: str | None) -> str:
         case str() if field in _SHOWN and _SHOWN[field].fullmatch(value):
             return f"the string {shown(value)}"
         case str():
-            controls = any(character < " " or "\x7f" <= character <= "\x9f" for character in value)
-            return f"a string of length {len(value)}" + (", with control characters" if controls else "")
+            odd = oddity(value)
+            return f"a string of length {len(value)}" + (f", {odd}" if odd else "")
         case list():
             return f"an array of length {len(value)}" if value else "an empty array"
         case _:

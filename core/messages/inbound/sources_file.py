@@ -25,7 +25,7 @@ _ALLOWED = {
     "unlisted": "accept, or park: then only the listed sources may send",
     "sources": f"a list of 1 to {SOURCES_MAX:,} sources",
     "sources[]": "a source: source, keys",
-    "source": "the source of the messages, 1 to 200 characters, such as /shops/high-street",
+    "source": "the source of the messages, 1 to 200 visible characters, such as /shops/high-street",
     "keys": f"a list of at most {KEYS_MAX} keys",
     "keys[]": "a key: key_id, secret_file or secret_variable, until",
     "key_id": '1 to 64 of the characters A-Z, a-z, 0-9, ".", "_" and "-", in quotes',

@@ -42,7 +42,7 @@ _ALLOWED = {
     "time_zone": "a name of the IANA database, such as Europe/London",
     "default": _BOOL,
     "sources": "a list of message sources, such as [/shops/high-street]",
-    "sources[]": "a message source of 1 to 200 characters, such as /shops/high-street",
+    "sources[]": "a source of messages, 1 to 200 visible characters, such as /shops/high-street",
     "kinds": "a list of at least one kind of order line",
     "earning_rules": "a list of 1 to 100 rules",
     "earning_rules[]": "a rule, such as {rule_id: spend, kind: spend, per_amount: 1, points: 1}",

@@ -130,9 +130,9 @@ def test_a_customer_whose_orders_earned_nothing_has_an_account_without_entries(
 
 
 def test_ids_of_a_sender_cannot_command_the_terminal(loyalty: CommandLine, shell: Shell) -> None:
-    shell.take(order("[red]o\u202e1[/red]"))
+    shell.take(order("[red]o\ue0001[/red]"))
     text = loyalty("account", "history", "c1").out
-    assert "order [red]o\\u202e1[/red]" in text
+    assert "order [red]o\\ue0001[/red]" in text
 
 
 def test_verify_ends_with_0_on_right_books_and_names_every_difference_on_wrong_ones(
