@@ -41,7 +41,7 @@ class TablesInUseError(UserError):
 
 
 class NoDatabaseRoleError(UserError):
-    """The database server has no role {role}. Create it first: CREATE ROLE "{role}" LOGIN PASSWORD '...'."""
+    """The database server has no role {role}. Create it first: CREATE ROLE {quoted} LOGIN PASSWORD '...'."""
 
 
 class NotOwnerError(UserError):

@@ -1,5 +1,6 @@
 """The whole worker on one machine: servers where none are named, and the roles under their supervisor."""
 
+import shlex
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -64,15 +65,18 @@ def has_programs(database_url: str) -> bool:
 
 
 def own_command() -> str:
-    """Give what the reader of our texts types for `loyalty`: its name where the shell finds this one, else its path."""
+    """Give what the reader of our texts types for `loyalty`: its name where the shell finds this one, else its path.
+
+    Quoted for the shell, as far as it needs that.
+    """
     program = Path(sys.argv[0])
     if program.name != "loyalty" or not program.is_file():
-        return f"{sys.executable} -m workers"
+        return shlex.join([sys.executable, "-m", "workers"])
     found = shutil.which("loyalty")
     if found is not None and Path(found).samefile(program):
         return "loyalty"
     program = program.absolute()
-    return str(program.relative_to(Path.cwd()) if program.is_relative_to(Path.cwd()) else program)
+    return shlex.quote(str(program.relative_to(Path.cwd()) if program.is_relative_to(Path.cwd()) else program))
 
 
 def supervisor_of(

@@ -149,7 +149,8 @@ def _permissions(allowed: Mapping[str, Allowed]) -> Iterator[Permission]:
 def require_role(connection: Connection, role: str) -> None:
     """Raise NoDatabaseRoleError unless the server has this role."""
     if not run_bulk(connection, "SELECT 1 FROM pg_roles WHERE rolname = %s", (role,)):
-        raise NoDatabaseRoleError(role=role)
+        quoted = '"' + role.replace('"', '""') + '"'
+        raise NoDatabaseRoleError(role=role, quoted=quoted)
 
 
 _OWNER = """

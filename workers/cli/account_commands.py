@@ -32,6 +32,7 @@ from workers.cli.output import (
     LIMIT_MAX,
     AsJson,
     Row,
+    command_text,
     count_text,
     points_text,
     print_facts,
@@ -209,7 +210,7 @@ def _print_account(customer_id: str, standing: Standing) -> None:
             ("Lifetime points", f"{account.lifetime_points:,}"),
             ("Tier", tier_text(standing)),
             *([] if standing.is_past else [("Next tier", next_tier_text(standing))]),
-            ("Entries", f"{account.sequence:,} (loyalty account explain {printable(customer_id, is_line=True)})"),
+            ("Entries", f"{account.sequence:,} ({command_text('account explain', customer_id)})"),
             ("Account", str(account.account_id)),
         ]
     )

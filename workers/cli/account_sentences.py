@@ -15,7 +15,7 @@ from core.domain.tiers.qualification import review_due_at
 from core.reading.accounts import HistoryEntry, OpenMessage
 from core.reading.standing import Standing
 from core.store.repairs import KeptRepair
-from workers.cli.output import count_text, time_text, until_text
+from workers.cli.output import command_text, count_text, time_text, until_text
 
 NEVER = "never expires"
 FROM_THEN = "counted from then"  #: of points that wait for their order to be fulfilled
@@ -43,7 +43,7 @@ def _open_text(message: OpenMessage) -> str:
     state = {
         "received": "is about to be posted",
         "waiting": "waits for its order",
-        "dead": f"is parked as {message.reason}, and needs a person: loyalty dead show {number}",
+        "dead": f"is parked as {message.reason}, and needs a person: {command_text('dead show', number)}",
     }
     about = f"{what.get(message.type, 'a message')} of order {message.order_id}"
     return f"Not in the ledger: {about} (message {number}) {state.get(message.state, message.state)}."

@@ -147,8 +147,8 @@ class DatabaseFailedError(LoyaltyError):
 class NoOrderError(LoyaltyError):
     """The ledger has no order {order_id} of customer {customer_id}{where}.
 
-    Order ids are compared letter by letter. `loyalty dead list --order {order_id}` shows whether it is parked, `loyalty
-    status` what is still under way. A guest's order has no customer.
+    Order ids are compared letter by letter. A guest's order has no customer. What is still under way: loyalty status.
+    Whether it is parked: {looked_up}
     """
 
 

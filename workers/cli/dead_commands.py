@@ -42,6 +42,7 @@ from workers.cli.output import (
     AsJson,
     Row,
     age_text,
+    command_text,
     count_text,
     print_facts,
     print_json,
@@ -165,7 +166,7 @@ def _print_letter(letter: Letter, history: list[Action]) -> None:
             *([("Reason", letter.reason)] if letter.reason else []),
             *([("Detail", letter.detail)] if letter.detail else []),
             *([("To mend it", mend)] if (mend := _mend(letter)) else []),
-            *([("Commands", f"loyalty dead retry|fix|drop {letter.inbox_id}")] if letter.state == "dead" else []),
+            *([("Commands", _commands_text(letter.inbox_id))] if letter.state == "dead" else []),
             ("Type", letter.type or "-"),
             ("Source", letter.source or "-"),
             ("Event id", letter.event_id or "-"),
@@ -182,6 +183,11 @@ def _print_letter(letter: Letter, history: list[Action]) -> None:
             say(f"  {time_text(step.acted_at)}  {step.action}{earlier}")
             if step.detail:
                 say_below(step.detail)
+
+
+def _commands_text(inbox_id: int) -> str:
+    kept, mended, dropped = (command_text(f"dead {name}", inbox_id) for name in ("retry", "fix", "drop"))
+    return f"{kept}, {mended} FILE, {dropped} --reason WHY"
 
 
 def _mend(letter: Letter) -> str | None:

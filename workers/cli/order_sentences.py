@@ -11,7 +11,7 @@ from workers.cli.account_sentences import FROM_THEN, NEVER, available_text, good
 from workers.cli.command_errors import NoOrderError
 from workers.cli.entry_sentences import headline, sentences_of
 from workers.cli.outcome_sentences import PartSentence, part_sentence
-from workers.cli.output import count_text, print_json, printable, say, say_below, separated, time_text
+from workers.cli.output import command_text, count_text, print_json, printable, say, say_below, separated, time_text
 from workers.cli.rule_sentences import kept_texts, money_text
 
 _LINES_MAX = 50
@@ -39,7 +39,9 @@ def print_orders(
     """Print the orders of this id, one for each program and source that has one; NoOrderError if there is none."""
     if not outcomes:
         where = "" if program_id is None else f" in program {program_id}"
-        raise NoOrderError(order_id=printable(order_id, is_line=True), customer_id=customer_id, where=where)
+        looked_up = command_text("dead list --order", order_id)
+        shown = printable(order_id, is_line=True)
+        raise NoOrderError(order_id=shown, customer_id=customer_id, where=where, looked_up=looked_up)
     if as_json:
         documents = [_document(each, _sentences(each)) for each in outcomes]
         print_json({"customer_id": customer_id, "order_id": order_id, "as_of": as_of, "orders": documents})

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, is_dataclass
@@ -163,6 +164,18 @@ def printable(text: str, *, is_line: bool = False) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() or c in kept else c.encode("unicode_escape").decode() for c in text)
+
+
+def command_text(command: str, *values: object) -> str:
+    """A command of ours that a person may copy into a shell: `values`, which others wrote, are nothing but words there.
+
+    `command` is what we write ourselves: `dead show`, or with an option at its end that takes the first value.
+    """
+    words = [str(value) for value in values]
+    is_option = command.rpartition(" ")[2].startswith("--")
+    if not is_option and any(word.startswith("-") for word in words):
+        words.insert(0, "--")
+    return printable(f"loyalty {command} {shlex.join(words)}", is_line=True)
 
 
 def points_text(points: int) -> str:

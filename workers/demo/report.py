@@ -1,5 +1,6 @@
 """What the demo prints at its end: rates, the top accounts, one history, counts, and the state of the books."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -90,11 +91,16 @@ def print_report(console: Console, report: dict[str, Any], data_dir: Path) -> No
         console.print(_table("The books differ", [{"difference": text} for text in report["differences"]]))
     verdict = "[green]clean[/green]: nothing lost, nothing twice" if report["is_clean"] else "[red]NOT clean[/red]"
     console.print(f"[bold]verify:[/bold] {verdict}")
-    command = f"{own_command()} --data-dir {data_dir}"
+    command = f"{own_command()} --data-dir {shlex.quote(str(data_dir))}"
     console.print("\n[bold]Next[/bold]: look around in the demo's data. In one terminal, in this folder:")
     console.print(f"  {command} up", highlight=False, soft_wrap=True)
     console.print("and in another:")
-    for question in (f"account history {customer}", "dead list", "verify", "tail --from-beginning --limit 5"):
+    for question in (
+        f"account history {shlex.quote(str(customer))}",
+        "dead list",
+        "verify",
+        "tail --from-beginning --limit 5",
+    ):
         console.print(f"  {command} {question}", highlight=False, soft_wrap=True)
 
 
