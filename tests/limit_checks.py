@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from core.domain.orders.basket import Basket
+from core.domain.orders.basket import UNITS, Basket, Goods
 from core.domain.orders.facts import Order, Refund
 from core.domain.program import Program
 from core.store.engine import run_bulk
@@ -76,4 +76,4 @@ def limit_problems(
 
 def kept_amount(order: Order, refunds: Sequence[Refund], program: Program) -> Fraction:
     """For how much of what counts nothing was given back."""
-    return Fraction(Basket(order, refunds, program.basis).amount)
+    return Fraction(Basket(Goods(order, program.basis)).after(refunds).amount, UNITS)

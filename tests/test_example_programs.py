@@ -2,7 +2,6 @@
 
 from datetime import date, datetime
 from decimal import Decimal
-from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -52,7 +51,7 @@ def given(
 
 def test_the_grocer_carries_what_is_left_to_the_next_order() -> None:
     assert given(GROCER, order(GROCER, FRIDAY_NOON, line("1", "3.00"))) == {"shopping": 1}
-    carried = {UsageKey("shopping", "ever"): Usage(carried=Fraction(1))}
+    carried = {UsageKey("shopping", "ever"): Usage(carried=Decimal(1))}
     assert given(GROCER, order(GROCER, FRIDAY_NOON, line("1", "1.00")), usages=carried) == {"shopping": 1}
 
 

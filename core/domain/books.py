@@ -12,6 +12,8 @@ from uuid import UUID
 from core.domain.decision import AccountChange, Decision
 from core.domain.ledger import Account
 from core.domain.lots import Lot, OriginKind, SpendingKey, in_spending_order, spending_key
+from core.domain.orders.basket import Basket
+from core.domain.orders.earning import Earning
 from core.domain.orders.posted import (
     Budget,
     OrderEventKind,
@@ -19,8 +21,9 @@ from core.domain.orders.posted import (
     PostedOrderEvent,
     PostedRefund,
     Usage,
+    refunds_known,
 )
-from core.domain.program import UsageKey
+from core.domain.program import Program, UsageKey
 from core.domain.reach import CustomerKey, OrderKey, RefundKey
 from core.domain.tiers.history import CountedOrder, TierHistoryEntry
 
@@ -28,6 +31,8 @@ _BEGINNING = datetime.min.replace(tzinfo=UTC)
 _BEFORE_ALL: SpendingKey = (_BEGINNING, _BEGINNING, 0)
 _NEVER = datetime.max.replace(tzinfo=UTC)
 _BEHIND_ALL: SpendingKey = (_NEVER, _NEVER, 2**31)  # more lots than an account counts
+#: Of so many orders it is remembered what is kept of them: as many as a batch has messages, and more.
+_KEPT_ORDERS_MAX = 1_000
 _K = TypeVar("_K")
 _V = TypeVar("_V")
 
@@ -66,6 +71,13 @@ class LoadedLots(NamedTuple):
     through: SpendingKey  #: what can be spent is here, in spending order, as far as this
 
 
+class KeptOrder(NamedTuple):
+    """What an order earns, and what is kept of it after all refunds so far."""
+
+    earning: Earning
+    basket: Basket
+
+
 class OrderHistory(NamedTuple):
     """What an account's recorded orders count for its tier, those from `since` on."""
 
@@ -98,6 +110,7 @@ class Books:
         self._refunds_by_id: dict[RefundKey, dict[str, PostedRefund]] = {}
         self._order_events: dict[OrderKey, dict[tuple[str, OrderEventKind], PostedOrderEvent]] = {}
         self._budgets: dict[tuple[str, str], Budget] = {}
+        self._kept: dict[tuple[OrderKey, str], KeptOrder] = {}
 
     # What is loaded.
 
@@ -282,6 +295,22 @@ class Books:
         refunds = self._known(self._refunds, posted.key, [])
         return [refund for refund in refunds if refund.program_id == posted.program_id]
 
+    def kept(self, posted: PostedOrder, program: Program) -> KeptOrder:
+        """What is kept of an order after all its refunds; `program` is the version that was frozen with it.
+
+        Worked out once, and then again from each refund that is applied.
+        """
+        key = posted.key, posted.program_id
+        found = self._kept.get(key)
+        if found is None:
+            assert posted.tier_id is not None
+            earning = Earning(posted.order, program, posted.tier_id, posted.judgement)
+            found = KeptOrder(earning, earning.ordered.after(refunds_known(self.refunds_of(posted), posted)))
+            if len(self._kept) == _KEPT_ORDERS_MAX:
+                del self._kept[next(iter(self._kept))]
+            self._kept[key] = found
+        return found
+
     def order_event(self, posted: PostedOrder, kind: OrderEventKind) -> PostedOrderEvent | None:
         """The posted fulfilment or cancellation of an order."""
         return self._known(self._order_events, posted.key, {}).get((posted.program_id, kind))
@@ -358,6 +387,8 @@ class Books:
     def _keep_changed_order(self, posted: PostedOrder) -> None:
         of_programs = self._orders[posted.key]
         before, of_programs[posted.program_id] = of_programs[posted.program_id], posted
+        if posted.cancelled_at != before.cancelled_at:
+            self._kept.pop((posted.key, posted.program_id), None)
         counted = None if posted.account_id is None else self._counted.get(posted.account_id)
         if counted is not None and before.qualifying != posted.qualifying:
             then = CountedOrder(posted.order.occurred_at, before.qualifying)
@@ -368,7 +399,11 @@ class Books:
         refund = posted.refund
         self._refunds.setdefault((refund.source, refund.order_id), []).append(posted)
         self._refunds_by_id.setdefault((refund.source, refund.refund_id), {})[posted.program_id] = posted
+        key = (refund.source, refund.order_id), posted.program_id
+        if (kept := self._kept.get(key)) is not None:
+            self._kept[key] = kept._replace(basket=kept.basket.plus(refund))
 
     def forget_order(self, key: OrderKey) -> None:
         """Drop an order that no later message is about. What it counts for the tier stays."""
-        self._orders.pop(key, None)
+        for program_id in self._orders.pop(key, {}):
+            self._kept.pop((key, program_id), None)

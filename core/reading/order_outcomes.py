@@ -3,7 +3,7 @@
 Worked out again from what was frozen with the order. Changes nothing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from enum import StrEnum
 from itertools import accumulate
 from typing import Any, NamedTuple
@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection
 
 from core.domain.lots import Lot
-from core.domain.orders.basket import Basket, amount_text
-from core.domain.orders.earning import Entitlement, entitlement
-from core.domain.orders.facts import OrderLine, Refund
+from core.domain.orders.basket import Basket, Goods, amount_text, units_of
+from core.domain.orders.earning import Earning, Entitlement, entitlement
+from core.domain.orders.facts import OrderLine
+from core.domain.orders.reckoning import is_too_little
 from core.domain.program import (
     AdditionPromotion,
     AnyPromotion,
@@ -128,10 +129,11 @@ def order_outcome(
     recorded: RecordedOrder, standing: Standing, program: Program, entries: list[HistoryEntry]
 ) -> OrderOutcome:
     """Work out again what became of an order; `program` is the version that was frozen with it."""
-    known: list[list[Refund]] = list(accumulate(([each.refund] for each in recorded.taken_back), initial=[]))
-    earned = [_earned(recorded, program, refunds) for refunds in known]
+    earning = Earning(recorded.order, program, recorded.tier_id, recorded.judgement)
+    baskets = list(accumulate((each.refund for each in recorded.taken_back), Basket.plus, initial=earning.ordered))
+    earned, kept = [earning.of(basket) for basket in baskets], baskets[-1]
+    left = set(kept.places_of(kept.goods.all))
     case = _Case(recorded, program, earned[0], program.seasons.at(recorded.order.occurred_at).over)
-    kept = Basket(recorded.order, known[-1], program.basis).amounts
     return OrderOutcome(
         recorded,
         standing,
@@ -142,7 +144,7 @@ def order_outcome(
         [_promotion_outcome(case, promotion) for promotion in program.promotions],
         [RefundOutcome(*each) for each in zip(recorded.taken_back, earned, earned[1:], strict=False)],
         [
-            LineOutcome(line, line.kind in program.basis.kinds, amount_text(kept[place]) if place in kept else None)
+            LineOutcome(line, place in kept.goods.all, amount_text(kept.line_amount(place)) if place in left else None)
             for place, line in enumerate(recorded.order.lines)
         ],
         [lot for lot in standing.lots if recorded.sequence is not None and lot.opened_by_sequence == recorded.sequence],
@@ -159,10 +161,6 @@ def circumstances_of(recorded: RecordedOrder, program: Program) -> Circumstances
 def holds_alone(name: str, value: object, circumstances: Circumstances) -> bool:
     """Whether the condition of that name would hold, had it this value and were there no other."""
     return _HOLDS_FOR_ALL.model_copy(update={name: value}).holds(circumstances)
-
-
-def _earned(recorded: RecordedOrder, program: Program, refunds: Sequence[Refund]) -> Entitlement:
-    return entitlement(recorded.order, refunds, program, recorded.tier_id, recorded.judgement)
 
 
 class _Case(NamedTuple):
@@ -184,12 +182,12 @@ class _Case(NamedTuple):
 
     def shortage(self, part: AnyRule | AnyPromotion) -> PartOutcome | None:
         """The outcome of a rule or promotion for which too little was ordered."""
-        basket, minimum = Basket(self.recorded.order, (), self.program.basis), part.when.minimum_amount
-        places = basket.find(part.lines)
-        if not places:
+        basket, minimum = Basket(Goods(self.recorded.order, self.program.basis)), part.when.minimum_amount
+        selection = basket.goods.select("", part.lines, None)
+        if not selection.places:
             return PartOutcome(part, 0, reason=NoPoints.NO_LINE)
-        if minimum is not None and basket.amount_of(places) < minimum:
-            had = amount_text(basket.amount_of(places))
+        if is_too_little(basket, selection, minimum):
+            had = amount_text(basket.amount_of(selection))
             return PartOutcome(part, 0, reason=NoPoints.BELOW_MINIMUM, amount=had)
         return None
 
@@ -216,7 +214,7 @@ def _zero_rule_outcome(case: _Case, terms: Terms) -> PartOutcome:
         return PartOutcome(terms.rule, 0, reason=NoPoints.CAP_REACHED)
     left = case.earned.left_over.get(terms.rule_id)
     return PartOutcome(
-        terms.rule, 0, reason=NoPoints.BELOW_ONE_POINT, amount=None if left is None else amount_text(left)
+        terms.rule, 0, reason=NoPoints.BELOW_ONE_POINT, amount=None if left is None else amount_text(units_of(left))
     )
 
 
@@ -250,7 +248,9 @@ def _zero_promotion_outcome(case: _Case, promotion: AnyPromotion) -> PartOutcome
     """Of a promotion that was for the order and came to nothing."""
     others = tuple(each.promotion_id for each in case.program.promotions if each is not promotion)
     judgement = case.recorded.judgement._replace(excluded=(*case.recorded.judgement.excluded, *others))
-    alone = _earned(case.recorded._replace(judgement=judgement), case.program, ()).given.get(promotion.promotion_id, 0)
+    alone = entitlement(case.recorded.order, (), case.program, case.recorded.tier_id, judgement).given.get(
+        promotion.promotion_id, 0
+    )
     if alone:
         return PartOutcome(promotion, 0, reason=NoPoints.NOT_BEST, points_lost=alone)
     is_multiplier = isinstance(promotion, MultiplierPromotion)

@@ -1,7 +1,7 @@
 """Calculations as JSON: what was judged of an order, null in the table where nothing had to be, and an entry's."""
 
 import json
-from fractions import Fraction
+from decimal import Decimal
 from typing import Any
 
 from pydantic_core import to_json
@@ -12,14 +12,14 @@ _NOTHING = Judgement()
 
 
 def judgement_json(judgement: Judgement) -> str | None:
-    """The column's text. Remainders are exact fractions, such as 61/3."""
+    """The column's text. Remainders are decimals, such as 20.333333333333."""
     if judgement == _NOTHING:
         return None
     return to_json(
         {
             "excluded": judgement.excluded,
             "allowances": dict(judgement.allowances),
-            "carried": {name: str(remainder) for name, remainder in judgement.carried.items()},
+            "carried": {name: f"{remainder:f}" for name, remainder in judgement.carried.items()},
         }
     ).decode()
 
@@ -29,7 +29,7 @@ def read_judgement(text: str | None) -> Judgement:
     if text is None:
         return _NOTHING
     found = json.loads(text)
-    carried = {name: Fraction(remainder) for name, remainder in found["carried"].items()}
+    carried = {name: Decimal(remainder) for name, remainder in found["carried"].items()}
     return Judgement(tuple(found["excluded"]), found["allowances"], carried)
 
 

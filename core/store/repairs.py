@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -21,11 +22,22 @@ class Repair(NamedTuple):
     rebuilt: Mapping[str, Any]  #: with the `reason` that a person gave
 
 
-def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in values.items()}
+def plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of columns as JSON holds them."""
+    return {name: _plain(value) for name, value in values.items()}
 
 
-_APPEND = Append(Shape(tables.repairs, Repair, found=Field("found", _plain), rebuilt=Field("rebuilt", _plain)).new())
+def _plain(value: Any) -> Any:
+    match value:
+        case datetime():
+            return value.isoformat()
+        case Decimal():
+            return f"{value:f}"
+        case _:
+            return value
+
+
+_APPEND = Append(Shape(tables.repairs, Repair, found=Field("found", plain), rebuilt=Field("rebuilt", plain)).new())
 
 
 def append_repairs(connection: Connection, repairs: Collection[Repair]) -> None:

@@ -8,7 +8,6 @@ domain, and nowhere else.
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from enum import Enum
-from fractions import Fraction
 from functools import cached_property
 from typing import Any, Generic, NamedTuple, TypeVar, get_type_hints
 
@@ -277,7 +276,7 @@ def _names(path: str) -> Iterator[str]:
 def _field(path: str, hint: Any) -> Field:
     if _is_enum(hint):
         return Field(path, read=hint)
-    return Field(path, str, Fraction) if hint is Fraction else Field(path)
+    return Field(path)
 
 
 def _is_enum(hint: Any) -> bool:

@@ -8,9 +8,8 @@ from datetime import datetime
 from core.domain.decision import TierChange
 from core.domain.ledger import Account, Entry, EntryKind
 from core.domain.lots import AllocationKind, Lot, Origin, OriginKind
-from core.domain.orders.clawback import refunds_known
 from core.domain.orders.earning import entitlement
-from core.domain.orders.posted import PostedOrder, PostedOrderEvent, PostedRefund
+from core.domain.orders.posted import PostedOrder, PostedOrderEvent, PostedRefund, refunds_known
 from core.domain.program import ClawbackPolicy, Program
 from core.domain.tiers.qualification import review_due_at
 from tests.domain.book import Book

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
-from fractions import Fraction
+from decimal import Decimal
 from itertools import islice
 from typing import Any
 from uuid import UUID
@@ -216,16 +216,16 @@ class TestDecisionsChangeTheBooks:
 
     def test_usages_and_budgets_add_up(self) -> None:
         books = self.books()
-        used = UsageChange(ACCOUNT_ID, *CAP, 30, 1, Fraction(1, 3))
-        given_back = used._replace(points=-10, orders=0, carried=Fraction(-1, 3))
+        used = UsageChange(ACCOUNT_ID, *CAP, 30, 1, Decimal("0.333333333333"))
+        given_back = used._replace(points=-10, orders=0, carried=Decimal("-0.333333333333"))
         for change in (used, given_back):
             spent = BudgetChange("test", "bonus", change.points, change.orders)
             books.apply(change_of(usages=(change,))._replace(budgets=(spent,)))
-        assert books.usages(ACCOUNT, [CAP]) == {CAP: Usage(20, 1, Fraction(0))}
+        assert books.usages(ACCOUNT, [CAP]) == {CAP: Usage(20, 1, Decimal(0))}
         assert books.budgets("test", ["bonus"]) == {"bonus": Budget(20, 1)}
 
     @pytest.mark.parametrize("change", [
-        pytest.param(change_of(usages=(UsageChange(ACCOUNT_ID, *CAP, 30, 1, Fraction(0)),)), id="a usage"),
+        pytest.param(change_of(usages=(UsageChange(ACCOUNT_ID, *CAP, 30, 1, Decimal(0)),)), id="a usage"),
         pytest.param(Decision(budgets=(BudgetChange("test", "bonus", 30, 1),)), id="a budget"),
     ])  # fmt: skip
     def test_nothing_is_added_to_a_sum_that_was_not_loaded(self, change: Decision) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from core.domain.orders.basket import Basket, Exact, refund_problem
+from core.domain.orders.basket import UNITS, Basket, Goods, refund_problem
 from core.domain.orders.earning import entitlement
 from core.domain.orders.facts import Order, Refund
 from core.domain.orders.reckoning import rounded
@@ -27,8 +27,8 @@ BASKET = (
 )
 
 
-def earning_basis(sold: Order, refunds: Sequence[Refund], program: Program) -> Exact:
-    return Basket(sold, refunds, program.basis).amount
+def earning_basis(sold: Order, refunds: Sequence[Refund], program: Program) -> Fraction:
+    return Fraction(Basket(Goods(sold, program.basis)).after(refunds).amount, UNITS)
 
 
 @pytest.mark.parametrize(
@@ -250,7 +250,7 @@ def test_three_thirds_of_a_line_are_all_of_it() -> None:
 )
 def test_a_refund_that_cannot_be_of_its_order_is_parked(bad: Refund, reason: Reason, detail: str) -> None:
     sold = order(lines=[line("1", "60.00", 3, tax="12.00"), line("2", "40.00")])
-    parked = refund_problem(sold, bad)
+    parked = refund_problem(Goods(sold, program_with().basis), bad)
     assert parked is not None
     assert parked.reason is reason
     assert re.search(detail, parked.detail)
@@ -267,7 +267,8 @@ def test_a_refund_that_cannot_be_of_its_order_is_parked(bad: Refund, reason: Rea
     ],
 )
 def test_a_refund_of_all_that_was_paid_with_tax_is_taken(good: Refund) -> None:
-    assert refund_problem(order(lines=[line("1", "60.00", 3, tax="12.00"), line("2", "40.00")]), good) is None
+    sold = order(lines=[line("1", "60.00", 3, tax="12.00"), line("2", "40.00")])
+    assert refund_problem(Goods(sold, program_with().basis), good) is None
 
 
 @pytest.mark.parametrize("rounding", Rounding)

@@ -199,13 +199,13 @@ class TestCarry:
         for batch in [orders] if is_one_batch else [[each] for each in orders]:
             shell.take(*batch)
         assert entitled(shell) == [0, 0, 1, 0, 1]
-        assert shell.value("SELECT carried FROM usages") == "0"
+        assert shell.value("SELECT carried FROM usages") == 0
 
     def test_a_refund_gives_back_its_orders_remainder(self, opened: Opened) -> None:
         shell = opened("", self.PROGRAM)
         shell.take(order("o1", "4.00"), order("o2", "4.00"))
         shell.take(refund("r1", "o1"))
-        assert shell.value("SELECT carried FROM usages") == "4"
+        assert shell.value("SELECT carried FROM usages") == 4
         shell.take(order("o3", "6.00"))
         assert entitled(shell) == [0, 0, 1]
 

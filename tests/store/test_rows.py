@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from fractions import Fraction
 from typing import Any, NamedTuple
 
 import psycopg
@@ -101,7 +100,7 @@ ORDER = PostedOrder(
         Decimal("0.10"), {"channel": "app", "gift": True}, ("vip",),
     ),
     "test", 3, b"digest", "silver", ACCOUNT.account_id, 1, 12, 2, 1,
-    Judgement(("double",), {"spend": 5}, {"spend": Fraction(61, 3)}), Qualifying(11, 1250, 1), LATER, LATER,
+    Judgement(("double",), {"spend": 5}, {"spend": Decimal("20.3333")}), Qualifying(11, 1250, 1), LATER, LATER,
 )  # fmt: skip
 GUEST_ORDER = PostedOrder(
     ORDER.order._replace(order_id="o2", customer_id=None, attributes={}, customer_tags=()), "test", 1, b"other"
@@ -247,10 +246,10 @@ def test_tier_changes_come_back_oldest_first(connection: Connection) -> None:
 def test_usages_are_added_and_written_again(connection: Connection) -> None:
     daily, ever = UsageKey("spend", "2026-03-01"), UsageKey("spend", "ever")
     account_id = ACCOUNT.account_id
-    write_usages(connection, [(account_id, daily, Usage(5, 1)), (account_id, ever, Usage(5, 1, Fraction(61, 3)))])
+    write_usages(connection, [(account_id, daily, Usage(5, 1)), (account_id, ever, Usage(5, 1, Decimal("20.3333")))])
     write_usages(connection, [(account_id, daily, Usage(7, 2))])
     found = load_usages(connection, [(account_id, daily), (account_id, ever), (account_id, UsageKey("x", "ever"))])
-    assert found == {account_id: {daily: Usage(7, 2), ever: Usage(5, 1, Fraction(61, 3))}}
+    assert found == {account_id: {daily: Usage(7, 2), ever: Usage(5, 1, Decimal("20.3333"))}}
 
 
 def test_budgets_begin_when_they_are_locked(connection: Connection) -> None:

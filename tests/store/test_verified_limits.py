@@ -20,7 +20,7 @@ TAMPERED_LIMITS = [
             "UPDATE usages SET points = points + 1 WHERE period = '2026-02-10'",
             "UPDATE usages SET points = points - 1 WHERE period = '2026-01'",
             "UPDATE usages SET orders = 2 WHERE name = 'more'",
-            "UPDATE usages SET carried = '5' WHERE carried = '8'",
+            "UPDATE usages SET carried = 5 WHERE carried = 8",
             "DELETE FROM usages WHERE period = '2026-01-10'",
             "INSERT INTO usages SELECT account_id, 'spend', '2026-01-11', 5, 1 FROM usages WHERE period = '2026-01'",
             "DELETE FROM refunds WHERE refund_id = 'expired'",
@@ -86,13 +86,13 @@ def found(connection: Connection) -> dict[str, list[str]]:
 def test_what_has_been_had_is_what_the_orders_have(ledger: Shell) -> None:
     usages = "SELECT program_id, customer_id, name, period, points, orders, carried FROM usages JOIN accounts"
     assert sorted(map(tuple, ledger.rows(f"{usages} USING (account_id)"))) == [
-        ("promoted", "c1", "more", "ever", 6, 1, "0"),
-        ("promoted", "c2", "more", "ever", 3, 1, "0"),
-        ("steps", "c1", "spend", "ever", 1, 1, "8"),
-        ("test", "c1", "spend", "2026-01", 60, 1, "0"),
-        ("test", "c1", "spend", "2026-01-10", 60, 1, "0"),
-        ("test", "c1", "spend", "2026-02", 70, 1, "0"),
-        ("test", "c1", "spend", "2026-02-10", 70, 1, "0"),
+        ("promoted", "c1", "more", "ever", 6, 1, 0),
+        ("promoted", "c2", "more", "ever", 3, 1, 0),
+        ("steps", "c1", "spend", "ever", 1, 1, 8),
+        ("test", "c1", "spend", "2026-01", 60, 1, 0),
+        ("test", "c1", "spend", "2026-01-10", 60, 1, 0),
+        ("test", "c1", "spend", "2026-02", 70, 1, 0),
+        ("test", "c1", "spend", "2026-02-10", 70, 1, 0),
     ]
     assert ledger.differences() == []
 
@@ -104,8 +104,8 @@ def test_a_planted_difference_is_found(ledger: Shell, name: str, tampering: str)
 
 
 def test_a_difference_names_the_limit_its_period_and_both_values(ledger: Shell) -> None:
-    account_id = ledger.value("SELECT account_id FROM usages WHERE carried = '8'")
-    planted = "UPDATE usages SET points = 9 WHERE carried = '8'; UPDATE budgets SET orders = 7"
+    account_id = ledger.value("SELECT account_id FROM usages WHERE carried = 8")
+    planted = "UPDATE usages SET points = 9 WHERE carried = 8; UPDATE budgets SET orders = 7"
     with tampered(ledger, planted) as connection:
         usage = (
             f"account {account_id}: usage of spend, ever: 9 points, 1 orders, remainder 8, but its orders have"

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, is_dataclass
 from datetime import datetime, timedelta, tzinfo
+from decimal import Decimal
 from enum import Enum
 from shutil import get_terminal_size
 from time import monotonic
@@ -138,7 +139,7 @@ def print_json(value: Any) -> None:
 
 
 def json_value(value: Any) -> Any:
-    """Give tuples with names as objects, instants as RFC 3339 in UTC, ids as strings."""
+    """Give tuples with names as objects, instants as RFC 3339 in UTC, ids and decimals as strings."""
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
         value = value._asdict()
     elif is_dataclass(value) and not isinstance(value, type):
@@ -150,7 +151,7 @@ def json_value(value: Any) -> Any:
             return [json_value(item) for item in value]
         case datetime():
             return instant_text(value)
-        case UUID():
+        case UUID() | Decimal():
             return str(value)
         case Enum():
             return value.value

@@ -1,244 +1,405 @@
 """What is kept of an order after its refunds: the lines that earn, with the amounts and quantities that are left.
 
-Amounts are exact: Decimals while nothing was refunded or paid with points, Fractions where shares come in.
+Amounts and quantities are whole numbers of a fixed small unit: what shares leave is rounded to it once, so that numbers
+stay small however many refunds an order has. What is asked of an order again after each refund is kept as a sum, and a
+refund changes the sums by the lines that it names alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from fractions import Fraction
 from functools import cached_property
+from typing import NamedTuple
 
 from core.domain.orders.facts import Order, OrderLine, Refund, RefundLine
 from core.domain.outcomes import Parked, Reason
 from core.domain.program import Basis, Lines, PointsPaidBasis, TaxBasis
 
+_PLACES = 12
+#: So many units are one of the major unit of a currency, or one piece.
+UNITS: int = 10**_PLACES
+#: Thirds and sevenths are rounded to units, so a sum of them may miss what it stands for by a few. Wherever a number is
+#: compared or rounded to whole points, it is taken to the millionth first.
+UNITS_PER_MILLIONTH: int = 10 ** (_PLACES - 6)
+_MILLIONTH_DIGITS = 6
+_TEXT_DIGITS = 4
+
 _ZERO = Decimal(0)
-_ONE = Fraction(1)
-_NONE = Fraction(0)
-Exact = Decimal | Fraction
 
 
-def _total(numbers: Sequence[Exact]) -> Exact:
-    """The exact sum. Fractions are slow and do not add to Decimals, so Decimals are added up on their own."""
-    # type() and not isinstance(), which takes ten times as long with Fraction's abstract base.
-    decimals = [number for number in numbers if type(number) is Decimal]
-    whole = sum(decimals, _ZERO)
-    if len(decimals) == len(numbers):
-        return whole
-    return sum([number for number in numbers if type(number) is Fraction], Fraction(whole))
+def units_of(number: Decimal) -> int:
+    """An amount or a quantity in units, exactly: a message holds 4 decimal places at most."""
+    return int(number.scaleb(_PLACES))
 
 
-class Basket:
-    """The kept lines of one order. Built for each posting, so it works out only what is asked for."""
+def number_of(units: int) -> Decimal:
+    """An amount or a quantity that is so many units."""
+    return Decimal(units).scaleb(-_PLACES).normalize()
 
-    def __init__(self, order: Order, refunds: Sequence[Refund], basis: Basis) -> None:
-        """`refunds` are all that are known of the order, in whatever sequence."""
-        self._order, self._refunds, self._basis = order, refunds, basis
-        kinds = basis.kinds
-        self._lines = [line for line in order.lines if line.kind in kinds]
-        #: The amount of the earning lines before refunds.
-        self._earning = sum([line.amount for line in self._lines], _ZERO)
-        if basis.tax is TaxBasis.INCLUDED:
-            self._earning += sum([line.tax for line in self._lines], _ZERO)
-        self._points_paid = order.points_paid if basis.points_paid is PointsPaidBasis.EXCLUDED else _ZERO
-        self.amount = self._amount()
-        #: Whether every line counts as it was ordered, as in most orders: then nothing is worked out line by line.
-        self._is_as_ordered = (
-            not refunds
-            and not self._points_paid
-            and len(self._lines) == len(order.lines)
-            and basis.tax is TaxBasis.EXCLUDED
-        )
-        self._kept: tuple[dict[int, Exact], dict[int, Exact]] | None = None
-        self._places: tuple[int, ...] | None = None
-        self._line_texts: dict[int, tuple[str, list[str]]] = {}
 
-    def _amount(self) -> Exact:
-        """All that earns, in major units: the kept lines of the earning kinds, less the part paid with points."""
-        earning = self._earning
-        if not self._refunds or not earning:
-            return max(_ZERO, earning - self._points_paid)
-        if self._share == 0:
-            return Fraction(0)
-        gone, untouched, reduced = self._gone, _ZERO, Fraction(0)
-        for line in self._lines:  # Fractions are slow, and most lines are not refunded
-            if line.line_id in gone:
-                reduced += Fraction(self._amount_of(line)) * (1 - gone[line.line_id])
-            else:
-                untouched += self._amount_of(line)
-        return (reduced + Fraction(untouched)) * self._share * self._share_unpaid
+def nearest(numerator: int, denominator: int) -> int:
+    """The nearest whole number to a ratio whose denominator is above 0; of two the greater."""
+    return (2 * numerator + denominator) // (2 * denominator)
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing that earns is kept."""
-        if not self._refunds:
-            return not self._lines
-        return self._share == 0 or all(self._gone.get(line.line_id, _NONE) == _ONE for line in self._lines)
 
-    @property
-    def amounts(self) -> dict[int, Exact]:
-        """What is kept of the earning amount of each line, less its share of what was paid with points, by its place.
+def to_millionth(units: int) -> int:
+    """Units to the nearest millionth, still in units."""
+    return nearest(units, UNITS_PER_MILLIONTH) * UNITS_PER_MILLIONTH
 
-        Lines that do not earn, or of which nothing is kept, are missing.
-        """
-        if self._kept is None:
-            self._kept = self._keep()
-        return self._kept[0]
 
-    @property
-    def _quantities(self) -> dict[int, Exact]:
-        """The pieces that are kept of the same lines."""
-        if self._kept is None:
-            self._kept = self._keep()
-        return self._kept[1]
+class Selection:
+    """The lines of an order that a rule or promotion counts, as they were ordered."""
 
-    def _keep(self) -> tuple[dict[int, Exact], dict[int, Exact]]:
-        kinds = self._basis.kinds
-        earning = [(place, line) for place, line in enumerate(self._order.lines) if line.kind in kinds]
-        amounts: dict[int, Exact] = {place: line.amount for place, line in earning}
-        if self._basis.tax is TaxBasis.INCLUDED:
-            amounts = {place: line.amount + line.tax for place, line in earning}
-        quantities: dict[int, Exact] = {place: line.quantity for place, line in earning}
-        if not self._refunds and not self._points_paid:
-            return amounts, quantities
-        if self._share == 0:
-            return {}, {}
-        factor = self._share * self._share_unpaid
-        for place, line in earning:
-            if factor == 1 and line.line_id not in self._gone:
-                continue  # Fractions are slow, and most lines are not refunded
-            if left := (1 - self._gone.get(line.line_id, _NONE)) * self._share:
-                amounts[place] = Fraction(amounts[place]) * left * self._share_unpaid
-                quantities[place] = Fraction(line.quantity) * left
-            else:
-                del amounts[place], quantities[place]
-        return amounts, quantities
+    def __init__(self, goods: "Goods", places: Sequence[int]) -> None:
+        """`places` are those of lines that earn; all of them as a range if all lines of the order do."""
+        self._goods, self.places = goods, places
+        self._members = places if isinstance(places, range) else frozenset(places)
 
-    def find(self, lines: Lines, places: Sequence[int] | None = None) -> Sequence[int]:
-        """The places in the order of the kept lines that `lines` lets through.
+    def __contains__(self, place: int) -> bool:
+        """Whether the line at that place is counted."""
+        return place in self._members
+
+    def sum(self) -> "_Sum":
+        """What the lines come to."""
+        goods, places = self._goods, self.places
+        lines = goods.order.lines
+        if places is goods.places:
+            amount = goods.amount
+        elif len(places) == 1:
+            amount = goods.amount_of(places[0])
+        else:
+            amount = sum([goods.amount_of(place) for place in places])
+        quantity = lines[places[0]].quantity if len(places) == 1 else sum([lines[p].quantity for p in places], _ZERO)
+        return _Sum(amount, units_of(quantity), len(places))
+
+
+class _Sum(NamedTuple):
+    """What the kept lines of a selection come to, before the shares of the whole order."""
+
+    amount: int  #: in units
+    quantity: int  #: in units
+    lines: int  #: of which something is kept
+
+
+class _Gone(NamedTuple):
+    """What all refunds of lines together give back of one line."""
+
+    pieces: Decimal  #: that were refunded without an amount
+    money: Decimal  #: that was refunded of its amount
+    is_all: bool = False
+    net: int = 0  #: of its amount, in units
+    amount: int = 0  #: of the amount that earns, in units
+    quantity: int = 0  #: in units
+
+
+_NOTHING_GONE = _Gone(_ZERO, _ZERO)
+
+
+def _less(selection: Selection, had: _Sum, before: Mapping[int, _Gone], now: Mapping[int, _Gone]) -> _Sum:
+    """What is kept of the selected lines when `now` is gone of some, in the place of what was gone of them before."""
+    amount, quantity, lines = had
+    for place, gone in now.items():
+        if place in selection:
+            then = before.get(place, _NOTHING_GONE)
+            amount -= gone.amount - then.amount
+            quantity -= gone.quantity - then.quantity
+            lines -= gone.is_all - then.is_all
+    return _Sum(amount, quantity, lines)
+
+
+class Goods:
+    """The lines of one order that earn, as they were ordered."""
+
+    def __init__(self, order: Order, basis: Basis) -> None:
+        """`basis` says which kinds of lines earn, and whether with their tax."""
+        self.order = order
+        lines, kinds = order.lines, basis.kinds
+        places = [place for place, line in enumerate(lines) if line.kind in kinds]
+        #: Of the lines that earn.
+        self.places: Sequence[int] = range(len(lines)) if len(places) == len(lines) else places
+        self._has_tax = basis.tax is TaxBasis.INCLUDED
+        amount = sum([lines[place].amount for place in places], _ZERO)
+        if self._has_tax:
+            amount += sum([lines[place].tax for place in places], _ZERO)
+        self.amount = units_of(amount)  #: what they come to, in units
+        paid = order.points_paid if basis.points_paid is PointsPaidBasis.EXCLUDED else _ZERO
+        #: Of the amount, in units: what was not paid with points.
+        self.unpaid = self.amount if not paid else max(0, self.amount - units_of(paid))
+        self._selections: dict[str, Selection] = {}
+
+    def amount_of(self, place: int) -> int:
+        """What one line earns for, in units."""
+        line = self.order.lines[place]
+        return units_of(line.amount + line.tax if self._has_tax else line.amount)
+
+    @cached_property
+    def place_of(self) -> Mapping[str, int]:
+        """The places of all lines by their ids."""
+        return {line.line_id: place for place, line in enumerate(self.order.lines)}
+
+    @cached_property
+    def net(self) -> int:
+        """What all lines come to, those too that do not earn, without tax; in units."""
+        return units_of(sum([line.amount for line in self.order.lines], _ZERO))
+
+    @cached_property
+    def all(self) -> Selection:
+        """All lines that earn."""
+        return Selection(self, self.places)
+
+    def select(self, name: str, lines: Lines, places: Sequence[int] | None) -> Selection:
+        """The lines that `lines`, those of the rule or promotion of this name, lets through.
 
         `places` are those of the lines that it looks for at all, where they are known.
         """
-        ordered = self._order.lines
+        if lines.is_all and places is None:
+            return self.all
+        found = self._selections.get(name)
+        if found is None:
+            found = self._selections[name] = Selection(self, self._find(lines, places))
+        return found
+
+    def _find(self, lines: Lines, places: Sequence[int] | None) -> Sequence[int]:
+        ordered = self.order.lines
         if places is None:
-            places = range(len(ordered)) if self._is_as_ordered else tuple(self.amounts)
+            places = self.places
             if lines.skus or lines.categories:
                 return [place for place in places if lines.includes(ordered[place])]
-        elif not self._is_as_ordered:
-            kept = self.amounts
-            places = [place for place in places if place in kept]
+        elif not isinstance(self.places, range):
+            places = [place for place in places if place in self.all]
         if lines.excludes_some:
             places = [place for place in places if not lines.excludes(ordered[place])]
         return places
 
-    def amount_of(self, places: Sequence[int]) -> Exact:
-        """What is kept of the earning amounts of these lines, less their share of what was paid with points."""
-        if self._is_as_ordered:
-            lines = self._order.lines
-            if len(places) == 1:
-                return lines[places[0]].amount
-            return self.amount if len(places) == len(lines) else sum([lines[place].amount for place in places], _ZERO)
-        kept = self.amounts
-        return kept[places[0]] if len(places) == 1 else _total([kept[place] for place in places])
+    def both(self, name: str, one: Selection, other: Selection) -> Selection:
+        """The lines that are in both; `name` stands for this pair."""
+        found = self._selections.get(name)
+        if found is None:
+            found = Selection(self, [place for place in one.places if place in other])
+            self._selections[name] = found
+        return found
 
-    def quantity_of(self, places: Sequence[int]) -> Exact:
-        """What is kept of the pieces of these lines."""
-        if self._is_as_ordered:
-            lines = self._order.lines
-            if len(places) == 1:
-                return lines[places[0]].quantity
-            return sum([lines[place].quantity for place in places], _ZERO)
-        kept = self._quantities
-        return kept[places[0]] if len(places) == 1 else _total([kept[place] for place in places])
+    def gone(self, place: int, had: _Gone, part: RefundLine) -> _Gone:
+        """What is gone of a line with one more part of a refund; money counts when both money and pieces are given."""
+        line = self.order.lines[place]
+        pieces, money, is_all = had.pieces, had.money, had.is_all
+        if part.amount is not None and line.amount:
+            money += part.amount
+        elif part.quantity is not None:
+            pieces += part.quantity
+        else:
+            is_all = is_all or bool(part.amount)  # money for a line that cost none: its tax
+        ordered, quantity = units_of(line.amount), units_of(line.quantity)
+        # The share that is gone, as a ratio: pieces / quantity + money / amount.
+        share = units_of(pieces), quantity
+        if money:
+            share = share[0] * ordered + units_of(money) * quantity, quantity * ordered
+        if is_all or share[0] >= share[1]:
+            return _Gone(pieces, money, True, ordered, self.amount_of(place), quantity)  # a field's value
+        amount = nearest(self.amount_of(place) * share[0], share[1])
+        net = nearest(ordered * share[0], share[1]) if self._has_tax else amount
+        return _Gone(pieces, money, False, net, amount, nearest(quantity * share[0], share[1]))
 
-    def line_text(self, place: int) -> tuple[str, list[str]]:
-        """The line_id of a kept line, its amount and its quantity; made once, since many rules may name it."""
-        text = self._line_texts.get(place)
-        if text is None:
-            numbers = [amount_text(self.amount_of((place,))), amount_text(self.quantity_of((place,)))]
-            text = self._line_texts[place] = (self._order.lines[place].line_id, numbers)
-        return text
+
+class _ByLine(NamedTuple):
+    """Points that a rule gives line by line."""
+
+    selection: Selection
+    give: Callable[[int], int]  #: points for an amount in units
+    points: int
+
+
+class Basket:
+    """What is kept of the lines of one order that earn."""
+
+    def __init__(self, goods: Goods) -> None:
+        """All of it; see `after` and `plus`."""
+        self.goods = goods
+        self._gone: dict[int, _Gone] = {}
+        self._net_gone = 0  #: of all lines, in units
+        self._refunded = 0  #: amounts that were refunded of the whole order, in units
+        self._is_full = False  #: it was refunded in full
+        self._sums: dict[Selection, _Sum] = {}
+        self._by_line: dict[str, _ByLine] = {}
+        self._line_texts: dict[int, tuple[str, list[str]]] = {}
+        self._next: tuple[Refund, Basket] | None = None
+
+    def after(self, refunds: Sequence[Refund]) -> "Basket":
+        """What these refunds leave, in whatever sequence they are given."""
+        basket = self
+        if len(refunds) > 1:
+            lines = tuple([part for refund in refunds for part in refund.lines])
+            amounts = [refund.amount for refund in refunds if refund.amount is not None]
+            amount, is_full = sum(amounts, _ZERO) if amounts else None, any(refund.full for refund in refunds)
+            refunds = [refunds[0]._replace(lines=lines, amount=amount, full=is_full)]
+        for refund in refunds:
+            basket = basket.plus(refund)
+        return basket
+
+    def plus(self, refund: Refund) -> "Basket":
+        """What one more refund leaves. Of the lines only those are looked at that it names.
+
+        A second call with the same refund returns the same basket.
+        """
+        if self._next is None or self._next[0] is not refund:
+            self._next = refund, self._plus(refund)
+        return self._next[1]
+
+    def _plus(self, refund: Refund) -> "Basket":
+        goods, more = self.goods, Basket(self.goods)
+        changed: dict[int, _Gone] = {}
+        for part in refund.lines:
+            place = goods.place_of[part.line_id]
+            had = changed.get(place) or self._gone.get(place, _NOTHING_GONE)
+            changed[place] = goods.gone(place, had, part)
+        more._gone = self._gone | changed if changed else self._gone
+        more._net_gone = self._net_gone + sum([now.net - self._before(place).net for place, now in changed.items()])
+        more._refunded = self._refunded + (0 if refund.amount is None else units_of(refund.amount))
+        more._is_full = self._is_full or refund.full
+        more._sums = {selection: _less(selection, had, self._gone, changed) for selection, had in self._sums.items()}
+        if not (more._refunded or more._is_full):  # else every line is worth less than before
+            more._by_line = {name: self._changed_points(had, more, changed) for name, had in self._by_line.items()}
+        return more
+
+    def _before(self, place: int) -> _Gone:
+        return self._gone.get(place, _NOTHING_GONE)
+
+    def _changed_points(self, had: _ByLine, after: "Basket", changed: Mapping[int, _Gone]) -> _ByLine:
+        of = [place for place in changed if place in had.selection]
+        change = sum([had.give(after.line_amount(place)) - had.give(self.line_amount(place)) for place in of])
+        return had._replace(points=had.points + change)
 
     @cached_property
-    def _share_unpaid(self) -> Fraction:
-        """The share of the earning amount that was not paid with points."""
-        if not self._points_paid or not self._earning:
-            return _ONE
-        return max(Fraction(0), 1 - Fraction(self._points_paid) / Fraction(self._earning))
-
-    @cached_property
-    def _share(self) -> Fraction:
-        """The share of every line that refunds of the whole order leave.
+    def _left(self) -> tuple[int, int]:
+        """The share of every line that refunds of the whole order leave, as a ratio.
 
         Refunds of lines first reduce their lines; refunds of an amount of the whole order then reduce every line in
         proportion. Both are sums over the set of refunds, so their order cannot matter.
         """
-        if any(refund.full for refund in self._refunds):
-            return Fraction(0)
-        refunded = sum((refund.amount for refund in self._refunds if refund.amount is not None), _ZERO)
-        if not refunded:
-            return _ONE
-        whole = sum(
-            (Fraction(line.amount) * (1 - self._gone.get(line.line_id, Fraction(0))) for line in self._order.lines),
-            Fraction(0),
-        )
-        return max(Fraction(0), 1 - Fraction(refunded) / whole) if whole else Fraction(0)
+        if self._is_full:
+            return 0, 1
+        if not self._refunded:
+            return 1, 1
+        whole = self.goods.net - self._net_gone
+        return (max(0, whole - self._refunded), whole) if whole > 0 else (0, 1)
 
     @cached_property
-    def _gone(self) -> dict[str, Fraction]:
-        """The share, 0 to 1, of each refunded line that all refunds of lines together give back, by line_id."""
-        if not self._refunds:
-            return {}
-        lines = {line.line_id: line for line in self._order.lines}
-        gone: dict[str, Fraction] = {}
-        for refund in self._refunds:
-            for part in refund.lines:
-                share = gone.get(part.line_id, Fraction(0)) + _refunded_share(lines[part.line_id], part)
-                gone[part.line_id] = min(_ONE, share)
-        return gone
+    def _factor(self) -> tuple[int, int]:
+        """The share of every line's amount that is left and was not paid with points, as a ratio."""
+        left, of = self._left
+        goods = self.goods
+        return (left, of) if goods.unpaid == goods.amount else (left * goods.unpaid, of * goods.amount)
 
-    def _amount_of(self, line: OrderLine) -> Decimal:
-        return line.amount + line.tax if self._basis.tax is TaxBasis.INCLUDED else line.amount
+    def _sum(self, selection: Selection) -> _Sum:
+        found = self._sums.get(selection)
+        if found is None:
+            found = selection.sum()
+            if self._gone:
+                found = _less(selection, found, {}, self._gone)
+            self._sums[selection] = found
+        return found
+
+    @property
+    def amount(self) -> int:
+        """All that earns, in units: the kept lines of the earning kinds, less the part paid with points."""
+        return self.amount_of(self.goods.all) if self._gone or self._refunded or self._is_full else self.goods.unpaid
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing that earns is kept."""
+        return not self.lines_count(self.goods.all)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether no refund reduces it."""
+        return not (self._gone or self._refunded or self._is_full)
+
+    def amount_of(self, selection: Selection) -> int:
+        """What is kept of the earning amounts of these lines, less their share of what was paid with points; units."""
+        numerator, denominator = self._factor
+        amount = self._sum(selection).amount
+        return amount if numerator == denominator else nearest(amount * numerator, denominator)
+
+    def quantity_of(self, selection: Selection) -> int:
+        """What is kept of the pieces of these lines, in units."""
+        numerator, denominator = self._left
+        quantity = self._sum(selection).quantity
+        return quantity if numerator == denominator else nearest(quantity * numerator, denominator)
+
+    def lines_count(self, selection: Selection) -> int:
+        """Of how many of these lines something is kept."""
+        return self._sum(selection).lines if self._left[0] else 0
+
+    def places_of(self, selection: Selection) -> Sequence[int]:
+        """The places of these lines of which something is kept."""
+        if not self._left[0]:
+            return ()
+        if not self._gone:
+            return selection.places
+        return [place for place in selection.places if not self._before(place).is_all]
+
+    def line_amount(self, place: int) -> int:
+        """What is kept of the earning amount of one line, less its share of what was paid with points; in units."""
+        numerator, denominator = self._factor
+        amount = self.goods.amount_of(place) - self._before(place).amount
+        return amount if numerator == denominator else nearest(amount * numerator, denominator)
+
+    def line_quantity(self, place: int) -> int:
+        """What is kept of the pieces of one line, in units."""
+        numerator, denominator = self._left
+        quantity = units_of(self.goods.order.lines[place].quantity) - self._before(place).quantity
+        return quantity if numerator == denominator else nearest(quantity * numerator, denominator)
+
+    def points_by_line(self, name: str, selection: Selection, give: Callable[[int], int]) -> int:
+        """What `give`, that of the rule of this name, gives for the amount of each line by itself."""
+        found = self._by_line.get(name)
+        if found is None:
+            points = sum([give(self.line_amount(place)) for place in self.places_of(selection)])
+            found = self._by_line[name] = _ByLine(selection, give, points)
+        return found.points
+
+    def line_text(self, place: int) -> tuple[str, list[str]]:
+        """The line_id of a line, what is kept of its amount and its quantity; made once, as many rules may name it."""
+        text = self._line_texts.get(place)
+        if text is None:
+            numbers = [amount_text(self.line_amount(place)), amount_text(self.line_quantity(place))]
+            text = self._line_texts[place] = (self.goods.order.lines[place].line_id, numbers)
+        return text
 
 
-def _refunded_share(line: OrderLine, part: RefundLine) -> Fraction:
-    """The share of the line that one refund line gives back; money counts when both money and pieces are given."""
-    if part.amount is not None and line.amount:
-        return Fraction(part.amount) / Fraction(line.amount)
-    if part.quantity is not None:
-        return Fraction(part.quantity) / Fraction(line.quantity)
-    return Fraction(1 if part.amount else 0)  # money for a line that cost none: its tax
-
-
-def refund_problem(order: Order, refund: Refund) -> Parked | None:
+def refund_problem(goods: Goods, refund: Refund) -> Parked | None:
     """Why this refund cannot be one of this order, judged alone, so that other refunds' arrival cannot change it."""
-    lines = {line.line_id: line for line in order.lines}
+    order, places = goods.order, goods.place_of
     for n, part in enumerate(refund.lines):
-        line = lines.get(part.line_id)
-        if line is None:
-            known = "its only line" if len(lines) == 1 else f"one of its {len(lines)} lines"
+        place = places.get(part.line_id)
+        if place is None:
+            count = len(order.lines)
+            known = "its only line" if count == 1 else f"one of its {count} lines"
             detail = f"data.lines[{n}].line_id names no line of the order; send the line_id of {known}"
             return Parked(Reason.UNKNOWN_LINE, detail)
-        if part.quantity is not None and part.quantity > line.quantity:
-            detail = f"data.lines[{n}].quantity is {part.quantity}, more than the {line.quantity} that were ordered"
-            return Parked(Reason.REFUND_EXCEEDS_ORDER, detail)
-        if part.amount is not None and part.amount > line.amount + line.tax:
-            detail = f"data.lines[{n}].amount is {part.amount}, more than the line's {line.amount + line.tax}"
-            return Parked(Reason.REFUND_EXCEEDS_ORDER, detail)
+        problem = _line_problem(order.lines[place], n, part)
+        if problem is not None:
+            return Parked(Reason.REFUND_EXCEEDS_ORDER, problem)
     if refund.amount is not None and refund.amount > order.total_gross:
         detail = f"data.amount is {refund.amount}, more than the order's {order.total_gross} {order.currency}"
         return Parked(Reason.REFUND_EXCEEDS_ORDER, detail)
     return None
 
 
-def amount_text(amount: Exact) -> str:
-    """An amount for people: exact when it has a finite decimal form of 4 places, else cut to 4 and marked."""
-    if isinstance(amount, Decimal):
-        text = str(amount)
-        if "E" in text:
-            return f"{amount.normalize():f}"
-        return text.rstrip("0").rstrip(".") if "." in text else text
-    sign = "-" if amount < 0 else ""
-    scaled, rest = divmod(10_000 * abs(amount.numerator), amount.denominator)
-    text = f"{sign}{Decimal(scaled).scaleb(-4).normalize():f}"
-    return f"{text}…" if rest else text
+def _line_problem(line: OrderLine, n: int, part: RefundLine) -> str | None:
+    if part.quantity is not None and part.quantity > line.quantity:
+        return f"data.lines[{n}].quantity is {part.quantity}, more than the {line.quantity} that were ordered"
+    if part.amount is not None and part.amount > line.amount + line.tax:
+        return f"data.lines[{n}].amount is {part.amount}, more than the line's {line.amount + line.tax}"
+    return None
+
+
+def amount_text(units: int) -> str:
+    """An amount for people: exact to 4 places, else cut to 4 and marked; what is less than a millionth is left out."""
+    whole, rest = divmod(abs(units) + UNITS_PER_MILLIONTH // 2, UNITS)
+    sign = "-" if units < 0 and (whole or rest >= UNITS_PER_MILLIONTH) else ""
+    if rest < UNITS_PER_MILLIONTH:
+        return f"{sign}{whole}"
+    digits = str(rest // UNITS_PER_MILLIONTH).zfill(_MILLIONTH_DIGITS)
+    shown = digits[:_TEXT_DIGITS].rstrip("0")
+    more = "…" if digits[_TEXT_DIGITS:].strip("0") else ""
+    return f"{sign}{whole}.{shown}{more}" if shown else f"{sign}{whole}{more}"

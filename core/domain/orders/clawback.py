@@ -10,8 +10,8 @@ from core.domain.expiry.due import release
 from core.domain.ledger import Account, Entry, EntryKind, debit, entry_between
 from core.domain.lots import Allocation, Lot, take, taken_from
 from core.domain.message import Message
-from core.domain.orders.basket import refund_problem
-from core.domain.orders.earning import Earning, Entitlement, Grant
+from core.domain.orders.basket import Goods, refund_problem
+from core.domain.orders.earning import Entitlement, Grant
 from core.domain.orders.facts import Cancellation, Refund
 from core.domain.orders.limits import budget_changes, usage_changes
 from core.domain.orders.lookup import order_for_event, order_of, posted_before
@@ -22,6 +22,7 @@ from core.domain.orders.posted import (
     PostedRefund,
     Qualifying,
     Recovery,
+    in_full,
 )
 from core.domain.outcomes import Parked, Reason, Replayed, Waiting
 from core.domain.program import ClawbackPolicy, Program, RefundEffect
@@ -60,7 +61,9 @@ def decide_refund(
     known = books.refund((refund.source, refund.refund_id), posted.program_id)
     if known is not None:
         return posted_before(known.digest == message.digest, Reason.REFUND_CONFLICT, "refund")
-    problem = refund_problem(posted.order, refund)
+    program = rules.version(posted.program_id, posted.program_version).program
+    goods = Goods(posted.order, program.basis) if posted.tier_id is None else books.kept(posted, program).basket.goods
+    problem = refund_problem(goods, refund)
     if problem is not None:
         return problem
     fact = PostedRefund(refund, posted.program_id, message.digest, posted.account_id)
@@ -94,15 +97,6 @@ def points_at_stake(account: Account, orders: Iterable[PostedOrder]) -> int:
     All that the posted orders earn; and a new order's own lot lacks at most what has paid off the deficit.
     """
     return account.deficit + sum(posted.points_entitled for posted in orders)
-
-
-def refunds_known(refunds: Sequence[PostedRefund], posted: PostedOrder) -> list[Refund]:
-    """All refunds of an order; a cancellation counts as a refund in full, without an id."""
-    known = [refund.refund for refund in refunds]
-    if posted.cancelled_at is not None:
-        source, order_id = posted.key
-        known.append(Refund(source, "", order_id, posted.cancelled_at, full=True, amount=None, lines=()))
-    return known
 
 
 class _Clawback(NamedTuple):
@@ -177,18 +171,18 @@ class _Loss(NamedTuple):
 
 
 def _loss(books: Books, posted: PostedOrder, refund: Refund | None, program: Program) -> _Loss:
-    assert posted.tier_id is not None
-    refunds = books.refunds_of(posted)
-    known = refunds_known(refunds, posted if refund is not None else posted._replace(cancelled_at=None))
-    after = [*known, refund] if refund is not None else refunds_known(refunds, posted)
-    earning, ends_apart = Earning(posted.order, program, posted.tier_id, posted.judgement), len(program.expiries) > 1
-    target = earning.after(after)
+    uncancelled = posted if refund is not None else posted._replace(cancelled_at=None)
+    if refund is None:
+        assert posted.cancelled_at is not None
+        refund = in_full(posted, posted.cancelled_at)
+    (earning, kept), ends_apart = books.kept(uncancelled, program), len(program.expiries) > 1
+    target = earning.of(kept.plus(refund))
     # What each rule and promotion gave before matters only where their use is counted, or their points end apart.
-    before = earning.after(known) if earning.is_counted or ends_apart else target
+    before = earning.of(kept) if earning.is_counted or ends_apart else target
     points = posted.points_entitled - target.points
     assert points >= 0, "another refund cannot raise an entitlement"
     dues = _dues(earning.after(()).grants, before.grants, target.grants, points) if ends_apart else {"": points}
-    return _Loss(points, dues, before, target, after[-1].occurred_at)
+    return _Loss(points, dues, before, target, refund.occurred_at)
 
 
 class _Deduction(NamedTuple):

@@ -3,22 +3,22 @@
 The ledger posts the difference between this and what it holds, so that repeats, splits and arrival order of refunds
 cannot matter: n partial refunds end where one big refund ends, and where buying only the kept goods would have.
 
-All arithmetic is exact until the result of a rule is rounded. More refunds never mean more points.
+Arithmetic is exact until the result of a rule is rounded, but for shares: what a refund leaves of a line's amount is
+rounded to a trillionth. More refunds never mean more points.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from fractions import Fraction
-from functools import cached_property
+from decimal import Decimal
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from core.domain.orders.basket import Basket, amount_text
+from core.domain.orders.basket import UNITS, Basket, Goods, amount_text, to_millionth
 from core.domain.orders.facts import Order, Refund
 from core.domain.orders.posted import Judgement, Qualifying
-from core.domain.orders.reckoning import Reckoning, rounded, scope_of
+from core.domain.orders.reckoning import Reckoning, points_for, scope_of
 from core.domain.program import SPEND_UNITS, Combine, Places, Program
 
-_NO_REMAINDERS: Mapping[str, Fraction] = MappingProxyType({})
+_NO_REMAINDERS: Mapping[str, Decimal] = MappingProxyType({})
 
 
 class Grant(NamedTuple):
@@ -36,7 +36,7 @@ class Entitlement(NamedTuple):
     given: Mapping[str, int]  #: the same points by rule and promotion; those that gave something
     qualifying: Qualifying
     explain: Callable[[], dict[str, Any]]  #: the calculation; made on demand, since most callers want numbers alone
-    left_over: Mapping[str, Fraction] = _NO_REMAINDERS  #: the remainder that a rule with `carry` leaves, if it applied
+    left_over: Mapping[str, Decimal] = _NO_REMAINDERS  #: the remainder that a rule with `carry` leaves, if it applied
 
     @property
     def why(self) -> dict[str, Any]:
@@ -47,7 +47,8 @@ class Entitlement(NamedTuple):
 class Earning:
     """What one order earns in one tier under one version of a program, as it was judged when it was posted.
 
-    Asked again after every refund; what does not depend on refunds is worked out once.
+    Asked again after every refund; what does not depend on refunds is worked out once, and the rest from the refund
+    before.
     """
 
     def __init__(
@@ -62,14 +63,10 @@ class Earning:
 
         `places` is `program.rule_index.places` of the order, where the caller has it.
         """
-        self._order, self._program, self._tier_id = order, program, tier_id
+        self._program, self._tier_id = program, tier_id
+        self.ordered = Basket(Goods(order, program.basis))
         if not program.is_plain:
-            self._scope = scope_of(order, self._ordered, program, tier_id, judgement, places)
-
-    @cached_property
-    def _ordered(self) -> Basket:
-        """All of the order; under a plain program a refund does not need it."""
-        return Basket(self._order, (), self._program.basis)
+            self._scope = scope_of(order, self.ordered, program, tier_id, judgement, places)
 
     @property
     def is_counted(self) -> bool:
@@ -77,13 +74,16 @@ class Earning:
         return not self._program.is_plain and self._scope.is_counted
 
     def after(self, refunds: Sequence[Refund]) -> Entitlement:
-        """Points after these refunds, in whatever order they are given.
+        """Points after these refunds, in whatever order they are given."""
+        return self.of(self.ordered.after(refunds))
 
-        Exact arithmetic; one rounding per rule per order, or per line where the rule says so. Never negative, and
-        never more with more refunds.
+    def of(self, kept: Basket) -> Entitlement:
+        """Points for what is kept of `ordered`.
+
+        Exact to the millionth of a point; one rounding per rule per order, or per line where the rule says so. Never
+        negative, and never more with more refunds.
         """
         program = self._program
-        kept = Basket(self._order, refunds, program.basis) if refunds else self._ordered
         if program.is_plain:
             return _plain(kept, program, self._tier_id)
         reckoning = Reckoning(self._scope, kept, program)
@@ -112,11 +112,11 @@ def entitlement(
 
 def _plain(basket: Basket, program: Program, tier_id: str) -> Entitlement:
     """Rates on the whole amount and nothing else, which is what most programs are: worked out without detours."""
-    amount, scale = basket.amount.as_integer_ratio()
+    amount = basket.amount
     best = ""
     of_rules: dict[str, int] = {}
     for terms in program.terms[tier_id]:
-        granted = rounded(amount * terms.numerator, scale * terms.denominator, terms.rounding)
+        granted = points_for(amount, terms)
         of_rules[terms.rule_id] = granted
         if not best or granted > of_rules[best]:
             best = terms.rule_id
@@ -127,7 +127,7 @@ def _plain(basket: Basket, program: Program, tier_id: str) -> Entitlement:
 
     def explain() -> dict[str, Any]:
         rules = [{**terms.explanation, "points": of_rules[terms.rule_id]} for terms in program.terms[tier_id]]
-        return {"tier": tier_id, "basis_amount": amount_text(basket.amount), "rules": rules}
+        return {"tier": tier_id, "basis_amount": amount_text(amount), "rules": rules}
 
     return Entitlement(points, _grants(program, given), given, _qualifying(basket, points), explain)
 
@@ -145,4 +145,5 @@ def _grants(program: Program, given: Mapping[str, int]) -> tuple[Grant, ...]:
 
 
 def _qualifying(basket: Basket, points: int) -> Qualifying:
-    return Qualifying(points, int(basket.amount * SPEND_UNITS), 0 if basket.is_empty else 1)
+    spend = to_millionth(basket.amount) * SPEND_UNITS // UNITS
+    return Qualifying(points, spend, 0 if basket.is_empty else 1)

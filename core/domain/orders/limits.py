@@ -5,7 +5,7 @@ What is left of each is judged once, when an order is posted, and frozen with it
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from fractions import Fraction
+from decimal import Decimal
 from uuid import UUID
 
 from core.domain.orders.earning import Earning, Entitlement
@@ -21,7 +21,7 @@ from core.domain.program import (
     UsageKey,
 )
 
-_NOTHING = Fraction(0)
+_NOTHING = Decimal(0)
 
 
 _UNUSED = Usage()
@@ -62,7 +62,7 @@ def judge(
     ]
     names = names.difference(excluded)
     allowances: dict[str, int] = {}
-    carried: dict[str, Fraction] = {}
+    carried: dict[str, Decimal] = {}
     for limit in season.rule_limits:
         if limit.name not in names:
             continue

@@ -1,9 +1,9 @@
 """What the ledger holds of orders and of what shops report about them, and what orders use up of limits."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
-from fractions import Fraction
 from types import MappingProxyType
 from typing import NamedTuple
 from uuid import UUID
@@ -11,7 +11,7 @@ from uuid import UUID
 from core.domain.orders.facts import Order, Refund
 
 _NOTHING: Mapping[str, int] = MappingProxyType({})
-_NO_REMAINDERS: Mapping[str, Fraction] = MappingProxyType({})
+_NO_REMAINDERS: Mapping[str, Decimal] = MappingProxyType({})
 
 
 class Judgement(NamedTuple):
@@ -22,7 +22,7 @@ class Judgement(NamedTuple):
 
     excluded: tuple[str, ...] = ()  #: rules and promotions whose conditions, beside their dates, did not hold
     allowances: Mapping[str, int] = _NOTHING  #: the most points that each rule or promotion could give, where limited
-    carried: Mapping[str, Fraction] = _NO_REMAINDERS  #: the remainder that each rule brought from earlier orders
+    carried: Mapping[str, Decimal] = _NO_REMAINDERS  #: the remainder that each rule brought from earlier orders
 
 
 class Qualifying(NamedTuple):
@@ -101,7 +101,7 @@ class Usage(NamedTuple):
 
     points: int = 0
     orders: int = 0  #: that it gave something for
-    carried: Fraction = Fraction(0)  #: the remainder for the next order
+    carried: Decimal = Decimal(0)  #: the remainder for the next order
 
     def plus(self, change: "UsageChange") -> "Usage":
         """The usage after a posting."""
@@ -116,7 +116,7 @@ class UsageChange(NamedTuple):
     period: str  #: 2026-11-21, 2026-11, or `ever`
     points: int
     orders: int
-    carried: Fraction
+    carried: Decimal
 
 
 class Budget(NamedTuple):
@@ -137,3 +137,17 @@ class BudgetChange(NamedTuple):
     promotion_id: str
     points: int
     orders: int
+
+
+def refunds_known(refunds: Iterable[PostedRefund], posted: PostedOrder) -> list[Refund]:
+    """All refunds of an order; a cancellation counts as a refund in full, without an id."""
+    known = [refund.refund for refund in refunds]
+    if posted.cancelled_at is not None:
+        known.append(in_full(posted, posted.cancelled_at))
+    return known
+
+
+def in_full(posted: PostedOrder, occurred_at: datetime) -> Refund:
+    """The refund that a cancellation of this order counts as."""
+    source, order_id = posted.key
+    return Refund(source, "", order_id, occurred_at, full=True, amount=None, lines=())

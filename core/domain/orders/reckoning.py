@@ -4,10 +4,22 @@ Numbers first; their explanation is put together afterwards, and only on demand.
 """
 
 from collections.abc import Mapping, Sequence
-from fractions import Fraction
+from decimal import Decimal
+from functools import partial
+from itertools import islice
 from typing import Any, NamedTuple
 
-from core.domain.orders.basket import Basket, Exact, amount_text
+from core.domain.orders.basket import (
+    UNITS,
+    UNITS_PER_MILLIONTH,
+    Basket,
+    Selection,
+    amount_text,
+    nearest,
+    number_of,
+    to_millionth,
+    units_of,
+)
 from core.domain.orders.facts import Order
 from core.domain.orders.posted import Judgement
 from core.domain.program import (
@@ -23,7 +35,10 @@ from core.domain.program import (
     Unit,
 )
 
-_ZERO = Fraction(0)
+#: So many lines an explanation names; an entry of each of an order's refunds has one.
+_LINES_EXPLAINED_MAX = 100
+_NOTHING = Decimal(0)
+_MILLIONTHS = UNITS // UNITS_PER_MILLIONTH
 
 
 class RulePoints(NamedTuple):
@@ -34,21 +49,23 @@ class RulePoints(NamedTuple):
     points_before_limit: int
     terms: Terms
     basket: Basket
-    places: Sequence[int]  #: of the lines that it counts
+    selection: Selection  #: the lines that it counts
 
     def explanation(self) -> dict[str, Any]:
         """The same for an entry."""
-        terms, basket, places = self.terms, self.basket, self.places
+        terms, basket, selection = self.terms, self.basket, self.selection
         parts: dict[str, Any] = {**terms.explanation, "points": self.points}
         if self.points < self.points_before_limit:
             parts["points_before_limit"] = self.points_before_limit
         if not terms.lines.is_all:
-            parts["lines"] = dict([basket.line_text(place) for place in places])
+            places = basket.places_of(selection)
+            parts["lines"] = dict([basket.line_text(place) for place in islice(places, _LINES_EXPLAINED_MAX)])
+            if len(places) > _LINES_EXPLAINED_MAX:
+                parts["lines_count"] = len(places)
         if terms.unit is Unit.PIECE:
-            is_one = len(places) == 1  # whose text is made already
-            parts["quantity"] = basket.line_text(places[0])[1][1] if is_one else amount_text(basket.quantity_of(places))
+            parts["quantity"] = amount_text(basket.quantity_of(selection))
         elif terms.unit is not Unit.ORDER:
-            parts["basis_amount"] = amount_text(basket.amount_of(places))
+            parts["basis_amount"] = amount_text(basket.amount_of(selection))
             if terms.unit is Unit.LINE_AMOUNT:
                 parts["round_per"] = "line"
         return parts
@@ -107,10 +124,10 @@ class Reckoning:
     def __init__(self, scope: Scope, kept: Basket, program: Program) -> None:
         """`kept` is `scope.ordered` where nothing was refunded."""
         self._scope, self._kept = scope, kept
-        self._is_whole = kept is scope.ordered
+        self._is_whole = kept.is_whole
         self._places, self._allowances = scope.places, scope.judgement.allowances
         self._is_stacked = program.combine is Combine.STACK
-        self.left_over: dict[str, Fraction] = {}  #: the remainder that each rule with `carry` leaves
+        self.left_over: dict[str, Decimal] = {}  #: the remainder that each rule with `carry` leaves
         self._rules = [
             given for terms in scope.terms if (given := self._points_of_rule(terms)) is not None and given.points > 0
         ]
@@ -145,13 +162,13 @@ class Reckoning:
         parts = given.explanation()
         if given.name in self.left_over:
             parts["carried_in"] = amount_text(self._carried(given.name))
-            parts["left_over"] = amount_text(self.left_over[given.name])
+            parts["left_over"] = amount_text(units_of(self.left_over[given.name]))
         if not self._is_whole and clawback is not ClawbackMode.PROPORTIONAL:
             parts["clawback"] = clawback.value
         return parts
 
-    def _carried(self, name: str) -> Fraction:
-        return self._scope.judgement.carried.get(name, _ZERO)
+    def _carried(self, name: str) -> int:
+        return units_of(self._scope.judgement.carried.get(name, _NOTHING))
 
     def _basket(self, mode: ClawbackMode) -> Basket:
         """What a rule or promotion of this clawback mode looks at."""
@@ -159,34 +176,33 @@ class Reckoning:
             return self._scope.ordered
         return self._kept
 
-    def _find(self, basket: Basket, name: str, lines: Lines) -> Sequence[int]:
-        """The places of the kept lines that a rule or promotion counts."""
-        return basket.find(lines, self._places.get(name))
+    def _select(self, name: str, lines: Lines) -> Selection:
+        return self._kept.goods.select(name, lines, self._places.get(name))
 
     def _points_of_rule(self, terms: Terms) -> RulePoints | None:
         name = terms.rule_id
         basket = self._kept if self._is_whole else self._basket(terms.clawback)
-        places = basket.find(terms.lines, self._places.get(name))
-        if not places and not terms.carry:
+        selection = self._select(name, terms.lines)
+        if not (terms.carry or basket.lines_count(selection)):
             return None
-        if terms.minimum_amount is not None and basket.amount_of(places) < terms.minimum_amount:
+        if is_too_little(basket, selection, terms.minimum_amount):
             if terms.carry:
-                self.left_over[name] = self._carried(name)
+                self.left_over[name] = self._scope.judgement.carried.get(name, _NOTHING)
             return None
         if terms.carry:
             # A remainder is below zero when a refund took back what an earlier remainder had helped to earn.
-            amount = Fraction(basket.amount_of(places)) + self._carried(name)
-            points, self.left_over[name] = _stepped(terms, amount)
+            points, left_over = _stepped(terms, basket.amount_of(selection) + self._carried(name))
+            self.left_over[name] = number_of(left_over)
         else:
-            points = _points(terms, basket, places)
+            points = _points(terms, basket, selection, name)
         limited = _at_most(points, terms.per_order, self._allowances.get(name))
-        return RulePoints(name, limited, points, terms, basket, places)
+        return RulePoints(name, limited, points, terms, basket, selection)
 
     def _points_of_promotion(self, promotion: AnyPromotion) -> PromotionPoints | None:
-        name, lines, minimum = promotion.promotion_id, promotion.lines, promotion.when.minimum_amount
+        name, lines = promotion.promotion_id, promotion.lines
         basket = self._kept if self._is_whole else self._basket(promotion.clawback)
-        places = self._find(basket, name, lines)
-        if not places or (minimum is not None and basket.amount_of(places) < minimum):
+        selection = self._select(name, lines)
+        if not basket.lines_count(selection) or is_too_little(basket, selection, promotion.when.minimum_amount):
             return None
         base = 0
         if promotion.kind == "multiplier":
@@ -199,7 +215,7 @@ class Reckoning:
         elif self._is_whole:
             points = promotion.points
         else:
-            kept, ordered = self._kept_share(promotion, basket.amount_of(places))
+            kept, ordered = self._kept_share(promotion, basket.amount_of(selection))
             points = rounded(promotion.points * kept, ordered, promotion.rounding)
         limited = _at_most(points, None, self._allowances.get(name))
         return PromotionPoints(name, limited, points, promotion, base)
@@ -208,67 +224,65 @@ class Reckoning:
         """What the earning rules give for the promotion's lines alone: the best of them, or their sum."""
         scope = self._scope
         is_ordered = basket is scope.ordered
-        places: set[int] | None = None
-        if not promotion.lines.is_all:
-            places = set(self._find(scope.ordered, promotion.promotion_id, promotion.lines))
+        own_lines = None if promotion.lines.is_all else self._select(promotion.promotion_id, promotion.lines)
         of_rules = [0]
         for terms in scope.terms if is_ordered else [given.terms for given in self._rules]:
+            name = terms.rule_id
             own = basket if is_ordered else self._basket(terms.clawback)
-            found = self._find(own, terms.rule_id, terms.lines)
-            if terms.minimum_amount is not None and own.amount_of(found) < terms.minimum_amount:
+            selection = self._select(name, terms.lines)
+            if is_too_little(own, selection, terms.minimum_amount):
                 continue
-            if places is not None:
-                found = [place for place in found if place in places]
+            if own_lines is not None:
+                name = f"{name} {promotion.promotion_id}"
+                selection = own.goods.both(name, selection, own_lines)
             if terms.carry:
-                carried = self._carried(terms.rule_id) if places is None else _ZERO
-                points, _ = _stepped(terms, Fraction(own.amount_of(found)) + carried)
+                carried = self._carried(terms.rule_id) if own_lines is None else 0
+                points, _ = _stepped(terms, own.amount_of(selection) + carried)
             else:
-                points = _points(terms, own, found)
+                points = _points(terms, own, selection, name)
             of_rules.append(_at_most(points, terms.per_order, self._allowances.get(terms.rule_id)))
         return sum(of_rules) if self._is_stacked else max(of_rules)
 
-    def _kept_share(self, promotion: AnyPromotion, kept: Exact) -> tuple[int, int]:
+    def _kept_share(self, promotion: AnyPromotion, kept: int) -> tuple[int, int]:
         """Which share of the amount of its lines counts as kept, as a ratio; all of it where they cost nothing."""
         if promotion.clawback is not ClawbackMode.PROPORTIONAL:
             return 1, 1
-        whole = self._scope.ordered
-        ordered = whole.amount_of(self._find(whole, promotion.promotion_id, promotion.lines))
-        if kept == ordered:
-            return 1, 1
-        return (Fraction(kept) / Fraction(ordered)).as_integer_ratio()
+        ordered = self._scope.ordered.amount_of(self._select(promotion.promotion_id, promotion.lines))
+        return (1, 1) if kept == ordered else (kept, ordered)
 
 
-def _stepped(terms: Terms, amount: Fraction) -> tuple[int, Fraction]:
-    """Points for the whole steps of `amount`, and what is left of it; below zero there are no steps."""
+def is_too_little(basket: Basket, selection: Selection, minimum: Decimal | None) -> bool:
+    """Whether less is kept of these lines than what a condition asks for."""
+    return minimum is not None and to_millionth(basket.amount_of(selection)) < units_of(minimum)
+
+
+def _stepped(terms: Terms, amount: int) -> tuple[int, int]:
+    """Points for the whole steps of `amount`, in units, and what is left of it; below zero there are no steps."""
     assert terms.step is not None
-    steps = max(0, amount // terms.step)
-    exact = Fraction(terms.numerator, terms.denominator) * steps * terms.step
-    return rounded(*exact.as_integer_ratio(), terms.rounding), amount - steps * terms.step
+    step = units_of(terms.step)
+    steps = max(0, to_millionth(amount) // step)
+    return points_for(steps * step, terms), amount - steps * step
 
 
-def _points(terms: Terms, basket: Basket, places: Sequence[int]) -> int:
-    """What a rule gives for these lines, before its limits."""
-    if not places:
+def _points(terms: Terms, basket: Basket, selection: Selection, name: str) -> int:
+    """What a rule gives for these lines, before its limits; `name` stands for the rule and the lines."""
+    if not basket.lines_count(selection):
         return 0
     match terms.unit:
         case Unit.PIECE:
-            return _times(basket.quantity_of(places), terms)
+            return points_for(basket.quantity_of(selection), terms)
         case Unit.AMOUNT:
-            return _times(basket.amount_of(places), terms)
+            return points_for(basket.amount_of(selection), terms)
         case Unit.LINE_AMOUNT:
-            return sum(_times(basket.amount_of((place,)), terms) for place in places)
+            return basket.points_by_line(name, selection, partial(points_for, terms=terms))
         case Unit.ORDER:
             return rounded(terms.numerator, terms.denominator, terms.rounding)
 
 
-def _times(units: Exact, terms: Terms) -> int:
-    whole = int(units)
-    if whole == units:  # as pieces mostly are; the exact ratio of a Decimal takes three times as long
-        if terms.denominator == 1:
-            return whole * terms.numerator
-        return rounded(whole * terms.numerator, terms.denominator, terms.rounding)
-    numerator, denominator = units.as_integer_ratio()
-    return rounded(numerator * terms.numerator, denominator * terms.denominator, terms.rounding)
+def points_for(units: int, terms: Terms) -> int:
+    """What a rule gives for an amount or a quantity in units: taken to the millionth of a point, then rounded once."""
+    millionths = nearest(units * terms.numerator, terms.denominator * UNITS_PER_MILLIONTH)
+    return rounded(millionths, _MILLIONTHS, terms.rounding)
 
 
 def _at_most(points: int, cap: int | None, allowance: int | None) -> int:

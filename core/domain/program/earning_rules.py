@@ -203,7 +203,7 @@ class Terms(NamedTuple):
     rule_id: str
     rule: AnyRule
     unit: Unit
-    step: Fraction | None  #: the amount that gives the points; None where points are not for an amount
+    step: Decimal | None  #: the amount that gives the points; None where points are not for an amount
     numerator: int
     denominator: int
     rounding: Rounding
@@ -236,7 +236,7 @@ def terms_of(rule: AnyRule, tier_id: str, multiplier: Decimal) -> Terms:
         explanation["tier_multiplier"] = str(multiplier)
     numerator, denominator = (Fraction(points) * Fraction(multiplier) / Fraction(per)).as_integer_ratio()
     minimum, cap = rule.when.minimum_amount, rule.caps.per_order
-    step = Fraction(per) if isinstance(rule, SpendRule) else None
+    step = per if isinstance(rule, SpendRule) else None
     return Terms(
         rule.rule_id, rule, unit, step, numerator, denominator, rounding, rule.lines, minimum, cap, rule.carry,
         rule.clawback, explanation,

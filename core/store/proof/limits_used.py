@@ -18,10 +18,9 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection
 
 from core.domain.calendar import local_midnight, next_midnight
-from core.domain.orders.clawback import refunds_known
 from core.domain.orders.earning import Entitlement, entitlement
 from core.domain.orders.limits import budget_changes, usage_changes
-from core.domain.orders.posted import Budget, BudgetChange, PostedOrder, PostedRefund, Usage
+from core.domain.orders.posted import Budget, BudgetChange, PostedOrder, PostedRefund, Usage, refunds_known
 from core.domain.program import Program, UsageKey
 from core.domain.program.registry import ProgramRegistry, ProgramVersion
 from core.store.engine import run_bulk, stream_rows
@@ -68,9 +67,9 @@ JOIN unnest(%(limit_programs)s::text[], %(limit_versions)s::integer[], %(limit_n
 #: What the orders of each account have, by rule or promotion and period; with the parameters of `usages_of_orders`.
 USAGES_OF_ORDERS = f"""
 SELECT account_id, name, period, sum(points)::bigint AS points, sum(orders)::integer AS orders,
-       coalesce(max(carried), '0') AS carried
+       coalesce(max(carried), 0) AS carried
 FROM (
-    SELECT t.account_id, t.name, points, 1 AS orders, NULL::text AS carried,
+    SELECT t.account_id, t.name, points, 1 AS orders, NULL::numeric AS carried,
            CASE t.period WHEN 'day' THEN d.day WHEN 'month' THEN left(d.day, 7) ELSE t.period END AS period
     FROM ({_TOLD}) AS t
     LEFT JOIN unnest(%(day_zones)s::text[], %(days_utc)s::date[], %(day_starts)s::timestamptz[],
@@ -80,7 +79,7 @@ FROM (
     UNION ALL
     SELECT account_id, name, points, orders, carried, period
     FROM unnest(%(anew_accounts)s::uuid[], %(anew_names)s::text[], %(anew_periods)s::text[], %(anew_points)s::bigint[],
-                %(anew_orders)s::integer[], %(anew_carried)s::text[])
+                %(anew_orders)s::integer[], %(anew_carried)s::numeric[])
          AS k(account_id, name, period, points, orders, carried)
 ) AS used
 GROUP BY account_id, name, period
@@ -101,7 +100,7 @@ def usages_of_orders(connection: Connection, registry: ProgramRegistry, scope: S
         ):
             key = each.account_id, UsageKey(change.name, change.period)
             found[key] = found[key].plus(change)
-    anew = [(account_id, *key, use.points, use.orders, str(use.carried)) for (account_id, key), use in found.items()]
+    anew = [(account_id, *key, use.points, use.orders, use.carried) for (account_id, key), use in found.items()]
     return {
         **_columns(_LIMITS, limits),
         **_columns(_DAYS, _days(connection, [limit for limit in limits if limit.period != "ever"], scope)),

@@ -8,7 +8,6 @@ it is. Budgets, which are no account's: `core.store.budgets`.
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 from operator import itemgetter
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -27,7 +26,7 @@ from core.store.proof.limits_used import USAGES_OF_ORDERS, usages_of_orders
 from core.store.proof.scope import Scope, these_accounts
 from core.store.proof.verify import differences_of
 from core.store.repairs import Repair as MadeRepair
-from core.store.repairs import append_repairs
+from core.store.repairs import append_repairs, plain
 from core.store.rows import Put, Rows, Update, arrays, keys_of, unnested
 
 #: Texts of contradicting facts that are read of one check; every account concerned is left alone all the same.
@@ -245,7 +244,7 @@ def _contradictions(
                 f" {repair.rebuilt['sequence']} are there: the last may be lost"
             )
         elif _is_impossible(repair):
-            reasons[repair.account_id].append(f"{repair.subject}: its facts give {_json(repair.rebuilt)}")
+            reasons[repair.account_id].append(f"{repair.subject}: its facts give {json.dumps(plain(repair.rebuilt))}")
     return {account_id: tuple(texts) for account_id, texts in reasons.items()}
 
 
@@ -268,7 +267,3 @@ def _is_impossible(repair: Repair) -> bool:
         case "orders":
             return any(row[name] < 0 for name in ("points_entitled", "points_excused", "points_shortfall"))
     return False  # a usage's remainder may be below zero
-
-
-def _json(values: dict[str, Any]) -> str:
-    return json.dumps(values, default=datetime.isoformat)

@@ -99,7 +99,7 @@ usages = sa.Table(
     sa.Column("period", sa.String(), primary_key=True),
     column("points", sa.BigInteger(), default="0"),
     column("orders", sa.Integer(), default="0"),
-    column("carried", sa.String(), default="'0'"),  #: an exact fraction, such as 20 or 61/3
+    column("carried", sa.Numeric(), default="0"),  #: a remainder, such as 20.333333333333
     sa.ForeignKeyConstraint(["account_id"], ["accounts.account_id"]),
 )
 

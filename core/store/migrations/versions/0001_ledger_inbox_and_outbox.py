@@ -186,7 +186,7 @@ CREATE TABLE tier_changes (
 CREATE TABLE usages (
     account_id uuid NOT NULL, name varchar NOT NULL, period varchar NOT NULL,
     points bigint DEFAULT 0 NOT NULL, orders integer DEFAULT 0 NOT NULL,
-    carried varchar DEFAULT '0' NOT NULL,
+    carried numeric DEFAULT 0 NOT NULL,
     CONSTRAINT pk_usages PRIMARY KEY (account_id, name, period),
     CONSTRAINT fk_usages_account_id FOREIGN KEY(account_id) REFERENCES accounts (account_id)
 );

@@ -24,11 +24,11 @@ LIMITS = (
         f"""
         SELECT account_id, format('account %s: usage of %s, %s: %s points, %s orders, remainder %s, but its orders'
                                   ' have %s points, %s orders, remainder %s', account_id, name, period,
-                                  coalesce(u.points, 0), coalesce(u.orders, 0), coalesce(u.carried, '0'),
-                                  coalesce(o.points, 0), coalesce(o.orders, 0), coalesce(o.carried, '0'))
+                                  coalesce(u.points, 0), coalesce(u.orders, 0), coalesce(u.carried, 0),
+                                  coalesce(o.points, 0), coalesce(o.orders, 0), coalesce(o.carried, 0))
         FROM usages u FULL JOIN ({USAGES_OF_ORDERS}) AS o USING (account_id, name, period)
         WHERE coalesce(u.points, 0) <> coalesce(o.points, 0) OR coalesce(u.orders, 0) <> coalesce(o.orders, 0)
-           OR coalesce(u.carried, '0') <> coalesce(o.carried, '0')
+           OR coalesce(u.carried, 0) <> coalesce(o.carried, 0)
         """,  # noqa: S608  # our own words
         load=usages_of_orders,
     ),
