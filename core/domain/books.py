@@ -20,6 +20,7 @@ from core.domain.orders.posted import (
     PostedOrder,
     PostedOrderEvent,
     PostedRefund,
+    Qualifying,
     Usage,
     refunds_known,
 )
@@ -391,9 +392,10 @@ class Books:
             self._kept.pop((posted.key, posted.program_id), None)
         counted = None if posted.account_id is None else self._counted.get(posted.account_id)
         if counted is not None and before.qualifying != posted.qualifying:
-            then = CountedOrder(posted.order.occurred_at, before.qualifying)
-            if then in counted.orders:  # it is missing if the order is older than those that were taken in
-                counted.orders[counted.orders.index(then)] = then._replace(qualifying=posted.qualifying)
+            occurred_at = posted.order.occurred_at
+            if occurred_at >= counted.since:  # an older one is not among those that were taken in
+                more = (now - then for now, then in zip(posted.qualifying, before.qualifying, strict=True))
+                counted.orders.append(CountedOrder(occurred_at, Qualifying(*more)))
 
     def _keep_refund(self, posted: PostedRefund) -> None:
         refund = posted.refund

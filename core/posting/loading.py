@@ -18,7 +18,7 @@ from core.domain.orders.limits import budgets_of, usage_keys
 from core.domain.orders.posted import Budget, PostedOrder, Usage
 from core.domain.program.registry import ProgramRegistry
 from core.domain.reach import AccountParts, LotsWanted, Reach
-from core.domain.tiers.counting import counted_since
+from core.domain.tiers.counting import counted_since, counting_bounds
 from core.store.ledger import (
     load_budgets,
     load_counted,
@@ -137,13 +137,16 @@ def load_parts(
     moved = [i for i, wanted in parts.items() if wanted.history and books.account(i).tier_changes]
     books.put_history(load_tier_history(connection, moved))
     since: dict[UUID, datetime] = {}
+    bounds: dict[UUID, list[datetime]] = {}
     for account_id, wanted in parts.items():
         if wanted.ordered_at:
             account = books.account(account_id)
-            start = counted_since(account, wanted.ordered_at, rules.at(account.program_id, as_of).program)
+            current = rules.at(account.program_id, as_of).program
+            start = counted_since(account, wanted.ordered_at, current)
             if start is not None:
                 since[account_id] = start
-    for account_id, counted in load_counted(connection, since).items():
+                bounds[account_id] = counting_bounds(account, wanted.ordered_at, current)
+    for account_id, counted in load_counted(connection, since, bounds).items():
         books.put_counted(account_id, since[account_id], counted)
     keys = {i: {key for limit in wanted.limits_of for key in usage_keys(*limit)} for i, wanted in parts.items()}
     usages = load_usages(

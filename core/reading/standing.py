@@ -12,6 +12,7 @@ from core.domain.ledger import Account
 from core.domain.lots import Lot
 from core.domain.program import Program, QualificationWindow
 from core.domain.program.registry import BEGINNING, ProgramRegistry
+from core.domain.tiers.counting import counting_bounds
 from core.domain.tiers.history import CountedOrder
 from core.domain.tiers.next_tier import NextTier, counted_units, next_tier
 from core.domain.tiers.qualification import qualification_period
@@ -151,7 +152,8 @@ def _counted(connection: Connection, account: Account, program: Program, as_of: 
     if program.qualification.window is QualificationWindow.LIFETIME and account.qualifying_from is None:
         return ()
     since = qualification_period(program, as_of, account.enrolled_at).start or BEGINNING
-    return load_counted(connection, {account.account_id: since})[account.account_id]
+    bounds = counting_bounds(account, (as_of,), program)
+    return load_counted(connection, {account.account_id: since}, {account.account_id: bounds})[account.account_id]
 
 
 def _past(connection: Connection, account: Account, program: Program, as_of: datetime) -> Standing | None:

@@ -1,8 +1,9 @@
 """Loading what a batch touches: accounts, lots, orders and refunds, each with one set-based statement."""
 
 from collections.abc import Collection, Iterable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
+from itertools import pairwise
 from typing import NamedTuple
 from uuid import UUID
 
@@ -12,7 +13,7 @@ from sqlalchemy import Connection
 from core.domain.ledger import Account
 from core.domain.lots import Lot, OriginKind
 from core.domain.orders.facts import Order, Refund, RefundLine
-from core.domain.orders.posted import Budget, PostedOrder, PostedOrderEvent, PostedRefund, Usage
+from core.domain.orders.posted import Budget, PostedOrder, PostedOrderEvent, PostedRefund, Qualifying, Usage
 from core.domain.program import UsageKey
 from core.domain.tiers.history import CountedOrder, TierHistoryEntry
 from core.messages.inbound.reading import read_attributes, read_lines, read_tags
@@ -247,20 +248,28 @@ def load_tier_history(connection: Connection, account_ids: Collection[UUID]) -> 
     return history
 
 
-COUNTED = Shape(tables.orders, CountedOrder)
-_COUNTED = f"""
-SELECT k.account_id, {COUNTED.select("o")}
-FROM {unnested(tables.orders, ("account_id", "occurred_at"), "k")}
-     JOIN orders o ON o.account_id = k.account_id AND o.occurred_at >= k.occurred_at
-"""  # noqa: S608  # our own names
+_COUNTED = """
+SELECT k.account_id, min(o.occurred_at), sum(o.qualifying_points)::bigint, sum(o.qualifying_spend)::bigint,
+       sum(o.qualifying_orders)::bigint
+FROM unnest(%b::uuid[], %b::timestamptz[], %b::timestamptz[]) AS k(account_id, start, ending)
+     JOIN orders o ON o.account_id = k.account_id AND o.occurred_at >= k.start AND o.occurred_at < k.ending
+GROUP BY k.account_id, k.start
+"""
+_END = datetime.max.replace(tzinfo=UTC)
 
 
-def load_counted(connection: Connection, since: Mapping[UUID, datetime]) -> dict[UUID, list[CountedOrder]]:
-    """What each of these accounts' orders from its instant on count for the tier."""
+def load_counted(
+    connection: Connection, since: Mapping[UUID, datetime], bounds: Mapping[UUID, Iterable[datetime]]
+) -> dict[UUID, list[CountedOrder]]:
+    """What each of these accounts' orders from its instant on count for the tier, added up between its `bounds`."""
     counted: dict[UUID, list[CountedOrder]] = {account_id: [] for account_id in since}
-    if since:
-        for account_id, *values in run_bulk(connection, _COUNTED, (list(since), list(since.values()))):
-            counted[account_id].append(COUNTED.read(values))
+    stretches = []
+    for account_id, first in since.items():
+        starts = [first, *sorted(bound for bound in set(bounds[account_id]) if bound > first)]
+        stretches += [(account_id, *stretch) for stretch in pairwise([*starts, _END])]
+    if stretches:
+        for account_id, first, *qualifying in run_bulk(connection, _COUNTED, arrays(stretches, 3)):
+            counted[account_id].append(CountedOrder(first, Qualifying(*qualifying)))
     return counted
 
 

@@ -4,7 +4,7 @@ Each batch takes what is due of one account shard in the caller's transaction, a
 0 when nothing is due, None when another worker has the shard. A second run finds nothing.
 """
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
 from functools import partial
 from typing import NamedTuple
@@ -19,6 +19,8 @@ from core.domain.ledger import Account
 from core.domain.lots import Lot
 from core.domain.program import Program
 from core.domain.program.registry import BEGINNING, ProgramRegistry
+from core.domain.tiers.counting import counting_bounds
+from core.domain.tiers.history import CountedOrder
 from core.domain.tiers.qualification import decide_tier_review, decide_warning, period_ended, review_due_at
 from core.posting.events import EventContext, points_expiring, tier_at_risk
 from core.posting.writing import Writing
@@ -103,12 +105,11 @@ def review_batch(
         and (due_at := review_due_at(account, registry.at(account.program_id, as_of).program)) is not None
         and due_at <= as_of
     }
-    counted = load_counted(connection, {account_id: _ended_since(a, registry) for account_id, a in due.items()})
+    programs = {account_id: _program_at_end(account, registry) for account_id, account in due.items()}
+    counted = _load_counted(connection, due, programs)
     writing = Writing(context)
     for account_id, account in due.items():
-        assert account.tier_until is not None
-        program = registry.at(account.program_id, account.tier_until).program
-        writing.keep(decide_tier_review(account, program, counted[account_id]))
+        writing.keep(decide_tier_review(account, programs[account_id], counted[account_id]))
     writing.write(connection)
     return len(due)
 
@@ -135,16 +136,15 @@ def warn_batch(
     ]
     found = accounts_near_review(connection, shard, as_of, ahead, after, accounts_max) if ahead else []
     accounts = lock_accounts(connection, found)
-    counted = load_counted(connection, {i: _ended_since(a, registry) for i, a in accounts.items() if a.tier_until})
+    near = {i: a for i, a in accounts.items() if a.tier_until is not None and a.tier_warned_until != a.tier_until}
+    programs = {i: registry.at(account.program_id, as_of).program for i, account in near.items()}
+    counted = _load_counted(connection, near, programs)
     changed, events = [], []
-    for account_id, account in accounts.items():
-        if account.tier_until is None or account.tier_warned_until == account.tier_until:
-            continue
-        program = registry.at(account.program_id, as_of).program
-        risk = decide_warning(account, program, counted[account_id])
+    for account_id, account in near.items():
+        risk = decide_warning(account, programs[account_id], counted[account_id])
         if risk is not None:
             changed.append(risk.account)
-            events.append(tier_at_risk(account, risk, program.qualification.measure, context))
+            events.append(tier_at_risk(account, risk, programs[account_id].qualification.measure, context))
     update_accounts(connection, changed)
     append_events(connection, events)
     return found[-1] if found else None
@@ -181,8 +181,15 @@ def _programs(registry: ProgramRegistry, as_of: datetime) -> list[tuple[str, Pro
     return [(program_id, registry.at(program_id, as_of).program) for program_id in registry.program_ids()]
 
 
-def _ended_since(account: Account, registry: ProgramRegistry) -> datetime:
-    """From when on an account's orders count for its next review."""
+def _program_at_end(account: Account, registry: ProgramRegistry) -> Program:
+    """The version that reviews the account: the one in force at the end of its period."""
     assert account.tier_until is not None
-    period = period_ended(account, registry.at(account.program_id, account.tier_until).program)
-    return period.start or BEGINNING
+    return registry.at(account.program_id, account.tier_until).program
+
+
+def _load_counted(
+    connection: Connection, accounts: Mapping[UUID, Account], programs: Mapping[UUID, Program]
+) -> dict[UUID, list[CountedOrder]]:
+    """What the orders of these accounts, each of which has a `tier_until`, count for its next review."""
+    since = {i: period_ended(account, programs[i]).start or BEGINNING for i, account in accounts.items()}
+    return load_counted(connection, since, {i: counting_bounds(a, (), programs[i]) for i, a in accounts.items()})

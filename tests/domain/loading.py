@@ -1,6 +1,7 @@
 """Books that hold what a reach asks for and nothing else: posting loads it from tables, here it is in whole books."""
 
-from collections.abc import Callable, Iterable
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -9,11 +10,12 @@ from core.domain.ledger import Account
 from core.domain.lots import in_spending_order, take
 from core.domain.orders.clawback import points_at_stake
 from core.domain.orders.limits import budgets_of, usage_keys
-from core.domain.orders.posted import OrderEventKind, PostedOrder
+from core.domain.orders.posted import OrderEventKind, PostedOrder, Qualifying
 from core.domain.program import Program
 from core.domain.program.registry import ProgramRegistry
 from core.domain.reach import AccountParts, LotsWanted, Reach
-from core.domain.tiers.counting import counted_since
+from core.domain.tiers.counting import counted_since, counting_bounds
+from core.domain.tiers.history import CountedOrder
 
 Limits = tuple[Program, datetime]
 
@@ -110,10 +112,21 @@ def _load_account(
         current = rules.at(account.program_id, as_of).program
         since = counted_since(account, parts.ordered_at, current)
         if since is not None:
-            counted = [order for order in whole.counted(account, since) if order.occurred_at >= since]
-            books.put_counted(account_id, since, counted)
+            bounds = counting_bounds(account, parts.ordered_at, current)
+            books.put_counted(account_id, since, _added_up(whole.counted(account, since), since, bounds))
     keys = {key for program, instant in parts.limits_of for key in usage_keys(program, instant)}
     books.put_usages(account_id, whole.usages(account, keys))
+
+
+def _added_up(counted: Iterable[CountedOrder], since: datetime, bounds: Sequence[datetime]) -> list[CountedOrder]:
+    """What orders from `since` on count together between each two of the bounds."""
+    found: dict[int, CountedOrder] = {}
+    for at, qualifying in counted:
+        if at >= since:
+            place = bisect_right(bounds, at)
+            first, had = found.get(place, (at, Qualifying()))
+            found[place] = CountedOrder(first, Qualifying(*map(sum, zip(had, qualifying, strict=True))))
+    return [*found.values()]
 
 
 def _load_budgets(books: Books, whole: Books, limits: Iterable[Limits]) -> None:

@@ -6,10 +6,11 @@ import pytest
 
 from core.domain.decision import TierChangeReason
 from core.domain.program import Program
+from core.domain.tiers.counting import counted_from
 from core.domain.tiers.qualification import Period, decide_warning, qualification_period
 from tests.domain.book import Book
 from tests.domain.invariants import check_everything
-from tests.facts import TIER_IDS, instant, order, program_with, refund, spend_rule
+from tests.facts import TIER_IDS, account, instant, order, program_with, refund, spend_rule
 
 FIELDS = {"points": "threshold_points", "spend": "threshold_amount", "orders": "threshold_orders"}
 
@@ -304,3 +305,13 @@ def test_after_a_change_of_the_window_orders_count_on(
     book.complete(order("40.00", "o3", at="2026-03-20"))
     assert book.account.qualifying_points == counted
     check_everything(book)
+
+
+@pytest.mark.parametrize("window", [{"window": "rolling_months", "months": 12}, {"window": "calendar_year"}])
+def test_recorded_orders_are_needed_by_the_first_order_of_a_period_only(window: dict[str, Any]) -> None:
+    program = tiered(**window)
+    period = qualification_period(program, instant("2026-05-20"), None)
+    counting = account(qualifying_from=period.start, qualifying_points=10)
+    assert counted_from(counting, instant("2026-05-31"), program) is None
+    assert counted_from(counting, instant("2026-04-30"), program) is None, "a late one counts in the period that runs"
+    assert counted_from(counting, instant("2027-01-01"), program) is not None

@@ -213,8 +213,9 @@ def test_what_became_of_an_order_can_change(connection: Connection) -> None:
 
 def test_what_an_order_counts_for_the_tier_is_found_from_an_instant_on(connection: Connection) -> None:
     account_id = ACCOUNT.account_id
-    assert load_counted(connection, {account_id: NOON}) == {account_id: [CountedOrder(NOON, ORDER.qualifying)]}
-    assert load_counted(connection, {account_id: LATER}) == {account_id: []}
+    counted = {account_id: [CountedOrder(NOON, ORDER.qualifying)]}
+    assert load_counted(connection, {account_id: NOON}, {account_id: []}) == counted
+    assert load_counted(connection, {account_id: LATER}, {account_id: [NOON]}) == {account_id: []}
 
 
 def test_refunds_come_back_by_their_order_or_by_their_own_id(connection: Connection) -> None:

@@ -1,4 +1,4 @@
-"""From when on an account's recorded orders are needed to judge its tier. Mostly none are."""
+"""Which of an account's recorded orders are needed to judge its tier, and in which sums. Mostly none are."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -17,9 +17,6 @@ def counted_from(account: Account, occurred_at: datetime, current: Program) -> d
     if due_at is not None and due_at <= occurred_at:
         since.append(period_ended(account, current).start or _BEGINNING)
     match current.qualification.window:
-        case QualificationWindow.ROLLING_MONTHS:
-            period = qualification_period(current, occurred_at, account.enrolled_at)
-            since.append(period.start or _BEGINNING)
         case QualificationWindow.LIFETIME:
             is_points = current.qualification.measure is Measure.POINTS
             if account.qualifying_from is not None and not is_points:  # the window was another one before
@@ -41,3 +38,19 @@ def counted_since(account: Account, ordered_at: Sequence[datetime], current: Pro
     if period.end is not None and max(ordered_at) >= period.end:
         needed.append(period.start or _BEGINNING)
     return min((instant for instant in needed if instant is not None), default=None)
+
+
+def counting_bounds(account: Account, instants: Sequence[datetime], current: Program) -> list[datetime]:
+    """Where the periods begin and end in which orders are counted for orders, and for reviews, of these instants.
+
+    Between two of these bounds orders may be added up.
+    """
+    reviewed = [] if account.tier_until is None else [account.tier_until]
+    bounds: set[datetime | None] = {*reviewed, *(period_ended(account, current).start for _ in reviewed)}
+    instant, last = min([*instants, *reviewed]), max([*instants, *reviewed])
+    while True:  # a late order may lie many periods before the next, and each of these be reviewed
+        period = qualification_period(current, instant, account.enrolled_at)
+        bounds |= {period.start, period.end}
+        if period.end is None or period.end > last:
+            return sorted(bound for bound in bounds if bound is not None)
+        instant = period.end

@@ -14,7 +14,7 @@ class TierHistoryEntry(NamedTuple):
 
 
 class CountedOrder(NamedTuple):
-    """What one recorded order of an account counts for the tier."""
+    """What one recorded order of an account counts for the tier, or several together that lie in the same periods."""
 
     occurred_at: datetime
     qualifying: Qualifying

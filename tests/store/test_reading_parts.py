@@ -1,4 +1,4 @@
-"""Lots that a refund may take from: no more are read than it can need, however many the account has."""
+"""What is read of an account with a long history: no more than a message can need."""
 
 from datetime import UTC, datetime
 from uuid import UUID
@@ -7,7 +7,9 @@ import pytest
 from sqlalchemy import Engine
 
 from core.domain.lots import Lot, in_spending_order, take
-from core.store.ledger import load_lots
+from core.domain.orders.posted import Qualifying
+from core.domain.tiers.history import CountedOrder
+from core.store.ledger import load_counted, load_lots
 from core.store.tables import FIRST_LOTS
 from tests.factories import PROGRAM_TEXT, order
 from tests.shell import Shell
@@ -18,7 +20,7 @@ NOW = datetime(2026, 9, 1, tzinfo=UTC)
 
 
 @pytest.fixture
-def shell(engine: Engine) -> Shell:
+def lots_of_one(engine: Engine) -> Shell:
     """One account with more lots than are looked through; those that came last expire neither first nor last."""
     shell = Shell(engine, program_text=PROGRAM)
     days = [f"2025-{8 + n * 7 % 5:02}-{1 + n * 11 % 28:02}" for n in range(LOTS)]
@@ -39,16 +41,33 @@ def found(shell: Shell, points: int | None) -> list[Lot]:
 
 
 @pytest.mark.parametrize("points", [1, 9, 60, 350, 10_000])
-def test_the_lots_that_cover_the_points_in_spending_order_are_among_those_found(shell: Shell, points: int) -> None:
-    spendable = in_spending_order(lot for lot in found(shell, None) if lot.is_spendable(NOW))
+def test_the_lots_that_cover_the_points_in_spending_order_are_among_those_found(
+    lots_of_one: Shell, points: int
+) -> None:
+    spendable = in_spending_order(lot for lot in found(lots_of_one, None) if lot.is_spendable(NOW))
     needed, _, _ = take(spendable, points)
-    read = in_spending_order(lot for lot in found(shell, points) if lot.is_spendable(NOW))
+    read = in_spending_order(lot for lot in found(lots_of_one, points) if lot.is_spendable(NOW))
     assert {lot.lot_number for lot in needed} <= {lot.lot_number for lot in read}
     beyond = [lot for lot in read if lot.lot_number > FIRST_LOTS]
     most, _, _ = take([lot for lot in spendable if lot.lot_number > FIRST_LOTS], points)
     assert [lot.lot_number for lot in beyond] == [lot.lot_number for lot in most], "and no more"
 
 
-def test_lots_that_are_due_to_be_released_are_found_without_any_points(shell: Shell) -> None:
-    to_release = {lot.lot_number for lot in found(shell, None) if lot.is_to_release(NOW)}
-    assert {lot.lot_number for lot in found(shell, 0)} == to_release != set()
+def test_lots_that_are_due_to_be_released_are_found_without_any_points(lots_of_one: Shell) -> None:
+    to_release = {lot.lot_number for lot in found(lots_of_one, None) if lot.is_to_release(NOW)}
+    assert {lot.lot_number for lot in found(lots_of_one, 0)} == to_release != set()
+
+
+def test_orders_are_counted_in_one_sum_between_each_two_bounds(engine: Engine) -> None:
+    shell = Shell(engine)
+    days = ["2025-12-31", "2026-01-01", "2026-01-02", "2026-02-01", "2026-03-01", "2026-03-02"]
+    shell.take(*[order(f"o{n}", f"{1 + n}.00", time=f"{day}T00:00:00Z") for n, day in enumerate(days)])
+    account_id: UUID = shell.value("SELECT account_id FROM accounts")
+    instants = [datetime.fromisoformat(f"{day}T00:00:00Z") for day in days]
+    with shell.engine.connect() as connection:
+        counted = load_counted(connection, {account_id: instants[1]}, {account_id: [*instants[:3:2], instants[4]]})
+    assert sorted(counted[account_id]) == [
+        CountedOrder(instants[1], Qualifying(2, 200, 1)),
+        CountedOrder(instants[2], Qualifying(3 + 4, 700, 2)),
+        CountedOrder(instants[4], Qualifying(5 + 6, 1100, 2)),
+    ]
