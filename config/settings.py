@@ -1,12 +1,20 @@
 """Settings from environment variables with the prefix LOYALTY_ (and `.env`), read once per process by `workers`."""
 
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal, NamedTuple
 
 from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, SettingsConfigDict
+
+from core.messages.inbound.problems import near_match
 
 CHAIN_KEY_CHARACTERS_MIN = 32
+
+_PREFIX: Final = "LOYALTY_"
+#: What is not a setting and has the prefix all the same: of one process alone, and those of our own tests.
+_OTHER_VARIABLES: Final = frozenset({"LOYALTY_INTAKE_NAME", "LOYALTY_HEARTBEAT_FILE"})
+_OF_TESTS: Final = "LOYALTY_TEST_"
 
 
 class Settings(BaseSettings):
@@ -94,3 +102,28 @@ class Settings(BaseSettings):
         ):
             raise ValueError(f"each key needs at least {CHAIN_KEY_CHARACTERS_MIN} characters")
         return value
+
+
+class UnknownVariable(NamedTuple):
+    """A variable with our prefix that nothing reads."""
+
+    name: str
+    meant: str | None  #: what it is probably a misspelling of
+
+    def __str__(self) -> str:
+        return f"{self.name} is not a setting" + (f"; did you mean {self.meant}?" if self.meant else "")
+
+
+def unknown_variables(environment: Mapping[str, str], read: Collection[str] = ()) -> list[UnknownVariable]:
+    """Name what is misspelt in the environment and in `.env`, in order; `read` are names that somebody reads besides.
+
+    pydantic does not tell of these: an environment is full of names that are not ours.
+    """
+    known = sorted({*(f"{_PREFIX}{name.upper()}" for name in Settings.model_fields), *_OTHER_VARIABLES})
+    of_file = {name.upper(): name.upper() for name in DotEnvSettingsSource(Settings).env_vars}  # which it folds
+    given = of_file | {name.upper(): name for name in environment}
+    return [
+        UnknownVariable(name, near_match(upper, known, cutoff=0.85))
+        for upper, name in sorted(given.items())
+        if upper.startswith(_PREFIX) and not upper.startswith(_OF_TESTS) and upper not in known and name not in read
+    ]

@@ -19,10 +19,10 @@ def administrate(server_url: str, *statements: str) -> None:
 
 
 def drop_database(server_url: str, name: str) -> None:
-    """Drop a database, also one with sessions that a test has left open."""
+    """Drop a database, also one with sessions that a test has left open; one that does not exist is fine."""
     # Not WITH (FORCE), which fails on an autovacuum worker that happens to be there: it is not ours to end. Without it
     # the server ends autovacuum by itself.
     end_sessions = f"""
         SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
         WHERE datname = '{name}' AND usename = current_user"""
-    administrate(server_url, end_sessions, f"DROP DATABASE {name}")
+    administrate(server_url, end_sessions, f"DROP DATABASE IF EXISTS {name}")

@@ -1,27 +1,23 @@
 """Builds what the rest is given: settings, addresses, engine, runtime. The only reader of the environment."""
 
 import gc
-import logging
 import os
-import sys
 from typing import Literal, NamedTuple
 
-import structlog
 from celery import Celery
 from pydantic import SecretStr
 from sqlalchemy import Engine
 from uuid6 import uuid7
 
-from config.settings import Settings
+from config.settings import Settings, UnknownVariable, unknown_variables
 from core.errors import DatabaseUrlError, NoServersError, UnsupportedBrokerError
 from core.messages.inbound.reading import MessageLimits
-from core.messages.inbound.sources_file import load_sources
+from core.messages.inbound.sources_file import load_sources, secret_variables
 from core.posting.batch import Poster
 from core.store.engine import SessionLimits, create_database_engine, normalized_url
 from tasks.runtime import Runtime
 from workers.brokers import BROKER_SCHEMES, open_event_publisher, url_scheme
 from workers.embedded import read_addresses
-from workers.library_logs import without_contents
 from workers.nudging import QuietNudger
 
 #: How often a task's run fits into its time limit: upkeep takes four runs, and the last batch may take long.
@@ -79,6 +75,12 @@ def message_limits(settings: Settings) -> MessageLimits:
     )
 
 
+def misspelt_variables(settings: Settings) -> list[UnknownVariable]:
+    """Name the variables with our prefix that nothing reads, here or in the file of sources."""
+    read = frozenset[str]() if settings.sources_file is None else secret_variables(settings.sources_file)
+    return unknown_variables(os.environ, read)
+
+
 def chain_keys(settings: Settings) -> tuple[bytes, ...]:
     """The keys of the entries' hash chain: the first one writes, all of them verify. Empty: no chain is kept."""
     text = settings.chain_key.get_secret_value() if settings.chain_key else ""
@@ -123,29 +125,3 @@ def collect_garbage_seldom() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(70_000, 20, 20)
-
-
-def set_up_logging(settings: Settings) -> None:
-    """Log to standard error, one line per record, with stable `action` names."""
-    renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer()
-        if settings.log_format == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
-    )
-    level = logging.getLevelNamesMapping()[settings.log_level.upper()]
-    shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
-    ]
-    structlog.configure(
-        processors=[*shared, renderer],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=False,
-    )
-    handler = logging.StreamHandler(sys.stderr)
-    formatter = structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=[without_contents, *shared])
-    handler.setFormatter(formatter)
-    logging.basicConfig(level=max(level, logging.WARNING), handlers=[handler], force=True)

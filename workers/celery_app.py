@@ -19,8 +19,9 @@ from core.messages.inbound.reading import MessageLimits
 from core.store.failures import is_outage
 from tasks.registry import TASKS, TaskRow
 from tasks.runtime import Runtime
-from workers.bootstrap import build_runtime, collect_garbage_seldom, find_addresses, set_up_logging
+from workers.bootstrap import build_runtime, collect_garbage_seldom, find_addresses
 from workers.brokers.amqp_link import tls_options
+from workers.process_logs import log_as_process
 
 #: Redis redelivers what is unacknowledged for longer: more than any task may take.
 VISIBILITY_SECONDS = 300
@@ -170,11 +171,11 @@ def _first_line(error: Exception) -> str:
     return str(cause).partition("\n")[0]
 
 
-def keep_our_logging(settings: Settings) -> None:
+def keep_our_logging(settings: Settings, role: str) -> None:
     """Make Celery leave logging to us, in the parent and in the children."""
 
     def configure(**_: Any) -> None:
-        set_up_logging(settings)
+        log_as_process(settings, role)
 
     setup_logging.connect(configure, weak=False)
     worker_process_init.connect(configure, weak=False)

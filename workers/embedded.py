@@ -155,13 +155,16 @@ def remove_data(folder: Path, *, shared_root: Path = SHARED_ROOT) -> None:
     """Delete a data folder with all data, also those that its links lead to below `shared_root`, for a fresh start.
 
     A folder that held other files when the servers first used it keeps those. One that does not exist is fine. Raises
-    DataFolderInUseError while another process uses it.
+    DataFolderInUseError while another process uses it, DataFolderUnusableError when it is no folder of ours.
     """
     folder = folder.absolute()
     if not folder.exists():
         return
     lock = FolderLock(folder)
-    lock.take()
+    try:
+        lock.take()
+    except OSError as error:
+        raise DataFolderUnusableError(folder=folder, reason=str(error)) from error
     try:
         for kind in _KINDS:
             home = find_home(folder, kind.home_name)

@@ -11,6 +11,7 @@ from typing import Any
 import structlog
 from billiard import pool
 from celery import Celery, bootsteps
+from celery.apps import worker as celery_worker
 from celery.worker.state import reserved_requests
 from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
@@ -18,13 +19,14 @@ from uuid6 import uuid7
 
 from config.settings import Settings
 from core.store.migrate import require_current
-from workers.bootstrap import find_addresses, message_limits, open_engine, set_up_logging
+from workers.bootstrap import find_addresses, message_limits, open_engine
 from workers.brokers import open_intake
 from workers.celery_app import create_app, keep_our_logging
 from workers.celery_consumer import SurvivingConsumer
 from workers.heartbeat import beat_heart
 from workers.intake import Intake, IntakeLimits, consumer_name, stop_on_signals
 from workers.nudging import Nudger
+from workers.process_logs import log_as_process, speaks_records
 from workers.ticking import TickingBeat
 
 _HEARTBEAT_SECONDS = 2.0
@@ -38,11 +40,11 @@ log = structlog.get_logger(__name__)
 
 def run_intake(settings: Settings) -> None:
     """Take messages until TERM or INT."""
+    log_as_process(settings, "intake")
     limits = message_limits(settings)
-    set_up_logging(settings)
     addresses = find_addresses(settings)
     engine = open_engine(settings, application_name="loyalty-intake")
-    _await_database(engine)
+    await_database(engine)
     app = create_app(settings)
     intake = Intake(
         engine,
@@ -69,9 +71,13 @@ def run_intake(settings: Settings) -> None:
 
 def run_worker(settings: Settings, queues: str | None = None) -> None:
     """Run tasks until TERM (finish what runs) or QUIT. `queues`: only these, comma-separated."""
-    app = _app(settings)
+    app = _app(settings, "worker")
     app.steps["consumer"].add(_WorkerHeartbeat)
     hasten_children()
+    if speaks_records():
+        # Celery prints that it stops, from within the handler of a signal, where no record may be written: what the
+        # signal has interrupted may hold the lock of the log. The supervisor's records say the same.
+        setattr(celery_worker, "safe_say", _say_nothing)  # noqa: B010  # its types know nothing of it
     arguments = [
         "--quiet", "worker", "--pool=prefork", "--without-gossip", "--without-mingle", "--without-heartbeat",
         f"--hostname=worker-{uuid7().hex[-8:]}@{socket.gethostname()}", "--loglevel=WARNING",
@@ -79,6 +85,10 @@ def run_worker(settings: Settings, queues: str | None = None) -> None:
     if queues:
         arguments.append(f"--queues={queues}")
     app.worker_main(arguments)
+
+
+def _say_nothing(*_arguments: Any) -> None:
+    return
 
 
 def hasten_children() -> None:
@@ -92,31 +102,31 @@ def hasten_children() -> None:
 
 def run_beat(settings: Settings) -> None:
     """Send ticks until TERM. Several may run."""
-    app = _app(settings)
+    app = _app(settings, "beat")
     TickingBeat(
         app=app, scheduler_cls="workers.ticking:TickScheduler", loglevel="WARNING", pidfile=None, quiet=True
     ).run()
 
 
-def _app(settings: Settings) -> Celery:
+def _app(settings: Settings, role: str) -> Celery:
+    log_as_process(settings, role)
+    keep_our_logging(settings, role)
     limits = message_limits(settings)
-    set_up_logging(settings)
-    keep_our_logging(settings)
     engine = open_engine(settings)
-    _await_database(engine)
+    await_database(engine)
     engine.dispose()  # nothing of it may cross the fork
     return create_app(settings, limits)
 
 
-def _await_database(engine: Engine) -> None:
-    """Wait for the database, and raise if this release cannot work on its tables."""
+def await_database(engine: Engine, beat: Callable[[], None] = beat_heart) -> None:
+    """Wait for the database, and raise if this release cannot work on its tables. `beat` shows that we are alive."""
     while True:
         try:
             return require_current(engine)
         except OperationalError as error:
             detail = " ".join(str(error.orig).split())  # of a connection, so there is no row in it
             log.warning("database_awaited", action="database_awaited", detail=detail)
-        beat_heart()
+        beat()
         time.sleep(_DATABASE_RETRY_SECONDS)
 
 

@@ -5,15 +5,20 @@ import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from sqlalchemy.exc import OperationalError
+
 from config.settings import Settings
 from core.store.engine import create_database_engine
-from core.store.migrate import require_current, upgrade
+from core.store.migrate import upgrade
 from core.store.programs import load_registry
 from workers.bootstrap import Addresses, checked_addresses
 from workers.embedded import EmbeddedServers
+from workers.heartbeat import beat_heart
+from workers.roles import await_database
 from workers.supervisor import Role, Supervisor
 
 ROLE_NAMES = ("intake", "worker", "beat")
@@ -32,10 +37,11 @@ class Stack(NamedTuple):
 
 
 @contextmanager
-def running_servers(settings: Settings) -> Iterator[Stack]:
+def running_servers(settings: Settings, roles: Sequence[str] = ()) -> Iterator[Stack]:
     """Start the servers that the settings do not name, and stop them at the end.
 
-    The embedded database is brought to this release's tables; one that the settings name must be there already.
+    The embedded database is brought to this release's tables; one that the settings name is waited for, and must have
+    them. `roles` are said to be alive meanwhile: to start them again would not bring the database back.
     """
     database_url = settings.database_url.get_secret_value() if settings.database_url else None
     broker_url = settings.broker_url.get_secret_value() if settings.broker_url else None
@@ -48,18 +54,27 @@ def running_servers(settings: Settings) -> Iterator[Stack]:
         try:
             if database_url is None:
                 upgrade(engine)
-            require_current(engine)
+            await_database(engine, partial(_beat_for, settings.data_dir, roles))
         finally:
             engine.dispose()
         yield Stack(addresses, servers)
 
 
+def _beat_for(data_dir: Path, roles: Sequence[str]) -> None:
+    for role in roles:
+        file = data_dir / "heartbeats" / f"{role}.heartbeat"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        beat_heart(str(file))
+
+
 def has_programs(database_url: str) -> bool:
-    """Whether any program was applied; without one every order is parked."""
+    """Whether any program was applied; without one every order is parked. True if the database has just gone."""
     engine = create_database_engine(database_url)
     try:
         with engine.connect() as connection:
             return bool(load_registry(connection).program_ids())
+    except OperationalError:
+        return True
     finally:
         engine.dispose()
 

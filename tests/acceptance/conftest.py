@@ -27,3 +27,4 @@ def worker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         yield whole
     finally:
         whole.remove()
+    assert whole.stray_lines() == [], "whatever happened to its processes, their log is JSON only"

@@ -129,10 +129,11 @@ def test_a_stream_entry_without_its_field_is_parked_with_what_it_holds(worker: W
     worker.publish(as_bytes(order("behind-no-field", customer_id="behind")))
     worker.wait_through(before + 3)
     assert worker.balance("behind") == 100
-    letters = worker.rows("SELECT inbox_id, reason FROM inbox WHERE inbox_id > :n AND state = 'dead'", n=newest)
-    assert {letter.reason for letter in letters} == {Reason.BAD_ENVELOPE}
+    letters = worker.rows("SELECT inbox_id, reason, detail FROM inbox WHERE inbox_id > :n AND state = 'dead'", n=newest)
+    assert {letter.reason for letter in letters} == {Reason.NOT_AN_EVENT}
+    assert letters[0].detail.startswith("the entry has no field event; it has payload:")
     shown = [worker.loyalty("dead", "show", str(letter.inbox_id), "--json")["body_text"] for letter in letters]
-    assert json.loads(json.loads(shown[0])["payload"])["data"]["order_id"] == "no-field"
+    assert json.loads(json.loads(shown[0])["stream_entry"]["payload"])["data"]["order_id"] == "no-field"
 
 
 def test_what_stands_beside_the_body_of_an_amqp_message_does_not_matter(worker: WholeWorker) -> None:

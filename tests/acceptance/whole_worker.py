@@ -140,6 +140,19 @@ class WholeWorker:
         records = [json.loads(line) for line in lines if f'"event": "{event}"' in line]
         return [record for record in records if record["event"] == event]
 
+    def stray_lines(self) -> list[str]:
+        """What stands in the log and is no record of a known process."""
+        found = []
+        for line in self.log_path.read_text(errors="replace").splitlines():
+            try:
+                record = json.loads(line)
+            except ValueError:
+                found.append(line)
+            else:
+                if not {"event", "level", "timestamp", "role", "host", "pid", "version"} <= set(record):
+                    found.append(line)
+        return found
+
     def publish(self, *messages: bytes) -> None:
         """As a shop: until the broker has confirmed them."""
         publisher = open_shop_publisher(self.broker_url)

@@ -1,11 +1,13 @@
 """What cannot be read is kept whole, with a reason and the words that a person needs to mend it."""
 
+import json
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from core.domain.outcomes import Reason
+from core.messages.inbound.problems import STREAM_ENTRY
 from core.messages.reasons import MENDS
 from tests.messages.inbound_samples import (
     CANCELLATION,
@@ -251,3 +253,21 @@ def test_times_may_be_a_little_ahead() -> None:
 def test_every_reason_says_how_to_mend_it() -> None:
     assert list(MENDS) == list(Reason)
     assert all(text.endswith(".") for text in MENDS.values())
+
+
+@pytest.mark.parametrize(
+    ("fields", "has"),
+    [
+        (["payload"], "payload"),
+        (["Event", "sig"], "Event, sig"),
+        (["kim@example.com"], "1 of other names"),
+        (["payload", "Kim Miller", "\\xff"], "payload, 2 more"),
+        ([f"f{number}" for number in range(9)], "f0, f1, f2, f3, f4, 4 more"),
+    ],
+)
+def test_an_entry_of_a_stream_without_the_field_says_which_fields_it_has(fields: list[str], has: str) -> None:
+    found = refused(json.dumps({STREAM_ENTRY: dict.fromkeys(fields, "{}")}).encode())
+    assert (found.reason, found.detail) == (
+        Reason.NOT_AN_EVENT,
+        f"the entry has no field event; it has {has}: put the JSON of the event into the field event",
+    )

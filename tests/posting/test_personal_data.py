@@ -24,8 +24,8 @@ from tests.acceptance.bad_messages import BAD_MESSAGES
 from tests.factories import as_bytes, order, refund
 from tests.shell import EVENT_SOURCE, LIMITS, Shell
 from tests.tasks.runtimes import RecordingPublisher, make_runtime
-from workers.bootstrap import set_up_logging
 from workers.library_logs import QUOTE_MESSAGES
+from workers.process_logs import set_up_logging
 
 MARKS = ("kim.miller@example.com", "Kim Miller", "hunter2-secret")
 MARKED: dict[str, Any] = {"mail": MARKS[0], "name": MARKS[1], "secret": MARKS[2], MARKS[0]: [MARKS[1]]}

@@ -18,6 +18,7 @@ from redis.exceptions import ResponseError
 from redis.retry import Retry
 
 from core.errors import BrokerUnavailableError, EventNotConfirmedError
+from core.messages.inbound.problems import STREAM_ENTRY
 from workers.brokers.contracts import Delivery, url_without_password, wrong_option_text
 from workers.brokers.signatures import signature_of_fields
 from workers.brokers.topology import (
@@ -337,7 +338,7 @@ def _payload(fields: dict[bytes, bytes]) -> bytes:
     if event is not None:
         return event
     readable = {_text(name): _text(value) for name, value in fields.items()}
-    return json.dumps(readable).encode()
+    return json.dumps({STREAM_ENTRY: readable}).encode()
 
 
 def _text(raw: bytes) -> str:

@@ -4,15 +4,17 @@ import os
 import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
-from pathlib import Path
 from typing import Annotated
 
 import psycopg
+import structlog
 import typer
 from pydantic import ValidationError
 from pydantic_settings import SettingsError as UnreadableSettingsError
 from sqlalchemy.exc import DBAPIError
 
+from config.release import RELEASE
+from config.settings import unknown_variables
 from core.errors import LoyaltyError, UserError
 from workers.cli import (
     account_commands,
@@ -28,7 +30,11 @@ from workers.cli import (
     status_commands,
 )
 from workers.cli.command_errors import DatabaseFailedError, NotTextError, SettingsError
-from workers.cli.output import note
+from workers.cli.data_folder import DataDir, take_data_dir_everywhere
+from workers.cli.output import note, say
+from workers.process_logs import speaks_records
+
+log = structlog.get_logger(__name__)
 
 PROBLEM, WRONG_USE = 1, 2
 
@@ -51,7 +57,10 @@ def run(arguments: Sequence[str]) -> int:
         failure = _as_failure(error)
         if failure is None:
             raise
-        note(f"loyalty: {failure}")
+        if speaks_records():
+            log.error("process_failed", action="process_failed", error=type(failure).__name__, reason=str(failure))  # noqa: TRY400  # an expected error, without a traceback
+        else:
+            note(f"loyalty: {failure}")
         return WRONG_USE if isinstance(failure, UserError) else PROBLEM
     return 0
 
@@ -71,6 +80,7 @@ def build_app() -> typer.Typer:
         program_commands, dead_commands, ledger_commands, status_commands, database_commands,
     ):  # fmt: skip
         module.register(app)
+    take_data_dir_everywhere(app)
     return app
 
 
@@ -90,18 +100,24 @@ Exit codes: 0 ok, 1 found a problem, 2 wrong use.
 """
 
 
+def _say_version(is_asked: bool) -> None:
+    if is_asked:
+        say(f"loyalty {RELEASE}")
+        raise typer.Exit
+
+
 def _root(
-    data_dir: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder of the embedded servers, .loyalty by default; before the command: loyalty --data-dir DIR up.",
-            show_default=False,
-        ),
-    ] = None,
+    context: typer.Context,
+    _data_dir: DataDir = None,
+    *,
+    version: Annotated[  # noqa: ARG001  # its callback has answered
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say which release this is.")
+    ] = False,
 ) -> None:
-    if data_dir is not None:
-        # Through the environment, so that the processes that a command starts use the same folder.
-        os.environ["LOYALTY_DATA_DIR"] = str(data_dir.absolute())
+    if context.invoked_subcommand not in process_commands.PROCESSES:  # these say it in their logs
+        for unknown in unknown_variables(os.environ):
+            if unknown.meant:
+                note(f"loyalty: {unknown}")
 
 
 def _as_failure(error: Exception) -> LoyaltyError | None:

@@ -17,11 +17,12 @@ from config.settings import Settings
 from core.errors import DatabaseUrlError, NoServersError
 from core.store.engine import create_database_engine, normalized_url
 from core.store.migrate import require_current
-from workers.bootstrap import known_url, set_up_logging
+from workers.bootstrap import known_url
 from workers.celery_app import create_app
 from workers.cli.command_errors import InstantError, NoBrokerError, NoDatabaseError
 from workers.cli.output import printable
 from workers.nudging import Nudger
+from workers.process_logs import set_up_logging
 
 CustomerId = Annotated[str, typer.Argument(metavar="CUSTOMER", help="The shop's own id of the customer.")]
 ProgramId = Annotated[str | None, typer.Option("--program", help="Only the account in this program.")]

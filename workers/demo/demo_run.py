@@ -19,12 +19,12 @@ from core.messages.program_files.program_file import parse_program
 from core.reading.progress import Progress, load_progress
 from core.store.engine import create_database_engine
 from core.store.programs import append_version
-from workers.bootstrap import set_up_logging
 from workers.brokers import open_shop_publisher
 from workers.celery_app import create_app
 from workers.demo.report import build_report, print_report
 from workers.demo.sample import Traffic, load_traffic
 from workers.embedded import remove_data
+from workers.process_logs import set_up_logging
 from workers.stack import Stack, running_servers, supervisor_of
 from workers.supervisor import Supervisor
 
@@ -33,7 +33,7 @@ _POLL_SECONDS = 0.5
 _PUBLISH_BATCH = 200
 #: Everything is written and published by then, so a worker that is slow to notice its TERM may be killed.
 _STOP_SECONDS = 5.0
-_FOLDER_NAME = ".loyalty-demo"
+FOLDER_NAME = ".loyalty-demo"
 _MARK_NAME = "demo.txt"
 _MARK_TEXT = "Made by `loyalty demo`, which empties this folder at each run.\n"
 
@@ -85,7 +85,7 @@ def run_demo(data_dir: Path, *, as_json: bool) -> bool:
 
 
 def _empty(folder: Path) -> None:
-    is_demo = folder.name == _FOLDER_NAME or (folder / _MARK_NAME).exists()
+    is_demo = folder.name == FOLDER_NAME or (folder / _MARK_NAME).exists()
     if not is_demo and folder.is_dir() and any(folder.iterdir()):
         raise DemoFolderError(folder=folder)
     remove_data(folder)

@@ -70,6 +70,12 @@ _ENVELOPE: TypeAdapter[Envelope] = TypeAdapter(Envelope)
 _ENVELOPE_FIELDS = set(Envelope.__annotations__)
 
 
+#: Under this name stand the fields of a stream's entry that has no event: the broker's client hands them on so.
+STREAM_ENTRY = "stream_entry"
+_FIELD_LIKE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,39}")
+_FIELDS_SHOWN_MAX = 5
+
+
 class Problem(NamedTuple):
     """One thing that is wrong."""
 
@@ -88,6 +94,8 @@ def explain(body: bytes, error: ValidationError, contracts: Contracts) -> tuple[
     event = from_json(body)
     if not isinstance(event, dict):
         return Reason.NOT_AN_EVENT, f"the message is {_found(event, None)}; send an object, or an array of objects"
+    if set(event) == {STREAM_ENTRY} and isinstance(event[STREAM_ENTRY], dict):
+        return Reason.NOT_AN_EVENT, _entry_detail(list(event[STREAM_ENTRY]))
     event_type = event.get("type")
     if errors[0]["type"] in {"union_tag_invalid", "union_tag_not_found"}:
         problems = list(_envelope_problems(body, event, contracts))
@@ -117,6 +125,14 @@ def path_text(path: tuple[str | int, ...]) -> str:
     """Write a path as a person reads it: `data.lines[3].amount`."""
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
     return text.removeprefix(".")
+
+
+def _entry_detail(names: list[str]) -> str:
+    """Say which fields an entry has instead of the one. What does not look like a name may be anything: not shown."""
+    told = [name for name in names if _FIELD_LIKE.fullmatch(name)][:_FIELDS_SHOWN_MAX]
+    more = len(names) - len(told)
+    there = ", ".join([*told, *([f"{more} more" if told else f"{more} of other names"] if more else [])])
+    return f"the entry has no field event; it has {there}: put the JSON of the event into the field event"
 
 
 def near_match(name: str, known: list[str], cutoff: float = 0.75) -> str | None:

@@ -109,6 +109,15 @@ def parse_sources(text: str, *, path: str) -> SourcesFile:
     return file
 
 
+def secret_variables(path: Path | str) -> frozenset[str]:
+    """Name the environment variables that the file takes secrets from; none when it cannot be read."""
+    try:
+        file = parse_sources(read_text(path, error=SourcesFileError), path=str(path))
+    except SourcesFileError:
+        return frozenset()
+    return frozenset(key.secret_variable for source in file.sources for key in source.keys if key.secret_variable)
+
+
 def read_secret(path: Path) -> bytes:
     """Read a secret from its file; a line break at its end does not count. ValueError and OSError say what is wrong."""
     with path.open("rb") as file:

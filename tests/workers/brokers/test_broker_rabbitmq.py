@@ -45,15 +45,16 @@ def test_a_routing_key_that_is_not_utf_8_stops_nothing(
     assert bodies(receive(intake, 2)) == [b"1", b"2"]
 
 
-def test_orders_and_commands_reach_the_intake_and_nothing_else_does(
+def test_what_is_about_orders_reaches_the_intake_and_nothing_else_does(
     rabbitmq_url: str, opened: Callable[..., Any]
 ) -> None:
     intake = opened(open_intake, rabbitmq_url, consumer="one")
     shop: ShopPublisher = opened(open_shop_publisher, rabbitmq_url)
-    shop.publish([("order.refunded", b"1"), ("loyalty.command.credit", b"2"), ("order.completed.v2", b"3")])
-    assert bodies(receive(intake, 3)) == [b"1", b"2", b"3"]
-    with pytest.raises(BrokerUnavailableError, match=r"1 of 2 .* no queue takes the routing key customer\.created"):
-        shop.publish([("order.completed", b"4"), ("customer.created", b"5")])
+    shop.publish([("order.refunded", b"1"), ("order.completed.v2", b"2")])
+    assert bodies(receive(intake, 2)) == [b"1", b"2"]
+    for key in ("customer.created", "loyalty.command.credit"):
+        with pytest.raises(BrokerUnavailableError, match=rf"1 of 2 .* no queue takes the routing key {key}"):
+            shop.publish([("order.completed", b"3"), (key, b"4")])
 
 
 def test_messages_of_a_connection_that_is_gone_are_not_acknowledged_on_the_next_one(

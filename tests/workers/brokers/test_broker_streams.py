@@ -10,6 +10,7 @@ import redis
 from broker_steps import ORDER, bodies, once_somebody_waits, orders, receive, told
 
 from core.errors import BrokerUnavailableError, EventNotConfirmedError
+from core.messages.inbound.problems import STREAM_ENTRY
 from workers.brokers import open_event_publisher, open_event_tail, open_intake, open_shop_publisher
 from workers.brokers.topology import EVENT_STREAM, INTAKE_GROUP, SHOP_STREAM
 
@@ -121,7 +122,7 @@ def test_an_entry_without_an_event_is_handed_over_as_json_of_its_fields(
 ) -> None:
     valkey.xadd(SHOP_STREAM, {"order_id": "7", "raw": b"\xff"})
     [received] = receive(opened(open_intake, valkey_url, consumer="one"), 1)
-    assert json.loads(received.raw) == {"order_id": "7", "raw": "\\xff"}
+    assert json.loads(received.raw) == {STREAM_ENTRY: {"order_id": "7", "raw": "\\xff"}}
 
 
 def test_a_pending_entry_that_somebody_deleted_is_acknowledged_and_not_handed_over(

@@ -1,8 +1,14 @@
 """The command line with and without a database, and a worker on the same one."""
 
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from sqlalchemy import Engine
 
 from tests.shell import Shell
@@ -23,6 +29,24 @@ def loyalty(loyalty_alone: CommandLine, database_url: str, monkeypatch: pytest.M
     """The command line on a fresh migrated database, without a broker."""
     monkeypatch.setenv("LOYALTY_DATABASE_URL", database_url)
     return loyalty_alone
+
+
+@pytest.fixture
+def as_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let a command take this process's output and hooks, as if it had it to itself, and take them back."""
+    before, root = structlog.get_config(), logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    for owner, name in ((sys, "stdout"), (sys, "stderr"), (sys, "excepthook"), (sys, "unraisablehook")):
+        monkeypatch.setattr(owner, name, getattr(owner, name))
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
+    ends = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in ends.items():
+        signal.signal(number, handler)
+    logging.captureWarnings(False)
+    structlog.configure(**before)
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 @pytest.fixture

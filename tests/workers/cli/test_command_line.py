@@ -2,11 +2,13 @@
 
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 from typer.main import get_command
 
+from config.settings import unknown_variables
 from tests.factories import order
 from tests.shell import Shell
 from tests.workers.cli.command_line import CommandLine
@@ -140,11 +142,68 @@ def test_an_argument_that_is_no_text_is_refused(loyalty: CommandLine) -> None:
     assert printed == (2, "", "loyalty: An argument holds bytes that are not UTF-8.\n")
 
 
-def test_the_data_folder_can_be_named_before_the_command(loyalty_alone: CommandLine, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "line",
+    [
+        "--data-dir FOLDER status",
+        "status --data-dir FOLDER",
+        "status --json --data-dir=FOLDER",
+        "--data-dir elsewhere status --data-dir FOLDER",
+        "account --data-dir FOLDER show C-1",
+        "account show --data-dir FOLDER C-1",
+        "dead list --limit 3 --data-dir FOLDER",
+        "demo --data-dir FOLDER",
+        "--data-dir FOLDER demo",
+        "up --data-dir FOLDER",
+        "intake --data-dir FOLDER",
+    ],
+)
+def test_the_data_folder_can_be_named_anywhere_on_the_line(
+    loyalty_alone: CommandLine, tmp_path: Path, line: str, as_process: None
+) -> None:
     (tmp_path / "file").write_text("")
-    printed = loyalty_alone("--data-dir", tmp_path / "file", "status")
+    printed = loyalty_alone(*line.replace("FOLDER", "file").split())
     assert printed.code == 2
-    assert f"The data folder {tmp_path / 'file'} cannot be used" in printed.err
+    assert f"{tmp_path / 'file'} cannot be used" in printed.err.replace(
+        "data folder file", f"data folder {tmp_path / 'file'}"
+    )
+
+
+@pytest.mark.parametrize("name", command_names(), ids=" ".join)
+def test_every_command_takes_the_data_folder(loyalty_alone: CommandLine, name: tuple[str, ...]) -> None:
+    assert "--data-dir" in loyalty_alone(*name, "--help").out
+
+
+def test_the_release_is_told(loyalty_alone: CommandLine) -> None:
+    printed = loyalty_alone("--version")
+    assert printed == (0, f"loyalty {version('loyalty-worker')}\n", "")
+
+
+def test_a_misspelt_setting_is_named_with_the_one_that_is_near(
+    loyalty: CommandLine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("LOYALTY_LAG_ALARM_SECOND", "7")
+    (tmp_path / ".env").write_text("LOYALTY_DATABSE_URL=postgresql://kim:sesame@h/d\nPOSTGRES_PASSWORD=x\n")
+    printed = loyalty("status", "--json")
+    assert printed.json
+    assert printed.err == (
+        "loyalty: LOYALTY_DATABSE_URL is not a setting; did you mean LOYALTY_DATABASE_URL?\n"
+        "loyalty: LOYALTY_LAG_ALARM_SECOND is not a setting; did you mean LOYALTY_LAG_ALARM_SECONDS?\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("LOYALTY_CHAINKEY", "LOYALTY_CHAIN_KEY"),
+        ("LOYALTY_BROKER", "LOYALTY_BROKER_URL"),
+        ("loyalty_log_fmt", "LOYALTY_LOG_FORMAT"),
+        ("LOYALTY_SERVICE_HOST", None),
+    ],
+)
+def test_a_variable_that_nothing_reads_is_found(name: str, meant: str | None, loyalty_alone: CommandLine) -> None:
+    known = {"LOYALTY_INTAKE_NAME": "", "loyalty_shards": "", "LOYALTY_TEST_X": "", "LOYALTY_OUR_KEY": "", "PATH": ""}
+    assert unknown_variables({**known, name: ""}, {"LOYALTY_OUR_KEY"}) == [(name, meant)]
 
 
 def test_the_installed_command_ends_as_the_function_does(database_url: str, tmp_path: Path) -> None:

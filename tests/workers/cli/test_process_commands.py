@@ -1,5 +1,7 @@
 """`loyalty addresses`, and what `up` and `demo` refuse before they start anything."""
 
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -10,7 +12,7 @@ from tests.workers.cli.command_line import CommandLine
 from workers.embedded import EmbeddedServers
 from workers.stack import own_command
 
-BROKER_URL = "redis://:secret@broker.example:6379/0"
+BROKER_URL = "redis://default:secret@broker.example:6379/0"
 
 
 def test_addresses_are_those_that_the_settings_name(
@@ -48,7 +50,26 @@ def test_addresses_of_the_embedded_servers_are_found_in_the_data_folder(
 ) -> None:
     with EmbeddedServers(tmp_path / ".loyalty", postgres=False) as started:
         assert started.broker_url is not None
-        assert make_url(loyalty_alone("addresses", "broker").out.strip()) == make_url(started.broker_url)
+        url = loyalty_alone("addresses", "broker").out.strip()
+        assert make_url(url) == make_url(started.broker_url).set(username="default")
+        if shutil.which("redis-cli"):
+            asked = subprocess.run(["redis-cli", "-u", url, "PING"], capture_output=True, text=True, check=True)
+            assert asked.stdout == "PONG\n"
+
+
+def test_a_broker_without_a_user_is_given_the_servers_own_name_for_none(
+    loyalty_alone: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """redis-cli would log in with an empty name, and be refused."""
+    for url, printed in (
+        ("redis://:a%40b@h:1/2", "redis://default:a%40b@h:1/2"),
+        ("rediss://:p@h", "rediss://default:p@h"),
+        ("redis://kim:p@h/0", "redis://kim:p@h/0"),
+        ("redis://h/0", "redis://h/0"),
+        ("amqp://:p@h//", "amqp://:p@h//"),
+    ):
+        monkeypatch.setenv("LOYALTY_BROKER_URL", url)
+        assert loyalty_alone("addresses", "broker").out == f"{printed}\n"
 
 
 def test_the_demo_empties_no_folder_of_something_else(loyalty_alone: CommandLine, tmp_path: Path) -> None:
