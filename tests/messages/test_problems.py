@@ -134,6 +134,12 @@ def test_an_array_of_too_many_events_is_kept_whole() -> None:
         ("data.lines.1.line_id", "1", Reason.INVALID_DATA, "data.lines[1].line_id is the line_id of an earlier line"),
         ("data.lines.0.categories", ["a", 1], Reason.INVALID_DATA, "data.lines[0].categories[1] is a number; it must"),
         ("data.points_paid", "much", Reason.INVALID_DATA, "data.points_paid is the string"),
+        (
+            "data.points_paid",
+            "18.01",
+            Reason.INVALID_DATA,
+            "data.points_paid is 18.01, more than the 18 that all lines",
+        ),
         ("data.attributes", {"a": 1.5}, Reason.INVALID_DATA, "data.attributes has a value that is no string"),
         (
             "data.customer_tags",

@@ -9,6 +9,7 @@ out may also be null. While a message is checked it is also settled: the same fa
 import re
 from collections import Counter
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Annotated, Any, Literal, NotRequired, TypeVar
 
 from pydantic import AfterValidator, ConfigDict, Field, ValidationError, with_config
@@ -173,7 +174,7 @@ class OrderCompletedData(TypedDict):
     lines: Annotated[list[OrderLineData], _LINES_COUNT, StopAtFirst(), AfterValidator(_settle_order_lines)]
     """All lines of the order, those that do not earn too."""
     points_paid: NotRequired[Amount | None]
-    """The part of the amount that was paid with points, in major units."""
+    """The part of the amount that was paid with points, in major units; at most what all lines cost with their tax."""
     attributes: NotRequired[Attributes | None]
     """What else the shop wants to say about the order, such as its channel; earning rules may ask for it."""
     customer_tags: NotRequired[Annotated[list[Label], Field(max_length=TAGS_MAX), StopAtFirst()] | None]
@@ -220,10 +221,22 @@ class OrderCancelledData(TypedDict):
     """The loyalty program, as in the order."""
 
 
+def _paid_beyond(data: OrderCompletedData) -> list[InitErrorDetails]:
+    """Whether more is said to be paid with points than the whole order cost."""
+    paid = Decimal(data.get("points_paid") or 0)
+    cost = sum([Decimal(line["amount"]) + Decimal(line.get("tax") or 0) for line in data["lines"]], Decimal(0))
+    if paid <= cost:
+        return []
+    most = plain_decimal(f"{cost:f}")
+    text = f"is {paid}, more than the {most} that all lines cost with their tax; send the part that points paid"
+    return [own_problem(("points_paid",), text)]
+
+
 def _settle_order(data: OrderCompletedData) -> OrderCompletedData:
     _leave_out_null(data)
     if "points_paid" in data:
         _settle_amount(data, "points_paid")
+        _refuse(_paid_beyond(data))
     if "attributes" in data and not data["attributes"]:
         del data["attributes"]
     if "customer_tags" in data:
