@@ -65,9 +65,10 @@ class NoServersError(UserError):
 
 
 class DatabaseUrlError(UserError):
-    """LOYALTY_DATABASE_URL cannot be used.
+    """LOYALTY_DATABASE_URL cannot be used: {reason}.
 
-    Write postgresql://user:password@host:5432/database, with special characters of the password percent-encoded.
+    Write postgresql://user:password@host:5432/database, with special characters of the password percent-encoded: %40
+    for @, %2F for /, %3A for :, %23 for #, %25 for %.
     """
 
 
@@ -110,6 +111,14 @@ class BrokerTopologyError(BrokerUnavailableError):
 
 class UnsupportedBrokerError(UserError):
     """LOYALTY_BROKER_URL starts with {scheme!r}. Use amqp://, amqps://, redis:// or rediss://."""
+
+
+class BrokerUrlError(UserError):
+    """LOYALTY_BROKER_URL cannot be used: {reason}.
+
+    Write amqp://user:password@host:5672/vhost or redis://user:password@host:6379/0, with special characters of the
+    password percent-encoded: %40 for @, %2F for /, %3A for :, %23 for #, %25 for %.
+    """
 
 
 class EventNotConfirmedError(LoyaltyError):

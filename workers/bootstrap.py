@@ -10,15 +10,16 @@ from sqlalchemy import Engine
 from uuid6 import uuid7
 
 from config.settings import Settings, UnknownVariable, unknown_variables
-from core.errors import DatabaseUrlError, NoServersError, UnsupportedBrokerError
+from core.errors import BrokerUnavailableError, BrokerUrlError, DatabaseUrlError, NoServersError, UnsupportedBrokerError
 from core.messages.inbound.reading import MessageLimits
 from core.messages.inbound.sources_file import load_sources, secret_variables
 from core.posting.batch import Poster
 from core.store.engine import SessionLimits, create_database_engine, normalized_url
 from tasks.runtime import Runtime
-from workers.brokers import BROKER_SCHEMES, open_event_publisher, url_scheme
+from workers.brokers import BROKER_SCHEMES, check_broker_url, open_event_publisher, url_scheme
 from workers.embedded import read_addresses
 from workers.nudging import QuietNudger
+from workers.urls import broker_url_problem, url_problem
 
 #: How often a task's run fits into its time limit: upkeep takes four runs, and the last batch may take long.
 _RUNS_PER_TASK_LIMIT = 12
@@ -32,10 +33,14 @@ class Addresses(NamedTuple):
 
 
 def known_url(settings: Settings, name: Literal["database_url", "broker_url"]) -> str | None:
-    """The server that the settings name, else the embedded one that runs in the data folder; None for neither."""
+    """The server that the settings name, else the embedded one that runs in the data folder; None for neither.
+
+    What can never work is refused: DatabaseUrlError, BrokerUrlError, UnsupportedBrokerError.
+    """
     named: SecretStr | None = getattr(settings, name)
     if named is not None:
-        return named.get_secret_value()
+        check = checked_database_url if name == "database_url" else checked_broker_url
+        return check(named.get_secret_value())
     embedded = read_addresses(settings.data_dir)
     return None if embedded is None else embedded.database_url if name == "database_url" else embedded.broker_url
 
@@ -45,17 +50,32 @@ def find_addresses(settings: Settings) -> Addresses:
     database_url, broker_url = known_url(settings, "database_url"), known_url(settings, "broker_url")
     if database_url is None or broker_url is None:
         raise NoServersError
-    return checked_addresses(database_url, broker_url)
+    return Addresses(database_url, broker_url)
 
 
-def checked_addresses(database_url: str, broker_url: str) -> Addresses:
-    """Refuse what can never work before any process is started with it: DatabaseUrlError, UnsupportedBrokerError."""
-    if not normalized_url(database_url).startswith("postgresql+psycopg://"):
-        raise DatabaseUrlError
-    scheme = url_scheme(broker_url)
+def checked_database_url(url: str) -> str:
+    """Return it; DatabaseUrlError where no client could understand it as it was meant."""
+    if not normalized_url(url).startswith("postgresql+psycopg://"):
+        raise DatabaseUrlError(reason="it does not begin with postgresql://")
+    problem = url_problem(url)
+    if problem is not None:
+        raise DatabaseUrlError(reason=problem)
+    return url
+
+
+def checked_broker_url(url: str) -> str:
+    """Return it; BrokerUrlError, UnsupportedBrokerError where no client could understand it as it was meant."""
+    scheme = url_scheme(url)
     if scheme not in BROKER_SCHEMES:
         raise UnsupportedBrokerError(scheme=scheme)
-    return Addresses(database_url, broker_url)
+    problem = broker_url_problem(url)
+    if problem is not None:
+        raise BrokerUrlError(reason=problem)
+    try:
+        check_broker_url(url)
+    except BrokerUnavailableError as error:
+        raise BrokerUrlError(reason=error.data["reason"]) from error
+    return url
 
 
 def open_engine(settings: Settings, *, application_name: str = "loyalty") -> Engine:

@@ -15,7 +15,7 @@ from config.settings import Settings
 from core.store.engine import create_database_engine
 from core.store.migrate import upgrade
 from core.store.programs import load_registry
-from workers.bootstrap import Addresses, checked_addresses
+from workers.bootstrap import Addresses, checked_broker_url, checked_database_url
 from workers.embedded import EmbeddedServers
 from workers.heartbeat import beat_heart
 from workers.roles import await_database
@@ -43,13 +43,13 @@ def running_servers(settings: Settings, roles: Sequence[str] = ()) -> Iterator[S
     The embedded database is brought to this release's tables; one that the settings name is waited for, and must have
     them. `roles` are said to be alive meanwhile: to start them again would not bring the database back.
     """
-    database_url = settings.database_url.get_secret_value() if settings.database_url else None
-    broker_url = settings.broker_url.get_secret_value() if settings.broker_url else None
+    database_url = checked_database_url(settings.database_url.get_secret_value()) if settings.database_url else None
+    broker_url = checked_broker_url(settings.broker_url.get_secret_value()) if settings.broker_url else None
     servers = EmbeddedServers(settings.data_dir, postgres=database_url is None, valkey=broker_url is None)
     with servers:
         found = servers.addresses
         assert found is not None
-        addresses = checked_addresses(database_url or found.database_url or "", broker_url or found.broker_url or "")
+        addresses = Addresses(database_url or found.database_url or "", broker_url or found.broker_url or "")
         engine = create_database_engine(addresses.database_url)
         try:
             if database_url is None:

@@ -26,6 +26,7 @@ from core.domain.outcomes import Parked, Reason, Waiting
 from core.domain.program.registry import BEGINNING, ProgramRegistry, ProgramVersion
 from core.errors import (
     BrokerUnavailableError,
+    BrokerUrlError,
     DatabaseUrlError,
     ProgramFileError,
     SourcesFileError,
@@ -54,7 +55,7 @@ from core.messages.reasons import MENDS
 from core.posting.handlers import HANDLERS, Outcome
 from tests.facts import ACCOUNT_ID, AS_OF, program_with, spend_rule
 from tests.messages.inbound_samples import LIMITS, NOW
-from workers.bootstrap import checked_addresses
+from workers.bootstrap import checked_broker_url, checked_database_url
 from workers.brokers import url_without_password
 from workers.brokers.amqp_frames import Delivery, FrameReader, delivery_handler
 from workers.brokers.amqp_link import _kombu_connection
@@ -159,12 +160,12 @@ def url(raw: bytes) -> None:
     is_secret = text.count(PASSWORD) == 1 and f":{PASSWORD}@" in text
     assert not is_secret or PASSWORD not in shown
     for connect in (
-        lambda: checked_addresses(text, text),
-        lambda: checked_addresses("postgresql://host", text),
+        lambda: checked_database_url(text),
+        lambda: checked_broker_url(text),
         lambda: _kombu_connection(f"amqps://{text}", shown),
         lambda: _client(f"rediss://{text}"),
     ):
-        refused = _refusal(connect, DatabaseUrlError, UnsupportedBrokerError, BrokerUnavailableError)
+        refused = _refusal(connect, DatabaseUrlError, BrokerUrlError, UnsupportedBrokerError, BrokerUnavailableError)
         assert not refused or "URL" in refused
         assert not is_secret or PASSWORD not in refused
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from core.errors import UnsupportedBrokerError
 from workers.brokers.amqp import AmqpEventPublisher, AmqpEventTail, AmqpIntake, AmqpShopPublisher
-from workers.brokers.amqp_link import AmqpLink
+from workers.brokers.amqp_link import AmqpLink, check_link_url
 from workers.brokers.contracts import (
     Delivery,
     EventPublisher,
@@ -24,6 +24,7 @@ from workers.brokers.streams import (
     StreamEventTail,
     StreamIntake,
     StreamShopPublisher,
+    check_server_url,
     reach_server,
 )
 
@@ -34,6 +35,7 @@ __all__ = [
     "EventTail",
     "IntakeSource",
     "ShopPublisher",
+    "check_broker_url",
     "open_event_publisher",
     "open_event_tail",
     "open_intake",
@@ -66,6 +68,14 @@ def reach_broker(broker_url: str) -> None:
         AmqpLink(broker_url, purpose="health").close()
     else:
         reach_server(broker_url)
+
+
+def check_broker_url(broker_url: str) -> None:
+    """Raise BrokerUnavailableError for a URL or option that its client would not take. Connects to nothing."""
+    if _is_amqp(broker_url):
+        check_link_url(broker_url)
+    else:
+        check_server_url(broker_url)
 
 
 def open_event_publisher(broker_url: str, *, events_kept_max: int | None = None) -> EventPublisher:

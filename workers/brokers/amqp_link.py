@@ -186,6 +186,11 @@ def _kombu_connection(broker_url: str, where: str, **options: Any) -> Any:
         raise BrokerUnavailableError(where=where, reason=reason) from None
 
 
+def check_link_url(broker_url: str) -> None:
+    """Raise BrokerUnavailableError for a URL or option that the client would not take. Connects to nothing."""
+    _kombu_connection(broker_url, url_without_password(broker_url)).close()
+
+
 def tls_options(address: str, query: str) -> dict[str, Any] | bool:
     """Return py-amqp's TLS options for an amqps URL. The server's certificate and name are verified by default."""
     url_options = dict(parse_qsl(query, strict_parsing=bool(query)))

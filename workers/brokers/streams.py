@@ -298,6 +298,11 @@ def _client(broker_url: str, *, blocks_seconds_max: float = 0) -> redis.Redis:
     return redis.Redis.from_pool(pool)
 
 
+def check_server_url(broker_url: str) -> None:
+    """Raise BrokerUnavailableError for a URL or option that the client would not take. Connects to nothing."""
+    _client(broker_url).close()
+
+
 @contextmanager
 def _broker_errors(where: str) -> Iterator[None]:
     try:

@@ -11,11 +11,10 @@ from typing import Annotated
 
 import typer
 from sqlalchemy import Engine
-from sqlalchemy.exc import ArgumentError
 
 from config.settings import Settings
-from core.errors import DatabaseUrlError, NoServersError
-from core.store.engine import create_database_engine, normalized_url
+from core.errors import NoServersError
+from core.store.engine import create_database_engine
 from core.store.migrate import require_current
 from workers.bootstrap import known_url
 from workers.celery_app import create_app
@@ -34,16 +33,10 @@ _NUDGE_SECONDS_MAX = 5.0
 @contextmanager
 def opened_database(settings: Settings, *, must_be_current: bool = True) -> Iterator[Engine]:
     """Give an engine for the time of a command; refuse a database that has not this release's tables."""
-    known = known_url(settings, "database_url")
-    if known is None:
+    url = known_url(settings, "database_url")
+    if url is None:
         raise NoDatabaseError
-    url = normalized_url(known)
-    if not url.startswith("postgresql+psycopg://"):
-        raise DatabaseUrlError
-    try:
-        engine = create_database_engine(url, application_name="loyalty-cli")
-    except (ArgumentError, ValueError) as error:
-        raise DatabaseUrlError from error
+    engine = create_database_engine(url, application_name="loyalty-cli")
     try:
         if must_be_current:
             require_current(engine)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from core.errors import BrokerUnavailableError, UnsupportedBrokerError
-from workers.bootstrap import checked_addresses
+from workers.bootstrap import checked_broker_url
 from workers.brokers import (
     open_event_publisher,
     open_event_tail,
@@ -60,7 +60,7 @@ def test_a_password_that_looks_like_an_option_is_not_quoted(scheme: str) -> None
 def test_an_address_without_a_scheme_is_refused_without_quoting_it() -> None:
     for wrong in ("shop:s3cr3t@host:5672", "shop]:s3cr3t@host?x://y"):
         with pytest.raises(UnsupportedBrokerError) as caught:
-            checked_addresses("postgresql://host", wrong)
+            checked_broker_url(wrong)
         assert "s3cr3t" not in str(caught.value)
 
 

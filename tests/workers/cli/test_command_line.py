@@ -215,3 +215,15 @@ def test_the_installed_command_ends_as_the_function_does(database_url: str, tmp_
     assert done.returncode == 1
     assert done.stdout == ""
     assert done.stderr.startswith("loyalty: There is no account of customer \\u017dofie.")
+
+
+def test_every_command_refuses_a_password_that_is_not_encoded_before_a_client_quotes_it(
+    loyalty_alone: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOYALTY_DATABASE_URL", "postgresql://loyalty:s3cr3t@t41l@127.0.0.1:1/points")
+    monkeypatch.setenv("LOYALTY_BROKER_URL", "amqp://loyalty:s3cr3t@t41l@127.0.0.1:1/points")
+    for command in (("status",), ("addresses",), ("tail",), ("db", "upgrade")):
+        printed = loyalty_alone(*command)
+        assert (printed.code, printed.out) == (2, "")
+        assert "_URL cannot be used: it has a special character in its user" in " ".join(printed.err.split())
+        assert not any(secret in printed.err for secret in ("s3cr3t", "t41l"))
