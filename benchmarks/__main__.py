@@ -20,10 +20,13 @@ from benchmarks.load import Message, recorded_messages, sample_messages
 from benchmarks.posting import fill_inbox, measure_posting
 from benchmarks.servers import FOLDER, PROGRAM_FILE, fresh_database, running_servers
 from benchmarks.sql_limit import measure_sql_limit
+from benchmarks.worst import print_intake, run_intake
 from core.messages.program_files.program_file import load_program
 
 _BATCH_MESSAGES = 500
 _SHARDS = 16
+#: Of the worst messages a taste; `python -m benchmarks.worst` has more of each.
+_WORST_BYTES, _WORST_BYTES_EACH_MAX = 1_000_000, 1_048_576
 
 
 def main() -> None:
@@ -52,9 +55,12 @@ def main() -> None:
             _print_soak(bench.measure(measure_ours, messages))
             return
         results = bench.run(messages, usual)
+        worst = run_intake(*urls, _WORST_BYTES, bytes_each_max=_WORST_BYTES_EACH_MAX)
+    results["worst_intake_ratios"] = {name: round(run.ratio_to(worst["ordinary"]), 1) for name, run in worst.items()}
     arguments.out.parent.mkdir(exist_ok=True)
     arguments.out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     _print(results)
+    print_intake(worst)
     Console().print(f"written to {arguments.out}")
 
 

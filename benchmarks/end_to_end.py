@@ -93,7 +93,7 @@ class _Held:
         for name, process in self._processes.items():
             for place, pid in enumerate(_with_children(process.pid)):
                 label = name if place == 0 else f"{name} child {place}"
-                found[label] = _status_mib(pid, field)
+                found[label] = status_mib(pid, field)
         return found
 
 
@@ -143,7 +143,8 @@ def _with_children(pid: int) -> list[int]:
     return [pid, *(int(child) for child in children)]
 
 
-def _status_mib(pid: int, field: str) -> float:
+def status_mib(pid: int | str, field: str) -> float:
+    """A size that the kernel tells of a process, such as VmHWM, the most memory that it had."""
     for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines():
         if line.startswith(f"{field}:"):
             return round(int(line.split()[1]) / 1024, 1)

@@ -10,7 +10,7 @@ from uuid6 import uuid7
 from benchmarks.load import Message
 from core.messages.inbound.reading import MessageLimits
 from core.posting.batch import Poster
-from core.receiving.receive import receive
+from core.receiving.receive import receive_in_parts
 from core.store.engine import create_database_engine
 from core.store.inbox import shards_with_work
 from workers.bootstrap import collect_garbage_seldom
@@ -24,8 +24,7 @@ def fill_inbox(engine: Engine, messages: list[Message], shards: int) -> float:
     started = time.perf_counter()
     for start in range(0, len(messages), _RECEIVED_AT_ONCE):
         raw = [body for _, body in messages[start : start + _RECEIVED_AT_ONCE]]
-        with engine.begin() as connection:
-            receive(connection, raw, limits=_LIMITS, shards=shards, event_source="/bench")
+        list(receive_in_parts(engine, raw, limits=_LIMITS, shards=shards, event_source="/bench"))
     return len(messages) / (time.perf_counter() - started)
 
 

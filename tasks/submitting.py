@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from core.receiving.receive import receive_batch
+from core.receiving.receive import receive_in_parts
 from tasks.runtime import Runtime
 
 #: Stands for what no text is, and so no signature.
@@ -21,7 +21,7 @@ def submit(runtime: Runtime, *events: Any, signature: Any = None, **named: Any) 
     """
     given = _given(events, named)
     raw = given if isinstance(given, str) else json.dumps(given)
-    receipts = receive_batch(
+    parts = receive_in_parts(
         runtime.engine,
         [raw.encode(errors="surrogatepass")],
         limits=runtime.limits,
@@ -29,6 +29,7 @@ def submit(runtime: Runtime, *events: Any, signature: Any = None, **named: Any) 
         event_source=runtime.event_source,
         signatures=[signature if signature is None or isinstance(signature, str) else _NO_SIGNATURE],
     )
+    receipts = [receipt for _, receipt in parts]
     for shard in sorted({shard for receipt in receipts for shard in receipt.shards}):
         runtime.nudge("loyalty.post_inbox", shard)
     return {

@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError
 
 from core.errors import BrokerUnavailableError
 from core.messages.inbound.reading import MessageLimits
-from core.receiving.receive import Receipt, receive_batch
+from core.receiving.receive import Receipt, receive_in_parts
 from workers.brokers import Delivery, IntakeSource
 from workers.heartbeat import beat_heart
 
@@ -98,11 +98,12 @@ class Intake:
         """Take one batch: receive, store, COMMIT, acknowledge, nudge. Returns how many messages came."""
         received = source.receive(messages_max=self._size.messages, wait_seconds=self._limits.wait_seconds)
         self._size.learn([len(message.raw) for message in received])
-        for part in _parts(received):
-            for receipt in self._store(part):
-                self._nudges.ask(receipt.shards)
-                _log_receipt(receipt)
-            source.acknowledge(part)
+        done = 0
+        for messages, receipt in self._store(received):
+            self._nudges.ask(receipt.shards)
+            _log_receipt(receipt)
+            source.acknowledge(received[done : done + messages])
+            done += messages
             beat_heart()
         if not received:
             source.heartbeat()
@@ -110,14 +111,14 @@ class Intake:
         beat_heart()
         return len(received)
 
-    def _store(self, part: Sequence[Delivery]) -> list[Receipt]:
-        return receive_batch(
+    def _store(self, received: Sequence[Delivery]) -> Iterator[tuple[int, Receipt]]:
+        return receive_in_parts(
             self._engine,
-            [message.raw for message in part],
+            [message.raw for message in received],
             limits=self._limits.messages,
             shards=self._limits.shards,
             event_source=self._event_source,
-            signatures=[message.signature for message in part],
+            signatures=[message.signature for message in received],
         )
 
     def _sleep(self, seconds: float) -> None:
@@ -125,20 +126,6 @@ class Intake:
         while not self._is_stopping and time.monotonic() < until:
             time.sleep(min(0.2, seconds))
             beat_heart()
-
-
-def _parts(received: Sequence[Delivery]) -> Iterator[list[Delivery]]:
-    """Cut a batch where it has too many bytes; a message that alone has too many is a part of its own."""
-    part: list[Delivery] = []
-    part_bytes = 0
-    for message in received:
-        if part and part_bytes + len(message.raw) > BATCH_BYTES_MAX:
-            yield part
-            part, part_bytes = [], 0
-        part.append(message)
-        part_bytes += len(message.raw)
-    if part:
-        yield part
 
 
 def _log_receipt(receipt: Receipt) -> None:

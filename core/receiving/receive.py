@@ -1,6 +1,6 @@
 """Receiving: raw messages into the inbox, whichever way they came: queue, command line or Celery."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from hashlib import sha256
 from itertools import repeat
@@ -12,16 +12,27 @@ from sqlalchemy import Connection, Engine
 from core.domain.outcomes import Parked, Reason
 from core.domain.subjects import subject_id
 from core.messages.inbound.contracts import INBOUND, Contracts
-from core.messages.inbound.reading import MessageLimits, ReadEvent, UnreadableEvent, read_message
+from core.messages.inbound.reading import (
+    MESSAGE_BYTES_KEPT_MAX,
+    CutMessage,
+    MessageLimits,
+    ReadEvent,
+    UnreadableEvent,
+    read_message,
+)
 from core.messages.inbound.sources import is_signature
 from core.posting.events import EventContext, message_parked
 from core.store.appending import append_events
-from core.store.engine import run_bulk
+from core.store.engine import database_now
 from core.store.failures import frames, is_outage
 from core.store.inbox import ClaimedMessage, InboxMessage, StoredMessage, append_messages
 from core.store.shards import message_shard
 
 log = structlog.get_logger(__name__)
+
+#: What one transaction stores, unless one message alone is more: its statements must end well within their time.
+_EVENTS_AT_ONCE_MAX = 2_500
+_BYTES_AT_ONCE_MAX = MESSAGE_BYTES_KEPT_MAX
 
 #: Stands where a signature would. It has not the form of one, and so no sender can make us store it.
 BY_OPERATOR = "operator"
@@ -54,6 +65,14 @@ class Receipt(NamedTuple):
         return sum(message.is_new and message.state == "dead" for message in self.stored)
 
 
+class _Message(NamedTuple):
+    """A message that has been read."""
+
+    raw: bytes | CutMessage
+    signature: str | None
+    events: list[ReadEvent | UnreadableEvent]
+
+
 def receive(
     connection: Connection,
     raw_messages: Sequence[bytes],
@@ -65,20 +84,14 @@ def receive(
     received_at: datetime | None = None,
     contracts: Contracts = INBOUND,
 ) -> Receipt:
-    """Read and store raw messages in the transaction of `connection`.
+    """Read and store a few raw messages in the transaction of `connection`; many are for `receive_in_parts`.
 
     A second call with the same ones only counts them. `signatures`, if there are any, has one for each message;
     `received_at` is when the messages came, if that was earlier.
     """
-    ((now,),) = run_bulk(connection, "SELECT now()")
-    events = [
-        event
-        for raw, signature in zip(raw_messages, signatures or repeat(None))  # noqa: B905  # repeat() has no end
-        for event in read_message(
-            raw, limits=limits, now=now, signature=signature, received_at=received_at, contracts=contracts
-        )
-    ]
-    return _stored(connection, _inbox_messages(events, shards), event_source, now)
+    now = database_now(connection)
+    read = _read(raw_messages, signatures, limits, now, contracts, received_at)
+    return _stored(connection, _inbox_messages(_events(read), shards), event_source, now)
 
 
 def receive_by_operator(
@@ -88,11 +101,116 @@ def receive_by_operator(
 
     That is kept with the messages, so that a retry does not ask for signatures either.
     """
-    ((now,),) = run_bulk(connection, "SELECT now()")
-    unguarded = limits._replace(sources=None)
-    events = [event for raw in raw_messages for event in read_message(raw, limits=unguarded, now=now)]
-    messages = [message._replace(signature=BY_OPERATOR) for message in _inbox_messages(events, shards)]
-    return _stored(connection, messages, event_source, now)
+    now = database_now(connection)
+    read = _read(raw_messages, (), limits._replace(sources=None), now, INBOUND)
+    return _stored(connection, _by_operator(_inbox_messages(_events(read), shards)), event_source, now)
+
+
+def receive_in_parts(
+    engine: Engine,
+    raw_messages: Sequence[bytes | CutMessage],
+    *,
+    limits: MessageLimits,
+    shards: int,
+    event_source: str,
+    signatures: Sequence[str | None] = (),
+    contracts: Contracts = INBOUND,
+    is_by_operator: bool = False,
+) -> Iterator[tuple[int, Receipt]]:
+    """Receive messages in bounded transactions; tell after each how many more of them are stored, in their order.
+
+    They are read before the transaction begins: how long that takes is up to their sender, and the database ends a
+    session that is silent within a transaction. If a part cannot be stored, each of its messages is stored in a
+    transaction of its own, so that a bad one cannot block the others; one that fails alone is parked unread. A database
+    that is gone is no message's fault: the error is raised.
+    """
+    with engine.begin() as connection:
+        now = database_now(connection)
+    store = _Store(engine, shards, event_source, now, is_by_operator)
+    limits = limits._replace(sources=None) if is_by_operator else limits
+    for part in _parts(_read(raw_messages, signatures, limits, now, contracts)):
+        try:
+            receipt = store.messages(part)
+        except Exception as error:
+            if is_outage(error):
+                raise
+            log.warning("receiving_batch_failed", action="receiving_batch_failed", error=type(error).__name__)
+            for message in part:
+                yield 1, store.alone(message)
+        else:
+            yield len(part), receipt
+
+
+class _Store(NamedTuple):
+    """Stores what has been read, each time in a transaction of its own."""
+
+    engine: Engine
+    shards: int
+    event_source: str
+    now: datetime
+    is_by_operator: bool
+
+    def messages(self, messages: Sequence[_Message]) -> Receipt:
+        return self._rows(_inbox_messages(_events(messages), self.shards))
+
+    def alone(self, message: _Message) -> Receipt:
+        try:
+            return self.messages([message])
+        except Exception as error:
+            if is_outage(error):
+                raise
+            log.error(  # noqa: TRY400  # the text of a database error holds the row, and so a customer's data
+                "receiving_failed",
+                action="receiving_failed",
+                error=type(error).__name__,
+                frames=frames(error),
+            )
+            return self._rows([_parked_message(_unread(message, error))])
+
+    def _rows(self, rows: list[InboxMessage]) -> Receipt:
+        rows = _by_operator(rows) if self.is_by_operator else rows
+        with self.engine.begin() as connection:
+            return _stored(connection, rows, self.event_source, self.now)
+
+
+def _read(
+    raw_messages: Sequence[bytes | CutMessage],
+    signatures: Sequence[str | None],
+    limits: MessageLimits,
+    now: datetime,
+    contracts: Contracts,
+    received_at: datetime | None = None,
+) -> Iterator[_Message]:
+    for raw, signature in zip(raw_messages, signatures or repeat(None)):  # noqa: B905  # repeat() has no end
+        events = read_message(
+            raw, limits=limits, now=now, signature=signature, received_at=received_at, contracts=contracts
+        )
+        yield _Message(raw, signature, events)
+
+
+def _events(messages: Iterable[_Message]) -> list[ReadEvent | UnreadableEvent]:
+    return [event for message in messages for event in message.events]
+
+
+def _parts(messages: Iterable[_Message]) -> Iterator[list[_Message]]:
+    """Cut messages, as they are read, into what is stored together; one that is too much alone is a part of its own."""
+    part: list[_Message] = []
+    events = size_bytes = 0
+    for message in messages:
+        message_bytes = sum(len(event.body) for event in message.events)
+        is_full = events + len(message.events) > _EVENTS_AT_ONCE_MAX or size_bytes + message_bytes > _BYTES_AT_ONCE_MAX
+        if part and is_full:
+            yield part
+            part, events, size_bytes = [], 0, 0
+        part.append(message)
+        events += len(message.events)
+        size_bytes += message_bytes
+    if part:
+        yield part
+
+
+def _by_operator(messages: Sequence[InboxMessage]) -> list[InboxMessage]:
+    return [message._replace(signature=BY_OPERATOR) for message in messages]
 
 
 def _stored(connection: Connection, messages: Sequence[InboxMessage], event_source: str, now: datetime) -> Receipt:
@@ -103,66 +221,12 @@ def _stored(connection: Connection, messages: Sequence[InboxMessage], event_sour
     return Receipt(stored, {m.shard for m in stored if m.is_new and m.state == "received" and m.shard is not None})
 
 
-def receive_batch(
-    engine: Engine,
-    raw_messages: Sequence[bytes],
-    *,
-    limits: MessageLimits,
-    shards: int,
-    event_source: str,
-    signatures: Sequence[str | None] = (),
-    contracts: Contracts = INBOUND,
-) -> list[Receipt]:
-    """Receive in one transaction; if that fails, each message in its own, so that a bad one cannot block the others.
-
-    One that fails alone is parked unread. A database that is gone is no message's fault: the error is raised.
-    """
-
-    def received(raw: Sequence[bytes], signed: Sequence[str | None]) -> Receipt:
-        with engine.begin() as connection:
-            return receive(
-                connection, raw, limits=limits, shards=shards, event_source=event_source, signatures=signed,
-                contracts=contracts,
-            )  # fmt: skip
-
-    def received_alone(raw: bytes, signature: str | None) -> Receipt:
-        try:
-            return received([raw], [signature])
-        except Exception as error:
-            if is_outage(error):
-                raise
-            log.error(  # noqa: TRY400  # the text of a database error holds the row, and so a customer's data
-                "receiving_failed",
-                action="receiving_failed",
-                error=type(error).__name__,
-                frames=frames(error),
-            )
-            with engine.begin() as connection:
-                return _park_unread(connection, raw, signature, error, event_source)
-
-    try:
-        return [received(raw_messages, signatures)]
-    except Exception as error:
-        if is_outage(error):
-            raise
-        log.warning("receiving_batch_failed", action="receiving_batch_failed", error=type(error).__name__)
-    return [
-        received_alone(raw, signature)
-        for raw, signature in zip(raw_messages, signatures or repeat(None))  # noqa: B905  # repeat() has no end
-    ]
-
-
-def _park_unread(
-    connection: Connection, raw: bytes, signature: str | None, error: Exception, event_source: str
-) -> Receipt:
-    """Park a message that could not be received; it can be retried when what failed is mended."""
-    ((now,),) = run_bulk(connection, "SELECT now()")
+def _unread(message: _Message, error: Exception) -> UnreadableEvent:
+    """What is kept of a message that could not be received; it can be retried when what failed is mended."""
     detail = f"receiving it raised {type(error).__name__}; retry it after a repair"
-    kept = signature if is_signature(signature) else None
-    event = UnreadableEvent(Reason.POSTING_FAILED, detail, raw, None, None, None, kept)
-    stored = append_messages(connection, [_parked_message(event)])
-    _tell_parked(connection, stored, event_source, now)
-    return Receipt(stored, set())
+    kept = message.signature if is_signature(message.signature) else None
+    body, digest = (message.raw, None) if isinstance(message.raw, bytes) else (message.raw.head, message.raw.digest)
+    return UnreadableEvent(Reason.POSTING_FAILED, detail, body, None, None, None, kept, digest)
 
 
 def _inbox_messages(events: Sequence[ReadEvent | UnreadableEvent], shards: int) -> list[InboxMessage]:
@@ -206,7 +270,8 @@ def own_shard(event: ReadEvent, shards: int) -> int | None:
 
 def _parked_message(event: UnreadableEvent) -> InboxMessage:
     # With its signature: a forger who sends the bytes first must not take the place of the signed message.
-    digest = sha256(event.body + (b"\n" + event.signature.encode() if event.signature else b"")).digest()
+    hashed = event.digest or event.body
+    digest = sha256(hashed + (b"\n" + event.signature.encode() if event.signature else b"")).digest()
     return InboxMessage(
         source=event.source or "",
         event_id=event.event_id or "",

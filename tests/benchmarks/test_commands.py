@@ -1,6 +1,7 @@
 """Every command of the benchmarks, and the targets of make that try promises by force, in a form of a few seconds."""
 
 import gzip
+import json
 import os
 import re
 import shutil
@@ -24,7 +25,7 @@ RETAIL_ROWS = """InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,
 C3,A,,-1,2011-01-03 10:00:00,1.00,7,United Kingdom
 C4,B,,-1,2011-01-04 10:00:00,1.00,7,United Kingdom
 """
-#: Commands of benchmarks/, each with what makes it small; {csv}, {folder} and {database} are filled in.
+#: Commands of benchmarks/, each with what makes it small; {csv}, {folder} and servers are filled in.
 SMALL = {
     "python -m benchmarks.online_retail": "{csv} --out {folder}/retail.ndjson",
     "python -m benchmarks.make_demo_sample": "{csv} --folder {folder} --guests 1 --unknown 1",
@@ -32,6 +33,9 @@ SMALL = {
     "python -m benchmarks.expiry": "--lots 2000 --database-url {database}",
     "python -m benchmarks.proof": "--entries 2000 --limits --database-url {database}",
     "python -m benchmarks.simulating": "--orders 1000 --rounds 1 --database-url {database}",
+    "python -m benchmarks.worst": (
+        "--megabytes 0.1 --message-megabytes-max 1 --database-url {database} --broker-url {broker}"
+    ),
     "python -m benchmarks.many_rules": "--messages 200 --rounds 1 --processes 1 --database-url {database}",
 }
 #: Those that other tests of this file run.
@@ -76,10 +80,11 @@ def test_every_command_of_the_benchmarks_is_run_here() -> None:
 
 
 @pytest.mark.parametrize("command", SMALL)
-def test_a_benchmark_ends_well(command: str, servers: Servers, tmp_path: Path) -> None:
+def test_a_benchmark_ends_well(command: str, servers: Servers, stream_broker_url: str, tmp_path: Path) -> None:
     csv = tmp_path / "retail.csv.gz"
     csv.write_bytes(gzip.compress(RETAIL_ROWS.encode()))
-    arguments = SMALL[command].format(csv=csv, folder=tmp_path, database=servers.database_url)
+    urls = {"database": servers.database_url, "broker": stream_broker_url}
+    arguments = SMALL[command].format(csv=csv, folder=tmp_path, **urls)
     run(sys.executable, *command.split()[1:], *arguments.split())
 
 
@@ -101,12 +106,14 @@ def test_the_replay_proves_itself_on_a_part_of_the_sample(
 
 
 def test_make_bench_prints_every_ratio(servers: Servers, stream_broker_url: str, tmp_path: Path) -> None:
-    """It runs benchmarks.usual_way too."""
+    """It runs benchmarks.usual_way and benchmarks.worst too."""
     sizes = "--messages 200 --usual-messages 20 --start-seconds 1.5"
     urls = f"--database-url {servers.database_url} --broker-url {stream_broker_url}"
     printed = make("bench", f"BENCH_ARGUMENTS={sizes} {urls} --out {tmp_path}/bench.json")
     assert len(re.findall(r"x the usual way|of the limit", printed)) == 3
-    assert (tmp_path / "bench.json").exists()
+    worst = json.loads((tmp_path / "bench.json").read_text())["worst_intake_ratios"]
+    assert {name for name in worst if name not in printed} == set()
+    assert (worst["ordinary"], len(worst) > 10) == (1, True)
 
 
 def test_make_simulate_runs_seeds(of_tests: dict[str, str]) -> None:

@@ -25,7 +25,7 @@ PLACES = {
         f"{when} COMMIT in {place}"
         for when in ("before", "after")
         for place in (
-            "receive.receive_batch.received of receive.receive_batch",
+            "receive._Store._rows of receive._Store.messages",
             "batch.Poster._turn of batch.Poster.post_batch.work",
             "batch.Poster._count_attempt of batch.Poster._post",
             "relay._relay_batch of relay.relay_outbox",

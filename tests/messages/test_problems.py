@@ -8,6 +8,7 @@ import pytest
 
 from core.domain.outcomes import Reason
 from core.messages.inbound.problems import STREAM_ENTRY
+from core.messages.inbound.reading import MessageLimits, UnreadableEvent
 from core.messages.reasons import MENDS
 from tests.messages.inbound_samples import (
     CANCELLATION,
@@ -277,3 +278,45 @@ def test_an_entry_of_a_stream_without_the_field_says_which_fields_it_has(fields:
         Reason.NOT_AN_EVENT,
         f"the entry has no field event; it has {has}: put the JSON of the event into the field event",
     )
+
+
+def test_what_is_wrong_many_times_is_told_five_times_and_counted() -> None:
+    lines = [{"line_id": "1", "quantity": 1, "amount": "1.00"}] * 1_000
+    assert refused(changed(ORDER, "data.lines", lines)).detail.endswith("; and 994 more")
+    wrong = refused(changed(ORDER, "data.lines", [{"line_id": "1", "quantity": 1}] * 1_000)).detail
+    assert wrong.count("amount is missing") == 5
+    assert wrong.endswith("; and 96 more; the last 899 lines were not looked at")
+    assert refused(changed(ORDER, "data.lines", [{"line_id": "1", "quantity": 1}] * 102)).detail.endswith(
+        "; and 96 more; the last line was not looked at"
+    )
+
+
+class TestOneArray:
+    """However many of its events are wrong, explaining an array costs no more than a bounded number of look-ups."""
+
+    def test_the_same_mistake_in_each_event_is_explained_in_each(self) -> None:
+        events = read([changed(ORDER, "data.currency", "gbp")] * 10)
+        assert {event.detail for event in events if isinstance(event, UnreadableEvent)} == {
+            'data.currency is the string "gbp"; did you mean "GBP"?'
+        }
+
+    def test_of_ever_new_mistakes_the_first_ones_are_looked_up(self) -> None:
+        codes = [f"{letter}EUR" for letter in "ABCDEFGHIJ"]
+        details = [event.detail for event in read([changed(ORDER, "data.currency", code) for code in codes])]  # type: ignore[union-attr]
+        assert ["did you mean" in detail for detail in details] == [True] * 2 + [False] * 8
+        assert all("data.currency is the string" in detail for detail in details)
+
+    def test_lines_after_a_wrong_one_are_looked_at_in_the_first_events(self) -> None:
+        events = read([changed(ORDER, "data.lines", [{"line_id": "1"}] * 80)] * 3)
+        details = [event.detail for event in events if isinstance(event, UnreadableEvent)]
+        assert [detail.rpartition("; ")[2] for detail in details] == [
+            "and 155 more",
+            "the last 58 lines were not looked at",
+            "the last 79 lines were not looked at",
+        ]
+
+    def test_many_problems_are_told_in_the_first_events_and_one_in_each_of_the_others(self) -> None:
+        many = MessageLimits(message_bytes_max=1_000_000, array_events_max=1_000, clock_skew_seconds_max=86_400)
+        details = [event.detail for event in read([{}] * 100, many) if isinstance(event, UnreadableEvent)]
+        assert [detail.count(" is missing") for detail in details] == [4] * 50 + [1] * 50
+        assert details[-1].endswith("; and 3 more")

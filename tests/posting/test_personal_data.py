@@ -16,7 +16,7 @@ from celery.worker.consumer import consumer
 from sqlalchemy import Engine
 
 from config.settings import Settings
-from core.receiving.receive import receive_batch
+from core.receiving.receive import receive_in_parts
 from core.store.shards import ACCOUNT_SHARDS
 from tasks.relay import relay_outbox
 from tasks.submitting import submit
@@ -107,7 +107,7 @@ def shell(own_engine: Engine) -> Shell:
 
 
 def receive(shell: Shell, *messages: bytes) -> None:
-    receive_batch(shell.engine, messages, limits=LIMITS, shards=4, event_source=EVENT_SOURCE)
+    list(receive_in_parts(shell.engine, messages, limits=LIMITS, shards=4, event_source=EVENT_SOURCE))
 
 
 def test_messages_that_are_posted_and_that_are_parked_tell_nothing(shell: Shell, logged: io.StringIO) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 from core.mending.dead_letters import MendOutcome, RetryLimits, retry_letters
 from core.messages.inbound.reading import MessageLimits
 from core.messages.inbound.sources import SourceKey, Sources, sign
-from core.receiving.receive import Receipt, receive_batch, receive_by_operator
+from core.receiving.receive import Receipt, receive_by_operator, receive_in_parts
 from tests.factories import SOURCE, as_bytes, order
 from tests.shell import EVENT_SOURCE, LIMITS, Shell
 
@@ -30,7 +30,7 @@ def take(
     """Receive one message as intake does, signed unless `secret` is None, and post it."""
     raw = message if isinstance(message, bytes) else as_bytes(message)
     signature = None if secret is None else sign(raw, key_id, secret)
-    [receipt] = receive_batch(
+    [(_, receipt)] = receive_in_parts(
         shell.engine, [raw], limits=limits, shards=4, event_source=EVENT_SOURCE, signatures=[signature]
     )
     shell.post()
@@ -140,7 +140,7 @@ def test_what_an_operator_hands_over_is_asked_for_no_signature_then_or_later(she
 
 
 def test_no_sender_can_pass_for_an_operator(shell: Shell) -> None:
-    [receipt] = receive_batch(
+    [(_, receipt)] = receive_in_parts(
         shell.engine, [as_bytes(order())], limits=LIMITS, shards=4, event_source=EVENT_SOURCE, signatures=["operator"]
     )
     assert receipt.received == 1

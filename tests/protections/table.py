@@ -56,8 +56,8 @@ PROTECTIONS = (
         (
             Edit(
                 "workers/intake.py",
-                "        for part in _parts(received):\n",
-                "        for part in _parts(received):\n            source.acknowledge(part)\n",
+                "        for messages, receipt in self._store(received):\n",
+                "        source.acknowledge(received)\n        for messages, receipt in self._store(received):\n",
             ),
         ),
     ),

@@ -7,6 +7,8 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
+from core.messages.inbound.contracts import CONTRACTS, Contracts
+from core.receiving.receive import receive_in_parts
 from core.store.engine import create_database_engine
 from tests.factories import as_bytes, order
 from tests.shell import EVENT_SOURCE, LIMITS
@@ -114,12 +116,40 @@ def test_a_message_that_cannot_be_stored_is_parked_unread_and_holds_no_other_up(
         connection.execute(text("ALTER TABLE inbox ADD CHECK (subject <> 'order poison')"))
     source = Source(as_bytes(order("o1")), as_bytes(order("poison")), as_bytes(order("o2")))
     make(own_engine, source).step(source)
-    assert source.acknowledged == [3]
+    assert source.acknowledged == [1, 1, 1]
     assert states(own_engine) == [("dead", "posting_failed", 1), ("received", None, 2)]
     with own_engine.connect() as connection:
         row = connection.execute(text("SELECT detail, body FROM inbox WHERE state = 'dead'")).one()
     assert row.detail == "receiving it raised CheckViolation; retry it after a repair"
     assert bytes(row.body) == as_bytes(order("poison"))
+
+
+def test_events_are_stored_in_parts_and_so_is_what_nobody_can_read(engine: Engine, make: Callable[..., Intake]) -> None:
+    arrays = [b"[" + b",".join([b"%d" % n] * 1000) + b"]" for n in range(3)]
+    source = Source(*arrays, *(as_bytes(order(f"o{n}")) for n in range(5)))
+    make(engine, source).step(source)
+    assert source.acknowledged == [2, 6]
+    assert states(engine) == [("dead", "not_an_event", 3), ("received", None, 5)]
+
+
+def test_no_session_is_held_while_messages_are_read_and_explained(engine: Engine) -> None:
+    held: list[int] = []
+
+    class Watched(Contracts):
+        def __init__(self) -> None:
+            super().__init__(CONTRACTS)
+            validate_json = self.validate_json
+
+            def watched(body: bytes) -> Any:
+                held.append(engine.pool.checkedout())  # type: ignore[attr-defined]  # of the pool that engines have
+                return validate_json(body)
+
+            self.validate_json = watched
+
+    raw = [as_bytes(order("o1")), b"{", as_bytes([order("o2"), order("o3")])]
+    parts = receive_in_parts(engine, raw, limits=LIMITS, shards=4, event_source=EVENT_SOURCE, contracts=Watched())
+    assert [(messages, receipt.received) for messages, receipt in parts] == [(3, 3)]
+    assert held == [0] * 4
 
 
 def test_nothing_is_acknowledged_while_the_database_is_away(make: Callable[..., Intake]) -> None:

@@ -17,7 +17,7 @@ from config.settings import Settings
 from core.mending.letters import Letter, list_dead_among, load_states
 from core.messages.inbound.sources import KEY_ID_PATTERN, sign
 from core.messages.inbound.sources_file import read_secret
-from core.receiving.receive import receive_by_operator
+from core.receiving.receive import receive_in_parts
 from workers.bootstrap import message_limits
 from workers.brokers import open_event_tail, open_shop_publisher, url_without_password
 from workers.cli.command_errors import NoEventsError, NothingKeptError, SigningError
@@ -159,20 +159,22 @@ def _store(engine: Engine, settings: Settings, events: Iterator[bytes]) -> tuple
     counts: Counter[str] = Counter(events=0, received=0, waiting=0, replayed=0, parked=0)
     inbox_ids: dict[int, None] = {}
     shards: set[int] = set()
+    limits = message_limits(settings)
     try:
         for batch in in_batches(events, BATCH_EVENTS):
-            with engine.begin() as connection:
-                receipt = receive_by_operator(
-                    connection,
-                    batch,
-                    limits=message_limits(settings),
-                    shards=settings.shards,
-                    event_source=settings.event_source,
-                )
-            stored = {name: getattr(receipt, name) for name in ("received", "waiting", "replayed", "parked")}
-            counts.update(stored, events=sum(stored.values()))
-            inbox_ids.update(dict.fromkeys(message.inbox_id for message in receipt.stored))
-            shards |= receipt.shards
+            parts = receive_in_parts(
+                engine,
+                batch,
+                limits=limits,
+                shards=settings.shards,
+                event_source=settings.event_source,
+                is_by_operator=True,
+            )
+            for _, receipt in parts:
+                stored = {name: getattr(receipt, name) for name in ("received", "waiting", "replayed", "parked")}
+                counts.update(stored, events=sum(stored.values()))
+                inbox_ids.update(dict.fromkeys(message.inbox_id for message in receipt.stored))
+                shards |= receipt.shards
     except BaseException:
         if counts["events"]:
             note(f"loyalty: {counts['events']:,} events are stored. Submit the file again: repeats change nothing.")

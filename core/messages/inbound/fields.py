@@ -39,6 +39,14 @@ def own_problem(where: tuple[str | int, ...], text: str) -> InitErrorDetails:
     return InitErrorDetails(type=PydanticCustomError(OWN_PROBLEM, "{text}", {"text": text}), loc=where, input=None)
 
 
+def counting(problem: InitErrorDetails, more: int) -> InitErrorDetails:
+    """Let `problem` say besides how many others there are that nobody words."""
+    error = problem["type"]
+    assert isinstance(error, PydanticCustomError)
+    told = PydanticCustomError(OWN_PROBLEM, "{text}", {**(error.context or {}), "more": more})
+    return InitErrorDetails(type=told, loc=problem.get("loc", ()), input=None)
+
+
 def plain_decimal(text: str) -> str:
     """Write a decimal string in its one shortest form: "012.50" as "12.5", "3.00" as "3"."""
     if "." in text:

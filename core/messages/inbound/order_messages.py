@@ -31,6 +31,7 @@ from core.messages.inbound.fields import (
     Quantity,
     StopAtFirst,
     UtcTime,
+    counting,
     own_problem,
     plain_decimal,
     plain_quantity,
@@ -39,7 +40,7 @@ from core.messages.inbound.fields import (
 LINES_MAX = 10_000
 CATEGORIES_MAX = 100
 TAGS_MAX = 100
-_PROBLEMS_MAX = 6  #: one more than a detail shows; a message of 300,000 wrong values must not cost a gigabyte
+_PROBLEMS_MAX = 5  #: as many as a detail shows; a message of 300,000 wrong values must not cost a gigabyte
 
 _ZERO = re.compile(ZERO_PATTERN.replace("$", r"\Z"))
 _STRICT = ConfigDict(strict=True, extra="ignore", use_attribute_docstrings=True)
@@ -80,7 +81,10 @@ class RefundLineData(TypedDict):
 
 def _refuse(problems: Sequence[InitErrorDetails]) -> None:
     if problems:
-        raise ValidationError.from_exception_data("data", list(problems[:_PROBLEMS_MAX]))
+        told = list(problems[:_PROBLEMS_MAX])
+        if len(problems) > _PROBLEMS_MAX:
+            told[-1] = counting(told[-1], len(problems) - _PROBLEMS_MAX)
+        raise ValidationError.from_exception_data("data", told)
 
 
 def _leave_out_null(fields: Any) -> None:

@@ -2,13 +2,17 @@
 
 The text is stored, logged and published, so it shows values only of fields that cannot hold personal data (amounts,
 quantities, currency, kind, type, time), and never more than 40 characters of one.
+
+Explaining costs far more than reading, and whoever sends wrong messages decides how often it is done. So `Effort`
+bounds it for each message; what is no longer looked at is counted, or said to be there.
 """
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from difflib import get_close_matches
+from itertools import islice
 from typing import Any, NamedTuple, cast
 
 from pydantic import TypeAdapter, ValidationError
@@ -24,8 +28,10 @@ from core.messages.inbound.order_messages import CATEGORIES_MAX, LINES_MAX, TAGS
 NO_NUMBER = "NaN or Infinity"
 PROBLEMS_SHOWN_MAX = 5
 VALUE_CHARACTERS_MAX = 40
-_KEYS_COMPARED_MAX = 50  #: a message of 100,000 unknown keys must not cost seconds
-_LINES_CHECKED_MAX = 1000
+_KEYS_COMPARED_MAX = 50
+_NAMES_COMPARED_MAX = 400
+_LINES_CHECKED_MAX = 100
+_PROBLEMS_TOLD_MAX = 200
 
 _AMOUNT = re.compile(AMOUNT_PATTERN)
 _LABEL_WANTED = "it must be a string of 1 to 200 characters without control characters"
@@ -66,6 +72,7 @@ _SHOWN = {
     **dict.fromkeys(("quantity", "amount", "tax", "points_paid"), _NUMBER_LIKE),
 }
 _AMOUNTS = {"amount", "tax", "points_paid"}
+_CURRENCY_CODES = tuple(sorted(CURRENCIES))
 _ENVELOPE: TypeAdapter[Envelope] = TypeAdapter(Envelope)
 _ENVELOPE_FIELDS = set(Envelope.__annotations__)
 
@@ -86,7 +93,36 @@ class Problem(NamedTuple):
         return f"{path_text(self.path)} {self.text}"
 
 
-def explain(body: bytes, error: ValidationError, contracts: Contracts) -> tuple[Reason, str]:
+class Effort:
+    """What explaining one message, a whole array of events, may still cost.
+
+    Equal mistakes are looked up once, so that a sender who makes one in each event reads the same of each.
+    """
+
+    def __init__(self) -> None:
+        self.names_left = _NAMES_COMPARED_MAX  #: pairs of names to compare
+        self.lines_left = _LINES_CHECKED_MAX  #: lines to look at behind the first wrong one
+        self.problems_left = _PROBLEMS_TOLD_MAX
+        self._matches: dict[tuple[str, ...], str | None] = {}
+
+    def near_match(self, name: str, known: Sequence[str], cutoff: float = 0.75) -> str | None:
+        """As the function below, while names may be compared; then None."""
+        key = (name, *known)
+        if key not in self._matches:
+            if len(known) > self.names_left:
+                return None
+            self.names_left -= len(known)
+            self._matches[key] = near_match(name, known, cutoff)
+        return self._matches[key]
+
+    def told(self, problems: Sequence[Problem]) -> Sequence[Problem]:
+        """Those that are worded: the first ones, and always the very first."""
+        shown = problems[: max(1, min(PROBLEMS_SHOWN_MAX, self.problems_left))]
+        self.problems_left -= len(shown)
+        return shown
+
+
+def explain(body: bytes, error: ValidationError, contracts: Contracts, effort: Effort) -> tuple[Reason, str]:
     """Word why `body` is not an event of the contracts; `error` is what their validator said of it."""
     errors = error.errors(include_url=False, include_input=False)
     if errors[0]["type"] == "json_invalid":
@@ -98,15 +134,21 @@ def explain(body: bytes, error: ValidationError, contracts: Contracts) -> tuple[
         return Reason.NOT_AN_EVENT, _entry_detail(list(event[STREAM_ENTRY]))
     event_type = event.get("type")
     if errors[0]["type"] in {"union_tag_invalid", "union_tag_not_found"}:
-        problems = list(_envelope_problems(body, event, contracts))
+        problems = list(_envelope_problems(body, event, contracts, effort))
         if not problems:
-            return Reason.UNKNOWN_TYPE, _unknown_type_detail(cast("str", event_type), contracts)
+            return Reason.UNKNOWN_TYPE, _unknown_type_detail(cast("str", event_type), contracts, effort)
     else:
-        problems = list(_problems(cast("list[dict[str, Any]]", errors), event, contracts, skip=1))
-    bad_envelope = [problem for problem in problems if problem.path[0] in _ENVELOPE_FIELDS]
-    problems = bad_envelope + [problem for problem in problems if problem not in bad_envelope]
-    problems += _further_line_problems(event, problems, contracts)
-    return (Reason.BAD_ENVELOPE if bad_envelope else Reason.INVALID_DATA), _joined(problems)
+        problems = list(_problems(cast("list[dict[str, Any]]", errors), event, contracts, effort, skip=1))
+    problems.sort(key=lambda problem: problem.path[0] not in _ENVELOPE_FIELDS)  # keeps the order otherwise
+    is_envelope_bad = problems[0].path[0] in _ENVELOPE_FIELDS
+    further: list[Problem] = []
+    lines_left = 0
+    own = [each for each in errors if each["type"] == OWN_PROBLEM]
+    if not any("lines" in each["loc"] for each in own):  # else the parser has been through all lines
+        further, lines_left = _further_line_problems(event, problems, contracts, effort)
+    unworded = sum(each.get("ctx", {}).get("more", 0) for each in own)
+    detail = _joined(problems + further, unworded, lines_left, effort)
+    return (Reason.BAD_ENVELOPE if is_envelope_bad else Reason.INVALID_DATA), detail
 
 
 def not_json_detail(body: bytes, what: str) -> str:
@@ -135,69 +177,85 @@ def _entry_detail(names: list[str]) -> str:
     return f"the entry has no field event; it has {there}: put the JSON of the event into the field event"
 
 
-def near_match(name: str, known: list[str], cutoff: float = 0.75) -> str | None:
+def near_match(name: str, known: Sequence[str], cutoff: float = 0.75) -> str | None:
     """Find the one of `known` that `name` was probably meant to be; case, underscores and dashes do not count."""
     folded = {re.sub(r"[_\W]", "", candidate).casefold(): candidate for candidate in known}
     matches = get_close_matches(re.sub(r"[_\W]", "", name).casefold(), folded, n=1, cutoff=cutoff)
     return folded[matches[0]] if matches else None
 
 
-def near_currency(code: str) -> str | None:
+def near_currency(code: str, match: Callable[..., str | None] = near_match) -> str | None:
     """Find the currency that `code` was meant to be: "gbp" and "EURO" are clear, "GBX" is anybody's guess."""
-    return near_match(code, sorted(CURRENCIES), cutoff=0.8)
+    return match(code, _CURRENCY_CODES, cutoff=0.8)
 
 
 def shown(value: Any) -> str:
     """Write a value as JSON, in ASCII, cut to 40 characters."""
-    text = json.dumps(value)
+    text = json.dumps(value[:VALUE_CHARACTERS_MAX] if isinstance(value, str) else value)
     if len(text) > VALUE_CHARACTERS_MAX:
         return f"{text[: VALUE_CHARACTERS_MAX - 3]}..."
     return text
 
 
-def _joined(problems: list[Problem]) -> str:
-    text = "; ".join(str(problem) for problem in problems[:PROBLEMS_SHOWN_MAX])
-    more = len(problems) - PROBLEMS_SHOWN_MAX
-    return f"{text}; and {more} more" if more > 0 else text
+def _joined(problems: Sequence[Problem], unworded: int, lines_left: int, effort: Effort) -> str:
+    told = effort.told(problems)
+    parts = [str(problem) for problem in told]
+    more = len(problems) - len(told) + unworded
+    if more:
+        parts.append(f"and {more:,} more")
+    if lines_left:
+        last = f"{lines_left:,} lines were" if lines_left > 1 else "line was"
+        parts.append(f"the last {last} not looked at")
+    return "; ".join(parts)
 
 
-def _unknown_type_detail(event_type: str, contracts: Contracts) -> str:
+def _unknown_type_detail(event_type: str, contracts: Contracts, effort: Effort) -> str:
     known = list(contracts)
-    match = near_match(event_type, known)
+    match = effort.near_match(event_type, known)
     mend = f"did you mean {match}?" if match else f"known are {', '.join(known)}"
     return f"type {shown(event_type)} is not known to this release; {mend}"
 
 
-def _envelope_problems(body: bytes, event: dict[str, Any], contracts: Contracts) -> Iterator[Problem]:
+def _envelope_problems(body: bytes, event: dict[str, Any], contracts: Contracts, effort: Effort) -> Iterator[Problem]:
     try:
         _ENVELOPE.validate_json(body)
     except ValidationError as error:
         errors = error.errors(include_url=False, include_input=False)
-        yield from _problems(cast("list[dict[str, Any]]", errors), event, contracts, skip=0)
+        yield from _problems(cast("list[dict[str, Any]]", errors), event, contracts, effort, skip=0)
 
 
-def _further_line_problems(event: dict[str, Any], problems: list[Problem], contracts: Contracts) -> list[Problem]:
-    """Look on where the parser stopped, at the first wrong line, so that a sender sees more than one at a time."""
+def _further_line_problems(
+    event: dict[str, Any], problems: list[Problem], contracts: Contracts, effort: Effort
+) -> tuple[list[Problem], int]:
+    """Look on where the parser stopped, at the first wrong line, so that a sender sees more than one at a time.
+
+    With how many lines were not looked at.
+    """
     stopped_at = next((problem.path for problem in problems if problem.path[:2] == ("data", "lines")), ())
     if len(stopped_at) < 4:  # noqa: PLR2004 - data, lines, number, field
-        return []
+        return [], 0
+    lines = event["data"]["lines"]
     start = cast("int", stopped_at[2]) + 1
+    end = min(len(lines), start + effort.lines_left)
+    effort.lines_left -= end - start
     found: list[Problem] = []
-    for place, line in enumerate(event["data"]["lines"][start : start + _LINES_CHECKED_MAX], start):
-        alone = {"type": event["type"], "data": {"lines": [line]}}
+    for place in range(start, end):
+        alone = {"type": event["type"], "data": {"lines": [lines[place]]}}
         try:
             contracts.validate_python(alone)
         except ValidationError as error:
             # What is missing around the line does not matter here, nor what our own checks say of whole lines.
             every = error.errors(include_url=False, include_input=False)
             errors = [each for each in every if each["type"] != OWN_PROBLEM]
-            below = _problems(cast("list[dict[str, Any]]", errors), alone, contracts, skip=1)
+            below = _problems(cast("list[dict[str, Any]]", errors), alone, contracts, effort, skip=1)
             of_line = (problem for problem in below if problem.path[:3] == ("data", "lines", 0))
             found += [Problem(("data", "lines", place, *path[3:]), text) for path, text in of_line]
-    return found
+    return found, len(lines) - end
 
 
-def _problems(errors: list[dict[str, Any]], event: Any, contracts: Contracts, *, skip: int) -> Iterator[Problem]:
+def _problems(
+    errors: list[dict[str, Any]], event: Any, contracts: Contracts, effort: Effort, *, skip: int
+) -> Iterator[Problem]:
     """Word each of pydantic's errors once per place: a union of types has one error for each type."""
     seen = set()
     for error in errors:
@@ -211,9 +269,9 @@ def _problems(errors: list[dict[str, Any]], event: Any, contracts: Contracts, *,
         if error["type"] == OWN_PROBLEM:
             yield Problem(path, error["msg"])
         elif error["type"] == "missing":
-            yield Problem(path, _missing_text(cast("str", field), parent, contracts))
+            yield Problem(path, _missing_text(cast("str", field), parent, contracts, effort))
         else:
-            yield Problem(path, f"is {_found(value, field)}; {_wanted(value, field, contracts)}")
+            yield Problem(path, f"is {_found(value, field)}; {_wanted(value, field, contracts, effort)}")
 
 
 def _walk(event: Any, loc: tuple[str | int, ...], *, missing: bool) -> tuple[tuple[str | int, ...], Any, Any]:
@@ -231,15 +289,15 @@ def _walk(event: Any, loc: tuple[str | int, ...], *, missing: bool) -> tuple[tup
     return tuple(path), parent, value
 
 
-def _missing_text(field: str, parent: Any, contracts: Contracts) -> str:
-    keys = [key for key in list(parent)[:_KEYS_COMPARED_MAX] if len(key) <= VALUE_CHARACTERS_MAX]
+def _missing_text(field: str, parent: Any, contracts: Contracts, effort: Effort) -> str:
+    keys = [key for key in islice(parent, _KEYS_COMPARED_MAX) if len(key) <= VALUE_CHARACTERS_MAX]
     unknown = [key for key in keys if key not in contracts.field_names]
-    match = near_match(field, unknown)
+    match = effort.near_match(field, unknown)
     if match:
         return f"is missing; did you mean it by {shown(match)}?"
     if field == "data" and "data_base64" in parent:
         return "is missing; send the facts as a JSON object in data, not as data_base64"
-    return f"is missing; {_wanted(None, field, contracts)}"
+    return f"is missing; {_wanted(None, field, contracts, effort)}"
 
 
 def _found(value: Any, field: str | None) -> str:
@@ -248,7 +306,7 @@ def _found(value: Any, field: str | None) -> str:
             return shown(value)
         case int() | float():
             return f"the number {shown(value)}" if field in _SHOWN else "a number"
-        case str() if field in _SHOWN and _SHOWN[field].fullmatch(value):
+        case str() if field in _SHOWN and len(value) <= VALUE_CHARACTERS_MAX and _SHOWN[field].fullmatch(value):
             return f"the string {shown(value)}"
         case str():
             odd = oddity(value)
@@ -259,7 +317,7 @@ def _found(value: Any, field: str | None) -> str:
             return "an object"
 
 
-def _wanted(value: Any, field: str | None, contracts: Contracts) -> str:
+def _wanted(value: Any, field: str | None, contracts: Contracts, effort: Effort) -> str:
     if field == "type":
         return f"it must be one of the strings {', '.join(json.dumps(name) for name in contracts)}"
     wanted = _WANTED.get(field or "", _ID_WANTED)
@@ -272,9 +330,9 @@ def _wanted(value: Any, field: str | None, contracts: Contracts) -> str:
     if isinstance(value, str) and len(value) <= VALUE_CHARACTERS_MAX:
         match = None
         if field == "currency":
-            match = near_currency(value)
+            match = near_currency(value, effort.near_match)
         elif field == "kind":
-            match = near_match(value, [kind.value for kind in LineKind], cutoff=0.6)
+            match = effort.near_match(value, [kind.value for kind in LineKind], cutoff=0.6)
         if match:
             return f'did you mean "{match}"?'
         if field == "time" and re.fullmatch(r"[0-9-]{10}[Tt ][0-9:]{8}(\.[0-9]+)?", value):

@@ -18,7 +18,7 @@ from core.domain.outcomes import Reason
 from core.messages.inbound.contracts import INBOUND, Contract, Contracts, Data
 from core.messages.inbound.json_arrays import elements
 from core.messages.inbound.order_facts import line_of
-from core.messages.inbound.problems import NO_NUMBER, explain, not_json_detail
+from core.messages.inbound.problems import NO_NUMBER, Effort, explain, not_json_detail
 from core.messages.inbound.sources import REFUSALS, Sources, is_signature
 
 _ID_CLEAN = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,200}")
@@ -27,10 +27,23 @@ _ID_CLEAN = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,200}")
 class MessageLimits(NamedTuple):
     """What is taken of messages: how much, and from whom."""
 
-    message_bytes_max: int
+    message_bytes_max: int  #: at most MESSAGE_BYTES_KEPT_MAX
     array_events_max: int
     clock_skew_seconds_max: int  #: how far an event's time may be ahead of now
     sources: Sources | None = None  #: who may send and must sign; None: anybody, unsigned
+
+
+#: A message of more bytes is kept as its head alone: nobody could hold many of them.
+MESSAGE_BYTES_KEPT_MAX = 16 * 1024 * 1024
+HEAD_BYTES = 64 * 1024
+
+
+class CutMessage(NamedTuple):
+    """What is kept of a message that is too large to be held; the rest was let go while it came in."""
+
+    head: bytes  #: its first HEAD_BYTES
+    size_bytes: int  #: of all of it
+    digest: bytes  #: SHA-256 of all of it
 
 
 class ReadEvent(NamedTuple):
@@ -59,6 +72,7 @@ class UnreadableEvent(NamedTuple):
     event_id: str | None
     type: str | None
     signature: str | None = None  #: that came with `body`, whatever it is worth
+    digest: bytes | None = None  #: SHA-256 of the whole message where `body` is only its head
 
 
 class SettledMessage(NamedTuple):
@@ -69,7 +83,7 @@ class SettledMessage(NamedTuple):
 
 
 def read_message(
-    raw: bytes,
+    raw: bytes | CutMessage,
     *,
     limits: MessageLimits,
     now: datetime,
@@ -82,10 +96,22 @@ def read_message(
     Never raises and never returns an empty list, so whatever came in can be stored. `now` is aware; `received_at` is
     when the message came, if that was earlier, and decides which keys had ended.
     """
+    if isinstance(raw, CutMessage):
+        kept = signature if is_signature(signature) else None
+        return [_cut_off(raw, limits)._replace(signature=kept)]
     events = _read(raw, limits, now, contracts)
     if signature is None and limits.sources is None:
         return events
     return _judged(raw, events, limits.sources, signature, received_at or now)
+
+
+def _cut_off(message: CutMessage, limits: MessageLimits) -> UnreadableEvent:
+    detail = (
+        f"the message has {message.size_bytes} bytes; at most {limits.message_bytes_max} are read, and of one so large "
+        f"only the first {len(message.head)} are kept (SHA-256 of all: {message.digest.hex()}); send fewer events in "
+        "one"
+    )
+    return UnreadableEvent(Reason.TOO_LARGE, detail, message.head, None, None, None, digest=message.digest)
 
 
 def _read(raw: bytes, limits: MessageLimits, now: datetime, contracts: Contracts) -> list[ReadEvent | UnreadableEvent]:
@@ -97,7 +123,7 @@ def _read(raw: bytes, limits: MessageLimits, now: datetime, contracts: Contracts
     latest = now + timedelta(seconds=limits.clock_skew_seconds_max)
     if raw[:1] != b"{" and raw.lstrip(b" \t\n\r")[:1] == b"[":
         return _read_array(raw, limits, latest, contracts)
-    return [_read_event(raw, latest, contracts)]
+    return [_read_event(raw, latest, contracts, Effort())]
 
 
 def business_hash(settled: str) -> bytes:
@@ -165,7 +191,7 @@ def _refused_array(raw: bytes, first: Any, count: int, signature: str | None) ->
     return UnreadableEvent(first.reason, detail, raw, first.source, None, None, signature)
 
 
-def _read_event(body: bytes, latest: datetime, contracts: Contracts) -> ReadEvent | UnreadableEvent:
+def _read_event(body: bytes, latest: datetime, contracts: Contracts, effort: Effort) -> ReadEvent | UnreadableEvent:
     if b"NaN" in body or b"Infinity" in body:  # pydantic's parser lets both pass in fields that it ignores
         try:
             from_json(body, allow_inf_nan=False)
@@ -175,7 +201,7 @@ def _read_event(body: bytes, latest: datetime, contracts: Contracts) -> ReadEven
     try:
         event = contracts.validate_json(body)
     except ValidationError as error:
-        return _unreadable(*explain(body, error, contracts), body)
+        return _unreadable(*explain(body, error, contracts, effort), body)
     occurred_at = event["time"]
     if occurred_at > latest:
         detail = (
@@ -246,4 +272,5 @@ def _read_array(
         return [UnreadableEvent(Reason.NOT_JSON, not_json_detail(raw, what), raw, None, None, None)]
     if not bodies:
         return [UnreadableEvent(Reason.NOT_AN_EVENT, "the array is empty; send events in it", raw, None, None, None)]
-    return [_read_event(body, latest, contracts) for body in bodies]
+    effort = Effort()
+    return [_read_event(body, latest, contracts, effort) for body in bodies]
