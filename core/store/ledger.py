@@ -124,10 +124,9 @@ def load_members(connection: Connection, keys: Collection[tuple[str, str]]) -> d
 
 
 _OF_ORIGIN = ("account_id", "origin_kind", "origin_source", "origin_id")
-_IN_SPENDING_ORDER = "coalesce(l.expires_at, 'infinity'), l.available_at, l.lot_number"
-_CAN_BE_TAKEN = (
-    "l.points_remaining > 0 AND NOT l.is_pending AND coalesce(l.expires_at, 'infinity') > w.as_of AND w.points > 0"
-)
+EXPIRES_AT = "coalesce(l.expires_at, 'infinity')"
+IN_SPENDING_ORDER = f"{EXPIRES_AT}, l.available_at, l.lot_number"  #: of lots `l`; an index has the same words
+_CAN_BE_TAKEN = f"l.points_remaining > 0 AND NOT l.is_pending AND {EXPIRES_AT} > w.as_of AND w.points > 0"
 # The first lots of an account are looked through, since an index on all would cost every order of every customer; the
 # others are walked through one by one, in spending order, until they cover the points.
 _LOTS = f"""
@@ -148,14 +147,14 @@ SELECT {LOTS.select("t")} FROM wanted w CROSS JOIN LATERAL (
     WITH RECURSIVE walk AS (
         (SELECT l.*, l.points_remaining AS together FROM lots l
          WHERE l.account_id = w.account_id AND l.lot_number > {tables.FIRST_LOTS} AND {_CAN_BE_TAKEN}
-         ORDER BY {_IN_SPENDING_ORDER} LIMIT 1)
+         ORDER BY {IN_SPENDING_ORDER} LIMIT 1)
         UNION ALL
         SELECT following.* FROM walk CROSS JOIN LATERAL (
             SELECT l.*, walk.together + l.points_remaining AS together FROM lots l
             WHERE l.account_id = walk.account_id AND l.lot_number > {tables.FIRST_LOTS} AND {_CAN_BE_TAKEN}
-              AND ({_IN_SPENDING_ORDER})
+              AND ({IN_SPENDING_ORDER})
                   > (coalesce(walk.expires_at, 'infinity'), walk.available_at, walk.lot_number)
-            ORDER BY {_IN_SPENDING_ORDER} LIMIT 1
+            ORDER BY {IN_SPENDING_ORDER} LIMIT 1
         ) AS following WHERE walk.together < w.points
     )
     SELECT * FROM walk

@@ -4,10 +4,9 @@ Each batch takes what is due of one account shard in the caller's transaction, a
 0 when nothing is due, None when another worker has the shard. A second run finds nothing.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
-from functools import partial
-from typing import NamedTuple
+from typing import Protocol
 from uuid import UUID
 
 from sqlalchemy import Connection
@@ -28,6 +27,7 @@ from core.store.appending import append_events, update_accounts
 from core.store.ledger import load_counted, lock_accounts
 from core.store.locks import LockClass, try_lock
 from core.upkeep.due_rows import (
+    DueLots,
     accounts_due_for_review,
     accounts_near_review,
     accounts_to_remind,
@@ -44,21 +44,7 @@ from core.upkeep.due_rows import (
 _EXPIRY_LOCK, _REVIEW_LOCK, _RELEASE_LOCK, _REMINDER_LOCK, _WARNING_LOCK = 100, 200, 300, 400, 500
 
 
-class _Due(NamedTuple):
-    """What one task finds due of lots, and does to them."""
-
-    lock: int
-    find: Callable[[Connection, int, datetime, int], list[UUID]]  #: the accounts of a shard that have some
-    load: Callable[[Connection, Collection[UUID], datetime], dict[UUID, list[Lot]]]
-    decide: Callable[[Account, Iterable[Lot], datetime], Decision]
-
-
-_EXPIRY = _Due(_EXPIRY_LOCK, accounts_with_due_lots, load_due_lots, decide_expiry)
-_RELEASE = _Due(_RELEASE_LOCK, accounts_with_lots_to_release, load_lots_to_release, decide_release)
-
-
-def _do_due(
-    due: _Due,
+def expire_batch(
     connection: Connection,
     shard: int,
     as_of: datetime,
@@ -66,21 +52,61 @@ def _do_due(
     context: EventContext,
     chain_key: bytes | None = None,
 ) -> int | None:
-    if not try_lock(connection, LockClass.PERIODIC, due.lock + shard):
+    """Expire lots that are due at `as_of`. With `chain_key` the entries carry their accounts' hash chains on.
+
+    Accounts that have pending lots to release before are only released; the next batch expires what is due of them.
+    """
+    if not try_lock(connection, LockClass.PERIODIC, _EXPIRY_LOCK + shard):
         return None
-    accounts = lock_accounts(connection, due.find(connection, shard, as_of, lots_max))
-    lots = due.load(connection, accounts, as_of)
+    accounts = lock_accounts(connection, accounts_with_due_lots(connection, shard, as_of, lots_max))
+    to_release = load_lots_to_release(connection, [*accounts], as_of)
+    if to_release:
+        return _write_due(connection, accounts, to_release, as_of, decide_release, context, chain_key)
+    due = load_due_lots(connection, [*accounts], as_of)
+    return _write_due(connection, accounts, due, as_of, decide_expiry, context, chain_key)
+
+
+def release_batch(
+    connection: Connection,
+    shard: int,
+    as_of: datetime,
+    lots_max: int,
+    context: EventContext,
+    chain_key: bytes | None = None,
+) -> int | None:
+    """Release pending lots whose time has come by `as_of`. With `chain_key` the entries carry the chains on."""
+    if not try_lock(connection, LockClass.PERIODIC, _RELEASE_LOCK + shard):
+        return None
+    accounts = lock_accounts(connection, accounts_with_lots_to_release(connection, shard, as_of, lots_max))
+    due = load_lots_to_release(connection, [*accounts], as_of)
+    return _write_due(connection, accounts, due, as_of, decide_release, context, chain_key)
+
+
+class _Decide(Protocol):
+    """What time does to lots of an account."""
+
+    def __call__(self, account: Account, lots: Iterable[Lot], as_of: datetime, *, is_cut: bool) -> Decision:
+        """Decide it at `as_of`; with `is_cut` there may be more lots than these."""
+
+
+def _write_due(
+    connection: Connection,
+    accounts: Mapping[UUID, Account],
+    due: Mapping[UUID, DueLots],
+    as_of: datetime,
+    decide: _Decide,
+    context: EventContext,
+    chain_key: bytes | None,
+) -> int:
+    """Decide and write what is due; how many accounts it changed."""
     writing = Writing(context)
-    for account_id, found in lots.items():
-        writing.keep(due.decide(accounts[account_id], found, as_of))
+    changed = 0
+    for account_id, (lots, is_cut) in due.items():
+        decision = decide(accounts[account_id], lots, as_of, is_cut=is_cut)
+        changed += len(decision.changes)
+        writing.keep(decision)
     writing.write(connection, chain_key)
-    return len(lots)
-
-
-#: Expire lots that are due at `as_of`. With `chain_key` the entries carry their accounts' hash chains on.
-expire_batch = partial(_do_due, _EXPIRY)
-#: Release pending lots whose time has come by `as_of`.
-release_batch = partial(_do_due, _RELEASE)
+    return changed
 
 
 def review_batch(

@@ -7,12 +7,14 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
+from core.domain.expiry.due import LOTS_OF_ENTRY_MAX
 from core.domain.expiry.reminders import Reminder
 from core.domain.lots import Lot
 from core.store import tables
 from core.store.engine import run_bulk
-from core.store.ledger import LOTS
+from core.store.ledger import EXPIRES_AT, IN_SPENDING_ORDER, LOTS
 from core.store.rows import Put, Shape
+from core.store.tables import FIRST_LOTS
 
 _DUE_ACCOUNTS = """
 SELECT DISTINCT account_id FROM (
@@ -28,16 +30,39 @@ def accounts_with_due_lots(connection: Connection, shard: int, as_of: datetime, 
     return [row[0] for row in run_bulk(connection, _DUE_ACCOUNTS, (shard, as_of, lots_max))]
 
 
-_LOT = LOTS.select("lots")
+#: That many lots at most are read, and changed, in one transaction; at least what one entry is of.
+_LOTS_AT_ONCE = 2 * LOTS_OF_ENTRY_MAX
+
+
+class DueLots(NamedTuple):
+    """Lots of one account that are due."""
+
+    lots: list[Lot]  #: the first of them, in the order in which they are expired or released
+    is_cut: bool  #: there may be more
+
+
+_LOT = LOTS.select("l")
+# The first lots of an account stand in no index of all accounts (`lots_to_take`), and are looked through.
 _DUE_LOTS = f"""
-SELECT {_LOT} FROM lots
-WHERE account_id = ANY(%b) AND ((expires_at <= %b AND points_remaining > 0) OR (is_pending AND available_at <= %b))
-"""  # noqa: S608  # our own column names
+SELECT {LOTS.select("t")} FROM unnest(%b::uuid[]) WITH ORDINALITY AS k(account_id, place) CROSS JOIN LATERAL (
+    SELECT * FROM (
+        (SELECT l.* FROM lots l WHERE l.account_id = k.account_id AND l.lot_number <= {FIRST_LOTS}
+            AND l.points_remaining > 0 AND NOT l.is_pending AND l.expires_at <= %b)
+        UNION ALL
+        (SELECT l.* FROM lots l WHERE l.account_id = k.account_id AND l.lot_number > {FIRST_LOTS}
+            AND l.points_remaining > 0 AND NOT l.is_pending AND {EXPIRES_AT} <= %b
+         ORDER BY {IN_SPENDING_ORDER} LIMIT {LOTS_OF_ENTRY_MAX})
+    ) AS l ORDER BY {IN_SPENDING_ORDER} LIMIT {LOTS_OF_ENTRY_MAX}
+) AS t ORDER BY k.place LIMIT {_LOTS_AT_ONCE}
+"""  # noqa: S608  # our own names
 
 
-def load_due_lots(connection: Connection, account_ids: Collection[UUID], as_of: datetime) -> dict[UUID, list[Lot]]:
-    """The due lots of these accounts, whose rows the caller has locked, and those to be released before."""
-    return _lots(run_bulk(connection, _DUE_LOTS, (list(account_ids), as_of, as_of)))
+def load_due_lots(connection: Connection, account_ids: Sequence[UUID], as_of: datetime) -> dict[UUID, DueLots]:
+    """The due lots of these accounts, whose rows the caller has locked, as far as they are done at once.
+
+    Pending lots are not among them.
+    """
+    return _due_lots(run_bulk(connection, _DUE_LOTS, (list(account_ids), as_of, as_of)))
 
 
 _ACCOUNTS_TO_RELEASE = """
@@ -47,8 +72,11 @@ SELECT DISTINCT account_id FROM (
 ) AS due
 """
 _LOTS_TO_RELEASE = f"""
-SELECT {_LOT} FROM lots WHERE account_id = ANY(%b) AND is_pending AND available_at <= %b
-"""  # noqa: S608  # our own column names
+SELECT {LOTS.select("t")} FROM unnest(%b::uuid[]) WITH ORDINALITY AS k(account_id, place) CROSS JOIN LATERAL (
+    SELECT l.* FROM lots l WHERE l.account_id = k.account_id AND l.is_pending AND l.available_at <= %b
+    ORDER BY l.available_at, l.lot_number LIMIT {LOTS_OF_ENTRY_MAX}
+) AS t ORDER BY k.place LIMIT {_LOTS_AT_ONCE}
+"""  # noqa: S608  # our own names
 
 
 def accounts_with_lots_to_release(connection: Connection, shard: int, as_of: datetime, lots_max: int) -> list[UUID]:
@@ -56,11 +84,16 @@ def accounts_with_lots_to_release(connection: Connection, shard: int, as_of: dat
     return [row[0] for row in run_bulk(connection, _ACCOUNTS_TO_RELEASE, (shard, as_of, lots_max))]
 
 
-def load_lots_to_release(
-    connection: Connection, account_ids: Collection[UUID], as_of: datetime
-) -> dict[UUID, list[Lot]]:
-    """The pending lots of these accounts, whose rows the caller has locked, that are due."""
-    return _lots(run_bulk(connection, _LOTS_TO_RELEASE, (list(account_ids), as_of)))
+def load_lots_to_release(connection: Connection, account_ids: Sequence[UUID], as_of: datetime) -> dict[UUID, DueLots]:
+    """The pending lots of these accounts, whose rows the caller has locked, that are due, as far as done at once."""
+    return _due_lots(run_bulk(connection, _LOTS_TO_RELEASE, (list(account_ids), as_of)))
+
+
+def _due_lots(rows: Sequence[tuple[Any, ...]]) -> dict[UUID, DueLots]:
+    """By account; where there may be more than was read, the last account is cut like one that has too many itself."""
+    found = _lots(rows)
+    last = next(reversed(found)) if len(rows) == _LOTS_AT_ONCE else None
+    return {i: DueLots(lots, i == last or len(lots) == LOTS_OF_ENTRY_MAX) for i, lots in found.items()}
 
 
 def _lots(rows: Iterable[tuple[Any, ...]]) -> dict[UUID, list[Lot]]:
@@ -152,8 +185,8 @@ def accounts_to_remind(
 
 
 _ENDING_LOTS = f"""
-SELECT {_LOT} FROM lots WHERE account_id = ANY(%b) AND expires_at > %b AND points_remaining > 0
-"""  # noqa: S608  # our own column names
+SELECT {_LOT} FROM lots l WHERE l.account_id = ANY(%b) AND l.expires_at > %b AND l.points_remaining > 0
+"""  # noqa: S608  # our own names
 
 
 def load_ending_lots(connection: Connection, account_ids: Collection[UUID], as_of: datetime) -> dict[UUID, list[Lot]]:

@@ -101,8 +101,11 @@ class Book:
         return self._post(fulfilment, as_of or fulfilment.occurred_at)
 
     def expire(self, as_of: datetime) -> AccountChange:
-        """Run the expiry job."""
-        return self._keep(decide_expiry(self.account, self.open_lots, as_of), as_of)
+        """Run the expiry job, to its end; what its last step did."""
+        change = AccountChange(self.account)
+        while (decision := decide_expiry(self.account, self.open_lots, as_of)).changes:
+            change = self._keep(decision, as_of)
+        return change
 
     def release(self, as_of: datetime) -> AccountChange:
         """Run the release job."""

@@ -1,14 +1,15 @@
 """When points expire: to the midnight, in the program's time zone, and the same whenever the job runs."""
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
 
 from core.domain.decision import AccountChange, Decision
 from core.domain.expiry.dates import expires_at
-from core.domain.expiry.due import decide_expiry
-from core.domain.ledger import EntryKind
-from core.domain.lots import Allocation, AllocationKind
+from core.domain.expiry.due import LOTS_OF_ENTRY_MAX, decide_expiry, decide_release
+from core.domain.ledger import Entry, EntryKind
+from core.domain.lots import Allocation, AllocationKind, Lot, in_spending_order
 from tests.domain.book import Book
 from tests.domain.invariants import check_everything
 from tests.facts import account, instant, lot, order, program_with, refund
@@ -111,6 +112,50 @@ def test_lots_that_end_together_make_one_entry_and_others_one_each() -> None:
     ]
     assert [e.why for e in change.entries] == [{"lots": [2, 3]}, {"lots": [1]}]
     assert [part.lot_number for part in change.entries[0].allocations] == [2, 3]
+
+
+def many_lots(is_pending: bool) -> list[Lot]:
+    """More lots than one entry is of: of three instants, and of several times of availability."""
+    numbers, days = range(1, 2 * LOTS_OF_ENTRY_MAX + 700), ["2026-03-01", "2026-03-02", "2026-04-01"]
+    return [
+        lot(
+            n,
+            1 + n % 3,
+            available=f"2026-01-0{1 + n % 2}",
+            expires=days[(n % 4) // 2 + n % 5 // 4],
+            is_pending=is_pending,
+        )
+        for n in numbers
+    ]
+
+
+@pytest.mark.parametrize(
+    ("decide", "is_pending"), [(decide_expiry, False), (decide_release, True)], ids=["expiry", "release"]
+)
+def test_very_many_lots_make_the_same_entries_however_they_are_cut_into_steps(
+    decide: Callable[..., Decision], is_pending: bool
+) -> None:
+    as_of, lots = instant("2026-06-01"), many_lots(is_pending)
+    points = sum(each.points_remaining for each in lots)
+    before = account(balance=0, pending=points) if is_pending else account(balance=points)
+    (at_once,) = decide(before, lots, as_of).changes
+    assert max(len(entry.why["lots"]) for entry in at_once.entries) == LOTS_OF_ENTRY_MAX
+    left = {each.lot_number: each for each in lots}
+    after, entries = before, list[Entry]()
+    while True:
+        due = [each for each in left.values() if (each.is_pending if is_pending else each.points_remaining)]
+        first = (
+            sorted(due, key=lambda each: (each.available_at, each.lot_number)) if is_pending else in_spending_order(due)
+        )
+        (change,) = decide(after, first[:LOTS_OF_ENTRY_MAX], as_of, is_cut=len(first) > LOTS_OF_ENTRY_MAX).changes or (
+            None,
+        )
+        if change is None:
+            break
+        assert len(change.lots) <= LOTS_OF_ENTRY_MAX
+        after, entries = change.account, [*entries, *change.entries]
+        left |= {each.lot_number: each for each in change.lots}
+    assert (after, tuple(entries)) == (at_once.account, at_once.entries)
 
 
 def test_expiry_deepens_a_balance_that_is_below_zero_no_further_than_its_lots() -> None:

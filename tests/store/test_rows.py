@@ -60,7 +60,7 @@ from core.store.ledger import (
 )
 from core.store.repairs import KeptRepair, Repair, append_repairs, load_repairs
 from core.store.rows import Shape
-from core.upkeep.due_rows import load_due_lots, load_reminders, write_reminders
+from core.upkeep.due_rows import DueLots, load_due_lots, load_lots_to_release, load_reminders, write_reminders
 
 SOURCE = "/shops/täst"
 NOON = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
@@ -185,7 +185,11 @@ def test_a_lot_comes_back_with_its_origin(connection: Connection) -> None:
     found = {ACCOUNT.account_id: {1: LOT}}
     assert load_lots(connection, [ACCOUNT.account_id], [], {}, LATER) == found
     assert load_open_lots(connection, ACCOUNT.account_id) == [LOT]
-    assert load_due_lots(connection, [ACCOUNT.account_id], LATER) == {ACCOUNT.account_id: [LOT]}
+    assert load_lots_to_release(connection, [ACCOUNT.account_id], LATER) == {ACCOUNT.account_id: DueLots([LOT], False)}
+    assert load_due_lots(connection, [ACCOUNT.account_id], LATER) == {}, "it is pending"
+    released = LOT._replace(is_pending=False)
+    update_lots(connection, [(ACCOUNT.account_id, released)])
+    assert load_due_lots(connection, [ACCOUNT.account_id], LATER) == {ACCOUNT.account_id: DueLots([released], False)}
 
 
 def test_a_lot_without_points_is_found_by_its_origin_only(connection: Connection) -> None:

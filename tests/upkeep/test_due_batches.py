@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
+from core.domain.expiry.due import LOTS_OF_ENTRY_MAX
 from core.posting.events import EventContext
 from core.store.engine import create_database_engine
 from core.store.programs import load_registry
@@ -91,6 +92,17 @@ class TestExpiry:
             ledgers.append(ledger_rows(shell))
         assert ledgers == [ledgers[0]] * 3
         assert shell.differences() == []
+
+    def test_lots_of_one_account_and_instant_expire_a_thousand_at_a_time(self, shell: Shell) -> None:
+        lots, at = LOTS_OF_ENTRY_MAX + 60, "2025-03-01T12:00:00Z"
+        shell.take(*[order(f"o{n}", "1.00", time=at) for n in range(lots)])
+        shell.execute("UPDATE lots SET points_remaining = 0 WHERE lot_number IN (5, 500)")  # as if they were spent
+        shell.execute("UPDATE accounts SET balance = balance - 2")
+        assert shell.expire("2025-04-02T00:00:00Z") == 2, "transactions"
+        told = [e["data"] for e in shell.events("loyalty.balance.changed") if e["data"]["kind"] == "expiry"]
+        assert [(-each["points"], len(each["lots"])) for each in told] == [(LOTS_OF_ENTRY_MAX,) * 2, (58, 58)]
+        assert {each["occurred_at"] for each in told} == {"2025-04-01T22:00:00Z"}
+        assert (shell.balance(), shell.expire("2025-05-01T00:00:00Z")) == (0, 0)
 
     def test_a_run_that_is_late_posts_what_the_runs_in_time_would_have(self, shell: Shell) -> None:
         self.fill(shell)

@@ -151,6 +151,7 @@ lots = sa.Table(
         "ix_lots_pending",
         "account_id",
         "available_at",
+        "lot_number",
         postgresql_where=sa.text("is_pending AND available_at IS NOT NULL"),
     ),
     # In spending order. Most accounts have no more lots than are looked through without it, and so cost it nothing.

@@ -210,7 +210,8 @@ CREATE TABLE lots (
 CREATE INDEX ix_lots_expiry ON lots (account_shard, expires_at) WHERE points_remaining > 0 AND expires_at IS
     NOT NULL;
 CREATE INDEX ix_lots_origin ON lots (account_id, origin_id);
-CREATE INDEX ix_lots_pending ON lots (account_id, available_at) WHERE is_pending AND available_at IS NOT NULL;
+CREATE INDEX ix_lots_pending ON lots (account_id, available_at, lot_number) WHERE is_pending AND available_at IS NOT
+    NULL;
 CREATE INDEX ix_lots_release ON lots (account_shard, available_at) WHERE is_pending AND available_at IS NOT
     NULL;
 CREATE INDEX ix_lots_to_take ON lots (account_id, coalesce(expires_at, 'infinity'), available_at, lot_number)
