@@ -54,6 +54,7 @@ class HistoryEntry(NamedTuple):
     pending_change: int
     pending_after: int
     currency: str | None  #: of the order
+    points_paid: str | None  #: the part of the order that was paid with points, in major units; None: nothing
     lots: tuple[LotMove, ...]
 
 
@@ -110,7 +111,9 @@ _SEQUENCE_MAX = 2**63 - 1
 _HISTORY = """
 SELECT e.sequence, e.kind, e.points, e.balance_after, e.deficit_change, e.occurred_at, e.recorded_at,
        e.source, e.order_id, e.refund_id, e.corrects_sequence, e.why, e.pending_change, e.pending_after,
-       o.currency, n.lot_numbers, n.points, n.expiries
+       o.currency,
+       CASE WHEN e.kind = 'accrual' THEN trim_scale(nullif(o.points_paid, 0))::text END,
+       n.lot_numbers, n.points, n.expiries
 FROM entries e
 JOIN accounts a USING (account_id)
 LEFT JOIN orders o ON o.source = e.source AND o.order_id = e.order_id AND o.program_id = a.program_id

@@ -4,6 +4,7 @@ Worked out again from what was frozen with the order. Changes nothing.
 """
 
 from collections.abc import Mapping
+from decimal import Decimal
 from enum import StrEnum
 from itertools import accumulate
 from typing import Any, NamedTuple
@@ -27,9 +28,9 @@ from core.domain.program import (
     Terms,
     When,
 )
-from core.reading.accounts import HistoryEntry, load_history
+from core.reading.accounts import HistoryEntry
 from core.reading.recorded_orders import PartRefund, RecordedOrder, load_recorded_orders
-from core.reading.standing import Standing, Standings
+from core.reading.standing import Standing, Standings, load_entries
 
 #: What a rule or promotion may ask of an order, but for what counts of its lines.
 CONDITIONS = ("starts_on", "ends_on", "hours", "tiers", "first_order", "channels", "customer_tags", "attributes")
@@ -89,7 +90,9 @@ class LineOutcome(NamedTuple):
 
     line: OrderLine
     is_earning: bool  #: a line of its kind may earn
-    amount: str | None  #: what counts of it, in major units; None: nothing
+    amount: str | None = None  #: what counts of it, in major units as the others; None: nothing
+    refunded: str | None = None  #: of what would count of it
+    paid_with_points: str | None = None  #: of what is kept of it, where that does not count
 
 
 class OrderOutcome(NamedTuple):
@@ -118,9 +121,7 @@ def load_order_outcomes(
         standing = standings[recorded.account_id]
         program = found.registry.version(recorded.program_id, recorded.program_version).program
         key = (recorded.order.source, order_id)
-        entries = load_history(
-            connection, recorded.account_id, entries_max, through=standing.account.sequence, of_order=key
-        )
+        entries = load_entries(connection, standing, entries_max, of_order=key)
         outcomes.append(order_outcome(recorded, standing, program, entries))
     return outcomes
 
@@ -131,8 +132,7 @@ def order_outcome(
     """Work out again what became of an order; `program` is the version that was frozen with it."""
     earning = Earning(recorded.order, program, recorded.tier_id, recorded.judgement)
     baskets = list(accumulate((each.refund for each in recorded.taken_back), Basket.plus, initial=earning.ordered))
-    earned, kept = [earning.of(basket) for basket in baskets], baskets[-1]
-    left = set(kept.places_of(kept.goods.all))
+    earned = [earning.of(basket) for basket in baskets]
     case = _Case(recorded, program, earned[0], program.seasons.at(recorded.order.occurred_at).over)
     return OrderOutcome(
         recorded,
@@ -143,13 +143,27 @@ def order_outcome(
         [_rule_outcome(case, terms) for terms in program.terms[recorded.tier_id]],
         [_promotion_outcome(case, promotion) for promotion in program.promotions],
         [RefundOutcome(*each) for each in zip(recorded.taken_back, earned, earned[1:], strict=False)],
-        [
-            LineOutcome(line, place in kept.goods.all, amount_text(kept.line_amount(place)) if place in left else None)
-            for place, line in enumerate(recorded.order.lines)
-        ],
+        _line_outcomes(baskets[-1], recorded, program),
         [lot for lot in standing.lots if recorded.sequence is not None and lot.opened_by_sequence == recorded.sequence],
         entries,
     )
+
+
+def _line_outcomes(kept: Basket, recorded: RecordedOrder, program: Program) -> list[LineOutcome]:
+    """What counts of each line, and what became of the rest of it."""
+    goods, order, left = kept.goods, recorded.order, set(kept.places_of(kept.goods.all))
+    all_in_money = Basket(Goods(order._replace(points_paid=Decimal(0)), program.basis))
+    all_in_money = all_in_money.after([each.refund for each in recorded.taken_back])
+    outcomes = []
+    for place, line in enumerate(order.lines):
+        if place not in goods.all:
+            outcomes.append(LineOutcome(line, False))
+            continue
+        counted, unpaid = kept.line_amount(place), all_in_money.line_amount(place)
+        parts = counted if place in left else 0, goods.amount_of(place) - unpaid, unpaid - counted
+        # Shares may miss a line by the smallest unit, which the text leaves out.
+        outcomes.append(LineOutcome(line, True, *(text if text != "0" else None for text in map(amount_text, parts))))
+    return outcomes
 
 
 def circumstances_of(recorded: RecordedOrder, program: Program) -> Circumstances:

@@ -5,6 +5,7 @@ balance. Entries of an account are numbered in the order in which they were writ
 its `balance_after` and `pending_after` are the balance and the pending points of then.
 """
 
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -13,6 +14,7 @@ from sqlalchemy import Connection
 
 from core.domain.ledger import Account
 from core.domain.lots import Lot, in_spending_order
+from core.reading.accounts import HistoryEntry
 from core.store.engine import run_bulk
 from core.store.ledger import LOTS
 
@@ -88,13 +90,30 @@ LEFT JOIN (SELECT (jsonb_array_elements((e.why->'lots')::jsonb))::integer AS lot
 LEFT JOIN (SELECT DISTINCT ON (subject) subject, (found->>'expires_at')::timestamptz AS expires_at FROM repairs
            WHERE account_id = %(id)s AND applied_at > %(as_of)s AND found ? 'expires_at' ORDER BY subject, repair_id) x
        ON x.subject = 'lot ' || l.lot_number
-WHERE l.account_id = %(id)s AND l.opened_by_sequence <= %(last)s AND n.remaining > 0
+WHERE l.account_id = %(id)s AND l.opened_by_sequence <= %(last)s
+  AND (n.remaining > 0 OR l.lot_number = ANY(%(named)s::integer[]))
 """  # noqa: S608  # our own names
 
 
-def _load_lots(connection: Connection, account_id: UUID, last: int, as_of: datetime) -> list[Lot]:
-    rows = run_bulk(connection, _PAST_LOTS, {"id": account_id, "last": last, "as_of": as_of})
-    return in_spending_order(_lot(row) for row in rows)
+def _load_lots(
+    connection: Connection, account_id: UUID, last: int, as_of: datetime, named: Collection[int] = ()
+) -> list[Lot]:
+    """The lots with points left, and those of these numbers; in the order in which they would have been spent."""
+    parameters = {"id": account_id, "last": last, "as_of": as_of, "named": list(named)}
+    return in_spending_order(_lot(row) for row in run_bulk(connection, _PAST_LOTS, parameters))
+
+
+def with_past_ends(
+    connection: Connection, account: Account, entries: Sequence[HistoryEntry], as_of: datetime
+) -> list[HistoryEntry]:
+    """The entries with the ends that their lots had at `as_of`; `account` is as it was then."""
+    named = {move.lot_number for entry in entries for move in entry.lots}
+    lots = _load_lots(connection, account.account_id, account.sequence, as_of, named)
+    ends = {lot.lot_number: lot.expires_at for lot in lots}
+    return [
+        entry._replace(lots=tuple(move._replace(expires_at=ends[move.lot_number]) for move in entry.lots))
+        for entry in entries
+    ]
 
 
 def _lot(row: tuple[Any, ...]) -> Lot:

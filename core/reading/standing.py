@@ -27,7 +27,7 @@ from core.reading.accounts import (
     load_open_messages,
     load_tier_changes,
 )
-from core.reading.past import load_past
+from core.reading.past import load_past, with_past_ends
 from core.store.engine import database_now, run_bulk
 from core.store.ledger import load_counted
 from core.store.programs import load_registry, require_program
@@ -120,10 +120,22 @@ def load_account_history(
     account_id, program_id = standing.account.account_id, standing.account.program_id
     changes = load_tier_changes(connection, account_id)[: standing.account.tier_changes]
     return AccountHistory(
-        load_history(connection, account_id, entries_max, through=standing.account.sequence),
+        load_entries(connection, standing, entries_max),
         [(change, registry.version(program_id, version).program) for change, version in changes],
         load_repairs(connection, account_id, standing.as_of),
     )
+
+
+def load_entries(
+    connection: Connection, standing: Standing, entries_max: int, of_order: tuple[str, str] | None = None
+) -> list[HistoryEntry]:
+    """The account's last entries by `as_of`, oldest of them first, of one (source, order_id) only.
+
+    Of the past their lots have the ends that were known then.
+    """
+    account = standing.account
+    entries = load_history(connection, account.account_id, entries_max, through=account.sequence, of_order=of_order)
+    return with_past_ends(connection, account, entries, standing.as_of) if standing.is_past else entries
 
 
 def _in_program(program_id: str | None) -> str:

@@ -10,9 +10,9 @@ from config.settings import Settings
 from core.domain.ledger import Account
 from core.domain.program import Program
 from core.domain.program.registry import ProgramRegistry
-from core.reading.accounts import HistoryEntry, load_history
+from core.reading.accounts import HistoryEntry
 from core.reading.order_outcomes import load_order_outcomes
-from core.reading.standing import Standing, Standings, load_account_history, load_standings
+from core.reading.standing import Standing, Standings, load_account_history, load_entries, load_standings
 from core.store.engine import database_now
 from workers.cli.account_sentences import (
     available_text,
@@ -98,10 +98,7 @@ def history(
     """
     with opened_database(Settings()) as engine, engine.begin() as connection:
         found = _standings(connection, customer_id, program_id, as_of)
-        histories = [
-            (each, load_history(connection, each.account.account_id, limit, through=each.account.sequence))
-            for each in found.standings
-        ]
+        histories = [(each, load_entries(connection, each, limit)) for each in found.standings]
     if as_json:
         documents = [
             {

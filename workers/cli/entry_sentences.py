@@ -116,7 +116,10 @@ def _spent_text(entry: HistoryEntry) -> str:
 
 def _basis_text(entry: HistoryEntry) -> str:
     kept = " are kept of it and count" if entry.kind is EntryKind.CLAWBACK else " of it count"
-    return f"{_spent_text(entry)}{kept}, in tier {entry.why.get('tier', '?')}."
+    paid = (
+        "" if entry.points_paid is None else f" {money_text(entry.points_paid, entry.currency)} were paid with points."
+    )
+    return f"{_spent_text(entry)}{kept}, in tier {entry.why.get('tier', '?')}.{paid}"
 
 
 def _earning_sentences(entry: HistoryEntry) -> list[str]:

@@ -1,12 +1,14 @@
 """One order of a customer: what each rule and promotion gave it, all its refunds, and what the ledger holds for it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 from core.domain.ledger import EntryKind
 from core.domain.orders.facts import Refund
-from core.reading.order_outcomes import OrderOutcome, RefundOutcome
+from core.domain.program import PointsPaidBasis, TaxBasis
+from core.reading.order_outcomes import LineOutcome, OrderOutcome, RefundOutcome
 from workers.cli.account_sentences import FROM_THEN, NEVER, available_text, good_until_text
 from workers.cli.command_errors import NoOrderError
 from workers.cli.entry_sentences import headline, sentences_of
@@ -23,6 +25,7 @@ class _Sentences(NamedTuple):
     rules: list[PartSentence]
     promotions: list[PartSentence]
     lines: list[str]
+    basis: list[str]
     refunds: list[str]
     left: list[str]
 
@@ -55,6 +58,7 @@ def _sentences(order: OrderOutcome) -> _Sentences:
         [part_sentence(outcome, order) for outcome in order.rules],
         [part_sentence(outcome, order) for outcome in order.promotions],
         _line_texts(order),
+        _basis_texts(order),
         [_refund_text(refund, order) for refund in order.refunds],
         _holding_texts(order),
     )
@@ -92,17 +96,42 @@ def _refunded_text(refund: Refund, currency: str) -> str:
 def _line_texts(order: OrderOutcome) -> list[str]:
     """The lines of the order and what of each earns now."""
     currency, texts = order.program.currency, []
-    for line, is_earning, amount in order.lines[:_LINES_MAX]:
+    for outcome in order.lines[:_LINES_MAX]:
+        line = outcome.line
         name = f"Line {line.line_id}" + ("" if line.sku is None else f", {line.sku}")
-        if not is_earning:
-            counts = f"a line of kind {line.kind} does not earn"
-        elif amount is None:
-            counts = "nothing of it is kept"
-        else:
-            counts = f"{money_text(amount, currency)} of it count"
-        texts.append(f"{name}, {line.quantity} for {money_text(str(line.amount), currency)}: {counts}.")
+        what = f"{name}, {line.quantity} for {money_text(str(line.amount), currency)}"
+        texts.append(f"{what}: {'; '.join(_counting_texts(outcome, currency))}.")
     if len(order.lines) > _LINES_MAX:
         texts.append(f"And {count_text(len(order.lines) - _LINES_MAX, 'more line')}.")
+    return texts
+
+
+def _counting_texts(outcome: LineOutcome, currency: str) -> Iterator[str]:
+    """What counts of one line, and why the rest does not."""
+    if not outcome.is_earning:
+        yield f"a line of kind {outcome.line.kind} does not earn"
+        return
+    counted = outcome.amount
+    yield "nothing of it counts" if counted is None else f"{money_text(counted, currency)} of it count"
+    if outcome.refunded is not None:
+        yield f"{money_text(outcome.refunded, currency)} were refunded"
+    if outcome.paid_with_points is not None:
+        yield f"{money_text(outcome.paid_with_points, currency)} were paid with points"
+
+
+def _basis_texts(order: OrderOutcome) -> list[str]:
+    """What was paid with points, and the tax: whether they count, which the program says."""
+    facts, basis, currency = order.recorded.order, order.program.basis, order.program.currency
+    texts = []
+    if facts.points_paid:
+        counts = "count like money" if basis.points_paid is PointsPaidBasis.INCLUDED else "do not count"
+        texts.append(
+            f"{money_text(str(facts.points_paid), currency)} of the order were paid with points; they {counts}."
+        )
+    tax = sum([line.tax for line in facts.lines], Decimal(0))
+    if tax:
+        counts = "counts too" if basis.tax is TaxBasis.INCLUDED else "does not count"
+        texts.append(f"The tax of {money_text(str(tax), currency)} {counts}.")
     return texts
 
 
@@ -151,7 +180,9 @@ def _document(order: OrderOutcome, sentences: _Sentences) -> dict[str, Any]:
         "points_at_first": order.at_first.points,
         "points_now": order.now.points,
         "points_in_ledger": recorded.points_entitled,
+        "points_paid": None if not recorded.order.points_paid else str(recorded.order.points_paid),
         "lines": sentences.lines,
+        "basis": sentences.basis,
         "rules": sentences.rules,
         "promotions": sentences.promotions,
         "why_at_first": order.at_first.why,
@@ -179,7 +210,7 @@ def _print(explained: OrderOutcome, sentences: _Sentences) -> None:
     for name, instant in (("fulfilled", recorded.fulfilled_at), ("cancelled", recorded.cancelled_at)):
         if instant is not None:
             say(f"  It was {name} at {time_text(instant, zone)[:16]}.")
-    print_section("Its lines", sentences.lines)
+    print_section("Its lines", [*sentences.lines, *sentences.basis])
     for title, outcomes in (
         ("What the rules gave", sentences.rules),
         ("What the promotions gave", sentences.promotions),

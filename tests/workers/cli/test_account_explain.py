@@ -231,6 +231,36 @@ def test_an_order_is_told_with_its_lines_refunds_and_what_is_left(loyalty: Comma
     assert f"{told['points_now']} points of it are left: available; they never expire." in text
 
 
+def test_what_was_paid_with_points_is_told_and_what_else_does_not_count(loyalty: CommandLine, rules: Shell) -> None:
+    lines = [line("1", "80.00", tax="16.00"), line("2", "20.00"), line("3", "4.95", kind="shipping")]
+    rules.take(
+        order("o1", lines=lines, points_paid="25.00"), refund("r1", "o1", lines=[{"line_id": "2", "quantity": 1}])
+    )
+    told = order_explained(loyalty, "o1")
+    assert told["lines"] == [
+        "Line 1, sku-1, 1 for 80 EUR: 60 EUR of it count; 20 EUR were paid with points.",
+        "Line 2, sku-2, 1 for 20 EUR: nothing of it counts; 20 EUR were refunded.",
+        "Line 3, sku-3, 1 for 4.95 EUR: a line of kind shipping does not earn.",
+    ]
+    assert told["basis"] == [
+        "25 EUR of the order were paid with points; they do not count.",
+        "The tax of 16 EUR does not count.",
+    ]
+    assert told["points_paid"] == "25"
+    assert sentences(loyalty)[0][0] == "75 EUR of it count, in tier bronze. 25 EUR were paid with points."
+
+
+def test_where_a_program_lets_points_and_tax_earn_it_is_told(loyalty: CommandLine, engine: Engine) -> None:
+    shell = Shell(engine, shards=16, program_text=PROGRAM_TEXT + "basis: {tax: included, points_paid: included}\n")
+    shell.take(order("o1", lines=[line("1", "80.00", tax="16.00")], points_paid="25.00"))
+    told = order_explained(loyalty, "o1")
+    assert told["lines"] == ["Line 1, sku-1, 1 for 80 EUR: 96 EUR of it count."]
+    assert told["basis"] == [
+        "25 EUR of the order were paid with points; they count like money.",
+        "The tax of 16 EUR counts too.",
+    ]
+
+
 def test_an_order_is_told_by_the_version_that_was_frozen_with_it(loyalty: CommandLine, shell: Shell) -> None:
     shell.take(order("o1"))
     shell.apply_program(PROGRAM_TEXT.replace('bronze: "1"', 'bronze: "9"'))
@@ -382,7 +412,9 @@ def release(shell: Shell, as_of: datetime) -> None:
 
 def entry(kind: EntryKind, why: dict[str, Any], points: int = 0) -> HistoryEntry:
     instant = datetime(2026, 3, 1, tzinfo=UTC)
-    return HistoryEntry(1, kind, points, points, 0, instant, instant, "/s", "o1", None, None, why, 0, 0, "EUR", ())
+    return HistoryEntry(
+        1, kind, points, points, 0, instant, instant, "/s", "o1", None, None, why, 0, 0, "EUR", None, ()
+    )
 
 
 @pytest.mark.parametrize("why", [{}, {"rules": []}, {"tier": "bronze", "rules": []}])

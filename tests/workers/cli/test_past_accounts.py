@@ -94,7 +94,7 @@ def test_history_and_explanation_end_with_the_last_entry_of_then(loyalty: Comman
     assert "The balance was 100 points." in text
 
 
-def test_an_extended_lot_is_shown_with_the_end_that_it_had(loyalty: CommandLine, shell: Shell) -> None:
+def test_an_extended_lot_is_shown_everywhere_with_the_end_that_it_had(loyalty: CommandLine, shell: Shell) -> None:
     shell.take(order("o1"))
     shell.execute("UPDATE lots SET expires_at = '2090-01-01T00:00:00Z'")
     first = now(shell)
@@ -103,6 +103,26 @@ def test_an_extended_lot_is_shown_with_the_end_that_it_had(loyalty: CommandLine,
     assert loyalty("lots", "extend", "--customer", "c1", "--days", 5, "--apply").code == 0
     ends = [shown(loyalty, instant)["lots"][0]["expires_at"] for instant in (first, second, now(shell))]
     assert ends == ["2090-01-01T00:00:00Z", "2090-01-06T00:00:00Z", "2090-01-11T00:00:00Z"]
+    for command in (["history"], ["explain"], ["explain", "--order", "o1"]):
+        for instant, end in zip((first, second), ends, strict=False):
+            name, *only = command
+            printed = loyalty("account", name, "c1", *only, "--as-of", instant.isoformat(), "--json")
+            [told] = printed.json["orders" if only else "accounts"]
+            assert told["entries"][0]["lots"][0]["expires_at"] == end
+
+
+def test_history_of_the_past_has_lots_that_are_empty_by_now(loyalty: CommandLine, engine: Engine) -> None:
+    shell = Shell(engine, shards=16, program_text=HELD)
+    shell.take(order("o1"), order("o2"), refund("r1", "o1"))
+    then = now(shell)
+    shell.take(fulfilment("o2"))
+    [account] = loyalty("account", "history", "c1", "--as-of", then.isoformat(), "--json").json["accounts"]
+    moves = [
+        (move["lot_number"], move["points"], move["expires_at"])
+        for entry in account["entries"]
+        for move in entry["lots"]
+    ]
+    assert sorted(moves) == [(1, -100, None), (1, 100, None), (2, 100, None)], "their end was not known before"
 
 
 def test_before_its_first_order_a_customer_had_no_account(loyalty: CommandLine, shell: Shell) -> None:
