@@ -133,6 +133,25 @@ class UnknownProgramError(UserError):
     """There is no program {program_id}; programs here: {known}."""
 
 
+class UnknownVersionError(UserError):
+    """Program {program_id} has no version {version}; it has 1 to {newest}."""
+
+
+class NoVersionToComeError(UserError):
+    """Program {program_id} has no version that is still to come; version {version} is in force.
+
+    What is in force is neither moved nor withdrawn: apply a file that puts right what is wrong.
+    """
+
+
+class WhichVersionError(UserError):
+    """Program {program_id} has several versions that are still to come ({known}). Say which with --version."""
+
+
+class VersionStaysError(UserError):
+    """Version {version} of program {program_id} cannot be {done}: {why}."""
+
+
 class UnknownCustomerError(LoyaltyError):
     """There is no account of customer {customer_id}{where}.
 

@@ -106,7 +106,24 @@ RUN_BY: dict[str, tuple[str, ...]] = {
         "test_a_last_day_can_be_given_again_and_changes_nothing_more",
     ),
     "loyalty program apply": FIRST_HOUR,
+    "loyalty program apply --backdate --from": cli(
+        "test_program_commands", "test_a_time_of_the_past_needs_backdate_and_is_told_what_it_does_not_touch"
+    ),
+    "loyalty program apply --dry-run": cli(
+        "test_program_commands", "test_a_dry_run_says_what_applying_would_do_and_does_not_do_it"
+    ),
+    "loyalty program apply --from": cli(
+        "test_program_commands", "test_a_day_is_its_midnight_in_the_time_zone_of_the_program"
+    ),
     "loyalty program check": cli("test_program_commands", "test_a_file_is_checked_without_a_database"),
+    "loyalty program move --from --reason": cli(
+        "test_program_commands", "test_is_moved_and_keeps_its_number_and_its_place"
+    ),
+    "loyalty program show": cli("test_program_commands", "test_a_shown_program_is_its_file_again"),
+    "loyalty program show --version": cli("test_program_commands", "test_a_shown_program_is_its_file_again"),
+    "loyalty program withdraw --reason": cli(
+        "test_program_commands", "test_makes_room_for_a_nearer_one_when_it_is_withdrawn_and_can_come_again"
+    ),
     "loyalty program simulate": cli("test_simulate_command", "test_it_shows_exactly_what_a_changed_rate_changes"),
     "loyalty program simulate --from --json --until": cli(
         "test_simulate_command",

@@ -27,7 +27,7 @@ from core.store.engine import run_bulk
 from core.store.failures import frames, is_outage
 from core.store.inbox import ClaimedMessage, Settlement, claim_received, claim_waiting, settle, wake_waiting_for
 from core.store.locks import TURN, Task, run_in_turn
-from core.store.programs import load_registry
+from core.store.programs import STAMP, load_registry
 
 log = structlog.get_logger(__name__)
 
@@ -48,7 +48,7 @@ _FORGET_ATTEMPTS = "UPDATE posting_attempts SET attempts = 0 WHERE shard = %s AN
 
 _BEGIN = f"""
 {TURN}
-SELECT is_ours, now(), (SELECT count(*) FROM programs),
+SELECT is_ours, now(), {STAMP},
        coalesce((SELECT attempts FROM posting_attempts WHERE shard = %(shard)s), 0) FROM turn
 """  # noqa: S608  # our own words
 

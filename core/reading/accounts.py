@@ -13,6 +13,7 @@ from core.domain.lots import Lot, in_spending_order
 from core.store import tables
 from core.store.engine import run_bulk
 from core.store.ledger import ACCOUNTS, LOTS
+from core.store.programs import VERSIONS
 from core.store.rows import Shape
 
 
@@ -58,11 +59,12 @@ class HistoryEntry(NamedTuple):
     lots: tuple[LotMove, ...]
 
 
-class ProgramFile(NamedTuple):
+class KeptProgramFile(NamedTuple):
     """The text of one program version as it was applied."""
 
     file_text: str
     applied_at: datetime
+    applied_by: str | None
 
 
 # By way of the programs, since the key of members leads with them: one probe per program, however many customers.
@@ -154,8 +156,8 @@ _TIER_CHANGES = Shape(tables.tier_changes, TierChange)
 # A review goes by the version of the end of its period.
 _LOAD_TIER_CHANGES = f"""
 SELECT coalesce((
-    SELECT max(version) FROM programs
-    WHERE programs.program_id = a.program_id AND applied_at <= t.recorded_at
+    SELECT max(version) FROM ({VERSIONS}) AS v
+    WHERE v.program_id = a.program_id AND NOT is_withdrawn AND applied_at <= t.recorded_at
       AND effective_from <= CASE WHEN reason = 'reviewed' THEN effective_at ELSE t.recorded_at END
 ), 1), {_TIER_CHANGES.select("t")}
 FROM tier_changes t JOIN accounts a USING (account_id) WHERE account_id = %s ORDER BY change_number
@@ -173,8 +175,8 @@ def load_tier_changes(connection: Connection, account_id: UUID) -> list[tuple[Ti
     ]
 
 
-def load_program_file(connection: Connection, program_id: str, version: int) -> ProgramFile:
+def load_program_file(connection: Connection, program_id: str, version: int) -> KeptProgramFile:
     """The file of a version that is known to exist."""
-    statement = "SELECT file_text, applied_at FROM programs WHERE program_id = %s AND version = %s"
+    statement = "SELECT file_text, applied_at, applied_by FROM programs WHERE program_id = %s AND version = %s"
     (row,) = run_bulk(connection, statement, (program_id, version))
-    return ProgramFile(*row)
+    return KeptProgramFile(*row)

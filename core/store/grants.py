@@ -35,6 +35,7 @@ WORKER_GRANTS: Mapping[str, Allowed] = {
     "alembic_version": _READ,
     "schema_support": _READ,
     "programs": _APPEND,
+    "program_changes": _APPEND,
     "inbox": Allowed(
         inserts=True,
         deletes=True,

@@ -37,14 +37,16 @@ def lines_of_versions(draw: st.DrawFn) -> list[ProgramVersion]:
         starts = [BEGINNING, *sorted(draw(st.lists(st.sampled_from(DAYS), max_size=3)))]
         for number, since in enumerate(starts, start=1):
             sources = tuple(draw(st.sets(st.sampled_from(SOURCES))))
-            found.append(version(program_id, number, since, sources=sources, default=draw(st.booleans())))
+            made = version(program_id, number, since, sources=sources, default=draw(st.booleans()))
+            found.append(made._replace(is_withdrawn=number > 1 and draw(st.booleans())))
     return found
 
 
 def claims_at(versions: list[ProgramVersion], moment: datetime) -> Iterator[tuple[str | None, str]]:
     """What each program claims at a moment, told the long way: its last version by then; None is the default."""
+    there = [v for v in versions if v.effective_from <= moment and not v.is_withdrawn]
     for program_id in sorted({each.program_id for each in versions}):
-        program = [v for v in versions if v.program_id == program_id and v.effective_from <= moment][-1].program
+        program = [v for v in there if v.program_id == program_id][-1].program
         yield from ((source, program_id) for source in program.sources)
         if program.default:
             yield None, program_id

@@ -51,6 +51,18 @@ _DRIVER_COMMIT = "turn.connection.connection.driver_connection.commit()"
 
 PROTECTIONS = (
     Protection(
+        "a stamp that changes with every change of a version",
+        "a running worker judges by the versions that are in force",
+        (
+            Edit(
+                "core/store/programs.py",
+                'STAMP = "((SELECT count(*) FROM programs) + (SELECT count(*) FROM program_changes))"',
+                'STAMP = "(SELECT count(*) FROM programs)"',
+            ),
+        ),
+        ("tests/store/test_programs.py::TestVersionsOfTheFuture",),
+    ),
+    Protection(
         "acknowledge after COMMIT",
         "no message that was accepted is lost",
         (

@@ -18,6 +18,12 @@ from tests.shell import Shell
 REFUSED = {
     "pk_programs": "INSERT INTO programs SELECT * FROM programs",
     "ck_programs_version": "UPDATE programs SET version = 0",
+    "pk_program_changes": "INSERT INTO program_changes SELECT * FROM program_changes",
+    "fk_program_changes_program_id_version": "UPDATE program_changes SET version = 9",
+    "ck_program_changes_change_number": "UPDATE program_changes SET change_number = 0",
+    "ck_program_changes_effective_from": (
+        "UPDATE program_changes SET effective_from = changed_at - interval '1 second'"
+    ),
     "pk_inbox": "UPDATE inbox SET inbox_id = 1",
     "uq_inbox_source_event_id_variant": "UPDATE inbox SET source = 's', event_id = 'e', variant = ''",
     "ck_inbox_state": "UPDATE inbox SET state = 'lost' WHERE state = 'posted'",
@@ -133,6 +139,8 @@ def fill(engine: Engine) -> Shell:
     shell.execute("INSERT INTO dead_letter_actions (inbox_id, action) VALUES (1, 'dropped'), (2, 'dropped')")
     shell.execute("INSERT INTO periodic_runs (task, as_of, result) VALUES ('loyalty.expire_lots', now(), '{}')")
     shell.execute("INSERT INTO posting_attempts VALUES (0) ON CONFLICT DO NOTHING")
+    shell.apply_program(PROGRAM_TEXT, "2098-01-01T00:00:00Z")
+    shell.execute("INSERT INTO program_changes VALUES ('test', 2, 1, '2099-01-01', now(), 'anna', 'not ready')")
     shell.execute("INSERT INTO retention VALUES ('inbox', now())")
     shell.execute(
         "INSERT INTO repairs (account_id, subject, found, rebuilt)"
@@ -177,6 +185,8 @@ def test_what_must_be_known_cannot_be_left_out(filled: Shell) -> None:
     for row in rows:
         optional.setdefault(row.table_name, []).append(row.column_name)
     assert {name: sorted(columns) for name, columns in optional.items()} == {
+        "programs": ["applied_by"],
+        "program_changes": ["effective_from"],
         "inbox": sorted(_UNKNOWN_OF_MESSAGES.split()),
         "dead_letter_actions": ["detail", "reason"],
         "accounts": [

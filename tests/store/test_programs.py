@@ -1,15 +1,18 @@
 """Program versions: append-only, found by name, source or default, and by the instant they are in force."""
 
 import threading
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import Engine
 
 from core.domain.program.registry import BEGINNING, ProgramRegistry, ProgramVersion
+from core.errors import VersionStaysError
 from core.messages.program_files.program_file import parse_program
+from core.store.applying import move_version, withdraw_version
 from core.store.programs import append_version, load_registry
-from tests.factories import PROGRAM_TEXT, SOURCE
+from tests.factories import PROGRAM_TEXT, SOURCE, order
+from tests.shell import Shell
 
 JUNE = datetime(2026, 6, 1, tzinfo=UTC)
 JULY = datetime(2026, 7, 1, tzinfo=UTC)
@@ -82,6 +85,44 @@ class TestVersions:
             thread.join()
         assert [version.version for version in made if version] == [1]
         assert len(made) == 4
+
+
+class TestVersionsOfTheFuture:
+    """Moved and withdrawn until they are in force, by rows that are added; every change gives another stamp."""
+
+    def test_a_running_worker_sees_what_was_moved_and_what_was_withdrawn(self, engine: Engine) -> None:
+        shell = Shell(engine)
+        shell.apply_program(PROGRAM_TEXT.replace('bronze: "1"', 'bronze: "3"'), "2099-01-01T00:00:00Z")
+        shell.apply_program(PROGRAM_TEXT.replace('bronze: "1"', 'bronze: "5"'), "2099-01-01T00:00:00Z")
+        later = (datetime.now(UTC) + timedelta(hours=6)).isoformat()  # shops' clocks may be ahead
+        points, stamps = [], []
+        for number, change in enumerate((lambda _: None, moved, withdrawn)):
+            change(engine)
+            shell.take(order(f"o{number}", "10.00", time=later))
+            points.append(shell.value(f"SELECT points_entitled FROM orders WHERE order_id = 'o{number}'"))
+            stamps.append(registry(engine).stamp)
+        assert points == [10, 30, 30]
+        assert stamps == [3, 4, 5]
+        assert shell.differences() == []
+
+    def test_one_that_has_judged_an_order_whose_time_is_ahead_of_ours_stays(self, engine: Engine) -> None:
+        shell = Shell(engine)
+        hours = [datetime.now(UTC) + timedelta(hours=n) for n in range(1, 4)]
+        shell.apply_program(PROGRAM_TEXT + "combine: stack\n", hours[0].isoformat())
+        shell.take(order(time=hours[1].isoformat()))
+        for change in (withdrawn, moved):
+            with pytest.raises(VersionStaysError, match=r"it has judged orders already \(1\)"):
+                change(engine)
+
+
+def moved(engine: Engine, version: int = 2) -> None:
+    with engine.begin() as connection:
+        move_version(connection, "test", version, None, changed_by="anna", reason="at once")
+
+
+def withdrawn(engine: Engine) -> None:
+    with engine.begin() as connection:
+        withdraw_version(connection, "test", None, changed_by="anna", reason="no")
 
 
 class TestResolving:

@@ -245,11 +245,20 @@ def test_what_was_posted_of_a_budget_since_the_look_is_counted(shell: Shell, eng
 
 def test_qualifying_points_are_left_alone_where_the_window_has_changed(shell: Shell, engine: Engine) -> None:
     shell.take(order("o1"))
-    shell.apply_program(PROGRAM_TEXT + "qualification: {window: calendar_year}\n", "2027-01-01T00:00:00Z")
+    shell.apply_program(PROGRAM_TEXT + "qualification: {window: calendar_year}\n", "2026-02-01T00:00:00Z")
     shell.execute("UPDATE accounts SET qualifying_points = 7")
     with engine.begin() as connection:
         assert examine(connection, EVERYTHING) == ([], [])
     assert shell.differences() == []
+
+
+def test_a_version_of_the_future_hides_no_wrong_qualifying_points(shell: Shell, engine: Engine) -> None:
+    shell.take(order("o1"))
+    shell.apply_program(PROGRAM_TEXT + "qualification: {window: calendar_year}\n", "2099-01-01T00:00:00Z")
+    shell.execute("UPDATE accounts SET qualifying_points = 7")
+    with engine.begin() as connection:
+        assert told(examine(connection, EVERYTHING).repairs) == [("account", "qualifying_points", 7, 100)]
+    assert shell.differences() != []
 
 
 def test_what_was_posted_since_the_look_is_counted(shell: Shell, engine: Engine) -> None:

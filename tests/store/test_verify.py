@@ -23,7 +23,21 @@ PROGRAM = PROGRAM_TEXT + "expiry: {policy: after_months, months: 1}\n"
 YEARLY_ACCOUNT = "(SELECT account_id FROM accounts WHERE program_id = 'yearly' AND customer_id = 'c4')"
 SUMS = "balance, pending, reserved and deficit are the sums of their changes"
 # Per check, ways to break the ledger of `shell` that it must find; other checks may find them too.
+#: A change of version 2 of the program "later", which is of the future: its number, and until when.
+CHANGE = "INSERT INTO program_changes SELECT 'later', {}, {}, {}, now(), 'anna', 'later still'"
+VERSIONS = "versions keep their order, and change only before they are in force"
+
 TAMPERED = [
+    ("an order was judged by a version of its time", "UPDATE orders SET program_version = 7"),
+    (
+        "an order was judged by a version of its time",
+        "UPDATE orders SET program_version = 2 WHERE program_id = 'later'",
+    ),
+    (VERSIONS, "UPDATE programs SET effective_from = '2100-01-01' WHERE program_id = 'later' AND version = 2"),
+    (VERSIONS, "UPDATE programs SET effective_from = '2020-01-01' WHERE program_id = 'test'"),
+    (VERSIONS, CHANGE.format(1, 1, "'2100-01-01'")),
+    (VERSIONS, CHANGE.format(2, 1, "'2100-01-01'")),
+    (VERSIONS, "UPDATE program_changes SET changed_at = '2098-02-01'"),
     (SUMS, "UPDATE accounts SET balance = balance + 1 WHERE customer_id = 'c1'"),
     (SUMS, "UPDATE entries SET points = points + 1 WHERE sequence = 1"),
     (SUMS, "UPDATE accounts SET pending = pending + 1 WHERE customer_id = 'h1'"),
@@ -284,6 +298,9 @@ def ledger(open_database: OpenDatabase) -> Iterator[Shell]:
         shell.apply_program(another("yearly") + "qualification: {window: calendar_year}\n")
         shell.apply_program(another("held") + HELD)
         shell.apply_program(another("later") + "availability: {policy: after_days, days: 30}\n")
+        for name in ("Two", "Three"):
+            shell.apply_program(another("later").replace("Test Rewards", name), "2098-01-01T00:00:00Z")
+        shell.execute(CHANGE.format(3, 1, "'2099-01-01'"))
         yesterday = (datetime.now(UTC) - timedelta(days=1)).isoformat()
         shell.take(
             order("o1", "620.00", time=yesterday),

@@ -20,10 +20,6 @@ class SettingsError(UserError):
     """
 
 
-class UnknownVersionError(UserError):
-    """Program {program_id} has no version {version}; it has 1 to {newest}."""
-
-
 class ProgramRefusedError(UserError):
     """The program file {path} cannot be applied.
 
@@ -35,6 +31,14 @@ class InstantError(UserError):
     """{option} {text} is no instant.
 
     Write a date and time with its offset from UTC, such as 2027-01-01T00:00:00+01:00.
+    """
+
+
+class StartError(UserError):
+    """{option} {text} is not a time.
+
+    Write a day such as 2027-01-01, which begins at midnight in {time_zone}, or a date and time with its offset from
+    UTC, such as 2027-01-01T00:00:00+01:00. The year is from {first} to {last}.
     """
 
 

@@ -1,28 +1,38 @@
 """`loyalty program`: program files, checked, put in force, and read back."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
+from sqlalchemy import Connection
 
 from config.settings import Settings
 from core.domain.program import Program
-from core.domain.program.registry import BEGINNING, ProgramRegistry, ProgramVersion
+from core.domain.program.registry import BEGINNING, ProgramVersion
+from core.errors import UnknownVersionError
 from core.messages.program_files.program_file import (
     describe_differences,
     parse_program,
     program_advice,
     program_text,
 )
-from core.reading.accounts import load_program_file
-from core.store.applying import ApplyOutcome, apply_program, newest_version, program_problems
+from core.reading.accounts import KeptProgramFile, load_program_file
+from core.store.applying import (
+    ApplyOutcome,
+    apply_program,
+    newest_version,
+    orders_of_earlier_versions,
+    program_problems,
+)
 from core.store.engine import database_now
-from core.store.programs import load_registry, require_program
-from workers.cli.command_errors import ProgramRefusedError, UnknownVersionError
-from workers.cli.output import AsJson, Row, count_text, print_json, print_listing, say, time_text
+from core.store.programs import KeptChange, load_changes, load_registry, require_program
+from workers.cli.command_errors import ProgramRefusedError
+from workers.cli.output import AsJson, Row, count_text, print_json, print_listing, printable, say, time_text
 from workers.cli.simulate_command import simulate
-from workers.cli.wiring import has_database, opened_database, read_instant
+from workers.cli.version_commands import DryRun, move, since_text, withdraw
+from workers.cli.wiring import By, acting, has_database, opened_database, read_start
 
 ProgramFile = Annotated[Path, typer.Argument(metavar="FILE", help="A program file (YAML).", show_default=False)]
 
@@ -34,6 +44,8 @@ def register(app: typer.Typer) -> None:
     group.command()(apply)
     group.command("list")(list_programs)
     group.command()(show)
+    group.command()(move)
+    group.command()(withdraw)
     group.command()(simulate)
     app.add_typer(group, name="program", help="Program files: check them, put them in force, read them back.")
 
@@ -91,26 +103,40 @@ def apply(
     file: ProgramFile,
     effective_from: Annotated[
         str | None,
-        typer.Option("--from", metavar="INSTANT", help="In force from this instant, with offset; now by default."),
+        typer.Option(
+            "--from", metavar="TIME", help="In force from this day's midnight, or this instant; now by default."
+        ),
     ] = None,
+    *,
+    is_backdated: Annotated[
+        bool, typer.Option("--backdate", help="Let --from be past: recorded orders keep their rules, late ones do not.")
+    ] = False,
+    by: By = None,
+    is_dry_run: DryRun = False,
 ) -> None:
     """Put a program file in force. Orders that are posted already keep their rules; the same file again does nothing.
 
     A program's first version is in force for all orders, however old; a later one for orders that occurred at or after
-    its instant.
+    its instant. A day without a time is its midnight in the program's time zone.
 
     \b
+    loyalty program apply high-street.yaml --dry-run
     loyalty program apply high-street.yaml
-    loyalty program apply high-street.yaml --from 2027-01-01T00:00:00+00:00
+    loyalty program apply high-street.yaml --from 2027-01-01
+
+    Until it is in force it can be moved and withdrawn: loyalty program move, loyalty program withdraw.
     """
-    start = None if effective_from is None else read_instant(effective_from, "--from")
     text = program_text(file)  # read once: the text that is kept must be the text that was understood
     program = parse_program(text, path=str(file))
+    start = None if effective_from is None else read_start(effective_from, "--from", program.zone)
     with opened_database(Settings()) as engine, engine.begin() as connection:
-        applied = apply_program(connection, program, text, start)
+        applied = apply_program(
+            connection, program, text, start,
+            applied_by=acting(by), is_backdated=is_backdated, is_dry_run=is_dry_run,
+        )  # fmt: skip
         if applied.problems:
             raise ProgramRefusedError(path=file, problems="\n".join(applied.problems))
-    _say_applied(program, applied)
+    _say_applied(program, applied, is_dry_run=is_dry_run)
 
 
 def list_programs(*, as_json: AsJson = False) -> None:
@@ -122,7 +148,7 @@ def list_programs(*, as_json: AsJson = False) -> None:
     with opened_database(Settings()) as engine, engine.begin() as connection:
         registry, as_of = load_registry(connection), database_now(connection)
     current = [registry.at(program_id, as_of) for program_id in registry.program_ids()]
-    newest = [newest_version(registry, version.program_id) or version for version in current]
+    to_come = [[v for v in registry.line(version.program_id) if v.effective_from > as_of] for version in current]
     if as_json:
         print_json(
             [
@@ -134,10 +160,9 @@ def list_programs(*, as_json: AsJson = False) -> None:
                     "sources": version.program.sources,
                     "version": version.version,
                     "effective_from": _effective_from(version),
-                    "newest_version": last.version,
-                    "newest_effective_from": _effective_from(last),
+                    "to_come": [{"version": v.version, "effective_from": v.effective_from} for v in following],
                 }
-                for version, last in zip(current, newest, strict=True)
+                for version, following in zip(current, to_come, strict=True)
             ]
         )
         return
@@ -150,14 +175,14 @@ def list_programs(*, as_json: AsJson = False) -> None:
                 version.program_id,
                 version.program.name,
                 str(version.version),
-                _since_text(version),
+                since_text(version),
                 version.program.currency,
                 "yes" if version.program.default else "no",
                 ", ".join(version.program.sources) or "-",
             ),
-            () if last.version == version.version else (f"version {last.version} follows {_since_text(last)}",),
+            tuple(f"version {v.version} follows {since_text(v)}" for v in following),
         )
-        for version, last in zip(current, newest, strict=True)
+        for version, following in zip(current, to_come, strict=True)
     ]
     print_listing(("Program", "Name", ">Version", "In force", "Currency", "Default", "Sources"), rows)
 
@@ -175,32 +200,78 @@ def show(
     loyalty program show high-street --version 1 > old.yaml
     """
     with opened_database(Settings()) as engine, engine.begin() as connection:
-        registry, as_of = load_registry(connection), database_now(connection)
-        require_program(registry, program_id)
-        versions = [v for v in registry.versions() if v.program_id == program_id]
-        if version is not None and version > len(versions):
-            raise UnknownVersionError(program_id=program_id, version=version, newest=len(versions))
-        chosen = registry.at(program_id, as_of) if version is None else registry.version(program_id, version)
-        kept = load_program_file(connection, program_id, chosen.version)
-    is_in_force = registry.at(program_id, as_of).version == chosen.version
+        found = _look(connection, program_id, version)
     if as_json:
-        print_json(
-            {
-                "program_id": program_id,
-                "version": chosen.version,
-                "effective_from": _effective_from(chosen),
-                "is_in_force": is_in_force,
-                "applied_at": kept.applied_at,
-                "versions": [{"version": v.version, "effective_from": _effective_from(v)} for v in versions],
-                "program": chosen.program.model_dump(mode="json"),
-                "file_text": kept.file_text,
-            }
-        )
+        print_json(_document(found))
         return
-    now_text = "in force now, " if is_in_force else "not in force now: "
-    say(f"# Version {chosen.version} of {program_id}, {now_text}{_since_text(chosen)}.", style="dim")
-    say(f"# Applied {time_text(kept.applied_at)}. {_versions_text(registry, program_id)}", style="dim")
-    say(kept.file_text.rstrip("\n"))
+    for line in _header(found):
+        say(f"# {printable(line, is_line=True)}", style="dim")
+    say(found.file.file_text.rstrip("\n"))
+
+
+class _Shown(NamedTuple):
+    """One version, and what is known of it."""
+
+    chosen: ProgramVersion
+    versions: list[ProgramVersion]  #: all of the program
+    is_in_force: bool
+    file: KeptProgramFile
+    changes: list[KeptChange]
+    earlier: int  #: orders of its time that an earlier version judged
+
+
+def _look(connection: Connection, program_id: str, number: int | None) -> _Shown:
+    registry, as_of = load_registry(connection), database_now(connection)
+    require_program(registry, program_id)
+    versions = [version for version in registry.versions() if version.program_id == program_id]
+    if number is not None and number > len(versions):
+        raise UnknownVersionError(program_id=program_id, version=number, newest=len(versions))
+    in_force = registry.at(program_id, as_of)
+    chosen = in_force if number is None else registry.version(program_id, number)
+    return _Shown(
+        chosen,
+        versions,
+        chosen == in_force,
+        load_program_file(connection, program_id, chosen.version),
+        load_changes(connection, program_id, chosen.version),
+        orders_of_earlier_versions(connection, registry, chosen),
+    )
+
+
+def _document(found: _Shown) -> dict[str, Any]:
+    return {
+        "program_id": found.chosen.program_id,
+        "version": found.chosen.version,
+        "effective_from": _effective_from(found.chosen),
+        "is_in_force": found.is_in_force,
+        "is_withdrawn": found.chosen.is_withdrawn,
+        "applied_at": found.file.applied_at,
+        "applied_by": found.file.applied_by,
+        "changes": found.changes,
+        "orders_of_earlier_versions": found.earlier,
+        "versions": [
+            {"version": each.version, "effective_from": _effective_from(each), "is_withdrawn": each.is_withdrawn}
+            for each in found.versions
+        ],
+        "program": found.chosen.program.model_dump(mode="json"),
+        "file_text": found.file.file_text,
+    }
+
+
+def _header(found: _Shown) -> Iterator[str]:
+    """What stands above the file, in comments."""
+    state = "in force now, " if found.is_in_force else "not in force now: "
+    if found.chosen.is_withdrawn:
+        state = "withdrawn, was to be in force "
+    yield f"Version {found.chosen.version} of {found.chosen.program_id}, {state}{since_text(found.chosen)}."
+    by = f" by {found.file.applied_by}" if found.file.applied_by else ""
+    yield f"Applied {time_text(found.file.applied_at)}{by}. {_versions_text(found.versions)}"
+    for change in found.changes:
+        done = "Withdrawn" if change.effective_from is None else f"Moved to {time_text(change.effective_from)}"
+        yield f"{done}, {time_text(change.changed_at)} by {change.changed_by}: {change.reason}"
+    if found.earlier:
+        orders = count_text(found.earlier, "order of its time was", "orders of its time were")
+        yield f"It was backdated: {orders} recorded before it was applied, and judged by an earlier version."
 
 
 def _contents_text(program: Program) -> str:
@@ -219,23 +290,28 @@ def _say_comparison(
     elif before is None:
         say(f"There is no program {program.program_id} yet; this would be its version 1, for all orders, however old.")
     elif not differences:
-        say(f"It says the same as version {before.version}, {_since_text(before)}.")
+        say(f"It says the same as version {before.version}, {since_text(before)}.")
     else:
-        say(f"Compared with version {before.version}, {_since_text(before)}, it changes:")
+        say(f"Compared with version {before.version}, {since_text(before)}, it changes:")
         for difference in differences:
             say(f"  {difference}")
 
 
-def _say_applied(program: Program, applied: ApplyOutcome) -> None:
-    if applied.version is None:
-        assert applied.before is not None
-        say(f"Nothing changed: version {applied.before.version} of {program.program_id} says the same.")
+def _say_applied(program: Program, applied: ApplyOutcome, *, is_dry_run: bool) -> None:
+    version, before = applied.version, applied.before
+    if version is None:
+        assert before is not None
+        say(f"Nothing changed: version {before.version} of {program.program_id}, {since_text(before)}, says the same.")
         return
-    version = applied.version
-    say(f"Applied version {version.version} of {program.program_id}, {_since_text(version)}.")
-    if applied.before is not None:
-        for difference in describe_differences(applied.before.program, program):
+    begun = "Would apply" if is_dry_run else "Applied"
+    say(f"{begun} version {version.version} of {program.program_id}, {since_text(version)}.")
+    if before is not None:
+        for difference in describe_differences(before.program, program):
             say(f"  {difference}")
+    if applied.orders_kept:
+        say(f"{count_text(applied.orders_kept, 'recorded order')} since then: judged before, and not judged again.")
+    if is_dry_run:
+        say("Nothing is changed (--dry-run).")
 
 
 def _effective_from(version: ProgramVersion) -> datetime | None:
@@ -243,14 +319,11 @@ def _effective_from(version: ProgramVersion) -> datetime | None:
     return None if version.effective_from == BEGINNING else version.effective_from
 
 
-def _since_text(version: ProgramVersion) -> str:
-    if version.effective_from == BEGINNING:
-        return "for all orders, however old"
-    return f"from {time_text(version.effective_from)}"
-
-
-def _versions_text(registry: ProgramRegistry, program_id: str) -> str:
-    versions: list[Any] = [v for v in registry.versions() if v.program_id == program_id]
+def _versions_text(versions: list[ProgramVersion]) -> str:
     if len(versions) == 1:
         return "It is the only version."
-    return "All versions: " + "; ".join(f"{v.version} {_since_text(v)}" for v in versions) + "."
+    return "All versions: " + "; ".join(f"{v.version} {_state_text(v)}" for v in versions) + "."
+
+
+def _state_text(version: ProgramVersion) -> str:
+    return "withdrawn" if version.is_withdrawn else since_text(version)

@@ -3,22 +3,26 @@
 Reading needs the database only, publishing the broker only.
 """
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from getpass import getuser
 from time import monotonic
 from typing import Annotated
+from zoneinfo import ZoneInfo
 
 import typer
 from sqlalchemy import Engine
 
 from config.settings import Settings
+from core.domain.calendar import local_midnight
 from core.errors import NoServersError
 from core.store.engine import create_database_engine
 from core.store.migrate import require_current
 from workers.bootstrap import known_url
 from workers.celery_app import create_app
-from workers.cli.command_errors import InstantError, NoBrokerError, NoDatabaseError
+from workers.cli.command_errors import InstantError, NoBrokerError, NoDatabaseError, StartError
 from workers.cli.output import printable
 from workers.nudging import Nudger
 from workers.process_logs import set_up_logging
@@ -26,6 +30,10 @@ from workers.process_logs import set_up_logging
 CustomerId = Annotated[str, typer.Argument(metavar="CUSTOMER", help="The shop's own id of the customer.")]
 ProgramId = Annotated[str | None, typer.Option("--program", help="Only the account in this program.")]
 
+#: Who does it, of commands that change something by hand.
+By = Annotated[str | None, typer.Option("--by", metavar="NAME", help="Who does it; your user name by default.")]
+#: What a start may be: beyond, databases and calendars differ.
+_YEARS = (1900, 2200)
 #: Nudges are hints: a broker that does not answer must not hold a command up.
 _NUDGE_SECONDS_MAX = 5.0
 
@@ -67,6 +75,30 @@ def read_instant(text: str, option: str) -> datetime:
     except (ValueError, OverflowError) as error:
         raise InstantError(option=option, text=printable(text)) from error
     raise InstantError(option=option, text=printable(text))
+
+
+def read_start(text: str, option: str, zone: ZoneInfo) -> datetime:
+    """Read when something begins: a day stands for its midnight in `zone`. StartError unless it is either."""
+    try:
+        try:
+            instant = local_midnight(date.fromisoformat(text), zone)
+        except ValueError:
+            instant = datetime.fromisoformat(text)
+        if instant.tzinfo is not None and _YEARS[0] <= instant.year <= _YEARS[1]:
+            return instant.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise StartError(option=option, text=printable(text), time_zone=zone.key, first=_YEARS[0], last=_YEARS[1])
+
+
+def acting(by: str | None) -> str:
+    """Who does what is done by hand: as `--by` says, else this user of the operating system."""
+    if by is not None and by.strip():
+        return by.strip()
+    try:
+        return getuser()
+    except (OSError, KeyError):  # a container's user may have no name
+        return f"user {os.getuid()}"
 
 
 def wake_posting(settings: Settings, shards: Iterable[int]) -> None:

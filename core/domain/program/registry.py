@@ -7,18 +7,19 @@ from typing import NamedTuple
 
 from core.domain.program import Program
 
+#: Stands for PostgreSQL's -infinity, from which a first version is in force.
+BEGINNING = datetime.min.replace(tzinfo=UTC)
+
 
 class ProgramVersion(NamedTuple):
     """One applied program file."""
 
     program_id: str
     version: int
-    effective_from: datetime
+    effective_from: datetime  #: as it was moved last
     program: Program
-
-
-#: Stands for PostgreSQL's -infinity, from which a first version is in force.
-BEGINNING = datetime.min.replace(tzinfo=UTC)
+    applied_at: datetime = BEGINNING
+    is_withdrawn: bool = False  #: before it came into force: it never does
 
 
 class _Routes(NamedTuple):
@@ -46,8 +47,12 @@ class ProgramRegistry:
         self._versions: dict[str, list[ProgramVersion]] = {}
         for version in versions:
             self._versions.setdefault(version.program_id, []).append(version)
+        self._lines = {
+            program_id: [version for version in known if not version.is_withdrawn]
+            for program_id, known in self._versions.items()
+        }
         #: The instants at which a version follows another: between two of them every message is routed alike.
-        self._turns = sorted({version.effective_from for known in self._versions.values() for version in known[1:]})
+        self._turns = sorted({version.effective_from for line in self._lines.values() for version in line[1:]})
         self._routes: dict[int, _Routes] = {}
 
     def resolve(self, named: str | None, source: str, instant: datetime) -> str | None:
@@ -87,19 +92,32 @@ class ProgramRegistry:
 
     def at(self, program_id: str, instant: datetime) -> ProgramVersion:
         """The version in force at `instant`; before the first one's start, the first."""
-        known = self._versions[program_id]
-        if len(known) == 1:
-            return known[0]
-        return next((v for v in reversed(known) if v.effective_from <= instant), known[0])
+        line = self._lines[program_id]
+        if len(line) == 1:
+            return line[0]
+        return next((v for v in reversed(line) if v.effective_from <= instant), line[0])
+
+    def line(self, program_id: str) -> list[ProgramVersion]:
+        """The versions that are or come into force, in that order; KeyError for an unknown program."""
+        return self._lines[program_id]
+
+    def changed(self, version: ProgramVersion) -> "ProgramRegistry":
+        """With `version` in the place of the one of its number, or as a new one."""
+        others = [each for each in self.versions() if each[:2] != version[:2]]
+        return ProgramRegistry(sorted([*others, version], key=lambda each: each[:2]), self.stamp)
 
     def version(self, program_id: str, version: int) -> ProgramVersion:
-        """That very version."""
+        """That very version, also if it was withdrawn."""
         return self._versions[program_id][version - 1]
+
+    def next_number(self, program_id: str) -> int:
+        """The number that the next version of the program gets: 1 for an unknown program."""
+        return len(self._versions.get(program_id, ())) + 1
 
     def program_ids(self) -> list[str]:
         """All known programs."""
         return sorted(self._versions)
 
     def versions(self) -> list[ProgramVersion]:
-        """Every version, by program and version."""
+        """Every version, also those that were withdrawn, by program and version."""
         return [version for program_id in self.program_ids() for version in self._versions[program_id]]

@@ -15,7 +15,7 @@ from core.domain.calendar import add_months, local_midnight
 from core.domain.program import Program, Qualification, QualificationWindow, RefundEffect
 from core.domain.program.registry import BEGINNING, ProgramRegistry
 from core.domain.tiers.qualification import ZONE_CHANGE_MAX, qualification_period
-from core.store.engine import run_bulk
+from core.store.engine import database_now, run_bulk
 from core.store.proof.scope import Scope
 
 _END = datetime.max.replace(tzinfo=UTC)
@@ -42,7 +42,7 @@ def load_periods(connection: Connection, registry: ProgramRegistry, scope: Scope
 
     Only periods that accounts in `scope` have begun.
     """
-    steady = list(_steady_programs(registry))
+    steady = list(_steady_programs(registry, database_now(connection)))
     parameters = {**scope.parameters, "steady": [program.program_id for program in steady]}
     starts = run_bulk(connection, scope.narrow(_STARTS), parameters)
     periods = [period for program in steady for period in _periods(program, starts)]
@@ -51,9 +51,11 @@ def load_periods(connection: Connection, registry: ProgramRegistry, scope: Scope
     return dict(zip(names, columns, strict=True))
 
 
-def _steady_programs(registry: ProgramRegistry) -> Iterator[Program]:
+def _steady_programs(registry: ProgramRegistry, as_of: datetime) -> Iterator[Program]:
+    """What a version of the future will count otherwise is nothing yet."""
     for program_id in registry.program_ids():
-        programs = [version.program for version in registry.versions() if version.program_id == program_id]
+        first, *later = registry.line(program_id)
+        programs = [first.program, *(version.program for version in later if version.effective_from <= as_of)]
         newest = programs[-1]
         ways = {(_way(program.qualification), program.time_zone) for program in programs}
         if len(ways) == 1 and newest.qualification.window is not QualificationWindow.MEMBERSHIP_YEAR:

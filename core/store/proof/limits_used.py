@@ -153,10 +153,11 @@ def _limits(
     versions: Sequence[ProgramVersion], counted: Callable[[Program], Iterable[tuple[str, str]]]
 ) -> Iterator[_Limit]:
     """What entries show; not of versions whose orders are all worked out anew."""
-    for program_id, version, _, program in versions:
+    for version in versions:
+        program = version.program
         if not _carries(program):
             for name, period in counted(program):
-                yield _Limit(program_id, version, name, period, program.time_zone)
+                yield _Limit(version.program_id, version.version, name, period, program.time_zone)
 
 
 class _Day(NamedTuple):

@@ -18,7 +18,7 @@ from core.domain.program.registry import ProgramRegistry
 from core.store import tables
 from core.store.engine import run_bulk
 from core.store.ledger import lock_accounts
-from core.store.programs import load_registry
+from core.store.programs import VERSIONS, load_registry
 from core.store.proof.counted_periods import load_periods
 from core.store.proof.invariants import CHECKS
 from core.store.proof.invariants.orders import ORDERS_AND_REFUNDS
@@ -91,9 +91,10 @@ LEFT JOIN (SELECT account_id, lot_number, sum(points) FILTER (WHERE kind = 'open
            FROM allocations GROUP BY account_id, lot_number) n USING (account_id, lot_number)
 """
 # An account that never changed its tier is in the first tier of some version: that of its opening.
-_ACCOUNTS = """
+_ACCOUNTS = f"""
 WITH first_tiers AS MATERIALIZED (
-    SELECT program_id, version, effective_from, applied_at, document->'tiers'->0->>'tier_id' AS tier_id FROM programs
+    SELECT program_id, version, effective_from, applied_at, document->'tiers'->0->>'tier_id' AS tier_id
+    FROM ({VERSIONS}) AS v WHERE NOT is_withdrawn
 )
 SELECT a.account_id, coalesce(e.sequence, 0) AS sequence, coalesce(l.lots_opened, 0) AS lots_opened,
        coalesce(e.balance, 0)::bigint AS balance, coalesce(e.pending, 0)::bigint AS pending,
@@ -127,7 +128,7 @@ LEFT JOIN (SELECT a.account_id, sum(CASE k.measure
                 ON k.program_id = a.program_id AND k.qualifying_from IS NOT DISTINCT FROM a.qualifying_from
                    AND o.occurred_at >= k.first AND o.occurred_at < k.ending
            GROUP BY a.account_id) AS q USING (account_id)
-"""
+"""  # noqa: S608  # our own words
 
 #: The numbers that follow from the facts.
 DERIVED = (

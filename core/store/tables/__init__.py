@@ -13,6 +13,7 @@ from core.store.tables.ledger import (
     entries,
     lots,
     members,
+    program_changes,
     programs,
     tier_changes,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "outbox",
     "periodic_runs",
     "posting_attempts",
+    "program_changes",
     "programs",
     "refunds",
     "reminders",

@@ -14,8 +14,24 @@ programs = sa.Table(
     column("document", JSONB()),
     column("file_text", sa.String()),
     column("applied_at", INSTANT, default="now()"),
-    column("is_default", sa.Boolean(), default="false"),
+    column("applied_by", sa.String(), null=True),
     sa.CheckConstraint("version > 0", name="version"),
+)
+
+#: What became of versions before they came into force; the last change of each counts.
+program_changes = sa.Table(
+    "program_changes",
+    metadata,
+    sa.Column("program_id", sa.String(), primary_key=True),
+    sa.Column("version", sa.Integer(), primary_key=True),
+    sa.Column("change_number", sa.Integer(), primary_key=True),  #: 1, 2, 3, … of the version
+    column("effective_from", INSTANT, null=True),  #: the new instant; null: withdrawn
+    column("changed_at", INSTANT, default="now()"),
+    column("changed_by", sa.String()),
+    column("reason", sa.String()),
+    sa.ForeignKeyConstraint(["program_id", "version"], ["programs.program_id", "programs.version"]),
+    sa.CheckConstraint("change_number > 0", name="change_number"),
+    sa.CheckConstraint("effective_from >= changed_at", name="effective_from"),
 )
 
 accounts = sa.Table(

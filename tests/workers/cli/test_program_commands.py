@@ -5,8 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.factories import PROGRAM_TEXT
+from tests.factories import PROGRAM_TEXT, order
+from tests.shell import Shell
 from tests.workers.cli.command_line import CommandLine
+
+#: Another version of the usual program.
+CHANGED = PROGRAM_TEXT.replace('"1.5"', '"1.75"')
+LATER = "2040-01-01T00:00:00Z"
 
 
 def write(folder: Path, text: str = PROGRAM_TEXT, name: str = "program.yaml") -> Path:
@@ -76,7 +81,8 @@ def test_a_first_version_is_applied_for_all_orders(loyalty: CommandLine, tmp_pat
 def test_the_same_content_again_changes_nothing(loyalty: CommandLine, tmp_path: Path) -> None:
     loyalty("program", "apply", write(tmp_path))
     again = loyalty("program", "apply", write(tmp_path, "# a comment more\n" + PROGRAM_TEXT))
-    assert (again.code, again.out) == (0, "Nothing changed: version 1 of test says the same.\n")
+    said = "Nothing changed: version 1 of test, for all orders, however old, says the same.\n"
+    assert (again.code, again.out) == (0, said)
     assert "says the same as version 1" in loyalty("program", "check", write(tmp_path)).out
 
 
@@ -90,16 +96,27 @@ def test_a_later_version_says_what_it_changes_and_from_when(loyalty: CommandLine
     assert "Applied version 2 of test, from 2039-12-31 23:00:00Z" in applied.out
     assert "points.silver: 1.5 -> 1.75" in applied.out
     [listed] = loyalty("program", "list", "--json").json
-    assert (listed["version"], listed["newest_version"]) == (1, 2), "version 2 is not in force yet"
-    assert "version 2 follows from 2039-12-31 23:00:00Z" in loyalty("program", "list").out
+    assert listed["version"] == 1, "version 2 is not in force yet"
+    assert listed["to_come"] == [{"version": 2, "effective_from": "2039-12-31T23:00:00Z"}]
+    told = "version 2 follows from 2039-12-31 23:00:00Z (2040-01-01 00:00 in Europe/Berlin)"
+    assert told in loyalty("program", "list").out
 
 
-@pytest.mark.parametrize("instant", ["2040-01-01T00:00:00", "2040-01-01", "tomorrow", ""])
-def test_an_instant_without_an_offset_is_refused(loyalty: CommandLine, tmp_path: Path, instant: str) -> None:
+def test_a_day_is_its_midnight_in_the_time_zone_of_the_program(loyalty: CommandLine, tmp_path: Path) -> None:
+    loyalty("program", "apply", write(tmp_path))
+    applied = loyalty("program", "apply", write(tmp_path, CHANGED), "--from", "2040-07-01")
+    assert "from 2040-06-30 22:00:00Z (2040-07-01 00:00 in Europe/Berlin)" in applied.out
+
+
+@pytest.mark.parametrize("instant", ["2040-01-01T00:00:00", "2040-13-01", "1899-12-31", "0001-01-01", "tomorrow", ""])
+def test_a_time_that_is_neither_a_day_nor_has_an_offset_is_refused(
+    loyalty: CommandLine, tmp_path: Path, instant: str
+) -> None:
     loyalty("program", "apply", write(tmp_path))
     printed = loyalty("program", "apply", write(tmp_path, PROGRAM_TEXT.replace('"2"', '"3"')), "--from", instant)
     assert printed.code == 2
-    assert "offset from UTC" in printed.err
+    assert f"--from {instant} is not a time" in printed.err
+    assert "a day such as 2027-01-01, which begins at midnight in Europe/Berlin" in printed.err
 
 
 def test_versions_follow_each_other_in_time(loyalty: CommandLine, tmp_path: Path) -> None:
@@ -110,8 +127,160 @@ def test_versions_follow_each_other_in_time(loyalty: CommandLine, tmp_path: Path
     for arguments in (["--from", "2039-12-31T23:59:59Z"], []):  # also now is before 2040
         printed = loyalty("program", "apply", third, *arguments)
         assert printed.code == 2
-        assert "version 2 is from 2040-01-01T00:00:00+00:00" in printed.err
+        assert "but version 2 follows from 2040-01-01T00:00:00Z, and versions keep their order" in printed.err
+        assert "loyalty program withdraw test --version 2 --reason TEXT, then apply this one" in printed.err
     assert loyalty("program", "apply", third, "--from", "2040-01-01T00:00:00Z").code == 0
+
+
+def test_a_dry_run_says_what_applying_would_do_and_does_not_do_it(loyalty: CommandLine, tmp_path: Path) -> None:
+    first = loyalty("program", "apply", write(tmp_path), "--dry-run")
+    assert first.out == (
+        "Would apply version 1 of test, for all orders, however old.\nNothing is changed (--dry-run).\n"
+    )
+    assert loyalty("program", "list", "--json").json == []
+    loyalty("program", "apply", write(tmp_path))
+    second = loyalty("program", "apply", write(tmp_path, CHANGED), "--from", LATER, "--dry-run").out
+    assert second.startswith("Would apply version 2 of test, from 2040-01-01 00:00:00Z")
+    assert "points.silver: 1.5 -> 1.75" in second
+    assert len(loyalty("program", "show", "test", "--json").json["versions"]) == 1
+    refused = loyalty("program", "apply", write(tmp_path, PROGRAM_TEXT.replace("EUR", "USD")), "--dry-run")
+    assert (refused.code, "points for EUR already" in refused.err) == (2, True)
+
+
+def test_the_same_file_with_another_time_is_not_taken_for_done(loyalty: CommandLine, tmp_path: Path) -> None:
+    loyalty("program", "apply", write(tmp_path))
+    later = write(tmp_path, CHANGED)
+    loyalty("program", "apply", later, "--from", LATER)
+    assert loyalty("program", "apply", later, "--from", LATER).out.startswith(
+        "Nothing changed: version 2 of test, from "
+    )
+    move = "loyalty program move test --version 2 --from {} --reason TEXT"
+    for arguments, start in (
+        (["--from", "2041-01-01T00:00:00Z"], "2041-01-01T00:00:00Z"),
+        (["--from", "2039-01-01T00:00:00Z"], "2039-01-01T00:00:00Z"),
+        ([], "now"),
+    ):
+        refused = loyalty("program", "apply", later, *arguments)
+        assert refused.code == 2
+        assert "version 2 says the same, and is to be in force from 2040-01-01T00:00:00Z" in refused.err
+        assert move.format(start) in refused.err
+    back = loyalty("program", "apply", write(tmp_path))
+    assert back.code == 2
+    assert "Version 1, which is in force now, says the same: to keep it, loyalty program withdraw" in back.err
+
+
+def test_a_time_of_the_past_needs_backdate_and_is_told_what_it_does_not_touch(
+    shell: Shell, loyalty: CommandLine, tmp_path: Path
+) -> None:
+    shell.take(*(order(f"o{day}", time=f"2026-03-0{day}T12:00:00Z") for day in (1, 2, 3)))
+    command = ("program", "apply", write(tmp_path, CHANGED), "--from", "2026-03-02")
+    refused = loyalty(*command)
+    assert refused.code == 2
+    assert (
+        "2026-03-01T23:00:00Z is past: 2 recorded orders since stay as they were judged, and only orders that come "
+        "from now on are judged by this file. If that is meant, add --backdate" in refused.err
+    )
+    assert loyalty(*command, "--dry-run").code == 2
+    applied = loyalty(*command, "--backdate").out
+    assert "2 recorded orders since then: judged before, and not judged again." in applied
+    shell.take(order("late", time="2026-03-03T12:00:00Z"))
+    shown = loyalty("program", "show", "test")
+    assert (
+        "# It was backdated: 2 orders of its time were recorded before it was applied, and judged by an ea" in shown.out
+    )
+    assert loyalty("program", "show", "test", "--json").json["orders_of_earlier_versions"] == 2
+    loyalty("program", "apply", write(tmp_path), "--from", "2026-03-03", "--backdate")
+    assert loyalty("program", "show", "test", "--version", 2, "--json").json["orders_of_earlier_versions"] == 1
+
+
+class TestAVersionThatIsStillToCome:
+    @pytest.fixture(autouse=True)
+    def _applied(self, loyalty: CommandLine, tmp_path: Path) -> None:
+        loyalty("program", "apply", write(tmp_path))
+        loyalty("program", "apply", write(tmp_path, CHANGED), "--from", LATER, "--by", "ben")
+
+    def test_is_withdrawn_once_and_keeps_who_when_and_why(self, loyalty: CommandLine) -> None:
+        command = ("program", "withdraw", "test", "--reason", "not settled", "--by", "anna")
+        dry = loyalty(*command, "--dry-run")
+        assert dry.out.startswith("Would withdraw version 2 of test, which is to be in force from 2040-01-01 00:00:00Z")
+        assert len(loyalty("program", "list", "--json").json[0]["to_come"]) == 1
+        done = loyalty(*command).out
+        assert done.startswith("Withdrew version 2 of test, which was to be in force from 2040-01-01 00:00:00Z")
+        assert "points.silver: 1.5 -> 1.75" in done
+        assert done.endswith("Now: version 1 for all orders, however old.\n")
+        again = loyalty(*command, "--version", 2)
+        assert again.code == 0
+        assert re.match(
+            r"Nothing changed: version 2 of test was withdrawn already, .* by anna: not settled\n", again.out
+        )
+        assert loyalty("program", "list", "--json").json[0]["to_come"] == []
+        shown = loyalty("program", "show", "test", "--version", 2)
+        assert "# Version 2 of test, withdrawn, was to be in force from 2040-01-01 00:00:00Z" in shown.out
+        assert re.search(r"# Applied .* by ben\. All versions: 1 for all orders, however old; 2 withdrawn\.", shown.out)
+        assert re.search(r"# Withdrawn, .* by anna: not settled\n", shown.out)
+        (change,) = loyalty("program", "show", "test", "--version", 2, "--json").json["changes"]
+        assert (change["effective_from"], change["changed_by"], change["reason"]) == (None, "anna", "not settled")
+
+    def test_makes_room_for_a_nearer_one_when_it_is_withdrawn_and_can_come_again(
+        self, loyalty: CommandLine, tmp_path: Path
+    ) -> None:
+        nearer = write(tmp_path, PROGRAM_TEXT.replace('"2"', '"3"'))
+        assert loyalty("program", "apply", nearer).code == 2
+        loyalty("program", "withdraw", "test", "--reason", "a nearer one")
+        assert loyalty("program", "apply", nearer).out.startswith("Applied version 3 of test, from ")
+        again = loyalty("program", "apply", write(tmp_path, CHANGED), "--from", LATER)
+        assert again.out.startswith("Applied version 4 of test, from 2040-01-01")
+
+    def test_is_moved_and_keeps_its_number_and_its_place(self, loyalty: CommandLine, tmp_path: Path) -> None:
+        loyalty("program", "apply", write(tmp_path, PROGRAM_TEXT.replace('"2"', '"3"')), "--from", "2050-01-01")
+        command = ("program", "move", "test", "--version", 2, "--reason", "opens later", "--by", "anna")
+        dry = loyalty(*command, "--from", "2041-07-01", "--dry-run").out
+        assert dry.startswith("Would move version 2 of test: in force from 2041-06-30 22:00:00Z")
+        done = loyalty(*command, "--from", "2041-07-01").out
+        assert "Moved version 2 of test: in force from 2041-06-30 22:00:00Z (2041-07-01 00:00 in Europe/Berlin)" in done
+        assert loyalty(*command, "--from", "2041-07-01").out.startswith("Nothing changed: version 2 of test is to be")
+        shown = loyalty("program", "show", "test", "--version", 2, "--json").json
+        assert [each["effective_from"] for each in shown["versions"]] == [
+            None, "2041-06-30T22:00:00Z", "2049-12-31T23:00:00Z",
+        ]  # fmt: skip
+        beyond = loyalty(*command, "--from", "2051-01-01")
+        assert "version 3 is from 2049-12-31T23:00:00Z, and versions keep their order" in beyond.err
+        assert "2020-12-31T23:00:00Z is past" in loyalty(*command, "--from", "2021-01-01").err
+        assert "several versions that are still to come" in loyalty(*command[:3], "--from", LATER, "--reason", "x").err
+        now = loyalty(*command, "--from", "now").out
+        assert now.startswith("Moved version 2 of test: in force from ")
+        assert loyalty("program", "list", "--json").json[0]["version"] == 2
+
+    def test_that_has_come_is_neither_moved_nor_withdrawn(self, loyalty: CommandLine) -> None:
+        loyalty("program", "move", "test", "--from", "now", "--reason", "at once")
+        for command in (("withdraw", "test"), ("move", "test", "--from", LATER)):
+            refused = loyalty("program", *command, "--reason", "x")
+            assert (refused.code, "has no version that is still to come; version 2 is in force" in refused.err) == (
+                2,
+                True,
+            )
+            refused = loyalty("program", *command, "--reason", "x", "--version", 1)
+            assert (refused.code, "Version 1 of program test cannot be changed" in refused.err) == (2, True)
+            assert loyalty("program", *command, "--reason", "x", "--version", 9).code == 2
+            assert loyalty("program", *command, "--reason", " ").code == 2
+        assert loyalty("program", "withdraw", "nope", "--reason", "x").code == 2
+
+    def test_stays_where_two_programs_would_claim_the_same_without_it(
+        self, loyalty: CommandLine, tmp_path: Path
+    ) -> None:
+        loyalty("program", "withdraw", "test", "--reason", "another")
+        given_up = PROGRAM_TEXT.replace('["/shops/test"]', "[]") + "default: true\n"
+        loyalty("program", "apply", write(tmp_path, given_up), "--from", LATER)
+        other = PROGRAM_TEXT.replace("program_id: test", "program_id: other")
+        loyalty("program", "apply", write(tmp_path, other.replace('["/shops/test"]', "[]") + "default: true\n"))
+        assert len(loyalty("program", "list", "--json").json) == 1, "the default is taken from 2040 on"
+        loyalty("program", "apply", write(tmp_path, other.replace('["/shops/test"]', "[]")))
+        loyalty("program", "apply", write(tmp_path, other), "--from", LATER)
+        refused = loyalty("program", "withdraw", "test", "--reason", "x")
+        assert refused.code == 2
+        assert "program other lists /shops/test" in refused.err
+        refused = loyalty("program", "move", "test", "--from", "2041-01-01", "--reason", "x")
+        assert "program other lists /shops/test" in refused.err
 
 
 def test_a_first_version_takes_no_instant(loyalty: CommandLine, tmp_path: Path) -> None:

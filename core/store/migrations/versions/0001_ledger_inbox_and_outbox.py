@@ -83,9 +83,18 @@ CREATE TABLE posting_attempts (
 CREATE TABLE programs (
     program_id varchar NOT NULL, version integer NOT NULL, effective_from timestamptz NOT NULL,
     document jsonb NOT NULL, file_text varchar NOT NULL, applied_at timestamptz DEFAULT now() NOT NULL,
-    is_default boolean DEFAULT false NOT NULL,
+    applied_by varchar,
     CONSTRAINT pk_programs PRIMARY KEY (program_id, version),
     CONSTRAINT ck_programs_version CHECK (version > 0)
+);
+CREATE TABLE program_changes (
+    program_id varchar NOT NULL, version integer NOT NULL, change_number integer NOT NULL, effective_from timestamptz,
+    changed_at timestamptz DEFAULT now() NOT NULL, changed_by varchar NOT NULL, reason varchar NOT NULL,
+    CONSTRAINT pk_program_changes PRIMARY KEY (program_id, version, change_number),
+    CONSTRAINT fk_program_changes_program_id_version FOREIGN KEY(program_id, version)
+        REFERENCES programs (program_id, version),
+    CONSTRAINT ck_program_changes_change_number CHECK (change_number > 0),
+    CONSTRAINT ck_program_changes_effective_from CHECK (effective_from >= changed_at)
 );
 CREATE TABLE retention (
     table_name varchar NOT NULL, purged_before timestamptz NOT NULL,

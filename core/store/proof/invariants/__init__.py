@@ -5,9 +5,13 @@ from core.store.proof.invariants.limits import LIMITS
 from core.store.proof.invariants.messages import MESSAGES_AND_EVENTS
 from core.store.proof.invariants.orders import ORDERS_AND_TIERS
 from core.store.proof.invariants.points import POINTS
+from core.store.proof.invariants.versions import PROGRAM_VERSIONS
 
 CHECKS: tuple[Check, ...] = tuple(
-    sorted((*POINTS, *ORDERS_AND_TIERS, *LIMITS, *MESSAGES_AND_EVENTS), key=lambda check: check.invariant)
+    sorted(
+        (*POINTS, *ORDERS_AND_TIERS, *LIMITS, *PROGRAM_VERSIONS, *MESSAGES_AND_EVENTS),
+        key=lambda check: check.invariant,
+    )
 )
 
 __all__ = ["CHECKS", "Check"]
