@@ -31,6 +31,7 @@ class Reason(StrEnum):
     ORDER_NEVER_CAME = "order_never_came"  #: a message about an order waited longer than the limit for it
     UNKNOWN_LINE = "unknown_line"  #: the refund names a line that the order lacks
     REFUND_EXCEEDS_ORDER = "refund_exceeds_order"  #: more is given back than was paid
+    TOO_HEAVY = "too_heavy"  #: its lines times the rules that look at them are more than one posting may work out
     POSTING_FAILED = "posting_failed"  #: posting this message alone raised an error
     POSTING_CRASHED = "posting_crashed"  #: the process died each time it posted this message
 

@@ -22,6 +22,7 @@ MENDS: dict[Reason, str] = {
     Reason.ORDER_NEVER_CAME: "Have the shop send the order, then retry; if there never was one, drop this one.",
     Reason.UNKNOWN_LINE: "Send the refund in a new event with line_ids of the order; drop this one.",
     Reason.REFUND_EXCEEDS_ORDER: "Check what was given back before; send a refund of at most the rest in a new event.",
+    Reason.TOO_HEAVY: "Have the shop send the order in parts, or have fewer rules in the program; then retry or drop.",
     Reason.POSTING_FAILED: "Look up the error in the log, mend its cause, then retry.",
     Reason.POSTING_CRASHED: "Look up how the worker ended, mend the cause or upgrade, then retry.",
 }

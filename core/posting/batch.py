@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from time import monotonic
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
@@ -51,6 +52,17 @@ _BEGIN = f"""
 SELECT is_ours, now(), {STAMP},
        coalesce((SELECT attempts FROM posting_attempts WHERE shard = %(shard)s), 0) FROM turn
 """  # noqa: S608  # our own words
+
+
+class BatchBounds(NamedTuple):
+    """Where a batch is cut, so that no transaction takes too long; the rest comes with the next one."""
+
+    #: So much is read for it, about; more than 50,000 lines of orders.
+    bytes_max: int = 4_000_000
+    #: So many waiting messages are taken along with what they wait for; more are made ready for the next batches.
+    waiting_messages_max: int = 1_000
+    #: After so long no further message is decided: PostgreSQL takes us for lost in LOYALTY_DATABASE_IDLE_SECONDS_MAX.
+    deciding_seconds_max: float = 5.0
 
 
 class ReadMessage(NamedTuple):
@@ -100,6 +112,7 @@ class Poster:
         new_account_id: Callable[[], UUID],
         chain_key: bytes | None = None,
         handlers: Mapping[str, Handler] = HANDLERS,
+        bounds: BatchBounds = BatchBounds(),  # noqa: B008  # a tuple
     ) -> None:
         """`event_source` is the CloudEvents source of what we publish; `new_account_id` draws account ids.
 
@@ -108,6 +121,7 @@ class Poster:
         self._engine = engine
         self._handlers = handlers
         self._chain_key = chain_key
+        self._bounds = bounds
         self._event_source = event_source
         self._new_account_id = new_account_id
         self._registry = ProgramRegistry((), stamp=-1)
@@ -129,7 +143,7 @@ class Poster:
             with self._turn(shard) as turn:
                 if turn is None:
                     return BatchResult(is_busy=True)
-                claimed.extend(claim_received(turn.connection, shard, messages_max))
+                claimed.extend(claim_received(turn.connection, shard, messages_max, self._bounds.bytes_max))
                 if turn.crashes >= CRASHES_BEFORE_SINGLE and claimed:
                     return None
                 return self._post(turn, claimed, is_contended=is_contended) if claimed else BatchResult()
@@ -181,7 +195,7 @@ class Poster:
         with self._turn(shard) as turn:
             if turn is None:
                 return BatchResult(is_busy=True)
-            first = claim_received(turn.connection, shard, 1)
+            first = claim_received(turn.connection, shard, 1, self._bounds.bytes_max)
             if not first or first[0].inbox_id != message.inbox_id:
                 return BatchResult(is_busy=True)
             if turn.crashes >= CRASHES_BEFORE_PARKING:
@@ -206,15 +220,21 @@ class Poster:
     def _post(
         self, turn: Turn, claimed: Sequence[ClaimedMessage], *, is_alone: bool = False, is_contended: bool = False
     ) -> BatchResult:
-        """Post what is claimed, and what waits for its orders.
+        """Post what is claimed, and what waits for its orders; what takes too long is left to the next batch.
 
-        Not so a message that is posted alone to find out whether it is the bad one: what waits for it is made ready and
-        comes after it, each alone too.
+        Not so a message that is posted alone to find out whether it is the bad one, or for which too many wait: what
+        waits for it is made ready and comes after it.
         """
         self._count_attempt(turn.shard)
+        decide_until = monotonic() + self._bounds.deciding_seconds_max
         read = [self._read(message) for message in claimed]
         subjects = [each.subject for each in read if each.handler.contract.is_subject]
-        waiting = [] if is_alone else [self._read(message) for message in claim_waiting(turn.connection, subjects)]
+        waiting_max = self._bounds.waiting_messages_max
+        found = [] if is_alone else claim_waiting(turn.connection, subjects, waiting_max + 1)
+        is_crowded = len(found) > waiting_max
+        if is_crowded:
+            read, subjects = _through_first_subject(read), subjects[:1]
+        waiting = [] if is_crowded else [self._read(message) for message in found]
         rules = self._registry
         reach = union(each.handler.reach(each.message, rules, turn.as_of) for each in (*read, *waiting))
         books, budgets = open_books(
@@ -229,10 +249,10 @@ class Poster:
                 writing.keep(outcome, Report(each.claimed.inbox_id, turn.shard, each.data))
             return outcome
 
-        outcomes = _in_order(read, waiting, post)
+        outcomes = _in_order(read, waiting, post, lambda: monotonic() > decide_until)
         writing.write_ledger(turn.connection, books, self._chain_key)
         result = self._settle(turn, outcomes, writing)
-        if is_alone:
+        if is_alone or is_crowded:
             wake_waiting_for(turn.connection, subjects, turn.shard)
         writing.write_shared(turn.connection, books, budgets)
         return result
@@ -301,12 +321,21 @@ def _redone_after_races(work: Callable[[bool], T]) -> T:
     return work(True)
 
 
+def _through_first_subject(read: Sequence[ReadMessage]) -> list[ReadMessage]:
+    """The messages up to the first that others may wait for."""
+    places = (place for place, each in enumerate(read) if each.handler.contract.is_subject)
+    return list(read[: next(places) + 1])
+
+
 def _in_order(
-    read: Sequence[ReadMessage], waiting: Sequence[ReadMessage], post: Callable[[ReadMessage], Outcome]
+    read: Sequence[ReadMessage],
+    waiting: Sequence[ReadMessage],
+    post: Callable[[ReadMessage], Outcome],
+    is_over: Callable[[], bool],
 ) -> list[tuple[ClaimedMessage, Outcome]]:
     """Post in order of arrival; what came before its subject, in this batch or earlier, follows right behind that.
 
-    So a batch ends as its messages would have, each posted alone.
+    So a batch ends as its messages would have, each posted alone. At least one is posted, and none after `is_over`.
     """
     held: dict[tuple[str, str], list[ReadMessage]] = defaultdict(list)
     for each in waiting:
@@ -319,4 +348,6 @@ def _in_order(
             outcomes[each.claimed.inbox_id] = each.claimed, outcome
             if isinstance(outcome, Waiting):
                 held[each.subject].append(each)
+        if is_over():
+            break
     return list(outcomes.values())

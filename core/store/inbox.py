@@ -181,31 +181,44 @@ def subject_shard(connection: Connection, source: str, subject: str) -> int | No
 
 
 _CLAIMED = ", ".join(f"i.{name}" for name in ClaimedMessage._fields)
+# A message weighs what posting has to read: its own text, and its order's lines, which are compressed in the table to a
+# quarter or less; those of one order once. The first is claimed however heavy it is.
 _CLAIM = f"""
-SELECT {_CLAIMED} FROM inbox i
-WHERE shard = %s AND state = 'received' ORDER BY inbox_id LIMIT %s
+SELECT {_CLAIMED} FROM (
+    SELECT w.*, sum(weight) OVER (ORDER BY inbox_id) - weight AS weight_before FROM (
+        SELECT n.*, octet_length(settled) + CASE WHEN NOT is_subject
+               AND row_number() OVER (PARTITION BY source, subject ORDER BY inbox_id) = 1
+               THEN coalesce((SELECT max(4 * pg_column_size(o.lines)) FROM orders o
+                              WHERE o.source = n.source AND o.order_id = substr(n.subject, length('order ') + 1)), 0)
+               ELSE 0 END AS weight
+        FROM (SELECT * FROM inbox WHERE shard = %s AND state = 'received' ORDER BY inbox_id LIMIT %s) AS n
+    ) AS w
+) AS i WHERE weight_before < %s ORDER BY inbox_id
 """  # noqa: S608  # our own column names
 
 
-def claim_received(connection: Connection, shard: int, rows_max: int) -> list[ClaimedMessage]:
-    """The next rows of a shard, oldest first. The caller has the shard's turn, so nobody else claims them."""
-    return [ClaimedMessage(*row) for row in run_bulk(connection, _CLAIM, (shard, rows_max))]
+def claim_received(connection: Connection, shard: int, rows_max: int, bytes_max: int) -> list[ClaimedMessage]:
+    """The next rows of a shard, oldest first, as long as posting has less than about `bytes_max` to read for them.
+
+    The caller has the shard's turn, so nobody else claims them.
+    """
+    return [ClaimedMessage(*row) for row in run_bulk(connection, _CLAIM, (shard, rows_max, bytes_max))]
 
 
 _CLAIM_WAITING = f"""
 SELECT {_CLAIMED}
 FROM inbox i JOIN (SELECT DISTINCT * FROM unnest(%b::text[], %b::text[]) AS k(source, subject)) k
      ON i.source = k.source AND i.subject = k.subject
-WHERE i.state = 'waiting' ORDER BY i.inbox_id FOR UPDATE OF i SKIP LOCKED
+WHERE i.state = 'waiting' ORDER BY i.inbox_id LIMIT %s FOR UPDATE OF i SKIP LOCKED
 """  # noqa: S608  # our own column names
 
 
-def claim_waiting(connection: Connection, subjects: Sequence[tuple[str, str]]) -> list[ClaimedMessage]:
-    """Messages that wait for these (source, subject), oldest first; what another transaction holds is left to it."""
+def claim_waiting(connection: Connection, subjects: Sequence[tuple[str, str]], rows_max: int) -> list[ClaimedMessage]:
+    """The oldest messages that wait for these (source, subject); what another transaction holds is left to it."""
     if not subjects:
         return []
     keys = [list(column) for column in zip(*subjects, strict=True)]
-    return [ClaimedMessage(*row) for row in run_bulk(connection, _CLAIM_WAITING, keys)]
+    return [ClaimedMessage(*row) for row in run_bulk(connection, _CLAIM_WAITING, (*keys, rows_max))]
 
 
 _SETTLE = """

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Engine
 from uuid6 import uuid7
 
-from core.posting.batch import Poster
+from core.posting.batch import BatchBounds, Poster
 from core.store.engine import create_database_engine
 from tests.factories import PROGRAM_TEXT, cancellation, fulfilment, line, order, refund
 from tests.ledger_rows import empty_ledger, ledger_rows
@@ -71,8 +71,11 @@ def test_batches_of_any_size_and_any_number_of_shards_end_alike(engine: Engine) 
     shell.apply_program(YEARLY)
     shell.apply_program(HELD)
     ledgers = []
-    for batch_messages, shards in ((500, 1), (1, 1), (7, 5), (500, 16)):
+    cut_early = BatchBounds(bytes_max=2_000), BatchBounds(waiting_messages_max=1), BatchBounds(deciding_seconds_max=0)
+    unbounded = [(size, BatchBounds()) for size in ((500, 1), (1, 1), (7, 5), (500, 16))]
+    for (batch_messages, shards), bounds in (*unbounded, *(((500, 2), bounds) for bounds in cut_early)):
         empty_ledger(shell)
+        shell.poster = Poster(engine, event_source=EVENT_SOURCE, new_account_id=uuid7, bounds=bounds)
         shell.batch_messages, shell.shards = batch_messages, shards
         for start in range(0, len(events), 100):
             shell.receive(*events[start : start + 100])

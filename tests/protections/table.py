@@ -214,8 +214,7 @@ PROTECTIONS = (
         (
             Edit(
                 _BATCH,
-                "        waiting = [] if is_alone else [self._read(message) for message in"
-                " claim_waiting(turn.connection, subjects)]\n",
+                "        waiting = [] if is_crowded else [self._read(message) for message in found]\n",
                 "        waiting: list[ReadMessage] = []\n",
             ),
         ),
@@ -244,8 +243,8 @@ PROTECTIONS = (
         (
             Edit(
                 _INBOX,
-                "WHERE i.state = 'waiting' ORDER BY i.inbox_id FOR UPDATE OF i SKIP LOCKED\n",
-                "WHERE i.state = 'waiting' ORDER BY i.inbox_id\n",
+                "WHERE i.state = 'waiting' ORDER BY i.inbox_id LIMIT %s FOR UPDATE OF i SKIP LOCKED\n",
+                "WHERE i.state = 'waiting' ORDER BY i.inbox_id LIMIT %s\n",
             ),
         ),
         seeds=(60,),

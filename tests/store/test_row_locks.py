@@ -29,7 +29,7 @@ def test_a_waiting_refund_that_posting_holds_is_left_to_it_by_the_sweep_and_by_o
     shell.execute("UPDATE inbox SET state = 'waiting', shard = NULL WHERE event_id = 'refunded-r1'")
     subjects = [(SOURCE, "order o1")]
     with engine.begin() as posting, engine.begin() as other:
-        assert [message.event_id for message in claim_waiting(posting, subjects)] == ["refunded-r1"]
-        assert claim_waiting(other, subjects) == []
+        assert [message.event_id for message in claim_waiting(posting, subjects, 10)] == ["refunded-r1"]
+        assert claim_waiting(other, subjects, 10) == []
         assert shell.sweep()["woken"] == 0
     assert shell.sweep()["woken"] == 1

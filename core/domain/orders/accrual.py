@@ -25,6 +25,8 @@ from core.domain.tiers.history import CountedOrder, TierHistoryEntry
 from core.domain.tiers.qualification import qualify, review_overdue, tier_at
 
 _PLAIN = Judgement()
+#: How often the lines of one order may be looked at: a second or two. What takes minutes would stop its whole shard.
+STEPS_MAX = 10_000_000
 _NOTHING = OrderParts()
 
 
@@ -67,6 +69,8 @@ def decide_order(
     version = rules.at(program_id, order.occurred_at)
     if order.currency != version.program.currency:
         return _wrong_currency(order, version.program)
+    if len(order.lines) * version.program.steps_per_line > STEPS_MAX:
+        return _too_heavy(order, version.program)
     posted = PostedOrder(order, program_id, version.version, message.digest)
     if order.customer_id is None:
         return Decision(facts=(posted,))
@@ -249,6 +253,17 @@ def _wrong_currency(order: Order, program: Program) -> Parked:
         "name another program in data.program_id"
     )
     return Parked(Reason.WRONG_CURRENCY, detail)
+
+
+def _too_heavy(order: Order, program: Program) -> Parked:
+    lines_max = STEPS_MAX // program.steps_per_line
+    detail = (
+        f"data.lines has {len(order.lines):,} lines, and program {program.program_id} looks at each of them "
+        f"{program.steps_per_line:,} times: at most {lines_max:,} lines are worked out at once under its "
+        f"{len(program.earning_rules)} rules and {len(program.promotions)} promotions; "
+        "send the order in parts, each with an order_id of its own, or have fewer rules"
+    )
+    return Parked(Reason.TOO_HEAVY, detail)
 
 
 def _too_many_points(points: int, program: Program) -> Parked:

@@ -299,6 +299,15 @@ class Program(Part):
         """Count the tiers below it: 0 for the lowest. KeyError when the program has no such tier."""
         return self._ranks[tier_id]
 
+    @cached_property
+    def steps_per_line(self) -> int:
+        """How often each line of an order is looked at, at most: by rules, by promotions, and by one for the other."""
+        rules, promotions = len(self.earning_rules), len(self.promotions)
+        both = rules * sum(each.kind == "multiplier" and not each.lines.is_all for each in self.promotions)
+        once = rules + promotions + both
+        # To find the newest promotion that gives something, each is tried.
+        return once * (1 + promotions) if self.combine_promotions is CombinePromotions.NEWEST else once
+
     @field_validator("sources")
     @classmethod
     def _sources_once(cls, sources: tuple[str, ...]) -> tuple[str, ...]:
