@@ -185,7 +185,7 @@ _CLAIMED = ", ".join(f"i.{name}" for name in ClaimedMessage._fields)
 # quarter or less; those of one order once. The first is claimed however heavy it is.
 _CLAIM = f"""
 SELECT {_CLAIMED} FROM (
-    SELECT w.*, sum(weight) OVER (ORDER BY inbox_id) - weight AS weight_before FROM (
+    SELECT w.*, sum(weight) OVER (ORDER BY inbox_id) AS weight_with_earlier FROM (
         SELECT n.*, octet_length(settled) + CASE WHEN NOT is_subject
                AND row_number() OVER (PARTITION BY source, subject ORDER BY inbox_id) = 1
                THEN coalesce((SELECT max(4 * pg_column_size(o.lines)) FROM orders o
@@ -193,12 +193,12 @@ SELECT {_CLAIMED} FROM (
                ELSE 0 END AS weight
         FROM (SELECT * FROM inbox WHERE shard = %s AND state = 'received' ORDER BY inbox_id LIMIT %s) AS n
     ) AS w
-) AS i WHERE weight_before < %s ORDER BY inbox_id
+) AS i WHERE weight_with_earlier <= greatest(%s, weight) ORDER BY inbox_id
 """  # noqa: S608  # our own column names
 
 
 def claim_received(connection: Connection, shard: int, rows_max: int, bytes_max: int) -> list[ClaimedMessage]:
-    """The next rows of a shard, oldest first, as long as posting has less than about `bytes_max` to read for them.
+    """The next rows of a shard, oldest first, as long as posting has at most about `bytes_max` to read for them.
 
     The caller has the shard's turn, so nobody else claims them.
     """

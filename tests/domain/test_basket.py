@@ -67,12 +67,13 @@ def test_a_condition_of_a_least_amount_holds_for_thirds_that_sum_to_it() -> None
 
 
 class TestExplanations:
-    def test_name_a_hundred_lines_at_most_and_how_many_there_are(self) -> None:
-        rule = spend_rule("1", lines={"exclude_skus": ["other"]})
+    def test_name_two_hundred_lines_at_most_and_how_many_there_are(self) -> None:
+        rules = [{**spend_rule("1", lines={"exclude_skus": ["other"]}), "rule_id": f"r{n}"} for n in range(2)]
         sold = order(lines=[line(str(n), "1.00", sku="some") for n in range(120)])
-        why = entitlement(sold, [refund(part("0", quantity=1))], program_with(earning_rules=[rule]), "bronze").why
-        explained = why["rules"][0]
-        assert (len(explained["lines"]), explained["lines_count"], explained["basis_amount"]) == (100, 119, "119")
+        program = program_with(earning_rules=rules, combine="stack")
+        why = entitlement(sold, [refund(part("0", quantity=1))], program, "bronze").why
+        for explained in why["rules"]:
+            assert (len(explained["lines"]), explained["lines_count"], explained["basis_amount"]) == (100, 119, "119")
 
     @pytest.mark.parametrize(
         ("number", "text"),

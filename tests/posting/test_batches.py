@@ -71,9 +71,9 @@ def test_batches_of_any_size_and_any_number_of_shards_end_alike(engine: Engine) 
     shell.apply_program(YEARLY)
     shell.apply_program(HELD)
     ledgers = []
-    cut_early = BatchBounds(bytes_max=2_000), BatchBounds(waiting_messages_max=1), BatchBounds(deciding_seconds_max=0)
-    unbounded = [(size, BatchBounds()) for size in ((500, 1), (1, 1), (7, 5), (500, 16))]
-    for (batch_messages, shards), bounds in (*unbounded, *(((500, 2), bounds) for bounds in cut_early)):
+    cut_early = BatchBounds(bytes_max=2_000, waiting_messages_max=1)
+    sizes = ((500, 1), (1, 1), (7, 5), (500, 16))
+    for (batch_messages, shards), bounds in (*((size, BatchBounds()) for size in sizes), ((500, 2), cut_early)):
         empty_ledger(shell)
         shell.poster = Poster(engine, event_source=EVENT_SOURCE, new_account_id=uuid7, bounds=bounds)
         shell.batch_messages, shell.shards = batch_messages, shards
@@ -173,3 +173,53 @@ def test_messages_that_are_delivered_again_while_they_are_posted_are_posted_once
     assert {tuple(row) for row in shell.rows("SELECT state, deliveries FROM inbox")} == {("posted", 21)}
     assert {row.balance for row in shell.rows("SELECT balance FROM accounts")} == {200}
     assert shell.differences() == []
+
+
+class TestTooMuchAtOnce:
+    def test_an_order_with_too_many_lines_for_its_programs_rules_is_parked_with_advice(self, engine: Engine) -> None:
+        rules = "".join(f"  - {{rule_id: r{n}, kind: spend, per_amount: 1, points: 1}}\n" for n in range(100))
+        doubled = "".join(
+            f"  - {{promotion_id: p{n}, kind: multiplier, multiplier: 2, lines: {{skus: [s{n}]}}}}\n"
+            for n in range(100)
+        )
+        many = PROGRAM_TEXT.split("earning_rules:")[0] + f"earning_rules:\n{rules}promotions:\n{doubled}"
+        shell = Shell(engine, program_text=many + "tiers: [{tier_id: bronze, threshold_points: 0}]\n")
+        lines = [line(str(n), "1.00") for n in range(1_000)]
+        counts = shell.take(order("big", lines=lines), order("small", lines=lines[:900]))
+        assert (counts, shell.outcomes()) == (
+            {"posted": 1, "parked": 1},
+            {("posted", None): 1, ("dead", "too_heavy"): 1},
+        )
+        assert shell.value("SELECT detail FROM inbox WHERE state = 'dead'") == (
+            "data.lines has 1,000 lines, and program test looks at each of them 10,200 times: at most 980 lines are"
+            " worked out at once under its 100 rules and 100 promotions; send the order in parts, each with an order_id"
+            " of its own, or have fewer rules"
+        )
+
+    def test_a_batch_that_takes_too_long_is_cut_and_the_rest_comes_with_the_next(self, engine: Engine) -> None:
+        shell = Shell(engine, shards=1)
+        shell.receive(*(order(f"o{n}", "10.00") for n in range(5)))
+        poster = Poster(
+            engine, event_source=EVENT_SOURCE, new_account_id=uuid7, bounds=BatchBounds(deciding_seconds_max=0)
+        )
+        assert [poster.post_batch(0, 500).claimed for _ in range(6)] == [1, 1, 1, 1, 1, 0]
+
+    def test_a_batch_reads_no_more_than_its_bound_but_always_one_message(self, engine: Engine) -> None:
+        shell = Shell(engine, shards=1)
+        lines = [line(str(n), "1.00", sku=f"{n * 7919 % 100_003:x}") for n in range(300)]
+        shell.take(*(order(f"big{n}", lines=lines) for n in range(3)))
+        # Small as it is, a refund brings its whole order along; those of one order bring it once.
+        shell.receive(*(refund(f"r{n}-{m}", f"big{n}", amount="1.00") for n in range(3) for m in range(4)))
+        bounds = BatchBounds(bytes_max=shell.value("SELECT max(4 * pg_column_size(lines)) FROM orders") + 500)
+        poster = Poster(engine, event_source=EVENT_SOURCE, new_account_id=uuid7, bounds=bounds)
+        assert [poster.post_batch(0, 500).claimed for _ in range(4)] == [4, 4, 4, 0]
+
+    def test_waiting_messages_beyond_the_bound_follow_their_order_in_batches_of_their_own(self, engine: Engine) -> None:
+        shell = Shell(engine, shards=1)
+        shell.take(*(refund(f"r{n}", "o1", amount="1.00") for n in range(7)))
+        shell.receive(order("o0", "10.00"), order("o1", "10.00"), order("o2", "10.00"))
+        poster = Poster(
+            engine, event_source=EVENT_SOURCE, new_account_id=uuid7, bounds=BatchBounds(waiting_messages_max=6)
+        )
+        assert [poster.post_batch(0, 500).posted for _ in range(4)] == [1, 1, 8, 0]
+        assert shell.outcomes() == {("posted", None): 10}

@@ -58,8 +58,9 @@ def line_texts(rule: Calculation, currency: str | None) -> Iterator[str]:
         return
     for line_id, (amount, quantity) in islice(lines.items(), _LINES_MAX):
         yield f"line {line_id}: {_pieces_text(quantity)}, {money_text(amount, currency)}"
-    if len(lines) > _LINES_MAX:
-        yield f"and {count_text(len(lines) - _LINES_MAX, 'more line')}"
+    count = rule.get("lines_count", len(lines))
+    if count > _LINES_MAX:
+        yield f"and {count_text(count - _LINES_MAX, 'more line')}"
 
 
 def money_text(amount: str, currency: str | None) -> str:
@@ -114,7 +115,7 @@ def _manners(rule: Calculation) -> Iterator[str]:
         rounding = str(rule["rounding"])
         yield _ROUNDINGS.get(rounding, rounding) + each
     if "lines" in rule:
-        count = len(rule["lines"])
+        count = rule.get("lines_count", len(rule["lines"]))
         yield f"it counts {count_text(count, 'line')} of the order"
 
 

@@ -5,7 +5,7 @@ stay small however many refunds an order has. What is asked of an order again af
 refund changes the sums by the lines that it names alone.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from functools import cached_property
 from typing import NamedTuple
@@ -62,12 +62,7 @@ class Selection:
         """What the lines come to."""
         goods, places = self._goods, self.places
         lines = goods.order.lines
-        if places is goods.places:
-            amount = goods.amount
-        elif len(places) == 1:
-            amount = goods.amount_of(places[0])
-        else:
-            amount = sum([goods.amount_of(place) for place in places])
+        amount = goods.amount if places is goods.places else goods.amount_of(*places)
         quantity = lines[places[0]].quantity if len(places) == 1 else sum([lines[p].quantity for p in places], _ZERO)
         return _Sum(amount, units_of(quantity), len(places))
 
@@ -117,19 +112,19 @@ class Goods:
         #: Of the lines that earn.
         self.places: Sequence[int] = range(len(lines)) if len(places) == len(lines) else places
         self._has_tax = basis.tax is TaxBasis.INCLUDED
-        amount = sum([lines[place].amount for place in places], _ZERO)
-        if self._has_tax:
-            amount += sum([lines[place].tax for place in places], _ZERO)
-        self.amount = units_of(amount)  #: what they come to, in units
+        self.amount = self.amount_of(*places)  #: what they come to, in units
         paid = order.points_paid if basis.points_paid is PointsPaidBasis.EXCLUDED else _ZERO
         #: Of the amount, in units: what was not paid with points.
         self.unpaid = self.amount if not paid else max(0, self.amount - units_of(paid))
         self._selections: dict[str, Selection] = {}
 
-    def amount_of(self, place: int) -> int:
-        """What one line earns for, in units."""
-        line = self.order.lines[place]
-        return units_of(line.amount + line.tax if self._has_tax else line.amount)
+    def amount_of(self, *places: int) -> int:
+        """What these lines earn for, in units."""
+        lines = self.order.lines
+        amount = lines[places[0]].amount if len(places) == 1 else sum([lines[place].amount for place in places], _ZERO)
+        if self._has_tax:
+            amount += sum([lines[place].tax for place in places], _ZERO)
+        return units_of(amount)
 
     @cached_property
     def place_of(self) -> Mapping[str, int]:
@@ -329,13 +324,13 @@ class Basket:
         """Of how many of these lines something is kept."""
         return self._sum(selection).lines if self._left[0] else 0
 
-    def places_of(self, selection: Selection) -> Sequence[int]:
+    def places_of(self, selection: Selection) -> Iterable[int]:
         """The places of these lines of which something is kept."""
         if not self._left[0]:
             return ()
         if not self._gone:
             return selection.places
-        return [place for place in selection.places if not self._before(place).is_all]
+        return (place for place in selection.places if not self._before(place).is_all)
 
     def line_amount(self, place: int) -> int:
         """What is kept of the earning amount of one line, less its share of what was paid with points; in units."""

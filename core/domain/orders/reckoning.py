@@ -35,8 +35,8 @@ from core.domain.program import (
     Unit,
 )
 
-#: So many lines an explanation names; an entry of each of an order's refunds has one.
-_LINES_EXPLAINED_MAX = 100
+#: So many lines an explanation names, of all rules together; an entry of each of an order's refunds has one.
+_LINES_EXPLAINED_MAX = 200
 _NOTHING = Decimal(0)
 _MILLIONTHS = UNITS // UNITS_PER_MILLIONTH
 
@@ -51,17 +51,16 @@ class RulePoints(NamedTuple):
     basket: Basket
     selection: Selection  #: the lines that it counts
 
-    def explanation(self) -> dict[str, Any]:
-        """The same for an entry."""
+    def explanation(self, lines_max: int) -> dict[str, Any]:
+        """The same for an entry, with so many lines at most, and how many there are if that is more."""
         terms, basket, selection = self.terms, self.basket, self.selection
         parts: dict[str, Any] = {**terms.explanation, "points": self.points}
         if self.points < self.points_before_limit:
             parts["points_before_limit"] = self.points_before_limit
         if not terms.lines.is_all:
-            places = basket.places_of(selection)
-            parts["lines"] = dict([basket.line_text(place) for place in islice(places, _LINES_EXPLAINED_MAX)])
-            if len(places) > _LINES_EXPLAINED_MAX:
-                parts["lines_count"] = len(places)
+            parts["lines"] = dict([basket.line_text(place) for place in islice(basket.places_of(selection), lines_max)])
+            if basket.lines_count(selection) > lines_max:
+                parts["lines_count"] = basket.lines_count(selection)
         if terms.unit is Unit.PIECE:
             parts["quantity"] = amount_text(basket.quantity_of(selection))
         elif terms.unit is not Unit.ORDER:
@@ -149,20 +148,24 @@ class Reckoning:
     def explanation(self) -> dict[str, Any]:
         """The calculation, rule by rule and line by line."""
         why: dict[str, Any] = {"tier": self._scope.tier_id, "basis_amount": amount_text(self._kept.amount)}
-        why["rules"] = [self._explanation(each, each.terms.clawback) for each in self._counted]
+        lines_max = _LINES_EXPLAINED_MAX // max(1, len(self._counted))
+        why["rules"] = [
+            self._explained(each.name, each.explanation(lines_max), each.terms.clawback) for each in self._counted
+        ]
         if len(self._rules) > len(self._counted):
             why["rules_not_best"] = [
                 {"rule_id": each.name, "points": each.points} for each in self._rules if each is not self._counted[0]
             ]
         if self._promotions:
-            why["promotions"] = [self._explanation(each, each.promotion.clawback) for each in self._promotions]
+            why["promotions"] = [
+                self._explained(each.name, each.explanation(), each.promotion.clawback) for each in self._promotions
+            ]
         return why
 
-    def _explanation(self, given: RulePoints | PromotionPoints, clawback: ClawbackMode) -> dict[str, Any]:
-        parts = given.explanation()
-        if given.name in self.left_over:
-            parts["carried_in"] = amount_text(self._carried(given.name))
-            parts["left_over"] = amount_text(units_of(self.left_over[given.name]))
+    def _explained(self, name: str, parts: dict[str, Any], clawback: ClawbackMode) -> dict[str, Any]:
+        if name in self.left_over:
+            parts["carried_in"] = amount_text(self._carried(name))
+            parts["left_over"] = amount_text(units_of(self.left_over[name]))
         if not self._is_whole and clawback is not ClawbackMode.PROPORTIONAL:
             parts["clawback"] = clawback.value
         return parts
