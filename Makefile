@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url \
+	--no-emit-find-links --no-emit-trusted-host --no-emit-options
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo up test check audit chaos simulate protections bench lock schemas docs image clean
@@ -11,13 +13,13 @@ READY := $(VENV)/.ready
 help: ## List the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
-install: $(READY) ## Set up .venv from requirements.lock (hash-checked)
+install: $(READY) ## Set up .venv from requirements-dev.lock (hash-checked)
 
-$(READY): requirements.lock pyproject.toml
+$(READY): requirements-dev.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or newer is needed; $(PYTHON) is $$($(PYTHON) --version). Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $(READY)
 
@@ -37,7 +39,7 @@ check: $(READY) ## ruff, mypy strict, import arrows, schemas up to date
 	$(BIN)/python -m pytest -q tests/test_architecture.py tests/messages/test_schemas.py
 
 audit: $(READY) ## Known vulnerabilities of the locked packages; asks the advisory service of the package index
-	$(BIN)/pip-audit --strict --disable-pip --require-hashes --requirement requirements.lock
+	$(BIN)/pip-audit --strict --disable-pip --require-hashes --requirement requirements-dev.lock
 
 chaos: $(READY) ## Random faults against real processes; RUNS=1 SEED=.. BROKER=both FAULTS=a,b SOAK=1000000 SEEDS=2000
 	$(if $(SEEDS),$(BIN)/python -m tests.interleaving --seeds $(SEEDS) --from $(or $(FROM),0))
@@ -53,9 +55,11 @@ protections: $(READY) ## Take each protection out of a copy of the tree and see 
 bench: $(READY) ## Benchmarks, about a minute; BENCH_ARGUMENTS="--full" for all data, --help for the rest
 	$(BIN)/python -m benchmarks $(BENCH_ARGUMENTS)
 
-lock: $(READY) ## Make requirements.lock anew from pyproject.toml
-	$(BIN)/pip-compile --quiet --all-extras --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url \
-		--no-emit-find-links --no-emit-trusted-host --no-emit-options --output-file requirements.lock pyproject.toml
+lock: $(READY) ## Make the locks anew from pyproject.toml: what runs, what builds the package, and all that development needs
+	$(COMPILE) --output-file requirements.lock pyproject.toml
+	$(COMPILE) --only-build-deps --build-deps-for wheel --output-file requirements-build.lock pyproject.toml
+	$(COMPILE) --all-extras --constraint requirements.lock --constraint requirements-build.lock \
+		--output-file requirements-dev.lock pyproject.toml
 
 schemas: $(READY) ## Write the JSON Schemas of all messages to docs/schemas
 	$(BIN)/python -m core.messages.schemas docs/schemas

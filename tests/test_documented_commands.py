@@ -31,9 +31,13 @@ def benchmarks(test: str) -> tuple[str, ...]:
     return (f"tests/benchmarks/test_commands.py::{test}",)
 
 
+COMPOSE = ("tests/test_containers.py::test_what_the_pages_run_with_compose_is_there",)
+
 #: What runs each command: tests, of which each must be there and contain it; another command; or CI itself. Of
 #: `loyalty` the options that the pages show count too.
 RUN_BY: dict[str, tuple[str, ...]] = {
+    "docker compose exec": COMPOSE,
+    "docker compose up": COMPOSE,
     "loyalty account explain": cli(
         "test_support_page", "test_the_example_of_the_support_page_is_what_the_commands_print"
     ),
@@ -92,6 +96,7 @@ RUN_BY: dict[str, tuple[str, ...]] = {
     ),
     "loyalty events replay --since": cli("test_replay_command", "test_a_replay_since_an_instant_takes_every_account"),
     "loyalty health live": cli("test_status_commands", "test_health_says_what_is_wrong_first_and_ends_with_1"),
+    "loyalty health live --data-dir": cli("test_command_line", "test_the_health_of_another_folder_is_asked_for"),
     "loyalty health ready": cli("test_status_commands", "test_health_says_what_is_wrong_first_and_ends_with_1"),
     "loyalty intake": ("loyalty up",),
     "loyalty lots extend": cli("test_lot_commands", "test_without_apply_it_counts_and_shows_a_sample"),

@@ -1,6 +1,8 @@
 """Reads the YAML of a file of ours as plain values, and remembers in which line each of them stands."""
 
 import re
+import sys
+from contextlib import nullcontext
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -48,10 +50,14 @@ class Place(NamedTuple):
     text: str | None  #: None when it is a list or a mapping
 
 
-def read_text(path: Path | str, *, error: FileError) -> str:
-    """Read a file of UTF-8; `error` says why it cannot be read."""
+#: Stands for standard input where a file is named.
+STDIN = "-"
+
+
+def read_text(path: Path | str, *, error: FileError, takes_stdin: bool = False) -> str:
+    """Read a file of UTF-8, with `takes_stdin` also - for standard input; `error` says why it cannot be read."""
     try:
-        with Path(path).open("rb") as file:
+        with nullcontext(sys.stdin.buffer) if takes_stdin and str(path) == STDIN else Path(path).open("rb") as file:
             raw = file.read(FILE_BYTES_MAX + 1)
         if len(raw) > FILE_BYTES_MAX:
             raise error(path=str(path), problems=f"it has more than {FILE_BYTES_MAX:,} bytes")

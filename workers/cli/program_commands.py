@@ -14,6 +14,7 @@ from core.domain.program.registry import BEGINNING, ProgramVersion
 from core.errors import UnknownVersionError
 from core.messages.program_files.program_file import (
     describe_differences,
+    file_name,
     parse_program,
     program_advice,
     program_text,
@@ -34,7 +35,9 @@ from workers.cli.simulate_command import simulate
 from workers.cli.version_commands import DryRun, move, since_text, withdraw
 from workers.cli.wiring import By, acting, has_database, opened_database, read_start
 
-ProgramFile = Annotated[Path, typer.Argument(metavar="FILE", help="A program file (YAML).", show_default=False)]
+ProgramFile = Annotated[
+    Path, typer.Argument(metavar="FILE", help="A program file (YAML); - for standard input.", show_default=False)
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -61,10 +64,10 @@ def check(file: ProgramFile, *, as_json: AsJson = False) -> None:
     """
     settings = Settings()
     text = program_text(file)
-    program = parse_program(text, path=str(file))
+    program = parse_program(text, path=file_name(file))
     advice = program_advice(program, text, today=datetime.now(UTC).astimezone(program.zone).date())
     if not as_json:  # first, so that it is said also when the database does not answer
-        say(f"{file} is a valid program file: {program.program_id}, {_contents_text(program)}.")
+        say(f"{file_name(file)} is a valid program file: {program.program_id}, {_contents_text(program)}.")
     before: ProgramVersion | None = None
     problems: list[str] = []
     is_compared = has_database(settings)
@@ -127,7 +130,7 @@ def apply(
     Until it is in force it can be moved and withdrawn: loyalty program move, loyalty program withdraw.
     """
     text = program_text(file)  # read once: the text that is kept must be the text that was understood
-    program = parse_program(text, path=str(file))
+    program = parse_program(text, path=file_name(file))
     start = None if effective_from is None else read_start(effective_from, "--from", program.zone)
     with opened_database(Settings()) as engine, engine.begin() as connection:
         applied = apply_program(
@@ -135,7 +138,7 @@ def apply(
             applied_by=acting(by), is_backdated=is_backdated, is_dry_run=is_dry_run,
         )  # fmt: skip
         if applied.problems:
-            raise ProgramRefusedError(path=file, problems="\n".join(applied.problems))
+            raise ProgramRefusedError(path=file_name(file), problems="\n".join(applied.problems))
     _say_applied(program, applied, is_dry_run=is_dry_run)
 
 

@@ -28,7 +28,9 @@ _SHOWN_EVERY = 1_000
 
 
 def simulate(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A program file (YAML).", show_default=False)],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A program file (YAML); - for standard input.", show_default=False)
+    ],
     since: Annotated[
         str | None,
         typer.Option("--from", metavar="INSTANT", help="As if in force from this instant; for all orders by default."),

@@ -12,10 +12,11 @@ from core.errors import ProgramFileError
 from core.messages.program_files.advice import advise
 from core.messages.program_files.differences import describe_differences
 from core.messages.program_files.file_problems import ambiguous_problems, currency_problems, empty_problems, worded
-from core.messages.yaml_source import Problem, YamlSource, read_text
+from core.messages.yaml_source import STDIN, Problem, YamlSource, read_text
 
 __all__ = [
     "describe_differences",
+    "file_name",
     "load_program",
     "parse_program",
     "program_advice",
@@ -27,12 +28,17 @@ __all__ = [
 
 def load_program(path: Path | str) -> Program:
     """Read a program file. ProgramFileError names every problem, one per line."""
-    return parse_program(program_text(path), path=str(path))
+    return parse_program(program_text(path), path=file_name(path))
 
 
 def program_text(path: Path | str) -> str:
-    """Read the text of a program file, whatever it says; ProgramFileError if it cannot be read."""
-    return read_text(path, error=ProgramFileError).replace("\r\n", "\n").replace("\r", "\n")
+    """Read the text of a program file (-: standard input), whatever it says; ProgramFileError if it cannot be read."""
+    return read_text(path, error=ProgramFileError, takes_stdin=True).replace("\r\n", "\n").replace("\r", "\n")
+
+
+def file_name(path: Path | str) -> str:
+    """How a message calls a program file."""
+    return "standard input" if str(path) == STDIN else str(path)
 
 
 def parse_program(text: str, *, path: str) -> Program:

@@ -1,18 +1,21 @@
 """What holds for every command: help, exit codes, and that expected errors are one message and no traceback."""
 
+import re
 import subprocess
 import sys
 from importlib.metadata import version
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 import pytest
 from typer.main import get_command
 
 from config.settings import unknown_variables
-from tests.factories import order
+from tests.factories import PROGRAM_TEXT, order
 from tests.shell import Shell
 from tests.workers.cli.command_line import CommandLine
 from workers.cli import build_app
+from workers.heartbeat import beat_heart
 
 PROCESS_COMMANDS = ("up", "demo", "intake", "worker", "beat")
 READING = [
@@ -41,6 +44,9 @@ def test_help_of_every_command_says_how_it_is_used(loyalty_alone: CommandLine, n
     printed = loyalty_alone(*name, "--help")
     assert printed.code == 0
     assert f"Usage: loyalty {' '.join(name)}" in printed.out
+    assert "--data-dir" in printed.out
+    if re.search(r"Usage: .*\bFILE\b", printed.out):
+        assert re.search(r"- for (stdin|standard input)", printed.out), "a file can be piped in"
     if name[0] not in PROCESS_COMMANDS:
         examples = [line for line in printed.out.splitlines() if f"loyalty {' '.join(name)}" in line]
         assert len(examples) > 1, "the help shows an example below the usage line"
@@ -169,9 +175,11 @@ def test_the_data_folder_can_be_named_anywhere_on_the_line(
     )
 
 
-@pytest.mark.parametrize("name", command_names(), ids=" ".join)
-def test_every_command_takes_the_data_folder(loyalty_alone: CommandLine, name: tuple[str, ...]) -> None:
-    assert "--data-dir" in loyalty_alone(*name, "--help").out
+def test_the_health_of_another_folder_is_asked_for(loyalty_alone: CommandLine, tmp_path: Path) -> None:
+    (tmp_path / "heartbeats").mkdir()
+    beat_heart(str(tmp_path / "heartbeats/worker.heartbeat"))
+    assert loyalty_alone("health", "live").code == 1
+    assert loyalty_alone("health", "live", "--data-dir", tmp_path).out == "ok    role worker\n"
 
 
 def test_the_release_is_told(loyalty_alone: CommandLine) -> None:
@@ -227,3 +235,14 @@ def test_every_command_refuses_a_password_that_is_not_encoded_before_a_client_qu
         assert (printed.code, printed.out) == (2, "")
         assert "_URL cannot be used: it has a special character in its user" in " ".join(printed.err.split())
         assert not any(secret in printed.err for secret in ("s3cr3t", "t41l"))
+
+
+def test_a_program_file_comes_from_standard_input(loyalty: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def piped(command: str, text: str) -> tuple[int, bool]:
+        monkeypatch.setattr(sys, "stdin", TextIOWrapper(BytesIO(text.encode())))
+        printed = loyalty("program", command, "-")
+        return printed.code, "program file standard input cannot be used" in printed.err
+
+    for command in ("check", "apply", "simulate"):
+        assert piped(command, PROGRAM_TEXT) == (0, False)
+        assert piped(command, PROGRAM_TEXT.replace("EUR", "EURO")) == (2, True)
