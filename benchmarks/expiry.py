@@ -13,7 +13,6 @@ from uuid6 import uuid7
 
 from benchmarks.filling import ORDERS_EACH, fill_ledger
 from benchmarks.servers import database_server, fresh_database
-from core.messages.inbound.reading import MessageLimits
 from core.posting.batch import Poster
 from core.store.proof.verify import verify_ledger
 from tasks.periodic import expire_lots
@@ -75,8 +74,6 @@ def _runtime(engine: Engine) -> Runtime:
         open_publisher=open_publisher,
         nudge=lambda _task, _shard: None,
         event_source="/bench",
-        limits=MessageLimits(1 << 20, 1000, 86_400),
-        shards=16,
         posting_batch_messages=500,
         relay_batch_events=1000,
         upkeep_batch_rows=500,

@@ -1,6 +1,7 @@
 """Celery's own queues. They carry nudges and ticks only: a lost message costs a second, never a point.
 
-Shops' messages and our events never pass through them; their names are in `workers.brokers.topology`.
+Shops' messages and our events never pass through them, nor does what Celery's clients submit: the names of their queues
+are in `workers.brokers.topology`. Nobody but our own roles has business here.
 """
 
 from kombu import Exchange, Queue
@@ -8,21 +9,13 @@ from kombu import Exchange, Queue
 POSTING = "loyalty.posting"
 RELAY = "loyalty.relay"
 PERIODIC = "loyalty.periodic"
-SUBMIT = "loyalty.submit"
 
-QUEUE_NAMES = (POSTING, RELAY, PERIODIC, SUBMIT)
+QUEUE_NAMES = (POSTING, RELAY, PERIODIC)
 
 
 def celery_queues(*, is_amqp: bool) -> list[Queue]:
-    """Queue declarations. On RabbitMQ durable quorum queues, always declared in full: a bare one is not recognized.
-
-    Not so the queue of `loyalty.submit`: it is declared as any Celery client declares a queue that it sends to. Two
-    declarations that differ are refused, and a worker whose declaration is refused posts nothing at all.
-    """
+    """Queue declarations. On RabbitMQ durable quorum queues, always declared in full: a bare one is not recognized."""
     # A topic exchange: with a direct one Celery warns about its delayed delivery, which nothing here uses.
     exchange = Exchange("loyalty.tasks", type="topic" if is_amqp else "direct", durable=True)
     quorum = {"x-queue-type": "quorum", "x-delivery-limit": 20} if is_amqp else None
-    return [
-        Queue(name, exchange, routing_key=name, durable=True, queue_arguments=None if name == SUBMIT else quorum)
-        for name in QUEUE_NAMES
-    ]
+    return [Queue(name, exchange, routing_key=name, durable=True, queue_arguments=quorum) for name in QUEUE_NAMES]

@@ -1,27 +1,34 @@
 """The map of the tasks: name, function, queue. `workers.celery_app` turns each row into a Celery task."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from tasks.periodic import audit_ledger, expire_lots, release_points, remind, review_tiers, warn_tiers
 from tasks.posting import post_inbox, sweep_inbox
 from tasks.purge import purge
 from tasks.relay import relay_outbox, sweep_outbox
-from tasks.submitting import submit
+
+_SHARDS_MAX = 1_024  #: of messages; there are fewer of accounts
 
 
 class TaskRow(NamedTuple):
-    """One task. `function` takes the Runtime and the message's arguments."""
+    """One task. `function` takes the Runtime, and a shard if the task is done for one."""
 
     name: str
     function: Callable[..., Any]
     queue: str
-    is_kept: bool = False  #: its message is the only copy: it goes back to the queue when it could not be done
+    has_shard: bool = False
+
+    def takes(self, arguments: Sequence[object]) -> bool:
+        """Whether a message may bring these arguments. None may bring an instant: what is due is due now."""
+        if not self.has_shard:
+            return not arguments
+        return len(arguments) == 1 and type(arguments[0]) is int and 0 <= arguments[0] < _SHARDS_MAX
 
 
 TASKS = (
-    TaskRow("loyalty.post_inbox", post_inbox, "loyalty.posting"),
-    TaskRow("loyalty.relay_outbox", relay_outbox, "loyalty.relay"),
+    TaskRow("loyalty.post_inbox", post_inbox, "loyalty.posting", has_shard=True),
+    TaskRow("loyalty.relay_outbox", relay_outbox, "loyalty.relay", has_shard=True),
     TaskRow("loyalty.sweep_inbox", sweep_inbox, "loyalty.periodic"),
     TaskRow("loyalty.sweep_outbox", sweep_outbox, "loyalty.periodic"),
     TaskRow("loyalty.expire_lots", expire_lots, "loyalty.periodic"),
@@ -31,12 +38,11 @@ TASKS = (
     TaskRow("loyalty.review_tiers", review_tiers, "loyalty.periodic"),
     TaskRow("loyalty.audit_ledger", audit_ledger, "loyalty.periodic"),
     TaskRow("loyalty.purge", purge, "loyalty.periodic"),
-    TaskRow("loyalty.submit", submit, "loyalty.submit", is_kept=True),
 )
 
-_QUEUES = {row.name: row.queue for row in TASKS}
+TASKS_BY_NAME = {row.name: row for row in TASKS}
 
 
 def queue_of(task: str) -> str:
     """The queue of a task; KeyError for a name that does not exist, so that a typo cannot pass silently."""
-    return _QUEUES[task]
+    return TASKS_BY_NAME[task].queue

@@ -6,7 +6,6 @@ from typing import Protocol
 
 from sqlalchemy import Engine
 
-from core.messages.inbound.reading import MessageLimits
 from core.posting.batch import Poster
 
 
@@ -29,8 +28,6 @@ class Runtime:
     open_publisher: Callable[[], EventPublisher]
     nudge: Callable[[str, int], None]  #: (task name, shard): ask for a run; losing it costs a second
     event_source: str
-    limits: MessageLimits
-    shards: int
     posting_batch_messages: int
     relay_batch_events: int
     upkeep_batch_rows: int

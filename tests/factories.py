@@ -1,7 +1,10 @@
 """Messages as shops send them. Plain functions: every test says what matters to it, the rest is usual."""
 
 import json
+from base64 import b64encode
 from typing import Any
+
+from kombu.utils import json as kombu_json
 
 from core.domain.program import Program
 from core.messages.program_files.program_file import parse_program
@@ -91,3 +94,20 @@ def _event(kind: str, event_id: str, time: str, source: str, data: dict[str, Any
 
 def as_bytes(event: Any) -> bytes:
     return json.dumps(event).encode()
+
+
+def task_of(*arguments: Any, task: str | None = "loyalty.submit", **named: Any) -> bytes:
+    """A Celery message as its client leaves it on Redis; `None` names no task."""
+    return in_envelope(kombu_json.dumps([arguments, named, {"callbacks": None, "chord": None}]).encode(), task=task)
+
+
+def in_envelope(body: bytes, *, task: str | None = "loyalty.submit") -> bytes:
+    """Any bytes in the envelope that kombu puts around a body on Redis."""
+    document = {
+        "body": b64encode(body).decode(),
+        "content-encoding": "utf-8",
+        "content-type": "application/json",
+        "headers": {"lang": "py", "id": "7", "eta": None, **({} if task is None else {"task": task})},
+        "properties": {"body_encoding": "base64", "delivery_tag": "8", "delivery_info": {"exchange": ""}},
+    }
+    return json.dumps(document).encode()

@@ -107,11 +107,8 @@ def chain_keys(settings: Settings) -> tuple[bytes, ...]:
     return tuple(key.strip().encode() for key in text.split(",") if key)
 
 
-def build_runtime(settings: Settings, app: Celery, limits: MessageLimits | None = None) -> Runtime:
-    """What tasks are given. Opens nothing yet: connections are made at first use, after the fork.
-
-    `limits` are those of the parent, which has read the file of sources: a later child must not find another one.
-    """
+def build_runtime(settings: Settings, app: Celery) -> Runtime:
+    """What tasks are given. Opens nothing yet: connections are made at first use, after the fork."""
     addresses = find_addresses(settings)
     engine = open_engine(settings, application_name="loyalty-worker")
     chain_key = next(iter(chain_keys(settings)), None)
@@ -122,8 +119,6 @@ def build_runtime(settings: Settings, app: Celery, limits: MessageLimits | None 
         open_publisher=lambda: open_event_publisher(addresses.broker_url, events_kept_max=settings.events_kept_max),
         nudge=QuietNudger(app),
         event_source=settings.event_source,
-        limits=limits or message_limits(settings),
-        shards=settings.shards,
         posting_batch_messages=settings.posting_batch_messages,
         relay_batch_events=settings.relay_batch_events,
         upkeep_batch_rows=settings.upkeep_batch_rows,

@@ -1,13 +1,11 @@
 """The Celery app: nudges and ticks only. Settings with their reasons; docs/operations.md has the measurements."""
 
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import structlog
 from celery import Celery
-from celery.exceptions import Reject
 from celery.signals import setup_logging, worker_process_init
 from sqlalchemy.exc import DBAPIError
 
@@ -15,18 +13,16 @@ from config.queues import POSTING, celery_queues
 from config.schedule import beat_schedule
 from config.settings import Settings
 from core.errors import BrokerUnavailableError, EventNotConfirmedError
-from core.messages.inbound.reading import MessageLimits
 from core.store.failures import is_outage
 from tasks.registry import TASKS, TaskRow
 from tasks.runtime import Runtime
 from workers.bootstrap import build_runtime, collect_garbage_seldom, find_addresses
 from workers.brokers.amqp_link import tls_options
+from workers.celery_transport import frame_handler, transport_settings
 from workers.process_logs import log_as_process
 
 #: Redis redelivers what is unacknowledged for longer: more than any task may take.
 VISIBILITY_SECONDS = 300
-#: Before a message that must be kept goes back to its queue, where it is taken again at once.
-_OUTAGE_PAUSE_SECONDS = 2.0
 
 log = structlog.get_logger(__name__)
 
@@ -67,8 +63,8 @@ _SETTINGS: dict[str, Any] = {
 }
 
 
-def create_app(settings: Settings, limits: MessageLimits | None = None) -> Celery:
-    """Build the app. Connects to nothing. `limits` is for who runs its tasks: what they may take of messages."""
+def create_app(settings: Settings) -> Celery:
+    """Build the app. Connects to nothing."""
     broker_url = find_addresses(settings).broker_url
     app = Celery("loyalty", set_as_current=False)
     app.conf.update(
@@ -79,16 +75,10 @@ def create_app(settings: Settings, limits: MessageLimits | None = None) -> Celer
         worker_concurrency=settings.worker_processes,
         beat_schedule=beat_schedule(),
     )
-    runtime = _RuntimeOfProcess(settings, app, limits)
+    runtime = _RuntimeOfProcess(settings, app)
     for row in TASKS:
-        app.task(
-            name=row.name,
-            queue=row.queue,
-            ignore_result=True,
-            shared=False,  # or the next app of this process would run ours
-            reject_on_worker_lost=row.is_kept,
-            acks_on_failure_or_timeout=not row.is_kept,  # a task that is killed at its time limit has not failed
-        )(_bound(row, runtime))
+        # Not shared: or the next app of this process would run ours.
+        app.task(name=row.name, queue=row.queue, ignore_result=True, shared=False)(_bound(row, runtime))
     return app
 
 
@@ -101,6 +91,7 @@ def _broker_settings(broker_url: str) -> dict[str, Any]:
         named = {"broker_url": address, "broker_use_ssl": tls_options(address, query)}
     return {
         **named,
+        **transport_settings(is_amqp=is_amqp),
         "broker_transport_options": _transport_options(is_amqp=is_amqp),
         "task_queues": celery_queues(is_amqp=is_amqp),
         "task_default_exchange_type": "topic" if is_amqp else "direct",
@@ -113,7 +104,7 @@ def _transport_options(*, is_amqp: bool) -> dict[str, Any]:
     if is_amqp:
         # No confirms: a broker with a memory or disk alarm takes messages from nobody and goes on delivering, and a
         # nudge that waits for its confirm would stop the very intake and posting that drain it.
-        return {"write_timeout": 5}
+        return {"write_timeout": 5, "frame_handler": frame_handler}
     return {
         "visibility_timeout": VISIBILITY_SECONDS,
         "unacked_restore_interval": 10,
@@ -133,8 +124,8 @@ def _transport_options(*, is_amqp: bool) -> dict[str, Any]:
 class _RuntimeOfProcess:
     """The runtime of this process: built at the first task, since connections must not cross the fork."""
 
-    def __init__(self, settings: Settings, app: Celery, limits: MessageLimits | None) -> None:
-        self._build: Callable[[], Runtime] = partial(build_runtime, settings, app, limits)
+    def __init__(self, settings: Settings, app: Celery) -> None:
+        self._build: Callable[[], Runtime] = partial(build_runtime, settings, app)
         self._runtime: Runtime | None = None
 
     def __call__(self) -> Runtime:
@@ -145,19 +136,26 @@ class _RuntimeOfProcess:
 
 
 def _bound(row: TaskRow, runtime: Callable[[], Runtime]) -> Callable[..., Any]:
-    def run(*arguments: Any, **named: Any) -> Any:
+    def run(*arguments: Any) -> Any:
+        if not row.takes(arguments):
+            log.error("task_discarded", action="task_discarded", task=row.name, error="ArgumentsOfAnother")
+            return None
         try:
-            return row.function(runtime(), *arguments, **named)
+            return row.function(runtime(), *arguments)
         except Exception as error:
             if not is_outage(error) and not isinstance(error, (BrokerUnavailableError, EventNotConfirmedError)):
                 raise
-            # One line, where Celery would write a page for each nudge of an outage, with rows in it at worst.
-            action = "task_put_back" if row.is_kept else "task_interrupted"
-            log.warning(action, action=action, task=row.name, error=type(error).__name__, detail=_first_line(error))
-            if not row.is_kept:
-                return None  # the sweep asks again
-        time.sleep(_OUTAGE_PAUSE_SECONDS)
-        raise Reject(requeue=True)
+            # One line, where Celery would write a page for each nudge of an outage, with rows in it at worst. The sweep
+            # asks again.
+            detail = _first_line(error)
+            log.warning(
+                "task_interrupted",
+                action="task_interrupted",
+                task=row.name,
+                error=type(error).__name__,
+                detail=detail,
+            )
+            return None
 
     run.__name__ = row.function.__name__
     run.__doc__ = row.function.__doc__

@@ -1,22 +1,29 @@
-"""Celery's consumer, made to survive what stands in its queues.
+"""Celery's consumer, made to survive what stands in its queues: it takes our own nudges and ticks, and nothing else.
 
 On a message that is nearly one of its own (a task without an id, a body that is no triple) Celery 5.6 raises out of the
 worker's loop: the worker ends, the broker hands the message out again, and the next worker ends too.
 """
 
+import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
+from uuid import uuid4
 
 import structlog
 from celery.worker.consumer import Consumer
 
 from core.store.failures import frames
+from tasks.registry import TASKS_BY_NAME
 
 log = structlog.get_logger(__name__)
 
 
 class SurvivingConsumer(Consumer):
-    """Discards a message that Celery cannot even refuse. What it holds is not logged: nobody has looked at it yet."""
+    """Gives Celery what a nudge or a tick of ours would be; discards the rest, whose contents are not logged.
+
+    Messages come here rewritten by `workers.celery_transport`: two headers at most, and a body.
+    """
 
     def create_task_handler(self, *arguments: Any, **named: Any) -> Callable[[Any], Any]:
         """Wrap Celery's handler of one message."""
@@ -28,6 +35,8 @@ class SurvivingConsumer(Consumer):
 
         def handle_or_discard(message: Any) -> Any:
             try:
+                if not _made_ours(message):
+                    return message.ack_log_error(log, consumer.connection_errors)
                 return handle(message)
             except passed_on:
                 raise
@@ -43,3 +52,24 @@ class SurvivingConsumer(Consumer):
                 return None
 
         return handle_or_discard
+
+
+class NotOurTaskError(Exception):
+    """The message is neither a nudge nor a tick of ours."""
+
+
+def _made_ours(message: Any) -> bool:
+    """Make of the message what our own would be, with a new id; False for one that has expired."""
+    row = TASKS_BY_NAME.get(message.headers.get("task", ""))
+    body = message.body
+    arguments, named, _ = json.loads(body if isinstance(body, str) else bytes(body))
+    if row is None or named or not isinstance(arguments, list) or not row.takes(arguments):
+        raise NotOurTaskError
+    expires = message.headers.get("expires")
+    if expires is not None and datetime.fromisoformat(expires) < datetime.now(UTC):
+        return False
+    task_id = str(uuid4())
+    message.headers = {"lang": "py", "task": row.name, "id": task_id, "root_id": task_id}
+    message.properties = {"correlation_id": task_id}
+    message.body = json.dumps([arguments, {}, {}])
+    return True

@@ -111,11 +111,10 @@ def run_beat(settings: Settings) -> None:
 def _app(settings: Settings, role: str) -> Celery:
     log_as_process(settings, role)
     keep_our_logging(settings, role)
-    limits = message_limits(settings)
     engine = open_engine(settings)
     await_database(engine)
     engine.dispose()  # nothing of it may cross the fork
-    return create_app(settings, limits)
+    return create_app(settings)
 
 
 def await_database(engine: Engine, beat: Callable[[], None] = beat_heart) -> None:

@@ -12,6 +12,7 @@ class Reason(StrEnum):
 
     # Found while the message is read.
     TOO_LARGE = "too_large"  #: more bytes than the limit
+    UNUSABLE_TASK = "unusable_task"  #: a Celery message on our queue that is not the task loyalty.submit in JSON
     NOT_JSON = "not_json"  #: not UTF-8, no JSON, or JSON nested too deeply to read
     NOT_AN_EVENT = "not_an_event"  #: no object, an empty array, an array in an array, or too many events in one array
     BAD_ENVELOPE = "bad_envelope"  #: a CloudEvents attribute is missing or wrong

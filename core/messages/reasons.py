@@ -5,6 +5,7 @@ from core.domain.outcomes import Reason
 #: One sentence per reason, shown beside the detail of a dead letter and in its event.
 MENDS: dict[Reason, str] = {
     Reason.TOO_LARGE: "Send smaller messages, or raise LOYALTY_MESSAGE_BYTES_MAX or LOYALTY_ARRAY_EVENTS_MAX.",
+    Reason.UNUSABLE_TASK: "Send the events again as the task loyalty.submit, in Celery's JSON; drop this one.",
     Reason.NOT_JSON: "Mend the sender to write JSON in UTF-8 and send the event again; drop this one.",
     Reason.NOT_AN_EVENT: "Send one event as an object, or an array of at least one; drop this one.",
     Reason.BAD_ENVELOPE: "Send the event again with the attributes that the detail names put right; drop this one.",

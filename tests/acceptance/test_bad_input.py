@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import zlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,10 +13,11 @@ import redis
 
 from config.queues import QUEUE_NAMES
 from core.domain.outcomes import Reason
+from core.messages.inbound.celery_messages import open_envelope
 from tests.acceptance.bad_messages import BAD_MESSAGES, BASE, BASE_REFUND, BadMessage
 from tests.acceptance.whole_worker import CONFIRMED, WholeWorker, wait_until
 from tests.factories import PROGRAM_TEXT, as_bytes, line, order
-from workers.brokers.topology import SHOP_EXCHANGE, SHOP_STREAM
+from workers.brokers.topology import SHOP_EXCHANGE, SHOP_STREAM, SUBMIT_QUEUE
 
 pytestmark = pytest.mark.slow
 
@@ -199,8 +201,9 @@ class _Bomb:
 
 
 def _foreign(marker: Path) -> list[tuple[bytes, str, str, dict[str, Any]]]:
-    """What Celery's queues may hold that is no task of ours in JSON: body, content type, encoding, headers."""
-    task = {"lang": "py", "task": "loyalty.submit", "id": "foreign", "argsrepr": "kim@example.com", "kwargsrepr": ""}
+    """What Celery's queues may hold that is no nudge of ours: body, content type, encoding, headers."""
+    task = {"lang": "py", "task": "loyalty.post_inbox", "id": "foreign", "argsrepr": "kim@example.com"}
+    expiry = {**task, "task": "loyalty.expire_lots", "timelimit": ["a", "b"]}
     mail = '[["kim@example.com"], {}, {}]'
     yaml = f"!!python/object/apply:builtins.open ['{marker}', w]".encode()
     return [
@@ -211,37 +214,82 @@ def _foreign(marker: Path) -> list[tuple[bytes, str, str, dict[str, Any]]]:
         (b"kim@example.com {", "application/json", "utf-8", task),
         (mail.encode("utf-16"), "application/json", "utf-8", task),
         (mail.encode(), "application/json", "utf-8", {**task, "task": "kim@example.com"}),
+        (zlib.compress(mail.encode()), "application/json", "utf-8", {**task, "compression": "application/x-gzip"}),
         (b'"kim@example.com"', "application/json", "utf-8", {}),
         (b'{"task": "kim@example.com"}', "application/json", "utf-8", {}),
         (b'["kim@example.com"]', "application/json", "utf-8", task),
+        (b'[["kim"], {}, {}]', "application/json", "utf-8", task),
+        (b"[[-1], {}, {}]", "application/json", "utf-8", task),
+        (b'[[], {"as_of": "2199-01-01T00:00:00+00:00"}, {}]', "application/json", "utf-8", expiry),
+        (b'[["2199-01-01T00:00:00+00:00"], {}, {}]', "application/json", "utf-8", expiry),
+        (b"[[1], {}, {}]", "application/json", "utf-8", {**task, "expires": "kim@example.com"}),
     ]
 
 
-def test_celery_decodes_nothing_but_json_and_the_worker_goes_on(worker: WholeWorker, tmp_path: Path) -> None:
-    worker.publish(as_bytes(order("before-foreign", customer_id="foreign")))
-    wait_until(lambda: worker.rows("SELECT 1 FROM accounts WHERE customer_id = 'foreign'") != [], worker.log)
-    before, process = len(worker.log_path.read_bytes()), worker.pid_of("worker")
-    foreign = _foreign(tmp_path / "unpickled")
+def _publish(worker: WholeWorker, queue: str, messages: list[tuple[bytes, str, str, dict[str, Any]]]) -> None:
     with kombu.Connection(worker.broker_url, transport_options=CONFIRMED) as connection:
         producer = connection.Producer()
-        for queue in QUEUE_NAMES:
-            for body, content_type, encoding, headers in foreign:
-                producer.publish(
-                    body, routing_key=queue, content_type=content_type, content_encoding=encoding, headers=headers
-                )
-        task = {"lang": "py", "task": "loyalty.submit", "id": "right"}
-        right = json.dumps([[order("foreign", customer_id="foreign")], {}, {}])
-        producer.publish(
-            right, routing_key="loyalty.submit", content_type="application/json", content_encoding="utf-8", headers=task
-        )
+        for body, content_type, encoding, headers in messages:
+            producer.publish(
+                body, routing_key=queue, content_type=content_type, content_encoding=encoding, headers=headers
+            )
+
+
+def _await_all_roles(worker: WholeWorker, customer_id: str) -> None:
+    """Have a hundred points posted to a customer: queues that nobody has declared yet lose what is sent to them."""
+    worker.publish(as_bytes(order(f"of-{customer_id}", customer_id=customer_id)))
+    wait_until(lambda: worker.rows("SELECT 1 FROM accounts WHERE customer_id = :c", c=customer_id) != [], worker.log)
+
+
+def test_celery_takes_nothing_but_our_nudges_and_the_worker_goes_on(worker: WholeWorker, tmp_path: Path) -> None:
+    _await_all_roles(worker, "foreign")
+    before, process = len(worker.log_path.read_bytes()), worker.pid_of("worker")
+    foreign = _foreign(tmp_path / "unpickled")
+    is_redis = worker.broker_url.startswith("redis")
+    garbage = [b"kim@example.com", b"", b"{}", b'{"body": 7, "properties": {"delivery_tag": []}}'] if is_redis else []
+    nudge = {"lang": "py", "task": "loyalty.sweep_inbox", "id": 7, "timelimit": ["a", "b"], "eta": 7, "expires": None}
+    link = {"task": "loyalty.purge", "args": [], "options": {"queue": "kim@example.com"}}
+    for queue in QUEUE_NAMES:
+        _publish(worker, queue, foreign)
+        # What may be believed of this one is that it is a tick.
+        callbacks = json.dumps([[], {}, {"callbacks": [link], "chord": 7}]).encode()
+        _publish(worker, queue, [(callbacks, "application/json", "utf-8", nudge)])
+        if is_redis:
+            with redis.Redis.from_url(worker.broker_url) as client:
+                client.lpush(queue, *garbage)
+    worker.publish(as_bytes(order("after-foreign", customer_id="foreign")))
 
     def logged() -> str:
         return worker.log_path.read_bytes()[before:].decode()
 
     wait_until(lambda: worker.balance("foreign") == 200, worker.log)
-    said = {"Received invalid task message": 4, "Can't decode message body": 2, "Received unregistered task": 2}
-    for words, count in {**said, "Received and deleted unknown message": 1, '"event": "task_discarded"': 2}.items():
-        wait_until(lambda: logged().count(words) >= count * len(QUEUE_NAMES), logged)  # noqa: B023  # called here only
+    discarded = (len(foreign) + len(garbage)) * len(QUEUE_NAMES)
+    wait_until(lambda: logged().count('"event": "task_discarded"') >= discarded, logged)
+    assert logged().count('"event": "task_discarded"') == discarded
     assert worker.pid_of("worker") == process
     assert not (tmp_path / "unpickled").exists()
     assert "example.com" not in logged()
+
+
+def test_what_is_sent_to_loyalty_submit_and_hands_nothing_over_is_parked_with_its_bytes(
+    worker: WholeWorker, tmp_path: Path
+) -> None:
+    _await_all_roles(worker, "submitting")
+    before, newest = worker.inbox()
+    process = worker.pid_of("worker")
+    foreign = [
+        (body, content_type, encoding, {**headers, "task": headers.get("task", "x").replace("post_inbox", "submit")})
+        for body, content_type, encoding, headers in _foreign(tmp_path / "unpickled")
+    ]
+    _publish(worker, SUBMIT_QUEUE, foreign)
+    worker.wait_through(before + len(foreign))
+    rows = worker.rows("SELECT inbox_id, body, reason FROM inbox WHERE inbox_id > :n", n=newest)
+    assert {row.reason for row in rows} == {"unusable_task", "not_an_event", "not_json"}
+    assert sum(row.reason == "unusable_task" for row in rows) == 12
+    kept = [open_envelope(row.body) for row in rows if row.reason == "unusable_task"]
+    assert {message.body for message in kept if message is not None} <= {body for body, *_ in foreign}
+    said = str(worker.loyalty("dead", "list", "--limit", "100000", "--json"))
+    assert "it is the task loyalty.expire_lots" in said
+    assert "example.com" not in said
+    assert worker.pid_of("worker") == process
+    assert not (tmp_path / "unpickled").exists()

@@ -32,6 +32,7 @@ from core.errors import (
     SourcesFileError,
     UnsupportedBrokerError,
 )
+from core.messages.inbound.celery_messages import envelope, open_envelope
 from core.messages.inbound.contracts import INBOUND
 from core.messages.inbound.reading import (
     ReadEvent,
@@ -53,14 +54,16 @@ from core.messages.program_files.program_file import (
 )
 from core.messages.reasons import MENDS
 from core.posting.handlers import HANDLERS, Outcome
+from tests.factories import in_envelope
 from tests.facts import ACCOUNT_ID, AS_OF, program_with, spend_rule
 from tests.messages.inbound_samples import LIMITS, NOW
 from workers.bootstrap import checked_broker_url, checked_database_url
 from workers.brokers import url_without_password
 from workers.brokers.amqp_frames import Delivery, FrameReader, delivery_handler
 from workers.brokers.amqp_link import _kombu_connection
-from workers.brokers.signatures import signature_of_fields, signature_of_header
+from workers.brokers.headers import signature_of_fields, signature_of_header
 from workers.brokers.streams import _client, _payload
+from workers.celery_transport import KEPT_HEADERS, frame_handler, rewritten
 from workers.cli.event_files import split_events
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -135,13 +138,30 @@ def frames(raw: bytes) -> None:
             handle(reader.read_frame())
     except (amqp.AMQPError, OSError):
         pass
-    assert sum(len(body) for _, body, _ in deliveries) <= len(raw)
+    assert sum(len(body) for *_, body in deliveries) <= len(raw)
+
+
+def task(raw: bytes) -> None:
+    """Any body of a Celery message is events or says why not; any item of a list is written anew as a message."""
+    for event in read_message(in_envelope(raw), limits=LIMITS, now=NOW):
+        if not isinstance(event, ReadEvent):
+            _explained(event.reason, event.detail)
+    for item in (raw, in_envelope(raw), envelope({"task": "loyalty.submit"}, raw)):
+        message = open_envelope(rewritten("loyalty.posting", item))
+        assert message is not None
+        assert message.headers.keys() <= {*KEPT_HEADERS}
+        assert message.body == (raw if item is not raw else getattr(open_envelope(raw), "body", b""))
 
 
 def header(raw: bytes) -> None:
-    """Any header frame has a signature or none."""
+    """Any header frame has a signature or none, and is one that py-amqp reads when it is written anew."""
     found = signature_of_header(raw)
     assert found is None or len(found) <= 200
+    read: list[Any] = []
+    handle = frame_handler(SimpleNamespace(bytes_recv=0), lambda *method: read.append(method[-1]))
+    handle((1, 1, b"\0\x3c\0\x3c" + b"\x01x" + bytes(8) + b"\0" + b"\x02\xff\xff" + b"\x01\xff"))
+    handle((2, 1, b"\0\x3c\0\0" + bytes(8) + raw[12:]))
+    assert read[0].properties.get("application_headers", {}).keys() <= {*KEPT_HEADERS}
 
 
 def entry(raw: bytes) -> None:
@@ -182,7 +202,7 @@ def events_file(raw: bytes) -> None:
 
 PARSERS: dict[str, Callable[[bytes], None]] = {
     function.__name__: function
-    for function in (message, signature, program, sources, frames, header, entry, url, events_file)
+    for function in (message, task, signature, program, sources, frames, header, entry, url, events_file)
 }
 
 

@@ -199,7 +199,6 @@ class World:
         runtime = make_runtime(
             engine,
             lambda: Publisher(self.exchange, actor),
-            shards=given.shards[0],
             posting_batch_messages=_CALM_BATCH if actor is None else given.batch_messages,
             relay_batch_events=given.relay_batch_events,
             upkeep_batch_rows=given.upkeep_batch_rows,

@@ -19,9 +19,8 @@ from config.settings import Settings
 from core.receiving.receive import receive_in_parts
 from core.store.shards import ACCOUNT_SHARDS
 from tasks.relay import relay_outbox
-from tasks.submitting import submit
 from tests.acceptance.bad_messages import BAD_MESSAGES
-from tests.factories import as_bytes, order, refund
+from tests.factories import as_bytes, order, refund, task_of
 from tests.shell import EVENT_SOURCE, LIMITS, Shell
 from tests.tasks.runtimes import RecordingPublisher, make_runtime
 from workers.library_logs import QUOTE_MESSAGES
@@ -149,12 +148,12 @@ def test_an_error_that_ends_a_celery_task_is_logged_by_its_kind_alone(logged: io
             int(TEXT)
         except ValueError as error:
             logging.getLogger(name).exception("Task handler raised error: %r", error)  # noqa: TRY401  # as Celery does
-            context = {"name": "loyalty.submit", "id": TEXT, "exc": repr(error), "args": TEXT}
+            context = {"name": "loyalty.purge", "id": TEXT, "exc": repr(error), "args": TEXT}
             logging.getLogger(name).error("Task %(name)s[%(id)s] raised: %(exc)s", context, exc_info=True)  # noqa: G201
     records = [json.loads(line) for line in logged.getvalue().splitlines()]
     assert [record["event"] for record in records] == [
         "Task handler raised error",
-        "Task loyalty.submit",
+        "Task loyalty.purge",
     ] * 3
     assert {record["error"] for record in records} == {"ValueError"}
     assert all(record["frames"] for record in records)
@@ -170,8 +169,12 @@ def test_every_template_of_celery_that_quotes_a_message_is_known() -> None:
 def test_submitting_and_relaying_tell_nothing(shell: Shell, logged: io.StringIO) -> None:
     publisher = RecordingPublisher()
     runtime = make_runtime(shell.engine, lambda: publisher)
-    submit(runtime, marked_order(), marked_refund(), {TEXT: TEXT})
-    submit(runtime, TEXT, signature=TEXT, **MARKED)
+    receive(
+        shell,
+        task_of(marked_order(), marked_refund(), {TEXT: TEXT}),
+        task_of(TEXT, signature=TEXT, **MARKED),
+        task_of(marked_order(), task=TEXT),
+    )
     shell.post()
     for shard in range(ACCOUNT_SHARDS):
         relay_outbox(runtime, shard)

@@ -22,7 +22,6 @@ from tasks.periodic import audit_ledger, expire_lots, release_points, remind, re
 from tasks.posting import post_inbox, sweep_inbox
 from tasks.purge import purge
 from tasks.relay import relay_outbox, sweep_outbox
-from tasks.submitting import submit
 from tests.conftest import OpenDatabase
 from tests.database_roles import DatabaseRole, database_role
 from tests.factories import PROGRAM_TEXT, cancellation, fulfilment, order, refund
@@ -72,10 +71,9 @@ def test_the_whole_way_works_as_the_workers_role(worker: Engine, owner: Engine) 
     now = datetime.now(UTC).isoformat()
     shell.receive(order("o1", "600.00", time="2024-05-01T12:00:00Z"), order("o1"), b"{")
     shell.receive(refund(order_id="new", time=now, amount="5.00"), order("new", customer_id="c3", time=now))
-    runtime = make_runtime(worker, shards=1)
-    submit(runtime, order("o2", customer_id="c2", time="2024-05-01T12:00:00Z"))
-    for number in range(2):
-        submit(runtime, order(f"dead-{number}", program_id="nobody's"))
+    runtime = make_runtime(worker)
+    shell.receive(order("o2", customer_id="c2", time="2024-05-01T12:00:00Z"))
+    shell.receive(*(order(f"dead-{number}", program_id="nobody's") for number in range(2)))
     sweep_inbox(runtime)
     assert post_inbox(runtime, 0)["posted"] == 4
     dead = [row.inbox_id for row in shell.rows("SELECT inbox_id FROM inbox WHERE subject LIKE 'order dead-%'")]
@@ -116,7 +114,7 @@ def hold_and_release(shell: Shell) -> None:
         fulfilment("h1", source="/held"),
         cancellation("h2", source="/held"),
     )
-    runtime = make_runtime(shell.engine, shards=1)
+    runtime = make_runtime(shell.engine)
     later = (datetime.now(UTC) + timedelta(days=200)).isoformat()
     assert release_points(runtime, later)["accounts"] == 1
     assert remind(runtime, later)["accounts"] == 1

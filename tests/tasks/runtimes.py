@@ -8,7 +8,7 @@ from uuid6 import uuid7
 
 from core.posting.batch import Poster
 from tasks.runtime import EventPublisher, Runtime
-from tests.shell import EVENT_SOURCE, LIMITS
+from tests.shell import EVENT_SOURCE
 
 
 class RecordingPublisher:
@@ -42,7 +42,6 @@ def make_runtime(
     """Batches are small, so that every loop turns more than once."""
     nudges: list[tuple[str, int]] = []
     settings: dict[str, Any] = {
-        "shards": 4,
         "posting_batch_messages": 3,
         "relay_batch_events": 4,
         "upkeep_batch_rows": 2,
@@ -58,7 +57,6 @@ def make_runtime(
         open_publisher=open_publisher,
         nudge=lambda task, shard: nudges.append((task, shard)),
         event_source=EVENT_SOURCE,
-        limits=LIMITS,
         **settings,
     )
     runtime.nudges = nudges

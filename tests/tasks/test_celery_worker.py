@@ -14,15 +14,11 @@ from typing import Any, NamedTuple
 import pytest
 import redis
 from celery import Celery
-from pydantic import SecretStr
 
 from config.queues import QUEUE_NAMES
-from config.settings import Settings
 from core.store.engine import create_database_engine
-from tasks.registry import queue_of
 from tests.factories import as_bytes, order, refund
 from tests.shell import Shell
-from workers.celery_app import create_app
 
 pytestmark = pytest.mark.slow
 
@@ -35,7 +31,7 @@ class Running(NamedTuple):
 
     shell: Shell  #: only looks
     broker: "redis.Redis[bytes]"
-    app: Celery  #: as a producer that speaks Celery
+    broker_url: str
 
     def publish(self, *messages: bytes) -> None:
         """Publish as a shop does."""
@@ -89,8 +85,7 @@ def running(
             )
             for role in ROLES
         ]
-        settings = Settings(database_url=SecretStr(database_url), broker_url=SecretStr(broker_url))
-        yield Running(shell, broker, create_app(settings))
+        yield Running(shell, broker, broker_url)
         for process in processes:
             process.send_signal(signal.SIGTERM)
         codes = [process.wait(60) for process in processes]  # a worker may need half a minute
@@ -118,7 +113,8 @@ def test_a_refund_that_was_first_waits_for_its_order_and_both_come_out(running: 
 
 def test_orders_may_be_submitted_as_a_celery_task(running: Running) -> None:
     events = [order(f"t{n}", customer_id="celery") for n in range(3)]
-    running.app.send_task("loyalty.submit", args=(events,), queue=queue_of("loyalty.submit"))
+    with Celery("shop", broker=running.broker_url, set_as_current=False) as shop:
+        shop.send_task("loyalty.submit", args=(events,), queue="loyalty.submit")
     eventually(lambda: len(running.events_about("celery")) == 4)
     assert running.shell.balance("celery") == 300
 

@@ -1,6 +1,5 @@
 """Posting tasks: drain a shard, and find what a lost nudge left."""
 
-import json
 from typing import Any
 
 import psycopg
@@ -11,7 +10,6 @@ from core.store.locks import Task, take_turn
 from core.store.shards import message_shard
 from core.upkeep.runs import last_run
 from tasks.posting import post_inbox, sweep_inbox
-from tasks.submitting import submit
 from tests.factories import order, refund
 from tests.shell import Shell
 from tests.tasks.runtimes import make_runtime
@@ -150,23 +148,3 @@ class TestSweepInbox:
         shell.execute("UPDATE inbox SET shard = 900")
         assert sweep_inbox(make_runtime(engine))["shards"] == [900]
         assert post_inbox(make_runtime(engine), 900)["posted"] == 1
-
-
-class TestSubmit:
-    @pytest.mark.parametrize("form", ["an event", "a list", "JSON text"])
-    def test_stores_events_as_intake_would_and_nudges_their_shards(
-        self, shell: Shell, engine: Engine, form: str
-    ) -> None:
-        event = order()
-        given = {"an event": event, "a list": [event], "JSON text": json.dumps(event)}[form]
-        runtime = make_runtime(engine)
-        assert submit(runtime, given) == {"received": 1, "waiting": 0, "replayed": 0, "parked": 0}
-        assert submit(runtime, given) == {"received": 0, "waiting": 0, "replayed": 1, "parked": 0}
-        assert runtime.nudges == [("loyalty.post_inbox", message_shard("c1", 4))]
-        assert shell.post() == {"posted": 1}
-
-    @pytest.mark.parametrize("given", ["no json", "[]", "\ud800", {"type": "order.completed"}, [1, {}]])
-    def test_parks_what_cannot_be_read(self, shell: Shell, engine: Engine, given: object) -> None:
-        counts = submit(make_runtime(engine), given)  # type: ignore[arg-type]  # what a careless producer sends
-        assert counts["parked"] == (2 if isinstance(given, list) else 1)
-        assert {state for state, _ in shell.outcomes()} == {"dead"}

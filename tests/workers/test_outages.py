@@ -2,7 +2,6 @@
 
 import pytest
 from celery import Celery
-from celery.exceptions import Reject
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
@@ -28,15 +27,6 @@ def test_a_task_that_finds_no_database_says_so_and_is_left_to_the_sweep(app: Cel
     assert lines[-1]["detail"].startswith("connection failed")
     assert "\n" not in lines[-1]["detail"]
     assert [line for line in lines if "exc_info" in line] == []
-
-
-def test_a_message_that_is_the_only_copy_goes_back_when_there_is_no_database(
-    app: Celery, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("workers.celery_app._OUTAGE_PAUSE_SECONDS", 0)
-    with capture_logs() as lines, pytest.raises(Reject):
-        app.tasks["loyalty.submit"]([])
-    assert [line["event"] for line in lines] == ["task_put_back"]
 
 
 def test_after_a_lost_nudge_the_next_ones_wait_for_no_broker(app: Celery, monkeypatch: pytest.MonkeyPatch) -> None:

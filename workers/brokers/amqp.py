@@ -9,10 +9,13 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 from core.errors import BrokerTopologyError, EventNotConfirmedError
+from core.messages.inbound.celery_messages import envelope
+from workers.brokers.amqp_frames import Delivery as FramedDelivery
 from workers.brokers.amqp_frames import Outgoing, message_properties
-from workers.brokers.amqp_link import AmqpLink, declare_events, declare_intake
+from workers.brokers.amqp_link import AmqpLink, declare_events, declare_intake, declare_submit
 from workers.brokers.contracts import Delivery
-from workers.brokers.topology import EVENT_EXCHANGE, INTAKE_QUEUE, SHOP_EXCHANGE
+from workers.brokers.headers import signature_of_header, text_header
+from workers.brokers.topology import EVENT_EXCHANGE, INTAKE_QUEUE, SHOP_EXCHANGE, SIGNATURE_HEADER, SUBMIT_QUEUE
 
 _HEARTBEAT_SECONDS: Final = 6
 _WAIT_SLICE_SECONDS_MAX: Final = 2.0  # a longer wait is done in slices, so that heartbeats go on
@@ -33,14 +36,18 @@ class AmqpIntake:
     """
 
     def __init__(self, broker_url: str, *, consumer: str, prefetch_messages: int) -> None:
-        """Connect, declare exchange, queue and bindings, and start consuming."""
+        """Connect, declare exchanges, queues and bindings, and start consuming."""
         self._link = AmqpLink(broker_url, purpose=f"intake {consumer}", heartbeat_seconds=_HEARTBEAT_SECONDS)
         self._unacknowledged: set[int] = set()  # tags of what `receive` has returned
+        self._submit_tag = f"{consumer}.{SUBMIT_QUEUE}".encode()
         declare_intake(self._link)
+        declare_submit(self._link)
         with self._link.errors():
             # Per consumer, not global: RabbitMQ 4.3 refuses a global limit.
             self._link.channel.basic_qos(0, prefetch_messages, False)
             self._link.channel.basic_consume(INTAKE_QUEUE, consumer_tag=consumer)
+            self._link.channel.basic_qos(0, max(1, prefetch_messages // 4), False)  # of what consumers come after it
+            self._link.channel.basic_consume(SUBMIT_QUEUE, consumer_tag=self._submit_tag.decode())
 
     def receive(self, *, messages_max: int, wait_seconds: float) -> list[Delivery]:
         """See `IntakeSource.receive`."""
@@ -54,8 +61,15 @@ class AmqpIntake:
                 if not arrived and (deliveries or time.monotonic() >= deadline):
                     break
         batch = [deliveries.popleft() for _ in range(min(messages_max, len(deliveries)))]
-        self._unacknowledged.update(tag for tag, _, _ in batch)
-        return [Delivery(body, (self._link, tag), signature) for tag, body, signature in batch]
+        self._unacknowledged.update(message.tag for message in batch)
+        return [self._received(message) for message in batch]
+
+    def _received(self, message: FramedDelivery) -> Delivery:
+        token = (self._link, message.tag)
+        if message.consumer_tag == self._submit_tag:
+            name = text_header(message.header, "task")
+            return Delivery(envelope({} if name is None else {"task": name}, message.body), token)
+        return Delivery(message.body, token, signature_of_header(message.header))
 
     def acknowledge(self, received: Sequence[Delivery]) -> None:
         """Acknowledge these messages, with one frame when nothing older is open.
@@ -93,7 +107,8 @@ class AmqpIntake:
     def waiting_messages(self) -> int:
         """See `IntakeSource.waiting_messages`; what is under way to a consumer (its prefetch) counts as received."""
         with self._link.errors():
-            return int(self._link.channel.queue_declare(INTAKE_QUEUE, passive=True).message_count)
+            declare = self._link.channel.queue_declare
+            return sum(int(declare(queue, passive=True).message_count) for queue in (INTAKE_QUEUE, SUBMIT_QUEUE))
 
     def close(self) -> None:
         """Close the connection; the broker queues what was not acknowledged again, in its old place."""
@@ -189,6 +204,10 @@ class AmqpEventPublisher:
         self._link.close()
 
 
+def _signed(signature: str) -> bytes:
+    return message_properties(_SHOP_TYPE, headers={SIGNATURE_HEADER: signature})
+
+
 class AmqpShopPublisher:
     """`ShopPublisher` on the shop exchange. It declares the intake's queue too, so that messages wait for an intake."""
 
@@ -200,10 +219,7 @@ class AmqpShopPublisher:
 
     def publish(self, messages: Sequence[tuple[str, bytes]], *, sign: Callable[[bytes], str] | None = None) -> None:
         """See `ShopPublisher.publish`."""
-        outgoing = [
-            (key, body, _SHOP_PROPERTIES if sign is None else message_properties(_SHOP_TYPE, signature=sign(body)))
-            for key, body in messages
-        ]
+        outgoing = [(key, body, _SHOP_PROPERTIES if sign is None else _signed(sign(body))) for key, body in messages]
         try:
             self._channel.publish(SHOP_EXCHANGE, outgoing, mandatory=True)
         except EventNotConfirmedError as error:
@@ -233,7 +249,7 @@ class AmqpEventTail:
         deliveries = self._link.deliveries
         while deliveries or self._drained(wait_seconds):
             while deliveries:
-                yield deliveries.popleft()[1]
+                yield deliveries.popleft().body
 
     def close(self) -> None:
         """Close the connection, and with it the queue."""

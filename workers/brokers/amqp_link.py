@@ -20,6 +20,7 @@ from workers.brokers.topology import (
     INTAKE_QUEUE,
     INTAKE_QUEUE_ARGUMENTS,
     SHOP_EXCHANGE,
+    SUBMIT_QUEUE,
 )
 
 _CONNECT_SECONDS: Final = 3.0
@@ -102,6 +103,10 @@ class AmqpLink:
         for piece in frames:
             self._connection.transport.write(piece)
 
+    def new_channel(self) -> Any:
+        """Open a channel for a question whose refusal closes it; close it when it was answered."""
+        return self._connection.channel()
+
     def beat(self) -> None:
         """Send a heartbeat if one is due; fail when the broker's have stopped."""
         self._connection.heartbeat_tick()
@@ -150,6 +155,21 @@ def declare_intake(link: AmqpLink) -> None:
     with link.errors():
         for routing_key in INTAKE_BINDINGS:
             channel.queue_bind(INTAKE_QUEUE, SHOP_EXCHANGE, routing_key)
+
+
+def declare_submit(link: AmqpLink) -> None:
+    """Declare the queue of producers that speak Celery as Celery's own client does, and the exchange that leads to it.
+
+    A queue or exchange that one of them declared otherwise does as well: a refusal here would end the intake of all.
+    """
+    declarations: tuple[Callable[[Any], object], ...] = (
+        lambda channel: channel.exchange_declare(SUBMIT_QUEUE, "direct", durable=True, auto_delete=False),
+        lambda channel: channel.queue_declare(SUBMIT_QUEUE, durable=True, auto_delete=False),
+        lambda channel: channel.queue_bind(SUBMIT_QUEUE, SUBMIT_QUEUE, SUBMIT_QUEUE),
+    )
+    for declare in declarations:
+        with link.errors(), suppress(amqp.PreconditionFailed), link.new_channel() as channel:
+            declare(channel)
 
 
 def declare_events(link: AmqpLink) -> None:

@@ -20,13 +20,14 @@ from redis.retry import Retry
 from core.errors import BrokerUnavailableError, EventNotConfirmedError
 from core.messages.inbound.problems import STREAM_ENTRY
 from workers.brokers.contracts import Delivery, url_without_password, wrong_option_text
-from workers.brokers.signatures import signature_of_fields
+from workers.brokers.headers import signature_of_fields
 from workers.brokers.topology import (
     EVENT_FIELD,
     EVENT_STREAM,
     INTAKE_GROUP,
     SHOP_STREAM,
     SIGNATURE_FIELD,
+    SUBMIT_LISTS,
     TYPE_FIELD,
 )
 
@@ -35,11 +36,28 @@ _READ_SECONDS: Final = 6.0
 _BLOCK_SECONDS_MAX: Final = 5.0  # a longer wait is done in slices, so that a dead socket is noticed and claims go on
 _TAIL_ENTRIES_MAX: Final = 500
 
+#: Moves up to ARGV[2] messages of KEYS[2..] into the stream KEYS[1]: what Celery's clients send to a list is read,
+#: claimed and acknowledged as all else is, and no crash can lose it. It stays in its list where the stream is closed.
+#: allow-oom, or a server that these lists have filled could not be drained.
+_TAKE_SUBMITTED: Final = """#!lua flags=allow-oom
+local left = tonumber(ARGV[2])
+for at = 2, #KEYS do
+    while left > 0 and redis.call('TYPE', KEYS[at]).ok == 'list' do
+        local added = redis.pcall('XADD', KEYS[1], '*', ARGV[1], redis.call('LINDEX', KEYS[at], -1))
+        if type(added) == 'table' then
+            return
+        end
+        redis.call('RPOP', KEYS[at])
+        left = left - 1
+    end
+end
+"""
+
 _Entry = tuple[bytes | None, dict[bytes, bytes] | None]
 
 
 class StreamIntake:
-    """`IntakeSource` on the shop stream.
+    """`IntakeSource` on the shop stream, into which it also takes what Celery's clients send.
 
     `consumer` must be stable over restarts and different for each process: under this name the group keeps what was
     received and not acknowledged, and a new process of that name begins with it. What another consumer left for
@@ -57,6 +75,7 @@ class StreamIntake:
         self._claim_at = time.monotonic()
         self._own_position: bytes | None = b"0-0"  # None: everything that was pending under our name has been read
         self._redis = _client(broker_url, blocks_seconds_max=_BLOCK_SECONDS_MAX)
+        self._take_submitted = self._redis.register_script(_TAKE_SUBMITTED)
         with self._own_pending_again():
             self._create_group()
 
@@ -65,6 +84,7 @@ class StreamIntake:
         deadline = time.monotonic() + wait_seconds
         with self._own_pending_again():
             while True:
+                self._take_submitted(keys=(SHOP_STREAM, *SUBMIT_LISTS), args=(EVENT_FIELD, messages_max))
                 received = (
                     self._read_own_pending(messages_max)
                     or self._claim_abandoned(messages_max)
@@ -90,11 +110,12 @@ class StreamIntake:
         """Do nothing: the server expects none, and the next command finds a dead connection by its timeouts."""
 
     def waiting_messages(self) -> int:
-        """Return the entries of the stream less those pending with a consumer: what is acknowledged is deleted."""
+        """Return what the stream and the lists hold less what is pending: what is acknowledged is deleted."""
         with self._own_pending_again():
+            submitted = sum(int(self._redis.llen(key)) for key in SUBMIT_LISTS)
             length = int(self._redis.xlen(SHOP_STREAM))
             pending = self._in_group(lambda: self._redis.xpending(SHOP_STREAM, INTAKE_GROUP))
-            return max(0, length - int(pending["pending"]))
+            return submitted + max(0, length - int(pending["pending"]))
 
     def close(self) -> None:
         """Close the connection; what was not acknowledged stays pending under our name."""

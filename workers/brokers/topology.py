@@ -2,6 +2,8 @@
 
 from typing import Any, Final
 
+from core.messages.inbound.celery_messages import SUBMIT_TASK
+
 # RabbitMQ
 SHOP_EXCHANGE: Final = "shop.events"  #: topic exchange, durable; shops publish here, routing key = event type
 INTAKE_QUEUE: Final = "loyalty.intake"  #: our durable quorum queue, bound to the shop exchange
@@ -12,6 +14,11 @@ EVENT_EXCHANGE: Final = "loyalty.events"  #: topic exchange, durable; our events
 #: database is down bring it back 20 times. Intake parks what it cannot read, so nothing here ever needs that limit;
 #: -1 (no limit) is refused before 4.0, a number out of reach is taken by every version.
 INTAKE_QUEUE_ARGUMENTS: Final[dict[str, Any]] = {"x-queue-type": "quorum", "x-delivery-limit": 1_000_000}
+
+#: Where producers that speak Celery send the task of the same name: on RabbitMQ a queue, and an exchange of that name
+#: that leads to it; on Redis and Valkey a list, and one more for each of kombu's priorities.
+SUBMIT_QUEUE: Final = SUBMIT_TASK
+SUBMIT_LISTS: Final = (SUBMIT_QUEUE, *(f"{SUBMIT_QUEUE}\x06\x16{priority}" for priority in (3, 6, 9)))
 
 # Redis and Valkey
 SHOP_STREAM: Final = "shop.events"  #: shops XADD here; never trimmed, since trimming takes what nobody has read

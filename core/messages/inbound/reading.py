@@ -15,6 +15,7 @@ from pydantic_core import from_json, to_json
 from core.domain.message import Message
 from core.domain.orders.facts import AttributeValue, OrderLine
 from core.domain.outcomes import Reason
+from core.messages.inbound.celery_messages import UnusableTask, handed_over
 from core.messages.inbound.contracts import INBOUND, Contract, Contracts, Data
 from core.messages.inbound.json_arrays import elements
 from core.messages.inbound.order_facts import line_of
@@ -22,6 +23,8 @@ from core.messages.inbound.problems import NO_NUMBER, Effort, explain, not_json_
 from core.messages.inbound.sources import REFUSALS, Sources, is_signature
 
 _ID_CLEAN = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,200}")
+#: What Celery puts around a message besides making four bytes of three.
+_ENVELOPE_BYTES = 16_384
 
 
 class MessageLimits(NamedTuple):
@@ -93,12 +96,19 @@ def read_message(
 ) -> list[ReadEvent | UnreadableEvent]:
     """Read one queue message: an event, or an array of events, whose elements stand and fall each by itself.
 
+    A Celery message is read as what it hands over, with the signature that is among its arguments.
+
     Never raises and never returns an empty list, so whatever came in can be stored. `now` is aware; `received_at` is
     when the message came, if that was earlier, and decides which keys had ended.
     """
     if isinstance(raw, CutMessage):
         kept = signature if is_signature(signature) else None
         return [_cut_off(raw, limits)._replace(signature=kept)]
+    submitted = handed_over(raw) if len(raw) <= _ENVELOPE_BYTES + 2 * limits.message_bytes_max else None
+    if isinstance(submitted, UnusableTask):
+        return [UnreadableEvent(Reason.UNUSABLE_TASK, submitted.detail, raw, None, None, None)]
+    if submitted is not None:
+        raw, signature = submitted
     events = _read(raw, limits, now, contracts)
     if signature is None and limits.sources is None:
         return events

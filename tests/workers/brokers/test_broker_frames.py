@@ -105,21 +105,27 @@ def test_deliveries_are_collected_with_their_tags_and_whole_bodies() -> None:
         *_delivery(10, b"x"),
     ]
     deliveries, methods = _collected(frames)
-    assert deliveries == [(7, b"one", None), (2**40, b"in three frames", None), (9, b"", None), (10, b"x", None)]
+    assert [(message.tag, message.body) for message in deliveries] == [
+        (7, b"one"),
+        (2**40, b"in three frames"),
+        (9, b""),
+        (10, b"x"),
+    ]
+    assert {message.consumer_tag for message in deliveries} == {b"intake-1"}
     assert methods == []
 
 
 def test_frames_of_the_connection_between_those_of_a_message_do_not_disturb_it() -> None:
     method, header, first, second = _delivery(1, b"a", b"b")
     deliveries, methods = _collected([method, HEARTBEAT_FRAME, header, first, BLOCKED_FRAME, second])
-    assert deliveries == [(1, b"ab", None)]
+    assert [(message.tag, message.body) for message in deliveries] == [(1, b"ab")]
     assert [(channel, signature) for channel, signature, *_ in methods] == [(0, (10, 60))]
 
 
 def test_names_and_properties_that_are_not_utf_8_are_never_looked_at() -> None:
     content_type_not_utf_8 = b"\x80\0\x02\xff\xfe"
     frames = _delivery(1, b"{}", properties=content_type_not_utf_8, routing_key=b"order.r\xfcckgabe")
-    assert _collected(frames)[0] == [(1, b"{}", None)]
+    assert [(message.tag, message.body) for message in _collected(frames)[0]] == [(1, b"{}")]
 
 
 @pytest.mark.parametrize(

@@ -1,25 +1,20 @@
 """Signing on the command line, and the file of sources in the processes: read at the start, refused when wrong."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine
 
 from config.settings import Settings
-from core.messages.inbound.sources import SourceKey, Sources, sign
-from tasks.submitting import submit
+from core.messages.inbound.sources import sign
 from tests.factories import SOURCE, as_bytes, order
-from tests.shell import LIMITS, Shell
-from tests.tasks.runtimes import make_runtime
+from tests.shell import Shell
 from tests.workers.cli.command_line import CommandLine
 from workers.bootstrap import message_limits
 from workers.brokers import open_intake, open_shop_publisher
 from workers.intake import Intake, IntakeLimits
 
 SECRET = b"s" * 32
-SIGNED = LIMITS._replace(sources=Sources({SOURCE: [SourceKey("k", SECRET)]}, parks_unlisted=True))
 
 
 @pytest.fixture
@@ -113,7 +108,7 @@ def test_retry_reads_the_file_of_sources(loyalty: CommandLine, shell: Shell, sou
     assert "stays dead (bad_signature): the message is not signed" in printed.json[0]["text"]
 
 
-@pytest.mark.parametrize("command", ["up", "intake", "worker", "beat"])
+@pytest.mark.parametrize("command", ["up", "intake"])
 def test_no_process_starts_with_a_wrong_file_of_sources(
     loyalty: CommandLine, sources_file: Path, command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -122,20 +117,3 @@ def test_no_process_starts_with_a_wrong_file_of_sources(
     printed = loyalty(command)
     assert printed.code == 2
     assert 'line 1: unlisted is the text "drop"; write accept, or park' in printed.err
-
-
-class TestSubmittingATask:
-    def test_the_json_text_is_signed(self, shell: Shell, engine: Engine) -> None:
-        runtime = make_runtime(engine)
-        runtime.limits = SIGNED
-        text = json.dumps([order("o1"), order("o2", customer_id="jürgen")], ensure_ascii=False)
-        assert submit(runtime, text, signature=sign(text.encode(), "k", SECRET))["received"] == 2
-        assert submit(runtime, events=text, signature=sign(text.encode(), "k", SECRET))["replayed"] == 2
-        assert shell.value("SELECT count(*) FROM inbox") == 2
-
-    @pytest.mark.parametrize("signature", [None, "", 7, {"k": 1}, "operator", sign(b"", "k", SECRET)])
-    def test_what_is_not_signed_is_parked(self, shell: Shell, engine: Engine, signature: Any) -> None:
-        runtime = make_runtime(engine)
-        runtime.limits = SIGNED
-        assert submit(runtime, json.dumps(order()), signature=signature)["parked"] == 1
-        assert shell.outcomes() == {("dead", "bad_signature"): 1}

@@ -1,6 +1,6 @@
-"""The signature that travels beside a message: a header of AMQP, a field of a stream entry.
+"""What travels beside a message: the headers of AMQP, the fields of a stream entry; the signature above all.
 
-What a stranger wrote there is looked at only as far as it takes to find the signature, and nothing in it raises.
+What a stranger wrote there is looked at only as far as it takes to find what is asked for, and nothing in it raises.
 """
 
 import struct
@@ -9,9 +9,8 @@ from typing import Final
 
 from workers.brokers.topology import SIGNATURE_FIELD, SIGNATURE_HEADER
 
-#: More than any signature has; what is cut is none.
+#: More than any signature or name of a task has; what is cut is none.
 _CHARACTERS_MAX: Final = 200
-_NAME: Final = SIGNATURE_HEADER.encode()
 _FIELD: Final = SIGNATURE_FIELD.encode()
 
 _PROPERTIES_AT: Final = 12  # after class, weight and body size
@@ -31,10 +30,16 @@ _TEXTS: Final = frozenset(b"Sx")
 
 def signature_of_header(payload: bytes) -> str | None:
     """Find the signature among the properties of an AMQP header frame; None if there is none to be found."""
-    if _NAME not in payload:  # nearly always: this costs nothing
+    return text_header(payload, SIGNATURE_HEADER)
+
+
+def text_header(payload: bytes, name: str) -> str | None:
+    """Find a header among the properties of an AMQP header frame; "" for one that is not text."""
+    wanted = name.encode()
+    if wanted not in payload:  # nearly always for a signature: this costs nothing
         return None
     try:
-        return _found(payload)
+        return _found(payload, wanted)
     except (struct.error, IndexError):  # lengths that lead behind the end: no client library writes that
         return None
 
@@ -42,22 +47,24 @@ def signature_of_header(payload: bytes) -> str | None:
 def signature_of_fields(fields: Mapping[bytes, bytes]) -> str | None:
     """Find the signature among the fields of a stream entry."""
     raw = fields.get(_FIELD)
-    return None if raw is None else signature_text(raw)
+    return None if raw is None else beside_text(raw)
 
 
-def signature_text(raw: bytes) -> str:
-    """Read what stands where a signature should; what is none becomes a text that is none either."""
+def beside_text(raw: bytes) -> str:
+    """Read what stands where a text should; what is none becomes a text that is no signature and no name either."""
     return raw[:_CHARACTERS_MAX].decode("ascii", "replace")
 
 
-def signature_header(signature: str) -> bytes:
-    """Write the header table of a message that has only this header."""
-    value = signature.encode()
-    entry = bytes((len(_NAME),)) + _NAME + b"S" + _LONG.pack(len(value)) + value
-    return _LONG.pack(len(entry)) + entry
+def header_table(headers: Mapping[str, str]) -> bytes:
+    """Write the header table of a message."""
+    entries = b""
+    for name, text in headers.items():
+        value = text.encode()
+        entries += bytes((len(name),)) + name.encode() + b"S" + _LONG.pack(len(value)) + value
+    return _LONG.pack(len(entries)) + entries
 
 
-def _found(payload: bytes) -> str | None:
+def _found(payload: bytes, wanted: bytes) -> str | None:
     flags = int.from_bytes(payload[_PROPERTIES_AT : _PROPERTIES_AT + 2], "big")
     at = _PROPERTIES_AT + 2
     for has_text in (_HAS_CONTENT_TYPE, _HAS_CONTENT_ENCODING):
@@ -79,7 +86,7 @@ def _found(payload: bytes) -> str | None:
             size = _FIXED[kind]
         else:
             return None  # of unknown length, so that nothing behind it can be found
-        if name == _NAME:
-            return signature_text(payload[at : at + size]) if kind in _TEXTS else ""
+        if name == wanted:
+            return beside_text(payload[at : at + size]) if kind in _TEXTS else ""
         at += size
     return None

@@ -11,7 +11,7 @@ from broker_steps import ORDER, receive
 
 from core.messages.inbound.sources import sign
 from workers.brokers import open_intake, open_shop_publisher
-from workers.brokers.signatures import signature_of_fields, signature_of_header, signature_text
+from workers.brokers.headers import beside_text, signature_of_fields, signature_of_header
 from workers.brokers.topology import SHOP_EXCHANGE, SHOP_STREAM, SIGNATURE_FIELD, SIGNATURE_HEADER
 
 SIGNATURE = sign(ORDER, "2026-11", b"s" * 32)
@@ -95,4 +95,4 @@ def test_headers_that_are_wrongly_made_are_no_signature_and_no_error(payload: by
 
 
 def test_what_is_too_long_for_a_signature_is_cut() -> None:
-    assert signature_text(b"x" * 10_000) == "x" * 200
+    assert beside_text(b"x" * 10_000) == "x" * 200
