@@ -116,4 +116,4 @@ def test_no_process_starts_with_a_wrong_file_of_sources(
     sources_file.write_text(sources_file.read_text().replace("park", "drop"))
     printed = loyalty(command)
     assert printed.code == 2
-    assert 'line 1: unlisted is the text "drop"; write accept, or park' in printed.err
+    assert 'line 1: unlisted is the text "drop"; write accept, or park' in printed.err.replace(r"\"", '"')
