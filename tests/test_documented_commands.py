@@ -100,7 +100,7 @@ RUN_BY: dict[str, tuple[str, ...]] = {
     "loyalty health ready": cli("test_status_commands", "test_health_says_what_is_wrong_first_and_ends_with_1"),
     "loyalty intake": ("loyalty up",),
     "loyalty lots extend": cli("test_lot_commands", "test_without_apply_it_counts_and_shows_a_sample"),
-    "loyalty lots extend --apply --customer --days --reason": cli(
+    "loyalty lots extend --apply --by --customer --days --reason": cli(
         "test_lot_commands",
         "test_with_apply_lots_end_at_a_local_midnight_as_before",
         "test_pending_points_with_an_end_last_longer_too",

@@ -60,19 +60,23 @@ class MendOutcome(NamedTuple):
 Mend = Callable[[Connection, int, list[NewAction]], MendOutcome]
 
 
-def retry_letters(engine: Engine, inbox_ids: Sequence[int], limits: RetryLimits) -> Iterator[MendOutcome]:
+def retry_letters(
+    engine: Engine, inbox_ids: Sequence[int], limits: RetryLimits, acted_by: str
+) -> Iterator[MendOutcome]:
     """Take dead letters in again; one stays dead if it still cannot be read.
 
     A message that could not be read is read again under the present limits; an array becomes one message per event.
     A second call finds them received or posted and changes nothing. They are done in bounded transactions; one that
     the database refuses is left as it is and holds no other up, a database that is away raises.
     """
-    return _each(engine, inbox_ids, lambda connection, inbox_id, done: _retry(connection, inbox_id, limits, done))
+    return _each(
+        engine, inbox_ids, lambda connection, inbox_id, done: _retry(connection, inbox_id, limits, acted_by, done)
+    )
 
 
-def drop_letters(engine: Engine, inbox_ids: Sequence[int], why: str) -> Iterator[MendOutcome]:
+def drop_letters(engine: Engine, inbox_ids: Sequence[int], why: str, acted_by: str) -> Iterator[MendOutcome]:
     """Settle dead letters for good and keep `why` beside them. A second call changes nothing."""
-    return _each(engine, inbox_ids, lambda connection, inbox_id, done: _drop(connection, inbox_id, why, done))
+    return _each(engine, inbox_ids, lambda connection, inbox_id, done: _drop(connection, inbox_id, why, acted_by, done))
 
 
 def letters_that_fit(engine: Engine, chosen: LetterFilter) -> Iterator[list[int]]:
@@ -126,16 +130,18 @@ def _alone(engine: Engine, inbox_id: int, mend: Mend) -> MendOutcome:
     raise AssertionError("the last try returns or raises")
 
 
-def _drop(connection: Connection, inbox_id: int, why: str, done: list[NewAction]) -> MendOutcome:
+def _drop(connection: Connection, inbox_id: int, why: str, acted_by: str, done: list[NewAction]) -> MendOutcome:
     letter = lock_letter(connection, inbox_id)
     if letter is None or letter.state != "dead":
         return nothing_to_mend(inbox_id, letter)
     drop(connection, inbox_id)
-    done.append(letter.acted_on("dropped", why))
+    done.append(letter.acted_on("dropped", why, acted_by))
     return MendOutcome(inbox_id, "dropped", "is dropped; its bytes and its reason are kept")
 
 
-def _retry(connection: Connection, inbox_id: int, limits: RetryLimits, done: list[NewAction]) -> MendOutcome:
+def _retry(
+    connection: Connection, inbox_id: int, limits: RetryLimits, acted_by: str, done: list[NewAction]
+) -> MendOutcome:
     letter = lock_letter(connection, inbox_id)
     if letter is None or letter.state != "dead":
         return nothing_to_mend(inbox_id, letter)
@@ -149,7 +155,7 @@ def _retry(connection: Connection, inbox_id: int, limits: RetryLimits, done: lis
             mended = _keep(connection, letter, reason, detail)
         case _:
             mended = _split(connection, letter, limits)
-    done.append(letter.acted_on("retried", mended.text))
+    done.append(letter.acted_on("retried", mended.text, acted_by))
     return mended
 
 

@@ -38,6 +38,7 @@ class Action(NamedTuple):
     action: str  #: parked, or what a person did: retried, dropped or replaced
     reason: str | None  #: why it was parked at that time
     detail: str | None  #: of the parking; or what came of the action, or the person's own words
+    acted_by: str | None  #: the person
     acted_at: datetime
 
 
@@ -48,6 +49,7 @@ class NewAction(NamedTuple):
     action: str  #: retried, dropped or replaced
     reason: str | None  #: why it was parked
     detail: str
+    acted_by: str
     parked_detail: str | None
     parked_at: datetime | None
 
@@ -69,9 +71,9 @@ class LockedLetter(NamedTuple):
     signature: str | None
     as_of: datetime  #: the transaction's time
 
-    def acted_on(self, action: str, detail: str) -> NewAction:
-        """Say what was done about it."""
-        return NewAction(self.inbox_id, action, self.reason, detail, self.detail, self.settled_at)
+    def acted_on(self, action: str, detail: str, acted_by: str) -> NewAction:
+        """Say what was done about it, and by whom."""
+        return NewAction(self.inbox_id, action, self.reason, detail, acted_by, self.detail, self.settled_at)
 
 
 class LetterFilter(NamedTuple):
@@ -197,13 +199,12 @@ def load_letter(connection: Connection, inbox_id: int) -> tuple[Letter, bytes] |
 
 def load_actions(connection: Connection, letter: Letter) -> list[Action]:
     """Each parking of a letter and everything that was done about it, oldest first."""
-    statement = (
-        "SELECT action, reason, detail, acted_at FROM dead_letter_actions WHERE inbox_id = %s ORDER BY action_id"
-    )
+    columns = ", ".join(Action._fields)
+    statement = f"SELECT {columns} FROM dead_letter_actions WHERE inbox_id = %s ORDER BY action_id"  # noqa: S608  # our own names
     history = [Action(*row) for row in run_bulk(connection, statement, (letter.inbox_id,))]
     parkings = {action.acted_at for action in history if action.action == "parked"}
     if letter.state == "dead" and letter.settled_at is not None and letter.settled_at not in parkings:
-        history.append(Action("parked", letter.reason, letter.detail, letter.settled_at))
+        history.append(Action("parked", letter.reason, letter.detail, None, letter.settled_at))
     return history
 
 
@@ -297,8 +298,8 @@ LEFT JOIN dead_letter_actions a ON a.inbox_id = n.inbox_id AND a.action = 'parke
 WHERE a.inbox_id IS NULL
 """
 _APPEND_ACTIONS = """
-INSERT INTO dead_letter_actions (inbox_id, action, reason, detail)
-SELECT * FROM unnest(%b::bigint[], %b::text[], %b::text[], %b::text[])
+INSERT INTO dead_letter_actions (inbox_id, action, reason, detail, acted_by)
+SELECT * FROM unnest(%b::bigint[], %b::text[], %b::text[], %b::text[], %b::text[])
 """
 
 
@@ -306,8 +307,8 @@ def append_actions(connection: Connection, actions: Sequence[NewAction]) -> None
     """Keep what a person did about letters, and before it how each was parked at that time."""
     if not actions:
         return
-    inbox_ids, names, reasons, details, parked_details, parked_ats = (
+    inbox_ids, names, reasons, details, acted_by, parked_details, parked_ats = (
         list(column) for column in zip(*actions, strict=True)
     )
     run_bulk(connection, _KEEP_PARKINGS, (inbox_ids, reasons, parked_details, parked_ats))
-    run_bulk(connection, _APPEND_ACTIONS, (inbox_ids, names, reasons, details))
+    run_bulk(connection, _APPEND_ACTIONS, (inbox_ids, names, reasons, details, acted_by))

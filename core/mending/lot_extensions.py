@@ -1,6 +1,7 @@
 """Moving the end of lots by hand, account by account: only ever later, and never of points that have ended."""
 
-from collections.abc import Collection, Iterator
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
 from datetime import date, datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
@@ -11,7 +12,8 @@ from sqlalchemy import Connection, Engine
 from core.domain.calendar import next_midnight
 from core.domain.lots import Lot
 from core.domain.program.registry import ProgramRegistry
-from core.store.appending import update_lots
+from core.posting.events import EventContext, points_extended
+from core.store.appending import append_events, update_lots
 from core.store.engine import run_bulk
 from core.store.ledger import LOTS, lock_accounts
 from core.store.repairs import Repair, append_repairs
@@ -44,6 +46,13 @@ class NewEnd(NamedTuple):
 
     last_day: date | None = None
     days: int | None = None
+
+
+class Hand(NamedTuple):
+    """Who extends lots, and why."""
+
+    applied_by: str
+    reason: str
 
 
 class Extension(NamedTuple):
@@ -137,14 +146,16 @@ def extend_lots(
     chosen: LotFilter,
     end: NewEnd,
     account_ids: Collection[UUID],
-    reason: str | None,
+    hand: Hand,
+    event_source: str,
 ) -> ExtensionOutcome:
-    """Move the end of the chosen lots of these accounts, locked, in the caller's transaction; keep each in `repairs`.
+    """Move the end of the chosen lots of these accounts, locked, in the caller's transaction.
 
-    Lots that last so long already stay as they are, so that with a last day a second call changes nothing; days are
-    added once more. The next reminders correct those that customers have had.
+    Each is kept in `repairs`, and an event tells of each account. Lots that last so long already stay as they are, so
+    that with a last day a second call changes nothing; days are added once more. The next reminders correct those that
+    customers have had.
     """
-    lock_accounts(connection, account_ids)
+    accounts = lock_accounts(connection, account_ids)
     # The time now and not the transaction's: what ended while we waited for the locks may count as expired already.
     ((as_of,),) = run_bulk(connection, "SELECT clock_timestamp()")
     done = plan_extension(connection, registry, chosen, end, as_of, account_ids)
@@ -156,12 +167,25 @@ def extend_lots(
                 e.of.account_id,
                 f"lot {e.of.lot.lot_number}",
                 {"expires_at": e.of.lot.expires_at},
-                {"expires_at": e.expires_at, **({} if reason is None else {"reason": reason})},
+                {"expires_at": e.expires_at},
+                *hand,
             )
             for e in done.extensions
         ],
     )
+    context = EventContext(event_source, as_of)
+    ends = _ends(done.extensions)
+    append_events(connection, [points_extended(accounts[account_id], ends[account_id], context) for account_id in ends])
     return done
+
+
+def _ends(extensions: Iterable[Extension]) -> dict[UUID, list[tuple[int, datetime, datetime]]]:
+    """By account how many points had which end and have which, the soonest first: few, however many lots there are."""
+    points: dict[UUID, Counter[tuple[datetime, datetime]]] = {}
+    for (account_id, _, _, lot), expires_at in extensions:
+        assert lot.expires_at is not None
+        points.setdefault(account_id, Counter())[lot.expires_at, expires_at] += lot.points_remaining
+    return {account_id: [(count, *ends) for ends, count in sorted(of.items())] for account_id, of in points.items()}
 
 
 def extend_everywhere(
@@ -170,13 +194,12 @@ def extend_everywhere(
     chosen: LotFilter,
     end: NewEnd,
     as_of: datetime,
-    reason: str | None,
-    *,
-    is_applied: bool,
+    event_source: str,
+    hand: Hand | None,
 ) -> Iterator[ExtensionOutcome]:
     """Extend the chosen lots of all accounts, so many at a time, each time in a transaction of its own.
 
-    Without `is_applied` only say what that would do.
+    Without a `hand` only say what that would do.
     """
     after = None
     while True:
@@ -184,8 +207,8 @@ def extend_everywhere(
             account_ids = next_accounts_with_lots(connection, chosen, as_of, after, _ACCOUNTS_AT_ONCE)
             if not account_ids:
                 return
-            if is_applied:
-                outcome = extend_lots(connection, registry, chosen, end, account_ids, reason)
+            if hand is not None:
+                outcome = extend_lots(connection, registry, chosen, end, account_ids, hand, event_source)
             else:
                 outcome = plan_extension(connection, registry, chosen, end, as_of, account_ids)
         yield outcome

@@ -25,23 +25,24 @@ def examine_all_budgets(engine: Engine) -> list[BudgetRepair]:
         return examine_budgets(connection)
 
 
-def repair_accounts(engine: Engine, planned: list[Repair]) -> list[Repair]:
+def repair_accounts(engine: Engine, planned: list[Repair], applied_by: str) -> list[Repair]:
     """Put right so many accounts at a time, each time in a transaction of its own; returns what was still to do."""
     account_ids = list(dict.fromkeys(repair.account_id for repair in planned))
     applied: list[Repair] = []
     for start in range(0, len(account_ids), _ACCOUNTS_AT_ONCE):
         chosen = set(account_ids[start : start + _ACCOUNTS_AT_ONCE])
         with engine.begin() as connection:
-            applied += apply_repairs(connection, [repair for repair in planned if repair.account_id in chosen])
+            of_chosen = [repair for repair in planned if repair.account_id in chosen]
+            applied += apply_repairs(connection, of_chosen, applied_by)
     return applied
 
 
-def repair_budgets(engine: Engine, planned: list[BudgetRepair]) -> list[BudgetRepair]:
+def repair_budgets(engine: Engine, planned: list[BudgetRepair], applied_by: str) -> list[BudgetRepair]:
     """Put budgets right, in one transaction; returns what was still to do."""
     if not planned:
         return []
     with engine.begin() as connection:
-        return apply_budget_repairs(connection, planned)
+        return apply_budget_repairs(connection, planned, applied_by)
 
 
 def _begin_examining(connection: Connection) -> None:

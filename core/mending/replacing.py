@@ -16,7 +16,7 @@ class _RefusedError(Exception):
     """Undoes the transaction."""
 
 
-def replace_letter(engine: Engine, inbox_id: int, raw: bytes, limits: RetryLimits) -> MendOutcome:
+def replace_letter(engine: Engine, inbox_id: int, raw: bytes, limits: RetryLimits, acted_by: str) -> MendOutcome:
     """Store `raw` (one event, or an array) as new messages and settle the dead letter as dropped, both or neither.
 
     The mended event may keep the letter's source and id; the letter's own content, should it come again, is then
@@ -24,20 +24,20 @@ def replace_letter(engine: Engine, inbox_id: int, raw: bytes, limits: RetryLimit
     an event whose source and id another message has. A second call finds no dead letter and changes nothing.
     """
     try:
-        return _replaced(engine, inbox_id, raw, limits)
+        return _replaced(engine, inbox_id, raw, limits, acted_by)
     except psycopg.errors.UniqueViolation:  # an event of that source and id came in between; now it is seen
-        return _replaced(engine, inbox_id, raw, limits)
+        return _replaced(engine, inbox_id, raw, limits, acted_by)
 
 
-def _replaced(engine: Engine, inbox_id: int, raw: bytes, limits: RetryLimits) -> MendOutcome:
+def _replaced(engine: Engine, inbox_id: int, raw: bytes, limits: RetryLimits, acted_by: str) -> MendOutcome:
     try:
         with engine.begin() as connection:
-            return _replace(connection, inbox_id, raw, limits)
+            return _replace(connection, inbox_id, raw, limits, acted_by)
     except _RefusedError as refusal:
         return MendOutcome(inbox_id, "dead", f"stays dead: {refusal}", is_mended=False)
 
 
-def _replace(connection: Connection, inbox_id: int, raw: bytes, limits: RetryLimits) -> MendOutcome:
+def _replace(connection: Connection, inbox_id: int, raw: bytes, limits: RetryLimits, acted_by: str) -> MendOutcome:
     hold_numbers(connection)
     letter = lock_letter(connection, inbox_id)
     if letter is None or letter.state != "dead":
@@ -52,7 +52,7 @@ def _replace(connection: Connection, inbox_id: int, raw: bytes, limits: RetryLim
     )
     _refuse_taken(receipt.stored)
     text = f"is replaced by {numbers_text(sorted(stored.inbox_id for stored in receipt.stored))}"
-    append_actions(connection, [letter.acted_on("replaced", text)])
+    append_actions(connection, [letter.acted_on("replaced", text, acted_by)])
     return MendOutcome(inbox_id, "dropped", text, frozenset(receipt.shards))
 
 

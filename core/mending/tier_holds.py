@@ -21,22 +21,23 @@ def hold_tier(
     tier_id: str,
     until: datetime,
     reason: str,
+    applied_by: str,
     context: EventContext,
 ) -> Account:
     """Put the account into `tier_id`, a tier of `program` (the version in force), at least until `until`.
 
-    Written in the caller's transaction, with the event and with `reason` in `repairs`. The same hold once more changes
-    nothing; another one replaces the first.
+    Written in the caller's transaction, with the event, and in `repairs` with who did it and why. The same hold once
+    more changes nothing; another one replaces the first.
     """
     before = lock_accounts(connection, [account_id])[account_id]
     decision = decide_tier_hold(before, program, tier_id, until, context.recorded_at)
     (change,) = decision.changes
     if change.account == before:
         return change.account
-    rebuilt = {**_held(change.account), "reason": reason}
+    rebuilt = _held(change.account)
     if change.tier_changes:
         rebuilt["change_number"] = change.tier_changes[-1].change_number
-    append_repairs(connection, [Repair(account_id, "tier", _held(before), rebuilt)])
+    append_repairs(connection, [Repair(account_id, "tier", _held(before), rebuilt, applied_by, reason)])
     writing = Writing(context)
     writing.keep(decision)
     writing.write(connection)

@@ -3,7 +3,7 @@
 mypy holds the data of each event to its contract.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple, TypedDict
 
@@ -21,6 +21,7 @@ from core.messages.outbound.published_events import (
     MessageParkedData,
     OutboundType,
     PointsExpiringData,
+    PointsExtendedData,
     TierAtRiskData,
     TierChangedData,
 )
@@ -150,6 +151,22 @@ def points_expiring(account: Account, reminder: Reminder, context: EventContext)
         "recorded_at": recorded_text(context.recorded_at),
     }
     return _of_account(account, f"expiring:{expires_at}:{reminder.number}", OutboundType.POINTS_EXPIRING, data, context)
+
+
+def points_extended(
+    account: Account, ends: Sequence[tuple[int, datetime, datetime]], context: EventContext
+) -> OutboxEvent:
+    """Tell that points can be used longer: how many, their end until now, and the new one."""
+    recorded_at = recorded_text(context.recorded_at)
+    data: PointsExtendedData = {
+        **_whose(account),
+        "ends": [
+            {"points": points, "previous_expires_at": instant_text(before), "expires_at": instant_text(after)}
+            for points, before, after in ends
+        ],
+        "recorded_at": recorded_at,
+    }
+    return _of_account(account, f"extended:{recorded_at}", OutboundType.POINTS_EXTENDED, data, context)
 
 
 def message_parked(message: ClaimedMessage, parked: Parked, context: EventContext) -> OutboxEvent:

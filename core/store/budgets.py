@@ -43,7 +43,9 @@ def examine_budgets(connection: Connection) -> list[BudgetRepair]:
     return repairs
 
 
-def apply_budget_repairs(connection: Connection, planned: Sequence[BudgetRepair]) -> list[BudgetRepair]:
+def apply_budget_repairs(
+    connection: Connection, planned: Sequence[BudgetRepair], applied_by: str
+) -> list[BudgetRepair]:
     """Add what each budget lacks; keep each change in `repairs`, and return them as they were made.
 
     Safe beside workers, and short: a posting adds the same to a budget as to what the orders have of it, so what is
@@ -59,7 +61,9 @@ def apply_budget_repairs(connection: Connection, planned: Sequence[BudgetRepair]
             done.append(_repair(old, repair.missing, last))
             written.append((repair.program_id, repair.promotion_id, old.plus(repair.missing)))
     update_budgets(connection, written)
-    append_repairs(connection, [Repair(None, repair.subject, repair.found, repair.rebuilt) for repair in done])
+    append_repairs(
+        connection, [Repair(None, repair.subject, repair.found, repair.rebuilt, applied_by) for repair in done]
+    )
     return done
 
 

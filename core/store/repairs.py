@@ -19,7 +19,9 @@ class Repair(NamedTuple):
     account_id: UUID | None  #: None: it is of no account
     subject: str  #: tier, lot 7, or budget launch of high-street
     found: Mapping[str, Any]
-    rebuilt: Mapping[str, Any]  #: with the `reason` that a person gave
+    rebuilt: Mapping[str, Any]
+    applied_by: str  #: the person
+    reason: str | None = None  #: in their words
 
 
 def plain(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -51,6 +53,8 @@ class KeptRepair(NamedTuple):
     subject: str  #: account, tier, lot 7, an order, or a usage
     found: dict[str, Any]
     rebuilt: dict[str, Any]
+    reason: str | None
+    applied_by: str
     applied_at: datetime
 
 

@@ -191,7 +191,7 @@ class World:
                 OR reason = 'order_never_came' AND EXISTS (SELECT 1 FROM orders o
                    WHERE o.source = i.source AND i.subject = 'order ' || o.order_id)) ORDER BY inbox_id""")
         numbers = [letter["inbox_id"] for letter in letters]
-        return len(list(retry_letters(self.stage.engine, numbers, self._retry_limits())))
+        return len(list(retry_letters(self.stage.engine, numbers, self._retry_limits(), "kim")))
 
     def _runtime(self, actor: Actor | None, engine: Engine, nudge: Callable[[str, int], object]) -> Runtime:
         rng = self._calm if actor is None else actor.rng
@@ -298,7 +298,7 @@ class World:
         with runtime.engine.begin() as connection:
             letters = [row[0] for row in run_bulk(connection, "SELECT inbox_id FROM inbox WHERE state = 'dead'")]
         chosen = actor.rng.sample(sorted(letters), min(2, len(letters)))
-        for mended in retry_letters(runtime.engine, chosen, self._retry_limits()):
+        for mended in retry_letters(runtime.engine, chosen, self._retry_limits(), "kim"):
             for shard in sorted(mended.shards):
                 runtime.nudge("loyalty.post_inbox", shard)
 

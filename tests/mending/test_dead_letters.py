@@ -33,12 +33,12 @@ def parked(shell: Shell) -> list[int]:
 
 
 def retry(shell: Shell, inbox_id: int, limits: RetryLimits = RETRY) -> MendOutcome:
-    (mended,) = retry_letters(shell.engine, [inbox_id], limits)
+    (mended,) = retry_letters(shell.engine, [inbox_id], limits, "kim")
     return mended
 
 
 def drop(shell: Shell, inbox_id: int, why: str) -> MendOutcome:
-    (mended,) = drop_letters(shell.engine, [inbox_id], why)
+    (mended,) = drop_letters(shell.engine, [inbox_id], why, "kim")
     return mended
 
 
@@ -236,7 +236,7 @@ def test_many_letters_are_retried_in_bounded_transactions_each_once(shell: Shell
     groups = []
     for group in letters_that_fit(shell.engine, chosen):
         groups.append(len(group))
-        assert all(mended.is_mended for mended in retry_letters(shell.engine, group, RETRY))
+        assert all(mended.is_mended for mended in retry_letters(shell.engine, group, RETRY, "kim"))
     assert groups == [100, 100, 50]
     transactions = {row.xmin for row in shell.rows("SELECT DISTINCT xmin::text FROM inbox WHERE state = 'received'")}
     assert len(transactions) == 3
@@ -249,7 +249,7 @@ def test_letters_that_are_parked_again_while_all_are_retried_are_not_met_twice(s
     met: list[int] = []
     for group in letters_that_fit(shell.engine, LetterFilter()):
         met += group
-        assert all(mended.is_mended for mended in retry_letters(shell.engine, group, RETRY))
+        assert all(mended.is_mended for mended in retry_letters(shell.engine, group, RETRY, "kim"))
         shell.post()
         shell.take(order(f"new-{len(met)}", program_id="nope"))
     assert len(met) == len(set(met)) == 120
@@ -261,7 +261,7 @@ def test_a_letter_that_the_database_refuses_is_left_and_holds_no_other_up(own_en
     shell.take(*(order(f"o{n}", program_id="later") for n in range(3)))
     shell.execute("ALTER TABLE inbox ADD CHECK (subject <> 'order o1' OR state <> 'received')")
     shell.apply_program(later_program())
-    mended = list(retry_letters(own_engine, parked(shell), RETRY))
+    mended = list(retry_letters(own_engine, parked(shell), RETRY, "kim"))
     assert [(result.state, result.is_mended) for result in mended] == [
         ("received", True),
         ("dead", False),

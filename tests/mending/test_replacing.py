@@ -63,7 +63,7 @@ def newest_dead(shell: Shell) -> int:
 
 def fix(shell: Shell, inbox_id: int, mended: Any) -> MendOutcome:
     raw = mended if isinstance(mended, bytes) else as_bytes(mended)
-    return replace_letter(shell.engine, inbox_id, raw, FIX)
+    return replace_letter(shell.engine, inbox_id, raw, FIX, "kim")
 
 
 @pytest.mark.parametrize("case", POSTED, ids=lambda case: case.name)

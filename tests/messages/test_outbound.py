@@ -18,7 +18,7 @@ from core.domain.outcomes import Parked, Reason
 from core.messages.outbound.event_json import instant_text
 from core.messages.outbound.published_events import OUTBOUND_EVENTS, OutboundType
 from core.messages.schemas import all_schemas
-from core.posting.events import EventContext, decision_events, message_parked
+from core.posting.events import EventContext, decision_events, message_parked, points_extended
 from core.store.inbox import ClaimedMessage
 
 ACCOUNT = UUID("01945d3e-0000-7000-8000-000000000001")
@@ -81,6 +81,7 @@ EVENTS = [
     balance_changed(OWNER._replace(customer_id='Zoë "7" \u2028')),
     ACCOUNT_CREATED,
     TIER_CHANGED,
+    points_extended(OWNER, [(5, OCCURRED, OCCURRED + timedelta(days=1))], CONTEXT).body,
     parked(),
     parked(source="", event_id="", type="", subject=""),
 ]

@@ -41,7 +41,7 @@ def retry(shell: Shell, letter: Receipt | int, limits: MessageLimits = SIGNED) -
     """Retry one message, and post it."""
     numbers = [letter] if isinstance(letter, int) else [stored.inbox_id for stored in letter.stored]
     [mended] = retry_letters(
-        shell.engine, numbers, RetryLimits(limits, shards=4, event_source=EVENT_SOURCE, waiting_days_max=30)
+        shell.engine, numbers, RetryLimits(limits, shards=4, event_source=EVENT_SOURCE, waiting_days_max=30), "kim"
     )
     shell.post()
     return mended

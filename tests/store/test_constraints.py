@@ -35,6 +35,7 @@ REFUSED = {
     ),
     "pk_dead_letter_actions": "UPDATE dead_letter_actions SET action_id = 1",
     "ck_dead_letter_actions_action": "UPDATE dead_letter_actions SET action = 'forgotten'",
+    "ck_dead_letter_actions_acted_by": "UPDATE dead_letter_actions SET acted_by = NULL",
     "fk_dead_letter_actions_inbox_id": "UPDATE dead_letter_actions SET inbox_id = 999",
     "pk_accounts": "INSERT INTO accounts SELECT * FROM accounts",
     "ck_accounts_deficit": "UPDATE accounts SET deficit = -1",
@@ -136,15 +137,17 @@ def fill(engine: Engine) -> Shell:
     shell.take(order(lines=lines), refund(amount="50.00"), fulfilment(), b"broken")
     shell.execute("INSERT INTO account_references SELECT 'card', '1', program_id, account_id, 0 FROM accounts")
     shell.execute("INSERT INTO reminders SELECT account_id, now(), 5, 30 FROM accounts")
-    shell.execute("INSERT INTO dead_letter_actions (inbox_id, action) VALUES (1, 'dropped'), (2, 'dropped')")
+    shell.execute(
+        "INSERT INTO dead_letter_actions (inbox_id, action, acted_by) VALUES (1, 'dropped', ''), (2, 'dropped', '')"
+    )
     shell.execute("INSERT INTO periodic_runs (task, as_of, result) VALUES ('loyalty.expire_lots', now(), '{}')")
     shell.execute("INSERT INTO posting_attempts VALUES (0) ON CONFLICT DO NOTHING")
     shell.apply_program(PROGRAM_TEXT, "2098-01-01T00:00:00Z")
     shell.execute("INSERT INTO program_changes VALUES ('test', 2, 1, '2099-01-01', now(), 'anna', 'not ready')")
     shell.execute("INSERT INTO retention VALUES ('inbox', now())")
     shell.execute(
-        "INSERT INTO repairs (account_id, subject, found, rebuilt)"
-        " SELECT account_id, 'account', '{}', '{}' FROM accounts, generate_series(1, 2)"
+        "INSERT INTO repairs (account_id, subject, found, rebuilt, applied_by)"
+        " SELECT account_id, 'account', '{}', '{}', 'kim' FROM accounts, generate_series(1, 2)"
     )
     return shell
 
@@ -188,7 +191,7 @@ def test_what_must_be_known_cannot_be_left_out(filled: Shell) -> None:
         "programs": ["applied_by"],
         "program_changes": ["effective_from"],
         "inbox": sorted(_UNKNOWN_OF_MESSAGES.split()),
-        "dead_letter_actions": ["detail", "reason"],
+        "dead_letter_actions": ["acted_by", "detail", "reason"],
         "accounts": [
             "enrolled_at",
             "qualifying_from",
@@ -213,7 +216,7 @@ def test_what_must_be_known_cannot_be_left_out(filled: Shell) -> None:
         "refunds": ["account_id", "amount", "lines"],
         "order_events": ["account_id"],
         "outbox": ["account_id", "published_at"],
-        "repairs": ["account_id"],
+        "repairs": ["account_id", "reason"],
     }
 
 

@@ -78,9 +78,9 @@ def test_the_whole_way_works_as_the_workers_role(worker: Engine, owner: Engine) 
     assert post_inbox(runtime, 0)["posted"] == 4
     dead = [row.inbox_id for row in shell.rows("SELECT inbox_id FROM inbox WHERE subject LIKE 'order dead-%'")]
     limits = RetryLimits(LIMITS, shards=1, event_source=EVENT_SOURCE, waiting_days_max=30)
-    assert [mended.state for mended in retry_letters(worker, dead, limits)] == ["received"] * 2
+    assert [mended.state for mended in retry_letters(worker, dead, limits, "kim")] == ["received"] * 2
     post_inbox(runtime, 0)
-    assert [mended.state for mended in drop_letters(worker, dead, "no such program")] == ["dropped"] * 2
+    assert [mended.state for mended in drop_letters(worker, dead, "no such program", "kim")] == ["dropped"] * 2
     assert expire_lots(runtime, "2026-01-01T00:00:00Z")["accounts"] == 2
     assert review_tiers(runtime, "2026-01-01T00:00:00Z")["accounts"] > 0
     sweep_outbox(runtime)
@@ -96,10 +96,10 @@ def test_the_whole_way_works_as_the_workers_role(worker: Engine, owner: Engine) 
     with worker.begin() as connection:
         planned = examine(connection, EVERYTHING).repairs
     with worker.begin() as connection:
-        subjects = [repair.subject for repair in apply_repairs(connection, planned)]
+        subjects = [repair.subject for repair in apply_repairs(connection, planned, "kim")]
         assert subjects == ["account", "usage of more, ever"]
     with worker.begin() as connection:
-        assert len(apply_budget_repairs(connection, examine_budgets(connection))) == 1
+        assert len(apply_budget_repairs(connection, examine_budgets(connection), "kim")) == 1
     kinds = {row.kind for row in shell.rows("SELECT kind FROM entries")}
     assert (kinds, shell.differences()) == ({"accrual", "clawback", "expiry", "release"}, [])
 

@@ -169,7 +169,7 @@ def test_a_number_is_rebuilt_from_the_facts(
     with tampered(ledger, tampering) as connection:
         examined = examine(connection, EVERYTHING)
         assert (told(examined.repairs), examined.contradictions) == ([expected], [])
-        assert apply_repairs(connection, examined.repairs) == examined.repairs
+        assert apply_repairs(connection, examined.repairs, "kim") == examined.repairs
         assert examine(connection, EVERYTHING) == ([], [])
         assert differences(connection) == []
         kept = connection.exec_driver_sql("SELECT subject, found, rebuilt FROM repairs").all()
@@ -189,7 +189,7 @@ def test_a_ruined_ledger_is_rebuilt_as_it_was(ledger: Shell) -> None:
     select = "SELECT to_jsonb(t) - 'updated_at' FROM {} t ORDER BY 1"
     before = [ledger.rows(select.format(table)) for table in tables]
     with tampered(ledger, ruin) as connection:
-        apply_repairs(connection, examine(connection, EVERYTHING).repairs)
+        apply_repairs(connection, examine(connection, EVERYTHING).repairs, "kim")
         assert [connection.exec_driver_sql(select.format(table)).all() for table in tables] == before
 
 
@@ -200,7 +200,7 @@ def test_an_account_whose_facts_contradict_each_other_is_left_alone(ledger: Shel
         examined = examine(connection, EVERYTHING)
         assert any(said in " ".join(each.texts) for each in examined.contradictions)
         refused = {each.account_id for each in examined.contradictions}
-        applied = apply_repairs(connection, examined.repairs)
+        applied = apply_repairs(connection, examined.repairs, "kim")
         if "yearly" not in {each.program_id for each in examined.contradictions}:
             assert [repair.program_id for repair in applied] == ["yearly"]
         assert refused.isdisjoint(repair.account_id for repair in applied)
@@ -223,8 +223,8 @@ def test_a_budget_is_rebuilt_from_what_orders_have_of_it(
         assert [(repair.subject, repair.found, repair.rebuilt) for repair in planned] == [
             ("budget launch of limited", found, rebuilt)
         ]
-        assert apply_budget_repairs(connection, planned) == planned
-        assert (apply_budget_repairs(connection, planned), examine_budgets(connection)) == ([], [])
+        assert apply_budget_repairs(connection, planned, "kim") == planned
+        assert (apply_budget_repairs(connection, planned, "kim"), examine_budgets(connection)) == ([], [])
         assert differences(connection) == []
         kept = connection.exec_driver_sql("SELECT account_id, subject, found, rebuilt FROM repairs").all()
         assert kept == [(None, "budget launch of limited", found, rebuilt)]
@@ -238,7 +238,7 @@ def test_what_was_posted_of_a_budget_since_the_look_is_counted(shell: Shell, eng
         planned = examine_budgets(connection)
     shell.take(order("o2", customer_id="c2", source="/limited"), cancellation("o1", source="/limited"))
     with engine.begin() as connection:
-        (done,) = apply_budget_repairs(connection, planned)
+        (done,) = apply_budget_repairs(connection, planned, "kim")
     assert (done.found, done.rebuilt) == ({"points": 50}, {"points": 5})
     assert shell.differences() == []
 
@@ -270,7 +270,7 @@ def test_what_was_posted_since_the_look_is_counted(shell: Shell, engine: Engine)
     shell.take(order("o2"))
     shell.execute("UPDATE accounts SET lifetime_points = 0")
     with engine.begin() as connection:
-        assert told(apply_repairs(connection, planned)) == [("account", "lifetime_points", 0, 200)]
+        assert told(apply_repairs(connection, planned, "kim")) == [("account", "lifetime_points", 0, 200)]
     assert shell.differences() == []
 
 
@@ -294,7 +294,7 @@ def test_beside_a_worker_it_waits_for_it_and_finds_nothing(shell: Shell, engine:
         posting = pool.submit(worker.post)
         while not posting.done():
             with engine.begin() as connection:
-                applied += apply_repairs(connection, planned)
+                applied += apply_repairs(connection, planned, "kim")
             with engine.begin() as connection:
                 connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
                 lacking += examine_budgets(connection)

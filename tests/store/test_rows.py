@@ -275,11 +275,11 @@ def test_reminders_are_written_again_under_the_same_instant(connection: Connecti
 
 def test_repairs_keep_instants_as_text(connection: Connection) -> None:
     append_repairs(
-        connection, [Repair(ACCOUNT.account_id, "lot 1", {"expires_at": LATER}, {"reason": "ö", "points": 1})]
+        connection, [Repair(ACCOUNT.account_id, "lot 1", {"expires_at": LATER}, {"name": "ö", "points": 1}, "kim", "ß")]
     )
     (kept,) = load_repairs(connection, ACCOUNT.account_id, datetime.now(UTC) + timedelta(days=1))
     assert kept._replace(applied_at=NOON) == KeptRepair(
-        "lot 1", {"expires_at": LATER.isoformat()}, {"reason": "ö", "points": 1}, NOON
+        "lot 1", {"expires_at": LATER.isoformat()}, {"name": "ö", "points": 1}, "ß", "kim", NOON
     )
 
 

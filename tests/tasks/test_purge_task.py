@@ -74,12 +74,12 @@ def number(shell: Shell, event_id: str) -> int:
 
 
 def drop(shell: Shell, event_id: str) -> None:
-    (dropped,) = drop_letters(shell.engine, [number(shell, event_id)], "no program for it")
+    (dropped,) = drop_letters(shell.engine, [number(shell, event_id)], "no program for it", "kim")
     assert dropped.state == "dropped"
 
 
 def retry(shell: Shell, event_id: str) -> MendOutcome:
-    (retried,) = retry_letters(shell.engine, [number(shell, event_id)], RETRY)
+    (retried,) = retry_letters(shell.engine, [number(shell, event_id)], RETRY, "kim")
     return retried
 
 

@@ -84,29 +84,30 @@ def tier_change_text(change: TierChange, program: Program, repairs: Sequence[Kep
 def _reason_of(change: TierChange, repairs: Sequence[KeptRepair]) -> str:
     for repair in repairs:
         if repair.subject == "tier" and repair.rebuilt.get("change_number") == change.change_number:
-            return f" ({repair.rebuilt['reason']})"
+            return f" by {_hand_text(repair)}"
     return ""
 
 
 def repair_text(repair: KeptRepair, zone: ZoneInfo) -> str:
     """What was changed by hand: what was there, what is now, and why."""
     when = time_text(repair.applied_at, zone)[:16]
-    reason = f" ({repair.rebuilt['reason']})" if repair.rebuilt.get("reason") else ""
     if "expires_at" in repair.rebuilt:
         before, after = (
             until_text(datetime.fromisoformat(values["expires_at"]), zone) for values in (repair.found, repair.rebuilt)
         )
-        return f"{when}  Points that could be used until {before} can be used until {after}{reason}."
+        return f"{when}  Points that could be used until {before} can be used until {after}, by {_hand_text(repair)}."
     names = [
-        name
-        for name in repair.rebuilt
-        if name not in {"reason", "change_number"} and repair.rebuilt[name] != repair.found.get(name)
+        name for name in repair.rebuilt if name != "change_number" and repair.rebuilt[name] != repair.found.get(name)
     ]
     parts = [
         f"{name} was {_value_text(repair.found.get(name), zone)}, became {_value_text(repair.rebuilt[name], zone)}"
         for name in names
     ]
-    return f"{when}  {repair.subject}: {'; '.join(parts)}{reason}."
+    return f"{when}  {repair.subject}: {'; '.join(parts)}, by {_hand_text(repair)}."
+
+
+def _hand_text(repair: KeptRepair) -> str:
+    return repair.applied_by if repair.reason is None else f"{repair.applied_by} ({repair.reason})"
 
 
 def _value_text(value: Any, zone: ZoneInfo) -> str:

@@ -16,7 +16,7 @@ from workers.bootstrap import message_limits
 from workers.cli.command_errors import NoEventsError, SureToDropError, WhichLettersError, WhyDroppedError
 from workers.cli.output import AsJson, count_text, note, print_json, say, say_below
 from workers.cli.text_changes import changed_values
-from workers.cli.wiring import opened_database, read_instant, wake_posting
+from workers.cli.wiring import By, acting, opened_database, read_instant, wake_posting
 
 #: Numbers are 64-bit in the database.
 INBOX_ID_MAX = 2**63 - 1
@@ -55,6 +55,7 @@ def fix(
         typer.FileBinaryRead, typer.Argument(metavar="FILE", help="The mended event; - for standard input.")
     ],
     *,
+    by: By = None,
     as_json: AsJson = False,
 ) -> None:
     """Store a mended event in the place of a dead letter, which is settled as dropped; both or neither.
@@ -72,7 +73,7 @@ def fix(
     with opened_database(settings) as engine:
         with engine.begin() as connection:
             found = load_letter(connection, inbox_id)
-        result = replace_letter(engine, inbox_id, raw, _limits(settings))
+        result = replace_letter(engine, inbox_id, raw, _limits(settings), acting(by))
     wake_posting(settings, result.shards)
     if not as_json and result.is_mended and found is not None:
         _say_changes(found[1], raw)
@@ -90,6 +91,7 @@ def retry(
     text: OfText = None,
     *,
     all_letters: Annotated[bool, typer.Option("--all", help="All dead letters.")] = False,
+    by: By = None,
     as_json: AsJson = False,
 ) -> None:
     """Take dead letters in again, after what kept them out was mended. What cannot be read still stays dead.
@@ -99,12 +101,12 @@ def retry(
     loyalty dead retry --reason unknown_program --source /shops/high-street
     """
     settings = Settings()
-    limits = _limits(settings)
+    limits, who = _limits(settings), acting(by)
     chosen = letters_of(reason, source, of_type, order_id, since, until, text)
     if (bool(inbox_ids) + (chosen != LetterFilter()) + all_letters) != 1:
         raise WhichLettersError
     with opened_database(settings) as engine:
-        results = _mended(engine, inbox_ids, chosen, lambda engine, ids: retry_letters(engine, ids, limits))
+        results = _mended(engine, inbox_ids, chosen, lambda engine, ids: retry_letters(engine, ids, limits, who))
     wake_posting(settings, {shard for result in results for shard in result.shards})
     _print_results(results, as_json=as_json)
 
@@ -123,6 +125,7 @@ def drop(
     text: OfText = None,
     *,
     why: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; kept beside each message.")],
+    by: By = None,
     yes: Annotated[bool, typer.Option("--yes", help="Drop all that fit; without it they are only counted.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -140,7 +143,8 @@ def drop(
     with opened_database(Settings()) as engine:
         if not inbox_ids and not yes:
             raise SureToDropError(count=count_text(_count(engine, chosen), "dead letter"))
-        results = _mended(engine, inbox_ids, chosen, lambda engine, ids: drop_letters(engine, ids, why.strip()))
+        who = acting(by)
+        results = _mended(engine, inbox_ids, chosen, lambda engine, ids: drop_letters(engine, ids, why.strip(), who))
     _print_results(results, as_json=as_json)
 
 

@@ -180,7 +180,8 @@ def _print_letter(letter: Letter, history: list[Action]) -> None:
         for step in history:
             reason = "" if step.reason is None else f" as {step.reason}"
             earlier = reason if step.action == "parked" else f" (it was parked{reason})" if reason else ""
-            say(f"  {time_text(step.acted_at)}  {step.action}{earlier}")
+            by = "" if step.acted_by is None else f" by {step.acted_by}"
+            say(f"  {time_text(step.acted_at)}  {step.action}{by}{earlier}")
             if step.detail:
                 say_below(step.detail)
 

@@ -29,7 +29,7 @@ def _event_text(kind: str, data: dict[str, Any]) -> str:
     return kind if text is None else f"{data['program_id']} {data['customer_id']}  {text}"
 
 
-def _account_text(kind: str, data: dict[str, Any]) -> str | None:
+def _account_text(kind: str, data: dict[str, Any]) -> str | None:  # noqa: PLR0911  # one for each type
     match kind:
         case OutboundType.BALANCE_CHANGED:
             return _balance_text(data)
@@ -40,11 +40,19 @@ def _account_text(kind: str, data: dict[str, Any]) -> str | None:
         case OutboundType.TIER_AT_RISK:
             return f"tier {data['tier']} at risk: {data['tier_after']} from {_minute(data['loses_at'])}"
         case OutboundType.POINTS_EXPIRING:
-            # The program's time zone is not known here.
-            until = f"{until_text(datetime.fromisoformat(data['expires_at']), _UTC)} UTC"
+            until = _until(data["expires_at"])
             is_any = f"{data['points']:,} points can be used until {until} and no longer"
             return is_any if data["points"] else f"no points expire after {until} any more"
-    return None
+        case OutboundType.POINTS_EXTENDED:
+            points = sum(end["points"] for end in data["ends"])
+            return f"{points:,} points can be used longer, until {_until(max(e['expires_at'] for e in data['ends']))}"
+        case _:
+            return None
+
+
+def _until(expires_at: str) -> str:
+    """In UTC, as the program's time zone is not known here."""
+    return f"{until_text(datetime.fromisoformat(expires_at), _UTC)} UTC"
 
 
 def _balance_text(data: dict[str, Any]) -> str:

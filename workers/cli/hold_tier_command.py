@@ -17,7 +17,7 @@ from core.store.engine import database_now
 from core.store.programs import load_registry
 from workers.cli.command_errors import HoldUntilError, UnknownTierError, WhichProgramError, WhyError
 from workers.cli.output import AsJson, print_json, say, time_text, until_text
-from workers.cli.wiring import CustomerId, opened_database, read_instant
+from workers.cli.wiring import By, CustomerId, acting, opened_database, read_instant
 
 _YEARS_MAX = 100
 
@@ -31,6 +31,7 @@ def hold_tier(
     ],
     reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; kept with the change.")],
     program_id: Annotated[str | None, typer.Option("--program", help="The account in this program.")] = None,
+    by: By = None,
     is_applied: Annotated[bool, typer.Option("--apply", help="Do it; without it nothing is changed.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -41,7 +42,7 @@ def hold_tier(
     loyalty account hold-tier C-1001 --tier gold --until 2027-12-31T23:00:00+00:00 --reason "as above" --apply
 
     Shows what would change; --apply does it, and publishes loyalty.tier.changed. Refunds and reviews leave a held tier
-    alone, orders may raise it. A second hold replaces the first. The reason is kept in the table repairs.
+    alone, orders may raise it. A second hold replaces the first. The table repairs keeps who did it and why.
     """
     if not reason.strip():
         raise WhyError
@@ -56,7 +57,8 @@ def hold_tier(
             raise UnknownTierError(program_id=program.program_id, tier_id=tier_id, known=known)
         if is_applied:
             context = EventContext(settings.event_source, now)
-            after = write_hold(connection, before.account_id, program, tier_id, until, reason.strip(), context)
+            why, who = reason.strip(), acting(by)
+            after = write_hold(connection, before.account_id, program, tier_id, until, why, who, context)
         else:
             (change,) = decide_tier_hold(before, program, tier_id, until, now).changes
             after = change.account

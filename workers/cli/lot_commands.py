@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 from config.settings import Settings
 from core.domain.program.fields import DAYS_MAX
 from core.domain.program.registry import ProgramRegistry
-from core.mending.lot_extensions import Extension, ExtensionOutcome, LotFilter, NewEnd, extend_everywhere
+from core.mending.lot_extensions import Extension, ExtensionOutcome, Hand, LotFilter, NewEnd, extend_everywhere
 from core.reading.standing import require_accounts
 from core.store.engine import database_now
 from core.store.programs import load_registry, require_program
@@ -30,7 +30,7 @@ from workers.cli.output import (
     say,
     until_text,
 )
-from workers.cli.wiring import opened_database, read_instant
+from workers.cli.wiring import By, acting, opened_database, read_instant
 
 #: Lots that are shown one by one; all are counted.
 _SHOWN_MAX = 10
@@ -62,6 +62,7 @@ def extend(
     to: Annotated[str | None, typer.Option(metavar="DATE", help="Their last day, in the program's time zone.")] = None,
     days: Annotated[int | None, typer.Option(min=1, max=DAYS_MAX, help="By so many days.")] = None,
     reason: Annotated[str | None, typer.Option(metavar="TEXT", help="Why; kept with each change.")] = None,
+    by: By = None,
     is_applied: Annotated[bool, typer.Option("--apply", help="Do it; without it nothing is changed.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -71,22 +72,22 @@ def extend(
     loyalty lots extend --program high-street --expiring-before 2027-02-01T00:00:00+00:00 --to 2027-03-31
     loyalty lots extend --customer C-1001 --days 30 --reason "the parcel was late" --apply
 
-    Only ever later, and only what has not ended yet. Each change is kept in the table repairs. --to can be given again
-    and changes nothing more; --days adds its days each time. Who was reminded of the old end is reminded anew.
+    Only ever later, and only what has not expired yet. --apply needs a --reason, which the table repairs keeps with who
+    did it; loyalty.points.extended tells of each account. --to can be given again and changes nothing more; --days
+    adds its days each time. Who was reminded of the old end is reminded anew.
     """
     end = _new_end(to, days)
-    if reason is not None and not reason.strip():
-        raise WhyError
+    hand = _hand(reason, by) if is_applied else None
     instant = read_instant(expiring_before, "--expiring-before") if expiring_before is not None else None
     chosen = LotFilter(program_id, customer_id, instant, earned_by)
     if chosen == LotFilter():
         raise WhichLotsError
-    found, progress = _Summary(), ProgressLine(is_quiet=as_json)
-    with opened_database(Settings()) as engine:
+    settings, found, progress = Settings(), _Summary(), ProgressLine(is_quiet=as_json)
+    with opened_database(settings) as engine:
         registry, as_of = _look(engine, chosen)
         if end.last_day is not None and end.last_day.year > as_of.year + _YEARS_MAX:
             raise DayError(option="--to", text=to, years_max=_YEARS_MAX)
-        for outcome in extend_everywhere(engine, registry, chosen, end, as_of, reason, is_applied=is_applied):
+        for outcome in extend_everywhere(engine, registry, chosen, end, as_of, settings.event_source, hand):
             found.take(outcome)
             progress.show(f"{count_text(found.lots, 'lot')} of {count_text(found.accounts, 'account')}")
     progress.clear()
@@ -113,6 +114,12 @@ class _Summary:
         self.points += sum(each.of.lot.points_remaining for each in extended.extensions)
         self.lasting += extended.lasting
         self.sample += extended.extensions[: _SHOWN_MAX - len(self.sample)]
+
+
+def _hand(reason: str | None, by: str | None) -> Hand:
+    if reason is None or not reason.strip():
+        raise WhyError
+    return Hand(acting(by), reason.strip())
 
 
 def _new_end(to: str | None, days: int | None) -> NewEnd:

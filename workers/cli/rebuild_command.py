@@ -13,7 +13,7 @@ from core.store.budgets import BudgetRepair
 from core.store.proof.rebuild import Contradiction, Examination, Repair
 from core.store.proof.scope import Scope, slices, these_accounts
 from workers.cli.output import AsJson, ProgressLine, count_text, print_json, say, say_below
-from workers.cli.wiring import opened_database
+from workers.cli.wiring import By, acting, opened_database
 
 #: Accounts that are shown one by one; all are counted, and with --apply all are put right.
 _SHOWN_MAX = 1_000
@@ -23,6 +23,7 @@ def rebuild(
     *,
     customer: Annotated[str | None, typer.Option(help="Only this customer's accounts.")] = None,
     is_applied: Annotated[bool, typer.Option("--apply", help="Write what the facts give.")] = False,
+    by: By = None,
     as_json: AsJson = False,
 ) -> None:
     """Work out balances, lots, orders, tiers and limits again from entries and other facts, and show what differs.
@@ -44,14 +45,14 @@ def rebuild(
             progress.show(f"Slice {done + 1} of {len(scopes)}, {count_text(found.accounts, 'account')} differ")
             examined = examine_scope(engine, scope)
             if is_applied:
-                examined = Examination(repair_accounts(engine, examined.repairs), examined.contradictions)
+                examined = Examination(repair_accounts(engine, examined.repairs, acting(by)), examined.contradictions)
             progress.clear()
             found.take(examined)
         if customer is None:
             progress.show(f"Budgets of promotions, {count_text(found.accounts, 'account')} differ")
             budgets = [repair for repair in examine_all_budgets(engine) if repair.program_id not in found.untrusted]
             if is_applied:
-                budgets = repair_budgets(engine, budgets)
+                budgets = repair_budgets(engine, budgets, acting(by))
             progress.clear()
             found.take_budgets(budgets)
     if as_json:

@@ -29,6 +29,7 @@ class OutboundType(StrEnum):
     TIER_CHANGED = "loyalty.tier.changed"
     TIER_AT_RISK = "loyalty.tier.at_risk"
     POINTS_EXPIRING = "loyalty.points.expiring"
+    POINTS_EXTENDED = "loyalty.points.extended"
     MESSAGE_PARKED = "loyalty.message.parked"
 
 
@@ -179,6 +180,34 @@ class PointsExpiringData(TypedDict):
 
 
 @with_config(_CONTRACT)
+class ExtendedEnd(TypedDict):
+    """Points of one end that can be used longer."""
+
+    points: _Ordinal
+    """How many are left of them, pending ones included."""
+    previous_expires_at: _Instant
+    """The first instant at which they could not have been spent."""
+    expires_at: _Instant
+    """The first instant at which they cannot be spent now; it is later."""
+
+
+@with_config(_CONTRACT)
+class PointsExtendedData(TypedDict):
+    """A person let points of an account be used longer."""
+
+    account_id: _AccountId
+    """The account."""
+    program_id: str
+    """Its loyalty program."""
+    customer_id: str
+    """The shop's id of the customer."""
+    ends: list[ExtendedEnd]
+    """What was extended, the soonest first."""
+    recorded_at: _Instant
+    """When it was done."""
+
+
+@with_config(_CONTRACT)
 class MessageParkedData(TypedDict):
     """A message needs a person: `loyalty dead show` shows all of it. What could not be read of it is left out."""
 
@@ -278,6 +307,18 @@ class PointsExpiringEvent(_Attributes):
 
 
 @with_config(_CONTRACT)
+class PointsExtendedEvent(_Attributes):
+    """Points of an account can be used longer than was announced. No balance changes."""
+
+    type: Literal["loyalty.points.extended"]  # type: ignore[misc]
+    """What happened."""
+    subject: _AccountId
+    """The account."""
+    data: PointsExtendedData
+    """The new ends."""
+
+
+@with_config(_CONTRACT)
 class MessageParkedEvent(_Attributes):
     """A message that came in was set aside for a person."""
 
@@ -293,5 +334,6 @@ OUTBOUND_EVENTS: dict[str, type] = {
     OutboundType.TIER_CHANGED: TierChangedEvent,
     OutboundType.TIER_AT_RISK: TierAtRiskEvent,
     OutboundType.POINTS_EXPIRING: PointsExpiringEvent,
+    OutboundType.POINTS_EXTENDED: PointsExtendedEvent,
     OutboundType.MESSAGE_PARKED: MessageParkedEvent,
 }

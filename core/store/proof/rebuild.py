@@ -166,7 +166,7 @@ def examine(connection: Connection, scope: Scope) -> Examination:
     )
 
 
-def apply_repairs(connection: Connection, planned: Sequence[Repair]) -> list[Repair]:
+def apply_repairs(connection: Connection, planned: Sequence[Repair], applied_by: str) -> list[Repair]:
     """Write what the facts of these repairs' accounts give now; keep each change in `repairs`, and return them.
 
     Safe beside workers: orders, then accounts are locked in the order of their keys, as posting does, and everything
@@ -184,7 +184,7 @@ def apply_repairs(connection: Connection, planned: Sequence[Repair]) -> list[Rep
         write = Put if numbers.table is tables.usages else Update  # of usages a row may be missing
         of_table = [repair.row for repair in repairs if repair.table == numbers.table.name]
         write(Rows(numbers.table, names, itemgetter(*names))).run(connection, of_table)
-    append_repairs(connection, [MadeRepair(r.account_id, r.subject, r.found, r.rebuilt) for r in repairs])
+    append_repairs(connection, [MadeRepair(r.account_id, r.subject, r.found, r.rebuilt, applied_by) for r in repairs])
     return repairs
 
 

@@ -60,9 +60,11 @@ dead_letter_actions = sa.Table(
     column("action", sa.String()),
     column("reason", sa.String(), null=True),
     column("detail", sa.String(), null=True),
+    column("acted_by", sa.String(), null=True),  #: a person; null: the worker, which parked it
     column("acted_at", INSTANT, default="now()"),
     sa.ForeignKeyConstraint(["inbox_id"], ["inbox.inbox_id"]),
     sa.CheckConstraint("action IN ('parked', 'retried', 'dropped', 'replaced')", name="action"),
+    sa.CheckConstraint("(action = 'parked') = (acted_by IS NULL)", name="acted_by"),
     sa.Index(None, "inbox_id"),
 )
 

@@ -44,6 +44,8 @@ repairs = sa.Table(
     column("subject", sa.String()),  #: what was put right: account, or lot 7
     column("found", JSONB()),
     column("rebuilt", JSONB()),
+    column("reason", sa.String(), null=True),  #: in the words of who did it
+    column("applied_by", sa.String()),  #: a person
     column("applied_at", INSTANT, default="now()"),
     sa.ForeignKeyConstraint(["account_id"], ["accounts.account_id"]),
     sa.Index(None, "account_id"),

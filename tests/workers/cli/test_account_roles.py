@@ -10,7 +10,7 @@ from tests.shell import Shell
 from tests.workers.cli.command_line import CommandLine
 
 HOLD = ("account", "hold-tier", "c1", "--tier", "gold", "--until", "2090-01-01T00:00:00Z", "--reason", "as promised")
-EXTEND = ("lots", "extend", "--customer", "c1", "--days", "1")
+EXTEND = ("lots", "extend", "--customer", "c1", "--days", "1", "--reason", "why")
 
 
 @pytest.fixture

@@ -179,6 +179,11 @@ def test_an_event_of_a_later_release_is_named_and_breaks_nothing() -> None:
             "no points expire after 31 March 2027",
         ),
         (
+            "loyalty.points.extended",
+            {"ends": [{"points": 7, "expires_at": "2027-04-01T00:00:00Z"}]},
+            "7 points can be used longer, until 31 March 2027 UTC",
+        ),
+        (
             "loyalty.tier.at_risk",
             {"tier": "gold", "tier_after": "silver", "loses_at": "2027-01-31T23:00:00Z"},
             "tier gold at risk: silver from 2027-01-31 23:00Z",

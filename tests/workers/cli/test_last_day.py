@@ -65,10 +65,10 @@ def test_expired_points_and_extended_ones_are_told_by_their_last_day(loyalty: Co
     told = loyalty("account", "explain", "c1").out
     assert "100 points could be used until 1 June 2026; the next run of expiry takes them from the balance." in told
     shell.expire("2026-06-02T00:00:00+00:00")
-    assert loyalty("lots", "extend", "--customer", "c1", "--days", 1, "--apply").code == 0
+    assert loyalty("lots", "extend", "--customer", "c1", "--days", 1, "--reason", "why", "--apply").code == 0
     told = loyalty("account", "explain", "c1").out
     assert "They could be used until 1 June 2026." in told
-    assert "Points that could be used until 31 December 2088 can be used until 1 January 2089." in told
+    assert "Points that could be used until 31 December 2088 can be used until 1 January 2089, by " in told
 
 
 def test_a_held_tier_is_told_by_its_last_day(loyalty: CommandLine, shell: Shell) -> None:

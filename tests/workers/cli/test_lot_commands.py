@@ -48,15 +48,32 @@ def test_without_apply_it_counts_and_shows_a_sample(loyalty: CommandLine, ending
 def test_with_apply_lots_end_at_a_local_midnight_as_before(
     loyalty: CommandLine, ending: Shell, arguments: list[str], end: str
 ) -> None:
-    printed = loyalty("lots", "extend", "--program", "test", *arguments, "--reason", "long winter", "--apply")
+    by_kim = ("--reason", "long winter", "--by", "Kim", "--apply")
+    printed = loyalty("lots", "extend", "--program", "test", *arguments, *by_kim)
     assert "Extended: 3 lots of 3 accounts, 600 points." in printed.out
     assert set(ends(ending).values()) == {end}
     assert ending.differences() == []
-    kept = ending.rows("SELECT subject, found, rebuilt FROM repairs")
-    assert {(row.subject, row.rebuilt["reason"]) for row in kept} == {("lot 1", "long winter")}
-    assert (
-        "Points that could be used until 28 February 2090 can be used until" in loyalty("account", "explain", "c1").out
-    )
+    kept = ending.rows("SELECT subject, reason, applied_by FROM repairs")
+    assert {tuple(row) for row in kept} == {("lot 1", "long winter", "Kim")}
+    told = loyalty("account", "explain", "c1").out
+    assert "Points that could be used until 28 February 2090 can be used until" in told
+    assert "2090, by Kim (long winter)." in told
+
+
+def test_an_event_tells_of_each_account_whose_points_last_longer_and_of_no_person(
+    loyalty: CommandLine, ending: Shell
+) -> None:
+    ending.take(order("o4", "50.00", customer_id="c1"))
+    ending.execute("UPDATE lots SET expires_at = CAST(:instant AS timestamptz)", instant=END)
+    extend = ("lots", "extend", "--to", "2090-03-31", "--reason", "for Kim's mother", "--by", "Kim", "--apply")
+    for customer in ("c1", "c2", "c1"):
+        assert loyalty(*extend, "--customer", customer).code == 0
+    events = ending.events("loyalty.points.extended")
+    told = [(event["data"]["customer_id"], event["data"]["ends"]) for event in events]
+    ends = {"previous_expires_at": "2090-02-28T23:00:00Z", "expires_at": "2090-03-31T22:00:00Z"}
+    assert told == [("c1", [{"points": 150, **ends}]), ("c2", [{"points": 200, **ends}])]
+    assert "Kim" not in str(events)
+    assert ending.differences() == []
 
 
 @pytest.mark.parametrize(
@@ -73,7 +90,7 @@ def test_only_the_chosen_lots_are_extended(
     loyalty: CommandLine, ending: Shell, chosen: list[str], extended: set[str]
 ) -> None:
     ending.execute("UPDATE lots SET earned_by = 'birthday' WHERE points_granted = 300")
-    assert loyalty("lots", "extend", *chosen, "--days", 1, "--apply").code == 0
+    assert loyalty("lots", "extend", *chosen, "--days", 1, "--reason", "why", "--apply").code == 0
     assert {customer for customer, end in ends(ending).items() if end == "2090-03-02 00:00"} == extended
 
 
@@ -81,7 +98,7 @@ def test_nothing_is_shortened_and_nothing_that_has_ended_comes_back(loyalty: Com
     ending.execute("UPDATE lots SET expires_at = now() - interval '1 second' WHERE points_granted = 100")
     ending.execute("UPDATE lots SET expires_at = NULL WHERE points_granted = 200")
     before = ends(ending)
-    printed = loyalty("lots", "extend", "--program", "test", "--to", "2080-01-01", "--apply")
+    printed = loyalty("lots", "extend", "--program", "test", "--to", "2080-01-01", "--reason", "why", "--apply")
     assert "1 lot lasts so long already: unchanged." in printed.out
     assert "No lots to extend" in printed.out
     assert ends(ending) == before
@@ -89,7 +106,9 @@ def test_nothing_is_shortened_and_nothing_that_has_ended_comes_back(loyalty: Com
 
 def test_a_last_day_can_be_given_again_and_changes_nothing_more(loyalty: CommandLine, ending: Shell) -> None:
     for lots in (3, 0):
-        document = loyalty("lots", "extend", "--program", "test", "--to", "2090-12-31", "--apply", "--json").json
+        document = loyalty(
+            "lots", "extend", "--program", "test", "--to", "2090-12-31", "--reason", "why", "--apply", "--json"
+        ).json
         assert document["lots"] == lots
     assert len(ending.rows("SELECT * FROM repairs")) == 3
 
@@ -99,7 +118,7 @@ def test_many_accounts_are_changed_a_few_at_a_time(
 ) -> None:
     monkeypatch.setattr("core.mending.lot_extensions._ACCOUNTS_AT_ONCE", 1)
     monkeypatch.setattr("workers.cli.lot_commands._SHOWN_MAX", 2)
-    printed = loyalty("lots", "extend", "--program", "test", "--days", 1, "--apply")
+    printed = loyalty("lots", "extend", "--program", "test", "--days", 1, "--reason", "why", "--apply")
     assert "Shown are the first 2." in printed.out
     assert "Extended: 3 lots of 3 accounts" in printed.out
     assert len(ending.rows("SELECT DISTINCT applied_at FROM repairs")) == 3
@@ -123,7 +142,7 @@ def test_pending_points_with_an_end_last_longer_too(loyalty: CommandLine, engine
         (["--customer", "c1", "--to", "tomorrow"], 2, "is no day"),
         (["--customer", "c1", "--to", "9999-12-31"], 2, "at most 100 years ahead"),
         (["--customer", "c1", "--days", "1", "--expiring-before", "2090-01-01"], 2, "is no instant"),
-        (["--customer", "c1", "--days", "1", "--reason", " "], 2, "Say why"),
+        (["--customer", "c1", "--days", "1", "--reason", " "], 2, "Say why with --reason"),
         (["--program", "nope", "--days", "1"], 2, "programs here: test"),
         (["--customer", "nobody", "--days", "1"], 1, "no account of customer nobody"),
     ],
@@ -131,6 +150,6 @@ def test_pending_points_with_an_end_last_longer_too(loyalty: CommandLine, engine
 def test_wrong_use_is_refused_with_what_is_right(
     loyalty: CommandLine, ending: Shell, arguments: list[str], code: int, error: str
 ) -> None:
-    printed = loyalty("lots", "extend", *arguments, "--apply")
+    printed = loyalty("lots", "extend", "--reason", "why", *arguments, "--apply")
     assert (printed.code, error in printed.err) == (code, True)
     assert set(ends(ending).values()) == {"2090-03-01 00:00"}

@@ -98,9 +98,9 @@ def test_an_extended_lot_is_shown_everywhere_with_the_end_that_it_had(loyalty: C
     shell.take(order("o1"))
     shell.execute("UPDATE lots SET expires_at = '2090-01-01T00:00:00Z'")
     first = now(shell)
-    assert loyalty("lots", "extend", "--customer", "c1", "--days", 5, "--apply").code == 0
+    assert loyalty("lots", "extend", "--customer", "c1", "--days", 5, "--reason", "why", "--apply").code == 0
     second = now(shell)
-    assert loyalty("lots", "extend", "--customer", "c1", "--days", 5, "--apply").code == 0
+    assert loyalty("lots", "extend", "--customer", "c1", "--days", 5, "--reason", "why", "--apply").code == 0
     ends = [shown(loyalty, instant)["lots"][0]["expires_at"] for instant in (first, second, now(shell))]
     assert ends == ["2090-01-01T00:00:00Z", "2090-01-06T00:00:00Z", "2090-01-11T00:00:00Z"]
     for command in (["history"], ["explain"], ["explain", "--order", "o1"]):
