@@ -88,7 +88,8 @@ def demo(
     \b
     Starts its own PostgreSQL and Valkey, applies an example program, publishes a few thousand real orders and
     cancellations (with some repeated and some broken messages among them), waits until every one has its outcome,
-    and prints what came of it. Exit code 0 means that nothing was lost and the books are clean.
+    prints what came of it, and writes a page about it for managers (report.html in its folder). Exit code 0 means that
+    nothing was lost and the books are clean.
     Its folder, .loyalty-demo or that of --data-dir, is emptied first, and kept for you to look at.
     """
     if not run_demo(named_data_dir(context) or Path(FOLDER_NAME), as_json=json):

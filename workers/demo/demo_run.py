@@ -21,6 +21,8 @@ from core.store.engine import create_database_engine
 from core.store.programs import append_version
 from workers.brokers import open_shop_publisher
 from workers.celery_app import create_app
+from workers.demo.figures import changed_program, load_figures
+from workers.demo.page import demo_page
 from workers.demo.report import build_report, print_report
 from workers.demo.sample import Traffic, load_traffic
 from workers.embedded import remove_data
@@ -35,6 +37,7 @@ _PUBLISH_BATCH = 200
 _STOP_SECONDS = 5.0
 FOLDER_NAME = ".loyalty-demo"
 _MARK_NAME = "demo.txt"
+_PAGE_NAME = "report.html"
 _MARK_TEXT = "Made by `loyalty demo`, which empties this folder at each run.\n"
 
 
@@ -74,6 +77,7 @@ def run_demo(data_dir: Path, *, as_json: bool) -> bool:
             seconds = _push_through(traffic, running, stack, supervisor, engine, console)
             console.print("[bold]Verifying the ledger[/bold], then stopping …")
             report = build_report(engine, traffic, seconds)
+            report["page"] = _write_page(data_dir, engine)
         finally:
             supervisor.stop()
             engine.dispose()
@@ -89,11 +93,24 @@ def _empty(folder: Path) -> None:
     if not is_demo and folder.is_dir() and any(folder.iterdir()):
         raise DemoFolderError(folder=folder)
     remove_data(folder)
-    (folder / _MARK_NAME).unlink(missing_ok=True)  # left where the folder held other files before
+    for name in (_MARK_NAME, _PAGE_NAME):
+        (folder / name).unlink(missing_ok=True)  # left where the folder held other files before
+
+
+def _program_text() -> str:
+    return files("config").joinpath("programs/example.yaml").read_text(encoding="utf-8")
+
+
+def _write_page(data_dir: Path, engine: Engine) -> str:
+    """Write the page for a manager; give its path."""
+    figures = load_figures(engine, changed_program(_program_text()))
+    path = data_dir / _PAGE_NAME
+    path.write_text(demo_page(figures), encoding="utf-8")
+    return str(path)
 
 
 def _apply_program(engine: Engine, console: Console) -> None:
-    text = files("config").joinpath("programs/example.yaml").read_text()
+    text = _program_text()
     program = parse_program(text, path="config/programs/example.yaml")
     with engine.begin() as connection:
         append_version(connection, program, text, None)

@@ -91,6 +91,8 @@ def print_report(console: Console, report: dict[str, Any], data_dir: Path) -> No
         console.print(_table("The books differ", [{"difference": text} for text in report["differences"]]))
     verdict = "[green]clean[/green]: nothing lost, nothing twice" if report["is_clean"] else "[red]NOT clean[/red]"
     console.print(f"[bold]verify:[/bold] {verdict}")
+    console.print("\n[bold]For a manager[/bold]: what the points came to, and what another program would cost:")
+    console.print(f"  {report['page']}", highlight=False, soft_wrap=True)
     command = f"{own_command()} --data-dir {shlex.quote(str(data_dir))}"
     console.print("\n[bold]Next[/bold]: look around in the demo's data. In one terminal, in this folder:")
     console.print(f"  {command} up", highlight=False, soft_wrap=True)
