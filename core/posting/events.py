@@ -3,7 +3,7 @@
 mypy holds the data of each event to its contract.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple, TypedDict
 
@@ -204,10 +204,10 @@ def _whose(account: Account) -> _Whose:
 
 
 def _of_account(
-    account: Account, name: str, event_type: OutboundType, data: Mapping[str, object], context: EventContext
+    account: Account, name: str, event_type: OutboundType, data: _Whose, context: EventContext
 ) -> OutboxEvent:
     """An event of an account; `name` is its own within the account's."""
-    subject = str(account.account_id)
+    subject = data["account_id"]
     event_id = f"{subject}:{name}"
     body = event_json(event_type, event_id, context.source, context.recorded_at, data, subject)
     return OutboxEvent(account_shard(account.account_id), account.account_id, event_id, event_type.value, body)

@@ -156,7 +156,7 @@ def _line_outcomes(kept: Basket, recorded: RecordedOrder, program: Program) -> l
     all_in_money = all_in_money.after([each.refund for each in recorded.taken_back])
     outcomes = []
     for place, line in enumerate(order.lines):
-        if place not in goods.all:
+        if place not in goods:
             outcomes.append(LineOutcome(line, False))
             continue
         counted, unpaid = kept.line_amount(place), all_in_money.line_amount(place)

@@ -89,7 +89,7 @@ class _Gone(NamedTuple):
 _NOTHING_GONE = _Gone(_ZERO, _ZERO)
 
 
-def _less(selection: Selection, had: _Sum, before: Mapping[int, _Gone], now: Mapping[int, _Gone]) -> _Sum:
+def _less(selection: "Selection | Goods", had: _Sum, before: Mapping[int, _Gone], now: Mapping[int, _Gone]) -> _Sum:
     """What is kept of the selected lines when `now` is gone of some, in the place of what was gone of them before."""
     amount, quantity, lines = had
     for place, gone in now.items():
@@ -111,12 +111,17 @@ class Goods:
         places = [place for place, line in enumerate(lines) if line.kind in kinds]
         #: Of the lines that earn.
         self.places: Sequence[int] = range(len(lines)) if len(places) == len(lines) else places
+        self._members = self.places if isinstance(self.places, range) else frozenset(places)
         self._has_tax = basis.tax is TaxBasis.INCLUDED
         self.amount = self.amount_of(*places)  #: what they come to, in units
         paid = order.points_paid if basis.points_paid is PointsPaidBasis.EXCLUDED else _ZERO
         #: Of the amount, in units: what was not paid with points.
         self.unpaid = self.amount if not paid else max(0, self.amount - units_of(paid))
         self._selections: dict[str, Selection] = {}
+
+    def __contains__(self, place: int) -> bool:
+        """Whether the line at that place earns."""
+        return place in self._members
 
     def amount_of(self, *places: int) -> int:
         """What these lines earn for, in units."""
@@ -160,7 +165,7 @@ class Goods:
             if lines.skus or lines.categories:
                 return [place for place in places if lines.includes(ordered[place])]
         elif not isinstance(self.places, range):
-            places = [place for place in places if place in self.all]
+            places = [place for place in places if place in self]
         if lines.excludes_some:
             places = [place for place in places if not lines.excludes(ordered[place])]
         return places
@@ -209,10 +214,16 @@ class Basket:
     def __init__(self, goods: Goods) -> None:
         """All of it; see `after` and `plus`."""
         self.goods = goods
+        self.is_whole = True  #: whether there was no refund
         self._gone: dict[int, _Gone] = {}
+        self._change = _Sum(0, 0, 0)  #: below zero: what refunds of lines change of the sum of all that earn
         self._net_gone = 0  #: of all lines, in units
         self._refunded = 0  #: amounts that were refunded of the whole order, in units
         self._is_full = False  #: it was refunded in full
+        #: The share of every line that refunds of the whole order leave, as a ratio.
+        self._left = (1, 1)
+        #: The share of every line's amount that is left and was not paid with points, as a ratio.
+        self._factor = (1, 1) if goods.unpaid == goods.amount else (goods.unpaid, goods.amount)
         self._sums: dict[Selection, _Sum] = {}
         self._by_line: dict[str, _ByLine] = {}
         self._line_texts: dict[int, tuple[str, list[str]]] = {}
@@ -250,8 +261,11 @@ class Basket:
         more._net_gone = self._net_gone + sum([now.net - self._before(place).net for place, now in changed.items()])
         more._refunded = self._refunded + (0 if refund.amount is None else units_of(refund.amount))
         more._is_full = self._is_full or refund.full
+        more.is_whole = False
+        more._change = _less(goods, self._change, self._gone, changed)
+        more._left, more._factor = more._shares()
         more._sums = {selection: _less(selection, had, self._gone, changed) for selection, had in self._sums.items()}
-        if not (more._refunded or more._is_full):  # else every line is worth less than before
+        if more._left == (1, 1):  # else every line is worth less than before
             more._by_line = {name: self._changed_points(had, more, changed) for name, had in self._by_line.items()}
         return more
 
@@ -263,26 +277,19 @@ class Basket:
         change = sum([had.give(after.line_amount(place)) - had.give(self.line_amount(place)) for place in of])
         return had._replace(points=had.points + change)
 
-    @cached_property
-    def _left(self) -> tuple[int, int]:
-        """The share of every line that refunds of the whole order leave, as a ratio.
+    def _shares(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """What is left of every line, and of every line's amount.
 
         Refunds of lines first reduce their lines; refunds of an amount of the whole order then reduce every line in
         proportion. Both are sums over the set of refunds, so their order cannot matter.
         """
+        goods, left, of = self.goods, 1, 1
         if self._is_full:
-            return 0, 1
-        if not self._refunded:
-            return 1, 1
-        whole = self.goods.net - self._net_gone
-        return (max(0, whole - self._refunded), whole) if whole > 0 else (0, 1)
-
-    @cached_property
-    def _factor(self) -> tuple[int, int]:
-        """The share of every line's amount that is left and was not paid with points, as a ratio."""
-        left, of = self._left
-        goods = self.goods
-        return (left, of) if goods.unpaid == goods.amount else (left * goods.unpaid, of * goods.amount)
+            left = 0
+        elif self._refunded:
+            whole = goods.net - self._net_gone
+            left, of = (max(0, whole - self._refunded), whole) if whole > 0 else (0, 1)
+        return (left, of), (left, of) if goods.unpaid == goods.amount else (left * goods.unpaid, of * goods.amount)
 
     def _sum(self, selection: Selection) -> _Sum:
         found = self._sums.get(selection)
@@ -296,22 +303,21 @@ class Basket:
     @property
     def amount(self) -> int:
         """All that earns, in units: the kept lines of the earning kinds, less the part paid with points."""
-        return self.amount_of(self.goods.all) if self._gone or self._refunded or self._is_full else self.goods.unpaid
+        if self.is_whole:
+            return self.goods.unpaid
+        return self._paid_share(self.goods.amount + self._change.amount)
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing that earns is kept."""
-        return not self.lines_count(self.goods.all)
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether no refund reduces it."""
-        return not (self._gone or self._refunded or self._is_full)
+        return not self._left[0] or len(self.goods.places) + self._change.lines == 0
 
     def amount_of(self, selection: Selection) -> int:
         """What is kept of the earning amounts of these lines, less their share of what was paid with points; units."""
+        return self._paid_share(self._sum(selection).amount)
+
+    def _paid_share(self, amount: int) -> int:
         numerator, denominator = self._factor
-        amount = self._sum(selection).amount
         return amount if numerator == denominator else nearest(amount * numerator, denominator)
 
     def quantity_of(self, selection: Selection) -> int:
@@ -334,9 +340,7 @@ class Basket:
 
     def line_amount(self, place: int) -> int:
         """What is kept of the earning amount of one line, less its share of what was paid with points; in units."""
-        numerator, denominator = self._factor
-        amount = self.goods.amount_of(place) - self._before(place).amount
-        return amount if numerator == denominator else nearest(amount * numerator, denominator)
+        return self._paid_share(self.goods.amount_of(place) - self._before(place).amount)
 
     def line_quantity(self, place: int) -> int:
         """What is kept of the pieces of one line, in units."""
