@@ -2,7 +2,7 @@
 
 import gc
 import signal
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -11,7 +11,6 @@ from multiprocessing import get_context
 
 from sqlalchemy import Engine
 
-from core.domain.program.registry import ProgramVersion
 from core.errors import SimulationStoppedError
 from core.simulating.comparing import Comparison, Run, Sides, compare, compared, run
 from core.simulating.recorded import (
@@ -22,6 +21,7 @@ from core.simulating.recorded import (
     read_only_at,
     recorded_messages,
 )
+from core.simulating.simulated_books import Line
 from core.store.engine import create_database_engine
 
 #: From so many orders on, a second process saves more than its start takes.
@@ -54,14 +54,12 @@ def compare_recorded(
                 raise SimulationStoppedError from error
 
 
-def _run_apart(
-    url: str, state: str, program_id: str, versions: Sequence[ProgramVersion], start: datetime, until: datetime
-) -> Run:
+def _run_apart(url: str, state: str, program_id: str, line: Line, start: datetime, until: datetime) -> Run:
     engine = create_database_engine(url, application_name="loyalty-simulate")
     try:
         with engine.begin() as connection, _uncollected():
             read_only_at(connection, state)
-            return run(recorded_messages(connection, program_id, until), versions, start, until)
+            return run(recorded_messages(connection, program_id, until), line, start, until)
     finally:
         engine.dispose()
 

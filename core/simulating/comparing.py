@@ -9,7 +9,7 @@ from uuid import UUID
 from core.domain.program import Program
 from core.domain.program.registry import BEGINNING, ProgramVersion
 from core.simulating.recorded import RecordedMessage
-from core.simulating.simulated_books import SimulatedBooks, Tally
+from core.simulating.simulated_books import Line, SimulatedBooks, Tally
 
 
 class AccountChange(NamedTuple):
@@ -63,20 +63,25 @@ class Run(NamedTuple):
 class Sides(NamedTuple):
     """The versions of both runs, and the instant from which figures count."""
 
-    in_force: Sequence[ProgramVersion]
-    changed: Sequence[ProgramVersion]
+    in_force: Line
+    changed: Line
     start: datetime
 
 
-def sides(in_force: Sequence[ProgramVersion], changed: Program, since: datetime | None) -> Sides:
-    """Put `changed` in the place of the versions `in_force` from `since` on; of all of them without `since`.
+def sides(versions: Sequence[ProgramVersion], changed: Program, since: datetime | None) -> Sides:
+    """Put `changed` in the place of all `versions` of a program from `since` on; of all time without `since`.
 
-    What happened before `since` is run under the versions in force on both sides and counts for tiers, limits and
-    lots, but not for the figures.
+    In force is for each order the version that judged it, which is another one than that of its time where a version
+    was backdated. What happened before `since` is run so on both sides and counts for tiers, limits and lots, but not
+    for the figures.
     """
     start = since or BEGINNING
-    kept = [] if since is None else [version for version in in_force if version.effective_from < start]
-    return Sides(in_force, [*kept, ProgramVersion(changed.program_id, len(kept) + 1, start, changed)], start)
+    # Those that are over stay known by their numbers, since orders of before may be refunded after.
+    kept = [each._replace(is_withdrawn=each.is_withdrawn or each.effective_from >= start) for each in versions]
+    program_id = versions[0].program_id
+    inserted = changed.model_copy(update={"program_id": program_id})
+    line = [*kept, ProgramVersion(program_id, len(kept) + 1, start, inserted)]
+    return Sides(Line(versions, judged_until=None), Line(line, judged_until=start), start)
 
 
 def compare(recorded: Iterable[RecordedMessage], both: Sides, until: datetime) -> Comparison:
@@ -88,11 +93,9 @@ def compare(recorded: Iterable[RecordedMessage], both: Sides, until: datetime) -
     return compared(_ended(before, until), _ended(after, until))
 
 
-def run(
-    recorded: Iterable[RecordedMessage], versions: Sequence[ProgramVersion], start: datetime, until: datetime
-) -> Run:
+def run(recorded: Iterable[RecordedMessage], line: Line, start: datetime, until: datetime) -> Run:
     """Run `recorded`, given by time, under one side's versions."""
-    books = SimulatedBooks(versions, start)
+    books = SimulatedBooks(line, start)
     for each in recorded:
         books.take(each)
     return _ended(books, until)

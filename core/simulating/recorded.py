@@ -23,13 +23,15 @@ class RecordedMessage(NamedTuple):
     type: str  #: of the message
     fact: Message
     is_followed: bool  #: an order that something later is about
+    judged_by: int | None = None  #: an order: the version that judged it when it was posted
 
 
 _ORDERS = f"""
-SELECT o.account_id, (o.source, o.order_id) IN (SELECT source, order_id FROM refunds WHERE program_id = %(program)s
-                                                UNION ALL
-                                                SELECT source, order_id FROM order_events
-                                                WHERE program_id = %(program)s), {ORDER_FACTS.select("o")}
+SELECT o.account_id, o.program_version,
+       (o.source, o.order_id) IN (SELECT source, order_id FROM refunds WHERE program_id = %(program)s
+                                  UNION ALL
+                                  SELECT source, order_id FROM order_events WHERE program_id = %(program)s),
+       {ORDER_FACTS.select("o")}
 FROM orders o
 WHERE o.program_id = %(program)s AND o.account_id IS NOT NULL AND o.occurred_at < %(until)s
 ORDER BY o.occurred_at, o.source, o.order_id
@@ -89,9 +91,9 @@ def recorded_messages(connection: Connection, program_id: str, until: datetime) 
 
 
 def _order(row: tuple[Any, ...]) -> RecordedMessage:
-    account_id, is_followed, *facts = row
+    account_id, version, is_followed, *facts = row
     order = ORDER_FACTS.read(facts)
-    return RecordedMessage(order.occurred_at, account_id, "order.completed", order, is_followed)
+    return RecordedMessage(order.occurred_at, account_id, "order.completed", order, is_followed, version)
 
 
 def _refund(row: tuple[Any, ...]) -> RecordedMessage:

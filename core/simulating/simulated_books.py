@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from core.domain.books import Books
@@ -27,6 +28,13 @@ from core.simulating.recorded import RecordedMessage
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
 
+class Line(NamedTuple):
+    """The versions of one run, all of one program, by their numbers from 1 on."""
+
+    versions: Sequence[ProgramVersion]
+    judged_until: datetime | None  #: orders before it are judged by the version that judged them; None: all are
+
+
 @dataclass
 class Tally:
     """What a run came to, of all that happened from the simulated program's start on."""
@@ -34,26 +42,35 @@ class Tally:
     orders: int = 0
     orders_earning: int = 0
     orders_refused: int = 0  #: in another currency, or of more points than an account may have
+    orders_of_other_versions: int = 0  #: judged by another than that of their time, which came later
     points_granted: int = 0
     points_clawed_back: int = 0
     points_expired: int = 0
+    points_not_taken: int = 0  #: that refunds did not take back: expired already, or left by the clawback policy
+    points_open_before: int = 0  #: of all accounts, by what happened before that start
     by_name: Counter[str] = field(default_factory=Counter)  #: points of rules and promotions, after refunds
     granted_by_month: Counter[str] = field(default_factory=Counter)  #: by 2026-11, of the program's calendar
 
     @property
     def points_net(self) -> int:
-        """Granted, less what refunds took back: what the program costs, in points."""
+        """Granted, less what refunds took back."""
         return self.points_granted - self.points_clawed_back
+
+    @property
+    def points_owed(self) -> int:
+        """What the program costs, in points: what is granted, and neither taken back nor expired."""
+        return self.points_net - self.points_expired
 
 
 class SimulatedBooks:
     """All accounts of one program under a line of versions, each in force from its instant on."""
 
-    def __init__(self, versions: Sequence[ProgramVersion], counted_from: datetime) -> None:
-        """The first of `versions` holds for all time before the second. Tallied is what happens from `counted_from`."""
-        self._program_id = versions[0].program_id
-        numbered = (version._replace(version=number) for number, version in enumerate(versions, 1))
-        self._rules = ProgramRegistry(numbered, stamp=0)
+    def __init__(self, line: Line, counted_from: datetime) -> None:
+        """Tallied is what happens from `counted_from` on."""
+        self._line = line
+        self._program_id = line.versions[0].program_id
+        self._rules = ProgramRegistry(line.versions, stamp=0)
+        self._judging: dict[int, ProgramRegistry] = {}  #: with one version in force, whatever the time
         self._counted_from = counted_from
         self._account_id = UUID(int=0)  #: of the next account that is opened
         self._books = Books(lambda: self._account_id, are_whole=True)
@@ -76,14 +93,18 @@ class SimulatedBooks:
             return  # its order is refused here
         self._account_id = recorded.account_id
         self._settle(recorded.account_id, now)
-        outcome = HANDLERS[recorded.type].decide(self._books, Message(fact, self._program_id), self._rules, now)
+        rules = self._rules_of(recorded)
+        outcome = HANDLERS[recorded.type].decide(self._books, Message(fact, self._program_id), rules, now)
         is_tallied = now >= self._counted_from
+        self.tally.orders_of_other_versions += is_tallied and rules is not self._rules
         if not isinstance(outcome, Decision):
             self.tally.orders_refused += is_order and is_tallied
             return
         self._keep(outcome)
         if is_tallied:
             self._count(outcome, self._given.get(key, {}), now)
+        else:
+            self.tally.points_open_before += sum(map(_moved, outcome.changes))
         if is_order and not recorded.is_followed:
             self._books.forget_order(key)
         elif outcome.given is not None:
@@ -93,6 +114,18 @@ class SimulatedBooks:
         """Do what is due by `until` on every account."""
         for account_id in self.accounts:
             self._settle(account_id, until)
+
+    def _rules_of(self, recorded: RecordedMessage) -> ProgramRegistry:
+        """The versions as they stood for it: of an order that judged it then, even if another was backdated since."""
+        number, until = recorded.judged_by, self._line.judged_until
+        if number is None or (until is not None and recorded.happened_at >= until):
+            return self._rules
+        if self._rules.at(self._program_id, recorded.happened_at).version == number:
+            return self._rules
+        if number not in self._judging:
+            versions = [each._replace(is_withdrawn=each.version != number) for each in self._line.versions]
+            self._judging[number] = ProgramRegistry(versions, stamp=0)
+        return self._judging[number]
 
     def _count(self, decision: Decision, given_before: Mapping[str, int], now: datetime) -> None:
         tally = self.tally
@@ -108,6 +141,7 @@ class SimulatedBooks:
                     self.points_net[fact.account_id] += points
                 case PostedRefund(recovery=recovery) | PostedOrderEvent(recovery=recovery):
                     tally.points_clawed_back += recovery.points_taken
+                    tally.points_not_taken += recovery.points_excused + recovery.points_shortfall
                     self.points_net[fact.account_id] -= recovery.points_taken
         if decision.given is not None:
             tally.by_name.subtract(given_before)
@@ -134,8 +168,12 @@ class SimulatedBooks:
 
     def _count_expired(self, change: AccountChange) -> None:
         for entry in change.entries:
-            if entry.kind is EntryKind.EXPIRY and entry.occurred_at >= self._counted_from:
+            if entry.kind is not EntryKind.EXPIRY:
+                continue
+            if entry.occurred_at >= self._counted_from:
                 self.tally.points_expired -= entry.points
+            else:
+                self.tally.points_open_before += entry.points
 
     def _keep(self, decision: Decision) -> None:
         self._books.apply(decision)
@@ -144,6 +182,11 @@ class SimulatedBooks:
                 account_id = change.account.account_id
                 due_at = min(_due_at(lot) for lot in change.lots)
                 self._due_at[account_id] = min(due_at, self._due_at.get(account_id, _NEVER))
+
+
+def _moved(change: AccountChange) -> int:
+    """By how much the account's points change, available and pending."""
+    return sum(entry.points + entry.pending_change for entry in change.entries)
 
 
 def _due_at(lot: Lot) -> datetime:

@@ -209,14 +209,15 @@ def _order_problems(
     if start >= before.effective_from:
         return []
     newest = f"version {before.version}"
-    when = f"it would be in force from {instant_text(start)}, but {newest}"
+    from_then = "now" if start == now else f"from {instant_text(start)}"
+    when = f"it would be in force {from_then}, but {newest}"
     if before.effective_from <= now:
         return [f"{when} is in force since {instant_text(before.effective_from)}; give an instant that is not earlier"]
     command = f"loyalty program withdraw {before.program_id} --version {before.version} --reason TEXT"
     if current.program == program:
-        mend = f"Version {current.version}, which is in force now, says the same: to keep it, {command}"
+        mend = f"Version {current.version}, which is in force now, says the same; to keep it: {command}"
     else:
-        mend = f"To put this file first, {command}, then apply this one, and that one again"
+        mend = f"To put this file first: {command}; then apply this one, and that one again"
     return [f"{when} follows from {instant_text(before.effective_from)}, and versions keep their order. {mend}"]
 
 

@@ -5,9 +5,10 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import Engine
 
+from core.domain.program.registry import BEGINNING
 from core.messages.program_files.program_file import parse_program
-from core.simulating.comparing import compare, sides
-from core.simulating.recorded import read_only, recorded_messages
+from core.simulating.comparing import Sides, compare, sides
+from core.simulating.recorded import RecordedMessage, read_only, recorded_messages
 from core.store.programs import load_registry
 from tests.factories import PROGRAM_TEXT, cancellation, fulfilment, line, order, refund
 from tests.shell import Shell
@@ -67,7 +68,8 @@ def test_a_run_of_the_program_in_force_comes_to_the_balances_and_tiers_of_the_le
         read_only(connection)
         versions = load_registry(connection).versions()
         changed = parse_program(PROGRAMS[name], path="test.yaml")
-        found = compare(recorded_messages(connection, "test", UNTIL), sides(versions, changed, None), UNTIL)
+        messages = list(recorded_messages(connection, "test", UNTIL))
+    found = compare(messages, sides(versions, changed, None), UNTIL)
     ledger = shell.rows("SELECT customer_id, lifetime_points, tier_id FROM accounts ORDER BY customer_id")
     simulated = sorted((account.customer_id, account.points_before, account.tier_before) for account in found.accounts)
     assert simulated == [tuple(row) for row in ledger]
@@ -76,3 +78,24 @@ def test_a_run_of_the_program_in_force_comes_to_the_balances_and_tiers_of_the_le
     assert found.before.tally.points_granted == granted
     assert sum(found.before.tally.by_name.values()) == shell.value("SELECT sum(points_entitled) FROM orders")
     assert found.before == found.after
+    for since in (None, datetime(2025, 6, 1, tzinfo=UTC)):
+        _adds_up(messages, sides(versions, parse_program(otherwise(PROGRAMS[name]), path="changed.yaml"), since))
+
+
+def otherwise(text: str) -> str:
+    """With other rates, and points that expire."""
+    expiry = "expiry: {policy: after_days, days: 40}\n"
+    return text.replace("bronze: 1,", "bronze: 3,").replace('bronze: "1"', 'bronze: "3"') + expiry
+
+
+def _adds_up(messages: list[RecordedMessage], both: Sides) -> None:
+    """From what was open before to what is open at the end, and from the rules to the whole."""
+    found = compare(messages, both, UNTIL)
+    assert found.before != found.after
+    for side in (found.before, found.after):
+        tally = side.tally
+        assert tally.points_open_before + tally.points_net - tally.points_expired == side.points_open
+        assert sum(tally.by_name.values()) + tally.points_not_taken == tally.points_net
+        assert sum(tally.granted_by_month.values()) == tally.points_granted
+    assert found.before.tally.points_open_before == found.after.tally.points_open_before
+    assert (found.before.tally.points_open_before > 0) == (both.start != BEGINNING)

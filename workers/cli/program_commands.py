@@ -68,7 +68,7 @@ def check(file: ProgramFile, *, as_json: AsJson = False) -> None:
     advice = program_advice(program, text, today=datetime.now(UTC).astimezone(program.zone).date())
     if not as_json:  # first, so that it is said also when the database does not answer
         say(f"{file_name(file)} is a valid program file: {program.program_id}, {_contents_text(program)}.")
-    before: ProgramVersion | None = None
+    before, now = None, BEGINNING
     problems: list[str] = []
     is_compared = has_database(settings)
     if is_compared:
@@ -92,6 +92,8 @@ def check(file: ProgramFile, *, as_json: AsJson = False) -> None:
         )
     else:
         _say_comparison(program, before, differences, is_compared=is_compared)
+        if before is not None and before.effective_from > now:
+            say(f"Before that it can be applied only in its place: loyalty program withdraw {program.program_id}.")
         if advice:
             say("Worth another look (advice, no errors):")
         for each in advice:

@@ -20,7 +20,7 @@ from workers.cli.command_errors import EmptySpanError, PageNotWrittenError, Poin
 from workers.cli.output import AsJson, ProgressLine, Row, count_text, note, print_json, print_listing, say, time_text
 from workers.cli.simulation_figures import Simulation
 from workers.cli.simulation_page import simulation_page
-from workers.cli.wiring import opened_database, read_instant
+from workers.cli.wiring import opened_database, read_start
 
 _ACCOUNTS_MAX = 10_000
 _POINT_VALUE_MAX = 1_000_000
@@ -33,11 +33,11 @@ def simulate(
     ],
     since: Annotated[
         str | None,
-        typer.Option("--from", metavar="INSTANT", help="As if in force from this instant; for all orders by default."),
+        typer.Option("--from", metavar="TIME", help="As if in force from this day or instant; always by default."),
     ] = None,
     until: Annotated[
         str | None,
-        typer.Option("--until", metavar="INSTANT", help="Only what happened before this instant; now by default."),
+        typer.Option("--until", metavar="TIME", help="Only what happened before this day or instant; now by default."),
     ] = None,
     program_id: Annotated[
         str | None, typer.Option("--program", help="Run the orders of this program; that of the file by default.")
@@ -53,15 +53,16 @@ def simulate(
     """Run a changed program over the recorded orders and show what would differ. Writes nothing to the database.
 
     Both the program in force and the changed one are run from the first order on, by the time at which it all happened.
+    A day stands for its midnight in the time zone of the file.
 
     \b
     loyalty program simulate high-street.yaml --point-value 0.01 --html report.html
-    loyalty program simulate high-street.yaml --from 2027-01-01T00:00:00+00:00 --json
+    loyalty program simulate high-street.yaml --from 2027-01-01 --json
     """
     changed = load_program(file)
     value = None if point_value is None else _value(point_value)
-    start = None if since is None else read_instant(since, "--from")
-    end = None if until is None else read_instant(until, "--until")
+    start = None if since is None else read_start(since, "--from", changed.zone)
+    end = None if until is None else read_start(until, "--until", changed.zone)
     simulation = _simulated(
         changed, program_id or changed.program_id, start, end, value, ProgressLine(is_quiet=as_json)
     )
@@ -90,11 +91,11 @@ def _simulated(
         if since is not None and since >= end:
             raise EmptySpanError(since=time_text(since), until=time_text(end))
         require_program(registry, program_id)
-        in_force = [version for version in registry.versions() if version.program_id == program_id]
-        both = sides(in_force, changed, since)
+        versions = [version for version in registry.versions() if version.program_id == program_id]
+        both = sides(versions, changed, since)
         comparison = compare_recorded(engine, program_id, both, end, lambda messages: _shown(messages, progress))
     progress.clear()
-    return Simulation(program_id, changed, since, end, point_value, comparison)
+    return Simulation(registry.at(program_id, end), changed, since, end, point_value, comparison)
 
 
 def _shown(messages: Iterable[RecordedMessage], progress: ProgressLine) -> Iterator[RecordedMessage]:
@@ -123,6 +124,12 @@ def _write_page(path: Path, simulation: Simulation, accounts_max: int) -> None:
 
 
 def _print(simulation: Simulation, accounts_max: int) -> None:
+    say(simulation.headline, style="bold")
+    say()
+    say(simulation.compared)
+    for difference in simulation.differences:
+        say(f"  {difference}")
+    say()
     say(simulation.caption)
     say()
     headers = ("", ">In force", ">Simulated", ">Difference")

@@ -18,14 +18,14 @@ figure { margin: 1rem 0; } figcaption { font-weight: 600; } svg { width: 100%; h
 svg text { font: 12px system-ui, sans-serif; fill: #1b1f24; } svg text.small { font-size: 10px; fill: #59636e; }
 .before { fill: #8a94a0; } .after { fill: #0b6bcb; } .line { fill: none; stroke-width: 2; }
 .line.before { stroke: #8a94a0; } .line.after { stroke: #0b6bcb; } .grid { stroke: #dde2e7; }
-.note { color: #59636e; }
+.note { color: #59636e; } .headline { font-size: 1.2rem; font-weight: 600; }
 """
 
 
 def simulation_page(simulation: Simulation, figures: Sequence[Figures], accounts: Sequence[AccountChange]) -> str:
     """Give the whole page; `accounts` are the most affected ones that it lists."""
     found = simulation.comparison
-    title = f"Simulation of {simulation.program_id}"
+    title = f"Simulation of {simulation.title}"
     by_month = found.before.tally.granted_by_month.keys() | found.after.tally.granted_by_month.keys()
     months = [
         Pair(month, found.before.tally.granted_by_month[month], found.after.tally.granted_by_month[month])
@@ -33,12 +33,15 @@ def simulation_page(simulation: Simulation, figures: Sequence[Figures], accounts
     ]
     sections = [
         f"<h1>{escape(title)}</h1>",
+        f'<p class="headline">{escape(simulation.headline)}</p>',
+        f"<p>{escape(simulation.compared)}</p>",
+        "<ul>" + "".join(f"<li>{escape(each)}</li>" for each in simulation.differences) + "</ul>",
         f'<p class="note">{escape(simulation.caption)}</p>',
         "<h2>Totals</h2>",
         _table(("", ">in force", ">simulated", ">difference"), (figure.cells for figure in figures)),
         lines("Points granted, by month", months) if months else "",
         "<h2>Rules and promotions</h2>",
-        bars("Points by rule and promotion, after refunds", [Pair(*row) for row in simulation.by_name]),
+        bars("Points by rule and promotion, after refunds", [Pair(*row) for row in simulation.given]),
         _table(
             ("Rule or promotion", ">in force", ">simulated", ">difference"),
             ((name, f"{one:,}", f"{other:,}", f"{other - one:+,}") for name, one, other in simulation.by_name),

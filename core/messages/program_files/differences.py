@@ -81,8 +81,9 @@ def _text(value: Any, *, is_outer: bool = False) -> str:
     """Write a value as the file does, on one line; of a part what is not as by default, its name apart."""
     match value:
         case BaseModel():
-            defaults = {name: field.default for name, field in type(value).model_fields.items()}
-            written = [(name, found) for name, found in value if name not in _NAMES and found != defaults[name]]
+            # By the fields: to go through a model would also give what it has worked out and kept.
+            fields = [(name, field.default) for name, field in type(value).model_fields.items() if name not in _NAMES]
+            written = [(name, getattr(value, name)) for name, default in fields if getattr(value, name) != default]
             if is_outer:
                 return ", ".join(f"{name} {_text(found)}" for name, found in written)
             return _group_text(written)

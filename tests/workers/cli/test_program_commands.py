@@ -128,7 +128,7 @@ def test_versions_follow_each_other_in_time(loyalty: CommandLine, tmp_path: Path
         printed = loyalty("program", "apply", third, *arguments)
         assert printed.code == 2
         assert "but version 2 follows from 2040-01-01T00:00:00Z, and versions keep their order" in printed.err
-        assert "loyalty program withdraw test --version 2 --reason TEXT, then apply this one" in printed.err
+        assert "loyalty program withdraw test --version 2 --reason TEXT; then apply this one" in printed.err
     assert loyalty("program", "apply", third, "--from", "2040-01-01T00:00:00Z").code == 0
 
 
@@ -166,7 +166,7 @@ def test_the_same_file_with_another_time_is_not_taken_for_done(loyalty: CommandL
         assert move.format(start) in refused.err
     back = loyalty("program", "apply", write(tmp_path))
     assert back.code == 2
-    assert "Version 1, which is in force now, says the same: to keep it, loyalty program withdraw" in back.err
+    assert "Version 1, which is in force now, says the same; to keep it: loyalty program withdraw" in back.err
 
 
 def test_a_time_of_the_past_needs_backdate_and_is_told_what_it_does_not_touch(
@@ -225,6 +225,7 @@ class TestAVersionThatIsStillToCome:
         self, loyalty: CommandLine, tmp_path: Path
     ) -> None:
         nearer = write(tmp_path, PROGRAM_TEXT.replace('"2"', '"3"'))
+        assert "only in its place: loyalty program withdraw test" in loyalty("program", "check", nearer).out
         assert loyalty("program", "apply", nearer).code == 2
         loyalty("program", "withdraw", "test", "--reason", "a nearer one")
         assert loyalty("program", "apply", nearer).out.startswith("Applied version 3 of test, from ")

@@ -90,6 +90,11 @@ def test_the_same_program_changes_nothing(shop: Shell, loyalty: CommandLine, tmp
     found = loyalty("program", "simulate", changed(tmp_path, PROGRAM_TEXT), "--json").json
     assert found["in_force"] == found["simulated"]
     assert found["accounts_most_affected"] == []
+    assert found["headline"] == (
+        "With this file nothing would have been different for the recorded orders of Test Rewards (test)."
+    )
+    assert (found["compared_with_version"], found["differences"]) == (1, [])
+    assert "The file says the same as version 1" in loyalty("program", "simulate", changed(tmp_path, PROGRAM_TEXT)).out
 
 
 def test_from_an_instant_on_earlier_orders_keep_their_program_and_are_not_counted(
@@ -134,6 +139,49 @@ def test_points_end_as_the_changed_program_says(shop: Shell, loyalty: CommandLin
     assert found["simulated"]["points_open"] == 200
 
 
+def test_what_expires_costs_nothing_and_the_headline_says_it_all(
+    shop: Shell, loyalty: CommandLine, tmp_path: Path
+) -> None:
+    ending = changed(tmp_path, DOUBLED + "expiry: {policy: after_days, days: 20}\n")
+    found = loyalty("program", "simulate", ending, "--until", "2026-03-01", "--point-value", "0.01", "--json").json
+    # 800 of a1 expire; a2 gave 600, less 200.
+    assert (found["in_force"]["cost"], found["simulated"]["cost"]) == ("6.00", "4.00")
+    assert found["headline"] == (
+        "With this file Test Rewards (test) would have given 1,200 points after refunds instead of 600 (+100.0%), "
+        "let 800 points expire instead of 0 and cost EUR 4.00 instead of 6.00."
+    )
+    assert found["differences"] == [
+        "earning_rules[spend].points.bronze: 1 -> 2",
+        "earning_rules[spend].points.silver: 1.5 -> 2",
+        "expiry.policy: never -> after_days",
+        "expiry.days: none -> 20",
+    ]
+
+
+def test_in_force_is_for_each_order_what_judged_it_also_where_a_version_was_backdated(
+    shop: Shell, loyalty: CommandLine, tmp_path: Path
+) -> None:
+    shop.apply_program(DOUBLED, "2026-02-01T00:00:00Z")  # Ann's first order is before it, the others stay as they were
+    shop.take(order("b2", "10.00", customer_id="bob", time="2026-02-02T12:00:00Z"))
+    found = loyalty("program", "simulate", changed(tmp_path), "--json").json
+    assert found["compared_with_version"] == 2
+    caption = "3 orders were judged by another version than that of the order's time, since that was backdated."
+    assert caption in loyalty("program", "simulate", changed(tmp_path)).out
+    assert found["in_force"]["points_open"] == shop.value("SELECT sum(balance + pending) FROM accounts") == 720
+    assert found["simulated"]["points_open"] == 1420
+    since = loyalty("program", "simulate", changed(tmp_path), "--from", "2026-03-01T00:00:00Z", "--json").json
+    assert (since["in_force"]["points_open_before"], since["simulated"]["points_open_before"]) == (620, 620)
+
+
+def test_the_orders_of_one_program_run_under_the_file_of_another(
+    shop: Shell, loyalty: CommandLine, tmp_path: Path
+) -> None:
+    other = changed(tmp_path, DOUBLED.replace("program_id: test", "program_id: other"))
+    for since in ([], ["--from", "2026-01-01T00:00:00Z"]):
+        found = loyalty("program", "simulate", other, "--program", "test", *since, "--json").json
+        assert (found["program_id"], found["simulated"]["points_open"]) == ("test", 1400)
+
+
 def test_orders_in_another_currency_than_the_changed_program_are_refused(
     shop: Shell, loyalty: CommandLine, tmp_path: Path
 ) -> None:
@@ -154,6 +202,7 @@ def test_the_table_names_totals_rules_tiers_and_accounts(shop: Shell, loyalty: C
     rows = {tuple(words.split()) for words in printed.out.splitlines()}
     assert ("Points", "granted", "850", "1,700", "+850") in rows
     assert ("spend", "700", "1,400", "+700") in rows
+    assert ("(points", "granted", "less", "clawed", "back)", "700", "1,400", "+700") in rows
     assert ("ann", "600", "1,200", "+600", "silver", "silver") in rows
 
 
@@ -180,6 +229,9 @@ def test_the_report_has_plots_loads_nothing_and_escapes_what_shops_write(
     text = report.read_text(encoding="utf-8")
     page = _Page(text)
     assert page.tags.count("svg") == 4
+    assert "<h1>Simulation of Test Rewards (test)</h1>" in text
+    assert "earning_rules[spend].points.bronze: 1 -&gt; 2" in text
+    assert "With this file Test Rewards (test) would have given 200 points after refunds instead of 100" in text
     assert page.addresses == []
     assert "script" not in page.tags
     assert "&lt;script&gt;" in text
@@ -191,7 +243,7 @@ def test_the_report_has_plots_loads_nothing_and_escapes_what_shops_write(
     ("arguments", "told"),
     [
         (["--program", "other"], "There is no program other"),
-        (["--from", "yesterday"], "--from yesterday is no instant"),
+        (["--from", "yesterday"], "--from yesterday is not a time"),
         (["--point-value", "much"], "--point-value much is no amount"),
         (["--html", "nowhere/report.html"], "cannot be written"),
     ],
@@ -212,6 +264,6 @@ def test_without_orders_there_is_nothing_to_compare(shell: Shell, loyalty: Comma
     found = loyalty("program", "simulate", changed(tmp_path), "--json", "--html", report).json
     assert (found["accounts"], found["simulated"]["points_granted"]) == (0, 0)
     assert _Page(report.read_text(encoding="utf-8")).tags.count("svg") > 0
-    assert "No order is recorded in that time." in " ".join(
-        loyalty("program", "simulate", changed(tmp_path)).out.split()
+    assert found["headline"] == (
+        "No order of Test Rewards (test) is recorded in that time, so there is nothing to compare."
     )
