@@ -37,7 +37,7 @@ def services(*files: str, environment: Mapping[str, str]) -> Services:
     for service in started.values():
         for needed, how in service.get("depends_on", {}).items():
             assert needed in started or not how.get("required", True), f"{needed} is needed and not started"
-        service["environment"] = _passed_on(service.get("environment", {}), environment)
+        service["environment"] = _passed_on(_by_name(service.get("environment", {})), environment)
     return started
 
 
@@ -132,10 +132,21 @@ def _filled(value: Any, environment: Mapping[str, str]) -> Any:
 def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     both = {**below, **above}
     for name in below.keys() & above.keys():
-        if isinstance(below[name], dict) and isinstance(above[name], dict):
+        if name == "environment":
+            both[name] = {**_by_name(below[name]), **_by_name(above[name])}
+        elif isinstance(below[name], dict) and isinstance(above[name], dict):
             both[name] = _merged(below[name], above[name])
-        assert not isinstance(below[name], list), f"{name}: Compose has rules for two lists, of which ours need none"
+        else:
+            assert not isinstance(below[name], list), f"{name}: Compose has rules for lists, of which ours need none"
     return both
+
+
+def _by_name(variables: dict[str, Any] | list[str]) -> dict[str, Any]:
+    """Variables in either form; None for one that has no value in the file."""
+    if isinstance(variables, dict):
+        return variables
+    pairs = [item.partition("=") for item in variables]
+    return {name: value if equals else None for name, equals, value in pairs}
 
 
 def _passed_on(given: Mapping[str, Any], environment: Mapping[str, str]) -> dict[str, str]:

@@ -118,16 +118,21 @@ def test_whichever_password_is_set_alone_servers_and_roles_have_the_same(files: 
         assert f"PASSWORD '{url(started, role, 'LOYALTY_DATABASE_URL').password}'" in made
 
 
-def test_every_setting_reaches_every_container() -> None:
+def test_every_setting_reaches_every_role_and_the_migration_has_its_owner_alone() -> None:
     values = {f"LOYALTY_{name.upper()}": f"of {name}" for name in Settings.model_fields if name != "data_dir"}
-    for name, service in services(*ROLES_ONLY, environment={**values, "OWNER_DATABASE_URL": "of the owner"}).items():
-        is_owner = name == "loyalty-migrate"
-        assert service["environment"] == ({**values, "LOYALTY_DATABASE_URL": "of the owner"} if is_owner else values)
+    started = services(*ROLES_ONLY, environment={**values, "OWNER_DATABASE_URL": "of the owner"})
+    assert started["loyalty-migrate"]["environment"] == {"LOYALTY_DATABASE_URL": "of the owner"}
+    for role in ROLES:
+        assert started[role]["environment"] == values
     chained = read(WHOLE, ("LOYALTY_CHAIN_KEY", "k" * CHAIN_KEY_CHARACTERS_MIN))
     assert {chained[role]["environment"]["LOYALTY_CHAIN_KEY"] for role in ROLES} == {"k" * CHAIN_KEY_CHARACTERS_MIN}
-    assert "LOYALTY_CHAIN_KEY" not in read(WHOLE)["loyalty-worker"]["environment"], (
-        "unset stays unset, and is not empty"
-    )
+    assert "LOYALTY_CHAIN_KEY" not in read(WHOLE)["loyalty-worker"]["environment"], "unset is not empty"
+
+
+def test_settings_of_an_include_reach_the_containers_too() -> None:
+    """Compose fills what stands in a mapping without a value from the including project alone."""
+    file = yaml.safe_load((ROOT / ROLES_ONLY[0]).read_text())
+    assert all(isinstance(service["environment"], list) for service in file["services"].values())
 
 
 def test_what_the_pages_run_with_compose_is_there() -> None:
