@@ -33,6 +33,14 @@ class DatabaseTooNewError(UserError):
     """
 
 
+class DatabaseEncodingError(UserError):
+    """The database keeps its texts as {encoding}, which cannot hold every name: it must be UTF8. Nothing was changed.
+
+    Make another, and let LOYALTY_DATABASE_URL name it:
+    CREATE DATABASE loyalty ENCODING 'UTF8' LOCALE_PROVIDER libc LOCALE 'C' TEMPLATE template0;
+    """
+
+
 class TablesInUseError(UserError):
     """The tables could not be changed in {seconds} s of trying: something holds them ({holder}).
 

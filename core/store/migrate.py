@@ -14,11 +14,12 @@ import psycopg
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
-from core.errors import DatabaseNotReadyError, DatabaseTooNewError, TablesInUseError
+from core.errors import DatabaseEncodingError, DatabaseNotReadyError, DatabaseTooNewError, TablesInUseError
 from core.store.engine import driver_connection, run_bulk
 
 _FOLDER = Path(__file__).parent / "migrations"
 _LOCK = 0x4C59_0000
+_ENCODING = "UTF8"
 
 #: How long a statement may wait for its table: while it waits, everybody who comes after it waits too.
 LOCK_SECONDS_MAX = 2.0
@@ -48,8 +49,11 @@ class TablesState(NamedTuple):
 
 
 def tables_state(engine: Engine) -> TablesState:
-    """Look up where the database stands."""
+    """Look up where the database stands. DatabaseEncodingError where it could not keep what we are sent."""
     with engine.connect() as connection:
+        encoding = driver_connection(connection).info.parameter_status("server_encoding")
+        if encoding != _ENCODING:
+            raise DatabaseEncodingError(encoding=encoding)
         found = _only_value(connection, "alembic_version", "version_num")
         oldest = _only_value(connection, "schema_support", "oldest_revision")
     return TablesState(found, head_revision(), oldest)
@@ -63,7 +67,7 @@ def _only_value(connection: Connection, table: str, column: str) -> str | None:
 
 
 def require_current(engine: Engine) -> None:
-    """Raise unless this release can work on the database: DatabaseNotReadyError, DatabaseTooNewError."""
+    """Raise unless we can work on it: DatabaseEncodingError, DatabaseNotReadyError, DatabaseTooNewError."""
     state = tables_state(engine)
     if state.is_usable:
         return

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -12,13 +13,15 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, make_url, text
 
-from core.errors import DatabaseNotReadyError, DatabaseTooNewError, TablesInUseError
+from core.errors import DatabaseEncodingError, DatabaseNotReadyError, DatabaseTooNewError, TablesInUseError
 from core.store import migrate
 from core.store.engine import create_database_engine
 from core.store.migrate import current_revision, head_revision, require_current, upgrade
 from core.store.tables import metadata
+from tests.administration import administrate, drop_database
+from tests.conftest import Servers
 from tests.factories import order
 from tests.shell import Shell
 from tests.store.made_up_release import REVISION, copy_migrations
@@ -65,6 +68,23 @@ def test_an_empty_database_is_brought_to_this_release(empty_engine: Engine) -> N
     upgrade(empty_engine)
     assert current_revision(empty_engine) == head_revision()
     assert Shell(empty_engine).take(order()) == {"posted": 1}
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_a_database_that_cannot_hold_every_name_is_refused_and_left_empty(servers: Servers, encoding: str) -> None:
+    name = f"loyalty_{encoding.lower()}_{uuid.uuid4().hex[:8]}"
+    made = f"CREATE DATABASE {name} ENCODING '{encoding}' LOCALE_PROVIDER libc LOCALE 'C' TEMPLATE template0"
+    administrate(servers.database_url, made)
+    engine = create_database_engine(
+        make_url(servers.database_url).set(database=name).render_as_string(hide_password=False)
+    )
+    for attempt in (upgrade, require_current):
+        with pytest.raises(DatabaseEncodingError, match=encoding):
+            attempt(engine)
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT to_regclass('alembic_version')")).scalar() is None
+    engine.dispose()
+    drop_database(servers.database_url, name)
 
 
 def test_the_files_of_the_migrations_are_named_by_their_age() -> None:
