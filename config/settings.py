@@ -25,7 +25,7 @@ class Settings(BaseSettings):
     )
 
     database_url: SecretStr | None = None
-    """PostgreSQL 15 to 18: `postgresql://user:password@host/database`. Unset: the embedded server."""
+    """PostgreSQL 15 to 18, encoded in UTF8: `postgresql://user:password@host/database`. Unset: the embedded server."""
     broker_url: SecretStr | None = None
     """RabbitMQ (`amqp://`, `amqps://`) or Redis/Valkey (`redis://`, `rediss://`). Unset: the embedded Valkey."""
     data_dir: Path = Path(".loyalty")
@@ -81,9 +81,10 @@ class Settings(BaseSettings):
     database_statement_seconds_max: Annotated[int, Field(ge=1, le=600)] = 20
     """PostgreSQL cancels a statement that takes longer. A connection that is silent for 5 s more is given up."""
     database_idle_seconds_max: Annotated[int, Field(ge=1, le=600)] = 20
-    """PostgreSQL ends a session that does nothing for so long within a transaction, and frees what it locked."""
+    """PostgreSQL ends a session that does nothing for so long within a transaction, and frees what it locked. A message
+    that takes longer to work out is parked."""
     database_lock_seconds_max: Annotated[int, Field(ge=1, le=600)] = 10
-    """PostgreSQL cancels a statement that waits longer for a lock."""
+    """PostgreSQL cancels a statement that waits longer for a lock. Posting waits 1 s at most, and tries again later."""
 
     chain_key: SecretStr | None = None
     """Secret of the hash chain over each account's entries, at least 32 characters; the same for all roles. To change

@@ -15,7 +15,7 @@ from types import FrameType
 import psycopg
 import structlog
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 from core.errors import BrokerUnavailableError
 from core.messages.inbound.reading import MessageLimits
@@ -80,7 +80,7 @@ class Intake:
                 while not self._is_stopping:
                     self.step(source)
                     backoff.reset()
-            except (BrokerUnavailableError, DBAPIError, psycopg.Error) as error:
+            except (BrokerUnavailableError, SQLAlchemyError, psycopg.Error) as error:
                 delay_seconds = backoff.next()
                 log.warning(
                     "intake_interrupted",

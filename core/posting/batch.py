@@ -24,7 +24,7 @@ from core.posting.events import EventContext
 from core.posting.handlers import HANDLERS, Handler, Outcome
 from core.posting.loading import open_books
 from core.posting.writing import BudgetRaceError, Report, Writing
-from core.store.engine import run_bulk
+from core.store.engine import CalculatedTooLongError, run_bulk
 from core.store.failures import frames, is_outage
 from core.store.inbox import ClaimedMessage, Settlement, claim_received, claim_waiting, settle, wake_waiting_for
 from core.store.locks import TURN, Task, run_in_turn
@@ -39,6 +39,12 @@ CRASHES_BEFORE_PARKING = 6
 #: How often work is done again that another transaction came in between of, before it counts as failed.
 RACES_MAX = 3
 
+#: How long posting waits for rows that another transaction holds; ours hold them for less. Where somebody holds them
+#: for longer, the one shard that needs them waits, and no child process with it, which all shards need.
+LOCK_MILLISECONDS_MAX = 1_000
+#: For how long a shard is left alone that could not have its rows: doubled each time.
+HELD_UP_SECONDS_MIN, HELD_UP_SECONDS_MAX = 1.0, 8.0
+
 T = TypeVar("T")
 
 _COUNT_ATTEMPT = """
@@ -50,7 +56,8 @@ _FORGET_ATTEMPTS = "UPDATE posting_attempts SET attempts = 0 WHERE shard = %s AN
 _BEGIN = f"""
 {TURN}
 SELECT is_ours, now(), {STAMP},
-       coalesce((SELECT attempts FROM posting_attempts WHERE shard = %(shard)s), 0) FROM turn
+       coalesce((SELECT attempts FROM posting_attempts WHERE shard = %(shard)s), 0),
+       set_config('lock_timeout', '{LOCK_MILLISECONDS_MAX}', true) FROM turn
 """  # noqa: S608  # our own words
 
 
@@ -101,6 +108,13 @@ class BatchResult:
     is_busy: bool = False  #: another worker has the shard
 
 
+class _HeldUp(NamedTuple):
+    """A shard that could not have its rows."""
+
+    until: float  #: on the monotonic clock
+    seconds: float
+
+
 class Poster:
     """Posts batches; keeps the program registry between them and reloads it when there is a newer version."""
 
@@ -127,13 +141,29 @@ class Poster:
         self._registry = ProgramRegistry((), stamp=-1)
         #: Shards with an attempt of ours that ended in an error and is still counted as a death.
         self._unforgotten: set[int] = set()
+        #: Shards whose rows somebody else holds: until when they are left alone.
+        self._held_up: dict[int, _HeldUp] = {}
 
     def post_batch(self, shard: int, messages_max: int) -> BatchResult:
         """Post the shard's next messages, oldest first, in one transaction; nothing if another worker has the shard.
 
         If the batch fails, it is done again message by message: the good ones are posted, the bad one is parked. A
         broken database or broker connection is not a message's fault: the error is raised and nothing has changed.
+        Likewise where others hold rows that are needed; the shard is then left alone for some seconds.
         """
+        held_up = self._held_up.get(shard)
+        if held_up is not None and monotonic() < held_up.until:
+            return BatchResult(is_busy=True)
+        try:
+            result = self._post_next(shard, messages_max)
+        except psycopg.errors.LockNotAvailable:
+            seconds = HELD_UP_SECONDS_MIN if held_up is None else min(2 * held_up.seconds, HELD_UP_SECONDS_MAX)
+            self._held_up[shard] = _HeldUp(monotonic() + seconds, seconds)
+            raise
+        self._held_up.pop(shard, None)
+        return result
+
+    def _post_next(self, shard: int, messages_max: int) -> BatchResult:
         claimed: list[ClaimedMessage] = []
         if shard in self._unforgotten:
             self._forget_attempts(shard)  # or a long outage would look like deaths, and an innocent message be parked
@@ -184,11 +214,7 @@ class Poster:
                 error=type(error).__name__,
                 frames=frames(error),
             )
-            detail = (
-                f"posting it raised {type(error).__name__}; "
-                f"retry it after a repair: loyalty dead retry {message.inbox_id}"
-            )
-            return self._in_turn(shard, message, Parked(Reason.POSTING_FAILED, detail))
+            return self._in_turn(shard, message, _parked_by(error, message))
 
     def _in_turn(self, shard: int, message: ClaimedMessage, parked: Parked | None) -> BatchResult:
         """Post or park this one message, unless another worker has done so since the batch failed."""
@@ -212,7 +238,7 @@ class Poster:
     def _turn(self, shard: int) -> Iterator[Turn | None]:
         """A transaction with the shard's lock and the newest programs; None if another worker has the lock."""
         with self._engine.begin() as connection:
-            is_ours, as_of, stamp, crashes = run_in_turn(connection, _BEGIN, Task.POSTING, shard)
+            is_ours, as_of, stamp, crashes, _ = run_in_turn(connection, _BEGIN, Task.POSTING, shard)
             if stamp != self._registry.stamp:
                 self._registry = load_registry(connection)
             yield Turn(connection, shard, as_of, crashes) if is_ours else None
@@ -306,6 +332,15 @@ class Poster:
             self._unforgotten.discard(shard)
         except (DBAPIError, psycopg.Error):
             log.warning("attempt_not_forgotten", action="attempt_not_forgotten", shard=shard)
+
+
+def _parked_by(error: Exception, message: ClaimedMessage) -> Parked:
+    """Why a message is parked that raised this when it was posted alone."""
+    retry = f"loyalty dead retry {message.inbox_id}"
+    if isinstance(error, CalculatedTooLongError):
+        took = f"working it out took {error.seconds:.0f} s, for which the database does not wait"
+        return Parked(Reason.TOO_HEAVY, f"{took}; retry it after a repair: {retry}")
+    return Parked(Reason.POSTING_FAILED, f"posting it raised {type(error).__name__}; retry it after a repair: {retry}")
 
 
 def _redone_after_races(work: Callable[[bool], T]) -> T:

@@ -3,15 +3,25 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime
+from time import monotonic, thread_time
 from typing import Any, NamedTuple, TypeVar
 
 import psycopg
 from psycopg.abc import PQGen
-from sqlalchemy import Connection, Engine, create_engine, event
+from psycopg.pq import TransactionStatus
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import InvalidatePoolError
 
 _Value = TypeVar("_Value")
 
-_SESSION_SETTINGS = {"synchronous_commit": "on", "timezone": "UTC"}
+#: What our statements rely on, whatever a database or a role is set to. (Not default_transaction_read_only: who sets
+#: that means it.)
+_SESSION_SETTINGS = {
+    "synchronous_commit": "on",
+    "timezone": "UTC",
+    "datestyle": "ISO",
+    "default_transaction_isolation": r"read\ committed",
+}
 _NETWORK_SETTINGS = {
     "connect_timeout": 3,
     "keepalives_idle": 10,
@@ -24,6 +34,11 @@ _NETWORK_SETTINGS = {
 _WAKE_SECONDS = 0.1
 #: How much longer than a statement may take its answer is waited for.
 _ANSWER_GRACE_SECONDS = 5
+#: The server ended a session through our fault if we calculated for that part of the time. A process that was frozen or
+#: swapped out has calculated nothing.
+_WORKED_SHARE_MIN = 0.1
+#: What the server reports of itself, unasked, whenever it changes.
+_READ_ONLY_STATUS = (b"in_hot_standby", b"default_transaction_read_only")
 
 
 class SessionLimits(NamedTuple):
@@ -42,17 +57,35 @@ class DatabaseSilentError(psycopg.OperationalError):
         self.seconds = seconds
 
 
+class CalculatedTooLongError(psycopg.OperationalError):
+    """The database ended our session: it heard nothing for {seconds:.0f} s of a transaction, while we calculated."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__((self.__doc__ or "").format(seconds=seconds))
+        self.seconds = seconds
+
+
 class ImpatientConnection(psycopg.Connection[Any]):
-    """A session that is given up when the server is silent for longer than a statement may take.
+    """A session that is given up when the server is silent for longer than a statement may take, or cannot write.
 
     PostgreSQL ends what takes too long and says so. Where nothing comes, something between us has forgotten the
     connection, and while it still confirms what is sent to it, neither keepalive nor `tcp_user_timeout` notices.
+
+    A session on a server that has become a standby, or was opened while all were read-only, stays so for ever, while
+    the next one would reach who can write.
     """
 
     answer_seconds_max: float | None = None  #: None: as long as it takes
+    idle_seconds_max: float | None = None  #: after which the server ends the session within a transaction
+    _answered_at: float | None = None
+    _worked_at = 0.0
 
     def wait(self, gen: PQGen[_Value], interval: float = _WAKE_SECONDS, timeout: float | None = None) -> _Value:
-        """Wait for an answer as psycopg does, but not for ever. Raises DatabaseSilentError; the session is closed."""
+        """Wait for an answer as psycopg does, but not for ever.
+
+        Raises DatabaseSilentError, CalculatedTooLongError; the session is closed then, as after ReadOnlySqlTransaction.
+        """
+        calculated_seconds = self._calculated_too_long()
         try:
             return super().wait(gen, interval, self.answer_seconds_max if timeout is None else timeout)
         except psycopg.errors._WaitTimeout as error:  # noqa: SLF001  # psycopg raises it for this to be translated
@@ -60,6 +93,35 @@ class ImpatientConnection(psycopg.Connection[Any]):
                 raise
             self.pgconn.finish()
             raise DatabaseSilentError(self.answer_seconds_max) from error
+        except psycopg.errors.ReadOnlySqlTransaction:
+            self.pgconn.finish()
+            raise
+        except psycopg.Error as error:
+            if calculated_seconds is None or not self.closed:
+                raise
+            raise CalculatedTooLongError(calculated_seconds) from error
+        finally:
+            self._answered_at, self._worked_at = monotonic(), thread_time()
+
+    def rollback(self) -> None:
+        """Roll back; the server has done so where the session is closed, and the error that says why is not hidden."""
+        if not self.closed:
+            super().rollback()
+
+    @property
+    def is_read_only(self) -> bool:
+        """Whether the server has said last that it takes no changes."""
+        return any(self.pgconn.parameter_status(name) == b"on" for name in _READ_ONLY_STATUS)
+
+    def _calculated_too_long(self) -> float | None:
+        """For how long we left the server waiting within a transaction, if that is too long and we were at work."""
+        if self._answered_at is None or self.idle_seconds_max is None:
+            return None
+        seconds = monotonic() - self._answered_at
+        if seconds < self.idle_seconds_max or self.info.transaction_status is TransactionStatus.IDLE:
+            return None
+        worked_seconds = thread_time() - self._worked_at
+        return seconds if worked_seconds >= _WORKED_SHARE_MIN * self.idle_seconds_max else None
 
 
 def create_database_engine(
@@ -73,35 +135,54 @@ def create_database_engine(
 ) -> Engine:
     """Build an engine. Nothing is opened until first use: it may be built before a fork, but not used across one.
 
-    With `gives_up` a session that is silent for longer than a statement may take is closed: for roles, which never lift
-    that limit for themselves.
+    With `gives_up` a session that is silent for longer than a statement may take is closed, and so is one that cannot
+    write: for roles, which never lift that limit for themselves, and of which none only reads.
     """
-    settings = {
-        **_SESSION_SETTINGS,
-        "statement_timeout": f"{limits.statement_seconds_max}s",
-        "idle_in_transaction_session_timeout": f"{limits.idle_seconds_max}s",
-        "lock_timeout": f"{limits.lock_seconds_max}s",
-    }
+    url = make_url(normalized_url(database_url))
+    must_write = {"target_session_attrs": "read-write"} if gives_up else {}
     engine = create_engine(
-        normalized_url(database_url),
+        url,
         pool_size=pool_size,
         max_overflow=2,
         pool_pre_ping=True,
         connect_args={
             **_NETWORK_SETTINGS,
+            **must_write,
             "application_name": application_name,
-            "options": " ".join(f"-c {name}={value}" for name, value in settings.items()),
+            "client_encoding": "UTF8",  # or an SQL_ASCII database would answer in bytes
+            "options": _options(url, limits),
         },
     )
 
     @event.listens_for(engine, "do_connect")
     def connect(_dialect: Any, _record: Any, arguments: list[Any], options: dict[str, Any]) -> ImpatientConnection:
         session = open_session(*arguments, **options)
+        session.idle_seconds_max = limits.idle_seconds_max
         if gives_up:
             session.answer_seconds_max = limits.statement_seconds_max + _ANSWER_GRACE_SECONDS
         return session
 
+    if gives_up:
+        event.listen(engine, "checkout", _refuse_read_only)
     return engine
+
+
+def _options(url: URL, limits: SessionLimits) -> str:
+    """Settings for the session, after those of the URL."""
+    settings = {
+        **_SESSION_SETTINGS,
+        "statement_timeout": f"{limits.statement_seconds_max}s",
+        "idle_in_transaction_session_timeout": f"{limits.idle_seconds_max}s",
+        "lock_timeout": f"{limits.lock_seconds_max}s",
+    }
+    ours = (f"-c {name}={value}" for name, value in settings.items())
+    return " ".join([*url.normalized_query.get("options", ()), *ours])
+
+
+def _refuse_read_only(session: ImpatientConnection, _record: Any, _proxy: Any) -> None:
+    """Have the pool open another session instead of one that has become read-only."""
+    if session.is_read_only:
+        raise InvalidatePoolError
 
 
 def normalized_url(database_url: str) -> str:

@@ -6,17 +6,31 @@ from traceback import extract_tb
 import psycopg
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+from core.store.engine import CalculatedTooLongError
+
+_OUTAGES = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    psycopg.ProgrammingError,
+    psycopg.errors.ReadOnlySqlTransaction,
+    psycopg.errors.IdleInTransactionSessionTimeout,
+    psycopg.errors.TransactionTimeout,
+)
+
 
 def is_outage(error: BaseException) -> bool:
-    """Whether the error is about the database or its schema rather than about one message.
+    """Whether the error is about the database or its schema rather than about one message, or about what we do with it.
 
     psycopg's OperationalError covers lost connections, deadlocks, timeouts and a full disk; a ProgrammingError means
-    that this release and the schema do not fit, which no message can help. SQLAlchemy's own errors are the pool's.
+    that this release and the schema do not fit, which no message can help. A server that is read-only, or has ended a
+    session while this process was frozen, is an InternalError. SQLAlchemy's own errors are the pool's.
+
+    That a session was ended because we calculated for too long is no outage: done again, it would be ended again.
     """
     if isinstance(error, SQLAlchemyError) and not isinstance(error, DBAPIError):
         return True
     cause = error.orig if isinstance(error, DBAPIError) else error
-    return isinstance(cause, (psycopg.OperationalError, psycopg.InterfaceError, psycopg.ProgrammingError))
+    return isinstance(cause, _OUTAGES) and not isinstance(cause, CalculatedTooLongError)
 
 
 def frames(error: BaseException) -> list[str]:

@@ -109,6 +109,14 @@ def lock_accounts(connection: Connection, account_ids: Collection[UUID]) -> dict
     return {account.account_id: account for account in map(ACCOUNTS.read, rows)}
 
 
+def lock_free_accounts(connection: Connection, account_ids: Collection[UUID]) -> dict[UUID, Account]:
+    """Load and lock those of these accounts that nobody else holds; the others are for the next time."""
+    if not account_ids:
+        return {}
+    rows = run_bulk(connection, f"{_LOCK_ACCOUNTS} SKIP LOCKED", (sorted(account_ids),))
+    return {account.account_id: account for account in map(ACCOUNTS.read, rows)}
+
+
 _MEMBERS = f"""
 SELECT m.program_id, m.customer_id, m.account_id
 FROM {unnested(tables.members, ("program_id", "customer_id"))} JOIN members m USING (program_id, customer_id)

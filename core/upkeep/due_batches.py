@@ -1,7 +1,8 @@
 """What time brings, account by account: the same shell as posting, fed by the calendar instead of the inbox.
 
 Each batch takes what is due of one account shard in the caller's transaction, and returns how many accounts it changed:
-0 when nothing is due, None when another worker has the shard. A second run finds nothing.
+0 when nothing is due, None when another worker has the shard. A second run finds nothing. An account that somebody else
+holds is left for the next time, so that no task waits for it with everything behind it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -24,7 +25,7 @@ from core.domain.tiers.qualification import decide_tier_review, decide_warning, 
 from core.posting.events import EventContext, points_expiring, tier_at_risk
 from core.posting.writing import Writing
 from core.store.appending import append_events, update_accounts
-from core.store.ledger import load_counted, lock_accounts
+from core.store.ledger import load_counted, lock_free_accounts
 from core.store.locks import LockClass, try_lock
 from core.upkeep.due_rows import (
     DueLots,
@@ -58,7 +59,7 @@ def expire_batch(
     """
     if not try_lock(connection, LockClass.PERIODIC, _EXPIRY_LOCK + shard):
         return None
-    accounts = lock_accounts(connection, accounts_with_due_lots(connection, shard, as_of, lots_max))
+    accounts = lock_free_accounts(connection, accounts_with_due_lots(connection, shard, as_of, lots_max))
     to_release = load_lots_to_release(connection, [*accounts], as_of)
     if to_release:
         return _write_due(connection, accounts, to_release, as_of, decide_release, context, chain_key)
@@ -77,7 +78,7 @@ def release_batch(
     """Release pending lots whose time has come by `as_of`. With `chain_key` the entries carry the chains on."""
     if not try_lock(connection, LockClass.PERIODIC, _RELEASE_LOCK + shard):
         return None
-    accounts = lock_accounts(connection, accounts_with_lots_to_release(connection, shard, as_of, lots_max))
+    accounts = lock_free_accounts(connection, accounts_with_lots_to_release(connection, shard, as_of, lots_max))
     due = load_lots_to_release(connection, [*accounts], as_of)
     return _write_due(connection, accounts, due, as_of, decide_release, context, chain_key)
 
@@ -122,7 +123,7 @@ def review_batch(
         return None
     grace_days = [(program_id, program.qualification.grace_days) for program_id, program in _programs(registry, as_of)]
     found = accounts_due_for_review(connection, shard, as_of, accounts_max, grace_days)
-    accounts = lock_accounts(connection, found)
+    accounts = lock_free_accounts(connection, found)
     due = {
         account_id: account
         for account_id, account in accounts.items()
@@ -161,7 +162,7 @@ def warn_batch(
         if program.qualification.warning_days is not None
     ]
     found = accounts_near_review(connection, shard, as_of, ahead, after, accounts_max) if ahead else []
-    accounts = lock_accounts(connection, found)
+    accounts = lock_free_accounts(connection, found)
     near = {i: a for i, a in accounts.items() if a.tier_until is not None and a.tier_warned_until != a.tier_until}
     programs = {i: registry.at(account.program_id, as_of).program for i, account in near.items()}
     counted = _load_counted(connection, near, programs)
@@ -189,7 +190,7 @@ def remind_batch(
         return None
     ahead = {program_id: program.reminders.days_ahead for program_id, program in _programs(registry, as_of)}
     pairs = [(program_id, days) for program_id, each in ahead.items() for days in each]
-    accounts = lock_accounts(connection, accounts_to_remind(connection, shard, as_of, pairs, accounts_max))
+    accounts = lock_free_accounts(connection, accounts_to_remind(connection, shard, as_of, pairs, accounts_max))
     lots = load_ending_lots(connection, accounts, as_of)
     sent = load_reminders(connection, accounts, as_of)
     written, events = [], []

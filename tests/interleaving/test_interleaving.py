@@ -26,7 +26,7 @@ PLACES = {
         for when in ("before", "after")
         for place in (
             "receive._Store._rows of receive._Store.messages",
-            "batch.Poster._turn of batch.Poster.post_batch.work",
+            "batch.Poster._turn of batch.Poster._post_next.work",
             "batch.Poster._count_attempt of batch.Poster._post",
             "relay._relay_batch of relay.relay_outbox",
             "periodic._run of periodic.expire_lots",

@@ -3,17 +3,25 @@
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
 
 import psycopg
 import pytest
 import sqlalchemy.exc
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 from uuid6 import uuid7
 
-from core.posting.batch import CRASHES_BEFORE_PARKING, Poster
-from core.store.engine import create_database_engine
+from core.domain.books import Books
+from core.domain.message import Message
+from core.domain.program.registry import ProgramRegistry
+from core.posting.batch import CRASHES_BEFORE_PARKING, BatchResult, Poster
+from core.posting.handlers import HANDLERS, Outcome
+from core.store.engine import SessionLimits, create_database_engine
 from core.store.locks import Task, take_turn
+from core.store.shards import message_shard
 from tests.factories import PROGRAM_TEXT, order, refund
 from tests.shell import EVENT_SOURCE, Shell
 
@@ -170,6 +178,41 @@ class TestOutage:
         with pytest.raises(psycopg.OperationalError):
             shell.post()
         assert {state for state, _ in shell.outcomes()} == {"posted", "received"}
+
+
+class TestSlowness:
+    def test_of_our_own_calculation_parks_the_message_that_takes_so_long_and_no_other(self, database_url: str) -> None:
+        orders = HANDLERS["order.completed"]
+
+        def decide(books: Books, message: Message[Any], rules: ProgramRegistry, as_of: datetime) -> Outcome:
+            until = time.monotonic() + 1.3
+            while message.fact.order_id == "bad" and time.monotonic() < until:
+                sum(range(1_000))
+            return orders.decide(books, message, rules, as_of)
+
+        engine = create_database_engine(database_url, limits=SessionLimits(idle_seconds_max=1))
+        shell = Shell(engine, shards=1, handlers={**HANDLERS, "order.completed": orders._replace(decide=decide)})
+        shell.take(*many_and_a_bad_one())
+        assert_all_but_the_bad_one_are_posted(shell, "too_heavy")
+        engine.dispose()
+
+
+class TestHeldUp:
+    def test_shard_is_left_alone_until_it_can_have_its_rows_and_the_others_go_on(self, shell: Shell) -> None:
+        shell.take(order("o1"), order("o2", customer_id="c2"))
+        shell.receive(order("o3"), order("o4", customer_id="c2"))
+        blocked, free = (message_shard(customer, shell.shards) for customer in ("c1", "c2"))
+        assert blocked != free
+        with shell.engine.begin() as foreign:
+            foreign.execute(text("SELECT 1 FROM accounts WHERE customer_id = 'c1' FOR UPDATE"))
+            with pytest.raises(psycopg.errors.LockNotAvailable):
+                shell.poster.post_batch(blocked, 500)
+            assert shell.poster.post_batch(free, 500).posted == 1
+            assert shell.poster.post_batch(blocked, 500) == BatchResult(is_busy=True), "nobody waits with it"
+        while not shell.poster.post_batch(blocked, 500).posted:
+            time.sleep(0.05)
+        assert shell.outcomes() == {("posted", None): 4}
+        assert shell.value("SELECT sum(attempts) FROM posting_attempts") == 0
 
 
 # Posts in children, each killed by the message `bad` in the middle of its transaction, until one comes through.

@@ -1,21 +1,130 @@
-"""What every session of ours asks of the database."""
+"""What every session of ours asks of the database, and which of them are given up."""
 
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import psycopg
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Engine, make_url, text
+from sqlalchemy.exc import OperationalError
 
-from core.store.engine import _SESSION_SETTINGS, create_database_engine
-from tests.administration import SESSION_SETTINGS
+from core.store.engine import (
+    _SESSION_SETTINGS,
+    CalculatedTooLongError,
+    SessionLimits,
+    create_database_engine,
+    run_bulk,
+)
+from core.store.failures import is_outage
+from tests.administration import SESSION_SETTINGS, administrate
+
+WRITE = "INSERT INTO posting_attempts (shard, attempts) VALUES (9999, 0) ON CONFLICT DO NOTHING"
 
 
-def test_a_commit_is_on_disk_before_it_is_answered_whatever_the_database_is_set_to(
-    own_database_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name, value in SESSION_SETTINGS.items():
-        monkeypatch.setitem(_SESSION_SETTINGS, name, value)  # for this run they are others
-    for _ in range(2):
-        engine = create_database_engine(own_database_url)
-        with engine.begin() as connection:
-            assert connection.execute(text("SHOW synchronous_commit")).scalar_one() == "on"
-            database = engine.url.database
-            connection.execute(text(f'ALTER DATABASE "{database}" SET synchronous_commit = off'))
+@contextmanager
+def opened(url: str, *, gives_up: bool = True, **limits: int) -> Iterator[Engine]:
+    engine = create_database_engine(url, gives_up=gives_up, limits=SessionLimits(**limits))
+    try:
+        yield engine
+    finally:
         engine.dispose()
+
+
+def set_on_database(url: str, change: str) -> None:
+    administrate(url, "SET default_transaction_read_only = off", f'ALTER DATABASE "{make_url(url).database}" {change}')
+
+
+def write(engine: Engine) -> None:
+    with engine.begin() as connection:
+        run_bulk(connection, WRITE)
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("synchronous_commit", "off"),
+        ("timezone", "'America/Lima'"),
+        ("datestyle", "'German, DMY'"),
+        ("default_transaction_isolation", "serializable"),
+        ("client_encoding", "LATIN1"),
+    ],
+)
+def test_what_our_statements_rely_on_holds_whatever_the_database_is_set_to(
+    own_database_url: str, monkeypatch: pytest.MonkeyPatch, name: str, wrong: str
+) -> None:
+    for setting, value in SESSION_SETTINGS.items():
+        monkeypatch.setitem(_SESSION_SETTINGS, setting, value)  # for this run they are others
+    shown = []
+    for _ in range(2):
+        with opened(own_database_url) as engine, engine.begin() as connection:
+            shown.append(connection.execute(text(f"SHOW {name}")).scalar_one())
+        set_on_database(own_database_url, f"SET {name} = {wrong}")
+    assert shown[0] == shown[1]
+
+
+def test_options_of_the_address_hold_beside_ours(own_database_url: str) -> None:
+    url = make_url(own_database_url).update_query_dict({"options": "-c search_path=loyalty"})
+    with opened(url.render_as_string(hide_password=False)) as engine, engine.begin() as connection:
+        assert connection.execute(text("SHOW search_path")).scalar_one() == "loyalty"
+        assert connection.execute(text("SHOW timezone")).scalar_one() == "UTC"
+
+
+class TestReadOnly:
+    def test_a_database_is_an_outage_and_roles_go_on_when_it_is_over(self, own_database_url: str) -> None:
+        set_on_database(own_database_url, "SET default_transaction_read_only = on")
+        with opened(own_database_url) as engine:
+            for _ in range(2):
+                with pytest.raises(OperationalError, match="session is read-only") as refused:
+                    write(engine)
+                assert is_outage(refused.value)
+            set_on_database(own_database_url, "RESET default_transaction_read_only")
+            write(engine)
+
+    def test_sessions_are_not_kept_by_commands_either(self, own_database_url: str) -> None:
+        set_on_database(own_database_url, "SET default_transaction_read_only = on")
+        with opened(own_database_url, gives_up=False) as engine:
+            with engine.begin() as connection:
+                assert run_bulk(connection, "SELECT 1") == [(1,)], "reading is for everybody"
+            with pytest.raises(psycopg.errors.ReadOnlySqlTransaction) as refused:
+                write(engine)
+            assert is_outage(refused.value)
+            set_on_database(own_database_url, "RESET default_transaction_read_only")
+            write(engine)
+
+    def test_sessions_that_became_so_are_given_up_before_they_are_used(self, database_url: str) -> None:
+        with opened(database_url) as engine:
+            with engine.begin() as connection:
+                ((before,),) = run_bulk(connection, "SELECT pg_backend_pid()")
+                run_bulk(connection, "SET default_transaction_read_only = on")
+            with engine.connect() as connection:
+                assert run_bulk(connection, "SELECT pg_backend_pid()") != [(before,)]
+                assert run_bulk(connection, "SHOW transaction_read_only") == [("off",)]
+
+
+def calculate(seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        sum(range(1000))
+
+
+@pytest.mark.parametrize(
+    ("busy_with", "error", "is_ours"),
+    [(calculate, CalculatedTooLongError, True), (time.sleep, psycopg.errors.IdleInTransactionSessionTimeout, False)],
+    ids=["calculating", "stopped"],
+)
+def test_a_session_that_idled_too_long_is_our_fault_only_if_we_were_at_work(
+    database_url: str, busy_with: Callable[[float], None], error: type[Exception], is_ours: bool
+) -> None:
+    with opened(database_url, idle_seconds_max=1) as engine:
+
+        def work() -> None:
+            with engine.begin() as connection:
+                run_bulk(connection, "SELECT 1")
+                busy_with(1.3)
+                run_bulk(connection, "SELECT 1")
+
+        with pytest.raises(error) as ended:
+            work()
+        assert is_outage(ended.value) is not is_ours
+        write(engine)
