@@ -320,3 +320,22 @@ class TestOneArray:
         details = [event.detail for event in read([{}] * 100, many) if isinstance(event, UnreadableEvent)]
         assert [detail.count(" is missing") for detail in details] == [4] * 50 + [1] * 50
         assert details[-1].endswith("; and 3 more")
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["kim@example.com", "Kim Smith", "order completed", "Order.Completed", "purchase", "+49 30 1234567", "x" * 199,
+     "DE89370400440532013000", "a.4930123456789", "order.completed?to=kim", "ordér.complete", "order.\u0456d"],
+)  # fmt: skip
+def test_of_a_type_that_does_not_look_like_one_only_the_length_is_told(kind: str) -> None:
+    found = refused(changed(ORDER, "type", kind))
+    assert (found.reason, found.type) == (Reason.UNKNOWN_TYPE, None)
+    assert f"type is a string of length {len(kind)}, which this release does not know" in found.detail
+    assert kind not in found.detail
+
+
+@pytest.mark.parametrize("kind", ["order.complete", "com.example.order-created.v2", "loyalty.command.redeem"])
+def test_an_unknown_type_that_looks_like_one_is_told(kind: str) -> None:
+    found = refused(changed(ORDER, "type", kind))
+    assert (found.reason, found.type) == (Reason.UNKNOWN_TYPE, kind)
+    assert f'type is the string "{kind}", which this release does not know' in found.detail

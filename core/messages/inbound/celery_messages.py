@@ -5,7 +5,6 @@ looked at. Nothing here raises for what a message holds.
 """
 
 import json
-import re
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -13,14 +12,13 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from core.messages.inbound.fields import plain_decimal
+from core.messages.inbound.fields import TYPE_LIKE, plain_decimal
 
 SUBMIT_TASK = "loyalty.submit"
 #: Every envelope has it, so that other messages cost one search.
 _MARK = b'"delivery_tag"'
 #: Stands for what is not text, and so not a signature.
 _NO_SIGNATURE = "?"
-_TASK_NAME = re.compile(r"[a-z][a-z_]{0,40}([.][a-z_]{1,40}){1,8}")
 #: A number with more places than this stays as it was written: as a plain decimal, 1E+999999999 has a gigabyte.
 _PLACES_MAX = 100
 
@@ -83,7 +81,7 @@ def handed_over(raw: bytes) -> HandedOver | UnusableTask | None:
     if name is None:
         return HandedOver(message.body, None)
     if name != SUBMIT_TASK:
-        shown = name if isinstance(name, str) and _TASK_NAME.fullmatch(name) else "of another name"
+        shown = name if isinstance(name, str) and TYPE_LIKE.fullmatch(name) else "of another name"
         return UnusableTask(f"it is the task {shown}; what may be sent here is the task {SUBMIT_TASK} only")
     match arguments:
         case [list(positional), dict(named), *_]:

@@ -23,6 +23,10 @@ ATTRIBUTE_INTEGER_MAX = 2**63 - 1
 CURRENCIES = frozenset(currency.code for currency in Currency)
 TIME_MIN = datetime(1970, 1, 1, tzinfo=UTC)  #: older times are clocks that were never set
 
+#: What a type of event looks like, or the name of a task: words in lower case, parted by dots. Only that is shown and
+#: published of an unknown one, since anything may stand there: an e-mail address, a name, a number.
+TYPE_LIKE = re.compile(r"[a-z][a-z_-]{0,30}[0-9]{0,2}([.][a-z][a-z_-]{0,30}[0-9]{0,2}){1,7}")
+
 #: Problems that a check of our own found carry this type; their text is the whole sentence after the path.
 OWN_PROBLEM = "loyalty_problem"
 _ATTRIBUTE_TOO_LONG = (

@@ -22,7 +22,7 @@ from core.domain.ids import oddity
 from core.domain.orders.facts import LineKind
 from core.domain.outcomes import Reason
 from core.messages.inbound.contracts import Contracts
-from core.messages.inbound.fields import AMOUNT_PATTERN, CURRENCIES, OWN_PROBLEM, plain_decimal
+from core.messages.inbound.fields import AMOUNT_PATTERN, CURRENCIES, OWN_PROBLEM, TYPE_LIKE, plain_decimal
 from core.messages.inbound.order_messages import CATEGORIES_MAX, LINES_MAX, TAGS_MAX, Envelope
 
 NO_NUMBER = "NaN or Infinity"
@@ -65,7 +65,7 @@ _NUMBER_LIKE = re.compile(r"[A-Za-z€$£]{0,4} ?[-+\d.,'eE ]*[A-Za-z€$£%]{0,
 _SHOWN = {
     "specversion": re.compile(r"[0-9.]*"),
     "time": re.compile(r"[0-9TtZz:.,+ -]*"),
-    "type": re.compile(r"[A-Za-z0-9_.-]*"),
+    "type": TYPE_LIKE,
     "currency": re.compile(r"[A-Za-z]{0,5}"),
     "kind": re.compile(r"[A-Za-z_-]{0,12}"),
     "full": re.compile(r"[A-Za-z]{0,5}"),
@@ -213,7 +213,7 @@ def _unknown_type_detail(event_type: str, contracts: Contracts, effort: Effort) 
     known = list(contracts)
     match = effort.near_match(event_type, known)
     mend = f"did you mean {match}?" if match else f"known are {', '.join(known)}"
-    return f"type {shown(event_type)} is not known to this release; {mend}"
+    return f"type is {_found(event_type, 'type')}, which this release does not know; {mend}"
 
 
 def _envelope_problems(body: bytes, event: dict[str, Any], contracts: Contracts, effort: Effort) -> Iterator[Problem]:

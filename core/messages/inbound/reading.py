@@ -17,6 +17,7 @@ from core.domain.orders.facts import AttributeValue, OrderLine
 from core.domain.outcomes import Reason
 from core.messages.inbound.celery_messages import UnusableTask, handed_over
 from core.messages.inbound.contracts import INBOUND, Contract, Contracts, Data
+from core.messages.inbound.fields import TYPE_LIKE
 from core.messages.inbound.json_arrays import elements
 from core.messages.inbound.order_facts import line_of
 from core.messages.inbound.problems import NO_NUMBER, Effort, explain, not_json_detail
@@ -73,7 +74,7 @@ class UnreadableEvent(NamedTuple):
     body: bytes  #: exactly as received
     source: str | None  #: as far as it can be read
     event_id: str | None
-    type: str | None
+    type: str | None  #: as far as it looks like one
     signature: str | None = None  #: that came with `body`, whatever it is worth
     digest: bytes | None = None  #: SHA-256 of the whole message where `body` is only its head
 
@@ -255,8 +256,8 @@ def _unreadable(reason: Reason, detail: str, body: bytes) -> UnreadableEvent:
     except ValueError:
         event = None
     attributes = event if isinstance(event, dict) else {}
-    source, event_id, event_type = (_clean(attributes.get(name)) for name in ("source", "id", "type"))
-    return UnreadableEvent(reason, detail, body, source, event_id, event_type)
+    source, event_id, kind = (_clean(attributes.get(name)) for name in ("source", "id", "type"))
+    return UnreadableEvent(reason, detail, body, source, event_id, kind if kind and TYPE_LIKE.fullmatch(kind) else None)
 
 
 def _clean(value: object) -> str | None:

@@ -218,7 +218,7 @@ class MessageParkedData(TypedDict):
     event_id: NotRequired[str]
     """The message's own id."""
     type: NotRequired[str]
-    """The message's own type."""
+    """The message's own type, where it looks like one: words in lower case, parted by dots."""
     order_id: NotRequired[str]
     """The order that it is about."""
     refund_id: NotRequired[str]
