@@ -1,4 +1,7 @@
-"""What the calendar brings: points to release and expire, tiers, reminders, the audit. Each does all that is due."""
+"""What the calendar brings: points to release and expire, tiers, reminders, the audit. Each does all that is due.
+
+`as_of` (ISO 8601 with offset; now by default) is for a person who asks for a run; no message on a queue can name it.
+"""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -10,9 +13,11 @@ import psycopg
 import structlog
 from sqlalchemy import Connection
 
+from core.domain.calendar import YEAR_MAX, YEAR_MIN, is_nameable
 from core.domain.program.registry import ProgramRegistry
 from core.posting.events import EventContext
 from core.store.engine import database_now
+from core.store.outbox import WrittenEvents, written_events
 from core.store.programs import load_registry
 from core.store.proof.scope import next_of_shard
 from core.store.proof.verify import Difference, verify_accounts
@@ -30,7 +35,7 @@ _AUDITED_ACCOUNTS_MAX = 500
 
 
 def expire_lots(runtime: Runtime, as_of: str | None = None) -> dict[str, Any]:
-    """Expire every lot that is due at `as_of` (ISO 8601 with offset; now by default), in bounded batches per shard."""
+    """Expire every lot that is due, in bounded batches per shard."""
 
     def expire(connection: Connection, shard: int, instant: datetime, context: EventContext) -> int | None:
         return expire_batch(connection, shard, instant, runtime.upkeep_batch_rows, context, runtime.chain_key)
@@ -39,7 +44,7 @@ def expire_lots(runtime: Runtime, as_of: str | None = None) -> dict[str, Any]:
 
 
 def release_points(runtime: Runtime, as_of: str | None = None) -> dict[str, Any]:
-    """Release every pending lot whose time has come by `as_of` (ISO 8601 with offset; now by default)."""
+    """Release every pending lot whose time has come."""
 
     def release(connection: Connection, shard: int, instant: datetime, context: EventContext) -> int | None:
         return release_batch(connection, shard, instant, runtime.upkeep_batch_rows, context, runtime.chain_key)
@@ -48,7 +53,7 @@ def release_points(runtime: Runtime, as_of: str | None = None) -> dict[str, Any]
 
 
 def review_tiers(runtime: Runtime, as_of: str | None = None) -> dict[str, Any]:
-    """Review every tier whose period ended by `as_of` (ISO 8601 with offset; now by default)."""
+    """Review every tier whose period has ended."""
     registry = _registry(runtime)
 
     def review(connection: Connection, shard: int, instant: datetime, context: EventContext) -> int | None:
@@ -58,7 +63,7 @@ def review_tiers(runtime: Runtime, as_of: str | None = None) -> dict[str, Any]:
 
 
 def remind(runtime: Runtime, as_of: str | None = None) -> dict[str, Any]:
-    """Announce points that are about to end at `as_of` (now by default), and correct what was announced before."""
+    """Announce points that are about to expire, and correct what was announced before."""
     registry = _registry(runtime)
     # What was announced by a version before is withdrawn by one that does not remind.
     has_reminders = any(version.program.reminders.days_ahead for version in registry.versions())
@@ -70,7 +75,7 @@ def remind(runtime: Runtime, as_of: str | None = None) -> dict[str, Any]:
 
 
 def warn_tiers(runtime: Runtime, as_of: str | None = None) -> dict[str, Any]:
-    """Announce tiers that the next review would take, as far ahead of `as_of` (now by default) as programs say."""
+    """Announce tiers that the next review would take, as far ahead as programs say."""
     registry = _registry(runtime)
     has_warnings = any(version.program.qualification.warning_days for version in registry.versions())
     last: dict[int, UUID | None] = {}
@@ -138,13 +143,11 @@ def _audit(runtime: Runtime, account_ids: Sequence[UUID]) -> list[Difference] | 
         return None
 
 
-def _run(
-    runtime: Runtime,
-    task: str,
-    as_of: str | None,
-    find_shards: Callable[[Connection, datetime, int], Sequence[int]],
-    step: Callable[[Connection, int, datetime, EventContext], int | None],
-) -> dict[str, Any]:
+_FindShards = Callable[[Connection, datetime, int], Sequence[int]]
+_Step = Callable[[Connection, int, datetime, EventContext], int | None]
+
+
+def _run(runtime: Runtime, task: str, as_of: str | None, find_shards: _FindShards, step: _Step) -> dict[str, Any]:
     """Take one batch per transaction until every shard is done or the time is up; the next tick goes on."""
     started = monotonic()
     changed = 0
@@ -152,6 +155,8 @@ def _run(
     with runtime.engine.begin() as connection:
         instant = _instant(connection, as_of)
         shards = find_shards(connection, instant, ACCOUNT_SHARDS)
+    if runtime.is_trial:
+        return _tried(runtime, instant, shards, step)
     for shard in shards:
         while True:
             with runtime.engine.begin() as connection:
@@ -166,11 +171,38 @@ def _run(
         if not is_finished:
             break
     result = {"accounts": changed, "is_finished": is_finished}
+    asked_by = {} if runtime.asked_by is None else {"asked_by": runtime.asked_by}
     with runtime.engine.begin() as connection:
-        record_run(connection, task, instant, result)
-    if changed:
-        log.info("upkeep_done", action="upkeep_done", task=task, as_of=instant.isoformat(), **result)
+        record_run(connection, task, instant, {**result, **asked_by})
+    if changed or asked_by:
+        log.info("upkeep_done", action="upkeep_done", task=task, as_of=instant.isoformat(), **result, **asked_by)
     return result
+
+
+def _tried(runtime: Runtime, instant: datetime, shards: Sequence[int], step: _Step) -> dict[str, Any]:
+    """What a run would do, worked out in transactions that are rolled back; cut where it takes too long.
+
+    Until then the accounts are locked, so that this must not take long.
+    """
+    changed, is_finished = 0, True
+    events: dict[str, WrittenEvents] = {}
+    for shard in shards:
+        started = monotonic()
+        with runtime.engine.connect() as connection:
+            context = EventContext(runtime.event_source, database_now(connection))
+            while count := step(connection, shard, instant, context):
+                changed += count
+                if monotonic() - started > runtime.run_seconds_max:
+                    is_finished = False
+                    break
+            for written in written_events(connection):
+                so_far = events.get(written.type, WrittenEvents(written.type, 0, None))
+                moved = [points for points in (so_far.points, written.points) if points is not None]
+                events[written.type] = WrittenEvents(
+                    written.type, so_far.events + written.events, sum(moved) if moved else None
+                )
+            connection.rollback()
+    return {"accounts": changed, "is_finished": is_finished, "as_of": instant, "events": list(events.values())}
 
 
 def _registry(runtime: Runtime) -> ProgramRegistry:
@@ -190,6 +222,6 @@ def _instant(connection: Connection, as_of: str | None) -> datetime:
     if as_of is None:
         return database_now(connection)
     instant = datetime.fromisoformat(as_of)
-    if instant.tzinfo is None:
-        raise ValueError("as_of needs an offset, like 2026-01-31T00:00:00+00:00")
+    if instant.tzinfo is None or not is_nameable(instant):
+        raise ValueError(f"as_of needs an offset and a year from {YEAR_MIN} to {YEAR_MAX}, 2026-01-31T00:00:00+00:00")
     return instant

@@ -37,6 +37,8 @@ class Runtime:
     outbox_retention_days: float
     #: A task that is longer than this hands over to a new nudge, so that no shard starves another.
     run_seconds_max: float = 5.0
+    is_trial: bool = False  #: what is due is worked out and told, and nothing of it is kept
+    asked_by: str | None = None  #: the person who asked for a run; None: beat
     chain_key: bytes | None = field(default=None, repr=False)  #: of the hash chain over entries; None: no chain
     _publisher: EventPublisher | None = field(default=None, init=False, repr=False)
 

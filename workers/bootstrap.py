@@ -2,6 +2,7 @@
 
 import gc
 import os
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 from celery import Celery
@@ -15,7 +16,7 @@ from core.messages.inbound.reading import MessageLimits
 from core.messages.inbound.sources_file import load_sources, secret_variables
 from core.posting.batch import Poster
 from core.store.engine import SessionLimits, create_database_engine, normalized_url
-from tasks.runtime import Runtime
+from tasks.runtime import EventPublisher, Runtime
 from workers.brokers import BROKER_SCHEMES, check_broker_url, open_event_publisher, url_scheme
 from workers.embedded import read_addresses
 from workers.nudging import QuietNudger
@@ -110,14 +111,28 @@ def chain_keys(settings: Settings) -> tuple[bytes, ...]:
 def build_runtime(settings: Settings, app: Celery) -> Runtime:
     """What tasks are given. Opens nothing yet: connections are made at first use, after the fork."""
     addresses = find_addresses(settings)
-    engine = open_engine(settings, application_name="loyalty-worker")
-    chain_key = next(iter(chain_keys(settings)), None)
+    return runtime_on(
+        open_engine(settings, application_name="loyalty-worker"),
+        settings,
+        open_publisher=lambda: open_event_publisher(addresses.broker_url, events_kept_max=settings.events_kept_max),
+        nudge=QuietNudger(app),
+    )
 
+
+def runtime_on(
+    engine: Engine,
+    settings: Settings,
+    *,
+    open_publisher: Callable[[], EventPublisher],
+    nudge: Callable[[str, int], None],
+) -> Runtime:
+    """What tasks are given, on this database."""
+    chain_key = next(iter(chain_keys(settings)), None)
     return Runtime(
         engine=engine,
         poster=Poster(engine, event_source=settings.event_source, new_account_id=uuid7, chain_key=chain_key),
-        open_publisher=lambda: open_event_publisher(addresses.broker_url, events_kept_max=settings.events_kept_max),
-        nudge=QuietNudger(app),
+        open_publisher=open_publisher,
+        nudge=nudge,
         event_source=settings.event_source,
         posting_batch_messages=settings.posting_batch_messages,
         relay_batch_events=settings.relay_batch_events,

@@ -10,6 +10,9 @@ _MONTHS = 12
 #: Listed by the IANA database to say that nobody has chosen a time zone yet.
 _NOT_CHOSEN = "Factory"
 
+#: What an instant may be that somebody names: beyond, databases and calendars differ, and a person has mistyped it.
+YEAR_MIN, YEAR_MAX = 1900, 2200
+
 
 @cache
 def time_zone_names() -> frozenset[str]:
@@ -20,6 +23,14 @@ def time_zone_names() -> frozenset[str]:
     """
     listed = files("tzdata").joinpath("zones").read_text(encoding="utf-8").split()
     return frozenset(listed) - {_NOT_CHOSEN}
+
+
+def is_nameable(instant: datetime) -> bool:
+    """Whether an aware instant lies within the years that may be named."""
+    try:
+        return YEAR_MIN <= instant.astimezone(UTC).year <= YEAR_MAX
+    except OverflowError:  # the year 1 in an eastern zone
+        return False
 
 
 def add_months(day: date, months: int) -> date:

@@ -37,6 +37,27 @@ def mark_published(connection: Connection, outbox_ids: Sequence[int]) -> None:
     run_bulk(connection, "UPDATE outbox SET published_at = now() WHERE outbox_id = ANY(%b)", (list(outbox_ids),))
 
 
+class WrittenEvents(NamedTuple):
+    """Events of one type that a transaction has written."""
+
+    type: str
+    events: int
+    points: int | None  #: that they move; None for events that move none
+
+
+# Rows of this transaction have its own time; those of others are published or not to be seen.
+_WRITTEN = """
+SELECT type, count(*), sum((body::jsonb -> 'data' ->> 'points')::bigint) FILTER (WHERE body::jsonb -> 'data' ? 'kind')
+FROM outbox WHERE created_at = now() AND published_at IS NULL GROUP BY type ORDER BY type
+"""
+
+
+def written_events(connection: Connection) -> list[WrittenEvents]:
+    """What the present transaction has written to the outbox so far."""
+    rows = run_bulk(connection, _WRITTEN)
+    return [WrittenEvents(kind, events, None if points is None else int(points)) for kind, events, points in rows]
+
+
 _SHARDS = """
 WITH RECURSIVE s AS (
     (SELECT account_shard FROM outbox WHERE published_at IS NULL ORDER BY account_shard LIMIT 1)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Engine
+from sqlalchemy.exc import IntegrityError
 from structlog.testing import capture_logs
 
 from core.store.shards import ACCOUNT_SHARDS
@@ -77,9 +78,14 @@ def test_every_task_goes_on_at_the_next_tick_when_its_time_is_up(shell: Shell, e
 
 
 @each_task
-def test_every_task_refuses_an_instant_without_offset(shell: Shell, engine: Engine, task: Any) -> None:
-    with pytest.raises(ValueError, match="needs an offset"):
-        task(make_runtime(engine), "2026-02-01T00:00:00")
+def test_every_task_refuses_an_instant_without_offset_or_of_a_year_that_nobody_means(
+    shell: Shell, engine: Engine, task: Any
+) -> None:
+    for instant in ("2026-02-01T00:00:00", "0001-01-01T00:00:00+14:00", "1899-12-31T23:59:59Z", "2201-01-01T00:00:00Z"):
+        with pytest.raises(ValueError, match="as_of needs an offset and a year from 1900 to 2200"):
+            task(make_runtime(engine), instant)
+    with pytest.raises(IntegrityError, match="ck_periodic_runs_as_of"):
+        shell.execute("INSERT INTO periodic_runs (task, as_of, result) VALUES ('t', '0001-01-01 BC', '{}')")
 
 
 def test_the_audit_goes_round_the_account_shards_one_per_run(shell: Shell, engine: Engine) -> None:

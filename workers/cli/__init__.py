@@ -28,6 +28,7 @@ from workers.cli import (
     quote_command,
     replay_command,
     status_commands,
+    upkeep_command,
 )
 from workers.cli.command_errors import DatabaseFailedError, NotTextError, SettingsError
 from workers.cli.data_folder import DataDir, take_data_dir_everywhere
@@ -77,7 +78,7 @@ def build_app() -> typer.Typer:
     app.callback()(_root)
     for module in (
         process_commands, event_commands, replay_command, quote_command, account_commands, lot_commands,
-        program_commands, dead_commands, ledger_commands, status_commands, database_commands,
+        program_commands, dead_commands, ledger_commands, status_commands, upkeep_command, database_commands,
     ):  # fmt: skip
         module.register(app)
     take_data_dir_everywhere(app)

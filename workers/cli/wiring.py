@@ -16,7 +16,7 @@ import typer
 from sqlalchemy import Engine
 
 from config.settings import Settings
-from core.domain.calendar import local_midnight
+from core.domain.calendar import YEAR_MAX, YEAR_MIN, is_nameable, local_midnight
 from core.errors import NoServersError
 from core.store.engine import create_database_engine
 from core.store.migrate import require_current
@@ -32,8 +32,6 @@ ProgramId = Annotated[str | None, typer.Option("--program", help="Only the accou
 
 #: Who does it, of commands that change something by hand.
 By = Annotated[str | None, typer.Option("--by", metavar="NAME", help="Who does it; your user name by default.")]
-#: What a start may be: beyond, databases and calendars differ.
-_YEARS = (1900, 2200)
 #: Nudges are hints: a broker that does not answer must not hold a command up.
 _NUDGE_SECONDS_MAX = 5.0
 
@@ -67,14 +65,14 @@ def broker_url(settings: Settings) -> str:
 
 
 def read_instant(text: str, option: str) -> datetime:
-    """Read the value of a command-line option; InstantError unless it is an instant with its offset."""
+    """Read the value of a command-line option; InstantError unless it is a date and time with its offset."""
     try:
         instant = datetime.fromisoformat(text)
-        if instant.tzinfo is not None:
+        if instant.tzinfo is not None and is_nameable(instant):
             return instant.astimezone(UTC)
-    except (ValueError, OverflowError) as error:
-        raise InstantError(option=option, text=printable(text)) from error
-    raise InstantError(option=option, text=printable(text))
+    except (ValueError, OverflowError):
+        pass
+    raise InstantError(option=option, text=printable(text), first=YEAR_MIN, last=YEAR_MAX)
 
 
 def read_start(text: str, option: str, zone: ZoneInfo) -> datetime:
@@ -84,11 +82,11 @@ def read_start(text: str, option: str, zone: ZoneInfo) -> datetime:
             instant = local_midnight(date.fromisoformat(text), zone)
         except ValueError:
             instant = datetime.fromisoformat(text)
-        if instant.tzinfo is not None and _YEARS[0] <= instant.year <= _YEARS[1]:
+        if instant.tzinfo is not None and is_nameable(instant):
             return instant.astimezone(UTC)
     except (ValueError, OverflowError):
         pass
-    raise StartError(option=option, text=printable(text), time_zone=zone.key, first=_YEARS[0], last=_YEARS[1])
+    raise StartError(option=option, text=printable(text), time_zone=zone.key, first=YEAR_MIN, last=YEAR_MAX)
 
 
 def acting(by: str | None) -> str:

@@ -3,6 +3,7 @@
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
+from core.domain.calendar import YEAR_MAX, YEAR_MIN
 from core.store.tables.base import INSTANT, column, metadata
 
 reminders = sa.Table(
@@ -27,6 +28,8 @@ periodic_runs = sa.Table(
     column("as_of", INSTANT),
     column("finished_at", INSTANT, default="now()"),
     column("result", JSONB()),
+    # Python has no years before 1: nothing could read such a row any more.
+    sa.CheckConstraint(f"extract(year FROM as_of AT TIME ZONE 'UTC') BETWEEN {YEAR_MIN} AND {YEAR_MAX}", name="as_of"),
 )
 
 retention = sa.Table(

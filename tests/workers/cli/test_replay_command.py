@@ -59,7 +59,7 @@ def test_a_replay_since_an_instant_takes_every_account(
     loyalty: CommandLine, published: list[dict[str, Any]], stream_broker_url: str
 ) -> None:
     assert loyalty("events", "replay", "--since", "2020-01-01T00:00:00Z", "--json").json["published"] == len(published)
-    assert loyalty("events", "replay", "--since", "2999-01-01T00:00:00Z", "--json").json["published"] == 0
+    assert loyalty("events", "replay", "--since", "2199-01-01T00:00:00Z", "--json").json["published"] == 0
 
 
 def test_what_the_relay_has_not_published_is_left_to_it(
@@ -73,7 +73,7 @@ def test_what_the_relay_has_not_published_is_left_to_it(
     ("arguments", "code", "text"),
     [
         ((), 2, "Say which events"),
-        (("--since", "yesterday"), 2, "--since yesterday is no instant"),
+        (("--since", "yesterday"), 2, "--since yesterday is not a time"),
         (("--since", "2026-01-01T00:00:00"), 2, "with its offset"),
         (("--customer", "nobody"), 1, "no account of customer nobody"),
         (("--account", "x"), 2, "--account"),

@@ -73,7 +73,9 @@ CREATE INDEX ix_outbox_unpublished ON outbox (account_shard, outbox_id) WHERE pu
 CREATE TABLE periodic_runs (
     task varchar NOT NULL, as_of timestamptz NOT NULL, finished_at timestamptz DEFAULT now() NOT NULL,
     result jsonb NOT NULL,
-    CONSTRAINT pk_periodic_runs PRIMARY KEY (task)
+    CONSTRAINT pk_periodic_runs PRIMARY KEY (task),
+    CONSTRAINT ck_periodic_runs_as_of CHECK (extract(year FROM as_of AT TIME ZONE 'UTC') BETWEEN 1900 AND
+        2200)
 );
 CREATE TABLE posting_attempts (
     shard SMALLSERIAL NOT NULL, attempts integer DEFAULT 0 NOT NULL,
