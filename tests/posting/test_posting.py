@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from tests.factories import PROGRAM_TEXT, line, order, refund
+from tests.factories import PROGRAM_TEXT, cancellation, line, order, refund
 from tests.shell import Shell
 
 
@@ -293,6 +293,29 @@ class TestPrograms:
         shell.apply_program(PROGRAM_TEXT.replace('bronze: "1"', 'bronze: "3"'), effective_from="2026-06-01T00:00:00Z")
         shell.take(refund("r1", "o1", amount="50.00", time="2026-07-01T12:00:00Z"))
         assert (shell.balance(), shell.differences()) == (50, [])
+
+    def test_a_source_that_moves_to_another_program_takes_later_orders_along_and_no_earlier_ones(
+        self, shell: Shell
+    ) -> None:
+        shell.take(order("old", time="2026-05-01T12:00:00Z"))
+        since = "2026-06-01T00:00:00Z"
+        shell.apply_program(PROGRAM_TEXT.replace('["/shops/test"]', "[]"), since)
+        house = PROGRAM_TEXT.replace("program_id: test", "program_id: house") + "default: true\n"
+        shell.apply_program(house, since)
+        again = [
+            order("old", event_id="e2", time="2026-06-02T12:00:00Z"),
+            order("old", "90.00", event_id="e3", time="2026-06-02T12:00:00Z"),
+        ]
+        assert shell.take(order("late", time="2026-05-31T12:00:00Z"), *again) == {
+            "posted": 1, "replayed": 1, "parked": 1,
+        }  # fmt: skip
+        shell.take(
+            order("new", "10.00", time="2026-06-01T12:00:00Z"),
+            refund("r1", "old", amount="30.00", time="2026-07-01T12:00:00Z"),
+            cancellation("late", time="2026-07-01T12:00:00Z"),
+        )
+        assert (shell.balance("c1", "test"), shell.balance("c1", "house")) == (70, 10)
+        assert (shell.outcome("e3"), shell.differences()) == (("dead", "order_conflict"), [])
 
     def test_a_program_that_is_applied_while_a_worker_runs_is_seen_by_its_next_batch(self, shell: Shell) -> None:
         shell.take(order("o1", program_id="club"))
