@@ -13,8 +13,8 @@ class Reason(StrEnum):
     # Found while the message is read.
     TOO_LARGE = "too_large"  #: more bytes than the limit
     UNUSABLE_TASK = "unusable_task"  #: a Celery message on our queue that is not the task loyalty.submit in JSON
-    NOT_JSON = "not_json"  #: not UTF-8, no JSON, or JSON nested too deeply to read
-    NOT_AN_EVENT = "not_an_event"  #: no object, an empty array, an array in an array, or too many events in one array
+    NOT_JSON = "not_json"  #: not UTF-8, not JSON, or JSON nested too deeply to read
+    NOT_AN_EVENT = "not_an_event"  #: not an object, an empty or nested array, or too many events in one array
     BAD_ENVELOPE = "bad_envelope"  #: a CloudEvents attribute is missing or wrong
     UNKNOWN_SOURCE = "unknown_source"  #: only listed sources may send, and this one is not
     BAD_SIGNATURE = "bad_signature"  #: the source must sign, and this message is not signed by it

@@ -170,7 +170,7 @@ def nothing_to_mend(inbox_id: int, letter: LockedLetter | None) -> MendOutcome:
     """What is said of a number that is no dead letter."""
     if letter is None:
         return MendOutcome(inbox_id, None, "is not in the inbox: there is no message of this number", is_mended=False)
-    return MendOutcome(inbox_id, letter.state, f"is no dead letter: it is {letter.state}", is_mended=False)
+    return MendOutcome(inbox_id, letter.state, f"is not a dead letter: it is {letter.state}", is_mended=False)
 
 
 def _take_in(

@@ -147,7 +147,7 @@ class YamlSource:
         if not self._shows_values:
             return "cannot be read; quote it if it is text"
         if _DAY.fullmatch(written):
-            return f"is {written}, which is no day of the calendar; write one such as 2026-12-24"
+            return f"is {written}, which is not a day of the calendar; write one such as 2026-12-24"
         return f"cannot be read: {getattr(failure, 'problem', None) or failure}"
 
     def _refuse(self, line: int, path: YamlPath, text: str) -> None:

@@ -165,7 +165,7 @@ def test_a_program_file_that_rates_an_unknown_tier_is_refused(worker: WholeWorke
     file = worker.folder / "bad-program.yaml"
     file.write_text(PROGRAM_TEXT.replace('gold: "2"}', 'platinum: "2"}'))
     refused = worker.refused("program", "apply", str(file))
-    assert "platinum is no tier of this program" in refused
+    assert "platinum is not a tier of this program" in refused
     assert "has no rate for tier gold" in refused
     assert worker.value("SELECT count(*) FROM programs") == 1
 

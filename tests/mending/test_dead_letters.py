@@ -127,7 +127,7 @@ def test_an_array_that_was_too_large_becomes_one_message_per_event(shell: Shell)
     assert mended.is_mended is False, "one of its events needs a person"
     assert "3 received, 0 waiting, 0 replayed, 1 parked" in mended.text
     assert shell.post() == {"posted": 3}
-    assert retry(shell, inbox_id).text == "is no dead letter: it is dropped"
+    assert retry(shell, inbox_id).text == "is not a dead letter: it is dropped"
     assert shell.differences() == []
 
 

@@ -143,7 +143,7 @@ def test_a_letter_is_replaced_once(shell: Shell) -> None:
     shell.take(b"{")
     letter = newest_dead(shell)
     assert fix(shell, letter, order("o1")).is_mended
-    assert fix(shell, letter, order("o2")).text == "is no dead letter: it is dropped"
+    assert fix(shell, letter, order("o2")).text == "is not a dead letter: it is dropped"
     assert fix(shell, 7_000, order("o2")).state is None
     assert shell.value("SELECT count(*) FROM inbox WHERE subject = 'order o2'") == 0
 

@@ -141,7 +141,7 @@ def test_an_array_of_too_many_events_is_kept_whole() -> None:
             Reason.INVALID_DATA,
             "data.points_paid is 18.01, more than the 18 that all lines",
         ),
-        ("data.attributes", {"a": 1.5}, Reason.INVALID_DATA, "data.attributes has a value that is no string"),
+        ("data.attributes", {"a": 1.5}, Reason.INVALID_DATA, "data.attributes has a value that is not a string"),
         (
             "data.customer_tags",
             "vip",

@@ -186,7 +186,7 @@ def test_a_document_of_the_first_release_is_read() -> None:
         (
             "gold: 2}",
             "glod: 2}",
-            "line 13: earning_rules[0].points.glod is no tier of this program; did you mean gold?",
+            "line 13: earning_rules[0].points.glod is not a tier of this program; did you mean gold?",
         ),
         (
             "gold: 2}",
@@ -199,12 +199,16 @@ def test_a_document_of_the_first_release_is_read() -> None:
             "up",
             ('line 14: earning_rules[0].rounding is the text "up"; write floor or ceil or half_up or half_even'),
         ),
-        ("currency: GBP", "currency: gbp", 'line 3: currency is "gbp", which is no known currency; did you mean GBP?'),
+        (
+            "currency: GBP",
+            "currency: gbp",
+            'line 3: currency is "gbp", which is not a known currency; did you mean GBP?',
+        ),
         (
             "currency: GBP",
             "currency: GBX",
             (
-                'line 3: currency is "GBX", which is no known currency; write an ISO 4217 '
+                'line 3: currency is "GBX", which is not a known currency; write an ISO 4217 '
                 "code of three upper-case letters, such as EUR"
             ),
         ),
@@ -262,11 +266,11 @@ def test_a_document_of_the_first_release_is_read() -> None:
             "combine: best\ncombine: stack",
             ("line 9: combine stands twice, first in line 8; keep one of them"),
         ),
-        ("combine: stack", "combin: stack", "line 8: combin is no field here; did you mean combine?"),
+        ("combine: stack", "combin: stack", "line 8: combin is not a field here; did you mean combine?"),
         (
             "threshold_points: 500",
             "treshold: 500",
-            ("line 17: tiers[1].treshold is no field here; did you mean threshold_points?"),
+            ("line 17: tiers[1].treshold is not a field here; did you mean threshold_points?"),
         ),
         (
             "threshold_points: 500",
@@ -345,14 +349,14 @@ def test_all_problems_are_named_at_once_in_the_order_of_the_file() -> None:
 
 
 def test_a_misspelt_field_is_not_reported_as_missing_too() -> None:
-    assert problems(("tiers:", "teirs:")) == ["line 15: teirs is no field here; did you mean tiers?"]
+    assert problems(("tiers:", "teirs:")) == ["line 15: teirs is not a field here; did you mean tiers?"]
 
 
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("", "it is no program: write fields such as program_id"),
-        ("- program", "it is no program"),
+        ("", "it is not a program: write fields such as program_id"),
+        ("- program", "it is not a program"),
         ("tiers: [1", "line 1, column 10: it is not YAML: expected ',' or ']'"),
         ("a: 1\n---\nb: 2", "line 2, column 1: it is not YAML: a second document begins with ---; one file holds one"),
         ("a: 1\n\tb: 2", "line 2, column 1: it is not YAML: a tab; indent with spaces"),

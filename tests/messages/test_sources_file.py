@@ -59,7 +59,7 @@ def test_unlisted_sources_may_send_unless_the_file_says_otherwise(path: Path) ->
     ("old", "new", "words"),
     [
         ("park", "drop", 'line 2: unlisted is the text "drop"; write accept, or park'),
-        ("unlisted", "unlisteds", "line 2: unlisteds is no field here; did you mean unlisted?"),
+        ("unlisted", "unlisteds", "line 2: unlisteds is not a field here; did you mean unlisted?"),
         ("sources:", "shops:", "sources is missing; write a list of 1 to 1,000 sources"),
         ("- source: /shops/market", "- /shops/market", "line 8: sources[1] is a text of 13 characters; write a source"),
         ("/shops/market", "", "line 8: sources[1].source is empty; write the source of the messages"),
@@ -94,7 +94,7 @@ def test_a_wrong_file_is_refused_with_the_place_the_value_and_what_is_allowed(
 
 @pytest.mark.parametrize("text", ["", "7", "[1]", "sources", "0x1F"])
 def test_a_file_that_lists_nothing_is_refused(path: Path, text: str) -> None:
-    assert "is no list of sources: write unlisted and sources" in refused(path, text)
+    assert "is not a list of sources: write unlisted and sources" in refused(path, text)
 
 
 def test_a_list_without_sources_is_refused(path: Path) -> None:

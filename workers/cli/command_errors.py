@@ -72,7 +72,7 @@ class UntilWhenError(UserError):
 
 
 class DayError(UserError):
-    """{option} {text} is no day; write one such as 2027-12-31, at most {years_max} years ahead."""
+    """{option} {text} is not a day; write one such as 2027-12-31, at most {years_max} years ahead."""
 
 
 class EmptySpanError(UserError):
@@ -80,7 +80,7 @@ class EmptySpanError(UserError):
 
 
 class PointValueError(UserError):
-    """--point-value {text} is no amount.
+    """--point-value {text} is not an amount.
 
     Write what one point costs in major units of the program's currency, such as 0.01.
     """

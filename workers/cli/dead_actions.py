@@ -198,7 +198,7 @@ def _mended(engine: Engine, inbox_ids: list[int] | None, chosen: LetterFilter, m
 def _say_changes(before: bytes, after: bytes) -> None:
     changes = changed_values(before, after)
     if changes is None:
-        say("The old bytes are no JSON, so there is nothing to compare.")
+        say("The old bytes are not JSON, so there is nothing to compare.")
         return
     say("What was changed:" if changes else "Only the form was changed, no value.", style="bold")
     for change in changes[:_SHOWN_MAX]:

@@ -151,7 +151,7 @@ def show(
         return
     _print_letter(letter, history)
     if text is None:
-        say(f"Its {count_text(len(body), 'byte')}, which are no text, in hexadecimal:", style="bold")
+        say(f"Its {count_text(len(body), 'byte')}, which are not text, in hexadecimal:", style="bold")
         cut = body[:_HEX_BYTES_SHOWN_MAX]
         say_below(cut.hex(" ") + (f" … (--json shows all {len(body):,})" if len(body) > len(cut) else ""))
     else:

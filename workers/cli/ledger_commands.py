@@ -194,7 +194,7 @@ def _missing(connection: Connection, path: Path) -> list[ChainDifference]:
             while batch := list(islice(heads, _LINES_AT_ONCE)):
                 missing += missing_heads(connection, batch)[: DIFFERENCES_MAX - len(missing)]
     except (OSError, UnicodeDecodeError) as error:
-        raise HeadsFileError(path=path, reason=getattr(error, "strerror", None) or "it is no such text") from error
+        raise HeadsFileError(path=path, reason=getattr(error, "strerror", None) or "it is not text") from error
     return missing
 
 
@@ -203,4 +203,4 @@ def _head(path: Path, number: int, line: str) -> Head:
         account_id, sequence, chain_hash = line.split()
         return Head(UUID(account_id), int(sequence), bytes.fromhex(chain_hash))
     except ValueError as error:
-        raise HeadsFileError(path=path, reason=f"line {number} is no account, number and hash") from error
+        raise HeadsFileError(path=path, reason=f"line {number} is not an account, a number and a hash") from error

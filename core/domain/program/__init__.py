@@ -371,7 +371,7 @@ class Program(Part):
                     yield problem(here, "missing_rate", text)
             for name in rule.points:
                 if name not in tier_ids:
-                    yield problem((*here, name), "unknown_tier", "is no tier of this program")
+                    yield problem((*here, name), "unknown_tier", "is not a tier of this program")
 
     def _name_problems(self) -> Iterator[InitErrorDetails]:
         """Rules and promotions share their names in the ledger; conditions name tiers that there are."""
@@ -385,7 +385,8 @@ class Program(Part):
             for place, part in enumerate(parts):
                 for n, tier_id in enumerate(part.when.tiers):
                     if tier_id not in tier_ids:
-                        yield problem((field, place, "when", "tiers", n), "unknown_tier", "is no tier of this program")
+                        at = (field, place, "when", "tiers", n)
+                        yield problem(at, "unknown_tier", "is not a tier of this program")
 
     def _carry_problems(self) -> Iterator[InitErrorDetails]:
         for place, rule in enumerate(self.earning_rules):

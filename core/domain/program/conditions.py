@@ -117,7 +117,7 @@ def _minutes(text: str) -> int:
 
 
 def _known_time(value: str) -> str:
-    refuse([] if _TIME.match(value) else [problem((), "not_a_time", "is no time of day like 18:30")])
+    refuse([] if _TIME.match(value) else [problem((), "not_a_time", "is not a time of day like 18:30")])
     return value
 
 

@@ -61,7 +61,7 @@ def month_and_day(text: str) -> tuple[int, int]:
 def _known_day(value: str) -> str:
     month, day = month_and_day(value)
     if not (1 <= month <= len(_DAYS_OF_MONTHS) and 1 <= day <= _DAYS_OF_MONTHS[month - 1]):
-        refuse([problem((), "no_such_day", "is no day of the year like 12-31")])
+        refuse([problem((), "no_such_day", "is not a day of the year like 12-31")])
     return value
 
 

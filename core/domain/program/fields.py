@@ -62,7 +62,7 @@ def _exact_decimal(value: Any) -> Any:
         return Decimal(value)
     if isinstance(value, str) and _DECIMAL.match(value):
         return Decimal(value)
-    raise PydanticCustomError("not_a_decimal", 'is no decimal number like "1.25" (at most 4 decimal places)')
+    raise PydanticCustomError("not_a_decimal", 'is not a decimal number like "1.25" (at most 4 decimal places)')
 
 
 def _known_time_zone(value: str) -> str:
@@ -79,8 +79,8 @@ def _exact_date(value: Any) -> Any:
         try:
             return date.fromisoformat(value)
         except ValueError as error:
-            raise PydanticCustomError("no_such_date", "is no date of the calendar") from error
-    raise PydanticCustomError("not_a_date", "is no date like 2026-12-24")
+            raise PydanticCustomError("no_such_date", "is not a date of the calendar") from error
+    raise PydanticCustomError("not_a_date", "is not a date like 2026-12-24")
 
 
 def _once(values: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -98,7 +98,7 @@ def _short_attributes(value: Any) -> dict[str, str | int | bool]:
         raise PydanticCustomError("attributes", "no attributes")
     if not all(isinstance(item, (str, int)) for item in value.values()):
         raise PydanticCustomError(
-            OWN_PROBLEM, "has a value that is no string, integer, true or false; write it as a string"
+            OWN_PROBLEM, "has a value that is not a string, integer, true or false; write it as a string"
         )
     for name, item in value.items():
         is_long = len(item) > ATTRIBUTE_CHARACTERS_MAX if isinstance(item, str) else abs(item) > ATTRIBUTE_INTEGER_MAX

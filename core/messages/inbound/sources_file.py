@@ -178,13 +178,13 @@ def _worded(error: ValidationError, source: YamlSource) -> Iterator[Problem]:
                 known = list(_FIELDS[len(path) - 1].model_fields)
                 meant = near_match(str(item["loc"][-1]), known, cutoff=0.6)
                 mend = f"did you mean {meant}?" if meant else f"known are {', '.join(known)}"
-                yield Problem(line, item["loc"], f"is no field here; {mend}")
+                yield Problem(line, item["loc"], f"is not a field here; {mend}")
             case "missing":
                 yield Problem(line, item["loc"], f"is missing; write {_allowed(item['loc'])}")
             case "own":
                 yield Problem(line, path, str(item["msg"]))
             case _ if not path:
-                yield Problem(line, ("the file",), "is no list of sources: write unlisted and sources")
+                yield Problem(line, ("the file",), "is not a list of sources: write unlisted and sources")
             case _:
                 yield Problem(line, path, f"is {_found(item['input'], path)}; write {_allowed(path)}")
 

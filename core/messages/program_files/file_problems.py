@@ -37,7 +37,7 @@ def currency_problems(source: YamlSource) -> Iterator[Problem]:
         match = near_currency(currency)
         mend = f"did you mean {match}?" if match else f"write {allowed_at(('currency',), source.value)}"
         line = source.places["currency",].line
-        yield Problem(line, ("currency",), f"is {_shown(currency)}, which is no known currency; {mend}")
+        yield Problem(line, ("currency",), f"is {_shown(currency)}, which is not a known currency; {mend}")
 
 
 def empty_problems(source: YamlSource) -> Iterator[Problem]:
@@ -107,7 +107,7 @@ def _path(item: dict[str, Any], source: YamlSource) -> YamlPath:
 
 
 def _is_known(path: YamlPath, document: Any) -> bool:
-    """Whether all fields on the path are fields of a program; names of tiers and attributes are no fields."""
+    """Whether all fields on the path are fields of a program; names of tiers and attributes are not fields."""
     return all(
         isinstance(part, int) or part in fields_at(path[:n], document) or not fields_at(path[:n], document)
         for n, part in enumerate(path)
@@ -134,14 +134,14 @@ def _meant_field(path: YamlPath, missing: set[YamlPath], document: Any) -> str |
 def _no_field_text(path: YamlPath, meant: str | None, document: Any) -> str:
     above, field = path[:-1], str(path[-1])
     if meant:
-        return f"is no field here; did you mean {meant}?"
+        return f"is not a field here; did you mean {meant}?"
     kinds, parts = kinds_with(above, field), parts_with(above, field, document)
     places = [f"below {part}" for part in parts] + [f"to kind {kind}" for kind in kinds]
     if kinds:
         return f"means nothing with kind {value_at((*above, 'kind'), document)}; it belongs {' or '.join(places)}"
     if parts:
-        return f"is no field here; it belongs {' or '.join(places)}"
-    return f"is no field here; known are {', '.join(fields_at(above, document))}"
+        return f"is not a field here; it belongs {' or '.join(places)}"
+    return f"is not a field here; known are {', '.join(fields_at(above, document))}"
 
 
 def _kind_problem(path: YamlPath, source: YamlSource) -> Problem:
@@ -154,7 +154,7 @@ def _kind_problem(path: YamlPath, source: YamlSource) -> Problem:
     unknown = [name for name in element if name not in fields_at(path, source.value)]
     misspelt = near_match("kind", unknown, cutoff=0.7)
     if misspelt:
-        text = "is no field here; did you mean kind?"
+        text = "is not a field here; did you mean kind?"
         return Problem(source.places[*path, misspelt].key_line, (*path, misspelt), text)
     return Problem(_line_of(path, source), (*path, "kind"), f"is missing; write {' or '.join(kinds)}")
 

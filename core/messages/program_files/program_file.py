@@ -45,7 +45,7 @@ def parse_program(text: str, *, path: str) -> Program:
     """Read the text of a program file; `path` only names it in errors. ProgramFileError names every problem."""
     source = YamlSource(text, path=path, error=ProgramFileError)
     if not isinstance(source.value, dict):
-        problem = "it is no program: write fields such as program_id, name, currency, earning_rules and tiers"
+        problem = "it is not a program: write fields such as program_id, name, currency, earning_rules and tiers"
         raise ProgramFileError(path=path, problems=problem)
     problems = [*source.problems, *currency_problems(source), *empty_problems(source)]
     problems += ambiguous_problems(source)

@@ -1,6 +1,7 @@
 """`loyalty dead`: what an operator sees of parked messages and does about them."""
 
 import json
+from getpass import getuser
 from pathlib import Path
 
 import pytest
@@ -129,7 +130,7 @@ def test_a_letter_is_fixed_with_a_mended_file_which_says_what_was_changed(
     assert 'data.lines[0].kind: nothing is now "product"' in fixed.out
     assert shell.post() == {"posted": 1}
     shown = loyalty("dead", "show", message["inbox_id"]).out
-    assert "replaced (it was parked as invalid_data)" in shown
+    assert f"replaced by {getuser()} (it was parked as invalid_data)" in shown
     assert "parked as invalid_data" in shown
     assert loyalty("dead", "fix", message["inbox_id"], file).code == 1
     file.write_text(" ")
@@ -164,7 +165,7 @@ def test_bytes_that_are_no_text_are_shown_in_hexadecimal(loyalty: CommandLine, s
     shell.take(b"\xff\x00\x01")
     [message] = loyalty("dead", "list", "--json").json["messages"]
     text = loyalty("dead", "show", message["inbox_id"]).out
-    assert "Its 3 bytes, which are no text, in hexadecimal:\n    ff 00 01" in text
+    assert "Its 3 bytes, which are not text, in hexadecimal:\n    ff 00 01" in text
     document = loyalty("dead", "show", message["inbox_id"], "--json").json
     assert (document["body_text"], document["body_hex"], document["body_bytes"]) == (None, "ff0001", 3)
 
@@ -194,7 +195,7 @@ def test_what_was_mended_is_retried_and_posted(loyalty: CommandLine, shell: Shel
     steps = [(step["action"], step["reason"]) for step in shown["history"]]
     assert steps == [("parked", "unknown_program"), ("retried", "unknown_program")]
     again = loyalty("dead", "retry", inbox_id)
-    assert again == (1, f"Message {inbox_id} is no dead letter: it is posted.\n", "")
+    assert again == (1, f"Message {inbox_id} is not a dead letter: it is posted.\n", "")
     assert shell.differences() == []
 
 

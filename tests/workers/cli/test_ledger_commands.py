@@ -200,8 +200,8 @@ def test_heads_kept_elsewhere_show_that_the_end_of_a_chain_is_gone(
     ("content", "said"),
     [
         (None, "No such file"),
-        ("not a head\n", "line 1 is no account, number and hash"),
-        ("ä\n", "it is no such text"),
+        ("not a head\n", "line 1 is not an account, a number and a hash"),
+        ("ä\n", "it is not text"),
     ],
 )
 def test_a_file_that_holds_no_heads_is_refused(

@@ -139,7 +139,7 @@ def test_pending_points_with_an_end_last_longer_too(loyalty: CommandLine, engine
         (["--customer", "c1", "--days", "1", "--to", "2090-01-01"], 2, "Say until when"),
         (["--customer", "c1", "--days", "0"], 2, "greater than or equal to 1"),
         (["--customer", "c1", "--days", "99999999999"], 2, "36500"),
-        (["--customer", "c1", "--to", "tomorrow"], 2, "is no day"),
+        (["--customer", "c1", "--to", "tomorrow"], 2, "is not a day"),
         (["--customer", "c1", "--to", "9999-12-31"], 2, "at most 100 years ahead"),
         (["--customer", "c1", "--days", "1", "--expiring-before", "2090-01-01"], 2, "is not a time"),
         (["--customer", "c1", "--days", "1", "--reason", " "], 2, "Say why with --reason"),

@@ -244,7 +244,7 @@ def test_the_report_has_plots_loads_nothing_and_escapes_what_shops_write(
     [
         (["--program", "other"], "There is no program other"),
         (["--from", "yesterday"], "--from yesterday is not a time"),
-        (["--point-value", "much"], "--point-value much is no amount"),
+        (["--point-value", "much"], "--point-value much is not an amount"),
         (["--html", "nowhere/report.html"], "cannot be written"),
     ],
 )

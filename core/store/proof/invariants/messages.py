@@ -96,7 +96,7 @@ MESSAGES_AND_EVENTS = (
         9,
         "members and orders are of their account's program",
         """
-        SELECT a.account_id, format('account %s: its customer %s is no member of it', a.account_id, a.customer_id)
+        SELECT a.account_id, format('account %s: its customer %s is not a member of it', a.account_id, a.customer_id)
         FROM accounts a LEFT JOIN members m USING (account_id, program_id, customer_id)
         WHERE m.account_id IS NULL
         UNION ALL

@@ -136,7 +136,7 @@ ORDERS_AND_TIERS = (
         """
         SELECT a.account_id,
                CASE WHEN p.program_id IS NULL
-                    THEN format('account %s: qualifying_from %s is no start of a period', a.account_id,
+                    THEN format('account %s: qualifying_from %s is not the start of a period', a.account_id,
                                 coalesce(a.qualifying_from::text, 'no time'))
                     ELSE format('account %s: qualifying_points %s, the orders of the period from %s earn %s',
                                 a.account_id, a.qualifying_points, coalesce(a.qualifying_from::text, 'the beginning'),

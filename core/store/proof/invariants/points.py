@@ -78,7 +78,7 @@ POINTS = (
                                     CASE WHEN l.is_pending THEN ' and pending' ELSE '' END,
                                     coalesce(l.expires_at::text, 'no time'), l.opened_by_sequence,
                                     coalesce('is of ' || e.occurred_at || coalesce(', ' || p.policy, ''),
-                                             'is no accrual'))
+                                             'is not an accrual'))
         FROM (SELECT *, row_number() OVER w AS place, lag(opened_by_sequence) OVER w AS opener_before
               FROM lots WINDOW w AS (PARTITION BY account_id ORDER BY lot_number)) AS l
         LEFT JOIN (SELECT *, least(occurred_at, recorded_at) AS available_at FROM entries WHERE kind = 'accrual') AS e
