@@ -16,7 +16,8 @@ from threading import Lock
 from typing import NamedTuple
 
 from tests.interleaving.interleaving import be_silent
-from tests.protections.table import PROTECTIONS, Protection, pytest_command, simulation_command
+from tests.protections.protection import Protection, pytest_command, simulation_command
+from tests.protections.table import PROTECTIONS
 from workers.embedded import EmbeddedServers, remove_data
 
 ROOT = Path(__file__).parents[2]

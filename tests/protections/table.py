@@ -3,8 +3,8 @@
 A row quotes the exact text that it takes out, so that it cannot rot silently: a changed text is an error.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from tests.protections.of_database import OF_DATABASE
+from tests.protections.protection import Edit, Protection
 
 _BATCH = "core/posting/batch.py"
 _LEDGER = "core/store/ledger.py"
@@ -18,38 +18,10 @@ _BROKER_TESTS = "tests/workers/brokers/test_brokers.py"
 _RABBITMQ_TESTS = "tests/workers/brokers/test_broker_rabbitmq.py"
 
 
-class Edit(NamedTuple):
-    """A text that stands in a file exactly once, and what takes its place."""
-
-    file: str
-    text: str
-    replacement: str
-
-
-class Protection(NamedTuple):
-    """What keeps a promise, and how it is seen to be kept."""
-
-    name: str
-    promise: str
-    edits: tuple[Edit, ...]  #: that take the protection out, and nothing else
-    tests: tuple[str, ...] = ()  #: that must fail then; none: the simulation must
-    seeds: tuple[int, ...] = ()  #: that have noticed; when that has become untrue, others will
-    needs_rabbitmq: bool = False
-
-
-def simulation_command(first: Sequence[int], count: int) -> tuple[str, ...]:
-    """Arguments to Python: these seeds, and then `count` others."""
-    return ("-m", "tests.interleaving", "--jobs", "1", "--seeds", str(count), "--first", *map(str, first))
-
-
-def pytest_command(names: Sequence[str]) -> tuple[str, ...]:
-    """Arguments to Python: these tests, up to the first that fails."""
-    return ("-m", "pytest", "-x", "-q", "--tb=short", "-p", "no:randomly", "-p", "no:cacheprovider", *names)
-
-
 _DRIVER_COMMIT = "turn.connection.connection.driver_connection.commit()"
 
 PROTECTIONS = (
+    *OF_DATABASE,
     Protection(
         "a stamp that changes with every change of a version",
         "a running worker judges by the versions that are in force",
@@ -195,55 +167,6 @@ PROTECTIONS = (
             ),
         ),
         tests=("tests/posting/test_isolation.py::TestRace",),
-    ),
-    Protection(
-        "an outage is no message's fault",
-        "no message is parked because the database was away",
-        (
-            Edit(
-                "core/store/failures.py",
-                "isinstance(cause, _OUTAGES)",
-                "isinstance(cause, psycopg.ProgrammingError)",
-            ),
-        ),
-        seeds=(41,),
-    ),
-    Protection(
-        "a read-only database is an outage",
-        "no message is parked because the database takes no changes for a while",
-        (Edit("core/store/failures.py", "    psycopg.errors.ReadOnlySqlTransaction,\n", ""),),
-        tests=("tests/store/test_sessions.py",),
-    ),
-    Protection(
-        "a read-only session is given up",
-        "roles go on by themselves after a failover",
-        (
-            Edit(
-                "core/store/engine.py",
-                "        except psycopg.errors.ReadOnlySqlTransaction:\n            self.pgconn.finish()\n",
-                "        except psycopg.errors.ReadOnlySqlTransaction:\n",
-            ),
-            Edit("core/store/engine.py", "    if session.is_read_only:\n", "    if not session:\n"),
-        ),
-        tests=("tests/store/test_sessions.py",),
-    ),
-    Protection(
-        "that we calculated too long is no outage",
-        "a message that takes too long is parked, and holds its shard up no longer",
-        (Edit("core/store/failures.py", " and not isinstance(cause, CalculatedTooLongError)", ""),),
-        tests=("tests/posting/test_isolation.py::TestSlowness",),
-    ),
-    Protection(
-        "a shard without its rows is left alone",
-        "one blocked shard does not take the child processes that the others need",
-        (Edit(_BATCH, "monotonic() < held_up.until", "held_up.until < 0"),),
-        tests=("tests/posting/test_isolation.py::TestHeldUp",),
-    ),
-    Protection(
-        "upkeep leaves alone what somebody holds",
-        "one blocked account does not hold up everybody's expiry",
-        (Edit(_LEDGER, 'f"{_LOCK_ACCOUNTS} SKIP LOCKED"', "_LOCK_ACCOUNTS"),),
-        tests=("tests/upkeep/test_due_batches.py::TestExpiry",),
     ),
     Protection(
         "an order takes its waiting refunds along",

@@ -3,7 +3,8 @@
 import pytest
 
 from tests.protections.__main__ import ROOT
-from tests.protections.table import PROTECTIONS, Protection
+from tests.protections.protection import Protection
+from tests.protections.table import PROTECTIONS
 
 each_protection = pytest.mark.parametrize("protection", PROTECTIONS, ids=lambda protection: protection.name)
 

@@ -279,7 +279,9 @@ class TestReview:
 
         def lock_later(connection: Connection, account_ids: Collection[UUID]) -> dict[UUID, Account]:
             """As if posting had come between, with an order of a later year."""
-            shell.execute("UPDATE accounts SET tier_until = '2030-01-01T00:00:00Z'")
+            shell.execute(
+                "UPDATE accounts SET tier_until = '2030-01-01T00:00:00Z' WHERE :is_found", is_found=bool(account_ids)
+            )
             return lock_free_accounts(connection, account_ids)
 
         monkeypatch.setattr(due_batches, "lock_free_accounts", lock_later)

@@ -1,0 +1,58 @@
+"""What protects messages from a database that is away, read-only or held by others. See `table`."""
+
+from tests.protections.protection import Edit, Protection
+
+_BATCH = "core/posting/batch.py"
+_LEDGER = "core/store/ledger.py"
+
+OF_DATABASE = (
+    Protection(
+        "an outage is no message's fault",
+        "no message is parked because the database was away",
+        (
+            Edit(
+                "core/store/failures.py",
+                "isinstance(cause, _OUTAGES)",
+                "isinstance(cause, psycopg.ProgrammingError)",
+            ),
+        ),
+        seeds=(41,),
+    ),
+    Protection(
+        "a read-only database is an outage",
+        "no message is parked because the database takes no changes for a while",
+        (Edit("core/store/failures.py", "    psycopg.errors.ReadOnlySqlTransaction,\n", ""),),
+        tests=("tests/store/test_sessions.py",),
+    ),
+    Protection(
+        "a read-only session is given up",
+        "roles go on by themselves after a failover",
+        (
+            Edit(
+                "core/store/engine.py",
+                "        except psycopg.errors.ReadOnlySqlTransaction:\n            self.pgconn.finish()\n",
+                "        except psycopg.errors.ReadOnlySqlTransaction:\n",
+            ),
+            Edit("core/store/engine.py", "    if session.is_read_only:\n", "    if not session:\n"),
+        ),
+        tests=("tests/store/test_sessions.py",),
+    ),
+    Protection(
+        "that we calculated too long is no outage",
+        "a message that takes too long is parked, and holds its shard up no longer",
+        (Edit("core/store/failures.py", " and not isinstance(cause, CalculatedTooLongError)", ""),),
+        tests=("tests/posting/test_isolation.py::TestSlowness",),
+    ),
+    Protection(
+        "a shard without its rows is left alone",
+        "one blocked shard does not take the child processes that the others need",
+        (Edit(_BATCH, "monotonic() < held_up.until", "held_up.until < 0"),),
+        tests=("tests/posting/test_isolation.py::TestHeldUp",),
+    ),
+    Protection(
+        "upkeep leaves alone what somebody holds",
+        "one blocked account does not hold up everybody's expiry",
+        (Edit(_LEDGER, 'f"{_LOCK_ACCOUNTS} SKIP LOCKED"', "_LOCK_ACCOUNTS"),),
+        tests=("tests/upkeep/test_due_batches.py::TestExpiry",),
+    ),
+)
