@@ -35,25 +35,31 @@ earning_rules:
   - {rule_id: spend, kind: spend, per_amount: "1.00", points: {bronze: "1"}}
 tiers:
   - {tier_id: bronze, threshold_points: 0}
+expiry: {policy: after_days, days: 300}
 """
+_LINES = f'[{{"line_id":"1","quantity":1,"amount":"{_POINTS}"}}]'
+_OCCURRED_AT = "CAST(:occurred_at AS timestamptz) + make_interval(days => {k} * :spread)"
 _NUMBERED = "(SELECT n, md5('account ' || n)::uuid AS account_id FROM generate_series(1, :accounts) AS n) AS numbered"
 
 # What stands before the entries, and what stands on them.
 _BEFORE = f"""
 INSERT INTO accounts (account_id, program_id, customer_id, account_shard, sequence, lots_opened, balance,
-                      lifetime_points, qualifying_points, tier_id)
+                      lifetime_points, qualifying_points, tier_id, orders_posted, enrolled_at)
 SELECT account_id, 'bench', 'c' || n, ('x' || right(account_id::text, 4))::bit(16)::integer % :shards, :each, :each,
-       :points * :each, :points * :each, :points * :each, 'bronze'
+       :points * :each, :points * :each, :points * :each, 'bronze', :each, {_OCCURRED_AT.format(k=1)}
 FROM {_NUMBERED};
 INSERT INTO members (program_id, customer_id, account_id) SELECT program_id, customer_id, account_id FROM accounts;
-INSERT INTO inbox (inbox_id, source, event_id, type, body, state, settled_at)
-SELECT n, '/bench', 'e' || n, 'order.completed', '', 'posted', now()
-FROM generate_series(1, CAST(:accounts AS integer) * :each) AS n;
+INSERT INTO inbox (inbox_id, source, event_id, type, occurred_at, subject, body, state, settled_at)
+SELECT (k - 1) * :accounts + n, '/bench', 'e' || (k - 1) * :accounts + n, 'order.completed',
+       {_OCCURRED_AT.format(k="k")}, concat('order ', n, '-', k), '', 'posted', now()
+FROM generate_series(1, CAST(:accounts AS integer)) AS n, generate_series(1, :each) AS k ORDER BY k, n;
 INSERT INTO orders (source, order_id, program_id, account_id, customer_id, shard, inbox_id, business_hash, currency,
                     occurred_at, lines, points_paid, program_version, tier_id, sequence, points_entitled,
                     qualifying_points, qualifying_spend, qualifying_orders)
-SELECT '/bench', n || '-' || k, 'bench', account_id, 'c' || n, 0, (k - 1) * :accounts + n, '', 'EUR',
-       :occurred_at, '[]', 0, 1, 'bronze', k, :points, :points, :points * 100, 1
+SELECT '/bench', n || '-' || k, 'bench', account_id, 'c' || n, 0, (k - 1) * :accounts + n,
+       sha256(convert_to(concat('{{"order_id":"', n, '-', k, '","customer_id":"c', n,
+                                '","currency":"EUR","lines":', CAST(:lines AS text), '}}'), 'UTF8')), 'EUR',
+       {_OCCURRED_AT.format(k="k")}, CAST(:lines AS json), 0, 1, 'bronze', k, :points, :points, :points * 100, 1
 FROM {_NUMBERED}, generate_series(1, :each) AS k ORDER BY k, n
 """
 _AFTER = """
@@ -61,7 +67,7 @@ INSERT INTO lots (account_id, lot_number, account_shard, opened_by_sequence, ori
                   origin_at, points_granted, points_remaining, available_at, expires_at)
 SELECT account_id, e.sequence, account_shard, e.sequence, 'order', e.source, e.order_id,
        e.occurred_at, :points, :points, e.occurred_at,
-       date_trunc('day', now()) - make_interval(days => e.sequence::integer)
+       ((e.occurred_at AT TIME ZONE 'Europe/Berlin')::date + 301)::timestamp AT TIME ZONE 'Europe/Berlin'
 FROM accounts JOIN entries e USING (account_id) ORDER BY e.sequence, customer_id;
 INSERT INTO allocations (account_id, sequence, lot_number, kind, points)
 SELECT account_id, e.sequence, e.sequence, 'opened', points FROM entries e JOIN accounts USING (account_id)
@@ -84,10 +90,13 @@ SELECT account_id, 'spend', period, :points * :each, :each FROM accounts, unnest
 def fill_ledger(engine: Engine, accounts: int, chain_key: bytes | None = None, *, is_limited: bool = False) -> None:
     """Fill an empty, migrated database. Every lot has expired, and none was taken; entries are chained with a key.
 
-    With `is_limited` the program has caps of a day and a month, and a budget.
+    The orders of each account are a day apart. With `is_limited` they are of one day, and the program has caps of a day
+    and a month, and a budget.
     """
-    occurred_at = datetime.now(UTC) - timedelta(days=400)
+    occurred_at, spread = datetime.now(UTC) - timedelta(days=400), 0 if is_limited else 1
     values = {
+        "spread": spread,
+        "lines": _LINES,
         "accounts": accounts,
         "each": ORDERS_EACH,
         "shards": ACCOUNT_SHARDS,
@@ -106,7 +115,7 @@ def fill_ledger(engine: Engine, accounts: int, chain_key: bytes | None = None, *
     for k in range(1, ORDERS_EACH + 1):
         for start in range(1, accounts + 1, _ENTRIES_AT_ONCE):
             numbers = range(start, min(start + _ENTRIES_AT_ONCE, accounts + 1))
-            entries = [_entry(n, k, occurred_at) for n in numbers]
+            entries = [_entry(n, k, occurred_at + timedelta(days=k * spread)) for n in numbers]
             with engine.begin() as connection:
                 append_entries(connection, entries, [why_json(entry.why) for entry in entries], chain_key)
     _run_all(engine, _AFTER, values)

@@ -13,7 +13,9 @@ from typing import Any
 from uuid import UUID
 
 from celery import Celery
-from sqlalchemy import Engine, func, select, text
+from psycopg.types.json import set_json_dumps
+from pydantic_core import to_json
+from sqlalchemy import Engine, event, func, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 from uuid6 import uuid7
@@ -62,7 +64,17 @@ _EVENTS_MAX = 100  #: of one message: so many numbers of events belong to each
 
 @cache
 def _engine() -> Engine:
-    return create_database_engine(os.environ["LOYALTY_DATABASE_URL"])
+    return with_plain_json(create_database_engine(os.environ["LOYALTY_DATABASE_URL"]))
+
+
+def with_plain_json(engine: Engine) -> Engine:
+    """Have new connections write JSON without blanks and escapes, as the hashes of messages are made of it."""
+
+    @event.listens_for(engine, "connect")
+    def on_connect(connection: Any, _record: Any) -> None:
+        set_json_dumps(to_json, connection)
+
+    return engine
 
 
 @cache

@@ -48,12 +48,18 @@ class PromotionBudget(NamedTuple):
 
 
 def refund_lines_json(lines: Iterable[RefundLine]) -> str | None:
-    """The lines of a refund as its column keeps them: exact decimals as text; None without lines."""
-    written = [
-        {name: f"{value:f}" if isinstance(value, Decimal) else value for name, value in line._asdict().items()}
-        for line in lines
-    ]
-    return to_json(written, exclude_none=True).decode() if written else None
+    """The lines of a refund as its column keeps them, and its message had them when settled; None without lines."""
+    written = [_settled(line) for line in lines]
+    return to_json(written).decode() if written else None
+
+
+def _settled(line: RefundLine) -> dict[str, str | int]:
+    settled: dict[str, str | int] = {"line_id": line.line_id}
+    if line.quantity is not None:
+        settled["quantity"] = int(line.quantity) if line.quantity % 1 == 0 else f"{line.quantity:f}"
+    if line.amount is not None:
+        settled["amount"] = f"{line.amount:f}"
+    return settled
 
 
 def read_refund_lines(text: str | None) -> tuple[RefundLine, ...]:
@@ -64,8 +70,8 @@ def read_refund_lines(text: str | None) -> tuple[RefundLine, ...]:
     )
 
 
-def _decimal(text: str | None) -> Decimal | None:
-    return None if text is None else Decimal(text)
+def _decimal(value: str | int | None) -> Decimal | None:
+    return None if value is None else Decimal(value)
 
 
 _OF_ORDER = {

@@ -42,7 +42,14 @@ INBOX = KeptTable(
     "state IN ('posted', 'replayed', 'dropped') AND settled_at < %s",
     ("dead_letter_actions",),
 )
-OUTBOX = KeptTable("outbox", "outbox_id", "created_at", "published_at", "published_at < %s")
+#: Its last row stays, so that the number after it tells whether all the others were there.
+OUTBOX = KeptTable(
+    "outbox",
+    "outbox_id",
+    "created_at",
+    "published_at",
+    "published_at < %s AND outbox_id < (SELECT max(outbox_id) FROM outbox)",
+)
 
 
 class PurgeStep(NamedTuple):

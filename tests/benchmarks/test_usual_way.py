@@ -57,6 +57,7 @@ def test_it_ends_in_the_ledger_that_ours_ends_in(servers: Servers, monkeypatch: 
         ours.post()
 
         usual = Shell(usual_engine, program_text=None)
+        usual_way.with_plain_json(usual_engine).dispose()
         monkeypatch.setattr(usual_way, "_engine", lambda: usual_engine)
         monkeypatch.setattr(usual_way, "_publisher", NoPublisher)
         usual_way.prepare(usual_engine)
@@ -64,7 +65,9 @@ def test_it_ends_in_the_ledger_that_ours_ends_in(servers: Servers, monkeypatch: 
             usual_way.process(body.decode())
 
         with usual_engine.begin() as connection:
-            assert verify_ledger(connection) == []
+            # Its numbers have gaps: they come from a sequence, so many for the events of each message.
+            gaps = "events are numbered without gaps to the last, which is never purged"
+            assert {difference.name for difference in verify_ledger(connection)} == {gaps}
         for table in WRITTEN:
             rows = written(ours, table)
             assert rows, "there is nothing to compare"

@@ -118,9 +118,15 @@ class TestAfterDays:
 
     def test_a_refund_releases_what_was_due_although_no_run_came(self, shell: Shell) -> None:
         shell.take(order("o1", time=YESTERDAY))
-        shell.execute("UPDATE entries SET occurred_at = occurred_at - interval '40 days'")
-        shell.execute("UPDATE lots SET available_at = available_at - interval '40 days'")
-        shell.execute("UPDATE entries SET recorded_at = recorded_at - interval '40 days'")
+        for table, columns in {
+            "inbox": ["occurred_at"],
+            "orders": ["occurred_at"],
+            "accounts": ["enrolled_at"],
+            "entries": ["occurred_at", "recorded_at"],
+            "lots": ["origin_at", "available_at"],
+        }.items():
+            earlier = ", ".join(f"{column} = {column} - interval '40 days'" for column in columns)
+            shell.execute(f"UPDATE {table} SET {earlier}")
         shell.take(refund("r1", "o1", amount="10.00"))
         assert numbers(shell) == (90, 0, 90)
         assert [event[0] for event in told(shell)] == ["accrual", "release", "clawback"]

@@ -154,7 +154,7 @@ def test_what_limits_have_used_stays(shell: Shell, engine: Engine) -> None:
 
 @pytest.mark.parametrize(
     ("settings", "left"),
-    [({"inbox_retention_days": 200}, (1, 0)), ({"outbox_retention_days": 200}, (0, 2)), ({}, (0, 0))],
+    [({"inbox_retention_days": 200}, (1, 1)), ({"outbox_retention_days": 200}, (0, 2)), ({}, (0, 1))],
     ids=["of messages", "of events", "as usual"],
 )
 def test_each_table_has_a_retention_of_its_own(
@@ -185,12 +185,12 @@ def test_what_comes_again_after_the_purge_is_a_replay(
         shell.take(event)
     publish(engine)
     let_pass(shell, 91)
-    balance, entries = shell.balance(), shell.value("SELECT count(*) FROM entries")
+    balance, entries, last = shell.balance(), shell.value("SELECT count(*) FROM entries"), shell.events()[-1:]
     assert run(engine)["inbox_rows"] == len(events)
     again = [event | {"id": f"again-{event['id']}"} if with_other_ids else event for event in reversed(events)]
     assert shell.take(*again) == {"replayed": len(events)}
     assert (shell.balance(), shell.value("SELECT count(*) FROM entries")) == (balance, entries)
-    assert (shell.events(), shell.differences()) == ([], [])
+    assert (shell.events(), shell.differences()) == (last, [])  # the last event is never purged
 
 
 def test_an_event_id_that_was_purged_is_as_good_as_new(shell: Shell, engine: Engine) -> None:
@@ -306,7 +306,7 @@ def test_the_tables_stay_bounded(own_engine: Engine) -> None:
         shell.take(*orders, *(refund(f"r{cycle}-{n}", f"o{cycle}-{n}") for n in range(50)))
         publish(own_engine)
         result = run(own_engine, inbox_retention_days=NO_TIME, outbox_retention_days=NO_TIME, upkeep_batch_rows=500)
-        assert (result["inbox_rows"], result["outbox_rows"] >= 250) == (250, True)
+        assert (result["inbox_rows"], result["outbox_rows"] >= 249) == (250, True)
         with vacuum.connect() as connection:
             connection.execute(text(f"VACUUM {', '.join(tables)}"))
             sizes.append({t: shell.value(f"SELECT pg_total_relation_size('{t}')") for t in tables})

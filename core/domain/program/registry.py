@@ -114,6 +114,10 @@ class ProgramRegistry:
         """The number that the next version of the program gets: 1 for an unknown program."""
         return len(self._versions.get(program_id, ())) + 1
 
+    def programs(self, program_id: str) -> list[Program]:
+        """The contents of all its versions, oldest first; none of an unknown program."""
+        return [version.program for version in self._versions.get(program_id, ())]
+
     def program_ids(self) -> list[str]:
         """All known programs."""
         return sorted(self._versions)

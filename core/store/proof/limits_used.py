@@ -10,7 +10,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
-from itertools import islice
 from typing import Any, NamedTuple
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -20,11 +19,11 @@ from sqlalchemy import Connection
 from core.domain.calendar import local_midnight, next_midnight
 from core.domain.orders.earning import Entitlement, entitlement
 from core.domain.orders.limits import budget_changes, usage_changes
-from core.domain.orders.posted import Budget, BudgetChange, PostedOrder, PostedRefund, Usage, refunds_known
+from core.domain.orders.posted import Budget, BudgetChange, PostedOrder, Usage
 from core.domain.program import Program, UsageKey
 from core.domain.program.registry import ProgramRegistry, ProgramVersion
-from core.store.engine import run_bulk, stream_rows
-from core.store.ledger import ORDERS, load_refunds
+from core.store.engine import run_bulk
+from core.store.proof.order_points import read_order, stream_orders
 from core.store.proof.scope import Scope, slices
 
 
@@ -160,7 +159,7 @@ def _limits(
                 yield _Limit(version.program_id, version.version, name, period, program.time_zone)
 
 
-class _Day(NamedTuple):
+class Day(NamedTuple):
     """A day of a time zone, as far as it lies in a day of UTC."""
 
     zone: str
@@ -178,21 +177,22 @@ JOIN (SELECT DISTINCT * FROM unnest(%(limit_programs)s::text[], %(limit_versions
 """
 
 
-def _days(connection: Connection, limits: Sequence[_Limit], scope: Scope) -> Iterator[_Day]:
+def _days(connection: Connection, limits: Sequence[_Limit], scope: Scope) -> Iterator[Day]:
     """The days of orders, as posting names them: PostgreSQL may know other rules of a time zone than we."""
     if limits:
         parameters = {**scope.parameters, **_columns(_LIMITS, limits)}
         for zone, utc in run_bulk(connection, scope.narrow(_UTC_DAYS), parameters):
-            yield from _days_of(zone, utc)
+            yield from days_of(zone, utc)
 
 
 @lru_cache(maxsize=10_000)
-def _days_of(zone_name: str, utc: date) -> tuple[_Day, ...]:
+def days_of(zone_name: str, utc: date) -> tuple[Day, ...]:
+    """The days of a time zone that share some time with a day of UTC."""
     zone = ZoneInfo(zone_name)
     start = datetime.combine(utc, time(), tzinfo=UTC)
     first, last = (instant.astimezone(zone).date() for instant in (start, start + timedelta(days=1, microseconds=-1)))
     days = (first + timedelta(days=n) for n in range((last - first).days + 1))
-    return tuple(_Day(zone_name, utc, local_midnight(d, zone), next_midnight(d, zone), d.isoformat()) for d in days)
+    return tuple(Day(zone_name, utc, local_midnight(d, zone), next_midnight(d, zone), d.isoformat()) for d in days)
 
 
 class _Anew(NamedTuple):
@@ -204,14 +204,15 @@ class _Anew(NamedTuple):
     earned: Entitlement
 
 
-_ORDERS = f"""
-SELECT {ORDERS.select("o")}
-FROM orders o
-JOIN unnest(%(anew_programs)s::text[], %(anew_versions)s::integer[], %(anew_carries)s::boolean[])
-     AS v(program_id, version, carries) ON v.program_id = o.program_id AND v.version = o.program_version
-WHERE o.account_id IS NOT NULL AND (v.carries OR (o.source, o.order_id, o.program_id) IN ({_SILENT}))
+_IS_ANEW = f"""
+(o.program_id, o.program_version) IN (
+    SELECT * FROM unnest(%(anew_programs)s::text[], %(anew_versions)s::integer[]))
+AND ((o.program_id, o.program_version) IN (
+         SELECT program_id, version
+         FROM unnest(%(anew_programs)s::text[], %(anew_versions)s::integer[], %(anew_carries)s::boolean[])
+              AS v(program_id, version, carries) WHERE v.carries)
+     OR (o.source, o.order_id, o.program_id) IN ({_SILENT}))
 """  # noqa: S608  # our own words
-_ORDERS_AT_ONCE = 2_000
 
 
 def _anew(connection: Connection, versions: Sequence[ProgramVersion], scope: Scope) -> Iterator[_Anew]:
@@ -220,16 +221,10 @@ def _anew(connection: Connection, versions: Sequence[ProgramVersion], scope: Sco
     programs = {(version.program_id, version.version): version.program for version in versions}
     wanted = [(*key, _carries(program)) for key, program in programs.items()]
     parameters = _columns(("anew_programs", "anew_versions", "anew_carries"), wanted)
-    rows = stream_rows(connection, "orders_anew", scope.narrow(_ORDERS), {**scope.parameters, **parameters})
-    while orders := [ORDERS.read(row) for row in islice(rows, _ORDERS_AT_ONCE)]:
-        refunds: dict[tuple[str, str, str], list[PostedRefund]] = defaultdict(list)
-        for posted_refund in load_refunds(connection, [posted.key for posted in orders], ()):
-            refund, program_id = posted_refund.refund, posted_refund.program_id
-            refunds[refund.source, refund.order_id, program_id].append(posted_refund)
-        for posted in orders:
-            assert posted.account_id is not None
-            assert posted.tier_id is not None
-            program = programs[posted.program_id, posted.program_version]
-            known = refunds_known(refunds[*posted.key, posted.program_id], posted)
-            earned = entitlement(posted.order, known, program, posted.tier_id, posted.judgement)
-            yield _Anew(posted.account_id, program, posted, earned)
+    for row in stream_orders(connection, scope, _IS_ANEW, parameters):
+        posted, refunds, _, _ = read_order(row)
+        assert posted.account_id is not None
+        assert posted.tier_id is not None
+        program = programs[posted.program_id, posted.program_version]
+        earned = entitlement(posted.order, refunds, program, posted.tier_id, posted.judgement)
+        yield _Anew(posted.account_id, program, posted, earned)

@@ -4,7 +4,7 @@ The statements are written as if for everything; a scope puts before them what n
 So they need memory for one slice, however large the ledger, and can say how far they are.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Generator
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -12,12 +12,14 @@ from sqlalchemy import Connection
 
 from core.store.engine import run_bulk
 
+#: The account (None: it is about none) and the text of each difference that a look at a scope finds.
+Findings = Generator[tuple[UUID | None, str], None, None]
 #: Entries of the accounts that one slice holds; an account with more is a slice of its own.
 SLICE_ENTRIES_MAX = 200_000
 #: Tables whose rows belong to one account, which they name.
 _OF_ACCOUNTS = (
     "accounts", "members", "entries", "lots", "allocations", "tier_changes", "orders", "refunds", "order_events",
-    "usages", "outbox",
+    "usages", "outbox", "repairs",
 )  # fmt: skip
 
 

@@ -5,6 +5,8 @@ accounts, so that they need memory for one slice, and can say how far they are.
 """
 
 from collections.abc import Collection, Iterator
+from contextlib import closing
+from itertools import islice
 from time import monotonic
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -124,6 +126,9 @@ def differences_of(
     differences_max: int,
 ) -> list[Difference]:
     """What breaks one invariant within `scope`; `periods` are those of `load_periods`."""
+    if check.find is not None:
+        with closing(check.find(connection, registry, scope)) as stream:
+            return [Difference(check.invariant, check.name, *found) for found in islice(stream, differences_max)]
     query = _LIMITED.format(check=check.query.replace("%s", "%%s"))
     loaded = check.load(connection, registry, scope) if check.load is not None else {}
     parameters = {**scope.parameters, **periods, **loaded, "differences_max": differences_max}

@@ -93,6 +93,37 @@ MESSAGES_AND_EVENTS = (
         """,
     ),
     Check(
+        7,
+        "events are numbered without gaps to the last, which is never purged",
+        f"""
+        SELECT NULL::uuid, format('after event %s of %s comes %s: those between are gone', outbox_id, created_at,
+                                  following)
+        FROM (SELECT outbox_id, created_at, lead(outbox_id) OVER (ORDER BY outbox_id) AS following FROM outbox) AS chain
+        -- Numbers are drawn at the end of transactions, which may have begun in another order.
+        WHERE following <> outbox_id + 1 AND created_at >= {_kept_since("outbox")} + interval '1 hour'
+        UNION ALL
+        SELECT NULL::uuid, format('events up to number %s were written, but the last that is there is %s',
+                                  next_number - 1, coalesce(o.last::text, 'none'))
+        FROM numbers CROSS JOIN (SELECT max(outbox_id) AS last FROM outbox) AS o
+        WHERE name = 'outbox' AND next_number <> coalesce(o.last, 0) + 1
+        UNION ALL
+        SELECT NULL::uuid, format('the next message would have number %s, but message %s is there', next_number, i.last)
+        FROM numbers CROSS JOIN (SELECT max(inbox_id) AS last FROM inbox) AS i
+        WHERE name = 'inbox' AND next_number <= i.last
+        """,  # noqa: S608  # our own words
+        is_global=True,
+    ),
+    Check(
+        7,
+        "what retention may have purged is of the past",
+        """
+        SELECT NULL::uuid, format('rows of %s from before %s may be gone, it says; that is still to come', table_name,
+                                  purged_before)
+        FROM retention WHERE purged_before > now()
+        """,
+        is_global=True,
+    ),
+    Check(
         9,
         "members and orders are of their account's program",
         """

@@ -1,6 +1,8 @@
 """Invariants 4 and 5: orders, refunds, lifetime points, qualifying points and tiers."""
 
 from core.store.proof.invariants.check import Check
+from core.store.proof.order_points import orders_otherwise
+from core.store.proof.tier_ends import tiers_otherwise
 
 #: What every order says, and what its accrual and its refunds say; `rebuild` puts the one right by the other.
 ORDERS_AND_REFUNDS = """
@@ -52,6 +54,12 @@ ORDERS_AND_TIERS = (
     ),
     Check(
         4,
+        "an order's points are what its program gives for it",
+        find=orders_otherwise,
+        is_of_facts=True,
+    ),
+    Check(
+        4,
         "refunds and the like are of their order's account",
         """
         SELECT r.account_id, format('%s of order %s of %s is of account %s, but the order is not', r.what, r.order_id,
@@ -83,13 +91,13 @@ ORDERS_AND_TIERS = (
         """
         SELECT coalesce(o.account_id, e.account_id),
                CASE WHEN e.sequence IS NULL
-                    THEN format('order %s of %s: its accrual should be entry %s of account %s',
-                                o.order_id, o.source, o.sequence, o.account_id)
-                    ELSE format('entry %s of account %s: order %s of %s does not name this accrual',
-                                e.sequence, e.account_id, e.order_id, e.source) END
+                    THEN format('order %s of %s at %s: its accrual should be entry %s of account %s',
+                                o.order_id, o.source, o.occurred_at, o.sequence, o.account_id)
+                    ELSE format('entry %s of account %s at %s: order %s of %s does not name this accrual',
+                                e.sequence, e.account_id, e.occurred_at, e.order_id, e.source) END
         FROM (SELECT * FROM orders WHERE sequence IS NOT NULL) AS o
         FULL JOIN (SELECT * FROM entries WHERE kind = 'accrual') AS e
-             USING (account_id, sequence, source, order_id)
+             USING (account_id, sequence, source, order_id, occurred_at)
         WHERE o.account_id IS NULL OR e.account_id IS NULL
         UNION ALL
         SELECT coalesce(r.account_id, e.account_id),
@@ -97,22 +105,24 @@ ORDERS_AND_TIERS = (
                     THEN format('%s of %s took %s points, but account %s has no such clawback',
                                 coalesce('refund ' || nullif(r.refund_id, ''), 'cancellation of order ' || r.order_id),
                                 r.source, r.points_taken, r.account_id)
-                    ELSE format('entry %s of account %s: clawback of %s correcting entry %s, but %s of %s took'
-                                ' %s of what entry %s granted', e.sequence, e.account_id, -e.points - e.pending_change,
+                    ELSE format('entry %s of account %s at %s: clawback of %s correcting entry %s, but %s of %s took'
+                                ' %s of what entry %s granted', e.sequence, e.account_id, e.occurred_at,
+                                -e.points - e.pending_change,
                                 coalesce(e.corrects_sequence::text, 'none'),
                                 coalesce('refund ' || nullif(e.refund_id, ''), 'cancellation of order ' || e.order_id),
                                 e.source,
                                 coalesce(r.points_taken, 0), coalesce(r.sequence::text, 'none')) END
-        FROM (SELECT o.account_id, r.source, r.order_id, r.refund_id, r.points_taken, o.sequence
+        FROM (SELECT o.account_id, r.source, r.order_id, r.refund_id, r.points_taken, o.sequence, r.occurred_at
               FROM orders o
-              JOIN (SELECT source, order_id, program_id, refund_id, points_taken FROM refunds
+              JOIN (SELECT source, order_id, program_id, refund_id, points_taken, occurred_at FROM refunds
                     UNION ALL
-                    SELECT source, order_id, program_id, '', points_taken FROM order_events WHERE kind = 'cancelled'
+                    SELECT source, order_id, program_id, '', points_taken, occurred_at FROM order_events
+                    WHERE kind = 'cancelled'
                    ) r USING (source, order_id, program_id) WHERE r.points_taken > 0) AS r
         FULL JOIN (SELECT account_id, sequence, source, order_id, coalesce(refund_id, '') AS refund_id, points,
-                          pending_change, corrects_sequence
+                          pending_change, corrects_sequence, occurred_at
                    FROM entries WHERE kind = 'clawback') AS e
-             USING (account_id, source, order_id, refund_id)
+             USING (account_id, source, order_id, refund_id, occurred_at)
         WHERE r.account_id IS NULL OR e.account_id IS NULL OR e.points + e.pending_change <> -r.points_taken
            OR e.corrects_sequence IS DISTINCT FROM r.sequence
         """,
@@ -199,4 +209,5 @@ ORDERS_AND_TIERS = (
            OR (a.tier_until IS NOT NULL AND a.tier_held_until IS NULL AND a.qualifying_from IS NULL)
         """,
     ),
+    Check(5, "a tier ends with a period, or as a person held it", find=tiers_otherwise),
 )

@@ -1,6 +1,7 @@
 """Invariants 1, 2, 3 and 8: balances, entries, allocations and lots."""
 
 from core.store.proof.invariants.check import Check
+from core.store.proof.lot_dates import lots_otherwise
 
 POINTS = (
     Check(
@@ -101,6 +102,12 @@ POINTS = (
     ),
     Check(
         2,
+        "a lot's dates are what its order and what moved it give",
+        find=lots_otherwise,
+        is_of_facts=True,
+    ),
+    Check(
+        2,
         "a lot's origin is the order that its accrual is about",
         """
         SELECT l.account_id, format('lot %s of account %s: from %s %s of %s at %s, but entry %s, which opened it, is'
@@ -132,6 +139,20 @@ POINTS = (
         ) AS sides
         GROUP BY account_id, lot_number
         HAVING sum(granted) <> sum(given) OR sum(remaining) <> sum(left_over) OR sum(expired) <> sum(let_expire)
+        """,
+    ),
+    Check(
+        2,
+        "what refunds excused of lots is what they excused of their orders",
+        """
+        SELECT account_id, format('order %s of %s: points_excused %s, but those of its lots are %s', order_id, source,
+                                  sum(of_order), sum(of_lots))
+        FROM (SELECT account_id, source, order_id, points_excused AS of_order, 0 AS of_lots FROM orders
+              WHERE account_id IS NOT NULL
+              UNION ALL
+              SELECT account_id, origin_source, origin_id, 0, points_excused FROM lots WHERE origin_kind = 'order'
+             ) AS sides
+        GROUP BY account_id, source, order_id HAVING sum(of_order) <> sum(of_lots)
         """,
     ),
     Check(
@@ -167,6 +188,19 @@ POINTS = (
         LEFT JOIN (SELECT account_id, max(sequence) AS last FROM entries GROUP BY account_id) e USING (account_id)
         LEFT JOIN (SELECT account_id, max(lot_number) AS last FROM lots GROUP BY account_id) l USING (account_id)
         WHERE a.sequence <> coalesce(e.last, 0) OR a.lots_opened <> coalesce(l.last, 0)
+        """,
+    ),
+    Check(
+        3,
+        "an account counts its orders",
+        """
+        SELECT a.account_id, format('account %s: %s orders posted, the first at %s, but it has %s%s', a.account_id,
+                                    a.orders_posted, coalesce(a.enrolled_at::text, 'no time'), coalesce(o.orders, 0),
+                                    CASE WHEN f.account_id IS NULL THEN ', none of that time' END)
+        FROM accounts a
+        LEFT JOIN (SELECT account_id, count(*) AS orders FROM orders GROUP BY account_id) o USING (account_id)
+        LEFT JOIN (SELECT DISTINCT account_id, occurred_at AS enrolled_at FROM orders) f USING (account_id, enrolled_at)
+        WHERE a.orders_posted <> coalesce(o.orders, 0) OR (o.orders > 0) <> (f.account_id IS NOT NULL)
         """,
     ),
     Check(

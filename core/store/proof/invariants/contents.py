@@ -1,0 +1,127 @@
+"""Invariants 4 and 6: what shops said is still what they said, as the hashes of their messages show.
+
+A business hash is of a message's data in their one form (`core.messages.inbound.reading`), which is put together here
+again from the columns. Whether a message named its program is not kept: both forms are right.
+"""
+
+from core.store.proof.invariants.check import Check
+
+
+def _member(key: str, value: str, before: str = ",") -> str:
+    """Parts for concat, which leaves out what is null: a key with its value, a column that holds JSON or its text."""
+    return f"""'{before}"{key}":' || {value}"""
+
+
+def _text(key: str, column: str | None = None, before: str = ",") -> str:
+    return _member(key, f"to_json({column or key})::text", before)
+
+
+_MEMBERS = {
+    "orders": (
+        _text("order_id", before="{"),
+        _text("customer_id"),
+        "{program}",
+        _text("currency"),
+        _member("lines", "lines"),
+        _text("points_paid", "nullif(points_paid, 0)::text"),
+        _member("attributes", "attributes"),
+        _member("customer_tags", "customer_tags"),
+    ),
+    "refunds": (
+        _text("refund_id", before="{"),
+        _text("order_id"),
+        "{program}",
+        _member("lines", "lines"),
+        _text("amount", "amount::text"),
+        _member("full", "nullif(is_full, false)"),
+    ),
+    "order_events": (_text("order_id", before="{"), "{program}"),
+}
+_WHATS = {
+    "orders": "order_id",
+    "refunds": "concat(order_id, ': its refund ', refund_id)",
+    "order_events": "concat(order_id, ': its message that it was ', kind)",
+}
+
+
+def _unlike(table: str, condition: str) -> str:
+    """The rows of a table that are not what their hashes are of."""
+    hashes = []
+    for program in ("NULL", _text("program_id")):
+        members = (program if member == "{program}" else member for member in _MEMBERS[table])
+        hashes.append(f"sha256(convert_to(concat({', '.join(members)}, '}}'), 'UTF8'))")
+    return f"""
+        SELECT account_id, format('order %s of %s is not what its hash is of', {_WHATS[table]}, source)
+        FROM {table}
+        WHERE account_id {condition} AND business_hash <> {hashes[0]} AND business_hash <> {hashes[1]}
+        """  # noqa: S608  # our own words
+
+
+def _unlike_anywhere(condition: str) -> str:
+    return " UNION ALL ".join(_unlike(table, condition) for table in _MEMBERS)
+
+
+#: As Python writes an instant, which is part of the hash of a message.
+_OCCURRED_AT = """
+concat(to_char(occurred_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS'),
+       nullif(to_char(occurred_at AT TIME ZONE 'UTC', '.US'), '.000000'), '+00:00')"""
+
+CONTENTS = (
+    Check(
+        4,
+        "orders, refunds and the like are what their hashes are of",
+        _unlike_anywhere("IS NOT NULL"),
+        is_of_facts=True,
+    ),
+    Check(
+        4,
+        "guests' orders and what is reported of them are what their hashes are of",
+        _unlike_anywhere("IS NULL"),
+        is_global=True,
+    ),
+    Check(
+        4,
+        "an order is fulfilled and cancelled when its messages say so",
+        """
+        SELECT o.account_id, format('order %s of %s: fulfilled at %s, cancelled at %s, but its messages say %s, %s',
+                                    o.order_id, o.source, coalesce(o.fulfilled_at::text, 'no time'),
+                                    coalesce(o.cancelled_at::text, 'no time'),
+                                    coalesce(f.occurred_at::text, 'no time'), coalesce(c.occurred_at::text, 'no time'))
+        FROM orders o
+        LEFT JOIN (SELECT * FROM order_events WHERE kind = 'fulfilled') f USING (source, order_id, program_id)
+        LEFT JOIN (SELECT * FROM order_events WHERE kind = 'cancelled') c USING (source, order_id, program_id)
+        WHERE (o.fulfilled_at, o.cancelled_at) IS DISTINCT FROM (f.occurred_at, c.occurred_at)
+        """,
+        is_of_facts=True,
+    ),
+    Check(
+        6,
+        "a posted message is of the time and the source of what it reported",
+        """
+        SELECT p.account_id, format('%s %s of %s at %s names message %s, which is of %s at %s, about %s', p.what, p.id,
+                                    p.source, p.occurred_at, inbox_id, i.source, coalesce(i.occurred_at::text, '-'),
+                                    coalesce(i.subject, '-'))
+        FROM inbox i
+        JOIN (SELECT 'order' AS what, order_id AS id, order_id, source, inbox_id, occurred_at, account_id FROM orders
+              UNION ALL SELECT 'refund', refund_id, order_id, source, inbox_id, occurred_at, account_id FROM refunds
+              UNION ALL SELECT kind || ' order', order_id, order_id, source, inbox_id, occurred_at, account_id
+                        FROM order_events) AS p USING (inbox_id)
+        WHERE (i.source, i.occurred_at, i.subject)
+              IS DISTINCT FROM (p.source, p.occurred_at, 'order ' || p.order_id)
+        """,
+        is_global=True,
+    ),
+    Check(
+        6,
+        "what is still to be posted is what came",
+        f"""
+        SELECT NULL::uuid, format('message %s (%s %s): its settled data, type and time are not what its hash is of',
+                                  inbox_id, source, event_id)
+        FROM inbox
+        WHERE state IN ('received', 'waiting')
+          AND content_hash IS DISTINCT FROM
+              sha256(convert_to(concat(settled, E'\\n', type, E'\\n', {_OCCURRED_AT}), 'UTF8'))
+        """,  # noqa: S608  # our own words
+        is_global=True,
+    ),
+)

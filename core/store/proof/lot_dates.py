@@ -1,0 +1,208 @@
+"""When lots become available and expire, worked out anew: from their orders, the rules frozen with those, and facts.
+
+A lot's expiry follows from its order and its availability, and from what moved it since: a person, by a recorded
+extension, and under `inactivity` any order of the account. Which order that was depends on what was posted when, so
+any will do; but some order, or some person, must have moved it.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from datetime import date, datetime
+from itertools import islice
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from core.domain.expiry.dates import available_at, expires_at
+from core.domain.program import ExpiryPolicy, Program
+from core.domain.program.registry import ProgramRegistry
+from core.store.engine import run_bulk, stream_rows
+from core.store.proof.limits_used import days_of
+from core.store.proof.scope import Findings, Scope, these_accounts
+
+
+class _DatedLot(NamedTuple):
+    """A lot, and what its dates follow from."""
+
+    account_id: UUID
+    lot_number: int
+    earned_by: str
+    available_at: datetime | None
+    expires_at: datetime | None
+    program_id: str
+    program_version: int
+    ordered_at: datetime
+    posted_at: datetime
+    fulfilled_at: datetime | None
+    fulfilment_posted_at: datetime | None
+
+
+_UTC_DAYS = """
+SELECT DISTINCT o.program_id, o.program_version, l.earned_by, (l.available_at AT TIME ZONE 'UTC')::date
+FROM lots l JOIN orders o ON o.account_id = l.account_id AND o.sequence = l.opened_by_sequence
+"""
+# All but those that are plainly right, most often none: a lot's expiry follows from the day on which it is available.
+_LOTS = """
+SELECT l.account_id, l.lot_number, l.earned_by, l.available_at, l.expires_at, o.program_id, o.program_version,
+       o.occurred_at, e.recorded_at, f.occurred_at, f.recorded_at
+FROM lots l
+JOIN entries e ON e.account_id = l.account_id AND e.sequence = l.opened_by_sequence
+JOIN orders o ON o.account_id = l.account_id AND o.sequence = l.opened_by_sequence
+LEFT JOIN (SELECT * FROM order_events WHERE kind = 'fulfilled') f
+     ON f.source = o.source AND f.order_id = o.order_id AND f.program_id = o.program_id
+LEFT JOIN unnest(%(programs)s::text[], %(versions)s::integer[], %(earners)s::text[], %(utc)s::date[],
+                 %(starts)s::timestamptz[], %(endings)s::timestamptz[], %(expiries)s::timestamptz[],
+                 %(policies)s::text[], %(held_days)s::integer[])
+          AS d(program_id, version, earned_by, utc, start, ending, expires_at, policy, held_days)
+     ON d.program_id = o.program_id AND d.version = o.program_version AND d.earned_by = l.earned_by
+        AND d.utc = (l.available_at AT TIME ZONE 'UTC')::date
+        AND l.available_at >= d.start AND l.available_at < d.ending
+WHERE d.policy IS NULL OR l.expires_at IS DISTINCT FROM d.expires_at
+   OR l.available_at IS DISTINCT FROM CASE d.policy
+      WHEN 'at_once' THEN least(o.occurred_at, e.recorded_at)
+      WHEN 'after_days' THEN o.occurred_at + make_interval(hours => 24 * d.held_days)
+      WHEN 'on_fulfilled' THEN CASE WHEN f.source IS NOT NULL
+                                    THEN least(greatest(f.occurred_at, o.occurred_at), f.recorded_at) END END
+"""
+_LOTS_AT_ONCE = 1_000
+
+
+class _DatedDay(NamedTuple):
+    """When points expire that are available on this part of a day, and what makes them available."""
+
+    program_id: str
+    version: int
+    earned_by: str
+    utc: date
+    start: datetime
+    end: datetime
+    expires_at: datetime | None
+    policy: str
+    held_days: int | None
+
+
+_DATED_DAYS = ("programs", "versions", "earners", "utc", "starts", "endings", "expiries", "policies", "held_days")
+
+
+def lots_otherwise(connection: Connection, registry: ProgramRegistry, scope: Scope) -> Findings:
+    """Lots that become available, or expire, at another time than their rules and the facts give."""
+    days = list(_dated_days(connection, registry, scope))
+    columns: list[list[Any]] = [list(column) for column in zip(*days, strict=True)] or [[] for _ in _DATED_DAYS]
+    parameters = {**scope.parameters, **dict(zip(_DATED_DAYS, columns, strict=True))}
+    rows = stream_rows(connection, "lots_anew", scope.narrow(_LOTS), parameters)
+    moved = _moved(map(_DatedLot._make, rows), registry)
+    while lots := list(islice(moved, _LOTS_AT_ONCE)):
+        yield from _unexplained(connection, lots, registry)
+
+
+def _dated_days(connection: Connection, registry: ProgramRegistry, scope: Scope) -> Iterator[_DatedDay]:
+    for program_id, version, earned_by, utc in run_bulk(connection, scope.narrow(_UTC_DAYS), scope.parameters):
+        program = _version(registry, program_id, version)
+        if program is None or utc is None or earned_by not in program.expiries:
+            continue
+        held, expiry = program.availability, program.expiries[earned_by]
+        for day in days_of(program.time_zone, utc):
+            end = expires_at(expiry, program.zone, day.start)
+            yield _DatedDay(program_id, version, earned_by, utc, day.start, day.end, end, held.policy.value, held.days)
+
+
+def _version(registry: ProgramRegistry, program_id: str, version: int) -> Program | None:
+    versions = registry.programs(program_id)
+    return versions[version - 1] if 1 <= version <= len(versions) else None
+
+
+class _MovedLot(NamedTuple):
+    """A lot that does not expire when its order alone gives, or whose rules are not there."""
+
+    lot: _DatedLot
+    text: str
+    given: datetime | None = None  #: when its order alone lets it expire
+    is_explicable: bool = False  #: by a person or an activity
+
+
+def _moved(lots: Iterable[_DatedLot], registry: ProgramRegistry) -> Iterator[_MovedLot]:
+    for lot in lots:
+        program = _version(registry, lot.program_id, lot.program_version)
+        if program is None or lot.earned_by not in program.expiries:
+            yield _MovedLot(lot, f"has the expiry of {lot.earned_by or 'its program'}, which is not there")
+            continue
+        available = _available(lot, program)
+        if lot.available_at != available:
+            yield _MovedLot(lot, f"is available at {_text(lot.available_at)}, but its order gives {_text(available)}")
+            continue
+        given = expires_at(program.expiries[lot.earned_by], program.zone, available)
+        if lot.expires_at != given:
+            text = f"expires at {_text(lot.expires_at)}, but its order gives {_text(given)}, and nothing has moved it"
+            yield _MovedLot(lot, text, given, is_explicable=given is not None and lot.expires_at is not None)
+
+
+def _available(lot: _DatedLot, program: Program) -> datetime | None:
+    available = available_at(program.availability, lot.ordered_at, lot.posted_at)
+    if available is None and lot.fulfilled_at is not None and lot.fulfilment_posted_at is not None:
+        return min(max(lot.fulfilled_at, lot.ordered_at), lot.fulfilment_posted_at)
+    return available
+
+
+def _unexplained(connection: Connection, lots: list[_MovedLot], registry: ProgramRegistry) -> Findings:
+    scope = these_accounts({moved.lot.account_id for moved in lots if moved.is_explicable})
+    extensions = _extensions(connection, scope)
+    slides = any(program.has_inactivity for moved in lots for program in registry.programs(moved.lot.program_id))
+    activities = _activities(connection, scope) if slides else {}
+    for moved in lots:
+        lot, expiries = moved.lot, _sliding(registry.programs(moved.lot.program_id), moved.lot.earned_by)
+        by_hand = extensions[lot.account_id]
+        ends: set[datetime | None] = set()
+        if expiries:
+            # Points of a new order expire together with others, which a person may have extended.
+            ends.update(end for of_lot in by_hand.values() for end in of_lot)
+            ends.update(
+                expires_at(program.expiries.get(lot.earned_by, program.expiry), program.zone, active_at)
+                for program in expiries
+                for active_at in activities.get(lot.account_id, ())
+            )
+        elif lot.lot_number in by_hand:
+            ends.add(by_hand[lot.lot_number][-1])
+        is_later = moved.is_explicable and lot.expires_at > moved.given  # type: ignore[operator]  # both are there
+        if not (is_later and lot.expires_at in ends):
+            yield lot.account_id, f"lot {lot.lot_number} of account {lot.account_id} {moved.text}"
+
+
+def _sliding(versions: Iterable[Program], earned_by: str) -> list[Program]:
+    """The versions by which activity moves the expiry of such lots."""
+    return [
+        program
+        for program in versions
+        if program.expiries.get(earned_by, program.expiry).policy is ExpiryPolicy.INACTIVITY
+    ]
+
+
+_EXTENSIONS = """
+SELECT account_id, substr(subject, 5)::integer, (rebuilt->>'expires_at')::timestamptz FROM repairs
+WHERE subject ~ '^lot [0-9]+$' AND rebuilt ? 'expires_at' AND {condition} ORDER BY repair_id
+"""
+
+
+def _extensions(connection: Connection, scope: Scope) -> dict[UUID, dict[int, list[datetime]]]:
+    """When persons let lots of these accounts expire, oldest change first."""
+    found: dict[UUID, dict[int, list[datetime]]] = defaultdict(dict)
+    statement = _EXTENSIONS.format(condition=scope.condition)
+    for account_id, lot_number, end in run_bulk(connection, statement, scope.parameters):
+        found[account_id].setdefault(lot_number, []).append(end)
+    return found
+
+
+_ACTIVITIES = "SELECT account_id, occurred_at FROM orders WHERE {condition}"
+
+
+def _activities(connection: Connection, scope: Scope) -> dict[UUID, set[datetime]]:
+    """When customers of these accounts ordered."""
+    found: dict[UUID, set[datetime]] = defaultdict(set)
+    statement = _ACTIVITIES.format(condition=scope.condition)
+    for account_id, occurred_at in run_bulk(connection, statement, scope.parameters):
+        found[account_id].add(occurred_at)
+    return found
+
+
+def _text(instant: datetime | None) -> str:
+    return "no time" if instant is None else instant.isoformat()
