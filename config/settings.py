@@ -10,6 +10,8 @@ from pydantic_settings import BaseSettings, DotEnvSettingsSource, SettingsConfig
 from core.messages.inbound.problems import near_match
 
 CHAIN_KEY_CHARACTERS_MIN = 32
+#: What intake holds of one message at most (core.messages.inbound.reading, which takes long to import).
+MESSAGE_BYTES_CEILING = 16 * 1024 * 1024
 
 _PREFIX: Final = "LOYALTY_"
 #: What is not a setting and has the prefix all the same: of one process alone, and those of our own tests.
@@ -44,9 +46,9 @@ class Settings(BaseSettings):
     """How long intake waits for a first message before it looks after other things."""
     intake_idle_claim_seconds: Annotated[float, Field(gt=0)] = 30
     """On streams: after how long a silent consumer's messages are taken over."""
-    message_bytes_max: Annotated[int, Field(ge=1_000)] = 1_048_576
+    message_bytes_max: Annotated[int, Field(ge=1_000, le=MESSAGE_BYTES_CEILING)] = 1_048_576
     """A larger message is parked unread."""
-    array_events_max: Annotated[int, Field(ge=1)] = 1_000
+    array_events_max: Annotated[int, Field(ge=1, le=10_000)] = 1_000
     """Events in one array message."""
     clock_skew_seconds_max: Annotated[int, Field(ge=0)] = 86_400
     """How far ahead of our clock an event's time may be."""

@@ -21,16 +21,12 @@ from core.errors import BrokerUnavailableError
 from core.messages.inbound.reading import MessageLimits
 from core.receiving.receive import Receipt, receive_in_parts
 from workers.brokers import Delivery, IntakeSource
+from workers.brokers.large_messages import BATCH_BYTES_MAX, sent_bytes
 from workers.heartbeat import beat_heart
 
 log = structlog.get_logger(__name__)
 
 _BACKOFF_SECONDS_MIN, _BACKOFF_SECONDS_MAX = 0.2, 10.0
-
-#: What is received together and stored in one transaction. Five hundred messages of 5 MB would be more than
-#: PostgreSQL takes in one statement, and more than a container has.
-BATCH_BYTES_MAX = 16 * 1024 * 1024
-_FIRST_BATCH_MESSAGES = 32
 
 
 @dataclass(frozen=True)
@@ -97,7 +93,7 @@ class Intake:
     def step(self, source: IntakeSource) -> int:
         """Take one batch: receive, store, COMMIT, acknowledge, nudge. Returns how many messages came."""
         received = source.receive(messages_max=self._size.messages, wait_seconds=self._limits.wait_seconds)
-        self._size.learn([len(message.raw) for message in received])
+        self._size.learn([sent_bytes(message.raw) for message in received])
         done = 0
         for messages, receipt in self._store(received):
             self._nudges.ask(receipt.shards)
@@ -143,19 +139,19 @@ def _log_receipt(receipt: Receipt) -> None:
 class _BatchSize:
     """How many messages to ask for: no broker bounds a batch by bytes, so the last batch shows how large they are.
 
-    It begins small, or an intake that large messages have killed would ask for as many again when it is restarted.
+    It begins with one, or an intake that large messages have killed would ask for as many again when it is restarted.
     """
 
     def __init__(self, messages_max: int) -> None:
         self._messages_max = messages_max
-        self.messages = min(_FIRST_BATCH_MESSAGES, messages_max)
+        self.messages = 1
 
     def learn(self, sizes_bytes: Sequence[int]) -> None:
-        total_bytes = sum(sizes_bytes)
-        if total_bytes > BATCH_BYTES_MAX:
-            self.messages = max(1, len(sizes_bytes) * BATCH_BYTES_MAX // total_bytes)
-        elif len(sizes_bytes) == self.messages:
-            self.messages = min(2 * self.messages, self._messages_max)
+        if not sizes_bytes:
+            return
+        fit = max(1, len(sizes_bytes) * BATCH_BYTES_MAX // max(1, sum(sizes_bytes)))
+        is_full = len(sizes_bytes) == self.messages
+        self.messages = min(fit, self._messages_max, 2 * self.messages if is_full else self.messages)
 
 
 class _Nudges:

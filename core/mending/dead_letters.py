@@ -29,7 +29,14 @@ from core.mending.letters import (
 )
 from core.messages.inbound.reading import MessageLimits, ReadEvent, UnreadableEvent, read_message
 from core.messages.inbound.sources import REFUSALS
-from core.receiving.receive import BY_OPERATOR, Receipt, own_shard, receive, receive_by_operator
+from core.receiving.receive import (
+    BY_OPERATOR,
+    Receipt,
+    is_only_a_head,
+    own_shard,
+    receive,
+    receive_by_operator,
+)
 from core.store.failures import is_outage
 from core.store.inbox import subject_shard
 
@@ -146,6 +153,10 @@ def _retry(
     if letter is None or letter.state != "dead":
         return nothing_to_mend(inbox_id, letter)
     now = letter.as_of
+    if letter.reason == Reason.TOO_LARGE and is_only_a_head(letter.body, letter.signature, letter.content_hash):
+        mended = _keep(connection, letter, Reason.TOO_LARGE, letter.detail or "")
+        done.append(letter.acted_on("retried", mended.text, acted_by))
+        return mended
     match _read_again(letter, limits.messages, now):
         case [ReadEvent(body=letter.body) as event]:
             mended = _take_in(connection, letter, event, limits, now)

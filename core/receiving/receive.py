@@ -268,10 +268,18 @@ def own_shard(event: ReadEvent, shards: int) -> int | None:
     return message_shard(subject_id(event.subject), shards) if event.is_subject else None
 
 
-def _parked_message(event: UnreadableEvent) -> InboxMessage:
+def is_only_a_head(body: bytes, signature: str | None, content_hash: bytes | None) -> bool:
+    """Whether of a message that was never read only the beginning is kept: its hash is not that of its bytes."""
+    return content_hash != _hash_of_unread(body, None if signature == BY_OPERATOR else signature)
+
+
+def _hash_of_unread(content: bytes, signature: str | None) -> bytes:
     # With its signature: a forger who sends the bytes first must not take the place of the signed message.
-    hashed = event.digest or event.body
-    digest = sha256(hashed + (b"\n" + event.signature.encode() if event.signature else b"")).digest()
+    return sha256(content + (b"\n" + signature.encode() if signature else b"")).digest()
+
+
+def _parked_message(event: UnreadableEvent) -> InboxMessage:
+    digest = _hash_of_unread(event.digest or event.body, event.signature)
     return InboxMessage(
         source=event.source or "",
         event_id=event.event_id or "",

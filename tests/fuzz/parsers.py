@@ -132,7 +132,7 @@ def frames(raw: bytes) -> None:
     pieces = deque([raw[:7], raw[7:], b""])
     reader = FrameReader(lambda _bytes_max: pieces.popleft())
     deliveries: deque[Delivery] = deque()
-    handle = delivery_handler(SimpleNamespace(bytes_recv=0), lambda *_method: None, deliveries)
+    handle = delivery_handler(SimpleNamespace(bytes_recv=0), lambda *_method: None, deliveries.append)
     try:
         while True:
             handle(reader.read_frame())

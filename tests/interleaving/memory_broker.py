@@ -76,9 +76,6 @@ class Source:
     def heartbeat(self) -> None:
         pass
 
-    def waiting_messages(self) -> int:
-        return len(self._queue.waiting)
-
     def close(self) -> None:
         self._queue.give_back(self._mine)
         self._mine = []

@@ -2,6 +2,7 @@
 
 import threading
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -9,7 +10,8 @@ from sqlalchemy import Engine
 
 from core.mending.dead_letters import MendOutcome, RetryLimits, drop_letters, letters_that_fit, retry_letters
 from core.mending.letters import Action, LetterFilter, first_message, load_actions, load_letter
-from core.receiving.receive import receive
+from core.messages.inbound.reading import HEAD_BYTES, CutMessage
+from core.receiving.receive import receive, receive_in_parts
 from tests.factories import PROGRAM_TEXT, as_bytes, cancellation, order, refund
 from tests.shell import EVENT_SOURCE, LIMITS, Shell
 
@@ -115,6 +117,23 @@ def test_the_same_event_that_comes_in_the_moment_of_its_retry_is_judged_against_
     monkeypatch.setattr("core.mending.dead_letters.first_message", first_message_just_before_it_comes)
     assert retry(shell, inbox_id, PATIENT).state == "replayed"
     assert shell.post() == {"posted": 1}
+
+
+@pytest.mark.parametrize("signature", [None, "k=" + "0" * 64])
+def test_a_message_of_which_only_the_head_is_kept_stays_dead_though_the_head_could_be_read(
+    shell: Shell, signature: str | None
+) -> None:
+    whole = as_bytes(order("o1")).ljust(HEAD_BYTES) + b"and more"
+    cut = CutMessage(whole[:HEAD_BYTES], len(whole), sha256(whole).digest())
+    list(
+        receive_in_parts(
+            shell.engine, [cut], limits=LIMITS, shards=4, event_source=EVENT_SOURCE, signatures=[signature]
+        )
+    )
+    [inbox_id] = parked(shell)
+    mended = retry(shell, inbox_id)
+    assert (mended.state, mended.is_mended) == ("dead", False)
+    assert "only the first 65536 are kept" in mended.text
 
 
 def test_an_array_that_was_too_large_becomes_one_message_per_event(shell: Shell) -> None:

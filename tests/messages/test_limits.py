@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
+from config.settings import MESSAGE_BYTES_CEILING, Settings
 from core.domain.outcomes import Reason
 from core.errors import ProgramFileError
 from core.messages.inbound.contracts import INBOUND
-from core.messages.inbound.reading import MessageLimits, ReadEvent, business_hash, read_settled
+from core.messages.inbound.reading import MESSAGE_BYTES_KEPT_MAX, MessageLimits, ReadEvent, business_hash, read_settled
 from core.messages.program_files.program_file import load_program, parse_program
 from tests.factories import PROGRAM_TEXT
 from tests.messages.inbound_samples import LIMITS, ORDER, REFUND, body, changed, read, read_one, refused
@@ -133,3 +134,9 @@ def test_a_program_file_of_more_than_a_megabyte_is_not_read(tmp_path: Any) -> No
 def test_an_array_is_cut_off_at_its_limit_however_long_it_is() -> None:
     result = refused(b"[" + b",".join([json.dumps(7).encode()] * 40_000) + b"]")
     assert (result.reason, f"more than {LIMITS.array_events_max} events" in result.detail) == (Reason.TOO_LARGE, True)
+
+
+def test_no_message_may_be_larger_than_intake_holds() -> None:
+    assert MESSAGE_BYTES_CEILING == MESSAGE_BYTES_KEPT_MAX
+    with pytest.raises(ValueError, match="less than or equal to 16777216"):
+        Settings(message_bytes_max=MESSAGE_BYTES_KEPT_MAX + 1)

@@ -1,6 +1,7 @@
 """Intake against a real database: what it stores together, what it acknowledges, and what no message may do to it."""
 
 from collections.abc import Callable, Sequence
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -8,18 +9,20 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from core.messages.inbound.contracts import CONTRACTS, Contracts
+from core.messages.inbound.reading import HEAD_BYTES, CutMessage
 from core.receiving.receive import receive_in_parts
 from core.store.engine import create_database_engine
 from tests.factories import as_bytes, order
 from tests.shell import EVENT_SOURCE, LIMITS
 from workers.brokers import Delivery
-from workers.intake import BATCH_BYTES_MAX, Intake, IntakeLimits
+from workers.brokers.large_messages import BATCH_BYTES_MAX
+from workers.intake import Intake, IntakeLimits
 
 
 class Source:
     """A queue that hands out what it was given, and writes down what it was asked and told."""
 
-    def __init__(self, *bodies: bytes) -> None:
+    def __init__(self, *bodies: bytes | CutMessage) -> None:
         self.waiting = list(bodies)
         self.asked: list[int] = []
         self.acknowledged: list[int] = []
@@ -34,9 +37,6 @@ class Source:
 
     def heartbeat(self) -> None:
         pass
-
-    def waiting_messages(self) -> int:
-        return len(self.waiting)
 
     def close(self) -> None:
         pass
@@ -75,48 +75,55 @@ def test_what_is_stored_is_acknowledged_and_its_shards_are_woken_once_per_interv
 ) -> None:
     source = Source(*(as_bytes(order(f"o{n}")) for n in range(40)))
     intake = make(engine, source)
-    assert [intake.step(source) for _ in range(3)] == [32, 8, 0]
-    assert source.acknowledged == [32, 8]
+    assert [intake.step(source) for _ in range(7)] == [1, 2, 4, 8, 16, 9, 0]
+    assert source.acknowledged == [1, 2, 4, 8, 16, 9]
     assert states(engine) == [("received", None, 40)]
     assert len(nudges) == 1
 
 
-def test_a_batch_begins_small_and_grows_to_its_limit(engine: Engine, make: Callable[..., Intake]) -> None:
+def test_a_batch_begins_with_one_message_and_grows_to_its_limit(engine: Engine, make: Callable[..., Intake]) -> None:
     source = Source(*(b"%d" % n for n in range(2000)))
     intake = make(engine, source)
     while intake.step(source):
         pass
-    assert source.asked[:6] == [32, 64, 128, 256, 500, 500]
+    assert source.asked[:11] == [1, 2, 4, 8, 16, 32, 64, 128, 256, 500, 500]
 
 
-def test_large_messages_are_stored_in_parts_and_fewer_of_them_are_asked_for(
+def test_of_large_messages_as_many_are_asked_for_as_fit(engine: Engine, make: Callable[..., Intake]) -> None:
+    size_bytes = BATCH_BYTES_MAX // 4
+    source = Source(*(b"%02d".ljust(size_bytes) % n for n in range(14)), *(as_bytes(order(f"o{n}")) for n in range(20)))
+    intake = make(engine, source)
+    while intake.step(source):
+        pass
+    assert source.asked[:7] == [1, 2, 4, 4, 4, 5, 10]  # the batch of which a quarter was small made it five
+    assert states(engine) == [("dead", "too_large", 14), ("received", None, 20)]
+
+
+def test_a_message_of_which_only_the_head_was_held_is_parked_with_it(
     engine: Engine, make: Callable[..., Intake]
 ) -> None:
-    size_bytes = BATCH_BYTES_MAX // 4
-    source = Source(*(b"%02d".ljust(size_bytes) % n for n in range(10)), as_bytes(order()))
+    whole = as_bytes(order("o1")).ljust(20_000_000)
+    cut = CutMessage(whole[:HEAD_BYTES], len(whole), sha256(whole).digest())
+    source = Source(cut, as_bytes(order("o2")), cut)
     intake = make(engine, source)
-    intake.step(source)
-    assert source.acknowledged == [4, 4, 3]
-    intake.step(source)
-    assert source.asked == [32, 4]
-    assert states(engine) == [("dead", "too_large", 10), ("received", None, 1)]
+    for _ in range(3):
+        intake.step(source)
+    with engine.connect() as connection:
+        letter = connection.execute(text("SELECT * FROM inbox WHERE state = 'dead'")).one()
+    assert (letter.reason, letter.deliveries, bytes(letter.body)) == ("too_large", 2, whole[:HEAD_BYTES])
+    assert letter.detail == (
+        "the message has 20000000 bytes; at most 1000000 are read, and of one so large only the first 65536 are kept "
+        f"(SHA-256 of all: {sha256(whole).hexdigest()}); send fewer events in one"
+    )
+    assert states(engine) == [("dead", "too_large", 1), ("received", None, 1)]
 
 
-def test_a_message_larger_than_a_part_is_stored_alone(engine: Engine, make: Callable[..., Intake]) -> None:
-    source = Source(as_bytes(order("o1")), b"x" * (BATCH_BYTES_MAX + 1), as_bytes(order("o2")))
-    make(engine, source).step(source)
-    assert source.acknowledged == [1, 1, 1]
-    assert states(engine) == [("dead", "too_large", 1), ("received", None, 2)]
-
-
-def test_a_message_that_cannot_be_stored_is_parked_unread_and_holds_no_other_up(
-    own_engine: Engine, make: Callable[..., Intake]
-) -> None:
+def test_a_message_that_cannot_be_stored_is_parked_unread_and_holds_no_other_up(own_engine: Engine) -> None:
     with own_engine.begin() as connection:
         connection.execute(text("ALTER TABLE inbox ADD CHECK (subject <> 'order poison')"))
-    source = Source(as_bytes(order("o1")), as_bytes(order("poison")), as_bytes(order("o2")))
-    make(own_engine, source).step(source)
-    assert source.acknowledged == [1, 1, 1]
+    raw = [as_bytes(order(order_id)) for order_id in ("o1", "poison", "o2")]
+    parts = receive_in_parts(own_engine, raw, limits=LIMITS, shards=4, event_source=EVENT_SOURCE)
+    assert [messages for messages, _ in parts] == [1, 1, 1]
     assert states(own_engine) == [("dead", "posting_failed", 1), ("received", None, 2)]
     with own_engine.connect() as connection:
         row = connection.execute(text("SELECT detail, body FROM inbox WHERE state = 'dead'")).one()
@@ -124,12 +131,13 @@ def test_a_message_that_cannot_be_stored_is_parked_unread_and_holds_no_other_up(
     assert bytes(row.body) == as_bytes(order("poison"))
 
 
-def test_events_are_stored_in_parts_and_so_is_what_nobody_can_read(engine: Engine, make: Callable[..., Intake]) -> None:
+def test_messages_are_stored_in_parts_that_are_bounded_by_events_and_by_bytes(engine: Engine) -> None:
     arrays = [b"[" + b",".join([b"%d" % n] * 1000) + b"]" for n in range(3)]
-    source = Source(*arrays, *(as_bytes(order(f"o{n}")) for n in range(5)))
-    make(engine, source).step(source)
-    assert source.acknowledged == [2, 6]
-    assert states(engine) == [("dead", "not_an_event", 3), ("received", None, 5)]
+    large = [b"%02d".ljust(BATCH_BYTES_MAX // 4) % n for n in range(5)]
+    orders = [as_bytes(order(f"o{n}")) for n in range(5)]
+    parts = receive_in_parts(engine, [*arrays, *large, *orders], limits=LIMITS, shards=4, event_source=EVENT_SOURCE)
+    assert [messages for messages, _ in parts] == [2, 4, 7]
+    assert states(engine) == [("dead", "not_an_event", 3), ("dead", "too_large", 5), ("received", None, 5)]
 
 
 def test_no_session_is_held_while_messages_are_read_and_explained(engine: Engine) -> None:

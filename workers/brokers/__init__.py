@@ -8,12 +8,13 @@ reached.
 from typing import Final
 
 from core.errors import UnsupportedBrokerError
-from workers.brokers.amqp import AmqpEventPublisher, AmqpEventTail, AmqpIntake, AmqpShopPublisher
+from workers.brokers.amqp import AmqpEventPublisher, AmqpEventTail, AmqpIntake, AmqpShopPublisher, look_at_queues
 from workers.brokers.amqp_link import AmqpLink, check_link_url
 from workers.brokers.contracts import (
     Delivery,
     EventPublisher,
     EventTail,
+    IntakeQueue,
     IntakeSource,
     ShopPublisher,
     url_scheme,
@@ -25,6 +26,7 @@ from workers.brokers.streams import (
     StreamIntake,
     StreamShopPublisher,
     check_server_url,
+    look_at_stream,
     reach_server,
 )
 
@@ -33,9 +35,11 @@ __all__ = [
     "Delivery",
     "EventPublisher",
     "EventTail",
+    "IntakeQueue",
     "IntakeSource",
     "ShopPublisher",
     "check_broker_url",
+    "look_at_intake",
     "open_event_publisher",
     "open_event_tail",
     "open_intake",
@@ -76,6 +80,11 @@ def check_broker_url(broker_url: str) -> None:
         check_link_url(broker_url)
     else:
         check_server_url(broker_url)
+
+
+def look_at_intake(broker_url: str) -> IntakeQueue:
+    """Say what waits for intake; `BrokerUnavailableError` when the broker does not."""
+    return look_at_queues(broker_url) if _is_amqp(broker_url) else look_at_stream(broker_url)
 
 
 def open_event_publisher(broker_url: str, *, events_kept_max: int | None = None) -> EventPublisher:

@@ -8,19 +8,24 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
+import amqp
+
 from core.errors import BrokerTopologyError, EventNotConfirmedError
 from core.messages.inbound.celery_messages import envelope
+from core.messages.inbound.reading import CutMessage
 from workers.brokers.amqp_frames import Delivery as FramedDelivery
 from workers.brokers.amqp_frames import Outgoing, message_properties
 from workers.brokers.amqp_link import AmqpLink, declare_events, declare_intake, declare_submit
-from workers.brokers.contracts import Delivery
+from workers.brokers.contracts import Delivery, IntakeQueue
 from workers.brokers.headers import signature_of_header, text_header
+from workers.brokers.large_messages import BATCH_BYTES_MAX, kept, sent_bytes
 from workers.brokers.topology import EVENT_EXCHANGE, INTAKE_QUEUE, SHOP_EXCHANGE, SIGNATURE_HEADER, SUBMIT_QUEUE
 
 _HEARTBEAT_SECONDS: Final = 6
 _WAIT_SLICE_SECONDS_MAX: Final = 2.0  # a longer wait is done in slices, so that heartbeats go on
 #: How long a batch that has begun waits for its next message.
 _LINGER_SECONDS: Final = 0.002
+_FIRST_PREFETCH_MESSAGES: Final = 16
 _IN_FLIGHT_MESSAGES_MAX: Final = 1000
 _CONFIRM_SECONDS: Final = 8.0
 _EVENT_PROPERTIES: Final = message_properties("application/cloudevents+json", "utf-8")
@@ -31,44 +36,48 @@ _SHOP_PROPERTIES: Final = message_properties(_SHOP_TYPE)
 class AmqpIntake:
     """`IntakeSource` on the intake queue.
 
-    Up to `prefetch_messages` are under way to this consumer, so they too must fit into memory. Twice a batch is a good
-    number: the broker fills up while a batch is stored.
+    The broker has a prefetch of messages under way to us, in its own memory until we read them: up to
+    `prefetch_messages`, twice a batch for instance, so that it fills up while a batch is stored. While messages are so
+    large that few make a batch, only as many are under way: a broker bounds no prefetch by bytes. A prefetch cannot be
+    changed but with a new consumer, and so with a new connection, to which nothing large is on its way yet.
     """
 
     def __init__(self, broker_url: str, *, consumer: str, prefetch_messages: int) -> None:
         """Connect, declare exchanges, queues and bindings, and start consuming."""
-        self._link = AmqpLink(broker_url, purpose=f"intake {consumer}", heartbeat_seconds=_HEARTBEAT_SECONDS)
-        self._unacknowledged: set[int] = set()  # tags of what `receive` has returned
+        self._broker_url = broker_url
+        self._consumer = consumer
+        self._prefetch_messages_max = prefetch_messages
+        # Small at first: an intake that large messages have ended would else ask for as many again.
+        self._prefetch_messages = self._wanted_messages = min(_FIRST_PREFETCH_MESSAGES, prefetch_messages)
         self._submit_tag = f"{consumer}.{SUBMIT_QUEUE}".encode()
-        declare_intake(self._link)
-        declare_submit(self._link)
-        with self._link.errors():
-            # Per consumer, not global: RabbitMQ 4.3 refuses a global limit.
-            self._link.channel.basic_qos(0, prefetch_messages, False)
-            self._link.channel.basic_consume(INTAKE_QUEUE, consumer_tag=consumer)
-            self._link.channel.basic_qos(0, max(1, prefetch_messages // 4), False)  # of what consumers come after it
-            self._link.channel.basic_consume(SUBMIT_QUEUE, consumer_tag=self._submit_tag.decode())
+        self._unacknowledged: set[int] = set()  # tags of what `receive` has returned
+        self._link = self._connect()
 
     def receive(self, *, messages_max: int, wait_seconds: float) -> list[Delivery]:
         """See `IntakeSource.receive`."""
+        if self._wanted_messages != self._prefetch_messages and not self._unacknowledged:
+            self._prefetch_messages = self._wanted_messages
+            self._link.close()  # with its goodbye, or the last acknowledgement might be lost
+            self._link = self._connect()
         deadline = time.monotonic() + wait_seconds
-        deliveries = self._link.deliveries
-        with self._link.errors():
-            while len(deliveries) < messages_max:
-                self._link.beat()
-                left_seconds = _LINGER_SECONDS if deliveries else deadline - time.monotonic()
-                arrived = self._link.drain(min(left_seconds, _WAIT_SLICE_SECONDS_MAX))
-                if not arrived and (deliveries or time.monotonic() >= deadline):
+        link = self._link
+        with link.errors():
+            while len(link.deliveries) < messages_max and link.held_bytes < BATCH_BYTES_MAX:
+                link.beat()
+                left_seconds = _LINGER_SECONDS if link.deliveries else deadline - time.monotonic()
+                arrived = link.drain(min(left_seconds, _WAIT_SLICE_SECONDS_MAX))
+                if not arrived and (link.deliveries or time.monotonic() >= deadline):
                     break
-        batch = [deliveries.popleft() for _ in range(min(messages_max, len(deliveries)))]
+        batch = link.take(messages_max)
         self._unacknowledged.update(message.tag for message in batch)
+        self._learn([sent_bytes(message.body) for message in batch], messages_max)
         return [self._received(message) for message in batch]
 
     def _received(self, message: FramedDelivery) -> Delivery:
         token = (self._link, message.tag)
-        if message.consumer_tag == self._submit_tag:
+        if message.consumer_tag == self._submit_tag and isinstance(message.body, bytes):
             name = text_header(message.header, "task")
-            return Delivery(envelope({} if name is None else {"task": name}, message.body), token)
+            return Delivery(kept(envelope({} if name is None else {"task": name}, message.body)), token)
         return Delivery(message.body, token, signature_of_header(message.header))
 
     def acknowledge(self, received: Sequence[Delivery]) -> None:
@@ -104,15 +113,51 @@ class AmqpIntake:
                 pass
             self._link.beat()
 
-    def waiting_messages(self) -> int:
-        """See `IntakeSource.waiting_messages`; what is under way to a consumer (its prefetch) counts as received."""
-        with self._link.errors():
-            declare = self._link.channel.queue_declare
-            return sum(int(declare(queue, passive=True).message_count) for queue in (INTAKE_QUEUE, SUBMIT_QUEUE))
-
     def close(self) -> None:
         """Close the connection; the broker queues what was not acknowledged again, in its old place."""
         self._link.close()
+
+    def _connect(self) -> AmqpLink:
+        link = AmqpLink(self._broker_url, purpose=f"intake {self._consumer}", heartbeat_seconds=_HEARTBEAT_SECONDS)
+        declare_intake(link)
+        declare_submit(link)
+        with link.errors():
+            # Per consumer, not global: RabbitMQ 4.3 refuses a global limit.
+            link.channel.basic_qos(0, self._prefetch_messages, False)
+            link.channel.basic_consume(INTAKE_QUEUE, consumer_tag=self._consumer)
+            # Of what consumers come after it.
+            link.channel.basic_qos(0, max(1, self._prefetch_messages // 4), False)
+            link.channel.basic_consume(SUBMIT_QUEUE, consumer_tag=self._submit_tag.decode())
+        return link
+
+    def _learn(self, sizes_bytes: Sequence[int], messages_max: int) -> None:
+        """Choose the prefetch after a batch: what makes two batches of its messages, or all when they are small."""
+        two_batches = 2 * max(1, len(sizes_bytes) * BATCH_BYTES_MAX // max(1, sum(sizes_bytes)))
+        if 2 * two_batches < self._prefetch_messages:
+            self._wanted_messages = two_batches
+        elif len(sizes_bytes) >= min(messages_max, self._prefetch_messages) and messages_max > self._prefetch_messages:
+            self._wanted_messages = min(self._prefetch_messages_max, two_batches)
+
+
+def look_at_queues(broker_url: str) -> IntakeQueue:
+    """Count what waits, and who takes it, without taking or declaring anything."""
+    link = AmqpLink(broker_url, purpose="status")
+    try:
+        with link.errors():
+            found = [_counted(link, queue) for queue in (INTAKE_QUEUE, SUBMIT_QUEUE)]
+    finally:
+        link.close()
+    return IntakeQueue(sum(queue.waiting for queue in found), found[0].intakes)
+
+
+def _counted(link: AmqpLink, queue: str) -> IntakeQueue:
+    channel = link.new_channel()
+    try:
+        found = channel.queue_declare(queue, passive=True)
+    except amqp.NotFound:  # no intake has been here yet
+        return IntakeQueue(0, 0)
+    channel.close()
+    return IntakeQueue(found.message_count, found.consumer_count)
 
 
 class _ConfirmedChannel:
@@ -249,7 +294,8 @@ class AmqpEventTail:
         deliveries = self._link.deliveries
         while deliveries or self._drained(wait_seconds):
             while deliveries:
-                yield deliveries.popleft().body
+                body = deliveries.popleft().body
+                yield body.head if isinstance(body, CutMessage) else body
 
     def close(self) -> None:
         """Close the connection, and with it the queue."""

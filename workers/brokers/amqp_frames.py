@@ -9,13 +9,14 @@ Handshake, declarations, confirms and errors stay with py-amqp.
 """
 
 import struct
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from amqp.method_framing import frame_handler
 
+from core.messages.inbound.reading import CutMessage
 from workers.brokers.headers import header_table, text_header
+from workers.brokers.large_messages import Collected
 
 Frame = tuple[int, int, bytes]  #: kind, channel, payload
 Outgoing = tuple[str, bytes, bytes]  #: routing key, body, properties as `message_properties` writes them
@@ -51,7 +52,7 @@ class Delivery(NamedTuple):
     tag: int
     consumer_tag: bytes  #: of our consumer that it was delivered to
     header: bytes  #: payload of its header frame, as the sender wrote it (workers.brokers.headers)
-    body: bytes
+    body: bytes | CutMessage
 
 
 class FrameReader:
@@ -92,25 +93,26 @@ class FrameReader:
 
 
 def delivery_handler(
-    connection: Any, on_method: Callable[..., Any], deliveries: deque[Delivery]
+    connection: Any, on_method: Callable[..., Any], deliver: Callable[[Delivery], None]
 ) -> Callable[[Frame], bool]:
-    """Return a frame handler that collects delivered messages and leaves all other frames to py-amqp's own."""
+    """Return a frame handler that hands on delivered messages and leaves all other frames to py-amqp's own."""
     on_other_frame = frame_handler(connection, on_method)
     tags: tuple[int, bytes] | None = None  # of the message that is being delivered
     header = b""
     size = 0
-    chunks: list[bytes] = []
+    body = Collected(0)
 
     def on_frame(frame: Frame) -> bool:
-        nonlocal tags, size, header
+        nonlocal tags, size, header, body
         kind, _, payload = frame
         if kind == _METHOD and payload.startswith(_DELIVER_START):
             tags = _delivery_tags(payload)
         elif kind == _HEADER and tags is not None:
             size = _body_size(payload)
             header = payload
+            body = Collected(size)
         elif kind == _BODY and tags is not None:
-            chunks.append(payload)
+            body.add(payload)
             size -= len(payload)
         else:
             try:
@@ -121,9 +123,8 @@ def delivery_handler(
         if kind == _METHOD or size > 0:
             return False
         assert tags is not None
-        deliveries.append(Delivery(*tags, header, b"".join(chunks)))
-        tags = None
-        chunks.clear()
+        deliver(Delivery(*tags, header, body.message()))
+        tags, body = None, Collected(0)
         return True
 
     return on_frame

@@ -5,6 +5,7 @@ import ssl
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import islice
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
@@ -14,6 +15,7 @@ import kombu
 from core.errors import BrokerTopologyError, BrokerUnavailableError
 from workers.brokers.amqp_frames import Delivery, Frame, FrameReader, Outgoing, delivery_handler, publish_frames
 from workers.brokers.contracts import url_without_password, wrong_option_text
+from workers.brokers.large_messages import fitting, held_bytes
 from workers.brokers.topology import (
     EVENT_EXCHANGE,
     INTAKE_BINDINGS,
@@ -54,6 +56,7 @@ class AmqpLink:
         self.where = url_without_password(broker_url)
         self.blocked = False  #: the broker takes no messages now (its memory or disk alarm)
         self.deliveries: deque[Delivery] = deque()  #: what has been delivered to our consumer, oldest first
+        self.held_bytes = 0  #: of these, as far as `take` gives them out
         self._open = True
         self._kombu = _kombu_connection(
             broker_url, self.where, heartbeat=heartbeat_seconds, transport_options=self._options(purpose)
@@ -90,6 +93,13 @@ class AmqpLink:
             handle(frame)
             frame = self._reader.buffered_frame()
         return True
+
+    def take(self, messages_max: int) -> list[Delivery]:
+        """Take out the oldest deliveries, so many and BATCH_BYTES_MAX at most; at least one, if there is one."""
+        sizes_bytes = [_held_bytes(delivery) for delivery in islice(self.deliveries, messages_max)]
+        sizes_bytes = sizes_bytes[: fitting(sizes_bytes)]
+        self.held_bytes -= sum(sizes_bytes)
+        return [self.deliveries.popleft() for _ in sizes_bytes]
 
     def publish(self, exchange: str, messages: Sequence[Outgoing], *, mandatory: bool) -> None:
         """Write messages, without waiting for anything."""
@@ -136,13 +146,22 @@ class AmqpLink:
         }
 
     def _frame_handler(self, connection: Any, on_method: Callable[..., Any]) -> Callable[[Frame], bool]:
-        return delivery_handler(connection, on_method, self.deliveries)
+        return delivery_handler(connection, on_method, self._deliver)
+
+    def _deliver(self, delivery: Delivery) -> None:
+        if self._open:  # else they go back to the broker: no goodbye may hold a prefetch of large ones
+            self.deliveries.append(delivery)
+            self.held_bytes += _held_bytes(delivery)
 
     def _on_blocked(self, _reason: str) -> None:
         self.blocked = True
 
     def _on_unblocked(self) -> None:
         self.blocked = False
+
+
+def _held_bytes(delivery: Delivery) -> int:
+    return held_bytes(delivery.body) + len(delivery.header)
 
 
 def declare_intake(link: AmqpLink) -> None:

@@ -9,15 +9,24 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
+from core.messages.inbound.reading import CutMessage
+
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
 
 class Delivery(NamedTuple):
     """One queue message: its bytes as the shop sent them, and the token that `acknowledge` needs."""
 
-    raw: bytes
+    raw: bytes | CutMessage
     token: Any
     signature: str | None = None  #: that came beside the bytes, whatever it is worth
+
+
+class IntakeQueue(NamedTuple):
+    """What waits for intake, as far as its broker tells."""
+
+    waiting: int  #: messages that are not stored; on RabbitMQ without those that are under way to an intake
+    intakes: int  #: that take messages from it; on streams those that have asked for some within a minute
 
 
 class IntakeSource(Protocol):
@@ -26,8 +35,8 @@ class IntakeSource(Protocol):
     def receive(self, *, messages_max: int, wait_seconds: float) -> list[Delivery]:
         """Wait up to `wait_seconds` for a first message, then take what is there at once; [] when there is none.
 
-        A batch is bounded by messages, not by bytes (no broker offers that): choose `messages_max` so that this many
-        of your largest messages fit into memory.
+        A batch holds BATCH_BYTES_MAX at most, or one message; of one that is larger only its head is held. No broker
+        bounds by bytes what is under way: choose `messages_max` so that this many of the last messages are not more.
         """
         ...
 
@@ -37,10 +46,6 @@ class IntakeSource(Protocol):
 
     def heartbeat(self) -> None:
         """Keep the connection alive while nothing is received: call at least every 3 seconds."""
-        ...
-
-    def waiting_messages(self) -> int:
-        """How many messages no consumer has received yet."""
         ...
 
     def close(self) -> None:

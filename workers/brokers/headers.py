@@ -7,6 +7,7 @@ import struct
 from collections.abc import Mapping
 from typing import Final
 
+from core.messages.inbound.reading import CutMessage
 from workers.brokers.topology import SIGNATURE_FIELD, SIGNATURE_HEADER
 
 #: More than any signature or name of a task has; what is cut is none.
@@ -44,10 +45,10 @@ def text_header(payload: bytes, name: str) -> str | None:
         return None
 
 
-def signature_of_fields(fields: Mapping[bytes, bytes]) -> str | None:
+def signature_of_fields(fields: Mapping[bytes, bytes | CutMessage]) -> str | None:
     """Find the signature among the fields of a stream entry."""
     raw = fields.get(_FIELD)
-    return None if raw is None else beside_text(raw)
+    return None if raw is None else beside_text(raw.head if isinstance(raw, CutMessage) else raw)
 
 
 def beside_text(raw: bytes) -> str:

@@ -7,7 +7,7 @@ flight when it is killed.
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -19,8 +19,11 @@ from redis.retry import Retry
 
 from core.errors import BrokerUnavailableError, EventNotConfirmedError
 from core.messages.inbound.problems import STREAM_ENTRY
-from workers.brokers.contracts import Delivery, url_without_password, wrong_option_text
+from core.messages.inbound.reading import CutMessage
+from workers.brokers.contracts import Delivery, IntakeQueue, url_without_password, wrong_option_text
 from workers.brokers.headers import signature_of_fields
+from workers.brokers.large_messages import kept
+from workers.brokers.stream_replies import CuttingParser
 from workers.brokers.topology import (
     EVENT_FIELD,
     EVENT_STREAM,
@@ -35,6 +38,7 @@ _CONNECT_SECONDS: Final = 3.0
 _READ_SECONDS: Final = 6.0
 _BLOCK_SECONDS_MAX: Final = 5.0  # a longer wait is done in slices, so that a dead socket is noticed and claims go on
 _TAIL_ENTRIES_MAX: Final = 500
+_LATELY_MILLISECONDS: Final = 60_000
 
 #: Moves up to ARGV[2] messages of KEYS[2..] into the stream KEYS[1]: what Celery's clients send to a list is read,
 #: claimed and acknowledged as all else is, and no crash can lose it. It stays in its list where the stream is closed.
@@ -53,7 +57,8 @@ for at = 2, #KEYS do
 end
 """
 
-_Entry = tuple[bytes | None, dict[bytes, bytes] | None]
+_Fields = Mapping[bytes, bytes | CutMessage]
+_Entry = tuple[bytes | None, _Fields | None]
 
 
 class StreamIntake:
@@ -74,7 +79,7 @@ class StreamIntake:
         self._claim_position: bytes = b"0-0"
         self._claim_at = time.monotonic()
         self._own_position: bytes | None = b"0-0"  # None: everything that was pending under our name has been read
-        self._redis = _client(broker_url, blocks_seconds_max=_BLOCK_SECONDS_MAX)
+        self._redis = _client(broker_url, blocks_seconds_max=_BLOCK_SECONDS_MAX, parser_class=CuttingParser)
         self._take_submitted = self._redis.register_script(_TAKE_SUBMITTED)
         with self._own_pending_again():
             self._create_group()
@@ -108,14 +113,6 @@ class StreamIntake:
 
     def heartbeat(self) -> None:
         """Do nothing: the server expects none, and the next command finds a dead connection by its timeouts."""
-
-    def waiting_messages(self) -> int:
-        """Return what the stream and the lists hold less what is pending: what is acknowledged is deleted."""
-        with self._own_pending_again():
-            submitted = sum(int(self._redis.llen(key)) for key in SUBMIT_LISTS)
-            length = int(self._redis.xlen(SHOP_STREAM))
-            pending = self._in_group(lambda: self._redis.xpending(SHOP_STREAM, INTAKE_GROUP))
-            return submitted + max(0, length - int(pending["pending"]))
 
     def close(self) -> None:
         """Close the connection; what was not acknowledged stays pending under our name."""
@@ -190,7 +187,13 @@ class StreamIntake:
     def _received(self, entries: Iterable[_Entry]) -> list[Delivery]:
         received: list[Delivery] = []
         deleted: list[bytes] = []
-        for entry_id, fields in entries:
+        last: bytes = b"0-0"
+        for place, (entry_id, fields) in enumerate(entries):
+            if place and _is_cut(entry_id, fields):
+                # It is pending under our name by now, and so is what stands behind it: they are read again.
+                self._own_position = last
+                break
+            last = entry_id or last
             if fields:
                 received.append(Delivery(_payload(fields), entry_id, signature_of_fields(fields)))
             elif entry_id is not None:  # pending, but somebody deleted the entry: nothing is left to store
@@ -268,7 +271,8 @@ class StreamEventTail:
             for entry_id, fields in entries:
                 if entry_id is not None and fields:
                     self._position = entry_id
-                    yield _payload(fields)
+                    event = _payload(fields)
+                    yield event.head if isinstance(event, CutMessage) else event
 
     def close(self) -> None:
         """Close the connection."""
@@ -287,13 +291,24 @@ class StreamEventTail:
                 return entries
 
 
+def look_at_stream(broker_url: str) -> IntakeQueue:
+    """Count what waits, pending or not, since what is stored is deleted; and the consumers that have asked lately."""
+    with _broker_errors(url_without_password(broker_url)), _client(broker_url) as client:
+        waiting = sum(int(client.llen(key)) for key in SUBMIT_LISTS) + int(client.xlen(SHOP_STREAM))
+        try:
+            consumers = client.xinfo_consumers(SHOP_STREAM, INTAKE_GROUP)
+        except ResponseError:  # neither stream nor group is there: no intake has been here yet
+            return IntakeQueue(waiting, 0)
+        return IntakeQueue(waiting, sum(consumer["idle"] < _LATELY_MILLISECONDS for consumer in consumers))
+
+
 def reach_server(broker_url: str) -> None:
     """Connect and ask for a sign of life; `BrokerUnavailableError` when none comes."""
     with _broker_errors(url_without_password(broker_url)), _client(broker_url) as client:
         client.ping()
 
 
-def _client(broker_url: str, *, blocks_seconds_max: float = 0) -> redis.Redis:
+def _client(broker_url: str, *, blocks_seconds_max: float = 0, **more: Any) -> redis.Redis:
     where = url_without_password(broker_url)
     try:
         options: dict[str, Any] = parse_url(broker_url)  # type: ignore[no-untyped-call]
@@ -310,6 +325,7 @@ def _client(broker_url: str, *, blocks_seconds_max: float = 0) -> redis.Redis:
         "health_check_interval": 10,
         # Repeated unasked, XREADGROUP misses what the lost answer delivered, and XADD adds twice.
         "retry": Retry(NoBackoff(), 0),
+        **more,
     }
     pool = redis.ConnectionPool(**options)
     try:
@@ -358,14 +374,22 @@ def _entries(answer: Any) -> list[_Entry]:
     return answer[0][1] if answer else []
 
 
-def _payload(fields: dict[bytes, bytes]) -> bytes:
+def _payload(fields: _Fields) -> bytes | CutMessage:
     """Return the event of an entry; of an entry without one all its fields as JSON, for intake to park and show."""
     event = fields.get(EVENT_FIELD.encode())
     if event is not None:
         return event
     readable = {_text(name): _text(value) for name, value in fields.items()}
-    return json.dumps({STREAM_ENTRY: readable}).encode()
+    return kept(json.dumps({STREAM_ENTRY: readable}).encode())
 
 
-def _text(raw: bytes) -> str:
+def _is_cut(entry_id: object, fields: _Fields | None) -> bool:
+    return isinstance(entry_id, CutMessage) or any(
+        isinstance(part, CutMessage) for field in (fields or {}).items() for part in field
+    )
+
+
+def _text(raw: bytes | CutMessage) -> str:
+    if isinstance(raw, CutMessage):
+        return f"{_text(raw.head)}... ({raw.size_bytes} bytes)"
     return raw.decode(errors="backslashreplace")

@@ -2,12 +2,14 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from hashlib import sha256
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from amqp.serialization import dumps
 
+from core.messages.inbound.reading import HEAD_BYTES, CutMessage
 from workers.brokers.amqp_frames import (
     Delivery,
     Frame,
@@ -55,7 +57,7 @@ def _collected(frames: Iterable[Frame]) -> tuple[list[Delivery], list[Any]]:
     deliveries: deque[Delivery] = deque()
     methods: list[Any] = []
     connection = SimpleNamespace(bytes_recv=0)
-    handle = delivery_handler(connection, lambda *method: methods.append(method), deliveries)
+    handle = delivery_handler(connection, lambda *method: methods.append(method), deliveries.append)
     count = 0
     for frame in frames:
         handle(frame)
@@ -178,3 +180,11 @@ def test_published_messages_are_cut_to_the_frame_size_and_put_together_to_pieces
             key, body = published[-1]
             published[-1] = key, body + payload
     assert published == [(key.encode(), body) for key, body in sent]
+
+
+def test_of_a_message_that_is_too_large_head_length_and_hash_are_held() -> None:
+    chunk = bytes(range(256)) * 4096
+    whole = chunk * 17
+    deliveries, _ = _collected([*_delivery(1, *[chunk] * 17), *_delivery(2, chunk), *_delivery(3)])
+    cut = CutMessage(whole[:HEAD_BYTES], len(whole), sha256(whole).digest())
+    assert [(message.tag, message.body) for message in deliveries] == [(1, cut), (2, chunk), (3, b"")]

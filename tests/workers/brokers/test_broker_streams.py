@@ -2,7 +2,9 @@
 
 import json
 import time
+import tracemalloc
 from collections.abc import Callable
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -11,7 +13,16 @@ from broker_steps import ORDER, bodies, once_somebody_waits, orders, receive, to
 
 from core.errors import BrokerUnavailableError, EventNotConfirmedError
 from core.messages.inbound.problems import STREAM_ENTRY
-from workers.brokers import open_event_publisher, open_event_tail, open_intake, open_shop_publisher
+from core.messages.inbound.reading import HEAD_BYTES, CutMessage
+from workers.brokers import (
+    IntakeQueue,
+    look_at_intake,
+    open_event_publisher,
+    open_event_tail,
+    open_intake,
+    open_shop_publisher,
+)
+from workers.brokers.large_messages import BATCH_BYTES_MAX
 from workers.brokers.topology import EVENT_STREAM, INTAKE_GROUP, SHOP_STREAM
 
 
@@ -111,10 +122,71 @@ def test_a_group_or_stream_that_is_deleted_during_the_wait_is_made_again(
 def test_waiting_messages_are_counted_after_the_group_was_deleted(
     valkey_url: str, valkey: redis.Redis, opened: Callable[..., Any]
 ) -> None:
-    intake = opened(open_intake, valkey_url, consumer="one")
+    opened(open_intake, valkey_url, consumer="one")
     opened(open_shop_publisher, valkey_url).publish(orders(3))
     valkey.xgroup_destroy(SHOP_STREAM, INTAKE_GROUP)
-    assert intake.waiting_messages() == 3
+    assert look_at_intake(valkey_url) == IntakeQueue(waiting=3, intakes=0)
+
+
+class TestLargeEntries:
+    """Whatever a shop adds to the stream, intake holds no more of it than a batch may have."""
+
+    @pytest.fixture
+    def intake(self, valkey_url: str, opened: Callable[..., Any]) -> Any:
+        return opened(open_intake, valkey_url, consumer="one")
+
+    def test_of_one_that_is_too_large_head_length_and_hash_are_held_and_nothing_else(
+        self, valkey: redis.Redis, intake: Any
+    ) -> None:
+        large = b"%d" % 7 + b"x" * 60_000_000
+        for _ in range(3):
+            valkey.xadd(SHOP_STREAM, {"event": large})
+        valkey.xadd(SHOP_STREAM, {"event": ORDER})
+        cut = CutMessage(large[:HEAD_BYTES], len(large), sha256(large).digest())
+        del large
+        tracemalloc.start()
+        try:
+            taken = [raw for _ in range(3) for raw in self.taken(intake)]
+            _, peak_bytes = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert taken == [cut, cut, cut, ORDER]
+        assert peak_bytes < 5_000_000
+        assert valkey.xlen(SHOP_STREAM) == 0
+
+    def test_what_a_dead_consumer_left_is_claimed_and_held_in_parts_too(
+        self, valkey: redis.Redis, valkey_url: str, opened: Callable[..., Any]
+    ) -> None:
+        for size in (9_000_000, 9_000_001, 3):
+            valkey.xadd(SHOP_STREAM, {"event": b"x" * size})
+        dead = open_intake(valkey_url, consumer="dead")
+        receive(dead, 2)
+        dead.close()
+        heir = opened(open_intake, valkey_url, consumer="heir", idle_claim_seconds=0.05)
+        taken: list[list[int]] = []
+        while sum(map(len, taken)) < 3:
+            taken.append([len(raw) for raw in self.taken(heir)])
+        assert sorted(size for batch in taken for size in batch) == [3, 9_000_000, 9_000_001]
+        assert max(map(sum, taken)) < BATCH_BYTES_MAX
+        assert valkey.xlen(SHOP_STREAM) == 0
+
+    def test_all_fields_of_an_entry_count(self, valkey: redis.Redis, intake: Any) -> None:
+        junk = b"x" * 9_000_000
+        valkey.xadd(SHOP_STREAM, {"junk": junk, "event": ORDER, "more": junk})
+        valkey.xadd(SHOP_STREAM, {"junk": junk, "event": junk, "signature": "s"})
+        valkey.xadd(SHOP_STREAM, {"junk": junk, "more": junk})
+        valkey.xadd(SHOP_STREAM, {f"{n}" * 60: b"x" for n in range(10_000)})
+        valkey.xadd(SHOP_STREAM, {"event": ORDER})
+        assert self.taken(intake) == [ORDER]
+        assert self.taken(intake) == [CutMessage(junk[:HEAD_BYTES], len(junk), sha256(junk).digest())]
+        [fields] = self.taken(intake)
+        assert json.loads(fields)[STREAM_ENTRY]["more"].endswith("... (9000000 bytes)")
+        assert self.taken(intake)[-1] == ORDER
+
+    def taken(self, intake: Any) -> list[Any]:
+        batch = intake.receive(messages_max=10, wait_seconds=60)
+        intake.acknowledge(batch)
+        return [message.raw for message in batch]
 
 
 def test_an_entry_without_an_event_is_handed_over_as_json_of_its_fields(

@@ -8,7 +8,15 @@ from typing import Any
 import pytest
 from broker_steps import ORDER, bodies, orders, receive, told
 
-from workers.brokers import open_event_publisher, open_event_tail, open_intake, open_shop_publisher
+from workers.brokers import (
+    IntakeQueue,
+    look_at_intake,
+    open_event_publisher,
+    open_event_tail,
+    open_intake,
+    open_shop_publisher,
+)
+from workers.brokers.large_messages import BATCH_BYTES_MAX
 
 
 @pytest.mark.parametrize(
@@ -34,7 +42,7 @@ def test_messages_come_in_the_order_in_which_they_were_published(broker_url: str
     shop.publish(orders(2500))
     found: list[bytes] = []
     while len(found) < 2500:
-        batch = receive(intake, 500)
+        batch = intake.receive(messages_max=500, wait_seconds=60)
         intake.acknowledge(batch)
         found += bodies(batch)
     assert found == [body for _, body in orders(2500)]
@@ -84,7 +92,7 @@ def test_what_is_acknowledged_never_comes_again(broker_url: str, opened: Callabl
     intake.close()
     reopened = opened(open_intake, broker_url, consumer="one")
     assert reopened.receive(messages_max=10, wait_seconds=0.2) == []
-    assert reopened.waiting_messages() == 0
+    assert look_at_intake(broker_url).waiting == 0
 
 
 def test_acknowledging_a_later_batch_first_takes_nothing_of_the_earlier_one_away(
@@ -116,15 +124,32 @@ def test_two_intakes_share_the_messages(broker_url: str, opened: Callable[..., A
     assert sorted(bodies(shares[0] + shares[1])) == sorted(body for _, body in orders(4))
 
 
-def test_waiting_messages_are_those_that_nobody_has_received(broker_url: str, opened: Callable[..., Any]) -> None:
+def test_what_waits_is_counted_from_outside(broker_url: str, opened: Callable[..., Any]) -> None:
+    assert look_at_intake(broker_url) == IntakeQueue(waiting=0, intakes=0)
     opened(open_shop_publisher, broker_url).publish(orders(5))
+    assert look_at_intake(broker_url) == IntakeQueue(waiting=5, intakes=0)
     intake = opened(open_intake, broker_url, consumer="one", prefetch_messages=2)
-    received = receive(intake, 2)
-    assert intake.waiting_messages() == 3
-    intake.acknowledge(received)
-    for _ in range(3):
-        intake.acknowledge(receive(intake, 1))
-    assert intake.waiting_messages() == 0
+    intake.acknowledge(receive(intake, 2))
+    receive(intake, 2)
+    assert look_at_intake(broker_url).intakes == 1
+    # What is under way to an intake is not told by RabbitMQ.
+    assert look_at_intake(broker_url).waiting == (3 if broker_url.startswith("redis") else 1)
+
+
+def test_a_batch_is_bounded_by_bytes_and_what_does_not_fit_comes_with_the_next(
+    broker_url: str, opened: Callable[..., Any]
+) -> None:
+    sizes_bytes = [1, 9_000_000, 9_000_000, 2, 3, 9_000_000, 4]
+    opened(open_shop_publisher, broker_url).publish([("order.completed", b"x" * size) for size in sizes_bytes])
+    intake = opened(open_intake, broker_url, consumer="one")
+    taken: list[list[int]] = []
+    while sum(map(len, taken)) < len(sizes_bytes):
+        batch = intake.receive(messages_max=10, wait_seconds=60)
+        intake.acknowledge(batch)
+        taken.append([len(message.raw) for message in batch])
+    assert [size for batch in taken for size in batch] == sizes_bytes
+    assert max(map(sum, taken)) < BATCH_BYTES_MAX
+    assert look_at_intake(broker_url).waiting == 0
 
 
 def test_a_heartbeat_loses_nothing_that_comes_in_meanwhile(broker_url: str, opened: Callable[..., Any]) -> None:
