@@ -338,6 +338,11 @@ class Basket:
             return selection.places
         return (place for place in selection.places if not self._before(place).is_all)
 
+    @cached_property
+    def _line_amounts(self) -> Sequence[int]:
+        """The same as `line_amount` of every line, once for all rules that are rounded by line."""
+        return [self.line_amount(place) for place in range(len(self.goods.order.lines))]
+
     def line_amount(self, place: int) -> int:
         """What is kept of the earning amount of one line, less its share of what was paid with points; in units."""
         return self._paid_share(self.goods.amount_of(place) - self._before(place).amount)
@@ -352,7 +357,8 @@ class Basket:
         """What `give`, that of the rule of this name, gives for the amount of each line by itself."""
         found = self._by_line.get(name)
         if found is None:
-            points = sum([give(self.line_amount(place)) for place in self.places_of(selection)])
+            amounts = self._line_amounts
+            points = sum([give(amounts[place]) for place in self.places_of(selection)])
             found = self._by_line[name] = _ByLine(selection, give, points)
         return found.points
 
