@@ -29,6 +29,7 @@ from core.store.ledger import load_counted, lock_free_accounts
 from core.store.locks import LockClass, try_lock
 from core.upkeep.due_rows import (
     DueLots,
+    Grace,
     accounts_due_for_review,
     accounts_near_review,
     accounts_to_remind,
@@ -121,18 +122,16 @@ def review_batch(
     """Review tiers that were due by `as_of`: one boundary per account and call."""
     if not try_lock(connection, LockClass.PERIODIC, _REVIEW_LOCK + shard):
         return None
-    grace_days = [(program_id, program.qualification.grace_days) for program_id, program in _programs(registry, as_of)]
-    found = accounts_due_for_review(connection, shard, as_of, accounts_max, grace_days)
+    found = accounts_due_for_review(connection, shard, as_of, accounts_max, _grace(registry))
     accounts = lock_free_accounts(connection, found)
+    ending = {i: account for i, account in accounts.items() if account.tier_until is not None}
+    programs = {i: _program_at_end(account, registry) for i, account in ending.items()}
     due = {
         account_id: account
-        for account_id, account in accounts.items()
+        for account_id, account in ending.items()
         # Read again under the lock: posting may have moved the account meanwhile.
-        if account.tier_until is not None
-        and (due_at := review_due_at(account, registry.at(account.program_id, as_of).program)) is not None
-        and due_at <= as_of
+        if (due_at := review_due_at(account, programs[account_id])) is not None and due_at <= as_of
     }
-    programs = {account_id: _program_at_end(account, registry) for account_id, account in due.items()}
     counted = _load_counted(connection, due, programs)
     writing = Writing(context)
     for account_id, account in due.items():
@@ -156,15 +155,16 @@ def warn_batch(
     """
     if not try_lock(connection, LockClass.PERIODIC, _WARNING_LOCK + shard):
         return None
-    ahead = [
-        (program_id, program.qualification.grace_days, program.qualification.warning_days)
+    ahead = {
+        program_id: program.qualification.warning_days
         for program_id, program in _programs(registry, as_of)
         if program.qualification.warning_days is not None
-    ]
-    found = accounts_near_review(connection, shard, as_of, ahead, after, accounts_max) if ahead else []
+    }
+    grace = _grace(registry)
+    found = accounts_near_review(connection, shard, as_of, grace, ahead, after, accounts_max) if ahead else []
     accounts = lock_free_accounts(connection, found)
     near = {i: a for i, a in accounts.items() if a.tier_until is not None and a.tier_warned_until != a.tier_until}
-    programs = {i: registry.at(account.program_id, as_of).program for i, account in near.items()}
+    programs = {i: _program_at_end(account, registry) for i, account in near.items()}
     counted = _load_counted(connection, near, programs)
     changed, events = [], []
     for account_id, account in near.items():
@@ -206,6 +206,14 @@ def remind_batch(
 def _programs(registry: ProgramRegistry, as_of: datetime) -> list[tuple[str, Program]]:
     """Every program in the version in force at `as_of`."""
     return [(program_id, registry.at(program_id, as_of).program) for program_id in registry.program_ids()]
+
+
+def _grace(registry: ProgramRegistry) -> list[Grace]:
+    """The grace of each version is for the periods that end while it is in force."""
+    return [
+        Grace(version.program_id, version.effective_from, until, version.program.qualification.grace_days)
+        for version, until in registry.stretches()
+    ]
 
 
 def _program_at_end(account: Account, registry: ProgramRegistry) -> Program:

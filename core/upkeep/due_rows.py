@@ -1,6 +1,6 @@
 """What time brings due: lots to release and expire, tiers to review, reminders; shard by shard in bounded batches."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -103,31 +103,44 @@ def _lots(rows: Iterable[tuple[Any, ...]]) -> dict[UUID, list[Lot]]:
     return found
 
 
+class Grace(NamedTuple):
+    """How long after the end of a period that ends in [first, until) a program reviews tiers."""
+
+    program_id: str
+    first: datetime
+    until: datetime
+    days: int
+
+
 _DUE_REVIEWS = """
 SELECT a.account_id
-FROM accounts a JOIN unnest(%s::text[], %s::integer[]) AS g(program_id, days) USING (program_id)
+FROM accounts a
+JOIN unnest(%s::text[], %s::timestamptz[], %s::timestamptz[], %s::integer[]) AS g(program_id, first, until, days)
+     ON g.program_id = a.program_id AND g.first <= a.tier_until AND a.tier_until < g.until
 WHERE a.account_shard = %s AND a.tier_until <= %s AND a.tier_until + make_interval(days => g.days) <= %s
 ORDER BY a.tier_until LIMIT %s
 """
 
 
 def accounts_due_for_review(
-    connection: Connection, shard: int, as_of: datetime, accounts_max: int, grace_days: Sequence[tuple[str, int]]
+    connection: Connection, shard: int, as_of: datetime, accounts_max: int, grace: Sequence[Grace]
 ) -> list[UUID]:
-    """Accounts whose tier was to be reviewed by `as_of`, the longest due first; `grace_days` of each program."""
-    program_ids, days = [program_id for program_id, _ in grace_days], [days for _, days in grace_days]
-    rows = run_bulk(connection, _DUE_REVIEWS, (program_ids, days, shard, as_of, as_of, accounts_max))
+    """Accounts whose tier was to be reviewed by `as_of`, the longest due first."""
+    columns = [list(column) for column in zip(*grace, strict=True)]
+    rows = run_bulk(connection, _DUE_REVIEWS, (*columns, shard, as_of, as_of, accounts_max)) if grace else []
     return [row[0] for row in rows]
 
 
 _NEAR_REVIEW = """
 SELECT a.account_id
 FROM accounts a
-JOIN unnest(%(programs)s::text[], %(grace)s::integer[], %(ahead)s::integer[]) AS g(program_id, grace, ahead)
-     USING (program_id)
+JOIN unnest(%(programs)s::text[], %(firsts)s::timestamptz[], %(untils)s::timestamptz[], %(grace)s::integer[])
+     AS g(program_id, first, until, grace)
+     ON g.program_id = a.program_id AND g.first <= a.tier_until AND a.tier_until < g.until
+JOIN unnest(%(warning)s::text[], %(ahead)s::integer[]) AS h(program_id, ahead) ON h.program_id = a.program_id
 WHERE a.account_shard = %(shard)s AND a.tier_until IS NOT NULL AND a.tier_warned_until IS DISTINCT FROM a.tier_until
   AND a.tier_until + make_interval(days => g.grace) > %(as_of)s
-  AND a.tier_until + make_interval(days => g.grace - g.ahead) <= %(as_of)s
+  AND a.tier_until + make_interval(days => g.grace - h.ahead) <= %(as_of)s
   AND (%(after)s::uuid IS NULL OR a.account_id > %(after)s::uuid)
 ORDER BY a.account_id LIMIT %(limit)s
 """
@@ -137,14 +150,17 @@ def accounts_near_review(
     connection: Connection,
     shard: int,
     as_of: datetime,
-    ahead: Sequence[tuple[str, int, int | None]],
+    grace: Sequence[Grace],
+    ahead: Mapping[str, int],
     after: UUID | None,
     accounts_max: int,
 ) -> list[UUID]:
-    """The next accounts, by id, whose review was not announced yet; `ahead`: program, grace, days of warning."""
-    programs, grace, days = (list(column) for column in zip(*ahead, strict=True))
-    parameters = {"programs": programs, "grace": grace, "ahead": days, "shard": shard, "as_of": as_of}
-    rows = run_bulk(connection, _NEAR_REVIEW, {**parameters, "after": after, "limit": accounts_max})
+    """The next accounts, by id, whose review was not announced yet; `ahead`: how many days, by program."""
+    programs, firsts, untils, days = (list(column) for column in zip(*grace, strict=True))
+    of_versions = {"programs": programs, "firsts": firsts, "untils": untils, "grace": days}
+    of_programs = {"warning": list(ahead), "ahead": list(ahead.values())}
+    asked = {"shard": shard, "as_of": as_of, "after": after, "limit": accounts_max}
+    rows = run_bulk(connection, _NEAR_REVIEW, {**of_versions, **of_programs, **asked})
     return [row[0] for row in rows]
 
 

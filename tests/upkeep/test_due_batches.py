@@ -288,6 +288,25 @@ class TestReview:
         assert shell.review("2026-02-01T00:00:00Z") == 0
         assert self.tiers(shell) == ["silver"]
 
+    @pytest.mark.parametrize(
+        ("before", "after", "reviewed_on", "effective_at"),
+        [
+            (0, 60, "2025-01-20", "2024-12-31T23:00:00Z"),  # late: a run in time would have had no grace
+            (60, 0, "2025-03-02", "2025-03-01T23:00:00Z"),
+        ],
+    )
+    def test_the_grace_is_that_of_the_version_that_the_period_ended_under(
+        self, shell: Shell, before: int, after: int, reviewed_on: str, effective_at: str
+    ) -> None:
+        for days, since in ((before, "2020-01-01"), (after, "2025-01-15"), (9, "2099-01-01")):
+            graced = f"qualification: {{window: calendar_year, grace_days: {days}}}\n"
+            shell.apply_program(PROGRAM_TEXT + graced, f"{since}T00:00:00Z")
+        shell.take(order("o1", "600.00", time="2023-06-01T12:00:00Z"))
+        for day in ("2025-01-20", "2025-03-02"):
+            shell.review(f"{day}T00:00:00Z")
+            assert self.tiers(shell) == ["bronze" if day >= reviewed_on else "silver"]
+        assert shell.events("loyalty.tier.changed")[-1]["data"]["effective_at"] == effective_at
+
     def test_a_program_that_turned_to_lifetime_reviews_no_more(self, shell: Shell) -> None:
         self.fill(shell)
         shell.apply_program(PROGRAM_TEXT, effective_from="2023-12-01T00:00:00Z")

@@ -1,7 +1,7 @@
 """All program versions, and which of them holds for a message: by the program it names, its source, and its time."""
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -9,6 +9,7 @@ from core.domain.program import Program
 
 #: Stands for PostgreSQL's -infinity, from which a first version is in force.
 BEGINNING = datetime.min.replace(tzinfo=UTC)
+_NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 class ProgramVersion(NamedTuple):
@@ -100,6 +101,11 @@ class ProgramRegistry:
     def line(self, program_id: str) -> list[ProgramVersion]:
         """The versions that are or come into force, in that order; KeyError for an unknown program."""
         return self._lines[program_id]
+
+    def stretches(self) -> Iterator[tuple[ProgramVersion, datetime]]:
+        """Every version that is or comes into force, with the instant at which the next of its program follows."""
+        for line in self._lines.values():
+            yield from zip(line, [*(following.effective_from for following in line[1:]), _NEVER], strict=True)
 
     def changed(self, version: ProgramVersion) -> "ProgramRegistry":
         """With `version` in the place of the one of its number, or as a new one."""
