@@ -7,7 +7,7 @@ _LEDGER = "core/store/ledger.py"
 
 OF_DATABASE = (
     Protection(
-        "an outage is no message's fault",
+        "an outage is not the fault of a message",
         "no message is parked because the database was away",
         (
             Edit(

@@ -48,7 +48,7 @@ from workers.cli.wiring import CustomerId, ProgramId, opened_database, read_inst
 AsOf = Annotated[
     str | None, typer.Option("--as-of", metavar="TIME", help="As it was recorded at this instant, with its offset.")
 ]
-EntriesMax = Annotated[int, typer.Option(min=1, max=LIMIT_MAX, help="The last so many entries of each account.")]
+EntriesMax = Annotated[int, typer.Option(min=1, max=LIMIT_MAX, help="How many of the newest entries of each account.")]
 
 
 def register(app: typer.Typer) -> None:

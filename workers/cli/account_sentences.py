@@ -103,7 +103,8 @@ def repair_text(repair: KeptRepair, zone: ZoneInfo) -> str:
         f"{name} was {_value_text(repair.found.get(name), zone)}, became {_value_text(repair.rebuilt[name], zone)}"
         for name in names
     ]
-    return f"{when}  {repair.subject}: {'; '.join(parts)}, by {_hand_text(repair)}."
+    subject = "points of one order" if repair.subject.startswith("lot ") else repair.subject
+    return f"{when}  {subject}: {'; '.join(parts)}, by {_hand_text(repair)}."
 
 
 def _hand_text(repair: KeptRepair) -> str:

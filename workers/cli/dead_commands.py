@@ -89,7 +89,7 @@ def list_dead(  # each is an option
         LetterState.DEAD
     ),
     waiting: Annotated[bool, typer.Option("--waiting", help="Messages that wait for their orders instead.")] = False,
-    limit: Annotated[int, typer.Option(min=1, max=LIMIT_MAX, help="At most so many.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=LIMIT_MAX, help="How many at most.")] = 50,
     as_json: AsJson = False,
 ) -> None:
     """List dead letters, the newest first; or, with --waiting, messages whose order has not come, the oldest first.

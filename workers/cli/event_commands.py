@@ -50,7 +50,7 @@ def submit(
     file: EventFile,
     *,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until every event has its outcome.")] = False,
-    wait_seconds: Annotated[float, typer.Option(min=0, help="With --wait: at most so long.")] = 30,
+    wait_seconds: Annotated[float, typer.Option(min=0, help="With --wait: at most this long.")] = 30,
     as_json: AsJson = False,
 ) -> None:
     """Store events in the inbox, as intake would, without a queue. The same events again change nothing.
@@ -128,7 +128,7 @@ def tail(
     from_beginning: Annotated[
         bool, typer.Option("--from-beginning", help="First what is kept (Redis and Valkey only).")
     ] = False,
-    limit: Annotated[int | None, typer.Option(min=1, help="End after so many events.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Stop after this many events.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print each event as one line of JSON.")] = False,
 ) -> None:
     """Follow the events that go out, one line each, until Ctrl-C. Not durable: for a person to look at.

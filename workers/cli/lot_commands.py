@@ -42,7 +42,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(no_args_is_help=True)
     group.callback()(lambda: None)
     group.command()(extend)
-    app.add_typer(group, name="lots", help="Points that end: make them last longer.")
+    app.add_typer(group, name="lots", help="Points that expire: let them last longer.")
 
 
 def extend(
@@ -60,13 +60,13 @@ def extend(
         ),
     ] = None,
     to: Annotated[str | None, typer.Option(metavar="DATE", help="Their last day, in the program's time zone.")] = None,
-    days: Annotated[int | None, typer.Option(min=1, max=DAYS_MAX, help="By so many days.")] = None,
+    days: Annotated[int | None, typer.Option(min=1, max=DAYS_MAX, help="How many days longer.")] = None,
     reason: Annotated[str | None, typer.Option(metavar="TEXT", help="Why; kept with each change.")] = None,
     by: By = None,
     is_applied: Annotated[bool, typer.Option("--apply", help="Do it; without it nothing is changed.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Let points last longer: show which lots would, or with --apply move their end, beside running workers.
+    """Let points last longer: show which lots would, or with --apply let them, beside running workers.
 
     \b
     loyalty lots extend --program high-street --expiring-before 2027-02-01T00:00:00+00:00 --to 2027-03-31
@@ -74,7 +74,7 @@ def extend(
 
     Only ever later, and only what has not expired yet. --apply needs a --reason, which the table repairs keeps with who
     did it; loyalty.points.extended tells of each account. --to can be given again and changes nothing more; --days
-    adds its days each time. Who was reminded of the old end is reminded anew.
+    adds its days each time. Who was reminded of the old day is reminded anew.
     """
     end = _new_end(to, days)
     hand = _hand(reason, by) if is_applied else None
@@ -188,11 +188,11 @@ def _say(found: _Summary, registry: ProgramRegistry, as_of: datetime, *, is_appl
         say(f"Shown are the first {len(found.sample)}.")
     if found.lasting:
         other = "other " if found.lots else ""
-        say(f"{count_text(found.lasting, f'{other}lot lasts', f'{other}lots last')} so long already: unchanged.")
+        say(f"{count_text(found.lasting, f'{other}lot lasts', f'{other}lots last')} that long already: unchanged.")
     what = f"{count_text(found.lots, 'lot')} of {count_text(found.accounts, 'account')}"
     what += f", {count_text(found.points, 'point')}"
     if not found.lots:
-        say("No lots to extend: none fits that has points left, has not ended, and ends sooner than that.")
+        say("Nothing to extend: no lot fits that has points left, has not expired, and expires sooner than that.")
     elif is_applied:
         say(f"Extended: {what}. The table repairs keeps what was there.")
     else:

@@ -202,10 +202,10 @@ def _print(explained: OrderOutcome, sentences: _Sentences) -> None:
         printable(f"Order {order.order_id} of {order.source}; times in {program.time_zone}", is_line=True), style="bold"
     )
     say(
-        f"  It is of {time_text(order.occurred_at, zone)[:16]}, was posted at "
-        f"{time_text(recorded.recorded_at, zone)[:16]}, and earned {count_text(explained.at_first.points, 'point')} "
+        f"  It was placed at {time_text(order.occurred_at, zone)[:16]} and posted at "
+        f"{time_text(recorded.recorded_at, zone)[:16]}. It earned {count_text(explained.at_first.points, 'point')} "
         f"in tier {recorded.tier_id}, by version {recorded.program_version} of {program.program_id}, "
-        "which was in force when it occurred."
+        "which was in force when it was placed."
     )
     for name, instant in (("fulfilled", recorded.fulfilled_at), ("cancelled", recorded.cancelled_at)):
         if instant is not None:

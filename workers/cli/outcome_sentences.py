@@ -84,15 +84,15 @@ def _conditions(when: When, circumstances: Circumstances) -> Iterator[tuple[str,
     """Each condition, and what to say if it does not hold."""
     order, local, tier_id, _ = circumstances
     day = f"{local:%Y-%m-%d}"
-    yield "starts_on", f"it starts on {when.starts_on}, the order is of {day}"
-    yield "ends_on", f"its last day was {when.ends_on}, the order is of {day}"
-    yield "hours", f"it is for {_hours_text(when.hours)}, the order is of {local:%A %H:%M}"
-    yield "tiers", f"it is for tier {_either(when.tiers)}, the order earned in {tier_id}"
+    yield "starts_on", f"it starts on {when.starts_on}, and the order was placed on {day}"
+    yield "ends_on", f"its last day was {when.ends_on}, and the order was placed on {day}"
+    yield "hours", f"it is for {_hours_text(when.hours)}, and the order was placed on {local:%A %H:%M}"
+    yield "tiers", f"it is for tier {_either(when.tiers)}, and the order earned in {tier_id}"
     only = "only for a customer's first order, and this was not the first"
     yield "first_order", f"it is {only}" if when.first_order else "it is not for a customer's first order"
     yield "channels", _attribute_text("channel", when.channels, order.attributes.get("channel"))
     tags = ", ".join(order.customer_tags) or "none"
-    yield "customer_tags", f"it is for customers with the tag {_either(when.customer_tags)}, the order names {tags}"
+    yield "customer_tags", f"it is for customers with the tag {_either(when.customer_tags)}, and the order names {tags}"
     wrong = {
         name: values
         for name, values in (when.attributes or {}).items()
@@ -103,8 +103,8 @@ def _conditions(when: When, circumstances: Circumstances) -> Iterator[tuple[str,
 
 
 def _attribute_text(name: str, wanted: Sequence[Any], found: Any) -> str:
-    said = "the order does not say it" if found is None else f"the order has {_value_text(found)}"
-    return f"it wants {name} {_either([_value_text(value) for value in wanted])}, {said}"
+    said = "names none" if found is None else f"has {_value_text(found)}"
+    return f"it asks for {name} {_either([_value_text(value) for value in wanted])}, and the order {said}"
 
 
 def _value_text(value: Any) -> str:

@@ -28,6 +28,19 @@ Roles = Annotated[list[str] | None, typer.Option("--role", help="Only this role;
 AgeMax = Annotated[float, typer.Option(min=1, help="How old the last sign of a role may be.")]
 Runs = Sequence[Mapping[str, Any]]
 
+#: What is told of a periodic run, and in which words.
+_RESULTS = {
+    "accounts": "accounts",
+    "differences": "differences",
+    "skipped": "skipped",
+    "woken": "woken",
+    "overdue": "parked",
+    "inbox_rows": "messages deleted",
+    "outbox_rows": "events deleted",
+    "reminders": "reminders deleted",
+    "is_finished": "finished",
+}
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
@@ -139,15 +152,6 @@ def _say_inbox(found: Status) -> None:
     if "messages" in found.estimated:
         facts.append(("in all", _total_text("messages", found)))
     print_facts(facts)
-    if found.shards:
-        say("Shards at work", style="bold")
-        print_listing(
-            (">Shard", ">To post", "The oldest for", ">Attempts"),
-            [
-                Row((str(shard.shard), f"{shard.rows:,}", _age_of_text(shard, found), str(shard.attempts)))
-                for shard in found.shards
-            ],
-        )
 
 
 def _say_rest(found: Status) -> None:
@@ -172,12 +176,18 @@ def _say_runs(found: Status, runs: Runs) -> None:
                 + (", overdue" if overdue_seconds(found, run["task"], run["finished_at"]) is not None else ""),
                 age_text(every_seconds[run["task"]]) if run["task"] in every_seconds else "-",
                 time_text(run["as_of"]),
-                ", ".join(f"{name} {_value_text(value)}" for name, value in run["result"].items() if value is not None),
+                _result_text(run["result"]),
             )
         )
         for run in runs
     ]
     print_listing(("Task", "Finished", "Runs each", "As of", "Result"), rows)
+
+
+def _result_text(result: Mapping[str, Any]) -> str:
+    """What a run did; what it only keeps for the next run is in --json."""
+    values = {words: result.get(name) for name, words in _RESULTS.items()}
+    return ", ".join(f"{words} {_value_text(value)}" for words, value in values.items() if value is not None)
 
 
 def _backlog_document(backlog: Backlog, found: Status) -> dict[str, object]:

@@ -65,12 +65,10 @@ def _differences(runs: Sequence[Mapping[str, Any]]) -> Iterator[Problem]:
 
 def _lags(status: Status, settings: Settings) -> Iterator[Problem]:
     if _is_older(status.received, status, settings.lag_alarm_seconds):
-        busy = ", ".join(str(shard.shard) for shard in status.shards if shard.rows)
         yield Problem(
             "inbox_lag",
-            f"{count_text(status.received.rows, 'message')} to post, the oldest for {_age(status.received, status)} "
-            f"(shards {busy})",
-            "Is a worker running (`loyalty health live`)? Its log says why not: role_exited, nudge_lost, role_stalled.",
+            f"{count_text(status.received.rows, 'message')} to post, the oldest for {_age(status.received, status)}",
+            "Is a worker running (`loyalty health live`)? If not, its log says why: role_exited or role_stalled.",
         )
     if _is_older(status.unpublished, status, settings.lag_alarm_seconds):
         yield Problem(
@@ -86,7 +84,7 @@ def _crashes(status: Status) -> Iterator[Problem]:
         if shard.attempts >= _ATTEMPTS_MAX:
             yield Problem(
                 "shard_crashes",
-                f"workers died {shard.attempts} times in a row posting shard {shard.shard}",
+                f"workers died {shard.attempts} times in a row while they posted the same messages",
                 "The message at fault will be parked as posting_crashed; the worker's log says how it died.",
             )
 

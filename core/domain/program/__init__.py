@@ -215,7 +215,7 @@ class Program(Part):
     clawback: Clawback = Clawback()
     """What refunds do to spent points."""
     expiry: Expiry = Expiry()
-    """When points end."""
+    """When points expire."""
     reminders: Reminders = Reminders()
     """When customers are reminded of points that are about to expire."""
 
@@ -237,7 +237,7 @@ class Program(Part):
 
     @cached_property
     def has_inactivity(self) -> bool:
-        """Whether an order moves the end of points that are there already."""
+        """Whether an order lets points that are there already expire later."""
         return any(expiry.policy is ExpiryPolicy.INACTIVITY for expiry in self.expiries.values())
 
     @cached_property

@@ -73,7 +73,7 @@ class _Rule(Part):
     clawback: ClawbackMode = ClawbackMode.PROPORTIONAL
     """How refunds reduce what it gave: proportional, full_refund (only when nothing is kept), or never."""
     expiry: Expiry | None = None
-    """When its points end, if not as the program says."""
+    """When its points expire, if not as the program says."""
 
     @cached_property
     def limited_per(self) -> tuple[tuple[str, int], ...]:

@@ -35,7 +35,7 @@ class Availability(Part):
 
 
 class ExpiryPolicy(StrEnum):
-    """When points end."""
+    """When points expire."""
 
     NEVER = "never"
     AFTER_DAYS = "after_days"
@@ -76,7 +76,7 @@ _FIELDS = {
 
 
 class Expiry(Part):
-    """When points end: always at a midnight of the program's time zone, counted from when they became available."""
+    """When points expire: always at a midnight of the program's time zone, counted from when they became available."""
 
     policy: ExpiryPolicy = ExpiryPolicy.NEVER
     """never; after_days; after_months, if asked to the end of that month, quarter, half-year or year; fixed_day: each
@@ -87,7 +87,7 @@ class Expiry(Part):
     months: Months | None = None
     """With after_months or inactivity: months. With fixed_day: for at least so many months."""
     end_of: EndOf | None = None
-    """With after_months: on to the end of the month, quarter, half_year or year in which they would end."""
+    """With after_months: on to the end of the month, quarter, half_year or year in which they would expire."""
     day: DayOfYear | None = None
     """With fixed_day: the last day, such as 12-31, on which the points are good."""
 

@@ -47,7 +47,7 @@ class _Promotion(Part):
     rounding: Rounding = Rounding.FLOOR
     """How its exact result becomes whole points."""
     expiry: Expiry | None = None
-    """When its points end, if not as the program says."""
+    """When its points expire, if not as the program says."""
 
     @cached_property
     def has_budget(self) -> bool:

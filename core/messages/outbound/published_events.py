@@ -159,7 +159,7 @@ class TierAtRiskData(TypedDict):
 
 @with_config(_CONTRACT)
 class PointsExpiringData(TypedDict):
-    """Points are about to end. A later event of the same `expires_at` with a higher number corrects an earlier one."""
+    """Points are about to expire. Of the same `expires_at` an event with a higher number corrects an earlier one."""
 
     account_id: _AccountId
     """The account."""
@@ -168,7 +168,7 @@ class PointsExpiringData(TypedDict):
     customer_id: str
     """The shop's id of the customer."""
     points: _NotNegative
-    """How many end, as it stands; 0: none any more, forget the earlier reminder."""
+    """How many expire, as it stands; 0: none any more, forget the earlier reminder."""
     expires_at: _Instant
     """The first instant at which they cannot be spent."""
     days_ahead: _Ordinal

@@ -264,7 +264,7 @@ def _points(program: Program) -> Iterator[Advice]:
     for place, days in enumerate(program.reminders.days_ahead):
         if longest is None:
             yield Advice(
-                ("reminders", "days_ahead"), "tells nobody anything, as no points end: take it out, or set expiry"
+                ("reminders", "days_ahead"), "tells nobody anything, as no points expire: take it out, or set expiry"
             )
             return
         if days >= longest:

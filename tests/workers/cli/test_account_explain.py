@@ -128,7 +128,10 @@ def test_a_refund_and_a_cancellation_say_what_the_order_still_earns(loyalty: Com
         ("cups", "no line of the order counts for it"),
         (
             "app",
-            "it wants channel app, the order has web; it is for customers with the tag vip, the order names none",
+            (
+                "it asks for channel app, and the order has web; "
+                "it is for customers with the tag vip, and the order names none"
+            ),
         ),
         ("tea", "no line of the order counts for it"),
         ("double", "no line of the order counts for it"),
@@ -147,12 +150,15 @@ def test_what_gave_nothing_for_an_order_says_why(loyalty: CommandLine, rules: Sh
 @pytest.mark.parametrize(
     ("when", "reason"),
     [
-        ("{starts_on: 2026-03-02}", "it starts on 2026-03-02, the order is of 2026-03-01"),
-        ("{ends_on: 2026-02-28}", "its last day was 2026-02-28, the order is of 2026-03-01"),
-        ('{hours: [{days: [mon], end: "10:00"}]}', "it is for mon 00:00 to 10:00, the order is of Sunday 12:00"),
-        ("{tiers: [silver, gold]}", "it is for tier silver or gold, the order earned in bronze"),
+        ("{starts_on: 2026-03-02}", "it starts on 2026-03-02, and the order was placed on 2026-03-01"),
+        ("{ends_on: 2026-02-28}", "its last day was 2026-02-28, and the order was placed on 2026-03-01"),
+        (
+            '{hours: [{days: [mon], end: "10:00"}]}',
+            "it is for mon 00:00 to 10:00, and the order was placed on Sunday 12:00",
+        ),
+        ("{tiers: [silver, gold]}", "it is for tier silver or gold, and the order earned in bronze"),
         ("{first_order: false}", "it is not for a customer's first order"),
-        ("{attributes: {gift: [true], size: [1, 2]}}", "it wants gift true, the order does not say it"),
+        ("{attributes: {gift: [true], size: [1, 2]}}", "it asks for gift true, and the order names none"),
         ('{minimum_amount: "200.00"}', "what counts for it comes to 100 EUR, and it asks for 200.00 EUR"),
     ],
 )

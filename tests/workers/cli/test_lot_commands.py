@@ -98,8 +98,8 @@ def test_nothing_is_shortened_and_nothing_that_has_ended_comes_back(loyalty: Com
     ending.execute("UPDATE lots SET expires_at = NULL WHERE points_granted = 200")
     before = ends(ending)
     printed = loyalty("lots", "extend", "--program", "test", "--to", "2080-01-01", "--reason", "why", "--apply")
-    assert "1 lot lasts so long already: unchanged." in printed.out
-    assert "No lots to extend" in printed.out
+    assert "1 lot lasts that long already: unchanged." in printed.out
+    assert "Nothing to extend" in printed.out
     assert ends(ending) == before
 
 

@@ -33,7 +33,7 @@ CASES = [
     Case(
         "inbox_lag",
         "UPDATE inbox SET state = 'received', settled = '{}', settled_at = NULL, received_at = now() - interval '61 s'",
-        r"1 message to post, the oldest for 1 min \d+ s \(shards ",
+        r"1 message to post, the oldest for 1 min \d+ s\.",
     ),
     Case(
         "outbox_lag",
@@ -53,7 +53,7 @@ CASES = [
     Case(
         "shard_crashes",
         "UPDATE posting_attempts SET attempts = 3",
-        "Workers died 3 times in a row posting shard",
+        "Workers died 3 times in a row while they posted the same messages",
     ),
     Case(
         "task_overdue",
@@ -149,7 +149,7 @@ def test_it_counts_what_is_there_and_what_is_under_way(loyalty: CommandLine, she
         shown = loyalty("status").out
         assert "received  1, the oldest for" in shown
         assert "dead      1 (loyalty dead list)" in shown
-        assert "Shard  To post  The oldest for  Attempts" in shown
+        assert not re.search("shard|_after", shown, re.IGNORECASE), "what it keeps for itself is in --json"
         assert "loyalty.sweep_inbox" in shown
 
 
