@@ -343,7 +343,7 @@ TAMPERED = [
     ),
     (
         "what retention may have purged is of the past",
-        "INSERT INTO retention VALUES ('inbox', now() + interval '1 second')",
+        "UPDATE retention SET purged_before = now() + interval '1 second'",
     ),
     (
         "a program's balances are what it issued, less what was taken back or expired",

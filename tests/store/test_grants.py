@@ -160,6 +160,20 @@ def test_the_server_refuses_the_workers_role_what_would_rewrite_the_books(worker
     assert isinstance(refused.value.orig, psycopg.errors.InsufficientPrivilege)
 
 
+def test_the_server_refuses_the_workers_role_every_column_that_nothing_updates(worker: Engine) -> None:
+    refused = [
+        (table.name, column.name)
+        for table in metadata.sorted_tables
+        for column in table.columns
+        if column.name not in WORKER_GRANTS[table.name].updates
+    ]
+    assert len(refused) > 100
+    for table, column in refused:
+        with pytest.raises(ProgrammingError) as error, worker.begin() as connection:
+            connection.execute(text(f"UPDATE {table} SET {column} = NULL WHERE false"))
+        assert isinstance(error.value.orig, psycopg.errors.InsufficientPrivilege)
+
+
 def test_every_table_is_thought_of() -> None:
     assert set(WORKER_GRANTS) == {*metadata.tables, "alembic_version"}
     deletable = {table for table, allowed in WORKER_GRANTS.items() if allowed.deletes}

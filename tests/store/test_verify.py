@@ -8,14 +8,23 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import InternalError
 
 from core.store.engine import create_database_engine
+from core.store.grants import WORKER_GRANTS
 from core.store.programs import load_registry
 from core.store.proof.counted_periods import load_periods
 from core.store.proof.invariants import CHECKS
 from core.store.proof.scope import EVERYTHING
-from core.store.proof.verify import DIFFERENCES_MAX, differences_of, run_checks, verify_accounts, verify_ledger
+from core.store.proof.verify import (
+    DIFFERENCES_MAX,
+    Difference,
+    differences_of,
+    run_checks,
+    verify_accounts,
+    verify_ledger,
+)
 from tests.conftest import OpenDatabase
 from tests.factories import PROGRAM_TEXT, cancellation, fulfilment, order, refund
 from tests.shell import Shell, tampered
+from tests.store.every_column import UPDATED, Free, Named, tampering
 from tests.store.tamperings import CHANGE, TAMPERED
 from tests.store.test_verified_limits import TAMPERED_LIMITS
 
@@ -82,6 +91,7 @@ def ledger(open_database: OpenDatabase) -> Iterator[Shell]:
         shell.expire("2026-04-30T00:00:00Z")
         shell.review("2027-01-02T00:00:00Z")
         shell.take(refund("r3", "old", amount="30.00"), order("o3", "5.00", customer_id="c2", time=yesterday))
+        shell.execute("INSERT INTO retention SELECT unnest(ARRAY['inbox', 'outbox']), now() - interval '1 year'")
         yield shell
         engine.dispose()
 
@@ -111,15 +121,42 @@ def test_an_empty_ledger_is_clean(engine: Engine) -> None:
     assert Shell(engine, program_text=None).differences() == []
 
 
-@pytest.mark.parametrize(("name", "tampering"), TAMPERED)
-def test_a_check_finds_what_it_is_there_for(ledger: Shell, name: str, tampering: str) -> None:
+def found_by(connection: Connection, name: str) -> list[Difference]:
     (check,) = [check for check in CHECKS if check.name == name]
-    with tampered(ledger, tampering) as connection:
-        registry = load_registry(connection)
-        periods = load_periods(connection, registry, EVERYTHING)
-        differences = differences_of(connection, check, EVERYTHING, registry, periods, DIFFERENCES_MAX)
-        assert differences
-        assert all(difference.account_id is not None or check.is_global for difference in differences)
+    registry = load_registry(connection)
+    periods = load_periods(connection, registry, EVERYTHING)
+    differences = differences_of(connection, check, EVERYTHING, registry, periods, DIFFERENCES_MAX)
+    assert all(difference.account_id is not None or check.is_global for difference in differences)
+    return differences
+
+
+@pytest.mark.parametrize(("name", "change"), TAMPERED)
+def test_a_check_finds_what_it_is_there_for(ledger: Shell, name: str, change: str) -> None:
+    with tampered(ledger, change) as connection:
+        assert found_by(connection, name)
+
+
+def test_every_column_that_the_workers_role_may_update_is_thought_of() -> None:
+    updated = {table: set(allowed.updates) for table, allowed in WORKER_GRANTS.items() if allowed.updates}
+    assert {table: set(columns) for table, columns in UPDATED.items()} == updated
+
+
+def test_a_wrong_value_in_any_column_that_may_be_updated_is_named(ledger: Shell) -> None:
+    unseen = []
+    for table, columns in UPDATED.items():
+        for column, expected in columns.items():
+            if isinstance(expected, Named):
+                with tampered(ledger, tampering(table, column)) as connection:
+                    if not found_by(connection, expected.check):
+                        unseen.append((table, column))
+    assert unseen == []
+
+
+def test_what_is_free_to_change_is_named_by_no_check(ledger: Shell) -> None:
+    """Or it would not be free; and whoever names it first takes it from the list."""
+    free = [(table, column) for table, of in UPDATED.items() for column in of if isinstance(of[column], Free)]
+    with tampered(ledger, "; ".join(tampering(*place) for place in free)) as connection:
+        assert found(connection) == []
 
 
 def test_every_check_is_tried_here() -> None:
@@ -170,7 +207,7 @@ def test_verifying_cannot_change_anything(ledger: Shell) -> None:
 
 
 PURGED = """DELETE FROM {table} WHERE {rows} AND {table}_id < (SELECT max({table}_id) FROM {table});
-INSERT INTO retention SELECT '{table}', now() {offset}"""
+UPDATE retention SET purged_before = now() {offset} WHERE table_name = '{table}'"""
 GAPS = "events are numbered without gaps to the last, which is never purged"
 
 

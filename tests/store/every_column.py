@@ -1,0 +1,137 @@
+"""A walk over every column that the worker's role may update: who notices a wrong value, or why nobody needs to."""
+
+from typing import NamedTuple
+
+from sqlalchemy import Boolean, DateTime, Integer, LargeBinary, Numeric, String
+
+from core.store.tables import metadata
+
+
+class Named(NamedTuple):
+    """`loyalty verify` names a wrong value by this check."""
+
+    check: str
+    value: str | None = None  #: SQL of a wrong value where that of the type would be refused, or be none
+
+
+class Free(NamedTuple):
+    """A wrong value changes nothing that anybody owns, or can be known by nobody."""
+
+    reason: str
+    value: str | None = None
+
+
+#: A wrong value by the type of the column; null stays null.
+VALUES = {
+    Boolean: "NOT {}",
+    DateTime: "{} + interval '1 day'",
+    Integer: "{} + 1",
+    LargeBinary: "{} || 'x'",
+    Numeric: "{} + 1",
+    String: "{} || 'x'",
+}
+_ENTRIES = "an account counts its entries and its lots"
+_SUMS = "balance, pending, reserved and deficit are the sums of their changes"
+_QUALIFYING = "qualifying points are what the orders of their period earn"
+_LAST_CHANGE = "an account's tier is that of its last change"
+_TIER_END = "a tier ends with a period, or as a person held it"
+_ORDERS = "an account counts its orders"
+_LOT = "a lot holds what its allocations left"
+_DATES = "a lot's dates are what its order and what moved it give"
+_ORDER = "an order's points are its accrual less its refunds"
+_EARNS = "an order's points are what its program gives for it"
+_EVENTS = "an order is fulfilled and cancelled when its messages say so"
+_LIMITS = "what a customer has had of a limit is what the orders have"
+_BUDGETS = "a promotion's budget is what the orders have of it"
+_MESSAGE = "a posted message is of the time and the source of what it reported"
+_OPEN = "what is still to be posted is what came"
+_REPEATS = Free("only tells a message that comes again: what is posted is known by the ids of orders and refunds")
+_TOLD = Free("is told to people, and decides on nothing")
+_REMINDS = Free("decides on what is told about points that expire, and the next run corrects it")
+
+UPDATED: dict[str, dict[str, Named | Free]] = {
+    "inbox": {
+        "source": Named(_MESSAGE),
+        "event_id": _REPEATS,
+        "variant": _REPEATS,
+        "type": Named(_OPEN),
+        "occurred_at": Named(_MESSAGE),
+        "shard": Free("is only where the message is posted"),
+        "subject": Named(_MESSAGE),
+        "is_subject": Free("only tells messages that came before it where to wait"),
+        "content_hash": Named(_OPEN),
+        "settled": Named(_OPEN),
+        "state": Named(
+            "a posted message is in the ledger, once", "CASE state WHEN 'posted' THEN 'replayed' ELSE state END"
+        ),
+        "reason": _TOLD,
+        "detail": _TOLD,
+        "deliveries": _TOLD,
+        "times_parked": _TOLD,
+        "settled_at": Free("decides when the row is purged; what is gone too early is missed by its order"),
+    },
+    "accounts": {
+        "sequence": Named(_ENTRIES),
+        "lots_opened": Named(_ENTRIES),
+        "balance": Named(_SUMS),
+        "pending": Named(_SUMS),
+        "reserved": Named(_SUMS),
+        "deficit": Named(_SUMS),
+        "lifetime_points": Named("lifetime points are accruals less clawbacks"),
+        "qualifying_points": Named(_QUALIFYING),
+        "qualifying_from": Named(_QUALIFYING),
+        "tier_id": Named(_LAST_CHANGE),
+        "tier_since": Named(_LAST_CHANGE),
+        "tier_until": Named(_TIER_END),
+        "tier_changes": Named(_LAST_CHANGE),
+        "orders_posted": Named(_ORDERS),
+        "enrolled_at": Named(_ORDERS),
+        "tier_held_until": Named(_TIER_END, "now()"),
+        "tier_warned_until": Free("only keeps a warning from being told twice", "now()"),
+        "updated_at": Free("nothing reads it"),
+    },
+    "lots": {
+        "points_granted": Named(_LOT),
+        "points_remaining": Named(_LOT, "greatest(points_remaining - 1, 0)"),
+        "points_expired": Named(_LOT, "greatest(points_expired - 1, 0)"),
+        "available_at": Named(_DATES),
+        "expires_at": Named(_DATES),
+        "is_pending": Named("balance and pending are the lots less the deficit", "true"),
+        "points_excused": Named("what refunds excused of lots is what they excused of their orders", "0"),
+    },
+    "orders": {
+        "points_entitled": Named(_ORDER, "points_entitled + (account_id IS NOT NULL)::integer"),
+        "points_excused": Named(_ORDER, "points_excused + (account_id IS NOT NULL)::integer"),
+        "points_shortfall": Named(_ORDER, "points_shortfall + (account_id IS NOT NULL)::integer"),
+        "qualifying_points": Named(_EARNS),
+        "qualifying_spend": Named(_EARNS),
+        "qualifying_orders": Named(_EARNS),
+        "fulfilled_at": Named(_EVENTS),
+        "cancelled_at": Named(_EVENTS),
+    },
+    "usages": {"points": Named(_LIMITS), "orders": Named(_LIMITS), "carried": Named(_LIMITS)},
+    "budgets": {"points": Named(_BUDGETS), "orders": Named(_BUDGETS)},
+    "reminders": {"points": _REMINDS, "days_ahead": _REMINDS, "number": _REMINDS, "told_at": _REMINDS},
+    "outbox": {"published_at": Free("whether an event went out is known to the broker alone", "now()")},
+    "numbers": {"next_number": Named("events are numbered without gaps to the last, which is never purged")},
+    "turns": {"shard": Free("the row is only locked; whoever misses it makes another")},
+    "posting_attempts": {
+        "attempts": Free("only makes posting more careful with the next batch, or less"),
+        "started_at": _TOLD,
+    },
+    "periodic_runs": {
+        "as_of": _TOLD,
+        "finished_at": _TOLD,
+        "result": Free("is where the next run goes on; all of them begin anew now and then", "'{}'"),
+    },
+    "retention": {"purged_before": Named("what retention may have purged is of the past", "'infinity'")},
+}
+
+
+def tampering(table: str, name: str) -> str:
+    """The statement that puts wrong values into this column of every row."""
+    value = UPDATED[table][name].value
+    if value is None:
+        kind = metadata.tables[table].columns[name].type
+        value = next(text for of, text in VALUES.items() if isinstance(kind, of)).format(name)
+    return f"UPDATE {table} SET {name} = {value}"
