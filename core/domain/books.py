@@ -9,9 +9,10 @@ from datetime import UTC, datetime
 from typing import NamedTuple, TypeVar
 from uuid import UUID
 
+from core.domain.account_lots import AccountLots, NotLoadedError
 from core.domain.decision import AccountChange, Decision
 from core.domain.ledger import Account
-from core.domain.lots import Lot, OriginKind, SpendingKey, in_spending_order, spending_key
+from core.domain.lots import Lot, SharedExpiry
 from core.domain.orders.basket import Basket
 from core.domain.orders.earning import Earning
 from core.domain.orders.posted import (
@@ -29,47 +30,10 @@ from core.domain.reach import CustomerKey, OrderKey, RefundKey
 from core.domain.tiers.history import CountedOrder, TierHistoryEntry
 
 _BEGINNING = datetime.min.replace(tzinfo=UTC)
-_BEFORE_ALL: SpendingKey = (_BEGINNING, _BEGINNING, 0)
-_NEVER = datetime.max.replace(tzinfo=UTC)
-_BEHIND_ALL: SpendingKey = (_NEVER, _NEVER, 2**31)  # more lots than an account counts
 #: Of so many orders it is remembered what is kept of them: as many as a batch has messages, and more.
 _KEPT_ORDERS_MAX = 1_000
 _K = TypeVar("_K")
 _V = TypeVar("_V")
-
-
-class NotLoadedError(LookupError):
-    """A decider asked the books for something that was not loaded: its reach is too small."""
-
-
-class LotsOfAccount:
-    """The lots of one account: those with points left, the empty ones, and all of them by what first earned them."""
-
-    def __init__(self) -> None:
-        self.open: dict[int, Lot] = {}
-        self.empty: dict[int, Lot] = {}
-        self.numbers_of: dict[tuple[OriginKind, str, str], tuple[int, ...]] = {}
-
-    def put(self, lot: Lot) -> None:
-        """Keep a lot in its present state."""
-        place, other = (self.open, self.empty) if lot.points_remaining else (self.empty, self.open)
-        other.pop(lot.lot_number, None)
-        place[lot.lot_number] = lot
-        origin = lot.origin.key
-        numbers = self.numbers_of.get(origin, ())
-        if lot.lot_number not in numbers:
-            self.numbers_of[origin] = (*numbers, lot.lot_number)
-
-    def of(self, origin: tuple[OriginKind, str, str]) -> list[Lot]:
-        """The lots that this origin first earned, in the order of their numbers."""
-        return [self.open.get(number) or self.empty[number] for number in sorted(self.numbers_of.get(origin, ()))]
-
-
-class LoadedLots(NamedTuple):
-    """Which of an account's lots the books hold, where they do not hold all that have points left."""
-
-    as_of: datetime  #: what is due to be released by then is here
-    through: SpendingKey  #: what can be spent is here, in spending order, as far as this
 
 
 class KeptOrder(NamedTuple):
@@ -98,10 +62,7 @@ class Books:
         self._are_whole = are_whole
         self.accounts: dict[UUID, Account] = {}
         self._members: dict[CustomerKey, UUID | None] = {}
-        self._lots: dict[UUID, LotsOfAccount] = {}
-        self._open_lots_of: set[UUID] = set()  #: accounts of which all lots with points left are here
-        self._some_lots_of: dict[UUID, LoadedLots] = {}
-        self._lots_of_orders: set[tuple[UUID, OrderKey]] = set()  #: orders of which all lots are here
+        self._lots: dict[UUID, AccountLots] = {}
         self._history: dict[UUID, list[TierHistoryEntry]] = {}
         self._counted: dict[UUID, OrderHistory] = {}
         self._usages: dict[UUID, dict[UsageKey, Usage]] = {}
@@ -125,28 +86,23 @@ class Books:
 
     def put_lots(self, account_id: UUID, lots: Iterable[Lot], *, is_all_open: bool) -> None:
         """Take in lots of an account; with `is_all_open` the books now hold all of its lots that have points left."""
-        known = self._lots.setdefault(account_id, LotsOfAccount())
+        known = self._lots_of(account_id)
         for lot in lots:
             known.put(lot)
         if is_all_open:
-            self._open_lots_of.add(account_id)
+            known.put_all_open()
 
     def put_lots_to_take(self, account_id: UUID, lots: Collection[Lot], points: int, as_of: datetime) -> None:
-        """Take in the lots that are due to be released by `as_of`, and in spending order those that cover `points`.
+        """Take in the lots that are due to be released by `as_of`, and in spending order those that cover `points`."""
+        self._lots_of(account_id).put_to_take(lots, points, as_of)
 
-        Where what can be spent is less than that, all of it is among `lots`.
-        """
-        self.put_lots(account_id, lots, is_all_open=False)
-        through, missing = _BEFORE_ALL, points
-        for lot in in_spending_order(lot for lot in lots if lot.is_spendable(as_of)):
-            if missing <= 0:
-                break
-            through, missing = spending_key(lot), missing - lot.points_remaining
-        self._some_lots_of[account_id] = LoadedLots(as_of, _BEHIND_ALL if missing > 0 else through)
+    def put_expiries(self, account_id: UUID, expiries: Iterable[SharedExpiry]) -> None:
+        """Take in all shared expiries of an account that have not been carried out."""
+        self._lots_of(account_id).put_expiries(expiries)
 
     def put_lots_of_order(self, account_id: UUID, order: OrderKey) -> None:
         """Note that all lots of this account that this order first earned were taken in."""
-        self._lots_of_orders.add((account_id, order))
+        self._lots_of(account_id).put_lots_of_order(order)
 
     def put_history(self, history: Mapping[UUID, list[TierHistoryEntry]]) -> None:
         """Take in tier changes, oldest first."""
@@ -209,53 +165,40 @@ class Books:
 
     def open_lots(self, account: Account) -> Collection[Lot]:
         """The account's lots with points left."""
-        account_id = account.account_id
-        if not (account_id in self._open_lots_of or self._has_all_of(account)):
-            raise NotLoadedError(f"open lots of account {account_id}")
-        found = self._lots.get(account_id)
-        return () if found is None else found.open.values()
+        return self._lots_asked_of(account).open()
 
-    def lots_to_release(self, account: Account, as_of: datetime) -> list[Lot]:
+    def lots_to_release(self, account: Account, as_of: datetime) -> Sequence[Lot]:
         """The account's pending lots with points left whose time has come by `as_of`."""
-        found, loaded = self._lots.get(account.account_id), self._loaded_lots(account)
-        if loaded is not None and loaded.as_of < as_of:
-            raise NotLoadedError(f"lots of account {account.account_id} to release by {as_of}")
-        return [] if found is None else [lot for lot in found.open.values() if lot.is_to_release(as_of)]
+        return self._lots_asked_of(account).to_release(as_of)
 
     def lots_to_take(
         self, account: Account, as_of: datetime, changed: Mapping[int, Lot], without: Collection[int]
     ) -> Iterator[Lot]:
-        """What can be spent at `as_of`, in spending order, but for the lots `without`.
+        """What can be spent of the account at `as_of`, in spending order, but for the lots `without`.
 
         `changed` are lots that the caller has changed meanwhile. Who reads on behind what was loaded gets the error.
         """
-        found, loaded = self._lots.get(account.account_id), self._loaded_lots(account)
-        known = {**({} if found is None else found.open), **changed}
-        for lot in in_spending_order(lot for lot in known.values() if lot.is_spendable(as_of)):
-            if loaded is not None and spending_key(lot) > loaded.through:
-                break
-            if lot.lot_number not in without:
-                yield lot
-        if loaded is not None and loaded.through != _BEHIND_ALL:
-            raise NotLoadedError(f"more lots of account {account.account_id} to take from")
-
-    def _loaded_lots(self, account: Account) -> LoadedLots | None:
-        """How far the books hold the account's lots with points left; None: they hold all of them."""
-        account_id = account.account_id
-        if account_id in self._open_lots_of or self._has_all_of(account):
-            return None
-        try:
-            return self._some_lots_of[account_id]
-        except KeyError:
-            raise NotLoadedError(f"lots of account {account_id}") from None
+        return self._lots_asked_of(account).to_take(as_of, changed, without)
 
     def lots_of_order(self, account: Account, order: OrderKey) -> list[Lot]:
         """The account's lots that this order first earned, also the empty ones, by their numbers."""
-        account_id = account.account_id
-        if not ((account_id, order) in self._lots_of_orders or self._has_all_of(account)):
-            raise NotLoadedError(f"lots of order {order} in account {account_id}")
+        return self._lots_asked_of(account).of_order(order)
+
+    def expiries(self, account: Account) -> list[SharedExpiry]:
+        """The account's shared expiries that have not been carried out."""
+        return self._lots_asked_of(account).expiries()
+
+    def _lots_of(self, account_id: UUID) -> AccountLots:
         found = self._lots.get(account_id)
-        return [] if found is None else found.of((OriginKind.ORDER, *order))
+        if found is None:
+            is_whole = self._are_whole or account_id in self._opened
+            found = self._lots[account_id] = AccountLots(account_id, is_whole=is_whole)
+        return found
+
+    def _lots_asked_of(self, account: Account) -> AccountLots:
+        # Of an account that is not here there is nothing to load: it is about to be opened.
+        is_new = account.account_id not in self.accounts
+        return AccountLots(account.account_id, is_whole=True) if is_new else self._lots_of(account.account_id)
 
     def history(self, account: Account) -> Sequence[TierHistoryEntry]:
         """The account's tier changes, oldest first."""
@@ -358,9 +301,11 @@ class Books:
             self._history[account_id] = []
         self.accounts[account_id] = account
         if change.lots:
-            lots = self._lots.setdefault(account_id, LotsOfAccount())
+            lots = self._lots_of(account_id)
             for lot in change.lots:
                 lots.put(lot)
+        if change.expiries or change.expiries_begun:
+            self._lots_of(account_id).put_expiries((*change.expiries, *change.expiries_begun))
         if change.tier_changes:
             if self._are_whole or change.tier_changes[0].change_number == 1:
                 self._history.setdefault(account_id, [])  # it moves for the first time: there was nothing to load
@@ -378,7 +323,7 @@ class Books:
         if posted.account_id is None:
             return
         if not self._are_whole:
-            self._lots_of_orders.add((posted.account_id, posted.key))
+            self._lots_of(posted.account_id).put_lots_of_order(posted.key)
         counted = self._counted.get(posted.account_id)
         if counted is None and self._are_whole:
             counted = self._counted[posted.account_id] = OrderHistory(_BEGINNING, [])

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from core.domain.ledger import Account, Entry
-from core.domain.lots import Lot
+from core.domain.lots import Lot, SharedExpiry
 from core.domain.orders.posted import BudgetChange, PostedOrder, PostedOrderEvent, PostedRefund, UsageChange
 
 
@@ -41,6 +41,8 @@ class AccountChange(NamedTuple):
     tier_changes: tuple[TierChange, ...] = ()
     usages: tuple[UsageChange, ...] = ()
     opened: Account | None = None  #: the account as this decision opens it; None if it exists already
+    expiries: tuple[SharedExpiry, ...] = ()  #: that moved, and with them all lots that have them
+    expiries_begun: tuple[SharedExpiry, ...] = ()
 
 
 #: What a message reported, as the ledger keeps it.

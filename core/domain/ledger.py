@@ -120,6 +120,7 @@ class LotTerms(NamedTuple):
     available_at: datetime | None
     expires_at: datetime | None
     earned_by: str = ""
+    expires_with: int | None = None  #: the shared expiry that it has; 0: one that begins with it
 
 
 class Credit(NamedTuple):
@@ -144,7 +145,7 @@ def credit(account: Account, origin: Origin, grants: Sequence[LotTerms], as_of: 
     sequence, number = account.sequence + 1, account.lots_opened
     deficit, available, pending = account.deficit, 0, 0
     lots: list[Lot] = []
-    for points, available_at, expires_at, earned_by in grants:
+    for points, available_at, expires_at, earned_by, shared in grants:
         assert points > 0
         is_pending = available_at is None or available_at > as_of
         left = points
@@ -157,7 +158,13 @@ def credit(account: Account, origin: Origin, grants: Sequence[LotTerms], as_of: 
             left -= paid_off
         if left:
             number += 1
-            lots.append(Lot(number, sequence, origin, left, left, 0, available_at, expires_at, earned_by, is_pending))
+            expires_with = number if shared == 0 else shared
+            lots.append(
+                Lot(
+                    number, sequence, origin, left, left, 0, available_at, expires_at, earned_by, is_pending,
+                    expires_with=expires_with,
+                )
+            )  # fmt: skip
     after = account._replace(
         sequence=sequence,
         lots_opened=number,

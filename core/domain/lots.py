@@ -42,6 +42,7 @@ class Lot(NamedTuple):
     earned_by: str = ""  #: the rule or promotion whose own expiry it has; '' = the program's
     is_pending: bool = False  #: it counts as pending until it is released
     points_excused: int = 0  #: of `points_expired`: what refunds would have taken, had it been there
+    expires_with: int | None = None  #: the shared expiry that it has until it has expired; None = an instant of its own
 
     def is_spendable(self, as_of: datetime) -> bool:
         """Whether points may be taken at `as_of`: strictly before expiry, whether or not the expiry job has run."""
@@ -54,6 +55,18 @@ class Lot(NamedTuple):
     def is_due(self, as_of: datetime) -> bool:
         """Whether the lot has expired by `as_of`."""
         return self.expires_at is not None and self.expires_at <= as_of
+
+
+class SharedExpiry(NamedTuple):
+    """When the points of an account that inactivity lets expire do so, all together: each activity moves it on.
+
+    One for each rule or promotion with an expiry of its own, and '' = the program's. Once it has passed it stands for
+    good, and points that are earned after it begin another.
+    """
+
+    expires_with: int  #: the number of the lot that began it
+    earned_by: str
+    expires_at: datetime
 
 
 class AllocationKind(StrEnum):

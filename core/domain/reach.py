@@ -22,7 +22,6 @@ class LotsWanted(IntEnum):
     NONE = 0
     IF_OWING = 1  #: those that are due to be released, where the account owes points and they may have to pay them off
     TO_TAKE = 2  #: those that are due to be released, and, in spending order, as many as the orders' refunds may take
-    OPEN = 3  #: those with points left
 
 
 class AccountParts(NamedTuple):
@@ -32,6 +31,7 @@ class AccountParts(NamedTuple):
     history: bool = False  #: its tier changes
     ordered_at: tuple[datetime, ...] = ()  #: the recorded orders that count together with orders of these instants
     limits_of: tuple[tuple[Program, datetime], ...] = ()  #: usages and budgets of an order of that instant
+    expiries: bool = False  #: its shared expiries that have not been carried out
 
     def union(self, other: "AccountParts") -> "AccountParts":
         """The parts that either asks for."""
@@ -40,6 +40,7 @@ class AccountParts(NamedTuple):
             self.history or other.history,
             self.ordered_at + other.ordered_at,
             self.limits_of + other.limits_of,
+            self.expiries or other.expiries,
         )
 
 

@@ -10,10 +10,10 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection, Engine
 
 from core.domain.calendar import next_midnight
-from core.domain.lots import Lot
+from core.domain.lots import Lot, SharedExpiry
 from core.domain.program.registry import ProgramRegistry
 from core.posting.events import EventContext, points_extended
-from core.store.appending import append_events, update_lots
+from core.store.appending import append_events, update_expiries, update_lots
 from core.store.engine import run_bulk
 from core.store.ledger import LOTS, lock_accounts
 from core.store.repairs import Repair, append_repairs
@@ -78,12 +78,12 @@ AND (%(expiring_before)s::timestamptz IS NULL OR l.expires_at <= %(expiring_befo
 AND (%(earned_by)s::text IS NULL OR l.earned_by = %(earned_by)s)
 """
 _NEXT = f"""
-SELECT DISTINCT l.account_id FROM lots l JOIN accounts a USING (account_id)
+SELECT DISTINCT l.account_id FROM dated_lots l JOIN accounts a USING (account_id)
 WHERE l.account_id > %(after)s AND {_CONDITION} ORDER BY l.account_id LIMIT %(limit)s
 """  # noqa: S608  # our own words
 _LOTS = f"""
 SELECT a.customer_id, a.program_id, {LOTS.select("l")}
-FROM lots l JOIN accounts a USING (account_id)
+FROM dated_lots l JOIN accounts a USING (account_id)
 WHERE l.account_id = ANY(%(account_ids)s) AND {_CONDITION} ORDER BY l.account_id, l.lot_number
 """  # noqa: S608  # our own words
 
@@ -159,7 +159,15 @@ def extend_lots(
     # The time now and not the transaction's: what ended while we waited for the locks may count as expired already.
     ((as_of,),) = run_bulk(connection, "SELECT clock_timestamp()")
     done = plan_extension(connection, registry, chosen, end, as_of, account_ids)
-    update_lots(connection, [(e.of.account_id, e.of.lot._replace(expires_at=e.expires_at)) for e in done.extensions])
+    lots = [(each.of.account_id, each.of.lot._replace(expires_at=each.expires_at)) for each in done.extensions]
+    update_lots(connection, [(account_id, lot) for account_id, lot in lots if lot.expires_with is None])
+    # Lots that share their expiry are chosen all together or not at all: no filter tells them apart.
+    shared = {
+        (account_id, lot.expires_with): SharedExpiry(lot.expires_with, lot.earned_by, lot.expires_at)
+        for account_id, lot in lots
+        if lot.expires_with is not None and lot.expires_at is not None
+    }
+    update_expiries(connection, [(account_id, expiry) for (account_id, _), expiry in shared.items()])
     append_repairs(
         connection,
         [

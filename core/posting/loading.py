@@ -22,6 +22,7 @@ from core.domain.tiers.counting import counted_since, counting_bounds
 from core.store.ledger import (
     load_budgets,
     load_counted,
+    load_expiries,
     load_lots,
     load_members,
     load_order_events,
@@ -133,6 +134,10 @@ def load_parts(
 ) -> None:
     """Load these parts of accounts that are in the books, and the lots that `orders` opened."""
     _load_lots(connection, books, parts, orders, as_of)
+    for account_id, expiries in load_expiries(
+        connection, [i for i, wanted in parts.items() if wanted.expiries]
+    ).items():
+        books.put_expiries(account_id, expiries)
     # An account that never changed its tier has no history.
     moved = [i for i, wanted in parts.items() if wanted.history and books.account(i).tier_changes]
     books.put_history(load_tier_history(connection, moved))
@@ -165,7 +170,6 @@ def _load_lots(
     as_of: datetime,
 ) -> None:
     own = [posted for posted in orders if posted.account_id is not None]
-    open_of = [account_id for account_id, wanted in parts.items() if wanted.lots is LotsWanted.OPEN]
     orders_of: dict[UUID | None, list[PostedOrder]] = defaultdict(list)
     for posted in own:
         orders_of[posted.account_id].append(posted)
@@ -177,11 +181,11 @@ def _load_lots(
         elif wanted.lots is LotsWanted.IF_OWING and account.deficit and account.pending:
             to_take[account_id] = 0
     origins = [(posted.account_id, OriginKind.ORDER, *posted.key) for posted in own if posted.account_id is not None]
-    lots = load_lots(connection, open_of, origins, to_take, as_of)
+    lots = load_lots(connection, origins, to_take, as_of)
     for account_id, found in lots.items():
-        books.put_lots(account_id, found.values(), is_all_open=account_id in open_of)
+        books.put_lots(account_id, found, is_all_open=False)
     for account_id, points in to_take.items():
-        books.put_lots_to_take(account_id, lots.get(account_id, {}).values(), points, as_of)
+        books.put_lots_to_take(account_id, lots.get(account_id, ()), points, as_of)
     for posted in own:
         if posted.account_id is not None:
             books.put_lots_of_order(posted.account_id, posted.key)

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from core.domain.books import Books
 from core.domain.decision import AccountChange, Decision, TierChange
 from core.domain.ledger import Account, Entry
-from core.domain.lots import Lot
+from core.domain.lots import Lot, SharedExpiry
 from core.domain.orders.posted import Budget, PostedOrder, PostedOrderEvent, PostedRefund
 from core.domain.outcomes import Parked
 from core.domain.program import UsageKey
@@ -24,6 +24,7 @@ from core.store.appending import (
     append_allocations,
     append_entries,
     append_events,
+    append_expiries,
     append_lots,
     append_order_events,
     append_orders,
@@ -31,6 +32,7 @@ from core.store.appending import (
     append_tier_changes,
     update_accounts,
     update_budgets,
+    update_expiries,
     update_lots,
     update_orders,
     write_usages,
@@ -67,6 +69,8 @@ class Writing:
         self._whys: list[str] = []
         self._lots: dict[tuple[UUID, int], Lot] = {}
         self._new_lots: set[tuple[UUID, int]] = set()
+        self._expiries: dict[tuple[UUID, int], SharedExpiry] = {}
+        self._new_expiries: set[tuple[UUID, int]] = set()
         self._tier_changes: list[TierChange] = []
         self._usages: dict[tuple[UUID, UsageKey], None] = {}
         self._budgets: dict[BudgetKey, None] = {}
@@ -111,6 +115,9 @@ class Writing:
             self._lots[key] = lot
             if lot.opened_by_sequence in opening:
                 self._new_lots.add(key)
+        for expiry in (*change.expiries_begun, *change.expiries):
+            self._expiries[account_id, expiry.expires_with] = expiry
+        self._new_expiries.update((account_id, expiry.expires_with) for expiry in change.expiries_begun)
         self._tier_changes += change.tier_changes
         for used in change.usages:
             self._usages[account_id, UsageKey(used.name, used.period)] = None
@@ -132,6 +139,12 @@ class Writing:
         update_accounts(connection, [account for i, account in self._accounts.items() if i not in self._opened])
         self._write_orders(connection)
         append_entries(connection, self._entries, self._whys, chain_key)
+        begun, moved = (
+            [(key[0], expiry) for key, expiry in self._expiries.items() if (key in self._new_expiries) is is_new]
+            for is_new in (True, False)
+        )
+        append_expiries(connection, begun)
+        update_expiries(connection, moved)
         append_lots(connection, [(key[0], self._lots[key]) for key in self._lots if key in self._new_lots])
         update_lots(connection, [(key[0], lot) for key, lot in self._lots.items() if key not in self._new_lots])
         append_allocations(connection, self._entries)

@@ -85,7 +85,7 @@ def load_accounts(connection: Connection, customer_id: str, program_id: str | No
 
 def load_open_lots(connection: Connection, account_id: UUID) -> list[Lot]:
     """Lots with points left, in the order in which they would be spent."""
-    statement = f"SELECT {LOTS.select('l')} FROM lots l WHERE l.account_id = %s AND l.points_remaining > 0"  # noqa: S608  # our own names
+    statement = f"SELECT {LOTS.select('l')} FROM dated_lots l WHERE l.account_id = %s AND l.points_remaining > 0"  # noqa: S608  # our own names
     return in_spending_order(LOTS.read(row).lot for row in run_bulk(connection, statement, (account_id,)))
 
 
@@ -123,7 +123,7 @@ LEFT JOIN LATERAL (
     SELECT array_agg(n.lot_number ORDER BY n.lot_number) AS lot_numbers,
            array_agg(n.points ORDER BY n.lot_number) AS points,
            array_agg(l.expires_at ORDER BY n.lot_number) AS expiries
-    FROM allocations n JOIN lots l USING (account_id, lot_number)
+    FROM allocations n JOIN dated_lots l USING (account_id, lot_number)
     WHERE n.account_id = e.account_id AND n.sequence = e.sequence
 ) n ON true
 WHERE e.account_id = %s AND e.sequence <= %s AND (%s::text IS NULL OR (e.source = %s AND e.order_id = %s))

@@ -79,7 +79,7 @@ _PAST_LOTS = f"""
 SELECT n.remaining, n.expired, coalesce(x.expires_at, l.expires_at),
        o.pending_change > 0 AND coalesce(r.sequence > %(last)s, true),
        coalesce(r.sequence > %(last)s AND r.order_id IS NOT NULL, false), {LOTS.select("l")}
-FROM lots l
+FROM dated_lots l
 JOIN entries o ON o.account_id = l.account_id AND o.sequence = l.opened_by_sequence
 JOIN (SELECT n.lot_number, sum(n.points)::bigint AS remaining,
              coalesce(-sum(n.points) FILTER (WHERE n.kind = 'expired'), 0)::bigint AS expired

@@ -19,7 +19,7 @@ class Progress(NamedTuple):
     repeats: int  #: deliveries beyond the first
     events: int
     published: int
-    due_lots: int  #: lots past their expiry that the expiry task has not reached
+    due_lots: int  #: lots, and expiries that lots share, that the expiry task has not reached although they are due
 
     @property
     def is_through(self) -> bool:
@@ -33,6 +33,7 @@ SELECT count(*), count(*) FILTER (WHERE state = 'received'), count(*) FILTER (WH
        count(*) FILTER (WHERE state IN ('dead', 'dropped')), coalesce(sum(deliveries - 1), 0)::bigint,
        (SELECT count(*) FROM outbox), (SELECT count(published_at) FROM outbox),
        (SELECT count(*) FROM lots WHERE expires_at <= now() AND points_remaining > 0)
+           + (SELECT count(*) FROM shared_expiries WHERE expires_at <= now() AND NOT is_over)
 FROM inbox
 """
 

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from core.domain.decision import TierChange
 from core.domain.ledger import Account, Entry
-from core.domain.lots import Allocation, Lot
+from core.domain.lots import Allocation, Lot, SharedExpiry
 from core.domain.orders.posted import Budget, PostedOrder, PostedOrderEvent, PostedRefund, Usage
 from core.domain.program import UsageKey
 from core.store import tables
@@ -18,9 +18,11 @@ from core.store.judgements import judgement_json
 from core.store.ledger import (
     ACCOUNTS,
     BUDGETS,
-    LOTS,
+    EXPIRIES,
+    LOTS_WRITTEN,
     ORDERS,
     USAGES,
+    AccountExpiry,
     AccountLot,
     AccountUsage,
     PromotionBudget,
@@ -113,10 +115,27 @@ def append_entries(
     _APPEND_ENTRIES.run(connection, list(map(_NewEntry, entries, whys, hashes)))
 
 
-_APPEND_LOTS = Append(LOTS.new())
+_APPEND_EXPIRIES = Append(EXPIRIES.new())
+_UPDATE_EXPIRIES = Update(EXPIRIES.changed("expires_at"))
+
+
+def append_expiries(connection: Connection, expiries: Collection[tuple[UUID, SharedExpiry]]) -> None:
+    """Append shared expiries that began."""
+    _APPEND_EXPIRIES.run(connection, [AccountExpiry(*pair) for pair in expiries])
+
+
+def update_expiries(connection: Connection, expiries: Collection[tuple[UUID, SharedExpiry]]) -> None:
+    """Write the new instants of shared expiries, of accounts that the caller has locked."""
+    _UPDATE_EXPIRIES.run(connection, [AccountExpiry(*pair) for pair in expiries])
+
+
+_APPEND_LOTS = Append(LOTS_WRITTEN.new())
 _UPDATE_LOTS = Update(
-    LOTS.changed("points_remaining", "points_expired", "available_at", "expires_at", "is_pending", "points_excused")
-)
+    LOTS_WRITTEN.changed(
+        "points_remaining", "points_expired", "available_at", "expires_at", "is_pending", "points_excused",
+        "expires_with",
+    )
+)  # fmt: skip
 
 
 def append_lots(connection: Connection, lots: Collection[tuple[UUID, Lot]]) -> None:

@@ -60,9 +60,11 @@ WORKER_GRANTS: Mapping[str, Allowed] = {
         inserts=True,
         updates=(
             "points_granted", "points_remaining", "points_expired", "available_at", "expires_at", "is_pending",
-            "points_excused",
+            "points_excused", "expires_with",
         ),
     ),
+    "shared_expiries": Allowed(inserts=True, updates=("expires_at", "is_over")),
+    "dated_lots": _READ,
     "allocations": _APPEND,
     "tier_changes": _APPEND,
     "orders": Allowed(

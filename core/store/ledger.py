@@ -11,7 +11,7 @@ from pydantic_core import from_json, to_json
 from sqlalchemy import Connection
 
 from core.domain.ledger import Account
-from core.domain.lots import Lot, OriginKind
+from core.domain.lots import Lot, OriginKind, SharedExpiry
 from core.domain.orders.facts import Order, Refund, RefundLine
 from core.domain.orders.posted import Budget, PostedOrder, PostedOrderEvent, PostedRefund, Qualifying, Usage
 from core.domain.program import UsageKey
@@ -29,6 +29,13 @@ class AccountLot(NamedTuple):
 
     account_id: UUID
     lot: Lot
+
+
+class AccountExpiry(NamedTuple):
+    """A shared expiry, and whose it is."""
+
+    account_id: UUID
+    expiry: SharedExpiry
 
 
 class AccountUsage(NamedTuple):
@@ -81,6 +88,14 @@ _OF_ORDER = {
 }
 ACCOUNTS = Shape(tables.accounts, Account, account_shard=lambda account: account_shard(account.account_id))
 LOTS = Shape(tables.lots, AccountLot, account_shard=lambda owned: account_shard(owned.account_id))
+#: What is written of a lot: an instant that it shares stands once, with the shared expiry.
+LOTS_WRITTEN = Shape(
+    tables.lots,
+    AccountLot,
+    account_shard=lambda owned: account_shard(owned.account_id),
+    expires_at=lambda owned: owned.lot.expires_at if owned.lot.expires_with is None else None,
+)
+EXPIRIES = Shape(tables.shared_expiries, AccountExpiry, account_shard=lambda owned: account_shard(owned.account_id))
 ORDER_FACTS = Shape(tables.orders, Order, **_OF_ORDER)
 ORDERS = Shape(
     tables.orders,
@@ -138,62 +153,83 @@ def load_members(connection: Connection, keys: Collection[tuple[str, str]]) -> d
 
 
 _OF_ORIGIN = ("account_id", "origin_kind", "origin_source", "origin_id")
+#: What lots `l` are taken, and expire, in: within a line, that is among those that share their expiry, or among the
+#: others. An index has the same words, but for the first lots of an account: that costs most customers' orders nothing,
+#: and those lots are looked through instead.
+LINE = "coalesce(l.expires_with, 0)"
 EXPIRES_AT = "coalesce(l.expires_at, 'infinity')"
-IN_SPENDING_ORDER = f"{EXPIRES_AT}, l.available_at, l.lot_number"  #: of lots `l`; an index has the same words
-_CAN_BE_TAKEN = f"l.points_remaining > 0 AND NOT l.is_pending AND {EXPIRES_AT} > w.as_of AND w.points > 0"
-# The first lots of an account are looked through, since an index on all would cost every order of every customer; the
-# others are walked through one by one, in spending order, until they cover the points.
+IN_LINE = f"{EXPIRES_AT}, l.available_at, l.lot_number"
+_CAN_BE_TAKEN = f"l.points_remaining > 0 AND NOT l.is_pending AND {EXPIRES_AT} > w.as_of"
+_IN_LINE_OF_W = f"l.account_id = w.account_id AND l.lot_number > {tables.FIRST_LOTS} AND {LINE} = w.expires_with"
+# Each line is walked through lot by lot until it covers the points.
 _LOTS = f"""
 WITH wanted AS (
     SELECT account_id, points, %b::timestamptz AS as_of FROM unnest(%b::uuid[], %b::bigint[]) AS k(account_id, points)
+), lines AS (
+    SELECT account_id, points, as_of, 0 AS expires_with FROM wanted WHERE points > 0
+    UNION ALL
+    SELECT account_id, w.points, w.as_of, x.expires_with FROM wanted w JOIN shared_expiries x USING (account_id)
+    WHERE w.points > 0 AND NOT x.is_over AND x.expires_at > w.as_of
+), found AS (
+    SELECT account_id, l.lot_number FROM {unnested(tables.lots, _OF_ORIGIN)}
+           JOIN lots l USING ({", ".join(_OF_ORIGIN)})
+    UNION
+    SELECT account_id, l.lot_number FROM wanted w JOIN lots l USING (account_id)
+    WHERE l.is_pending AND l.points_remaining > 0 AND l.available_at <= w.as_of
+    UNION
+    SELECT account_id, l.lot_number FROM wanted w JOIN dated_lots l USING (account_id)
+    WHERE l.lot_number <= {tables.FIRST_LOTS} AND w.points > 0 AND {_CAN_BE_TAKEN}
+    UNION
+    SELECT w.account_id, t.lot_number FROM lines w CROSS JOIN LATERAL (
+        WITH RECURSIVE walk AS (
+            (SELECT l.lot_number, {EXPIRES_AT} AS expires_at, l.available_at, l.points_remaining AS together
+             FROM lots l WHERE {_IN_LINE_OF_W} AND {_CAN_BE_TAKEN} ORDER BY {IN_LINE} LIMIT 1)
+            UNION ALL
+            SELECT following.* FROM walk CROSS JOIN LATERAL (
+                SELECT l.lot_number, {EXPIRES_AT}, l.available_at, walk.together + l.points_remaining
+                FROM lots l WHERE {_IN_LINE_OF_W} AND {_CAN_BE_TAKEN}
+                  AND ({IN_LINE}) > (walk.expires_at, walk.available_at, walk.lot_number)
+                ORDER BY {IN_LINE} LIMIT 1
+            ) AS following WHERE walk.together < w.points
+        )
+        SELECT lot_number FROM walk
+    ) AS t
 )
-SELECT {LOTS.select("l")} FROM lots l WHERE l.account_id = ANY(%b) AND (l.points_remaining > 0 OR l.is_pending)
-UNION ALL
-SELECT {LOTS.select("l")} FROM {unnested(tables.lots, _OF_ORIGIN)} JOIN lots l USING ({", ".join(_OF_ORIGIN)})
-UNION ALL
-SELECT {LOTS.select("l")} FROM wanted w JOIN lots l USING (account_id)
-WHERE l.is_pending AND l.points_remaining > 0 AND l.available_at <= w.as_of
-UNION ALL
-SELECT {LOTS.select("l")} FROM wanted w JOIN lots l USING (account_id)
-WHERE l.lot_number <= {tables.FIRST_LOTS} AND {_CAN_BE_TAKEN}
-UNION ALL
-SELECT {LOTS.select("t")} FROM wanted w CROSS JOIN LATERAL (
-    WITH RECURSIVE walk AS (
-        (SELECT l.*, l.points_remaining AS together FROM lots l
-         WHERE l.account_id = w.account_id AND l.lot_number > {tables.FIRST_LOTS} AND {_CAN_BE_TAKEN}
-         ORDER BY {IN_SPENDING_ORDER} LIMIT 1)
-        UNION ALL
-        SELECT following.* FROM walk CROSS JOIN LATERAL (
-            SELECT l.*, walk.together + l.points_remaining AS together FROM lots l
-            WHERE l.account_id = walk.account_id AND l.lot_number > {tables.FIRST_LOTS} AND {_CAN_BE_TAKEN}
-              AND ({IN_SPENDING_ORDER})
-                  > (coalesce(walk.expires_at, 'infinity'), walk.available_at, walk.lot_number)
-            ORDER BY {IN_SPENDING_ORDER} LIMIT 1
-        ) AS following WHERE walk.together < w.points
-    )
-    SELECT * FROM walk
-) AS t
+SELECT {LOTS.select("l")} FROM found JOIN dated_lots l USING (account_id, lot_number)
 """  # noqa: S608  # our own names
 
 
 def load_lots(
     connection: Connection,
-    account_ids: Collection[UUID],
     origins: Collection[tuple[UUID, OriginKind, str, str]],
     to_take: Mapping[UUID, int],
     as_of: datetime,
-) -> dict[UUID, dict[int, Lot]]:
-    """Every open lot of these accounts, and every lot of these (account, origin), whatever is left of it.
+) -> dict[UUID, list[Lot]]:
+    """Every lot of these (account, origin), whatever is left of it.
 
-    Of the accounts in `to_take` those with points left that are due to be released by `as_of`, and, in spending order,
-    at least as many as cover so many points, as far as that can be spent at `as_of`. Never more of them than points.
+    Of the accounts in `to_take` also those with points left that are due to be released by `as_of`, and of what can be
+    spent then, line by line in spending order, at least as many as cover so many points, as far as it goes.
     """
-    found: dict[UUID, dict[int, Lot]] = {account_id: {} for account_id in account_ids}
-    if account_ids or origins or to_take:
+    found: dict[UUID, list[Lot]] = {}
+    if origins or to_take:
         keys = arrays(((account_id, kind.value, source, of) for account_id, kind, source, of in origins), 4)
-        parameters = (as_of, list(to_take), list(to_take.values()), list(account_ids), *keys)
+        parameters = (as_of, list(to_take), list(to_take.values()), *keys)
         for account_id, lot in map(LOTS.read, run_bulk(connection, _LOTS, parameters)):
-            found.setdefault(account_id, {})[lot.lot_number] = lot  # several times if asked for in several ways
+            found.setdefault(account_id, []).append(lot)
+    return found
+
+
+_OPEN_EXPIRIES = f"""
+SELECT {EXPIRIES.select("x")} FROM shared_expiries x WHERE x.account_id = ANY(%b) AND NOT x.is_over
+"""  # noqa: S608  # our own names
+
+
+def load_expiries(connection: Connection, account_ids: Collection[UUID]) -> dict[UUID, list[SharedExpiry]]:
+    """The shared expiries of these accounts that have not been carried out."""
+    found: dict[UUID, list[SharedExpiry]] = {account_id: [] for account_id in account_ids}
+    if account_ids:
+        for account_id, expiry in map(EXPIRIES.read, run_bulk(connection, _OPEN_EXPIRIES, (list(account_ids),))):
+            found[account_id].append(expiry)
     return found
 
 

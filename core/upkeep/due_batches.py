@@ -35,8 +35,9 @@ from core.upkeep.due_rows import (
     accounts_to_remind,
     accounts_with_due_lots,
     accounts_with_lots_to_release,
+    finish_expiries,
     load_due_lots,
-    load_ending_lots,
+    load_expiring,
     load_lots_to_release,
     load_reminders,
     write_reminders,
@@ -65,7 +66,8 @@ def expire_batch(
     if to_release:
         return _write_due(connection, accounts, to_release, as_of, decide_release, context, chain_key)
     due = load_due_lots(connection, [*accounts], as_of)
-    return _write_due(connection, accounts, due, as_of, decide_expiry, context, chain_key)
+    changed = _write_due(connection, accounts, due, as_of, decide_expiry, context, chain_key)
+    return changed + finish_expiries(connection, accounts, as_of)
 
 
 def release_batch(
@@ -191,11 +193,11 @@ def remind_batch(
     ahead = {program_id: program.reminders.days_ahead for program_id, program in _programs(registry, as_of)}
     pairs = [(program_id, days) for program_id, each in ahead.items() for days in each]
     accounts = lock_free_accounts(connection, accounts_to_remind(connection, shard, as_of, pairs, accounts_max))
-    lots = load_ending_lots(connection, accounts, as_of)
+    expiring = load_expiring(connection, accounts, as_of)
     sent = load_reminders(connection, accounts, as_of)
     written, events = [], []
     for account_id, account in accounts.items():
-        due = due_reminders(lots[account_id], sent[account_id], ahead.get(account.program_id, ()), as_of)
+        due = due_reminders(expiring[account_id], sent[account_id], ahead.get(account.program_id, ()), as_of)
         written += [(account_id, reminder) for reminder in due]
         events += [points_expiring(account, reminder, context) for reminder in due]
     write_reminders(connection, written)

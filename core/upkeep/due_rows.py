@@ -11,23 +11,25 @@ from core.domain.expiry.due import LOTS_OF_ENTRY_MAX
 from core.domain.expiry.reminders import Reminder
 from core.domain.lots import Lot
 from core.store import tables
-from core.store.engine import run_bulk
-from core.store.ledger import EXPIRES_AT, IN_SPENDING_ORDER, LOTS
+from core.store.engine import driver_connection, run_bulk
+from core.store.ledger import EXPIRES_AT, IN_LINE, LINE, LOTS
 from core.store.rows import Put, Shape
 from core.store.tables import FIRST_LOTS
 
 _DUE_ACCOUNTS = """
 SELECT DISTINCT account_id FROM (
-    SELECT account_id FROM lots
-    WHERE account_shard = %s AND expires_at <= %s AND points_remaining > 0
-    ORDER BY expires_at LIMIT %s
+    (SELECT account_id FROM lots
+     WHERE account_shard = %b AND expires_at <= %b AND points_remaining > 0 ORDER BY expires_at LIMIT %b)
+    UNION ALL
+    (SELECT account_id FROM shared_expiries
+     WHERE account_shard = %b AND expires_at <= %b AND NOT is_over ORDER BY expires_at LIMIT %b)
 ) AS due
 """
 
 
 def accounts_with_due_lots(connection: Connection, shard: int, as_of: datetime, lots_max: int) -> list[UUID]:
-    """Accounts of the soonest due lots, at most `lots_max` lots."""
-    return [row[0] for row in run_bulk(connection, _DUE_ACCOUNTS, (shard, as_of, lots_max))]
+    """Accounts of the soonest due lots and shared expiries, at most `lots_max` of each."""
+    return [row[0] for row in run_bulk(connection, _DUE_ACCOUNTS, (shard, as_of, lots_max) * 2)]
 
 
 #: That many lots at most are read, and changed, in one transaction; at least what one entry is of.
@@ -41,18 +43,24 @@ class DueLots(NamedTuple):
     is_cut: bool  #: there may be more
 
 
-_LOT = LOTS.select("l")
-# The first lots of an account stand in no index of all accounts (`lots_to_take`), and are looked through.
+_OF_K = f"l.account_id = k.account_id AND l.points_remaining > 0 AND NOT l.is_pending AND l.lot_number > {FIRST_LOTS}"
+# Line by line, as refunds take from them (core.store.ledger).
 _DUE_LOTS = f"""
-SELECT {LOTS.select("t")} FROM unnest(%b::uuid[]) WITH ORDINALITY AS k(account_id, place) CROSS JOIN LATERAL (
-    SELECT * FROM (
-        (SELECT l.* FROM lots l WHERE l.account_id = k.account_id AND l.lot_number <= {FIRST_LOTS}
-            AND l.points_remaining > 0 AND NOT l.is_pending AND l.expires_at <= %b)
+SELECT {LOTS.select("t")} FROM unnest(%(account_ids)b::uuid[]) WITH ORDINALITY AS k(account_id, place)
+CROSS JOIN LATERAL (
+    SELECT l.* FROM (
+        SELECT l.lot_number FROM dated_lots l WHERE l.account_id = k.account_id AND l.points_remaining > 0
+           AND NOT l.is_pending AND l.lot_number <= {FIRST_LOTS} AND l.expires_at <= %(as_of)b
         UNION ALL
-        (SELECT l.* FROM lots l WHERE l.account_id = k.account_id AND l.lot_number > {FIRST_LOTS}
-            AND l.points_remaining > 0 AND NOT l.is_pending AND {EXPIRES_AT} <= %b
-         ORDER BY {IN_SPENDING_ORDER} LIMIT {LOTS_OF_ENTRY_MAX})
-    ) AS l ORDER BY {IN_SPENDING_ORDER} LIMIT {LOTS_OF_ENTRY_MAX}
+        (SELECT l.lot_number FROM lots l WHERE {_OF_K} AND {LINE} = 0 AND {EXPIRES_AT} <= %(as_of)b
+         ORDER BY {IN_LINE} LIMIT {LOTS_OF_ENTRY_MAX})
+        UNION ALL
+        SELECT line.lot_number FROM shared_expiries x CROSS JOIN LATERAL (
+            SELECT l.lot_number FROM lots l WHERE {_OF_K} AND {LINE} = x.expires_with
+            ORDER BY {IN_LINE} LIMIT {LOTS_OF_ENTRY_MAX}
+        ) AS line WHERE x.account_id = k.account_id AND NOT x.is_over AND x.expires_at <= %(as_of)b
+    ) AS due JOIN dated_lots l ON l.account_id = k.account_id AND l.lot_number = due.lot_number
+    ORDER BY l.expires_at, l.available_at, l.lot_number LIMIT {LOTS_OF_ENTRY_MAX}
 ) AS t ORDER BY k.place LIMIT {_LOTS_AT_ONCE}
 """  # noqa: S608  # our own names
 
@@ -62,7 +70,23 @@ def load_due_lots(connection: Connection, account_ids: Sequence[UUID], as_of: da
 
     Pending lots are not among them.
     """
-    return _due_lots(run_bulk(connection, _DUE_LOTS, (list(account_ids), as_of, as_of)))
+    return _due_lots(run_bulk(connection, _DUE_LOTS, {"account_ids": list(account_ids), "as_of": as_of}))
+
+
+_FINISH = f"""
+UPDATE shared_expiries x SET is_over = true
+WHERE x.account_id = ANY(%b) AND NOT x.is_over AND x.expires_at <= %b
+  AND NOT EXISTS (SELECT FROM lots l WHERE l.account_id = x.account_id AND l.lot_number <= {FIRST_LOTS}
+                  AND l.expires_with = x.expires_with AND l.points_remaining > 0)
+  AND NOT EXISTS (SELECT FROM lots l WHERE l.account_id = x.account_id AND l.lot_number > {FIRST_LOTS}
+                  AND {LINE} = x.expires_with AND l.points_remaining > 0 AND NOT l.is_pending)
+"""  # noqa: S608  # our own words
+
+
+def finish_expiries(connection: Connection, account_ids: Collection[UUID], as_of: datetime) -> int:
+    """Note which due shared expiries of these locked accounts have nothing left to expire; how many there were."""
+    with driver_connection(connection).cursor() as cursor:
+        return cursor.execute(_FINISH.encode(), (list(account_ids), as_of)).rowcount
 
 
 _ACCOUNTS_TO_RELEASE = """
@@ -73,7 +97,7 @@ SELECT DISTINCT account_id FROM (
 """
 _LOTS_TO_RELEASE = f"""
 SELECT {LOTS.select("t")} FROM unnest(%b::uuid[]) WITH ORDINALITY AS k(account_id, place) CROSS JOIN LATERAL (
-    SELECT l.* FROM lots l WHERE l.account_id = k.account_id AND l.is_pending AND l.available_at <= %b
+    SELECT l.* FROM dated_lots l WHERE l.account_id = k.account_id AND l.is_pending AND l.available_at <= %b
     ORDER BY l.available_at, l.lot_number LIMIT {LOTS_OF_ENTRY_MAX}
 ) AS t ORDER BY k.place LIMIT {_LOTS_AT_ONCE}
 """  # noqa: S608  # our own names
@@ -172,7 +196,7 @@ WITH ahead AS (SELECT * FROM unnest(%(programs)s::text[], %(days)s::integer[]) A
          WHERE a.account_shard = %(shard)s AND r.expires_at > %(as_of)s
      ),
      ending AS (
-         SELECT account_id, expires_at, sum(points_remaining) AS points FROM lots
+         SELECT account_id, expires_at, sum(points_remaining) AS points FROM dated_lots
          WHERE account_shard = %(shard)s AND points_remaining > 0 AND NOT is_pending AND expires_at > %(as_of)s
            AND expires_at <= greatest(%(as_of)s + make_interval(days => (SELECT max(days) FROM ahead)),
                                       (SELECT max(expires_at) FROM told))
@@ -200,15 +224,21 @@ def accounts_to_remind(
     return [row[0] for row in rows]
 
 
-_ENDING_LOTS = f"""
-SELECT {_LOT} FROM lots l WHERE l.account_id = ANY(%b) AND l.expires_at > %b AND l.points_remaining > 0
-"""  # noqa: S608  # our own names
+_EXPIRING = """
+SELECT account_id, expires_at, sum(points_remaining)::bigint FROM dated_lots
+WHERE account_id = ANY(%b) AND expires_at > %b AND points_remaining > 0 AND NOT is_pending
+GROUP BY account_id, expires_at
+"""
 
 
-def load_ending_lots(connection: Connection, account_ids: Collection[UUID], as_of: datetime) -> dict[UUID, list[Lot]]:
-    """The lots of these accounts that will end; an account without any has an empty list."""
-    found = _lots(run_bulk(connection, _ENDING_LOTS, (list(account_ids), as_of)))
-    return {account_id: found.get(account_id, []) for account_id in account_ids}
+def load_expiring(
+    connection: Connection, account_ids: Collection[UUID], as_of: datetime
+) -> dict[UUID, dict[datetime, int]]:
+    """How many points of these accounts will expire when; an account without any has an empty one."""
+    found: dict[UUID, dict[datetime, int]] = {account_id: {} for account_id in account_ids}
+    for account_id, expires_at, points in run_bulk(connection, _EXPIRING, (list(account_ids), as_of)):
+        found[account_id][expires_at] = points
+    return found
 
 
 class AccountReminder(NamedTuple):
@@ -243,6 +273,7 @@ def write_reminders(connection: Connection, reminders: Sequence[tuple[UUID, Remi
 _SHARDS_DUE = """
 SELECT s FROM generate_series(0, %s) AS s
 WHERE EXISTS (SELECT 1 FROM lots WHERE account_shard = s AND expires_at <= %s AND points_remaining > 0)
+   OR EXISTS (SELECT 1 FROM shared_expiries WHERE account_shard = s AND expires_at <= %s AND NOT is_over)
 """
 _SHARDS_TO_RELEASE = """
 SELECT s FROM generate_series(0, %s) AS s
@@ -256,7 +287,7 @@ WHERE EXISTS (SELECT 1 FROM accounts WHERE account_shard = s AND tier_until <= %
 
 def shards_with_due_lots(connection: Connection, as_of: datetime, shards: int) -> list[int]:
     """Account shards that have lots to expire."""
-    return [row[0] for row in run_bulk(connection, _SHARDS_DUE, (shards - 1, as_of))]
+    return [row[0] for row in run_bulk(connection, _SHARDS_DUE, (shards - 1, as_of, as_of))]
 
 
 def shards_with_lots_to_release(connection: Connection, as_of: datetime, shards: int) -> list[int]:

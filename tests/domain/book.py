@@ -1,5 +1,6 @@
 """One account in memory, on the books that posting uses: for tests that post a story without a database."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from itertools import count
@@ -42,6 +43,15 @@ DECIDERS: dict[type, tuple[Callable[..., Any], Callable[..., Outcome]]] = {
 def message_of(fact: ShopFact, program_id: str | None = None) -> Message[Any]:
     """The message that reports this fact; the same fact again has the same digest."""
     return Message(fact, program_id, repr(fact).encode())
+
+
+def expiring_points(lots: Iterable[Lot], as_of: datetime) -> Counter[datetime]:
+    """How many available points of these lots expire when, after `as_of`."""
+    points: Counter[datetime] = Counter()
+    for lot in lots:
+        if lot.expires_at is not None and not lot.is_due(as_of) and not lot.is_pending:
+            points[lot.expires_at] += lot.points_remaining
+    return points
 
 
 def whole_books() -> Books:
@@ -126,7 +136,7 @@ class Book:
     def remind(self, as_of: datetime) -> list[Reminder]:
         """Run the reminder job."""
         sent = list(self.reminders.values())
-        due = due_reminders(self.lots.values(), sent, self.program.reminders.days_ahead, as_of)
+        due = due_reminders(expiring_points(self.open_lots, as_of), sent, self.program.reminders.days_ahead, as_of)
         self.reminders |= {reminder.expires_at: reminder for reminder in due}
         return due
 

@@ -90,13 +90,13 @@ def _load_lots(
     as_of: datetime,
 ) -> None:
     """Load lots of an account: to take from, no more than are needed to cover the points at stake."""
-    if wanted is LotsWanted.OPEN:
-        books.put_lots(account.account_id, whole.open_lots(account), is_all_open=True)
-    elif wanted is LotsWanted.TO_TAKE or (wanted is LotsWanted.IF_OWING and account.deficit and account.pending):
+    if wanted is LotsWanted.TO_TAKE or (wanted is LotsWanted.IF_OWING and account.deficit and account.pending):
         points = points_at_stake(account, orders) if wanted is LotsWanted.TO_TAKE else 0
         spendable = in_spending_order(lot for lot in whole.open_lots(account) if lot.is_spendable(as_of))
-        enough, _, _ = take(spendable, points)
-        numbers = {lot.lot_number for lot in enough}
+        numbers: set[int] = set()
+        for line in {lot.expires_with for lot in spendable}:
+            enough, _, _ = take([lot for lot in spendable if lot.expires_with == line], points)
+            numbers |= {lot.lot_number for lot in enough}
         lots = [lot for lot in whole.open_lots(account) if lot.is_to_release(as_of) or lot.lot_number in numbers]
         books.put_lots_to_take(account.account_id, lots, points, as_of)
 
@@ -106,6 +106,8 @@ def _load_account(
 ) -> None:
     account_id = account.account_id
     books.put_accounts({account_id: account})
+    if parts.expiries:
+        books.put_expiries(account_id, whole.expiries(account))
     if parts.history and account.tier_changes:
         books.put_history({account_id: list(whole.history(account))})
     if parts.ordered_at:

@@ -17,6 +17,14 @@ from tests.domain.naive_time import DAY, end_of_points
 
 
 @dataclass
+class End:
+    """When points of one kind end that inactivity ends, all together."""
+
+    kind: str
+    at: datetime
+
+
+@dataclass
 class Pile:
     """Points of one order that end together."""
 
@@ -25,10 +33,14 @@ class Pile:
     kind: str  #: the rule or promotion whose own expiry they have
     left: int
     available_at: datetime | None
-    expires_at: datetime | None
+    end: datetime | End | None
     is_pending: bool
     expired: int = 0
     excused: int = 0
+
+    @property
+    def expires_at(self) -> datetime | None:
+        return self.end.at if isinstance(self.end, End) else self.end
 
     def is_over(self, now: datetime) -> bool:
         return self.expires_at is not None and self.expires_at <= now
@@ -69,6 +81,7 @@ class NaiveAccount:
 
     program: Program  #: in force now
     piles: list[Pile] = field(default_factory=list)
+    shared: list[End] = field(default_factory=list)
     debt: int = 0
     sales: dict[str, Sale] = field(default_factory=dict)
     tiers: NaiveTiers = field(init=False)
@@ -177,7 +190,7 @@ class NaiveAccount:
         for pile in self.piles:
             if pile.order_id == fulfilment.order_id and pile.is_pending and pile.available_at is None:
                 pile.available_at = min(max(fulfilment.occurred_at, sale.order.occurred_at), now)
-                pile.expires_at = self._end(sale.program, pile.kind, pile.available_at, now)
+                pile.end = self._end(sale.program, pile.kind, pile.available_at, now)
                 self._release(pile)
 
     def spend(self, points: int, now: datetime) -> None:
@@ -258,22 +271,26 @@ class NaiveAccount:
         own = [part.expiry for part in (*program.earning_rules, *program.promotions) if kind and _name(part) == kind]
         return own[0] if own and own[0] is not None else program.expiry
 
-    def _end(self, program: Program, kind: str, available: datetime | None, now: datetime) -> datetime | None:
+    def _end(self, program: Program, kind: str, available: datetime | None, now: datetime) -> datetime | End | None:
         expiry = self._expiry(program, kind)
-        end = end_of_points(expiry, program, available)
-        if end is not None and expiry.policy.value == "inactivity":
-            others = [pile for pile in self.piles if pile.kind == kind and pile.left and not pile.is_over(now)]
-            end = max([end, *(pile.expires_at for pile in others if pile.expires_at)])
-        return end
+        at = end_of_points(expiry, program, available)
+        if at is None or expiry.policy.value != "inactivity":
+            return at
+        ahead = [end for end in self.shared if end.kind == kind and end.at > now]
+        if not ahead:
+            self.shared.append(End(kind, at))
+            return self.shared[-1]
+        latest = max(reversed(ahead), key=lambda end: end.at)
+        latest.at = max(latest.at, at)
+        return latest
 
     def _slide(self, active_at: datetime, now: datetime) -> None:
-        for pile in self.piles:
-            expiry = self._expiry(self.program, pile.kind)
-            end = end_of_points(expiry, self.program, active_at)
-            if expiry.policy.value == "inactivity" and pile.left and pile.expires_at is not None:
-                assert end is not None
-                if active_at < pile.expires_at and not pile.is_over(now):
-                    pile.expires_at = max(pile.expires_at, end)
+        for end in self.shared:
+            expiry = self._expiry(self.program, end.kind)
+            at = end_of_points(expiry, self.program, active_at)
+            if expiry.policy.value == "inactivity" and max(active_at, now) < end.at:
+                assert at is not None
+                end.at = max(end.at, at)
 
     def _grant(self, sale: Sale, now: datetime) -> None:
         availability, at = sale.program.availability, sale.order.occurred_at

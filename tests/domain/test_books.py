@@ -9,7 +9,8 @@ from uuid import UUID
 
 import pytest
 
-from core.domain.books import Books, NotLoadedError
+from core.domain.account_lots import NotLoadedError
+from core.domain.books import Books
 from core.domain.decision import AccountChange, Decision, TierChange, TierChangeReason
 from core.domain.ledger import Account
 from core.domain.orders.posted import (

@@ -28,8 +28,8 @@ KEY = (SOURCE, "o1")
 
 def test_a_union_asks_for_what_any_of_its_reaches_asks_for() -> None:
     lots = AccountParts(LotsWanted.IF_OWING, ordered_at=(START,))
-    history = AccountParts(LotsWanted.OPEN, history=True, ordered_at=(MARCH,), limits_of=((PROGRAM, MARCH),))
-    everything = AccountParts(LotsWanted.OPEN, history=True, ordered_at=(START, MARCH), limits_of=((PROGRAM, MARCH),))
+    history = AccountParts(LotsWanted.TO_TAKE, True, (MARCH,), ((PROGRAM, MARCH),), expiries=True)
+    everything = AccountParts(LotsWanted.TO_TAKE, True, (START, MARCH), ((PROGRAM, MARCH),), expiries=True)
     other, customer = (SOURCE, "o2"), ("test", "c1")
     assert union([]) == Reach()
     assert union(
@@ -178,9 +178,9 @@ SPEND_ALL, JOBS = ("spend", 199, 0), ("jobs", 0, 0)
             ],
             id="lots of other orders, as many as the refunds of a batch may take",
         ),
-        pytest.param(INACTIVITY, {}, [TWO_MONTHS, LATE_ORDER], id="lots that end with those of a late order"),
+        pytest.param(INACTIVITY, {}, [TWO_MONTHS, LATE_ORDER], id="the expiry that a late order shares"),
         pytest.param(
-            {}, INACTIVITY, [TWO_MONTHS, LATE_ORDER], id="lots that an order moves on under the version in force"
+            {}, INACTIVITY, [TWO_MONTHS, LATE_ORDER], id="the expiry that an order moves on under the version in force"
         ),
         pytest.param(BUDGET, BUDGET, [ORDER, REFUND], id="budgets without other limits"),
         pytest.param({}, {}, [ORDER, REFUND], id="the account of an order that the same batch posts"),

@@ -3,12 +3,18 @@
 import pytest
 
 from core.domain.expiry.reminders import Reminder, due_reminders
-from tests.domain.book import Book
+from core.domain.lots import Lot
+from tests.domain.book import Book, expiring_points
 from tests.facts import instant, lot, order, program_with, refund
 
 END = instant("2026-06-01")
 LATER = instant("2026-06-20")
 AHEAD = (30, 7)
+
+
+def due(lots: list[Lot], sent: list[Reminder], as_of: str) -> list[Reminder]:
+    """What is to be sent of these lots."""
+    return due_reminders(expiring_points(lots, instant(as_of)), sent, AHEAD, instant(as_of))
 
 
 @pytest.mark.parametrize(
@@ -22,7 +28,7 @@ AHEAD = (30, 7)
     ],
 )
 def test_a_reminder_is_due(as_of: str, days_ahead: int | None) -> None:
-    found = due_reminders([lot(1, 100, expires="2026-06-01")], [], AHEAD, instant(as_of))
+    found = due([lot(1, 100, expires="2026-06-01")], [], as_of)
     assert found == ([] if days_ahead is None else [Reminder(END, 100, days_ahead)])
 
 
@@ -35,7 +41,7 @@ def test_points_that_end_together_have_one_reminder_and_others_their_own() -> No
         lot(5, 0, granted=9, expires="2026-06-01"),
         lot(6, 8, expires="2026-06-01", is_pending=True),
     ]
-    found = due_reminders(lots, [], AHEAD, instant("2026-05-30"))
+    found = due(lots, [], "2026-05-30")
     assert found == [Reminder(END, 30, 7), Reminder(LATER, 5, 30)]
 
 
@@ -54,14 +60,14 @@ def test_points_that_end_together_have_one_reminder_and_others_their_own() -> No
 def test_a_reminder_is_followed_up(left: int, as_of: str, expected: list[Reminder]) -> None:
     lots = [lot(1, left, granted=200, expires="2026-06-01")]
     sent = [Reminder(END, 100, 30)]
-    assert due_reminders(lots, sent, AHEAD, instant(as_of)) == expected
-    assert due_reminders(lots, expected or sent, AHEAD, instant(as_of)) == [], "a second run finds nothing"
+    assert due(lots, sent, as_of) == expected
+    assert due(lots, expected or sent, as_of) == [], "a second run finds nothing"
 
 
 def test_a_withdrawn_reminder_is_sent_again_when_points_come_back() -> None:
     sent = [Reminder(END, 0, 30, 2)]
-    assert due_reminders([], sent, AHEAD, instant("2026-05-26")) == []
-    found = due_reminders([lot(1, 40, expires="2026-06-01")], sent, AHEAD, instant("2026-05-26"))
+    assert due([], sent, "2026-05-26") == []
+    found = due([lot(1, 40, expires="2026-06-01")], sent, "2026-05-26")
     assert found == [Reminder(END, 40, 7, 3)]
 
 

@@ -70,7 +70,7 @@ _PROGRESS = """
 SELECT count(*) FILTER (WHERE is_ours), count(*) FILTER (WHERE is_ours AND state = 'waiting'),
        count(*) FILTER (WHERE state = 'received'),
        (SELECT count(*) FROM outbox WHERE published_at IS NULL), (SELECT count(*) FROM outbox),
-       (SELECT count(*) FROM lots WHERE expires_at <= now() AND points_remaining > 0)
+       (SELECT count(*) FROM dated_lots WHERE expires_at <= now() AND points_remaining > 0)
 FROM (SELECT state, position(%b::bytea IN body) > 0 AS is_ours FROM inbox) AS messages
 """
 

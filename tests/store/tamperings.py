@@ -6,6 +6,10 @@ SUMS = "balance, pending, reserved and deficit are the sums of their changes"
 CHANGE = "INSERT INTO program_changes SELECT 'later', {}, {}, {}, now(), 'anna', 'later still'"
 VERSIONS = "versions keep their order, and change only before they are in force"
 
+SHARED = "lots that share their expiry are of one kind, and none is left once it is over"
+SHARE = "INSERT INTO shared_expiries SELECT account_id, 1, account_shard, {}, '2999-01-01', {} FROM accounts; {}"
+WITH_FIRST = "UPDATE lots SET expires_with = 1, expires_at = NULL"
+
 TAMPERED = [
     ("an order was judged by a version of its time", "UPDATE orders SET program_version = 7"),
     (
@@ -246,6 +250,8 @@ TAMPERED = [
     ("an expiry took what was due at its instant", "UPDATE lots SET expires_at = NULL"),
     ("what refunds excused as expired has ended", "UPDATE lots SET points_excused = 1, expires_at = '2999-01-01'"),
     ("what refunds excused as expired has ended", "UPDATE lots SET points_excused = points_granted"),
+    (SHARED, SHARE.format("'other'", "false", WITH_FIRST)),
+    (SHARED, SHARE.format("''", "true", WITH_FIRST)),
     ("members and orders are of their account's program", "DELETE FROM members WHERE customer_id = 'c1'"),
     (
         "members and orders are of their account's program",

@@ -9,8 +9,10 @@ from sqlalchemy import Engine
 from core.domain.lots import Lot, in_spending_order, take
 from core.domain.orders.posted import Qualifying
 from core.domain.tiers.history import CountedOrder
+from core.reading.accounts import load_open_lots
 from core.store.ledger import load_counted, load_lots
 from core.store.tables import FIRST_LOTS
+from core.upkeep.due_rows import DueLots, load_due_lots
 from tests.factories import PROGRAM_TEXT, order
 from tests.shell import Shell
 
@@ -28,6 +30,14 @@ def lots_of_one(engine: Engine) -> Shell:
     shell.execute("UPDATE lots SET points_remaining = 0 WHERE lot_number % 10 = 0")
     shell.execute("UPDATE lots SET is_pending = true WHERE lot_number % 10 = 1")
     shell.execute("UPDATE lots SET expires_at = NULL WHERE lot_number % 10 = 2")
+    for number, day in ((3, "2026-08-15"), (4, "2026-11-11"), (5, "2027-05-05")):
+        shell.execute(
+            "INSERT INTO shared_expiries (account_id, expires_with, account_shard, earned_by, expires_at)"
+            " SELECT account_id, :number, account_shard, '', :day FROM accounts", number=number, day=day,
+        )  # fmt: skip
+        shell.execute(
+            "UPDATE lots SET expires_at = NULL, expires_with = :number WHERE lot_number % 10 = :number", number=number
+        )
     return shell
 
 
@@ -35,9 +45,9 @@ def found(shell: Shell, points: int | None) -> list[Lot]:
     """The lots that cover these points; None: every lot with points left."""
     account_id: UUID = shell.value("SELECT account_id FROM accounts")
     with shell.engine.connect() as connection:
-        every = [account_id] if points is None else []
-        lots = load_lots(connection, every, [], {} if points is None else {account_id: points}, NOW)
-    return [*lots.get(account_id, {}).values()]
+        if points is None:
+            return load_open_lots(connection, account_id)
+        return load_lots(connection, [], {account_id: points}, NOW).get(account_id, [])
 
 
 @pytest.mark.parametrize("points", [1, 9, 60, 350, 10_000])
@@ -48,9 +58,19 @@ def test_the_lots_that_cover_the_points_in_spending_order_are_among_those_found(
     needed, _, _ = take(spendable, points)
     read = in_spending_order(lot for lot in found(lots_of_one, points) if lot.is_spendable(NOW))
     assert {lot.lot_number for lot in needed} <= {lot.lot_number for lot in read}
-    beyond = [lot for lot in read if lot.lot_number > FIRST_LOTS]
-    most, _, _ = take([lot for lot in spendable if lot.lot_number > FIRST_LOTS], points)
-    assert [lot.lot_number for lot in beyond] == [lot.lot_number for lot in most], "and no more"
+    beyond = {lot.lot_number for lot in read if lot.lot_number > FIRST_LOTS}
+    for line in {lot.expires_with for lot in spendable}:
+        of_line = [lot for lot in spendable if lot.lot_number > FIRST_LOTS and lot.expires_with == line]
+        beyond -= {lot.lot_number for lot in take(of_line, points)[0]}
+    assert beyond == set(), "no more of a line are read than cover them"
+
+
+def test_lots_that_are_due_to_expire_are_found_whether_or_not_they_share_their_expiry(lots_of_one: Shell) -> None:
+    account_id: UUID = lots_of_one.value("SELECT account_id FROM accounts")
+    due = [lot for lot in found(lots_of_one, None) if lot.is_due(NOW) and not lot.is_pending]
+    with lots_of_one.engine.connect() as connection:
+        assert load_due_lots(connection, [account_id], NOW) == {account_id: DueLots(due, False)}
+    assert {lot.expires_with for lot in due} == {None, 3}
 
 
 def test_lots_that_are_due_to_be_released_are_found_without_any_points(lots_of_one: Shell) -> None:

@@ -13,7 +13,7 @@ from uuid6 import uuid7
 from core.domain.decision import TierChange, TierChangeReason
 from core.domain.expiry.reminders import Reminder
 from core.domain.ledger import Account, Entry, EntryKind, entry_between
-from core.domain.lots import Allocation, AllocationKind, Lot, Origin, OriginKind
+from core.domain.lots import Allocation, AllocationKind, Lot, Origin, OriginKind, SharedExpiry
 from core.domain.orders.facts import LineKind, Order, OrderLine, Refund, RefundLine
 from core.domain.orders.posted import (
     Budget,
@@ -29,11 +29,13 @@ from core.domain.orders.posted import (
 from core.domain.program import UsageKey
 from core.domain.tiers.history import CountedOrder, TierHistoryEntry
 from core.reading.accounts import load_open_lots, load_tier_changes
+from core.store import tables
 from core.store.appending import (
     NewOrder,
     append_accounts,
     append_allocations,
     append_entries,
+    append_expiries,
     append_lots,
     append_order_events,
     append_orders,
@@ -41,6 +43,7 @@ from core.store.appending import (
     append_tier_changes,
     update_accounts,
     update_budgets,
+    update_expiries,
     update_lots,
     update_orders,
     write_usages,
@@ -48,6 +51,7 @@ from core.store.appending import (
 from core.store.ledger import (
     load_budgets,
     load_counted,
+    load_expiries,
     load_lots,
     load_members,
     load_order_events,
@@ -60,7 +64,14 @@ from core.store.ledger import (
 )
 from core.store.repairs import KeptRepair, Repair, append_repairs, load_repairs
 from core.store.rows import Shape
-from core.upkeep.due_rows import DueLots, load_due_lots, load_lots_to_release, load_reminders, write_reminders
+from core.upkeep.due_rows import (
+    DueLots,
+    finish_expiries,
+    load_due_lots,
+    load_lots_to_release,
+    load_reminders,
+    write_reminders,
+)
 
 SOURCE = "/shops/täst"
 NOON = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
@@ -182,8 +193,8 @@ def test_an_entry_stands_under_the_names_of_its_columns(connection: Connection) 
 
 
 def test_a_lot_comes_back_with_its_origin(connection: Connection) -> None:
-    found = {ACCOUNT.account_id: {1: LOT}}
-    assert load_lots(connection, [ACCOUNT.account_id], [], {}, LATER) == found
+    own = (ACCOUNT.account_id, OriginKind.ORDER, SOURCE, "o1")
+    assert load_lots(connection, [own], {}, LATER) == {ACCOUNT.account_id: [LOT]}
     assert load_open_lots(connection, ACCOUNT.account_id) == [LOT]
     assert load_lots_to_release(connection, [ACCOUNT.account_id], LATER) == {ACCOUNT.account_id: DueLots([LOT], False)}
     assert load_due_lots(connection, [ACCOUNT.account_id], LATER) == {}, "it is pending"
@@ -197,9 +208,28 @@ def test_a_lot_without_points_is_found_by_its_origin_only(connection: Connection
     update_lots(connection, [(ACCOUNT.account_id, spent)])
     own = (ACCOUNT.account_id, OriginKind.ORDER, SOURCE, "o1")
     other = (ACCOUNT.account_id, OriginKind.ORDER, SOURCE, "o2")
-    assert load_lots(connection, [ACCOUNT.account_id], [other], {}, LATER) == {ACCOUNT.account_id: {}}
-    assert load_lots(connection, [ACCOUNT.account_id], [own], {}, LATER) == {ACCOUNT.account_id: {1: spent}}
-    assert load_lots(connection, [], [own], {}, LATER) == {ACCOUNT.account_id: {1: spent}}
+    assert load_lots(connection, [other], {}, LATER) == {}
+    assert load_lots(connection, [own], {}, LATER) == {ACCOUNT.account_id: [spent]}
+
+
+def test_lots_that_share_their_expiry_follow_it(connection: Connection) -> None:
+    account_id, expiry = ACCOUNT.account_id, SharedExpiry(1, "double", NOON)
+    append_expiries(connection, [(account_id, expiry)])
+    update_lots(connection, [(account_id, LOT._replace(expires_with=1, expires_at=NOON))])
+    moved = expiry._replace(expires_at=LATER)
+    update_expiries(connection, [(account_id, moved)])
+    assert load_expiries(connection, [account_id]) == {account_id: [moved]}
+    assert load_open_lots(connection, account_id) == [LOT._replace(expires_with=1, expires_at=LATER)]
+    (stored_lot,), (stored_expiry,) = stored(connection, "lots"), stored(connection, "shared_expiries")
+    assert (stored_lot["expires_at"], stored_expiry["account_shard"]) == (None, stored_lot["account_shard"])
+    update_lots(connection, [(account_id, LOT._replace(points_remaining=0, points_expired=12, expires_at=LATER))])
+    assert finish_expiries(connection, [account_id], NOON) == 0, "it is not due"
+    assert finish_expiries(connection, [account_id], LATER) == 1
+    assert load_expiries(connection, [account_id]) == {account_id: []}
+
+
+def test_the_view_of_lots_has_all_their_columns(connection: Connection) -> None:
+    assert [*stored(connection, "dated_lots")[0]] == [column.name for column in tables.lots.columns]
 
 
 def test_orders_come_back_in_the_order_of_their_keys(connection: Connection) -> None:

@@ -119,7 +119,7 @@ class TestInactivity:
         sound(shell)
 
     def ends(self, shell: Shell) -> set[int]:
-        rows = shell.rows("SELECT expires_at FROM lots WHERE points_remaining > 0")
+        rows = shell.rows("SELECT expires_at FROM dated_lots WHERE points_remaining > 0")
         return {(row.expires_at.date() - NOW.date()).days for row in rows}
 
     @pytest.mark.parametrize("is_one_batch", [True, False])
@@ -134,6 +134,14 @@ class TestInactivity:
         shell.take(order("o2", time=in_days(-20)))
         shell.take(order("o1", time=in_days(-60)))
         assert len(self.ends(shell)) == 1
+
+    def test_an_expiry_that_no_order_has_moved_there_is_named(self, shell: Shell) -> None:
+        shell.take(order("o1", time=in_days(-20)), order("o2", time=in_days(-10)))
+        shell.execute("UPDATE shared_expiries SET expires_at = expires_at + interval '1 day'")
+        assert {text.partition(":")[0] for text in shell.differences()} == {
+            "a lot's dates are what its order and what moved it give"
+        }
+        shell.execute("UPDATE shared_expiries SET expires_at = expires_at - interval '1 day'")
 
     def test_refunds_move_nothing(self, shell: Shell) -> None:
         shell.take(order("o1", time=in_days(-60)))

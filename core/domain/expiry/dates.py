@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from core.domain.calendar import add_months, day_of_year, last_day_of, next_midnight
-from core.domain.lots import Lot
+from core.domain.lots import Lot, SharedExpiry
 from core.domain.program import Availability, AvailabilityPolicy, EndOf, Expiry, ExpiryPolicy, Program, month_and_day
 
 _MONTHS_OF = {EndOf.MONTH: 1, EndOf.QUARTER: 3, EndOf.HALF_YEAR: 6, EndOf.YEAR: 12}
@@ -49,41 +50,57 @@ def expires_at(expiry: Expiry, zone: ZoneInfo, available: datetime | None) -> da
     return next_midnight(last, zone)
 
 
-def ends_at(
-    program: Program, earned_by: str, available: datetime | None, lots: Iterable[Lot], as_of: datetime
-) -> datetime | None:
-    """When new points end, of an account that has these lots.
+class NewExpiry(NamedTuple):
+    """When new points expire."""
 
-    Where inactivity ends points, those of a late order end together with the others that have not ended by `as_of`.
-    `earned_by` is the rule or promotion whose own expiry the points have; '' = the program's.
+    expires_at: datetime | None  #: None = never, or not known yet
+    expires_with: int | None = None  #: the shared expiry that they have; 0: they begin one
+    moved: SharedExpiry | None = None  #: that one, where they move it on
+
+
+def new_expiry(
+    program: Program, earned_by: str, available: datetime | None, shared: Iterable[SharedExpiry], as_of: datetime
+) -> NewExpiry:
+    """When new points expire, of an account with these shared expiries that have not been carried out.
+
+    Where inactivity ends points, new ones expire together with those that have not expired by `as_of`, at the later of
+    both instants. `earned_by` is the rule or promotion whose own expiry the points have; '' = the program's.
     """
     expiry = program.expiries[earned_by]
     end = expires_at(expiry, program.zone, available)
     if end is None or expiry.policy is not ExpiryPolicy.INACTIVITY:
-        return end
-    others = [
-        lot.expires_at
+        return NewExpiry(end)
+    open_ones = [each for each in shared if each.earned_by == earned_by and each.expires_at > as_of]
+    if not open_ones:
+        return NewExpiry(end, 0)
+    joined = max(open_ones, key=lambda each: (each.expires_at, each.expires_with))
+    if joined.expires_at >= end:
+        return NewExpiry(joined.expires_at, joined.expires_with)
+    return NewExpiry(end, joined.expires_with, joined._replace(expires_at=end))
+
+
+def expiries_begun_by(lots: Iterable[Lot]) -> tuple[SharedExpiry, ...]:
+    """The shared expiries that begin with these lots, whose dates were set just now."""
+    return tuple(
+        SharedExpiry(lot.lot_number, lot.earned_by, lot.expires_at)
         for lot in lots
-        if lot.earned_by == earned_by and lot.expires_at and lot.points_remaining and not lot.is_due(as_of)
-    ]
-    return max([end, *others])
+        if lot.expires_with == lot.lot_number and lot.expires_at is not None
+    )
 
 
-def extended_lots(lots: Iterable[Lot], program: Program, active_at: datetime, as_of: datetime) -> tuple[Lot, ...]:
-    """The lots that last longer because of an activity of `active_at`, posted at `as_of`: those that inactivity ends.
+def moved_by_activity(
+    shared: Iterable[SharedExpiry], program: Program, active_at: datetime, as_of: datetime
+) -> list[SharedExpiry]:
+    """The shared expiries that an activity of `active_at`, posted at `as_of`, moves on, as they are after it.
 
-    `program` is the version in force. An end is never moved back. A lot that has ended by `as_of` stays ended, whether
-    or not the expiry run came, even if the activity was before its end.
+    `program` is the version in force. None is ever moved back. One that has passed by `as_of` stands, whether or not
+    the expiry run came, even if the activity was before it.
     """
-    if not program.has_inactivity:
-        return ()
-    moved: list[Lot] = []
-    for lot in lots:
-        expiry = program.expiries.get(lot.earned_by, program.expiry)
-        # Clocks of two workers' transactions may cross: a refund before this order may have found the lot ended.
-        has_ended = lot.is_due(max(active_at, as_of)) or lot.points_excused > 0
-        if expiry.policy is ExpiryPolicy.INACTIVITY and lot.points_remaining and not has_ended:
+    moved: list[SharedExpiry] = []
+    for each in shared:
+        expiry = program.expiries.get(each.earned_by, program.expiry)
+        if expiry.policy is ExpiryPolicy.INACTIVITY and each.expires_at > max(active_at, as_of):
             end = expires_at(expiry, program.zone, active_at)
-            if end is not None and lot.expires_at is not None and lot.expires_at < end:
-                moved.append(lot._replace(expires_at=end))
-    return tuple(moved)
+            if end is not None and each.expires_at < end:
+                moved.append(each._replace(expires_at=end))
+    return moved

@@ -39,7 +39,9 @@ def decide_expiry(account: Account, lots: Iterable[Lot], as_of: datetime, *, is_
         entries.append(entry_between(account, after, EntryKind.EXPIRY, instant, allocations, why))
         account = after
         changed |= {
-            lot.lot_number: lot._replace(points_remaining=0, points_expired=lot.points_expired + lot.points_remaining)
+            lot.lot_number: lot._replace(
+                points_remaining=0, points_expired=lot.points_expired + lot.points_remaining, expires_with=None
+            )
             for lot in expiring
         }
     return Decision((AccountChange(account, tuple(entries), tuple(changed.values())),)) if changed else Decision()

@@ -1,10 +1,8 @@
 """Reminders of points that are about to expire: sent ahead, and corrected when the points are spent or last longer."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
-
-from core.domain.lots import Lot
 
 
 class Reminder(NamedTuple):
@@ -17,21 +15,18 @@ class Reminder(NamedTuple):
 
 
 def due_reminders(
-    lots: Iterable[Lot], sent: Sequence[Reminder], days_ahead: Sequence[int], as_of: datetime
+    expiring: Mapping[datetime, int], sent: Sequence[Reminder], days_ahead: Sequence[int], as_of: datetime
 ) -> list[Reminder]:
     """What is to be sent at `as_of`, the soonest first: new reminders, corrections and withdrawals.
 
-    `sent` are the account's last reminders of each instant. Points that expired before a reminder was sent need none.
-    A second call, with what the first returned among `sent`, finds nothing.
+    `expiring` are the account's available points by the instants after `as_of` at which they expire, `sent` its last
+    reminders of each instant. Points that expired before a reminder was sent need none. A second call, with what the
+    first returned among `sent`, finds nothing.
     """
-    ending: dict[datetime, int] = {}
-    for lot in lots:
-        if lot.expires_at is not None and lot.expires_at > as_of and lot.points_remaining and not lot.is_pending:
-            ending[lot.expires_at] = ending.get(lot.expires_at, 0) + lot.points_remaining
     last = {reminder.expires_at: reminder for reminder in sent}
     due: list[Reminder] = []
-    for expires_at in sorted({*ending, *(instant for instant in last if instant > as_of)}):
-        points, before = ending.get(expires_at, 0), last.get(expires_at)
+    for expires_at in sorted({*expiring, *(instant for instant in last if instant > as_of)}):
+        points, before = expiring.get(expires_at, 0), last.get(expires_at)
         reached = [days for days in days_ahead if expires_at - timedelta(days=days) <= as_of]
         nearest = min(reached, default=None)
         if before is None:

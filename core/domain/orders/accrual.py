@@ -1,15 +1,15 @@
 """What a completed order does to its account."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
 from core.domain.books import Books
 from core.domain.decision import AccountChange, Decision, TierChange
-from core.domain.expiry.dates import available_at, ends_at, extended_lots
+from core.domain.expiry.dates import available_at, expiries_begun_by, moved_by_activity, new_expiry
 from core.domain.expiry.due import release
 from core.domain.ledger import POINTS_MAX, Account, Credit, Entry, EntryKind, LotTerms, credit, entry_between
-from core.domain.lots import Lot, Origin, OriginKind
+from core.domain.lots import Lot, Origin, OriginKind, SharedExpiry
 from core.domain.message import Message
 from core.domain.orders.earning import Earning, Entitlement
 from core.domain.orders.facts import Order
@@ -37,12 +37,12 @@ def order_reach(message: Message[Order], rules: ProgramRegistry, as_of: datetime
     if program_id is None or order.customer_id is None:
         return Reach({key: _NOTHING})
     program, current = rules.at(program_id, order.occurred_at).program, rules.at(program_id, as_of).program
-    slides = program.has_inactivity or current.has_inactivity
     parts = AccountParts(
-        lots=LotsWanted.OPEN if slides else LotsWanted.IF_OWING,
+        lots=LotsWanted.IF_OWING,
         history=True,
         ordered_at=(order.occurred_at,),
         limits_of=((program, order.occurred_at),) if program.has_limits else (),
+        expiries=program.has_inactivity or current.has_inactivity,
     )
     customer = program_id, order.customer_id
     return Reach({key: _NOTHING}, customers={customer: parts}, owners={key: (customer,)})
@@ -104,10 +104,10 @@ def _accrue(
     if earned.points:
         posting = _grant(books, result.account, order, program, current, earned, as_of)
     else:
-        moved = extended_lots(_sliding_lots(books, account, program, current), current, order.occurred_at, as_of)
+        moved = moved_by_activity(_expiries(books, account, program, current), current, order.occurred_at, as_of)
         # Where the order counts for nothing, an overdue review is left to its own run.
         is_counted = result.account != reviewed
-        posting = _Posting(result.account if is_counted else before, (), moved)
+        posting = _Posting(result.account if is_counted else before, (), (), (tuple(moved), ()))
         changes = changes if is_counted else ()
     after = posting.account
     if max(after.balance + after.pending, after.lifetime_points, after.qualifying_points) > POINTS_MAX:
@@ -123,7 +123,7 @@ def _accrue(
         qualifying=earned.qualifying,
     )
     return Decision(
-        (AccountChange(after, posting.entries, posting.lots, changes, usages, opened),),
+        (AccountChange(after, posting.entries, posting.lots, changes, usages, opened, *posting.expiries),),
         (fact,),
         budgets=budget_changes(program, None, earned),
         given=earned.given,
@@ -192,6 +192,7 @@ class _Posting(NamedTuple):
     account: Account
     entries: tuple[Entry, ...]
     lots: tuple[Lot, ...]
+    expiries: tuple[tuple[SharedExpiry, ...], tuple[SharedExpiry, ...]]  #: that it moved, and that it began
     sequence: int | None = None  #: of the order's own entry
 
 
@@ -208,30 +209,31 @@ def _grant(
     # Pending points that are due by now pay off a deficit before this order does, whether or not their run came.
     is_owing = account.deficit > 0 and account.pending > 0
     released = release(account, books.lots_to_release(account, as_of) if is_owing else (), as_of)
-    open_lots = _sliding_lots(books, account, program, current)
-    by_number = {lot.lot_number: lot for lot in (*open_lots, *released.lots)}
-    moved = extended_lots(by_number.values(), current, order.occurred_at, as_of)
-    by_number |= {lot.lot_number: lot for lot in moved}
-    origin = Origin(OriginKind.ORDER, order.source, order.order_id, order.occurred_at)
-    credited = credit(released.account, origin, _lot_terms(order, program, earned, by_number.values(), as_of), as_of)
-    entry = _entry(released.account, credited, order, earned)
-    changed = {lot.lot_number: lot for lot in (*released.lots, *moved, *credited.lots)}
-    return _Posting(credited.account, (*released.entries, entry), tuple(changed.values()), entry.sequence)
-
-
-def _sliding_lots(books: Books, account: Account, program: Program, current: Program) -> Collection[Lot]:
-    """The open lots, where an order may move their end, or its own points end together with theirs."""
-    return books.open_lots(account) if program.has_inactivity or current.has_inactivity else ()
-
-
-def _lot_terms(
-    order: Order, program: Program, earned: Entitlement, lots: Iterable[Lot], as_of: datetime
-) -> list[LotTerms]:
+    shared = _expiries(books, account, program, current)
+    moved = {each.expires_with: each for each in moved_by_activity(shared, current, order.occurred_at, as_of)}
+    known = {each.expires_with: each for each in shared} | moved
     available = available_at(program.availability, order.occurred_at, as_of)
-    return [
-        LotTerms(grant.points, available, ends_at(program, grant.earned_by, available, lots, as_of), grant.earned_by)
-        for grant in earned.grants
-    ]
+    terms: list[LotTerms] = []
+    for points, earned_by in ((grant.points, grant.earned_by) for grant in earned.grants):
+        new = new_expiry(program, earned_by, available, known.values(), as_of)
+        terms.append(LotTerms(points, available, new.expires_at, earned_by, new.expires_with))
+        if new.moved is not None:
+            moved[new.moved.expires_with] = new.moved
+    origin = Origin(OriginKind.ORDER, order.source, order.order_id, order.occurred_at)
+    credited = credit(released.account, origin, terms, as_of)
+    entry = _entry(released.account, credited, order, earned)
+    return _Posting(
+        credited.account,
+        (*released.entries, entry),
+        (*released.lots, *credited.lots),
+        (tuple(moved.values()), expiries_begun_by(credited.lots)),
+        entry.sequence,
+    )
+
+
+def _expiries(books: Books, account: Account, program: Program, current: Program) -> Sequence[SharedExpiry]:
+    """The shared expiries, where an order may move them, or its own points expire together with others."""
+    return books.expiries(account) if program.has_inactivity or current.has_inactivity else ()
 
 
 def _entry(before: Account, credited: Credit, order: Order, earned: Entitlement) -> Entry:

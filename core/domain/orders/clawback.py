@@ -274,7 +274,8 @@ def _take(
         if part > 0:
             excused += part
             owed[lot.earned_by] -= part
-            changed[lot.lot_number] = lot._replace(points_excused=lot.points_excused + part)
+            # From now on it has expired, also for whoever began before us and comes after us.
+            changed[lot.lot_number] = lot._replace(points_excused=lot.points_excused + part, expires_with=None)
     is_pending_only = program.clawback.policy is ClawbackPolicy.PENDING_ONLY
     sources = [
         changed.get(lot.lot_number, lot)

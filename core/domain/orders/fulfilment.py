@@ -4,7 +4,7 @@ from datetime import datetime
 
 from core.domain.books import Books
 from core.domain.decision import Decision
-from core.domain.expiry.dates import ends_at
+from core.domain.expiry.dates import expiries_begun_by, new_expiry
 from core.domain.expiry.due import release
 from core.domain.message import Message
 from core.domain.orders.facts import Fulfilment
@@ -12,14 +12,13 @@ from core.domain.orders.lookup import order_for_event
 from core.domain.orders.posted import OrderEventKind, PostedOrder, PostedOrderEvent
 from core.domain.outcomes import Parked, Replayed, Waiting
 from core.domain.program.registry import ProgramRegistry
-from core.domain.reach import AccountParts, LotsWanted, OrderParts, Reach
-
-_PARTS = OrderParts(events=True, account=AccountParts(lots=LotsWanted.OPEN))
+from core.domain.reach import AccountParts, OrderParts, Reach
 
 
-def fulfilment_reach(message: Message[Fulfilment], _rules: ProgramRegistry, _as_of: datetime) -> Reach:
+def fulfilment_reach(message: Message[Fulfilment], rules: ProgramRegistry, _as_of: datetime) -> Reach:
     """What `decide_fulfilment` asks of the books."""
-    return Reach({(message.fact.source, message.fact.order_id): _PARTS})
+    account = AccountParts(expiries=any(version.program.has_inactivity for version in rules.versions()))
+    return Reach({(message.fact.source, message.fact.order_id): OrderParts(events=True, account=account)})
 
 
 def decide_fulfilment(
@@ -43,14 +42,24 @@ def decide_fulfilment(
     account = books.account(posted.account_id)
     program = rules.version(posted.program_id, posted.program_version).program
     available = min(max(fulfilment.occurred_at, posted.order.occurred_at), as_of)  # clocks of shops may go wrong
-    lots = books.open_lots(account) if program.has_inactivity else ()
-    due = [
-        lot._replace(available_at=available, expires_at=ends_at(program, lot.earned_by, available, lots, as_of))
-        for lot in books.lots_of_order(account, key)
-        if lot.is_pending and lot.available_at is None
-    ]
-    if not due:
+    held = [lot for lot in books.lots_of_order(account, key) if lot.is_pending and lot.available_at is None]
+    if not held:
         return recorded
+    shared = books.expiries(account) if program.has_inactivity else ()
+    expiries = [new_expiry(program, lot.earned_by, available, shared, as_of) for lot in held]
+    due = [
+        lot._replace(available_at=available, expires_at=expiry.expires_at, expires_with=expiry.expires_with)
+        if expiry.expires_with != 0
+        else lot._replace(available_at=available, expires_at=expiry.expires_at, expires_with=lot.lot_number)
+        for lot, expiry in zip(held, expiries, strict=True)
+    ]
     change = release(account, due, as_of)
-    entries = tuple(entry._replace(source=key[0], order_id=key[1]) for entry in change.entries)
-    return recorded._replace(changes=(change._replace(entries=entries),))
+    return recorded._replace(
+        changes=(
+            change._replace(
+                entries=tuple(entry._replace(source=key[0], order_id=key[1]) for entry in change.entries),
+                expiries=tuple(expiry.moved for expiry in expiries if expiry.moved is not None),
+                expiries_begun=expiries_begun_by(due),
+            ),
+        )
+    )

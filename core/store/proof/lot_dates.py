@@ -46,7 +46,7 @@ FROM lots l JOIN orders o ON o.account_id = l.account_id AND o.sequence = l.open
 _LOTS = """
 SELECT l.account_id, l.lot_number, l.earned_by, l.available_at, l.expires_at, o.program_id, o.program_version,
        o.occurred_at, e.recorded_at, f.occurred_at, f.recorded_at
-FROM lots l
+FROM dated_lots l
 JOIN entries e ON e.account_id = l.account_id AND e.sequence = l.opened_by_sequence
 JOIN orders o ON o.account_id = l.account_id AND o.sequence = l.opened_by_sequence
 LEFT JOIN (SELECT * FROM order_events WHERE kind = 'fulfilled') f
@@ -92,8 +92,10 @@ def lots_otherwise(connection: Connection, registry: ProgramRegistry, scope: Sco
     parameters = {**scope.parameters, **dict(zip(_DATED_DAYS, columns, strict=True))}
     rows = stream_rows(connection, "lots_anew", scope.narrow(_LOTS), parameters)
     moved = _moved(map(_DatedLot._make, rows), registry)
+    ends = _Ends(connection, registry)
     while lots := list(islice(moved, _LOTS_AT_ONCE)):
-        yield from _unexplained(connection, lots, registry)
+        ends.load({each.lot.account_id for each in lots if each.is_explicable})
+        yield from (_difference(each) for each in lots if not _is_explained(each, ends))
 
 
 def _dated_days(connection: Connection, registry: ProgramRegistry, scope: Scope) -> Iterator[_DatedDay]:
@@ -144,28 +146,59 @@ def _available(lot: _DatedLot, program: Program) -> datetime | None:
     return available
 
 
-def _unexplained(connection: Connection, lots: list[_MovedLot], registry: ProgramRegistry) -> Findings:
-    scope = these_accounts({moved.lot.account_id for moved in lots if moved.is_explicable})
-    extensions = _extensions(connection, scope)
-    slides = any(program.has_inactivity for moved in lots for program in registry.programs(moved.lot.program_id))
-    activities = _activities(connection, scope) if slides else {}
-    for moved in lots:
-        lot, expiries = moved.lot, _sliding(registry.programs(moved.lot.program_id), moved.lot.earned_by)
-        by_hand = extensions[lot.account_id]
-        ends: set[datetime | None] = set()
-        if expiries:
-            # Points of a new order expire together with others, which a person may have extended.
-            ends.update(end for of_lot in by_hand.values() for end in of_lot)
+def _difference(moved: _MovedLot) -> tuple[UUID, str]:
+    return moved.lot.account_id, f"lot {moved.lot.lot_number} of account {moved.lot.account_id} {moved.text}"
+
+
+def _is_explained(moved: _MovedLot, ends: "_Ends") -> bool:
+    lot = moved.lot
+    if not (moved.is_explicable and lot.expires_at > moved.given):  # type: ignore[operator]  # both are there
+        return False
+    return lot.expires_at in ends.of(lot)
+
+
+class _Ends:
+    """The instants to which persons and activities may have moved the expiry of lots.
+
+    Of the accounts of the last load: an account of very many lots has several, one after the other.
+    """
+
+    def __init__(self, connection: Connection, registry: ProgramRegistry) -> None:
+        self._connection = connection
+        self._registry = registry
+        self._extensions: dict[UUID, dict[int, list[datetime]]] = {}
+        self._activities: dict[UUID, set[datetime]] = {}
+        self._shared: dict[tuple[UUID, str], set[datetime | None]] = {}
+
+    def load(self, account_ids: set[UUID]) -> None:
+        """Load what moved lots of these accounts, and forget the others."""
+        new = account_ids - self._extensions.keys()
+        scope = these_accounts(new)
+        extensions, activities = _extensions(self._connection, scope), _activities(self._connection, scope)
+        for account_id in self._extensions.keys() - account_ids:
+            del self._extensions[account_id], self._activities[account_id]
+        for account_id in new:
+            self._extensions[account_id] = extensions.get(account_id, {})
+            self._activities[account_id] = activities.get(account_id, set())
+        self._shared = {key: ends for key, ends in self._shared.items() if key[0] in account_ids}
+
+    def of(self, lot: _DatedLot) -> set[datetime | None]:
+        """Those for this lot."""
+        versions = _sliding(self._registry.programs(lot.program_id), lot.earned_by)
+        if not versions:
+            return set(self._extensions[lot.account_id].get(lot.lot_number, ())[-1:])
+        key = lot.account_id, lot.earned_by
+        if key not in self._shared:
+            # All such points of the account expire together, and a person may have extended them.
+            ends: set[datetime | None] = set()
+            ends.update(*self._extensions[lot.account_id].values())
             ends.update(
                 expires_at(program.expiries.get(lot.earned_by, program.expiry), program.zone, active_at)
-                for program in expiries
-                for active_at in activities.get(lot.account_id, ())
+                for program in versions
+                for active_at in self._activities[lot.account_id]
             )
-        elif lot.lot_number in by_hand:
-            ends.add(by_hand[lot.lot_number][-1])
-        is_later = moved.is_explicable and lot.expires_at > moved.given  # type: ignore[operator]  # both are there
-        if not (is_later and lot.expires_at in ends):
-            yield lot.account_id, f"lot {lot.lot_number} of account {lot.account_id} {moved.text}"
+            self._shared[key] = ends
+        return self._shared[key]
 
 
 def _sliding(versions: Iterable[Program], earned_by: str) -> list[Program]:
@@ -192,11 +225,15 @@ def _extensions(connection: Connection, scope: Scope) -> dict[UUID, dict[int, li
     return found
 
 
-_ACTIVITIES = "SELECT account_id, occurred_at FROM orders WHERE {condition}"
+_ACTIVITIES = """
+SELECT account_id, occurred_at FROM orders WHERE {condition}
+UNION
+SELECT account_id, available_at FROM lots WHERE available_at IS NOT NULL AND {condition}
+"""
 
 
 def _activities(connection: Connection, scope: Scope) -> dict[UUID, set[datetime]]:
-    """When customers of these accounts ordered."""
+    """When customers of these accounts ordered, and when points became available."""
     found: dict[UUID, set[datetime]] = defaultdict(set)
     statement = _ACTIVITIES.format(condition=scope.condition)
     for account_id, occurred_at in run_bulk(connection, statement, scope.parameters):

@@ -15,6 +15,7 @@ from core.store.tables.ledger import (
     members,
     program_changes,
     programs,
+    shared_expiries,
     tier_changes,
 )
 from core.store.tables.messages import dead_letter_actions, inbox, numbers, outbox, posting_attempts, turns
@@ -46,6 +47,7 @@ __all__ = [
     "repairs",
     "retention",
     "schema_support",
+    "shared_expiries",
     "tier_changes",
     "turns",
     "usages",

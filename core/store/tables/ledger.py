@@ -136,6 +136,22 @@ entries = sa.Table(
 #: Of an account's lots so many are looked through one by one, in whatever order is asked for.
 FIRST_LOTS = 100
 
+#: When points expire that inactivity lets expire: once for all lots of an account that have it, since each activity
+#: moves it. Under the number of the lot that began it.
+shared_expiries = sa.Table(
+    "shared_expiries",
+    metadata,
+    sa.Column("account_id", sa.Uuid(), primary_key=True),
+    sa.Column("expires_with", sa.Integer(), primary_key=True, autoincrement=False),
+    column("account_shard", sa.SmallInteger()),
+    column("earned_by", sa.String()),
+    column("expires_at", INSTANT),
+    column("is_over", sa.Boolean(), default="false"),  #: no lot with points left has it; nothing moves it any more
+    sa.ForeignKeyConstraint(["account_id"], ["accounts.account_id"]),
+    sa.Index("ix_shared_expiries_due", "account_shard", "expires_at", postgresql_where=sa.text("NOT is_over")),
+)
+
+#: To be read as `dated_lots`, a view of the same columns in which `expires_at` is also there where it is shared.
 lots = sa.Table(
     "lots",
     metadata,
@@ -155,6 +171,10 @@ lots = sa.Table(
     column("earned_by", sa.String(), default="''"),
     column("is_pending", sa.Boolean(), default="false"),
     column("points_excused", sa.BigInteger(), default="0"),
+    column("expires_with", sa.Integer(), null=True),  #: the shared expiry that it has, and no instant of its own then
+    sa.ForeignKeyConstraint(
+        ["account_id", "expires_with"], ["shared_expiries.account_id", "shared_expiries.expires_with"]
+    ),
     sa.ForeignKeyConstraint(["account_id", "opened_by_sequence"], ["entries.account_id", "entries.sequence"]),
     sa.CheckConstraint("points_granted > 0", name="points_granted"),
     sa.CheckConstraint("points_remaining >= 0 AND points_expired >= 0", name="points_not_negative"),
@@ -162,6 +182,7 @@ lots = sa.Table(
     sa.CheckConstraint("points_excused BETWEEN 0 AND points_granted", name="points_excused"),
     sa.CheckConstraint("is_pending OR available_at IS NOT NULL", name="available_has_time"),
     sa.CheckConstraint("origin_kind IN ('order')", name="origin_kind"),
+    sa.CheckConstraint("num_nonnulls(expires_at, expires_with) <= 1", name="one_expiry"),
     sa.Index("ix_lots_origin", "account_id", "origin_id"),
     sa.Index(
         "ix_lots_pending",
@@ -174,6 +195,7 @@ lots = sa.Table(
     sa.Index(
         "ix_lots_to_take",
         "account_id",
+        sa.text("coalesce(expires_with, 0)"),
         sa.text("coalesce(expires_at, 'infinity')"),
         "available_at",
         "lot_number",

@@ -203,6 +203,13 @@ CREATE TABLE usages (
     CONSTRAINT pk_usages PRIMARY KEY (account_id, name, period),
     CONSTRAINT fk_usages_account_id FOREIGN KEY(account_id) REFERENCES accounts (account_id)
 );
+CREATE TABLE shared_expiries (
+    account_id uuid NOT NULL, expires_with integer NOT NULL, account_shard smallint NOT NULL,
+    earned_by varchar NOT NULL, expires_at timestamptz NOT NULL, is_over boolean DEFAULT false NOT NULL,
+    CONSTRAINT pk_shared_expiries PRIMARY KEY (account_id, expires_with),
+    CONSTRAINT fk_shared_expiries_account_id FOREIGN KEY(account_id) REFERENCES accounts (account_id)
+);
+CREATE INDEX ix_shared_expiries_due ON shared_expiries (account_shard, expires_at) WHERE NOT is_over;
 CREATE TABLE lots (
     account_id uuid NOT NULL, lot_number integer NOT NULL, account_shard smallint NOT NULL,
     opened_by_sequence bigint NOT NULL, origin_kind varchar NOT NULL, origin_source varchar NOT NULL,
@@ -210,15 +217,19 @@ CREATE TABLE lots (
     points_remaining bigint NOT NULL, points_expired bigint DEFAULT 0 NOT NULL, available_at timestamptz,
     expires_at timestamptz, earned_by varchar DEFAULT '' NOT NULL,
     is_pending boolean DEFAULT false NOT NULL, points_excused bigint DEFAULT 0 NOT NULL,
+    expires_with integer,
     CONSTRAINT pk_lots PRIMARY KEY (account_id, lot_number),
     CONSTRAINT fk_lots_account_id_opened_by_sequence FOREIGN KEY(account_id, opened_by_sequence) REFERENCES
         entries (account_id, sequence),
+    CONSTRAINT fk_lots_account_id_expires_with FOREIGN KEY(account_id, expires_with) REFERENCES
+        shared_expiries (account_id, expires_with),
     CONSTRAINT ck_lots_points_granted CHECK (points_granted > 0),
     CONSTRAINT ck_lots_points_not_negative CHECK (points_remaining >= 0 AND points_expired >= 0),
     CONSTRAINT ck_lots_points_within_grant CHECK (points_remaining + points_expired <= points_granted),
     CONSTRAINT ck_lots_points_excused CHECK (points_excused BETWEEN 0 AND points_granted),
     CONSTRAINT ck_lots_available_has_time CHECK (is_pending OR available_at IS NOT NULL),
-    CONSTRAINT ck_lots_origin_kind CHECK (origin_kind IN ('order'))
+    CONSTRAINT ck_lots_origin_kind CHECK (origin_kind IN ('order')),
+    CONSTRAINT ck_lots_one_expiry CHECK (num_nonnulls(expires_at, expires_with) <= 1)
 );
 CREATE INDEX ix_lots_expiry ON lots (account_shard, expires_at) WHERE points_remaining > 0 AND expires_at IS
     NOT NULL;
@@ -227,8 +238,12 @@ CREATE INDEX ix_lots_pending ON lots (account_id, available_at, lot_number) WHER
     NULL;
 CREATE INDEX ix_lots_release ON lots (account_shard, available_at) WHERE is_pending AND available_at IS NOT
     NULL;
-CREATE INDEX ix_lots_to_take ON lots (account_id, coalesce(expires_at, 'infinity'), available_at, lot_number)
-    WHERE lot_number > 100 AND points_remaining > 0 AND NOT is_pending;
+CREATE INDEX ix_lots_to_take ON lots (account_id, coalesce(expires_with, 0), coalesce(expires_at, 'infinity'),
+    available_at, lot_number) WHERE lot_number > 100 AND points_remaining > 0 AND NOT is_pending;
+CREATE VIEW dated_lots AS SELECT l.account_id, l.lot_number, l.account_shard, l.opened_by_sequence, l.origin_kind,
+    l.origin_source, l.origin_id, l.origin_at, l.points_granted, l.points_remaining, l.points_expired, l.available_at,
+    coalesce(x.expires_at, l.expires_at) AS expires_at, l.earned_by, l.is_pending, l.points_excused, l.expires_with
+    FROM lots l LEFT JOIN shared_expiries x USING (account_id, expires_with);
 CREATE TABLE order_events (
     source varchar NOT NULL, order_id varchar NOT NULL, program_id varchar NOT NULL, kind varchar NOT NULL,
     account_id uuid, inbox_id bigint NOT NULL, business_hash bytea NOT NULL,

@@ -88,6 +88,7 @@ MESSAGES_AND_EVENTS = (
                                   p.account_shard, a.account_shard)
         FROM accounts a
         JOIN (SELECT account_id, 'lot ' || lot_number AS what, account_shard FROM lots
+              UNION ALL SELECT account_id, 'expiry of lot ' || expires_with, account_shard FROM shared_expiries
               UNION ALL SELECT account_id, 'event ' || event_id, account_shard FROM outbox) AS p USING (account_id)
         WHERE p.account_shard <> a.account_shard
         """,

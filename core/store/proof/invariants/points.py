@@ -81,7 +81,7 @@ POINTS = (
                                     coalesce('is of ' || e.occurred_at || coalesce(', ' || p.policy, ''),
                                              'is not an accrual'))
         FROM (SELECT *, row_number() OVER w AS place, lag(opened_by_sequence) OVER w AS opener_before
-              FROM lots WINDOW w AS (PARTITION BY account_id ORDER BY lot_number)) AS l
+              FROM dated_lots WINDOW w AS (PARTITION BY account_id ORDER BY lot_number)) AS l
         LEFT JOIN (SELECT *, least(occurred_at, recorded_at) AS available_at FROM entries WHERE kind = 'accrual') AS e
              ON e.account_id = l.account_id AND e.sequence = l.opened_by_sequence
         LEFT JOIN orders o ON o.account_id = e.account_id AND o.sequence = e.sequence
@@ -209,7 +209,7 @@ POINTS = (
         """
         SELECT account_id, format('entry %s of account %s took from lot %s, which had expired at %s',
                                   e.sequence, account_id, l.lot_number, l.expires_at)
-        FROM allocations n JOIN entries e USING (account_id, sequence) JOIN lots l USING (account_id, lot_number)
+        FROM allocations n JOIN entries e USING (account_id, sequence) JOIN dated_lots l USING (account_id, lot_number)
         WHERE n.kind = 'taken' AND e.kind <> 'release' AND l.expires_at <= e.recorded_at
           -- What the order's own lot still held has no end before it is available, and a late fulfilment may set one.
           AND NOT (e.pending_change < 0 AND l.opened_by_sequence = e.corrects_sequence)
@@ -222,7 +222,7 @@ POINTS = (
         SELECT account_id, format('entry %s of account %s expired points of lot %s at %s, but it expires at %s',
                                   e.sequence, account_id, l.lot_number, e.occurred_at,
                                   coalesce(l.expires_at::text, 'no time'))
-        FROM allocations n JOIN entries e USING (account_id, sequence) JOIN lots l USING (account_id, lot_number)
+        FROM allocations n JOIN entries e USING (account_id, sequence) JOIN dated_lots l USING (account_id, lot_number)
         WHERE n.kind = 'expired' AND l.expires_at IS DISTINCT FROM e.occurred_at
         """,
     ),
@@ -233,9 +233,21 @@ POINTS = (
         SELECT account_id, format('lot %s of account %s: refunds excused %s points as expired, but %s expired, %s are'
                                   ' left, and it expires at %s', lot_number, account_id, points_excused,
                                   points_expired, points_remaining, coalesce(expires_at::text, 'no time'))
-        FROM lots
+        FROM dated_lots
         WHERE points_excused > points_expired
           AND (points_excused > points_expired + points_remaining OR expires_at > now() OR expires_at IS NULL)
+        """,
+    ),
+    Check(
+        8,
+        "lots that share their expiry are of one kind, and none is left once it is over",
+        """
+        SELECT account_id, format('lot %s of account %s, earned by %s, has %s points left and expires with lot %s at'
+                                  ' %s, which is earned by %s%s', l.lot_number, account_id, l.earned_by,
+                                  l.points_remaining, x.expires_with, x.expires_at, x.earned_by,
+                                  CASE WHEN x.is_over THEN ' and over' ELSE '' END)
+        FROM lots l JOIN shared_expiries x USING (account_id, expires_with)
+        WHERE l.earned_by <> x.earned_by OR (x.is_over AND l.points_remaining > 0)
         """,
     ),
 )
