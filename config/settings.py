@@ -68,7 +68,8 @@ class Settings(BaseSettings):
     waiting_alarm_hours: Annotated[float, Field(gt=0)] = 24
     """One that waits longer for its order is a problem: the log says so each hour, `loyalty status` too."""
     lag_alarm_seconds: Annotated[float, Field(gt=0)] = 60
-    """`loyalty status` calls it a problem if a message is not posted, or an event not published, after so long."""
+    """`loyalty status` calls it a problem if no message is stored though some wait at the broker, one is not posted, or
+    an event is not published, after so long."""
     dead_alarm_messages: Annotated[int, Field(ge=0)] = 0
     """`loyalty status` calls it a problem if there are more dead letters."""
     inbox_retention_days: Annotated[float, Field(gt=0, le=36_500)] = 90

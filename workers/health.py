@@ -1,7 +1,7 @@
 """Liveness and readiness of the roles of one data folder: `loyalty health`, and `python -m workers.health` for less.
 
 Alive means that a role makes progress, or waits for what it needs and would go on by itself; a platform restarts what
-is not alive. Ready means that it can work now: its servers answer too.
+is not alive. Ready means that it can work now: its servers answer too, and a role that tells whether it gets on does.
 """
 
 import argparse
@@ -10,8 +10,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
+
+from workers.heartbeat import progress_file
 
 #: More than a supervisor needs to end a role that stands still and to start it again.
 AGE_SECONDS_MAX = 120.0
@@ -38,7 +41,7 @@ def check_live(data_dir: Path, roles: Sequence[str] = (), *, age_seconds_max: fl
 def check_ready(
     data_dir: Path, roles: Sequence[str] = (), *, age_seconds_max: float = AGE_SECONDS_MAX
 ) -> list[Finding]:
-    """Look at the roles, and whether database and broker answer within CHECK_SECONDS_MAX."""
+    """Look at the roles, whether they get on, and whether database and broker answer within CHECK_SECONDS_MAX."""
     # Imported here, so that asking for life alone, every few seconds, costs next to nothing.
     from config.settings import Settings  # noqa: PLC0415
     from core.store.migrate import require_current  # noqa: PLC0415
@@ -55,7 +58,9 @@ def check_ready(
             engine.dispose()
 
     checks = {"database": reach_database, "broker": lambda: reach_broker(find_addresses(settings).broker_url)}
-    return [*check_live(data_dir, roles, age_seconds_max=age_seconds_max), *_in_time(checks, CHECK_SECONDS_MAX)]
+    alive = check_live(data_dir, roles, age_seconds_max=age_seconds_max)
+    roles_found = [found if found.problem else _getting_on(found, data_dir, age_seconds_max) for found in alive]
+    return [*roles_found, *_in_time(checks, CHECK_SECONDS_MAX)]
 
 
 def _silence(file: Path, age_seconds_max: float) -> str | None:
@@ -66,6 +71,20 @@ def _silence(file: Path, age_seconds_max: float) -> str | None:
     if age_seconds > age_seconds_max:
         return f"gave its last sign {age_seconds:.0f} s ago; at most {age_seconds_max:.0f} s are usual"
     return None
+
+
+def _getting_on(alive: Finding, data_dir: Path, age_seconds_max: float) -> Finding:
+    """Of a role that is alive, whether it gets on, if it tells that."""
+    file = progress_file(data_dir / "heartbeats" / f"{alive.subject.removeprefix('role ')}.heartbeat")
+    with suppress(OSError):
+        age_seconds = time.time() - file.stat().st_mtime
+        if age_seconds > age_seconds_max:
+            problem = (
+                f"is alive and has not got on for {age_seconds:.0f} s: it has stored nothing, and has not found its "
+                "queue empty; its log says why (intake_interrupted, role_exited)"
+            )
+            return alive._replace(problem=problem)
+    return alive
 
 
 def _in_time(checks: dict[str, Callable[[], None]], seconds_max: float) -> list[Finding]:

@@ -1,4 +1,8 @@
-"""The heartbeat of a role: a file that a process touches while it makes progress. The supervisor watches its age."""
+"""The heartbeat of a role: a file that a process touches while it is well. The supervisor watches its age.
+
+Beside it, of a role that may be well and still not get on, a file that it touches when it has got on with its work, or
+found none. Whoever asks whether the role is ready looks at that.
+"""
 
 import os
 from pathlib import Path
@@ -14,3 +18,15 @@ def beat_heart(path: str | None = None) -> None:
     file = path or os.environ.get(HEARTBEAT_VARIABLE)
     if file:
         Path(file).touch()
+
+
+def mark_progress(*, is_beginning: bool = False) -> None:
+    """Touch the file of progress; at the beginning only make it, since the process before may have been stuck too."""
+    file = os.environ.get(HEARTBEAT_VARIABLE)
+    if file and not (is_beginning and progress_file(Path(file)).exists()):
+        progress_file(Path(file)).touch()
+
+
+def progress_file(heartbeat: Path) -> Path:
+    """Which file it is."""
+    return heartbeat.with_suffix(".progress")

@@ -22,7 +22,7 @@ from core.messages.inbound.reading import MessageLimits
 from core.receiving.receive import Receipt, receive_in_parts
 from workers.brokers import Delivery, IntakeSource
 from workers.brokers.large_messages import BATCH_BYTES_MAX, sent_bytes
-from workers.heartbeat import beat_heart
+from workers.heartbeat import beat_heart, mark_progress
 
 log = structlog.get_logger(__name__)
 
@@ -68,6 +68,7 @@ class Intake:
     def run(self) -> None:
         """Take messages until `stop`."""
         backoff = _Backoff()
+        mark_progress(is_beginning=True)
         while not self._is_stopping:
             source: IntakeSource | None = None
             try:
@@ -85,6 +86,7 @@ class Intake:
                     detail=str(error) if isinstance(error, BrokerUnavailableError) else None,
                     delay_seconds=round(delay_seconds, 2),
                 )
+                self._size.begin_again()
                 self._sleep(delay_seconds)
             finally:
                 if source is not None:
@@ -101,8 +103,10 @@ class Intake:
             source.acknowledge(received[done : done + messages])
             done += messages
             beat_heart()
+            mark_progress()
         if not received:
             source.heartbeat()
+            mark_progress()
         self._nudges.send_due()
         beat_heart()
         return len(received)
@@ -140,10 +144,14 @@ class _BatchSize:
     """How many messages to ask for: no broker bounds a batch by bytes, so the last batch shows how large they are.
 
     It begins with one, or an intake that large messages have killed would ask for as many again when it is restarted.
+    So it does after an interruption too: what the database would not take together it may take one by one.
     """
 
     def __init__(self, messages_max: int) -> None:
         self._messages_max = messages_max
+        self.messages = 1
+
+    def begin_again(self) -> None:
         self.messages = 1
 
     def learn(self, sizes_bytes: Sequence[int]) -> None:

@@ -35,6 +35,7 @@ class Status(NamedTuple):
     """What is under way, counted, and what is settled: counted too where that is quick, else about."""
 
     as_of: datetime
+    stored_at: datetime | None  #: when the newest message was stored in the inbox
     received: Backlog  #: inbox rows to post
     waiting: Backlog  #: messages that wait for their orders
     unpublished: Backlog  #: outbox rows to publish
@@ -47,6 +48,7 @@ class Status(NamedTuple):
     programs_since: datetime | None  #: when the first program was applied: it can be asked what has run since
 
 
+_STORED_AT = "SELECT max(received_at) FROM (SELECT received_at FROM inbox ORDER BY inbox_id DESC LIMIT 1) AS newest"
 _OPEN = """
 SELECT now(),
        (SELECT count(*) FROM inbox WHERE state = 'waiting'),
@@ -81,6 +83,7 @@ def load_status(connection: Connection, *, is_exact: bool = False) -> Status:
 
     `is_exact` counts what is settled too, which reads whole tables; else large ones are estimated by their statistics.
     """
+    stored_at = load_stored_at(connection)
     ((as_of, waiting, waiting_at, unpublished, programs, since),) = run_bulk(connection, _OPEN)
     ((unpublished_at,),) = run_bulk(connection, _UNPUBLISHED_SINCE)
     shards = [BusyShard(*row) for row in run_bulk(connection, _SHARDS)]
@@ -98,6 +101,7 @@ def load_status(connection: Connection, *, is_exact: bool = False) -> Status:
         inbox |= {state: found.get(state, 0) for state in ("posted", "replayed", "dropped")}
     return Status(
         as_of,
+        stored_at,
         received,
         Backlog(waiting, waiting_at),
         Backlog(unpublished, unpublished_at),
@@ -109,6 +113,13 @@ def load_status(connection: Connection, *, is_exact: bool = False) -> Status:
         programs,
         since,
     )
+
+
+def load_stored_at(connection: Connection) -> datetime | None:
+    """When the newest message was stored in the inbox; None if there is none."""
+    ((stored_at,),) = run_bulk(connection, _STORED_AT)
+    assert stored_at is None or isinstance(stored_at, datetime)
+    return stored_at
 
 
 def _totals(connection: Connection, *, is_exact: bool) -> tuple[dict[str, int | None], set[str]]:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from workers.health import Finding, check_live, check_ready
-from workers.heartbeat import HEARTBEAT_VARIABLE, beat_heart
+from workers.heartbeat import HEARTBEAT_VARIABLE, beat_heart, progress_file
 
 pytestmark = pytest.mark.slow
 
@@ -98,6 +98,18 @@ class TestReady:
         assert sorted(found) == ["broker", "database"]
         assert "refused" in found["database"]
         assert NOWHERE_BROKER in found["broker"]
+
+    def test_an_intake_that_is_alive_and_stores_nothing_will_not_do(
+        self, ask: Any, tmp_path: Path, shared_database_url: str, stream_broker_url: str
+    ) -> None:
+        file = progress_file(tmp_path / "heartbeats" / "intake.heartbeat")
+        file.touch()
+        assert ask(shared_database_url, stream_broker_url) == {}
+        os.utime(file, (time.time() - 500,) * 2)
+        assert problems(check_live(tmp_path)) == {}
+        found = ask(shared_database_url, stream_broker_url)
+        assert list(found) == ["role intake"]
+        assert re.match(r"is alive and has not got on for 5\d\d s: it has stored nothing", found["role intake"])
 
     def test_a_database_without_our_tables_will_not_do(
         self, ask: Any, empty_database_url: str, stream_broker_url: str

@@ -1,13 +1,16 @@
 """Intake against a real database: what it stores together, what it acknowledges, and what no message may do to it."""
 
+import os
 from collections.abc import Callable, Sequence
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
+from core.errors import BrokerUnavailableError
 from core.messages.inbound.contracts import CONTRACTS, Contracts
 from core.messages.inbound.reading import HEAD_BYTES, CutMessage
 from core.receiving.receive import receive_in_parts
@@ -16,6 +19,7 @@ from tests.factories import as_bytes, order
 from tests.shell import EVENT_SOURCE, LIMITS
 from workers.brokers import Delivery
 from workers.brokers.large_messages import BATCH_BYTES_MAX
+from workers.heartbeat import HEARTBEAT_VARIABLE, mark_progress, progress_file
 from workers.intake import Intake, IntakeLimits
 
 
@@ -158,6 +162,49 @@ def test_no_session_is_held_while_messages_are_read_and_explained(engine: Engine
     parts = receive_in_parts(engine, raw, limits=LIMITS, shards=4, event_source=EVENT_SOURCE, contracts=Watched())
     assert [(messages, receipt.received) for messages, receipt in parts] == [(3, 3)]
     assert held == [0] * 4
+
+
+def test_progress_is_what_was_stored_or_an_empty_queue_and_no_new_start(
+    engine: Engine, make: Callable[..., Intake], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(HEARTBEAT_VARIABLE, str(tmp_path / "intake.heartbeat"))
+    file = progress_file(tmp_path / "intake.heartbeat")
+
+    def is_marked() -> bool:
+        found = file.stat().st_mtime > 0
+        os.utime(file, (0, 0))
+        return found
+
+    mark_progress(is_beginning=True)
+    assert is_marked()
+    mark_progress(is_beginning=True)
+    assert not is_marked(), "the process before may have been stuck too"
+    nowhere = create_database_engine("postgresql://127.0.0.1:1/nowhere")
+    with pytest.raises(DBAPIError):
+        make(nowhere, source := Source(as_bytes(order()))).step(source)
+    assert not is_marked()
+    intake = make(engine, source := Source(as_bytes(order())))
+    intake.step(source)
+    assert is_marked()
+    intake.step(source)
+    assert is_marked()
+
+
+def test_after_an_interruption_it_begins_with_one_message_again(engine: Engine, make: Callable[..., Intake]) -> None:
+    source = Source(*(b"%d" % n for n in range(40)))
+    intake = make(engine, source)
+    take = source.acknowledge
+
+    def interrupted(received: Sequence[Delivery]) -> None:
+        if len(source.asked) == 4:
+            raise BrokerUnavailableError(where="here", reason="it went away")
+        take(received)
+        if not source.waiting:
+            intake.stop()
+
+    source.acknowledge = interrupted  # type: ignore[method-assign]
+    intake.run()
+    assert source.asked == [1, 2, 4, 8, 1, 2, 4, 8, 16]
 
 
 def test_nothing_is_acknowledged_while_the_database_is_away(make: Callable[..., Intake]) -> None:

@@ -1,14 +1,19 @@
 """`loyalty status` and `health`: what is under way, what an operator must look at, and whether the roles are well."""
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
+from sqlalchemy import Engine
 
 from config.schedule import TICKS
 from config.settings import Settings
-from core.reading.status import Backlog, BusyShard, Status, load_status
+from core.errors import BrokerUnavailableError
+from core.reading.status import Backlog, BusyShard, Status, load_status, load_stored_at
 from core.upkeep.runs import last_runs
+from workers.bootstrap import known_url
+from workers.brokers import look_at_intake
 from workers.cli.output import (
     AsJson,
     Row,
@@ -20,13 +25,15 @@ from workers.cli.output import (
     say_below,
     time_text,
 )
-from workers.cli.status_problems import Problem, find_problems, overdue_seconds
+from workers.cli.status_problems import IntakeLook, Problem, find_problems, is_standing_still, overdue_seconds
 from workers.cli.wiring import opened_database
 from workers.health import AGE_SECONDS_MAX, Finding, check_live, check_ready, lines_of
 
 Roles = Annotated[list[str] | None, typer.Option("--role", help="Only this role; may be given again.")]
 AgeMax = Annotated[float, typer.Option(min=1, help="How old the last sign of a role may be.")]
 Runs = Sequence[Mapping[str, Any]]
+#: An intake that works stores something within that, or finds its queue empty.
+_SECOND_LOOK_SECONDS = 2.0
 
 #: What is told of a periodic run, and in which words.
 _RESULTS = {
@@ -65,18 +72,42 @@ def status(
     Exit code 1 when there is a problem, 0 when there is none.
     """
     settings = Settings()
-    with opened_database(settings) as engine, engine.begin() as connection:
-        found, runs = load_status(connection, is_exact=exact), last_runs(connection)
-    problems = find_problems(found, runs, settings)
+    with opened_database(settings) as engine:
+        with engine.begin() as connection:
+            found, runs = load_status(connection, is_exact=exact), last_runs(connection)
+        intake = _look_at_intake(engine, found, settings)
+    problems = find_problems(found, runs, settings, intake)
     if as_json:
-        print_json(_document(found, runs, problems))
+        print_json(_document(found, runs, problems, intake))
     else:
         _say_problems(problems)
+        _say_queue(intake)
         _say_inbox(found)
         _say_rest(found)
         _say_runs(found, runs)
     if problems:
         raise typer.Exit(1)
+
+
+def _look_at_intake(engine: Engine, found: Status, settings: Settings) -> IntakeLook | None:
+    """Look whether what waits at the broker is stored; a second time if nothing was of late, as it may just have come.
+
+    A person who reads the database only names no broker: None.
+    """
+    url = known_url(settings, "broker_url")
+    if url is None:
+        return None
+    try:
+        queue = look_at_intake(url)
+        if not queue.waiting or not is_standing_still(found, settings):
+            return IntakeLook(queue, None, is_moving=True)
+        time.sleep(_SECOND_LOOK_SECONDS)
+        again = look_at_intake(url)
+    except BrokerUnavailableError as error:
+        return IntakeLook(None, str(error.data["reason"]), is_moving=False)
+    with engine.begin() as connection:
+        is_moving = again.waiting < queue.waiting or load_stored_at(connection) != found.stored_at
+    return IntakeLook(again, None, is_moving)
 
 
 def live(role: Roles = None, age_seconds_max: AgeMax = AGE_SECONDS_MAX, *, as_json: AsJson = False) -> None:
@@ -113,11 +144,13 @@ def _print_findings(findings: Sequence[Finding], *, as_json: bool) -> None:
         raise typer.Exit(1)
 
 
-def _document(found: Status, runs: Runs, problems: Sequence[Problem]) -> dict[str, Any]:
+def _document(found: Status, runs: Runs, problems: Sequence[Problem], intake: IntakeLook | None) -> dict[str, Any]:
     late = {run["task"]: overdue_seconds(found, run["task"], run["finished_at"]) is not None for run in runs}
     return {
         "as_of": found.as_of,
         "problems": problems,
+        "queue": intake and intake.queue,
+        "stored_at": found.stored_at,
         "inbox": found.inbox,
         "received": _backlog_document(found.received, found),
         "waiting": _backlog_document(found.waiting, found),
@@ -139,6 +172,12 @@ def _say_problems(problems: Sequence[Problem]) -> None:
     for problem in problems:
         say(f"  {problem.text[:1].upper()}{problem.text[1:]}.")
         say_below(problem.mend)
+
+
+def _say_queue(intake: IntakeLook | None) -> None:
+    if intake is not None and intake.queue is not None:
+        say("Queue", style="bold")
+        print_facts([("waiting", f"{intake.queue.waiting:,}"), ("intakes", f"{intake.queue.intakes:,}")])
 
 
 def _say_inbox(found: Status) -> None:

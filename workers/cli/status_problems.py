@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from config.schedule import TICKS
 from config.settings import Settings
 from core.reading.status import Backlog, Status
+from workers.brokers import IntakeQueue
 from workers.cli.output import age_text, count_text
 
 #: Ten missed runs are no accident. Not sooner than after a minute: the sweeps of each second keep few of their runs.
@@ -25,10 +26,21 @@ class Problem(NamedTuple):
     mend: str
 
 
-def find_problems(status: Status, runs: Sequence[Mapping[str, Any]], settings: Settings) -> list[Problem]:
-    """Hold the status against the limits; the gravest first."""
+class IntakeLook(NamedTuple):
+    """What the broker tells of intake's queue."""
+
+    queue: IntakeQueue | None  #: None: it does not answer
+    refusal: str | None  #: why it does not
+    is_moving: bool  #: nothing waits, or something of it is stored
+
+
+def find_problems(
+    status: Status, runs: Sequence[Mapping[str, Any]], settings: Settings, intake: IntakeLook | None
+) -> list[Problem]:
+    """Hold the status against the limits; the gravest first. `intake` is None where no broker is known."""
     return [
         *_differences(runs),
+        *_intake(status, intake),
         *_lags(status, settings),
         *_crashes(status),
         *_overdue(status, runs),
@@ -61,6 +73,34 @@ def _differences(runs: Sequence[Mapping[str, Any]]) -> Iterator[Problem]:
                 f"{count_text(len(differences), 'difference')} found by {run['task']}: {shown}",
                 "Stop the roles, keep the database as it is, run `loyalty verify`, and find out before you change it.",
             )
+
+
+def is_standing_still(status: Status, settings: Settings) -> bool:
+    """Whether nothing was stored for so long that it is a problem if something waits."""
+    return status.stored_at is None or _seconds_since(status.stored_at, status) > settings.lag_alarm_seconds
+
+
+def _intake(status: Status, intake: IntakeLook | None) -> Iterator[Problem]:
+    if intake is None:
+        return
+    if intake.queue is None:
+        yield Problem(
+            "broker_away",
+            f"the broker does not answer: {intake.refusal}",
+            "Until it does, shops cannot send and no event is published; then everything goes on by itself.",
+        )
+    elif not intake.is_moving:
+        since = (
+            "none has ever been stored"
+            if status.stored_at is None
+            else f"none has been stored for {age_text(_seconds_since(status.stored_at, status))}"
+        )
+        nobody = "" if intake.queue.intakes else "; no intake takes messages"
+        yield Problem(
+            "intake_lag",
+            f"{count_text(intake.queue.waiting, 'message waits', 'messages wait')} at the broker, and {since}{nobody}",
+            "Is an intake running (`loyalty health ready`)? Its log says why not: intake_interrupted, role_exited.",
+        )
 
 
 def _lags(status: Status, settings: Settings) -> Iterator[Problem]:
@@ -123,9 +163,13 @@ def _waiting(status: Status, settings: Settings) -> Iterator[Problem]:
 
 
 def _is_older(backlog: Backlog, status: Status, seconds_max: float) -> bool:
-    return backlog.oldest_at is not None and (status.as_of - backlog.oldest_at).total_seconds() > seconds_max
+    return backlog.oldest_at is not None and _seconds_since(backlog.oldest_at, status) > seconds_max
 
 
 def _age(backlog: Backlog, status: Status) -> str:
     assert backlog.oldest_at is not None
-    return age_text((status.as_of - backlog.oldest_at).total_seconds())
+    return age_text(_seconds_since(backlog.oldest_at, status))
+
+
+def _seconds_since(instant: datetime, status: Status) -> float:
+    return (status.as_of - instant).total_seconds()

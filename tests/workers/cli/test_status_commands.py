@@ -1,6 +1,8 @@
 """`loyalty status`: what is under way, and each thing that an operator must look at, with what to do about it."""
 
 import re
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +14,8 @@ from core.reading.status import load_status
 from tests.factories import order, refund
 from tests.shell import Shell
 from tests.workers.cli.command_line import CommandLine
+from workers.brokers import open_intake, open_shop_publisher
+from workers.cli import status_commands
 from workers.heartbeat import beat_heart
 
 PUBLISHED = "UPDATE outbox SET published_at = now()"
@@ -107,6 +111,58 @@ def test_a_problem_stands_at_the_top_with_what_to_do_and_ends_with_1(
     assert re.search(case.words, problem), problem
     document = loyalty("status", "--json")
     assert (document.code, [found["name"] for found in document.json["problems"]]) == (1, [case.problem])
+
+
+class TestIntake:
+    """It is seen to stand still from the broker's side, whoever or whatever holds it up."""
+
+    @pytest.fixture
+    def shop(
+        self, shell: Shell, stream_broker_url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> Iterator[Callable[[], None]]:
+        """Sends three messages, a minute after the last one was stored."""
+        shell.execute("UPDATE inbox SET received_at = now() - interval '61 s'")
+        monkeypatch.setenv("LOYALTY_BROKER_URL", stream_broker_url)
+        monkeypatch.setattr(status_commands, "_SECOND_LOOK_SECONDS", 0)
+        publisher = open_shop_publisher(stream_broker_url)
+        yield lambda: publisher.publish([("order.completed", b"{}")] * 3)
+        publisher.close()
+
+    def test_what_waits_and_is_not_stored_is_a_problem(self, loyalty: CommandLine, shop: Callable[[], None]) -> None:
+        assert "waiting  0" in loyalty("status").out
+        shop()
+        printed = loyalty("status")
+        assert printed.code == 1
+        assert re.search(
+            r"3 messages wait at the broker, and none has been stored for 1 min \d+ s; no intake takes messages\.",
+            printed.out,
+        )
+        document = loyalty("status", "--json").json
+        assert [found["name"] for found in document["problems"]] == ["intake_lag"]
+        assert document["queue"] == {"waiting": 3, "intakes": 0}
+
+    def test_where_messages_were_stored_of_late_what_waits_is_no_problem(
+        self, loyalty: CommandLine, shell: Shell, shop: Callable[[], None]
+    ) -> None:
+        shop()
+        shell.execute("UPDATE inbox SET received_at = now()")
+        assert loyalty("status", "--json").json["problems"] == []
+
+    def test_what_goes_on_between_two_looks_is_no_problem(
+        self, loyalty: CommandLine, stream_broker_url: str, shop: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        shop()
+        intake = open_intake(stream_broker_url, consumer="one")
+        monkeypatch.setattr(time, "sleep", lambda _: intake.acknowledge(intake.receive(messages_max=1, wait_seconds=9)))
+        document = loyalty("status", "--json").json
+        assert (document["problems"], document["queue"]) == ([], {"waiting": 2, "intakes": 1})
+        intake.close()
+
+    def test_a_broker_that_is_away_is_a_problem(self, loyalty: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("LOYALTY_BROKER_URL", "redis://:secret@127.0.0.1:1/0")
+        printed = loyalty("status")
+        assert "The broker does not answer: " in printed.out
+        assert "secret" not in printed.out + printed.err
 
 
 def test_what_is_within_its_limit_is_no_problem(loyalty: CommandLine, shell: Shell) -> None:
