@@ -261,6 +261,19 @@ def test_a_version_of_the_future_hides_no_wrong_qualifying_points(shell: Shell, 
     assert shell.differences() != []
 
 
+@pytest.mark.parametrize("later", ["qualification: {refunds: never}\n", "expiry: {policy: inactivity, months: 6}\n"])
+def test_a_version_of_the_future_hides_nothing_that_it_will_do_otherwise(shell: Shell, later: str) -> None:
+    shell.apply_program(PROGRAM_TEXT + "expiry: {policy: after_months, months: 1}\n", "2020-01-01T00:00:00Z")
+    shell.take(order("o1"), order("o2", time="2026-09-01T12:00:00Z"), refund("r1", "o1", amount="30.00"))
+    shell.apply_program(PROGRAM_TEXT + later, "2099-01-01T00:00:00Z")
+    assert shell.differences() == []
+    shell.execute("UPDATE orders SET qualifying_points = 100 WHERE order_id = 'o1'")
+    shell.execute("UPDATE lots SET expires_at = '2027-03-01T23:00:00Z' WHERE lot_number = 1")
+    told = " ".join(shell.differences())
+    assert "order o1 of /shops/test counts 100" in told
+    assert "expires at 2027-03-01T23:00:00+00:00, but its order gives" in told
+
+
 def test_what_was_posted_since_the_look_is_counted(shell: Shell, engine: Engine) -> None:
     shell.take(order("o1"))
     shell.execute("UPDATE accounts SET lifetime_points = 0")

@@ -124,6 +124,11 @@ class ProgramRegistry:
         """The contents of all its versions, oldest first; none of an unknown program."""
         return [version.program for version in self._versions.get(program_id, ())]
 
+    def begun(self, program_id: str, as_of: datetime) -> list[Program]:
+        """The contents of the versions that have come into force by `as_of`, oldest first; the first always has."""
+        first, *later = self._lines[program_id]
+        return [first.program, *(version.program for version in later if version.effective_from <= as_of)]
+
     def program_ids(self) -> list[str]:
         """All known programs."""
         return sorted(self._versions)

@@ -54,8 +54,7 @@ def load_periods(connection: Connection, registry: ProgramRegistry, scope: Scope
 def _steady_programs(registry: ProgramRegistry, as_of: datetime) -> Iterator[Program]:
     """What a version of the future will count otherwise is nothing yet."""
     for program_id in registry.program_ids():
-        first, *later = registry.line(program_id)
-        programs = [first.program, *(version.program for version in later if version.effective_from <= as_of)]
+        programs = registry.begun(program_id, as_of)
         newest = programs[-1]
         ways = {(_way(program.qualification), program.time_zone) for program in programs}
         if len(ways) == 1 and newest.qualification.window is not QualificationWindow.MEMBERSHIP_YEAR:

@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 from core.domain.expiry.dates import available_at, expires_at
 from core.domain.program import ExpiryPolicy, Program
 from core.domain.program.registry import ProgramRegistry
-from core.store.engine import run_bulk, stream_rows
+from core.store.engine import database_now, run_bulk, stream_rows
 from core.store.proof.limits_used import days_of
 from core.store.proof.scope import Findings, Scope, these_accounts
 
@@ -165,7 +165,8 @@ class _Ends:
 
     def __init__(self, connection: Connection, registry: ProgramRegistry) -> None:
         self._connection = connection
-        self._registry = registry
+        now = database_now(connection)
+        self._begun = {program_id: registry.begun(program_id, now) for program_id in registry.program_ids()}
         self._extensions: dict[UUID, dict[int, list[datetime]]] = {}
         self._activities: dict[UUID, set[datetime]] = {}
         self._shared: dict[tuple[UUID, str], set[datetime | None]] = {}
@@ -184,7 +185,7 @@ class _Ends:
 
     def of(self, lot: _DatedLot) -> set[datetime | None]:
         """Those for this lot."""
-        versions = _sliding(self._registry.programs(lot.program_id), lot.earned_by)
+        versions = _sliding(self._begun.get(lot.program_id, ()), lot.earned_by)
         if not versions:
             return set(self._extensions[lot.account_id].get(lot.lot_number, ())[-1:])
         key = lot.account_id, lot.earned_by

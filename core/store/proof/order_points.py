@@ -12,7 +12,7 @@ from core.domain.orders.facts import Refund
 from core.domain.orders.posted import PostedOrder, PostedRefund, refunds_known
 from core.domain.program import RefundEffect
 from core.domain.program.registry import ProgramRegistry
-from core.store.engine import stream_rows
+from core.store.engine import database_now, stream_rows
 from core.store.ledger import ORDERS, read_refund_lines
 from core.store.proof.scope import Findings, Scope
 
@@ -65,9 +65,10 @@ def read_order(row: tuple[Any, ...]) -> OrderAnew:
 
 def orders_otherwise(connection: Connection, registry: ProgramRegistry, scope: Scope) -> Findings:
     """Orders that were granted, or count for the tier, something else than they earn."""
+    now = database_now(connection)
     for row in stream_orders(connection, scope):
         try:
-            text = _otherwise(read_order(row), registry)
+            text = _otherwise(read_order(row), registry, now)
         except Exception as error:  # noqa: BLE001  # whatever somebody has put into the row: it is named
             text = f"cannot be worked out anew: {type(error).__name__}"
         if text is not None:
@@ -75,7 +76,7 @@ def orders_otherwise(connection: Connection, registry: ProgramRegistry, scope: S
             yield account_id, f"order {order_id} of {source} {text}"
 
 
-def _otherwise(each: OrderAnew, registry: ProgramRegistry) -> str | None:
+def _otherwise(each: OrderAnew, registry: ProgramRegistry, now: datetime) -> str | None:
     posted = each.posted
     versions = registry.programs(posted.program_id)
     if not 1 <= posted.program_version <= len(versions):
@@ -92,7 +93,8 @@ def _otherwise(each: OrderAnew, registry: ProgramRegistry) -> str | None:
             f" but it earns {ordered.points}, and {kept.points} after them"
         )
     # Where versions treat refunds differently, it depends on when each was posted.
-    effects = {version.qualification.refunds is RefundEffect.NEVER for version in versions}
+    begun = registry.begun(posted.program_id, now)
+    effects = {version.qualification.refunds is RefundEffect.NEVER for version in begun}
     counts = ordered.qualifying if effects == {True} else kept.qualifying
     if len(effects) == 1 and posted.qualifying != counts:
         had, has = ("/".join(map(str, qualifying)) for qualifying in (posted.qualifying, counts))
