@@ -32,15 +32,16 @@ def loyalty(loyalty_alone: CommandLine, database_url: str, monkeypatch: pytest.M
 
 
 @pytest.fixture
-def as_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def as_process(capsys: pytest.CaptureFixture[str]) -> Iterator[None]:  # it must outlive us
     """Let a command take this process's output and hooks, as if it had it to itself, and take them back."""
     before, root = structlog.get_config(), logging.getLogger()
     handlers, level = root.handlers[:], root.level
-    for owner, name in ((sys, "stdout"), (sys, "stderr"), (sys, "excepthook"), (sys, "unraisablehook")):
-        monkeypatch.setattr(owner, name, getattr(owner, name))
-    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
+    owned = [(sys, name) for name in ("stdout", "stderr", "excepthook", "unraisablehook")] + [(threading, "excepthook")]
+    found = [(owner, name, getattr(owner, name)) for owner, name in owned]
     ends = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     yield
+    for owner, name, value in found:
+        setattr(owner, name, value)
     for number, handler in ends.items():
         signal.signal(number, handler)
     logging.captureWarnings(False)
