@@ -98,6 +98,11 @@ UPDATED: dict[str, dict[str, Named | Free]] = {
         "expires_at": Named(_DATES),
         "is_pending": Named("balance and pending are the lots less the deficit", "true"),
         "points_excused": Named("what refunds excused of lots is what they excused of their orders", "0"),
+        "expires_with": Named(_DATES, "NULL"),
+    },
+    "shared_expiries": {
+        "expires_at": Named(_DATES),
+        "is_over": Named("lots that share their expiry are of one kind, and none is left once it is over"),
     },
     "orders": {
         "points_entitled": Named(_ORDER, "points_entitled + (account_id IS NOT NULL)::integer"),

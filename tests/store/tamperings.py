@@ -7,7 +7,10 @@ CHANGE = "INSERT INTO program_changes SELECT 'later', {}, {}, {}, now(), 'anna',
 VERSIONS = "versions keep their order, and change only before they are in force"
 
 SHARED = "lots that share their expiry are of one kind, and none is left once it is over"
-SHARE = "INSERT INTO shared_expiries SELECT account_id, 1, account_shard, {}, '2999-01-01', {} FROM accounts; {}"
+SHARE = """
+INSERT INTO shared_expiries SELECT account_id, 1, account_shard, {}, '2999-01-01', {} FROM accounts
+ON CONFLICT DO NOTHING; {}
+"""
 WITH_FIRST = "UPDATE lots SET expires_with = 1, expires_at = NULL"
 
 TAMPERED = [
@@ -95,7 +98,7 @@ TAMPERED = [
     ),
     ("a lot is what its accrual opened", "UPDATE lots SET available_at = available_at - interval '1 day'"),
     ("a lot is what its accrual opened", "UPDATE lots SET available_at = available_at + interval '1 second'"),
-    ("a lot is what its accrual opened", "UPDATE lots SET expires_at = available_at"),
+    ("a lot is what its accrual opened", "UPDATE lots SET expires_at = available_at WHERE expires_with IS NULL"),
     (
         "a lot is what its accrual opened",
         "UPDATE lots SET is_pending = true WHERE points_granted = 620",
@@ -245,10 +248,13 @@ TAMPERED = [
         "an account, its lots and its events are on one shard",
         "UPDATE outbox SET account_shard = 9 WHERE type = 'loyalty.tier.changed'",
     ),
-    ("no expired lot was taken from", "UPDATE lots SET expires_at = '2026-01-01T00:00:00Z'"),
+    ("no expired lot was taken from", "UPDATE lots SET expires_at = '2026-01-01T00:00:00Z' WHERE expires_with IS NULL"),
     ("an expiry took what was due at its instant", "UPDATE lots SET expires_at = expires_at + interval '1 day'"),
     ("an expiry took what was due at its instant", "UPDATE lots SET expires_at = NULL"),
-    ("what refunds excused as expired has ended", "UPDATE lots SET points_excused = 1, expires_at = '2999-01-01'"),
+    (
+        "what refunds excused as expired has ended",
+        "UPDATE lots SET points_excused = 1, expires_at = '2999-01-01' WHERE expires_with IS NULL",
+    ),
     ("what refunds excused as expired has ended", "UPDATE lots SET points_excused = points_granted"),
     (SHARED, SHARE.format("'other'", "false", WITH_FIRST)),
     (SHARED, SHARE.format("''", "true", WITH_FIRST)),

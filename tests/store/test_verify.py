@@ -55,6 +55,7 @@ def ledger(open_database: OpenDatabase) -> Iterator[Shell]:
         shell.apply_program(another("other"))
         shell.apply_program(another("yearly") + "qualification: {window: calendar_year}\n")
         shell.apply_program(another("held") + HELD)
+        shell.apply_program(another("idle") + "expiry: {policy: inactivity, months: 6}\n")
         shell.apply_program(another("later") + "availability: {policy: after_days, days: 30}\n")
         for name in ("Two", "Three"):
             shell.apply_program(another("later").replace("Test Rewards", name), "2098-01-01T00:00:00Z")
@@ -85,6 +86,8 @@ def ledger(open_database: OpenDatabase) -> Iterator[Shell]:
             refund("r4", "sent", amount="20.00", source="/held"),
             fulfilment("sent", source="/held"),
             refund("r5", "sent", amount="20.00", source="/held"),
+            order("first", source="/idle", time=yesterday),
+            order("second", source="/idle"),
             order("late", source="/later", time="2020-01-01T12:00:00Z"),
             order("soon", source="/later", time=yesterday),
         )
