@@ -43,6 +43,19 @@ promotions:
 """
 
 
+def with_programs(engine: Engine) -> Shell:
+    shell = Shell(engine, shards=1, program_text=PROGRAM)
+    shell.apply_program(another("other"))
+    shell.apply_program(another("yearly") + "qualification: {window: calendar_year}\n")
+    shell.apply_program(another("held") + HELD)
+    shell.apply_program(another("idle") + "expiry: {policy: inactivity, months: 6}\n")
+    shell.apply_program(another("later") + "availability: {policy: after_days, days: 30}\n")
+    for name in ("Two", "Three"):
+        shell.apply_program(another("later").replace("Test Rewards", name), "2098-01-01T00:00:00Z")
+    shell.execute(CHANGE.format(3, 1, "'2099-01-01'"))
+    return shell
+
+
 @pytest.fixture(scope="module")
 def ledger(open_database: OpenDatabase) -> Iterator[Shell]:
     """A ledger of everything: refunded, expired, excused, replayed, waiting and parked, a guest, tiers, programs.
@@ -51,15 +64,7 @@ def ledger(open_database: OpenDatabase) -> Iterator[Shell]:
     """
     with open_database() as url:
         engine = create_database_engine(url)
-        shell = Shell(engine, shards=1, program_text=PROGRAM)
-        shell.apply_program(another("other"))
-        shell.apply_program(another("yearly") + "qualification: {window: calendar_year}\n")
-        shell.apply_program(another("held") + HELD)
-        shell.apply_program(another("idle") + "expiry: {policy: inactivity, months: 6}\n")
-        shell.apply_program(another("later") + "availability: {policy: after_days, days: 30}\n")
-        for name in ("Two", "Three"):
-            shell.apply_program(another("later").replace("Test Rewards", name), "2098-01-01T00:00:00Z")
-        shell.execute(CHANGE.format(3, 1, "'2099-01-01'"))
+        shell = with_programs(engine)
         yesterday = (datetime.now(UTC) - timedelta(days=1)).isoformat()
         shell.take(
             order("o1", "620.00", time=yesterday),
