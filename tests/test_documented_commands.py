@@ -146,7 +146,7 @@ RUN_BY: dict[str, tuple[str, ...]] = {
     "loyalty status": FIRST_HOUR,
     "loyalty upkeep": cli("test_upkeep_command", "test_without_apply_every_task_only_tells_what_it_would_do"),
     "loyalty upkeep --as-of": cli("test_upkeep_command", "test_without_apply_every_task_only_tells_what_it_would_do"),
-    "loyalty upkeep --apply --by": cli("test_upkeep_command", "test_with_apply_it_is_done_and_says_who_asked"),
+    "loyalty upkeep --apply --by": cli("test_upkeep_command", "test_with_apply_it_is_done_and_keeps_who_asked"),
     "loyalty submit": cli(
         "test_event_commands", "test_submitted_events_are_counted_and_a_second_time_they_change_nothing"
     ),

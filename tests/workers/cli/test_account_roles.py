@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 
 import pytest
+from sqlalchemy import Engine
 
 from tests.database_roles import DatabaseRole, database_role
-from tests.factories import order, refund
+from tests.factories import PROGRAM_TEXT, order, refund
 from tests.shell import Shell
 from tests.workers.cli.command_line import CommandLine
 
@@ -20,9 +21,9 @@ def role(database_url: str) -> Iterator[DatabaseRole]:
 
 
 @pytest.fixture
-def account(shell: Shell) -> Shell:
+def account(engine: Engine) -> Shell:
+    shell = Shell(engine, shards=16, program_text=PROGRAM_TEXT + "expiry: {policy: after_months, months: 900}\n")
     shell.take(order("o1"), refund("r1", "o1", amount="40.00"))
-    shell.execute("UPDATE lots SET expires_at = '2090-01-01T00:00:00Z'")
     return shell
 
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 import typer
+from sqlalchemy import Engine
 
-from tests.factories import as_bytes, order
+from tests.factories import PROGRAM_TEXT, as_bytes, order
 from tests.shell import Shell
 from tests.workers.cli.command_line import CommandLine
 from workers.cli import build_app, wiring
@@ -21,6 +22,7 @@ BY_HAND: dict[str, tuple[tuple[str, ...], str]] = {
     "account hold-tier": (("c1", "--tier", "gold", "--until", UNTIL, "--reason", "why", "--apply"), REPAIRED),
     "lots extend": (("--customer", "c1", "--days", "1", "--reason", "why", "--apply"), REPAIRED),
     "rebuild": (("--apply",), REPAIRED),
+    "upkeep": (("expire_lots", "--apply"), REPAIRED),
     "dead fix": (("2", "mended.json"), ACTED),
     "dead retry": (("2",), ACTED),
     "dead drop": (("2", "--reason", "why"), ACTED),
@@ -28,10 +30,10 @@ BY_HAND: dict[str, tuple[tuple[str, ...], str]] = {
 
 
 @pytest.fixture
-def wrong(shell: Shell) -> Shell:
-    """Points that end, a number that is not what the facts give, and a dead letter."""
+def wrong(engine: Engine) -> Shell:
+    """Points that expire one day, a number that is not what the facts give, and a dead letter."""
+    shell = Shell(engine, shards=16, program_text=PROGRAM_TEXT + "expiry: {policy: after_months, months: 900}\n")
     shell.take(order("o1"), order("o2", program_id="nope"))
-    shell.execute("UPDATE lots SET expires_at = '2090-01-01T00:00Z'")
     shell.execute("UPDATE accounts SET lifetime_points = lifetime_points + 1")
     Path("mended.json").write_bytes(as_bytes(order("o2")))
     return shell
@@ -40,7 +42,7 @@ def wrong(shell: Shell) -> Shell:
 @pytest.mark.parametrize("command", BY_HAND)
 def test_it_stays_known_who_did_it(command: str, loyalty: CommandLine, wrong: Shell) -> None:
     arguments, where = BY_HAND[command]
-    assert loyalty(*command.split(), *arguments, "--by", " Kim ").err == ""
+    assert loyalty(*command.split(), *arguments, "--by", " Kim ").code == 0
     assert {row[0] for row in wrong.rows(where)} == {"Kim"}
 
 

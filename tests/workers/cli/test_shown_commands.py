@@ -20,7 +20,9 @@ from workers.cli.output import command_text
 IDS = ["C-9; touch pwned", "$(touch pwned)", "`touch pwned`", "it's", '"', "-9", "--json", "*", "a  b", "x && y", "#1"]
 #: What may stand in a command without quotes: numbers and instants of our own, ids of letters and dashes, and what is
 #: quoted already.
-SAFE = re.compile(r"\w+\.(?:inbox_id|program_id|version)|start|own_command\(\)|command|shlex\.(?:quote|join)\(.*\)")
+SAFE = re.compile(
+    r"\w+\.(?:inbox_id|program_id|version)|start|task|own_command\(\)|command|shlex\.(?:quote|join)\(.*\)"
+)
 #: A command of ours that the text has not left again where a value follows.
 NAMES = "|".join(typer.main.get_command(build_app()).commands)
 OPEN_COMMAND = re.compile(rf"(?:loyalty (?:{NAMES})\b|own_command\(\)\}})[^`\n]*$")
