@@ -1,6 +1,6 @@
 """The worst messages that may come in, beside ordinary ones of as many bytes: `python -m benchmarks.worst`.
 
-Then the worst to post (benchmarks/worst_posting.py).
+Then the worst to post (benchmarks/worst_posting.py), and accounts of many orders (benchmarks/worst_accounts.py).
 
 What each case takes of time and memory from the queue into the inbox, in this process, which does nothing else. Its
 ratio is its time for a byte, divided by that of ordinary orders. Memory is the most that was taken, messages included.
@@ -25,6 +25,7 @@ from sqlalchemy import Engine
 from benchmarks.end_to_end import status_mib
 from benchmarks.load import sample_messages
 from benchmarks.servers import fresh_database, running_servers
+from benchmarks.worst_accounts import print_accounts, run_accounts
 from benchmarks.worst_posting import print_posting, run_posting
 from core.messages.inbound.reading import MessageLimits
 from workers.brokers import open_intake, open_shop_publisher
@@ -193,6 +194,7 @@ def main() -> None:
     parser.add_argument("--message-megabytes-max", type=float, help="leave out cases of larger messages")
     parser.add_argument("--lines", type=int, default=10_000, help="of an order that is posted")
     parser.add_argument("--refunds", type=int, default=500, help="of one order")
+    parser.add_argument("--orders", type=int, default=100_000, help="of one account")
     parser.add_argument("--database-url", help="another server than the embedded one; it gets databases of its own")
     parser.add_argument("--broker-url", help="another broker than the embedded Valkey; what waits in it is lost")
     arguments = parser.parse_args()
@@ -201,6 +203,7 @@ def main() -> None:
         bytes_each_max = None if largest is None else int(largest * 1e6)
         print_intake(run_intake(*urls, int(arguments.megabytes * 1e6), bytes_each_max=bytes_each_max))
         print_posting(run_posting(urls[0], arguments.lines, arguments.refunds))
+        print_accounts(run_accounts(urls[0], arguments.orders), arguments.orders)
 
 
 if __name__ == "__main__":

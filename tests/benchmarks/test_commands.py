@@ -34,7 +34,7 @@ SMALL = {
     "python -m benchmarks.proof": "--entries 2000 --limits --database-url {database}",
     "python -m benchmarks.simulating": "--orders 1000 --rounds 1 --database-url {database}",
     "python -m benchmarks.worst": (
-        "--megabytes 0.1 --message-megabytes-max 1 --lines 50 --refunds 20 "
+        "--megabytes 0.1 --message-megabytes-max 1 --lines 50 --refunds 20 --orders 50 "
         "--database-url {database} --broker-url {broker}"
     ),
     "python -m benchmarks.many_rules": "--messages 200 --rounds 1 --processes 1 --database-url {database}",

@@ -50,6 +50,9 @@ AsOf = Annotated[
 ]
 EntriesMax = Annotated[int, typer.Option(min=1, max=LIMIT_MAX, help="How many of the newest entries of each account.")]
 
+#: Lots that are shown of an account, and that `--json` lists; the rest is summed up.
+_LOTS_SHOWN_MAX, _LOTS_LISTED_MAX = 100, 1_000
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
@@ -191,7 +194,9 @@ def _document(standing: Standing) -> dict[str, Any]:
         "next_tier": None if following is None else following.tier.tier_id,
         "points_to_next_tier": None if following is None else following.units_to_go,
         "sequence": account.sequence,
-        "lots": list(standing.lots),
+        "lots": list(standing.lots[:_LOTS_LISTED_MAX]),
+        "lots_not_listed": len(standing.lots[_LOTS_LISTED_MAX:]),
+        "points_not_listed": sum(lot.points_remaining for lot in standing.lots[_LOTS_LISTED_MAX:]),
         "open_messages": None if standing.is_past else list(standing.open_messages),
     }
 
@@ -236,9 +241,12 @@ def _print_lots(standing: Standing) -> None:
                 f"{lot.origin.kind} {lot.origin.id}" + (f", {lot.earned_by}" if lot.earned_by else ""),
             )
         )
-        for lot in standing.lots
+        for lot in standing.lots[:_LOTS_SHOWN_MAX]
     ]
     print_listing((">Points left", ">Granted", "Available", "Good until", "From"), rows)
+    if more := standing.lots[_LOTS_SHOWN_MAX:]:
+        points = count_text(sum(lot.points_remaining for lot in more), "point")
+        say(f"{count_text(len(more), 'more lot')} with {points} in all; --json lists the first {_LOTS_LISTED_MAX:,}.")
 
 
 def _past_expiry_text(standing: Standing) -> str:

@@ -37,6 +37,16 @@ def test_lots_come_with_their_expiry_soonest_first(loyalty: CommandLine, shell: 
     assert account["lots"][0]["expires_at"] < account["lots"][1]["expires_at"]
 
 
+def test_of_very_many_lots_the_first_are_shown_and_the_rest_is_summed_up(loyalty: CommandLine, shell: Shell) -> None:
+    shell.take(*(order(f"o{n}", "2.00") for n in range(103)))
+    text = loyalty("account", "show", "c1").out
+    assert "order o99\n" in text
+    assert "order o100" not in text
+    assert "3 more lots with 6 points in all; --json lists the first 1,000." in text
+    [account] = loyalty("account", "show", "c1", "--json").json["accounts"]
+    assert (len(account["lots"]), account["lots_not_listed"], account["points_not_listed"]) == (103, 0, 0)
+
+
 def test_points_that_expired_but_are_not_booked_yet_are_told_apart(loyalty: CommandLine, shell: Shell) -> None:
     shell.take(order("o1", "40.00"))
     shell.execute("UPDATE lots SET expires_at = now() - interval '1 minute'")
