@@ -147,6 +147,9 @@ RUN_BY: dict[str, tuple[str, ...]] = {
     "loyalty upkeep": cli("test_upkeep_command", "test_without_apply_every_task_only_tells_what_it_would_do"),
     "loyalty upkeep --as-of": cli("test_upkeep_command", "test_without_apply_every_task_only_tells_what_it_would_do"),
     "loyalty upkeep --apply --by": cli("test_upkeep_command", "test_with_apply_it_is_done_and_keeps_who_asked"),
+    "loyalty renew-stream": cli(
+        "test_renew_command", "test_a_closed_stream_is_named_by_status_and_opened_by_the_command_that_it_names"
+    ),
     "loyalty submit": cli(
         "test_event_commands", "test_submitted_events_are_counted_and_a_second_time_they_change_nothing"
     ),

@@ -28,7 +28,7 @@ OF_QUEUES = (
         "no message that was accepted is lost",
         (
             Edit(
-                "workers/brokers/streams.py",
+                "workers/brokers/stream_scripts.py",
                 "        if type(added) == 'table' then\n            return\n        end\n",
                 "",
             ),

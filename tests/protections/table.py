@@ -235,8 +235,8 @@ PROTECTIONS = (
         (
             Edit(
                 "core/upkeep/due_batches.py",
-                "        and due_at <= as_of\n",
-                "",
+                " is not None and due_at <= as_of\n",
+                " is not None\n",
             ),
         ),
         tests=(

@@ -28,6 +28,7 @@ from workers.brokers.streams import (
     check_server_url,
     look_at_stream,
     reach_server,
+    renew_stream,
 )
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "open_intake",
     "open_shop_publisher",
     "reach_broker",
+    "renew_closed_stream",
     "url_scheme",
     "url_without_password",
 ]
@@ -85,6 +87,11 @@ def check_broker_url(broker_url: str) -> None:
 def look_at_intake(broker_url: str) -> IntakeQueue:
     """Say what waits for intake; `BrokerUnavailableError` when the broker does not."""
     return look_at_queues(broker_url) if _is_amqp(broker_url) else look_at_stream(broker_url)
+
+
+def renew_closed_stream(broker_url: str) -> int | None:
+    """Let a closed stream take messages again, with all that waits: how many that was. None: nothing was closed."""
+    return None if _is_amqp(broker_url) else renew_stream(broker_url)
 
 
 def open_event_publisher(broker_url: str, *, events_kept_max: int | None = None) -> EventPublisher:

@@ -27,6 +27,7 @@ class IntakeQueue(NamedTuple):
 
     waiting: int  #: messages that are not stored; on RabbitMQ without those that are under way to an intake
     intakes: int  #: that take messages from it; on streams those that have asked for some within a minute
+    is_closed: bool = False  #: it takes no more messages from anybody, ever: a stream whose last id is used
 
 
 class IntakeSource(Protocol):

@@ -24,9 +24,11 @@ from workers.brokers.contracts import Delivery, IntakeQueue, url_without_passwor
 from workers.brokers.headers import signature_of_fields
 from workers.brokers.large_messages import kept
 from workers.brokers.stream_replies import CuttingParser
+from workers.brokers.stream_scripts import GREATEST_ID, RENEW_STREAM, TAKE_SUBMITTED
 from workers.brokers.topology import (
     EVENT_FIELD,
     EVENT_STREAM,
+    FRESH_STREAM,
     INTAKE_GROUP,
     SHOP_STREAM,
     SIGNATURE_FIELD,
@@ -39,23 +41,7 @@ _READ_SECONDS: Final = 6.0
 _BLOCK_SECONDS_MAX: Final = 5.0  # a longer wait is done in slices, so that a dead socket is noticed and claims go on
 _TAIL_ENTRIES_MAX: Final = 500
 _LATELY_MILLISECONDS: Final = 60_000
-
-#: Moves up to ARGV[2] messages of KEYS[2..] into the stream KEYS[1]: what Celery's clients send to a list is read,
-#: claimed and acknowledged as all else is, and no crash can lose it. It stays in its list where the stream is closed.
-#: allow-oom, or a server that these lists have filled could not be drained.
-_TAKE_SUBMITTED: Final = """#!lua flags=allow-oom
-local left = tonumber(ARGV[2])
-for at = 2, #KEYS do
-    while left > 0 and redis.call('TYPE', KEYS[at]).ok == 'list' do
-        local added = redis.pcall('XADD', KEYS[1], '*', ARGV[1], redis.call('LINDEX', KEYS[at], -1))
-        if type(added) == 'table' then
-            return
-        end
-        redis.call('RPOP', KEYS[at])
-        left = left - 1
-    end
-end
-"""
+_RENEW_SECONDS: Final = 600.0
 
 _Fields = Mapping[bytes, bytes | CutMessage]
 _Entry = tuple[bytes | None, _Fields | None]
@@ -80,7 +66,7 @@ class StreamIntake:
         self._claim_at = time.monotonic()
         self._own_position: bytes | None = b"0-0"  # None: everything that was pending under our name has been read
         self._redis = _client(broker_url, blocks_seconds_max=_BLOCK_SECONDS_MAX, parser_class=CuttingParser)
-        self._take_submitted = self._redis.register_script(_TAKE_SUBMITTED)
+        self._take_submitted = self._redis.register_script(TAKE_SUBMITTED)
         with self._own_pending_again():
             self._create_group()
 
@@ -296,10 +282,27 @@ def look_at_stream(broker_url: str) -> IntakeQueue:
     with _broker_errors(url_without_password(broker_url)), _client(broker_url) as client:
         waiting = sum(int(client.llen(key)) for key in SUBMIT_LISTS) + int(client.xlen(SHOP_STREAM))
         try:
+            is_closed = client.xinfo_stream(SHOP_STREAM)["last-generated-id"] == GREATEST_ID
             consumers = client.xinfo_consumers(SHOP_STREAM, INTAKE_GROUP)
         except ResponseError:  # neither stream nor group is there: no intake has been here yet
             return IntakeQueue(waiting, 0)
-        return IntakeQueue(waiting, sum(consumer["idle"] < _LATELY_MILLISECONDS for consumer in consumers))
+        intakes = sum(consumer["idle"] < _LATELY_MILLISECONDS for consumer in consumers)
+        return IntakeQueue(waiting, intakes, is_closed)
+
+
+def renew_stream(broker_url: str) -> int | None:
+    """Put a fresh shop stream in the place of one that takes no more messages, with all that waits in it.
+
+    Returns how many messages that was; None if the stream takes messages, and nothing was changed. It is one step on
+    the server, which does nothing else meanwhile. What an intake is storing just now comes again, as a repeat.
+    """
+    with _broker_errors(url_without_password(broker_url)), _client(broker_url, socket_timeout=_RENEW_SECONDS) as client:
+        if not client.exists(SHOP_STREAM):
+            return None
+        renew = client.register_script(RENEW_STREAM)
+        keys, arguments = (SHOP_STREAM, FRESH_STREAM), (GREATEST_ID, INTAKE_GROUP, EVENT_FIELD, SIGNATURE_FIELD)
+        moved = renew(keys=keys, args=arguments)
+        return None if moved is None else int(moved)
 
 
 def reach_server(broker_url: str) -> None:

@@ -22,6 +22,7 @@ SUBMIT_LISTS: Final = (SUBMIT_QUEUE, *(f"{SUBMIT_QUEUE}\x06\x16{priority}" for p
 
 # Redis and Valkey
 SHOP_STREAM: Final = "shop.events"  #: shops XADD here; never trimmed, since trimming takes what nobody has read
+FRESH_STREAM: Final = "loyalty.fresh_stream"  #: what takes its place when it is closed, while it is filled
 INTAKE_GROUP: Final = "loyalty"  #: our consumer group on the shop stream
 EVENT_STREAM: Final = "loyalty.events"  #: our events
 EVENT_FIELD: Final = "event"  #: the field that holds the JSON, in both streams

@@ -26,6 +26,7 @@ from workers.cli import (
     process_commands,
     program_commands,
     quote_command,
+    renew_command,
     replay_command,
     status_commands,
     upkeep_command,
@@ -77,7 +78,7 @@ def build_app() -> typer.Typer:
     )
     app.callback()(_root)
     for module in (
-        process_commands, event_commands, replay_command, quote_command, account_commands, lot_commands,
+        process_commands, event_commands, replay_command, renew_command, quote_command, account_commands, lot_commands,
         program_commands, dead_commands, ledger_commands, status_commands, upkeep_command, database_commands,
     ):  # fmt: skip
         module.register(app)

@@ -8,6 +8,7 @@ from config.schedule import TICKS
 from config.settings import Settings
 from core.reading.status import Backlog, Status
 from workers.brokers import IntakeQueue
+from workers.brokers.topology import SHOP_STREAM
 from workers.cli.output import age_text, count_text
 
 #: Ten missed runs are no accident. Not sooner than after a minute: the sweeps of each second keep few of their runs.
@@ -89,7 +90,14 @@ def _intake(status: Status, intake: IntakeLook | None) -> Iterator[Problem]:
             f"the broker does not answer: {intake.refusal}",
             "Until it does, shops cannot send and no event is published; then everything goes on by itself.",
         )
-    elif not intake.is_moving:
+        return
+    if intake.queue.is_closed:
+        yield Problem(
+            "stream_closed",
+            f"{SHOP_STREAM} takes no more messages from any shop: somebody has used up its ids",
+            "`loyalty renew-stream` puts a fresh one in its place, with all that waits.",
+        )
+    if not intake.is_moving:
         since = (
             "none has ever been stored"
             if status.stored_at is None

@@ -21,9 +21,11 @@ from workers.brokers import (
     open_event_tail,
     open_intake,
     open_shop_publisher,
+    renew_closed_stream,
 )
 from workers.brokers.large_messages import BATCH_BYTES_MAX
-from workers.brokers.topology import EVENT_STREAM, INTAKE_GROUP, SHOP_STREAM
+from workers.brokers.stream_scripts import GREATEST_ID
+from workers.brokers.topology import EVENT_STREAM, FRESH_STREAM, INTAKE_GROUP, SHOP_STREAM, SUBMIT_QUEUE
 
 
 def test_another_consumer_claims_the_messages_of_a_dead_one(valkey_url: str, opened: Callable[..., Any]) -> None:
@@ -265,3 +267,60 @@ def test_a_key_of_another_kind_in_the_place_of_the_stream_is_reported(valkey_url
     valkey.set(SHOP_STREAM, "a string")
     with pytest.raises(BrokerUnavailableError, match="WRONGTYPE"):
         open_intake(valkey_url, consumer="one")
+
+
+class TestAClosedStream:
+    """Whoever may add entries may choose their ids, and after the greatest one nobody can add any more."""
+
+    @staticmethod
+    def close(valkey: redis.Redis) -> None:
+        valkey.xadd(SHOP_STREAM, {"event": b"the last"}, id=GREATEST_ID.decode())
+        with pytest.raises(redis.ResponseError, match="last possible ID"):
+            valkey.xadd(SHOP_STREAM, {"event": ORDER})
+
+    def test_is_told(self, valkey_url: str, valkey: redis.Redis, opened: Callable[..., Any]) -> None:
+        opened(open_intake, valkey_url, consumer="one")
+        assert not look_at_intake(valkey_url).is_closed
+        self.close(valkey)
+        assert look_at_intake(valkey_url).is_closed
+
+    def test_takes_messages_again_with_all_that_waits_once_it_is_renewed(
+        self, valkey_url: str, valkey: redis.Redis, opened: Callable[..., Any]
+    ) -> None:
+        intake = opened(open_intake, valkey_url, consumer="one")
+        shop = opened(open_shop_publisher, valkey_url)
+        shop.publish(orders(5), sign=lambda raw: f"k={len(raw):064x}")
+        stored, underway = receive(intake, 1), receive(intake, 2)
+        intake.acknowledge(stored)
+        self.close(valkey)
+        valkey.lpush(SUBMIT_QUEUE, b"submitted")
+        assert renew_closed_stream(valkey_url) == 5, "two under way, two that nobody has received, and the last"
+        shop.publish([("order.completed", b"after")])
+        intake.acknowledge(underway)
+        again = receive(intake, 7)
+        left = [raw for _, raw in orders(5)[1:]]
+        assert sorted(bodies(again)) == sorted([*left, b"the last", b"submitted", b"after"])
+        assert sum(message.signature is not None for message in again) == 4
+        intake.acknowledge(again)
+        assert (valkey.xlen(SHOP_STREAM), valkey.llen(SUBMIT_QUEUE), valkey.exists(FRESH_STREAM)) == (0, 0, 0)
+        assert not look_at_intake(valkey_url).is_closed
+
+    def test_is_renewed_whatever_else_its_entries_hold(
+        self, valkey_url: str, valkey: redis.Redis, opened: Callable[..., Any]
+    ) -> None:
+        wide: Any = {f"field {number}": "x" for number in range(9_000)}
+        valkey.xadd(SHOP_STREAM, wide)
+        valkey.xadd(SHOP_STREAM, {**wide, "event": ORDER, "signature": "k=1"})
+        self.close(valkey)
+        valkey.xadd(FRESH_STREAM, {"event": "of a renewal that never was"})
+        assert renew_closed_stream(valkey_url) == 3
+        received = receive(opened(open_intake, valkey_url, consumer="one"), 3)
+        assert bodies(received)[1:] == [ORDER, b"the last"]
+        assert json.loads(bodies(received)[0])[:2] == ["field 0", "x"]
+
+    def test_is_renewed_once_and_what_is_not_closed_is_left_alone(self, valkey_url: str, valkey: redis.Redis) -> None:
+        assert renew_closed_stream(valkey_url) is None
+        valkey.xadd(SHOP_STREAM, {"event": ORDER}, id="18446744073709551615-1")
+        assert renew_closed_stream(valkey_url) is None
+        self.close(valkey)
+        assert (renew_closed_stream(valkey_url), renew_closed_stream(valkey_url)) == (2, None)

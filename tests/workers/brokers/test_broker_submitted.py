@@ -15,9 +15,9 @@ from kombu.exceptions import OperationalError
 from core.messages.inbound.celery_messages import HandedOver, handed_over, open_envelope
 from tests.pages import ROOT, blocks
 from workers.brokers import Delivery, look_at_intake, open_intake
+from workers.brokers.stream_scripts import GREATEST_ID
 from workers.brokers.topology import SHOP_STREAM, SUBMIT_LISTS, SUBMIT_QUEUE
 
-GREATEST_ID = "18446744073709551615-18446744073709551615"
 EVENT = json.loads(ORDER)
 
 
@@ -147,7 +147,7 @@ class TestOnRedis:
     def test_what_the_stream_does_not_take_stays_in_the_list(
         self, valkey_url: str, valkey: redis.Redis, opened: Callable[..., Any]
     ) -> None:
-        valkey.xadd(SHOP_STREAM, {"event": ORDER}, id=GREATEST_ID)
+        valkey.xadd(SHOP_STREAM, {"event": ORDER}, id=GREATEST_ID.decode())
         valkey.lpush(SUBMIT_QUEUE, b"later")
         assert bodies(receive(opened(open_intake, valkey_url, consumer="one"), 1)) == [ORDER]
         assert valkey.llen(SUBMIT_QUEUE) == 1

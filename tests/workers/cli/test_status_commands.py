@@ -139,7 +139,7 @@ class TestIntake:
         )
         document = loyalty("status", "--json").json
         assert [found["name"] for found in document["problems"]] == ["intake_lag"]
-        assert document["queue"] == {"waiting": 3, "intakes": 0}
+        assert document["queue"] == {"waiting": 3, "intakes": 0, "is_closed": False}
 
     def test_where_messages_were_stored_of_late_what_waits_is_no_problem(
         self, loyalty: CommandLine, shell: Shell, shop: Callable[[], None]
@@ -155,7 +155,7 @@ class TestIntake:
         intake = open_intake(stream_broker_url, consumer="one")
         monkeypatch.setattr(time, "sleep", lambda _: intake.acknowledge(intake.receive(messages_max=1, wait_seconds=9)))
         document = loyalty("status", "--json").json
-        assert (document["problems"], document["queue"]) == ([], {"waiting": 2, "intakes": 1})
+        assert (document["problems"], document["queue"]) == ([], {"waiting": 2, "intakes": 1, "is_closed": False})
         intake.close()
 
     def test_a_broker_that_is_away_is_a_problem(self, loyalty: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
