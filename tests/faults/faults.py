@@ -8,8 +8,11 @@ import random
 import signal
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
+
+import psycopg
 
 from tests.faults import crash_points
 from tests.faults.network import Mode, Proxy
@@ -149,6 +152,55 @@ def _restart_database(world: World, chance: random.Random) -> None:
         world.restart_database()
 
 
+def _make_read_only(world: World, chance: random.Random) -> None:
+    """By a setting: of the server, which sessions hear of, or of the database, which only new ones have, and keep."""
+    with world.database_power:
+        for_new_sessions = chance.random() < 0.5  # half of them each
+        _await(_tried(partial(world.database.make_read_only, for_new_sessions=for_new_sessions)))
+        _await(world.database.end_sessions)
+        time.sleep(chance.uniform(1.0, 8.0))
+        _await(_tried(world.database.make_writable))
+
+
+def _fail_over(world: World, chance: random.Random) -> None:
+    """To a standby that has every confirmed commit; it is reached before it is promoted, or only after."""
+    with world.database_power:
+        port = world.add_standby()
+        _await(_tried(world.database.confirm_at_standby))
+        chance.choice([world.database.kill, world.database.quit])()
+        if chance.random() < 0.5:  # half of them each
+            world.database_proxy.lead_to(port)
+        time.sleep(chance.uniform(0.0, 4.0))
+        world.database.kill()
+        world.database.promote_standby()
+        world.lead_to_primary()
+
+
+def _lead_to_standby(world: World, chance: random.Random) -> None:
+    """For a while, by mistake: what was opened then stays open to a server that takes no changes."""
+    with world.database_power:
+        world.database_proxy.lead_to(world.add_standby())
+        world.database_proxy.reset()
+        time.sleep(chance.uniform(1.0, 6.0))
+        world.lead_to_primary()
+
+
+def _limit_connections(world: World, chance: random.Random) -> None:
+    with world.database_power:
+        _await(_tried(partial(world.database.limit_connections, chance.randint(0, 4))))
+        _await(world.database.end_sessions)
+        time.sleep(chance.uniform(1.0, 8.0))
+        _await(_tried(partial(world.database.limit_connections, -1)))
+
+
+def _hold_rows(world: World, chance: random.Random) -> None:
+    """Of a few customers, by a session that is not ours."""
+    with suppress(psycopg.OperationalError), psycopg.connect(_plain(world.database_url)) as foreign:
+        foreign.execute("SELECT 1 FROM accounts ORDER BY account_id LIMIT 3 FOR UPDATE")
+        time.sleep(chance.uniform(2.0, 9.0))
+        foreign.rollback()
+
+
 def _kill_both_servers(world: World, chance: random.Random) -> None:
     with world.database_power, world.broker_power:
         world.database.kill()
@@ -265,6 +317,24 @@ def _is_back(world: World, name: str, old_pid: int) -> bool:
     return pid is not None and pid != old_pid and world.roles.hearts()[name]
 
 
+def _plain(database_url: str) -> str:
+    """Without the name of our driver."""
+    return database_url.replace("postgresql+psycopg://", "postgresql://", 1)
+
+
+def _tried(work: Callable[[], object]) -> Callable[[], bool]:
+    """Whether the database answered."""
+
+    def is_done() -> bool:
+        try:
+            work()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    return is_done
+
+
 def _await(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + _RETURN_SECONDS_MAX
     while not condition():
@@ -296,6 +366,11 @@ def _server_faults() -> Iterable[Fault]:
     yield Fault("database-killed", _kill_database)
     yield Fault("database-restarted", _restart_database)
     yield Fault("database-sessions-ended", _end_sessions)
+    yield Fault("database-read-only", _make_read_only)
+    yield Fault("database-failed-over", _fail_over)
+    yield Fault("database-led-to-standby", _lead_to_standby)
+    yield Fault("database-connections-limited", _limit_connections)
+    yield Fault("database-rows-held", _hold_rows)
     yield Fault("database-disk-full", _fill_disk, needs=_OWN_DISK)
     yield Fault("database-clock-stepped", _step_database_clock, needs=_CLOCKS)
     yield Fault("both-servers-killed", _kill_both_servers)

@@ -54,7 +54,8 @@ def new_order(maker: Maker, program: str, **over: Any) -> dict[str, Any]:
     lines = [_line(maker, number, 5) for number in range(1, rng.randint(2, 5))]
     data: dict[str, Any] = {"order_id": order_id, "customer_id": maker.customer(program), "currency": CURRENCY}
     if rng.random() < 0.2:
-        data["points_paid"] = f"{sum(Decimal(line['amount']) for line in lines) / rng.randint(3, 9):.2f}"
+        paid = sum(Decimal(line["amount"]) for line in over.get("lines", lines))
+        data["points_paid"] = f"{paid / rng.randint(3, 9):.2f}"
     if rng.random() < 0.3:
         lines.append(_line(maker, 9, 1, rng.choice(("shipping", "gift_card", "fee", "tip"))))
     if rng.random() < 0.1:

@@ -104,6 +104,10 @@ class Proxy:
         """Keep every piece that is read for so long."""
         self._delay_seconds = seconds
 
+    def lead_to(self, target_port: int) -> None:
+        """Pass new connections on to another server; those that are open stay where they are."""
+        self._target_port = target_port
+
     def reset(self) -> None:
         """Cut every connection with RST, on both sides."""
         self._network.call(self._reset())

@@ -1,5 +1,6 @@
 """The whole worker on servers of its own, with everything in reach that a fault needs."""
 
+import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -7,7 +8,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
+
+import psycopg
 
 from core.errors import ServerStartError
 from tests.faults import crash_points
@@ -33,6 +36,8 @@ _RESTART_SECONDS_MAX = 120.0
 _POLL_SECONDS = 0.05
 _RETRY_SECONDS = 0.2
 
+T = TypeVar("T")
+
 
 class World:
     """The real processes on own servers: PostgreSQL, a broker, proxies between, roles under the product's Supervisor.
@@ -52,12 +57,13 @@ class World:
     ) -> None:
         self.folder = folder
         self.broker_name = broker
-        self.database_url = ""  #: direct, not through the proxy
+        self.database_url = ""  #: past every fault of the network, to who is the primary
         self.broker_url = ""  #: direct
         self.database: Database
         self.broker: Broker
         self.roles: Roles
         self.database_proxy: Proxy
+        self._primary_proxy: Proxy
         self.broker_proxy: Proxy
         self.roles_clock: Clock | None = None  #: None where there is no C compiler
         self.database_clock: Clock | None = None
@@ -119,11 +125,20 @@ class World:
 
     def restart_database(self) -> None:
         """Start it again as an init system does: as often as it needs."""
-        self._database_starts.submit(_start_patiently, self.database.restart).result()
+        self._database_starts.submit(_done_patiently, self.database.restart).result()
+
+    def lead_to_primary(self) -> None:
+        """Have new connections to the database reach the primary."""
+        for proxy in (self.database_proxy, self._primary_proxy):
+            proxy.lead_to(self.database.port)
+
+    def add_standby(self) -> int:
+        """Give the database a standby; its port. Tries until it works: other faults may be under way."""
+        return self._database_starts.submit(_done_patiently, self.database.add_standby).result()
 
     def restart_broker(self) -> None:
         """Start it again as an init system does: as often as it needs."""
-        self._broker_starts.submit(_start_patiently, self.broker.restart).result()
+        self._broker_starts.submit(_done_patiently, self.broker.restart).result()
 
     def _start(self) -> None:
         make_folder(self.folder)
@@ -141,11 +156,13 @@ class World:
         ]
         for each in starting:
             each.result()
-        self.database_url, self.broker_url = self.database.url, self.broker.url
+        self.broker_url = self.broker.url
         network = Network()
         network.start()
         self._endings.callback(network.stop)
         self.database_proxy = network.open_proxy(self.database.port)
+        self._primary_proxy = network.open_proxy(self.database.port)
+        self.database_url = self.database.url_at(self._primary_proxy.port)
         self.broker_proxy = network.open_proxy(self.broker.port)
         self.roles = Roles(self.folder, self._processes, self._roles_environment())
         self._endings.callback(self.roles.close)
@@ -180,14 +197,12 @@ class World:
         crash_points.arm(self.crash_folder, point, passing)
 
 
-def _start_patiently(start: Callable[[], object]) -> None:
+def _done_patiently(work: Callable[[], T]) -> T:
     deadline = time.monotonic() + _RESTART_SECONDS_MAX
     while True:
         try:
-            start()
-        except (ServerStartError, RuntimeError):
+            return work()
+        except (ServerStartError, RuntimeError, psycopg.OperationalError, subprocess.CalledProcessError):
             if time.monotonic() > deadline:
                 raise
             time.sleep(_RETRY_SECONDS)
-        else:
-            return
