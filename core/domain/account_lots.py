@@ -42,6 +42,7 @@ class AccountLots:
         self._expiries: dict[int, SharedExpiry] | None = {} if is_whole else None
         self._open: dict[int, Lot] = {}
         self._empty: dict[int, Lot] = {}
+        self._pending: dict[int, Lot] = {}  #: of the open ones
         self._numbers_of: dict[tuple[OriginKind, str, str], tuple[int, ...]] = {}
 
     # What is loaded, and what decisions change.
@@ -51,6 +52,10 @@ class AccountLots:
         place, other = (self._open, self._empty) if lot.points_remaining else (self._empty, self._open)
         other.pop(lot.lot_number, None)
         place[lot.lot_number] = lot
+        if lot.is_pending and lot.points_remaining:
+            self._pending[lot.lot_number] = lot
+        else:
+            self._pending.pop(lot.lot_number, None)
         origin = lot.origin.key
         numbers = self._numbers_of.get(origin, ())
         if lot.lot_number not in numbers:
@@ -97,7 +102,7 @@ class AccountLots:
         """Pending ones with points left whose time has come by `as_of`."""
         if not self._has_all_open and (self._to_take is None or self._to_take.as_of < as_of):
             raise NotLoadedError(f"lots of account {self._account_id} to release by {as_of}")
-        return [*self._dated([lot for lot in self._open.values() if lot.is_to_release(as_of)])]
+        return [*self._dated([lot for lot in self._pending.values() if lot.is_to_release(as_of)])]
 
     def to_take(self, as_of: datetime, changed: Mapping[int, Lot], without: Collection[int]) -> Iterator[Lot]:
         """What can be spent at `as_of`, in spending order, but for the lots `without`.

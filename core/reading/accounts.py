@@ -1,6 +1,6 @@
 """Reading for people: an account and its history, and program files. Changes nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from core.domain.decision import TierChange
 from core.domain.ledger import Account, EntryKind
-from core.domain.lots import Lot, in_spending_order
+from core.domain.lots import Lot
 from core.store import tables
 from core.store.engine import run_bulk
 from core.store.ledger import ACCOUNTS, LOTS
@@ -83,10 +83,51 @@ def load_accounts(connection: Connection, customer_id: str, program_id: str | No
     return [ACCOUNTS.read(row) for row in rows]
 
 
+#: So many lots of an account are listed; the rest is summed up.
+LOTS_LISTED_MAX = 1_000
+_OPEN_LOTS = f"""
+SELECT {LOTS.select("l")} FROM dated_lots l WHERE l.account_id = %s AND l.points_remaining > 0
+ORDER BY l.expires_at NULLS LAST, l.available_at NULLS LAST, l.lot_number LIMIT {LOTS_LISTED_MAX}
+"""  # noqa: S608  # our own names
+
+
 def load_open_lots(connection: Connection, account_id: UUID) -> list[Lot]:
-    """Lots with points left, in the order in which they would be spent."""
-    statement = f"SELECT {LOTS.select('l')} FROM dated_lots l WHERE l.account_id = %s AND l.points_remaining > 0"  # noqa: S608  # our own names
-    return in_spending_order(LOTS.read(row).lot for row in run_bulk(connection, statement, (account_id,)))
+    """Lots with points left, in the order in which they would be spent, at most `LOTS_LISTED_MAX`."""
+    return [LOTS.read(row).lot for row in run_bulk(connection, _OPEN_LOTS, (account_id,))]
+
+
+class PointsLeft(NamedTuple):
+    """What is left of lots that are alike in when their points can be used."""
+
+    earned_by: str
+    is_pending: bool
+    available_at: datetime | None  #: of pending ones
+    expires_at: datetime | None
+    lots: int
+    points: int
+
+
+_POINTS_LEFT = """
+SELECT earned_by, is_pending, CASE WHEN is_pending THEN available_at END, expires_at, count(*),
+       sum(points_remaining)::bigint
+FROM dated_lots WHERE account_id = %s AND points_remaining > 0 GROUP BY 1, 2, 3, 4
+"""
+
+
+def load_points_left(connection: Connection, account_id: UUID) -> list[PointsLeft]:
+    """The points of all lots of the account, summed up."""
+    return [PointsLeft(*row) for row in run_bulk(connection, _POINTS_LEFT, (account_id,))]
+
+
+def points_left_of(lots: Iterable[Lot]) -> list[PointsLeft]:
+    """The points of these lots, summed up."""
+    return [
+        PointsLeft(
+            lot.earned_by, lot.is_pending, lot.available_at if lot.is_pending else None, lot.expires_at, 1,
+            lot.points_remaining,
+        )
+        for lot in lots
+    ]  # fmt: skip
 
 
 # Two halves, since each has an index of its own and the whole has none.

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
-from core.domain.lots import Lot
+from core.domain.lots import Lot, OriginKind, in_spending_order
 from core.domain.orders.basket import Basket, Goods, amount_text, units_of
 from core.domain.orders.earning import Earning, Entitlement, entitlement
 from core.domain.orders.facts import OrderLine
@@ -31,6 +31,7 @@ from core.domain.program import (
 from core.reading.accounts import HistoryEntry
 from core.reading.recorded_orders import PartRefund, RecordedOrder, load_recorded_orders
 from core.reading.standing import Standing, Standings, load_entries
+from core.store.ledger import load_lots
 
 #: What a rule or promotion may ask of an order, but for what counts of its lines.
 CONDITIONS = ("starts_on", "ends_on", "hours", "tiers", "first_order", "channels", "customer_tags", "attributes")
@@ -122,12 +123,22 @@ def load_order_outcomes(
         program = found.registry.version(recorded.program_id, recorded.program_version).program
         key = (recorded.order.source, order_id)
         entries = load_entries(connection, standing, entries_max, of_order=key)
-        outcomes.append(order_outcome(recorded, standing, program, entries))
+        lots = _lots_of(connection, recorded, standing)
+        outcomes.append(order_outcome(recorded, standing, program, lots, entries))
     return outcomes
 
 
+def _lots_of(connection: Connection, recorded: RecordedOrder, standing: Standing) -> list[Lot]:
+    """The order's lots with points left, in the order in which they would be spent."""
+    if standing.is_past:
+        return [lot for lot in standing.lots if lot.opened_by_sequence == recorded.sequence]
+    origin = (recorded.account_id, OriginKind.ORDER, recorded.order.source, recorded.order.order_id)
+    lots = load_lots(connection, [origin], {}, standing.as_of).get(recorded.account_id, [])
+    return in_spending_order(lot for lot in lots if lot.points_remaining)
+
+
 def order_outcome(
-    recorded: RecordedOrder, standing: Standing, program: Program, entries: list[HistoryEntry]
+    recorded: RecordedOrder, standing: Standing, program: Program, lots: list[Lot], entries: list[HistoryEntry]
 ) -> OrderOutcome:
     """Work out again what became of an order; `program` is the version that was frozen with it."""
     earning = Earning(recorded.order, program, recorded.tier_id, recorded.judgement)
@@ -144,7 +155,7 @@ def order_outcome(
         [_promotion_outcome(case, promotion) for promotion in program.promotions],
         [RefundOutcome(*each) for each in zip(recorded.taken_back, earned, earned[1:], strict=False)],
         _line_outcomes(baskets[-1], recorded, program),
-        [lot for lot in standing.lots if recorded.sequence is not None and lot.opened_by_sequence == recorded.sequence],
+        lots,
         entries,
     )
 

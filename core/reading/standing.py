@@ -21,11 +21,14 @@ from core.messages.outbound.event_json import instant_text
 from core.reading.accounts import (
     HistoryEntry,
     OpenMessage,
+    PointsLeft,
     load_accounts,
     load_history,
     load_open_lots,
     load_open_messages,
+    load_points_left,
     load_tier_changes,
+    points_left_of,
 )
 from core.reading.past import load_past, with_past_ends
 from core.store.engine import database_now, run_bulk
@@ -41,14 +44,20 @@ class Standing(NamedTuple):
     program: Program  #: the version in force at `as_of`
     as_of: datetime
     is_past: bool
-    lots: Sequence[Lot]  #: with points left, in the order in which they would be spent
+    #: With points left, in the order in which they would be spent: of the present at most `LOTS_LISTED_MAX`.
+    lots: Sequence[Lot]
+    points_left: Sequence[PointsLeft]  #: of all lots
     open_messages: Sequence[OpenMessage]  #: none of the past
     counted: Sequence[CountedOrder]  #: orders that count for the tier
 
     @property
     def points_past_expiry(self) -> int:
         """Points that have expired and are still in the balance."""
-        return sum(lot.points_remaining for lot in self.lots if lot.is_due(self.as_of) and not lot.is_pending)
+        return sum(
+            left.points
+            for left in self.points_left
+            if left.expires_at is not None and left.expires_at <= self.as_of and not left.is_pending
+        )
 
     @property
     def qualifying_units(self) -> int | None:
@@ -154,9 +163,9 @@ def _opened_at(connection: Connection, account_ids: list[UUID]) -> datetime:
 
 
 def _present(connection: Connection, account: Account, program: Program, as_of: datetime) -> Standing:
-    lots = load_open_lots(connection, account.account_id)
+    lots, left = load_open_lots(connection, account.account_id), load_points_left(connection, account.account_id)
     messages = load_open_messages(connection, account.account_id)
-    return Standing(account, program, as_of, False, lots, messages, _counted(connection, account, program, as_of))
+    return Standing(account, program, as_of, False, lots, left, messages, _counted(connection, account, program, as_of))
 
 
 def _counted(connection: Connection, account: Account, program: Program, as_of: datetime) -> Sequence[CountedOrder]:
@@ -170,4 +179,6 @@ def _counted(connection: Connection, account: Account, program: Program, as_of: 
 
 def _past(connection: Connection, account: Account, program: Program, as_of: datetime) -> Standing | None:
     past = load_past(connection, account, as_of)
-    return None if past is None else Standing(past.account, program, as_of, True, past.lots, (), ())
+    if past is None:
+        return None
+    return Standing(past.account, program, as_of, True, past.lots, points_left_of(past.lots), (), ())

@@ -1,5 +1,6 @@
 """`loyalty account`: what a customer has, and why; and the tier that a person puts them into."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, NamedTuple
 
@@ -8,9 +9,10 @@ from sqlalchemy import Connection
 
 from config.settings import Settings
 from core.domain.ledger import Account
+from core.domain.lots import Lot
 from core.domain.program import Program
 from core.domain.program.registry import ProgramRegistry
-from core.reading.accounts import HistoryEntry
+from core.reading.accounts import LOTS_LISTED_MAX, HistoryEntry
 from core.reading.order_outcomes import load_order_outcomes
 from core.reading.standing import Standing, Standings, load_account_history, load_entries, load_standings
 from core.store.engine import database_now
@@ -50,8 +52,8 @@ AsOf = Annotated[
 ]
 EntriesMax = Annotated[int, typer.Option(min=1, max=LIMIT_MAX, help="How many of the newest entries of each account.")]
 
-#: Lots that are shown of an account, and that `--json` lists; the rest is summed up.
-_LOTS_SHOWN_MAX, _LOTS_LISTED_MAX = 100, 1_000
+#: Lots that are shown of an account; the rest is summed up.
+_LOTS_SHOWN_MAX = 100
 
 
 def register(app: typer.Typer) -> None:
@@ -175,6 +177,7 @@ def _say_title(customer_id: str, standing: Standing) -> None:
 def _document(standing: Standing) -> dict[str, Any]:
     """The account for `--json`. What is not known of the past is null."""
     account, program, following = standing.account, standing.program, standing.next_tier
+    listed = list(standing.lots[:LOTS_LISTED_MAX])
     return {
         "account_id": account.account_id,
         "program_id": account.program_id,
@@ -194,9 +197,9 @@ def _document(standing: Standing) -> dict[str, Any]:
         "next_tier": None if following is None else following.tier.tier_id,
         "points_to_next_tier": None if following is None else following.units_to_go,
         "sequence": account.sequence,
-        "lots": list(standing.lots[:_LOTS_LISTED_MAX]),
-        "lots_not_listed": len(standing.lots[_LOTS_LISTED_MAX:]),
-        "points_not_listed": sum(lot.points_remaining for lot in standing.lots[_LOTS_LISTED_MAX:]),
+        "lots": listed,
+        "lots_not_listed": sum(left.lots for left in standing.points_left) - len(listed),
+        "points_not_listed": _points_but_of(standing, listed),
         "open_messages": None if standing.is_past else list(standing.open_messages),
     }
 
@@ -230,7 +233,7 @@ def _print_account(customer_id: str, standing: Standing) -> None:
 
 
 def _print_lots(standing: Standing) -> None:
-    zone = standing.program.zone
+    zone, shown = standing.program.zone, standing.lots[:_LOTS_SHOWN_MAX]
     rows = [
         Row(
             (
@@ -241,12 +244,17 @@ def _print_lots(standing: Standing) -> None:
                 f"{lot.origin.kind} {lot.origin.id}" + (f", {lot.earned_by}" if lot.earned_by else ""),
             )
         )
-        for lot in standing.lots[:_LOTS_SHOWN_MAX]
+        for lot in shown
     ]
     print_listing((">Points left", ">Granted", "Available", "Good until", "From"), rows)
-    if more := standing.lots[_LOTS_SHOWN_MAX:]:
-        points = count_text(sum(lot.points_remaining for lot in more), "point")
-        say(f"{count_text(len(more), 'more lot')} with {points} in all; --json lists the first {_LOTS_LISTED_MAX:,}.")
+    if (more := sum(left.lots for left in standing.points_left) - len(shown)) > 0:
+        points = count_text(_points_but_of(standing, shown), "point")
+        say(f"{count_text(more, 'more lot')} with {points} in all; --json lists the first {LOTS_LISTED_MAX:,}.")
+
+
+def _points_but_of(standing: Standing, lots: Sequence[Lot]) -> int:
+    """The points of all lots but these."""
+    return sum(left.points for left in standing.points_left) - sum(lot.points_remaining for lot in lots)
 
 
 def _past_expiry_text(standing: Standing) -> str:

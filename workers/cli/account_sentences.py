@@ -12,7 +12,7 @@ from core.domain.ledger import EntryKind
 from core.domain.lots import Lot
 from core.domain.program import SPEND_UNITS, ExpiryPolicy, Measure, Program
 from core.domain.tiers.qualification import review_due_at
-from core.reading.accounts import HistoryEntry, OpenMessage
+from core.reading.accounts import HistoryEntry, OpenMessage, PointsLeft
 from core.reading.standing import Standing
 from core.store.repairs import KeptRepair
 from workers.cli.output import command_text, count_text, time_text, until_text
@@ -169,8 +169,8 @@ def available_text(lot: Lot, zone: ZoneInfo) -> str:
     return f"{'pending until ' if lot.is_pending else ''}{time_text(lot.available_at, zone)[:16]}"
 
 
-def good_until_text(lot: Lot, program: Program) -> str:
-    """The last day, or minute, on which the points of a lot can be used."""
+def good_until_text(lot: Lot | PointsLeft, program: Program) -> str:
+    """The last day, or minute, on which the points of a lot, or of several that are alike, can be used."""
     if lot.expires_at is not None:
         return until_text(lot.expires_at, program.zone)
     expiry = program.expiries.get(lot.earned_by, program.expiry)
@@ -181,13 +181,13 @@ def good_until_text(lot: Lot, program: Program) -> str:
 
 def pending_texts(standing: Standing) -> list[str]:
     """What is pending, and until when: one sentence for each instant."""
-    held = [lot for lot in standing.lots if lot.is_pending]
+    held = [left for left in standing.points_left if left.is_pending]
     texts = []
     for when, group in groupby(
-        sorted(held, key=lambda lot: (lot.available_at is None, lot.available_at or standing.as_of)),
-        key=lambda lot: lot.available_at,
+        sorted(held, key=lambda left: (left.available_at is None, left.available_at or standing.as_of)),
+        key=lambda left: left.available_at,
     ):
-        points = sum(lot.points_remaining for lot in group)
+        points = sum(left.points for left in group)
         until = "when their order is fulfilled"
         if when is not None:
             until = f"on {time_text(when, standing.program.zone)[:16]}"
@@ -198,11 +198,11 @@ def pending_texts(standing: Standing) -> list[str]:
 def expiring_texts(standing: Standing) -> list[str]:
     """Until when which points can be used: one sentence for each end, the soonest first."""
     texts, zone = [], standing.program.zone
-    expiring = [lot for lot in standing.lots if lot.expires_at is not None]
+    expiring = [left for left in standing.points_left if left.expires_at is not None]
     for when, group in groupby(
-        sorted(expiring, key=lambda lot: lot.expires_at or standing.as_of), lambda x: x.expires_at
+        sorted(expiring, key=lambda left: left.expires_at or standing.as_of), lambda left: left.expires_at
     ):
-        points = count_text(sum(lot.points_remaining for lot in group), "point")
+        points = count_text(sum(left.points for left in group), "point")
         assert when is not None
         if when <= standing.as_of:
             texts.append(
@@ -211,12 +211,12 @@ def expiring_texts(standing: Standing) -> list[str]:
             )
         else:
             texts.append(f"{points} can be used until {until_text(when, zone)}.")
-    open_ended = [lot for lot in standing.lots if lot.expires_at is None]
+    open_ended = [left for left in standing.points_left if left.expires_at is None]
     for end, group in groupby(
         sorted(open_ended, key=lambda x: good_until_text(x, standing.program)),
         lambda x: good_until_text(x, standing.program),
     ):
-        count = sum(lot.points_remaining for lot in group)
+        count = sum(left.points for left in group)
         points = count_text(count, "point")
         if end == NEVER:
             texts.append(f"{points} never expire{'s' if count == 1 else ''}.")
