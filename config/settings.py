@@ -90,8 +90,9 @@ class Settings(BaseSettings):
     """PostgreSQL cancels a statement that waits longer for a lock. Posting waits 1 s at most, and tries again later."""
 
     chain_key: SecretStr | None = None
-    """Secret of the hash chain over each account's entries, at least 32 characters; the same for all roles. To change
-    it, put the new one before the old ones, with commas: the first writes, all verify. Unset: no chain is kept."""
+    """Secret of the hash chain over each account's entries, and of the seals of orders and changes by hand, at least 32
+    characters; the same for all roles. To change it, put the new one before the old ones, with commas: the first
+    writes, all verify. Unset: no chain is kept."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least level that is logged."""

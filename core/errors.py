@@ -65,6 +65,13 @@ class DatabaseRoleTooStrongError(UserError):
     """
 
 
+class ChainKeyMissingError(UserError):
+    """The books carry a hash chain, whose key seals a change by hand too, and none is set here. Nothing was changed.
+
+    Set LOYALTY_CHAIN_KEY as it is for the workers.
+    """
+
+
 class NoServersError(UserError):
     """No servers are known here.
 

@@ -62,7 +62,7 @@ def _purge(runtime: Runtime, table: KeptTable, before: datetime, after: int) -> 
     deleted = 0
     while True:
         with runtime.engine.begin() as connection:
-            step = purge_batch(connection, table, before, after, runtime.upkeep_batch_rows)
+            step = purge_batch(connection, table, before, after, runtime.upkeep_batch_rows, runtime.chain_key)
         if step is None:
             return deleted, after, False
         deleted, after = deleted + step.deleted, step.after

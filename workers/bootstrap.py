@@ -108,6 +108,11 @@ def chain_keys(settings: Settings) -> tuple[bytes, ...]:
     return tuple(key.strip().encode() for key in text.split(",") if key)
 
 
+def writing_key(settings: Settings) -> bytes | None:
+    """The key under which new hashes are made; None: no chain is kept."""
+    return next(iter(chain_keys(settings)), None)
+
+
 def build_runtime(settings: Settings, app: Celery) -> Runtime:
     """What tasks are given. Opens nothing yet: connections are made at first use, after the fork."""
     addresses = find_addresses(settings)
@@ -127,7 +132,7 @@ def runtime_on(
     nudge: Callable[[str, int], None],
 ) -> Runtime:
     """What tasks are given, on this database."""
-    chain_key = next(iter(chain_keys(settings)), None)
+    chain_key = writing_key(settings)
     return Runtime(
         engine=engine,
         poster=Poster(engine, event_source=settings.event_source, new_account_id=uuid7, chain_key=chain_key),

@@ -16,6 +16,7 @@ from core.posting.events import EventContext, points_extended
 from core.store.appending import append_events, update_expiries, update_lots
 from core.store.engine import run_bulk
 from core.store.ledger import LOTS, lock_accounts
+from core.store.proof.seals import require_key
 from core.store.repairs import Repair, append_repairs
 
 _FIRST = UUID(int=0)
@@ -148,13 +149,16 @@ def extend_lots(
     account_ids: Collection[UUID],
     hand: Hand,
     event_source: str,
+    chain_key: bytes | None = None,
 ) -> ExtensionOutcome:
     """Move the end of the chosen lots of these accounts, locked, in the caller's transaction.
 
-    Each is kept in `repairs`, and an event tells of each account. Lots that last so long already stay as they are, so
+    Each is kept in `repairs`, sealed with `chain_key`, without which ChainKeyMissingError is raised where the accounts'
+    entries are chained. An event tells of each account. Lots that last so long already stay as they are, so
     that with a last day a second call changes nothing; days are added once more. The next reminders correct those that
     customers have had.
     """
+    require_key(connection, chain_key, account_ids)
     accounts = lock_accounts(connection, account_ids)
     # The time now and not the transaction's: what ended while we waited for the locks may count as expired already.
     ((as_of,),) = run_bulk(connection, "SELECT clock_timestamp()")
@@ -180,6 +184,7 @@ def extend_lots(
             )
             for e in done.extensions
         ],
+        chain_key,
     )
     context = EventContext(event_source, as_of)
     ends = _ends(done.extensions)
@@ -204,6 +209,7 @@ def extend_everywhere(
     as_of: datetime,
     event_source: str,
     hand: Hand | None,
+    chain_key: bytes | None = None,
 ) -> Iterator[ExtensionOutcome]:
     """Extend the chosen lots of all accounts, so many at a time, each time in a transaction of its own.
 
@@ -216,7 +222,7 @@ def extend_everywhere(
             if not account_ids:
                 return
             if hand is not None:
-                outcome = extend_lots(connection, registry, chosen, end, account_ids, hand, event_source)
+                outcome = extend_lots(connection, registry, chosen, end, account_ids, hand, event_source, chain_key)
             else:
                 outcome = plan_extension(connection, registry, chosen, end, as_of, account_ids)
         yield outcome

@@ -11,6 +11,7 @@ from core.domain.tiers.qualification import decide_tier_hold
 from core.posting.events import EventContext
 from core.posting.writing import Writing
 from core.store.ledger import lock_accounts
+from core.store.proof.seals import require_key
 from core.store.repairs import Repair, append_repairs
 
 
@@ -23,12 +24,15 @@ def hold_tier(
     reason: str,
     applied_by: str,
     context: EventContext,
+    chain_key: bytes | None = None,
 ) -> Account:
     """Put the account into `tier_id`, a tier of `program` (the version in force), at least until `until`.
 
-    Written in the caller's transaction, with the event, and in `repairs` with who did it and why. The same hold once
-    more changes nothing; another one replaces the first.
+    Written in the caller's transaction, with the event, and in `repairs` with who did it and why, sealed with
+    `chain_key`: ChainKeyMissingError without it where the account's entries are chained. The same hold once more
+    changes nothing; another one replaces the first.
     """
+    require_key(connection, chain_key, [account_id])
     before = lock_accounts(connection, [account_id])[account_id]
     decision = decide_tier_hold(before, program, tier_id, until, context.recorded_at)
     (change,) = decision.changes
@@ -37,7 +41,7 @@ def hold_tier(
     rebuilt = _held(change.account)
     if change.tier_changes:
         rebuilt["change_number"] = change.tier_changes[-1].change_number
-    append_repairs(connection, [Repair(account_id, "tier", _held(before), rebuilt, applied_by, reason)])
+    append_repairs(connection, [Repair(account_id, "tier", _held(before), rebuilt, applied_by, reason)], chain_key)
     writing = Writing(context)
     writing.keep(decision)
     writing.write(connection)

@@ -128,8 +128,9 @@ class Writing:
         self.write_shared(connection)
 
     def write_ledger(self, connection: Connection, books: Books | None = None, chain_key: bytes | None = None) -> None:
-        """Write everything but what others wait for; with `chain_key` entries carry their accounts' hash chains on.
+        """Write everything but what others wait for.
 
+        With `chain_key` entries carry their accounts' hash chains on, and orders a seal.
         `books` know the usages that decisions changed. Parents come before children, since foreign keys are checked at
         once.
         """
@@ -137,7 +138,7 @@ class Writing:
         # In one order everywhere: two shards that open the same accounts wait for each other, and must not in a circle.
         append_accounts(connection, sorted(opened, key=lambda account: (account.program_id, account.customer_id)))
         update_accounts(connection, [account for i, account in self._accounts.items() if i not in self._opened])
-        self._write_orders(connection)
+        self._write_orders(connection, chain_key)
         append_entries(connection, self._entries, self._whys, chain_key)
         begun, moved = (
             [(key[0], expiry) for key, expiry in self._expiries.items() if (key in self._new_expiries) is is_new]
@@ -186,9 +187,9 @@ class Writing:
             written.append((program_id, name, total))
         update_budgets(connection, written)
 
-    def _write_orders(self, connection: Connection) -> None:
+    def _write_orders(self, connection: Connection, chain_key: bytes | None) -> None:
         new = [_new_order(self._orders[key], report) for key, report in self._new_orders.items()]
-        append_orders(connection, new)
+        append_orders(connection, new, chain_key)
         update_orders(connection, [posted for key, posted in self._orders.items() if key not in self._new_orders])
 
     def announce_parked(self, message: ClaimedMessage, parked: Parked) -> None:

@@ -29,6 +29,7 @@ from core.store.ledger import (
     refund_lines_json,
 )
 from core.store.proof.chain import chain_hashes
+from core.store.proof.seals import Sealer
 from core.store.rows import Append, Field, Put, Shape, Update
 
 
@@ -41,6 +42,7 @@ class NewOrder(NamedTuple):
     lines_json: str
     attributes_json: str | None
     tags_json: str | None
+    seal: bytes | None = None
 
 
 class OutboxEvent(NamedTuple):
@@ -165,17 +167,17 @@ def append_tier_changes(connection: Connection, changes: Sequence[TierChange]) -
     _APPEND_TIER_CHANGES.run(connection, changes)
 
 
-_APPEND_ORDERS = Append(
-    Shape(
-        tables.orders,
-        NewOrder,
-        business_hash="posted.digest",
-        lines="lines_json",
-        attributes="attributes_json",
-        customer_tags="tags_json",
-        judgement=Field("posted.judgement", judgement_json),
-    ).new()
+_NEW_ORDERS = Shape(
+    tables.orders,
+    NewOrder,
+    business_hash="posted.digest",
+    lines="lines_json",
+    attributes="attributes_json",
+    customer_tags="tags_json",
+    judgement=Field("posted.judgement", judgement_json),
 )
+_APPEND_ORDERS = Append(_NEW_ORDERS.new())
+_ORDER_SEALER = Sealer(_NEW_ORDERS)
 _UPDATE_ORDERS = Update(
     ORDERS.changed(
         "points_entitled", "points_excused", "points_shortfall", "qualifying_points", "qualifying_spend",
@@ -184,8 +186,10 @@ _UPDATE_ORDERS = Update(
 )  # fmt: skip
 
 
-def append_orders(connection: Connection, orders: Sequence[NewOrder]) -> None:
-    """Record orders; the key (source, order, program) refuses a second one."""
+def append_orders(connection: Connection, orders: Sequence[NewOrder], chain_key: bytes | None = None) -> None:
+    """Record orders; the key (source, order, program) refuses a second one. With `chain_key` each carries a seal."""
+    if chain_key is not None:
+        orders = [order._replace(seal=_ORDER_SEALER.seal(chain_key, order)) for order in orders]
     _APPEND_ORDERS.run(connection, orders)
 
 

@@ -84,7 +84,7 @@ WORKER_GRANTS: Mapping[str, Allowed] = {
     "turns": Allowed(inserts=True, updates=("shard",)),  # its rows are only locked
     "posting_attempts": Allowed(inserts=True, updates=("attempts", "started_at")),
     "periodic_runs": Allowed(inserts=True, updates=("as_of", "finished_at", "result")),
-    "retention": Allowed(inserts=True, updates=("purged_before",)),
+    "retention": Allowed(inserts=True, updates=("purged_before", "seal")),
     "repairs": _APPEND,
 }  # fmt: skip
 READER_GRANTS: Mapping[str, Allowed] = dict.fromkeys(WORKER_GRANTS, _READ)

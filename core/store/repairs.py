@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from core.store import tables
 from core.store.engine import run_bulk
+from core.store.proof.seals import Sealer
 from core.store.rows import Append, Field, Shape
 
 
@@ -22,6 +23,7 @@ class Repair(NamedTuple):
     rebuilt: Mapping[str, Any]
     applied_by: str  #: the person
     reason: str | None = None  #: in their words
+    seal: bytes | None = None
 
 
 def plain(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -39,12 +41,14 @@ def _plain(value: Any) -> Any:
             return value
 
 
-_APPEND = Append(Shape(tables.repairs, Repair, found=Field("found", plain), rebuilt=Field("rebuilt", plain)).new())
+_REPAIRS = Shape(tables.repairs, Repair, found=Field("found", plain), rebuilt=Field("rebuilt", plain))
+_APPEND = Append(_REPAIRS.new())
+_SEALER = Sealer(_REPAIRS)
 
 
-def append_repairs(connection: Connection, repairs: Collection[Repair]) -> None:
-    """Keep what was changed, in the transaction that changes it."""
-    _APPEND.run(connection, repairs)
+def append_repairs(connection: Connection, repairs: Collection[Repair], chain_key: bytes | None = None) -> None:
+    """Keep what was changed, in the transaction that changes it; with `chain_key` each carries a seal."""
+    _APPEND.run(connection, [repair._replace(seal=_SEALER.seal(chain_key, repair)) for repair in repairs])
 
 
 class KeptRepair(NamedTuple):

@@ -58,6 +58,10 @@ class Shape(Generic[Value]):
         assert not missing, f"nothing fills {', '.join(missing)} of {self.table.name}"
         return self._rows((*self._fields, *self._made))
 
+    def only(self, *names: str) -> "Rows[Value]":
+        """These columns, which the values fill."""
+        return self._rows(names)
+
     def changed(self, *names: str) -> "Rows[Value]":
         """The primary key and these columns."""
         return self._rows((*keys_of(self.table), *names))

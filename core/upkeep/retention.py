@@ -13,8 +13,10 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
+from core.store import tables
 from core.store.engine import run_bulk
 from core.store.locks import LockClass, try_lock
+from core.store.proof.seals import seal
 from core.upkeep.runs import last_result
 
 #: How long a walk waits at a row at most.
@@ -61,13 +63,19 @@ class PurgeStep(NamedTuple):
 
 
 _SET_PURGED = """
-INSERT INTO retention (table_name, purged_before) VALUES (%s, %s)
-ON CONFLICT (table_name) DO UPDATE SET purged_before = greatest(retention.purged_before, excluded.purged_before)
+INSERT INTO retention (table_name, purged_before, seal) VALUES (%s, %s, %s)
+ON CONFLICT (table_name) DO UPDATE SET purged_before = greatest(retention.purged_before, excluded.purged_before),
+    seal = CASE WHEN excluded.purged_before >= retention.purged_before THEN excluded.seal ELSE retention.seal END
 """
 
 
 def purge_batch(
-    connection: Connection, table: KeptTable, before: datetime, after: int, rows_max: int
+    connection: Connection,
+    table: KeptTable,
+    before: datetime,
+    after: int,
+    rows_max: int,
+    chain_key: bytes | None = None,
 ) -> PurgeStep | None:
     """Look at the next rows behind the key `after` and delete what was done before `before`, in this transaction.
 
@@ -94,7 +102,8 @@ def purge_batch(
     )
     if done:
         doomed = ([row[0] for row in done],)
-        run_bulk(connection, _SET_PURGED, (name, before))
+        proof = None if chain_key is None else seal(chain_key, tables.retention, (name, before))
+        run_bulk(connection, _SET_PURGED, (name, before, proof))
         for doomed_from in (*children, name):
             run_bulk(connection, f"DELETE FROM {doomed_from} WHERE {key} = ANY(%b)", doomed)  # noqa: S608
     return PurgeStep(len(done), keys[-1] if keys else after, len(keys) < rows_max)

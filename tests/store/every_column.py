@@ -129,7 +129,10 @@ UPDATED: dict[str, dict[str, Named | Free]] = {
         "finished_at": _TOLD,
         "result": Free("is where the next run goes on; all of them begin anew now and then", "'{}'"),
     },
-    "retention": {"purged_before": Named("what retention may have purged is of the past", "'infinity'")},
+    "retention": {
+        "purged_before": Named("what retention may have purged is of the past", "'infinity'"),
+        "seal": Free("is looked at by who has the chain's key", "'x'"),
+    },
 }
 
 

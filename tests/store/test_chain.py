@@ -132,7 +132,8 @@ def test_an_entry_fits_in_its_own_place_only(chained: Shell, column: str) -> Non
 
 def test_without_the_key_nothing_fits(chained: Shell) -> None:
     with tampered(chained) as connection:
-        assert len(walk(connection, STRANGE_KEY).differences) == 2
+        texts = [difference.text for difference in walk(connection, STRANGE_KEY).differences]
+    assert [text.split()[0] for text in texts] == ["entry"] * 2 + ["order"] * 3
 
 
 def test_a_chain_goes_on_under_a_new_key_and_is_checked_with_both(engine: Engine) -> None:
@@ -141,7 +142,8 @@ def test_a_chain_goes_on_under_a_new_key_and_is_checked_with_both(engine: Engine
     with_key(shell, NEW_KEY).take(order("o2"), order("o3", customer_id="c2"))
     with tampered(shell) as connection:
         assert walk(connection, NEW_KEY, KEY).differences == []
-        assert len(walk(connection, NEW_KEY).differences) == 1
+        texts = [difference.text for difference in walk(connection, NEW_KEY).differences]
+        assert [text.split()[:2] for text in texts] == [["entry", "1"], ["order", "o1"]]
     with tampered(shell, "UPDATE entries SET why = '{}' WHERE order_id = 'o1'") as connection:
         assert "entry 1 " in walk(connection, NEW_KEY, KEY).differences[0].text
 

@@ -15,6 +15,7 @@ from core.posting.events import EventContext
 from core.reading.standing import require_accounts
 from core.store.engine import database_now
 from core.store.programs import load_registry
+from workers.bootstrap import writing_key
 from workers.cli.command_errors import HoldUntilError, UnknownTierError, WhichProgramError, WhyError
 from workers.cli.output import AsJson, print_json, say, time_text, until_text
 from workers.cli.wiring import By, CustomerId, acting, opened_database, read_instant
@@ -58,7 +59,8 @@ def hold_tier(
         if is_applied:
             context = EventContext(settings.event_source, now)
             why, who = reason.strip(), acting(by)
-            after = write_hold(connection, before.account_id, program, tier_id, until, why, who, context)
+            key = writing_key(settings)
+            after = write_hold(connection, before.account_id, program, tier_id, until, why, who, context, key)
         else:
             (change,) = decide_tier_hold(before, program, tier_id, until, now).changes
             after = change.account

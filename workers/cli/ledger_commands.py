@@ -18,7 +18,7 @@ from workers.cli.output import AsJson, ProgressLine, count_text, print_json, say
 from workers.cli.rebuild_command import rebuild
 from workers.cli.wiring import opened_database
 
-_INVARIANT, _NAME = 3, "entries carry an unbroken hash chain"
+_INVARIANT, _NAME = 3, "the hash chain and its seals are unbroken"
 _LINES_AT_ONCE = 5_000
 
 

@@ -13,6 +13,7 @@ from core.mending.lot_extensions import Extension, ExtensionOutcome, Hand, LotFi
 from core.reading.standing import require_accounts
 from core.store.engine import database_now
 from core.store.programs import load_registry, require_program
+from workers.bootstrap import writing_key
 from workers.cli.command_errors import (
     DayError,
     UntilWhenError,
@@ -87,7 +88,8 @@ def extend(
         registry, as_of = _look(engine, chosen)
         if end.last_day is not None and end.last_day.year > as_of.year + _YEARS_MAX:
             raise DayError(option="--to", text=to, years_max=_YEARS_MAX)
-        for outcome in extend_everywhere(engine, registry, chosen, end, as_of, settings.event_source, hand):
+        key = writing_key(settings)
+        for outcome in extend_everywhere(engine, registry, chosen, end, as_of, settings.event_source, hand, key):
             found.take(outcome)
             progress.show(f"{count_text(found.lots, 'lot')} of {count_text(found.accounts, 'account')}")
     progress.clear()

@@ -4,11 +4,9 @@ chain_hash = HMAC-SHA256(key, the previous entry's chain_hash, or nothing, and t
 JSON array of all its columns and allocations. Who has no key cannot make a hash that fits.
 """
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from hashlib import sha256
-from hmac import compare_digest, digest
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -17,7 +15,9 @@ from sqlalchemy import Connection
 from core.domain.ledger import Entry
 from core.store import tables
 from core.store.engine import driver_connection, run_bulk
+from core.store.proof.hashing import KeyRing, canonical, hash_of
 from core.store.proof.scope import slices
+from core.store.proof.seals import broken_seals, broken_seals_elsewhere
 from core.store.rows import Shape, arrays, selected, unnested
 
 _PREVIOUS = f"""
@@ -41,11 +41,8 @@ def chain_hashes(connection: Connection, entries: Sequence[Entry], whys: Sequenc
     recorded_at = rows[0][2]  # what recorded_at is by default in this transaction
     hashes = []
     for entry, why in zip(entries, whys, strict=True):
-        chain_hash = _hash(
-            key,
-            last[entry.account_id],
-            _canonical([*_HASHED.row(_HashedEntry(entry, why, recorded_at)), _moves(entry)]),
-        )
+        content = canonical([*_HASHED.row(_HashedEntry(entry, why, recorded_at)), _moves(entry)])
+        chain_hash = hash_of(key, content, last[entry.account_id])
         last[entry.account_id] = chain_hash
         hashes.append(chain_hash)
     return hashes
@@ -69,22 +66,10 @@ def _moves(entry: Entry) -> list[list[str]]:
     return [[str(move.lot_number), move.kind.value, str(move.points)] for move in moves]
 
 
-def _canonical(values: Sequence[Any]) -> bytes:
-    return json.dumps(values, separators=(",", ":"), default=_plain).encode()
-
-
-def _plain(value: object) -> str:
-    return value.astimezone(UTC).isoformat() if isinstance(value, datetime) else str(value)
-
-
-def _hash(key: bytes, previous: bytes | None, canonical: bytes) -> bytes:
-    return digest(key, (previous or b"") + canonical, "sha256")
-
-
 class ChainDifference(NamedTuple):
-    """The first entry of an account that does not fit its chain."""
+    """The first entry of an account that does not fit its chain, or a row that does not fit its seal."""
 
-    account_id: UUID
+    account_id: UUID | None  #: None: a row of no account
     text: str
 
 
@@ -124,26 +109,30 @@ _ROWS_AT_ONCE = 5_000
 
 
 def walk_chains(connection: Connection, keys: Sequence[bytes]) -> Iterator[ChainStep]:
-    """Follow every account's chain, slice by slice; a hash that any of `keys` gives is right.
+    """Follow every account's chain, slice by slice, and look at its seals; a hash that any of `keys` gives is right.
 
     Rows are read as they are needed, so that an account of any size needs no more memory.
     """
-    scopes = slices(connection)
+    scopes, ring = slices(connection), KeyRing(keys)
     for done, scope in enumerate(scopes, start=1):
-        walk = _Walk(keys)
+        walk = _Walk(ring)
         with driver_connection(connection).cursor(name="chain") as cursor:
             cursor.itersize = _ROWS_AT_ONCE
             cursor.execute(scope.narrow(_ENTRIES).encode(), scope.parameters)
             for row in cursor:
                 walk.take(row)
-        yield ChainStep(done, len(scopes), walk.entries, list(walk.heads.values()), walk.differences)
+        broken = broken_seals(connection, ring, scope)
+        if done == len(scopes):
+            broken += broken_seals_elsewhere(connection, ring)
+        differences = walk.differences + [ChainDifference(*each) for each in broken]
+        yield ChainStep(done, len(scopes), walk.entries, list(walk.heads.values()), differences)
 
 
 class _Walk:
     """One slice: the entries of some accounts, account by account and in order."""
 
-    def __init__(self, keys: Sequence[bytes]) -> None:
-        self._keys = list(keys)
+    def __init__(self, keys: KeyRing) -> None:
+        self._keys = keys
         self._account_id: UUID | None = None
         self._previous: bytes | None = None
         self._is_broken = False
@@ -160,7 +149,7 @@ class _Walk:
         if chain_hash is not None:
             self.entries += 1
             self.heads[account_id] = Head(account_id, sequence, chain_hash)
-            if not self._fits(chain_hash, _canonical(values)):
+            if not self._keys.fits(chain_hash, canonical(values), self._previous):
                 self._break(account_id, f"entry {sequence} of account {account_id} does not fit its hash")
         elif self._previous is not None:
             self._break(account_id, f"entry {sequence} of account {account_id} has no hash, but the one before it has")
@@ -170,13 +159,6 @@ class _Walk:
         if not self._is_broken:
             self.differences.append(ChainDifference(account_id, text))
         self._is_broken = True
-
-    def _fits(self, chain_hash: bytes, canonical: bytes) -> bool:
-        for place, key in enumerate(self._keys):
-            if compare_digest(_hash(key, self._previous, canonical), chain_hash):
-                self._keys.insert(0, self._keys.pop(place))  # the next entry has most likely the same
-                return True
-        return False
 
 
 class HeadsDigest:

@@ -38,6 +38,7 @@ orders = sa.Table(
     column("qualifying_orders", sa.SmallInteger()),
     column("fulfilled_at", INSTANT, null=True),
     column("cancelled_at", INSTANT, null=True),
+    column("seal", sa.LargeBinary(), null=True),  #: over what never changes; null: no chain was kept
     sa.ForeignKeyConstraint(["account_id"], ["accounts.account_id"]),
     sa.CheckConstraint(
         "points_entitled >= 0 AND points_excused >= 0 AND points_shortfall >= 0", name="points_not_negative"

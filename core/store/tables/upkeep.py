@@ -37,6 +37,7 @@ retention = sa.Table(
     metadata,
     sa.Column("table_name", sa.String(), primary_key=True),
     column("purged_before", INSTANT),  #: what was settled before this instant may be gone
+    column("seal", sa.LargeBinary(), null=True),  #: over both; null: no chain was kept
 )
 
 repairs = sa.Table(
@@ -50,6 +51,7 @@ repairs = sa.Table(
     column("reason", sa.String(), null=True),  #: in the words of who did it
     column("applied_by", sa.String()),  #: a person
     column("applied_at", INSTANT, default="now()"),
+    column("seal", sa.LargeBinary(), null=True),  #: over what was given; null: no chain was kept
     sa.ForeignKeyConstraint(["account_id"], ["accounts.account_id"]),
     sa.Index(None, "account_id"),
 )

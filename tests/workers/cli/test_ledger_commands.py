@@ -147,7 +147,7 @@ def test_on_a_terminal_it_shows_how_far_it_is_and_as_json_nothing_but_json(
 
 
 KEY = "a key that nobody can guess: made up of words"
-CHAIN = "entries carry an unbroken hash chain"
+CHAIN = "the hash chain and its seals are unbroken"
 
 
 @pytest.fixture
