@@ -147,10 +147,12 @@ def load_parts(
         if wanted.ordered_at:
             account = books.account(account_id)
             current = rules.at(account.program_id, as_of).program
-            start = counted_since(account, wanted.ordered_at, current)
+            start = counted_since(account, wanted.ordered_at, current, rules.in_force(account.program_id))
             if start is not None:
                 since[account_id] = start
-                bounds[account_id] = counting_bounds(account, wanted.ordered_at, current)
+                ends = [*wanted.ordered_at, *([account.tier_until] if account.tier_until else [])]
+                programs = [current, *rules.between(account.program_id, min(ends), max(ends))]
+                bounds[account_id] = counting_bounds(account, wanted.ordered_at, programs)
     for account_id, counted in load_counted(connection, since, bounds).items():
         books.put_counted(account_id, since[account_id], counted)
     keys = {i: {key for limit in wanted.limits_of for key in usage_keys(*limit)} for i, wanted in parts.items()}

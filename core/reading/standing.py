@@ -173,7 +173,7 @@ def _counted(connection: Connection, account: Account, program: Program, as_of: 
     if program.qualification.window is QualificationWindow.LIFETIME and account.qualifying_from is None:
         return ()
     since = qualification_period(program, as_of, account.enrolled_at).start or BEGINNING
-    bounds = counting_bounds(account, (as_of,), program)
+    bounds = counting_bounds(account, (as_of,), [program])
     return load_counted(connection, {account.account_id: since}, {account.account_id: bounds})[account.account_id]
 
 

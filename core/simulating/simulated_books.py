@@ -161,9 +161,8 @@ class SimulatedBooks:
             self._due_at[account_id] = min(map(_due_at, self._books.open_lots(account)), default=_NEVER)
             account = self.accounts[account_id]
         if account.tier_until is not None and account.tier_until <= now:
-            program = self._rules.at(self._program_id, now).program
             counted = self._books.counted(account, BEGINNING)
-            reviewed, changes = review_overdue(account, now, program, counted)
+            reviewed, changes = review_overdue(account, now, self._rules.in_force(self._program_id), counted)
             self._keep(Decision((AccountChange(reviewed, tier_changes=changes),)))
 
     def _count_expired(self, change: AccountChange) -> None:

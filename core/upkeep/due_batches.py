@@ -229,4 +229,4 @@ def _load_counted(
 ) -> dict[UUID, list[CountedOrder]]:
     """What the orders of these accounts, each of which has a `tier_until`, count for its next review."""
     since = {i: period_ended(account, programs[i]).start or BEGINNING for i, account in accounts.items()}
-    return load_counted(connection, since, {i: counting_bounds(a, (), programs[i]) for i, a in accounts.items()})
+    return load_counted(connection, since, {i: counting_bounds(a, (), [programs[i]]) for i, a in accounts.items()})

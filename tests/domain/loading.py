@@ -112,9 +112,11 @@ def _load_account(
         books.put_history({account_id: list(whole.history(account))})
     if parts.ordered_at:
         current = rules.at(account.program_id, as_of).program
-        since = counted_since(account, parts.ordered_at, current)
+        since = counted_since(account, parts.ordered_at, current, rules.in_force(account.program_id))
         if since is not None:
-            bounds = counting_bounds(account, parts.ordered_at, current)
+            ends = [*parts.ordered_at, *([account.tier_until] if account.tier_until else [])]
+            programs = [current, *rules.between(account.program_id, min(ends), max(ends))]
+            bounds = counting_bounds(account, parts.ordered_at, programs)
             books.put_counted(account_id, since, _added_up(whole.counted(account, since), since, bounds))
     keys = {key for program, instant in parts.limits_of for key in usage_keys(program, instant)}
     books.put_usages(account_id, whole.usages(account, keys))

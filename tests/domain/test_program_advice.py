@@ -101,7 +101,7 @@ NEVER = "so this never holds"
         ({"qualification": {**YEARLY, "grace_days": 400}}, "qualification.grace_days", "longer than a year"),
         # clawback, expiry and reminders
         ({"clawback": {"policy": "pending_only"}}, "clawback.policy", "takes nothing back ever"),
-        ({"expiry": {"policy": "never"}, "reminders": {"days_ahead": [30, 7]}}, "reminders.days_ahead", "no points end"),
+        ({"expiry": {"policy": "never"}, "reminders": {"days_ahead": [30, 7]}}, "reminders.days_ahead", "no points expire"),
         ({"expiry": {"policy": "after_days", "days": 30}, "reminders": {"days_ahead": [60, 7]}},
          "reminders.days_ahead[0]", "is as long as points are good at all"),
     ],

@@ -312,6 +312,8 @@ def test_recorded_orders_are_needed_by_the_first_order_of_a_period_only(window: 
     program = tiered(**window)
     period = qualification_period(program, instant("2026-05-20"), None)
     counting = account(qualifying_from=period.start, qualifying_points=10)
-    assert counted_from(counting, instant("2026-05-31"), program) is None
-    assert counted_from(counting, instant("2026-04-30"), program) is None, "a late one counts in the period that runs"
-    assert counted_from(counting, instant("2027-01-01"), program) is not None
+    assert counted_from(counting, instant("2026-05-31"), program, lambda _: program) is None
+    assert counted_from(counting, instant("2026-04-30"), program, lambda _: program) is None, (
+        "a late one counts in the period that runs"
+    )
+    assert counted_from(counting, instant("2027-01-01"), program, lambda _: program) is not None

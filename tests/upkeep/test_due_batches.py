@@ -307,6 +307,39 @@ class TestReview:
             assert self.tiers(shell) == ["bronze" if day >= reviewed_on else "silver"]
         assert shell.events("loyalty.tier.changed")[-1]["data"]["effective_at"] == effective_at
 
+    @pytest.mark.parametrize(
+        ("before", "after", "since"),
+        [
+            ("window: calendar_year", "window: calendar_year, grace_days: 60", "2025-01-05"),
+            ("window: calendar_year, downgrade: never", "window: calendar_year", "2025-01-05"),
+            ("window: calendar_year", "window: rolling_months, months: 24", "2025-01-05"),
+            ("window: rolling_months, months: 3", "window: calendar_year, downgrade: one_step", "2024-12-01"),
+            ("window: calendar_year, grace_days: 5", "window: lifetime", "2025-01-05"),
+        ],
+    )
+    def test_an_order_meets_the_tier_that_reviews_in_time_give_also_across_a_new_version(
+        self, shell: Shell, before: str, after: str, since: str
+    ) -> None:
+        shell.apply_program(PROGRAM_TEXT + f"qualification: {{{before}}}\n", "2020-01-01T00:00:00Z")
+        shell.apply_program(PROGRAM_TEXT + f"qualification: {{{after}}}\n", f"{since}T00:00:00Z")
+        earlier = [
+            order("o1", "2100.00", time="2023-06-01T12:00:00Z"),
+            order("o2", "550.00", time="2024-11-01T12:00:00Z"),
+        ]
+        later = order("o3", "100.00", time="2025-03-10T12:00:00Z")
+        shell.take(*earlier)
+        for month in ("2024-01", "2024-06", "2025-01", "2025-03"):
+            shell.review(f"{month}-02T00:00:00Z")
+        shell.take(later)
+        in_time = {table: rows for table, rows in ledger_rows(shell).items() if table != "outbox"}
+        for messages in ([earlier, [later]], [[*earlier, later]]):
+            empty_ledger(shell)
+            for batch in messages:
+                shell.take(*batch)
+            shell.review("2025-03-10T12:00:00Z")
+            # The events of what posting and reviews do together are told in another order.
+            assert {table: rows for table, rows in ledger_rows(shell).items() if table != "outbox"} == in_time
+
     def test_a_program_that_turned_to_lifetime_reviews_no_more(self, shell: Shell) -> None:
         self.fill(shell)
         shell.apply_program(PROGRAM_TEXT, effective_from="2023-12-01T00:00:00Z")

@@ -22,7 +22,7 @@ from core.domain.program.registry import ProgramRegistry
 from core.domain.reach import AccountParts, LotsWanted, OrderParts, Reach
 from core.domain.tiers.counting import counted_from
 from core.domain.tiers.history import CountedOrder, TierHistoryEntry
-from core.domain.tiers.qualification import qualify, review_overdue, tier_at
+from core.domain.tiers.qualification import ProgramAt, qualify, review_overdue, tier_at
 
 _PLAIN = Judgement()
 #: How often the lines of one order may be looked at: a second or two. What takes minutes would stop its whole shard.
@@ -78,7 +78,8 @@ def decide_order(
     account, opened = books.account_of(program_id, order.customer_id), None
     if account is None:
         account = opened = books.new_account(program_id, order.customer_id, current.tiers[0].tier_id, order.occurred_at)
-    return _accrue(books, account, opened, posted, version.program, current, as_of)
+    program_at = rules.in_force(program_id)
+    return _accrue(books, account, opened, posted, version.program, current, program_at, as_of)
 
 
 def _accrue(
@@ -88,15 +89,16 @@ def _accrue(
     posted: PostedOrder,
     program: Program,
     current: Program,
+    program_at: ProgramAt,
     as_of: datetime,
 ) -> Decision | Parked:
     order = posted.order
     before = account._replace(
         orders_posted=account.orders_posted + 1, enrolled_at=account.enrolled_at or order.occurred_at
     )
-    since = counted_from(before, order.occurred_at, current)
+    since = counted_from(before, order.occurred_at, current, program_at)
     counted = books.counted(account, since) if since is not None else ()
-    reviewed, reviews = review_overdue(before, order.occurred_at, current, counted)
+    reviewed, reviews = review_overdue(before, order.occurred_at, program_at, counted)
     history = books.history(account)
     result = _earn(books, reviewed, history, counted, order, program, current)
     earned = result.earned

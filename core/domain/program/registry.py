@@ -1,7 +1,7 @@
 """All program versions, and which of them holds for a message: by the program it names, its source, and its time."""
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -97,6 +97,19 @@ class ProgramRegistry:
         if len(line) == 1:
             return line[0]
         return next((v for v in reversed(line) if v.effective_from <= instant), line[0])
+
+    def in_force(self, program_id: str) -> Callable[[datetime], Program]:
+        """What gives the content of the version in force at an instant."""
+        return lambda instant: self.at(program_id, instant).program
+
+    def between(self, program_id: str, first: datetime, last: datetime) -> list[Program]:
+        """The contents of the versions that are in force at some time from `first` to `last`, oldest first."""
+        start = self.at(program_id, first).version
+        return [
+            version.program
+            for version in self._lines[program_id]
+            if version.version == start or first < version.effective_from <= last
+        ]
 
     def line(self, program_id: str) -> list[ProgramVersion]:
         """The versions that are or come into force, in that order; KeyError for an unknown program."""

@@ -1,21 +1,25 @@
 """Which of an account's recorded orders are needed to judge its tier, and in which sums. Mostly none are."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from core.domain.ledger import Account
 from core.domain.program import Measure, Program, QualificationWindow
-from core.domain.tiers.qualification import period_ended, qualification_period, review_due_at
+from core.domain.tiers.qualification import ProgramAt, period_ended, qualification_period, review_due_at
 
 _BEGINNING = datetime.min.replace(tzinfo=UTC)
 
 
-def counted_from(account: Account, occurred_at: datetime, current: Program) -> datetime | None:
+def counted_from(account: Account, occurred_at: datetime, current: Program, program_at: ProgramAt) -> datetime | None:
     """From when on the orders of the account are needed for an order of `occurred_at`; None = no order is."""
     since: list[datetime] = []
-    due_at = review_due_at(account, current)
-    if due_at is not None and due_at <= occurred_at:
-        since.append(period_ended(account, current).start or _BEGINNING)
+    if account.tier_until is not None:
+        reviewing = program_at(account.tier_until)
+        due_at = review_due_at(account, reviewing)
+        if due_at is not None and due_at <= occurred_at:
+            # Where several versions review one after the other, a later one may count from earlier on.
+            start = period_ended(account, reviewing).start if reviewing is current else None
+            since.append(start or _BEGINNING)
     match current.qualification.window:
         case QualificationWindow.LIFETIME:
             is_points = current.qualification.measure is Measure.POINTS
@@ -30,27 +34,37 @@ def counted_from(account: Account, occurred_at: datetime, current: Program) -> d
     return min(since, default=None)
 
 
-def counted_since(account: Account, ordered_at: Sequence[datetime], current: Program) -> datetime | None:
+def counted_since(
+    account: Account, ordered_at: Sequence[datetime], current: Program, program_at: ProgramAt
+) -> datetime | None:
     """From when on the account's orders are needed for orders of these instants, one after the other."""
-    needed = [counted_from(account, instant, current) for instant in ordered_at]
+    needed = [counted_from(account, instant, current, program_at) for instant in ordered_at]
     # A period that one of them is in may end, and be reviewed, before a later one of them.
     period = qualification_period(current, min(ordered_at), account.enrolled_at)
     if period.end is not None and max(ordered_at) >= period.end:
-        needed.append(period.start or _BEGINNING)
+        start = period.start if program_at(period.end) is current else None
+        needed.append(start or _BEGINNING)
     return min((instant for instant in needed if instant is not None), default=None)
 
 
-def counting_bounds(account: Account, instants: Sequence[datetime], current: Program) -> list[datetime]:
+def counting_bounds(account: Account, instants: Sequence[datetime], programs: Iterable[Program]) -> list[datetime]:
     """Where the periods begin and end in which orders are counted for orders, and for reviews, of these instants.
 
-    Between two of these bounds orders may be added up.
+    Between two of these bounds orders may be added up. `programs` are the version in force and those that review.
     """
+    bounds: set[datetime | None] = set()
+    for program in programs:
+        bounds |= _bounds(account, instants, program)
+    return sorted(bound for bound in bounds if bound is not None)
+
+
+def _bounds(account: Account, instants: Sequence[datetime], program: Program) -> set[datetime | None]:
     reviewed = [] if account.tier_until is None else [account.tier_until]
-    bounds: set[datetime | None] = {*reviewed, *(period_ended(account, current).start for _ in reviewed)}
+    bounds: set[datetime | None] = {*reviewed, *(period_ended(account, program).start for _ in reviewed)}
     instant, last = min([*instants, *reviewed]), max([*instants, *reviewed])
     while True:  # a late order may lie many periods before the next, and each of these be reviewed
-        period = qualification_period(current, instant, account.enrolled_at)
+        period = qualification_period(program, instant, account.enrolled_at)
         bounds |= {period.start, period.end}
         if period.end is None or period.end > last:
-            return sorted(bound for bound in bounds if bound is not None)
+            return bounds
         instant = period.end

@@ -2,10 +2,11 @@
 
 What qualifies is counted in units of the program's measure: points that orders entitle to, hundredths of what was
 spent, or orders. Redemption and expiry never change it, refunds do as the program says. `program` is always the version
-in force now, not the order's: an old version would not know the account's newer tier.
+in force now, not the order's: an old version would not know the account's newer tier. Only a review is made by the
+version that its period ended under, so that it does not matter when it is made.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date, datetime, timedelta
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ from core.domain.tiers.history import CountedOrder, TierHistoryEntry
 #: A new program version may bring another time zone, and so move the midnight at which the running year began.
 ZONE_CHANGE_MAX = timedelta(days=2)
 _JUST_BEFORE = timedelta(microseconds=1)
+ProgramAt = Callable[[datetime], Program]  #: the version of a program that is in force at an instant
 
 
 class Period(NamedTuple):
@@ -231,15 +233,16 @@ def _after_review(program: Program, tier_id: str, fitting_id: str) -> str:
 
 
 def review_overdue(
-    account: Account, occurred_at: datetime, program: Program, counted: Sequence[CountedOrder] = ()
+    account: Account, occurred_at: datetime, program_at: ProgramAt, counted: Sequence[CountedOrder] = ()
 ) -> tuple[Account, tuple[TierChange, ...]]:
     """Make the reviews that were due by `occurred_at`, so that an order meets the same tier whether or not they ran.
 
-    `counted` are the account's recorded orders of the periods that ended.
+    Each is made by the version that its period ended under. `counted` are the account's recorded orders of the periods
+    that ended.
     """
     changes: tuple[TierChange, ...] = ()
-    while _is_overdue(account, occurred_at, program):
-        account, more = _review(account, program, counted)
+    while account.tier_until is not None and _is_overdue(account, occurred_at, program_at(account.tier_until)):
+        account, more = _review(account, program_at(account.tier_until), counted)
         changes += more
     return account, changes
 

@@ -45,7 +45,7 @@ def test_advice_is_given_and_is_no_error(loyalty_alone: CommandLine, tmp_path: P
     _, advice = printed.out.split("Worth another look (advice, no errors):\n")
     over, never = advice.splitlines()[:2]
     assert re.match(r"  line \d+: promotions\[0\]\.when\.ends_on is over: ", over)
-    assert re.match(r"  line \d+: reminders\.days_ahead tells nobody anything, as no points end: ", never)
+    assert re.match(r"  line \d+: reminders\.days_ahead tells nobody anything, as no points expire: ", never)
     assert loyalty_alone("program", "check", path, "--json").json["advice"] == [over.strip(), never.strip()]
 
 
