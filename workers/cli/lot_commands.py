@@ -51,8 +51,7 @@ def extend(
     program_id: Annotated[str | None, typer.Option("--program", help="Lots of this program.")] = None,
     customer_id: Annotated[str | None, typer.Option("--customer", help="Lots of this customer's accounts.")] = None,
     expiring_before: Annotated[
-        str | None,
-        typer.Option(metavar="TIME", help="Points that are of no use from this instant on."),
+        str | None, typer.Option(metavar="TIME", help="Points that are of no use from this instant on.")
     ] = None,
     earned_by: Annotated[
         str | None,
