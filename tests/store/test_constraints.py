@@ -110,6 +110,7 @@ REFUSED = {
     "pk_turns": "INSERT INTO turns SELECT * FROM turns",
     "pk_posting_attempts": "INSERT INTO posting_attempts SELECT * FROM posting_attempts",
     "pk_periodic_runs": "INSERT INTO periodic_runs SELECT * FROM periodic_runs",
+    "ck_periodic_runs_as_of": "UPDATE periodic_runs SET as_of = '2300-01-01'",
     "pk_retention": "INSERT INTO retention SELECT * FROM retention",
     "pk_repairs": "UPDATE repairs SET repair_id = 1",
     "fk_repairs_account_id": "UPDATE repairs SET account_id = gen_random_uuid()",
