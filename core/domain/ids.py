@@ -28,10 +28,10 @@ def id_pattern(*, but: str = "") -> str:
 
 
 def oddity(text: str) -> str | None:
-    """What keeps `text` from being an id, as the end of a sentence; None if these rules do not."""
+    """What keeps `text` from being an id, to stand behind "a text"; None if these rules do not."""
     if _CONTROLS.search(text):
-        return "with control characters"
+        return ", with control characters"
     if unseen := _UNSEEN_CHARACTER.search(text):
-        return f"with a character that cannot be seen (U+{ord(unseen[0]):04X})"
+        return f", with a character that cannot be seen (U+{ord(unseen[0]):04X})"
     ends = [verb for verb, is_odd in (("begins", text[:1] == " "), ("ends", text[-1:] == " ")) if is_odd]
-    return f"that {' and '.join(ends)} with a blank" if ends else None
+    return f" that {' and '.join(ends)} with a blank" if ends else None

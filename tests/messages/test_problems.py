@@ -195,8 +195,8 @@ def test_a_refund_says_in_exactly_one_way_how_much(extent: dict[str, Any], detai
         ({"order_id": 17}, "data.order_id is a number;"),
         ({"order_id": ""}, "data.order_id is a string of length 0;"),
         ({"order_id": "o\n1"}, "data.order_id is a string of length 3, with control characters;"),
-        ({"order_id": " o"}, "data.order_id is a string of length 2, that begins with a blank; it must be a string"),
-        ({"order_id": " o "}, "data.order_id is a string of length 3, that begins and ends with a blank;"),
+        ({"order_id": " o"}, "data.order_id is a string of length 2 that begins with a blank; it must be a string"),
+        ({"order_id": " o "}, "data.order_id is a string of length 3 that begins and ends with a blank;"),
         (
             {"order_id": "o\u200b1"},
             "data.order_id is a string of length 3, with a character that cannot be seen (U+200B)",

@@ -310,7 +310,7 @@ def _found(value: Any, field: str | None) -> str:
             return f"the string {shown(value)}"
         case str():
             odd = oddity(value)
-            return f"a string of length {len(value)}" + (f", {odd}" if odd else "")
+            return f"a string of length {len(value)}{odd or ''}"
         case list():
             return f"an array of length {len(value)}" if value else "an empty array"
         case _:
