@@ -38,7 +38,7 @@ OF_DATABASE = (
         tests=("tests/store/test_sessions.py",),
     ),
     Protection(
-        "that we calculated too long is no outage",
+        "that we calculated too long is not an outage",
         "a message that takes too long is parked, and holds its shard up no longer",
         (Edit("core/store/failures.py", " and not isinstance(cause, CalculatedTooLongError)", ""),),
         tests=("tests/posting/test_isolation.py::TestSlowness",),
