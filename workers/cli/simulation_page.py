@@ -35,7 +35,7 @@ def simulation_page(simulation: Simulation, figures: Sequence[Figures], accounts
         f"<h1>{escape(title)}</h1>",
         f'<p class="headline">{escape(simulation.headline)}</p>',
         f"<p>{escape(simulation.compared)}</p>",
-        "<ul>" + "".join(f"<li>{escape(each)}</li>" for each in simulation.differences) + "</ul>",
+        _list(simulation.differences),
         f'<p class="note">{escape(simulation.caption)}</p>',
         "<h2>Totals</h2>",
         _table(("", ">in force", ">simulated", ">difference"), (figure.cells for figure in figures)),
@@ -72,6 +72,10 @@ def simulation_page(simulation: Simulation, figures: Sequence[Figures], accounts
         f'<meta name="viewport" content="width=device-width"><title>{escape(title)}</title>'
         f"<style>{_STYLE}</style></head>\n<body>\n{chr(10).join(sections)}\n</body></html>\n"
     )
+
+
+def _list(items: Sequence[str]) -> str:
+    return f"<ul>{''.join(f'<li>{escape(item)}</li>' for item in items)}</ul>" if items else ""
 
 
 def _table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
