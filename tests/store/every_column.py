@@ -130,7 +130,7 @@ UPDATED: dict[str, dict[str, Named | Free]] = {
         "result": Free("is where the next run goes on; all of them begin anew now and then", "'{}'"),
     },
     "retention": {
-        "purged_before": Named("what retention may have purged is of the past", "'infinity'"),
+        "purged_before": Named("what retention may have purged is of the past", "now() + interval '1 day'"),
         "seal": Free("is looked at by who has the chain's key", "'x'"),
     },
 }

@@ -61,7 +61,7 @@ CHANGED = {
         "reason": "'another'",
         "applied_by": "'nobody'",
     },
-    "retention": {"table_name": "'outbox'", "purged_before": "'infinity'"},
+    "retention": {"table_name": "'outbox'", "purged_before": "now()"},
 }
 OTHERS = [
     ("UPDATE orders SET seal = NULL WHERE order_id = 'o1'", "order o1 of /shops/test has no seal"),

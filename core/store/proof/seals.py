@@ -82,7 +82,7 @@ _ROWS = (
     ),
 )
 _RETENTION = f"""
-SELECT table_name, CASE WHEN isfinite(purged_before) THEN purged_before END, seal,
+SELECT table_name, purged_before, seal,
        purged_before > (SELECT min(recorded_at) FROM entries WHERE chain_hash IS NOT NULL)
 FROM {tables.retention.name}
 """  # noqa: S608  # our own names

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import Column, DateTime, MetaData, text
+from sqlalchemy import CheckConstraint, Column, DateTime, MetaData, text
 from sqlalchemy.schema import SchemaItem
 from sqlalchemy.types import TypeEngine
 
@@ -40,3 +40,10 @@ def column(
     """A column that must have a value, unless `null`. `default` is SQL; every update sets it again if `is_renewed`."""
     value = text(default) if default is not None else None
     return Column(name, kind, *items, nullable=null, server_default=value, onupdate=value if is_renewed else None)
+
+
+def within_reach(*names: str) -> CheckConstraint:
+    """Instants that Python can read and reckon with: PostgreSQL knows infinity and years before 1 and after 9999."""
+    return CheckConstraint(
+        " AND ".join(f"{name} BETWEEN '1000-01-01 00:00Z' AND '9000-01-01 00:00Z'" for name in names), name="instants"
+    )

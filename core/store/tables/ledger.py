@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSON, JSONB
 
-from core.store.tables.base import INSTANT, column, metadata
+from core.store.tables.base import INSTANT, column, metadata, within_reach
 
 programs = sa.Table(
     "programs",
@@ -65,6 +65,7 @@ accounts = sa.Table(
     sa.CheckConstraint("reserved >= 0", name="reserved"),
     sa.CheckConstraint("balance >= -deficit", name="balance_covers_lots"),
     sa.CheckConstraint("qualifying_points >= 0", name="qualifying_points"),
+    within_reach("qualifying_from", "tier_since", "tier_until", "enrolled_at", "tier_held_until", "tier_warned_until"),
     sa.Index(
         "ix_accounts_tier_review", "account_shard", "tier_until", postgresql_where=sa.text("tier_until IS NOT NULL")
     ),
@@ -148,6 +149,7 @@ shared_expiries = sa.Table(
     column("expires_at", INSTANT),
     column("is_over", sa.Boolean(), default="false"),  #: no lot with points left has it; nothing moves it any more
     sa.ForeignKeyConstraint(["account_id"], ["accounts.account_id"]),
+    within_reach("expires_at"),
     sa.Index("ix_shared_expiries_due", "account_shard", "expires_at", postgresql_where=sa.text("NOT is_over")),
 )
 
@@ -183,6 +185,7 @@ lots = sa.Table(
     sa.CheckConstraint("is_pending OR available_at IS NOT NULL", name="available_has_time"),
     sa.CheckConstraint("origin_kind IN ('order')", name="origin_kind"),
     sa.CheckConstraint("num_nonnulls(expires_at, expires_with) <= 1", name="one_expiry"),
+    within_reach("available_at", "expires_at"),
     sa.Index("ix_lots_origin", "account_id", "origin_id"),
     sa.Index(
         "ix_lots_pending",

@@ -2,7 +2,7 @@
 
 import sqlalchemy as sa
 
-from core.store.tables.base import INSTANT, QUEUE_STORAGE, column, metadata
+from core.store.tables.base import INSTANT, QUEUE_STORAGE, column, metadata, within_reach
 
 inbox = sa.Table(
     "inbox",
@@ -38,6 +38,7 @@ inbox = sa.Table(
     sa.CheckConstraint("(state IN ('received', 'waiting')) = (settled_at IS NULL)", name="outcome_has_time"),
     sa.CheckConstraint("(state IN ('received', 'waiting')) = (settled IS NOT NULL)", name="open_is_settled"),
     sa.CheckConstraint("state <> 'received' OR shard IS NOT NULL", name="received_has_shard"),
+    within_reach("occurred_at"),
     sa.Index("ix_inbox_received", "shard", "inbox_id", postgresql_where=sa.text("state = 'received'")),
     # The second part of its condition keeps the planner from taking it for ix_inbox_received.
     sa.Index(

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSON
 from sqlalchemy.schema import SchemaItem
 
-from core.store.tables.base import INSTANT, column, metadata
+from core.store.tables.base import INSTANT, column, metadata, within_reach
 
 orders = sa.Table(
     "orders",
@@ -44,6 +44,7 @@ orders = sa.Table(
         "points_entitled >= 0 AND points_excused >= 0 AND points_shortfall >= 0", name="points_not_negative"
     ),
     sa.CheckConstraint("account_id IS NOT NULL OR points_entitled = 0", name="guests_earn_nothing"),
+    within_reach("fulfilled_at", "cancelled_at"),
     sa.Index("ix_orders_account", "account_id", "occurred_at"),
 )
 

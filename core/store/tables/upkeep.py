@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
 from core.domain.calendar import YEAR_MAX, YEAR_MIN
-from core.store.tables.base import INSTANT, column, metadata
+from core.store.tables.base import INSTANT, column, metadata, within_reach
 
 reminders = sa.Table(
     "reminders",
@@ -18,6 +18,7 @@ reminders = sa.Table(
     sa.ForeignKeyConstraint(["account_id"], ["accounts.account_id"]),
     sa.CheckConstraint("points >= 0", name="points"),
     sa.CheckConstraint("number > 0", name="number"),
+    within_reach("expires_at"),
     sa.Index(None, "expires_at"),
 )
 
@@ -38,6 +39,7 @@ retention = sa.Table(
     sa.Column("table_name", sa.String(), primary_key=True),
     column("purged_before", INSTANT),  #: what was settled before this instant may be gone
     column("seal", sa.LargeBinary(), null=True),  #: over both; null: no chain was kept
+    within_reach("purged_before"),
 )
 
 repairs = sa.Table(

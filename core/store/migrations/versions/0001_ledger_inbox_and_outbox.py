@@ -22,7 +22,12 @@ CREATE TABLE accounts (
     CONSTRAINT ck_accounts_pending CHECK (pending >= 0),
     CONSTRAINT ck_accounts_reserved CHECK (reserved >= 0),
     CONSTRAINT ck_accounts_balance_covers_lots CHECK (balance >= -deficit),
-    CONSTRAINT ck_accounts_qualifying_points CHECK (qualifying_points >= 0)
+    CONSTRAINT ck_accounts_qualifying_points CHECK (qualifying_points >= 0),
+    CONSTRAINT ck_accounts_instants CHECK (qualifying_from BETWEEN '1000-01-01 00:00Z' AND '9000-01-01
+        00:00Z' AND tier_since BETWEEN '1000-01-01 00:00Z' AND '9000-01-01 00:00Z' AND tier_until
+        BETWEEN '1000-01-01 00:00Z' AND '9000-01-01 00:00Z' AND enrolled_at BETWEEN '1000-01-01 00:00Z'
+        AND '9000-01-01 00:00Z' AND tier_held_until BETWEEN '1000-01-01 00:00Z' AND '9000-01-01 00:00Z'
+        AND tier_warned_until BETWEEN '1000-01-01 00:00Z' AND '9000-01-01 00:00Z')
 );
 CREATE INDEX ix_accounts_tier_review ON accounts (account_shard, tier_until) WHERE tier_until IS NOT NULL;
 CREATE TABLE budgets (
@@ -44,7 +49,8 @@ CREATE TABLE inbox (
     CONSTRAINT ck_inbox_dead_has_reason CHECK ((state IN ('dead', 'dropped')) = (reason IS NOT NULL)),
     CONSTRAINT ck_inbox_outcome_has_time CHECK ((state IN ('received', 'waiting')) = (settled_at IS NULL)),
     CONSTRAINT ck_inbox_open_is_settled CHECK ((state IN ('received', 'waiting')) = (settled IS NOT NULL)),
-    CONSTRAINT ck_inbox_received_has_shard CHECK (state <> 'received' OR shard IS NOT NULL)
+    CONSTRAINT ck_inbox_received_has_shard CHECK (state <> 'received' OR shard IS NOT NULL),
+    CONSTRAINT ck_inbox_instants CHECK (occurred_at BETWEEN '1000-01-01 00:00Z' AND '9000-01-01 00:00Z')
 ) WITH (
     autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 5000, vacuum_index_cleanup = on,
     autovacuum_analyze_scale_factor = 0.005, autovacuum_analyze_threshold = 2000, toast_tuple_target = 4080
@@ -100,7 +106,9 @@ CREATE TABLE program_changes (
 );
 CREATE TABLE retention (
     table_name varchar NOT NULL, purged_before timestamptz NOT NULL, seal bytea,
-    CONSTRAINT pk_retention PRIMARY KEY (table_name)
+    CONSTRAINT pk_retention PRIMARY KEY (table_name),
+    CONSTRAINT ck_retention_instants CHECK (purged_before BETWEEN '1000-01-01 00:00Z' AND '9000-01-01
+        00:00Z')
 );
 CREATE TABLE schema_support (
     is_only_row boolean DEFAULT true NOT NULL, oldest_revision varchar NOT NULL,
@@ -167,7 +175,9 @@ CREATE TABLE orders (
     CONSTRAINT fk_orders_account_id FOREIGN KEY(account_id) REFERENCES accounts (account_id),
     CONSTRAINT ck_orders_points_not_negative CHECK (points_entitled >= 0 AND points_excused >= 0 AND
         points_shortfall >= 0),
-    CONSTRAINT ck_orders_guests_earn_nothing CHECK (account_id IS NOT NULL OR points_entitled = 0)
+    CONSTRAINT ck_orders_guests_earn_nothing CHECK (account_id IS NOT NULL OR points_entitled = 0),
+    CONSTRAINT ck_orders_instants CHECK (fulfilled_at BETWEEN '1000-01-01 00:00Z' AND '9000-01-01
+        00:00Z' AND cancelled_at BETWEEN '1000-01-01 00:00Z' AND '9000-01-01 00:00Z')
 );
 CREATE INDEX ix_orders_account ON orders (account_id, occurred_at);
 CREATE TABLE reminders (
@@ -177,7 +187,9 @@ CREATE TABLE reminders (
     CONSTRAINT pk_reminders PRIMARY KEY (account_id, expires_at),
     CONSTRAINT fk_reminders_account_id FOREIGN KEY(account_id) REFERENCES accounts (account_id),
     CONSTRAINT ck_reminders_points CHECK (points >= 0),
-    CONSTRAINT ck_reminders_number CHECK (number > 0)
+    CONSTRAINT ck_reminders_number CHECK (number > 0),
+    CONSTRAINT ck_reminders_instants CHECK (expires_at BETWEEN '1000-01-01 00:00Z' AND '9000-01-01
+        00:00Z')
 );
 CREATE INDEX ix_reminders_expires_at ON reminders (expires_at);
 CREATE TABLE repairs (
@@ -207,7 +219,9 @@ CREATE TABLE shared_expiries (
     account_id uuid NOT NULL, expires_with integer NOT NULL, account_shard smallint NOT NULL,
     earned_by varchar NOT NULL, expires_at timestamptz NOT NULL, is_over boolean DEFAULT false NOT NULL,
     CONSTRAINT pk_shared_expiries PRIMARY KEY (account_id, expires_with),
-    CONSTRAINT fk_shared_expiries_account_id FOREIGN KEY(account_id) REFERENCES accounts (account_id)
+    CONSTRAINT fk_shared_expiries_account_id FOREIGN KEY(account_id) REFERENCES accounts (account_id),
+    CONSTRAINT ck_shared_expiries_instants CHECK (expires_at BETWEEN '1000-01-01 00:00Z' AND '9000-01-01
+        00:00Z')
 );
 CREATE INDEX ix_shared_expiries_due ON shared_expiries (account_shard, expires_at) WHERE NOT is_over;
 CREATE TABLE lots (
@@ -229,7 +243,9 @@ CREATE TABLE lots (
     CONSTRAINT ck_lots_points_excused CHECK (points_excused BETWEEN 0 AND points_granted),
     CONSTRAINT ck_lots_available_has_time CHECK (is_pending OR available_at IS NOT NULL),
     CONSTRAINT ck_lots_origin_kind CHECK (origin_kind IN ('order')),
-    CONSTRAINT ck_lots_one_expiry CHECK (num_nonnulls(expires_at, expires_with) <= 1)
+    CONSTRAINT ck_lots_one_expiry CHECK (num_nonnulls(expires_at, expires_with) <= 1),
+    CONSTRAINT ck_lots_instants CHECK (available_at BETWEEN '1000-01-01 00:00Z' AND '9000-01-01 00:00Z'
+        AND expires_at BETWEEN '1000-01-01 00:00Z' AND '9000-01-01 00:00Z')
 );
 CREATE INDEX ix_lots_expiry ON lots (account_shard, expires_at) WHERE points_remaining > 0 AND expires_at IS
     NOT NULL;
