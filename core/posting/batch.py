@@ -182,7 +182,8 @@ class Poster:
             result = _redone_after_races(work)
         except Exception as error:
             self._forget_attempts(shard)
-            if is_outage(error) or not claimed:
+            # A statement about all of them may have been cancelled because they are many; each alone shows that.
+            if not claimed or (is_outage(error) and not isinstance(error, psycopg.errors.QueryCanceled)):
                 raise
             log.warning("posting_batch_failed", action="posting_batch_failed", shard=shard, error=type(error).__name__)
             result = None

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -100,6 +100,14 @@ class TestNetwork:
             connected(proxy)
         proxy.set_mode(Mode.PASS)
         with connected(proxy) as client:
+            assert says(client, b"after") == b"after"
+
+    def test_what_is_open_stays_where_it_is_when_others_are_led_elsewhere(self, proxy: Proxy) -> None:
+        with connected(proxy) as client:
+            assert says(client, b"before") == b"before"
+            proxy.lead_to(1)  # nobody listens there
+            with connected(proxy) as other, suppress(ConnectionError):
+                assert answer(other) == b""
             assert says(client, b"after") == b"after"
 
     def test_a_reset_ends_what_is_open_and_nothing_else(self, proxy: Proxy) -> None:

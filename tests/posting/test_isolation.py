@@ -196,6 +196,14 @@ class TestSlowness:
         assert_all_but_the_bad_one_are_posted(shell, "too_heavy")
         engine.dispose()
 
+    def test_of_a_statement_about_many_messages_lets_each_be_posted_alone(self, shell: Shell) -> None:
+        inject(shell, "PERFORM pg_sleep(0.06)", key="customer_id")
+        shell.receive(*(order(f"o{n}", customer_id="bad") for n in range(20)))
+        url = shell.engine.url.render_as_string(hide_password=False)
+        engine = create_database_engine(url, limits=SessionLimits(statement_seconds_max=1))
+        assert Shell(engine, program_text=None).post() == {"posted": 20}
+        engine.dispose()
+
 
 class TestHeldUp:
     def test_shard_is_left_alone_until_it_can_have_its_rows_and_the_others_go_on(self, shell: Shell) -> None:

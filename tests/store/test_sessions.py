@@ -18,6 +18,7 @@ from core.store.engine import (
 )
 from core.store.failures import is_outage
 from tests.administration import SESSION_SETTINGS, administrate
+from workers.bootstrap import checked_database_url
 
 WRITE = "INSERT INTO posting_attempts (shard, attempts) VALUES (9999, 0) ON CONFLICT DO NOTHING"
 
@@ -68,6 +69,14 @@ def test_options_of_the_address_hold_beside_ours(own_database_url: str) -> None:
     with opened(url.render_as_string(hide_password=False)) as engine, engine.begin() as connection:
         assert connection.execute(text("SHOW search_path")).scalar_one() == "loyalty"
         assert connection.execute(text("SHOW timezone")).scalar_one() == "UTC"
+
+
+def test_an_address_may_name_several_servers(database_url: str) -> None:
+    url = make_url(database_url)
+    places = ("127.0.0.1:1", f"{url.host}:{url.port}")  # nobody listens at the first
+    several = url.set(host=None, port=None).update_query_dict({"host": places})
+    with opened(checked_database_url(several.render_as_string(hide_password=False))) as engine:
+        write(engine)
 
 
 class TestReadOnly:
