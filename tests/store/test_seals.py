@@ -15,6 +15,7 @@ from core.store.grants import WORKER_GRANTS
 from core.store.programs import load_registry
 from core.store.proof.chain import walk_chains
 from core.store.proof.seals import SEALED
+from core.store.proof.verify import run_checks
 from tasks.purge import purge
 from tests.conftest import OpenDatabase
 from tests.factories import PROGRAM_TEXT, order
@@ -156,3 +157,20 @@ def test_without_a_chain_no_key_is_needed_and_nothing_is_sealed(engine: Engine) 
     assert shell.value("SELECT count(seal) FROM orders") + shell.value("SELECT count(seal) FROM repairs") == 0
     with engine.begin() as connection:
         assert broken(connection) == []
+
+
+def test_a_change_by_hand_that_is_recorded_again_explains_nothing(engine: Engine) -> None:
+    shell = with_key(Shell(engine, shards=1, program_text=PROGRAM), KEY)
+    shell.take(order("o1", time=(datetime.now(UTC) - timedelta(days=1)).isoformat()))
+    extend(shell, KEY)
+    extend(shell, KEY)
+    assert shell.differences() == []
+    again = """
+    INSERT INTO repairs (account_id, subject, found, rebuilt, reason, applied_by, seal)
+    SELECT account_id, subject, found, rebuilt, reason, applied_by, seal FROM repairs WHERE repair_id = 1;
+    UPDATE lots SET expires_at = (SELECT (rebuilt->>'expires_at')::timestamptz FROM repairs WHERE repair_id = 1)
+    """
+    with tampered(shell, again) as connection:
+        assert broken(connection) == []
+        (difference,) = [found for step in run_checks(connection) if step.is_done for found in step.found]
+        assert difference.name == "a lot's dates are what its order and what moved it give"

@@ -154,7 +154,7 @@ def _is_explained(moved: _MovedLot, ends: "_Ends") -> bool:
     lot = moved.lot
     if not (moved.is_explicable and lot.expires_at > moved.given):  # type: ignore[operator]  # both are there
         return False
-    return lot.expires_at in ends.of(lot)
+    return lot.expires_at in ends.of(moved)
 
 
 class _Ends:
@@ -167,7 +167,7 @@ class _Ends:
         self._connection = connection
         now = database_now(connection)
         self._begun = {program_id: registry.begun(program_id, now) for program_id in registry.program_ids()}
-        self._extensions: dict[UUID, dict[int, list[datetime]]] = {}
+        self._extensions: dict[UUID, dict[int, list[_Move]]] = {}
         self._activities: dict[UUID, set[datetime]] = {}
         self._shared: dict[tuple[UUID, str], set[datetime | None]] = {}
 
@@ -183,16 +183,20 @@ class _Ends:
             self._activities[account_id] = activities.get(account_id, set())
         self._shared = {key: ends for key, ends in self._shared.items() if key[0] in account_ids}
 
-    def of(self, lot: _DatedLot) -> set[datetime | None]:
+    def of(self, moved: _MovedLot) -> set[datetime | None]:
         """Those for this lot."""
+        lot = moved.lot
         versions = _sliding(self._begun.get(lot.program_id, ()), lot.earned_by)
         if not versions:
-            return set(self._extensions[lot.account_id].get(lot.lot_number, ())[-1:])
+            end = moved.given
+            for step in self._extensions[lot.account_id].get(lot.lot_number, ()):
+                end = step.to if step.since == end else end  # a change that is recorded again moves nothing
+            return {end}
         key = lot.account_id, lot.earned_by
         if key not in self._shared:
             # All such points of the account expire together, and a person may have extended them.
             ends: set[datetime | None] = set()
-            ends.update(*self._extensions[lot.account_id].values())
+            ends.update(step.to for steps in self._extensions[lot.account_id].values() for step in steps)
             ends.update(
                 expires_at(program.expiries.get(lot.earned_by, program.expiry), program.zone, active_at)
                 for program in versions
@@ -211,18 +215,27 @@ def _sliding(versions: Iterable[Program], earned_by: str) -> list[Program]:
     ]
 
 
+class _Move(NamedTuple):
+    """A lot was to expire at one instant, and a person has moved it to another."""
+
+    since: datetime | None
+    to: datetime
+
+
 _EXTENSIONS = """
-SELECT account_id, substr(subject, 5)::integer, (rebuilt->>'expires_at')::timestamptz FROM repairs
+SELECT account_id, substr(subject, 5)::integer, (found->>'expires_at')::timestamptz,
+       (rebuilt->>'expires_at')::timestamptz
+FROM repairs
 WHERE subject ~ '^lot [0-9]+$' AND rebuilt ? 'expires_at' AND {condition} ORDER BY repair_id
 """
 
 
-def _extensions(connection: Connection, scope: Scope) -> dict[UUID, dict[int, list[datetime]]]:
+def _extensions(connection: Connection, scope: Scope) -> dict[UUID, dict[int, list[_Move]]]:
     """When persons let lots of these accounts expire, oldest change first."""
-    found: dict[UUID, dict[int, list[datetime]]] = defaultdict(dict)
+    found: dict[UUID, dict[int, list[_Move]]] = defaultdict(dict)
     statement = _EXTENSIONS.format(condition=scope.condition)
-    for account_id, lot_number, end in run_bulk(connection, statement, scope.parameters):
-        found[account_id].setdefault(lot_number, []).append(end)
+    for account_id, lot_number, *move in run_bulk(connection, statement, scope.parameters):
+        found[account_id].setdefault(lot_number, []).append(_Move._make(move))
     return found
 
 
