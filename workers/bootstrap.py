@@ -14,7 +14,7 @@ from config.settings import Settings, UnknownVariable, unknown_variables
 from core.errors import BrokerUnavailableError, BrokerUrlError, DatabaseUrlError, NoServersError, UnsupportedBrokerError
 from core.messages.inbound.reading import MessageLimits
 from core.messages.inbound.sources_file import load_sources, secret_variables
-from core.posting.batch import Poster
+from core.posting.batch import BatchBounds, Poster
 from core.store.engine import SessionLimits, create_database_engine, normalized_url
 from tasks.runtime import EventPublisher, Runtime
 from workers.brokers import BROKER_SCHEMES, check_broker_url, open_event_publisher, url_scheme
@@ -24,6 +24,9 @@ from workers.urls import broker_url_problem, url_problem
 
 #: How often a task's run fits into its time limit: upkeep takes four runs, and the last batch may take long.
 _RUNS_PER_TASK_LIMIT = 12
+#: How often the time in which a batch is decided fits into the time that a session may idle: the last message of a
+#: batch, and what is read and written, come on top.
+_DECIDINGS_PER_IDLE_LIMIT = 4
 
 
 class Addresses(NamedTuple):
@@ -135,7 +138,13 @@ def runtime_on(
     chain_key = writing_key(settings)
     return Runtime(
         engine=engine,
-        poster=Poster(engine, event_source=settings.event_source, new_account_id=uuid7, chain_key=chain_key),
+        poster=Poster(
+            engine,
+            event_source=settings.event_source,
+            new_account_id=uuid7,
+            chain_key=chain_key,
+            bounds=BatchBounds(deciding_seconds_max=_deciding_seconds_max(settings)),
+        ),
         open_publisher=open_publisher,
         nudge=nudge,
         event_source=settings.event_source,
@@ -149,6 +158,11 @@ def runtime_on(
         run_seconds_max=settings.task_seconds_max / _RUNS_PER_TASK_LIMIT,
         chain_key=chain_key,
     )
+
+
+def _deciding_seconds_max(settings: Settings) -> float:
+    """How long a batch is decided: well within the time for which PostgreSQL lets a session say nothing."""
+    return min(BatchBounds().deciding_seconds_max, settings.database_idle_seconds_max / _DECIDINGS_PER_IDLE_LIMIT)
 
 
 def collect_garbage_seldom() -> None:

@@ -135,7 +135,7 @@ class Poster:
         self._engine = engine
         self._handlers = handlers
         self._chain_key = chain_key
-        self._bounds = bounds
+        self.bounds = bounds  #: of each batch
         self._event_source = event_source
         self._new_account_id = new_account_id
         self._registry = ProgramRegistry((), stamp=-1)
@@ -173,7 +173,7 @@ class Poster:
             with self._turn(shard) as turn:
                 if turn is None:
                     return BatchResult(is_busy=True)
-                claimed.extend(claim_received(turn.connection, shard, messages_max, self._bounds.bytes_max))
+                claimed.extend(claim_received(turn.connection, shard, messages_max, self.bounds.bytes_max))
                 if turn.crashes >= CRASHES_BEFORE_SINGLE and claimed:
                     return None
                 return self._post(turn, claimed, is_contended=is_contended) if claimed else BatchResult()
@@ -222,7 +222,7 @@ class Poster:
         with self._turn(shard) as turn:
             if turn is None:
                 return BatchResult(is_busy=True)
-            first = claim_received(turn.connection, shard, 1, self._bounds.bytes_max)
+            first = claim_received(turn.connection, shard, 1, self.bounds.bytes_max)
             if not first or first[0].inbox_id != message.inbox_id:
                 return BatchResult(is_busy=True)
             if turn.crashes >= CRASHES_BEFORE_PARKING:
@@ -253,10 +253,10 @@ class Poster:
         waits for it is made ready and comes after it.
         """
         self._count_attempt(turn.shard)
-        decide_until = monotonic() + self._bounds.deciding_seconds_max
+        decide_until = monotonic() + self.bounds.deciding_seconds_max
         read = [self._read(message) for message in claimed]
         subjects = [each.subject for each in read if each.handler.contract.is_subject]
-        waiting_max = self._bounds.waiting_messages_max
+        waiting_max = self.bounds.waiting_messages_max
         found = [] if is_alone else claim_waiting(turn.connection, subjects, waiting_max + 1)
         is_crowded = len(found) > waiting_max
         if is_crowded:

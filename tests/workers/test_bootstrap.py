@@ -27,3 +27,12 @@ def test_the_stream_of_events_is_trimmed_only_where_the_settings_say_so(
     with redis.Redis.from_url(stream_broker_url) as client:
         kept = client.xlen(EVENT_STREAM)
     assert (1_000 <= kept < 1_500) if is_trimmed else (kept == 3_000)
+
+
+@pytest.mark.parametrize("idle_seconds", [1, 4, 20, 600])
+def test_a_batch_is_decided_well_within_the_time_that_a_session_may_idle(idle_seconds: int) -> None:
+    urls = {"database_url": SecretStr("postgresql://nowhere/none"), "broker_url": SecretStr("redis://nowhere")}
+    settings = Settings(database_idle_seconds_max=idle_seconds, **urls)  # type: ignore[arg-type]
+    deciding_seconds = build_runtime(settings, create_app(settings)).poster.bounds.deciding_seconds_max
+    assert deciding_seconds <= idle_seconds / 4
+    assert deciding_seconds < settings.task_seconds_max / 4
