@@ -30,8 +30,8 @@ class ProgramRefusedError(UserError):
 class InstantError(UserError):
     """{option} {text} is not a time.
 
-    Write a date and time with its offset from UTC, such as 2027-01-01T00:00:00+01:00; the year is from {first} to
-    {last}.
+    Write a date and time with its offset from UTC, such as 2027-01-01T00:00:00+01:00.
+    The year is from {first} to {last}.
     """
 
 

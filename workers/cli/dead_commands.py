@@ -20,6 +20,7 @@ from core.mending.letters import (
     load_actions,
     load_letter,
 )
+from core.messages.inbound.celery_messages import open_envelope
 from core.messages.reasons import MENDS
 from core.store.engine import database_now
 from workers.cli.command_errors import NoLetterError, NoReasonYetError
@@ -157,6 +158,10 @@ def show(
     else:
         say(f"Its {count_text(len(body), 'byte')}:", style="bold")
         say(text)
+    task = open_envelope(body)
+    if task is not None:
+        say("The body of the task in it:", style="bold")
+        say(task.body.decode(errors="backslashreplace"))
 
 
 def _print_letter(letter: Letter, history: list[Action]) -> None:

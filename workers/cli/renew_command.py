@@ -30,6 +30,6 @@ def renew_stream(*, as_json: AsJson = False) -> None:
     elif moved is None:
         say("Nothing to do: shops can send.")
     else:
-        waiting = count_text(moved, "message that waits is", "messages that wait are")
-        say(f"{SHOP_STREAM} takes messages again; {waiting} in it.")
+        waiting = count_text(moved, "message that waits is in it", "messages that wait are in it")
+        say(f"{SHOP_STREAM} takes messages again; {waiting if moved else 'nothing waited'}.")
         say("Find out who closed it, and take the right to send from them: they can do it again.")

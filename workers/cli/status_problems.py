@@ -94,7 +94,7 @@ def _intake(status: Status, intake: IntakeLook | None) -> Iterator[Problem]:
     if intake.queue.is_closed:
         yield Problem(
             "stream_closed",
-            f"{SHOP_STREAM} takes no more messages from any shop: somebody has used up its ids",
+            f"the stream {SHOP_STREAM} takes no more messages from any shop: somebody has used its greatest id",
             "`loyalty renew-stream` puts a fresh one in its place, with all that waits.",
         )
     if not intake.is_moving:

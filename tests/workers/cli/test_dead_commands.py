@@ -8,7 +8,7 @@ import pytest
 
 from core.domain.outcomes import Reason
 from core.messages.reasons import MENDS
-from tests.factories import PROGRAM_TEXT, order, refund
+from tests.factories import PROGRAM_TEXT, order, refund, task_of
 from tests.shell import Shell
 from tests.workers.cli.command_line import CommandLine
 
@@ -227,3 +227,13 @@ def test_a_dropped_letter_keeps_its_bytes_its_reason_and_why(loyalty: CommandLin
     assert (shown["history"][-1]["action"], shown["history"][-1]["detail"]) == ("dropped", "a test of the shop")
     assert loyalty("dead", "list").out == "No dead letters.\n"
     assert loyalty("dead", "retry", message["inbox_id"]).code == 1, "dropped is for good"
+
+
+def test_of_a_celery_message_the_body_of_its_task_is_shown_too(loyalty: CommandLine, shell: Shell) -> None:
+    shell.receive(task_of(order("o1"), task="shop.export"))
+    [letter] = loyalty("dead", "list", "--json").json["messages"]
+    text = loyalty("dead", "show", letter["inbox_id"]).out
+    assert "it is the task shop.export; what may be sent here is the task loyalty.submit only" in text
+    assert 'The body of the task in it:\n[[{"specversion"' in text
+    assert "stays dead (unusable_task)" in loyalty("dead", "retry", letter["inbox_id"]).out
+    assert shell.outcomes() == {("dead", "unusable_task"): 1}

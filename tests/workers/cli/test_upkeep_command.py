@@ -73,4 +73,4 @@ def test_an_instant_that_no_person_can_mean_is_refused(loyalty: CommandLine, she
     printed = loyalty("upkeep", "expire_lots", "--as-of", instant)
     assert printed.code == 2
     assert f"--as-of {instant} is not a time" in printed.err
-    assert "the year is from 1900 to 2200" in " ".join(printed.err.split())
+    assert "The year is from 1900 to 2200" in " ".join(printed.err.split())
