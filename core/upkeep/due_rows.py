@@ -33,7 +33,7 @@ def accounts_with_due_lots(connection: Connection, shard: int, as_of: datetime, 
 
 
 #: That many lots at most are read, and changed, in one transaction; at least what one entry is of.
-_LOTS_AT_ONCE = 2 * LOTS_OF_ENTRY_MAX
+_LOTS_AT_ONCE = 5 * LOTS_OF_ENTRY_MAX
 
 
 class DueLots(NamedTuple):
