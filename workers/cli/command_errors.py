@@ -44,7 +44,7 @@ class StartError(UserError):
 
 
 class FutureInstantError(UserError):
-    """{option} {text} is in the future; what was can be asked, what will be cannot."""
+    """{option} {text} is in the future; only what was recorded by now can be asked for."""
 
 
 class UnknownTierError(UserError):
@@ -68,7 +68,7 @@ class WhichLotsError(UserError):
 
 
 class UntilWhenError(UserError):
-    """Say until when: either --to, a last day such as 2027-12-31, or --days, by how many days later."""
+    """Say until when: either --to, a last day such as 2027-12-31, or --days, how many days longer."""
 
 
 class DayError(UserError):
@@ -76,7 +76,7 @@ class DayError(UserError):
 
 
 class EmptySpanError(UserError):
-    """No order can be between --from {since} and --until {until}; --until is later than --from, and now by default."""
+    """No order is between --from {since} and --until {until}: --until, now by default, must be later than --from."""
 
 
 class PointValueError(UserError):

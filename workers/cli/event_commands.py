@@ -55,7 +55,7 @@ def submit(
 ) -> None:
     """Store events in the inbox, as intake would, without a queue. The same events again change nothing.
 
-    Who may write to the database need not sign: LOYALTY_SOURCES_FILE is for what comes from the broker.
+    Whoever may write to the database need not sign: LOYALTY_SOURCES_FILE is for what comes from the broker.
 
     \b
     loyalty submit orders.ndjson --wait

@@ -74,7 +74,7 @@ def extend(
 
     Only ever later, and only what has not expired yet. --apply needs a --reason, which the table repairs keeps with who
     did it; loyalty.points.extended tells of each account. --to can be given again and changes nothing more; --days
-    adds its days each time. Who was reminded of the old day is reminded anew.
+    adds its days each time. Customers who were reminded of the old day are reminded anew.
     """
     end = _new_end(to, days)
     hand = _hand(reason, by) if is_applied else None

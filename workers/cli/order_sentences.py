@@ -14,7 +14,7 @@ from workers.cli.command_errors import NoOrderError
 from workers.cli.entry_sentences import headline, sentences_of
 from workers.cli.outcome_sentences import PartSentence, part_sentence
 from workers.cli.output import command_text, count_text, print_json, printable, say, say_below, separated, time_text
-from workers.cli.rule_sentences import kept_texts, money_text
+from workers.cli.rule_sentences import kept_texts, money_text, pieces_text
 
 _LINES_MAX = 50
 
@@ -70,9 +70,9 @@ def _refund_text(refund: RefundOutcome, order: OrderOutcome) -> str:
     when = time_text(taken.refund.occurred_at, program.zone)[:16]
     what = f"Refund {taken.refund.refund_id} of {_refunded_text(taken.refund, program.currency)}"
     if taken.is_cancellation:
-        what = "The order was cancelled"
-    text = f"{when}  {what}: it earns {after.points:,} with it, {before.points:,} before."
-    text += f" {count_text(taken.points_taken, 'point')} taken"
+        what = "Cancelled"
+    text = f"{when}  {what}: the order earned {before.points:,} before it and earns {after.points:,} with it."
+    text += f" {count_text(taken.points_taken, 'point')} {'was' if taken.points_taken == 1 else 'were'} taken"
     if taken.points_excused:
         text += f", {taken.points_excused:,} not taken a second time, as they had expired"
     if taken.points_shortfall:
@@ -88,7 +88,7 @@ def _refunded_text(refund: Refund, currency: str) -> str:
     parts = []
     for part in refund.lines:
         is_money = part.amount is not None
-        what = money_text(str(part.amount), currency) if is_money else f"{part.quantity} of its pieces"
+        what = money_text(str(part.amount), currency) if is_money else pieces_text(str(part.quantity))
         parts.append(f"line {part.line_id} ({what})")
     return ", ".join(parts)
 

@@ -57,7 +57,7 @@ def line_texts(rule: Calculation, currency: str | None) -> Iterator[str]:
     if lines is None:
         return
     for line_id, (amount, quantity) in islice(lines.items(), _LINES_MAX):
-        yield f"line {line_id}: {_pieces_text(quantity)}, {money_text(amount, currency)}"
+        yield f"line {line_id}: {pieces_text(quantity)}, {money_text(amount, currency)}"
     count = rule.get("lines_count", len(lines))
     if count > _LINES_MAX:
         yield f"and {count_text(count - _LINES_MAX, 'more line')}"
@@ -105,7 +105,7 @@ def _rate_text(rule: Calculation, currency: str | None) -> str:
         case "visit":
             return f"{points}{multiplier} for the order"
         case _:
-            pieces = _pieces_text(rule.get("quantity", "0"))
+            pieces = pieces_text(rule.get("quantity", "0"))
             return f"{points}{multiplier} for {'' if pieces == '1 piece' else 'each of '}{pieces}"
 
 
@@ -152,7 +152,8 @@ def _kept_text(part: Calculation, before: str) -> str:
     return "" if reason is None else f"{before}{reason}"
 
 
-def _pieces_text(quantity: str) -> str:
+def pieces_text(quantity: str) -> str:
+    """`1 piece`, `2 pieces`."""
     try:
         is_one = Decimal(quantity) == 1
     except InvalidOperation:  # it ends in …: no finite number of digits

@@ -218,7 +218,7 @@ def test_what_refunds_leave_is_told_with_the_reason(
     shell.take(order("o1"))
     shell.take(refund("r1", "o1", amount=amount))
     [refunded] = order_explained(loyalty, "o1")["refunds"]
-    assert refunded.endswith(f"points taken. It keeps 45 by promotion extra: {said}.")
+    assert refunded.endswith(f"points were taken. It keeps 45 by promotion extra: {said}.")
     assert f"45 more (promotion extra); {said}." in sentences(loyalty)[-1]
 
 
@@ -229,7 +229,7 @@ def test_an_order_is_told_with_its_lines_refunds_and_what_is_left(loyalty: Comma
     assert (told["points_at_first"], told["points_now"]) == (202, told["points_in_ledger"])
     assert told["lines"][2] == "Line 3, sku-3, 1 for 4.95 EUR: a line of kind shipping does not earn."
     first, second = told["refunds"]
-    assert "Refund r1 of line 2 (1 of its pieces): it earns 186 with it, 202 before. 16 points taken." in first
+    assert "Refund r1 of line 2 (1 piece): the order earned 202 before it and earns 186 with it. 16 points" in first
     assert "Refund r2 of 10 EUR of the whole order" in second
     assert [entry["sequence"] for entry in told["entries"]] == [1, 2, 3]
     text = loyalty("account", "explain", "c1", "--order", "o1").out

@@ -116,7 +116,7 @@ def test_a_span_without_time_is_refused(shop: Shell, loyalty: CommandLine, tmp_p
     span = ("--from", "2026-02-15T00:00:00Z", "--until", "2026-02-01T00:00:00Z")
     printed = loyalty("program", "simulate", changed(tmp_path), *span)
     assert printed.code == 2
-    assert "No order can be between --from 2026-02-15 00:00:00Z and --until 2026-02-01 00:00:00Z" in printed.err
+    assert "No order is between --from 2026-02-15 00:00:00Z and --until 2026-02-01 00:00:00Z" in printed.err
 
 
 def test_a_budget_goes_to_the_customers_in_order_of_time(shell: Shell, loyalty: CommandLine, tmp_path: Path) -> None:
