@@ -2,6 +2,7 @@
 
 import re
 import sys
+from collections.abc import Iterable
 from contextlib import nullcontext
 from itertools import accumulate
 from pathlib import Path
@@ -16,6 +17,8 @@ FILE_BYTES_MAX = 1_048_576
 #: No value of ours is nearly as long. YAML reads 1:1:1:... as one number, in a time that grows with its square.
 SCALAR_CHARACTERS_MAX = 1_000
 NESTING_MAX = 100
+#: Nobody mends more at once, and wording one takes far longer than reading a line.
+PROBLEMS_TOLD_MAX = 30
 
 _DAY = re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}")
 _BRACKET = re.compile(r"[\[\]{}]")
@@ -48,6 +51,14 @@ class Place(NamedTuple):
     key_line: int
     line: int
     text: str | None  #: None when it is a list or a mapping
+
+
+def told(problems: Iterable[Problem]) -> str:
+    """One line for each problem in the order of the file, the first PROBLEMS_TOLD_MAX of them."""
+    ordered = [str(problem) for problem in sorted(set(problems), key=lambda problem: (problem.line, str(problem)))]
+    if len(ordered) > PROBLEMS_TOLD_MAX:
+        ordered[PROBLEMS_TOLD_MAX:] = [f"and more: these are the first {PROBLEMS_TOLD_MAX} problems; mend them first"]
+    return "\n".join(ordered)
 
 
 #: Stands for standard input where a file is named.

@@ -5,6 +5,7 @@ A row quotes the exact text that it takes out, so that it cannot rot silently: a
 
 from tests.protections.of_database import OF_DATABASE
 from tests.protections.of_queues import OF_QUEUES
+from tests.protections.of_reading import OF_READING
 from tests.protections.protection import Edit, Protection
 
 _BATCH = "core/posting/batch.py"
@@ -24,6 +25,7 @@ _DRIVER_COMMIT = "turn.connection.connection.driver_connection.commit()"
 PROTECTIONS = (
     *OF_DATABASE,
     *OF_QUEUES,
+    *OF_READING,
     Protection(
         "a stamp that changes with every change of a version",
         "a running worker judges by the versions that are in force",

@@ -6,6 +6,7 @@ one by mistake.
 
 from collections.abc import Iterator, Mapping
 from datetime import date
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -16,7 +17,7 @@ from core.errors import SourcesFileError
 from core.messages.inbound.fields import Id
 from core.messages.inbound.problems import near_match, shown
 from core.messages.inbound.sources import KEY_ID_PATTERN, SECRET_BYTES_MAX, SECRET_BYTES_MIN, SourceKey, Sources
-from core.messages.yaml_source import Problem, YamlPath, YamlSource, read_text
+from core.messages.yaml_source import PROBLEMS_TOLD_MAX, Problem, YamlPath, YamlSource, read_text, told
 
 SOURCES_MAX = 1_000
 KEYS_MAX = 10
@@ -100,12 +101,12 @@ def parse_sources(text: str, *, path: str) -> SourcesFile:
         file = SourcesFile.model_validate(source.value)
     except ValidationError as error:
         reported = {problem.path for problem in problems}
-        problems += [problem for problem in _worded(error, source) if problem.path not in reported]
+        worded = (problem for problem in _worded(error, source) if problem.path not in reported)
+        problems += islice(worded, PROBLEMS_TOLD_MAX + 1)
     if file is not None:
         problems += _repeated(file, source)
     if file is None or problems:
-        lines = [str(problem) for problem in sorted(set(problems), key=lambda problem: (problem.line, str(problem)))]
-        raise SourcesFileError(path=path, problems="\n".join(lines))
+        raise SourcesFileError(path=path, problems=told(problems))
     return file
 
 
@@ -161,8 +162,9 @@ def _repeated(file: SourcesFile, source: YamlSource) -> Iterator[Problem]:
             yield Problem(source.places[path].line, path, "is listed before; put all its keys there")
         seen.add(entry.source)
         key_ids = [key.key_id for key in entry.keys]
+        first = {key_id: number for number, key_id in reversed(list(enumerate(key_ids)))}
         for number, key_id in enumerate(key_ids):
-            if key_id in key_ids[:number]:
+            if first[key_id] < number:
                 path = ("sources", place, "keys", number, "key_id")
                 yield Problem(source.places[path].line, path, "names another key of this source too")
 

@@ -19,8 +19,10 @@ from core.messages.program_files.file_fields import (
     parts_with,
     value_at,
 )
-from core.messages.yaml_source import Problem, YamlPath, YamlSource
+from core.messages.yaml_source import PROBLEMS_TOLD_MAX, Problem, YamlPath, YamlSource
 
+#: A problem has up to three of pydantic's errors.
+_WORDED_MAX = 3 * (PROBLEMS_TOLD_MAX + 1)
 _KEY = "[key]"  #: how pydantic ends the place of a wrong key
 _ANY_TIER = "*"
 #: Problems of the domain that say all there is to say.
@@ -65,14 +67,19 @@ def ambiguous_problems(source: YamlSource) -> Iterator[Problem]:
 
 
 def worded(error: ValidationError, source: YamlSource, reported: set[YamlPath]) -> list[Problem]:
-    """Word each of pydantic's errors, and of the domain's own, once for each place that is not yet `reported`."""
+    """Word each of pydantic's errors, and of the domain's own, once for each place that is not yet `reported`.
+
+    Of very many those that stand first.
+    """
     errors: list[dict[str, Any]] = [dict(item) for item in error.errors(include_url=False)]
+    if len(errors) > _WORDED_MAX:
+        errors = sorted(errors, key=lambda item: _line_of(_path(item, source), source))[:_WORDED_MAX]
     paths = [_path(item, source) for item in errors]
     missing = {path for path, item in zip(paths, errors, strict=True) if item["type"] == "missing"}
     mended: set[YamlPath] = set()  # missing fields that stand there misspelt
-    problems = []
+    problems: list[Problem] = []
     for path, item in zip(paths, errors, strict=True):
-        if item["type"] == "extra_forbidden":
+        if item["type"] == "extra_forbidden" and len(problems) <= PROBLEMS_TOLD_MAX:
             meant = _meant_field(path, missing - mended, source.value)
             mended |= {(*path[:-1], meant)} if meant else set()
             problems.append(Problem(source.places[path].key_line, path, _no_field_text(path, meant, source.value)))
@@ -80,6 +87,8 @@ def worded(error: ValidationError, source: YamlSource, reported: set[YamlPath]) 
         code, value = item["type"], value_at(path, source.value)
         if path in reported or path in mended or code == "extra_forbidden":
             continue
+        if len(problems) > 2 * PROBLEMS_TOLD_MAX:
+            break
         if code == "too_short" and value:
             continue  # pydantic counts only the right elements; the wrong ones have problems of their own
         if "attributes" in path:

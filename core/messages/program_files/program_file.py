@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import date
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from core.errors import ProgramFileError
 from core.messages.program_files.advice import advise
 from core.messages.program_files.differences import describe_differences
 from core.messages.program_files.file_problems import ambiguous_problems, currency_problems, empty_problems, worded
-from core.messages.yaml_source import STDIN, Problem, YamlSource, read_text
+from core.messages.yaml_source import PROBLEMS_TOLD_MAX, STDIN, Problem, YamlSource, read_text, told
 
 __all__ = [
     "describe_differences",
@@ -47,15 +48,17 @@ def parse_program(text: str, *, path: str) -> Program:
     if not isinstance(source.value, dict):
         problem = "it is not a program: write fields such as program_id, name, currency, earning_rules and tiers"
         raise ProgramFileError(path=path, problems=problem)
-    problems = [*source.problems, *currency_problems(source), *empty_problems(source)]
-    problems += ambiguous_problems(source)
+    # One more than is told, so that it is seen that there are more.
+    problems = [*source.problems[: PROBLEMS_TOLD_MAX + 1], *currency_problems(source)]
+    problems += islice(empty_problems(source), PROBLEMS_TOLD_MAX + 1)
+    problems += islice(ambiguous_problems(source), PROBLEMS_TOLD_MAX + 1)
     program = None
     try:
         program = Program.model_validate(source.value)
     except ValidationError as error:
         problems += worded(error, source, {problem.path for problem in problems})
     if program is None or problems:
-        raise ProgramFileError(path=path, problems="\n".join(_in_order(set(problems))))
+        raise ProgramFileError(path=path, problems=told(problems))
     return program
 
 

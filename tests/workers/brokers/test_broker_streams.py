@@ -186,7 +186,7 @@ class TestLargeEntries:
         assert self.taken(intake)[-1] == ORDER
 
     def taken(self, intake: Any) -> list[Any]:
-        batch = intake.receive(messages_max=10, wait_seconds=60)
+        batch = intake.receive(messages_max=10, wait_seconds=5)
         intake.acknowledge(batch)
         return [message.raw for message in batch]
 

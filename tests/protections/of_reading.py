@@ -1,0 +1,52 @@
+"""The protections of intake against what a stranger sends: how they are taken out, and what must then go red."""
+
+from tests.protections.protection import Edit, Protection
+
+_PROBLEMS = "core/messages/inbound/problems.py"
+_COST = ("tests/fuzz/test_cost.py",)
+_STREAMS = ("tests/workers/brokers/test_broker_streams.py::TestLargeEntries",)
+
+OF_READING = (
+    Protection(
+        "a bounded comparison of names",
+        "no message costs much more than its bytes",
+        (Edit(_PROBLEMS, "_NAMES_COMPARED_MAX = 400\n", "_NAMES_COMPARED_MAX = 400_000_000\n"),),
+        _COST,
+    ),
+    Protection(
+        "a bounded look at the lines behind a wrong one",
+        "no message costs much more than its bytes",
+        (Edit(_PROBLEMS, "_LINES_CHECKED_MAX = 100\n", "_LINES_CHECKED_MAX = 100_000_000\n"),),
+        _COST,
+    ),
+    Protection(
+        "a bounded number of problems of a file",
+        "no file costs much more than its bytes",
+        (Edit("core/messages/yaml_source.py", "PROBLEMS_TOLD_MAX = 30\n", "PROBLEMS_TOLD_MAX = 30_000_000\n"),),
+        _COST,
+    ),
+    Protection(
+        "messages read before the transaction",
+        "what a stranger sends ends no session",
+        (
+            Edit(
+                "core/receiving/receive.py",
+                "    for part in _parts(_read(raw_messages, signatures, limits, now, contracts)):\n",
+                "    with engine.begin():\n"
+                "        read = list(_read(raw_messages, signatures, limits, now, contracts))\n"
+                "    for part in _parts(read):\n",
+            ),
+        ),
+        ("tests/workers/test_intake.py::test_no_session_is_held_while_messages_are_read_and_explained",),
+    ),
+    Protection(
+        "replies of which what does not fit is cut",
+        "whatever waits, intake holds no more than a batch",
+        (
+            Edit(
+                "workers/brokers/stream_replies.py", "        if length <= self._left_bytes:\n", "        if length:\n"
+            ),
+        ),
+        _STREAMS,
+    ),
+)
