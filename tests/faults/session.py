@@ -125,7 +125,7 @@ class Session:
         stream = make_stream(seed, messages, datetime.now(UTC))
         log = self.consumer.log = EventLog(before=self.consumer.log)
         self.empty()
-        shop = Shop(self.world.broker_url, self.engine, stream.deliveries, sell_seconds)
+        shop = Shop(self.world.broker_url, stream.deliveries, sell_seconds)
         probes = Probes(self.world.broker_url, stream, log)
         strikes = Strikes(self.world, planned(seed, faults, sell_seconds), probes)
         for part in (probes, shop, strikes):

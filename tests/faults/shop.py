@@ -7,24 +7,16 @@ from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 
 import kombu.exceptions
-import psycopg
 from celery import Celery
-from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError
 
 from core.errors import BrokerTopologyError, BrokerUnavailableError
-from core.store.engine import run_bulk
 from tests.faults.stream import Delivery, Key, Way
 from workers.brokers import ShopPublisher, open_shop_publisher
 
 _BATCH_MESSAGES = 20
 _TICK_SECONDS = 0.05
 _RETRY_SECONDS = 0.15
-_LOOK_SECONDS = 0.2
-#: After that long without an outcome an event is submitted again: on Redis a Celery message may be lost.
-_SUBMIT_AGAIN_SECONDS = 2.0
 _SUBMIT_QUEUE = "loyalty.submit"
-_KNOWN = "SELECT body FROM inbox WHERE body = ANY(%b)"
 
 
 class ConfirmedWay:
@@ -57,10 +49,10 @@ class ConfirmedWay:
 class Shop:
     """Sends the deliveries of a stream over `seconds`, each way in a thread of its own."""
 
-    def __init__(self, broker_url: str, engine: Engine, deliveries: Iterable[Delivery], seconds: float) -> None:
-        self.confirmed: Counter[Key] = Counter()  #: by event: how often the broker has confirmed it
+    def __init__(self, broker_url: str, deliveries: Iterable[Delivery], seconds: float) -> None:
+        self._confirmed: Counter[Key] = Counter()
+        self._accepted: Counter[Key] = Counter()  # of the tasks; each thread has a counter of its own
         self._broker_url = broker_url
-        self._engine = engine
         self._seconds = seconds
         self._queued: deque[Delivery] = deque()
         self._submitted: deque[Delivery] = deque()
@@ -79,8 +71,13 @@ class Shop:
         for thread in self._threads:
             thread.start()
 
+    @property
+    def confirmed(self) -> Counter[Key]:
+        """By event: how often the broker has confirmed it, by itself or in a task."""
+        return self._confirmed + self._accepted
+
     def is_done(self) -> bool:
-        """Whether everything is confirmed, and all that was submitted has its outcome."""
+        """Whether everything is confirmed."""
         return not any(thread.is_alive() for thread in self._threads)
 
     def give_up(self) -> None:
@@ -104,7 +101,7 @@ class Shop:
             if not unconfirmed:
                 time.sleep(_TICK_SECONDS)
             elif way.publish([(delivery.routing_key, delivery.body) for delivery in unconfirmed]):
-                self.confirmed.update(event.key for delivery in unconfirmed for event in delivery.events)
+                self._confirmed.update(event.key for delivery in unconfirmed for event in delivery.events)
                 unconfirmed = []
             else:
                 time.sleep(_RETRY_SECONDS)
@@ -112,49 +109,30 @@ class Shop:
 
     def _submit(self) -> None:
         celery = _celery(self._broker_url)
-        again_at: dict[int, float] = {}
-        wait_seconds: dict[int, float] = {}  # doubles: what only takes long must not be submitted a hundred times
-        pending: dict[int, Delivery] = {}
-        while (pending or self._submitted) and not self._giving_up.is_set():
-            for delivery in self._due(self._submitted, _BATCH_MESSAGES):
-                pending[id(delivery)], again_at[id(delivery)] = delivery, 0.0
-                wait_seconds[id(delivery)] = _SUBMIT_AGAIN_SECONDS
-            known = self._known(tuple(pending.values()))
-            for number, delivery in tuple(pending.items()):
-                if all(known & set(event.bodies) for event in delivery.events):
-                    del pending[number]
-                elif again_at[number] <= time.monotonic():
-                    if not _submit_once(celery, delivery):
-                        celery.close()
-                        celery = _celery(self._broker_url)
-                    again_at[number] = time.monotonic() + wait_seconds[number]
-                    wait_seconds[number] *= 2
-            time.sleep(_LOOK_SECONDS)
+        waiting: deque[Delivery] = deque()
+        while (waiting or self._submitted) and not self._giving_up.is_set():
+            waiting += self._due(self._submitted, _BATCH_MESSAGES)
+            while waiting and _is_submitted(celery, waiting[0]):
+                self._accepted.update(event.key for event in waiting.popleft().events)
+            if waiting:
+                celery.close()
+                celery = _celery(self._broker_url)
+                time.sleep(_RETRY_SECONDS)
+            time.sleep(_TICK_SECONDS)
         celery.close()
-
-    def _known(self, deliveries: Iterable[Delivery]) -> set[bytes]:
-        """The spellings of these events that are in the inbox; none while the database is away."""
-        bodies = [body for delivery in deliveries for event in delivery.events for body in event.bodies]
-        if not bodies:
-            return set()
-        try:
-            with self._engine.connect() as connection:
-                return {bytes(body) for (body,) in run_bulk(connection, _KNOWN, (bodies,))}
-        except (DBAPIError, psycopg.Error):
-            return set()
 
 
 def _celery(broker_url: str) -> Celery:
     app = Celery("shop", broker=broker_url, set_as_current=False)
     options = {"read_timeout": 5, "write_timeout": 5, "socket_timeout": 5, "socket_connect_timeout": 3}
     names = ("read_timeout", "write_timeout") if broker_url.startswith("amqp") else ("socket_timeout",)
-    app.conf.broker_transport_options = {name: options[name] for name in names}
+    app.conf.broker_transport_options = {name: options[name] for name in names} | {"confirm_publish": True}
     app.conf.broker_connection_timeout = 3
     return app
 
 
-def _submit_once(celery: Celery, delivery: Delivery) -> bool:
-    """Send the task. True says nothing about where its message is: only the outcome does."""
+def _is_submitted(celery: Celery, delivery: Delivery) -> bool:
+    """Send the task; whether the broker has it, and so must not lose it."""
     # Both forms that producers may use, each for about half of them.
     text = delivery.body.decode()
     argument = text if len(text) % 2 else json.loads(text)
