@@ -1,4 +1,4 @@
-"""Receiving: raw messages into the inbox, whichever way they came: queue, command line or Celery."""
+"""Receiving: raw messages into the inbox, whichever way they came: queue or command line."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
