@@ -6,6 +6,7 @@ what earlier ones changed, exactly as if each had been posted alone. Posting, si
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import NamedTuple, TypeVar
 from uuid import UUID
 
@@ -32,6 +33,7 @@ from core.domain.tiers.history import CountedOrder, TierHistoryEntry
 _BEGINNING = datetime.min.replace(tzinfo=UTC)
 #: Of so many orders it is remembered what is kept of them: as many as a batch has messages, and more.
 _KEPT_ORDERS_MAX = 1_000
+_FROM_THE_FIRST: Mapping[UUID, datetime] = MappingProxyType({})
 _K = TypeVar("_K")
 _V = TypeVar("_V")
 
@@ -64,6 +66,7 @@ class Books:
         self._members: dict[CustomerKey, UUID | None] = {}
         self._lots: dict[UUID, AccountLots] = {}
         self._history: dict[UUID, list[TierHistoryEntry]] = {}
+        self._history_since: dict[UUID, datetime] = {}  #: of those whose first tier changes may be missing
         self._counted: dict[UUID, OrderHistory] = {}
         self._usages: dict[UUID, dict[UsageKey, Usage]] = {}
         self._opened: set[UUID] = set()  #: accounts that these books opened: all of them is here
@@ -104,9 +107,12 @@ class Books:
         """Note that all lots of this account that this order first earned were taken in."""
         self._lots_of(account_id).put_lots_of_order(order)
 
-    def put_history(self, history: Mapping[UUID, list[TierHistoryEntry]]) -> None:
-        """Take in tier changes, oldest first."""
+    def put_history(
+        self, history: Mapping[UUID, list[TierHistoryEntry]], since: Mapping[UUID, datetime] = _FROM_THE_FIRST
+    ) -> None:
+        """Take in tier changes, oldest first: all of them, or those from `since` on and the last before."""
         self._history.update(history)
+        self._history_since.update(since)
 
     def put_counted(self, account_id: UUID, since: datetime, orders: list[CountedOrder]) -> None:
         """Take in what an account's recorded orders from `since` on count for its tier."""
@@ -200,10 +206,12 @@ class Books:
         is_new = account.account_id not in self.accounts
         return AccountLots(account.account_id, is_whole=True) if is_new else self._lots_of(account.account_id)
 
-    def history(self, account: Account) -> Sequence[TierHistoryEntry]:
-        """The account's tier changes, oldest first."""
+    def history(self, account: Account, since: datetime) -> Sequence[TierHistoryEntry]:
+        """The account's tier changes from `since` on and the last before, perhaps with some earlier ones, by time."""
         if not account.tier_changes:
             return ()
+        if self._history_since.get(account.account_id, since) > since:
+            raise NotLoadedError(f"tier changes of account {account.account_id} since {since}")
         return self._known(self._history, account.account_id, [])
 
     def counted(self, account: Account, since: datetime) -> Sequence[CountedOrder]:

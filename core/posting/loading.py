@@ -18,7 +18,7 @@ from core.domain.orders.limits import budgets_of, usage_keys
 from core.domain.orders.posted import Budget, PostedOrder, Usage
 from core.domain.program.registry import ProgramRegistry
 from core.domain.reach import AccountParts, LotsWanted, Reach
-from core.domain.tiers.counting import counted_since, counting_bounds
+from core.domain.tiers.counting import counted_since, counting_bounds, history_since
 from core.store.ledger import (
     load_budgets,
     load_counted,
@@ -139,8 +139,16 @@ def load_parts(
     ).items():
         books.put_expiries(account_id, expiries)
     # An account that never changed its tier has no history.
-    moved = [i for i, wanted in parts.items() if wanted.history and books.account(i).tier_changes]
-    books.put_history(load_tier_history(connection, moved))
+    known_at: dict[UUID | None, list[datetime]] = defaultdict(list)
+    for posted in orders:
+        known_at[posted.account_id].append(posted.order.occurred_at)
+    history: dict[UUID, datetime] = {}
+    for account_id, wanted in parts.items():
+        account = books.account(account_id)
+        if wanted.history and account.tier_changes:
+            current = rules.at(account.program_id, as_of).program
+            history[account_id] = history_since(account, [*wanted.ordered_at, *known_at[account_id]], current)
+    books.put_history(load_tier_history(connection, history), history)
     since: dict[UUID, datetime] = {}
     bounds: dict[UUID, list[datetime]] = {}
     for account_id, wanted in parts.items():

@@ -284,15 +284,23 @@ def load_refunds(
 
 
 _TIER_HISTORY = """
-SELECT account_id, effective_at, tier_id FROM tier_changes WHERE account_id = ANY(%b) ORDER BY account_id, change_number
+SELECT t.account_id, t.effective_at, t.tier_id
+FROM unnest(%b::uuid[], %b::timestamptz[]) AS k(account_id, since)
+LEFT JOIN LATERAL (
+    SELECT b.change_number FROM tier_changes b WHERE b.account_id = k.account_id AND b.effective_at <= k.since
+    ORDER BY b.change_number DESC LIMIT 1
+) AS before ON true
+JOIN tier_changes t ON t.account_id = k.account_id AND t.change_number >= coalesce(before.change_number, 1)
+ORDER BY t.account_id, t.change_number
 """
 
 
-def load_tier_history(connection: Connection, account_ids: Collection[UUID]) -> dict[UUID, list[TierHistoryEntry]]:
-    """The tier changes of these accounts, oldest first."""
-    history: dict[UUID, list[TierHistoryEntry]] = {account_id: [] for account_id in account_ids}
-    if account_ids:
-        for account_id, effective_at, tier_id in run_bulk(connection, _TIER_HISTORY, (list(account_ids),)):
+def load_tier_history(connection: Connection, since: Mapping[UUID, datetime]) -> dict[UUID, list[TierHistoryEntry]]:
+    """The tier changes of these accounts from their instants on, and the last before, oldest first."""
+    history: dict[UUID, list[TierHistoryEntry]] = {account_id: [] for account_id in since}
+    if since:
+        rows = run_bulk(connection, _TIER_HISTORY, (list(since), list(since.values())))
+        for account_id, effective_at, tier_id in rows:
             history[account_id].append(TierHistoryEntry(effective_at, tier_id))
     return history
 

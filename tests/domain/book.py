@@ -193,7 +193,7 @@ class Book:
 
     @property
     def history(self) -> list[TierHistoryEntry]:
-        return list(self.books.history(self.account))
+        return list(self.books.history(self.account, BEGINNING))
 
     @property
     def counted(self) -> list[CountedOrder]:

@@ -14,7 +14,7 @@ from core.domain.orders.posted import OrderEventKind, PostedOrder, Qualifying
 from core.domain.program import Program
 from core.domain.program.registry import ProgramRegistry
 from core.domain.reach import AccountParts, LotsWanted, Reach
-from core.domain.tiers.counting import counted_since, counting_bounds
+from core.domain.tiers.counting import counted_since, counting_bounds, history_since
 from core.domain.tiers.history import CountedOrder
 
 Limits = tuple[Program, datetime]
@@ -56,7 +56,8 @@ def load(
     for account_id, of_account in together.items():
         account = whole.account(account_id)
         _load_lots(books, whole, account, of_account.lots, orders_of.get(account_id, []), as_of)
-        _load_account(books, whole, account, of_account, rules, as_of)
+        known_at = [posted.order.occurred_at for posted in orders_of.get(account_id, [])]
+        _load_account(books, whole, account, of_account, rules, as_of, known_at)
     _load_budgets(books, whole, [limits for _, of_account in wanted for limits in of_account.limits_of])
     return books
 
@@ -102,14 +103,23 @@ def _load_lots(
 
 
 def _load_account(
-    books: Books, whole: Books, account: Account, parts: AccountParts, rules: ProgramRegistry, as_of: datetime
+    books: Books,
+    whole: Books,
+    account: Account,
+    parts: AccountParts,
+    rules: ProgramRegistry,
+    as_of: datetime,
+    known_at: Sequence[datetime],
 ) -> None:
     account_id = account.account_id
     books.put_accounts({account_id: account})
     if parts.expiries:
         books.put_expiries(account_id, whole.expiries(account))
     if parts.history and account.tier_changes:
-        books.put_history({account_id: list(whole.history(account))})
+        since = history_since(account, [*parts.ordered_at, *known_at], rules.at(account.program_id, as_of).program)
+        changes = list(whole.history(account, since))
+        before = [number for number, change in enumerate(changes) if change.effective_at <= since][-1:]
+        books.put_history({account_id: changes[before[0] if before else 0 :]}, {account_id: since})
     if parts.ordered_at:
         current = rules.at(account.program_id, as_of).program
         since = counted_since(account, parts.ordered_at, current, rules.in_force(account.program_id))

@@ -275,7 +275,10 @@ def test_tier_changes_come_back_oldest_first(connection: Connection) -> None:
     append_tier_changes(connection, changes)
     assert [change for change, _ in load_tier_changes(connection, ACCOUNT.account_id)] == changes
     history = [TierHistoryEntry(NOON, "silver"), TierHistoryEntry(LATER, "bronze")]
-    assert load_tier_history(connection, [ACCOUNT.account_id]) == {ACCOUNT.account_id: history}
+    assert load_tier_history(connection, {ACCOUNT.account_id: NOON}) == {ACCOUNT.account_id: history}
+    assert load_tier_history(connection, {ACCOUNT.account_id: LATER}) == {ACCOUNT.account_id: history[1:]}
+    before = NOON - timedelta(days=1)
+    assert load_tier_history(connection, {ACCOUNT.account_id: before}) == {ACCOUNT.account_id: history}
 
 
 def test_usages_are_added_and_written_again(connection: Connection) -> None:

@@ -99,7 +99,7 @@ def _accrue(
     since = counted_from(before, order.occurred_at, current, program_at)
     counted = books.counted(account, since) if since is not None else ()
     reviewed, reviews = review_overdue(before, order.occurred_at, program_at, counted)
-    history = books.history(account)
+    history = books.history(account, order.occurred_at)
     result = _earn(books, reviewed, history, counted, order, program, current)
     earned = result.earned
     changes = reviews + result.upgrades

@@ -28,7 +28,7 @@ from core.domain.outcomes import Parked, Reason, Replayed, Waiting
 from core.domain.program import ClawbackPolicy, Program, RefundEffect
 from core.domain.program.registry import ProgramRegistry
 from core.domain.reach import AccountParts, LotsWanted, OrderParts, Reach
-from core.domain.tiers.qualification import disqualify
+from core.domain.tiers.qualification import disqualify, qualification_period
 
 _PARTS = OrderParts(refunds=True, events=True, account=AccountParts(lots=LotsWanted.TO_TAKE, history=True), limits=True)
 
@@ -132,7 +132,8 @@ def _claw_back(
 
     removed = Qualifying(*(had - has for had, has in zip(posted.qualifying, target.qualifying, strict=True)))
     refunds_count = current.qualification.refunds
-    history = books.history(account) if refunds_count is RefundEffect.AT_ONCE else ()
+    start = qualification_period(current, posted.order.occurred_at, account.enrolled_at).start
+    history = books.history(account, start) if refunds_count is RefundEffect.AT_ONCE and start is not None else ()
     account, tier_changes = disqualify(
         released.account, history, removed, posted.order.occurred_at, loss.occurred_at, current
     )

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from core.domain.ledger import Account
-from core.domain.program import Measure, Program, QualificationWindow
+from core.domain.program import Measure, Program, QualificationWindow, RefundEffect
 from core.domain.tiers.qualification import ProgramAt, period_ended, qualification_period, review_due_at
 
 _BEGINNING = datetime.min.replace(tzinfo=UTC)
@@ -45,6 +45,18 @@ def counted_since(
         start = period.start if program_at(period.end) is current else None
         needed.append(start or _BEGINNING)
     return min((instant for instant in needed if instant is not None), default=None)
+
+
+def history_since(account: Account, ordered_at: Sequence[datetime], current: Program) -> datetime:
+    """From when on the account's tier changes are needed for orders of these instants, and for refunds of them.
+
+    The last change before that is needed too.
+    """
+    needed = [*ordered_at]
+    if current.qualification.refunds is RefundEffect.AT_ONCE:
+        starts = (qualification_period(current, instant, account.enrolled_at).start for instant in ordered_at)
+        needed += [start for start in starts if start is not None]
+    return min(needed, default=_BEGINNING)
 
 
 def counting_bounds(account: Account, instants: Sequence[datetime], programs: Iterable[Program]) -> list[datetime]:
