@@ -49,4 +49,16 @@ OF_READING = (
         ),
         _STREAMS,
     ),
+    Protection(
+        "ids of characters that are seen",
+        "two customers never look like one",
+        (Edit("core/messages/inbound/fields.py", "pattern=id_pattern())]", "pattern=LABEL_PATTERN)]"),),
+        ("tests/domain/test_ids.py::test_the_contract_refuses_what_has_a_reason_to_be_refused_and_nothing_else",),
+    ),
+    Protection(
+        "values quoted in suggested commands",
+        "what a shop writes into an id is never run by a shell",
+        (Edit("workers/cli/output.py", "{shlex.join(words)}", "{' '.join(words)}"),),
+        ("tests/workers/cli/test_shown_commands.py::test_a_shell_reads_a_value_as_one_word",),
+    ),
 )
