@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings, target
 from hypothesis import strategies as st
 
 from core.errors import ProgramFileError, SourcesFileError
+from core.messages.inbound.celery_messages import SUBMIT_TASK, envelope
 from core.messages.inbound.contracts import INBOUND
 from core.messages.inbound.reading import MessageLimits, ReadEvent, read_message, read_settled
 from core.messages.inbound.sources_file import parse_sources
@@ -133,6 +134,17 @@ def test_no_message_costs_much_more_than_its_bytes(message: tuple[bytes, int]) -
 def test_what_was_found_costs_no_more_either(data: Any, is_each_other: bool) -> None:
     raw, events = written({**ORDER, "data": data}, 1_000, is_each_other=is_each_other)
     hold(lambda: read(raw), len(raw), events, MESSAGE)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [{"__type__": "decimal", "__value__": "1e999999999"}, {"__type__": "decimal", "__value__": "9" * 5_000}, {}, "x"],
+    ids=["exponent", "digits", "objects", "text"],
+)
+def test_what_comes_through_celery_costs_no_more_either(value: Any) -> None:
+    given = {**ORDER, "data": {**ORDER["data"], "attributes": {f"a{number}": value for number in range(300)}}}
+    raw = envelope({"task": SUBMIT_TASK}, json.dumps([[given], {}, {}]).encode())
+    hold(lambda: read(raw), len(raw), 1, MESSAGE)
 
 
 PIECES = [

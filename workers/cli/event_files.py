@@ -3,10 +3,11 @@
 import json
 import re
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from typing import BinaryIO
 
 from pydantic_core import from_json
+
+from workers.brokers.large_messages import BATCH_BYTES_MAX
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _SPACE = re.compile(r"[ \t\n\r]*")
@@ -43,9 +44,16 @@ def split_events(stream: BinaryIO) -> Iterator[bytes]:
 
 
 def in_batches(events: Iterable[bytes], batch_events: int) -> Iterator[list[bytes]]:
-    """Group events into lists of at most `batch_events`."""
-    iterator = iter(events)
-    while batch := list(islice(iterator, batch_events)):
+    """Group events into lists of at most `batch_events`, and of as many as are held together."""
+    batch: list[bytes] = []
+    left_bytes = BATCH_BYTES_MAX
+    for event in events:
+        left_bytes -= len(event)
+        if batch and (len(batch) == batch_events or left_bytes < 0):
+            yield batch
+            batch, left_bytes = [], BATCH_BYTES_MAX - len(event)
+        batch.append(event)
+    if batch:
         yield batch
 
 

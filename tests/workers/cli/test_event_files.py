@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic_core import to_json
 
+from workers.brokers.large_messages import BATCH_BYTES_MAX
 from workers.cli.event_files import in_batches, split_events
 
 
@@ -67,3 +68,5 @@ def test_an_array_and_its_lines_are_the_same_events(events: list[object], indent
 
 def test_batches_are_full_but_for_the_last() -> None:
     assert [len(batch) for batch in in_batches([b""] * 5, 2)] == [2, 2, 1]
+    large = b"x" * (BATCH_BYTES_MAX // 2)
+    assert [len(batch) for batch in in_batches([b"1", large, large, b"2", large * 3, b"3"], 9)] == [2, 2, 1, 1]
