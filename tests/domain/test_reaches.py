@@ -154,7 +154,7 @@ BY_YEAR: dict[str, Any] = {
     "tiers": [{"tier_id": "bronze", "threshold_points": 0}, {"tier_id": "silver", "threshold_points": 150}],
     "earning_rules": [spend_rule({"bronze": "1", "silver": "1"})],
 }
-AT_ONCE = {**BY_YEAR, "qualification": {"refunds": "at_once"}}
+AT_ONCE = {**BY_YEAR, "qualification": {"window": "calendar_year", "refunds": "at_once"}}
 ORDER, LATE_ORDER, REFUND, REFUND_OF_FIRST = ("order", 1001, 1), ("order", 1001, 87), ("refund", 0, 5), ("refund", 0, 4)
 NEXT_DAY, TWO_MONTHS, TO_JANUARY = ("pass", 0, 1), ("pass", 0, 61), ("pass", 0, 357)
 SPEND_ALL, JOBS = ("spend", 199, 0), ("jobs", 0, 0)

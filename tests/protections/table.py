@@ -147,6 +147,30 @@ PROTECTIONS = (
         tests=("tests/posting/test_posting.py::TestOrders::test_a_late_order_earns_at_the_tier_of_its_own_time",),
     ),
     Protection(
+        "as many lots as refunds may take from",
+        "a refund never finds fewer points than the account has",
+        (
+            Edit(
+                "core/domain/orders/clawback.py",
+                "    return account.deficit + sum(posted.points_entitled for posted in orders)\n",
+                "    return account.deficit + len([*orders])\n",
+            ),
+        ),
+        tests=("tests/domain/test_reaches.py",),
+    ),
+    Protection(
+        "an expiry that has passed stands",
+        "what has expired by inactivity is brought back by no order",
+        (
+            Edit(
+                "core/domain/expiry/dates.py",
+                " and each.expires_at > max(active_at, as_of):\n",
+                ":\n",
+            ),
+        ),
+        tests=("tests/domain/test_expiry_rules.py",),
+    ),
+    Protection(
         "attempts are counted before the work",
         "a message that kills its worker is parked after a few deaths",
         (Edit(_BATCH, "        self._count_attempt(turn.shard)\n", ""),),
