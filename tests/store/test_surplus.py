@@ -160,6 +160,9 @@ def test_a_role_that_could_do_more_is_refused_with_what_and_is_taken_when_that_i
             "ALTER ROLE {group} NOSUPERUSER",
             "DROP OWNED BY {group}, {role}",
             "REVOKE ALL ON ALL TABLES IN SCHEMA public FROM PUBLIC",
+            "REVOKE ALL ON ALL SEQUENCES IN SCHEMA public FROM PUBLIC",
+            "REVOKE CREATE ON SCHEMA public FROM PUBLIC",
+            "REVOKE CREATE ON DATABASE {database} FROM PUBLIC",
         )
 
 
