@@ -172,7 +172,8 @@ SELECT privilege, 'SEQUENCE', objid::regclass::text, NULL, NULL, true
 FROM pg_depend JOIN ours ON refclassid = 'pg_class'::regclass AND refobjid = ours.oid AND deptype IN ('a', 'i')
 JOIN pg_class AS numbers ON classid = 'pg_class'::regclass AND numbers.oid = objid AND numbers.relkind = 'S',
      unnest('{USAGE,UPDATE}'::text[]) AS privilege
-WHERE has_sequence_privilege(%(grantee)s, objid, privilege)
+-- Asked of sequences alone, in whatever order the planner puts the conditions.
+WHERE CASE numbers.relkind WHEN 'S' THEN has_sequence_privilege(%(grantee)s, objid, privilege) END
 UNION ALL
 SELECT 'CREATE', 'SCHEMA', quote_ident(schema), NULL, NULL, true FROM unnest(current_schemas(false)) AS schema
 WHERE has_schema_privilege(%(grantee)s, schema, 'CREATE')

