@@ -52,7 +52,7 @@ simulate: $(READY) ## Seeded interleavings and deaths on a real PostgreSQL; SEED
 protections: $(READY) ## Take each protection out of a copy of the tree and see that something says so; ONLY="part of a name"
 	$(BIN)/python -m tests.protections $(if $(ONLY),--only "$(ONLY)")
 
-bench: $(READY) ## Benchmarks, about a minute; BENCH_ARGUMENTS="--full" for all data, --help for the rest
+bench: $(READY) ## Benchmarks, about four minutes; BENCH_ARGUMENTS="--full" for all data, --help for the rest
 	$(BIN)/python -m benchmarks $(BENCH_ARGUMENTS)
 
 lock: $(READY) ## Make the locks anew from pyproject.toml: what runs, what builds the package, and all that development needs

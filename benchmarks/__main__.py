@@ -21,11 +21,13 @@ from benchmarks.posting import fill_inbox, measure_posting
 from benchmarks.servers import FOLDER, PROGRAM_FILE, fresh_database, running_servers
 from benchmarks.sql_limit import measure_sql_limit
 from benchmarks.worst import print_intake, run_intake
+from benchmarks.worst_accounts import print_accounts, run_accounts
+from benchmarks.worst_posting import print_posting, run_posting
 from core.messages.program_files.program_file import load_program
 
 _BATCH_MESSAGES = 500
 _SHARDS = 16
-#: Of the worst messages a taste; `python -m benchmarks.worst` has more of each.
+#: Of the worst messages to receive a taste; `python -m benchmarks.worst` has more of each.
 _WORST_BYTES, _WORST_BYTES_EACH_MAX = 1_000_000, 1_048_576
 
 
@@ -41,6 +43,9 @@ def main() -> None:
     parser.add_argument("--lines-max", type=int, help="cut every order to so many lines (they have 20 on average)")
     parser.add_argument("--soak", action="store_true", help="ours end to end only: for long runs that watch the memory")
     parser.add_argument("--start-seconds", type=float, default=6.0, help="how long processes get to start")
+    parser.add_argument("--worst-lines", type=int, default=10_000, help="of the heaviest orders")
+    parser.add_argument("--worst-refunds", type=int, default=500, help="of one of them")
+    parser.add_argument("--worst-orders", type=int, default=100_000, help="of the account with the longest history")
     parser.add_argument("--out", type=Path, default=Path("build/bench.json"), help="where to write the results")
     arguments = parser.parse_args()
     if arguments.full:
@@ -56,11 +61,17 @@ def main() -> None:
             return
         results = bench.run(messages, usual)
         worst = run_intake(*urls, _WORST_BYTES, bytes_each_max=_WORST_BYTES_EACH_MAX)
+        heavy = run_posting(urls[0], arguments.worst_lines, arguments.worst_refunds)
+        long = run_accounts(urls[0], arguments.worst_orders)
     results["worst_intake_ratios"] = {name: round(run.ratio_to(worst["ordinary"]), 1) for name, run in worst.items()}
+    results["worst_batch_seconds"] = {name: round(run.longest_seconds, 2) for name, run in heavy.items()}
+    results["worst_account_ratios"] = {name: round(run.ratio, 1) for name, run in long.items()}
     arguments.out.parent.mkdir(exist_ok=True)
     arguments.out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     _print(results)
     print_intake(worst)
+    print_posting(heavy)
+    print_accounts(long, arguments.worst_orders)
     Console().print(f"written to {arguments.out}")
 
 

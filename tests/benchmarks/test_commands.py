@@ -109,12 +109,15 @@ def test_the_replay_proves_itself_on_a_part_of_the_sample(
 def test_make_bench_prints_every_ratio(servers: Servers, stream_broker_url: str, tmp_path: Path) -> None:
     """It runs benchmarks.usual_way and benchmarks.worst too."""
     sizes = "--messages 200 --usual-messages 20 --start-seconds 1.5"
+    sizes += " --worst-lines 20 --worst-refunds 10 --worst-orders 200"
     urls = f"--database-url {servers.database_url} --broker-url {stream_broker_url}"
     printed = make("bench", f"BENCH_ARGUMENTS={sizes} {urls} --out {tmp_path}/bench.json")
     assert len(re.findall(r"x the usual way|of the limit", printed)) == 3
     worst = json.loads((tmp_path / "bench.json").read_text())["worst_intake_ratios"]
     assert {name for name in worst if name not in printed} == set()
     assert (worst["ordinary"], len(worst) > 10) == (1, True)
+    assert "into the ledger" in printed
+    assert "An account of 200 orders" in printed
 
 
 def test_make_simulate_runs_seeds(of_tests: dict[str, str]) -> None:
