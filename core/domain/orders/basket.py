@@ -266,6 +266,8 @@ class Basket:
         more._left, more._factor = more._shares()
         more._sums = {selection: _less(selection, had, self._gone, changed) for selection, had in self._sums.items()}
         if more._left == (1, 1):  # else every line is worth less than before
+            texts = self._line_texts
+            more._line_texts = {place: text for place, text in texts.items() if place not in changed}
             more._by_line = {name: self._changed_points(had, more, changed) for name, had in self._by_line.items()}
         return more
 
