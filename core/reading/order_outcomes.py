@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection
 
 from core.domain.lots import Lot, OriginKind, in_spending_order
-from core.domain.orders.basket import Basket, Goods, amount_text, units_of
+from core.domain.orders.basket import Basket, Goods
 from core.domain.orders.earning import Earning, Entitlement, entitlement
 from core.domain.orders.facts import OrderLine
-from core.domain.orders.reckoning import is_too_little
+from core.domain.orders.reckoning import shortage
+from core.domain.orders.units import amount_text, units_of
 from core.domain.program import (
     AdditionPromotion,
     AnyPromotion,
@@ -23,6 +24,7 @@ from core.domain.program import (
     Circumstances,
     Combine,
     CombinePromotions,
+    LineConditions,
     MultiplierPromotion,
     Program,
     Terms,
@@ -43,7 +45,10 @@ class NoPoints(StrEnum):
 
     CONDITIONS = "conditions"  #: those of `unmet` did not hold
     NO_LINE = "no_line"  #: no line of the order counts for it
+    ONLY_FREE = "only_free"  #: the lines that it looks for cost nothing
+    LINES_TOO_SMALL = "lines_too_small"  #: no line that it looks for has by itself what it asks of each
     BELOW_MINIMUM = "below_minimum"  #: what counts comes to `amount`, less than it asks for
+    TOO_FEW_PIECES = "too_few_pieces"  #: what counts comes to so many pieces, `amount`, fewer than it asks for
     NOTHING_IN_TIER = "nothing_in_tier"
     CAP_REACHED = "cap_reached"  #: by earlier orders of the day or month
     BELOW_ONE_POINT = "below_one_point"  #: `amount` is left over for the next order, if it carries any
@@ -207,14 +212,26 @@ class _Case(NamedTuple):
 
     def shortage(self, part: AnyRule | AnyPromotion) -> PartOutcome | None:
         """The outcome of a rule or promotion for which too little was ordered."""
-        basket, minimum = Basket(Goods(self.recorded.order, self.program.basis)), part.when.minimum_amount
-        selection = basket.goods.select("", part.lines, None)
-        if not selection.places:
+        basket, name, lines = (
+            Basket(Goods(self.recorded.order, self.program.basis)),
+            PartOutcome(part, 0).name,
+            part.lines,
+        )
+        goods, is_paid_only = basket.goods, name in self.program.paid_only
+        of_articles = goods.select("", lines.model_copy(update=dict.fromkeys(LineConditions.model_fields)), None)
+        selection = goods.select(name, lines, None, is_paid_only=is_paid_only)
+        if not of_articles.places:
             return PartOutcome(part, 0, reason=NoPoints.NO_LINE)
-        if is_too_little(basket, selection, minimum):
-            had = amount_text(basket.amount_of(selection))
-            return PartOutcome(part, 0, reason=NoPoints.BELOW_MINIMUM, amount=had)
-        return None
+        if is_paid_only and not goods.paid("", of_articles).places:
+            return PartOutcome(part, 0, reason=NoPoints.ONLY_FREE)
+        if not basket.lines_count(selection):
+            return PartOutcome(part, 0, reason=NoPoints.LINES_TOO_SMALL)
+        minimum = self.program.minimums.get(name)
+        short = None if minimum is None else shortage(name, basket, selection, minimum)
+        if short is None:
+            return None
+        reason = NoPoints.TOO_FEW_PIECES if short.is_pieces else NoPoints.BELOW_MINIMUM
+        return PartOutcome(part, 0, reason=reason, amount=amount_text(short.kept))
 
 
 def _rule_outcome(case: _Case, terms: Terms) -> PartOutcome:

@@ -45,6 +45,7 @@ class Goods(NamedTuple):
     line: OrderLine
     price: Fraction
     pieces: Fraction
+    piece_price: Fraction  #: as ordered
 
 
 class Earned(NamedTuple):
@@ -98,7 +99,12 @@ def kept_goods(order: Order, refunds: list[Refund], program: Program) -> list[Go
     if program.basis.points_paid.value == "excluded" and whole > 0:
         unpaid = max(Fraction(0), whole - Fraction(order.points_paid)) / whole
     return [
-        Goods(line, prices[line.line_id] * left * unpaid, Fraction(line.quantity) * left)
+        Goods(
+            line,
+            prices[line.line_id] * left * unpaid,
+            Fraction(line.quantity) * left,
+            prices[line.line_id] / Fraction(line.quantity),
+        )
         for line in earning
         if (left := share[line.line_id] * spread) > 0
     ]
@@ -138,25 +144,50 @@ def _is_among(lines: Lines, line: OrderLine) -> bool:
     return line.sku in lines.skus or any(category in lines.categories for category in line.categories)
 
 
-def _counts(part: AnyRule | AnyPromotion, line: OrderLine) -> bool:
+def _counts(part: AnyRule | AnyPromotion, each: Goods, program: Program) -> bool:
+    line = each.line
     if isinstance(part, ItemRule):
-        return line.sku in part.skus
-    if isinstance(part, CategoryRule):
-        return any(category in part.categories for category in line.categories) and line.sku not in part.exclude_skus
-    return _is_among(part.lines, line)
+        is_article = line.sku in part.skus
+    elif isinstance(part, CategoryRule):
+        is_article = any(name in part.categories for name in line.categories) and line.sku not in part.exclude_skus
+    else:
+        is_article = _is_among(part.lines, line)
+    if isinstance(part, ItemRule | CategoryRule) and _is_unpaid(part, each, program):
+        return False
+    asked = part if isinstance(part, ItemRule | CategoryRule) else part.lines
+    return is_article and all(
+        [
+            asked.minimum_price is None or each.piece_price >= Fraction(asked.minimum_price),
+            asked.maximum_price is None or each.piece_price <= Fraction(asked.maximum_price),
+            asked.minimum_amount is None or each.price >= Fraction(asked.minimum_amount),
+            asked.minimum_quantity is None
+            or (not _is_unpaid(part, each, program) and each.pieces >= Fraction(asked.minimum_quantity)),
+        ]
+    )
+
+
+def _is_unpaid(part: AnyRule | AnyPromotion, each: Goods, program: Program) -> bool:
+    own = part.free_pieces if isinstance(part, ItemRule | CategoryRule) else None
+    return each.line.amount == 0 and (own or program.basis.free_pieces).value == "excluded"
+
+
+def _is_enough(part: AnyRule | AnyPromotion, chosen: list[Goods], program: Program) -> bool:
+    amount, quantity = part.when.minimum_amount, part.when.minimum_quantity
+    pieces = sum(each.pieces for each in chosen if not _is_unpaid(part, each, program))
+    worth = sum(each.price for each in chosen)
+    return (amount is None or worth >= Fraction(amount)) and (quantity is None or pieces >= Fraction(quantity))
 
 
 def _rule_gives(
-    rule: AnyRule, goods: list[Goods], program: Program, tier_id: str, judged: Judged, only: Lines | None = None
+    rule: AnyRule, goods: list[Goods], program: Program, tier_id: str, judged: Judged, only: AnyPromotion | None = None
 ) -> tuple[int, Fraction | None]:
     """Points, and what is left over if the rule carries. With `only`: for some of the lines alone."""
-    chosen = [each for each in goods if _counts(rule, each.line)]
+    chosen = [each for each in goods if _counts(rule, each, program)]
     carried = judged.carried.get(rule.rule_id, Fraction(0))
-    minimum = rule.when.minimum_amount
-    if minimum is not None and sum(each.price for each in chosen) < Fraction(minimum):
+    if not _is_enough(rule, chosen, program):
         return 0, carried
     if only is not None:
-        chosen = [each for each in chosen if _is_among(only, each.line)]
+        chosen = [each for each in chosen if _counts(only, each, program)]
     (tier,) = [tier for tier in program.tiers if tier.tier_id == tier_id]
     rate = Fraction(rule.points["*"] if "*" in rule.points else rule.points[tier_id]) * Fraction(tier.multiplier)
     left_over = None
@@ -165,15 +196,17 @@ def _rule_gives(
         per = Fraction(rule.per_amount)
         total = sum((each.price for each in chosen), Fraction(0))
         if rule.carry:
-            left_over = total + (carried if only is None or _is_everything(only) else 0)
+            left_over = total + (carried if only is None or only.lines == Lines() else 0)
             steps = 0
             while left_over >= per:
                 left_over, steps = left_over - per, steps + 1
             points = to_points(rate * steps)
-        elif rule.round_per.value == "line":
-            points = sum(to_points(each.price / per * rate) for each in chosen)
         else:
-            points = to_points(total / per * rate)
+            amounts = [each.price for each in chosen] if rule.round_per.value == "line" else [total]
+            steps_of = [amount / per for amount in amounts]
+            if rule.steps.value == "whole":
+                steps_of = [Fraction(math.floor(number)) for number in steps_of]
+            points = sum(to_points(number * rate) for number in steps_of)
     elif isinstance(rule, VisitRule):
         points = math.floor(rate) if chosen else 0
     else:
@@ -182,24 +215,19 @@ def _rule_gives(
     return min([points, *(limit for limit in limits if limit is not None)]), left_over
 
 
-def _is_everything(lines: Lines) -> bool:
-    return lines == Lines()
-
-
 def _promotion_gives(
     promotion: AnyPromotion, goods: list[Goods], bought: list[Goods], bases: list[int], program: Program, judged: Judged
 ) -> int:
-    chosen = [each for each in goods if _counts(promotion, each.line)]
+    chosen = [each for each in goods if _counts(promotion, each, program)]
     worth = sum((each.price for each in chosen), Fraction(0))
-    minimum = promotion.when.minimum_amount
-    if not chosen or (minimum is not None and worth < Fraction(minimum)):
+    if not chosen or not _is_enough(promotion, chosen, program):
         return 0
     if isinstance(promotion, MultiplierPromotion):
         base = sum(bases) if program.combine.value == "stack" else max([0, *bases])
         more = base * (Fraction(promotion.multiplier) - 1)
     else:
         more = Fraction(promotion.points)
-        whole = sum((each.price for each in bought if _counts(promotion, each.line)), Fraction(0))
+        whole = sum((each.price for each in bought if _counts(promotion, each, program)), Fraction(0))
         if promotion.clawback.value == "proportional" and whole:
             more = more * worth / whole
     points = _ROUNDINGS[promotion.rounding.value](more)
@@ -234,7 +262,7 @@ def naive_earned(
             continue
         goods = seen(promotion)
         bases = [
-            _rule_gives(rule, bought if goods is bought else seen(rule), program, tier_id, judged, promotion.lines)[0]
+            _rule_gives(rule, bought if goods is bought else seen(rule), program, tier_id, judged, promotion)[0]
             for rule in rules
         ]
         points = _promotion_gives(promotion, goods, bought, bases, program, judged)

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.domain.orders.basket import UNITS, Basket, Goods, amount_text
+from core.domain.orders.basket import Basket, Goods
 from core.domain.orders.earning import Earning, entitlement
 from core.domain.orders.posted import Judgement
+from core.domain.orders.units import UNITS, amount_text
 from core.domain.program import Program
 from tests.domain.test_properties import numbered, orders, refunds_of, various_programs
 from tests.facts import line, order, part, program_with, refund, spend_rule

@@ -80,6 +80,7 @@ def _rest(random: Random) -> dict[str, Any]:
             "kinds": random.choice([["product"], ["product", "shipping"]]),
             "tax": random.choice(["excluded", "included"]),
             "points_paid": random.choice(["excluded", "included"]),
+            "free_pieces": random.choice(["excluded", "included"]),
         },
     }
 
@@ -108,6 +109,17 @@ def _when(random: Random) -> dict[str, Any]:
         **_maybe(random, 0.1, customer_tags=["vip", "staff"]),
         **_maybe(random, 0.1, first_order=random.choice([True, False])),
         **_maybe(random, 0.2, minimum_amount=random.choice(["5", "30"])),
+        **_maybe(random, 0.1, minimum_quantity=random.choice([2, 3, "5"])),
+    }
+
+
+def _line_conditions(random: Random) -> dict[str, Any]:
+    least = random.choice(["0.01", "1.50", "12"])
+    return {
+        **_maybe(random, 0.1, minimum_quantity=random.choice([1, 2, "3.5"])),
+        **_maybe(random, 0.1, minimum_amount=random.choice(["0.50", "20"])),
+        **_maybe(random, 0.1, minimum_price=least),
+        **_maybe(random, 0.1, maximum_price=random.choice([least, "30"])),
     }
 
 
@@ -120,7 +132,7 @@ def _lines(random: Random) -> dict[str, Any]:
         {"exclude_categories": ["gifts"]},
         {"exclude_kinds": ["shipping"]},
     ]
-    return random.choice(choices)
+    return random.choice(choices) | _line_conditions(random)
 
 
 def _rule(random: Random, rule_id: str) -> dict[str, Any]:
@@ -145,6 +157,7 @@ def _rule(random: Random, rule_id: str) -> dict[str, Any]:
             "per_amount": random.choice(["0.7", "1.00", "3", "10"]),
             "round_per": random.choice(["order", "order", "line"]),
             "lines": _lines(random),
+            **_maybe(random, 0.2, steps="whole"),
         }
     elif kind == "visit":
         rule["lines"] = _lines(random)
@@ -153,6 +166,8 @@ def _rule(random: Random, rule_id: str) -> dict[str, Any]:
     else:
         rule["categories"] = random.choice([["fruit"], ["fruit", "drinks"]])
         rule["exclude_skus"] = random.choice([[], ["pear"]])
+    if kind in {"item", "category"}:
+        rule |= {**_line_conditions(random), **_maybe(random, 0.3, free_pieces=random.choice(["excluded", "included"]))}
     return rule
 
 

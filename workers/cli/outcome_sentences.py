@@ -3,9 +3,17 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from core.domain.program import Circumstances, Hours, When
+from core.domain.program import Circumstances, Hours, LineConditions, SpendRule, Steps, When
 from core.reading.order_outcomes import NoPoints, OrderOutcome, PartOutcome, circumstances_of, holds_alone
-from workers.cli.rule_sentences import left_over_text, line_texts, money_text, not_best_text, promotion_text, rule_text
+from workers.cli.rule_sentences import (
+    left_over_text,
+    line_texts,
+    money_text,
+    not_best_text,
+    pieces_text,
+    promotion_text,
+    rule_text,
+)
 
 _LIMITS = {
     "orders_per_customer": "orders of a customer",
@@ -43,21 +51,20 @@ def _why_nothing(outcome: PartOutcome, order: OrderOutcome) -> str:
     match outcome.reason:
         case NoPoints.CONDITIONS:
             return _unmet_text(outcome, order) or "its conditions did not hold"
-        case NoPoints.BELOW_MINIMUM:
-            had, minimum = (
-                money_text(str(outcome.amount), currency),
-                money_text(str(part.when.minimum_amount), currency),
-            )
-            return f"what counts for it comes to {had}, and it asks for {minimum}"
+        case NoPoints.BELOW_MINIMUM | NoPoints.TOO_FEW_PIECES | NoPoints.LINES_TOO_SMALL:
+            return _shortage_text(outcome, currency)
         case NoPoints.BELOW_ONE_POINT:
             left = outcome.amount
             after = "" if left is None else f"; {left_over_text(left, currency)} left over for the next order"
+            if isinstance(part, SpendRule) and part.steps is Steps.WHOLE:
+                after = f", as only whole steps of {money_text(str(part.per_amount), currency)} earn"
             return f"it comes to less than one point{after}"
         case NoPoints.LIMITS_REACHED:
             return f"its limits were reached when the order was posted ({', '.join(_limit_texts(part))})"
         case _:
             texts = {
                 NoPoints.NO_LINE: "no line of the order counts for it",
+                NoPoints.ONLY_FREE: "the pieces that it is for cost nothing",
                 NoPoints.NOTHING_IN_TIER: f"it gives nothing in tier {order.recorded.tier_id}",
                 NoPoints.CAP_REACHED: "earlier orders of the day or month had reached its cap",
                 NoPoints.NOT_BEST: f"it would give {outcome.points_lost:,} more, but only the best promotion counts",
@@ -65,6 +72,28 @@ def _why_nothing(outcome: PartOutcome, order: OrderOutcome) -> str:
                 NoPoints.NOTHING_TO_MULTIPLY: "the rules give nothing that it could multiply",
             }
             return texts.get(outcome.reason or NoPoints.UNKNOWN, "it gave nothing for this order")
+
+
+def _shortage_text(outcome: PartOutcome, currency: str) -> str:
+    part = outcome.part
+    if outcome.reason is NoPoints.LINES_TOO_SMALL:
+        return f"no line of the order has what it asks of each: {_line_text(part.lines, currency)}"
+    if outcome.reason is NoPoints.TOO_FEW_PIECES:
+        pieces = pieces_text(str(outcome.amount))
+        count = "counts" if pieces == "1 piece" else "count"
+        return f"{pieces} {count} for it, and it asks for {part.when.minimum_quantity}"
+    had = money_text(str(outcome.amount), currency)
+    return f"what counts for it comes to {had}, and it asks for {money_text(str(part.when.minimum_amount), currency)}"
+
+
+def _line_text(asked: LineConditions, currency: str) -> str:
+    texts = [
+        None if asked.minimum_quantity is None else f"at least {pieces_text(str(asked.minimum_quantity))}",
+        None if asked.minimum_amount is None else f"at least {money_text(str(asked.minimum_amount), currency)}",
+        None if asked.minimum_price is None else f"at least {money_text(str(asked.minimum_price), currency)} a piece",
+        None if asked.maximum_price is None else f"at most {money_text(str(asked.maximum_price), currency)} a piece",
+    ]
+    return ", ".join(text for text in texts if text is not None)
 
 
 def _limit_texts(promotion: Any) -> Iterator[str]:

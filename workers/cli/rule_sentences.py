@@ -101,7 +101,8 @@ def _rate_text(rule: Calculation, currency: str | None) -> str:
     match rule.get("kind", "spend"):
         case "spend":
             unit = "" if currency is None else f" {currency}"
-            return f"{points}{multiplier} per {rule['per_amount']}{unit}"
+            per = "for each whole" if "steps" in rule else "per"
+            return f"{points}{multiplier} {per} {rule['per_amount']}{unit}"
         case "visit":
             return f"{points}{multiplier} for the order"
         case _:

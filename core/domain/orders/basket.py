@@ -11,47 +11,22 @@ from functools import cached_property
 from typing import NamedTuple
 
 from core.domain.orders.facts import Order, OrderLine, Refund, RefundLine
+from core.domain.orders.units import UNITS, amount_text, nearest, to_millionth, units_of
 from core.domain.outcomes import Parked, Reason
-from core.domain.program import Basis, Lines, PointsPaidBasis, TaxBasis
-
-_PLACES = 12
-#: So many units are one of the major unit of a currency, or one piece.
-UNITS: int = 10**_PLACES
-#: Thirds and sevenths are rounded to units, so a sum of them may miss what it stands for by a few. Wherever a number is
-#: compared or rounded to whole points, it is taken to the millionth first.
-UNITS_PER_MILLIONTH: int = 10 ** (_PLACES - 6)
-_MILLIONTH_DIGITS = 6
-_TEXT_DIGITS = 4
+from core.domain.program import Basis, LineConditions, Lines, PointsPaidBasis, TaxBasis
 
 _ZERO = Decimal(0)
-
-
-def units_of(number: Decimal) -> int:
-    """An amount or a quantity in units, exactly: a message holds 4 decimal places at most."""
-    return int(number.scaleb(_PLACES))
-
-
-def number_of(units: int) -> Decimal:
-    """An amount or a quantity that is so many units."""
-    return Decimal(units).scaleb(-_PLACES).normalize()
-
-
-def nearest(numerator: int, denominator: int) -> int:
-    """The nearest whole number to a ratio whose denominator is above 0; of two the greater."""
-    return (2 * numerator + denominator) // (2 * denominator)
-
-
-def to_millionth(units: int) -> int:
-    """Units to the nearest millionth, still in units."""
-    return nearest(units, UNITS_PER_MILLIONTH) * UNITS_PER_MILLIONTH
 
 
 class Selection:
     """The lines of an order that a rule or promotion counts, as they were ordered."""
 
-    def __init__(self, goods: "Goods", places: Sequence[int]) -> None:
-        """`places` are those of lines that earn; all of them as a range if all lines of the order do."""
-        self._goods, self.places = goods, places
+    def __init__(self, goods: "Goods", places: Sequence[int], asks: tuple[LineConditions, ...] = ()) -> None:
+        """`places` are those of lines that earn; all of them as a range if all lines of the order do.
+
+        `asks` is what must be kept of each of the lines for it to count.
+        """
+        self._goods, self.places, self.asks = goods, places, asks
         self._members = places if isinstance(places, range) else frozenset(places)
 
     def __contains__(self, place: int) -> bool:
@@ -146,17 +121,45 @@ class Goods:
         """All lines that earn."""
         return Selection(self, self.places)
 
-    def select(self, name: str, lines: Lines, places: Sequence[int] | None) -> Selection:
+    def select(self, name: str, lines: Lines, places: Sequence[int] | None, *, is_paid_only: bool = False) -> Selection:
         """The lines that `lines`, those of the rule or promotion of this name, lets through.
 
-        `places` are those of the lines that it looks for at all, where they are known.
+        `places` are those of the lines that it looks for at all, where they are known. With `is_paid_only` no line
+        that cost nothing counts.
         """
-        if lines.is_all and places is None:
+        if lines.is_all and places is None and not is_paid_only:
             return self.all
         found = self._selections.get(name)
         if found is None:
-            found = self._selections[name] = Selection(self, self._find(lines, places))
+            places = self._find(lines, places)
+            if lines.asks_price:
+                places = [place for place in places if self._has_price(place, lines)]
+            if is_paid_only:
+                places = self._paid(places)
+            found = self._selections[name] = Selection(self, places, (lines,) if lines.asks_kept else ())
         return found
+
+    def paid(self, name: str, selection: Selection) -> Selection:
+        """Those of the lines, which are of the rule or promotion of this name, that cost something."""
+        name = f"{name} (paid)"
+        found = self._selections.get(name)
+        if found is None:
+            places = self._paid(selection.places)
+            is_same = len(places) == len(selection.places)
+            found = self._selections[name] = selection if is_same else Selection(self, places, selection.asks)
+        return found
+
+    def _paid(self, places: Sequence[int]) -> Sequence[int]:
+        lines = self.order.lines
+        return [place for place in places if lines[place].amount]
+
+    def _has_price(self, place: int, asked: LineConditions) -> bool:
+        """Whether a piece of the line costs what is asked; nothing is divided, so this is exact."""
+        least, most = asked.minimum_price, asked.maximum_price
+        amount, quantity = self.amount_of(place) * UNITS, units_of(self.order.lines[place].quantity)
+        return (least is None or amount >= units_of(least) * quantity) and (
+            most is None or amount <= units_of(most) * quantity
+        )
 
     def _find(self, lines: Lines, places: Sequence[int] | None) -> Sequence[int]:
         ordered = self.order.lines
@@ -174,7 +177,7 @@ class Goods:
         """The lines that are in both; `name` stands for this pair."""
         found = self._selections.get(name)
         if found is None:
-            found = Selection(self, [place for place in one.places if place in other])
+            found = Selection(self, [place for place in one.places if place in other], one.asks + other.asks)
             self._selections[name] = found
         return found
 
@@ -264,8 +267,15 @@ class Basket:
         more.is_whole = False
         more._change = _less(goods, self._change, self._gone, changed)
         more._left, more._factor = more._shares()
-        more._sums = {selection: _less(selection, had, self._gone, changed) for selection, had in self._sums.items()}
-        if more._left == (1, 1):  # else every line is worth less than before
+        is_only_lines = more._left == (1, 1)  # else every line is worth less than before
+        more._sums = {
+            selection: self._reaching_less(selection, had, more, changed)
+            if selection.asks
+            else _less(selection, had, self._gone, changed)
+            for selection, had in self._sums.items()
+            if is_only_lines or not selection.asks
+        }
+        if is_only_lines:
             texts = self._line_texts
             more._line_texts = {place: text for place, text in texts.items() if place not in changed}
             more._by_line = {name: self._changed_points(had, more, changed) for name, had in self._by_line.items()}
@@ -276,8 +286,40 @@ class Basket:
 
     def _changed_points(self, had: _ByLine, after: "Basket", changed: Mapping[int, _Gone]) -> _ByLine:
         of = [place for place in changed if place in had.selection]
-        change = sum([had.give(after.line_amount(place)) - had.give(self.line_amount(place)) for place in of])
+        change = sum([after.points_of_line(had, place) - self.points_of_line(had, place) for place in of])
         return had._replace(points=had.points + change)
+
+    def points_of_line(self, of: _ByLine, place: int) -> int:
+        """What a rule gives for one line."""
+        return of.give(self.line_amount(place)) if self._reaches(of.selection, place) else 0
+
+    def _reaches(self, selection: Selection, place: int) -> bool:
+        """Whether so much is kept of the line as is asked of each."""
+        for asked in selection.asks:
+            least, pieces = asked.minimum_amount, asked.minimum_quantity
+            if least is not None and to_millionth(self.line_amount(place)) < units_of(least):
+                return False
+            if pieces is not None and to_millionth(self.line_quantity(place)) < units_of(pieces):
+                return False
+        return True
+
+    def reaching_sum(self, selection: Selection, places: Iterable[int]) -> _Sum:
+        """What the lines come to of which so much is kept as is asked of each."""
+        goods, lines = self.goods, self.goods.order.lines
+        amount = quantity = count = 0
+        for place in places:
+            if self._reaches(selection, place):
+                gone = self._before(place)
+                amount += goods.amount_of(place) - gone.amount
+                quantity += units_of(lines[place].quantity) - gone.quantity
+                count += not gone.is_all
+        return _Sum(amount, quantity, count)
+
+    def _reaching_less(self, selection: Selection, had: _Sum, after: "Basket", changed: Mapping[int, _Gone]) -> _Sum:
+        """The same after these lines have changed."""
+        of = [place for place in changed if place in selection]
+        before, now = self.reaching_sum(selection, of), after.reaching_sum(selection, of)
+        return _Sum(*(a - b + c for a, b, c in zip(had, before, now, strict=True)))
 
     def _shares(self) -> tuple[tuple[int, int], tuple[int, int]]:
         """What is left of every line, and of every line's amount.
@@ -296,9 +338,12 @@ class Basket:
     def _sum(self, selection: Selection) -> _Sum:
         found = self._sums.get(selection)
         if found is None:
-            found = selection.sum()
-            if self._gone:
-                found = _less(selection, found, {}, self._gone)
+            if selection.asks:
+                found = self.reaching_sum(selection, selection.places)
+            else:
+                found = selection.sum()
+                if self._gone:
+                    found = _less(selection, found, {}, self._gone)
             self._sums[selection] = found
         return found
 
@@ -336,9 +381,10 @@ class Basket:
         """The places of these lines of which something is kept."""
         if not self._left[0]:
             return ()
-        if not self._gone:
-            return selection.places
-        return (place for place in selection.places if not self._before(place).is_all)
+        places = selection.places
+        if self._gone:
+            places = [place for place in places if not self._before(place).is_all]
+        return [place for place in places if self._reaches(selection, place)] if selection.asks else places
 
     @cached_property
     def _line_amounts(self) -> Sequence[int]:
@@ -398,15 +444,3 @@ def _line_problem(line: OrderLine, n: int, part: RefundLine) -> str | None:
     if part.amount is not None and part.amount > line.amount + line.tax:
         return f"data.lines[{n}].amount is {part.amount}, more than the line's {line.amount + line.tax}"
     return None
-
-
-def amount_text(units: int) -> str:
-    """An amount for people: exact to 4 places, else cut to 4 and marked; what is less than a millionth is left out."""
-    whole, rest = divmod(abs(units) + UNITS_PER_MILLIONTH // 2, UNITS)
-    sign = "-" if units < 0 and (whole or rest >= UNITS_PER_MILLIONTH) else ""
-    if rest < UNITS_PER_MILLIONTH:
-        return f"{sign}{whole}"
-    digits = str(rest // UNITS_PER_MILLIONTH).zfill(_MILLIONTH_DIGITS)
-    shown = digits[:_TEXT_DIGITS].rstrip("0")
-    more = "…" if digits[_TEXT_DIGITS:].strip("0") else ""
-    return f"{sign}{whole}.{shown}{more}" if shown else f"{sign}{whole}{more}"

@@ -12,10 +12,11 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from core.domain.orders.basket import UNITS, Basket, Goods, amount_text, to_millionth
+from core.domain.orders.basket import Basket, Goods
 from core.domain.orders.facts import Order, Refund
 from core.domain.orders.posted import Judgement, Qualifying
 from core.domain.orders.reckoning import Reckoning, points_for, scope_of
+from core.domain.orders.units import UNITS, amount_text, to_millionth
 from core.domain.program import SPEND_UNITS, Combine, Places, Program
 
 _NO_REMAINDERS: Mapping[str, Decimal] = MappingProxyType({})

@@ -9,25 +9,25 @@ from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple
 
-from core.domain.orders.basket import (
+from core.domain.orders.basket import Basket, Selection
+from core.domain.orders.facts import Order
+from core.domain.orders.posted import Judgement
+from core.domain.orders.units import (
     UNITS,
     UNITS_PER_MILLIONTH,
-    Basket,
-    Selection,
     amount_text,
     nearest,
     number_of,
     to_millionth,
     units_of,
 )
-from core.domain.orders.facts import Order
-from core.domain.orders.posted import Judgement
 from core.domain.program import (
     AnyPromotion,
     ClawbackMode,
     Combine,
     CombinePromotions,
     Lines,
+    Minimum,
     Places,
     Program,
     Rounding,
@@ -125,6 +125,7 @@ class Reckoning:
         self._scope, self._kept = scope, kept
         self._is_whole = kept.is_whole
         self._places, self._allowances = scope.places, scope.judgement.allowances
+        self._minimums, self._paid_only = program.minimums, program.paid_only
         self._is_stacked = program.combine is Combine.STACK
         self.left_over: dict[str, Decimal] = {}  #: the remainder that each rule with `carry` leaves
         self._rules = [
@@ -180,7 +181,11 @@ class Reckoning:
         return self._kept
 
     def _select(self, name: str, lines: Lines) -> Selection:
-        return self._kept.goods.select(name, lines, self._places.get(name))
+        return self._kept.goods.select(name, lines, self._places.get(name), is_paid_only=name in self._paid_only)
+
+    def _is_too_little(self, name: str, basket: Basket, selection: Selection) -> bool:
+        minimum = self._minimums.get(name)
+        return minimum is not None and shortage(name, basket, selection, minimum) is not None
 
     def _points_of_rule(self, terms: Terms) -> RulePoints | None:
         name = terms.rule_id
@@ -188,7 +193,7 @@ class Reckoning:
         selection = self._select(name, terms.lines)
         if not (terms.carry or basket.lines_count(selection)):
             return None
-        if is_too_little(basket, selection, terms.minimum_amount):
+        if self._is_too_little(name, basket, selection):
             if terms.carry:
                 self.left_over[name] = self._scope.judgement.carried.get(name, _NOTHING)
             return None
@@ -205,7 +210,7 @@ class Reckoning:
         name, lines = promotion.promotion_id, promotion.lines
         basket = self._kept if self._is_whole else self._basket(promotion.clawback)
         selection = self._select(name, lines)
-        if not basket.lines_count(selection) or is_too_little(basket, selection, promotion.when.minimum_amount):
+        if not basket.lines_count(selection) or self._is_too_little(name, basket, selection):
             return None
         base = 0
         if promotion.kind == "multiplier":
@@ -233,7 +238,7 @@ class Reckoning:
             name = terms.rule_id
             own = basket if is_ordered else self._basket(terms.clawback)
             selection = self._select(name, terms.lines)
-            if is_too_little(own, selection, terms.minimum_amount):
+            if self._is_too_little(name, own, selection):
                 continue
             if own_lines is not None:
                 name = f"{name} {promotion.promotion_id}"
@@ -254,9 +259,24 @@ class Reckoning:
         return (1, 1) if kept == ordered else (kept, ordered)
 
 
-def is_too_little(basket: Basket, selection: Selection, minimum: Decimal | None) -> bool:
-    """Whether less is kept of these lines than what a condition asks for."""
-    return minimum is not None and to_millionth(basket.amount_of(selection)) < units_of(minimum)
+class Shortage(NamedTuple):
+    """How much is kept, in units, of lines of which a condition asks for more."""
+
+    kept: int
+    is_pieces: bool  #: it is a quantity, and not an amount
+
+
+def shortage(name: str, basket: Basket, selection: Selection, minimum: Minimum) -> Shortage | None:
+    """What is kept of these lines, which are of the rule or promotion of that name; None if that is enough."""
+    if minimum.amount is not None:
+        amount = basket.amount_of(selection)
+        if to_millionth(amount) < units_of(minimum.amount):
+            return Shortage(amount, False)
+    if minimum.quantity is not None:
+        quantity = basket.quantity_of(basket.goods.paid(name, selection) if minimum.is_paid_only else selection)
+        if to_millionth(quantity) < units_of(minimum.quantity):
+            return Shortage(quantity, True)
+    return None
 
 
 def _stepped(terms: Terms, amount: int) -> tuple[int, int]:
@@ -275,11 +295,15 @@ def _points(terms: Terms, basket: Basket, selection: Selection, name: str) -> in
         case Unit.PIECE:
             return points_for(basket.quantity_of(selection), terms)
         case Unit.AMOUNT:
-            return points_for(basket.amount_of(selection), terms)
+            return _points_of_amount(basket.amount_of(selection), terms)
         case Unit.LINE_AMOUNT:
-            return basket.points_by_line(name, selection, partial(points_for, terms=terms))
+            return basket.points_by_line(name, selection, partial(_points_of_amount, terms=terms))
         case Unit.ORDER:
             return rounded(terms.numerator, terms.denominator, terms.rounding)
+
+
+def _points_of_amount(amount: int, terms: Terms) -> int:
+    return _stepped(terms, amount)[0] if terms.has_whole_steps else points_for(amount, terms)
 
 
 def points_for(units: int, terms: Terms) -> int:

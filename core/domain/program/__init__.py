@@ -14,7 +14,7 @@ from pydantic import Field, StrictBool, StringConstraints, field_validator, mode
 from pydantic_core import InitErrorDetails
 
 from core.domain.orders.facts import LineKind
-from core.domain.program.conditions import Circumstances, Hours, Lines, Weekday, When
+from core.domain.program.conditions import Circumstances, Hours, LineConditions, Lines, Weekday, When
 from core.domain.program.earning_rules import (
     ANY_TIER,
     AnyRule,
@@ -24,6 +24,7 @@ from core.domain.program.earning_rules import (
     ItemRule,
     RoundPer,
     SpendRule,
+    Steps,
     Terms,
     Unit,
     VisitRule,
@@ -33,6 +34,7 @@ from core.domain.program.expiry import Availability, AvailabilityPolicy, EndOf, 
 from core.domain.program.fields import (
     DAYS_MAX,
     ClawbackMode,
+    FreePieces,
     Name,
     Part,
     Rounding,
@@ -42,6 +44,7 @@ from core.domain.program.fields import (
     refuse,
     repeated,
 )
+from core.domain.program.minimums import Minimum, minimums_of, paid_only_of
 from core.domain.program.promotions import (
     AdditionPromotion,
     AnyPromotion,
@@ -86,11 +89,14 @@ __all__ = [
     "EndOf",
     "Expiry",
     "ExpiryPolicy",
+    "FreePieces",
     "Hours",
     "ItemRule",
     "Limits",
+    "LineConditions",
     "Lines",
     "Measure",
+    "Minimum",
     "MultiplierPromotion",
     "Places",
     "PointsPaidBasis",
@@ -102,6 +108,7 @@ __all__ = [
     "RoundPer",
     "Rounding",
     "SpendRule",
+    "Steps",
     "TaxBasis",
     "Terms",
     "Tier",
@@ -152,6 +159,8 @@ class Basis(Part):
     """Whether the lines' tax earns."""
     points_paid: PointsPaidBasis = PointsPaidBasis.EXCLUDED
     """Whether the part paid with points earns."""
+    free_pieces: FreePieces = FreePieces.EXCLUDED
+    """Whether pieces that cost nothing count where pieces are counted."""
 
     @field_validator("kinds")
     @classmethod
@@ -254,6 +263,16 @@ class Program(Part):
         }
 
     @cached_property
+    def minimums(self) -> dict[str, Minimum]:
+        """What of their lines together must be kept, by the names of those rules and promotions that ask for it."""
+        return minimums_of((*self.earning_rules, *self.promotions), self.basis.free_pieces)
+
+    @cached_property
+    def paid_only(self) -> frozenset[str]:
+        """The rules and promotions that count pieces line by line, and none that cost nothing."""
+        return paid_only_of((*self.earning_rules, *self.promotions), self.basis.free_pieces)
+
+    @cached_property
     def rule_index(self) -> RuleIndex:
         """Which rules and promotions look for which lines."""
         # What a rule has carried on may be a whole step, after a refund, and then counts with any order.
@@ -305,6 +324,9 @@ class Program(Part):
         rules, promotions = len(self.earning_rules), len(self.promotions)
         both = rules * sum(each.kind == "multiplier" and not each.lines.is_all for each in self.promotions)
         once = rules + promotions + both
+        # What is asked of each line by itself is asked once more, of a promotion's lines for each rule.
+        asked = [each.lines.asks_kept for each in (*self.earning_rules, *self.promotions)]
+        once += sum(asked[:rules]) * (1 + promotions) + sum(asked[rules:]) * (1 + rules)
         # To find the newest promotion that gives something, each is tried.
         return once * (1 + promotions) if self.combine_promotions is CombinePromotions.NEWEST else once
 

@@ -1,7 +1,7 @@
 """Conditions: which orders a rule or promotion is for, and which of their lines.
 
 What depends on the order alone, on the customer and on time is judged once, when the order is posted. What depends on
-what is kept of the order (a minimum amount) is asked again after each refund.
+what is kept of the order (a minimum amount or quantity) is asked again after each refund.
 """
 
 import re
@@ -46,8 +46,41 @@ class Circumstances(NamedTuple):
     is_first_order: bool
 
 
-class Lines(Part):
-    """Which lines of an order count. Without `skus` and `categories` all do that earn at all."""
+class LineConditions(Part):
+    """What each line must have by itself to count."""
+
+    minimum_quantity: Amount | None = None
+    """Of each line that counts at least so many pieces are kept."""
+    minimum_amount: Amount | None = None
+    """What is kept of each line that counts comes to at least this."""
+    minimum_price: Amount | None = None
+    """A piece of each line that counts costs at least this: the line's amount as ordered, by its quantity."""
+    maximum_price: Amount | None = None
+    """A piece of each line that counts costs at most this."""
+
+    @cached_property
+    def asks_price(self) -> bool:
+        """Whether it asks what a piece cost, which no refund changes."""
+        return self.minimum_price is not None or self.maximum_price is not None
+
+    @cached_property
+    def asks_kept(self) -> bool:
+        """Whether it asks what is kept of a line."""
+        return self.minimum_quantity is not None or self.minimum_amount is not None
+
+    @model_validator(mode="after")
+    def _prices_fit(self) -> Self:
+        if (
+            self.minimum_price is not None
+            and self.maximum_price is not None
+            and self.maximum_price < self.minimum_price
+        ):
+            refuse([problem(("maximum_price",), "price_order", f"is less than minimum_price, {self.minimum_price}")])
+        return self
+
+
+class _Articles(Part):
+    """Which lines of an order count, by what they are."""
 
     skus: Labels = ()
     """Lines with one of these SKUs; with categories too, lines with either."""
@@ -59,11 +92,6 @@ class Lines(Part):
     """No lines in one of these categories, whatever is included."""
     exclude_kinds: Annotated[tuple[LineKind, ...], Field(max_length=len(LineKind))] = ()
     """No lines of these kinds, whatever is included."""
-
-    @cached_property
-    def is_all(self) -> bool:
-        """Whether every line counts."""
-        return not (self.skus or self.categories or self.exclude_skus or self.exclude_categories or self.exclude_kinds)
 
     @cached_property
     def wanted_skus(self) -> frozenset[str]:
@@ -109,6 +137,16 @@ class Lines(Part):
             ]
         )
         return self
+
+
+class Lines(LineConditions, _Articles):
+    """Which lines of an order count. Without `skus` and `categories` all do that earn at all."""
+
+    @cached_property
+    def is_all(self) -> bool:
+        """Whether every line counts."""
+        is_picky = self.skus or self.categories or self.excludes_some or self.asks_price or self.asks_kept
+        return not is_picky
 
 
 def _minutes(text: str) -> int:
@@ -181,18 +219,20 @@ class When(Part):
     """true: only a customer's first order that is posted; false: only later ones."""
     minimum_amount: Amount | None = None
     """What is kept of the lines that count comes to at least this."""
+    minimum_quantity: Amount | None = None
+    """Of the lines that count at least so many pieces are kept, all together."""
 
     @cached_property
     def is_always(self) -> bool:
         """Whether nothing is asked that could fail when the order is posted."""
-        return self == When() or self == When(minimum_amount=self.minimum_amount)
+        return self.model_copy(update={"minimum_amount": None, "minimum_quantity": None}) == When()
 
     def includes_day(self, day: date) -> bool:
         """Whether orders of this day of the program's time zone can fit at all."""
         return (self.starts_on is None or self.starts_on <= day) and (self.ends_on is None or day <= self.ends_on)
 
     def holds(self, circumstances: Circumstances) -> bool:
-        """Whether the order, the customer and the time fit. The minimum amount is asked of what is kept, apart."""
+        """Whether the order, the customer and the time fit. The minimums are asked of what is kept, apart."""
         return self.includes_day(circumstances.local.date()) and self.holds_beside_dates(circumstances)
 
     def holds_beside_dates(self, circumstances: Circumstances) -> bool:

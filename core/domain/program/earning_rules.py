@@ -8,12 +8,13 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import BeforeValidator, Field, StrictBool, WithJsonSchema, model_validator
 
-from core.domain.program.conditions import Lines, When
+from core.domain.program.conditions import LineConditions, Lines, When
 from core.domain.program.expiry import Expiry
 from core.domain.program.fields import (
     DECIMAL_SCHEMA,
     Amount,
     ClawbackMode,
+    FreePieces,
     Labels,
     Name,
     Part,
@@ -48,6 +49,13 @@ class RoundPer(StrEnum):
 
     ORDER = "order"
     LINE = "line"
+
+
+class Steps(StrEnum):
+    """What a part of a spend rule's `per_amount` earns."""
+
+    PARTS = "parts"  #: its part of the points
+    WHOLE = "whole"  #: nothing
 
 
 class Caps(Part):
@@ -99,6 +107,9 @@ class SpendRule(_Rule):
     """How the exact result becomes whole points."""
     round_per: RoundPer = RoundPer.ORDER
     """order: once for the whole order; line: once for each line."""
+    steps: Steps = Steps.PARTS
+    """parts: a part of per_amount earns its part of the points; whole: only whole steps of per_amount earn, and what
+    is beyond them is lost. With "5 for each 2.50", 3.00 gives 6 or 5 points."""
     carry: StrictBool = False
     """Whether it gives points for whole steps of per_amount only, and keeps what is left for the customer's next
     order. With "1 per 50", orders of 30 and 20 give 1 point."""
@@ -112,6 +123,7 @@ class SpendRule(_Rule):
             and self.caps == Caps()
             and self.clawback is ClawbackMode.PROPORTIONAL
             and self.round_per is RoundPer.ORDER
+            and self.steps is Steps.PARTS
             and not self.carry
         )
 
@@ -121,6 +133,11 @@ class SpendRule(_Rule):
         if self.carry:
             if self.round_per is RoundPer.LINE:
                 problems.append(problem(("round_per",), "carry_with", "cannot be line with carry: true"))
+            if self.steps is Steps.WHOLE:
+                text = (
+                    "cannot be whole with carry: true, which keeps what is beyond whole steps: leave out one of the two"
+                )
+                problems.append(problem(("steps",), "carry_with", text))
             if self.caps != Caps():
                 problems.append(problem(("caps",), "carry_with", "cannot be together with carry: true"))
             if self.clawback is not ClawbackMode.PROPORTIONAL:
@@ -139,7 +156,7 @@ class _PieceRule(_Rule):
 
 
 class VisitRule(_PieceRule):
-    """Points for an order, whatever it costs; `when.minimum_amount` asks for more than any line that counts."""
+    """Points for an order, whatever it costs; minimums in `when` ask for more than any line that counts."""
 
     kind: Literal["visit"]
     """The kind of rule."""
@@ -147,7 +164,14 @@ class VisitRule(_PieceRule):
     """Lines of which at least one must be kept; any that earns when left out."""
 
 
-class ItemRule(_PieceRule):
+class _ArticleRule(LineConditions, _PieceRule):
+    """What rules that give points for pieces share."""
+
+    free_pieces: FreePieces | None = None
+    """Whether pieces that cost nothing count, if not as basis says."""
+
+
+class ItemRule(_ArticleRule):
     """Points for each piece of certain articles."""
 
     kind: Literal["item"]
@@ -160,10 +184,10 @@ class ItemRule(_PieceRule):
     @cached_property
     def lines(self) -> Lines:
         """The lines that count."""
-        return Lines(skus=self.skus)
+        return Lines(skus=self.skus, **_line_conditions(self))
 
 
-class CategoryRule(_PieceRule):
+class CategoryRule(_ArticleRule):
     """Points for each piece of the articles of certain categories."""
 
     kind: Literal["category"]
@@ -178,7 +202,11 @@ class CategoryRule(_PieceRule):
     @cached_property
     def lines(self) -> Lines:
         """The lines that count."""
-        return Lines(categories=self.categories, exclude_skus=self.exclude_skus)
+        return Lines(categories=self.categories, exclude_skus=self.exclude_skus, **_line_conditions(self))
+
+
+def _line_conditions(rule: LineConditions) -> dict[str, Decimal | None]:
+    return {name: getattr(rule, name) for name in LineConditions.model_fields}
 
 
 AnyRule = SpendRule | VisitRule | ItemRule | CategoryRule
@@ -208,9 +236,9 @@ class Terms(NamedTuple):
     denominator: int
     rounding: Rounding
     lines: Lines
-    minimum_amount: Decimal | None
     per_order: int | None  #: the cap
     carry: bool
+    has_whole_steps: bool  #: parts of a step earn nothing
     clawback: ClawbackMode
     explanation: dict[str, str]  #: the same as the program file says it, for the explanation of an entry
 
@@ -227,6 +255,8 @@ def terms_of(rule: AnyRule, tier_id: str, multiplier: Decimal) -> Terms:
         per = rule.per_amount
         unit = Unit.LINE_AMOUNT if rule.round_per is RoundPer.LINE else Unit.AMOUNT
         explanation["per_amount"] = str(per)
+        if rule.steps is Steps.WHOLE:
+            explanation["steps"] = rule.steps.value
     if isinstance(rule, VisitRule):
         unit = Unit.ORDER
     else:
@@ -235,9 +265,9 @@ def terms_of(rule: AnyRule, tier_id: str, multiplier: Decimal) -> Terms:
     if multiplier != 1:
         explanation["tier_multiplier"] = str(multiplier)
     numerator, denominator = (Fraction(points) * Fraction(multiplier) / Fraction(per)).as_integer_ratio()
-    minimum, cap = rule.when.minimum_amount, rule.caps.per_order
     step = per if isinstance(rule, SpendRule) else None
+    has_whole_steps = isinstance(rule, SpendRule) and rule.steps is Steps.WHOLE
     return Terms(
-        rule.rule_id, rule, unit, step, numerator, denominator, rounding, rule.lines, minimum, cap, rule.carry,
-        rule.clawback, explanation,
+        rule.rule_id, rule, unit, step, numerator, denominator, rounding, rule.lines, rule.caps.per_order, rule.carry,
+        has_whole_steps, rule.clawback, explanation,
     )  # fmt: skip

@@ -52,6 +52,13 @@ class ClawbackMode(StrEnum):
     NEVER = "never"
 
 
+class FreePieces(StrEnum):
+    """Whether pieces that cost nothing count where pieces are counted."""
+
+    EXCLUDED = "excluded"
+    INCLUDED = "included"
+
+
 def _exact_decimal(value: Any) -> Any:
     """Take exact forms only. A YAML or JSON float has already lost the digits that the author wrote."""
     if isinstance(value, float):

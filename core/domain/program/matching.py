@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import timedelta
+from decimal import Decimal
 
 from core.domain.program.conditions import CHANNEL, Lines, Weekday, When
 
@@ -13,9 +14,8 @@ def covers(wide: When, narrow: When) -> bool:
     """Whether `wide` surely holds for every order for which `narrow` holds, on the same lines or more."""
     starts = wide.starts_on is None or (narrow.starts_on is not None and wide.starts_on <= narrow.starts_on)
     ends = wide.ends_on is None or (narrow.ends_on is not None and narrow.ends_on <= wide.ends_on)
-    is_enough = wide.minimum_amount is None or (
-        narrow.minimum_amount is not None and wide.minimum_amount <= narrow.minimum_amount
-    )
+    is_enough = _asks_no_more(wide.minimum_amount, narrow.minimum_amount)
+    is_enough = is_enough and _asks_no_more(wide.minimum_quantity, narrow.minimum_quantity)
     mine, theirs = wide.attributes or {}, narrow.attributes or {}
     return (
         starts
@@ -42,7 +42,19 @@ def covers_lines(wide: Lines, narrow: Lines) -> bool:
         and set(wide.exclude_skus) <= set(narrow.exclude_skus)
         and set(wide.exclude_categories) <= set(narrow.exclude_categories)
         and set(wide.exclude_kinds) <= set(narrow.exclude_kinds)
+        and _asks_no_more(wide.minimum_quantity, narrow.minimum_quantity)
+        and _asks_no_more(wide.minimum_amount, narrow.minimum_amount)
+        and _asks_no_more(wide.minimum_price, narrow.minimum_price)
+        and (
+            wide.maximum_price is None
+            or (narrow.maximum_price is not None and narrow.maximum_price <= wide.maximum_price)
+        )
     )
+
+
+def _asks_no_more(wide: Decimal | None, narrow: Decimal | None) -> bool:
+    """Whether what reaches the minimum `narrow` reaches `wide` too."""
+    return wide is None or (narrow is not None and wide <= narrow)
 
 
 def never_holds(when: When) -> tuple[tuple[str, ...], str] | None:

@@ -28,6 +28,7 @@ from core.domain.program import (
     Program,
     QualificationWindow,
     SpendRule,
+    Steps,
     Tier,
     VisitRule,
 )
@@ -322,6 +323,8 @@ def _is_as_good(other: AnyRule, rule: AnyRule, program: Program) -> bool:
         and other.clawback is rule.clawback
         and getattr(other, "rounding", None) == getattr(rule, "rounding", None)
         and getattr(other, "round_per", None) == getattr(rule, "round_per", None)
+        and (other.rule_id not in program.paid_only or rule.rule_id in program.paid_only)
+        and _has_as_good_steps(other, rule)
     )
     return (
         is_alike
@@ -329,6 +332,13 @@ def _is_as_good(other: AnyRule, rule: AnyRule, program: Program) -> bool:
         and covers_lines(other.lines, rule.lines)
         and all(_per_unit(other, tier_id) >= _per_unit(rule, tier_id) for tier_id in _tiers_of(rule, program))
     )
+
+
+def _has_as_good_steps(other: AnyRule, rule: AnyRule) -> bool:
+    """Whether `other` gives as much for what is beyond whole steps, as far as that is for the steps to say."""
+    if not isinstance(other, SpendRule) or other.steps is Steps.PARTS:
+        return True
+    return isinstance(rule, SpendRule) and rule.steps is Steps.WHOLE and rule.per_amount == other.per_amount
 
 
 def _per_unit(rule: AnyRule, tier_id: str) -> Fraction:

@@ -87,6 +87,9 @@ _ALLOWED = {
     "customer_tags[]": "a customer tag of 1 to 200 characters",
     "first_order": _BOOL,
     "minimum_amount": _AMOUNT,
+    "minimum_quantity": f"a number of pieces, {_AMOUNT}",
+    "minimum_price": f"the price of one piece, {_AMOUNT}",
+    "maximum_price": f"the price of one piece, {_AMOUNT}",
     "tier_id": _NAME,
     "threshold_points": f"an integer from 0 to {POINTS_LIMIT_MAX}",
     "threshold_amount": f'a decimal number in quotes with at most 2 decimal places, such as "250.00", or an integer, '

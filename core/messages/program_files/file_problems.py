@@ -26,7 +26,15 @@ _WORDED_MAX = 3 * (PROBLEMS_TOLD_MAX + 1)
 _KEY = "[key]"  #: how pydantic ends the place of a wrong key
 _ANY_TIER = "*"
 #: Problems of the domain that say all there is to say.
-_COMPLETE = {"missing_with", "means_nothing", "dates_order", "carry_with", "days_or_months", "missing_rate"}
+_COMPLETE = {
+    "missing_with",
+    "means_nothing",
+    "dates_order",
+    "price_order",
+    "carry_with",
+    "days_or_months",
+    "missing_rate",
+}
 _FORMATTED = {"day", "start", "end"}  #: texts that quotes alone do not make right
 #: Those that go on from what stands there.
 _CONTINUED = {"repeated", "first_threshold", "threshold_order", "hours_order", "in_and_out"}

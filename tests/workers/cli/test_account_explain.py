@@ -160,6 +160,7 @@ def test_what_gave_nothing_for_an_order_says_why(loyalty: CommandLine, rules: Sh
         ("{first_order: false}", "it is not for a customer's first order"),
         ("{attributes: {gift: [true], size: [1, 2]}}", "it asks for gift true, and the order names none"),
         ('{minimum_amount: "200.00"}', "what counts for it comes to 100 EUR, and it asks for 200.00 EUR"),
+        ("{minimum_quantity: 5}", "1 piece counts for it, and it asks for 5"),
     ],
 )
 def test_a_condition_that_did_not_hold_is_named(loyalty: CommandLine, engine: Engine, when: str, reason: str) -> None:
