@@ -8,7 +8,7 @@ COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-e
 	--no-emit-find-links --no-emit-trusted-host --no-emit-options
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test check audit chaos simulate protections bench lock schemas docs image clean
+.PHONY: help install demo up test check audit chaos simulate stories protections bench lock schemas docs image clean
 
 help: ## List the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -48,6 +48,9 @@ chaos: $(READY) ## Random faults against real processes; RUNS=1 SEED=.. BROKER=b
 
 simulate: $(READY) ## Seeded interleavings and deaths on a real PostgreSQL; SEEDS=2000 FROM=0
 	$(BIN)/python -m tests.interleaving --seeds $(or $(SEEDS),200) --from $(or $(FROM),0)
+
+stories: $(READY) ## Random stories of an account, each under a program of its own, against a second model; STORIES=100000 FROM=0
+	$(BIN)/python -m tests.domain --stories $(or $(STORIES),4000) --from $(or $(FROM),0)
 
 protections: $(READY) ## Take each protection out of a copy of the tree and see that something says so; ONLY="part of a name"
 	$(BIN)/python -m tests.protections $(if $(ONLY),--only "$(ONLY)")

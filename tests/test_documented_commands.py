@@ -170,6 +170,7 @@ RUN_BY: dict[str, tuple[str, ...]] = {
     "make protections": benchmarks("test_make_protections_takes_one_out_which_is_noticed"),
     "make schemas": benchmarks("test_make_writes_what_is_generated_where_it_is"),
     "make simulate": benchmarks("test_make_simulate_runs_seeds"),
+    "make stories": benchmarks("test_make_stories_tells_stories"),
     "make test": CI,
     "make up": FIRST_HOUR,
     "python -m benchmarks": ("make bench",),

@@ -124,6 +124,11 @@ def test_make_simulate_runs_seeds(of_tests: dict[str, str]) -> None:
     assert "0 failed" in make("simulate", "SEEDS=2", **of_tests)
 
 
+def test_make_stories_tells_stories() -> None:
+    assert "20 stories" in (printed := make("stories", "STORIES=20"))
+    assert "0 failed" in printed
+
+
 def test_make_protections_takes_one_out_which_is_noticed(of_tests: dict[str, str]) -> None:
     printed = make("protections", "ONLY=one refund", **of_tests)
     assert "1 protections taken out, 0 of them unnoticed" in printed
