@@ -132,6 +132,13 @@ class AccountLots:
         numbers = self._numbers_of.get((OriginKind.ORDER, *order), ())
         return [*self._dated([self._lot(number) for number in sorted(numbers)])]
 
+    def numbered(self, number: int) -> Lot:
+        """The lot of this number."""
+        if number not in self._open and number not in self._empty:
+            raise NotLoadedError(f"lot {number} of account {self._account_id}")
+        (lot,) = self._dated([self._lot(number)])
+        return lot
+
     def expiries(self) -> list[SharedExpiry]:
         """The shared expiries that have not been carried out."""
         if self._expiries is None:

@@ -12,10 +12,11 @@ from uuid import UUID
 
 from core.domain.account_lots import AccountLots, NotLoadedError
 from core.domain.decision import AccountChange, Decision
-from core.domain.ledger import Account
-from core.domain.lots import Lot, SharedExpiry
+from core.domain.ledger import Account, EntryKind
+from core.domain.lots import Allocation, AllocationKind, Lot, SharedExpiry
 from core.domain.orders.basket import Basket
 from core.domain.orders.earning import Earning
+from core.domain.orders.facts import Refund
 from core.domain.orders.posted import (
     Budget,
     OrderEventKind,
@@ -43,6 +44,13 @@ class KeptOrder(NamedTuple):
 
     earning: Earning
     basket: Basket
+
+
+class Take(NamedTuple):
+    """So many points of a lot were taken and have not come back."""
+
+    lot_number: int
+    points: int
 
 
 class OrderHistory(NamedTuple):
@@ -73,7 +81,8 @@ class Books:
         self._orders: dict[OrderKey, dict[str, PostedOrder]] = {}
         self._refunds: dict[OrderKey, list[PostedRefund]] = {}
         self._refunds_by_id: dict[RefundKey, dict[str, PostedRefund]] = {}
-        self._order_events: dict[OrderKey, dict[tuple[str, OrderEventKind], PostedOrderEvent]] = {}
+        self._order_events: dict[OrderKey, dict[tuple[str, OrderEventKind, str], PostedOrderEvent]] = {}
+        self._takes: dict[tuple[UUID, OrderKey], list[Take]] = {}
         self._budgets: dict[tuple[str, str], Budget] = {}
         self._kept: dict[tuple[OrderKey, str], KeptOrder] = {}
 
@@ -144,12 +153,17 @@ class Books:
         for posted in found:
             self._keep_refund(posted)
 
+    def put_takes(self, account_id: UUID, order: OrderKey, takes: Iterable[Allocation]) -> None:
+        """Take in what all entries about an order but its first did to lots, oldest first."""
+        self._takes[account_id, order] = []
+        self._keep_takes(account_id, order, takes)
+
     def put_order_events(self, orders: Iterable[OrderKey], found: Iterable[PostedOrderEvent]) -> None:
-        """Take in the posted fulfilments and cancellations of these orders."""
+        """Take in all that is posted of what happened to these orders."""
         for order in orders:
             self._order_events.setdefault(order, {})
         for posted in found:
-            self._order_events[posted.source, posted.order_id][posted.program_id, posted.kind] = posted
+            self._keep_order_event(posted)
 
     # What deciders ask.
 
@@ -189,6 +203,14 @@ class Books:
     def lots_of_order(self, account: Account, order: OrderKey) -> list[Lot]:
         """The account's lots that this order first earned, also the empty ones, by their numbers."""
         return self._lots_asked_of(account).of_order(order)
+
+    def lot(self, account: Account, number: int) -> Lot:
+        """One of the account's lots by its number."""
+        return self._lots_asked_of(account).numbered(number)
+
+    def takes_of(self, account: Account, order: OrderKey) -> Sequence[Take]:
+        """How many points each clawback of an order took from which lot, oldest first, less what has come back."""
+        return self._known(self._takes, (account.account_id, order), [])
 
     def expiries(self, account: Account) -> list[SharedExpiry]:
         """The account's shared expiries that have not been carried out."""
@@ -247,6 +269,16 @@ class Books:
         refunds = self._known(self._refunds, posted.key, [])
         return [refund for refund in refunds if refund.program_id == posted.program_id]
 
+    def refunds_known(self, posted: PostedOrder) -> list[Refund]:
+        """All refunds of an order that happened, and its cancellation as one more."""
+        events = self._known(self._order_events, posted.key, {})
+        reverted = {
+            key
+            for program_id, kind, key in events
+            if kind is OrderEventKind.REFUND_REVERTED and program_id == posted.program_id
+        }
+        return refunds_known(self.refunds_of(posted), posted, reverted)
+
     def kept(self, posted: PostedOrder, program: Program) -> KeptOrder:
         """What is kept of an order after all its refunds; `program` is the version that was frozen with it.
 
@@ -256,16 +288,16 @@ class Books:
         found = self._kept.get(key)
         if found is None:
             assert posted.tier_id is not None
-            earning = Earning(posted.order, program, posted.tier_id, posted.judgement)
-            found = KeptOrder(earning, earning.ordered.after(refunds_known(self.refunds_of(posted), posted)))
+            earning = Earning(posted.current, program, posted.tier_id, posted.judged)
+            found = KeptOrder(earning, earning.ordered.after(self.refunds_known(posted)))
             if len(self._kept) == _KEPT_ORDERS_MAX:
                 del self._kept[next(iter(self._kept))]
             self._kept[key] = found
         return found
 
-    def order_event(self, posted: PostedOrder, kind: OrderEventKind) -> PostedOrderEvent | None:
-        """The posted fulfilment or cancellation of an order."""
-        return self._known(self._order_events, posted.key, {}).get((posted.program_id, kind))
+    def order_event(self, posted: PostedOrder, kind: OrderEventKind, event_key: str = "") -> PostedOrderEvent | None:
+        """What is posted of one thing that happened to an order; without `event_key` to the order as a whole."""
+        return self._known(self._order_events, posted.key, {}).get((posted.program_id, kind, event_key))
 
     def _known(self, found: Mapping[_K, _V], key: _K, absent: _V | None = None) -> _V:
         try:
@@ -291,8 +323,7 @@ class Books:
                 case PostedRefund():
                     self._keep_refund(fact)
                 case PostedOrderEvent():
-                    events = self._order_events.setdefault((fact.source, fact.order_id), {})
-                    events[fact.program_id, fact.kind] = fact
+                    self._keep_order_event(fact)
         for posted in decision.orders:
             self._keep_changed_order(posted)
         for spent in decision.budgets:
@@ -312,6 +343,9 @@ class Books:
             lots = self._lots_of(account_id)
             for lot in change.lots:
                 lots.put(lot)
+        for entry in change.entries:
+            if entry.source is not None and entry.order_id is not None and entry.kind is not EntryKind.RELEASE:
+                self._keep_takes(account_id, (entry.source, entry.order_id), entry.allocations)
         if change.expiries or change.expiries_begun:
             self._lots_of(account_id).put_expiries((*change.expiries, *change.expiries_begun))
         if change.tier_changes:
@@ -328,6 +362,8 @@ class Books:
 
     def _keep_new_order(self, posted: PostedOrder) -> None:
         self._orders.setdefault(posted.key, {})[posted.program_id] = posted
+        if posted.account_id is not None:
+            self._takes[posted.account_id, posted.key] = []
         if posted.account_id is None:
             return
         if not self._are_whole:
@@ -341,7 +377,7 @@ class Books:
     def _keep_changed_order(self, posted: PostedOrder) -> None:
         of_programs = self._orders[posted.key]
         before, of_programs[posted.program_id] = of_programs[posted.program_id], posted
-        if posted.cancelled_at != before.cancelled_at:
+        if (posted.cancelled_at, posted.amendment) != (before.cancelled_at, before.amendment):
             self._kept.pop((posted.key, posted.program_id), None)
         counted = None if posted.account_id is None else self._counted.get(posted.account_id)
         if counted is not None and before.qualifying != posted.qualifying:
@@ -358,7 +394,34 @@ class Books:
         if (kept := self._kept.get(key)) is not None:
             self._kept[key] = kept._replace(basket=kept.basket.plus(refund))
 
+    def _keep_order_event(self, posted: PostedOrderEvent) -> None:
+        events = self._order_events.setdefault((posted.source, posted.order_id), {})
+        events[posted.program_id, posted.kind, posted.event_key] = posted
+        if posted.kind is OrderEventKind.REFUND_REVERTED:
+            self._kept.pop(((posted.source, posted.order_id), posted.program_id), None)
+
+    def _keep_takes(self, account_id: UUID, order: OrderKey, allocations: Iterable[Allocation]) -> None:
+        takes = self._takes.get((account_id, order))
+        if takes is None and self._are_whole:
+            takes = self._takes[account_id, order] = []
+        for allocation in allocations if takes is not None else ():
+            assert takes is not None
+            if allocation.kind is AllocationKind.TAKEN:
+                takes.append(Take(allocation.lot_number, -allocation.points))
+            elif allocation.kind is AllocationKind.RETURNED:
+                _less(takes, allocation.lot_number, allocation.points)
+
     def forget_order(self, key: OrderKey) -> None:
         """Drop an order that no later message is about. What it counts for the tier stays."""
         for program_id in self._orders.pop(key, {}):
             self._kept.pop((key, program_id), None)
+
+
+def _less(takes: list[Take], lot_number: int, points: int) -> None:
+    """What came back was taken last."""
+    for place in reversed(range(len(takes))):
+        take = takes[place]
+        if take.lot_number == lot_number and points:
+            part = min(points, take.points)
+            takes[place] = take._replace(points=take.points - part)
+            points -= part

@@ -176,6 +176,50 @@ def credit(account: Account, origin: Origin, grants: Sequence[LotTerms], as_of: 
     return Credit(after, tuple(lots))
 
 
+class GivenBack(NamedTuple):
+    """What points do that come back: the account after it, the lots that have them now, and their allocations."""
+
+    account: Account
+    lots: tuple[Lot, ...]
+    opened: tuple[Lot, ...]  #: of these, the new ones
+    allocations: tuple[Allocation, ...]
+
+
+def give_back(
+    account: Account, origin: Origin, returns: Sequence[tuple[Lot, int]], grants: Sequence[LotTerms], as_of: datetime
+) -> GivenBack:
+    """Return points to the lots that they were taken from, and open lots of `origin` for what goes beyond that.
+
+    What is available pays off the deficit first, the new points before those that return, the last return first: what
+    was taken beyond all lots was taken last.
+    """
+    credited = credit(account, origin, grants, as_of) if grants else Credit(account, ())
+    deficit, available, pending = credited.account.deficit, 0, 0
+    lots: list[Lot] = []
+    allocations: list[Allocation] = []
+    for lot, points in reversed(returns):
+        left = points
+        if lot.is_pending:
+            pending += points
+        else:
+            available += points
+            left -= min(points, deficit)
+            deficit -= points - left
+        if left:
+            lots.append(lot._replace(points_remaining=lot.points_remaining + left))
+            allocations.append(Allocation(lot.lot_number, AllocationKind.RETURNED, left, lot.expires_at))
+    after = credited.account
+    if returns:
+        after = after._replace(
+            sequence=account.sequence + 1,
+            balance=after.balance + available,
+            pending=after.pending + pending,
+            deficit=deficit,
+            lifetime_points=after.lifetime_points + available + pending,
+        )
+    return GivenBack(after, (*lots, *credited.lots), credited.lots, (*reversed(allocations), *credited.allocations))
+
+
 def debit(account: Account, points: int, *, uncovered: int, pending: int = 0) -> Account:
     """Take `points` from the balance, of which `uncovered` came from no lot and become deficit, and `pending` ones."""
     assert points + pending > 0

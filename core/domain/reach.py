@@ -51,6 +51,7 @@ class OrderParts(NamedTuple):
     events: bool = False  #: its fulfilment and its cancellation
     account: AccountParts | None = None  #: of its account, and the lots that the order opened, whatever is left of them
     limits: bool = False  #: usages and budgets of the order, under the version that judged it
+    takes: bool = False  #: from which lots its clawbacks took, and these lots
 
     def union(self, other: "OrderParts") -> "OrderParts":
         """The parts that either asks for."""
@@ -60,6 +61,7 @@ class OrderParts(NamedTuple):
             self.events or other.events,
             accounts[0].union(accounts[-1]) if len(accounts) > 1 else next(iter(accounts), None),
             self.limits or other.limits,
+            self.takes or other.takes,
         )
 
 

@@ -273,7 +273,7 @@ class Poster:
             outcome = each.handler.decide(books, each.message, rules, turn.as_of)
             if isinstance(outcome, Decision):
                 books.apply(outcome)
-                writing.keep(outcome, Report(each.claimed.inbox_id, turn.shard, each.data))
+                writing.keep(outcome, Report(each.claimed.inbox_id, turn.shard, each.data, each.claimed.settled))
             return outcome
 
         outcomes = _in_order(read, waiting, post, lambda: monotonic() > decide_until)

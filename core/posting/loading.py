@@ -25,9 +25,11 @@ from core.store.ledger import (
     load_expiries,
     load_lots,
     load_members,
+    load_numbered_lots,
     load_order_events,
     load_orders,
     load_refunds,
+    load_takes,
     load_tier_history,
     load_usages,
     lock_accounts,
@@ -91,7 +93,19 @@ def open_books(
     books.put_accounts(lock_accounts(connection, parts.keys()))
     own = [posted for posted in orders if reach.orders[posted.key].account is not None]
     load_parts(connection, books, parts, rules, as_of, orders=own)
+    _load_takes(connection, books, [posted for posted in own if reach.orders[posted.key].takes])
     return OpenBooks(books, _load_budgets(connection, books, reach, parts, is_contended=is_contended))
+
+
+def _load_takes(connection: Connection, books: Books, orders: Iterable[PostedOrder]) -> None:
+    """Load from which lots these orders' clawbacks took, and these lots."""
+    wanted = [(posted.account_id, posted.key) for posted in orders if posted.account_id is not None]
+    takes = load_takes(connection, [key for _, key in wanted])
+    numbers = {(each[0], allocation.lot_number) for each, found in takes.items() for allocation in found}
+    for account_id, lots in load_numbered_lots(connection, numbers).items():
+        books.put_lots(account_id, lots, is_all_open=False)
+    for account_id, key in wanted:
+        books.put_takes(account_id, key, takes.get((account_id, key), ()))
 
 
 def _account_parts(

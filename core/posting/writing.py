@@ -19,6 +19,7 @@ from core.posting.events import EventContext, decision_events, message_parked
 from core.posting.loading import BudgetKey, LoadedBudget
 from core.store.appending import (
     NewOrder,
+    NewOrderEvent,
     OutboxEvent,
     append_accounts,
     append_allocations,
@@ -55,6 +56,7 @@ class Report(NamedTuple):
     inbox_id: int
     shard: int
     data: Mapping[str, Any]  #: settled
+    settled: str  #: the same as text
 
 
 class Writing:
@@ -77,7 +79,7 @@ class Writing:
         self._orders: dict[_OrderRow, PostedOrder] = {}
         self._new_orders: dict[_OrderRow, Report] = {}
         self._refunds: list[tuple[PostedRefund, int]] = []
-        self._order_events: list[tuple[PostedOrderEvent, int]] = []
+        self._order_events: list[NewOrderEvent] = []
         self._events: list[OutboxEvent] = []
 
     def keep(self, decision: Decision, report: Report | None = None) -> None:
@@ -93,7 +95,8 @@ class Writing:
                 case PostedRefund():
                     self._refunds.append((fact, report.inbox_id))
                 case PostedOrderEvent():
-                    self._order_events.append((fact, report.inbox_id))
+                    content = report.settled if fact.event_key else None
+                    self._order_events.append(NewOrderEvent(fact, report.inbox_id, content))
         for posted in decision.orders:
             self._orders[*posted.key, posted.program_id] = posted
         for spent in decision.budgets:

@@ -13,6 +13,7 @@ from core.domain.lots import Allocation, Lot, SharedExpiry
 from core.domain.orders.posted import Budget, PostedOrder, PostedOrderEvent, PostedRefund, Usage
 from core.domain.program import UsageKey
 from core.store import tables
+from core.store.amendments import amendment_json
 from core.store.engine import run_bulk
 from core.store.judgements import judgement_json
 from core.store.ledger import (
@@ -72,9 +73,12 @@ class _NewRefund(NamedTuple):
     inbox_id: int
 
 
-class _NewOrderEvent(NamedTuple):
+class NewOrderEvent(NamedTuple):
+    """What happened to an order, to record, with what the ledger needs beside the decision."""
+
     posted: PostedOrderEvent
     inbox_id: int
+    content_json: str | None
 
 
 class _NumberedEvent(NamedTuple):
@@ -175,13 +179,14 @@ _NEW_ORDERS = Shape(
     attributes="attributes_json",
     customer_tags="tags_json",
     judgement=Field("posted.judgement", judgement_json),
+    amendment=Field("posted.amendment", amendment_json),
 )
 _APPEND_ORDERS = Append(_NEW_ORDERS.new())
 _ORDER_SEALER = Sealer(_NEW_ORDERS)
 _UPDATE_ORDERS = Update(
     ORDERS.changed(
         "points_entitled", "points_excused", "points_shortfall", "qualifying_points", "qualifying_spend",
-        "qualifying_orders", "fulfilled_at", "cancelled_at",
+        "qualifying_orders", "fulfilled_at", "cancelled_at", "amendment",
     )
 )  # fmt: skip
 
@@ -194,7 +199,7 @@ def append_orders(connection: Connection, orders: Sequence[NewOrder], chain_key:
 
 
 def update_orders(connection: Connection, orders: Collection[PostedOrder]) -> None:
-    """Write what refunds, fulfilments and cancellations made of orders."""
+    """Write what has become of orders."""
     _UPDATE_ORDERS.run(connection, orders)
 
 
@@ -214,12 +219,14 @@ def append_refunds(connection: Connection, refunds: Sequence[tuple[PostedRefund,
     _APPEND_REFUNDS.run(connection, [_NewRefund(*pair) for pair in refunds])
 
 
-_APPEND_ORDER_EVENTS = Append(Shape(tables.order_events, _NewOrderEvent, business_hash="posted.digest").new())
+_APPEND_ORDER_EVENTS = Append(
+    Shape(tables.order_events, NewOrderEvent, business_hash="posted.digest", content="content_json").new()
+)
 
 
-def append_order_events(connection: Connection, events: Sequence[tuple[PostedOrderEvent, int]]) -> None:
-    """Record fulfilments and cancellations, each with its message; the key refuses a second one of an order."""
-    _APPEND_ORDER_EVENTS.run(connection, [_NewOrderEvent(*pair) for pair in events])
+def append_order_events(connection: Connection, events: Sequence[NewOrderEvent]) -> None:
+    """Record what happened to orders, each with its message; the key refuses the same a second time."""
+    _APPEND_ORDER_EVENTS.run(connection, events)
 
 
 _PUT_USAGES = Put(USAGES.new())

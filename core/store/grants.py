@@ -71,7 +71,7 @@ WORKER_GRANTS: Mapping[str, Allowed] = {
         inserts=True,
         updates=(
             "points_entitled", "points_excused", "points_shortfall", "qualifying_points", "qualifying_spend",
-            "qualifying_orders", "fulfilled_at", "cancelled_at",
+            "qualifying_orders", "fulfilled_at", "cancelled_at", "amendment",
         ),
     ),
     "refunds": _APPEND,

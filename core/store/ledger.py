@@ -11,13 +11,14 @@ from pydantic_core import from_json, to_json
 from sqlalchemy import Connection
 
 from core.domain.ledger import Account
-from core.domain.lots import Lot, OriginKind, SharedExpiry
+from core.domain.lots import Allocation, AllocationKind, Lot, OriginKind, SharedExpiry
 from core.domain.orders.facts import Order, Refund, RefundLine
 from core.domain.orders.posted import Budget, PostedOrder, PostedOrderEvent, PostedRefund, Qualifying, Usage
 from core.domain.program import UsageKey
 from core.domain.tiers.history import CountedOrder, TierHistoryEntry
 from core.messages.inbound.reading import read_attributes, read_lines, read_tags
 from core.store import tables
+from core.store.amendments import amendment_json, read_amendment
 from core.store.engine import run_bulk
 from core.store.judgements import judgement_json, read_judgement
 from core.store.rows import Field, Shape, arrays, unnested
@@ -86,6 +87,7 @@ _OF_ORDER = {
     "attributes": Field("attributes", read=read_attributes),
     "customer_tags": Field("customer_tags", read=read_tags),
 }
+_AMENDMENT = Field("amendment", amendment_json, read_amendment)
 ACCOUNTS = Shape(tables.accounts, Account, account_shard=lambda account: account_shard(account.account_id))
 LOTS = Shape(tables.lots, AccountLot, account_shard=lambda owned: account_shard(owned.account_id))
 #: What is written of a lot: an instant that it shares stands once, with the shared expiry.
@@ -102,6 +104,7 @@ ORDERS = Shape(
     PostedOrder,
     business_hash="digest",
     judgement=Field("judgement", judgement_json, read_judgement),
+    amendment=_AMENDMENT,
     **{name: field._replace(path=f"order.{name}") for name, field in _OF_ORDER.items()},
 )
 REFUND_FACTS = Shape(tables.refunds, Refund, is_full="full", lines=Field("lines", read=read_refund_lines))
@@ -233,7 +236,49 @@ def load_expiries(connection: Connection, account_ids: Collection[UUID]) -> dict
     return found
 
 
+_NUMBERED = f"""
+SELECT {LOTS.select("l")} FROM {unnested(tables.lots, ("account_id", "lot_number"))}
+JOIN dated_lots l USING (account_id, lot_number)
+"""  # noqa: S608  # our own names
+
+
+def load_numbered_lots(connection: Connection, numbers: Collection[tuple[UUID, int]]) -> dict[UUID, list[Lot]]:
+    """The lots of these (account, number)."""
+    found: dict[UUID, list[Lot]] = {}
+    if numbers:
+        for account_id, lot in map(LOTS.read, run_bulk(connection, _NUMBERED, arrays(numbers, 2))):
+            found.setdefault(account_id, []).append(lot)
+    return found
+
+
 _OF_ORDERS = ("source", "order_id")
+# By the entries that reports name: entries have no index by order.
+_TAKES = f"""
+WITH reports AS (
+    SELECT account_id, source, order_id, r.sequence
+    FROM {unnested(tables.refunds, _OF_ORDERS)} JOIN refunds r USING (source, order_id)
+    UNION ALL
+    SELECT account_id, source, order_id, e.sequence
+    FROM {unnested(tables.order_events, _OF_ORDERS)} JOIN order_events e USING (source, order_id)
+)
+SELECT account_id, source, order_id, a.lot_number, a.kind, a.points
+FROM reports JOIN allocations a USING (account_id, sequence) WHERE a.kind IN ('taken', 'returned') ORDER BY sequence
+"""  # noqa: S608  # our own names
+
+
+def load_takes(
+    connection: Connection, keys: Collection[tuple[str, str]]
+) -> dict[tuple[UUID, tuple[str, str]], list[Allocation]]:
+    """What was taken from lots, and came back to them, for these (source, order_id), by account, oldest first."""
+    found: dict[tuple[UUID, tuple[str, str]], list[Allocation]] = {}
+    if keys:
+        orders = arrays(set(keys), 2)
+        for account_id, source, order_id, number, kind, points in run_bulk(connection, _TAKES, (*orders, *orders)):
+            allocation = Allocation(number, AllocationKind(kind), points, None)
+            found.setdefault((account_id, (source, order_id)), []).append(allocation)
+    return found
+
+
 _ORDERS = f"""
 SELECT {ORDERS.select("o")} FROM {unnested(tables.orders, _OF_ORDERS)} JOIN orders o USING (source, order_id)
 ORDER BY o.source, o.order_id, o.program_id FOR UPDATE OF o
@@ -256,7 +301,7 @@ FROM {unnested(tables.order_events, _OF_ORDERS)} JOIN order_events e USING (sour
 
 
 def load_order_events(connection: Connection, keys: Collection[tuple[str, str]]) -> list[PostedOrderEvent]:
-    """What is posted of fulfilments and cancellations of these (source, order_id)."""
+    """All that is posted of what happened to these (source, order_id)."""
     return [ORDER_EVENTS.read(row) for row in run_bulk(connection, _ORDER_EVENTS, arrays(set(keys), 2))] if keys else []
 
 

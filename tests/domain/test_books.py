@@ -258,7 +258,7 @@ class TestDecisionsChangeTheBooks:
     def test_refunds_and_events_are_found_in_their_own_program(self) -> None:
         books, elsewhere = self.books(), POSTED._replace(program_id="other")
         of_order = PostedRefund(refund(), "test", b"", ACCOUNT_ID)
-        event = PostedOrderEvent(OrderEventKind.CANCELLED, *KEY, MARCH, "test", b"", ACCOUNT_ID)
+        event = PostedOrderEvent(OrderEventKind.CANCELLED, "", *KEY, MARCH, "test", b"", ACCOUNT_ID)
         books.apply(Decision(facts=(POSTED, elsewhere, of_order, event)))
         assert (books.refunds_of(POSTED), books.refunds_of(elsewhere)) == ([of_order], [])
         assert (books.refund((SOURCE, "r1"), "test"), books.refund((SOURCE, "r1"), "other")) == (of_order, None)

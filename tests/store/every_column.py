@@ -40,6 +40,7 @@ _LOT = "a lot holds what its allocations left"
 _DATES = "a lot's dates are what its order and what moved it give"
 _ORDER = "an order's points are its accrual less its refunds"
 _EARNS = "an order's points are what its program gives for it"
+_AN_AMENDMENT = """'{"revision": 1, "lines": [], "points_paid": "0", "attributes": {}, "customer_tags": []}'"""
 _EVENTS = "an order is fulfilled and cancelled when its messages say so"
 _LIMITS = "what a customer has had of a limit is what the orders have"
 _BUDGETS = "a promotion's budget is what the orders have of it"
@@ -113,6 +114,7 @@ UPDATED: dict[str, dict[str, Named | Free]] = {
         "qualifying_orders": Named(_EARNS),
         "fulfilled_at": Named(_EVENTS),
         "cancelled_at": Named(_EVENTS),
+        "amendment": Named(_EARNS, _AN_AMENDMENT),
     },
     "usages": {"points": Named(_LIMITS), "orders": Named(_LIMITS), "carried": Named(_LIMITS)},
     "budgets": {"points": Named(_BUDGETS), "orders": Named(_BUDGETS)},

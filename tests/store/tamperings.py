@@ -144,7 +144,7 @@ TAMPERED = [
     ),
     (
         "an order's points are its accrual less its refunds",
-        "UPDATE refunds SET points_due = points_due + 1, points_taken = points_taken + 1",
+        "UPDATE refunds SET points_due = points_due + 1, points_taken = points_taken + 1 WHERE points_taken > 0",
     ),
     ("an order's points are its accrual less its refunds", "UPDATE orders SET points_excused = 0"),
     (

@@ -95,7 +95,8 @@ REFUSED = {
     "ck_refunds_in_one_way": "UPDATE refunds SET is_full = true",
     "fk_refunds_source_order_id_program_id": "UPDATE refunds SET order_id = 'another'",
     "ck_refunds_points_add_up": "UPDATE refunds SET points_taken = points_taken + 1",
-    "ck_refunds_points_not_negative": (
+    "ck_refunds_points_have_an_entry": "UPDATE refunds SET sequence = NULL",
+    "ck_refunds_points_one_way": (
         "UPDATE refunds SET points_taken = points_taken + points_excused + 1, points_excused = -1"
     ),
     "pk_order_events": "INSERT INTO order_events SELECT * FROM order_events",
@@ -103,7 +104,9 @@ REFUSED = {
     "fk_order_events_source_order_id_program_id": "UPDATE order_events SET order_id = 'another'",
     "ck_order_events_kind": "UPDATE order_events SET kind = 'forgotten'",
     "ck_order_events_points_add_up": "UPDATE order_events SET points_taken = points_taken + 1",
-    "ck_order_events_points_not_negative": "UPDATE order_events SET points_taken = 1, points_excused = -1",
+    "ck_order_events_points_one_way": "UPDATE order_events SET sequence = 7, points_taken = 1, points_excused = -1",
+    "ck_order_events_points_have_an_entry": "UPDATE order_events SET sequence = 7",
+    "ck_order_events_part_has_content": "UPDATE order_events SET event_key = '1'",
     "pk_usages": "INSERT INTO usages SELECT * FROM usages",
     "fk_usages_account_id": "UPDATE usages SET account_id = gen_random_uuid()",
     "pk_budgets": "INSERT INTO budgets SELECT * FROM budgets",
@@ -217,6 +220,7 @@ def test_what_must_be_known_cannot_be_left_out(filled: Shell) -> None:
         "lots": ["available_at", "expires_at", "expires_with"],
         "orders": [
             "account_id",
+            "amendment",
             "attributes",
             "cancelled_at",
             "customer_id",
@@ -227,8 +231,8 @@ def test_what_must_be_known_cannot_be_left_out(filled: Shell) -> None:
             "sequence",
             "tier_id",
         ],
-        "refunds": ["account_id", "amount", "lines"],
-        "order_events": ["account_id"],
+        "refunds": ["account_id", "amount", "lines", "sequence"],
+        "order_events": ["account_id", "content", "sequence"],
         "outbox": ["account_id", "published_at"],
         "repairs": ["account_id", "reason", "seal"],
         "retention": ["seal"],

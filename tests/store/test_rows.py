@@ -32,6 +32,7 @@ from core.reading.accounts import load_open_lots, load_tier_changes
 from core.store import tables
 from core.store.appending import (
     NewOrder,
+    NewOrderEvent,
     append_accounts,
     append_allocations,
     append_entries,
@@ -118,7 +119,7 @@ GUEST_ORDER = PostedOrder(
 )
 TAKEN = Recovery(6, 3, 2, 1)
 REFUNDS = [
-    PostedRefund(Refund(SOURCE, "r1", "o1", LATER, True, None, ()), "test", b"1", ACCOUNT.account_id, TAKEN),
+    PostedRefund(Refund(SOURCE, "r1", "o1", LATER, True, None, ()), "test", b"1", ACCOUNT.account_id, TAKEN, 7),
     PostedRefund(Refund(SOURCE, "r2", "o1", LATER, False, Decimal("12.50"), ()), "test", b"2", ACCOUNT.account_id),
     PostedRefund(
         Refund(
@@ -130,8 +131,8 @@ REFUNDS = [
     PostedRefund(Refund(SOURCE, "r4", "o2", LATER, True, None, ()), "test", b"4", None),
 ]  # fmt: skip
 EVENTS = [
-    PostedOrderEvent(OrderEventKind.FULFILLED, SOURCE, "o1", NOON, "test", b"f", ACCOUNT.account_id),
-    PostedOrderEvent(OrderEventKind.CANCELLED, SOURCE, "o1", LATER, "test", b"c", ACCOUNT.account_id, TAKEN),
+    PostedOrderEvent(OrderEventKind.FULFILLED, "", SOURCE, "o1", NOON, "test", b"f", ACCOUNT.account_id),
+    PostedOrderEvent(OrderEventKind.CANCELLED, "", SOURCE, "o1", LATER, "test", b"c", ACCOUNT.account_id, TAKEN, 8),
 ]
 
 
@@ -262,7 +263,7 @@ def test_refunds_come_back_by_their_order_or_by_their_own_id(connection: Connect
 
 
 def test_fulfilments_and_cancellations_come_back(connection: Connection) -> None:
-    append_order_events(connection, [(event, 7) for event in EVENTS])
+    append_order_events(connection, [NewOrderEvent(event, 7, None) for event in EVENTS])
     found = load_order_events(connection, [(SOURCE, "o1"), (SOURCE, "o2")])
     assert sorted(found, key=lambda event: event.digest, reverse=True) == EVENTS
 
@@ -347,7 +348,10 @@ def test_nothing_to_write_is_written_without_a_statement(connection: Connection)
         (lambda c: append_orders(c, [new_order(ORDER)]), "pk_orders"),
         (lambda c: append_refunds(c, [(twofold(), 7)]), "ck_refunds_in_one_way"),
         (lambda c: append_refunds(c, [(REFUNDS[0]._replace(account_id=uuid7()), 7)]), "fk_refunds_account_id"),
-        (lambda c: append_order_events(c, [(EVENTS[0]._replace(account_id=uuid7()), 7)]), "fk_order_events_account_id"),
+        (
+            lambda c: append_order_events(c, [NewOrderEvent(EVENTS[0]._replace(account_id=uuid7()), 7, None)]),
+            "fk_order_events_account_id",
+        ),
     ],
 )  # fmt: skip
 def test_what_the_tables_refuse_is_not_written(connection: Connection, write: Any, constraint: str) -> None:

@@ -34,7 +34,7 @@ def decide_fulfilment(
     if not isinstance(posted, PostedOrder):
         return posted
     event = PostedOrderEvent(
-        OrderEventKind.FULFILLED, *key, fulfilment.occurred_at, posted.program_id, message.digest, posted.account_id
+        OrderEventKind.FULFILLED, "", *key, fulfilment.occurred_at, posted.program_id, message.digest, posted.account_id
     )
     recorded = Decision(facts=(event,), orders=(posted._replace(fulfilled_at=fulfilment.occurred_at),))
     if posted.account_id is None:

@@ -1,6 +1,6 @@
 """What the ledger holds of orders and of what shops report about them, and what orders use up of limits."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 from uuid import UUID
 
-from core.domain.orders.facts import Order, Refund
+from core.domain.orders.facts import AttributeValue, Order, OrderLine, Refund
 
 _NOTHING: Mapping[str, int] = MappingProxyType({})
 _NO_REMAINDERS: Mapping[str, Decimal] = MappingProxyType({})
@@ -33,6 +33,17 @@ class Qualifying(NamedTuple):
     orders: int = 0  #: 1 while something of it is kept
 
 
+class Amendment(NamedTuple):
+    """The newest revision of an order: what it is now, and what was judged of it when it came."""
+
+    revision: int  #: 1, 2, 3, …; the order as it came first is 0
+    lines: tuple[OrderLine, ...]
+    points_paid: Decimal
+    attributes: Mapping[str, AttributeValue]
+    customer_tags: tuple[str, ...]
+    judgement: Judgement
+
+
 class PostedOrder(NamedTuple):
     """What the ledger holds of an order: its facts, the rules frozen with it, and what became of its points."""
 
@@ -50,6 +61,22 @@ class PostedOrder(NamedTuple):
     qualifying: Qualifying = Qualifying()
     fulfilled_at: datetime | None = None
     cancelled_at: datetime | None = None
+    amendment: Amendment | None = None
+
+    @property
+    def current(self) -> Order:
+        """The order as it is now."""
+        now = self.amendment
+        if now is None:
+            return self.order
+        return self.order._replace(
+            lines=now.lines, points_paid=now.points_paid, attributes=now.attributes, customer_tags=now.customer_tags
+        )
+
+    @property
+    def judged(self) -> Judgement:
+        """What was judged of the order as it is now."""
+        return self.judgement if self.amendment is None else self.amendment.judgement
 
     @property
     def key(self) -> tuple[str, str]:
@@ -58,7 +85,7 @@ class PostedOrder(NamedTuple):
 
 
 class Recovery(NamedTuple):
-    """What became of points that were claimed back: due = taken + excused + shortfall."""
+    """What became of points that were claimed back: due = taken + excused + shortfall. Below zero: they came back."""
 
     points_due: int = 0
     points_taken: int = 0
@@ -74,19 +101,23 @@ class PostedRefund(NamedTuple):
     digest: bytes
     account_id: UUID | None  #: of its order
     recovery: Recovery = Recovery()
+    sequence: int | None = None  #: the entry that took points back; None: there is none
 
 
 class OrderEventKind(StrEnum):
-    """What can happen to an order as a whole, once."""
+    """What can happen to an order."""
 
     FULFILLED = "fulfilled"
     CANCELLED = "cancelled"
+    AMENDED = "amended"
+    REFUND_REVERTED = "refund_reverted"
 
 
 class PostedOrderEvent(NamedTuple):
-    """What the ledger holds of a fulfilment or a cancellation."""
+    """What the ledger holds of something that happened to an order."""
 
     kind: OrderEventKind
+    event_key: str  #: what tells it from others of its kind: '' the whole order, a revision, a refund's source and id
     source: str
     order_id: str
     occurred_at: datetime
@@ -94,6 +125,7 @@ class PostedOrderEvent(NamedTuple):
     digest: bytes
     account_id: UUID | None  #: of its order
     recovery: Recovery = Recovery()
+    sequence: int | None = None  #: the entry that it made; None: there is none
 
 
 class Usage(NamedTuple):
@@ -139,9 +171,19 @@ class BudgetChange(NamedTuple):
     orders: int
 
 
-def refunds_known(refunds: Iterable[PostedRefund], posted: PostedOrder) -> list[Refund]:
-    """All refunds of an order; a cancellation counts as a refund in full, without an id."""
-    known = [refund.refund for refund in refunds]
+def refund_event_key(source: str, refund_id: str) -> str:
+    """The key of an order event that is about a refund. No id holds the character between them."""
+    return f"{source}\t{refund_id}"
+
+
+def refunds_known(refunds: Iterable[PostedRefund], posted: PostedOrder, reverted: Collection[str] = ()) -> list[Refund]:
+    """All refunds of an order but those `reverted`; a cancellation counts as a refund in full, without an id.
+
+    `reverted` are keys as `refund_event_key` makes them.
+    """
+    known = [each.refund for each in refunds]
+    if reverted:
+        known = [refund for refund in known if refund_event_key(refund.source, refund.refund_id) not in reverted]
     if posted.cancelled_at is not None:
         known.append(in_full(posted, posted.cancelled_at))
     return known

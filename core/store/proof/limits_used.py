@@ -37,11 +37,11 @@ class _Limit(NamedTuple):
     zone: str
 
 
-#: Orders with a refund or cancellation that wrote no entry.
+#: Orders with a refund, a cancellation or the like that wrote no entry.
 _SILENT = """
 SELECT source, order_id, program_id FROM refunds WHERE points_taken = 0
 UNION ALL
-SELECT source, order_id, program_id FROM order_events WHERE kind = 'cancelled' AND points_taken = 0
+SELECT source, order_id, program_id FROM order_events WHERE kind <> 'fulfilled' AND points_taken = 0
 """
 # What each order has of the counted rules and promotions, where its last entry says so.
 _TOLD = f"""
@@ -52,8 +52,10 @@ FROM (SELECT o.account_id, o.occurred_at, o.program_id, o.program_version,
       JOIN (SELECT DISTINCT program_id, program_version
             FROM unnest(%(limit_programs)s::text[], %(limit_versions)s::integer[]) AS k(program_id, program_version)) v
            USING (program_id, program_version)
-      LEFT JOIN (SELECT account_id, corrects_sequence AS sequence, max(sequence) AS last FROM entries
-                 WHERE kind = 'clawback' GROUP BY account_id, corrects_sequence) c USING (account_id, sequence)
+      LEFT JOIN (SELECT source, order_id, program_id, max(sequence) AS last
+                 FROM (SELECT source, order_id, program_id, sequence FROM refunds
+                       UNION ALL SELECT source, order_id, program_id, sequence FROM order_events) AS reported
+                 GROUP BY source, order_id, program_id) c USING (source, order_id, program_id)
       JOIN entries e ON e.account_id = o.account_id AND e.sequence = coalesce(c.last, o.sequence)
       WHERE NOT EXISTS (SELECT FROM ({_SILENT}) AS s
                         WHERE s.source = o.source AND s.order_id = o.order_id AND s.program_id = o.program_id)
@@ -222,9 +224,9 @@ def _anew(connection: Connection, versions: Sequence[ProgramVersion], scope: Sco
     wanted = [(*key, _carries(program)) for key, program in programs.items()]
     parameters = _columns(("anew_programs", "anew_versions", "anew_carries"), wanted)
     for row in stream_orders(connection, scope, _IS_ANEW, parameters):
-        posted, refunds, _, _ = read_order(row)
+        posted, refunds, *_ = read_order(row)
         assert posted.account_id is not None
         assert posted.tier_id is not None
         program = programs[posted.program_id, posted.program_version]
-        earned = entitlement(posted.order, refunds, program, posted.tier_id, posted.judgement)
+        earned = entitlement(posted.current, refunds, program, posted.tier_id, posted.judged)
         yield _Anew(posted.account_id, program, posted, earned)

@@ -40,7 +40,7 @@ class _DatedLot(NamedTuple):
 
 _UTC_DAYS = """
 SELECT DISTINCT o.program_id, o.program_version, l.earned_by, (l.available_at AT TIME ZONE 'UTC')::date
-FROM lots l JOIN orders o ON o.account_id = l.account_id AND o.sequence = l.opened_by_sequence
+FROM lots l JOIN orders o ON o.account_id = l.account_id AND o.source = l.origin_source AND o.order_id = l.origin_id
 """
 # All but those that are plainly right, most often none: a lot's expiry follows from the day on which it is available.
 _LOTS = """
@@ -48,8 +48,8 @@ SELECT l.account_id, l.lot_number, l.earned_by, l.available_at, l.expires_at, o.
        o.occurred_at, e.recorded_at, f.occurred_at, f.recorded_at
 FROM dated_lots l
 JOIN entries e ON e.account_id = l.account_id AND e.sequence = l.opened_by_sequence
-JOIN orders o ON o.account_id = l.account_id AND o.sequence = l.opened_by_sequence
-LEFT JOIN (SELECT * FROM order_events WHERE kind = 'fulfilled') f
+JOIN orders o ON o.account_id = l.account_id AND o.source = l.origin_source AND o.order_id = l.origin_id
+LEFT JOIN (SELECT * FROM order_events WHERE kind = 'fulfilled' AND event_key = '') f
      ON f.source = o.source AND f.order_id = o.order_id AND f.program_id = o.program_id
 LEFT JOIN unnest(%(programs)s::text[], %(versions)s::integer[], %(earners)s::text[], %(utc)s::date[],
                  %(starts)s::timestamptz[], %(endings)s::timestamptz[], %(expiries)s::timestamptz[],

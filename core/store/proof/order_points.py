@@ -5,13 +5,15 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+from pydantic_core import from_json
 from sqlalchemy import Connection
 
 from core.domain.orders.earning import Earning
-from core.domain.orders.facts import Refund
+from core.domain.orders.facts import Order, Refund
 from core.domain.orders.posted import PostedOrder, PostedRefund, refunds_known
 from core.domain.program import RefundEffect
 from core.domain.program.registry import ProgramRegistry
+from core.messages.inbound.order_facts import order_of
 from core.store.engine import database_now, stream_rows
 from core.store.ledger import ORDERS, read_refund_lines
 from core.store.proof.scope import Findings, Scope
@@ -23,21 +25,26 @@ class OrderAnew(NamedTuple):
     posted: PostedOrder
     refunds: list[Refund]  #: and its cancellation, as one more
     accrued: int  #: by its own entry
-    due: int  #: what its refunds and its cancellation claimed back
+    due: int  #: what was claimed back later, less what came back
+    newest: str | None  #: what the message of its newest revision said
 
 
 # Refunds come with their orders: to be asked for those of so many orders each time, they would be read as often.
 _ORDERS = f"""
 SELECT o.account_id, o.order_id, o.source, coalesce(e.points + e.pending_change, 0),
-       coalesce(r.due, 0) + coalesce(c.points_due, 0), r.refunds, {ORDERS.select("o")}
+       coalesce(r.due, 0) + coalesce(v.due, 0), r.refunds, v.reverted, v.newest, {ORDERS.select("o")}
 FROM orders o
 LEFT JOIN entries e ON e.account_id = o.account_id AND e.sequence = o.sequence
 LEFT JOIN (SELECT source, order_id, program_id, sum(points_due)::bigint AS due,
                   array_agg(ARRAY[refund_id, occurred_at::text, is_full::text, amount::text, lines::text]) AS refunds
            FROM refunds GROUP BY source, order_id, program_id) r
      ON r.source = o.source AND r.order_id = o.order_id AND r.program_id = o.program_id
-LEFT JOIN (SELECT * FROM order_events WHERE kind = 'cancelled') c
-     ON c.source = o.source AND c.order_id = o.order_id AND c.program_id = o.program_id
+LEFT JOIN (SELECT source, order_id, program_id, sum(points_due)::bigint AS due,
+                  array_agg(event_key) FILTER (WHERE kind = 'refund_reverted') AS reverted,
+                  (array_agg(content::text ORDER BY event_key::integer DESC) FILTER (WHERE kind = 'amended'))[1]
+                      AS newest
+           FROM order_events GROUP BY source, order_id, program_id) v
+     ON v.source = o.source AND v.order_id = o.order_id AND v.program_id = o.program_id
 WHERE o.account_id IS NOT NULL
 """  # noqa: S608  # our own names
 
@@ -52,7 +59,7 @@ def stream_orders(
 
 def read_order(row: tuple[Any, ...]) -> OrderAnew:
     """Make an order of what was streamed. Any error of Python for what nobody could have written."""
-    _, _, _, accrued, due, reported, *columns = row
+    _, _, _, accrued, due, reported, reverted, newest, *columns = row
     posted = ORDERS.read(columns)
     source, of_order = posted.key
     refunds = []
@@ -60,7 +67,7 @@ def read_order(row: tuple[Any, ...]) -> OrderAnew:
         parts = is_full == "true", None if amount is None else Decimal(amount), read_refund_lines(lines)
         refund = Refund(source, refund_id, of_order, datetime.fromisoformat(occurred_at), *parts)
         refunds.append(PostedRefund(refund, posted.program_id, b"", posted.account_id))
-    return OrderAnew(posted, refunds_known(refunds, posted), accrued, due)
+    return OrderAnew(posted, refunds_known(refunds, posted, reverted or ()), accrued, due, newest)
 
 
 def orders_otherwise(connection: Connection, registry: ProgramRegistry, scope: Scope) -> Findings:
@@ -84,9 +91,12 @@ def _otherwise(each: OrderAnew, registry: ProgramRegistry, now: datetime) -> str
     program = versions[posted.program_version - 1]
     if posted.tier_id is None or program.tier(posted.tier_id) is None:
         return f"was judged in the tier {posted.tier_id}, which version {posted.program_version} does not have"
-    earning = Earning(posted.order, program, posted.tier_id, posted.judgement)
-    ordered = earning.after(())
-    kept = earning.after(each.refunds) if each.refunds else ordered
+    if not _is_newest(posted, each.newest):
+        return "is not what its newest revision says"
+    ordered = Earning(posted.order, program, posted.tier_id, posted.judgement).after(())
+    kept = ordered
+    if each.refunds or posted.amendment is not None:
+        kept = Earning(posted.current, program, posted.tier_id, posted.judged).after(each.refunds)
     if (each.accrued, each.due) != (ordered.points, ordered.points - kept.points):
         return (
             f"accrued {each.accrued}, and its refunds were due {each.due},"
@@ -100,3 +110,17 @@ def _otherwise(each: OrderAnew, registry: ProgramRegistry, now: datetime) -> str
         had, has = ("/".join(map(str, qualifying)) for qualifying in (posted.qualifying, counts))
         return f"counts {had} points, hundredths and orders for the tier, but it earns {has}"
     return None
+
+
+def _is_newest(posted: PostedOrder, content: str | None) -> bool:
+    """Whether the order is as its newest revision says."""
+    now = posted.amendment
+    if now is None or content is None:
+        return now is None and content is None
+    data = from_json(content)
+    said = order_of(posted.order.source, posted.order.occurred_at, data)
+    return data["revision"] == now.revision and _content(said) == _content(posted.current)
+
+
+def _content(order: Order) -> tuple[object, ...]:
+    return order.lines, order.points_paid, order.attributes, order.customer_tags

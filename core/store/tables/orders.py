@@ -38,6 +38,7 @@ orders = sa.Table(
     column("qualifying_orders", sa.SmallInteger()),
     column("fulfilled_at", INSTANT, null=True),
     column("cancelled_at", INSTANT, null=True),
+    column("amendment", JSON(), null=True),  #: the order as its newest revision has it; null: as it came first
     column("seal", sa.LargeBinary(), null=True),  #: over what never changes; null: no chain was kept
     sa.ForeignKeyConstraint(["account_id"], ["accounts.account_id"]),
     sa.CheckConstraint(
@@ -57,12 +58,15 @@ def _reported() -> Iterator[SchemaItem]:
     yield column("occurred_at", INSTANT)
     yield column("recorded_at", INSTANT, default="now()")
     points = [f"points_{name}" for name in ("due", "taken", "excused", "shortfall")]
-    yield from (column(name, sa.BigInteger()) for name in points)
+    yield from (column(name, sa.BigInteger()) for name in points)  #: below zero: they came back
+    yield column("sequence", sa.BigInteger(), null=True)  #: the entry that took or gave them; null: there is none
     order = ["source", "order_id", "program_id"]
     yield sa.ForeignKeyConstraint(order, [f"orders.{name}" for name in order])
     yield sa.ForeignKeyConstraint(["account_id"], ["accounts.account_id"])
     yield sa.CheckConstraint("points_due = points_taken + points_excused + points_shortfall", name="points_add_up")
-    yield sa.CheckConstraint(" AND ".join(f"{name} >= 0" for name in points[1:]), name="points_not_negative")
+    signs = (" AND ".join(f"{name} {sign} 0" for name in points[1:]) for sign in (">=", "<="))
+    yield sa.CheckConstraint(" OR ".join(signs), name="points_one_way")
+    yield sa.CheckConstraint("(sequence IS NULL) = (points_taken = 0)", name="points_have_an_entry")
 
 
 refunds = sa.Table(
@@ -88,8 +92,11 @@ order_events = sa.Table(
     sa.Column("order_id", sa.String(), primary_key=True),
     sa.Column("program_id", sa.String(), primary_key=True),
     sa.Column("kind", sa.String(), primary_key=True),
+    sa.Column("event_key", sa.String(), primary_key=True),  #: '' the whole order; a revision; a refund's source and id
     *_reported(),
-    sa.CheckConstraint("kind IN ('fulfilled', 'cancelled')", name="kind"),
+    column("content", JSON(), null=True),  #: its message's data, where they say more than that it happened
+    sa.CheckConstraint("kind IN ('fulfilled', 'cancelled', 'amended', 'refund_reverted')", name="kind"),
+    sa.CheckConstraint("event_key = '' OR content IS NOT NULL", name="part_has_content"),
     sa.Index(None, "account_id"),
 )
 

@@ -170,7 +170,8 @@ CREATE TABLE orders (
     points_entitled bigint DEFAULT 0 NOT NULL, points_excused bigint DEFAULT 0 NOT NULL,
     points_shortfall bigint DEFAULT 0 NOT NULL, attributes json, customer_tags json, judgement json,
     qualifying_points bigint NOT NULL, qualifying_spend bigint NOT NULL,
-    qualifying_orders smallint NOT NULL, fulfilled_at timestamptz, cancelled_at timestamptz, seal bytea,
+    qualifying_orders smallint NOT NULL, fulfilled_at timestamptz, cancelled_at timestamptz, amendment json,
+    seal bytea,
     CONSTRAINT pk_orders PRIMARY KEY (source, order_id, program_id),
     CONSTRAINT fk_orders_account_id FOREIGN KEY(account_id) REFERENCES accounts (account_id),
     CONSTRAINT ck_orders_points_not_negative CHECK (points_entitled >= 0 AND points_excused >= 0 AND
@@ -262,18 +263,20 @@ CREATE VIEW dated_lots AS SELECT l.account_id, l.lot_number, l.account_shard, l.
     FROM lots l LEFT JOIN shared_expiries x USING (account_id, expires_with);
 CREATE TABLE order_events (
     source varchar NOT NULL, order_id varchar NOT NULL, program_id varchar NOT NULL, kind varchar NOT NULL,
-    account_id uuid, inbox_id bigint NOT NULL, business_hash bytea NOT NULL,
+    event_key varchar NOT NULL, account_id uuid, inbox_id bigint NOT NULL, business_hash bytea NOT NULL,
     occurred_at timestamptz NOT NULL, recorded_at timestamptz DEFAULT now() NOT NULL,
     points_due bigint NOT NULL, points_taken bigint NOT NULL, points_excused bigint NOT NULL,
-    points_shortfall bigint NOT NULL,
-    CONSTRAINT pk_order_events PRIMARY KEY (source, order_id, program_id, kind),
+    points_shortfall bigint NOT NULL, sequence bigint, content json,
+    CONSTRAINT pk_order_events PRIMARY KEY (source, order_id, program_id, kind, event_key),
     CONSTRAINT fk_order_events_source_order_id_program_id FOREIGN KEY(source, order_id, program_id)
         REFERENCES orders (source, order_id, program_id),
-    CONSTRAINT ck_order_events_kind CHECK (kind IN ('fulfilled', 'cancelled')),
+    CONSTRAINT ck_order_events_kind CHECK (kind IN ('fulfilled', 'cancelled', 'amended', 'refund_reverted')),
+    CONSTRAINT ck_order_events_part_has_content CHECK (event_key = '' OR content IS NOT NULL),
     CONSTRAINT ck_order_events_points_add_up CHECK (points_due = points_taken + points_excused +
         points_shortfall),
-    CONSTRAINT ck_order_events_points_not_negative CHECK (points_taken >= 0 AND points_excused >= 0 AND
-        points_shortfall >= 0),
+    CONSTRAINT ck_order_events_points_one_way CHECK (points_taken >= 0 AND points_excused >= 0 AND
+        points_shortfall >= 0 OR points_taken <= 0 AND points_excused <= 0 AND points_shortfall <= 0),
+    CONSTRAINT ck_order_events_points_have_an_entry CHECK ((sequence IS NULL) = (points_taken = 0)),
     CONSTRAINT fk_order_events_account_id FOREIGN KEY(account_id) REFERENCES accounts (account_id)
 );
 CREATE INDEX ix_order_events_account_id ON order_events (account_id);
@@ -283,13 +286,15 @@ CREATE TABLE refunds (
     occurred_at timestamptz NOT NULL, recorded_at timestamptz DEFAULT now() NOT NULL,
     is_full boolean NOT NULL, amount numeric, lines json, points_due bigint NOT NULL,
     points_taken bigint NOT NULL, points_excused bigint NOT NULL, points_shortfall bigint NOT NULL,
+    sequence bigint,
     CONSTRAINT pk_refunds PRIMARY KEY (source, refund_id, program_id),
     CONSTRAINT fk_refunds_source_order_id_program_id FOREIGN KEY(source, order_id, program_id) REFERENCES
         orders (source, order_id, program_id),
     CONSTRAINT ck_refunds_points_add_up CHECK (points_due = points_taken + points_excused +
         points_shortfall),
-    CONSTRAINT ck_refunds_points_not_negative CHECK (points_taken >= 0 AND points_excused >= 0 AND
-        points_shortfall >= 0),
+    CONSTRAINT ck_refunds_points_one_way CHECK (points_taken >= 0 AND points_excused >= 0 AND
+        points_shortfall >= 0 OR points_taken <= 0 AND points_excused <= 0 AND points_shortfall <= 0),
+    CONSTRAINT ck_refunds_points_have_an_entry CHECK ((sequence IS NULL) = (points_taken = 0)),
     CONSTRAINT ck_refunds_in_one_way CHECK (num_nonnulls(nullif(is_full, false), amount, lines) <= 1),
     CONSTRAINT fk_refunds_account_id FOREIGN KEY(account_id) REFERENCES accounts (account_id)
 );

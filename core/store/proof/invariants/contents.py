@@ -44,12 +44,18 @@ _WHATS = {
 }
 
 
+_CONTENT = "sha256(convert_to(content::text, 'UTF8'))"
+
+
 def _unlike(table: str, condition: str) -> str:
     """The rows of a table that are not what their hashes are of."""
     hashes = []
     for program in ("NULL", _text("program_id")):
         members = (program if member == "{program}" else member for member in _MEMBERS[table])
         hashes.append(f"sha256(convert_to(concat({', '.join(members)}, '}}'), 'UTF8'))")
+    if table == "order_events":
+        hashes[0] = f"CASE WHEN content IS NULL THEN {hashes[0]} ELSE {_CONTENT} END"
+        hashes[1] = f"CASE WHEN content IS NULL THEN {hashes[1]} ELSE {_CONTENT} END"
     return f"""
         SELECT account_id, format('order %s of %s is not what its hash is of', {_WHATS[table]}, source)
         FROM {table}
@@ -88,8 +94,10 @@ CONTENTS = (
                                     coalesce(o.cancelled_at::text, 'no time'),
                                     coalesce(f.occurred_at::text, 'no time'), coalesce(c.occurred_at::text, 'no time'))
         FROM orders o
-        LEFT JOIN (SELECT * FROM order_events WHERE kind = 'fulfilled') f USING (source, order_id, program_id)
-        LEFT JOIN (SELECT * FROM order_events WHERE kind = 'cancelled') c USING (source, order_id, program_id)
+        LEFT JOIN (SELECT * FROM order_events WHERE kind = 'fulfilled' AND event_key = '') f
+             USING (source, order_id, program_id)
+        LEFT JOIN (SELECT * FROM order_events WHERE kind = 'cancelled' AND event_key = '') c
+             USING (source, order_id, program_id)
         WHERE (o.fulfilled_at, o.cancelled_at) IS DISTINCT FROM (f.occurred_at, c.occurred_at)
         """,
         is_of_facts=True,

@@ -89,42 +89,39 @@ ORDERS_AND_TIERS = (
         4,
         "an accrual is its order's, and a clawback is its refund's",
         """
-        SELECT coalesce(o.account_id, e.account_id),
-               CASE WHEN e.sequence IS NULL
-                    THEN format('order %s of %s at %s: its accrual should be entry %s of account %s',
-                                o.order_id, o.source, o.occurred_at, o.sequence, o.account_id)
-                    ELSE format('entry %s of account %s at %s: order %s of %s does not name this accrual',
-                                e.sequence, e.account_id, e.occurred_at, e.order_id, e.source) END
-        FROM (SELECT * FROM orders WHERE sequence IS NOT NULL) AS o
-        FULL JOIN (SELECT * FROM entries WHERE kind = 'accrual') AS e
-             USING (account_id, sequence, source, order_id, occurred_at)
-        WHERE o.account_id IS NULL OR e.account_id IS NULL
-        UNION ALL
         SELECT coalesce(r.account_id, e.account_id),
                CASE WHEN e.sequence IS NULL
-                    THEN format('%s of %s took %s points, but account %s has no such clawback',
-                                coalesce('refund ' || nullif(r.refund_id, ''), 'cancellation of order ' || r.order_id),
-                                r.source, r.points_taken, r.account_id)
-                    ELSE format('entry %s of account %s at %s: clawback of %s correcting entry %s, but %s of %s took'
-                                ' %s of what entry %s granted', e.sequence, e.account_id, e.occurred_at,
-                                -e.points - e.pending_change,
-                                coalesce(e.corrects_sequence::text, 'none'),
-                                coalesce('refund ' || nullif(e.refund_id, ''), 'cancellation of order ' || e.order_id),
-                                e.source,
-                                coalesce(r.points_taken, 0), coalesce(r.sequence::text, 'none')) END
-        FROM (SELECT o.account_id, r.source, r.order_id, r.refund_id, r.points_taken, o.sequence, r.occurred_at
-              FROM orders o
-              JOIN (SELECT source, order_id, program_id, refund_id, points_taken, occurred_at FROM refunds
-                    UNION ALL
-                    SELECT source, order_id, program_id, '', points_taken, occurred_at FROM order_events
-                    WHERE kind = 'cancelled'
-                   ) r USING (source, order_id, program_id) WHERE r.points_taken > 0) AS r
-        FULL JOIN (SELECT account_id, sequence, source, order_id, coalesce(refund_id, '') AS refund_id, points,
-                          pending_change, corrects_sequence, occurred_at
-                   FROM entries WHERE kind = 'clawback') AS e
-             USING (account_id, source, order_id, refund_id, occurred_at)
-        WHERE r.account_id IS NULL OR e.account_id IS NULL OR e.points + e.pending_change <> -r.points_taken
-           OR e.corrects_sequence IS DISTINCT FROM r.sequence
+                    THEN format('%s of %s should have entry %s of account %s, at %s, of %s points', r.what, r.source,
+                                r.sequence, r.account_id, r.occurred_at, r.points)
+                    WHEN r.account_id IS NULL
+                    THEN format('entry %s of account %s at %s, of %s points: nothing reported of order %s of %s names'
+                                ' it', e.sequence, e.account_id, e.occurred_at, e.points, e.order_id, e.source)
+                    ELSE format('entry %s of account %s at %s: %s of order %s of %s, of %s points, correcting entry %s,'
+                                ' but %s has %s points of %s, and corrects entry %s', e.sequence, e.account_id,
+                                e.occurred_at, e.kind, e.order_id, e.source, e.points,
+                                coalesce(e.corrects_sequence::text, 'none'), r.what, r.points, r.occurred_at,
+                                coalesce(r.corrects::text, 'none')) END
+        FROM (SELECT o.account_id, o.sequence, o.source, o.order_id, 'order ' || o.order_id AS what, o.occurred_at,
+                     NULL::bigint AS corrects, NULL::text AS refund_id, NULL::bigint AS points
+              FROM orders o WHERE o.sequence IS NOT NULL
+              UNION ALL
+              SELECT r.account_id, r.sequence, r.source, r.order_id, 'refund ' || r.refund_id, r.occurred_at,
+                     o.sequence, r.refund_id, -r.points_taken
+              FROM refunds r JOIN orders o USING (source, order_id, program_id) WHERE r.sequence IS NOT NULL
+              UNION ALL
+              SELECT v.account_id, v.sequence, v.source, v.order_id,
+                     concat('what is reported of order ', v.order_id, ' (', v.kind, ')'), v.occurred_at, o.sequence,
+                     CASE v.kind WHEN 'refund_reverted' THEN split_part(v.event_key, E'\\t', 2) END, -v.points_taken
+              FROM order_events v JOIN orders o USING (source, order_id, program_id) WHERE v.sequence IS NOT NULL
+             ) AS r
+        FULL JOIN (SELECT account_id, sequence, kind, source, order_id, occurred_at, corrects_sequence, refund_id,
+                          points + pending_change AS points
+                   FROM entries WHERE kind IN ('accrual', 'clawback') AND order_id IS NOT NULL) AS e
+             USING (account_id, sequence)
+        WHERE r.account_id IS NULL OR e.account_id IS NULL OR e.points <> coalesce(r.points, e.points)
+           OR (e.source, e.order_id, e.occurred_at, e.corrects_sequence, e.refund_id)
+              IS DISTINCT FROM (r.source, r.order_id, r.occurred_at, r.corrects, r.refund_id)
+           OR (e.kind = 'accrual') <> (e.points > 0)
         """,
         is_of_facts=True,
     ),

@@ -212,7 +212,7 @@ POINTS = (
         FROM allocations n JOIN entries e USING (account_id, sequence) JOIN dated_lots l USING (account_id, lot_number)
         WHERE n.kind = 'taken' AND e.kind <> 'release' AND l.expires_at <= e.recorded_at
           -- What the order's own lot still held has no end before it is available, and a late fulfilment may set one.
-          AND NOT (e.pending_change < 0 AND l.opened_by_sequence = e.corrects_sequence)
+          AND NOT (e.pending_change < 0 AND (l.origin_source, l.origin_id) = (e.source, e.order_id))
         """,
     ),
     Check(

@@ -1,0 +1,328 @@
+"""What a change of an order's facts does to its account: post the difference between what it earned and what it earns.
+
+A refund, a cancellation, an amendment, a refund that did not happen after all: each leads from one state of the order
+to another, and `settle` posts what lies between, down or up. So it cannot matter in how many steps, or in which order,
+the last state was reached.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from core.domain.books import Books, KeptOrder
+from core.domain.decision import AccountChange, Decision, Fact, TierChange
+from core.domain.expiry.dates import available_at, expiries_begun_by, new_expiry
+from core.domain.expiry.due import decide_expiry, release
+from core.domain.ledger import POINTS_MAX, Account, Entry, EntryKind, LotTerms, debit, entry_between, give_back
+from core.domain.lots import Lot, Origin, OriginKind, SharedExpiry
+from core.domain.orders.earning import Entitlement
+from core.domain.orders.limits import budget_changes, usage_changes
+from core.domain.orders.posted import PostedOrder, Qualifying, Recovery
+from core.domain.orders.taking import Deduction, dues_of, take_back
+from core.domain.outcomes import Parked, Reason
+from core.domain.program import ClawbackPolicy, Program, RefundEffect
+from core.domain.program.registry import ProgramRegistry
+from core.domain.reach import AccountParts, LotsWanted, OrderParts
+from core.domain.tiers.qualification import disqualify, qualification_period, qualify
+
+#: What a message asks of an order's books that can only lower what it earns, and one that can raise it too.
+LOWERING = OrderParts(
+    refunds=True, events=True, account=AccountParts(lots=LotsWanted.TO_TAKE, history=True), limits=True
+)
+
+
+def raising(rules: ProgramRegistry) -> OrderParts:
+    """What a message asks of an order's books that can also raise what the order earns."""
+    expires_together = any(version.program.has_inactivity for version in rules.versions())
+    account = AccountParts(lots=LotsWanted.TO_TAKE, history=True, expiries=expires_together)
+    return LOWERING.union(OrderParts(account=account, takes=True))
+
+
+class OrderChange(NamedTuple):
+    """How the facts of one customer's order changed."""
+
+    before: PostedOrder
+    after: PostedOrder  #: with what was reported; its numbers are still those of `before`
+    had: KeptOrder  #: what was kept of `before`
+    has: KeptOrder  #: what is kept of `after`
+    occurred_at: datetime
+    refund_id: str | None = None
+    because: Mapping[str, Any] = {}  #: what its entry says of it beside the calculation
+
+    @property
+    def order_key(self) -> tuple[str, str]:
+        """The order's source and id."""
+        return self.before.key
+
+
+class Settled(NamedTuple):
+    """The difference, as it is posted."""
+
+    change: AccountChange
+    posted: PostedOrder  #: in its new state
+    recovery: Recovery  #: below zero where points came back
+    sequence: int | None  #: of the entry; None: there is none
+    rest: Decision  #: budgets, and what each rule gives now
+
+    def decision(self, *facts: Fact) -> Decision:
+        """All that the change of the order does; `facts` are what its message reported."""
+        return self.rest._replace(changes=(self.change,), facts=facts, orders=(self.posted,))
+
+
+def settle(books: Books, change: OrderChange, rules: ProgramRegistry, as_of: datetime) -> Settled | Parked:
+    """Post the difference between what the order earned before and what it earns now.
+
+    The version that judged the order decides its points. Less than before is a clawback: points of the order that have
+    expired already are excused, the rest is taken from its own lots, then from those that expire soonest, and the
+    program's policy says what becomes of points that no lot covers. More than before comes back: first it is set off
+    against what was not taken and what was excused, then it returns to the lots that the order's clawbacks took from,
+    with their dates; what goes beyond opens a lot, as the order's own points did.
+    """
+    posted = change.before
+    assert posted.account_id is not None
+    program = rules.version(posted.program_id, posted.program_version).program
+    target = change.has.earning.of(change.has.basket)
+    ends_apart = len(program.expiries) > 1
+    is_up = target.points > posted.points_entitled
+    # What each rule and promotion gave before matters only where their use is counted, or their points end apart.
+    is_asked = change.had.earning.is_counted or change.has.earning.is_counted or ends_apart or is_up
+    before = change.had.earning.of(change.had.basket) if is_asked else target
+    account = books.account(posted.account_id)
+    # Pending lots that are due by now are released first, whether or not the run for it came.
+    released = release(account, books.lots_to_release(account, as_of), as_of)
+    newer = {lot.lot_number: lot for lot in released.lots}
+    difference = _Difference(change, program, before, target, released.account, newer, as_of)
+    moved = _up(books, difference) if is_up else _down(books, difference, ends_apart=ends_apart)
+    if max(moved.account.balance + moved.account.pending, moved.account.lifetime_points) > POINTS_MAX:
+        return _too_many_points(target.points)
+    return _settled(books, difference, released, moved, rules)
+
+
+class _Difference(NamedTuple):
+    """What an order earned and earns, and its account with what was due to be released."""
+
+    change: OrderChange
+    program: Program  #: the version that judged the order
+    before: Entitlement
+    target: Entitlement
+    account: Account
+    newer: Mapping[int, Lot]  #: lots of the account that were released just now
+    as_of: datetime
+
+
+class _Moved(NamedTuple):
+    """What the difference does to the account and its lots."""
+
+    account: Account
+    recovery: Recovery
+    entries: tuple[Entry, ...] = ()
+    lots: Mapping[int, Lot] = {}
+    expiries: tuple[tuple[SharedExpiry, ...], tuple[SharedExpiry, ...]] = ((), ())  #: that it moved, and that it began
+    sequence: int | None = None
+
+
+def _settled(
+    books: Books, difference: _Difference, released: AccountChange, moved: _Moved, rules: ProgramRegistry
+) -> Settled:
+    change, program, before, target, *_ = difference
+    posted, recovery = change.after, moved.recovery
+    account, tier_changes, qualifying = _recounted(books, moved.account, difference, rules)
+    return Settled(
+        AccountChange(
+            account,
+            released.entries + moved.entries,
+            tuple({**difference.newer, **moved.lots}.values()),
+            tier_changes,
+            usage_changes(program, account.account_id, posted.order, posted.judged, before, target),
+            None,
+            *moved.expiries,
+        ),
+        posted._replace(
+            points_entitled=target.points,
+            points_excused=posted.points_excused + recovery.points_excused,
+            points_shortfall=posted.points_shortfall + recovery.points_shortfall,
+            qualifying=qualifying,
+        ),
+        recovery,
+        moved.sequence,
+        Decision(budgets=budget_changes(program, before, target), given=target.given),
+    )
+
+
+def _recounted(
+    books: Books, account: Account, difference: _Difference, rules: ProgramRegistry
+) -> tuple[Account, tuple[TierChange, ...], Qualifying]:
+    """Count for the tier what the order counts now in place of what it counted."""
+    change, target = difference.change, difference.target
+    posted = change.before
+    current = rules.at(posted.program_id, difference.as_of).program
+    refunds_count = current.qualification.refunds
+    ordered_at = posted.order.occurred_at
+    removed = Qualifying(*(had - has for had, has in zip(posted.qualifying, target.qualifying, strict=True)))
+    start = qualification_period(current, ordered_at, account.enrolled_at).start
+    if max(removed) <= 0 and min(removed) < 0:
+        added = Qualifying(*(-part for part in removed))
+        return *qualify(account, added, ordered_at, current), target.qualifying
+    history = books.history(account, start) if refunds_count is RefundEffect.AT_ONCE and start is not None else ()
+    account, changes = disqualify(account, history, removed, ordered_at, change.occurred_at, current)
+    return account, changes, posted.qualifying if refunds_count is RefundEffect.NEVER else target.qualifying
+
+
+def _down(books: Books, difference: _Difference, *, ends_apart: bool) -> _Moved:
+    """Take back what the order no longer earns."""
+    change, program, before, target, account, newer, as_of = difference
+    due = change.before.points_entitled - target.points
+    dues = {"": due}
+    if ends_apart:
+        dues = dues_of(change.had.earning.after(()).grants, before.grants, target.grants, due)
+        dues[""] = dues.get("", 0) + due - sum(dues.values())
+    own = _own_lots(books, difference)
+    others = books.lots_to_take(account, as_of, newer, {lot.lot_number for lot in own})
+    taken = take_back(own, others, dues, program, as_of)
+    shortfall = 0 if program.clawback.policy is ClawbackPolicy.ALLOW_NEGATIVE else taken.uncovered
+    recovery = Recovery(due, due - taken.excused - shortfall, taken.excused, shortfall)
+    if not recovery.points_taken:
+        return _Moved(account, recovery, lots=taken.lots)
+    after = _debit(account, taken, recovery)
+    why = _why(difference, points_excused_as_expired=taken.excused, points_shortfall=shortfall)
+    entry = _entry(account, after, EntryKind.CLAWBACK, change, taken.allocations, why)
+    return _Moved(after, recovery, (entry,), taken.lots, sequence=entry.sequence)
+
+
+def _own_lots(books: Books, difference: _Difference) -> list[Lot]:
+    lots = books.lots_of_order(difference.account, difference.change.order_key)
+    return [difference.newer.get(lot.lot_number, lot) for lot in lots]
+
+
+def _debit(account: Account, taken: Deduction, recovery: Recovery) -> Account:
+    available, uncovered = recovery.points_taken - taken.pending, taken.uncovered - recovery.points_shortfall
+    debited = debit(account, available, uncovered=uncovered, pending=taken.pending)
+    return debited._replace(lifetime_points=account.lifetime_points - recovery.points_taken)
+
+
+def _up(books: Books, difference: _Difference) -> _Moved:
+    """Give the account what the order earns more."""
+    change, account, as_of = difference.change, difference.account, difference.as_of
+    posted = change.before
+    more = difference.target.points - posted.points_entitled
+    not_taken = min(more, posted.points_shortfall)
+    excused = min(more - not_taken, posted.points_excused)
+    lots = _no_longer_excused(_own_lots(books, difference), excused)
+    points = more - not_taken - excused
+    recovery = Recovery(-more, -points, -excused, -not_taken)
+    if not points:
+        return _Moved(account, recovery, lots=lots)
+    returns: dict[int, int] = {}
+    left = points
+    for number, taken in reversed(books.takes_of(account, change.order_key)):
+        part = min(left, taken)
+        if part:
+            returns[number] = returns.get(number, 0) + part
+            left -= part
+    found = [lots.get(n) or difference.newer.get(n) or books.lot(account, n) for n in returns]
+    # Its time may have come while nothing was left in it.
+    into = [lot._replace(is_pending=lot.is_pending and not lot.is_to_release(as_of)) for lot in found]
+    terms, expiries = _terms(books, difference, left)
+    origin = Origin(OriginKind.ORDER, *change.order_key, posted.order.occurred_at)
+    given = give_back(account, origin, list(zip(into, returns.values(), strict=True)), terms, as_of)
+    entry = _entry(account, given.account, EntryKind.ACCRUAL, change, given.allocations, _why(difference))
+    changed = {**lots, **{lot.lot_number: lot for lot in given.lots}}
+    # What came back to a lot that has expired meanwhile expires with it.
+    due = [lot for lot in given.lots if lot.is_due(as_of) and not lot.is_pending and lot.points_remaining]
+    after = given.account
+    entries: tuple[Entry, ...] = (entry,)
+    for expired in decide_expiry(after, due, as_of).changes:
+        after, entries = expired.account, (entry, *expired.entries)
+        changed |= {lot.lot_number: lot for lot in expired.lots}
+    return _Moved(after, recovery, entries, changed, (expiries, expiries_begun_by(given.opened)), entry.sequence)
+
+
+def _no_longer_excused(own: Sequence[Lot], points: int) -> dict[int, Lot]:
+    changed: dict[int, Lot] = {}
+    for lot in reversed(own):
+        part = min(points, lot.points_excused)
+        if part:
+            changed[lot.lot_number] = lot._replace(points_excused=lot.points_excused - part)
+            points -= part
+    return changed
+
+
+def _terms(books: Books, difference: _Difference, points: int) -> tuple[list[LotTerms], tuple[SharedExpiry, ...]]:
+    """On which terms so many points beyond what was taken are given, and the shared expiries that they move on."""
+    if not points:
+        return [], ()
+    change, program, as_of = difference.change, difference.program, difference.as_of
+    posted = change.after
+    available = available_at(program.availability, posted.order.occurred_at, as_of)
+    if available is None and posted.fulfilled_at is not None:
+        available = min(max(posted.fulfilled_at, posted.order.occurred_at), as_of)
+    shared = {}
+    if program.has_inactivity:
+        shared = {each.expires_with: each for each in books.expiries(difference.account)}
+    moved: dict[int, SharedExpiry] = {}
+    terms: list[LotTerms] = []
+    had = dict(difference.before.grants)
+    for earned_by, granted in difference.target.grants:
+        part = min(points, granted - had.get(earned_by, 0))
+        if part > 0:
+            terms.append(_terms_of(program, earned_by, part, available, shared, moved, as_of))
+            points -= part
+    if points:  # what it gives less of elsewhere came from lots that are gone
+        earned_by = difference.target.grants[0].earned_by
+        terms.append(_terms_of(program, earned_by, points, available, shared, moved, as_of))
+    return terms, tuple(moved.values())
+
+
+def _terms_of(
+    program: Program,
+    earned_by: str,
+    points: int,
+    available: datetime | None,
+    shared: dict[int, SharedExpiry],
+    moved: dict[int, SharedExpiry],
+    as_of: datetime,
+) -> LotTerms:
+    new = new_expiry(program, earned_by, available, shared.values(), as_of)
+    if new.moved is not None:
+        shared[new.moved.expires_with] = moved[new.moved.expires_with] = new.moved
+    return LotTerms(points, available, new.expires_at, earned_by, new.expires_with)
+
+
+def _entry(
+    before: Account,
+    after: Account,
+    kind: EntryKind,
+    change: OrderChange,
+    allocations: Sequence[Any],
+    why: dict[str, Any],
+) -> Entry:
+    source, order_id = change.order_key
+    return entry_between(
+        before,
+        after,
+        kind,
+        change.occurred_at,
+        allocations,
+        why,
+        source=source,
+        order_id=order_id,
+        refund_id=change.refund_id,
+        corrects_sequence=change.before.sequence,
+    )
+
+
+def _why(difference: _Difference, **notes: int) -> dict[str, Any]:
+    """The calculation of what the order earns now, and what it earned before."""
+    target = difference.target
+    return {
+        **target.why,
+        "points_entitled_before": difference.change.before.points_entitled,
+        "points_entitled_after": target.points,
+        **{name: points for name, points in notes.items() if points},
+        **difference.change.because,
+    }
+
+
+def _too_many_points(points: int) -> Parked:
+    detail = f"the order earns {points:,} points now, and its account would come to more than {POINTS_MAX:,}"
+    return Parked(Reason.TOO_MANY_POINTS, f"{detail}; check the amounts of the message")
