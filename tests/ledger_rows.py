@@ -8,7 +8,7 @@ LEDGER = {
     "accounts": """
         SELECT program_id, customer_id, sequence, lots_opened, balance, pending, reserved, deficit, lifetime_points,
                qualifying_points, qualifying_from, tier_id, tier_since, tier_until, tier_changes, orders_posted,
-               enrolled_at, tier_held_until, tier_warned_until FROM accounts""",
+               orders_counted, enrolled_at, tier_held_until, tier_warned_until FROM accounts""",
     "entries": """
         SELECT a.program_id, a.customer_id, e.sequence, kind, points, pending_change, reserved_change, deficit_change,
                balance_after, pending_after, reserved_after, lifetime_points_after, occurred_at, source, order_id,
@@ -26,7 +26,7 @@ LEDGER = {
         SELECT source, order_id, program_id, customer_id, business_hash, lines::text, points_paid,
                program_version, tier_id, sequence, points_entitled, points_excused, points_shortfall,
                inbox_id, attributes::text, customer_tags::text, judgement::text, qualifying_points, qualifying_spend,
-               qualifying_orders, fulfilled_at, cancelled_at FROM orders""",
+               qualifying_orders, is_counted, fulfilled_at, cancelled_at FROM orders""",
     "refunds": """
         SELECT source, refund_id, program_id, order_id, account_id IS NULL, business_hash, is_full, amount, lines::text,
                points_due, points_taken, points_excused, points_shortfall, inbox_id FROM refunds""",

@@ -48,6 +48,7 @@ class Account(NamedTuple):
     tier_until: datetime | None = None  #: the period's end; the tier is reviewed then, after the grace; None = never
     tier_changes: int = 0  #: number of the last tier change
     orders_posted: int = 0  #: orders of this customer that are known, whatever they earned
+    orders_counted: int = 0  #: those that count as orders of the customer
     enrolled_at: datetime | None = None  #: when the order occurred that opened the account
     tier_held_until: datetime | None = None  #: until when no refund and no review lowers the tier
     tier_warned_until: datetime | None = None  #: the `tier_until` that a warning was sent for

@@ -185,7 +185,7 @@ def _line_outcomes(kept: Basket, recorded: RecordedOrder, program: Program) -> l
 def circumstances_of(recorded: RecordedOrder, program: Program) -> Circumstances:
     """What the conditions of rules and promotions were held against."""
     local = recorded.order.occurred_at.astimezone(program.zone)
-    return Circumstances(recorded.order, local, recorded.tier_id, is_first_order=recorded.is_first)
+    return Circumstances(recorded.order, local, recorded.tier_id, is_first_order=recorded.judgement.is_first_order)
 
 
 def holds_alone(name: str, value: object, circumstances: Circumstances) -> bool:

@@ -26,6 +26,13 @@ class PartRefund(NamedTuple):
     points_shortfall: int
 
 
+class CountedBefore(NamedTuple):
+    """An order that counts as one of its customer."""
+
+    order_id: str
+    occurred_at: datetime
+
+
 class RecordedOrder(NamedTuple):
     """An order as it is recorded, with what came about it."""
 
@@ -37,7 +44,7 @@ class RecordedOrder(NamedTuple):
     sequence: int | None  #: its accrual entry; None when it earned nothing
     points_entitled: int  #: as it is now
     judgement: Judgement
-    is_first: bool  #: no other order of the account was posted before it
+    counted_before: CountedBefore | None  #: the earliest that counts of the customer's orders that were posted before
     recorded_at: datetime
     fulfilled_at: datetime | None
     cancelled_at: datetime | None
@@ -45,14 +52,17 @@ class RecordedOrder(NamedTuple):
 
 
 _ORDERS = f"""
-SELECT NOT EXISTS (SELECT FROM orders e WHERE e.account_id = o.account_id
-                   AND (e.recorded_at, e.inbox_id) < (o.recorded_at, o.inbox_id)),
-       o.recorded_at,
+SELECT b.order_id, b.occurred_at, o.recorded_at,
        (SELECT v.occurred_at FROM order_events v WHERE v.kind = 'fulfilled' AND v.recorded_at <= %s
         AND (v.source, v.order_id, v.program_id) = (o.source, o.order_id, o.program_id)),
        (SELECT v.occurred_at FROM order_events v WHERE v.kind = 'cancelled' AND v.recorded_at <= %s
         AND (v.source, v.order_id, v.program_id) = (o.source, o.order_id, o.program_id)), {ORDERS.select("o")}
 FROM orders o
+LEFT JOIN LATERAL (
+    SELECT e.order_id, e.occurred_at FROM orders e
+    WHERE e.account_id = o.account_id AND e.is_counted AND (e.recorded_at, e.inbox_id) < (o.recorded_at, o.inbox_id)
+    ORDER BY e.occurred_at LIMIT 1
+) AS b ON true
 WHERE o.account_id = ANY(%s) AND o.order_id = %s AND o.recorded_at <= %s AND o.tier_id IS NOT NULL
 ORDER BY o.program_id, o.source
 """  # noqa: S608  # our own names
@@ -67,13 +77,15 @@ def load_recorded_orders(
 
 
 def _recorded(connection: Connection, row: tuple[Any, ...], as_of: datetime) -> RecordedOrder:
-    is_first, recorded_at, fulfilled_at, cancelled_at, *values = row
+    *before, recorded_at, fulfilled_at, cancelled_at = row[:5]
+    values = row[5:]
+    counted_before = CountedBefore(*before) if before[0] is not None else None
     posted = ORDERS.read(values)
     assert posted.account_id is not None
     assert posted.tier_id is not None
     return RecordedOrder(
         posted.order, posted.program_id, posted.program_version, posted.tier_id, posted.account_id, posted.sequence,
-        posted.points_entitled, posted.judgement, is_first, recorded_at, fulfilled_at, cancelled_at,
+        posted.points_entitled, posted.judgement, counted_before, recorded_at, fulfilled_at, cancelled_at,
         tuple(_load_taken_back(connection, posted, as_of)),
     )  # fmt: skip
 

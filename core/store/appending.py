@@ -186,7 +186,7 @@ _ORDER_SEALER = Sealer(_NEW_ORDERS)
 _UPDATE_ORDERS = Update(
     ORDERS.changed(
         "points_entitled", "points_excused", "points_shortfall", "qualifying_points", "qualifying_spend",
-        "qualifying_orders", "fulfilled_at", "cancelled_at", "amendment",
+        "qualifying_orders", "is_counted", "fulfilled_at", "cancelled_at", "amendment",
     )
 )  # fmt: skip
 

@@ -20,6 +20,7 @@ def judgement_json(judgement: Judgement) -> str | None:
             "excluded": judgement.excluded,
             "allowances": dict(judgement.allowances),
             "carried": {name: f"{remainder:f}" for name, remainder in judgement.carried.items()},
+            "is_first_order": judgement.is_first_order,
         }
     ).decode()
 
@@ -30,7 +31,7 @@ def read_judgement(text: str | None) -> Judgement:
         return _NOTHING
     found = json.loads(text)
     carried = {name: Decimal(remainder) for name, remainder in found["carried"].items()}
-    return Judgement(tuple(found["excluded"]), found["allowances"], carried)
+    return Judgement(tuple(found["excluded"]), found["allowances"], carried, found["is_first_order"])
 
 
 def why_json(why: dict[str, Any]) -> str:

@@ -25,6 +25,7 @@ def check_everything(book: Book) -> None:
     for order_id, posted in book.orders.items():
         frozen = book.versions[posted.program_version - 1]
         check_order(posted, refunds[order_id], cancellations.get(order_id), book.entries, frozen)
+    assert book.account.orders_counted == sum(posted.is_counted for posted in book.orders.values())
     check_lifetime_points(book.account, book.entries)
     check_nothing_expired_is_taken(book.entries, book.recorded_at)
     check_tier(book.account, book.tier_changes, book.program)
@@ -117,6 +118,7 @@ def check_order(
     target = entitlement(posted.order, refunds_known(refunds, posted), frozen, posted.tier_id, posted.judgement)
     assert posted.points_entitled == target.points == sum(grant.points for grant in target.grants) >= 0
     assert target.points == sum(target.given.values())
+    assert posted.is_counted == target.is_counted
     recoveries = [each.recovery for each in (*refunds, cancellation) if each is not None]
     for each in recoveries:
         assert each.points_due == each.points_taken + each.points_excused + each.points_shortfall

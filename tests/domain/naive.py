@@ -74,6 +74,17 @@ class Sale:
             self._found[len(refunds)] = naive_earned(self.order, refunds, self.program, self.tier, self.judged)
         return self._found[len(refunds)]
 
+    @property
+    def is_counted(self) -> bool:
+        """Whether it is one of its customer's orders: the first one, say."""
+        earned = self.earned()
+        earns = earned.points > 0 or self.program.counted_orders.value != "earning"
+        return earned.is_kept and earns and (earned.is_paid or self.program.counted_orders.value == "all")
+
+
+def _orders(sale: Sale, earned: Earned) -> int:
+    return int(earned.is_kept and (earned.is_paid or sale.program.counted_orders.value == "all"))
+
 
 @dataclass
 class NaiveAccount:
@@ -116,7 +127,7 @@ class NaiveAccount:
         found = []
         for sale in self.sales.values():
             earned = sale.earned(first=self.program.qualification.refunds.value == "never")
-            count = {"points": earned.points, "spend": earned.spent, "orders": int(earned.is_kept)}[measure]
+            count = {"points": earned.points, "spend": earned.spent, "orders": _orders(sale, earned)}[measure]
             found.append((sale.order.occurred_at, count))
         return found
 
@@ -226,11 +237,11 @@ class NaiveAccount:
 
     def _count(self, sale: Sale) -> int:
         earned = sale.earned()
-        counts = {"points": earned.points, "spend": earned.spent, "orders": int(earned.is_kept)}
+        counts = {"points": earned.points, "spend": earned.spent, "orders": _orders(sale, earned)}
         return counts[self.program.qualification.measure.value]
 
     def _judged(self, order: Order, version: Program, tier: str) -> Judged:
-        is_first = not self.sales
+        is_first = not any(sale.is_counted for sale in self.sales.values())
         parts = [*version.earning_rules, *version.promotions]
         judged = Judged({_name(p) for p in parts if not fits(p.when, order, version, tier, is_first=is_first)}, {}, {})
         day = f"{order.occurred_at.astimezone(version.zone):%Y-%m-%d}"

@@ -55,6 +55,7 @@ class Earned(NamedTuple):
     left_over: dict[str, Fraction]
     spent: int  #: hundredths
     is_kept: bool
+    is_paid: bool  #: some of what is kept was not free
 
     @property
     def points(self) -> int:
@@ -273,7 +274,8 @@ def naive_earned(
         best = next(name for name, points in extra.items() if points == most)
         extra = {best: most}
     spent = math.floor(sum((each.price for each in kept), Fraction(0)) * 100)
-    return Earned(by_name | extra, left_over, spent, bool(kept))
+    is_paid = any(each.price > 0 or each.line.amount > 0 for each in kept)
+    return Earned(by_name | extra, left_over, spent, bool(kept), is_paid)
 
 
 def naive_points(order: Order, refunds: list[Refund], program: Program, tier_id: str) -> int:

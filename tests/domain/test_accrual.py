@@ -44,11 +44,12 @@ def test_a_first_order_opens_the_first_lot() -> None:
         lifetime_points=120,
         qualifying_points=120,
         orders_posted=1,
+        orders_counted=1,
         enrolled_at=sold.occurred_at,
     )
     digest = message_of(sold).digest
     assert book.orders["o1"] == PostedOrder(
-        sold, "test", 1, digest, "bronze", ACCOUNT_ID, 1, 120, 0, 0, Judgement(), Qualifying(120, 12050, 1)
+        sold, "test", 1, digest, "bronze", ACCOUNT_ID, 1, 120, 0, 0, Judgement(), Qualifying(120, 12050, 1), True
     )
     assert change.tier_changes == ()
 

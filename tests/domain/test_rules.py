@@ -134,15 +134,6 @@ def test_a_refund_below_the_minimum_amount_takes_all_that_it_was_for() -> None:
     check_everything(book)
 
 
-def test_only_the_first_order_is_the_first_even_when_it_was_refunded() -> None:
-    book = Book(rules({"kind": "visit", "points": "5", "when": {"first_order": True}}))
-    book.complete(order())
-    book.refund(refund())
-    book.complete(order(order_id="o2", at="2026-03-09"))
-    assert book.account.balance == 0
-    check_everything(book)
-
-
 @pytest.mark.parametrize(
     ("caps", "points"),
     [

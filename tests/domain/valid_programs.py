@@ -71,6 +71,7 @@ def _rest(random: Random) -> dict[str, Any]:
         "earning_rules": rules,
         "combine_promotions": random.choice(["all", "best", "newest"]),
         "promotions": [_promotion(random, f"p{n}") for n in range(random.choice([0, 0, 1, 2, 3]))],
+        "counted_orders": random.choice(["earning", "earning", "paid", "all"]),
         "availability": random.choice(
             [{}, {}, {"policy": "after_days", "days": random.choice([1, 14])}, {"policy": "on_fulfilled"}]
         ),

@@ -293,6 +293,7 @@ TAMPERED = [
             "orders SET qualifying_points = qualifying_points + 1 WHERE order_id = 'yearly'",
             "orders SET qualifying_spend = 0 WHERE order_id = 'yearly'",
             "orders SET qualifying_orders = 0 WHERE order_id = 'yearly'",
+            "orders SET is_counted = NOT is_counted WHERE order_id = 'yearly'",
             "refunds SET amount = amount + 1",
             "refunds SET points_due = points_due + 1, points_taken = points_taken + 1 WHERE refund_id = 'r1'",
         )
@@ -321,6 +322,7 @@ TAMPERED = [
         "UPDATE lots SET points_excused = 0 WHERE points_excused > 0",
     ),
     ("an account counts its orders", "UPDATE accounts SET orders_posted = orders_posted + 1"),
+    ("an account counts its orders", "UPDATE accounts SET orders_counted = orders_counted + 1"),
     ("an account counts its orders", "UPDATE accounts SET enrolled_at = enrolled_at - interval '1 year'"),
     ("an account counts its orders", "UPDATE accounts SET enrolled_at = NULL"),
     *(

@@ -72,6 +72,7 @@ REFUSED = {
     "pk_shared_expiries": "INSERT INTO shared_expiries SELECT * FROM shared_expiries",
     "fk_shared_expiries_account_id": "UPDATE shared_expiries SET account_id = gen_random_uuid()",
     "ck_inbox_instants": "UPDATE inbox SET occurred_at = '-infinity'",
+    "ck_accounts_orders_counted": "UPDATE accounts SET orders_counted = -1",
     "ck_accounts_instants": "UPDATE accounts SET tier_until = 'infinity'",
     "ck_lots_instants": "UPDATE lots SET expires_at = 'infinity'",
     "ck_shared_expiries_instants": "UPDATE shared_expiries SET expires_at = '12000-01-01Z'",

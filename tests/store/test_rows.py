@@ -80,7 +80,8 @@ LATER = NOON + timedelta(days=90)
 ACCOUNT = Account(
     account_id=uuid7(), program_id="test", customer_id="ç1", tier_id="silver", sequence=1, lots_opened=1, balance=7,
     pending=3, reserved=2, deficit=1, lifetime_points=12, qualifying_points=11, qualifying_from=NOON, tier_since=NOON,
-    tier_until=LATER, tier_changes=1, orders_posted=1, enrolled_at=NOON, tier_held_until=LATER, tier_warned_until=NOON,
+    tier_until=LATER, tier_changes=1, orders_posted=1, orders_counted=1,
+    enrolled_at=NOON, tier_held_until=LATER, tier_warned_until=NOON,
 )  # fmt: skip
 LOT = Lot(
     1,
@@ -112,7 +113,8 @@ ORDER = PostedOrder(
         Decimal("0.10"), {"channel": "app", "gift": True}, ("vip",),
     ),
     "test", 3, b"digest", "silver", ACCOUNT.account_id, 1, 12, 2, 1,
-    Judgement(("double",), {"spend": 5}, {"spend": Decimal("20.3333")}), Qualifying(11, 1250, 1), LATER, LATER,
+    Judgement(("double",), {"spend": 5}, {"spend": Decimal("20.3333")}, True), Qualifying(11, 1250, 1), True, LATER,
+    LATER,
 )  # fmt: skip
 GUEST_ORDER = PostedOrder(
     ORDER.order._replace(order_id="o2", customer_id=None, attributes={}, customer_tags=()), "test", 1, b"other"

@@ -21,6 +21,7 @@ _LIMITS = {
     "orders": "orders in all",
     "budget_points": "points in all",
 }
+_ONLY_FIRST = "it is only for a customer's first order"
 
 
 class PartSentence(NamedTuple):
@@ -106,6 +107,10 @@ def _limit_texts(promotion: Any) -> Iterator[str]:
 def _unmet_text(outcome: PartOutcome, order: OrderOutcome) -> str:
     circumstances = circumstances_of(order.recorded, order.program)
     conditions = dict(_conditions(outcome.part.when, circumstances))
+    before = order.recorded.counted_before
+    if before is not None and outcome.part.when.first_order:
+        day = f"{before.occurred_at.astimezone(order.program.zone):%Y-%m-%d}"
+        conditions["first_order"] = f"{_ONLY_FIRST}, and order {before.order_id} of {day} counts before it"
     return "; ".join(conditions[name] for name in outcome.unmet)
 
 
@@ -117,8 +122,8 @@ def _conditions(when: When, circumstances: Circumstances) -> Iterator[tuple[str,
     yield "ends_on", f"its last day was {when.ends_on}, and the order was placed on {day}"
     yield "hours", f"it is for {_hours_text(when.hours)}, and the order was placed on {local:%A %H:%M}"
     yield "tiers", f"it is for tier {_either(when.tiers)}, and the order earned in {tier_id}"
-    only = "only for a customer's first order, and this was not the first"
-    yield "first_order", f"it is {only}" if when.first_order else "it is not for a customer's first order"
+    not_first = f"{_ONLY_FIRST}, and another one counted when it was posted"
+    yield "first_order", not_first if when.first_order else "it is not for a customer's first order"
     yield "channels", _attribute_text("channel", when.channels, order.attributes.get("channel"))
     tags = ", ".join(order.customer_tags) or "none"
     yield "customer_tags", f"it is for customers with the tag {_either(when.customer_tags)}, and the order names {tags}"

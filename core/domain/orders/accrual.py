@@ -11,6 +11,7 @@ from core.domain.expiry.due import release
 from core.domain.ledger import POINTS_MAX, Account, Credit, Entry, EntryKind, LotTerms, credit, entry_between
 from core.domain.lots import Lot, Origin, OriginKind, SharedExpiry
 from core.domain.message import Message
+from core.domain.orders.activity import recounted
 from core.domain.orders.earning import Earning, Entitlement
 from core.domain.orders.facts import Order
 from core.domain.orders.limits import budget_changes, budgets_of, judge, usage_changes, usage_keys
@@ -123,7 +124,9 @@ def _accrue(
         points_entitled=earned.points,
         judgement=result.judgement,
         qualifying=earned.qualifying,
+        is_counted=earned.is_counted,
     )
+    after = recounted(after, None, fact)
     return Decision(
         (AccountChange(after, posting.entries, posting.lots, changes, usages, opened, *posting.expiries),),
         (fact,),
@@ -180,7 +183,7 @@ def _entitlement(
     if program.is_plain:
         return _PLAIN, Earning(order, program, tier_id).after(())
     local = order.occurred_at.astimezone(program.zone)
-    circumstances = Circumstances(order, local, tier_id, is_first_order=account.orders_posted == 1)
+    circumstances = Circumstances(order, local, tier_id, is_first_order=account.orders_counted == 0)
     places = program.rule_index.places(order.lines)
     usages = books.usages(account, usage_keys(program, order.occurred_at))
     budgets = books.budgets(program.program_id, (limit.name for limit in budgets_of(program, order.occurred_at)))

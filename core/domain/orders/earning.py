@@ -17,7 +17,7 @@ from core.domain.orders.facts import Order, Refund
 from core.domain.orders.posted import Judgement, Qualifying
 from core.domain.orders.reckoning import Reckoning, points_for, scope_of
 from core.domain.orders.units import UNITS, amount_text, to_millionth
-from core.domain.program import SPEND_UNITS, Combine, Places, Program
+from core.domain.program import SPEND_UNITS, Combine, CountedOrders, Places, Program
 
 _NO_REMAINDERS: Mapping[str, Decimal] = MappingProxyType({})
 
@@ -36,6 +36,7 @@ class Entitlement(NamedTuple):
     grants: tuple[Grant, ...]  #: the same points by when they end; none without points
     given: Mapping[str, int]  #: the same points by rule and promotion; those that gave something
     qualifying: Qualifying
+    is_counted: bool  #: as an order of its customer: as the first one, and as activity
     explain: Callable[[], dict[str, Any]]  #: the calculation; made on demand, since most callers want numbers alone
     left_over: Mapping[str, Decimal] = _NO_REMAINDERS  #: the remainder that a rule with `carry` leaves, if it applied
 
@@ -94,7 +95,7 @@ class Earning:
             points,
             _grants(program, given),
             given,
-            _qualifying(kept, points),
+            *_counts(kept, points, program.counted_orders),
             reckoning.explanation,
             reckoning.left_over,
         )
@@ -130,7 +131,8 @@ def _plain(basket: Basket, program: Program, tier_id: str) -> Entitlement:
         rules = [{**terms.explanation, "points": of_rules[terms.rule_id]} for terms in program.terms[tier_id]]
         return {"tier": tier_id, "basis_amount": amount_text(amount), "rules": rules}
 
-    return Entitlement(points, _grants(program, given), given, _qualifying(basket, points), explain)
+    counts = _counts(basket, points, program.counted_orders)
+    return Entitlement(points, _grants(program, given), given, *counts, explain)
 
 
 def _grants(program: Program, given: Mapping[str, int]) -> tuple[Grant, ...]:
@@ -145,6 +147,19 @@ def _grants(program: Program, given: Mapping[str, int]) -> tuple[Grant, ...]:
     return tuple(Grant(earned_by, points) for earned_by, points in sorted(by_expiry.items()) if points)
 
 
-def _qualifying(basket: Basket, points: int) -> Qualifying:
-    spend = to_millionth(basket.amount) * SPEND_UNITS // UNITS
-    return Qualifying(points, spend, 0 if basket.is_empty else 1)
+def _counts(basket: Basket, points: int, counted: CountedOrders) -> tuple[Qualifying, bool]:
+    """What an order counts for the tier, and whether it counts as an order of its customer.
+
+    One of which nothing is kept counts for nothing, whatever its rules leave it.
+    """
+    amount = basket.amount
+    spend = to_millionth(amount) * SPEND_UNITS // UNITS
+    if basket.is_empty or not (amount > 0 or counted is CountedOrders.ALL or _cost_something(basket)):
+        return Qualifying(points, spend, 0), False
+    return Qualifying(points, spend, 1), points > 0 or counted is not CountedOrders.EARNING
+
+
+def _cost_something(basket: Basket) -> bool:
+    """Whether any of the kept lines was not free, if only because it was paid with points or its price given back."""
+    lines = basket.goods.order.lines
+    return any(lines[place].amount > 0 for place in basket.places_of(basket.goods.all))

@@ -78,7 +78,8 @@ def judge(
                 excluded.append(promotion_limit.name)
             elif promotion_limit.budget_points is not None:
                 allowances[promotion_limit.name] = promotion_limit.budget_points - spent.points
-    judgement = Judgement(tuple(excluded), allowances, carried)
+    is_first = circumstances.is_first_order and program.asks_for_first_order
+    judgement = Judgement(tuple(excluded), allowances, carried, is_first)
     if program.combine_promotions is CombinePromotions.NEWEST:
         return _only_newest(program, circumstances, judgement, places)
     return judgement

@@ -23,6 +23,7 @@ class Judgement(NamedTuple):
     excluded: tuple[str, ...] = ()  #: rules and promotions whose conditions, beside their dates, did not hold
     allowances: Mapping[str, int] = _NOTHING  #: the most points that each rule or promotion could give, where limited
     carried: Mapping[str, Decimal] = _NO_REMAINDERS  #: the remainder that each rule brought from earlier orders
+    is_first_order: bool = False  #: no other order of the customer counted; kept where the version asks for it
 
 
 class Qualifying(NamedTuple):
@@ -30,7 +31,7 @@ class Qualifying(NamedTuple):
 
     points: int = 0
     spend: int = 0  #: hundredths of the major unit
-    orders: int = 0  #: 1 while something of it is kept
+    orders: int = 0  #: 1 while something of it is kept that cost something
 
 
 class Amendment(NamedTuple):
@@ -59,6 +60,7 @@ class PostedOrder(NamedTuple):
     points_shortfall: int = 0  #: of what refunds claimed back: not taken by policy
     judgement: Judgement = Judgement()
     qualifying: Qualifying = Qualifying()
+    is_counted: bool = False  #: it counts as an order of its customer: as the first one, and as activity
     fulfilled_at: datetime | None = None
     cancelled_at: datetime | None = None
     amendment: Amendment | None = None

@@ -15,6 +15,7 @@ from core.domain.expiry.dates import available_at, expiries_begun_by, new_expiry
 from core.domain.expiry.due import decide_expiry, release
 from core.domain.ledger import POINTS_MAX, Account, Entry, EntryKind, LotTerms, debit, entry_between, give_back
 from core.domain.lots import Lot, Origin, OriginKind, SharedExpiry
+from core.domain.orders.activity import recounted
 from core.domain.orders.earning import Entitlement
 from core.domain.orders.limits import budget_changes, usage_changes
 from core.domain.orders.posted import PostedOrder, Qualifying, Recovery
@@ -127,6 +128,8 @@ def _settled(
     change, program, before, target, *_ = difference
     posted, recovery = change.after, moved.recovery
     account, tier_changes, qualifying = _recounted(books, moved.account, difference, rules)
+    posted = posted._replace(is_counted=target.is_counted)
+    account = recounted(account, change.before, posted)
     return Settled(
         AccountChange(
             account,

@@ -57,6 +57,7 @@ from core.domain.program.rule_index import Places, RuleIndex, index_rules
 from core.domain.program.seasons import EVER, PromotionLimit, Seasons, UsageKey
 from core.domain.program.tiers import (
     SPEND_UNITS,
+    CountedOrders,
     CrossingOrder,
     Downgrade,
     Measure,
@@ -84,6 +85,7 @@ __all__ = [
     "ClawbackPolicy",
     "Combine",
     "CombinePromotions",
+    "CountedOrders",
     "CrossingOrder",
     "Downgrade",
     "EndOf",
@@ -215,6 +217,9 @@ class Program(Part):
     """What several promotions give that hold for one order: all, the best one, or the newest (the last in the file)."""
     promotions: Annotated[tuple[Promotion, ...], Field(max_length=100)] = ()
     """What orders get beside what the rules give."""
+    counted_orders: CountedOrders = CountedOrders.EARNING
+    """Which orders count as the customer's first one: earning, those that cost something and earn points; paid, those
+    that cost something; all, those of 0.00 too."""
     tiers: Annotated[tuple[Tier, ...], Field(min_length=1, max_length=100)]
     """In ascending order of their thresholds; the first has 0, so everybody has a tier."""
     qualification: Qualification = Qualification()
@@ -243,6 +248,11 @@ class Program(Part):
         """Whether what an order earns depends on what the customer's, or all customers', other orders have earned."""
         rules = any(rule.limited_per or rule.carry for rule in self.earning_rules)
         return rules or any(promotion.limited_per or promotion.has_budget for promotion in self.promotions)
+
+    @cached_property
+    def asks_for_first_order(self) -> bool:
+        """Whether what an order earns depends on whether it is the customer's first."""
+        return any(part.when.first_order is not None for part in (*self.earning_rules, *self.promotions))
 
     @cached_property
     def has_inactivity(self) -> bool:

@@ -216,7 +216,7 @@ class When(Part):
     customer_tags: Labels = ()
     """The customer has one of these tags, as the order says."""
     first_order: StrictBool | None = None
-    """true: only a customer's first order that is posted; false: only later ones."""
+    """true: only while no other order of the customer counts (see counted_orders); false: only from then on."""
     minimum_amount: Amount | None = None
     """What is kept of the lines that count comes to at least this."""
     minimum_quantity: Amount | None = None

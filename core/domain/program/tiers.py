@@ -28,7 +28,7 @@ class Measure(StrEnum):
 
     POINTS = "points"  #: points that orders earn
     SPEND = "spend"  #: the amounts that earn
-    ORDERS = "orders"  #: orders of which something is kept
+    ORDERS = "orders"  #: orders of which something is kept that cost something
 
 
 class QualificationWindow(StrEnum):
@@ -54,6 +54,14 @@ class RefundEffect(StrEnum):
     AT_ONCE = "at_once"
     AT_REVIEW = "at_review"
     NEVER = "never"
+
+
+class CountedOrders(StrEnum):
+    """Which orders count as orders of their customer, while something of them is kept."""
+
+    EARNING = "earning"  #: those that cost something and earn points
+    PAID = "paid"  #: those that cost something
+    ALL = "all"  #: those of 0.00 too
 
 
 class CrossingOrder(StrEnum):
@@ -92,7 +100,8 @@ class Qualification(Part):
     """What qualifies for a tier, and when it is lost."""
 
     measure: Measure = Measure.POINTS
-    """points that orders earn; spend: the amounts that earn; orders: how many. Refunds reduce all of them."""
+    """points that orders earn; spend: the amounts that earn; orders: how many that cost something. Refunds reduce all
+    of them."""
     window: QualificationWindow = QualificationWindow.LIFETIME
     """lifetime: a tier is never lost by time alone. calendar_year, membership_year (from the day of the first order):
     reviewed at the end of each year, which counts for itself. rolling_months: reviewed at the end of each month, which

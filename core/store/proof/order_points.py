@@ -1,6 +1,6 @@
 """What orders earn, worked out anew as posting does: from the order, its refunds, and what was frozen with it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 from pydantic_core import from_json
 from sqlalchemy import Connection
 
-from core.domain.orders.earning import Earning
+from core.domain.orders.earning import Earning, Entitlement
 from core.domain.orders.facts import Order, Refund
 from core.domain.orders.posted import PostedOrder, PostedRefund, refunds_known
-from core.domain.program import RefundEffect
+from core.domain.program import Program, RefundEffect
 from core.domain.program.registry import ProgramRegistry
 from core.messages.inbound.order_facts import order_of
 from core.store.engine import database_now, stream_rows
@@ -102,8 +102,16 @@ def _otherwise(each: OrderAnew, registry: ProgramRegistry, now: datetime) -> str
             f"accrued {each.accrued}, and its refunds were due {each.due},"
             f" but it earns {ordered.points}, and {kept.points} after them"
         )
+    return _counts_otherwise(posted, ordered, kept, registry.begun(posted.program_id, now))
+
+
+def _counts_otherwise(
+    posted: PostedOrder, ordered: Entitlement, kept: Entitlement, begun: Iterable[Program]
+) -> str | None:
+    if posted.is_counted != kept.is_counted:
+        is_it, is_not = ("", " not") if posted.is_counted else (" not", "")
+        return f"does{is_it} count as an order of its customer, but should{is_not}"
     # Where versions treat refunds differently, it depends on when each was posted.
-    begun = registry.begun(posted.program_id, now)
     effects = {version.qualification.refunds is RefundEffect.NEVER for version in begun}
     counts = ordered.qualifying if effects == {True} else kept.qualifying
     if len(effects) == 1 and posted.qualifying != counts:

@@ -107,9 +107,10 @@ SELECT a.account_id, coalesce(e.sequence, 0) AS sequence, coalesce(l.lots_opened
                                      f.applied_at <= a.created_at AND f.effective_from <= a.created_at DESC,
                                      f.version DESC LIMIT 1), a.tier_id) AS tier_id,
        t.effective_at AS tier_since, coalesce(t.change_number, 0) AS tier_changes,
-       coalesce(o.orders_posted, 0) AS orders_posted
+       coalesce(o.orders_posted, 0) AS orders_posted, coalesce(o.orders_counted, 0) AS orders_counted
 FROM accounts a
-LEFT JOIN (SELECT account_id, count(*) AS orders_posted FROM orders GROUP BY account_id) o USING (account_id)
+LEFT JOIN (SELECT account_id, count(*) AS orders_posted, count(*) FILTER (WHERE is_counted) AS orders_counted
+           FROM orders GROUP BY account_id) o USING (account_id)
 LEFT JOIN (SELECT account_id, max(sequence) AS sequence, sum(points) AS balance, sum(deficit_change) AS deficit,
                   sum(pending_change) AS pending, sum(reserved_change) AS reserved,
                   sum(points + pending_change) FILTER (WHERE kind IN ('accrual', 'clawback')) AS lifetime_points
@@ -137,7 +138,7 @@ DERIVED = (
     Numbers(
         tables.accounts, "account",
         ("sequence", "lots_opened", "balance", "pending", "reserved", "deficit", "lifetime_points", "qualifying_points",
-         "tier_id", "tier_since", "tier_changes", "orders_posted"),
+         "tier_id", "tier_since", "tier_changes", "orders_posted", "orders_counted"),
         _ACCOUNTS,
     ),
     Numbers(tables.lots, "lot {lot_number}", ("points_granted", "points_remaining", "points_expired"), _LOTS),

@@ -55,6 +55,7 @@ accounts = sa.Table(
     column("tier_until", INSTANT, null=True),
     column("tier_changes", sa.Integer(), default="0"),
     column("orders_posted", sa.Integer(), default="0"),
+    column("orders_counted", sa.Integer(), default="0"),
     column("enrolled_at", INSTANT, null=True),
     column("tier_held_until", INSTANT, null=True),
     column("tier_warned_until", INSTANT, null=True),
@@ -65,6 +66,7 @@ accounts = sa.Table(
     sa.CheckConstraint("reserved >= 0", name="reserved"),
     sa.CheckConstraint("balance >= -deficit", name="balance_covers_lots"),
     sa.CheckConstraint("qualifying_points >= 0", name="qualifying_points"),
+    sa.CheckConstraint("orders_counted >= 0", name="orders_counted"),
     within_reach("qualifying_from", "tier_since", "tier_until", "enrolled_at", "tier_held_until", "tier_warned_until"),
     sa.Index(
         "ix_accounts_tier_review", "account_shard", "tier_until", postgresql_where=sa.text("tier_until IS NOT NULL")

@@ -36,6 +36,7 @@ orders = sa.Table(
     column("qualifying_points", sa.BigInteger()),
     column("qualifying_spend", sa.BigInteger()),  #: hundredths
     column("qualifying_orders", sa.SmallInteger()),
+    column("is_counted", sa.Boolean()),  #: as an order of its customer
     column("fulfilled_at", INSTANT, null=True),
     column("cancelled_at", INSTANT, null=True),
     column("amendment", JSON(), null=True),  #: the order as its newest revision has it; null: as it came first

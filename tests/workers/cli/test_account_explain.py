@@ -135,7 +135,7 @@ def test_a_refund_and_a_cancellation_say_what_the_order_still_earns(loyalty: Com
         ),
         ("tea", "no line of the order counts for it"),
         ("double", "no line of the order counts for it"),
-        ("welcome", "it is only for a customer's first order, and this was not the first"),
+        ("welcome", "it is only for a customer's first order, and order o1 of 2026-03-01 counts before it"),
         ("once", "its limits were reached when the order was posted (1 order of a customer)"),
     ],
 )

@@ -14,7 +14,8 @@ CREATE TABLE accounts (
     deficit bigint DEFAULT 0 NOT NULL, lifetime_points bigint DEFAULT 0 NOT NULL,
     qualifying_points bigint DEFAULT 0 NOT NULL, qualifying_from timestamptz, tier_id varchar NOT NULL,
     tier_since timestamptz, tier_until timestamptz, tier_changes integer DEFAULT 0 NOT NULL,
-    orders_posted integer DEFAULT 0 NOT NULL, enrolled_at timestamptz, tier_held_until timestamptz,
+    orders_posted integer DEFAULT 0 NOT NULL, orders_counted integer DEFAULT 0 NOT NULL,
+    enrolled_at timestamptz, tier_held_until timestamptz,
     tier_warned_until timestamptz, created_at timestamptz DEFAULT now() NOT NULL,
     updated_at timestamptz DEFAULT now() NOT NULL,
     CONSTRAINT pk_accounts PRIMARY KEY (account_id),
@@ -23,6 +24,7 @@ CREATE TABLE accounts (
     CONSTRAINT ck_accounts_reserved CHECK (reserved >= 0),
     CONSTRAINT ck_accounts_balance_covers_lots CHECK (balance >= -deficit),
     CONSTRAINT ck_accounts_qualifying_points CHECK (qualifying_points >= 0),
+    CONSTRAINT ck_accounts_orders_counted CHECK (orders_counted >= 0),
     CONSTRAINT ck_accounts_instants CHECK (qualifying_from BETWEEN '1000-01-01 00:00Z' AND '9000-01-01
         00:00Z' AND tier_since BETWEEN '1000-01-01 00:00Z' AND '9000-01-01 00:00Z' AND tier_until
         BETWEEN '1000-01-01 00:00Z' AND '9000-01-01 00:00Z' AND enrolled_at BETWEEN '1000-01-01 00:00Z'
@@ -170,8 +172,8 @@ CREATE TABLE orders (
     points_entitled bigint DEFAULT 0 NOT NULL, points_excused bigint DEFAULT 0 NOT NULL,
     points_shortfall bigint DEFAULT 0 NOT NULL, attributes json, customer_tags json, judgement json,
     qualifying_points bigint NOT NULL, qualifying_spend bigint NOT NULL,
-    qualifying_orders smallint NOT NULL, fulfilled_at timestamptz, cancelled_at timestamptz, amendment json,
-    seal bytea,
+    qualifying_orders smallint NOT NULL, is_counted boolean NOT NULL, fulfilled_at timestamptz,
+    cancelled_at timestamptz, amendment json, seal bytea,
     CONSTRAINT pk_orders PRIMARY KEY (source, order_id, program_id),
     CONSTRAINT fk_orders_account_id FOREIGN KEY(account_id) REFERENCES accounts (account_id),
     CONSTRAINT ck_orders_points_not_negative CHECK (points_entitled >= 0 AND points_excused >= 0 AND

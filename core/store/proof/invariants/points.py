@@ -194,13 +194,17 @@ POINTS = (
         3,
         "an account counts its orders",
         """
-        SELECT a.account_id, format('account %s: %s orders posted, the first at %s, but it has %s%s', a.account_id,
-                                    a.orders_posted, coalesce(a.enrolled_at::text, 'no time'), coalesce(o.orders, 0),
+        SELECT a.account_id, format('account %s: %s orders posted, of which %s count, the first at %s, but it has %s,'
+                                    ' of which %s count%s', a.account_id, a.orders_posted, a.orders_counted,
+                                    coalesce(a.enrolled_at::text, 'no time'), coalesce(o.orders, 0),
+                                    coalesce(o.counted, 0),
                                     CASE WHEN f.account_id IS NULL THEN ', none of that time' END)
         FROM accounts a
-        LEFT JOIN (SELECT account_id, count(*) AS orders FROM orders GROUP BY account_id) o USING (account_id)
+        LEFT JOIN (SELECT account_id, count(*) AS orders, count(*) FILTER (WHERE is_counted) AS counted
+                   FROM orders GROUP BY account_id) o USING (account_id)
         LEFT JOIN (SELECT DISTINCT account_id, occurred_at AS enrolled_at FROM orders) f USING (account_id, enrolled_at)
-        WHERE a.orders_posted <> coalesce(o.orders, 0) OR (o.orders > 0) <> (f.account_id IS NOT NULL)
+        WHERE a.orders_posted <> coalesce(o.orders, 0) OR a.orders_counted <> coalesce(o.counted, 0)
+           OR (o.orders > 0) <> (f.account_id IS NOT NULL)
         """,
     ),
     Check(
