@@ -7,6 +7,7 @@ from operator import or_
 from typing import Annotated, Any, NamedTuple, get_args
 
 from pydantic import Field, TypeAdapter
+from pydantic_core import SchemaValidator
 from typing_extensions import is_typeddict
 
 from core.domain.orders.facts import Cancellation, Fulfilment, Order, Refund
@@ -18,6 +19,7 @@ from core.messages.inbound.order_messages import (
     OrderFulfilledEvent,
     OrderRefundedEvent,
 )
+from core.messages.inbound.stray_fields import noticing
 
 Data = Mapping[str, Any]  #: of an event, settled
 Model = type  #: the TypedDict of a whole event
@@ -44,8 +46,11 @@ class Contracts(Mapping[str, Contract]):
         models = [row.model for row in self._rows.values()]
         any_model: Any = Annotated[reduce(or_, models), Field(discriminator="type")]
         adapter: TypeAdapter[Any] = TypeAdapter(any_model)
-        self.validate_json = adapter.validator.validate_json
-        self.validate_python = adapter.validator.validate_python
+        schema, self.places = noticing(adapter.core_schema)
+        validator = SchemaValidator(schema)
+        self.validate_json = validator.validate_json
+        self.validate_python = validator.validate_python
+        self.validate_ignoring = adapter.validator.validate_json  #: without a look at what it does not know
         self.field_names = frozenset(name for model in models for part in _parts(model) for name in part)
 
     def __getitem__(self, event_type: str) -> Contract:

@@ -100,11 +100,16 @@ def _settle_amount(fields: Any, name: str) -> None:
         del fields[name]
 
 
-def _settle_quantity(line: OrderLineData | RefundLineData, place: int, problems: list[InitErrorDetails]) -> None:
+def _settle_quantity(
+    line: OrderLineData | RefundLineData,
+    place: int,
+    problems: list[InitErrorDetails],
+    instead: str = "leave the line out",
+) -> None:
     quantity = line["quantity"]
     if isinstance(quantity, str):
         if _ZERO.match(quantity):
-            problems.append(own_problem((place, "quantity"), f'is "{quantity}"; a quantity is above 0'))
+            problems.append(own_problem((place, "quantity"), f'is "{quantity}"; a quantity is above 0: {instead}'))
         line["quantity"] = plain_quantity(quantity)
 
 
@@ -156,7 +161,7 @@ def _settle_refund_lines(lines: list[RefundLineData]) -> list[RefundLineData]:
             )
             continue
         if "quantity" in line:
-            _settle_quantity(line, place, problems)
+            _settle_quantity(line, place, problems, "leave it out where money alone was given back, else the line")
     if len({line["line_id"] for line in lines}) != len(lines):
         problems += _repeated_line_ids(lines)
     _refuse(problems)

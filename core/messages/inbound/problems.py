@@ -24,6 +24,9 @@ from core.domain.outcomes import Reason
 from core.messages.inbound.contracts import Contracts
 from core.messages.inbound.fields import AMOUNT_PATTERN, CURRENCIES, OWN_PROBLEM, TYPE_LIKE, plain_decimal
 from core.messages.inbound.order_messages import CATEGORIES_MAX, LINES_MAX, TAGS_MAX, Envelope
+from core.messages.inbound.stray_fields import STRAY, stray_problems
+from core.messages.inbound.unknown_types import meant_type
+from core.messages.inbound.wrong_numbers import number_advice
 
 NO_NUMBER = "NaN or Infinity"
 PROBLEMS_SHOWN_MAX = 5
@@ -72,6 +75,7 @@ _SHOWN = {
     **dict.fromkeys(("quantity", "amount", "tax", "points_paid"), _NUMBER_LIKE),
 }
 _AMOUNTS = {"amount", "tax", "points_paid"}
+_NUMBERS = _AMOUNTS | {"quantity"}
 _CURRENCY_CODES = tuple(sorted(CURRENCIES))
 _ENVELOPE: TypeAdapter[Envelope] = TypeAdapter(Envelope)
 _ENVELOPE_FIELDS = set(Envelope.__annotations__)
@@ -122,8 +126,11 @@ class Effort:
         return shown
 
 
-def explain(body: bytes, error: ValidationError, contracts: Contracts, effort: Effort) -> tuple[Reason, str]:
-    """Word why `body` is not an event of the contracts; `error` is what their validator said of it."""
+def explain(body: bytes, error: ValidationError, contracts: Contracts, effort: Effort) -> tuple[Reason, str] | None:
+    """Word why `body` is not an event of the contracts; `error` is what their validator said of it.
+
+    None: it is one, as what its fields of other names say does not matter.
+    """
     errors = error.errors(include_url=False, include_input=False)
     if errors[0]["type"] == "json_invalid":
         return Reason.NOT_JSON, not_json_detail(body, errors[0]["msg"])
@@ -133,19 +140,25 @@ def explain(body: bytes, error: ValidationError, contracts: Contracts, effort: E
     if set(event) == {STREAM_ENTRY} and isinstance(event[STREAM_ENTRY], dict):
         return Reason.NOT_AN_EVENT, _entry_detail(list(event[STREAM_ENTRY]))
     event_type = event.get("type")
+    strays: list[Problem] = []
     if errors[0]["type"] in {"union_tag_invalid", "union_tag_not_found"}:
-        problems = list(_envelope_problems(body, event, contracts, effort))
-        if not problems:
-            return Reason.UNKNOWN_TYPE, _unknown_type_detail(cast("str", event_type), contracts, effort)
+        worded = list(_envelope_problems(body, event, contracts, effort))
+        if not worded:
+            return Reason.UNKNOWN_TYPE, _unknown_type_detail(cast("str", event_type), contracts)
     else:
-        problems = list(_problems(cast("list[dict[str, Any]]", errors), event, contracts, effort, skip=1))
+        strays = _strays(errors, event, contracts)
+        errors = [each for each in errors if each["type"] != STRAY]
+        worded = list(_problems(cast("list[dict[str, Any]]", errors), event, contracts, effort, skip=1))
+        if not worded and not strays:
+            return None
+    problems = worded + strays
     problems.sort(key=lambda problem: problem.path[0] not in _ENVELOPE_FIELDS)  # keeps the order otherwise
     is_envelope_bad = problems[0].path[0] in _ENVELOPE_FIELDS
     further: list[Problem] = []
     lines_left = 0
     own = [each for each in errors if each["type"] == OWN_PROBLEM]
     if not any("lines" in each["loc"] for each in own):  # else the parser has been through all lines
-        further, lines_left = _further_line_problems(event, problems, contracts, effort)
+        further, lines_left = _further_line_problems(event, worded, contracts, effort)
     unworded = sum(each.get("ctx", {}).get("more", 0) for each in own)
     detail = _joined(problems + further, unworded, lines_left, effort)
     return (Reason.BAD_ENVELOPE if is_envelope_bad else Reason.INVALID_DATA), detail
@@ -209,11 +222,19 @@ def _joined(problems: Sequence[Problem], unworded: int, lines_left: int, effort:
     return "; ".join(parts)
 
 
-def _unknown_type_detail(event_type: str, contracts: Contracts, effort: Effort) -> str:
-    known = list(contracts)
-    match = effort.near_match(event_type, known)
-    mend = f"did you mean {match}?" if match else f"known are {', '.join(known)}"
+def _unknown_type_detail(event_type: str, contracts: Contracts) -> str:
+    meant = meant_type(event_type, contracts)
+    mend = f"did you mean {meant}?" if meant else f"known are {', '.join(contracts)}"
     return f"type is {_found(event_type, 'type')}, which this release does not know; {mend}"
+
+
+def _strays(errors: Sequence[Any], event: Any, contracts: Contracts) -> list[Problem]:
+    """The fields that must not be ignored, but for those that are named where the right one is missing."""
+    if all(each["type"] != STRAY for each in errors):
+        return []
+    missing = {tuple(each["loc"][1:]) for each in errors if each["type"] == "missing"}
+    found = stray_problems(event, contracts.places[event["type"]])
+    return [Problem(path, text) for path, text, meant in found if (*path[:-1], meant) not in missing]
 
 
 def _envelope_problems(body: bytes, event: dict[str, Any], contracts: Contracts, effort: Effort) -> Iterator[Problem]:
@@ -246,7 +267,7 @@ def _further_line_problems(
         except ValidationError as error:
             # What is missing around the line does not matter here, nor what our own checks say of whole lines.
             every = error.errors(include_url=False, include_input=False)
-            errors = [each for each in every if each["type"] != OWN_PROBLEM]
+            errors = [each for each in every if each["type"] not in {OWN_PROBLEM, STRAY}]
             below = _problems(cast("list[dict[str, Any]]", errors), alone, contracts, effort, skip=1)
             of_line = (problem for problem in below if problem.path[:3] == ("data", "lines", 0))
             found += [Problem(("data", "lines", place, *path[3:]), text) for path, text in of_line]
@@ -271,7 +292,9 @@ def _problems(
         elif error["type"] == "missing":
             yield Problem(path, _missing_text(cast("str", field), parent, contracts, effort))
         else:
-            yield Problem(path, f"is {_found(value, field)}; {_wanted(value, field, contracts, effort)}")
+            there = parent if isinstance(parent, dict) else {}
+            advice = number_advice(field, value, there, event.get("type"), contracts) if field in _NUMBERS else None
+            yield Problem(path, f"is {_found(value, field)}; {advice or _wanted(value, field, contracts, effort)}")
 
 
 def _walk(event: Any, loc: tuple[str | int, ...], *, missing: bool) -> tuple[tuple[str | int, ...], Any, Any]:

@@ -212,7 +212,10 @@ def _read_event(body: bytes, latest: datetime, contracts: Contracts, effort: Eff
     try:
         event = contracts.validate_json(body)
     except ValidationError as error:
-        return _unreadable(*explain(body, error, contracts, effort), body)
+        problem = explain(body, error, contracts, effort)
+        if problem is not None:
+            return _unreadable(*problem, body)
+        event = contracts.validate_ignoring(body)
     occurred_at = event["time"]
     if occurred_at > latest:
         detail = (
