@@ -203,6 +203,7 @@ def refund_row(posted: PostedRefund, inbox_id: int) -> RefundRow:
     refund, lines = posted.refund, refund_lines_json(posted.refund.lines)
     return RefundRow(
         source=refund.source,
+        order_source=refund.order_key[0],
         refund_id=refund.refund_id,
         program_id=posted.program_id,
         order_id=refund.order_id,
@@ -210,6 +211,7 @@ def refund_row(posted: PostedRefund, inbox_id: int) -> RefundRow:
         inbox_id=inbox_id,
         business_hash=posted.digest,
         occurred_at=refund.occurred_at,
+        sequence=posted.sequence,
         is_full=refund.full,
         amount=refund.amount,
         **posted.recovery._asdict(),
@@ -226,6 +228,7 @@ def posted_refund(row: Any) -> PostedRefund:
         row.business_hash,
         row.account_id,
         Recovery(*(getattr(row, name) for name in Recovery._fields)),
+        row.sequence,
     )
 
 

@@ -388,9 +388,9 @@ class Books:
 
     def _keep_refund(self, posted: PostedRefund) -> None:
         refund = posted.refund
-        self._refunds.setdefault((refund.source, refund.order_id), []).append(posted)
+        self._refunds.setdefault(refund.order_key, []).append(posted)
         self._refunds_by_id.setdefault((refund.source, refund.refund_id), {})[posted.program_id] = posted
-        key = (refund.source, refund.order_id), posted.program_id
+        key = refund.order_key, posted.program_id
         if (kept := self._kept.get(key)) is not None:
             self._kept[key] = kept._replace(basket=kept.basket.plus(refund))
 

@@ -48,6 +48,7 @@ class Waiting(NamedTuple):
     """It is about an order that is not known yet; it is applied by itself when the order comes."""
 
     order_id: str
+    others_posted: int = 0  #: so many orders of this id are posted, in programs that it is not about
 
 
 class Replayed(NamedTuple):

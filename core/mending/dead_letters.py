@@ -192,7 +192,7 @@ def _take_in(
         return _compare(connection, letter, event, first)
     shard = own_shard(event, limits.shards)
     if shard is None:
-        shard = subject_shard(connection, event.source, event.subject)
+        shard = subject_shard(connection, event.subject_source or event.source, event.subject)
     if shard is None and letter.received_at < now - timedelta(days=limits.waiting_days_max):
         # It would be parked again by the next sweep.
         detail = (
@@ -211,6 +211,7 @@ def _take_in(
         shard,
         event.content_hash,
         event.settled,
+        event.subject_source,
     )
     revive(connection, letter.inbox_id, revival)
     if shard is None:

@@ -110,6 +110,7 @@ class Revival(NamedTuple):
     shard: int | None
     content_hash: bytes
     settled: str
+    subject_source: str | None
 
 
 _ORDER_ID = "CASE split_part(subject, ' ', 1) WHEN 'order' THEN substr(subject, length('order ') + 1) END AS order_id"
@@ -233,7 +234,7 @@ def first_message(connection: Connection, source: str, event_id: str) -> FirstMe
 
 _REVIVE = f"""
 UPDATE inbox SET variant = '', {", ".join(f"{name} = %({name})s" for name in Revival._fields)},
-    reason = NULL, detail = NULL, settled_at = NULL
+    reason = NULL, detail = NULL, settled_at = NULL, others_posted = 0
 WHERE inbox_id = %(inbox_id)s
 """  # noqa: S608  # our own column names
 

@@ -82,8 +82,8 @@ class ReadMessage(NamedTuple):
 
     @property
     def subject(self) -> tuple[str, str]:
-        """What it is about, within its source."""
-        return self.claimed.source, self.claimed.subject
+        """What it is about, within the source whose that is."""
+        return self.claimed.subject_key
 
 
 class Turn(NamedTuple):
@@ -304,9 +304,9 @@ class Poster:
                 case Replayed():
                     result.replayed += 1
                     settlements.append(Settlement(message.inbox_id, "replayed"))
-                case Waiting():
+                case Waiting(_, others):
                     result.waiting += 1
-                    settlements.append(Settlement(message.inbox_id, "waiting"))
+                    settlements.append(Settlement(message.inbox_id, "waiting", others_posted=others))
                 case Parked(reason, detail):
                     result.parked += 1
                     settlements.append(Settlement(message.inbox_id, "dead", reason.value, detail))

@@ -90,13 +90,13 @@ def _recorded(connection: Connection, row: tuple[Any, ...], as_of: datetime) -> 
     )  # fmt: skip
 
 
-_OF_ORDER = "(t.source, t.order_id, t.program_id) = (%s, %s, %s) AND t.recorded_at <= %s"
+_OF_ORDER = "(t.{source}, t.order_id, t.program_id) = (%s, %s, %s) AND t.recorded_at <= %s"
 _REFUNDS = f"""
-SELECT t.recorded_at, t.inbox_id, {REFUNDS.select("t")} FROM refunds t WHERE {_OF_ORDER}
+SELECT t.recorded_at, t.inbox_id, {REFUNDS.select("t")} FROM refunds t WHERE {_OF_ORDER.format(source="order_source")}
 """  # noqa: S608  # our own names
 _CANCELLATIONS = f"""
 SELECT t.recorded_at, t.inbox_id, {ORDER_EVENTS.select("t")}
-FROM order_events t WHERE {_OF_ORDER} AND t.kind = 'cancelled'
+FROM order_events t WHERE {_OF_ORDER.format(source="source")} AND t.kind = 'cancelled'
 """  # noqa: S608  # our own names
 
 

@@ -106,9 +106,9 @@ def load_standings(
     accounts = require_accounts(connection, customer_id, program_id)
     registry, instant = load_registry(connection), as_of or database_now(connection)
     found = (
-        (_present if as_of is None else _past)(
-            connection, account, registry.at(account.program_id, instant).program, instant
-        )
+        _present(connection, account, registry, instant)
+        if as_of is None
+        else _past(connection, account, registry.at(account.program_id, instant).program, instant)
         for account in accounts
     )
     standings = [standing for standing in found if standing is not None]
@@ -162,9 +162,10 @@ def _opened_at(connection: Connection, account_ids: list[UUID]) -> datetime:
     return opened_at
 
 
-def _present(connection: Connection, account: Account, program: Program, as_of: datetime) -> Standing:
+def _present(connection: Connection, account: Account, registry: ProgramRegistry, as_of: datetime) -> Standing:
+    program = registry.at(account.program_id, as_of).program
     lots, left = load_open_lots(connection, account.account_id), load_points_left(connection, account.account_id)
-    messages = load_open_messages(connection, account.account_id)
+    messages = load_open_messages(connection, account.account_id, registry)
     return Standing(account, program, as_of, False, lots, left, messages, _counted(connection, account, program, as_of))
 
 

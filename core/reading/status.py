@@ -6,6 +6,8 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from core.store.engine import run_bulk
+from core.store.orders_elsewhere import OrderElsewhere, orders_elsewhere
+from core.store.programs import load_registry
 
 #: A table up to this size is counted in a moment, and its statistics may not be there yet.
 _COUNTED_BYTES_MAX = 16 * 1024 * 1024
@@ -46,6 +48,7 @@ class Status(NamedTuple):
     estimated: list[str]  #: which of the totals are about
     programs: int
     programs_since: datetime | None  #: when the first program was applied: it can be asked what has run since
+    elsewhere: list[OrderElsewhere]  #: orders that waiting messages may mean
 
 
 _STORED_AT = "SELECT max(received_at) FROM (SELECT received_at FROM inbox ORDER BY inbox_id DESC LIMIT 1) AS newest"
@@ -112,6 +115,7 @@ def load_status(connection: Connection, *, is_exact: bool = False) -> Status:
         [name for name in totals if name not in counted],
         programs,
         since,
+        orders_elsewhere(connection, load_registry(connection)) if waiting else [],
     )
 
 

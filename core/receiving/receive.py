@@ -232,7 +232,7 @@ def _unread(message: _Message, error: Exception) -> UnreadableEvent:
 def _inbox_messages(events: Sequence[ReadEvent | UnreadableEvent], shards: int) -> list[InboxMessage]:
     """Rows for the inbox. What names no customer has its subject's shard: of this batch, or found by the statement."""
     subject_shards = {
-        (event.source, event.subject): own_shard(event, shards)
+        _subject_key(event): own_shard(event, shards)
         for event in events
         if isinstance(event, ReadEvent) and event.is_subject
     }
@@ -241,7 +241,7 @@ def _inbox_messages(events: Sequence[ReadEvent | UnreadableEvent], shards: int) 
         if isinstance(event, UnreadableEvent):
             messages.append(_parked_message(event))
         else:
-            shard = subject_shards.get((event.source, event.subject))
+            shard = subject_shards.get(_subject_key(event))
             messages.append(
                 InboxMessage(
                     event.source,
@@ -256,9 +256,14 @@ def _inbox_messages(events: Sequence[ReadEvent | UnreadableEvent], shards: int) 
                     event.body,
                     event.settled,
                     signature=event.signature,
+                    subject_source=event.subject_source,
                 )
             )
     return messages
+
+
+def _subject_key(event: ReadEvent) -> tuple[str, str]:
+    return event.subject_source or event.source, event.subject
 
 
 def own_shard(event: ReadEvent, shards: int) -> int | None:

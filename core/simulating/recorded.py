@@ -28,7 +28,7 @@ class RecordedMessage(NamedTuple):
 
 _ORDERS = f"""
 SELECT o.account_id, o.program_version,
-       (o.source, o.order_id) IN (SELECT source, order_id FROM refunds WHERE program_id = %(program)s
+       (o.source, o.order_id) IN (SELECT order_source, order_id FROM refunds WHERE program_id = %(program)s
                                   UNION ALL
                                   SELECT source, order_id FROM order_events WHERE program_id = %(program)s),
        {ORDER_FACTS.select("o")}
@@ -38,7 +38,7 @@ ORDER BY o.occurred_at, o.source, o.order_id
 """  # noqa: S608  # our own names
 _REFUNDS = f"""
 SELECT greatest(r.occurred_at, o.occurred_at) AS happened_at, o.account_id, {REFUND_FACTS.select("r")}
-FROM refunds r JOIN orders o USING (source, order_id, program_id)
+FROM refunds r JOIN orders o ON (o.source, o.order_id, o.program_id) = (r.order_source, r.order_id, r.program_id)
 WHERE r.program_id = %(program)s AND o.account_id IS NOT NULL AND greatest(r.occurred_at, o.occurred_at) < %(until)s
 ORDER BY happened_at, r.source, r.refund_id
 """  # noqa: S608  # our own names

@@ -88,7 +88,7 @@ class SimulatedBooks:
         """Post one message; they are given in the order in which they happened."""
         now, fact = recorded.happened_at, recorded.fact
         is_order = isinstance(fact, Order)
-        key = (fact.source, fact.order_id)
+        key = fact.order_key
         if not is_order and key not in self._given:
             return  # its order is refused here
         self._account_id = recorded.account_id

@@ -208,6 +208,7 @@ _APPEND_REFUNDS = Append(
         tables.refunds,
         _NewRefund,
         business_hash="posted.digest",
+        order_source=lambda new: new.posted.refund.order_key[0],
         is_full="posted.refund.full",
         lines=Field("posted.refund.lines", refund_lines_json),
     ).new()

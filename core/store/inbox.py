@@ -31,6 +31,7 @@ class InboxMessage(NamedTuple):
     reason: Reason | None = None  #: set: the message is parked
     detail: str | None = None
     signature: str | None = None  #: of `body`, so that a retry can check it again
+    subject_source: str | None = None  #: whose the subject is, where that is another source than the message's
 
 
 class StoredMessage(NamedTuple):
@@ -55,6 +56,12 @@ class ClaimedMessage(NamedTuple):
     settled: str
     received_at: datetime
     times_parked: int = 0
+    subject_source: str | None = None
+
+    @property
+    def subject_key(self) -> tuple[str, str]:
+        """Whose what it is about is, and what that is."""
+        return self.subject_source or self.source, self.subject
 
 
 class Settlement(NamedTuple):
@@ -64,24 +71,33 @@ class Settlement(NamedTuple):
     state: str
     reason: str | None = None
     detail: str | None = None
+    others_posted: int = 0  #: of a waiting one: so many orders of this id are posted that it is not about
 
+
+#: Whose what a message is about is; an index has the same words.
+_SUBJECT_SOURCE = "coalesce({m}.subject_source, {m}.source)"
 
 # The shard of what a message is about, as far as the ledger knows it. No program is named: of an id that stands for
-# several accounts, any one's shard will do, since accounts are locked.
-_SHARD_IN_LEDGER = """
-CASE split_part({m}.subject, ' ', 1) WHEN 'order'
-    THEN (SELECT o.shard FROM orders o
-          WHERE o.source = {m}.source AND o.order_id = substr({m}.subject, length('order ') + 1) LIMIT 1)
+# several accounts, any one's shard will do, since accounts are locked. What waits although orders of the id are posted
+# waits for one more of them, in the program that it is about.
+_SHARD_IN_LEDGER = f"""
+CASE split_part({{m}}.subject, ' ', 1) WHEN 'order'
+    THEN (SELECT max(o.shard) FROM orders o
+          WHERE o.source = {_SUBJECT_SOURCE} AND o.order_id = substr({{m}}.subject, length('order ') + 1)
+          HAVING count(*) > {{m}}.others_posted)
     ELSE (SELECT r.shard FROM account_references r
-          WHERE r.kind = split_part({m}.subject, ' ', 1)
-            AND r.reference = substr({m}.subject, strpos({m}.subject, ' ') + 1) LIMIT 1)
-END"""
+          WHERE r.kind = split_part({{m}}.subject, ' ', 1)
+            AND r.reference = substr({{m}}.subject, strpos({{m}}.subject, ' ') + 1) LIMIT 1)
+END"""  # noqa: S608  # our own words
 # Or as far as it is about to be posted.
 _SHARD = f"""
 coalesce({_SHARD_IN_LEDGER},
-         (SELECT q.shard FROM inbox q WHERE q.source = {{m}}.source AND q.subject = {{m}}.subject AND q.is_subject
-              AND q.state IN ('received', 'waiting') LIMIT 1))
+         (SELECT q.shard FROM inbox q
+          WHERE {_SUBJECT_SOURCE.format(m="q")} = {_SUBJECT_SOURCE} AND q.subject = {{m}}.subject AND q.is_subject
+                AND q.state IN ('received', 'waiting') LIMIT 1))
 """  # noqa: S608  # our own words
+
+_NEW_SHARD = _SHARD.replace("{m}.others_posted", "0")
 
 # What names no customer (a refund, a fulfilment) is posted on the shard of what it is about; if that is not known yet,
 # it waits. Numbers are drawn in order of arrival, and their row is held until the commit: they become visible in order.
@@ -91,19 +107,20 @@ WITH drawn AS (
     UPDATE numbers SET next_number = next_number + %s WHERE name = 'inbox' RETURNING next_number - %s AS first
 )
 INSERT INTO inbox (inbox_id, source, event_id, variant, type, occurred_at, shard, subject, is_subject, content_hash,
-                   body, settled, state, reason, detail, signature, settled_at, times_parked, deliveries)
+                   body, settled, state, reason, detail, signature, settled_at, times_parked, deliveries,
+                   subject_source)
 SELECT (SELECT first FROM drawn) + n - 1, source, event_id, variant, type, occurred_at, found_shard, subject,
        is_subject, content_hash, body, settled,
        CASE WHEN reason IS NOT NULL THEN 'dead' WHEN found_shard IS NULL THEN 'waiting' ELSE 'received' END,
        reason, detail, signature, CASE WHEN reason IS NOT NULL THEN now() END, (reason IS NOT NULL)::integer,
-       deliveries
+       deliveries, subject_source
 FROM (
-    SELECT m.*, coalesce(m.shard, {_SHARD.format(m="m")}) AS found_shard
+    SELECT m.*, coalesce(m.shard, {_NEW_SHARD.format(m="m")}) AS found_shard
     FROM unnest(%b::text[], %b::text[], %b::bytea[], %b::text[], %b::timestamptz[], %b::smallint[], %b::text[],
-                %b::boolean[], %b::bytea[], %b::bytea[], %b::text[], %b::text[], %b::text[], %b::text[], %b::integer[])
-         WITH ORDINALITY
+                %b::boolean[], %b::bytea[], %b::bytea[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[],
+                %b::integer[]) WITH ORDINALITY
          AS m(source, event_id, variant, type, occurred_at, shard, subject, is_subject, content_hash, body, settled,
-              reason, detail, signature, deliveries, n)
+              reason, detail, signature, subject_source, deliveries, n)
 ) AS placed
 ORDER BY n
 ON CONFLICT (source, event_id, variant) DO UPDATE
@@ -174,8 +191,9 @@ def _append(
 
 
 def subject_shard(connection: Connection, source: str, subject: str) -> int | None:
-    """The shard of a known subject; None for one that has not come."""
-    statement = f"SELECT {_SHARD.format(m='m')} FROM (SELECT %s::text AS source, %s::text AS subject) AS m"  # noqa: S608
+    """The shard of a known subject; None for one that has not come. `source` is the subject's."""
+    values = "SELECT NULL::text AS subject_source, %s::text AS source, %s::text AS subject"
+    statement = f"SELECT {_NEW_SHARD.format(m='m')} FROM ({values}) AS m"  # noqa: S608  # our own words
     ((shard,),) = run_bulk(connection, statement, (source, subject))
     return None if shard is None else int(shard)
 
@@ -187,9 +205,10 @@ _CLAIM = f"""
 SELECT {_CLAIMED} FROM (
     SELECT w.*, sum(weight) OVER (ORDER BY inbox_id) AS weight_with_earlier FROM (
         SELECT n.*, octet_length(settled) + CASE WHEN NOT is_subject
-               AND row_number() OVER (PARTITION BY source, subject ORDER BY inbox_id) = 1
+               AND row_number() OVER (PARTITION BY coalesce(subject_source, source), subject ORDER BY inbox_id) = 1
                THEN coalesce((SELECT max(4 * pg_column_size(o.lines)) FROM orders o
-                              WHERE o.source = n.source AND o.order_id = substr(n.subject, length('order ') + 1)), 0)
+                              WHERE o.source = {_SUBJECT_SOURCE.format(m="n")}
+                                    AND o.order_id = substr(n.subject, length('order ') + 1)), 0)
                ELSE 0 END AS weight
         FROM (SELECT * FROM inbox WHERE shard = %s AND state = 'received' ORDER BY inbox_id LIMIT %s) AS n
     ) AS w
@@ -208,7 +227,7 @@ def claim_received(connection: Connection, shard: int, rows_max: int, bytes_max:
 _CLAIM_WAITING = f"""
 SELECT {_CLAIMED}
 FROM inbox i JOIN (SELECT DISTINCT * FROM unnest(%b::text[], %b::text[]) AS k(source, subject)) k
-     ON i.source = k.source AND i.subject = k.subject
+     ON {_SUBJECT_SOURCE.format(m="i")} = k.source AND i.subject = k.subject
 WHERE i.state = 'waiting' ORDER BY i.inbox_id LIMIT %s FOR UPDATE OF i SKIP LOCKED
 """  # noqa: S608  # our own column names
 
@@ -226,8 +245,9 @@ UPDATE inbox SET state = s.state, reason = s.reason, detail = s.detail,
     settled = CASE WHEN s.state = 'waiting' THEN inbox.settled END,
     settled_at = CASE WHEN s.state = 'waiting' THEN NULL ELSE %s::timestamptz END,
     shard = CASE WHEN s.state = 'waiting' THEN NULL ELSE inbox.shard END,
-    times_parked = inbox.times_parked + (s.state = 'dead')::integer
-FROM unnest(%b::bigint[], %b::text[], %b::text[], %b::text[]) AS s(inbox_id, state, reason, detail)
+    times_parked = inbox.times_parked + (s.state = 'dead')::integer, others_posted = s.others_posted
+FROM unnest(%b::bigint[], %b::text[], %b::text[], %b::text[], %b::smallint[])
+     AS s(inbox_id, state, reason, detail, others_posted)
 WHERE inbox.inbox_id = s.inbox_id
 """
 
@@ -242,7 +262,8 @@ def settle(connection: Connection, settlements: Sequence[Settlement], now: datet
 # and arrays instead of joins, for which a whole table might be read.
 _WAKE = f"""
 WITH probed AS MATERIALIZED (
-    SELECT inbox_id, source, subject FROM inbox WHERE state = 'waiting' AND {{range}} LIMIT %s
+    SELECT inbox_id, source, subject_source, subject, others_posted FROM inbox
+    WHERE state = 'waiting' AND {{range}} LIMIT %s
 ), found AS MATERIALIZED (
     SELECT inbox_id, {_SHARD_IN_LEDGER.format(m="p")} AS shard FROM probed p
 ), held AS MATERIALIZED (
@@ -272,11 +293,11 @@ def wake_waiting(connection: Connection, after: int, rows_max: int) -> tuple[int
     return newest_woken + woken, last if probed == rows_max else 0
 
 
-_WAKE_WAITING_FOR = """
+_WAKE_WAITING_FOR = f"""
 UPDATE inbox SET state = 'received', shard = %s
 FROM unnest(%b::text[], %b::text[]) AS k(source, subject)
-WHERE inbox.state = 'waiting' AND inbox.source = k.source AND inbox.subject = k.subject
-"""
+WHERE inbox.state = 'waiting' AND {_SUBJECT_SOURCE.format(m="inbox")} = k.source AND inbox.subject = k.subject
+"""  # noqa: S608  # our own words
 
 
 def wake_waiting_for(connection: Connection, subjects: Sequence[tuple[str, str]], shard: int) -> None:

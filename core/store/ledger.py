@@ -252,11 +252,12 @@ def load_numbered_lots(connection: Connection, numbers: Collection[tuple[UUID, i
 
 
 _OF_ORDERS = ("source", "order_id")
+_ORDERS_OF_REFUNDS = ("order_source", "order_id")
 # By the entries that reports name: entries have no index by order.
 _TAKES = f"""
 WITH reports AS (
-    SELECT account_id, source, order_id, r.sequence
-    FROM {unnested(tables.refunds, _OF_ORDERS)} JOIN refunds r USING (source, order_id)
+    SELECT account_id, order_source AS source, order_id, r.sequence
+    FROM {unnested(tables.refunds, _ORDERS_OF_REFUNDS)} JOIN refunds r USING (order_source, order_id)
     UNION ALL
     SELECT account_id, source, order_id, e.sequence
     FROM {unnested(tables.order_events, _OF_ORDERS)} JOIN order_events e USING (source, order_id)
@@ -306,7 +307,8 @@ def load_order_events(connection: Connection, keys: Collection[tuple[str, str]])
 
 
 _REFUNDS = f"""
-SELECT {REFUNDS.select("r")} FROM {unnested(tables.refunds, _OF_ORDERS)} JOIN refunds r USING (source, order_id)
+SELECT {REFUNDS.select("r")}
+FROM {unnested(tables.refunds, _ORDERS_OF_REFUNDS)} JOIN refunds r USING (order_source, order_id)
 UNION ALL
 SELECT {REFUNDS.select("r")}
 FROM {unnested(tables.refunds, ("source", "refund_id"))} JOIN refunds r USING (source, refund_id)

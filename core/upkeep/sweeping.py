@@ -1,5 +1,6 @@
 """Messages that wait: woken when their order came after all, parked when it did not in time, announced before that."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ from core.posting.events import EventContext, message_parked
 from core.store.appending import append_events
 from core.store.engine import database_now
 from core.store.inbox import (
+    ClaimedMessage,
     Settlement,
     claim_overdue,
     count_waiting_since,
@@ -17,6 +19,8 @@ from core.store.inbox import (
     settle,
     wake_waiting,
 )
+from core.store.orders_elsewhere import orders_elsewhere
+from core.store.programs import load_registry
 
 
 class SweepOutcome(NamedTuple):
@@ -46,13 +50,29 @@ def sweep_waiting(
     now = database_now(connection)
     context = EventContext(event_source, now)
     overdue = claim_overdue(connection, waiting_days_max, rows_max)
-    parked = Parked(
-        Reason.ORDER_NEVER_CAME,
-        f"its order has not come in {waiting_days_max} days; send the order and retry, or drop this message",
+    details = _details(connection, overdue, waiting_days_max)
+    reason = Reason.ORDER_NEVER_CAME
+    settle(connection, [Settlement(m.inbox_id, "dead", reason.value, details[m.inbox_id]) for m in overdue], now)
+    append_events(
+        connection, [message_parked(message, Parked(reason, details[message.inbox_id]), context) for message in overdue]
     )
-    settle(connection, [Settlement(m.inbox_id, "dead", parked.reason.value, parked.detail) for m in overdue], now)
-    append_events(connection, [message_parked(message, parked, context) for message in overdue])
     return SweepOutcome(woken, len(overdue), following)
+
+
+def _details(connection: Connection, overdue: Sequence[ClaimedMessage], waiting_days_max: int) -> dict[int, str]:
+    """What is wrong with each message, and how to mend it."""
+    if not overdue:
+        return {}
+    came_not = f"its order has not come in {waiting_days_max} days"
+    details = {m.inbox_id: f"{came_not}; send the order and retry, or drop this message" for m in overdue}
+    for order in orders_elsewhere(connection, load_registry(connection), list(details)):
+        ((name, value),) = order.to_add.items()
+        owner = "source" if name == "order_source" else "program"
+        details[order.inbox_id] = (
+            f"{came_not}, but {owner} {value} has one of this id; if that is meant, send this message in a new event "
+            f'with "{name}": "{value}" in its data, and drop this one'
+        )
+    return details
 
 
 def long_wait(connection: Connection, now: datetime, hours_max: float) -> LongWait | None:

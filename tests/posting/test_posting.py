@@ -263,9 +263,39 @@ class TestPrograms:
         shell.take(order("o1", program_id="house"))
         assert (shell.balance("c1", "test"), shell.balance("c1", "house")) == (None, 100)
 
-    def test_a_refund_without_a_name_finds_its_order_in_whichever_program_it_is(self, shell: Shell) -> None:
-        shell.take(order("o1", program_id="house"), refund("r1", "o1", amount="30.00"))
-        assert (shell.balance("c1", "house"), shell.differences()) == (70, [])
+    def test_a_refund_without_a_name_waits_for_the_order_that_its_source_leads_to(self, shell: Shell) -> None:
+        shell.take(order("o1", program_id="house"), refund("r1", "o1"))
+        assert (shell.balance("c1", "house"), shell.outcome("refunded-r1")[0]) == (100, "waiting")
+        assert shell.take(order("o1", event_id="e2")) == {"posted": 2}
+        assert (shell.balance("c1", "house"), shell.balance("c1", "test")) == (100, 0)
+        assert shell.differences() == []
+
+    def test_what_waits_for_its_order_of_another_program_is_not_looked_at_until_that_comes(self, shell: Shell) -> None:
+        shell.take(order("o1", program_id="house"), refund("r1", "o1"))
+        assert (shell.sweep(), shell.post()) == ({"woken": 0, "overdue": 0}, {})
+        shell.execute("UPDATE inbox SET received_at = now() - interval '31 days' WHERE state = 'waiting'")
+        assert shell.sweep() == {"woken": 0, "overdue": 1}
+        detail = shell.value("SELECT detail FROM inbox WHERE reason = 'order_never_came'")
+        assert '"program_id": "house"' in detail
+
+    def test_the_sweep_wakes_it_when_its_orders_posting_overtook_it(self, shell: Shell) -> None:
+        shell.take(order("o1", program_id="house"), refund("r1", "o1"), order("o1", event_id="e2"))
+        shell.take(refund("r2", "o1", program_id="house"))
+        shell.execute(
+            "UPDATE inbox SET state = 'waiting', shard = NULL, settled_at = NULL, others_posted = 1, settled = :settled"
+            " WHERE event_id = 'refunded-r2'",
+            settled='{"refund_id":"r2","order_id":"o1","program_id":"house","full":true}',
+        )
+        assert (shell.sweep(), shell.post()) == ({"woken": 1, "overdue": 0}, {"replayed": 1})
+
+    def test_a_refund_without_a_name_of_a_source_that_leads_nowhere_is_told_to_name_its_orders(
+        self, engine: Engine
+    ) -> None:
+        shell = Shell(engine)
+        lost: dict[str, Any] = {"source": "/shops/lost"}
+        shell.take(order("o1", program_id="test", **lost), refund("r1", "o1", **lost))
+        assert shell.outcome("refunded-r1") == ("dead", "unknown_program")
+        assert "name the program in data.program_id" in shell.value("SELECT detail FROM inbox WHERE state = 'dead'")
 
     def test_one_order_may_earn_in_two_programs_and_each_is_refunded_by_itself(self, shell: Shell) -> None:
         shell.take(order("o1", event_id="e1"), order("o1", event_id="e2", program_id="house"))
@@ -275,9 +305,11 @@ class TestPrograms:
         assert (shell.balance("c1", "test"), shell.balance("c1", "house")) == (0, 0)
         assert shell.differences() == []
 
-    def test_a_refund_that_names_another_program_than_its_orders_is_parked(self, shell: Shell) -> None:
+    def test_a_refund_that_names_another_program_waits_for_the_order_in_that_one(self, shell: Shell) -> None:
         shell.take(order("o1"), refund("r1", "o1", program_id="house"))
-        assert shell.outcome("refunded-r1") == ("dead", "unknown_program")
+        assert (shell.balance("c1", "test"), shell.outcome("refunded-r1")[0]) == (100, "waiting")
+        assert shell.take(order("o1", event_id="e2", program_id="house")) == {"posted": 2}
+        assert (shell.balance("c1", "house"), shell.differences()) == (0, [])
 
     def test_an_order_is_judged_by_the_version_in_force_when_it_occurred(self, shell: Shell) -> None:
         shell.apply_program(PROGRAM_TEXT.replace('bronze: "1"', 'bronze: "3"'), effective_from="2026-06-01T00:00:00Z")

@@ -10,7 +10,7 @@ from core.mending.dead_letters import MendOutcome, RetryLimits, retry_letters
 from core.messages.inbound.reading import MessageLimits
 from core.messages.inbound.sources import SourceKey, Sources, sign
 from core.receiving.receive import Receipt, receive_by_operator, receive_in_parts
-from tests.factories import SOURCE, as_bytes, order
+from tests.factories import SOURCE, as_bytes, order, refund
 from tests.shell import EVENT_SOURCE, LIMITS, Shell
 
 SECRET, LOST = b"s" * 32, b"l" * 32
@@ -155,3 +155,15 @@ def test_a_message_that_cannot_be_stored_keeps_its_signature(own_engine: Engine)
     assert shell.outcomes() == {("dead", "posting_failed"): 1}
     assert retry(shell, receipt).state == "received"
     assert shell.balance() == 100
+
+
+def test_who_need_not_sign_cannot_speak_of_the_orders_of_one_who_must(shell: Shell) -> None:
+    take(shell, order())
+    at_the_till = {"source": "/shops/till", "order_source": SOURCE, "program_id": "test"}
+    take(shell, refund(**at_the_till), secret=None)
+    assert shell.outcome("refunded-r1") == ("dead", "bad_signature")
+    assert "this message's source has no keys" in shell.value("SELECT detail FROM inbox WHERE state = 'dead'")
+    keys = [SourceKey("k", SECRET)]
+    both = SIGNED._replace(sources=Sources({SOURCE: keys, "/shops/till": keys}, parks_unlisted=False))
+    take(shell, refund(event_id="signed", **at_the_till), both)
+    assert (shell.balance(), shell.differences()) == (0, [])

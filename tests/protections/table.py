@@ -73,8 +73,8 @@ PROTECTIONS = (
             ),
             Edit(
                 _TABLES,
-                "    CONSTRAINT fk_refunds_source_order_id_program_id"
-                " FOREIGN KEY(source, order_id, program_id) REFERENCES\n"
+                "    CONSTRAINT fk_refunds_order_source_order_id_program_id"
+                " FOREIGN KEY(order_source, order_id, program_id) REFERENCES\n"
                 "        orders (source, order_id, program_id),\n",
                 "",
             ),

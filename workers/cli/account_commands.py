@@ -18,6 +18,7 @@ from core.reading.standing import Standing, Standings, load_account_history, loa
 from core.store.engine import database_now
 from workers.cli.account_sentences import (
     available_text,
+    elsewhere_text,
     good_until_text,
     next_tier_text,
     repair_text,
@@ -230,6 +231,9 @@ def _print_account(customer_id: str, standing: Standing) -> None:
             for m in standing.open_messages
         ]
         print_listing((">Message", "Type", "Order", "State", "Reason", "Received"), rows)
+        for m in standing.open_messages:
+            if m.to_add is not None:
+                say(f"{m.type} of order {m.order_id}, {elsewhere_text(m.inbox_id, m.source, m.to_add)}")
 
 
 def _print_lots(standing: Standing) -> None:

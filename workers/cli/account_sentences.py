@@ -1,6 +1,6 @@
 """How an account stands and what made it so, in sentences that can be read to the customer."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from itertools import groupby
@@ -46,7 +46,19 @@ def _open_text(message: OpenMessage) -> str:
         "dead": f"is parked as {message.reason}, and needs a person: {command_text('dead show', number)}",
     }
     about = f"{what.get(message.type, 'a message')} of order {message.order_id}"
+    if message.to_add is not None:
+        return f"Not in the ledger: {about}, {elsewhere_text(message.inbox_id, message.source, message.to_add)}"
     return f"Not in the ledger: {about} (message {number}) {state.get(message.state, message.state)}."
+
+
+def elsewhere_text(inbox_id: int, source: str, to_add: Mapping[str, str]) -> str:
+    """What a message waits for that may mean another order, and how to say so."""
+    ((name, value),) = to_add.items()
+    owner = f"source {value}" if name == "order_source" else f"program {value}"
+    return (
+        f"which {source} sent (message {inbox_id}), waits for an order that has not come; {owner} has one of this id. "
+        f'If that is meant, send the message again in a new event with "{name}": "{value}" in its data.'
+    )
 
 
 def tier_text_of_entry(entry: HistoryEntry, changes: Sequence[TierChange], zone: ZoneInfo) -> str | None:

@@ -14,6 +14,7 @@ from core.reading.status import Backlog, BusyShard, Status, load_status, load_st
 from core.upkeep.runs import last_runs
 from workers.bootstrap import known_url
 from workers.brokers import look_at_intake
+from workers.cli.account_sentences import elsewhere_text
 from workers.cli.output import (
     AsJson,
     Row,
@@ -34,6 +35,7 @@ AgeMax = Annotated[float, typer.Option(min=1, help="How old the last sign of a r
 Runs = Sequence[Mapping[str, Any]]
 #: An intake that works stores something within that, or finds its queue empty.
 _SECOND_LOOK_SECONDS = 2.0
+_ELSEWHERE_SHOWN_MAX = 5
 
 #: What is told of a periodic run, and in which words.
 _RESULTS = {
@@ -160,6 +162,7 @@ def _document(found: Status, runs: Runs, problems: Sequence[Problem], intake: In
         **found.totals,
         "programs": found.programs,
         "estimated": found.estimated,
+        "elsewhere": found.elsewhere,
         "periodic_runs": [{**run, "is_overdue": late[run["task"]]} for run in runs],
     }
 
@@ -191,6 +194,9 @@ def _say_inbox(found: Status) -> None:
     if "messages" in found.estimated:
         facts.append(("in all", _total_text("messages", found)))
     print_facts(facts)
+    for order in found.elsewhere[:_ELSEWHERE_SHOWN_MAX]:
+        about = elsewhere_text(order.inbox_id, order.source, order.to_add)
+        say_below(f"{order.type} of order {order.order_id}, {about}")
 
 
 def _say_rest(found: Status) -> None:

@@ -20,12 +20,12 @@ from core.domain.reach import Reach
 def refund_reach(message: Message[Refund], _rules: ProgramRegistry, _as_of: datetime) -> Reach:
     """What `decide_refund` asks of the books."""
     refund = message.fact
-    return Reach({(refund.source, refund.order_id): LOWERING}, refunds=frozenset({(refund.source, refund.refund_id)}))
+    return Reach({refund.order_key: LOWERING}, refunds=frozenset({(refund.source, refund.refund_id)}))
 
 
 def cancellation_reach(message: Message[Cancellation], _rules: ProgramRegistry, _as_of: datetime) -> Reach:
     """What `decide_cancellation` asks of the books."""
-    return Reach({(message.fact.source, message.fact.order_id): LOWERING})
+    return Reach({message.fact.order_key: LOWERING})
 
 
 def decide_refund(
@@ -39,7 +39,7 @@ def decide_refund(
     covers. A guest's order has no account.
     """
     refund = message.fact
-    posted = order_of(books, (refund.source, refund.order_id), message.program_id, rules)
+    posted = order_of(books, message, rules)
     if not isinstance(posted, PostedOrder):
         return posted
     known = books.refund((refund.source, refund.refund_id), posted.program_id)
@@ -66,8 +66,8 @@ def decide_cancellation(
     books: Books, message: Message[Cancellation], rules: ProgramRegistry, as_of: datetime
 ) -> Decision | Replayed | Waiting | Parked:
     """Take back all that the order still earns, as a refund in full would."""
-    cancellation, key = message.fact, (message.fact.source, message.fact.order_id)
-    posted = order_for_event(books, key, OrderEventKind.CANCELLED, message, rules)
+    cancellation, key = message.fact, message.fact.order_key
+    posted = order_for_event(books, OrderEventKind.CANCELLED, message, rules)
     if not isinstance(posted, PostedOrder):
         return posted
     at = cancellation.occurred_at

@@ -51,6 +51,11 @@ class Order(NamedTuple):
     customer_tags: tuple[str, ...] = ()  #: the groups that the shop counts the customer among
 
     @property
+    def order_key(self) -> tuple[str, str]:
+        """Its source and id."""
+        return self.source, self.order_id
+
+    @property
     def total_gross(self) -> Decimal:
         """All lines with their tax: the most that a refund of this order can give back."""
         return sum((line.amount + line.tax for line in self.lines), Decimal(0))
@@ -74,6 +79,12 @@ class Refund(NamedTuple):
     full: bool
     amount: Decimal | None
     lines: tuple[RefundLine, ...]
+    order_source: str | None = None  #: where the order was made; None: where the refund was
+
+    @property
+    def order_key(self) -> tuple[str, str]:
+        """The order's source and id."""
+        return self.order_source or self.source, self.order_id
 
 
 class Fulfilment(NamedTuple):
@@ -82,6 +93,12 @@ class Fulfilment(NamedTuple):
     source: str
     order_id: str
     occurred_at: datetime
+    order_source: str | None = None  #: where the order was made; None: where this was reported
+
+    @property
+    def order_key(self) -> tuple[str, str]:
+        """The order's source and id."""
+        return self.order_source or self.source, self.order_id
 
 
 class Cancellation(NamedTuple):
@@ -90,3 +107,9 @@ class Cancellation(NamedTuple):
     source: str
     order_id: str
     occurred_at: datetime
+    order_source: str | None = None  #: where the order was made; None: where this was reported
+
+    @property
+    def order_key(self) -> tuple[str, str]:
+        """The order's source and id."""
+        return self.order_source or self.source, self.order_id

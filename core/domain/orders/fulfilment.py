@@ -18,7 +18,7 @@ from core.domain.reach import AccountParts, OrderParts, Reach
 def fulfilment_reach(message: Message[Fulfilment], rules: ProgramRegistry, _as_of: datetime) -> Reach:
     """What `decide_fulfilment` asks of the books."""
     account = AccountParts(expiries=any(version.program.has_inactivity for version in rules.versions()))
-    return Reach({(message.fact.source, message.fact.order_id): OrderParts(events=True, account=account)})
+    return Reach({message.fact.order_key: OrderParts(events=True, account=account)})
 
 
 def decide_fulfilment(
@@ -29,8 +29,8 @@ def decide_fulfilment(
     The version that judged the order decides. Where points wait for nothing, or for a number of days, the fulfilment is
     recorded and changes nothing.
     """
-    fulfilment, key = message.fact, (message.fact.source, message.fact.order_id)
-    posted = order_for_event(books, key, OrderEventKind.FULFILLED, message, rules)
+    fulfilment, key = message.fact, message.fact.order_key
+    posted = order_for_event(books, OrderEventKind.FULFILLED, message, rules)
     if not isinstance(posted, PostedOrder):
         return posted
     event = PostedOrderEvent(

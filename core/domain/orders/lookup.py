@@ -10,7 +10,6 @@ from core.domain.orders.facts import Order
 from core.domain.orders.posted import OrderEventKind, PostedOrder
 from core.domain.outcomes import Parked, Reason, Replayed, Waiting
 from core.domain.program.registry import ProgramRegistry
-from core.domain.reach import OrderKey
 
 #: What is to be done about another content of what is posted already.
 _ADVICE = {
@@ -22,31 +21,42 @@ _ADVICE = {
 _NOUNS = {OrderEventKind.FULFILLED: "fulfilment", OrderEventKind.CANCELLED: "cancellation"}
 
 
-def order_of(
-    books: Books, key: OrderKey, program_id: str | None, rules: ProgramRegistry
-) -> PostedOrder | Waiting | Parked:
-    """The order that a message is about: in the program it names, else where its source led, else in the only one.
+def order_of(books: Books, message: Message[Any], rules: ProgramRegistry) -> PostedOrder | Waiting | Parked:
+    """The order that a message is about: in the program it names, else in the one where the order's source led.
 
-    The source leads where it did at the order's own time, whatever it does at the message's. Where the order is not
-    posted yet, the message waits for it, unless it never can come.
+    The order's source leads where it did at the order's own time, whatever it does at the message's. While that order
+    is not posted, the message waits for it, whichever orders of the same id are posted in other programs: which comes
+    first cannot matter. Another source than the order's may speak of it in a program that it names or that takes it.
     """
-    order_id = key[1]
-    orders = books.orders(key)
-    if program_id is not None:
-        if program_id in orders:
-            return orders[program_id]
-        if program_id not in rules.program_ids():
-            return unknown_program(program_id, rules)
-    else:
-        routed = _routed(orders, rules)
-        if len(routed) == 1:
-            return routed[0]
-        if len(orders) == 1:
-            return next(iter(orders.values()))
-    if not orders:
-        return Waiting(order_id)
-    # It would wait for an order that has come, but in other programs only.
-    detail = f"the order is in program {' and '.join(sorted(orders))}; name that one in data.program_id"
+    fact, named = message.fact, message.program_id
+    orders = books.orders(fact.order_key)
+    awaited = Waiting(fact.order_id, len(orders))
+    if named is not None:
+        return orders.get(named, awaited) if named in rules.program_ids() else unknown_program(named, rules)
+    source, _ = fact.order_key
+    routed = _routed(orders, rules)
+    if len(routed) > 1:  # the source has moved, and orders of both its programs have this id
+        led_to = rules.resolve(None, source, fact.occurred_at)
+        routed = [posted for posted in routed if posted.program_id == led_to]
+    if len(routed) == 1:
+        return _out_of_reach(routed[0], fact, rules) or routed[0]
+    if not orders or (not routed and rules.takes_ever(source)):
+        return awaited
+    detail = (
+        f"data.program_id is absent, and the order is in program {' and '.join(sorted(orders))}, which its source does "
+        "not say; name the program in data.program_id, in a new event"
+    )
+    return Parked(Reason.UNKNOWN_PROGRAM, detail)
+
+
+def _out_of_reach(posted: PostedOrder, fact: Any, rules: ProgramRegistry) -> Parked | None:
+    """Why a message of another source is not taken for this order; None where it is."""
+    if fact.source == posted.order.source or rules.resolve(None, fact.source, fact.occurred_at) == posted.program_id:
+        return None
+    detail = (
+        f"the order of data.order_source is in program {posted.program_id}, which does not take this message's source "
+        "at its time; list the source in that program, or name the program in data.program_id"
+    )
     return Parked(Reason.UNKNOWN_PROGRAM, detail)
 
 
@@ -72,10 +82,10 @@ def _routed(orders: Mapping[str, PostedOrder], rules: ProgramRegistry) -> list[P
 
 
 def order_for_event(
-    books: Books, key: OrderKey, kind: OrderEventKind, message: Message[Any], rules: ProgramRegistry
+    books: Books, kind: OrderEventKind, message: Message[Any], rules: ProgramRegistry
 ) -> PostedOrder | Replayed | Waiting | Parked:
     """The order that a message reports to be fulfilled or cancelled, unless that is posted already."""
-    posted = order_of(books, key, message.program_id, rules)
+    posted = order_of(books, message, rules)
     if isinstance(posted, PostedOrder) and (known := books.order_event(posted, kind)) is not None:
         return posted_before(known.digest == message.digest, Reason.ORDER_CONFLICT, _NOUNS[kind])
     return posted

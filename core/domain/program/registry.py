@@ -69,6 +69,11 @@ class ProgramRegistry:
             routes = self._routes[stretch] = self._routes_at(self._turns[stretch - 1] if stretch else BEGINNING)
         return routes.by_source.get(source, routes.default)
 
+    def takes_ever(self, source: str) -> bool:
+        """Whether messages of `source` that name no program have one at any time."""
+        instants = [BEGINNING, *self._turns]
+        return any(self.resolve(None, source, instant) is not None for instant in instants)
+
     def _routes_at(self, instant: datetime) -> _Routes:
         programs = [self.at(program_id, instant).program for program_id in self.program_ids()]
         return _Routes(

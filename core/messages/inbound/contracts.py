@@ -26,6 +26,10 @@ Model = type  #: the TypedDict of a whole event
 Fact = Order | Refund | Fulfilment | Cancellation
 
 
+def _no_other_source(data: Data) -> None:
+    del data
+
+
 class Contract(NamedTuple):
     """One type of message."""
 
@@ -35,6 +39,8 @@ class Contract(NamedTuple):
     customer: Callable[[Data], str | None]  #: whose messages it is posted among; None: those of its subject
     is_subject: bool  #: it brings its subject into being; the others wait for it
     fact: Callable[[str, datetime, Data], Fact]  #: of source, occurred_at and data
+    #: Whose the subject is, where that is another source than the message's.
+    subject_source: Callable[[Data], str | None] = _no_other_source
 
 
 class Contracts(Mapping[str, Contract]):
@@ -85,10 +91,19 @@ def _no_customer(data: Data) -> None:
     del data
 
 
+def _order_source(data: Data) -> str | None:
+    return data.get("order_source")
+
+
+def _about_order(event_type: str, model: Model, fact: Callable[[str, datetime, Data], Fact]) -> Contract:
+    """The contract of what is about an order: it waits for the order, and is posted where that is."""
+    return Contract(event_type, model, _order, _no_customer, is_subject=False, fact=fact, subject_source=_order_source)
+
+
 CONTRACTS = (
     Contract("order.completed", OrderCompletedEvent, _order, _named_customer, is_subject=True, fact=order_of),
-    Contract("order.refunded", OrderRefundedEvent, _order, _no_customer, is_subject=False, fact=refund_of),
-    Contract("order.fulfilled", OrderFulfilledEvent, _order, _no_customer, is_subject=False, fact=fulfilment_of),
-    Contract("order.cancelled", OrderCancelledEvent, _order, _no_customer, is_subject=False, fact=cancellation_of),
+    _about_order("order.refunded", OrderRefundedEvent, refund_of),
+    _about_order("order.fulfilled", OrderFulfilledEvent, fulfilment_of),
+    _about_order("order.cancelled", OrderCancelledEvent, cancellation_of),
 )
 INBOUND = Contracts(CONTRACTS)

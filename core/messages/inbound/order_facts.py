@@ -41,17 +41,18 @@ def refund_of(source: str, occurred_at: datetime, data: Mapping[str, Any]) -> Re
         full=data.get("full") is True,
         amount=None if amount is None else Decimal(amount),
         lines=tuple(_refund_line(line) for line in data.get("lines") or ()),
+        order_source=data.get("order_source"),
     )
 
 
 def fulfilment_of(source: str, occurred_at: datetime, data: Mapping[str, Any]) -> Fulfilment:
     """Make the fulfilment of an `order.fulfilled` event."""
-    return Fulfilment(source, data["order_id"], occurred_at)
+    return Fulfilment(source, data["order_id"], occurred_at, data.get("order_source"))
 
 
 def cancellation_of(source: str, occurred_at: datetime, data: Mapping[str, Any]) -> Cancellation:
     """Make the cancellation of an `order.cancelled` event."""
-    return Cancellation(source, data["order_id"], occurred_at)
+    return Cancellation(source, data["order_id"], occurred_at, data.get("order_source"))
 
 
 def line_of(line: dict[str, Any]) -> OrderLine:

@@ -197,7 +197,9 @@ class OrderRefundedData(TypedDict):
     refund_id: Id
     """The shop's id of the refund; for one source it names one refund for ever."""
     order_id: Id
-    """The order that is refunded, of the same source. It may come later than the refund."""
+    """The order that is refunded. It may come later than the refund."""
+    order_source: NotRequired[Id | None]
+    """The source of the order, where that is another channel of the same program; left out, the message's own."""
     program_id: NotRequired[Id | None]
     """The loyalty program, as in the order."""
     lines: NotRequired[
@@ -215,7 +217,9 @@ class OrderFulfilledData(TypedDict):
     """A fulfilment: the shop has delivered the order."""
 
     order_id: Id
-    """The order that is delivered, of the same source. It may come later than this message."""
+    """The order that is delivered. It may come later than this message."""
+    order_source: NotRequired[Id | None]
+    """The source of the order, where that is another channel of the same program; left out, the message's own."""
     program_id: NotRequired[Id | None]
     """The loyalty program, as in the order."""
 
@@ -225,7 +229,9 @@ class OrderCancelledData(TypedDict):
     """A cancellation: the order is called off, all of it."""
 
     order_id: Id
-    """The order that is called off, of the same source. It may come later than this message."""
+    """The order that is called off. It may come later than this message."""
+    order_source: NotRequired[Id | None]
+    """The source of the order, where that is another channel of the same program; left out, the message's own."""
     program_id: NotRequired[Id | None]
     """The loyalty program, as in the order."""
 

@@ -64,6 +64,7 @@ class ReadEvent(NamedTuple):
     settled: str  #: its data as JSON in their one form, of which `business_hash` is made
     body: bytes  #: this event's JSON, exactly as received
     signature: str | None = None  #: of `body`, as far as there is one
+    subject_source: str | None = None  #: whose the subject is, where that is another source than the event's
 
 
 class UnreadableEvent(NamedTuple):
@@ -185,7 +186,8 @@ def _judged(
     for event in events:
         source = event.source or ""
         is_named = isinstance(event, ReadEvent) or event.reason not in _ENVELOPE_REASONS
-        refusal = check.refusal(source) if is_named else None
+        order_source = event.subject_source if isinstance(event, ReadEvent) else None
+        refusal = check.refusal(source, order_source) if is_named else None
         if refusal is not None:
             event = UnreadableEvent(*refusal, event.body, event.source, event.event_id, event.type)  # noqa: PLW2901
         elif is_array and is_named:
@@ -223,12 +225,14 @@ def _read_event(body: bytes, latest: datetime, contracts: Contracts, effort: Eff
             "check the sender's clock and its offset from UTC"
         )
         return _unreadable(Reason.TIME_IN_FUTURE, detail, body)
-    data, contract = event["data"], contracts[event["type"]]
+    data, contract, source = event["data"], contracts[event["type"]], event["source"]
+    if contract.subject_source(data) == source:
+        del data["order_source"]  # says nothing
     settled = to_json(data)
     content = sha256(settled)
     content.update(f"\n{contract.type}\n{occurred_at.isoformat()}".encode())
     return ReadEvent(
-        event["source"],
+        source,
         event["id"],
         contract.type,
         occurred_at,
@@ -238,6 +242,7 @@ def _read_event(body: bytes, latest: datetime, contracts: Contracts, effort: Eff
         content.digest(),
         settled.decode(),
         body,
+        subject_source=contract.subject_source(data),
     )
 
 

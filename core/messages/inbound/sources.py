@@ -62,9 +62,15 @@ class SignatureCheck:
         self._received_at = received_at
         self._proved: dict[bytes, bool] = {}
 
-    def refusal(self, source: str) -> Refusal | None:
-        """Say why an event of `source` is not taken; None when it is."""
+    def refusal(self, source: str, order_source: str | None = None) -> Refusal | None:
+        """Say why an event of `source` about an order of `order_source` is not taken; None when it is.
+
+        Whoever need not sign cannot speak of the orders of one who must.
+        """
         keys = self._sources.keys.get(source)
+        if not keys and order_source is not None and self._sources.keys.get(order_source):
+            text = "the source of data.order_source must sign, and this message's source has no keys"
+            return Refusal(Reason.BAD_SIGNATURE, f"{text}; give it one in the file of LOYALTY_SOURCES_FILE")
         if keys is None:
             if not self._sources.parks_unlisted:
                 return None

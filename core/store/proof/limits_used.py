@@ -39,7 +39,7 @@ class _Limit(NamedTuple):
 
 #: Orders with a refund, a cancellation or the like that wrote no entry.
 _SILENT = """
-SELECT source, order_id, program_id FROM refunds WHERE points_taken = 0
+SELECT order_source AS source, order_id, program_id FROM refunds WHERE points_taken = 0
 UNION ALL
 SELECT source, order_id, program_id FROM order_events WHERE kind <> 'fulfilled' AND points_taken = 0
 """
@@ -53,7 +53,7 @@ FROM (SELECT o.account_id, o.occurred_at, o.program_id, o.program_version,
             FROM unnest(%(limit_programs)s::text[], %(limit_versions)s::integer[]) AS k(program_id, program_version)) v
            USING (program_id, program_version)
       LEFT JOIN (SELECT source, order_id, program_id, max(sequence) AS last
-                 FROM (SELECT source, order_id, program_id, sequence FROM refunds
+                 FROM (SELECT order_source AS source, order_id, program_id, sequence FROM refunds
                        UNION ALL SELECT source, order_id, program_id, sequence FROM order_events) AS reported
                  GROUP BY source, order_id, program_id) c USING (source, order_id, program_id)
       JOIN entries e ON e.account_id = o.account_id AND e.sequence = coalesce(c.last, o.sequence)

@@ -35,10 +35,11 @@ SELECT o.account_id, o.order_id, o.source, coalesce(e.points + e.pending_change,
        coalesce(r.due, 0) + coalesce(v.due, 0), r.refunds, v.reverted, v.newest, {ORDERS.select("o")}
 FROM orders o
 LEFT JOIN entries e ON e.account_id = o.account_id AND e.sequence = o.sequence
-LEFT JOIN (SELECT source, order_id, program_id, sum(points_due)::bigint AS due,
-                  array_agg(ARRAY[refund_id, occurred_at::text, is_full::text, amount::text, lines::text]) AS refunds
-           FROM refunds GROUP BY source, order_id, program_id) r
-     ON r.source = o.source AND r.order_id = o.order_id AND r.program_id = o.program_id
+LEFT JOIN (SELECT order_source, order_id, program_id, sum(points_due)::bigint AS due,
+                  array_agg(ARRAY[source, refund_id, occurred_at::text, is_full::text, amount::text, lines::text])
+                      AS refunds
+           FROM refunds GROUP BY order_source, order_id, program_id) r
+     ON r.order_source = o.source AND r.order_id = o.order_id AND r.program_id = o.program_id
 LEFT JOIN (SELECT source, order_id, program_id, sum(points_due)::bigint AS due,
                   array_agg(event_key) FILTER (WHERE kind = 'refund_reverted') AS reverted,
                   (array_agg(content::text ORDER BY event_key::integer DESC) FILTER (WHERE kind = 'amended'))[1]
@@ -61,11 +62,12 @@ def read_order(row: tuple[Any, ...]) -> OrderAnew:
     """Make an order of what was streamed. Any error of Python for what nobody could have written."""
     _, _, _, accrued, due, reported, reverted, newest, *columns = row
     posted = ORDERS.read(columns)
-    source, of_order = posted.key
+    order_source, of_order = posted.key
     refunds = []
-    for refund_id, occurred_at, is_full, amount, lines in reported or ():
+    for source, refund_id, occurred_at, is_full, amount, lines in reported or ():
         parts = is_full == "true", None if amount is None else Decimal(amount), read_refund_lines(lines)
-        refund = Refund(source, refund_id, of_order, datetime.fromisoformat(occurred_at), *parts)
+        at = datetime.fromisoformat(occurred_at)
+        refund = Refund(source, refund_id, of_order, at, *parts, order_source=order_source)
         refunds.append(PostedRefund(refund, posted.program_id, b"", posted.account_id))
     return OrderAnew(posted, refunds_known(refunds, posted, reverted or ()), accrued, due, newest)
 

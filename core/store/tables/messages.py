@@ -32,6 +32,9 @@ inbox = sa.Table(
     column("received_at", INSTANT, default="now()"),
     column("settled_at", INSTANT, null=True),
     column("signature", sa.String(), null=True),  #: as it came beside the message, so that a retry can check it again
+    column("subject_source", sa.String(), null=True),  #: whose the subject is; null: that of the message's source
+    #: While it waits: so many orders of its subject's id are posted, in programs that it is not about.
+    column("others_posted", sa.SmallInteger(), default="0"),
     sa.UniqueConstraint("source", "event_id", "variant"),
     sa.CheckConstraint("state IN ('received', 'waiting', 'posted', 'replayed', 'dead', 'dropped')", name="state"),
     sa.CheckConstraint("(state IN ('dead', 'dropped')) = (reason IS NOT NULL)", name="dead_has_reason"),
@@ -43,8 +46,8 @@ inbox = sa.Table(
     # The second part of its condition keeps the planner from taking it for ix_inbox_received.
     sa.Index(
         "ix_inbox_open_subjects",
-        "source",
         "subject",
+        sa.text("coalesce(subject_source, source)"),
         postgresql_where=sa.text("state IN ('received', 'waiting') AND subject IS NOT NULL"),
     ),
     sa.Index("ix_inbox_waiting", "inbox_id", postgresql_where=sa.text("state = 'waiting'")),

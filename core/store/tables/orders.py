@@ -51,7 +51,7 @@ orders = sa.Table(
 )
 
 
-def _reported() -> Iterator[SchemaItem]:
+def _reported(order_source: str) -> Iterator[SchemaItem]:
     """What is kept of every message about an order, and what became of the points that it claimed back."""
     yield column("account_id", sa.Uuid(), null=True)  #: its order's
     yield column("inbox_id", sa.BigInteger())
@@ -61,8 +61,8 @@ def _reported() -> Iterator[SchemaItem]:
     points = [f"points_{name}" for name in ("due", "taken", "excused", "shortfall")]
     yield from (column(name, sa.BigInteger()) for name in points)  #: below zero: they came back
     yield column("sequence", sa.BigInteger(), null=True)  #: the entry that took or gave them; null: there is none
-    order = ["source", "order_id", "program_id"]
-    yield sa.ForeignKeyConstraint(order, [f"orders.{name}" for name in order])
+    order = ["orders.source", "orders.order_id", "orders.program_id"]
+    yield sa.ForeignKeyConstraint([order_source, "order_id", "program_id"], order)
     yield sa.ForeignKeyConstraint(["account_id"], ["accounts.account_id"])
     yield sa.CheckConstraint("points_due = points_taken + points_excused + points_shortfall", name="points_add_up")
     signs = (" AND ".join(f"{name} {sign} 0" for name in points[1:]) for sign in (">=", "<="))
@@ -76,25 +76,26 @@ refunds = sa.Table(
     sa.Column("source", sa.String(), primary_key=True),
     sa.Column("refund_id", sa.String(), primary_key=True),
     sa.Column("program_id", sa.String(), primary_key=True),
+    column("order_source", sa.String()),
     column("order_id", sa.String()),
-    *_reported(),
+    *_reported("order_source"),
     column("is_full", sa.Boolean()),
     column("amount", sa.Numeric(), null=True),  #: null: no amount of the whole order
     column("lines", JSON(), null=True),  #: null: no lines
     sa.CheckConstraint("num_nonnulls(nullif(is_full, false), amount, lines) <= 1", name="in_one_way"),
-    sa.Index("ix_refunds_order", "source", "order_id", "program_id"),
+    sa.Index("ix_refunds_order", "order_source", "order_id", "program_id"),
     sa.Index(None, "account_id"),
 )
 
 order_events = sa.Table(
     "order_events",
     metadata,
-    sa.Column("source", sa.String(), primary_key=True),
+    sa.Column("source", sa.String(), primary_key=True),  #: the order's
     sa.Column("order_id", sa.String(), primary_key=True),
     sa.Column("program_id", sa.String(), primary_key=True),
     sa.Column("kind", sa.String(), primary_key=True),
     sa.Column("event_key", sa.String(), primary_key=True),  #: '' the whole order; a revision; a refund's source and id
-    *_reported(),
+    *_reported("source"),
     column("content", JSON(), null=True),  #: its message's data, where they say more than that it happened
     sa.CheckConstraint("kind IN ('fulfilled', 'cancelled', 'amended', 'refund_reverted')", name="kind"),
     sa.CheckConstraint("event_key = '' OR content IS NOT NULL", name="part_has_content"),

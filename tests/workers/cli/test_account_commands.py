@@ -160,3 +160,39 @@ def test_verify_ends_with_0_on_right_books_and_names_every_difference_on_wrong_o
     assert document.code == 1
     assert document.json["is_right"] is False
     assert {difference["invariant"] for difference in document.json["differences"]} == {1, 5, 9}
+
+
+def test_a_refund_of_another_sources_order_is_shown_with_what_to_send(loyalty: CommandLine, shell: Shell) -> None:
+    shell.apply_program(PROGRAM_TEXT.replace('"/shops/test"', '"/shops/test", "/shops/till"'), "2026-01-01T00:00:00Z")
+    shell.apply_program(SECOND_PROGRAM)
+    shell.take(order("T1", "90.00"), refund("T1-R1", "T1", source="/shops/till"))
+    [account] = loyalty("account", "show", "c1", "--json").json["accounts"]
+    [waiting] = account["open_messages"]
+    assert (waiting["order_id"], waiting["source"], waiting["state"]) == ("T1", "/shops/till", "waiting")
+    assert waiting["to_add"] == {"order_source": "/shops/test"}
+    said = "waits for an order that has not come; source /shops/test has one of this id. If that is meant, send"
+    for command in (("account", "show", "c1"), ("account", "explain", "c1"), ("status",)):
+        out = " ".join(loyalty(*command).out.split())
+        assert said in out, command
+        assert '"order_source": "/shops/test"' in out
+    shell.take(refund("T1-R1", "T1", source="/shops/till", order_source="/shops/test", event_id="mended"))
+    assert (shell.balance(), shell.differences()) == (0, [])
+
+
+def test_a_refund_that_waits_for_its_order_of_another_program_is_shown_with_what_to_send(
+    loyalty: CommandLine, shell: Shell
+) -> None:
+    shell.apply_program(SECOND_PROGRAM)
+    shell.take(order("o1", program_id="club"), refund("r1", "o1"), refund("r2", "o2"))
+    [account] = loyalty("account", "show", "c1", "--json").json["accounts"]
+    assert [each["to_add"] for each in account["open_messages"]] == [{"program_id": "club"}]
+    assert [each["to_add"] for each in loyalty("status", "--json").json["elsewhere"]] == [{"program_id": "club"}]
+
+
+def test_a_refund_of_a_source_that_has_its_own_program_means_no_order_of_another_one(
+    loyalty: CommandLine, shell: Shell
+) -> None:
+    shell.apply_program(SECOND_PROGRAM.replace("sources: []", "sources: [/shops/club]"))
+    shell.take(order("o1"), refund("r1", "o1", source="/shops/club"))
+    [account] = loyalty("account", "show", "c1", "--json").json["accounts"]
+    assert (account["open_messages"], loyalty("status", "--json").json["elsewhere"]) == ([], [])

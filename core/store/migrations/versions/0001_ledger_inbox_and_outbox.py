@@ -44,6 +44,7 @@ CREATE TABLE inbox (
     settled varchar, state varchar NOT NULL, reason varchar, detail varchar,
     deliveries integer DEFAULT 1 NOT NULL, times_parked integer DEFAULT 0 NOT NULL,
     received_at timestamptz DEFAULT now() NOT NULL, settled_at timestamptz, signature varchar,
+    subject_source varchar, others_posted smallint DEFAULT 0 NOT NULL,
     CONSTRAINT pk_inbox PRIMARY KEY (inbox_id),
     CONSTRAINT uq_inbox_source_event_id_variant UNIQUE (source, event_id, variant),
     CONSTRAINT ck_inbox_state CHECK (state IN ('received', 'waiting', 'posted', 'replayed', 'dead',
@@ -58,8 +59,8 @@ CREATE TABLE inbox (
     autovacuum_analyze_scale_factor = 0.005, autovacuum_analyze_threshold = 2000, toast_tuple_target = 4080
 );
 CREATE INDEX ix_inbox_dead ON inbox (inbox_id) WHERE state = 'dead';
-CREATE INDEX ix_inbox_open_subjects ON inbox (source, subject) WHERE state IN ('received', 'waiting') AND
-    subject IS NOT NULL;
+CREATE INDEX ix_inbox_open_subjects ON inbox (subject, coalesce(subject_source, source)) WHERE state IN
+    ('received', 'waiting') AND subject IS NOT NULL;
 CREATE INDEX ix_inbox_received ON inbox (shard, inbox_id) WHERE state = 'received';
 CREATE INDEX ix_inbox_waiting ON inbox (inbox_id) WHERE state = 'waiting';
 CREATE TABLE numbers (
@@ -284,13 +285,14 @@ CREATE TABLE order_events (
 CREATE INDEX ix_order_events_account_id ON order_events (account_id);
 CREATE TABLE refunds (
     source varchar NOT NULL, refund_id varchar NOT NULL, program_id varchar NOT NULL,
-    order_id varchar NOT NULL, account_id uuid, inbox_id bigint NOT NULL, business_hash bytea NOT NULL,
+    order_source varchar NOT NULL, order_id varchar NOT NULL, account_id uuid,
+    inbox_id bigint NOT NULL, business_hash bytea NOT NULL,
     occurred_at timestamptz NOT NULL, recorded_at timestamptz DEFAULT now() NOT NULL,
     is_full boolean NOT NULL, amount numeric, lines json, points_due bigint NOT NULL,
     points_taken bigint NOT NULL, points_excused bigint NOT NULL, points_shortfall bigint NOT NULL,
     sequence bigint,
     CONSTRAINT pk_refunds PRIMARY KEY (source, refund_id, program_id),
-    CONSTRAINT fk_refunds_source_order_id_program_id FOREIGN KEY(source, order_id, program_id) REFERENCES
+    CONSTRAINT fk_refunds_order_source_order_id_program_id FOREIGN KEY(order_source, order_id, program_id) REFERENCES
         orders (source, order_id, program_id),
     CONSTRAINT ck_refunds_points_add_up CHECK (points_due = points_taken + points_excused +
         points_shortfall),
@@ -301,7 +303,7 @@ CREATE TABLE refunds (
     CONSTRAINT fk_refunds_account_id FOREIGN KEY(account_id) REFERENCES accounts (account_id)
 );
 CREATE INDEX ix_refunds_account_id ON refunds (account_id);
-CREATE INDEX ix_refunds_order ON refunds (source, order_id, program_id);
+CREATE INDEX ix_refunds_order ON refunds (order_source, order_id, program_id);
 CREATE TABLE allocations (
     account_id uuid NOT NULL, sequence bigint NOT NULL, lot_number integer NOT NULL, kind varchar NOT NULL,
     points bigint NOT NULL,

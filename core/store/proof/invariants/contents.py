@@ -1,8 +1,11 @@
 """Invariants 4 and 6: what shops said is still what they said, as the hashes of their messages show.
 
 A business hash is of a message's data in their one form (`core.messages.inbound.reading`), which is put together here
-again from the columns. Whether a message named its program is not kept: both forms are right.
+again from the columns. Whether a message named its program is not kept, and of fulfilments and the like not whether
+they came from the order's own source: both forms are right.
 """
+
+from itertools import product
 
 from core.store.proof.invariants.check import Check
 
@@ -30,13 +33,16 @@ _MEMBERS = {
     "refunds": (
         _text("refund_id", before="{"),
         _text("order_id"),
+        _text("order_source", "nullif(order_source, source)"),
         "{program}",
         _member("lines", "lines"),
         _text("amount", "amount::text"),
         _member("full", "nullif(is_full, false)"),
     ),
-    "order_events": (_text("order_id", before="{"), "{program}"),
+    "order_events": (_text("order_id", before="{"), "{order_source}", "{program}"),
 }
+#: Members that a message may have had or not.
+_UNKEPT = {"{program}": _text("program_id"), "{order_source}": _text("order_source", "source")}
 _WHATS = {
     "orders": "order_id",
     "refunds": "concat(order_id, ': its refund ', refund_id)",
@@ -49,17 +55,19 @@ _CONTENT = "sha256(convert_to(content::text, 'UTF8'))"
 
 def _unlike(table: str, condition: str) -> str:
     """The rows of a table that are not what their hashes are of."""
-    hashes = []
-    for program in ("NULL", _text("program_id")):
-        members = (program if member == "{program}" else member for member in _MEMBERS[table])
-        hashes.append(f"sha256(convert_to(concat({', '.join(members)}, '}}'), 'UTF8'))")
-    if table == "order_events":
-        hashes[0] = f"CASE WHEN content IS NULL THEN {hashes[0]} ELSE {_CONTENT} END"
-        hashes[1] = f"CASE WHEN content IS NULL THEN {hashes[1]} ELSE {_CONTENT} END"
+    unkept = {name: ("NULL", text) for name, text in _UNKEPT.items() if name in _MEMBERS[table]}
+    tests = []
+    for texts in product(*unkept.values()):
+        chosen = dict(zip(unkept, texts, strict=True))
+        members = (chosen.get(member, member) for member in _MEMBERS[table])
+        digest = f"sha256(convert_to(concat({', '.join(members)}, '}}'), 'UTF8'))"
+        if table == "order_events":
+            digest = f"CASE WHEN content IS NULL THEN {digest} ELSE {_CONTENT} END"
+        tests.append(f"business_hash <> {digest}")
     return f"""
         SELECT account_id, format('order %s of %s is not what its hash is of', {_WHATS[table]}, source)
         FROM {table}
-        WHERE account_id {condition} AND business_hash <> {hashes[0]} AND business_hash <> {hashes[1]}
+        WHERE account_id {condition} AND {" AND ".join(tests)}
         """  # noqa: S608  # our own words
 
 
@@ -106,16 +114,21 @@ CONTENTS = (
         6,
         "a posted message is of the time and the source of what it reported",
         """
-        SELECT p.account_id, format('%s %s of %s at %s names message %s, which is of %s at %s, about %s', p.what, p.id,
-                                    p.source, p.occurred_at, inbox_id, i.source, coalesce(i.occurred_at::text, '-'),
-                                    coalesce(i.subject, '-'))
+        SELECT p.account_id, format('%s %s of %s at %s names message %s, which is of %s at %s, about %s of %s', p.what,
+                                    p.id, p.source, p.occurred_at, inbox_id, i.source,
+                                    coalesce(i.occurred_at::text, '-'), coalesce(i.subject, '-'),
+                                    coalesce(i.subject_source, i.source))
         FROM inbox i
-        JOIN (SELECT 'order' AS what, order_id AS id, order_id, source, inbox_id, occurred_at, account_id FROM orders
-              UNION ALL SELECT 'refund', refund_id, order_id, source, inbox_id, occurred_at, account_id FROM refunds
-              UNION ALL SELECT kind || ' order', order_id, order_id, source, inbox_id, occurred_at, account_id
+        JOIN (SELECT 'order' AS what, order_id AS id, source AS order_source, order_id, source, inbox_id, occurred_at,
+                     account_id FROM orders
+              UNION ALL SELECT 'refund', refund_id, order_source, order_id, source, inbox_id, occurred_at, account_id
+                        FROM refunds
+              -- Whose message it was is not kept of these.
+              UNION ALL SELECT kind || ' order', order_id, source, order_id, NULL, inbox_id, occurred_at, account_id
                         FROM order_events) AS p USING (inbox_id)
-        WHERE (i.source, i.occurred_at, i.subject)
-              IS DISTINCT FROM (p.source, p.occurred_at, 'order ' || p.order_id)
+        WHERE (coalesce(i.subject_source, i.source), i.occurred_at, i.subject)
+              IS DISTINCT FROM (p.order_source, p.occurred_at, 'order ' || p.order_id)
+           OR i.source <> p.source
         """,
         is_global=True,
     ),

@@ -14,7 +14,8 @@ FROM orders o
 LEFT JOIN entries e ON e.account_id = o.account_id AND e.sequence = o.sequence
 LEFT JOIN (SELECT source, order_id, program_id, sum(points_due) AS due, sum(points_excused) AS excused,
                   sum(points_shortfall) AS shortfall
-           FROM (SELECT source, order_id, program_id, points_due, points_excused, points_shortfall FROM refunds
+           FROM (SELECT order_source AS source, order_id, program_id, points_due, points_excused, points_shortfall
+                 FROM refunds
                  UNION ALL
                  SELECT source, order_id, program_id, points_due, points_excused, points_shortfall
                  FROM order_events) AS reported
@@ -64,7 +65,8 @@ ORDERS_AND_TIERS = (
         """
         SELECT r.account_id, format('%s of order %s of %s is of account %s, but the order is not', r.what, r.order_id,
                                     r.source, r.account_id)
-        FROM (SELECT 'refund ' || refund_id AS what, source, order_id, program_id, account_id FROM refunds
+        FROM (SELECT 'refund ' || refund_id AS what, order_source AS source, order_id, program_id, account_id
+              FROM refunds
               UNION ALL SELECT kind || ' event', source, order_id, program_id, account_id FROM order_events) AS r
         LEFT JOIN orders o USING (source, order_id, program_id, account_id)
         WHERE r.account_id IS NOT NULL AND o.account_id IS NULL
@@ -77,7 +79,8 @@ ORDERS_AND_TIERS = (
         """
         SELECT o.account_id, format('%s of order %s of %s is of no account, but the order is of account %s', r.what,
                                     r.order_id, r.source, o.account_id)
-        FROM (SELECT 'refund ' || refund_id AS what, source, order_id, program_id FROM refunds WHERE account_id IS NULL
+        FROM (SELECT 'refund ' || refund_id AS what, order_source AS source, order_id, program_id FROM refunds
+              WHERE account_id IS NULL
               UNION ALL SELECT kind || ' event', source, order_id, program_id FROM order_events
                         WHERE account_id IS NULL) AS r
         JOIN orders o USING (source, order_id, program_id)
@@ -105,9 +108,11 @@ ORDERS_AND_TIERS = (
                      NULL::bigint AS corrects, NULL::text AS refund_id, NULL::bigint AS points
               FROM orders o WHERE o.sequence IS NOT NULL
               UNION ALL
-              SELECT r.account_id, r.sequence, r.source, r.order_id, 'refund ' || r.refund_id, r.occurred_at,
+              SELECT r.account_id, r.sequence, o.source, r.order_id, 'refund ' || r.refund_id, r.occurred_at,
                      o.sequence, r.refund_id, -r.points_taken
-              FROM refunds r JOIN orders o USING (source, order_id, program_id) WHERE r.sequence IS NOT NULL
+              FROM refunds r
+              JOIN orders o ON (o.source, o.order_id, o.program_id) = (r.order_source, r.order_id, r.program_id)
+              WHERE r.sequence IS NOT NULL
               UNION ALL
               SELECT v.account_id, v.sequence, v.source, v.order_id,
                      concat('what is reported of order ', v.order_id, ' (', v.kind, ')'), v.occurred_at, o.sequence,
