@@ -38,7 +38,7 @@ from core.receiving.receive import (
     receive_by_operator,
 )
 from core.store.failures import is_outage
-from core.store.inbox import subject_shard
+from core.store.inbox import event_conflict_text, subject_shard
 
 #: Letters that are mended in one transaction: a hundred thousand are done in a few minutes, and none is locked long.
 _LETTERS_PER_TRANSACTION = 100
@@ -225,11 +225,7 @@ def _compare(connection: Connection, letter: LockedLetter, event: ReadEvent, fir
         settle_as_replayed(connection, letter.inbox_id)
         text = f"has come again as message {first.inbox_id}, which is {first.state}; so this one is settled as replayed"
         return MendOutcome(letter.inbox_id, "replayed", text)
-    detail = (
-        f"message {first.inbox_id} has the same source and id but other content; "
-        "send a changed message under a new id, or drop this one"
-    )
-    return _keep(connection, letter, Reason.EVENT_CONFLICT, detail)
+    return _keep(connection, letter, Reason.EVENT_CONFLICT, event_conflict_text(first.inbox_id, event.type))
 
 
 def _keep(connection: Connection, letter: LockedLetter, reason: Reason, detail: str) -> MendOutcome:

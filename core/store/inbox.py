@@ -168,16 +168,21 @@ def _deliveries(group: Sequence[InboxMessage]) -> int:
 
 def _as_conflict(message: InboxMessage, first_inbox_id: int) -> InboxMessage:
     assert message.content_hash is not None
-    detail = (
-        f"message {first_inbox_id} has the same source and id but other content; "
-        "send a changed message under a new id, or drop this one"
-    )
     return message._replace(
         variant=message.content_hash,
         shard=None,
         settled=None,
         reason=Reason.EVENT_CONFLICT,
-        detail=detail,
+        detail=event_conflict_text(first_inbox_id, message.type),
+    )
+
+
+def event_conflict_text(first_inbox_id: int, event_type: str | None) -> str:
+    """Why a message is parked that has the source and id of another one, and how to mend it."""
+    changed = ", and a changed order as order.amended" if event_type == "order.completed" else ""
+    return (
+        f"message {first_inbox_id} has the same source and id but other content; "
+        f"send another message under a new id{changed}, or drop this one"
     )
 
 

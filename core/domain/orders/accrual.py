@@ -12,10 +12,11 @@ from core.domain.ledger import POINTS_MAX, Account, Credit, Entry, EntryKind, Lo
 from core.domain.lots import Lot, Origin, OriginKind, SharedExpiry
 from core.domain.message import Message
 from core.domain.orders.activity import recounted
+from core.domain.orders.conflicts import order_conflict
 from core.domain.orders.earning import Earning, Entitlement
 from core.domain.orders.facts import Order
 from core.domain.orders.limits import budget_changes, budgets_of, judge, usage_changes, usage_keys
-from core.domain.orders.lookup import order_known, posted_before, unknown_program, unlisted_source
+from core.domain.orders.lookup import order_known, unknown_program, unlisted_source
 from core.domain.orders.posted import Judgement, PostedOrder
 from core.domain.outcomes import Parked, Reason, Replayed
 from core.domain.program import Circumstances, CrossingOrder, Program
@@ -66,7 +67,7 @@ def decide_order(
         return unlisted_source(order.occurred_at, rules) if named is None else unknown_program(named, rules)
     known = order_known(books, message, program_id, rules)
     if known is not None:
-        return posted_before(known.digest == message.digest, Reason.ORDER_CONFLICT, "order")
+        return Replayed() if known.digest == message.digest else order_conflict(known.order, order)
     version = rules.at(program_id, order.occurred_at)
     if order.currency != version.program.currency:
         return _wrong_currency(order, version.program)

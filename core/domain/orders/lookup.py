@@ -13,8 +13,7 @@ from core.domain.program.registry import ProgramRegistry
 
 #: What is to be done about another content of what is posted already.
 _ADVICE = {
-    "order": "To correct it, send a refund and a new order; drop this message",
-    "refund": "If this one is right too, send it with a new refund id; drop this message",
+    "refund": "If it is another refund, send it in a new event with a refund_id of its own; drop this message",
     "fulfilment": "The order is fulfilled all the same; drop this message",
     "cancellation": "The order is cancelled all the same; drop this message",
 }
