@@ -30,7 +30,7 @@ _SOME_EXTENT = [
 ]
 #: Fields of a program file that a choice needs.
 _NEEDED = {
-    "Availability": ("policy", {"after_days": "days"}),
+    "Availability": ("policy", {"after_days": "days", "days_after_fulfilment": "days"}),
     "Expiry": ("policy", {"after_days": "days", "after_months": "months", "fixed_day": "day"}),
     "Qualification": ("window", {"rolling_months": "months"}),
 }

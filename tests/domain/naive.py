@@ -201,8 +201,11 @@ class NaiveAccount:
         for pile in self.piles:
             if pile.order_id == fulfilment.order_id and pile.is_pending and pile.available_at is None:
                 pile.available_at = min(max(fulfilment.occurred_at, sale.order.occurred_at), now)
+                if sale.program.availability.policy.value == "days_after_fulfilment":
+                    pile.available_at += (sale.program.availability.days or 0) * DAY
                 pile.end = self._end(sale.program, pile.kind, pile.available_at, now)
-                self._release(pile)
+                if pile.available_at <= now:
+                    self._release(pile)
 
     def spend(self, points: int, now: datetime) -> None:
         for pile in self._spendable(now):
@@ -306,7 +309,7 @@ class NaiveAccount:
     def _grant(self, sale: Sale, now: datetime) -> None:
         availability, at = sale.program.availability, sale.order.occurred_at
         available: datetime | None = min(at, now)
-        if availability.policy.value == "on_fulfilled":
+        if availability.policy.value in {"on_fulfilled", "days_after_fulfilment"}:
             available = None
         elif availability.policy.value == "after_days":
             available = at + (availability.days or 0) * DAY

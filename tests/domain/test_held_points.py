@@ -183,6 +183,44 @@ class TestOnFulfilled:
         check_everything(book)
 
 
+class TestDaysAfterFulfilment:
+    """Such as a return window: it begins when the goods are there."""
+
+    WEEK_AFTER = program_with(
+        availability={"policy": "days_after_fulfilment", "days": 7}, expiry={"policy": "after_months", "months": 1}
+    )
+
+    def test_points_wait_for_the_fulfilment_and_so_many_days_more_and_their_expiry_counts_from_then(self) -> None:
+        book = Book(self.WEEK_AFTER)
+        book.complete(order(at="2026-03-01"), as_of=instant("2026-03-01"))
+        assert (book.lots[1].available_at, book.lots[1].expires_at) == (None, None)
+        assert book.release(instant("2027-01-01")) == AccountChange(book.account)
+        assert book.fulfil(fulfilment(at="2026-03-20")).entries == ()
+        assert (book.lots[1].available_at, book.lots[1].is_pending) == (instant("2026-03-27"), True)
+        assert book.lots[1].expires_at == instant("2026-04-27T22:00+00:00")
+        assert book.release(instant("2026-03-27T11:59:59+00:00")) == AccountChange(book.account)
+        (entry,) = book.release(instant("2026-03-27")).entries
+        assert (entry.kind, entry.points, entry.occurred_at) == (EntryKind.RELEASE, 100, instant("2026-03-27"))
+        check_everything(book)
+
+    def test_a_fulfilment_that_is_told_later_than_that_makes_available_at_once(self) -> None:
+        book = Book(self.WEEK_AFTER)
+        book.complete(order(at="2026-03-01"), as_of=instant("2026-03-01"))
+        (entry,) = book.fulfil(fulfilment(at="2026-03-03"), as_of=instant("2026-03-10")).entries
+        assert (entry.points, entry.occurred_at) == (100, instant("2026-03-10"))
+        check_everything(book)
+
+    def test_what_comes_back_within_the_days_is_taken_from_what_is_pending(self) -> None:
+        book = Book(with_policy(self.WEEK_AFTER, "pending_only"))
+        book.complete(order(at="2026-03-01"), as_of=instant("2026-03-01"))
+        book.fulfil(fulfilment(at="2026-03-03"))
+        book.refund(refund(amount="40.00", at="2026-03-09"))
+        assert (book.account.balance, book.account.pending) == (0, 60)
+        book.refund(refund(amount="10.00", at="2026-03-11", refund_id="r2"))
+        assert (book.account.balance, book.orders["o1"].points_shortfall) == (60, 10)
+        check_everything(book)
+
+
 class TestCancellation:
     @pytest.mark.parametrize(
         ("program", "spent", "balance", "deficit"),

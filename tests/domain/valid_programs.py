@@ -73,7 +73,13 @@ def _rest(random: Random) -> dict[str, Any]:
         "promotions": [_promotion(random, f"p{n}") for n in range(random.choice([0, 0, 1, 2, 3]))],
         "counted_orders": random.choice(["earning", "earning", "paid", "all"]),
         "availability": random.choice(
-            [{}, {}, {"policy": "after_days", "days": random.choice([1, 14])}, {"policy": "on_fulfilled"}]
+            [
+                {},
+                {},
+                {"policy": "after_days", "days": random.choice([1, 14])},
+                {"policy": "on_fulfilled"},
+                {"policy": "days_after_fulfilment", "days": random.choice([1, 7])},
+            ]
         ),
         "expiry": _expiry(random),
         "clawback": {"policy": random.choice(["allow_negative", "clamp", "pending_only"])},

@@ -218,6 +218,8 @@ def test_the_schema_of_rules_agrees_with_the_parser(part: dict[str, Any], right:
         ({"expiry": {"policy": "fixed_day", "day": "12-31"}}, True),
         ({"availability": {"policy": "after_days"}}, False),
         ({"availability": {"policy": "on_fulfilled"}}, True),
+        ({"availability": {"policy": "days_after_fulfilment"}}, False),
+        ({"availability": {"policy": "days_after_fulfilment", "days": 7}}, True),
         ({"qualification": {"window": "rolling_months"}}, False),
         ({"qualification": {"window": "membership_year"}}, True),
     ],

@@ -13,6 +13,7 @@ from tests.shell import Shell
 
 AFTER_DAYS = PROGRAM_TEXT + "availability: {policy: after_days, days: 30}\n"
 ON_FULFILLED = PROGRAM_TEXT + "availability: {policy: on_fulfilled}\nexpiry: {policy: after_months, months: 600}\n"
+WEEK_AFTER = ON_FULFILLED.replace("on_fulfilled", "days_after_fulfilment, days: 7")
 NOW = datetime.now(UTC)
 YESTERDAY = (NOW - timedelta(days=1)).isoformat()
 Opened = Callable[[str], Shell]
@@ -183,3 +184,31 @@ class TestOnFulfilled:
         shell.take(order("o1"), order("o2"), fulfilment("o1"), refund("r1", "o1"), refund("r2", "o2"))
         assert numbers(shell) == (100, 0, 100)
         assert shell.value("SELECT sum(points_shortfall) FROM orders") == 100
+
+
+class TestDaysAfterFulfilment:
+    @pytest.fixture
+    def shell(self, opened: Opened) -> Shell:
+        return opened(WEEK_AFTER)
+
+    def test_points_are_pending_until_so_many_days_after_the_fulfilment(self, shell: Shell) -> None:
+        shell.take(order("o1", time="2026-03-01T12:00:00Z"))
+        assert shell.release(in_days(4000)) == 0
+        shell.take(fulfilment("o1", time=YESTERDAY))
+        assert numbers(shell) == (0, 100, 100)
+        assert shell.differences() == []
+        assert shell.release(in_days(5.9)) == 0
+        assert shell.release(in_days(6.1)) == 1
+        assert numbers(shell) == (100, 0, 100)
+        assert told(shell)[-1] == ("release", 100, -100, 100, 0, "lots_released")
+
+    def test_a_fulfilment_of_long_ago_makes_available_at_once(self, shell: Shell) -> None:
+        shell.take(order("o1", time="2026-03-01T12:00:00Z"), fulfilment("o1", time="2026-03-03T12:00:00Z"))
+        assert numbers(shell) == (100, 0, 100)
+        assert told(shell)[-1] == ("release", 100, -100, 100, 0, "order_fulfilled")
+
+    def test_an_end_that_is_not_that_of_the_fulfilment_is_found(self, shell: Shell) -> None:
+        shell.take(order("o1", time="2026-03-01T12:00:00Z"), fulfilment("o1", time=YESTERDAY))
+        shell.execute("UPDATE lots SET available_at = available_at + interval '1 hour'")
+        assert any("is available at" in text for text in shell.differences())
+        shell.execute("UPDATE lots SET available_at = available_at - interval '1 hour'")

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from core.domain.decision import TierChange, TierChangeReason
 from core.domain.ledger import EntryKind
 from core.domain.lots import Lot
-from core.domain.program import SPEND_UNITS, ExpiryPolicy, Measure, Program
+from core.domain.program import SPEND_UNITS, Availability, AvailabilityPolicy, ExpiryPolicy, Measure, Program
 from core.domain.tiers.qualification import review_due_at
 from core.reading.accounts import HistoryEntry, OpenMessage, PointsLeft
 from core.reading.standing import Standing
@@ -181,6 +181,12 @@ def available_text(lot: Lot, zone: ZoneInfo) -> str:
     return f"{'pending until ' if lot.is_pending else ''}{time_text(lot.available_at, zone)[:16]}"
 
 
+def after_text(availability: Availability) -> str:
+    """How long after its fulfilment an order's points become available, as the beginning of a clause."""
+    is_later = availability.policy is AvailabilityPolicy.DAYS_AFTER_FULFILMENT
+    return f"{count_text(availability.days or 0, 'day')} after " if is_later else "when "
+
+
 def good_until_text(lot: Lot | PointsLeft, program: Program) -> str:
     """The last day, or minute, on which the points of a lot, or of several that are alike, can be used."""
     if lot.expires_at is not None:
@@ -200,7 +206,7 @@ def pending_texts(standing: Standing) -> list[str]:
         key=lambda left: left.available_at,
     ):
         points = sum(left.points for left in group)
-        until = "when their order is fulfilled"
+        until = f"{after_text(standing.program.availability)}their order is fulfilled"
         if when is not None:
             until = f"on {time_text(when, standing.program.zone)[:16]}"
         texts.append(f"{count_text(points, 'pending point')} will be available {until}.")

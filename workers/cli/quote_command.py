@@ -19,6 +19,7 @@ from core.reading.quoting import Quote, quote
 from core.store.engine import begin_reading, database_now
 from core.store.programs import load_registry, require_program
 from workers.bootstrap import message_limits
+from workers.cli.account_sentences import after_text
 from workers.cli.command_errors import NoOrderToQuoteError, OrderNotQuotedError
 from workers.cli.output import (
     AsJson,
@@ -188,7 +189,7 @@ def _lot_text(lot: Lot, found: Quote) -> str:
     if not lot.is_pending:
         text = "at once"
     elif lot.available_at is None:
-        text = "when the order is fulfilled"
+        text = f"{after_text(found.program.availability)}the order is fulfilled"
     else:
         text = f"from {time_text(lot.available_at, zone)[:16]}"
     if lot.expires_at is not None:

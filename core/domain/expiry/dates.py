@@ -13,15 +13,29 @@ _MONTHS_OF = {EndOf.MONTH: 1, EndOf.QUARTER: 3, EndOf.HALF_YEAR: 6, EndOf.YEAR: 
 
 
 def available_at(availability: Availability, occurred_at: datetime, as_of: datetime) -> datetime | None:
-    """When points of an order of `occurred_at`, posted at `as_of`, can be spent; None = when it is fulfilled."""
+    """When points of an order of `occurred_at`, posted at `as_of`, can be spent; None = by its fulfilment."""
     match availability.policy:
         case AvailabilityPolicy.AT_ONCE:
             return min(occurred_at, as_of)  # the shop's clock may be ahead of ours
         case AvailabilityPolicy.AFTER_DAYS:
             assert availability.days is not None
             return occurred_at + timedelta(days=availability.days)
-        case AvailabilityPolicy.ON_FULFILLED:
+        case AvailabilityPolicy.ON_FULFILLED | AvailabilityPolicy.DAYS_AFTER_FULFILMENT:
             return None
+
+
+def available_by_fulfilment(
+    availability: Availability, occurred_at: datetime, fulfilled_at: datetime, as_of: datetime
+) -> datetime:
+    """When points that waited for it can be spent, of an order of `occurred_at` that was fulfilled at `fulfilled_at`.
+
+    Clocks of shops may go wrong: no fulfilment is before its order, and none is after it was posted.
+    """
+    at = min(max(fulfilled_at, occurred_at), as_of)
+    if availability.policy is AvailabilityPolicy.DAYS_AFTER_FULFILMENT:
+        assert availability.days is not None
+        at += timedelta(days=availability.days)
+    return at
 
 
 def expires_at(expiry: Expiry, zone: ZoneInfo, available: datetime | None) -> datetime | None:

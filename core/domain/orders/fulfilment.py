@@ -4,7 +4,7 @@ from datetime import datetime
 
 from core.domain.books import Books
 from core.domain.decision import Decision
-from core.domain.expiry.dates import expiries_begun_by, new_expiry
+from core.domain.expiry.dates import available_by_fulfilment, expiries_begun_by, new_expiry
 from core.domain.expiry.due import release
 from core.domain.message import Message
 from core.domain.orders.facts import Fulfilment
@@ -24,7 +24,9 @@ def fulfilment_reach(message: Message[Fulfilment], rules: ProgramRegistry, _as_o
 def decide_fulfilment(
     books: Books, message: Message[Fulfilment], rules: ProgramRegistry, as_of: datetime
 ) -> Decision | Replayed | Waiting | Parked:
-    """Release the points of the order that wait for its fulfilment; their time to expire runs from now on.
+    """Release the points of the order that wait for its fulfilment, now or so many days later.
+
+    Their time to expire runs from when they become available.
 
     The version that judged the order decides. Where points wait for nothing, or for a number of days, the fulfilment is
     recorded and changes nothing.
@@ -41,10 +43,10 @@ def decide_fulfilment(
         return recorded
     account = books.account(posted.account_id)
     program = rules.version(posted.program_id, posted.program_version).program
-    available = min(max(fulfilment.occurred_at, posted.order.occurred_at), as_of)  # clocks of shops may go wrong
     held = [lot for lot in books.lots_of_order(account, key) if lot.is_pending and lot.available_at is None]
     if not held:
         return recorded
+    available = available_by_fulfilment(program.availability, posted.order.occurred_at, fulfilment.occurred_at, as_of)
     shared = books.expiries(account) if program.has_inactivity else ()
     expiries = [new_expiry(program, lot.earned_by, available, shared, as_of) for lot in held]
     due = [
@@ -57,6 +59,7 @@ def decide_fulfilment(
     return recorded._replace(
         changes=(
             change._replace(
+                lots=tuple({lot.lot_number: lot for lot in (*due, *change.lots)}.values()),
                 entries=tuple(entry._replace(source=key[0], order_id=key[1]) for entry in change.entries),
                 expiries=tuple(expiry.moved for expiry in expiries if expiry.moved is not None),
                 expiries_begun=expiries_begun_by(due),

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from core.domain.books import Books, KeptOrder
 from core.domain.decision import AccountChange, Decision, Fact, TierChange
-from core.domain.expiry.dates import available_at, expiries_begun_by, new_expiry
+from core.domain.expiry.dates import available_at, available_by_fulfilment, expiries_begun_by, new_expiry
 from core.domain.expiry.due import decide_expiry, release
 from core.domain.ledger import POINTS_MAX, Account, Entry, EntryKind, LotTerms, debit, entry_between, give_back
 from core.domain.lots import Lot, Origin, OriginKind, SharedExpiry
@@ -256,9 +256,10 @@ def _terms(books: Books, difference: _Difference, points: int) -> tuple[list[Lot
         return [], ()
     change, program, as_of = difference.change, difference.program, difference.as_of
     posted = change.after
-    available = available_at(program.availability, posted.order.occurred_at, as_of)
+    ordered_at = posted.order.occurred_at
+    available = available_at(program.availability, ordered_at, as_of)
     if available is None and posted.fulfilled_at is not None:
-        available = min(max(posted.fulfilled_at, posted.order.occurred_at), as_of)
+        available = available_by_fulfilment(program.availability, ordered_at, posted.fulfilled_at, as_of)
     shared = {}
     if program.has_inactivity:
         shared = {each.expires_with: each for each in books.expiries(difference.account)}

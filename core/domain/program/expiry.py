@@ -17,21 +17,37 @@ class AvailabilityPolicy(StrEnum):
     AT_ONCE = "at_once"
     AFTER_DAYS = "after_days"  #: n times 24 hours after the order
     ON_FULFILLED = "on_fulfilled"  #: when the shop says that the order is fulfilled
+    DAYS_AFTER_FULFILMENT = "days_after_fulfilment"  #: n times 24 hours after that
+
+
+_WITH_DAYS = {AvailabilityPolicy.AFTER_DAYS, AvailabilityPolicy.DAYS_AFTER_FULFILMENT}
 
 
 class Availability(Part):
     """When an order's points can be spent; until then they are pending."""
 
     policy: AvailabilityPolicy = AvailabilityPolicy.AT_ONCE
-    """at_once; after_days: n times 24 hours after the order; on_fulfilled: when the message order.fulfilled comes."""
+    """at_once; after_days: n times 24 hours after the order; on_fulfilled: when the message order.fulfilled comes;
+    days_after_fulfilment: n times 24 hours after the fulfilment, such as the days in which goods may be sent back."""
     days: Days | None = None
-    """With after_days: how many."""
+    """With after_days or days_after_fulfilment: how many."""
 
     @model_validator(mode="after")
     def _days_belong_to_policy(self) -> Self:
-        needed = ["days"] if self.policy is AvailabilityPolicy.AFTER_DAYS else []
+        if self.policy is AvailabilityPolicy.ON_FULFILLED and self.days is not None:
+            text = (
+                "means nothing with policy on_fulfilled; for points that wait so many days from the fulfilment on, "
+                "write policy: days_after_fulfilment"
+            )
+            refuse([problem(("days",), "means_nothing", text)])
+        needed = ["days"] if self.policy in _WITH_DAYS else []
         refuse(belongs(self, needed, ["days"], f"policy {self.policy}"))
         return self
+
+    @property
+    def is_by_fulfilment(self) -> bool:
+        """Whether points wait for the order to be fulfilled."""
+        return self.policy in {AvailabilityPolicy.ON_FULFILLED, AvailabilityPolicy.DAYS_AFTER_FULFILMENT}
 
 
 class ExpiryPolicy(StrEnum):

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from core.domain.expiry.dates import available_at, expires_at
+from core.domain.expiry.dates import available_at, available_by_fulfilment, expires_at
 from core.domain.program import ExpiryPolicy, Program
 from core.domain.program.registry import ProgramRegistry
 from core.store.engine import database_now, run_bulk, stream_rows
@@ -34,8 +34,7 @@ class _DatedLot(NamedTuple):
     program_version: int
     ordered_at: datetime
     posted_at: datetime
-    fulfilled_at: datetime | None
-    fulfilment_posted_at: datetime | None
+    fulfilled_at: list[datetime] | None  #: from when on the order's fulfilment may count
 
 
 _UTC_DAYS = """
@@ -45,12 +44,15 @@ FROM lots l JOIN orders o ON o.account_id = l.account_id AND o.source = l.origin
 # All but those that are plainly right, most often none: a lot's expiry follows from the day on which it is available.
 _LOTS = """
 SELECT l.account_id, l.lot_number, l.earned_by, l.available_at, l.expires_at, o.program_id, o.program_version,
-       o.occurred_at, e.recorded_at, f.occurred_at, f.recorded_at
+       o.occurred_at, e.recorded_at, f.fulfilled_at
 FROM dated_lots l
 JOIN entries e ON e.account_id = l.account_id AND e.sequence = l.opened_by_sequence
 JOIN orders o ON o.account_id = l.account_id AND o.source = l.origin_source AND o.order_id = l.origin_id
-LEFT JOIN (SELECT * FROM order_events WHERE kind = 'fulfilled' AND event_key = '') f
-     ON f.source = o.source AND f.order_id = o.order_id AND f.program_id = o.program_id
+LEFT JOIN LATERAL (
+    SELECT array_agg(least(greatest(v.occurred_at, o.occurred_at), v.recorded_at)) AS fulfilled_at
+    FROM order_events v
+    WHERE v.source = o.source AND v.order_id = o.order_id AND v.program_id = o.program_id AND v.kind = 'fulfilled'
+) f ON true
 LEFT JOIN unnest(%(programs)s::text[], %(versions)s::integer[], %(earners)s::text[], %(utc)s::date[],
                  %(starts)s::timestamptz[], %(endings)s::timestamptz[], %(expiries)s::timestamptz[],
                  %(policies)s::text[], %(held_days)s::integer[])
@@ -59,11 +61,11 @@ LEFT JOIN unnest(%(programs)s::text[], %(versions)s::integer[], %(earners)s::tex
         AND d.utc = (l.available_at AT TIME ZONE 'UTC')::date
         AND l.available_at >= d.start AND l.available_at < d.ending
 WHERE d.policy IS NULL OR l.expires_at IS DISTINCT FROM d.expires_at
-   OR l.available_at IS DISTINCT FROM CASE d.policy
-      WHEN 'at_once' THEN least(o.occurred_at, e.recorded_at)
-      WHEN 'after_days' THEN o.occurred_at + make_interval(hours => 24 * d.held_days)
-      WHEN 'on_fulfilled' THEN CASE WHEN f.source IS NOT NULL
-                                    THEN least(greatest(f.occurred_at, o.occurred_at), f.recorded_at) END END
+   OR CASE d.policy
+      WHEN 'at_once' THEN l.available_at IS DISTINCT FROM least(o.occurred_at, e.recorded_at)
+      WHEN 'after_days' THEN l.available_at IS DISTINCT FROM o.occurred_at + make_interval(hours => 24 * d.held_days)
+      ELSE (l.available_at - make_interval(hours => 24 * coalesce(d.held_days, 0)) = ANY(f.fulfilled_at))
+           IS DISTINCT FROM (f.fulfilled_at IS NOT NULL) END
 """
 _LOTS_AT_ONCE = 1_000
 
@@ -130,20 +132,23 @@ def _moved(lots: Iterable[_DatedLot], registry: ProgramRegistry) -> Iterator[_Mo
             yield _MovedLot(lot, f"has the expiry of {lot.earned_by or 'its program'}, which is not there")
             continue
         available = _available(lot, program)
-        if lot.available_at != available:
-            yield _MovedLot(lot, f"is available at {_text(lot.available_at)}, but its order gives {_text(available)}")
+        if lot.available_at not in available:
+            gives = " or ".join(map(_text, available))
+            yield _MovedLot(lot, f"is available at {_text(lot.available_at)}, but its order gives {gives}")
             continue
-        given = expires_at(program.expiries[lot.earned_by], program.zone, available)
+        given = expires_at(program.expiries[lot.earned_by], program.zone, lot.available_at)
         if lot.expires_at != given:
             text = f"expires at {_text(lot.expires_at)}, but its order gives {_text(given)}, and nothing has moved it"
             yield _MovedLot(lot, text, given, is_explicable=given is not None and lot.expires_at is not None)
 
 
-def _available(lot: _DatedLot, program: Program) -> datetime | None:
-    available = available_at(program.availability, lot.ordered_at, lot.posted_at)
-    if available is None and lot.fulfilled_at is not None and lot.fulfilment_posted_at is not None:
-        return min(max(lot.fulfilled_at, lot.ordered_at), lot.fulfilment_posted_at)
-    return available
+def _available(lot: _DatedLot, program: Program) -> list[datetime | None]:
+    """From when on the lot may be available; None: not yet."""
+    held, ordered_at = program.availability, lot.ordered_at
+    available = available_at(held, ordered_at, lot.posted_at)
+    if not held.is_by_fulfilment or not lot.fulfilled_at:
+        return [available]
+    return [available_by_fulfilment(held, ordered_at, at, at) for at in sorted(lot.fulfilled_at)]
 
 
 def _difference(moved: _MovedLot) -> tuple[UUID, str]:

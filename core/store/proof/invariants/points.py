@@ -96,6 +96,7 @@ POINTS = (
                                   OR (l.is_pending AND l.available_at <= e.recorded_at)
               WHEN 'on_fulfilled' THEN l.is_pending <> (l.available_at IS NULL)
                                     OR l.is_pending <> (o.fulfilled_at IS NULL)
+              WHEN 'days_after_fulfilment' THEN (l.available_at IS NULL) <> (o.fulfilled_at IS NULL)
               END
         """,
         is_of_facts=True,
