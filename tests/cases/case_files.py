@@ -5,7 +5,8 @@ A file is a YAML list of tables; each is a program with the stories that are tol
 program     what differs from a usual program: one point for each 1.00, one tier, British pounds
 programs    several of them, instead
 stories     by their sentence:
-  messages  each {type: data}, with `at` (else a day after the one before) and `source` (else the program's).
+  messages  each {type: data}, with `at` or `days_ago` (else a day after the one before) and `source` (else the
+            program's).
             `currency` and `customer_id: C-1` are understood where an order has none; `customer_id: null` is a guest
   arrival   `any` (the default): however the messages arrive, the end is the same; `told`: the sequence matters
   reviewed  reviews run until this instant before the end is looked at
@@ -104,11 +105,14 @@ def _story(says: str, told: Mapping[str, Any], program: Mapping[str, Any]) -> St
 
 def _message(told: Mapping[str, Any], place: int, program: Mapping[str, Any]) -> dict[str, Any]:
     """The whole message."""
-    ((kind, data),) = [(name, value) for name, value in told.items() if name not in {"at", "source"}]
+    ((kind, data),) = [(name, value) for name, value in told.items() if name not in {"at", "days_ago", "source"}]
     data = {**data}
     if kind in _EARNING:
         data = {"currency": program["currency"], "customer_id": "C-1", **data}
-    at = told.get("at", f"{FIRST_DAY + timedelta(days=place):%Y-%m-%dT%H:%M:%SZ}")
+    day = FIRST_DAY + timedelta(days=place)
+    if "days_ago" in told:
+        day = datetime.now(UTC) - timedelta(days=told["days_ago"])
+    at = told.get("at", f"{day:%Y-%m-%dT%H:%M:%SZ}")
     return {
         "specversion": "1.0",
         "id": f"m{place + 1}",
