@@ -1,6 +1,6 @@
 """Reading for people: an account and its history, and program files. Changes nothing."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -10,26 +10,11 @@ from sqlalchemy import Connection
 from core.domain.decision import TierChange
 from core.domain.ledger import Account, EntryKind
 from core.domain.lots import Lot
-from core.domain.program.registry import ProgramRegistry
 from core.store import tables
 from core.store.engine import run_bulk
 from core.store.ledger import ACCOUNTS, LOTS
-from core.store.orders_elsewhere import account_orders_elsewhere
 from core.store.programs import VERSIONS
 from core.store.rows import Shape
-
-
-class OpenMessage(NamedTuple):
-    """A refund, fulfilment or cancellation of one of the account's orders that is not in the ledger."""
-
-    inbox_id: int
-    type: str  #: such as order.refunded
-    source: str
-    order_id: str
-    state: str  #: received, waiting or dead
-    reason: str | None
-    received_at: datetime
-    to_add: Mapping[str, str] | None = None  #: to its data, for it to find this order; None: it finds it as it is
 
 
 class LotMove(NamedTuple):
@@ -131,33 +116,6 @@ def points_left_of(lots: Iterable[Lot]) -> list[PointsLeft]:
         )
         for lot in lots
     ]  # fmt: skip
-
-
-# Two halves, since each has an index of its own and the whole has none.
-_OPEN_MESSAGES = """
-SELECT i.inbox_id, i.type, i.source, o.order_id, i.state, i.reason, i.received_at
-FROM orders o JOIN inbox i ON coalesce(i.subject_source, i.source) = o.source AND i.subject = 'order ' || o.order_id
-WHERE o.account_id = %s AND i.state IN ('received', 'waiting') AND i.type = ANY(%b)
-UNION ALL
-SELECT i.inbox_id, i.type, i.source, o.order_id, i.state, i.reason, i.received_at
-FROM orders o JOIN inbox i ON coalesce(i.subject_source, i.source) = o.source AND i.subject = 'order ' || o.order_id
-WHERE o.account_id = %s AND i.state = 'dead' AND i.type = ANY(%b)
-ORDER BY inbox_id
-"""
-_ABOUT_ORDERS = ["order.refunded", "order.fulfilled", "order.cancelled"]
-
-
-def load_open_messages(connection: Connection, account_id: UUID, registry: ProgramRegistry) -> list[OpenMessage]:
-    """Messages about the account's orders that wait, are about to be posted, or are parked; and that may be meant so.
-
-    Those are about an order of the same id that has not come, of another source or in another program.
-    """
-    rows = run_bulk(connection, _OPEN_MESSAGES, (account_id, _ABOUT_ORDERS, account_id, _ABOUT_ORDERS))
-    found = {message.inbox_id: message for message in (OpenMessage(*row) for row in rows)}
-    for other in account_orders_elsewhere(connection, account_id, registry):
-        message = OpenMessage(*other[:4], "waiting", None, other.received_at, other.to_add)
-        found[other.inbox_id] = message
-    return [found[inbox_id] for inbox_id in sorted(found)]
 
 
 _SEQUENCE_MAX = 2**63 - 1

@@ -20,16 +20,15 @@ from core.errors import NotOpenedYetError, UnknownCustomerError
 from core.messages.outbound.event_json import instant_text
 from core.reading.accounts import (
     HistoryEntry,
-    OpenMessage,
     PointsLeft,
     load_accounts,
     load_history,
     load_open_lots,
-    load_open_messages,
     load_points_left,
     load_tier_changes,
     points_left_of,
 )
+from core.reading.open_messages import OpenMessage, load_open_messages
 from core.reading.past import load_past, with_past_ends
 from core.store.engine import database_now, run_bulk
 from core.store.ledger import load_counted
@@ -106,7 +105,7 @@ def load_standings(
     accounts = require_accounts(connection, customer_id, program_id)
     registry, instant = load_registry(connection), as_of or database_now(connection)
     found = (
-        _present(connection, account, registry, instant)
+        _present(connection, account, customer_id, registry, instant)
         if as_of is None
         else _past(connection, account, registry.at(account.program_id, instant).program, instant)
         for account in accounts
@@ -162,10 +161,12 @@ def _opened_at(connection: Connection, account_ids: list[UUID]) -> datetime:
     return opened_at
 
 
-def _present(connection: Connection, account: Account, registry: ProgramRegistry, as_of: datetime) -> Standing:
+def _present(
+    connection: Connection, account: Account, customer_id: str, registry: ProgramRegistry, as_of: datetime
+) -> Standing:
     program = registry.at(account.program_id, as_of).program
     lots, left = load_open_lots(connection, account.account_id), load_points_left(connection, account.account_id)
-    messages = load_open_messages(connection, account.account_id, registry)
+    messages = load_open_messages(connection, account, customer_id, registry)
     return Standing(account, program, as_of, False, lots, left, messages, _counted(connection, account, program, as_of))
 
 

@@ -148,7 +148,7 @@ def explain(
         found = _standings(connection, customer_id, program_id, as_of)
         if order_id is not None:
             outcomes = load_order_outcomes(connection, found, order_id, LIMIT_MAX)
-            print_orders(outcomes, found.as_of, customer_id, program_id, order_id, as_json=as_json)
+            print_orders(outcomes, found, customer_id, program_id, order_id, as_json=as_json)
             return
         explanations = [_explanation(connection, found.registry, standing, limit) for standing in found.standings]
     if as_json:

@@ -10,9 +10,11 @@ from zoneinfo import ZoneInfo
 from core.domain.decision import TierChange, TierChangeReason
 from core.domain.ledger import EntryKind
 from core.domain.lots import Lot
+from core.domain.outcomes import Reason
 from core.domain.program import SPEND_UNITS, Availability, AvailabilityPolicy, ExpiryPolicy, Measure, Program
 from core.domain.tiers.qualification import review_due_at
-from core.reading.accounts import HistoryEntry, OpenMessage, PointsLeft
+from core.reading.accounts import HistoryEntry, PointsLeft
+from core.reading.open_messages import OpenMessage
 from core.reading.standing import Standing
 from core.store.repairs import KeptRepair
 from workers.cli.output import command_text, count_text, time_text, until_text
@@ -33,21 +35,34 @@ def summary_texts(standing: Standing) -> list[str]:
     texts += [*pending_texts(standing), *expiring_texts(standing), f"Tier: {tier_text(standing)}."]
     if not standing.is_past:
         texts.append(f"Next tier: {next_tier_text(standing)}.")
-    return texts + [_open_text(message) for message in standing.open_messages]
+    return texts + [open_message_text(message) for message in standing.open_messages]
 
 
-def _open_text(message: OpenMessage) -> str:
+#: What each type of message is about an order.
+_NOUNS = {
+    "order.refunded": "a refund of",
+    "order.fulfilled": "a fulfilment of",
+    "order.cancelled": "a cancellation of",
+    "order.amended": "a change of",
+    "order.refund_reverted": "the undoing of a refund of",
+    "order.claimed": "a claim of",
+}
+
+
+def open_message_text(message: OpenMessage) -> str:
     """A message about an order that has not come to the ledger, and why."""
-    what = {"order.refunded": "a refund", "order.fulfilled": "a fulfilment", "order.cancelled": "a cancellation"}
     number = message.inbox_id
     state = {
         "received": "is about to be posted",
         "waiting": "waits for its order",
         "dead": f"is parked as {message.reason}, and needs a person: {command_text('dead show', number)}",
     }
-    about = f"{what.get(message.type, 'a message')} of order {message.order_id}"
+    what = _NOUNS.get(message.type, "a message about")
+    if message.type == "order.completed":
+        what = "another content of" if message.reason == Reason.ORDER_CONFLICT else ""
+    about = f"{what} order {message.order_id}".lstrip()
     if message.to_add is not None:
-        return f"Not in the ledger: {about}, {elsewhere_text(message.inbox_id, message.source, message.to_add)}"
+        return f"Not in the ledger: {about}, {elsewhere_text(number, message.source, message.to_add)}"
     return f"Not in the ledger: {about} (message {number}) {state.get(message.state, message.state)}."
 
 

@@ -152,7 +152,8 @@ class DatabaseFailedError(LoyaltyError):
 class NoOrderError(LoyaltyError):
     """The ledger has no order {order_id} of customer {customer_id}{where}.
 
-    Order ids are compared letter by letter. A guest's order has no customer. What is still under way: loyalty status.
+    {known}Order ids are compared letter by letter. A guest's order has no customer.
+    What is still under way: loyalty status.
     Whether it is parked: {looked_up}
     """
 

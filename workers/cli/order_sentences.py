@@ -1,15 +1,16 @@
 """One order of a customer: what each rule and promotion gave it, all its refunds, and what the ledger holds for it."""
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
 from core.domain.ledger import EntryKind
 from core.domain.orders.facts import Refund
 from core.domain.program import PointsPaidBasis, TaxBasis
+from core.reading.open_messages import OpenMessage
 from core.reading.order_outcomes import LineOutcome, OrderOutcome, RefundOutcome
-from workers.cli.account_sentences import FROM_THEN, NEVER, available_text, good_until_text
+from core.reading.standing import Standings
+from workers.cli.account_sentences import FROM_THEN, NEVER, available_text, good_until_text, open_message_text
 from workers.cli.command_errors import NoOrderError
 from workers.cli.entry_sentences import headline, sentences_of
 from workers.cli.outcome_sentences import PartSentence, part_sentence
@@ -28,11 +29,12 @@ class _Sentences(NamedTuple):
     basis: list[str]
     refunds: list[str]
     left: list[str]
+    open_messages: list[str]
 
 
 def print_orders(
     outcomes: Sequence[OrderOutcome],
-    as_of: datetime,
+    found: Standings,
     customer_id: str,
     program_id: str | None,
     order_id: str,
@@ -44,10 +46,14 @@ def print_orders(
         where = "" if program_id is None else f" in program {program_id}"
         looked_up = command_text("dead list --order", order_id)
         shown = printable(order_id, is_line=True)
-        raise NoOrderError(order_id=shown, customer_id=customer_id, where=where, looked_up=looked_up)
+        messages = [each for standing in found.standings for each in standing.open_messages]
+        known = [f"{open_message_text(each)}\n" for each in messages if each.order_id == order_id]
+        raise NoOrderError(
+            order_id=shown, customer_id=customer_id, where=where, looked_up=looked_up, known="".join(known)
+        )
     if as_json:
         documents = [_document(each, _sentences(each)) for each in outcomes]
-        print_json({"customer_id": customer_id, "order_id": order_id, "as_of": as_of, "orders": documents})
+        print_json({"customer_id": customer_id, "order_id": order_id, "as_of": found.as_of, "orders": documents})
         return
     for each in separated(outcomes):
         _print(each, _sentences(each))
@@ -61,7 +67,14 @@ def _sentences(order: OrderOutcome) -> _Sentences:
         _basis_texts(order),
         [_refund_text(refund, order) for refund in order.refunds],
         _holding_texts(order),
+        [open_message_text(message) for message in _open_messages(order)],
     )
+
+
+def _open_messages(order: OrderOutcome) -> list[OpenMessage]:
+    """What is about this order and not in the ledger."""
+    key = order.recorded.order.source, order.recorded.order.order_id
+    return [each for each in order.standing.open_messages if (each.order_source, each.order_id) == key]
 
 
 def _refund_text(refund: RefundOutcome, order: OrderOutcome) -> str:
@@ -192,6 +205,7 @@ def _document(order: OrderOutcome, sentences: _Sentences) -> dict[str, Any]:
             {**entry._asdict(), "sentences": sentences_of(entry, order.program.zone)} for entry in order.entries
         ],
         "left": sentences.left,
+        "open_messages": None if order.standing.is_past else _open_messages(order),
     }
 
 
@@ -232,6 +246,7 @@ def _print(explained: OrderOutcome, sentences: _Sentences) -> None:
                 say_sentence(text)
     for text in sentences.left:
         say(f"  {text}")
+    print_section("What is about it and not there", [text.partition(": ")[2] for text in sentences.open_messages])
 
 
 def say_sentence(text: str) -> None:

@@ -196,3 +196,67 @@ def test_a_refund_of_a_source_that_has_its_own_program_means_no_order_of_another
     shell.take(order("o1"), refund("r1", "o1", source="/shops/club"))
     [account] = loyalty("account", "show", "c1", "--json").json["accounts"]
     assert (account["open_messages"], loyalty("status", "--json").json["elsewhere"]) == ([], [])
+
+
+def test_a_customers_order_that_is_parked_is_shown_with_the_refund_that_waits_for_it(
+    loyalty: CommandLine, shell: Shell
+) -> None:
+    wrong = order("o2")
+    wrong["data"]["lines"][0]["amount"] = "-5.00"
+    shell.take(order("o1"), wrong, refund("r2", "o2"), order("o3", customer_id="c3"), refund("r9", "o9"))
+    [account] = loyalty("account", "show", "c1", "--json").json["accounts"]
+    parked, waiting = account["open_messages"]
+    assert (parked["type"], parked["order_id"], parked["state"]) == ("order.completed", "o2", "dead")
+    assert "amounts are not negative: leave the line out" in parked["detail"]
+    assert (waiting["type"], waiting["order_id"], waiting["state"]) == ("order.refunded", "o2", "waiting")
+    for command in (("account", "explain", "c1"), ("account", "explain", "c1", "--order", "o2")):
+        printed = loyalty(*command)
+        text = " ".join((printed.out + printed.err).split())
+        assert "Not in the ledger: order o2 (message 2) is parked as invalid_data, and needs a person:" in text
+        assert "loyalty dead show 2" in text
+        assert "Not in the ledger: a refund of order o2 (message 3) waits for its order." in text
+    assert loyalty("account", "explain", "c1", "--order", "o2").code == 1
+    [other] = loyalty("account", "show", "c3", "--json").json["accounts"]
+    assert other["open_messages"] == []
+
+
+def test_of_two_sales_with_one_number_both_customers_are_told_of_the_parked_one(
+    loyalty: CommandLine, shell: Shell
+) -> None:
+    shell.take(order("o1"), order("o2", customer_id="c2"), order("o1", "34.00", customer_id="c2", event_id="till-b"))
+    for customer_id in ("c1", "c2"):
+        [account] = loyalty("account", "show", customer_id, "--json").json["accounts"]
+        [parked] = account["open_messages"]
+        assert (parked["order_id"], parked["reason"]) == ("o1", "order_conflict")
+        assert "if it is another order, send it in a new event with an order_id of its own" in parked["detail"]
+    assert "another content of order o1 (message 3) is parked as order_conflict" in loyalty(
+        "account", "explain", "c1"
+    ).out.replace("\n", " ")
+
+
+def test_what_is_about_one_order_and_not_in_the_ledger_is_told_with_it_and_not_with_another(
+    loyalty: CommandLine, shell: Shell
+) -> None:
+    shell.take(order("o1"), order("o2"), refund("r1", "o1", lines=[{"line_id": "9", "quantity": 1}]))
+    [explained] = loyalty("account", "explain", "c1", "--order", "o1", "--json").json["orders"]
+    assert [(each["type"], each["reason"]) for each in explained["open_messages"]] == [
+        ("order.refunded", "unknown_line")
+    ]
+    assert (
+        "a refund of order o1 (message 3) is parked as unknown_line"
+        in loyalty("account", "explain", "c1", "--order", "o1").out
+    )
+    [explained] = loyalty("account", "explain", "c1", "--order", "o2", "--json").json["orders"]
+    assert explained["open_messages"] == []
+
+
+def test_a_parked_order_is_the_customers_whichever_way_their_id_is_written_and_only_in_its_program(
+    loyalty: CommandLine, shell: Shell
+) -> None:
+    shell.apply_program(SECOND_PROGRAM)
+    named = {"customer_id": "\u00e9-1", "currency": "USD"}
+    wrong = order("o2", program_id="club", **named)
+    shell.take(order("o1", customer_id="\u00e9-1"), order("c", customer_id="\u00e9-1", program_id="club"), wrong)
+    club, test = loyalty("account", "show", "\u00e9-1", "--json").json["accounts"]
+    assert [each["order_id"] for each in club["open_messages"]] == ["o2"]
+    assert test["open_messages"] == []
