@@ -13,6 +13,7 @@ from core.domain.orders.facts import (
     Cancellation,
     Fulfilment,
     LineKind,
+    LinePart,
     Order,
     OrderLine,
     Refund,
@@ -101,12 +102,26 @@ def order(
     )
 
 
+#: Pieces by line_id; None: all of the line.
+Parts = Mapping[str, str | int | None]
+
+
 def fulfilment(order_id: str = "o1", at: str | datetime = "2026-03-03") -> Fulfilment:
     return Fulfilment(SOURCE, order_id, instant(at) if isinstance(at, str) else at)
 
 
-def cancellation(order_id: str = "o1", at: str | datetime = "2026-03-04") -> Cancellation:
-    return Cancellation(SOURCE, order_id, instant(at) if isinstance(at, str) else at)
+def cancellation(
+    order_id: str = "o1", at: str | datetime = "2026-03-04", *, lines: Parts | None = None, part_id: str | None = None
+) -> Cancellation:
+    """Of the whole order, or of so many pieces of these lines (None: all of a line)."""
+    return Cancellation(
+        SOURCE, order_id, instant(at) if isinstance(at, str) else at, lines=_parts(lines), part_id=part_id
+    )
+
+
+def _parts(lines: Parts | None) -> tuple[LinePart, ...]:
+    of_lines = (lines or {}).items()
+    return tuple([LinePart(each, None if pieces is None else Decimal(pieces)) for each, pieces in of_lines])
 
 
 def part(line_id: str = "1", *, quantity: str | int | None = None, amount: str | None = None) -> RefundLine:

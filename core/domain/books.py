@@ -25,6 +25,7 @@ from core.domain.orders.posted import (
     PostedRefund,
     Qualifying,
     Usage,
+    cancelled_part,
     refunds_known,
 )
 from core.domain.program import Program, UsageKey
@@ -270,14 +271,11 @@ class Books:
         return [refund for refund in refunds if refund.program_id == posted.program_id]
 
     def refunds_known(self, posted: PostedOrder) -> list[Refund]:
-        """All refunds of an order that happened, and its cancellation as one more."""
-        events = self._known(self._order_events, posted.key, {})
-        reverted = {
-            key
-            for program_id, kind, key in events
-            if kind is OrderEventKind.REFUND_REVERTED and program_id == posted.program_id
-        }
-        return refunds_known(self.refunds_of(posted), posted, reverted)
+        """All refunds of an order that happened, and its cancellations as others."""
+        events = self.order_events_of(posted)
+        reverted = {event.event_key for event in events if event.kind is OrderEventKind.REFUND_REVERTED}
+        cancelled = [event.lines for event in events if event.kind is OrderEventKind.CANCELLED and event.lines]
+        return refunds_known(self.refunds_of(posted), posted, reverted, cancelled)
 
     def kept(self, posted: PostedOrder, program: Program) -> KeptOrder:
         """What is kept of an order after all its refunds; `program` is the version that was frozen with it.
@@ -298,6 +296,11 @@ class Books:
     def order_event(self, posted: PostedOrder, kind: OrderEventKind, event_key: str = "") -> PostedOrderEvent | None:
         """What is posted of one thing that happened to an order; without `event_key` to the order as a whole."""
         return self._known(self._order_events, posted.key, {}).get((posted.program_id, kind, event_key))
+
+    def order_events_of(self, posted: PostedOrder) -> list[PostedOrderEvent]:
+        """All that is posted of what happened to an order."""
+        events = self._known(self._order_events, posted.key, {})
+        return [event for (program_id, _, _), event in events.items() if program_id == posted.program_id]
 
     def _known(self, found: Mapping[_K, _V], key: _K, absent: _V | None = None) -> _V:
         try:
@@ -397,8 +400,12 @@ class Books:
     def _keep_order_event(self, posted: PostedOrderEvent) -> None:
         events = self._order_events.setdefault((posted.source, posted.order_id), {})
         events[posted.program_id, posted.kind, posted.event_key] = posted
+        key = (posted.source, posted.order_id), posted.program_id
         if posted.kind is OrderEventKind.REFUND_REVERTED:
-            self._kept.pop(((posted.source, posted.order_id), posted.program_id), None)
+            self._kept.pop(key, None)
+        elif posted.kind is OrderEventKind.CANCELLED and posted.lines and (kept := self._kept.get(key)) is not None:
+            part = cancelled_part(self._orders[key[0]][posted.program_id], posted.occurred_at, posted.lines)
+            self._kept[key] = kept._replace(basket=kept.basket.plus(part))
 
     def _keep_takes(self, account_id: UUID, order: OrderKey, allocations: Iterable[Allocation]) -> None:
         takes = self._takes.get((account_id, order))

@@ -21,7 +21,7 @@ MENDS: dict[Reason, str] = {
     Reason.WRONG_CURRENCY: "Name a program of the order's currency in program_id and send the order in a new event.",
     Reason.TOO_MANY_POINTS: "If the program's rates are wrong, mend them, then retry; if the order is, drop this one.",
     Reason.ORDER_NEVER_CAME: "Have the order sent and retry, or send this anew as the detail says; else drop it.",
-    Reason.UNKNOWN_LINE: "Send the refund in a new event with line_ids of the order; drop this one.",
+    Reason.UNKNOWN_LINE: "Send it in a new event with line_ids of the order; drop this one.",
     Reason.REFUND_EXCEEDS_ORDER: "Check what was given back before; send a refund of at most the rest in a new event.",
     Reason.TOO_HEAVY: "Have the shop send the order in parts, or have fewer rules in the program; then retry or drop.",
     Reason.POSTING_FAILED: "Look up the error in the log, mend its cause, then retry.",

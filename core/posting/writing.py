@@ -50,6 +50,10 @@ class BudgetRaceError(Exception):
     """Other batches have meanwhile spent what this one promised of a budget; it has to be done again."""
 
 
+#: Of the data of a message about an order: what names the order.
+_NAMING = frozenset({"order_id", "order_source", "program_id"})
+
+
 class Report(NamedTuple):
     """The message that reported a fact."""
 
@@ -95,7 +99,7 @@ class Writing:
                 case PostedRefund():
                     self._refunds.append((fact, report.inbox_id))
                 case PostedOrderEvent():
-                    content = report.settled if fact.event_key else None
+                    content = report.settled if fact.event_key or report.data.keys() - _NAMING else None
                     self._order_events.append(NewOrderEvent(fact, report.inbox_id, content))
         for posted in decision.orders:
             self._orders[*posted.key, posted.program_id] = posted

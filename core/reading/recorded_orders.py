@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from core.domain.orders.facts import Order, Refund
-from core.domain.orders.posted import Judgement, PostedOrder
+from core.domain.orders.posted import Judgement, PostedOrder, cancelled_part
 from core.store.engine import run_bulk
 from core.store.ledger import ORDER_EVENTS, ORDERS, REFUNDS
 
@@ -108,6 +108,6 @@ def _load_taken_back(connection: Connection, posted: PostedOrder, as_of: datetim
         found.append((recorded_at, inbox_id, PartRefund(reported.refund, False, recorded_at, *reported.recovery)))
     for recorded_at, inbox_id, *values in run_bulk(connection, _CANCELLATIONS, parameters):
         event = ORDER_EVENTS.read(values)
-        refund = Refund(event.source, "", event.order_id, event.occurred_at, full=True, amount=None, lines=())
+        refund = cancelled_part(posted, event.occurred_at, event.lines)
         found.append((recorded_at, inbox_id, PartRefund(refund, True, recorded_at, *event.recovery)))
     return [taken for *_, taken in sorted(found, key=itemgetter(0, 1))]

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, text
 
 from core.domain.orders.facts import Cancellation, Fulfilment, Order, Refund
 from core.store.engine import stream_rows
-from core.store.ledger import ORDER_FACTS, REFUND_FACTS
+from core.store.ledger import ORDER_FACTS, REFUND_FACTS, read_parts
 
 Message = Order | Refund | Fulfilment | Cancellation
 
@@ -43,10 +43,11 @@ WHERE r.program_id = %(program)s AND o.account_id IS NOT NULL AND greatest(r.occ
 ORDER BY happened_at, r.source, r.refund_id
 """  # noqa: S608  # our own names
 _ORDER_EVENTS = """
-SELECT greatest(e.occurred_at, o.occurred_at) AS happened_at, o.account_id, e.kind, e.source, e.order_id, e.occurred_at
+SELECT greatest(e.occurred_at, o.occurred_at) AS happened_at, o.account_id, e.kind, e.source, e.order_id, e.occurred_at,
+       e.event_key, e.content::text
 FROM order_events e JOIN orders o USING (source, order_id, program_id)
 WHERE e.program_id = %(program)s AND o.account_id IS NOT NULL AND greatest(e.occurred_at, o.occurred_at) < %(until)s
-ORDER BY happened_at, e.source, e.order_id, e.kind
+ORDER BY happened_at, e.source, e.order_id, e.kind, e.event_key
 """
 
 
@@ -102,8 +103,7 @@ def _refund(row: tuple[Any, ...]) -> RecordedMessage:
 
 
 def _order_event(row: tuple[Any, ...]) -> RecordedMessage:
-    happened_at, account_id, kind, source, order_id, occurred_at = row
+    happened_at, account_id, kind, source, order_id, occurred_at, event_key, content = row
     make = Fulfilment if kind == "fulfilled" else Cancellation
-    return RecordedMessage(
-        happened_at, account_id, f"order.{kind}", make(source, order_id, occurred_at), is_followed=False
-    )
+    fact = make(source, order_id, occurred_at, lines=read_parts(content), part_id=event_key)
+    return RecordedMessage(happened_at, account_id, f"order.{kind}", fact, is_followed=False)

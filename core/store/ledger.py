@@ -12,10 +12,11 @@ from sqlalchemy import Connection
 
 from core.domain.ledger import Account
 from core.domain.lots import Allocation, AllocationKind, Lot, OriginKind, SharedExpiry
-from core.domain.orders.facts import Order, Refund, RefundLine
+from core.domain.orders.facts import LinePart, Order, Refund, RefundLine
 from core.domain.orders.posted import Budget, PostedOrder, PostedOrderEvent, PostedRefund, Qualifying, Usage
 from core.domain.program import UsageKey
 from core.domain.tiers.history import CountedOrder, TierHistoryEntry
+from core.messages.inbound.order_facts import parts_of
 from core.messages.inbound.reading import read_attributes, read_lines, read_tags
 from core.store import tables
 from core.store.amendments import amendment_json, read_amendment
@@ -78,6 +79,11 @@ def read_refund_lines(text: str | None) -> tuple[RefundLine, ...]:
     )
 
 
+def read_parts(content: str | None) -> tuple[LinePart, ...]:
+    """Of what part of its order an event is, of the content that is kept of it; none: all of it."""
+    return parts_of(from_json(content)) if content is not None else ()
+
+
 def _decimal(value: str | int | None) -> Decimal | None:
     return None if value is None else Decimal(value)
 
@@ -115,7 +121,9 @@ REFUNDS = Shape(
     is_full="refund.full",
     lines=Field("refund.lines", read=read_refund_lines),
 )
-ORDER_EVENTS = Shape(tables.order_events, PostedOrderEvent, business_hash="digest")
+ORDER_EVENTS = Shape(
+    tables.order_events, PostedOrderEvent, business_hash="digest", content=Field("lines", read=read_parts)
+)
 USAGES = Shape(tables.usages, AccountUsage)
 BUDGETS = Shape(tables.budgets, PromotionBudget)
 

@@ -217,6 +217,10 @@ class Book:
         found = {order_id: self.books.order_event(posted, kind) for order_id, posted in self.orders.items()}
         return {order_id: event for order_id, event in found.items() if event is not None}
 
+    def events(self, order_id: str) -> list[PostedOrderEvent]:
+        """All that is posted of what happened to an order."""
+        return self.books.order_events_of(self.orders[order_id])
+
     @property
     def usages(self) -> dict[UsageKey, Usage]:
         """What is counted of the account's use of limits."""

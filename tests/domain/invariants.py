@@ -9,7 +9,7 @@ from core.domain.decision import TierChange
 from core.domain.ledger import Account, Entry, EntryKind
 from core.domain.lots import AllocationKind, Lot, Origin, OriginKind
 from core.domain.orders.earning import entitlement
-from core.domain.orders.posted import PostedOrder, PostedOrderEvent, PostedRefund, refunds_known
+from core.domain.orders.posted import OrderEventKind, PostedOrder, PostedOrderEvent, PostedRefund, refunds_known
 from core.domain.program import ClawbackPolicy, Program
 from core.domain.tiers.qualification import review_due_at
 from tests.domain.book import Book
@@ -21,10 +21,10 @@ def check_everything(book: Book) -> None:
     check_allocations(book.entries, book.lots)
     check_origins(book.entries, book.lots.values(), book.orders)
     check_sequence(book.account, book.entries)
-    refunds, cancellations = book.refunds, book.cancellations
+    refunds = book.refunds
     for order_id, posted in book.orders.items():
         frozen = book.versions[posted.program_version - 1]
-        check_order(posted, refunds[order_id], cancellations.get(order_id), book.entries, frozen)
+        check_order(posted, refunds[order_id], book.events(order_id), book.entries, frozen)
     assert book.account.orders_counted == sum(posted.is_counted for posted in book.orders.values())
     check_lifetime_points(book.account, book.entries)
     check_nothing_expired_is_taken(book.entries, book.recorded_at)
@@ -105,7 +105,7 @@ def check_sequence(account: Account, entries: Sequence[Entry]) -> None:
 def check_order(
     posted: PostedOrder,
     refunds: Sequence[PostedRefund],
-    cancellation: PostedOrderEvent | None,
+    events: Sequence[PostedOrderEvent],
     entries: Sequence[Entry],
     frozen: Program,
 ) -> None:
@@ -114,12 +114,14 @@ def check_order(
     held = sum(entry.points + entry.pending_change for entry in of_order)
     assert held == posted.points_entitled + posted.points_excused + posted.points_shortfall
     assert posted.tier_id is not None
-    assert posted.cancelled_at == (None if cancellation is None else cancellation.occurred_at)
-    target = entitlement(posted.order, refunds_known(refunds, posted), frozen, posted.tier_id, posted.judgement)
+    cancelled = [event for event in events if event.kind is OrderEventKind.CANCELLED]
+    assert [posted.cancelled_at] == ([event.occurred_at for event in cancelled if not event.lines] or [None])
+    known = refunds_known(refunds, posted, cancelled=[event.lines for event in cancelled if event.lines])
+    target = entitlement(posted.order, known, frozen, posted.tier_id, posted.judgement)
     assert posted.points_entitled == target.points == sum(grant.points for grant in target.grants) >= 0
     assert target.points == sum(target.given.values())
     assert posted.is_counted == target.is_counted
-    recoveries = [each.recovery for each in (*refunds, cancellation) if each is not None]
+    recoveries = [each.recovery for each in (*refunds, *events)]
     for each in recoveries:
         assert each.points_due == each.points_taken + each.points_excused + each.points_shortfall
         assert min(each.points_taken, each.points_excused, each.points_shortfall) >= 0

@@ -183,3 +183,48 @@ def test_fulfilments_and_cancellations_are_posted_on_the_shard_of_their_order(en
     )
     assert (shell.post(), strays) == ({"posted": 16}, 0)
     assert shell.value("SELECT sum(pending) + sum(balance) FROM accounts") == 0
+
+
+class TestCancelledLines:
+    BOUGHT = [line("1", "60.00"), line("2", "40.00", 4)]  # noqa: RUF012
+
+    def test_count_as_refunded_and_the_rest_is_kept(self, shell: Shell, source: str) -> None:
+        shell.take(order("o1", lines=self.BOUGHT, source=source))
+        part = {"lines": [{"line_id": "2", "quantity": 1}], "source": source}
+        assert shell.take(cancellation("o1", **part)) == {"posted": 1}
+        assert shell.take(cancellation("o1", event_id="again", **part)) == {"replayed": 1}
+        assert shell.take(cancellation("o1", event_id="later", time="2026-03-07T12:00:00Z", **part)) == {"posted": 1}
+        (row,) = shell.rows(END)
+        assert (row.balance + row.pending, row.points_entitled, row.is_cancelled) == (80, 80, False)
+        told = shell.events("loyalty.balance.changed")[-1]["data"]
+        assert (told["kind"], told["reason"], told["order_id"]) == ("clawback", "order_cancelled", "o1")
+
+    def test_with_and_without_a_quantity_an_id_and_the_order_of_lines(self, shell: Shell, source: str) -> None:
+        two = [{"line_id": "2", "quantity": 3}, {"line_id": "1"}]
+        shell.take(order("o1", lines=self.BOUGHT, source=source))
+        shell.take(cancellation("o1", cancellation_id="k1", lines=two, source=source))
+        again = cancellation("o1", cancellation_id="k1", lines=two[::-1], source=source, event_id="again")
+        other = cancellation("o1", cancellation_id="k1", lines=two[:1], source=source, event_id="other")
+        assert (shell.take(again), shell.take(other)) == ({"replayed": 1}, {"parked": 1})
+        assert shell.rows(END)[0].points_entitled == 10
+        whole = cancellation("o1", cancellation_id="k2", source=source, event_id="whole", time="2026-03-08T12:00:00Z")
+        assert shell.take(whole) == {"posted": 1}
+        assert shell.rows(END)[0].points_entitled == 0
+
+    @pytest.mark.parametrize("is_one_batch", [True, False], ids=["in one batch", "one by one"])
+    def test_however_they_arrive_the_end_is_the_same(self, shell: Shell, source: str, is_one_batch: bool) -> None:
+        messages: list[Any] = [
+            order("o1", lines=self.BOUGHT, source=source),
+            cancellation("o1", lines=[{"line_id": "2", "quantity": 1}], source=source),
+            cancellation("o1", lines=[{"line_id": "1"}], source=source, event_id="second"),
+            refund("r1", "o1", lines=[{"line_id": "2", "quantity": 1}], source=source),
+        ]
+        ends = set()
+        for arrival in permutations(messages):
+            empty_ledger(shell)
+            for batch in [arrival] if is_one_batch else [(message,) for message in arrival]:
+                shell.take(*batch)
+            ends |= {tuple(row) for row in shell.rows(END)}
+            assert shell.differences() == []
+        assert len(ends) == 1
+        assert shell.rows(END)[0].points_entitled == 20

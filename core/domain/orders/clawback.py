@@ -9,8 +9,8 @@ from core.domain.ledger import Account
 from core.domain.message import Message
 from core.domain.orders.basket import Goods, refund_problem
 from core.domain.orders.facts import Cancellation, Refund
-from core.domain.orders.lookup import order_for_event, order_of, posted_before
-from core.domain.orders.posted import OrderEventKind, PostedOrder, PostedOrderEvent, PostedRefund, in_full
+from core.domain.orders.lookup import event_key_of, order_for_event, order_of, posted_before
+from core.domain.orders.posted import OrderEventKind, PostedOrder, PostedOrderEvent, PostedRefund, cancelled_part
 from core.domain.orders.settling import LOWERING, OrderChange, settle
 from core.domain.outcomes import Parked, Reason, Replayed, Waiting
 from core.domain.program.registry import ProgramRegistry
@@ -65,20 +65,27 @@ def decide_refund(
 def decide_cancellation(
     books: Books, message: Message[Cancellation], rules: ProgramRegistry, as_of: datetime
 ) -> Decision | Replayed | Waiting | Parked:
-    """Take back all that the order still earns, as a refund in full would."""
+    """Take back what the order, or its lines that are cancelled, still earns, as a refund of that would."""
     cancellation, key = message.fact, message.fact.order_key
     posted = order_for_event(books, OrderEventKind.CANCELLED, message, rules)
     if not isinstance(posted, PostedOrder):
         return posted
     at = cancellation.occurred_at
     fact = PostedOrderEvent(
-        OrderEventKind.CANCELLED, "", *key, at, posted.program_id, message.digest, posted.account_id
+        OrderEventKind.CANCELLED,
+        event_key_of(cancellation),
+        *key,
+        at,
+        posted.program_id,
+        message.digest,
+        posted.account_id,
+        lines=cancellation.lines,
     )
-    cancelled = posted._replace(cancelled_at=at)
+    cancelled = posted if cancellation.lines else posted._replace(cancelled_at=at)
     if posted.account_id is None:
         return Decision(facts=(fact,), orders=(cancelled,))
     had = books.kept(posted, rules.version(posted.program_id, posted.program_version).program)
-    has = KeptOrder(had.earning, had.basket.plus(in_full(posted, at)))
+    has = KeptOrder(had.earning, had.basket.plus(cancelled_part(posted, at, cancellation.lines)))
     settled = settle(books, OrderChange(posted, cancelled, had, has, at), rules, as_of)
     if isinstance(settled, Parked):
         return settled

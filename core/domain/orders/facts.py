@@ -87,13 +87,22 @@ class Refund(NamedTuple):
         return self.order_source or self.source, self.order_id
 
 
+class LinePart(NamedTuple):
+    """Pieces of one line of an order."""
+
+    line_id: str
+    quantity: Decimal | None = None  #: None: all of the line
+
+
 class Fulfilment(NamedTuple):
-    """The shop has delivered the order: points that were held for that become available."""
+    """The shop has delivered the order, or some of its lines: points that were held for that become available."""
 
     source: str
     order_id: str
     occurred_at: datetime
     order_source: str | None = None  #: where the order was made; None: where this was reported
+    lines: tuple[LinePart, ...] = ()  #: none: the whole order
+    part_id: str | None = None  #: the shop's id of it; None: it is known by its time and lines
 
     @property
     def order_key(self) -> tuple[str, str]:
@@ -102,12 +111,14 @@ class Fulfilment(NamedTuple):
 
 
 class Cancellation(NamedTuple):
-    """The order is called off: it is as if all of it had been refunded."""
+    """The order, or some of its lines, is called off: it is as if that had been refunded."""
 
     source: str
     order_id: str
     occurred_at: datetime
     order_source: str | None = None  #: where the order was made; None: where this was reported
+    lines: tuple[LinePart, ...] = ()  #: none: the whole order
+    part_id: str | None = None  #: the shop's id of it; None: it is known by its time and lines
 
     @property
     def order_key(self) -> tuple[str, str]:

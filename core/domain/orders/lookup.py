@@ -6,7 +6,8 @@ from typing import Any
 
 from core.domain.books import Books
 from core.domain.message import Message
-from core.domain.orders.facts import Order
+from core.domain.orders.facts import Cancellation, Fulfilment, Order
+from core.domain.orders.parts import part_key, part_problem
 from core.domain.orders.posted import OrderEventKind, PostedOrder
 from core.domain.outcomes import Parked, Reason, Replayed, Waiting
 from core.domain.program.registry import ProgramRegistry
@@ -16,6 +17,8 @@ _ADVICE = {
     "refund": "If it is another refund, send it in a new event with a refund_id of its own; drop this message",
     "fulfilment": "The order is fulfilled all the same; drop this message",
     "cancellation": "The order is cancelled all the same; drop this message",
+    "fulfilment of lines": "If it is another one, send it in a new event with a fulfilment_id; drop this",
+    "cancellation of lines": "If it is another one, send it in a new event with a cancellation_id; drop this",
 }
 _NOUNS = {OrderEventKind.FULFILLED: "fulfilment", OrderEventKind.CANCELLED: "cancellation"}
 
@@ -83,11 +86,21 @@ def _routed(orders: Mapping[str, PostedOrder], rules: ProgramRegistry) -> list[P
 def order_for_event(
     books: Books, kind: OrderEventKind, message: Message[Any], rules: ProgramRegistry
 ) -> PostedOrder | Replayed | Waiting | Parked:
-    """The order that a message reports to be fulfilled or cancelled, unless that is posted already."""
+    """The order that a message reports to be fulfilled or cancelled, or a part of it, unless that is posted already."""
     posted = order_of(books, message, rules)
-    if isinstance(posted, PostedOrder) and (known := books.order_event(posted, kind)) is not None:
-        return posted_before(known.digest == message.digest, Reason.ORDER_CONFLICT, _NOUNS[kind])
-    return posted
+    if not isinstance(posted, PostedOrder):
+        return posted
+    noun, lines = _NOUNS[kind], message.fact.lines
+    known = books.order_event(posted, kind, event_key_of(message.fact))
+    if known is not None:
+        noun = f"{noun} of lines" if lines else noun
+        return posted_before(known.digest == message.digest, Reason.ORDER_CONFLICT, noun)
+    return part_problem(posted.current, lines, noun) or posted
+
+
+def event_key_of(fact: Fulfilment | Cancellation) -> str:
+    """What tells a fulfilment or a cancellation from others of its order."""
+    return part_key(fact.part_id, fact.occurred_at, fact.lines)
 
 
 def posted_before(is_same: bool, reason: Reason, noun: str) -> Replayed | Parked:

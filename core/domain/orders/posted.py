@@ -1,6 +1,6 @@
 """What the ledger holds of orders and of what shops report about them, and what orders use up of limits."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -8,7 +8,8 @@ from types import MappingProxyType
 from typing import NamedTuple
 from uuid import UUID
 
-from core.domain.orders.facts import AttributeValue, Order, OrderLine, Refund
+from core.domain.orders.facts import AttributeValue, LinePart, Order, OrderLine, Refund
+from core.domain.orders.parts import given_back
 
 _NOTHING: Mapping[str, int] = MappingProxyType({})
 _NO_REMAINDERS: Mapping[str, Decimal] = MappingProxyType({})
@@ -119,7 +120,7 @@ class PostedOrderEvent(NamedTuple):
     """What the ledger holds of something that happened to an order."""
 
     kind: OrderEventKind
-    event_key: str  #: what tells it from others of its kind: '' the whole order, a revision, a refund's source and id
+    event_key: str  #: what tells it from others of its kind: '' the whole order, a revision, a refund, a part
     source: str
     order_id: str
     occurred_at: datetime
@@ -128,6 +129,7 @@ class PostedOrderEvent(NamedTuple):
     account_id: UUID | None  #: of its order
     recovery: Recovery = Recovery()
     sequence: int | None = None  #: the entry that it made; None: there is none
+    lines: tuple[LinePart, ...] = ()  #: which part of the order it is about; none: all of it
 
 
 class Usage(NamedTuple):
@@ -178,17 +180,29 @@ def refund_event_key(source: str, refund_id: str) -> str:
     return f"{source}\t{refund_id}"
 
 
-def refunds_known(refunds: Iterable[PostedRefund], posted: PostedOrder, reverted: Collection[str] = ()) -> list[Refund]:
-    """All refunds of an order but those `reverted`; a cancellation counts as a refund in full, without an id.
+def refunds_known(
+    refunds: Iterable[PostedRefund],
+    posted: PostedOrder,
+    reverted: Collection[str] = (),
+    cancelled: Iterable[Sequence[LinePart]] = (),
+) -> list[Refund]:
+    """All refunds of an order but those `reverted`, and what was `cancelled`, in parts or in all, as others of no id.
 
     `reverted` are keys as `refund_event_key` makes them.
     """
     known = [each.refund for each in refunds]
     if reverted:
         known = [refund for refund in known if refund_event_key(refund.source, refund.refund_id) not in reverted]
+    known += [cancelled_part(posted, posted.order.occurred_at, lines) for lines in cancelled]
     if posted.cancelled_at is not None:
         known.append(in_full(posted, posted.cancelled_at))
     return known
+
+
+def cancelled_part(posted: PostedOrder, occurred_at: datetime, lines: Sequence[LinePart]) -> Refund:
+    """The refund that the cancellation of these lines counts as; without lines, that of the whole order."""
+    whole = in_full(posted, occurred_at)
+    return given_back(whole, posted.current, lines) if lines else whole
 
 
 def in_full(posted: PostedOrder, occurred_at: datetime) -> Refund:

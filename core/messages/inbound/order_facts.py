@@ -6,7 +6,7 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
-from core.domain.orders.facts import Cancellation, Fulfilment, LineKind, Order, OrderLine, Refund, RefundLine
+from core.domain.orders.facts import Cancellation, Fulfilment, LineKind, LinePart, Order, OrderLine, Refund, RefundLine
 
 _KINDS = {kind.value: kind for kind in LineKind}
 _ZERO = Decimal(0)
@@ -47,12 +47,26 @@ def refund_of(source: str, occurred_at: datetime, data: Mapping[str, Any]) -> Re
 
 def fulfilment_of(source: str, occurred_at: datetime, data: Mapping[str, Any]) -> Fulfilment:
     """Make the fulfilment of an `order.fulfilled` event."""
-    return Fulfilment(source, data["order_id"], occurred_at, data.get("order_source"))
+    return Fulfilment(
+        source, data["order_id"], occurred_at, data.get("order_source"), parts_of(data), data.get("fulfilment_id")
+    )
 
 
 def cancellation_of(source: str, occurred_at: datetime, data: Mapping[str, Any]) -> Cancellation:
     """Make the cancellation of an `order.cancelled` event."""
-    return Cancellation(source, data["order_id"], occurred_at, data.get("order_source"))
+    return Cancellation(
+        source, data["order_id"], occurred_at, data.get("order_source"), parts_of(data), data.get("cancellation_id")
+    )
+
+
+def parts_of(data: Mapping[str, Any]) -> tuple[LinePart, ...]:
+    """Which pieces of which lines a message is about; none: the whole order."""
+    lines = data.get("lines") or ()
+    return tuple([LinePart(line["line_id"], _quantity(line.get("quantity"))) for line in lines])
+
+
+def _quantity(value: str | int | None) -> Decimal | None:
+    return None if value is None else _decimal(value)
 
 
 def line_of(line: dict[str, Any]) -> OrderLine:

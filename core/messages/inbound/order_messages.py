@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from decimal import Decimal
+from operator import itemgetter
 from typing import Annotated, Any, Literal, NotRequired, TypeVar
 
 from pydantic import AfterValidator, ConfigDict, Field, ValidationError, with_config
@@ -79,6 +80,16 @@ class RefundLineData(TypedDict):
     """Money given back for this line, in major units, net of tax like the line's amount."""
 
 
+@with_config(_STRICT)
+class LinePartData(TypedDict):
+    """Pieces of one order line."""
+
+    line_id: Id
+    """The line of the order."""
+    quantity: NotRequired[Quantity | None]
+    """How many pieces; left out, all of the line."""
+
+
 def _refuse(problems: Sequence[InitErrorDetails]) -> None:
     if problems:
         told = list(problems[:_PROBLEMS_MAX])
@@ -101,7 +112,7 @@ def _settle_amount(fields: Any, name: str) -> None:
 
 
 def _settle_quantity(
-    line: OrderLineData | RefundLineData,
+    line: OrderLineData | RefundLineData | LinePartData,
     place: int,
     problems: list[InitErrorDetails],
     instead: str = "leave the line out",
@@ -113,7 +124,7 @@ def _settle_quantity(
         line["quantity"] = plain_quantity(quantity)
 
 
-def _repeated_line_ids(lines: Sequence[OrderLineData | RefundLineData]) -> list[InitErrorDetails]:
+def _repeated_line_ids(lines: Sequence[OrderLineData | RefundLineData | LinePartData]) -> list[InitErrorDetails]:
     counts = Counter(line["line_id"] for line in lines)
     first: set[str] = set()
     problems = []
@@ -212,6 +223,21 @@ class OrderRefundedData(TypedDict):
     """True: everything that is not yet given back."""
 
 
+def _settle_parts(lines: list[LinePartData]) -> list[LinePartData]:
+    problems: list[InitErrorDetails] = []
+    for place, line in enumerate(lines):
+        _leave_out_null(line)
+        if "quantity" in line:
+            _settle_quantity(line, place, problems, "leave it out for all of the line, else the line")
+    if len({line["line_id"] for line in lines}) != len(lines):
+        problems += _repeated_line_ids(lines)
+    _refuse(problems)
+    return sorted(lines, key=itemgetter("line_id"))  # in whatever order they come, they are the same part
+
+
+_Parts = Annotated[list[LinePartData], _LINES_COUNT, StopAtFirst(), AfterValidator(_settle_parts)]
+
+
 @with_config(_STRICT)
 class OrderFulfilledData(TypedDict):
     """A fulfilment: the shop has delivered the order."""
@@ -226,7 +252,7 @@ class OrderFulfilledData(TypedDict):
 
 @with_config(_STRICT)
 class OrderCancelledData(TypedDict):
-    """A cancellation: the order is called off, all of it."""
+    """A cancellation: the order is called off, or some of its lines."""
 
     order_id: Id
     """The order that is called off. It may come later than this message."""
@@ -234,6 +260,11 @@ class OrderCancelledData(TypedDict):
     """The source of the order, where that is another channel of the same program; left out, the message's own."""
     program_id: NotRequired[Id | None]
     """The loyalty program, as in the order."""
+    cancellation_id: NotRequired[Id | None]
+    """The shop's id of the cancellation; with `lines` it names one cancellation of the order for ever. Without it their
+    time and lines do."""
+    lines: NotRequired[_Parts | None]
+    """What is called off, in pieces; left out, the whole order. A line stands once."""
 
 
 def _paid_beyond(data: OrderCompletedData) -> list[InitErrorDetails]:

@@ -23,9 +23,7 @@ Path = tuple[str | int, ...]
 _DATA, _LINES = ("data",), ("data", "lines")
 
 _AS_REFUND = "is not a field of {type}; send what is given back as order.refunded"
-_PART_OF_ORDER = (
-    "is not a field of {type}, which is of the whole order; send order.refunded for what is given back of a part"
-)
+_PART_OF_ORDER = "is not a field of {type}, which is of goods; send order.refunded for money that is given back"
 _WHOLE_ORDER = (
     "is not a field of {type}, which is of the whole order; send it when all of the order is, without this field"
 )
@@ -42,8 +40,8 @@ _ELSEWHERE: Mapping[tuple[str, Path], Mapping[str, str]] = {
     ("order.completed", _DATA): dict.fromkeys(("full", "refund_id"), _AS_REFUND),
     ("order.refunded", _DATA): dict.fromkeys(("line_id", "quantity"), _IN_LINES),
     ("order.cancelled", _DATA): {
-        **dict.fromkeys(("lines", "amount", "paid", "net"), _PART_OF_ORDER),
-        **dict.fromkeys(("line_id", "quantity"), _PART_OF_ORDER),
+        **dict.fromkeys(("amount", "paid", "net"), _PART_OF_ORDER),
+        **dict.fromkeys(("line_id", "quantity"), _IN_LINES),
     },
     ("order.cancelled", _LINES): dict.fromkeys(("amount", "paid", "net"), _PIECES_ONLY),
     ("order.fulfilled", _DATA): dict.fromkeys(("lines", "line_id", "quantity"), _WHOLE_ORDER),

@@ -15,7 +15,7 @@ from core.domain.program import Program, RefundEffect
 from core.domain.program.registry import ProgramRegistry
 from core.messages.inbound.order_facts import order_of
 from core.store.engine import database_now, stream_rows
-from core.store.ledger import ORDERS, read_refund_lines
+from core.store.ledger import ORDERS, read_parts, read_refund_lines
 from core.store.proof.scope import Findings, Scope
 
 
@@ -23,7 +23,7 @@ class OrderAnew(NamedTuple):
     """An account's order, with what else is needed to work it out anew."""
 
     posted: PostedOrder
-    refunds: list[Refund]  #: and its cancellation, as one more
+    refunds: list[Refund]  #: and its cancellations, as others
     accrued: int  #: by its own entry
     due: int  #: what was claimed back later, less what came back
     newest: str | None  #: what the message of its newest revision said
@@ -32,7 +32,7 @@ class OrderAnew(NamedTuple):
 # Refunds come with their orders: to be asked for those of so many orders each time, they would be read as often.
 _ORDERS = f"""
 SELECT o.account_id, o.order_id, o.source, coalesce(e.points + e.pending_change, 0),
-       coalesce(r.due, 0) + coalesce(v.due, 0), r.refunds, v.reverted, v.newest, {ORDERS.select("o")}
+       coalesce(r.due, 0) + coalesce(v.due, 0), r.refunds, v.reverted, v.cancelled, v.newest, {ORDERS.select("o")}
 FROM orders o
 LEFT JOIN entries e ON e.account_id = o.account_id AND e.sequence = o.sequence
 LEFT JOIN (SELECT order_source, order_id, program_id, sum(points_due)::bigint AS due,
@@ -42,6 +42,7 @@ LEFT JOIN (SELECT order_source, order_id, program_id, sum(points_due)::bigint AS
      ON r.order_source = o.source AND r.order_id = o.order_id AND r.program_id = o.program_id
 LEFT JOIN (SELECT source, order_id, program_id, sum(points_due)::bigint AS due,
                   array_agg(event_key) FILTER (WHERE kind = 'refund_reverted') AS reverted,
+                  array_agg(content::text) FILTER (WHERE kind = 'cancelled' AND event_key <> '') AS cancelled,
                   (array_agg(content::text ORDER BY event_key::integer DESC) FILTER (WHERE kind = 'amended'))[1]
                       AS newest
            FROM order_events GROUP BY source, order_id, program_id) v
@@ -60,7 +61,7 @@ def stream_orders(
 
 def read_order(row: tuple[Any, ...]) -> OrderAnew:
     """Make an order of what was streamed. Any error of Python for what nobody could have written."""
-    _, _, _, accrued, due, reported, reverted, newest, *columns = row
+    _, _, _, accrued, due, reported, reverted, cancelled, newest, *columns = row
     posted = ORDERS.read(columns)
     order_source, of_order = posted.key
     refunds = []
@@ -69,7 +70,8 @@ def read_order(row: tuple[Any, ...]) -> OrderAnew:
         at = datetime.fromisoformat(occurred_at)
         refund = Refund(source, refund_id, of_order, at, *parts, order_source=order_source)
         refunds.append(PostedRefund(refund, posted.program_id, b"", posted.account_id))
-    return OrderAnew(posted, refunds_known(refunds, posted, reverted or ()), accrued, due, newest)
+    known = refunds_known(refunds, posted, reverted or (), map(read_parts, cancelled or ()))
+    return OrderAnew(posted, known, accrued, due, newest)
 
 
 def orders_otherwise(connection: Connection, registry: ProgramRegistry, scope: Scope) -> Findings:

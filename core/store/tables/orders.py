@@ -94,7 +94,7 @@ order_events = sa.Table(
     sa.Column("order_id", sa.String(), primary_key=True),
     sa.Column("program_id", sa.String(), primary_key=True),
     sa.Column("kind", sa.String(), primary_key=True),
-    sa.Column("event_key", sa.String(), primary_key=True),  #: '' the whole order; a revision; a refund's source and id
+    sa.Column("event_key", sa.String(), primary_key=True),  #: '' the whole order; a revision, a refund, a part of it
     *_reported("source"),
     column("content", JSON(), null=True),  #: its message's data, where they say more than that it happened
     sa.CheckConstraint("kind IN ('fulfilled', 'cancelled', 'amended', 'refund_reverted')", name="kind"),
