@@ -25,6 +25,7 @@ from tasks.registry import TASKS  # noqa: E402
 
 #: Parts of a program file with the heading under which the page of programs tells of each.
 _PARTS = {
+    "RatePeriod": "currencies",
     "Basis": "basis",
     "When": "when",
     "Hours": "hours",
@@ -179,6 +180,8 @@ def _kind_of(field: dict[str, Any], parts: dict[str, Any]) -> str:
             kind = f"integer, {least:,} to {most:,}" if most < _MANY else f"integer from {least:,}"
         case {"type": "boolean"}:
             kind = "`true`, `false`"
+        case {"patternProperties": _}:
+            kind = "[rates by code](#currencies)"
         case {"type": "object"}:
             kind = "lists by name"
         case {"format": "date"}:

@@ -88,17 +88,20 @@ def order(
     customer_id: str | None = "c1",
     attributes: Mapping[str, AttributeValue] | None = None,
     customer_tags: Iterable[str] = (),
+    currency: str = "EUR",
+    rate: str | None = None,
 ) -> Order:
     return Order(
         source=SOURCE,
         order_id=order_id,
         customer_id=customer_id,
-        currency="EUR",
+        currency=currency,
         occurred_at=instant(at) if isinstance(at, str) else at,
         lines=tuple(lines) or (line(amount=amount),),
         points_paid=Decimal(points_paid),
         attributes=attributes or {},
         customer_tags=tuple(customer_tags),
+        rate=None if rate is None else Decimal(rate),
     )
 
 

@@ -23,7 +23,7 @@ LEDGER = {
         SELECT a.program_id, a.customer_id, n.sequence, lot_number, kind, points
         FROM allocations n JOIN accounts a USING (account_id)""",
     "orders": """
-        SELECT source, order_id, program_id, customer_id, business_hash, lines::text, points_paid,
+        SELECT source, order_id, program_id, customer_id, business_hash, rate, lines::text, points_paid,
                program_version, tier_id, sequence, points_entitled, points_excused, points_shortfall,
                inbox_id, attributes::text, customer_tags::text, judgement::text, qualifying_points, qualifying_spend,
                qualifying_orders, is_counted, fulfilled_at, cancelled_at FROM orders""",

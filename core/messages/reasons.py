@@ -18,7 +18,7 @@ MENDS: dict[Reason, str] = {
     Reason.UNKNOWN_PROGRAM: "Apply the missing program and retry, or send this anew with the program it is for.",
     Reason.ORDER_CONFLICT: "The first one stays; send a change of it, or another order, as the detail says; drop this.",
     Reason.REFUND_CONFLICT: "The first one stays; send another refund with a refund_id of its own; drop this one.",
-    Reason.WRONG_CURRENCY: "Name a program of the order's currency in program_id and send the order in a new event.",
+    Reason.WRONG_CURRENCY: "Send the order in a new event with rate, or name a program of its currency in program_id.",
     Reason.TOO_MANY_POINTS: "If the program's rates are wrong, mend them, then retry; if the order is, drop this one.",
     Reason.ORDER_NEVER_CAME: "Have the order sent and retry, or send this anew as the detail says; else drop it.",
     Reason.UNKNOWN_LINE: "Send it in a new event with line_ids of the order; drop this one.",

@@ -42,7 +42,7 @@ class HistoryEntry(NamedTuple):
     why: dict[str, Any]
     pending_change: int
     pending_after: int
-    currency: str | None  #: of the order
+    currency: str | None  #: of the amounts that earn: the order's, or the program's where that is another one
     points_paid: str | None  #: the part of the order that was paid with points, in major units; None: nothing
     lots: tuple[LotMove, ...]
 
@@ -122,7 +122,7 @@ _SEQUENCE_MAX = 2**63 - 1
 _HISTORY = """
 SELECT e.sequence, e.kind, e.points, e.balance_after, e.deficit_change, e.occurred_at, e.recorded_at,
        e.source, e.order_id, e.refund_id, e.corrects_sequence, e.why, e.pending_change, e.pending_after,
-       o.currency,
+       coalesce(e.why #>> '{converted,into}', o.currency),
        CASE WHEN e.kind = 'accrual' THEN trim_scale(nullif(o.points_paid, 0))::text END,
        n.lot_numbers, n.points, n.expiries
 FROM entries e

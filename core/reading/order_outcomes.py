@@ -168,15 +168,16 @@ def order_outcome(
 def _line_outcomes(kept: Basket, recorded: RecordedOrder, program: Program) -> list[LineOutcome]:
     """What counts of each line, and what became of the rest of it."""
     goods, order, left = kept.goods, recorded.order, set(kept.places_of(kept.goods.all))
-    all_in_money = Basket(Goods(order._replace(points_paid=Decimal(0)), program.basis))
-    all_in_money = all_in_money.after([each.refund for each in recorded.taken_back])
+    unpaid_order = order._replace(points_paid=Decimal(0))
+    as_ordered = Basket(Goods(unpaid_order, program.basis, goods.rate))
+    all_in_money = as_ordered.after([each.refund for each in recorded.taken_back])
     outcomes = []
     for place, line in enumerate(order.lines):
         if place not in goods:
             outcomes.append(LineOutcome(line, False))
             continue
         counted, unpaid = kept.line_amount(place), all_in_money.line_amount(place)
-        parts = counted if place in left else 0, goods.amount_of(place) - unpaid, unpaid - counted
+        parts = counted if place in left else 0, as_ordered.line_amount(place) - unpaid, unpaid - counted
         # Shares may miss a line by the smallest unit, which the text leaves out.
         outcomes.append(LineOutcome(line, True, *(text if text != "0" else None for text in map(amount_text, parts))))
     return outcomes
@@ -213,7 +214,7 @@ class _Case(NamedTuple):
     def shortage(self, part: AnyRule | AnyPromotion) -> PartOutcome | None:
         """The outcome of a rule or promotion for which too little was ordered."""
         basket, name, lines = (
-            Basket(Goods(self.recorded.order, self.program.basis)),
+            Earning(self.recorded.order, self.program, self.recorded.tier_id, self.recorded.judgement).ordered,
             PartOutcome(part, 0).name,
             part.lines,
         )

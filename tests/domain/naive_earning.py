@@ -99,16 +99,32 @@ def kept_goods(order: Order, refunds: list[Refund], program: Program) -> list[Go
     unpaid = Fraction(1)
     if program.basis.points_paid.value == "excluded" and whole > 0:
         unpaid = max(Fraction(0), whole - Fraction(order.points_paid)) / whole
+    worth = _worth(order, program)
     return [
         Goods(
             line,
-            prices[line.line_id] * left * unpaid,
+            prices[line.line_id] * left * unpaid * worth,
             Fraction(line.quantity) * left,
-            prices[line.line_id] / Fraction(line.quantity),
+            prices[line.line_id] / Fraction(line.quantity) * worth,
         )
         for line in earning
         if (left := share[line.line_id] * spread) > 0
     ]
+
+
+def _worth(order: Order, program: Program) -> Fraction:
+    """What a unit of the order's currency is worth in the program's."""
+    if order.currency == program.currency:
+        return Fraction(1)
+    if order.rate is not None:
+        return Fraction(order.rate)
+    day = order.occurred_at.astimezone(program.zone).date()
+    (rate,) = [
+        period.rate
+        for period in (program.currencies or {})[order.currency]
+        if (period.starts_on is None or period.starts_on <= day) and (period.ends_on is None or day <= period.ends_on)
+    ]
+    return Fraction(rate)
 
 
 def fits(when: When, order: Order, program: Program, tier_id: str, *, is_first: bool) -> bool:

@@ -45,8 +45,11 @@ def some_lines(number: int) -> list[OrderLine]:
 
 def some_order(order_id: str, number: int, at: datetime) -> Order:
     """An order, chosen by a number."""
+    currency, rate = {1: ("CHF", None), 5: ("CHF", "1.2"), 6: ("ZAR", "0.05291234")}.get(number % 13, ("EUR", None))
     return order(
         order_id=order_id,
+        currency=currency,
+        rate=rate,
         lines=some_lines(number),
         at=at,
         points_paid="7.31" if number % 6 == 5 else "0",

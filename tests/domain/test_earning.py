@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from core.domain.orders.basket import Basket, Goods, refund_problem
+from core.domain.orders.basket import Basket, Goods
 from core.domain.orders.earning import entitlement
 from core.domain.orders.facts import Order, Refund
 from core.domain.orders.reckoning import rounded
+from core.domain.orders.refund_limits import refund_problem
 from core.domain.orders.units import UNITS
 from core.domain.outcomes import Reason
 from core.domain.program import Program, Rounding

@@ -8,9 +8,10 @@ from typing import Any
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from core.domain.orders.basket import Goods, refund_problem
+from core.domain.orders.basket import Goods
 from core.domain.orders.earning import entitlement
 from core.domain.orders.facts import Order, Refund
+from core.domain.orders.refund_limits import refund_problem
 from core.domain.program import ClawbackPolicy, Combine, PointsPaidBasis, Program, Rounding, TaxBasis
 from tests.domain.book import Book
 from tests.domain.naive_earning import naive_points

@@ -10,6 +10,7 @@ SKUS = ("apple", "pear", "tea", "cup")
 CATEGORIES = ("fruit", "drinks", "gifts")
 CLAWBACKS = ("proportional", "full_refund", "never")
 ROUNDINGS = ("floor", "ceil", "half_up", "half_even")
+RATES = [{"ends_on": "2026-01-20", "rate": "0.93"}, {"starts_on": "2026-01-21", "rate": 1}]
 
 
 class Versions(NamedTuple):
@@ -82,6 +83,7 @@ def _rest(random: Random) -> dict[str, Any]:
             ]
         ),
         "expiry": _expiry(random),
+        "currencies": {"CHF": random.choice(["1.0712", RATES])},
         "clawback": {"policy": random.choice(["allow_negative", "clamp", "pending_only"])},
         "basis": {
             "kinds": random.choice([["product"], ["product", "shipping"]]),

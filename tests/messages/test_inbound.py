@@ -178,6 +178,7 @@ def test_lines_are_kept_compactly_and_read_back() -> None:
         ("data.lines.1.sku", None),
         ("data.points_paid", "5"),
         ("data.attributes", {"items": 2, "channel": "web", "gift": True}),
+        ("data.rate", None),
         ("data.customer_tags", []),
         ("data.customer_tags", None),
         ("data.an_unknown_field", "ignored"),
@@ -204,6 +205,7 @@ def test_whitespace_and_the_order_of_keys_do_not_matter() -> None:
     [
         ("data.customer_id", "c-2"),
         ("data.customer_id", ...),
+        ("data.rate", "1.2"),
         ("data.lines.0.amount", "12.51"),
         ("data.lines.0.quantity", 3),
         ("data.lines.1", ...),

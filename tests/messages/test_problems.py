@@ -144,6 +144,14 @@ def test_an_array_of_too_many_events_is_kept_whole() -> None:
         ("data.lines.1.kind", "shiping", Reason.INVALID_DATA, 'is the string "shiping"; did you mean "shipping"?'),
         ("data.lines.1.line_id", "1", Reason.INVALID_DATA, "data.lines[1].line_id is the line_id of an earlier line"),
         ("data.lines.0.categories", ["a", 1], Reason.INVALID_DATA, "data.lines[0].categories[1] is a number; it must"),
+        (
+            "data.rate",
+            "0.123456789",
+            Reason.INVALID_DATA,
+            'data.rate is the string "0.123456789"; it must',
+        ),
+        ("data.rate", 1.2, Reason.INVALID_DATA, "data.rate is the number 1.2; it must be a decimal string above 0"),
+        ("data.rate", "0.0", Reason.INVALID_DATA, "data.rate is 0; a rate is above 0"),
         ("data.points_paid", "much", Reason.INVALID_DATA, "data.points_paid is the string"),
         (
             "data.points_paid",

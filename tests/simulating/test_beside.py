@@ -18,7 +18,7 @@ from tests.simulating.test_simulated_books import PROGRAMS, UNTIL, story
 
 
 def test_two_processes_beside_each_other_find_what_one_finds(engine: Engine) -> None:
-    Shell(engine, shards=1, program_text=PROGRAM_TEXT).take(*story())
+    Shell(engine, shards=1, program_text=PROGRAMS["plain"]).take(*story())
     with engine.begin() as connection:
         versions = load_registry(connection).versions()
     both = sides(versions, parse_program(PROGRAMS["rules, promotions and limits"], path="changed.yaml"), None)

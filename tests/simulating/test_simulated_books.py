@@ -27,15 +27,16 @@ promotions:
 tiers:
   - {tier_id: bronze, threshold_points: 0}
 """
+PLAIN = PROGRAM_TEXT.replace("currency: EUR\n", 'currency: EUR\ncurrencies: {CHF: "1.0712"}\n')
 PROGRAMS = {
-    "plain": PROGRAM_TEXT,
-    "rules, promotions and limits": PROGRAM_TEXT[: PROGRAM_TEXT.index("earning_rules")]
+    "plain": PLAIN,
+    "rules, promotions and limits": PLAIN[: PLAIN.index("earning_rules")]
     + RULES
-    + PROGRAM_TEXT[PROGRAM_TEXT.index("  - {tier_id: silver") :],
-    "points held until they are fulfilled": PROGRAM_TEXT + "availability: {policy: on_fulfilled}\n",
-    "points that never go below zero": PROGRAM_TEXT + "clawback: {policy: clamp}\n",
-    "years that are reviewed": PROGRAM_TEXT + "qualification: {window: calendar_year, refunds: at_once}\n",
-    "rolling months": PROGRAM_TEXT + "qualification: {window: rolling_months, months: 2, measure: points}\n",
+    + PLAIN[PLAIN.index("  - {tier_id: silver") :],
+    "points held until they are fulfilled": PLAIN + "availability: {policy: on_fulfilled}\n",
+    "points that never go below zero": PLAIN + "clawback: {policy: clamp}\n",
+    "years that are reviewed": PLAIN + "qualification: {window: calendar_year, refunds: at_once}\n",
+    "rolling months": PLAIN + "qualification: {window: rolling_months, months: 2, measure: points}\n",
 }
 
 
@@ -48,7 +49,8 @@ def story() -> list[dict[str, object]]:
             line("1", f"{40 + 17 * (n % 7)}.00", quantity=1 + n % 4, sku=f"s{n % 3}", categories=["sale"][: n % 2])
         ]
         lines.append(line("2", f"{n % 5}9.95"))
-        events.append(order(f"o{n}", customer_id=f"c{n % 4}", time=f"{day}T10:00:00Z", lines=lines))
+        money = {3: {"currency": "CHF"}, 4: {"currency": "CHF", "rate": "0.95"}}.get(n % 6, {})
+        events.append(order(f"o{n}", customer_id=f"c{n % 4}", time=f"{day}T10:00:00Z", lines=lines, **money))
         if n % 5 == 0:
             events.append(fulfilment(f"o{n}", time=f"{day}T18:00:00Z"))
         if n % 3 == 0:

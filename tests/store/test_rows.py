@@ -110,7 +110,7 @@ ORDER = PostedOrder(
     Order(
         SOURCE, "o1", "ç1", "EUR", NOON,
         (OrderLine("1", "sku", Decimal("1.5"), Decimal("12.50"), Decimal("2.00"), LineKind.TIP, ("a", "b")),),
-        Decimal("0.10"), {"channel": "app", "gift": True}, ("vip",),
+        Decimal("0.10"), {"channel": "app", "gift": True}, ("vip",), Decimal("0.0529"),
     ),
     "test", 3, b"digest", "silver", ACCOUNT.account_id, 1, 12, 2, 1,
     Judgement(("double",), {"spend": 5}, {"spend": Decimal("20.3333")}, True), Qualifying(11, 1250, 1), True, LATER,

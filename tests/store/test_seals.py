@@ -44,6 +44,7 @@ CHANGED = {
         "inbox_id": "inbox_id + 100",
         "business_hash": "''",
         "currency": "'USD'",
+        "rate": "1.5",
         "occurred_at": "occurred_at + interval '1 microsecond'",
         "lines": "replace(lines::text, '4', '5')::json",
         "points_paid": "points_paid + 1",

@@ -9,6 +9,7 @@ from core.reading.accounts import HistoryEntry
 from workers.cli.output import count_text, printable, time_text, until_text
 from workers.cli.rule_sentences import (
     Calculation,
+    basis_text,
     earning_texts,
     line_texts,
     money_text,
@@ -111,14 +112,14 @@ def _counted(entry: HistoryEntry) -> Calculation:
 
 
 def _spent_text(entry: HistoryEntry) -> str:
-    return money_text(entry.why.get("basis_amount", "?"), entry.currency)
+    return basis_text(entry.why, entry.currency)
 
 
 def _basis_text(entry: HistoryEntry) -> str:
     kept = " are kept of it and count" if entry.kind is EntryKind.CLAWBACK else " of it count"
-    paid = (
-        "" if entry.points_paid is None else f" {money_text(entry.points_paid, entry.currency)} were paid with points."
-    )
+    converted = entry.why.get("converted")
+    currency = entry.currency if converted is None else converted["currency"]
+    paid = "" if entry.points_paid is None else f" {money_text(entry.points_paid, currency)} were paid with points."
     return f"{_spent_text(entry)}{kept}, in tier {entry.why.get('tier', '?')}.{paid}"
 
 

@@ -15,7 +15,7 @@ from workers.cli.command_errors import NoOrderError
 from workers.cli.entry_sentences import headline, sentences_of
 from workers.cli.outcome_sentences import PartSentence, part_sentence
 from workers.cli.output import command_text, count_text, print_json, printable, say, say_below, separated, time_text
-from workers.cli.rule_sentences import kept_texts, money_text, pieces_text
+from workers.cli.rule_sentences import basis_text, kept_texts, money_text, pieces_text
 
 _LINES_MAX = 50
 
@@ -81,7 +81,7 @@ def _refund_text(refund: RefundOutcome, order: OrderOutcome) -> str:
     """What a refund changed."""
     (taken, before, after), program = refund, order.program
     when = time_text(taken.refund.occurred_at, program.zone)[:16]
-    what = f"Refund {taken.refund.refund_id} of {_refunded_text(taken.refund, program.currency)}"
+    what = f"Refund {taken.refund.refund_id} of {_refunded_text(taken.refund, order.recorded.order.currency)}"
     if taken.is_cancellation:
         what = "Cancelled"
     text = f"{when}  {what}: the order earned {before.points:,} before it and earns {after.points:,} with it."
@@ -109,10 +109,11 @@ def _refunded_text(refund: Refund, currency: str) -> str:
 def _line_texts(order: OrderOutcome) -> list[str]:
     """The lines of the order and what of each earns now."""
     currency, texts = order.program.currency, []
+    ordered_in = order.recorded.order.currency
     for outcome in order.lines[:_LINES_MAX]:
         line = outcome.line
         name = f"Line {line.line_id}" + ("" if line.sku is None else f", {line.sku}")
-        what = f"{name}, {line.quantity} for {money_text(str(line.amount), currency)}"
+        what = f"{name}, {line.quantity} for {money_text(str(line.amount), ordered_in)}"
         texts.append(f"{what}: {'; '.join(_counting_texts(outcome, currency))}.")
     if len(order.lines) > _LINES_MAX:
         texts.append(f"And {count_text(len(order.lines) - _LINES_MAX, 'more line')}.")
@@ -134,8 +135,10 @@ def _counting_texts(outcome: LineOutcome, currency: str) -> Iterator[str]:
 
 def _basis_texts(order: OrderOutcome) -> list[str]:
     """What was paid with points, and the tax: whether they count, which the program says."""
-    facts, basis, currency = order.recorded.order, order.program.basis, order.program.currency
-    texts = []
+    facts, basis = order.recorded.order, order.program.basis
+    currency, texts = facts.currency, []
+    if "converted" in order.now.why:
+        texts.append(f"{basis_text(order.now.why, order.program.currency)} count now.")
     if facts.points_paid:
         counts = "count like money" if basis.points_paid is PointsPaidBasis.INCLUDED else "do not count"
         texts.append(

@@ -32,7 +32,7 @@ from workers.cli.output import (
     time_text,
     until_text,
 )
-from workers.cli.rule_sentences import promotion_text, rule_text, with_counted_rules
+from workers.cli.rule_sentences import basis_text, promotion_text, rule_text, with_counted_rules
 from workers.cli.wiring import opened_database
 
 #: Stands for what the data alone do not say. No order is ever posted under these.
@@ -139,6 +139,7 @@ def _document(found: Quote) -> dict[str, Any]:
         "is_new_customer": found.is_new_customer,
         "is_posted_already": found.is_posted_already,
         "points": found.points,
+        "converted": found.why.get("converted"),
         "points_paid_off": found.points_paid_off,
         "tier": found.tier_id,
         "tier_after": found.account_after.tier_id,
@@ -172,6 +173,8 @@ def _print(found: Quote) -> None:
         ("Tier that it earns in", found.tier_id),
     ]
     facts.append(("Tier after it", after.tier_id))
+    if "converted" in found.why:
+        facts.append(("What counts", basis_text(found.why, found.program.currency)))
     facts += [("Points", _lot_text(lot, found)) for lot in found.lots]
     if found.points_paid_off:
         facts.append(("Pays off", f"{count_text(found.points_paid_off, 'point')} of the deficit"))

@@ -71,6 +71,14 @@ def money_text(amount: str, currency: str | None) -> str:
     return f"{amount}{'0' if len(fraction) == 1 else ''} {currency}"
 
 
+def basis_text(why: Calculation, currency: str | None) -> str:
+    """What earns of an order: `89.93 EUR`, with what it was in another currency."""
+    text, converted = money_text(str(why.get("basis_amount", "?")), currency), why.get("converted")
+    if converted is None:
+        return text
+    return f"{money_text(converted['amount'], converted['currency'])} at {converted['rate']} = {text}"
+
+
 def with_counted_rules(why: Calculation, points: int) -> Calculation:
     """The calculation with the rules that count apart from those that lost against the best one.
 

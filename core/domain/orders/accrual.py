@@ -18,6 +18,7 @@ from core.domain.orders.facts import Order
 from core.domain.orders.limits import budget_changes, budgets_of, judge, usage_changes, usage_keys
 from core.domain.orders.lookup import order_known, unknown_program, unlisted_source
 from core.domain.orders.posted import Judgement, PostedOrder
+from core.domain.orders.rates import rate_problem
 from core.domain.outcomes import Parked, Reason, Replayed
 from core.domain.program import Circumstances, CrossingOrder, Program
 from core.domain.program.registry import ProgramRegistry
@@ -69,8 +70,9 @@ def decide_order(
     if known is not None:
         return Replayed() if known.digest == message.digest else order_conflict(known.order, order)
     version = rules.at(program_id, order.occurred_at)
-    if order.currency != version.program.currency:
-        return _wrong_currency(order, version.program)
+    wrong = rate_problem(order, version.program)
+    if wrong is not None:
+        return wrong
     if len(order.lines) * version.program.steps_per_line > STEPS_MAX:
         return _too_heavy(order, version.program)
     posted = PostedOrder(order, program_id, version.version, message.digest)
@@ -253,14 +255,6 @@ def _entry(before: Account, credited: Credit, order: Order, earned: Entitlement)
         source=order.source,
         order_id=order.order_id,
     )
-
-
-def _wrong_currency(order: Order, program: Program) -> Parked:
-    detail = (
-        f"data.currency is {order.currency}, program {program.program_id} has {program.currency}; "
-        "name another program in data.program_id"
-    )
-    return Parked(Reason.WRONG_CURRENCY, detail)
 
 
 def _too_heavy(order: Order, program: Program) -> Parked:

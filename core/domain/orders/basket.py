@@ -10,9 +10,8 @@ from decimal import Decimal
 from functools import cached_property
 from typing import NamedTuple
 
-from core.domain.orders.facts import Order, OrderLine, Refund, RefundLine
+from core.domain.orders.facts import Order, Refund, RefundLine
 from core.domain.orders.units import UNITS, amount_text, nearest, to_millionth, units_of
-from core.domain.outcomes import Parked, Reason
 from core.domain.program import Basis, LineConditions, Lines, PointsPaidBasis, TaxBasis
 
 _ZERO = Decimal(0)
@@ -79,9 +78,13 @@ def _less(selection: "Selection | Goods", had: _Sum, before: Mapping[int, _Gone]
 class Goods:
     """The lines of one order that earn, as they were ordered."""
 
-    def __init__(self, order: Order, basis: Basis) -> None:
-        """`basis` says which kinds of lines earn, and whether with their tax."""
-        self.order = order
+    def __init__(self, order: Order, basis: Basis, rate: Decimal | None = None) -> None:
+        """`basis` says which kinds of lines earn, and whether with their tax.
+
+        `rate` is what the order's currency is worth in the program's, where that is another one. What earns is in the
+        program's; what the order and its refunds say is in the order's.
+        """
+        self.order, self.rate = order, rate
         lines, kinds = order.lines, basis.kinds
         places = [place for place, line in enumerate(lines) if line.kind in kinds]
         #: Of the lines that earn.
@@ -92,6 +95,11 @@ class Goods:
         paid = order.points_paid if basis.points_paid is PointsPaidBasis.EXCLUDED else _ZERO
         #: Of the amount, in units: what was not paid with points.
         self.unpaid = self.amount if not paid else max(0, self.amount - units_of(paid))
+        #: The share of every line's amount that was not paid with points, in the program's currency, as a ratio.
+        self.factor = (1, 1) if self.unpaid == self.amount else (self.unpaid, self.amount)
+        self._worth = (1, 1) if rate is None else rate.as_integer_ratio()
+        if rate is not None:
+            self.factor = self.factor[0] * self._worth[0], self.factor[1] * self._worth[1]
         self._selections: dict[str, Selection] = {}
 
     def __contains__(self, place: int) -> bool:
@@ -156,7 +164,8 @@ class Goods:
     def _has_price(self, place: int, asked: LineConditions) -> bool:
         """Whether a piece of the line costs what is asked; nothing is divided, so this is exact."""
         least, most = asked.minimum_price, asked.maximum_price
-        amount, quantity = self.amount_of(place) * UNITS, units_of(self.order.lines[place].quantity)
+        amount = self.amount_of(place) * self._worth[0] * UNITS
+        quantity = units_of(self.order.lines[place].quantity) * self._worth[1]
         return (least is None or amount >= units_of(least) * quantity) and (
             most is None or amount <= units_of(most) * quantity
         )
@@ -226,7 +235,7 @@ class Basket:
         #: The share of every line that refunds of the whole order leave, as a ratio.
         self._left = (1, 1)
         #: The share of every line's amount that is left and was not paid with points, as a ratio.
-        self._factor = (1, 1) if goods.unpaid == goods.amount else (goods.unpaid, goods.amount)
+        self._factor = goods.factor
         self._sums: dict[Selection, _Sum] = {}
         self._by_line: dict[str, _ByLine] = {}
         self._line_texts: dict[int, tuple[str, list[str]]] = {}
@@ -333,7 +342,7 @@ class Basket:
         elif self._refunded:
             whole = goods.net - self._net_gone
             left, of = (max(0, whole - self._refunded), whole) if whole > 0 else (0, 1)
-        return (left, of), (left, of) if goods.unpaid == goods.amount else (left * goods.unpaid, of * goods.amount)
+        return (left, of), (left * goods.factor[0], of * goods.factor[1])
 
     def _sum(self, selection: Selection) -> _Sum:
         found = self._sums.get(selection)
@@ -350,9 +359,17 @@ class Basket:
     @property
     def amount(self) -> int:
         """All that earns, in units: the kept lines of the earning kinds, less the part paid with points."""
-        if self.is_whole:
-            return self.goods.unpaid
         return self._paid_share(self.goods.amount + self._change.amount)
+
+    @property
+    def converted(self) -> dict[str, str] | None:
+        """The same as it was in the order's currency, with the rate, for an explanation; None in the program's own."""
+        goods = self.goods
+        if goods.rate is None:
+            return None
+        numerator, denominator = goods.rate.as_integer_ratio()
+        amount = nearest(self.amount * denominator, numerator)
+        return {"amount": amount_text(amount), "currency": goods.order.currency, "rate": f"{goods.rate:f}"}
 
     @property
     def is_empty(self) -> bool:
@@ -417,30 +434,3 @@ class Basket:
             numbers = [amount_text(self.line_amount(place)), amount_text(self.line_quantity(place))]
             text = self._line_texts[place] = (self.goods.order.lines[place].line_id, numbers)
         return text
-
-
-def refund_problem(goods: Goods, refund: Refund) -> Parked | None:
-    """Why this refund cannot be one of this order, judged alone, so that other refunds' arrival cannot change it."""
-    order, places = goods.order, goods.place_of
-    for n, part in enumerate(refund.lines):
-        place = places.get(part.line_id)
-        if place is None:
-            count = len(order.lines)
-            known = "its only line" if count == 1 else f"one of its {count} lines"
-            detail = f"data.lines[{n}].line_id names no line of the order; send the line_id of {known}"
-            return Parked(Reason.UNKNOWN_LINE, detail)
-        problem = _line_problem(order.lines[place], n, part)
-        if problem is not None:
-            return Parked(Reason.REFUND_EXCEEDS_ORDER, problem)
-    if refund.amount is not None and refund.amount > order.total_gross:
-        detail = f"data.amount is {refund.amount}, more than the order's {order.total_gross} {order.currency}"
-        return Parked(Reason.REFUND_EXCEEDS_ORDER, detail)
-    return None
-
-
-def _line_problem(line: OrderLine, n: int, part: RefundLine) -> str | None:
-    if part.quantity is not None and part.quantity > line.quantity:
-        return f"data.lines[{n}].quantity is {part.quantity}, more than the {line.quantity} that were ordered"
-    if part.amount is not None and part.amount > line.amount + line.tax:
-        return f"data.lines[{n}].amount is {part.amount}, more than the line's {line.amount + line.tax}"
-    return None

@@ -7,10 +7,11 @@ from core.domain.books import Books, KeptOrder
 from core.domain.decision import Decision
 from core.domain.ledger import Account
 from core.domain.message import Message
-from core.domain.orders.basket import Goods, refund_problem
+from core.domain.orders.basket import Goods
 from core.domain.orders.facts import Cancellation, Refund
 from core.domain.orders.lookup import event_key_of, order_for_event, order_of, posted_before
 from core.domain.orders.posted import OrderEventKind, PostedOrder, PostedOrderEvent, PostedRefund, cancelled_part
+from core.domain.orders.refund_limits import refund_problem
 from core.domain.orders.settling import LOWERING, OrderChange, settle
 from core.domain.outcomes import Parked, Reason, Replayed, Waiting
 from core.domain.program.registry import ProgramRegistry

@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 from core.domain.orders.basket import Basket, Goods
 from core.domain.orders.facts import Order, Refund
 from core.domain.orders.posted import Judgement, Qualifying
-from core.domain.orders.reckoning import Reckoning, points_for, scope_of
-from core.domain.orders.units import UNITS, amount_text, to_millionth
+from core.domain.orders.rates import exchange_rate
+from core.domain.orders.reckoning import Reckoning, beginning, points_for, scope_of
+from core.domain.orders.units import UNITS, to_millionth
 from core.domain.program import SPEND_UNITS, Combine, CountedOrders, Places, Program
 
 _NO_REMAINDERS: Mapping[str, Decimal] = MappingProxyType({})
@@ -66,7 +67,7 @@ class Earning:
         `places` is `program.rule_index.places` of the order, where the caller has it.
         """
         self._program, self._tier_id = program, tier_id
-        self.ordered = Basket(Goods(order, program.basis))
+        self.ordered = Basket(Goods(order, program.basis, exchange_rate(order, program)))
         if not program.is_plain:
             self._scope = scope_of(order, self.ordered, program, tier_id, judgement, places)
 
@@ -129,7 +130,7 @@ def _plain(basket: Basket, program: Program, tier_id: str) -> Entitlement:
 
     def explain() -> dict[str, Any]:
         rules = [{**terms.explanation, "points": of_rules[terms.rule_id]} for terms in program.terms[tier_id]]
-        return {"tier": tier_id, "basis_amount": amount_text(amount), "rules": rules}
+        return {**beginning(tier_id, basket, program), "rules": rules}
 
     counts = _counts(basket, points, program.counted_orders)
     return Entitlement(points, _grants(program, given), given, *counts, explain)

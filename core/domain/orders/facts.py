@@ -49,6 +49,7 @@ class Order(NamedTuple):
     points_paid: Decimal  #: the part of the amount that was paid with points
     attributes: Mapping[str, AttributeValue] = _NONE  #: what else the shop says of the order, such as its channel
     customer_tags: tuple[str, ...] = ()  #: the groups that the shop counts the customer among
+    rate: Decimal | None = None  #: what one unit of its currency is worth in the program's, if the shop says so
 
     @property
     def order_key(self) -> tuple[str, str]:

@@ -122,7 +122,7 @@ class Reckoning:
 
     def __init__(self, scope: Scope, kept: Basket, program: Program) -> None:
         """`kept` is `scope.ordered` where nothing was refunded."""
-        self._scope, self._kept = scope, kept
+        self._scope, self._kept, self._program = scope, kept, program
         self._is_whole = kept.is_whole
         self._places, self._allowances = scope.places, scope.judgement.allowances
         self._minimums, self._paid_only = program.minimums, program.paid_only
@@ -148,7 +148,7 @@ class Reckoning:
 
     def explanation(self) -> dict[str, Any]:
         """The calculation, rule by rule and line by line."""
-        why: dict[str, Any] = {"tier": self._scope.tier_id, "basis_amount": amount_text(self._kept.amount)}
+        why = beginning(self._scope.tier_id, self._kept, self._program)
         lines_max = _LINES_EXPLAINED_MAX // max(1, len(self._counted))
         why["rules"] = [
             self._explained(each.name, each.explanation(lines_max), each.terms.clawback) for each in self._counted
@@ -257,6 +257,15 @@ class Reckoning:
             return 1, 1
         ordered = self._scope.ordered.amount_of(self._select(promotion.promotion_id, promotion.lines))
         return (1, 1) if kept == ordered else (kept, ordered)
+
+
+def beginning(tier_id: str, kept: Basket, program: Program) -> dict[str, Any]:
+    """What every explanation begins with: the tier, and what earns, which may have been in another currency."""
+    why: dict[str, Any] = {"tier": tier_id, "basis_amount": amount_text(kept.amount)}
+    converted = kept.converted
+    if converted is not None:
+        why["converted"] = {**converted, "into": program.currency}
+    return why
 
 
 class Shortage(NamedTuple):

@@ -5,6 +5,8 @@ and writes them and words the problems for a person. Everything is frozen: a cha
 """
 
 from collections.abc import Iterator
+from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
 from functools import cached_property
 from typing import Annotated, Self
@@ -15,6 +17,7 @@ from pydantic_core import InitErrorDetails
 
 from core.domain.orders.facts import LineKind
 from core.domain.program.conditions import Circumstances, Hours, LineConditions, Lines, Weekday, When
+from core.domain.program.currencies import Currencies, RatePeriod, currency_problems, rate_on
 from core.domain.program.earning_rules import (
     ANY_TIER,
     AnyRule,
@@ -106,6 +109,7 @@ __all__ = [
     "PromotionLimit",
     "Qualification",
     "QualificationWindow",
+    "RatePeriod",
     "RefundEffect",
     "RoundPer",
     "Rounding",
@@ -200,7 +204,10 @@ class Program(Part):
     name: Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
     """For people."""
     currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
-    """ISO 4217 code; orders in another currency do not belong to this program."""
+    """ISO 4217 code of rates, minimums and thresholds. Orders in another currency need a rate: see currencies."""
+    currencies: Currencies | None = None
+    """What other currencies are worth in the program's, each with a rate for all time or one for each period. The rate
+    in an order's message goes before these."""
     time_zone: TimeZone
     """IANA name; days, months and years of this program begin at its midnights."""
     default: StrictBool = False
@@ -237,6 +244,11 @@ class Program(Part):
     def zone(self) -> ZoneInfo:
         """The program's time zone."""
         return ZoneInfo(self.time_zone)
+
+    def rate_on(self, currency: str, occurred_at: datetime) -> Decimal | None:
+        """What a unit of another currency was worth on the day of an instant, as the file says; None: it does not."""
+        periods = (self.currencies or {}).get(currency)
+        return None if periods is None else rate_on(periods, occurred_at.astimezone(self.zone).date())
 
     @cached_property
     def is_plain(self) -> bool:
@@ -366,7 +378,9 @@ class Program(Part):
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
-        refuse([*self._threshold_problems(), *self._rate_problems(), *self._name_problems(), *self._carry_problems()])
+        problems = [*self._threshold_problems(), *self._rate_problems(), *self._name_problems()]
+        problems += [*self._carry_problems(), *currency_problems(self.currencies or {}, self.currency)]
+        refuse(problems)
         return self
 
     def _threshold_problems(self) -> Iterator[InitErrorDetails]:

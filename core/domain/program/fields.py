@@ -32,6 +32,9 @@ LISTED_MAX = 10_000
 
 _DECIMAL_PATTERN = r"^[0-9]{1,12}(\.[0-9]{1,4})?$"
 _DECIMAL = re.compile(_DECIMAL_PATTERN.replace("$", r"\Z"))
+#: An amount has 4 decimal places at most: times a rate it is exact to the trillionth, which is what is worked with.
+EXCHANGE_RATE_PATTERN = r"^[0-9]{1,12}(\.[0-9]{1,8})?$"
+_EXCHANGE_RATE = re.compile(EXCHANGE_RATE_PATTERN.replace("$", r"\Z"))
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")
 
 
@@ -72,6 +75,12 @@ def _exact_decimal(value: Any) -> Any:
     raise PydanticCustomError("not_a_decimal", 'is not a decimal number like "1.25" (at most 4 decimal places)')
 
 
+def _exact_rate(value: Any) -> Any:
+    if isinstance(value, str) and _EXCHANGE_RATE.match(value):
+        return Decimal(value)
+    return _exact_decimal(value)
+
+
 def _known_time_zone(value: str) -> str:
     if value not in time_zone_names():
         raise PydanticCustomError("unknown_time_zone", "is not a time zone of the IANA database")
@@ -99,9 +108,15 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{1,36}$")]
 DECIMAL_SCHEMA: dict[str, Any] = {
     "anyOf": [{"type": "string", "pattern": _DECIMAL_PATTERN}, {"type": "integer", "minimum": 0}]
 }
+EXCHANGE_RATE_SCHEMA: dict[str, Any] = {
+    "anyOf": [{"type": "string", "pattern": EXCHANGE_RATE_PATTERN}, {"type": "integer", "minimum": 1}]
+}
 ExactDecimal = Annotated[Decimal, BeforeValidator(_exact_decimal), WithJsonSchema(DECIMAL_SCHEMA)]
 Rate = Annotated[ExactDecimal, Field(ge=0, le=RATE_POINTS_MAX)]
 Amount = Annotated[ExactDecimal, Field(gt=0, le=AMOUNT_MAX)]
+ExchangeRate = Annotated[
+    Decimal, BeforeValidator(_exact_rate), WithJsonSchema(EXCHANGE_RATE_SCHEMA), Field(gt=0, le=AMOUNT_MAX)
+]
 Factor = Annotated[ExactDecimal, Field(gt=0, le=1000)]
 TimeZone = Annotated[str, AfterValidator(_known_time_zone)]
 LocalDate = Annotated[date, BeforeValidator(_exact_date), WithJsonSchema({"type": "string", "format": "date"})]

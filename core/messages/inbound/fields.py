@@ -9,6 +9,7 @@ from pydantic import AfterValidator, FailFast, Field, PlainValidator, StringCons
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from core.domain.ids import id_pattern
+from core.domain.program.fields import EXCHANGE_RATE_PATTERN
 
 AMOUNT_PATTERN = r"^[0-9]{1,12}(\.[0-9]{1,4})?$"
 QUANTITY_PATTERN = r"^[0-9]{1,12}(\.[0-9]{1,3})?$"
@@ -108,6 +109,11 @@ def _short_attributes(value: Any) -> dict[str, str | int | bool]:
 
 
 Amount = Annotated[str, StringConstraints(pattern=AMOUNT_PATTERN), Field(examples=["12.50"])]
+ExchangeRate = Annotated[
+    str,
+    StringConstraints(pattern=EXCHANGE_RATE_PATTERN),
+    Field(examples=["0.0529"], json_schema_extra={"not": {"pattern": ZERO_PATTERN}}),
+]
 Quantity = Annotated[
     Annotated[int, Field(gt=0, le=QUANTITY_MAX)]
     | Annotated[

@@ -27,6 +27,7 @@ def order_of(source: str, occurred_at: datetime, data: Mapping[str, Any]) -> Ord
         points_paid=Decimal(data.get("points_paid") or 0),
         attributes=data.get("attributes") or {},
         customer_tags=tuple(data.get("customer_tags") or ()),
+        rate=Decimal(data["rate"]) if "rate" in data else None,
     )
 
 

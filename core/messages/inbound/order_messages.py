@@ -26,6 +26,7 @@ from core.messages.inbound.fields import (
     Attributes,
     CurrencyCode,
     CustomerId,
+    ExchangeRate,
     Id,
     Kind,
     Label,
@@ -191,6 +192,8 @@ class OrderCompletedData(TypedDict):
     """The loyalty program; left out, the program that lists the message's source, or the default one."""
     currency: CurrencyCode
     """ISO 4217 code in upper case, of all amounts."""
+    rate: NotRequired[ExchangeRate | None]
+    """What one unit of the currency is worth in the program's, where that is another one; goes before the program's."""
     lines: Annotated[list[OrderLineData], _LINES_COUNT, StopAtFirst(), AfterValidator(_settle_order_lines)]
     """All lines of the order, those that do not earn too."""
     points_paid: NotRequired[Amount | None]
@@ -283,6 +286,9 @@ def _settle_order(data: OrderCompletedData) -> OrderCompletedData:
     if "points_paid" in data:
         _settle_amount(data, "points_paid")
         _refuse(_paid_beyond(data))
+    if "rate" in data:
+        data["rate"] = plain_decimal(str(data["rate"]))
+        _refuse([own_problem(("rate",), "is 0; a rate is above 0")] if data["rate"] == "0" else [])
     if "attributes" in data and not data["attributes"]:
         del data["attributes"]
     if "customer_tags" in data:

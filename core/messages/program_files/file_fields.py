@@ -7,6 +7,7 @@ from typing import Any, get_args
 from pydantic import BaseModel
 
 from core.domain.program import AnyPromotion, AnyRule, Program
+from core.domain.program.currencies import PERIODS_MAX
 from core.domain.program.fields import (
     AMOUNT_MAX,
     DAYS_MAX,
@@ -21,6 +22,10 @@ _NAME = "1 to 36 of the characters a-z, 0-9, _ and -"
 _DECIMAL = 'a decimal number in quotes with at most 4 decimal places, such as "1.25", or an integer'
 _RATE = f"{_DECIMAL}, from 0 to {RATE_POINTS_MAX}"
 _AMOUNT = f"{_DECIMAL}, above 0 and at most {AMOUNT_MAX}"
+_EXCHANGE_RATE = (
+    "what one unit of the currency is worth in the program's, a decimal number above 0 in quotes with at most 8 "
+    'decimal places, such as "0.0529"'
+)
 _COUNT = f"an integer from 1 to {POINTS_LIMIT_MAX}"
 _DAYS = f"an integer from 1 to {DAYS_MAX}"
 _MONTHS = f"an integer from 1 to {MONTHS_MAX}"
@@ -39,6 +44,11 @@ _ALLOWED = {
     "program_id": _NAME,
     "name": "1 to 200 characters in one line",
     "currency": "an ISO 4217 code of three upper-case letters, such as EUR",
+    "currencies": 'at most 300 ISO 4217 codes, each with its rate or a list of them, such as {ZAR: "0.0529"}',
+    "currencies.*": f"{_EXCHANGE_RATE}, or a list of 1 to {PERIODS_MAX:,} of them with their time, such as "
+    '[{starts_on: 2026-01-01, rate: "0.0529"}, {starts_on: 2026-07-01, rate: "0.0512"}]',
+    "currencies.*[]": 'a rate with its time, such as {starts_on: 2026-01-01, rate: "0.0529"}',
+    "rate": _EXCHANGE_RATE,
     "time_zone": "a name of the IANA database, such as Europe/London",
     "default": _BOOL,
     "sources": "a list of message sources, such as [/shops/high-street]",
@@ -106,7 +116,7 @@ _ALLOWED = {
     "days_ahead": "a list of at most 10 numbers of days, such as [30, 7]",
     "days_ahead[]": _DAYS,
 }  # fmt: skip
-_FREE_NAMES = {"points", "attributes", "caps", "limits"}
+_FREE_NAMES = {"points", "attributes", "caps", "limits", "currencies"}
 
 
 def allowed_at(path: YamlPath, document: Any) -> str:

@@ -34,6 +34,7 @@ _COMPLETE = {
     "carry_with",
     "days_or_months",
     "missing_rate",
+    "own_currency",
 }
 _FORMATTED = {"day", "start", "end"}  #: texts that quotes alone do not make right
 #: Those that go on from what stands there.
@@ -42,12 +43,17 @@ _CONTINUED = {"repeated", "first_threshold", "threshold_order", "hours_order", "
 
 def currency_problems(source: YamlSource) -> Iterator[Problem]:
     """Say of a currency that nobody knows what was meant."""
-    currency = source.value.get("currency")
-    if isinstance(currency, str) and currency not in CURRENCIES:
-        match = near_currency(currency)
-        mend = f"did you mean {match}?" if match else f"write {allowed_at(('currency',), source.value)}"
-        line = source.places["currency",].line
-        yield Problem(line, ("currency",), f"is {_shown(currency)}, which is not a known currency; {mend}")
+    own, others = source.value.get("currency"), source.value.get("currencies")
+    named: list[tuple[YamlPath, Any, int]] = []
+    if isinstance(own, str):
+        named.append((("currency",), own, source.places["currency",].line))
+    if isinstance(others, dict):
+        named += [(("currencies", name), name, source.places["currencies", name].key_line) for name in others]
+    for path, currency, line in named:
+        if isinstance(currency, str) and currency not in CURRENCIES:
+            match = near_currency(currency)
+            mend = f"did you mean {match}?" if match else f"write {allowed_at(('currency',), source.value)}"
+            yield Problem(line, path, f"is {_shown(currency)}, which is not a known currency; {mend}")
 
 
 def empty_problems(source: YamlSource) -> Iterator[Problem]:
@@ -118,6 +124,8 @@ def _path(item: dict[str, Any], source: YamlSource) -> YamlPath:
         path = path[:2] + path[3:]
     if "attributes" in path:
         path = path[: path.index("attributes") + 3]
+    if path[0] == "currencies" and path[-2:] == (0, "rate") and path[:-1] not in source.places:
+        path = path[:-2]  # a rate for all time, without the list that it stands for
     if path[-1:] == (_KEY,) or (path[-1:] == (_ANY_TIER,) and path not in source.places):
         path = path[:-1]
     return path

@@ -25,8 +25,8 @@ Value = TypeVar("Value")
 SEALED = {
     tables.orders: (
         "source", "order_id", "program_id", "account_id", "customer_id", "shard", "inbox_id", "business_hash",
-        "currency", "occurred_at", "lines", "points_paid", "program_version", "tier_id", "sequence", "attributes",
-        "customer_tags", "judgement",
+        "currency", "rate", "occurred_at", "lines", "points_paid", "program_version", "tier_id", "sequence",
+        "attributes", "customer_tags", "judgement",
     ),
     tables.repairs: ("account_id", "subject", "found", "rebuilt", "reason", "applied_by"),
     tables.retention: ("table_name", "purged_before"),

@@ -20,6 +20,7 @@ orders = sa.Table(
     column("inbox_id", sa.BigInteger()),
     column("business_hash", sa.LargeBinary()),
     column("currency", sa.String()),
+    column("rate", sa.Numeric(), null=True),  #: as its message says; null: it does not
     column("occurred_at", INSTANT),
     column("recorded_at", INSTANT, default="now()"),
     column("lines", JSON()),

@@ -167,7 +167,7 @@ CREATE INDEX ix_members_account_id ON members (account_id);
 CREATE TABLE orders (
     source varchar NOT NULL, order_id varchar NOT NULL, program_id varchar NOT NULL, account_id uuid,
     customer_id varchar, shard smallint NOT NULL, inbox_id bigint NOT NULL, business_hash bytea NOT NULL,
-    currency varchar NOT NULL, occurred_at timestamptz NOT NULL,
+    currency varchar NOT NULL, rate numeric, occurred_at timestamptz NOT NULL,
     recorded_at timestamptz DEFAULT now() NOT NULL, lines json NOT NULL, points_paid numeric NOT NULL,
     program_version integer NOT NULL, tier_id varchar, sequence bigint,
     points_entitled bigint DEFAULT 0 NOT NULL, points_excused bigint DEFAULT 0 NOT NULL,

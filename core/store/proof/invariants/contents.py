@@ -25,6 +25,7 @@ _MEMBERS = {
         _text("customer_id"),
         "{program}",
         _text("currency"),
+        _text("rate", "rate::text"),
         _member("lines", "lines"),
         _text("points_paid", "nullif(points_paid, 0)::text"),
         _member("attributes", "attributes"),
