@@ -82,7 +82,8 @@ def main() -> int:
 
 def _tell(seed: int, problem: str) -> None:
     versions, story = story_of(seed)
-    story = shortened(story, lambda shorter: problem_of(versions, shorter) is not None)
+    kind = problem.splitlines()[-4:]
+    story = shortened(story, lambda shorter: (problem_of(versions, shorter) or "").splitlines()[-4:] == kind)
     print(f"story {seed} failed:", *problem.splitlines()[-6:], sep="\n  ")
     print("  the shortest that fails:", *story, sep="\n    ")
     print(f"  first program: {versions.first.model_dump_json(exclude_defaults=True)}", flush=True)
