@@ -1,6 +1,7 @@
 """Fields that no contract knows are the shop's own and are ignored, but for those that would change the meaning."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -203,3 +204,12 @@ def test_no_field_that_a_contract_does_not_know_ever_reaches_what_is_settled(typ
         assert result.settled == read_one(EVENTS[type_]).settled
     else:
         assert result.reason is Reason.INVALID_DATA
+
+
+def test_threads_that_read_at_the_same_time_do_not_take_each_others_fields() -> None:
+    plain = changed(ORDER, "data.lines", [{"line_id": str(n), "quantity": 1, "amount": "1"} for n in range(200)])
+    noisy = changed(plain, "data.lines", [{**line, "name": "a mug"} for line in plain["data"]["lines"]])
+    wanted = read_one(plain).settled
+    with ThreadPoolExecutor(4) as pool:
+        settled = pool.map(lambda n: read_one(noisy if n % 2 else plain).settled, range(60))
+        assert set(settled) == {wanted}

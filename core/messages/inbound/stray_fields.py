@@ -9,6 +9,7 @@ nothing is; whether it matters is looked up in the message itself, by `stray_pro
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
+from threading import get_ident
 from typing import Any, NamedTuple, cast
 
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
@@ -177,7 +178,8 @@ class _Noticing:
         below = self.places[_DATA].known - _NOT_MISPLACED if not path and _DATA in self.places else frozenset()
         known = frozenset(fields)
         self.places[path] = Place(self._type, path, known, below - known)
-        unread = core_schema.with_default_schema(core_schema.none_schema(), default=None, on_error="default")
+        nothing = core_schema.int_schema(gt=0, lt=0)
+        unread = core_schema.with_default_schema(nothing, default_factory=_note, on_error="default")
         named = {key: value for key, value in schema.items() if key != "ref"}  # a second one of that name
         return {**named, "fields": fields, "extras_schema": unread, "extra_behavior": "allow"}
 
@@ -188,8 +190,10 @@ class _Noticing:
 
 def _check_of(place: Place) -> Callable[[dict[str, Any]], dict[str, Any]]:
     def check(fields: dict[str, Any]) -> dict[str, Any]:
-        if None in fields.values() and _take_out(fields, place):
+        if _noticed and _is_noticed() and _take_out(fields, place):
             raise _suspicion()
+        if _noticed and not place.path:
+            _noticed.discard(get_ident())
         return fields
 
     return check
@@ -197,17 +201,29 @@ def _check_of(place: Place) -> Callable[[dict[str, Any]], dict[str, Any]]:
 
 def _check_of_each(place: Place) -> Callable[[list[dict[str, Any]]], list[dict[str, Any]]]:
     def check(each: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        with_null = [fields for fields in each if None in fields.values()]
-        if with_null and any(_take_out(fields, place) for fields in with_null):
+        if _noticed and _is_noticed() and any(_take_out(fields, place) for fields in each):
             raise _suspicion()
         return each
 
     return check
 
 
+#: Threads that read a message with unknown fields; one that stays here too long costs a look, no more.
+_noticed: set[int] = set()
+
+
+def _note() -> None:
+    """Stand for the value of an unknown field."""
+    _noticed.add(get_ident())
+
+
+def _is_noticed() -> bool:
+    return get_ident() in _noticed
+
+
 def _take_out(fields: dict[str, Any], place: Place) -> bool:
-    """Take out what is unknown, all of which is None; tell whether something of it may matter."""
-    unknown = [name for name, value in fields.items() if value is None and name not in place.known]
+    """Take out what is unknown; tell whether something of it may matter."""
+    unknown = [name for name in fields if name not in place.known]
     for name in unknown:
         del fields[name]
     return any(_may_matter(name, place) for name in unknown[:_NAMES_COMPARED_MAX])
