@@ -48,6 +48,14 @@ NEVER = "so this never holds"
 @pytest.mark.parametrize(
     ("fields", "path", "text"),
     [
+        # currencies
+        ({"currencies": {"ZAR": [{"rate": 1, "ends_on": "2026-05-31"}]}}, "currencies.ZAR[0].ends_on", "is over: from now on orders that say no rate"),
+        # lines
+        (rules({"when": {"minimum_quantity": 2}, "lines": {"minimum_quantity": 2}}), "earning_rules[0].when.minimum_quantity", "as each line that counts has at least 2"),
+        (rules({"when": {"minimum_amount": 2}, "lines": {"minimum_amount": 3}}), "earning_rules[0].when.minimum_amount", "as each line that counts has at least 3"),
+        ({"earning_rules": [{"rule_id": "r", "kind": "item", "skus": ["A"], "points": 1, "free_pieces": "excluded"}]}, "earning_rules[0].free_pieces", "as free pieces are excluded in the whole program"),
+        (rules({"steps": "whole"}, {}), "earning_rules[0]", "since rule r1"),
+        (rules({"lines": {"minimum_price": 5}}, {}), "earning_rules[0]", "since rule r1"),
         # rules
         (rules({"points": 0}, {}), "earning_rules[0].points", "gives 0 points in all tiers"),
         (rules({}, {"points": {"bronze": 1, "silver": 1, "gold": 0}, "when": {"tiers": ["gold"]}}),
@@ -123,6 +131,13 @@ def test_what_has_no_effect_is_told_with_its_field(fields: dict[str, Any], path:
         rules({}, {"points": 2, "rounding": "ceil"}),
         rules({}, {"points": 2, "clawback": "never"}),
         rules({"points": {"bronze": 1, "silver": 2, "gold": 2}}, {"points": {"bronze": 2, "silver": 2, "gold": 2}, "when": {"minimum_amount": 9}}),
+        rules({"when": {"minimum_quantity": 5}}, {"points": 2, "when": {"minimum_quantity": 6}}),
+        rules({"lines": {"maximum_price": 5}}, {"points": 2, "lines": {"maximum_price": 4}}),
+        rules({"lines": {"minimum_amount": 5}}, {"points": 2, "lines": {"minimum_amount": 6}}),
+        rules({}, {"points": 2, "steps": "whole"}),
+        rules({"per_amount": 2, "steps": "whole"}, {"per_amount": 3, "points": 2, "steps": "whole"}),
+        rules({"when": {"minimum_quantity": 3}, "lines": {"minimum_quantity": 2}}),
+        {"currencies": {"ZAR": [{"rate": 1, "ends_on": "2026-06-01"}]}},
         rules({"caps": {"per_order": 100, "per_day": 500, "per_month": 1000}}),
         bonuses({"when": {"starts_on": "2026-06-06", "ends_on": "2026-06-08", "hours": [{"days": ["mon"]}]}}),
         bonuses({"when": {"ends_on": "2026-06-01"}}),

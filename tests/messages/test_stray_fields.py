@@ -110,6 +110,7 @@ def test_a_near_miss_of_a_field_that_is_absent_is_parked_with_the_right_name(
             "1",
             "is not a field of order.refunded as a whole; write it in a line of data.lines",
         ),
+        ("order.refunded", "data.rate", "0.0529", "the rate of the order stays, for its refunds"),
         ("order.cancelled", "data.amount", "5.00", "send order.refunded for money that is given back"),
         ("order.cancelled", "data.line_id", "2", "write it in a line of data.lines"),
         ("order.fulfilled", "data.line_id", "2", "send it when all of the order is, without this field"),

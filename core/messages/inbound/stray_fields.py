@@ -28,6 +28,9 @@ _PART_OF_ORDER = "is not a field of {type}, which is of goods; send order.refund
 _WHOLE_ORDER = (
     "is not a field of {type}, which is of the whole order; send it when all of the order is, without this field"
 )
+_RATE_OF_ORDER = (
+    "is not a field of {type}; the rate of the order stays, for its refunds and amendments too: leave this out"
+)
 _IN_LINES = "is not a field of {type} as a whole; write it in a line of data.lines"
 _PIECES_ONLY = (
     "is not a field of a line of {type}, which counts pieces; send order.refunded for money that is given back"
@@ -39,7 +42,8 @@ _WHOLE_REFUND = (
 #: What is known in another type of message and would mean something else where it is not.
 _ELSEWHERE: Mapping[tuple[str, Path], Mapping[str, str]] = {
     ("order.completed", _DATA): dict.fromkeys(("full", "refund_id"), _AS_REFUND),
-    ("order.refunded", _DATA): dict.fromkeys(("line_id", "quantity"), _IN_LINES),
+    ("order.amended", _DATA): {"rate": _RATE_OF_ORDER},
+    ("order.refunded", _DATA): {**dict.fromkeys(("line_id", "quantity"), _IN_LINES), "rate": _RATE_OF_ORDER},
     ("order.cancelled", _DATA): {
         **dict.fromkeys(("amount", "paid", "net"), _PART_OF_ORDER),
         **dict.fromkeys(("line_id", "quantity"), _IN_LINES),

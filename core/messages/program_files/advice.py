@@ -16,12 +16,14 @@ from core.domain.program import (
     AnyRule,
     AvailabilityPolicy,
     Caps,
+    CategoryRule,
     ClawbackPolicy,
     Combine,
     CombinePromotions,
     Downgrade,
     Expiry,
     ExpiryPolicy,
+    ItemRule,
     Limits,
     Measure,
     MultiplierPromotion,
@@ -52,12 +54,22 @@ def advise(program: Program, today: date | None = None) -> list[Advice]:
     With `today`, the day in the program's time zone, also what is over by then.
     """
     return [
+        *_currencies(program, today),
         *_rules(program, today),
         *_promotions(program, today),
         *_tiers(program),
         *_qualification(program),
         *_points(program),
     ]
+
+
+def _currencies(program: Program, today: date | None) -> Iterator[Advice]:
+    for name, periods in (program.currencies or {}).items():
+        last = len(periods) - 1
+        ends_on = periods[last].ends_on
+        if today is not None and ends_on is not None and ends_on < today:
+            text = "is over: from now on orders that say no rate themselves are parked; add a period, or move the date"
+            yield Advice(("currencies", name, last, "ends_on"), text)
 
 
 def _rules(program: Program, today: date | None) -> Iterator[Advice]:
@@ -113,12 +125,25 @@ def _conditions(here: _Path, part: AnyRule | AnyPromotion, program: Program, tod
     if is_above and part.when.first_order and program.qualification.crossing_order == "old_tier":
         text = f"leaves out {first}, in which every first order earns: add it, or take first_order out"
         yield Advice((*here, "when", "tiers"), text)
+    yield from _minimums(here, part, program)
     if set(program.basis.kinds) <= set(part.lines.exclude_kinds):
         text = "excludes every kind that earns (basis.kinds): no line is left; take one of them out"
         yield Advice((*here, "lines", "exclude_kinds"), text)
     if part.lines.skus and not part.lines.categories and part.lines.exclude_skus:
         text = "changes nothing, since only the lines in skus count anyway: take it out"
         yield Advice((*here, "lines", "exclude_skus"), text)
+
+
+def _minimums(here: _Path, part: AnyRule | AnyPromotion, program: Program) -> Iterator[Advice]:
+    """What is asked of all lines together that each must have by itself, and free pieces as they are anyway."""
+    for name in ("minimum_quantity", "minimum_amount"):
+        of_all, of_each = getattr(part.when, name), getattr(part.lines, name)
+        if of_all is not None and of_each is not None and of_all <= of_each and not getattr(part, "carry", False):
+            text = f"changes nothing, as each line that counts has at least {of_each}: make it larger, or take it out"
+            yield Advice((*here, "when", name), text)
+    if isinstance(part, ItemRule | CategoryRule) and part.free_pieces is program.basis.free_pieces:
+        text = f"changes nothing, as free pieces are {part.free_pieces} in the whole program: take it out"
+        yield Advice((*here, "free_pieces"), text)
 
 
 def _limits(here: _Path, promotion: AnyPromotion) -> Iterator[Advice]:
