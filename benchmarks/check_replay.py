@@ -15,8 +15,8 @@ then the newest order, then the lowest line number; the money is pieces * cancel
 left. What finds no place waits for an order that nobody knows, and changes no points.
 
 From orders to points: an order earns floor(kept product money * rate / per_amount), at the rate of the tier that its
-customer was in just before it, for ever. A refunded line keeps its money less the refunded share: the money given back
-where the refund says money, pieces / pieces sold elsewhere. Qualifying points, lifetime points and balance are all the
+customer was in just before it, for ever. A refunded line keeps its money less the price of the pieces that came back,
+or less the money given back for them where that is more. Qualifying points, lifetime points and balance are all the
 sum of what the customer's orders earn now. A tier is reached by the order that brings them to its threshold, and never
 lost. Guests have no points. Program files with other rules than these are refused.
 """
@@ -213,10 +213,10 @@ def facts_of_documents(lines: Iterable[str]) -> list[Fact]:
             for line in data["lines"]:
                 number, pieces = int(line["line_id"]), int(line["quantity"])
                 own_share = pieces * sales[data["order_id"]][number].price
-                taken[number] = (pieces, money_of(line["amount"]) if "amount" in line else own_share)
+                taken[number] = (pieces, money_of(line["net"]) if "net" in line else own_share)
             facts.append(Return(data["refund_id"], data["order_id"], taken))
         else:
-            facts.append(Unplaced(data["refund_id"], money_of(data["amount"])))
+            facts.append(Unplaced(data["refund_id"], money_of(data["net"])))
     return facts
 
 
@@ -253,9 +253,12 @@ def kept_money(sale: Sale, returns: list[Return]) -> int:
     for line in sale.lines:
         if not line.earns:
             continue
-        # Without an amount a refund gives back line money * pieces / pieces sold = pieces * price; `money` is that too.
-        left = line.pieces * line.price - sum(one.taken[line.line][1] for one in returns if line.line in one.taken)
-        kept += max(0, left)
+        taken = [one.taken[line.line] for one in returns if line.line in one.taken]
+        at_price = sum(money for pieces, money in taken if money == pieces * line.price)
+        otherwise = [(pieces * line.price, money) for pieces, money in taken if money != pieces * line.price]
+        # Where less was given back than the pieces cost, the shop has kept a fee, which earns nothing.
+        given_back = at_price + max(sum(cost for cost, _ in otherwise), sum(money for _, money in otherwise))
+        kept += max(0, line.pieces * line.price - given_back)
     return kept
 
 

@@ -25,8 +25,8 @@ Cancellations. An invoice `C...` does not say which sale it takes back, so each 
    the cancelled UnitPrice, at most the money that is left of that line.
 4. Money that found no place (no customer, no candidate, more money than the lines had) stays unplaced.
 All that one C invoice takes from one order is one `order.refunded`, one entry for each order line. An entry has the
-quantity; it has an amount as well when its money is not quantity * the price of the sale. The unplaced money of a C
-invoice is one refund by amount, of the order `unknown-<C invoice>`, which no shop ever sends: such a refund waits. So
+quantity; it has money (`net`) as well when that is not quantity * the price of the sale. The unplaced money of a C
+invoice is one refund of money, of the order `unknown-<C invoice>`, which no shop ever sends: such a refund waits. So
 the refunds of a C invoice always add up to its money. Rows of a C invoice without pieces or money are left out.
 """
 
@@ -118,7 +118,7 @@ class Counts:
     order_money: Decimal = Decimal(0)
     refunds_matched: int = 0
     refund_lines: int = 0
-    refund_lines_with_amount: int = 0
+    refund_lines_with_money: int = 0
     refund_money: Decimal = Decimal(0)
     refunds_unknown: int = 0
     unknown_money: Decimal = Decimal(0)
@@ -139,7 +139,7 @@ class Counts:
             ("  GBP", self.order_money),
             ("refunds of a known order", self.refunds_matched),
             ("  lines", self.refund_lines),
-            ("  lines with an amount (other price)", self.refund_lines_with_amount),
+            ("  lines with money (other price)", self.refund_lines_with_money),
             ("  GBP", self.refund_money),
             ("refunds of an unknown order", self.refunds_unknown),
             ("  GBP", self.unknown_money),
@@ -235,13 +235,13 @@ class Converter:
             lines = refund_lines(takes)
             self._counts.refunds_matched += 1
             self._counts.refund_lines += len(lines)
-            self._counts.refund_lines_with_amount += sum("amount" in line for line in lines)
+            self._counts.refund_lines_with_money += sum("net" in line for line in lines)
             self._counts.refund_money += sum(take.money for take in takes)
             yield self._refund(invoice, order_id, order_id, {"lines": lines})
         if unplaced:
             self._counts.refunds_unknown += 1
             self._counts.unknown_money += unplaced
-            yield self._refund(invoice, "unknown", f"unknown-{invoice.number}", {"amount": amount_text(unplaced)})
+            yield self._refund(invoice, "unknown", f"unknown-{invoice.number}", {"net": amount_text(unplaced)})
 
     def _refund(self, invoice: Invoice, suffix: str, order_id: str, given_back: Document) -> Document:
         refund_id = f"{invoice.number}-{suffix}"
@@ -263,7 +263,7 @@ def refund_lines(takes: Iterable[Take]) -> list[Document]:
     for line, pieces, money in entries.values():
         entry: Document = {"line_id": str(line.line_number), "quantity": pieces}
         if money != pieces * line.price:
-            entry["amount"] = amount_text(money)
+            entry["net"] = amount_text(money)
         lines.append(entry)
     return lines
 

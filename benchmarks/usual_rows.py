@@ -215,7 +215,9 @@ def refund_row(posted: PostedRefund, inbox_id: int) -> RefundRow:
         occurred_at=refund.occurred_at,
         sequence=posted.sequence,
         is_full=refund.full,
-        amount=refund.amount,
+        currency=refund.currency,
+        paid=refund.paid,
+        net=refund.net,
         **posted.recovery._asdict(),
         **_without_null(lines=None if lines is None else json.loads(lines)),
     )
@@ -225,7 +227,7 @@ def posted_refund(row: Any) -> PostedRefund:
     """The refund of a row."""
     lines = read_refund_lines(None if row.lines is None else json.dumps(row.lines))
     return PostedRefund(
-        Refund(row.source, row.refund_id, row.order_id, row.occurred_at, row.is_full, row.amount, lines),
+        Refund(row.source, row.refund_id, row.order_id, row.occurred_at, row.is_full, row.paid, row.net, lines),
         row.program_id,
         row.business_hash,
         row.account_id,

@@ -64,9 +64,9 @@ def posting_cases(lines: int, refunds: int) -> dict[str, tuple[Program, list[Mes
     by_lines = [
         _refund("big", n, {"lines": [{"line_id": str(n % lines), "quantity": "0.007"}]}) for n in range(refunds)
     ]
-    amounts = [_refund("big", n, {"amount": "0.07"}) for n in range(refunds)]
+    amounts = [_refund("big", n, {"net": "0.07"}) for n in range(refunds)]
     orders = [_order(f"o{n}", lines) for n in range(max(2, refunds // 10))]
-    of_each = [_refund(f"o{n}", n, {"amount": "0.07"}) for n in range(len(orders))]
+    of_each = [_refund(f"o{n}", n, {"net": "0.07"}) for n in range(len(orders))]
     return {
         "ordinary": (load_program(PROGRAM_FILE), sample_messages(refunds)),
         "refunds of lines of one order": (plain, [big, *by_lines]),

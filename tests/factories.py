@@ -63,7 +63,7 @@ def refund(
     source: str = SOURCE,
     **data: Any,
 ) -> dict[str, Any]:
-    is_partial = bool(data.keys() & {"lines", "amount", "full"})
+    is_partial = bool(data.keys() & {"lines", "paid", "net", "full"})
     body = {"refund_id": refund_id, "order_id": order_id, **data, **({} if is_partial else {"full": True})}
     return _event("order.refunded", event_id or f"refunded-{refund_id}", time, source, body)
 

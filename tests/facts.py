@@ -127,28 +127,36 @@ def _parts(lines: Parts | None) -> tuple[LinePart, ...]:
     return tuple([LinePart(each, None if pieces is None else Decimal(pieces)) for each, pieces in of_lines])
 
 
-def part(line_id: str = "1", *, quantity: str | int | None = None, amount: str | None = None) -> RefundLine:
-    return RefundLine(
-        line_id, None if quantity is None else Decimal(quantity), None if amount is None else Decimal(amount)
-    )
+def part(
+    line_id: str = "1", *, quantity: str | int | None = None, net: str | None = None, paid: str | None = None
+) -> RefundLine:
+    return RefundLine(line_id, _decimal(quantity), _decimal(paid), _decimal(net))
+
+
+def _decimal(number: str | int | Decimal | None) -> Decimal | None:
+    return None if number is None else Decimal(number)
 
 
 def refund(
     *parts: RefundLine,
-    amount: str | Decimal | None = None,
+    net: str | Decimal | None = None,
+    paid: str | Decimal | None = None,
+    currency: str | None = None,
     refund_id: str = "r1",
     order_id: str = "o1",
     at: str | datetime = "2026-03-05",
 ) -> Refund:
-    """A refund of `parts`, or of an amount of the whole order; in full when neither is given."""
+    """A refund of `parts`, or of money of the whole order; in full when neither is given."""
     return Refund(
         source=SOURCE,
         refund_id=refund_id,
         order_id=order_id,
         occurred_at=instant(at) if isinstance(at, str) else at,
-        full=not parts and amount is None,
-        amount=None if amount is None else Decimal(amount),
+        full=not parts and net is None and paid is None,
+        paid=_decimal(paid),
+        net=_decimal(net),
         lines=parts,
+        currency=currency,
     )
 
 

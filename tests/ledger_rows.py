@@ -28,8 +28,8 @@ LEDGER = {
                inbox_id, attributes::text, customer_tags::text, judgement::text, qualifying_points, qualifying_spend,
                qualifying_orders, is_counted, fulfilled_at, cancelled_at FROM orders""",
     "refunds": """
-        SELECT source, refund_id, program_id, order_id, account_id IS NULL, business_hash, is_full, amount, lines::text,
-               points_due, points_taken, points_excused, points_shortfall, inbox_id FROM refunds""",
+        SELECT source, refund_id, program_id, order_id, account_id IS NULL, business_hash, is_full, currency, paid, net,
+               lines::text, points_due, points_taken, points_excused, points_shortfall, inbox_id FROM refunds""",
     "order events": """
         SELECT source, order_id, program_id, kind, account_id IS NULL, points_due, points_taken, points_excused,
                points_shortfall, inbox_id FROM order_events""",

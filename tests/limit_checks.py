@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from core.domain.orders.basket import Basket, Goods
+from core.domain.orders.basket import Basket
 from core.domain.orders.facts import Order, Refund
+from core.domain.orders.goods import Goods
 from core.domain.orders.units import UNITS
 from core.domain.program import Program
 from core.store.engine import run_bulk

@@ -31,7 +31,7 @@ def books(engine: Engine) -> Engine:
     shell.apply_program(HELD)
     points = {"january": 60, "february": 100, "over": 125, "never": 100}
     shell.take(*(order(name, f"{points[name]}.00", customer_id=name) for name in ENDS))
-    shell.take(order("held", "70.00", customer_id="held", source="/shops/held"), refund("r", "never", amount="50.00"))
+    shell.take(order("held", "70.00", customer_id="held", source="/shops/held"), refund("r", "never", net="50.00"))
     for name, end in ENDS.items():
         shell.execute("UPDATE lots SET expires_at = :end WHERE origin_id = :name", end=end, name=name)
     shell.execute("UPDATE accounts SET balance = balance - 25, deficit = 25 WHERE customer_id = 'over'")

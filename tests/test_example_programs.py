@@ -71,7 +71,7 @@ def test_the_grocer_gives_for_fresh_food_crates_and_organic_pieces() -> None:
 def test_the_grocer_gives_for_a_basket_at_a_quiet_hour_while_enough_of_it_is_kept() -> None:
     basket = order(GROCER, QUIET, line("1", "15.00"), line("2", "5.00"))
     assert given(GROCER, basket)["quiet-hours"] == 10
-    assert "quiet-hours" not in given(GROCER, basket, refund(amount="1.00"))
+    assert "quiet-hours" not in given(GROCER, basket, refund(net="1.00"))
     assert "quiet-hours" not in given(GROCER, basket._replace(occurred_at=datetime(2027, 11, 4, 9, tzinfo=GROCER.zone)))
 
 
@@ -108,7 +108,7 @@ def test_the_fashion_house_gives_what_its_file_says(sold: Order, how: dict[str, 
 
 def test_the_welcome_points_are_taken_back_only_when_nothing_is_kept() -> None:
     first = order(FASHION, FRIDAY_NOON, *COAT)
-    assert given(FASHION, first, refund(amount="99.00"), is_first=True) == {"spend": 1, "welcome": 250}
+    assert given(FASHION, first, refund(net="99.00"), is_first=True) == {"spend": 1, "welcome": 250}
     assert given(FASHION, first, refund(), is_first=True) == {}
 
 

@@ -19,15 +19,15 @@ from core.messages.inbound.contracts import CONTRACTS
 from core.messages.outbound.published_events import OUTBOUND_EVENTS
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_PAID, _NET = ({"required": [name], "properties": {name: {"type": "string"}}} for name in ("paid", "net"))
 _EXACTLY_ONE_EXTENT = [
     {"required": ["lines"], "properties": {"lines": {"type": "array"}}},
-    {"required": ["amount"], "properties": {"amount": {"type": "string"}}},
+    _PAID,
+    _NET,
     {"required": ["full"], "properties": {"full": {"const": True}}},
 ]
-_SOME_EXTENT = [
-    {"required": ["quantity"], "properties": {"quantity": {"type": ["integer", "string"]}}},
-    {"required": ["amount"], "properties": {"amount": {"type": "string"}}},
-]
+_SOME_EXTENT = [{"required": ["quantity"], "properties": {"quantity": {"type": ["integer", "string"]}}}, _PAID, _NET]
+_BOTH_KINDS_OF_MONEY = {"allOf": [_PAID, _NET]}
 #: Fields of a program file that a choice needs.
 _NEEDED = {
     "Availability": ("policy", {"after_days": "days", "days_after_fulfilment": "days"}),
@@ -51,7 +51,7 @@ def all_schemas() -> dict[str, dict[str, Any]]:
     schemas["program.schema.json"] = _program_schema()
     refund = schemas["order.refunded.json"]["$defs"]
     refund["OrderRefundedData"]["oneOf"] = _EXACTLY_ONE_EXTENT
-    refund["RefundLineData"]["anyOf"] = _SOME_EXTENT
+    refund["RefundLineData"] |= {"anyOf": _SOME_EXTENT, "not": _BOTH_KINDS_OF_MONEY}
     return schemas
 
 

@@ -4,7 +4,6 @@ Worked out again from what was frozen with the order. Changes nothing.
 """
 
 from collections.abc import Mapping
-from decimal import Decimal
 from enum import StrEnum
 from itertools import accumulate
 from typing import Any, NamedTuple
@@ -12,9 +11,10 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection
 
 from core.domain.lots import Lot, OriginKind, in_spending_order
-from core.domain.orders.basket import Basket, Goods
+from core.domain.orders.basket import Basket
 from core.domain.orders.earning import Earning, Entitlement, entitlement
 from core.domain.orders.facts import OrderLine
+from core.domain.orders.goods import Goods
 from core.domain.orders.reckoning import shortage
 from core.domain.orders.units import amount_text, units_of
 from core.domain.program import (
@@ -26,6 +26,7 @@ from core.domain.program import (
     CombinePromotions,
     LineConditions,
     MultiplierPromotion,
+    PointsPaidBasis,
     Program,
     Terms,
     When,
@@ -97,6 +98,7 @@ class LineOutcome(NamedTuple):
     line: OrderLine
     is_earning: bool  #: a line of its kind may earn
     amount: str | None = None  #: what counts of it, in major units as the others; None: nothing
+    returned: str | None = None  #: so many pieces came back
     refunded: str | None = None  #: of what would count of it
     paid_with_points: str | None = None  #: of what is kept of it, where that does not count
 
@@ -168,8 +170,8 @@ def order_outcome(
 def _line_outcomes(kept: Basket, recorded: RecordedOrder, program: Program) -> list[LineOutcome]:
     """What counts of each line, and what became of the rest of it."""
     goods, order, left = kept.goods, recorded.order, set(kept.places_of(kept.goods.all))
-    unpaid_order = order._replace(points_paid=Decimal(0))
-    as_ordered = Basket(Goods(unpaid_order, program.basis, goods.rate))
+    in_money = program.basis.model_copy(update={"points_paid": PointsPaidBasis.INCLUDED})
+    as_ordered = Basket(Goods(order, in_money, goods.rate))
     all_in_money = as_ordered.after([each.refund for each in recorded.taken_back])
     outcomes = []
     for place, line in enumerate(order.lines):
@@ -177,7 +179,9 @@ def _line_outcomes(kept: Basket, recorded: RecordedOrder, program: Program) -> l
             outcomes.append(LineOutcome(line, False))
             continue
         counted, unpaid = kept.line_amount(place), all_in_money.line_amount(place)
-        parts = counted if place in left else 0, as_ordered.line_amount(place) - unpaid, unpaid - counted
+        returned = units_of(line.quantity) - kept.line_quantity(place)
+        refunded = as_ordered.line_amount(place) - unpaid
+        parts = counted if place in left else 0, returned, refunded, unpaid - counted
         # Shares may miss a line by the smallest unit, which the text leaves out.
         outcomes.append(LineOutcome(line, True, *(text if text != "0" else None for text in map(amount_text, parts))))
     return outcomes

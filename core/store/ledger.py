@@ -66,15 +66,16 @@ def _settled(line: RefundLine) -> dict[str, str | int]:
     settled: dict[str, str | int] = {"line_id": line.line_id}
     if line.quantity is not None:
         settled["quantity"] = int(line.quantity) if line.quantity % 1 == 0 else f"{line.quantity:f}"
-    if line.amount is not None:
-        settled["amount"] = f"{line.amount:f}"
+    for name, money in (("paid", line.paid), ("net", line.net)):
+        if money is not None:
+            settled[name] = f"{money:f}"
     return settled
 
 
 def read_refund_lines(text: str | None) -> tuple[RefundLine, ...]:
     """What `refund_lines_json` wrote."""
     return tuple(
-        RefundLine(line["line_id"], *(_decimal(line.get(name)) for name in ("quantity", "amount")))
+        RefundLine(line["line_id"], *(_decimal(line.get(name)) for name in ("quantity", "paid", "net")))
         for line in (from_json(text) if text is not None else ())
     )
 

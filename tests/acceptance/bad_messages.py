@@ -147,7 +147,7 @@ def _not_taken() -> list[BadMessage]:
         ),
         BadMessage(
             "the same refund id",
-            as_bytes(refund("base-refund", "base", event_id="refund-again", amount="1.00")),
+            as_bytes(refund("base-refund", "base", event_id="refund-again", net="1.00")),
             Reason.REFUND_CONFLICT,
             "posted already with other content",
         ),
@@ -158,13 +158,13 @@ def _refunds_not_taken() -> list[BadMessage]:
     return [
         BadMessage(
             "a refund larger than its order",
-            as_bytes(refund("too-much", "base", amount="100.01")),
+            as_bytes(refund("too-much", "base", net="100.03")),
             Reason.REFUND_EXCEEDS_ORDER,
             "more than the order's 100 EUR",
         ),
         BadMessage(
             "a refund of more than the line's amount",
-            as_bytes(refund("too-much-money", "base", lines=[{"line_id": "2", "amount": "40.01"}])),
+            as_bytes(refund("too-much-money", "base", lines=[{"line_id": "2", "net": "40.02"}])),
             Reason.REFUND_EXCEEDS_ORDER,
             "more than the line's 40",
         ),
@@ -188,7 +188,7 @@ def _refunds_not_taken() -> list[BadMessage]:
         ),
         BadMessage(
             "a refund in two ways",
-            as_bytes(refund("two-ways", "base", amount="1.00", full=True)),
+            as_bytes(refund("two-ways", "base", net="1.00", full=True)),
             Reason.INVALID_DATA,
             "it has amount and full",
         ),

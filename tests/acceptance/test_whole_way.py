@@ -46,7 +46,7 @@ def test_an_order_and_its_refunds_are_told_in_their_order(worker: WholeWorker) -
         worker,
         order("way-1", customer_id="way", lines=lines),
         refund("way-line", "way-1", lines=[{"line_id": "1", "quantity": 1}]),
-        refund("way-amount", "way-1", amount="20.00"),
+        refund("way-amount", "way-1", net="20.00"),
         refund("way-full", "way-1"),
     )
     changes = [("accrual", 100), ("clawback", -20), ("clawback", -20), ("clawback", -60)]
@@ -55,7 +55,7 @@ def test_an_order_and_its_refunds_are_told_in_their_order(worker: WholeWorker) -
 
 
 def test_a_refund_that_is_first_waits_and_follows_its_order(worker: WholeWorker) -> None:
-    take(worker, refund("early", "late-1", amount="30.00"))
+    take(worker, refund("early", "late-1", net="30.00"))
     assert [letter["order_id"] for letter in worker.loyalty("dead", "list", "--waiting", "--json")["messages"]] == [
         "late-1"
     ]

@@ -43,8 +43,8 @@ def refunds_of(rows: str) -> dict[str, Any]:
     """What is given back of each order: {line_id: (quantity, amount or None)}, or the amount of an unknown one."""
     refunds = [document["data"] for document in documents_of(rows) if document["type"] == "order.refunded"]
     return {
-        refund["order_id"]: refund.get("amount")
-        or {line["line_id"]: (line["quantity"], line.get("amount")) for line in refund["lines"]}
+        refund["order_id"]: refund.get("net")
+        or {line["line_id"]: (line["quantity"], line.get("net")) for line in refund["lines"]}
         for refund in refunds
     }
 
@@ -212,7 +212,7 @@ def test_a_cancellation_without_a_customer_is_a_refund_of_an_unknown_order() -> 
     assert documents_of("1 A 1 2.00 -\nC2 A -1 2.00 -")[1]["data"] == {
         "refund_id": "C2-unknown",
         "order_id": "unknown-C2",
-        "amount": "2.00",
+        "net": "2.00",
     }
 
 

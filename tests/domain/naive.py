@@ -66,9 +66,7 @@ class Sale:
         refunds = [] if first else [*self.refunds]
         if self.is_cancelled and not first:
             refunds.append(
-                Refund(
-                    self.order.source, "", self.order.order_id, self.order.occurred_at, full=True, amount=None, lines=()
-                )
+                Refund(self.order.source, "", self.order.order_id, self.order.occurred_at, True, None, None, ())
             )
         if len(refunds) not in self._found:
             self._found[len(refunds)] = naive_earned(self.order, refunds, self.program, self.tier, self.judged)

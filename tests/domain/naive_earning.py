@@ -1,12 +1,13 @@
 """What an order earns, worked out a second time: slow, plain, and without the domain's code (only its data)."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
+from decimal import Decimal
 from fractions import Fraction
 from typing import NamedTuple
 
-from core.domain.orders.facts import Order, OrderLine, Refund
+from core.domain.orders.facts import Order, OrderLine, Refund, RefundLine
 from core.domain.program import (
     AnyPromotion,
     AnyRule,
@@ -73,43 +74,60 @@ class Earned(NamedTuple):
 
 
 def kept_goods(order: Order, refunds: list[Refund], program: Program) -> list[Goods]:
-    """The lines that earn, with what the refunds leave of each."""
-    share = {line.line_id: Fraction(1) for line in order.lines}
-    for refund in refunds:
-        for part in refund.lines:
-            (line,) = [line for line in order.lines if line.line_id == part.line_id]
-            if part.amount is not None and line.amount != 0:
-                gone = Fraction(part.amount) / Fraction(line.amount)
-            elif part.quantity is not None:
-                gone = Fraction(part.quantity) / Fraction(line.quantity)
-            else:
-                gone = Fraction(1) if part.amount else Fraction(0)
-            share[part.line_id] -= gone
-    share = {line_id: max(Fraction(0), left) for line_id, left in share.items()}
-    kept_net = sum(Fraction(line.amount) * share[line.line_id] for line in order.lines)
-    given_back = sum(Fraction(refund.amount) for refund in refunds if refund.amount is not None)
-    if any(refund.full for refund in refunds) or (given_back > 0 and given_back >= kept_net):
-        spread = Fraction(0)
-    else:
-        spread = 1 - given_back / kept_net if given_back else Fraction(1)
+    """The lines that earn, with the money and the pieces that the refunds leave of each."""
+    gross = sum((Fraction(line.amount + line.tax) for line in order.lines), Fraction(0))
+    unpaid = (gross - Fraction(order.points_paid)) / gross if gross > 0 else Fraction(1)
+    money, pieces = {}, {}
+    for line in order.lines:
+        parts = [part for refund in refunds for part in refund.lines if part.line_id == line.line_id]
+        money[line.line_id] = 1 - min(Fraction(1), _money_gone(line, parts, unpaid, program))
+        pieces[line.line_id] = max(Fraction(0), Fraction(line.quantity) - _sum(part.quantity for part in parts))
+    net_left = sum(Fraction(line.amount) * money[line.line_id] for line in order.lines)
+    cash_left = sum(Fraction(line.amount + line.tax) * unpaid * money[line.line_id] for line in order.lines)
+    spread = 1 - _share(_sum(refund.net for refund in refunds), Fraction(net_left))
+    spread -= _share(_sum(refund.paid for refund in refunds), Fraction(cash_left))
+    is_full = any(refund.full for refund in refunds)
     is_taxed = program.basis.tax.value == "included"
-    earning = [line for line in order.lines if line.kind in program.basis.kinds]
-    prices = {line.line_id: Fraction(line.amount) + (Fraction(line.tax) if is_taxed else 0) for line in earning}
-    whole = sum(prices.values())
-    unpaid = Fraction(1)
-    if program.basis.points_paid.value == "excluded" and whole > 0:
-        unpaid = max(Fraction(0), whole - Fraction(order.points_paid)) / whole
     worth = _worth(order, program)
-    return [
-        Goods(
-            line,
-            prices[line.line_id] * left * unpaid * worth,
-            Fraction(line.quantity) * left,
-            prices[line.line_id] / Fraction(line.quantity) * worth,
-        )
-        for line in earning
-        if (left := share[line.line_id] * spread) > 0
-    ]
+    earns = unpaid if program.basis.points_paid.value == "excluded" else Fraction(1)
+    found = []
+    for line in order.lines:
+        if line.kind in program.basis.kinds and not is_full:
+            price = Fraction(line.amount) + (Fraction(line.tax) if is_taxed else 0)
+            left = price * money[line.line_id] * max(Fraction(0), spread)
+            of_piece = price / Fraction(line.quantity) * worth
+            found.append(Goods(line, left * earns * worth, pieces[line.line_id], of_piece))
+    return [each for each in found if each.pieces or each.price]
+
+
+def _money_gone(line: OrderLine, parts: list[RefundLine], unpaid: Fraction, program: Program) -> Fraction:
+    """The share of a line's money that parts of refunds give back, all together."""
+    net, cash = Fraction(line.amount), Fraction(line.amount + line.tax) * unpaid
+
+    def money_of(some: list[RefundLine]) -> Fraction:
+        return _share(_sum(part.net for part in some), net) + _share(_sum(part.paid for part in some), cash)
+
+    def pieces_of(some: list[RefundLine]) -> Fraction:
+        return _sum(part.quantity for part in some) / Fraction(line.quantity)
+
+    of_money = [part for part in parts if part.paid is not None or part.net is not None]
+    of_both = [part for part in of_money if part.quantity is not None]
+    for_pieces = money_of(of_both)
+    if program.basis.kept_fees.value == "excluded":
+        for_pieces = max(for_pieces, pieces_of(of_both))
+    pieces_alone = pieces_of([part for part in parts if part not in of_money])
+    return pieces_alone + for_pieces + money_of([part for part in of_money if part.quantity is None])
+
+
+def _sum(numbers: Iterable[Decimal | None]) -> Fraction:
+    return sum((Fraction(number) for number in numbers if number is not None), Fraction(0))
+
+
+def _share(money: Fraction, of: Fraction) -> Fraction:
+    """All of it where there is nothing that money could be a share of."""
+    if not money:
+        return Fraction(0)
+    return money / of if of > 0 else Fraction(1)
 
 
 def _worth(order: Order, program: Program) -> Fraction:
@@ -225,11 +243,16 @@ def _rule_gives(
                 steps_of = [Fraction(math.floor(number)) for number in steps_of]
             points = sum(to_points(number * rate) for number in steps_of)
     elif isinstance(rule, VisitRule):
-        points = math.floor(rate) if chosen else 0
+        points = math.floor(rate) if _is_kept(chosen) else 0
     else:
         points = _ROUNDINGS[rule.rounding.value](sum((each.pieces for each in chosen), Fraction(0)) * rate)
     limits = [rule.caps.per_order, judged.at_most.get(rule.rule_id)]
     return min([points, *(limit for limit in limits if limit is not None)]), left_over
+
+
+def _is_kept(goods: list[Goods]) -> bool:
+    """Whether any piece is: money alone is no goods."""
+    return any(each.pieces for each in goods)
 
 
 def _promotion_gives(
@@ -242,6 +265,8 @@ def _promotion_gives(
     if isinstance(promotion, MultiplierPromotion):
         base = sum(bases) if program.combine.value == "stack" else max([0, *bases])
         more = base * (Fraction(promotion.multiplier) - 1)
+    elif promotion.clawback.value != "proportional" and not _is_kept(chosen):
+        return 0
     else:
         more = Fraction(promotion.points)
         whole = sum((each.price for each in bought if _counts(promotion, each, program)), Fraction(0))
@@ -258,7 +283,7 @@ def naive_earned(
     bought, kept = kept_goods(order, [], program), kept_goods(order, refunds, program)
 
     def seen(part: AnyRule | AnyPromotion) -> list[Goods]:
-        is_whole = part.clawback.value == "never" or (part.clawback.value == "full_refund" and bool(kept))
+        is_whole = part.clawback.value == "never" or (part.clawback.value == "full_refund" and _is_kept(kept))
         return bought if is_whole else kept
 
     rules = [rule for rule in program.earning_rules if rule.rule_id not in judged.excluded]
@@ -291,7 +316,7 @@ def naive_earned(
         extra = {best: most}
     spent = math.floor(sum((each.price for each in kept), Fraction(0)) * 100)
     is_paid = any(each.price > 0 or each.line.amount > 0 for each in kept)
-    return Earned(by_name | extra, left_over, spent, bool(kept), is_paid)
+    return Earned(by_name | extra, left_over, spent, _is_kept(kept), is_paid)
 
 
 def naive_points(order: Order, refunds: list[Refund], program: Program, tier_id: str) -> int:

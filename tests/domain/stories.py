@@ -46,13 +46,15 @@ def some_lines(number: int) -> list[OrderLine]:
 def some_order(order_id: str, number: int, at: datetime) -> Order:
     """An order, chosen by a number."""
     currency, rate = {1: ("CHF", None), 5: ("CHF", "1.2"), 6: ("ZAR", "0.05291234")}.get(number % 13, ("EUR", None))
+    lines = some_lines(number)
+    cost = sum((each.amount + each.tax for each in lines), Decimal(0))
     return order(
         order_id=order_id,
         currency=currency,
         rate=rate,
-        lines=some_lines(number),
+        lines=lines,
         at=at,
-        points_paid="7.31" if number % 6 == 5 else "0",
+        points_paid=min(Decimal("7.31"), cost) if number % 6 == 5 else "0",
         attributes={"channel": ("web", "till")[number % 2], "paid": number % 3 > 0, "till": number % 4},
         customer_tags=[["vip"], [], ["staff", "press"]][number % 3],
     )
@@ -65,10 +67,15 @@ def some_refund(sold: Order, refund_id: str, number: int, at: datetime) -> Refun
         case 0:
             return refund(order_id=sold.order_id, refund_id=refund_id, at=at)
         case 1 | 2:
-            share = round((sold.total_gross) * (number % 60) / 100, 2)
-            return refund(amount=share, order_id=sold.order_id, refund_id=refund_id, at=at)
+            share = round(sold.total_net * (number % 60) / 100, 2)
+            return refund(net=share, order_id=sold.order_id, refund_id=refund_id, at=at)
         case 3:
-            given = part(one.line_id, amount=str(round(one.amount / 3, 2)))
+            given = part(one.line_id, net=str(round(one.amount / 3, 2)))
+        case 4:
+            paid = (sold.total_gross - sold.points_paid) * (number % 60) / 100
+            return refund(paid=round(paid, 2), order_id=sold.order_id, refund_id=refund_id, at=at)
+        case 5:
+            given = part(one.line_id, quantity=1, net=str(round(one.amount * (number % 7) / 6, 2)))
         case _:
             given = part(one.line_id, quantity=1 + number % int(one.quantity))
     return refund(given, order_id=sold.order_id, refund_id=refund_id, at=at)

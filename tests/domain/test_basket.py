@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.domain.orders.basket import Basket, Goods
+from core.domain.orders.basket import Basket
 from core.domain.orders.earning import Earning, entitlement
+from core.domain.orders.goods import Goods
 from core.domain.orders.posted import Judgement
 from core.domain.orders.units import UNITS, amount_text
 from core.domain.program import Program
@@ -46,7 +47,7 @@ def test_a_remainder_has_twelve_decimal_places_however_many_refunds_there_were()
     carried: dict[str, Decimal] = {}
     for n in range(300):
         sold = order(f"o{n}", lines=[line("1", "9.97", "0.007"), line("2", "0.01", 3)])
-        refunds = [refund(part("1", quantity="0.003"), at=sold.occurred_at), refund(amount="0.07", at=sold.occurred_at)]
+        refunds = [refund(part("1", quantity="0.003"), at=sold.occurred_at), refund(net="0.07", at=sold.occurred_at)]
         judgement = Judgement(carried=carried)
         carried = dict(entitlement(sold, refunds, program, "bronze", judgement).left_over)
         assert carried["spend"] == carried["spend"].quantize(TRILLIONTH)

@@ -161,7 +161,7 @@ def test_a_full_refund_takes(case: Case) -> None:
 
 def test_the_calculation_is_explained() -> None:
     book = book_with([lot(1, 5, granted=100, expired=20)], "clamp")
-    why = book.refund(refund(amount="60.50"), AS_OF).entries[0].why
+    why = book.refund(refund(net="60.50"), AS_OF).entries[0].why
     assert why["basis_amount"] == "39.5"
     assert (why["points_entitled_before"], why["points_entitled_after"]) == (100, 39)
     assert (why["points_excused_as_expired"], why["points_shortfall"]) == (20, 36)
@@ -171,9 +171,9 @@ def test_a_refund_that_costs_no_point_is_recorded_without_an_entry() -> None:
     rules = program_with(earning_rules=[spend_rule("1", per_amount="100")])
     book = Book(rules)
     book.complete(order("199.00"))
-    assert book.refund(refund(amount="99.00")).entries == ()
+    assert book.refund(refund(net="99.00")).entries == ()
     assert [each.recovery for each in book.refunds["o1"]] == [Recovery(0, 0, 0, 0)]
-    assert book.refund(refund(amount="0.01", refund_id="r2")).entries[0].points == -1
+    assert book.refund(refund(net="0.01", refund_id="r2")).entries[0].points == -1
     check_everything(book)
 
 
@@ -200,9 +200,9 @@ def test_many_refunds_end_where_one_would(policy: ClawbackPolicy) -> None:
         book.complete(order(order_id="before", at="2026-02-01"))
         book.complete(order(lines=[line("1", "10.00", 3), line("2", "89.99")]))
         book.spend(150, instant("2026-03-02"))
-    for n, given_back in enumerate([refund(part("1", quantity=1)), refund(part("2", amount="9.99"))] * 2):
+    for n, given_back in enumerate([refund(part("1", quantity=1)), refund(part("2", net="9.99"))] * 2):
         books[0].refund(given_back._replace(refund_id=f"r{n}"))
-    books[1].refund(refund(part("1", quantity=2), part("2", amount="19.98")))
+    books[1].refund(refund(part("1", quantity=2), part("2", net="19.98")))
     for book in books:
         check_everything(book)
         assert book.orders["o1"].points_entitled == 73
@@ -215,7 +215,7 @@ def test_a_refund_after_a_full_one_finds_nothing_to_take() -> None:
     book = Book(program())
     book.complete(order())
     book.refund(refund())
-    assert book.refund(refund(amount="100.00", refund_id="r2")).entries == ()
+    assert book.refund(refund(net="100.00", refund_id="r2")).entries == ()
     assert book.account.balance == 0
     check_everything(book)
 
@@ -225,7 +225,7 @@ def test_expired_points_are_excused_once() -> None:
     book.complete(order("100.00", at="2026-01-01"))
     book.spend(40, instant("2026-01-02"))
     book.complete(order("100.00", "later", at="2026-02-20"))
-    halves = [refund(amount="50.00", refund_id=n, at="2026-02-21") for n in ("r1", "r2")]
+    halves = [refund(net="50.00", refund_id=n, at="2026-02-21") for n in ("r1", "r2")]
     for half in halves:
         book.refund(half)
     assert [each.recovery for each in book.refunds["o1"]] == [Recovery(50, 0, 50, 0), Recovery(50, 40, 10, 0)]
@@ -264,7 +264,7 @@ def test_a_shortfall_is_not_taken_from_later_orders() -> None:
     book = Book(program("clamp"))
     book.complete(order("100.00", "spent"))
     book.spend(100, instant("2026-03-02"))
-    book.refund(refund(amount="60.00", order_id="spent"))
+    book.refund(refund(net="60.00", order_id="spent"))
     book.complete(order("150.00", "next", at="2026-03-06"))
     assert (book.account.balance, book.account.deficit) == (150, 0)
     assert book.orders["spent"].points_shortfall == 60
@@ -293,7 +293,7 @@ def test_buying_and_refunding_again_and_again_gains_nothing() -> None:
 def test_a_refund_lowers_what_qualifies_and_keeps_the_tier() -> None:
     book = Book(program())
     book.complete(order("600.00"))
-    book.refund(refund(amount="500.00"))
+    book.refund(refund(net="500.00"))
     assert (book.account.qualifying_points, book.account.tier_id) == (100, "silver")
     assert book.complete(order("100.00", "next", at="2026-03-06")).entries[0].points == 150
     check_everything(book)

@@ -98,7 +98,7 @@ class TestSquaresDocumentation:
         book = Book(PER_10)
         book.complete(order("105.00"))
         for n, amount in enumerate(["1.00", "5.00"]):
-            book.refund(refund(amount=amount, refund_id=f"r{n}"))
+            book.refund(refund(net=amount, refund_id=f"r{n}"))
         assert book.account.balance == 9
         check_everything(book)
 
@@ -149,7 +149,7 @@ class TestComplaints:
         book.complete(order("50.00", "o2"))
         book.spend(80, instant("2026-03-02"))
         book.cancel(cancellation("o2"))
-        book.refund(refund(amount="30.00", order_id="o1", at="2026-03-06"))
+        book.refund(refund(net="30.00", order_id="o1", at="2026-03-06"))
         assert book.account.balance == 100 + 50 - 80 - 50 - 30
         check_everything(book)
 
@@ -165,14 +165,14 @@ class TestComplaints:
 
     def test_twice_the_points_after_a_redelivery(self) -> None:
         book = Book(PLAIN)
-        messages: list[ShopFact] = [order(), order(), refund(amount="10.00"), refund(amount="10.00")]
+        messages: list[ShopFact] = [order(), order(), refund(net="10.00"), refund(net="10.00")]
         for message in messages * 2:
             book.deliver(message, instant("2026-03-06"))
         assert (book.account.balance, len(book.entries)) == (90, 2)
 
     def test_a_refund_faster_than_its_order(self) -> None:
         book = Book(PLAIN)
-        book.deliver(refund(amount="10.00"), instant("2026-03-06"))
+        book.deliver(refund(net="10.00"), instant("2026-03-06"))
         assert book.entries == []
         book.deliver(order(), instant("2026-03-06"))
         assert book.account.balance == 90
@@ -222,7 +222,7 @@ class TestComplaints:
         bonus = {"promotion_id": "bonus", "kind": "addition", "points": 20, "clawback": "full_refund"}
         book = Book(rules({"kind": "spend", "points": "1", "per_amount": "1"}, promotions=[bonus]))
         book.complete(order())
-        book.refund(refund(amount="50.00"))
+        book.refund(refund(net="50.00"))
         assert book.account.balance == 70
         book.refund(refund(refund_id="r2"))
         assert book.account.balance == 0
@@ -231,7 +231,7 @@ class TestComplaints:
     def test_points_before_the_return_window_has_closed(self) -> None:
         book = Book(program_with(availability={"policy": "after_days", "days": 14}))
         book.complete(order(at="2026-03-01"), as_of=instant("2026-03-01"))
-        book.refund(refund(amount="40.00", at="2026-03-09"))
+        book.refund(refund(net="40.00", at="2026-03-09"))
         assert (book.account.balance, book.account.pending) == (0, 60)
         book.release(instant("2026-03-15"))
         assert (book.account.balance, book.account.pending) == (60, 0)

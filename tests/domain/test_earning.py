@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from core.domain.orders.basket import Basket, Goods
+from core.domain.orders.basket import Basket
 from core.domain.orders.earning import entitlement
 from core.domain.orders.facts import Order, Refund
+from core.domain.orders.goods import Goods
 from core.domain.orders.reckoning import rounded
 from core.domain.orders.refund_limits import refund_problem
 from core.domain.orders.units import UNITS
@@ -40,10 +41,10 @@ def earning_basis(sold: Order, refunds: Sequence[Refund], program: Program) -> F
         pytest.param({"tax": "included"}, "0", "114.80", id="with the tax of the lines that earn, if so switched"),
         pytest.param({"kinds": ["product", "shipping"]}, "0", "105.00", id="with shipping, if so switched"),
         pytest.param({"kinds": ["gift_card"]}, "0", "50.00", id="gift cards alone, if so switched"),
-        pytest.param({}, "30.00", "70.00", id="without the part paid with points"),
-        pytest.param({"points_paid": "included"}, "30.00", "100.00", id="with it, if so switched"),
-        pytest.param({}, "100.00", "0", id="nothing, when points paid for it all"),
-        pytest.param({}, "120.00", "0", id="nothing and not less, when points paid for the postage too"),
+        pytest.param({}, "43.95", "75.00", id="without a quarter, where points paid a quarter of all with its tax"),
+        pytest.param({"tax": "included"}, "43.95", "86.10", id="without a quarter of the tax too"),
+        pytest.param({"points_paid": "included"}, "43.95", "100.00", id="with what points paid, if so switched"),
+        pytest.param({}, "175.80", "0", id="nothing, when points paid for it all"),
     ],
 )
 def test_the_basis_is(basis: dict[str, Any], points_paid: str, amount: str) -> None:
@@ -141,21 +142,20 @@ GOODS = (line("shirt", "60.00", 3), line("book", "40.00"), line("postage", "10.0
         pytest.param([refund()], "0", id="in full"),
         pytest.param([refund(part("shirt", quantity=1))], "80", id="one of three pieces"),
         pytest.param([refund(part("shirt", quantity="1.5"))], "70", id="one and a half of three pieces"),
-        pytest.param([refund(part("shirt", amount="15.00"))], "85", id="money for a line"),
-        pytest.param([refund(part("shirt", quantity=1, amount="15.00"))], "85", id="money counts before pieces"),
-        pytest.param(
-            [refund(part("shirt", quantity=1, amount="0"))], "100", id="a piece returned, no money given back"
-        ),
+        pytest.param([refund(part("shirt", net="15.00"))], "85", id="money for a line"),
+        pytest.param([refund(part("shirt", quantity=1, net="15.00"))], "80", id="a piece, less the fee that is kept"),
+        pytest.param([refund(part("shirt", quantity=1, net="0"))], "80", id="a piece, and no money"),
+        pytest.param([refund(part("shirt", quantity=1, net="25.00"))], "75", id="a piece, and more than it cost"),
         pytest.param([refund(part("postage", quantity=1))], "100", id="a line that does not earn"),
         pytest.param([refund(part("shirt", quantity=1), part("book", quantity=1))], "40", id="pieces of two lines"),
-        pytest.param([refund(amount="11.00")], "90", id="a tenth of all lines, the postage too"),
-        pytest.param([refund(amount="110.00")], "0", id="an amount that is all of it"),
-        pytest.param([refund(amount="0.00")], "100", id="an amount of nothing"),
+        pytest.param([refund(net="11.00")], "90", id="a tenth of all lines, the postage too"),
+        pytest.param([refund(net="110.00")], "0", id="an amount that is all of it"),
+        pytest.param([refund(net="0.00")], "100", id="an amount of nothing"),
         pytest.param(
             [refund(part("shirt", quantity=1)), refund(part("shirt", quantity=1))], "60", id="the same line twice"
         ),
         pytest.param(
-            [refund(part("shirt", quantity=1)), refund(part("shirt", amount="20.00"))], "60", id="pieces, then money"
+            [refund(part("shirt", quantity=1)), refund(part("shirt", net="20.00"))], "60", id="pieces, then money"
         ),
         pytest.param(
             [refund(part("shirt", quantity=2)), refund(part("shirt", quantity=2))],
@@ -163,12 +163,13 @@ GOODS = (line("shirt", "60.00", 3), line("book", "40.00"), line("postage", "10.0
             id="more of a line than there was takes nothing from the others",
         ),
         pytest.param(
-            [refund(part("shirt", quantity=3)), refund(amount="10.00")], "32", id="a fifth of the lines that are left"
+            [refund(part("shirt", quantity=3)), refund(net="10.00")], "32", id="a fifth of the lines that are left"
         ),
-        pytest.param([refund(amount="60.00"), refund(amount="60.00")], "0", id="amounts beyond the order"),
-        pytest.param([refund(amount="11.00"), refund()], "0", id="an amount, then the rest"),
+        pytest.param([refund(net="60.00"), refund(net="60.00")], "0", id="amounts beyond the order"),
+        pytest.param([refund(net="11.00"), refund()], "0", id="an amount, then the rest"),
+        pytest.param([refund(net="11.00"), refund(paid="11.00")], "80", id="a tenth of each kind"),
         pytest.param(
-            [refund(part("book", quantity=1)), refund(part("shirt", quantity=3)), refund(amount="10.00")],
+            [refund(part("book", quantity=1)), refund(part("shirt", quantity=3)), refund(net="10.00")],
             "0",
             id="every good by line, the postage by amount",
         ),
@@ -189,8 +190,10 @@ def test_tax_goes_back_with_its_line() -> None:
     program = program_with(basis={"tax": "included"})
     sold = order(lines=[line("1", "100.00", 4, tax="20.00"), line("2", "50.00", tax="5.00")])
     assert earning_basis(sold, [refund(part("1", quantity=1))], program) == 145
-    assert earning_basis(sold, [refund(part("1", amount="25.00"))], program) == 145
-    assert earning_basis(sold, [refund(amount="75.00")], program) == Fraction("87.5")
+    assert earning_basis(sold, [refund(part("1", net="25.00"))], program) == 145
+    assert earning_basis(sold, [refund(part("1", paid="30.00"))], program) == 145
+    assert earning_basis(sold, [refund(net="75.00")], program) == Fraction("87.5")
+    assert earning_basis(sold, [refund(paid="87.50")], program) == Fraction("87.5")
 
 
 FREE = (line("1", "10.00", tax="2.00"), line("free", "0.00", 2, tax="5.00"))
@@ -200,11 +203,12 @@ FREE = (line("1", "10.00", tax="2.00"), line("free", "0.00", 2, tax="5.00"))
     ("refunds", "left"),
     [
         pytest.param([refund(part("free", quantity=1))], "14.5", id="pieces of it"),
-        pytest.param([refund(part("free", quantity=1, amount="0.00"))], "14.5", id="pieces, since no money can tell"),
-        pytest.param([refund(part("free", amount="5.00"))], "12", id="money, which is its tax"),
-        pytest.param([refund(part("free", amount="0.00"))], "17", id="no money"),
-        pytest.param([refund(part("1", quantity=1)), refund(amount="1.00")], "0", id="an amount when it alone is left"),
-        pytest.param([refund(amount="10.00"), refund(part("1", quantity=1))], "0", id="an amount before it is left"),
+        pytest.param([refund(part("free", quantity=1, net="0.00"))], "14.5", id="pieces, and no money"),
+        pytest.param([refund(part("free", paid="5.00"))], "12", id="money, which is its tax"),
+        pytest.param([refund(part("free", net="0.00"))], "17", id="no money"),
+        pytest.param([refund(part("1", quantity=1)), refund(net="1.00")], "0", id="net money when none of it is left"),
+        pytest.param([refund(net="10.00"), refund(part("1", quantity=1))], "0", id="the same before"),
+        pytest.param([refund(part("1", quantity=1)), refund(paid="1.00")], "4", id="paid money, a fifth of the tax"),
     ],
 )
 def test_a_line_that_cost_nothing_but_its_tax_is_refunded_too(refunds: Sequence[Refund], left: str) -> None:
@@ -214,7 +218,7 @@ def test_a_line_that_cost_nothing_but_its_tax_is_refunded_too(refunds: Sequence[
 
 
 def test_an_order_of_no_amount_earns_nothing_and_can_be_refunded() -> None:
-    for refunds in [[], [refund()], [refund(part(quantity=1))], [refund(part(amount="0"))], [refund(amount="0")]]:
+    for refunds in [[], [refund()], [refund(part(quantity=1))], [refund(part(net="0"))], [refund(net="0")]]:
         assert entitlement(order("0.00"), refunds, program_with(), "gold").points == 0
 
 
@@ -229,7 +233,7 @@ def test_an_order_of_no_amount_earns_nothing_and_can_be_refunded() -> None:
 )
 def test_small_refunds_add_up_to_what_one_would_cost(refunds: list[str], points: int) -> None:
     program = program_with(earning_rules=[spend_rule("1", per_amount="10.00")])
-    given_back = [refund(amount=amount, refund_id=f"r{n}") for n, amount in enumerate(refunds)]
+    given_back = [refund(net=amount, refund_id=f"r{n}") for n, amount in enumerate(refunds)]
     assert entitlement(order("100.00"), given_back, program, "bronze").points == points
 
 
@@ -246,8 +250,31 @@ def test_three_thirds_of_a_line_are_all_of_it() -> None:
     [
         (refund(part("hat", quantity=1)), Reason.UNKNOWN_LINE, r"lines\[0\]\.line_id .* one of its 2 lines"),
         (refund(part("2", quantity=1), part("1", quantity=4)), Reason.REFUND_EXCEEDS_ORDER, r"lines\[1\].* 4, .* 3 "),
-        (refund(part("1", amount="72.01")), Reason.REFUND_EXCEEDS_ORDER, r"72\.01, more than the line's 72\.00"),
-        (refund(amount="112.01"), Reason.REFUND_EXCEEDS_ORDER, r"112\.01, more than the order's 112\.00 EUR"),
+        (
+            refund(part("1", net="60.02")),
+            Reason.REFUND_EXCEEDS_ORDER,
+            r"net is 60\.02, more than the 60\.00 EUR that the line cost without tax; if .* as paid, else send at most",
+        ),
+        (
+            refund(part("1", paid="72.02")),
+            Reason.REFUND_EXCEEDS_ORDER,
+            r"lines\[0\]\.paid is 72\.02, more than the 72\.00 EUR that the customer paid for the line, with tax; send",
+        ),
+        (
+            refund(net="112.03"),
+            Reason.REFUND_EXCEEDS_ORDER,
+            r"net is 112\.03, more than the 100\.00 EUR .* at most 100",
+        ),
+        (
+            refund(paid="112.03"),
+            Reason.REFUND_EXCEEDS_ORDER,
+            r'paid is 112\.03, more than the 112\.00 EUR .*; send at most 112\.00, or "full": true for everything',
+        ),
+        (
+            refund(paid="30.00", currency="GBP"),
+            Reason.WRONG_CURRENCY,
+            r"data\.currency is GBP, but the order is in EUR; send what was given back in EUR, in a new event",
+        ),
     ],
 )
 def test_a_refund_that_cannot_be_of_its_order_is_parked(bad: Refund, reason: Reason, detail: str) -> None:
@@ -263,12 +290,15 @@ def test_a_refund_that_cannot_be_of_its_order_is_parked(bad: Refund, reason: Rea
     [
         refund(),
         refund(part("1", quantity=3)),
-        refund(part("1", amount="72.00")),
-        refund(amount="112.00"),
-        refund(part("1", quantity="0.5", amount="1.00"), part("2", amount="0")),
+        refund(part("1", net="60.01")),
+        refund(part("1", paid="72.01")),
+        refund(net="100.02"),
+        refund(paid="112.02"),
+        refund(paid="30.00", currency="EUR"),
+        refund(part("1", quantity="0.5", net="1.00"), part("2", net="0")),
     ],
 )
-def test_a_refund_of_all_that_was_paid_with_tax_is_taken(good: Refund) -> None:
+def test_a_refund_of_all_that_was_paid_and_a_cent_for_each_line_is_taken(good: Refund) -> None:
     sold = order(lines=[line("1", "60.00", 3, tax="12.00"), line("2", "40.00")])
     assert refund_problem(Goods(sold, program_with().basis), good) is None
 
@@ -281,6 +311,6 @@ def test_every_rounding_keeps_whole_points(rounding: Rounding) -> None:
 def test_more_refunds_never_earn_more() -> None:
     # A refunded amount is spread over the goods that are kept; if it is more than they cost, nothing is kept.
     sold = order(lines=[line("0", "50.00"), line("1", "50.00"), line("p", "20.00", kind="shipping")])
-    refunds = [refund(amount="60.00"), refund(part("p", quantity=1)), refund(part("0", quantity=1))]
+    refunds = [refund(net="60.00"), refund(part("p", quantity=1)), refund(part("0", quantity=1))]
     points = [entitlement(sold, refunds[:n], program_with(), "bronze").points for n in range(4)]
     assert points == [100, 50, 40, 0]

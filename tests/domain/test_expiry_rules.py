@@ -80,7 +80,7 @@ class TestInactivity:
     def test_no_refund_does(self) -> None:
         book = Book(self.PROGRAM)
         book.complete(order(order_id="o1", at="2026-01-10"), instant("2026-01-10"))
-        book.refund(refund(amount="10.00", at="2026-05-10"))
+        book.refund(refund(net="10.00", at="2026-05-10"))
         assert self.ends(book) == ["2026-07-11"]
 
     def test_an_order_after_the_end_does_not_bring_points_back_whether_or_not_the_run_came(self) -> None:
@@ -97,7 +97,7 @@ class TestInactivity:
         book.complete(order(order_id="o1", at="2026-01-10"), instant("2026-01-10"))
         if has_run_come:
             book.expire(instant("2026-07-11"))
-        book.refund(refund(refund_id="r1", amount="40.00", at="2026-07-12"))
+        book.refund(refund(refund_id="r1", net="40.00", at="2026-07-12"))
         book.complete(order("50.00", "late", at="2026-07-09"), instant("2026-07-13"))
         assert self.ends(book) == ["2026-07-11", "2027-01-10"]
         book.refund(refund(refund_id="r2", at="2026-07-14"))
@@ -115,7 +115,7 @@ class TestInactivity:
     def test_nor_does_one_whose_transaction_began_before_that_of_a_refund_that_found_the_points_ended(self) -> None:
         book = Book(self.PROGRAM)
         book.complete(order(order_id="o1", at="2026-01-10"), instant("2026-01-10"))
-        book.refund(refund(amount="40.00", at="2026-07-11"))
+        book.refund(refund(net="40.00", at="2026-07-11"))
         book.complete(order("50.00", "late", at="2026-07-09"), instant("2026-07-10"))
         assert self.ends(book) == ["2026-07-11", "2027-01-10"]
 

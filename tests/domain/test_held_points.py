@@ -103,7 +103,7 @@ def test_a_refund_takes_pending_points_of_its_order_first_and_no_others() -> Non
     book.complete(order(order_id="old", at="2026-01-15"), as_of=instant("2026-03-20"))
     book.complete(order(order_id="o1", at="2026-03-20"), as_of=instant("2026-03-20"))
     book.complete(order(order_id="o2", at="2026-03-20"), as_of=instant("2026-03-20"))
-    (entry,) = book.refund(refund(amount="40.00", at="2026-03-21")).entries
+    (entry,) = book.refund(refund(net="40.00", at="2026-03-21")).entries
     assert (entry.points, entry.pending_change) == (0, -40)
     assert (book.account.balance, book.account.pending) == (100, 160)
     assert (book.account.lifetime_points, book.account.qualifying_points) == (260, 260)
@@ -173,7 +173,7 @@ class TestOnFulfilled:
 
     @pytest.mark.parametrize("way", ["in time", "back to front", "twice"])
     def test_messages_wait_for_their_order(self, way: str) -> None:
-        sold: list[ShopFact] = [order(), fulfilment(at="2026-03-03"), refund(amount="30.00", at="2026-03-03")]
+        sold: list[ShopFact] = [order(), fulfilment(at="2026-03-03"), refund(net="30.00", at="2026-03-03")]
         arrivals = {"in time": sold, "back to front": sold[::-1], "twice": [*sold, *sold]}
         book = Book(ON_FULFILLED)
         for message in arrivals[way]:
@@ -214,9 +214,9 @@ class TestDaysAfterFulfilment:
         book = Book(with_policy(self.WEEK_AFTER, "pending_only"))
         book.complete(order(at="2026-03-01"), as_of=instant("2026-03-01"))
         book.fulfil(fulfilment(at="2026-03-03"))
-        book.refund(refund(amount="40.00", at="2026-03-09"))
+        book.refund(refund(net="40.00", at="2026-03-09"))
         assert (book.account.balance, book.account.pending) == (0, 60)
-        book.refund(refund(amount="10.00", at="2026-03-11", refund_id="r2"))
+        book.refund(refund(net="10.00", at="2026-03-11", refund_id="r2"))
         assert (book.account.balance, book.orders["o1"].points_shortfall) == (60, 10)
         check_everything(book)
 
@@ -247,9 +247,9 @@ class TestCancellation:
     def test_after_refunds_it_takes_the_rest_and_later_refunds_find_nothing(self) -> None:
         book = Book(program_with())
         book.complete(order())
-        book.refund(refund(amount="30.00"))
+        book.refund(refund(net="30.00"))
         assert book.cancel(cancellation(at="2026-03-06")).entries[0].points == -70
-        assert book.refund(refund(amount="70.00", refund_id="r2", at="2026-03-07")).entries == ()
+        assert book.refund(refund(net="70.00", refund_id="r2", at="2026-03-07")).entries == ()
         check_everything(book)
 
     def test_what_is_never_taken_back_stays(self) -> None:

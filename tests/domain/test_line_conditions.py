@@ -122,7 +122,7 @@ def test_what_is_asked_of_a_line_is_asked_of_what_is_kept_of_it() -> None:
 def test_a_price_is_that_of_the_order_whatever_comes_back() -> None:
     program = rules(spend(lines={"maximum_price": "5.00"}))
     bought = [line("1", "15.00", 3), line("2", "20.00", 2)]
-    assert earned(program, bought, refund(part("2", amount="15.00"))) == 15
+    assert earned(program, bought, refund(part("2", net="15.00"))) == 15
 
 
 def test_points_by_line_and_a_multiplier_of_some_lines_ask_it_too() -> None:

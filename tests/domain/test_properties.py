@@ -8,11 +8,11 @@ from typing import Any
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from core.domain.orders.basket import Goods
 from core.domain.orders.earning import entitlement
 from core.domain.orders.facts import Order, Refund
+from core.domain.orders.goods import Goods
 from core.domain.orders.refund_limits import refund_problem
-from core.domain.program import ClawbackPolicy, Combine, PointsPaidBasis, Program, Rounding, TaxBasis
+from core.domain.program import ClawbackPolicy, Combine, KeptFeesBasis, PointsPaidBasis, Program, Rounding, TaxBasis
 from tests.domain.book import Book
 from tests.domain.naive_earning import naive_points
 from tests.facts import instant, line, order, part, program_with, refund, spend_rule
@@ -41,10 +41,17 @@ def various_programs() -> list[Program]:
     rates = cycle(["0", "0.3333", "1", "1.5", "2.5", "7", "1.3"])
     per_amounts = cycle(["0.7", "1.00", "3", "10"])
     switches = product(
-        Rounding, Combine, POLICIES, (["product"], ["product", "shipping"]), TaxBasis, PointsPaidBasis, (1, 2)
+        Rounding,
+        Combine,
+        POLICIES,
+        (["product"], ["product", "shipping"]),
+        TaxBasis,
+        PointsPaidBasis,
+        KeptFeesBasis,
+        (1, 2),
     )
     found = []
-    for rounding, combine, policies, kinds, tax, points_paid, rules in islice(switches, 0, None, 7):
+    for rounding, combine, policies, kinds, tax, points_paid, kept_fees, rules in islice(switches, 0, None, 13):
         of_rules = [
             spend_rule(
                 {tier_id: next(rates) for tier_id in ("bronze", "silver", "gold")},
@@ -54,7 +61,7 @@ def various_programs() -> list[Program]:
             )
             for n in range(rules)
         ]
-        basis = {"kinds": kinds, "tax": tax, "points_paid": points_paid}
+        basis = {"kinds": kinds, "tax": tax, "points_paid": points_paid, "kept_fees": kept_fees}
         found.append(program_with(earning_rules=of_rules, combine=combine, basis=basis, **policies))
     return found
 
@@ -75,7 +82,9 @@ def orders(draw: st.DrawFn) -> Order:
         )
         for n in range(draw(st.integers(1, 4)))
     ]
-    return order(lines=lines, at=START, points_paid=draw(st.one_of(st.just("0"), cents(10_000))))
+    gross = sum((each.amount + each.tax for each in lines), Decimal(0))
+    paid = Decimal(draw(st.one_of(st.just("0"), cents(10_000), st.just(str(gross)))))
+    return order(lines=lines, at=START, points_paid=min(paid, gross))
 
 
 @st.composite
@@ -84,14 +93,20 @@ def refunds_of(draw: st.DrawFn, sold: Order) -> Refund:
     whole = draw(st.integers(0, 9))
     if whole == 0:
         return refund(at=START)
+    if whole == 1:
+        return refund(net=Decimal(draw(cents(int(sold.total_net * 100)))), at=START)
     if whole <= 3:
-        return refund(amount=Decimal(draw(cents(int(sold.total_gross * 100)))), at=START)
+        return refund(paid=Decimal(draw(cents(int((sold.total_gross - sold.points_paid) * 100)))), at=START)
     parts = []
     for each in draw(st.lists(st.sampled_from(sold.lines), min_size=1, unique_by=lambda each: each.line_id)):
         shape = draw(st.sampled_from(["pieces", "money", "both"]))
         quantity = str(draw(st.integers(1, int(each.quantity) * 2)) / Decimal(2)) if shape != "money" else None
-        amount = draw(cents(int((each.amount + each.tax) * 100))) if shape != "pieces" else None
-        parts.append(part(each.line_id, quantity=quantity, amount=amount))
+        money: dict[str, str] = {}
+        if shape != "pieces":
+            paid = (each.amount + each.tax) * (1 - sold.points_paid / (sold.total_gross or 1))
+            kind, most = draw(st.sampled_from([("net", each.amount), ("paid", paid)]))
+            money[kind] = draw(cents(int(most * 100)))
+        parts.append(part(each.line_id, quantity=quantity, **money))
     return refund(*parts, at=START)
 
 
@@ -126,7 +141,7 @@ def test_refunded_pieces_leave_what_buying_only_the_kept_ones_would_have(data: s
             some = data.draw(st.integers(1, left))
             money = str(some * Decimal(price))
             by_pieces = part(str(n), quantity=some)
-            refunds.append(refund(data.draw(st.sampled_from([by_pieces, part(str(n), amount=money)])), at=START))
+            refunds.append(refund(data.draw(st.sampled_from([by_pieces, part(str(n), net=money)])), at=START))
             left -= some
     assume(all(Decimal(price) for price, _, _ in prices))
     expected = entitlement(order(lines=goods(prices, kept), at=START), (), program, "silver").points
@@ -156,6 +171,6 @@ def test_refunded_shares_leave_what_an_order_of_the_rest_would_have(
     paid_of_rest = Decimal(amount) * rest * paid_percent / 10_000
     assume(all(each == round(each, 4) for each in (*amounts, paid_of_rest)))
     sold = order(amount, points_paid=amounts[-1])
-    refunds = [refund(amount=each) for each in amounts[:-2]]
+    refunds = [refund(net=each) for each in amounts[:-2]]
     kept = order(amounts[-2], points_paid=paid_of_rest)
     assert entitlement(sold, refunds, program, "gold").points == entitlement(kept, (), program, "gold").points

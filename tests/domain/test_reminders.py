@@ -84,6 +84,6 @@ def test_a_refund_corrects_the_reminder() -> None:
     book = Book(program_with(expiry={"policy": "after_months", "months": 1}, reminders={"days_ahead": [30]}))
     book.complete(order(at="2026-03-10"))
     (sent,) = book.remind(instant("2026-03-20"))
-    book.refund(refund(amount="40.00", at="2026-03-21"))
+    book.refund(refund(net="40.00", at="2026-03-21"))
     assert book.remind(instant("2026-03-21")) == [Reminder(sent.expires_at, 60, 30, 2)]
     assert book.remind(instant("2026-03-22")) == []

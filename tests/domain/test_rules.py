@@ -127,9 +127,9 @@ def test_a_rule_is_for_orders(when: dict[str, Any], at: str, holds: bool) -> Non
 def test_a_refund_below_the_minimum_amount_takes_all_that_it_was_for() -> None:
     book = Book(rules({"kind": "visit", "points": "5", "when": {"minimum_amount": "60"}}))
     book.complete(order("100.00"))
-    book.refund(refund(amount="40.00"))
+    book.refund(refund(net="40.00"))
     assert book.account.balance == 5
-    book.refund(refund(amount="0.01", refund_id="r2"))
+    book.refund(refund(net="0.01", refund_id="r2"))
     assert book.account.balance == 0
     check_everything(book)
 
@@ -165,9 +165,9 @@ def test_a_refund_frees_its_cap_for_orders_that_are_still_to_come() -> None:
 def test_a_capped_order_keeps_its_points_until_the_kept_goods_earn_less() -> None:
     book = Book(rules({"kind": "spend", "points": "1", "per_amount": "1", "caps": {"per_order": 25}}))
     book.complete(order("100.00"))
-    book.refund(refund(amount="75.00"))
+    book.refund(refund(net="75.00"))
     assert book.account.balance == 25
-    book.refund(refund(amount="5.00", refund_id="r2"))
+    book.refund(refund(net="5.00", refund_id="r2"))
     assert book.account.balance == 20
 
 
@@ -178,7 +178,7 @@ def test_a_capped_order_keeps_its_points_until_the_kept_goods_earn_less() -> Non
 def test_refunds_reduce_by_the_rules_mode(mode: str, after_part: int, after_all: int) -> None:
     book = Book(rules({"kind": "spend", "points": "1", "per_amount": "1", "clawback": mode}))
     book.complete(order("100.00"))
-    book.refund(refund(amount="40.00"))
+    book.refund(refund(net="40.00"))
     assert book.account.balance == after_part
     book.refund(refund(refund_id="r2"))
     assert book.account.balance == after_all
@@ -261,7 +261,7 @@ def test_a_rule_may_have_an_expiry_of_its_own() -> None:
     book = Book(rules({"kind": "spend", "points": "1", "per_amount": "1"}, bonus, combine="stack"))
     book.complete(order("100.00", at="2026-03-01"))
     assert [(lot.points_remaining, lot.earned_by) for lot in book.lots.values()] == [(100, ""), (5, "r1")]
-    book.refund(refund(amount="50.00", at="2026-03-02"))
+    book.refund(refund(net="50.00", at="2026-03-02"))
     assert [lot.points_remaining for lot in book.lots.values()] == [50, 5], "each lot gives what it owes"
     book.expire(instant("2026-03-03"))
     book.refund(refund(refund_id="r2", at="2026-03-04"))

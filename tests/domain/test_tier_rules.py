@@ -5,12 +5,13 @@ from typing import Any
 import pytest
 
 from core.domain.decision import TierChangeReason
+from core.domain.orders.facts import Refund
 from core.domain.program import Program
 from core.domain.tiers.counting import counted_from
 from core.domain.tiers.qualification import Period, decide_warning, qualification_period
 from tests.domain.book import Book
 from tests.domain.invariants import check_everything
-from tests.facts import TIER_IDS, account, instant, order, program_with, refund, spend_rule
+from tests.facts import TIER_IDS, account, instant, order, part, program_with, refund, spend_rule
 
 FIELDS = {"points": "threshold_points", "spend": "threshold_amount", "orders": "threshold_orders"}
 
@@ -50,16 +51,20 @@ def test_a_tier_is_reached_by(measure: str, thresholds: tuple[Any, ...], amounts
 @pytest.mark.parametrize(
     ("measure", "thresholds", "refunded", "left"),
     [
-        pytest.param("points", (0, 100, 300), "30.00", 70, id="points of the kept goods"),
-        pytest.param("spend", ("0", "100", "300"), "30.00", 7000, id="money of the kept goods"),
-        pytest.param("orders", (0, 2, 3), "30.00", 1, id="an order while something of it is kept"),
-        pytest.param("orders", (0, 2, 3), "100.00", 0, id="an order no longer when nothing is"),
+        pytest.param("points", (0, 100, 300), refund(net="30.00"), 70, id="points of the kept money"),
+        pytest.param("spend", ("0", "100", "300"), refund(net="30.00"), 7000, id="money that is kept"),
+        pytest.param("orders", (0, 2, 3), refund(net="30.00"), 1, id="an order while some of its goods are kept"),
+        pytest.param("orders", (0, 2, 3), refund(paid="100.00"), 1, id="an order, though all its money was paid back"),
+        pytest.param(
+            "orders", (0, 2, 3), refund(part(quantity=1, net="80.00")), 0, id="an order whose goods came back"
+        ),
+        pytest.param("orders", (0, 2, 3), refund(), 0, id="an order no longer when nothing is kept"),
     ],
 )
-def test_refunds_reduce_what_counts(measure: str, thresholds: tuple[Any, ...], refunded: str, left: int) -> None:
+def test_refunds_reduce_what_counts(measure: str, thresholds: tuple[Any, ...], refunded: Refund, left: int) -> None:
     book = Book(tiered(thresholds, measure))
     book.complete(order("100.00"))
-    book.refund(refund(amount=refunded))
+    book.refund(refunded)
     assert book.account.qualifying_points == left
     check_everything(book)
 
@@ -129,7 +134,7 @@ class TestRollingMonths:
         book = Book(tiered(window="rolling_months", months=2, refunds="at_once"))
         book.complete(order("60.00", "may", at="2026-05-10"))
         book.complete(order("40.00", "june", at="2026-06-10"))
-        book.refund(refund(amount="1.00", order_id="may", at="2026-06-12"))
+        book.refund(refund(net="1.00", order_id="may", at="2026-06-12"))
         assert (book.account.tier_id, book.account.qualifying_points) == ("bronze", 99)
         check_everything(book)
 
@@ -178,7 +183,7 @@ def test_a_review_moves_down(downgrade: str, expected: list[tuple[str, str]]) ->
 def test_a_refund_costs_the_tier(refunds: str, after_refund: str, after_review: str, counted: int) -> None:
     book = Book(tiered(window="calendar_year", refunds=refunds))
     book.complete(order("100.00", at="2026-05-01"))
-    book.refund(refund(amount="50.00", at="2026-06-01"))
+    book.refund(refund(net="50.00", at="2026-06-01"))
     assert (book.account.tier_id, book.account.qualifying_points) == (after_refund, counted)
     book.review(instant("2027-01-02"))
     assert book.account.tier_id == after_review

@@ -249,7 +249,7 @@ def test_orders_between_a_missed_review_and_the_late_run_earn_in_the_reviewed_ti
 def test_a_refund_takes_the_tier_at_the_next_review() -> None:
     book = Book(BY_YEAR)
     book.complete(order("600.00", at="2026-05-01"))
-    book.refund(refund(amount="101.00", at="2026-06-01"))
+    book.refund(refund(net="101.00", at="2026-06-01"))
     assert book.account.tier_id == "silver"
     book.review(Y2027)
     assert book.account.tier_id == "bronze"
@@ -296,7 +296,7 @@ def switched(before: Program, after: Program) -> Book:
 
 def test_from_years_to_a_lifetime_all_that_was_ever_earned_counts() -> None:
     book = switched(BY_YEAR, LIFETIME)
-    book.refund(refund(amount="100.00", order_id="first", at="2026-06-01"))
+    book.refund(refund(net="100.00", order_id="first", at="2026-06-01"))
     book.complete(order("1000.00", "next", at="2027-06-01"))
     assert (book.account.tier_id, book.account.qualifying_points) == ("gold", 2000)
     assert (book.account.qualifying_from, book.account.tier_until) == (None, None)
@@ -325,7 +325,7 @@ def test_from_a_lifetime_to_years_a_tier_is_kept_until_a_whole_year_could_be_cou
 def test_another_time_zone_does_not_lose_the_year(time_zone: str) -> None:
     moved = program_with(time_zone=time_zone, qualification={"window": "calendar_year"})
     book = switched(BY_YEAR, moved)
-    book.refund(refund(amount="200.00", order_id="first", at="2026-06-01"))
+    book.refund(refund(net="200.00", order_id="first", at="2026-06-01"))
     book.complete(order("100.00", "next", at="2026-06-02"))
     assert book.account.qualifying_points == 550
     book.complete(order("10.00", "2027", at="2027-06-01"))

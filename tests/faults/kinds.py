@@ -117,6 +117,15 @@ def _gross(order: dict[str, Any]) -> Decimal:
     return sum((Decimal(line["amount"]) + Decimal(line.get("tax") or 0) for line in order["data"]["lines"]), Decimal(0))
 
 
+def _money(maker: Maker, order: dict[str, Any], tenths: int) -> dict[str, str]:
+    """So many tenths of the order's money, of one of its kinds."""
+    data = order["data"]
+    net = sum((Decimal(line["amount"]) for line in data["lines"]), Decimal(0))
+    paid = _gross(order) - Decimal(data.get("points_paid") or 0)
+    kind, money = maker.random.choice([("net", net), ("paid", paid)])
+    return {kind: f"{money * tenths / 10:.2f}"}
+
+
 def _refund_lines(maker: Maker, order: dict[str, Any]) -> list[dict[str, Any]]:
     rng, lines = maker.random, order["data"]["lines"]
     found = []
@@ -127,8 +136,9 @@ def _refund_lines(maker: Maker, order: dict[str, Any]) -> list[dict[str, Any]]:
                 line["quantity"] if isinstance(line["quantity"], str) else rng.randint(1, line["quantity"])
             )
         if "quantity" not in part or rng.random() < 0.3:
-            part["amount"] = f"{Decimal(line['amount']) * rng.randint(2, 10) / 10:.2f}"
-            part["amount"] = str(min(Decimal(part["amount"]), Decimal(line["amount"])))
+            net = Decimal(f"{Decimal(line['amount']) * rng.randint(2, 10) / 10:.2f}")
+            is_net = order["data"].get("points_paid") or rng.random() < 0.5
+            part["net" if is_net else "paid"] = str(min(net, Decimal(line["amount"])))
         found.append(part)
     return found
 
@@ -140,7 +150,7 @@ def refund_of_lines(maker: Maker) -> None:
 
 def refund_of_amount(maker: Maker) -> None:
     order = maker.random.choice(maker.sold)
-    _give_back(maker, order, amount=f"{_gross(order) * maker.random.randint(1, 9) / 10:.2f}")
+    _give_back(maker, order, **_money(maker, order, maker.random.randint(1, 9)))
 
 
 def full_refund(maker: Maker) -> None:
@@ -151,14 +161,14 @@ def split_refund(maker: Maker) -> None:
     """In three steps, the last of which may find nothing left."""
     order = maker.random.choice(maker.sold)
     _give_back(maker, order, lines=_refund_lines(maker, order))
-    _give_back(maker, order, amount=f"{_gross(order) / 3:.2f}")
+    _give_back(maker, order, **_money(maker, order, 3))
     _give_back(maker, order, full=True)
 
 
 def refund_before_order(maker: Maker) -> None:
     """Made first, so that it mostly comes first."""
     order = new_order(maker, maker.random.choice((FLAT, TIERED, FADING)))
-    _give_back(maker, order, amount=f"{_gross(order) / 2:.2f}")
+    _give_back(maker, order, **_money(maker, order, 5))
     _sell(maker, order)
 
 
@@ -171,9 +181,9 @@ def refund_too_much(maker: Maker) -> None:
     order = maker.random.choice(maker.sold)
     line = maker.random.choice(order["data"]["lines"])
     parts: list[dict[str, Any]] = [
-        {"amount": str(_gross(order) + Decimal("0.01"))},
+        {"paid": str(_gross(order) + len(order["data"]["lines"]) * Decimal("0.01") + Decimal("0.01"))},
         {"lines": [{"line_id": line["line_id"], "quantity": 5}]},
-        {"lines": [{"line_id": line["line_id"], "amount": str(_gross(order) + 1)}]},
+        {"lines": [{"line_id": line["line_id"], "net": str(_gross(order) + 1)}]},
     ]
     maker.add(new_refund(maker, order, **maker.random.choice(parts)), Reason.REFUND_EXCEEDS_ORDER)
 
@@ -238,7 +248,7 @@ def cancellation_before_order(maker: Maker) -> None:
     order = new_order(maker, maker.random.choice((FLAT, TIERED, HELD, LIMITED)))
     _tell_once(maker, CANCELLED, order)
     if maker.random.random() < 0.5:
-        _give_back(maker, order, amount=f"{_gross(order) / 2:.2f}")
+        _give_back(maker, order, **_money(maker, order, 5))
     _sell(maker, order)
 
 
@@ -290,7 +300,7 @@ def refund_conflict(maker: Maker) -> None:
     data = {
         "refund_id": event["data"]["refund_id"],
         "order_id": event["data"]["order_id"],
-        "amount": str(_gross(order)),
+        "lines": [{"line_id": line["line_id"], "quantity": line["quantity"]} for line in order["data"]["lines"]],
     }
     maker.add({**event, "id": maker.new_id("other"), "data": data}, POSTED, is_twin=True)
 

@@ -160,14 +160,14 @@ def _add_order(model: Model, event: dict[str, Any]) -> None:
 
 def _add_refund(model: Model, event: dict[str, Any]) -> None:
     data = event["data"]
-    amount = data.get("amount")
     refund = Refund(
         source=event["source"],
         refund_id=data["refund_id"],
         order_id=data["order_id"],
         occurred_at=datetime.fromisoformat(event["time"]).astimezone(UTC),
         full=bool(data.get("full")),
-        amount=None if amount is None else Decimal(amount),
+        paid=_number(data.get("paid")),
+        net=_number(data.get("net")),
         lines=tuple(_refund_line(line) for line in data.get("lines") or ()),
     )
     model.refunds[refund.source, refund.order_id].append(refund)
@@ -296,9 +296,8 @@ def _order_line(line: dict[str, Any]) -> OrderLine:
 
 
 def _refund_line(line: dict[str, Any]) -> RefundLine:
-    quantity, amount = line.get("quantity"), line.get("amount")
-    return RefundLine(
-        line["line_id"],
-        None if quantity is None else Decimal(quantity),
-        None if amount is None else Decimal(amount),
-    )
+    return RefundLine(line["line_id"], *(_number(line.get(name)) for name in ("quantity", "paid", "net")))
+
+
+def _number(value: str | int | None) -> Decimal | None:
+    return None if value is None else Decimal(value)

@@ -222,7 +222,11 @@ def _respelled(event: dict[str, Any]) -> dict[str, Any]:
     data = {"shop_version": 2, **event["data"], "program_id": event["data"].get("program_id")}
     if "lines" in data:
         data["lines"] = [
-            {**line, **({"amount": f"0{line['amount']}"} if line.get("amount") else {}), "unknown": [1, {}]}
+            {
+                **line,
+                **{name: f"0{line[name]}" for name in ("amount", "paid", "net") if name in line},
+                "unknown": [1, {}],
+            }
             for line in data["lines"]
         ]
     return {"data": data, **{name: event[name] for name in ("time", "type", "source", "id")}}

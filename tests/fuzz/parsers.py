@@ -262,14 +262,14 @@ def _decide(books: Books, event_type: str, message: Message[Any]) -> Outcome:
 
 
 def _full_refund(order: Order) -> Refund:
-    return Refund(order.source, "r", order.order_id, order.occurred_at, True, None, ())
+    return Refund(order.source, "r", order.order_id, order.occurred_at, True, None, None, ())
 
 
 def _order_of(fact: Refund | Fulfilment | Cancellation) -> Order:
     """An order that the fact fits, as far as one can."""
-    parts, amount = (fact.lines, fact.amount) if isinstance(fact, Refund) else ((), None)
+    parts, amount = (fact.lines, fact.net or fact.paid) if isinstance(fact, Refund) else ((), None)
     lines = [
-        OrderLine(part.line_id, None, part.quantity or _ONE, part.amount or _ONE, _ONE, LineKind.PRODUCT, ())
+        OrderLine(part.line_id, None, part.quantity or _ONE, part.net or part.paid or _ONE, _ONE, LineKind.PRODUCT, ())
         for part in parts
     ]
     lines = lines or [OrderLine("1", None, _ONE, amount or _ONE, _ONE, LineKind.PRODUCT, ())]

@@ -85,13 +85,16 @@ ORDERS = event(
 REFUNDS = event(
     "order.refunded",
     st.fixed_dictionaries({"refund_id": IDS, "order_id": IDS})
-    .flatmap(lambda ids: st.sampled_from(["lines", "amount", "full"]).map(lambda way: (ids, way)))
+    .flatmap(lambda ids: st.sampled_from(["lines", "paid", "net", "full"]).map(lambda way: (ids, way)))
     .flatmap(
         lambda found: {
             "lines": LINES.map(
-                lambda lines: [{k: line[k] for k in ("line_id", "quantity", "amount")} for line in lines]
+                lambda lines: [
+                    {"line_id": line["line_id"], "quantity": line["quantity"], "net": line["amount"]} for line in lines
+                ]
             ),
-            "amount": AMOUNTS,
+            "paid": AMOUNTS,
+            "net": AMOUNTS,
             "full": st.just(True),
         }[found[1]].map(lambda value: {**found[0], found[1]: value})
     ),

@@ -220,7 +220,7 @@ def _fact(event: dict[str, Any]) -> Order | Refund:
     if event["type"] == "order.cancelled":
         return refund_fact(refund_id="", order_id=data["order_id"], at=at)
     if "refund_id" in data:
-        made = refund_fact(amount=data.get("amount"), refund_id=data["refund_id"], order_id=data["order_id"], at=at)
+        made = refund_fact(net=data.get("net"), refund_id=data["refund_id"], order_id=data["order_id"], at=at)
     else:
         return order_fact(data["lines"][0]["amount"], data["order_id"], at=at, customer_id=data["customer_id"])
     return made

@@ -151,7 +151,7 @@ def _draw_refund(rng: random.Random, refund_id: str, sold: dict[str, Any]) -> di
     if rng.random() < 0.08:
         return refund(refund_id, "missing", source=sold["source"], time="2022-01-01T12:00:00Z")
     amount = int(sold["data"]["lines"][0]["amount"].removesuffix(".00"))
-    part = {"full": True} if rng.random() < 0.25 else {"amount": f"{rng.randint(1, amount // 2)}.00"}
+    part = {"full": True} if rng.random() < 0.25 else {"net": f"{rng.randint(1, amount // 2)}.00"}
     return refund(refund_id, sold["data"]["order_id"], source=sold["source"], time="2022-01-01T12:00:00Z", **part)
 
 
@@ -174,5 +174,5 @@ def _changed(event: dict[str, Any], key: str) -> dict[str, Any]:
     if key == "order_id":
         (line,) = data["lines"]
         return {**event, "data": {**data, "lines": [{**line, "amount": f"{float(line['amount']) + 7:.2f}"}]}}
-    amount = f"{float(data.get('amount', '0')) + 1:.2f}"
-    return {**event, "data": {**{k: v for k, v in data.items() if k != "full"}, "amount": amount}}
+    net = f"{float(data.get('net', '0')) + 1:.2f}"
+    return {**event, "data": {**{k: v for k, v in data.items() if k != "full"}, "net": net}}

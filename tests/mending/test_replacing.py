@@ -50,7 +50,7 @@ POSTED = [
     Case(
         "a line that the order has not",
         (order("o0"), refund("r", "o0", lines=[{"line_id": "9", "quantity": 1}])),
-        refund("r", "o0", lines=[{"line_id": "1", "amount": "1.00"}]),
+        refund("r", "o0", lines=[{"line_id": "1", "net": "1.00"}]),
     ),
     Case("an array that was cut off", (as_bytes([order("o1")])[:-3],), [order("o1"), order("o2")]),
 ]

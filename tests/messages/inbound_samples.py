@@ -37,7 +37,7 @@ REFUND: dict[str, Any] = {
     "data": {
         "refund_id": "r-1",
         "order_id": "o-1",
-        "lines": [{"line_id": "1", "quantity": 1}, {"line_id": "2", "amount": "1.50"}],
+        "lines": [{"line_id": "1", "quantity": 1}, {"line_id": "2", "net": "1.50"}],
     },
 }
 FULFILMENT: dict[str, Any] = {

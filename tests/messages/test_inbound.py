@@ -85,24 +85,28 @@ def test_a_settled_refund_is_read_as_facts() -> None:
         order_id="o-1",
         occurred_at=datetime(2026, 3, 1, 11, 0, tzinfo=UTC),
         full=False,
-        amount=None,
-        lines=(RefundLine("1", Decimal(1), None), RefundLine("2", None, Decimal("1.5"))),
+        paid=None,
+        net=None,
+        lines=(RefundLine("1", Decimal(1), None, None), RefundLine("2", None, None, Decimal("1.5"))),
     )
     assert settled(REFUND).message == Message(refund, None, business(REFUND))
 
 
 @pytest.mark.parametrize(
-    ("extent", "amount", "full"),
+    ("extent", "paid", "net", "full"),
     [
-        ({"amount": "4.20"}, Decimal("4.2"), False),
-        ({"full": True}, None, True),
-        ({"full": True, "lines": None}, None, True),
+        ({"paid": "4.20"}, Decimal("4.2"), None, False),
+        ({"net": "4.20"}, None, Decimal("4.2"), False),
+        ({"full": True}, None, None, True),
+        ({"full": True, "lines": None, "amount": None}, None, None, True),
     ],
 )
-def test_a_refund_is_by_lines_by_amount_or_in_full(extent: dict[str, Any], amount: Decimal | None, full: bool) -> None:
+def test_a_refund_is_by_lines_by_money_or_in_full(
+    extent: dict[str, Any], paid: Decimal | None, net: Decimal | None, full: bool
+) -> None:
     event = changed(REFUND, "data", {"refund_id": "r-1", "order_id": "o-1", **extent})
     refund = settled(event).message.fact
-    assert (refund.amount, refund.full, refund.lines) == (amount, full, ())
+    assert (refund.paid, refund.net, refund.full, refund.lines) == (paid, net, full, ())
 
 
 @pytest.mark.parametrize("program_id", [None, "high-street"])
@@ -122,7 +126,7 @@ def test_a_settled_fulfilment_and_cancellation_are_read_as_facts(program_id: str
 def test_the_business_hash_is_that_of_the_settled_text_to_the_byte() -> None:
     event = read_one(REFUND)
     assert event.settled == (
-        '{"refund_id":"r-1","order_id":"o-1","lines":[{"line_id":"1","quantity":1},{"line_id":"2","amount":"1.5"}]}'
+        '{"refund_id":"r-1","order_id":"o-1","lines":[{"line_id":"1","quantity":1},{"line_id":"2","net":"1.5"}]}'
     )
     assert settled(REFUND).message.digest == sha256(event.settled.encode()).digest()
 

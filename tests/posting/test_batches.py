@@ -56,7 +56,9 @@ def random_stream(seed: int, count: int) -> list[dict[str, Any]]:
             tell = rng.choice((fulfilment, fulfilment, cancellation))
             events.append(tell(f"o{which}", event_id=f"e{n}", source=source, time=f"2026-03-0{1 + n % 9}T12:00:00Z"))
         else:
-            part = rng.choice([{"full": True}, {"amount": f"{rng.randrange(1, 99)}.00"}, {"lines": [_part(rng)]}])
+            part = rng.choice(
+                [{"full": True}, {rng.choice(["net", "paid"]): f"{rng.randrange(1, 99)}.00"}, {"lines": [_part(rng)]}]
+            )
             number = rng.randrange(6)
             events.append(refund(f"r{which}-{number}", f"o{which}", event_id=f"e{n}", source=source, **part))
     return events
@@ -127,8 +129,8 @@ def test_two_shards_that_meet_on_the_same_orders_end_right(engine: Engine) -> No
     shell = Shell(engine, shards=2)
     numbers = range(200)
     shell.take(*(order(f"o{n}", "100.00", customer_id=f"c{n}") for n in numbers))
-    shell.receive(*(refund(f"a{n}", f"o{n}", amount="30.00") for n in numbers))
-    shell.receive(*(refund(f"b{n}", f"o{n}", amount="20.00") for n in numbers))
+    shell.receive(*(refund(f"a{n}", f"o{n}", net="30.00") for n in numbers))
+    shell.receive(*(refund(f"b{n}", f"o{n}", net="20.00") for n in numbers))
     shell.execute("UPDATE inbox SET shard = (event_id LIKE 'refunded-b%')::integer WHERE state = 'received'")
     barrier = threading.Barrier(2)
     url = engine.url.render_as_string(hide_password=False)
@@ -212,14 +214,14 @@ class TestTooMuchAtOnce:
         lines = [line(str(n), "1.00", sku=f"{n * 7919 % 100_003:x}") for n in range(300)]
         shell.take(*(order(f"big{n}", lines=lines) for n in range(3)))
         # Small as it is, a refund brings its whole order along; those of one order bring it once.
-        shell.receive(*(refund(f"r{n}-{m}", f"big{n}", amount="1.00") for n in range(3) for m in range(4)))
+        shell.receive(*(refund(f"r{n}-{m}", f"big{n}", net="1.00") for n in range(3) for m in range(4)))
         bounds = BatchBounds(bytes_max=shell.value("SELECT max(4 * pg_column_size(lines)) FROM orders") + 500)
         poster = Poster(engine, event_source=EVENT_SOURCE, new_account_id=uuid7, bounds=bounds)
         assert [poster.post_batch(0, 500).claimed for _ in range(4)] == [4, 4, 4, 0]
 
     def test_waiting_messages_beyond_the_bound_follow_their_order_in_batches_of_their_own(self, engine: Engine) -> None:
         shell = Shell(engine, shards=1)
-        shell.take(*(refund(f"r{n}", "o1", amount="1.00") for n in range(7)))
+        shell.take(*(refund(f"r{n}", "o1", net="1.00") for n in range(7)))
         shell.receive(order("o0", "10.00"), order("o1", "10.00"), order("o2", "10.00"))
         poster = Poster(
             engine, event_source=EVENT_SOURCE, new_account_id=uuid7, bounds=BatchBounds(waiting_messages_max=6)

@@ -93,7 +93,7 @@ class TestBadMessage:
 
     def test_does_not_take_the_order_with_it_that_it_waited_for(self, shell: Shell) -> None:
         inject(shell, DATA_ERROR, table="refunds", key="refund_id")
-        shell.receive(refund("bad", "o1"), refund("good", "o1", amount="30.00"))
+        shell.receive(refund("bad", "o1"), refund("good", "o1", net="30.00"))
         shell.take(order("o1"))
         assert shell.outcome("completed-o1") == ("posted", None)
         shell.sweep()

@@ -44,7 +44,7 @@ def source(request: pytest.FixtureRequest) -> str:
 
 
 def test_a_cancellation_takes_back_all_that_the_order_still_earns(shell: Shell, source: str) -> None:
-    shell.take(order("o1", source=source), refund("r1", "o1", amount="40.00", source=source))
+    shell.take(order("o1", source=source), refund("r1", "o1", net="40.00", source=source))
     assert shell.take(cancellation("o1", source=source)) == {"posted": 1}
     (row,) = shell.rows(END)
     assert (row.balance, row.pending, row.lifetime_points, row.points_entitled) == (0, 0, 0, 0)
@@ -77,7 +77,7 @@ def test_without_a_cancellation_what_is_kept_stays(shell: Shell, source: str) ->
     messages = [
         order("o1", source=source),
         fulfilment("o1", source=source),
-        refund("r1", "o1", amount="30.00", source=source),
+        refund("r1", "o1", net="30.00", source=source),
     ]
     ends = set()
     for arrival in permutations(messages):
@@ -145,7 +145,7 @@ def test_a_fulfilment_of_points_that_waited_for_nothing_is_recorded_only(shell: 
 
 def test_a_refund_after_the_cancellation_takes_nothing_more(shell: Shell, source: str) -> None:
     shell.take(order("o1", source=source), cancellation("o1", source=source))
-    assert shell.take(refund("r1", "o1", amount="30.00", source=source)) == {"posted": 1}
+    assert shell.take(refund("r1", "o1", net="30.00", source=source)) == {"posted": 1}
     assert shell.value("SELECT points_due FROM refunds") == 0
     assert shell.value("SELECT count(*) FROM entries") == 2
 

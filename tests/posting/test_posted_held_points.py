@@ -73,7 +73,7 @@ class TestAfterDays:
 
     def test_a_refund_takes_pending_points_of_its_order_first(self, shell: Shell) -> None:
         shell.take(order("spendable", "40.00", time="2026-01-10T12:00:00Z"), order("o1", time=YESTERDAY))
-        shell.take(refund("r1", "o1", amount="30.00"))
+        shell.take(refund("r1", "o1", net="30.00"))
         assert numbers(shell) == (40, 70, 110)
         assert told(shell)[-1] == ("clawback", 0, -30, 40, 70, "order_refunded")
 
@@ -128,7 +128,7 @@ class TestAfterDays:
         }.items():
             earlier = ", ".join(f"{column} = {column} - interval '40 days'" for column in columns)
             shell.execute(f"UPDATE {table} SET {earlier}")
-        shell.take(refund("r1", "o1", amount="10.00"))
+        shell.take(refund("r1", "o1", net="10.00"))
         assert numbers(shell) == (90, 0, 90)
         assert [event[0] for event in told(shell)] == ["accrual", "release", "clawback"]
 
@@ -148,7 +148,7 @@ class TestOnFulfilled:
         assert shell.value("SELECT expires_at FROM lots").date().isoformat() == "2076-04-10"
 
     def test_a_fulfilment_told_so_late_that_the_points_have_ended_leaves_the_books_sound(self, shell: Shell) -> None:
-        shell.take(order("o1", time="2024-03-01T12:00:00Z"), refund("r1", "o1", amount="30.00"))
+        shell.take(order("o1", time="2024-03-01T12:00:00Z"), refund("r1", "o1", net="30.00"))
         shell.take(fulfilment("o1", time="2024-03-02T12:00:00Z"))
         assert numbers(shell) == (70, 0, 70)
 
@@ -157,7 +157,7 @@ class TestOnFulfilled:
         assert numbers(shell) == (50, 100, 150)
 
     def test_a_refund_before_the_fulfilment_leaves_the_rest_to_it(self, shell: Shell) -> None:
-        shell.take(order("o1"), refund("r1", "o1", amount="25.00"), fulfilment("o1"), refund("r2", "o1", amount="5.00"))
+        shell.take(order("o1"), refund("r1", "o1", net="25.00"), fulfilment("o1"), refund("r2", "o1", net="5.00"))
         assert numbers(shell) == (70, 0, 70)
         assert [event[:3] for event in told(shell)] == [
             ("accrual", 0, 100),

@@ -85,7 +85,7 @@ class TestBudget:
     def test_refunds_give_back_what_they_take(self, opened: Opened) -> None:
         shell = opened(BUDGET)
         shell.take(*(order(f"o{n}", "10.00", customer_id=f"c{n}") for n in range(3)))
-        shell.take(refund("r1", "o0", amount="5.00"), cancellation("o1"))
+        shell.take(refund("r1", "o0", net="5.00"), cancellation("o1"))
         given_back = 40 - shell.value("SELECT points_entitled - 5 FROM orders WHERE order_id = 'o0'")
         assert budget(shell) == (60 - given_back, 2)
         shell.take(order("o9", "10.00", customer_id="c9"))
@@ -178,7 +178,7 @@ promotions:
     def test_what_a_refund_takes_of_a_cap_is_free_again(self, opened: Opened) -> None:
         shell = opened("", with_rule("caps: {per_day: 120}"))
         shell.take(order("o1", time=self.MONDAY), order("o2", time=self.MONDAY))
-        shell.take(refund("r1", "o1", amount="50.00"))
+        shell.take(refund("r1", "o1", net="50.00"))
         shell.take(order("o3", time=self.MONDAY))
         assert entitled(shell) == [50, 20, 50]
 
@@ -220,7 +220,7 @@ def test_what_was_frozen_holds_for_refunds_after_the_limits_have_moved(opened: O
     shell.take(*(order(f"o{n}", time="2026-03-02T12:00:00Z") for n in range(3)))
     assert entitled(shell) == [140, 60, 20]
     shell.take(cancellation("o0"))
-    shell.take(refund("r1", "o1", amount="50.00"), refund("r2", "o1", amount="50.00"))
+    shell.take(refund("r1", "o1", net="50.00"), refund("r2", "o1", net="50.00"))
     assert entitled(shell) == [0, 0, 20]
     (row,) = shell.rows("SELECT points, orders FROM usages WHERE period <> 'ever'")
     assert (row.points, row.orders, budget(shell)) == (0, 0, (20, 1))

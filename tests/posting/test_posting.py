@@ -98,18 +98,18 @@ class TestRefunds:
         assert shell.differences() == []
 
     def test_an_order_and_its_refunds_may_come_in_one_batch(self, shell: Shell) -> None:
-        assert shell.take(order(), refund("r1", amount="30.00"), refund("r2")) == {"posted": 3}
+        assert shell.take(order(), refund("r1", net="30.00"), refund("r2")) == {"posted": 3}
         assert [entry[2:4] for entry in entries(shell)] == [(100, 100), (-30, 70), (-70, 0)]
         assert shell.differences() == []
 
     def test_the_same_refund_under_a_new_event_id_is_a_replay(self, shell: Shell) -> None:
-        shell.take(order(), refund(amount="30.00", event_id="e1"))
-        assert shell.take(refund(amount="30.00", event_id="e2")) == {"replayed": 1}
+        shell.take(order(), refund(net="30.00", event_id="e1"))
+        assert shell.take(refund(net="30.00", event_id="e2")) == {"replayed": 1}
         assert shell.balance() == 70
 
     @pytest.mark.parametrize("is_one_batch", [True, False])
     def test_a_known_refund_with_other_content_is_parked(self, shell: Shell, is_one_batch: bool) -> None:
-        first, second = refund(amount="30.00", event_id="e1"), refund(amount="31.00", event_id="e2")
+        first, second = refund(net="30.00", event_id="e1"), refund(net="31.00", event_id="e2")
         if is_one_batch:
             shell.take(order(), first, second)
         else:
@@ -137,7 +137,7 @@ class TestRefunds:
 
 class TestWaiting:
     def test_a_refund_before_its_order_applies_by_itself_with_the_order(self, shell: Shell) -> None:
-        assert shell.take(refund(amount="30.00")) == {}
+        assert shell.take(refund(net="30.00")) == {}
         assert shell.outcome("refunded-r1") == ("waiting", None)
         assert shell.take(order()) == {"posted": 2}
         assert [entry[2:4] for entry in entries(shell)] == [(100, 100), (-30, 70)]
@@ -145,22 +145,22 @@ class TestWaiting:
         assert shell.differences() == []
 
     def test_a_refund_before_its_order_in_one_batch_applies_with_the_order(self, shell: Shell) -> None:
-        shell.take(refund(amount="30.00"), order(), order("o2"))
+        shell.take(refund(net="30.00"), order(), order("o2"))
         assert [entry[2:4] for entry in entries(shell)] == [(100, 100), (-30, 70), (100, 170)]
 
     def test_several_refunds_apply_in_the_order_they_came(self, shell: Shell) -> None:
-        shell.receive(refund("r1", amount="10.00"))
-        shell.receive(refund("r2", amount="20.00"))
-        shell.take(refund("r3", amount="30.00"), order())
+        shell.receive(refund("r1", net="10.00"))
+        shell.receive(refund("r2", net="20.00"))
+        shell.take(refund("r3", net="30.00"), order())
         assert [entry[5] for entry in entries(shell)] == [None, "r1", "r2", "r3"]
 
     def test_a_refund_that_was_overtaken_by_its_orders_posting_is_woken_by_the_sweep(self, shell: Shell) -> None:
         shell.take(order())
-        shell.take(refund(amount="30.00"))
+        shell.take(refund(net="30.00"))
         # As if this refund's intake had not seen the order, which was committed between.
-        shell.take(refund("r2", "o2", amount="30.00"))
+        shell.take(refund("r2", "o2", net="30.00"))
         shell.take(order("o2"))
-        shell.receive(refund("r3", amount="5.00"))
+        shell.receive(refund("r3", net="5.00"))
         shell.execute("UPDATE inbox SET state = 'waiting', shard = NULL WHERE event_id = 'refunded-r3'")
         assert shell.post() == {}
         assert shell.sweep() == {"woken": 1, "overdue": 0}
@@ -183,7 +183,7 @@ class TestWaiting:
 
     def test_a_refund_whose_order_came_is_never_parked_however_long_the_sweep_needs(self, shell: Shell) -> None:
         shell.take(order())
-        shell.receive(*(refund(f"r{n}", amount="1.00") for n in range(5)))
+        shell.receive(*(refund(f"r{n}", net="1.00") for n in range(5)))
         shell.execute(
             "UPDATE inbox SET state = 'waiting', shard = NULL, received_at = now() - interval '31 days'"
             " WHERE type = 'order.refunded'"
@@ -222,7 +222,7 @@ class TestParking:
             ("unknown_program", [order(), refund(event_id="bad", program_id="nowhere")]),
             ("wrong_currency", [order(event_id="bad", currency="USD")]),
             ("unknown_line", [order(), refund(event_id="bad", lines=[{"line_id": "9", "quantity": 1}])]),
-            ("refund_exceeds_order", [order(), refund(event_id="bad", amount="100.01")]),
+            ("refund_exceeds_order", [order(), refund(event_id="bad", net="100.02")]),
             ("refund_exceeds_order", [order(), refund(event_id="bad", lines=[{"line_id": "1", "quantity": 2}])]),
         ],
     )
@@ -323,7 +323,7 @@ class TestPrograms:
     def test_a_refund_is_judged_by_the_version_that_its_order_was(self, shell: Shell) -> None:
         shell.take(order("o1", time="2026-05-01T12:00:00Z"))
         shell.apply_program(PROGRAM_TEXT.replace('bronze: "1"', 'bronze: "3"'), effective_from="2026-06-01T00:00:00Z")
-        shell.take(refund("r1", "o1", amount="50.00", time="2026-07-01T12:00:00Z"))
+        shell.take(refund("r1", "o1", net="50.00", time="2026-07-01T12:00:00Z"))
         assert (shell.balance(), shell.differences()) == (50, [])
 
     def test_a_source_that_moves_to_another_program_takes_later_orders_along_and_no_earlier_ones(
@@ -343,7 +343,7 @@ class TestPrograms:
         }  # fmt: skip
         shell.take(
             order("new", "10.00", time="2026-06-01T12:00:00Z"),
-            refund("r1", "old", amount="30.00", time="2026-07-01T12:00:00Z"),
+            refund("r1", "old", net="30.00", time="2026-07-01T12:00:00Z"),
             cancellation("late", time="2026-07-01T12:00:00Z"),
         )
         assert (shell.balance("c1", "test"), shell.balance("c1", "house")) == (70, 10)
@@ -359,7 +359,7 @@ class TestPrograms:
 class TestEvents:
     def test_an_accounts_events_are_numbered_without_gaps_and_in_order(self, shell: Shell) -> None:
         for n in range(1, 4):
-            shell.take(order(f"o{n}", "400.00"), refund(f"r{n}", f"o{n}", amount="10.00"), order(f"x{n}"))
+            shell.take(order(f"o{n}", "400.00"), refund(f"r{n}", f"o{n}", net="10.00"), order(f"x{n}"))
         changed = shell.events("loyalty.balance.changed")
         assert [event["data"]["sequence"] for event in changed] == list(range(1, 10))
         balances = [event["data"]["balance"] for event in changed]
@@ -375,7 +375,7 @@ class TestEvents:
         assert (changed["previous_tier"], changed["tier"], changed["qualifying_points"]) == ("bronze", "silver", 600)
 
     def test_an_event_tells_which_order_and_refund_and_which_lots(self, shell: Shell) -> None:
-        shell.take(order("o1"), refund("r1", "o1", amount="25.00"))
+        shell.take(order("o1"), refund("r1", "o1", net="25.00"))
         told = shell.events("loyalty.balance.changed")[1]["data"]
         assert (told["order_id"], told["refund_id"], told["points"], told["reason"]) == (
             "o1", "r1", -25, "order_refunded",

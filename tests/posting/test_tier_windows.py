@@ -80,9 +80,9 @@ class TestRollingMonths:
         messages = [
             of("2026-01-10", "o1"),
             of("2026-02-10", "o2"),
-            refund("r1", "o1", amount="200.00"),
+            refund("r1", "o1", net="200.00"),
             of("2026-03-10", "o3", "10.00"),
-            refund("r2", "o2", amount="100.00"),
+            refund("r2", "o2", net="100.00"),
             of("2026-04-10", "o4", "10.00"),
         ]
         for batch in [messages] if is_one_batch else [[each] for each in messages]:
@@ -176,13 +176,13 @@ class TestRefundsAtOnce:
 
     def test_the_tier_goes_with_the_order_that_brought_it(self, shell: Shell) -> None:
         shell.take(of("2026-03-01", "o1", "600.00"))
-        shell.take(refund("r1", "o1", amount="200.00"))
+        shell.take(refund("r1", "o1", net="200.00"))
         assert standing(shell) == ("bronze", 400)
         assert [change[1:] for change in changes(shell)] == [("silver", "qualified"), ("bronze", "refunded")]
 
     def test_an_order_before_the_loss_still_earns_by_the_history(self, shell: Shell) -> None:
         shell.take(of("2026-03-01", "o1", "600.00"))
-        shell.take(refund("r1", "o1", amount="200.00"))  # of 5 March
+        shell.take(refund("r1", "o1", net="200.00"))  # of 5 March
         shell.take(of("2026-03-03", "o2", "10.00"), of("2026-03-08", "o3", "10.00"))
         entitled = "SELECT points_entitled FROM orders WHERE order_id = :id"
         assert (shell.value(entitled, id="o2"), shell.value(entitled, id="o3")) == (15, 10)

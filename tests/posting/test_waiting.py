@@ -30,7 +30,7 @@ def test_it_waits_until_its_order_is_posted_and_follows_right_behind_it(shell: S
 
 
 def test_it_waits_in_its_own_batch_too(shell: Shell, about: About) -> None:
-    assert shell.take(about(event_id="early"), refund(amount="10.00"), order()) == {"posted": 3}
+    assert shell.take(about(event_id="early"), refund(net="10.00"), order()) == {"posted": 3}
 
 
 def test_it_waits_for_an_order_of_its_own_source_only(shell: Shell, about: About) -> None:

@@ -274,7 +274,7 @@ TAMPERED = [
             "orders SET points_paid = 1",
             """orders SET attributes = '{"channel":"app"}'""",
             """orders SET customer_tags = '["staff"]'""",
-            "refunds SET amount = amount + 1",
+            "refunds SET net = net + 1",
             "order_events SET business_hash = ''",
         )
     ),
@@ -294,7 +294,7 @@ TAMPERED = [
             "orders SET qualifying_spend = 0 WHERE order_id = 'yearly'",
             "orders SET qualifying_orders = 0 WHERE order_id = 'yearly'",
             "orders SET is_counted = NOT is_counted WHERE order_id = 'yearly'",
-            "refunds SET amount = amount + 1",
+            "refunds SET net = net + 1",
             "refunds SET points_due = points_due + 1, points_taken = points_taken + 1 WHERE refund_id = 'r1'",
         )
     ),

@@ -76,7 +76,7 @@ def chained(open_database: OpenDatabase) -> Iterator[Shell]:
             order("o2", lines=[line("1", "40.00"), line("2", "2.50")], time=yesterday),
             order("o3", customer_id="c2"),
         )
-        shell.take(refund("r2", "o2", amount="10.00"))
+        shell.take(refund("r2", "o2", net="10.00"))
         expire_lots(make_runtime(engine, chain_key=KEY), "2026-02-20T00:00:00Z")
         yield shell
         engine.dispose()

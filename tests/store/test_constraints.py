@@ -150,7 +150,7 @@ def filled(open_database: OpenDatabase) -> Iterator[Shell]:
 def fill(engine: Engine) -> Shell:
     shell = Shell(engine, shards=1, program_text=PROGRAM_TEXT + LIMITED)
     lines = [line("1", "600.00"), line("2", "10.00")]
-    shell.take(order(lines=lines), refund(amount="50.00"), fulfilment(), b"broken")
+    shell.take(order(lines=lines), refund(net="50.00"), fulfilment(), b"broken")
     shell.execute("INSERT INTO account_references SELECT 'card', '1', program_id, account_id, 0 FROM accounts")
     shell.execute("INSERT INTO reminders SELECT account_id, now(), 5, 30 FROM accounts")
     shell.execute("INSERT INTO shared_expiries SELECT account_id, 1, account_shard, '', now() FROM accounts")
@@ -232,7 +232,7 @@ def test_what_must_be_known_cannot_be_left_out(filled: Shell) -> None:
             "sequence",
             "tier_id",
         ],
-        "refunds": ["account_id", "amount", "lines", "sequence"],
+        "refunds": ["account_id", "currency", "lines", "net", "paid", "sequence"],
         "order_events": ["account_id", "content", "sequence"],
         "outbox": ["account_id", "published_at"],
         "repairs": ["account_id", "reason", "seal"],

@@ -116,7 +116,7 @@ def ledger(open_database: OpenDatabase) -> Iterator[Shell]:
         shell.apply_program(LIMITED)
         shell.apply_program(STEPS)
         shell.take(order("o1", "620.00"), order("o2", "20.00"))
-        shell.take(refund("r1", "o1", amount="100.00"), refund("r2", "o1", amount="40.00"))
+        shell.take(refund("r1", "o1", net="100.00"), refund("r2", "o1", net="40.00"))
         shell.apply_program(PROGRAM_TEXT + "expiry: {policy: after_months, months: 1}\n", "2026-01-01T00:00:00Z")
         shell.take(
             order("o3", "30.00", customer_id="c2", time="2026-01-10T12:00:00Z"),
@@ -264,7 +264,7 @@ def test_a_version_of_the_future_hides_no_wrong_qualifying_points(shell: Shell, 
 @pytest.mark.parametrize("later", ["qualification: {refunds: never}\n", "expiry: {policy: inactivity, months: 6}\n"])
 def test_a_version_of_the_future_hides_nothing_that_it_will_do_otherwise(shell: Shell, later: str) -> None:
     shell.apply_program(PROGRAM_TEXT + "expiry: {policy: after_months, months: 1}\n", "2020-01-01T00:00:00Z")
-    shell.take(order("o1"), order("o2", time="2026-09-01T12:00:00Z"), refund("r1", "o1", amount="30.00"))
+    shell.take(order("o1"), order("o2", time="2026-09-01T12:00:00Z"), refund("r1", "o1", net="30.00"))
     shell.apply_program(PROGRAM_TEXT + later, "2099-01-01T00:00:00Z")
     assert shell.differences() == []
     shell.execute("UPDATE orders SET qualifying_points = 100 WHERE order_id = 'o1'")
@@ -299,7 +299,7 @@ def test_beside_a_worker_it_waits_for_it_and_finds_nothing(shell: Shell, engine:
         for table in ("accounts", "orders")
     ]
     more = [order(f"o{n}", customer_id=f"c{n % 5}", source="/limited") for n in range(30)]
-    taken_back = [refund(f"r{n}", f"first-{n % 5}", amount="1.00", source="/limited") for n in range(30)]
+    taken_back = [refund(f"r{n}", f"first-{n % 5}", net="1.00", source="/limited") for n in range(30)]
     shell.receive(*more, *taken_back)
     worker = Shell(engine, shards=1, batch_messages=4, program_text=None)
     applied, lacking = [], []

@@ -121,16 +121,18 @@ GUEST_ORDER = PostedOrder(
 )
 TAKEN = Recovery(6, 3, 2, 1)
 REFUNDS = [
-    PostedRefund(Refund(SOURCE, "r1", "o1", LATER, True, None, ()), "test", b"1", ACCOUNT.account_id, TAKEN, 7),
-    PostedRefund(Refund(SOURCE, "r2", "o1", LATER, False, Decimal("12.50"), ()), "test", b"2", ACCOUNT.account_id),
+    PostedRefund(Refund(SOURCE, "r1", "o1", LATER, True, None, None, ()), "test", b"1", ACCOUNT.account_id, TAKEN, 7),
+    PostedRefund(
+        Refund(SOURCE, "r2", "o1", LATER, False, None, Decimal("12.50"), (), "EUR"), "test", b"2", ACCOUNT.account_id
+    ),
     PostedRefund(
         Refund(
-            SOURCE, "r3", "o1", LATER, False, None,
-            (RefundLine("1", Decimal("0.5"), None), RefundLine("2", None, Decimal("0.001"))),
+            SOURCE, "r3", "o1", LATER, False, None, None,
+            (RefundLine("1", Decimal("0.5"), None, Decimal("0.001")), RefundLine("2", None, Decimal("7.25"), None)),
         ),
         "test", b"3", ACCOUNT.account_id,
     ),
-    PostedRefund(Refund(SOURCE, "r4", "o2", LATER, True, None, ()), "test", b"4", None),
+    PostedRefund(Refund(SOURCE, "r4", "o2", LATER, True, None, None, ()), "test", b"4", None),
 ]  # fmt: skip
 EVENTS = [
     PostedOrderEvent(OrderEventKind.FULFILLED, "", SOURCE, "o1", NOON, "test", b"f", ACCOUNT.account_id),
@@ -371,7 +373,7 @@ def moved(kind: AllocationKind, points: int) -> Entry:
 
 
 def twofold() -> PostedRefund:
-    return REFUNDS[0]._replace(refund=REFUNDS[0].refund._replace(amount=Decimal(1)))
+    return REFUNDS[0]._replace(refund=REFUNDS[0].refund._replace(net=Decimal(1)))
 
 
 THINGS = Table("things", MetaData(), Column("kind", String, nullable=False), Column("points", BigInteger))

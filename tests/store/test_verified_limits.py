@@ -67,13 +67,13 @@ def ledger(open_database: OpenDatabase) -> Iterator[Shell]:
             order("called-off", source="/promoted"),
             cancellation("called-off", source="/promoted"),
             order("kept-in-part", customer_id="c2", source="/promoted"),
-            refund("first", "kept-in-part", amount="20.00", source="/promoted"),
-            refund("second", "kept-in-part", amount="20.00", source="/promoted"),
+            refund("first", "kept-in-part", net="20.00", source="/promoted"),
+            refund("second", "kept-in-part", net="20.00", source="/promoted"),
             order("step", "14.00", source="/steps"),
             order("no-step", "4.00", source="/steps"),
         )
         shell.expire("2026-04-30T00:00:00Z")
-        shell.take(refund("expired", "capped", amount="30.00"))
+        shell.take(refund("expired", "capped", net="30.00"))
         yield shell
         engine.dispose()
 

@@ -69,7 +69,7 @@ def ledger(open_database: OpenDatabase) -> Iterator[Shell]:
         shell.take(
             order("o1", "620.00", time=yesterday),
             order("o2", "40.00", time=yesterday),
-            refund("r1", "o1", amount="100.00", time=yesterday),
+            refund("r1", "o1", net="100.00", time=yesterday),
             order("old", "70.00", customer_id="c2", time="2026-01-10T12:00:00Z"),
             order("guest", customer_id=None),
             order("o1", "620.00", time=yesterday, event_id="again"),
@@ -88,9 +88,9 @@ def ledger(open_database: OpenDatabase) -> Iterator[Shell]:
             order("called-off", customer_id="h1", source="/held"),
             cancellation("called-off", source="/held"),
             order("sent", customer_id="h2", source="/held"),
-            refund("r4", "sent", amount="20.00", source="/held"),
+            refund("r4", "sent", net="20.00", source="/held"),
             fulfilment("sent", source="/held"),
-            refund("r5", "sent", amount="20.00", source="/held"),
+            refund("r5", "sent", net="20.00", source="/held"),
             order("first", source="/idle", time=yesterday),
             order("second", source="/idle"),
             order("late", source="/later", time="2020-01-01T12:00:00Z"),
@@ -98,7 +98,7 @@ def ledger(open_database: OpenDatabase) -> Iterator[Shell]:
         )
         shell.expire("2026-04-30T00:00:00Z")
         shell.review("2027-01-02T00:00:00Z")
-        shell.take(refund("r3", "old", amount="30.00"), order("o3", "5.00", customer_id="c2", time=yesterday))
+        shell.take(refund("r3", "old", net="30.00"), order("o3", "5.00", customer_id="c2", time=yesterday))
         shell.execute("INSERT INTO retention SELECT unnest(ARRAY['inbox', 'outbox']), now() - interval '1 year'")
         yield shell
         engine.dispose()

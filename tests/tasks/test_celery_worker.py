@@ -104,7 +104,7 @@ def test_an_order_on_the_stream_comes_out_as_events(running: Running) -> None:
 
 
 def test_a_refund_that_was_first_waits_for_its_order_and_both_come_out(running: Running) -> None:
-    running.publish(as_bytes(refund("w1", "w1", amount="30.00")))
+    running.publish(as_bytes(refund("w1", "w1", net="30.00")))
     eventually(lambda: running.shell.value("SELECT count(*) FROM inbox WHERE event_id = 'refunded-w1'") == 1)
     running.publish(as_bytes(order("w1", customer_id="waited")))
     eventually(lambda: len(running.events_about("waited")) == 3)

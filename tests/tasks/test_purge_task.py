@@ -169,10 +169,10 @@ def test_each_table_has_a_retention_of_its_own(
 
 ONCE = {
     "an order": [order()],
-    "a refund": [order(), refund(amount="30.00")],
-    "a refund that came before its order": [refund(amount="30.00"), order()],
+    "a refund": [order(), refund(net="30.00")],
+    "a refund that came before its order": [refund(net="30.00"), order()],
     "a guest's order and its refund": [order(customer_id=None), refund()],
-    "two refunds, in another order": [order(), refund("r1", amount="30.00"), refund("r2", amount="20.00")],
+    "two refunds, in another order": [order(), refund("r1", net="30.00"), refund("r2", net="20.00")],
 }
 
 

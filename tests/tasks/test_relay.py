@@ -27,7 +27,7 @@ def shell(engine: Engine) -> Shell:
     """Six customers with an order and a refund each, and one parked message."""
     shell = Shell(engine)
     shell.take(*(order(f"o{n}", customer_id=f"c{n}") for n in range(6)), order("x", currency="USD"))
-    shell.take(*(refund(f"r{n}", f"o{n}", amount="10.00") for n in range(6)))
+    shell.take(*(refund(f"r{n}", f"o{n}", net="10.00") for n in range(6)))
     return shell
 
 

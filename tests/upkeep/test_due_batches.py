@@ -171,7 +171,7 @@ class TestExpiry:
         shell.take(order("o1", time="2025-03-01T12:00:00Z"))
         if is_job_first:
             shell.expire("2025-07-01T00:00:00Z")
-        shell.take(refund("r1", "o1", amount="40.00"))
+        shell.take(refund("r1", "o1", net="40.00"))
         shell.take(order("late", "70.00", time="2025-06-01T12:00:00Z"), refund("r2", "o1"))
         shell.expire("2025-07-01T00:00:00Z")
         assert (shell.balance(), shell.value("SELECT sum(points_excused) FROM refunds")) == (70, 100)
@@ -214,7 +214,7 @@ class TestReview:
         assert shell.review("2023-12-31T22:59:59Z") == 0
 
     def test_points_that_refunds_took_back_do_not_hold_a_tier(self, shell: Shell) -> None:
-        shell.take(order("o1", "600.00", time="2023-06-01T12:00:00Z"), refund("r1", "o1", amount="200.00"))
+        shell.take(order("o1", "600.00", time="2023-06-01T12:00:00Z"), refund("r1", "o1", net="200.00"))
         shell.review("2024-01-01T00:00:00Z")
         assert self.tiers(shell) == ["bronze"]
 

@@ -53,7 +53,7 @@ class TestReminders:
     def test_what_a_refund_takes_is_corrected_and_what_it_takes_whole_withdrawn(self, shell: Shell) -> None:
         shell.take(order("o1", time=in_days(-10)))
         shell.remind(in_days(65))
-        shell.take(refund("r1", "o1", amount="30.00"))
+        shell.take(refund("r1", "o1", net="30.00"))
         shell.remind(in_days(66))
         shell.take(cancellation("o1"))
         shell.remind(in_days(67))
@@ -85,7 +85,7 @@ class TestReminders:
         shell.take(*(order(f"o{n}", customer_id=f"c{n}", time=in_days(-10)) for n in range(5)))
         shell.remind(in_days(65))
         shell.apply_program(EXPIRING.replace("[30, 7]", ahead), in_days(-1))
-        shell.take(refund("r1", "o4", amount="30.00"))
+        shell.take(refund("r1", "o4", net="30.00"))
         assert shell.remind(in_days(66), accounts_max=1) == 1
         assert told(shell)[5:] == [(70, 30, 2)]
         assert shell.remind(in_days(67), accounts_max=1) == 0
@@ -146,7 +146,7 @@ class TestInactivity:
     def test_refunds_move_nothing(self, shell: Shell) -> None:
         shell.take(order("o1", time=in_days(-60)))
         before = self.ends(shell)
-        shell.take(refund("r1", "o1", amount="10.00", time=in_days(-1)))
+        shell.take(refund("r1", "o1", net="10.00", time=in_days(-1)))
         assert self.ends(shell) == before
 
     def test_what_had_ended_before_the_order_stays_ended(self, shell: Shell) -> None:
@@ -200,7 +200,7 @@ class TestWarnings:
         )
         shell.review("2025-01-20T00:00:00Z")
         shell.warn("2025-12-05T00:00:00Z")
-        shell.take(refund("r1", "o2", amount="500.00"))
+        shell.take(refund("r1", "o2", net="500.00"))
         shell.warn("2025-12-06T00:00:00Z")
         assert [risk["missing"] for risk in self.risks(shell)] == [350]
 

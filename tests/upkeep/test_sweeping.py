@@ -75,7 +75,7 @@ def test_only_the_oldest_that_wait_too_long_are_parked_in_one_sweep(shell: Shell
 
 
 def test_what_waits_for_an_order_that_is_posted_alone_follows_it_without_a_sweep(shell: Shell) -> None:
-    shell.receive(refund("r1", "o1", amount="30.00"))
+    shell.receive(refund("r1", "o1", net="30.00"))
     shell.receive(order("o1"), order("bad"))
     shell.execute("UPDATE inbox SET settled = 'no longer an event' WHERE event_id = 'completed-bad'")
     assert shell.post() == {"posted": 2, "parked": 1}

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from core.domain.ledger import EntryKind
-from core.domain.orders.facts import Refund
+from core.domain.orders.facts import Refund, RefundLine
 from core.domain.program import PointsPaidBasis, TaxBasis
 from core.reading.open_messages import OpenMessage
 from core.reading.order_outcomes import LineOutcome, OrderOutcome, RefundOutcome
@@ -96,14 +96,20 @@ def _refund_text(refund: RefundOutcome, order: OrderOutcome) -> str:
 def _refunded_text(refund: Refund, currency: str) -> str:
     if refund.full:
         return "everything"
-    if refund.amount is not None:
-        return f"{money_text(str(refund.amount), currency)} of the whole order"
+    if not refund.lines:
+        return f"{' and '.join(_money_texts(refund, currency))} of the whole order"
     parts = []
     for part in refund.lines:
-        is_money = part.amount is not None
-        what = money_text(str(part.amount), currency) if is_money else pieces_text(str(part.quantity))
-        parts.append(f"line {part.line_id} ({what})")
+        pieces = [] if part.quantity is None else [pieces_text(str(part.quantity))]
+        parts.append(f"line {part.line_id} ({', '.join([*pieces, *_money_texts(part, currency)])})")
     return ", ".join(parts)
+
+
+def _money_texts(given_back: Refund | RefundLine, currency: str) -> Iterator[str]:
+    if given_back.paid is not None:
+        yield f"{money_text(str(given_back.paid), currency)} as it was paid"
+    if given_back.net is not None:
+        yield f"{money_text(str(given_back.net), currency)} net"
 
 
 def _line_texts(order: OrderOutcome) -> list[str]:
@@ -127,6 +133,8 @@ def _counting_texts(outcome: LineOutcome, currency: str) -> Iterator[str]:
         return
     counted = outcome.amount
     yield "nothing of it counts" if counted is None else f"{money_text(counted, currency)} of it count"
+    if outcome.returned is not None:
+        yield f"{outcome.returned} of {outcome.line.quantity} came back"
     if outcome.refunded is not None:
         yield f"{money_text(outcome.refunded, currency)} were refunded"
     if outcome.paid_with_points is not None:

@@ -1,4 +1,4 @@
-"""What is kept of an order after its refunds: the lines that earn, with the amounts and quantities that are left.
+"""What is kept of an order after its refunds: the lines that earn, with the money and the pieces that are left.
 
 Amounts and quantities are whole numbers of a fixed small unit: what shares leave is rounded to it once, so that numbers
 stay small however many refunds an order has. What is asked of an order again after each refund is kept as a sum, and a
@@ -10,206 +10,12 @@ from decimal import Decimal
 from functools import cached_property
 from typing import NamedTuple
 
-from core.domain.orders.facts import Order, Refund, RefundLine
-from core.domain.orders.units import UNITS, amount_text, nearest, to_millionth, units_of
-from core.domain.program import Basis, LineConditions, Lines, PointsPaidBasis, TaxBasis
+from core.domain.orders.facts import Refund
+from core.domain.orders.given_back import ALL, NONE, Share
+from core.domain.orders.goods import NOTHING_GONE, Gone, Goods, Selection, Sum, less
+from core.domain.orders.units import amount_text, nearest, to_millionth, units_of
 
 _ZERO = Decimal(0)
-
-
-class Selection:
-    """The lines of an order that a rule or promotion counts, as they were ordered."""
-
-    def __init__(self, goods: "Goods", places: Sequence[int], asks: tuple[LineConditions, ...] = ()) -> None:
-        """`places` are those of lines that earn; all of them as a range if all lines of the order do.
-
-        `asks` is what must be kept of each of the lines for it to count.
-        """
-        self._goods, self.places, self.asks = goods, places, asks
-        self._members = places if isinstance(places, range) else frozenset(places)
-
-    def __contains__(self, place: int) -> bool:
-        """Whether the line at that place is counted."""
-        return place in self._members
-
-    def sum(self) -> "_Sum":
-        """What the lines come to."""
-        goods, places = self._goods, self.places
-        lines = goods.order.lines
-        amount = goods.amount if places is goods.places else goods.amount_of(*places)
-        quantity = lines[places[0]].quantity if len(places) == 1 else sum([lines[p].quantity for p in places], _ZERO)
-        return _Sum(amount, units_of(quantity), len(places))
-
-
-class _Sum(NamedTuple):
-    """What the kept lines of a selection come to, before the shares of the whole order."""
-
-    amount: int  #: in units
-    quantity: int  #: in units
-    lines: int  #: of which something is kept
-
-
-class _Gone(NamedTuple):
-    """What all refunds of lines together give back of one line."""
-
-    pieces: Decimal  #: that were refunded without an amount
-    money: Decimal  #: that was refunded of its amount
-    is_all: bool = False
-    net: int = 0  #: of its amount, in units
-    amount: int = 0  #: of the amount that earns, in units
-    quantity: int = 0  #: in units
-
-
-_NOTHING_GONE = _Gone(_ZERO, _ZERO)
-
-
-def _less(selection: "Selection | Goods", had: _Sum, before: Mapping[int, _Gone], now: Mapping[int, _Gone]) -> _Sum:
-    """What is kept of the selected lines when `now` is gone of some, in the place of what was gone of them before."""
-    amount, quantity, lines = had
-    for place, gone in now.items():
-        if place in selection:
-            then = before.get(place, _NOTHING_GONE)
-            amount -= gone.amount - then.amount
-            quantity -= gone.quantity - then.quantity
-            lines -= gone.is_all - then.is_all
-    return _Sum(amount, quantity, lines)
-
-
-class Goods:
-    """The lines of one order that earn, as they were ordered."""
-
-    def __init__(self, order: Order, basis: Basis, rate: Decimal | None = None) -> None:
-        """`basis` says which kinds of lines earn, and whether with their tax.
-
-        `rate` is what the order's currency is worth in the program's, where that is another one. What earns is in the
-        program's; what the order and its refunds say is in the order's.
-        """
-        self.order, self.rate = order, rate
-        lines, kinds = order.lines, basis.kinds
-        places = [place for place, line in enumerate(lines) if line.kind in kinds]
-        #: Of the lines that earn.
-        self.places: Sequence[int] = range(len(lines)) if len(places) == len(lines) else places
-        self._members = self.places if isinstance(self.places, range) else frozenset(places)
-        self._has_tax = basis.tax is TaxBasis.INCLUDED
-        self.amount = self.amount_of(*places)  #: what they come to, in units
-        paid = order.points_paid if basis.points_paid is PointsPaidBasis.EXCLUDED else _ZERO
-        #: Of the amount, in units: what was not paid with points.
-        self.unpaid = self.amount if not paid else max(0, self.amount - units_of(paid))
-        #: The share of every line's amount that was not paid with points, in the program's currency, as a ratio.
-        self.factor = (1, 1) if self.unpaid == self.amount else (self.unpaid, self.amount)
-        self._worth = (1, 1) if rate is None else rate.as_integer_ratio()
-        if rate is not None:
-            self.factor = self.factor[0] * self._worth[0], self.factor[1] * self._worth[1]
-        self._selections: dict[str, Selection] = {}
-
-    def __contains__(self, place: int) -> bool:
-        """Whether the line at that place earns."""
-        return place in self._members
-
-    def amount_of(self, *places: int) -> int:
-        """What these lines earn for, in units."""
-        lines = self.order.lines
-        amount = lines[places[0]].amount if len(places) == 1 else sum([lines[place].amount for place in places], _ZERO)
-        if self._has_tax:
-            amount += sum([lines[place].tax for place in places], _ZERO)
-        return units_of(amount)
-
-    @cached_property
-    def place_of(self) -> Mapping[str, int]:
-        """The places of all lines by their ids."""
-        return {line.line_id: place for place, line in enumerate(self.order.lines)}
-
-    @cached_property
-    def net(self) -> int:
-        """What all lines come to, those too that do not earn, without tax; in units."""
-        return units_of(sum([line.amount for line in self.order.lines], _ZERO))
-
-    @cached_property
-    def all(self) -> Selection:
-        """All lines that earn."""
-        return Selection(self, self.places)
-
-    def select(self, name: str, lines: Lines, places: Sequence[int] | None, *, is_paid_only: bool = False) -> Selection:
-        """The lines that `lines`, those of the rule or promotion of this name, lets through.
-
-        `places` are those of the lines that it looks for at all, where they are known. With `is_paid_only` no line
-        that cost nothing counts.
-        """
-        if lines.is_all and places is None and not is_paid_only:
-            return self.all
-        found = self._selections.get(name)
-        if found is None:
-            places = self._find(lines, places)
-            if lines.asks_price:
-                places = [place for place in places if self._has_price(place, lines)]
-            if is_paid_only:
-                places = self._paid(places)
-            found = self._selections[name] = Selection(self, places, (lines,) if lines.asks_kept else ())
-        return found
-
-    def paid(self, name: str, selection: Selection) -> Selection:
-        """Those of the lines, which are of the rule or promotion of this name, that cost something."""
-        name = f"{name} (paid)"
-        found = self._selections.get(name)
-        if found is None:
-            places = self._paid(selection.places)
-            is_same = len(places) == len(selection.places)
-            found = self._selections[name] = selection if is_same else Selection(self, places, selection.asks)
-        return found
-
-    def _paid(self, places: Sequence[int]) -> Sequence[int]:
-        lines = self.order.lines
-        return [place for place in places if lines[place].amount]
-
-    def _has_price(self, place: int, asked: LineConditions) -> bool:
-        """Whether a piece of the line costs what is asked; nothing is divided, so this is exact."""
-        least, most = asked.minimum_price, asked.maximum_price
-        amount = self.amount_of(place) * self._worth[0] * UNITS
-        quantity = units_of(self.order.lines[place].quantity) * self._worth[1]
-        return (least is None or amount >= units_of(least) * quantity) and (
-            most is None or amount <= units_of(most) * quantity
-        )
-
-    def _find(self, lines: Lines, places: Sequence[int] | None) -> Sequence[int]:
-        ordered = self.order.lines
-        if places is None:
-            places = self.places
-            if lines.skus or lines.categories:
-                return [place for place in places if lines.includes(ordered[place])]
-        elif not isinstance(self.places, range):
-            places = [place for place in places if place in self]
-        if lines.excludes_some:
-            places = [place for place in places if not lines.excludes(ordered[place])]
-        return places
-
-    def both(self, name: str, one: Selection, other: Selection) -> Selection:
-        """The lines that are in both; `name` stands for this pair."""
-        found = self._selections.get(name)
-        if found is None:
-            found = Selection(self, [place for place in one.places if place in other], one.asks + other.asks)
-            self._selections[name] = found
-        return found
-
-    def gone(self, place: int, had: _Gone, part: RefundLine) -> _Gone:
-        """What is gone of a line with one more part of a refund; money counts when both money and pieces are given."""
-        line = self.order.lines[place]
-        pieces, money, is_all = had.pieces, had.money, had.is_all
-        if part.amount is not None and line.amount:
-            money += part.amount
-        elif part.quantity is not None:
-            pieces += part.quantity
-        else:
-            is_all = is_all or bool(part.amount)  # money for a line that cost none: its tax
-        ordered, quantity = units_of(line.amount), units_of(line.quantity)
-        # The share that is gone, as a ratio: pieces / quantity + money / amount.
-        share = units_of(pieces), quantity
-        if money:
-            share = share[0] * ordered + units_of(money) * quantity, quantity * ordered
-        if is_all or share[0] >= share[1]:
-            return _Gone(pieces, money, True, ordered, self.amount_of(place), quantity)  # a field's value
-        amount = nearest(self.amount_of(place) * share[0], share[1])
-        net = nearest(ordered * share[0], share[1]) if self._has_tax else amount
-        return _Gone(pieces, money, False, net, amount, nearest(quantity * share[0], share[1]))
 
 
 class _ByLine(NamedTuple):
@@ -227,16 +33,16 @@ class Basket:
         """All of it; see `after` and `plus`."""
         self.goods = goods
         self.is_whole = True  #: whether there was no refund
-        self._gone: dict[int, _Gone] = {}
-        self._change = _Sum(0, 0, 0)  #: below zero: what refunds of lines change of the sum of all that earn
+        self._gone: dict[int, Gone] = {}
+        self._change = Sum(0, 0, 0, 0)  #: below zero: what refunds of lines change of the sum of all that earn
         self._net_gone = 0  #: of all lines, in units
-        self._refunded = 0  #: amounts that were refunded of the whole order, in units
+        self._gross_gone = 0  #: the same with tax
+        self._paid_back = 0  #: of the whole order, in units
+        self._net_back = 0  #: of the whole order, in units
         self._is_full = False  #: it was refunded in full
-        #: The share of every line that refunds of the whole order leave, as a ratio.
-        self._left = (1, 1)
-        #: The share of every line's amount that is left and was not paid with points, as a ratio.
-        self._factor = goods.factor
-        self._sums: dict[Selection, _Sum] = {}
+        self._left = ALL  #: the share of every line's money that refunds of the whole order leave, as a ratio
+        self._factor = goods.factor  #: the share of it that is left and earns
+        self._sums: dict[Selection, Sum] = {}
         self._by_line: dict[str, _ByLine] = {}
         self._line_texts: dict[int, tuple[str, list[str]]] = {}
         self._next: tuple[Refund, Basket] | None = None
@@ -245,10 +51,13 @@ class Basket:
         """What these refunds leave, in whatever sequence they are given."""
         basket = self
         if len(refunds) > 1:
-            lines = tuple([part for refund in refunds for part in refund.lines])
-            amounts = [refund.amount for refund in refunds if refund.amount is not None]
-            amount, is_full = sum(amounts, _ZERO) if amounts else None, any(refund.full for refund in refunds)
-            refunds = [refunds[0]._replace(lines=lines, amount=amount, full=is_full)]
+            together = refunds[0]._replace(
+                lines=tuple([part for refund in refunds for part in refund.lines]),
+                paid=_sum_of([refund.paid for refund in refunds]),
+                net=_sum_of([refund.net for refund in refunds]),
+                full=any(refund.full for refund in refunds),
+            )
+            refunds = [together]
         for refund in refunds:
             basket = basket.plus(refund)
         return basket
@@ -264,23 +73,28 @@ class Basket:
 
     def _plus(self, refund: Refund) -> "Basket":
         goods, more = self.goods, Basket(self.goods)
-        changed: dict[int, _Gone] = {}
+        changed: dict[int, Gone] = {}
         for part in refund.lines:
             place = goods.place_of[part.line_id]
-            had = changed.get(place) or self._gone.get(place, _NOTHING_GONE)
+            had = changed.get(place) or self._gone.get(place, NOTHING_GONE)
             changed[place] = goods.gone(place, had, part)
         more._gone = self._gone | changed if changed else self._gone
         more._net_gone = self._net_gone + sum([now.net - self._before(place).net for place, now in changed.items()])
-        more._refunded = self._refunded + (0 if refund.amount is None else units_of(refund.amount))
+        more._gross_gone = self._gross_gone + sum(
+            [now.gross - self._before(place).gross for place, now in changed.items()]
+        )
+        more._paid_back = self._paid_back + (units_of(refund.paid) if refund.paid else 0)
+        more._net_back = self._net_back + (units_of(refund.net) if refund.net else 0)
         more._is_full = self._is_full or refund.full
         more.is_whole = False
-        more._change = _less(goods, self._change, self._gone, changed)
-        more._left, more._factor = more._shares()
-        is_only_lines = more._left == (1, 1)  # else every line is worth less than before
+        more._change = less(goods, self._change, self._gone, changed)
+        more._left = more._share_left()
+        more._factor = (more._left[0] * goods.factor[0], more._left[1] * goods.factor[1])
+        is_only_lines = more._left == ALL  # else every line is worth less than before
         more._sums = {
             selection: self._reaching_less(selection, had, more, changed)
             if selection.asks
-            else _less(selection, had, self._gone, changed)
+            else less(selection, had, self._gone, changed)
             for selection, had in self._sums.items()
             if is_only_lines or not selection.asks
         }
@@ -290,10 +104,10 @@ class Basket:
             more._by_line = {name: self._changed_points(had, more, changed) for name, had in self._by_line.items()}
         return more
 
-    def _before(self, place: int) -> _Gone:
-        return self._gone.get(place, _NOTHING_GONE)
+    def _before(self, place: int) -> Gone:
+        return self._gone.get(place, NOTHING_GONE)
 
-    def _changed_points(self, had: _ByLine, after: "Basket", changed: Mapping[int, _Gone]) -> _ByLine:
+    def _changed_points(self, had: _ByLine, after: "Basket", changed: Mapping[int, Gone]) -> _ByLine:
         of = [place for place in changed if place in had.selection]
         change = sum([after.points_of_line(had, place) - self.points_of_line(had, place) for place in of])
         return had._replace(points=had.points + change)
@@ -312,39 +126,44 @@ class Basket:
                 return False
         return True
 
-    def reaching_sum(self, selection: Selection, places: Iterable[int]) -> _Sum:
+    def reaching_sum(self, selection: Selection, places: Iterable[int]) -> Sum:
         """What the lines come to of which so much is kept as is asked of each."""
         goods, lines = self.goods, self.goods.order.lines
-        amount = quantity = count = 0
+        amount = quantity = with_pieces = count = 0
         for place in places:
             if self._reaches(selection, place):
                 gone = self._before(place)
                 amount += goods.amount_of(place) - gone.amount
                 quantity += units_of(lines[place].quantity) - gone.quantity
+                with_pieces += not gone.are_all_pieces
                 count += not gone.is_all
-        return _Sum(amount, quantity, count)
+        return Sum(amount, quantity, with_pieces, count)
 
-    def _reaching_less(self, selection: Selection, had: _Sum, after: "Basket", changed: Mapping[int, _Gone]) -> _Sum:
+    def _reaching_less(self, selection: Selection, had: Sum, after: "Basket", changed: Mapping[int, Gone]) -> Sum:
         """The same after these lines have changed."""
         of = [place for place in changed if place in selection]
         before, now = self.reaching_sum(selection, of), after.reaching_sum(selection, of)
-        return _Sum(*(a - b + c for a, b, c in zip(had, before, now, strict=True)))
+        return Sum(*(a - b + c for a, b, c in zip(had, before, now, strict=True)))
 
-    def _shares(self) -> tuple[tuple[int, int], tuple[int, int]]:
-        """What is left of every line, and of every line's amount.
+    def _share_left(self) -> Share:
+        """What refunds of the whole order leave of every line's money, as a ratio.
 
-        Refunds of lines first reduce their lines; refunds of an amount of the whole order then reduce every line in
-        proportion. Both are sums over the set of refunds, so their order cannot matter.
+        Refunds of lines first reduce their lines; money of the whole order then reduces every line in proportion. Both
+        are sums over the set of refunds, so their order cannot matter.
         """
-        goods, left, of = self.goods, 1, 1
+        goods, (left, of) = self.goods, ALL
         if self._is_full:
-            left = 0
-        elif self._refunded:
+            return NONE
+        if self._net_back:
             whole = goods.net - self._net_gone
-            left, of = (max(0, whole - self._refunded), whole) if whole > 0 else (0, 1)
-        return (left, of), (left * goods.factor[0], of * goods.factor[1])
+            left, of = max(0, whole - self._net_back), max(1, whole)
+        if self._paid_back:
+            unpaid, all_of_it = goods.cash
+            cash = (goods.gross - self._gross_gone) * unpaid
+            left, of = left * cash - self._paid_back * all_of_it * of, of * cash
+        return (left, of) if left > 0 else NONE
 
-    def _sum(self, selection: Selection) -> _Sum:
+    def _sum(self, selection: Selection) -> Sum:
         found = self._sums.get(selection)
         if found is None:
             if selection.asks:
@@ -352,7 +171,7 @@ class Basket:
             else:
                 found = selection.sum()
                 if self._gone:
-                    found = _less(selection, found, {}, self._gone)
+                    found = less(selection, found, {}, self._gone)
             self._sums[selection] = found
         return found
 
@@ -373,8 +192,8 @@ class Basket:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing that earns is kept."""
-        return not self._left[0] or len(self.goods.places) + self._change.lines == 0
+        """Whether no piece that earns is kept, whatever became of its money."""
+        return self._is_full or len(self.goods.places) + self._change.goods == 0
 
     def amount_of(self, selection: Selection) -> int:
         """What is kept of the earning amounts of these lines, less their share of what was paid with points; units."""
@@ -386,21 +205,29 @@ class Basket:
 
     def quantity_of(self, selection: Selection) -> int:
         """What is kept of the pieces of these lines, in units."""
-        numerator, denominator = self._left
-        quantity = self._sum(selection).quantity
-        return quantity if numerator == denominator else nearest(quantity * numerator, denominator)
+        return 0 if self._is_full else self._sum(selection).quantity
+
+    def goods_count(self, selection: Selection) -> int:
+        """Of how many of these lines pieces are kept."""
+        return 0 if self._is_full else self._sum(selection).goods
 
     def lines_count(self, selection: Selection) -> int:
-        """Of how many of these lines something is kept."""
-        return self._sum(selection).lines if self._left[0] else 0
+        """Of how many of these lines something is kept, pieces or money."""
+        return self._sum(selection).lines if self._left[0] else self.goods_count(selection)
 
     def places_of(self, selection: Selection) -> Iterable[int]:
-        """The places of these lines of which something is kept."""
-        if not self._left[0]:
+        """The places of these lines of which something is kept, pieces or money."""
+        if self._is_full:
             return ()
         places = selection.places
         if self._gone:
-            places = [place for place in places if not self._before(place).is_all]
+            is_money_left = self._left[0] > 0
+            gone = self._gone
+            places = [
+                place
+                for place in places
+                if place not in gone or not (gone[place].is_all if is_money_left else gone[place].are_all_pieces)
+            ]
         return [place for place in places if self._reaches(selection, place)] if selection.asks else places
 
     @cached_property
@@ -414,9 +241,9 @@ class Basket:
 
     def line_quantity(self, place: int) -> int:
         """What is kept of the pieces of one line, in units."""
-        numerator, denominator = self._left
-        quantity = units_of(self.goods.order.lines[place].quantity) - self._before(place).quantity
-        return quantity if numerator == denominator else nearest(quantity * numerator, denominator)
+        if self._is_full:
+            return 0
+        return units_of(self.goods.order.lines[place].quantity) - self._before(place).quantity
 
     def points_by_line(self, name: str, selection: Selection, give: Callable[[int], int]) -> int:
         """What `give`, that of the rule of this name, gives for the amount of each line by itself."""
@@ -434,3 +261,8 @@ class Basket:
             numbers = [amount_text(self.line_amount(place)), amount_text(self.line_quantity(place))]
             text = self._line_texts[place] = (self.goods.order.lines[place].line_id, numbers)
         return text
+
+
+def _sum_of(amounts: Iterable[Decimal | None]) -> Decimal | None:
+    known = [amount for amount in amounts if amount is not None]
+    return sum(known, _ZERO) if known else None

@@ -7,8 +7,8 @@ from core.domain.books import Books, KeptOrder
 from core.domain.decision import Decision
 from core.domain.ledger import Account
 from core.domain.message import Message
-from core.domain.orders.basket import Goods
 from core.domain.orders.facts import Cancellation, Refund
+from core.domain.orders.goods import Goods
 from core.domain.orders.lookup import event_key_of, order_for_event, order_of, posted_before
 from core.domain.orders.posted import OrderEventKind, PostedOrder, PostedOrderEvent, PostedRefund, cancelled_part
 from core.domain.orders.refund_limits import refund_problem

@@ -12,8 +12,9 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from core.domain.orders.basket import Basket, Goods
+from core.domain.orders.basket import Basket
 from core.domain.orders.facts import Order, Refund
+from core.domain.orders.goods import Goods
 from core.domain.orders.posted import Judgement, Qualifying
 from core.domain.orders.rates import exchange_rate
 from core.domain.orders.reckoning import Reckoning, beginning, points_for, scope_of

@@ -57,29 +57,37 @@ class Order(NamedTuple):
         return self.source, self.order_id
 
     @property
+    def total_net(self) -> Decimal:
+        """All lines, whatever their kind, without tax."""
+        return sum((line.amount for line in self.lines), Decimal(0))
+
+    @property
     def total_gross(self) -> Decimal:
-        """All lines with their tax: the most that a refund of this order can give back."""
+        """All lines, whatever their kind, with their tax: what the customer had to pay, with money or points."""
         return sum((line.amount + line.tax for line in self.lines), Decimal(0))
 
 
 class RefundLine(NamedTuple):
-    """What is given back of one line: pieces, money, or both; the money counts when both are given."""
+    """What is given back of one line: pieces, money in one of its two kinds, or pieces with the money paid for them."""
 
     line_id: str
     quantity: Decimal | None
-    amount: Decimal | None
+    paid: Decimal | None  #: as the customer got it back: with tax, after points
+    net: Decimal | None  #: in the terms of the lines: without tax, before points
 
 
 class Refund(NamedTuple):
-    """A refund of one order: by lines, by an amount of the whole order, or in full."""
+    """A refund of one order: by lines, by money of the whole order in one of its two kinds, or in full."""
 
     source: str
     refund_id: str
     order_id: str
     occurred_at: datetime
     full: bool
-    amount: Decimal | None
+    paid: Decimal | None  #: as the customer got it back: with tax, shipping and all else, after points
+    net: Decimal | None  #: in the terms of the lines: without tax, before points
     lines: tuple[RefundLine, ...]
+    currency: str | None = None  #: None: the order's
     order_source: str | None = None  #: where the order was made; None: where the refund was
 
     @property

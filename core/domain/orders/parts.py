@@ -48,7 +48,7 @@ def given_back(whole: Refund, order: Order, lines: Iterable[LinePart]) -> Refund
     """The refund of these parts, with the money of their pieces; `whole` is one of all of the order."""
     ordered = {line.line_id: line.quantity for line in order.lines}
     parts = [
-        RefundLine(part.line_id, ordered[part.line_id] if part.quantity is None else part.quantity, None)
+        RefundLine(part.line_id, ordered[part.line_id] if part.quantity is None else part.quantity, None, None)
         for part in lines
         if part.line_id in ordered
     ]

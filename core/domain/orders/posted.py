@@ -208,4 +208,4 @@ def cancelled_part(posted: PostedOrder, occurred_at: datetime, lines: Sequence[L
 def in_full(posted: PostedOrder, occurred_at: datetime) -> Refund:
     """The refund that a cancellation of this order counts as."""
     source, order_id = posted.key
-    return Refund(source, "", order_id, occurred_at, full=True, amount=None, lines=())
+    return Refund(source, "", order_id, occurred_at, full=True, paid=None, net=None, lines=())

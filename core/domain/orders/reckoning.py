@@ -9,8 +9,9 @@ from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple
 
-from core.domain.orders.basket import Basket, Selection
+from core.domain.orders.basket import Basket
 from core.domain.orders.facts import Order
+from core.domain.orders.goods import Selection
 from core.domain.orders.posted import Judgement
 from core.domain.orders.units import (
     UNITS,
@@ -222,6 +223,8 @@ class Reckoning:
             points = rounded(base * more, per, promotion.rounding)
         elif self._is_whole:
             points = promotion.points
+        elif promotion.clawback is not ClawbackMode.PROPORTIONAL and not basket.goods_count(selection):
+            return None
         else:
             kept, ordered = self._kept_share(promotion, basket.amount_of(selection))
             points = rounded(promotion.points * kept, ordered, promotion.rounding)
@@ -308,6 +311,8 @@ def _points(terms: Terms, basket: Basket, selection: Selection, name: str) -> in
         case Unit.LINE_AMOUNT:
             return basket.points_by_line(name, selection, partial(_points_of_amount, terms=terms))
         case Unit.ORDER:
+            if not basket.goods_count(selection):
+                return 0
             return rounded(terms.numerator, terms.denominator, terms.rounding)
 
 

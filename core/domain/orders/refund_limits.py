@@ -1,32 +1,92 @@
-"""Whether a refund can be one of its order: of lines that it has, of no more than was ordered."""
+"""Whether a refund can be one of its order: of lines that it has, of no more than was ordered, in its currency.
 
-from core.domain.orders.basket import Goods
+Each refund is judged alone, so that the arrival of others cannot change it. Shops round tax by line: what is over by a
+cent for each line is taken as all.
+"""
+
+from decimal import Decimal
+
 from core.domain.orders.facts import OrderLine, Refund, RefundLine
+from core.domain.orders.goods import Goods
+from core.domain.orders.units import amount_text, units_of
 from core.domain.outcomes import Parked, Reason
+
+_CENT = units_of(Decimal("0.01"))
+_LEAST = units_of(Decimal("0.0001"))  #: that a message can say
+
+
+class _Limits:
+    """The most of each kind of money that one order, or one of its lines, can give back; in units."""
+
+    def __init__(self, goods: Goods, net: int, gross: int, lines: int) -> None:
+        self._order, self._net = goods.order, max(0, net)
+        unpaid, of = goods.cash
+        self._paid = max(0, gross) * unpaid // of // _LEAST * _LEAST
+        self._over = lines * _CENT
+
+    def problem(self, where: str, what: str, paid: Decimal | None, net: Decimal | None) -> str | None:
+        """What is wrong with money of this place in the message; `what` names that which it is given back of."""
+        if net is not None and (units := units_of(net)) > self._net + self._over:
+            text = self._text(f"{where}net is {net}", self._net, f"{what} cost without tax")
+            other = "if this is what the customer got back, with tax and after points, write it as paid"
+            return self._advice(text, other if units <= self._paid + self._over else None, self._net)
+        if paid is not None and (units := units_of(paid)) > self._paid + self._over:
+            how = "with tax, after points" if self._order.points_paid else "with tax"
+            text = self._text(f"{where}paid is {paid}", self._paid, f"the customer paid for {what}, {how}")
+            other = "if this is without tax and before points, write it as net"
+            return self._advice(text, other if units <= self._net + self._over else None, self._paid)
+        return None
+
+    def _text(self, said: str, most: int, what: str) -> str:
+        return f"{said}, more than the {_money_text(most)} {self._order.currency} that {what}"
+
+    def _advice(self, text: str, other: str | None, most: int) -> str:
+        least = f"send at most {_money_text(most)}"
+        return f"{text}; {least}" if other is None else f"{text}; {other}, else {least}"
+
+
+def _money_text(units: int) -> str:
+    """As people write money: 12.50 and not 12.5."""
+    whole, _, fraction = amount_text(units).partition(".")
+    return f"{whole}.{fraction:0<2}"
 
 
 def refund_problem(goods: Goods, refund: Refund) -> Parked | None:
-    """Why this refund cannot be one of this order, judged alone, so that other refunds' arrival cannot change it."""
-    order, places = goods.order, goods.place_of
+    """Why this refund cannot be one of this order."""
+    order = goods.order
+    if refund.currency is not None and refund.currency != order.currency:
+        detail = (
+            f"data.currency is {refund.currency}, but the order is in {order.currency}; send what was given back in"
+            f" {order.currency}, in a new event"
+        )
+        return Parked(Reason.WRONG_CURRENCY, detail)
     for n, part in enumerate(refund.lines):
-        place = places.get(part.line_id)
-        if place is None:
-            count = len(order.lines)
-            known = "its only line" if count == 1 else f"one of its {count} lines"
-            detail = f"data.lines[{n}].line_id names no line of the order; send the line_id of {known}"
-            return Parked(Reason.UNKNOWN_LINE, detail)
-        problem = _line_problem(order.lines[place], n, part)
+        problem = _part_problem(goods, f"data.lines[{n}].", part)
         if problem is not None:
-            return Parked(Reason.REFUND_EXCEEDS_ORDER, problem)
-    if refund.amount is not None and refund.amount > order.total_gross:
-        detail = f"data.amount is {refund.amount}, more than the order's {order.total_gross} {order.currency}"
-        return Parked(Reason.REFUND_EXCEEDS_ORDER, detail)
-    return None
+            return problem
+    if refund.paid is None and refund.net is None:
+        return None
+    limits = _Limits(goods, goods.net, goods.gross, len(order.lines))
+    text = limits.problem("data.", "all lines", refund.paid, refund.net)
+    return None if text is None else Parked(Reason.REFUND_EXCEEDS_ORDER, f'{text}, or "full": true for everything')
 
 
-def _line_problem(line: OrderLine, n: int, part: RefundLine) -> str | None:
+def _part_problem(goods: Goods, where: str, part: RefundLine) -> Parked | None:
+    lines = goods.order.lines
+    place = goods.place_of.get(part.line_id)
+    if place is None:
+        known = "its only line" if len(lines) == 1 else f"one of its {len(lines)} lines"
+        detail = f"{where}line_id names no line of the order; send the line_id of {known}"
+        return Parked(Reason.UNKNOWN_LINE, detail)
+    text = _line_problem(goods, lines[place], where, part)
+    return None if text is None else Parked(Reason.REFUND_EXCEEDS_ORDER, text)
+
+
+def _line_problem(goods: Goods, line: OrderLine, where: str, part: RefundLine) -> str | None:
     if part.quantity is not None and part.quantity > line.quantity:
-        return f"data.lines[{n}].quantity is {part.quantity}, more than the {line.quantity} that were ordered"
-    if part.amount is not None and part.amount > line.amount + line.tax:
-        return f"data.lines[{n}].amount is {part.amount}, more than the line's {line.amount + line.tax}"
-    return None
+        said = f"{where}quantity is {part.quantity}, more than the {line.quantity} that were ordered"
+        return f"{said}; send at most {line.quantity}"
+    if part.paid is None and part.net is None:
+        return None
+    limits = _Limits(goods, units_of(line.amount), units_of(line.amount + line.tax), 1)
+    return limits.problem(where, "the line", part.paid, part.net)

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 from pydantic import Field, StrictBool, StringConstraints, field_validator, model_validator
 from pydantic_core import InitErrorDetails
 
-from core.domain.orders.facts import LineKind
+from core.domain.program.basis import Basis, KeptFeesBasis, PointsPaidBasis, TaxBasis
 from core.domain.program.conditions import Circumstances, Hours, LineConditions, Lines, Weekday, When
 from core.domain.program.currencies import Currencies, RatePeriod, currency_problems, rate_on
 from core.domain.program.earning_rules import (
@@ -97,6 +97,7 @@ __all__ = [
     "FreePieces",
     "Hours",
     "ItemRule",
+    "KeptFeesBasis",
     "Limits",
     "LineConditions",
     "Lines",
@@ -127,20 +128,6 @@ __all__ = [
 ]
 
 
-class TaxBasis(StrEnum):
-    """Whether tax earns points."""
-
-    EXCLUDED = "excluded"
-    INCLUDED = "included"
-
-
-class PointsPaidBasis(StrEnum):
-    """Whether the part of an order that was paid with points earns points."""
-
-    EXCLUDED = "excluded"
-    INCLUDED = "included"
-
-
 class Combine(StrEnum):
     """What several earning rules give together: the best one alone, or their sum."""
 
@@ -154,25 +141,6 @@ class ClawbackPolicy(StrEnum):
     ALLOW_NEGATIVE = "allow_negative"  #: the balance goes below zero; later credits pay it off first
     CLAMP = "clamp"  #: the balance stops at zero; the rest is recorded as a shortfall
     PENDING_ONLY = "pending_only"  #: only points that are not yet available are taken
-
-
-class Basis(Part):
-    """Which part of an order earns points."""
-
-    kinds: Annotated[tuple[LineKind, ...], Field(min_length=1)] = (LineKind.PRODUCT,)
-    """Line kinds that earn."""
-    tax: TaxBasis = TaxBasis.EXCLUDED
-    """Whether the lines' tax earns."""
-    points_paid: PointsPaidBasis = PointsPaidBasis.EXCLUDED
-    """Whether the part paid with points earns."""
-    free_pieces: FreePieces = FreePieces.EXCLUDED
-    """Whether pieces that cost nothing count where pieces are counted."""
-
-    @field_validator("kinds")
-    @classmethod
-    def _kinds_once(cls, kinds: tuple[LineKind, ...]) -> tuple[LineKind, ...]:
-        refuse(repeated([kind.value for kind in kinds], key=None))
-        return kinds
 
 
 class Clawback(Part):

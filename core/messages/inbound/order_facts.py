@@ -33,15 +33,16 @@ def order_of(source: str, occurred_at: datetime, data: Mapping[str, Any]) -> Ord
 
 def refund_of(source: str, occurred_at: datetime, data: Mapping[str, Any]) -> Refund:
     """Make the refund of an `order.refunded` event."""
-    amount = data.get("amount")
     return Refund(
         source=source,
         refund_id=data["refund_id"],
         order_id=data["order_id"],
         occurred_at=occurred_at,
         full=data.get("full") is True,
-        amount=None if amount is None else Decimal(amount),
+        paid=_decimal_of(data, "paid"),
+        net=_decimal_of(data, "net"),
         lines=tuple(_refund_line(line) for line in data.get("lines") or ()),
+        currency=data.get("currency"),
         order_source=data.get("order_source"),
     )
 
@@ -89,10 +90,12 @@ def line_of(line: dict[str, Any]) -> OrderLine:
     )
 
 
-def _refund_line(line: dict[str, Any]) -> RefundLine:
-    quantity, amount = line.get("quantity"), line.get("amount")
+def _refund_line(line: Mapping[str, Any]) -> RefundLine:
     return RefundLine(
-        line["line_id"],
-        None if quantity is None else Decimal(quantity),
-        None if amount is None else Decimal(amount),
+        line["line_id"], _decimal_of(line, "quantity"), _decimal_of(line, "paid"), _decimal_of(line, "net")
     )
+
+
+def _decimal_of(fields: Mapping[str, Any], name: str) -> Decimal | None:
+    value = fields.get(name)
+    return None if value is None else Decimal(value)

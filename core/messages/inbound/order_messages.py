@@ -13,7 +13,7 @@ from decimal import Decimal
 from operator import itemgetter
 from typing import Annotated, Any, Literal, NotRequired, TypeVar
 
-from pydantic import AfterValidator, ConfigDict, Field, ValidationError, with_config
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationError, with_config
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 # Python 3.11's own TypedDict hides from pydantic which keys are required.
@@ -49,6 +49,21 @@ _STRICT = ConfigDict(strict=True, extra="ignore", use_attribute_docstrings=True)
 _LINES_COUNT = Field(min_length=1, max_length=LINES_MAX)
 
 
+_KINDS_OF_MONEY = (
+    '"paid" is what the customer got back, with tax and after points; "net" is without tax and before points'
+)
+
+
+def _refuse_amount(value: object) -> object:
+    if value is not None:
+        text = f'does not say which money it is; write "paid" or "net" in its place: {_KINDS_OF_MONEY}'
+        raise PydanticCustomError(OWN_PROBLEM, "{text}", {"text": text})
+    return value
+
+
+Refused = Annotated[None, BeforeValidator(_refuse_amount)]
+
+
 @with_config(_STRICT)
 class OrderLineData(TypedDict):
     """One line of an order."""
@@ -71,14 +86,18 @@ class OrderLineData(TypedDict):
 
 @with_config(_STRICT)
 class RefundLineData(TypedDict):
-    """What is given back of one order line: pieces, money, or both; the money counts when both are given."""
+    """What is given back of one order line: pieces, money in one of its two kinds, or both."""
 
     line_id: Id
     """The line of the order."""
     quantity: NotRequired[Quantity | None]
-    """Pieces that came back."""
-    amount: NotRequired[Amount | None]
-    """Money given back for this line, in major units, net of tax like the line's amount."""
+    """Pieces that came back. Without money, their price is given back too."""
+    paid: NotRequired[Amount | None]
+    """Money given back for this line as the customer got it, in major units: with tax, after points."""
+    net: NotRequired[Amount | None]
+    """Money given back for this line in the terms of its amount, in major units: without tax, before points."""
+    amount: NotRequired[Refused]
+    """Refused, as it does not say which money it is: write `paid` or `net`."""
 
 
 @with_config(_STRICT)
@@ -110,6 +129,13 @@ def _settle_amount(fields: Any, name: str) -> None:
     fields[name] = plain_decimal(fields[name])
     if fields[name] == "0":
         del fields[name]
+
+
+def _settle_money(fields: Any) -> None:
+    """Write the money that is given back in its one form."""
+    for name in ("paid", "net"):
+        if name in fields:
+            fields[name] = plain_decimal(fields[name])
 
 
 def _settle_quantity(
@@ -165,13 +191,12 @@ def _settle_refund_lines(lines: list[RefundLineData]) -> list[RefundLineData]:
     problems: list[InitErrorDetails] = []
     for place, line in enumerate(lines):
         _leave_out_null(line)
-        if "amount" in line:
-            line["amount"] = plain_decimal(str(line["amount"]))
-        elif "quantity" not in line:
-            problems.append(
-                own_problem((place,), "has neither quantity nor amount; send what is given back of the line")
-            )
-            continue
+        _settle_money(line)
+        if "paid" in line and "net" in line:
+            problems.append(own_problem((place,), f"has both paid and net; send one of them: {_KINDS_OF_MONEY}"))
+        elif not line.keys() & {"quantity", "paid", "net"}:
+            text = "has neither quantity nor paid nor net; send what is given back of the line"
+            problems.append(own_problem((place,), text))
         if "quantity" in line:
             _settle_quantity(line, place, problems, "leave it out where money alone was given back, else the line")
     if len({line["line_id"] for line in lines}) != len(lines):
@@ -206,7 +231,7 @@ class OrderCompletedData(TypedDict):
 
 @with_config(_STRICT)
 class OrderRefundedData(TypedDict):
-    """A refund: of lines, of an amount of the whole order, or of everything. Exactly one of the three."""
+    """A refund: of lines, of money of the whole order in one of its two kinds, or of everything. Exactly one."""
 
     refund_id: Id
     """The shop's id of the refund; for one source it names one refund for ever."""
@@ -216,14 +241,22 @@ class OrderRefundedData(TypedDict):
     """The source of the order, where that is another channel of the same program; left out, the message's own."""
     program_id: NotRequired[Id | None]
     """The loyalty program, as in the order."""
+    currency: NotRequired[CurrencyCode | None]
+    """ISO 4217 code in upper case; left out, it is the order's, and it must be that."""
     lines: NotRequired[
         Annotated[list[RefundLineData], _LINES_COUNT, StopAtFirst(), AfterValidator(_settle_refund_lines)] | None
     ]
     """What is given back, line by line; a line stands once."""
-    amount: NotRequired[Amount | None]
-    """Money given back of the order as a whole, in major units, net of tax like the lines' amounts."""
+    paid: NotRequired[Amount | None]
+    """Money given back of the order as a whole as the customer got it, in major units: with tax, shipping and all else,
+    after points."""
+    net: NotRequired[Amount | None]
+    """Money given back of the order as a whole in the terms of the lines' amounts, in major units: without tax, before
+    points."""
     full: NotRequired[bool | None]
     """True: everything that is not yet given back."""
+    amount: NotRequired[Refused]
+    """Refused, as it does not say which money it is: write `paid` or `net`."""
 
 
 def _settle_parts(lines: list[LinePartData]) -> list[LinePartData]:
@@ -310,12 +343,11 @@ def _settle_refund(data: OrderRefundedData) -> OrderRefundedData:
     _leave_out_null(data)
     if "full" in data and not data["full"]:
         del data["full"]
-    if "amount" in data:
-        data["amount"] = plain_decimal(str(data["amount"]))
-    given = [name for name in ("lines", "amount", "full") if name in data]
+    _settle_money(data)
+    given = [name for name in ("lines", "paid", "net", "full") if name in data]
     if len(given) != 1:
         found = " and ".join(given) or "none of them"
-        text = f'needs exactly one of "lines", "amount" and "full": true; it has {found}'
+        text = f'needs exactly one of "lines", "paid", "net" and "full": true; it has {found}'
         raise PydanticCustomError(OWN_PROBLEM, "{text}", {"text": text})
     return data
 

@@ -57,6 +57,8 @@ _WANTED = {
     "amount": _AMOUNT_WANTED,
     "tax": _AMOUNT_WANTED,
     "points_paid": _AMOUNT_WANTED,
+    "paid": _AMOUNT_WANTED,
+    "net": _AMOUNT_WANTED,
     "kind": f"leave it out or write one of {', '.join(LineKind)}",
     "categories": f"it must be an array of at most {CATEGORIES_MAX} strings of 1 to 200 characters",
     "categories[]": _LABEL_WANTED,
@@ -65,6 +67,7 @@ _WANTED = {
     "customer_tags[]": _LABEL_WANTED,
     "full": "write true, or leave it out",
 }
+_AMOUNTS = ("amount", "tax", "points_paid", "paid", "net")
 _NUMBER_LIKE = re.compile(r"[A-Za-z€$£]{0,4} ?[-+\d.,'eE ]*[A-Za-z€$£%]{0,4}")
 #: Whose values are shown, and which: a name or an address may stand in the wrong field, too.
 _SHOWN = {
@@ -74,10 +77,9 @@ _SHOWN = {
     "currency": re.compile(r"[A-Za-z]{0,5}"),
     "kind": re.compile(r"[A-Za-z_-]{0,12}"),
     "full": re.compile(r"[A-Za-z]{0,5}"),
-    **dict.fromkeys(("quantity", "amount", "tax", "points_paid", "rate"), _NUMBER_LIKE),
+    **dict.fromkeys(("quantity", "rate", *_AMOUNTS), _NUMBER_LIKE),
 }
-_AMOUNTS = {"amount", "tax", "points_paid"}
-_NUMBERS = _AMOUNTS | {"quantity"}
+_NUMBERS = {*_AMOUNTS, "quantity"}
 _CURRENCY_CODES = tuple(sorted(CURRENCIES))
 _ENVELOPE: TypeAdapter[Envelope] = TypeAdapter(Envelope)
 _ENVELOPE_FIELDS = set(Envelope.__annotations__)

@@ -36,7 +36,8 @@ SELECT o.account_id, o.order_id, o.source, coalesce(e.points + e.pending_change,
 FROM orders o
 LEFT JOIN entries e ON e.account_id = o.account_id AND e.sequence = o.sequence
 LEFT JOIN (SELECT order_source, order_id, program_id, sum(points_due)::bigint AS due,
-                  array_agg(ARRAY[source, refund_id, occurred_at::text, is_full::text, amount::text, lines::text])
+                  array_agg(ARRAY[source, refund_id, occurred_at::text, is_full::text, paid::text, net::text,
+                                  lines::text])
                       AS refunds
            FROM refunds GROUP BY order_source, order_id, program_id) r
      ON r.order_source = o.source AND r.order_id = o.order_id AND r.program_id = o.program_id
@@ -65,8 +66,9 @@ def read_order(row: tuple[Any, ...]) -> OrderAnew:
     posted = ORDERS.read(columns)
     order_source, of_order = posted.key
     refunds = []
-    for source, refund_id, occurred_at, is_full, amount, lines in reported or ():
-        parts = is_full == "true", None if amount is None else Decimal(amount), read_refund_lines(lines)
+    for source, refund_id, occurred_at, is_full, *money, lines in reported or ():
+        paid, net = (None if amount is None else Decimal(amount) for amount in money)
+        parts = is_full == "true", paid, net, read_refund_lines(lines)
         at = datetime.fromisoformat(occurred_at)
         refund = Refund(source, refund_id, of_order, at, *parts, order_source=order_source)
         refunds.append(PostedRefund(refund, posted.program_id, b"", posted.account_id))

@@ -81,9 +81,11 @@ refunds = sa.Table(
     column("order_id", sa.String()),
     *_reported("order_source"),
     column("is_full", sa.Boolean()),
-    column("amount", sa.Numeric(), null=True),  #: null: no amount of the whole order
+    column("currency", sa.String(), null=True),  #: null: not said
+    column("paid", sa.Numeric(), null=True),  #: null: no money of the whole order of this kind
+    column("net", sa.Numeric(), null=True),  #: null: no money of the whole order of this kind
     column("lines", JSON(), null=True),  #: null: no lines
-    sa.CheckConstraint("num_nonnulls(nullif(is_full, false), amount, lines) <= 1", name="in_one_way"),
+    sa.CheckConstraint("num_nonnulls(nullif(is_full, false), paid, net, lines) <= 1", name="in_one_way"),
     sa.Index("ix_refunds_order", "order_source", "order_id", "program_id"),
     sa.Index(None, "account_id"),
 )

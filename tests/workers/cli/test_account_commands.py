@@ -105,7 +105,7 @@ def test_history_tells_what_expired_and_what_was_not_taken_twice(loyalty: Comman
     shell.apply_program(PROGRAM_TEXT + "expiry: {policy: after_months, months: 1}\n", "2026-01-01T00:00:00+00:00")
     shell.take(order("o1", "100.00"), order("o2", "30.00"))
     shell.expire("2026-06-01T00:00:00+00:00")
-    shell.take(refund("r1", "o1", amount="10.00"))
+    shell.take(refund("r1", "o1", net="10.00"))
     entries = loyalty("account", "history", "c1", "--json").json["accounts"][0]["entries"]
     assert entries[-1]["kind"] == "expiry"
     assert entries[-1]["why_text"] == "They could be used until 1 April 2026."

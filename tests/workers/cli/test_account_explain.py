@@ -217,7 +217,7 @@ def test_what_refunds_leave_is_told_with_the_reason(
     extra = f"promotions:\n  - {{promotion_id: extra, kind: addition, points: 45, clawback: {clawback}}}\n"
     shell = Shell(engine, shards=16, program_text=PROGRAM_TEXT + extra)
     shell.take(order("o1"))
-    shell.take(refund("r1", "o1", amount=amount))
+    shell.take(refund("r1", "o1", net=amount))
     [refunded] = order_explained(loyalty, "o1")["refunds"]
     assert refunded.endswith(f"points were taken. It keeps 45 by promotion extra: {said}.")
     assert f"45 more (promotion extra); {said}." in sentences(loyalty)[-1]
@@ -225,13 +225,13 @@ def test_what_refunds_leave_is_told_with_the_reason(
 
 def test_an_order_is_told_with_its_lines_refunds_and_what_is_left(loyalty: CommandLine, rules: Shell) -> None:
     rules.take(order("o1", lines=BASKET))
-    rules.take(refund("r1", "o1", lines=[{"line_id": "2", "quantity": 1}]), refund("r2", "o1", amount="10.00"))
+    rules.take(refund("r1", "o1", lines=[{"line_id": "2", "quantity": 1}]), refund("r2", "o1", net="10.00"))
     told = order_explained(loyalty, "o1")
     assert (told["points_at_first"], told["points_now"]) == (202, told["points_in_ledger"])
     assert told["lines"][2] == "Line 3, sku-3, 1 for 4.95 EUR: a line of kind shipping does not earn."
     first, second = told["refunds"]
     assert "Refund r1 of line 2 (1 piece): the order earned 202 before it and earns 186 with it. 16 points" in first
-    assert "Refund r2 of 10 EUR of the whole order" in second
+    assert "Refund r2 of 10 EUR net of the whole order" in second
     assert [entry["sequence"] for entry in told["entries"]] == [1, 2, 3]
     text = loyalty("account", "explain", "c1", "--order", "o1").out
     assert f"It earns {told['points_now']} points now." in text
@@ -241,20 +241,20 @@ def test_an_order_is_told_with_its_lines_refunds_and_what_is_left(loyalty: Comma
 def test_what_was_paid_with_points_is_told_and_what_else_does_not_count(loyalty: CommandLine, rules: Shell) -> None:
     lines = [line("1", "80.00", tax="16.00"), line("2", "20.00"), line("3", "4.95", kind="shipping")]
     rules.take(
-        order("o1", lines=lines, points_paid="25.00"), refund("r1", "o1", lines=[{"line_id": "2", "quantity": 1}])
+        order("o1", lines=lines, points_paid="30.2375"), refund("r1", "o1", lines=[{"line_id": "2", "quantity": 1}])
     )
     told = order_explained(loyalty, "o1")
     assert told["lines"] == [
         "Line 1, sku-1, 1 for 80 EUR: 60 EUR of it count; 20 EUR were paid with points.",
-        "Line 2, sku-2, 1 for 20 EUR: nothing of it counts; 20 EUR were refunded.",
+        "Line 2, sku-2, 1 for 20 EUR: nothing of it counts; 1 of 1 came back; 20 EUR were refunded.",
         "Line 3, sku-3, 1 for 4.95 EUR: a line of kind shipping does not earn.",
     ]
     assert told["basis"] == [
-        "25 EUR of the order were paid with points; they do not count.",
+        "30.2375 EUR of the order were paid with points; they do not count.",
         "The tax of 16 EUR does not count.",
     ]
-    assert told["points_paid"] == "25"
-    assert sentences(loyalty)[0][0] == "75 EUR of it count, in tier bronze. 25 EUR were paid with points."
+    assert told["points_paid"] == "30.2375"
+    assert sentences(loyalty)[0][0] == "75 EUR of it count, in tier bronze. 30.2375 EUR were paid with points."
 
 
 def test_where_a_program_lets_points_and_tax_earn_it_is_told(loyalty: CommandLine, engine: Engine) -> None:

@@ -38,7 +38,7 @@ def random_messages(rng: Random, source: str) -> Iterator[dict[str, Any]]:
         yield rng.choice(
             (
                 refund(f"r{n}", order_id, **part, **of),
-                refund(f"r{n}", order_id, amount=f"{rng.randint(1, 500) / 100:.2f}", **of),
+                refund(f"r{n}", order_id, net=f"{rng.randint(1, 500) / 100:.2f}", **of),
                 refund(f"r{n}", order_id, **of),
                 fulfilment(order_id, **of),
                 fulfilment(order_id, **of),

@@ -23,7 +23,7 @@ def role(database_url: str) -> Iterator[DatabaseRole]:
 @pytest.fixture
 def account(engine: Engine) -> Shell:
     shell = Shell(engine, shards=16, program_text=PROGRAM_TEXT + "expiry: {policy: after_months, months: 900}\n")
-    shell.take(order("o1"), refund("r1", "o1", amount="40.00"))
+    shell.take(order("o1"), refund("r1", "o1", net="40.00"))
     return shell
 
 

@@ -135,7 +135,7 @@ def test_tail_tells_every_event_in_one_line(
     loyalty_alone: CommandLine, shell: Shell, stream_broker_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LOYALTY_BROKER_URL", stream_broker_url)
-    shell.take(order("o1", "600.00"), refund("r1", "o1", amount="100.00"), b"{")
+    shell.take(order("o1", "600.00"), refund("r1", "o1", net="100.00"), b"{")
     publish(stream_broker_url, shell)
     text = loyalty_alone("tail", "--from-beginning", "--limit", 5)
     assert text.code == 0

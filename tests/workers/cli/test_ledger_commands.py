@@ -17,7 +17,7 @@ from tests.workers.cli.command_line import CommandLine
 @pytest.fixture
 def wrong(shell: Shell) -> Shell:
     """Two customers, the first with a wrong balance and a wrong lot."""
-    shell.take(order("o1"), order("o2", customer_id="c2"), refund("r1", "o1", amount="30.00"))
+    shell.take(order("o1"), order("o2", customer_id="c2"), refund("r1", "o1", net="30.00"))
     shell.execute("UPDATE accounts SET balance = 75, lifetime_points = 1070 WHERE customer_id = 'c1'")
     shell.execute("UPDATE lots SET points_remaining = 75 WHERE points_remaining = 70")
     return shell
@@ -155,7 +155,7 @@ def chained(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> Shell:
     """Two customers whose entries carry the chain, and the key in the environment."""
     monkeypatch.setenv("LOYALTY_CHAIN_KEY", KEY)
     shell.poster = Poster(shell.engine, event_source=EVENT_SOURCE, new_account_id=uuid7, chain_key=KEY.encode())
-    shell.take(order("o1"), order("o2", customer_id="c2"), refund("r1", "o1", amount="30.00"))
+    shell.take(order("o1"), order("o2", customer_id="c2"), refund("r1", "o1", net="30.00"))
     return shell
 
 

@@ -35,7 +35,7 @@ def test_a_past_balance_is_that_of_the_last_entry_that_was_recorded(loyalty: Com
         order("o1", "600.00"),
         order("o2", "50.00", time="2026-03-02T12:00:00+01:00"),
         fulfilment("o1"),
-        refund("r1", "o1", amount="90.00"),
+        refund("r1", "o1", net="90.00"),
         cancellation("o2"),
         order("o3", "10.00", time="2026-02-01T12:00:00+01:00"),
         fulfilment("o3"),
@@ -83,7 +83,7 @@ def test_the_past_tier_is_the_one_that_was_recorded(loyalty: CommandLine, shell:
 def test_history_and_explanation_end_with_the_last_entry_of_then(loyalty: CommandLine, shell: Shell) -> None:
     shell.take(order("o1", "100.00"))
     then = now(shell)
-    shell.take(refund("r1", "o1", amount="40.00"))
+    shell.take(refund("r1", "o1", net="40.00"))
     for command in ("history", "explain"):
         [account] = loyalty("account", command, "c1", "--as-of", then.isoformat(), "--json").json["accounts"]
         assert ([entry["sequence"] for entry in account["entries"]], account["entries_in_all"]) == ([1], 1)

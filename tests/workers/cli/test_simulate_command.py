@@ -38,7 +38,7 @@ def shop(shell: Shell) -> Shell:
     shell.take(
         order("a1", "400.00", customer_id="ann", time="2026-01-10T12:00:00Z"),
         order("a2", "300.00", customer_id="ann", time="2026-02-10T12:00:00Z"),
-        refund("r1", "a2", time="2026-02-20T12:00:00Z", amount="100.00"),
+        refund("r1", "a2", time="2026-02-20T12:00:00Z", net="100.00"),
         order("b1", "100.00", customer_id="bob", time="2026-03-10T12:00:00Z"),
         order("c1", "50.00", customer_id="cleo", time="2026-03-11T12:00:00Z"),
         cancellation("c1", time="2026-03-12T12:00:00Z"),

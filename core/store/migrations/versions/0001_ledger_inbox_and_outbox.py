@@ -288,7 +288,7 @@ CREATE TABLE refunds (
     order_source varchar NOT NULL, order_id varchar NOT NULL, account_id uuid,
     inbox_id bigint NOT NULL, business_hash bytea NOT NULL,
     occurred_at timestamptz NOT NULL, recorded_at timestamptz DEFAULT now() NOT NULL,
-    is_full boolean NOT NULL, amount numeric, lines json, points_due bigint NOT NULL,
+    is_full boolean NOT NULL, currency varchar, paid numeric, net numeric, lines json, points_due bigint NOT NULL,
     points_taken bigint NOT NULL, points_excused bigint NOT NULL, points_shortfall bigint NOT NULL,
     sequence bigint,
     CONSTRAINT pk_refunds PRIMARY KEY (source, refund_id, program_id),
@@ -299,7 +299,7 @@ CREATE TABLE refunds (
     CONSTRAINT ck_refunds_points_one_way CHECK (points_taken >= 0 AND points_excused >= 0 AND
         points_shortfall >= 0 OR points_taken <= 0 AND points_excused <= 0 AND points_shortfall <= 0),
     CONSTRAINT ck_refunds_points_have_an_entry CHECK ((sequence IS NULL) = (points_taken = 0)),
-    CONSTRAINT ck_refunds_in_one_way CHECK (num_nonnulls(nullif(is_full, false), amount, lines) <= 1),
+    CONSTRAINT ck_refunds_in_one_way CHECK (num_nonnulls(nullif(is_full, false), paid, net, lines) <= 1),
     CONSTRAINT fk_refunds_account_id FOREIGN KEY(account_id) REFERENCES accounts (account_id)
 );
 CREATE INDEX ix_refunds_account_id ON refunds (account_id);
