@@ -66,9 +66,7 @@ def test_a_shop_s_own_field_is_no_near_miss(name: str) -> None:
 def test_what_one_slip_made_is_never_further_than_one_slip(field: str, data: Any) -> None:
     place = data.draw(st.integers(1, len(field)))
     slipped = field[:place] + data.draw(st.sampled_from("abcxyz_")) + field[place + data.draw(st.integers(0, 1)) :]
-    slips = slips_between(slipped, field)
-    assert slips in {None, 0, 1}
-    assert slips_between(field, slipped) == slips or slips is None
+    assert slips_between(slipped, field) in {None, 0, 1}
 
 
 @pytest.mark.parametrize(
@@ -81,6 +79,7 @@ def test_what_one_slip_made_is_never_further_than_one_slip(field: str, data: Any
         ("order.completed", "data.lines.1.catgories", None, "categories"),
         ("order.completed", "specVersion", "specversion", "specversion"),
         ("order.refunded", "data.lines.1.quantitiy", None, "quantity"),
+        ("order.refunded", "data.lines.0.amout", None, "paid or net"),
         ("order.refunded", "data.programId", None, "program_id"),
         ("order.cancelled", "data.program-id", None, "program_id"),
     ],
@@ -91,7 +90,10 @@ def test_a_near_miss_of_a_field_that_is_absent_is_parked_with_the_right_name(
     event = changed(EVENTS[type_], path, "abc")
     result = refused(event if absent is None else changed(event, absent, ...))
     assert result.reason is Reason.INVALID_DATA
-    assert result.detail == f"{path.replace('.1.', '[1].')} is not a field here; did you mean {meant}?"
+    assert (
+        result.detail
+        == f"{path.replace('.0.', '[0].').replace('.1.', '[1].')} is not a field here; did you mean {meant}?"
+    )
 
 
 @pytest.mark.parametrize(

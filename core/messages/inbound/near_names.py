@@ -5,6 +5,7 @@ orders. So each word of a name must be right by itself: `customer_ip` is no `cus
 """
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 from itertools import takewhile
 
@@ -28,6 +29,11 @@ def meant_names(name: str, known: frozenset[str]) -> tuple[str, ...]:
         return ()
     found = [(slips, field) for field in known if (slips := slips_between(name, field)) is not None]
     return tuple(field for _, field in sorted(found))
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The one of `known` that `name` was probably meant to be."""
+    return next(iter(meant_names(name, frozenset(known))), None)
 
 
 def slips_between(name: str, wanted_name: str) -> int | None:

@@ -23,6 +23,7 @@ from core.domain.orders.facts import LineKind
 from core.domain.outcomes import Reason
 from core.messages.inbound.contracts import Contracts
 from core.messages.inbound.fields import AMOUNT_PATTERN, CURRENCIES, OWN_PROBLEM, TYPE_LIKE, plain_decimal
+from core.messages.inbound.near_names import nearest
 from core.messages.inbound.order_messages import CATEGORIES_MAX, LINES_MAX, TAGS_MAX, Envelope
 from core.messages.inbound.stray_fields import STRAY, stray_problems
 from core.messages.inbound.unknown_types import meant_type
@@ -81,6 +82,10 @@ _SHOWN = {
 }
 _NUMBERS = {*_AMOUNTS, "quantity"}
 _CURRENCY_CODES = tuple(sorted(CURRENCIES))
+_CODE_CHARACTERS = 3
+_KINDS = tuple(kind.value for kind in LineKind)
+_KINDS_MEANT = {"fees": "fee", "tips": "tip", "shipment": "shipping", "delivery": "shipping", "postage": "shipping"}
+_DISCOUNTS = {"discount", "coupon", "rebate"}
 _ENVELOPE: TypeAdapter[Envelope] = TypeAdapter(Envelope)
 _ENVELOPE_FIELDS = set(Envelope.__annotations__)
 
@@ -202,8 +207,8 @@ def near_match(name: str, known: Sequence[str], cutoff: float = 0.75) -> str | N
 
 
 def near_currency(code: str, match: Callable[..., str | None] = near_match) -> str | None:
-    """Find the currency that `code` was meant to be: "gbp" and "EURO" are clear, "GBX" is anybody's guess."""
-    return match(code, _CURRENCY_CODES, cutoff=0.8)
+    """Find the currency that `code` was meant to be: "gbp" and "EURO" are clear, "US" and "GBX" are anybody's guess."""
+    return match(code, _CURRENCY_CODES, cutoff=0.8) if len(code) >= _CODE_CHARACTERS else None
 
 
 def shown(value: Any) -> str:
@@ -358,8 +363,10 @@ def _wanted(value: Any, field: str | None, contracts: Contracts, effort: Effort)
         match = None
         if field == "currency":
             match = near_currency(value, effort.near_match)
+        elif field == "kind" and value.casefold() in _DISCOUNTS:
+            return "a discount is not a line: take it off the amounts of the goods that it is for"
         elif field == "kind":
-            match = effort.near_match(value, [kind.value for kind in LineKind], cutoff=0.6)
+            match = _KINDS_MEANT.get(value.casefold()) or nearest(value, _KINDS)
         if match:
             return f'did you mean "{match}"?'
         if field == "time" and re.fullmatch(r"[0-9-]{10}[Tt ][0-9:]{8}(\.[0-9]+)?", value):

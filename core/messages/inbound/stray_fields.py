@@ -121,9 +121,17 @@ def _problems_of(
     for name in names:
         if _may_matter(name, place) and not any(there[name] is said or there[name] == said for said in _SAYS_NOTHING):
             meant = next((field for field in meant_names(name, place.known) if there.get(field) is None), None)
-            text = f"is not a field here; did you mean {meant}?" if meant else _text(name, there, place, event)
+            text = (
+                f"is not a field here; did you mean {_named(meant, place)}?"
+                if meant
+                else _text(name, there, place, event)
+            )
             if text is not None:
                 yield StrayProblem((*path, name), text, meant)
+
+
+def _named(meant: str, place: Place) -> str:
+    return "paid or net" if meant == "amount" and place.type == "order.refunded" else meant
 
 
 def _text(name: str, there: Mapping[str, Any], place: Place, event: Mapping[str, Any]) -> str | None:

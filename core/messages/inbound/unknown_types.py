@@ -37,7 +37,7 @@ _TYPES = {
     "order.refunded": ("refund", "refund done", "refund complete", "refund part", "refund whole"),
     "order.refund_reverted": ("refund revert", "refund cancel"),
     "order.returned": ("return", "return received", "return complete"),
-    "order.cancelled": ("cancel", "cancel done", "cancel whole"),
+    "order.cancelled": ("cancel", "cancel done", "cancel whole", "cancel part"),
     "order.fulfilled": ("fulfil", "fulfil complete", "fulfil whole"),
     "order.amended": ("amend", "amend done"),
     "order.claimed": ("claim",),
