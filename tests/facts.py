@@ -25,6 +25,8 @@ SOURCE = "/shops/test"
 
 #: Later than every order of the tests, so that nothing of theirs is ahead of the clock.
 AS_OF = datetime(2100, 1, 1, tzinfo=UTC)
+#: Until when accounts of tests have counted what makes them what they are, unless they say so.
+_LONG_AGO = datetime(1999, 12, 31, tzinfo=UTC)
 ACCOUNT_ID = UUID("00000000-0000-7000-8000-000000000001")
 TIER_IDS = ("bronze", "silver", "gold")
 _USUAL: dict[str, Any] = {
@@ -161,7 +163,8 @@ def refund(
 
 
 def account(**over: Any) -> Account:
-    return Account(**{"account_id": ACCOUNT_ID, "program_id": "test", "customer_id": "c1", "tier_id": "bronze", **over})
+    usual = {"account_id": ACCOUNT_ID, "program_id": "test", "customer_id": "c1", "tier_id": "bronze"}
+    return Account(**{**usual, "counted_until": _LONG_AGO, **over})
 
 
 def origin(order_id: str = "o1", at: str = "2026-03-01") -> Origin:

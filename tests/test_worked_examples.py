@@ -11,6 +11,7 @@ from core.domain.orders.earning import entitlement
 from core.domain.orders.facts import OrderLine
 from core.domain.orders.posted import PostedOrder, Qualifying
 from core.domain.program import Program
+from core.domain.tiers.history import CountedOrder
 from core.domain.tiers.qualification import decide_tier_review, qualify
 from core.messages.program_files.program_file import load_program
 from tests.domain.book import Book
@@ -90,9 +91,9 @@ def test_the_order_that_reaches_silver_earns_in_bronze_and_the_next_in_silver() 
 
 def test_silver_of_june_2026_holds_through_2027_and_is_reviewed_with_the_points_of_2027() -> None:
     program = program_with(time_zone="Europe/London", qualification={"window": "calendar_year"})
-    risen, _ = qualify(account(), Qualifying(600), instant("2026-06-15"), program)
-    kept = decide_tier_review(risen, program).changes[0].account
+    risen, _ = qualify(account(), CountedOrder(instant("2026-06-15"), Qualifying(600)), program, lambda _: ())
+    kept = decide_tier_review(risen, lambda _: program, lambda _: ()).changes[0].account
     assert (kept.tier_id, kept.tier_until) == ("silver", datetime(2028, 1, 1, tzinfo=UTC))
-    bought, _ = qualify(kept, Qualifying(40), instant("2027-06-15"), program)
-    fallen = decide_tier_review(bought, program).changes[0].account
+    bought, _ = qualify(kept, CountedOrder(instant("2027-06-15"), Qualifying(40)), program, lambda _: ())
+    fallen = decide_tier_review(bought, lambda _: program, lambda _: ()).changes[0].account
     assert fallen.tier_id == "bronze"

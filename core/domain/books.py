@@ -5,12 +5,12 @@ what earlier ones changed, exactly as if each had been posted alone. Posting, si
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
-from types import MappingProxyType
+from datetime import datetime
 from typing import NamedTuple, TypeVar
 from uuid import UUID
 
 from core.domain.account_lots import AccountLots, NotLoadedError
+from core.domain.account_tiers import AccountTiers
 from core.domain.decision import AccountChange, Decision
 from core.domain.ledger import Account, EntryKind
 from core.domain.lots import Allocation, AllocationKind, Lot, SharedExpiry
@@ -23,19 +23,16 @@ from core.domain.orders.posted import (
     PostedOrder,
     PostedOrderEvent,
     PostedRefund,
-    Qualifying,
     Usage,
     cancelled_part,
     refunds_known,
 )
 from core.domain.program import Program, UsageKey
 from core.domain.reach import CustomerKey, OrderKey, RefundKey
-from core.domain.tiers.history import CountedOrder, TierHistoryEntry
+from core.domain.tiers.history import CountedOrder, OrdersByTime, TierFacts, TierHistoryEntry, TierHold, counted_order
 
-_BEGINNING = datetime.min.replace(tzinfo=UTC)
 #: Of so many orders it is remembered what is kept of them: as many as a batch has messages, and more.
 _KEPT_ORDERS_MAX = 1_000
-_FROM_THE_FIRST: Mapping[UUID, datetime] = MappingProxyType({})
 _K = TypeVar("_K")
 _V = TypeVar("_V")
 
@@ -54,13 +51,6 @@ class Take(NamedTuple):
     points: int
 
 
-class OrderHistory(NamedTuple):
-    """What an account's recorded orders count for its tier, those from `since` on."""
-
-    since: datetime
-    orders: list[CountedOrder]
-
-
 class Books:
     """What is known of accounts, orders and limits."""
 
@@ -74,9 +64,7 @@ class Books:
         self.accounts: dict[UUID, Account] = {}
         self._members: dict[CustomerKey, UUID | None] = {}
         self._lots: dict[UUID, AccountLots] = {}
-        self._history: dict[UUID, list[TierHistoryEntry]] = {}
-        self._history_since: dict[UUID, datetime] = {}  #: of those whose first tier changes may be missing
-        self._counted: dict[UUID, OrderHistory] = {}
+        self._tiers: dict[UUID, AccountTiers] = {}
         self._usages: dict[UUID, dict[UsageKey, Usage]] = {}
         self._opened: set[UUID] = set()  #: accounts that these books opened: all of them is here
         self._orders: dict[OrderKey, dict[str, PostedOrder]] = {}
@@ -117,16 +105,18 @@ class Books:
         """Note that all lots of this account that this order first earned were taken in."""
         self._lots_of(account_id).put_lots_of_order(order)
 
-    def put_history(
-        self, history: Mapping[UUID, list[TierHistoryEntry]], since: Mapping[UUID, datetime] = _FROM_THE_FIRST
-    ) -> None:
-        """Take in tier changes, oldest first: all of them, or those from `since` on and the last before."""
-        self._history.update(history)
-        self._history_since.update(since)
+    def put_history(self, history: Mapping[UUID, list[TierHistoryEntry]]) -> None:
+        """Take in all tier changes of accounts, in the order in which they were told."""
+        for account_id, told in history.items():
+            self._tiers_of(account_id).put_history(told)
 
-    def put_counted(self, account_id: UUID, since: datetime, orders: list[CountedOrder]) -> None:
+    def put_counted(self, account_id: UUID, since: datetime, orders: Iterable[CountedOrder]) -> None:
         """Take in what an account's recorded orders from `since` on count for its tier."""
-        self._counted[account_id] = OrderHistory(since, orders)
+        self._tiers_of(account_id).put_counted(since, orders)
+
+    def put_tier_facts(self, account_id: UUID, orders: OrdersByTime, holds: Iterable[TierHold]) -> None:
+        """Take in all that the account's tier follows from."""
+        self._tiers_of(account_id).put_facts(orders, holds)
 
     def put_usages(self, account_id: UUID, usages: Mapping[UsageKey, Usage]) -> None:
         """Take in what an account has had of rules and promotions."""
@@ -142,6 +132,8 @@ class Books:
             self._orders.setdefault(key, {})
         for posted in orders:
             self._orders[posted.key][posted.program_id] = posted
+            if self._are_whole and posted.account_id is not None:
+                self._tiers_of(posted.account_id).count(None, counted_order(posted))
 
     def put_refunds(
         self, orders: Iterable[OrderKey], refunds: Iterable[RefundKey], found: Iterable[PostedRefund]
@@ -182,7 +174,8 @@ class Books:
 
     def new_account(self, program_id: str, customer_id: str, tier_id: str, enrolled_at: datetime) -> Account:
         """A new account with nothing in it; it exists once a decision that opens it is applied."""
-        return Account(self._new_account_id(), program_id, customer_id, tier_id, enrolled_at=enrolled_at)
+        account_id = self._new_account_id()
+        return Account(account_id, program_id, customer_id, tier_id, enrolled_at=enrolled_at, counted_until=enrolled_at)
 
     def open_lots(self, account: Account) -> Collection[Lot]:
         """The account's lots with points left."""
@@ -229,22 +222,28 @@ class Books:
         is_new = account.account_id not in self.accounts
         return AccountLots(account.account_id, is_whole=True) if is_new else self._lots_of(account.account_id)
 
-    def history(self, account: Account, since: datetime) -> Sequence[TierHistoryEntry]:
-        """The account's tier changes from `since` on and the last before, perhaps with some earlier ones, by time."""
-        if not account.tier_changes:
-            return ()
-        if self._history_since.get(account.account_id, since) > since:
-            raise NotLoadedError(f"tier changes of account {account.account_id} since {since}")
-        return self._known(self._history, account.account_id, [])
+    def history(self, account: Account) -> Sequence[TierHistoryEntry]:
+        """The account's tier changes, in the order in which they were told."""
+        return self._tiers_asked_of(account).history() if account.tier_changes else ()
 
     def counted(self, account: Account, since: datetime) -> Sequence[CountedOrder]:
         """What the account's recorded orders from `since` on count for its tier, perhaps with some earlier ones."""
-        found = self._counted.get(account.account_id)
-        if found is None and self._has_all_of(account):
-            return ()
-        if found is None or found.since > since:
-            raise NotLoadedError(f"orders of account {account.account_id} since {since}")
-        return found.orders
+        return self._tiers_asked_of(account).counted(since)
+
+    def tier_facts(self, account: Account) -> TierFacts:
+        """All that the account's tier follows from."""
+        return self._tiers_asked_of(account).facts()
+
+    def _tiers_of(self, account_id: UUID) -> AccountTiers:
+        found = self._tiers.get(account_id)
+        if found is None:
+            is_whole = self._are_whole or account_id in self._opened
+            found = self._tiers[account_id] = AccountTiers(account_id, is_whole=is_whole)
+        return found
+
+    def _tiers_asked_of(self, account: Account) -> AccountTiers:
+        is_new = account.account_id not in self.accounts
+        return AccountTiers(account.account_id, is_whole=True) if is_new else self._tiers_of(account.account_id)
 
     def usages(self, account: Account, keys: Iterable[UsageKey]) -> dict[UsageKey, Usage]:
         """What the account has had of rules and promotions in these periods."""
@@ -274,7 +273,8 @@ class Books:
         """All refunds of an order that happened, and its cancellations as others."""
         events = self.order_events_of(posted)
         reverted = {event.event_key for event in events if event.kind is OrderEventKind.REFUND_REVERTED}
-        cancelled = [event.lines for event in events if event.kind is OrderEventKind.CANCELLED and event.lines]
+        parts = (event for event in events if event.kind is OrderEventKind.CANCELLED and event.lines)
+        cancelled = [(event.occurred_at, event.lines) for event in parts]
         return refunds_known(self.refunds_of(posted), posted, reverted, cancelled)
 
     def kept(self, posted: PostedOrder, program: Program) -> KeptOrder:
@@ -339,8 +339,6 @@ class Books:
         if change.opened is not None:
             self._opened.add(account_id)
             self._members[account.program_id, account.customer_id] = account_id
-            self._counted[account_id] = OrderHistory(_BEGINNING, [])
-            self._history[account_id] = []
         self.accounts[account_id] = account
         if change.lots:
             lots = self._lots_of(account_id)
@@ -351,12 +349,8 @@ class Books:
                 self._keep_takes(account_id, (entry.source, entry.order_id), entry.allocations)
         if change.expiries or change.expiries_begun:
             self._lots_of(account_id).put_expiries((*change.expiries, *change.expiries_begun))
-        if change.tier_changes:
-            if self._are_whole or change.tier_changes[0].change_number == 1:
-                self._history.setdefault(account_id, [])  # it moves for the first time: there was nothing to load
-            if account_id in self._history:
-                moves = [TierHistoryEntry(moved.effective_at, moved.tier_id) for moved in change.tier_changes]
-                self._history[account_id] += moves
+        if change.tier_changes or change.holds:
+            self._tiers_of(account_id).move(change.tier_changes, change.holds)
         if change.usages:
             keys = [UsageKey(used.name, used.period) for used in change.usages]
             before = self.usages(account, keys)
@@ -371,23 +365,22 @@ class Books:
             return
         if not self._are_whole:
             self._lots_of(posted.account_id).put_lots_of_order(posted.key)
-        counted = self._counted.get(posted.account_id)
-        if counted is None and self._are_whole:
-            counted = self._counted[posted.account_id] = OrderHistory(_BEGINNING, [])
-        if counted is not None:
-            counted.orders.append(CountedOrder(posted.order.occurred_at, posted.qualifying))
+        self._tiers_of(posted.account_id).count(None, counted_order(posted))
 
     def _keep_changed_order(self, posted: PostedOrder) -> None:
         of_programs = self._orders[posted.key]
         before, of_programs[posted.program_id] = of_programs[posted.program_id], posted
         if (posted.cancelled_at, posted.amendment) != (before.cancelled_at, before.amendment):
             self._kept.pop((posted.key, posted.program_id), None)
-        counted = None if posted.account_id is None else self._counted.get(posted.account_id)
-        if counted is not None and before.qualifying != posted.qualifying:
-            occurred_at = posted.order.occurred_at
-            if occurred_at >= counted.since:  # an older one is not among those that were taken in
-                more = (now - then for now, then in zip(posted.qualifying, before.qualifying, strict=True))
-                counted.orders.append(CountedOrder(occurred_at, Qualifying(*more)))
+        counted_before, counted_now = counted_order(before), counted_order(posted)
+        if before.account_id == posted.account_id:
+            if posted.account_id is not None and counted_before != counted_now:
+                self._tiers_of(posted.account_id).count(counted_before, counted_now)
+            return
+        if before.account_id is not None:
+            self._tiers_of(before.account_id).count(counted_before, None)
+        if posted.account_id is not None:
+            self._tiers_of(posted.account_id).count(None, counted_now)
 
     def _keep_refund(self, posted: PostedRefund) -> None:
         refund = posted.refund

@@ -9,6 +9,7 @@ from uuid import UUID
 from core.domain.ledger import Account, Entry
 from core.domain.lots import Lot, SharedExpiry
 from core.domain.orders.posted import BudgetChange, PostedOrder, PostedOrderEvent, PostedRefund, UsageChange
+from core.domain.tiers.history import TierHold
 
 
 class TierChangeReason(StrEnum):
@@ -18,6 +19,7 @@ class TierChangeReason(StrEnum):
     REVIEWED = "reviewed"  #: the period ended with less than the tier asks for
     REFUNDED = "refunded"  #: a refund took what had qualified for it
     HELD = "held"  #: a person set it, and it is kept until a date
+    CORRECTED = "corrected"  #: what was announced for that time does not hold, by what came later
 
 
 class TierChange(NamedTuple):
@@ -43,6 +45,7 @@ class AccountChange(NamedTuple):
     opened: Account | None = None  #: the account as this decision opens it; None if it exists already
     expiries: tuple[SharedExpiry, ...] = ()  #: that moved, and with them all lots that have them
     expiries_begun: tuple[SharedExpiry, ...] = ()
+    holds: tuple[TierHold, ...] = ()  #: that a person made
 
 
 #: What a message reported, as the ledger keeps it.

@@ -47,6 +47,7 @@ class Account(NamedTuple):
     tier_since: datetime | None = None  #: None = the first tier, from the beginning
     tier_until: datetime | None = None  #: the period's end; the tier is reviewed then, after the grace; None = never
     tier_changes: int = 0  #: number of the last tier change
+    counted_until: datetime | None = None  #: what occurs before it is late for the tier; None: all is counted anew
     orders_posted: int = 0  #: orders of this customer that are known, whatever they earned
     orders_counted: int = 0  #: those that count as orders of the customer
     enrolled_at: datetime | None = None  #: when the order occurred that opened the account

@@ -24,12 +24,20 @@ class LotsWanted(IntEnum):
     TO_TAKE = 2  #: those that are due to be released, and, in spending order, as many as the orders' refunds may take
 
 
+class TierInstant(NamedTuple):
+    """When something counts for an account's tier."""
+
+    at: datetime | None  #: None: what was before it counts otherwise too
+    order: OrderKey
+    is_new: bool  #: whether the order is made; else it counts otherwise from then on
+    place: int = 0  #: of its message in the batch
+
+
 class AccountParts(NamedTuple):
     """Which parts of an account."""
 
     lots: LotsWanted = LotsWanted.NONE
-    history: bool = False  #: its tier changes
-    ordered_at: tuple[datetime, ...] = ()  #: the recorded orders that count together with orders of these instants
+    tiers_at: tuple[TierInstant, ...] = ()  #: what its tier follows from at these instants
     limits_of: tuple[tuple[Program, datetime], ...] = ()  #: usages and budgets of an order of that instant
     expiries: bool = False  #: its shared expiries that have not been carried out
 
@@ -37,11 +45,16 @@ class AccountParts(NamedTuple):
         """The parts that either asks for."""
         return AccountParts(
             max(self.lots, other.lots),
-            self.history or other.history,
-            self.ordered_at + other.ordered_at,
+            self.tiers_at + other.tiers_at,
             self.limits_of + other.limits_of,
             self.expiries or other.expiries,
         )
+
+    def of_message(self, place: int) -> "AccountParts":
+        """What the message asks for that has this place in its batch."""
+        if not self.tiers_at:
+            return self
+        return self._replace(tiers_at=tuple(each._replace(place=place) for each in self.tiers_at))
 
 
 class OrderParts(NamedTuple):
@@ -87,10 +100,13 @@ def union(reaches: Iterable[Reach]) -> Reach:
     customers: dict[CustomerKey, AccountParts] = {}
     owners: dict[OrderKey, tuple[CustomerKey, ...]] = {}
     refunds: set[RefundKey] = set()
-    for reach in reaches:
+    for place, reach in enumerate(reaches):
         for order, of_order in reach.orders.items():
+            if of_order.account is not None:
+                of_order = of_order._replace(account=of_order.account.of_message(place))  # noqa: PLW2901
             orders[order] = orders[order].union(of_order) if order in orders else of_order
-        for customer, of_customer in reach.customers.items():
+        for customer, parts in reach.customers.items():
+            of_customer = parts.of_message(place)
             customers[customer] = customers[customer].union(of_customer) if customer in customers else of_customer
         for order, customers_of_order in reach.owners.items():
             owners[order] = owners.get(order, ()) + customers_of_order

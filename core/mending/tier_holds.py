@@ -36,9 +36,10 @@ def hold_tier(
     before = lock_accounts(connection, [account_id])[account_id]
     decision = decide_tier_hold(before, program, tier_id, until, context.recorded_at)
     (change,) = decision.changes
-    if change.account == before:
-        return change.account
-    rebuilt = _held(change.account)
+    if change.account._replace(counted_until=before.counted_until) == before:
+        return before
+    (hold,) = change.holds
+    rebuilt = {**_held(change.account), "held_at": hold.held_at}
     if change.tier_changes:
         rebuilt["change_number"] = change.tier_changes[-1].change_number
     append_repairs(connection, [Repair(account_id, "tier", _held(before), rebuilt, applied_by, reason)], chain_key)

@@ -18,10 +18,9 @@ from core.domain.orders.limits import budgets_of, usage_keys
 from core.domain.orders.posted import Budget, PostedOrder, Usage
 from core.domain.program.registry import ProgramRegistry
 from core.domain.reach import AccountParts, LotsWanted, Reach
-from core.domain.tiers.counting import counted_since, counting_bounds, history_since
+from core.domain.tiers.counting import counting_bounds, tier_needs
 from core.store.ledger import (
     load_budgets,
-    load_counted,
     load_expiries,
     load_lots,
     load_members,
@@ -30,11 +29,11 @@ from core.store.ledger import (
     load_orders,
     load_refunds,
     load_takes,
-    load_tier_history,
     load_usages,
     lock_accounts,
     lock_budgets,
 )
+from core.store.tier_facts import load_counted, load_tier_facts, load_tier_history
 
 _NO_PARTS = AccountParts()
 
@@ -152,31 +151,7 @@ def load_parts(
         connection, [i for i, wanted in parts.items() if wanted.expiries]
     ).items():
         books.put_expiries(account_id, expiries)
-    # An account that never changed its tier has no history.
-    known_at: dict[UUID | None, list[datetime]] = defaultdict(list)
-    for posted in orders:
-        known_at[posted.account_id].append(posted.order.occurred_at)
-    history: dict[UUID, datetime] = {}
-    for account_id, wanted in parts.items():
-        account = books.account(account_id)
-        if wanted.history and account.tier_changes:
-            current = rules.at(account.program_id, as_of).program
-            history[account_id] = history_since(account, [*wanted.ordered_at, *known_at[account_id]], current)
-    books.put_history(load_tier_history(connection, history), history)
-    since: dict[UUID, datetime] = {}
-    bounds: dict[UUID, list[datetime]] = {}
-    for account_id, wanted in parts.items():
-        if wanted.ordered_at:
-            account = books.account(account_id)
-            current = rules.at(account.program_id, as_of).program
-            start = counted_since(account, wanted.ordered_at, current, rules.in_force(account.program_id))
-            if start is not None:
-                since[account_id] = start
-                ends = [*wanted.ordered_at, *([account.tier_until] if account.tier_until else [])]
-                programs = [current, *rules.between(account.program_id, min(ends), max(ends))]
-                bounds[account_id] = counting_bounds(account, wanted.ordered_at, programs)
-    for account_id, counted in load_counted(connection, since, bounds).items():
-        books.put_counted(account_id, since[account_id], counted)
+    _load_tiers(connection, books, parts, rules, orders)
     keys = {i: {key for limit in wanted.limits_of for key in usage_keys(*limit)} for i, wanted in parts.items()}
     usages = load_usages(
         connection, [(account_id, key) for account_id, of_account in keys.items() for key in of_account]
@@ -184,6 +159,39 @@ def load_parts(
     for account_id, of_account in keys.items():
         had = usages.get(account_id, {})
         books.put_usages(account_id, {key: had.get(key, Usage()) for key in of_account})
+
+
+def _load_tiers(
+    connection: Connection,
+    books: Books,
+    parts: Mapping[UUID, AccountParts],
+    rules: ProgramRegistry,
+    orders: Iterable[PostedOrder],
+) -> None:
+    """Load what the tiers follow from, as far as it is needed: mostly nothing."""
+    orders_of: dict[UUID | None, list[PostedOrder]] = defaultdict(list)
+    for posted in orders:
+        orders_of[posted.account_id].append(posted)
+    everything: list[UUID] = []
+    since: dict[UUID, datetime] = {}
+    bounds: dict[UUID, list[datetime]] = {}
+    for account_id, wanted in parts.items():
+        account = books.account(account_id)
+        needs = tier_needs(account, wanted.tiers_at, orders_of[account_id], rules.in_force(account.program_id))
+        if needs.everything:
+            everything.append(account_id)
+        elif needs.since is not None:
+            since[account_id] = needs.since
+            happened = [instant.at for instant in wanted.tiers_at if instant.at is not None]
+            ends = [*happened, *(each for each in (account.tier_until, account.counted_until) if each is not None)]
+            programs = rules.between(account.program_id, min(ends), max(ends))
+            bounds[account_id] = counting_bounds(account, happened, programs)
+    for account_id, facts in load_tier_facts(connection, everything).items():
+        books.put_tier_facts(account_id, *facts)
+    # An account that never changed its tier has no history.
+    books.put_history(load_tier_history(connection, [i for i in everything if books.account(i).tier_changes]))
+    for account_id, counted in load_counted(connection, since, bounds).items():
+        books.put_counted(account_id, since[account_id], counted)
 
 
 def _load_lots(

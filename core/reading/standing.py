@@ -31,9 +31,9 @@ from core.reading.accounts import (
 from core.reading.open_messages import OpenMessage, load_open_messages
 from core.reading.past import load_past, with_past_ends
 from core.store.engine import database_now, run_bulk
-from core.store.ledger import load_counted
 from core.store.programs import load_registry, require_program
 from core.store.repairs import KeptRepair, load_repairs
+from core.store.tier_facts import load_counted
 
 
 class Standing(NamedTuple):

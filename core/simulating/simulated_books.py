@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import NamedTuple
 from uuid import UUID
 
@@ -19,9 +20,9 @@ from core.domain.lots import Lot
 from core.domain.message import Message
 from core.domain.orders.facts import Order
 from core.domain.orders.posted import PostedOrder, PostedOrderEvent, PostedRefund
-from core.domain.program.registry import BEGINNING, ProgramRegistry, ProgramVersion
+from core.domain.program.registry import ProgramRegistry, ProgramVersion
 from core.domain.reach import OrderKey
-from core.domain.tiers.qualification import review_overdue
+from core.domain.tiers.qualification import catch_up
 from core.posting.handlers import HANDLERS
 from core.simulating.recorded import RecordedMessage
 
@@ -161,8 +162,8 @@ class SimulatedBooks:
             self._due_at[account_id] = min(map(_due_at, self._books.open_lots(account)), default=_NEVER)
             account = self.accounts[account_id]
         if account.tier_until is not None and account.tier_until <= now:
-            counted = self._books.counted(account, BEGINNING)
-            reviewed, changes = review_overdue(account, now, self._rules.in_force(self._program_id), counted)
+            counted = partial(self._books.counted, account)
+            reviewed, changes = catch_up(account, now, self._rules.in_force(self._program_id), counted)
             self._keep(Decision((AccountChange(reviewed, tier_changes=changes),)))
 
     def _count_expired(self, change: AccountChange) -> None:

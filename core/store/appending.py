@@ -15,7 +15,7 @@ from core.domain.program import UsageKey
 from core.store import tables
 from core.store.amendments import amendment_json
 from core.store.engine import run_bulk
-from core.store.judgements import judgement_json
+from core.store.judgements import judgement_json, steps_json
 from core.store.ledger import (
     ACCOUNTS,
     BUDGETS,
@@ -180,13 +180,14 @@ _NEW_ORDERS = Shape(
     customer_tags="tags_json",
     judgement=Field("posted.judgement", judgement_json),
     amendment=Field("posted.amendment", amendment_json),
+    qualifying_steps=Field("posted.qualifying_steps", steps_json),
 )
 _APPEND_ORDERS = Append(_NEW_ORDERS.new())
 _ORDER_SEALER = Sealer(_NEW_ORDERS)
 _UPDATE_ORDERS = Update(
     ORDERS.changed(
         "points_entitled", "points_excused", "points_shortfall", "qualifying_points", "qualifying_spend",
-        "qualifying_orders", "is_counted", "fulfilled_at", "cancelled_at", "amendment",
+        "qualifying_orders", "qualifying_steps", "is_counted", "fulfilled_at", "cancelled_at", "amendment",
     )
 )  # fmt: skip
 

@@ -50,7 +50,8 @@ WORKER_GRANTS: Mapping[str, Allowed] = {
         updates=(
             "sequence", "lots_opened", "balance", "pending", "reserved", "deficit", "lifetime_points",
             "qualifying_points", "qualifying_from", "tier_id", "tier_since", "tier_until", "tier_changes",
-            "orders_posted", "orders_counted", "enrolled_at", "tier_held_until", "tier_warned_until", "updated_at",
+            "counted_until", "orders_posted", "orders_counted", "enrolled_at", "tier_held_until", "tier_warned_until",
+            "updated_at",
         ),
     ),
     "members": _APPEND,
@@ -71,7 +72,7 @@ WORKER_GRANTS: Mapping[str, Allowed] = {
         inserts=True,
         updates=(
             "points_entitled", "points_excused", "points_shortfall", "qualifying_points", "qualifying_spend",
-            "qualifying_orders", "is_counted", "fulfilled_at", "cancelled_at", "amendment",
+            "qualifying_orders", "qualifying_steps", "is_counted", "fulfilled_at", "cancelled_at", "amendment",
         ),
     ),
     "refunds": _APPEND,

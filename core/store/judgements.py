@@ -1,12 +1,14 @@
 """Calculations as JSON: what was judged of an order, null in the table where nothing had to be, and an entry's."""
 
 import json
+from collections.abc import Iterable
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
-from core.domain.orders.posted import Judgement
+from core.domain.orders.posted import Judgement, Qualifying, QualifyingStep
 
 _NOTHING = Judgement()
 
@@ -37,3 +39,17 @@ def read_judgement(text: str | None) -> Judgement:
 def why_json(why: dict[str, Any]) -> str:
     """The text of an entry's calculation, as the table keeps it and the hash chain has it."""
     return to_json(why).decode()
+
+
+def steps_json(steps: Iterable[QualifyingStep]) -> str | None:
+    """What an order counted when, as its column keeps it; None for an order without refunds."""
+    written = [[step.since.isoformat(), *step.qualifying] for step in steps]
+    return to_json(written).decode() if written else None
+
+
+def read_steps(text: str | None) -> tuple[QualifyingStep, ...]:
+    """What `steps_json` wrote."""
+    return tuple(
+        QualifyingStep(datetime.fromisoformat(since), Qualifying(*counts))
+        for since, *counts in (from_json(text) if text is not None else ())
+    )

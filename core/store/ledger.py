@@ -1,9 +1,8 @@
 """Loading what a batch touches: accounts, lots, orders and refunds, each with one set-based statement."""
 
 from collections.abc import Collection, Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
-from itertools import pairwise
 from typing import NamedTuple
 from uuid import UUID
 
@@ -13,15 +12,20 @@ from sqlalchemy import Connection
 from core.domain.ledger import Account
 from core.domain.lots import Allocation, AllocationKind, Lot, OriginKind, SharedExpiry
 from core.domain.orders.facts import LinePart, Order, Refund, RefundLine
-from core.domain.orders.posted import Budget, PostedOrder, PostedOrderEvent, PostedRefund, Qualifying, Usage
+from core.domain.orders.posted import (
+    Budget,
+    PostedOrder,
+    PostedOrderEvent,
+    PostedRefund,
+    Usage,
+)
 from core.domain.program import UsageKey
-from core.domain.tiers.history import CountedOrder, TierHistoryEntry
 from core.messages.inbound.order_facts import parts_of
 from core.messages.inbound.reading import read_attributes, read_lines, read_tags
 from core.store import tables
 from core.store.amendments import amendment_json, read_amendment
 from core.store.engine import run_bulk
-from core.store.judgements import judgement_json, read_judgement
+from core.store.judgements import judgement_json, read_judgement, read_steps, steps_json
 from core.store.rows import Field, Shape, arrays, unnested
 from core.store.shards import account_shard
 
@@ -112,6 +116,7 @@ ORDERS = Shape(
     business_hash="digest",
     judgement=Field("judgement", judgement_json, read_judgement),
     amendment=_AMENDMENT,
+    qualifying_steps=Field("qualifying_steps", steps_json, read_steps),
     **{name: field._replace(path=f"order.{name}") for name, field in _OF_ORDER.items()},
 )
 REFUND_FACTS = Shape(tables.refunds, Refund, is_full="full", lines=Field("lines", read=read_refund_lines))
@@ -337,53 +342,6 @@ def load_refunds(
             posted  # twice if asked for in both ways
         )
     return list(found.values())
-
-
-_TIER_HISTORY = """
-SELECT t.account_id, t.effective_at, t.tier_id
-FROM unnest(%b::uuid[], %b::timestamptz[]) AS k(account_id, since)
-LEFT JOIN LATERAL (
-    SELECT b.change_number FROM tier_changes b WHERE b.account_id = k.account_id AND b.effective_at <= k.since
-    ORDER BY b.change_number DESC LIMIT 1
-) AS before ON true
-JOIN tier_changes t ON t.account_id = k.account_id AND t.change_number >= coalesce(before.change_number, 1)
-ORDER BY t.account_id, t.change_number
-"""
-
-
-def load_tier_history(connection: Connection, since: Mapping[UUID, datetime]) -> dict[UUID, list[TierHistoryEntry]]:
-    """The tier changes of these accounts from their instants on, and the last before, oldest first."""
-    history: dict[UUID, list[TierHistoryEntry]] = {account_id: [] for account_id in since}
-    if since:
-        rows = run_bulk(connection, _TIER_HISTORY, (list(since), list(since.values())))
-        for account_id, effective_at, tier_id in rows:
-            history[account_id].append(TierHistoryEntry(effective_at, tier_id))
-    return history
-
-
-_COUNTED = """
-SELECT k.account_id, min(o.occurred_at), sum(o.qualifying_points)::bigint, sum(o.qualifying_spend)::bigint,
-       sum(o.qualifying_orders)::bigint
-FROM unnest(%b::uuid[], %b::timestamptz[], %b::timestamptz[]) AS k(account_id, start, ending)
-     JOIN orders o ON o.account_id = k.account_id AND o.occurred_at >= k.start AND o.occurred_at < k.ending
-GROUP BY k.account_id, k.start
-"""
-_END = datetime.max.replace(tzinfo=UTC)
-
-
-def load_counted(
-    connection: Connection, since: Mapping[UUID, datetime], bounds: Mapping[UUID, Iterable[datetime]]
-) -> dict[UUID, list[CountedOrder]]:
-    """What each of these accounts' orders from its instant on count for the tier, added up between its `bounds`."""
-    counted: dict[UUID, list[CountedOrder]] = {account_id: [] for account_id in since}
-    stretches = []
-    for account_id, first in since.items():
-        starts = [first, *sorted(bound for bound in set(bounds[account_id]) if bound > first)]
-        stretches += [(account_id, *stretch) for stretch in pairwise([*starts, _END])]
-    if stretches:
-        for account_id, first, *qualifying in run_bulk(connection, _COUNTED, arrays(stretches, 3)):
-            counted[account_id].append(CountedOrder(first, Qualifying(*qualifying)))
-    return counted
 
 
 _USAGES = f"""

@@ -5,7 +5,7 @@ Each batch takes what is due of one account shard in the caller's transaction, a
 holds is left for the next time, so that no task waits for it with everything behind it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 from uuid import UUID
@@ -20,13 +20,14 @@ from core.domain.lots import Lot
 from core.domain.program import Program
 from core.domain.program.registry import BEGINNING, ProgramRegistry
 from core.domain.tiers.counting import counting_bounds
-from core.domain.tiers.history import CountedOrder
+from core.domain.tiers.history import CountedOrder, CountedSince
 from core.domain.tiers.qualification import decide_tier_review, decide_warning, period_ended, review_due_at
 from core.posting.events import EventContext, points_expiring, tier_at_risk
 from core.posting.writing import Writing
 from core.store.appending import append_events, update_accounts
-from core.store.ledger import load_counted, lock_free_accounts
+from core.store.ledger import lock_free_accounts
 from core.store.locks import LockClass, try_lock
+from core.store.tier_facts import load_counted
 from core.upkeep.due_rows import (
     DueLots,
     Grace,
@@ -134,10 +135,11 @@ def review_batch(
         # Read again under the lock: posting may have moved the account meanwhile.
         if (due_at := review_due_at(account, programs[account_id])) is not None and due_at <= as_of
     }
-    counted = _load_counted(connection, due, programs)
+    counted = _load_counted(connection, due, registry)
     writing = Writing(context)
     for account_id, account in due.items():
-        writing.keep(decide_tier_review(account, programs[account_id], counted[account_id]))
+        program_at = registry.in_force(account.program_id)
+        writing.keep(decide_tier_review(account, program_at, _since(counted[account_id])))
     writing.write(connection)
     return len(due)
 
@@ -167,7 +169,7 @@ def warn_batch(
     accounts = lock_free_accounts(connection, found)
     near = {i: a for i, a in accounts.items() if a.tier_until is not None and a.tier_warned_until != a.tier_until}
     programs = {i: _program_at_end(account, registry) for i, account in near.items()}
-    counted = _load_counted(connection, near, programs)
+    counted = _load_counted(connection, near, registry)
     changed, events = [], []
     for account_id, account in near.items():
         risk = decide_warning(account, programs[account_id], counted[account_id])
@@ -225,8 +227,25 @@ def _program_at_end(account: Account, registry: ProgramRegistry) -> Program:
 
 
 def _load_counted(
-    connection: Connection, accounts: Mapping[UUID, Account], programs: Mapping[UUID, Program]
+    connection: Connection, accounts: Mapping[UUID, Account], registry: ProgramRegistry
 ) -> dict[UUID, list[CountedOrder]]:
-    """What the orders of these accounts, each of which has a `tier_until`, count for its next review."""
-    since = {i: period_ended(account, programs[i]).start or BEGINNING for i, account in accounts.items()}
-    return load_counted(connection, since, {i: counting_bounds(a, (), [programs[i]]) for i, a in accounts.items()})
+    """What the orders of these accounts, each of which has a `tier_until`, count for its next review and after it."""
+    since: dict[UUID, datetime] = {}
+    bounds: dict[UUID, list[datetime]] = {}
+    for account_id, account in accounts.items():
+        program = _program_at_end(account, registry)
+        due_at = review_due_at(account, program)
+        assert account.tier_until is not None
+        assert due_at is not None
+        instants = [account.tier_until, due_at, account.counted_until or account.tier_until]
+        programs = registry.between(account.program_id, min(instants), max(instants))
+        # Where several versions are concerned, a later one may count from earlier on.
+        start = period_ended(account, program).start if len(programs) == 1 else None
+        since[account_id] = start or BEGINNING
+        bounds[account_id] = counting_bounds(account, instants, programs)
+    return load_counted(connection, since, bounds)
+
+
+def _since(counted: Sequence[CountedOrder]) -> CountedSince:
+    """All of them, from whenever on they are asked for."""
+    return lambda _: counted

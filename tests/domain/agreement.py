@@ -3,6 +3,7 @@
 from collections import Counter
 from fractions import Fraction
 
+from core.domain.program import QualificationWindow
 from tests.domain.book import Book
 from tests.domain.naive import NaiveAccount
 
@@ -18,10 +19,7 @@ def check_agreement(book: Book, naive: NaiveAccount) -> None:
     for lot in book.lots.values():
         ends[lot.expires_at, lot.is_pending] += lot.points_remaining
     assert +ends == naive.ends
-    assert [(change.effective_at, change.tier_id) for change in book.tier_changes] == naive.tiers.changes
-    assert (account.tier_id, account.tier_until) == (naive.tiers.tier, naive.tiers.until)
-    assert account.qualifying_from == naive.tiers.counted_from
-    assert account.qualifying_points == naive.tiers.counted(naive.units())
+    check_tiers(book, naive)
     for order_id, posted in book.orders.items():
         sale = naive.sales[order_id]
         assert posted.tier_id == sale.tier
@@ -35,3 +33,20 @@ def check_agreement(book: Book, naive: NaiveAccount) -> None:
         assert (usage.points, usage.orders) == naive.given(name, limit, "" if period == "ever" else period)
     for name, budget in book.budgets.items():
         assert (budget.points, budget.orders) == naive.given(name, "budget")
+
+
+def check_tiers(book: Book, naive: NaiveAccount) -> None:
+    """The tiers that the book tells are those of all facts, at every instant."""
+    account = book.account
+    if not naive.sales:
+        return
+    known = [instant for sale in naive.sales.values() for instant, _ in sale.counts().kept]
+    now = account.counted_until or max(known)
+    tiers = naive.tiers(now)
+    told = [(change.effective_at, change.tier_id) for change in book.tier_changes]
+    for instant in {at for at, _ in (*told, *tiers.changes)}:
+        assert [tiers.first, *(tier for at, tier in told if at <= instant)][-1] == tiers.at(instant)
+    assert (account.tier_id, account.tier_until) == (tiers.tier, tiers.until)
+    window = book.rules(now).at("test", now).program.qualification.window
+    if account.qualifying_from is not None or window is QualificationWindow.LIFETIME:
+        assert account.qualifying_points == tiers.counted(account.qualifying_from, now)

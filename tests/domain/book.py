@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import count
 from typing import Any, cast
 from uuid import UUID
@@ -28,7 +28,6 @@ from tests.facts import ACCOUNT_ID, AS_OF, SOURCE, account
 
 #: A kind of entry that this release does not know: whatever else empties lots, so that refunds find them empty.
 REDEMPTION = cast("EntryKind", "redemption")
-_NEVER = datetime.max.replace(tzinfo=UTC)
 ShopFact = Order | Refund | Fulfilment | Cancellation
 Outcome = Decision | Replayed | Waiting | Parked
 #: What each fact needs of the books, and what decides it: all with one signature.
@@ -74,6 +73,7 @@ class Book:
         self.recorded_at: list[datetime] = []  #: as_of of each entry
         self.tier_changes: list[TierChange] = []
         self.versions: list[Program] = []  #: version n at place n - 1
+        self.in_force_from: list[datetime] = []
         self.reminders: dict[datetime, Reminder] = {}
         self.waiting: dict[str, list[ShopFact]] = {}
         self._order_ids: dict[str, None] = {}
@@ -125,7 +125,8 @@ class Book:
         """Run the review job: once for each period that has ended by `as_of`."""
         changes = []
         while (due_at := review_due_at(self.account, self.program)) is not None and due_at <= as_of:
-            changes.append(self._keep(decide_tier_review(self.account, self.program, self.counted), as_of))
+            program_at = self.rules(as_of).in_force(self.program.program_id)
+            changes.append(self._keep(decide_tier_review(self.account, program_at, lambda _: self.counted), as_of))
         return changes
 
     def hold(self, tier_id: str, until: datetime, as_of: datetime) -> AccountChange:
@@ -152,19 +153,28 @@ class Book:
     def decide(self, fact: ShopFact, as_of: datetime, version: Program | None = None) -> Outcome:
         """What the decider for this fact says."""
         _, decide = DECIDERS[type(fact)]
-        return decide(self.books, message_of(fact), self.rules(as_of, version), as_of)
+        since = min(as_of, fact.occurred_at) if version is None else as_of
+        return decide(self.books, message_of(fact), self.rules(since, version), as_of)
 
-    def rules(self, as_of: datetime, version: Program | None = None) -> ProgramRegistry:
-        """All versions that were used, of which `version` is in force before `as_of` and `program` from then on."""
-        in_force = [self.program] if version is None or version is self.program else [version, self.program]
-        for program in in_force:
-            if not self.versions or self.versions[-1] is not program:
+    def apply(self, program: Program, since: datetime) -> None:
+        """Put another version in force from `since` on; the same one again changes nothing."""
+        self.rules(since)
+        self.program = program
+        self.rules(since)
+
+    def rules(self, instant: datetime, version: Program | None = None) -> ProgramRegistry:
+        """All versions that were used, each from when it was first asked for; of a new one that is `instant`.
+
+        `version` was in force before the first one that was used.
+        """
+        for program in (version, self.program):
+            if program is not None and program not in self.versions:
+                self.in_force_from.append(instant if self.versions else BEGINNING)
                 self.versions.append(program)
-        begin = [_NEVER] * (len(self.versions) - len(in_force)) + [BEGINNING, as_of][: len(in_force)]
         return ProgramRegistry(
             [
                 ProgramVersion(program.program_id, number, since, program)
-                for number, (program, since) in enumerate(zip(self.versions, begin, strict=True), start=1)
+                for number, (program, since) in enumerate(zip(self.versions, self.in_force_from, strict=True), start=1)
             ],
             0,
         )
@@ -193,7 +203,7 @@ class Book:
 
     @property
     def history(self) -> list[TierHistoryEntry]:
-        return list(self.books.history(self.account, BEGINNING))
+        return list(self.books.history(self.account))
 
     @property
     def counted(self) -> list[CountedOrder]:

@@ -116,7 +116,9 @@ def check_order(
     assert posted.tier_id is not None
     cancelled = [event for event in events if event.kind is OrderEventKind.CANCELLED]
     assert [posted.cancelled_at] == ([event.occurred_at for event in cancelled if not event.lines] or [None])
-    known = refunds_known(refunds, posted, cancelled=[event.lines for event in cancelled if event.lines])
+    known = refunds_known(
+        refunds, posted, cancelled=[(event.occurred_at, event.lines) for event in cancelled if event.lines]
+    )
     target = entitlement(posted.order, known, frozen, posted.tier_id, posted.judgement)
     assert posted.points_entitled == target.points == sum(grant.points for grant in target.grants) >= 0
     assert target.points == sum(target.given.values())
@@ -181,12 +183,17 @@ def check_limits(book: Book) -> None:
 def check_tier(account: Account, changes: Sequence[TierChange], program: Program) -> None:
     """The tier is what the last change says, changes follow each other, and a review lies ahead of what it counts."""
     assert [change.change_number for change in changes] == list(range(1, account.tier_changes + 1))
-    tier_id, since = None, None
+    told: list[TierChange] = []
     for change in changes:
         assert change.tier_id != change.previous_tier_id
-        assert tier_id is None or change.previous_tier_id == tier_id
-        assert since is None or change.effective_at >= since
-        tier_id, since = change.tier_id, change.effective_at
+        if told:
+            # It follows what was told of its own instant, or of just before.
+            first = told[0].previous_tier_id
+            by_then = [each for each in told if each.effective_at <= change.effective_at]
+            before = [each for each in by_then if each.effective_at < change.effective_at]
+            assert change.previous_tier_id in {some[-1].tier_id if some else first for some in (by_then, before)}
+        told.append(change)
+    tier_id, since = (told[-1].tier_id, told[-1].effective_at) if told else (None, None)
     assert account.tier_id == (tier_id or program.tiers[0].tier_id)
     assert account.tier_since == since
     assert account.qualifying_points >= 0

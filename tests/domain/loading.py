@@ -14,8 +14,8 @@ from core.domain.orders.posted import OrderEventKind, PostedOrder, Qualifying
 from core.domain.program import Program
 from core.domain.program.registry import ProgramRegistry
 from core.domain.reach import AccountParts, LotsWanted, Reach
-from core.domain.tiers.counting import counted_since, counting_bounds, history_since
-from core.domain.tiers.history import CountedOrder
+from core.domain.tiers.counting import counting_bounds, tier_needs
+from core.domain.tiers.history import CountedOrder, OrdersByTime
 
 Limits = tuple[Program, datetime]
 
@@ -56,8 +56,7 @@ def load(
     for account_id, of_account in together.items():
         account = whole.account(account_id)
         _load_lots(books, whole, account, of_account.lots, orders_of.get(account_id, []), as_of)
-        known_at = [posted.order.occurred_at for posted in orders_of.get(account_id, [])]
-        _load_account(books, whole, account, of_account, rules, as_of, known_at)
+        _load_account(books, whole, account, of_account, rules, orders_of.get(account_id, []))
     _load_budgets(books, whole, [limits for _, of_account in wanted for limits in of_account.limits_of])
     return books
 
@@ -108,26 +107,23 @@ def _load_account(
     account: Account,
     parts: AccountParts,
     rules: ProgramRegistry,
-    as_of: datetime,
-    known_at: Sequence[datetime],
+    known: Sequence[PostedOrder],
 ) -> None:
     account_id = account.account_id
     books.put_accounts({account_id: account})
     if parts.expiries:
         books.put_expiries(account_id, whole.expiries(account))
-    if parts.history and account.tier_changes:
-        since = history_since(account, [*parts.ordered_at, *known_at], rules.at(account.program_id, as_of).program)
-        changes = list(whole.history(account, since))
-        before = [number for number, change in enumerate(changes) if change.effective_at <= since][-1:]
-        books.put_history({account_id: changes[before[0] if before else 0 :]}, {account_id: since})
-    if parts.ordered_at:
-        current = rules.at(account.program_id, as_of).program
-        since = counted_since(account, parts.ordered_at, current, rules.in_force(account.program_id))
-        if since is not None:
-            ends = [*parts.ordered_at, *([account.tier_until] if account.tier_until else [])]
-            programs = [current, *rules.between(account.program_id, min(ends), max(ends))]
-            bounds = counting_bounds(account, parts.ordered_at, programs)
-            books.put_counted(account_id, since, _added_up(whole.counted(account, since), since, bounds))
+    program_at = rules.in_force(account.program_id)
+    needs = tier_needs(account, parts.tiers_at, known, program_at)
+    if needs.everything:
+        facts = whole.tier_facts(account)
+        books.put_tier_facts(account_id, OrdersByTime(facts.orders), facts.holds)
+        books.put_history({account_id: list(whole.history(account))})
+    elif needs.since is not None:
+        happened = [each.at for each in parts.tiers_at if each.at is not None]
+        ends = [*happened, *(each for each in (account.tier_until, account.counted_until) if each is not None)]
+        bounds = counting_bounds(account, happened, rules.between(account.program_id, min(ends), max(ends)))
+        books.put_counted(account_id, needs.since, _added_up(whole.counted(account, needs.since), needs.since, bounds))
     keys = {key for program, instant in parts.limits_of for key in usage_keys(program, instant)}
     books.put_usages(account_id, whole.usages(account, keys))
 
@@ -135,11 +131,15 @@ def _load_account(
 def _added_up(counted: Iterable[CountedOrder], since: datetime, bounds: Sequence[datetime]) -> list[CountedOrder]:
     """What orders from `since` on count together between each two of the bounds."""
     found: dict[int, CountedOrder] = {}
-    for at, qualifying in counted:
-        if at >= since:
-            place = bisect_right(bounds, at)
-            first, had = found.get(place, (at, Qualifying()))
-            found[place] = CountedOrder(first, Qualifying(*map(sum, zip(had, qualifying, strict=True))))
+    for order in counted:
+        if order.occurred_at >= since:
+            place = bisect_right(bounds, order.occurred_at)
+            had = found.get(place, CountedOrder(order.occurred_at, Qualifying()))
+            found[place] = CountedOrder(
+                had.occurred_at,
+                Qualifying(*map(sum, zip(had.qualifying, order.qualifying, strict=True))),
+                Qualifying(*map(sum, zip(had.before_refunds, order.before_refunds, strict=True))),
+            )
     return [*found.values()]
 
 

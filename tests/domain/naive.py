@@ -12,7 +12,7 @@ from fractions import Fraction
 from core.domain.orders.facts import Cancellation, Fulfilment, Order, Refund
 from core.domain.program import AnyPromotion, AnyRule, Expiry, Program, SpendRule
 from tests.domain.naive_earning import Earned, Judged, fits, naive_earned
-from tests.domain.naive_tiers import NaiveTiers, Units
+from tests.domain.naive_tiers import NaiveTiers, Sold, Worth
 from tests.domain.naive_time import DAY, end_of_points
 
 
@@ -55,22 +55,23 @@ class Sale:
     tier: str
     judged: Judged
     refunds: list[Refund] = field(default_factory=list)
+    cancelled_at: datetime | None = None
     excused: int = 0
     shortfall: int = 0
-    is_cancelled: bool = False
     is_fulfilled: bool = False
-    _found: dict[int, Earned] = field(default_factory=dict)  #: since all of it is asked for again and again
+    _found: dict[frozenset[str], Earned] = field(default_factory=dict)  #: since all of it is asked for again and again
 
     def earned(self, *, first: bool = False) -> Earned:
         """What it earns with all its refunds, or what it earned at first."""
-        refunds = [] if first else [*self.refunds]
-        if self.is_cancelled and not first:
-            refunds.append(
-                Refund(self.order.source, "", self.order.order_id, self.order.occurred_at, True, None, None, ())
-            )
-        if len(refunds) not in self._found:
-            self._found[len(refunds)] = naive_earned(self.order, refunds, self.program, self.tier, self.judged)
-        return self._found[len(refunds)]
+        return self._with([] if first else self._all_refunds())
+
+    def counts(self) -> Sold:
+        """What it counts for tiers, and when."""
+        at, refunds = self.order.occurred_at, self._all_refunds()
+        instants = sorted({max(at, refund.occurred_at) for refund in refunds})
+        found = [(at, self.earned(first=True))]
+        found += [(at, self._with([each for each in refunds if each.occurred_at <= at])) for at in instants]
+        return Sold(at, [(since, _worth(earned, _orders(self, earned))) for since, earned in found])
 
     @property
     def is_counted(self) -> bool:
@@ -78,6 +79,22 @@ class Sale:
         earned = self.earned()
         earns = earned.points > 0 or self.program.counted_orders.value != "earning"
         return earned.is_kept and earns and (earned.is_paid or self.program.counted_orders.value == "all")
+
+    def _all_refunds(self) -> list[Refund]:
+        if self.cancelled_at is None:
+            return [*self.refunds]
+        source, order_id = self.order.source, self.order.order_id
+        return [*self.refunds, Refund(source, "", order_id, self.cancelled_at, True, None, None, ())]
+
+    def _with(self, refunds: list[Refund]) -> Earned:
+        key = frozenset(refund.refund_id for refund in refunds)
+        if key not in self._found:
+            self._found[key] = naive_earned(self.order, refunds, self.program, self.tier, self.judged)
+        return self._found[key]
+
+
+def _worth(earned: Earned, orders: int) -> Worth:
+    return Worth(earned.points, earned.spent, orders)
 
 
 def _orders(sale: Sale, earned: Earned) -> int:
@@ -93,10 +110,11 @@ class NaiveAccount:
     shared: list[End] = field(default_factory=list)
     debt: int = 0
     sales: dict[str, Sale] = field(default_factory=dict)
-    tiers: NaiveTiers = field(init=False)
+    changed_at: datetime | None = None  #: when the program in force replaced the first one
+    first_program: Program = field(init=False)
 
     def __post_init__(self) -> None:
-        self.tiers = NaiveTiers(self.program.tiers[0].tier_id)
+        self.first_program = self.program
 
     # What there is.
 
@@ -119,15 +137,13 @@ class NaiveAccount:
     def lifetime(self) -> int:
         return sum(sale.earned().points + sale.excused + sale.shortfall for sale in self.sales.values())
 
-    def units(self) -> Units:
-        """What each order counts for the tier."""
-        measure = self.program.qualification.measure.value
-        found = []
-        for sale in self.sales.values():
-            earned = sale.earned(first=self.program.qualification.refunds.value == "never")
-            count = {"points": earned.points, "spend": earned.spent, "orders": _orders(sale, earned)}[measure]
-            found.append((sale.order.occurred_at, count))
-        return found
+    def version_at(self, instant: datetime) -> Program:
+        """The version in force then."""
+        return self.program if self.changed_at is not None and instant >= self.changed_at else self.first_program
+
+    def tiers(self, end: datetime, *more: Sold) -> NaiveTiers:
+        """The tiers through time, to `end`, from all that is known; with `more` orders."""
+        return NaiveTiers([*(sale.counts() for sale in self.sales.values()), *more], self.version_at).run(end)
 
     def given(self, name: str, limit: str, period: str = "") -> tuple[int, int]:
         """The points that orders of a period have of a rule or promotion, and how many of them have any.
@@ -155,26 +171,17 @@ class NaiveAccount:
 
     def complete(self, order: Order, version: Program, now: datetime) -> None:
         """An order comes, made under `version`."""
-        reviewed = self.tiers.copy()
-        reviewed.review(order.occurred_at, self.program, self.units())
-        tier = reviewed.at(order.occurred_at, version)
-        others = self.units()
-        sale, after, moved_up = self._settled(order, version, tier, reviewed, others)
+        tier = self._named(self.tiers(order.occurred_at).at(order.occurred_at), version)
+        sale, reached = self._settled(order, version, tier)
         names = [each.tier_id for each in version.tiers]
         if (
-            moved_up
-            and self.program.qualification.crossing_order.value == "new_tier"
-            and names.index(after.tier) > names.index(tier)
+            version.qualification.crossing_order.value == "new_tier"
+            and reached in names
+            and names.index(reached) > names.index(tier)
         ):
-            again = self._settled(order, version, after.tier, reviewed, others)
-            if again[2]:
-                sale, after, _ = again
-        counts = after.counted_from != reviewed.counted_from or after.counted(
-            [*others, (order.occurred_at, self._count(sale))]
-        ) != reviewed.counted(others)
-        if sale.earned().points or counts:
-            self.tiers = after
-        self.tiers.enrolled_at = self.tiers.enrolled_at or order.occurred_at
+            again, reached = self._settled(order, version, reached)
+            if reached in names and names.index(reached) > names.index(tier):
+                sale = again
         self.sales[order.order_id] = sale
         if self.debt and sale.earned().points:
             self.release(now)
@@ -185,13 +192,13 @@ class NaiveAccount:
         sale = self.sales[refund.order_id]
         before = sale.earned()
         sale.refunds.append(refund)
-        self._take_back(sale, before, refund.occurred_at, now)
+        self._take_back(sale, before, now)
 
     def cancel(self, cancellation: Cancellation, now: datetime) -> None:
         sale = self.sales[cancellation.order_id]
         before = sale.earned()
-        sale.is_cancelled = True
-        self._take_back(sale, before, cancellation.occurred_at, now)
+        sale.cancelled_at = cancellation.occurred_at
+        self._take_back(sale, before, now)
 
     def fulfil(self, fulfilment: Fulfilment, now: datetime) -> None:
         sale = self.sales[fulfilment.order_id]
@@ -222,24 +229,17 @@ class NaiveAccount:
         for pile in over:
             pile.expired, pile.left = pile.expired + pile.left, 0
 
-    def review(self, now: datetime) -> None:
-        self.tiers.review(now, self.program, self.units())
-
     # How.
 
-    def _settled(
-        self, order: Order, version: Program, tier: str, reviewed: NaiveTiers, others: Units
-    ) -> tuple[Sale, NaiveTiers, bool]:
-        """What an order is at this tier, the tiers after it, and whether it moved the account up."""
+    def _settled(self, order: Order, version: Program, tier: str) -> tuple[Sale, str]:
+        """What an order is at this tier, and the tier that holds from its own time on."""
         sale = Sale(order, version, tier, self._judged(order, version, tier))
-        after = reviewed.copy()
-        moved_up = after.order(order.occurred_at, self._count(sale), self.program, others)
-        return sale, after, moved_up
+        return sale, self.tiers(order.occurred_at, sale.counts()).at(order.occurred_at)
 
-    def _count(self, sale: Sale) -> int:
-        earned = sale.earned()
-        counts = {"points": earned.points, "spend": earned.spent, "orders": _orders(sale, earned)}
-        return counts[self.program.qualification.measure.value]
+    def _named(self, tier: str, version: Program) -> str:
+        """A tier that the version has."""
+        assert tier in [each.tier_id for each in version.tiers], "the versions of these stories have the same tiers"
+        return tier
 
     def _judged(self, order: Order, version: Program, tier: str) -> Judged:
         is_first = not any(sale.is_counted for sale in self.sales.values())
@@ -330,7 +330,7 @@ class NaiveAccount:
         part = min(self.debt, pile.left)
         pile.left, self.debt = pile.left - part, self.debt - part
 
-    def _take_back(self, sale: Sale, before: Earned, refunded_at: datetime, now: datetime) -> None:
+    def _take_back(self, sale: Sale, before: Earned, now: datetime) -> None:
         self.release(now)
         program, first, after = sale.program, sale.earned(first=True), sale.earned()
         owes = _owes(first.by_kind(program), after.by_kind(program))
@@ -361,7 +361,6 @@ class NaiveAccount:
             self.debt += missing
         else:
             sale.shortfall += missing
-        self.tiers.refund(sale.order.occurred_at, refunded_at, self.program, self.units())
 
     def _spendable(self, now: datetime, without: str = "") -> list[Pile]:
         found = [

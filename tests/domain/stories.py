@@ -118,9 +118,12 @@ class StoryRun:
             case "pass":
                 self.now += timedelta(days=days, hours=number % 24)
             case "change":
-                self.book.program = self.naive.program = self.versions.second
-                self.changed_at = self.changed_at or now
-            case "expire" | "release" | "review":
+                self.book.apply(self.versions.second, now)
+                self.naive.program = self.versions.second
+                self.changed_at = self.naive.changed_at = self.changed_at or now
+            case "review":
+                self.book.review(now)
+            case "expire" | "release":
                 getattr(self.book, kind)(now)
                 getattr(self.naive, kind)(now)
 
@@ -130,7 +133,7 @@ class StoryRun:
         if isinstance(message, Order):
             is_old = self.changed_at is None or message.occurred_at < self.changed_at
             version = self.versions.first if is_old else self.versions.second
-            book.deliver(message, now, version)
+            book.deliver(message, now)
             naive.complete(message, version, now)
         elif isinstance(message, Refund):
             book.deliver(message, now)
@@ -140,7 +143,7 @@ class StoryRun:
                 naive.fulfil(message, now)
             book.deliver(message, now)
         else:
-            if not naive.sales[message.order_id].is_cancelled:
+            if naive.sales[message.order_id].cancelled_at is None:
                 naive.cancel(message, now)
             book.deliver(message, now)
         book.deliver(message, now)

@@ -36,7 +36,7 @@ def test_a_first_order_opens_the_first_lot() -> None:
     assert opened.origin == Origin(OriginKind.ORDER, sold.source, "o1", sold.occurred_at)
     assert (opened.lot_number, opened.opened_by_sequence, opened.points_granted) == (1, 1, 120)
     assert (opened.available_at, opened.expires_at) == (sold.occurred_at, expires)
-    assert change.opened == account(enrolled_at=sold.occurred_at)
+    assert change.opened == account(enrolled_at=sold.occurred_at, counted_until=sold.occurred_at)
     assert change.account == account(
         sequence=1,
         lots_opened=1,
@@ -46,6 +46,7 @@ def test_a_first_order_opens_the_first_lot() -> None:
         orders_posted=1,
         orders_counted=1,
         enrolled_at=sold.occurred_at,
+        counted_until=sold.occurred_at,
     )
     digest = message_of(sold).digest
     assert book.orders["o1"] == PostedOrder(
@@ -89,7 +90,7 @@ def test_an_order_first_pays_off_a_deficit(
 def test_an_order_that_earns_nothing_is_recorded_without_an_entry(sold: Order, qualifying: Qualifying) -> None:
     digest = message_of(sold).digest
     posted = PostedOrder(sold, "test", 1, digest, "bronze", ACCOUNT_ID, None, 0, 0, 0, Judgement(), qualifying)
-    counted = account(sequence=3, orders_posted=1, enrolled_at=sold.occurred_at)
+    counted = account(sequence=3, orders_posted=1, enrolled_at=sold.occurred_at, counted_until=sold.occurred_at)
     decision = Book(PROGRAM, account(sequence=3)).decide(sold, AS_OF)
     assert decision == Decision((AccountChange(counted),), (posted,), given={})
 
@@ -149,31 +150,33 @@ HISTORY = [
     ],
 )
 def test_a_late_order_earns_in_the_tier_of_its_day(at: str, tier_id: str, points: int) -> None:
-    before = account(tier_id="silver", tier_since=instant("2026-06-01"), tier_changes=3, qualifying_points=1900)
+    since = instant("2026-06-01")
+    before = account(tier_id="silver", tier_since=since, tier_changes=3, qualifying_points=1900, counted_until=since)
     book = Book(PROGRAM, before)
     book.books.put_history({ACCOUNT_ID: HISTORY})
     change = book.complete(order(at=at))
     assert (book.orders["o1"].tier_id, change.entries[0].points) == (tier_id, points)
 
 
-def test_orders_out_of_order_earn_by_what_was_known_when_they_came() -> None:
+def test_orders_out_of_order_earn_in_the_tier_that_all_orders_known_gave_at_their_own_time() -> None:
     book = Book(PROGRAM)
     book.complete(order("400.00", "march", at="2026-03-01"))
     book.complete(order("400.00", "late, from february", at="2026-02-01"))
-    assert (book.account.tier_id, book.account.tier_since) == ("silver", instant("2026-02-01"))
+    assert (book.account.tier_id, book.account.tier_since) == ("silver", instant("2026-03-01"))
     assert book.complete(order("100.00", "late, from january", at="2026-01-01")).entries[0].points == 100
+    assert book.account.tier_since == instant("2026-02-01"), "with both that came late it was reached then"
     assert book.complete(order("100.00", "late, from mid-february", at="2026-02-15")).entries[0].points == 150
     assert [posted.points_entitled for posted in book.orders.values()] == [400, 400, 100, 150]
     check_everything(book)
 
 
-def test_an_order_earns_by_the_rules_of_its_day_and_counts_for_the_tiers_of_now() -> None:
+def test_an_order_earns_by_the_rules_of_its_day_and_counts_for_the_tiers_of_its_day() -> None:
     thresholds = {"bronze": 0, "silver": 5000, "gold": 9000}
     tiers = [{"tier_id": name, "threshold_points": points} for name, points in thresholds.items()]
     old = program_with(earning_rules=[spend_rule("3")], tiers=tiers)
     book = Book(PROGRAM)
     change = book.complete(order("200.00"), version=old)
-    assert (change.entries[0].points, change.account.tier_id) == (600, "silver")
+    assert (change.entries[0].points, change.account.tier_id) == (600, "bronze")
     assert book.orders["o1"].program_version == 1
 
 

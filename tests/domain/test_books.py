@@ -26,7 +26,7 @@ from core.domain.orders.posted import (
 )
 from core.domain.program import UsageKey
 from core.domain.program.registry import BEGINNING
-from core.domain.tiers.history import TierHistoryEntry
+from core.domain.tiers.history import OrdersByTime, TierHistoryEntry
 from tests.domain.book import whole_books
 from tests.domain.stories import START
 from tests.facts import (
@@ -67,7 +67,8 @@ ASKED: dict[str, Callable[[Books], Any]] = {
     "lots of an order": lambda books: books.lots_of_order(ACCOUNT, KEY),
     "lots to release": lambda books: books.lots_to_release(ACCOUNT, MARCH),
     "lots to take from": lambda books: [*books.lots_to_take(ACCOUNT, MARCH, {}, ())],
-    "tier changes": lambda books: [*books.history(ACCOUNT, MARCH)],
+    "tier changes": lambda books: [*books.history(ACCOUNT)],
+    "what the tier follows from": lambda books: [*books.tier_facts(ACCOUNT).orders],
     "counted orders": lambda books: [*books.counted(ACCOUNT, MARCH)],
     "usages": lambda books: books.usages(ACCOUNT, [CAP])[CAP],
     "budgets": lambda books: books.budgets("test", ["bonus"])["bonus"],
@@ -85,6 +86,7 @@ def load_what_is_not_there(books: Books) -> None:
     books.put_lots_of_order(ACCOUNT_ID, KEY)
     books.put_history({ACCOUNT_ID: []})
     books.put_counted(ACCOUNT_ID, MARCH, [])
+    books.put_tier_facts(ACCOUNT_ID, OrdersByTime(), [])
     books.put_usages(ACCOUNT_ID, {CAP: Usage()})
     books.put_budgets({("test", "bonus"): Budget()})
     books.put_orders([KEY], [])
@@ -115,7 +117,7 @@ class TestWhatIsNotLoaded:
             nothing_loaded().account(UUID(int=1))
 
     def test_an_account_that_never_changed_its_tier_has_no_history_to_load(self) -> None:
-        assert nothing_loaded().history(ACCOUNT._replace(tier_changes=0), MARCH) == ()
+        assert nothing_loaded().history(ACCOUNT._replace(tier_changes=0)) == ()
 
     def test_lots_to_take_from_are_there_as_far_as_they_cover_what_was_asked_for(self) -> None:
         books = nothing_loaded()
@@ -141,27 +143,6 @@ class TestWhatIsNotLoaded:
         with pytest.raises(NotLoadedError):
             books.lots_to_release(ACCOUNT, MARCH + timedelta(days=1))
 
-    def test_tier_changes_are_there_from_the_instant_on_that_they_were_asked_from(self) -> None:
-        books = nothing_loaded()
-        books.put_history({ACCOUNT_ID: []}, {ACCOUNT_ID: MARCH})
-        assert books.history(ACCOUNT, MARCH) == []
-        with pytest.raises(NotLoadedError):
-            books.history(ACCOUNT, START)
-
-    def test_some_lots_are_not_all_open_lots(self) -> None:
-        books = nothing_loaded()
-        books.put_lots(ACCOUNT_ID, [lot()], is_all_open=False)
-        for asked in (ASKED["open lots"], ASKED["lots of an order"]):
-            with pytest.raises(NotLoadedError):
-                asked(books)
-
-    def test_orders_from_an_instant_on_are_not_those_before_it(self) -> None:
-        books = nothing_loaded()
-        books.put_counted(ACCOUNT_ID, MARCH, [])
-        assert books.counted(ACCOUNT, MARCH + timedelta(days=1)) == []
-        with pytest.raises(NotLoadedError):
-            books.counted(ACCOUNT, MARCH - timedelta(microseconds=1))
-
     def test_one_period_of_a_limit_is_not_another(self) -> None:
         books = nothing_loaded()
         books.put_usages(ACCOUNT_ID, {CAP: Usage(5, 1)})
@@ -173,7 +154,7 @@ class TestWhatIsNotLoaded:
         books.put_members({("test", "c1"): None})
         opened = books.new_account("test", "c1", "bronze", MARCH)
         for _ in ("before it is written", "after that"):
-            assert not any((books.open_lots(opened), books.lots_of_order(opened, KEY), books.history(opened, MARCH)))
+            assert not any((books.open_lots(opened), books.lots_of_order(opened, KEY), books.history(opened)))
             assert [*books.counted(opened, BEGINNING)] == []
             assert books.usages(opened, [CAP]) == {CAP: Usage()}
             books.apply(Decision((AccountChange(opened, opened=opened),)))
@@ -209,7 +190,7 @@ class TestDecisionsChangeTheBooks:
         books, moved = self.books(), TierChange(ACCOUNT_ID, 2, "bronze", "silver", 500, MARCH, TierChangeReason.HELD)
         books.put_history({ACCOUNT_ID: [TierHistoryEntry(START, "bronze")]})
         books.apply(change_of(tier_changes=(moved,)))
-        assert books.history(ACCOUNT, MARCH) == [TierHistoryEntry(START, "bronze"), TierHistoryEntry(MARCH, "silver")]
+        assert books.history(ACCOUNT) == [TierHistoryEntry(START, "bronze"), TierHistoryEntry(MARCH, "silver")]
 
     @pytest.mark.parametrize(("number", "is_known"), [(1, True), (2, False)])
     def test_a_history_that_was_not_loaded_begins_with_the_first_change_only(self, number: int, is_known: bool) -> None:
@@ -217,10 +198,10 @@ class TestDecisionsChangeTheBooks:
         moved = TierChange(ACCOUNT_ID, number, "bronze", "silver", 500, MARCH, TierChangeReason.QUALIFIED)
         books.apply(change_of(ACCOUNT._replace(tier_changes=number), tier_changes=(moved,)))
         if is_known:
-            assert books.history(ACCOUNT, MARCH) == [TierHistoryEntry(MARCH, "silver")]
+            assert books.history(ACCOUNT) == [TierHistoryEntry(MARCH, "silver")]
         else:
             with pytest.raises(NotLoadedError):
-                books.history(ACCOUNT, MARCH)
+                books.history(ACCOUNT)
 
     def test_usages_and_budgets_add_up(self) -> None:
         books = self.books()

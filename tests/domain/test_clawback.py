@@ -7,7 +7,7 @@ import pytest
 from core.domain.decision import Decision
 from core.domain.ledger import Account, EntryKind
 from core.domain.lots import Allocation, AllocationKind, Lot
-from core.domain.orders.posted import PostedOrder, PostedRefund, Qualifying, Recovery
+from core.domain.orders.posted import PostedOrder, PostedRefund, Qualifying, QualifyingStep, Recovery
 from core.domain.program import ClawbackPolicy, Program
 from tests.domain.book import Book, message_of
 from tests.domain.invariants import check_everything
@@ -137,7 +137,12 @@ def test_a_full_refund_takes(case: Case) -> None:
 
     (taken_back,) = book.refunds["o1"]
     assert taken_back.recovery == Recovery(100, case.taken, case.excused, case.shortfall)
-    assert book.orders["o1"] == posted(0, excused=case.excused, shortfall=case.shortfall)
+    steps = (
+        QualifyingStep(order().occurred_at, Qualifying(100, 10000, 1)),
+        QualifyingStep(refund().occurred_at, Qualifying()),
+    )
+    left = posted(0, excused=case.excused, shortfall=case.shortfall)._replace(qualifying_steps=steps)
+    assert book.orders["o1"] == left
     assert (change.account.balance, change.account.deficit) == (case.balance, case.deficit)
     assert change.account.lifetime_points == 1000 - case.taken
     assert change.account.qualifying_points == 0

@@ -14,7 +14,7 @@ from core.domain.message import Message
 from core.domain.orders.facts import Order
 from core.domain.outcomes import Waiting
 from core.domain.program.registry import BEGINNING, ProgramRegistry, ProgramVersion
-from core.domain.reach import AccountParts, LotsWanted, OrderParts, Reach, union
+from core.domain.reach import AccountParts, LotsWanted, OrderParts, Reach, TierInstant, union
 from tests.domain.book import DECIDERS, Book, ShopFact, message_of, whole_books
 from tests.domain.loading import load
 from tests.domain.stories import START, some_order, some_refund
@@ -27,9 +27,9 @@ KEY = (SOURCE, "o1")
 
 
 def test_a_union_asks_for_what_any_of_its_reaches_asks_for() -> None:
-    lots = AccountParts(LotsWanted.IF_OWING, ordered_at=(START,))
-    history = AccountParts(LotsWanted.TO_TAKE, True, (MARCH,), ((PROGRAM, MARCH),), expiries=True)
-    everything = AccountParts(LotsWanted.TO_TAKE, True, (START, MARCH), ((PROGRAM, MARCH),), expiries=True)
+    made, refunded = TierInstant(START, KEY, is_new=True), TierInstant(MARCH, KEY, is_new=False)
+    lots = AccountParts(LotsWanted.IF_OWING, (made,))
+    history = AccountParts(LotsWanted.TO_TAKE, (refunded,), ((PROGRAM, MARCH),), expiries=True)
     other, customer = (SOURCE, "o2"), ("test", "c1")
     assert union([]) == Reach()
     assert union(
@@ -40,11 +40,20 @@ def test_a_union_asks_for_what_any_of_its_reaches_asks_for() -> None:
             Reach(customers={customer: history}, owners={KEY: (("other", "c1"),)}),
         ]
     ) == Reach(
-        {KEY: OrderParts(refunds=True, events=True, account=everything, limits=True), other: OrderParts()},
+        {
+            KEY: OrderParts(refunds=True, events=True, account=_together(made, refunded, 0, 2), limits=True),
+            other: OrderParts(),
+        },
         frozenset({(SOURCE, "r1"), (SOURCE, "r2")}),
-        {customer: everything},
+        {customer: _together(made, refunded, 0, 3)},
         {KEY: (customer, ("other", "c1"))},
     )
+
+
+def _together(made: TierInstant, refunded: TierInstant, *places: int) -> AccountParts:
+    """Both instants, each with the place of its message in the batch."""
+    instants = tuple(each._replace(place=place) for each, place in zip((made, refunded), places, strict=True))
+    return AccountParts(LotsWanted.TO_TAKE, instants, ((PROGRAM, MARCH),), expiries=True)
 
 
 VERSIONS = various_versions(300, seed=23)

@@ -7,7 +7,8 @@ import pytest
 from core.domain.decision import TierChangeReason
 from core.domain.orders.facts import Refund
 from core.domain.program import Program
-from core.domain.tiers.counting import counted_from
+from core.domain.reach import TierInstant
+from core.domain.tiers.counting import TierNeeds, tier_needs
 from core.domain.tiers.qualification import Period, decide_warning, qualification_period
 from tests.domain.book import Book
 from tests.domain.invariants import check_everything
@@ -202,13 +203,13 @@ def test_a_refund_does_not_cost_at_once_what_came_from_the_year_before() -> None
     check_everything(book)
 
 
-def test_a_refund_that_comes_when_a_review_is_overdue_leaves_the_tier_to_it() -> None:
+def test_a_refund_meets_the_tier_that_the_reviews_before_it_left_whether_or_not_they_ran() -> None:
     book = Book(tiered(window="rolling_months", months=2, refunds="at_once"))
     book.complete(order("100.00", at="2026-01-10"))
     book.refund(refund(at="2026-06-22"))
-    assert book.account.tier_id == "silver"
+    assert book.account.tier_id == "bronze"
     book.review(instant("2026-06-23"))
-    assert changes(book)[1:] == [("bronze", "2026-02-01", "reviewed")]
+    assert changes(book)[1:] == [("bronze", "2026-05-01", "reviewed")], "as it would have been in time"
 
 
 @pytest.mark.parametrize(("crossing", "points", "tier_id"), [("old_tier", 100, "bronze"), ("new_tier", 200, "silver")])
@@ -313,12 +314,19 @@ def test_after_a_change_of_the_window_orders_count_on(
 
 
 @pytest.mark.parametrize("window", [{"window": "rolling_months", "months": 12}, {"window": "calendar_year"}])
-def test_recorded_orders_are_needed_by_the_first_order_of_a_period_only(window: dict[str, Any]) -> None:
+def test_recorded_orders_are_needed_by_the_first_order_of_a_period_and_all_of_them_by_a_late_one(
+    window: dict[str, Any],
+) -> None:
     program = tiered(**window)
     period = qualification_period(program, instant("2026-05-20"), None)
-    counting = account(qualifying_from=period.start, qualifying_points=10)
-    assert counted_from(counting, instant("2026-05-31"), program, lambda _: program) is None
-    assert counted_from(counting, instant("2026-04-30"), program, lambda _: program) is None, (
-        "a late one counts in the period that runs"
-    )
-    assert counted_from(counting, instant("2027-01-01"), program, lambda _: program) is not None
+    counting = account(
+        qualifying_from=period.start, qualifying_points=10, counted_until=instant("2026-05-20"),
+        enrolled_at=instant("2024-05-20"),
+    )  # fmt: skip
+
+    def needs(at: str) -> TierNeeds:
+        return tier_needs(counting, [TierInstant(instant(at), ("s", "o"), is_new=True)], (), lambda _: program)
+
+    assert needs("2026-05-31") == TierNeeds()
+    assert needs("2027-01-01").since is not None
+    assert needs("2026-05-19") == TierNeeds(everything=True)

@@ -9,11 +9,10 @@ from core.domain.decision import TierChange, TierChangeReason
 from core.domain.ledger import Account
 from core.domain.orders.posted import Qualifying
 from core.domain.program import Program
-from core.domain.tiers.history import TierHistoryEntry
+from core.domain.tiers.history import CountedOrder, TierHistoryEntry
 from core.domain.tiers.qualification import (
     Period,
     decide_tier_review,
-    disqualify,
     period_ended,
     qualification_period,
     qualify,
@@ -39,6 +38,11 @@ def in_silver(**over: Any) -> Account:
         "qualifying_points": 600,
     }
     return account(**{**usual, **over})
+
+
+def counted_for(before: Account, points: int, at: str, program: Program) -> tuple[Account, tuple[TierChange, ...]]:
+    """The account after an order that counts so many points, the latest so far and the first that is recorded."""
+    return qualify(before, CountedOrder(instant(at), Qualifying(points)), program, lambda _: ())
 
 
 @pytest.mark.parametrize(
@@ -86,7 +90,7 @@ def test_of_two_changes_at_one_instant_the_later_one_holds() -> None:
 def test_a_dropped_tier_gives_way_to_the_one_that_the_points_reach() -> None:
     dropped = in_silver(tier_id="platinum", qualifying_points=2500)
     assert tier_at(dropped, [], instant("2026-06-01"), BY_YEAR) == "gold"
-    after, (change,) = qualify(dropped, Qualifying(1), instant("2026-06-01"), BY_YEAR)
+    after, (change,) = counted_for(dropped, 1, "2026-06-01", BY_YEAR)
     assert (change.previous_tier_id, change.tier_id, after.tier_id) == ("platinum", "gold", "gold")
 
 
@@ -101,7 +105,7 @@ def test_a_dropped_tier_gives_way_to_the_one_that_the_points_reach() -> None:
     ],
 )
 def test_points_upgrade_at_once(before: int, points: int, after: str) -> None:
-    counted, changes = qualify(account(qualifying_points=before), Qualifying(points), instant("2026-03-01"), LIFETIME)
+    counted, changes = counted_for(account(qualifying_points=before), points, "2026-03-01", LIFETIME)
     assert (counted.qualifying_points, counted.tier_id) == (before + points, after)
     if after == "bronze":
         assert changes == ()
@@ -117,49 +121,54 @@ def test_points_upgrade_at_once(before: int, points: int, after: str) -> None:
     ("refunds", "left", "tier_id"), [("at_review", 0, "silver"), ("never", 600, "silver"), ("at_once", 0, "bronze")]
 )
 def test_a_refund_downgrades_at_once_at_the_review_or_never(refunds: str, left: int, tier_id: str) -> None:
-    program = program_with(qualification={"window": "calendar_year", "refunds": refunds})
-    ordered, refunded = instant("2026-05-01"), instant("2026-05-09")
-    after, changes = disqualify(in_silver(), (), Qualifying(600), ordered, refunded, program)
-    assert (after.qualifying_points, after.tier_id) == (left, tier_id)
+    book = Book(program_with(qualification={"window": "calendar_year", "refunds": refunds}))
+    refunded = instant("2026-05-09")
+    book.complete(order("600.00", at="2026-05-01"))
+    book.refund(refund(at="2026-05-09"))
+    assert (book.account.qualifying_points, book.account.tier_id) == (left, tier_id)
+    lost = TierChange(ACCOUNT_ID, 2, "silver", "bronze", 0, refunded, TierChangeReason.REFUNDED)
+    assert book.tier_changes[1:] == ([lost] if tier_id == "bronze" else [])
     if tier_id == "bronze":
-        assert changes == (TierChange(ACCOUNT_ID, 2, "silver", "bronze", 0, refunded, TierChangeReason.REFUNDED),)
-        assert (after.tier_since, after.tier_until) == (refunded, None)
-    else:
-        assert changes == ()
+        assert (book.account.tier_since, book.account.tier_until) == (refunded, None)
 
 
-def test_the_history_stays_in_order_when_a_late_order_upgrades() -> None:
-    after, (change,) = qualify(in_silver(qualifying_points=1999), Qualifying(1), instant("2026-04-01"), BY_YEAR)
-    assert (change.tier_id, change.effective_at, after.tier_since) == (
-        "gold",
-        instant("2026-05-01"),
-        instant("2026-05-01"),
-    )
+def test_a_late_order_that_upgrades_tells_anew_what_follows_from_then_on() -> None:
+    book = Book(BY_YEAR)
+    book.complete(order("600.00", "may", at="2026-05-01"))
+    book.complete(order("1400.00", "june", at="2026-06-01"))
+    assert book.tier_changes[-1].tier_id == "gold"
+    book.complete(order("500.00", "late, from april", at="2026-04-01"))
+    told = [(c.previous_tier_id, c.tier_id, f"{c.effective_at:%m-%d}") for c in book.tier_changes]
+    assert told == [
+        *[("bronze", "silver", "05-01"), ("silver", "gold", "06-01")],
+        *[("bronze", "silver", "04-01"), ("silver", "gold", "06-01")],
+    ]
+    assert book.account.tier_since == instant("2026-06-01")
+    check_everything(book)
 
 
 def test_a_year_begins_with_its_first_order_and_ends_the_one_before() -> None:
-    after, changes = qualify(
-        account(qualifying_from=Y2026, qualifying_points=400), Qualifying(200), instant("2027-02-01"), BY_YEAR
-    )
+    after, changes = counted_for(account(qualifying_from=Y2026, qualifying_points=400), 200, "2027-02-01", BY_YEAR)
     assert (after, changes) == (account(qualifying_from=Y2027, qualifying_points=200), ())
 
 
 def test_an_order_of_a_year_that_has_passed_and_its_refund_do_not_count_for_this_one() -> None:
-    before = account(qualifying_from=Y2027, qualifying_points=400)
-    ordered, refunded = instant("2026-12-31T22:59+00:00"), instant("2027-03-01")
-    assert qualify(before, Qualifying(300), ordered, BY_YEAR) == (before, ())
-    assert disqualify(before, (), Qualifying(300), ordered, refunded, BY_YEAR) == (before, ())
+    book = Book(BY_YEAR)
+    book.complete(order("400.00", "this year", at="2027-02-01"))
+    book.complete(order("300.00", "late", at="2026-12-31T22:59+00:00"))
+    assert (book.account.qualifying_from, book.account.qualifying_points) == (Y2027, 400)
+    book.refund(refund(order_id="late", at="2027-03-01"))
+    assert (book.account.qualifying_from, book.account.qualifying_points) == (Y2027, 400)
+    check_everything(book)
 
 
 def test_what_counts_nothing_does_not_begin_a_later_year() -> None:
     before = account(qualifying_from=Y2026, qualifying_points=400)
-    later = instant("2027-02-01")
-    assert qualify(before, Qualifying(), later, BY_YEAR) == (before, ())
-    assert disqualify(before, (), Qualifying(), later, later, BY_YEAR) == (before, ())
+    assert counted_for(before, 0, "2027-02-01", BY_YEAR) == (before, ())
 
 
 def test_a_tier_reached_in_a_year_is_reviewed_at_its_end() -> None:
-    after, _ = qualify(account(), Qualifying(600), instant("2026-05-01"), BY_YEAR)
+    after, _ = counted_for(account(), 600, "2026-05-01", BY_YEAR)
     assert after == in_silver()
 
 
@@ -176,7 +185,8 @@ def test_a_tier_reached_in_a_year_is_reviewed_at_its_end() -> None:
     ],
 )
 def test_a_review_decides(tier_id: str, points: int, tier_after: str, until: datetime | None) -> None:
-    (change,) = decide_tier_review(in_silver(tier_id=tier_id, qualifying_points=points), BY_YEAR).changes
+    before = in_silver(tier_id=tier_id, qualifying_points=points)
+    (change,) = decide_tier_review(before, lambda _: BY_YEAR, lambda _: ()).changes
     assert (change.account.tier_id, change.account.tier_until) == (tier_after, until)
     assert (change.account.qualifying_from, change.account.qualifying_points) == (Y2027, 0)
     if tier_after == tier_id:

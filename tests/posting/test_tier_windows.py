@@ -87,7 +87,7 @@ class TestRollingMonths:
         ]
         for batch in [messages] if is_one_batch else [[each] for each in messages]:
             shell.take(*batch)
-        assert standing(shell)[1] == 200 + 10 + 10  # silver was lost with the first refund, at the end of February
+        assert standing(shell)[1] == 200 + 15 + 10  # silver was lost at the end of March: the refunds are of March
 
     def test_a_refund_of_an_old_order_beside_a_new_one(self, shell: Shell) -> None:
         shell.take(of("2025-01-10", "old", "50.00"))

@@ -210,6 +210,7 @@ def test_what_must_be_known_cannot_be_left_out(filled: Shell) -> None:
         "inbox": sorted(_UNKNOWN_OF_MESSAGES.split()),
         "dead_letter_actions": ["acted_by", "detail", "reason"],
         "accounts": [
+            "counted_until",
             "enrolled_at",
             "qualifying_from",
             "tier_held_until",
@@ -228,6 +229,7 @@ def test_what_must_be_known_cannot_be_left_out(filled: Shell) -> None:
             "customer_tags",
             "fulfilled_at",
             "judgement",
+            "qualifying_steps",
             "seal",
             "sequence",
             "tier_id",

@@ -10,8 +10,9 @@ from core.domain.lots import Lot, in_spending_order, take
 from core.domain.orders.posted import Qualifying
 from core.domain.tiers.history import CountedOrder
 from core.reading.accounts import load_open_lots
-from core.store.ledger import load_counted, load_lots
+from core.store.ledger import load_lots
 from core.store.tables import FIRST_LOTS
+from core.store.tier_facts import load_counted
 from core.upkeep.due_rows import DueLots, load_due_lots
 from tests.factories import PROGRAM_TEXT, order
 from tests.shell import Shell

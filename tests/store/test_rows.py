@@ -23,11 +23,12 @@ from core.domain.orders.posted import (
     PostedOrderEvent,
     PostedRefund,
     Qualifying,
+    QualifyingStep,
     Recovery,
     Usage,
 )
 from core.domain.program import UsageKey
-from core.domain.tiers.history import CountedOrder, TierHistoryEntry
+from core.domain.tiers.history import CountedOrder, TierHistoryEntry, TierHold
 from core.reading.accounts import load_open_lots, load_tier_changes
 from core.store import tables
 from core.store.appending import (
@@ -51,20 +52,19 @@ from core.store.appending import (
 )
 from core.store.ledger import (
     load_budgets,
-    load_counted,
     load_expiries,
     load_lots,
     load_members,
     load_order_events,
     load_orders,
     load_refunds,
-    load_tier_history,
     load_usages,
     lock_accounts,
     lock_budgets,
 )
 from core.store.repairs import KeptRepair, Repair, append_repairs, load_repairs
 from core.store.rows import Shape
+from core.store.tier_facts import load_counted, load_tier_facts, load_tier_history
 from core.upkeep.due_rows import (
     DueLots,
     finish_expiries,
@@ -80,7 +80,7 @@ LATER = NOON + timedelta(days=90)
 ACCOUNT = Account(
     account_id=uuid7(), program_id="test", customer_id="ç1", tier_id="silver", sequence=1, lots_opened=1, balance=7,
     pending=3, reserved=2, deficit=1, lifetime_points=12, qualifying_points=11, qualifying_from=NOON, tier_since=NOON,
-    tier_until=LATER, tier_changes=1, orders_posted=1, orders_counted=1,
+    tier_until=LATER, tier_changes=1, counted_until=LATER, orders_posted=1, orders_counted=1,
     enrolled_at=NOON, tier_held_until=LATER, tier_warned_until=NOON,
 )  # fmt: skip
 LOT = Lot(
@@ -113,8 +113,8 @@ ORDER = PostedOrder(
         Decimal("0.10"), {"channel": "app", "gift": True}, ("vip",), Decimal("0.0529"),
     ),
     "test", 3, b"digest", "silver", ACCOUNT.account_id, 1, 12, 2, 1,
-    Judgement(("double",), {"spend": 5}, {"spend": Decimal("20.3333")}, True), Qualifying(11, 1250, 1), True, LATER,
-    LATER,
+    Judgement(("double",), {"spend": 5}, {"spend": Decimal("20.3333")}, True), Qualifying(11, 1250, 1), True,
+    (), LATER, LATER,
 )  # fmt: skip
 GUEST_ORDER = PostedOrder(
     ORDER.order._replace(order_id="o2", customer_id=None, attributes={}, customer_tags=()), "test", 1, b"other"
@@ -244,7 +244,12 @@ def test_orders_come_back_in_the_order_of_their_keys(connection: Connection) -> 
 
 def test_what_became_of_an_order_can_change(connection: Connection) -> None:
     changed = ORDER._replace(
-        points_entitled=5, points_excused=0, points_shortfall=4, qualifying=Qualifying(), fulfilled_at=None
+        points_entitled=5,
+        points_excused=0,
+        points_shortfall=4,
+        qualifying=Qualifying(),
+        fulfilled_at=None,
+        qualifying_steps=(QualifyingStep(NOON, ORDER.qualifying), QualifyingStep(LATER, Qualifying())),
     )
     update_orders(connection, [changed])
     assert load_orders(connection, [(SOURCE, "o1")]) == [changed]
@@ -255,6 +260,20 @@ def test_what_an_order_counts_for_the_tier_is_found_from_an_instant_on(connectio
     counted = {account_id: [CountedOrder(NOON, ORDER.qualifying)]}
     assert load_counted(connection, {account_id: NOON}, {account_id: []}) == counted
     assert load_counted(connection, {account_id: LATER}, {account_id: [NOON]}) == {account_id: []}
+    steps = QualifyingStep(NOON, ORDER.qualifying), QualifyingStep(LATER, Qualifying(1, 2, 0))
+    refunded = ORDER._replace(qualifying=Qualifying(1, 2, 0), qualifying_steps=steps)
+    update_orders(connection, [refunded])
+    (counted_together,) = load_counted(connection, {account_id: NOON}, {account_id: []})[account_id]
+    assert counted_together == CountedOrder(NOON, Qualifying(1, 2, 0), ORDER.qualifying)
+
+
+def test_all_that_a_tier_follows_from_comes_back(connection: Connection) -> None:
+    account_id = ACCOUNT.account_id
+    hold = TierHold(NOON, "gold", LATER)
+    rebuilt = {"tier_id": "gold", "tier_held_until": LATER, "tier_until": LATER, "held_at": NOON}
+    append_repairs(connection, [Repair(account_id, "tier", {}, rebuilt, "ann", "she asked")])
+    orders, holds = load_tier_facts(connection, [account_id])[account_id]
+    assert ([*orders], [*holds]) == ([CountedOrder(NOON, ORDER.qualifying)], [hold])
 
 
 def test_refunds_come_back_by_their_order_or_by_their_own_id(connection: Connection) -> None:
@@ -280,10 +299,7 @@ def test_tier_changes_come_back_oldest_first(connection: Connection) -> None:
     append_tier_changes(connection, changes)
     assert [change for change, _ in load_tier_changes(connection, ACCOUNT.account_id)] == changes
     history = [TierHistoryEntry(NOON, "silver"), TierHistoryEntry(LATER, "bronze")]
-    assert load_tier_history(connection, {ACCOUNT.account_id: NOON}) == {ACCOUNT.account_id: history}
-    assert load_tier_history(connection, {ACCOUNT.account_id: LATER}) == {ACCOUNT.account_id: history[1:]}
-    before = NOON - timedelta(days=1)
-    assert load_tier_history(connection, {ACCOUNT.account_id: before}) == {ACCOUNT.account_id: history}
+    assert load_tier_history(connection, [ACCOUNT.account_id]) == {ACCOUNT.account_id: history}
 
 
 def test_usages_are_added_and_written_again(connection: Connection) -> None:

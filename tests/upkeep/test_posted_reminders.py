@@ -200,7 +200,7 @@ class TestWarnings:
         )
         shell.review("2025-01-20T00:00:00Z")
         shell.warn("2025-12-05T00:00:00Z")
-        shell.take(refund("r1", "o2", net="500.00"))
+        shell.take(refund("r1", "o2", time="2025-12-05T12:00:00Z", net="500.00"))
         shell.warn("2025-12-06T00:00:00Z")
         assert [risk["missing"] for risk in self.risks(shell)] == [350]
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from core.domain.books import Books
-from core.domain.decision import AccountChange, Decision, TierChange
+from core.domain.decision import AccountChange, Decision
 from core.domain.expiry.dates import available_at, expiries_begun_by, moved_by_activity, new_expiry
 from core.domain.expiry.due import release
 from core.domain.ledger import POINTS_MAX, Account, Credit, Entry, EntryKind, LotTerms, credit, entry_between
@@ -22,10 +22,10 @@ from core.domain.orders.rates import rate_problem
 from core.domain.outcomes import Parked, Reason, Replayed
 from core.domain.program import Circumstances, CrossingOrder, Program
 from core.domain.program.registry import ProgramRegistry
-from core.domain.reach import AccountParts, LotsWanted, OrderParts, Reach
-from core.domain.tiers.counting import counted_from
-from core.domain.tiers.history import CountedOrder, TierHistoryEntry
-from core.domain.tiers.qualification import ProgramAt, qualify, review_overdue, tier_at
+from core.domain.reach import AccountParts, LotsWanted, OrderParts, Reach, TierInstant
+from core.domain.tiers.history import CountedOrder
+from core.domain.tiers.qualification import ProgramAt
+from core.domain.tiers.recounting import Recount, meet, recount
 
 _PLAIN = Judgement()
 #: How often the lines of one order may be looked at: a second or two. What takes minutes would stop its whole shard.
@@ -42,8 +42,7 @@ def order_reach(message: Message[Order], rules: ProgramRegistry, as_of: datetime
     program, current = rules.at(program_id, order.occurred_at).program, rules.at(program_id, as_of).program
     parts = AccountParts(
         lots=LotsWanted.IF_OWING,
-        history=True,
-        ordered_at=(order.occurred_at,),
+        tiers_at=(TierInstant(order.occurred_at, key, is_new=True),),
         limits_of=((program, order.occurred_at),) if program.has_limits else (),
         expiries=program.has_inactivity or current.has_inactivity,
     )
@@ -56,10 +55,10 @@ def decide_order(
 ) -> Decision | Replayed | Parked:
     """Grant the order's points, in the tier in force before it, and count them for the tier after it.
 
-    The program version in force when the order occurred decides what it earns. The version in force at `as_of` decides
-    the tiers, and how activity moves the end of points. What is judged here (tier, rules, limits) stays with the order
-    for good. An order that earns nothing is recorded without an entry. A guest's order earns nothing; it is recorded so
-    that its refunds find it.
+    The program version in force when the order occurred decides what it earns, and tiers; the one in force at `as_of`
+    how activity moves the end of points. What is judged here (tier, rules, limits) stays with the order for good. An
+    order that earns nothing is recorded without an entry. A guest's order earns nothing; it is recorded so that its
+    refunds find it.
     """
     order = message.fact
     program_id = rules.resolve(message.program_id, order.source, order.occurred_at)
@@ -81,7 +80,8 @@ def decide_order(
     current = rules.at(program_id, as_of).program
     account, opened = books.account_of(program_id, order.customer_id), None
     if account is None:
-        account = opened = books.new_account(program_id, order.customer_id, current.tiers[0].tier_id, order.occurred_at)
+        first_tier_id = version.program.tiers[0].tier_id
+        account = opened = books.new_account(program_id, order.customer_id, first_tier_id, order.occurred_at)
     program_at = rules.in_force(program_id)
     return _accrue(books, account, opened, posted, version.program, current, program_at, as_of)
 
@@ -97,24 +97,16 @@ def _accrue(
     as_of: datetime,
 ) -> Decision | Parked:
     order = posted.order
-    before = account._replace(
+    account = account._replace(
         orders_posted=account.orders_posted + 1, enrolled_at=account.enrolled_at or order.occurred_at
     )
-    since = counted_from(before, order.occurred_at, current, program_at)
-    counted = books.counted(account, since) if since is not None else ()
-    reviewed, reviews = review_overdue(before, order.occurred_at, program_at, counted)
-    history = books.history(account, order.occurred_at)
-    result = _earn(books, reviewed, history, counted, order, program, current)
-    earned = result.earned
-    changes = reviews + result.upgrades
+    result = _earn(books, account, order, program, program_at)
+    earned, counted = result.earned, result.counted
     if earned.points:
-        posting = _grant(books, result.account, order, program, current, earned, as_of)
+        posting = _grant(books, counted.account, order, program, current, earned, as_of)
     else:
         moved = moved_by_activity(_expiries(books, account, program, current), current, order.occurred_at, as_of)
-        # Where the order counts for nothing, an overdue review is left to its own run.
-        is_counted = result.account != reviewed
-        posting = _Posting(result.account if is_counted else before, (), (), (tuple(moved), ()))
-        changes = changes if is_counted else ()
+        posting = _Posting(counted.account, (), (), (tuple(moved), ()))
     after = posting.account
     if max(after.balance + after.pending, after.lifetime_points, after.qualifying_points) > POINTS_MAX:
         return _too_many_points(earned.points, program)
@@ -131,7 +123,7 @@ def _accrue(
     )
     after = recounted(after, None, fact)
     return Decision(
-        (AccountChange(after, posting.entries, posting.lots, changes, usages, opened, *posting.expiries),),
+        (AccountChange(after, posting.entries, posting.lots, counted.changes, usages, opened, *posting.expiries),),
         (fact,),
         budgets=budget_changes(program, None, earned),
         given=earned.given,
@@ -144,39 +136,30 @@ class _TierResult(NamedTuple):
     tier_id: str
     judgement: Judgement
     earned: Entitlement
-    account: Account
-    upgrades: tuple[TierChange, ...]
+    counted: Recount
 
 
-def _earn(
-    books: Books,
-    account: Account,
-    history: Sequence[TierHistoryEntry],
-    counted: Sequence[CountedOrder],
-    order: Order,
-    program: Program,
-    current: Program,
-) -> _TierResult:
+def _earn(books: Books, account: Account, order: Order, program: Program, program_at: ProgramAt) -> _TierResult:
     """Find the tier that the order earns at, and the one that it leads to."""
+    met = meet(books, account, order.occurred_at, program, program_at)
 
     def at(tier_id: str) -> _TierResult:
         judgement, earned = _entitlement(books, account, order, program, tier_id)
-        qualified, upgrades = qualify(account, earned.qualifying, order.occurred_at, current, counted)
-        return _TierResult(tier_id, judgement, earned, qualified, upgrades)
+        counted = recount(books, met.account, None, CountedOrder(order.occurred_at, earned.qualifying), program_at)
+        return _TierResult(tier_id, judgement, earned, counted._replace(changes=met.changes + counted.changes))
 
-    tier_id = tier_at(account, history, order.occurred_at, program)
-    result = at(tier_id)
-    reached_id = result.account.tier_id
-    if (
-        result.upgrades
-        and current.qualification.crossing_order is CrossingOrder.NEW_TIER
-        and program.tier(reached_id) is not None
-        and program.rank(reached_id) > program.rank(tier_id)  # a late order may be from a time in an even higher tier
+    result = at(met.tier_id)
+    if program.qualification.crossing_order is CrossingOrder.NEW_TIER and _is_above(
+        program, result.counted.reached_id, met.tier_id
     ):
-        there = at(reached_id)
+        there = at(result.counted.reached_id)
         # The new tier may earn less, and the order then not reach it.
-        return there if there.upgrades else result
+        return there if _is_above(program, there.counted.reached_id, met.tier_id) else result
     return result
+
+
+def _is_above(program: Program, tier_id: str, other_id: str) -> bool:
+    return program.tier(tier_id) is not None and program.rank(tier_id) > program.rank(other_id)
 
 
 def _entitlement(

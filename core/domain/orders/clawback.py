@@ -12,7 +12,7 @@ from core.domain.orders.goods import Goods
 from core.domain.orders.lookup import event_key_of, order_for_event, order_of, posted_before
 from core.domain.orders.posted import OrderEventKind, PostedOrder, PostedOrderEvent, PostedRefund, cancelled_part
 from core.domain.orders.refund_limits import refund_problem
-from core.domain.orders.settling import LOWERING, OrderChange, settle
+from core.domain.orders.settling import OrderChange, lowering, settle
 from core.domain.outcomes import Parked, Reason, Replayed, Waiting
 from core.domain.program.registry import ProgramRegistry
 from core.domain.reach import Reach
@@ -20,13 +20,15 @@ from core.domain.reach import Reach
 
 def refund_reach(message: Message[Refund], _rules: ProgramRegistry, _as_of: datetime) -> Reach:
     """What `decide_refund` asks of the books."""
-    refund = message.fact
-    return Reach({refund.order_key: LOWERING}, refunds=frozenset({(refund.source, refund.refund_id)}))
+    refund, key = message.fact, message.fact.order_key
+    reached = {key: lowering(key, refund.occurred_at)}
+    return Reach(reached, refunds=frozenset({(refund.source, refund.refund_id)}))
 
 
 def cancellation_reach(message: Message[Cancellation], _rules: ProgramRegistry, _as_of: datetime) -> Reach:
     """What `decide_cancellation` asks of the books."""
-    return Reach({message.fact.order_key: LOWERING})
+    key = message.fact.order_key
+    return Reach({key: lowering(key, message.fact.occurred_at)})
 
 
 def decide_refund(
@@ -34,10 +36,10 @@ def decide_refund(
 ) -> Decision | Replayed | Waiting | Parked:
     """Take back what the order no longer earns with this refund and those posted before it.
 
-    The version that judged the order decides its points, the one in force at `as_of` decides the tiers. Points of the
-    order that have expired already are excused: they are not taken a second time. The rest is taken from the order's
-    own lots, then from the lots that expire soonest. The program's policy says what becomes of points that no lot
-    covers. A guest's order has no account.
+    The version that judged the order decides its points, those in force at their own instants decide the tiers. Points
+    of the order that have expired already are excused: they are not taken a second time. The rest is taken from the
+    order's own lots, then from the lots that expire soonest. The program's policy says what becomes of points that no
+    lot covers. A guest's order has no account.
     """
     refund = message.fact
     posted = order_of(books, message, rules)
@@ -56,7 +58,8 @@ def decide_refund(
         return Decision(facts=(fact,))
     had = books.kept(posted, program)
     has = KeptOrder(had.earning, had.basket.plus(refund))
-    change = OrderChange(posted, posted, had, has, refund.occurred_at, refund.refund_id)
+    refunds = [*books.refunds_known(posted), refund]
+    change = OrderChange(posted, posted, had, has, refunds, refund, refund.occurred_at, refund.refund_id)
     settled = settle(books, change, rules, as_of)
     if isinstance(settled, Parked):
         return settled
@@ -86,8 +89,10 @@ def decide_cancellation(
     if posted.account_id is None:
         return Decision(facts=(fact,), orders=(cancelled,))
     had = books.kept(posted, rules.version(posted.program_id, posted.program_version).program)
-    has = KeptOrder(had.earning, had.basket.plus(cancelled_part(posted, at, cancellation.lines)))
-    settled = settle(books, OrderChange(posted, cancelled, had, has, at), rules, as_of)
+    refund = cancelled_part(posted, at, cancellation.lines)
+    has = KeptOrder(had.earning, had.basket.plus(refund))
+    refunds = [*books.refunds_known(posted), refund]
+    settled = settle(books, OrderChange(posted, cancelled, had, has, refunds, refund, at), rules, as_of)
     if isinstance(settled, Parked):
         return settled
     return settled.decision(fact._replace(recovery=settled.recovery, sequence=settled.sequence))

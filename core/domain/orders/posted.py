@@ -46,6 +46,13 @@ class Amendment(NamedTuple):
     judgement: Judgement
 
 
+class QualifyingStep(NamedTuple):
+    """What one order counts for the tier from an instant on, until its next step."""
+
+    since: datetime
+    qualifying: Qualifying
+
+
 class PostedOrder(NamedTuple):
     """What the ledger holds of an order: its facts, the rules frozen with it, and what became of its points."""
 
@@ -60,8 +67,10 @@ class PostedOrder(NamedTuple):
     points_excused: int = 0  #: of what refunds claimed back: had expired already
     points_shortfall: int = 0  #: of what refunds claimed back: not taken by policy
     judgement: Judgement = Judgement()
-    qualifying: Qualifying = Qualifying()
+    qualifying: Qualifying = Qualifying()  #: with all refunds known so far
     is_counted: bool = False  #: it counts as an order of its customer: as the first one, and as activity
+    #: What it counted when, by the refunds' own times, from the order on; () while it has none.
+    qualifying_steps: tuple[QualifyingStep, ...] = ()
     fulfilled_at: datetime | None = None
     cancelled_at: datetime | None = None
     amendment: Amendment | None = None
@@ -184,7 +193,7 @@ def refunds_known(
     refunds: Iterable[PostedRefund],
     posted: PostedOrder,
     reverted: Collection[str] = (),
-    cancelled: Iterable[Sequence[LinePart]] = (),
+    cancelled: Iterable[tuple[datetime, Sequence[LinePart]]] = (),
 ) -> list[Refund]:
     """All refunds of an order but those `reverted`, and what was `cancelled`, in parts or in all, as others of no id.
 
@@ -193,7 +202,7 @@ def refunds_known(
     known = [each.refund for each in refunds]
     if reverted:
         known = [refund for refund in known if refund_event_key(refund.source, refund.refund_id) not in reverted]
-    known += [cancelled_part(posted, posted.order.occurred_at, lines) for lines in cancelled]
+    known += [cancelled_part(posted, at, lines) for at, lines in cancelled]
     if posted.cancelled_at is not None:
         known.append(in_full(posted, posted.cancelled_at))
     return known

@@ -10,33 +10,37 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from core.domain.books import Books, KeptOrder
-from core.domain.decision import AccountChange, Decision, Fact, TierChange
+from core.domain.decision import AccountChange, Decision, Fact
 from core.domain.expiry.dates import available_at, available_by_fulfilment, expiries_begun_by, new_expiry
 from core.domain.expiry.due import decide_expiry, release
 from core.domain.ledger import POINTS_MAX, Account, Entry, EntryKind, LotTerms, debit, entry_between, give_back
 from core.domain.lots import Lot, Origin, OriginKind, SharedExpiry
 from core.domain.orders.activity import recounted
 from core.domain.orders.earning import Entitlement
+from core.domain.orders.facts import Refund
 from core.domain.orders.limits import budget_changes, usage_changes
-from core.domain.orders.posted import PostedOrder, Qualifying, Recovery
+from core.domain.orders.posted import PostedOrder, Recovery
+from core.domain.orders.qualifying_steps import with_refunds
 from core.domain.orders.taking import Deduction, dues_of, take_back
 from core.domain.outcomes import Parked, Reason
-from core.domain.program import ClawbackPolicy, Program, RefundEffect
+from core.domain.program import ClawbackPolicy, Program
 from core.domain.program.registry import ProgramRegistry
-from core.domain.reach import AccountParts, LotsWanted, OrderParts
-from core.domain.tiers.qualification import disqualify, qualification_period, qualify
-
-#: What a message asks of an order's books that can only lower what it earns, and one that can raise it too.
-LOWERING = OrderParts(
-    refunds=True, events=True, account=AccountParts(lots=LotsWanted.TO_TAKE, history=True), limits=True
-)
+from core.domain.reach import AccountParts, LotsWanted, OrderKey, OrderParts, TierInstant
+from core.domain.tiers.history import counted_order
+from core.domain.tiers.recounting import recount
 
 
-def raising(rules: ProgramRegistry) -> OrderParts:
-    """What a message asks of an order's books that can also raise what the order earns."""
+def lowering(order: OrderKey, occurred_at: datetime) -> OrderParts:
+    """What a message of that time asks of an order's books that can only lower what it earns from then on."""
+    account = AccountParts(LotsWanted.TO_TAKE, (TierInstant(occurred_at, order, is_new=False),))
+    return OrderParts(refunds=True, events=True, account=account, limits=True)
+
+
+def raising(rules: ProgramRegistry, order: OrderKey) -> OrderParts:
+    """What a message asks of an order's books that can also raise what it earns, and did from its own time on."""
     expires_together = any(version.program.has_inactivity for version in rules.versions())
-    account = AccountParts(lots=LotsWanted.TO_TAKE, history=True, expiries=expires_together)
-    return LOWERING.union(OrderParts(account=account, takes=True))
+    account = AccountParts(LotsWanted.TO_TAKE, (TierInstant(None, order, is_new=False),), expiries=expires_together)
+    return OrderParts(refunds=True, events=True, account=account, limits=True, takes=True)
 
 
 class OrderChange(NamedTuple):
@@ -46,6 +50,8 @@ class OrderChange(NamedTuple):
     after: PostedOrder  #: with what was reported; its numbers are still those of `before`
     had: KeptOrder  #: what was kept of `before`
     has: KeptOrder  #: what is kept of `after`
+    refunds: Sequence[Refund]  #: all that count for `after`, also its cancellation as one
+    added: Refund | None  #: the one of these that is new; None: it is something else that changes
     occurred_at: datetime
     refund_id: str | None = None
     because: Mapping[str, Any] = {}  #: what its entry says of it beside the calculation
@@ -127,15 +133,17 @@ def _settled(
 ) -> Settled:
     change, program, before, target, *_ = difference
     posted, recovery = change.after, moved.recovery
-    account, tier_changes, qualifying = _recounted(books, moved.account, difference, rules)
+    posted = with_refunds(posted, change.refunds, change.added, change.has.earning, target.qualifying)
+    program_at = rules.in_force(posted.program_id)
+    counted = recount(books, moved.account, counted_order(change.before), counted_order(posted), program_at)
     posted = posted._replace(is_counted=target.is_counted)
-    account = recounted(account, change.before, posted)
+    account = recounted(counted.account, change.before, posted)
     return Settled(
         AccountChange(
             account,
             released.entries + moved.entries,
             tuple({**difference.newer, **moved.lots}.values()),
-            tier_changes,
+            counted.changes,
             usage_changes(program, account.account_id, posted.order, posted.judged, before, target),
             None,
             *moved.expiries,
@@ -144,31 +152,11 @@ def _settled(
             points_entitled=target.points,
             points_excused=posted.points_excused + recovery.points_excused,
             points_shortfall=posted.points_shortfall + recovery.points_shortfall,
-            qualifying=qualifying,
         ),
         recovery,
         moved.sequence,
         Decision(budgets=budget_changes(program, before, target), given=target.given),
     )
-
-
-def _recounted(
-    books: Books, account: Account, difference: _Difference, rules: ProgramRegistry
-) -> tuple[Account, tuple[TierChange, ...], Qualifying]:
-    """Count for the tier what the order counts now in place of what it counted."""
-    change, target = difference.change, difference.target
-    posted = change.before
-    current = rules.at(posted.program_id, difference.as_of).program
-    refunds_count = current.qualification.refunds
-    ordered_at = posted.order.occurred_at
-    removed = Qualifying(*(had - has for had, has in zip(posted.qualifying, target.qualifying, strict=True)))
-    start = qualification_period(current, ordered_at, account.enrolled_at).start
-    if max(removed) <= 0 and min(removed) < 0:
-        added = Qualifying(*(-part for part in removed))
-        return *qualify(account, added, ordered_at, current), target.qualifying
-    history = books.history(account, start) if refunds_count is RefundEffect.AT_ONCE and start is not None else ()
-    account, changes = disqualify(account, history, removed, ordered_at, change.occurred_at, current)
-    return account, changes, posted.qualifying if refunds_count is RefundEffect.NEVER else target.qualifying
 
 
 def _down(books: Books, difference: _Difference, *, ends_apart: bool) -> _Moved:

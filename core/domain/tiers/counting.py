@@ -1,62 +1,109 @@
-"""Which of an account's recorded orders are needed to judge its tier, and in which sums. Mostly none are."""
+"""What is needed of an account's recorded orders to judge its tier: mostly nothing, at times sums, seldom each one."""
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
+from typing import NamedTuple
 
 from core.domain.ledger import Account
-from core.domain.program import Measure, Program, QualificationWindow, RefundEffect
-from core.domain.tiers.qualification import ProgramAt, period_ended, qualification_period, review_due_at
+from core.domain.orders.posted import PostedOrder
+from core.domain.program import Program, RefundEffect
+from core.domain.reach import OrderKey, TierInstant
+from core.domain.tiers.history import counted_order
+from core.domain.tiers.qualification import (
+    BEGINNING,
+    INSTANT_AFTER,
+    ProgramAt,
+    period_ended,
+    qualification_period,
+    recount_order,
+    review_due_at,
+    way_of_counting,
+)
+from core.domain.tiers.recounting import is_next
+from core.domain.tiers.timeline import has_membership_years, may_fall
 
-_BEGINNING = datetime.min.replace(tzinfo=UTC)
+
+class TierNeeds(NamedTuple):
+    """What messages need of an account's recorded orders to judge its tier."""
+
+    #: All its orders one by one, and all its tier changes and holds: something is late, or may cost the tier at once.
+    everything: bool = False
+    since: datetime | None = None  #: else sums of the orders from then on; None: not even these
 
 
-def counted_from(account: Account, occurred_at: datetime, current: Program, program_at: ProgramAt) -> datetime | None:
-    """From when on the orders of the account are needed for an order of `occurred_at`; None = no order is."""
+_NOTHING, _EVERYTHING = TierNeeds(), TierNeeds(everything=True)
+
+
+def tier_needs(
+    account: Account, instants: Sequence[TierInstant], orders: Iterable[PostedOrder], program_at: ProgramAt
+) -> TierNeeds:
+    """What is needed for what happens at `instants`; `orders` are those of them that are posted."""
+    if not instants:
+        return _NOTHING
+    posted = {each.key: each for each in orders}
+    until, may_rise = account, False
+    made: dict[OrderKey, datetime] = {}
+    happened: list[datetime] = []
+    for instant in sorted(instants, key=lambda each: each.place):
+        if instant.at is None:
+            return _EVERYTHING
+        known = posted.get(instant.order)
+        if instant.is_new and known is not None:
+            continue  # it was there before
+        ordered_at = made.get(instant.order) if known is None else known.order.occurred_at
+        at = instant.at if ordered_at is None else max(instant.at, ordered_at)
+        if not is_next(until, at, program_at):
+            return _EVERYTHING
+        if instant.is_new:
+            may_rise = True
+            made[instant.order] = at
+        elif _is_far_reaching(account, known, at, program_at, may_rise=may_rise):
+            return _EVERYTHING
+        happened.append(at)
+        until = until._replace(counted_until=at if instant.is_new else at + INSTANT_AFTER)
+    return TierNeeds(since=_counted_since(account, happened, program_at)) if happened else _NOTHING
+
+
+def _is_far_reaching(
+    account: Account, posted: PostedOrder | None, at: datetime, program_at: ProgramAt, *, may_rise: bool
+) -> bool:
+    """Whether a refund of `at` may need the account's tiers worked out anew."""
+    program = program_at(at)
+    if has_membership_years(program) and (posted is None or posted.order.occurred_at == account.enrolled_at):
+        return True
+    if program.qualification.refunds is not RefundEffect.AT_ONCE:
+        return False
+    if may_rise or posted is None:
+        return True
+    order = counted_order(posted)
+    if not account.counted_until or way_of_counting(program_at(account.counted_until)) != way_of_counting(program):
+        return True
+    least = recount_order(account, order, order.without(), program)
+    return may_fall(least, order, at, program, program_at)
+
+
+def _counted_since(account: Account, happened: Sequence[datetime], program_at: ProgramAt) -> datetime | None:
+    """From when on orders are needed for what happens in time; None where they are not."""
+    last, until = max(happened), account.counted_until
+    assert until is not None
+    program = program_at(until)
+    if any(program_at(at) is not program for at in happened) or (
+        account.tier_until is not None and program_at(account.tier_until) is not program
+    ):
+        return BEGINNING  # a later version may count from earlier on, and in another way
     since: list[datetime] = []
-    if account.tier_until is not None:
-        reviewing = program_at(account.tier_until)
-        due_at = review_due_at(account, reviewing)
-        if due_at is not None and due_at <= occurred_at:
-            # Where several versions review one after the other, a later one may count from earlier on.
-            start = period_ended(account, reviewing).start if reviewing is current else None
-            since.append(start or _BEGINNING)
-    match current.qualification.window:
-        case QualificationWindow.LIFETIME:
-            is_points = current.qualification.measure is Measure.POINTS
-            if account.qualifying_from is not None and not is_points:  # the window was another one before
-                since.append(_BEGINNING)
-        case _:
-            period = qualification_period(current, occurred_at, account.enrolled_at)
-            begun = account.qualifying_from
-            if begun is None or (period.start is not None and period.start > begun):
-                # It begins to count that period. Where the window was another one before, orders of it are there.
-                since.append(period.start or _BEGINNING)
+    due_at = review_due_at(account, program)
+    if due_at is not None and due_at <= last:
+        since.append(period_ended(account, program).start or BEGINNING)
+    for at in (min(happened), last):
+        start = qualification_period(program, at, account.enrolled_at).start
+        if start is not None and (account.qualifying_from is None or start > account.qualifying_from):
+            since.append(start)
+    # The period that the first of them is in may end, and be reviewed, before the last one.
+    period = qualification_period(program, min(happened), account.enrolled_at)
+    if period.end is not None and last >= period.end:
+        since.append(period.start or BEGINNING)
     return min(since, default=None)
-
-
-def counted_since(
-    account: Account, ordered_at: Sequence[datetime], current: Program, program_at: ProgramAt
-) -> datetime | None:
-    """From when on the account's orders are needed for orders of these instants, one after the other."""
-    needed = [counted_from(account, instant, current, program_at) for instant in ordered_at]
-    # A period that one of them is in may end, and be reviewed, before a later one of them.
-    period = qualification_period(current, min(ordered_at), account.enrolled_at)
-    if period.end is not None and max(ordered_at) >= period.end:
-        start = period.start if program_at(period.end) is current else None
-        needed.append(start or _BEGINNING)
-    return min((instant for instant in needed if instant is not None), default=None)
-
-
-def history_since(account: Account, ordered_at: Sequence[datetime], current: Program) -> datetime:
-    """From when on the account's tier changes are needed for orders of these instants, and for refunds of them.
-
-    The last change before that is needed too.
-    """
-    needed = [*ordered_at]
-    if current.qualification.refunds is RefundEffect.AT_ONCE:
-        starts = (qualification_period(current, instant, account.enrolled_at).start for instant in ordered_at)
-        needed += [start for start in starts if start is not None]
-    return min(needed, default=_BEGINNING)
 
 
 def counting_bounds(account: Account, instants: Sequence[datetime], programs: Iterable[Program]) -> list[datetime]:
@@ -72,9 +119,13 @@ def counting_bounds(account: Account, instants: Sequence[datetime], programs: It
 
 def _bounds(account: Account, instants: Sequence[datetime], program: Program) -> set[datetime | None]:
     reviewed = [] if account.tier_until is None else [account.tier_until]
-    bounds: set[datetime | None] = {*reviewed, *(period_ended(account, program).start for _ in reviewed)}
+    due_at = review_due_at(account, program)
+    reviewed += [] if due_at is None else [due_at]
+    bounds: set[datetime | None] = {*reviewed}
+    if account.tier_until is not None:
+        bounds.add(period_ended(account, program).start)
     instant, last = min([*instants, *reviewed]), max([*instants, *reviewed])
-    while True:  # a late order may lie many periods before the next, and each of these be reviewed
+    while True:  # many periods may lie between, and each of these be reviewed
         period = qualification_period(program, instant, account.enrolled_at)
         bounds |= {period.start, period.end}
         if period.end is None or period.end > last:

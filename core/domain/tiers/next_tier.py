@@ -21,7 +21,7 @@ class NextTier(NamedTuple):
 def counted_units(account: Account, program: Program, as_of: datetime, counted: Sequence[CountedOrder] = ()) -> int:
     """Qualifying units that an order of `as_of` adds to: after a year's end, for instance, none."""
     # Asked of the rule itself, with an order of one unit, so that both cannot differ.
-    after, _ = qualify(account, Qualifying(1, 1, 1), as_of, program, counted)
+    after, _ = qualify(account, CountedOrder(as_of, Qualifying(1, 1, 1)), program, lambda _: counted)
     return account.qualifying_points if after == account else after.qualifying_points - 1
 
 

@@ -1,25 +1,24 @@
 """Tiers: upgraded at once by the order that crosses a threshold, reviewed when a qualification period ends.
 
 What qualifies is counted in units of the program's measure: points that orders entitle to, hundredths of what was
-spent, or orders. Redemption and expiry never change it, refunds do as the program says. `program` is always the version
-in force now, not the order's: an old version would not know the account's newer tier. Only a review is made by the
-version that its period ended under, so that it does not matter when it is made.
+spent, or orders. Redemption and expiry never change it, refunds do as the program says. Each step here is the next one
+in time of an account, by the version in force then; `core.domain.tiers.timeline` makes them all, from the facts alone.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 
 from core.domain.calendar import add_months, day_of_year, local_midnight
 from core.domain.decision import AccountChange, Decision, TierChange, TierChangeReason
 from core.domain.ledger import Account
-from core.domain.orders.posted import Qualifying
 from core.domain.program import Downgrade, Measure, Program, QualificationWindow, RefundEffect
-from core.domain.tiers.history import CountedOrder, TierHistoryEntry
+from core.domain.tiers.history import CountedOrder, CountedSince, TierHistoryEntry, TierHold
 
 #: A new program version may bring another time zone, and so move the midnight at which the running year began.
 ZONE_CHANGE_MAX = timedelta(days=2)
-_JUST_BEFORE = timedelta(microseconds=1)
+INSTANT_AFTER = timedelta(microseconds=1)  #: as exact as instants are kept
+BEGINNING = datetime.min.replace(tzinfo=UTC)
 ProgramAt = Callable[[datetime], Program]  #: the version of a program that is in force at an instant
 
 
@@ -30,8 +29,10 @@ class Period(NamedTuple):
     end: datetime | None
 
 
-def units(qualifying: Qualifying, program: Program) -> int:
-    """What an order counts, by the program's measure."""
+def units(order: CountedOrder, program: Program) -> int:
+    """What an order counts, by the program's measure, and before refunds where these never count."""
+    is_before_refunds = program.qualification.refunds is RefundEffect.NEVER
+    qualifying = order.before_refunds if is_before_refunds else order.qualifying
     match program.qualification.measure:
         case Measure.POINTS:
             return qualifying.points
@@ -44,11 +45,21 @@ def units(qualifying: Qualifying, program: Program) -> int:
 def units_in(period: Period, counted: Iterable[CountedOrder], program: Program) -> int:
     """What recorded orders of `period` count together."""
     return sum(
-        units(order.qualifying, program)
+        units(order, program)
         for order in counted
         if (period.start is None or period.start <= order.occurred_at)
         and (period.end is None or order.occurred_at < period.end)
     )
+
+
+def way_of_counting(program: Program) -> tuple[object, ...]:
+    """What two versions have in common that count the same orders in the same units."""
+    terms = program.qualification
+    return terms.measure, terms.window, terms.months, terms.refunds is RefundEffect.NEVER, program.time_zone
+
+
+def _count_alike(one: Program, other: Program) -> bool:
+    return one is other or way_of_counting(one) == way_of_counting(other)
 
 
 def qualification_period(program: Program, instant: datetime, enrolled_at: datetime | None) -> Period:
@@ -92,133 +103,117 @@ def tier_at(account: Account, history: Sequence[TierHistoryEntry], occurred_at: 
     return tier_id
 
 
-def qualify(
-    account: Account, added: Qualifying, occurred_at: datetime, program: Program, counted: Sequence[CountedOrder] = ()
+def catch_up(
+    account: Account, instant: datetime, program_at: ProgramAt, counted: CountedSince
 ) -> tuple[Account, tuple[TierChange, ...]]:
-    """Count an order of `occurred_at`; upgrade at once at a threshold.
+    """Make the reviews that were due by `instant`, and count on in the way of the version in force then.
 
-    An order before the current period does not count for it; a first order of a later period starts that one.
-    `counted` are the account's recorded orders, needed only where a period reaches into earlier ones.
+    `instant` is not before what the account has counted. Each review is made by the version that its period ended
+    under.
     """
-    more = units(added, program)
-    period = qualification_period(program, occurred_at, account.enrolled_at)
-    if not _is_current(account, period):
-        overlapped = _overlapped(account, period, occurred_at, program)
-        if more <= 0 or (overlapped is None and _is_earlier(account, period)):
-            return account, ()
-        if overlapped is None:
+    changes: tuple[TierChange, ...] = ()
+    while account.tier_until is not None and _is_overdue(account, instant, program_at(account.tier_until)):
+        account, more = _review(account, program_at, counted)
+        changes += more
+    if account.counted_until is not None and account.counted_until < instant:
+        program = program_at(instant)
+        if not _count_alike(program_at(account.counted_until), program):
+            period = qualification_period(program, instant, account.enrolled_at)
             account = _begin(account, period, program, counted)
-        period = overlapped or period
+        account = account._replace(counted_until=instant)
+    return account, changes
+
+
+def qualify(
+    account: Account, order: CountedOrder, program: Program, counted: CountedSince
+) -> tuple[Account, tuple[TierChange, ...]]:
+    """Count an order, the latest so far; upgrade at once at a threshold.
+
+    A first order of a later period begins that one, with what it shares with earlier ones.
+    """
+    more = units(order, program)
+    if more <= 0:
+        return account, ()
+    period = qualification_period(program, order.occurred_at, account.enrolled_at)
+    if not _is_current(account, period):
+        account = _begin(account, period, program, counted)
     account = account._replace(qualifying_points=account.qualifying_points + more)
     if account.tier_until is None and period.end is not None and account.tier_id != program.tiers[0].tier_id:
         account = account._replace(tier_until=period.end)
     reached = program.tier_for(account.qualifying_points)
-    if more <= 0 or _rank(program, reached.tier_id) <= _rank(program, account.tier_id):
+    if rank_of(program, reached.tier_id) <= rank_of(program, account.tier_id):
         return account, ()
-    # A late order must not open a tier before the last change: the history is read by effective_at.
-    effective_at = max(occurred_at, account.tier_since) if account.tier_since else occurred_at
-    return _move(account, reached.tier_id, effective_at, _later(account, period.end), TierChangeReason.QUALIFIED)
+    return move_tier(
+        account, reached.tier_id, order.occurred_at, _later(account, period.end), TierChangeReason.QUALIFIED
+    )
 
 
-def disqualify(
-    account: Account,
-    history: Sequence[TierHistoryEntry],
-    removed: Qualifying,
-    ordered_at: datetime,
-    refunded_at: datetime,
-    program: Program,
-) -> tuple[Account, tuple[TierChange, ...]]:
-    """Take what a refund (of `refunded_at`) of an order (of `ordered_at`) no longer counts from the account.
+def recount_order(account: Account, before: CountedOrder, after: CountedOrder, program: Program) -> Account:
+    """Count an order otherwise from now on; `program` is the version in force. The tier stays."""
+    begun = account.qualifying_from
+    is_lifetime = program.qualification.window is QualificationWindow.LIFETIME
+    if is_lifetime if begun is None else before.occurred_at >= begun:
+        left = account.qualifying_points + units(after, program) - units(before, program)
+        account = account._replace(qualifying_points=max(0, left))
+    return account
 
-    Where refunds count at once, the tier is lost with it that was reached in this very period and no longer fits; a
-    tier that came from an earlier period, that is held by hand, or whose review is overdue stays for its review.
+
+def decide_tier_review(account: Account, program_at: ProgramAt, counted: CountedSince) -> Decision:
+    """Review the tier at the end of its period, `tier_until`, and after the grace.
+
+    Ask the version that was in force then: who no longer qualifies moves down as the program says. A change is
+    effective when it was due, whenever the review is made.
     """
-    if program.qualification.refunds is RefundEffect.NEVER:
-        return account, ()
-    period = qualification_period(program, ordered_at, account.enrolled_at)
-    if not _is_current(account, period):
-        overlapped = _overlapped(account, period, ordered_at, program)
-        if overlapped is None:
-            return account, ()
-        period = overlapped
-    left = max(0, account.qualifying_points - units(removed, program))
-    account = account._replace(qualifying_points=left)
-    if program.qualification.refunds is RefundEffect.AT_ONCE and account.tier_since is not None:
-        return _lower(account, account.tier_since, history, period, refunded_at, program)
-    return account, ()
-
-
-def _lower(
-    account: Account,
-    since: datetime,
-    history: Sequence[TierHistoryEntry],
-    period: Period,
-    refunded_at: datetime,
-    program: Program,
-) -> tuple[Account, tuple[TierChange, ...]]:
-    """Take the tier that a refund has cost the account."""
-    is_of_before = period.start is not None and since < period.start
-    if is_of_before or _is_held(account, refunded_at) or _is_overdue(account, refunded_at, program):
-        return account, ()
-    floor = program.tiers[0].tier_id if period.start is None else tier_at(account, history, period.start, program)
-    rank = max(program.rank(program.tier_for(account.qualifying_points).tier_id), program.rank(floor))
-    if rank >= _rank(program, account.tier_id):
-        return account, ()
-    until = account.tier_until if rank else None
-    return _move(account, program.tiers[rank].tier_id, max(refunded_at, since), until, TierChangeReason.REFUNDED)
+    account, changes = _review(account, program_at, counted)
+    return Decision((AccountChange(account, tier_changes=changes),))
 
 
 def review_due_at(account: Account, program: Program) -> datetime | None:
-    """When the account's tier is reviewed: at the end of its period, after the grace; None = never."""
+    """When the account's tier is to be reviewed by `program`, the version in force at its `tier_until`."""
     if account.tier_until is None:
         return None
     return account.tier_until + timedelta(days=program.qualification.grace_days)
 
 
-def decide_tier_review(account: Account, program: Program, counted: Sequence[CountedOrder] = ()) -> Decision:
-    """Review the account at its `tier_until`, with what the `period_ended` then counted.
-
-    Downgrades, as far as the program goes, towards the tier that fits, or keeps the tier for another period. A run that
-    is late by several periods is called once for each, and so computes what the runs in time would have. `counted` are
-    the account's recorded orders of that period and later; they are not needed while the account still counts it.
-    """
-    reviewed, changes = _review(account, program, counted)
-    return Decision((AccountChange(reviewed, tier_changes=changes),))
-
-
-def _review(
-    account: Account, program: Program, counted: Sequence[CountedOrder]
-) -> tuple[Account, tuple[TierChange, ...]]:
+def _review(account: Account, program_at: ProgramAt, counted: CountedSince) -> tuple[Account, tuple[TierChange, ...]]:
     assert account.tier_until is not None
+    program = program_at(account.tier_until)
     due_at = review_due_at(account, program)
     assert due_at is not None
-    qualified = _qualified(account, program, counted)
+    now = program_at(due_at)
+    so_far = now if account.counted_until is None else program_at(account.counted_until)
+    qualified = _qualified(account, program, counted, is_counted_so=_count_alike(so_far, program))
     following = qualification_period(program, account.tier_until + ZONE_CHANGE_MAX, account.enrolled_at)
+    counted_until = due_at if account.counted_until is None else max(account.counted_until, due_at)
+    reviewed = account._replace(counted_until=counted_until)
+    running = qualification_period(now, due_at, account.enrolled_at)
+    if not _count_alike(so_far, now) or (running.start is not None and not _counts_from(account, running.start)):
+        # Where periods overlap, and in the days of grace, orders of the running one are recorded already.
+        known = units_in(running, counted(running.start or BEGINNING), now)
+        reviewed = reviewed._replace(qualifying_from=running.start, qualifying_points=known)
     if following.start is None and account.tier_held_until is None:
-        return account._replace(tier_until=None), ()  # by lifetime now: no tier is lost by time alone
-    reviewed = account._replace(tier_until=following.end, tier_held_until=None)
-    if following.start is not None and not _counts_from(account, following.start):
-        # Where periods overlap, and in the days of grace, orders of the following one are recorded already.
-        known = units_in(following, counted, program)
-        reviewed = reviewed._replace(qualifying_from=following.start, qualifying_points=known)
+        return reviewed._replace(tier_until=None), ()  # by lifetime now: no tier is lost by time alone
+    reviewed = reviewed._replace(tier_until=following.end, tier_held_until=None)
     tier_id = _after_review(program, account.tier_id, program.tier_for(qualified).tier_id)
     changes: tuple[TierChange, ...] = ()
     if tier_id != account.tier_id:
-        reviewed, changes = _move(reviewed, tier_id, due_at, following.end, TierChangeReason.REVIEWED, qualified)
+        reviewed, changes = move_tier(reviewed, tier_id, due_at, following.end, TierChangeReason.REVIEWED, qualified)
     if reviewed.tier_id == program.tiers[0].tier_id:
         reviewed = reviewed._replace(tier_until=None)
     return reviewed, changes
 
 
-def _qualified(account: Account, program: Program, counted: Sequence[CountedOrder]) -> int:
+def _qualified(account: Account, program: Program, counted: CountedSince, *, is_counted_so: bool = True) -> int:
     """What the period counts that ends at the account's `tier_until`."""
     ended = period_ended(account, program)
-    return account.qualifying_points if _is_current(account, ended) else units_in(ended, counted, program)
+    if is_counted_so and _is_current(account, ended):
+        return account.qualifying_points
+    return units_in(ended, counted(ended.start or BEGINNING), program)
 
 
 def _after_review(program: Program, tier_id: str, fitting_id: str) -> str:
     """The tier after a review. One that the program no longer has is replaced by the fitting one."""
-    rank, fits = _rank(program, tier_id), program.rank(fitting_id)
+    rank, fits = rank_of(program, tier_id), program.rank(fitting_id)
     if rank < 0:
         return fitting_id
     if fits >= rank:
@@ -230,21 +225,6 @@ def _after_review(program: Program, tier_id: str, fitting_id: str) -> str:
             return program.tiers[max(fits, rank - 1)].tier_id
         case Downgrade.NEVER:
             return tier_id
-
-
-def review_overdue(
-    account: Account, occurred_at: datetime, program_at: ProgramAt, counted: Sequence[CountedOrder] = ()
-) -> tuple[Account, tuple[TierChange, ...]]:
-    """Make the reviews that were due by `occurred_at`, so that an order meets the same tier whether or not they ran.
-
-    Each is made by the version that its period ended under. `counted` are the account's recorded orders of the periods
-    that ended.
-    """
-    changes: tuple[TierChange, ...] = ()
-    while account.tier_until is not None and _is_overdue(account, occurred_at, program_at(account.tier_until)):
-        account, more = _review(account, program_at(account.tier_until), counted)
-        changes += more
-    return account, changes
 
 
 def period_ended(account: Account, program: Program) -> Period:
@@ -259,14 +239,22 @@ def decide_tier_hold(account: Account, program: Program, tier_id: str, until: da
 
     Orders may move it further up meanwhile. A second hold replaces the first.
     """
+    counted_until = account.counted_until
+    held_at = as_of if counted_until is None or counted_until < as_of else counted_until + INSTANT_AFTER
+    hold = TierHold(held_at, tier_id, until)
+    account, changes = hold_tier(account, hold, program)
+    account = account._replace(counted_until=counted_until and held_at)
+    return Decision((AccountChange(account, tier_changes=changes, holds=(hold,)),))
+
+
+def hold_tier(account: Account, hold: TierHold, program: Program) -> tuple[Account, tuple[TierChange, ...]]:
+    """Do what a person decided; `program` is the version in force then."""
     # Held to the end of a period, it is reviewed at that end, and not a whole period later.
-    end = qualification_period(program, until - _JUST_BEFORE, account.enrolled_at).end
-    account = account._replace(tier_held_until=until, tier_until=end or until)
-    changes: tuple[TierChange, ...] = ()
-    if tier_id != account.tier_id:
-        effective_at = max(as_of, account.tier_since) if account.tier_since else as_of
-        account, changes = _move(account, tier_id, effective_at, account.tier_until, TierChangeReason.HELD)
-    return Decision((AccountChange(account, tier_changes=changes),))
+    end = qualification_period(program, hold.until - INSTANT_AFTER, account.enrolled_at).end
+    account = account._replace(tier_held_until=hold.until, tier_until=end or hold.until)
+    if hold.tier_id == account.tier_id:
+        return account, ()
+    return move_tier(account, hold.tier_id, hold.held_at, account.tier_until, TierChangeReason.HELD)
 
 
 class TierAtRisk(NamedTuple):
@@ -284,7 +272,7 @@ def decide_warning(account: Account, program: Program, counted: Sequence[Counted
     due_at = review_due_at(account, program)
     if due_at is None or program.tier(account.tier_id) is None:
         return None
-    qualified = _qualified(account, program, counted)
+    qualified = _qualified(account, program, lambda _: counted)
     after = _after_review(program, account.tier_id, program.tier_for(qualified).tier_id)
     rank = program.rank(account.tier_id)
     if program.rank(after) >= rank:
@@ -293,7 +281,8 @@ def decide_warning(account: Account, program: Program, counted: Sequence[Counted
     return TierAtRisk(marked, account.tier_id, after, due_at, program.thresholds[rank] - qualified)
 
 
-def _is_held(account: Account, instant: datetime) -> bool:
+def is_held(account: Account, instant: datetime) -> bool:
+    """Whether a person keeps the account in its tier then."""
     return account.tier_held_until is not None and instant < account.tier_held_until
 
 
@@ -316,51 +305,30 @@ def _is_current(account: Account, period: Period) -> bool:
     return abs(period.start - account.qualifying_from) < ZONE_CHANGE_MAX
 
 
-def _overlapped(account: Account, period: Period, instant: datetime, program: Program) -> Period | None:
-    """The account's own period, where `instant` lies in it, although `period`, that of `instant`, is an earlier one.
-
-    Rolling months are like that: an order of last month counts for this one's period too.
-    """
-    begun = account.qualifying_from
-    if begun is None or period.start is None or not period.start < begun <= instant:
-        return None
-    within = begun + ZONE_CHANGE_MAX
-    if program.qualification.months is not None:
-        day = add_months(within.astimezone(program.zone).date(), program.qualification.months)
-        within = local_midnight(day, program.zone)
-    return qualification_period(program, within, account.enrolled_at)
-
-
-def _is_earlier(account: Account, period: Period) -> bool:
-    counted, start = account.qualifying_from, period.start
-    return counted is not None and start is not None and start < counted
-
-
 def _counts_from(account: Account, start: datetime) -> bool:
     """Whether the account counts the period of this start already, or a later one."""
     return account.qualifying_from is not None and account.qualifying_from > start - ZONE_CHANGE_MAX
 
 
-def _begin(account: Account, period: Period, program: Program, counted: Sequence[CountedOrder]) -> Account:
-    """Begin to count `period`: with what it shares with earlier ones, or after a change of the window to lifetime."""
+def _begin(account: Account, period: Period, program: Program, counted: CountedSince) -> Account:
+    """Begin to count `period`, with what is recorded of it: what it shares with earlier ones, or was counted else."""
+    known = units_in(period, counted(period.start or BEGINNING), program)
+    is_new = period.end is not None and account.qualifying_from is None and account.tier_until is None
     if period.end is None:
-        # What was spent, and how many orders there were, is not kept beyond their period; points are.
-        is_points = program.qualification.measure is Measure.POINTS
-        known = account.lifetime_points if is_points else units_in(period, counted, program)
-        return account._replace(qualifying_from=None, qualifying_points=known, tier_until=None)
-    if account.qualifying_from is None and account.tier_until is None and account.tier_id != program.tiers[0].tier_id:
+        account = account._replace(tier_until=account.tier_until if account.tier_held_until else None)
+    elif is_new and account.tier_id != program.tiers[0].tier_id:
         # The window was lifetime: what was before the change may not all be known, so the next whole year decides.
         after = qualification_period(program, period.end + ZONE_CHANGE_MAX, account.enrolled_at)
         account = account._replace(tier_until=after.end)
-    return account._replace(qualifying_from=period.start, qualifying_points=units_in(period, counted, program))
+    return account._replace(qualifying_from=period.start, qualifying_points=known)
 
 
-def _rank(program: Program, tier_id: str) -> int:
+def rank_of(program: Program, tier_id: str) -> int:
     """The number of tiers below; -1 for a tier that this version no longer has, so that any tier replaces it."""
     return -1 if program.tier(tier_id) is None else program.rank(tier_id)
 
 
-def _move(
+def move_tier(
     account: Account,
     tier_id: str,
     effective_at: datetime,
@@ -368,6 +336,7 @@ def _move(
     reason: TierChangeReason,
     qualified: int | None = None,
 ) -> tuple[Account, tuple[TierChange, ...]]:
+    """Put the account into a tier, which is next reviewed at the end of the period that ends at `until`."""
     number = account.tier_changes + 1
     had = account.qualifying_points if qualified is None else qualified
     change = TierChange(account.account_id, number, account.tier_id, tier_id, had, effective_at, reason)

@@ -129,7 +129,7 @@ class TierChangedData(TypedDict):
     """From when the tier counts for orders."""
     recorded_at: _Instant
     """When the change was recorded."""
-    reason: Annotated[str, Field(examples=["qualified", "reviewed", "refunded", "held"])]
+    reason: Annotated[str, Field(examples=["qualified", "reviewed", "refunded", "held", "corrected"])]
     """Why the tier changed. Later releases add reasons."""
 
 

@@ -1,8 +1,7 @@
 """Which orders count for an account's qualifying points, as far as programs and accounts alone show.
 
-Only of programs whose versions all have the same measure, window and time zone, and count refunds: what was counted
-otherwise follows from the order in which things were posted (`core.domain.tiers.qualification`), which the tables do
-not keep. Nor of those whose years begin on a day of each account's own.
+Only of programs whose versions all have the same measure, window and time zone, and count refunds or do not: else it
+depends on which version an account has counted by. Nor of those whose years begin on a day of each account's own.
 """
 
 from collections.abc import Iterator
@@ -12,9 +11,9 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection
 
 from core.domain.calendar import add_months, local_midnight
-from core.domain.program import Program, Qualification, QualificationWindow, RefundEffect
+from core.domain.program import Program, QualificationWindow, RefundEffect
 from core.domain.program.registry import BEGINNING, ProgramRegistry
-from core.domain.tiers.qualification import ZONE_CHANGE_MAX, qualification_period
+from core.domain.tiers.qualification import ZONE_CHANGE_MAX, qualification_period, way_of_counting
 from core.store.engine import database_now, run_bulk
 from core.store.proof.scope import Scope
 
@@ -31,6 +30,12 @@ class CountedPeriod(NamedTuple):
     measure: str
 
 
+#: What an order `o` counts in a period `k`; where refunds never count, that is what it did when it was made.
+UNITS_OF_ORDER = """CASE k.measure
+    WHEN 'spend' THEN o.qualifying_spend WHEN 'orders' THEN o.qualifying_orders WHEN 'points' THEN o.qualifying_points
+    WHEN 'spend before refunds' THEN coalesce((o.qualifying_steps->0->>2)::bigint, o.qualifying_spend)
+    WHEN 'orders before refunds' THEN coalesce((o.qualifying_steps->0->>3)::bigint, o.qualifying_orders)
+    ELSE coalesce((o.qualifying_steps->0->>1)::bigint, o.qualifying_points) END"""
 _STARTS = """
 SELECT DISTINCT program_id, qualifying_from FROM accounts
 WHERE program_id = ANY(%(steady)s) AND qualifying_from IS NOT NULL
@@ -56,23 +61,15 @@ def _steady_programs(registry: ProgramRegistry, as_of: datetime) -> Iterator[Pro
     for program_id in registry.program_ids():
         programs = registry.begun(program_id, as_of)
         newest = programs[-1]
-        ways = {(_way(program.qualification), program.time_zone) for program in programs}
+        ways = {way_of_counting(program) for program in programs}
         if len(ways) == 1 and newest.qualification.window is not QualificationWindow.MEMBERSHIP_YEAR:
             yield newest
 
 
-def _way(qualification: Qualification) -> tuple[object, ...]:
-    """How qualifying units are counted."""
-    return (
-        qualification.measure,
-        qualification.window,
-        qualification.months,
-        qualification.refunds is RefundEffect.NEVER,
-    )
-
-
 def _periods(program: Program, starts: list[tuple[Any, ...]]) -> Iterator[CountedPeriod]:
     measure = program.qualification.measure.value
+    if program.qualification.refunds is RefundEffect.NEVER:
+        measure += " before refunds"
     if program.qualification.window is QualificationWindow.LIFETIME:
         yield CountedPeriod(program.program_id, None, BEGINNING, _END, measure)
         return

@@ -1,6 +1,6 @@
 """What orders earn, worked out anew as posting does: from the order, its refunds, and what was frozen with it."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -10,11 +10,11 @@ from sqlalchemy import Connection
 
 from core.domain.orders.earning import Earning, Entitlement
 from core.domain.orders.facts import Order, Refund
-from core.domain.orders.posted import PostedOrder, PostedRefund, refunds_known
-from core.domain.program import Program, RefundEffect
+from core.domain.orders.posted import PostedOrder, PostedRefund, QualifyingStep, refunds_known
+from core.domain.orders.qualifying_steps import steps_of
 from core.domain.program.registry import ProgramRegistry
 from core.messages.inbound.order_facts import order_of
-from core.store.engine import database_now, stream_rows
+from core.store.engine import stream_rows
 from core.store.ledger import ORDERS, read_parts, read_refund_lines
 from core.store.proof.scope import Findings, Scope
 
@@ -43,7 +43,8 @@ LEFT JOIN (SELECT order_source, order_id, program_id, sum(points_due)::bigint AS
      ON r.order_source = o.source AND r.order_id = o.order_id AND r.program_id = o.program_id
 LEFT JOIN (SELECT source, order_id, program_id, sum(points_due)::bigint AS due,
                   array_agg(event_key) FILTER (WHERE kind = 'refund_reverted') AS reverted,
-                  array_agg(content::text) FILTER (WHERE kind = 'cancelled' AND event_key <> '') AS cancelled,
+                  array_agg(ARRAY[occurred_at::text, content::text])
+                      FILTER (WHERE kind = 'cancelled' AND event_key <> '') AS cancelled,
                   (array_agg(content::text ORDER BY event_key::integer DESC) FILTER (WHERE kind = 'amended'))[1]
                       AS newest
            FROM order_events GROUP BY source, order_id, program_id) v
@@ -72,16 +73,16 @@ def read_order(row: tuple[Any, ...]) -> OrderAnew:
         at = datetime.fromisoformat(occurred_at)
         refund = Refund(source, refund_id, of_order, at, *parts, order_source=order_source)
         refunds.append(PostedRefund(refund, posted.program_id, b"", posted.account_id))
-    known = refunds_known(refunds, posted, reverted or (), map(read_parts, cancelled or ()))
+    parts_cancelled = [(datetime.fromisoformat(at), read_parts(content)) for at, content in cancelled or ()]
+    known = refunds_known(refunds, posted, reverted or (), parts_cancelled)
     return OrderAnew(posted, known, accrued, due, newest)
 
 
 def orders_otherwise(connection: Connection, registry: ProgramRegistry, scope: Scope) -> Findings:
     """Orders that were granted, or count for the tier, something else than they earn."""
-    now = database_now(connection)
     for row in stream_orders(connection, scope):
         try:
-            text = _otherwise(read_order(row), registry, now)
+            text = _otherwise(read_order(row), registry)
         except Exception as error:  # noqa: BLE001  # whatever somebody has put into the row: it is named
             text = f"cannot be worked out anew: {type(error).__name__}"
         if text is not None:
@@ -89,7 +90,7 @@ def orders_otherwise(connection: Connection, registry: ProgramRegistry, scope: S
             yield account_id, f"order {order_id} of {source} {text}"
 
 
-def _otherwise(each: OrderAnew, registry: ProgramRegistry, now: datetime) -> str | None:
+def _otherwise(each: OrderAnew, registry: ProgramRegistry) -> str | None:
     posted = each.posted
     versions = registry.programs(posted.program_id)
     if not 1 <= posted.program_version <= len(versions):
@@ -99,30 +100,29 @@ def _otherwise(each: OrderAnew, registry: ProgramRegistry, now: datetime) -> str
         return f"was judged in the tier {posted.tier_id}, which version {posted.program_version} does not have"
     if not _is_newest(posted, each.newest):
         return "is not what its newest revision says"
-    ordered = Earning(posted.order, program, posted.tier_id, posted.judgement).after(())
-    kept = ordered
+    earning = Earning(posted.order, program, posted.tier_id, posted.judgement)
+    ordered = kept = earning.after(())
+    if posted.amendment is not None:
+        earning = Earning(posted.current, program, posted.tier_id, posted.judged)
     if each.refunds or posted.amendment is not None:
-        kept = Earning(posted.current, program, posted.tier_id, posted.judged).after(each.refunds)
+        kept = earning.after(each.refunds)
     if (each.accrued, each.due) != (ordered.points, ordered.points - kept.points):
         return (
             f"accrued {each.accrued}, and its refunds were due {each.due},"
             f" but it earns {ordered.points}, and {kept.points} after them"
         )
-    return _counts_otherwise(posted, ordered, kept, registry.begun(posted.program_id, now))
+    return _counts_otherwise(posted, kept, steps_of(posted, each.refunds, earning))
 
 
-def _counts_otherwise(
-    posted: PostedOrder, ordered: Entitlement, kept: Entitlement, begun: Iterable[Program]
-) -> str | None:
+def _counts_otherwise(posted: PostedOrder, kept: Entitlement, steps: tuple[QualifyingStep, ...]) -> str | None:
     if posted.is_counted != kept.is_counted:
         is_it, is_not = ("", " not") if posted.is_counted else (" not", "")
         return f"does{is_it} count as an order of its customer, but should{is_not}"
-    # Where versions treat refunds differently, it depends on when each was posted.
-    effects = {version.qualification.refunds is RefundEffect.NEVER for version in begun}
-    counts = ordered.qualifying if effects == {True} else kept.qualifying
-    if len(effects) == 1 and posted.qualifying != counts:
-        had, has = ("/".join(map(str, qualifying)) for qualifying in (posted.qualifying, counts))
+    if posted.qualifying != kept.qualifying:
+        had, has = ("/".join(map(str, qualifying)) for qualifying in (posted.qualifying, kept.qualifying))
         return f"counts {had} points, hundredths and orders for the tier, but it earns {has}"
+    if posted.qualifying_steps != steps:
+        return "does not count for the tier what its refunds left of it at their times"
     return None
 
 

@@ -19,7 +19,7 @@ from core.store import tables
 from core.store.engine import run_bulk
 from core.store.ledger import lock_accounts
 from core.store.programs import VERSIONS, load_registry
-from core.store.proof.counted_periods import load_periods
+from core.store.proof.counted_periods import UNITS_OF_ORDER, load_periods
 from core.store.proof.invariants import CHECKS
 from core.store.proof.invariants.orders import ORDERS_AND_REFUNDS
 from core.store.proof.limits_used import USAGES_OF_ORDERS, usages_of_orders
@@ -121,9 +121,7 @@ LEFT JOIN (SELECT DISTINCT ON (account_id) account_id, tier_id, effective_at, ch
 LEFT JOIN (SELECT * FROM unnest(%(period_programs)s::text[], %(period_starts)s::timestamptz[])
                          AS k(program_id, qualifying_from)) AS p
      ON p.program_id = a.program_id AND p.qualifying_from IS NOT DISTINCT FROM a.qualifying_from
-LEFT JOIN (SELECT a.account_id, sum(CASE k.measure
-                      WHEN 'spend' THEN o.qualifying_spend WHEN 'orders' THEN o.qualifying_orders
-                      ELSE o.qualifying_points END) AS points
+LEFT JOIN (SELECT a.account_id, sum({UNITS_OF_ORDER}) AS points
            FROM accounts a JOIN orders o USING (account_id)
            JOIN unnest(%(period_programs)s::text[], %(period_starts)s::timestamptz[],
                        %(period_firsts)s::timestamptz[], %(period_ends)s::timestamptz[], %(period_measures)s::text[])

@@ -54,6 +54,7 @@ accounts = sa.Table(
     column("tier_since", INSTANT, null=True),
     column("tier_until", INSTANT, null=True),
     column("tier_changes", sa.Integer(), default="0"),
+    column("counted_until", INSTANT, null=True),
     column("orders_posted", sa.Integer(), default="0"),
     column("orders_counted", sa.Integer(), default="0"),
     column("enrolled_at", INSTANT, null=True),
@@ -67,7 +68,15 @@ accounts = sa.Table(
     sa.CheckConstraint("balance >= -deficit", name="balance_covers_lots"),
     sa.CheckConstraint("qualifying_points >= 0", name="qualifying_points"),
     sa.CheckConstraint("orders_counted >= 0", name="orders_counted"),
-    within_reach("qualifying_from", "tier_since", "tier_until", "enrolled_at", "tier_held_until", "tier_warned_until"),
+    within_reach(
+        "qualifying_from",
+        "tier_since",
+        "tier_until",
+        "counted_until",
+        "enrolled_at",
+        "tier_held_until",
+        "tier_warned_until",
+    ),
     sa.Index(
         "ix_accounts_tier_review", "account_shard", "tier_until", postgresql_where=sa.text("tier_until IS NOT NULL")
     ),
@@ -246,5 +255,5 @@ tier_changes = sa.Table(
     column("reason", sa.String()),
     column("recorded_at", INSTANT, default="now()"),
     sa.ForeignKeyConstraint(["account_id"], ["accounts.account_id"]),
-    sa.CheckConstraint("reason IN ('qualified', 'reviewed', 'refunded', 'held')", name="reason"),
+    sa.CheckConstraint("reason IN ('qualified', 'reviewed', 'refunded', 'held', 'corrected')", name="reason"),
 )

@@ -37,6 +37,7 @@ orders = sa.Table(
     column("qualifying_points", sa.BigInteger()),
     column("qualifying_spend", sa.BigInteger()),  #: hundredths
     column("qualifying_orders", sa.SmallInteger()),
+    column("qualifying_steps", JSON(), null=True),  #: what it counted when, by its refunds' times; null: always that
     column("is_counted", sa.Boolean()),  #: as an order of its customer
     column("fulfilled_at", INSTANT, null=True),
     column("cancelled_at", INSTANT, null=True),

@@ -14,8 +14,8 @@ CREATE TABLE accounts (
     deficit bigint DEFAULT 0 NOT NULL, lifetime_points bigint DEFAULT 0 NOT NULL,
     qualifying_points bigint DEFAULT 0 NOT NULL, qualifying_from timestamptz, tier_id varchar NOT NULL,
     tier_since timestamptz, tier_until timestamptz, tier_changes integer DEFAULT 0 NOT NULL,
-    orders_posted integer DEFAULT 0 NOT NULL, orders_counted integer DEFAULT 0 NOT NULL,
-    enrolled_at timestamptz, tier_held_until timestamptz,
+    counted_until timestamptz, orders_posted integer DEFAULT 0 NOT NULL,
+    orders_counted integer DEFAULT 0 NOT NULL, enrolled_at timestamptz, tier_held_until timestamptz,
     tier_warned_until timestamptz, created_at timestamptz DEFAULT now() NOT NULL,
     updated_at timestamptz DEFAULT now() NOT NULL,
     CONSTRAINT pk_accounts PRIMARY KEY (account_id),
@@ -27,8 +27,9 @@ CREATE TABLE accounts (
     CONSTRAINT ck_accounts_orders_counted CHECK (orders_counted >= 0),
     CONSTRAINT ck_accounts_instants CHECK (qualifying_from BETWEEN '1000-01-01 00:00Z' AND '9000-01-01
         00:00Z' AND tier_since BETWEEN '1000-01-01 00:00Z' AND '9000-01-01 00:00Z' AND tier_until
-        BETWEEN '1000-01-01 00:00Z' AND '9000-01-01 00:00Z' AND enrolled_at BETWEEN '1000-01-01 00:00Z'
-        AND '9000-01-01 00:00Z' AND tier_held_until BETWEEN '1000-01-01 00:00Z' AND '9000-01-01 00:00Z'
+        BETWEEN '1000-01-01 00:00Z' AND '9000-01-01 00:00Z' AND counted_until BETWEEN '1000-01-01
+        00:00Z' AND '9000-01-01 00:00Z' AND enrolled_at BETWEEN '1000-01-01 00:00Z' AND '9000-01-01
+        00:00Z' AND tier_held_until BETWEEN '1000-01-01 00:00Z' AND '9000-01-01 00:00Z'
         AND tier_warned_until BETWEEN '1000-01-01 00:00Z' AND '9000-01-01 00:00Z')
 );
 CREATE INDEX ix_accounts_tier_review ON accounts (account_shard, tier_until) WHERE tier_until IS NOT NULL;
@@ -173,8 +174,8 @@ CREATE TABLE orders (
     points_entitled bigint DEFAULT 0 NOT NULL, points_excused bigint DEFAULT 0 NOT NULL,
     points_shortfall bigint DEFAULT 0 NOT NULL, attributes json, customer_tags json, judgement json,
     qualifying_points bigint NOT NULL, qualifying_spend bigint NOT NULL,
-    qualifying_orders smallint NOT NULL, is_counted boolean NOT NULL, fulfilled_at timestamptz,
-    cancelled_at timestamptz, amendment json, seal bytea,
+    qualifying_orders smallint NOT NULL, qualifying_steps json, is_counted boolean NOT NULL,
+    fulfilled_at timestamptz, cancelled_at timestamptz, amendment json, seal bytea,
     CONSTRAINT pk_orders PRIMARY KEY (source, order_id, program_id),
     CONSTRAINT fk_orders_account_id FOREIGN KEY(account_id) REFERENCES accounts (account_id),
     CONSTRAINT ck_orders_points_not_negative CHECK (points_entitled >= 0 AND points_excused >= 0 AND
@@ -210,7 +211,8 @@ CREATE TABLE tier_changes (
     reason varchar NOT NULL, recorded_at timestamptz DEFAULT now() NOT NULL,
     CONSTRAINT pk_tier_changes PRIMARY KEY (account_id, change_number),
     CONSTRAINT fk_tier_changes_account_id FOREIGN KEY(account_id) REFERENCES accounts (account_id),
-    CONSTRAINT ck_tier_changes_reason CHECK (reason IN ('qualified', 'reviewed', 'refunded', 'held'))
+    CONSTRAINT ck_tier_changes_reason CHECK (reason IN ('qualified', 'reviewed', 'refunded', 'held',
+        'corrected'))
 );
 CREATE TABLE usages (
     account_id uuid NOT NULL, name varchar NOT NULL, period varchar NOT NULL,

@@ -1,5 +1,6 @@
 """Invariants 4 and 5: orders, refunds, lifetime points, qualifying points and tiers."""
 
+from core.store.proof.counted_periods import UNITS_OF_ORDER
 from core.store.proof.invariants.check import Check
 from core.store.proof.order_points import orders_otherwise
 from core.store.proof.tier_ends import tiers_otherwise
@@ -145,7 +146,7 @@ ORDERS_AND_TIERS = (
     Check(
         5,
         "qualifying points are what the orders of their period earn",
-        """
+        f"""
         SELECT a.account_id,
                CASE WHEN p.program_id IS NULL
                     THEN format('account %s: qualifying_from %s is not the start of a period', a.account_id,
@@ -158,9 +159,7 @@ ORDERS_AND_TIERS = (
                                         %(period_firsts)s::timestamptz[], %(period_ends)s::timestamptz[])
                             AS k(program_id, qualifying_from, first, ending)) AS p
              ON p.program_id = a.program_id AND p.qualifying_from IS NOT DISTINCT FROM a.qualifying_from
-        LEFT JOIN (SELECT a.account_id, sum(CASE k.measure
-                              WHEN 'spend' THEN o.qualifying_spend WHEN 'orders' THEN o.qualifying_orders
-                              ELSE o.qualifying_points END) AS points
+        LEFT JOIN (SELECT a.account_id, sum({UNITS_OF_ORDER}) AS points
                    FROM accounts a JOIN orders o USING (account_id)
                    JOIN unnest(%(period_programs)s::text[], %(period_starts)s::timestamptz[],
                                %(period_firsts)s::timestamptz[], %(period_ends)s::timestamptz[],
@@ -171,7 +170,7 @@ ORDERS_AND_TIERS = (
                    GROUP BY a.account_id) AS o USING (account_id)
         WHERE a.program_id = ANY(%(period_programs)s)
           AND (p.program_id IS NULL OR a.qualifying_points <> coalesce(o.points, 0))
-        """,
+        """,  # noqa: S608  # our own words
     ),
     Check(
         5,
@@ -182,11 +181,20 @@ ORDERS_AND_TIERS = (
                                   coalesce(format('%s at %s', tier_before, effective_before), 'none'))
         FROM (
             SELECT account_id, change_number, previous_tier_id, tier_id, effective_at, row_number() OVER w AS place,
-                   lag(tier_id) OVER w AS tier_before, lag(effective_at) OVER w AS effective_before
+                   lag(tier_id) OVER w AS tier_before, lag(effective_at) OVER w AS effective_before,
+                   first_value(previous_tier_id) OVER w AS first_tier
             FROM tier_changes WINDOW w AS (PARTITION BY account_id ORDER BY change_number)
         ) AS chain
-        WHERE change_number <> place OR tier_id = previous_tier_id OR previous_tier_id <> tier_before
-           OR effective_at < effective_before
+        WHERE change_number <> place OR tier_id = previous_tier_id
+           OR (change_number > 1 AND (previous_tier_id <> tier_before OR effective_at < effective_before)
+               -- What is told anew follows what was told of its own instant, or of just before.
+               AND previous_tier_id <> ALL (ARRAY[
+                   coalesce((SELECT b.tier_id FROM tier_changes b WHERE b.account_id = chain.account_id
+                             AND b.change_number < chain.change_number AND b.effective_at < chain.effective_at
+                             ORDER BY b.change_number DESC LIMIT 1), first_tier),
+                   coalesce((SELECT b.tier_id FROM tier_changes b WHERE b.account_id = chain.account_id
+                             AND b.change_number < chain.change_number AND b.effective_at <= chain.effective_at
+                             ORDER BY b.change_number DESC LIMIT 1), first_tier)]))
         """,
         is_of_facts=True,
     ),
