@@ -1,6 +1,7 @@
 """The programs of the fault runs: one whose points no order of arrival can change, and others that are more delicate.
 
-One has tiers, one lets points expire, one holds them until their orders are fulfilled, and one has limits over orders.
+One has tiers, one lets points expire, one holds them until their orders are fulfilled, one has limits over orders,
+and the orders of one are changed after they were sold.
 """
 
 from datetime import UTC, datetime
@@ -12,10 +13,11 @@ from core.domain.program import Program
 from core.messages.program_files.program_file import parse_program
 from core.store.applying import apply_program
 
-FLAT, TIERED, FADING, HELD, LIMITED = "flat", "tiered", "fading", "held", "limited"
+FLAT, TIERED, FADING, HELD, LIMITED, CHANGED = "flat", "tiered", "fading", "held", "limited", "changed"
+TILL = "/shops/changed/till"  #: another channel of CHANGED
 #: Which source reports to which program; "/shops/market" is listed by none, so it belongs to the default.
 SOURCES = {FLAT: "/shops/market", TIERED: "/shops/tiered", FADING: "/shops/fading"}
-SOURCES |= {HELD: "/shops/held", LIMITED: "/shops/limited"}
+SOURCES |= {HELD: "/shops/held", LIMITED: "/shops/limited", CHANGED: "/shops/changed"}
 CURRENCY = "EUR"
 
 _HEAD = """
@@ -68,7 +70,13 @@ promotions:
   - {{promotion_id: launch, kind: addition, points: 20, limits: {{budget_points: {BUDGET_POINTS}}}}}
 tiers: [{{tier_id: member, threshold_points: 0}}]
 """
-_TEXTS = {FLAT: _FLAT, TIERED: _TIERED, FADING: _FADING, HELD: _HELD, LIMITED: _LIMITED}
+_CHANGED = f"""
+sources: ["/shops/changed", "{TILL}"]
+earning_rules:
+  - {{rule_id: spend, kind: spend, per_amount: "1.00", points: {{member: "1"}}}}
+tiers: [{{tier_id: member, threshold_points: 0}}]
+"""
+_TEXTS = {FLAT: _FLAT, TIERED: _TIERED, FADING: _FADING, HELD: _HELD, LIMITED: _LIMITED, CHANGED: _CHANGED}
 PROGRAM_TEXTS = {name: _HEAD.format(name) + text for name, text in _TEXTS.items()}
 PROGRAMS = {name: parse_program(text, path=f"{name}.yaml") for name, text in PROGRAM_TEXTS.items()}
 

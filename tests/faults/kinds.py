@@ -2,14 +2,11 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from core.domain.outcomes import Reason
-from tests.faults.fault_programs import CURRENCY, FADING, FLAT, HELD, LIMITED, LONG_AGO, SOURCES, TIERED
-from tests.faults.stream import NOTHING_TO_READ, POSTED, WAITING, Maker, Stream, deliveries, envelope
+from tests.faults import changes, makers
+from tests.faults.stream import Maker, Stream, deliveries
 
-ORDER, REFUND, FULFILLED, CANCELLED = "order.completed", "order.refunded", "order.fulfilled", "order.cancelled"
 _DUPLICATES = 0.12  #: the share of messages that are sent once more
 
 
@@ -34,374 +31,46 @@ def make_stream(seed: int, messages: int, now: datetime) -> Stream:
     return maker.stream
 
 
-def _line(maker: Maker, number: int, least: float, kind: str | None = None) -> dict[str, Any]:
-    rng = maker.random
-    line: dict[str, Any] = {"line_id": str(number), "quantity": rng.choice((1, 1, 2, 3, "0.250", "4.0"))}
-    line["amount"] = maker.amount(least, 40)
-    if rng.random() < 0.4:  # shares of a random stream
-        line["tax"] = f"{Decimal(line['amount']) / 5:.2f}"
-    if rng.random() < 0.3:
-        line |= {"sku": f"sku-{rng.randrange(90)}", "categories": rng.choice(([], ["tea"], ["tea", "gifts"]))}
-    if kind is not None:
-        line["kind"] = kind
-    return line
-
-
-def new_order(maker: Maker, program: str, **over: Any) -> dict[str, Any]:
-    """An order that nobody has sent yet."""
-    rng = maker.random
-    order_id = maker.new_id("order")
-    lines = [_line(maker, number, 5) for number in range(1, rng.randint(2, 5))]
-    data: dict[str, Any] = {"order_id": order_id, "customer_id": maker.customer(program), "currency": CURRENCY}
-    if rng.random() < 0.2:
-        paid = sum(Decimal(line["amount"]) for line in over.get("lines", lines))
-        data["points_paid"] = f"{paid / rng.randint(3, 9):.2f}"
-    if rng.random() < 0.3:
-        lines.append(_line(maker, 9, 1, rng.choice(("shipping", "gift_card", "fee", "tip"))))
-    if rng.random() < 0.1:
-        data["attributes"] = {"channel": "web", "first_order": True}
-    data |= {"lines": lines, **over}
-    return envelope(ORDER, f"{order_id}-completed", SOURCES[program], maker.order_time(program), data)
-
-
-def _sell(maker: Maker, event: dict[str, Any]) -> dict[str, Any]:
-    maker.add(event, POSTED)
-    maker.sold.append(event)
-    return event
-
-
-def flat_order(maker: Maker) -> None:
-    _sell(maker, new_order(maker, FLAT, **maker.random.choice(({}, {"program_id": FLAT}))))
-
-
-def tiered_order(maker: Maker) -> None:
-    _sell(maker, new_order(maker, TIERED))
-
-
-def late_order(maker: Maker) -> None:
-    _sell(maker, {**new_order(maker, TIERED), "time": maker.time(100, 400)})
-
-
-def fading_order(maker: Maker) -> None:
-    _sell(maker, new_order(maker, FADING))
-
-
-def old_order(maker: Maker) -> None:
-    """Its points are past their time when they come."""
-    _sell(maker, {**new_order(maker, FADING), "time": maker.random.choice(tuple(LONG_AGO))})
-
-
-def guest_order(maker: Maker) -> None:
-    _sell(maker, new_order(maker, maker.random.choice((FLAT, TIERED)), customer_id=None))
-
-
-def order_of_nothing(maker: Maker) -> None:
-    """It earns no points: shipping alone."""
-    _sell(maker, new_order(maker, FLAT, lines=[_line(maker, 1, 1, "shipping")]))
-
-
-def new_refund(maker: Maker, order: dict[str, Any], **data: Any) -> dict[str, Any]:
-    """A refund of this order."""
-    refund_id = maker.new_id("refund")
-    data = {"refund_id": refund_id, "order_id": order["data"]["order_id"], **data}
-    return envelope(REFUND, f"{refund_id}-refunded", order["source"], maker.time(0, 30), data)
-
-
-def _give_back(maker: Maker, order: dict[str, Any], **data: Any) -> None:
-    event = new_refund(maker, order, **data)
-    maker.add(event, POSTED)
-    maker.refunded.append(event)
-
-
-def _gross(order: dict[str, Any]) -> Decimal:
-    return sum((Decimal(line["amount"]) + Decimal(line.get("tax") or 0) for line in order["data"]["lines"]), Decimal(0))
-
-
-def _money(maker: Maker, order: dict[str, Any], tenths: int) -> dict[str, str]:
-    """So many tenths of the order's money, of one of its kinds."""
-    data = order["data"]
-    net = sum((Decimal(line["amount"]) for line in data["lines"]), Decimal(0))
-    paid = _gross(order) - Decimal(data.get("points_paid") or 0)
-    kind, money = maker.random.choice([("net", net), ("paid", paid)])
-    return {kind: f"{money * tenths / 10:.2f}"}
-
-
-def _refund_lines(maker: Maker, order: dict[str, Any]) -> list[dict[str, Any]]:
-    rng, lines = maker.random, order["data"]["lines"]
-    found = []
-    for line in rng.sample(lines, rng.randint(1, len(lines))):
-        part = {"line_id": line["line_id"]}
-        if rng.random() < 0.6:
-            part["quantity"] = (
-                line["quantity"] if isinstance(line["quantity"], str) else rng.randint(1, line["quantity"])
-            )
-        if "quantity" not in part or rng.random() < 0.3:
-            net = Decimal(f"{Decimal(line['amount']) * rng.randint(2, 10) / 10:.2f}")
-            is_net = order["data"].get("points_paid") or rng.random() < 0.5
-            part["net" if is_net else "paid"] = str(min(net, Decimal(line["amount"])))
-        found.append(part)
-    return found
-
-
-def refund_of_lines(maker: Maker) -> None:
-    order = maker.random.choice(maker.sold)
-    _give_back(maker, order, lines=_refund_lines(maker, order))
-
-
-def refund_of_amount(maker: Maker) -> None:
-    order = maker.random.choice(maker.sold)
-    _give_back(maker, order, **_money(maker, order, maker.random.randint(1, 9)))
-
-
-def full_refund(maker: Maker) -> None:
-    _give_back(maker, maker.random.choice(maker.sold), full=True)
-
-
-def split_refund(maker: Maker) -> None:
-    """In three steps, the last of which may find nothing left."""
-    order = maker.random.choice(maker.sold)
-    _give_back(maker, order, lines=_refund_lines(maker, order))
-    _give_back(maker, order, **_money(maker, order, 3))
-    _give_back(maker, order, full=True)
-
-
-def refund_before_order(maker: Maker) -> None:
-    """Made first, so that it mostly comes first."""
-    order = new_order(maker, maker.random.choice((FLAT, TIERED, FADING)))
-    _give_back(maker, order, **_money(maker, order, 5))
-    _sell(maker, order)
-
-
-def refund_of_unknown_order(maker: Maker) -> None:
-    order = new_order(maker, FLAT)
-    maker.add(new_refund(maker, order, full=True), WAITING)
-
-
-def refund_too_much(maker: Maker) -> None:
-    order = maker.random.choice(maker.sold)
-    line = maker.random.choice(order["data"]["lines"])
-    parts: list[dict[str, Any]] = [
-        {"paid": str(_gross(order) + len(order["data"]["lines"]) * Decimal("0.01") + Decimal("0.01"))},
-        {"lines": [{"line_id": line["line_id"], "quantity": 5}]},
-        {"lines": [{"line_id": line["line_id"], "net": str(_gross(order) + 1)}]},
-    ]
-    maker.add(new_refund(maker, order, **maker.random.choice(parts)), Reason.REFUND_EXCEEDS_ORDER)
-
-
-def refund_of_unknown_line(maker: Maker) -> None:
-    order = maker.random.choice(maker.sold)
-    lines = [{"line_id": "77", "quantity": 1}, {"line_id": "1", "quantity": "0.1"}]
-    maker.add(new_refund(maker, order, lines=lines), Reason.UNKNOWN_LINE)
-
-
-def held_order(maker: Maker) -> None:
-    """Its points are pending until it is fulfilled, if ever."""
-    _sell(maker, new_order(maker, HELD))
-
-
-def limited_order(maker: Maker) -> None:
-    """What it earns depends on what else was posted before it; all on two days, so that they share their caps."""
-    hour = maker.random.randrange(24)
-    day = maker.random.choice(("2026-01-12", "2026-01-13"))
-    _sell(maker, {**new_order(maker, LIMITED), "time": f"{day}T{hour:02}:30:00+01:00"})
-
-
-def new_order_event(maker: Maker, kind: str, order: dict[str, Any], **data: Any) -> dict[str, Any]:
-    """The fulfilment or cancellation of this order."""
-    order_id = order["data"]["order_id"]
-    event_id = f"{maker.new_id(kind.removeprefix('order.'))}-of-{order_id}"
-    return envelope(kind, event_id, order["source"], maker.time(0, 30), {"order_id": order_id, **data})
-
-
-def _tell_once(maker: Maker, kind: str, order: dict[str, Any]) -> None:
-    """Tell of the order that it is fulfilled or cancelled, unless that was told: its time would be another."""
-    key = kind, order["source"], order["data"]["order_id"]
-    if key not in maker.told:
-        maker.told.add(key)
-        event = new_order_event(maker, kind, order)
-        maker.add(event, POSTED)
-        maker.refunded.append(event)
-
-
-def fulfilment_of_held(maker: Maker) -> None:
-    held = [order for order in maker.sold if order["source"] == SOURCES[HELD]]
-    _tell_once(maker, FULFILLED, maker.random.choice(held))
-
-
-def fulfilment(maker: Maker) -> None:
-    _tell_once(maker, FULFILLED, maker.random.choice(maker.sold))
-
-
-def fulfilment_before_order(maker: Maker) -> None:
-    """Made first, so that it mostly comes first."""
-    order = new_order(maker, HELD)
-    _tell_once(maker, FULFILLED, order)
-    _sell(maker, order)
-
-
-def cancellation(maker: Maker) -> None:
-    _tell_once(maker, CANCELLED, maker.random.choice(maker.sold))
-
-
-def cancellation_before_order(maker: Maker) -> None:
-    """Made first, so that it mostly comes first; sometimes with a refund beside it."""
-    order = new_order(maker, maker.random.choice((FLAT, TIERED, HELD, LIMITED)))
-    _tell_once(maker, CANCELLED, order)
-    if maker.random.random() < 0.5:
-        _give_back(maker, order, **_money(maker, order, 5))
-    _sell(maker, order)
-
-
-def fulfilled_cancelled_and_refunded(maker: Maker) -> None:
-    order = new_order(maker, HELD)
-    steps = [
-        lambda: _sell(maker, order),
-        lambda: _tell_once(maker, FULFILLED, order),
-        lambda: _tell_once(maker, CANCELLED, order),
-        lambda: _give_back(maker, order, lines=_refund_lines(maker, order)),
-    ]
-    maker.random.shuffle(steps)
-    for step in steps:
-        step()
-
-
-def order_event_conflict(maker: Maker) -> None:
-    """The same fulfilment or cancellation with other content. Whichever is posted first, the points are the same."""
-    order, kind = new_order(maker, HELD), maker.random.choice((FULFILLED, CANCELLED))
-    _sell(maker, order)
-    _tell_once(maker, kind, order)
-    maker.add(new_order_event(maker, kind, order, program_id=HELD), POSTED, is_twin=True)
-    maker.refunded.pop()  # no further twins: how many are replays would depend on which of these is first
-
-
-def event_of_unknown_order(maker: Maker) -> None:
-    maker.add(new_order_event(maker, maker.random.choice((FULFILLED, CANCELLED)), new_order(maker, HELD)), WAITING)
-
-
-def replay(maker: Maker) -> None:
-    """The same order, refund or the like in another event."""
-    event = maker.random.choice(maker.sold + maker.refunded)
-    maker.add({**event, "id": maker.new_id("again")}, POSTED, is_twin=True)
-
-
-def order_conflict(maker: Maker) -> None:
-    """The same order id with other content. Whichever is posted first, the points are the same."""
-    event = _sell(maker, new_order(maker, maker.random.choice((FLAT, TIERED))))
-    lines = [{**line, "sku": "another"} for line in event["data"]["lines"]]
-    maker.add({**event, "id": maker.new_id("other"), "data": {**event["data"], "lines": lines}}, POSTED, is_twin=True)
-    maker.sold.remove(event)  # no further twins: how many are replays would depend on which of these is first
-
-
-def refund_conflict(maker: Maker) -> None:
-    """The same refund id with other content, which gives back as much: everything."""
-    order = maker.random.choice(maker.sold)
-    event = new_refund(maker, order, full=True)
-    maker.add(event, POSTED)
-    data = {
-        "refund_id": event["data"]["refund_id"],
-        "order_id": event["data"]["order_id"],
-        "lines": [{"line_id": line["line_id"], "quantity": line["quantity"]} for line in order["data"]["lines"]],
-    }
-    maker.add({**event, "id": maker.new_id("other"), "data": data}, POSTED, is_twin=True)
-
-
-def event_conflict(maker: Maker) -> None:
-    """The same event id with other content. Whichever comes first, the points are the same."""
-    event = new_order(maker, maker.random.choice((FLAT, TIERED)))
-    maker.add(event, POSTED)
-    maker.add({**event, "data": {**event["data"], "attributes": {"note": "changed"}}}, POSTED, is_twin=True)
-
-
-def unknown_program(maker: Maker) -> None:
-    maker.add(new_order(maker, FLAT, program_id="nowhere"), Reason.UNKNOWN_PROGRAM)
-
-
-def wrong_currency(maker: Maker) -> None:
-    """And a refund of it, which waits for an order that is never posted."""
-    order = new_order(maker, FLAT, currency="USD")
-    maker.add(order, Reason.WRONG_CURRENCY)
-    maker.add(new_refund(maker, order, full=True), WAITING)
-
-
-def nothing_to_read(maker: Maker) -> None:
-    text = maker.new_id("text")
-    not_json, not_an_event = NOTHING_TO_READ
-    choices: list[tuple[bytes, str]] = [
-        (f"Order {text} was paid.".encode(), not_json),
-        (f'{{"id": "{text}", "data": '.encode(), not_json),
-        (f'{{"id": "{text}", "name": "'.encode() + b'\xff"}', not_json),
-        (f'["{text}", NaN, ['.encode(), not_json),
-        (f'"{text}"'.encode(), not_an_event),
-    ]
-    maker.add_unreadable(*maker.random.choice(choices), ORDER)
-
-
-def bad_envelope(maker: Maker) -> None:
-    event = new_order(maker, FLAT)
-    broken: list[dict[str, Any]] = [
-        {name: value for name, value in event.items() if name != "id"},
-        {**event, "time": "2026-03-01T12:00:00"},
-        {**event, "specversion": "0.3"},
-        {**event, "source": None},
-    ]
-    maker.add_unreadable(maker.random.choice(broken), Reason.BAD_ENVELOPE, ORDER)
-
-
-def invalid_data(maker: Maker) -> None:
-    event = new_order(maker, TIERED)
-    broken: list[dict[str, Any]] = [
-        {**event["data"], "lines": []},
-        {**event["data"], "lines": [{"line_id": "1", "quantity": 1, "amount": 12.5}]},
-        {**event["data"], "customer_id": 17},
-    ]
-    maker.add_unreadable({**event, "data": maker.random.choice(broken)}, Reason.INVALID_DATA, ORDER)
-
-
-def unknown_type(maker: Maker) -> None:
-    event = {**new_order(maker, FLAT), "type": "order.forgotten"}
-    maker.add_unreadable(event, Reason.UNKNOWN_TYPE, "order.forgotten")
-
-
-def time_in_future(maker: Maker) -> None:
-    maker.add_unreadable({**new_order(maker, FLAT), "time": "2126-03-01T12:00:00Z"}, Reason.TIME_IN_FUTURE, ORDER)
-
-
 #: Orders first: the others name some that were sold.
 KINDS = (
-    Kind("order of a flat program", 30, flat_order),
-    Kind("order of a program with tiers", 14, tiered_order),
-    Kind("order whose points expire some day", 5, fading_order),
-    Kind("order whose points are long expired", 4, old_order),
-    Kind("order that comes months late", 3, late_order),
-    Kind("order of a guest", 3, guest_order),
-    Kind("order that earns nothing", 1, order_of_nothing),
-    Kind("order whose points are held", 7, held_order),
-    Kind("order of a program with limits", 7, limited_order),
-    Kind("fulfilment of held points", 5, fulfilment_of_held),
-    Kind("fulfilment that releases nothing", 1, fulfilment),
-    Kind("fulfilment before its order", 2, fulfilment_before_order),
-    Kind("cancellation", 4, cancellation),
-    Kind("cancellation before its order", 2, cancellation_before_order),
-    Kind("order that is fulfilled, cancelled and refunded", 2, fulfilled_cancelled_and_refunded),
-    Kind("conflict of fulfilments or cancellations", 1, order_event_conflict),
-    Kind("fulfilment or cancellation of an unknown order", 1, event_of_unknown_order),
-    Kind("refund of lines", 7, refund_of_lines),
-    Kind("refund of an amount", 5, refund_of_amount),
-    Kind("refund of everything", 2, full_refund),
-    Kind("refund in steps", 2, split_refund),
-    Kind("refund before its order", 3, refund_before_order),
-    Kind("refund of an unknown order", 1, refund_of_unknown_order),
-    Kind("refund of too much", 1, refund_too_much),
-    Kind("refund of an unknown line", 1, refund_of_unknown_line),
-    Kind("replay in another event", 3, replay),
-    Kind("order conflict", 2, order_conflict),
-    Kind("refund conflict", 1, refund_conflict),
-    Kind("event conflict", 2, event_conflict),
-    Kind("unknown program", 1, unknown_program),
-    Kind("wrong currency", 1, wrong_currency),
-    Kind("nothing to read", 2, nothing_to_read),
-    Kind("bad envelope", 1, bad_envelope),
-    Kind("invalid data", 1, invalid_data),
-    Kind("unknown type", 1, unknown_type),
-    Kind("time in the future", 1, time_in_future),
+    Kind("order of a flat program", 30, makers.flat_order),
+    Kind("order of a program with tiers", 14, makers.tiered_order),
+    Kind("order whose points expire some day", 5, makers.fading_order),
+    Kind("order whose points are long expired", 4, makers.old_order),
+    Kind("order that comes months late", 3, makers.late_order),
+    Kind("order of a guest", 3, makers.guest_order),
+    Kind("order that earns nothing", 1, makers.order_of_nothing),
+    Kind("order whose points are held", 7, makers.held_order),
+    Kind("order of a program with limits", 7, makers.limited_order),
+    Kind("order of a program where orders are changed", 7, changes.changed_order),
+    Kind("refund in another channel", 3, changes.refund_at_the_till),
+    Kind("refund in another currency", 1, changes.refund_in_another_currency),
+    Kind("cancellation of lines", 3, changes.cancellation_of_lines),
+    Kind("fulfilment of held points", 5, makers.fulfilment_of_held),
+    Kind("fulfilment that releases nothing", 1, makers.fulfilment),
+    Kind("fulfilment before its order", 2, makers.fulfilment_before_order),
+    Kind("cancellation", 4, makers.cancellation),
+    Kind("cancellation before its order", 2, makers.cancellation_before_order),
+    Kind("order that is fulfilled, cancelled and refunded", 2, makers.fulfilled_cancelled_and_refunded),
+    Kind("conflict of fulfilments or cancellations", 1, makers.order_event_conflict),
+    Kind("fulfilment or cancellation of an unknown order", 1, makers.event_of_unknown_order),
+    Kind("refund of lines", 7, makers.refund_of_lines),
+    Kind("refund of an amount", 5, makers.refund_of_amount),
+    Kind("refund of everything", 2, makers.full_refund),
+    Kind("refund in steps", 2, makers.split_refund),
+    Kind("refund before its order", 3, makers.refund_before_order),
+    Kind("refund of an unknown order", 1, makers.refund_of_unknown_order),
+    Kind("refund of too much", 1, makers.refund_too_much),
+    Kind("refund of an unknown line", 1, makers.refund_of_unknown_line),
+    Kind("replay in another event", 3, makers.replay),
+    Kind("order conflict", 2, makers.order_conflict),
+    Kind("refund conflict", 1, makers.refund_conflict),
+    Kind("event conflict", 2, makers.event_conflict),
+    Kind("unknown program", 1, makers.unknown_program),
+    Kind("wrong currency", 1, makers.wrong_currency),
+    Kind("nothing to read", 2, makers.nothing_to_read),
+    Kind("bad envelope", 1, makers.bad_envelope),
+    Kind("invalid data", 1, makers.invalid_data),
+    Kind("unknown type", 1, makers.unknown_type),
+    Kind("time in the future", 1, makers.time_in_future),
 )

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, timezone
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from tests.faults.fault_programs import CURRENCY, FADING, FLAT, FRESH_DAYS_MAX, HELD, LIMITED, SOURCES, TIERED
+from tests.faults.fault_programs import CHANGED, CURRENCY, FADING, FLAT, FRESH_DAYS_MAX, HELD, LIMITED, SOURCES, TIERED
 from tests.faults.model import Model
 
 POSTED, REPLAYED, WAITING = "posted", "replayed", "waiting"
@@ -17,7 +17,7 @@ NOTHING_TO_READ = ("not_json", "not_an_event")
 MARK = "run-"
 PROBE = "probe-"  #: in the ids of orders that measure how long the whole way takes
 ARRAY_EVENTS_MAX = 6
-_CUSTOMERS = {FLAT: 20, TIERED: 8, FADING: 6, HELD: 6, LIMITED: 4}
+_CUSTOMERS = {FLAT: 20, TIERED: 8, FADING: 6, HELD: 6, LIMITED: 4, CHANGED: 8}
 _DISORDER = 0.06  #: how far messages move from their place, as a share of the run (one standard deviation)
 
 #: What each type of message reports.
@@ -87,7 +87,7 @@ class Stream:
             bodies=(json.dumps(event).encode(), json.dumps(_respelled(event)).encode()),
             routing_key=event["type"],
             fate=fate,
-            subject=(noun, event["source"], data.get("refund_id") or data["order_id"]),
+            subject=(noun, event["source"], _named(event)),
             business=json.dumps(data, sort_keys=True),
         )
         self.events[found.key].append(found)
@@ -120,6 +120,17 @@ class Stream:
             noun, contents_differ = events[0].subject or "", len({event.business for event in events}) > 1
             found[conflict_of(noun[0]) if contents_differ else REPLAYED] += len(events) - 1
         return +found
+
+
+def _named(event: dict[str, Any]) -> str:
+    """What tells that which an event reports from others of its kind and source."""
+    data = event["data"]
+    if data.get("refund_id"):
+        return str(data["refund_id"])
+    if not data.get("lines") or event["type"] == "order.completed":
+        return str(data["order_id"])
+    part = data.get("cancellation_id") or json.dumps([event["time"], data["lines"]])
+    return f"{data['order_id']} {part}"
 
 
 def conflict_of(noun: str) -> str:

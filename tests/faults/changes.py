@@ -1,0 +1,66 @@
+"""How messages are made that change what was said of an order, or only a part of it.
+
+They are about orders of one program, in which what a customer has follows from the set of the messages.
+"""
+
+from typing import Any
+
+from core.domain.outcomes import Reason
+from tests.faults.fault_programs import CHANGED, SOURCES, TILL
+from tests.faults.makers import CANCELLED, give_back, money_of, new_order, new_order_event, new_refund, sell
+from tests.faults.stream import POSTED, Maker
+
+
+def changed_order(maker: Maker) -> None:
+    """Others give it back, deliver it or call it off."""
+    sell(maker, new_order(maker, CHANGED))
+
+
+def _sold(maker: Maker) -> dict[str, Any]:
+    return maker.random.choice([order for order in maker.sold if order["source"] == SOURCES[CHANGED]])
+
+
+def _tell(maker: Maker, event: dict[str, Any]) -> None:
+    maker.add(event, POSTED)
+    maker.refunded.append(event)
+
+
+def refund_at_the_till(maker: Maker) -> None:
+    """Of an order that was made in another channel; now and then it comes first."""
+    order = new_order(maker, CHANGED) if maker.random.random() < 0.3 else _sold(maker)
+    if order not in maker.sold:
+        maker.sold.append(order)
+        steps = [lambda: maker.add(order, POSTED), lambda: _refund_at_the_till(maker, order)]
+        maker.random.shuffle(steps)
+        for step in steps:
+            step()
+    else:
+        _refund_at_the_till(maker, order)
+
+
+def _refund_at_the_till(maker: Maker, order: dict[str, Any]) -> None:
+    given = money_of(maker, order, maker.random.randint(1, 9))
+    event = new_refund(maker, order, order_source=order["source"], **given)
+    _tell(maker, {**event, "source": TILL})
+
+
+def refund_in_another_currency(maker: Maker) -> None:
+    maker.add(new_refund(maker, _sold(maker), currency="USD", full=True), Reason.WRONG_CURRENCY)
+
+
+def cancellation_of_lines(maker: Maker) -> None:
+    """Of one line, and sometimes of another one by itself, or of all of the order; with refunds beside them."""
+    order = new_order(maker, CHANGED)
+    lines = order["data"]["lines"]
+    steps = [lambda: sell(maker, order), *(lambda line=line: _cancel_line(maker, order, line) for line in lines[:2])]
+    if maker.random.random() < 0.5:
+        steps.append(lambda: give_back(maker, order, **money_of(maker, order, 4)))
+    maker.random.shuffle(steps)
+    for step in steps:
+        step()
+
+
+def _cancel_line(maker: Maker, order: dict[str, Any], line: dict[str, Any]) -> None:
+    parts = [{"line_id": line["line_id"], "quantity": line["quantity"]}]
+    own = {"cancellation_id": maker.new_id("part")} if maker.random.random() < 0.5 else {}
+    _tell(maker, new_order_event(maker, CANCELLED, order, lines=parts, **own))
