@@ -111,8 +111,13 @@ def order(
 Parts = Mapping[str, str | int | None]
 
 
-def fulfilment(order_id: str = "o1", at: str | datetime = "2026-03-03") -> Fulfilment:
-    return Fulfilment(SOURCE, order_id, instant(at) if isinstance(at, str) else at)
+def fulfilment(
+    order_id: str = "o1", at: str | datetime = "2026-03-03", *, lines: Parts | None = None, part_id: str | None = None
+) -> Fulfilment:
+    """Of the whole order, or of so many pieces of these lines (None: all of a line)."""
+    return Fulfilment(
+        SOURCE, order_id, instant(at) if isinstance(at, str) else at, lines=_parts(lines), part_id=part_id
+    )
 
 
 def cancellation(

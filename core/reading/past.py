@@ -77,7 +77,7 @@ def load_past(connection: Connection, account: Account, as_of: datetime) -> Past
 # names its order, so what it released had no time to become available before. Extensions keep the end that was there.
 _PAST_LOTS = f"""
 SELECT n.remaining, n.expired, coalesce(x.expires_at, l.expires_at),
-       o.pending_change > 0 AND coalesce(r.sequence > %(last)s, true),
+       (o.pending_change > 0 OR (o.kind = 'release' AND o.points = 0)) AND coalesce(r.sequence > %(last)s, true),
        coalesce(r.sequence > %(last)s AND r.order_id IS NOT NULL, false), {LOTS.select("l")}
 FROM dated_lots l
 JOIN entries o ON o.account_id = l.account_id AND o.sequence = l.opened_by_sequence

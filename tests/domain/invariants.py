@@ -51,7 +51,7 @@ def check_allocations(entries: Sequence[Entry], lots: Mapping[int, Lot]) -> None
     taken: dict[int, int] = dict.fromkeys(lots, 0)
     expired: dict[int, int] = dict.fromkeys(lots, 0)
     for entry in entries:
-        assert entry.points or entry.pending_change
+        assert entry.points or entry.pending_change or entry.kind is EntryKind.RELEASE
         allocated = sum(part.points for part in entry.allocations)
         assert entry.points + entry.pending_change == allocated - entry.deficit_change
         assert len({part.lot_number for part in entry.allocations}) == len(entry.allocations)
@@ -59,7 +59,7 @@ def check_allocations(entries: Sequence[Entry], lots: Mapping[int, Lot]) -> None
             match part.kind:
                 case AllocationKind.OPENED:
                     assert part.points > 0
-                    assert entry.kind is EntryKind.ACCRUAL
+                    assert entry.kind in {EntryKind.ACCRUAL, EntryKind.RELEASE}
                     assert lots[part.lot_number].opened_by_sequence == entry.sequence
                     opened[part.lot_number] += part.points
                 case AllocationKind.EXPIRED:
@@ -72,7 +72,9 @@ def check_allocations(entries: Sequence[Entry], lots: Mapping[int, Lot]) -> None
                     assert entry.kind not in {EntryKind.ACCRUAL, EntryKind.EXPIRY}
                     taken[part.lot_number] -= part.points
                 case AllocationKind.RETURNED:
-                    raise AssertionError("nothing returns points yet")
+                    assert part.points > 0
+                    assert entry.kind in {EntryKind.ACCRUAL, EntryKind.RELEASE}
+                    taken[part.lot_number] -= part.points
     for number, lot in lots.items():
         assert 0 <= lot.points_remaining <= lot.points_granted
         assert lot.points_granted == opened[number] > 0

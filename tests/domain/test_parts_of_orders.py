@@ -1,4 +1,4 @@
-"""Lines of an order that are called off, apart from the rest."""
+"""Lines of an order that are called off, or fulfilled, apart from the rest."""
 
 from itertools import permutations
 from typing import Any
@@ -11,7 +11,7 @@ from core.domain.orders.facts import Cancellation, Refund
 from core.domain.outcomes import Parked, Reason, Replayed
 from tests.domain.book import Book, ShopFact
 from tests.domain.invariants import check_everything
-from tests.facts import Parts, cancellation, instant, line, order, part, program_with, refund, spend_rule
+from tests.facts import Parts, cancellation, fulfilment, instant, line, order, part, program_with, refund, spend_rule
 
 PLAIN = program_with(earning_rules=[spend_rule("1")])
 #: 60 points and 40 points, and a line of four pieces of 10 points each.
@@ -123,3 +123,130 @@ class TestCancelledLines:
         refunded = book_with(*[refund(part(each, quantity=1), refund_id=f"r{n}") for n, each in enumerate(lines)])
         assert book.account.balance == refunded.account.balance
         check_everything(book)
+
+
+HELD = {"availability": {"policy": "on_fulfilled"}, "earning_rules": [spend_rule("1")]}
+ON_FULFILLED = program_with(**HELD, expiry={"policy": "after_months", "months": 1})
+WEEK_AFTER = program_with(**{**HELD, "availability": {"policy": "days_after_fulfilment", "days": 7}})
+
+
+def buckets(book: Book) -> tuple[int, int]:
+    return book.account.balance, book.account.pending
+
+
+class TestFulfilledLines:
+    @pytest.mark.parametrize(
+        ("facts", "available", "pending"),
+        [
+            pytest.param([fulfilment(lines={"1": 1})], 60, 80, id="one of three lines"),
+            pytest.param([fulfilment(lines={"1": None, "2": None})], 100, 40, id="two of three lines"),
+            pytest.param([fulfilment(lines={"3": 1})], 10, 130, id="one of four pieces"),
+            pytest.param(
+                [fulfilment(lines={"3": 3}), fulfilment(lines={"3": 3}, part_id="2")], 40, 100, id="never more than all"
+            ),
+            pytest.param(
+                [fulfilment(lines={"1": 1}), fulfilment(lines={"2": 1}), fulfilment(lines={"3": 4})],
+                140, 0, id="all lines, one after the other",
+            ),
+            pytest.param([fulfilment(lines={"1": 1}), fulfilment(at="2026-03-06")], 140, 0, id="then the whole"),
+            pytest.param([fulfilment(at="2026-03-02"), fulfilment(lines={"1": 1})], 140, 0, id="the whole first"),
+            pytest.param(
+                [refund(part("1", quantity=1)), fulfilment(lines={"1": 1})], 0, 80, id="what came back never waited"
+            ),
+            pytest.param([refund(part("2", quantity=1)), fulfilment(lines={"1": 1})], 60, 40, id="another came back"),
+            pytest.param([refund(part("3", quantity=1)), fulfilment(lines={"3": 3})], 30, 100, id="a piece came back"),
+            pytest.param([fulfilment(lines={"1": 1}), cancellation(lines={"2": 1})], 60, 40, id="a line cannot be had"),
+            pytest.param([fulfilment(lines={"1": 1}), cancellation()], 0, 0, id="all of it is called off"),
+        ],
+    )  # fmt: skip
+    def test_are_available_as_if_only_they_had_been_bought(
+        self, facts: list[ShopFact], available: int, pending: int
+    ) -> None:
+        for arrival in permutations(facts):
+            book = book_with(*arrival, program=ON_FULFILLED)
+            assert buckets(book) == (available, pending)
+            check_everything(book)
+
+    def test_expire_each_from_its_own_fulfilment_on(self) -> None:
+        book = book_with(program=ON_FULFILLED)
+        book.fulfil(fulfilment(at="2026-03-22", lines={"1": 1}))
+        book.fulfil(fulfilment(at="2026-04-25", lines={"2": 1}))
+        ends = {lot.points_granted: lot.expires_at for lot in book.lots.values() if not lot.is_pending}
+        assert ends == {60: instant("2026-04-22T22:00+00:00"), 40: instant("2026-05-25T22:00+00:00")}
+        assert [lot.points_remaining for lot in book.lots.values() if lot.is_pending] == [40]
+
+    def test_are_pending_for_so_many_days_more_where_the_program_says_so(self) -> None:
+        book = Book(WEEK_AFTER)
+        book.complete(order(lines=BOUGHT), as_of=instant("2026-03-01"))
+        book.fulfil(fulfilment(at="2026-03-02", lines={"1": 1}))
+        book.fulfil(fulfilment(at="2026-03-05", lines={"2": 1}))
+        assert buckets(book) == (0, 140)
+        book.release(instant("2026-03-09"))
+        assert buckets(book) == (60, 80)
+        book.release(instant("2026-03-20"))
+        assert buckets(book) == (100, 40)
+        book.fulfil(fulfilment(at="2026-03-21"))
+        book.release(instant("2026-03-28"))
+        assert buckets(book) == (140, 0)
+        check_everything(book)
+
+    def test_pay_off_a_deficit(self) -> None:
+        book = Book(ON_FULFILLED)
+        book.complete(order(lines=BOUGHT))
+        book.account = book.account._replace(balance=-30, deficit=30)
+        (entry,) = book.fulfil(fulfilment(lines={"1": 1})).entries
+        assert (entry.points, entry.pending_change, entry.deficit_change) == (60, -60, -30)
+        assert (book.account.balance, book.account.deficit) == (30, 0)
+        assert [lot.points_remaining for lot in book.lots.values()] == [80, 30]
+
+    def test_leave_the_rest_pending_whatever_was_spent_and_comes_back(self) -> None:
+        book = book_with(fulfilment(lines={"1": 1}), program=ON_FULFILLED)
+        book.spend(60, instant("2026-03-04"))
+        book.refund(refund(part("1", quantity=1)))
+        assert (*buckets(book), book.account.deficit) == (-60, 80, 60)
+        check_everything(book)
+
+    def test_what_is_not_available_any_more_waits_again(self) -> None:
+        """The bonus is for 50.00 and more. What is fulfilled comes to that, until some money of it is given back."""
+        bonus = {"promotion_id": "bonus", "kind": "addition", "points": 50, "when": {"minimum_amount": "50.00"}}
+        program = program_with(**HELD, promotions=[bonus])
+        facts: list[ShopFact] = [fulfilment(lines={"1": 1}), refund(part("1", net="20.00"))]
+        ends = [buckets(book_with(*arrival, program=program)) for arrival in permutations(facts)]
+        assert ends == [(40, 122), (40, 122)]
+
+    def test_where_points_wait_for_nothing_they_are_recorded_only(self) -> None:
+        book = book_with(fulfilment(lines={"1": 1}))
+        assert (buckets(book), book.orders["o1"].fulfilled_at) == ((140, 0), None)
+        assert [event.lines for event in book.events("o1")] == [fulfilment(lines={"1": 1}).lines]
+
+    def test_that_cannot_be_are_parked(self) -> None:
+        found = book_with().decide(fulfilment(lines={"4": 1}), NOW)
+        assert isinstance(found, Parked)
+        assert "send the fulfilment in a new event with the line_id of one of its 3 lines" in found.detail
+
+    @given(
+        st.lists(st.tuples(st.sampled_from(["1", "2", "3"]), st.sampled_from("frc")), min_size=1, max_size=6),
+        st.randoms(use_true_random=False),
+        st.sampled_from(["allow_negative", "clamp"]),
+        st.sampled_from(["1", "0.7", "1.3"]),
+    )
+    def test_and_what_is_given_back_or_called_off_end_alike_however_they_arrive(
+        self, parts: list[tuple[str, str]], random: Any, policy: str, rate: str
+    ) -> None:
+        def fact(n: int, line_id: str, kind: str) -> ShopFact:
+            at, lines = f"2026-03-0{n}", {line_id: 1}
+            if kind == "r":
+                return refund(part(line_id, quantity=1), refund_id=f"r{n}", at=at)
+            return fulfilment(at=at, lines=lines) if kind == "f" else cancellation(at=at, lines=lines)
+
+        program = program_with(**{**HELD, "earning_rules": [spend_rule(rate)]}, clawback={"policy": policy})
+        facts = [fact(n, *each) for n, each in enumerate(parts, start=1)]
+        ends = set()
+        for arrival in (facts, random.sample(facts, len(facts)), facts[::-1]):
+            book = book_with(*arrival, program=program)
+            ends.add((*buckets(book), book.account.deficit, book.account.lifetime_points))
+            check_everything(book)
+        assert len(ends) == 1
+        available, pending = buckets(book)
+        book.fulfil(fulfilment(at="2026-03-09"), NOW)
+        assert buckets(book) == (available + pending, 0)

@@ -115,7 +115,7 @@ def test_a_near_miss_of_a_field_that_is_absent_is_parked_with_the_right_name(
         ("order.refunded", "data.rate", "0.0529", "the rate of the order stays, for its refunds"),
         ("order.cancelled", "data.amount", "5.00", "send order.refunded for money that is given back"),
         ("order.cancelled", "data.line_id", "2", "write it in a line of data.lines"),
-        ("order.fulfilled", "data.line_id", "2", "send it when all of the order is, without this field"),
+        ("order.fulfilled", "data.line_id", "2", "write it in a line of data.lines"),
     ],
 )
 def test_a_field_of_another_type_that_would_mean_less_than_the_whole_is_not_ignored(

@@ -228,3 +228,51 @@ class TestCancelledLines:
             assert shell.differences() == []
         assert len(ends) == 1
         assert shell.rows(END)[0].points_entitled == 20
+
+
+class TestFulfilledLines:
+    BOUGHT = [line("1", "60.00"), line("2", "40.00", 4)]  # noqa: RUF012
+
+    def test_make_their_points_available_and_leave_the_rest_pending(self, shell: Shell) -> None:
+        shell.take(order("o1", lines=self.BOUGHT, source="/held"))
+        part = {"lines": [{"line_id": "1", "quantity": 1}], "source": "/held"}
+        assert shell.take(fulfilment("o1", **part)) == {"posted": 1}
+        assert shell.take(fulfilment("o1", event_id="again", **part)) == {"replayed": 1}
+        (row,) = shell.rows(END)
+        assert (row.balance, row.pending, row.is_fulfilled) == (60, 40, False)
+        told = shell.events("loyalty.balance.changed")[-1]["data"]
+        assert (told["kind"], told["points"], told["pending_change"]) == ("release", 60, -60)
+        assert (told["reason"], told["order_id"], told["pending"]) == ("order_fulfilled", "o1", 40)
+        assert shell.differences() == []
+        shell.take(fulfilment("o1", event_id="second", lines=[{"line_id": "2"}], source="/held"))
+        assert (shell.rows(END)[0].balance, shell.rows(END)[0].pending) == (100, 0)
+
+    @pytest.mark.parametrize("is_one_batch", [True, False], ids=["in one batch", "one by one"])
+    def test_however_they_arrive_the_end_is_the_same(self, shell: Shell, source: str, is_one_batch: bool) -> None:
+        messages: list[Any] = [
+            order("o1", lines=self.BOUGHT, source=source),
+            fulfilment("o1", lines=[{"line_id": "2", "quantity": 2}], source=source),
+            fulfilment("o1", lines=[{"line_id": "1"}], source=source, event_id="second"),
+            refund("r1", "o1", lines=[{"line_id": "1", "quantity": 1}], source=source),
+            cancellation("o1", lines=[{"line_id": "2", "quantity": 1}], source=source),
+        ]
+        ends = set()
+        for arrival in list(permutations(messages))[::7]:
+            empty_ledger(shell)
+            for batch in [arrival] if is_one_batch else [(message,) for message in arrival]:
+                shell.take(*batch)
+            ends |= {tuple(row) for row in shell.rows(END)}
+            assert shell.differences() == []
+        assert len(ends) == 1
+        (row,) = shell.rows(END)
+        assert (row.balance, row.pending) == ((20, 10) if source == "/held" else (30, 0))
+
+    def test_are_in_the_ledger_as_it_was_then(self, shell: Shell) -> None:
+        shell.take(order("o1", lines=self.BOUGHT, source="/held"))
+        shell.take(fulfilment("o1", lines=[{"line_id": "1"}], source="/held"))
+        (lot, part) = shell.rows("SELECT * FROM dated_lots ORDER BY lot_number")
+        assert (lot.points_remaining, lot.is_pending, lot.available_at) == (40, True, None)
+        assert (part.points_granted, part.is_pending, part.origin_id) == (60, False, "o1")
+        shell.execute("UPDATE lots SET available_at = available_at + interval '1 hour' WHERE lot_number = 2")
+        assert any("is available at" in text for text in shell.differences())
+        shell.execute("UPDATE lots SET available_at = available_at - interval '1 hour' WHERE lot_number = 2")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from tests.factories import PROGRAM_TEXT, cancellation, fulfilment, order, refund
+from tests.factories import PROGRAM_TEXT, cancellation, fulfilment, line, order, refund
 from tests.ledger_rows import empty_ledger, ledger_rows
 from tests.shell import Shell
 
@@ -212,3 +212,16 @@ class TestDaysAfterFulfilment:
         shell.execute("UPDATE lots SET available_at = available_at + interval '1 hour'")
         assert any("is available at" in text for text in shell.differences())
         shell.execute("UPDATE lots SET available_at = available_at - interval '1 hour'")
+
+    def test_each_part_is_pending_until_so_many_days_after_it(self, shell: Shell) -> None:
+        bought = [line("1", "60.00"), line("2", "40.00")]
+        shell.take(order("o1", lines=bought, time="2026-03-01T12:00:00Z"))
+        shell.take(fulfilment("o1", lines=[{"line_id": "1"}], time=YESTERDAY))
+        assert numbers(shell) == (0, 100, 100)
+        assert told(shell)[-1] == ("release", 0, 0, 0, 100, "order_fulfilled")
+        assert shell.differences() == []
+        assert shell.release(in_days(6.1)) == 1
+        assert numbers(shell) == (60, 40, 100)
+        assert shell.differences() == []
+        shell.take(fulfilment("o1", event_id="second", lines=[{"line_id": "2"}], time="2026-03-05T12:00:00Z"))
+        assert numbers(shell) == (100, 0, 100)

@@ -3,14 +3,18 @@
 from datetime import datetime
 
 from core.domain.books import Books
-from core.domain.decision import Decision
+from core.domain.decision import AccountChange, Decision
 from core.domain.expiry.dates import available_by_fulfilment, expiries_begun_by, new_expiry
 from core.domain.expiry.due import release
+from core.domain.ledger import Account
 from core.domain.message import Message
 from core.domain.orders.facts import Fulfilment
-from core.domain.orders.lookup import order_for_event
+from core.domain.orders.holding import Rebalancing, held_of, rebalanced
+from core.domain.orders.lookup import event_key_of, order_for_event
 from core.domain.orders.posted import OrderEventKind, PostedOrder, PostedOrderEvent
+from core.domain.orders.taking import waits
 from core.domain.outcomes import Parked, Replayed, Waiting
+from core.domain.program import Program
 from core.domain.program.registry import ProgramRegistry
 from core.domain.reach import AccountParts, OrderParts, Reach
 
@@ -18,13 +22,14 @@ from core.domain.reach import AccountParts, OrderParts, Reach
 def fulfilment_reach(message: Message[Fulfilment], rules: ProgramRegistry, _as_of: datetime) -> Reach:
     """What `decide_fulfilment` asks of the books."""
     account = AccountParts(expiries=any(version.program.has_inactivity for version in rules.versions()))
-    return Reach({message.fact.order_key: OrderParts(events=True, account=account)})
+    is_part = bool(message.fact.lines)
+    return Reach({message.fact.order_key: OrderParts(refunds=is_part, events=True, account=account)})
 
 
 def decide_fulfilment(
     books: Books, message: Message[Fulfilment], rules: ProgramRegistry, as_of: datetime
 ) -> Decision | Replayed | Waiting | Parked:
-    """Release the points of the order that wait for its fulfilment, now or so many days later.
+    """Release the points of the order that wait for its fulfilment, or for that of these lines, now or some days later.
 
     Their time to expire runs from when they become available.
 
@@ -36,17 +41,36 @@ def decide_fulfilment(
     if not isinstance(posted, PostedOrder):
         return posted
     event = PostedOrderEvent(
-        OrderEventKind.FULFILLED, "", *key, fulfilment.occurred_at, posted.program_id, message.digest, posted.account_id
+        OrderEventKind.FULFILLED,
+        event_key_of(fulfilment),
+        *key,
+        fulfilment.occurred_at,
+        posted.program_id,
+        message.digest,
+        posted.account_id,
+        lines=fulfilment.lines,
     )
-    recorded = Decision(facts=(event,), orders=(posted._replace(fulfilled_at=fulfilment.occurred_at),))
+    fulfilled = posted if fulfilment.lines else posted._replace(fulfilled_at=fulfilment.occurred_at)
+    recorded = Decision(facts=(event,), orders=(fulfilled,))
     if posted.account_id is None:
         return recorded
     account = books.account(posted.account_id)
     program = rules.version(posted.program_id, posted.program_version).program
-    held = [lot for lot in books.lots_of_order(account, key) if lot.is_pending and lot.available_at is None]
+    if fulfilment.lines:
+        change = _part_fulfilled(books, account, posted, program, event, as_of)
+    else:
+        change = _all_fulfilled(books, account, posted, program, event, as_of)
+    return recorded if change is None else recorded._replace(changes=(change,))
+
+
+def _all_fulfilled(
+    books: Books, account: Account, posted: PostedOrder, program: Program, event: PostedOrderEvent, as_of: datetime
+) -> AccountChange | None:
+    """What becomes available of all that waits still."""
+    held = [lot for lot in books.lots_of_order(account, posted.key) if waits(lot)]
     if not held:
-        return recorded
-    available = available_by_fulfilment(program.availability, posted.order.occurred_at, fulfilment.occurred_at, as_of)
+        return None
+    available = available_by_fulfilment(program.availability, posted.order.occurred_at, event.occurred_at, as_of)
     shared = books.expiries(account) if program.has_inactivity else ()
     expiries = [new_expiry(program, lot.earned_by, available, shared, as_of) for lot in held]
     due = [
@@ -56,13 +80,26 @@ def decide_fulfilment(
         for lot, expiry in zip(held, expiries, strict=True)
     ]
     change = release(account, due, as_of)
-    return recorded._replace(
-        changes=(
-            change._replace(
-                lots=tuple({lot.lot_number: lot for lot in (*due, *change.lots)}.values()),
-                entries=tuple(entry._replace(source=key[0], order_id=key[1]) for entry in change.entries),
-                expiries=tuple(expiry.moved for expiry in expiries if expiry.moved is not None),
-                expiries_begun=expiries_begun_by(due),
-            ),
-        )
+    source, order_id = posted.key
+    return change._replace(
+        lots=tuple({lot.lot_number: lot for lot in (*due, *change.lots)}.values()),
+        entries=tuple(entry._replace(source=source, order_id=order_id) for entry in change.entries),
+        expiries=tuple(expiry.moved for expiry in expiries if expiry.moved is not None),
+        expiries_begun=expiries_begun_by(due),
     )
+
+
+def _part_fulfilled(
+    books: Books, account: Account, posted: PostedOrder, program: Program, event: PostedOrderEvent, as_of: datetime
+) -> AccountChange | None:
+    """What becomes available with the lines of `event`, as if only what is fulfilled had been bought."""
+    kept = books.kept(posted, program)
+    target = kept.earning.of(kept.basket)
+    held = held_of(posted, program, kept, target, [*books.order_events_of(posted), event])
+    if held is None:
+        return None
+    available = available_by_fulfilment(program.availability, posted.order.occurred_at, event.occurred_at, as_of)
+    own = books.lots_of_order(account, posted.key)
+    of = Rebalancing(posted, program, held, own, event.occurred_at, min(available, as_of), as_of)
+    change = rebalanced(books, account, of)
+    return change if change.entries else None

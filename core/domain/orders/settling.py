@@ -18,6 +18,7 @@ from core.domain.lots import Lot, Origin, OriginKind, SharedExpiry
 from core.domain.orders.activity import recounted
 from core.domain.orders.earning import Entitlement
 from core.domain.orders.facts import Refund
+from core.domain.orders.holding import Held, Rebalancing, held_of, rebalanced
 from core.domain.orders.limits import budget_changes, usage_changes
 from core.domain.orders.posted import PostedOrder, Recovery
 from core.domain.orders.qualifying_steps import with_refunds
@@ -98,11 +99,12 @@ def settle(books: Books, change: OrderChange, rules: ProgramRegistry, as_of: dat
     # Pending lots that are due by now are released first, whether or not the run for it came.
     released = release(account, books.lots_to_release(account, as_of), as_of)
     newer = {lot.lot_number: lot for lot in released.lots}
-    difference = _Difference(change, program, before, target, released.account, newer, as_of)
+    held = held_of(change.after, program, change.has, target, books.order_events_of(posted))
+    difference = _Difference(change, program, before, target, released.account, newer, as_of, held)
     moved = _up(books, difference) if is_up else _down(books, difference, ends_apart=ends_apart)
     if max(moved.account.balance + moved.account.pending, moved.account.lifetime_points) > POINTS_MAX:
         return _too_many_points(target.points)
-    return _settled(books, difference, released, moved, rules)
+    return _settled(books, difference, released, _rebalanced(books, difference, moved), rules)
 
 
 class _Difference(NamedTuple):
@@ -115,6 +117,7 @@ class _Difference(NamedTuple):
     account: Account
     newer: Mapping[int, Lot]  #: lots of the account that were released just now
     as_of: datetime
+    held: Held | None  #: what waits for the rest of the order, if it is fulfilled in part
 
 
 class _Moved(NamedTuple):
@@ -161,7 +164,7 @@ def _settled(
 
 def _down(books: Books, difference: _Difference, *, ends_apart: bool) -> _Moved:
     """Take back what the order no longer earns."""
-    change, program, before, target, account, newer, as_of = difference
+    change, program, before, target, account, newer, as_of, held = difference
     due = change.before.points_entitled - target.points
     dues = {"": due}
     if ends_apart:
@@ -169,7 +172,7 @@ def _down(books: Books, difference: _Difference, *, ends_apart: bool) -> _Moved:
         dues[""] = dues.get("", 0) + due - sum(dues.values())
     own = _own_lots(books, difference)
     others = books.lots_to_take(account, as_of, newer, {lot.lot_number for lot in own})
-    taken = take_back(own, others, dues, program, as_of)
+    taken = take_back(own, others, dues, program, as_of, None if held is None else held.by_earner)
     shortfall = 0 if program.clawback.policy is ClawbackPolicy.ALLOW_NEGATIVE else taken.uncovered
     recovery = Recovery(due, due - taken.excused - shortfall, taken.excused, shortfall)
     if not recovery.points_taken:
@@ -178,6 +181,25 @@ def _down(books: Books, difference: _Difference, *, ends_apart: bool) -> _Moved:
     why = _why(difference, points_excused_as_expired=taken.excused, points_shortfall=shortfall)
     entry = _entry(account, after, EntryKind.CLAWBACK, change, taken.allocations, why)
     return _Moved(after, recovery, (entry,), taken.lots, sequence=entry.sequence)
+
+
+def _rebalanced(books: Books, difference: _Difference, moved: _Moved) -> _Moved:
+    """Let as many points wait for the rest of the order as that earns, if it is fulfilled in part."""
+    change, held = difference.change, difference.held
+    if held is None:
+        return moved
+    lots = {**{lot.lot_number: lot for lot in _own_lots(books, difference)}, **moved.lots}
+    own = [lot for _, lot in sorted(lots.items()) if lot.origin.key == (OriginKind.ORDER, *change.order_key)]
+    of = Rebalancing(
+        change.after, difference.program, held, own, held.fulfilled_at, change.occurred_at, difference.as_of
+    )
+    more = rebalanced(books, moved.account, of)
+    return moved._replace(
+        account=more.account,
+        entries=moved.entries + more.entries,
+        lots={**moved.lots, **{lot.lot_number: lot for lot in more.lots}},
+        expiries=(moved.expiries[0] + more.expiries, moved.expiries[1] + more.expiries_begun),
+    )
 
 
 def _own_lots(books: Books, difference: _Difference) -> list[Lot]:

@@ -276,7 +276,7 @@ _Parts = Annotated[list[LinePartData], _LINES_COUNT, StopAtFirst(), AfterValidat
 
 @with_config(_STRICT)
 class OrderFulfilledData(TypedDict):
-    """A fulfilment: the shop has delivered the order."""
+    """A fulfilment: the shop has delivered the order, or some of its lines."""
 
     order_id: Id
     """The order that is delivered. It may come later than this message."""
@@ -284,6 +284,11 @@ class OrderFulfilledData(TypedDict):
     """The source of the order, where that is another channel of the same program; left out, the message's own."""
     program_id: NotRequired[Id | None]
     """The loyalty program, as in the order."""
+    fulfilment_id: NotRequired[Id | None]
+    """The shop's id of the fulfilment; with `lines` it names one fulfilment of the order for ever. Without it their
+    time and lines do."""
+    lines: NotRequired[_Parts | None]
+    """What is delivered, in pieces; left out, the whole order. A line stands once."""
 
 
 @with_config(_STRICT)

@@ -25,9 +25,6 @@ _DATA, _LINES = ("data",), ("data", "lines")
 
 _AS_REFUND = "is not a field of {type}; send what is given back as order.refunded"
 _PART_OF_ORDER = "is not a field of {type}, which is of goods; send order.refunded for money that is given back"
-_WHOLE_ORDER = (
-    "is not a field of {type}, which is of the whole order; send it when all of the order is, without this field"
-)
 _RATE_OF_ORDER = (
     "is not a field of {type}; the rate of the order stays, for its refunds and amendments too: leave this out"
 )
@@ -49,7 +46,7 @@ _ELSEWHERE: Mapping[tuple[str, Path], Mapping[str, str]] = {
         **dict.fromkeys(("line_id", "quantity"), _IN_LINES),
     },
     ("order.cancelled", _LINES): dict.fromkeys(("amount", "paid", "net"), _PIECES_ONLY),
-    ("order.fulfilled", _DATA): dict.fromkeys(("lines", "line_id", "quantity"), _WHOLE_ORDER),
+    ("order.fulfilled", _DATA): dict.fromkeys(("line_id", "quantity"), _IN_LINES),
     ("order.refund_reverted", _DATA): dict.fromkeys(
         ("lines", "amount", "paid", "net", "line_id", "quantity"), _WHOLE_REFUND
     ),

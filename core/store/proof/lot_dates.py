@@ -52,6 +52,8 @@ LEFT JOIN LATERAL (
     SELECT array_agg(least(greatest(v.occurred_at, o.occurred_at), v.recorded_at)) AS fulfilled_at
     FROM order_events v
     WHERE v.source = o.source AND v.order_id = o.order_id AND v.program_id = o.program_id AND v.kind = 'fulfilled'
+      -- What the order earned waits for all of it; a part has lots of its own.
+      AND (v.event_key = '' OR e.kind = 'release')
 ) f ON true
 LEFT JOIN unnest(%(programs)s::text[], %(versions)s::integer[], %(earners)s::text[], %(utc)s::date[],
                  %(starts)s::timestamptz[], %(endings)s::timestamptz[], %(expiries)s::timestamptz[],

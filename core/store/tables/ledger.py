@@ -130,11 +130,12 @@ entries = sa.Table(
     column("chain_hash", sa.LargeBinary(), null=True),  #: over this entry and the one before; null: no chain was kept
     sa.ForeignKeyConstraint(["account_id"], ["accounts.account_id"]),
     sa.CheckConstraint("sequence > 0", name="sequence"),
-    sa.CheckConstraint("points <> 0 OR pending_change <> 0 OR reserved_change <> 0", name="points"),
+    #: A part of an order that is fulfilled may have its points date by date and none of them now.
+    sa.CheckConstraint("points <> 0 OR pending_change <> 0 OR reserved_change <> 0 OR kind = 'release'", name="points"),
     sa.CheckConstraint("kind IN ('accrual', 'clawback', 'expiry', 'release')", name="kind"),
     sa.CheckConstraint(
         "CASE kind WHEN 'accrual' THEN points >= 0 AND pending_change >= 0"
-        " WHEN 'release' THEN points > 0 AND pending_change = - points"
+        " WHEN 'release' THEN pending_change = - points"
         " ELSE points <= 0 AND pending_change <= 0 END AND reserved_change = 0",
         name="sign",
     ),

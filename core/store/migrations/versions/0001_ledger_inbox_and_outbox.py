@@ -149,10 +149,11 @@ CREATE TABLE entries (
     CONSTRAINT pk_entries PRIMARY KEY (account_id, sequence),
     CONSTRAINT fk_entries_account_id FOREIGN KEY(account_id) REFERENCES accounts (account_id),
     CONSTRAINT ck_entries_sequence CHECK (sequence > 0),
-    CONSTRAINT ck_entries_points CHECK (points <> 0 OR pending_change <> 0 OR reserved_change <> 0),
+    CONSTRAINT ck_entries_points CHECK (points <> 0 OR pending_change <> 0 OR reserved_change <> 0 OR
+        kind = 'release'),
     CONSTRAINT ck_entries_kind CHECK (kind IN ('accrual', 'clawback', 'expiry', 'release')),
     CONSTRAINT ck_entries_sign CHECK (CASE kind WHEN 'accrual' THEN points >= 0 AND pending_change >= 0 WHEN
-        'release' THEN points > 0 AND pending_change = - points ELSE points <= 0 AND pending_change <= 0 END
+        'release' THEN pending_change = - points ELSE points <= 0 AND pending_change <= 0 END
         AND reserved_change = 0),
     CONSTRAINT ck_entries_pending_after CHECK (pending_after >= 0),
     CONSTRAINT ck_entries_reserved_after CHECK (reserved_after >= 0),

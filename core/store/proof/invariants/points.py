@@ -56,8 +56,9 @@ POINTS = (
                                   ' %s', e.sequence, account_id, e.kind, e.points, n.points, l.lot_number,
                                   l.opened_by_sequence, n.kind)
         FROM allocations n JOIN entries e USING (account_id, sequence) JOIN lots l USING (account_id, lot_number)
-        WHERE n.kind <> CASE e.kind WHEN 'accrual' THEN 'opened' WHEN 'expiry' THEN 'expired' ELSE 'taken' END
-           OR (n.kind = 'opened') <> (n.points > 0)
+        WHERE n.kind <> ALL(CASE e.kind WHEN 'accrual' THEN '{opened,returned}'::text[] WHEN 'expiry' THEN '{expired}'
+                                        WHEN 'release' THEN '{opened,taken,returned}' ELSE '{taken}' END)
+           OR (n.kind IN ('opened', 'returned')) <> (n.points > 0)
            OR CASE n.kind WHEN 'opened' THEN l.opened_by_sequence <> n.sequence
                           ELSE l.opened_by_sequence >= n.sequence END
         UNION ALL
@@ -71,7 +72,7 @@ POINTS = (
     ),
     Check(
         2,
-        "a lot is what its accrual opened",
+        "a lot is what its entry opened",
         """
         SELECT l.account_id, format('lot %s of account %s: place %s, available at %s%s, expires at %s, but entry %s,'
                                     ' which opened it, %s', l.lot_number, l.account_id, l.place,
@@ -79,17 +80,18 @@ POINTS = (
                                     CASE WHEN l.is_pending THEN ' and pending' ELSE '' END,
                                     coalesce(l.expires_at::text, 'no time'), l.opened_by_sequence,
                                     coalesce('is of ' || e.occurred_at || coalesce(', ' || p.policy, ''),
-                                             'is not an accrual'))
+                                             'opens none'))
         FROM (SELECT *, row_number() OVER w AS place, lag(opened_by_sequence) OVER w AS opener_before
               FROM dated_lots WINDOW w AS (PARTITION BY account_id ORDER BY lot_number)) AS l
-        LEFT JOIN (SELECT *, least(occurred_at, recorded_at) AS available_at FROM entries WHERE kind = 'accrual') AS e
+        LEFT JOIN (SELECT *, least(occurred_at, recorded_at) AS available_at FROM entries
+                   WHERE kind IN ('accrual', 'release')) AS e
              ON e.account_id = l.account_id AND e.sequence = l.opened_by_sequence
         LEFT JOIN orders o ON o.account_id = e.account_id AND o.sequence = e.sequence
         LEFT JOIN (SELECT program_id, version, coalesce(document->'availability'->>'policy', 'at_once') AS policy,
                           make_interval(hours => 24 * (document->'availability'->>'days')::integer) AS later
                    FROM programs) AS p ON p.program_id = o.program_id AND p.version = o.program_version
         WHERE e.sequence IS NULL OR l.lot_number <> l.place OR l.opened_by_sequence < l.opener_before
-           OR l.available_at < e.available_at OR l.expires_at <= l.available_at
+           OR (o.order_id IS NOT NULL AND l.available_at < e.available_at) OR l.expires_at <= l.available_at
            OR CASE p.policy
               WHEN 'at_once' THEN l.is_pending OR l.available_at <> e.available_at
               WHEN 'after_days' THEN l.available_at IS DISTINCT FROM e.occurred_at + p.later
@@ -109,14 +111,16 @@ POINTS = (
     ),
     Check(
         2,
-        "a lot's origin is the order that its accrual is about",
+        "a lot's origin is the order that its entry is about",
         """
         SELECT l.account_id, format('lot %s of account %s: from %s %s of %s at %s, but entry %s, which opened it, is'
                                     ' about order %s of %s at %s', l.lot_number, l.account_id, l.origin_kind,
                                     l.origin_id, l.origin_source, l.origin_at, l.opened_by_sequence,
                                     coalesce(o.order_id, '-'), coalesce(o.source, '-'),
                                     coalesce(o.occurred_at::text, '-'))
-        FROM lots l LEFT JOIN orders o ON o.account_id = l.account_id AND o.sequence = l.opened_by_sequence
+        FROM lots l
+        LEFT JOIN entries e ON e.account_id = l.account_id AND e.sequence = l.opened_by_sequence
+        LEFT JOIN orders o ON o.account_id = e.account_id AND o.source = e.source AND o.order_id = e.order_id
         WHERE (l.origin_kind, l.origin_source, l.origin_id, l.origin_at)
               IS DISTINCT FROM ('order', o.source, o.order_id, o.occurred_at)
         """,
