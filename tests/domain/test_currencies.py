@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 
 from core.domain.orders.earning import entitlement
 from core.domain.orders.rates import rate_problem
-from core.domain.outcomes import Reason
+from core.domain.outcomes import Parked, Reason
 from core.domain.program import Program
 from core.errors import ProgramFileError
 from core.messages.program_files.program_file import describe_differences, parse_program
 from tests.domain.book import Book
 from tests.domain.invariants import check_everything
 from tests.factories import PROGRAM_TEXT
-from tests.facts import line, order, part, program_with, refund, spend_rule
+from tests.facts import AS_OF, line, order, part, program_with, refund, spend_rule
 from tests.pages import ROOT, blocks, table
 
 PAGE = ROOT / "docs" / "programs.md"
@@ -77,6 +77,8 @@ class TestOneBalance:
         capped = program_with(earning_rules=[spend_rule("1", caps={"per_order": 5})], currencies={"ZAR": "0.0529"})
         assert entitlement(sold, (half,), capped, "bronze").why["converted"]["amount"] == "765"
         assert "converted" not in entitlement(order(), (), ONE, "bronze").why
+        tiny = entitlement(zar(rate="0.000000000123"), (), ONE, "bronze").why["converted"]
+        assert (tiny["amount"], tiny["rate"]) == ("1700", "0.000000000123")
 
 
 PERIODS = [
@@ -135,6 +137,14 @@ def test_a_rate_of_1_says_nothing_of_the_programs_own_currency() -> None:
     assert book.account.balance == 100
 
 
+def test_an_order_at_a_mistaken_rate_is_parked_for_its_points_and_its_spend_stays_a_number_of_the_ledger() -> None:
+    huge = zar("999999999999", rate="999999999999")
+    assert entitlement(huge, (), ONE, "bronze").qualifying.spend == 10**18
+    found = Book(ONE).decide(huge, AS_OF)
+    assert isinstance(found, Parked)
+    assert found.reason is Reason.TOO_MANY_POINTS
+
+
 @given(
     st.lists(st.tuples(st.integers(1, 100_000), st.integers(1, 4)), min_size=1, max_size=4),
     st.integers(1, 10**9),
@@ -161,7 +171,7 @@ class TestProgramFile:
             ('{SAR: "0.2", ZAA: "0.1"}', 'currencies.ZAA is "ZAA", which is not a known currency'),
             ("{ZAR: 0.0529}", "currencies.ZAR is the unquoted number 0.0529, which is not exact"),
             ('{ZAR: "0"}', 'currencies.ZAR is the text "0"; write what one unit of the currency is worth'),
-            ('{ZAR: "0.123456789"}', "at most 8 decimal places"),
+            ('{ZAR: "0.1234567890123"}', "at most 12 decimal places"),
             ("{ZAR: []}", "currencies.ZAR is an empty list; write"),
             ("{ZAR: [{starts_on: 2026-01-01}]}", "currencies.ZAR[0].rate is missing; write"),
             ("{ZAR: [{rate: 1}, {rate: 2}]}", "currencies.ZAR[1].starts_on is missing: only the first period"),

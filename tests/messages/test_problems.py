@@ -152,9 +152,9 @@ def test_an_array_of_too_many_events_is_kept_whole() -> None:
         ("data.lines.0.categories", ["a", 1], Reason.INVALID_DATA, "data.lines[0].categories[1] is a number; it must"),
         (
             "data.rate",
-            "0.123456789",
+            "0.1234567890123",
             Reason.INVALID_DATA,
-            'data.rate is the string "0.123456789"; it must',
+            'data.rate is the string "0.1234567890123"; it must',
         ),
         ("data.rate", 1.2, Reason.INVALID_DATA, "data.rate is the number 1.2; it must be a decimal string above 0"),
         ("data.rate", "0.0", Reason.INVALID_DATA, "data.rate is 0; a rate is above 0"),

@@ -105,6 +105,9 @@ def test_the_rich_program_is_right() -> None:
         ("grace_days", "grace", "line 31: qualification.grace is not a field here; did you mean grace_days?"),
         ("days_ahead", "ahead", "line 37: reminders.ahead is not a field here; did you mean days_ahead?"),
         ("caps:", "starts_on: 2027-01-01\n    caps:", f"line 12: {RULE}.starts_on is not a field here; it belongs below when"),
+        ("caps:", "when: {minimum_price: 2}\n    caps:", f"line 12: {RULE}.when.minimum_price is not a field here; it belongs below lines"),
+        ("categories:", "first_order: true, categories:", f"line 11: {RULE}.lines.first_order is not a field here; it belongs below when"),
+        ("caps:", "when: {per_amount: 2}\n    caps:", f"line 12: {RULE}.when.per_amount is not a field here; it belongs beside when"),
         ("skus: [WATER]", "sku: [WATER]", "line 13: earning_rules[1].sku is not a field here; did you mean skus?"),
         (
             "skus: [WATER]",

@@ -186,8 +186,8 @@ class Basket:
         goods = self.goods
         if goods.rate is None:
             return None
-        numerator, denominator = goods.rate.as_integer_ratio()
-        amount = nearest(self.amount * denominator, numerator)
+        (left, of), (share, whole) = self._left, goods.share
+        amount = nearest((goods.amount + self._change.amount) * left * share, of * whole)
         return {"amount": amount_text(amount), "currency": goods.order.currency, "rate": f"{goods.rate:f}"}
 
     @property

@@ -21,6 +21,7 @@ from core.domain.orders.reckoning import Reckoning, beginning, points_for, scope
 from core.domain.orders.units import UNITS, to_millionth
 from core.domain.program import SPEND_UNITS, Combine, CountedOrders, Places, Program
 
+_SPEND_MAX = 10**18  #: what the largest order comes to; at a mistaken rate it could be more than a column holds
 _NO_REMAINDERS: Mapping[str, Decimal] = MappingProxyType({})
 
 
@@ -155,7 +156,7 @@ def _counts(basket: Basket, points: int, counted: CountedOrders) -> tuple[Qualif
     One of which nothing is kept counts for nothing, whatever its rules leave it.
     """
     amount = basket.amount
-    spend = to_millionth(amount) * SPEND_UNITS // UNITS
+    spend = min(to_millionth(amount) * SPEND_UNITS // UNITS, _SPEND_MAX)
     if basket.is_empty or not (amount > 0 or counted is CountedOrders.ALL or _cost_something(basket)):
         return Qualifying(points, spend, 0), False
     return Qualifying(points, spend, 1), points > 0 or counted is not CountedOrders.EARNING

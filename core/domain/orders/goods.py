@@ -97,11 +97,13 @@ class Goods:
         self.amount = self.amount_of(*places)  #: what they come to, in units
         #: The share of every line, with its tax, that was not paid with points, as a ratio: they paid for all alike.
         self.cash = self._cash() if order.points_paid else ALL
-        #: The share of every line's amount that earns, in the program's currency, as a ratio.
-        self.factor = self.cash if basis.points_paid is PointsPaidBasis.EXCLUDED else ALL
+        #: The share of every line's amount that earns, as a ratio.
+        self.share = self.cash if basis.points_paid is PointsPaidBasis.EXCLUDED else ALL
         self._worth = ALL if rate is None else rate.as_integer_ratio()
+        #: The same, times what a unit of the order's currency is worth in the program's.
+        self.factor = self.share
         if rate is not None:
-            self.factor = self.factor[0] * self._worth[0], self.factor[1] * self._worth[1]
+            self.factor = self.share[0] * self._worth[0], self.share[1] * self._worth[1]
         self._are_fees_kept_out = basis.kept_fees is KeptFeesBasis.EXCLUDED
         self._selections: dict[str, Selection] = {}
 

@@ -18,7 +18,7 @@ class RatePeriod(Part):
     """What a currency is worth in some time. Periods stand in the order of time, and none overlaps the next."""
 
     rate: ExchangeRate
-    """What one unit of the currency is worth in the program's, with at most 8 decimal places."""
+    """What one unit of the currency is worth in the program's, with at most 12 decimal places."""
     starts_on: LocalDate | None = None
     """For orders from the first instant of this day on, in the program's time zone; left out: for all before too."""
     ends_on: LocalDate | None = None

@@ -32,8 +32,7 @@ LISTED_MAX = 10_000
 
 _DECIMAL_PATTERN = r"^[0-9]{1,12}(\.[0-9]{1,4})?$"
 _DECIMAL = re.compile(_DECIMAL_PATTERN.replace("$", r"\Z"))
-#: An amount has 4 decimal places at most: times a rate it is exact to the trillionth, which is what is worked with.
-EXCHANGE_RATE_PATTERN = r"^[0-9]{1,12}(\.[0-9]{1,8})?$"
+EXCHANGE_RATE_PATTERN = r"^[0-9]{1,12}(\.[0-9]{1,12})?$"
 _EXCHANGE_RATE = re.compile(EXCHANGE_RATE_PATTERN.replace("$", r"\Z"))
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")
 

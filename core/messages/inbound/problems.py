@@ -50,8 +50,8 @@ _WANTED = {
     "customer_id": f'{_ID_WANTED}, and without "@": an opaque id, no e-mail address; leave it out for a guest',
     "sku": _LABEL_WANTED,
     "currency": 'write the ISO 4217 code of three upper-case letters, such as "EUR"',
-    "rate": "it must be a decimal string above 0, at most 12 digits before and 8 after the point: what one unit of the "
-    "order's currency is worth in the program's, such as \"0.0529\"",
+    "rate": "it must be a decimal string above 0, at most 12 digits before and 12 after the point: what one unit of "
+    "the order's currency is worth in the program's, such as \"0.0529\"",
     "lines": f"it must be an array of 1 to {LINES_MAX:,} lines",
     "lines[]": "a line must be an object",
     "quantity": 'write an integer or a decimal string above 0, with at most 3 places, such as 2 or "0.250"',

@@ -23,7 +23,7 @@ _DECIMAL = 'a decimal number in quotes with at most 4 decimal places, such as "1
 _RATE = f"{_DECIMAL}, from 0 to {RATE_POINTS_MAX}"
 _AMOUNT = f"{_DECIMAL}, above 0 and at most {AMOUNT_MAX}"
 _EXCHANGE_RATE = (
-    "what one unit of the currency is worth in the program's, a decimal number above 0 in quotes with at most 8 "
+    "what one unit of the currency is worth in the program's, a decimal number above 0 in quotes with at most 12 "
     'decimal places, such as "0.0529"'
 )
 _COUNT = f"an integer from 1 to {POINTS_LIMIT_MAX}"

@@ -166,7 +166,20 @@ def _no_field_text(path: YamlPath, meant: str | None, document: Any) -> str:
         return f"means nothing with kind {value_at((*above, 'kind'), document)}; it belongs {' or '.join(places)}"
     if parts:
         return f"is not a field here; it belongs {' or '.join(places)}"
+    if beside := _beside(above, field, document):
+        return f"is not a field here; it belongs {beside}"
     return f"is not a field here; known are {', '.join(fields_at(above, document))}"
+
+
+def _beside(above: YamlPath, field: str, document: Any) -> str | None:
+    """Where the field belongs, if that is around the part in which it stands, or in another part beside that."""
+    if len(above) < 2 or not isinstance(above[-1], str):  # noqa: PLR2004 - the file itself, and one of its parts
+        return None
+    around, here = above[:-1], above[-1]
+    if field in fields_at(around, document):
+        return f"beside {here}"
+    parts = [part for part in parts_with(around, field, document) if part != here]
+    return f"below {' or '.join(parts)}" if parts else None
 
 
 def _kind_problem(path: YamlPath, source: YamlSource) -> Problem:
