@@ -72,7 +72,7 @@ def load_open_messages(
     for other in account_orders_elsewhere(connection, account_id, registry):
         order_source = other.to_add.get("order_source", other.source)
         found.append(OpenMessage(*other[:4], "waiting", None, other.received_at, order_source, other.to_add))
-    parked = _parked_orders(connection, account.program_id, customer_id, registry)
+    parked = parked_orders(connection, customer_id, registry, account.program_id)
     found += parked
     if parked:
         keys = [(each.order_source, order_subject(each.order_id), each.order_id) for each in parked]
@@ -82,10 +82,10 @@ def load_open_messages(
     return [by_number[inbox_id] for inbox_id in sorted(by_number)]
 
 
-def _parked_orders(
-    connection: Connection, program_id: str, customer_id: str, registry: ProgramRegistry
+def parked_orders(
+    connection: Connection, customer_id: str, registry: ProgramRegistry, program_id: str | None
 ) -> list[OpenMessage]:
-    """Parked messages that name the customer, as far as they say which order they are about, of one program."""
+    """Parked messages that name the customer, as far as they say which order they are about; of one program, or all."""
     texts = [json.dumps(customer_id, ensure_ascii=is_ascii).encode() for is_ascii in (False, True)]
     now = database_now(connection)
     parked = []
@@ -95,7 +95,7 @@ def _parked_orders(
         if customer_id not in data.values() or not isinstance(order_id, str) or not isinstance(named, str | None):
             continue
         inbox_id, event_type, source, state, reason, received_at, detail = values
-        if registry.resolve(named, source, now) == program_id:
+        if program_id is None or registry.resolve(named, source, now) == program_id:
             parked.append(
                 OpenMessage(inbox_id, event_type, source, order_id, state, reason, received_at, source, None, detail)
             )

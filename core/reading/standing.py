@@ -28,12 +28,14 @@ from core.reading.accounts import (
     load_tier_changes,
     points_left_of,
 )
-from core.reading.open_messages import OpenMessage, load_open_messages
+from core.reading.open_messages import OpenMessage, load_open_messages, parked_orders
 from core.reading.past import load_past, with_past_ends
 from core.store.engine import database_now, run_bulk
 from core.store.programs import load_registry, require_program
 from core.store.repairs import KeptRepair, load_repairs
 from core.store.tier_facts import load_counted
+
+_PARKED_NAMED_MAX = 5
 
 
 class Standing(NamedTuple):
@@ -91,7 +93,10 @@ def require_accounts(connection: Connection, customer_id: str, program_id: str |
     if not accounts:
         if program_id is not None:
             require_program(load_registry(connection), program_id)
-        raise UnknownCustomerError(customer_id=customer_id, where=_in_program(program_id))
+        orders = parked_orders(connection, customer_id, load_registry(connection), program_id)
+        numbers = ", ".join(str(order.inbox_id) for order in orders[:_PARKED_NAMED_MAX])
+        parked = f"; parked messages name this customer: {numbers} (loyalty dead show)" if orders else ""
+        raise UnknownCustomerError(customer_id=customer_id, where=_in_program(program_id), parked=parked)
     return accounts
 
 

@@ -260,3 +260,11 @@ def test_a_parked_order_is_the_customers_whichever_way_their_id_is_written_and_o
     club, test = loyalty("account", "show", "\u00e9-1", "--json").json["accounts"]
     assert [each["order_id"] for each in club["open_messages"]] == ["o2"]
     assert test["open_messages"] == []
+
+
+def test_of_a_customer_whose_only_order_is_parked_its_number_is_told(loyalty: CommandLine, shell: Shell) -> None:
+    shell.take(order("o1", customer_id="c7", lines=[line("1", "-5.00")]), order("o2", customer_id="c77"))
+    printed = loyalty("account", "show", "c7")
+    assert printed.code == 1
+    assert "parked messages name this customer: 1 (loyalty dead show)" in " ".join(printed.err.split())
+    assert "parked messages" not in loyalty("account", "show", "c8").err
