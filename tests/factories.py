@@ -68,6 +68,37 @@ def refund(
     return _event("order.refunded", event_id or f"refunded-{refund_id}", time, source, body)
 
 
+def amendment(
+    order_id: str = "o1",
+    amount: str = "100.00",
+    *,
+    revision: int = 1,
+    customer_id: str | None = "c1",
+    time: str = "2026-03-06T12:00:00+01:00",
+    event_id: str | None = None,
+    lines: list[dict[str, Any]] | None = None,
+    source: str = SOURCE,
+    **data: Any,
+) -> dict[str, Any]:
+    """The whole order as it is now."""
+    body = order(order_id, amount, customer_id=customer_id, lines=lines, **data)["data"] | {"revision": revision}
+    return _event("order.amended", event_id or f"amended-{order_id}-{revision}", time, source, body)
+
+
+def reversion(
+    refund_id: str = "r1",
+    order_id: str = "o1",
+    *,
+    time: str = "2026-03-07T12:00:00+01:00",
+    event_id: str | None = None,
+    source: str = SOURCE,
+    **data: Any,
+) -> dict[str, Any]:
+    """The refund did not happen after all."""
+    body = {"refund_id": refund_id, "order_id": order_id, **data}
+    return _event("order.refund_reverted", event_id or f"reverted-{refund_id}", time, source, body)
+
+
 def fulfilment(order_id: str = "o1", **over: Any) -> dict[str, Any]:
     return _about_order("fulfilled", order_id, **over)
 

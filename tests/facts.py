@@ -9,6 +9,7 @@ from uuid import UUID
 from core.domain.ledger import Account
 from core.domain.lots import Lot, Origin, OriginKind
 from core.domain.orders.facts import (
+    AmendedOrder,
     AttributeValue,
     Cancellation,
     Fulfilment,
@@ -18,6 +19,7 @@ from core.domain.orders.facts import (
     OrderLine,
     Refund,
     RefundLine,
+    RefundReversion,
 )
 from core.domain.program import Program
 
@@ -132,6 +134,18 @@ def cancellation(
 def _parts(lines: Parts | None) -> tuple[LinePart, ...]:
     of_lines = (lines or {}).items()
     return tuple([LinePart(each, None if pieces is None else Decimal(pieces)) for each, pieces in of_lines])
+
+
+def amendment(
+    *lines: OrderLine, revision: int = 1, order_id: str = "o1", at: str | datetime = "2026-03-06", **over: Any
+) -> AmendedOrder:
+    """The order of this id as it is now."""
+    now = order(order_id=order_id, at=at, lines=lines, **over)
+    return AmendedOrder(SOURCE, order_id, now.occurred_at, revision, now)
+
+
+def reversion(refund_id: str = "r1", order_id: str = "o1", at: str | datetime = "2026-03-07") -> RefundReversion:
+    return RefundReversion(SOURCE, refund_id, order_id, instant(at) if isinstance(at, str) else at)
 
 
 def part(

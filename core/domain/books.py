@@ -269,6 +269,11 @@ class Books:
         refunds = self._known(self._refunds, posted.key, [])
         return [refund for refund in refunds if refund.program_id == posted.program_id]
 
+    def points_claimed(self, posted: PostedOrder) -> int:
+        """What the refunds of an order that are here have claimed back, and an undone one may give back."""
+        refunds = self._refunds.get(posted.key, [])
+        return sum(refund.recovery.points_due for refund in refunds if refund.program_id == posted.program_id)
+
     def refunds_known(self, posted: PostedOrder) -> list[Refund]:
         """All refunds of an order that happened, and its cancellations as others."""
         events = self.order_events_of(posted)

@@ -31,6 +31,7 @@ class Reason(StrEnum):
     TOO_MANY_POINTS = "too_many_points"  #: the account would get more points than are counted
     ORDER_NEVER_CAME = "order_never_came"  #: a message about an order waited longer than the limit for it
     UNKNOWN_LINE = "unknown_line"  #: the refund names a line that the order lacks
+    REFUNDED_LINE_MISSING = "refunded_line_missing"  #: the amendment leaves out a line that a refund names
     REFUND_EXCEEDS_ORDER = "refund_exceeds_order"  #: more is given back than was paid
     TOO_HEAVY = "too_heavy"  #: its lines times the rules that look at them are more than one posting may work out
     POSTING_FAILED = "posting_failed"  #: posting this message alone raised an error
@@ -45,10 +46,11 @@ class Parked(NamedTuple):
 
 
 class Waiting(NamedTuple):
-    """It is about an order that is not known yet; it is applied by itself when the order comes."""
+    """It is about an order that is not known yet, or a refund; it is applied by itself when that comes."""
 
     order_id: str
     others_posted: int = 0  #: so many orders of this id are posted, in programs that it is not about
+    refund_id: str | None = None  #: the order is known, and this refund of it is not, of the message's own source
 
 
 class Replayed(NamedTuple):

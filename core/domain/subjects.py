@@ -1,11 +1,17 @@
 """What a message is about, in one text: its kind, a blank, its id, such as `order 5001`."""
 
 ORDER = "order"
+REFUND = "refund"
 
 
 def order_subject(order_id: str) -> str:
     """The subject of every message about this order, and of the order itself."""
     return f"{ORDER} {order_id}"
+
+
+def refund_subject(refund_id: str) -> str:
+    """The subject of a message that is about a refund, and waits for it."""
+    return f"{REFUND} {refund_id}"
 
 
 def subject_id(subject: str) -> str:

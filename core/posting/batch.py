@@ -19,6 +19,7 @@ from core.domain.message import Message
 from core.domain.outcomes import Parked, Reason, Replayed, Waiting
 from core.domain.program.registry import ProgramRegistry
 from core.domain.reach import union
+from core.domain.subjects import refund_subject
 from core.messages.inbound.reading import read_settled
 from core.posting.events import EventContext
 from core.posting.handlers import HANDLERS, Handler, Outcome
@@ -26,7 +27,15 @@ from core.posting.loading import open_books
 from core.posting.writing import BudgetRaceError, Report, Writing
 from core.store.engine import CalculatedTooLongError, run_bulk
 from core.store.failures import frames, is_outage
-from core.store.inbox import ClaimedMessage, Settlement, claim_received, claim_waiting, settle, wake_waiting_for
+from core.store.inbox import (
+    ClaimedMessage,
+    Settlement,
+    claim_received,
+    claim_waiting,
+    settle,
+    wait_for,
+    wake_waiting_for,
+)
 from core.store.locks import TURN, Task, run_in_turn
 from core.store.programs import STAMP, load_registry
 
@@ -296,6 +305,7 @@ class Poster:
         """Write every message's outcome, and announce what is parked."""
         result = BatchResult(claimed=len(outcomes))
         settlements: list[Settlement] = []
+        awaiting: list[tuple[int, str]] = []
         for message, outcome in outcomes:
             match outcome:
                 case Decision():
@@ -304,14 +314,17 @@ class Poster:
                 case Replayed():
                     result.replayed += 1
                     settlements.append(Settlement(message.inbox_id, "replayed"))
-                case Waiting(_, others):
+                case Waiting(_, others, refund_id):
                     result.waiting += 1
+                    if refund_id is not None:
+                        awaiting.append((message.inbox_id, refund_subject(refund_id)))
                     settlements.append(Settlement(message.inbox_id, "waiting", others_posted=others))
                 case Parked(reason, detail):
                     result.parked += 1
                     settlements.append(Settlement(message.inbox_id, "dead", reason.value, detail))
                     writing.announce_parked(message, outcome)
         settle(turn.connection, settlements, turn.as_of)
+        wait_for(turn.connection, awaiting)
         run_bulk(turn.connection, _FORGET_ATTEMPTS, (turn.shard,))
         result.account_shards |= set(writing.account_shards())
         return result

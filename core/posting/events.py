@@ -100,8 +100,10 @@ def _balance_changed(account: Account, entry: Entry, context: EventContext) -> O
 
 def _reason(entry: Entry) -> str:
     match entry.kind:
+        case EntryKind.ACCRUAL | EntryKind.CLAWBACK if "revision" in entry.why:
+            return "order_amended"
         case EntryKind.ACCRUAL:
-            return "order_completed"
+            return "order_completed" if entry.refund_id is None else "refund_reverted"
         case EntryKind.CLAWBACK:
             return "order_cancelled" if entry.refund_id is None else "order_refunded"
         case EntryKind.EXPIRY:

@@ -11,8 +11,10 @@ from core.domain.books import Books
 from core.domain.decision import Decision
 from core.domain.message import Message
 from core.domain.orders.accrual import decide_order, order_reach
+from core.domain.orders.amending import amendment_reach, decide_amendment
 from core.domain.orders.clawback import cancellation_reach, decide_cancellation, decide_refund, refund_reach
 from core.domain.orders.fulfilment import decide_fulfilment, fulfilment_reach
+from core.domain.orders.reverting import decide_reversion, reversion_reach
 from core.domain.outcomes import Parked, Replayed, Waiting
 from core.domain.program.registry import ProgramRegistry
 from core.domain.reach import Reach
@@ -40,5 +42,7 @@ HANDLERS = by_type(
         Handler(INBOUND["order.refunded"], refund_reach, decide_refund),
         Handler(INBOUND["order.fulfilled"], fulfilment_reach, decide_fulfilment),
         Handler(INBOUND["order.cancelled"], cancellation_reach, decide_cancellation),
+        Handler(INBOUND["order.amended"], amendment_reach, decide_amendment),
+        Handler(INBOUND["order.refund_reverted"], reversion_reach, decide_reversion),
     )
 )

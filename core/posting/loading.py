@@ -209,7 +209,7 @@ def _load_lots(
     for account_id, wanted in parts.items():
         account = books.account(account_id)
         if wanted.lots is LotsWanted.TO_TAKE:
-            to_take[account_id] = points_at_stake(account, orders_of[account_id])
+            to_take[account_id] = points_at_stake(books, account, orders_of[account_id])
         elif wanted.lots is LotsWanted.IF_OWING and account.deficit and account.pending:
             to_take[account_id] = 0
     origins = [(posted.account_id, OriginKind.ORDER, *posted.key) for posted in own if posted.account_id is not None]

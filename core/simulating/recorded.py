@@ -6,13 +6,16 @@ from heapq import merge
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from pydantic_core import from_json
 from sqlalchemy import Connection, text
 
-from core.domain.orders.facts import Cancellation, Fulfilment, Order, Refund
+from core.domain.orders.facts import AmendedOrder, Cancellation, Fulfilment, Order, Refund, RefundReversion
+from core.domain.orders.posted import OrderEventKind
+from core.messages.inbound.order_facts import amended_order_of
 from core.store.engine import stream_rows
 from core.store.ledger import ORDER_FACTS, REFUND_FACTS, read_parts
 
-Message = Order | Refund | Fulfilment | Cancellation
+Message = Order | Refund | Fulfilment | Cancellation | AmendedOrder | RefundReversion
 
 
 class RecordedMessage(NamedTuple):
@@ -42,11 +45,15 @@ FROM refunds r JOIN orders o ON (o.source, o.order_id, o.program_id) = (r.order_
 WHERE r.program_id = %(program)s AND o.account_id IS NOT NULL AND greatest(r.occurred_at, o.occurred_at) < %(until)s
 ORDER BY happened_at, r.source, r.refund_id
 """  # noqa: S608  # our own names
+# An undone refund comes after its refund, whatever its time says.
 _ORDER_EVENTS = """
-SELECT greatest(e.occurred_at, o.occurred_at) AS happened_at, o.account_id, e.kind, e.source, e.order_id, e.occurred_at,
-       e.event_key, e.content::text
+SELECT greatest(e.occurred_at, o.occurred_at, r.occurred_at) AS happened_at, o.account_id, e.kind, e.event_key,
+       e.source, e.order_id, e.occurred_at, e.content::text
 FROM order_events e JOIN orders o USING (source, order_id, program_id)
-WHERE e.program_id = %(program)s AND o.account_id IS NOT NULL AND greatest(e.occurred_at, o.occurred_at) < %(until)s
+LEFT JOIN refunds r ON e.kind = 'refund_reverted' AND r.program_id = e.program_id
+                       AND concat(r.source, E'\\t', r.refund_id) = e.event_key
+WHERE e.program_id = %(program)s AND o.account_id IS NOT NULL
+  AND greatest(e.occurred_at, o.occurred_at, r.occurred_at) < %(until)s
 ORDER BY happened_at, e.source, e.order_id, e.kind, e.event_key
 """
 
@@ -103,7 +110,16 @@ def _refund(row: tuple[Any, ...]) -> RecordedMessage:
 
 
 def _order_event(row: tuple[Any, ...]) -> RecordedMessage:
-    happened_at, account_id, kind, source, order_id, occurred_at, event_key, content = row
-    make = Fulfilment if kind == "fulfilled" else Cancellation
-    fact = make(source, order_id, occurred_at, lines=read_parts(content), part_id=event_key)
+    happened_at, account_id, kind, key, source, order_id, occurred_at, content = row
+    fact: Message
+    match OrderEventKind(kind):
+        case OrderEventKind.FULFILLED:
+            fact = Fulfilment(source, order_id, occurred_at, lines=read_parts(content), part_id=key)
+        case OrderEventKind.CANCELLED:
+            fact = Cancellation(source, order_id, occurred_at, lines=read_parts(content), part_id=key)
+        case OrderEventKind.AMENDED:
+            fact = amended_order_of(source, occurred_at, from_json(content))
+        case OrderEventKind.REFUND_REVERTED:
+            of_refund, refund_id = key.split("\t")
+            fact = RefundReversion(of_refund, refund_id, order_id, occurred_at, source)
     return RecordedMessage(happened_at, account_id, f"order.{kind}", fact, is_followed=False)

@@ -102,6 +102,8 @@ class SimulatedBooks:
             self.tally.orders_refused += is_order and is_tallied
             return
         self._keep(outcome)
+        for change in outcome.changes:
+            self._count_expired(change)
         if is_tallied:
             self._count(outcome, self._given.get(key, {}), now)
         else:
@@ -136,10 +138,12 @@ class SimulatedBooks:
                 case PostedOrder(order=order, points_entitled=points):
                     tally.orders += 1
                     tally.orders_earning += points > 0
-                    tally.points_granted += points
-                    local = order.occurred_at.astimezone(self._rules.at(self._program_id, now).program.zone)
-                    tally.granted_by_month[f"{local.year}-{local.month:02}"] += points
+                    self._count_granted(points, order.occurred_at, now)
                     self.points_net[fact.account_id] += points
+                case PostedOrderEvent(recovery=recovery) if recovery.points_taken < 0:
+                    self._count_granted(-recovery.points_taken, fact.occurred_at, now)
+                    tally.points_not_taken += recovery.points_excused + recovery.points_shortfall
+                    self.points_net[fact.account_id] -= recovery.points_taken
                 case PostedRefund(recovery=recovery) | PostedOrderEvent(recovery=recovery):
                     tally.points_clawed_back += recovery.points_taken
                     tally.points_not_taken += recovery.points_excused + recovery.points_shortfall
@@ -147,6 +151,11 @@ class SimulatedBooks:
         if decision.given is not None:
             tally.by_name.subtract(given_before)
             tally.by_name.update(decision.given)
+
+    def _count_granted(self, points: int, at: datetime, now: datetime) -> None:
+        local = at.astimezone(self._rules.at(self._program_id, now).program.zone)
+        self.tally.points_granted += points
+        self.tally.granted_by_month[f"{local.year}-{local.month:02}"] += points
 
     def _settle(self, account_id: UUID, now: datetime) -> None:
         """Release, expire and review what was due by `now`, as the periodic tasks would have."""

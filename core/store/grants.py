@@ -42,6 +42,7 @@ WORKER_GRANTS: Mapping[str, Allowed] = {
         updates=(
             "source", "event_id", "variant", "type", "occurred_at", "shard", "subject", "is_subject", "content_hash",
             "settled", "state", "reason", "detail", "deliveries", "times_parked", "settled_at",
+            "others_posted", "awaits",
         ),
     ),
     "dead_letter_actions": Allowed(inserts=True, deletes=True),

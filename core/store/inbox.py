@@ -57,6 +57,7 @@ class ClaimedMessage(NamedTuple):
     received_at: datetime
     times_parked: int = 0
     subject_source: str | None = None
+    awaits: str | None = None  #: what it waited for, where that was not what it is about
 
     @property
     def subject_key(self) -> tuple[str, str]:
@@ -81,7 +82,11 @@ _SUBJECT_SOURCE = "coalesce({m}.subject_source, {m}.source)"
 # several accounts, any one's shard will do, since accounts are locked. What waits although orders of the id are posted
 # waits for one more of them, in the program that it is about.
 _SHARD_IN_LEDGER = f"""
-CASE split_part({{m}}.subject, ' ', 1) WHEN 'order'
+CASE WHEN {{m}}.awaits IS NOT NULL
+    THEN (SELECT max(o.shard) FROM refunds r
+          JOIN orders o ON o.source = r.order_source AND o.order_id = r.order_id AND o.program_id = r.program_id
+          WHERE r.source = {{m}}.source AND r.refund_id = substr({{m}}.awaits, length('refund ') + 1))
+    WHEN split_part({{m}}.subject, ' ', 1) = 'order'
     THEN (SELECT max(o.shard) FROM orders o
           WHERE o.source = {_SUBJECT_SOURCE} AND o.order_id = substr({{m}}.subject, length('order ') + 1)
           HAVING count(*) > {{m}}.others_posted)
@@ -97,7 +102,7 @@ coalesce({_SHARD_IN_LEDGER},
                 AND q.state IN ('received', 'waiting') LIMIT 1))
 """  # noqa: S608  # our own words
 
-_NEW_SHARD = _SHARD.replace("{m}.others_posted", "0")
+_NEW_SHARD = _SHARD.replace("{m}.others_posted", "0").replace("{m}.awaits", "NULL::text")
 
 # What names no customer (a refund, a fulfilment) is posted on the shard of what it is about; if that is not known yet,
 # it waits. Numbers are drawn in order of arrival, and their row is held until the commit: they become visible in order.
@@ -257,6 +262,18 @@ WHERE inbox.inbox_id = s.inbox_id
 """
 
 
+_WAIT_FOR = """
+UPDATE inbox SET awaits = k.awaits FROM unnest(%b::bigint[], %b::text[]) AS k(inbox_id, awaits)
+WHERE inbox.inbox_id = k.inbox_id
+"""
+
+
+def wait_for(connection: Connection, awaited: Sequence[tuple[int, str]]) -> None:
+    """Let these waiting messages wait for something else than what they are about: a refund of a known order."""
+    if awaited:
+        run_bulk(connection, _WAIT_FOR, tuple(list(column) for column in zip(*awaited, strict=True)))
+
+
 def settle(connection: Connection, settlements: Sequence[Settlement], now: datetime) -> None:
     """Write outcomes, in the transaction that wrote what they say; `now` is its time."""
     if settlements:
@@ -267,7 +284,7 @@ def settle(connection: Connection, settlements: Sequence[Settlement], now: datet
 # and arrays instead of joins, for which a whole table might be read.
 _WAKE = f"""
 WITH probed AS MATERIALIZED (
-    SELECT inbox_id, source, subject_source, subject, others_posted FROM inbox
+    SELECT inbox_id, source, subject_source, subject, others_posted, awaits FROM inbox
     WHERE state = 'waiting' AND {{range}} LIMIT %s
 ), found AS MATERIALIZED (
     SELECT inbox_id, {_SHARD_IN_LEDGER.format(m="p")} AS shard FROM probed p

@@ -65,6 +65,10 @@ def _details(connection: Connection, overdue: Sequence[ClaimedMessage], waiting_
         return {}
     came_not = f"its order has not come in {waiting_days_max} days"
     details = {m.inbox_id: f"{came_not}; send the order and retry, or drop this message" for m in overdue}
+    for message in overdue:
+        if message.awaits is not None:
+            what = f"its refund has not come in {waiting_days_max} days"
+            details[message.inbox_id] = f"{what}; send the refund and retry, or drop this message"
     for order in orders_elsewhere(connection, load_registry(connection), list(details)):
         ((name, value),) = order.to_add.items()
         owner = "source" if name == "order_source" else "program"

@@ -15,10 +15,12 @@ from core.domain.ledger import Account, Entry, EntryKind, debit, entry_between
 from core.domain.lots import Lot, in_spending_order, take
 from core.domain.message import Message
 from core.domain.orders.accrual import decide_order, order_reach
+from core.domain.orders.amending import amendment_reach, decide_amendment
 from core.domain.orders.clawback import cancellation_reach, decide_cancellation, decide_refund, refund_reach
-from core.domain.orders.facts import Cancellation, Fulfilment, Order, Refund
+from core.domain.orders.facts import AmendedOrder, Cancellation, Fulfilment, Order, Refund, RefundReversion
 from core.domain.orders.fulfilment import decide_fulfilment, fulfilment_reach
 from core.domain.orders.posted import Budget, OrderEventKind, PostedOrder, PostedOrderEvent, PostedRefund, Usage
+from core.domain.orders.reverting import decide_reversion, reversion_reach
 from core.domain.outcomes import Parked, Reason, Replayed, Waiting
 from core.domain.program import Program, UsageKey
 from core.domain.program.registry import BEGINNING, ProgramRegistry, ProgramVersion
@@ -28,7 +30,7 @@ from tests.facts import ACCOUNT_ID, AS_OF, SOURCE, account
 
 #: A kind of entry that this release does not know: whatever else empties lots, so that refunds find them empty.
 REDEMPTION = cast("EntryKind", "redemption")
-ShopFact = Order | Refund | Fulfilment | Cancellation
+ShopFact = Order | Refund | Fulfilment | Cancellation | AmendedOrder | RefundReversion
 Outcome = Decision | Replayed | Waiting | Parked
 #: What each fact needs of the books, and what decides it: all with one signature.
 DECIDERS: dict[type, tuple[Callable[..., Any], Callable[..., Outcome]]] = {
@@ -36,6 +38,8 @@ DECIDERS: dict[type, tuple[Callable[..., Any], Callable[..., Outcome]]] = {
     Refund: (refund_reach, decide_refund),
     Fulfilment: (fulfilment_reach, decide_fulfilment),
     Cancellation: (cancellation_reach, decide_cancellation),
+    AmendedOrder: (amendment_reach, decide_amendment),
+    RefundReversion: (reversion_reach, decide_reversion),
 }
 
 
@@ -109,6 +113,14 @@ class Book:
     def fulfil(self, fulfilment: Fulfilment, as_of: datetime | None = None) -> AccountChange:
         """Post the fulfilment of a posted order."""
         return self._post(fulfilment, as_of or fulfilment.occurred_at)
+
+    def amend(self, amended: AmendedOrder, as_of: datetime | None = None) -> AccountChange:
+        """Post the amendment of a posted order."""
+        return self._post(amended, as_of or amended.occurred_at)
+
+    def revert(self, reversion: RefundReversion, as_of: datetime | None = None) -> AccountChange:
+        """Post that a posted refund did not happen after all."""
+        return self._post(reversion, as_of or reversion.occurred_at)
 
     def expire(self, as_of: datetime) -> AccountChange:
         """Run the expiry job, to its end; what its last step did."""

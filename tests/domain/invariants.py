@@ -118,17 +118,18 @@ def check_order(
     assert posted.tier_id is not None
     cancelled = [event for event in events if event.kind is OrderEventKind.CANCELLED]
     assert [posted.cancelled_at] == ([event.occurred_at for event in cancelled if not event.lines] or [None])
-    known = refunds_known(
-        refunds, posted, cancelled=[(event.occurred_at, event.lines) for event in cancelled if event.lines]
-    )
-    target = entitlement(posted.order, known, frozen, posted.tier_id, posted.judgement)
+    reverted = {event.event_key for event in events if event.kind is OrderEventKind.REFUND_REVERTED}
+    of_lines = [(event.occurred_at, event.lines) for event in cancelled if event.lines]
+    known = refunds_known(refunds, posted, reverted, of_lines)
+    target = entitlement(posted.current, known, frozen, posted.tier_id, posted.judged)
     assert posted.points_entitled == target.points == sum(grant.points for grant in target.grants) >= 0
     assert target.points == sum(target.given.values())
     assert posted.is_counted == target.is_counted
     recoveries = [each.recovery for each in (*refunds, *events)]
     for each in recoveries:
         assert each.points_due == each.points_taken + each.points_excused + each.points_shortfall
-        assert min(each.points_taken, each.points_excused, each.points_shortfall) >= 0
+        parts = each.points_taken, each.points_excused, each.points_shortfall
+        assert min(parts) >= 0 or max(parts) <= 0
     assert posted.points_excused == sum(each.points_excused for each in recoveries)
     assert posted.points_shortfall == sum(each.points_shortfall for each in recoveries)
     if frozen.clawback.policy is ClawbackPolicy.ALLOW_NEGATIVE:
@@ -137,7 +138,7 @@ def check_order(
         assert all(entry.deficit_change <= 0 for entry in of_order)
     for entry in of_order:
         if entry.kind is EntryKind.CLAWBACK:
-            assert entry.corrects_sequence == posted.sequence is not None
+            assert entry.corrects_sequence == posted.sequence
             assert entry.points + entry.pending_change < 0
             assert entry.points <= 0
             assert entry.pending_change <= 0

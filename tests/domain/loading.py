@@ -7,10 +7,10 @@ from uuid import UUID
 
 from core.domain.books import Books
 from core.domain.ledger import Account
-from core.domain.lots import in_spending_order, take
+from core.domain.lots import Allocation, AllocationKind, in_spending_order, take
 from core.domain.orders.clawback import points_at_stake
 from core.domain.orders.limits import budgets_of, usage_keys
-from core.domain.orders.posted import OrderEventKind, PostedOrder, Qualifying
+from core.domain.orders.posted import PostedOrder, Qualifying
 from core.domain.program import Program
 from core.domain.program.registry import ProgramRegistry
 from core.domain.reach import AccountParts, LotsWanted, Reach
@@ -77,8 +77,15 @@ def _load_reports(books: Books, whole: Books, reach: Reach, posted: Iterable[Pos
         books.put_refunds((), [key], ())
         found |= {each.refund.refund_id: each for each in of_programs if each is not None}
     books.put_refunds(refunds, (), found.values())
-    of_orders = [whole.order_event(order, kind) for order in posted if order.key in events for kind in OrderEventKind]
-    books.put_order_events(events, [event for event in of_orders if event is not None])
+    of_orders = [event for order in posted if order.key in events for event in whole.order_events_of(order)]
+    books.put_order_events(events, of_orders)
+    for order in posted:
+        if reach.orders[order.key].takes and order.account_id is not None:
+            takes = whole.takes_of(whole.account(order.account_id), order.key)
+            allocations = [Allocation(take.lot_number, AllocationKind.TAKEN, -take.points, None) for take in takes]
+            books.put_takes(order.account_id, order.key, allocations)
+            lots = [whole.lot(whole.account(order.account_id), take.lot_number) for take in takes]
+            books.put_lots(order.account_id, lots, is_all_open=False)
 
 
 def _load_lots(
@@ -91,7 +98,7 @@ def _load_lots(
 ) -> None:
     """Load lots of an account: to take from, no more than are needed to cover the points at stake."""
     if wanted is LotsWanted.TO_TAKE or (wanted is LotsWanted.IF_OWING and account.deficit and account.pending):
-        points = points_at_stake(account, orders) if wanted is LotsWanted.TO_TAKE else 0
+        points = points_at_stake(whole, account, orders) if wanted is LotsWanted.TO_TAKE else 0
         spendable = in_spending_order(lot for lot in whole.open_lots(account) if lot.is_spendable(as_of))
         numbers: set[int] = set()
         for line in {lot.expires_with for lot in spendable}:

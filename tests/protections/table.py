@@ -143,7 +143,13 @@ PROTECTIONS = (
     Protection(
         "a reach that covers what its decider asks for",
         "what was not loaded is never taken for what is not there",
-        (Edit("core/domain/orders/accrual.py", "        history=True,\n", "        history=False,\n"),),
+        (
+            Edit(
+                "core/domain/orders/accrual.py",
+                "        tiers_at=(TierInstant(order.occurred_at, key, is_new=True),),\n",
+                "",
+            ),
+        ),
         tests=("tests/posting/test_posting.py::TestOrders::test_a_late_order_earns_at_the_tier_of_its_own_time",),
     ),
     Protection(
@@ -152,8 +158,8 @@ PROTECTIONS = (
         (
             Edit(
                 "core/domain/orders/clawback.py",
-                "    return account.deficit + sum(posted.points_entitled for posted in orders)\n",
-                "    return account.deficit + len([*orders])\n",
+                "sum(posted.points_entitled + books.points_claimed(posted) for posted in orders)\n",
+                "len([*orders])\n",
             ),
         ),
         tests=("tests/domain/test_reaches.py",),
@@ -412,8 +418,8 @@ PROTECTIONS = (
         (
             Edit(
                 "core/store/proof/order_points.py",
-                "    if len(effects) == 1 and posted.qual",
-                "    if not effects and posted.qual",
+                "    if posted.qualifying != kept",
+                "    if not kept and posted.qualifying != kept",
             ),
         ),
         ("tests/store/test_verify.py::test_a_wrong_value_in_any_column_that_may_be_updated_is_named",),

@@ -10,7 +10,7 @@ from core.messages.program_files.program_file import parse_program
 from core.simulating.comparing import Sides, compare, sides
 from core.simulating.recorded import RecordedMessage, read_only, recorded_messages
 from core.store.programs import load_registry
-from tests.factories import PROGRAM_TEXT, cancellation, fulfilment, line, order, refund
+from tests.factories import PROGRAM_TEXT, amendment, cancellation, fulfilment, line, order, refund, reversion
 from tests.shell import Shell
 
 UNTIL = datetime(2036, 6, 1, tzinfo=UTC)
@@ -57,6 +57,12 @@ def story() -> list[dict[str, object]]:
             events.append(refund(f"r{n}", f"o{n}", time=f"{day}T20:00:00Z", lines=[{"line_id": "1", "quantity": 1}]))
         if n % 11 == 0:
             events.append(cancellation(f"o{n}", time=f"{day}T21:00:00Z"))
+        if n % 6 == 0:
+            events.append(reversion(f"r{n}", f"o{n}", time=f"{day}T22:00:00Z"))
+        if n % 7 == 0:
+            now = [line("1", f"{30 + 11 * (n % 9)}.00", quantity=2, sku="s1"), line("3", "12.50"), *lines[1:]]
+            currency = {"currency": "CHF"} if money else {}
+            events.append(amendment(f"o{n}", customer_id=f"c{n % 4}", time=f"{day}T23:00:00Z", lines=now, **currency))
     return events
 
 

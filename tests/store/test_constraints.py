@@ -94,7 +94,7 @@ REFUSED = {
     "pk_refunds": "INSERT INTO refunds SELECT * FROM refunds",
     "fk_refunds_account_id": "UPDATE refunds SET account_id = gen_random_uuid()",
     "ck_refunds_in_one_way": "UPDATE refunds SET is_full = true",
-    "fk_refunds_source_order_id_program_id": "UPDATE refunds SET order_id = 'another'",
+    "fk_refunds_order_source_order_id_program_id": "UPDATE refunds SET order_id = 'another'",
     "ck_refunds_points_add_up": "UPDATE refunds SET points_taken = points_taken + 1",
     "ck_refunds_points_have_an_entry": "UPDATE refunds SET sequence = NULL",
     "ck_refunds_points_one_way": (
@@ -192,7 +192,7 @@ def test_the_ledger_that_is_tampered_with_has_rows_everywhere(filled: Shell) -> 
     assert filled.differences() == []
 
 
-_UNKNOWN_OF_MESSAGES = "type occurred_at shard subject content_hash settled reason detail settled_at signature"
+_UNKNOWN_OF_MESSAGES = "type occurred_at shard subject content_hash settled reason detail settled_at signature awaits"
 
 
 def test_what_must_be_known_cannot_be_left_out(filled: Shell) -> None:

@@ -73,7 +73,7 @@ def decide_order(
     if wrong is not None:
         return wrong
     if len(order.lines) * version.program.steps_per_line > STEPS_MAX:
-        return _too_heavy(order, version.program)
+        return too_heavy(order, version.program)
     posted = PostedOrder(order, program_id, version.version, message.digest)
     if order.customer_id is None:
         return Decision(facts=(posted,))
@@ -240,7 +240,8 @@ def _entry(before: Account, credited: Credit, order: Order, earned: Entitlement)
     )
 
 
-def _too_heavy(order: Order, program: Program) -> Parked:
+def too_heavy(order: Order, program: Program) -> Parked:
+    """Why an order of so many lines is not worked out."""
     lines_max = STEPS_MAX // program.steps_per_line
     detail = (
         f"data.lines has {len(order.lines):,} lines, and program {program.program_id} looks at each of them "

@@ -98,9 +98,10 @@ def decide_cancellation(
     return settled.decision(fact._replace(recovery=settled.recovery, sequence=settled.sequence))
 
 
-def points_at_stake(account: Account, orders: Iterable[PostedOrder]) -> int:
+def points_at_stake(books: Books, account: Account, orders: Iterable[PostedOrder]) -> int:
     """The most that refunds of these posted orders, and of orders that are yet to be posted, may take from other lots.
 
-    All that the posted orders earn; and a new order's own lot lacks at most what has paid off the deficit.
+    All that the posted orders earn, and what their known refunds have claimed, since a refund may be undone first; a
+    new order's own lot lacks at most what has paid off the deficit. Only an amendment can put more at stake.
     """
-    return account.deficit + sum(posted.points_entitled for posted in orders)
+    return account.deficit + sum(posted.points_entitled + books.points_claimed(posted) for posted in orders)

@@ -117,7 +117,7 @@ def entitlement(
 
 def _plain(basket: Basket, program: Program, tier_id: str) -> Entitlement:
     """Rates on the whole amount and nothing else, which is what most programs are: worked out without detours."""
-    amount = basket.amount
+    amount = max(0, basket.amount)
     best = ""
     of_rules: dict[str, int] = {}
     for terms in program.terms[tier_id]:
@@ -155,7 +155,7 @@ def _counts(basket: Basket, points: int, counted: CountedOrders) -> tuple[Qualif
 
     One of which nothing is kept counts for nothing, whatever its rules leave it.
     """
-    amount = basket.amount
+    amount = max(0, basket.amount)
     spend = min(to_millionth(amount) * SPEND_UNITS // UNITS, _SPEND_MAX)
     if basket.is_empty or not (amount > 0 or counted is CountedOrders.ALL or _cost_something(basket)):
         return Qualifying(points, spend, 0), False

@@ -133,3 +133,34 @@ class Cancellation(NamedTuple):
     def order_key(self) -> tuple[str, str]:
         """The order's source and id."""
         return self.order_source or self.source, self.order_id
+
+
+class AmendedOrder(NamedTuple):
+    """The whole order as it is now. A line below zero is what the customer gave back in exchange."""
+
+    source: str
+    order_id: str
+    occurred_at: datetime  #: of the edit
+    revision: int  #: it grows with each edit
+    order: Order
+    order_source: str | None = None  #: where the order was made; None: where this was reported
+
+    @property
+    def order_key(self) -> tuple[str, str]:
+        """The order's source and id."""
+        return self.order_source or self.source, self.order_id
+
+
+class RefundReversion(NamedTuple):
+    """A refund of this source did not happen after all."""
+
+    source: str
+    refund_id: str
+    order_id: str
+    occurred_at: datetime
+    order_source: str | None = None  #: where the order was made; None: where the refund was
+
+    @property
+    def order_key(self) -> tuple[str, str]:
+        """The order's source and id."""
+        return self.order_source or self.source, self.order_id

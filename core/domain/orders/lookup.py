@@ -19,6 +19,8 @@ _ADVICE = {
     "cancellation": "The order is cancelled all the same; drop this message",
     "fulfilment of lines": "If it is another one, send it in a new event with a fulfilment_id; drop this",
     "cancellation of lines": "If it is another one, send it in a new event with a cancellation_id; drop this",
+    "revision": "If this one is right, send it with the next revision; drop this message",
+    "undone refund": "The refund is undone all the same; drop this message",
 }
 _NOUNS = {OrderEventKind.FULFILLED: "fulfilment", OrderEventKind.CANCELLED: "cancellation"}
 

@@ -259,7 +259,7 @@ class Reckoning:
         if promotion.clawback is not ClawbackMode.PROPORTIONAL:
             return 1, 1
         ordered = self._scope.ordered.amount_of(self._select(promotion.promotion_id, promotion.lines))
-        return (1, 1) if kept == ordered else (kept, ordered)
+        return (1, 1) if kept == ordered or ordered <= 0 else (max(0, kept), ordered)
 
 
 def beginning(tier_id: str, kept: Basket, program: Program) -> dict[str, Any]:
@@ -305,15 +305,20 @@ def _points(terms: Terms, basket: Basket, selection: Selection, name: str) -> in
         return 0
     match terms.unit:
         case Unit.PIECE:
-            return points_for(basket.quantity_of(selection), terms)
+            return points_for(max(0, basket.quantity_of(selection)), terms)
         case Unit.AMOUNT:
-            return _points_of_amount(basket.amount_of(selection), terms)
+            return _points_of_amount(max(0, basket.amount_of(selection)), terms)
         case Unit.LINE_AMOUNT:
-            return basket.points_by_line(name, selection, partial(_points_of_amount, terms=terms))
+            return max(0, basket.points_by_line(name, selection, partial(_points_of_line, terms=terms)))
         case Unit.ORDER:
             if not basket.goods_count(selection):
                 return 0
             return rounded(terms.numerator, terms.denominator, terms.rounding)
+
+
+def _points_of_line(amount: int, terms: Terms) -> int:
+    """Below zero for what was given back in exchange."""
+    return -_points_of_amount(-amount, terms) if amount < 0 else _points_of_amount(amount, terms)
 
 
 def _points_of_amount(amount: int, terms: Terms) -> int:

@@ -10,9 +10,17 @@ from pydantic import Field, TypeAdapter
 from pydantic_core import SchemaValidator
 from typing_extensions import is_typeddict
 
-from core.domain.orders.facts import Cancellation, Fulfilment, Order, Refund
+from core.domain.orders.facts import AmendedOrder, Cancellation, Fulfilment, Order, Refund, RefundReversion
 from core.domain.subjects import order_subject
-from core.messages.inbound.order_facts import cancellation_of, fulfilment_of, order_of, refund_of
+from core.messages.inbound.order_changes import OrderAmendedEvent, OrderRefundRevertedEvent
+from core.messages.inbound.order_facts import (
+    amended_order_of,
+    cancellation_of,
+    fulfilment_of,
+    order_of,
+    refund_of,
+    reversion_of,
+)
 from core.messages.inbound.order_messages import (
     OrderCancelledEvent,
     OrderCompletedEvent,
@@ -23,7 +31,7 @@ from core.messages.inbound.stray_fields import noticing
 
 Data = Mapping[str, Any]  #: of an event, settled
 Model = type  #: the TypedDict of a whole event
-Fact = Order | Refund | Fulfilment | Cancellation
+Fact = Order | Refund | Fulfilment | Cancellation | AmendedOrder | RefundReversion
 
 
 def _no_other_source(data: Data) -> None:
@@ -105,5 +113,7 @@ CONTRACTS = (
     _about_order("order.refunded", OrderRefundedEvent, refund_of),
     _about_order("order.fulfilled", OrderFulfilledEvent, fulfilment_of),
     _about_order("order.cancelled", OrderCancelledEvent, cancellation_of),
+    _about_order("order.amended", OrderAmendedEvent, amended_order_of),
+    _about_order("order.refund_reverted", OrderRefundRevertedEvent, reversion_of),
 )
 INBOUND = Contracts(CONTRACTS)

@@ -16,6 +16,9 @@ QUANTITY_PATTERN = r"^[0-9]{1,12}(\.[0-9]{1,3})?$"
 ZERO_PATTERN = r"^0+(\.0+)?$"
 LABEL_PATTERN = r"^[^\x00-\x1f\x7f-\x9f]*$"
 TIME_PATTERN = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})$"
+#: Of a line that is given back in exchange: below zero.
+SIGNED_AMOUNT_PATTERN = r"^-?[0-9]{1,12}(\.[0-9]{1,4})?$"
+SIGNED_QUANTITY_PATTERN = r"^-?[0-9]{1,12}(\.[0-9]{1,3})?$"
 QUANTITY_MAX = 10**12 - 1
 ID_CHARACTERS_MAX = 200
 ATTRIBUTES_MAX = 100
@@ -54,6 +57,9 @@ def counting(problem: InitErrorDetails, more: int) -> InitErrorDetails:
 
 def plain_decimal(text: str) -> str:
     """Write a decimal string in its one shortest form: "012.50" as "12.5", "3.00" as "3"."""
+    if text[0] == "-":
+        plain = plain_decimal(text[1:])
+        return plain if plain == "0" else f"-{plain}"
     if "." in text:
         text = text.rstrip("0").rstrip(".")
     if text[0] == "0":
@@ -122,6 +128,12 @@ Quantity = Annotated[
         Field(json_schema_extra={"not": {"pattern": ZERO_PATTERN}}),
     ],
     Field(union_mode="left_to_right", examples=[1, "0.250"]),
+]
+SignedAmount = Annotated[str, StringConstraints(pattern=SIGNED_AMOUNT_PATTERN), Field(examples=["12.50", "-50.00"])]
+SignedQuantity = Annotated[
+    Annotated[int, Field(ge=-QUANTITY_MAX, le=QUANTITY_MAX)]
+    | Annotated[str, StringConstraints(pattern=SIGNED_QUANTITY_PATTERN)],
+    Field(union_mode="left_to_right", examples=[1, -1, "0.250"]),
 ]
 #: Names something for ever. An id that only looks like another one would open a second account, or lose a refund.
 Id = Annotated[str, StringConstraints(min_length=1, max_length=ID_CHARACTERS_MAX, pattern=id_pattern())]

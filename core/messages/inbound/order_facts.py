@@ -6,7 +6,18 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
-from core.domain.orders.facts import Cancellation, Fulfilment, LineKind, LinePart, Order, OrderLine, Refund, RefundLine
+from core.domain.orders.facts import (
+    AmendedOrder,
+    Cancellation,
+    Fulfilment,
+    LineKind,
+    LinePart,
+    Order,
+    OrderLine,
+    Refund,
+    RefundLine,
+    RefundReversion,
+)
 
 _KINDS = {kind.value: kind for kind in LineKind}
 _ZERO = Decimal(0)
@@ -69,6 +80,18 @@ def parts_of(data: Mapping[str, Any]) -> tuple[LinePart, ...]:
 
 def _quantity(value: str | int | None) -> Decimal | None:
     return None if value is None else _decimal(value)
+
+
+def amended_order_of(source: str, occurred_at: datetime, data: Mapping[str, Any]) -> AmendedOrder:
+    """Make the amended order of an `order.amended` event."""
+    order_source = data.get("order_source")
+    order = order_of(order_source or source, occurred_at, data)
+    return AmendedOrder(source, data["order_id"], occurred_at, data["revision"], order, order_source)
+
+
+def reversion_of(source: str, occurred_at: datetime, data: Mapping[str, Any]) -> RefundReversion:
+    """Make the reversion of an `order.refund_reverted` event."""
+    return RefundReversion(source, data["refund_id"], data["order_id"], occurred_at, data.get("order_source"))
 
 
 def line_of(line: dict[str, Any]) -> OrderLine:

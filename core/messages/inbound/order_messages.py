@@ -45,8 +45,8 @@ TAGS_MAX = 100
 _PROBLEMS_MAX = 5  #: as many as a detail shows; a message of 300,000 wrong values must not cost a gigabyte
 
 _ZERO = re.compile(ZERO_PATTERN.replace("$", r"\Z"))
-_STRICT = ConfigDict(strict=True, extra="ignore", use_attribute_docstrings=True)
-_LINES_COUNT = Field(min_length=1, max_length=LINES_MAX)
+STRICT = ConfigDict(strict=True, extra="ignore", use_attribute_docstrings=True)
+LINES_COUNT = Field(min_length=1, max_length=LINES_MAX)
 
 
 _KINDS_OF_MONEY = (
@@ -64,7 +64,7 @@ def _refuse_amount(value: object) -> object:
 Refused = Annotated[None, BeforeValidator(_refuse_amount)]
 
 
-@with_config(_STRICT)
+@with_config(STRICT)
 class OrderLineData(TypedDict):
     """One line of an order."""
 
@@ -84,7 +84,7 @@ class OrderLineData(TypedDict):
     """The shop's categories of the article."""
 
 
-@with_config(_STRICT)
+@with_config(STRICT)
 class RefundLineData(TypedDict):
     """What is given back of one order line: pieces, money in one of its two kinds, or both."""
 
@@ -100,7 +100,7 @@ class RefundLineData(TypedDict):
     """Refused, as it does not say which money it is: write `paid` or `net`."""
 
 
-@with_config(_STRICT)
+@with_config(STRICT)
 class LinePartData(TypedDict):
     """Pieces of one order line."""
 
@@ -110,7 +110,8 @@ class LinePartData(TypedDict):
     """How many pieces; left out, all of the line."""
 
 
-def _refuse(problems: Sequence[InitErrorDetails]) -> None:
+def refuse(problems: Sequence[InitErrorDetails]) -> None:
+    """Raise these problems, if there are any."""
     if problems:
         told = list(problems[:_PROBLEMS_MAX])
         if len(problems) > _PROBLEMS_MAX:
@@ -118,7 +119,8 @@ def _refuse(problems: Sequence[InitErrorDetails]) -> None:
         raise ValidationError.from_exception_data("data", told)
 
 
-def _leave_out_null(fields: Any) -> None:
+def leave_out_null(fields: Any) -> None:
+    """Null is as good as left out."""
     if None in fields.values():
         for name in [name for name, value in fields.items() if value is None]:
             del fields[name]
@@ -151,7 +153,8 @@ def _settle_quantity(
         line["quantity"] = plain_quantity(quantity)
 
 
-def _repeated_line_ids(lines: Sequence[OrderLineData | RefundLineData | LinePartData]) -> list[InitErrorDetails]:
+def repeated_line_ids(lines: Sequence[OrderLineData | RefundLineData | LinePartData]) -> list[InitErrorDetails]:
+    """Problems with the line_ids that stand more than once."""
     counts = Counter(line["line_id"] for line in lines)
     first: set[str] = set()
     problems = []
@@ -169,7 +172,7 @@ def _settle_order_lines(lines: list[OrderLineData]) -> list[OrderLineData]:
     problems: list[InitErrorDetails] = []
     for place, line in enumerate(lines):
         if None in line.values():
-            _leave_out_null(line)
+            leave_out_null(line)
         amount = line["amount"]
         if amount[-1] == "0" or amount[0] == "0":
             line["amount"] = plain_decimal(amount)
@@ -182,15 +185,15 @@ def _settle_order_lines(lines: list[OrderLineData]) -> list[OrderLineData]:
         if "categories" in line and not line["categories"]:
             del line["categories"]
     if len({line["line_id"] for line in lines}) != len(lines):
-        problems += _repeated_line_ids(lines)
-    _refuse(problems)
+        problems += repeated_line_ids(lines)
+    refuse(problems)
     return lines
 
 
 def _settle_refund_lines(lines: list[RefundLineData]) -> list[RefundLineData]:
     problems: list[InitErrorDetails] = []
     for place, line in enumerate(lines):
-        _leave_out_null(line)
+        leave_out_null(line)
         _settle_money(line)
         if "paid" in line and "net" in line:
             problems.append(own_problem((place,), f"has both paid and net; send one of them: {_KINDS_OF_MONEY}"))
@@ -200,12 +203,12 @@ def _settle_refund_lines(lines: list[RefundLineData]) -> list[RefundLineData]:
         if "quantity" in line:
             _settle_quantity(line, place, problems, "leave it out where money alone was given back, else the line")
     if len({line["line_id"] for line in lines}) != len(lines):
-        problems += _repeated_line_ids(lines)
-    _refuse(problems)
+        problems += repeated_line_ids(lines)
+    refuse(problems)
     return lines
 
 
-@with_config(_STRICT)
+@with_config(STRICT)
 class OrderCompletedData(TypedDict):
     """A completed order."""
 
@@ -219,7 +222,7 @@ class OrderCompletedData(TypedDict):
     """ISO 4217 code in upper case, of all amounts."""
     rate: NotRequired[ExchangeRate | None]
     """What one unit of the currency is worth in the program's, where that is another one; goes before the program's."""
-    lines: Annotated[list[OrderLineData], _LINES_COUNT, StopAtFirst(), AfterValidator(_settle_order_lines)]
+    lines: Annotated[list[OrderLineData], LINES_COUNT, StopAtFirst(), AfterValidator(_settle_order_lines)]
     """All lines of the order, those that do not earn too."""
     points_paid: NotRequired[Amount | None]
     """The part of the amount that was paid with points, in major units; at most what all lines cost with their tax."""
@@ -229,7 +232,7 @@ class OrderCompletedData(TypedDict):
     """The groups that the shop counts the customer among; neither their order nor a repeated one matters."""
 
 
-@with_config(_STRICT)
+@with_config(STRICT)
 class OrderRefundedData(TypedDict):
     """A refund: of lines, of money of the whole order in one of its two kinds, or of everything. Exactly one."""
 
@@ -244,7 +247,7 @@ class OrderRefundedData(TypedDict):
     currency: NotRequired[CurrencyCode | None]
     """ISO 4217 code in upper case; left out, it is the order's, and it must be that."""
     lines: NotRequired[
-        Annotated[list[RefundLineData], _LINES_COUNT, StopAtFirst(), AfterValidator(_settle_refund_lines)] | None
+        Annotated[list[RefundLineData], LINES_COUNT, StopAtFirst(), AfterValidator(_settle_refund_lines)] | None
     ]
     """What is given back, line by line; a line stands once."""
     paid: NotRequired[Amount | None]
@@ -262,19 +265,19 @@ class OrderRefundedData(TypedDict):
 def _settle_parts(lines: list[LinePartData]) -> list[LinePartData]:
     problems: list[InitErrorDetails] = []
     for place, line in enumerate(lines):
-        _leave_out_null(line)
+        leave_out_null(line)
         if "quantity" in line:
             _settle_quantity(line, place, problems, "leave it out for all of the line, else the line")
     if len({line["line_id"] for line in lines}) != len(lines):
-        problems += _repeated_line_ids(lines)
-    _refuse(problems)
+        problems += repeated_line_ids(lines)
+    refuse(problems)
     return sorted(lines, key=itemgetter("line_id"))  # in whatever order they come, they are the same part
 
 
-_Parts = Annotated[list[LinePartData], _LINES_COUNT, StopAtFirst(), AfterValidator(_settle_parts)]
+_Parts = Annotated[list[LinePartData], LINES_COUNT, StopAtFirst(), AfterValidator(_settle_parts)]
 
 
-@with_config(_STRICT)
+@with_config(STRICT)
 class OrderFulfilledData(TypedDict):
     """A fulfilment: the shop has delivered the order, or some of its lines."""
 
@@ -291,7 +294,7 @@ class OrderFulfilledData(TypedDict):
     """What is delivered, in pieces; left out, the whole order. A line stands once."""
 
 
-@with_config(_STRICT)
+@with_config(STRICT)
 class OrderCancelledData(TypedDict):
     """A cancellation: the order is called off, or some of its lines."""
 
@@ -319,14 +322,15 @@ def _paid_beyond(data: OrderCompletedData) -> list[InitErrorDetails]:
     return [own_problem(("points_paid",), text)]
 
 
-def _settle_order(data: OrderCompletedData) -> OrderCompletedData:
-    _leave_out_null(data)
+def settle_order(data: OrderCompletedData) -> OrderCompletedData:
+    """Write what may be left out, or be in another order, in its one form."""
+    leave_out_null(data)
     if "points_paid" in data:
         _settle_amount(data, "points_paid")
-        _refuse(_paid_beyond(data))
+        refuse(_paid_beyond(data))
     if "rate" in data:
         data["rate"] = plain_decimal(str(data["rate"]))
-        _refuse([own_problem(("rate",), "is 0; a rate is above 0")] if data["rate"] == "0" else [])
+        refuse([own_problem(("rate",), "is 0; a rate is above 0")] if data["rate"] == "0" else [])
     if "attributes" in data and not data["attributes"]:
         del data["attributes"]
     if "customer_tags" in data:
@@ -340,12 +344,12 @@ _About = TypeVar("_About", OrderFulfilledData, OrderCancelledData)
 
 
 def _settle_about(data: _About) -> _About:
-    _leave_out_null(data)
+    leave_out_null(data)
     return data
 
 
 def _settle_refund(data: OrderRefundedData) -> OrderRefundedData:
-    _leave_out_null(data)
+    leave_out_null(data)
     if "full" in data and not data["full"]:
         del data["full"]
     _settle_money(data)
@@ -357,7 +361,7 @@ def _settle_refund(data: OrderRefundedData) -> OrderRefundedData:
     return data
 
 
-@with_config(_STRICT)
+@with_config(STRICT)
 class Envelope(TypedDict):
     """The CloudEvents 1.0 attributes that every message has."""
 
@@ -377,17 +381,17 @@ class Envelope(TypedDict):
     ]
 
 
-@with_config(_STRICT)
+@with_config(STRICT)
 class OrderCompletedEvent(Envelope):
     """A shop reports a completed order."""
 
     type: Literal["order.completed"]  # type: ignore[misc]
     """What happened."""
-    data: Annotated[OrderCompletedData, AfterValidator(_settle_order)]
+    data: Annotated[OrderCompletedData, AfterValidator(settle_order)]
     """The order."""
 
 
-@with_config(_STRICT)
+@with_config(STRICT)
 class OrderRefundedEvent(Envelope):
     """A shop reports a refund."""
 
@@ -397,7 +401,7 @@ class OrderRefundedEvent(Envelope):
     """The refund."""
 
 
-@with_config(_STRICT)
+@with_config(STRICT)
 class OrderFulfilledEvent(Envelope):
     """A shop reports that an order is delivered."""
 
@@ -407,7 +411,7 @@ class OrderFulfilledEvent(Envelope):
     """The fulfilment."""
 
 
-@with_config(_STRICT)
+@with_config(STRICT)
 class OrderCancelledEvent(Envelope):
     """A shop reports that an order is called off."""
 

@@ -31,6 +31,7 @@ inbox = sa.Table(
     column("times_parked", sa.Integer(), default="0"),
     column("received_at", INSTANT, default="now()"),
     column("settled_at", INSTANT, null=True),
+    column("awaits", sa.String(), null=True),  #: what it waits for, where that is not what it is about: a refund
     column("signature", sa.String(), null=True),  #: as it came beside the message, so that a retry can check it again
     column("subject_source", sa.String(), null=True),  #: whose the subject is; null: that of the message's source
     #: While it waits: so many orders of its subject's id are posted, in programs that it is not about.

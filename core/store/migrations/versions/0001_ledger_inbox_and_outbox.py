@@ -44,7 +44,7 @@ CREATE TABLE inbox (
     subject varchar, is_subject boolean DEFAULT false NOT NULL, content_hash bytea, body bytea NOT NULL,
     settled varchar, state varchar NOT NULL, reason varchar, detail varchar,
     deliveries integer DEFAULT 1 NOT NULL, times_parked integer DEFAULT 0 NOT NULL,
-    received_at timestamptz DEFAULT now() NOT NULL, settled_at timestamptz, signature varchar,
+    received_at timestamptz DEFAULT now() NOT NULL, settled_at timestamptz, awaits varchar, signature varchar,
     subject_source varchar, others_posted smallint DEFAULT 0 NOT NULL,
     CONSTRAINT pk_inbox PRIMARY KEY (inbox_id),
     CONSTRAINT uq_inbox_source_event_id_variant UNIQUE (source, event_id, variant),

@@ -1,0 +1,131 @@
+"""Orders that are edited, and refunds that did not happen after all: posted in any order, batch and repetition."""
+
+from itertools import permutations
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine
+
+from tests.factories import PROGRAM_TEXT, SOURCE, amendment, fulfilment, line, order, refund, reversion
+from tests.shell import Shell
+
+HELD = PROGRAM_TEXT + "availability: {policy: on_fulfilled}\n"
+LIMITED = (
+    PROGRAM_TEXT
+    + """
+promotions:
+  - {promotion_id: tea, kind: addition, points: 30, lines: {skus: [tea]}, when: {channels: [web]},
+     limits: {orders_per_customer: 1}}
+"""
+)
+
+
+@pytest.fixture
+def shell(engine: Engine) -> Shell:
+    return Shell(engine)
+
+
+def kinds(shell: Shell) -> list[str]:
+    return [row.kind for row in shell.rows("SELECT kind FROM entries ORDER BY account_id, sequence")]
+
+
+def test_the_difference_of_an_edited_order_is_posted(shell: Shell) -> None:
+    assert shell.take(order("o1", "10.00"), amendment("o1", "20.00"), amendment("o1", "15.00", revision=2)) == {
+        "posted": 3
+    }
+    assert (shell.balance(), kinds(shell), shell.differences()) == (15, ["accrual", "accrual", "clawback"], [])
+    (row,) = shell.rows("SELECT amendment->>'revision' AS revision, points_entitled FROM orders")
+    assert (row.revision, row.points_entitled) == ("2", 15)
+
+
+def test_an_undone_refund_gives_back_what_it_took(shell: Shell) -> None:
+    shell.take(order("o1"), refund("r1", lines=[{"line_id": "1", "quantity": 1}]), reversion("r1"))
+    assert (shell.balance(), kinds(shell), shell.differences()) == (100, ["accrual", "clawback", "accrual"], [])
+
+
+EDITED = (
+    order("o1", lines=[line("1", "60.00"), line("2", "40.00")]),
+    refund("r1", lines=[{"line_id": "1", "quantity": 1}]),
+    refund("r2", lines=[{"line_id": "2", "quantity": 1}]),
+    amendment("o1", lines=[line("1", "70.00"), line("2", "50.00"), line("3", "5.00")]),
+    reversion("r1"),
+)
+
+
+@pytest.mark.parametrize("is_one_batch", [True, False])
+@pytest.mark.parametrize("program_text", [PROGRAM_TEXT, HELD], ids=["at once", "held"])
+def test_every_arrival_ends_alike(engine: Engine, program_text: str, is_one_batch: bool) -> None:
+    shell = Shell(engine, program_text=program_text)
+    arrivals = [*permutations(EDITED)][::7]
+    for number, arrival in enumerate(arrivals):
+        messages = [of_customer(message, number) for message in arrival]
+        if is_one_batch:
+            shell.take(*messages)
+        else:
+            for message in messages:
+                shell.take(message)
+        while shell.sweep()["woken"]:
+            shell.post()
+    balances = {(row.balance, row.pending) for row in shell.rows("SELECT balance, pending FROM accounts")}
+    assert balances == ({(75, 0)} if program_text is PROGRAM_TEXT else {(0, 75)})
+    assert shell.value("SELECT count(*) FROM inbox WHERE state <> 'posted'") == 0
+    assert shell.differences() == []
+
+
+def of_customer(message: dict[str, Any], number: int) -> dict[str, Any]:
+    """The same of an order and a customer of their own."""
+    data = dict(message["data"])
+    for name in ("order_id", "refund_id", "customer_id"):
+        if name in data:
+            data[name] = f"{data[name]}-{number}"
+    return message | {"id": f"{message['id']}-{number}", "data": data}
+
+
+def test_each_is_known_again(shell: Shell) -> None:
+    messages = (order("o1"), refund("r1"), reversion("r1"), amendment("o1", "120.00"))
+    shell.take(*messages)
+    again = [message | {"id": f"{message['id']}-again"} for message in messages]
+    assert shell.take(*again) == {"replayed": 4}
+    assert shell.take(amendment("o1", "130.00", event_id="other")) == {"parked": 1}
+    assert shell.outcome("other")[1] == "order_conflict"
+    assert (shell.balance(), shell.differences()) == (120, [])
+
+
+def test_a_refund_is_undone_by_its_own_source(engine: Engine) -> None:
+    shell = Shell(engine, program_text=PROGRAM_TEXT.replace('["/shops/test"]', '["/shops/test", "/till"]'))
+    shell.take(order("o1"), refund("r1", source="/till", order_source=SOURCE))
+    assert shell.balance() == 0
+    shell.take(reversion("r1", event_id="web"))
+    assert shell.outcome("web")[0] == "waiting"
+    shell.take(reversion("r1", source="/till", order_source=SOURCE))
+    assert (shell.balance(), shell.differences()) == (100, [])
+
+
+def test_a_rule_that_no_line_mattered_to_is_judged_when_the_order_is_edited(engine: Engine) -> None:
+    shell = Shell(engine, program_text=LIMITED)
+    tea, cup = line("1", "10.00", sku="tea"), line("2", "10.00", sku="cup")
+    shell.take(
+        order("o1", lines=[cup], attributes={"channel": "web"}),
+        amendment("o1", lines=[cup, tea], attributes={"channel": "web"}),
+    )
+    assert shell.balance() == 20 + 30
+    shell.take(
+        order("o2", lines=[cup], attributes={"channel": "web"}),
+        amendment("o2", lines=[cup, tea], attributes={"channel": "web"}),
+    )
+    assert (shell.balance(), shell.differences()) == (50 + 20, [])
+
+
+def test_a_guests_order_is_edited_without_points(shell: Shell) -> None:
+    shell.take(order("o1", customer_id=None), amendment("o1", "20.00", customer_id=None), refund("r1"), reversion("r1"))
+    assert (shell.value("SELECT count(*) FROM entries"), shell.differences()) == (0, [])
+
+
+def test_what_comes_back_to_a_held_order_is_held(engine: Engine) -> None:
+    shell = Shell(engine, program_text=HELD)
+    shell.take(order("o1"), refund("r1"), reversion("r1"), amendment("o1", "130.00"))
+    (row,) = shell.rows("SELECT balance, pending FROM accounts")
+    assert (row.balance, row.pending) == (0, 130)
+    shell.take(fulfilment("o1"))
+    (row,) = shell.rows("SELECT balance, pending FROM accounts")
+    assert (row.balance, row.pending, shell.differences()) == (130, 0, [])
