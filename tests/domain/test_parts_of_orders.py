@@ -7,11 +7,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.domain.orders.facts import Cancellation, Refund
+from core.domain.orders.facts import Cancellation, Refund, RefundReversion
 from core.domain.outcomes import Parked, Reason, Replayed
 from tests.domain.book import Book, ShopFact
 from tests.domain.invariants import check_everything
-from tests.facts import Parts, cancellation, fulfilment, instant, line, order, part, program_with, refund, spend_rule
+from tests.facts import (
+    Parts,
+    amendment,
+    cancellation,
+    fulfilment,
+    instant,
+    line,
+    order,
+    part,
+    program_with,
+    refund,
+    reversion,
+    spend_rule,
+)
 
 PLAIN = program_with(earning_rules=[spend_rule("1")])
 #: 60 points and 40 points, and a line of four pieces of 10 points each.
@@ -22,7 +35,8 @@ NOW = instant("2026-03-10")
 def book_with(*facts: ShopFact, program: Any = PLAIN) -> Book:
     book = Book(program)
     book.complete(order(lines=BOUGHT))
-    for fact in facts:
+    undone = [fact for fact in facts if isinstance(fact, RefundReversion)]  # they wait for their refunds
+    for fact in [*facts, *undone]:
         book.deliver(fact, NOW)
     return book
 
@@ -224,8 +238,33 @@ class TestFulfilledLines:
         assert isinstance(found, Parked)
         assert "send the fulfilment in a new event with the line_id of one of its 3 lines" in found.detail
 
+    def test_what_did_not_come_back_after_all_is_available_or_waits_as_before(self) -> None:
+        facts: list[ShopFact] = [
+            fulfilment(lines={"1": 1}),
+            refund(part("1", quantity=1), refund_id="of-delivered"),
+            refund(part("2", quantity=1), refund_id="of-waiting"),
+            reversion("of-delivered"),
+            reversion("of-waiting"),
+        ]
+        for arrival in permutations(facts):
+            book = book_with(*arrival, program=ON_FULFILLED)
+            assert buckets(book) == (60, 80)
+            check_everything(book)
+
+    def test_of_an_order_that_has_changed_since_are_what_they_come_to_now(self) -> None:
+        cheaper = [line("1", "50.00"), line("2", "45.00"), line("3", "40.00", 4), line("4", "5.00")]
+        facts: list[ShopFact] = [
+            fulfilment(lines={"1": 1, "3": 2}),
+            amendment(*cheaper),
+            refund(part("3", quantity=1)),
+        ]
+        for arrival in permutations(facts):
+            book = book_with(*arrival, program=ON_FULFILLED)
+            assert buckets(book) == (70, 60)
+            check_everything(book)
+
     @given(
-        st.lists(st.tuples(st.sampled_from(["1", "2", "3"]), st.sampled_from("frc")), min_size=1, max_size=6),
+        st.lists(st.tuples(st.sampled_from(["1", "2", "3"]), st.sampled_from("frcu")), min_size=1, max_size=6),
         st.randoms(use_true_random=False),
         st.sampled_from(["allow_negative", "clamp"]),
         st.sampled_from(["1", "0.7", "1.3"]),
@@ -233,14 +272,20 @@ class TestFulfilledLines:
     def test_and_what_is_given_back_or_called_off_end_alike_however_they_arrive(
         self, parts: list[tuple[str, str]], random: Any, policy: str, rate: str
     ) -> None:
-        def fact(n: int, line_id: str, kind: str) -> ShopFact:
+        def some_facts(n: int, line_id: str, kind: str) -> list[ShopFact]:
             at, lines = f"2026-03-0{n}", {line_id: 1}
-            if kind == "r":
-                return refund(part(line_id, quantity=1), refund_id=f"r{n}", at=at)
-            return fulfilment(at=at, lines=lines) if kind == "f" else cancellation(at=at, lines=lines)
+            given_back = refund(part(line_id, quantity=1), refund_id=f"r{n}", at=at)
+            match kind:
+                case "f":
+                    return [fulfilment(at=at, lines=lines)]
+                case "c":
+                    return [cancellation(at=at, lines=lines)]
+                case "u":
+                    return [given_back, reversion(f"r{n}", at=at)]
+            return [given_back]
 
         program = program_with(**{**HELD, "earning_rules": [spend_rule(rate)]}, clawback={"policy": policy})
-        facts = [fact(n, *each) for n, each in enumerate(parts, start=1)]
+        facts = [fact for n, each in enumerate(parts, start=1) for fact in some_facts(n, *each)]
         ends = set()
         for arrival in (facts, random.sample(facts, len(facts)), facts[::-1]):
             book = book_with(*arrival, program=program)
