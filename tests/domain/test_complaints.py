@@ -7,6 +7,8 @@ import pytest
 from core.domain.expiry.dates import expires_at
 from core.domain.ledger import EntryKind
 from core.domain.orders.earning import entitlement
+from core.domain.orders.facts import Refund
+from core.domain.outcomes import Parked, Reason
 from core.domain.program import Program
 from tests.domain.book import Book, ShopFact
 from tests.domain.invariants import check_everything
@@ -294,3 +296,36 @@ class TestWhatUsersAskFor:
         for message in (order(), fulfilment(), fulfilment()):
             book.deliver(message, instant("2026-03-04"))
         assert [entry.kind for entry in book.entries] == [EntryKind.ACCRUAL, EntryKind.RELEASE]
+
+
+class TestMoneyBackIsNoReturnOfGoods:
+    PER_CUP = rules({"kind": "item", "skus": ["CUP"], "points": 10})
+
+    @pytest.mark.parametrize("money", ["0.01", "8.00", "80.00"])
+    def test_a_price_adjustment_takes_no_points_that_were_given_for_pieces(self, money: str) -> None:
+        assert points(self.PER_CUP, refund(part(net=money)), lines=[line("1", "80.00", 2, sku="CUP")]) == 20
+
+    def test_a_piece_that_came_back_with_part_of_its_price_is_a_piece(self) -> None:
+        cups = [line("1", "73.50", 3, sku="CUP")]
+        assert points(self.PER_CUP, refund(part(quantity=1, net="10.00")), lines=cups) == 20
+
+    def test_a_cent_of_rounding_does_not_keep_a_refund_from_being_all(self) -> None:
+        book = Book(PLAIN)
+        book.complete(order(lines=[line(str(n), "8.1301", tax="1.8699") for n in range(3)]))
+        book.refund(refund(paid="30.01"))
+        assert book.account.balance == 0
+
+    def test_a_refund_in_another_currency_is_not_taken_for_the_orders(self) -> None:
+        book = Book(PLAIN)
+        book.complete(order("9800.00"))
+        parked = book.decide(refund(paid="98.00", currency="GBP"), instant("2026-03-06"))
+        assert isinstance(parked, Parked)
+        assert parked.reason is Reason.WRONG_CURRENCY
+        assert "GBP, but the order is in EUR; send what was given back in EUR" in parked.detail
+        assert book.account.balance == 9800
+
+    @pytest.mark.parametrize(("tax", "left"), [("excluded", 50), ("included", 60)])
+    @pytest.mark.parametrize("half", [refund(paid="60.00"), refund(net="50.00"), refund(part(paid="60.00"))])
+    def test_half_of_the_money_is_half_whether_with_tax_or_without(self, tax: str, left: int, half: Refund) -> None:
+        program = program_with(earning_rules=[spend_rule("1")], basis={"tax": tax})
+        assert points(program, half, lines=[line("1", "100.00", 2, tax="20.00")]) == left

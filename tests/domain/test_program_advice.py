@@ -50,6 +50,8 @@ NEVER = "so this never holds"
     [
         # currencies
         ({"currencies": {"ZAR": [{"rate": 1, "ends_on": "2026-05-31"}]}}, "currencies.ZAR[0].ends_on", "is over: from now on orders that say no rate"),
+        # basis
+        (visits({}, basis={"kept_fees": "included"}), "basis.kept_fees", "as no rule, promotion or tier looks at money"),
         # lines
         (rules({"when": {"minimum_quantity": 2}, "lines": {"minimum_quantity": 2}}), "earning_rules[0].when.minimum_quantity", "as each line that counts has at least 2"),
         (rules({"when": {"minimum_amount": 2}, "lines": {"minimum_amount": 3}}), "earning_rules[0].when.minimum_amount", "as each line that counts has at least 3"),
@@ -135,6 +137,8 @@ def test_what_has_no_effect_is_told_with_its_field(fields: dict[str, Any], path:
         rules({"lines": {"maximum_price": 5}}, {"points": 2, "lines": {"maximum_price": 4}}),
         rules({"lines": {"minimum_amount": 5}}, {"points": 2, "lines": {"minimum_amount": 6}}),
         rules({}, {"points": 2, "steps": "whole"}),
+        rules({}, basis={"kept_fees": "included"}),
+        visits({"when": {"minimum_amount": 5}}, basis={"kept_fees": "included"}),
         rules({"per_amount": 2, "steps": "whole"}, {"per_amount": 3, "points": 2, "steps": "whole"}),
         rules({"when": {"minimum_quantity": 3}, "lines": {"minimum_quantity": 2}}),
         {"currencies": {"ZAR": [{"rate": 1, "ends_on": "2026-06-01"}]}},

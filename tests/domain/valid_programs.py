@@ -90,6 +90,7 @@ def _rest(random: Random) -> dict[str, Any]:
             "tax": random.choice(["excluded", "included"]),
             "points_paid": random.choice(["excluded", "included"]),
             "free_pieces": random.choice(["excluded", "included"]),
+            "kept_fees": random.choice(["excluded", "included"]),
         },
     }
 

@@ -24,6 +24,7 @@ from core.domain.program import (
     Expiry,
     ExpiryPolicy,
     ItemRule,
+    KeptFeesBasis,
     Limits,
     Measure,
     MultiplierPromotion,
@@ -55,6 +56,7 @@ def advise(program: Program, today: date | None = None) -> list[Advice]:
     """
     return [
         *_currencies(program, today),
+        *_kept_fees(program),
         *_rules(program, today),
         *_promotions(program, today),
         *_tiers(program),
@@ -70,6 +72,19 @@ def _currencies(program: Program, today: date | None) -> Iterator[Advice]:
         if today is not None and ends_on is not None and ends_on < today:
             text = "is over: from now on orders that say no rate themselves are parked; add a period, or move the date"
             yield Advice(("currencies", name, last, "ends_on"), text)
+
+
+def _kept_fees(program: Program) -> Iterator[Advice]:
+    parts = (*program.earning_rules, *program.promotions)
+    looks_at_money = (
+        any(isinstance(part, SpendRule | AdditionPromotion) for part in parts)
+        or any(part.when.minimum_amount is not None or part.lines.minimum_amount is not None for part in parts)
+        or program.qualification.measure is Measure.SPEND
+    )
+    if program.basis.kept_fees is KeptFeesBasis.INCLUDED and not looks_at_money:
+        yield Advice(
+            ("basis", "kept_fees"), "changes nothing, as no rule, promotion or tier looks at money: take it out"
+        )
 
 
 def _rules(program: Program, today: date | None) -> Iterator[Advice]:
