@@ -8,22 +8,29 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from core.domain.orders.facts import Order, Refund
-from core.domain.orders.posted import Judgement, PostedOrder, cancelled_part
+from core.domain.orders.facts import LinePart, Order, Refund
+from core.domain.orders.posted import Judgement, OrderEventKind, PostedOrder, cancelled_part
 from core.store.engine import run_bulk
 from core.store.ledger import ORDER_EVENTS, ORDERS, REFUNDS
 
 
 class PartRefund(NamedTuple):
-    """A refund of an order, or its cancellation, with what became of the points that it claimed."""
+    """A refund of an order, or a cancellation, with what became of the points that it claimed."""
 
-    refund: Refund  #: a cancellation is as good as a refund of everything; it has no id
+    refund: Refund  #: a cancellation is as good as a refund of everything, or of its lines; it has no id
     is_cancellation: bool
     recorded_at: datetime
     points_due: int
     points_taken: int
     points_excused: int
     points_shortfall: int
+
+
+class FulfilledPart(NamedTuple):
+    """Lines of an order that were fulfilled before the rest."""
+
+    occurred_at: datetime
+    lines: tuple[LinePart, ...]
 
 
 class CountedBefore(NamedTuple):
@@ -49,13 +56,14 @@ class RecordedOrder(NamedTuple):
     fulfilled_at: datetime | None
     cancelled_at: datetime | None
     taken_back: tuple[PartRefund, ...]  #: in the order in which they were posted
+    fulfilled_parts: tuple[FulfilledPart, ...]  #: by their times
 
 
 _ORDERS = f"""
 SELECT b.order_id, b.occurred_at, o.recorded_at,
-       (SELECT v.occurred_at FROM order_events v WHERE v.kind = 'fulfilled' AND v.recorded_at <= %s
+       (SELECT v.occurred_at FROM order_events v WHERE v.kind = 'fulfilled' AND v.event_key = '' AND v.recorded_at <= %s
         AND (v.source, v.order_id, v.program_id) = (o.source, o.order_id, o.program_id)),
-       (SELECT v.occurred_at FROM order_events v WHERE v.kind = 'cancelled' AND v.recorded_at <= %s
+       (SELECT v.occurred_at FROM order_events v WHERE v.kind = 'cancelled' AND v.event_key = '' AND v.recorded_at <= %s
         AND (v.source, v.order_id, v.program_id) = (o.source, o.order_id, o.program_id)), {ORDERS.select("o")}
 FROM orders o
 LEFT JOIN LATERAL (
@@ -86,7 +94,7 @@ def _recorded(connection: Connection, row: tuple[Any, ...], as_of: datetime) -> 
     return RecordedOrder(
         posted.order, posted.program_id, posted.program_version, posted.tier_id, posted.account_id, posted.sequence,
         posted.points_entitled, posted.judgement, counted_before, recorded_at, fulfilled_at, cancelled_at,
-        tuple(_load_taken_back(connection, posted, as_of)),
+        tuple(_load_taken_back(connection, posted, as_of)), tuple(_load_fulfilled_parts(connection, posted, as_of)),
     )  # fmt: skip
 
 
@@ -94,9 +102,9 @@ _OF_ORDER = "(t.{source}, t.order_id, t.program_id) = (%s, %s, %s) AND t.recorde
 _REFUNDS = f"""
 SELECT t.recorded_at, t.inbox_id, {REFUNDS.select("t")} FROM refunds t WHERE {_OF_ORDER.format(source="order_source")}
 """  # noqa: S608  # our own names
-_CANCELLATIONS = f"""
+_EVENTS = f"""
 SELECT t.recorded_at, t.inbox_id, {ORDER_EVENTS.select("t")}
-FROM order_events t WHERE {_OF_ORDER.format(source="source")} AND t.kind = 'cancelled'
+FROM order_events t WHERE {_OF_ORDER.format(source="source")} AND t.kind = %s
 """  # noqa: S608  # our own names
 
 
@@ -106,8 +114,15 @@ def _load_taken_back(connection: Connection, posted: PostedOrder, as_of: datetim
     for recorded_at, inbox_id, *values in run_bulk(connection, _REFUNDS, parameters):
         reported = REFUNDS.read(values)
         found.append((recorded_at, inbox_id, PartRefund(reported.refund, False, recorded_at, *reported.recovery)))
-    for recorded_at, inbox_id, *values in run_bulk(connection, _CANCELLATIONS, parameters):
+    for recorded_at, inbox_id, *values in run_bulk(connection, _EVENTS, (*parameters, OrderEventKind.CANCELLED.value)):
         event = ORDER_EVENTS.read(values)
         refund = cancelled_part(posted, event.occurred_at, event.lines)
         found.append((recorded_at, inbox_id, PartRefund(refund, True, recorded_at, *event.recovery)))
     return [taken for *_, taken in sorted(found, key=itemgetter(0, 1))]
+
+
+def _load_fulfilled_parts(connection: Connection, posted: PostedOrder, as_of: datetime) -> list[FulfilledPart]:
+    parameters = (*posted.key, posted.program_id, as_of, OrderEventKind.FULFILLED.value)
+    found = [ORDER_EVENTS.read(values) for _, _, *values in run_bulk(connection, _EVENTS, parameters)]
+    parts = [FulfilledPart(event.occurred_at, event.lines) for event in found if event.lines]
+    return sorted(parts, key=lambda part: part.occurred_at)

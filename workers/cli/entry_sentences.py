@@ -54,20 +54,42 @@ def headline(entry: HistoryEntry, zone: ZoneInfo) -> str:
         EntryKind.ACCRUAL: "Order {order} earned",
         EntryKind.CLAWBACK: "Refund {refund} of order {order} took back"
         if entry.refund_id is not None
-        else "Order {order} was cancelled, which took back",
+        else f"{_cancelled_text(entry)}, which took back",
         EntryKind.EXPIRY: "Expiry took",
-        EntryKind.RELEASE: "Order {order} was fulfilled, which made available"
-        if entry.order_id is not None
-        else "The waiting time ended, which made available",
+        EntryKind.RELEASE: _released_text(entry),
     }[entry.kind].format(order=entry.order_id, refund=entry.refund_id)
     is_release = entry.kind is EntryKind.RELEASE
     points = abs(entry.points) if is_release else abs(entry.points + entry.pending_change)
+    if is_release and not points:
+        points = sum(move.points for move in entry.lots if move.points > 0)
     pending = f", {entry.pending_after:,} pending" if entry.pending_after or entry.pending_change else ""
     return printable(
         f"{entry.sequence}. {time_text(entry.occurred_at, zone)[:16]}  {what} {count_text(points, 'point')}: "
         f"balance {entry.balance_after:,}{pending}.",
         is_line=True,
     )
+
+
+def _cancelled_text(entry: HistoryEntry) -> str:
+    if "cancelled_lines" not in entry.why:
+        return "Order {order} was cancelled"
+    return f"{count_text(entry.why['cancelled_lines'], 'line')} of order {{order}} {_was(entry)} cancelled"
+
+
+def _was(entry: HistoryEntry) -> str:
+    return "was" if entry.why["cancelled_lines"] == 1 else "were"
+
+
+def _released_text(entry: HistoryEntry) -> str:
+    if entry.order_id is None:
+        return "The waiting time ended, which made available"
+    if "points_waiting" not in entry.why:
+        return "Order {order} was fulfilled, which made available"
+    if entry.points < 0:
+        return "What is fulfilled of order {order} earns less now, so there wait again"
+    if not entry.points:
+        return "A part of order {order} was fulfilled, which makes available some days later"
+    return "A part of order {order} was fulfilled, which made available"
 
 
 def reference_text(entry: HistoryEntry) -> str:
@@ -83,7 +105,8 @@ def reference_text(entry: HistoryEntry) -> str:
 def moves_text(entry: HistoryEntry, zone: ZoneInfo) -> str:
     """Until when the points can be used that were given, or could be that were taken."""
     points: Counter[tuple[bool, datetime | None]] = Counter()
-    for move in entry.lots:
+    moves = [move for move in entry.lots if move.points > 0 or "points_waiting" not in entry.why]
+    for move in moves:
         points[move.points < 0, move.expires_at] += abs(move.points)
     return ", ".join(
         _move_text(count, end, zone, is_taken=is_taken, is_pending=entry.pending_change > 0)
@@ -142,6 +165,8 @@ def _sentence(text: str) -> str:
 def _before_and_after_text(entry: HistoryEntry) -> str:
     before, after = entry.why.get("points_entitled_before", 0), entry.why.get("points_entitled_after", 0)
     what = "with this refund" if entry.refund_id is not None else "now that it is cancelled"
+    if "cancelled_lines" in entry.why:
+        what = "without what is cancelled"
     return f"The order earns {after:,} {what}, {before:,} before it."
 
 
@@ -161,6 +186,10 @@ def _expiry_text(entry: HistoryEntry, zone: ZoneInfo) -> str:
 
 
 def _release_text(entry: HistoryEntry) -> str:
+    if "points_waiting" in entry.why:
+        available, waiting = entry.why["points_available"], entry.why["points_waiting"]
+        verb = "waits" if waiting == 1 else "wait"
+        return f"What is fulfilled of it earns {count_text(available, 'point')}; {waiting:,} {verb} for the rest."
     return f"Pending until {'then' if entry.order_id is None else 'their order was fulfilled'}."
 
 

@@ -3,12 +3,14 @@
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
 
 from core.domain.ledger import EntryKind
 from core.domain.orders.facts import Refund, RefundLine
 from core.domain.program import PointsPaidBasis, TaxBasis
 from core.reading.open_messages import OpenMessage
 from core.reading.order_outcomes import LineOutcome, OrderOutcome, RefundOutcome
+from core.reading.recorded_orders import FulfilledPart
 from core.reading.standing import Standings
 from workers.cli.account_sentences import FROM_THEN, NEVER, available_text, good_until_text, open_message_text
 from workers.cli.command_errors import NoOrderError
@@ -83,7 +85,8 @@ def _refund_text(refund: RefundOutcome, order: OrderOutcome) -> str:
     when = time_text(taken.refund.occurred_at, program.zone)[:16]
     what = f"Refund {taken.refund.refund_id} of {_refunded_text(taken.refund, order.recorded.order.currency)}"
     if taken.is_cancellation:
-        what = "Cancelled"
+        is_part = bool(taken.refund.lines)
+        what = f"Cancelled{' ' + _refunded_text(taken.refund, order.program.currency) if is_part else ''}"
     text = f"{when}  {what}: the order earned {before.points:,} before it and earns {after.points:,} with it."
     text += f" {count_text(taken.points_taken, 'point')} {'was' if taken.points_taken == 1 else 'were'} taken"
     if taken.points_excused:
@@ -91,6 +94,21 @@ def _refund_text(refund: RefundOutcome, order: OrderOutcome) -> str:
     if taken.points_shortfall:
         text += f", {taken.points_shortfall:,} not taken, by the program's clawback policy"
     return " ".join([f"{text}.", *kept_texts(after.why)])
+
+
+def _part_text(part: FulfilledPart, zone: ZoneInfo) -> str:
+    """What was fulfilled before the rest."""
+    lines = []
+    for line in part.lines[:_LINES_MAX]:
+        pieces = "" if line.quantity is None else f" ({pieces_text(str(line.quantity))})"
+        lines.append(f"line {printable(line.line_id, is_line=True)}{pieces}")
+    if len(part.lines) > _LINES_MAX:
+        lines.append(count_text(len(part.lines) - _LINES_MAX, "more line"))
+    return f"Of it, {', '.join(lines)} {'was' if len(lines) == 1 else 'were'} fulfilled at {_time(part, zone)}."
+
+
+def _time(part: FulfilledPart, zone: ZoneInfo) -> str:
+    return time_text(part.occurred_at, zone)[:16]
 
 
 def _refunded_text(refund: Refund, currency: str) -> str:
@@ -172,6 +190,8 @@ def _holding_texts(order: OrderOutcome) -> list[str]:
             texts.append(f"{left}; {they} could be used until {end}, and expiry takes {'it' if is_one else 'them'}.")
             continue
         waits = f"pending, available {available_text(lot, zone).removeprefix('pending until ')}"
+        if lot.available_at is None and recorded.fulfilled_parts:
+            waits = "pending, available when the rest of the order is fulfilled"
         until = f"{they} can be used until {end}"
         if end == NEVER:
             until = f"{they} never expire{s}"
@@ -200,6 +220,16 @@ def _document(order: OrderOutcome, sentences: _Sentences) -> dict[str, Any]:
         "occurred_at": recorded.order.occurred_at,
         "recorded_at": recorded.recorded_at,
         "fulfilled_at": recorded.fulfilled_at,
+        "fulfilled_parts": [
+            {
+                "occurred_at": part.occurred_at,
+                "lines": [
+                    {"line_id": line.line_id, **({} if line.quantity is None else {"quantity": str(line.quantity)})}
+                    for line in part.lines
+                ],
+            }
+            for part in recorded.fulfilled_parts
+        ],
         "cancelled_at": recorded.cancelled_at,
         "points_at_first": order.at_first.points,
         "points_now": order.now.points,
@@ -232,6 +262,8 @@ def _print(explained: OrderOutcome, sentences: _Sentences) -> None:
         f"in tier {recorded.tier_id}, by version {recorded.program_version} of {program.program_id}, "
         "which was in force when it was placed."
     )
+    for part in recorded.fulfilled_parts:
+        say(f"  {_part_text(part, zone)}")
     for name, instant in (("fulfilled", recorded.fulfilled_at), ("cancelled", recorded.cancelled_at)):
         if instant is not None:
             say(f"  It was {name} at {time_text(instant, zone)[:16]}.")

@@ -92,7 +92,9 @@ def decide_cancellation(
     refund = cancelled_part(posted, at, cancellation.lines)
     has = KeptOrder(had.earning, had.basket.plus(refund))
     refunds = [*books.refunds_known(posted), refund]
-    settled = settle(books, OrderChange(posted, cancelled, had, has, refunds, refund, at), rules, as_of)
+    because = {"cancelled_lines": len(cancellation.lines)} if cancellation.lines else {}
+    change = OrderChange(posted, cancelled, had, has, refunds, refund, at, because=because)
+    settled = settle(books, change, rules, as_of)
     if isinstance(settled, Parked):
         return settled
     return settled.decision(fact._replace(recovery=settled.recovery, sequence=settled.sequence))

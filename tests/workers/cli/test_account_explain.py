@@ -324,6 +324,51 @@ def test_points_that_wait_for_fulfilment_are_told_so(loyalty: CommandLine, engin
     assert "Order o1 was fulfilled, which made available 100 points" in explained(loyalty)["entries"][1]["headline"]
 
 
+def test_parcels_are_told_with_what_waits_for_the_rest(loyalty: CommandLine, engine: Engine) -> None:
+    held = "availability: {policy: on_fulfilled}\nexpiry: {policy: after_days, days: 3000}\n"
+    shell = Shell(engine, shards=16, program_text=PROGRAM_TEXT + held)
+    shell.take(order("o1", lines=[line("1", "60.00"), line("2", "40.00", 2)]))
+    shell.take(fulfilment("o1", lines=[{"line_id": "1", "quantity": 1}], time="2026-03-06T12:00:00+01:00"))
+    _, released = explained(loyalty)["entries"]
+    assert (
+        "A part of order o1 was fulfilled, which made available 60 points: balance 60, 40 pending"
+        in (released["headline"])
+    )
+    assert released["sentences"] == ["What is fulfilled of it earns 60 points; 40 wait for the rest."]
+    told = loyalty("account", "explain", "c1", "--order", "o1").out
+    assert "Of it, line 1 (1 piece) was fulfilled at 2026-03-06 12:00." in told
+    assert "60 points of it are left: available;" in told
+    assert "40 points of it are left: pending, available when the rest of the order is fulfilled;" in told
+    document = order_explained(loyalty, "o1")
+    assert document["fulfilled_parts"][0]["lines"] == [{"line_id": "1", "quantity": "1"}]
+    assert document["fulfilled_at"] is None
+
+
+def test_parcels_whose_points_wait_for_some_days_are_told_so(loyalty: CommandLine, engine: Engine) -> None:
+    held = "availability: {policy: days_after_fulfilment, days: 3000}\n"
+    shell = Shell(engine, shards=16, program_text=PROGRAM_TEXT + held)
+    shell.take(order("o1", lines=[line("1", "60.00"), line("2", "40.00", 2)]))
+    shell.take(fulfilment("o1", lines=[{"line_id": "1"}]))
+    told = explained(loyalty)
+    assert "was fulfilled, which makes available some days later 60 points" in told["entries"][1]["headline"]
+    assert "40 pending points will be available 3,000 days after their order is fulfilled." in told["summary"]
+
+
+def test_cancelled_lines_are_told_beside_the_refunds(loyalty: CommandLine, shell: Shell) -> None:
+    shell.take(order("o1", lines=[line("1", "60.00"), line("2", "40.00", 2)]))
+    shell.take(cancellation("o1", lines=[{"line_id": "2", "quantity": 1}], time="2026-03-04T12:00:00+01:00"))
+    shell.take(cancellation("o1", event_id="rest", time="2026-03-05T12:00:00+01:00"))
+    _, part, rest = explained(loyalty)["entries"]
+    assert "1 line of order o1 was cancelled, which took back 20 points" in part["headline"]
+    assert part["sentences"][0] == "The order earns 80 without what is cancelled, 100 before it."
+    assert "Order o1 was cancelled, which took back 80 points" in rest["headline"]
+    told = order_explained(loyalty, "o1")
+    assert [text.partition("  ")[2].partition(":")[0] for text in told["refunds"]] == [
+        "Cancelled line 2 (1 piece)",
+        "Cancelled",
+    ]
+
+
 def test_the_tier_is_told_with_what_led_to_it(loyalty: CommandLine, shell: Shell) -> None:
     shell.take(order("o1", "600.00"), order("o2", "10.00", time="2026-03-02T12:00:00+01:00"))
     told = explained(loyalty)
