@@ -49,6 +49,7 @@ class NoPoints(StrEnum):
     ONLY_FREE = "only_free"  #: the lines that it looks for cost nothing
     LINES_TOO_SMALL = "lines_too_small"  #: no line that it looks for has by itself what it asks of each
     BELOW_MINIMUM = "below_minimum"  #: what counts comes to `amount`, less than it asks for
+    OTHER_PRICE = "other_price"  #: a piece of what counts costs `amount` on average, which is not what it asks for
     TOO_FEW_PIECES = "too_few_pieces"  #: what counts comes to so many pieces, `amount`, fewer than it asks for
     NOTHING_IN_TIER = "nothing_in_tier"
     CAP_REACHED = "cap_reached"  #: by earlier orders of the day or month
@@ -235,8 +236,8 @@ class _Case(NamedTuple):
         short = None if minimum is None else shortage(name, basket, selection, minimum)
         if short is None:
             return None
-        reason = NoPoints.TOO_FEW_PIECES if short.is_pieces else NoPoints.BELOW_MINIMUM
-        return PartOutcome(part, 0, reason=reason, amount=amount_text(short.kept))
+        reasons = {"quantity": NoPoints.TOO_FEW_PIECES, "price": NoPoints.OTHER_PRICE, "amount": NoPoints.BELOW_MINIMUM}
+        return PartOutcome(part, 0, reason=reasons[short.of], amount=amount_text(short.had))
 
 
 def _rule_outcome(case: _Case, terms: Terms) -> PartOutcome:

@@ -179,7 +179,8 @@ def _is_among(lines: Lines, line: OrderLine) -> bool:
     return line.sku in lines.skus or any(category in lines.categories for category in line.categories)
 
 
-def _counts(part: AnyRule | AnyPromotion, each: Goods, program: Program) -> bool:
+def _is_looked_for(part: AnyRule | AnyPromotion, each: Goods, program: Program) -> bool:
+    """Whether the line counts by what it is and what its pieces cost, whatever is kept of it."""
     line = each.line
     if isinstance(part, ItemRule):
         is_article = line.sku in part.skus
@@ -187,17 +188,22 @@ def _counts(part: AnyRule | AnyPromotion, each: Goods, program: Program) -> bool
         is_article = any(name in part.categories for name in line.categories) and line.sku not in part.exclude_skus
     else:
         is_article = _is_among(part.lines, line)
-    if isinstance(part, ItemRule | CategoryRule) and _is_unpaid(part, each, program):
-        return False
     asked = part if isinstance(part, ItemRule | CategoryRule) else part.lines
-    return is_article and all(
-        [
-            asked.minimum_price is None or each.piece_price >= Fraction(asked.minimum_price),
-            asked.maximum_price is None or each.piece_price <= Fraction(asked.maximum_price),
-            asked.minimum_amount is None or each.price >= Fraction(asked.minimum_amount),
-            asked.minimum_quantity is None
-            or (not _is_unpaid(part, each, program) and each.pieces >= Fraction(asked.minimum_quantity)),
-        ]
+    is_by_piece = isinstance(part, ItemRule | CategoryRule) or asked.minimum_quantity is not None
+    return (
+        is_article
+        and not (is_by_piece and _is_unpaid(part, each, program))
+        and (asked.minimum_price is None or each.piece_price >= Fraction(asked.minimum_price))
+        and (asked.maximum_price is None or each.piece_price <= Fraction(asked.maximum_price))
+    )
+
+
+def _counts(part: AnyRule | AnyPromotion, each: Goods, program: Program) -> bool:
+    asked = part if isinstance(part, ItemRule | CategoryRule) else part.lines
+    return (
+        _is_looked_for(part, each, program)
+        and (asked.minimum_amount is None or each.price >= Fraction(asked.minimum_amount))
+        and (asked.minimum_quantity is None or each.pieces >= Fraction(asked.minimum_quantity))
     )
 
 
@@ -206,20 +212,32 @@ def _is_unpaid(part: AnyRule | AnyPromotion, each: Goods, program: Program) -> b
     return each.line.amount == 0 and (own or program.basis.free_pieces).value == "excluded"
 
 
-def _is_enough(part: AnyRule | AnyPromotion, chosen: list[Goods], program: Program) -> bool:
+def _is_enough(part: AnyRule | AnyPromotion, chosen: list[Goods], bought: list[Goods], program: Program) -> bool:
     amount, quantity = part.when.minimum_amount, part.when.minimum_quantity
     pieces = sum(each.pieces for each in chosen if not _is_unpaid(part, each, program))
     worth = sum(each.price for each in chosen)
-    return (amount is None or worth >= Fraction(amount)) and (quantity is None or pieces >= Fraction(quantity))
+    if (amount is not None and worth < Fraction(amount)) or (quantity is not None and pieces < Fraction(quantity)):
+        return False
+    counted = [e for e in bought if _is_looked_for(part, e, program) and not _is_unpaid(part, e, program)]
+    least, most = part.when.minimum_price, part.when.maximum_price
+    cost = sum((each.piece_price * Fraction(each.line.quantity) for each in counted), Fraction(0))
+    number = sum((Fraction(each.line.quantity) for each in counted), Fraction(0))
+    return (least is None or cost >= Fraction(least) * number) and (most is None or cost <= Fraction(most) * number)
 
 
 def _rule_gives(
-    rule: AnyRule, goods: list[Goods], program: Program, tier_id: str, judged: Judged, only: AnyPromotion | None = None
+    rule: AnyRule,
+    goods: list[Goods],
+    bought: list[Goods],
+    program: Program,
+    tier_id: str,
+    judged: Judged,
+    only: AnyPromotion | None = None,
 ) -> tuple[int, Fraction | None]:
     """Points, and what is left over if the rule carries. With `only`: for some of the lines alone."""
     chosen = [each for each in goods if _counts(rule, each, program)]
     carried = judged.carried.get(rule.rule_id, Fraction(0))
-    if not _is_enough(rule, chosen, program):
+    if not _is_enough(rule, chosen, bought, program):
         return 0, carried
     if only is not None:
         chosen = [each for each in chosen if _counts(only, each, program)]
@@ -260,7 +278,7 @@ def _promotion_gives(
 ) -> int:
     chosen = [each for each in goods if _counts(promotion, each, program)]
     worth = sum((each.price for each in chosen), Fraction(0))
-    if not chosen or not _is_enough(promotion, chosen, program):
+    if not chosen or not _is_enough(promotion, chosen, bought, program):
         return 0
     if isinstance(promotion, MultiplierPromotion):
         base = sum(bases) if program.combine.value == "stack" else max([0, *bases])
@@ -290,7 +308,7 @@ def naive_earned(
     gives: dict[str, int] = {}
     left_over: dict[str, Fraction] = {}
     for rule in rules:
-        gives[rule.rule_id], left = _rule_gives(rule, seen(rule), program, tier_id, judged)
+        gives[rule.rule_id], left = _rule_gives(rule, seen(rule), bought, program, tier_id, judged)
         if isinstance(rule, SpendRule) and rule.carry and left is not None:
             left_over[rule.rule_id] = left
     by_name = {name: points for name, points in gives.items() if points}
@@ -304,7 +322,7 @@ def naive_earned(
             continue
         goods = seen(promotion)
         bases = [
-            _rule_gives(rule, bought if goods is bought else seen(rule), program, tier_id, judged, promotion)[0]
+            _rule_gives(rule, bought if goods is bought else seen(rule), bought, program, tier_id, judged, promotion)[0]
             for rule in rules
         ]
         points = _promotion_gives(promotion, goods, bought, bases, program, judged)

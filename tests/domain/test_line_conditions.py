@@ -136,6 +136,34 @@ def test_points_by_line_and_a_multiplier_of_some_lines_ask_it_too() -> None:
     assert earned(program, bought, refund(part("3", quantity=1))) == 5
 
 
+class TestAveragePrice:
+    """What a piece of all lines that count costs, as ordered."""
+
+    BOUGHT: ClassVar = [line("1", "30.00", 3), line("2", "4.00", 2), line("3", "0.00", 5)]
+
+    @pytest.mark.parametrize(
+        ("asked", "points"),
+        [
+            pytest.param({"minimum_price": "6.80"}, 34, id="on average of what was paid"),
+            pytest.param({"minimum_price": "6.81"}, 0, id="a cent more"),
+            pytest.param({"maximum_price": "6.80"}, 34, id="at most"),
+            pytest.param({"minimum_price": "2", "maximum_price": "6.79"}, 0, id="a span of prices"),
+        ],
+    )
+    def test_a_rule_may_ask_what_a_piece_costs_on_average(self, asked: dict[str, Any], points: int) -> None:
+        assert earned(rules(spend(when=asked)), self.BOUGHT) == points
+
+    def test_free_pieces_make_it_less_where_they_count(self) -> None:
+        program = rules(spend(when={"maximum_price": "3.40"}), basis={"free_pieces": "included"})
+        assert earned(program, self.BOUGHT) == 34
+
+    def test_refunds_do_not_change_it(self) -> None:
+        program = rules(spend(when={"maximum_price": "6.80"}))
+        assert earned(program, self.BOUGHT, refund(part("2", quantity=2))) == 30
+        cheap = rules(spend(when={"minimum_price": "6.80"}))
+        assert earned(cheap, self.BOUGHT, refund(part("1", quantity=3))) == 4
+
+
 class TestWholeSteps:
     """5 points for each full 2.50, and nothing is carried on."""
 
@@ -228,7 +256,10 @@ def test_whole_steps_are_never_more_than_parts_and_less_with_each_refund(
         refund(part(str(place % len(goods)), quantity=min(pieces, goods[place % len(goods)][1])), refund_id=f"r{n}")
         for n, (place, pieces) in enumerate(back)
     ]
-    asked = {"lines": {"minimum_quantity": 2}, "when": {"minimum_quantity": 3, "minimum_amount": "1"}}
+    asked = {
+        "lines": {"minimum_quantity": 2},
+        "when": {"minimum_quantity": 3, "minimum_amount": "1", "maximum_price": "9"},
+    }
     whole, parts, pieces = (
         [earned(rules(each), bought, *refunds[:n]) for n in range(len(refunds) + 1)]
         for each in (spend("5", per_amount, steps="whole"), spend("5", per_amount), spend("5", per_amount, **asked))

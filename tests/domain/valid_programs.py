@@ -120,6 +120,8 @@ def _when(random: Random) -> dict[str, Any]:
         **_maybe(random, 0.1, first_order=random.choice([True, False])),
         **_maybe(random, 0.2, minimum_amount=random.choice(["5", "30"])),
         **_maybe(random, 0.1, minimum_quantity=random.choice([2, 3, "5"])),
+        **_maybe(random, 0.05, minimum_price=random.choice(["0.01", "10"])),
+        **_maybe(random, 0.05, maximum_price=random.choice(["12", "40"])),
     }
 
 

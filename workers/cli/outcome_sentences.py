@@ -52,7 +52,7 @@ def _why_nothing(outcome: PartOutcome, order: OrderOutcome) -> str:
     match outcome.reason:
         case NoPoints.CONDITIONS:
             return _unmet_text(outcome, order) or "its conditions did not hold"
-        case NoPoints.BELOW_MINIMUM | NoPoints.TOO_FEW_PIECES | NoPoints.LINES_TOO_SMALL:
+        case NoPoints.BELOW_MINIMUM | NoPoints.TOO_FEW_PIECES | NoPoints.OTHER_PRICE | NoPoints.LINES_TOO_SMALL:
             return _shortage_text(outcome, currency)
         case NoPoints.BELOW_ONE_POINT:
             left = outcome.amount
@@ -84,6 +84,9 @@ def _shortage_text(outcome: PartOutcome, currency: str) -> str:
         count = "counts" if pieces == "1 piece" else "count"
         return f"{pieces} {count} for it, and it asks for {part.when.minimum_quantity}"
     had = money_text(str(outcome.amount), currency)
+    if outcome.reason is NoPoints.OTHER_PRICE:
+        asked = LineConditions(minimum_price=part.when.minimum_price, maximum_price=part.when.maximum_price)
+        return f"a piece of what counts for it costs {had} on average, and it asks for {_line_text(asked, currency)}"
     return f"what counts for it comes to {had}, and it asks for {money_text(str(part.when.minimum_amount), currency)}"
 
 

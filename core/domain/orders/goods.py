@@ -175,10 +175,22 @@ class Goods:
         return [place for place in places if lines[place].amount]
 
     def _has_price(self, place: int, asked: LineConditions) -> bool:
-        """Whether a piece of the line costs what is asked; nothing is divided, so this is exact."""
-        least, most = asked.minimum_price, asked.maximum_price
-        amount = self.amount_of(place) * self._worth[0] * UNITS
-        quantity = units_of(self.order.lines[place].quantity) * self._worth[1]
+        return self.has_average_price((place,), asked.minimum_price, asked.maximum_price)
+
+    def average_price(self, places: Sequence[int]) -> int:
+        """What a piece of these lines cost on average, as ordered, in units; 0 where there are no pieces."""
+        amount, quantity = self._ordered(places)
+        return nearest(amount, quantity) if quantity > 0 else 0
+
+    def _ordered(self, places: Sequence[int]) -> tuple[int, int]:
+        """A ratio that is the price of a piece of these lines."""
+        lines = self.order.lines
+        amount = self.amount_of(*places) * self._worth[0] * UNITS
+        return amount, units_of(sum([lines[place].quantity for place in places], _ZERO)) * self._worth[1]
+
+    def has_average_price(self, places: Sequence[int], least: Decimal | None, most: Decimal | None) -> bool:
+        """Whether a piece of these lines costs what is asked; nothing is divided, so this is exact."""
+        amount, quantity = self._ordered(places)
         return (least is None or amount >= units_of(least) * quantity) and (
             most is None or amount <= units_of(most) * quantity
         )

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from functools import partial
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from core.domain.orders.basket import Basket
 from core.domain.orders.facts import Order
@@ -272,22 +272,26 @@ def beginning(tier_id: str, kept: Basket, program: Program) -> dict[str, Any]:
 
 
 class Shortage(NamedTuple):
-    """How much is kept, in units, of lines of which a condition asks for more."""
+    """How much there is, in units, of what a condition asks more, or other, of these lines."""
 
-    kept: int
-    is_pieces: bool  #: it is a quantity, and not an amount
+    had: int
+    of: Literal["amount", "quantity", "price"]
 
 
 def shortage(name: str, basket: Basket, selection: Selection, minimum: Minimum) -> Shortage | None:
-    """What is kept of these lines, which are of the rule or promotion of that name; None if that is enough."""
+    """What there is of these lines, which are of the rule or promotion of that name; None if that is enough."""
     if minimum.amount is not None:
         amount = basket.amount_of(selection)
         if to_millionth(amount) < units_of(minimum.amount):
-            return Shortage(amount, False)
+            return Shortage(amount, "amount")
+    goods, least, most = basket.goods, minimum.price, minimum.price_at_most
+    counted = goods.paid(name, selection) if minimum.is_paid_only else selection
     if minimum.quantity is not None:
-        quantity = basket.quantity_of(basket.goods.paid(name, selection) if minimum.is_paid_only else selection)
+        quantity = basket.quantity_of(counted)
         if to_millionth(quantity) < units_of(minimum.quantity):
-            return Shortage(quantity, True)
+            return Shortage(quantity, "quantity")
+    if (least is not None or most is not None) and not goods.has_average_price(counted.places, least, most):
+        return Shortage(goods.average_price(counted.places), "price")
     return None
 
 

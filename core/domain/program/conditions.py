@@ -7,6 +7,7 @@ what is kept of the order (a minimum amount or quantity) is asked again after ea
 import re
 from collections.abc import Mapping
 from datetime import date, datetime
+from decimal import Decimal
 from enum import StrEnum
 from functools import cached_property
 from typing import Annotated, NamedTuple, Self
@@ -46,6 +47,11 @@ class Circumstances(NamedTuple):
     is_first_order: bool
 
 
+def _require_span(least: Decimal | None, most: Decimal | None) -> None:
+    if least is not None and most is not None and most < least:
+        refuse([problem(("maximum_price",), "price_order", f"is less than minimum_price, {least}")])
+
+
 class LineConditions(Part):
     """What each line must have by itself to count."""
 
@@ -70,12 +76,7 @@ class LineConditions(Part):
 
     @model_validator(mode="after")
     def _prices_fit(self) -> Self:
-        if (
-            self.minimum_price is not None
-            and self.maximum_price is not None
-            and self.maximum_price < self.minimum_price
-        ):
-            refuse([problem(("maximum_price",), "price_order", f"is less than minimum_price, {self.minimum_price}")])
+        _require_span(self.minimum_price, self.maximum_price)
         return self
 
 
@@ -221,11 +222,15 @@ class When(Part):
     """What is kept of the lines that count comes to at least this."""
     minimum_quantity: Amount | None = None
     """Of the lines that count at least so many pieces are kept, all together."""
+    minimum_price: Amount | None = None
+    """A piece of the lines that count costs at least this on average, as ordered."""
+    maximum_price: Amount | None = None
+    """A piece of the lines that count costs at most this on average, as ordered."""
 
     @cached_property
     def is_always(self) -> bool:
         """Whether nothing is asked that could fail when the order is posted."""
-        return self.model_copy(update={"minimum_amount": None, "minimum_quantity": None}) == When()
+        return self.model_copy(update=dict.fromkeys(LineConditions.model_fields)) == When()
 
     def includes_day(self, day: date) -> bool:
         """Whether orders of this day of the program's time zone can fit at all."""
@@ -251,6 +256,7 @@ class When(Part):
     def _ends_after_it_starts(self) -> Self:
         if self.starts_on is not None and self.ends_on is not None and self.ends_on < self.starts_on:
             refuse([problem(("ends_on",), "dates_order", f"is before starts_on, {self.starts_on}")])
+        _require_span(self.minimum_price, self.maximum_price)
         return self
 
 

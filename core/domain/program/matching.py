@@ -16,6 +16,8 @@ def covers(wide: When, narrow: When) -> bool:
     ends = wide.ends_on is None or (narrow.ends_on is not None and narrow.ends_on <= wide.ends_on)
     is_enough = _asks_no_more(wide.minimum_amount, narrow.minimum_amount)
     is_enough = is_enough and _asks_no_more(wide.minimum_quantity, narrow.minimum_quantity)
+    # The average price of more lines may be another.
+    is_enough = is_enough and wide.minimum_price is None and wide.maximum_price is None
     mine, theirs = wide.attributes or {}, narrow.attributes or {}
     return (
         starts

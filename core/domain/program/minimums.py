@@ -10,20 +10,24 @@ from core.domain.program.promotions import AdditionPromotion, AnyPromotion, Mult
 
 
 class Minimum(NamedTuple):
-    """The least that must be kept of the lines of a rule or promotion."""
+    """The least that must be kept of the lines of a rule or promotion, and what a piece of them costs on average."""
 
     amount: Decimal | None
     quantity: Decimal | None
+    price: Decimal | None
+    price_at_most: Decimal | None
     is_paid_only: bool  #: pieces that cost nothing do not count
 
 
 def minimums_of(parts: Iterable[AnyRule | AnyPromotion], free_pieces: FreePieces) -> dict[str, Minimum]:
     """The minimums of those that ask for any, by their names; `free_pieces` is what counts where they say nothing."""
-    return {
-        _name(part): Minimum(part.when.minimum_amount, part.when.minimum_quantity, not _has_free(part, free_pieces))
-        for part in parts
-        if part.when.minimum_amount is not None or part.when.minimum_quantity is not None
-    }
+    found = {}
+    for part in parts:
+        when = part.when
+        asked = when.minimum_amount, when.minimum_quantity, when.minimum_price, when.maximum_price
+        if any(each is not None for each in asked):
+            found[_name(part)] = Minimum(*asked, not _has_free(part, free_pieces))
+    return found
 
 
 def paid_only_of(parts: Iterable[AnyRule | AnyPromotion], free_pieces: FreePieces) -> frozenset[str]:

@@ -22,6 +22,10 @@ from tests.workers.cli.test_account_explain import explained, order_explained, o
             "no line of the order has what it asks of each: at least 3 pieces, at most 5 EUR a piece",
         ),
         (
+            "kind: spend, points: 5, per_amount: 1, when: {maximum_price: 20}",
+            "a piece of what counts for it costs 50 EUR on average, and it asks for at most 20 EUR a piece",
+        ),
+        (
             'kind: spend, points: 5, per_amount: "250.00", steps: whole',
             "it comes to less than one point, as only whole steps of 250.00 EUR earn",
         ),
@@ -50,7 +54,7 @@ def test_an_order_in_another_currency_is_told_in_both(loyalty: CommandLine, engi
     path.write_text(json.dumps(sold["data"]))
     quoted = " ".join(loyalty("quote", path, "--program", "test").out.split())
     assert "1700 ZAR at 0.0529 = 89.93 EUR" in quoted
-    shell.take(sold, refund("r1", "o1", lines=[{"line_id": "1", "amount": "700.00"}]))
+    shell.take(sold, refund("r1", "o1", lines=[{"line_id": "1", "net": "700.00"}]))
     (first, back) = explained(loyalty)["entries"]
     assert first["sentences"][0] == "1700 ZAR at 0.0529 = 89.93 EUR of it count, in tier bronze."
     assert first["sentences"][1] == "1 per 1.00 EUR gives 89 (rule spend, rounded down)."
@@ -58,4 +62,4 @@ def test_an_order_in_another_currency_is_told_in_both(loyalty: CommandLine, engi
     told = order_explained(loyalty, "o1")
     assert told["lines"] == ["Line 1, sku-1, 1 for 1700 ZAR: 52.90 EUR of it count; 37.03 EUR were refunded."]
     assert told["basis"] == ["1000 ZAR at 0.0529 = 52.90 EUR count now."]
-    assert "line 1 (700 ZAR)" in told["refunds"][0]
+    assert "line 1 (700 ZAR net)" in told["refunds"][0]
