@@ -46,6 +46,7 @@ UNDOING = (
         ("order.voided", "order.cancelled"),
         ("order.partially_cancelled", "order.cancelled"),
         ("order.shipped", "order.fulfilled"),
+        ("order.partially_fulfilled", "order.fulfilled"),
         ("order.fulfillment", "order.fulfilled"),
         ("order.fulfiled", "order.fulfilled"),
         ("order.updated", "order.amended"),

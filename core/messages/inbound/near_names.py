@@ -7,7 +7,6 @@ orders. So each word of a name must be right by itself: `customer_ip` is no `cus
 import re
 from collections.abc import Iterable
 from functools import lru_cache
-from itertools import takewhile
 
 NAME_CHARACTERS_MAX = 40  #: a longer one is nobody's slip
 _SLIPS_MAX = 2
@@ -22,12 +21,16 @@ def words_of(name: str) -> tuple[str, ...]:
     return tuple(word for word in _SEPARATORS.split(_HUMP.sub("_", name).casefold()) if word)
 
 
+_words_of_wanted = lru_cache(maxsize=1_024)(words_of)
+
+
 @lru_cache(maxsize=4_096)
 def meant_names(name: str, known: frozenset[str]) -> tuple[str, ...]:
     """Those of `known` that `name` was probably meant to be, the likeliest first."""
     if len(name) > NAME_CHARACTERS_MAX:
         return ()
-    found = [(slips, field) for field in known if (slips := slips_between(name, field)) is not None]
+    words = words_of(name)
+    found = [(slips, field) for field in known if (slips := _slips(words, _words_of_wanted(field))) is not None]
     return tuple(field for _, field in sorted(found))
 
 
@@ -38,12 +41,17 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 def slips_between(name: str, wanted_name: str) -> int | None:
     """How many slips make one name of the other, case and separators apart; None: they are two names."""
-    words, wanted = words_of(name), words_of(wanted_name)
+    return _slips(words_of(name), _words_of_wanted(wanted_name))
+
+
+def _slips(words: tuple[str, ...], wanted: tuple[str, ...]) -> int | None:
     joined, wanted_joined = "".join(words), "".join(wanted)
     if joined == wanted_joined:
         return 0
     if len(wanted_joined) < _FORGIVING_FROM or abs(len(joined) - len(wanted_joined)) > _SLIPS_MAX:
         return None
+    if joined[0] != wanted_joined[0] and joined[:2] != wanted_joined[1::-1]:
+        return None  # most names end here
     if len(words) != len(wanted):
         ends_right = len(wanted[-1]) >= _WORD_FORGIVING_FROM or joined.endswith(wanted[-1])
         return _slips_of_word(joined, wanted_joined) if ends_right else None
@@ -69,12 +77,16 @@ def _slips_of_word(word: str, wanted: str) -> int | None:
 
 def _distance(a: str, b: str, most: int) -> int:
     """How many letters are missing, too many, wrong or swapped with the next one; beyond `most` not exactly."""
+    if abs(len(a) - len(b)) > most:
+        return most + 1
     start = _alike(a, b)
     a, b = a[start:], b[start:]
     end = _alike(a[::-1], b[::-1])
     a, b = a[: len(a) - end], b[: len(b) - end]
-    if not a or not b or most <= 0:
+    if not a or not b:
         return len(a) or len(b)
+    if most <= 1:
+        return 1 if len(a) == len(b) == 1 or (len(a) == 2 and a == b[::-1]) else 2  # noqa: PLR2004 - two are swapped
     shorter = [(a[1:], b[1:]), (a[1:], b), (a, b[1:])]
     if a[:2] == b[1::-1]:
         shorter.append((a[2:], b[2:]))
@@ -83,4 +95,9 @@ def _distance(a: str, b: str, most: int) -> int:
 
 def _alike(a: str, b: str) -> int:
     """How many letters at the beginning are the same."""
-    return sum(1 for _ in takewhile(bool, map(str.__eq__, a, b)))
+    place = 0
+    for one, other in zip(a, b, strict=False):
+        if one != other:
+            break
+        place += 1
+    return place

@@ -7,8 +7,9 @@ The parser does not read what it does not know. It only tells that something was
 nothing is; whether it matters is looked up in the message itself, by `stray_problems`.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
+from itertools import islice
 from threading import get_ident
 from typing import Any, NamedTuple, cast
 
@@ -17,7 +18,8 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 from core.messages.inbound.near_names import meant_names
 
 STRAY = "loyalty_stray"  #: the type of the error that says: look whether it matters
-_NAMES_COMPARED_MAX = 100  #: of one object; nobody has so many fields of his own by accident
+#: So many different names of one place in a message are compared: whoever sends more has fields of his own there.
+_NAMES_COMPARED_MAX = 50
 _SAYS_NOTHING: tuple[Any, ...] = (None, False, "", [], {})
 
 Path = tuple[str | int, ...]
@@ -35,11 +37,14 @@ _PIECES_ONLY = (
 _WHOLE_REFUND = (
     "is not a field of {type}, which is of the whole refund; send another order.refunded for what is kept of it"
 )
+_OF_NO_ORDER = (
+    "is not a field of {type}, which is of goods whose order nobody can name; send order.refunded of their order"
+)
 
 #: What is known in another type of message and would mean something else where it is not.
 _ELSEWHERE: Mapping[tuple[str, Path], Mapping[str, str]] = {
     ("order.completed", _DATA): dict.fromkeys(("full", "refund_id"), _AS_REFUND),
-    ("order.amended", _DATA): {"rate": _RATE_OF_ORDER},
+    ("order.amended", _DATA): {**dict.fromkeys(("full", "refund_id"), _AS_REFUND), "rate": _RATE_OF_ORDER},
     ("order.refunded", _DATA): {**dict.fromkeys(("line_id", "quantity"), _IN_LINES), "rate": _RATE_OF_ORDER},
     ("order.cancelled", _DATA): {
         **dict.fromkeys(("amount", "paid", "net"), _PART_OF_ORDER),
@@ -47,6 +52,7 @@ _ELSEWHERE: Mapping[tuple[str, Path], Mapping[str, str]] = {
     },
     ("order.cancelled", _LINES): dict.fromkeys(("amount", "paid", "net"), _PIECES_ONLY),
     ("order.fulfilled", _DATA): dict.fromkeys(("line_id", "quantity"), _IN_LINES),
+    ("order.returned", _DATA): dict.fromkeys(("order_id", "refund_id", "order_source"), _OF_NO_ORDER),
     ("order.refund_reverted", _DATA): dict.fromkeys(
         ("lines", "amount", "paid", "net", "line_id", "quantity"), _WHOLE_REFUND
     ),
@@ -100,23 +106,29 @@ def stray_problems(event: Any, places: Places) -> Iterator[StrayProblem]:
     if not isinstance(event, dict):
         return
     data = event.get("data")
-    yield from _problems_of(event, places[()], (), event)
+    yield from _problems_of(event, places[()], (), event, _compared((event,), places[()]))
     if not isinstance(data, dict) or _DATA not in places:
         return
-    yield from _problems_of(data, places[_DATA], _DATA, event)
+    yield from _problems_of(data, places[_DATA], _DATA, event, _compared((data,), places[_DATA]))
     lines = data.get("lines")
     if _LINES in places and isinstance(lines, list):
-        for number, line in enumerate(lines):
-            if isinstance(line, dict):
-                yield from _problems_of(line, places[_LINES], (*_LINES, number), event)
+        objects = {number: line for number, line in enumerate(lines) if isinstance(line, dict)}
+        names = _compared(objects.values(), places[_LINES])
+        for number, line in objects.items():
+            yield from _problems_of(line, places[_LINES], (*_LINES, number), event, names)
+
+
+def _compared(each: Iterable[Mapping[str, Any]], place: Place) -> frozenset[str]:
+    """The unknown names that are compared and may matter."""
+    names = dict.fromkeys(name for there in each for name in there if name not in place.known)
+    return frozenset(name for name in islice(names, _NAMES_COMPARED_MAX) if _may_matter(name, place))
 
 
 def _problems_of(
-    there: Mapping[str, Any], place: Place, path: Path, event: Mapping[str, Any]
+    there: Mapping[str, Any], place: Place, path: Path, event: Mapping[str, Any], names: frozenset[str]
 ) -> Iterator[StrayProblem]:
-    names = [name for name in there if name not in place.known][:_NAMES_COMPARED_MAX]
-    for name in names:
-        if _may_matter(name, place) and not any(there[name] is said or there[name] == said for said in _SAYS_NOTHING):
+    for name in there:
+        if name in names and not any(there[name] is said or there[name] == said for said in _SAYS_NOTHING):
             meant = next((field for field in meant_names(name, place.known) if there.get(field) is None), None)
             text = (
                 f"is not a field here; did you mean {_named(meant, place)}?"
@@ -199,7 +211,7 @@ class _Noticing:
 
 def _check_of(place: Place) -> Callable[[dict[str, Any]], dict[str, Any]]:
     def check(fields: dict[str, Any]) -> dict[str, Any]:
-        if _noticed and _is_noticed() and _take_out(fields, place):
+        if _noticed and _is_noticed() and _any_may_matter(_taken_out((fields,), place), place):
             raise _suspicion()
         if _noticed and not place.path:
             _noticed.discard(get_ident())
@@ -210,7 +222,7 @@ def _check_of(place: Place) -> Callable[[dict[str, Any]], dict[str, Any]]:
 
 def _check_of_each(place: Place) -> Callable[[list[dict[str, Any]]], list[dict[str, Any]]]:
     def check(each: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        if _noticed and _is_noticed() and any(_take_out(fields, place) for fields in each):
+        if _noticed and _is_noticed() and _any_may_matter(_taken_out(each, place), place):
             raise _suspicion()
         return each
 
@@ -230,12 +242,18 @@ def _is_noticed() -> bool:
     return get_ident() in _noticed
 
 
-def _take_out(fields: dict[str, Any], place: Place) -> bool:
-    """Take out what is unknown; tell whether something of it may matter."""
-    unknown = [name for name in fields if name not in place.known]
-    for name in unknown:
-        del fields[name]
-    return any(_may_matter(name, place) for name in unknown[:_NAMES_COMPARED_MAX])
+def _taken_out(each: Iterable[dict[str, Any]], place: Place) -> list[str]:
+    """Take out what is unknown; give the names that are compared."""
+    names: dict[str, None] = {}
+    for fields in each:
+        for name in [name for name in fields if name not in place.known]:
+            del fields[name]
+            names[name] = None
+    return list(islice(names, _NAMES_COMPARED_MAX))
+
+
+def _any_may_matter(names: Iterable[str], place: Place) -> bool:
+    return any(_may_matter(name, place) for name in names)
 
 
 def _suspicion() -> PydanticCustomError:

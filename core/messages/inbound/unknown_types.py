@@ -38,7 +38,7 @@ _TYPES = {
     "order.refund_reverted": ("refund revert", "refund cancel"),
     "order.returned": ("return", "return received", "return complete"),
     "order.cancelled": ("cancel", "cancel done", "cancel whole", "cancel part"),
-    "order.fulfilled": ("fulfil", "fulfil complete", "fulfil whole"),
+    "order.fulfilled": ("fulfil", "fulfil complete", "fulfil whole", "fulfil part"),
     "order.amended": ("amend", "amend done"),
     "order.claimed": ("claim",),
 }

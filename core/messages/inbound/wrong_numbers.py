@@ -36,7 +36,7 @@ def number_advice(
     if field in {"paid", "net", "amount", "quantity"} and event_type == "order.refunded":
         undo = _UNDO if "order.refund_reverted" in known else ""
         return f"amounts and quantities are not negative: write what is given back without a sign{undo}"
-    return "amounts are not negative: write it without a sign"
+    return f"{'a quantity is above 0' if field == 'quantity' else 'amounts are not negative'}: write it without a sign"
 
 
 def _of_order(field: str | None, there: Mapping[str, Any], known: Container[str]) -> str:
