@@ -5,11 +5,14 @@ which knows all that programs can say.
 """
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 
 from core.domain.orders.facts import Order, Refund
 from core.domain.program import Program
 from tests.domain.naive_earning import naive_points
+from tests.domain.naive_tiers import NaiveTiers, Sold, Worth
+
+NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass
@@ -37,7 +40,6 @@ class NaiveAccount:
     earned: dict[str, int] = field(default_factory=dict)
     excused: dict[str, int] = field(default_factory=dict)
     shortfall: dict[str, int] = field(default_factory=dict)
-    tiers: list[tuple[datetime, str]] = field(default_factory=list)
     tier_of: dict[str, str] = field(default_factory=dict)
     refunds: dict[str, list[Refund]] = field(default_factory=dict)
     orders: dict[str, Order] = field(default_factory=dict)
@@ -48,11 +50,29 @@ class NaiveAccount:
 
     @property
     def tier(self) -> str:
-        return self.tiers[-1][1] if self.tiers else self.program.tiers[0].tier_id
+        """The tier after all that is known."""
+        return self.tiers(max((instant for sold in self._sold() for instant, _ in sold.kept), default=NEVER)).tier
+
+    def tiers(self, end: datetime) -> NaiveTiers:
+        """The tiers through time, to `end`."""
+        return NaiveTiers(self._sold(), lambda _: self.program).run(end)
+
+    def _sold(self) -> list[Sold]:
+        """What was kept of each order, and when."""
+        found = []
+        for order_id, order in self.orders.items():
+            instants = sorted({max(order.occurred_at, refund.occurred_at) for refund in self.refunds[order_id]})
+            kept = [(order.occurred_at, self._worth(order, None))]
+            found.append(Sold(order.occurred_at, kept + [(at, self._worth(order, at)) for at in instants]))
+        return found
+
+    def _worth(self, order: Order, at: datetime | None) -> Worth:
+        """What the order has earned and keeps then; at first without `at`."""
+        known = [refund for refund in self.refunds[order.order_id] if at is not None and refund.occurred_at <= at]
+        return Worth(naive_points(order, known, self.program, self.tier_of[order.order_id]), 0, 1)
 
     def complete(self, order: Order, expires_at: datetime | None) -> None:
-        known = [tier for since, tier in self.tiers if since <= order.occurred_at]
-        tier_id = known[-1] if known else self.program.tiers[0].tier_id
+        tier_id = self.tiers(order.occurred_at).at(order.occurred_at)
         points = naive_points(order, [], self.program, tier_id)
         self.orders[order.order_id] = order
         self.tier_of[order.order_id] = tier_id
@@ -64,15 +84,6 @@ class NaiveAccount:
         place = len(self.orders)
         for _ in range(points - pays):
             self.points.append(Point(order.order_id, place, order.occurred_at, expires_at))
-        names = [tier.tier_id for tier in self.program.tiers]
-        reached = max(
-            names.index(tier.tier_id)
-            for tier in self.program.tiers
-            if tier.threshold_points <= sum(self.earned.values())
-        )
-        if points and reached > names.index(self.tier):
-            last = self.tiers[-1][0] if self.tiers else order.occurred_at
-            self.tiers.append((max(last, order.occurred_at), names[reached]))
 
     def refund(self, refund: Refund, now: datetime) -> None:
         order_id = refund.order_id

@@ -36,6 +36,11 @@ class Sold:
             worth = self.before_refunds or self.kept[0][1]
         return int(getattr(worth, program.qualification.measure.value))
 
+    def worth_as_ordered(self, program: Program, now: datetime) -> int:
+        """What it is worth to an order of this instant, before the refunds of the same instant."""
+        kept = [self.kept[0], *((since, worth) for since, worth in self.kept[1:] if since < now)]
+        return Sold(self.at, kept, self.before_refunds).worth(program, now)
+
 
 class Held(NamedTuple):
     """A hold by hand."""
@@ -136,14 +141,14 @@ class NaiveTiers:
 
     def _order(self, sold: Sold) -> None:
         program, names = self.version_at(sold.at), [tier.tier_id for tier in self.version_at(sold.at).tiers]
-        if sold.worth(program, sold.at) <= 0:
+        if sold.worth_as_ordered(program, sold.at) <= 0:
             return
         period = self._period(sold.at)
         end = period[1] if period else None
         if self.until is None and self.tier != names[0]:
             self.until = end
         units = sum(
-            each.worth(program, sold.at)
+            each.worth_as_ordered(program, sold.at)
             for each in self.orders
             if each.at <= sold.at and (period is None or each.at >= period[0])
         )

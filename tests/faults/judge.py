@@ -5,7 +5,7 @@ A difference begins with lost, doubled or wrong.
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
+from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -45,6 +45,14 @@ class AccountRow(NamedTuple):
     pending: int = 0
 
 
+class TierRow(NamedTuple):
+    """One tier change. Each is what holds from its instant on, whatever was told before."""
+
+    previous_tier_id: str
+    tier_id: str
+    effective_at: datetime
+
+
 class OrderRow(NamedTuple):
     """One posted order."""
 
@@ -59,7 +67,7 @@ class Snapshot(NamedTuple):
     inbox: list[InboxRow]
     accounts: list[AccountRow]
     entries: dict[UUID, list[LedgerEntry]]
-    tiers: dict[UUID, list[tuple[str, str]]]  #: from, to
+    tiers: dict[UUID, list[TierRow]]  #: from, to
     orders: list[OrderRow]
     refunds: list[tuple[str, str]]  #: source, refund_id
     order_events: list[tuple[str, str, str]]  #: source, order_id, kind
@@ -75,7 +83,9 @@ FROM entries ORDER BY account_id, sequence
 """
 _INBOX = "SELECT inbox_id, source, event_id, variant = '', body, state, reason, deliveries FROM inbox ORDER BY inbox_id"
 _ACCOUNTS = "SELECT account_id, program_id, customer_id, balance, lifetime_points, tier_id, pending FROM accounts"
-_TIERS = "SELECT account_id, previous_tier_id, tier_id FROM tier_changes ORDER BY account_id, change_number"
+_TIERS = (
+    "SELECT account_id, previous_tier_id, tier_id, effective_at FROM tier_changes ORDER BY account_id, change_number"
+)
 
 
 def take_snapshot(connection: Connection) -> Snapshot:
@@ -84,9 +94,9 @@ def take_snapshot(connection: Connection) -> Snapshot:
     entries: dict[UUID, list[LedgerEntry]] = defaultdict(list)
     for account_id, *values in run_bulk(connection, _ENTRIES):
         entries[account_id].append(LedgerEntry(*values))
-    tiers: dict[UUID, list[tuple[str, str]]] = defaultdict(list)
-    for account_id, before, after in run_bulk(connection, _TIERS):
-        tiers[account_id].append((before, after))
+    tiers: dict[UUID, list[TierRow]] = defaultdict(list)
+    for account_id, *values in run_bulk(connection, _TIERS):
+        tiers[account_id].append(TierRow(*values))
     return Snapshot(
         inbox=[InboxRow(*row) for row in run_bulk(connection, _INBOX)],
         accounts=[AccountRow(*row) for row in run_bulk(connection, _ACCOUNTS)],
@@ -226,9 +236,11 @@ def _account_differences(stream: Stream, snapshot: Snapshot) -> Iterator[str]:
         together = Totals(account.balance + account.pending, account.lifetime_points)
         if (together, account.tier_id) != (replayed.totals, replayed.tier):
             yield f"wrong: accounts: {key} is at {held} in {account.tier_id}, its entries replayed at {replayed}"
-        tiers = [replayed.first_tier, *(tier for _, tier in replayed.tiers)]
-        if snapshot.tiers.get(account.account_id, []) != list(pairwise(tiers)):
-            yield f"wrong: tiers of {key}: {snapshot.tiers.get(account.account_id)}, replayed {tiers}"
+        changes = snapshot.tiers.get(account.account_id, [])
+        for instant in {*(change.effective_at for change in changes), *(at for at, _ in replayed.tiers.changes)}:
+            told = [replayed.tiers.first, *(change.tier_id for change in changes if change.effective_at <= instant)][-1]
+            if told != replayed.tiers.at(instant):
+                yield f"wrong: tiers of {key}: {told} at {instant} by {changes}, replayed {replayed.tiers.changes}"
         earned |= replayed.earned
     yield from _fact_differences(stream, snapshot, earned)
 
@@ -262,7 +274,7 @@ def _event_differences(stream: Stream, snapshot: Snapshot, log: EventLog) -> Ite
             yield f"lost: events: the creation of account {account_id} of {row.customer_id} was not told"
         entries = {e.sequence: _told(e) for e in snapshot.entries.get(row.account_id, ())}
         yield from _missing(f"events: account {account_id}, sequence", told.changes, entries)
-        tiers = dict(enumerate(snapshot.tiers.get(row.account_id, ()), start=1))
+        tiers = dict(enumerate((change[:2] for change in snapshot.tiers.get(row.account_id, ())), start=1))
         yield from _missing(f"events: account {account_id}, tier change", told.tiers, tiers)
         if sum(change.points for change in told.changes.values()) != row.balance:
             yield f"wrong: events: those of account {account_id} do not add up to its balance {row.balance}"

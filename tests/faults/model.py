@@ -15,9 +15,10 @@ from typing import Any, NamedTuple
 from core.domain.orders.facts import LineKind, Order, OrderLine, Refund, RefundLine
 from core.domain.program import Program
 from tests.domain.naive_earning import naive_points
+from tests.domain.naive_tiers import NaiveTiers
 from tests.faults.fault_programs import CHANGED, FADING, HELD, LIMITED, LONG_AGO, program_of
 from tests.limit_checks import kept_amount
-from tests.plain_model import NaiveAccount
+from tests.plain_model import NEVER, NaiveAccount
 
 OrderKey = tuple[str, str]  #: source, order_id
 AccountKey = tuple[str, str]  #: program_id, customer_id
@@ -59,9 +60,8 @@ class Replayed(NamedTuple):
     """An account after its entries were replayed: what the model holds, and where it disagrees."""
 
     totals: Totals
-    first_tier: str
     tier: str
-    tiers: list[tuple[datetime, str]]  #: what came after it, and since when
+    tiers: NaiveTiers  #: through time
     earned: dict[str, int]  #: by order_id
     differences: list[str]
 
@@ -239,9 +239,8 @@ class _Replay:
         totals = Totals(self._naive.balance, self._lifetime_points)
         return Replayed(
             totals,
-            self._program.tiers[0].tier_id,
             self._naive.tier,
-            self._naive.tiers,
+            self._naive.tiers(NEVER),
             self._naive.earned,
             self._differences,
         )
