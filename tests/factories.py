@@ -99,6 +99,27 @@ def reversion(
     return _event("order.refund_reverted", event_id or f"reverted-{refund_id}", time, source, body)
 
 
+def goods_back(
+    return_id: str = "b1",
+    amount: str = "20.00",
+    *,
+    customer_id: str | None = "c1",
+    time: str = "2026-03-07T12:00:00+01:00",
+    event_id: str | None = None,
+    lines: list[dict[str, Any]] | None = None,
+    source: str = SOURCE,
+    **data: Any,
+) -> dict[str, Any]:
+    """A return without a receipt."""
+    body = {
+        "return_id": return_id,
+        "customer_id": customer_id,
+        "currency": "EUR",
+        "lines": lines or [line(amount=amount)],
+    }
+    return _event("order.returned", event_id or f"returned-{return_id}", time, source, body | data)
+
+
 def fulfilment(order_id: str = "o1", **over: Any) -> dict[str, Any]:
     return _about_order("fulfilled", order_id, **over)
 

@@ -23,12 +23,13 @@ from core.domain.orders.posted import (
     PostedOrder,
     PostedOrderEvent,
     PostedRefund,
+    PostedReturn,
     Usage,
     cancelled_part,
     refunds_known,
 )
 from core.domain.program import Program, UsageKey
-from core.domain.reach import CustomerKey, OrderKey, RefundKey
+from core.domain.reach import CustomerKey, OrderKey, RefundKey, ReturnKey
 from core.domain.tiers.history import CountedOrder, OrdersByTime, TierFacts, TierHistoryEntry, TierHold, counted_order
 
 #: Of so many orders it is remembered what is kept of them: as many as a batch has messages, and more.
@@ -72,6 +73,7 @@ class Books:
         self._refunds_by_id: dict[RefundKey, dict[str, PostedRefund]] = {}
         self._order_events: dict[OrderKey, dict[tuple[str, OrderEventKind, str], PostedOrderEvent]] = {}
         self._takes: dict[tuple[UUID, OrderKey], list[Take]] = {}
+        self._returns: dict[ReturnKey, dict[str, PostedReturn]] = {}
         self._budgets: dict[tuple[str, str], Budget] = {}
         self._kept: dict[tuple[OrderKey, str], KeptOrder] = {}
 
@@ -151,6 +153,13 @@ class Books:
         self._takes[account_id, order] = []
         self._keep_takes(account_id, order, takes)
 
+    def put_returns(self, keys: Iterable[ReturnKey], returns: Iterable[PostedReturn]) -> None:
+        """Take in all that is posted of these returns without a receipt."""
+        for key in keys:
+            self._returns.setdefault(key, {})
+        for posted in returns:
+            self._returns[posted.key][posted.program_id] = posted
+
     def put_order_events(self, orders: Iterable[OrderKey], found: Iterable[PostedOrderEvent]) -> None:
         """Take in all that is posted of what happened to these orders."""
         for order in orders:
@@ -172,7 +181,7 @@ class Books:
         except KeyError:
             raise NotLoadedError(f"account {account_id}") from None
 
-    def new_account(self, program_id: str, customer_id: str, tier_id: str, enrolled_at: datetime) -> Account:
+    def new_account(self, program_id: str, customer_id: str, tier_id: str, enrolled_at: datetime | None) -> Account:
         """A new account with nothing in it; it exists once a decision that opens it is applied."""
         account_id = self._new_account_id()
         return Account(account_id, program_id, customer_id, tier_id, enrolled_at=enrolled_at, counted_until=enrolled_at)
@@ -260,6 +269,10 @@ class Books:
         """What is posted of the order, by program."""
         return self._known(self._orders, key, {})
 
+    def returns(self, key: ReturnKey) -> Mapping[str, PostedReturn]:
+        """What is posted of a return without a receipt, by program."""
+        return self._known(self._returns, key, {})
+
     def refund(self, key: RefundKey, program_id: str) -> PostedRefund | None:
         """The posted refund of this id."""
         return self._known(self._refunds_by_id, key, {}).get(program_id)
@@ -330,6 +343,8 @@ class Books:
                     self._keep_new_order(fact)
                 case PostedRefund():
                     self._keep_refund(fact)
+                case PostedReturn():
+                    self._returns.setdefault(fact.key, {})[fact.program_id] = fact
                 case PostedOrderEvent():
                     self._keep_order_event(fact)
         for posted in decision.orders:

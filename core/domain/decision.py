@@ -8,7 +8,14 @@ from uuid import UUID
 
 from core.domain.ledger import Account, Entry
 from core.domain.lots import Lot, SharedExpiry
-from core.domain.orders.posted import BudgetChange, PostedOrder, PostedOrderEvent, PostedRefund, UsageChange
+from core.domain.orders.posted import (
+    BudgetChange,
+    PostedOrder,
+    PostedOrderEvent,
+    PostedRefund,
+    PostedReturn,
+    UsageChange,
+)
 from core.domain.tiers.history import TierHold
 
 
@@ -49,7 +56,7 @@ class AccountChange(NamedTuple):
 
 
 #: What a message reported, as the ledger keeps it.
-Fact = PostedOrder | PostedRefund | PostedOrderEvent
+Fact = PostedOrder | PostedRefund | PostedOrderEvent | PostedReturn
 
 
 class Decision(NamedTuple):

@@ -50,7 +50,7 @@ class Account(NamedTuple):
     counted_until: datetime | None = None  #: what occurs before it is late for the tier; None: all is counted anew
     orders_posted: int = 0  #: orders of this customer that are known, whatever they earned
     orders_counted: int = 0  #: those that count as orders of the customer
-    enrolled_at: datetime | None = None  #: when the order occurred that opened the account
+    enrolled_at: datetime | None = None  #: when the order occurred that opened the account; None: it has none
     tier_held_until: datetime | None = None  #: until when no refund and no review lowers the tier
     tier_warned_until: datetime | None = None  #: the `tier_until` that a warning was sent for
 
@@ -72,10 +72,11 @@ class Entry(NamedTuple):
     occurred_at: datetime
     allocations: tuple[Allocation, ...]
     why: dict[str, Any]  #: the calculation, for people
-    source: str | None = None  #: of the order that it is about
+    source: str | None = None  #: of the order or return that it is about
     order_id: str | None = None
     refund_id: str | None = None
     corrects_sequence: int | None = None  #: the entry that this one corrects
+    return_id: str | None = None
 
 
 def entry_between(
@@ -90,6 +91,7 @@ def entry_between(
     order_id: str | None = None,
     refund_id: str | None = None,
     corrects_sequence: int | None = None,
+    return_id: str | None = None,
 ) -> Entry:
     """The entry that leads from one state of an account to the next. All its numbers follow from the two states."""
     assert after.sequence == before.sequence + 1
@@ -112,6 +114,7 @@ def entry_between(
         order_id,
         refund_id,
         corrects_sequence,
+        return_id,
     )
 
 

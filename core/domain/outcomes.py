@@ -27,6 +27,7 @@ class Reason(StrEnum):
     UNKNOWN_PROGRAM = "unknown_program"  #: no such program, or none takes this source
     ORDER_CONFLICT = "order_conflict"  #: the order, its fulfilment or its cancellation is posted already, other content
     REFUND_CONFLICT = "refund_conflict"  #: same refund id as a posted refund, other content
+    RETURN_CONFLICT = "return_conflict"  #: same return id as a posted return, other content
     WRONG_CURRENCY = "wrong_currency"  #: not the program's and without a rate there, or a refund's not its order's
     TOO_MANY_POINTS = "too_many_points"  #: the account would get more points than are counted
     ORDER_NEVER_CAME = "order_never_came"  #: a message about an order waited longer than the limit for it

@@ -13,6 +13,7 @@ from core.domain.program import Program
 
 OrderKey = tuple[str, str]  #: source, order_id
 RefundKey = tuple[str, str]  #: source, refund_id
+ReturnKey = tuple[str, str]  #: source, return_id
 CustomerKey = tuple[str, str]  #: program_id, customer_id
 
 
@@ -40,6 +41,7 @@ class AccountParts(NamedTuple):
     tiers_at: tuple[TierInstant, ...] = ()  #: what its tier follows from at these instants
     limits_of: tuple[tuple[Program, datetime], ...] = ()  #: usages and budgets of an order of that instant
     expiries: bool = False  #: its shared expiries that have not been carried out
+    points_to_take: int = 0  #: beside what refunds of orders may take: with `LotsWanted.TO_TAKE`
 
     def union(self, other: "AccountParts") -> "AccountParts":
         """The parts that either asks for."""
@@ -48,6 +50,7 @@ class AccountParts(NamedTuple):
             self.tiers_at + other.tiers_at,
             self.limits_of + other.limits_of,
             self.expiries or other.expiries,
+            self.points_to_take + other.points_to_take,
         )
 
     def of_message(self, place: int) -> "AccountParts":
@@ -92,6 +95,7 @@ class Reach(NamedTuple):
     #: Whose orders the messages report: what another message needs of such an order's account is needed of theirs.
     #: Several for one order, if it is reported in two programs, or again with other content.
     owners: Mapping[OrderKey, tuple[CustomerKey, ...]] = _NO_OWNERS
+    returns: frozenset[ReturnKey] = frozenset()
 
 
 def union(reaches: Iterable[Reach]) -> Reach:
@@ -100,6 +104,7 @@ def union(reaches: Iterable[Reach]) -> Reach:
     customers: dict[CustomerKey, AccountParts] = {}
     owners: dict[OrderKey, tuple[CustomerKey, ...]] = {}
     refunds: set[RefundKey] = set()
+    returns: set[ReturnKey] = set()
     for place, reach in enumerate(reaches):
         for order, of_order in reach.orders.items():
             if of_order.account is not None:
@@ -111,4 +116,5 @@ def union(reaches: Iterable[Reach]) -> Reach:
         for order, customers_of_order in reach.owners.items():
             owners[order] = owners.get(order, ()) + customers_of_order
         refunds.update(reach.refunds)
-    return Reach(orders, frozenset(refunds), customers, owners)
+        returns.update(reach.returns)
+    return Reach(orders, frozenset(refunds), customers, owners, frozenset(returns))

@@ -2,6 +2,7 @@
 
 ORDER = "order"
 REFUND = "refund"
+RETURN = "return"
 
 
 def order_subject(order_id: str) -> str:
@@ -14,6 +15,11 @@ def refund_subject(refund_id: str) -> str:
     return f"{REFUND} {refund_id}"
 
 
+def return_subject(return_id: str) -> str:
+    """The subject of a return without a receipt, which is about itself."""
+    return f"{RETURN} {return_id}"
+
+
 def subject_id(subject: str) -> str:
     """The id alone, which may hold blanks too."""
     return subject.partition(" ")[2]
@@ -21,5 +27,14 @@ def subject_id(subject: str) -> str:
 
 def order_id_of(subject: str | None) -> str | None:
     """The id of the order that a message is about; None if it is about something else, or nothing is known."""
-    kind, _, order_id = (subject or "").partition(" ")
-    return order_id if kind == ORDER else None
+    return _id_of(ORDER, subject)
+
+
+def return_id_of(subject: str | None) -> str | None:
+    """The id of the return that a message is; None for another message."""
+    return _id_of(RETURN, subject)
+
+
+def _id_of(wanted: str, subject: str | None) -> str | None:
+    kind, _, subject_id = (subject or "").partition(" ")
+    return subject_id if kind == wanted else None

@@ -18,6 +18,7 @@ MENDS: dict[Reason, str] = {
     Reason.UNKNOWN_PROGRAM: "Apply the missing program and retry, or send this anew with the program it is for.",
     Reason.ORDER_CONFLICT: "The first one stays; send a change of it, or another order, as the detail says; drop this.",
     Reason.REFUND_CONFLICT: "The first one stays; send another refund with a refund_id of its own; drop this one.",
+    Reason.RETURN_CONFLICT: "The first one stays; send another return with a return_id of its own; drop this one.",
     Reason.WRONG_CURRENCY: "Send an order anew with rate or a program of its currency, a refund in the order's.",
     Reason.TOO_MANY_POINTS: "If the program's rates are wrong, mend them, then retry; if the order is, drop this one.",
     Reason.ORDER_NEVER_CAME: "Have the order sent and retry, or send this anew as the detail says; else drop it.",

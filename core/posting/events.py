@@ -12,7 +12,7 @@ from core.domain.expiry.reminders import Reminder
 from core.domain.ledger import Account, Entry, EntryKind
 from core.domain.outcomes import Parked
 from core.domain.program import Measure
-from core.domain.subjects import order_id_of
+from core.domain.subjects import order_id_of, return_id_of
 from core.domain.tiers.qualification import TierAtRisk
 from core.messages.outbound.event_json import event_json, instant_text, recorded_text
 from core.messages.outbound.published_events import (
@@ -48,18 +48,18 @@ def decision_events(decision: Decision, context: EventContext) -> list[OutboxEve
     events: list[OutboxEvent] = []
     for change in decision.changes:
         if change.opened is not None:
-            events.append(_account_created(change.opened, context))
+            opened_at = change.opened.enrolled_at or change.entries[0].occurred_at
+            events.append(_account_created(change.opened, opened_at, context))
         events += [_balance_changed(change.account, entry, context) for entry in change.entries]
         events += [_tier_changed(change.account, moved, context) for moved in change.tier_changes]
     return events
 
 
-def _account_created(account: Account, context: EventContext) -> OutboxEvent:
-    assert account.enrolled_at is not None
+def _account_created(account: Account, opened_at: datetime, context: EventContext) -> OutboxEvent:
     data: AccountCreatedData = {
         **_whose(account),
         "tier": account.tier_id,
-        "occurred_at": instant_text(account.enrolled_at),
+        "occurred_at": instant_text(opened_at),
         "recorded_at": recorded_text(context.recorded_at),
     }
     return _of_account(account, "created", OutboundType.ACCOUNT_CREATED, data, context)
@@ -95,6 +95,8 @@ def _balance_changed(account: Account, entry: Entry, context: EventContext) -> O
         data["order_id"] = entry.order_id
     if entry.refund_id is not None:
         data["refund_id"] = entry.refund_id
+    if entry.return_id is not None:
+        data["return_id"] = entry.return_id
     return _of_account(account, str(entry.sequence), OutboundType.BALANCE_CHANGED, data, context)
 
 
@@ -104,6 +106,8 @@ def _reason(entry: Entry) -> str:
             return "order_amended"
         case EntryKind.ACCRUAL:
             return "order_completed" if entry.refund_id is None else "refund_reverted"
+        case EntryKind.CLAWBACK if entry.return_id is not None:
+            return "order_returned"
         case EntryKind.CLAWBACK:
             return "order_cancelled" if entry.refund_id is None else "order_refunded"
         case EntryKind.EXPIRY:
@@ -190,6 +194,8 @@ def message_parked(message: ClaimedMessage, parked: Parked, context: EventContex
         data["type"] = message.type
     if order_id := order_id_of(message.subject):
         data["order_id"] = order_id
+    if return_id := return_id_of(message.subject):
+        data["return_id"] = return_id
     times = message.times_parked + 1
     event_id = f"parked:{message.inbox_id}" if times == 1 else f"parked:{message.inbox_id}:{times}"
     event_type = OutboundType.MESSAGE_PARKED

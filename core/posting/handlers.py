@@ -14,6 +14,7 @@ from core.domain.orders.accrual import decide_order, order_reach
 from core.domain.orders.amending import amendment_reach, decide_amendment
 from core.domain.orders.clawback import cancellation_reach, decide_cancellation, decide_refund, refund_reach
 from core.domain.orders.fulfilment import decide_fulfilment, fulfilment_reach
+from core.domain.orders.returning import decide_return, return_reach
 from core.domain.orders.reverting import decide_reversion, reversion_reach
 from core.domain.outcomes import Parked, Replayed, Waiting
 from core.domain.program.registry import ProgramRegistry
@@ -44,5 +45,6 @@ HANDLERS = by_type(
         Handler(INBOUND["order.cancelled"], cancellation_reach, decide_cancellation),
         Handler(INBOUND["order.amended"], amendment_reach, decide_amendment),
         Handler(INBOUND["order.refund_reverted"], reversion_reach, decide_reversion),
+        Handler(INBOUND["order.returned"], return_reach, decide_return),
     )
 )

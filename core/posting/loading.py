@@ -33,6 +33,7 @@ from core.store.ledger import (
     lock_accounts,
     lock_budgets,
 )
+from core.store.returns import load_returns
 from core.store.tier_facts import load_counted, load_tier_facts, load_tier_history
 
 _NO_PARTS = AccountParts()
@@ -85,6 +86,7 @@ def open_books(
     with_events = [key for key, parts in reach.orders.items() if parts.events]
     if with_events:
         books.put_order_events(with_events, load_order_events(connection, with_events))
+    books.put_returns(reach.returns, load_returns(connection, reach.returns))
     members = load_members(connection, reach.customers.keys())
     books.put_members({key: members.get(key) for key in reach.customers})
 
@@ -209,7 +211,7 @@ def _load_lots(
     for account_id, wanted in parts.items():
         account = books.account(account_id)
         if wanted.lots is LotsWanted.TO_TAKE:
-            to_take[account_id] = points_at_stake(books, account, orders_of[account_id])
+            to_take[account_id] = points_at_stake(books, account, orders_of[account_id]) + wanted.points_to_take
         elif wanted.lots is LotsWanted.IF_OWING and account.deficit and account.pending:
             to_take[account_id] = 0
     origins = [(posted.account_id, OriginKind.ORDER, *posted.key) for posted in own if posted.account_id is not None]

@@ -12,7 +12,7 @@ from core.domain.books import Books
 from core.domain.decision import AccountChange, Decision, TierChange
 from core.domain.ledger import Account, Entry
 from core.domain.lots import Lot, SharedExpiry
-from core.domain.orders.posted import Budget, PostedOrder, PostedOrderEvent, PostedRefund
+from core.domain.orders.posted import Budget, PostedOrder, PostedOrderEvent, PostedRefund, PostedReturn
 from core.domain.outcomes import Parked
 from core.domain.program import UsageKey
 from core.posting.events import EventContext, decision_events, message_parked
@@ -20,6 +20,7 @@ from core.posting.loading import BudgetKey, LoadedBudget
 from core.store.appending import (
     NewOrder,
     NewOrderEvent,
+    NewReturn,
     OutboxEvent,
     append_accounts,
     append_allocations,
@@ -30,6 +31,7 @@ from core.store.appending import (
     append_order_events,
     append_orders,
     append_refunds,
+    append_returns,
     append_tier_changes,
     update_accounts,
     update_budgets,
@@ -83,6 +85,7 @@ class Writing:
         self._orders: dict[_OrderRow, PostedOrder] = {}
         self._new_orders: dict[_OrderRow, Report] = {}
         self._refunds: list[tuple[PostedRefund, int]] = []
+        self._returns: list[NewReturn] = []
         self._order_events: list[NewOrderEvent] = []
         self._events: list[OutboxEvent] = []
 
@@ -98,6 +101,8 @@ class Writing:
                     self._orders[*fact.key, fact.program_id] = fact
                 case PostedRefund():
                     self._refunds.append((fact, report.inbox_id))
+                case PostedReturn():
+                    self._returns.append(NewReturn(fact, report.inbox_id, _json(report.data["lines"]) or "[]"))
                 case PostedOrderEvent():
                     content = report.settled if fact.event_key or report.data.keys() - _NAMING else None
                     self._order_events.append(NewOrderEvent(fact, report.inbox_id, content))
@@ -158,6 +163,7 @@ class Writing:
         append_allocations(connection, self._entries)
         append_tier_changes(connection, self._tier_changes)
         append_refunds(connection, self._refunds)
+        append_returns(connection, self._returns, chain_key)
         append_order_events(connection, self._order_events)
         if books is not None:
             usages = {

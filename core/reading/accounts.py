@@ -44,6 +44,7 @@ class HistoryEntry(NamedTuple):
     pending_after: int
     currency: str | None  #: of the amounts that earn: the order's, or the program's where that is another one
     points_paid: str | None  #: the part of the order that was paid with points, in major units; None: nothing
+    return_id: str | None
     lots: tuple[LotMove, ...]
 
 
@@ -122,12 +123,13 @@ _SEQUENCE_MAX = 2**63 - 1
 _HISTORY = """
 SELECT e.sequence, e.kind, e.points, e.balance_after, e.deficit_change, e.occurred_at, e.recorded_at,
        e.source, e.order_id, e.refund_id, e.corrects_sequence, e.why, e.pending_change, e.pending_after,
-       coalesce(e.why #>> '{converted,into}', o.currency),
+       coalesce(e.why #>> '{converted,into}', o.currency, r.currency),
        CASE WHEN e.kind = 'accrual' THEN trim_scale(nullif(o.points_paid, 0))::text END,
-       n.lot_numbers, n.points, n.expiries
+       e.return_id, n.lot_numbers, n.points, n.expiries
 FROM entries e
 JOIN accounts a USING (account_id)
 LEFT JOIN orders o ON o.source = e.source AND o.order_id = e.order_id AND o.program_id = a.program_id
+LEFT JOIN returns r ON r.source = e.source AND r.return_id = e.return_id AND r.program_id = a.program_id
 LEFT JOIN LATERAL (
     SELECT array_agg(n.lot_number ORDER BY n.lot_number) AS lot_numbers,
            array_agg(n.points ORDER BY n.lot_number) AS points,

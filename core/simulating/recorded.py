@@ -9,13 +9,14 @@ from uuid import UUID
 from pydantic_core import from_json
 from sqlalchemy import Connection, text
 
-from core.domain.orders.facts import AmendedOrder, Cancellation, Fulfilment, Order, Refund, RefundReversion
+from core.domain.orders.facts import AmendedOrder, Cancellation, Fulfilment, Order, Refund, RefundReversion, Return
 from core.domain.orders.posted import OrderEventKind
 from core.messages.inbound.order_facts import amended_order_of
 from core.store.engine import stream_rows
 from core.store.ledger import ORDER_FACTS, REFUND_FACTS, read_parts
+from core.store.returns import RETURN_FACTS
 
-Message = Order | Refund | Fulfilment | Cancellation | AmendedOrder | RefundReversion
+Message = Order | Refund | Fulfilment | Cancellation | AmendedOrder | RefundReversion | Return
 
 
 class RecordedMessage(NamedTuple):
@@ -56,6 +57,11 @@ WHERE e.program_id = %(program)s AND o.account_id IS NOT NULL
   AND greatest(e.occurred_at, o.occurred_at, r.occurred_at) < %(until)s
 ORDER BY happened_at, e.source, e.order_id, e.kind, e.event_key
 """
+_RETURNS = f"""
+SELECT r.account_id, {RETURN_FACTS.select("r")} FROM returns r
+WHERE r.program_id = %(program)s AND r.account_id IS NOT NULL AND r.occurred_at < %(until)s
+ORDER BY r.occurred_at, r.source, r.return_id
+"""  # noqa: S608  # our own names
 
 
 def read_only(connection: Connection) -> None:
@@ -94,8 +100,9 @@ def recorded_messages(connection: Connection, program_id: str, until: datetime) 
     orders = (_order(row) for row in stream_rows(connection, "recorded_orders", _ORDERS, values))
     refunds = (_refund(row) for row in stream_rows(connection, "recorded_refunds", _REFUNDS, values))
     events = (_order_event(row) for row in stream_rows(connection, "recorded_events", _ORDER_EVENTS, values))
+    returns = (_return(row) for row in stream_rows(connection, "recorded_returns", _RETURNS, values))
     # Of equal times the first stream comes first: an order before what is about it.
-    return merge(orders, refunds, events, key=lambda recorded: recorded.happened_at)
+    return merge(orders, refunds, events, returns, key=lambda recorded: recorded.happened_at)
 
 
 def _order(row: tuple[Any, ...]) -> RecordedMessage:
@@ -107,6 +114,12 @@ def _order(row: tuple[Any, ...]) -> RecordedMessage:
 def _refund(row: tuple[Any, ...]) -> RecordedMessage:
     happened_at, account_id, *facts = row
     return RecordedMessage(happened_at, account_id, "order.refunded", REFUND_FACTS.read(facts), is_followed=False)
+
+
+def _return(row: tuple[Any, ...]) -> RecordedMessage:
+    account_id, *facts = row
+    fact = RETURN_FACTS.read(facts)
+    return RecordedMessage(fact.occurred_at, account_id, "order.returned", fact, is_followed=False)
 
 
 def _order_event(row: tuple[Any, ...]) -> RecordedMessage:

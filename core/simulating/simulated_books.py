@@ -18,8 +18,8 @@ from core.domain.expiry.due import decide_expiry, decide_release
 from core.domain.ledger import Account, EntryKind
 from core.domain.lots import Lot
 from core.domain.message import Message
-from core.domain.orders.facts import Order
-from core.domain.orders.posted import PostedOrder, PostedOrderEvent, PostedRefund
+from core.domain.orders.facts import Order, Return
+from core.domain.orders.posted import PostedOrder, PostedOrderEvent, PostedRefund, PostedReturn
 from core.domain.program.registry import ProgramRegistry, ProgramVersion
 from core.domain.reach import OrderKey
 from core.domain.tiers.qualification import catch_up
@@ -89,8 +89,8 @@ class SimulatedBooks:
         """Post one message; they are given in the order in which they happened."""
         now, fact = recorded.happened_at, recorded.fact
         is_order = isinstance(fact, Order)
-        key = fact.order_key
-        if not is_order and key not in self._given:
+        key = None if isinstance(fact, Return) else fact.order_key
+        if not is_order and key is not None and key not in self._given:
             return  # its order is refused here
         self._account_id = recorded.account_id
         self._settle(recorded.account_id, now)
@@ -105,9 +105,11 @@ class SimulatedBooks:
         for change in outcome.changes:
             self._count_expired(change)
         if is_tallied:
-            self._count(outcome, self._given.get(key, {}), now)
+            self._count(outcome, self._given.get(key, {}) if key else {}, now)
         else:
             self.tally.points_open_before += sum(map(_moved, outcome.changes))
+        if key is None:
+            return
         if is_order and not recorded.is_followed:
             self._books.forget_order(key)
         elif outcome.given is not None:
@@ -133,7 +135,8 @@ class SimulatedBooks:
     def _count(self, decision: Decision, given_before: Mapping[str, int], now: datetime) -> None:
         tally = self.tally
         for fact in decision.facts:
-            assert fact.account_id is not None
+            if fact.account_id is None:
+                continue  # a return of a customer whose orders are all refused here
             match fact:
                 case PostedOrder(order=order, points_entitled=points):
                     tally.orders += 1
@@ -144,7 +147,11 @@ class SimulatedBooks:
                     self._count_granted(-recovery.points_taken, fact.occurred_at, now)
                     tally.points_not_taken += recovery.points_excused + recovery.points_shortfall
                     self.points_net[fact.account_id] -= recovery.points_taken
-                case PostedRefund(recovery=recovery) | PostedOrderEvent(recovery=recovery):
+                case (
+                    PostedRefund(recovery=recovery)
+                    | PostedOrderEvent(recovery=recovery)
+                    | PostedReturn(recovery=recovery)
+                ):
                     tally.points_clawed_back += recovery.points_taken
                     tally.points_not_taken += recovery.points_excused + recovery.points_shortfall
                     self.points_net[fact.account_id] -= recovery.points_taken

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from core.domain.decision import TierChange
 from core.domain.ledger import Account, Entry
 from core.domain.lots import Allocation, Lot, SharedExpiry
-from core.domain.orders.posted import Budget, PostedOrder, PostedOrderEvent, PostedRefund, Usage
+from core.domain.orders.posted import Budget, PostedOrder, PostedOrderEvent, PostedRefund, PostedReturn, Usage
 from core.domain.program import UsageKey
 from core.store import tables
 from core.store.amendments import amendment_json
@@ -43,6 +43,15 @@ class NewOrder(NamedTuple):
     lines_json: str
     attributes_json: str | None
     tags_json: str | None
+    seal: bytes | None = None
+
+
+class NewReturn(NamedTuple):
+    """A return without a receipt to record, with what the ledger needs beside the decision."""
+
+    posted: PostedReturn
+    inbox_id: int
+    lines_json: str
     seal: bytes | None = None
 
 
@@ -229,6 +238,18 @@ _APPEND_ORDER_EVENTS = Append(
 def append_order_events(connection: Connection, events: Sequence[NewOrderEvent]) -> None:
     """Record what happened to orders, each with its message; the key refuses the same a second time."""
     _APPEND_ORDER_EVENTS.run(connection, events)
+
+
+_NEW_RETURNS = Shape(tables.returns, NewReturn, business_hash="posted.digest", lines="lines_json")
+_APPEND_RETURNS = Append(_NEW_RETURNS.new())
+_RETURN_SEALER = Sealer(_NEW_RETURNS)
+
+
+def append_returns(connection: Connection, returns: Sequence[NewReturn], chain_key: bytes | None = None) -> None:
+    """Record returns; the key (source, return, program) refuses a second one. With `chain_key` each carries a seal."""
+    if chain_key is not None:
+        returns = [new._replace(seal=_RETURN_SEALER.seal(chain_key, new)) for new in returns]
+    _APPEND_RETURNS.run(connection, returns)
 
 
 _PUT_USAGES = Put(USAGES.new())

@@ -42,7 +42,7 @@ WORKER_GRANTS: Mapping[str, Allowed] = {
         updates=(
             "source", "event_id", "variant", "type", "occurred_at", "shard", "subject", "is_subject", "content_hash",
             "settled", "state", "reason", "detail", "deliveries", "times_parked", "settled_at",
-            "others_posted", "awaits",
+            "subject_source", "others_posted", "awaits",
         ),
     ),
     "dead_letter_actions": Allowed(inserts=True, deletes=True),
@@ -78,6 +78,7 @@ WORKER_GRANTS: Mapping[str, Allowed] = {
     ),
     "refunds": _APPEND,
     "order_events": _APPEND,
+    "returns": _APPEND,
     "usages": Allowed(inserts=True, updates=("points", "orders", "carried")),
     "budgets": Allowed(inserts=True, updates=("points", "orders")),
     "reminders": Allowed(inserts=True, deletes=True, updates=("points", "days_ahead", "number", "told_at")),

@@ -69,6 +69,7 @@ UPDATED: dict[str, dict[str, Named | Free]] = {
         "detail": _TOLD,
         "deliveries": _TOLD,
         "times_parked": _TOLD,
+        "subject_source": Named(_MESSAGE, "'/elsewhere'"),
         "others_posted": Free("decides when a waiting message is looked at again"),
         "awaits": Free("decides when a waiting message is looked at again"),
         "settled_at": Free("decides when the row is purged; what is gone too early is missed by its order"),

@@ -179,6 +179,17 @@ TAMPERED = [
         "an accrual is its order's, and a clawback is its refund's",
         "UPDATE entries SET refund_id = 'r1' WHERE order_id = 'called-off' AND kind = 'clawback'",
     ),
+    ("a return's clawback is the one that it names", "UPDATE returns SET return_id = 'x'"),
+    ("a return's clawback is the one that it names", "UPDATE entries SET return_id = NULL"),
+    ("a return's clawback is the one that it names", "UPDATE entries SET order_id = NULL WHERE kind = 'clawback'"),
+    (
+        "a return's points are what its program gives for its goods",
+        "UPDATE returns SET points_due = points_due + 1, points_taken = points_taken + 1",
+    ),
+    ("a return's points are what its program gives for its goods", "UPDATE returns SET tier_id = 'none'"),
+    ("a return's points are what its program gives for its goods", "UPDATE returns SET program_version = 9"),
+    ("orders, refunds and the like are what their hashes are of", "UPDATE returns SET customer_id = 'x'"),
+    ("a posted message is of the time and the source of what it reported", "UPDATE returns SET occurred_at = now()"),
     ("lifetime points are accruals less clawbacks", "UPDATE accounts SET lifetime_points = lifetime_points - 1"),
     (
         "qualifying points are what the orders of their period earn",

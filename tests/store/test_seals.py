@@ -18,7 +18,7 @@ from core.store.proof.seals import SEALED
 from core.store.proof.verify import run_checks
 from tasks.purge import purge
 from tests.conftest import OpenDatabase
-from tests.factories import PROGRAM_TEXT, order
+from tests.factories import PROGRAM_TEXT, goods_back, order
 from tests.shell import EVENT_SOURCE, Shell, tampered
 from tests.tasks.runtimes import make_runtime
 
@@ -55,6 +55,26 @@ CHANGED = {
         "customer_tags": "'[]'",
         "judgement": "'{}'",
     },
+    "returns": {
+        "source": "'/elsewhere'",
+        "return_id": "return_id || '-2'",
+        "program_id": "'another'",
+        "account_id": "NULL, points_due = 0, points_taken = 0, sequence = NULL",
+        "customer_id": "'c9'",
+        "inbox_id": "inbox_id + 100",
+        "business_hash": "''",
+        "currency": "'USD'",
+        "rate": "1.5",
+        "occurred_at": "occurred_at + interval '1 microsecond'",
+        "lines": "replace(lines::text, '4', '5')::json",
+        "program_version": "2",
+        "tier_id": "'gold'",
+        "points_due": "points_due + 1, points_taken = points_taken + 1",
+        "points_taken": "points_taken + 1, points_due = points_due + 1",
+        "points_excused": "points_excused + 1, points_due = points_due + 1",
+        "points_shortfall": "points_shortfall + 1, points_due = points_due + 1",
+        "sequence": "7",
+    },
     "repairs": {
         "account_id": "NULL",
         "subject": "'lot 2'",
@@ -89,9 +109,10 @@ def sealed(open_database: OpenDatabase) -> Iterator[Shell]:
             order("o1", "40.00", time=yesterday, **SAID),
             order("nothing", "0.00", time=yesterday),
             order("guest", customer_id=None),
+            goods_back("b1", "4.00", time=yesterday),
         )
         extend(shell, KEY)
-        assert purge(make_runtime(engine, inbox_retention_days=1e-9, chain_key=KEY))["inbox_rows"] == 3
+        assert purge(make_runtime(engine, inbox_retention_days=1e-9, chain_key=KEY))["inbox_rows"] == 4
         yield shell
         engine.dispose()
 

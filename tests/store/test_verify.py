@@ -22,7 +22,7 @@ from core.store.proof.verify import (
     verify_ledger,
 )
 from tests.conftest import OpenDatabase
-from tests.factories import PROGRAM_TEXT, cancellation, fulfilment, order, refund
+from tests.factories import PROGRAM_TEXT, cancellation, fulfilment, goods_back, order, refund
 from tests.shell import Shell, tampered
 from tests.store.every_column import UPDATED, Free, Named, tampering
 from tests.store.tamperings import CHANGE, TAMPERED
@@ -70,6 +70,7 @@ def ledger(open_database: OpenDatabase) -> Iterator[Shell]:
             order("o1", "620.00", time=yesterday),
             order("o2", "40.00", time=yesterday),
             refund("r1", "o1", net="100.00", time=yesterday),
+            goods_back("b1", "10.00", time=yesterday),
             order("old", "70.00", customer_id="c2", time="2026-01-10T12:00:00Z"),
             order("guest", customer_id=None),
             order("o1", "620.00", time=yesterday, event_id="again"),

@@ -23,6 +23,8 @@ def why_text(entry: HistoryEntry, zone: ZoneInfo) -> str:
     match entry.kind:
         case EntryKind.ACCRUAL:
             text = _earning_text(entry)
+        case EntryKind.CLAWBACK if entry.return_id is not None:
+            text = f"{_returned_text(entry)} {_earning_text(entry)}{_not_taken_text(entry)}"
         case EntryKind.CLAWBACK:
             text = f"{_before_and_after_text(entry)} {_earning_text(entry)}{_not_taken_text(entry)}"
         case EntryKind.EXPIRY:
@@ -37,6 +39,8 @@ def sentences_of(entry: HistoryEntry, zone: ZoneInfo) -> list[str]:
     match entry.kind:
         case EntryKind.ACCRUAL:
             texts = [_basis_text(entry), *_earning_sentences(entry)]
+        case EntryKind.CLAWBACK if entry.return_id is not None:
+            texts = [_returned_text(entry), *_earning_sentences(entry), _not_taken_text(entry).strip()]
         case EntryKind.CLAWBACK:
             texts = [_before_and_after_text(entry), _basis_text(entry), *_earning_sentences(entry)]
             texts.append(_not_taken_text(entry).strip())
@@ -52,12 +56,10 @@ def headline(entry: HistoryEntry, zone: ZoneInfo) -> str:
     """What happened, with what it did to the balance."""
     what = {
         EntryKind.ACCRUAL: "Order {order} earned",
-        EntryKind.CLAWBACK: "Refund {refund} of order {order} took back"
-        if entry.refund_id is not None
-        else f"{_cancelled_text(entry)}, which took back",
+        EntryKind.CLAWBACK: _clawback_headline(entry),
         EntryKind.EXPIRY: "Expiry took",
         EntryKind.RELEASE: _released_text(entry),
-    }[entry.kind].format(order=entry.order_id, refund=entry.refund_id)
+    }[entry.kind].format(order=entry.order_id, refund=entry.refund_id, back=entry.return_id)
     is_release = entry.kind is EntryKind.RELEASE
     points = abs(entry.points) if is_release else abs(entry.points + entry.pending_change)
     if is_release and not points:
@@ -68,6 +70,14 @@ def headline(entry: HistoryEntry, zone: ZoneInfo) -> str:
         f"balance {entry.balance_after:,}{pending}.",
         is_line=True,
     )
+
+
+def _clawback_headline(entry: HistoryEntry) -> str:
+    if entry.return_id is not None:
+        return "Goods came back without a receipt (return {back}), which took"
+    if entry.refund_id is not None:
+        return "Refund {refund} of order {order} took back"
+    return f"{_cancelled_text(entry)}, which took back"
 
 
 def _cancelled_text(entry: HistoryEntry) -> str:
@@ -99,6 +109,8 @@ def reference_text(entry: HistoryEntry) -> str:
         parts.append(f"order {entry.order_id}")
     if entry.refund_id is not None:
         parts.append(f"refund {entry.refund_id}")
+    if entry.return_id is not None:
+        parts.append(f"return {entry.return_id}")
     return printable(", ".join(parts), is_line=True)
 
 
@@ -130,7 +142,8 @@ def _earning_text(entry: HistoryEntry) -> str:
 
 def _counted(entry: HistoryEntry) -> Calculation:
     is_clawback = entry.kind is EntryKind.CLAWBACK
-    points = entry.why.get("points_entitled_after", 0) if is_clawback else entry.points + entry.pending_change
+    after = "points_due" if entry.return_id is not None else "points_entitled_after"
+    points = entry.why.get(after, 0) if is_clawback else entry.points + entry.pending_change
     return with_counted_rules(entry.why, points)
 
 
@@ -168,6 +181,11 @@ def _before_and_after_text(entry: HistoryEntry) -> str:
     if "cancelled_lines" in entry.why:
         what = "without what is cancelled"
     return f"The order earns {after:,} {what}, {before:,} before it."
+
+
+def _returned_text(entry: HistoryEntry) -> str:
+    due = count_text(entry.why.get("points_due", 0), "point")
+    return f"Bought that day, the goods that came back would have earned {due}."
 
 
 def _not_taken_text(entry: HistoryEntry) -> str:

@@ -58,7 +58,9 @@ def _until(expires_at: str) -> str:
 def _balance_text(data: dict[str, Any]) -> str:
     change = data.get("pending_change", 0)
     pending = f", {points_text(change)} pending" if change else ""
-    subject = ", ".join(f"{name} {data[f'{name}_id']}" for name in ("order", "refund") if f"{name}_id" in data)
+    subject = ", ".join(
+        f"{name} {data[f'{name}_id']}" for name in ("order", "refund", "return") if f"{name}_id" in data
+    )
     return (
         f"{points_text(data['points'])} {data['kind']}, balance {data['balance']:,}{pending}"
         f"  (#{data['sequence']}{', ' + subject if subject else ''})"

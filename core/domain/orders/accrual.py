@@ -69,11 +69,9 @@ def decide_order(
     if known is not None:
         return Replayed() if known.digest == message.digest else order_conflict(known.order, order)
     version = rules.at(program_id, order.occurred_at)
-    wrong = rate_problem(order, version.program)
-    if wrong is not None:
-        return wrong
-    if len(order.lines) * version.program.steps_per_line > STEPS_MAX:
-        return too_heavy(order, version.program)
+    problem = order_problem(order, version.program)
+    if problem is not None:
+        return problem
     posted = PostedOrder(order, program_id, version.version, message.digest)
     if order.customer_id is None:
         return Decision(facts=(posted,))
@@ -84,6 +82,13 @@ def decide_order(
         account = opened = books.new_account(program_id, order.customer_id, first_tier_id, order.occurred_at)
     program_at = rules.in_force(program_id)
     return _accrue(books, account, opened, posted, version.program, current, program_at, as_of)
+
+
+def order_problem(order: Order, program: Program) -> Parked | None:
+    """Why `program` cannot work out what this order earns; None where it can."""
+    if (wrong := rate_problem(order, program)) is not None:
+        return wrong
+    return too_heavy(order, program) if len(order.lines) * program.steps_per_line > STEPS_MAX else None
 
 
 def _accrue(

@@ -164,3 +164,29 @@ class RefundReversion(NamedTuple):
     def order_key(self) -> tuple[str, str]:
         """The order's source and id."""
         return self.order_source or self.source, self.order_id
+
+
+class Return(NamedTuple):
+    """Goods that came back without a receipt, so that nobody knows their order."""
+
+    source: str
+    return_id: str
+    customer_id: str
+    currency: str
+    occurred_at: datetime
+    lines: tuple[OrderLine, ...]  #: with what was given back for them
+    rate: Decimal | None = None  #: as in an order
+
+    @property
+    def as_order(self) -> Order:
+        """An order of the same goods, at the same instant."""
+        return Order(
+            self.source,
+            self.return_id,
+            self.customer_id,
+            self.currency,
+            self.occurred_at,
+            self.lines,
+            Decimal(0),
+            rate=self.rate,
+        )

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 from uuid import UUID
 
-from core.domain.orders.facts import AttributeValue, LinePart, Order, OrderLine, Refund
+from core.domain.orders.facts import AttributeValue, LinePart, Order, OrderLine, Refund, Return
 from core.domain.orders.parts import given_back
 
 _NOTHING: Mapping[str, int] = MappingProxyType({})
@@ -114,6 +114,24 @@ class PostedRefund(NamedTuple):
     account_id: UUID | None  #: of its order
     recovery: Recovery = Recovery()
     sequence: int | None = None  #: the entry that took points back; None: there is none
+
+
+class PostedReturn(NamedTuple):
+    """What the ledger holds of a return without a receipt."""
+
+    returned: Return
+    program_id: str
+    program_version: int
+    digest: bytes
+    account_id: UUID | None = None  #: None: the customer had none, and nothing was taken
+    tier_id: str | None = None  #: what came back would have earned in this tier
+    recovery: Recovery = Recovery()
+    sequence: int | None = None  #: the entry that took points; None: there is none
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Its source and id."""
+        return self.returned.source, self.returned.return_id
 
 
 class OrderEventKind(StrEnum):

@@ -10,8 +10,8 @@ from pydantic import Field, TypeAdapter
 from pydantic_core import SchemaValidator
 from typing_extensions import is_typeddict
 
-from core.domain.orders.facts import AmendedOrder, Cancellation, Fulfilment, Order, Refund, RefundReversion
-from core.domain.subjects import order_subject
+from core.domain.orders.facts import AmendedOrder, Cancellation, Fulfilment, Order, Refund, RefundReversion, Return
+from core.domain.subjects import order_subject, return_subject
 from core.messages.inbound.order_changes import OrderAmendedEvent, OrderRefundRevertedEvent
 from core.messages.inbound.order_facts import (
     amended_order_of,
@@ -19,6 +19,7 @@ from core.messages.inbound.order_facts import (
     fulfilment_of,
     order_of,
     refund_of,
+    return_of,
     reversion_of,
 )
 from core.messages.inbound.order_messages import (
@@ -27,11 +28,12 @@ from core.messages.inbound.order_messages import (
     OrderFulfilledEvent,
     OrderRefundedEvent,
 )
+from core.messages.inbound.return_messages import OrderReturnedEvent
 from core.messages.inbound.stray_fields import noticing
 
 Data = Mapping[str, Any]  #: of an event, settled
 Model = type  #: the TypedDict of a whole event
-Fact = Order | Refund | Fulfilment | Cancellation | AmendedOrder | RefundReversion
+Fact = Order | Refund | Fulfilment | Cancellation | AmendedOrder | RefundReversion | Return
 
 
 def _no_other_source(data: Data) -> None:
@@ -91,6 +93,10 @@ def _order(data: Data) -> str:
     return order_subject(data["order_id"])
 
 
+def _return(data: Data) -> str:
+    return return_subject(data["return_id"])
+
+
 def _named_customer(data: Data) -> str | None:
     return data.get("customer_id")
 
@@ -115,5 +121,6 @@ CONTRACTS = (
     _about_order("order.cancelled", OrderCancelledEvent, cancellation_of),
     _about_order("order.amended", OrderAmendedEvent, amended_order_of),
     _about_order("order.refund_reverted", OrderRefundRevertedEvent, reversion_of),
+    Contract("order.returned", OrderReturnedEvent, _return, _named_customer, is_subject=True, fact=return_of),
 )
 INBOUND = Contracts(CONTRACTS)

@@ -17,6 +17,7 @@ from core.domain.orders.facts import (
     Refund,
     RefundLine,
     RefundReversion,
+    Return,
 )
 
 _KINDS = {kind.value: kind for kind in LineKind}
@@ -92,6 +93,13 @@ def amended_order_of(source: str, occurred_at: datetime, data: Mapping[str, Any]
 def reversion_of(source: str, occurred_at: datetime, data: Mapping[str, Any]) -> RefundReversion:
     """Make the reversion of an `order.refund_reverted` event."""
     return RefundReversion(source, data["refund_id"], data["order_id"], occurred_at, data.get("order_source"))
+
+
+def return_of(source: str, occurred_at: datetime, data: Mapping[str, Any]) -> Return:
+    """Make the return of an `order.returned` event."""
+    lines = tuple([line_of(line) for line in data["lines"]])
+    rate = Decimal(data["rate"]) if "rate" in data else None
+    return Return(source, data["return_id"], data["customer_id"], data["currency"], occurred_at, lines, rate)
 
 
 def line_of(line: dict[str, Any]) -> OrderLine:

@@ -168,7 +168,8 @@ def repeated_line_ids(lines: Sequence[OrderLineData | RefundLineData | LinePartD
     return problems
 
 
-def _settle_order_lines(lines: list[OrderLineData]) -> list[OrderLineData]:
+def settle_order_lines(lines: list[OrderLineData]) -> list[OrderLineData]:
+    """Write the lines in their one form; pydantic's error where they contradict each other."""
     problems: list[InitErrorDetails] = []
     for place, line in enumerate(lines):
         if None in line.values():
@@ -222,7 +223,7 @@ class OrderCompletedData(TypedDict):
     """ISO 4217 code in upper case, of all amounts."""
     rate: NotRequired[ExchangeRate | None]
     """What one unit of the currency is worth in the program's, where that is another one; goes before the program's."""
-    lines: Annotated[list[OrderLineData], LINES_COUNT, StopAtFirst(), AfterValidator(_settle_order_lines)]
+    lines: Annotated[list[OrderLineData], LINES_COUNT, StopAtFirst(), AfterValidator(settle_order_lines)]
     """All lines of the order, those that do not earn too."""
     points_paid: NotRequired[Amount | None]
     """The part of the amount that was paid with points, in major units; at most what all lines cost with their tax."""
@@ -322,15 +323,20 @@ def _paid_beyond(data: OrderCompletedData) -> list[InitErrorDetails]:
     return [own_problem(("points_paid",), text)]
 
 
+def settle_rate(data: Any) -> None:
+    """Write the rate in its one form, if there is one; pydantic's error where it is 0."""
+    if "rate" in data:
+        data["rate"] = plain_decimal(str(data["rate"]))
+        refuse([own_problem(("rate",), "is 0; a rate is above 0")] if data["rate"] == "0" else [])
+
+
 def settle_order(data: OrderCompletedData) -> OrderCompletedData:
     """Write what may be left out, or be in another order, in its one form."""
     leave_out_null(data)
     if "points_paid" in data:
         _settle_amount(data, "points_paid")
         refuse(_paid_beyond(data))
-    if "rate" in data:
-        data["rate"] = plain_decimal(str(data["rate"]))
-        refuse([own_problem(("rate",), "is 0; a rate is above 0")] if data["rate"] == "0" else [])
+    settle_rate(data)
     if "attributes" in data and not data["attributes"]:
         del data["attributes"]
     if "customer_tags" in data:

@@ -76,13 +76,25 @@ class BalanceChangedData(TypedDict):
     recorded_at: _Instant
     """When the ledger recorded it."""
     reason: Annotated[
-        str, Field(examples=["order_completed", "order_refunded", "order_cancelled", "order_fulfilled", "lots_expired"])
+        str,
+        Field(
+            examples=[
+                "order_completed",
+                "order_refunded",
+                "order_cancelled",
+                "order_returned",
+                "order_fulfilled",
+                "lots_expired",
+            ]
+        ),
     ]
     """Why the balance changed, precisely. Later releases add reasons."""
     order_id: NotRequired[str]
     """The shop's order, when one is the cause."""
     refund_id: NotRequired[str]
     """The shop's refund, when one is the cause."""
+    return_id: NotRequired[str]
+    """The shop's return without a receipt, when one is the cause."""
     command_id: NotRequired[str]
     """The command, when one is the cause."""
     lots: list[LotChange]
@@ -91,7 +103,7 @@ class BalanceChangedData(TypedDict):
 
 @with_config(_CONTRACT)
 class AccountCreatedData(TypedDict):
-    """A customer's first order in a program opened an account."""
+    """A customer's first order in a program, or first return without a receipt, opened an account."""
 
     account_id: _AccountId
     """The account."""
@@ -102,7 +114,7 @@ class AccountCreatedData(TypedDict):
     tier: str
     """The tier that it starts in."""
     occurred_at: _Instant
-    """When the order occurred that opened it."""
+    """When the order or return occurred that opened it."""
     recorded_at: _Instant
     """When it was opened."""
 
@@ -223,6 +235,8 @@ class MessageParkedData(TypedDict):
     """The order that it is about."""
     refund_id: NotRequired[str]
     """The refund that it is about."""
+    return_id: NotRequired[str]
+    """The return without a receipt that it is."""
     reason: Annotated[str, Field(examples=["invalid_data", "order_conflict", "unknown_program"])]
     """Why it is parked. Later releases add reasons."""
     detail: str

@@ -28,6 +28,11 @@ SEALED = {
         "currency", "rate", "occurred_at", "lines", "points_paid", "program_version", "tier_id", "sequence",
         "attributes", "customer_tags", "judgement",
     ),
+    tables.returns: (
+        "source", "return_id", "program_id", "account_id", "customer_id", "inbox_id", "business_hash", "currency",
+        "rate", "occurred_at", "lines", "program_version", "tier_id", "points_due", "points_taken", "points_excused",
+        "points_shortfall", "sequence",
+    ),
     tables.repairs: ("account_id", "subject", "found", "rebuilt", "reason", "applied_by"),
     tables.retention: ("table_name", "purged_before"),
 }  # fmt: skip
@@ -75,6 +80,7 @@ class _Looked(NamedTuple):
 _SINCE = "(SELECT account_id, min(recorded_at) AS since FROM entries WHERE chain_hash IS NOT NULL GROUP BY account_id)"
 _ROWS = (
     _Looked(tables.orders, "concat('order ', t.order_id, ' of ', t.source)", "t.recorded_at >= c.since"),
+    _Looked(tables.returns, "concat('return ', t.return_id, ' of ', t.source)", "t.recorded_at >= c.since"),
     _Looked(
         tables.repairs,
         "concat('the change by hand of ', t.subject, ' at ', t.applied_at)",

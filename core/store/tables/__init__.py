@@ -19,7 +19,7 @@ from core.store.tables.ledger import (
     tier_changes,
 )
 from core.store.tables.messages import dead_letter_actions, inbox, numbers, outbox, posting_attempts, turns
-from core.store.tables.orders import budgets, order_events, orders, refunds, usages
+from core.store.tables.orders import budgets, order_events, orders, refunds, returns, usages
 from core.store.tables.upkeep import periodic_runs, reminders, repairs, retention, schema_support
 
 __all__ = [
@@ -46,6 +46,7 @@ __all__ = [
     "reminders",
     "repairs",
     "retention",
+    "returns",
     "schema_support",
     "shared_expiries",
     "tier_changes",

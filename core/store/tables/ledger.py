@@ -127,6 +127,7 @@ entries = sa.Table(
     column("refund_id", sa.String(), null=True),
     column("corrects_sequence", sa.BigInteger(), null=True),
     column("why", JSON()),
+    column("return_id", sa.String(), null=True),
     column("chain_hash", sa.LargeBinary(), null=True),  #: over this entry and the one before; null: no chain was kept
     sa.ForeignKeyConstraint(["account_id"], ["accounts.account_id"]),
     sa.CheckConstraint("sequence > 0", name="sequence"),

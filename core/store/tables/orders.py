@@ -106,6 +106,40 @@ order_events = sa.Table(
     sa.Index(None, "account_id"),
 )
 
+#: Goods back without a receipt: what they would have earned, and what became of it.
+returns = sa.Table(
+    "returns",
+    metadata,
+    sa.Column("source", sa.String(), primary_key=True),
+    sa.Column("return_id", sa.String(), primary_key=True),
+    sa.Column("program_id", sa.String(), primary_key=True),
+    column("account_id", sa.Uuid(), null=True),  #: null: the customer had none, and nothing was taken
+    column("customer_id", sa.String()),
+    column("inbox_id", sa.BigInteger()),
+    column("business_hash", sa.LargeBinary()),
+    column("currency", sa.String()),
+    column("rate", sa.Numeric(), null=True),  #: as its message says; null: it does not
+    column("occurred_at", INSTANT),
+    column("recorded_at", INSTANT, default="now()"),
+    column("lines", JSON()),
+    column("program_version", sa.Integer()),
+    column("tier_id", sa.String(), null=True),
+    column("points_due", sa.BigInteger()),
+    column("points_taken", sa.BigInteger()),
+    column("points_excused", sa.BigInteger()),
+    column("points_shortfall", sa.BigInteger()),
+    column("sequence", sa.BigInteger(), null=True),  #: the entry that took them; null: there is none
+    column("seal", sa.LargeBinary(), null=True),  #: over what never changes; null: no chain was kept
+    sa.ForeignKeyConstraint(["account_id"], ["accounts.account_id"]),
+    sa.CheckConstraint("points_due = points_taken + points_excused + points_shortfall", name="points_add_up"),
+    sa.CheckConstraint(
+        "points_taken >= 0 AND points_excused >= 0 AND points_shortfall >= 0", name="points_not_negative"
+    ),
+    sa.CheckConstraint("(sequence IS NULL) = (points_taken = 0)", name="points_have_an_entry"),
+    sa.CheckConstraint("account_id IS NOT NULL OR points_taken = 0", name="taken_of_accounts"),
+    sa.Index(None, "account_id"),
+)
+
 usages = sa.Table(
     "usages",
     metadata,

@@ -145,7 +145,7 @@ CREATE TABLE entries (
     balance_after bigint NOT NULL, pending_after bigint NOT NULL, reserved_after bigint NOT NULL,
     lifetime_points_after bigint NOT NULL, occurred_at timestamptz NOT NULL,
     recorded_at timestamptz DEFAULT now() NOT NULL, source varchar, order_id varchar, refund_id varchar,
-    corrects_sequence bigint, why json NOT NULL, chain_hash bytea,
+    corrects_sequence bigint, why json NOT NULL, return_id varchar, chain_hash bytea,
     CONSTRAINT pk_entries PRIMARY KEY (account_id, sequence),
     CONSTRAINT fk_entries_account_id FOREIGN KEY(account_id) REFERENCES accounts (account_id),
     CONSTRAINT ck_entries_sequence CHECK (sequence > 0),
@@ -215,6 +215,23 @@ CREATE TABLE tier_changes (
     CONSTRAINT ck_tier_changes_reason CHECK (reason IN ('qualified', 'reviewed', 'refunded', 'held',
         'corrected'))
 );
+CREATE TABLE returns (
+    source varchar NOT NULL, return_id varchar NOT NULL, program_id varchar NOT NULL, account_id uuid,
+    customer_id varchar NOT NULL, inbox_id bigint NOT NULL, business_hash bytea NOT NULL,
+    currency varchar NOT NULL, rate numeric, occurred_at timestamptz NOT NULL,
+    recorded_at timestamptz DEFAULT now() NOT NULL, lines json NOT NULL, program_version integer NOT NULL,
+    tier_id varchar, points_due bigint NOT NULL, points_taken bigint NOT NULL, points_excused bigint NOT NULL,
+    points_shortfall bigint NOT NULL, sequence bigint, seal bytea,
+    CONSTRAINT pk_returns PRIMARY KEY (source, return_id, program_id),
+    CONSTRAINT fk_returns_account_id FOREIGN KEY(account_id) REFERENCES accounts (account_id),
+    CONSTRAINT ck_returns_points_add_up CHECK (points_due = points_taken + points_excused +
+        points_shortfall),
+    CONSTRAINT ck_returns_points_not_negative CHECK (points_taken >= 0 AND points_excused >= 0 AND
+        points_shortfall >= 0),
+    CONSTRAINT ck_returns_points_have_an_entry CHECK ((sequence IS NULL) = (points_taken = 0)),
+    CONSTRAINT ck_returns_taken_of_accounts CHECK (account_id IS NOT NULL OR points_taken = 0)
+);
+CREATE INDEX ix_returns_account_id ON returns (account_id);
 CREATE TABLE usages (
     account_id uuid NOT NULL, name varchar NOT NULL, period varchar NOT NULL,
     points bigint DEFAULT 0 NOT NULL, orders integer DEFAULT 0 NOT NULL,

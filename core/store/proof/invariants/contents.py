@@ -42,14 +42,23 @@ _MEMBERS = {
         _text("net", "net::text"),
         _member("full", "nullif(is_full, false)"),
     ),
+    "returns": (
+        _text("return_id", before="{"),
+        _text("customer_id"),
+        "{program}",
+        _text("currency"),
+        _text("rate", "rate::text"),
+        _member("lines", "lines"),
+    ),
     "order_events": (_text("order_id", before="{"), "{order_source}", "{program}"),
 }
 #: Members that a message may have had or not.
 _UNKEPT = {"{program}": _text("program_id"), "{order_source}": _text("order_source", "source")}
 _WHATS = {
-    "orders": "order_id",
-    "refunds": "concat(order_id, ': its refund ', refund_id)",
-    "order_events": "concat(order_id, ': its message that it was ', kind)",
+    "orders": "concat('order ', order_id)",
+    "refunds": "concat('order ', order_id, ': its refund ', refund_id)",
+    "returns": "concat('return ', return_id)",
+    "order_events": "concat('order ', order_id, ': its message that it was ', kind)",
 }
 
 
@@ -68,7 +77,7 @@ def _unlike(table: str, condition: str) -> str:
             digest = f"CASE WHEN content IS NULL THEN {digest} ELSE {_CONTENT} END"
         tests.append(f"business_hash <> {digest}")
     return f"""
-        SELECT account_id, format('order %s of %s is not what its hash is of', {_WHATS[table]}, source)
+        SELECT account_id, format('%s of %s is not what its hash is of', {_WHATS[table]}, source)
         FROM {table}
         WHERE account_id {condition} AND {" AND ".join(tests)}
         """  # noqa: S608  # our own words
@@ -122,15 +131,17 @@ CONTENTS = (
                                     coalesce(i.occurred_at::text, '-'), coalesce(i.subject, '-'),
                                     coalesce(i.subject_source, i.source))
         FROM inbox i
-        JOIN (SELECT 'order' AS what, order_id AS id, source AS order_source, order_id, source, inbox_id, occurred_at,
-                     account_id FROM orders
-              UNION ALL SELECT 'refund', refund_id, order_source, order_id, source, inbox_id, occurred_at, account_id
-                        FROM refunds
+        JOIN (SELECT 'order' AS what, order_id AS id, source AS order_source, 'order ' || order_id AS subject, source,
+                     inbox_id, occurred_at, account_id FROM orders
+              UNION ALL SELECT 'refund', refund_id, order_source, 'order ' || order_id, source, inbox_id, occurred_at,
+                               account_id FROM refunds
+              UNION ALL SELECT 'return', return_id, source, 'return ' || return_id, source, inbox_id, occurred_at,
+                               account_id FROM returns
               -- Whose message it was is not kept of these.
-              UNION ALL SELECT kind || ' order', order_id, source, order_id, NULL, inbox_id, occurred_at, account_id
-                        FROM order_events) AS p USING (inbox_id)
+              UNION ALL SELECT kind || ' order', order_id, source, 'order ' || order_id, NULL, inbox_id, occurred_at,
+                               account_id FROM order_events) AS p USING (inbox_id)
         WHERE (coalesce(i.subject_source, i.source), i.occurred_at, i.subject)
-              IS DISTINCT FROM (p.order_source, p.occurred_at, 'order ' || p.order_id)
+              IS DISTINCT FROM (p.order_source, p.occurred_at, p.subject)
            OR i.source <> p.source
         """,
         is_global=True,

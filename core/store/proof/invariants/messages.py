@@ -18,6 +18,7 @@ MESSAGES_AND_EVENTS = (
                                   i.inbox_id, i.source, i.event_id, count(p.inbox_id))
         FROM inbox i
         LEFT JOIN (SELECT inbox_id FROM orders UNION ALL SELECT inbox_id FROM refunds
+                   UNION ALL SELECT inbox_id FROM returns
                    UNION ALL SELECT inbox_id FROM order_events) p USING (inbox_id)
         WHERE i.state = 'posted'
         GROUP BY i.inbox_id, i.source, i.event_id HAVING count(p.inbox_id) <> 1
@@ -26,6 +27,7 @@ MESSAGES_AND_EVENTS = (
                                     coalesce(i.state, 'not there'))
         FROM (SELECT 'order' AS what, order_id AS id, source, inbox_id, recorded_at, account_id FROM orders
               UNION ALL SELECT 'refund', refund_id, source, inbox_id, recorded_at, account_id FROM refunds
+              UNION ALL SELECT 'return', return_id, source, inbox_id, recorded_at, account_id FROM returns
               UNION ALL SELECT kind || ' order', order_id, source, inbox_id, recorded_at, account_id
                         FROM order_events) AS p
         LEFT JOIN inbox i USING (inbox_id)

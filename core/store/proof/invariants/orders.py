@@ -3,6 +3,7 @@
 from core.store.proof.counted_periods import UNITS_OF_ORDER
 from core.store.proof.invariants.check import Check
 from core.store.proof.order_points import orders_otherwise
+from core.store.proof.return_points import returns_otherwise
 from core.store.proof.tier_ends import tiers_otherwise
 
 #: What every order says, and what its accrual and its refunds say; `rebuild` puts the one right by the other.
@@ -129,6 +130,30 @@ ORDERS_AND_TIERS = (
               IS DISTINCT FROM (r.source, r.order_id, r.occurred_at, r.corrects, r.refund_id)
            OR (e.kind = 'accrual') <> (e.points > 0)
         """,
+        is_of_facts=True,
+    ),
+    Check(
+        4,
+        "a return's clawback is the one that it names",
+        """
+        SELECT coalesce(r.account_id, e.account_id),
+               format('return %s of %s: took %s points by entry %s at %s, but there is entry %s at %s, of %s points',
+                      coalesce(r.return_id, e.return_id), coalesce(r.source, e.source), coalesce(r.points_taken, 0),
+                      coalesce(r.sequence::text, 'none'), coalesce(r.occurred_at::text, 'no time'),
+                      coalesce(e.sequence::text, 'none'), coalesce(e.occurred_at::text, 'no time'),
+                      coalesce(e.points, 0))
+        FROM (SELECT * FROM returns WHERE sequence IS NOT NULL) AS r
+        FULL JOIN (SELECT * FROM entries WHERE kind = 'clawback' AND order_id IS NULL) AS e
+             USING (account_id, sequence)
+        WHERE r.account_id IS NULL OR e.account_id IS NULL OR e.points + e.pending_change <> -r.points_taken
+           OR (e.source, e.return_id, e.occurred_at) IS DISTINCT FROM (r.source, r.return_id, r.occurred_at)
+        """,
+        is_of_facts=True,
+    ),
+    Check(
+        4,
+        "a return's points are what its program gives for its goods",
+        find=returns_otherwise,
         is_of_facts=True,
     ),
     Check(
