@@ -125,6 +125,13 @@ def test_a_price_is_that_of_the_order_whatever_comes_back() -> None:
     assert earned(program, bought, refund(part("2", net="15.00"))) == 15
 
 
+def test_what_is_given_back_in_exchange_counts_against_what_is_bought_by_the_same_conditions() -> None:
+    exchanged = [line("1", "30.00", 3), line("2", "-20.00", -2), line("3", "4.00", 1)]
+    assert earned(rules(spend(lines={"minimum_quantity": 2})), exchanged) == 10
+    assert earned(rules(spend(lines={"minimum_price": "10"})), exchanged) == 10
+    assert earned(rules(spend(lines={"minimum_amount": "4.01"})), exchanged) == 10
+
+
 def test_points_by_line_and_a_multiplier_of_some_lines_ask_it_too() -> None:
     per_line = rules(spend(round_per="line", lines={"minimum_quantity": 2}))
     bought = [line("1", "1.60", 2), line("2", "1.60", 1), line("3", "3.50", 3)]

@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import Engine
 
-from tests.factories import PROGRAM_TEXT, line, order, refund
+from tests.factories import PROGRAM_TEXT, amendment, line, order, refund
 from tests.shell import Shell
 
 TEXT = PROGRAM_TEXT.replace("currency: EUR\n", 'currency: EUR\ncurrencies: {ZAR: "0.0529"}\n')
@@ -51,3 +51,13 @@ def test_an_order_without_a_rate_is_parked_and_says_what_to_do(shop: Shell) -> N
     assert "send the order in a new event with data.rate" in shop.value("SELECT detail FROM inbox")
     shop.take(order("u1", currency="USD", rate="0.9", event_id="again"))
     assert shop.value("SELECT balance FROM accounts") == 90
+
+
+def test_an_amended_order_keeps_the_rate_that_it_was_posted_with(shop: Shell) -> None:
+    shop.take(order("y2", "1700.00", currency="ZAR", rate="0.055"))
+    shop.take(amendment("y2", currency="ZAR", lines=[line("1", "3400.00")]))
+    assert shop.value("SELECT balance FROM accounts") == 187
+    shop.take(amendment("y2", revision=2, currency="ZAR", rate="0.06", lines=[line("1", "1700.00")]))
+    assert "the rate of the order stays" in shop.value("SELECT detail FROM inbox WHERE state = 'dead'")
+    assert shop.value("SELECT balance FROM accounts") == 187
+    assert shop.differences() == []

@@ -117,12 +117,12 @@ class Basket:
         return of.give(self.line_amount(place)) if self._reaches(of.selection, place) else 0
 
     def _reaches(self, selection: Selection, place: int) -> bool:
-        """Whether so much is kept of the line as is asked of each."""
+        """Whether so much is kept of the line as is asked of each; what was given back in exchange counts alike."""
         for asked in selection.asks:
             least, pieces = asked.minimum_amount, asked.minimum_quantity
-            if least is not None and to_millionth(self.line_amount(place)) < units_of(least):
+            if least is not None and to_millionth(abs(self.line_amount(place))) < units_of(least):
                 return False
-            if pieces is not None and to_millionth(self.line_quantity(place)) < units_of(pieces):
+            if pieces is not None and to_millionth(abs(self.line_quantity(place))) < units_of(pieces):
                 return False
         return True
 

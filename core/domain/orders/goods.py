@@ -186,7 +186,8 @@ class Goods:
         """A ratio that is the price of a piece of these lines."""
         lines = self.order.lines
         amount = self.amount_of(*places) * self._worth[0] * UNITS
-        return amount, units_of(sum([lines[place].quantity for place in places], _ZERO)) * self._worth[1]
+        quantity = units_of(sum([lines[place].quantity for place in places], _ZERO)) * self._worth[1]
+        return (amount, quantity) if quantity >= 0 else (-amount, -quantity)  # given back in exchange
 
     def has_average_price(self, places: Sequence[int], least: Decimal | None, most: Decimal | None) -> bool:
         """Whether a piece of these lines costs what is asked; nothing is divided, so this is exact."""
