@@ -14,6 +14,7 @@ stories     by their sentence:
             tier, tiers}
   parked    by the place of a message, from 1: [reason, words that its reader is told, …]
   waiting   the places of the messages that wait for their order
+  passed_over  the places of the messages that change nothing where a newer one came before
 """
 
 from collections.abc import Iterator, Mapping
@@ -56,6 +57,7 @@ class Story:
     then: dict[str, Expected]
     parked: dict[int, list[str]]
     waiting: list[int]
+    passed_over: list[int]
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,7 @@ def _story(says: str, told: Mapping[str, Any], program: Mapping[str, Any]) -> St
         then=then,
         parked=told.get("parked", {}),
         waiting=told.get("waiting", []),
+        passed_over=told.get("passed_over", []),
     )
 
 
