@@ -9,6 +9,7 @@ from core.domain.decision import TierChange
 from core.domain.ledger import Account, Entry, EntryKind
 from core.domain.lots import AllocationKind, Lot, Origin, OriginKind
 from core.domain.orders.earning import entitlement
+from core.domain.orders.facts import Refund
 from core.domain.orders.posted import OrderEventKind, PostedOrder, PostedOrderEvent, PostedRefund, refunds_known
 from core.domain.program import ClawbackPolicy, Program
 from core.domain.tiers.qualification import review_due_at
@@ -104,6 +105,13 @@ def check_sequence(account: Account, entries: Sequence[Entry]) -> None:
         assert pending >= 0
 
 
+def _known(refunds: Sequence[PostedRefund], posted: PostedOrder, events: Sequence[PostedOrderEvent]) -> list[Refund]:
+    """All that counts as a refund of the order."""
+    reverted = {event.event_key for event in events if event.kind is OrderEventKind.REFUND_REVERTED}
+    cancelled = [event for event in events if event.kind is OrderEventKind.CANCELLED and event.lines]
+    return refunds_known(refunds, posted, reverted, [(event.occurred_at, event.lines) for event in cancelled])
+
+
 def check_order(
     posted: PostedOrder,
     refunds: Sequence[PostedRefund],
@@ -118,9 +126,7 @@ def check_order(
     assert posted.tier_id is not None
     cancelled = [event for event in events if event.kind is OrderEventKind.CANCELLED]
     assert [posted.cancelled_at] == ([event.occurred_at for event in cancelled if not event.lines] or [None])
-    reverted = {event.event_key for event in events if event.kind is OrderEventKind.REFUND_REVERTED}
-    of_lines = [(event.occurred_at, event.lines) for event in cancelled if event.lines]
-    known = refunds_known(refunds, posted, reverted, of_lines)
+    known = _known(refunds, posted, events)
     target = entitlement(posted.current, known, frozen, posted.tier_id, posted.judged)
     assert posted.points_entitled == target.points == sum(grant.points for grant in target.grants) >= 0
     assert target.points == sum(target.given.values())
@@ -173,10 +179,10 @@ def check_limits(book: Book) -> None:
     for order_id, posted in book.orders.items():
         program = book.versions[posted.program_version - 1]
         assert posted.tier_id is not None
-        known = refunds_known(refunds[order_id], posted)
-        given = entitlement(posted.order, known, program, posted.tier_id, posted.judgement).given
-        assert all(given.get(name, 0) <= most for name, most in posted.judgement.allowances.items())
-        assert not given.keys() & set(posted.judgement.excluded)
+        known = _known(refunds[order_id], posted, book.events(order_id))
+        given = entitlement(posted.current, known, program, posted.tier_id, posted.judged).given
+        assert all(given.get(name, 0) <= most for name, most in posted.judged.allowances.items())
+        assert not given.keys() & set(posted.judged.excluded)
         points.update({p.promotion_id: given.get(p.promotion_id, 0) for p in program.promotions if p.has_budget})
     assert {name: budget.points for name, budget in book.budgets.items() if budget.points} == +points
     assert all(budget.orders >= 0 for budget in book.budgets.values())

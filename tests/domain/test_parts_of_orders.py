@@ -9,8 +9,11 @@ from hypothesis import strategies as st
 
 from core.domain.orders.facts import Cancellation, Refund, RefundReversion
 from core.domain.outcomes import Parked, Reason, Replayed
+from core.domain.program import Availability, AvailabilityPolicy, ClawbackPolicy, Program
 from tests.domain.book import Book, ShopFact
 from tests.domain.invariants import check_everything
+from tests.domain.stories import some_order, some_refund
+from tests.domain.valid_programs import various_versions
 from tests.facts import (
     Parts,
     amendment,
@@ -139,6 +142,12 @@ class TestCancelledLines:
         check_everything(book)
 
 
+#: Everything that a program can say, with points that wait for the fulfilment.
+VARIOUS = [
+    each.first.model_copy(update={"availability": Availability(policy=AvailabilityPolicy.ON_FULFILLED)})
+    for each in various_versions(40, seed=11)
+    if each.first.clawback.policy is not ClawbackPolicy.PENDING_ONLY
+]
 HELD = {"availability": {"policy": "on_fulfilled"}, "earning_rules": [spend_rule("1")]}
 ON_FULFILLED = program_with(**HELD, expiry={"policy": "after_months", "months": 1})
 WEEK_AFTER = program_with(**{**HELD, "availability": {"policy": "days_after_fulfilment", "days": 7}})
@@ -295,3 +304,36 @@ class TestFulfilledLines:
         available, pending = buckets(book)
         book.fulfil(fulfilment(at="2026-03-09"), NOW)
         assert buckets(book) == (available + pending, 0)
+
+    @given(
+        st.sampled_from(VARIOUS),
+        st.integers(0, 10_000),
+        st.lists(st.tuples(st.sampled_from("ffrcu"), st.integers(0, 10_000)), min_size=1, max_size=6),
+        st.randoms(use_true_random=False),
+    )
+    def test_the_same_under_whatever_a_program_says(
+        self, program: Program, number: int, parts: list[tuple[str, int]], random: Any
+    ) -> None:
+        sold = some_order("o1", number, instant("2026-03-01"))
+        facts: list[ShopFact] = []
+        for n, (kind, which) in enumerate(parts):
+            chosen = sold.lines[which % len(sold.lines)]
+            lines: Parts = {chosen.line_id: None if which % 5 == 0 else 1 + which % int(chosen.quantity)}
+            if kind == "f":
+                facts.append(fulfilment(lines=lines, part_id=f"p{n}"))
+            elif kind == "c":
+                facts.append(cancellation(lines=lines, part_id=f"p{n}"))
+            else:
+                facts.append(some_refund(sold, f"r{n}", which, instant("2026-03-05")))
+                facts += [reversion(f"r{n}")] if kind == "u" else []
+        ends = set()
+        for arrival in (facts, random.sample(facts, len(facts))):
+            book = Book(program)
+            book.deliver(sold, NOW)
+            for fact in [*arrival, *[fact for fact in facts if isinstance(fact, RefundReversion)]]:
+                book.deliver(fact, NOW)
+            ends.add((*buckets(book), book.account.deficit, book.account.lifetime_points))
+            check_everything(book)
+        assert len(ends) == 1
+        book.fulfil(fulfilment(at="2026-03-09"), NOW)
+        assert book.account.pending == 0
