@@ -18,7 +18,7 @@ OTHER_LINES = [line("1", "34.00")]
 @pytest.mark.parametrize(
     ("again", "advice"),
     [
-        (order(**SALE, customer_id="c2"), f"This one names another customer: if it is another order, {OWN_ID}"),
+        (order(**SALE, customer_id="c2"), f"The posted one is another customer's: if this is another order, {OWN_ID}"),
         (order(**SALE, customer_id=None), f"This one names no customer: if it is another order, {OWN_ID}"),
         (order(**SALE)._replace(currency="GBP"), f"This one has another currency: if it is another order, {OWN_ID}"),
         (
@@ -50,7 +50,7 @@ def test_of_two_sales_of_guests_at_one_till_only_time_and_lines_can_tell() -> No
 
 def test_a_guest_s_order_and_a_customer_s_are_told_apart() -> None:
     assert (
-        "The posted one is a guest's, and this one names a customer"
+        "The posted one is a guest's: if this is another order"
         in order_conflict(order(**SALE, customer_id=None), order(**SALE)).detail
     )
 

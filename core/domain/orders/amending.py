@@ -103,7 +103,10 @@ def _problem(books: Books, posted: PostedOrder, amended: AmendedOrder, program: 
         )
         return Parked(Reason.ORDER_CONFLICT, detail)
     if now.currency != before.currency:
-        detail = f"data.currency is {now.currency}, the order's is {before.currency}; an amendment leaves it as it is"
+        detail = (
+            f"data.currency is {now.currency}, the order's is {before.currency}; send the order in {before.currency}, "
+            "in a new event: an amendment leaves the currency as it is"
+        )
         return Parked(Reason.WRONG_CURRENCY, detail)
     if len(now.lines) * program.steps_per_line > STEPS_MAX:
         return too_heavy(now, program)

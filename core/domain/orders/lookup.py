@@ -14,7 +14,10 @@ from core.domain.program.registry import ProgramRegistry
 
 #: What is to be done about another content of what is posted already.
 _ADVICE = {
-    "refund": "If it is another refund, send it in a new event with a refund_id of its own; drop this message",
+    "refund": (
+        "If it is another refund, send it in a new event with a refund_id of its own; if the first one did not happen "
+        "after all, send order.refund_reverted; drop this message"
+    ),
     "return": "If it is another return, send it in a new event with a return_id of its own; drop this message",
     "fulfilment": "The order is fulfilled all the same; drop this message",
     "cancellation": "The order is cancelled all the same; drop this message",
