@@ -19,7 +19,7 @@ from tests.domain.book import DECIDERS, Book, ShopFact, message_of, whole_books
 from tests.domain.loading import load
 from tests.domain.stories import START, some_order, some_refund
 from tests.domain.valid_programs import Versions, various_versions
-from tests.facts import SOURCE, cancellation, fulfilment, instant, program_with, spend_rule
+from tests.facts import SOURCE, Parts, cancellation, fulfilment, instant, program_with, spend_rule
 
 PROGRAM = program_with()
 MARCH = instant("2026-03-01")
@@ -65,6 +65,11 @@ steps = st.lists(
 )
 
 
+def _some_of(sold: Order, number: int) -> Parts | None:
+    """All of an order, or a piece of one of its lines."""
+    return {sold.lines[number % len(sold.lines)].line_id: 1 if number % 7 else None} if number % 3 else None
+
+
 class BatchPosting:
     """Posts batches of messages on whole books and on books that hold what the reaches of each batch ask for."""
 
@@ -97,9 +102,10 @@ class BatchPosting:
             case "refund":
                 self._send(some_refund(one, f"r{len(self.sent)}", number, self.now), days)
             case "fulfil":
-                self._send(fulfilment(one.order_id, self.now - timedelta(days=days % 3)), number)
+                lines = _some_of(one, number)
+                self._send(fulfilment(one.order_id, self.now - timedelta(days=days % 3), lines=lines), number)
             case "cancel":
-                self._send(cancellation(one.order_id, self.now), number)
+                self._send(cancellation(one.order_id, self.now, lines=_some_of(one, number)), number)
             case "again":
                 self._send(self.sent[number % len(self.sent)], number)
             case "post" | "pass":

@@ -34,6 +34,7 @@ PROGRAMS = {
     + RULES
     + PLAIN[PLAIN.index("  - {tier_id: silver") :],
     "points held until they are fulfilled": PLAIN + "availability: {policy: on_fulfilled}\n",
+    "points held for a week from there": PLAIN + "availability: {policy: days_after_fulfilment, days: 7}\n",
     "points that never go below zero": PLAIN + "clawback: {policy: clamp}\n",
     "years that are reviewed": PLAIN + "qualification: {window: calendar_year, refunds: at_once}\n",
     "rolling months": PLAIN + "qualification: {window: rolling_months, months: 2, measure: points}\n",
@@ -53,6 +54,12 @@ def story() -> list[dict[str, object]]:
         events.append(order(f"o{n}", customer_id=f"c{n % 4}", time=f"{day}T10:00:00Z", lines=lines, **money))
         if n % 5 == 0:
             events.append(fulfilment(f"o{n}", time=f"{day}T18:00:00Z"))
+        if n % 4 == 0:
+            parcel = [{"line_id": "1", "quantity": 1}]
+            events.append(fulfilment(f"o{n}", event_id=f"parcel-{n}", time=f"{day}T17:00:00Z", lines=parcel))
+        if n % 9 == 0:
+            part = [{"line_id": "2"}]
+            events.append(cancellation(f"o{n}", event_id=f"part-{n}", time=f"{day}T19:00:00Z", lines=part))
         if n % 3 == 0:
             events.append(refund(f"r{n}", f"o{n}", time=f"{day}T20:00:00Z", lines=[{"line_id": "1", "quantity": 1}]))
         if n % 11 == 0:
