@@ -5,12 +5,13 @@ known when it came. All else it works out anew each time, from all orders and al
 """
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from fractions import Fraction
 
-from core.domain.orders.facts import Cancellation, Fulfilment, Order, Refund
-from core.domain.program import AnyPromotion, AnyRule, Expiry, Program, SpendRule
+from core.domain.orders.facts import Cancellation, Fulfilment, Order, OrderLine, Refund
+from core.domain.program import AnyPromotion, AnyRule, CategoryRule, Expiry, ItemRule, Program, SpendRule
 from tests.domain.naive_earning import Earned, Judged, fits, naive_earned
 from tests.domain.naive_tiers import NaiveTiers, Sold, Worth
 from tests.domain.naive_time import DAY, end_of_points
@@ -54,12 +55,26 @@ class Sale:
     program: Program
     tier: str
     judged: Judged
+    was_first: bool  #: of its customer's orders, when it came
     refunds: list[Refund] = field(default_factory=list)
+    reverted: set[str] = field(default_factory=set)  #: the refunds that did not happen
+    revision: int = 0
     cancelled_at: datetime | None = None
+    fulfilled_at: datetime | None = None
     excused: int = 0
     shortfall: int = 0
-    is_fulfilled: bool = False
-    _found: dict[frozenset[str], Earned] = field(default_factory=dict)  #: since all of it is asked for again and again
+    taken: list[tuple[Pile, int]] = field(default_factory=list)  #: by its clawbacks, oldest first, less what came back
+    first_order: Order = field(init=False)
+    first_judged: Judged = field(init=False)
+    has_chosen: bool = field(init=False)  #: the newest promotion, for ever
+    _found: dict[tuple[int, frozenset[str]], Earned] = field(
+        default_factory=dict
+    )  #: since all of it is asked for again and again
+
+    def __post_init__(self) -> None:
+        self.first_order, self.first_judged = self.order, self.judged
+        gives = {p.promotion_id for p in self.program.promotions} & self.earned().by_name.keys()
+        self.has_chosen = self.program.combine_promotions.value == "newest" and bool(gives)
 
     def earned(self, *, first: bool = False) -> Earned:
         """What it earns with all its refunds, or what it earned at first."""
@@ -81,13 +96,14 @@ class Sale:
         return earned.is_kept and earns and (earned.is_paid or self.program.counted_orders.value == "all")
 
     def _all_refunds(self) -> list[Refund]:
+        happened = [refund for refund in self.refunds if refund.refund_id not in self.reverted]
         if self.cancelled_at is None:
-            return [*self.refunds]
+            return happened
         source, order_id = self.order.source, self.order.order_id
-        return [*self.refunds, Refund(source, "", order_id, self.cancelled_at, True, None, None, ())]
+        return [*happened, Refund(source, "", order_id, self.cancelled_at, True, None, None, ())]
 
     def _with(self, refunds: list[Refund]) -> Earned:
-        key = frozenset(refund.refund_id for refund in refunds)
+        key = self.revision, frozenset(refund.refund_id for refund in refunds)
         if key not in self._found:
             self._found[key] = naive_earned(self.order, refunds, self.program, self.tier, self.judged)
         return self._found[key]
@@ -186,30 +202,45 @@ class NaiveAccount:
         if self.debt and sale.earned().points:
             self.release(now)
         self._slide(order.occurred_at, now)
-        self._grant(sale, now)
+        self._grant(sale, now, sale.earned().by_kind(sale.program))
 
     def refund(self, refund: Refund, now: datetime) -> None:
         sale = self.sales[refund.order_id]
-        before = sale.earned()
+        before, first = sale.earned(), sale.earned(first=True)
         sale.refunds.append(refund)
-        self._take_back(sale, before, now)
+        self._settle(sale, before, first, now)
+
+    def revert(self, order_id: str, refund_id: str, now: datetime) -> None:
+        """A refund did not happen after all."""
+        sale = self.sales[order_id]
+        before, first = sale.earned(), sale.earned(first=True)
+        sale.reverted.add(refund_id)
+        self._settle(sale, before, first, now)
+
+    def amend(self, order: Order, revision: int, now: datetime) -> None:
+        """The order is this now, unless it is something newer already."""
+        sale = self.sales[order.order_id]
+        if revision <= sale.revision:
+            return
+        before, first = sale.earned(), sale.earned(first=True)
+        judged = self._judged_anew(sale, order)
+        sale.order, sale.revision, sale.judged = order, revision, judged
+        self._settle(sale, before, first, now)
 
     def cancel(self, cancellation: Cancellation, now: datetime) -> None:
         sale = self.sales[cancellation.order_id]
-        before = sale.earned()
+        before, first = sale.earned(), sale.earned(first=True)
         sale.cancelled_at = cancellation.occurred_at
-        self._take_back(sale, before, now)
+        self._settle(sale, before, first, now)
 
     def fulfil(self, fulfilment: Fulfilment, now: datetime) -> None:
         sale = self.sales[fulfilment.order_id]
-        sale.is_fulfilled = True
+        sale.fulfilled_at = fulfilment.occurred_at
         for pile in self.piles:
             if pile.order_id == fulfilment.order_id and pile.is_pending and pile.available_at is None:
-                pile.available_at = min(max(fulfilment.occurred_at, sale.order.occurred_at), now)
-                if sale.program.availability.policy.value == "days_after_fulfilment":
-                    pile.available_at += (sale.program.availability.days or 0) * DAY
+                pile.available_at = _available_at(sale, now)
                 pile.end = self._end(sale.program, pile.kind, pile.available_at, now)
-                if pile.available_at <= now:
+                if pile.available_at is not None and pile.available_at <= now:
                     self._release(pile)
 
     def spend(self, points: int, now: datetime) -> None:
@@ -233,7 +264,9 @@ class NaiveAccount:
 
     def _settled(self, order: Order, version: Program, tier: str) -> tuple[Sale, str]:
         """What an order is at this tier, and the tier that holds from its own time on."""
-        sale = Sale(order, version, tier, self._judged(order, version, tier))
+        is_first = not any(sale.is_counted for sale in self.sales.values())
+        judged = self._judged(order, version, tier, is_first=is_first)
+        sale = Sale(order, version, tier, judged, is_first)
         return sale, self.tiers(order.occurred_at, sale.counts()).at(order.occurred_at)
 
     def _named(self, tier: str, version: Program) -> str:
@@ -241,8 +274,7 @@ class NaiveAccount:
         assert tier in [each.tier_id for each in version.tiers], "the versions of these stories have the same tiers"
         return tier
 
-    def _judged(self, order: Order, version: Program, tier: str) -> Judged:
-        is_first = not any(sale.is_counted for sale in self.sales.values())
+    def _judged(self, order: Order, version: Program, tier: str, *, is_first: bool) -> Judged:
         parts = [*version.earning_rules, *version.promotions]
         judged = Judged({_name(p) for p in parts if not fits(p.when, order, version, tier, is_first=is_first)}, {}, {})
         day = f"{order.occurred_at.astimezone(version.zone):%Y-%m-%d}"
@@ -279,6 +311,20 @@ class NaiveAccount:
                     return alone
         return judged
 
+    def _judged_anew(self, sale: Sale, order: Order) -> Judged:
+        """What was judged at first stays. What looks for lines that were not there at first is judged now."""
+        parts = [*sale.program.earning_rules, *sale.program.promotions]
+        new = {_name(p) for p in parts if _looks_for(p, order.lines) and not _looks_for(p, sale.first_order.lines)}
+        if sale.has_chosen:
+            new -= {p.promotion_id for p in sale.program.promotions}
+        others = NaiveAccount(self.program, sales={key: each for key, each in self.sales.items() if each is not sale})
+        now, old = others._judged(order, sale.program, sale.tier, is_first=sale.was_first), sale.first_judged
+        return Judged(
+            (old.excluded - new) | (now.excluded & new),
+            old.at_most | {name: most for name, most in now.at_most.items() if name in new},
+            old.carried | {name: rest for name, rest in now.carried.items() if name in new},
+        )
+
     def _expiry(self, program: Program, kind: str) -> Expiry:
         own = [part.expiry for part in (*program.earning_rules, *program.promotions) if kind and _name(part) == kind]
         return own[0] if own and own[0] is not None else program.expiry
@@ -304,15 +350,10 @@ class NaiveAccount:
                 assert at is not None
                 end.at = max(end.at, at)
 
-    def _grant(self, sale: Sale, now: datetime) -> None:
-        availability, at = sale.program.availability, sale.order.occurred_at
-        available: datetime | None = min(at, now)
-        if availability.policy.value in {"on_fulfilled", "days_after_fulfilment"}:
-            available = None
-        elif availability.policy.value == "after_days":
-            available = at + (availability.days or 0) * DAY
+    def _grant(self, sale: Sale, now: datetime, granted: dict[str, int]) -> None:
+        available = _available_at(sale, now)
         new: list[Pile] = []
-        for kind, points in sale.earned().by_kind(sale.program).items():
+        for kind, points in granted.items():
             end = self._end(sale.program, kind, available, now)
             is_pending = available is None or available > now
             place = len(self.piles) + len(new)
@@ -330,14 +371,63 @@ class NaiveAccount:
         part = min(self.debt, pile.left)
         pile.left, self.debt = pile.left - part, self.debt - part
 
-    def _take_back(self, sale: Sale, before: Earned, now: datetime) -> None:
+    def _settle(self, sale: Sale, before: Earned, first: Earned, now: datetime) -> None:
+        """Post the difference between what the order earned `before` and what it earns."""
         self.release(now)
-        program, first, after = sale.program, sale.earned(first=True), sale.earned()
+        if sale.earned().points > before.points:
+            self._give_back(sale, before, now)
+        else:
+            self._take_back(sale, before, first, now)
+
+    def _give_back(self, sale: Sale, before: Earned, now: datetime) -> None:
+        more = sale.earned().points - before.points
+        not_taken = min(more, sale.shortfall)
+        excused = min(more - not_taken, sale.excused)
+        sale.shortfall, sale.excused, more = (
+            sale.shortfall - not_taken,
+            sale.excused - excused,
+            more - not_taken - excused,
+        )
+        for pile in [pile for pile in self.piles if pile.order_id == sale.order.order_id][::-1]:
+            part = min(excused, pile.excused)
+            pile.excused, excused = pile.excused - part, excused - part
+        returns: dict[int, int] = {}
+        for place, (pile, points) in reversed([*enumerate(sale.taken)]):
+            part = min(more, points)
+            sale.taken[place], more = (pile, points - part), more - part
+            if part:
+                returns[pile.place] = returns.get(pile.place, 0) + part
+        count = len(self.piles)
+        self._grant(sale, now, self._beyond(sale, before, more))
+        for place, points in reversed(returns.items()):
+            pile = self.piles[place]
+            paid = 0 if pile.is_pending else min(points, self.debt)
+            self.debt, pile.left = self.debt - paid, pile.left + points - paid
+        for pile in [*(self.piles[place] for place in returns), *self.piles[count:]]:
+            if pile.is_over(now) and not pile.is_pending:
+                pile.expired, pile.left = pile.expired + pile.left, 0
+
+    def _beyond(self, sale: Sale, before: Earned, points: int) -> dict[str, int]:
+        """Points beyond what was taken, by the rule or promotion whose own expiry they have."""
+        had, has = before.by_kind(sale.program), sale.earned().by_kind(sale.program)
+        found: dict[str, int] = {}
+        for kind in has:
+            part = min(points, max(0, has[kind] - had.get(kind, 0)))
+            if part:
+                found[kind] = part
+            points -= part
+        if points:
+            first = next(iter(has))
+            found[first] = found.get(first, 0) + points
+        return found
+
+    def _take_back(self, sale: Sale, before: Earned, first: Earned, now: datetime) -> None:
+        program, after = sale.program, sale.earned()
         owes = _owes(first.by_kind(program), after.by_kind(program))
         owed = _owes(first.by_kind(program), before.by_kind(program))
         due = before.points - after.points
         own = [pile for pile in self.piles if pile.order_id == sale.order.order_id]
-        missing = 0
+        missing, taken = 0, dict.fromkeys((pile.place for pile in own), 0)
         is_pending_only = program.clawback.policy.value == "pending_only"
         takeable = [pile for pile in own if not pile.is_over(now) and (pile.is_pending or not is_pending_only)]
         for kind in owes:
@@ -351,12 +441,13 @@ class NaiveAccount:
                     part -= min(part, lost)
             for pile in takeable:
                 if pile.kind == kind:
-                    taken = min(part, pile.left)
-                    pile.left, part = pile.left - taken, part - taken
+                    part -= (taken_of := min(part, pile.left))
+                    pile.left, taken[pile.place] = pile.left - taken_of, taken.get(pile.place, 0) + taken_of
             missing += part
         for pile in [*takeable, *([] if is_pending_only else self._spendable(now, without=sale.order.order_id))]:
-            taken = min(missing, pile.left)
-            pile.left, missing = pile.left - taken, missing - taken
+            missing -= (taken_of := min(missing, pile.left))
+            pile.left, taken[pile.place] = pile.left - taken_of, taken.get(pile.place, 0) + taken_of
+        sale.taken += [(self.piles[place], points) for place, points in taken.items()]
         if program.clawback.policy.value == "allow_negative":
             self.debt += missing
         else:
@@ -373,6 +464,28 @@ class NaiveAccount:
         dated.sort(key=lambda pile: (pile.expires_at, pile.available_at, pile.place))
         undated.sort(key=lambda pile: (pile.available_at, pile.place))
         return dated + undated
+
+
+def _available_at(sale: Sale, now: datetime) -> datetime | None:
+    """When points that an order is given now are available, as far as that is known."""
+    availability, at = sale.program.availability, sale.order.occurred_at
+    wait = (availability.days or 0) * DAY
+    match availability.policy.value:
+        case "on_fulfilled" | "days_after_fulfilment":
+            return None if sale.fulfilled_at is None else min(max(sale.fulfilled_at, at), now) + wait
+        case "after_days":
+            return at + wait
+        case _:
+            return min(at, now)
+
+
+def _looks_for(part: AnyRule | AnyPromotion, lines: Iterable[OrderLine]) -> bool:
+    """Whether it names articles or categories of these lines; what names none, or carries, is for every order."""
+    if isinstance(part, SpendRule) and part.carry:
+        return False
+    names = part if isinstance(part, ItemRule | CategoryRule) else part.lines
+    skus, categories = getattr(names, "skus", ()), getattr(names, "categories", ())
+    return any(line.sku in skus or not {*line.categories}.isdisjoint(categories) for line in lines)
 
 
 def _name(part: AnyRule | AnyPromotion) -> str:

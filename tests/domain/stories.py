@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from hypothesis import strategies as st
 
-from core.domain.orders.facts import Fulfilment, Order, OrderLine, Refund
+from core.domain.orders.facts import AmendedOrder, Fulfilment, Order, OrderLine, Refund, RefundReversion
 from tests.domain.book import Book, ShopFact
 from tests.domain.naive import NaiveAccount
 from tests.domain.valid_programs import CATEGORIES, SKUS, Versions
@@ -17,6 +17,7 @@ Step = tuple[str, int, int]
 KINDS = (
     *["order"] * 4,
     *["refund"] * 4,
+    *["amend", "amend", "revert", "revert"],
     *["fulfil", "fulfil", "cancel", "spend", "pass", "pass", "expire", "release", "review", "change"],
 )
 steps = st.lists(
@@ -81,6 +82,22 @@ def some_refund(sold: Order, refund_id: str, number: int, at: datetime) -> Refun
     return refund(given, order_id=sold.order_id, refund_id=refund_id, at=at)
 
 
+def some_amendment(sold: Order, refunds: list[Refund], revision: int, number: int, at: datetime) -> AmendedOrder:
+    """What an order became, chosen by a number: other lines and other money, and all that its refunds name."""
+    named = {part.line_id for refund in refunds for part in refund.lines}
+    lines = some_lines(number)
+    there = {line.line_id for line in lines}
+    lines += [line for line in sold.lines if line.line_id in named - there]
+    gross = sum((line.amount + line.tax for line in lines), Decimal(0))
+    now = some_order(sold.order_id, number, sold.occurred_at)._replace(
+        lines=tuple(lines),
+        points_paid=min(gross, Decimal(number % 3)),
+        currency=sold.currency,
+        rate=sold.rate,
+    )
+    return AmendedOrder(sold.source, sold.order_id, at, revision, now)
+
+
 class StoryRun:
     """Runs a story on a book and on the naive model alike."""
 
@@ -90,7 +107,8 @@ class StoryRun:
         self.now = START
         self.changed_at: datetime | None = None
         self.sold: dict[str, Order] = {}
-        self.refunds = 0
+        self.revisions: dict[str, int] = {}
+        self.refunds: list[Refund] = []
 
     def run(self, story: list[Step]) -> Iterator[None]:
         for kind, number, days in story:
@@ -106,8 +124,13 @@ class StoryRun:
                 self.sold[new.order_id] = new
                 self._post(new)
             case "refund" if sold:
-                self.refunds += 1
-                self._post(some_refund(sold[days % len(sold)], f"r{self.refunds}", number, now))
+                self.refunds.append(some_refund(sold[days % len(sold)], f"r{len(self.refunds)}", number, now))
+                self._post(self.refunds[-1])
+            case "amend" if sold:
+                self._amend(sold[days % len(sold)], number)
+            case "revert" if self.refunds:
+                undone = self.refunds[days % len(self.refunds)]
+                self._post(RefundReversion(undone.source, undone.refund_id, undone.order_id, now))
             case "fulfil" if sold:
                 self._post(fulfilment(sold[number % len(sold)].order_id, now - timedelta(days=days % 3)))
             case "cancel" if sold and number % 3 == 0:
@@ -127,6 +150,16 @@ class StoryRun:
                 getattr(self.book, kind)(now)
                 getattr(self.naive, kind)(now)
 
+    def _amend(self, sold: Order, number: int) -> None:
+        """Sell something else in an order's place: its next revision, or the one after it, or an older one."""
+        newest = self.revisions.get(sold.order_id, 0)
+        revision = max(1, newest + (1, 2, 2, -1)[number % 4])
+        refunds = [refund for refund in self.refunds if refund.order_id == sold.order_id]
+        amended = some_amendment(sold, refunds, revision, number, self.now)
+        if revision > newest:
+            self.revisions[sold.order_id], self.sold[sold.order_id] = revision, amended.order
+        self._post(amended)
+
     def _post(self, message: ShopFact) -> None:
         """Post a message; one that was there before is a repeat, which the naive model is not given."""
         now, book, naive = self.now, self.book, self.naive
@@ -138,8 +171,15 @@ class StoryRun:
         elif isinstance(message, Refund):
             book.deliver(message, now)
             naive.refund(message, now)
+        elif isinstance(message, AmendedOrder):
+            book.deliver(message, now)
+            naive.amend(message.order, message.revision, now)
+        elif isinstance(message, RefundReversion):
+            if message.refund_id not in naive.sales[message.order_id].reverted:
+                naive.revert(message.order_id, message.refund_id, now)
+            book.deliver(message, now)
         elif isinstance(message, Fulfilment):
-            if not naive.sales[message.order_id].is_fulfilled:
+            if naive.sales[message.order_id].fulfilled_at is None:
                 naive.fulfil(message, now)
             book.deliver(message, now)
         else:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from itertools import permutations
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -47,6 +48,11 @@ EXPIRING = program_with(earning_rules=[spend_rule("1")], expiry={"policy": "afte
 HELD = program_with(earning_rules=[spend_rule("1")], availability={"policy": "on_fulfilled"})
 CLAMPING = program_with(earning_rules=[spend_rule("1")], clawback={"policy": "clamp"})
 BY_LINE = program_with(earning_rules=[spend_rule("1", round_per="line")])
+
+
+def item_rule(**over: Any) -> dict[str, Any]:
+    """Seven points for each packet of tea."""
+    return {"rule_id": "tea", "kind": "item", "skus": ["tea"], "points": 7, **over}
 
 
 def told(program: Program, *facts: ShopFact) -> Book:
@@ -132,6 +138,20 @@ class TestRevisions:
     def test_an_older_one_is_a_replay(self) -> None:
         book = told(PLAIN, order("5.00"), amendment(line(amount="30.00"), revision=3))
         assert book.decide(amendment(line(amount="20.00"), revision=2), AS_OF) == Replayed()
+
+    def test_whether_one_came_between_is_no_matter_to_what_the_order_was_judged_by(self) -> None:
+        on_the_web = program_with(earning_rules=[item_rule(when={"channels": ["web"]})])
+        tea, cup = line("1", "10.00", sku="tea"), line("2", "20.00", sku="cup")
+        sold = order(lines=[tea], attributes={"channel": "web"})
+        between, last = amendment(cup), amendment(tea, cup, revision=2, attributes={"channel": "till"})
+        for facts in ((sold, last), (sold, between, last)):
+            assert told(on_the_web, *facts).account.balance == 7
+
+    @pytest.mark.parametrize(("is_for_the_first", "points"), [(True, 7), (False, 0)])
+    def test_the_first_order_stays_the_first_whatever_it_becomes(self, *, is_for_the_first: bool, points: int) -> None:
+        program = program_with(earning_rules=[item_rule(when={"first_order": is_for_the_first})])
+        cup, tea = line("1", "10.00", sku="cup"), line("2", "10.00", sku="tea")
+        assert told(program, order(lines=[cup]), amendment(cup, tea)).account.balance == points
 
     def test_the_same_again_is_a_replay_and_other_content_a_conflict(self) -> None:
         book = told(PLAIN, order("5.00"), amendment(line(amount="30.00")))

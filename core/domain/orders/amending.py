@@ -126,17 +126,19 @@ def _problem(books: Books, posted: PostedOrder, amended: AmendedOrder, program: 
 def _judged(
     books: Books, account: Account, posted: PostedOrder, now: Order, program: Program, before: Entitlement
 ) -> Judgement:
-    """The judgement of the order as it is now: what was judged stays, what no line mattered to is judged now."""
+    """The judgement of the order as it is now: what was judged when it came stays, the rest is judged now.
+
+    Revisions between the two have no say, so it cannot matter whether they came.
+    """
     assert posted.tier_id is not None
-    old, index = posted.judged, program.rule_index
+    old, index = posted.judgement, program.rule_index
     local = now.occurred_at.astimezone(program.zone)
     places = index.places(now.lines)
-    names = set(places).difference(index.places(posted.current.lines))
+    names = set(places).difference(index.places(posted.order.lines))
     names -= program.seasons.at(local).every_order
     if not names:
         return old
-    # Whether the order was its customer's first was judged when it came; other rules that ask for that are not for it.
-    circumstances = Circumstances(now, local, posted.tier_id, is_first_order=False)
+    circumstances = Circumstances(now, local, posted.tier_id, old.is_first_order)
     usages = _without(books.usages(account, usage_keys(program, now.occurred_at)), before)
     names_of_budgets = (limit.name for limit in budgets_of(program, now.occurred_at))
     budgets = _budgets_without(books.budgets(program.program_id, names_of_budgets), before)
@@ -145,6 +147,7 @@ def _judged(
         (*old.excluded, *(name for name in found.excluded if name in names and name not in old.excluded)),
         {**_only(found.allowances, names), **old.allowances},
         {**_only(found.carried, names), **old.carried},
+        old.is_first_order,
     )
 
 
