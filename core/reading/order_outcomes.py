@@ -138,10 +138,10 @@ def load_order_outcomes(
 
 def _lots_of(connection: Connection, recorded: RecordedOrder, standing: Standing) -> list[Lot]:
     """The order's lots with points left, in the order in which they would be spent."""
+    key = OriginKind.ORDER, recorded.order.source, recorded.order.order_id
     if standing.is_past:
-        return [lot for lot in standing.lots if lot.opened_by_sequence == recorded.sequence]
-    origin = (recorded.account_id, OriginKind.ORDER, recorded.order.source, recorded.order.order_id)
-    lots = load_lots(connection, [origin], {}, standing.as_of).get(recorded.account_id, [])
+        return [lot for lot in standing.lots if lot.origin.key == key]
+    lots = load_lots(connection, [(recorded.account_id, *key)], {}, standing.as_of).get(recorded.account_id, [])
     return in_spending_order(lot for lot in lots if lot.points_remaining)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from tests.factories import PROGRAM_TEXT, cancellation, fulfilment, line, order, refund
+from tests.factories import PROGRAM_TEXT, cancellation, fulfilment, line, order, refund, reversion
 from tests.ledger_rows import empty_ledger
 from tests.shell import Shell
 
@@ -276,3 +276,19 @@ class TestFulfilledLines:
         shell.execute("UPDATE lots SET available_at = available_at + interval '1 hour' WHERE lot_number = 2")
         assert any("is available at" in text for text in shell.differences())
         shell.execute("UPDATE lots SET available_at = available_at - interval '1 hour' WHERE lot_number = 2")
+
+    def test_end_with_the_activity_of_the_account_where_that_ends_points(self, shell: Shell) -> None:
+        sliding = HELD.replace("held", "sliding").replace("Held", "Sliding")
+        shell.apply_program(sliding + "expiry: {policy: inactivity, months: 600}\n")
+        there = {"source": "/sliding"}
+        shell.take(order("o1", lines=self.BOUGHT, **there))
+        shell.take(fulfilment("o1", lines=[{"line_id": "1"}], time="2026-03-06T12:00:00Z", **there))
+        shell.take(refund("r1", "o1", lines=[{"line_id": "1", "quantity": 1}], **there))
+        shell.take(fulfilment("o1", event_id="2", lines=[{"line_id": "2", "quantity": 1}], **there))
+        shell.take(reversion("r1", "o1", **there))
+        shell.take(order("o2", "5.00", time="2026-05-01T12:00:00Z", **there))
+        shell.take(fulfilment("o1", event_id="3", lines=[{"line_id": "2"}], time="2026-06-06T12:00:00Z", **there))
+        (row,) = shell.rows("SELECT balance, pending FROM accounts")
+        assert (row.balance, row.pending) == (100, 5)
+        ends = shell.rows("SELECT DISTINCT expires_at FROM dated_lots WHERE NOT is_pending AND points_remaining > 0")
+        assert [row.expires_at.date().isoformat() for row in ends] == ["2076-06-06"]

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from tests.factories import PROGRAM_TEXT, cancellation, fulfilment, order, refund
+from tests.factories import PROGRAM_TEXT, cancellation, fulfilment, line, order, refund
 from tests.shell import Shell
 from tests.workers.cli.command_line import CommandLine
 
@@ -65,6 +65,34 @@ def test_a_lot_of_the_past_waited_for_fulfilment_and_had_no_end_yet(loyalty: Com
     [lot] = shown(loyalty, before)["lots"]
     assert (lot["is_pending"], lot["available_at"], lot["expires_at"]) == (True, None, None)
     assert "when the order is fulfilled" in loyalty("account", "show", "c1", "--as-of", before.isoformat()).out
+
+
+@pytest.mark.parametrize("days", ["on_fulfilled", "days_after_fulfilment, days: 3000"])
+def test_parcels_of_the_past_held_what_they_hold(loyalty: CommandLine, engine: Engine, days: str) -> None:
+    shell = Shell(engine, shards=16, program_text=HELD.replace("on_fulfilled", days))
+    instants = []
+    for message in (
+        order("o1", lines=[line("1", "60.00"), line("2", "40.00", 2)]),
+        fulfilment("o1", lines=[{"line_id": "1"}]),
+        refund("r1", "o1", lines=[{"line_id": "1", "quantity": 1}]),
+        fulfilment("o1", event_id="second", lines=[{"line_id": "2", "quantity": 1}]),
+    ):
+        shell.take(message)
+        instants.append(now(shell))
+        assert shell.differences() == []
+    held = [[(lot["points_remaining"], lot["is_pending"]) for lot in shown(loyalty, at)["lots"]] for at in instants]
+    is_later = days != "on_fulfilled"
+    assert [sorted(lots) for lots in held] == [
+        [(100, True)],
+        sorted([(40, True), (60, is_later)]),
+        [(40, True)],
+        sorted([(20, True), (20, is_later)]),
+    ]
+    told = loyalty("account", "explain", "c1", "--order", "o1", "--as-of", _text(instants[1])).out
+    assert "60 points of it are left" in told
+    assert "40 points of it are left: pending, available when the rest of the order is fulfilled" in told
+    account = shown(loyalty, instants[-1])
+    assert account["lots"] == loyalty("account", "show", "c1", "--json").json["accounts"][0]["lots"]
 
 
 def test_the_past_tier_is_the_one_that_was_recorded(loyalty: CommandLine, shell: Shell) -> None:
