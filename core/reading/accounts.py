@@ -169,7 +169,7 @@ _LOAD_TIER_CHANGES = f"""
 SELECT coalesce((
     SELECT max(version) FROM ({VERSIONS}) AS v
     WHERE v.program_id = a.program_id AND NOT is_withdrawn AND applied_at <= t.recorded_at
-      AND effective_from <= CASE WHEN reason = 'reviewed' THEN effective_at ELSE t.recorded_at END
+      AND effective_from <= effective_at
 ), 1), {_TIER_CHANGES.select("t")}
 FROM tier_changes t JOIN accounts a USING (account_id) WHERE account_id = %s ORDER BY change_number
 """  # noqa: S608  # our own names
@@ -178,7 +178,7 @@ FROM tier_changes t JOIN accounts a USING (account_id) WHERE account_id = %s ORD
 def load_tier_changes(connection: Connection, account_id: UUID) -> list[tuple[TierChange, int]]:
     """The account's tier changes, oldest first, each with the program version that judged it.
 
-    That is the version in force when it was posted.
+    That is the version in force at its own instant, as far as it was known when it was posted.
     """
     return [
         (_TIER_CHANGES.read(values), version)

@@ -103,6 +103,7 @@ def tier_change_text(change: TierChange, program: Program, repairs: Sequence[Kep
         TierChangeReason.REVIEWED: f"the period had ended with {had}",
         TierChangeReason.REFUNDED: f"a refund left {had}",
         TierChangeReason.HELD: f"it was set by hand{_reason_of(change, repairs)}",
+        TierChangeReason.CORRECTED: f"put right by what came later, with which it had been {had}",
     }[change.reason]
     when = time_text(change.effective_at, program.zone)[:16]
     return f"{when}  From {change.previous_tier_id} to {change.tier_id}: {why}."

@@ -113,7 +113,8 @@ class Qualification(Part):
     grace_days: Annotated[StrictInt, Field(ge=0, le=DAYS_MAX)] = 0
     """How many days after the end of the period the tier is kept; orders of those days count for the next period."""
     refunds: RefundEffect = RefundEffect.AT_REVIEW
-    """What refunds do: at_once, they may cost the tier; at_review, they count at the next review; never."""
+    """What refunds do, by their own time: at_once, they may cost the tier; at_review, those before a review count in
+    it; never."""
     crossing_order: CrossingOrder = CrossingOrder.OLD_TIER
     """Where the order earns that reaches a higher tier: old_tier or new_tier."""
     warning_days: Days | None = None
