@@ -66,4 +66,5 @@ class Decision(NamedTuple):
     facts: tuple[Fact, ...] = ()  #: what the message reported, each for the first time
     orders: tuple[PostedOrder, ...] = ()  #: that were posted before and change, in their new state
     budgets: tuple[BudgetChange, ...] = ()
-    given: Mapping[str, int] | None = None  #: the order's points now, by rule and promotion; None: as they were
+    #: The order's points now, by rule and promotion, or a return's, below zero; None: as they were.
+    given: Mapping[str, int] | None = None

@@ -112,14 +112,18 @@ def _taken(
     recovery = Recovery(worth.points, worth.points - shortfall, 0, shortfall)
     fact = posted._replace(account_id=account.account_id, recovery=recovery)
     if not recovery.points_taken:
-        return Decision(facts=(fact if opened is None else fact._replace(account_id=None),))
+        return Decision(facts=(fact if opened is None else fact._replace(account_id=None),), given=_less(worth))
     before = released.account
     after = debit(before, recovery.points_taken, uncovered=deduction.uncovered - shortfall)
     after = after._replace(lifetime_points=before.lifetime_points - recovery.points_taken)
     entry = _entry(before, after, returned, _Taking(worth, deduction, recovery))
     lots = tuple({**newer, **deduction.lots}.values())
     change = AccountChange(after, (*released.entries, entry), lots, opened=opened)
-    return Decision((change,), (fact._replace(sequence=entry.sequence),))
+    return Decision((change,), (fact._replace(sequence=entry.sequence),), given=_less(worth))
+
+
+def _less(worth: Entitlement) -> dict[str, int]:
+    return {name: -points for name, points in worth.given.items()}
 
 
 def _entry(before: Account, after: Account, returned: Return, taking: _Taking) -> Entry:
