@@ -98,6 +98,7 @@ class TestCancelledLines:
             pytest.param({}, {}, Replayed, id="the same time and lines: the same"),
             pytest.param({"part_id": "k1"}, {"part_id": "k1"}, Replayed, id="the same id and content"),
             pytest.param({"part_id": "k1"}, {"part_id": "k1", "lines": {"3": 2}}, Parked, id="an id with other lines"),
+            pytest.param({"part_id": "k1"}, {"part_id": "k1", "lines": None}, Parked, id="an id with the whole order"),
             pytest.param({"part_id": "k1"}, {"part_id": "k2"}, None, id="another id: another one"),
             pytest.param({}, {"at": "2026-03-05"}, None, id="another time: another one"),
             pytest.param({}, {"lines": {"1": 1}}, None, id="other lines: another one"),

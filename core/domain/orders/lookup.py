@@ -7,7 +7,7 @@ from typing import Any
 from core.domain.books import Books
 from core.domain.message import Message
 from core.domain.orders.facts import Cancellation, Fulfilment, Order
-from core.domain.orders.parts import part_key, part_problem
+from core.domain.orders.parts import key_of_id, part_key, part_problem
 from core.domain.orders.posted import OrderEventKind, PostedOrder
 from core.domain.outcomes import Parked, Reason, Replayed, Waiting
 from core.domain.program.registry import ProgramRegistry
@@ -98,8 +98,10 @@ def order_for_event(
         return posted
     noun, lines = _NOUNS[kind], message.fact.lines
     known = books.order_event(posted, kind, event_key_of(message.fact))
+    if known is None and message.fact.part_id is not None and not lines:
+        known = books.order_event(posted, kind, key_of_id(message.fact.part_id))
     if known is not None:
-        noun = f"{noun} of lines" if lines else noun
+        noun = f"{noun} of lines" if known.lines else noun
         return posted_before(known.digest == message.digest, Reason.ORDER_CONFLICT, noun)
     return part_problem(posted.current, lines, noun) or posted
 

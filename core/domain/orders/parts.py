@@ -15,9 +15,14 @@ def part_key(part_id: str | None, occurred_at: datetime, lines: Sequence[LinePar
     if not lines:
         return ""
     if part_id is not None:
-        return f"id {part_id}"
+        return key_of_id(part_id)
     told = "\n".join(f"{line_id}\t{'' if quantity is None else f'{quantity:f}'}" for line_id, quantity in sorted(lines))
     return f"at {occurred_at.isoformat()} {sha256(told.encode()).hexdigest()[:_DIGEST_CHARACTERS]}"
+
+
+def key_of_id(part_id: str) -> str:
+    """What tells a part with an id of its own from others of its order."""
+    return f"id {part_id}"
 
 
 def part_problem(order: Order, lines: Iterable[LinePart], noun: str) -> Parked | None:
