@@ -75,6 +75,10 @@ class Model:
         #: Of each order; its cancellation, or one of its lines, is one without an id.
         self.refunds: dict[OrderKey, list[Refund]] = defaultdict(list)
         self.fulfilled: set[OrderKey] = set()
+        self.amended: dict[OrderKey, Order] = {}  #: what became of it
+        self.undone: set[tuple[str, str]] = set()  #: refunds that did not happen: source, refund_id
+        #: Goods without a receipt, as orders, by their customers' accounts.
+        self.returned: dict[AccountKey, list[Order]] = defaultdict(list)
 
     def add(self, event: dict[str, Any]) -> None:
         """Take the fact that an event reports."""
@@ -99,7 +103,12 @@ class Model:
     def order_events(self) -> set[tuple[str, str, str]]:
         """All fulfilments and cancellations that are to be posted: source, order_id, kind."""
         cancelled = {(r.source, r.order_id, "cancelled") for r in self._all_refunds() if not r.refund_id}
-        return cancelled | {(*key, "fulfilled") for key in self.fulfilled}
+        undone = {(*refund.order_key, "refund_reverted") for refund in self._all_refunds() if self._is_undone(refund)}
+        amended = {(*key, "amended") for key in self.amended}
+        return cancelled | undone | amended | {(*key, "fulfilled") for key in self.fulfilled}
+
+    def _is_undone(self, refund: Refund) -> bool:
+        return (refund.source, refund.refund_id) in self.undone
 
     def _all_refunds(self) -> Iterator[Refund]:
         return (refund for refunds in self.refunds.values() for refund in refunds)
@@ -115,7 +124,8 @@ class Model:
     def earned(self, key: OrderKey) -> int:
         """What the order earns in the end, in a program of one tier, from all that is known of it."""
         order, program, _ = self.sales[key]
-        return naive_points(order, self.refunds[key], program, program.tiers[0].tier_id)
+        refunds = [refund for refund in self.refunds[key] if not self._is_undone(refund)]
+        return naive_points(self.amended.get(key, order), refunds, program, program.tiers[0].tier_id)
 
     def kept(self) -> dict[str, Fraction]:
         """For how much each customer of the program with limits bought and kept."""
@@ -130,7 +140,10 @@ class Model:
         if len(self.sales[orders[0]].program.tiers) > 1:
             return None
         if not self.is_replayed(orders[0]):
+            order, program, _ = self.sales[orders[0]]
+            back = self.returned.get((program.program_id, order.customer_id or ""), ())
             points = sum(self.earned(key) for key in orders)
+            points -= sum(naive_points(goods, [], program, program.tiers[0].tier_id) for goods in back)
             return Totals(points, points)
         naive = NaiveAccount(self.sales[orders[0]].program)
         lifetime_points = 0
@@ -152,11 +165,11 @@ class Model:
         return _Replay({key: (self.sales[key], self.refunds[key]) for key in orders}, self.now).run(entries)
 
 
-def _add_order(model: Model, event: dict[str, Any]) -> None:
-    data, program = event["data"], program_of(event)
-    order = Order(
+def _order_of(event: dict[str, Any], order_id: str) -> Order:
+    data = event["data"]
+    return Order(
         source=event["source"],
-        order_id=data["order_id"],
+        order_id=order_id,
         customer_id=data.get("customer_id"),
         currency=data["currency"],
         occurred_at=datetime.fromisoformat(event["time"]).astimezone(UTC),
@@ -164,6 +177,10 @@ def _add_order(model: Model, event: dict[str, Any]) -> None:
         points_paid=Decimal(data.get("points_paid") or 0),
         attributes=data.get("attributes") or {},
     )
+
+
+def _add_order(model: Model, event: dict[str, Any]) -> None:
+    program, order = program_of(event), _order_of(event, event["data"]["order_id"])
     expires_at = None
     if program.program_id == FADING:
         expires_at = LONG_AGO.get(event["time"], model.now + timedelta(days=1))
@@ -186,6 +203,20 @@ def _add_refund(model: Model, event: dict[str, Any]) -> None:
     model.refunds[refund.order_key].append(refund)
 
 
+def _add_amendment(model: Model, event: dict[str, Any]) -> None:
+    order = _order_of(event, event["data"]["order_id"])
+    model.amended[order.source, order.order_id] = order
+
+
+def _add_reversion(model: Model, event: dict[str, Any]) -> None:
+    model.undone.add((event["source"], event["data"]["refund_id"]))
+
+
+def _add_return(model: Model, event: dict[str, Any]) -> None:
+    goods = _order_of(event, event["data"]["return_id"])
+    model.returned[CHANGED, goods.customer_id or ""].append(goods)
+
+
 def _add_fulfilment(model: Model, event: dict[str, Any]) -> None:
     model.fulfilled.add((event["source"], event["data"]["order_id"]))
 
@@ -202,6 +233,9 @@ _ADDERS: dict[str, Callable[[Model, dict[str, Any]], None]] = {
     "order.refunded": _add_refund,
     "order.fulfilled": _add_fulfilment,
     "order.cancelled": _add_cancellation,
+    "order.amended": _add_amendment,
+    "order.refund_reverted": _add_reversion,
+    "order.returned": _add_return,
 }
 
 

@@ -26,6 +26,9 @@ _NOUNS = {
     "order.refunded": "refund",
     "order.fulfilled": "fulfilment",
     "order.cancelled": "cancellation",
+    "order.amended": "revision",
+    "order.refund_reverted": "undone refund",
+    "order.returned": "return",
 }
 
 Key = tuple[str, str]  #: source and event id; of what cannot be read "" and the bytes
@@ -125,8 +128,11 @@ class Stream:
 def _named(event: dict[str, Any]) -> str:
     """What tells that which an event reports from others of its kind and source."""
     data = event["data"]
-    if data.get("refund_id"):
-        return str(data["refund_id"])
+    for name in ("refund_id", "return_id"):
+        if name in data:
+            return str(data[name])
+    if "revision" in data:
+        return f"{data['order_id']} {data['revision']}"
     if not data.get("lines") or event["type"] == "order.completed":
         return str(data["order_id"])
     part = data.get("cancellation_id") or json.dumps([event["time"], data["lines"]])
@@ -135,7 +141,7 @@ def _named(event: dict[str, Any]) -> str:
 
 def conflict_of(noun: str) -> str:
     """The reason for which other content about the same thing is parked."""
-    return "refund_conflict" if noun == "refund" else "order_conflict"
+    return f"{noun}_conflict" if noun in {"refund", "return"} else "order_conflict"
 
 
 class Maker:
