@@ -14,7 +14,7 @@ from core.domain.orders.facts import Order, Refund
 from core.domain.orders.posted import PostedOrder, PostedRefund, Qualifying, Recovery
 from core.messages.inbound.order_facts import line_of
 from core.store import tables
-from core.store.judgements import judgement_json, read_judgement
+from core.store.judgements import judgement_json, read_judgement, read_steps
 from core.store.ledger import read_refund_lines, refund_lines_json
 
 
@@ -161,6 +161,7 @@ def order_row(posted: PostedOrder, inbox_id: int, data: Mapping[str, Any]) -> Or
         qualifying_points=posted.qualifying.points,
         qualifying_spend=posted.qualifying.spend,
         qualifying_orders=posted.qualifying.orders,
+        is_counted=posted.is_counted,
         **_without_null(
             attributes=data.get("attributes"),
             customer_tags=data.get("customer_tags"),
@@ -195,8 +196,10 @@ def posted_order(row: Any) -> PostedOrder:
         row.points_shortfall,
         read_judgement(None if row.judgement is None else json.dumps(row.judgement)),
         Qualifying(row.qualifying_points, row.qualifying_spend, row.qualifying_orders),
-        row.fulfilled_at,
-        row.cancelled_at,
+        is_counted=row.is_counted,
+        qualifying_steps=read_steps(None if row.qualifying_steps is None else json.dumps(row.qualifying_steps)),
+        fulfilled_at=row.fulfilled_at,
+        cancelled_at=row.cancelled_at,
     )
 
 

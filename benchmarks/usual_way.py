@@ -5,8 +5,9 @@ events. It is written with care, not to lose: compiled statements are cached, th
 reads what orders and refunds need under the program of the benchmarks, where no points end, wait or have a limit.
 """
 
+import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -43,16 +44,20 @@ from config.queues import celery_queues
 from core.domain.books import Books
 from core.domain.decision import AccountChange, Decision
 from core.domain.message import Message
+from core.domain.orders.accrual import order_reach
 from core.domain.orders.facts import Order, Refund
 from core.domain.orders.posted import PostedOrder, PostedRefund
+from core.domain.orders.settling import lowering
 from core.domain.outcomes import Parked, Replayed, Waiting
 from core.domain.program.registry import ProgramRegistry
-from core.domain.tiers.history import TierHistoryEntry
+from core.domain.reach import AccountParts
 from core.messages.inbound.reading import MessageLimits, ReadEvent, read_message, read_settled
 from core.posting.events import EventContext, decision_events
 from core.posting.handlers import HANDLERS
+from core.posting.loading import load_tiers
 from core.store import tables
 from core.store.engine import create_database_engine
+from core.store.judgements import steps_json
 from core.store.programs import load_registry
 from core.store.shards import account_shard
 from workers.brokers import EventPublisher, open_event_publisher
@@ -177,8 +182,8 @@ def _load_for_order(session: Session, books: Books, message: Message[Order]) -> 
     account = account_of(row)
     books.put_accounts({account.account_id: account})
     books.put_members({(program_id, order.customer_id): account.account_id})
-    if account.tier_since is not None and order.occurred_at < account.tier_since:
-        books.put_history({account.account_id: _history(session, account.account_id)})
+    reach = order_reach(message, _programs(), datetime.now(UTC))
+    _load_tiers(session, books, account.account_id, reach.customers[program_id, order.customer_id], ())
 
 
 def _load_for_refund(session: Session, books: Books, refund: Refund) -> None:
@@ -200,6 +205,15 @@ def _load_for_refund(session: Session, books: Books, refund: Refund) -> None:
         books.put_accounts({account_id: account_of(session.get_one(AccountRow, account_id, with_for_update=True))})
         lots_of_account = session.scalars(select(LotRow).where(lots.account_id == account_id))
         books.put_lots(account_id, map(lot_of, lots_of_account), is_all_open=True)
+        _load_tiers(session, books, account_id, lowering(key, refund.occurred_at).account, posted)
+
+
+def _load_tiers(
+    session: Session, books: Books, account_id: UUID, wanted: AccountParts | None, posted: Sequence[PostedOrder]
+) -> None:
+    """Load what the account's tier follows from, which mostly is nothing, by our own statements."""
+    assert wanted is not None
+    load_tiers(session.connection(), books, {account_id: wanted}, _programs(), posted)
 
 
 def _write(session: Session, decision: Decision, inbox_id: int, data: Mapping[str, Any]) -> None:
@@ -217,6 +231,9 @@ def _write(session: Session, decision: Decision, inbox_id: int, data: Mapping[st
         order.points_excused = posted.points_excused
         order.points_shortfall = posted.points_shortfall
         order.qualifying_points, order.qualifying_spend, order.qualifying_orders = posted.qualifying
+        steps = steps_json(posted.qualifying_steps)
+        order.qualifying_steps = None if steps is None else json.loads(steps)
+        order.is_counted = posted.is_counted
 
 
 def _write_account(session: Session, change: AccountChange) -> None:
@@ -252,14 +269,6 @@ def _write_account(session: Session, change: AccountChange) -> None:
             known.points_remaining = lot.points_remaining
     for moved in change.tier_changes:
         session.add(TierChangeRow(**{**moved._asdict(), "reason": moved.reason.value}))
-
-
-def _history(session: Session, account_id: UUID) -> list[TierHistoryEntry]:
-    changes = tables.tier_changes.c
-    rows: Any = session.scalars(
-        select(TierChangeRow).where(changes.account_id == account_id).order_by(changes.change_number)
-    )
-    return [TierHistoryEntry(row.effective_at, row.tier_id) for row in rows]
 
 
 def create_usual_app() -> tuple[Celery, Callable[..., Any]]:

@@ -153,7 +153,7 @@ def load_parts(
         connection, [i for i, wanted in parts.items() if wanted.expiries]
     ).items():
         books.put_expiries(account_id, expiries)
-    _load_tiers(connection, books, parts, rules, orders)
+    load_tiers(connection, books, parts, rules, orders)
     keys = {i: {key for limit in wanted.limits_of for key in usage_keys(*limit)} for i, wanted in parts.items()}
     usages = load_usages(
         connection, [(account_id, key) for account_id, of_account in keys.items() for key in of_account]
@@ -163,7 +163,7 @@ def load_parts(
         books.put_usages(account_id, {key: had.get(key, Usage()) for key in of_account})
 
 
-def _load_tiers(
+def load_tiers(
     connection: Connection,
     books: Books,
     parts: Mapping[UUID, AccountParts],
