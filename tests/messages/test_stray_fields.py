@@ -14,12 +14,14 @@ from core.messages.inbound.near_names import meant_names, slips_between
 from core.messages.inbound.reading import ReadEvent
 from tests.messages.inbound_samples import CANCELLATION, FULFILMENT, ORDER, REFUND, changed, read, read_one, refused
 
-EVENTS = {
-    "order.completed": ORDER,
-    "order.refunded": REFUND,
-    "order.fulfilled": FULFILMENT,
-    "order.cancelled": CANCELLATION,
-}
+AMENDMENT = changed(changed(ORDER, "type", "order.amended"), "data.revision", 1)
+RETURN = changed(
+    changed(ORDER, "type", "order.returned"),
+    "data",
+    {"return_id": "b-1", "customer_id": "c-1", "currency": "GBP", "lines": ORDER["data"]["lines"]},
+)
+REVERSION = changed(changed(REFUND, "type", "order.refund_reverted"), "data", {"refund_id": "r-1", "order_id": "o-1"})
+EVENTS = {each["type"]: each for each in (ORDER, REFUND, FULFILMENT, CANCELLATION, AMENDMENT, RETURN, REVERSION)}
 KNOWN = frozenset({"order_id", "customer_id", "program_id", "currency", "lines", "points_paid", "customer_tags", "sku"})
 
 
@@ -82,6 +84,13 @@ def test_what_one_slip_made_is_never_further_than_one_slip(field: str, data: Any
         ("order.refunded", "data.lines.0.amout", None, "paid or net"),
         ("order.refunded", "data.programId", None, "program_id"),
         ("order.cancelled", "data.program-id", None, "program_id"),
+        ("order.cancelled", "data.Lines", None, "lines"),
+        ("order.cancelled", "data.orderSource", None, "order_source"),
+        ("order.fulfilled", "data.fulfillment_id", None, "fulfilment_id"),
+        ("order.amended", "data.lines.1.catgories", None, "categories"),
+        ("order.amended", "data.pointsPaid", "data.points_paid", "points_paid"),
+        ("order.returned", "data.lines.1.SKU", None, "sku"),
+        ("order.refund_reverted", "data.order_sorce", None, "order_source"),
     ],
 )
 def test_a_near_miss_of_a_field_that_is_absent_is_parked_with_the_right_name(
@@ -115,6 +124,9 @@ def test_a_near_miss_of_a_field_that_is_absent_is_parked_with_the_right_name(
         ("order.refunded", "data.rate", "0.0529", "the rate of the order stays, for its refunds"),
         ("order.cancelled", "data.amount", "5.00", "send order.refunded for money that is given back"),
         ("order.cancelled", "data.line_id", "2", "write it in a line of data.lines"),
+        ("order.amended", "data.full", True, "send what is given back as order.refunded"),
+        ("order.returned", "data.order_id", "o-1", "whose order nobody can name; send order.refunded of their order"),
+        ("order.refund_reverted", "data.paid", "5.00", "send another order.refunded for what is kept of it"),
         ("order.fulfilled", "data.line_id", "2", "write it in a line of data.lines"),
     ],
 )
@@ -216,3 +228,10 @@ def test_threads_that_read_at_the_same_time_do_not_take_each_others_fields() -> 
     with ThreadPoolExecutor(4) as pool:
         settled = pool.map(lambda n: read_one(noisy if n % 2 else plain).settled, range(60))
         assert set(settled) == {wanted}
+
+
+@pytest.mark.parametrize("type_", INBOUND)
+def test_every_contract_is_looked_at_with_its_data_and_its_lines(type_: str) -> None:
+    places = INBOUND.places[type_]
+    assert {"id", "source", "time", "data"} <= places[()].known
+    assert (("data", "lines") in places) == ("lines" in places["data",].known)
