@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from fractions import Fraction
 
-from core.domain.orders.facts import Cancellation, Fulfilment, Order, OrderLine, Refund
+from core.domain.orders.facts import Cancellation, Fulfilment, Order, OrderLine, Refund, RefundLine
 from core.domain.program import AnyPromotion, AnyRule, CategoryRule, Expiry, ItemRule, Program, SpendRule
 from tests.domain.naive_earning import Earned, Judged, fits, naive_earned
 from tests.domain.naive_tiers import NaiveTiers, Sold, Worth
@@ -60,6 +60,7 @@ class Sale:
     reverted: set[str] = field(default_factory=set)  #: the refunds that did not happen
     revision: int = 0
     cancelled_at: datetime | None = None
+    called_off: list[Cancellation] = field(default_factory=list)  #: some of its lines
     fulfilled_at: datetime | None = None
     excused: int = 0
     shortfall: int = 0
@@ -97,10 +98,19 @@ class Sale:
 
     def _all_refunds(self) -> list[Refund]:
         happened = [refund for refund in self.refunds if refund.refund_id not in self.reverted]
+        happened += [self._in_part(number, each) for number, each in enumerate(self.called_off)]
         if self.cancelled_at is None:
             return happened
         source, order_id = self.order.source, self.order.order_id
         return [*happened, Refund(source, "", order_id, self.cancelled_at, True, None, None, ())]
+
+    def _in_part(self, number: int, called_off: Cancellation) -> Refund:
+        """A cancellation of a line as the refund that it is as good as; without pieces it is of all of the line."""
+        (part,) = called_off.lines
+        (line,) = [line for line in self.order.lines if line.line_id == part.line_id]
+        given = RefundLine(part.line_id, line.quantity if part.quantity is None else part.quantity, None, None)
+        name = f"called off {number}"
+        return Refund(self.order.source, name, self.order.order_id, called_off.occurred_at, False, None, None, (given,))
 
     def _with(self, refunds: list[Refund]) -> Earned:
         key = self.revision, frozenset(refund.refund_id for refund in refunds)
@@ -230,7 +240,10 @@ class NaiveAccount:
     def cancel(self, cancellation: Cancellation, now: datetime) -> None:
         sale = self.sales[cancellation.order_id]
         before, first = sale.earned(), sale.earned(first=True)
-        sale.cancelled_at = cancellation.occurred_at
+        if cancellation.lines:
+            sale.called_off.append(cancellation)
+        else:
+            sale.cancelled_at = cancellation.occurred_at
         self._settle(sale, before, first, now)
 
     def fulfil(self, fulfilment: Fulfilment, now: datetime) -> None:

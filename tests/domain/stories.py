@@ -82,9 +82,8 @@ def some_refund(sold: Order, refund_id: str, number: int, at: datetime) -> Refun
     return refund(given, order_id=sold.order_id, refund_id=refund_id, at=at)
 
 
-def some_amendment(sold: Order, refunds: list[Refund], revision: int, number: int, at: datetime) -> AmendedOrder:
-    """What an order became, chosen by a number: other lines and other money, and all that its refunds name."""
-    named = {part.line_id for refund in refunds for part in refund.lines}
+def some_amendment(sold: Order, named: set[str], revision: int, number: int, at: datetime) -> AmendedOrder:
+    """What an order became, chosen by a number: other lines and other money, and all lines that are `named` already."""
     lines = some_lines(number)
     there = {line.line_id for line in lines}
     lines += [line for line in sold.lines if line.line_id in named - there]
@@ -109,6 +108,8 @@ class StoryRun:
         self.sold: dict[str, Order] = {}
         self.revisions: dict[str, int] = {}
         self.refunds: list[Refund] = []
+        self.parts = 0
+        self.named: dict[str, set[str]] = {}  #: lines of orders that are called off in part
 
     def run(self, story: list[Step]) -> Iterator[None]:
         for kind, number, days in story:
@@ -133,8 +134,8 @@ class StoryRun:
                 self._post(RefundReversion(undone.source, undone.refund_id, undone.order_id, now))
             case "fulfil" if sold:
                 self._post(fulfilment(sold[number % len(sold)].order_id, now - timedelta(days=days % 3)))
-            case "cancel" if sold and number % 3 == 0:
-                self._post(cancellation(sold[days % len(sold)].order_id, now))
+            case "cancel" if sold:
+                self._cancel(sold[days % len(sold)], number)
             case "spend":
                 self.book.spend(1 + number % 200, now)
                 self.naive.spend(1 + number % 200, now)
@@ -150,12 +151,24 @@ class StoryRun:
                 getattr(self.book, kind)(now)
                 getattr(self.naive, kind)(now)
 
+    def _cancel(self, sold: Order, number: int) -> None:
+        """Call off the whole order now and then, else some pieces of a line."""
+        if number % 3 == 0:
+            self._post(cancellation(sold.order_id, self.now))
+            return
+        self.parts += 1
+        one = sold.lines[number % len(sold.lines)]
+        pieces = None if number % 5 == 0 else 1 + number % int(one.quantity)
+        self._post(cancellation(sold.order_id, self.now, lines={one.line_id: pieces}, part_id=f"x{self.parts}"))
+        self.named.setdefault(sold.order_id, set()).add(one.line_id)
+
     def _amend(self, sold: Order, number: int) -> None:
         """Sell something else in an order's place: its next revision, or the one after it, or an older one."""
         newest = self.revisions.get(sold.order_id, 0)
         revision = max(1, newest + (1, 2, 2, -1)[number % 4])
         refunds = [refund for refund in self.refunds if refund.order_id == sold.order_id]
-        amended = some_amendment(sold, refunds, revision, number, self.now)
+        named = self.named.get(sold.order_id, set()).union(part.line_id for each in refunds for part in each.lines)
+        amended = some_amendment(sold, named, revision, number, self.now)
         if revision > newest:
             self.revisions[sold.order_id], self.sold[sold.order_id] = revision, amended.order
         self._post(amended)
@@ -183,7 +196,7 @@ class StoryRun:
                 naive.fulfil(message, now)
             book.deliver(message, now)
         else:
-            if naive.sales[message.order_id].cancelled_at is None:
+            if message.lines or naive.sales[message.order_id].cancelled_at is None:
                 naive.cancel(message, now)
             book.deliver(message, now)
         book.deliver(message, now)
