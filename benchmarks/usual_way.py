@@ -205,7 +205,7 @@ def _load_for_refund(session: Session, books: Books, refund: Refund) -> None:
         books.put_accounts({account_id: account_of(session.get_one(AccountRow, account_id, with_for_update=True))})
         lots_of_account = session.scalars(select(LotRow).where(lots.account_id == account_id))
         books.put_lots(account_id, map(lot_of, lots_of_account), is_all_open=True)
-        _load_tiers(session, books, account_id, lowering(key, refund.occurred_at).account, posted)
+        _load_tiers(session, books, account_id, lowering(_programs(), key, refund.occurred_at).account, posted)
 
 
 def _load_tiers(

@@ -139,6 +139,10 @@ class AccountLots:
         (lot,) = self._dated([self._lot(number)])
         return lot
 
+    def holds_lots_of(self, order: OrderKey) -> bool:
+        """Whether all lots that this order first earned are here."""
+        return self._is_whole or order in self._orders
+
     def expiries(self) -> list[SharedExpiry]:
         """The shared expiries that have not been carried out."""
         if self._expiries is None:

@@ -4,16 +4,19 @@ Asking for what was not loaded raises an error, so "absent" never means "not loo
 what earlier ones changed, exactly as if each had been posted alone. Posting, simulation and the tests use these books.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple, TypeVar
 from uuid import UUID
 
+from core.domain.account_keepings import AccountKeepings
 from core.domain.account_lots import AccountLots, NotLoadedError
 from core.domain.account_tiers import AccountTiers
 from core.domain.decision import AccountChange, Decision
+from core.domain.expiry.lasting import Keeping
 from core.domain.ledger import Account, EntryKind
-from core.domain.lots import Allocation, AllocationKind, Lot, SharedExpiry
+from core.domain.lots import Allocation, Lot, SharedExpiry
 from core.domain.orders.basket import Basket
 from core.domain.orders.earning import Earning
 from core.domain.orders.facts import Refund
@@ -30,6 +33,7 @@ from core.domain.orders.posted import (
 )
 from core.domain.program import Program, UsageKey
 from core.domain.reach import CustomerKey, OrderKey, RefundKey, ReturnKey
+from core.domain.takes import Take, note_takes
 from core.domain.tiers.history import CountedOrder, OrdersByTime, TierFacts, TierHistoryEntry, TierHold, counted_order
 
 #: Of so many orders it is remembered what is kept of them: as many as a batch has messages, and more.
@@ -43,13 +47,6 @@ class KeptOrder(NamedTuple):
 
     earning: Earning
     basket: Basket
-
-
-class Take(NamedTuple):
-    """So many points of a lot were taken and have not come back."""
-
-    lot_number: int
-    points: int
 
 
 class Books:
@@ -66,6 +63,7 @@ class Books:
         self._members: dict[CustomerKey, UUID | None] = {}
         self._lots: dict[UUID, AccountLots] = {}
         self._tiers: dict[UUID, AccountTiers] = {}
+        self._keepings: defaultdict[UUID, AccountKeepings] = defaultdict(AccountKeepings)
         self._usages: dict[UUID, dict[UsageKey, Usage]] = {}
         self._opened: set[UUID] = set()  #: accounts that these books opened: all of them is here
         self._orders: dict[OrderKey, dict[str, PostedOrder]] = {}
@@ -103,6 +101,10 @@ class Books:
         """Take in all shared expiries of an account that have not been carried out."""
         self._lots_of(account_id).put_expiries(expiries)
 
+    def put_keepings(self, account_id: UUID, keepings: Iterable[Keeping]) -> None:
+        """Take in what lets points of an account last: of all its orders but those of which all lots are here."""
+        self._keepings[account_id].put(keepings)
+
     def put_lots_of_order(self, account_id: UUID, order: OrderKey) -> None:
         """Note that all lots of this account that this order first earned were taken in."""
         self._lots_of(account_id).put_lots_of_order(order)
@@ -133,7 +135,7 @@ class Books:
         for key in keys:
             self._orders.setdefault(key, {})
         for posted in orders:
-            self._orders[posted.key][posted.program_id] = posted
+            self._put_order(posted)
             if self._are_whole and posted.account_id is not None:
                 self._tiers_of(posted.account_id).count(None, counted_order(posted))
 
@@ -218,6 +220,11 @@ class Books:
     def expiries(self, account: Account) -> list[SharedExpiry]:
         """The account's shared expiries that have not been carried out."""
         return self._lots_asked_of(account).expiries()
+
+    def keepings(self, account: Account, *, but: Collection[OrderKey]) -> list[Keeping]:
+        """What lets points of the account last, without what these orders add to it."""
+        keepings, lots = self._keepings[account.account_id], self._lots_of(account.account_id)
+        return keepings.without(but, lots, is_whole=self._has_all_of(account))
 
     def _lots_of(self, account_id: UUID) -> AccountLots:
         found = self._lots.get(account_id)
@@ -378,7 +385,7 @@ class Books:
             self._usages.setdefault(account_id, {}).update(after)
 
     def _keep_new_order(self, posted: PostedOrder) -> None:
-        self._orders.setdefault(posted.key, {})[posted.program_id] = posted
+        self._put_order(posted)
         if posted.account_id is not None:
             self._takes[posted.account_id, posted.key] = []
         if posted.account_id is None:
@@ -388,8 +395,8 @@ class Books:
         self._tiers_of(posted.account_id).count(None, counted_order(posted))
 
     def _keep_changed_order(self, posted: PostedOrder) -> None:
-        of_programs = self._orders[posted.key]
-        before, of_programs[posted.program_id] = of_programs[posted.program_id], posted
+        before = self._orders[posted.key][posted.program_id]
+        self._put_order(posted)
         if (posted.cancelled_at, posted.amendment) != (before.cancelled_at, before.amendment):
             self._kept.pop((posted.key, posted.program_id), None)
         counted_before, counted_now = counted_order(before), counted_order(posted)
@@ -424,24 +431,17 @@ class Books:
         takes = self._takes.get((account_id, order))
         if takes is None and self._are_whole:
             takes = self._takes[account_id, order] = []
-        for allocation in allocations if takes is not None else ():
-            assert takes is not None
-            if allocation.kind is AllocationKind.TAKEN:
-                takes.append(Take(allocation.lot_number, -allocation.points))
-            elif allocation.kind is AllocationKind.RETURNED:
-                _less(takes, allocation.lot_number, allocation.points)
+        if takes is not None:
+            note_takes(takes, allocations)
 
     def forget_order(self, key: OrderKey) -> None:
-        """Drop an order that no later message is about. What it counts for the tier stays."""
-        for program_id in self._orders.pop(key, {}):
+        """Drop an order that no later message is about. What it counts for the tier, and lets last, stays."""
+        for program_id, posted in self._orders.pop(key, {}).items():
             self._kept.pop((key, program_id), None)
+            if posted.account_id is not None:
+                self._keepings[posted.account_id].forget(posted, self._lots_of(posted.account_id))
 
-
-def _less(takes: list[Take], lot_number: int, points: int) -> None:
-    """What came back was taken last."""
-    for place in reversed(range(len(takes))):
-        take = takes[place]
-        if take.lot_number == lot_number and points:
-            part = min(points, take.points)
-            takes[place] = take._replace(points=take.points - part)
-            points -= part
+    def _put_order(self, posted: PostedOrder) -> None:
+        self._orders.setdefault(posted.key, {})[posted.program_id] = posted
+        if posted.account_id is not None:
+            self._keepings[posted.account_id].put_order(posted)

@@ -67,6 +67,7 @@ class SharedExpiry(NamedTuple):
     expires_with: int  #: the number of the lot that began it
     earned_by: str
     expires_at: datetime
+    extended_to: datetime | None = None  #: a person has let them last so long: no order that goes takes that away
 
 
 class AllocationKind(StrEnum):

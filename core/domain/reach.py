@@ -42,6 +42,7 @@ class AccountParts(NamedTuple):
     limits_of: tuple[tuple[Program, datetime], ...] = ()  #: usages and budgets of an order of that instant
     expiries: bool = False  #: its shared expiries that have not been carried out
     points_to_take: int = 0  #: beside what refunds of orders may take: with `LotsWanted.TO_TAKE`
+    keepings: bool = False  #: what lets these last
 
     def union(self, other: "AccountParts") -> "AccountParts":
         """The parts that either asks for."""
@@ -51,6 +52,7 @@ class AccountParts(NamedTuple):
             self.limits_of + other.limits_of,
             self.expiries or other.expiries,
             self.points_to_take + other.points_to_take,
+            self.keepings or other.keepings,
         )
 
     def of_message(self, place: int) -> "AccountParts":

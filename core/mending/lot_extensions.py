@@ -167,7 +167,7 @@ def extend_lots(
     update_lots(connection, [(account_id, lot) for account_id, lot in lots if lot.expires_with is None])
     # Lots that share their expiry are chosen all together or not at all: no filter tells them apart.
     shared = {
-        (account_id, lot.expires_with): SharedExpiry(lot.expires_with, lot.earned_by, lot.expires_at)
+        (account_id, lot.expires_with): SharedExpiry(lot.expires_with, lot.earned_by, lot.expires_at, lot.expires_at)
         for account_id, lot in lots
         if lot.expires_with is not None and lot.expires_at is not None
     }

@@ -19,6 +19,7 @@ from core.domain.orders.posted import Budget, PostedOrder, Usage
 from core.domain.program.registry import ProgramRegistry
 from core.domain.reach import AccountParts, LotsWanted, Reach
 from core.domain.tiers.counting import counting_bounds, tier_needs
+from core.store.keepings import load_keepings
 from core.store.ledger import (
     load_budgets,
     load_expiries,
@@ -153,6 +154,7 @@ def load_parts(
         connection, [i for i, wanted in parts.items() if wanted.expiries]
     ).items():
         books.put_expiries(account_id, expiries)
+    _load_keepings(connection, books, parts, rules, orders)
     load_tiers(connection, books, parts, rules, orders)
     keys = {i: {key for limit in wanted.limits_of for key in usage_keys(*limit)} for i, wanted in parts.items()}
     usages = load_usages(
@@ -194,6 +196,23 @@ def load_tiers(
     books.put_history(load_tier_history(connection, [i for i in everything if books.account(i).tier_changes]))
     for account_id, counted in load_counted(connection, since, bounds).items():
         books.put_counted(account_id, since[account_id], counted)
+
+
+def _load_keepings(
+    connection: Connection,
+    books: Books,
+    parts: Mapping[UUID, AccountParts],
+    rules: ProgramRegistry,
+    orders: Iterable[PostedOrder],
+) -> None:
+    """Load what lets points last that inactivity ends, of programs where it does; of the others there is nothing."""
+    program_ids = {i: books.account(i).program_id for i, wanted in parts.items() if wanted.keepings}
+    alike = rules.same_expiries(program_ids.values())
+    concerned = {program_id for program_id, *_ in alike}
+    accounts = {i: program_id for i, program_id in program_ids.items() if program_id in concerned}
+    found = load_keepings(connection, accounts, alike, [posted.key for posted in orders])
+    for account_id in program_ids:
+        books.put_keepings(account_id, found.get(account_id, ()))
 
 
 def _load_lots(

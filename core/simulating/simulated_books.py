@@ -196,9 +196,11 @@ class SimulatedBooks:
     def _keep(self, decision: Decision) -> None:
         self._books.apply(decision)
         for change in decision.changes:
-            if change.lots:
-                account_id = change.account.account_id
-                due_at = min(_due_at(lot) for lot in change.lots)
+            account_id = change.account.account_id
+            # An order that does not count any more may let points end earlier.
+            ends = [*map(_due_at, change.lots), *(each.expires_at for each in change.expiries)]
+            if ends:
+                due_at = min(ends)
                 self._due_at[account_id] = min(due_at, self._due_at.get(account_id, _NEVER))
 
 

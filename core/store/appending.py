@@ -131,7 +131,7 @@ def append_entries(
 
 
 _APPEND_EXPIRIES = Append(EXPIRIES.new())
-_UPDATE_EXPIRIES = Update(EXPIRIES.changed("expires_at"))
+_UPDATE_EXPIRIES = Update(EXPIRIES.changed("expires_at", "extended_to"))
 
 
 def append_expiries(connection: Connection, expiries: Collection[tuple[UUID, SharedExpiry]]) -> None:

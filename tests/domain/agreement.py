@@ -15,6 +15,7 @@ def check_agreement(book: Book, naive: NaiveAccount) -> None:
     account = book.account
     assert (account.balance, account.pending, account.deficit) == (naive.balance, naive.pending, naive.debt)
     assert account.lifetime_points == naive.lifetime
+    assert account.orders_counted == sum(sale.is_counted for sale in naive.sales.values())
     ends: Counter[object] = Counter()
     for lot in book.lots.values():
         ends[lot.expires_at, lot.is_pending] += lot.points_remaining

@@ -6,6 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from core.domain.books import Books
+from core.domain.expiry.lasting import condensed
 from core.domain.ledger import Account
 from core.domain.lots import Allocation, AllocationKind, in_spending_order, take
 from core.domain.orders.clawback import points_at_stake
@@ -120,6 +121,8 @@ def _load_account(
     books.put_accounts({account_id: account})
     if parts.expiries:
         books.put_expiries(account_id, whole.expiries(account))
+    if parts.keepings:
+        books.put_keepings(account_id, condensed(whole.keepings(account, but=[posted.key for posted in known])))
     program_at = rules.in_force(account.program_id)
     needs = tier_needs(account, parts.tiers_at, known, program_at)
     if needs.everything:

@@ -38,6 +38,7 @@ class Pile:
     is_pending: bool
     expired: int = 0
     excused: int = 0
+    is_there: bool = True  #: it did not go into a debt as it came
 
     @property
     def expires_at(self) -> datetime | None:
@@ -92,9 +93,13 @@ class Sale:
     @property
     def is_counted(self) -> bool:
         """Whether it is one of its customer's orders: the first one, say."""
-        earned = self.earned()
+        return self.standing(self.earned())[0]
+
+    def standing(self, earned: Earned) -> tuple[bool, bool]:
+        """Whether it counts, and whether it earns."""
         earns = earned.points > 0 or self.program.counted_orders.value != "earning"
-        return earned.is_kept and earns and (earned.is_paid or self.program.counted_orders.value == "all")
+        is_paid = earned.is_paid or self.program.counted_orders.value == "all"
+        return earned.is_kept and earns and is_paid, earned.points > 0
 
     def _all_refunds(self) -> list[Refund]:
         happened = [refund for refund in self.refunds if refund.refund_id not in self.reverted]
@@ -211,8 +216,11 @@ class NaiveAccount:
         self.sales[order.order_id] = sale
         if self.debt and sale.earned().points:
             self.release(now)
-        self._slide(order.occurred_at, now)
-        self._grant(sale, now, sale.earned().by_kind(sale.program))
+        if sale.is_counted:
+            self._slide(version, order.occurred_at, now)
+        others = [each for each in self.sales.values() if each is not sale]
+        is_empty = not any(each.is_counted for each in others) and not any(pile.left for pile in self.piles)
+        self._grant(sale, now, sale.earned().by_kind(sale.program), begins=is_empty)
 
     def refund(self, refund: Refund, now: datetime) -> None:
         sale = self.sales[refund.order_id]
@@ -252,7 +260,7 @@ class NaiveAccount:
         for pile in self.piles:
             if pile.order_id == fulfilment.order_id and pile.is_pending and pile.available_at is None:
                 pile.available_at = _available_at(sale, now)
-                pile.end = self._end(sale.program, pile.kind, pile.available_at, now)
+                pile.end = self._end(sale, pile.kind, pile.available_at, now)
                 if pile.available_at is not None and pile.available_at <= now:
                     self._release(pile)
 
@@ -342,32 +350,59 @@ class NaiveAccount:
         own = [part.expiry for part in (*program.earning_rules, *program.promotions) if kind and _name(part) == kind]
         return own[0] if own and own[0] is not None else program.expiry
 
-    def _end(self, program: Program, kind: str, available: datetime | None, now: datetime) -> datetime | End | None:
+    def _end(
+        self, sale: Sale, kind: str, available: datetime | None, now: datetime, *, begins: bool = False
+    ) -> datetime | End | None:
+        program = sale.program
         expiry = self._expiry(program, kind)
         at = end_of_points(expiry, program, available)
         if at is None or expiry.policy.value != "inactivity":
             return at
-        ahead = [end for end in self.shared if end.kind == kind and end.at > now]
+        assert available is not None
+        ahead = [end for end in self.shared if end.kind == kind and end.at > now and not begins]
+        if not sale.is_counted:
+            ahead = [end for end in ahead if end.at > available]
         if not ahead:
             self.shared.append(End(kind, at))
             return self.shared[-1]
         latest = max(reversed(ahead), key=lambda end: end.at)
-        latest.at = max(latest.at, at)
+        if sale.is_counted:
+            latest.at = max(latest.at, at)
         return latest
 
-    def _slide(self, active_at: datetime, now: datetime) -> None:
+    def _come_back(self, now: datetime) -> None:
+        """An order that counted does not any more: points end when the others let them."""
         for end in self.shared:
-            expiry = self._expiry(self.program, end.kind)
-            at = end_of_points(expiry, self.program, active_at)
+            ends = []
+            first = True
+            for pile in self.piles:
+                sale = self.sales[pile.order_id]
+                if pile.end is not end or not pile.is_there or not any(sale.standing(sale.earned())):
+                    continue
+                if first or sale.is_counted or (pile.is_pending and pile.left):
+                    ends.append(end_of_points(self._expiry(sale.program, end.kind), sale.program, pile.available_at))
+                first = False
+            for sale in self.sales.values():
+                expiry = self._expiry(sale.program, end.kind)
+                if sale.is_counted and expiry.policy.value == "inactivity":
+                    ends.append(end_of_points(expiry, sale.program, sale.order.occurred_at))
+            found = [at for at in ends if at is not None]
+            if found and end.at > now:
+                end.at = max(now, min(end.at, max(found)))
+
+    def _slide(self, program: Program, active_at: datetime, now: datetime) -> None:
+        for end in self.shared:
+            expiry = self._expiry(program, end.kind)
+            at = end_of_points(expiry, program, active_at)
             if expiry.policy.value == "inactivity" and max(active_at, now) < end.at:
                 assert at is not None
                 end.at = max(end.at, at)
 
-    def _grant(self, sale: Sale, now: datetime, granted: dict[str, int]) -> None:
+    def _grant(self, sale: Sale, now: datetime, granted: dict[str, int], *, begins: bool = False) -> None:
         available = _available_at(sale, now)
         new: list[Pile] = []
         for kind, points in granted.items():
-            end = self._end(sale.program, kind, available, now)
+            end = self._end(sale, kind, available, now, begins=begins)
             is_pending = available is None or available > now
             place = len(self.piles) + len(new)
             new.append(Pile(sale.order.order_id, place, kind, points, available, end, is_pending))
@@ -375,6 +410,7 @@ class NaiveAccount:
         for pile in new:
             if not pile.is_pending:
                 self._pay(pile)
+                pile.is_there = pile.left > 0
 
     def _release(self, pile: Pile) -> None:
         pile.is_pending = False
@@ -391,6 +427,21 @@ class NaiveAccount:
             self._give_back(sale, before, now)
         else:
             self._take_back(sale, before, first, now)
+        was, is_now = sale.standing(before), sale.standing(sale.earned())
+        if is_now[0] and not was[0]:
+            self._go_on(sale, now)
+        elif was > is_now:
+            self._come_back(now)
+
+    def _go_on(self, sale: Sale, now: datetime) -> None:
+        """An order counts after all, and so do its points."""
+        piles = [pile for pile in self.piles if pile.order_id == sale.order.order_id]
+        for end in self.shared:
+            expiry = self._expiry(sale.program, end.kind)
+            if end.at > now and expiry.policy.value == "inactivity":
+                instants = [sale.order.occurred_at, *(pile.available_at for pile in piles if pile.end is end)]
+                ends = [end_of_points(expiry, sale.program, instant) for instant in instants]
+                end.at = max([end.at, *(at for at in ends if at is not None)])
 
     def _give_back(self, sale: Sale, before: Earned, now: datetime) -> None:
         more = sale.earned().points - before.points

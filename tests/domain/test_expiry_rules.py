@@ -71,11 +71,29 @@ class TestInactivity:
         book.complete(order(order_id="o2", at="2026-05-10"), instant("2026-05-10"))
         assert self.ends(book) == ["2026-11-11", "2026-11-11"]
 
-    def test_also_an_order_that_earns_nothing(self) -> None:
-        book = Book(self.PROGRAM)
+    @pytest.mark.parametrize(
+        ("counted", "amount", "end"),
+        [
+            ("earning", "0.50", "2026-07-11"),
+            ("paid", "0.50", "2026-11-11"),
+            ("paid", "0.00", "2026-07-11"),
+            ("all", "0.00", "2026-11-11"),
+        ],
+    )
+    def test_an_order_that_earns_nothing_does_if_the_program_counts_it(
+        self, counted: str, amount: str, end: str
+    ) -> None:
+        book = Book(program_with(expiry={"policy": "inactivity", "months": 6}, counted_orders=counted))
         book.complete(order(order_id="o1", at="2026-01-10"), instant("2026-01-10"))
-        book.complete(order("0.50", "o2", at="2026-05-10"), instant("2026-05-10"))
-        assert self.ends(book) == ["2026-11-11"]
+        book.complete(order(amount, "o2", at="2026-05-10"), instant("2026-05-10"))
+        assert self.ends(book) == [end]
+
+    def test_points_of_an_order_that_does_not_count_end_with_the_others_and_move_none(self) -> None:
+        visit = {"rule_id": "visit", "kind": "visit", "points": "5"}
+        book = Book(program_with(expiry={"policy": "inactivity", "months": 6}, earning_rules=[visit]))
+        book.complete(order(order_id="o1", at="2026-01-10"), instant("2026-01-10"))
+        book.complete(order("0.00", "o2", at="2026-05-10"), instant("2026-05-10"))
+        assert self.ends(book) == ["2026-07-11", "2026-07-11"]
 
     def test_no_refund_does(self) -> None:
         book = Book(self.PROGRAM)
@@ -107,7 +125,7 @@ class TestInactivity:
         assert (book.account.balance, book.orders["o1"].points_excused) == (50, 100)
 
     def test_nor_does_one_that_earns_nothing(self) -> None:
-        book = Book(self.PROGRAM)
+        book = Book(program_with(expiry={"policy": "inactivity", "months": 6}, counted_orders="paid"))
         book.complete(order(order_id="o1", at="2026-01-10"), instant("2026-01-10"))
         book.complete(order("0.50", "late", at="2026-07-09"), instant("2026-07-11"))
         assert self.ends(book) == ["2026-07-11"]

@@ -1,14 +1,19 @@
 """An order of which nothing is kept leaves no trace: the next one is judged as if it had never been."""
 
+from collections import Counter
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from core.domain.expiry.dates import expires_at
 from core.domain.orders.facts import Order, Refund
 from core.domain.program import Program
 from tests.domain.book import Book
 from tests.domain.invariants import check_everything
-from tests.facts import cancellation, line, order, part, program_with, refund
+from tests.facts import SOURCE, cancellation, fulfilment, instant, line, order, part, program_with, refund
 
 WELCOME = {"promotion_id": "welcome", "kind": "addition", "points": 50, "when": {"first_order": True}}
 ONCE = {"promotion_id": "once", "kind": "addition", "points": 7, "limits": {"orders_per_customer": 1}}
@@ -136,3 +141,187 @@ def test_a_late_older_order_is_not_the_first_while_a_newer_one_counts() -> None:
     book.refund(refund())
     book.complete(order("20.00", "oldest", at="2026-02-01"))
     assert book.account.balance == 10 + 20, "the older one counts"
+
+
+JANUARY, FEBRUARY, MARCH = (f"2026-0{month}-10" for month in (1, 2, 3))
+SLIDING = {"policy": "inactivity", "months": 6}
+
+
+class TestInactivity:
+    """The end that points have comes back to where the orders leave it that count."""
+
+    def book(self, *days: str, **changes: Any) -> Book:
+        """An account whose orders o1, o2, … came on these days."""
+        book = Book(program_with(expiry=SLIDING, **changes))
+        for number, day in enumerate(days, start=1):
+            book.complete(order(order_id=f"o{number}", at=day), instant(day))
+        return book
+
+    def ends(self, book: Book) -> dict[str, str]:
+        """Until when the points of each order are good that have some left."""
+        check_everything(book)
+        zone = book.program.zone
+        open_lots = [lot for lot in book.open_lots if lot.expires_at is not None]
+        return {
+            lot.origin.id: f"{(lot.expires_at - timedelta(days=1)).astimezone(zone):%Y-%m-%d}"
+            for lot in open_lots
+            if lot.expires_at is not None
+        }
+
+    def test_the_end_is_that_of_the_latest_order_that_is_kept(self) -> None:
+        book = self.book(JANUARY, FEBRUARY, MARCH)
+        assert self.ends(book) == dict.fromkeys(["o1", "o2", "o3"], "2026-09-10")
+        book.cancel(cancellation("o3", at="2026-03-12"))
+        assert self.ends(book) == dict.fromkeys(["o1", "o2"], "2026-08-10")
+        book.refund(refund(order_id="o2", at="2026-03-13"))
+        assert self.ends(book) == {"o1": "2026-07-10"}
+
+    def test_an_order_that_was_not_the_latest_moves_none(self) -> None:
+        book = self.book(JANUARY, FEBRUARY, MARCH)
+        book.cancel(cancellation("o2", at="2026-03-12"))
+        assert self.ends(book) == dict.fromkeys(["o1", "o3"], "2026-09-10")
+
+    def test_also_where_its_points_began_to_share_the_end(self) -> None:
+        book = self.book(MARCH)
+        book.complete(order(order_id="late", at=JANUARY), instant("2026-03-11"))
+        book.cancel(cancellation(at="2026-03-12"))
+        assert self.ends(book) == {"late": "2026-07-10"}
+
+    def test_an_order_that_the_books_have_forgotten_still_lets_points_last(self) -> None:
+        book = self.book(JANUARY, FEBRUARY, MARCH)
+        book.books.forget_order((SOURCE, "o2"))
+        book.books.forget_order((SOURCE, "o1"))
+        book.cancel(cancellation("o3", at="2026-03-12"))
+        (end,) = {lot.expires_at for lot in book.open_lots}
+        assert end == expires_at(book.program.expiry, book.program.zone, instant(FEBRUARY))
+
+    def test_a_refund_in_part_leaves_the_end(self) -> None:
+        book = self.book(JANUARY, MARCH)
+        book.refund(refund(net="50.00", order_id="o2", at="2026-03-12"))
+        assert self.ends(book) == dict.fromkeys(["o1", "o2"], "2026-09-10")
+
+    def test_held_points_last_from_when_they_are_available(self) -> None:
+        book = self.book(JANUARY, MARCH, availability={"policy": "after_days", "days": 14})
+        assert self.ends(book) == dict.fromkeys(["o1", "o2"], "2026-09-24")
+        book.cancel(cancellation("o2", at="2026-03-12"))
+        assert self.ends(book) == {"o1": "2026-07-24"}
+
+    def test_points_that_were_fulfilled_last_from_then(self) -> None:
+        book = self.book(JANUARY, FEBRUARY, availability={"policy": "on_fulfilled"})
+        book.fulfil(fulfilment(at="2026-01-20"))
+        book.fulfil(fulfilment("o2", at=MARCH))
+        book.cancel(cancellation("o2", at="2026-03-12"))
+        assert self.ends(book) == {"o1": "2026-07-20"}
+
+    def test_an_end_that_would_have_passed_is_now(self) -> None:
+        book = self.book(JANUARY, "2026-07-01")
+        at = instant("2026-08-20")
+        book.cancel(cancellation("o2", at=at), at)
+        assert {lot.expires_at for lot in book.open_lots} == {at}
+        book.complete(order("30.00", "o3", at=at), at)
+        book.expire(at)
+        check_everything(book)
+        assert book.account.balance == 30, "the points of o1 have ended, and o3 does not bring them back"
+
+    def test_what_has_ended_meanwhile_stays_ended(self) -> None:
+        book = self.book(JANUARY)
+        book.expire(instant("2026-07-11"))
+        book.complete(order(order_id="o2", at="2026-07-12"), instant("2026-07-12"))
+        book.cancel(cancellation("o2", at="2026-07-13"))
+        check_everything(book)
+        assert book.account.balance == 0
+
+    def test_points_that_a_person_has_let_last_longer_do(self) -> None:
+        book = self.book(JANUARY, MARCH)
+        (shared,) = book.books.expiries(book.account)
+        until = expires_at(book.program.expiry, book.program.zone, instant("2026-05-10"))
+        assert until is not None
+        book.books.put_expiries(book.account.account_id, [shared._replace(expires_at=until, extended_to=until)])
+        book.cancel(cancellation("o2", at="2026-03-12"))
+        assert self.ends(book) == {"o1": "2026-11-10"}
+
+    def test_a_first_order_that_is_gone_begins_nothing_that_an_older_one_ends_with(self) -> None:
+        book = self.book(MARCH)
+        book.cancel(cancellation(at="2026-03-12"))
+        book.complete(order(order_id="older", at=JANUARY), instant("2026-03-13"))
+        assert self.ends(book) == {"older": "2026-07-10"}
+
+    def test_each_order_moves_the_end_as_its_own_version_says(self) -> None:
+        book = self.book(JANUARY)
+        older = book.program
+        book.program = program_with(expiry={"policy": "inactivity", "months": 12})
+        book.complete(order(order_id="o2", at=MARCH), instant("2026-03-11"), older)
+        book.complete(order(order_id="o3", at="2026-04-10"), instant("2026-04-10"))
+        assert set(self.ends(book).values()) == {"2027-04-10"}
+        book.cancel(cancellation("o3", at="2026-04-11"))
+        assert set(self.ends(book).values()) == {"2026-09-10"}
+
+
+BASE: dict[str, Any] = {
+    "earning_rules": [{"rule_id": "spend", "kind": "spend", "per_amount": "1.00", "points": "1"}],
+    "tiers": [{"tier_id": "bronze", "threshold_points": 0}],
+}
+TIERS_BY_ORDERS = [{"tier_id": "bronze", "threshold_orders": 0}, {"tier_id": "silver", "threshold_orders": 3}]
+VISITS = {"rule_id": "visits", "kind": "visit", "points": "5", "clawback": "proportional"}
+PROGRAMS = [
+    program_with(**(BASE | changes))
+    for changes in (
+        {"expiry": SLIDING, "promotions": [WELCOME, ONCE]},
+        {"expiry": SLIDING, "availability": {"policy": "after_days", "days": 14}},
+        {"combine": "stack", "earning_rules": [*BASE["earning_rules"], VISITS], "expiry": SLIDING},
+        {"expiry": {"policy": "after_months", "months": 3}, "promotions": [WELCOME]},
+        {"qualification": {"measure": "orders", "refunds": "at_once"}, "tiers": TIERS_BY_ORDERS},
+    )
+]
+START = instant("2026-01-01")
+AMOUNTS = ("0.00", "0.40", "12.00", "80.00")
+#: How many days pass before an order comes, how late it then is, and what it comes to.
+orders = st.lists(
+    st.tuples(st.integers(0, 150), st.sampled_from([0, 0, 30, 200]), st.sampled_from(AMOUNTS)), max_size=4
+)
+
+
+@given(st.sampled_from(PROGRAMS), orders, st.sampled_from([0, 0, 40, 250]), st.booleans(), orders)
+def test_an_account_goes_on_as_if_the_order_had_never_been(
+    program: Program,
+    before: list[tuple[int, int, str]],
+    late: int,
+    is_cancelled: bool,
+    later: list[tuple[int, int, str]],
+) -> None:
+    touched, untouched = Book(program), Book(program)
+    now = START
+    for number, (days, late_by, amount) in enumerate(before):
+        now += timedelta(days=days)
+        for book in (touched, untouched):
+            complete(book, f"before{number}", now, late_by, amount)
+    complete(touched, "gone", now, late, "500.00")
+    if is_cancelled:
+        touched.cancel(cancellation("gone", at=now), now)
+    else:
+        touched.refund(refund(order_id="gone", at=now), now)
+    assert state(touched, now) == state(untouched, now)
+    for number, (days, late_by, amount) in enumerate(later):
+        now += timedelta(days=days)
+        given = [complete(book, f"later{number}", now, late_by, amount) for book in (touched, untouched)]
+        assert given[0] == given[1]
+        assert state(touched, now) == state(untouched, now)
+    check_everything(touched)
+
+
+def complete(book: Book, order_id: str, now: datetime, late_by: int, amount: str) -> int:
+    """Post an order; what it earns."""
+    book.complete(order(amount, order_id, at=now - timedelta(days=late_by)), now)
+    return book.orders[order_id].points_entitled
+
+
+def state(book: Book, now: datetime) -> tuple[object, ...]:
+    """All of an account that later orders meet, once the runs have come."""
+    book.release(now)
+    book.expire(now)
+    account = book.account
+    points: Counter[tuple[datetime | None, bool]] = Counter()
+    for lot in book.open_lots:
+        points[lot.expires_at, lot.is_pending] += lot.points_remaining
+    numbers = account.balance, account.pending, account.deficit, account.orders_counted, account.qualifying_points
+    return *numbers, account.tier_id, +points

@@ -108,6 +108,7 @@ UPDATED: dict[str, dict[str, Named | Free]] = {
     },
     "shared_expiries": {
         "expires_at": Named(_DATES),
+        "extended_to": Named("points last as long as a person has let them", "now()"),
         "is_over": Named("lots that share their expiry are of one kind, and none is left once it is over"),
     },
     "orders": {

@@ -8,7 +8,8 @@ VERSIONS = "versions keep their order, and change only before they are in force"
 
 SHARED = "lots that share their expiry are of one kind, and none is left once it is over"
 SHARE = """
-INSERT INTO shared_expiries SELECT account_id, 1, account_shard, {}, '2999-01-01', {} FROM accounts
+INSERT INTO shared_expiries (account_id, expires_with, account_shard, earned_by, expires_at, is_over)
+SELECT account_id, 1, account_shard, {}, '2999-01-01', {} FROM accounts
 ON CONFLICT DO NOTHING; {}
 """
 WITH_FIRST = "UPDATE lots SET expires_with = 1, expires_at = NULL"
@@ -327,6 +328,10 @@ TAMPERED = [
             "lots SET earned_by = 'nothing'",
             "orders SET occurred_at = now() WHERE order_id = 'late'",
         )
+    ),
+    (
+        "points last as long as a person has let them",
+        "UPDATE shared_expiries SET extended_to = expires_at, expires_at = now() + interval '1 day', is_over = false",
     ),
     (
         "what refunds excused of lots is what they excused of their orders",

@@ -153,7 +153,10 @@ def fill(engine: Engine) -> Shell:
     shell.take(order(lines=lines), refund(net="50.00"), fulfilment(), b"broken")
     shell.execute("INSERT INTO account_references SELECT 'card', '1', program_id, account_id, 0 FROM accounts")
     shell.execute("INSERT INTO reminders SELECT account_id, now(), 5, 30 FROM accounts")
-    shell.execute("INSERT INTO shared_expiries SELECT account_id, 1, account_shard, '', now() FROM accounts")
+    shell.execute(
+        "INSERT INTO shared_expiries (account_id, expires_with, account_shard, earned_by, expires_at)"
+        " SELECT account_id, 1, account_shard, '', now() FROM accounts"
+    )
     shell.execute(
         "INSERT INTO dead_letter_actions (inbox_id, action, acted_by) VALUES (1, 'dropped', ''), (2, 'dropped', '')"
     )
@@ -220,6 +223,7 @@ def test_what_must_be_known_cannot_be_left_out(filled: Shell) -> None:
         ],
         "entries": ["chain_hash", "corrects_sequence", "order_id", "refund_id", "source"],
         "lots": ["available_at", "expires_at", "expires_with"],
+        "shared_expiries": ["extended_to"],
         "orders": [
             "account_id",
             "amendment",

@@ -218,7 +218,7 @@ def test_a_lot_without_points_is_found_by_its_origin_only(connection: Connection
 
 
 def test_lots_that_share_their_expiry_follow_it(connection: Connection) -> None:
-    account_id, expiry = ACCOUNT.account_id, SharedExpiry(1, "double", NOON)
+    account_id, expiry = ACCOUNT.account_id, SharedExpiry(1, "double", NOON, NOON)
     append_expiries(connection, [(account_id, expiry)])
     update_lots(connection, [(account_id, LOT._replace(expires_with=1, expires_at=NOON))])
     moved = expiry._replace(expires_at=LATER)

@@ -19,8 +19,9 @@ FROM generate_series(1, :refunds) AS n
 """
 _ORDER = """
 INSERT INTO orders (source, order_id, program_id, shard, inbox_id, business_hash, currency, occurred_at, lines,
-                    points_paid, program_version, qualifying_points, qualifying_spend, qualifying_orders)
-VALUES ('/shops/test', :order_id, 'test', 3, 1, '', 'EUR', now(), '[]', 0, 1, 0, 0, 0)
+                    points_paid, program_version, qualifying_points, qualifying_spend, qualifying_orders,
+                    is_counted)
+VALUES ('/shops/test', :order_id, 'test', 3, 1, '', 'EUR', now(), '[]', 0, 1, 0, 0, 0, false)
 """
 _READ = "SELECT sum(seq_tup_read + coalesce(idx_tup_fetch, 0)) FROM pg_stat_xact_user_tables WHERE relname = :name"
 

@@ -73,22 +73,31 @@ class NewExpiry(NamedTuple):
 
 
 def new_expiry(
-    program: Program, earned_by: str, available: datetime | None, shared: Iterable[SharedExpiry], as_of: datetime
+    program: Program,
+    earned_by: str,
+    available: datetime | None,
+    shared: Iterable[SharedExpiry],
+    as_of: datetime,
+    *,
+    is_counted: bool = True,
 ) -> NewExpiry:
     """When new points expire, of an account with these shared expiries that have not been carried out.
 
     Where inactivity ends points, new ones expire together with those that have not expired by `as_of`, at the later of
-    both instants. `earned_by` is the rule or promotion whose own expiry the points have; '' = the program's.
+    both instants. `earned_by` is the rule or promotion whose own expiry the points have; '' = the program's. Points of
+    an order that is not `is_counted` do not move the instant on that they share.
     """
     expiry = program.expiries[earned_by]
     end = expires_at(expiry, program.zone, available)
     if end is None or expiry.policy is not ExpiryPolicy.INACTIVITY:
         return NewExpiry(end)
     open_ones = [each for each in shared if each.earned_by == earned_by and each.expires_at > as_of]
+    if not is_counted and available is not None:
+        open_ones = [each for each in open_ones if each.expires_at > available]
     if not open_ones:
         return NewExpiry(end, 0)
     joined = max(open_ones, key=lambda each: (each.expires_at, each.expires_with))
-    if joined.expires_at >= end:
+    if joined.expires_at >= end or not is_counted:
         return NewExpiry(joined.expires_at, joined.expires_with)
     return NewExpiry(end, joined.expires_with, joined._replace(expires_at=end))
 
@@ -107,8 +116,8 @@ def moved_by_activity(
 ) -> list[SharedExpiry]:
     """The shared expiries that an activity of `active_at`, posted at `as_of`, moves on, as they are after it.
 
-    `program` is the version in force. None is ever moved back. One that has passed by `as_of` stands, whether or not
-    the expiry run came, even if the activity was before it.
+    `program` is the version that judges the activity. None is moved back. One that has passed by `as_of` stands,
+    whether or not the expiry run came, even if the activity was before it.
     """
     moved: list[SharedExpiry] = []
     for each in shared:

@@ -33,18 +33,18 @@ STEPS_MAX = 10_000_000
 _NOTHING = OrderParts()
 
 
-def order_reach(message: Message[Order], rules: ProgramRegistry, as_of: datetime) -> Reach:
+def order_reach(message: Message[Order], rules: ProgramRegistry, _as_of: datetime) -> Reach:
     """What `decide_order` asks of the books."""
     order, key = message.fact, (message.fact.source, message.fact.order_id)
     program_id = rules.resolve(message.program_id, order.source, order.occurred_at)
     if program_id is None or order.customer_id is None:
         return Reach({key: _NOTHING})
-    program, current = rules.at(program_id, order.occurred_at).program, rules.at(program_id, as_of).program
+    program = rules.at(program_id, order.occurred_at).program
     parts = AccountParts(
         lots=LotsWanted.IF_OWING,
         tiers_at=(TierInstant(order.occurred_at, key, is_new=True),),
         limits_of=((program, order.occurred_at),) if program.has_limits else (),
-        expiries=program.has_inactivity or current.has_inactivity,
+        expiries=program.has_inactivity,
     )
     customer = program_id, order.customer_id
     return Reach({key: _NOTHING}, customers={customer: parts}, owners={key: (customer,)})
@@ -55,10 +55,9 @@ def decide_order(
 ) -> Decision | Replayed | Parked:
     """Grant the order's points, in the tier in force before it, and count them for the tier after it.
 
-    The program version in force when the order occurred decides what it earns, and tiers; the one in force at `as_of`
-    how activity moves the end of points. What is judged here (tier, rules, limits) stays with the order for good. An
-    order that earns nothing is recorded without an entry. A guest's order earns nothing; it is recorded so that its
-    refunds find it.
+    The program version in force when the order occurred decides what it earns, tiers, and how it moves the end of
+    points. What is judged here (tier, rules, limits) stays with the order for good. An order that earns nothing is
+    recorded without an entry. A guest's order earns nothing; it is recorded so that its refunds find it.
     """
     order = message.fact
     program_id = rules.resolve(message.program_id, order.source, order.occurred_at)
@@ -75,13 +74,12 @@ def decide_order(
     posted = PostedOrder(order, program_id, version.version, message.digest)
     if order.customer_id is None:
         return Decision(facts=(posted,))
-    current = rules.at(program_id, as_of).program
     account, opened = books.account_of(program_id, order.customer_id), None
     if account is None:
         first_tier_id = version.program.tiers[0].tier_id
         account = opened = books.new_account(program_id, order.customer_id, first_tier_id, order.occurred_at)
     program_at = rules.in_force(program_id)
-    return _accrue(books, account, opened, posted, version.program, current, program_at, as_of)
+    return _accrue(books, account, opened, posted, version.program, program_at, as_of)
 
 
 def order_problem(order: Order, program: Program) -> Parked | None:
@@ -97,7 +95,6 @@ def _accrue(
     opened: Account | None,
     posted: PostedOrder,
     program: Program,
-    current: Program,
     program_at: ProgramAt,
     as_of: datetime,
 ) -> Decision | Parked:
@@ -108,9 +105,9 @@ def _accrue(
     result = _earn(books, account, order, program, program_at)
     earned, counted = result.earned, result.counted
     if earned.points:
-        posting = _grant(books, counted.account, order, program, current, earned, as_of)
+        posting = _grant(books, counted.account, order, program, earned, as_of)
     else:
-        moved = moved_by_activity(_expiries(books, account, program, current), current, order.occurred_at, as_of)
+        moved = _moved(_expiries(books, account, program), program, order, earned, as_of)
         posting = _Posting(counted.account, (), (), (tuple(moved), ()))
     after = posting.account
     if max(after.balance + after.pending, after.lifetime_points, after.qualifying_points) > POINTS_MAX:
@@ -197,7 +194,6 @@ def _grant(
     account: Account,
     order: Order,
     program: Program,
-    current: Program,
     earned: Entitlement,
     as_of: datetime,
 ) -> _Posting:
@@ -205,13 +201,16 @@ def _grant(
     # Pending points that are due by now pay off a deficit before this order does, whether or not their run came.
     is_owing = account.deficit > 0 and account.pending > 0
     released = release(account, books.lots_to_release(account, as_of) if is_owing else (), as_of)
-    shared = _expiries(books, account, program, current)
-    moved = {each.expires_with: each for each in moved_by_activity(shared, current, order.occurred_at, as_of)}
+    shared = _expiries(books, account, program)
+    moved = {each.expires_with: each for each in _moved(shared, program, order, earned, as_of)}
     known = {each.expires_with: each for each in shared} | moved
+    left = released.account.pending + released.account.balance + released.account.deficit
+    if not left and not account.orders_counted:
+        known = {}  # nothing that counts has begun them, and no points have them
     available = available_at(program.availability, order.occurred_at, as_of)
     terms: list[LotTerms] = []
     for points, earned_by in ((grant.points, grant.earned_by) for grant in earned.grants):
-        new = new_expiry(program, earned_by, available, known.values(), as_of)
+        new = new_expiry(program, earned_by, available, known.values(), as_of, is_counted=earned.is_counted)
         terms.append(LotTerms(points, available, new.expires_at, earned_by, new.expires_with))
         if new.moved is not None:
             moved[new.moved.expires_with] = new.moved
@@ -227,9 +226,15 @@ def _grant(
     )
 
 
-def _expiries(books: Books, account: Account, program: Program, current: Program) -> Sequence[SharedExpiry]:
+def _expiries(books: Books, account: Account, program: Program) -> Sequence[SharedExpiry]:
     """The shared expiries, where an order may move them, or its own points expire together with others."""
-    return books.expiries(account) if program.has_inactivity or current.has_inactivity else ()
+    return books.expiries(account) if program.has_inactivity else ()
+
+
+def _moved(
+    shared: Sequence[SharedExpiry], program: Program, order: Order, earned: Entitlement, as_of: datetime
+) -> list[SharedExpiry]:
+    return moved_by_activity(shared, program, order.occurred_at, as_of) if earned.is_counted else []
 
 
 def _entry(before: Account, credited: Credit, order: Order, earned: Entitlement) -> Entry:

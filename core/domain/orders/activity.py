@@ -1,13 +1,54 @@
-"""What an order leaves behind beside points: it counts as an order of its customer.
+"""What an order leaves behind beside points: it counts as an order of its customer, and as activity.
 
 An order of which nothing is kept leaves no trace, so each change of an order is carried over to its account.
 """
 
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+from core.domain.books import Books
+from core.domain.expiry.lasting import keepings_of, moved_back, moved_on
 from core.domain.ledger import Account
+from core.domain.lots import Lot, SharedExpiry
 from core.domain.orders.posted import PostedOrder
+from core.domain.program.registry import ProgramRegistry
 
 
 def recounted(account: Account, before: PostedOrder | None, after: PostedOrder) -> Account:
     """The order's account once the order has changed; `before` is None where it is new to the account."""
     change = after.is_counted - (before is not None and before.is_counted)
     return account._replace(orders_counted=account.orders_counted + change) if change else account
+
+
+def expiries_after(
+    books: Books,
+    before: PostedOrder,
+    after: PostedOrder,
+    changed: Mapping[int, Lot],
+    moved: Iterable[SharedExpiry],
+    rules: ProgramRegistry,
+    as_of: datetime,
+) -> tuple[SharedExpiry, ...]:
+    """The shared expiries that a change of a posted order has moved, on or back; `moved` are moved already.
+
+    `changed` are lots of the account that have changed with it.
+    """
+    counts_less = (before.is_counted, before.points_entitled > 0) > (after.is_counted, after.points_entitled > 0)
+    counts_more = after.is_counted and not before.is_counted
+    programs = rules.programs(before.program_id)
+    known = {each.expires_with: each for each in moved}
+    if not (counts_less or counts_more) or not any(program.has_inactivity for program in programs):
+        return tuple(known.values())
+    assert before.account_id is not None
+    account = books.account(before.account_id)
+    own = {lot.lot_number: lot for lot in books.lots_of_order(account, before.key)}
+    own |= {number: lot for number, lot in changed.items() if lot.origin.key[1:] == before.key}
+    keepings = list(keepings_of(after, own.values()))
+    shared = ({each.expires_with: each for each in books.expiries(account)} | known).values()
+
+    if counts_more:
+        known |= {each.expires_with: each for each in moved_on(shared, keepings, lambda n: programs[n - 1], as_of)}
+    else:
+        keepings += books.keepings(account, but=(before.key,))
+        known |= {each.expires_with: each for each in moved_back(shared, keepings, lambda n: programs[n - 1], as_of)}
+    return tuple(known.values())

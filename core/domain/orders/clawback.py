@@ -18,17 +18,17 @@ from core.domain.program.registry import ProgramRegistry
 from core.domain.reach import Reach
 
 
-def refund_reach(message: Message[Refund], _rules: ProgramRegistry, _as_of: datetime) -> Reach:
+def refund_reach(message: Message[Refund], rules: ProgramRegistry, _as_of: datetime) -> Reach:
     """What `decide_refund` asks of the books."""
     refund, key = message.fact, message.fact.order_key
-    reached = {key: lowering(key, refund.occurred_at)}
+    reached = {key: lowering(rules, key, refund.occurred_at)}
     return Reach(reached, refunds=frozenset({(refund.source, refund.refund_id)}))
 
 
-def cancellation_reach(message: Message[Cancellation], _rules: ProgramRegistry, _as_of: datetime) -> Reach:
+def cancellation_reach(message: Message[Cancellation], rules: ProgramRegistry, _as_of: datetime) -> Reach:
     """What `decide_cancellation` asks of the books."""
     key = message.fact.order_key
-    return Reach({key: lowering(key, message.fact.occurred_at)})
+    return Reach({key: lowering(rules, key, message.fact.occurred_at)})
 
 
 def decide_refund(

@@ -72,7 +72,9 @@ def _all_fulfilled(
         return None
     available = available_by_fulfilment(program.availability, posted.order.occurred_at, event.occurred_at, as_of)
     shared = books.expiries(account) if program.has_inactivity else ()
-    expiries = [new_expiry(program, lot.earned_by, available, shared, as_of) for lot in held]
+    expiries = [
+        new_expiry(program, lot.earned_by, available, shared, as_of, is_counted=posted.is_counted) for lot in held
+    ]
     due = [
         lot._replace(available_at=available, expires_at=expiry.expires_at, expires_with=expiry.expires_with)
         if expiry.expires_with != 0

@@ -15,7 +15,7 @@ from core.domain.expiry.dates import available_at, available_by_fulfilment, expi
 from core.domain.expiry.due import decide_expiry, release
 from core.domain.ledger import POINTS_MAX, Account, Entry, EntryKind, LotTerms, debit, entry_between, give_back
 from core.domain.lots import Lot, Origin, OriginKind, SharedExpiry
-from core.domain.orders.activity import recounted
+from core.domain.orders.activity import expiries_after, recounted
 from core.domain.orders.earning import Entitlement
 from core.domain.orders.facts import Refund
 from core.domain.orders.holding import Held, Rebalancing, held_of, rebalanced
@@ -31,17 +31,20 @@ from core.domain.tiers.history import counted_order
 from core.domain.tiers.recounting import recount
 
 
-def lowering(order: OrderKey, occurred_at: datetime) -> OrderParts:
+def lowering(rules: ProgramRegistry, order: OrderKey, occurred_at: datetime) -> OrderParts:
     """What a message of that time asks of an order's books that can only lower what it earns from then on."""
-    account = AccountParts(LotsWanted.TO_TAKE, (TierInstant(occurred_at, order, is_new=False),))
-    return OrderParts(refunds=True, events=True, account=account, limits=True)
+    return _parts(rules, TierInstant(occurred_at, order, is_new=False))
 
 
 def raising(rules: ProgramRegistry, order: OrderKey) -> OrderParts:
     """What a message asks of an order's books that can also raise what it earns, and did from its own time on."""
-    expires_together = any(version.program.has_inactivity for version in rules.versions())
-    account = AccountParts(LotsWanted.TO_TAKE, (TierInstant(None, order, is_new=False),), expiries=expires_together)
-    return OrderParts(refunds=True, events=True, account=account, limits=True, takes=True)
+    return _parts(rules, TierInstant(None, order, is_new=False))._replace(takes=True)
+
+
+def _parts(rules: ProgramRegistry, instant: TierInstant) -> OrderParts:
+    is_shared = any(version.program.has_inactivity for version in rules.versions())
+    account = AccountParts(LotsWanted.TO_TAKE, (instant,), expiries=is_shared, keepings=is_shared)
+    return OrderParts(refunds=True, events=True, account=account, limits=True)
 
 
 class OrderChange(NamedTuple):
@@ -139,20 +142,21 @@ def _settled(
     posted = with_refunds(posted, change.refunds, change.added, change.has.earning, target.qualifying)
     program_at = rules.in_force(posted.program_id)
     counted = recount(books, moved.account, counted_order(change.before), counted_order(posted), program_at)
-    posted = posted._replace(is_counted=target.is_counted)
+    posted = posted._replace(points_entitled=target.points, is_counted=target.is_counted)
     account = recounted(counted.account, change.before, posted)
+    lots, (has_moved, begun) = {**difference.newer, **moved.lots}, moved.expiries
     return Settled(
         AccountChange(
             account,
             released.entries + moved.entries,
-            tuple({**difference.newer, **moved.lots}.values()),
+            tuple(lots.values()),
             counted.changes,
             usage_changes(program, account.account_id, posted.order, posted.judged, before, target),
             None,
-            *moved.expiries,
+            expiries_after(books, change.before, posted, lots, has_moved, rules, difference.as_of),
+            begun,
         ),
         posted._replace(
-            points_entitled=target.points,
             points_excused=posted.points_excused + recovery.points_excused,
             points_shortfall=posted.points_shortfall + recovery.points_shortfall,
         ),
@@ -279,24 +283,24 @@ def _terms(books: Books, difference: _Difference, points: int) -> tuple[list[Lot
     for earned_by, granted in difference.target.grants:
         part = min(points, granted - had.get(earned_by, 0))
         if part > 0:
-            terms.append(_terms_of(program, earned_by, part, available, shared, moved, as_of))
+            terms.append(_terms_of(difference, earned_by, part, available, shared, moved))
             points -= part
     if points:  # what it gives less of elsewhere came from lots that are gone
         earned_by = difference.target.grants[0].earned_by
-        terms.append(_terms_of(program, earned_by, points, available, shared, moved, as_of))
+        terms.append(_terms_of(difference, earned_by, points, available, shared, moved))
     return terms, tuple(moved.values())
 
 
 def _terms_of(
-    program: Program,
+    difference: _Difference,
     earned_by: str,
     points: int,
     available: datetime | None,
     shared: dict[int, SharedExpiry],
     moved: dict[int, SharedExpiry],
-    as_of: datetime,
 ) -> LotTerms:
-    new = new_expiry(program, earned_by, available, shared.values(), as_of)
+    program, as_of, is_counted = difference.program, difference.as_of, difference.target.is_counted
+    new = new_expiry(program, earned_by, available, shared.values(), as_of, is_counted=is_counted)
     if new.moved is not None:
         shared[new.moved.expires_with] = moved[new.moved.expires_with] = new.moved
     return LotTerms(points, available, new.expires_at, earned_by, new.expires_with)

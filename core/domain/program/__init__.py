@@ -193,8 +193,8 @@ class Program(Part):
     promotions: Annotated[tuple[Promotion, ...], Field(max_length=100)] = ()
     """What orders get beside what the rules give."""
     counted_orders: CountedOrders = CountedOrders.EARNING
-    """Which orders count as the customer's first one: earning, those that cost something and earn points; paid, those
-    that cost something; all, those of 0.00 too."""
+    """Which orders count as the customer's first one, and as activity: earning, those that cost something and earn
+    points; paid, those that cost something; all, those of 0.00 too."""
     tiers: Annotated[tuple[Tier, ...], Field(min_length=1, max_length=100)]
     """In ascending order of their thresholds; the first has 0, so everybody has a tier."""
     qualification: Qualification = Qualification()

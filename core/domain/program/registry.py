@@ -147,6 +147,16 @@ class ProgramRegistry:
         first, *later = self._lines[program_id]
         return [first.program, *(version.program for version in later if version.effective_from <= as_of)]
 
+    def same_expiries(self, program_ids: Iterable[str]) -> list[tuple[str, int, int]]:
+        """Each version of these programs with the first that lets points expire alike, where inactivity ends some."""
+        found = []
+        for program_id in sorted(set(program_ids)):
+            programs = self.programs(program_id)
+            terms = [(program.expiries, program.time_zone) for program in programs]
+            if any(program.has_inactivity for program in programs):
+                found += [(program_id, n, terms.index(each) + 1) for n, each in enumerate(terms, start=1)]
+        return found
+
     def program_ids(self) -> list[str]:
         """All known programs."""
         return sorted(self._versions)

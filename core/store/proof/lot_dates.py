@@ -1,8 +1,8 @@
 """When lots become available and expire, worked out anew: from their orders, the rules frozen with those, and facts.
 
 A lot's expiry follows from its order and its availability, and from what moved it since: a person, by a recorded
-extension, and under `inactivity` any order of the account. Which order that was depends on what was posted when, so
-any will do; but some order, or some person, must have moved it.
+extension, and under `inactivity` any order of the account, or the moment at which one came to count no more. Which
+order that was depends on what was posted when, so any will do; but some order, or some person, must have moved it.
 """
 
 from collections import defaultdict
@@ -159,7 +159,7 @@ def _difference(moved: _MovedLot) -> tuple[UUID, str]:
 
 def _is_explained(moved: _MovedLot, ends: "_Ends") -> bool:
     lot = moved.lot
-    if not (moved.is_explicable and lot.expires_at > moved.given):  # type: ignore[operator]  # both are there
+    if not moved.is_explicable:
         return False
     return lot.expires_at in ends.of(moved)
 
@@ -176,18 +176,21 @@ class _Ends:
         self._begun = {program_id: registry.begun(program_id, now) for program_id in registry.program_ids()}
         self._extensions: dict[UUID, dict[int, list[_Move]]] = {}
         self._activities: dict[UUID, set[datetime]] = {}
+        self._turns: dict[UUID, set[datetime]] = {}  #: when orders may have come to count no more
         self._shared: dict[tuple[UUID, str], set[datetime | None]] = {}
 
     def load(self, account_ids: set[UUID]) -> None:
         """Load what moved lots of these accounts, and forget the others."""
         new = account_ids - self._extensions.keys()
         scope = these_accounts(new)
-        extensions, activities = _extensions(self._connection, scope), _activities(self._connection, scope)
+        extensions, activities = _extensions(self._connection, scope), _instants(self._connection, _ACTIVITIES, scope)
+        turns = _instants(self._connection, _TURNS, scope)
         for account_id in self._extensions.keys() - account_ids:
-            del self._extensions[account_id], self._activities[account_id]
+            del self._extensions[account_id], self._activities[account_id], self._turns[account_id]
         for account_id in new:
             self._extensions[account_id] = extensions.get(account_id, {})
             self._activities[account_id] = activities.get(account_id, set())
+            self._turns[account_id] = turns.get(account_id, set())
         self._shared = {key: ends for key, ends in self._shared.items() if key[0] in account_ids}
 
     def of(self, moved: _MovedLot) -> set[datetime | None]:
@@ -209,6 +212,7 @@ class _Ends:
                 for program in versions
                 for active_at in self._activities[lot.account_id]
             )
+            ends |= self._turns[lot.account_id]
             self._shared[key] = ends
         return self._shared[key]
 
@@ -251,12 +255,18 @@ SELECT account_id, occurred_at FROM orders WHERE {condition}
 UNION
 SELECT account_id, available_at FROM lots WHERE available_at IS NOT NULL AND {condition}
 """
+#: When something was recorded that may have left nothing of an order.
+_TURNS = """
+SELECT account_id, recorded_at FROM refunds WHERE {condition}
+UNION
+SELECT account_id, recorded_at FROM order_events WHERE {condition}
+"""
 
 
-def _activities(connection: Connection, scope: Scope) -> dict[UUID, set[datetime]]:
-    """When customers of these accounts ordered, and when points became available."""
+def _instants(connection: Connection, statement: str, scope: Scope) -> dict[UUID, set[datetime]]:
+    """What the statement finds of these accounts."""
     found: dict[UUID, set[datetime]] = defaultdict(set)
-    statement = _ACTIVITIES.format(condition=scope.condition)
+    statement = statement.format(condition=scope.condition)
     for account_id, occurred_at in run_bulk(connection, statement, scope.parameters):
         found[account_id].add(occurred_at)
     return found

@@ -160,9 +160,10 @@ shared_expiries = sa.Table(
     column("account_shard", sa.SmallInteger()),
     column("earned_by", sa.String()),
     column("expires_at", INSTANT),
+    column("extended_to", INSTANT, null=True),  #: to where a person has moved it; null: nobody has
     column("is_over", sa.Boolean(), default="false"),  #: no lot with points left has it; nothing moves it any more
     sa.ForeignKeyConstraint(["account_id"], ["accounts.account_id"]),
-    within_reach("expires_at"),
+    within_reach("expires_at", "extended_to"),
     sa.Index("ix_shared_expiries_due", "account_shard", "expires_at", postgresql_where=sa.text("NOT is_over")),
 )
 
@@ -200,6 +201,14 @@ lots = sa.Table(
     sa.CheckConstraint("num_nonnulls(expires_at, expires_with) <= 1", name="one_expiry"),
     within_reach("available_at", "expires_at"),
     sa.Index("ix_lots_origin", "account_id", "origin_id"),
+    # Which points let the others with their expiry last longest.
+    sa.Index(
+        "ix_lots_shared",
+        "account_id",
+        "expires_with",
+        "available_at",
+        postgresql_where=sa.text("expires_with IS NOT NULL"),
+    ),
     sa.Index(
         "ix_lots_pending",
         "account_id",

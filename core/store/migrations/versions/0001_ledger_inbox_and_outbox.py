@@ -241,11 +241,12 @@ CREATE TABLE usages (
 );
 CREATE TABLE shared_expiries (
     account_id uuid NOT NULL, expires_with integer NOT NULL, account_shard smallint NOT NULL,
-    earned_by varchar NOT NULL, expires_at timestamptz NOT NULL, is_over boolean DEFAULT false NOT NULL,
+    earned_by varchar NOT NULL, expires_at timestamptz NOT NULL, extended_to timestamptz,
+    is_over boolean DEFAULT false NOT NULL,
     CONSTRAINT pk_shared_expiries PRIMARY KEY (account_id, expires_with),
     CONSTRAINT fk_shared_expiries_account_id FOREIGN KEY(account_id) REFERENCES accounts (account_id),
     CONSTRAINT ck_shared_expiries_instants CHECK (expires_at BETWEEN '1000-01-01 00:00Z' AND '9000-01-01
-        00:00Z')
+        00:00Z' AND extended_to BETWEEN '1000-01-01 00:00Z' AND '9000-01-01 00:00Z')
 );
 CREATE INDEX ix_shared_expiries_due ON shared_expiries (account_shard, expires_at) WHERE NOT is_over;
 CREATE TABLE lots (
@@ -278,6 +279,7 @@ CREATE INDEX ix_lots_pending ON lots (account_id, available_at, lot_number) WHER
     NULL;
 CREATE INDEX ix_lots_release ON lots (account_shard, available_at) WHERE is_pending AND available_at IS NOT
     NULL;
+CREATE INDEX ix_lots_shared ON lots (account_id, expires_with, available_at) WHERE expires_with IS NOT NULL;
 CREATE INDEX ix_lots_to_take ON lots (account_id, coalesce(expires_with, 0), coalesce(expires_at, 'infinity'),
     available_at, lot_number) WHERE lot_number > 100 AND points_remaining > 0 AND NOT is_pending;
 CREATE VIEW dated_lots AS SELECT l.account_id, l.lot_number, l.account_shard, l.opened_by_sequence, l.origin_kind,

@@ -91,7 +91,8 @@ POINTS = (
                           make_interval(hours => 24 * (document->'availability'->>'days')::integer) AS later
                    FROM programs) AS p ON p.program_id = o.program_id AND p.version = o.program_version
         WHERE e.sequence IS NULL OR l.lot_number <> l.place OR l.opened_by_sequence < l.opener_before
-           OR (o.order_id IS NOT NULL AND l.available_at < e.available_at) OR l.expires_at <= l.available_at
+           OR (o.order_id IS NOT NULL AND l.available_at < e.available_at) OR l.expires_at < l.available_at
+           OR (l.expires_at = l.available_at AND l.available_at <> e.recorded_at)
            OR CASE p.policy
               WHEN 'at_once' THEN l.is_pending OR l.available_at <> e.available_at
               WHEN 'after_days' THEN l.available_at IS DISTINCT FROM e.occurred_at + p.later
@@ -219,7 +220,7 @@ POINTS = (
         SELECT account_id, format('entry %s of account %s took from lot %s, which had expired at %s',
                                   e.sequence, account_id, l.lot_number, l.expires_at)
         FROM allocations n JOIN entries e USING (account_id, sequence) JOIN dated_lots l USING (account_id, lot_number)
-        WHERE n.kind = 'taken' AND e.kind <> 'release' AND l.expires_at <= e.recorded_at
+        WHERE n.kind = 'taken' AND e.kind <> 'release' AND l.expires_at < e.recorded_at
           -- What the order's own lot still held has no end before it is available, and a late fulfilment may set one.
           AND NOT (e.pending_change < 0 AND (l.origin_source, l.origin_id) = (e.source, e.order_id))
         """,
@@ -245,6 +246,25 @@ POINTS = (
         FROM dated_lots
         WHERE points_excused > points_expired
           AND (points_excused > points_expired + points_remaining OR expires_at > now() OR expires_at IS NULL)
+        """,
+    ),
+    Check(
+        8,
+        "points last as long as a person has let them",
+        """
+        SELECT x.account_id, format('the expiry of lot %s of account %s was moved to %s by a person, but the repairs'
+                                    ' say %s, and it is at %s', x.expires_with, x.account_id,
+                                    coalesce(x.extended_to::text, 'no time'), coalesce(r.until::text, 'no time'),
+                                    x.expires_at)
+        FROM shared_expiries x
+        LEFT JOIN (SELECT l.account_id, l.expires_with, max((r.rebuilt->>'expires_at')::timestamptz) AS until
+                   FROM repairs r
+                   JOIN lots l ON l.account_id = r.account_id AND r.subject = 'lot ' || l.lot_number
+                   WHERE r.rebuilt ? 'expires_at' AND l.expires_with IS NOT NULL
+                   GROUP BY l.account_id, l.expires_with) r
+             ON r.account_id = x.account_id AND r.expires_with = x.expires_with
+        WHERE NOT x.is_over AND x.expires_at > now()
+          AND (x.extended_to IS DISTINCT FROM r.until OR x.expires_at < x.extended_to)
         """,
     ),
     Check(
