@@ -85,6 +85,20 @@ def amendment(
     return _event("order.amended", event_id or f"amended-{order_id}-{revision}", time, source, body)
 
 
+def claim(
+    order_id: str = "o1",
+    customer_id: str = "c1",
+    *,
+    time: str = "2026-03-08T12:00:00+01:00",
+    event_id: str | None = None,
+    source: str = SOURCE,
+    **data: Any,
+) -> dict[str, Any]:
+    """The order is this customer's."""
+    body = {"order_id": order_id, "customer_id": customer_id, **data}
+    return _event("order.claimed", event_id or f"claimed-{order_id}-{customer_id}", time, source, body)
+
+
 def reversion(
     refund_id: str = "r1",
     order_id: str = "o1",

@@ -404,9 +404,14 @@ class Books:
             if posted.account_id is not None and counted_before != counted_now:
                 self._tiers_of(posted.account_id).count(counted_before, counted_now)
             return
+        self._kept.pop((posted.key, posted.program_id), None)
         if before.account_id is not None:
             self._tiers_of(before.account_id).count(counted_before, None)
         if posted.account_id is not None:
+            # It comes to an account that it never was in.
+            self._takes[posted.account_id, posted.key] = []
+            if not self._are_whole:
+                self._lots_of(posted.account_id).put_lots_of_order(posted.key)
             self._tiers_of(posted.account_id).count(None, counted_now)
 
     def _keep_refund(self, posted: PostedRefund) -> None:

@@ -23,6 +23,7 @@ MENDS: dict[Reason, str] = {
     Reason.TOO_MANY_POINTS: "If the program's rates are wrong, mend them, then retry; if the order is, drop this one.",
     Reason.ORDER_NEVER_CAME: "Have the order sent and retry, or send this anew as the detail says; else drop it.",
     Reason.UNKNOWN_LINE: "Send it in a new event with line_ids of the order; drop this one.",
+    Reason.ALREADY_OWNED: "If the order is to move, name whose it is in previous_customer_id, in a new event.",
     Reason.REFUNDED_LINE_MISSING: "Send the next revision with all lines that its refunds name; drop this one.",
     Reason.REFUND_EXCEEDS_ORDER: "See whether its money is paid or net; in a new event send at most what there was.",
     Reason.TOO_HEAVY: "Have the shop send the order in parts, or have fewer rules in the program; then retry or drop.",

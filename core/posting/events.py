@@ -100,20 +100,24 @@ def _balance_changed(account: Account, entry: Entry, context: EventContext) -> O
     return _of_account(account, str(entry.sequence), OutboundType.BALANCE_CHANGED, data, context)
 
 
+#: What an entry's explanation has of the message that made it, and the reason that this is.
+_REASONS = {"revision": "order_amended", "claimed": "order_claimed"}
+
+
 def _reason(entry: Entry) -> str:
+    told = [reason for name, reason in _REASONS.items() if name in entry.why]
     match entry.kind:
-        case EntryKind.ACCRUAL | EntryKind.CLAWBACK if "revision" in entry.why:
-            return "order_amended"
         case EntryKind.ACCRUAL:
-            return "order_completed" if entry.refund_id is None else "refund_reverted"
+            usual = "order_completed" if entry.refund_id is None else "refund_reverted"
         case EntryKind.CLAWBACK if entry.return_id is not None:
-            return "order_returned"
+            usual = "order_returned"
         case EntryKind.CLAWBACK:
-            return "order_cancelled" if entry.refund_id is None else "order_refunded"
+            usual = "order_cancelled" if entry.refund_id is None else "order_refunded"
         case EntryKind.EXPIRY:
-            return "lots_expired"
+            usual = "lots_expired"
         case EntryKind.RELEASE:
-            return "lots_released" if entry.order_id is None else "order_fulfilled"
+            usual = "lots_released" if entry.order_id is None else "order_fulfilled"
+    return told[0] if told else usual
 
 
 def _tier_changed(account: Account, change: TierChange, context: EventContext) -> OutboxEvent:

@@ -12,6 +12,7 @@ from core.domain.decision import Decision
 from core.domain.message import Message
 from core.domain.orders.accrual import decide_order, order_reach
 from core.domain.orders.amending import amendment_reach, decide_amendment
+from core.domain.orders.claiming import claim_reach, decide_claim
 from core.domain.orders.clawback import cancellation_reach, decide_cancellation, decide_refund, refund_reach
 from core.domain.orders.fulfilment import decide_fulfilment, fulfilment_reach
 from core.domain.orders.returning import decide_return, return_reach
@@ -44,6 +45,7 @@ HANDLERS = by_type(
         Handler(INBOUND["order.fulfilled"], fulfilment_reach, decide_fulfilment),
         Handler(INBOUND["order.cancelled"], cancellation_reach, decide_cancellation),
         Handler(INBOUND["order.amended"], amendment_reach, decide_amendment),
+        Handler(INBOUND["order.claimed"], claim_reach, decide_claim),
         Handler(INBOUND["order.refund_reverted"], reversion_reach, decide_reversion),
         Handler(INBOUND["order.returned"], return_reach, decide_return),
     )

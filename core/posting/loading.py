@@ -16,6 +16,7 @@ from core.domain.lots import OriginKind
 from core.domain.orders.clawback import points_at_stake
 from core.domain.orders.limits import budgets_of, usage_keys
 from core.domain.orders.posted import Budget, PostedOrder, Usage
+from core.domain.program import Program
 from core.domain.program.registry import ProgramRegistry
 from core.domain.reach import AccountParts, LotsWanted, Reach
 from core.domain.tiers.counting import counting_bounds, tier_needs
@@ -55,6 +56,7 @@ class LoadedBudget(NamedTuple):
 
 
 BudgetKey = tuple[str, str]  #: program_id, promotion_id
+Limits = tuple[tuple[Program, datetime], ...]  #: those of orders of these instants
 
 
 class OpenBooks(NamedTuple):
@@ -96,7 +98,10 @@ def open_books(
     own = [posted for posted in orders if reach.orders[posted.key].account is not None]
     load_parts(connection, books, parts, rules, as_of, orders=own)
     _load_takes(connection, books, [posted for posted in own if reach.orders[posted.key].takes])
-    return OpenBooks(books, _load_budgets(connection, books, reach, parts, is_contended=is_contended))
+    wanted = [each.limits_of for each in (*reach.customers.values(), *parts.values())]
+    # Orders that are no account's, or come to one that is still to be opened.
+    wanted.append(_limits_of(orders, reach, rules))
+    return OpenBooks(books, _load_budgets(connection, books, wanted, is_contended=is_contended))
 
 
 def _load_takes(connection: Connection, books: Books, orders: Iterable[PostedOrder]) -> None:
@@ -128,15 +133,24 @@ def _account_parts(
     for posted in orders:
         of_order = reach.orders[posted.key]
         if of_order.account is not None:
-            program = rules.version(posted.program_id, posted.program_version).program
-            limits = ((program, posted.order.occurred_at),) if of_order.limits else ()
-            add(posted.account_id, of_order.account._replace(limits_of=limits))
+            add(posted.account_id, of_order.account._replace(limits_of=_limits_of([posted], reach, rules)))
     for key, customers in reach.owners.items():
         # The order may be posted by this batch; what reports its refund, say, then reaches its customer's account.
         if (of_account := reach.orders[key].account) is not None:
+            # Or it comes to that account, and is then held against its limits.
+            limits = _limits_of([posted for posted in orders if posted.key == key], reach, rules)
             for customer in customers:
-                add(members.get(customer), of_account)
+                add(members.get(customer), of_account._replace(limits_of=of_account.limits_of + limits))
     return found
+
+
+def _limits_of(orders: Iterable[PostedOrder], reach: Reach, rules: ProgramRegistry) -> Limits:
+    """Against which limits these posted orders are held."""
+    wanted = [posted for posted in orders if reach.orders[posted.key].limits]
+    return tuple(
+        (rules.version(posted.program_id, posted.program_version).program, posted.order.occurred_at)
+        for posted in wanted
+    )
 
 
 def load_parts(
@@ -245,17 +259,11 @@ def _load_lots(
 
 
 def _load_budgets(
-    connection: Connection,
-    books: Books,
-    reach: Reach,
-    parts: Mapping[UUID, AccountParts],
-    *,
-    is_contended: bool,
+    connection: Connection, books: Books, wanted: Iterable[Limits], *, is_contended: bool
 ) -> dict[BudgetKey, LoadedBudget]:
     limits: dict[BudgetKey, BudgetLimit] = {}
-    # New customers' orders are in the reach alone, those that are posted in the accounts' parts alone.
-    for wanted in (*reach.customers.values(), *parts.values()):
-        for program, occurred_at in wanted.limits_of:
+    for limits_of in wanted:
+        for program, occurred_at in limits_of:
             for limit in budgets_of(program, occurred_at):
                 key = program.program_id, limit.name
                 had = limits.get(key, BudgetLimit(None, None))

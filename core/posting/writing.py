@@ -12,16 +12,25 @@ from core.domain.books import Books
 from core.domain.decision import AccountChange, Decision, TierChange
 from core.domain.ledger import Account, Entry
 from core.domain.lots import Lot, SharedExpiry
-from core.domain.orders.posted import Budget, PostedOrder, PostedOrderEvent, PostedRefund, PostedReturn
+from core.domain.orders.posted import (
+    Budget,
+    OrderEventKind,
+    PostedOrder,
+    PostedOrderEvent,
+    PostedRefund,
+    PostedReturn,
+)
 from core.domain.outcomes import Parked
 from core.domain.program import UsageKey
 from core.posting.events import EventContext, decision_events, message_parked
 from core.posting.loading import BudgetKey, LoadedBudget
 from core.store.appending import (
+    ClaimedOrder,
     NewOrder,
     NewOrderEvent,
     NewReturn,
     OutboxEvent,
+    adopt_reports,
     append_accounts,
     append_allocations,
     append_entries,
@@ -33,6 +42,7 @@ from core.store.appending import (
     append_refunds,
     append_returns,
     append_tier_changes,
+    claim_orders,
     update_accounts,
     update_budgets,
     update_expiries,
@@ -84,6 +94,7 @@ class Writing:
         self._budgets: dict[BudgetKey, None] = {}
         self._orders: dict[_OrderRow, PostedOrder] = {}
         self._new_orders: dict[_OrderRow, Report] = {}
+        self._claimed: dict[_OrderRow, int] = {}  #: orders of another account now, with their shards
         self._refunds: list[tuple[PostedRefund, int]] = []
         self._returns: list[NewReturn] = []
         self._order_events: list[NewOrderEvent] = []
@@ -106,8 +117,12 @@ class Writing:
                 case PostedOrderEvent():
                     content = report.settled if fact.event_key or report.data.keys() - _NAMING else None
                     self._order_events.append(NewOrderEvent(fact, report.inbox_id, content))
+        claims = [each for each in decision.facts if getattr(each, "kind", None) is OrderEventKind.CLAIMED]
         for posted in decision.orders:
             self._orders[*posted.key, posted.program_id] = posted
+            if claims:
+                assert report is not None
+                self._claimed[*posted.key, posted.program_id] = report.shard
         for spent in decision.budgets:
             self._budgets[spent.program_id, spent.promotion_id] = None
         self._events += decision_events(decision, self._context)
@@ -165,6 +180,7 @@ class Writing:
         append_refunds(connection, self._refunds)
         append_returns(connection, self._returns, chain_key)
         append_order_events(connection, self._order_events)
+        adopt_reports(connection, [ClaimedOrder(self._orders[key], shard) for key, shard in self._claimed.items()])
         if books is not None:
             usages = {
                 (account_id, key): books.usages(self._accounts[account_id], [key])[key]
@@ -203,6 +219,9 @@ class Writing:
     def _write_orders(self, connection: Connection, chain_key: bytes | None) -> None:
         new = [_new_order(self._orders[key], report) for key, report in self._new_orders.items()]
         append_orders(connection, new, chain_key)
+        claimed = {key: shard for key, shard in self._claimed.items() if key not in self._new_orders}
+        # Before they have points, which guests' orders must not have.
+        claim_orders(connection, [ClaimedOrder(self._orders[key], shard) for key, shard in claimed.items()], chain_key)
         update_orders(connection, [posted for key, posted in self._orders.items() if key not in self._new_orders])
 
     def announce_parked(self, message: ClaimedMessage, parked: Parked) -> None:

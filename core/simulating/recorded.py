@@ -9,14 +9,23 @@ from uuid import UUID
 from pydantic_core import from_json
 from sqlalchemy import Connection, text
 
-from core.domain.orders.facts import AmendedOrder, Cancellation, Fulfilment, Order, Refund, RefundReversion, Return
+from core.domain.orders.facts import (
+    AmendedOrder,
+    Cancellation,
+    Fulfilment,
+    Order,
+    OrderClaim,
+    Refund,
+    RefundReversion,
+    Return,
+)
 from core.domain.orders.posted import OrderEventKind
-from core.messages.inbound.order_facts import amended_order_of
+from core.messages.inbound.order_facts import amended_order_of, claim_of
 from core.store.engine import stream_rows
 from core.store.ledger import ORDER_FACTS, REFUND_FACTS, read_parts
 from core.store.returns import RETURN_FACTS
 
-Message = Order | Refund | Fulfilment | Cancellation | AmendedOrder | RefundReversion | Return
+Message = Order | Refund | Fulfilment | Cancellation | AmendedOrder | OrderClaim | RefundReversion | Return
 
 
 class RecordedMessage(NamedTuple):
@@ -31,12 +40,15 @@ class RecordedMessage(NamedTuple):
 
 
 _ORDERS = f"""
-SELECT o.account_id, o.program_version,
+SELECT coalesce(g.account_id, o.account_id), o.program_version,
        (o.source, o.order_id) IN (SELECT order_source, order_id FROM refunds WHERE program_id = %(program)s
                                   UNION ALL
                                   SELECT source, order_id FROM order_events WHERE program_id = %(program)s),
        {ORDER_FACTS.select("o")}
 FROM orders o
+LEFT JOIN (SELECT DISTINCT ON (source, order_id) source, order_id, account_id FROM order_events
+           WHERE program_id = %(program)s AND kind = 'given_up' ORDER BY source, order_id, occurred_at) g
+     USING (source, order_id)
 WHERE o.program_id = %(program)s AND o.account_id IS NOT NULL AND o.occurred_at < %(until)s
 ORDER BY o.occurred_at, o.source, o.order_id
 """  # noqa: S608  # our own names
@@ -53,7 +65,7 @@ SELECT greatest(e.occurred_at, o.occurred_at, r.occurred_at) AS happened_at, o.a
 FROM order_events e JOIN orders o USING (source, order_id, program_id)
 LEFT JOIN refunds r ON e.kind = 'refund_reverted' AND r.program_id = e.program_id
                        AND concat(r.source, E'\\t', r.refund_id) = e.event_key
-WHERE e.program_id = %(program)s AND o.account_id IS NOT NULL
+WHERE e.program_id = %(program)s AND o.account_id IS NOT NULL AND e.kind <> 'given_up'
   AND greatest(e.occurred_at, o.occurred_at, r.occurred_at) < %(until)s
 ORDER BY happened_at, e.source, e.order_id, e.kind, e.event_key
 """
@@ -132,6 +144,8 @@ def _order_event(row: tuple[Any, ...]) -> RecordedMessage:
             fact = Cancellation(source, order_id, occurred_at, lines=read_parts(content), part_id=key)
         case OrderEventKind.AMENDED:
             fact = amended_order_of(source, occurred_at, from_json(content))
+        case OrderEventKind.CLAIMED | OrderEventKind.GIVEN_UP:
+            fact = claim_of(source, occurred_at, from_json(content))
         case OrderEventKind.REFUND_REVERTED:
             of_refund, refund_id = key.split("\t")
             fact = RefundReversion(of_refund, refund_id, order_id, occurred_at, source)

@@ -135,9 +135,9 @@ class SimulatedBooks:
     def _count(self, decision: Decision, given_before: Mapping[str, int], now: datetime) -> None:
         tally = self.tally
         for fact in decision.facts:
-            if fact.account_id is None:  # a return of a customer whose orders are all refused here
-                assert isinstance(fact, PostedReturn)
-                tally.points_not_taken += fact.recovery.points_shortfall
+            if fact.account_id is None:  # of a guest's order, or of a customer whose orders are all refused here
+                if isinstance(fact, PostedReturn):
+                    tally.points_not_taken += fact.recovery.points_shortfall
                 continue
             match fact:
                 case PostedOrder(order=order, points_entitled=points):

@@ -30,8 +30,8 @@ from core.store.ledger import (
     refund_lines_json,
 )
 from core.store.proof.chain import chain_hashes
-from core.store.proof.seals import Sealer
-from core.store.rows import Append, Field, Put, Shape, Update
+from core.store.proof.seals import Sealer, seal_again
+from core.store.rows import Append, Field, Put, Shape, Update, arrays
 
 
 class NewOrder(NamedTuple):
@@ -199,6 +199,49 @@ _UPDATE_ORDERS = Update(
         "qualifying_orders", "qualifying_steps", "is_counted", "fulfilled_at", "cancelled_at", "amendment",
     )
 )  # fmt: skip
+
+
+class ClaimedOrder(NamedTuple):
+    """An order that was posted and is another account's now, and the shard where its messages are posted."""
+
+    posted: PostedOrder
+    shard: int
+
+
+_CLAIM_ORDERS = Update(
+    Shape(
+        tables.orders,
+        ClaimedOrder,
+        business_hash="posted.digest",
+        judgement=Field("posted.judgement", judgement_json),
+        amendment=Field("posted.amendment", amendment_json),
+        qualifying_steps=Field("posted.qualifying_steps", steps_json),
+    ).changed("account_id", "shard", "tier_id", "sequence", "judgement")
+)
+
+
+_ADOPT = """
+UPDATE {table} t SET account_id = k.account_id
+FROM unnest(%b::text[], %b::text[], %b::text[], %b::uuid[]) AS k(source, order_id, program_id, account_id)
+WHERE t.account_id IS NULL AND (t.{source}, t.order_id, t.program_id) = (k.source, k.order_id, k.program_id)
+"""
+_ADOPT_REFUNDS = _ADOPT.format(table="refunds", source="order_source")
+_ADOPT_ORDER_EVENTS = _ADOPT.format(table="order_events", source="source")
+
+
+def adopt_reports(connection: Connection, orders: Sequence[ClaimedOrder]) -> None:
+    """Let what was reported of guests' orders be of the accounts to which the orders came."""
+    if orders:
+        rows = [(*each.posted.key, each.posted.program_id, each.posted.account_id) for each in orders]
+        for statement in (_ADOPT_REFUNDS, _ADOPT_ORDER_EVENTS):
+            run_bulk(connection, statement, arrays(rows, 4))
+
+
+def claim_orders(connection: Connection, orders: Sequence[ClaimedOrder], chain_key: bytes | None = None) -> None:
+    """Let orders be of the accounts whose they are now. With `chain_key` they are sealed anew."""
+    _CLAIM_ORDERS.run(connection, orders)
+    if chain_key is not None and orders:
+        seal_again(connection, chain_key, [(*each.posted.key, each.posted.program_id) for each in orders])
 
 
 def append_orders(connection: Connection, orders: Sequence[NewOrder], chain_key: bytes | None = None) -> None:

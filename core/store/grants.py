@@ -74,10 +74,11 @@ WORKER_GRANTS: Mapping[str, Allowed] = {
         updates=(
             "points_entitled", "points_excused", "points_shortfall", "qualifying_points", "qualifying_spend",
             "qualifying_orders", "qualifying_steps", "is_counted", "fulfilled_at", "cancelled_at", "amendment",
+            "account_id", "shard", "tier_id", "sequence", "judgement", "seal",
         ),
     ),
-    "refunds": _APPEND,
-    "order_events": _APPEND,
+    "refunds": Allowed(inserts=True, updates=("account_id",)),
+    "order_events": Allowed(inserts=True, updates=("account_id",)),
     "returns": _APPEND,
     "usages": Allowed(inserts=True, updates=("points", "orders", "carried")),
     "budgets": Allowed(inserts=True, updates=("points", "orders")),

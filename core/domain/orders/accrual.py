@@ -1,12 +1,18 @@
 """What a completed order does to its account."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
 from core.domain.books import Books
 from core.domain.decision import AccountChange, Decision
-from core.domain.expiry.dates import available_at, expiries_begun_by, moved_by_activity, new_expiry
+from core.domain.expiry.dates import (
+    available_at,
+    available_by_fulfilment,
+    expiries_begun_by,
+    moved_by_activity,
+    new_expiry,
+)
 from core.domain.expiry.due import release
 from core.domain.ledger import POINTS_MAX, Account, Credit, Entry, EntryKind, LotTerms, credit, entry_between
 from core.domain.lots import Lot, Origin, OriginKind, SharedExpiry
@@ -14,10 +20,11 @@ from core.domain.message import Message
 from core.domain.orders.activity import recounted
 from core.domain.orders.conflicts import order_conflict
 from core.domain.orders.earning import Earning, Entitlement
-from core.domain.orders.facts import Order
+from core.domain.orders.facts import Order, Refund
 from core.domain.orders.limits import budget_changes, budgets_of, judge, usage_changes, usage_keys
 from core.domain.orders.lookup import order_known, unknown_program, unlisted_source
-from core.domain.orders.posted import Judgement, PostedOrder
+from core.domain.orders.posted import BudgetChange, Judgement, PostedOrder, QualifyingStep
+from core.domain.orders.qualifying_steps import steps_of
 from core.domain.orders.rates import rate_problem
 from core.domain.outcomes import Parked, Reason, Replayed
 from core.domain.program import Circumstances, CrossingOrder, Program
@@ -74,12 +81,9 @@ def decide_order(
     posted = PostedOrder(order, program_id, version.version, message.digest)
     if order.customer_id is None:
         return Decision(facts=(posted,))
-    account, opened = books.account_of(program_id, order.customer_id), None
-    if account is None:
-        first_tier_id = version.program.tiers[0].tier_id
-        account = opened = books.new_account(program_id, order.customer_id, first_tier_id, order.occurred_at)
-    program_at = rules.in_force(program_id)
-    return _accrue(books, account, opened, posted, version.program, program_at, as_of)
+    account, opened = account_for(books, posted, order.customer_id, version.program)
+    accrued = accrue(books, account, opened, posted, version.program, rules, as_of)
+    return accrued if isinstance(accrued, Parked) else accrued.decision()
 
 
 def order_problem(order: Order, program: Program) -> Parked | None:
@@ -89,46 +93,80 @@ def order_problem(order: Order, program: Program) -> Parked | None:
     return too_heavy(order, program) if len(order.lines) * program.steps_per_line > STEPS_MAX else None
 
 
-def _accrue(
+def account_for(
+    books: Books, posted: PostedOrder, customer_id: str, program: Program
+) -> tuple[Account, Account | None]:
+    """The customer's account, to which this order comes, and the same again where it is opened for it."""
+    account = books.account_of(posted.program_id, customer_id)
+    if account is not None:
+        return account, None
+    first_tier_id = program.tiers[0].tier_id
+    account = books.new_account(posted.program_id, customer_id, first_tier_id, posted.order.occurred_at)
+    return account, account
+
+
+class Accrued(NamedTuple):
+    """What an order does to an account that it comes to."""
+
+    change: AccountChange
+    posted: PostedOrder  #: as it is of that account
+    budgets: tuple[BudgetChange, ...]
+    given: Mapping[str, int]  #: its points by rule and promotion
+
+    def decision(self) -> Decision:
+        """All that the order does, where it is new."""
+        return Decision((self.change,), (self.posted,), budgets=self.budgets, given=self.given)
+
+
+def accrue(
     books: Books,
     account: Account,
     opened: Account | None,
     posted: PostedOrder,
     program: Program,
-    program_at: ProgramAt,
+    rules: ProgramRegistry,
     as_of: datetime,
-) -> Decision | Parked:
-    order = posted.order
+    *,
+    refunds: Sequence[Refund] = (),
+    claimed_at: datetime | None = None,
+) -> Accrued | Parked:
+    """Grant the account what the order earns in it, and count it for its tier.
+
+    `program` is the version that judges it. `refunds` are those that are known already, `claimed_at` is when the order
+    came to this account, where that is not its own time.
+    """
+    order = posted.current
+    program_at = rules.in_force(posted.program_id)
     account = account._replace(
         orders_posted=account.orders_posted + 1, enrolled_at=account.enrolled_at or order.occurred_at
     )
-    result = _earn(books, account, order, program, program_at)
+    result = _earn(books, account, posted, program, program_at, refunds)
     earned, counted = result.earned, result.counted
     if earned.points:
-        posting = _grant(books, counted.account, order, program, earned, as_of)
+        posting = _grant(books, counted.account, posted, program, earned, as_of, claimed_at)
     else:
         moved = _moved(_expiries(books, account, program), program, order, earned, as_of)
         posting = _Posting(counted.account, (), (), (tuple(moved), ()))
     after = posting.account
     if max(after.balance + after.pending, after.lifetime_points, after.qualifying_points) > POINTS_MAX:
         return _too_many_points(earned.points, program)
-    account_id = account.account_id
-    usages = usage_changes(program, account_id, order, result.judgement, None, earned)
+    usages = usage_changes(program, account.account_id, order, result.judgement, None, earned)
     fact = posted._replace(
         tier_id=result.tier_id,
-        account_id=account_id,
+        account_id=account.account_id,
         sequence=posting.sequence,
         points_entitled=earned.points,
         judgement=result.judgement,
         qualifying=earned.qualifying,
+        qualifying_steps=result.steps,
         is_counted=earned.is_counted,
     )
     after = recounted(after, None, fact)
-    return Decision(
-        (AccountChange(after, posting.entries, posting.lots, counted.changes, usages, opened, *posting.expiries),),
-        (fact,),
-        budgets=budget_changes(program, None, earned),
-        given=earned.given,
+    return Accrued(
+        AccountChange(after, posting.entries, posting.lots, counted.changes, usages, opened, *posting.expiries),
+        fact,
+        budget_changes(program, None, earned),
+        earned.given,
     )
 
 
@@ -139,16 +177,28 @@ class _TierResult(NamedTuple):
     judgement: Judgement
     earned: Entitlement
     counted: Recount
+    steps: tuple[QualifyingStep, ...]  #: what it counts when
 
 
-def _earn(books: Books, account: Account, order: Order, program: Program, program_at: ProgramAt) -> _TierResult:
+def _earn(
+    books: Books,
+    account: Account,
+    posted: PostedOrder,
+    program: Program,
+    program_at: ProgramAt,
+    refunds: Sequence[Refund],
+) -> _TierResult:
     """Find the tier that the order earns at, and the one that it leads to."""
+    order = posted.current
     met = meet(books, account, order.occurred_at, program, program_at)
 
     def at(tier_id: str) -> _TierResult:
-        judgement, earned = _entitlement(books, account, order, program, tier_id)
-        counted = recount(books, met.account, None, CountedOrder(order.occurred_at, earned.qualifying), program_at)
-        return _TierResult(tier_id, judgement, earned, counted._replace(changes=met.changes + counted.changes))
+        judgement, earning = _judged(books, account, order, program, tier_id)
+        earned, steps = earning.after(refunds), steps_of(posted, refunds, earning)
+        before_refunds = steps[0].qualifying if steps else None
+        as_counted = CountedOrder(order.occurred_at, earned.qualifying, before_refunds, steps)
+        counted = recount(books, met.account, None, as_counted, program_at)
+        return _TierResult(tier_id, judgement, earned, counted._replace(changes=met.changes + counted.changes), steps)
 
     result = at(met.tier_id)
     if program.qualification.crossing_order is CrossingOrder.NEW_TIER and _is_above(
@@ -164,19 +214,17 @@ def _is_above(program: Program, tier_id: str, other_id: str) -> bool:
     return program.tier(tier_id) is not None and program.rank(tier_id) > program.rank(other_id)
 
 
-def _entitlement(
-    books: Books, account: Account, order: Order, program: Program, tier_id: str
-) -> tuple[Judgement, Entitlement]:
+def _judged(books: Books, account: Account, order: Order, program: Program, tier_id: str) -> tuple[Judgement, Earning]:
     """The judgement that stays with the order, and what the order earns by it."""
     if program.is_plain:
-        return _PLAIN, Earning(order, program, tier_id).after(())
+        return _PLAIN, Earning(order, program, tier_id)
     local = order.occurred_at.astimezone(program.zone)
     circumstances = Circumstances(order, local, tier_id, is_first_order=account.orders_counted == 0)
     places = program.rule_index.places(order.lines)
     usages = books.usages(account, usage_keys(program, order.occurred_at))
     budgets = books.budgets(program.program_id, (limit.name for limit in budgets_of(program, order.occurred_at)))
     judgement = judge(program, circumstances, usages, budgets, places)
-    return judgement, Earning(order, program, tier_id, judgement, places).after(())
+    return judgement, Earning(order, program, tier_id, judgement, places)
 
 
 class _Posting(NamedTuple):
@@ -192,12 +240,14 @@ class _Posting(NamedTuple):
 def _grant(
     books: Books,
     account: Account,
-    order: Order,
+    posted: PostedOrder,
     program: Program,
     earned: Entitlement,
     as_of: datetime,
+    claimed_at: datetime | None,
 ) -> _Posting:
     """Credit what the order earned."""
+    order = posted.order
     # Pending points that are due by now pay off a deficit before this order does, whether or not their run came.
     is_owing = account.deficit > 0 and account.pending > 0
     released = release(account, books.lots_to_release(account, as_of) if is_owing else (), as_of)
@@ -208,6 +258,8 @@ def _grant(
     if not left and not account.orders_counted:
         known = {}  # nothing that counts has begun them, and no points have them
     available = available_at(program.availability, order.occurred_at, as_of)
+    if available is None and posted.fulfilled_at is not None:
+        available = available_by_fulfilment(program.availability, order.occurred_at, posted.fulfilled_at, as_of)
     terms: list[LotTerms] = []
     for points, earned_by in ((grant.points, grant.earned_by) for grant in earned.grants):
         new = new_expiry(program, earned_by, available, known.values(), as_of, is_counted=earned.is_counted)
@@ -216,7 +268,7 @@ def _grant(
             moved[new.moved.expires_with] = new.moved
     origin = Origin(OriginKind.ORDER, order.source, order.order_id, order.occurred_at)
     credited = credit(released.account, origin, terms, as_of)
-    entry = _entry(released.account, credited, order, earned)
+    entry = _entry(released.account, credited, order, earned, claimed_at)
     return _Posting(
         credited.account,
         (*released.entries, entry),
@@ -237,14 +289,14 @@ def _moved(
     return moved_by_activity(shared, program, order.occurred_at, as_of) if earned.is_counted else []
 
 
-def _entry(before: Account, credited: Credit, order: Order, earned: Entitlement) -> Entry:
+def _entry(before: Account, credited: Credit, order: Order, earned: Entitlement, claimed_at: datetime | None) -> Entry:
     return entry_between(
         before,
         credited.account,
         EntryKind.ACCRUAL,
-        order.occurred_at,
+        claimed_at or order.occurred_at,
         credited.allocations,
-        earned.why,
+        earned.why if claimed_at is None else {**earned.why, "claimed": True},
         source=order.source,
         order_id=order.order_id,
     )

@@ -151,6 +151,22 @@ class AmendedOrder(NamedTuple):
         return self.order_source or self.source, self.order_id
 
 
+class OrderClaim(NamedTuple):
+    """A guest's order is this customer's, or the order of another customer is."""
+
+    source: str
+    order_id: str
+    customer_id: str
+    previous_customer_id: str | None  #: whose it was; None: a guest's
+    occurred_at: datetime
+    order_source: str | None = None  #: where the order was made; None: where this was reported
+
+    @property
+    def order_key(self) -> tuple[str, str]:
+        """The order's source and id."""
+        return self.order_source or self.source, self.order_id
+
+
 class RefundReversion(NamedTuple):
     """A refund of this source did not happen after all."""
 

@@ -141,6 +141,8 @@ class OrderEventKind(StrEnum):
     CANCELLED = "cancelled"
     AMENDED = "amended"
     REFUND_REVERTED = "refund_reverted"
+    CLAIMED = "claimed"  #: it came to a customer
+    GIVEN_UP = "given_up"  #: it left the customer whose it was, by the same message
 
 
 class PostedOrderEvent(NamedTuple):
@@ -156,6 +158,7 @@ class PostedOrderEvent(NamedTuple):
     account_id: UUID | None  #: of its order
     recovery: Recovery = Recovery()
     sequence: int | None = None  #: the entry that it made; None: there is none
+    accrual_sequence: int | None = None  #: of an order that was given up: the entry that it earned there when it came
     lines: tuple[LinePart, ...] = ()  #: which part of the order it is about; none: all of it
 
 

@@ -59,6 +59,7 @@ class OrderChange(NamedTuple):
     occurred_at: datetime
     refund_id: str | None = None
     because: Mapping[str, Any] = {}  #: what its entry says of it beside the calculation
+    is_leaving: bool = False  #: the order leaves the account, which is as if it had never been there for its tier
 
     @property
     def order_key(self) -> tuple[str, str]:
@@ -141,7 +142,13 @@ def _settled(
     posted, recovery = change.after, moved.recovery
     posted = with_refunds(posted, change.refunds, change.added, change.has.earning, target.qualifying)
     program_at = rules.in_force(posted.program_id)
-    counted = recount(books, moved.account, counted_order(change.before), counted_order(posted), program_at)
+    counted = recount(
+        books,
+        moved.account,
+        counted_order(change.before),
+        None if change.is_leaving else counted_order(posted),
+        program_at,
+    )
     posted = posted._replace(points_entitled=target.points, is_counted=target.is_counted)
     account = recounted(counted.account, change.before, posted)
     lots, (has_moved, begun) = {**difference.newer, **moved.lots}, moved.expiries

@@ -10,12 +10,22 @@ from pydantic import Field, TypeAdapter
 from pydantic_core import SchemaValidator
 from typing_extensions import is_typeddict
 
-from core.domain.orders.facts import AmendedOrder, Cancellation, Fulfilment, Order, Refund, RefundReversion, Return
+from core.domain.orders.facts import (
+    AmendedOrder,
+    Cancellation,
+    Fulfilment,
+    Order,
+    OrderClaim,
+    Refund,
+    RefundReversion,
+    Return,
+)
 from core.domain.subjects import order_subject, return_subject
-from core.messages.inbound.order_changes import OrderAmendedEvent, OrderRefundRevertedEvent
+from core.messages.inbound.order_changes import OrderAmendedEvent, OrderClaimedEvent, OrderRefundRevertedEvent
 from core.messages.inbound.order_facts import (
     amended_order_of,
     cancellation_of,
+    claim_of,
     fulfilment_of,
     order_of,
     refund_of,
@@ -33,7 +43,7 @@ from core.messages.inbound.stray_fields import noticing
 
 Data = Mapping[str, Any]  #: of an event, settled
 Model = type  #: the TypedDict of a whole event
-Fact = Order | Refund | Fulfilment | Cancellation | AmendedOrder | RefundReversion | Return
+Fact = Order | Refund | Fulfilment | Cancellation | AmendedOrder | OrderClaim | RefundReversion | Return
 
 
 def _no_other_source(data: Data) -> None:
@@ -122,5 +132,14 @@ CONTRACTS = (
     _about_order("order.amended", OrderAmendedEvent, amended_order_of),
     _about_order("order.refund_reverted", OrderRefundRevertedEvent, reversion_of),
     Contract("order.returned", OrderReturnedEvent, _return, _named_customer, is_subject=True, fact=return_of),
+    Contract(
+        "order.claimed",
+        OrderClaimedEvent,
+        _order,
+        _named_customer,
+        is_subject=False,
+        fact=claim_of,
+        subject_source=_order_source,
+    ),
 )
 INBOUND = Contracts(CONTRACTS)

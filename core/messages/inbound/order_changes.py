@@ -137,6 +137,29 @@ class OrderRefundRevertedData(TypedDict):
     """The loyalty program, as in the refund."""
 
 
+@with_config(STRICT)
+class OrderClaimedData(TypedDict):
+    """Whose order it is: a guest's order that gets its customer, or one that moves to the right customer."""
+
+    order_id: Id
+    """The order. It may come later than this message."""
+    order_source: NotRequired[Id | None]
+    """Where the order was made; left out, where this message comes from."""
+    customer_id: CustomerId
+    """The customer whose order it is."""
+    previous_customer_id: NotRequired[CustomerId | None]
+    """Whose it was until now; left out for a guest's order."""
+    program_id: NotRequired[Id | None]
+    """The loyalty program, as in the order."""
+
+
+def _settle_claimed(data: OrderClaimedData) -> OrderClaimedData:
+    leave_out_null(data)
+    if data["customer_id"] == data.get("previous_customer_id"):
+        refuse([own_problem(("previous_customer_id",), "is the customer_id too; leave it out for a guest's order")])
+    return data
+
+
 def _settle_amended(data: OrderAmendedData) -> OrderAmendedData:
     of_order: Any = data  # the same fields
     settle_order(of_order)
@@ -156,6 +179,16 @@ class OrderAmendedEvent(Envelope):
     """What happened."""
     data: Annotated[OrderAmendedData, AfterValidator(_settle_amended)]
     """The order as it is now."""
+
+
+@with_config(STRICT)
+class OrderClaimedEvent(Envelope):
+    """A shop reports whose order it is."""
+
+    type: Literal["order.claimed"]  # type: ignore[misc]
+    """What happened."""
+    data: Annotated[OrderClaimedData, AfterValidator(_settle_claimed)]
+    """The claim."""
 
 
 @with_config(STRICT)

@@ -13,6 +13,7 @@ from core.domain.orders.facts import (
     LineKind,
     LinePart,
     Order,
+    OrderClaim,
     OrderLine,
     Refund,
     RefundLine,
@@ -88,6 +89,18 @@ def amended_order_of(source: str, occurred_at: datetime, data: Mapping[str, Any]
     order_source = data.get("order_source")
     order = order_of(order_source or source, occurred_at, data)
     return AmendedOrder(source, data["order_id"], occurred_at, data["revision"], order, order_source)
+
+
+def claim_of(source: str, occurred_at: datetime, data: Mapping[str, Any]) -> OrderClaim:
+    """Make the claim of an `order.claimed` event."""
+    return OrderClaim(
+        source,
+        data["order_id"],
+        data["customer_id"],
+        data.get("previous_customer_id"),
+        occurred_at,
+        data.get("order_source"),
+    )
 
 
 def reversion_of(source: str, occurred_at: datetime, data: Mapping[str, Any]) -> RefundReversion:

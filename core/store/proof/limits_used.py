@@ -52,10 +52,11 @@ FROM (SELECT o.account_id, o.occurred_at, o.program_id, o.program_version,
       JOIN (SELECT DISTINCT program_id, program_version
             FROM unnest(%(limit_programs)s::text[], %(limit_versions)s::integer[]) AS k(program_id, program_version)) v
            USING (program_id, program_version)
-      LEFT JOIN (SELECT source, order_id, program_id, max(sequence) AS last
-                 FROM (SELECT order_source AS source, order_id, program_id, sequence FROM refunds
-                       UNION ALL SELECT source, order_id, program_id, sequence FROM order_events) AS reported
-                 GROUP BY source, order_id, program_id) c USING (source, order_id, program_id)
+      LEFT JOIN (SELECT source, order_id, program_id, account_id, max(sequence) AS last
+                 FROM (SELECT order_source AS source, order_id, program_id, account_id, sequence FROM refunds
+                       UNION ALL
+                       SELECT source, order_id, program_id, account_id, sequence FROM order_events) AS reported
+                 GROUP BY source, order_id, program_id, account_id) c USING (source, order_id, program_id, account_id)
       JOIN entries e ON e.account_id = o.account_id AND e.sequence = coalesce(c.last, o.sequence)
       WHERE NOT EXISTS (SELECT FROM ({_SILENT}) AS s
                         WHERE s.source = o.source AND s.order_id = o.order_id AND s.program_id = o.program_id)
@@ -224,7 +225,10 @@ def _anew(connection: Connection, versions: Sequence[ProgramVersion], scope: Sco
     wanted = [(*key, _carries(program)) for key, program in programs.items()]
     parameters = _columns(("anew_programs", "anew_versions", "anew_carries"), wanted)
     for row in stream_orders(connection, scope, _IS_ANEW, parameters):
-        posted, refunds, *_ = read_order(row)
+        each = read_order(row)
+        posted, refunds = each.posted, each.refunds
+        if each.is_moved and not posted.points_entitled:
+            continue  # its refunds are not all here, and left nothing of it
         assert posted.account_id is not None
         assert posted.tier_id is not None
         program = programs[posted.program_id, posted.program_version]

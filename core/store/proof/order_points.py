@@ -27,21 +27,32 @@ class OrderAnew(NamedTuple):
     accrued: int  #: by its own entry
     due: int  #: what was claimed back later, less what came back
     newest: str | None  #: what the message of its newest revision said
+    is_claimed: bool  #: it came to its account later than it was posted
+    is_moved: bool  #: from another account, which has what was reported of it before
 
 
 # Refunds come with their orders: to be asked for those of so many orders each time, they would be read as often.
 _ORDERS = f"""
 SELECT o.account_id, o.order_id, o.source, coalesce(e.points + e.pending_change, 0),
-       coalesce(r.due, 0) + coalesce(v.due, 0), r.refunds, v.reverted, v.cancelled, v.newest, {ORDERS.select("o")}
+       coalesce(rd.due, 0) + coalesce(vd.due, 0), r.refunds, v.reverted, v.cancelled, v.newest, v.is_claimed,
+       v.is_moved, {ORDERS.select("o")}
 FROM orders o
 LEFT JOIN entries e ON e.account_id = o.account_id AND e.sequence = o.sequence
-LEFT JOIN (SELECT order_source, order_id, program_id, sum(points_due)::bigint AS due,
+LEFT JOIN (SELECT order_source, order_id, program_id, account_id, sum(points_due)::bigint AS due
+           FROM refunds WHERE points_due <> 0 GROUP BY order_source, order_id, program_id, account_id) rd
+     ON rd.order_source = o.source AND rd.order_id = o.order_id AND rd.program_id = o.program_id
+        AND rd.account_id = o.account_id
+LEFT JOIN (SELECT source, order_id, program_id, account_id, sum(points_due)::bigint AS due
+           FROM order_events WHERE points_due <> 0 GROUP BY source, order_id, program_id, account_id) vd
+     ON (vd.source, vd.order_id, vd.program_id, vd.account_id) = (o.source, o.order_id, o.program_id, o.account_id)
+LEFT JOIN (SELECT order_source, order_id, program_id,
                   array_agg(ARRAY[source, refund_id, occurred_at::text, is_full::text, paid::text, net::text,
                                   lines::text])
                       AS refunds
            FROM refunds GROUP BY order_source, order_id, program_id) r
      ON r.order_source = o.source AND r.order_id = o.order_id AND r.program_id = o.program_id
-LEFT JOIN (SELECT source, order_id, program_id, sum(points_due)::bigint AS due,
+LEFT JOIN (SELECT source, order_id, program_id, bool_or(kind = 'claimed') AS is_claimed,
+                  bool_or(kind = 'claimed' AND content->>'previous_customer_id' IS NOT NULL) AS is_moved,
                   array_agg(event_key) FILTER (WHERE kind = 'refund_reverted') AS reverted,
                   array_agg(ARRAY[occurred_at::text, content::text])
                       FILTER (WHERE kind = 'cancelled' AND event_key <> '') AS cancelled,
@@ -63,7 +74,7 @@ def stream_orders(
 
 def read_order(row: tuple[Any, ...]) -> OrderAnew:
     """Make an order of what was streamed. Any error of Python for what nobody could have written."""
-    _, _, _, accrued, due, reported, reverted, cancelled, newest, *columns = row
+    _, _, _, accrued, due, reported, reverted, cancelled, newest, is_claimed, is_moved, *columns = row
     posted = ORDERS.read(columns)
     order_source, of_order = posted.key
     refunds = []
@@ -75,7 +86,7 @@ def read_order(row: tuple[Any, ...]) -> OrderAnew:
         refunds.append(PostedRefund(refund, posted.program_id, b"", posted.account_id))
     parts_cancelled = [(datetime.fromisoformat(at), read_parts(content)) for at, content in cancelled or ()]
     known = refunds_known(refunds, posted, reverted or (), parts_cancelled)
-    return OrderAnew(posted, known, accrued, due, newest)
+    return OrderAnew(posted, known, accrued, due, newest, bool(is_claimed), bool(is_moved))
 
 
 def orders_otherwise(connection: Connection, registry: ProgramRegistry, scope: Scope) -> Findings:
@@ -98,6 +109,9 @@ def _otherwise(each: OrderAnew, registry: ProgramRegistry) -> str | None:
     program = versions[posted.program_version - 1]
     if posted.tier_id is None or program.tier(posted.tier_id) is None:
         return f"was judged in the tier {posted.tier_id}, which version {posted.program_version} does not have"
+    if each.is_moved:
+        is_right = each.accrued - each.due == posted.points_entitled
+        return None if is_right else f"accrued {each.accrued}, and was due {each.due}, which is not what it is owed"
     if not _is_newest(posted, each.newest):
         return "is not what its newest revision says"
     earning = Earning(posted.order, program, posted.tier_id, posted.judgement)
@@ -106,7 +120,9 @@ def _otherwise(each: OrderAnew, registry: ProgramRegistry) -> str | None:
         earning = Earning(posted.current, program, posted.tier_id, posted.judged)
     if each.refunds or posted.amendment is not None:
         kept = earning.after(each.refunds)
-    if (each.accrued, each.due) != (ordered.points, ordered.points - kept.points):
+    # What a claimed order earned when it came to its account, its refunds had left of it by then.
+    accrued = each.accrued if each.is_claimed else ordered.points
+    if (each.accrued, each.due) != (accrued, accrued - kept.points):
         return (
             f"accrued {each.accrued}, and its refunds were due {each.due},"
             f" but it earns {ordered.points}, and {kept.points} after them"

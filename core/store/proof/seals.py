@@ -17,7 +17,7 @@ from core.store import tables
 from core.store.engine import run_bulk, stream_rows
 from core.store.proof.hashing import KeyRing, canonical, hash_of
 from core.store.proof.scope import Scope
-from core.store.rows import Shape, selected
+from core.store.rows import Shape, arrays, selected, unnested
 
 Value = TypeVar("Value")
 
@@ -53,6 +53,25 @@ class Sealer(Generic[Value]):
 def seal(key: bytes, table: Table, values: Sequence[Any]) -> bytes:
     """The seal of these columns of a row."""
     return hash_of(key, canonical([table.name, *values]))
+
+
+_TO_SEAL = f"""
+SELECT {selected(tables.orders, ("source", "order_id", "program_id"), "t")},
+       {selected(tables.orders, SEALED[tables.orders], "t")}
+FROM {unnested(tables.orders, ("source", "order_id", "program_id"))} JOIN orders t USING (source, order_id, program_id)
+"""  # noqa: S608  # our own names
+_SEAL_AGAIN = """
+UPDATE orders t SET seal = k.seal
+FROM unnest(%b::text[], %b::text[], %b::text[], %b::bytea[]) AS k(source, order_id, program_id, seal)
+WHERE (t.source, t.order_id, t.program_id) = (k.source, k.order_id, k.program_id)
+"""
+
+
+def seal_again(connection: Connection, key: bytes, orders: Collection[tuple[str, str, str]]) -> None:
+    """Seal these (source, order_id, program_id) as they are now: a claim has changed what is sealed of them."""
+    rows = run_bulk(connection, _TO_SEAL, arrays(orders, 3))
+    sealed = [(*row[:3], seal(key, tables.orders, row[3:])) for row in rows]
+    run_bulk(connection, _SEAL_AGAIN, arrays(sealed, 4))
 
 
 _CHAINED = """

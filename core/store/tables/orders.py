@@ -100,8 +100,12 @@ order_events = sa.Table(
     sa.Column("kind", sa.String(), primary_key=True),
     sa.Column("event_key", sa.String(), primary_key=True),  #: '' the whole order; a revision, a refund, a part of it
     *_reported("source"),
+    #: Of an order that was given up: the entry that it earned in that account when it came; null: it earned none.
+    column("accrual_sequence", sa.BigInteger(), null=True),
     column("content", JSON(), null=True),  #: its message's data, where they say more than that it happened
-    sa.CheckConstraint("kind IN ('fulfilled', 'cancelled', 'amended', 'refund_reverted')", name="kind"),
+    sa.CheckConstraint(
+        "kind IN ('fulfilled', 'cancelled', 'amended', 'refund_reverted', 'claimed', 'given_up')", name="kind"
+    ),
     sa.CheckConstraint("event_key = '' OR content IS NOT NULL", name="part_has_content"),
     sa.Index(None, "account_id"),
 )

@@ -291,11 +291,12 @@ CREATE TABLE order_events (
     event_key varchar NOT NULL, account_id uuid, inbox_id bigint NOT NULL, business_hash bytea NOT NULL,
     occurred_at timestamptz NOT NULL, recorded_at timestamptz DEFAULT now() NOT NULL,
     points_due bigint NOT NULL, points_taken bigint NOT NULL, points_excused bigint NOT NULL,
-    points_shortfall bigint NOT NULL, sequence bigint, content json,
+    points_shortfall bigint NOT NULL, sequence bigint, accrual_sequence bigint, content json,
     CONSTRAINT pk_order_events PRIMARY KEY (source, order_id, program_id, kind, event_key),
     CONSTRAINT fk_order_events_source_order_id_program_id FOREIGN KEY(source, order_id, program_id)
         REFERENCES orders (source, order_id, program_id),
-    CONSTRAINT ck_order_events_kind CHECK (kind IN ('fulfilled', 'cancelled', 'amended', 'refund_reverted')),
+    CONSTRAINT ck_order_events_kind CHECK (kind IN ('fulfilled', 'cancelled', 'amended', 'refund_reverted',
+        'claimed', 'given_up')),
     CONSTRAINT ck_order_events_part_has_content CHECK (event_key = '' OR content IS NOT NULL),
     CONSTRAINT ck_order_events_points_add_up CHECK (points_due = points_taken + points_excused +
         points_shortfall),

@@ -19,7 +19,7 @@ MESSAGES_AND_EVENTS = (
         FROM inbox i
         LEFT JOIN (SELECT inbox_id FROM orders UNION ALL SELECT inbox_id FROM refunds
                    UNION ALL SELECT inbox_id FROM returns
-                   UNION ALL SELECT inbox_id FROM order_events) p USING (inbox_id)
+                   UNION ALL SELECT inbox_id FROM order_events WHERE kind <> 'given_up') p USING (inbox_id)
         WHERE i.state = 'posted'
         GROUP BY i.inbox_id, i.source, i.event_id HAVING count(p.inbox_id) <> 1
         UNION ALL

@@ -14,22 +14,32 @@ SELECT o.account_id, o.source, o.order_id, o.program_id, o.occurred_at,
        coalesce(r.excused, 0) AS excused, coalesce(r.shortfall, 0) AS shortfall
 FROM orders o
 LEFT JOIN entries e ON e.account_id = o.account_id AND e.sequence = o.sequence
-LEFT JOIN (SELECT source, order_id, program_id, sum(points_due) AS due, sum(points_excused) AS excused,
+LEFT JOIN (SELECT source, order_id, program_id, account_id, sum(points_due) AS due, sum(points_excused) AS excused,
                   sum(points_shortfall) AS shortfall
-           FROM (SELECT order_source AS source, order_id, program_id, points_due, points_excused, points_shortfall
+           FROM (SELECT order_source AS source, order_id, program_id, account_id, points_due, points_excused,
+                        points_shortfall
                  FROM refunds
                  UNION ALL
-                 SELECT source, order_id, program_id, points_due, points_excused, points_shortfall
+                 SELECT source, order_id, program_id, account_id, points_due, points_excused, points_shortfall
                  FROM order_events) AS reported
-           GROUP BY source, order_id, program_id) r
-     ON r.source = o.source AND r.order_id = o.order_id AND r.program_id = o.program_id
+           GROUP BY source, order_id, program_id, account_id) r
+     ON r.source = o.source AND r.order_id = o.order_id AND r.program_id = o.program_id AND r.account_id = o.account_id
+"""
+#: What was not taken back, nor owed, in accounts that gave an order up.
+GIVEN_UP = """
+SELECT r.account_id, r.source, r.order_id, r.points_excused AS excused, r.points_shortfall AS shortfall
+FROM (SELECT order_source AS source, order_id, program_id, account_id, points_excused, points_shortfall FROM refunds
+      UNION ALL
+      SELECT source, order_id, program_id, account_id, points_excused, points_shortfall FROM order_events) AS r
+JOIN orders o USING (source, order_id, program_id)
+WHERE r.account_id <> o.account_id AND (r.points_excused <> 0 OR r.points_shortfall <> 0)
 """
 
 ORDERS_AND_TIERS = (
     Check(
         4,
         "an order's entries are its entitlement, what expired and what was not taken",
-        """
+        f"""
         SELECT account_id, format('order %s of %s: entitled %s, excused %s, shortfall %s, but entries sum to %s',
                                   order_id, source, sum(entitled), sum(excused), sum(shortfall), sum(points))
         FROM (
@@ -37,12 +47,14 @@ ORDERS_AND_TIERS = (
                    points_shortfall AS shortfall, 0 AS points
             FROM orders WHERE account_id IS NOT NULL
             UNION ALL
+            SELECT account_id, source, order_id, 0, excused, shortfall, 0 FROM ({GIVEN_UP}) AS g
+            UNION ALL
             SELECT account_id, source, order_id, 0, 0, 0, points + pending_change FROM entries
             WHERE order_id IS NOT NULL
         ) AS sides
         GROUP BY account_id, source, order_id
         HAVING sum(points) <> sum(entitled) + sum(excused) + sum(shortfall)
-        """,
+        """,  # noqa: S608  # our own words
     ),
     Check(
         4,
@@ -72,6 +84,8 @@ ORDERS_AND_TIERS = (
               UNION ALL SELECT kind || ' event', source, order_id, program_id, account_id FROM order_events) AS r
         LEFT JOIN orders o USING (source, order_id, program_id, account_id)
         WHERE r.account_id IS NOT NULL AND o.account_id IS NULL
+          AND (r.source, r.order_id, r.program_id, r.account_id) NOT IN (
+              SELECT source, order_id, program_id, account_id FROM order_events WHERE kind = 'given_up')
         """,
         is_of_facts=True,
     ),
@@ -87,6 +101,8 @@ ORDERS_AND_TIERS = (
                         WHERE account_id IS NULL) AS r
         JOIN orders o USING (source, order_id, program_id)
         WHERE o.account_id IS NOT NULL
+          AND (r.source, r.order_id, r.program_id) NOT IN (
+              SELECT source, order_id, program_id FROM order_events WHERE kind = 'claimed')
         """,
         is_global=True,
     ),
@@ -110,16 +126,27 @@ ORDERS_AND_TIERS = (
                      NULL::bigint AS corrects, NULL::text AS refund_id, NULL::bigint AS points
               FROM orders o WHERE o.sequence IS NOT NULL
               UNION ALL
+              SELECT v.account_id, v.accrual_sequence, v.source, v.order_id, 'order ' || v.order_id, o.occurred_at,
+                     NULL, NULL, NULL
+              FROM order_events v JOIN orders o USING (source, order_id, program_id)
+              WHERE v.accrual_sequence IS NOT NULL
+              UNION ALL
               SELECT r.account_id, r.sequence, o.source, r.order_id, 'refund ' || r.refund_id, r.occurred_at,
-                     o.sequence, r.refund_id, -r.points_taken
+                     coalesce(o.sequence, g.accrual_sequence), r.refund_id, -r.points_taken
               FROM refunds r
               JOIN orders o ON (o.source, o.order_id, o.program_id) = (r.order_source, r.order_id, r.program_id)
+              LEFT JOIN order_events g ON g.kind = 'given_up' AND (g.source, g.order_id, g.program_id, g.account_id)
+                                           = (r.order_source, r.order_id, r.program_id, r.account_id)
               WHERE r.sequence IS NOT NULL
               UNION ALL
               SELECT v.account_id, v.sequence, v.source, v.order_id,
-                     concat('what is reported of order ', v.order_id, ' (', v.kind, ')'), v.occurred_at, o.sequence,
+                     concat('what is reported of order ', v.order_id, ' (', v.kind, ')'), v.occurred_at,
+                     coalesce(o.sequence, g.accrual_sequence),
                      CASE v.kind WHEN 'refund_reverted' THEN split_part(v.event_key, E'\\t', 2) END, -v.points_taken
-              FROM order_events v JOIN orders o USING (source, order_id, program_id) WHERE v.sequence IS NOT NULL
+              FROM order_events v JOIN orders o USING (source, order_id, program_id)
+              LEFT JOIN order_events g ON g.kind = 'given_up' AND (g.source, g.order_id, g.program_id, g.account_id)
+                                           = (v.source, v.order_id, v.program_id, v.account_id)
+              WHERE v.sequence IS NOT NULL
              ) AS r
         FULL JOIN (SELECT account_id, sequence, kind, source, order_id, occurred_at, corrects_sequence, refund_id,
                           points + pending_change AS points

@@ -1,6 +1,7 @@
 """Invariants 1, 2, 3 and 8: balances, entries, allocations and lots."""
 
 from core.store.proof.invariants.check import Check
+from core.store.proof.invariants.orders import GIVEN_UP
 from core.store.proof.lot_dates import lots_otherwise
 
 POINTS = (
@@ -121,7 +122,8 @@ POINTS = (
                                     coalesce(o.occurred_at::text, '-'))
         FROM lots l
         LEFT JOIN entries e ON e.account_id = l.account_id AND e.sequence = l.opened_by_sequence
-        LEFT JOIN orders o ON o.account_id = e.account_id AND o.source = e.source AND o.order_id = e.order_id
+        LEFT JOIN accounts a ON a.account_id = e.account_id
+        LEFT JOIN orders o ON o.program_id = a.program_id AND o.source = e.source AND o.order_id = e.order_id
         WHERE (l.origin_kind, l.origin_source, l.origin_id, l.origin_at)
               IS DISTINCT FROM ('order', o.source, o.order_id, o.occurred_at)
         """,
@@ -150,16 +152,18 @@ POINTS = (
     Check(
         2,
         "what refunds excused of lots is what they excused of their orders",
-        """
+        f"""
         SELECT account_id, format('order %s of %s: points_excused %s, but those of its lots are %s', order_id, source,
                                   sum(of_order), sum(of_lots))
         FROM (SELECT account_id, source, order_id, points_excused AS of_order, 0 AS of_lots FROM orders
               WHERE account_id IS NOT NULL
               UNION ALL
+              SELECT account_id, source, order_id, excused, 0 FROM ({GIVEN_UP}) AS g
+              UNION ALL
               SELECT account_id, origin_source, origin_id, 0, points_excused FROM lots WHERE origin_kind = 'order'
              ) AS sides
         GROUP BY account_id, source, order_id HAVING sum(of_order) <> sum(of_lots)
-        """,
+        """,  # noqa: S608  # our own words
     ),
     Check(
         3,

@@ -1,0 +1,179 @@
+"""What a claim does: a guest's order comes to its customer, or an order moves to the customer whose it is.
+
+The order earns in the new account as of its own day: in the tier of then, under the version that judged it, with what
+its refunds have left. What it had earned elsewhere is taken back there.
+"""
+
+from datetime import datetime
+from typing import NamedTuple
+
+from core.domain.books import Books, KeptOrder
+from core.domain.decision import AccountChange, Decision
+from core.domain.ledger import Account
+from core.domain.message import Message
+from core.domain.orders.accrual import account_for, accrue
+from core.domain.orders.facts import OrderClaim
+from core.domain.orders.lookup import order_of
+from core.domain.orders.posted import (
+    BudgetChange,
+    Judgement,
+    OrderEventKind,
+    PostedOrder,
+    PostedOrderEvent,
+    Qualifying,
+    Recovery,
+    in_full,
+)
+from core.domain.orders.settling import OrderChange, raising, settle
+from core.domain.outcomes import Parked, Reason, Replayed, Waiting
+from core.domain.program.registry import ProgramRegistry
+from core.domain.reach import AccountParts, LotsWanted, Reach, TierInstant
+
+
+def claim_reach(message: Message[OrderClaim], rules: ProgramRegistry, _as_of: datetime) -> Reach:
+    """What `decide_claim` asks of the books: the order, and the account that it comes to, in whichever program."""
+    claim, key = message.fact, message.fact.order_key
+    named = message.program_id
+    programs = rules.program_ids() if named is None else [named]
+    of_order = raising(rules, key)
+    assert of_order.account is not None
+    parts = AccountParts(
+        LotsWanted.TO_TAKE, (TierInstant(None, key, is_new=False),), expiries=of_order.account.expiries
+    )
+    customers = tuple((program_id, claim.customer_id) for program_id in programs)
+    return Reach({key: of_order}, customers=dict.fromkeys(customers, parts), owners={key: customers})
+
+
+def decide_claim(
+    books: Books, message: Message[OrderClaim], rules: ProgramRegistry, as_of: datetime
+) -> Decision | Replayed | Waiting | Parked:
+    """Post the order to the customer's account, and take it back from where it was.
+
+    Of several claims the latest by its own time counts, whatever the order of arrival. An order that is somebody else's
+    moves only if the claim says whose it was.
+    """
+    claim = message.fact
+    posted = order_of(books, message, rules)
+    if not isinstance(posted, PostedOrder):
+        return posted
+    key = f"{claim.occurred_at.isoformat()} {message.digest.hex()}"
+    claims = [each for each in books.order_events_of(posted) if each.kind is OrderEventKind.CLAIMED]
+    if any(each.event_key == key for each in claims):
+        return Replayed()
+    event = PostedOrderEvent(
+        OrderEventKind.CLAIMED, key, *posted.key, claim.occurred_at, posted.program_id, message.digest,
+        posted.account_id,
+    )  # fmt: skip
+    owner = None if posted.account_id is None else books.account(posted.account_id)
+    is_late = any((each.occurred_at, each.event_key) > (claim.occurred_at, key) for each in claims)
+    if is_late or (owner is not None and owner.customer_id == claim.customer_id):
+        return Decision(facts=(event,))
+    if owner is not None and owner.customer_id != claim.previous_customer_id:
+        return _owned()
+    held_before = {each.account_id for each in books.order_events_of(posted) if each.kind is OrderEventKind.GIVEN_UP}
+    account = books.account_of(posted.program_id, claim.customer_id)
+    if account is not None and account.account_id in held_before:
+        return _back_again()
+    return _moved(books, posted, owner, claim, event, rules, as_of)
+
+
+class _Left(NamedTuple):
+    """What it does to an account that an order leaves it."""
+
+    changes: tuple[AccountChange, ...] = ()
+    events: tuple[PostedOrderEvent, ...] = ()
+    budgets: tuple[BudgetChange, ...] = ()
+
+
+def _moved(
+    books: Books,
+    posted: PostedOrder,
+    owner: Account | None,
+    claim: OrderClaim,
+    event: PostedOrderEvent,
+    rules: ProgramRegistry,
+    as_of: datetime,
+) -> Decision | Parked:
+    left = _Left() if owner is None else _given_up(books, posted, owner, event, rules, as_of)
+    if isinstance(left, Parked):
+        return left
+    program = rules.version(posted.program_id, posted.program_version).program
+    account, opened = account_for(books, posted, claim.customer_id, program)
+    nobodys = posted._replace(
+        account_id=None,
+        tier_id=None,
+        sequence=None,
+        points_entitled=0,
+        points_excused=0,
+        points_shortfall=0,
+        judgement=Judgement(),
+        qualifying=Qualifying(),
+        qualifying_steps=(),
+        is_counted=False,
+    )
+    refunds = books.refunds_known(posted)
+    accrued = accrue(
+        books, account, opened, nobodys, program, rules, as_of, refunds=refunds, claimed_at=claim.occurred_at
+    )
+    if isinstance(accrued, Parked):
+        return accrued
+    owned = accrued.posted._replace(sequence=None)
+    if owned.amendment is not None:
+        owned = owned._replace(amendment=owned.amendment._replace(judgement=owned.judgement))
+    points = owned.points_entitled
+    event = event._replace(
+        account_id=account.account_id, recovery=Recovery(-points, -points), sequence=accrued.posted.sequence
+    )
+    return Decision(
+        (*left.changes, accrued.change),
+        (event, *left.events),
+        (owned,),
+        budgets=(*left.budgets, *accrued.budgets),
+        given=accrued.given,
+    )
+
+
+def _given_up(
+    books: Books,
+    posted: PostedOrder,
+    owner: Account,
+    event: PostedOrderEvent,
+    rules: ProgramRegistry,
+    as_of: datetime,
+) -> _Left | Parked:
+    had = books.kept(posted, rules.version(posted.program_id, posted.program_version).program)
+    everything = in_full(posted, event.occurred_at)
+    has = KeptOrder(had.earning, had.basket.plus(everything))
+    refunds = [*books.refunds_known(posted), everything]
+    change = OrderChange(
+        posted, posted, had, has, refunds, None, event.occurred_at, because={"claimed": True}, is_leaving=True
+    )
+    settled = settle(books, change, rules, as_of)
+    if isinstance(settled, Parked):
+        return settled
+    account = settled.change.account
+    account_change = settled.change._replace(account=account._replace(orders_posted=account.orders_posted - 1))
+    given_up = event._replace(
+        kind=OrderEventKind.GIVEN_UP,
+        account_id=owner.account_id,
+        recovery=settled.recovery,
+        sequence=settled.sequence,
+        accrual_sequence=posted.sequence,
+    )
+    return _Left((account_change,), (given_up,), settled.rest.budgets)
+
+
+def _owned() -> Parked:
+    detail = (
+        "the order is another customer's; if it is to move, send whose it is in data.previous_customer_id, in a new "
+        "event; else drop this message"
+    )
+    return Parked(Reason.ALREADY_OWNED, detail)
+
+
+def _back_again() -> Parked:
+    detail = (
+        "the order was this customer's before, and moved to another; it does not come back to an account that it has "
+        "left. Claim it for the right customer, or drop this message"
+    )
+    return Parked(Reason.ALREADY_OWNED, detail)
