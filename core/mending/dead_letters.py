@@ -29,6 +29,7 @@ from core.mending.letters import (
 )
 from core.messages.inbound.reading import MessageLimits, ReadEvent, UnreadableEvent, read_message
 from core.messages.inbound.sources import REFUSALS
+from core.messages.reasons import never_came_advice
 from core.receiving.receive import (
     BY_OPERATOR,
     Receipt,
@@ -195,9 +196,7 @@ def _take_in(
         shard = subject_shard(connection, event.subject_source or event.source, event.subject)
     if shard is None and letter.received_at < now - timedelta(days=limits.waiting_days_max):
         # It would be parked again by the next sweep.
-        detail = (
-            f"its order has not come in {limits.waiting_days_max} days; send the order and retry, or drop this message"
-        )
+        detail = f"its order has not come in {limits.waiting_days_max} days; {never_came_advice(event.type)}"
         return _keep(connection, letter, Reason.ORDER_NEVER_CAME, detail)
     state = "waiting" if shard is None else "received"
     revival = Revival(

@@ -30,3 +30,9 @@ MENDS: dict[Reason, str] = {
     Reason.POSTING_FAILED: "Look up the error in the log, mend its cause, then retry.",
     Reason.POSTING_CRASHED: "Look up how the worker ended, mend the cause or upgrade, then retry.",
 }
+
+
+def never_came_advice(event_type: str) -> str:
+    """What to do about a message of this type whose order never came."""
+    back = ", send goods back of an order that nobody knows as order.returned" if event_type == "order.refunded" else ""
+    return f"send the order and retry{back}, or drop this message"

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from core.domain.outcomes import Parked, Reason
+from core.messages.reasons import never_came_advice
 from core.posting.events import EventContext, message_parked
 from core.store.appending import append_events
 from core.store.engine import database_now
@@ -64,7 +65,7 @@ def _details(connection: Connection, overdue: Sequence[ClaimedMessage], waiting_
     if not overdue:
         return {}
     came_not = f"its order has not come in {waiting_days_max} days"
-    details = {m.inbox_id: f"{came_not}; send the order and retry, or drop this message" for m in overdue}
+    details = {m.inbox_id: f"{came_not}; {never_came_advice(m.type)}" for m in overdue}
     for message in overdue:
         if message.awaits is not None:
             what = f"its refund has not come in {waiting_days_max} days"
