@@ -21,7 +21,19 @@ from core.domain.books import Books
 from core.domain.decision import Decision
 from core.domain.ledger import POINTS_MAX
 from core.domain.message import Message
-from core.domain.orders.facts import Cancellation, Fulfilment, LineKind, Order, OrderLine, Refund
+from core.domain.orders.facts import (
+    AmendedOrder,
+    Cancellation,
+    Fulfilment,
+    LineKind,
+    LinePart,
+    Order,
+    OrderLine,
+    Refund,
+    RefundLine,
+    RefundReversion,
+    Return,
+)
 from core.domain.outcomes import Parked, Reason, Waiting
 from core.domain.program.registry import BEGINNING, ProgramRegistry, ProgramVersion
 from core.errors import (
@@ -241,8 +253,12 @@ def _decided(event: ReadEvent) -> None:
         if isinstance(_decide(books, event.type, message), Decision):
             _decide(books, "order.refunded", Message(_full_refund(order)))
             assert all(account.balance == 0 for account in books.accounts.values())
+    elif isinstance(message.fact, Return):
+        assert isinstance(_decide(books, event.type, message), Decision | Parked)
     else:
         is_posted = isinstance(_decide(books, "order.completed", Message(_order_of(message.fact))), Decision)
+        if isinstance(message.fact, RefundReversion):
+            _decide(books, "order.refunded", Message(_undone(message.fact)))
         assert isinstance(_decide(books, event.type, message), Waiting) != is_posted
 
 
@@ -257,7 +273,8 @@ def _decide(books: Books, event_type: str, message: Message[Any]) -> Outcome:
             had = before.get(change.account.account_id)
             moved = change.account.balance - (0 if had is None else had.balance)
             assert moved == sum(entry.points for entry in change.entries)
-            assert 0 <= change.account.balance <= POINTS_MAX
+            least = -POINTS_MAX if event_type == "order.returned" else 0
+            assert least <= change.account.balance <= POINTS_MAX
     return outcome
 
 
@@ -265,12 +282,21 @@ def _full_refund(order: Order) -> Refund:
     return Refund(order.source, "r", order.order_id, order.occurred_at, True, None, None, ())
 
 
-def _order_of(fact: Refund | Fulfilment | Cancellation) -> Order:
+def _undone(reversion: RefundReversion) -> Refund:
+    source, refund_id, order_id, occurred_at, order_source = reversion
+    return Refund(source, refund_id, order_id, occurred_at, True, None, None, (), order_source=order_source)
+
+
+def _order_of(fact: Refund | Fulfilment | Cancellation | AmendedOrder | RefundReversion) -> Order:
     """An order that the fact fits, as far as one can."""
-    parts, amount = (fact.lines, fact.net or fact.paid) if isinstance(fact, Refund) else ((), None)
-    lines = [
-        OrderLine(part.line_id, None, part.quantity or _ONE, part.net or part.paid or _ONE, _ONE, LineKind.PRODUCT, ())
-        for part in parts
-    ]
+    customer_id = fact.order.customer_id if isinstance(fact, AmendedOrder) else "c"
+    amount = (fact.net or fact.paid) if isinstance(fact, Refund) else None
+    parts = fact.lines if isinstance(fact, Refund | Fulfilment | Cancellation) else ()
+    lines = [_line_of(part) for part in parts]
     lines = lines or [OrderLine("1", None, _ONE, amount or _ONE, _ONE, LineKind.PRODUCT, ())]
-    return Order(fact.source, fact.order_id, "c", "EUR", fact.occurred_at, tuple(lines), Decimal(0))
+    return Order(*fact.order_key, customer_id, "EUR", fact.occurred_at, tuple(lines), Decimal(0))
+
+
+def _line_of(part: RefundLine | LinePart) -> OrderLine:
+    amount = (part.net or part.paid) if isinstance(part, RefundLine) else None
+    return OrderLine(part.line_id, None, part.quantity or _ONE, amount or _ONE, _ONE, LineKind.PRODUCT, ())

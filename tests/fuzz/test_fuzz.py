@@ -99,13 +99,40 @@ REFUNDS = event(
         }[found[1]].map(lambda value: {**found[0], found[1]: value})
     ),
 )
-ABOUT_ORDERS = st.sampled_from(["order.fulfilled", "order.cancelled"]).flatmap(
-    lambda kind: event(kind, st.fixed_dictionaries({"order_id": IDS}, optional={"program_id": IDS | st.none()}))
+PARTS = st.lists(
+    st.fixed_dictionaries({"line_id": IDS}, optional={"quantity": QUANTITIES}),
+    min_size=1,
+    max_size=3,
+    unique_by=lambda part: part["line_id"],
 )
+KINDS_OF_PARTS = {"order.fulfilled": "fulfilment_id", "order.cancelled": "cancellation_id"}
+ABOUT_ORDERS = st.sampled_from(sorted(KINDS_OF_PARTS)).flatmap(
+    lambda kind: event(
+        kind,
+        st.fixed_dictionaries({"order_id": IDS}, optional={"program_id": IDS | st.none(), "order_source": SOURCES})
+        | st.fixed_dictionaries({"order_id": IDS, "lines": PARTS}, optional={KINDS_OF_PARTS[kind]: IDS}),
+    )
+)
+AMENDMENTS = event(
+    "order.amended",
+    st.fixed_dictionaries(
+        {"order_id": IDS, "revision": st.integers(1, 10**9), "currency": st.just("EUR"), "lines": LINES},
+        optional={"customer_id": IDS, "order_source": SOURCES, "points_paid": AMOUNTS},
+    ),
+)
+REVERSIONS = event(
+    "order.refund_reverted",
+    st.fixed_dictionaries({"refund_id": IDS, "order_id": IDS}, optional={"order_source": SOURCES}),
+)
+RETURNS = event(
+    "order.returned",
+    st.fixed_dictionaries({"return_id": IDS, "customer_id": IDS, "currency": st.just("EUR"), "lines": LINES}),
+)
+EVENTS = ORDERS | REFUNDS | ABOUT_ORDERS | AMENDMENTS | REVERSIONS | RETURNS
 
 
-@settings(max_examples=EXAMPLES // 2, suppress_health_check=[HealthCheck.too_slow])  # the machine may be busy
-@given(st.lists(ORDERS | REFUNDS | ABOUT_ORDERS, min_size=1, max_size=2))
+@settings(max_examples=EXAMPLES, suppress_health_check=[HealthCheck.too_slow])  # the machine may be busy
+@given(st.lists(EVENTS, min_size=1, max_size=2))
 def test_what_the_contract_allows_is_read_read_again_and_decided(events: list[bytes]) -> None:
     for raw in (events[0], b"[" + b",".join(events) + b"]"):
         PARSERS["message"](raw)

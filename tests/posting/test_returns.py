@@ -244,3 +244,15 @@ def test_a_review_that_was_due_before_it_decides_the_tier(engine: Engine) -> Non
     assert (recovery_of(shell), shell.differences()) == ((10, 10, 0), [])
     shell.take(order("o3", "10.00", time="2026-03-08T12:00:00Z"))
     assert (shell.value("SELECT tier_id FROM accounts"), shell.differences()) == ("bronze", [])
+
+
+def test_a_return_of_more_points_than_are_counted_is_parked_and_the_others_of_its_batch_are_posted(
+    engine: Engine,
+) -> None:
+    million = '  - {rule_id: spend, kind: spend, per_amount: "0.01", points: 1000000}\n'
+    shell = Shell(engine, program_text=with_rules(million))
+    many = [line(str(number), "999999999999.00") for number in range(20)]
+    found = shell.take(order("o1", "0.10"), goods_back("b1", lines=many), goods_back("b2", amount="0.04"))
+    assert found == {"posted": 2, "parked": 1}
+    assert shell.outcome("returned-b1") == ("dead", "too_many_points")
+    assert (shell.balance(), shell.differences()) == (6_000_000, [])

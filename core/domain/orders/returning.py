@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from core.domain.books import Books
 from core.domain.decision import AccountChange, Decision
 from core.domain.expiry.due import release
-from core.domain.ledger import Account, Entry, EntryKind, debit, entry_between
+from core.domain.ledger import POINTS_MAX, Account, Entry, EntryKind, debit, entry_between
 from core.domain.message import Message
 from core.domain.orders.accrual import order_problem
 from core.domain.orders.earning import Earning, Entitlement
@@ -35,7 +35,7 @@ def return_reach(message: Message[Return], rules: ProgramRegistry, _as_of: datet
         most = max(worth_of(returned, program, tier.tier_id).points for tier in program.tiers)
     # It meets a tier as an order does; no order has this key, since no id holds that character.
     instant = TierInstant(returned.occurred_at, (returned.source, f"\t{returned.return_id}"), is_new=True)
-    parts = AccountParts(LotsWanted.TO_TAKE, (instant,), points_to_take=most)
+    parts = AccountParts(LotsWanted.TO_TAKE, (instant,), points_to_take=min(most, POINTS_MAX))
     return Reach(customers={(program_id, returned.customer_id): parts}, returns=frozenset({key}))
 
 
@@ -100,10 +100,12 @@ class _Taking(NamedTuple):
 
 def _taken(
     books: Books, account: Account, opened: Account | None, posted: PostedReturn, program: Program, as_of: datetime
-) -> Decision:
+) -> Decision | Parked:
     returned = posted.returned
     assert posted.tier_id is not None
     worth = worth_of(returned, program, posted.tier_id)
+    if max(worth.points, worth.points - account.balance, worth.points - account.lifetime_points) > POINTS_MAX:
+        return _too_many_points(worth.points, program)
     # Pending lots that are due by now are released first, whether or not the run for it came.
     released = release(account, books.lots_to_release(account, as_of), as_of)
     newer = {lot.lot_number: lot for lot in released.lots}
@@ -120,6 +122,14 @@ def _taken(
     lots = tuple({**newer, **deduction.lots}.values())
     change = AccountChange(after, (*released.entries, entry), lots, opened=opened)
     return Decision((change,), (fact._replace(sequence=entry.sequence),), given=_less(worth))
+
+
+def _too_many_points(points: int, program: Program) -> Parked:
+    detail = (
+        f"the goods would earn {points:,} points, and taking them would leave the account further below zero than "
+        f"{POINTS_MAX:,}; check the return's amounts and the rates of program {program.program_id}"
+    )
+    return Parked(Reason.TOO_MANY_POINTS, detail)
 
 
 def _less(worth: Entitlement) -> dict[str, int]:
