@@ -18,7 +18,10 @@ OTHER_LINES = [line("1", "34.00")]
 @pytest.mark.parametrize(
     ("again", "advice"),
     [
-        (order(**SALE, customer_id="c2"), f"The posted one is another customer's: if this is another order, {OWN_ID}"),
+        (
+            order(**SALE, customer_id="c2"),
+            f"The posted one is another customer's: if this is another order, {OWN_ID}; if it is",
+        ),
         (order(**SALE, customer_id=None), f"This one names no customer: if it is another order, {OWN_ID}"),
         (order(**SALE)._replace(currency="GBP"), f"This one has another currency: if it is another order, {OWN_ID}"),
         (

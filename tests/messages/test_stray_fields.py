@@ -21,7 +21,8 @@ RETURN = changed(
     {"return_id": "b-1", "customer_id": "c-1", "currency": "GBP", "lines": ORDER["data"]["lines"]},
 )
 REVERSION = changed(changed(REFUND, "type", "order.refund_reverted"), "data", {"refund_id": "r-1", "order_id": "o-1"})
-EVENTS = {each["type"]: each for each in (ORDER, REFUND, FULFILMENT, CANCELLATION, AMENDMENT, RETURN, REVERSION)}
+CLAIM = changed(changed(FULFILMENT, "type", "order.claimed"), "data", {"order_id": "o-1", "customer_id": "c-1"})
+EVENTS = {each["type"]: each for each in (ORDER, REFUND, FULFILMENT, CANCELLATION, AMENDMENT, RETURN, REVERSION, CLAIM)}
 KNOWN = frozenset({"order_id", "customer_id", "program_id", "currency", "lines", "points_paid", "customer_tags", "sku"})
 
 
@@ -91,6 +92,7 @@ def test_what_one_slip_made_is_never_further_than_one_slip(field: str, data: Any
         ("order.amended", "data.pointsPaid", "data.points_paid", "points_paid"),
         ("order.returned", "data.lines.1.SKU", None, "sku"),
         ("order.refund_reverted", "data.order_sorce", None, "order_source"),
+        ("order.claimed", "data.previousCustomerId", None, "previous_customer_id"),
     ],
 )
 def test_a_near_miss_of_a_field_that_is_absent_is_parked_with_the_right_name(

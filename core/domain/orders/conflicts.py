@@ -4,7 +4,7 @@ from core.domain.orders.facts import Order, OrderLine
 from core.domain.outcomes import Parked, Reason
 
 _OTHER_ORDER = "send it in a new event with an order_id of its own"
-_CLAIMED = "send order.claimed to say whose it is"
+_CLAIMED = "send order.claimed"
 _CHANGED = "send order.amended with the whole order as it is now and a revision"
 
 
@@ -21,8 +21,12 @@ def _advice(posted: Order, order: Order) -> str:
     if posted.customer_id != order.customer_id:
         if order.customer_id is None:
             return f"This one names no customer: if it is another order, {_OTHER_ORDER}"
-        whose = "a guest's" if posted.customer_id is None else "another customer's"
-        return f"The posted one is {whose}: if this is another order, {_OTHER_ORDER}; if it is the same, {_CLAIMED}"
+        whose, how = (
+            ("a guest's", "") if posted.customer_id is None else ("another customer's", " with previous_customer_id")
+        )
+        return (
+            f"The posted one is {whose}: if this is another order, {_OTHER_ORDER}; if it is the same, {_CLAIMED}{how}"
+        )
     if posted.currency != order.currency:
         return f"This one has another currency: if it is another order, {_OTHER_ORDER}"
     if posted.occurred_at != order.occurred_at and not _goods(posted) & _goods(order):
