@@ -120,6 +120,11 @@ def take(lots: Iterable[Lot], points: int) -> tuple[list[Lot], list[Allocation],
     return changed, allocations, points
 
 
+def room_in(lot: Lot) -> int:
+    """How many points can return to the lot: no more than it was granted."""
+    return lot.points_granted - lot.points_remaining - lot.points_expired
+
+
 def taken_from(lot: Lot, points: int) -> Allocation:
     """The allocation of an entry that takes `points` from `lot`."""
     return Allocation(lot.lot_number, AllocationKind.TAKEN, -points, lot.expires_at)

@@ -13,7 +13,7 @@ from core.domain.books import Books, KeptOrder
 from core.domain.decision import AccountChange
 from core.domain.expiry.dates import available_by_fulfilment, expiries_begun_by, new_expiry
 from core.domain.ledger import Account, Entry, EntryKind, entry_between
-from core.domain.lots import Allocation, AllocationKind, Lot, SharedExpiry, taken_from
+from core.domain.lots import Allocation, AllocationKind, Lot, SharedExpiry, room_in, taken_from
 from core.domain.orders.basket import Basket
 from core.domain.orders.earning import Entitlement
 from core.domain.orders.facts import LinePart, Order
@@ -157,32 +157,33 @@ def _released(books: Books, account: Account, of: Rebalancing, parts: Iterable[t
 
 
 def _held_again(account: Account, of: Rebalancing, waiting: Sequence[Lot], points: int) -> AccountChange:
-    changed: dict[int, Lot] = {}
+    lots = {lot.lot_number: lot for lot in waiting}
     sources: list[Allocation] = []
-    returns: list[Allocation] = []
-    room = {lot.lot_number: lot.points_granted - lot.points_remaining - lot.points_expired for lot in waiting}
-    points = min(points, sum(room.values()))
+    returned: dict[int, int] = {}
     available = 0
     for lot in reversed([lot for lot in of.own if not waits(lot) and not lot.is_due(of.as_of)]):
-        part = min(points, lot.points_remaining)
+        part = 0
+        for into in sorted(waiting, key=lambda each: each.earned_by != lot.earned_by):  # used at once
+            number = into.lot_number
+            had = lots[number]
+            more = min(points, lot.points_remaining - part, room_in(had))
+            if more:
+                lots[number] = had._replace(points_remaining=had.points_remaining + more)
+                returned[number] = returned.get(number, 0) + more
+                part, points = part + more, points - more
         if part:
-            changed[lot.lot_number] = lot._replace(points_remaining=lot.points_remaining - part)
+            lots[lot.lot_number] = lot._replace(points_remaining=lot.points_remaining - part)
             sources.append(taken_from(lot, part))
             available += 0 if lot.is_pending else part
-            points -= part
-    left = -sum(allocation.points for allocation in sources)
-    for lot in waiting:
-        part = min(left, room[lot.lot_number])
-        if part:
-            changed[lot.lot_number] = lot._replace(points_remaining=lot.points_remaining + part)
-            returns.append(Allocation(lot.lot_number, AllocationKind.RETURNED, part, lot.expires_at))
-            left -= part
     if not sources:
         return AccountChange(account)
+    returns = [
+        Allocation(number, AllocationKind.RETURNED, part, lots[number].expires_at) for number, part in returned.items()
+    ]
     after = account._replace(
         sequence=account.sequence + 1, balance=account.balance - available, pending=account.pending + available
     )
-    return AccountChange(after, (_entry(account, after, of, [*sources, *returns], []),), tuple(changed.values()))
+    return AccountChange(after, (_entry(account, after, of, [*sources, *returns], []),), tuple(lots.values()))
 
 
 def _entry(

@@ -14,7 +14,7 @@ from core.domain.decision import AccountChange, Decision, Fact
 from core.domain.expiry.dates import available_at, available_by_fulfilment, expiries_begun_by, new_expiry
 from core.domain.expiry.due import decide_expiry, release
 from core.domain.ledger import POINTS_MAX, Account, Entry, EntryKind, LotTerms, debit, entry_between, give_back
-from core.domain.lots import Lot, Origin, OriginKind, SharedExpiry
+from core.domain.lots import Lot, Origin, OriginKind, SharedExpiry, room_in
 from core.domain.orders.activity import expiries_after, recounted
 from core.domain.orders.earning import Entitlement
 from core.domain.orders.facts import Refund
@@ -236,19 +236,10 @@ def _up(books: Books, difference: _Difference) -> _Moved:
     recovery = Recovery(-more, -points, -excused, -not_taken)
     if not points:
         return _Moved(account, recovery, lots=lots)
-    returns: dict[int, int] = {}
-    left = points
-    for number, taken in reversed(books.takes_of(account, change.order_key)):
-        part = min(left, taken)
-        if part:
-            returns[number] = returns.get(number, 0) + part
-            left -= part
-    found = [lots.get(n) or difference.newer.get(n) or books.lot(account, n) for n in returns]
-    # Its time may have come while nothing was left in it.
-    into = [lot._replace(is_pending=lot.is_pending and not lot.is_to_release(as_of)) for lot in found]
-    terms, expiries = _terms(books, difference, left)
+    returns = _returns(books, difference, lots, points)
+    terms, expiries = _terms(books, difference, points - sum(part for _, part in returns))
     origin = Origin(OriginKind.ORDER, *change.order_key, posted.order.occurred_at)
-    given = give_back(account, origin, list(zip(into, returns.values(), strict=True)), terms, as_of)
+    given = give_back(account, origin, returns, terms, as_of)
     entry = _entry(account, given.account, EntryKind.ACCRUAL, change, given.allocations, _why(difference))
     changed = {**lots, **{lot.lot_number: lot for lot in given.lots}}
     # What came back to a lot that has expired meanwhile expires with it.
@@ -259,6 +250,28 @@ def _up(books: Books, difference: _Difference) -> _Moved:
         after, entries = expired.account, (entry, *expired.entries)
         changed |= {lot.lot_number: lot for lot in expired.lots}
     return _Moved(after, recovery, entries, changed, (expiries, expiries_begun_by(given.opened)), entry.sequence)
+
+
+def _returns(books: Books, difference: _Difference, changed: Mapping[int, Lot], points: int) -> list[tuple[Lot, int]]:
+    """To which lots so many points come back, at most: the last that they were taken from first."""
+    returns: dict[int, int] = {}
+    into: dict[int, Lot] = {}
+    for number, taken in reversed(books.takes_of(difference.account, difference.change.order_key)):
+        if not points or not taken:
+            continue
+        lot = into.get(number) or changed.get(number) or difference.newer.get(number)
+        into[number] = lot = lot or books.lot(difference.account, number)
+        # What waits again for the rest of an order may have come to a lot that was taken from.
+        part = min(points, taken, room_in(lot) - returns.get(number, 0))
+        returns[number] = returns.get(number, 0) + part
+        points -= part
+    as_of = difference.as_of
+    # Its time may have come while nothing was left in it.
+    return [
+        (lot._replace(is_pending=lot.is_pending and not lot.is_to_release(as_of)), returns[number])
+        for number, lot in into.items()
+        if returns[number]
+    ]
 
 
 def _no_longer_excused(own: Sequence[Lot], points: int) -> dict[int, Lot]:
