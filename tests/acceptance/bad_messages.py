@@ -160,13 +160,13 @@ def _refunds_not_taken() -> list[BadMessage]:
             "a refund larger than its order",
             as_bytes(refund("too-much", "base", net="100.03")),
             Reason.REFUND_EXCEEDS_ORDER,
-            "more than the order's 100 EUR",
+            "more than the 100.00 EUR that all lines cost without tax; send at most 100.00",
         ),
         BadMessage(
             "a refund of more than the line's amount",
             as_bytes(refund("too-much-money", "base", lines=[{"line_id": "2", "net": "40.02"}])),
             Reason.REFUND_EXCEEDS_ORDER,
-            "more than the line's 40",
+            "more than the 40.00 EUR that the line cost without tax; send at most 40.00",
         ),
         BadMessage(
             "a refund of more pieces than ordered",
@@ -181,16 +181,28 @@ def _refunds_not_taken() -> list[BadMessage]:
             "send the line_id of one of its 2 lines",
         ),
         BadMessage(
+            "a refund in another currency",
+            as_bytes(refund("pounds", "base", paid="9.00", currency="GBP")),
+            Reason.WRONG_CURRENCY,
+            "data.currency is GBP, but the order is in EUR",
+        ),
+        BadMessage(
+            "a refund of an amount",
+            as_bytes(refund("which-money", "base", lines=[{"line_id": "1", "amount": "9.00"}])),
+            Reason.INVALID_DATA,
+            'write "paid" or "net" in its place',
+        ),
+        BadMessage(
             "a refund of nothing",
             as_bytes(refund("nothing", "base", lines=[{"line_id": "1"}])),
             Reason.INVALID_DATA,
-            "neither quantity nor amount",
+            "neither quantity nor paid nor net",
         ),
         BadMessage(
             "a refund in two ways",
             as_bytes(refund("two-ways", "base", net="1.00", full=True)),
             Reason.INVALID_DATA,
-            "it has amount and full",
+            "it has net and full",
         ),
     ]
 
