@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from fractions import Fraction
+from itertools import pairwise
 
 from core.domain.orders.facts import Cancellation, Fulfilment, Order, OrderLine, Refund, RefundLine
 from core.domain.program import AnyPromotion, AnyRule, CategoryRule, Expiry, ItemRule, Program, SpendRule
@@ -88,7 +89,9 @@ class Sale:
         instants = sorted({max(at, refund.occurred_at) for refund in refunds})
         found = [(at, self.earned(first=True))]
         found += [(at, self._with([each for each in refunds if each.occurred_at <= at])) for at in instants]
-        return Sold(at, [(since, _worth(earned, _orders(self, earned))) for since, earned in found])
+        kept = [(since, _worth(earned, _orders(self, earned))) for since, earned in found]
+        # What changes nothing is no matter to tiers: time does not pass by it.
+        return Sold(at, [kept[0], *(new for old, new in pairwise(kept) if new[1] != old[1])])
 
     @property
     def is_counted(self) -> bool:
