@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import Engine
 
 from tests.factories import PROGRAM_TEXT, amendment, cancellation, claim, fulfilment, line, order, refund, reversion
+from tests.ledger_rows import empty_ledger
 from tests.shell import Shell
 
 HELD = PROGRAM_TEXT + "availability: {policy: on_fulfilled}\n"
@@ -147,3 +148,22 @@ def test_points_of_a_claimed_order_wait_for_its_fulfilment(engine: Engine) -> No
     assert [tuple(row) for row in rows] == [("c1", 0, 100), ("c2", 100, 0)]
     posted(shell, fulfilment("o1"))
     assert (shell.balance("c1"), shell.differences()) == (100, [])
+
+
+@pytest.mark.parametrize("is_moved", [False, True], ids=["a guest's", "another customer's"])
+def test_what_is_fulfilled_of_a_claimed_order_is_available_however_they_arrive(engine: Engine, is_moved: bool) -> None:
+    lines = [line("1", "60.00"), line("2", "40.00", 4)]
+    whose: dict[str, Any] = {"customer_id": "c0" if is_moved else None}
+    was = {"previous_customer_id": "c0"} if is_moved else {}
+    told = [
+        order("o1", lines=lines, **whose),
+        fulfilment("o1", lines=[{"line_id": "1"}]),
+        cancellation("o1", lines=[{"line_id": "2", "quantity": 1}]),
+        claim(**was),
+    ]
+    for arrival in permutations(told[1:]):
+        shell = Shell(engine, shards=1, program_text=HELD)
+        empty_ledger(shell)
+        posted(shell, told[0], *arrival)
+        (row,) = shell.rows("SELECT balance, pending FROM accounts WHERE customer_id = 'c1'")
+        assert ((row.balance, row.pending), shell.differences()) == ((60, 30), [])

@@ -4,15 +4,19 @@ The order earns in the new account as of its own day: in the tier of then, under
 its refunds have left. What it had earned elsewhere is taken back there.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
 from core.domain.books import Books, KeptOrder
 from core.domain.decision import AccountChange, Decision
 from core.domain.ledger import Account
+from core.domain.lots import OriginKind
 from core.domain.message import Message
 from core.domain.orders.accrual import account_for, accrue
-from core.domain.orders.facts import OrderClaim
+from core.domain.orders.earning import Earning
+from core.domain.orders.facts import OrderClaim, Refund
+from core.domain.orders.holding import Rebalancing, held_of, rebalanced
 from core.domain.orders.lookup import order_of
 from core.domain.orders.posted import (
     BudgetChange,
@@ -26,6 +30,7 @@ from core.domain.orders.posted import (
 )
 from core.domain.orders.settling import OrderChange, raising, settle
 from core.domain.outcomes import Parked, Reason, Replayed, Waiting
+from core.domain.program import Program
 from core.domain.program.registry import ProgramRegistry
 from core.domain.reach import AccountParts, LotsWanted, Reach, TierInstant
 
@@ -121,15 +126,46 @@ def _moved(
     if owned.amendment is not None:
         owned = owned._replace(amendment=owned.amendment._replace(judgement=owned.judgement))
     points = owned.points_entitled
+    change = _with_parts(books, accrued.change, owned, program, refunds, claim.occurred_at, as_of)
     event = event._replace(
         account_id=account.account_id, recovery=Recovery(-points, -points), sequence=accrued.posted.sequence
     )
     return Decision(
-        (*left.changes, accrued.change),
+        (*left.changes, change),
         (event, *left.events),
         (owned,),
         budgets=(*left.budgets, *accrued.budgets),
         given=accrued.given,
+    )
+
+
+def _with_parts(
+    books: Books,
+    change: AccountChange,
+    owned: PostedOrder,
+    program: Program,
+    refunds: Sequence[Refund],
+    occurred_at: datetime,
+    as_of: datetime,
+) -> AccountChange:
+    """Make available what is fulfilled, where the order is in parts."""
+    assert owned.tier_id is not None
+    earning = Earning(owned.current, program, owned.tier_id, owned.judged)
+    kept = KeptOrder(earning, earning.ordered.after(refunds))
+    held = held_of(owned, program, kept, earning.of(kept.basket), books.order_events_of(owned))
+    if held is None:
+        return change
+    lots = {lot.lot_number: lot for lot in change.lots}
+    own = [lot for lot in change.lots if lot.origin.key == (OriginKind.ORDER, *owned.key)]
+    shared = change.expiries + change.expiries_begun
+    of = Rebalancing(owned, program, held, own, held.fulfilled_at, occurred_at, as_of, shared)
+    more = rebalanced(books, change.account, of)
+    return change._replace(
+        account=more.account,
+        entries=change.entries + more.entries,
+        lots=tuple({**lots, **{lot.lot_number: lot for lot in more.lots}}.values()),
+        expiries=change.expiries + more.expiries,
+        expiries_begun=change.expiries_begun + more.expiries_begun,
     )
 
 

@@ -93,6 +93,7 @@ class Rebalancing(NamedTuple):
     fulfilled_at: datetime  #: from which what becomes available does so
     occurred_at: datetime
     as_of: datetime
+    expiries: tuple[SharedExpiry, ...] = ()  #: shared ones that have begun or moved with what came before
 
 
 def rebalanced(books: Books, account: Account, of: Rebalancing) -> AccountChange:
@@ -113,7 +114,7 @@ def _released(books: Books, account: Account, of: Rebalancing, parts: Iterable[t
     is_pending = available > as_of
     shared: dict[int, SharedExpiry] = {}
     if program.has_inactivity:
-        shared = {each.expires_with: each for each in books.expiries(account)}
+        shared = {each.expires_with: each for each in (*books.expiries(account), *of.expiries)}
     moved: dict[int, SharedExpiry] = {}
     number, deficit, released = account.lots_opened, account.deficit, 0
     changed: list[Lot] = []

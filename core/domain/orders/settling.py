@@ -202,7 +202,14 @@ def _rebalanced(books: Books, difference: _Difference, moved: _Moved) -> _Moved:
     lots = {**{lot.lot_number: lot for lot in _own_lots(books, difference)}, **moved.lots}
     own = [lot for _, lot in sorted(lots.items()) if lot.origin.key == (OriginKind.ORDER, *change.order_key)]
     of = Rebalancing(
-        change.after, difference.program, held, own, held.fulfilled_at, change.occurred_at, difference.as_of
+        change.after,
+        difference.program,
+        held,
+        own,
+        held.fulfilled_at,
+        change.occurred_at,
+        difference.as_of,
+        moved.expiries[0] + moved.expiries[1],
     )
     more = rebalanced(books, moved.account, of)
     return moved._replace(
