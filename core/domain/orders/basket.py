@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from core.domain.orders.facts import Refund
 from core.domain.orders.given_back import ALL, NONE, Share
-from core.domain.orders.goods import NOTHING_GONE, Gone, Goods, Selection, Sum, less
-from core.domain.orders.units import amount_text, nearest, to_millionth, units_of
+from core.domain.orders.goods import NOTHING_GONE, Gone, Goods, Selection, Sum, less, reaches
+from core.domain.orders.units import amount_text, nearest, units_of
 
 _ZERO = Decimal(0)
 
@@ -114,30 +114,28 @@ class Basket:
 
     def points_of_line(self, of: _ByLine, place: int) -> int:
         """What a rule gives for one line."""
-        return of.give(self.line_amount(place)) if self._reaches(of.selection, place) else 0
+        is_counted = not of.selection.asks or self._reaches(of.selection, place)
+        return of.give(self.line_amount(place)) if is_counted else 0
 
     def _reaches(self, selection: Selection, place: int) -> bool:
-        """Whether so much is kept of the line as is asked of each; what was given back in exchange counts alike."""
-        for asked in selection.asks:
-            least, pieces = asked.minimum_amount, asked.minimum_quantity
-            if least is not None and to_millionth(abs(self.line_amount(place))) < units_of(least):
-                return False
-            if pieces is not None and to_millionth(abs(self.line_quantity(place))) < units_of(pieces):
-                return False
-        return True
+        """Whether so much is kept of the line as is asked of each."""
+        return reaches(selection.asks, self.line_amount(place), self.line_quantity(place))
 
     def reaching_sum(self, selection: Selection, places: Iterable[int]) -> Sum:
         """What the lines come to of which so much is kept as is asked of each."""
-        goods, lines = self.goods, self.goods.order.lines
-        amount = quantity = with_pieces = count = 0
+        amounts, quantities = self.goods.amounts, self.goods.quantities
+        asks, (numerator, denominator) = selection.asks, self._factor
+        kept_amount = kept_quantity = with_pieces = count = 0
         for place in places:
-            if self._reaches(selection, place):
-                gone = self._before(place)
-                amount += goods.amount_of(place) - gone.amount
-                quantity += units_of(lines[place].quantity) - gone.quantity
+            gone = self._gone.get(place, NOTHING_GONE)
+            amount, quantity = amounts[place] - gone.amount, quantities[place] - gone.quantity
+            paid = amount if numerator == denominator else nearest(amount * numerator, denominator)
+            if reaches(asks, paid, 0 if self._is_full else quantity):
+                kept_amount += amount
+                kept_quantity += quantity
                 with_pieces += not gone.are_all_pieces
                 count += not gone.is_all
-        return Sum(amount, quantity, with_pieces, count)
+        return Sum(kept_amount, kept_quantity, with_pieces, count)
 
     def _reaching_less(self, selection: Selection, had: Sum, after: "Basket", changed: Mapping[int, Gone]) -> Sum:
         """The same after these lines have changed."""

@@ -11,16 +11,32 @@ from typing import NamedTuple
 
 from core.domain.orders.facts import Order, RefundLine
 from core.domain.orders.given_back import ALL, Back, LinePrice, Share
-from core.domain.orders.units import UNITS, nearest, units_of
+from core.domain.orders.units import UNITS, nearest, to_millionth, units_of
 from core.domain.program import Basis, KeptFeesBasis, LineConditions, Lines, PointsPaidBasis, TaxBasis
 
 _ZERO = Decimal(0)
 
 
+class Asked(NamedTuple):
+    """What must be kept of a line for it to count, in units; 0: nothing."""
+
+    amount: int
+    quantity: int
+
+
+def reaches(asks: Sequence[Asked], amount: int, quantity: int) -> bool:
+    """Whether so much is kept of a line, in units; what was given back in exchange counts alike."""
+    amount, quantity = abs(amount), abs(quantity)
+    for least, pieces in asks:
+        if (amount < least and to_millionth(amount) < least) or (quantity < pieces and to_millionth(quantity) < pieces):
+            return False
+    return True
+
+
 class Selection:
     """The lines of an order that a rule or promotion counts, as they were ordered."""
 
-    def __init__(self, goods: "Goods", places: Sequence[int], asks: tuple[LineConditions, ...] = ()) -> None:
+    def __init__(self, goods: "Goods", places: Sequence[int], asks: tuple[Asked, ...] = ()) -> None:
         """`places` are those of lines that earn; all of them as a range if all lines of the order do.
 
         `asks` is what must be kept of each of the lines for it to count.
@@ -123,6 +139,16 @@ class Goods:
         return units_of(amount)
 
     @cached_property
+    def amounts(self) -> Sequence[int]:
+        """What each of all lines earns for, in units."""
+        return [self.amount_of(place) for place in range(len(self.order.lines))]
+
+    @cached_property
+    def quantities(self) -> Sequence[int]:
+        """The pieces of each of all lines, in units."""
+        return [units_of(line.quantity) for line in self.order.lines]
+
+    @cached_property
     def place_of(self) -> Mapping[str, int]:
         """The places of all lines by their ids."""
         return {line.line_id: place for place, line in enumerate(self.order.lines)}
@@ -154,10 +180,11 @@ class Goods:
         if found is None:
             places = self._find(lines, places)
             if lines.asks_price:
-                places = [place for place in places if self._has_price(place, lines)]
+                places = self._with_price(places, lines)
             if is_paid_only:
                 places = self._paid(places)
-            found = self._selections[name] = Selection(self, places, (lines,) if lines.asks_kept else ())
+            least = Asked(units_of(lines.minimum_amount or _ZERO), units_of(lines.minimum_quantity or _ZERO))
+            found = self._selections[name] = Selection(self, places, (least,) if lines.asks_kept else ())
         return found
 
     def paid(self, name: str, selection: Selection) -> Selection:
@@ -174,8 +201,18 @@ class Goods:
         lines = self.order.lines
         return [place for place in places if lines[place].amount]
 
-    def _has_price(self, place: int, asked: LineConditions) -> bool:
-        return self.has_average_price((place,), asked.minimum_price, asked.maximum_price)
+    def _with_price(self, places: Sequence[int], asked: LineConditions) -> Sequence[int]:
+        """Those of the lines of which a piece costs what is asked; nothing is divided, so this is exact."""
+        amounts, quantities, (worth, of) = self.amounts, self.quantities, self._worth
+        worth *= UNITS
+        least = None if asked.minimum_price is None else units_of(asked.minimum_price) * of
+        most = None if asked.maximum_price is None else units_of(asked.maximum_price) * of
+        return [
+            place
+            for place in places
+            if (least is None or abs(amounts[place]) * worth >= least * abs(quantities[place]))
+            and (most is None or abs(amounts[place]) * worth <= most * abs(quantities[place]))
+        ]
 
     def average_price(self, places: Sequence[int]) -> int:
         """What a piece of these lines cost on average, as ordered, in units; 0 where there are no pieces."""
