@@ -40,6 +40,9 @@ _LOT = "a lot holds what its allocations left"
 _DATES = "a lot's dates are what its order and what moved it give"
 _ORDER = "an order's points are its accrual less its refunds"
 _EARNS = "an order's points are what its program gives for it"
+_AN_ACCOUNT = "(SELECT account_id FROM accounts ORDER BY customer_id DESC LIMIT 1)"
+_CLAIMED = "an accrual is its order's, and a clawback is its refund's"
+_REPORTED = "refunds and the like are of their order's account"
 _AN_AMENDMENT = """'{"revision": 1, "lines": [], "points_paid": "0", "attributes": {}, "customer_tags": []}'"""
 _EVENTS = "an order is fulfilled and cancelled when its messages say so"
 _LIMITS = "what a customer has had of a limit is what the orders have"
@@ -123,7 +126,19 @@ UPDATED: dict[str, dict[str, Named | Free]] = {
         "fulfilled_at": Named(_EVENTS),
         "cancelled_at": Named(_EVENTS),
         "amendment": Named(_EARNS, _AN_AMENDMENT),
+        # What a claim changes, and seals anew.
+        "account_id": Named(_CLAIMED, f"CASE WHEN account_id IS NOT NULL THEN {_AN_ACCOUNT} END"),
+        "shard": Free("is only where messages about the order are posted"),
+        "tier_id": Named(_EARNS, "'gone'"),
+        "sequence": Named(_CLAIMED, "CASE WHEN account_id IS NOT NULL THEN 7 END"),
+        "judgement": Named(
+            _EARNS,
+            """'{"excluded": ["spend"], "allowances": {"spend": 0}, "carried": {}, "is_first_order": false}'""",
+        ),
+        "seal": Free("is looked at by who has the chain's key", "'x'"),
     },
+    "refunds": {"account_id": Named(_REPORTED, f"CASE WHEN account_id IS NOT NULL THEN {_AN_ACCOUNT} END")},
+    "order_events": {"account_id": Named(_REPORTED, f"CASE WHEN account_id IS NOT NULL THEN {_AN_ACCOUNT} END")},
     "usages": {"points": Named(_LIMITS), "orders": Named(_LIMITS), "carried": Named(_LIMITS)},
     "budgets": {"points": Named(_BUDGETS), "orders": Named(_BUDGETS)},
     "reminders": {"points": _REMINDS, "days_ahead": _REMINDS, "number": _REMINDS, "told_at": _REMINDS},

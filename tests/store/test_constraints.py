@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from core.store.engine import create_database_engine
 from core.store.tables import metadata
 from tests.conftest import OpenDatabase
-from tests.factories import PROGRAM_TEXT, fulfilment, line, order, refund
+from tests.factories import PROGRAM_TEXT, fulfilment, goods_back, line, order, refund
 from tests.shell import Shell
 
 # For every constraint a statement that would break it, and nothing else, in the ledger of `filled`.
@@ -108,6 +108,14 @@ REFUSED = {
     "ck_order_events_points_one_way": "UPDATE order_events SET sequence = 7, points_taken = 1, points_excused = -1",
     "ck_order_events_points_have_an_entry": "UPDATE order_events SET sequence = 7",
     "ck_order_events_part_has_content": "UPDATE order_events SET event_key = '1'",
+    "pk_returns": "INSERT INTO returns SELECT * FROM returns",
+    "fk_returns_account_id": "UPDATE returns SET account_id = gen_random_uuid()",
+    "ck_returns_points_add_up": "UPDATE returns SET points_taken = points_taken + 1",
+    "ck_returns_points_not_negative": (
+        "UPDATE returns SET points_taken = points_taken + points_excused + 1, points_excused = -1"
+    ),
+    "ck_returns_points_have_an_entry": "UPDATE returns SET sequence = NULL",
+    "ck_returns_taken_of_accounts": "UPDATE returns SET account_id = NULL",
     "pk_usages": "INSERT INTO usages SELECT * FROM usages",
     "fk_usages_account_id": "UPDATE usages SET account_id = gen_random_uuid()",
     "pk_budgets": "INSERT INTO budgets SELECT * FROM budgets",
@@ -151,6 +159,7 @@ def fill(engine: Engine) -> Shell:
     shell = Shell(engine, shards=1, program_text=PROGRAM_TEXT + LIMITED)
     lines = [line("1", "600.00"), line("2", "10.00")]
     shell.take(order(lines=lines), refund(net="50.00"), fulfilment(), b"broken")
+    shell.take(goods_back())
     shell.execute("INSERT INTO account_references SELECT 'card', '1', program_id, account_id, 0 FROM accounts")
     shell.execute("INSERT INTO reminders SELECT account_id, now(), 5, 30 FROM accounts")
     shell.execute(
@@ -195,7 +204,9 @@ def test_the_ledger_that_is_tampered_with_has_rows_everywhere(filled: Shell) -> 
     assert filled.differences() == []
 
 
-_UNKNOWN_OF_MESSAGES = "type occurred_at shard subject content_hash settled reason detail settled_at signature awaits"
+_UNKNOWN_OF_MESSAGES = (
+    "type occurred_at shard subject content_hash settled reason detail settled_at signature awaits subject_source"
+)
 
 
 def test_what_must_be_known_cannot_be_left_out(filled: Shell) -> None:
@@ -221,7 +232,7 @@ def test_what_must_be_known_cannot_be_left_out(filled: Shell) -> None:
             "tier_until",
             "tier_warned_until",
         ],
-        "entries": ["chain_hash", "corrects_sequence", "order_id", "refund_id", "source"],
+        "entries": ["chain_hash", "corrects_sequence", "order_id", "refund_id", "return_id", "source"],
         "lots": ["available_at", "expires_at", "expires_with"],
         "shared_expiries": ["extended_to"],
         "orders": [
@@ -234,12 +245,14 @@ def test_what_must_be_known_cannot_be_left_out(filled: Shell) -> None:
             "fulfilled_at",
             "judgement",
             "qualifying_steps",
+            "rate",
             "seal",
             "sequence",
             "tier_id",
         ],
         "refunds": ["account_id", "currency", "lines", "net", "paid", "sequence"],
-        "order_events": ["account_id", "content", "sequence"],
+        "order_events": ["account_id", "accrual_sequence", "content", "sequence"],
+        "returns": ["account_id", "rate", "seal", "sequence", "tier_id"],
         "outbox": ["account_id", "published_at"],
         "repairs": ["account_id", "reason", "seal"],
         "retention": ["seal"],

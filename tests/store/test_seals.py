@@ -18,7 +18,7 @@ from core.store.proof.seals import SEALED
 from core.store.proof.verify import run_checks
 from tasks.purge import purge
 from tests.conftest import OpenDatabase
-from tests.factories import PROGRAM_TEXT, goods_back, order
+from tests.factories import PROGRAM_TEXT, claim, goods_back, order
 from tests.shell import EVENT_SOURCE, Shell, tampered
 from tests.tasks.runtimes import make_runtime
 
@@ -159,12 +159,25 @@ def test_a_seal_that_is_not_there_is_missed(sealed: Shell, change: str, said: st
         assert [text for text in broken(connection) if text.startswith(said)]
 
 
+#: What a claim changes of an order, which is sealed anew then.
+CLAIMED = {"account_id", "shard", "tier_id", "sequence", "judgement"}
+
+
 def test_everything_is_sealed_that_is_written_once() -> None:
     for table, names in SEALED.items():
         given = {column.name for column in table.columns if column.server_default is None and column.identity is None}
-        updated = set(WORKER_GRANTS[table.name].updates) - {"purged_before"}
+        updated = set(WORKER_GRANTS[table.name].updates) - {"purged_before"} - CLAIMED
         assert set(names) == given - updated - {"seal"}
         assert set(names) == set(CHANGED[table.name])
+
+
+def test_an_order_that_is_claimed_is_sealed_anew(engine: Engine) -> None:
+    shell = with_key(Shell(engine, shards=1, program_text=PROGRAM), KEY)
+    shell.take(order("o1", customer_id=None), order("o2", customer_id="c2"))
+    shell.take(claim("o1"), claim("o2", "c3", previous_customer_id="c2"))
+    with shell.engine.begin() as connection:
+        assert broken(connection) == []
+    assert (shell.balance("c1"), shell.balance("c2"), shell.balance("c3"), shell.differences()) == (105, 0, 105, [])
 
 
 def test_without_the_key_no_chained_account_is_changed_by_hand(sealed: Shell) -> None:
