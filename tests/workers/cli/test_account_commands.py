@@ -228,7 +228,7 @@ def test_of_two_sales_with_one_number_both_customers_are_told_of_the_parked_one(
         [account] = loyalty("account", "show", customer_id, "--json").json["accounts"]
         [parked] = account["open_messages"]
         assert (parked["order_id"], parked["reason"]) == ("o1", "order_conflict")
-        assert "if it is another order, send it in a new event with an order_id of its own" in parked["detail"]
+        assert "if this is another order, send it in a new event with an order_id of its own" in parked["detail"]
     assert "another content of order o1 (message 3) is parked as order_conflict" in loyalty(
         "account", "explain", "c1"
     ).out.replace("\n", " ")
