@@ -138,8 +138,11 @@ class Book:
     def review(self, as_of: datetime) -> list[AccountChange]:
         """Run the review job: once for each period that has ended by `as_of`."""
         changes = []
-        while (due_at := review_due_at(self.account, self.program)) is not None and due_at <= as_of:
-            program_at = self.rules(as_of).in_force(self.program.program_id)
+        program_at = self.rules(as_of).in_force(self.program.program_id)
+        while (until := self.account.tier_until) is not None:
+            due_at = review_due_at(self.account, program_at(until))
+            if due_at is None or due_at > as_of:
+                break
             changes.append(self._keep(decide_tier_review(self.account, program_at, lambda _: self.counted), as_of))
         return changes
 

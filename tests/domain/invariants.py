@@ -29,7 +29,9 @@ def check_everything(book: Book) -> None:
     assert book.account.orders_counted == sum(posted.is_counted for posted in book.orders.values())
     check_lifetime_points(book.account, book.entries)
     check_nothing_expired_is_taken(book.entries, book.recorded_at)
-    check_tier(book.account, book.tier_changes, book.program)
+    until = book.account.tier_until
+    reviewing = book.program if until is None else book.rules(until).at(book.program.program_id, until).program
+    check_tier(book.account, book.tier_changes, reviewing)
     check_limits(book)
 
 

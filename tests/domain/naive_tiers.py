@@ -135,7 +135,7 @@ class NaiveTiers:
             lowest = {"to_fit": fitting, "one_step": max(fitting, now - 1), "never": now}
             lowered = min(now, lowest[program.qualification.downgrade.value])
         if lowered != now:
-            self._move(names[lowered], due)
+            self._move(names[lowered], max([due, *(since for since, _ in self.changes[-1:])]))
         if self.tier == names[0]:
             self.until = None
 

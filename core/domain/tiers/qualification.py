@@ -197,7 +197,11 @@ def _review(account: Account, program_at: ProgramAt, counted: CountedSince) -> t
     tier_id = _after_review(program, account.tier_id, program.tier_for(qualified).tier_id)
     changes: tuple[TierChange, ...] = ()
     if tier_id != account.tier_id:
-        reviewed, changes = move_tier(reviewed, tier_id, due_at, following.end, TierChangeReason.REVIEWED, qualified)
+        # A version with less grace may have its first review due before the last one of the version before.
+        effective_at = due_at if account.tier_since is None else max(due_at, account.tier_since)
+        reviewed, changes = move_tier(
+            reviewed, tier_id, effective_at, following.end, TierChangeReason.REVIEWED, qualified
+        )
     if reviewed.tier_id == program.tiers[0].tier_id:
         reviewed = reviewed._replace(tier_until=None)
     return reviewed, changes

@@ -90,10 +90,10 @@ def _events(facts: TierFacts) -> Iterator[_Event]:
         yield _Event(hold.held_at, _Kind.HOLD, hold=hold)
     for order in facts.orders:
         first, *later = order.all_steps
-        before = CountedOrder(order.occurred_at, first.qualifying)
+        before = CountedOrder(order.occurred_at, first.qualifying, order.before_refunds)
         yield _Event(order.occurred_at, _Kind.ORDER, after=before)
         for step in later:
-            after = CountedOrder(order.occurred_at, step.qualifying, first.qualifying)
+            after = CountedOrder(order.occurred_at, step.qualifying, order.before_refunds)
             yield _Event(step.since, _Kind.STEP, before=before, after=after)
             before = after
 
