@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import Engine
 
-from tests.factories import PROGRAM_TEXT, amendment, line, order, refund
+from tests.factories import PROGRAM_TEXT, amendment, claim, goods_back, line, order, refund
 from tests.shell import Shell
 
 TEXT = PROGRAM_TEXT.replace("currency: EUR\n", 'currency: EUR\ncurrencies: {ZAR: "0.0529"}\n')
@@ -60,4 +60,19 @@ def test_an_amended_order_keeps_the_rate_that_it_was_posted_with(shop: Shell) ->
     shop.take(amendment("y2", revision=2, currency="ZAR", rate="0.06", lines=[line("1", "1700.00")]))
     assert "the rate of the order stays" in shop.value("SELECT detail FROM inbox WHERE state = 'dead'")
     assert shop.value("SELECT balance FROM accounts") == 187
+    assert shop.differences() == []
+
+
+def test_a_guests_order_that_is_claimed_later_earns_at_the_rate_of_its_day(shop: Shell) -> None:
+    shop.take(order("y2", "1700.00", currency="ZAR", customer_id=None))
+    shop.apply_program(TEXT.replace("0.0529", "9"), "2026-03-02T00:00:00Z")
+    shop.take(claim("y2", "c1"))
+    assert shop.value("SELECT balance FROM accounts") == 89
+    assert shop.differences() == []
+
+
+def test_a_return_without_a_receipt_takes_at_the_rate_of_its_own_day(shop: Shell) -> None:
+    shop.take(order("y1", "100.00"))
+    shop.take(goods_back("t1", currency="ZAR", lines=[line("1", "170.00")]))
+    assert shop.value("SELECT balance FROM accounts") == 100 - 8
     assert shop.differences() == []
