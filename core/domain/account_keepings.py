@@ -24,9 +24,13 @@ class AccountKeepings:
         """Take in an order in its present state."""
         self._orders[posted.key] = posted
 
+    def drop(self, posted: PostedOrder) -> None:
+        """Drop an order that has moved to another account."""
+        self._orders.pop(posted.key, None)
+
     def forget(self, posted: PostedOrder, lots: AccountLots) -> None:
         """Drop an order that does not change any more; what it lets last stays."""
-        del self._orders[posted.key]
+        self.drop(posted)
         if lots.expiries():
             more = keepings_of(posted, lots.of_order(posted.key))
             self._of_others = condensed([*(self._of_others or ()), *more])

@@ -386,10 +386,9 @@ class Books:
 
     def _keep_new_order(self, posted: PostedOrder) -> None:
         self._put_order(posted)
-        if posted.account_id is not None:
-            self._takes[posted.account_id, posted.key] = []
         if posted.account_id is None:
             return
+        self._takes[posted.account_id, posted.key] = []
         if not self._are_whole:
             self._lots_of(posted.account_id).put_lots_of_order(posted.key)
         self._tiers_of(posted.account_id).count(None, counted_order(posted))
@@ -407,6 +406,7 @@ class Books:
         self._kept.pop((posted.key, posted.program_id), None)
         if before.account_id is not None:
             self._tiers_of(before.account_id).count(counted_before, None)
+            self._keepings[before.account_id].drop(before)
         if posted.account_id is not None:
             # It comes to an account that it never was in.
             self._takes[posted.account_id, posted.key] = []
@@ -433,11 +433,9 @@ class Books:
             self._kept[key] = kept._replace(basket=kept.basket.plus(part))
 
     def _keep_takes(self, account_id: UUID, order: OrderKey, allocations: Iterable[Allocation]) -> None:
-        takes = self._takes.get((account_id, order))
-        if takes is None and self._are_whole:
-            takes = self._takes[account_id, order] = []
-        if takes is not None:
-            note_takes(takes, allocations)
+        if self._are_whole:
+            self._takes.setdefault((account_id, order), [])
+        note_takes(self._takes.get((account_id, order), []), allocations)
 
     def forget_order(self, key: OrderKey) -> None:
         """Drop an order that no later message is about. What it counts for the tier, and lets last, stays."""

@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 
 from core.mending.lot_extensions import Hand, LotFilter, NewEnd, extend_everywhere
 from core.store.programs import load_registry
-from tests.factories import PROGRAM_TEXT, cancellation, order, refund
+from tests.factories import PROGRAM_TEXT, cancellation, claim, order, refund
 from tests.shell import EVENT_SOURCE, Shell
 
 NOW = datetime.now(UTC)
@@ -54,6 +54,19 @@ def test_orders_that_are_not_of_the_batch_count(shell: Shell) -> None:
     shell.take(*(order(f"o{n}", "10.00", time=ago(60 - n)) for n in range(20)))
     shell.take(*(cancellation(f"o{n}", time=ago(1)) for n in range(10, 20)))
     assert ends(shell) <= near(100 - 51)
+
+
+@pytest.mark.parametrize("is_one_batch", [True, False])
+def test_an_order_that_moves_to_another_customer_lets_points_last_there(shell: Shell, is_one_batch: bool) -> None:
+    messages = [
+        *(order(f"o{n}", "10.00", time=ago(days)) for n, days in enumerate((60, 50, 20))),
+        claim("o2", "c2", time=ago(5), previous_customer_id="c1"),
+    ]
+    for batch in [messages] if is_one_batch else [[each] for each in messages]:
+        shell.take(*batch)
+    assert ends(shell) <= near(50) | near(80)
+    shell.take(cancellation("o1", time=ago(1)))
+    assert ends(shell) <= near(40) | near(80)
 
 
 def test_reminders_follow(shell: Shell) -> None:

@@ -253,6 +253,8 @@ def _extensions(connection: Connection, scope: Scope) -> dict[UUID, dict[int, li
 _ACTIVITIES = """
 SELECT account_id, occurred_at FROM orders WHERE {condition}
 UNION
+SELECT account_id, origin_at FROM lots WHERE {condition}
+UNION
 SELECT account_id, available_at FROM lots WHERE available_at IS NOT NULL AND {condition}
 """
 #: When something was recorded that may have left nothing of an order.
