@@ -29,6 +29,7 @@ from core.domain.orders.posted import (
     PostedReturn,
     Usage,
     cancelled_part,
+    parts_cancelled,
     refunds_known,
 )
 from core.domain.program import Program, UsageKey
@@ -298,9 +299,7 @@ class Books:
         """All refunds of an order that happened, and its cancellations as others."""
         events = self.order_events_of(posted)
         reverted = {event.event_key for event in events if event.kind is OrderEventKind.REFUND_REVERTED}
-        parts = (event for event in events if event.kind is OrderEventKind.CANCELLED and event.lines)
-        cancelled = [(event.occurred_at, event.lines) for event in parts]
-        return refunds_known(self.refunds_of(posted), posted, reverted, cancelled)
+        return refunds_known(self.refunds_of(posted), posted, reverted, parts_cancelled(events))
 
     def kept(self, posted: PostedOrder, program: Program) -> KeptOrder:
         """What is kept of an order after all its refunds; `program` is the version that was frozen with it.
@@ -423,9 +422,8 @@ class Books:
             self._kept[key] = kept._replace(basket=kept.basket.plus(refund))
 
     def _keep_order_event(self, posted: PostedOrderEvent) -> None:
-        events = self._order_events.setdefault((posted.source, posted.order_id), {})
-        events[posted.program_id, posted.kind, posted.event_key] = posted
         key = (posted.source, posted.order_id), posted.program_id
+        self._order_events.setdefault(key[0], {})[posted.program_id, posted.kind, posted.event_key] = posted
         if posted.kind is OrderEventKind.REFUND_REVERTED:
             self._kept.pop(key, None)
         elif posted.kind is OrderEventKind.CANCELLED and posted.lines and (kept := self._kept.get(key)) is not None:

@@ -229,6 +229,12 @@ def refunds_known(
     return known
 
 
+def parts_cancelled(events: Iterable[PostedOrderEvent]) -> list[tuple[datetime, Sequence[LinePart]]]:
+    """When which lines of an order were cancelled, of all that happened to it."""
+    found = (event for event in events if event.kind is OrderEventKind.CANCELLED and event.lines)
+    return [(event.occurred_at, event.lines) for event in found]
+
+
 def cancelled_part(posted: PostedOrder, occurred_at: datetime, lines: Sequence[LinePart]) -> Refund:
     """The refund that the cancellation of these lines counts as; without lines, that of the whole order."""
     whole = in_full(posted, occurred_at)
