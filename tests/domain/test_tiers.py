@@ -149,7 +149,10 @@ def test_a_late_order_that_upgrades_tells_anew_what_follows_from_then_on() -> No
 
 def test_a_year_begins_with_its_first_order_and_ends_the_one_before() -> None:
     after, changes = counted_for(account(qualifying_from=Y2026, qualifying_points=400), 200, "2027-02-01", BY_YEAR)
-    assert (after, changes) == (account(qualifying_from=Y2027, qualifying_points=200), ())
+    counted_until = instant("2027-02-01")
+    assert (after, changes) == (
+        account(qualifying_from=Y2027, qualifying_points=200, counted_until=counted_until), ()
+    )  # fmt: skip
 
 
 def test_an_order_of_a_year_that_has_passed_and_its_refund_do_not_count_for_this_one() -> None:
@@ -169,7 +172,7 @@ def test_what_counts_nothing_does_not_begin_a_later_year() -> None:
 
 def test_a_tier_reached_in_a_year_is_reviewed_at_its_end() -> None:
     after, _ = counted_for(account(), 600, "2026-05-01", BY_YEAR)
-    assert after == in_silver()
+    assert after == in_silver(counted_until=instant("2026-05-01"))
 
 
 @pytest.mark.parametrize(

@@ -198,7 +198,9 @@ def _earn(
         before_refunds = steps[0].qualifying if steps else None
         as_counted = CountedOrder(order.occurred_at, earned.qualifying, before_refunds, steps)
         counted = recount(books, met.account, None, as_counted, program_at)
-        return _TierResult(tier_id, judgement, earned, counted._replace(changes=met.changes + counted.changes), steps)
+        if met.changes:
+            counted = counted._replace(changes=met.changes + counted.changes)
+        return _TierResult(tier_id, judgement, earned, counted, steps)
 
     result = at(met.tier_id)
     if program.qualification.crossing_order is CrossingOrder.NEW_TIER and _is_above(

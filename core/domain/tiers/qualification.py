@@ -119,8 +119,7 @@ def catch_up(
         program = program_at(instant)
         if not _count_alike(program_at(account.counted_until), program):
             period = qualification_period(program, instant, account.enrolled_at)
-            account = _begin(account, period, program, counted)
-        account = account._replace(counted_until=instant)
+            account = _begin(account, period, program, counted)._replace(counted_until=instant)
     return account, changes
 
 
@@ -137,7 +136,7 @@ def qualify(
     period = qualification_period(program, order.occurred_at, account.enrolled_at)
     if not _is_current(account, period):
         account = _begin(account, period, program, counted)
-    account = account._replace(qualifying_points=account.qualifying_points + more)
+    account = account._replace(qualifying_points=account.qualifying_points + more, counted_until=order.occurred_at)
     if account.tier_until is None and period.end is not None and account.tier_id != program.tiers[0].tier_id:
         account = account._replace(tier_until=period.end)
     reached = program.tier_for(account.qualifying_points)

@@ -65,12 +65,15 @@ def recount(
     at = _counts_otherwise_from(before, after)
     if at is None:
         return Recount(account, (), account.tier_id)
-    if is_next(account, at, program_at) and after is not None:
+    is_one_step = after is not None and not (before is None and after.steps)
+    if is_one_step and after is not None and is_next(account, at, program_at):
         counted = partial(books.counted, account)
         program = program_at(at)
         caught_up, changes = catch_up(account, at, program_at, counted)
         if before is None:
             added, more = qualify(caught_up, after, program, counted)
+            if added.counted_until != at:
+                added = added._replace(counted_until=at)  # an order that counts nothing has its time too
             if has_membership_years(program) and at == account.enrolled_at and not after.qualifying.orders:
                 added = added._replace(counted_until=None)  # the first order of which a part is kept is still to come
             return Recount(added, (*changes, *more), added.tier_id)
