@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TypeVar
 
-from core.domain.books import Books, KeptOrder
+from core.domain.books import Books
 from core.domain.decision import Decision
 from core.domain.ledger import Account
 from core.domain.message import Message
@@ -19,6 +19,7 @@ from core.domain.outcomes import Parked, Reason, Replayed, Waiting
 from core.domain.program import Circumstances, Program, UsageKey
 from core.domain.program.registry import ProgramRegistry
 from core.domain.reach import Reach
+from core.domain.reports import KeptOrder
 
 _Value = TypeVar("_Value")
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from core.domain.books import Books, KeptOrder
+from core.domain.books import Books
 from core.domain.decision import AccountChange, Decision
 from core.domain.ledger import Account
 from core.domain.lots import OriginKind
@@ -33,6 +33,7 @@ from core.domain.outcomes import Parked, Reason, Replayed, Waiting
 from core.domain.program import Program
 from core.domain.program.registry import ProgramRegistry
 from core.domain.reach import AccountParts, LotsWanted, Reach, TierInstant
+from core.domain.reports import KeptOrder
 
 
 def claim_reach(message: Message[OrderClaim], rules: ProgramRegistry, _as_of: datetime) -> Reach:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from datetime import datetime
 
-from core.domain.books import Books, KeptOrder
+from core.domain.books import Books
 from core.domain.decision import Decision
 from core.domain.ledger import Account
 from core.domain.message import Message
@@ -16,6 +16,7 @@ from core.domain.orders.settling import OrderChange, lowering, settle
 from core.domain.outcomes import Parked, Reason, Replayed, Waiting
 from core.domain.program.registry import ProgramRegistry
 from core.domain.reach import Reach
+from core.domain.reports import KeptOrder
 
 
 def refund_reach(message: Message[Refund], rules: ProgramRegistry, _as_of: datetime) -> Reach:

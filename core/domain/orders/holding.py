@@ -9,7 +9,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from core.domain.books import Books, KeptOrder
+from core.domain.books import Books
 from core.domain.decision import AccountChange
 from core.domain.expiry.dates import available_by_fulfilment, expiries_begun_by, new_expiry
 from core.domain.ledger import Account, Entry, EntryKind, entry_between
@@ -22,6 +22,7 @@ from core.domain.orders.posted import OrderEventKind, PostedOrder, PostedOrderEv
 from core.domain.orders.taking import surplus_of, waits
 from core.domain.orders.units import number_of, units_of
 from core.domain.program import Program
+from core.domain.reports import KeptOrder
 
 
 class Held(NamedTuple):

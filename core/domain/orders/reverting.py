@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from core.domain.books import Books, KeptOrder
+from core.domain.books import Books
 from core.domain.decision import Decision
 from core.domain.message import Message
 from core.domain.orders.facts import RefundReversion
@@ -12,6 +12,7 @@ from core.domain.orders.settling import OrderChange, raising, settle
 from core.domain.outcomes import Parked, Reason, Replayed, Waiting
 from core.domain.program.registry import ProgramRegistry
 from core.domain.reach import Reach
+from core.domain.reports import KeptOrder
 
 
 def reversion_reach(message: Message[RefundReversion], rules: ProgramRegistry, _as_of: datetime) -> Reach:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from core.domain.books import Books, KeptOrder
+from core.domain.books import Books
 from core.domain.decision import AccountChange, Decision, Fact
 from core.domain.expiry.dates import available_at, available_by_fulfilment, expiries_begun_by, new_expiry
 from core.domain.expiry.due import decide_expiry, release
@@ -27,6 +27,7 @@ from core.domain.outcomes import Parked, Reason
 from core.domain.program import ClawbackPolicy, Program
 from core.domain.program.registry import ProgramRegistry
 from core.domain.reach import AccountParts, LotsWanted, OrderKey, OrderParts, TierInstant
+from core.domain.reports import KeptOrder
 from core.domain.tiers.history import counted_order
 from core.domain.tiers.recounting import recount
 
