@@ -14,6 +14,7 @@ from core.domain.orders.posted import (
     PostedRefund,
     PostedReturn,
     cancelled_part,
+    parts_cancelled,
     refunds_known,
 )
 from core.domain.program import Program
