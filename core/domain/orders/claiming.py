@@ -189,7 +189,10 @@ def _given_up(
     if isinstance(settled, Parked):
         return settled
     account = settled.change.account
-    account_change = settled.change._replace(account=account._replace(orders_posted=account.orders_posted - 1))
+    left = account.orders_posted - 1
+    # Without any order nothing says when the membership began.
+    account = account._replace(orders_posted=left, enrolled_at=account.enrolled_at if left else None)
+    account_change = settled.change._replace(account=account)
     given_up = event._replace(
         kind=OrderEventKind.GIVEN_UP,
         account_id=owner.account_id,
