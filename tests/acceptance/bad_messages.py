@@ -6,7 +6,7 @@ from copy import deepcopy
 from typing import Any, NamedTuple
 
 from core.domain.outcomes import Reason
-from tests.factories import as_bytes, line, order, refund
+from tests.factories import as_bytes, cancellation, fulfilment, line, order, refund
 
 BASE = order("base", lines=[line("1", "60.00", quantity=3), line("2", "40.00")])
 BASE_REFUND = refund("base-refund", "base", lines=[{"line_id": "2", "quantity": 1}])
@@ -186,6 +186,23 @@ def _refunds_not_taken() -> list[BadMessage]:
             Reason.WRONG_CURRENCY,
             "data.currency is GBP, but the order is in EUR",
         ),
+    ]
+
+
+def _others_not_taken() -> list[BadMessage]:
+    return [
+        BadMessage(
+            "a cancellation of an unknown line",
+            as_bytes(cancellation("base", event_id="no-such-line", lines=[{"line_id": "7"}])),
+            Reason.UNKNOWN_LINE,
+            "send the cancellation in a new event with the line_id of one of its 2 lines",
+        ),
+        BadMessage(
+            "a fulfilment of more pieces than ordered",
+            as_bytes(fulfilment("base", event_id="too-many-there", lines=[{"line_id": "1", "quantity": 4}])),
+            Reason.REFUND_EXCEEDS_ORDER,
+            "quantity is 4, more than the 3 that were ordered; send the fulfilment in a new event",
+        ),
         BadMessage(
             "a refund of an amount",
             as_bytes(refund("which-money", "base", lines=[{"line_id": "1", "amount": "9.00"}])),
@@ -207,4 +224,11 @@ def _refunds_not_taken() -> list[BadMessage]:
     ]
 
 
-BAD_MESSAGES = (*_not_json(), *_not_events(), *_wrong_fields(), *_not_taken(), *_refunds_not_taken())
+BAD_MESSAGES = (
+    *_not_json(),
+    *_not_events(),
+    *_wrong_fields(),
+    *_not_taken(),
+    *_refunds_not_taken(),
+    *_others_not_taken(),
+)
