@@ -362,14 +362,18 @@ class NaiveAccount:
         if at is None or expiry.policy.value != "inactivity":
             return at
         assert available is not None
-        ahead = [end for end in self.shared if end.kind == kind and end.at > now and not begins]
-        if not sale.is_counted:
+        ahead = [end for end in self.shared if end.kind == kind and end.at > now]
+        if begins and at <= now:
+            ahead = []
+        if not sale.is_counted and not begins:
             ahead = [end for end in ahead if end.at > available]
         if not ahead:
             self.shared.append(End(kind, at))
             return self.shared[-1]
         latest = max(reversed(ahead), key=lambda end: end.at)
-        if sale.is_counted:
+        if begins:
+            latest.at = at
+        elif sale.is_counted:
             latest.at = max(latest.at, at)
         return latest
 

@@ -102,6 +102,23 @@ def new_expiry(
     return NewExpiry(end, joined.expires_with, joined._replace(expires_at=end))
 
 
+def begun_anew(
+    program: Program, earned_by: str, available: datetime | None, shared: Iterable[SharedExpiry], as_of: datetime
+) -> NewExpiry:
+    """When new points expire, of an account that has no others and no order that counts.
+
+    They begin a shared expiry, or that which an order has left that counts no more, as if there had been none.
+    """
+    new = new_expiry(program, earned_by, available, (), as_of)
+    left = [each for each in shared if each.earned_by == earned_by and each.expires_at > as_of]
+    if new.expires_with != 0 or new.expires_at is None or new.expires_at <= as_of or not left:
+        return new
+    again = max(left, key=lambda each: (each.expires_at, each.expires_with))
+    if again.extended_to is not None:
+        return new
+    return NewExpiry(new.expires_at, again.expires_with, again._replace(expires_at=new.expires_at))
+
+
 def expiries_begun_by(lots: Iterable[Lot]) -> tuple[SharedExpiry, ...]:
     """The shared expiries that begin with these lots, whose dates were set just now."""
     return tuple(

@@ -9,6 +9,7 @@ from core.domain.decision import AccountChange, Decision
 from core.domain.expiry.dates import (
     available_at,
     available_by_fulfilment,
+    begun_anew,
     expiries_begun_by,
     moved_by_activity,
     new_expiry,
@@ -257,14 +258,16 @@ def _grant(
     moved = {each.expires_with: each for each in _moved(shared, program, order, earned, as_of)}
     known = {each.expires_with: each for each in shared} | moved
     left = released.account.pending + released.account.balance + released.account.deficit
-    if not left and not account.orders_counted:
-        known = {}  # nothing that counts has begun them, and no points have them
+    is_anew = not left and not account.orders_counted  # no points have them, and nothing that counts has begun them
     available = available_at(program.availability, order.occurred_at, as_of)
     if available is None and posted.fulfilled_at is not None:
         available = available_by_fulfilment(program.availability, order.occurred_at, posted.fulfilled_at, as_of)
     terms: list[LotTerms] = []
     for points, earned_by in ((grant.points, grant.earned_by) for grant in earned.grants):
-        new = new_expiry(program, earned_by, available, known.values(), as_of, is_counted=earned.is_counted)
+        if is_anew:
+            new = begun_anew(program, earned_by, available, known.values(), as_of)
+        else:
+            new = new_expiry(program, earned_by, available, known.values(), as_of, is_counted=earned.is_counted)
         terms.append(LotTerms(points, available, new.expires_at, earned_by, new.expires_with))
         if new.moved is not None:
             moved[new.moved.expires_with] = new.moved
