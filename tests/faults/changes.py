@@ -10,7 +10,7 @@ from tests.faults.fault_programs import CHANGED, CURRENCY, SOURCES, TILL
 from tests.faults.makers import CANCELLED, give_back, money_of, new_line, new_order, new_order_event, new_refund, sell
 from tests.faults.stream import POSTED, Maker, envelope
 
-AMENDED, REVERTED, RETURNED = "order.amended", "order.refund_reverted", "order.returned"
+AMENDED, REVERTED, RETURNED, CLAIMED = "order.amended", "order.refund_reverted", "order.returned", "order.claimed"
 
 
 def changed_order(maker: Maker) -> None:
@@ -108,3 +108,15 @@ def goods_without_receipt(maker: Maker) -> None:
     data = {"return_id": maker.new_id("return"), "customer_id": customer_id, "currency": CURRENCY}
     event = envelope(RETURNED, f"{data['return_id']}-back", TILL, maker.time(0, 30), {**data, "lines": lines})
     _tell(maker, event)
+
+
+def claimed_order(maker: Maker) -> None:
+    """A guest's, which somebody claims, now and then before it is there; a part of it may come back."""
+    order = new_order(maker, CHANGED, customer_id=None)
+    claim = new_order_event(maker, CLAIMED, order, customer_id=maker.customer(CHANGED))
+    steps = [lambda: maker.add(order, POSTED), lambda: _tell(maker, claim)]
+    if maker.random.random() < 0.5:
+        steps.append(lambda: give_back(maker, order, **money_of(maker, order, 3)))
+    maker.random.shuffle(steps)
+    for step in steps:
+        step()

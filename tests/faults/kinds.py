@@ -48,6 +48,7 @@ KINDS = (
     Kind("cancellation of lines", 3, changes.cancellation_of_lines),
     Kind("order that is amended", 4, changes.amended_order),
     Kind("refund that is undone", 4, changes.undone_refund),
+    Kind("order of a guest that is claimed", 3, changes.claimed_order),
     Kind("goods without a receipt", 2, changes.goods_without_receipt),
     Kind("fulfilment of held points", 5, makers.fulfilment_of_held),
     Kind("fulfilment that releases nothing", 1, makers.fulfilment),

@@ -76,6 +76,7 @@ class Model:
         self.refunds: dict[OrderKey, list[Refund]] = defaultdict(list)
         self.fulfilled: set[OrderKey] = set()
         self.amended: dict[OrderKey, Order] = {}  #: what became of it
+        self.claimed: dict[OrderKey, str] = {}  #: by whom
         self.undone: set[tuple[str, str]] = set()  #: refunds that did not happen: source, refund_id
         #: Goods without a receipt, as orders, by their customers' accounts.
         self.returned: dict[AccountKey, list[Order]] = defaultdict(list)
@@ -88,8 +89,9 @@ class Model:
         """The accounts that must exist, with their orders."""
         found: dict[AccountKey, list[OrderKey]] = defaultdict(list)
         for key, sale in self.sales.items():
-            if sale.order.customer_id is not None:
-                found[sale.program.program_id, sale.order.customer_id].append(key)
+            customer_id = self._owner(key)
+            if customer_id is not None:
+                found[sale.program.program_id, customer_id].append(key)
         return found
 
     def order_keys(self) -> set[OrderKey]:
@@ -105,7 +107,11 @@ class Model:
         cancelled = {(r.source, r.order_id, "cancelled") for r in self._all_refunds() if not r.refund_id}
         undone = {(*refund.order_key, "refund_reverted") for refund in self._all_refunds() if self._is_undone(refund)}
         amended = {(*key, "amended") for key in self.amended}
-        return cancelled | undone | amended | {(*key, "fulfilled") for key in self.fulfilled}
+        claimed = {(*key, "claimed") for key in self.claimed}
+        return cancelled | undone | amended | claimed | {(*key, "fulfilled") for key in self.fulfilled}
+
+    def _owner(self, key: OrderKey) -> str | None:
+        return self.claimed.get(key, self.sales[key].order.customer_id)
 
     def _is_undone(self, refund: Refund) -> bool:
         return (refund.source, refund.refund_id) in self.undone
@@ -140,8 +146,8 @@ class Model:
         if len(self.sales[orders[0]].program.tiers) > 1:
             return None
         if not self.is_replayed(orders[0]):
-            order, program, _ = self.sales[orders[0]]
-            back = self.returned.get((program.program_id, order.customer_id or ""), ())
+            program = self.sales[orders[0]].program
+            back = self.returned.get((program.program_id, self._owner(orders[0]) or ""), ())
             points = sum(self.earned(key) for key in orders)
             points -= sum(naive_points(goods, [], program, program.tiers[0].tier_id) for goods in back)
             return Totals(points, points)
@@ -208,6 +214,10 @@ def _add_amendment(model: Model, event: dict[str, Any]) -> None:
     model.amended[order.source, order.order_id] = order
 
 
+def _add_claim(model: Model, event: dict[str, Any]) -> None:
+    model.claimed[event["source"], event["data"]["order_id"]] = event["data"]["customer_id"]
+
+
 def _add_reversion(model: Model, event: dict[str, Any]) -> None:
     model.undone.add((event["source"], event["data"]["refund_id"]))
 
@@ -236,6 +246,7 @@ _ADDERS: dict[str, Callable[[Model, dict[str, Any]], None]] = {
     "order.amended": _add_amendment,
     "order.refund_reverted": _add_reversion,
     "order.returned": _add_return,
+    "order.claimed": _add_claim,
 }
 
 

@@ -29,6 +29,7 @@ _NOUNS = {
     "order.amended": "revision",
     "order.refund_reverted": "undone refund",
     "order.returned": "return",
+    "order.claimed": "claim",
 }
 
 Key = tuple[str, str]  #: source and event id; of what cannot be read "" and the bytes
