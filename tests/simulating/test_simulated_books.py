@@ -128,3 +128,27 @@ def _adds_up(messages: list[RecordedMessage], both: Sides) -> None:
         assert sum(tally.granted_by_month.values()) == tally.points_granted
     assert found.before.tally.points_open_before == found.after.tally.points_open_before
     assert (found.before.tally.points_open_before > 0) == (both.start != BEGINNING)
+
+
+def test_a_run_comes_to_the_tiers_of_a_ledger_whose_messages_came_backwards_with_reviews_between(
+    engine: Engine,
+) -> None:
+    """Counted by what is spent: what orders have earned depends on the tier that was known when they came."""
+    text = PLAIN.replace("threshold_points: 0", "threshold_amount: 0")
+    text = text.replace("threshold_points: 500", 'threshold_amount: "500"')
+    text = text.replace("threshold_points: 2000", 'threshold_amount: "2000"')
+    text += "qualification: {measure: spend, window: rolling_months, months: 2, refunds: at_once}\n"
+    shell = Shell(engine, shards=1, program_text=text)
+    events = story()
+    for place in range(len(events), 0, -12):
+        shell.take(*events[max(0, place - 12) : place])
+        shell.review("2025-07-01T00:00:00+00:00")
+    shell.review(UNTIL.isoformat())
+    with engine.begin() as connection:
+        read_only(connection)
+        versions = load_registry(connection).versions()
+        messages = list(recorded_messages(connection, "test", UNTIL))
+    found = compare(messages, sides(versions, parse_program(text, path="test.yaml"), None), UNTIL)
+    ledger = shell.rows("SELECT customer_id, tier_id FROM accounts ORDER BY customer_id")
+    assert sorted((each.customer_id, each.tier_before) for each in found.accounts) == [tuple(row) for row in ledger]
+    assert shell.differences() == []
