@@ -5,134 +5,26 @@ known when it came. All else it works out anew each time, from all orders and al
 """
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from fractions import Fraction
-from itertools import pairwise
 
-from core.domain.orders.facts import Cancellation, Fulfilment, Order, OrderLine, Refund, RefundLine
-from core.domain.program import AnyPromotion, AnyRule, CategoryRule, Expiry, ItemRule, Program, SpendRule
+from core.domain.orders.facts import Cancellation, Fulfilment, Order, Refund
+from core.domain.program import Expiry, Program, SpendRule
 from tests.domain.naive_earning import Earned, Judged, fits, naive_earned
-from tests.domain.naive_tiers import NaiveTiers, Sold, Worth
-from tests.domain.naive_time import DAY, end_of_points
-
-
-@dataclass
-class End:
-    """When points of one kind end that inactivity ends, all together."""
-
-    kind: str
-    at: datetime
-
-
-@dataclass
-class Pile:
-    """Points of one order that end together."""
-
-    order_id: str
-    place: int  #: among all piles
-    kind: str  #: the rule or promotion whose own expiry they have
-    left: int
-    available_at: datetime | None
-    end: datetime | End | None
-    is_pending: bool
-    expired: int = 0
-    excused: int = 0
-    is_there: bool = True  #: it did not go into a debt as it came
-
-    @property
-    def expires_at(self) -> datetime | None:
-        return self.end.at if isinstance(self.end, End) else self.end
-
-    def is_over(self, now: datetime) -> bool:
-        return self.expires_at is not None and self.expires_at <= now
-
-
-@dataclass
-class Sale:
-    """One order, and what was settled when it came."""
-
-    order: Order
-    program: Program
-    tier: str
-    judged: Judged
-    was_first: bool  #: of its customer's orders, when it came
-    refunds: list[Refund] = field(default_factory=list)
-    reverted: set[str] = field(default_factory=set)  #: the refunds that did not happen
-    revision: int = 0
-    cancelled_at: datetime | None = None
-    called_off: list[Cancellation] = field(default_factory=list)  #: some of its lines
-    fulfilled_at: datetime | None = None
-    excused: int = 0
-    shortfall: int = 0
-    taken: list[tuple[Pile, int]] = field(default_factory=list)  #: by its clawbacks, oldest first, less what came back
-    first_order: Order = field(init=False)
-    first_judged: Judged = field(init=False)
-    has_chosen: bool = field(init=False)  #: the newest promotion, for ever
-    _found: dict[tuple[int, frozenset[str]], Earned] = field(
-        default_factory=dict
-    )  #: since all of it is asked for again and again
-
-    def __post_init__(self) -> None:
-        self.first_order, self.first_judged = self.order, self.judged
-        gives = {p.promotion_id for p in self.program.promotions} & self.earned().by_name.keys()
-        self.has_chosen = self.program.combine_promotions.value == "newest" and bool(gives)
-
-    def earned(self, *, first: bool = False) -> Earned:
-        """What it earns with all its refunds, or what it earned at first."""
-        return self._with([] if first else self._all_refunds())
-
-    def counts(self) -> Sold:
-        """What it counts for tiers, and when."""
-        at, refunds = self.order.occurred_at, self._all_refunds()
-        instants = sorted({max(at, refund.occurred_at) for refund in refunds})
-        found = [(at, self.earned(first=True))]
-        found += [(at, self._with([each for each in refunds if each.occurred_at <= at])) for at in instants]
-        kept = [(since, _worth(earned, _orders(self, earned))) for since, earned in found]
-        # What changes nothing is no matter to tiers: time does not pass by it.
-        return Sold(at, [kept[0], *(new for old, new in pairwise(kept) if new[1] != old[1])])
-
-    @property
-    def is_counted(self) -> bool:
-        """Whether it is one of its customer's orders: the first one, say."""
-        return self.standing(self.earned())[0]
-
-    def standing(self, earned: Earned) -> tuple[bool, bool]:
-        """Whether it counts, and whether it earns."""
-        earns = earned.points > 0 or self.program.counted_orders.value != "earning"
-        is_paid = earned.is_paid or self.program.counted_orders.value == "all"
-        return earned.is_kept and earns and is_paid, earned.points > 0
-
-    def _all_refunds(self) -> list[Refund]:
-        happened = [refund for refund in self.refunds if refund.refund_id not in self.reverted]
-        happened += [self._in_part(number, each) for number, each in enumerate(self.called_off)]
-        if self.cancelled_at is None:
-            return happened
-        source, order_id = self.order.source, self.order.order_id
-        return [*happened, Refund(source, "", order_id, self.cancelled_at, True, None, None, ())]
-
-    def _in_part(self, number: int, called_off: Cancellation) -> Refund:
-        """A cancellation of a line as the refund that it is as good as; without pieces it is of all of the line."""
-        (part,) = called_off.lines
-        (line,) = [line for line in self.order.lines if line.line_id == part.line_id]
-        given = RefundLine(part.line_id, line.quantity if part.quantity is None else part.quantity, None, None)
-        name = f"called off {number}"
-        return Refund(self.order.source, name, self.order.order_id, called_off.occurred_at, False, None, None, (given,))
-
-    def _with(self, refunds: list[Refund]) -> Earned:
-        key = self.revision, frozenset(refund.refund_id for refund in refunds)
-        if key not in self._found:
-            self._found[key] = naive_earned(self.order, refunds, self.program, self.tier, self.judged)
-        return self._found[key]
-
-
-def _worth(earned: Earned, orders: int) -> Worth:
-    return Worth(earned.points, earned.spent, orders)
-
-
-def _orders(sale: Sale, earned: Earned) -> int:
-    return int(earned.is_kept and (earned.is_paid or sale.program.counted_orders.value == "all"))
+from tests.domain.naive_sales import (
+    End,
+    Pile,
+    Sale,
+    available_at_of,
+    is_reached,
+    limits_of,
+    looks_for,
+    name_of,
+    owes_of,
+)
+from tests.domain.naive_tiers import NaiveTiers, Sold
+from tests.domain.naive_time import end_of_points
 
 
 @dataclass
@@ -188,7 +80,7 @@ class NaiveAccount:
             sale.earned().by_name.get(name, 0)
             for sale in self.sales.values()
             if f"{sale.order.occurred_at.astimezone(sale.program.zone):%Y-%m-%d}".startswith(period)
-            and limit in _limits(sale.program, name)
+            and limit in limits_of(sale.program, name)
         ]
         return sum(points), sum(each > 0 for each in points)
 
@@ -262,7 +154,7 @@ class NaiveAccount:
         sale.fulfilled_at = fulfilment.occurred_at
         for pile in self.piles:
             if pile.order_id == fulfilment.order_id and pile.is_pending and pile.available_at is None:
-                pile.available_at = _available_at(sale, now)
+                pile.available_at = available_at_of(sale, now)
                 pile.end = self._end(sale, pile.kind, pile.available_at, now)
                 if pile.available_at is not None and pile.available_at <= now:
                     self._release(pile)
@@ -300,7 +192,9 @@ class NaiveAccount:
 
     def _judged(self, order: Order, version: Program, tier: str, *, is_first: bool) -> Judged:
         parts = [*version.earning_rules, *version.promotions]
-        judged = Judged({_name(p) for p in parts if not fits(p.when, order, version, tier, is_first=is_first)}, {}, {})
+        judged = Judged(
+            {name_of(p) for p in parts if not fits(p.when, order, version, tier, is_first=is_first)}, {}, {}
+        )
         day = f"{order.occurred_at.astimezone(version.zone):%Y-%m-%d}"
         for rule in version.earning_rules:
             left = [
@@ -319,10 +213,10 @@ class NaiveAccount:
             limits, name = promotion.limits, promotion.promotion_id
             points, orders = self.given(name, "budget")
             if (
-                _is_reached(limits.orders_per_customer, self.given(name, "ever")[1])
-                or _is_reached(limits.orders_per_customer_and_day, self.given(name, "day", day)[1])
-                or _is_reached(limits.orders, orders)
-                or _is_reached(limits.budget_points, points)
+                is_reached(limits.orders_per_customer, self.given(name, "ever")[1])
+                or is_reached(limits.orders_per_customer_and_day, self.given(name, "day", day)[1])
+                or is_reached(limits.orders, orders)
+                or is_reached(limits.budget_points, points)
             ):
                 judged.excluded.add(name)
             elif limits.budget_points is not None:
@@ -338,7 +232,7 @@ class NaiveAccount:
     def _judged_anew(self, sale: Sale, order: Order) -> Judged:
         """What was judged at first stays. What looks for lines that were not there at first is judged now."""
         parts = [*sale.program.earning_rules, *sale.program.promotions]
-        new = {_name(p) for p in parts if _looks_for(p, order.lines) and not _looks_for(p, sale.first_order.lines)}
+        new = {name_of(p) for p in parts if looks_for(p, order.lines) and not looks_for(p, sale.first_order.lines)}
         if sale.has_chosen:
             new -= {p.promotion_id for p in sale.program.promotions}
         others = NaiveAccount(self.program, sales={key: each for key, each in self.sales.items() if each is not sale})
@@ -350,7 +244,7 @@ class NaiveAccount:
         )
 
     def _expiry(self, program: Program, kind: str) -> Expiry:
-        own = [part.expiry for part in (*program.earning_rules, *program.promotions) if kind and _name(part) == kind]
+        own = [part.expiry for part in (*program.earning_rules, *program.promotions) if kind and name_of(part) == kind]
         return own[0] if own and own[0] is not None else program.expiry
 
     def _end(
@@ -406,7 +300,7 @@ class NaiveAccount:
                 end.at = max(end.at, at)
 
     def _grant(self, sale: Sale, now: datetime, granted: dict[str, int], *, begins: bool = False) -> None:
-        available = _available_at(sale, now)
+        available = available_at_of(sale, now)
         new: list[Pile] = []
         for kind, points in granted.items():
             end = self._end(sale, kind, available, now, begins=begins)
@@ -494,8 +388,8 @@ class NaiveAccount:
 
     def _take_back(self, sale: Sale, before: Earned, first: Earned, now: datetime) -> None:
         program, after = sale.program, sale.earned()
-        owes = _owes(first.by_kind(program), after.by_kind(program))
-        owed = _owes(first.by_kind(program), before.by_kind(program))
+        owes = owes_of(first.by_kind(program), after.by_kind(program))
+        owed = owes_of(first.by_kind(program), before.by_kind(program))
         due = before.points - after.points
         own = [pile for pile in self.piles if pile.order_id == sale.order.order_id]
         missing, taken = 0, dict.fromkeys((pile.place for pile in own), 0)
@@ -535,59 +429,3 @@ class NaiveAccount:
         dated.sort(key=lambda pile: (pile.expires_at, pile.available_at, pile.place))
         undated.sort(key=lambda pile: (pile.available_at, pile.place))
         return dated + undated
-
-
-def _available_at(sale: Sale, now: datetime) -> datetime | None:
-    """When points that an order is given now are available, as far as that is known."""
-    availability, at = sale.program.availability, sale.order.occurred_at
-    wait = (availability.days or 0) * DAY
-    match availability.policy.value:
-        case "on_fulfilled" | "days_after_fulfilment":
-            return None if sale.fulfilled_at is None else min(max(sale.fulfilled_at, at), now) + wait
-        case "after_days":
-            return at + wait
-        case _:
-            return min(at, now)
-
-
-def _looks_for(part: AnyRule | AnyPromotion, lines: Iterable[OrderLine]) -> bool:
-    """Whether it names articles or categories of these lines; what names none, or carries, is for every order."""
-    if isinstance(part, SpendRule) and part.carry:
-        return False
-    names = part if isinstance(part, ItemRule | CategoryRule) else part.lines
-    skus, categories = getattr(names, "skus", ()), getattr(names, "categories", ())
-    return any(line.sku in skus or not {*line.categories}.isdisjoint(categories) for line in lines)
-
-
-def _name(part: AnyRule | AnyPromotion) -> str:
-    return part.promotion_id if hasattr(part, "promotion_id") else part.rule_id
-
-
-def _limits(program: Program, name: str) -> list[str]:
-    """The limits over orders that a version has for a rule or promotion."""
-    found: list[str] = []
-    for rule in program.earning_rules:
-        if rule.rule_id == name:
-            found += [limit for limit in ("per_day", "per_month") if getattr(rule.caps, limit) is not None]
-    for promotion in program.promotions:
-        if promotion.promotion_id == name:
-            limits = promotion.limits
-            found += ["ever"] if limits.orders_per_customer is not None else []
-            found += ["day"] if limits.orders_per_customer_and_day is not None else []
-            found += ["budget"] if limits.orders is not None or limits.budget_points is not None else []
-    return found
-
-
-def _is_reached(limit: int | None, used: int) -> bool:
-    return limit is not None and used >= limit
-
-
-def _owes(granted: dict[str, int], kept: dict[str, int]) -> dict[str, int]:
-    """What each kind lost; what one has more than at first stands for what the first others lost."""
-    more = sum(max(0, points - granted.get(kind, 0)) for kind, points in kept.items())
-    owes = {}
-    for kind, points in granted.items():
-        lost = max(0, points - kept.get(kind, 0))
-        owes[kind] = max(0, lost - more)
-        more = max(0, more - lost)
-    return owes
