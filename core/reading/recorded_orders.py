@@ -6,10 +6,20 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from pydantic_core import from_json
 from sqlalchemy import Connection
 
 from core.domain.orders.facts import LinePart, Order, Refund
-from core.domain.orders.posted import Judgement, OrderEventKind, PostedOrder, cancelled_part
+from core.domain.orders.posted import (
+    Amendment,
+    Judgement,
+    OrderEventKind,
+    PostedOrder,
+    PostedOrderEvent,
+    cancelled_part,
+    refund_event_key,
+)
+from core.messages.inbound.order_facts import order_of
 from core.store.engine import run_bulk
 from core.store.ledger import ORDER_EVENTS, ORDERS, REFUNDS
 
@@ -33,6 +43,13 @@ class FulfilledPart(NamedTuple):
     lines: tuple[LinePart, ...]
 
 
+class UndoneRefund(NamedTuple):
+    """A refund that did not happen after all."""
+
+    refund_id: str
+    occurred_at: datetime  #: when that was known
+
+
 class CountedBefore(NamedTuple):
     """An order that counts as one of its customer."""
 
@@ -43,7 +60,8 @@ class CountedBefore(NamedTuple):
 class RecordedOrder(NamedTuple):
     """An order as it is recorded, with what came about it."""
 
-    order: Order
+    order: Order  #: as its newest revision has it
+    revision: int  #: of that; 0: as it came first
     program_id: str
     program_version: int  #: frozen with it
     tier_id: str  #: the tier that it earned in
@@ -57,6 +75,7 @@ class RecordedOrder(NamedTuple):
     cancelled_at: datetime | None
     taken_back: tuple[PartRefund, ...]  #: in the order in which they were posted
     fulfilled_parts: tuple[FulfilledPart, ...]  #: by their times
+    undone: tuple[UndoneRefund, ...]  #: refunds that did not happen after all, by the times when that was known
 
 
 _ORDERS = f"""
@@ -88,13 +107,17 @@ def _recorded(connection: Connection, row: tuple[Any, ...], as_of: datetime) -> 
     *before, recorded_at, fulfilled_at, cancelled_at = row[:5]
     values = row[5:]
     counted_before = CountedBefore(*before) if before[0] is not None else None
-    posted = ORDERS.read(values)
+    posted = _as_revised(connection, ORDERS.read(values), as_of)
     assert posted.account_id is not None
     assert posted.tier_id is not None
+    undone = _load_events(connection, posted, OrderEventKind.REFUND_REVERTED, as_of)
+    taken_back = _load_taken_back(connection, posted, as_of, {event.event_key for event in undone})
     return RecordedOrder(
-        posted.order, posted.program_id, posted.program_version, posted.tier_id, posted.account_id, posted.sequence,
-        posted.points_entitled, posted.judgement, counted_before, recorded_at, fulfilled_at, cancelled_at,
-        tuple(_load_taken_back(connection, posted, as_of)), tuple(_load_fulfilled_parts(connection, posted, as_of)),
+        posted.current, 0 if posted.amendment is None else posted.amendment.revision, posted.program_id,
+        posted.program_version, posted.tier_id, posted.account_id, posted.sequence, posted.points_entitled,
+        posted.judged, counted_before, recorded_at, fulfilled_at, cancelled_at, tuple(taken_back),
+        tuple(_load_fulfilled_parts(connection, posted, as_of)),
+        tuple(UndoneRefund(event.event_key.split("\t")[1], event.occurred_at) for event in undone),
     )  # fmt: skip
 
 
@@ -108,11 +131,47 @@ FROM order_events t WHERE {_OF_ORDER.format(source="source")} AND t.kind = %s
 """  # noqa: S608  # our own names
 
 
-def _load_taken_back(connection: Connection, posted: PostedOrder, as_of: datetime) -> list[PartRefund]:
+_REVISIONS = f"""
+SELECT t.content::text
+FROM order_events t WHERE {_OF_ORDER.format(source="source")} AND t.kind = 'amended'
+ORDER BY (t.content->>'revision')::integer DESC LIMIT 1
+"""  # noqa: S608  # our own names
+
+
+def _as_revised(connection: Connection, posted: PostedOrder, as_of: datetime) -> PostedOrder:
+    """The order as the newest revision had it that was recorded by `as_of`."""
+    newest = posted.amendment
+    if newest is None:
+        return posted
+    found = run_bulk(connection, _REVISIONS, (*posted.key, posted.program_id, as_of))
+    if not found:
+        return posted._replace(amendment=None)
+    data = from_json(found[0][0])
+    if data["revision"] == newest.revision:
+        return posted
+    then = order_of(posted.order.source, posted.order.occurred_at, data)
+    content = then.lines, then.points_paid, then.attributes, then.customer_tags
+    return posted._replace(amendment=Amendment(data["revision"], *content, newest.judgement))
+
+
+def _load_events(
+    connection: Connection, posted: PostedOrder, kind: OrderEventKind, as_of: datetime
+) -> list[PostedOrderEvent]:
+    """What is recorded of one kind of event of an order, by their own times."""
+    parameters = (*posted.key, posted.program_id, as_of, kind.value)
+    found = [ORDER_EVENTS.read(values) for _, _, *values in run_bulk(connection, _EVENTS, parameters)]
+    return sorted(found, key=lambda event: event.occurred_at)
+
+
+def _load_taken_back(
+    connection: Connection, posted: PostedOrder, as_of: datetime, undone: Collection[str]
+) -> list[PartRefund]:
     parameters = (*posted.key, posted.program_id, as_of)
     found: list[tuple[datetime, int, PartRefund]] = []
     for recorded_at, inbox_id, *values in run_bulk(connection, _REFUNDS, parameters):
         reported = REFUNDS.read(values)
+        if refund_event_key(reported.refund.source, reported.refund.refund_id) in undone:
+            continue
         found.append((recorded_at, inbox_id, PartRefund(reported.refund, False, recorded_at, *reported.recovery)))
     for recorded_at, inbox_id, *values in run_bulk(connection, _EVENTS, (*parameters, OrderEventKind.CANCELLED.value)):
         event = ORDER_EVENTS.read(values)
@@ -122,7 +181,5 @@ def _load_taken_back(connection: Connection, posted: PostedOrder, as_of: datetim
 
 
 def _load_fulfilled_parts(connection: Connection, posted: PostedOrder, as_of: datetime) -> list[FulfilledPart]:
-    parameters = (*posted.key, posted.program_id, as_of, OrderEventKind.FULFILLED.value)
-    found = [ORDER_EVENTS.read(values) for _, _, *values in run_bulk(connection, _EVENTS, parameters)]
-    parts = [FulfilledPart(event.occurred_at, event.lines) for event in found if event.lines]
-    return sorted(parts, key=lambda part: part.occurred_at)
+    found = _load_events(connection, posted, OrderEventKind.FULFILLED, as_of)
+    return [FulfilledPart(event.occurred_at, event.lines) for event in found if event.lines]

@@ -21,6 +21,8 @@ from workers.cli.rule_sentences import (
 def why_text(entry: HistoryEntry, zone: ZoneInfo) -> str:
     """One readable sentence or two: what led to the points of this entry."""
     match entry.kind:
+        case EntryKind.ACCRUAL if "points_entitled_before" in entry.why:
+            text = f"{_before_and_after_text(entry)} {_earning_text(entry)}"
         case EntryKind.ACCRUAL:
             text = _earning_text(entry)
         case EntryKind.CLAWBACK if entry.return_id is not None:
@@ -37,6 +39,8 @@ def why_text(entry: HistoryEntry, zone: ZoneInfo) -> str:
 def sentences_of(entry: HistoryEntry, zone: ZoneInfo) -> list[str]:
     """The same for reading out, one sentence each: rule by rule, and indented the lines that a rule selects."""
     match entry.kind:
+        case EntryKind.ACCRUAL if "points_entitled_before" in entry.why:
+            texts = [_before_and_after_text(entry), _basis_text(entry), *_earning_sentences(entry)]
         case EntryKind.ACCRUAL:
             texts = [_basis_text(entry), *_earning_sentences(entry)]
         case EntryKind.CLAWBACK if entry.return_id is not None:
@@ -55,11 +59,13 @@ def sentences_of(entry: HistoryEntry, zone: ZoneInfo) -> list[str]:
 def headline(entry: HistoryEntry, zone: ZoneInfo) -> str:
     """What happened, with what it did to the balance."""
     what = {
-        EntryKind.ACCRUAL: "Order {order} earned",
+        EntryKind.ACCRUAL: _accrual_headline(entry),
         EntryKind.CLAWBACK: _clawback_headline(entry),
         EntryKind.EXPIRY: "Expiry took",
         EntryKind.RELEASE: _released_text(entry),
-    }[entry.kind].format(order=entry.order_id, refund=entry.refund_id, back=entry.return_id)
+    }[entry.kind].format(
+        order=entry.order_id, refund=entry.refund_id, back=entry.return_id, revision=entry.why.get("revision")
+    )
     is_release = entry.kind is EntryKind.RELEASE
     points = abs(entry.points) if is_release else abs(entry.points + entry.pending_change)
     if is_release and not points:
@@ -72,7 +78,21 @@ def headline(entry: HistoryEntry, zone: ZoneInfo) -> str:
     )
 
 
+def _accrual_headline(entry: HistoryEntry) -> str:
+    if "revision" in entry.why:
+        return "Order {order} was edited (revision {revision}), which gave"
+    if "claimed" in entry.why:
+        return "Order {order} came to this customer and earned"
+    if entry.refund_id is not None:
+        return "Refund {refund} of order {order} did not happen after all, which gave back"
+    return "Order {order} earned"
+
+
 def _clawback_headline(entry: HistoryEntry) -> str:
+    if "revision" in entry.why:
+        return "Order {order} was edited (revision {revision}), which took back"
+    if "claimed" in entry.why:
+        return "Order {order} went to another customer, which took back"
     if entry.return_id is not None:
         return "Goods came back without a receipt (return {back}), which took"
     if entry.refund_id is not None:
@@ -178,8 +198,14 @@ def _sentence(text: str) -> str:
 def _before_and_after_text(entry: HistoryEntry) -> str:
     before, after = entry.why.get("points_entitled_before", 0), entry.why.get("points_entitled_after", 0)
     what = "with this refund" if entry.refund_id is not None else "now that it is cancelled"
+    if entry.kind is EntryKind.ACCRUAL:
+        what = "without this refund"
     if "cancelled_lines" in entry.why:
         what = "without what is cancelled"
+    if "revision" in entry.why:
+        what = "as it is now"
+    if "claimed" in entry.why:
+        return f"The order earned {before:,} here."
     return f"The order earns {after:,} {what}, {before:,} before it."
 
 

@@ -5,7 +5,6 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
-from core.domain.ledger import EntryKind
 from core.domain.orders.facts import Refund, RefundLine
 from core.domain.program import PointsPaidBasis, TaxBasis
 from core.reading.open_messages import OpenMessage
@@ -198,7 +197,7 @@ def _holding_texts(order: OrderOutcome) -> list[str]:
         elif end == FROM_THEN:
             until = f"how long {they} can be used is counted from then"
         texts.append(f"{left}: {waits if lot.is_pending else 'available'}; {until}.")
-    if recorded.sequence is None:
+    if recorded.sequence is None and not order.entries:
         texts.append("The ledger has no entry for it, as it earned nothing.")
     elif not order.lots:
         texts.append("None of its points are left: they were taken back, expired, or paid off a deficit.")
@@ -231,6 +230,8 @@ def _document(order: OrderOutcome, sentences: _Sentences) -> dict[str, Any]:
             for part in recorded.fulfilled_parts
         ],
         "cancelled_at": recorded.cancelled_at,
+        "revision": recorded.revision,
+        "undone_refunds": [undone._asdict() for undone in recorded.undone],
         "points_at_first": order.at_first.points,
         "points_now": order.now.points,
         "points_in_ledger": recorded.points_entitled,
@@ -262,6 +263,8 @@ def _print(explained: OrderOutcome, sentences: _Sentences) -> None:
         f"in tier {recorded.tier_id}, by version {recorded.program_version} of {program.program_id}, "
         "which was in force when it was placed."
     )
+    if recorded.revision:
+        say(f"  It was edited; this is revision {recorded.revision} of it.")
     for part in recorded.fulfilled_parts:
         say(f"  {_part_text(part, zone)}")
     for name, instant in (("fulfilled", recorded.fulfilled_at), ("cancelled", recorded.cancelled_at)):
@@ -278,18 +281,26 @@ def _print(explained: OrderOutcome, sentences: _Sentences) -> None:
                 say(f"  {outcome.points:,}: {printable(outcome.text, is_line=True)}.")
                 for line in outcome.lines:
                     say_below(printable(line, is_line=True), indent=6)
-    if sentences.refunds:
-        print_section("Its refunds", sentences.refunds)
-        say(f"  It earns {count_text(explained.now.points, 'point')} now.")
+    _print_refunds(explained, sentences)
     say("What the ledger holds for it", style="bold")
     for entry in explained.entries:
         say(f"  {headline(entry, zone)}")
-        if entry.kind is EntryKind.CLAWBACK:  # what it gave at first stands above
+        if "points_entitled_before" in entry.why:  # what it gave at first stands above
             for text in sentences_of(entry, zone):
                 say_sentence(text)
     for text in sentences.left:
         say(f"  {text}")
     print_section("What is about it and not there", [text.partition(": ")[2] for text in sentences.open_messages])
+
+
+def _print_refunds(explained: OrderOutcome, sentences: _Sentences) -> None:
+    undone = [
+        f"{time_text(each.occurred_at, explained.program.zone)[:16]}  Refund {each.refund_id} did not happen after all."
+        for each in explained.recorded.undone
+    ]
+    print_section("Its refunds", [*sentences.refunds, *undone])
+    if sentences.refunds or undone:
+        say(f"  It earns {count_text(explained.now.points, 'point')} now.")
 
 
 def say_sentence(text: str) -> None:
