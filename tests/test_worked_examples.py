@@ -33,7 +33,7 @@ def first_number(cell: str) -> int:
 
 def test_earning() -> None:
     cells = table(LEDGER, "Order")
-    cases = [("0", cells[0]), ("0", cells[1]), ("5.00", cells[2])]
+    cases = [("0", cells[0]), ("0", cells[1]), ("12.75", cells[2])]
     for points_paid, (_, tier, basis, points) in cases:
         earned = entitlement(order(lines=TEAPOTS, points_paid=points_paid), (), EXAMPLE, tier)
         assert (Decimal(earned.why["basis_amount"]), earned.points) == (Decimal(basis), first_number(points))
