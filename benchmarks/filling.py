@@ -44,9 +44,11 @@ _NUMBERED = "(SELECT n, md5('account ' || n)::uuid AS account_id FROM generate_s
 # What stands before the entries, and what stands on them.
 _BEFORE = f"""
 INSERT INTO accounts (account_id, program_id, customer_id, account_shard, sequence, lots_opened, balance,
-                      lifetime_points, qualifying_points, tier_id, orders_posted, enrolled_at)
+                      lifetime_points, qualifying_points, tier_id, orders_posted, orders_counted, counted_until,
+                      enrolled_at)
 SELECT account_id, 'bench', 'c' || n, ('x' || right(account_id::text, 4))::bit(16)::integer % :shards, :each, :each,
-       :points * :each, :points * :each, :points * :each, 'bronze', :each, {_OCCURRED_AT.format(k=1)}
+       :points * :each, :points * :each, :points * :each, 'bronze', :each, :each, {_OCCURRED_AT.format(k=":each")},
+       {_OCCURRED_AT.format(k=1)}
 FROM {_NUMBERED};
 INSERT INTO members (program_id, customer_id, account_id) SELECT program_id, customer_id, account_id FROM accounts;
 INSERT INTO inbox (inbox_id, source, event_id, type, occurred_at, subject, body, state, settled_at)
@@ -55,11 +57,12 @@ SELECT (k - 1) * :accounts + n, '/bench', 'e' || (k - 1) * :accounts + n, 'order
 FROM generate_series(1, CAST(:accounts AS integer)) AS n, generate_series(1, :each) AS k ORDER BY k, n;
 INSERT INTO orders (source, order_id, program_id, account_id, customer_id, shard, inbox_id, business_hash, currency,
                     occurred_at, lines, points_paid, program_version, tier_id, sequence, points_entitled,
-                    qualifying_points, qualifying_spend, qualifying_orders)
+                    qualifying_points, qualifying_spend, qualifying_orders, is_counted)
 SELECT '/bench', n || '-' || k, 'bench', account_id, 'c' || n, 0, (k - 1) * :accounts + n,
        sha256(convert_to(concat('{{"order_id":"', n, '-', k, '","customer_id":"c', n,
                                 '","currency":"EUR","lines":', CAST(:lines AS text), '}}'), 'UTF8')), 'EUR',
-       {_OCCURRED_AT.format(k="k")}, CAST(:lines AS json), 0, 1, 'bronze', k, :points, :points, :points * 100, 1
+       {_OCCURRED_AT.format(k="k")}, CAST(:lines AS json), 0, 1, 'bronze', k, :points, :points, :points * 100, 1,
+       true
 FROM {_NUMBERED}, generate_series(1, :each) AS k ORDER BY k, n
 """
 _AFTER = """

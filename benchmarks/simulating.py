@@ -25,18 +25,19 @@ INSERT INTO accounts (account_id, program_id, customer_id, account_shard, tier_i
 SELECT md5('account ' || n)::uuid, 'online-retail', 'c' || n, 0, 'bronze' FROM generate_series(1, :orders / 10) AS n;
 INSERT INTO orders (source, order_id, program_id, account_id, customer_id, shard, inbox_id, business_hash, currency,
                     occurred_at, lines, points_paid, program_version, tier_id, points_entitled, qualifying_points,
-                    qualifying_spend, qualifying_orders)
+                    qualifying_spend, qualifying_orders, is_counted)
 SELECT '/bench', n::text, 'online-retail', md5('account ' || c)::uuid, 'c' || c, 0, n, '', 'GBP',
        timestamptz '2025-01-01Z' + n * interval '2 years' / :orders,
        json_build_array(
            json_build_object('line_id', '1', 'sku', 's' || n % 500, 'quantity', 1 + n % 3, 'amount', (n % 90)::text),
            json_build_object('line_id', '2', 'sku', 's' || n % 77, 'quantity', 2, 'amount', '12.5'),
            json_build_object('line_id', '3', 'sku', 's' || n % 31, 'quantity', 1, 'amount', '7.99')),
-       0, 1, 'bronze', 0, 0, 0, 0
+       0, 1, 'bronze', 0, 0, 0, 0, false
 FROM (SELECT n, 1 + (n * 7919::bigint) % greatest(1, :orders / 10) AS c FROM generate_series(1, :orders) AS n) AS n;
-INSERT INTO refunds (source, refund_id, program_id, order_id, account_id, inbox_id, business_hash, occurred_at, is_full,
-                     lines, points_due, points_taken, points_excused, points_shortfall)
-SELECT source, 'r' || order_id, program_id, order_id, account_id, inbox_id, '', occurred_at + interval '9 days', false,
+INSERT INTO refunds (source, refund_id, program_id, order_source, order_id, account_id, inbox_id, business_hash,
+                     occurred_at, is_full, lines, points_due, points_taken, points_excused, points_shortfall)
+SELECT source, 'r' || order_id, program_id, source, order_id, account_id, inbox_id, '',
+       occurred_at + interval '9 days', false,
        json_build_array(json_build_object('line_id', '1', 'quantity', '1')), 0, 0, 0, 0
 FROM orders WHERE order_id::integer % 20 = 0;
 ANALYZE

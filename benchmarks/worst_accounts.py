@@ -174,7 +174,7 @@ class _Account:
     def _multiply(self, orders: int) -> None:
         """Make so many orders of the one that is posted, each with its message, entry, lot and event."""
         summed = ("balance", "pending", "lifetime_points", "qualifying_points")
-        counted = ("sequence", "lots_opened", "orders_posted")
+        counted = ("sequence", "lots_opened", "orders_posted", "orders_counted")
         totals = ", ".join(
             [*(f"{name} = {name} * {orders}" for name in summed), *(f"{name} = {orders}" for name in counted)]
         )

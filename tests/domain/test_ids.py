@@ -62,6 +62,6 @@ def test_every_id_of_a_message_is_of_that_kind(path: Any) -> None:
         for name, schema in fields(json.loads(path.read_text()))
         if name in {"id", "source"} or name.endswith("_id")
     }
-    assert {"id", "source", "order_id"} <= set(ids)
+    assert {"id", "source"} < set(ids)
     patterns = [json.dumps(id_pattern(but=but)) for but in ("", "@")]
     assert [name for name, text in ids.items() if not any(pattern in text for pattern in patterns)] == []

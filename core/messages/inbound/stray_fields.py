@@ -19,7 +19,7 @@ from core.messages.inbound.near_names import meant_names
 
 STRAY = "loyalty_stray"  #: the type of the error that says: look whether it matters
 #: So many different names of one place in a message are compared: whoever sends more has fields of his own there.
-_NAMES_COMPARED_MAX = 50
+_NAMES_COMPARED_MAX = 30
 _SAYS_NOTHING: tuple[Any, ...] = (None, False, "", [], {})
 
 Path = tuple[str | int, ...]
