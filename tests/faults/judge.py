@@ -4,7 +4,7 @@ A difference begins with lost, doubled or wrong.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -253,8 +253,8 @@ def _fact_differences(stream: Stream, snapshot: Snapshot, earned: Mapping[str, i
         ("refunds", stream.model.refund_ids(), {row for row in snapshot.refunds if row[1].startswith(stream.name)}),
         (
             "fulfilments and cancellations",
-            stream.model.order_events(),
-            {row for row in snapshot.order_events if row[1].startswith(stream.name)},
+            _each(stream.model.order_events().elements()),
+            _each(row for row in snapshot.order_events if row[1].startswith(stream.name)),
         ),
     ):
         yield from (f"lost: {name}: {key} is missing" for key in sorted(wanted - found))
@@ -263,6 +263,16 @@ def _fact_differences(stream: Stream, snapshot: Snapshot, earned: Mapping[str, i
         is_predicted = key not in stream.model.sales or stream.model.is_predicted(key)
         if is_predicted and row.points_entitled != earned.get(key[1], 0):
             yield f"wrong: orders: {row} is entitled to {earned.get(key[1], 0)} points by the model"
+
+
+def _each(events: Iterable[tuple[str, str, str]]) -> set[tuple[object, ...]]:
+    """These, of which several may be alike, each with its number among those."""
+    numbers: Counter[tuple[str, str, str]] = Counter()
+    found: set[tuple[object, ...]] = set()
+    for event in events:
+        numbers[event] += 1
+        found.add((*event, numbers[event]))
+    return found
 
 
 def _event_differences(stream: Stream, snapshot: Snapshot, log: EventLog) -> Iterator[str]:

@@ -4,7 +4,7 @@ A customer's points in a program of one tier follow from the set of messages alo
 the order of posting, the messages are replayed in the order in which the ledger posted them.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -102,13 +102,13 @@ class Model:
         """All refunds that are to be posted: source and refund_id."""
         return {(refund.source, refund.refund_id) for refund in self._all_refunds() if refund.refund_id}
 
-    def order_events(self) -> set[tuple[str, str, str]]:
-        """All fulfilments and cancellations that are to be posted: source, order_id, kind."""
-        cancelled = {(r.source, r.order_id, "cancelled") for r in self._all_refunds() if not r.refund_id}
+    def order_events(self) -> Counter[tuple[str, str, str]]:
+        """All that is to be posted of what happened to orders: source, order_id, kind; lines are cancelled apart."""
+        cancelled = Counter((*r.order_key, "cancelled") for r in self._all_refunds() if not r.refund_id)
         undone = {(*refund.order_key, "refund_reverted") for refund in self._all_refunds() if self._is_undone(refund)}
         amended = {(*key, "amended") for key in self.amended}
         claimed = {(*key, "claimed") for key in self.claimed}
-        return cancelled | undone | amended | claimed | {(*key, "fulfilled") for key in self.fulfilled}
+        return cancelled + Counter(undone | amended | claimed | {(*key, "fulfilled") for key in self.fulfilled})
 
     def _owner(self, key: OrderKey) -> str | None:
         return self.claimed.get(key, self.sales[key].order.customer_id)
