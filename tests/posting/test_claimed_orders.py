@@ -95,6 +95,14 @@ def test_a_moved_order_takes_its_refunds_and_its_tier_along(shell: Shell) -> Non
     assert (tiers, shell.differences()) == ({"c1": "bronze", "c2": "silver"}, [])
 
 
+@pytest.mark.parametrize("customer_id", [None, "c1"])
+def test_an_edit_of_a_claimed_order_names_its_customer_or_none_as_before(
+    shell: Shell, customer_id: str | None
+) -> None:
+    posted(shell, guest(), claim(), amendment("o1", "70.00", customer_id=customer_id))
+    assert (shell.balance(), shell.differences()) == (70, [])
+
+
 def test_of_several_claims_the_latest_by_its_own_time_counts(shell: Shell) -> None:
     first, second = (
         claim("o1", "c1", time="2026-03-08T10:00:00Z"),

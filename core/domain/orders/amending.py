@@ -97,7 +97,8 @@ def _change(
 
 def _problem(books: Books, posted: PostedOrder, amended: AmendedOrder, program: Program) -> Parked | None:
     before, now = posted.order, amended.order
-    if now.customer_id != before.customer_id:
+    owner_id = None if posted.account_id is None else books.account(posted.account_id).customer_id
+    if now.customer_id not in {before.customer_id, owner_id}:
         detail = (
             "data.customer_id is not the order's; an amendment leaves the customer as it is. If the order is another "
             "customer's, send order.claimed; if this is another order, send it with an order_id of its own"

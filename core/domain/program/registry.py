@@ -105,6 +105,10 @@ class ProgramRegistry:
 
     def in_force(self, program_id: str) -> Callable[[datetime], Program]:
         """What gives the content of the version in force at an instant."""
+        line = self._lines[program_id]
+        if len(line) == 1:
+            only = line[0].program
+            return lambda _: only
         return lambda instant: self.at(program_id, instant).program
 
     def between(self, program_id: str, first: datetime, last: datetime) -> list[Program]:
