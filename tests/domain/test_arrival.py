@@ -8,6 +8,7 @@ from typing import Any
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from core.domain.lots import Lot
 from core.domain.orders.earning import entitlement
 from core.domain.orders.facts import Order, Refund
 from core.domain.program import ClawbackPolicy, Program
@@ -29,7 +30,7 @@ def end_of(book: Book) -> Any:
     return (
         (account.balance, account.pending, account.deficit, account.lifetime_points),
         (account.tier_id, account.qualifying_points),
-        [lot._replace(opened_by_sequence=0) for lot in book.lots.values()],
+        [_seen(lot) for lot in book.lots.values()],
         {
             order_id: (posted.points_entitled, posted.points_excused, posted.points_shortfall, posted.qualifying)
             for order_id, posted in book.orders.items()
@@ -37,6 +38,13 @@ def end_of(book: Book) -> Any:
         {key: usage for key, usage in book.usages.items() if any(usage)},
         {name: budget for name, budget in book.budgets.items() if any(budget)},
     )
+
+
+def _seen(lot: Lot) -> Lot:
+    """A lot without what nobody sees of it: which entry opened it, and the dates of one that is empty."""
+    if not lot.points_remaining:
+        lot = lot._replace(available_at=None, expires_at=None, expires_with=None, is_pending=False)
+    return lot._replace(opened_by_sequence=0)
 
 
 def begun(program: Program, spent: int) -> Book:

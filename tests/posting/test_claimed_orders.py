@@ -96,9 +96,7 @@ def test_a_moved_order_takes_its_refunds_and_its_tier_along(shell: Shell) -> Non
 
 
 @pytest.mark.parametrize("customer_id", [None, "c1"])
-def test_an_edit_of_a_claimed_order_names_its_customer_or_none_as_before(
-    shell: Shell, customer_id: str | None
-) -> None:
+def test_an_edit_of_a_claimed_order_names_its_customer_or_none_as_before(shell: Shell, customer_id: str | None) -> None:
     posted(shell, guest(), claim(), amendment("o1", "70.00", customer_id=customer_id))
     assert (shell.balance(), shell.differences()) == (70, [])
 
