@@ -53,7 +53,8 @@ class Settings(BaseSettings):
     clock_skew_seconds_max: Annotated[int, Field(ge=0)] = 86_400
     """How far ahead of our clock an event's time may be."""
     sources_file: Path | None = None
-    """YAML file of the sources that may send or must sign; read when a process starts. Unset: anybody may send."""
+    """YAML file of the sources that may send, command or must sign; read when a process starts. Unset: anybody may send
+    what happened, and nobody may command."""
 
     posting_batch_messages: Annotated[int, Field(ge=1, le=10_000)] = 500
     """Inbox rows that are posted in one transaction."""

@@ -29,7 +29,10 @@ EXAMPLES = 30
 MESSAGE_BYTES_MAX = 20_000
 #: How often a piece of some bytes is repeated.
 TIMES = st.sampled_from([1, 3, 20, 100, 300])
-SOURCES_TEXT = "unlisted: park\nsources:\n- source: /a\n  keys:\n  - {key_id: k, secret_variable: V}\n"
+SOURCES_TEXT = (
+    "unlisted: park\nsources:\n- source: /a\n  keys:\n  - {key_id: k, secret_variable: V}\n"
+    "  commands:\n  - {command: credit}\n"
+)
 
 
 class Bound(NamedTuple):

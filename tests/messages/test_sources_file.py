@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from core.domain.value.verbs import Verb
 from core.errors import SourcesFileError
-from core.messages.inbound.sources import SourceKey
+from core.messages.inbound.sources import CommandGrant, SourceKey
 from core.messages.inbound.sources_file import load_sources
 
 SECRET = "correct-horse-battery-staple-32+"
@@ -18,6 +19,12 @@ sources:
       - {key_id: "2026-11", secret_file: new-secret}
       - {key_id: "2026-05", secret_variable: HIGH_STREET_SECRET, until: 2026-12-01T00:00:00+01:00}
   - source: /shops/market
+  - source: /services/support
+    commands:
+      - command: credit
+        points_per_command_max: 500
+        points_per_day_max: 10000
+      - {command: account.freeze}
 """
 ENVIRONMENT = {"HIGH_STREET_SECRET": SECRET}
 
@@ -47,7 +54,28 @@ def test_a_file_names_its_sources_their_keys_and_where_the_secrets_are(path: Pat
             SourceKey("2026-05", SECRET.encode(), datetime(2026, 11, 30, 23, tzinfo=UTC)),
         ],
         "/shops/market": [],
+        "/services/support": [],
     }
+
+
+def test_a_file_says_which_commands_a_source_may_send_and_for_how_many_points(path: Path) -> None:
+    sources = load_sources(path, ENVIRONMENT)
+    assert sources.command_grant("/services/support", Verb.CREDIT) == CommandGrant(500, 10_000)
+    assert sources.command_grant("/services/support", Verb.ACCOUNT_FREEZE) == CommandGrant()
+    assert sources.command_grant("/services/support", Verb.DEBIT) is None
+
+
+@pytest.mark.parametrize("verb", Verb)
+def test_a_source_may_command_nothing_unless_the_file_says_so(path: Path, verb: Verb) -> None:
+    sources = load_sources(path, ENVIRONMENT)
+    assert sources.command_grant("/shops/high-street", verb) is None
+    assert sources.command_grant("/shops/nobody", verb) is None
+
+
+@pytest.mark.parametrize("verb", Verb)
+def test_every_command_can_be_granted(path: Path, verb: Verb) -> None:
+    path.write_text(f"sources: [{{source: /a, commands: [{{command: {verb}}}]}}]")
+    assert load_sources(path, {}).command_grant("/a", verb) == CommandGrant()
 
 
 def test_unlisted_sources_may_send_unless_the_file_says_otherwise(path: Path) -> None:
@@ -80,6 +108,43 @@ def test_unlisted_sources_may_send_unless_the_file_says_otherwise(path: Path) ->
         ("new-secret", '"a\\0b"', "sources[0].keys[0].secret_file a\0b embedded null byte"),
         ("new-secret", "short-secret", "secret_file short-secret has 16 bytes; a secret has 32 to 4,096 random ones"),
         ("new-secret", "long-secret", "secret_file long-secret has more than 4,096 bytes"),
+        ("command: credit", "command: credits", 'command is the text "credits"; did you mean credit?'),
+        ("command: credit", "command: loyalty.command.account.freez", "did you mean account.freeze?"),
+        ("command: credit", "command: pay", 'line 11: sources[2].commands[0].command is the text "pay"; write one of '),
+        ("command: credit", "command: pay", "account.merge, account.unmerge, account.link, account.unlink"),
+        ("command: credit", "command: 7", "sources[2].commands[0].command is a number"),
+        ("command: credit", "command:", "sources[2].commands[0].command is empty; write one of credit, debit"),
+        (
+            "command: account.freeze",
+            "command: credit",
+            "sources[2].commands[1].command is granted to this source",
+        ),
+        ("command: account.freeze", "points_per_day_max: 1", "line 14: sources[2].commands[1].command is missing"),
+        (
+            "{command: account.freeze}",
+            "account.freeze",
+            "commands[1] is a text of 14 characters; write a command:",
+        ),
+        ("freeze}", "freeze, points_per_day_max: 1}", "commands[1] limits points, and account.freeze chooses none"),
+        ("points_per_day_max", "points_a_day_max", "points_a_day_max is not a field here; did you mean points_per_day"),
+        ("points_per_day_max", "daily", "known are command, points_per_command_max, points_per_day_max"),
+        ("10000", "499", "line 11: sources[2].commands[0] allows less on a day than in one command; raise points_per"),
+        (
+            "10000",
+            "0",
+            "points_per_day_max is a number, or a word that YAML takes for true or false; write a",
+        ),
+        (
+            "500",
+            "1.5",
+            "points_per_command_max is a number, or a word that YAML takes for true or false; write a whole",
+        ),
+        (
+            "500",
+            "yes",
+            "points_per_command_max is a number, or a word that YAML takes for true or false; write a whole",
+        ),
+        ("500", "1000000000000001", "from 1 to 1,000,000,000,000,000, written without separators"),
         ("HIGH_STREET_SECRET", "NOT_SET", "keys[1].secret_variable NOT_SET is not set in the environment"),
     ],
 )

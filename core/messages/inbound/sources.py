@@ -1,4 +1,4 @@
-"""Who may send, and the signatures that prove it: HMAC-SHA256 over the exact bytes of a broker message.
+"""Who may send and command, and the signatures that prove it: HMAC-SHA256 over the exact bytes of a broker message.
 
 The signature travels beside the message as `<key_id>=<hexadecimal digits>`. Without keys for a source there is nothing
 to prove, and nothing is computed.
@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from core.domain.outcomes import Reason
+from core.domain.value.verbs import Verb
 
 KEY_ID_PATTERN = r"^[A-Za-z0-9._-]{1,64}$"
 SECRET_BYTES_MIN = 32
@@ -30,6 +31,13 @@ class SourceKey:
     until: datetime | None = None  #: aware; what arrives from then on may not be signed with it
 
 
+class CommandGrant(NamedTuple):
+    """A source may send one kind of command, for so many points at most."""
+
+    points_per_command_max: int | None = None  #: of one command, whichever way they move; None: any number
+    points_per_day_max: int | None = None  #: of all commands of this kind from the source on one day, in UTC
+
+
 class Refusal(NamedTuple):
     """Why an event of this source is not taken from this message."""
 
@@ -38,12 +46,23 @@ class Refusal(NamedTuple):
 
 
 class Sources:
-    """The sources that are listed, each with its keys; one without keys need not sign."""
+    """The sources that are listed, each with its keys and commands; one without keys need not sign."""
 
-    def __init__(self, keys: Mapping[str, Sequence[SourceKey]], *, parks_unlisted: bool) -> None:
-        """`parks_unlisted`: only the listed ones may send."""
+    def __init__(
+        self,
+        keys: Mapping[str, Sequence[SourceKey]],
+        *,
+        parks_unlisted: bool,
+        commands: Mapping[str, Mapping[Verb, CommandGrant]] | None = None,
+    ) -> None:
+        """`parks_unlisted`: only the listed ones may send. `commands`: what each source may command; else nothing."""
         self.keys = dict(keys)
         self.parks_unlisted = parks_unlisted
+        self.commands = dict(commands or {})
+
+    def command_grant(self, source: str, verb: Verb) -> CommandGrant | None:
+        """What the source may do with commands of this kind; None: it may send none, as one that is not listed."""
+        return self.commands.get(source, {}).get(verb)
 
     def check(self, raw: bytes, signature: str | None, received_at: datetime) -> "SignatureCheck":
         """Look at one broker message. `received_at` (aware) decides which keys have ended."""

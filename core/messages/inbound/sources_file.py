@@ -4,7 +4,7 @@ Secrets stand in files or variables of their own, never in this file. No message
 one by mistake.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from itertools import islice
 from pathlib import Path
@@ -13,10 +13,19 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
+from core.domain.ledger import POINTS_MAX
+from core.domain.value.verbs import VERBS_OF_CHOSEN_POINTS, Verb
 from core.errors import SourcesFileError
 from core.messages.inbound.fields import Id
 from core.messages.inbound.problems import near_match, shown
-from core.messages.inbound.sources import KEY_ID_PATTERN, SECRET_BYTES_MAX, SECRET_BYTES_MIN, SourceKey, Sources
+from core.messages.inbound.sources import (
+    KEY_ID_PATTERN,
+    SECRET_BYTES_MAX,
+    SECRET_BYTES_MIN,
+    CommandGrant,
+    SourceKey,
+    Sources,
+)
 from core.messages.yaml_source import PROBLEMS_TOLD_MAX, Problem, YamlPath, YamlSource, read_text, told
 
 SOURCES_MAX = 1_000
@@ -25,7 +34,7 @@ KEYS_MAX = 10
 _ALLOWED = {
     "unlisted": "accept, or park: then only the listed sources may send",
     "sources": f"a list of 1 to {SOURCES_MAX:,} sources",
-    "sources[]": "a source: source, keys",
+    "sources[]": "a source: source, keys, commands",
     "source": "the source of the messages, 1 to 200 visible characters, such as /shops/high-street",
     "keys": f"a list of at most {KEYS_MAX} keys",
     "keys[]": "a key: key_id, secret_file or secret_variable, until",
@@ -33,7 +42,13 @@ _ALLOWED = {
     "secret_file": "the path of the file that holds the secret",
     "secret_variable": "the name of the environment variable that holds the secret",
     "until": "a date and time with its offset, without quotes, such as 2026-12-01T00:00:00+00:00",
+    "commands": f"a list of at most {len(Verb)} commands",
+    "commands[]": "a command: command, points_per_command_max, points_per_day_max",
+    "command": f"one of {', '.join(Verb)}",
+    "points_per_command_max": f"a whole number from 1 to {POINTS_MAX:,}, written without separators",
+    "points_per_day_max": f"a whole number from 1 to {POINTS_MAX:,}, written without separators",
 }
+_COMMAND_PREFIX = "loyalty.command."
 _OWN_PROBLEM = "own"
 
 
@@ -56,11 +71,33 @@ class KeyEntry(_Part):
         return self
 
 
+class CommandEntry(_Part):
+    """One kind of command that a source may send, and for how many points."""
+
+    command: Annotated[Verb, Field(strict=False)]  # it is a text in the file
+    points_per_command_max: Annotated[int, Field(ge=1, le=POINTS_MAX)] | None = None
+    points_per_day_max: Annotated[int, Field(ge=1, le=POINTS_MAX)] | None = None
+
+    @model_validator(mode="after")
+    def _limits_mean_something(self) -> Self:
+        of_command, of_day = self.points_per_command_max, self.points_per_day_max
+        if (of_command or of_day) is not None and self.command not in VERBS_OF_CHOSEN_POINTS:
+            raise PydanticCustomError(
+                _OWN_PROBLEM, f"limits points, and {self.command} chooses none; leave points_per_*_max out"
+            )
+        if of_command is not None and of_day is not None and of_day < of_command:
+            raise PydanticCustomError(
+                _OWN_PROBLEM, "allows less on a day than in one command; raise points_per_day_max, or leave one out"
+            )
+        return self
+
+
 class SourceEntry(_Part):
     """One source that may send."""
 
     source: Id
     keys: Annotated[list[KeyEntry], Field(max_length=KEYS_MAX)] = []
+    commands: Annotated[list[CommandEntry], Field(max_length=len(Verb))] = []
 
 
 class SourcesFile(_Part):
@@ -70,7 +107,7 @@ class SourcesFile(_Part):
     sources: Annotated[list[SourceEntry], Field(min_length=1, max_length=SOURCES_MAX)]
 
 
-_FIELDS: dict[int, type[BaseModel]] = {0: SourcesFile, 2: SourceEntry, 4: KeyEntry}  # by the length of the path above
+_ENTRIES: dict[str, type[BaseModel]] = {"sources": SourceEntry, "keys": KeyEntry, "commands": CommandEntry}
 
 
 def load_sources(path: Path | str, environment: Mapping[str, str]) -> Sources:
@@ -89,7 +126,8 @@ def load_sources(path: Path | str, environment: Mapping[str, str]) -> Sources:
         ]
     if problems:
         raise SourcesFileError(path=str(path), problems="\n".join(problems))
-    return Sources(keys, parks_unlisted=file.unlisted == "park")
+    commands = {entry.source: {each.command: _grant(each) for each in entry.commands} for entry in file.sources}
+    return Sources(keys, parks_unlisted=file.unlisted == "park", commands=commands)
 
 
 def parse_sources(text: str, *, path: str) -> SourcesFile:
@@ -123,6 +161,10 @@ def read_secret(path: Path) -> bytes:
     """Read a secret from its file; a line break at its end does not count. ValueError and OSError say what is wrong."""
     with path.open("rb") as file:
         return _checked(file.read(SECRET_BYTES_MAX + 3).removesuffix(b"\n").removesuffix(b"\r"))
+
+
+def _grant(entry: CommandEntry) -> CommandGrant:
+    return CommandGrant(entry.points_per_command_max, entry.points_per_day_max)
 
 
 def _checked(secret: bytes) -> bytes:
@@ -161,12 +203,17 @@ def _repeated(file: SourcesFile, source: YamlSource) -> Iterator[Problem]:
         if entry.source in seen:
             yield Problem(source.places[path].line, path, "is listed before; put all its keys there")
         seen.add(entry.source)
-        key_ids = [key.key_id for key in entry.keys]
-        first = {key_id: number for number, key_id in reversed(list(enumerate(key_ids)))}
-        for number, key_id in enumerate(key_ids):
-            if first[key_id] < number:
-                path = ("sources", place, "keys", number, "key_id")
-                yield Problem(source.places[path].line, path, "names another key of this source too")
+        for number in _repeats([key.key_id for key in entry.keys]):
+            path = ("sources", place, "keys", number, "key_id")
+            yield Problem(source.places[path].line, path, "names another key of this source too")
+        for number in _repeats([each.command for each in entry.commands]):
+            path = ("sources", place, "commands", number, "command")
+            yield Problem(source.places[path].line, path, "is granted to this source before; write it once")
+
+
+def _repeats(names: Sequence[str]) -> Iterator[int]:
+    first = {name: number for number, name in reversed(list(enumerate(names)))}
+    return (number for number, name in enumerate(names) if first[name] < number)
 
 
 def _worded(error: ValidationError, source: YamlSource) -> Iterator[Problem]:
@@ -177,18 +224,28 @@ def _worded(error: ValidationError, source: YamlSource) -> Iterator[Problem]:
         line = source.places[path].line if path else 1
         match item["type"]:
             case "extra_forbidden":
-                known = list(_FIELDS[len(path) - 1].model_fields)
+                known = list(_fields_at(path).model_fields)
                 meant = near_match(str(item["loc"][-1]), known, cutoff=0.6)
                 mend = f"did you mean {meant}?" if meant else f"known are {', '.join(known)}"
                 yield Problem(line, item["loc"], f"is not a field here; {mend}")
             case "missing":
                 yield Problem(line, item["loc"], f"is missing; write {_allowed(item['loc'])}")
+            case "enum" if meant := _meant_command(item["input"]):
+                yield Problem(line, path, f"is {_found(item['input'], path)}; did you mean {meant}?")
             case "own":
                 yield Problem(line, path, str(item["msg"]))
             case _ if not path:
                 yield Problem(line, ("the file",), "is not a list of sources: write unlisted and sources")
             case _:
                 yield Problem(line, path, f"is {_found(item['input'], path)}; write {_allowed(path)}")
+
+
+def _fields_at(path: YamlPath) -> type[BaseModel]:
+    return next((_ENTRIES[step] for step in reversed(path[:-1]) if isinstance(step, str)), SourcesFile)
+
+
+def _meant_command(found: Any) -> str | None:
+    return near_match(found.removeprefix(_COMMAND_PREFIX), list(Verb)) if isinstance(found, str) else None
 
 
 def _allowed(path: YamlPath) -> str:
@@ -199,7 +256,7 @@ def _found(value: Any, path: YamlPath) -> str:
     match value:
         case None:
             return "empty"
-        case str() if path[-1] in {"unlisted", "source"}:
+        case str() if path[-1] in {"unlisted", "source", "command"}:
             return f"the text {shown(value)}"
         case str():
             return f"a text of {len(value)} characters"
