@@ -68,6 +68,7 @@ class SharedExpiry(NamedTuple):
     earned_by: str
     expires_at: datetime
     extended_to: datetime | None = None  #: a person has let them last so long: no order that goes takes that away
+    is_kept: bool = True  #: an order that keeps something has points with it; else new points do not share it
 
 
 class AllocationKind(StrEnum):

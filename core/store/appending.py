@@ -131,7 +131,7 @@ def append_entries(
 
 
 _APPEND_EXPIRIES = Append(EXPIRIES.new())
-_UPDATE_EXPIRIES = Update(EXPIRIES.changed("expires_at", "extended_to"))
+_UPDATE_EXPIRIES = Update(EXPIRIES.changed("expires_at", "extended_to", "is_kept"))
 
 
 def append_expiries(connection: Connection, expiries: Collection[tuple[UUID, SharedExpiry]]) -> None:

@@ -65,7 +65,7 @@ WORKER_GRANTS: Mapping[str, Allowed] = {
             "points_excused", "expires_with",
         ),
     ),
-    "shared_expiries": Allowed(inserts=True, updates=("expires_at", "extended_to", "is_over")),
+    "shared_expiries": Allowed(inserts=True, updates=("expires_at", "extended_to", "is_over", "is_kept")),
     "dated_lots": _READ,
     "allocations": _APPEND,
     "tier_changes": _APPEND,

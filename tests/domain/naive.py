@@ -113,8 +113,7 @@ class NaiveAccount:
             self.release(now)
         if sale.is_counted:
             self._slide(version, order.occurred_at, now)
-        others = [each for each in self.sales.values() if each is not sale]
-        is_empty = not any(each.is_counted for each in others) and not any(pile.left for pile in self.piles)
+        is_empty = not any(pile.left for pile in self.piles)
         self._grant(sale, now, sale.earned().by_kind(sale.program), begins=is_empty)
 
     def refund(self, refund: Refund, now: datetime) -> None:
@@ -257,19 +256,24 @@ class NaiveAccount:
             return at
         assert available is not None
         ahead = [end for end in self.shared if end.kind == kind and end.at > now]
-        if begins and at <= now:
-            ahead = []
-        if not sale.is_counted and not begins:
-            ahead = [end for end in ahead if end.at > available]
-        if not ahead:
-            self.shared.append(End(kind, at))
-            return self.shared[-1]
-        latest = max(reversed(ahead), key=lambda end: end.at)
-        if begins:
+        kept = [end for end in ahead if self._is_kept(end) and (sale.is_counted or end.at > available)]
+        left_over = [end for end in ahead if not self._is_kept(end)]
+        if kept:
+            latest = max(reversed(kept), key=lambda end: end.at)
+            if sale.is_counted:
+                latest.at = max(latest.at, at)
+        elif left_over and begins and at > now:
+            latest = max(reversed(left_over), key=lambda end: end.at)
             latest.at = at
-        elif sale.is_counted:
-            latest.at = max(latest.at, at)
+        else:
+            latest = End(kind, at)
+            self.shared.append(latest)
         return latest
+
+    def _is_kept(self, end: End) -> bool:
+        """Whether points have this end of an order of which something is kept."""
+        sales = [self.sales[pile.order_id] for pile in self.piles if pile.end is end and pile.is_there]
+        return any(any(sale.standing(sale.earned())) for sale in sales)
 
     def _come_back(self, now: datetime) -> None:
         """An order that counted does not any more: points end when the others let them."""

@@ -10,7 +10,19 @@ from core.domain.orders.posted import Recovery
 from core.domain.program import Program
 from tests.domain.book import Book, ShopFact
 from tests.domain.invariants import check_everything
-from tests.facts import account, cancellation, fulfilment, instant, line, order, part, program_with, refund, spend_rule
+from tests.facts import (
+    account,
+    amendment,
+    cancellation,
+    fulfilment,
+    instant,
+    line,
+    order,
+    part,
+    program_with,
+    refund,
+    spend_rule,
+)
 
 AFTER_14_DAYS = program_with(
     availability={"policy": "after_days", "days": 14}, expiry={"policy": "after_months", "months": 1}
@@ -271,3 +283,15 @@ def test_a_guests_order_can_be_fulfilled_and_cancelled() -> None:
     assert book.orders["o1"].cancelled_at == now
     assert book.cancellations["o1"].recovery == Recovery(0, 0, 0, 0)
     assert book.entries == []
+
+
+def test_points_that_an_amendment_added_end_with_the_others_of_their_order_once_it_is_fulfilled() -> None:
+    book = Book(program_with(availability={"policy": "on_fulfilled"}, expiry={"policy": "inactivity", "months": 6}))
+    book.complete(order("40.00", at="2026-03-01"))
+    book.amend(amendment(line("1", "60.00"), at="2026-03-02"))
+    book.fulfil(fulfilment(at="2026-03-03"))
+    assert len(book.lots) == 2
+    book.complete(order("10.00", "o2", at="2026-04-01"))
+    book.fulfil(fulfilment("o2", at="2026-04-03"))
+    assert len({lot.expires_at for lot in book.open_lots}) == 1
+    check_everything(book)

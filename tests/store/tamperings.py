@@ -330,6 +330,10 @@ TAMPERED = [
         )
     ),
     (
+        "a shared expiry is kept while an order that keeps something has points with it",
+        "UPDATE shared_expiries SET is_kept = NOT is_kept",
+    ),
+    (
         "points last as long as a person has let them",
         "UPDATE shared_expiries SET extended_to = expires_at, expires_at = now() + interval '1 day', is_over = false",
     ),

@@ -80,43 +80,39 @@ def new_expiry(
     as_of: datetime,
     *,
     is_counted: bool = True,
+    has_points: bool = True,
 ) -> NewExpiry:
     """When new points expire, of an account with these shared expiries that have not been carried out.
 
     Where inactivity ends points, new ones expire together with those that have not expired by `as_of`, at the later of
     both instants. `earned_by` is the rule or promotion whose own expiry the points have; '' = the program's. Points of
     an order that is not `is_counted` do not move the instant on that they share.
+
+    A shared expiry that no points keep is as good as none: they begin another, or, where the account `has_points` no
+    more, that one anew.
     """
     expiry = program.expiries[earned_by]
     end = expires_at(expiry, program.zone, available)
     if end is None or expiry.policy is not ExpiryPolicy.INACTIVITY:
         return NewExpiry(end)
     open_ones = [each for each in shared if each.earned_by == earned_by and each.expires_at > as_of]
+    kept = [each for each in open_ones if each.is_kept]
     if not is_counted and available is not None:
-        open_ones = [each for each in open_ones if each.expires_at > available]
-    if not open_ones:
-        return NewExpiry(end, 0)
-    joined = max(open_ones, key=lambda each: (each.expires_at, each.expires_with))
+        kept = [each for each in kept if each.expires_at > available]
+    if not kept:
+        left = [each for each in open_ones if not each.is_kept and each.extended_to is None]
+        if has_points or end <= as_of or not left:
+            return NewExpiry(end, 0)
+        again = max(left, key=_latest)
+        return NewExpiry(end, again.expires_with, again._replace(expires_at=end, is_kept=True))
+    joined = max(kept, key=_latest)
     if joined.expires_at >= end or not is_counted:
         return NewExpiry(joined.expires_at, joined.expires_with)
     return NewExpiry(end, joined.expires_with, joined._replace(expires_at=end))
 
 
-def begun_anew(
-    program: Program, earned_by: str, available: datetime | None, shared: Iterable[SharedExpiry], as_of: datetime
-) -> NewExpiry:
-    """When new points expire, of an account that has no others and no order that counts.
-
-    They begin a shared expiry, or that which an order has left that counts no more, as if there had been none.
-    """
-    new = new_expiry(program, earned_by, available, (), as_of)
-    left = [each for each in shared if each.earned_by == earned_by and each.expires_at > as_of]
-    if new.expires_with != 0 or new.expires_at is None or new.expires_at <= as_of or not left:
-        return new
-    again = max(left, key=lambda each: (each.expires_at, each.expires_with))
-    if again.extended_to is not None:
-        return new
-    return NewExpiry(new.expires_at, again.expires_with, again._replace(expires_at=new.expires_at))
+def _latest(shared: SharedExpiry) -> tuple[datetime, int]:
+    return shared.expires_at, shared.expires_with
 
 
 def expiries_begun_by(lots: Iterable[Lot]) -> tuple[SharedExpiry, ...]:

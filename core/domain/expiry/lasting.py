@@ -80,16 +80,22 @@ def _end(shared: SharedExpiry, keeping: Keeping, program_of: ProgramOf) -> datet
 def moved_back(
     shared: Iterable[SharedExpiry], keepings: Iterable[Keeping], program_of: ProgramOf, as_of: datetime
 ) -> list[SharedExpiry]:
-    """The shared expiries that end earlier, as `keepings` are all that lets them last.
+    """The shared expiries that end earlier, or are kept by no points any more, as `keepings` are all that is there.
 
     One that has passed by `as_of` stands. One whose end would have passed by then ends at `as_of`: until then its
-    points were good. One that nothing keeps, which has no points or such as a policy has left, stays as it is.
+    points were good. One that nothing lets last, which has no points or such as a policy has left, ends when it did.
     """
     known, moved = list(keepings), []
+    having_points = {each.expires_with for each in known}
     for each in shared:
-        end = lasting_until(each, known, program_of) if each.expires_at > as_of else None
+        if each.expires_at <= as_of:
+            continue
+        end = lasting_until(each, known, program_of)
+        now = each._replace(is_kept=each.expires_with in having_points)
         if end is not None and end < each.expires_at:
-            moved.append(each._replace(expires_at=max(end, as_of)))
+            now = now._replace(expires_at=max(end, as_of))
+        if now != each:
+            moved.append(now)
     return moved
 
 
@@ -103,3 +109,9 @@ def moved_on(
         if end is not None and end > each.expires_at:
             moved.append(each._replace(expires_at=end))
     return moved
+
+
+def kept_again(shared: Iterable[SharedExpiry], keepings: Iterable[Keeping]) -> list[SharedExpiry]:
+    """The shared expiries that no points kept, and do now."""
+    having_points = {each.expires_with for each in keepings}
+    return [each._replace(is_kept=True) for each in shared if not each.is_kept and each.expires_with in having_points]

@@ -9,7 +9,6 @@ from core.domain.decision import AccountChange, Decision
 from core.domain.expiry.dates import (
     available_at,
     available_by_fulfilment,
-    begun_anew,
     expiries_begun_by,
     moved_by_activity,
     new_expiry,
@@ -257,22 +256,29 @@ def _grant(
     shared = _expiries(books, account, program)
     moved = {each.expires_with: each for each in _moved(shared, program, order, earned, as_of)}
     known = {each.expires_with: each for each in shared} | moved
-    left = released.account.pending + released.account.balance + released.account.deficit
-    is_anew = not left and not account.orders_counted  # no points have them, and nothing that counts has begun them
+    has_points = released.account.pending + released.account.balance + released.account.deficit > 0
     available = available_at(program.availability, order.occurred_at, as_of)
     if available is None and posted.fulfilled_at is not None:
         available = available_by_fulfilment(program.availability, order.occurred_at, posted.fulfilled_at, as_of)
     terms: list[LotTerms] = []
     for points, earned_by in ((grant.points, grant.earned_by) for grant in earned.grants):
-        if is_anew:
-            new = begun_anew(program, earned_by, available, known.values(), as_of)
-        else:
-            new = new_expiry(program, earned_by, available, known.values(), as_of, is_counted=earned.is_counted)
+        new = new_expiry(
+            program,
+            earned_by,
+            available,
+            known.values(),
+            as_of,
+            is_counted=earned.is_counted,
+            has_points=has_points,
+        )
         terms.append(LotTerms(points, available, new.expires_at, earned_by, new.expires_with))
         if new.moved is not None:
             moved[new.moved.expires_with] = new.moved
     origin = Origin(OriginKind.ORDER, order.source, order.order_id, order.occurred_at)
     credited = credit(released.account, origin, terms, as_of)
+    held = {lot.expires_with for lot in credited.lots} | {each.expires_with for each in known.values() if each.is_kept}
+    for number in moved.keys() - held:  # what would have it anew has paid off a deficit
+        moved[number] = moved[number]._replace(is_kept=False)
     entry = _entry(released.account, credited, order, earned, claimed_at)
     return _Posting(
         credited.account,

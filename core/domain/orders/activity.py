@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from core.domain.books import Books
-from core.domain.expiry.lasting import keepings_of, moved_back, moved_on
+from core.domain.expiry.lasting import keepings_of, kept_again, moved_back, moved_on
 from core.domain.ledger import Account
 from core.domain.lots import Lot, SharedExpiry
 from core.domain.orders.posted import PostedOrder
@@ -35,20 +35,28 @@ def expiries_after(
     """
     counts_less = (before.is_counted, before.points_entitled > 0) > (after.is_counted, after.points_entitled > 0)
     counts_more = after.is_counted and not before.is_counted
+    earns_again = after.points_entitled > 0 and not before.points_entitled
     programs = rules.programs(before.program_id)
     known = {each.expires_with: each for each in moved}
-    if not (counts_less or counts_more) or not any(program.has_inactivity for program in programs):
+    is_concerned = counts_less or counts_more or earns_again
+    if not is_concerned or not any(program.has_inactivity for program in programs):
         return tuple(known.values())
     assert before.account_id is not None
     account = books.account(before.account_id)
     own = {lot.lot_number: lot for lot in books.lots_of_order(account, before.key)}
     own |= {number: lot for number, lot in changed.items() if lot.origin.key[1:] == before.key}
     keepings = list(keepings_of(after, own.values()))
-    shared = ({each.expires_with: each for each in books.expiries(account)} | known).values()
+    shared = {each.expires_with: each for each in books.expiries(account)} | known
 
-    if counts_more:
-        known |= {each.expires_with: each for each in moved_on(shared, keepings, lambda n: programs[n - 1], as_of)}
-    else:
+    def change(found: Iterable[SharedExpiry]) -> None:
+        for each in found:
+            shared[each.expires_with] = known[each.expires_with] = each
+
+    if counts_less:
         keepings += books.keepings(account, but=(before.key,))
-        known |= {each.expires_with: each for each in moved_back(shared, keepings, lambda n: programs[n - 1], as_of)}
+        change(moved_back(shared.values(), keepings, lambda n: programs[n - 1], as_of))
+    else:
+        change(kept_again(shared.values(), keepings))
+        if counts_more:
+            change(moved_on(shared.values(), keepings, lambda n: programs[n - 1], as_of))
     return tuple(known.values())

@@ -1,5 +1,6 @@
 """What the fulfilment of an order does to its account: the points that were held for it become available."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from core.domain.books import Books
@@ -7,6 +8,7 @@ from core.domain.decision import AccountChange, Decision
 from core.domain.expiry.dates import available_by_fulfilment, expiries_begun_by, new_expiry
 from core.domain.expiry.due import release
 from core.domain.ledger import Account
+from core.domain.lots import Lot, SharedExpiry
 from core.domain.message import Message
 from core.domain.orders.facts import Fulfilment
 from core.domain.orders.holding import Rebalancing, held_of, rebalanced
@@ -71,24 +73,30 @@ def _all_fulfilled(
     if not held:
         return None
     available = available_by_fulfilment(program.availability, posted.order.occurred_at, event.occurred_at, as_of)
-    shared = books.expiries(account) if program.has_inactivity else ()
-    expiries = [
-        new_expiry(program, lot.earned_by, available, shared, as_of, is_counted=posted.is_counted) for lot in held
-    ]
-    due = [
-        lot._replace(available_at=available, expires_at=expiry.expires_at, expires_with=expiry.expires_with)
-        if expiry.expires_with != 0
-        else lot._replace(available_at=available, expires_at=expiry.expires_at, expires_with=lot.lot_number)
-        for lot, expiry in zip(held, expiries, strict=True)
-    ]
+    shared = {each.expires_with: each for each in (books.expiries(account) if program.has_inactivity else ())}
+    moved: dict[int, SharedExpiry] = {}
+    due: list[Lot] = []
+    for lot in held:
+        new = new_expiry(program, lot.earned_by, available, shared.values(), as_of, is_counted=posted.is_counted)
+        expires_with = lot.lot_number if new.expires_with == 0 else new.expires_with
+        due.append(lot._replace(available_at=available, expires_at=new.expires_at, expires_with=expires_with))
+        if new.moved is not None:
+            shared[new.moved.expires_with] = moved[new.moved.expires_with] = new.moved
+        shared |= {each.expires_with: each for each in _begun(posted, due[-1:])}
     change = release(account, due, as_of)
     source, order_id = posted.key
     return change._replace(
         lots=tuple({lot.lot_number: lot for lot in (*due, *change.lots)}.values()),
         entries=tuple(entry._replace(source=source, order_id=order_id) for entry in change.entries),
-        expiries=tuple(expiry.moved for expiry in expiries if expiry.moved is not None),
-        expiries_begun=expiries_begun_by(due),
+        expiries=tuple(moved.values()),
+        expiries_begun=_begun(posted, due),
     )
+
+
+def _begun(posted: PostedOrder, lots: Sequence[Lot]) -> tuple[SharedExpiry, ...]:
+    """The shared expiries that begin with these lots of an order of which perhaps nothing is kept."""
+    is_kept = posted.is_counted or posted.points_entitled > 0
+    return tuple(each._replace(is_kept=is_kept) for each in expiries_begun_by(lots))
 
 
 def _part_fulfilled(

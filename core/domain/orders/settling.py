@@ -304,19 +304,32 @@ def _terms(books: Books, difference: _Difference, points: int) -> tuple[list[Lot
         available = available_by_fulfilment(program.availability, ordered_at, posted.fulfilled_at, as_of)
     shared = {}
     if program.has_inactivity:
-        shared = {each.expires_with: each for each in books.expiries(difference.account)}
+        own = {lot.expires_with for lot in _own_lots(books, difference)}  # the order keeps something again
+        expiries = books.expiries(difference.account)
+        shared = {
+            each.expires_with: each._replace(is_kept=each.is_kept or each.expires_with in own) for each in expiries
+        }
     moved: dict[int, SharedExpiry] = {}
-    terms: list[LotTerms] = []
-    had = dict(difference.before.grants)
-    for earned_by, granted in difference.target.grants:
+    terms = [
+        _terms_of(difference, earned_by, part, available, shared, moved)
+        for earned_by, part in _beyond(difference, points).items()
+    ]
+    return terms, tuple(moved.values())
+
+
+def _beyond(difference: _Difference, points: int) -> dict[str, int]:
+    """So many points beyond what was taken, by what earns more than before."""
+    had, grants = dict(difference.before.grants), difference.target.grants
+    parts: dict[str, int] = {}
+    for earned_by, granted in grants:
         part = min(points, granted - had.get(earned_by, 0))
         if part > 0:
-            terms.append(_terms_of(difference, earned_by, part, available, shared, moved))
+            parts[earned_by] = part
             points -= part
     if points:  # what it gives less of elsewhere came from lots that are gone
-        earned_by = difference.target.grants[0].earned_by
-        terms.append(_terms_of(difference, earned_by, points, available, shared, moved))
-    return terms, tuple(moved.values())
+        first = grants[0].earned_by
+        parts[first] = parts.get(first, 0) + points
+    return parts
 
 
 def _terms_of(

@@ -162,6 +162,7 @@ shared_expiries = sa.Table(
     column("expires_at", INSTANT),
     column("extended_to", INSTANT, null=True),  #: to where a person has moved it; null: nobody has
     column("is_over", sa.Boolean(), default="false"),  #: no lot with points left has it; nothing moves it any more
+    column("is_kept", sa.Boolean(), default="true"),  #: points of an order that keeps something have it
     sa.ForeignKeyConstraint(["account_id"], ["accounts.account_id"]),
     within_reach("expires_at", "extended_to"),
     sa.Index("ix_shared_expiries_due", "account_shard", "expires_at", postgresql_where=sa.text("NOT is_over")),

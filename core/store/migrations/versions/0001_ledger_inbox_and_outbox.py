@@ -242,7 +242,7 @@ CREATE TABLE usages (
 CREATE TABLE shared_expiries (
     account_id uuid NOT NULL, expires_with integer NOT NULL, account_shard smallint NOT NULL,
     earned_by varchar NOT NULL, expires_at timestamptz NOT NULL, extended_to timestamptz,
-    is_over boolean DEFAULT false NOT NULL,
+    is_over boolean DEFAULT false NOT NULL, is_kept boolean DEFAULT true NOT NULL,
     CONSTRAINT pk_shared_expiries PRIMARY KEY (account_id, expires_with),
     CONSTRAINT fk_shared_expiries_account_id FOREIGN KEY(account_id) REFERENCES accounts (account_id),
     CONSTRAINT ck_shared_expiries_instants CHECK (expires_at BETWEEN '1000-01-01 00:00Z' AND '9000-01-01

@@ -283,4 +283,20 @@ POINTS = (
         WHERE l.earned_by <> x.earned_by OR (x.is_over AND l.points_remaining > 0)
         """,
     ),
+    Check(
+        8,
+        "a shared expiry is kept while an order that keeps something has points with it",
+        """
+        SELECT x.account_id, format('the expiry of lot %s of account %s is %s by its points', x.expires_with,
+                                    x.account_id, CASE WHEN x.is_kept THEN 'kept' ELSE 'not kept' END)
+        FROM shared_expiries x
+        WHERE NOT x.is_over AND x.expires_at > now() AND x.is_kept <> EXISTS (
+            SELECT FROM lots l
+            JOIN accounts a USING (account_id)
+            JOIN orders o ON (o.source, o.order_id, o.program_id) = (l.origin_source, l.origin_id, a.program_id)
+                          AND o.account_id = l.account_id
+            WHERE (l.account_id, l.expires_with) = (x.account_id, x.expires_with)
+              AND (o.is_counted OR o.points_entitled > 0 OR (l.is_pending AND l.points_remaining > 0)))
+        """,
+    ),
 )
