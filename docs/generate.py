@@ -38,9 +38,13 @@ _PARTS = {
     "Clawback": "clawback",
     "Expiry": "expiry",
     "Reminders": "reminders",
+    "ValueLimits": "limits-of-customers",
+    "CustomerLimit": "days-and-months",
+    "Conversion": "conversions",
 }
 _RULES = {"SpendRule": "spend", "VisitRule": "visit", "ItemRule": "item", "CategoryRule": "category"}
 _PROMOTIONS = {"MultiplierPromotion": "multiplier", "AdditionPromotion": "addition"}
+_REWARDS = {"AmountReward": "amount", "PercentReward": "percent", "ItemReward": "article", "UnitsReward": "units"}
 
 _MANY = 1_000_000
 
@@ -116,7 +120,7 @@ def _program_fields() -> dict[str, str]:
     parts = schema["$defs"]
     found = {"program": _fields(schema, parts)}
     found |= {anchor: _fields(parts[name], parts) for name, anchor in _PARTS.items()}
-    for shared, kinds in (("rules", _RULES), ("promotions", _PROMOTIONS)):
+    for shared, kinds in (("rules", _RULES), ("promotions", _PROMOTIONS), ("rewards", _REWARDS)):
         fields = [list(parts[name]["properties"]) for name in kinds]
         of_all = {field for field in fields[0] if all(field in others for others in fields)}
         of_all -= {field for field in of_all if len({_what(parts[name], field, parts) for name in kinds}) > 1}
@@ -182,8 +186,8 @@ def _kind_of(field: dict[str, Any], parts: dict[str, Any]) -> str:
             kind = "`true`, `false`"
         case {"patternProperties": _}:
             kind = "[rates by code](#currencies)"
-        case {"type": "object"}:
-            kind = "lists by name"
+        case {"type": "object", "additionalProperties": each}:
+            kind = "lists by name" if each.get("type") == "array" else "values by name"
         case {"format": "date"}:
             kind = "date"
         case _:

@@ -12,9 +12,10 @@ from core.domain.orders.earning import entitlement
 from core.domain.orders.limits import judge
 from core.domain.orders.posted import Judgement
 from core.domain.program import Circumstances, Expiry, Program
-from core.messages.program_files.program_file import load_program
+from core.messages.program_files.advice import advise
+from core.messages.program_files.program_file import load_program, parse_program
 from tests.facts import order, program_with
-from tests.pages import ROOT, table
+from tests.pages import ROOT, blocks, table
 
 PAGE = ROOT / "docs" / "programs.md"
 EXAMPLES: dict[str, Program] = {
@@ -36,6 +37,16 @@ def test_the_examples_of_expiry(row: list[str]) -> None:
     assert end is not None
     last = datetime.strptime(said.partition(",")[0], "%d %B %Y").replace(tzinfo=zone)
     assert (end.astimezone(zone).date() - last.date()).days == 1
+
+
+def test_the_programs_of_points_as_value_are_right_and_get_no_advice() -> None:
+    money, points = (
+        parse_program(block, path="x.yaml") for block in blocks(PAGE, "yaml") if block.startswith("program_id:")
+    )
+    assert (money.is_money, money.earning_rules, [tier.tier_id for tier in money.tiers]) == (True, (), ["base"])
+    assert [conversion.to_program for conversion in points.conversions] == [money.program_id]
+    assert {reward.kind for reward in points.rewards} == {"amount", "percent", "item", "units"}
+    assert [*advise(money), *advise(points)] == []
 
 
 def test_two_multipliers_add_what_each_gives() -> None:

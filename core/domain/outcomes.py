@@ -33,6 +33,7 @@ class Reason(StrEnum):
     ORDER_NEVER_CAME = "order_never_came"  #: a message about an order waited longer than the limit for it
     UNKNOWN_LINE = "unknown_line"  #: the refund names a line that the order lacks
     ALREADY_OWNED = "already_owned"  #: the order that is claimed is another customer's
+    NOT_ENROLLED = "not_enrolled"  #: who claims the order has no account, and only a command opens one
     REFUNDED_LINE_MISSING = "refunded_line_missing"  #: the amendment leaves out a line that a refund names
     REFUND_EXCEEDS_ORDER = "refund_exceeds_order"  #: more is given back than was paid
     TOO_HEAVY = "too_heavy"  #: its lines times the rules that look at them are more than one posting may work out

@@ -120,7 +120,7 @@ def _as_written(schema: Any, *, names: bool = False) -> Any:
     written = {
         key: _as_written(item, names=not names and key in {"properties", "$defs"})
         for key, item in schema.items()
-        if names or key != "default" or not isinstance(item, dict)
+        if names or key != "default" or not _is_of_parts(item)
     }
     if names:
         return written
@@ -130,6 +130,10 @@ def _as_written(schema: Any, *, names: bool = False) -> Any:
     if "description" in written:
         written["description"] = " ".join(written["description"].split())
     return written
+
+
+def _is_of_parts(default: Any) -> bool:
+    return isinstance(default, dict) or (isinstance(default, list) and any(isinstance(item, dict) for item in default))
 
 
 if __name__ == "__main__":

@@ -45,6 +45,17 @@ def program_problems(registry: ProgramRegistry, program: Program, effective_from
             f"currency: is {program.currency}, but the program has points for {mine.program.currency} already; "
             "apply it as another program, with a program_id of its own"
         )
+    if mine is not None and mine.program.unit != program.unit:
+        problems.append(
+            f"unit: is {program.unit}, but the program's accounts count {mine.program.unit} already; "
+            "apply it as another program, with a program_id of its own"
+        )
+    known = registry.program_ids()
+    problems += [
+        f"conversions[{place}].to_program: there is no program {conversion.to_program}; apply that one first"
+        for place, conversion in enumerate(program.conversions)
+        if conversion.to_program not in known
+    ]
     new = _new_version(registry, program, effective_from)
     return problems + _collision_texts(registry.changed(new), new)
 

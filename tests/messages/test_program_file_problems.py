@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from core.domain.program import AnyPromotion, AnyRule, Program
+from core.domain.program import AnyPromotion, AnyReward, AnyRule, Program
 from core.errors import ProgramFileError
 from core.messages.program_files.file_fields import allowed_at
 from core.messages.program_files.program_file import parse_program, program_document, program_from_document
@@ -230,7 +230,7 @@ MODELS = [model for model in subclasses(BaseModel) if model is not Program]
 
 
 def test_every_field_says_what_is_allowed_in_it() -> None:
-    kinds: dict[str, Any] = {"earning_rules": AnyRule, "promotions": AnyPromotion}
+    kinds: dict[str, Any] = {"earning_rules": AnyRule, "promotions": AnyPromotion, "rewards": AnyReward}
     places = dict(fields(Program, ()))
     for field, union in kinds.items():
         for kind in union.__args__:

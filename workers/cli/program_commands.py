@@ -9,7 +9,7 @@ import typer
 from sqlalchemy import Connection
 
 from config.settings import Settings
-from core.domain.program import Program
+from core.domain.program import POINTS_UNIT, Program
 from core.domain.program.registry import BEGINNING, ProgramVersion
 from core.errors import UnknownVersionError
 from core.messages.program_files.program_file import (
@@ -161,6 +161,8 @@ def list_programs(*, as_json: AsJson = False) -> None:
                     "program_id": version.program_id,
                     "name": version.program.name,
                     "currency": version.program.currency,
+                    "unit": version.program.unit,
+                    "tags": version.program.tags,
                     "is_default": version.program.default,
                     "sources": version.program.sources,
                     "version": version.version,
@@ -182,6 +184,7 @@ def list_programs(*, as_json: AsJson = False) -> None:
                 str(version.version),
                 since_text(version),
                 version.program.currency,
+                version.program.unit,
                 "yes" if version.program.default else "no",
                 ", ".join(version.program.sources) or "-",
             ),
@@ -189,7 +192,7 @@ def list_programs(*, as_json: AsJson = False) -> None:
         )
         for version, following in zip(current, to_come, strict=True)
     ]
-    print_listing(("Program", "Name", ">Version", "In force", "Currency", "Default", "Sources"), rows)
+    print_listing(("Program", "Name", ">Version", "In force", "Currency", "Unit", "Default", "Sources"), rows)
 
 
 def show(
@@ -283,8 +286,15 @@ def _contents_text(program: Program) -> str:
     counts = [count_text(len(program.earning_rules), "earning rule")]
     if program.promotions:
         counts.append(count_text(len(program.promotions), "promotion"))
-    rules = ", ".join(counts)
-    return f"{rules}, {count_text(len(program.tiers), 'tier')} ({', '.join(tier.tier_id for tier in program.tiers)})"
+    tiers = ", ".join(tier.tier_id for tier in program.tiers)
+    counts.append(f"{count_text(len(program.tiers), 'tier')} ({tiers})")
+    if program.conversions:
+        counts.append(count_text(len(program.conversions), "conversion"))
+    if program.rewards:
+        counts.append(count_text(len(program.rewards), "reward"))
+    if program.unit != POINTS_UNIT:
+        counts.append(f"counted in {program.unit}")
+    return ", ".join(counts)
 
 
 def _say_comparison(

@@ -27,7 +27,7 @@ from core.domain.orders.posted import BudgetChange, Judgement, PostedOrder, Qual
 from core.domain.orders.qualifying_steps import steps_of
 from core.domain.orders.rates import rate_problem
 from core.domain.outcomes import Parked, Reason, Replayed
-from core.domain.program import Circumstances, CrossingOrder, Program
+from core.domain.program import Circumstances, CrossingOrder, Enrol, Program
 from core.domain.program.registry import ProgramRegistry
 from core.domain.reach import AccountParts, LotsWanted, OrderParts, Reach, TierInstant
 from core.domain.tiers.history import CountedOrder
@@ -64,7 +64,8 @@ def decide_order(
 
     The program version in force when the order occurred decides what it earns, tiers, and how it moves the end of
     points. What is judged here (tier, rules, limits) stays with the order for good. An order that earns nothing is
-    recorded without an entry. A guest's order earns nothing; it is recorded so that its refunds find it.
+    recorded without an entry. A guest's order earns nothing; it is recorded so that its refunds find it. So is one of a
+    customer without an account where the program opens accounts only by command.
     """
     order = message.fact
     program_id = rules.resolve(message.program_id, order.source, order.occurred_at)
@@ -79,7 +80,7 @@ def decide_order(
     if problem is not None:
         return problem
     posted = PostedOrder(order, program_id, version.version, message.digest)
-    if order.customer_id is None:
+    if order.customer_id is None or is_not_enrolled(books, program_id, order.customer_id, version.program):
         return Decision(facts=(posted,))
     account, opened = account_for(books, posted, order.customer_id, version.program)
     accrued = accrue(books, account, opened, posted, version.program, rules, as_of)
@@ -91,6 +92,11 @@ def order_problem(order: Order, program: Program) -> Parked | None:
     if (wrong := rate_problem(order, program)) is not None:
         return wrong
     return too_heavy(order, program) if len(order.lines) * program.steps_per_line > STEPS_MAX else None
+
+
+def is_not_enrolled(books: Books, program_id: str, customer_id: str, program: Program) -> bool:
+    """Whether the customer has no account, and nothing but a command may open one."""
+    return program.enrol is Enrol.COMMAND and books.account_of(program_id, customer_id) is None
 
 
 def account_for(

@@ -13,7 +13,7 @@ from core.domain.decision import AccountChange, Decision
 from core.domain.ledger import Account
 from core.domain.lots import OriginKind
 from core.domain.message import Message
-from core.domain.orders.accrual import account_for, accrue
+from core.domain.orders.accrual import account_for, accrue, is_not_enrolled
 from core.domain.orders.earning import Earning
 from core.domain.orders.facts import OrderClaim, Refund
 from core.domain.orders.holding import Rebalancing, held_of, rebalanced
@@ -100,10 +100,12 @@ def _moved(
     rules: ProgramRegistry,
     as_of: datetime,
 ) -> Decision | Parked:
+    program = rules.version(posted.program_id, posted.program_version).program
+    if is_not_enrolled(books, posted.program_id, claim.customer_id, program):
+        return _not_enrolled(posted.program_id)
     left = _Left() if owner is None else _given_up(books, posted, owner, event, rules, as_of)
     if isinstance(left, Parked):
         return left
-    program = rules.version(posted.program_id, posted.program_version).program
     account, opened = account_for(books, posted, claim.customer_id, program)
     nobodys = posted._replace(
         account_id=None,
@@ -209,6 +211,14 @@ def _owned() -> Parked:
         "event; else drop this message"
     )
     return Parked(Reason.ALREADY_OWNED, detail)
+
+
+def _not_enrolled(program_id: str) -> Parked:
+    detail = (
+        f"the customer has no account, and program {program_id} opens accounts only by command; create the account, "
+        "then retry this message"
+    )
+    return Parked(Reason.NOT_ENROLLED, detail)
 
 
 def _back_again() -> Parked:

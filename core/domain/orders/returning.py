@@ -17,7 +17,7 @@ from core.domain.orders.lookup import posted_before, unknown_program, unlisted_s
 from core.domain.orders.posted import Judgement, PostedReturn, Recovery
 from core.domain.orders.taking import Deduction, take_back
 from core.domain.outcomes import Parked, Reason, Replayed
-from core.domain.program import Circumstances, ClawbackPolicy, Program
+from core.domain.program import Circumstances, ClawbackPolicy, Enrol, Program
 from core.domain.program.registry import ProgramRegistry
 from core.domain.reach import AccountParts, LotsWanted, Reach, TierInstant
 from core.domain.tiers.recounting import meet
@@ -47,7 +47,8 @@ def decide_return(
     The version in force when the goods came back decides, in the customer's tier of then. Nothing is known of their
     order, so it is no first order, and nothing of limits and budgets is used up or given back; no tier counts it. What
     no lot covers goes the way of the program's clawback policy. Where that lets a balance go below zero, a return may
-    come before the customer's first order, and opens the account; else there is nothing that it could take.
+    come before the customer's first order, and opens the account, unless only a command may; else there is nothing that
+    it could take.
     """
     returned = message.fact
     program_id = rules.resolve(message.program_id, returned.source, returned.occurred_at)
@@ -110,7 +111,9 @@ def _taken(
     released = release(account, books.lots_to_release(account, as_of), as_of)
     newer = {lot.lot_number: lot for lot in released.lots}
     deduction = take_back((), books.lots_to_take(account, as_of, newer, set()), {"": worth.points}, program, as_of)
-    shortfall = 0 if program.clawback.policy is ClawbackPolicy.ALLOW_NEGATIVE else deduction.uncovered
+    may_owe = program.clawback.policy is ClawbackPolicy.ALLOW_NEGATIVE
+    may_owe = may_owe and (opened is None or program.enrol is Enrol.FIRST_ACTIVITY)
+    shortfall = 0 if may_owe else deduction.uncovered
     recovery = Recovery(worth.points, worth.points - shortfall, 0, shortfall)
     fact = posted._replace(account_id=account.account_id, recovery=recovery)
     if not recovery.points_taken:

@@ -7,12 +7,11 @@ and writes them and words the problems for a person. Everything is frozen: a cha
 from collections.abc import Iterator
 from datetime import datetime
 from decimal import Decimal
-from enum import StrEnum
 from functools import cached_property
 from typing import Annotated, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, StrictBool, StringConstraints, field_validator, model_validator
+from pydantic import Field, StrictBool, StrictInt, StringConstraints, field_validator, model_validator
 from pydantic_core import InitErrorDetails
 
 from core.domain.program.basis import Basis, KeptFeesBasis, PointsPaidBasis, TaxBasis
@@ -23,6 +22,7 @@ from core.domain.program.earning_rules import (
     AnyRule,
     Caps,
     CategoryRule,
+    Combine,
     EarningRule,
     ItemRule,
     RoundPer,
@@ -31,18 +31,29 @@ from core.domain.program.earning_rules import (
     Terms,
     Unit,
     VisitRule,
+    rate_problems,
     terms_of,
 )
-from core.domain.program.expiry import Availability, AvailabilityPolicy, EndOf, Expiry, ExpiryPolicy, month_and_day
+from core.domain.program.expiry import (
+    Availability,
+    AvailabilityPolicy,
+    EndOf,
+    Expiry,
+    ExpiryPolicy,
+    Reminders,
+    month_and_day,
+)
 from core.domain.program.fields import (
     DAYS_MAX,
     ClawbackMode,
     FreePieces,
+    Labels,
     Name,
     Part,
     Rounding,
     Source,
     TimeZone,
+    Title,
     problem,
     refuse,
     repeated,
@@ -59,6 +70,7 @@ from core.domain.program.promotions import (
 from core.domain.program.rule_index import Places, RuleIndex, index_rules
 from core.domain.program.seasons import EVER, PromotionLimit, Seasons, UsageKey
 from core.domain.program.tiers import (
+    BASE_TIER,
     SPEND_UNITS,
     CountedOrders,
     CrossingOrder,
@@ -68,14 +80,44 @@ from core.domain.program.tiers import (
     QualificationWindow,
     RefundEffect,
     Tier,
+    threshold_problems,
+)
+from core.domain.program.value import (
+    CONVERSIONS_MAX,
+    POINTS_UNIT,
+    REWARDS_MAX,
+    Access,
+    AmountReward,
+    AnyReward,
+    Clawback,
+    ClawbackPolicy,
+    Conversion,
+    CustomerLimit,
+    Enrol,
+    ItemReward,
+    Metadata,
+    PercentReward,
+    ReasonNames,
+    Reward,
+    UnitsReward,
+    ValueLimits,
+    ValueUnit,
+    conversion_problems,
+    reward_problems,
+    unit_problems,
 )
 
 __all__ = [
     "ANY_TIER",
+    "BASE_TIER",
     "EVER",
+    "POINTS_UNIT",
     "SPEND_UNITS",
+    "Access",
     "AdditionPromotion",
+    "AmountReward",
     "AnyPromotion",
+    "AnyReward",
     "AnyRule",
     "Availability",
     "AvailabilityPolicy",
@@ -88,14 +130,18 @@ __all__ = [
     "ClawbackPolicy",
     "Combine",
     "CombinePromotions",
+    "Conversion",
     "CountedOrders",
     "CrossingOrder",
+    "CustomerLimit",
     "Downgrade",
     "EndOf",
+    "Enrol",
     "Expiry",
     "ExpiryPolicy",
     "FreePieces",
     "Hours",
+    "ItemReward",
     "ItemRule",
     "KeptFeesBasis",
     "Limits",
@@ -104,6 +150,7 @@ __all__ = [
     "Measure",
     "Minimum",
     "MultiplierPromotion",
+    "PercentReward",
     "Places",
     "PointsPaidBasis",
     "Program",
@@ -120,7 +167,9 @@ __all__ = [
     "Terms",
     "Tier",
     "Unit",
+    "UnitsReward",
     "UsageKey",
+    "ValueLimits",
     "VisitRule",
     "Weekday",
     "When",
@@ -128,51 +177,22 @@ __all__ = [
 ]
 
 
-class Combine(StrEnum):
-    """What several earning rules give together: the best one alone, or their sum."""
-
-    BEST = "best"
-    STACK = "stack"
-
-
-class ClawbackPolicy(StrEnum):
-    """What a refund does when the points it takes back are already spent."""
-
-    ALLOW_NEGATIVE = "allow_negative"  #: the balance goes below zero; later credits pay it off first
-    CLAMP = "clamp"  #: the balance stops at zero; the rest is recorded as a shortfall
-    PENDING_ONLY = "pending_only"  #: only points that are not yet available are taken
-
-
-class Clawback(Part):
-    """What refunds do to points that are already spent."""
-
-    policy: ClawbackPolicy = ClawbackPolicy.ALLOW_NEGATIVE
-    """allow_negative: the balance goes below zero, and later credits pay that off first; clamp: the balance stops at
-    zero, and the rest is recorded as a shortfall; pending_only: only points that are not yet available are taken."""
-
-
-class Reminders(Part):
-    """When customers are reminded of points that are about to expire."""
-
-    days_ahead: Annotated[tuple[Annotated[int, Field(strict=True, ge=1, le=DAYS_MAX)], ...], Field(max_length=10)] = ()
-    """How many days ahead the event loyalty.points.expiring announces them, such as [30, 7]."""
-
-    @field_validator("days_ahead")
-    @classmethod
-    def _days_once(cls, days: tuple[int, ...]) -> tuple[int, ...]:
-        refuse(repeated([str(day) for day in days], key=None))
-        return days
-
-
 class Program(Part):
     """One loyalty program."""
 
     program_id: Name
     """Names the program for ever, in orders, events and reports."""
-    name: Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+    name: Title
     """For people."""
+    tags: Labels = ()
+    """Words to find programs by."""
+    metadata: Metadata | None = None
+    """Whatever else is kept with the program, by names of your own; nothing here looks at it."""
     currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
     """ISO 4217 code of rates, minimums and thresholds. Orders in another currency need a rate: see currencies."""
+    unit: ValueUnit = POINTS_UNIT
+    """What it counts: points, under a name of its own if it has one, such as megabucks; or its currency's ISO 4217 code
+    for money, which is counted in the smallest units, such as cents. For ever: accounts hold it."""
     currencies: Currencies | None = None
     """What other currencies are worth in the program's, each with a rate for all time or one for each period. The rate
     in an order's message goes before these."""
@@ -182,12 +202,20 @@ class Program(Part):
     """Whether it takes the orders that name no program and whose source no program lists."""
     sources: tuple[Source, ...] = ()
     """Message sources whose orders belong here when they name no program."""
+    enrol: Enrol = Enrol.FIRST_ACTIVITY
+    """What opens a customer's account: first_activity, whatever first comes of the customer; command, the command
+    account.create alone. Orders of who has no account are then recorded as guests' orders are, and earn nothing."""
+    one_account_per_customer: StrictBool = True
+    """Whether a customer who has an account gets no second one by account.create."""
+    access: Access = Access.MEMBERS
+    """Who may spend an account's points: members, its owner and those whose role lets them; owner, its owner alone."""
     basis: Basis = Basis()
     """Which part of an order earns."""
     combine: Combine = Combine.BEST
     """What several rules give together."""
-    earning_rules: Annotated[tuple[EarningRule, ...], Field(min_length=1, max_length=100)]
-    """At least one; the kind says which fields a rule has."""
+    earning_rules: Annotated[tuple[EarningRule, ...], Field(max_length=100)] = ()
+    """What orders earn; the kind says which fields a rule has. None, where points are only credited by command: orders
+    then earn what promotions add."""
     combine_promotions: CombinePromotions = CombinePromotions.ALL
     """What several promotions give that hold for one order: all, the best one, or the newest (the last in the file)."""
     promotions: Annotated[tuple[Promotion, ...], Field(max_length=100)] = ()
@@ -195,8 +223,8 @@ class Program(Part):
     counted_orders: CountedOrders = CountedOrders.EARNING
     """Which orders count as the customer's first one, and as activity: earning, those that cost something and earn
     points; paid, those that cost something; all, those of 0.00 too."""
-    tiers: Annotated[tuple[Tier, ...], Field(min_length=1, max_length=100)]
-    """In ascending order of their thresholds; the first has 0, so everybody has a tier."""
+    tiers: Annotated[tuple[Tier, ...], Field(min_length=1, max_length=100)] = (BASE_TIER,)
+    """In ascending order of their thresholds; the first has 0, so everybody has a tier. Left out: one, named base."""
     qualification: Qualification = Qualification()
     """What qualifies for a tier, and when it is lost."""
     availability: Availability = Availability()
@@ -207,6 +235,17 @@ class Program(Part):
     """When points expire."""
     reminders: Reminders = Reminders()
     """When customers are reminded of points that are about to expire."""
+    returned_points_grace_days: Annotated[StrictInt, Field(ge=0, le=DAYS_MAX)] = 0
+    """How many days points are good at least that come back by a void, a reversal or a deleted reward; 0: they keep the
+    end that they had, and expire at once if it has passed."""
+    adjustment_reasons: ReasonNames = ()
+    """The reasons that the command adjust may give; none listed: any text."""
+    limits: ValueLimits = ValueLimits()
+    """How many points of one customer commands may move."""
+    conversions: Annotated[tuple[Conversion, ...], Field(max_length=CONVERSIONS_MAX)] = ()
+    """The programs to which points may be converted, each with its rate."""
+    rewards: Annotated[tuple[Reward, ...], Field(max_length=REWARDS_MAX)] = ()
+    """What points buy: the catalogue of the commands reward.issue, reward.redeem and reward.delete."""
 
     @cached_property
     def zone(self) -> ZoneInfo:
@@ -217,6 +256,11 @@ class Program(Part):
         """What a unit of another currency was worth on the day of an instant, as the file says; None: it does not."""
         periods = (self.currencies or {}).get(currency)
         return None if periods is None else rate_on(periods, occurred_at.astimezone(self.zone).date())
+
+    @cached_property
+    def is_money(self) -> bool:
+        """Whether its points are money, in the smallest units of its currency."""
+        return self.unit == self.currency
 
     @cached_property
     def is_plain(self) -> bool:
@@ -338,6 +382,18 @@ class Program(Part):
         refuse(repeated([promotion.promotion_id for promotion in promotions], key="promotion_id"))
         return promotions
 
+    @field_validator("conversions")
+    @classmethod
+    def _conversions_once(cls, conversions: tuple[Conversion, ...]) -> tuple[Conversion, ...]:
+        refuse(repeated([conversion.to_program for conversion in conversions], key="to_program"))
+        return conversions
+
+    @field_validator("rewards")
+    @classmethod
+    def _rewards_once(cls, rewards: tuple[AnyReward, ...]) -> tuple[AnyReward, ...]:
+        refuse(repeated([reward.reward_id for reward in rewards], key="reward_id"))
+        return rewards
+
     @field_validator("tiers")
     @classmethod
     def _tiers_once(cls, tiers: tuple[Tier, ...]) -> tuple[Tier, ...]:
@@ -346,46 +402,15 @@ class Program(Part):
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
-        problems = [*self._threshold_problems(), *self._rate_problems(), *self._name_problems()]
+        are_written = "tiers" in self.model_fields_set
+        problems = [*threshold_problems(self.tiers, self.qualification, are_written=are_written)]
+        problems += rate_problems(self.earning_rules, [tier.tier_id for tier in self.tiers])
+        problems += self._name_problems()
         problems += [*self._carry_problems(), *currency_problems(self.currencies or {}, self.currency)]
+        problems += [*unit_problems(self.unit, self.currency), *conversion_problems(self.conversions, self.program_id)]
+        problems += reward_problems(self.rewards, [tier.tier_id for tier in self.tiers])
         refuse(problems)
         return self
-
-    def _threshold_problems(self) -> Iterator[InitErrorDetails]:
-        measure = self.qualification.measure
-        field = {
-            Measure.POINTS: "threshold_points",
-            Measure.SPEND: "threshold_amount",
-            Measure.ORDERS: "threshold_orders",
-        }[measure]
-        for place, tier in enumerate(self.tiers):
-            for other in ("threshold_points", "threshold_amount", "threshold_orders"):
-                if other != field and getattr(tier, other) is not None:
-                    text = f"means nothing with measure {measure}; write {field}"
-                    yield problem(("tiers", place, other), "means_nothing", text)
-            here = ("tiers", place, field)
-            if getattr(tier, field) is None:
-                yield problem(here, "missing_with", f"is missing: qualification.measure is {measure}")
-            elif place == 0 and self.thresholds[0] != 0:
-                text = "must be 0: the first tier is the one that everybody starts in"
-                yield problem(here, "first_threshold", text)
-            elif place and self.thresholds[place] <= self.thresholds[place - 1]:
-                below = getattr(self.tiers[place - 1], field)
-                yield problem(here, "threshold_order", f"must be above {below}, the threshold of the tier before it")
-
-    def _rate_problems(self) -> Iterator[InitErrorDetails]:
-        tier_ids = [tier.tier_id for tier in self.tiers]
-        for place, rule in enumerate(self.earning_rules):
-            here = ("earning_rules", place, "points")
-            if ANY_TIER in rule.points and len(rule.points) == 1:
-                continue
-            for tier_id in tier_ids:
-                if tier_id not in rule.points:
-                    text = f"has no rate for tier {tier_id}; write 0 if that tier earns nothing"
-                    yield problem(here, "missing_rate", text)
-            for name in rule.points:
-                if name not in tier_ids:
-                    yield problem((*here, name), "unknown_tier", "is not a tier of this program")
 
     def _name_problems(self) -> Iterator[InitErrorDetails]:
         """Rules and promotions share their names in the ledger; conditions name tiers that there are."""

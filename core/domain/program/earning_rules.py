@@ -1,5 +1,6 @@
 """Earning rules: what each gives for what an order holds."""
 
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from enum import Enum, StrEnum
 from fractions import Fraction
@@ -7,6 +8,7 @@ from functools import cached_property
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import BeforeValidator, Field, StrictBool, WithJsonSchema, model_validator
+from pydantic_core import InitErrorDetails
 
 from core.domain.program.conditions import LineConditions, Lines, When
 from core.domain.program.expiry import Expiry
@@ -42,6 +44,13 @@ PerTier = Annotated[
         {"anyOf": [DECIMAL_SCHEMA, {"type": "object", "minProperties": 1, "additionalProperties": DECIMAL_SCHEMA}]}
     ),
 ]
+
+
+class Combine(StrEnum):
+    """What several earning rules give together: the best one alone, or their sum."""
+
+    BEST = "best"
+    STACK = "stack"
 
 
 class RoundPer(StrEnum):
@@ -271,3 +280,18 @@ def terms_of(rule: AnyRule, tier_id: str, multiplier: Decimal) -> Terms:
         rule.rule_id, rule, unit, step, numerator, denominator, rounding, rule.lines, rule.caps.per_order, rule.carry,
         has_whole_steps, rule.clawback, explanation,
     )  # fmt: skip
+
+
+def rate_problems(rules: Iterable[AnyRule], tier_ids: Sequence[str]) -> Iterator[InitErrorDetails]:
+    """Tiers without a rate, and rates of tiers that the program has not."""
+    for place, rule in enumerate(rules):
+        here = ("earning_rules", place, "points")
+        if ANY_TIER in rule.points and len(rule.points) == 1:
+            continue
+        for tier_id in tier_ids:
+            if tier_id not in rule.points:
+                text = f"has no rate for tier {tier_id}; write 0 if that tier earns nothing"
+                yield problem(here, "missing_rate", text)
+        for name in rule.points:
+            if name not in tier_ids:
+                yield problem((*here, name), "unknown_tier", "is not a tier of this program")

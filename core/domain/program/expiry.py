@@ -1,11 +1,11 @@
-"""When points become available, and when they end."""
+"""When points become available, when they end, and when customers hear of that."""
 
 from enum import StrEnum
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
 
-from core.domain.program.fields import Days, Months, Part, belongs, problem, refuse
+from core.domain.program.fields import DAYS_MAX, Days, Months, Part, belongs, problem, refuse, repeated
 
 #: A leap year, so that 29 February is a day; in other years it is the last of February.
 _DAYS_OF_MONTHS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
@@ -116,3 +116,16 @@ class Expiry(Part):
             problems.append(problem((), "days_or_months", "needs either days or months with policy inactivity"))
         refuse(problems)
         return self
+
+
+class Reminders(Part):
+    """When customers are reminded of points that are about to expire."""
+
+    days_ahead: Annotated[tuple[Annotated[int, Field(strict=True, ge=1, le=DAYS_MAX)], ...], Field(max_length=10)] = ()
+    """How many days ahead the event loyalty.points.expiring announces them, such as [30, 7]."""
+
+    @field_validator("days_ahead")
+    @classmethod
+    def _days_once(cls, days: tuple[int, ...]) -> tuple[int, ...]:
+        refuse(repeated([str(day) for day in days], key=None))
+        return days

@@ -1,10 +1,12 @@
 """Tiers, and what qualifies for them."""
 
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Self
 
 from pydantic import Field, StrictInt, model_validator
+from pydantic_core import InitErrorDetails
 
 from core.domain.program.fields import (
     DAYS_MAX,
@@ -16,6 +18,7 @@ from core.domain.program.fields import (
     Name,
     Part,
     belongs,
+    problem,
     refuse,
 )
 
@@ -96,6 +99,10 @@ class Tier(Part):
                 return self.threshold_orders or 0
 
 
+#: The one tier of a program that writes none: everybody is in it, and nobody leaves it.
+BASE_TIER = Tier(tier_id="base", threshold_points=0)
+
+
 class Qualification(Part):
     """What qualifies for a tier, and when it is lost."""
 
@@ -125,3 +132,35 @@ class Qualification(Part):
         needed = ["months"] if self.window is QualificationWindow.ROLLING_MONTHS else []
         refuse(belongs(self, needed, ["months"], f"window {self.window}"))
         return self
+
+
+_FIELDS = {
+    Measure.POINTS: "threshold_points",
+    Measure.SPEND: "threshold_amount",
+    Measure.ORDERS: "threshold_orders",
+}
+
+
+def threshold_problems(
+    tiers: Sequence[Tier], qualification: Qualification, *, are_written: bool
+) -> Iterator[InitErrorDetails]:
+    """Problems of the tiers' thresholds. `are_written`: the program's author wrote the tiers."""
+    measure = qualification.measure
+    if not are_written and measure is not Measure.POINTS:
+        yield problem(("qualification", "measure"), "means_nothing", "means nothing without tiers; write tiers")
+        return
+    field, thresholds = _FIELDS[measure], [tier.threshold(measure) for tier in tiers]
+    for place, tier in enumerate(tiers):
+        for other in _FIELDS.values():
+            if other != field and getattr(tier, other) is not None:
+                text = f"means nothing with measure {measure}; write {field}"
+                yield problem(("tiers", place, other), "means_nothing", text)
+        here = ("tiers", place, field)
+        if getattr(tier, field) is None:
+            yield problem(here, "missing_with", f"is missing: qualification.measure is {measure}")
+        elif place == 0 and thresholds[0] != 0:
+            text = "must be 0: the first tier is the one that everybody starts in"
+            yield problem(here, "first_threshold", text)
+        elif place and thresholds[place] <= thresholds[place - 1]:
+            below = getattr(tiers[place - 1], field)
+            yield problem(here, "threshold_order", f"must be above {below}, the threshold of the tier before it")

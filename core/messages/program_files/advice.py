@@ -8,7 +8,6 @@ from datetime import date
 from decimal import Decimal
 from fractions import Fraction
 from itertools import pairwise
-from typing import NamedTuple
 
 from core.domain.program import (
     AdditionPromotion,
@@ -36,17 +35,12 @@ from core.domain.program import (
     VisitRule,
 )
 from core.domain.program.matching import covers, covers_lines, never_holds
+from core.messages.program_files.advised import Advice
+from core.messages.program_files.value_advice import value_advice
+from core.messages.yaml_source import YamlPath
 
-_Path = tuple[str | int, ...]
 _DAYS_OF_MONTH_MAX = 31
 _DAYS_OF_YEAR = 366
-
-
-class Advice(NamedTuple):
-    """Something to look at again, and how to mend it."""
-
-    path: _Path  #: of the field in the program file
-    text: str  #: goes on from the field's name
 
 
 def advise(program: Program, today: date | None = None) -> list[Advice]:
@@ -62,6 +56,7 @@ def advise(program: Program, today: date | None = None) -> list[Advice]:
         *_tiers(program),
         *_qualification(program),
         *_points(program),
+        *value_advice(program, today),
     ]
 
 
@@ -89,7 +84,7 @@ def _kept_fees(program: Program) -> Iterator[Advice]:
 
 def _rules(program: Program, today: date | None) -> Iterator[Advice]:
     for place, rule in enumerate(program.earning_rules):
-        here: _Path = ("earning_rules", place)
+        here: YamlPath = ("earning_rules", place)
         yield from _conditions(here, rule, program, today)
         caps = [(name, getattr(rule.caps, name)) for name in ("per_order", "per_day", "per_month")]
         given = [(name, cap) for name, cap in caps if cap is not None]
@@ -111,7 +106,7 @@ def _rules(program: Program, today: date | None) -> Iterator[Advice]:
 
 def _promotions(program: Program, today: date | None) -> Iterator[Advice]:
     for place, promotion in enumerate(program.promotions):
-        here: _Path = ("promotions", place)
+        here: YamlPath = ("promotions", place)
         yield from _conditions(here, promotion, program, today)
         yield from _limits(here, promotion)
         if isinstance(promotion, MultiplierPromotion) and not _multiplies(promotion, program):
@@ -125,7 +120,7 @@ def _promotions(program: Program, today: date | None) -> Iterator[Advice]:
             yield Advice(here, text)
 
 
-def _conditions(here: _Path, part: AnyRule | AnyPromotion, program: Program, today: date | None) -> Iterator[Advice]:
+def _conditions(here: YamlPath, part: AnyRule | AnyPromotion, program: Program, today: date | None) -> Iterator[Advice]:
     """What makes conditions fail always."""
     ends_on = part.when.ends_on
     if today is not None and ends_on is not None and ends_on < today:
@@ -149,7 +144,7 @@ def _conditions(here: _Path, part: AnyRule | AnyPromotion, program: Program, tod
         yield Advice((*here, "lines", "exclude_skus"), text)
 
 
-def _minimums(here: _Path, part: AnyRule | AnyPromotion, program: Program) -> Iterator[Advice]:
+def _minimums(here: YamlPath, part: AnyRule | AnyPromotion, program: Program) -> Iterator[Advice]:
     """What is asked of all lines together that each must have by itself, and free pieces as they are anyway."""
     for name in ("minimum_quantity", "minimum_amount"):
         of_all, of_each = getattr(part.when, name), getattr(part.lines, name)
@@ -161,7 +156,7 @@ def _minimums(here: _Path, part: AnyRule | AnyPromotion, program: Program) -> It
         yield Advice((*here, "free_pieces"), text)
 
 
-def _limits(here: _Path, promotion: AnyPromotion) -> Iterator[Advice]:
+def _limits(here: YamlPath, promotion: AnyPromotion) -> Iterator[Advice]:
     limits, at = promotion.limits, (*here, "limits")
     if promotion.when.first_order and (limits.orders_per_customer or limits.orders_per_customer_and_day):
         field = "orders_per_customer" if limits.orders_per_customer else "orders_per_customer_and_day"

@@ -8,14 +8,15 @@ from pydantic import BaseModel
 from core.domain.program import ANY_TIER, Program
 from core.messages.inbound.problems import VALUE_CHARACTERS_MAX
 
-_NAMES = ("rule_id", "promotion_id", "tier_id")
+_NAMES = ("rule_id", "promotion_id", "tier_id", "to_program", "reward_id")
 _LISTED_MAX = 10
 
 
 def describe_differences(old: Program, new: Program) -> list[str]:
     """Say what changed, one readable line for each value; nothing when both are the same.
 
-    Rules, promotions and tiers are recognized by their names. What has its default on both sides is not mentioned.
+    Rules, promotions, tiers, conversions and rewards are recognized by their names. What has its default on both sides
+    is not mentioned.
     """
     return list(_differences("", old, new))
 

@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
-from core.domain.program import AnyPromotion, AnyRule, Program
+from core.domain.program import AnyPromotion, AnyReward, AnyRule, Program
 from core.domain.program.currencies import PERIODS_MAX
 from core.domain.program.fields import (
     AMOUNT_MAX,
@@ -16,6 +16,7 @@ from core.domain.program.fields import (
     POINTS_LIMIT_MAX,
     RATE_POINTS_MAX,
 )
+from core.domain.program.value import CONVERSIONS_MAX, METADATA_CHARACTERS_MAX, METADATA_MAX, REASONS_MAX, REWARDS_MAX
 from core.messages.yaml_source import YamlPath
 
 _NAME = "1 to 36 of the characters a-z, 0-9, _ and -"
@@ -43,6 +44,12 @@ def _list(noun: str, example: str, most: int = LISTED_MAX, least: int = 0) -> st
 _ALLOWED = {
     "program_id": _NAME,
     "name": "1 to 200 characters in one line",
+    "tags": _list("tags", "retail, uk"),
+    "tags[]": "a tag of 1 to 200 characters",
+    "metadata": f'at most {METADATA_MAX} names, each with a value, such as {{owner: marketing, cost_center: "4711"}}',
+    "metadata.*": f"a text of at most {METADATA_CHARACTERS_MAX:,} characters, an integer, true or false",
+    "unit": "points, a word of your own in lower case such as megabucks, or the code of its currency for money",
+    "one_account_per_customer": _BOOL,
     "currency": "an ISO 4217 code of three upper-case letters, such as EUR",
     "currencies": 'at most 300 ISO 4217 codes, each with its rate or a list of them, such as {ZAR: "0.0529"}',
     "currencies.*": f"{_EXCHANGE_RATE}, or a list of 1 to {PERIODS_MAX:,} of them with their time, such as "
@@ -54,7 +61,7 @@ _ALLOWED = {
     "sources": "a list of message sources, such as [/shops/high-street]",
     "sources[]": "a source of messages, 1 to 200 visible characters, such as /shops/high-street",
     "kinds": "a list of at least one kind of order line",
-    "earning_rules": "a list of 1 to 100 rules",
+    "earning_rules": "a list of at most 100 rules",
     "earning_rules[]": "a rule, such as {rule_id: spend, kind: spend, per_amount: 1, points: 1}",
     "rule_id": _NAME,
     "per_amount": _AMOUNT,
@@ -76,7 +83,10 @@ _ALLOWED = {
     "promotion_id": _NAME,
     "promotions[].multiplier": f"{_DECIMAL}, above 1 and at most 1000",
     "promotions[].points": _COUNT,
-    "limits.*": _COUNT,
+    "promotions[].limits.*": _COUNT,
+    "limits.*": "the most points in a time: per_day, per_month, such as {per_day: 5000}",
+    "limits.*.per_day": _COUNT,
+    "limits.*.per_month": _COUNT,
     "starts_on": _DATE,
     "ends_on": _DATE,
     "hours": 'a list of at most 100 spans of hours, such as [{days: [sat, sun], start: "10:00", end: "12:00"}]',
@@ -112,11 +122,36 @@ _ALLOWED = {
     "availability.days": _DAYS,
     "expiry.days": _DAYS,
     "expiry.months": _MONTHS,
+    "takes_reserved": _BOOL,
+    "returned_points_grace_days": f"an integer from 0 to {DAYS_MAX}",
+    "adjustment_reasons": _list("names of reasons", "goodwill, mistake", REASONS_MAX),
+    "adjustment_reasons[]": _NAME,
+    "conversions": f"a list of at most {CONVERSIONS_MAX} conversions",
+    "conversions[]": "a conversion, such as {to_program: account-money, points: 100, gives: 50}",
+    "to_program": f"the program_id of another program, {_NAME}",
+    "conversions[].points": _COUNT,
+    "gives": _COUNT,
+    "points_min": _COUNT,
+    "points_step": _COUNT,
+    "rewards": f"a list of at most {REWARDS_MAX:,} rewards",
+    "rewards[]": "a reward, such as {reward_id: five-off, name: 5 off, cost: 500, kind: amount, amount: 5}",
+    "reward_id": _NAME,
+    "cost": _COUNT,
+    "stock": _COUNT,
+    "per_customer": _COUNT,
+    "rewards[].tiers": "a list of at most 100 tier_ids, such as [gold]",
+    "rewards[].tiers[]": _TIER_ID,
+    "amount": _AMOUNT,
+    "percent": f"{_DECIMAL}, above 0 and at most 100",
+    "sku": "an SKU of 1 to 200 characters; a number goes in quotes",
+    "units": _COUNT,
+    "unit_name": "1 to 200 characters, such as hour of parking",
     "day": "a day of the year as month and day, such as 12-31",
     "days_ahead": "a list of at most 10 numbers of days, such as [30, 7]",
     "days_ahead[]": _DAYS,
 }  # fmt: skip
-_FREE_NAMES = {"points", "attributes", "caps", "limits", "currencies"}
+_FREE_NAMES = {"points", "attributes", "caps", "limits", "currencies", "metadata"}
+_KINDS: dict[str, Any] = {"earning_rules": AnyRule, "promotions": AnyPromotion, "rewards": AnyReward}
 
 
 def allowed_at(path: YamlPath, document: Any) -> str:
@@ -138,7 +173,7 @@ def allowed_at(path: YamlPath, document: Any) -> str:
 
 
 def fields_at(path: YamlPath, document: Any) -> list[str]:
-    """The fields of the part at `path`: of a rule or promotion those of its kind, of all kinds if it has none."""
+    """The fields of the part at `path`: of a rule, promotion or reward those of its kind, else of all kinds."""
     return list(dict.fromkeys(name for model in _models_at(path, document) for name in model.model_fields))
 
 
@@ -159,14 +194,14 @@ def is_required(path: YamlPath, document: Any) -> bool:
 
 
 def kinds_of(field: str) -> list[str]:
-    """The kinds that the elements of `earning_rules` or `promotions` have; none for other fields."""
-    union: Any = {"earning_rules": AnyRule, "promotions": AnyPromotion}.get(field)
+    """The kinds that the elements of `earning_rules`, `promotions` or `rewards` have; none for other fields."""
+    union = _KINDS.get(field)
     return [_kind(model) for model in get_args(union)] if union else []
 
 
 def kinds_with(path: YamlPath, field: str) -> list[str]:
-    """The kinds of rule, or of promotion, that have such a field, for the path of a rule or promotion."""
-    union: Any = {"earning_rules": AnyRule, "promotions": AnyPromotion}.get(str(path[0]) if len(path) > 1 else "")
+    """The kinds of rule, promotion or reward that have such a field, for the path of one."""
+    union = _KINDS.get(str(path[0]) if len(path) > 1 else "")
     if union is None or len(path) != 2:  # noqa: PLR2004 - field, place
         return []
     return [_kind(model) for model in get_args(union) if field in model.model_fields]

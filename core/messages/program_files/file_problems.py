@@ -2,12 +2,13 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pydantic import ValidationError
 
 from core.domain.calendar import time_zone_names
+from core.domain.program import BASE_TIER
 from core.messages.inbound.fields import CURRENCIES
 from core.messages.inbound.problems import VALUE_CHARACTERS_MAX, near_currency, near_match
 from core.messages.program_files.file_fields import (
@@ -23,6 +24,7 @@ from core.messages.yaml_source import PROBLEMS_TOLD_MAX, Problem, YamlPath, Yaml
 
 #: A problem has up to three of pydantic's errors.
 _WORDED_MAX = 3 * (PROBLEMS_TOLD_MAX + 1)
+_LISTED_MAX = 12  #: names of fields in one problem
 _KEY = "[key]"  #: how pydantic ends the place of a wrong key
 _ANY_TIER = "*"
 #: Problems of the domain that say all there is to say.
@@ -35,10 +37,11 @@ _COMPLETE = {
     "days_or_months",
     "missing_rate",
     "own_currency",
+    "own_program",
 }
 _FORMATTED = {"day", "start", "end"}  #: texts that quotes alone do not make right
 #: Those that go on from what stands there.
-_CONTINUED = {"repeated", "first_threshold", "threshold_order", "hours_order", "in_and_out"}
+_CONTINUED = {"repeated", "first_threshold", "threshold_order", "hours_order", "in_and_out", "unit_currency"}
 
 
 def currency_problems(source: YamlSource) -> Iterator[Problem]:
@@ -49,10 +52,14 @@ def currency_problems(source: YamlSource) -> Iterator[Problem]:
         named.append((("currency",), own, source.places["currency",].line))
     if isinstance(others, dict):
         named += [(("currencies", name), name, source.places["currencies", name].key_line) for name in others]
+    unit = source.value.get("unit")
+    if isinstance(unit, str) and unit.isupper():
+        named.append((("unit",), unit, source.places["unit",].line))
     for path, currency, line in named:
         if isinstance(currency, str) and currency not in CURRENCIES:
             match = near_currency(currency)
-            mend = f"did you mean {match}?" if match else f"write {allowed_at(('currency',), source.value)}"
+            at = path if path == ("unit",) else ("currency",)
+            mend = f"did you mean {match}?" if match else f"write {allowed_at(at, source.value)}"
             yield Problem(line, path, f"is {_shown(currency)}, which is not a known currency; {mend}")
 
 
@@ -72,7 +79,8 @@ def empty_problems(source: YamlSource) -> Iterator[Problem]:
 def ambiguous_problems(source: YamlSource) -> Iterator[Problem]:
     """Refuse words such as `no` (Norway) where a text and a truth value are both allowed: YAML reads them as false."""
     for path, place in source.places.items():
-        if "attributes" in path and isinstance(path[-1], int) and place.text not in {None, "true", "false"}:
+        is_either = ("attributes" in path and isinstance(path[-1], int)) or path[:1] == ("metadata",)
+        if is_either and place.text not in {None, "true", "false"}:
             value = value_at(path, source.value)
             if isinstance(value, bool):
                 read = "true" if value else "false"
@@ -105,7 +113,7 @@ def worded(error: ValidationError, source: YamlSource, reported: set[YamlPath]) 
             break
         if code == "too_short" and value:
             continue  # pydantic counts only the right elements; the wrong ones have problems of their own
-        if "attributes" in path:
+        if _is_of_any_type(path):
             reported = {*reported, path}  # a value that is none of three types has three errors
         problems.append(_problem(path, item, value, source))
     return problems
@@ -124,6 +132,8 @@ def _path(item: dict[str, Any], source: YamlSource) -> YamlPath:
         path = path[:2] + path[3:]
     if "attributes" in path:
         path = path[: path.index("attributes") + 3]
+    if path[0] == "metadata":
+        path = path[:2]
     if path[0] == "currencies" and path[-2:] == (0, "rate") and path[:-1] not in source.places:
         path = path[:-2]  # a rate for all time, without the list that it stands for
     if path[-1:] == (_KEY,) or (path[-1:] == (_ANY_TIER,) and path not in source.places):
@@ -168,7 +178,14 @@ def _no_field_text(path: YamlPath, meant: str | None, document: Any) -> str:
         return f"is not a field here; it belongs {' or '.join(places)}"
     if beside := _beside(above, field, document):
         return f"is not a field here; it belongs {beside}"
-    return f"is not a field here; known are {', '.join(fields_at(above, document))}"
+    return f"is not a field here; known are {_listed(fields_at(above, document))}"
+
+
+def _listed(fields: Sequence[str]) -> str:
+    """The names of all of them, or of the first and how many there are besides."""
+    count = len(fields) if len(fields) <= _LISTED_MAX + 1 else _LISTED_MAX
+    more = f" and {len(fields) - count} more: see docs/programs.md" if count < len(fields) else ""
+    return f"{', '.join(fields[:count])}{more}"
 
 
 def _beside(above: YamlPath, field: str, document: Any) -> str | None:
@@ -212,7 +229,7 @@ def _text(path: YamlPath, item: dict[str, Any], value: Any, source: YamlSource) 
             mend = f"did you mean {meant}?" if meant else f"write {allowed}"
             said = f"is {_shown(value)}, which is not a time zone of the IANA database; {mend}"
         case "unknown_tier":
-            tier_ids = [tier["tier_id"] for tier in source.value["tiers"]]
+            tier_ids = [tier["tier_id"] for tier in source.value.get("tiers", [{"tier_id": BASE_TIER.tier_id}])]
             found, name = ("", path[-1]) if isinstance(path[-1], str) else (f"is {text}; it ", value)
             said = f"{found}{item['msg']}; {_mend(str(name), tier_ids, 'one of ' + ', '.join(tier_ids))}"
         case "unquoted_decimal" if text and re.fullmatch(r"[0-9]{1,12}\.[0-9]{1,4}", text):
@@ -223,11 +240,16 @@ def _text(path: YamlPath, item: dict[str, Any], value: Any, source: YamlSource) 
             said = f"is {_cut(text)}; it {item['msg']}"
         case code if code in _COMPLETE | _CONTINUED:
             said = str(item["msg"])
-        case "string_type" if text is not None and path[-1] not in _FORMATTED and "attributes" not in path:
+        case "string_type" if text is not None and path[-1] not in _FORMATTED and not _is_of_any_type(path):
             said = f'is {_found(value, text)}; if it is meant as text, write it in quotes: "{_cut(text)}"'
         case _:
             said = f"is {_found(value, text)}; write {allowed}"
     return said
+
+
+def _is_of_any_type(path: YamlPath) -> bool:
+    """Whether a text, an integer and a truth value may all stand there, so that a problem has an error for each."""
+    return "attributes" in path or path[0] == "metadata"
 
 
 def _near_time_zone(value: str) -> str | None:

@@ -326,6 +326,34 @@ def test_what_collides_at_some_time_only_is_refused_with_the_time_and_how_to_do_
     assert loyalty("program", "apply", write(tmp_path, other), "--from", "2099-01-01T00:00:00Z").code == 0
 
 
+def test_the_unit_of_a_program_stays(loyalty: CommandLine, tmp_path: Path) -> None:
+    loyalty("program", "apply", write(tmp_path, PROGRAM_TEXT + "unit: megabucks\n"))
+    refused = loyalty("program", "apply", write(tmp_path, PROGRAM_TEXT))
+    assert refused.code == 2
+    assert "unit: is points, but the program's accounts count megabucks already" in refused.err
+    assert "apply it as another program, with a program_id of its own" in refused.err
+
+
+def test_points_are_converted_to_a_program_that_is_there(loyalty: CommandLine, tmp_path: Path) -> None:
+    money = "program_id: money\nname: Money\ncurrency: EUR\nunit: EUR\ntime_zone: Europe/Berlin\n"
+    converting = write(tmp_path, PROGRAM_TEXT + "conversions: [{to_program: money, points: 100, gives: 50}]\n")
+    refused = loyalty("program", "apply", converting)
+    assert refused.code == 2
+    assert "conversions[0].to_program: there is no program money; apply that one first" in refused.err
+    assert loyalty("program", "apply", write(tmp_path, money, "money.yaml")).code == 0
+    assert loyalty("program", "apply", converting).code == 0
+
+
+def test_a_program_is_told_with_what_it_counts_and_offers(loyalty: CommandLine, tmp_path: Path) -> None:
+    mug = "rewards: [{reward_id: mug, name: A mug, cost: 5, kind: item, sku: MUG}]\n"
+    path = write(tmp_path, PROGRAM_TEXT + mug + "unit: megabucks\ntags: [retail]\n")
+    assert "3 tiers (bronze, silver, gold), 1 reward, counted in megabucks." in loyalty("program", "check", path).out
+    loyalty("program", "apply", path)
+    (listed,) = loyalty("program", "list", "--json").json
+    assert (listed["unit"], listed["tags"]) == ("megabucks", ["retail"])
+    assert " EUR       megabucks  " in loyalty("program", "list").out
+
+
 def test_the_currency_of_a_program_stays(loyalty: CommandLine, tmp_path: Path) -> None:
     loyalty("program", "apply", write(tmp_path))
     refused = loyalty("program", "apply", write(tmp_path, PROGRAM_TEXT.replace("EUR", "USD")))
