@@ -180,7 +180,7 @@ class NaiveAccount:
     def _settled(self, order: Order, version: Program, tier: str) -> tuple[Sale, str]:
         """What an order is at this tier, and the tier that holds from its own time on."""
         is_first = not any(sale.is_counted for sale in self.sales.values())
-        judged = self._judged(order, version, tier, is_first=is_first)
+        judged = self._chosen(self._judged(order, version, tier, is_first=is_first), order, version, tier)
         sale = Sale(order, version, tier, judged, is_first)
         return sale, self.tiers(order.occurred_at, sale.counts()).at(order.occurred_at)
 
@@ -220,6 +220,10 @@ class NaiveAccount:
                 judged.excluded.add(name)
             elif limits.budget_points is not None:
                 judged.at_most[name] = limits.budget_points - points
+        return judged
+
+    def _chosen(self, judged: Judged, order: Order, version: Program, tier: str) -> Judged:
+        """Only the newest promotion gives, of those that would, where the version says so."""
         if version.combine_promotions.value == "newest":
             names = [p.promotion_id for p in version.promotions if p.promotion_id not in judged.excluded]
             for name in names[::-1]:
@@ -236,11 +240,12 @@ class NaiveAccount:
             new -= {p.promotion_id for p in sale.program.promotions}
         others = NaiveAccount(self.program, sales={key: each for key, each in self.sales.items() if each is not sale})
         now, old = others._judged(order, sale.program, sale.tier, is_first=sale.was_first), sale.first_judged
-        return Judged(
+        judged = Judged(
             (old.excluded - new) | (now.excluded & new),
             old.at_most | {name: most for name, most in now.at_most.items() if name in new},
             old.carried | {name: rest for name, rest in now.carried.items() if name in new},
         )
+        return judged if sale.has_chosen else self._chosen(judged, order, sale.program, sale.tier)
 
     def _expiry(self, program: Program, kind: str) -> Expiry:
         own = [part.expiry for part in (*program.earning_rules, *program.promotions) if kind and name_of(part) == kind]

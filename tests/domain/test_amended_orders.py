@@ -47,6 +47,16 @@ WELCOME = program_with(
 EXPIRING = program_with(earning_rules=[spend_rule("1")], expiry={"policy": "after_days", "days": 30})
 HELD = program_with(earning_rules=[spend_rule("1")], availability={"policy": "on_fulfilled"})
 CLAMPING = program_with(earning_rules=[spend_rule("1")], clawback={"policy": "clamp"})
+TEA, CUP, BOOK = (line(sku, "5.00", sku=sku) for sku in ("tea", "cup", "book"))
+FREE_TEA, FREE_CUP = (line(sku, "0.00", sku=sku) for sku in ("tea", "cup"))
+NEWEST = program_with(
+    earning_rules=[spend_rule("1")],
+    promotions=[
+        {"promotion_id": sku, "kind": "addition", "points": points, "lines": {"skus": [sku], "minimum_amount": "1"}}
+        for sku, points in (("tea", 10), ("cup", 20))
+    ],
+    combine_promotions="newest",
+)
 BY_LINE = program_with(earning_rules=[spend_rule("1", round_per="line")])
 
 
@@ -146,6 +156,25 @@ class TestRevisions:
         between, last = amendment(cup), amendment(tea, cup, revision=2, attributes={"channel": "till"})
         for facts in ((sold, last), (sold, between, last)):
             assert told(on_the_web, *facts).account.balance == 7
+
+    @pytest.mark.parametrize(
+        ("sold", "now", "points"),
+        [
+            pytest.param([BOOK], [BOOK, TEA, CUP], 20, id="none gave anything: the newest of those that would now"),
+            pytest.param([BOOK], [BOOK, TEA], 10, id="none gave anything: the only one that would now"),
+            pytest.param([FREE_TEA], [TEA, CUP], 20, id="one looked at the order and gave nothing"),
+            pytest.param([FREE_TEA, FREE_CUP], [TEA, CUP], 20, id="both looked at it and gave nothing"),
+            pytest.param([TEA], [TEA, CUP], 10, id="the older one gave: it stays it"),
+            pytest.param([TEA, CUP], [TEA], 0, id="the newer one gave: no other comes in its place"),
+        ],
+    )
+    def test_lets_one_promotion_give_where_only_the_newest_may(
+        self, sold: list[OrderLine], now: list[OrderLine], points: int
+    ) -> None:
+        for between in ([], [amendment(TEA, CUP)], [amendment(CUP)]):
+            book = told(NEWEST, order(lines=sold), *between, amendment(*now, revision=2))
+            spent = sum(int(line.amount) for line in now)
+            assert book.account.balance == spent + points
 
     @pytest.mark.parametrize(("is_for_the_first", "points"), [(True, 7), (False, 0)])
     def test_the_first_order_stays_the_first_whatever_it_becomes(self, *, is_for_the_first: bool, points: int) -> None:

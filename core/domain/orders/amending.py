@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import TypeVar
 
 from core.domain.books import Books
 from core.domain.decision import Decision
@@ -11,7 +10,7 @@ from core.domain.message import Message
 from core.domain.orders.accrual import STEPS_MAX, too_heavy
 from core.domain.orders.earning import Earning, Entitlement
 from core.domain.orders.facts import AmendedOrder, Order
-from core.domain.orders.limits import budgets_of, judge, usage_keys
+from core.domain.orders.limits import budgets_of, judge_anew, usage_keys
 from core.domain.orders.lookup import order_of, posted_before
 from core.domain.orders.posted import Amendment, Budget, Judgement, OrderEventKind, PostedOrder, PostedOrderEvent, Usage
 from core.domain.orders.settling import OrderChange, raising, settle
@@ -20,8 +19,6 @@ from core.domain.program import Circumstances, Program, UsageKey
 from core.domain.program.registry import ProgramRegistry
 from core.domain.reach import Reach
 from core.domain.reports import KeptOrder
-
-_Value = TypeVar("_Value")
 
 
 def amendment_reach(message: Message[AmendedOrder], rules: ProgramRegistry, _as_of: datetime) -> Reach:
@@ -128,33 +125,14 @@ def _problem(books: Books, posted: PostedOrder, amended: AmendedOrder, program: 
 def _judged(
     books: Books, account: Account, posted: PostedOrder, now: Order, program: Program, before: Entitlement
 ) -> Judgement:
-    """The judgement of the order as it is now: what was judged when it came stays, the rest is judged now.
-
-    Revisions between the two have no say, so it cannot matter whether they came.
-    """
+    """The judgement of the order as it is now, held against what others have had of limits."""
     assert posted.tier_id is not None
-    old, index = posted.judgement, program.rule_index
     local = now.occurred_at.astimezone(program.zone)
-    places = index.places(now.lines)
-    names = set(places).difference(index.places(posted.order.lines))
-    names -= program.seasons.at(local).every_order
-    if not names:
-        return old
-    circumstances = Circumstances(now, local, posted.tier_id, old.is_first_order)
+    circumstances = Circumstances(now, local, posted.tier_id, posted.judgement.is_first_order)
     usages = _without(books.usages(account, usage_keys(program, now.occurred_at)), before)
     names_of_budgets = (limit.name for limit in budgets_of(program, now.occurred_at))
     budgets = _budgets_without(books.budgets(program.program_id, names_of_budgets), before)
-    found = judge(program, circumstances, usages, budgets, places)
-    return Judgement(
-        (*old.excluded, *(name for name in found.excluded if name in names and name not in old.excluded)),
-        {**_only(found.allowances, names), **old.allowances},
-        {**_only(found.carried, names), **old.carried},
-        old.is_first_order,
-    )
-
-
-def _only(found: Mapping[str, _Value], names: set[str]) -> dict[str, _Value]:
-    return {name: value for name, value in found.items() if name in names}
+    return judge_anew(program, circumstances, posted.order, posted.judgement, usages, budgets)
 
 
 def _without(usages: Mapping[UsageKey, Usage], before: Entitlement) -> dict[UsageKey, Usage]:

@@ -6,6 +6,7 @@ What is left of each is judged once, when an order is posted, and frozen with it
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
+from typing import TypeVar
 from uuid import UUID
 
 from core.domain.orders.earning import Earning, Entitlement
@@ -21,9 +22,8 @@ from core.domain.program import (
     UsageKey,
 )
 
+_Value = TypeVar("_Value")
 _NOTHING = Decimal(0)
-
-
 _UNUSED = Usage()
 _UNSPENT = Budget()
 
@@ -55,6 +55,56 @@ def judge(
     """
     if places is None:
         places = program.rule_index.places(circumstances.order.lines)
+    judgement = _judge_each(program, circumstances, usages, budgets, places)
+    if program.combine_promotions is CombinePromotions.NEWEST:
+        return _only_newest(program, circumstances, judgement, places)
+    return judgement
+
+
+def judge_anew(
+    program: Program,
+    circumstances: Circumstances,
+    first: Order,
+    old: Judgement,
+    usages: Mapping[UsageKey, Usage],
+    budgets: Mapping[str, Budget],
+) -> Judgement:
+    """The judgement of an order as it is now, which was judged to be `old` as it was `first`.
+
+    What was judged then stays. What the order was not for, since no line of it mattered, is judged now, and if none of
+    the promotions gave anything of which only the newest may, that one is chosen now. Revisions between the two have no
+    say, so it cannot matter whether they came. `usages` and `budgets` are what other orders have had.
+    """
+    places, places_first = (program.rule_index.places(order.lines) for order in (circumstances.order, first))
+    names = set(places).difference(places_first) - program.seasons.at(circumstances.local).every_order
+    judgement = old
+    if names:
+        found = _judge_each(program, circumstances, usages, budgets, places)
+        judgement = Judgement(
+            (*old.excluded, *(name for name in found.excluded if name in names and name not in old.excluded)),
+            {**_only(found.allowances, names), **old.allowances},
+            {**_only(found.carried, names), **old.carried},
+            old.is_first_order,
+        )
+    if program.combine_promotions is not CombinePromotions.NEWEST:
+        return judgement
+    given = Earning(first, program, circumstances.tier_id, old, places_first).after(()).given
+    if any(promotion.promotion_id in given for promotion in program.promotions):
+        return judgement  # it was chosen then
+    return _only_newest(program, circumstances, judgement, places)
+
+
+def _only(found: Mapping[str, _Value], names: set[str]) -> dict[str, _Value]:
+    return {name: value for name, value in found.items() if name in names}
+
+
+def _judge_each(
+    program: Program,
+    circumstances: Circumstances,
+    usages: Mapping[UsageKey, Usage],
+    budgets: Mapping[str, Budget],
+    places: Places,
+) -> Judgement:
     season = program.seasons.at(circumstances.local)
     names = season.every_order.union(places).difference(season.over)
     excluded = [
@@ -79,10 +129,7 @@ def judge(
             elif promotion_limit.budget_points is not None:
                 allowances[promotion_limit.name] = promotion_limit.budget_points - spent.points
     is_first = circumstances.is_first_order and program.asks_for_first_order
-    judgement = Judgement(tuple(excluded), allowances, carried, is_first)
-    if program.combine_promotions is CombinePromotions.NEWEST:
-        return _only_newest(program, circumstances, judgement, places)
-    return judgement
+    return Judgement(tuple(excluded), allowances, carried, is_first)
 
 
 def _is_used_up(limit: PromotionLimit, usages: Mapping[UsageKey, Usage], spent: Budget) -> bool:
