@@ -171,7 +171,8 @@ class UnknownCustomerError(LoyaltyError):
     """There is no account of customer {customer_id}{where}.
 
     Customer ids are compared letter by letter, also upper and lower case. An account is opened when the customer's
-    first order is posted: `loyalty status` shows what is still under way, `loyalty dead list` what is parked{parked}.
+    first order is posted, or by command alone where the program says so (enrol): `loyalty status` shows what is still
+    under way, `loyalty dead list` what is parked{parked}.
     """
 
 

@@ -16,7 +16,7 @@ from core.domain.orders.facts import Order
 from core.domain.orders.limits import budgets_of
 from core.domain.orders.posted import Budget, PostedOrder
 from core.domain.outcomes import Parked
-from core.domain.program import Program
+from core.domain.program import Enrol, Program
 from core.domain.program.registry import ProgramRegistry
 from core.posting.loading import load_parts
 from core.reading.accounts import load_accounts
@@ -33,6 +33,7 @@ class Quote(NamedTuple):
     account_before: Account
     account_after: Account
     is_new_customer: bool
+    needs_account: bool  #: posted now it would earn nothing: the customer has no account, and only a command opens one
     is_posted_already: bool  #: an order of this id is in the ledger: this one would change nothing, or be parked
     tier_id: str  #: that it earns in
     points: int
@@ -45,11 +46,13 @@ def quote(connection: Connection, message: Message[Order], rules: ProgramRegistr
     """Decide the order as if it were posted at `as_of`; Parked if it would be. Writes and locks nothing.
 
     The account of `order.customer_id` counts with its tier, limits and open points, as far as there is one; budgets
-    count for everybody. Without a customer it is decided for a new one, while posting gives a guest nothing.
+    count for everybody. Without a customer it is decided for a new one, while posting gives a guest nothing. Who has
+    no account is taken to have one by then, also where only a command opens it.
     """
     message = message._replace(fact=message.fact._replace(customer_id=message.fact.customer_id or ""))
-    books = _books(connection, message, rules, as_of)
-    outcome = decide_order(books, message, rules, as_of)
+    enrolled = ProgramRegistry([version.for_the_enrolled() for version in rules.versions()], rules.stamp)
+    books = _books(connection, message, enrolled, as_of)
+    outcome = decide_order(books, message, enrolled, as_of)
     if not isinstance(outcome, Decision):
         assert isinstance(outcome, Parked)  # for these books the order is not posted
         return outcome
@@ -58,12 +61,14 @@ def quote(connection: Connection, message: Message[Order], rules: ProgramRegistr
     assert posted.tier_id is not None
     before = change.opened or books.account(change.account.account_id)
     entry = change.entries[-1] if posted.sequence is not None else None
+    program = rules.version(posted.program_id, posted.program_version).program
     return Quote(
-        rules.version(posted.program_id, posted.program_version).program,
+        program,
         posted.program_version,
         before,
         change.account,
         change.opened is not None,
+        change.opened is not None and program.enrol is Enrol.COMMAND,
         _is_posted(connection, posted.order, posted.program_id),
         posted.tier_id,
         posted.points_entitled,

@@ -68,9 +68,10 @@ class SimulatedBooks:
 
     def __init__(self, line: Line, counted_from: datetime) -> None:
         """Tallied is what happens from `counted_from` on."""
-        self._line = line
+        # What is recorded of guests is not posted here: every message is of a customer who has an account.
+        self._line = line._replace(versions=[version.for_the_enrolled() for version in line.versions])
         self._program_id = line.versions[0].program_id
-        self._rules = ProgramRegistry(line.versions, stamp=0)
+        self._rules = ProgramRegistry(self._line.versions, stamp=0)
         self._judging: dict[int, ProgramRegistry] = {}  #: with one version in force, whatever the time
         self._counted_from = counted_from
         self._account_id = UUID(int=0)  #: of the next account that is opened

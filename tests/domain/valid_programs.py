@@ -63,7 +63,7 @@ def _tiers(random: Random) -> dict[str, Any]:
 
 def _rest(random: Random) -> dict[str, Any]:
     combine = random.choice(["best", "stack"])
-    rules = [_rule(random, f"r{n}") for n in range(random.choice([1, 1, 2, 3]))]
+    rules = [_rule(random, f"r{n}") for n in range(random.choice([0, 1, 1, 1, 2, 2, 3, 3]))]
     for rule in rules:
         if combine == "best" and len(rules) > 1:
             rule.pop("carry", None)

@@ -111,6 +111,19 @@ def test_a_run_of_the_program_in_force_comes_to_the_balances_and_tiers_of_the_le
         _adds_up(messages, sides(versions, parse_program(otherwise(PROGRAMS[name]), path="changed.yaml"), since))
 
 
+def test_accounts_that_are_there_earn_in_a_run_also_where_only_a_command_opens_them(engine: Engine) -> None:
+    shell = Shell(engine, shards=1, program_text=PLAIN)
+    shell.take(*story())
+    with engine.begin() as connection:
+        read_only(connection)
+        versions = load_registry(connection).versions()
+        messages = list(recorded_messages(connection, "test", UNTIL))
+    by_command = parse_program(PLAIN + "enrol: command\n", path="test.yaml")
+    found = compare(messages, sides(versions, by_command, None), UNTIL)
+    assert found.before.tally.points_granted > 0
+    assert found.before == found.after
+
+
 def otherwise(text: str) -> str:
     """With other rates, and points that expire."""
     expiry = "expiry: {policy: after_days, days: 40}\n"

@@ -137,6 +137,7 @@ def _document(found: Quote) -> dict[str, Any]:
         "program_version": found.version,
         "customer_id": found.account_before.customer_id or None,
         "is_new_customer": found.is_new_customer,
+        "needs_account": found.needs_account,
         "is_posted_already": found.is_posted_already,
         "points": found.points,
         "converted": found.why.get("converted"),
@@ -168,6 +169,8 @@ def _print(found: Quote) -> None:
             "An order of this id is posted already: the same sent again changes nothing, other content is parked as"
             " order_conflict. This is what another order like it would earn."
         )
+    if found.needs_account:
+        say("Posted now it would earn nothing: the customer has no account, and only a command opens one here.")
     facts = [
         ("Program", f"{found.program.program_id}, version {found.version}"),
         ("Tier that it earns in", found.tier_id),

@@ -125,7 +125,7 @@ def _plain(basket: Basket, program: Program, tier_id: str) -> Entitlement:
         of_rules[terms.rule_id] = granted
         if not best or granted > of_rules[best]:
             best = terms.rule_id
-    given = {best: of_rules[best]} if program.combine is Combine.BEST else of_rules
+    given = {best: of_rules[best]} if best and program.combine is Combine.BEST else of_rules
     points = sum(given.values())
     if 0 in given.values():
         given = {name: granted for name, granted in given.items() if granted}

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from core.domain.program import Program
+from core.domain.program import Enrol, Program
 
 #: Stands for PostgreSQL's -infinity, from which a first version is in force.
 BEGINNING = datetime.min.replace(tzinfo=UTC)
@@ -21,6 +21,12 @@ class ProgramVersion(NamedTuple):
     program: Program
     applied_at: datetime = BEGINNING
     is_withdrawn: bool = False  #: before it came into force: it never does
+
+    def for_the_enrolled(self) -> "ProgramVersion":
+        """The same, where orders open accounts: for what asks of customers as if each had one."""
+        if self.program.enrol is Enrol.FIRST_ACTIVITY:
+            return self
+        return self._replace(program=self.program.model_copy(update={"enrol": Enrol.FIRST_ACTIVITY}))
 
 
 class _Routes(NamedTuple):

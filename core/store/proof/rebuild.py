@@ -14,6 +14,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Table
 
+from core.domain.program import BASE_TIER
 from core.domain.program.registry import ProgramRegistry
 from core.store import tables
 from core.store.engine import run_bulk
@@ -93,7 +94,8 @@ LEFT JOIN (SELECT account_id, lot_number, sum(points) FILTER (WHERE kind = 'open
 # An account that never changed its tier is in the first tier of some version: that of its opening.
 _ACCOUNTS = f"""
 WITH first_tiers AS MATERIALIZED (
-    SELECT program_id, version, effective_from, applied_at, document->'tiers'->0->>'tier_id' AS tier_id
+    SELECT program_id, version, effective_from, applied_at,
+           coalesce(document->'tiers'->0->>'tier_id', '{BASE_TIER.tier_id}') AS tier_id
     FROM ({VERSIONS}) AS v WHERE NOT is_withdrawn
 )
 SELECT a.account_id, coalesce(e.sequence, 0) AS sequence, coalesce(l.lots_opened, 0) AS lots_opened,

@@ -134,6 +134,21 @@ def test_an_order_that_is_posted_already_is_told(shell: Shell, loyalty: CommandL
     assert "other content is parked as order_conflict" in loyalty("quote", written(tmp_path, order("o1", "9.00"))).out
 
 
+def test_who_needs_an_account_first_is_told_so_with_what_the_order_would_earn_then(
+    shell: Shell, loyalty: CommandLine, tmp_path: Path
+) -> None:
+    shell.take(order("o1", "600.00"))
+    shell.apply_program(PROGRAM_TEXT + "enrol: command\n", "2020-01-01T00:00:00Z")
+    asked = order("q", customer_id="c2")
+    printed = loyalty("quote", written(tmp_path, asked))
+    assert "The order would earn 100 points for a new customer." in printed.out
+    assert "Posted now it would earn nothing: the customer has no account, and only a command opens one" in printed.out
+    assert loyalty("quote", written(tmp_path, asked), "--json").json["needs_account"] is True
+    assert loyalty("quote", written(tmp_path, order("q")), "--json").json["needs_account"] is False
+    shell.take(asked)
+    assert shell.value("SELECT points_entitled FROM orders WHERE order_id = 'q'") == 0
+
+
 def test_nothing_is_written(rich: Shell, loyalty: CommandLine, tmp_path: Path) -> None:
     counts = {table.name: rich.value(f"SELECT count(*) FROM {table}") for table in metadata.sorted_tables}
     assert loyalty("quote", written(tmp_path, order("q", lines=SALE))).code == 0

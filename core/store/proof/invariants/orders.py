@@ -264,7 +264,8 @@ ORDERS_AND_TIERS = (
         FROM accounts a
         LEFT JOIN (SELECT DISTINCT ON (account_id) * FROM tier_changes ORDER BY account_id, change_number DESC) AS t
              USING (account_id)
-        LEFT JOIN (SELECT DISTINCT program_id, document->'tiers'->0->>'tier_id' AS tier_id FROM programs) AS f
+        LEFT JOIN (SELECT DISTINCT program_id, coalesce(document->'tiers'->0->>'tier_id', 'base') AS tier_id
+                   FROM programs) AS f
              ON f.program_id = a.program_id AND f.tier_id = a.tier_id
         WHERE a.tier_changes <> coalesce(t.change_number, 0) OR a.tier_since IS DISTINCT FROM t.effective_at
            OR a.tier_id <> t.tier_id OR (t.tier_id IS NULL AND f.tier_id IS NULL)
