@@ -8,12 +8,18 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, SettingsConfigDict
 
 from core.messages.inbound.problems import near_match
+from core.messages.inbound.replies import REPLY_PREFIX
 
 CHAIN_KEY_CHARACTERS_MIN = 32
 #: What intake holds of one message at most (core.messages.inbound.reading, which takes long to import).
 MESSAGE_BYTES_CEILING = 16 * 1024 * 1024
 
 _PREFIX: Final = "LOYALTY_"
+#: What is at the broker besides answers, or what its names begin with (config.queues, workers.brokers.topology, kombu).
+OWN_NAMES: Final = (
+    "shop.events", "loyalty.events", "loyalty.intake", "loyalty.submit", "loyalty.fresh_stream", "loyalty.posting",
+    "loyalty.relay", "loyalty.periodic", "loyalty.tasks", "_kombu.", "unacked", "celery",
+)  # fmt: skip
 #: What is not a setting and has the prefix all the same: of one process alone, and those of our own tests.
 _OTHER_VARIABLES: Final = frozenset({"LOYALTY_INTAKE_NAME", "LOYALTY_HEARTBEAT_FILE"})
 _OF_TESTS: Final = "LOYALTY_TEST_"
@@ -55,6 +61,9 @@ class Settings(BaseSettings):
     sources_file: Path | None = None
     """YAML file of the sources that may send, command or must sign; read when a process starts. Unset: anybody may send
     what happened, and nobody may command."""
+    reply_prefix: Annotated[str, Field(min_length=1, max_length=100)] = REPLY_PREFIX
+    """What names of queues and streams must begin with for senders to have answers sent there, besides names that
+    RabbitMQ gives. No queue or stream of ours may begin with it."""
 
     posting_batch_messages: Annotated[int, Field(ge=1, le=10_000)] = 500
     """Inbox rows that are posted in one transaction."""
@@ -99,6 +108,13 @@ class Settings(BaseSettings):
     """Least level that is logged."""
     log_format: Literal["json", "console"] = "json"
     """One JSON object per line, or text for people."""
+
+    @field_validator("reply_prefix")
+    @classmethod
+    def _leads_to_nothing_of_ours(cls, value: str) -> str:
+        if any(name.startswith(value) for name in OWN_NAMES):
+            raise ValueError("names of our own queues and streams begin with it, and no sender may write there")
+        return value
 
     @field_validator("chain_key")
     @classmethod

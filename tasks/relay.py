@@ -1,13 +1,15 @@
 """Relay: publish one account shard's events in order, then mark them. At least once, in order per account."""
 
+from collections.abc import Sequence
 from time import monotonic
 
 import structlog
 
 from core.errors import BrokerUnavailableError, EventNotConfirmedError
+from core.messages.outbound.replies import Reply
 from core.store.engine import database_now
 from core.store.locks import Task, take_turn
-from core.store.outbox import claim_unpublished, mark_published, shards_with_unpublished
+from core.store.outbox import OutgoingEvent, claim_unpublished, mark_published, shards_with_unpublished
 from core.upkeep.runs import last_run, record_run
 from tasks.runtime import Runtime
 
@@ -44,7 +46,7 @@ def _relay_batch(runtime: Runtime, shard: int) -> int:
         events = claim_unpublished(connection, shard, runtime.relay_batch_events)
         if events:
             try:
-                runtime.publisher().publish([(event.type, event.body) for event in events])
+                runtime.publisher().publish([(event.type, event.body) for event in events], _replies(events))
             except BaseException as error:
                 # Whatever it was (a time limit too): confirms of this batch must not be read as the next one's.
                 runtime.drop_publisher()
@@ -52,6 +54,10 @@ def _relay_batch(runtime: Runtime, shard: int) -> int:
                 raise
             mark_published(connection, [event.outbox_id for event in events])
         return len(events)
+
+
+def _replies(events: Sequence[OutgoingEvent]) -> list[Reply]:
+    return [Reply(event.reply_to, event.correlation_id, event.body) for event in events if event.reply_to is not None]
 
 
 def _reason(error: BaseException) -> str:

@@ -6,14 +6,15 @@ from typing import Protocol
 
 from sqlalchemy import Engine
 
+from core.messages.outbound.replies import Reply
 from core.posting.batch import Poster
 
 
 class EventPublisher(Protocol):
     """Publishes events; returns when the broker has confirmed them all."""
 
-    def publish(self, events: Sequence[tuple[str, str]]) -> None:
-        """Publish (type, JSON) pairs in order."""
+    def publish(self, events: Sequence[tuple[str, str]], replies: Sequence[Reply] = ()) -> None:
+        """Publish (type, JSON) pairs in order, and those of them that answer somebody to who asked."""
 
     def close(self) -> None:
         """Let go of the broker."""

@@ -167,13 +167,13 @@ def task_of(*arguments: Any, task: str | None = "loyalty.submit", **named: Any) 
     return in_envelope(kombu_json.dumps([arguments, named, {"callbacks": None, "chord": None}]).encode(), task=task)
 
 
-def in_envelope(body: bytes, *, task: str | None = "loyalty.submit") -> bytes:
+def in_envelope(body: bytes, *, task: str | None = "loyalty.submit", **properties: Any) -> bytes:
     """Any bytes in the envelope that kombu puts around a body on Redis."""
     document = {
         "body": b64encode(body).decode(),
         "content-encoding": "utf-8",
         "content-type": "application/json",
         "headers": {"lang": "py", "id": "7", "eta": None, **({} if task is None else {"task": task})},
-        "properties": {"body_encoding": "base64", "delivery_tag": "8", "delivery_info": {"exchange": ""}},
+        "properties": {"body_encoding": "base64", "delivery_tag": "8", "delivery_info": {"exchange": ""}, **properties},
     }
     return json.dumps(document).encode()

@@ -95,7 +95,11 @@ def message_limits(settings: Settings) -> MessageLimits:
     """What intake takes. Reads the file of sources: SourcesFileError."""
     sources = None if settings.sources_file is None else load_sources(settings.sources_file, os.environ)
     return MessageLimits(
-        settings.message_bytes_max, settings.array_events_max, settings.clock_skew_seconds_max, sources
+        settings.message_bytes_max,
+        settings.array_events_max,
+        settings.clock_skew_seconds_max,
+        sources,
+        settings.reply_prefix,
     )
 
 

@@ -119,6 +119,7 @@ class Intake:
             shards=self._limits.shards,
             event_source=self._event_source,
             signatures=[message.signature for message in received],
+            replies=[message.reply for message in received],
         )
 
     def _sleep(self, seconds: float) -> None:

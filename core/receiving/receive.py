@@ -20,6 +20,7 @@ from core.messages.inbound.reading import (
     UnreadableEvent,
     read_message,
 )
+from core.messages.inbound.replies import ReplyAddress, allowed_reply
 from core.messages.inbound.sources import is_signature
 from core.posting.events import EventContext, message_parked
 from core.store.appending import append_events
@@ -81,16 +82,17 @@ def receive(
     shards: int,
     event_source: str,
     signatures: Sequence[str | None] = (),
+    replies: Sequence[ReplyAddress | None] = (),
     received_at: datetime | None = None,
     contracts: Contracts = INBOUND,
 ) -> Receipt:
     """Read and store a few raw messages in the transaction of `connection`; many are for `receive_in_parts`.
 
-    A second call with the same ones only counts them. `signatures`, if there are any, has one for each message;
-    `received_at` is when the messages came, if that was earlier.
+    A second call with the same ones only counts them. `signatures` and `replies`, if there are any, have one for each
+    message; `received_at` is when the messages came, if that was earlier.
     """
     now = database_now(connection)
-    read = _read(raw_messages, signatures, limits, now, contracts, received_at)
+    read = _read(_beside(raw_messages, signatures, replies), limits, now, contracts, received_at)
     return _stored(connection, _inbox_messages(_events(read), shards), event_source, now)
 
 
@@ -102,7 +104,7 @@ def receive_by_operator(
     That is kept with the messages, so that a retry does not ask for signatures either.
     """
     now = database_now(connection)
-    read = _read(raw_messages, (), limits._replace(sources=None), now, INBOUND)
+    read = _read(_beside(raw_messages), limits._replace(sources=None), now, INBOUND)
     return _stored(connection, _by_operator(_inbox_messages(_events(read), shards)), event_source, now)
 
 
@@ -114,6 +116,7 @@ def receive_in_parts(
     shards: int,
     event_source: str,
     signatures: Sequence[str | None] = (),
+    replies: Sequence[ReplyAddress | None] = (),
     contracts: Contracts = INBOUND,
     is_by_operator: bool = False,
 ) -> Iterator[tuple[int, Receipt]]:
@@ -128,7 +131,7 @@ def receive_in_parts(
         now = database_now(connection)
     store = _Store(engine, shards, event_source, now, is_by_operator)
     limits = limits._replace(sources=None) if is_by_operator else limits
-    for part in _parts(_read(raw_messages, signatures, limits, now, contracts)):
+    for part in _parts(_read(_beside(raw_messages, signatures, replies), limits, now, contracts)):
         try:
             receipt = store.messages(part)
         except Exception as error:
@@ -173,19 +176,41 @@ class _Store(NamedTuple):
             return _stored(connection, rows, self.event_source, self.now)
 
 
-def _read(
+def _beside(
     raw_messages: Sequence[bytes | CutMessage],
-    signatures: Sequence[str | None],
+    signatures: Sequence[str | None] = (),
+    replies: Sequence[ReplyAddress | None] = (),
+) -> Iterator[tuple[bytes | CutMessage, str | None, ReplyAddress | None]]:
+    """Each message with what came beside it."""
+    return zip(raw_messages, signatures or repeat(None), replies or repeat(None))  # noqa: B905  # repeat() has no end
+
+
+def _read(
+    messages: Iterable[tuple[bytes | CutMessage, str | None, ReplyAddress | None]],
     limits: MessageLimits,
     now: datetime,
     contracts: Contracts,
     received_at: datetime | None = None,
 ) -> Iterator[_Message]:
-    for raw, signature in zip(raw_messages, signatures or repeat(None)):  # noqa: B905  # repeat() has no end
+    for raw, signature, reply in messages:
         events = read_message(
-            raw, limits=limits, now=now, signature=signature, received_at=received_at, contracts=contracts
+            raw, limits=limits, now=now, signature=signature, received_at=received_at, reply=reply, contracts=contracts
         )
+        asked = next((event.reply for event in events if event.reply is not None), None)
+        if asked is not None:
+            allowed = _allowed(asked, limits.reply_prefix)
+            events = [event if event.reply is None else event._replace(reply=allowed) for event in events]
         yield _Message(raw, signature, events)
+
+
+def _allowed(asked: ReplyAddress, prefix: str) -> ReplyAddress | None:
+    """What is kept of an address. What is not is told without its text, in which a person may be named."""
+    allowed = allowed_reply(asked, prefix)
+    if allowed is None:
+        log.warning("reply_to_refused", action="reply_to_refused", prefix=prefix, characters=len(asked.reply_to))
+    elif allowed != asked:
+        log.warning("correlation_id_refused", action="correlation_id_refused")
+    return allowed
 
 
 def _events(messages: Iterable[_Message]) -> list[ReadEvent | UnreadableEvent]:
@@ -257,6 +282,8 @@ def _inbox_messages(events: Sequence[ReadEvent | UnreadableEvent], shards: int) 
                     event.settled,
                     signature=event.signature,
                     subject_source=event.subject_source,
+                    reply_to=event.reply and event.reply.reply_to,
+                    correlation_id=event.reply and event.reply.correlation_id,
                 )
             )
     return messages
@@ -300,6 +327,8 @@ def _parked_message(event: UnreadableEvent) -> InboxMessage:
         reason=event.reason,
         detail=event.detail,
         signature=event.signature,
+        reply_to=event.reply and event.reply.reply_to,
+        correlation_id=event.reply and event.reply.correlation_id,
     )
 
 
@@ -311,6 +340,9 @@ def _tell_parked(connection: Connection, stored: Sequence[StoredMessage], event_
         reason, detail = row.message.reason, row.message.detail
         if row.is_new and reason is not None and detail is not None:
             m = row.message
-            claimed = ClaimedMessage(row.inbox_id, m.source, m.event_id, m.type or "", m.subject or "", now, "", now)
+            claimed = ClaimedMessage(
+                row.inbox_id, m.source, m.event_id, m.type or "", m.subject or "", now, "", now,
+                reply_to=m.reply_to, correlation_id=m.correlation_id,
+            )  # fmt: skip
             events.append(message_parked(claimed, Parked(reason, detail), context))
     append_events(connection, events)

@@ -63,6 +63,8 @@ class OutboxEvent(NamedTuple):
     event_id: str
     type: str
     body: str
+    reply_to: str | None = None  #: the queue or stream of who asked for it: it goes there too
+    correlation_id: str | None = None  #: by which they know what they asked; at most 255 bytes, as `reply_to`
 
 
 class _NewEntry(NamedTuple):

@@ -42,7 +42,7 @@ WORKER_GRANTS: Mapping[str, Allowed] = {
         updates=(
             "source", "event_id", "variant", "type", "occurred_at", "shard", "subject", "is_subject", "content_hash",
             "settled", "state", "reason", "detail", "deliveries", "times_parked", "settled_at",
-            "subject_source", "others_posted", "awaits",
+            "subject_source", "others_posted", "awaits", "reply_to", "correlation_id",
         ),
     ),
     "dead_letter_actions": Allowed(inserts=True, deletes=True),

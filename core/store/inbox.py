@@ -32,6 +32,8 @@ class InboxMessage(NamedTuple):
     detail: str | None = None
     signature: str | None = None  #: of `body`, so that a retry can check it again
     subject_source: str | None = None  #: whose the subject is, where that is another source than the message's
+    reply_to: str | None = None  #: the queue or stream to which its answer goes too; None: nobody asked for that
+    correlation_id: str | None = None  #: goes back with the answer
 
 
 class StoredMessage(NamedTuple):
@@ -58,6 +60,8 @@ class ClaimedMessage(NamedTuple):
     times_parked: int = 0
     subject_source: str | None = None
     awaits: str | None = None  #: what it waited for, where that was not what it is about
+    reply_to: str | None = None  #: as of `InboxMessage`
+    correlation_id: str | None = None
 
     @property
     def subject_key(self) -> tuple[str, str]:
@@ -104,6 +108,9 @@ coalesce({_SHARD_IN_LEDGER},
 
 _NEW_SHARD = _SHARD.replace("{m}.others_posted", "0").replace("{m}.awaits", "NULL::text")
 
+# Whoever asks again may have lost the queue in which the answer was to come.
+_ASKS_AGAIN = "excluded.reply_to IS NOT NULL AND inbox.content_hash = excluded.content_hash"
+
 # What names no customer (a refund, a fulfilment) is posted on the shard of what it is about; if that is not known yet,
 # it waits. Numbers are drawn in order of arrival, and their row is held until the commit: they become visible in order.
 # xmax is 0 for a row that this statement inserted, not for one that it found.
@@ -113,23 +120,25 @@ WITH drawn AS (
 )
 INSERT INTO inbox (inbox_id, source, event_id, variant, type, occurred_at, shard, subject, is_subject, content_hash,
                    body, settled, state, reason, detail, signature, settled_at, times_parked, deliveries,
-                   subject_source)
+                   subject_source, reply_to, correlation_id)
 SELECT (SELECT first FROM drawn) + n - 1, source, event_id, variant, type, occurred_at, found_shard, subject,
        is_subject, content_hash, body, settled,
        CASE WHEN reason IS NOT NULL THEN 'dead' WHEN found_shard IS NULL THEN 'waiting' ELSE 'received' END,
        reason, detail, signature, CASE WHEN reason IS NOT NULL THEN now() END, (reason IS NOT NULL)::integer,
-       deliveries, subject_source
+       deliveries, subject_source, reply_to, correlation_id
 FROM (
     SELECT m.*, coalesce(m.shard, {_NEW_SHARD.format(m="m")}) AS found_shard
     FROM unnest(%b::text[], %b::text[], %b::bytea[], %b::text[], %b::timestamptz[], %b::smallint[], %b::text[],
                 %b::boolean[], %b::bytea[], %b::bytea[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[],
-                %b::integer[]) WITH ORDINALITY
+                %b::text[], %b::text[], %b::integer[]) WITH ORDINALITY
          AS m(source, event_id, variant, type, occurred_at, shard, subject, is_subject, content_hash, body, settled,
-              reason, detail, signature, subject_source, deliveries, n)
+              reason, detail, signature, subject_source, reply_to, correlation_id, deliveries, n)
 ) AS placed
 ORDER BY n
 ON CONFLICT (source, event_id, variant) DO UPDATE
-    SET deliveries = inbox.deliveries
+    SET reply_to = CASE WHEN {_ASKS_AGAIN} THEN excluded.reply_to ELSE inbox.reply_to END,
+        correlation_id = CASE WHEN {_ASKS_AGAIN} THEN excluded.correlation_id ELSE inbox.correlation_id END,
+        deliveries = inbox.deliveries
         + CASE WHEN inbox.content_hash IS NOT DISTINCT FROM excluded.content_hash THEN excluded.deliveries ELSE 0 END
 RETURNING inbox_id, state, shard, xmax = 0, source, event_id, variant, content_hash
 """  # noqa: S608  # our own words
@@ -143,15 +152,16 @@ def hold_numbers(connection: Connection) -> None:
 def append_messages(connection: Connection, messages: Sequence[InboxMessage]) -> list[StoredMessage]:
     """Store a batch with one statement; a second one only for conflicts.
 
-    The same source and id with the same content is a replay: counted on the first row, nothing else. With other
-    content it is a conflict: parked beside the first. The result is in no particular order.
+    The same source and id with the same content is a replay: counted on the first row, whose answer goes to where the
+    latest one asked for it. With other content it is a conflict: parked beside the first. The result is in no
+    particular order.
     """
     groups: dict[tuple[str, str, bytes], list[InboxMessage]] = {}
     for message in messages:
         groups.setdefault((message.source, message.event_id, message.variant), []).append(message)
     stored: list[StoredMessage] = []
     again: list[InboxMessage] = []
-    rows = _append(connection, [(group[0], _deliveries(group)) for group in groups.values()])
+    rows = _append(connection, [(_asked_last(group), _deliveries(group)) for group in groups.values()])
     for inbox_id, state, shard, is_new, source, event_id, variant, content_hash in rows:
         group = groups[source, event_id, bytes(variant)]
         is_counted = group[0].content_hash == content_hash
@@ -169,6 +179,15 @@ def append_messages(connection: Connection, messages: Sequence[InboxMessage]) ->
 
 def _deliveries(group: Sequence[InboxMessage]) -> int:
     return sum(message.content_hash == group[0].content_hash for message in group)
+
+
+def _asked_last(group: Sequence[InboxMessage]) -> InboxMessage:
+    """The first of a group, to be answered where the last of the same content wants it."""
+    first = group[0]
+    for again in reversed(group[1:]):
+        if again.reply_to is not None and again.content_hash == first.content_hash:
+            return first._replace(reply_to=again.reply_to, correlation_id=again.correlation_id)
+    return first
 
 
 def _as_conflict(message: InboxMessage, first_inbox_id: int) -> InboxMessage:

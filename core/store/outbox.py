@@ -16,10 +16,12 @@ class OutgoingEvent(NamedTuple):
     outbox_id: int
     type: str
     body: str
+    reply_to: str | None = None  #: where an answer goes too, the first time that it is published
+    correlation_id: str | None = None
 
 
 _CLAIM = """
-SELECT outbox_id, type, body FROM outbox
+SELECT outbox_id, type, body, reply_to, correlation_id FROM outbox
 WHERE account_shard = %s AND published_at IS NULL ORDER BY outbox_id LIMIT %s
 """
 

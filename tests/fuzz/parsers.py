@@ -55,6 +55,7 @@ from core.messages.inbound.reading import (
     read_settled,
     read_tags,
 )
+from core.messages.inbound.replies import REPLY_PREFIX, ReplyAddress, allowed_reply
 from core.messages.inbound.sources import SourceKey, Sources, is_signature, sign
 from core.messages.inbound.sources_file import parse_sources
 from core.messages.program_files.program_file import (
@@ -71,10 +72,11 @@ from tests.facts import ACCOUNT_ID, AS_OF, program_with, spend_rule
 from tests.messages.inbound_samples import LIMITS, NOW
 from workers.bootstrap import checked_broker_url, checked_database_url
 from workers.brokers import url_without_password
-from workers.brokers.amqp_frames import Delivery, FrameReader, delivery_handler
+from workers.brokers.amqp_frames import Delivery, FrameReader, delivery_handler, message_properties
 from workers.brokers.amqp_link import _kombu_connection
-from workers.brokers.headers import signature_of_fields, signature_of_header
-from workers.brokers.streams import _client, _payload
+from workers.brokers.headers import reply_of_fields, reply_of_header, signature_of_fields, signature_of_header
+from workers.brokers.stream_link import open_client
+from workers.brokers.streams import _payload
 from workers.celery_transport import KEPT_HEADERS, frame_handler, rewritten
 from workers.cli.event_files import split_events
 
@@ -169,11 +171,21 @@ def header(raw: bytes) -> None:
     """Any header frame has a signature or none, and is one that py-amqp reads when it is written anew."""
     found = signature_of_header(raw)
     assert found is None or len(found) <= 200
+    _asks(reply_of_header(raw))
     read: list[Any] = []
     handle = frame_handler(SimpleNamespace(bytes_recv=0), lambda *method: read.append(method[-1]))
     handle((1, 1, b"\0\x3c\0\x3c" + b"\x01x" + bytes(8) + b"\0" + b"\x02\xff\xff" + b"\x01\xff"))
     handle((2, 1, b"\0\x3c\0\0" + bytes(8) + raw[12:]))
     assert read[0].properties.get("application_headers", {}).keys() <= {*KEPT_HEADERS}
+
+
+def _asks(reply: ReplyAddress | None) -> None:
+    """What is kept of where an answer goes can be written to a broker and to the database."""
+    allowed = None if reply is None else allowed_reply(reply, REPLY_PREFIX)
+    if allowed is not None:
+        assert len(message_properties("x", correlation_id=allowed.correlation_id)) < 300
+        assert len(allowed.reply_to.encode()) <= 255
+        assert "\0" not in "".join(filter(None, allowed))
 
 
 def entry(raw: bytes) -> None:
@@ -182,6 +194,7 @@ def entry(raw: bytes) -> None:
     fields = dict(zip(parts[::2], parts[1::2], strict=False))
     found = signature_of_fields(fields)
     assert found is None or len(found) <= 200
+    _asks(reply_of_fields(fields))
     assert read_message(_payload(fields), limits=LIMITS, now=NOW)
 
 
@@ -195,7 +208,7 @@ def url(raw: bytes) -> None:
         lambda: checked_database_url(text),
         lambda: checked_broker_url(text),
         lambda: _kombu_connection(f"amqps://{text}", shown),
-        lambda: _client(f"rediss://{text}"),
+        lambda: open_client(f"rediss://{text}"),
     ):
         refused = _refusal(connect, DatabaseUrlError, BrokerUrlError, UnsupportedBrokerError, BrokerUnavailableError)
         assert not refused or "URL" in refused

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from core.errors import BrokerUnavailableError, EventNotConfirmedError
+from core.messages.outbound.replies import Reply
 from tests.interleaving.scheduler import Actor, Fault
 from workers.brokers import Delivery
 
@@ -122,7 +123,8 @@ class Publisher:
     def __init__(self, exchange: Exchange, actor: Actor | None) -> None:
         self._exchange, self._actor = exchange, actor
 
-    def publish(self, events: Sequence[tuple[str, str]]) -> None:
+    def publish(self, events: Sequence[tuple[str, str]], replies: Sequence[Reply] = ()) -> None:
+        assert not replies, "nobody asks here"
         actor = self._actor
         publication = self._exchange.begin(actor)
         if actor is None:

@@ -55,7 +55,10 @@ PROTECTIONS = (
             Edit(
                 _INBOX,
                 "ON CONFLICT (source, event_id, variant) DO UPDATE\n"
-                "    SET deliveries = inbox.deliveries\n"
+                "    SET reply_to = CASE WHEN {_ASKS_AGAIN} THEN excluded.reply_to ELSE inbox.reply_to END,\n"
+                "        correlation_id = CASE WHEN {_ASKS_AGAIN} THEN excluded.correlation_id"
+                " ELSE inbox.correlation_id END,\n"
+                "        deliveries = inbox.deliveries\n"
                 "        + CASE WHEN inbox.content_hash IS NOT DISTINCT FROM excluded.content_hash"
                 " THEN excluded.deliveries ELSE 0 END\n",
                 "",
@@ -361,8 +364,8 @@ PROTECTIONS = (
         "nothing is marked that the broker did not confirm",
         (
             Edit(
-                _AMQP,
-                "while self._unconfirmed and self._link.drain(_CONFIRM_SECONDS):\n                    pass\n",
+                "workers/brokers/amqp_confirms.py",
+                "while self._unconfirmed and self._link.drain(self._confirm_seconds):\n                pass\n",
                 "self._unconfirmed.clear()\n",
             ),
         ),

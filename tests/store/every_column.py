@@ -51,6 +51,7 @@ _MESSAGE = "a posted message is of the time and the source of what it reported"
 _OPEN = "what is still to be posted is what came"
 _REPEATS = Free("only tells a message that comes again: what is posted is known by the ids of orders and refunds")
 _TOLD = Free("is told to people, and decides on nothing")
+_ASKED = Free("says where an answer goes besides to all who listen", "'x'")
 _REMINDS = Free("decides on what is told about points that expire, and the next run corrects it")
 
 UPDATED: dict[str, dict[str, Named | Free]] = {
@@ -75,6 +76,8 @@ UPDATED: dict[str, dict[str, Named | Free]] = {
         "subject_source": Named(_MESSAGE, "'/elsewhere'"),
         "others_posted": Free("decides when a waiting message is looked at again"),
         "awaits": Free("decides when a waiting message is looked at again"),
+        "reply_to": _ASKED,
+        "correlation_id": _ASKED,
         "settled_at": Free("decides when the row is purged; what is gone too early is missed by its order"),
     },
     "accounts": {

@@ -124,6 +124,7 @@ REFUSED = {
     "ck_reminders_points": "UPDATE reminders SET points = -1",
     "ck_reminders_number": "UPDATE reminders SET number = 0",
     "pk_outbox": "UPDATE outbox SET outbox_id = 1",
+    "ck_outbox_reply": "UPDATE outbox SET reply_to = repeat('ü', 128)",
     "uq_outbox_account_id_event_id": "UPDATE outbox SET event_id = 'same'",
     "pk_numbers": "INSERT INTO numbers SELECT * FROM numbers",
     "pk_turns": "INSERT INTO turns SELECT * FROM turns",
@@ -206,6 +207,7 @@ def test_the_ledger_that_is_tampered_with_has_rows_everywhere(filled: Shell) -> 
 
 _UNKNOWN_OF_MESSAGES = (
     "type occurred_at shard subject content_hash settled reason detail settled_at signature awaits subject_source"
+    " reply_to correlation_id"
 )
 
 
@@ -253,7 +255,7 @@ def test_what_must_be_known_cannot_be_left_out(filled: Shell) -> None:
         "refunds": ["account_id", "currency", "lines", "net", "paid", "sequence"],
         "order_events": ["account_id", "accrual_sequence", "content", "sequence"],
         "returns": ["account_id", "rate", "seal", "sequence", "tier_id"],
-        "outbox": ["account_id", "published_at"],
+        "outbox": ["account_id", "correlation_id", "published_at", "reply_to"],
         "repairs": ["account_id", "reason", "seal"],
         "retention": ["seal"],
     }

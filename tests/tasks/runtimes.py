@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import Engine
 from uuid6 import uuid7
 
+from core.messages.outbound.replies import Reply
 from core.posting.batch import Poster
 from tasks.runtime import EventPublisher, Runtime
 from tests.shell import EVENT_SOURCE
@@ -16,13 +17,15 @@ class RecordingPublisher:
 
     def __init__(self) -> None:
         self.events: list[tuple[str, str]] = []
+        self.replies: list[Reply] = []
         self.batches: list[int] = []
         self.failure: BaseException | None = None
         self.closed = 0
 
-    def publish(self, events: Sequence[tuple[str, str]]) -> None:
+    def publish(self, events: Sequence[tuple[str, str]], replies: Sequence[Reply] = ()) -> None:
         self.batches.append(len(events))
         self.events += events
+        self.replies += replies
         if self.failure is not None:
             raise self.failure
 

@@ -11,6 +11,8 @@ import redis
 from sqlalchemy import Engine, text
 
 from core.errors import BrokerUnavailableError, EventNotConfirmedError
+from core.messages.outbound.replies import Reply
+from core.store.appending import OutboxEvent, append_events
 from core.store.engine import create_database_engine
 from core.store.locks import Task, take_turn
 from core.store.outbox import claim_unpublished
@@ -133,8 +135,8 @@ def test_batches_that_were_confirmed_before_a_failure_stay_marked(shell: Shell, 
     shard = shell.value("SELECT account_shard FROM accounts LIMIT 1")
     publish = publisher.publish
 
-    def fail_at_the_third(events: Sequence[tuple[str, str]]) -> None:
-        publish(events)
+    def fail_at_the_third(events: Sequence[tuple[str, str]], replies: Sequence[Reply] = ()) -> None:
+        publish(events, replies)
         if len(publisher.batches) == 3:
             raise EventNotConfirmedError(count=1, reason="full")
 
@@ -216,3 +218,42 @@ def test_a_stream_that_refuses_events_leaves_them_in_the_outbox(
         client.delete("loyalty.events")
     assert relay_all(runtime) == before
     runtime.close()
+
+
+def test_an_event_that_answers_somebody_goes_to_them_too_until_it_is_confirmed(shell: Shell, engine: Engine) -> None:
+    asked = [("loyalty.replies.a", "1"), (None, None), ("loyalty.replies.a", None)]
+    answers = [
+        OutboxEvent(0, None, f"answer:{n}", "loyalty.command.accepted", str(n), *where) for n, where in enumerate(asked)
+    ]
+    with engine.begin() as connection:
+        append_events(connection, answers)
+    publisher = RecordingPublisher()
+    publisher.failure = EventNotConfirmedError(count=1, reason="full")
+    runtime = make_runtime(engine, lambda: publisher, relay_batch_events=1_000)
+    with pytest.raises(EventNotConfirmedError):
+        relay_outbox(runtime, 0)
+    publisher.failure = None
+    relay_all(runtime)
+    assert publisher.replies == [Reply("loyalty.replies.a", "1", "0"), Reply("loyalty.replies.a", None, "2")] * 2
+    published = [event for event in publisher.events if event[0] == "loyalty.command.accepted"]
+    assert published == [(answer.type, answer.body) for answer in answers] * 2
+    assert unpublished(shell) == 0
+
+
+def test_an_answer_reaches_the_stream_of_who_asked_and_an_unusable_one_holds_nothing_up(
+    shell: Shell, engine: Engine, stream_broker_url: str
+) -> None:
+    with engine.begin() as connection:
+        for name in ("loyalty.replies.other", "loyalty.replies.shop"):
+            append_events(
+                connection, [OutboxEvent(0, None, name, "loyalty.command.accepted", f'{{"id": "{name}"}}', name, "1")]
+            )
+    before = unpublished(shell)
+    runtime = make_runtime(engine, lambda: open_event_publisher(stream_broker_url))
+    with redis.Redis.from_url(stream_broker_url, protocol=2) as client:
+        client.set("loyalty.replies.other", "somebody's")
+        assert relay_all(runtime) == before
+        runtime.close()
+        [(_, answer)] = client.xrange("loyalty.replies.shop")  # type: ignore[misc]
+    assert answer == {b"event": b'{"id": "loyalty.replies.shop"}', b"correlation_id": b"1"}
+    assert unpublished(shell) == 0

@@ -20,14 +20,13 @@ from workers.brokers.contracts import (
     url_scheme,
     url_without_password,
 )
+from workers.brokers.stream_link import check_server_url, reach_server
 from workers.brokers.streams import (
     StreamEventPublisher,
     StreamEventTail,
     StreamIntake,
     StreamShopPublisher,
-    check_server_url,
     look_at_stream,
-    reach_server,
     renew_stream,
 )
 

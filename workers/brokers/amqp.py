@@ -6,18 +6,21 @@ producer would wait for each confirm (1,300 a second instead of 15,000).
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final
+from typing import Final
 
 import amqp
 
 from core.errors import BrokerTopologyError, EventNotConfirmedError
 from core.messages.inbound.celery_messages import envelope
 from core.messages.inbound.reading import CutMessage
+from core.messages.outbound.replies import Reply
+from workers.brokers.amqp_answers import EVENT_CONTENT, AmqpAnswers
+from workers.brokers.amqp_confirms import ConfirmedChannel
 from workers.brokers.amqp_frames import Delivery as FramedDelivery
-from workers.brokers.amqp_frames import Outgoing, message_properties
+from workers.brokers.amqp_frames import message_properties
 from workers.brokers.amqp_link import AmqpLink, declare_events, declare_intake, declare_submit
 from workers.brokers.contracts import Delivery, IntakeQueue
-from workers.brokers.headers import signature_of_header, text_header
+from workers.brokers.headers import reply_of_header, signature_of_header, text_header
 from workers.brokers.large_messages import BATCH_BYTES_MAX, kept, sent_bytes
 from workers.brokers.topology import EVENT_EXCHANGE, INTAKE_QUEUE, SHOP_EXCHANGE, SIGNATURE_HEADER, SUBMIT_QUEUE
 
@@ -26,9 +29,7 @@ _WAIT_SLICE_SECONDS_MAX: Final = 2.0  # a longer wait is done in slices, so that
 #: How long a batch that has begun waits for its next message.
 _LINGER_SECONDS: Final = 0.002
 _FIRST_PREFETCH_MESSAGES: Final = 16
-_IN_FLIGHT_MESSAGES_MAX: Final = 1000
-_CONFIRM_SECONDS: Final = 8.0
-_EVENT_PROPERTIES: Final = message_properties("application/cloudevents+json", "utf-8")
+_EVENT_PROPERTIES: Final = message_properties(*EVENT_CONTENT)
 _SHOP_TYPE: Final = "application/json"
 _SHOP_PROPERTIES: Final = message_properties(_SHOP_TYPE)
 
@@ -77,8 +78,9 @@ class AmqpIntake:
         token = (self._link, message.tag)
         if message.consumer_tag == self._submit_tag and isinstance(message.body, bytes):
             name = text_header(message.header, "task")
-            return Delivery(kept(envelope({} if name is None else {"task": name}, message.body)), token)
-        return Delivery(message.body, token, signature_of_header(message.header))
+            headers = {} if name is None else {"task": name}
+            return Delivery(kept(envelope(headers, message.body, reply_of_header(message.header))), token)
+        return Delivery(message.body, token, signature_of_header(message.header), reply_of_header(message.header))
 
     def acknowledge(self, received: Sequence[Delivery]) -> None:
         """Acknowledge these messages, with one frame when nothing older is open.
@@ -160,72 +162,6 @@ def _counted(link: AmqpLink, queue: str) -> IntakeQueue:
     return IntakeQueue(found.message_count, found.consumer_count)
 
 
-class _ConfirmedChannel:
-    """Publishes with many confirms in flight and counts what the broker did not take."""
-
-    def __init__(self, link: AmqpLink) -> None:
-        self._link = link
-        self._published = 0  # the broker numbers the messages of a channel from 1, and so do we
-        self._confirmed_up_to = 0
-        self._unconfirmed: set[int] = set()
-        self._refused = 0
-        self._unroutable: list[str] = []
-        with link.errors():
-            link.channel.confirm_select()
-        link.channel.events["basic_ack"].add(self._on_ack)
-        link.channel.events["basic_nack"].add(self._on_nack)
-        link.channel.events["basic_return"].add(self._on_return)
-
-    def publish(self, exchange: str, messages: Sequence[Outgoing], *, mandatory: bool) -> None:
-        """Send all; `EventNotConfirmedError` when not all were confirmed and, if `mandatory`, routed to a queue.
-
-        Not more than a window is in flight, and nothing follows a window that failed.
-        """
-        self._refused = 0
-        self._unroutable.clear()
-        confirmed = 0
-        while confirmed < len(messages):
-            window = messages[confirmed : confirmed + _IN_FLIGHT_MESSAGES_MAX]
-            with self._link.errors():
-                self._unconfirmed.update(range(self._published + 1, self._published + len(window) + 1))
-                self._published += len(window)
-                self._link.publish(exchange, window, mandatory=mandatory)
-                while self._unconfirmed and self._link.drain(_CONFIRM_SECONDS):
-                    pass
-            self._check(len(messages) - confirmed)
-            confirmed += len(window)
-
-    def _check(self, open_messages: int) -> None:
-        if self._unconfirmed:
-            self._link.abandon()  # confirms that come later would be counted for other messages
-            reason = (
-                "the broker has blocked publishers (its memory or disk alarm)"
-                if self._link.blocked
-                else f"nothing came for {_CONFIRM_SECONDS:g} seconds"
-            )
-            raise EventNotConfirmedError(count=open_messages, reason=reason)
-        if self._refused:
-            raise EventNotConfirmedError(count=self._refused, reason="a queue refused them (is it full?)")
-        if self._unroutable:
-            reason = f"no queue takes the routing key {self._unroutable[0]}"
-            raise EventNotConfirmedError(count=len(self._unroutable), reason=reason)
-
-    def _on_ack(self, tag: int, multiple: bool) -> None:
-        if multiple:
-            self._unconfirmed.difference_update(range(self._confirmed_up_to + 1, tag + 1))
-            self._confirmed_up_to = tag
-        else:
-            self._unconfirmed.discard(tag)
-
-    def _on_nack(self, tag: int, multiple: bool) -> None:
-        before = len(self._unconfirmed)
-        self._on_ack(tag, multiple)
-        self._refused += before - len(self._unconfirmed)
-
-    def _on_return(self, _error: Exception, _exchange: str, routing_key: str, _message: Any) -> None:
-        self._unroutable.append(routing_key)
-
-
 class AmqpEventPublisher:
     """`EventPublisher` on the event exchange. Confirmed means: in every queue bound to it, on disk where durable.
 
@@ -237,16 +173,20 @@ class AmqpEventPublisher:
         """Connect and declare the exchange."""
         self._link = AmqpLink(broker_url, purpose="relay")
         declare_events(self._link)
-        self._channel = _ConfirmedChannel(self._link)
+        self._channel = ConfirmedChannel(self._link)
+        self._answers = AmqpAnswers(broker_url)
 
-    def publish(self, events: Sequence[tuple[str, str]]) -> None:
+    def publish(self, events: Sequence[tuple[str, str]], replies: Sequence[Reply] = ()) -> None:
         """See `EventPublisher.publish`."""
+        if replies:
+            self._answers.send(replies)
         messages = [(event_type, text.encode(), _EVENT_PROPERTIES) for event_type, text in events]
         self._channel.publish(EVENT_EXCHANGE, messages, mandatory=False)
 
     def close(self) -> None:
         """Close the connection."""
         self._link.close()
+        self._answers.close()
 
 
 def _signed(signature: str) -> bytes:
@@ -260,7 +200,7 @@ class AmqpShopPublisher:
         """Connect and declare exchange, queue and bindings."""
         self._link = AmqpLink(broker_url, purpose="shop")
         declare_intake(self._link)
-        self._channel = _ConfirmedChannel(self._link)
+        self._channel = ConfirmedChannel(self._link)
 
     def publish(self, messages: Sequence[tuple[str, bytes]], *, sign: Callable[[bytes], str] | None = None) -> None:
         """See `ShopPublisher.publish`."""

@@ -41,6 +41,7 @@ _HAS_CONTENT_TYPE: Final = 0x8000
 _HAS_CONTENT_ENCODING: Final = 0x4000
 _HAS_HEADERS: Final = 0x2000
 _HAS_DELIVERY_MODE: Final = 0x1000
+_HAS_CORRELATION_ID: Final = 0x0400
 _PERSISTENT: Final = 2
 _MANDATORY: Final = 1
 _NOT_AMQP: Final = "the broker sent something that is not AMQP"
@@ -153,7 +154,11 @@ def nudge_frames(
 
 
 def message_properties(
-    content_type: str, content_encoding: str | None = None, *, headers: Mapping[str, str] | None = None
+    content_type: str,
+    content_encoding: str | None = None,
+    *,
+    headers: Mapping[str, str] | None = None,
+    correlation_id: str | None = None,
 ) -> bytes:
     """Return the property part of a header frame, of a message that survives a restart of the broker."""
     flags = _HAS_CONTENT_TYPE | _HAS_DELIVERY_MODE
@@ -164,7 +169,11 @@ def message_properties(
     if headers:
         flags |= _HAS_HEADERS
         values += header_table(headers)
-    return struct.pack(">H", flags) + values + bytes((_PERSISTENT,))
+    values += bytes((_PERSISTENT,))
+    if correlation_id is not None:
+        flags |= _HAS_CORRELATION_ID
+        values += _short_text(correlation_id)
+    return struct.pack(">H", flags) + values
 
 
 def publish_frames(

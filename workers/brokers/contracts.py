@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from core.messages.inbound.reading import CutMessage
+from core.messages.inbound.replies import ReplyAddress
+from core.messages.outbound.replies import Reply
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
@@ -20,6 +22,7 @@ class Delivery(NamedTuple):
     raw: bytes | CutMessage
     token: Any
     signature: str | None = None  #: that came beside the bytes, whatever it is worth
+    reply: ReplyAddress | None = None  #: where the sender wants an answer, allowed or not
 
 
 class IntakeQueue(NamedTuple):
@@ -57,8 +60,11 @@ class IntakeSource(Protocol):
 class EventPublisher(Protocol):
     """How the relay sends our events."""
 
-    def publish(self, events: Sequence[tuple[str, str]]) -> None:
+    def publish(self, events: Sequence[tuple[str, str]], replies: Sequence[Reply] = ()) -> None:
         """Send (event type, JSON text) pairs in order; return when the broker has confirmed all of them.
+
+        `replies` are those of them that go to who asked too. One whose queue is gone, or takes nothing, is dropped: it
+        is no reason for an error, and is among the events.
 
         `EventNotConfirmedError` and `BrokerUnavailableError` leave it open which ones arrived: publish all again, in
         the same order. A consumer may then see event 7 before event 6; the sequence in the event shows it.

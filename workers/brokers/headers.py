@@ -1,4 +1,6 @@
-"""What travels beside a message: the headers of AMQP, the fields of a stream entry; the signature above all.
+"""What travels beside a message, in headers and properties of AMQP or in fields of a stream entry.
+
+That is its signature, and where its sender wants an answer.
 
 What a stranger wrote there is looked at only as far as it takes to find what is asked for, and nothing in it raises.
 """
@@ -8,16 +10,23 @@ from collections.abc import Mapping
 from typing import Final
 
 from core.messages.inbound.reading import CutMessage
-from workers.brokers.topology import SIGNATURE_FIELD, SIGNATURE_HEADER
+from core.messages.inbound.replies import REPLY_BYTES_MAX, ReplyAddress
+from workers.brokers.topology import CORRELATION_FIELD, REPLY_FIELD, SIGNATURE_FIELD, SIGNATURE_HEADER
 
 #: More than any signature or name of a task has; what is cut is none.
 _CHARACTERS_MAX: Final = 200
 _FIELD: Final = SIGNATURE_FIELD.encode()
+_REPLY_FIELD: Final = REPLY_FIELD.encode()
+_CORRELATION_FIELD: Final = CORRELATION_FIELD.encode()
 
 _PROPERTIES_AT: Final = 12  # after class, weight and body size
 _HAS_CONTENT_TYPE: Final = 0x8000
 _HAS_CONTENT_ENCODING: Final = 0x4000
 _HAS_HEADERS: Final = 0x2000
+_HAS_DELIVERY_MODE: Final = 0x1000
+_HAS_PRIORITY: Final = 0x0800
+_HAS_CORRELATION_ID: Final = 0x0400
+_HAS_REPLY_TO: Final = 0x0200
 _LONG: Final = struct.Struct(">I")
 #: How many bytes a value of each type takes. Those of `_SIZED` are led by their length.
 _FIXED: Final = {
@@ -45,10 +54,53 @@ def text_header(payload: bytes, name: str) -> str | None:
         return None
 
 
+def reply_of_header(payload: bytes) -> ReplyAddress | None:
+    """Find where the sender wants an answer, among the properties of an AMQP header frame."""
+    flags = int.from_bytes(payload[_PROPERTIES_AT : _PROPERTIES_AT + 2], "big")
+    if not flags & _HAS_REPLY_TO:  # nearly always
+        return None
+    try:
+        at = _headers_at(payload, flags)
+        if flags & _HAS_HEADERS:
+            at += _LONG.size + _LONG.unpack_from(payload, at)[0]
+        at += bool(flags & _HAS_DELIVERY_MODE) + bool(flags & _HAS_PRIORITY)
+        correlation_id: bytes | None = None
+        if flags & _HAS_CORRELATION_ID:
+            correlation_id = payload[at + 1 : at + 1 + payload[at]]
+            at += 1 + len(correlation_id)
+        return _address(payload[at + 1 : at + 1 + payload[at]], correlation_id)
+    except (struct.error, IndexError):
+        return None
+
+
+def reply_of_fields(fields: Mapping[bytes, bytes | CutMessage]) -> ReplyAddress | None:
+    """Find where the sender wants an answer, among the fields of a stream entry."""
+    name = fields.get(_REPLY_FIELD)
+    if name is None:  # nearly always
+        return None
+    correlation_id = fields.get(_CORRELATION_FIELD)
+    return _address(_head(name), None if correlation_id is None else _head(correlation_id))
+
+
+def _address(name: bytes, correlation_id: bytes | None) -> ReplyAddress | None:
+    """Read an address; what is too long or no text stays so, for the reader of messages to refuse."""
+    if not name:
+        return None
+    return ReplyAddress(_text(name), None if correlation_id is None else _text(correlation_id))
+
+
+def _text(raw: bytes) -> str:
+    return raw[: REPLY_BYTES_MAX + 1].decode(errors="replace")
+
+
+def _head(raw: bytes | CutMessage) -> bytes:
+    return raw.head if isinstance(raw, CutMessage) else raw
+
+
 def signature_of_fields(fields: Mapping[bytes, bytes | CutMessage]) -> str | None:
     """Find the signature among the fields of a stream entry."""
     raw = fields.get(_FIELD)
-    return None if raw is None else beside_text(raw.head if isinstance(raw, CutMessage) else raw)
+    return None if raw is None else beside_text(_head(raw))
 
 
 def beside_text(raw: bytes) -> str:
@@ -67,10 +119,7 @@ def header_table(headers: Mapping[str, str]) -> bytes:
 
 def _found(payload: bytes, wanted: bytes) -> str | None:
     flags = int.from_bytes(payload[_PROPERTIES_AT : _PROPERTIES_AT + 2], "big")
-    at = _PROPERTIES_AT + 2
-    for has_text in (_HAS_CONTENT_TYPE, _HAS_CONTENT_ENCODING):
-        if flags & has_text:
-            at += 1 + payload[at]
+    at = _headers_at(payload, flags)
     if not flags & _HAS_HEADERS:
         return None
     (size,) = _LONG.unpack_from(payload, at)
@@ -91,3 +140,12 @@ def _found(payload: bytes, wanted: bytes) -> str | None:
             return beside_text(payload[at : at + size]) if kind in _TEXTS else ""
         at += size
     return None
+
+
+def _headers_at(payload: bytes, flags: int) -> int:
+    """Where the table of headers begins, or what would stand behind it."""
+    at = _PROPERTIES_AT + 2
+    for has_text in (_HAS_CONTENT_TYPE, _HAS_CONTENT_ENCODING):
+        if flags & has_text:
+            at += 1 + payload[at]
+    return at

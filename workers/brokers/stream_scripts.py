@@ -25,10 +25,17 @@ for at = 2, #KEYS do
 end
 """
 
+#: Adds an answer to the stream KEYS[1], which is then kept for ARGV[1] seconds, with about ARGV[2] of its last entries.
+#: One step, so that nothing but a stream is ever made to end.
+ADD_REPLY: Final = """#!lua
+redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], '*', unpack(ARGV, 3))
+redis.call('EXPIRE', KEYS[1], ARGV[1])
+"""
+
 #: Copies the stream KEYS[1], if its last id is ARGV[1], to KEYS[2] under new ids, gives that the group ARGV[2], and
 #: puts it in the place of the old one. Says how many entries there were; nil for a stream that is not closed. Lua
-#: passes on some thousand values at once: of an entry with more fields what counts is kept, the event ARGV[3] and its
-#: signature ARGV[4], or, without an event, all of it as one JSON text, for intake to park.
+#: passes on some thousand values at once: of an entry with more fields what counts is kept, the event ARGV[3] and what
+#: goes with it, ARGV[4..], or, without an event, all of it as one JSON text, for intake to park.
 RENEW_STREAM: Final = """#!lua flags=allow-oom
 local info = redis.call('XINFO', 'STREAM', KEYS[1])
 local last
@@ -42,16 +49,21 @@ if last ~= ARGV[1] then
 end
 
 local function narrowed(fields)
-    local kept = {}
+    local found = {}
     for at = 1, #fields, 2 do
-        if fields[at] == ARGV[3] or fields[at] == ARGV[4] then
-            kept[fields[at]] = fields[at + 1]
-        end
+        found[fields[at]] = fields[at + 1]
     end
-    if not kept[ARGV[3]] then
+    if not found[ARGV[3]] then
         return {ARGV[3], cjson.encode(fields)}
     end
-    return {ARGV[3], kept[ARGV[3]], ARGV[4], kept[ARGV[4]]}
+    local kept = {}
+    for at = 3, #ARGV do
+        if found[ARGV[at]] then
+            kept[#kept + 1] = ARGV[at]
+            kept[#kept + 1] = found[ARGV[at]]
+        end
+    end
+    return kept
 end
 
 redis.call('DEL', KEYS[2])

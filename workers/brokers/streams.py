@@ -12,36 +12,41 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import redis
-from redis.backoff import NoBackoff
-from redis.connection import parse_url
+import structlog
 from redis.exceptions import ResponseError
-from redis.retry import Retry
 
 from core.errors import BrokerUnavailableError, EventNotConfirmedError
 from core.messages.inbound.problems import STREAM_ENTRY
 from core.messages.inbound.reading import CutMessage
-from workers.brokers.contracts import Delivery, IntakeQueue, url_without_password, wrong_option_text
-from workers.brokers.headers import signature_of_fields
+from core.messages.outbound.replies import Reply
+from workers.brokers.contracts import Delivery, IntakeQueue, url_without_password
+from workers.brokers.headers import reply_of_fields, signature_of_fields
 from workers.brokers.large_messages import kept
+from workers.brokers.stream_link import broker_errors, open_client
 from workers.brokers.stream_replies import CuttingParser
-from workers.brokers.stream_scripts import GREATEST_ID, RENEW_STREAM, TAKE_SUBMITTED
+from workers.brokers.stream_scripts import ADD_REPLY, GREATEST_ID, RENEW_STREAM, TAKE_SUBMITTED
 from workers.brokers.topology import (
+    CORRELATION_FIELD,
     EVENT_FIELD,
     EVENT_STREAM,
     FRESH_STREAM,
     INTAKE_GROUP,
+    REPLY_FIELD,
     SHOP_STREAM,
     SIGNATURE_FIELD,
     SUBMIT_LISTS,
     TYPE_FIELD,
 )
 
-_CONNECT_SECONDS: Final = 3.0
-_READ_SECONDS: Final = 6.0
 _BLOCK_SECONDS_MAX: Final = 5.0  # a longer wait is done in slices, so that a dead socket is noticed and claims go on
 _TAIL_ENTRIES_MAX: Final = 500
 _LATELY_MILLISECONDS: Final = 60_000
 _RENEW_SECONDS: Final = 600.0
+#: How long a stream of answers is kept after the last one, and how many of them, about.
+_REPLIES_KEPT_SECONDS: Final = 3600
+_REPLIES_KEPT_MAX: Final = 10_000
+
+log = structlog.get_logger(__name__)
 
 _Fields = Mapping[bytes, bytes | CutMessage]
 _Entry = tuple[bytes | None, _Fields | None]
@@ -65,7 +70,7 @@ class StreamIntake:
         self._claim_position: bytes = b"0-0"
         self._claim_at = time.monotonic()
         self._own_position: bytes | None = b"0-0"  # None: everything that was pending under our name has been read
-        self._redis = _client(broker_url, blocks_seconds_max=_BLOCK_SECONDS_MAX, parser_class=CuttingParser)
+        self._redis = open_client(broker_url, blocks_seconds_max=_BLOCK_SECONDS_MAX, parser_class=CuttingParser)
         self._take_submitted = self._redis.register_script(TAKE_SUBMITTED)
         with self._own_pending_again():
             self._create_group()
@@ -107,7 +112,7 @@ class StreamIntake:
     @contextmanager
     def _own_pending_again(self) -> Iterator[None]:
         try:
-            with _broker_errors(self._where):
+            with broker_errors(self._where):
                 yield
         except BrokerUnavailableError:
             # The lost answer may have been a delivery: those entries are pending under our name, and `>` never shows
@@ -181,7 +186,9 @@ class StreamIntake:
                 break
             last = entry_id or last
             if fields:
-                received.append(Delivery(_payload(fields), entry_id, signature_of_fields(fields)))
+                received.append(
+                    Delivery(_payload(fields), entry_id, signature_of_fields(fields), reply_of_fields(fields))
+                )
             elif entry_id is not None:  # pending, but somebody deleted the entry: nothing is left to store
                 deleted.append(entry_id)
         if deleted:
@@ -196,17 +203,33 @@ class StreamEventPublisher:
         """Connect. With `events_kept_max` the oldest events are trimmed away, read or not; else none ever is."""
         self._where = url_without_password(broker_url)
         self._events_kept_max = events_kept_max
-        self._redis = _client(broker_url)
-        with _broker_errors(self._where):
+        self._redis = open_client(broker_url)
+        with broker_errors(self._where):
             self._redis.ping()
 
-    def publish(self, events: Sequence[tuple[str, str]]) -> None:
+    def publish(self, events: Sequence[tuple[str, str]], replies: Sequence[Reply] = ()) -> None:
         """See `EventPublisher.publish`."""
         entries = [{EVENT_FIELD: text, TYPE_FIELD: event_type} for event_type, text in events]
-        with _broker_errors(self._where):
+        with broker_errors(self._where):
             refusal = _add(self._redis, EVENT_STREAM, entries, entries_max=self._events_kept_max)
         if refusal is not None:
             raise EventNotConfirmedError(count=len(events), reason=str(refusal).rstrip("."))
+        if replies:
+            self._answer(replies)
+
+    def _answer(self, replies: Sequence[Reply]) -> None:
+        """Add each to its stream. Not in one transaction with the events: what is refused there refuses all."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for reply in replies:
+            fields = [EVENT_FIELD, reply.text]
+            if reply.correlation_id is not None:
+                fields += [CORRELATION_FIELD, reply.correlation_id]
+            pipeline.eval(ADD_REPLY, 1, reply.reply_to, _REPLIES_KEPT_SECONDS, _REPLIES_KEPT_MAX, *fields)
+        with broker_errors(self._where):
+            refusals = [each for each in pipeline.execute(raise_on_error=False) if isinstance(each, ResponseError)]
+        if refusals:  # not with their texts, which might name a stream, and so a person
+            codes = sorted({_code(refusal) for refusal in refusals})
+            log.warning("replies_refused", action="replies_refused", replies=len(refusals), errors=codes)
 
     def close(self) -> None:
         """Close the connection."""
@@ -219,8 +242,8 @@ class StreamShopPublisher:
     def __init__(self, broker_url: str) -> None:
         """Connect."""
         self._where = url_without_password(broker_url)
-        self._redis = _client(broker_url)
-        with _broker_errors(self._where):
+        self._redis = open_client(broker_url)
+        with broker_errors(self._where):
             self._redis.ping()
 
     def publish(self, messages: Sequence[tuple[str, bytes]], *, sign: Callable[[bytes], str] | None = None) -> None:
@@ -228,7 +251,7 @@ class StreamShopPublisher:
         entries: list[dict[Any, Any]] = [{EVENT_FIELD: body} for _, body in messages]
         if sign is not None:
             entries = [{**fields, SIGNATURE_FIELD: sign(fields[EVENT_FIELD])} for fields in entries]
-        with _broker_errors(self._where):
+        with broker_errors(self._where):
             refusal = _add(self._redis, SHOP_STREAM, entries, entries_max=None)
         if refusal is not None:
             reason = f"none of {len(messages)} message(s) was taken: {str(refusal).rstrip('.')}"
@@ -245,8 +268,8 @@ class StreamEventTail:
     def __init__(self, broker_url: str, *, from_beginning: bool) -> None:
         """Connect and note where the stream ends now."""
         self._where = url_without_password(broker_url)
-        self._redis = _client(broker_url, blocks_seconds_max=_BLOCK_SECONDS_MAX)
-        with _broker_errors(self._where):
+        self._redis = open_client(broker_url, blocks_seconds_max=_BLOCK_SECONDS_MAX)
+        with broker_errors(self._where):
             # Not "$" at each read: that would skip what was added between two reads.
             newest: Any = [] if from_beginning else self._redis.xrevrange(EVENT_STREAM, count=1)
             self._position: bytes = newest[0][0] if newest else b"0-0"
@@ -268,7 +291,7 @@ class StreamEventTail:
         deadline = time.monotonic() + wait_seconds
         while True:
             block_milliseconds = _block_milliseconds(deadline - time.monotonic())
-            with _broker_errors(self._where):
+            with broker_errors(self._where):
                 answer = self._redis.xread(
                     {EVENT_STREAM: self._position}, count=_TAIL_ENTRIES_MAX, block=block_milliseconds
                 )
@@ -279,7 +302,7 @@ class StreamEventTail:
 
 def look_at_stream(broker_url: str) -> IntakeQueue:
     """Count what waits, pending or not, since what is stored is deleted; and the consumers that have asked lately."""
-    with _broker_errors(url_without_password(broker_url)), _client(broker_url) as client:
+    with broker_errors(url_without_password(broker_url)), open_client(broker_url) as client:
         waiting = sum(int(client.llen(key)) for key in SUBMIT_LISTS) + int(client.xlen(SHOP_STREAM))
         try:
             is_closed = client.xinfo_stream(SHOP_STREAM)["last-generated-id"] == GREATEST_ID
@@ -296,59 +319,16 @@ def renew_stream(broker_url: str) -> int | None:
     Returns how many messages that was; None if the stream takes messages, and nothing was changed. It is one step on
     the server, which does nothing else meanwhile. What an intake is storing just now comes again, as a repeat.
     """
-    with _broker_errors(url_without_password(broker_url)), _client(broker_url, socket_timeout=_RENEW_SECONDS) as client:
+    with (
+        broker_errors(url_without_password(broker_url)),
+        open_client(broker_url, socket_timeout=_RENEW_SECONDS) as client,
+    ):
         if not client.exists(SHOP_STREAM):
             return None
         renew = client.register_script(RENEW_STREAM)
-        keys, arguments = (SHOP_STREAM, FRESH_STREAM), (GREATEST_ID, INTAKE_GROUP, EVENT_FIELD, SIGNATURE_FIELD)
-        moved = renew(keys=keys, args=arguments)
+        fields = (EVENT_FIELD, SIGNATURE_FIELD, REPLY_FIELD, CORRELATION_FIELD)
+        moved = renew(keys=(SHOP_STREAM, FRESH_STREAM), args=(GREATEST_ID, INTAKE_GROUP, *fields))
         return None if moved is None else int(moved)
-
-
-def reach_server(broker_url: str) -> None:
-    """Connect and ask for a sign of life; `BrokerUnavailableError` when none comes."""
-    with _broker_errors(url_without_password(broker_url)), _client(broker_url) as client:
-        client.ping()
-
-
-def _client(broker_url: str, *, blocks_seconds_max: float = 0, **more: Any) -> redis.Redis:
-    where = url_without_password(broker_url)
-    try:
-        options: dict[str, Any] = parse_url(broker_url)  # type: ignore[no-untyped-call]
-    except ValueError:
-        # Not the error's own text: it may quote a piece of the password.
-        reason = "its URL cannot be read (special characters in the password must be percent-encoded)"
-        raise BrokerUnavailableError(where=where, reason=reason) from None
-    options |= {
-        "protocol": 2,  # RESP 3 answers XREADGROUP in another shape
-        "decode_responses": False,
-        "socket_connect_timeout": _CONNECT_SECONDS,
-        "socket_timeout": _READ_SECONDS + blocks_seconds_max,
-        "socket_keepalive": True,
-        "health_check_interval": 10,
-        # Repeated unasked, XREADGROUP misses what the lost answer delivered, and XADD adds twice.
-        "retry": Retry(NoBackoff(), 0),
-        **more,
-    }
-    pool = redis.ConnectionPool(**options)
-    try:
-        pool.connection_class(**pool.connection_kwargs)  # connects nothing; refuses options that it does not know
-    except (TypeError, redis.RedisError) as error:
-        raise BrokerUnavailableError(where=where, reason=wrong_option_text(broker_url, error)) from error
-    return redis.Redis.from_pool(pool)
-
-
-def check_server_url(broker_url: str) -> None:
-    """Raise BrokerUnavailableError for a URL or option that the client would not take. Connects to nothing."""
-    _client(broker_url).close()
-
-
-@contextmanager
-def _broker_errors(where: str) -> Iterator[None]:
-    try:
-        yield
-    except (redis.RedisError, OSError) as error:
-        raise BrokerUnavailableError(where=where, reason=str(error).rstrip(".") or type(error).__name__) from error
 
 
 def _add(
@@ -365,6 +345,11 @@ def _add(
     except redis.ResponseError as refusal:
         return refusal
     return None
+
+
+def _code(error: ResponseError) -> str:
+    """What kind of refusal it is: redis-py has a class for most, and leaves others their code."""
+    return str(error).partition(" ")[0] if type(error) is ResponseError else type(error).__name__
 
 
 def _block_milliseconds(wait_seconds: float) -> int | None:

@@ -28,4 +28,6 @@ EVENT_STREAM: Final = "loyalty.events"  #: our events
 EVENT_FIELD: Final = "event"  #: the field that holds the JSON, in both streams
 SIGNATURE_FIELD: Final = "signature"  #: beside the event in the shop stream: what a source signs its bytes with
 SIGNATURE_HEADER: Final = "loyalty-signature"  #: the same in the headers of an AMQP message
+REPLY_FIELD: Final = "reply_to"  #: beside the event in the shop stream: a stream for the answer
+CORRELATION_FIELD: Final = "correlation_id"  #: comes with it, and goes back with the answer
 TYPE_FIELD: Final = "type"  #: the event type, in our stream, so that a consumer can skip without parsing

@@ -5,6 +5,7 @@ looked at. Nothing here raises for what a message holds.
 """
 
 import json
+import re
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from core.messages.inbound.fields import TYPE_LIKE, plain_decimal
+from core.messages.inbound.replies import ReplyAddress
 
 SUBMIT_TASK = "loyalty.submit"
 #: Every envelope has it, so that other messages cost one search.
@@ -21,6 +23,8 @@ _MARK = b'"delivery_tag"'
 _NO_SIGNATURE = "?"
 #: A number with more places than this stays as it was written: as a plain decimal, 1E+999999999 has a gigabyte.
 _PLACES_MAX = 100
+#: Celery says in each message where results would go: to a queue with the name of the client, who asks for none here.
+_CLIENT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class CeleryMessage(NamedTuple):
@@ -28,6 +32,7 @@ class CeleryMessage(NamedTuple):
 
     headers: Mapping[str, Any]
     body: bytes
+    reply: ReplyAddress | None = None  #: where its sender wants an answer
 
 
 class HandedOver(NamedTuple):
@@ -35,6 +40,7 @@ class HandedOver(NamedTuple):
 
     raw: bytes
     signature: str | None
+    reply: ReplyAddress | None = None
 
 
 class UnusableTask(NamedTuple):
@@ -43,13 +49,13 @@ class UnusableTask(NamedTuple):
     detail: str  #: what is wrong, and how to mend it; no personal data
 
 
-def envelope(headers: Mapping[str, str], body: bytes) -> bytes:
+def envelope(headers: Mapping[str, str], body: bytes, reply: ReplyAddress | None = None) -> bytes:
     """Put a Celery message into kombu's envelope, as it stands on Redis, with the body readable where it is text."""
     try:
         text, encoding = body.decode(), "text"
     except UnicodeDecodeError:
         text, encoding = b64encode(body).decode(), "base64"
-    properties = {"body_encoding": encoding, "delivery_tag": ""}
+    properties = {"body_encoding": encoding, "delivery_tag": "", **({} if reply is None else reply._asdict())}
     return json.dumps({"body": text, "headers": dict(headers), "properties": properties}, ensure_ascii=False).encode()
 
 
@@ -64,7 +70,7 @@ def open_envelope(raw: bytes) -> CeleryMessage | None:
         decoded = b64decode(body, validate=True) if is_base64 else body.encode(errors="surrogatepass")
     except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
         return None
-    return CeleryMessage(headers, decoded) if isinstance(headers, dict) else None
+    return CeleryMessage(headers, decoded, _reply(properties)) if isinstance(headers, dict) else None
 
 
 def handed_over(raw: bytes) -> HandedOver | UnusableTask | None:
@@ -79,20 +85,27 @@ def handed_over(raw: bytes) -> HandedOver | UnusableTask | None:
     if name is None and isinstance(arguments, dict) and "args" in arguments:  # Celery's protocol before version 4
         name, arguments = arguments.get("task"), [arguments["args"], arguments.get("kwargs", {})]
     if name is None:
-        return HandedOver(message.body, None)
+        return HandedOver(message.body, None, message.reply)
     if name != SUBMIT_TASK:
         shown = name if isinstance(name, str) and TYPE_LIKE.fullmatch(name) else "of another name"
         return UnusableTask(f"it is the task {shown}; what may be sent here is the task {SUBMIT_TASK} only")
     match arguments:
         case [list(positional), dict(named), *_]:
-            return _submitted(positional, named)
+            return _submitted(positional, named, message.reply)
     return UnusableTask(
         "the body of the task is not what Celery writes as JSON in UTF-8; send it with the serializer json and without "
         "compression"
     )
 
 
-def _submitted(positional: list[Any], named: dict[str, Any]) -> HandedOver | UnusableTask:
+def _reply(properties: Mapping[str, Any]) -> ReplyAddress | None:
+    name, correlation_id = properties.get("reply_to"), properties.get("correlation_id")
+    if not isinstance(name, str) or not name or _CLIENT.fullmatch(name):
+        return None
+    return ReplyAddress(name, correlation_id if isinstance(correlation_id, str) else None)
+
+
+def _submitted(positional: list[Any], named: dict[str, Any], reply: ReplyAddress | None) -> HandedOver | UnusableTask:
     named = dict(named)
     signature = named.pop("signature", None)
     given = _given(positional, named)
@@ -102,7 +115,7 @@ def _submitted(positional: list[Any], named: dict[str, Any]) -> HandedOver | Unu
         return UnusableTask("the arguments of the task cannot be written as JSON; are they nested too deeply?")
     if signature is not None and not isinstance(signature, str):
         signature = _NO_SIGNATURE
-    return HandedOver(raw.encode(errors="surrogatepass"), signature)
+    return HandedOver(raw.encode(errors="surrogatepass"), signature, reply)
 
 
 def _given(positional: list[Any], named: dict[str, Any]) -> Any:

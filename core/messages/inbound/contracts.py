@@ -61,6 +61,7 @@ class Contract(NamedTuple):
     fact: Callable[[str, datetime, Data], Fact]  #: of source, occurred_at and data
     #: Whose the subject is, where that is another source than the message's.
     subject_source: Callable[[Data], str | None] = _no_other_source
+    is_answered: bool = False  #: it asks for something, and where its answer goes is kept
 
 
 class Contracts(Mapping[str, Contract]):
@@ -69,6 +70,7 @@ class Contracts(Mapping[str, Contract]):
     def __init__(self, rows: Iterable[Contract]) -> None:
         """At least two rows."""
         self._rows = {row.type: row for row in rows}
+        self.answered = frozenset(row.type for row in self._rows.values() if row.is_answered)
         models = [row.model for row in self._rows.values()]
         any_model: Any = Annotated[reduce(or_, models), Field(discriminator="type")]
         adapter: TypeAdapter[Any] = TypeAdapter(any_model)

@@ -21,6 +21,7 @@ from core.messages.inbound.fields import TYPE_LIKE
 from core.messages.inbound.json_arrays import elements
 from core.messages.inbound.order_facts import line_of
 from core.messages.inbound.problems import NO_NUMBER, Effort, explain, not_json_detail
+from core.messages.inbound.replies import REPLY_PREFIX, ReplyAddress
 from core.messages.inbound.sources import REFUSALS, Sources, is_signature
 
 _ID_CLEAN = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,200}")
@@ -35,6 +36,7 @@ class MessageLimits(NamedTuple):
     array_events_max: int
     clock_skew_seconds_max: int  #: how far an event's time may be ahead of now
     sources: Sources | None = None  #: who may send and must sign; None: anybody, unsigned
+    reply_prefix: str = REPLY_PREFIX  #: what names of senders' queues for answers begin with
 
 
 #: A message of more bytes is kept as its head alone: nobody could hold many of them.
@@ -65,6 +67,7 @@ class ReadEvent(NamedTuple):
     body: bytes  #: this event's JSON, exactly as received
     signature: str | None = None  #: of `body`, as far as there is one
     subject_source: str | None = None  #: whose the subject is, where that is another source than the event's
+    reply: ReplyAddress | None = None  #: where its sender wants its answer, allowed or not; None for what gets none
 
 
 class UnreadableEvent(NamedTuple):
@@ -78,6 +81,7 @@ class UnreadableEvent(NamedTuple):
     type: str | None  #: as far as it looks like one
     signature: str | None = None  #: that came with `body`, whatever it is worth
     digest: bytes | None = None  #: SHA-256 of the whole message where `body` is only its head
+    reply: ReplyAddress | None = None  #: as of `ReadEvent`
 
 
 class SettledMessage(NamedTuple):
@@ -94,11 +98,13 @@ def read_message(
     now: datetime,
     signature: str | None = None,
     received_at: datetime | None = None,
+    reply: ReplyAddress | None = None,
     contracts: Contracts = INBOUND,
 ) -> list[ReadEvent | UnreadableEvent]:
     """Read one queue message: an event, or an array of events, whose elements stand and fall each by itself.
 
-    A Celery message is read as what it hands over, with the signature that is among its arguments.
+    A Celery message is read as what it hands over, with the signature that is among its arguments. `reply` came beside
+    the message; each event of a type that is answered has it.
 
     Never raises and never returns an empty list, so whatever came in can be stored. `now` is aware; `received_at` is
     when the message came, if that was earlier, and decides which keys had ended.
@@ -110,11 +116,13 @@ def read_message(
     if isinstance(submitted, UnusableTask):
         return [UnreadableEvent(Reason.UNUSABLE_TASK, submitted.detail, raw, None, None, None)]
     if submitted is not None:
-        raw, signature = submitted
+        raw, signature, reply = submitted
     events = _read(raw, limits, now, contracts)
-    if signature is None and limits.sources is None:
+    if signature is not None or limits.sources is not None:
+        events = _judged(raw, events, limits.sources, signature, received_at or now)
+    if reply is None or not contracts.answered:
         return events
-    return _judged(raw, events, limits.sources, signature, received_at or now)
+    return [event._replace(reply=reply) if event.type in contracts.answered else event for event in events]
 
 
 def _cut_off(message: CutMessage, limits: MessageLimits) -> UnreadableEvent:

@@ -36,6 +36,8 @@ inbox = sa.Table(
     column("subject_source", sa.String(), null=True),  #: whose the subject is; null: that of the message's source
     #: While it waits: so many orders of its subject's id are posted, in programs that it is not about.
     column("others_posted", sa.SmallInteger(), default="0"),
+    column("reply_to", sa.String(), null=True),  #: the queue or stream where its sender wants its answer too
+    column("correlation_id", sa.String(), null=True),  #: goes back with the answer
     sa.UniqueConstraint("source", "event_id", "variant"),
     sa.CheckConstraint("state IN ('received', 'waiting', 'posted', 'replayed', 'dead', 'dropped')", name="state"),
     sa.CheckConstraint("(state IN ('dead', 'dropped')) = (reason IS NOT NULL)", name="dead_has_reason"),
@@ -86,6 +88,10 @@ outbox = sa.Table(
     column("body", sa.String()),
     column("created_at", INSTANT, default="now()"),
     column("published_at", INSTANT, null=True),
+    column("reply_to", sa.String(), null=True),  #: it answers a message, and goes to this queue or stream too
+    column("correlation_id", sa.String(), null=True),  #: of that message
+    # As much as AMQP takes: what the relay could not write would hold up all that stands behind it.
+    sa.CheckConstraint("octet_length(reply_to) <= 255 AND octet_length(correlation_id) <= 255", name="reply"),
     sa.UniqueConstraint("account_id", "event_id", postgresql_nulls_not_distinct=True),
     sa.Index("ix_outbox_unpublished", "account_shard", "outbox_id", postgresql_where=sa.text("published_at IS NULL")),
     sa.Index("ix_outbox_created_at", "created_at", postgresql_using="brin"),

@@ -45,7 +45,7 @@ CREATE TABLE inbox (
     settled varchar, state varchar NOT NULL, reason varchar, detail varchar,
     deliveries integer DEFAULT 1 NOT NULL, times_parked integer DEFAULT 0 NOT NULL,
     received_at timestamptz DEFAULT now() NOT NULL, settled_at timestamptz, awaits varchar, signature varchar,
-    subject_source varchar, others_posted smallint DEFAULT 0 NOT NULL,
+    subject_source varchar, others_posted smallint DEFAULT 0 NOT NULL, reply_to varchar, correlation_id varchar,
     CONSTRAINT pk_inbox PRIMARY KEY (inbox_id),
     CONSTRAINT uq_inbox_source_event_id_variant UNIQUE (source, event_id, variant),
     CONSTRAINT ck_inbox_state CHECK (state IN ('received', 'waiting', 'posted', 'replayed', 'dead',
@@ -71,9 +71,10 @@ CREATE TABLE numbers (
 CREATE TABLE outbox (
     outbox_id bigint NOT NULL, account_shard smallint NOT NULL, account_id uuid, event_id varchar NOT NULL,
     type varchar NOT NULL, body varchar NOT NULL, created_at timestamptz DEFAULT now() NOT NULL,
-    published_at timestamptz,
+    published_at timestamptz, reply_to varchar, correlation_id varchar,
     CONSTRAINT pk_outbox PRIMARY KEY (outbox_id),
-    CONSTRAINT uq_outbox_account_id_event_id UNIQUE NULLS NOT DISTINCT (account_id, event_id)
+    CONSTRAINT uq_outbox_account_id_event_id UNIQUE NULLS NOT DISTINCT (account_id, event_id),
+    CONSTRAINT ck_outbox_reply CHECK (octet_length(reply_to) <= 255 AND octet_length(correlation_id) <= 255)
 ) WITH (
     autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 5000, vacuum_index_cleanup = on,
     autovacuum_analyze_scale_factor = 0.005, autovacuum_analyze_threshold = 2000
