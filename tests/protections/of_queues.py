@@ -37,4 +37,40 @@ OF_QUEUES = (
             "tests/workers/brokers/test_broker_submitted.py::TestOnRedis::test_what_the_stream_does_not_take_stays_in_the_list",
         ),
     ),
+    Protection(
+        "names that are for answers",
+        "no sender has us write into a queue of somebody else",
+        (
+            Edit(
+                "core/messages/inbound/replies.py",
+                "    if not name.startswith((prefix, *_NAMED_BY_RABBITMQ)) or not _is_right(name):\n",
+                "    if not _is_right(name):\n",
+            ),
+        ),
+        ("tests/messages/test_replies.py::test_any_other_queue_and_what_no_queue_can_be_called_is_not_taken",),
+    ),
+    Protection(
+        "answers over a connection of their own",
+        "what who asks has written holds no event up",
+        (
+            Edit(
+                "workers/brokers/amqp.py",
+                "            self._answers.send(replies)\n",
+                "            from workers.brokers.amqp_answers import _answer\n"
+                '            self._channel.offer("", list(map(_answer, replies)))\n',
+            ),
+        ),
+        (
+            "tests/workers/brokers/test_broker_rabbitmq_replies.py::test_a_place_that_is_gone_holds_up_neither_events_nor_the_answers_beside_it",
+        ),
+        needs_rabbitmq=True,
+    ),
+    Protection(
+        "streams of answers end",
+        "answers that nobody fetches fill no server",
+        (Edit("workers/brokers/stream_scripts.py", "redis.call('EXPIRE', KEYS[1], ARGV[1])\n", ""),),
+        (
+            "tests/workers/brokers/test_broker_replies.py::TestOnStreams::test_a_stream_of_answers_goes_an_hour_after_the_last_one",
+        ),
+    ),
 )

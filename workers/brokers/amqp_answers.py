@@ -57,6 +57,7 @@ class AmqpAnswers:
 
     def _send_window(self, window: Sequence[Outgoing]) -> list[str]:
         """Send so many as may be in flight; a text for each that is not sent."""
+        is_used = self._link is not None
         try:
             return [_FULL] * self._offer(window)
         except (BrokerUnavailableError, EventNotConfirmedError) as error:
@@ -64,6 +65,8 @@ class AmqpAnswers:
             # Until the relay connects anew: by then it may have been given the right.
             self._is_permitted = not isinstance(error.__cause__, amqp.AccessRefused)
             problem = str(error.data["reason"])
+        if is_used and self._is_permitted:  # it may have ended long before
+            return self._send_window(window)
         if len(window) == 1 or not self._is_permitted:
             return [problem] * len(window)
         # One of them has done that to all.

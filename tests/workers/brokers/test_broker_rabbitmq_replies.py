@@ -1,5 +1,6 @@
 """RabbitMQ: an answer goes to the queue that its message names, and whatever becomes of it, the event goes out."""
 
+import socket
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -178,6 +179,16 @@ def test_names_that_end_connections_take_little_time_however_many_they_are(
     publisher.publish([EVENT], [ANSWER._replace(reply_to=ELSEWHERE)] * 900)
     assert time.monotonic() - started < 6
     assert rabbitmq.queue_declare(listener, passive=True).message_count == 1
+
+
+def test_an_answer_is_sent_although_the_connection_has_ended_since_the_last_one(
+    rabbitmq_url: str, rabbitmq: Any, opened: Callable[..., Any], replies: str
+) -> None:
+    publisher = opened(open_event_publisher, rabbitmq_url)
+    for number in range(3):
+        publisher.publish([EVENT], [ANSWER._replace(correlation_id=str(number))])
+        publisher._answers._link._connection.transport.sock.shutdown(socket.SHUT_RDWR)  # noqa: SLF001  # as a broker ends it
+    assert [answer.properties["correlation_id"] for answer in taken(rabbitmq, replies)] == ["0", "1", "2"]
 
 
 def test_a_queue_that_takes_no_answer_holds_no_event_up(
