@@ -22,7 +22,7 @@ _ALARM_EVERY = timedelta(hours=1)
 def post_inbox(runtime: Runtime, shard: int) -> dict[str, int]:
     """Post the shard's messages until none are left or the time is up. A second run beside it does nothing."""
     started = monotonic()
-    counts = {"posted": 0, "replayed": 0, "waiting": 0, "parked": 0}
+    counts = {"posted": 0, "replayed": 0, "waiting": 0, "parked": 0, "rejected": 0}
     account_shards: set[int] = set()
     while True:
         batch = runtime.poster.post_batch(shard, runtime.posting_batch_messages)

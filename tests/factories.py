@@ -2,6 +2,7 @@
 
 import json
 from base64 import b64encode
+from datetime import UTC, datetime
 from typing import Any
 
 from kombu.utils import json as kombu_json
@@ -66,6 +67,12 @@ def refund(
     is_partial = bool(data.keys() & {"lines", "paid", "net", "full"})
     body = {"refund_id": refund_id, "order_id": order_id, **data, **({} if is_partial else {"full": True})}
     return _event("order.refunded", event_id or f"refunded-{refund_id}", time, source, body)
+
+
+def command(verb: str, event_id: str, *, time: str | None = None, source: str = SOURCE, **data: Any) -> dict[str, Any]:
+    """A command on the usual customer's account, unless `data` name another; now, unless `time` says otherwise."""
+    body = data if data.keys() & {"customer_id", "account_id"} else {"customer_id": "c1", **data}
+    return _event(f"loyalty.command.{verb}", event_id, time or datetime.now(UTC).isoformat(), source, body)
 
 
 def amendment(

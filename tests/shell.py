@@ -17,7 +17,7 @@ from core.messages.program_files.program_file import parse_program
 from core.posting.batch import Poster
 from core.posting.events import EventContext
 from core.posting.handlers import HANDLERS, Handler
-from core.receiving.receive import Receipt, receive
+from core.receiving.receive import Receipt, receive, receive_by_operator
 from core.store.programs import append_version, load_registry
 from core.store.proof.rebuild import Examination, examine
 from core.store.proof.scope import EVERYTHING
@@ -31,10 +31,24 @@ EVENT_SOURCE = "/loyalty"
 LIMITS = MessageLimits(message_bytes_max=1_000_000, array_events_max=1000, clock_skew_seconds_max=86_400)
 
 
-def receive_into(connection: Connection, *messages: Any, shards: int = 4, contracts: Contracts = INBOUND) -> Receipt:
+def receive_into(
+    connection: Connection,
+    *messages: Any,
+    shards: int = 4,
+    contracts: Contracts = INBOUND,
+    limits: MessageLimits = LIMITS,
+) -> Receipt:
     """Receive messages (events, arrays of them, or raw bytes) as one batch, in the caller's transaction."""
     raw = [message if isinstance(message, bytes) else as_bytes(message) for message in messages]
-    return receive(connection, raw, limits=LIMITS, shards=shards, event_source=EVENT_SOURCE, contracts=contracts)
+    return receive(connection, raw, limits=limits, shards=shards, event_source=EVENT_SOURCE, contracts=contracts)
+
+
+def take_by_operator(shell: "Shell", *messages: Any) -> Counter[str]:
+    """Receive what somebody hands over who may write to the database, such as commands, and post it."""
+    raw = [as_bytes(message) for message in messages]
+    with shell.engine.begin() as connection:
+        receive_by_operator(connection, raw, limits=LIMITS, shards=shell.shards, event_source=EVENT_SOURCE)
+    return shell.post()
 
 
 class Shell:
@@ -50,8 +64,10 @@ class Shell:
         new_account_id: Callable[[], UUID] = uuid7,
         contracts: Contracts = INBOUND,
         handlers: Mapping[str, Handler] = HANDLERS,
+        limits: MessageLimits = LIMITS,
     ) -> None:
         self.engine = engine
+        self.limits = limits
         self.shards = shards
         self.batch_messages = batch_messages
         self.contracts = contracts
@@ -68,7 +84,7 @@ class Shell:
     def receive(self, *messages: Any) -> Receipt:
         """Store messages as one intake batch."""
         with self.engine.begin() as connection:
-            return receive_into(connection, *messages, shards=self.shards, contracts=self.contracts)
+            return receive_into(connection, *messages, shards=self.shards, contracts=self.contracts, limits=self.limits)
 
     def post(self) -> Counter[str]:
         """Post until no shard has anything left; what became of the messages."""
@@ -80,7 +96,11 @@ class Shell:
                 result = self.poster.post_batch(shard, self.batch_messages)
                 is_done = is_done and result.claimed == 0
                 totals.update(
-                    posted=result.posted, replayed=result.replayed, waiting=result.waiting, parked=result.parked
+                    posted=result.posted,
+                    replayed=result.replayed,
+                    waiting=result.waiting,
+                    parked=result.parked,
+                    rejected=result.rejected,
                 )
         return +totals
 

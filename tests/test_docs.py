@@ -15,7 +15,7 @@ from jsonschema import Draft202012Validator
 
 from config.queues import QUEUE_NAMES
 from config.settings import Settings
-from core.domain.outcomes import Reason
+from core.domain.outcomes import Reason, RejectionCode
 from core.domain.program import Program
 from core.messages.inbound.contracts import INBOUND
 from core.messages.inbound.reading import MessageLimits, ReadEvent, read_message
@@ -135,8 +135,13 @@ def test_intake_takes_every_sample_of_a_shops_message(page: str, sample: str) ->
 
 
 def test_the_page_of_messages_shows_or_names_every_type() -> None:
-    page = (DOCS / "messages.md").read_text()
-    assert [kind for kind in (*INBOUND, *OUTBOUND_EVENTS) if f"`{kind}`" not in page] == []
+    pages = "".join((DOCS / name).read_text() for name in ("messages.md", "commands.md"))
+    assert [kind for kind in (*INBOUND, *OUTBOUND_EVENTS) if f"`{kind}`" not in pages] == []
+
+
+def test_the_page_of_commands_has_every_code() -> None:
+    page = (DOCS / "commands.md").read_text()
+    assert [code for code in RejectionCode if f"| `{code}` |" not in page] == []
 
 
 def test_the_page_of_messages_names_every_queue_exchange_and_stream() -> None:

@@ -25,10 +25,11 @@ from core.domain.orders.posted import (
     Usage,
 )
 from core.domain.program import UsageKey
-from core.domain.reach import CustomerKey, OrderKey
+from core.domain.reach import CommandKey, CustomerKey, OrderKey, ReferenceKey
 from core.domain.reports import Reports
 from core.domain.takes import Take, note_takes
 from core.domain.tiers.history import CountedOrder, OrdersByTime, TierFacts, TierHistoryEntry, TierHold, counted_order
+from core.domain.value.commands import PostedCommand
 
 
 class Books(Reports):
@@ -43,6 +44,8 @@ class Books(Reports):
         self._new_account_id = new_account_id
         self.accounts: dict[UUID, Account] = {}
         self._members: dict[CustomerKey, UUID | None] = {}
+        self._references: dict[ReferenceKey, UUID | None] = {}
+        self._commands: dict[CommandKey, PostedCommand | None] = {}
         self._lots: dict[UUID, AccountLots] = {}
         self._tiers: dict[UUID, AccountTiers] = {}
         self._keepings: defaultdict[UUID, AccountKeepings] = defaultdict(AccountKeepings)
@@ -56,6 +59,15 @@ class Books(Reports):
     def put_members(self, members: Mapping[CustomerKey, UUID | None]) -> None:
         """Take in which account each customer has; None where there is none."""
         self._members.update(members)
+
+    def put_references(self, references: Mapping[ReferenceKey, UUID | None]) -> None:
+        """Take in which account each reference leads to; None where it leads to none."""
+        self._references.update(references)
+
+    def put_commands(self, keys: Iterable[CommandKey], commands: Iterable[PostedCommand]) -> None:
+        """Take in which of these commands have their answers already."""
+        self._commands.update(dict.fromkeys(keys))
+        self._commands.update((command.key, command) for command in commands)
 
     def put_accounts(self, accounts: Mapping[UUID, Account]) -> None:
         """Take in accounts."""
@@ -126,6 +138,15 @@ class Books(Reports):
         """The customer's account; None if there is none yet."""
         account_id = self._known(self._members, (program_id, customer_id))
         return None if account_id is None else self.account(account_id)
+
+    def account_by(self, reference: ReferenceKey) -> Account | None:
+        """The account that a reference leads to; None if it leads to none."""
+        account_id = self._known(self._references, reference)
+        return None if account_id is None else self.account(account_id)
+
+    def command(self, key: CommandKey) -> PostedCommand | None:
+        """The command of this source and id that has its answer already."""
+        return self._known(self._commands, key)
 
     def account(self, account_id: UUID) -> Account:
         """An account by its id."""

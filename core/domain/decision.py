@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
+from types import MappingProxyType
 from typing import NamedTuple
 from uuid import UUID
 
@@ -55,6 +56,13 @@ class AccountChange(NamedTuple):
     holds: tuple[TierHold, ...] = ()  #: that a person made
 
 
+class Answer(NamedTuple):
+    """What a command's sender is told beside the accounts after it and their entries."""
+
+    account: Account  #: the one that it was about
+    told: Mapping[str, str | int] = MappingProxyType({})  #: ids that were made, how much was done
+
+
 #: What a message reported, as the ledger keeps it.
 Fact = PostedOrder | PostedRefund | PostedOrderEvent | PostedReturn
 
@@ -68,3 +76,4 @@ class Decision(NamedTuple):
     budgets: tuple[BudgetChange, ...] = ()
     #: The order's points now, by rule and promotion, or a return's, below zero; None: as they were.
     given: Mapping[str, int] | None = None
+    answer: Answer | None = None  #: to the command that is decided; None: it is none

@@ -26,6 +26,16 @@ class EntryKind(StrEnum):
     CLAWBACK = "clawback"  #: a refund took back points of its order
     EXPIRY = "expiry"  #: lots reached their expiry
     RELEASE = "release"  #: pending points became available
+    CREDIT = "credit"  #: a command gave points
+    DEBIT = "debit"  #: a command took points
+
+
+class AccountStatus(StrEnum):
+    """What an account takes part in."""
+
+    ACTIVE = "active"
+    FROZEN = "frozen"  #: nothing leaves it by spending; it earns, and points expire and are taken back, as ever
+    CLOSED = "closed"  #: only what was done before is still corrected
 
 
 class Account(NamedTuple):
@@ -53,10 +63,14 @@ class Account(NamedTuple):
     enrolled_at: datetime | None = None  #: when the order occurred that opened the account; None: it has none
     tier_held_until: datetime | None = None  #: until when no refund and no review lowers the tier
     tier_warned_until: datetime | None = None  #: the `tier_until` that a warning was sent for
+    status: AccountStatus = AccountStatus.ACTIVE
 
 
 class Entry(NamedTuple):
-    """One signed change of one account. The changes of the three buckets = sum of allocations - deficit_change."""
+    """One signed change of one account. Changes of balance and pending = sum of allocations - deficit_change.
+
+    Reserved points are in no lot: those that they came from have given them up, and take them back if they return.
+    """
 
     account_id: UUID
     sequence: int
@@ -72,11 +86,12 @@ class Entry(NamedTuple):
     occurred_at: datetime
     allocations: tuple[Allocation, ...]
     why: dict[str, Any]  #: the calculation, for people
-    source: str | None = None  #: of the order or return that it is about
+    source: str | None = None  #: of the order, return or command that it is about
     order_id: str | None = None
     refund_id: str | None = None
     corrects_sequence: int | None = None  #: the entry that this one corrects
     return_id: str | None = None
+    command_id: str | None = None
 
 
 def entry_between(
@@ -92,6 +107,7 @@ def entry_between(
     refund_id: str | None = None,
     corrects_sequence: int | None = None,
     return_id: str | None = None,
+    command_id: str | None = None,
 ) -> Entry:
     """The entry that leads from one state of an account to the next. All its numbers follow from the two states."""
     assert after.sequence == before.sequence + 1
@@ -115,6 +131,7 @@ def entry_between(
         refund_id,
         corrects_sequence,
         return_id,
+        command_id,
     )
 
 
@@ -142,10 +159,12 @@ class Credit(NamedTuple):
         )
 
 
-def credit(account: Account, origin: Origin, grants: Sequence[LotTerms], as_of: datetime) -> Credit:
-    """Add what `origin` earned: points that are available at `as_of` pay off the deficit first; each rest opens a lot.
+def credit(
+    account: Account, origin: Origin, grants: Sequence[LotTerms], as_of: datetime, *, is_earned: bool = True
+) -> Credit:
+    """Add what `origin` gave: points that are available at `as_of` pay off the deficit first; each rest opens a lot.
 
-    Pending points pay off nothing before they are released.
+    Pending points pay off nothing before they are released. What is not `is_earned` is no part of the lifetime points.
     """
     sequence, number = account.sequence + 1, account.lots_opened
     deficit, available, pending = account.deficit, 0, 0
@@ -176,7 +195,7 @@ def credit(account: Account, origin: Origin, grants: Sequence[LotTerms], as_of: 
         balance=account.balance + available,
         pending=account.pending + pending,
         deficit=deficit,
-        lifetime_points=account.lifetime_points + available + pending,
+        lifetime_points=account.lifetime_points + (available + pending if is_earned else 0),
     )
     return Credit(after, tuple(lots))
 

@@ -12,6 +12,7 @@ class OriginKind(StrEnum):
     """What first earned the points of a lot."""
 
     ORDER = "order"
+    COMMAND = "command"
 
 
 class Origin(NamedTuple):

@@ -11,3 +11,4 @@ class Message(NamedTuple, Generic[F]):
     fact: F
     program_id: str | None = None  #: the one that the message names, if it names any
     digest: bytes = b""  #: of its content: the same fact, sent again, has the same digest
+    event_id: str = ""  #: its own id: with its source it names a command for ever

@@ -1,4 +1,4 @@
-"""What can become of a message other than being posted: it waits, it was there before, or it is parked.
+"""What can become of a message other than being posted: it waits, it was there before, it is parked or rejected.
 
 These are values, since they are part of the business; errors are for what is broken (`core.errors`).
 """
@@ -46,6 +46,32 @@ class Parked(NamedTuple):
 
     reason: Reason
     detail: str  #: what is wrong, where, and how to mend it; no personal data
+
+
+class RejectionCode(StrEnum):
+    """Why a command is not done: what programs may rely on. The texts beside it are for people."""
+
+    # Found while the command is received.
+    INVALID_DATA = "invalid_data"  #: it breaks the contract of its type; its id is not used up
+    NOT_ALLOWED = "not_allowed"  #: its source may not send such commands; its id is not used up
+    COMMAND_CONFLICT = "command_conflict"  #: same source and id as an earlier command, other content
+    # Found while it is posted.
+    UNKNOWN_PROGRAM = "unknown_program"  #: no such program, or none takes this source
+    UNKNOWN_ACCOUNT = "unknown_account"  #: nobody has such an account
+    WRONG_UNIT = "wrong_unit"  #: it counts something else than the program does
+    ACCOUNT_FROZEN = "account_frozen"  #: nothing leaves the account by spending
+    ACCOUNT_CLOSED = "account_closed"  #: nothing but corrections of what was before
+    INSUFFICIENT_POINTS = "insufficient_points"  #: fewer points can be spent than it asks for
+    TOO_MANY_POINTS = "too_many_points"  #: the account would get more points than are counted
+    ALREADY_EXPIRED = "already_expired"  #: the points that it gives would have expired
+
+
+class Rejected(NamedTuple):
+    """The command is not done, now or ever: a normal outcome, which its sender is told."""
+
+    code: "RejectionCode | Reason"  #: a reason where it could not be read
+    detail: str  #: what stands against it; no personal data
+    advice: str  #: what to do
 
 
 class Waiting(NamedTuple):

@@ -15,6 +15,15 @@ OrderKey = tuple[str, str]  #: source, order_id
 RefundKey = tuple[str, str]  #: source, refund_id
 ReturnKey = tuple[str, str]  #: source, return_id
 CustomerKey = tuple[str, str]  #: program_id, customer_id
+CommandKey = tuple[str, str]  #: source, command_id
+
+
+class ReferenceKey(NamedTuple):
+    """A name by which an account is found, other than its customer's."""
+
+    kind: str  #: such as account
+    reference: str
+    program_id: str = ""  #: '': it is unique among all programs
 
 
 class LotsWanted(IntEnum):
@@ -85,6 +94,7 @@ class OrderParts(NamedTuple):
 
 _NO_ORDERS: Mapping[OrderKey, OrderParts] = MappingProxyType({})
 _NO_CUSTOMERS: Mapping[CustomerKey, AccountParts] = MappingProxyType({})
+_NO_REFERENCES: Mapping[ReferenceKey, AccountParts] = MappingProxyType({})
 _NO_OWNERS: Mapping[OrderKey, tuple[CustomerKey, ...]] = MappingProxyType({})
 
 
@@ -98,6 +108,8 @@ class Reach(NamedTuple):
     #: Several for one order, if it is reported in two programs, or again with other content.
     owners: Mapping[OrderKey, tuple[CustomerKey, ...]] = _NO_OWNERS
     returns: frozenset[ReturnKey] = frozenset()
+    references: Mapping[ReferenceKey, AccountParts] = _NO_REFERENCES
+    commands: frozenset[CommandKey] = frozenset()
 
 
 def union(reaches: Iterable[Reach]) -> Reach:
@@ -107,6 +119,8 @@ def union(reaches: Iterable[Reach]) -> Reach:
     owners: dict[OrderKey, tuple[CustomerKey, ...]] = {}
     refunds: set[RefundKey] = set()
     returns: set[ReturnKey] = set()
+    references: dict[ReferenceKey, AccountParts] = {}
+    commands: set[CommandKey] = set()
     for place, reach in enumerate(reaches):
         for order, of_order in reach.orders.items():
             if of_order.account is not None:
@@ -119,4 +133,7 @@ def union(reaches: Iterable[Reach]) -> Reach:
             owners[order] = owners.get(order, ()) + customers_of_order
         refunds.update(reach.refunds)
         returns.update(reach.returns)
-    return Reach(orders, frozenset(refunds), customers, owners, frozenset(returns))
+        for reference, parts in reach.references.items():
+            references[reference] = references[reference].union(parts) if reference in references else parts
+        commands.update(reach.commands)
+    return Reach(orders, frozenset(refunds), customers, owners, frozenset(returns), references, frozenset(commands))

@@ -3,6 +3,8 @@
 ORDER = "order"
 REFUND = "refund"
 RETURN = "return"
+CUSTOMER = "customer"
+ACCOUNT = "account"
 
 
 def order_subject(order_id: str) -> str:
@@ -18,6 +20,16 @@ def refund_subject(refund_id: str) -> str:
 def return_subject(return_id: str) -> str:
     """The subject of a return without a receipt, which is about itself."""
     return f"{RETURN} {return_id}"
+
+
+def customer_subject(customer_id: str) -> str:
+    """The subject of a command on a customer's account."""
+    return f"{CUSTOMER} {customer_id}"
+
+
+def account_subject(account_id: str) -> str:
+    """The subject of a command on an account that is named itself."""
+    return f"{ACCOUNT} {account_id}"
 
 
 def subject_id(subject: str) -> str:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import psycopg
 from sqlalchemy import Connection, Engine
 
-from core.domain.outcomes import Reason
+from core.domain.outcomes import Reason, RejectionCode
 from core.mending.letters import (
     FirstMessage,
     LetterFilter,
@@ -33,6 +33,7 @@ from core.messages.reasons import never_came_advice
 from core.receiving.receive import (
     BY_OPERATOR,
     Receipt,
+    fallback_shard,
     is_only_a_head,
     own_shard,
     receive,
@@ -174,7 +175,7 @@ def _retry(
 def _read_again(letter: LockedLetter, limits: MessageLimits, now: datetime) -> list[ReadEvent | UnreadableEvent]:
     """Read a letter under the present limits and keys; a key that has ended since it came is still good for it."""
     if letter.signature == BY_OPERATOR:
-        return read_message(letter.body, limits=limits._replace(sources=None), now=now)
+        return read_message(letter.body, limits=limits._replace(sources=None, is_trusted=True), now=now)
     return read_message(letter.body, limits=limits, now=now, signature=letter.signature, received_at=letter.received_at)
 
 
@@ -194,6 +195,7 @@ def _take_in(
     shard = own_shard(event, limits.shards)
     if shard is None:
         shard = subject_shard(connection, event.subject_source or event.source, event.subject)
+        shard = fallback_shard(event, limits.shards) if shard is None else shard
     if shard is None and letter.received_at < now - timedelta(days=limits.waiting_days_max):
         # It would be parked again by the next sweep.
         detail = f"its order has not come in {limits.waiting_days_max} days; {never_came_advice(event.type)}"
@@ -227,7 +229,7 @@ def _compare(connection: Connection, letter: LockedLetter, event: ReadEvent, fir
     return _keep(connection, letter, Reason.EVENT_CONFLICT, event_conflict_text(first.inbox_id, event.type))
 
 
-def _keep(connection: Connection, letter: LockedLetter, reason: Reason, detail: str) -> MendOutcome:
+def _keep(connection: Connection, letter: LockedLetter, reason: Reason | RejectionCode, detail: str) -> MendOutcome:
     keep_dead(connection, letter.inbox_id, reason.value, detail)
     return MendOutcome(letter.inbox_id, "dead", f"stays dead ({reason.value}): {detail}", is_mended=False)
 

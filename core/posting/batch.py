@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 
 from core.domain.decision import Decision
 from core.domain.message import Message
-from core.domain.outcomes import Parked, Reason, Replayed, Waiting
+from core.domain.outcomes import Parked, Reason, Rejected, Replayed, Waiting
 from core.domain.program.registry import ProgramRegistry
 from core.domain.reach import union
 from core.domain.subjects import refund_subject
@@ -113,6 +113,7 @@ class BatchResult:
     replayed: int = 0
     waiting: int = 0
     parked: int = 0
+    rejected: int = 0  #: commands
     account_shards: set[int] = field(default_factory=set)
     is_busy: bool = False  #: another worker has the shard
 
@@ -207,6 +208,7 @@ class Poster:
             total.replayed += result.replayed
             total.waiting += result.waiting
             total.parked += result.parked
+            total.rejected += result.rejected
             total.account_shards |= result.account_shards
         return total
 
@@ -283,6 +285,8 @@ class Poster:
             if isinstance(outcome, Decision):
                 books.apply(outcome)
                 writing.keep(outcome, Report(each.claimed.inbox_id, turn.shard, each.data, each.claimed.settled))
+            if each.handler.contract.verb is not None:
+                writing.keep_answer(each.claimed, each.message.digest, outcome)
             return outcome
 
         outcomes = _in_order(read, waiting, post, lambda: monotonic() > decide_until)
@@ -295,7 +299,7 @@ class Poster:
 
     def _read(self, claimed: ClaimedMessage) -> ReadMessage:
         handler = self._handlers[claimed.type]
-        settled = read_settled(handler.contract, claimed.source, claimed.occurred_at, claimed.settled)
+        settled = read_settled(handler.contract, claimed.source, claimed.occurred_at, claimed.settled, claimed.event_id)
         return ReadMessage(claimed, handler, *settled)
 
     def _writing(self, turn: Turn) -> Writing:
@@ -314,6 +318,9 @@ class Poster:
                 case Replayed():
                     result.replayed += 1
                     settlements.append(Settlement(message.inbox_id, "replayed"))
+                case Rejected(code, detail):
+                    result.rejected += 1
+                    settlements.append(Settlement(message.inbox_id, "rejected", code.value, detail))
                 case Waiting(_, others, refund_id):
                     result.waiting += 1
                     if refund_id is not None:

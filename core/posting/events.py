@@ -97,6 +97,8 @@ def _balance_changed(account: Account, entry: Entry, context: EventContext) -> O
         data["refund_id"] = entry.refund_id
     if entry.return_id is not None:
         data["return_id"] = entry.return_id
+    if entry.command_id is not None:
+        data["command_id"] = entry.command_id
     return _of_account(account, str(entry.sequence), OutboundType.BALANCE_CHANGED, data, context)
 
 
@@ -115,6 +117,8 @@ def _reason(entry: Entry) -> str:
             usual = "order_cancelled" if entry.refund_id is None else "order_refunded"
         case EntryKind.EXPIRY:
             usual = "lots_expired"
+        case EntryKind.CREDIT | EntryKind.DEBIT:
+            usual = f"command_{entry.kind.value}"
         case EntryKind.RELEASE:
             usual = "lots_released" if entry.order_id is None else "order_fulfilled"
     return told[0] if told else usual

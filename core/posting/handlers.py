@@ -17,12 +17,14 @@ from core.domain.orders.clawback import cancellation_reach, decide_cancellation,
 from core.domain.orders.fulfilment import decide_fulfilment, fulfilment_reach
 from core.domain.orders.returning import decide_return, return_reach
 from core.domain.orders.reverting import decide_reversion, reversion_reach
-from core.domain.outcomes import Parked, Replayed, Waiting
+from core.domain.outcomes import Parked, Rejected, Replayed, Waiting
 from core.domain.program.registry import ProgramRegistry
 from core.domain.reach import Reach
+from core.domain.value.crediting import decide_credit, decide_debit
+from core.domain.value.situations import Flow, command_reach, on_account
 from core.messages.inbound.contracts import INBOUND, Contract
 
-Outcome = Decision | Replayed | Waiting | Parked
+Outcome = Decision | Replayed | Waiting | Parked | Rejected
 
 
 class Handler(NamedTuple):
@@ -48,5 +50,7 @@ HANDLERS = by_type(
         Handler(INBOUND["order.claimed"], claim_reach, decide_claim),
         Handler(INBOUND["order.refund_reverted"], reversion_reach, decide_reversion),
         Handler(INBOUND["order.returned"], return_reach, decide_return),
+        Handler(INBOUND["loyalty.command.credit"], command_reach, on_account(decide_credit, Flow.IN, opens=True)),
+        Handler(INBOUND["loyalty.command.debit"], command_reach, on_account(decide_debit, Flow.OUT)),
     )
 )

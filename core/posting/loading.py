@@ -18,8 +18,9 @@ from core.domain.orders.limits import budgets_of, usage_keys
 from core.domain.orders.posted import Budget, PostedOrder, Usage
 from core.domain.program import Program
 from core.domain.program.registry import ProgramRegistry
-from core.domain.reach import AccountParts, LotsWanted, Reach
+from core.domain.reach import AccountParts, LotsWanted, Reach, ReferenceKey
 from core.domain.tiers.counting import counting_bounds, tier_needs
+from core.store.commands import load_commands, load_references
 from core.store.keepings import load_keepings
 from core.store.ledger import (
     load_budgets,
@@ -92,8 +93,11 @@ def open_books(
     books.put_returns(reach.returns, load_returns(connection, reach.returns))
     members = load_members(connection, reach.customers.keys())
     books.put_members({key: members.get(key) for key in reach.customers})
+    references = load_references(connection, reach.references.keys())
+    books.put_references({key: references.get(key) for key in reach.references})
+    books.put_commands(reach.commands, load_commands(connection, reach.commands))
 
-    parts = _account_parts(reach, orders, members, rules)
+    parts = _account_parts(reach, orders, members, references, rules)
     books.put_accounts(lock_accounts(connection, parts.keys()))
     own = [posted for posted in orders if reach.orders[posted.key].account is not None]
     load_parts(connection, books, parts, rules, as_of, orders=own)
@@ -119,9 +123,10 @@ def _account_parts(
     reach: Reach,
     orders: Iterable[PostedOrder],
     members: Mapping[tuple[str, str], UUID],
+    references: Mapping[ReferenceKey, UUID],
     rules: ProgramRegistry,
 ) -> dict[UUID, AccountParts]:
-    """Which parts of which accounts the batch reaches: those of customers, and those of orders."""
+    """Which parts of which accounts the batch reaches: those of customers, of references, and of orders."""
     found: dict[UUID, AccountParts] = {}
 
     def add(account_id: UUID | None, parts: AccountParts) -> None:
@@ -130,6 +135,8 @@ def _account_parts(
 
     for customer, parts in reach.customers.items():
         add(members.get(customer), parts)
+    for reference, parts in reach.references.items():
+        add(references.get(reference), parts)
     for posted in orders:
         of_order = reach.orders[posted.key]
         if of_order.account is not None:

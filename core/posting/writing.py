@@ -9,7 +9,7 @@ from pydantic_core import to_json
 from sqlalchemy import Connection
 
 from core.domain.books import Books
-from core.domain.decision import AccountChange, Decision, TierChange
+from core.domain.decision import AccountChange, Answer, Decision, TierChange
 from core.domain.ledger import Account, Entry
 from core.domain.lots import Lot, SharedExpiry
 from core.domain.orders.posted import (
@@ -20,8 +20,19 @@ from core.domain.orders.posted import (
     PostedRefund,
     PostedReturn,
 )
-from core.domain.outcomes import Parked
+from core.domain.outcomes import Parked, Rejected, RejectionCode, Replayed
 from core.domain.program import UsageKey
+from core.posting.answers import (
+    AnswerData,
+    Asked,
+    accepted,
+    answer_event,
+    asked_by,
+    new_command,
+    refused_at_intake,
+    rejected,
+    told_again,
+)
 from core.posting.events import EventContext, decision_events, message_parked
 from core.posting.loading import BudgetKey, LoadedBudget
 from core.store.appending import (
@@ -50,6 +61,7 @@ from core.store.appending import (
     update_orders,
     write_usages,
 )
+from core.store.commands import NewCommand, append_commands, load_answers
 from core.store.inbox import ClaimedMessage
 from core.store.judgements import why_json
 from core.store.ledger import lock_budgets
@@ -98,6 +110,8 @@ class Writing:
         self._refunds: list[tuple[PostedRefund, int]] = []
         self._returns: list[NewReturn] = []
         self._order_events: list[NewOrderEvent] = []
+        self._commands: list[NewCommand] = []
+        self._asked_again: list[ClaimedMessage] = []
         self._events: list[OutboxEvent] = []
 
     def keep(self, decision: Decision, report: Report | None = None) -> None:
@@ -126,6 +140,26 @@ class Writing:
         for spent in decision.budgets:
             self._budgets[spent.program_id, spent.promotion_id] = None
         self._events += decision_events(decision, self._context)
+
+    def keep_answer(self, message: ClaimedMessage, digest: bytes, outcome: object) -> None:
+        """Collect the answer to a command that is decided; one that is known already is told its first answer."""
+        asked = asked_by(message)
+        match outcome:
+            case Decision(answer=Answer(account) as answer):
+                data: AnswerData = accepted(asked, outcome, answer, self._context)
+                self._answer(new_command(message, digest, data, account, None), asked, data, account)
+            case Rejected(RejectionCode.COMMAND_CONFLICT):
+                event = refused_at_intake(asked, outcome, message.inbox_id, 1, self._context)
+                self._events.append(event)
+            case Rejected(code):
+                data = rejected(asked, outcome, self._context)
+                self._answer(new_command(message, digest, data, None, code.value), asked, data, None)
+            case Replayed():
+                self._asked_again.append(message)
+
+    def _answer(self, command: NewCommand, asked: Asked, data: AnswerData, account: Account | None) -> None:
+        self._commands.append(command)
+        self._events.append(answer_event(asked, data, account, self._context))
 
     def _keep_account(self, change: AccountChange) -> None:
         account_id = change.account.account_id
@@ -180,6 +214,8 @@ class Writing:
         append_refunds(connection, self._refunds)
         append_returns(connection, self._returns, chain_key)
         append_order_events(connection, self._order_events)
+        append_commands(connection, self._commands)
+        self._tell_again(connection)
         adopt_reports(connection, [ClaimedOrder(self._orders[key], shard) for key, shard in self._claimed.items()])
         if books is not None:
             usages = {
@@ -187,6 +223,12 @@ class Writing:
                 for account_id, key in self._usages
             }
             write_usages(connection, [(*key, usage) for key, usage in usages.items()])
+
+    def _tell_again(self, connection: Connection) -> None:
+        asked = {(message.source, message.event_id): message for message in self._asked_again}
+        for stored in load_answers(connection, list(asked)):
+            message = asked[stored.source, stored.command_id]
+            self._events.append(told_again(asked_by(message), stored, message.inbox_id, 1, self._context))
 
     def write_shared(
         self, connection: Connection, books: Books | None = None, loaded: Mapping[BudgetKey, LoadedBudget] = _NONE

@@ -12,7 +12,7 @@ from core.store.programs import load_registry
 #: A table up to this size is counted in a moment, and its statistics may not be there yet.
 _COUNTED_BYTES_MAX = 16 * 1024 * 1024
 
-INBOX_STATES = ("received", "waiting", "posted", "replayed", "dead", "dropped")
+INBOX_STATES = ("received", "waiting", "posted", "replayed", "rejected", "dead", "dropped")
 #: The tables whose rows are counted.
 _TABLES = {"messages": "inbox", "accounts": "accounts", "orders": "orders", "entries": "entries"}
 
@@ -101,7 +101,7 @@ def load_status(connection: Connection, *, is_exact: bool = False) -> Status:
     totals, counted = _totals(connection, is_exact=is_exact)
     if "messages" in counted:
         found = dict(run_bulk(connection, "SELECT state, count(*) FROM inbox GROUP BY state"))
-        inbox |= {state: found.get(state, 0) for state in ("posted", "replayed", "dropped")}
+        inbox |= {state: found.get(state, 0) for state in ("posted", "replayed", "rejected", "dropped")}
     return Status(
         as_of,
         stored_at,

@@ -23,7 +23,8 @@ from core.messages.inbound.reading import (
 from core.messages.inbound.replies import ReplyAddress, allowed_reply
 from core.messages.inbound.sources import is_signature
 from core.posting.events import EventContext, message_parked
-from core.store.appending import append_events
+from core.receiving.answering import intake_answers
+from core.store.appending import OutboxEvent, append_events
 from core.store.engine import database_now
 from core.store.failures import frames, is_outage
 from core.store.inbox import ClaimedMessage, InboxMessage, StoredMessage, append_messages
@@ -104,7 +105,7 @@ def receive_by_operator(
     That is kept with the messages, so that a retry does not ask for signatures either.
     """
     now = database_now(connection)
-    read = _read(_beside(raw_messages), limits._replace(sources=None), now, INBOUND)
+    read = _read(_beside(raw_messages), limits._replace(sources=None, is_trusted=True), now, INBOUND)
     return _stored(connection, _by_operator(_inbox_messages(_events(read), shards)), event_source, now)
 
 
@@ -130,7 +131,7 @@ def receive_in_parts(
     with engine.begin() as connection:
         now = database_now(connection)
     store = _Store(engine, shards, event_source, now, is_by_operator)
-    limits = limits._replace(sources=None) if is_by_operator else limits
+    limits = limits._replace(sources=None, is_trusted=True) if is_by_operator else limits
     for part in _parts(_read(_beside(raw_messages, signatures, replies), limits, now, contracts)):
         try:
             receipt = store.messages(part)
@@ -242,7 +243,8 @@ def _stored(connection: Connection, messages: Sequence[InboxMessage], event_sour
     if not messages:
         return Receipt([], set())
     stored = append_messages(connection, messages)
-    _tell_parked(connection, stored, event_source, now)
+    context = EventContext(event_source, now)
+    append_events(connection, [*_parked_events(stored, context), *intake_answers(connection, stored, context)])
     return Receipt(stored, {m.shard for m in stored if m.is_new and m.state == "received" and m.shard is not None})
 
 
@@ -284,6 +286,8 @@ def _inbox_messages(events: Sequence[ReadEvent | UnreadableEvent], shards: int) 
                     subject_source=event.subject_source,
                     reply_to=event.reply and event.reply.reply_to,
                     correlation_id=event.reply and event.reply.correlation_id,
+                    fallback_shard=fallback_shard(event, shards),
+                    is_command=event.is_command,
                 )
             )
     return messages
@@ -298,6 +302,11 @@ def own_shard(event: ReadEvent, shards: int) -> int | None:
     if event.customer_id is not None:
         return message_shard(event.customer_id, shards)
     return message_shard(subject_id(event.subject), shards) if event.is_subject else None
+
+
+def fallback_shard(event: ReadEvent, shards: int) -> int | None:
+    """Where a command is posted whose subject is nowhere, and there rejected; None for what waits for its subject."""
+    return message_shard(subject_id(event.subject), shards) if event.is_command else None
 
 
 def is_only_a_head(body: bytes, signature: str | None, content_hash: bytes | None) -> bool:
@@ -332,17 +341,15 @@ def _parked_message(event: UnreadableEvent) -> InboxMessage:
     )
 
 
-def _tell_parked(connection: Connection, stored: Sequence[StoredMessage], event_source: str, now: datetime) -> None:
+def _parked_events(stored: Sequence[StoredMessage], context: EventContext) -> Iterator[OutboxEvent]:
     """Notify the shop of every message that was parked here and now."""
-    context = EventContext(event_source, now)
-    events = []
+    now = context.recorded_at
     for row in stored:
         reason, detail = row.message.reason, row.message.detail
-        if row.is_new and reason is not None and detail is not None:
+        if row.is_new and isinstance(reason, Reason) and detail is not None:
             m = row.message
             claimed = ClaimedMessage(
                 row.inbox_id, m.source, m.event_id, m.type or "", m.subject or "", now, "", now,
                 reply_to=m.reply_to, correlation_id=m.correlation_id,
             )  # fmt: skip
-            events.append(message_parked(claimed, Parked(reason, detail), context))
-    append_events(connection, events)
+            yield message_parked(claimed, Parked(reason, detail), context)

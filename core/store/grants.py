@@ -52,12 +52,13 @@ WORKER_GRANTS: Mapping[str, Allowed] = {
             "sequence", "lots_opened", "balance", "pending", "reserved", "deficit", "lifetime_points",
             "qualifying_points", "qualifying_from", "tier_id", "tier_since", "tier_until", "tier_changes",
             "counted_until", "orders_posted", "orders_counted", "enrolled_at", "tier_held_until", "tier_warned_until",
-            "updated_at",
+            "status", "updated_at",
         ),
     ),
     "members": _APPEND,
     "account_references": _APPEND,
     "entries": _APPEND,
+    "commands": _APPEND,
     "lots": Allowed(
         inserts=True,
         updates=(

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from core.domain.outcomes import Reason
+from core.domain.outcomes import Reason, RejectionCode
 from core.store.engine import run_bulk
 
 
@@ -28,12 +28,19 @@ class InboxMessage(NamedTuple):
     content_hash: bytes | None
     body: bytes
     settled: str | None  #: what posting reads; None for a parked message
-    reason: Reason | None = None  #: set: the message is parked
+    reason: Reason | RejectionCode | None = None  #: set: the message is parked, or, with a code, rejected
     detail: str | None = None
     signature: str | None = None  #: of `body`, so that a retry can check it again
     subject_source: str | None = None  #: whose the subject is, where that is another source than the message's
     reply_to: str | None = None  #: the queue or stream to which its answer goes too; None: nobody asked for that
     correlation_id: str | None = None  #: goes back with the answer
+    fallback_shard: int | None = None  #: where it is posted if its subject is nowhere; None: it waits for that
+    is_command: bool = False
+
+    @property
+    def is_rejected(self) -> bool:
+        """Whether it is a command that is not let in."""
+        return isinstance(self.reason, RejectionCode)
 
 
 class StoredMessage(NamedTuple):
@@ -43,6 +50,7 @@ class StoredMessage(NamedTuple):
     state: str  #: received, waiting or dead; for a replay, the state that its first delivery has by now
     shard: int | None
     is_new: bool  #: False: the same content was there already
+    deliveries: int  #: how often it has come, with this time
     message: InboxMessage
 
 
@@ -123,16 +131,19 @@ INSERT INTO inbox (inbox_id, source, event_id, variant, type, occurred_at, shard
                    subject_source, reply_to, correlation_id)
 SELECT (SELECT first FROM drawn) + n - 1, source, event_id, variant, type, occurred_at, found_shard, subject,
        is_subject, content_hash, body, settled,
-       CASE WHEN reason IS NOT NULL THEN 'dead' WHEN found_shard IS NULL THEN 'waiting' ELSE 'received' END,
-       reason, detail, signature, CASE WHEN reason IS NOT NULL THEN now() END, (reason IS NOT NULL)::integer,
-       deliveries, subject_source, reply_to, correlation_id
+       CASE WHEN is_rejected THEN 'rejected' WHEN reason IS NOT NULL THEN 'dead' WHEN found_shard IS NULL THEN 'waiting'
+            ELSE 'received' END,
+       reason, detail, signature, CASE WHEN reason IS NOT NULL THEN now() END,
+       (reason IS NOT NULL AND NOT is_rejected)::integer, deliveries, subject_source, reply_to,
+       correlation_id
 FROM (
-    SELECT m.*, coalesce(m.shard, {_NEW_SHARD.format(m="m")}) AS found_shard
+    SELECT m.*, coalesce(m.shard, {_NEW_SHARD.format(m="m")}, m.fallback_shard) AS found_shard
     FROM unnest(%b::text[], %b::text[], %b::bytea[], %b::text[], %b::timestamptz[], %b::smallint[], %b::text[],
                 %b::boolean[], %b::bytea[], %b::bytea[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[],
-                %b::text[], %b::text[], %b::integer[]) WITH ORDINALITY
+                %b::text[], %b::text[], %b::smallint[], %b::boolean[], %b::integer[]) WITH ORDINALITY
          AS m(source, event_id, variant, type, occurred_at, shard, subject, is_subject, content_hash, body, settled,
-              reason, detail, signature, subject_source, reply_to, correlation_id, deliveries, n)
+              reason, detail, signature, subject_source, reply_to, correlation_id, fallback_shard, is_rejected,
+              deliveries, n)
 ) AS placed
 ORDER BY n
 ON CONFLICT (source, event_id, variant) DO UPDATE
@@ -140,7 +151,7 @@ ON CONFLICT (source, event_id, variant) DO UPDATE
         correlation_id = CASE WHEN {_ASKS_AGAIN} THEN excluded.correlation_id ELSE inbox.correlation_id END,
         deliveries = inbox.deliveries
         + CASE WHEN inbox.content_hash IS NOT DISTINCT FROM excluded.content_hash THEN excluded.deliveries ELSE 0 END
-RETURNING inbox_id, state, shard, xmax = 0, source, event_id, variant, content_hash
+RETURNING inbox_id, state, shard, xmax = 0, source, event_id, variant, content_hash, deliveries
 """  # noqa: S608  # our own words
 
 
@@ -162,14 +173,14 @@ def append_messages(connection: Connection, messages: Sequence[InboxMessage]) ->
     stored: list[StoredMessage] = []
     again: list[InboxMessage] = []
     rows = _append(connection, [(_asked_last(group), _deliveries(group)) for group in groups.values()])
-    for inbox_id, state, shard, is_new, source, event_id, variant, content_hash in rows:
+    for inbox_id, state, shard, is_new, source, event_id, variant, content_hash, deliveries in rows:
         group = groups[source, event_id, bytes(variant)]
         is_counted = group[0].content_hash == content_hash
         for place, message in enumerate(group):
             if message.content_hash != content_hash:
                 again.append(_as_conflict(message, inbox_id))
             elif is_counted:
-                stored.append(StoredMessage(inbox_id, state, shard, is_new and place == 0, message))
+                stored.append(StoredMessage(inbox_id, state, shard, is_new and place == 0, deliveries, message))
             else:
                 again.append(message)
     if again:  # ends here: conflicts have keys of their own, and what is left under the old keys is the same as the row
@@ -192,13 +203,9 @@ def _asked_last(group: Sequence[InboxMessage]) -> InboxMessage:
 
 def _as_conflict(message: InboxMessage, first_inbox_id: int) -> InboxMessage:
     assert message.content_hash is not None
-    return message._replace(
-        variant=message.content_hash,
-        shard=None,
-        settled=None,
-        reason=Reason.EVENT_CONFLICT,
-        detail=event_conflict_text(first_inbox_id, message.type),
-    )
+    detail = event_conflict_text(first_inbox_id, message.type)
+    reason = RejectionCode.COMMAND_CONFLICT if message.is_command else Reason.EVENT_CONFLICT
+    return message._replace(variant=message.content_hash, shard=None, settled=None, reason=reason, detail=detail)
 
 
 def event_conflict_text(first_inbox_id: int, event_type: str | None) -> str:
@@ -212,8 +219,9 @@ def event_conflict_text(first_inbox_id: int, event_type: str | None) -> str:
 
 def _append(
     connection: Connection, messages: Sequence[tuple[InboxMessage, int]]
-) -> list[tuple[int, str, int | None, bool, str, str, bytes, bytes | None]]:
-    columns = [list(column) for column in zip(*((*message, copies) for message, copies in messages), strict=True)]
+) -> list[tuple[int, str, int | None, bool, str, str, bytes, bytes | None, int]]:
+    rows = ((*message[:-1], message.is_rejected, copies) for message, copies in messages)
+    columns = [list(column) for column in zip(*rows, strict=True)]
     reasons = columns[InboxMessage._fields.index("reason")]
     reasons[:] = [None if reason is None else str(reason) for reason in reasons]
     return run_bulk(connection, _APPEND, (len(messages), len(messages), *columns))

@@ -41,7 +41,7 @@ INBOX = KeptTable(
     "inbox_id",
     "received_at",
     "settled_at",
-    "state IN ('posted', 'replayed', 'dropped') AND settled_at < %s",
+    "state IN ('posted', 'replayed', 'rejected', 'dropped') AND settled_at < %s",
     ("dead_letter_actions",),
 )
 #: Its last row stays, so that the number after it tells whether all the others were there.

@@ -124,9 +124,15 @@ TAMPERED = [
         """INSERT INTO lots SELECT account_id, 9, account_shard, 1, origin_kind, origin_source, origin_id, origin_at,
                                    5, 0, 0, now() FROM lots WHERE lot_number = 1""",
     ),
-    ("a lot's origin is the order that its entry is about", "UPDATE lots SET origin_source = '/elsewhere'"),
-    ("a lot's origin is the order that its entry is about", "UPDATE lots SET origin_id = 'o2' WHERE lot_number = 1"),
-    ("a lot's origin is the order that its entry is about", "UPDATE lots SET origin_at = now()"),
+    (
+        "a lot's origin is what its entry is about",
+        "UPDATE lots SET origin_source = '/elsewhere'",
+    ),
+    (
+        "a lot's origin is what its entry is about",
+        "UPDATE lots SET origin_id = 'o2' WHERE lot_number = 1",
+    ),
+    ("a lot's origin is what its entry is about", "UPDATE lots SET origin_at = now()"),
     ("refunds and the like are of their order's account", f"UPDATE refunds SET account_id = {YEARLY_ACCOUNT}"),
     ("refunds and the like are of their order's account", f"UPDATE order_events SET account_id = {YEARLY_ACCOUNT}"),
     ("refunds and the like of no account are of guests' orders", "UPDATE refunds SET account_id = NULL"),
@@ -191,6 +197,17 @@ TAMPERED = [
     ("a return's points are what its program gives for its goods", "UPDATE returns SET program_version = 9"),
     ("orders, refunds and the like are what their hashes are of", "UPDATE returns SET customer_id = 'x'"),
     ("a posted message is of the time and the source of what it reported", "UPDATE returns SET occurred_at = now()"),
+    ("an accepted command's entries are those of its answer", "UPDATE entries SET points = 6 WHERE kind = 'credit'"),
+    (
+        "an entry of a command is told of in the command's answer",
+        "UPDATE entries SET command_id = 'x' WHERE kind = 'credit'",
+    ),
+    ("every command's answer has its event", "DELETE FROM outbox WHERE type = 'loyalty.command.accepted'"),
+    ("every command's answer has its event", "UPDATE inbox SET state = 'rejected', reason = 'x' WHERE event_id = 'k1'"),
+    (
+        "a lot's origin is what its entry is about",
+        "UPDATE lots SET origin_kind = 'order' WHERE origin_id = 'k1'",
+    ),
     ("lifetime points are accruals less clawbacks", "UPDATE accounts SET lifetime_points = lifetime_points - 1"),
     (
         "qualifying points are what the orders of their period earn",

@@ -34,6 +34,7 @@ CHANGED = {
     "order_id": "'another'",
     "refund_id": "'another'",
     "return_id": "'another'",
+    "command_id": "'another'",
     "corrects_sequence": "1",
     "pending_change": "pending_change - 1",
     "pending_after": "pending_after + 1",

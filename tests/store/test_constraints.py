@@ -11,8 +11,8 @@ from sqlalchemy.exc import IntegrityError
 from core.store.engine import create_database_engine
 from core.store.tables import metadata
 from tests.conftest import OpenDatabase
-from tests.factories import PROGRAM_TEXT, fulfilment, goods_back, line, order, refund
-from tests.shell import Shell
+from tests.factories import PROGRAM_TEXT, command, fulfilment, goods_back, line, order, refund
+from tests.shell import Shell, take_by_operator
 
 # For every constraint a statement that would break it, and nothing else, in the ledger of `filled`.
 REFUSED = {
@@ -43,6 +43,10 @@ REFUSED = {
     "ck_accounts_reserved": "UPDATE accounts SET reserved = -1",
     "ck_accounts_balance_covers_lots": "UPDATE accounts SET balance = -1, deficit = 0",
     "ck_accounts_qualifying_points": "UPDATE accounts SET qualifying_points = -1",
+    "ck_accounts_status": "UPDATE accounts SET status = 'gone'",
+    "pk_commands": "INSERT INTO commands SELECT * FROM commands",
+    "fk_commands_account_id": "UPDATE commands SET account_id = gen_random_uuid()",
+    "ck_commands_rejected_has_code": "UPDATE commands SET code = 'unknown_account'",
     "pk_members": "INSERT INTO members SELECT * FROM members",
     "fk_members_account_id": "UPDATE members SET account_id = gen_random_uuid()",
     "pk_account_references": "INSERT INTO account_references SELECT * FROM account_references",
@@ -161,6 +165,7 @@ def fill(engine: Engine) -> Shell:
     lines = [line("1", "600.00"), line("2", "10.00")]
     shell.take(order(lines=lines), refund(net="50.00"), fulfilment(), b"broken")
     shell.take(goods_back())
+    take_by_operator(shell, command("credit", "k1", points=5))
     shell.execute("INSERT INTO account_references SELECT 'card', '1', program_id, account_id, 0 FROM accounts")
     shell.execute("INSERT INTO reminders SELECT account_id, now(), 5, 30 FROM accounts")
     shell.execute(
@@ -234,7 +239,8 @@ def test_what_must_be_known_cannot_be_left_out(filled: Shell) -> None:
             "tier_until",
             "tier_warned_until",
         ],
-        "entries": ["chain_hash", "corrects_sequence", "order_id", "refund_id", "return_id", "source"],
+        "entries": ["chain_hash", "command_id", "corrects_sequence", "order_id", "refund_id", "return_id", "source"],
+        "commands": ["account_id", "code"],
         "lots": ["available_at", "expires_at", "expires_with"],
         "shared_expiries": ["extended_to"],
         "orders": [

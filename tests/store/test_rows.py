@@ -12,7 +12,7 @@ from uuid6 import uuid7
 
 from core.domain.decision import TierChange, TierChangeReason
 from core.domain.expiry.reminders import Reminder
-from core.domain.ledger import Account, Entry, EntryKind, entry_between
+from core.domain.ledger import Account, AccountStatus, Entry, EntryKind, entry_between
 from core.domain.lots import Allocation, AllocationKind, Lot, Origin, OriginKind, SharedExpiry
 from core.domain.orders.facts import LineKind, Order, OrderLine, Refund, RefundLine
 from core.domain.orders.posted import (
@@ -178,9 +178,9 @@ def test_all_of_an_account_but_who_it_is_can_change(connection: Connection) -> N
     who = {"account_id", "program_id", "customer_id"}
     numbers: dict[str, Any] = {name: value + 5 for name, value in ACCOUNT._asdict().items() if isinstance(value, int)}
     instants: dict[str, Any] = dict.fromkeys(
-        name for name in Account._fields if name not in {*who, *numbers, "tier_id"}
+        name for name in Account._fields if name not in {*who, *numbers, "tier_id", "status"}
     )
-    changed = ACCOUNT._replace(tier_id="gold", **numbers, **instants)
+    changed = ACCOUNT._replace(tier_id="gold", status=AccountStatus.FROZEN, **numbers, **instants)
     update_accounts(connection, [changed])
     assert lock_accounts(connection, [ACCOUNT.account_id]) == {ACCOUNT.account_id: changed}
 

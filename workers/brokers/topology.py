@@ -7,7 +7,7 @@ from core.messages.inbound.celery_messages import SUBMIT_TASK
 # RabbitMQ
 SHOP_EXCHANGE: Final = "shop.events"  #: topic exchange, durable; shops publish here, routing key = event type
 INTAKE_QUEUE: Final = "loyalty.intake"  #: our durable quorum queue, bound to the shop exchange
-INTAKE_BINDINGS: Final = ("order.#",)
+INTAKE_BINDINGS: Final = ("order.#", "loyalty.command.#")
 EVENT_EXCHANGE: Final = "loyalty.events"  #: topic exchange, durable; our events, routing key = event type
 
 #: RabbitMQ 4 drops a message of a quorum queue that came back more than 20 times, and 20 restarts of intake while the

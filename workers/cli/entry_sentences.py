@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 
 from core.domain.ledger import EntryKind
 from core.reading.accounts import HistoryEntry
+from workers.cli.command_sentences import command_text
 from workers.cli.output import count_text, printable, time_text, until_text
 from workers.cli.rule_sentences import (
     Calculation,
@@ -33,6 +34,8 @@ def why_text(entry: HistoryEntry, zone: ZoneInfo) -> str:
             text = _expiry_text(entry, zone)
         case EntryKind.RELEASE:
             text = _release_text(entry)
+        case EntryKind.CREDIT | EntryKind.DEBIT:
+            text = command_text(entry)
     return text + _pending_text(entry) + _deficit_text(entry)
 
 
@@ -52,6 +55,8 @@ def sentences_of(entry: HistoryEntry, zone: ZoneInfo) -> list[str]:
             texts = [_expiry_text(entry, zone)]
         case EntryKind.RELEASE:
             texts = [_release_text(entry)]
+        case EntryKind.CREDIT | EntryKind.DEBIT:
+            texts = [command_text(entry)]
     texts += [_pending_text(entry).strip(), _deficit_text(entry).strip()]
     return [text for text in texts if text]
 
@@ -63,6 +68,8 @@ def headline(entry: HistoryEntry, zone: ZoneInfo) -> str:
         EntryKind.CLAWBACK: _clawback_headline(entry),
         EntryKind.EXPIRY: "Expiry took",
         EntryKind.RELEASE: _released_text(entry),
+        EntryKind.CREDIT: "A command gave",
+        EntryKind.DEBIT: "A command took",
     }[entry.kind].format(
         order=entry.order_id, refund=entry.refund_id, back=entry.return_id, revision=entry.why.get("revision")
     )

@@ -20,7 +20,10 @@ from core.domain.orders.facts import (
     RefundReversion,
     Return,
 )
-from core.domain.subjects import order_subject, return_subject
+from core.domain.subjects import account_subject, customer_subject, order_subject, return_subject
+from core.domain.value.commands import Command
+from core.messages.inbound.command_facts import command_of, credit_terms, debit_terms
+from core.messages.inbound.command_messages import COMMAND_PREFIX, CreditCommand, DebitCommand
 from core.messages.inbound.order_changes import OrderAmendedEvent, OrderClaimedEvent, OrderRefundRevertedEvent
 from core.messages.inbound.order_facts import (
     amended_order_of,
@@ -43,7 +46,7 @@ from core.messages.inbound.stray_fields import noticing
 
 Data = Mapping[str, Any]  #: of an event, settled
 Model = type  #: the TypedDict of a whole event
-Fact = Order | Refund | Fulfilment | Cancellation | AmendedOrder | OrderClaim | RefundReversion | Return
+Fact = Order | Refund | Fulfilment | Cancellation | AmendedOrder | OrderClaim | RefundReversion | Return | Command[Any]
 
 
 def _no_other_source(data: Data) -> None:
@@ -62,6 +65,14 @@ class Contract(NamedTuple):
     #: Whose the subject is, where that is another source than the message's.
     subject_source: Callable[[Data], str | None] = _no_other_source
     is_answered: bool = False  #: it asks for something, and where its answer goes is kept
+
+    @property
+    def verb(self) -> str | None:
+        """What a command asks for; None: the message reports a fact.
+
+        A command does not wait for what it is about. It is answered, and only who was granted it may send it.
+        """
+        return self.type.removeprefix(COMMAND_PREFIX) if self.type.startswith(COMMAND_PREFIX) else None
 
 
 class Contracts(Mapping[str, Contract]):
@@ -126,6 +137,25 @@ def _about_order(event_type: str, model: Model, fact: Callable[[str, datetime, D
     return Contract(event_type, model, _order, _no_customer, is_subject=False, fact=fact, subject_source=_order_source)
 
 
+def _account(data: Data) -> str:
+    if "customer_id" in data:
+        return customer_subject(data["customer_id"])
+    return account_subject(data["account_id"])
+
+
+def _command(verb: str, model: Model, terms: Callable[[Data], Any]) -> Contract:
+    """The contract of a command on one account."""
+    return Contract(
+        COMMAND_PREFIX + verb,
+        model,
+        _account,
+        _named_customer,
+        is_subject=False,
+        fact=command_of(terms),
+        is_answered=True,
+    )
+
+
 CONTRACTS = (
     Contract("order.completed", OrderCompletedEvent, _order, _named_customer, is_subject=True, fact=order_of),
     _about_order("order.refunded", OrderRefundedEvent, refund_of),
@@ -143,5 +173,7 @@ CONTRACTS = (
         fact=claim_of,
         subject_source=_order_source,
     ),
+    _command("credit", CreditCommand, credit_terms),
+    _command("debit", DebitCommand, debit_terms),
 )
 INBOUND = Contracts(CONTRACTS)

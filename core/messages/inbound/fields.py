@@ -21,6 +21,7 @@ SIGNED_AMOUNT_PATTERN = r"^-?[0-9]{1,12}(\.[0-9]{1,4})?$"
 SIGNED_QUANTITY_PATTERN = r"^-?[0-9]{1,12}(\.[0-9]{1,3})?$"
 QUANTITY_MAX = 10**12 - 1
 ID_CHARACTERS_MAX = 200
+TEXT_CHARACTERS_MAX = 500
 ATTRIBUTES_MAX = 100
 ATTRIBUTE_CHARACTERS_MAX = 1_000  #: of a text; a name has 200, as an id
 ATTRIBUTE_INTEGER_MAX = 2**63 - 1
@@ -140,6 +141,8 @@ Id = Annotated[str, StringConstraints(min_length=1, max_length=ID_CHARACTERS_MAX
 CustomerId = Annotated[str, StringConstraints(min_length=1, max_length=ID_CHARACTERS_MAX, pattern=id_pattern(but="@"))]
 #: What a rule selects by, and no row is known by: a catalogue's own text, with whatever blanks it has.
 Label = Annotated[str, StringConstraints(min_length=1, max_length=ID_CHARACTERS_MAX, pattern=LABEL_PATTERN)]
+#: For people.
+Text = Annotated[str, StringConstraints(min_length=1, max_length=TEXT_CHARACTERS_MAX, pattern=LABEL_PATTERN)]
 CurrencyCode = Annotated[
     str,
     AfterValidator(_known_currency),

@@ -14,8 +14,10 @@ from pydantic_core import from_json, to_json
 
 from core.domain.message import Message
 from core.domain.orders.facts import AttributeValue, OrderLine
-from core.domain.outcomes import Reason
+from core.domain.outcomes import Reason, RejectionCode
+from core.domain.value.verbs import Verb
 from core.messages.inbound.celery_messages import UnusableTask, handed_over
+from core.messages.inbound.command_messages import COMMAND_PREFIX
 from core.messages.inbound.contracts import INBOUND, Contract, Contracts, Data
 from core.messages.inbound.fields import TYPE_LIKE
 from core.messages.inbound.json_arrays import elements
@@ -35,8 +37,9 @@ class MessageLimits(NamedTuple):
     message_bytes_max: int  #: at most MESSAGE_BYTES_KEPT_MAX
     array_events_max: int
     clock_skew_seconds_max: int  #: how far an event's time may be ahead of now
-    sources: Sources | None = None  #: who may send and must sign; None: anybody, unsigned
+    sources: Sources | None = None  #: who may send, must sign, and may send commands; None: any facts, unsigned
     reply_prefix: str = REPLY_PREFIX  #: what names of senders' queues for answers begin with
+    is_trusted: bool = False  #: from whoever may write to the database: any facts and commands
 
 
 #: A message of more bytes is kept as its head alone: nobody could hold many of them.
@@ -68,12 +71,13 @@ class ReadEvent(NamedTuple):
     signature: str | None = None  #: of `body`, as far as there is one
     subject_source: str | None = None  #: whose the subject is, where that is another source than the event's
     reply: ReplyAddress | None = None  #: where its sender wants its answer, allowed or not; None for what gets none
+    is_command: bool = False  #: it is answered, and does not wait for what it is about
 
 
 class UnreadableEvent(NamedTuple):
-    """A message, or one event of an array, that cannot be read."""
+    """A message, or one event of an array, that cannot be read, or a command that is not let in."""
 
-    reason: Reason
+    reason: Reason | RejectionCode  #: a code: it is answered, and needs no person
     detail: str  #: what is wrong, where, and how to mend it; no personal data
     body: bytes  #: exactly as received
     source: str | None  #: as far as it can be read
@@ -120,9 +124,39 @@ def read_message(
     events = _read(raw, limits, now, contracts)
     if signature is not None or limits.sources is not None:
         events = _judged(raw, events, limits.sources, signature, received_at or now)
+    if not limits.is_trusted:
+        events = [_let_in(event, limits.sources) if isinstance(event, ReadEvent) else event for event in events]
     if reply is None or not contracts.answered:
         return events
-    return [event._replace(reply=reply) if event.type in contracts.answered else event for event in events]
+    return [event._replace(reply=reply) if _is_answered(event, contracts) else event for event in events]
+
+
+def _is_answered(event: ReadEvent | UnreadableEvent, contracts: Contracts) -> bool:
+    """Whether its sender is told what became of it, also of a command that nobody knows."""
+    return event.type is not None and (event.type in contracts.answered or event.type.startswith(COMMAND_PREFIX))
+
+
+def _let_in(event: ReadEvent, sources: Sources | None) -> ReadEvent | UnreadableEvent:
+    """Refuse a command that its source may not send."""
+    if not event.is_command:
+        return event
+    verb = Verb(event.type.removeprefix(COMMAND_PREFIX))
+    grant = None if sources is None else sources.command_grant(event.source, verb)
+    detail = None
+    if grant is None:
+        detail = f"this source may not send {event.type}; list it under commands in the file of LOYALTY_SOURCES_FILE"
+    elif grant.points_per_command_max is not None:
+        points = abs(from_json(event.settled).get("points", 0))
+        if points > grant.points_per_command_max:
+            detail = (
+                f"data.points is {points:,}, and this source may send {grant.points_per_command_max:,} in one "
+                "command; send fewer, or raise points_per_command_max in the file of LOYALTY_SOURCES_FILE"
+            )
+    if detail is None:
+        return event
+    return UnreadableEvent(
+        RejectionCode.NOT_ALLOWED, detail, event.body, event.source, event.event_id, event.type, event.signature
+    )
 
 
 def _cut_off(message: CutMessage, limits: MessageLimits) -> UnreadableEvent:
@@ -151,11 +185,13 @@ def business_hash(settled: str) -> bytes:
     return sha256(settled.encode()).digest()
 
 
-def read_settled(contract: Contract, source: str, occurred_at: datetime, settled: str) -> SettledMessage:
-    """Make the message of what intake has checked and settled."""
+def read_settled(
+    contract: Contract, source: str, occurred_at: datetime, settled: str, event_id: str = ""
+) -> SettledMessage:
+    """Make the message of what intake has checked and settled; only commands are known by their `event_id`."""
     data = from_json(settled)
     fact = contract.fact(source, occurred_at, data)
-    return SettledMessage(Message(fact, data.get("program_id"), business_hash(settled)), data)
+    return SettledMessage(Message(fact, data.get("program_id"), business_hash(settled), event_id), data)
 
 
 def read_lines(lines_json: str | bytes) -> tuple[OrderLine, ...]:
@@ -251,6 +287,7 @@ def _read_event(body: bytes, latest: datetime, contracts: Contracts, effort: Eff
         settled.decode(),
         body,
         subject_source=contract.subject_source(data),
+        is_command=contract.verb is not None,
     )
 
 

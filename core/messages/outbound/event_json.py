@@ -27,8 +27,13 @@ def event_json(
     recorded_at: datetime,
     data: Mapping[str, object],
     subject: str | None = None,
+    *,
+    correlation_id: str | None = None,
 ) -> str:
-    """Write an event in structured JSON. The hot path needs no check of its own: tests hold it to the contract."""
+    """Write an event in structured JSON. The hot path needs no check of its own: tests hold it to the contract.
+
+    `correlation_id` is of the command that an event answers.
+    """
     event: dict[str, object] = {
         "specversion": "1.0",
         "id": event_id,
@@ -39,5 +44,7 @@ def event_json(
     }
     if subject is not None:
         event["subject"] = subject
+    if correlation_id is not None:
+        event["correlationid"] = correlation_id
     event["data"] = data
     return to_json(event).decode()

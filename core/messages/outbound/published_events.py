@@ -7,18 +7,21 @@ their meaning; consumers ignore what they do not know.
 from enum import StrEnum
 from typing import Annotated, Literal, NotRequired
 
-from pydantic import ConfigDict, Field, WithJsonSchema, with_config
+from pydantic import Field, with_config
 
 # Python 3.11's own TypedDict hides from pydantic which keys are required.
 from typing_extensions import TypedDict
 
-INSTANT_PATTERN = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?Z$"
-
-_CONTRACT = ConfigDict(strict=True, extra="ignore", use_attribute_docstrings=True)
-_Instant = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time", "pattern": INSTANT_PATTERN})]
-_AccountId = Annotated[str, WithJsonSchema({"type": "string", "format": "uuid"})]
-_Ordinal = Annotated[int, Field(ge=1)]
-_NotNegative = Annotated[int, Field(ge=0)]
+from core.messages.outbound.command_answers import CommandAcceptedEvent, CommandRejectedEvent
+from core.messages.outbound.event_parts import (
+    CONTRACT,
+    AccountId,
+    Attributes,
+    Instant,
+    LotChange,
+    NotNegative,
+    Ordinal,
+)
 
 
 class OutboundType(StrEnum):
@@ -31,39 +34,29 @@ class OutboundType(StrEnum):
     POINTS_EXPIRING = "loyalty.points.expiring"
     POINTS_EXTENDED = "loyalty.points.extended"
     MESSAGE_PARKED = "loyalty.message.parked"
+    COMMAND_ACCEPTED = "loyalty.command.accepted"
+    COMMAND_REJECTED = "loyalty.command.rejected"
 
 
-@with_config(_CONTRACT)
-class LotChange(TypedDict):
-    """What the change gave to one lot, or took from it."""
-
-    lot_number: _Ordinal
-    """The lot, counted within the account."""
-    points: int
-    """Positive: given to the lot; negative: taken from it."""
-    expires_at: _Instant | None
-    """The first instant at which the lot's points cannot be spent; null: never."""
-
-
-@with_config(_CONTRACT)
+@with_config(CONTRACT)
 class BalanceChangedData(TypedDict):
     """One ledger entry. What paid off a deficit, or became one, is in no lot: `lots` may sum to less than it."""
 
-    account_id: _AccountId
+    account_id: AccountId
     """The account."""
     program_id: str
     """The loyalty program of the account."""
     customer_id: str
     """The shop's id of the customer."""
-    sequence: _Ordinal
+    sequence: Ordinal
     """Counts the account's balance changes: 1, 2, 3, … without gap, so that loss, repeats and reordering show."""
-    kind: Annotated[str, Field(examples=["accrual", "clawback", "expiry", "release"])]
+    kind: Annotated[str, Field(examples=["accrual", "clawback", "expiry", "release", "credit", "debit"])]
     """Why the balance changed, coarsely. Later releases add kinds."""
     points: int
     """The change of the available points; 0 where only pending ones changed."""
     balance: int
     """Available points after the change; below zero when a refund took back more than there was."""
-    pending: _NotNegative
+    pending: NotNegative
     """Points that are granted and not yet available, after the change."""
     pending_change: NotRequired[int]
     """The change of the pending points; absent: 0."""
@@ -71,9 +64,9 @@ class BalanceChangedData(TypedDict):
     """All points earned and not taken back by refunds, after the change; spending and expiry do not lower it."""
     tier: str
     """The tier after the change."""
-    occurred_at: _Instant
+    occurred_at: Instant
     """When the cause occurred: the order's or refund's own time, or the instant of expiry."""
-    recorded_at: _Instant
+    recorded_at: Instant
     """When the ledger recorded it."""
     reason: Annotated[
         str,
@@ -101,11 +94,11 @@ class BalanceChangedData(TypedDict):
     """What the change gave to lots, or took from them."""
 
 
-@with_config(_CONTRACT)
+@with_config(CONTRACT)
 class AccountCreatedData(TypedDict):
     """A customer's first order in a program, or first return without a receipt, opened an account."""
 
-    account_id: _AccountId
+    account_id: AccountId
     """The account."""
     program_id: str
     """Its loyalty program."""
@@ -113,43 +106,43 @@ class AccountCreatedData(TypedDict):
     """The shop's id of the customer."""
     tier: str
     """The tier that it starts in."""
-    occurred_at: _Instant
+    occurred_at: Instant
     """When the order or return occurred that opened it."""
-    recorded_at: _Instant
+    recorded_at: Instant
     """When it was opened."""
 
 
-@with_config(_CONTRACT)
+@with_config(CONTRACT)
 class TierChangedData(TypedDict):
     """An account moved to another tier."""
 
-    account_id: _AccountId
+    account_id: AccountId
     """The account."""
     program_id: str
     """Its loyalty program."""
     customer_id: str
     """The shop's id of the customer."""
-    sequence: _Ordinal
+    sequence: Ordinal
     """Counts the account's tier changes: 1, 2, 3, … without gap. It is not the sequence of the balance changes."""
     previous_tier: str
     """The tier before."""
     tier: str
     """The tier now."""
-    qualifying_points: _NotNegative
+    qualifying_points: NotNegative
     """What decided it: points, hundredths of the currency's major unit, or orders, by the program's measure."""
-    effective_at: _Instant
+    effective_at: Instant
     """From when the tier counts for orders."""
-    recorded_at: _Instant
+    recorded_at: Instant
     """When the change was recorded."""
     reason: Annotated[str, Field(examples=["qualified", "reviewed", "refunded", "held", "corrected"])]
     """Why the tier changed. Later releases add reasons."""
 
 
-@with_config(_CONTRACT)
+@with_config(CONTRACT)
 class TierAtRiskData(TypedDict):
     """The next review will move the account down, unless more qualifies until then."""
 
-    account_id: _AccountId
+    account_id: AccountId
     """The account."""
     program_id: str
     """Its loyalty program."""
@@ -159,55 +152,55 @@ class TierAtRiskData(TypedDict):
     """The tier now."""
     tier_after: str
     """The tier after the review, as it stands."""
-    loses_at: _Instant
+    loses_at: Instant
     """When the tier will be lost."""
     measure: Annotated[str, Field(examples=["points", "spend", "orders"])]
     """What `missing` counts: points, hundredths of the currency's major unit, or orders."""
-    missing: _Ordinal
+    missing: Ordinal
     """What is missing to stay."""
-    recorded_at: _Instant
+    recorded_at: Instant
     """When this was found."""
 
 
-@with_config(_CONTRACT)
+@with_config(CONTRACT)
 class PointsExpiringData(TypedDict):
     """Points are about to expire. Of the same `expires_at` an event with a higher number corrects an earlier one."""
 
-    account_id: _AccountId
+    account_id: AccountId
     """The account."""
     program_id: str
     """Its loyalty program."""
     customer_id: str
     """The shop's id of the customer."""
-    points: _NotNegative
+    points: NotNegative
     """How many expire, as it stands; 0: none any more, forget the earlier reminder."""
-    expires_at: _Instant
+    expires_at: Instant
     """The first instant at which they cannot be spent."""
-    days_ahead: _Ordinal
+    days_ahead: Ordinal
     """The period of the program's `reminders.days_ahead` that has begun."""
-    number: _Ordinal
+    number: Ordinal
     """Counts the reminders of this account and instant: 1, 2, 3, …"""
-    recorded_at: _Instant
+    recorded_at: Instant
     """When this was found."""
 
 
-@with_config(_CONTRACT)
+@with_config(CONTRACT)
 class ExtendedEnd(TypedDict):
     """Points of one end that can be used longer."""
 
-    points: _Ordinal
+    points: Ordinal
     """How many are left of them, pending ones included."""
-    previous_expires_at: _Instant
+    previous_expires_at: Instant
     """The first instant at which they could not have been spent."""
-    expires_at: _Instant
+    expires_at: Instant
     """The first instant at which they cannot be spent now; it is later."""
 
 
-@with_config(_CONTRACT)
+@with_config(CONTRACT)
 class PointsExtendedData(TypedDict):
     """A person let points of an account be used longer."""
 
-    account_id: _AccountId
+    account_id: AccountId
     """The account."""
     program_id: str
     """Its loyalty program."""
@@ -215,15 +208,15 @@ class PointsExtendedData(TypedDict):
     """The shop's id of the customer."""
     ends: list[ExtendedEnd]
     """What was extended, the soonest first."""
-    recorded_at: _Instant
+    recorded_at: Instant
     """When it was done."""
 
 
-@with_config(_CONTRACT)
+@with_config(CONTRACT)
 class MessageParkedData(TypedDict):
     """A message needs a person: `loyalty dead show` shows all of it. What could not be read of it is left out."""
 
-    inbox_id: _Ordinal
+    inbox_id: Ordinal
     """Names the message for `loyalty dead`."""
     source: NotRequired[str]
     """The message's own source."""
@@ -241,99 +234,84 @@ class MessageParkedData(TypedDict):
     """Why it is parked. Later releases add reasons."""
     detail: str
     """What is wrong, where, and how to mend it; without the customer's data."""
-    received_at: _Instant
+    received_at: Instant
     """When it first came."""
 
 
-@with_config(_CONTRACT)
-class _Attributes(TypedDict):
-    # Described by Field: pydantic does not pass docstrings of attributes on to the types that inherit them.
-    specversion: Annotated[Literal["1.0"], Field(description="The version of CloudEvents.")]
-    id: Annotated[
-        str, Field(min_length=1, description="Names the event for ever; the same id again is the same event.")
-    ]
-    source: Annotated[
-        str, Field(min_length=1, description="The loyalty worker that publishes: its setting LOYALTY_EVENT_SOURCE.")
-    ]
-    type: str
-    time: Annotated[_Instant, Field(description="When it was recorded.")]
-    datacontenttype: Annotated[Literal["application/json"], Field(description="The form of data.")]
-
-
-@with_config(_CONTRACT)
-class BalanceChangedEvent(_Attributes):
+@with_config(CONTRACT)
+class BalanceChangedEvent(Attributes):
     """The balance of an account changed: exactly one event per ledger entry, in the order of `data.sequence`."""
 
     type: Literal["loyalty.balance.changed"]  # type: ignore[misc]
     """What happened."""
-    subject: _AccountId
+    subject: AccountId
     """The account."""
     data: BalanceChangedData
     """The change."""
 
 
-@with_config(_CONTRACT)
-class AccountCreatedEvent(_Attributes):
+@with_config(CONTRACT)
+class AccountCreatedEvent(Attributes):
     """An account was opened; comes before every other event of the account."""
 
     type: Literal["loyalty.account.created"]  # type: ignore[misc]
     """What happened."""
-    subject: _AccountId
+    subject: AccountId
     """The account."""
     data: AccountCreatedData
     """The account."""
 
 
-@with_config(_CONTRACT)
-class TierChangedEvent(_Attributes):
+@with_config(CONTRACT)
+class TierChangedEvent(Attributes):
     """The tier of an account changed."""
 
     type: Literal["loyalty.tier.changed"]  # type: ignore[misc]
     """What happened."""
-    subject: _AccountId
+    subject: AccountId
     """The account."""
     data: TierChangedData
     """The change."""
 
 
-@with_config(_CONTRACT)
-class TierAtRiskEvent(_Attributes):
+@with_config(CONTRACT)
+class TierAtRiskEvent(Attributes):
     """The tier of an account is about to be lost."""
 
     type: Literal["loyalty.tier.at_risk"]  # type: ignore[misc]
     """What happened."""
-    subject: _AccountId
+    subject: AccountId
     """The account."""
     data: TierAtRiskData
     """The warning."""
 
 
-@with_config(_CONTRACT)
-class PointsExpiringEvent(_Attributes):
+@with_config(CONTRACT)
+class PointsExpiringEvent(Attributes):
     """Points of an account are about to expire, or fewer than the last reminder said."""
 
     type: Literal["loyalty.points.expiring"]  # type: ignore[misc]
     """What happened."""
-    subject: _AccountId
+    subject: AccountId
     """The account."""
     data: PointsExpiringData
     """The reminder."""
 
 
-@with_config(_CONTRACT)
-class PointsExtendedEvent(_Attributes):
+@with_config(CONTRACT)
+class PointsExtendedEvent(Attributes):
     """Points of an account can be used longer than was announced. No balance changes."""
 
     type: Literal["loyalty.points.extended"]  # type: ignore[misc]
     """What happened."""
-    subject: _AccountId
+    subject: AccountId
     """The account."""
     data: PointsExtendedData
     """The new ends."""
 
 
-@with_config(_CONTRACT)
-class MessageParkedEvent(_Attributes):
+@with_config(CONTRACT)
+class MessageParkedEvent(Attributes):
     """A message that came in was set aside for a person."""
 
     type: Literal["loyalty.message.parked"]  # type: ignore[misc]
@@ -350,4 +328,6 @@ OUTBOUND_EVENTS: dict[str, type] = {
     OutboundType.POINTS_EXPIRING: PointsExpiringEvent,
     OutboundType.POINTS_EXTENDED: PointsExtendedEvent,
     OutboundType.MESSAGE_PARKED: MessageParkedEvent,
+    OutboundType.COMMAND_ACCEPTED: CommandAcceptedEvent,
+    OutboundType.COMMAND_REJECTED: CommandRejectedEvent,
 }

@@ -5,6 +5,7 @@ Ledger keys lead with the account, so that the tables can later be partitioned o
 """
 
 from core.store.tables.base import metadata
+from core.store.tables.commands import commands
 from core.store.tables.ledger import (
     FIRST_LOTS,
     account_references,
@@ -28,6 +29,7 @@ __all__ = [
     "accounts",
     "allocations",
     "budgets",
+    "commands",
     "dead_letter_actions",
     "entries",
     "inbox",

@@ -60,6 +60,7 @@ accounts = sa.Table(
     column("enrolled_at", INSTANT, null=True),
     column("tier_held_until", INSTANT, null=True),
     column("tier_warned_until", INSTANT, null=True),
+    column("status", sa.String(), default="'active'"),
     column("created_at", INSTANT, default="now()"),
     column("updated_at", INSTANT, default="now()", is_renewed=True),
     sa.CheckConstraint("deficit >= 0", name="deficit"),
@@ -68,6 +69,7 @@ accounts = sa.Table(
     sa.CheckConstraint("balance >= -deficit", name="balance_covers_lots"),
     sa.CheckConstraint("qualifying_points >= 0", name="qualifying_points"),
     sa.CheckConstraint("orders_counted >= 0", name="orders_counted"),
+    sa.CheckConstraint("status IN ('active', 'frozen', 'closed')", name="status"),
     within_reach(
         "qualifying_from",
         "tier_since",
@@ -128,15 +130,16 @@ entries = sa.Table(
     column("corrects_sequence", sa.BigInteger(), null=True),
     column("why", JSON()),
     column("return_id", sa.String(), null=True),
+    column("command_id", sa.String(), null=True),
     column("chain_hash", sa.LargeBinary(), null=True),  #: over this entry and the one before; null: no chain was kept
     sa.ForeignKeyConstraint(["account_id"], ["accounts.account_id"]),
     sa.CheckConstraint("sequence > 0", name="sequence"),
     #: A part of an order that is fulfilled may have its points date by date and none of them now.
     sa.CheckConstraint("points <> 0 OR pending_change <> 0 OR reserved_change <> 0 OR kind = 'release'", name="points"),
-    sa.CheckConstraint("kind IN ('accrual', 'clawback', 'expiry', 'release')", name="kind"),
+    sa.CheckConstraint("kind IN ('accrual', 'clawback', 'expiry', 'release', 'credit', 'debit')", name="kind"),
     sa.CheckConstraint(
-        "CASE kind WHEN 'accrual' THEN points >= 0 AND pending_change >= 0"
-        " WHEN 'release' THEN pending_change = - points"
+        "CASE WHEN kind IN ('accrual', 'credit') THEN points >= 0 AND pending_change >= 0"
+        " WHEN kind = 'release' THEN pending_change = - points"
         " ELSE points <= 0 AND pending_change <= 0 END AND reserved_change = 0",
         name="sign",
     ),
@@ -198,7 +201,7 @@ lots = sa.Table(
     sa.CheckConstraint("points_remaining + points_expired <= points_granted", name="points_within_grant"),
     sa.CheckConstraint("points_excused BETWEEN 0 AND points_granted", name="points_excused"),
     sa.CheckConstraint("is_pending OR available_at IS NOT NULL", name="available_has_time"),
-    sa.CheckConstraint("origin_kind IN ('order')", name="origin_kind"),
+    sa.CheckConstraint("origin_kind IN ('order', 'command')", name="origin_kind"),
     sa.CheckConstraint("num_nonnulls(expires_at, expires_with) <= 1", name="one_expiry"),
     within_reach("available_at", "expires_at"),
     sa.Index("ix_lots_origin", "account_id", "origin_id"),

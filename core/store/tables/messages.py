@@ -39,8 +39,10 @@ inbox = sa.Table(
     column("reply_to", sa.String(), null=True),  #: the queue or stream where its sender wants its answer too
     column("correlation_id", sa.String(), null=True),  #: goes back with the answer
     sa.UniqueConstraint("source", "event_id", "variant"),
-    sa.CheckConstraint("state IN ('received', 'waiting', 'posted', 'replayed', 'dead', 'dropped')", name="state"),
-    sa.CheckConstraint("(state IN ('dead', 'dropped')) = (reason IS NOT NULL)", name="dead_has_reason"),
+    sa.CheckConstraint(
+        "state IN ('received', 'waiting', 'posted', 'replayed', 'rejected', 'dead', 'dropped')", name="state"
+    ),
+    sa.CheckConstraint("(state IN ('rejected', 'dead', 'dropped')) = (reason IS NOT NULL)", name="dead_has_reason"),
     sa.CheckConstraint("(state IN ('received', 'waiting')) = (settled_at IS NULL)", name="outcome_has_time"),
     sa.CheckConstraint("(state IN ('received', 'waiting')) = (settled IS NOT NULL)", name="open_is_settled"),
     sa.CheckConstraint("state <> 'received' OR shard IS NOT NULL", name="received_has_shard"),

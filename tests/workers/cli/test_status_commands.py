@@ -191,7 +191,15 @@ def test_it_counts_what_is_there_and_what_is_under_way(loyalty: CommandLine, she
     shell.receive(order("o2"))
     if is_json:
         document = loyalty("status", "--exact", "--json").json
-        assert document["inbox"] == {"received": 1, "waiting": 1, "posted": 1, "replayed": 0, "dead": 1, "dropped": 0}
+        assert document["inbox"] == {
+            "received": 1,
+            "waiting": 1,
+            "posted": 1,
+            "replayed": 0,
+            "rejected": 0,
+            "dead": 1,
+            "dropped": 0,
+        }
         assert (document["messages"], document["accounts"], document["orders"], document["entries"]) == (4, 1, 1, 1)
         assert (document["estimated"], document["dead"]) == ([], {"not_json": 1})
         assert (document["received"]["rows"], document["unpublished"]["rows"]) == (1, 1)

@@ -16,8 +16,8 @@ CREATE TABLE accounts (
     tier_since timestamptz, tier_until timestamptz, tier_changes integer DEFAULT 0 NOT NULL,
     counted_until timestamptz, orders_posted integer DEFAULT 0 NOT NULL,
     orders_counted integer DEFAULT 0 NOT NULL, enrolled_at timestamptz, tier_held_until timestamptz,
-    tier_warned_until timestamptz, created_at timestamptz DEFAULT now() NOT NULL,
-    updated_at timestamptz DEFAULT now() NOT NULL,
+    tier_warned_until timestamptz, status varchar DEFAULT 'active' NOT NULL,
+    created_at timestamptz DEFAULT now() NOT NULL, updated_at timestamptz DEFAULT now() NOT NULL,
     CONSTRAINT pk_accounts PRIMARY KEY (account_id),
     CONSTRAINT ck_accounts_deficit CHECK (deficit >= 0),
     CONSTRAINT ck_accounts_pending CHECK (pending >= 0),
@@ -25,6 +25,7 @@ CREATE TABLE accounts (
     CONSTRAINT ck_accounts_balance_covers_lots CHECK (balance >= -deficit),
     CONSTRAINT ck_accounts_qualifying_points CHECK (qualifying_points >= 0),
     CONSTRAINT ck_accounts_orders_counted CHECK (orders_counted >= 0),
+    CONSTRAINT ck_accounts_status CHECK (status IN ('active', 'frozen', 'closed')),
     CONSTRAINT ck_accounts_instants CHECK (qualifying_from BETWEEN '1000-01-01 00:00Z' AND '9000-01-01
         00:00Z' AND tier_since BETWEEN '1000-01-01 00:00Z' AND '9000-01-01 00:00Z' AND tier_until
         BETWEEN '1000-01-01 00:00Z' AND '9000-01-01 00:00Z' AND counted_until BETWEEN '1000-01-01
@@ -48,9 +49,9 @@ CREATE TABLE inbox (
     subject_source varchar, others_posted smallint DEFAULT 0 NOT NULL, reply_to varchar, correlation_id varchar,
     CONSTRAINT pk_inbox PRIMARY KEY (inbox_id),
     CONSTRAINT uq_inbox_source_event_id_variant UNIQUE (source, event_id, variant),
-    CONSTRAINT ck_inbox_state CHECK (state IN ('received', 'waiting', 'posted', 'replayed', 'dead',
+    CONSTRAINT ck_inbox_state CHECK (state IN ('received', 'waiting', 'posted', 'replayed', 'rejected', 'dead',
         'dropped')),
-    CONSTRAINT ck_inbox_dead_has_reason CHECK ((state IN ('dead', 'dropped')) = (reason IS NOT NULL)),
+    CONSTRAINT ck_inbox_dead_has_reason CHECK ((state IN ('rejected', 'dead', 'dropped')) = (reason IS NOT NULL)),
     CONSTRAINT ck_inbox_outcome_has_time CHECK ((state IN ('received', 'waiting')) = (settled_at IS NULL)),
     CONSTRAINT ck_inbox_open_is_settled CHECK ((state IN ('received', 'waiting')) = (settled IS NOT NULL)),
     CONSTRAINT ck_inbox_received_has_shard CHECK (state <> 'received' OR shard IS NOT NULL),
@@ -146,21 +147,30 @@ CREATE TABLE entries (
     balance_after bigint NOT NULL, pending_after bigint NOT NULL, reserved_after bigint NOT NULL,
     lifetime_points_after bigint NOT NULL, occurred_at timestamptz NOT NULL,
     recorded_at timestamptz DEFAULT now() NOT NULL, source varchar, order_id varchar, refund_id varchar,
-    corrects_sequence bigint, why json NOT NULL, return_id varchar, chain_hash bytea,
+    corrects_sequence bigint, why json NOT NULL, return_id varchar, command_id varchar, chain_hash bytea,
     CONSTRAINT pk_entries PRIMARY KEY (account_id, sequence),
     CONSTRAINT fk_entries_account_id FOREIGN KEY(account_id) REFERENCES accounts (account_id),
     CONSTRAINT ck_entries_sequence CHECK (sequence > 0),
     CONSTRAINT ck_entries_points CHECK (points <> 0 OR pending_change <> 0 OR reserved_change <> 0 OR
         kind = 'release'),
-    CONSTRAINT ck_entries_kind CHECK (kind IN ('accrual', 'clawback', 'expiry', 'release')),
-    CONSTRAINT ck_entries_sign CHECK (CASE kind WHEN 'accrual' THEN points >= 0 AND pending_change >= 0 WHEN
-        'release' THEN pending_change = - points ELSE points <= 0 AND pending_change <= 0 END
+    CONSTRAINT ck_entries_kind CHECK (kind IN ('accrual', 'clawback', 'expiry', 'release', 'credit', 'debit')),
+    CONSTRAINT ck_entries_sign CHECK (CASE WHEN kind IN ('accrual', 'credit') THEN points >= 0 AND pending_change
+        >= 0 WHEN kind = 'release' THEN pending_change = - points ELSE points <= 0 AND pending_change <= 0 END
         AND reserved_change = 0),
     CONSTRAINT ck_entries_pending_after CHECK (pending_after >= 0),
     CONSTRAINT ck_entries_reserved_after CHECK (reserved_after >= 0),
     CONSTRAINT ck_entries_corrects_earlier CHECK (corrects_sequence < sequence)
 );
 CREATE INDEX ix_entries_recorded_at ON entries USING brin (recorded_at);
+CREATE TABLE commands (
+    source varchar NOT NULL, command_id varchar NOT NULL, type varchar NOT NULL, business_hash bytea NOT NULL,
+    inbox_id bigint NOT NULL, occurred_at timestamptz NOT NULL, recorded_at timestamptz DEFAULT now() NOT NULL,
+    account_id uuid, code varchar, answer json NOT NULL,
+    CONSTRAINT pk_commands PRIMARY KEY (source, command_id),
+    CONSTRAINT fk_commands_account_id FOREIGN KEY(account_id) REFERENCES accounts (account_id),
+    CONSTRAINT ck_commands_rejected_has_code CHECK ((account_id IS NULL) = (code IS NOT NULL))
+);
+CREATE INDEX ix_commands_account_id ON commands (account_id);
 CREATE TABLE members (
     program_id varchar NOT NULL, customer_id varchar NOT NULL, account_id uuid NOT NULL,
     CONSTRAINT pk_members PRIMARY KEY (program_id, customer_id),
@@ -268,7 +278,7 @@ CREATE TABLE lots (
     CONSTRAINT ck_lots_points_within_grant CHECK (points_remaining + points_expired <= points_granted),
     CONSTRAINT ck_lots_points_excused CHECK (points_excused BETWEEN 0 AND points_granted),
     CONSTRAINT ck_lots_available_has_time CHECK (is_pending OR available_at IS NOT NULL),
-    CONSTRAINT ck_lots_origin_kind CHECK (origin_kind IN ('order')),
+    CONSTRAINT ck_lots_origin_kind CHECK (origin_kind IN ('order', 'command')),
     CONSTRAINT ck_lots_one_expiry CHECK (num_nonnulls(expires_at, expires_with) <= 1),
     CONSTRAINT ck_lots_instants CHECK (available_at BETWEEN '1000-01-01 00:00Z' AND '9000-01-01 00:00Z'
         AND expires_at BETWEEN '1000-01-01 00:00Z' AND '9000-01-01 00:00Z')

@@ -3,7 +3,7 @@
 from core.store.proof.invariants.check import Check
 
 
-def _kept_since(table: str) -> str:
+def kept_since(table: str) -> str:
     """The instant from which every row of `table` is still there."""
     kept = f"SELECT purged_before FROM retention WHERE table_name = '{table}'"  # noqa: S608  # our own table names
     return f"coalesce(({kept}), '-infinity')"
@@ -14,11 +14,12 @@ MESSAGES_AND_EVENTS = (
         6,
         "a posted message is in the ledger, once",
         f"""
-        SELECT NULL::uuid, format('message %s (%s %s) is posted, but %s order(s), refund(s) and the like name it',
+        SELECT NULL::uuid, format('message %s (%s %s) is posted, but %s order(s), command(s) and the like name it',
                                   i.inbox_id, i.source, i.event_id, count(p.inbox_id))
         FROM inbox i
         LEFT JOIN (SELECT inbox_id FROM orders UNION ALL SELECT inbox_id FROM refunds
                    UNION ALL SELECT inbox_id FROM returns
+                   UNION ALL SELECT inbox_id FROM commands WHERE code IS NULL
                    UNION ALL SELECT inbox_id FROM order_events WHERE kind <> 'given_up') p USING (inbox_id)
         WHERE i.state = 'posted'
         GROUP BY i.inbox_id, i.source, i.event_id HAVING count(p.inbox_id) <> 1
@@ -29,9 +30,11 @@ MESSAGES_AND_EVENTS = (
               UNION ALL SELECT 'refund', refund_id, source, inbox_id, recorded_at, account_id FROM refunds
               UNION ALL SELECT 'return', return_id, source, inbox_id, recorded_at, account_id FROM returns
               UNION ALL SELECT kind || ' order', order_id, source, inbox_id, recorded_at, account_id
-                        FROM order_events) AS p
+                        FROM order_events
+              UNION ALL SELECT 'command', command_id, source, inbox_id, recorded_at, account_id FROM commands
+                        WHERE code IS NULL) AS p
         LEFT JOIN inbox i USING (inbox_id)
-        WHERE i.state IS DISTINCT FROM 'posted' AND (i.inbox_id IS NOT NULL OR p.recorded_at >= {_kept_since("inbox")})
+        WHERE i.state IS DISTINCT FROM 'posted' AND (i.inbox_id IS NOT NULL OR p.recorded_at >= {kept_since("inbox")})
         """,  # noqa: S608  # our own words
         is_global=True,
     ),
@@ -42,7 +45,7 @@ MESSAGES_AND_EVENTS = (
         SELECT e.account_id, format('entry %s of account %s has no event', e.sequence, e.account_id)
         FROM entries e
         LEFT JOIN outbox o ON o.account_id = e.account_id AND o.event_id = e.account_id || ':' || e.sequence
-        WHERE o.outbox_id IS NULL AND e.recorded_at >= {_kept_since("outbox")}
+        WHERE o.outbox_id IS NULL AND e.recorded_at >= {kept_since("outbox")}
         UNION ALL
         SELECT account_id, format('entry %s of account %s: its event %s stands before that of the previous entry,'
                                   ' or was published before it', sequence, account_id, outbox_id)
@@ -74,12 +77,12 @@ MESSAGES_AND_EVENTS = (
         f"""
         SELECT a.account_id, format('account %s has no event of its opening', a.account_id)
         FROM accounts a LEFT JOIN outbox o ON o.account_id = a.account_id AND o.event_id = a.account_id || ':created'
-        WHERE o.outbox_id IS NULL AND a.created_at >= {_kept_since("outbox")}
+        WHERE o.outbox_id IS NULL AND a.created_at >= {kept_since("outbox")}
         UNION ALL
         SELECT t.account_id, format('tier change %s of account %s has no event', t.change_number, t.account_id)
         FROM tier_changes t
         LEFT JOIN outbox o ON o.account_id = t.account_id AND o.event_id = t.account_id || ':tier:' || t.change_number
-        WHERE o.outbox_id IS NULL AND t.recorded_at >= {_kept_since("outbox")}
+        WHERE o.outbox_id IS NULL AND t.recorded_at >= {kept_since("outbox")}
         """,  # noqa: S608  # our own words
     ),
     Check(
@@ -103,7 +106,7 @@ MESSAGES_AND_EVENTS = (
                                   following)
         FROM (SELECT outbox_id, created_at, lead(outbox_id) OVER (ORDER BY outbox_id) AS following FROM outbox) AS chain
         -- Numbers are drawn at the end of transactions, which may have begun in another order.
-        WHERE following <> outbox_id + 1 AND created_at >= {_kept_since("outbox")} + interval '1 hour'
+        WHERE following <> outbox_id + 1 AND created_at >= {kept_since("outbox")} + interval '1 hour'
         UNION ALL
         SELECT NULL::uuid, format('events up to number %s were written, but the last that is there is %s',
                                   next_number - 1, coalesce(o.last::text, 'none'))

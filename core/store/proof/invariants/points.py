@@ -39,13 +39,13 @@ POINTS = (
         2,
         "an entry is the sum of its allocations",
         """
-        SELECT e.account_id, format('entry %s of account %s: %s points, %s pending, %s reserved, allocations %s,'
-                                    ' deficit changed by %s', e.sequence, e.account_id, e.points, e.pending_change,
-                                    e.reserved_change, coalesce(n.points, 0), e.deficit_change)
+        SELECT e.account_id, format('entry %s of account %s: %s points, %s pending, allocations %s, deficit'
+                                    ' changed by %s', e.sequence, e.account_id, e.points, e.pending_change,
+                                    coalesce(n.points, 0), e.deficit_change)
         FROM entries e
         LEFT JOIN (SELECT account_id, sequence, sum(points) AS points FROM allocations GROUP BY account_id, sequence) n
              USING (account_id, sequence)
-        WHERE e.points + e.pending_change + e.reserved_change <> coalesce(n.points, 0) - e.deficit_change
+        WHERE e.points + e.pending_change <> coalesce(n.points, 0) - e.deficit_change
         """,
         is_of_facts=True,
     ),
@@ -58,7 +58,8 @@ POINTS = (
                                   l.opened_by_sequence, n.kind)
         FROM allocations n JOIN entries e USING (account_id, sequence) JOIN lots l USING (account_id, lot_number)
         WHERE n.kind <> ALL(CASE e.kind WHEN 'accrual' THEN '{opened,returned}'::text[] WHEN 'expiry' THEN '{expired}'
-                                        WHEN 'release' THEN '{opened,taken,returned}' ELSE '{taken}' END)
+                                        WHEN 'release' THEN '{opened,taken,returned}' WHEN 'credit' THEN '{opened}'
+                                        ELSE '{taken}' END)
            OR (n.kind IN ('opened', 'returned')) <> (n.points > 0)
            OR CASE n.kind WHEN 'opened' THEN l.opened_by_sequence <> n.sequence
                           ELSE l.opened_by_sequence >= n.sequence END
@@ -67,6 +68,7 @@ POINTS = (
                                   sequence, account_id, kind, points, deficit_change)
         FROM entries
         WHERE NOT CASE kind WHEN 'clawback' THEN deficit_change >= 0 WHEN 'expiry' THEN deficit_change = 0
+                            WHEN 'debit' THEN deficit_change = 0
                             ELSE deficit_change <= 0 END
         """,
         is_of_facts=True,
@@ -85,7 +87,7 @@ POINTS = (
         FROM (SELECT *, row_number() OVER w AS place, lag(opened_by_sequence) OVER w AS opener_before
               FROM dated_lots WINDOW w AS (PARTITION BY account_id ORDER BY lot_number)) AS l
         LEFT JOIN (SELECT *, least(occurred_at, recorded_at) AS available_at FROM entries
-                   WHERE kind IN ('accrual', 'release')) AS e
+                   WHERE kind IN ('accrual', 'release', 'credit')) AS e
              ON e.account_id = l.account_id AND e.sequence = l.opened_by_sequence
         LEFT JOIN orders o ON o.account_id = e.account_id AND o.sequence = e.sequence
         LEFT JOIN (SELECT program_id, version, coalesce(document->'availability'->>'policy', 'at_once') AS policy,
@@ -113,7 +115,7 @@ POINTS = (
     ),
     Check(
         2,
-        "a lot's origin is the order that its entry is about",
+        "a lot's origin is what its entry is about",
         """
         SELECT l.account_id, format('lot %s of account %s: from %s %s of %s at %s, but entry %s, which opened it, is'
                                     ' about order %s of %s at %s', l.lot_number, l.account_id, l.origin_kind,
@@ -124,8 +126,11 @@ POINTS = (
         LEFT JOIN entries e ON e.account_id = l.account_id AND e.sequence = l.opened_by_sequence
         LEFT JOIN accounts a ON a.account_id = e.account_id
         LEFT JOIN orders o ON o.program_id = a.program_id AND o.source = e.source AND o.order_id = e.order_id
-        WHERE (l.origin_kind, l.origin_source, l.origin_id, l.origin_at)
-              IS DISTINCT FROM ('order', o.source, o.order_id, o.occurred_at)
+        WHERE CASE WHEN e.command_id IS NULL
+              THEN (l.origin_kind, l.origin_source, l.origin_id, l.origin_at)
+                   IS DISTINCT FROM ('order', o.source, o.order_id, o.occurred_at)
+              ELSE (l.origin_kind, l.origin_source, l.origin_id, l.origin_at)
+                   IS DISTINCT FROM ('command', e.source, e.command_id, e.occurred_at) END
         """,
         is_of_facts=True,
     ),

@@ -1,0 +1,65 @@
+"""What programs ask for: commands on accounts and value. Unlike facts, which have happened, they may be rejected.
+
+A command is known for ever by its source and its id; the same again gets the first answer again.
+"""
+
+from datetime import datetime
+from typing import Generic, NamedTuple, TypeVar
+
+T = TypeVar("T")  #: what one kind of command asks for
+
+
+class Whom(NamedTuple):
+    """Whose account a command is about: a customer's, or one that is named itself."""
+
+    kind: str  #: customer, or a kind of account reference, such as account
+    id: str
+
+
+#: The kind of `Whom` that names a customer.
+CUSTOMER = "customer"
+#: The kind that names an account: by the id that we drew, or by the one that its maker gave it.
+ACCOUNT = "account"
+
+
+class Command(NamedTuple, Generic[T]):
+    """One command, with what is common to all of them."""
+
+    source: str
+    occurred_at: datetime
+    whom: Whom
+    terms: T
+    unit: str | None = None  #: what its points are, where its sender says so
+
+
+class CreditTerms(NamedTuple):
+    """Give points to an account."""
+
+    points: int
+    reason: str | None = None  #: for people
+    order_id: str | None = None  #: what it is for, for people
+    available_at: datetime | None = None  #: None: at once
+    expires_at: datetime | None = None  #: None: as the program says
+
+
+class DebitTerms(NamedTuple):
+    """Take points from an account."""
+
+    points: int
+    reason: str | None = None
+    order_id: str | None = None
+    allow_remainder: bool = False  #: take what there is, where that is less
+
+
+class PostedCommand(NamedTuple):
+    """A command that has its answer."""
+
+    source: str
+    command_id: str
+    type: str
+    digest: bytes  #: of its content
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What names it for ever."""
+        return self.source, self.command_id

@@ -1,0 +1,157 @@
+"""What a command on one account finds: whose it is, the rules in force, and what speaks against it from the start."""
+
+from collections.abc import Callable
+from datetime import datetime
+from enum import Enum, auto
+from typing import Any, NamedTuple
+
+from core.domain.books import Books
+from core.domain.decision import Decision
+from core.domain.ledger import POINTS_MAX, Account, AccountStatus
+from core.domain.message import Message
+from core.domain.outcomes import Rejected, RejectionCode, Replayed
+from core.domain.program import Enrol, Program
+from core.domain.program.registry import ProgramRegistry
+from core.domain.reach import AccountParts, LotsWanted, Reach, ReferenceKey
+from core.domain.value.commands import CUSTOMER, Command, Whom
+
+
+class Flow(Enum):
+    """Which way value goes by a command, which decides what a frozen or closed account still takes."""
+
+    IN = auto()  #: into the account: not when it is closed
+    OUT = auto()  #: out of it, by spending: neither when it is closed nor when it is frozen
+    BACK = auto()  #: what was done is undone: always
+
+
+class Situation(NamedTuple):
+    """What a command on one account finds."""
+
+    books: Books
+    command: Command[Any]
+    command_id: str
+    account: Account
+    opened: Account | None  #: the account again, where the command opens it
+    program: Program  #: the version in force
+    as_of: datetime
+
+
+Decide = Callable[[Books, Message[Any], ProgramRegistry, datetime], Decision | Rejected | Replayed]
+DecideSituation = Callable[[Situation], Decision | Rejected]
+
+
+def command_reach(message: Message[Command[Any]], rules: ProgramRegistry, as_of: datetime) -> Reach:
+    """What a command asks of the books: its account, with what can be spent of it up to its points."""
+    command = message.fact
+    points = min(getattr(command.terms, "points", 0), POINTS_MAX)
+    parts = AccountParts(LotsWanted.TO_TAKE, points_to_take=points, expiries=True)
+    known = frozenset({(command.source, message.event_id)})
+    if command.whom.kind != CUSTOMER:
+        return Reach(references={reference_key(command.whom): parts}, commands=known)
+    program_id = rules.resolve(message.program_id, command.source, as_of)
+    if program_id is None:
+        return Reach(commands=known)
+    return Reach(customers={(program_id, command.whom.id): parts}, commands=known)
+
+
+def reference_key(whom: Whom) -> ReferenceKey:
+    """The reference by which an account is found that is not named by its customer."""
+    return ReferenceKey(whom.kind, whom.id)
+
+
+def on_account(decide: DecideSituation, flow: Flow, *, opens: bool = False) -> Decide:
+    """Let a decider of one situation decide messages: what every command on an account is checked for comes first.
+
+    With `opens` a customer without an account gets one. A command that is known already changes nothing.
+    """
+
+    def decide_message(
+        books: Books, message: Message[Command[Any]], rules: ProgramRegistry, as_of: datetime
+    ) -> Decision | Rejected | Replayed:
+        known = books.command((message.fact.source, message.event_id))
+        if known is not None:
+            return Replayed() if known.digest == message.digest else conflict()
+        found = _situation(books, message, rules, as_of, opens=opens)
+        if isinstance(found, Rejected):
+            return found
+        return _status_problem(found.account, flow) or _unit_problem(found) or decide(found)
+
+    return decide_message
+
+
+def _situation(
+    books: Books, message: Message[Command[Any]], rules: ProgramRegistry, as_of: datetime, *, opens: bool
+) -> Situation | Rejected:
+    command, opened = message.fact, None
+    if command.whom.kind == CUSTOMER:
+        program_id = rules.resolve(message.program_id, command.source, as_of)
+        if program_id is None:
+            return _unknown_program(message.program_id, rules)
+        account = books.account_of(program_id, command.whom.id)
+        program = rules.at(program_id, as_of).program
+        if account is None and opens and program.enrol is Enrol.FIRST_ACTIVITY:
+            account = opened = books.new_account(program_id, command.whom.id, program.tiers[0].tier_id, None)
+    else:
+        account = books.account_by(reference_key(command.whom))
+    if account is None or message.program_id not in (None, account.program_id):
+        return _unknown_account(command.whom)
+    program = rules.at(account.program_id, as_of).program
+    return Situation(books, command, message.event_id, account, opened, program, as_of)
+
+
+def conflict() -> Rejected:
+    """Why a command is not done whose source and id were those of another one."""
+    return Rejected(
+        RejectionCode.COMMAND_CONFLICT,
+        "this source has sent another command with this id; the answer to that one stands",
+        "give every command an id of its own, and send the same id again only with the same content",
+    )
+
+
+def _unknown_program(named: str | None, rules: ProgramRegistry) -> Rejected:
+    known = ", ".join(rules.program_ids()) or "none"
+    if named is None:
+        detail = f"data.program_id is absent, no program lists this source and none is the default; programs: {known}"
+        return Rejected(RejectionCode.UNKNOWN_PROGRAM, detail, "name the program in data.program_id")
+    detail = f"data.program_id names a program that is not here; programs: {known}"
+    return Rejected(RejectionCode.UNKNOWN_PROGRAM, detail, "name one of these programs in data.program_id")
+
+
+def _unknown_account(whom: Whom) -> Rejected:
+    if whom.kind == CUSTOMER:
+        return Rejected(
+            RejectionCode.UNKNOWN_ACCOUNT,
+            "the customer has no account in this program",
+            "check data.customer_id and data.program_id; a credit or a first order opens an account",
+        )
+    return Rejected(
+        RejectionCode.UNKNOWN_ACCOUNT,
+        f"no account of this program has this {whom.kind}",
+        f"check data.{whom.kind}_id and data.program_id",
+    )
+
+
+def _status_problem(account: Account, flow: Flow) -> Rejected | None:
+    match account.status:
+        case AccountStatus.FROZEN if flow is Flow.OUT:
+            return Rejected(
+                RejectionCode.ACCOUNT_FROZEN,
+                "the account is frozen: nothing leaves it by spending",
+                "unfreeze it, if that is right, and send the command under a new id",
+            )
+        case AccountStatus.CLOSED if flow is not Flow.BACK:
+            return Rejected(
+                RejectionCode.ACCOUNT_CLOSED, "the account is closed", "use another account of the customer"
+            )
+    return None
+
+
+def _unit_problem(situation: Situation) -> Rejected | None:
+    unit, own = situation.command.unit, situation.program.unit
+    if unit in (None, own):
+        return None
+    return Rejected(
+        RejectionCode.WRONG_UNIT,
+        f"data.unit is not what program {situation.program.program_id} counts, which is {own}",
+        "check the program and the amount, and leave data.unit out or write the program's",
+    )

@@ -1,0 +1,50 @@
+"""Makes the commands of the domain of the settled data of messages."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from core.domain.value.commands import ACCOUNT, CUSTOMER, Command, CreditTerms, DebitTerms, Whom
+
+Data = Mapping[str, Any]
+
+
+def whom_of(data: Data) -> Whom:
+    """Whose account a command is about."""
+    if "customer_id" in data:
+        return Whom(CUSTOMER, data["customer_id"])
+    return Whom(ACCOUNT, data["account_id"])
+
+
+def command_of(terms: Callable[[Data], Any]) -> Callable[[str, datetime, Data], Command[Any]]:
+    """What makes commands, with these terms, of source, occurred_at and data."""
+
+    def command(source: str, occurred_at: datetime, data: Data) -> Command[Any]:
+        return Command(source, occurred_at, whom_of(data), terms(data), data.get("unit"))
+
+    return command
+
+
+def credit_terms(data: Data) -> CreditTerms:
+    """What a credit gives."""
+    return CreditTerms(
+        data["points"],
+        data.get("reason"),
+        data.get("order_id"),
+        _instant(data.get("available_at")),
+        _instant(data.get("expires_at")),
+    )
+
+
+def debit_terms(data: Data) -> DebitTerms:
+    """What a debit takes."""
+    return DebitTerms(
+        data["points"],
+        data.get("reason"),
+        data.get("order_id"),
+        allow_remainder=data.get("allow_remainder", False),
+    )
+
+
+def _instant(text: str | datetime | None) -> datetime | None:
+    return datetime.fromisoformat(text) if isinstance(text, str) else text

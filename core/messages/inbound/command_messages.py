@@ -1,0 +1,107 @@
+"""The contract of commands: what programs may ask for. `core.domain.value` decides them.
+
+All share how they name an account, and nearly all what they count.
+"""
+
+from typing import Annotated, Any, Literal, NotRequired
+
+from pydantic import AfterValidator, Field, with_config
+
+# Python 3.11's own TypedDict hides from pydantic which keys are required.
+from typing_extensions import TypedDict
+
+from core.domain.ledger import POINTS_MAX
+from core.messages.inbound.fields import CustomerId, Id, Text, UtcTime, own_problem
+from core.messages.inbound.order_messages import STRICT, Envelope, leave_out_null, refuse
+
+COMMAND_PREFIX = "loyalty.command."
+#: The fields that name whose account it is, of which a command has one.
+NAMING = ("customer_id", "account_id")
+
+# Described by Field, since every command has them.
+Points = Annotated[
+    int,
+    Field(
+        ge=1,
+        le=POINTS_MAX,
+        examples=[500],
+        description="How many, above 0: whole points, or the smallest units of the program's money.",
+    ),
+]
+NamedProgram = Annotated[
+    Id | None, Field(description="The loyalty program; left out, the one of the account, or of the command's source.")
+]
+NamedCustomer = Annotated[CustomerId | None, Field(description="The shop's id of the customer whose account it is.")]
+NamedAccount = Annotated[
+    Id | None, Field(description="The account, in place of a customer: the id that we drew, or its own.")
+]
+NamedUnit = Annotated[
+    Id | None, Field(description="What the points are; said, the command is rejected where the program counts others.")
+]
+ForOrder = Annotated[Id | None, Field(description="The order that it is for, as people are shown it.")]
+Reason = Annotated[Text | None, Field(description="Why, in words that people are shown; no personal data.")]
+
+
+@with_config(STRICT)
+class CreditData(TypedDict):
+    """Give points to an account; a customer who has none gets one."""
+
+    program_id: NotRequired[NamedProgram]
+    customer_id: NotRequired[NamedCustomer]
+    account_id: NotRequired[NamedAccount]
+    points: Points
+    unit: NotRequired[NamedUnit]
+    reason: NotRequired[Reason]
+    order_id: NotRequired[ForOrder]
+    available_at: NotRequired[UtcTime | None]
+    """From when on they can be spent; left out, at once."""
+    expires_at: NotRequired[UtcTime | None]
+    """The first instant at which they cannot be spent; left out, as the program says."""
+
+
+@with_config(STRICT)
+class DebitData(TypedDict):
+    """Take points from an account, of those that can be spent: all of them, or none."""
+
+    program_id: NotRequired[NamedProgram]
+    customer_id: NotRequired[NamedCustomer]
+    account_id: NotRequired[NamedAccount]
+    points: Points
+    unit: NotRequired[NamedUnit]
+    reason: NotRequired[Reason]
+    order_id: NotRequired[ForOrder]
+    allow_remainder: NotRequired[bool | None]
+    """true: where there are fewer, take those; the answer says how many remain. Left out: false."""
+
+
+def _settle(data: Any) -> Any:
+    """Leave out what says nothing, and refuse a command that names no account, or two."""
+    leave_out_null(data)
+    if data.get("allow_remainder") is False:
+        del data["allow_remainder"]
+    named = [name for name in NAMING if name in data]
+    if len(named) > 1:
+        refuse([own_problem((named[1],), f"stands beside {named[0]}; name the account in one way")])
+    if not named:
+        refuse([own_problem(("customer_id",), f"is missing; name the account by {' or '.join(NAMING)}")])
+    return data
+
+
+@with_config(STRICT)
+class CreditCommand(Envelope):
+    """Asks to give points to an account."""
+
+    type: Literal["loyalty.command.credit"]  # type: ignore[misc]
+    """What is asked for."""
+    data: Annotated[CreditData, AfterValidator(_settle)]
+    """The credit."""
+
+
+@with_config(STRICT)
+class DebitCommand(Envelope):
+    """Asks to take points from an account."""
+
+    type: Literal["loyalty.command.debit"]  # type: ignore[misc]
+    """What is asked for."""
+    data: Annotated[DebitData, AfterValidator(_settle)]
+    """The debit."""

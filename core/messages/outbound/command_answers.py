@@ -1,0 +1,136 @@
+"""The contract of the answers to commands. The same command again gets the same answer again."""
+
+from typing import Annotated, Literal, NotRequired
+
+from pydantic import Field, with_config
+
+# Python 3.11's own TypedDict hides from pydantic which keys are required.
+from typing_extensions import TypedDict
+
+from core.messages.outbound.event_parts import (
+    CONTRACT,
+    AccountId,
+    Attributes,
+    Instant,
+    LotChange,
+    NotNegative,
+    Ordinal,
+)
+
+
+@with_config(CONTRACT)
+class AnsweredAccount(TypedDict):
+    """An account after a command."""
+
+    account_id: AccountId
+    """The account."""
+    customer_id: str
+    """The shop's id of the customer."""
+    balance: int
+    """Available points."""
+    pending: NotNegative
+    """Points that are granted and not yet available."""
+    reserved: NotNegative
+    """Points that authorizations hold."""
+    lifetime_points: int
+    """All points earned and not taken back by refunds."""
+    tier: str
+    """The tier."""
+    status: Annotated[str, Field(examples=["active", "frozen", "closed"])]
+    """Whether the account takes part in everything."""
+
+
+@with_config(CONTRACT)
+class AnsweredEntry(TypedDict):
+    """A ledger entry that a command made; each has its event loyalty.balance.changed too."""
+
+    account_id: AccountId
+    """The account."""
+    sequence: Ordinal
+    """Its number in the account."""
+    kind: Annotated[str, Field(examples=["credit", "debit"])]
+    """What it does."""
+    points: int
+    """The change of the available points."""
+    pending_change: NotRequired[int]
+    """The change of the pending points; absent: 0."""
+    reserved_change: NotRequired[int]
+    """The change of the reserved points; absent: 0."""
+    balance: int
+    """Available points after it."""
+    lots: list[LotChange]
+    """What it gave to lots, or took from them."""
+
+
+@with_config(CONTRACT)
+class CommandAcceptedData(TypedDict):
+    """A command was done."""
+
+    command_id: str
+    """The command: the id of the event that asked for it."""
+    command_source: str
+    """The source that asked for it."""
+    command: Annotated[str, Field(examples=["credit", "debit"])]
+    """What it asked for."""
+    program_id: str
+    """The loyalty program of the account."""
+    account_id: AccountId
+    """The account that it was about."""
+    customer_id: str
+    """The shop's id of the account's customer."""
+    accounts: list[AnsweredAccount]
+    """Every account that it was about or that it changed, as it is after it."""
+    entries: list[AnsweredEntry]
+    """The ledger entries that it made."""
+    points: NotRequired[NotNegative]
+    """How many points it moved."""
+    remainder: NotRequired[NotNegative]
+    """How many it could not move, where it allowed for that."""
+    recorded_at: Instant
+    """When it was done."""
+
+
+@with_config(CONTRACT)
+class CommandRejectedData(TypedDict):
+    """A command was not done, and will not be."""
+
+    command_id: str
+    """The command: the id of the event that asked for it."""
+    command_source: str
+    """The source that asked for it."""
+    command: str
+    """What it asked for."""
+    code: Annotated[str, Field(examples=["insufficient_points", "unknown_account", "not_allowed"])]
+    """Why, for programs. Later releases add codes."""
+    detail: str
+    """Why, for people; no personal data."""
+    advice: str
+    """What to do."""
+    recorded_at: Instant
+    """When it was decided."""
+
+
+@with_config(CONTRACT)
+class CommandAcceptedEvent(Attributes):
+    """The answer to a command that was done. The same command again gets it again."""
+
+    type: Literal["loyalty.command.accepted"]  # type: ignore[misc]
+    """What happened."""
+    subject: AccountId
+    """The account that the command was about."""
+    correlationid: str
+    """The command's id."""
+    data: CommandAcceptedData
+    """What was done."""
+
+
+@with_config(CONTRACT)
+class CommandRejectedEvent(Attributes):
+    """The answer to a command that was not done. The same command again gets it again."""
+
+    type: Literal["loyalty.command.rejected"]  # type: ignore[misc]
+    """What happened."""
+    correlationid: str
+    """The command's id."""
+    data: CommandRejectedData
+    """Why not, and what to do."""

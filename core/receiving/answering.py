@@ -1,0 +1,70 @@
+"""Answers that commands get while they are received: what is not let in, and what has its answer already."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import structlog
+from sqlalchemy import Connection
+
+from core.domain.outcomes import Reason, Rejected, RejectionCode
+from core.messages.inbound.command_messages import COMMAND_PREFIX
+from core.posting.answers import Asked, refused_at_intake, told_again
+from core.posting.events import EventContext
+from core.store.appending import OutboxEvent
+from core.store.commands import load_answers
+from core.store.inbox import InboxMessage, StoredMessage
+
+log = structlog.get_logger(__name__)
+
+_MEND = "mend it, and send it again: its id is not used up"
+_ADVICE: Mapping[Reason | RejectionCode, str] = {
+    RejectionCode.NOT_ALLOWED: "let the operators grant it to this source, and send it again: its id is not used up",
+    RejectionCode.COMMAND_CONFLICT: "give every command an id of its own; the answer to the first one stands",
+}
+#: Of these it is not sure whose the message is: an answer might be taken for that of somebody else's command.
+_NOT_SURE_WHOSE = {Reason.UNKNOWN_SOURCE, Reason.BAD_SIGNATURE}
+
+
+def intake_answers(connection: Connection, stored: Sequence[StoredMessage], context: EventContext) -> list[OutboxEvent]:
+    """The answers that the commands among these messages get at once; the others get theirs when they are posted."""
+    commands = [row for row in stored if _is_command(row.message)]
+    if not commands:
+        return []
+    return [*_refusals(commands, context), *_repetitions(connection, commands, context)]
+
+
+def _is_command(message: InboxMessage) -> bool:
+    return (message.type or "").startswith(COMMAND_PREFIX) and bool(message.source and message.event_id)
+
+
+def _refusals(commands: Sequence[StoredMessage], context: EventContext) -> Iterator[OutboxEvent]:
+    # One that a batch holds twice is answered once.
+    for row in {row.inbox_id: row for row in reversed(commands)}.values():
+        reason, detail = row.message.reason, row.message.detail
+        if reason is None or detail is None or reason in _NOT_SURE_WHOSE:
+            continue
+        asked = _asked(row.message)
+        if row.is_new:
+            log.warning(
+                "command_refused", action="command_refused", inbox_id=row.inbox_id, type=asked.type, code=reason.value
+            )
+        outcome = Rejected(reason, detail, _ADVICE.get(reason, _MEND))
+        yield refused_at_intake(asked, outcome, row.inbox_id, row.deliveries, context)
+
+
+def _repetitions(
+    connection: Connection, commands: Sequence[StoredMessage], context: EventContext
+) -> Iterator[OutboxEvent]:
+    """Commands that came before and have their answers get the same again; those that have none yet will get one."""
+    again = {
+        (row.message.source, row.message.event_id): row
+        for row in commands
+        if not row.is_new and row.message.reason is None
+    }
+    for answer in load_answers(connection, list(again)):
+        row = again[answer.source, answer.command_id]
+        yield told_again(_asked(row.message), answer, row.inbox_id, row.deliveries, context)
+
+
+def _asked(message: InboxMessage) -> Asked:
+    assert message.type is not None
+    return Asked(message.source, message.event_id, message.type, message.reply_to, message.correlation_id)

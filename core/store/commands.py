@@ -1,0 +1,93 @@
+"""Commands that have their answers, and the names by which they find accounts."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from core.domain.reach import CommandKey, ReferenceKey
+from core.domain.value.commands import ACCOUNT, PostedCommand
+from core.store import tables
+from core.store.engine import run_bulk
+from core.store.rows import Append, Shape, arrays, unnested
+
+COMMANDS = Shape(tables.commands, PostedCommand, business_hash="digest")
+_OF_COMMANDS = ("source", "command_id")
+_COMMANDS = f"""
+SELECT {COMMANDS.select("c")} FROM {unnested(tables.commands, _OF_COMMANDS)} JOIN commands c USING (source, command_id)
+"""  # noqa: S608  # our own names
+
+
+def load_commands(connection: Connection, keys: Collection[CommandKey]) -> list[PostedCommand]:
+    """Those of these (source, command_id) that have their answers."""
+    return [COMMANDS.read(row) for row in run_bulk(connection, _COMMANDS, arrays(keys, 2))] if keys else []
+
+
+class NewCommand(NamedTuple):
+    """A command to record with its answer, with what the ledger needs beside the decision."""
+
+    posted: PostedCommand
+    inbox_id: int
+    occurred_at: datetime
+    account_id: UUID | None  #: None: it was rejected
+    code: str | None
+    answer_json: str
+
+
+_APPEND_COMMANDS = Append(Shape(tables.commands, NewCommand, business_hash="posted.digest", answer="answer_json").new())
+
+
+def append_commands(connection: Connection, commands: Sequence[NewCommand]) -> None:
+    """Record commands with their answers; the key (source, command_id) refuses a second one."""
+    _APPEND_COMMANDS.run(connection, commands)
+
+
+class StoredAnswer(NamedTuple):
+    """The answer of a command, as its sender was told it."""
+
+    source: str
+    command_id: str
+    account_id: UUID | None
+    code: str | None
+    answer_json: str
+
+
+_ANSWERS = f"""
+SELECT c.source, c.command_id, c.account_id, c.code, c.answer::text
+FROM {unnested(tables.commands, _OF_COMMANDS)} JOIN commands c USING (source, command_id)
+"""  # noqa: S608  # our own names
+
+
+def load_answers(connection: Connection, keys: Collection[CommandKey]) -> list[StoredAnswer]:
+    """The answers of those of these (source, command_id) that have one."""
+    return [StoredAnswer(*row) for row in run_bulk(connection, _ANSWERS, arrays(keys, 2))] if keys else []
+
+
+# Accounts are found by the ids that we drew without a row of their own.
+_REFERENCES = f"""
+SELECT kind, reference, program_id, r.account_id
+FROM {unnested(tables.account_references, ("kind", "reference", "program_id"))}
+     JOIN account_references r USING (kind, reference, program_id)
+UNION ALL
+SELECT '{ACCOUNT}', a.account_id::text, '', a.account_id FROM accounts a WHERE a.account_id = ANY(%b)
+"""  # noqa: S608  # our own names
+
+
+def load_references(connection: Connection, keys: Collection[ReferenceKey]) -> dict[ReferenceKey, UUID]:
+    """The accounts to which these references lead, as far as they lead to any."""
+    if not keys:
+        return {}
+    drawn = [found for key in keys if key.kind == ACCOUNT and (found := drawn_id(key.reference)) is not None]
+    rows = run_bulk(connection, _REFERENCES, (*arrays(keys, 3), drawn))
+    return {ReferenceKey(kind, reference, program_id): account_id for kind, reference, program_id, account_id in rows}
+
+
+def drawn_id(account_id: str) -> UUID | None:
+    """The id that we drew for an account; None for one that somebody gave it. It has one way of being written."""
+    try:
+        drawn = UUID(account_id)
+    except ValueError:
+        return None
+    return drawn if str(drawn) == account_id else None

@@ -1,0 +1,60 @@
+"""Commands: each has one answer, which says what the ledger holds."""
+
+from core.store.proof.invariants.check import Check
+from core.store.proof.invariants.messages import kept_since
+
+COMMANDS = (
+    Check(
+        6,
+        "an accepted command's entries are those of its answer",
+        """
+        SELECT c.account_id, format('command %s of %s: its answer tells of entries %s, and the ledger has %s',
+                                    c.command_id, c.source, coalesce(told.entries, '-'), coalesce(made.entries, '-'))
+        FROM commands c
+        LEFT JOIN LATERAL (
+            SELECT string_agg(concat_ws(' ', e->>'account_id', e->>'sequence', e->>'kind', e->>'points'), ', '
+                              ORDER BY e->>'account_id', (e->>'sequence')::bigint) AS entries
+            FROM json_array_elements(c.answer->'entries') AS e
+        ) AS told ON true
+        LEFT JOIN LATERAL (
+            SELECT string_agg(concat_ws(' ', e.account_id, e.sequence, e.kind, e.points), ', '
+                              ORDER BY e.account_id::text, e.sequence) AS entries
+            FROM json_array_elements(c.answer->'entries') AS t
+            JOIN entries e ON e.account_id = (t->>'account_id')::uuid AND e.sequence = (t->>'sequence')::bigint
+            WHERE (e.source, e.command_id) = (c.source, c.command_id)
+        ) AS made ON true
+        WHERE c.code IS NULL AND told.entries IS DISTINCT FROM made.entries
+        """,
+        is_global=True,
+    ),
+    Check(
+        6,
+        "an entry of a command is told of in the command's answer",
+        """
+        SELECT e.account_id, format('entry %s of account %s is of command %s of %s, whose answer does not tell of it',
+                                    e.sequence, e.account_id, e.command_id, e.source)
+        FROM entries e
+        LEFT JOIN commands c ON c.source = e.source AND c.command_id = e.command_id AND c.code IS NULL
+        WHERE e.command_id IS NOT NULL AND NOT coalesce(EXISTS (
+            SELECT FROM json_array_elements(c.answer->'entries') AS t
+            WHERE (t->>'account_id')::uuid = e.account_id AND (t->>'sequence')::bigint = e.sequence), false)
+        """,
+        is_global=True,
+    ),
+    Check(
+        7,
+        "every command's answer has its event",
+        f"""
+        SELECT c.account_id, format('command %s of %s has no event of its answer', c.command_id, c.source)
+        FROM commands c
+        LEFT JOIN outbox o ON o.account_id IS NOT DISTINCT FROM c.account_id
+             AND o.event_id = concat('answer:', c.source, ' ', c.command_id)
+        WHERE o.outbox_id IS NULL AND c.recorded_at >= {kept_since("outbox")}
+        UNION ALL
+        SELECT NULL, format('message %s (%s %s) is rejected, and command %s of %s is accepted', i.inbox_id, i.source,
+                            i.event_id, c.command_id, c.source)
+        FROM inbox i JOIN commands c USING (inbox_id) WHERE (i.state = 'rejected') <> (c.code IS NOT NULL)
+        """,  # noqa: S608  # our own words
+        is_global=True,
+    ),
+)
