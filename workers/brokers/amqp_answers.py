@@ -24,8 +24,8 @@ _DEFAULT_EXCHANGE: Final = ""  # leads to the queue with the name of the routing
 #: How long the broker may be silent about answers. It speaks within some milliseconds, unless it is blocked, or a queue
 #: has lost its nodes.
 _CONFIRM_SECONDS: Final = 1.0
-#: How long answers are sent one by one after one of them has ended the connection; the rest is dropped.
-_ONE_BY_ONE_SECONDS: Final = 2.0
+#: How long answers are tried again, one by one, where one of them has ended the connection; the rest is dropped.
+_TRYING_SECONDS: Final = 2.0
 _FULL: Final = "a queue refused it (is it full?)"
 
 log = structlog.get_logger(__name__)
@@ -44,8 +44,9 @@ class AmqpAnswers:
         """Send all. Never raises for what the broker does; some may arrive twice."""
         messages = [_answer(reply) for reply in replies] if self._is_permitted else []
         problems: list[str] = []
+        until = monotonic() + _TRYING_SECONDS
         for start in range(0, len(messages), IN_FLIGHT_MESSAGES_MAX):
-            problems += self._send_window(messages[start : start + IN_FLIGHT_MESSAGES_MAX])
+            problems += self._send_window(messages[start : start + IN_FLIGHT_MESSAGES_MAX], until)
         if problems:
             log.warning("replies_refused", action="replies_refused", replies=len(problems), errors=sorted({*problems}))
 
@@ -55,23 +56,25 @@ class AmqpAnswers:
         if link is not None:
             link.close()
 
-    def _send_window(self, window: Sequence[Outgoing]) -> list[str]:
+    def _send_window(self, window: Sequence[Outgoing], until: float) -> list[str]:
         """Send so many as may be in flight; a text for each that is not sent."""
         is_used = self._link is not None
         try:
             return [_FULL] * self._offer(window)
         except (BrokerUnavailableError, EventNotConfirmedError) as error:
+            is_connected = self._link is not None
             self.close()
             # Until the relay connects anew: by then it may have been given the right.
             self._is_permitted = not isinstance(error.__cause__, amqp.AccessRefused)
             problem = str(error.data["reason"])
-        if is_used and self._is_permitted:  # it may have ended long before
-            return self._send_window(window)
-        if len(window) == 1 or not self._is_permitted:
+        if not (is_connected and self._is_permitted):
             return [problem] * len(window)
+        if is_used:  # it may have ended long before
+            return self._send_window(window, until)
+        if len(window) == 1:
+            return [problem]
         # One of them has done that to all.
-        until = monotonic() + _ONE_BY_ONE_SECONDS
-        alone = (self._send_window([message]) if monotonic() < until else [problem] for message in window)
+        alone = (self._send_window([message], until) if monotonic() < until else [problem] for message in window)
         return list(chain.from_iterable(alone))
 
     def _offer(self, window: Sequence[Outgoing]) -> int:
