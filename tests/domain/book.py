@@ -18,9 +18,19 @@ from core.domain.orders.accrual import decide_order, order_reach
 from core.domain.orders.amending import amendment_reach, decide_amendment
 from core.domain.orders.claiming import claim_reach, decide_claim
 from core.domain.orders.clawback import cancellation_reach, decide_cancellation, decide_refund, refund_reach
-from core.domain.orders.facts import AmendedOrder, Cancellation, Fulfilment, Order, OrderClaim, Refund, RefundReversion
+from core.domain.orders.facts import (
+    AmendedOrder,
+    Cancellation,
+    Fulfilment,
+    Order,
+    OrderClaim,
+    Refund,
+    RefundReversion,
+    Return,
+)
 from core.domain.orders.fulfilment import decide_fulfilment, fulfilment_reach
 from core.domain.orders.posted import Budget, OrderEventKind, PostedOrder, PostedOrderEvent, PostedRefund, Usage
+from core.domain.orders.returning import decide_return, return_reach
 from core.domain.orders.reverting import decide_reversion, reversion_reach
 from core.domain.outcomes import Parked, Reason, Replayed, Waiting
 from core.domain.program import Program, UsageKey
@@ -31,7 +41,7 @@ from tests.facts import ACCOUNT_ID, AS_OF, SOURCE, account
 
 #: A kind of entry that this release does not know: whatever else empties lots, so that refunds find them empty.
 REDEMPTION = cast("EntryKind", "redemption")
-ShopFact = Order | Refund | Fulfilment | Cancellation | AmendedOrder | RefundReversion | OrderClaim
+ShopFact = Order | Refund | Fulfilment | Cancellation | AmendedOrder | RefundReversion | OrderClaim | Return
 Outcome = Decision | Replayed | Waiting | Parked
 #: What each fact needs of the books, and what decides it: all with one signature.
 DECIDERS: dict[type, tuple[Callable[..., Any], Callable[..., Outcome]]] = {
@@ -42,6 +52,7 @@ DECIDERS: dict[type, tuple[Callable[..., Any], Callable[..., Outcome]]] = {
     AmendedOrder: (amendment_reach, decide_amendment),
     RefundReversion: (reversion_reach, decide_reversion),
     OrderClaim: (claim_reach, decide_claim),
+    Return: (return_reach, decide_return),
 }
 
 

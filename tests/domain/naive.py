@@ -7,40 +7,31 @@ known when it came. All else it works out anew each time, from all orders and al
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
-from fractions import Fraction
 
-from core.domain.orders.facts import Cancellation, Fulfilment, Order, Refund
-from core.domain.program import Expiry, Program, SpendRule
-from tests.domain.naive_earning import Earned, Judged, fits, naive_earned
+from core.domain.orders.facts import Cancellation, Fulfilment, Order, Refund, Return
+from core.domain.program import Expiry, Program
+from tests.domain.naive_earning import Earned, naive_earned
+from tests.domain.naive_judging import NaiveOrders
 from tests.domain.naive_sales import (
     End,
     Pile,
     Sale,
     available_at_of,
-    is_reached,
-    limits_of,
-    looks_for,
     name_of,
     owes_of,
+    surplus,
 )
-from tests.domain.naive_tiers import NaiveTiers, Sold
-from tests.domain.naive_time import end_of_points
+from tests.domain.naive_time import DAY, end_of_points
 
 
 @dataclass
-class NaiveAccount:
+class NaiveAccount(NaiveOrders):
     """One account."""
 
-    program: Program  #: in force now
     piles: list[Pile] = field(default_factory=list)
     shared: list[End] = field(default_factory=list)
     debt: int = 0
-    sales: dict[str, Sale] = field(default_factory=dict)
-    changed_at: datetime | None = None  #: when the program in force replaced the first one
-    first_program: Program = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.first_program = self.program
+    returned: int = 0  #: taken for goods that came back without a receipt
 
     # What there is.
 
@@ -61,51 +52,22 @@ class NaiveAccount:
 
     @property
     def lifetime(self) -> int:
-        return sum(sale.earned().points + sale.excused + sale.shortfall for sale in self.sales.values())
-
-    def version_at(self, instant: datetime) -> Program:
-        """The version in force then."""
-        return self.program if self.changed_at is not None and instant >= self.changed_at else self.first_program
-
-    def tiers(self, end: datetime, *more: Sold) -> NaiveTiers:
-        """The tiers through time, to `end`, from all that is known; with `more` orders."""
-        return NaiveTiers([*(sale.counts() for sale in self.sales.values()), *more], self.version_at).run(end)
-
-    def given(self, name: str, limit: str, period: str = "") -> tuple[int, int]:
-        """The points that orders of a period have of a rule or promotion, and how many of them have any.
-
-        An order counts for a `limit` that its version has.
-        """
-        points = [
-            sale.earned().by_name.get(name, 0)
-            for sale in self.sales.values()
-            if f"{sale.order.occurred_at.astimezone(sale.program.zone):%Y-%m-%d}".startswith(period)
-            and limit in limits_of(sale.program, name)
-        ]
-        return sum(points), sum(each > 0 for each in points)
-
-    def left_over(self, rule_id: str) -> Fraction:
-        """The remainder that orders have left for the next one."""
-        found = Fraction(0)
-        for sale in self.sales.values():
-            left_over = sale.earned().left_over
-            if rule_id in left_over:
-                found += left_over[rule_id] - sale.judged.carried.get(rule_id, 0)
-        return found
+        sales = sum(sale.earned().points + sale.excused + sale.shortfall for sale in self.sales.values())
+        return sales - self.returned
 
     # What happens.
 
     def complete(self, order: Order, version: Program, now: datetime) -> None:
         """An order comes, made under `version`."""
-        tier = self._named(self.tiers(order.occurred_at).at(order.occurred_at), version)
-        sale, reached = self._settled(order, version, tier)
+        tier = self.named(self.tiers(order.occurred_at).at(order.occurred_at), version)
+        sale, reached = self.settled(order, version, tier)
         names = [each.tier_id for each in version.tiers]
         if (
             version.qualification.crossing_order.value == "new_tier"
             and reached in names
             and names.index(reached) > names.index(tier)
         ):
-            again, reached = self._settled(order, version, reached)
+            again, reached = self.settled(order, version, reached)
             if reached in names and names.index(reached) > names.index(tier):
                 sale = again
         self.sales[order.order_id] = sale
@@ -135,7 +97,7 @@ class NaiveAccount:
         if revision <= sale.revision:
             return
         before, first = sale.earned(), sale.earned(first=True)
-        judged = self._judged_anew(sale, order)
+        judged = self.judged_anew(sale, order)
         sale.order, sale.revision, sale.judged = order, revision, judged
         self._settle(sale, before, first, now)
 
@@ -158,6 +120,30 @@ class NaiveAccount:
                 if pile.available_at is not None and pile.available_at <= now:
                     self._release(pile)
 
+    def fulfil_part(self, parcel: Fulfilment, now: datetime) -> None:
+        """Some lines of an order are fulfilled."""
+        sale = self.sales[parcel.order_id]
+        sale.parcels.append(parcel)
+        self._share_out(sale, parcel.occurred_at, now)
+
+    def take(self, returned: Return, version: Program, now: datetime) -> None:
+        """Goods came back without a receipt."""
+        order = returned.as_order
+        tier = self.named(self.tiers(order.occurred_at).at(order.occurred_at), version)
+        judged = NaiveOrders(version).judged(order, version, tier, is_first=False)
+        points = naive_earned(order, [], version, tier, self.chosen(judged, order, version, tier)).points
+        policy = version.clawback.policy.value
+        is_due = [pile for pile in self.piles if pile.is_pending and pile.available_at and pile.available_at <= now]
+        can_take = any(pile.left for pile in [*is_due, *self._spendable(now)]) and policy != "pending_only"
+        if not points or not (can_take or policy == "allow_negative"):
+            return
+        self.release(now)
+        for pile in [] if policy == "pending_only" else self._spendable(now):
+            part = min(points, pile.left)
+            pile.left, points, self.returned = pile.left - part, points - part, self.returned + part
+        if policy == "allow_negative":
+            self.debt, self.returned = self.debt + points, self.returned + points
+
     def spend(self, points: int, now: datetime) -> None:
         for pile in self._spendable(now):
             part = min(points, pile.left)
@@ -176,76 +162,6 @@ class NaiveAccount:
             pile.expired, pile.left = pile.expired + pile.left, 0
 
     # How.
-
-    def _settled(self, order: Order, version: Program, tier: str) -> tuple[Sale, str]:
-        """What an order is at this tier, and the tier that holds from its own time on."""
-        is_first = not any(sale.is_counted for sale in self.sales.values())
-        judged = self._chosen(self._judged(order, version, tier, is_first=is_first), order, version, tier)
-        sale = Sale(order, version, tier, judged, is_first)
-        return sale, self.tiers(order.occurred_at, sale.counts()).at(order.occurred_at)
-
-    def _named(self, tier: str, version: Program) -> str:
-        """A tier that the version has."""
-        assert tier in [each.tier_id for each in version.tiers], "the versions of these stories have the same tiers"
-        return tier
-
-    def _judged(self, order: Order, version: Program, tier: str, *, is_first: bool) -> Judged:
-        parts = [*version.earning_rules, *version.promotions]
-        judged = Judged(
-            {name_of(p) for p in parts if not fits(p.when, order, version, tier, is_first=is_first)}, {}, {}
-        )
-        day = f"{order.occurred_at.astimezone(version.zone):%Y-%m-%d}"
-        for rule in version.earning_rules:
-            left = [
-                max(0, cap - self.given(rule.rule_id, limit, period)[0])
-                for limit, period, cap in (
-                    ("per_day", day, rule.caps.per_day),
-                    ("per_month", day[:7], rule.caps.per_month),
-                )
-                if cap is not None
-            ]
-            if left:
-                judged.at_most[rule.rule_id] = min(left)
-            if isinstance(rule, SpendRule) and rule.carry:
-                judged.carried[rule.rule_id] = self.left_over(rule.rule_id)
-        for promotion in version.promotions:
-            limits, name = promotion.limits, promotion.promotion_id
-            points, orders = self.given(name, "budget")
-            if (
-                is_reached(limits.orders_per_customer, self.given(name, "ever")[1])
-                or is_reached(limits.orders_per_customer_and_day, self.given(name, "day", day)[1])
-                or is_reached(limits.orders, orders)
-                or is_reached(limits.budget_points, points)
-            ):
-                judged.excluded.add(name)
-            elif limits.budget_points is not None:
-                judged.at_most[name] = limits.budget_points - points
-        return judged
-
-    def _chosen(self, judged: Judged, order: Order, version: Program, tier: str) -> Judged:
-        """Only the newest promotion gives, of those that would, where the version says so."""
-        if version.combine_promotions.value == "newest":
-            names = [p.promotion_id for p in version.promotions if p.promotion_id not in judged.excluded]
-            for name in names[::-1]:
-                alone = judged._replace(excluded=judged.excluded | {other for other in names if other != name})
-                if naive_earned(order, [], version, tier, alone).by_name.get(name):
-                    return alone
-        return judged
-
-    def _judged_anew(self, sale: Sale, order: Order) -> Judged:
-        """What was judged at first stays. What looks for lines that were not there at first is judged now."""
-        parts = [*sale.program.earning_rules, *sale.program.promotions]
-        new = {name_of(p) for p in parts if looks_for(p, order.lines) and not looks_for(p, sale.first_order.lines)}
-        if sale.has_chosen:
-            new -= {p.promotion_id for p in sale.program.promotions}
-        others = NaiveAccount(self.program, sales={key: each for key, each in self.sales.items() if each is not sale})
-        now, old = others._judged(order, sale.program, sale.tier, is_first=sale.was_first), sale.first_judged
-        judged = Judged(
-            (old.excluded - new) | (now.excluded & new),
-            old.at_most | {name: most for name, most in now.at_most.items() if name in new},
-            old.carried | {name: rest for name, rest in now.carried.items() if name in new},
-        )
-        return judged if sale.has_chosen else self._chosen(judged, order, sale.program, sale.tier)
 
     def _expiry(self, program: Program, kind: str) -> Expiry:
         own = [part.expiry for part in (*program.earning_rules, *program.promotions) if kind and name_of(part) == kind]
@@ -320,7 +236,7 @@ class NaiveAccount:
         for pile in new:
             if not pile.is_pending:
                 self._pay(pile)
-                pile.is_there = pile.left > 0
+                pile.is_there, pile.size = pile.left > 0, pile.left
 
     def _release(self, pile: Pile) -> None:
         pile.is_pending = False
@@ -337,11 +253,35 @@ class NaiveAccount:
             self._give_back(sale, before, now)
         else:
             self._take_back(sale, before, first, now)
+        if sale.parcels:
+            self._share_out(sale, max(parcel.occurred_at for parcel in sale.parcels), now)
         was, is_now = sale.standing(before), sale.standing(sale.earned())
         if is_now[0] and not was[0]:
             self._go_on(sale, now)
         elif was > is_now:
             self._come_back(now)
+
+    def _share_out(self, sale: Sale, sent_at: datetime, now: datetime) -> None:
+        """Let so many points of an order wait as its rest earns, where it is fulfilled in part."""
+        held = sale.waiting()
+        if held is None:
+            return
+        own = [pile for pile in self.piles if pile.order_id == sale.order.order_id]
+        waiting = [pile for pile in own if pile.waits]
+        beyond = sum(pile.left for pile in waiting) - sum(held.values())
+        available = min(max(sent_at, sale.order.occurred_at), now) + (sale.program.availability.days or 0) * DAY
+        for pile, points in surplus(waiting, held, beyond):
+            pile.left -= points
+            paid = 0 if available > now else min(points, self.debt)
+            self.debt -= paid
+            if points > paid:
+                end = self._end(sale, pile.kind, available, now)
+                place, order_id = len(self.piles), sale.order.order_id
+                self.piles.append(Pile(order_id, place, pile.kind, points - paid, available, end, available > now))
+        for pile in [pile for pile in own[::-1] if not pile.waits and not pile.is_over(now)]:
+            for into in [*(w for w in waiting if w.kind == pile.kind), *(w for w in waiting if w.kind != pile.kind)]:
+                part = min(max(0, -beyond), pile.left, into.room)
+                pile.left, into.left, beyond = pile.left - part, into.left + part, beyond + part
 
     def _go_on(self, sale: Sale, now: datetime) -> None:
         """An order counts after all, and so do its points."""
@@ -367,7 +307,7 @@ class NaiveAccount:
             pile.excused, excused = pile.excused - part, excused - part
         returns: dict[int, int] = {}
         for place, (pile, points) in reversed([*enumerate(sale.taken)]):
-            part = min(more, points)
+            part = min(more, points, pile.room - returns.get(pile.place, 0))
             sale.taken[place], more = (pile, points - part), more - part
             if part:
                 returns[pile.place] = returns.get(pile.place, 0) + part
@@ -402,11 +342,25 @@ class NaiveAccount:
         due = before.points - after.points
         own = [pile for pile in self.piles if pile.order_id == sale.order.order_id]
         missing, taken = 0, dict.fromkeys((pile.place for pile in own), 0)
+        parts = {}
+        for kind in owes:
+            parts[kind] = min(due, max(0, owes[kind] - owed[kind]))
+            due -= parts[kind]
+        held = sale.waiting()
+        if held is not None:
+            rest = 0
+            for pile, points in surplus([pile for pile in own if pile.waits], held, sum(parts.values())):
+                pile.left, taken[pile.place] = pile.left - points, points
+                set_off = min(points, parts.get(pile.kind, 0))
+                parts[pile.kind] = parts.get(pile.kind, 0) - set_off
+                rest += points - set_off
+            for kind, points in parts.items():
+                parts[kind], rest = points - min(rest, points), rest - min(rest, points)
+            own = [pile for pile in own if not pile.waits]
         is_pending_only = program.clawback.policy.value == "pending_only"
         takeable = [pile for pile in own if not pile.is_over(now) and (pile.is_pending or not is_pending_only)]
-        for kind in owes:
-            part = min(due, max(0, owes[kind] - owed[kind]))
-            due -= part
+        for kind, points in parts.items():
+            part = points
             for pile in own:
                 if pile.kind == kind:
                     lost = pile.expired + (pile.left if pile.is_over(now) else 0) - pile.excused

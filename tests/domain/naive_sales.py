@@ -3,9 +3,10 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from itertools import pairwise
 
-from core.domain.orders.facts import Cancellation, Order, OrderLine, Refund, RefundLine
+from core.domain.orders.facts import Cancellation, Fulfilment, Order, OrderLine, Refund, RefundLine
 from core.domain.program import AnyPromotion, AnyRule, CategoryRule, ItemRule, Program, SpendRule
 from tests.domain.naive_earning import Earned, Judged, naive_earned
 from tests.domain.naive_tiers import Sold, Worth
@@ -34,6 +35,19 @@ class Pile:
     expired: int = 0
     excused: int = 0
     is_there: bool = True  #: it did not go into a debt as it came
+    size: int = field(init=False)  #: what was left of it once it was there
+
+    def __post_init__(self) -> None:
+        self.size = self.left
+
+    @property
+    def room(self) -> int:
+        return self.size - self.left - self.expired
+
+    @property
+    def waits(self) -> bool:
+        """Whether it waits for the order to be fulfilled."""
+        return self.is_pending and self.available_at is None
 
     @property
     def expires_at(self) -> datetime | None:
@@ -58,6 +72,7 @@ class Sale:
     cancelled_at: datetime | None = None
     called_off: list[Cancellation] = field(default_factory=list)  #: some of its lines
     fulfilled_at: datetime | None = None
+    parcels: list[Fulfilment] = field(default_factory=list)  #: what was fulfilled of its lines
     excused: int = 0
     shortfall: int = 0
     taken: list[tuple[Pile, int]] = field(default_factory=list)  #: by its clawbacks, oldest first, less what came back
@@ -98,6 +113,35 @@ class Sale:
         is_paid = earned.is_paid or self.program.counted_orders.value == "all"
         return earned.is_kept and earns and is_paid, earned.points > 0
 
+    def waiting(self) -> dict[str, int] | None:
+        """How many points wait for the rest of the order, by kind; None: it is not fulfilled in parts."""
+        is_by_fulfilment = self.program.availability.policy.value in {"on_fulfilled", "days_after_fulfilment"}
+        if not self.parcels or self.fulfilled_at is not None or not is_by_fulfilment:
+            return None
+        refunds = self._all_refunds()
+        rest = []
+        for line in self.order.lines:
+            more = pieces_kept(line, refunds) - self._pieces_sent(line)
+            if more > 0:
+                rest.append(RefundLine(line.line_id, more, None, None))
+        at = self.order.occurred_at
+        back = (
+            [Refund(self.order.source, "rest", self.order.order_id, at, False, None, None, tuple(rest))] if rest else []
+        )
+        sent = naive_earned(self.order, [*refunds, *back], self.program, self.tier, self.judged)
+        left = max(0, self.earned().points - sent.points)
+        found, of_sent = {}, sent.by_kind(self.program)
+        for kind, points in self.earned().by_kind(self.program).items():
+            found[kind] = min(left, max(0, points - of_sent.get(kind, 0)))
+            left -= found[kind]
+        return found
+
+    def _pieces_sent(self, line: OrderLine) -> Decimal:
+        parts = [part for parcel in self.parcels for part in parcel.lines if part.line_id == line.line_id]
+        if any(part.quantity is None for part in parts):
+            return line.quantity
+        return min(line.quantity, sum((part.quantity or Decimal(0) for part in parts), Decimal(0)))
+
     def _all_refunds(self) -> list[Refund]:
         happened = [refund for refund in self.refunds if refund.refund_id not in self.reverted]
         happened += [self._in_part(number, each) for number, each in enumerate(self.called_off)]
@@ -119,6 +163,31 @@ class Sale:
         if key not in self._found:
             self._found[key] = naive_earned(self.order, refunds, self.program, self.tier, self.judged)
         return self._found[key]
+
+
+def pieces_kept(line: OrderLine, refunds: list[Refund]) -> Decimal:
+    """How many pieces of a line the refunds leave."""
+    left = line.quantity
+    for refund in refunds:
+        if refund.full:
+            return Decimal(0)
+        left -= sum((part.quantity or Decimal(0) for part in refund.lines if part.line_id == line.line_id), Decimal(0))
+    return max(Decimal(0), left)
+
+
+def surplus(piles: list[Pile], held: dict[str, int], points: int) -> list[tuple[Pile, int]]:
+    """Of which of the piles so many points are, that wait: what goes beyond what is held of their kind comes first."""
+    points = max(0, min(points, sum(pile.left for pile in piles) - sum(held.values())))
+    kept, parts = dict(held), {}
+    for pile in piles:
+        stays = min(pile.left, kept.get(pile.kind, 0))
+        kept[pile.kind] = kept.get(pile.kind, 0) - stays
+        parts[pile.place] = min(points, pile.left - stays)
+        points -= parts[pile.place]
+    for pile in piles:
+        more = min(points, pile.left - parts[pile.place])
+        parts[pile.place], points = parts[pile.place] + more, points - more
+    return [(pile, parts[pile.place]) for pile in piles if parts[pile.place]]
 
 
 def worth_of(earned: Earned, orders: int) -> Worth:

@@ -6,20 +6,23 @@ from decimal import Decimal
 
 from hypothesis import strategies as st
 
-from core.domain.orders.facts import AmendedOrder, Fulfilment, Order, OrderLine, Refund, RefundReversion
+from core.domain.orders.facts import AmendedOrder, Fulfilment, Order, OrderLine, Refund, RefundReversion, Return
+from core.domain.program import Program
 from tests.domain.book import Book, ShopFact
 from tests.domain.naive import NaiveAccount
 from tests.domain.valid_programs import CATEGORIES, SKUS, Versions
-from tests.facts import cancellation, fulfilment, instant, line, order, part, refund
+from tests.facts import SOURCE, cancellation, fulfilment, instant, line, order, part, refund
 
 START = instant("2026-01-10")
 Step = tuple[str, int, int]
-KINDS = (
+SHOP = (
     *["order"] * 4,
     *["refund"] * 4,
     *["amend", "amend", "revert", "revert"],
-    *["fulfil", "fulfil", "cancel", "spend", "pass", "pass", "expire", "release", "review", "change"],
+    *["parcel", "parcel", "parcel", "return"],
+    *["fulfil", "fulfil", "cancel"],
 )
+KINDS = (*SHOP, "spend", "pass", "pass", "expire", "release", "review", "change")
 steps = st.lists(
     st.tuples(st.sampled_from(KINDS), st.integers(0, 10_000), st.integers(0, 200)), min_size=2, max_size=18
 )
@@ -108,7 +111,7 @@ class StoryRun:
         self.sold: dict[str, Order] = {}
         self.revisions: dict[str, int] = {}
         self.refunds: list[Refund] = []
-        self.parts = 0
+        self.parts = self.returns = 0
         self.named: dict[str, set[str]] = {}  #: lines of orders that are called off in part
 
     def run(self, story: list[Step]) -> Iterator[None]:
@@ -117,25 +120,45 @@ class StoryRun:
             yield
 
     def _step(self, kind: str, number: int, days: int) -> None:
+        if kind in SHOP:
+            self._tell(kind, number, days)
+        else:
+            self._go_on(kind, number, days)
+
+    def _tell(self, kind: str, number: int, days: int) -> None:
+        """Tell what a shop would, of one of the orders."""
         now, sold = self.now, [*self.sold.values()]
+        one = sold[days % len(sold)] if sold else None
         match kind:
             case "order":
                 late = timedelta(days=days % 50 if days % 4 == 0 else 0, hours=days % 7 - 1)
                 new = some_order(f"o{len(sold)}", number, now - late)
                 self.sold[new.order_id] = new
                 self._post(new)
-            case "refund" if sold:
-                self.refunds.append(some_refund(sold[days % len(sold)], f"r{len(self.refunds)}", number, now))
+            case "return":
+                self.returns += 1
+                goods = some_order("", number, now - timedelta(hours=days % 30))
+                named = SOURCE, f"b{self.returns}", "c1", goods.currency, goods.occurred_at, goods.lines, goods.rate
+                self._post(Return(*named))
+            case "refund" if one:
+                self.refunds.append(some_refund(one, f"r{len(self.refunds)}", number, now))
                 self._post(self.refunds[-1])
-            case "amend" if sold:
-                self._amend(sold[days % len(sold)], number)
             case "revert" if self.refunds:
                 undone = self.refunds[days % len(self.refunds)]
                 self._post(RefundReversion(undone.source, undone.refund_id, undone.order_id, now))
-            case "fulfil" if sold:
-                self._post(fulfilment(sold[number % len(sold)].order_id, now - timedelta(days=days % 3)))
-            case "cancel" if sold:
-                self._cancel(sold[days % len(sold)], number)
+            case "amend" if one:
+                self._amend(one, number)
+            case "fulfil" if one:
+                self._post(fulfilment(one.order_id, now - timedelta(days=number % 3)))
+            case "parcel" if one:
+                self._send(one, number)
+            case "cancel" if one:
+                self._cancel(one, number)
+
+    def _go_on(self, kind: str, number: int, days: int) -> None:
+        """Let time pass, or what time brings happen."""
+        now = self.now
+        match kind:
             case "spend":
                 self.book.spend(1 + number % 200, now)
                 self.naive.spend(1 + number % 200, now)
@@ -150,6 +173,15 @@ class StoryRun:
             case "expire" | "release":
                 getattr(self.book, kind)(now)
                 getattr(self.naive, kind)(now)
+
+    def _send(self, sold: Order, number: int) -> None:
+        """Deliver some pieces of a line, or two lines."""
+        self.parts += 1
+        first = number % len(sold.lines)
+        some = sold.lines[first : first + 1 + number % 2]
+        lines = {one.line_id: None if number % 3 == 0 else 1 + number % int(one.quantity) for one in some}
+        at = self.now - timedelta(days=number % 3)
+        self._post(fulfilment(sold.order_id, at, lines=lines, part_id=f"y{self.parts}"))
 
     def _cancel(self, sold: Order, number: int) -> None:
         """Call off the whole order now and then, else some pieces of a line."""
@@ -173,14 +205,16 @@ class StoryRun:
             self.revisions[sold.order_id], self.sold[sold.order_id] = revision, amended.order
         self._post(amended)
 
+    def _version_at(self, instant: datetime) -> Program:
+        is_old = self.changed_at is None or instant < self.changed_at
+        return self.versions.first if is_old else self.versions.second
+
     def _post(self, message: ShopFact) -> None:
         """Post a message; one that was there before is a repeat, which the naive model is not given."""
         now, book, naive = self.now, self.book, self.naive
         if isinstance(message, Order):
-            is_old = self.changed_at is None or message.occurred_at < self.changed_at
-            version = self.versions.first if is_old else self.versions.second
             book.deliver(message, now)
-            naive.complete(message, version, now)
+            naive.complete(message, self._version_at(message.occurred_at), now)
         elif isinstance(message, Refund):
             book.deliver(message, now)
             naive.refund(message, now)
@@ -190,6 +224,12 @@ class StoryRun:
         elif isinstance(message, RefundReversion):
             if message.refund_id not in naive.sales[message.order_id].reverted:
                 naive.revert(message.order_id, message.refund_id, now)
+            book.deliver(message, now)
+        elif isinstance(message, Return):
+            naive.take(message, self._version_at(message.occurred_at), now)
+            book.deliver(message, now)
+        elif isinstance(message, Fulfilment) and message.lines:
+            naive.fulfil_part(message, now)
             book.deliver(message, now)
         elif isinstance(message, Fulfilment):
             if naive.sales[message.order_id].fulfilled_at is None:

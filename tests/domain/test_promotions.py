@@ -111,6 +111,15 @@ def test_refunds_reduce_a_promotion(promotion: dict[str, Any], after_part: int, 
     assert found == [after_part, after_all]
 
 
+def test_what_a_refund_leaves_of_an_addition_is_worked_out_exactly() -> None:
+    """12 of 25 parts of the money are given back; each line's share of that is a number without end."""
+    lines = [line("1", "6.31"), line("2", "4.64"), line("3", "75.86")]
+    book = Book(promoted(BONUS | {"points": 25}))
+    book.complete(order(lines=lines, points_paid="7.31"))
+    (given,) = book.refund(refund(paid="38.16")).entries[0].why["promotions"]
+    assert given["points"] == 13
+
+
 @pytest.mark.parametrize(
     ("limits", "points"),
     [

@@ -31,6 +31,7 @@ class Held(NamedTuple):
     by_earner: Mapping[str, int]  #: points that wait for the rest, by what earned them
     points_available: int  #: what is fulfilled earns
     fulfilled_at: datetime  #: the last part
+    is_counted: bool  #: whether the order counts, as it is now
 
     @property
     def points(self) -> int:
@@ -60,7 +61,7 @@ def held_of(
     for earned_by, points in target.grants:
         by_earner[earned_by] = min(left, max(0, points - of_fulfilled.get(earned_by, 0)))
         left -= by_earner[earned_by]
-    return Held(by_earner, available.points, max(event.occurred_at for event in parts))
+    return Held(by_earner, available.points, max(event.occurred_at for event in parts), target.is_counted)
 
 
 def fulfilled_pieces(order: Order, parts: Iterable[PostedOrderEvent]) -> dict[str, Decimal]:
@@ -130,7 +131,7 @@ def _released(books: Books, account: Account, of: Rebalancing, parts: Iterable[t
         if not left:
             continue
         number += 1
-        new = new_expiry(program, lot.earned_by, available, shared.values(), as_of)
+        new = new_expiry(program, lot.earned_by, available, shared.values(), as_of, is_counted=of.held.is_counted)
         expires_with = number if new.expires_with == 0 else new.expires_with
         opened.append(
             Lot(

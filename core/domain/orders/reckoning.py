@@ -227,7 +227,7 @@ class Reckoning:
             return None
         else:
             kept, ordered = self._kept_share(promotion, basket.amount_of(selection))
-            points = rounded(promotion.points * kept, ordered, promotion.rounding)
+            points = _rounded_once(promotion.points * kept, ordered, promotion.rounding)
         limited = _at_most(points, None, self._allowances.get(name))
         return PromotionPoints(name, limited, points, promotion, base)
 
@@ -331,8 +331,12 @@ def _points_of_amount(amount: int, terms: Terms) -> int:
 
 def points_for(units: int, terms: Terms) -> int:
     """What a rule gives for an amount or a quantity in units: taken to the millionth of a point, then rounded once."""
-    millionths = nearest(units * terms.numerator, terms.denominator * UNITS_PER_MILLIONTH)
-    return rounded(millionths, _MILLIONTHS, terms.rounding)
+    return _rounded_once(units * terms.numerator, terms.denominator * UNITS, terms.rounding)
+
+
+def _rounded_once(numerator: int, denominator: int, rounding: Rounding) -> int:
+    """A ratio, of which shares may be rounded to a trillionth, as whole points."""
+    return rounded(nearest(numerator * _MILLIONTHS, denominator), _MILLIONTHS, rounding)
 
 
 def _at_most(points: int, cap: int | None, allowance: int | None) -> int:
