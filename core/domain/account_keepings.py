@@ -15,10 +15,15 @@ class AccountKeepings:
         """Nothing is here yet."""
         self._orders: dict[OrderKey, PostedOrder] = {}
         self._of_others: list[Keeping] | None = None  #: None: that was not loaded
+        self._of_commands: list[Keeping] = []  #: that were decided since
 
     def put(self, keepings: Iterable[Keeping]) -> None:
         """Take in what all orders let last but those of which all lots are here."""
         self._of_others = list(keepings)
+
+    def put_of_commands(self, keepings: Iterable[Keeping]) -> None:
+        """Take in what a command lets last that was decided just now."""
+        self._of_commands = condensed([*self._of_commands, *keepings])
 
     def put_order(self, posted: PostedOrder) -> None:
         """Take in an order in its present state."""
@@ -39,7 +44,7 @@ class AccountKeepings:
         """All of it but what these orders add; with `is_whole` nothing that was not loaded is missing."""
         if self._of_others is None and not is_whole:
             raise NotLoadedError("what lets points of the account last")
-        keepings = list(self._of_others or ())
+        keepings = [*(self._of_others or ()), *self._of_commands]
         for key, posted in self._orders.items():
             if key not in orders and lots.holds_lots_of(key):
                 keepings += keepings_of(posted, lots.of_order(key))

@@ -13,7 +13,7 @@ from core.domain.account_keepings import AccountKeepings
 from core.domain.account_lots import AccountLots, NotLoadedError
 from core.domain.account_tiers import AccountTiers
 from core.domain.decision import AccountChange, Decision
-from core.domain.expiry.lasting import Keeping
+from core.domain.expiry.lasting import Keeping, keepings_of_command
 from core.domain.ledger import Account, EntryKind
 from core.domain.lots import Allocation, Lot, SharedExpiry
 from core.domain.orders.posted import (
@@ -253,6 +253,9 @@ class Books(Reports):
         """Change the books as decided."""
         for change in decision.changes:
             self._apply_to_account(change)
+            if decision.answer is not None:
+                kept = keepings_of_command(change, decision.answer.program_version)
+                self._keepings[change.account.account_id].put_of_commands(kept)
         for fact in decision.facts:
             match fact:
                 case PostedOrder():

@@ -61,6 +61,7 @@ class Answer(NamedTuple):
 
     account: Account  #: the one that it was about
     told: Mapping[str, str | int] = MappingProxyType({})  #: ids that were made, how much was done
+    program_version: int = 0  #: that decided it; set where all commands are decided
 
 
 #: What a message reported, as the ledger keeps it.

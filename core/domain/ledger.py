@@ -30,6 +30,10 @@ class EntryKind(StrEnum):
     DEBIT = "debit"  #: a command took points
 
 
+#: What customers do with their points. Where inactivity ends points, it lets those that are left last longer.
+SPENDING = frozenset({EntryKind.DEBIT})
+
+
 class AccountStatus(StrEnum):
     """What an account takes part in."""
 

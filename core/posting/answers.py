@@ -114,14 +114,15 @@ def _entry(entry: Entry) -> AnsweredEntry:
 
 
 def new_command(
-    message: ClaimedMessage, digest: bytes, data: AnswerData, account: Account | None, code: str | None
+    message: ClaimedMessage, digest: bytes, data: AnswerData, answer: Answer | None, code: str | None
 ) -> NewCommand:
     """The row that keeps a command and its answer."""
     return NewCommand(
         PostedCommand(message.source, message.event_id, message.type, digest),
         message.inbox_id,
         message.occurred_at,
-        None if account is None else account.account_id,
+        None if answer is None else answer.account.account_id,
+        None if answer is None else answer.program_version,
         code,
         to_json(data).decode(),
     )

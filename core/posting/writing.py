@@ -147,7 +147,7 @@ class Writing:
         match outcome:
             case Decision(answer=Answer(account) as answer):
                 data: AnswerData = accepted(asked, outcome, answer, self._context)
-                self._answer(new_command(message, digest, data, account, None), asked, data, account)
+                self._answer(new_command(message, digest, data, answer, None), asked, data, account)
             case Rejected(RejectionCode.COMMAND_CONFLICT):
                 event = refused_at_intake(asked, outcome, message.inbox_id, 1, self._context)
                 self._events.append(event)

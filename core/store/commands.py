@@ -32,6 +32,7 @@ class NewCommand(NamedTuple):
     inbox_id: int
     occurred_at: datetime
     account_id: UUID | None  #: None: it was rejected
+    program_version: int | None
     code: str | None
     answer_json: str
 

@@ -6,11 +6,13 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from core.domain.expiry.lasting import Keeping
+from core.domain.ledger import SPENDING
 from core.store.engine import run_bulk
 from core.store.rows import arrays
 
 _ALIKE = "(o.program_id, o.program_version) IN (SELECT program_id, version FROM terms WHERE terms.alike = t.alike)"
 _NOT_HERE = "NOT EXISTS (SELECT FROM here h WHERE (h.source, h.order_id) = (o.source, o.order_id))"
+_OF_ALIKE = "(w.program_id, c.program_version) IN (SELECT program_id, version FROM terms WHERE terms.alike = t.alike)"
 # An order that has moved to another account has left its lots behind.
 _OF_LOT = """(o.source, o.order_id, o.program_id) = (l.origin_source, l.origin_id, w.program_id)
            AND o.account_id = w.account_id"""
@@ -49,7 +51,20 @@ FROM shared w CROSS JOIN LATERAL (
       AND o.points_entitled > 0 AND {_NOT_HERE}
     ORDER BY l.lot_number LIMIT 1
 ) AS f
+UNION ALL
+SELECT w.account_id, t.alike, max(c.occurred_at), NULL, NULL, true
+FROM wanted w JOIN kinds t USING (program_id) JOIN commands c USING (account_id)
+WHERE {_OF_ALIKE} AND EXISTS (SELECT FROM json_array_elements(c.answer->'entries') AS e WHERE e->>'kind' = ANY(%b))
+GROUP BY w.account_id, t.alike
+UNION ALL
+SELECT w.account_id, t.alike, max(l.available_at), w.expires_with, min(l.lot_number), true
+FROM shared w JOIN kinds t USING (program_id) JOIN lots l USING (account_id, expires_with)
+JOIN commands c ON c.account_id = l.account_id AND (c.source, c.command_id) = (l.origin_source, l.origin_id)
+WHERE l.origin_kind = 'command' AND {_OF_ALIKE} GROUP BY w.account_id, t.alike, w.expires_with
 """  # noqa: S608  # our own words
+
+
+_SPENDING = sorted(kind.value for kind in SPENDING)
 
 
 def load_keepings(
@@ -64,7 +79,7 @@ def load_keepings(
     """
     found: dict[UUID, list[Keeping]] = {account_id: [] for account_id in accounts}
     if accounts:
-        parameters = (list(accounts), list(accounts.values()), *arrays(alike, 3), *arrays(here, 2))
+        parameters = (list(accounts), list(accounts.values()), *arrays(alike, 3), *arrays(here, 2), _SPENDING)
         for account_id, *keeping in run_bulk(connection, _KEEPINGS, parameters):
             found[account_id].append(Keeping(*keeping))
     return found

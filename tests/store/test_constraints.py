@@ -47,6 +47,7 @@ REFUSED = {
     "pk_commands": "INSERT INTO commands SELECT * FROM commands",
     "fk_commands_account_id": "UPDATE commands SET account_id = gen_random_uuid()",
     "ck_commands_rejected_has_code": "UPDATE commands SET code = 'unknown_account'",
+    "ck_commands_version_of_accepted": "UPDATE commands SET program_version = NULL",
     "pk_members": "INSERT INTO members SELECT * FROM members",
     "fk_members_account_id": "UPDATE members SET account_id = gen_random_uuid()",
     "pk_account_references": "INSERT INTO account_references SELECT * FROM account_references",
@@ -240,7 +241,7 @@ def test_what_must_be_known_cannot_be_left_out(filled: Shell) -> None:
             "tier_warned_until",
         ],
         "entries": ["chain_hash", "command_id", "corrects_sequence", "order_id", "refund_id", "return_id", "source"],
-        "commands": ["account_id", "code"],
+        "commands": ["account_id", "code", "program_version"],
         "lots": ["available_at", "expires_at", "expires_with"],
         "shared_expiries": ["extended_to"],
         "orders": [

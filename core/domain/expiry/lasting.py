@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import NamedTuple
 
+from core.domain.decision import AccountChange
 from core.domain.expiry.dates import expires_at
+from core.domain.ledger import SPENDING, EntryKind
 from core.domain.lots import Lot, SharedExpiry
 from core.domain.orders.posted import PostedOrder
 from core.domain.program import ExpiryPolicy, Program
@@ -40,6 +42,17 @@ def keepings_of(posted: PostedOrder, lots: Iterable[Lot]) -> Iterator[Keeping]:
             is_kept = posted.is_counted or (lot.is_pending and lot.points_remaining > 0)
             if is_kept or posted.points_entitled:
                 yield Keeping(version, lot.available_at, lot.expires_with, lot.lot_number, is_kept)
+
+
+def keepings_of_command(change: AccountChange, program_version: int) -> Iterator[Keeping]:
+    """What a command and its lots keep: spending is an activity, and a credit keeps the points that it joins."""
+    opened = {entry.sequence for entry in change.entries if entry.kind is EntryKind.CREDIT}
+    for entry in change.entries:
+        if entry.kind in SPENDING:
+            yield Keeping(program_version, entry.occurred_at)
+    for lot in change.lots:
+        if lot.opened_by_sequence in opened and lot.expires_with is not None and lot.available_at is not None:
+            yield Keeping(program_version, lot.available_at, lot.expires_with, lot.lot_number)
 
 
 def condensed(keepings: Iterable[Keeping]) -> list[Keeping]:

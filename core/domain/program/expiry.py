@@ -96,8 +96,8 @@ class Expiry(Part):
 
     policy: ExpiryPolicy = ExpiryPolicy.NEVER
     """never; after_days; after_months, if asked to the end of that month, quarter, half-year or year; fixed_day: each
-    year on that day; inactivity: all points together, so long after the last order that counts, or after the day on
-    which points that were held became available, if that is later."""
+    year on that day; inactivity: all points together, so long after the last order that counts, the last
+    spending, or the day on which points that were held became available, whichever is last."""
     days: Days | None = None
     """With after_days or inactivity: whole days."""
     months: Months | None = None

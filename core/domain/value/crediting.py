@@ -3,7 +3,7 @@
 from typing import Any
 
 from core.domain.decision import AccountChange, Answer, Decision
-from core.domain.expiry.dates import expiries_begun_by, new_expiry
+from core.domain.expiry.dates import NewExpiry, expiries_begun_by, new_expiry
 from core.domain.expiry.due import release
 from core.domain.ledger import POINTS_MAX, EntryKind, LotTerms, credit, debit, entry_between
 from core.domain.lots import Origin, OriginKind
@@ -16,21 +16,21 @@ from core.domain.value.spending import insufficient, spend
 def decide_credit(situation: Situation) -> Decision | Rejected:
     """Open a lot with the points, which pay off a deficit first. They expire when the command, else the program, says.
 
-    They are no part of the lifetime points and count for no tier, which are earned. The credit is no activity: it does
-    not let other points last longer.
+    They are no part of the lifetime points and count for no tier, which are earned. Where inactivity ends points, those
+    that follow the program expire together with the others, which last as long as they do.
     """
-    books, command, _, account, opened, program, as_of = situation
+    books, command, _, account, opened, program, _, as_of = situation
     terms: CreditTerms = command.terms
     if account.balance + account.pending + account.reserved + terms.points > POINTS_MAX:
         return _too_many(terms.points)
     is_owing = account.deficit > 0 and account.pending > 0
     released = release(account, books.lots_to_release(account, as_of) if is_owing else (), as_of)
     available = terms.available_at or min(command.occurred_at, as_of)
+    expiry = NewExpiry(terms.expires_at)
     if terms.expires_at is None:
-        expiry = new_expiry(program, "", available, books.expiries(account), as_of, is_counted=False)
-        grant = LotTerms(terms.points, available, expiry.expires_at, "", expiry.expires_with)
-    else:
-        grant = LotTerms(terms.points, available, terms.expires_at)
+        has_points = bool(released.account.balance + released.account.deficit + released.account.pending)
+        expiry = new_expiry(program, "", available, books.expiries(account), as_of, has_points=has_points)
+    grant = LotTerms(terms.points, available, expiry.expires_at, "", expiry.expires_with)
     if grant.expires_at is not None and grant.expires_at <= max(available, as_of):
         return _already_expired(terms)
     origin = Origin(OriginKind.COMMAND, command.source, situation.command_id, command.occurred_at)
@@ -50,6 +50,7 @@ def decide_credit(situation: Situation) -> Decision | Rejected:
         (*released.entries, entry),
         (*released.lots, *credited.lots),
         opened=opened,
+        expiries=() if expiry.moved is None else (expiry.moved,),
         expiries_begun=expiries_begun_by(credited.lots),
     )
     return Decision((change,), answer=Answer(credited.account, {"points": terms.points}))

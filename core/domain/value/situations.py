@@ -6,8 +6,9 @@ from enum import Enum, auto
 from typing import Any, NamedTuple
 
 from core.domain.books import Books
-from core.domain.decision import Decision
-from core.domain.ledger import POINTS_MAX, Account, AccountStatus
+from core.domain.decision import AccountChange, Decision
+from core.domain.expiry.dates import moved_by_activity
+from core.domain.ledger import POINTS_MAX, SPENDING, Account, AccountStatus
 from core.domain.message import Message
 from core.domain.outcomes import Rejected, RejectionCode, Replayed
 from core.domain.program import Enrol, Program
@@ -33,6 +34,7 @@ class Situation(NamedTuple):
     account: Account
     opened: Account | None  #: the account again, where the command opens it
     program: Program  #: the version in force
+    program_version: int
     as_of: datetime
 
 
@@ -74,7 +76,9 @@ def on_account(decide: DecideSituation, flow: Flow, *, opens: bool = False) -> D
         found = _situation(books, message, rules, as_of, opens=opens)
         if isinstance(found, Rejected):
             return found
-        return _status_problem(found.account, flow) or _unit_problem(found) or decide(found)
+        problem = _status_problem(found.account, flow) or _unit_problem(found)
+        decided = decide(found) if problem is None else problem
+        return _completed(decided, found) if isinstance(decided, Decision) else decided
 
     return decide_message
 
@@ -95,8 +99,30 @@ def _situation(
         account = books.account_by(reference_key(command.whom))
     if account is None or message.program_id not in (None, account.program_id):
         return _unknown_account(command.whom)
-    program = rules.at(account.program_id, as_of).program
-    return Situation(books, command, message.event_id, account, opened, program, as_of)
+    version = rules.at(account.program_id, as_of)
+    return Situation(books, command, message.event_id, account, opened, version.program, version.version, as_of)
+
+
+def _completed(decision: Decision, situation: Situation) -> Decision:
+    """What follows from every command: the version that decided it is kept, and spending is an activity."""
+    assert decision.answer is not None
+    answer = decision.answer._replace(program_version=situation.program_version)
+    changes = tuple(_as_activity(change, situation) for change in decision.changes)
+    return decision._replace(changes=changes, answer=answer)
+
+
+def _as_activity(change: AccountChange, situation: Situation) -> AccountChange:
+    """Let the other points last longer where spending does that."""
+    account, program = change.account, situation.program
+    if account.account_id != situation.account.account_id or not program.has_inactivity:
+        return change
+    if not any(entry.kind in SPENDING for entry in change.entries):
+        return change
+    changed = {each.expires_with: each for each in change.expiries}
+    shared = [changed.get(each.expires_with, each) for each in situation.books.expiries(situation.account)]
+    moved = moved_by_activity(shared, program, situation.command.occurred_at, situation.as_of)
+    after = {**changed, **{each.expires_with: each for each in moved}}
+    return change._replace(expiries=tuple(after.values()))
 
 
 def conflict() -> Rejected:

@@ -256,6 +256,8 @@ UNION
 SELECT account_id, origin_at FROM lots WHERE {condition}
 UNION
 SELECT account_id, available_at FROM lots WHERE available_at IS NOT NULL AND {condition}
+UNION
+SELECT account_id, occurred_at FROM entries WHERE command_id IS NOT NULL AND {condition}
 """
 #: When something was recorded that may have left nothing of an order.
 _TURNS = """

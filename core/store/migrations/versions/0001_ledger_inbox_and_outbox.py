@@ -165,10 +165,11 @@ CREATE INDEX ix_entries_recorded_at ON entries USING brin (recorded_at);
 CREATE TABLE commands (
     source varchar NOT NULL, command_id varchar NOT NULL, type varchar NOT NULL, business_hash bytea NOT NULL,
     inbox_id bigint NOT NULL, occurred_at timestamptz NOT NULL, recorded_at timestamptz DEFAULT now() NOT NULL,
-    account_id uuid, code varchar, answer json NOT NULL,
+    account_id uuid, program_version integer, code varchar, answer json NOT NULL,
     CONSTRAINT pk_commands PRIMARY KEY (source, command_id),
     CONSTRAINT fk_commands_account_id FOREIGN KEY(account_id) REFERENCES accounts (account_id),
-    CONSTRAINT ck_commands_rejected_has_code CHECK ((account_id IS NULL) = (code IS NOT NULL))
+    CONSTRAINT ck_commands_rejected_has_code CHECK ((account_id IS NULL) = (code IS NOT NULL)),
+    CONSTRAINT ck_commands_version_of_accepted CHECK ((account_id IS NULL) = (program_version IS NULL))
 );
 CREATE INDEX ix_commands_account_id ON commands (account_id);
 CREATE TABLE members (
