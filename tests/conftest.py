@@ -30,13 +30,14 @@ from tests.administration import administrate, drop_database
 from workers.child_processes import read_pid
 from workers.embedded import EmbeddedServers, remove_data
 from workers.servers.folder import Passwords
-from workers.servers.postgres import SUPERUSER, Postgres
+from workers.servers.postgres import _FIXED_SETTINGS, SUPERUSER, Postgres
 
 for name in [name for name in os.environ if name.startswith("LOYALTY_") and not name.startswith("LOYALTY_TEST_")]:
     # An operator's settings must not reach into the tests, nor the tests into an operator's servers.
     del os.environ[name]
 
-# A flush to disk for each commit would be a large part of the run. The processes that tests start flush as ever.
+# A flush to disk for each commit would be a large part of the run. The processes that tests start flush as ever, to
+# servers of their own.
 _SESSION_SETTINGS["synchronous_commit"] = "off"
 # They compile each module once, whatever this process was told.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -95,7 +96,9 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     broker_url = os.environ.get("LOYALTY_TEST_BROKER_URL")
     folder = tmp_path_factory.mktemp("servers")
     embedded = EmbeddedServers(folder, postgres=database_url is None, valkey=broker_url is None)
-    started = embedded.start()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(_FIXED_SETTINGS, "fsync", "off")  # what is lost with the machine is of no use
+        started = embedded.start()
     url = make_url(database_url or started.database_url or "")
     superuser = url if database_url else url.set(username=SUPERUSER, password=Passwords.load_or_make(folder).superuser)
     yield Servers(

@@ -19,6 +19,7 @@ from core.posting.events import EventContext
 from core.posting.handlers import HANDLERS, Handler
 from core.receiving.receive import Receipt, receive, receive_by_operator
 from core.store.programs import append_version, load_registry
+from core.store.inbox import shards_with_work
 from core.store.proof.rebuild import Examination, examine
 from core.store.proof.scope import EVERYTHING
 from core.store.proof.verify import verify_ledger
@@ -87,12 +88,14 @@ class Shell:
             return receive_into(connection, *messages, shards=self.shards, contracts=self.contracts, limits=self.limits)
 
     def post(self) -> Counter[str]:
-        """Post until no shard has anything left; what became of the messages."""
+        """Post until no shard has anything left that can be had; what became of the messages."""
         totals: Counter[str] = Counter()
         is_done = False
         while not is_done:
-            is_done = True
-            for shard in range(self.shards):
+            with self.engine.connect() as connection:
+                shards = shards_with_work(connection)
+            is_done = True  # a shard that somebody else has is not waited for
+            for shard in shards:
                 result = self.poster.post_batch(shard, self.batch_messages)
                 is_done = is_done and result.claimed == 0
                 totals.update(
