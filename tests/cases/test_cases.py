@@ -15,15 +15,13 @@ from sqlalchemy import Engine
 
 from core.domain.outcomes import Reason
 from core.messages.reasons import MENDS
+from tests.arrivals import with_own_ids
 from tests.cases.case_files import Case, Expected, Story, cases
 from tests.shell import Shell
 
 CASES = list(cases())
 ARRIVALS_MAX = 24
 TOLD = {"one by one", "reviewed in time"}  #: the arrivals in the sequence in which a story is told
-_IDS = (
-    "order_id", "refund_id", "customer_id", "previous_customer_id", "return_id", "cancellation_id", "fulfilment_id",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -46,12 +44,7 @@ class Arrival:
         return [self._marked(place) for place in self.rounds[number]]
 
     def _marked(self, place: int, more: str = "") -> dict[str, Any]:
-        message = self.story.messages[place]
-        data = {
-            name: f"{value}{self.mark}" if name in _IDS and value is not None else value
-            for name, value in message["data"].items()
-        }
-        return message | {"id": f"{message['id']}{self.mark}{more}", "data": data}
+        return with_own_ids(self.story.messages[place], self.mark, more)
 
 
 def arrivals(case: Case) -> Iterator[Arrival]:

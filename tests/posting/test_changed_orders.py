@@ -1,11 +1,11 @@
 """Orders that are edited, and refunds that did not happen after all: posted in any order, batch and repetition."""
 
 from itertools import permutations
-from typing import Any
 
 import pytest
 from sqlalchemy import Engine
 
+from tests.arrivals import rounds
 from tests.factories import PROGRAM_TEXT, SOURCE, amendment, fulfilment, line, order, refund, reversion
 from tests.shell import Shell
 
@@ -57,28 +57,14 @@ EDITED = (
 def test_every_arrival_ends_alike(engine: Engine, program_text: str, is_one_batch: bool) -> None:
     shell = Shell(engine, program_text=program_text)
     arrivals = [*permutations(EDITED)][::7]
-    for number, arrival in enumerate(arrivals):
-        messages = [of_customer(message, number) for message in arrival]
-        if is_one_batch:
-            shell.take(*messages)
-        else:
-            for message in messages:
-                shell.take(message)
-        while shell.sweep()["woken"]:
-            shell.post()
-    balances = {(row.balance, row.pending) for row in shell.rows("SELECT balance, pending FROM accounts")}
-    assert balances == ({(75, 0)} if program_text is PROGRAM_TEXT else {(0, 75)})
+    for together in rounds(arrivals, is_one_batch=is_one_batch):
+        shell.take(*together)
+    while shell.sweep()["woken"]:
+        shell.post()
+    balances = [(row.balance, row.pending) for row in shell.rows("SELECT balance, pending FROM accounts")]
+    assert balances == [(75, 0) if program_text is PROGRAM_TEXT else (0, 75)] * len(arrivals)
     assert shell.value("SELECT count(*) FROM inbox WHERE state <> 'posted'") == 0
     assert shell.differences() == []
-
-
-def of_customer(message: dict[str, Any], number: int) -> dict[str, Any]:
-    """The same of an order and a customer of their own."""
-    data = dict(message["data"])
-    for name in ("order_id", "refund_id", "customer_id"):
-        if name in data:
-            data[name] = f"{data[name]}-{number}"
-    return message | {"id": f"{message['id']}-{number}", "data": data}
 
 
 def test_each_is_known_again(shell: Shell) -> None:

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
+from tests.arrivals import rounds
 from tests.factories import PROGRAM_TEXT, amendment, cancellation, claim, fulfilment, line, order, refund, reversion
-from tests.ledger_rows import empty_ledger
 from tests.shell import Shell
 
 HELD = PROGRAM_TEXT + "availability: {policy: on_fulfilled}\n"
@@ -29,9 +29,14 @@ def shell(engine: Engine, request: pytest.FixtureRequest) -> Shell:
 def posted(shell: Shell, *messages: dict[str, Any]) -> None:
     """Post each by itself, and what it wakes."""
     for message in messages:
-        shell.take(message)
-        while shell.sweep()["woken"]:
-            shell.post()
+        post_all(shell, message)
+
+
+def post_all(shell: Shell, *messages: dict[str, Any]) -> None:
+    """Post messages that come at once, and what they wake."""
+    shell.take(*messages)
+    while shell.sweep()["woken"]:
+        shell.post()
 
 
 def guest(order_id: str = "o1", amount: str = "100.00", **over: Any) -> dict[str, Any]:
@@ -58,25 +63,11 @@ def test_every_arrival_ends_alike(shell: Shell, is_one_batch: bool) -> None:
         refund("r1", lines=[{"line_id": "1", "quantity": 1}]),
         amendment("o1", customer_id=None, lines=[line("1", "60.00"), line("2", "50.00")]),
     )
-    for number, arrival in enumerate(permutations(story)):
-        messages = [of_customer(message, number) for message in arrival]
-        if is_one_batch:
-            shell.take(*messages)
-        posted(shell, *([] if is_one_batch else messages))
-        while shell.sweep()["woken"]:
-            shell.post()
-    assert {row.balance for row in shell.rows("SELECT balance FROM accounts")} == {50}
-    assert shell.value("SELECT count(*) FROM accounts") == 24
+    for together in rounds(permutations(story), is_one_batch=is_one_batch):
+        post_all(shell, *together)
+    assert [row.balance for row in shell.rows("SELECT balance FROM accounts")] == [50] * 24
     assert shell.value("SELECT count(*) FROM inbox WHERE state <> 'posted'") == 0
     assert shell.differences() == []
-
-
-def of_customer(message: dict[str, Any], number: int) -> dict[str, Any]:
-    data = dict(message["data"])
-    for name in ("order_id", "refund_id", "customer_id"):
-        if name in data:
-            data[name] = f"{data[name]}-{number}"
-    return message | {"id": f"{message['id']}-{number}", "data": data}
 
 
 def test_an_order_moves_to_the_right_customer(shell: Shell) -> None:
@@ -167,9 +158,8 @@ def test_what_is_fulfilled_of_a_claimed_order_is_available_however_they_arrive(e
         cancellation("o1", lines=[{"line_id": "2", "quantity": 1}]),
         claim(**was),
     ]
-    for arrival in permutations(told[1:]):
-        shell = Shell(engine, shards=1, program_text=HELD)
-        empty_ledger(shell)
-        posted(shell, told[0], *arrival)
-        (row,) = shell.rows("SELECT balance, pending FROM accounts WHERE customer_id = 'c1'")
-        assert ((row.balance, row.pending), shell.differences()) == ((60, 30), [])
+    shell = Shell(engine, shards=1, program_text=HELD)
+    for together in rounds((told[0], *others) for others in permutations(told[1:])):
+        post_all(shell, *together)
+    rows = shell.rows("SELECT balance, pending FROM accounts WHERE customer_id LIKE 'c1%'")
+    assert ([tuple(row) for row in rows], shell.differences()) == ([(60, 30)] * 6, [])
