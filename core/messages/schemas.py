@@ -4,15 +4,20 @@
 (line_ids unique in an order, known currencies, times that are not in the future) the descriptions say.
 """
 
+import ast
+import inspect
 import json
 import sys
+from itertools import pairwise
 from pathlib import Path
+from textwrap import dedent
 from typing import Any, cast
 
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import CoreSchema
-from pydantic_core.core_schema import ModelField, TypedDictField
+from pydantic_core.core_schema import ModelField, ModelSchema, TypedDictField, TypedDictSchema
+from typing_extensions import get_original_bases
 
 from core.domain.program import Program
 from core.messages.inbound.contracts import CONTRACTS
@@ -37,11 +42,40 @@ _NEEDED = {
 
 
 class _Generator(GenerateJsonSchema):
-    """Leaves out the titles that repeat a field's name."""
+    """Leaves out the titles that repeat a field's name, and tells what the docstrings of fields say.
+
+    Pydantic would read those when a type is made, which every process would wait for at its start.
+    """
 
     def field_title_should_be_set(self, schema: CoreSchema | ModelField | TypedDictField | Any) -> bool:
         del schema
         return False
+
+    def typed_dict_schema(self, schema: TypedDictSchema) -> JsonSchemaValue:
+        return _with_meanings(super().typed_dict_schema(schema), schema.get("cls"))
+
+    def model_schema(self, schema: ModelSchema) -> JsonSchemaValue:
+        return _with_meanings(super().model_schema(schema), schema["cls"])
+
+
+def _with_meanings(schema: JsonSchemaValue, described: type | None) -> JsonSchemaValue:
+    for name, meaning in _meanings(described).items():
+        schema["properties"][name]["description"] = meaning
+    return schema
+
+
+def _meanings(described: type | None) -> dict[str, str]:
+    """The docstrings below the fields of a class and of those it is made of."""
+    if described is None or not described.__module__.startswith("core."):
+        return {}
+    found = {name: text for base in get_original_bases(described) for name, text in _meanings(base).items()}
+    (written,) = ast.parse(dedent(inspect.getsource(described))).body
+    assert isinstance(written, ast.ClassDef)
+    for field, after in pairwise(written.body):
+        match field, after:
+            case ast.AnnAssign(ast.Name(name)), ast.Expr(ast.Constant(str(text))):
+                found[name] = inspect.cleandoc(text)
+    return found
 
 
 def all_schemas() -> dict[str, dict[str, Any]]:

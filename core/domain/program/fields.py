@@ -132,7 +132,7 @@ Months = Annotated[StrictInt, Field(ge=1, le=MONTHS_MAX)]
 class Part(BaseModel):
     """A part of a program: frozen, and without fields that nobody knows."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 def problem(where: tuple[str | int, ...], code: str, text: str) -> InitErrorDetails:

@@ -45,7 +45,7 @@ TAGS_MAX = 100
 _PROBLEMS_MAX = 5  #: as many as a detail shows; a message of 300,000 wrong values must not cost a gigabyte
 
 _ZERO = re.compile(ZERO_PATTERN.replace("$", r"\Z"))
-STRICT = ConfigDict(strict=True, extra="ignore", use_attribute_docstrings=True)
+STRICT = ConfigDict(strict=True, extra="ignore")
 LINES_COUNT = Field(min_length=1, max_length=LINES_MAX)
 
 

@@ -9,7 +9,7 @@ from typing_extensions import TypedDict
 
 INSTANT_PATTERN = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?Z$"
 
-CONTRACT = ConfigDict(strict=True, extra="ignore", use_attribute_docstrings=True)
+CONTRACT = ConfigDict(strict=True, extra="ignore")
 Instant = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time", "pattern": INSTANT_PATTERN})]
 AccountId = Annotated[str, WithJsonSchema({"type": "string", "format": "uuid"})]
 Ordinal = Annotated[int, Field(ge=1)]
