@@ -14,8 +14,9 @@ from core.domain.account_lots import AccountLots, NotLoadedError
 from core.domain.account_tiers import AccountTiers
 from core.domain.decision import AccountChange, Decision
 from core.domain.expiry.lasting import Keeping, keepings_of_command
-from core.domain.ledger import Account, EntryKind
+from core.domain.ledger import Account, Entry, EntryKind
 from core.domain.lots import Allocation, Lot, SharedExpiry
+from core.domain.movements import Movement, movement_of
 from core.domain.orders.posted import (
     Budget,
     PostedOrder,
@@ -46,6 +47,8 @@ class Books(Reports):
         self._members: dict[CustomerKey, UUID | None] = {}
         self._references: dict[ReferenceKey, UUID | None] = {}
         self._commands: dict[CommandKey, PostedCommand | None] = {}
+        self._entries_of: dict[CommandKey, list[tuple[UUID, int]]] = {}
+        self._movements: dict[tuple[UUID, int], Movement] = {}
         self._lots: dict[UUID, AccountLots] = {}
         self._tiers: dict[UUID, AccountTiers] = {}
         self._keepings: defaultdict[UUID, AccountKeepings] = defaultdict(AccountKeepings)
@@ -68,6 +71,14 @@ class Books(Reports):
         """Take in which of these commands have their answers already."""
         self._commands.update(dict.fromkeys(keys))
         self._commands.update((command.key, command) for command in commands)
+
+    def put_movements(self, keys: Iterable[CommandKey], movements: Iterable[tuple[CommandKey, Movement]]) -> None:
+        """Take in what the entries of these commands did."""
+        for key in keys:
+            self._entries_of.setdefault(key, [])
+        for key, movement in movements:
+            self._entries_of[key].append(movement.key)
+            self._movements[movement.key] = movement
 
     def put_accounts(self, accounts: Mapping[UUID, Account]) -> None:
         """Take in accounts."""
@@ -147,6 +158,10 @@ class Books(Reports):
     def command(self, key: CommandKey) -> PostedCommand | None:
         """The command of this source and id that has its answer already."""
         return self._known(self._commands, key)
+
+    def movements(self, key: CommandKey) -> list[Movement]:
+        """What the entries of a command did, account by account in their order; none: it is not known, or rejected."""
+        return [self._movements[each] for each in self._known(self._entries_of, key, [])]
 
     def account(self, account_id: UUID) -> Account:
         """An account by its id."""
@@ -284,6 +299,7 @@ class Books(Reports):
             for lot in change.lots:
                 lots.put(lot)
         for entry in change.entries:
+            self._keep_movement(entry)
             if entry.source is not None and entry.order_id is not None and entry.kind is not EntryKind.RELEASE:
                 self._keep_takes(account_id, (entry.source, entry.order_id), entry.allocations)
         if change.expiries or change.expiries_begun:
@@ -295,6 +311,18 @@ class Books(Reports):
             before = self.usages(account, keys)
             after = {key: before[key].plus(used) for key, used in zip(keys, change.usages, strict=True)}
             self._usages.setdefault(account_id, {}).update(after)
+
+    def _keep_movement(self, entry: Entry) -> None:
+        if entry.source is None or entry.command_id is None:
+            return
+        key = entry.source, entry.command_id
+        if key in self._entries_of or self._are_whole:
+            movement = movement_of(entry)
+            self._entries_of.setdefault(key, []).append(movement.key)
+            self._movements[movement.key] = movement
+        corrected = (entry.account_id, entry.corrects_sequence or 0)
+        if (undone := self._movements.get(corrected)) is not None:
+            self._movements[corrected] = undone._replace(points_corrected=undone.points_corrected + entry.points)
 
     def _keep_new_order(self, posted: PostedOrder) -> None:
         self._put_order(posted)

@@ -59,3 +59,8 @@ def local_midnight(day: date, zone: ZoneInfo) -> datetime:
 def next_midnight(day: date, zone: ZoneInfo) -> datetime:
     """The instant at which `day` ends in `zone`, in UTC."""
     return local_midnight(day + timedelta(days=1), zone)
+
+
+def days_after(instant: datetime, days: int, zone: ZoneInfo) -> datetime:
+    """The instant at which the day ends in `zone` that is so many days after that of `instant`, in UTC."""
+    return next_midnight(instant.astimezone(zone).date() + timedelta(days=days), zone)

@@ -95,6 +95,7 @@ class OrderParts(NamedTuple):
 _NO_ORDERS: Mapping[OrderKey, OrderParts] = MappingProxyType({})
 _NO_CUSTOMERS: Mapping[CustomerKey, AccountParts] = MappingProxyType({})
 _NO_REFERENCES: Mapping[ReferenceKey, AccountParts] = MappingProxyType({})
+_NO_MOVEMENTS: Mapping[CommandKey, AccountParts] = MappingProxyType({})
 _NO_OWNERS: Mapping[OrderKey, tuple[CustomerKey, ...]] = MappingProxyType({})
 
 
@@ -110,6 +111,8 @@ class Reach(NamedTuple):
     returns: frozenset[ReturnKey] = frozenset()
     references: Mapping[ReferenceKey, AccountParts] = _NO_REFERENCES
     commands: frozenset[CommandKey] = frozenset()
+    #: Commands of which the entries are needed, with the lots that these took from, and these parts of their accounts.
+    movements: Mapping[CommandKey, AccountParts] = _NO_MOVEMENTS
 
 
 def union(reaches: Iterable[Reach]) -> Reach:
@@ -121,6 +124,8 @@ def union(reaches: Iterable[Reach]) -> Reach:
     returns: set[ReturnKey] = set()
     references: dict[ReferenceKey, AccountParts] = {}
     commands: set[CommandKey] = set()
+    movements: dict[CommandKey, AccountParts] = {}
+    accounts_of: dict[CommandKey, Reach] = {}
     for place, reach in enumerate(reaches):
         for order, of_order in reach.orders.items():
             if of_order.account is not None:
@@ -136,4 +141,21 @@ def union(reaches: Iterable[Reach]) -> Reach:
         for reference, parts in reach.references.items():
             references[reference] = references[reference].union(parts) if reference in references else parts
         commands.update(reach.commands)
-    return Reach(orders, frozenset(refunds), customers, owners, frozenset(returns), references, frozenset(commands))
+        accounts_of |= dict.fromkeys(reach.commands, reach)
+        for command, parts in reach.movements.items():
+            movements[command] = movements[command].union(parts) if command in movements else parts
+    for command, parts in movements.items():
+        # It may be posted by this batch: what undoes it then reaches the accounts that it reaches.
+        reached = accounts_of.get(command, Reach())
+        customers |= {each: customers[each].union(parts) for each in reached.customers}
+        references |= {each: references[each].union(parts) for each in reached.references}
+    return Reach(
+        orders,
+        frozenset(refunds),
+        customers,
+        owners,
+        frozenset(returns),
+        references,
+        frozenset(commands),
+        movements,
+    )

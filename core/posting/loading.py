@@ -18,7 +18,7 @@ from core.domain.orders.limits import budgets_of, usage_keys
 from core.domain.orders.posted import Budget, PostedOrder, Usage
 from core.domain.program import Program
 from core.domain.program.registry import ProgramRegistry
-from core.domain.reach import AccountParts, LotsWanted, Reach, ReferenceKey
+from core.domain.reach import AccountParts, CommandKey, LotsWanted, Reach, ReferenceKey
 from core.domain.tiers.counting import counting_bounds, tier_needs
 from core.store.commands import load_commands, load_references
 from core.store.keepings import load_keepings
@@ -36,6 +36,7 @@ from core.store.ledger import (
     lock_accounts,
     lock_budgets,
 )
+from core.store.movements import CommandEntry, load_entries_of_commands, load_movements
 from core.store.returns import load_returns
 from core.store.tier_facts import load_counted, load_tier_facts, load_tier_history
 
@@ -97,11 +98,14 @@ def open_books(
     books.put_references({key: references.get(key) for key in reach.references})
     books.put_commands(reach.commands, load_commands(connection, reach.commands))
 
-    parts = _account_parts(reach, orders, members, references, rules)
+    entries = load_entries_of_commands(connection, reach.movements.keys())
+
+    parts = _account_parts(reach, orders, members, references, rules, entries)
     books.put_accounts(lock_accounts(connection, parts.keys()))
     own = [posted for posted in orders if reach.orders[posted.key].account is not None]
     load_parts(connection, books, parts, rules, as_of, orders=own)
     _load_takes(connection, books, [posted for posted in own if reach.orders[posted.key].takes])
+    _load_movements(connection, books, reach, entries)
     wanted = [each.limits_of for each in (*reach.customers.values(), *parts.values())]
     # Orders that are no account's, or come to one that is still to be opened.
     wanted.append(_limits_of(orders, reach, rules))
@@ -119,14 +123,27 @@ def _load_takes(connection: Connection, books: Books, orders: Iterable[PostedOrd
         books.put_takes(account_id, key, takes.get((account_id, key), ()))
 
 
+def _load_movements(
+    connection: Connection, books: Books, reach: Reach, entries: Mapping[CommandKey, Iterable[CommandEntry]]
+) -> None:
+    """Load what the entries of commands did, and the lots of which they did it."""
+    found = load_movements(connection, [entry for of_command in entries.values() for entry in of_command])
+    lots = {(each.account_id, allocation.lot_number) for each in found.values() for allocation in each.allocations}
+    for account_id, numbered in load_numbered_lots(connection, lots).items():
+        books.put_lots(account_id, numbered, is_all_open=False)
+    done = [(key, found[entry.key]) for key, of_command in entries.items() for entry in of_command]
+    books.put_movements(reach.movements, done)
+
+
 def _account_parts(
     reach: Reach,
     orders: Iterable[PostedOrder],
     members: Mapping[tuple[str, str], UUID],
     references: Mapping[ReferenceKey, UUID],
     rules: ProgramRegistry,
+    entries: Mapping[CommandKey, Iterable[CommandEntry]],
 ) -> dict[UUID, AccountParts]:
-    """Which parts of which accounts the batch reaches: those of customers, of references, and of orders."""
+    """Which parts of which accounts the batch reaches: those of customers, references, orders, and earlier commands."""
     found: dict[UUID, AccountParts] = {}
 
     def add(account_id: UUID | None, parts: AccountParts) -> None:
@@ -137,6 +154,9 @@ def _account_parts(
         add(members.get(customer), parts)
     for reference, parts in reach.references.items():
         add(references.get(reference), parts)
+    for command, of_command in entries.items():
+        for account_id in {entry.key[0] for entry in of_command}:
+            add(account_id, reach.movements[command])
     for posted in orders:
         of_order = reach.orders[posted.key]
         if of_order.account is not None:

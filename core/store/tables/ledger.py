@@ -148,6 +148,13 @@ entries = sa.Table(
     sa.CheckConstraint("corrects_sequence < sequence", name="corrects_earlier"),
     # Entries are added in order of time: who asks for those since an instant reads the end of the table, not all of it.
     sa.Index("ix_entries_recorded_at", "recorded_at", postgresql_using="brin"),
+    # What commands have undone of an entry.
+    sa.Index(
+        "ix_entries_corrections",
+        "account_id",
+        "corrects_sequence",
+        postgresql_where=sa.text("corrects_sequence IS NOT NULL AND command_id IS NOT NULL"),
+    ),
 )
 
 #: Of an account's lots so many are looked through one by one, in whatever order is asked for.

@@ -162,6 +162,8 @@ CREATE TABLE entries (
     CONSTRAINT ck_entries_corrects_earlier CHECK (corrects_sequence < sequence)
 );
 CREATE INDEX ix_entries_recorded_at ON entries USING brin (recorded_at);
+CREATE INDEX ix_entries_corrections ON entries (account_id, corrects_sequence)
+    WHERE corrects_sequence IS NOT NULL AND command_id IS NOT NULL;
 CREATE TABLE commands (
     source varchar NOT NULL, command_id varchar NOT NULL, type varchar NOT NULL, business_hash bytea NOT NULL,
     inbox_id bigint NOT NULL, occurred_at timestamptz NOT NULL, recorded_at timestamptz DEFAULT now() NOT NULL,

@@ -1,0 +1,40 @@
+"""What entries of commands did to lots: what they took comes back when they are undone."""
+
+from typing import NamedTuple
+from uuid import UUID
+
+from core.domain.ledger import Entry, EntryKind
+from core.domain.lots import Allocation
+
+
+class Movement(NamedTuple):
+    """One entry of a command, as far as others undo it."""
+
+    account_id: UUID
+    sequence: int
+    kind: EntryKind
+    points: int  #: change of the balance
+    pending_change: int
+    reserved_change: int
+    deficit_change: int
+    allocations: tuple[Allocation, ...]
+    points_corrected: int = 0  #: sum of the points of later commands' entries that name it
+
+    @property
+    def key(self) -> tuple[UUID, int]:
+        """What names it for ever."""
+        return self.account_id, self.sequence
+
+
+def movement_of(entry: Entry) -> Movement:
+    """What a new entry did."""
+    return Movement(
+        entry.account_id,
+        entry.sequence,
+        entry.kind,
+        entry.points,
+        entry.pending_change,
+        entry.reserved_change,
+        entry.deficit_change,
+        entry.allocations,
+    )

@@ -1,0 +1,130 @@
+"""Points that come back: to the lots that they were taken from, what was taken last first."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from core.domain.calendar import days_after
+from core.domain.decision import AccountChange
+from core.domain.expiry.due import decide_expiry
+from core.domain.ledger import Account, LotTerms
+from core.domain.lots import Allocation, AllocationKind, Lot, Origin
+from core.domain.program import Program
+
+
+class Taken(NamedTuple):
+    """Points that an entry took."""
+
+    lot: Lot | None  #: from which, as it is now; None: from no lot, so that the deficit grew
+    points: int
+
+
+class NewLot(NamedTuple):
+    """What becomes of points that come back and were in no lot, beyond what pays off a deficit."""
+
+    origin: Origin
+    terms: LotTerms  #: but for the points
+
+
+class Restored(NamedTuple):
+    """What points do that come back: the account after it, and the lots that have them now."""
+
+    account: Account
+    lots: tuple[Lot, ...]
+    opened: tuple[Lot, ...]  #: of these, the new ones
+    allocations: tuple[Allocation, ...]
+
+
+def taken_last(taken: Iterable[Taken], points: int) -> list[Taken]:
+    """Of what was taken, in this order, the last `points`."""
+    found: list[Taken] = []
+    for lot, part in reversed(list(taken)):
+        back = min(part, points)
+        points -= back
+        if back:
+            found.append(Taken(lot, back))
+    assert points == 0, "no more comes back than was taken"
+    return found[::-1]
+
+
+def taken_first(taken: Iterable[Taken], points: int) -> list[Taken]:
+    """Of what was taken, in this order, the first `points`."""
+    return taken_last(list(taken)[::-1], points)[::-1]
+
+
+def restore(
+    account: Account,
+    returns: Sequence[Taken],
+    as_of: datetime,
+    program: Program,
+    *,
+    of_reserve: bool = False,
+    otherwise: NewLot | None = None,
+) -> Restored:
+    """Return points to the lots that they were taken from, each named once; the entry for it is the caller's.
+
+    They pay off a deficit first, what was taken last before the rest. What comes back to a lot with less time than the
+    program's `returned_points_grace_days` opens another lot of the same origin, which has that time. A lot that has
+    ended gets its points all the same: `expire_restored` says what becomes of them. With `of_reserve` they leave the
+    reserved points. `otherwise` is for those that were in no lot.
+    """
+    deficit, number = account.deficit, account.lots_opened
+    grace_end = _grace_end(program, as_of)
+    lots: list[Lot] = []
+    opened: list[Lot] = []
+    allocations: list[Allocation] = []
+    for lot, points in reversed(returns):
+        left = points - min(points, deficit)
+        deficit -= points - left
+        if not left:
+            continue
+        if lot is not None and (grace_end is None or lot.expires_at is None or lot.expires_at >= grace_end):
+            lots.append(lot._replace(points_remaining=lot.points_remaining + left))
+            allocations.append(Allocation(lot.lot_number, AllocationKind.RETURNED, left, lot.expires_at))
+            continue
+        number += 1
+        new = _new_lot(lot, otherwise, grace_end)._replace(
+            lot_number=number, opened_by_sequence=account.sequence + 1, points_granted=left, points_remaining=left
+        )
+        opened.append(new)
+        allocations.append(Allocation(number, AllocationKind.OPENED, left, new.expires_at))
+    total = sum(points for _, points in returns)
+    after = account._replace(
+        sequence=account.sequence + 1,
+        lots_opened=number,
+        balance=account.balance + total,
+        reserved=account.reserved - (total if of_reserve else 0),
+        deficit=deficit,
+    )
+    return Restored(after, (*lots, *opened), tuple(opened), tuple(allocations))
+
+
+def _grace_end(program: Program, as_of: datetime) -> datetime | None:
+    days = program.returned_points_grace_days
+    return days_after(as_of, days, program.zone) if days else None
+
+
+def _new_lot(ended: Lot | None, otherwise: NewLot | None, grace_end: datetime | None) -> Lot:
+    if ended is not None:
+        return ended._replace(points_expired=0, points_excused=0, expires_at=grace_end, expires_with=None)
+    assert otherwise is not None
+    terms = otherwise.terms
+    return Lot(
+        0, 0, otherwise.origin, 0, 0, 0, terms.available_at, terms.expires_at, terms.earned_by,
+        expires_with=terms.expires_with,
+    )  # fmt: skip
+
+
+def expire_restored(restored: Restored, as_of: datetime) -> AccountChange:
+    """Expire at once what came back to lots that have ended, with entries for each instant of expiry, as its run does.
+
+    The account stands as the entry of what came back has left it.
+    """
+    ended = [lot for lot in restored.lots if lot.is_due(as_of)]
+    changes = decide_expiry(restored.account, ended, as_of).changes
+    lots = {lot.lot_number: lot for lot in restored.lots}
+    if not changes:
+        return AccountChange(restored.account, (), restored.lots)
+    (change,) = changes
+    lots |= {lot.lot_number: lot for lot in change.lots}
+    return AccountChange(change.account, change.entries, tuple(lots.values()))
