@@ -28,10 +28,13 @@ class EntryKind(StrEnum):
     RELEASE = "release"  #: pending points became available
     CREDIT = "credit"  #: a command gave points
     DEBIT = "debit"  #: a command took points
+    ADJUSTMENT = "adjustment"  #: a command corrected what there was, either way
 
 
 #: What customers do with their points. Where inactivity ends points, it lets those that are left last longer.
 SPENDING = frozenset({EntryKind.DEBIT})
+#: What gives points by command, as the program says: they expire together with those that inactivity ends.
+GIVING = frozenset({EntryKind.CREDIT, EntryKind.ADJUSTMENT})
 
 
 class AccountStatus(StrEnum):

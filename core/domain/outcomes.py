@@ -63,6 +63,7 @@ class RejectionCode(StrEnum):
     ACCOUNT_CLOSED = "account_closed"  #: nothing but corrections of what was before
     INSUFFICIENT_POINTS = "insufficient_points"  #: fewer points can be spent than it asks for
     TOO_MANY_POINTS = "too_many_points"  #: the account would get more points than are counted
+    UNKNOWN_REASON = "unknown_reason"  #: it is none of those that the program lists for adjustments
     ALREADY_EXPIRED = "already_expired"  #: the points that it gives would have expired
 
 

@@ -9,27 +9,16 @@ from core.domain.value.verbs import Verb
 from core.messages.inbound.replies import ReplyAddress
 from core.messages.inbound.sources import CommandGrant, Sources
 from core.receiving.receive import receive
+from tests.answers import TRUSTED, answer, answers
 from tests.factories import PROGRAM_TEXT, SOURCE, as_bytes, command, order
 from tests.shell import EVENT_SOURCE, LIMITS, Shell
 
-TRUSTED = LIMITS._replace(is_trusted=True)
 LATER = "2099-01-01T00:00:00Z"
 
 
 @pytest.fixture
 def shell(engine: Engine) -> Shell:
     return Shell(engine, limits=TRUSTED)
-
-
-def answers(shell: Shell) -> list[dict[str, Any]]:
-    """What senders were told, in order."""
-    return [event for event in shell.events() if event["type"].startswith("loyalty.command.")]
-
-
-def answer(shell: Shell, command_id: str) -> dict[str, Any]:
-    """The only answer to a command."""
-    [found] = [event for event in answers(shell) if event["correlationid"] == command_id]
-    return {"type": found["type"].removeprefix("loyalty.command."), **found["data"]}
 
 
 def lots(shell: Shell) -> list[tuple[Any, ...]]:

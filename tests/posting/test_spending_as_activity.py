@@ -48,6 +48,17 @@ def test_a_credit_expires_with_the_others_and_lets_them_last_longer(shell: Shell
     assert (days_left(shell), shell.differences()) == ([90, 90], [])
 
 
+def test_points_given_by_command_alone_last_as_long_as_the_program_says(shell: Shell) -> None:
+    shell.take(command("credit", "k1", points=30, time=ago(10)))
+    shell.take(command("adjust", "k2", points=30, reason="x", time=ago(5)))
+    assert (days_left(shell), shell.differences()) == ([95, 95], [])
+
+
+def test_points_taken_by_a_correction_let_nothing_last(shell: Shell) -> None:
+    shell.take(order("o1", "100.00", time=ago(60)), command("adjust", "k1", points=-30, reason="x", time=ago(10)))
+    assert (days_left(shell), shell.balance(), shell.differences()) == ([40], 70, [])
+
+
 def test_a_credit_with_an_end_of_its_own_keeps_that(shell: Shell) -> None:
     until = (NOW + timedelta(days=500)).isoformat()
     shell.take(order("o1", "100.00", time=ago(60)), command("credit", "k1", points=30, expires_at=until))
@@ -58,14 +69,14 @@ def test_a_credit_with_an_end_of_its_own_keeps_that(shell: Shell) -> None:
 
 
 @pytest.mark.parametrize("in_one_batch", [False, True])
-@pytest.mark.parametrize("asked", [("debit", 30), ("credit", 30)])
+@pytest.mark.parametrize("asked", [("debit", {}), ("credit", {}), ("adjust", {"reason": "x"})])
 def test_when_an_order_is_gone_what_a_command_has_let_last_stays(
-    shell: Shell, asked: tuple[str, int], *, in_one_batch: bool
+    shell: Shell, asked: tuple[str, dict[str, str]], *, in_one_batch: bool
 ) -> None:
-    verb, points = asked
+    verb, data = asked
     messages: list[dict[str, Any]] = [
         order("o1", "100.00", time=ago(60)),
-        command(verb, "k1", points=points, time=ago(20)),
+        command(verb, "k1", points=30, time=ago(20), **data),
         order("o2", "50.00", time=ago(5)),
         refund("r2", "o2", time=ago(1)),
     ]

@@ -117,7 +117,9 @@ UPDATED: dict[str, dict[str, Named | Free]] = {
         "expires_at": Named(_DATES),
         "extended_to": Named("points last as long as a person has let them", "now()"),
         "is_over": Named("lots that share their expiry are of one kind, and none is left once it is over"),
-        "is_kept": Named("a shared expiry is kept while an order that keeps something has points with it"),
+        "is_kept": Named(
+            "a shared expiry is kept while an order that keeps something, or a command, has points with it"
+        ),
     },
     "orders": {
         "points_entitled": Named(_ORDER, "points_entitled + (account_id IS NOT NULL)::integer"),

@@ -94,6 +94,14 @@ TAMPERED = [
     ),
     ("credits open lots, and debits take from earlier ones", "UPDATE entries SET deficit_change = 1 WHERE points > 0"),
     (
+        "credits open lots, and debits take from earlier ones",
+        "UPDATE entries SET deficit_change = -deficit_change WHERE kind = 'adjustment'",
+    ),
+    (
+        "credits open lots, and debits take from earlier ones",
+        "UPDATE entries SET kind = 'adjustment' WHERE kind = 'expiry'",
+    ),
+    (
         "a lot is what its entry opened",
         "UPDATE lots SET opened_by_sequence = 3 WHERE points_granted = 620",
     ),
@@ -347,7 +355,7 @@ TAMPERED = [
         )
     ),
     (
-        "a shared expiry is kept while an order that keeps something has points with it",
+        "a shared expiry is kept while an order that keeps something, or a command, has points with it",
         "UPDATE shared_expiries SET is_kept = NOT is_kept",
     ),
     (

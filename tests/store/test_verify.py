@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection, Engine, text
@@ -56,6 +57,15 @@ def with_programs(engine: Engine) -> Shell:
     return shell
 
 
+def of_commands() -> list[dict[str, Any]]:
+    """What is done by command in the ledger."""
+    return [
+        command("credit", "k1", customer_id="c6", points=5),
+        command("adjust", "k2", customer_id="c6", points=-7, reason="mistake", allow_negative_balance=True),
+        command("adjust", "k3", customer_id="c6", points=3, reason="mistake"),
+    ]
+
+
 @pytest.fixture(scope="module")
 def ledger(open_database: OpenDatabase) -> Iterator[Shell]:
     """A ledger of everything: refunded, expired, excused, replayed, waiting and parked, a guest, tiers, programs.
@@ -97,7 +107,7 @@ def ledger(open_database: OpenDatabase) -> Iterator[Shell]:
             order("late", source="/later", time="2020-01-01T12:00:00Z"),
             order("soon", source="/later", time=yesterday),
         )
-        take_by_operator(shell, command("credit", "k1", customer_id="c6", points=5))
+        take_by_operator(shell, *of_commands())
         shell.expire("2026-04-30T00:00:00Z")
         shell.review("2027-01-02T00:00:00Z")
         shell.take(refund("r3", "old", net="30.00"), order("o3", "5.00", customer_id="c2", time=yesterday))
@@ -113,7 +123,7 @@ def found(connection: Connection) -> list[str]:
 def test_a_clean_ledger_is_clean(ledger: Shell) -> None:
     kinds = {row.kind for row in ledger.rows("SELECT kind FROM entries")}
     states = {row.state for row in ledger.rows("SELECT state FROM inbox")}
-    assert kinds == {"accrual", "clawback", "expiry", "release", "credit"}
+    assert kinds == {"accrual", "clawback", "expiry", "release", "credit", "adjustment"}
     assert states == {"posted", "replayed", "waiting", "dead"}
     assert ledger.value("SELECT sum(points_excused) FROM orders") == 30
     assert {row.reason for row in ledger.rows("SELECT reason FROM tier_changes")} == {"qualified", "reviewed"}

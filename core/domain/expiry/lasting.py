@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from core.domain.decision import AccountChange
 from core.domain.expiry.dates import expires_at
-from core.domain.ledger import SPENDING, EntryKind
+from core.domain.ledger import GIVING, SPENDING
 from core.domain.lots import Lot, SharedExpiry
 from core.domain.orders.posted import PostedOrder
 from core.domain.program import ExpiryPolicy, Program
@@ -46,7 +46,7 @@ def keepings_of(posted: PostedOrder, lots: Iterable[Lot]) -> Iterator[Keeping]:
 
 def keepings_of_command(change: AccountChange, program_version: int) -> Iterator[Keeping]:
     """What a command and its lots keep: spending is an activity, and a credit keeps the points that it joins."""
-    opened = {entry.sequence for entry in change.entries if entry.kind is EntryKind.CREDIT}
+    opened = {entry.sequence for entry in change.entries if entry.kind in GIVING}
     for entry in change.entries:
         if entry.kind in SPENDING:
             yield Keeping(program_version, entry.occurred_at)

@@ -19,8 +19,12 @@ def decide_credit(situation: Situation) -> Decision | Rejected:
     They are no part of the lifetime points and count for no tier, which are earned. Where inactivity ends points, those
     that follow the program expire together with the others, which last as long as they do.
     """
+    return give(situation, situation.command.terms, EntryKind.CREDIT)
+
+
+def give(situation: Situation, terms: CreditTerms, kind: EntryKind) -> Decision | Rejected:
+    """Open a lot with points that the situation's command gives, by an entry of this kind."""
     books, command, _, account, opened, program, _, as_of = situation
-    terms: CreditTerms = command.terms
     if account.balance + account.pending + account.reserved + terms.points > POINTS_MAX:
         return _too_many(terms.points)
     is_owing = account.deficit > 0 and account.pending > 0
@@ -38,7 +42,7 @@ def decide_credit(situation: Situation) -> Decision | Rejected:
     entry = entry_between(
         released.account,
         credited.account,
-        EntryKind.CREDIT,
+        kind,
         command.occurred_at,
         credited.allocations,
         why_of(situation, points=terms.points),

@@ -45,7 +45,7 @@ DecideSituation = Callable[[Situation], Decision | Rejected]
 def command_reach(message: Message[Command[Any]], rules: ProgramRegistry, as_of: datetime) -> Reach:
     """What a command asks of the books: its account, with what can be spent of it up to its points."""
     command = message.fact
-    points = min(getattr(command.terms, "points", 0), POINTS_MAX)
+    points = min(abs(getattr(command.terms, "points", 0)), POINTS_MAX)
     parts = AccountParts(LotsWanted.TO_TAKE, points_to_take=points, expiries=True)
     known = frozenset({(command.source, message.event_id)})
     if command.whom.kind != CUSTOMER:

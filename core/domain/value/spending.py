@@ -39,11 +39,14 @@ def spend(situation: Situation, points: int) -> Spending:
     return Spending(released, tuple(lots), tuple(allocations), points - missing, missing)
 
 
-def insufficient(spending: Spending) -> Rejected:
+REMAINDER_ADVICE = "ask for no more than can be spent, or set data.allow_remainder where the command takes it"
+
+
+def insufficient(spending: Spending, advice: str = REMAINDER_ADVICE) -> Rejected:
     """Why points are not taken of which there are too few."""
     asked = spending.points + spending.missing
     return Rejected(
         RejectionCode.INSUFFICIENT_POINTS,
         f"{asked:,} are asked for, and {spending.points:,} can be spent now",
-        "ask for no more than can be spent, or set data.allow_remainder where the command takes it",
+        advice,
     )

@@ -31,8 +31,8 @@ def credit_terms(data: Data) -> CreditTerms:
         data["points"],
         data.get("reason"),
         data.get("order_id"),
-        _instant(data.get("available_at")),
-        _instant(data.get("expires_at")),
+        instant_of(data.get("available_at")),
+        instant_of(data.get("expires_at")),
     )
 
 
@@ -46,5 +46,6 @@ def debit_terms(data: Data) -> DebitTerms:
     )
 
 
-def _instant(text: str | datetime | None) -> datetime | None:
+def instant_of(text: str | datetime | None) -> datetime | None:
+    """The instant that a field of settled data says."""
     return datetime.fromisoformat(text) if isinstance(text, str) else text

@@ -17,6 +17,8 @@ from core.messages.inbound.order_messages import STRICT, Envelope, leave_out_nul
 COMMAND_PREFIX = "loyalty.command."
 #: The fields that name whose account it is, of which a command has one.
 NAMING = ("customer_id", "account_id")
+#: The fields that are as good as left out where they are false.
+SWITCHES = ("allow_remainder", "allow_negative_balance")
 
 # Described by Field, since every command has them.
 Points = Annotated[
@@ -74,11 +76,12 @@ class DebitData(TypedDict):
     """true: where there are fewer, take those; the answer says how many remain. Left out: false."""
 
 
-def _settle(data: Any) -> Any:
+def settle_command(data: Any) -> Any:
     """Leave out what says nothing, and refuse a command that names no account, or two."""
     leave_out_null(data)
-    if data.get("allow_remainder") is False:
-        del data["allow_remainder"]
+    for name in SWITCHES:
+        if data.get(name) is False:
+            del data[name]
     named = [name for name in NAMING if name in data]
     if len(named) > 1:
         refuse([own_problem((named[1],), f"stands beside {named[0]}; name the account in one way")])
@@ -93,7 +96,7 @@ class CreditCommand(Envelope):
 
     type: Literal["loyalty.command.credit"]  # type: ignore[misc]
     """What is asked for."""
-    data: Annotated[CreditData, AfterValidator(_settle)]
+    data: Annotated[CreditData, AfterValidator(settle_command)]
     """The credit."""
 
 
@@ -103,5 +106,5 @@ class DebitCommand(Envelope):
 
     type: Literal["loyalty.command.debit"]  # type: ignore[misc]
     """What is asked for."""
-    data: Annotated[DebitData, AfterValidator(_settle)]
+    data: Annotated[DebitData, AfterValidator(settle_command)]
     """The debit."""

@@ -24,6 +24,8 @@ from core.domain.subjects import account_subject, customer_subject, order_subjec
 from core.domain.value.commands import Command
 from core.messages.inbound.command_facts import command_of, credit_terms, debit_terms
 from core.messages.inbound.command_messages import COMMAND_PREFIX, CreditCommand, DebitCommand
+from core.messages.inbound.move_facts import adjust_terms
+from core.messages.inbound.move_messages import AdjustCommand
 from core.messages.inbound.order_changes import OrderAmendedEvent, OrderClaimedEvent, OrderRefundRevertedEvent
 from core.messages.inbound.order_facts import (
     amended_order_of,
@@ -175,5 +177,6 @@ CONTRACTS = (
     ),
     _command("credit", CreditCommand, credit_terms),
     _command("debit", DebitCommand, debit_terms),
+    _command("adjust", AdjustCommand, adjust_terms),
 )
 INBOUND = Contracts(CONTRACTS)

@@ -19,10 +19,19 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
 from core.domain.ids import oddity
+from core.domain.ledger import POINTS_MAX
 from core.domain.orders.facts import LineKind
 from core.domain.outcomes import Reason
+from core.messages.inbound.command_messages import SWITCHES
 from core.messages.inbound.contracts import Contracts
-from core.messages.inbound.fields import AMOUNT_PATTERN, CURRENCIES, OWN_PROBLEM, TYPE_LIKE, plain_decimal
+from core.messages.inbound.fields import (
+    AMOUNT_PATTERN,
+    CURRENCIES,
+    OWN_PROBLEM,
+    TEXT_CHARACTERS_MAX,
+    TYPE_LIKE,
+    plain_decimal,
+)
 from core.messages.inbound.near_names import nearest
 from core.messages.inbound.order_messages import CATEGORIES_MAX, LINES_MAX, TAGS_MAX, Envelope
 from core.messages.inbound.stray_fields import STRAY, stray_problems
@@ -67,6 +76,9 @@ _WANTED = {
     "customer_tags": f"it must be an array of at most {TAGS_MAX} strings of 1 to 200 characters",
     "customer_tags[]": _LABEL_WANTED,
     "full": "write true, or leave it out",
+    "points": f"it must be a whole number from 1 to {POINTS_MAX:,}, for an adjustment perhaps below 0",
+    "reason": f"it must be a string of 1 to {TEXT_CHARACTERS_MAX} characters without control characters",
+    **dict.fromkeys(SWITCHES, "write true or false, or leave it out"),
 }
 _AMOUNTS = ("amount", "tax", "points_paid", "paid", "net")
 _NUMBER_LIKE = re.compile(r"[A-Za-z€$£]{0,4} ?[-+\d.,'eE ]*[A-Za-z€$£%]{0,4}")

@@ -48,7 +48,7 @@ class AnsweredEntry(TypedDict):
     """The account."""
     sequence: Ordinal
     """Its number in the account."""
-    kind: Annotated[str, Field(examples=["credit", "debit"])]
+    kind: Annotated[str, Field(examples=["credit", "debit", "adjustment"])]
     """What it does."""
     points: int
     """The change of the available points."""

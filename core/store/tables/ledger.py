@@ -136,10 +136,14 @@ entries = sa.Table(
     sa.CheckConstraint("sequence > 0", name="sequence"),
     #: A part of an order that is fulfilled may have its points date by date and none of them now.
     sa.CheckConstraint("points <> 0 OR pending_change <> 0 OR reserved_change <> 0 OR kind = 'release'", name="points"),
-    sa.CheckConstraint("kind IN ('accrual', 'clawback', 'expiry', 'release', 'credit', 'debit')", name="kind"),
+    sa.CheckConstraint(
+        "kind IN ('accrual', 'clawback', 'expiry', 'release', 'credit', 'debit', 'adjustment')",
+        name="kind",
+    ),
     sa.CheckConstraint(
         "CASE WHEN kind IN ('accrual', 'credit') THEN points >= 0 AND pending_change >= 0"
         " WHEN kind = 'release' THEN pending_change = - points"
+        " WHEN kind = 'adjustment' THEN pending_change = 0"
         " ELSE points <= 0 AND pending_change <= 0 END AND reserved_change = 0",
         name="sign",
     ),

@@ -59,6 +59,7 @@ POINTS = (
         FROM allocations n JOIN entries e USING (account_id, sequence) JOIN lots l USING (account_id, lot_number)
         WHERE n.kind <> ALL(CASE e.kind WHEN 'accrual' THEN '{opened,returned}'::text[] WHEN 'expiry' THEN '{expired}'
                                         WHEN 'release' THEN '{opened,taken,returned}' WHEN 'credit' THEN '{opened}'
+                                        WHEN 'adjustment' THEN '{opened,taken}'
                                         ELSE '{taken}' END)
            OR (n.kind IN ('opened', 'returned')) <> (n.points > 0)
            OR CASE n.kind WHEN 'opened' THEN l.opened_by_sequence <> n.sequence
@@ -69,6 +70,7 @@ POINTS = (
         FROM entries
         WHERE NOT CASE kind WHEN 'clawback' THEN deficit_change >= 0 WHEN 'expiry' THEN deficit_change = 0
                             WHEN 'debit' THEN deficit_change = 0
+                            WHEN 'adjustment' THEN sign(points) * sign(deficit_change) <= 0
                             ELSE deficit_change <= 0 END
         """,
         is_of_facts=True,
@@ -87,7 +89,7 @@ POINTS = (
         FROM (SELECT *, row_number() OVER w AS place, lag(opened_by_sequence) OVER w AS opener_before
               FROM dated_lots WINDOW w AS (PARTITION BY account_id ORDER BY lot_number)) AS l
         LEFT JOIN (SELECT *, least(occurred_at, recorded_at) AS available_at FROM entries
-                   WHERE kind IN ('accrual', 'release', 'credit')) AS e
+                   WHERE kind IN ('accrual', 'release', 'credit', 'adjustment')) AS e
              ON e.account_id = l.account_id AND e.sequence = l.opened_by_sequence
         LEFT JOIN orders o ON o.account_id = e.account_id AND o.sequence = e.sequence
         LEFT JOIN (SELECT program_id, version, coalesce(document->'availability'->>'policy', 'at_once') AS policy,
@@ -290,7 +292,7 @@ POINTS = (
     ),
     Check(
         8,
-        "a shared expiry is kept while an order that keeps something has points with it",
+        "a shared expiry is kept while an order that keeps something, or a command, has points with it",
         """
         SELECT x.account_id, format('the expiry of lot %s of account %s is %s by its points', x.expires_with,
                                     x.account_id, CASE WHEN x.is_kept THEN 'kept' ELSE 'not kept' END)
@@ -301,7 +303,11 @@ POINTS = (
             JOIN orders o ON (o.source, o.order_id, o.program_id) = (l.origin_source, l.origin_id, a.program_id)
                           AND o.account_id = l.account_id
             WHERE (l.account_id, l.expires_with) = (x.account_id, x.expires_with)
-              AND (o.is_counted OR o.points_entitled > 0 OR (l.is_pending AND l.points_remaining > 0)))
+              AND (o.is_counted OR o.points_entitled > 0 OR (l.is_pending AND l.points_remaining > 0))
+            UNION ALL
+            SELECT FROM lots l
+            JOIN commands c ON (c.source, c.command_id, c.account_id) = (l.origin_source, l.origin_id, l.account_id)
+            WHERE l.origin_kind = 'command' AND (l.account_id, l.expires_with) = (x.account_id, x.expires_with))
         """,
     ),
 )

@@ -1,0 +1,15 @@
+"""What commands ask for that correct what an account has, and move it on, of the settled data of their messages."""
+
+from core.domain.value.adjusting import AdjustTerms
+from core.messages.inbound.command_facts import Data, instant_of
+
+
+def adjust_terms(data: Data) -> AdjustTerms:
+    """What an adjustment gives or takes."""
+    return AdjustTerms(
+        data["points"],
+        data["reason"],
+        data.get("order_id"),
+        instant_of(data.get("expires_at")),
+        allow_negative_balance=data.get("allow_negative_balance", False),
+    )

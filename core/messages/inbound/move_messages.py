@@ -1,0 +1,61 @@
+"""The contract of commands that correct what an account has, and move it on."""
+
+from typing import Annotated, Any, Literal, NotRequired
+
+from pydantic import AfterValidator, Field, with_config
+
+# Python 3.11's own TypedDict hides from pydantic which keys are required.
+from typing_extensions import TypedDict
+
+from core.domain.ledger import POINTS_MAX
+from core.messages.inbound.command_messages import (
+    ForOrder,
+    NamedAccount,
+    NamedCustomer,
+    NamedProgram,
+    NamedUnit,
+    settle_command,
+)
+from core.messages.inbound.fields import Text, UtcTime, own_problem
+from core.messages.inbound.order_messages import STRICT, Envelope, refuse
+
+
+@with_config(STRICT)
+class AdjustData(TypedDict):
+    """Correct what an account has: more with points above 0, less with points below 0."""
+
+    program_id: NotRequired[NamedProgram]
+    customer_id: NotRequired[NamedCustomer]
+    account_id: NotRequired[NamedAccount]
+    points: Annotated[
+        int,
+        Field(ge=-POINTS_MAX, le=POINTS_MAX, examples=[-120], json_schema_extra={"not": {"const": 0}}),
+    ]
+    """How many: above 0 they are given, below 0 taken; not 0."""
+    unit: NotRequired[NamedUnit]
+    reason: Text
+    """Why: one of the program's adjustment_reasons where it lists some, else any words; no personal data."""
+    order_id: NotRequired[ForOrder]
+    expires_at: NotRequired[UtcTime | None]
+    """Of points that are given, the first instant at which they cannot be spent; left out, as the program says."""
+    allow_negative_balance: NotRequired[bool | None]
+    """true: where fewer can be spent than are taken, the account owes the rest. Left out: false, and none are taken."""
+
+
+def _settle_adjustment(data: Any) -> Any:
+    settle_command(data)
+    if data["points"] == 0:
+        refuse([own_problem(("points",), "is 0, which changes nothing; write how many are given, or taken (below 0)")])
+    if "expires_at" in data and data["points"] < 0:
+        refuse([own_problem(("expires_at",), "is of points that are given; leave it out where points are taken")])
+    return data
+
+
+@with_config(STRICT)
+class AdjustCommand(Envelope):
+    """Asks to correct what an account has."""
+
+    type: Literal["loyalty.command.adjust"]  # type: ignore[misc]
+    """What is asked for."""
+    data: Annotated[AdjustData, AfterValidator(_settle_adjustment)]
+    """The adjustment."""
