@@ -15,6 +15,7 @@ from core.errors import BrokerUnavailableError, BrokerUrlError, DatabaseUrlError
 from core.messages.inbound.reading import MessageLimits
 from core.messages.inbound.sources_file import load_sources, secret_variables
 from core.posting.batch import BatchBounds, Poster
+from core.receiving.executing import Executor
 from core.store.engine import SessionLimits, create_database_engine, normalized_url
 from tasks.runtime import EventPublisher, Runtime
 from workers.brokers import BROKER_SCHEMES, check_broker_url, open_event_publisher, url_scheme
@@ -161,6 +162,18 @@ def runtime_on(
         outbox_retention_days=settings.outbox_retention_days,
         run_seconds_max=settings.task_seconds_max / _RUNS_PER_TASK_LIMIT,
         chain_key=chain_key,
+    )
+
+
+def command_executor(settings: Settings, engine: Engine) -> Executor:
+    """What does commands at once, in this process, as the workers with these settings do them."""
+    return Executor(
+        engine,
+        event_source=settings.event_source,
+        shards=settings.shards,
+        limits=message_limits(settings),
+        new_id=uuid7,
+        chain_key=writing_key(settings),
     )
 
 

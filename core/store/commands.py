@@ -66,6 +66,20 @@ def load_answers(connection: Connection, keys: Collection[CommandKey]) -> list[S
     return [StoredAnswer(*row) for row in run_bulk(connection, _ANSWERS, arrays(keys, 2))] if keys else []
 
 
+_FIRST_TIME = """
+SELECT occurred_at FROM commands WHERE source = %(source)s AND command_id = %(command_id)s
+UNION ALL
+SELECT occurred_at FROM inbox WHERE source = %(source)s AND event_id = %(command_id)s AND variant = ''
+LIMIT 1
+"""
+
+
+def load_first_time(connection: Connection, source: str, command_id: str) -> datetime | None:
+    """When a command occurred, as it said that came first under this id, posted or not; None if none did."""
+    rows = run_bulk(connection, _FIRST_TIME, {"source": source, "command_id": command_id})
+    return rows[0][0] if rows else None
+
+
 # Accounts are found by the ids that we drew without a row of their own.
 _REFERENCES = f"""
 SELECT kind, reference, program_id, r.account_id

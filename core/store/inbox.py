@@ -77,6 +77,15 @@ class ClaimedMessage(NamedTuple):
         return self.subject_source or self.source, self.subject
 
 
+class MessageState(NamedTuple):
+    """What has become of one message so far."""
+
+    state: str  #: received, waiting, posted, replayed, rejected, dead or dropped
+    shard: int | None
+    reason: str | None
+    detail: str | None
+
+
 class Settlement(NamedTuple):
     """The outcome of one claimed row: posted, replayed, waiting or dead."""
 
@@ -225,6 +234,12 @@ def _append(
     reasons = columns[InboxMessage._fields.index("reason")]
     reasons[:] = [None if reason is None else str(reason) for reason in reasons]
     return run_bulk(connection, _APPEND, (len(messages), len(messages), *columns))
+
+
+def load_message_state(connection: Connection, inbox_id: int) -> MessageState:
+    """What has become of a message that is there."""
+    [row] = run_bulk(connection, "SELECT state, shard, reason, detail FROM inbox WHERE inbox_id = %s", (inbox_id,))
+    return MessageState(*row)
 
 
 def subject_shard(connection: Connection, source: str, subject: str) -> int | None:
