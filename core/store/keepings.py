@@ -15,7 +15,7 @@ _NOT_HERE = "NOT EXISTS (SELECT FROM here h WHERE (h.source, h.order_id) = (o.so
 _OF_ALIKE = "(w.program_id, c.program_version) IN (SELECT program_id, version FROM terms WHERE terms.alike = t.alike)"
 # An order that has moved to another account has left its lots behind.
 _OF_LOT = """(o.source, o.order_id, o.program_id) = (l.origin_source, l.origin_id, w.program_id)
-           AND o.account_id = w.account_id"""
+           AND l.origin_kind = 'order' AND o.account_id = w.account_id"""
 # Each from an end of an index: what stands there is most often of an order that counts.
 _KEEPINGS = f"""
 WITH wanted AS (

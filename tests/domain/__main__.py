@@ -10,9 +10,10 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from random import Random
 
-from tests.domain.agreement import check_agreement
+from tests.domain.agreement import check_agreement, check_lots
+from tests.domain.command_stories import ALL_KINDS, CommandStoryRun, random_story
 from tests.domain.invariants import check_everything
-from tests.domain.stories import KINDS, Step, StoryRun
+from tests.domain.stories import KINDS, Step
 from tests.domain.valid_programs import Versions, various_versions
 
 _STEPS_MAX = 18
@@ -22,22 +23,19 @@ _TELL_STORIES = 5_000
 def story_of(seed: int) -> tuple[Versions, list[Step]]:
     """The story of a seed, and the programs that it is told under."""
     (versions,) = various_versions(1, seed)
-    random = Random(seed)
-    steps = [
-        (random.choice(KINDS), random.randrange(10_001), random.randrange(201))
-        for _ in range(random.randint(2, _STEPS_MAX))
-    ]
-    return versions, steps
+    kinds = ALL_KINDS if seed % 2 else KINDS
+    return versions, random_story(Random(seed), kinds, _STEPS_MAX)
 
 
 def problem_of(versions: Versions, story: list[Step]) -> str | None:
     """What is wrong at the end of a story."""
-    run = StoryRun(versions)
+    run = CommandStoryRun(versions)
     try:
         for _ in run.run(story):
             pass
         check_everything(run.book)
         check_agreement(run.book, run.naive)
+        check_lots(run.book, run.naive)
     except Exception:  # noqa: BLE001  # whatever it is, it is what was looked for
         return traceback.format_exc()
     return None

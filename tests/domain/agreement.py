@@ -6,6 +6,7 @@ from fractions import Fraction
 from core.domain.program import QualificationWindow
 from tests.domain.book import Book
 from tests.domain.naive import NaiveAccount
+from tests.domain.naive_value import NaiveValue, PileState
 
 BILLIONTH = Fraction(1, 10**9)
 
@@ -34,6 +35,23 @@ def check_agreement(book: Book, naive: NaiveAccount) -> None:
         assert (usage.points, usage.orders) == naive.given(name, limit, "" if period == "ever" else period)
     for name, budget in book.budgets.items():
         assert (budget.points, budget.orders) == naive.given(name, "budget")
+
+
+def check_lots(book: Book, naive: NaiveValue) -> None:
+    """Every lot is of what the naive model says, holds as much of it, and has the same dates."""
+    found: Counter[PileState] = Counter(
+        (
+            lot.origin.kind.value,
+            lot.origin.id,
+            lot.points_remaining,
+            lot.points_expired,
+            lot.available_at,
+            lot.expires_at,
+            lot.is_pending and lot.points_remaining > 0,
+        )
+        for lot in book.lots.values()
+    )
+    assert found == naive.pile_states()
 
 
 def check_tiers(book: Book, naive: NaiveAccount) -> None:

@@ -12,7 +12,7 @@ from core.domain.decision import AccountChange, Decision, TierChange
 from core.domain.expiry.due import decide_expiry, decide_release
 from core.domain.expiry.reminders import Reminder, due_reminders
 from core.domain.ledger import Account, Entry, EntryKind, debit, entry_between
-from core.domain.lots import Lot, in_spending_order, take
+from core.domain.lots import Lot, OriginKind, in_spending_order, take
 from core.domain.message import Message
 from core.domain.orders.accrual import decide_order, order_reach
 from core.domain.orders.amending import amendment_reach, decide_amendment
@@ -32,17 +32,20 @@ from core.domain.orders.fulfilment import decide_fulfilment, fulfilment_reach
 from core.domain.orders.posted import Budget, OrderEventKind, PostedOrder, PostedOrderEvent, PostedRefund, Usage
 from core.domain.orders.returning import decide_return, return_reach
 from core.domain.orders.reverting import decide_reversion, reversion_reach
-from core.domain.outcomes import Parked, Reason, Replayed, Waiting
+from core.domain.outcomes import Parked, Reason, Rejected, Replayed, Waiting
 from core.domain.program import Program, UsageKey
 from core.domain.program.registry import BEGINNING, ProgramRegistry, ProgramVersion
 from core.domain.tiers.history import CountedOrder, TierHistoryEntry
 from core.domain.tiers.qualification import decide_tier_hold, decide_tier_review, review_due_at
+from core.domain.value.commands import PostedCommand
+from core.posting.handlers import HANDLERS
 from tests.facts import ACCOUNT_ID, AS_OF, SOURCE, account
 
 #: A kind of entry that this release does not know: whatever else empties lots, so that refunds find them empty.
 REDEMPTION = cast("EntryKind", "redemption")
 ShopFact = Order | Refund | Fulfilment | Cancellation | AmendedOrder | RefundReversion | OrderClaim | Return
 Outcome = Decision | Replayed | Waiting | Parked
+Told = tuple[str, dict[str, str | int]]  #: of a command: "accepted" or why it is rejected, and what its answer tells
 #: What each fact needs of the books, and what decides it: all with one signature.
 DECIDERS: dict[type, tuple[Callable[..., Any], Callable[..., Outcome]]] = {
     Order: (order_reach, decide_order),
@@ -93,7 +96,9 @@ class Book:
         self.in_force_from: list[datetime] = []
         self.reminders: dict[datetime, Reminder] = {}
         self.waiting: dict[str, list[ShopFact]] = {}
+        self.answers: dict[str, Told] = {}  #: of commands, by their ids
         self._order_ids: dict[str, None] = {}
+        self._lots_of_commands: set[int] = set()  #: their numbers
         self._usage_keys: dict[UsageKey, None] = {}
         self._promotion_ids: dict[str, None] = {}
         if account is not None:
@@ -110,6 +115,26 @@ class Book:
                 self.waiting.setdefault(order_id, []).append(fact)
             case Parked(reason):
                 assert reason is Reason.ORDER_CONFLICT, "a second fulfilment or cancellation: the first one stands"
+
+    def command(self, verb: str, command_id: str, data: dict[str, Any], at: datetime, as_of: datetime) -> Told:
+        """Post a command; what its sender is told, which is as its first answer where it comes again."""
+        handler = HANDLERS[f"loyalty.command.{verb}"]
+        digest = repr((verb, data, at)).encode()
+        fact = handler.contract.fact(SOURCE, at, data)
+        outcome = handler.decide(self.books, Message(fact, None, digest, command_id), self.rules(as_of), as_of)
+        if isinstance(outcome, Replayed):
+            return self.answers[command_id]
+        told: Told = (outcome.code.value, {}) if isinstance(outcome, Rejected) else ("accepted", {})
+        if isinstance(outcome, Decision):
+            assert outcome.answer is not None
+            assert outcome.answer.account == outcome.changes[0].account
+            told = "accepted", dict(outcome.answer.told)
+            self._keep(outcome, as_of)
+        if command_id not in self.answers:
+            posted = PostedCommand(SOURCE, command_id, verb, digest)
+            self.books.put_commands([posted.key], [posted])
+            self.answers[command_id] = told
+        return told
 
     def complete(self, order: Order, as_of: datetime | None = None, version: Program | None = None) -> AccountChange:
         """Post an order under the program in force, or under an older `version` that was in force on its day."""
@@ -222,7 +247,8 @@ class Book:
     def lots(self) -> dict[int, Lot]:
         """All lots by their numbers."""
         of_orders = [self.books.lots_of_order(self.account, (SOURCE, order_id)) for order_id in self._order_ids]
-        lots = {lot.lot_number: lot for some in (self.open_lots, *of_orders) for lot in some}
+        of_commands = [self.books.lot(self.account, number) for number in self._lots_of_commands]
+        lots = {lot.lot_number: lot for some in (self.open_lots, *of_orders, of_commands) for lot in some}
         return dict(sorted(lots.items()))
 
     @property
@@ -287,6 +313,7 @@ class Book:
         self.entries += change.entries
         self.recorded_at += [as_of] * len(change.entries)
         self.tier_changes += change.tier_changes
+        self._lots_of_commands |= {lot.lot_number for lot in change.lots if lot.origin.kind is OriginKind.COMMAND}
         self._order_ids |= {fact.order.order_id: None for fact in decision.facts if isinstance(fact, PostedOrder)}
         self._usage_keys |= {UsageKey(usage.name, usage.period): None for usage in change.usages}
         self._promotion_ids |= {budget.promotion_id: None for budget in decision.budgets}

@@ -62,7 +62,7 @@ def check_allocations(entries: Sequence[Entry], lots: Mapping[int, Lot]) -> None
             match part.kind:
                 case AllocationKind.OPENED:
                     assert part.points > 0
-                    assert entry.kind in {EntryKind.ACCRUAL, EntryKind.RELEASE}
+                    assert entry.kind in {EntryKind.ACCRUAL, EntryKind.RELEASE, EntryKind.CREDIT}
                     assert lots[part.lot_number].opened_by_sequence == entry.sequence
                     opened[part.lot_number] += part.points
                 case AllocationKind.EXPIRED:
@@ -72,7 +72,7 @@ def check_allocations(entries: Sequence[Entry], lots: Mapping[int, Lot]) -> None
                     expired[part.lot_number] -= part.points
                 case AllocationKind.TAKEN:
                     assert part.points < 0
-                    assert entry.kind not in {EntryKind.ACCRUAL, EntryKind.EXPIRY}
+                    assert entry.kind not in {EntryKind.ACCRUAL, EntryKind.EXPIRY, EntryKind.CREDIT}
                     taken[part.lot_number] -= part.points
                 case AllocationKind.RETURNED:
                     assert part.points > 0
@@ -87,10 +87,13 @@ def check_allocations(entries: Sequence[Entry], lots: Mapping[int, Lot]) -> None
 
 
 def check_origins(entries: Sequence[Entry], lots: Iterable[Lot], orders: Mapping[str, PostedOrder]) -> None:
-    """A lot keeps what first earned it: the order of the entry that opened it."""
+    """A lot keeps what first earned it: the order of the entry that opened it, or its command."""
     for lot in lots:
         entry = entries[lot.opened_by_sequence - 1]
         assert entry.source is not None
+        if entry.command_id is not None:
+            assert lot.origin == Origin(OriginKind.COMMAND, entry.source, entry.command_id, entry.occurred_at)
+            continue
         assert entry.order_id is not None
         ordered_at = orders[entry.order_id].order.occurred_at
         assert lot.origin == Origin(OriginKind.ORDER, entry.source, entry.order_id, ordered_at)

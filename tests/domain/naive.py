@@ -31,6 +31,7 @@ class NaiveAccount(NaiveOrders):
     piles: list[Pile] = field(default_factory=list)
     shared: list[End] = field(default_factory=list)
     debt: int = 0
+    spent: list[tuple[Program, datetime]] = field(default_factory=list)  #: when, and under which version
     returned: int = 0  #: taken for goods that came back without a receipt
 
     # What there is.
@@ -170,18 +171,29 @@ class NaiveAccount(NaiveOrders):
     def _end(
         self, sale: Sale, kind: str, available: datetime | None, now: datetime, *, begins: bool = False
     ) -> datetime | End | None:
-        program = sale.program
+        return self._end_by(sale.program, kind, available, now, is_counted=sale.is_counted, begins=begins)
+
+    def _end_by(
+        self,
+        program: Program,
+        kind: str,
+        available: datetime | None,
+        now: datetime,
+        *,
+        is_counted: bool,
+        begins: bool = False,
+    ) -> datetime | End | None:
         expiry = self._expiry(program, kind)
         at = end_of_points(expiry, program, available)
         if at is None or expiry.policy.value != "inactivity":
             return at
         assert available is not None
         ahead = [end for end in self.shared if end.kind == kind and end.at > now]
-        kept = [end for end in ahead if self._is_kept(end) and (sale.is_counted or end.at > available)]
+        kept = [end for end in ahead if self._is_kept(end) and (is_counted or end.at > available)]
         left_over = [end for end in ahead if not self._is_kept(end)]
         if kept:
             latest = max(reversed(kept), key=lambda end: end.at)
-            if sale.is_counted:
+            if is_counted:
                 latest.at = max(latest.at, at)
         elif left_over and begins and at > now:
             latest = max(reversed(left_over), key=lambda end: end.at)
@@ -192,9 +204,14 @@ class NaiveAccount(NaiveOrders):
         return latest
 
     def _is_kept(self, end: End) -> bool:
-        """Whether points have this end of an order of which something is kept."""
-        sales = [self.sales[pile.order_id] for pile in self.piles if pile.end is end and pile.is_there]
-        return any(any(sale.standing(sale.earned())) for sale in sales)
+        """Whether points have this end that were given, or of an order of which something is kept."""
+        piles = [pile for pile in self.piles if pile.end is end and pile.is_there]
+        return any(pile.command_id is not None or self._stands(pile) for pile in piles)
+
+    def _stands(self, pile: Pile) -> bool:
+        """Whether something is kept of the order that the points are of."""
+        sale = self.sales[pile.order_id]
+        return any(sale.standing(sale.earned()))
 
     def _come_back(self, now: datetime) -> None:
         """An order that counted does not any more: points end when the others let them."""
@@ -202,16 +219,22 @@ class NaiveAccount(NaiveOrders):
             ends = []
             first = True
             for pile in self.piles:
-                sale = self.sales[pile.order_id]
-                if pile.end is not end or not pile.is_there or not any(sale.standing(sale.earned())):
+                if pile.end is not end or not pile.is_there or not (pile.command_id or self._stands(pile)):
                     continue
-                if first or sale.is_counted or (pile.is_pending and pile.left):
-                    ends.append(end_of_points(self._expiry(sale.program, end.kind), sale.program, pile.available_at))
+                sale = self.sales.get(pile.order_id)
+                if first or sale is None or sale.is_counted or (pile.is_pending and pile.left):
+                    program = pile.given_under if sale is None else sale.program
+                    assert program is not None
+                    ends.append(end_of_points(self._expiry(program, end.kind), program, pile.available_at))
                 first = False
             for sale in self.sales.values():
                 expiry = self._expiry(sale.program, end.kind)
                 if sale.is_counted and expiry.policy.value == "inactivity":
                     ends.append(end_of_points(expiry, sale.program, sale.order.occurred_at))
+            for program, spent_at in self.spent:
+                expiry = self._expiry(program, end.kind)
+                if expiry.policy.value == "inactivity":
+                    ends.append(end_of_points(expiry, program, spent_at))
             found = [at for at in ends if at is not None]
             if found and end.at > now:
                 end.at = max(now, min(end.at, max(found)))
@@ -381,7 +404,7 @@ class NaiveAccount(NaiveOrders):
         else:
             sale.shortfall += missing
 
-    def _spendable(self, now: datetime, without: str = "") -> list[Pile]:
+    def _spendable(self, now: datetime, without: str | None = None) -> list[Pile]:
         found = [
             pile
             for pile in self.piles

@@ -3,8 +3,9 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.domain.agreement import check_agreement
+from tests.domain.agreement import check_agreement, check_lots
 from tests.domain.book import Book
+from tests.domain.command_stories import CommandStoryRun, steps_with_commands
 from tests.domain.invariants import check_everything
 from tests.domain.stories import Step, StoryRun, steps
 from tests.domain.valid_programs import Versions, various_versions
@@ -21,6 +22,19 @@ def test_whatever_happens_the_invariants_hold_and_the_naive_model_agrees(program
         pass
     check_everything(run.book)
     check_agreement(run.book, run.naive)
+
+
+@settings(max_examples=14 * settings().max_examples)
+@given(versions, steps_with_commands)
+def test_whatever_is_commanded_besides_the_naive_model_agrees_on_every_lot_and_answer(
+    program: Versions, story: list[Step]
+) -> None:
+    run = CommandStoryRun(program)
+    for _ in run.run(story):
+        pass
+    check_everything(run.book)
+    check_agreement(run.book, run.naive)
+    check_lots(run.book, run.naive)
 
 
 @given(st.sampled_from([pair for pair in VERSIONS if pair.first.has_inactivity]), steps)

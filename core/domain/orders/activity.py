@@ -9,7 +9,7 @@ from datetime import datetime
 from core.domain.books import Books
 from core.domain.expiry.lasting import keepings_of, kept_again, moved_back, moved_on
 from core.domain.ledger import Account
-from core.domain.lots import Lot, SharedExpiry
+from core.domain.lots import Lot, OriginKind, SharedExpiry
 from core.domain.orders.posted import PostedOrder
 from core.domain.program.registry import ProgramRegistry
 
@@ -44,7 +44,7 @@ def expiries_after(
     assert before.account_id is not None
     account = books.account(before.account_id)
     own = {lot.lot_number: lot for lot in books.lots_of_order(account, before.key)}
-    own |= {number: lot for number, lot in changed.items() if lot.origin.key[1:] == before.key}
+    own |= {number: lot for number, lot in changed.items() if lot.origin.key == (OriginKind.ORDER, *before.key)}
     keepings = list(keepings_of(after, own.values()))
     shared = {each.expires_with: each for each in books.expiries(account)} | known
 

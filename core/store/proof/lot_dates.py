@@ -40,6 +40,7 @@ class _DatedLot(NamedTuple):
 _UTC_DAYS = """
 SELECT DISTINCT o.program_id, o.program_version, l.earned_by, (l.available_at AT TIME ZONE 'UTC')::date
 FROM lots l JOIN orders o ON o.account_id = l.account_id AND o.source = l.origin_source AND o.order_id = l.origin_id
+  AND l.origin_kind = 'order'
 """
 # All but those that are plainly right, most often none: a lot's expiry follows from the day on which it is available.
 _LOTS = """
@@ -48,6 +49,7 @@ SELECT l.account_id, l.lot_number, l.earned_by, l.available_at, l.expires_at, o.
 FROM dated_lots l
 JOIN entries e ON e.account_id = l.account_id AND e.sequence = l.opened_by_sequence
 JOIN orders o ON o.account_id = l.account_id AND o.source = l.origin_source AND o.order_id = l.origin_id
+            AND l.origin_kind = 'order'
 LEFT JOIN LATERAL (
     SELECT array_agg(least(greatest(v.occurred_at, o.occurred_at), v.recorded_at)) AS fulfilled_at
     FROM order_events v

@@ -233,7 +233,8 @@ POINTS = (
         FROM allocations n JOIN entries e USING (account_id, sequence) JOIN dated_lots l USING (account_id, lot_number)
         WHERE n.kind = 'taken' AND e.kind <> 'release' AND l.expires_at < e.recorded_at
           -- What the order's own lot still held has no end before it is available, and a late fulfilment may set one.
-          AND NOT (e.pending_change < 0 AND (l.origin_source, l.origin_id) = (e.source, e.order_id))
+          AND NOT (e.pending_change < 0 AND l.origin_kind = 'order'
+                   AND (l.origin_source, l.origin_id) = (e.source, e.order_id))
         """,
     ),
     Check(
@@ -301,7 +302,7 @@ POINTS = (
             SELECT FROM lots l
             JOIN accounts a USING (account_id)
             JOIN orders o ON (o.source, o.order_id, o.program_id) = (l.origin_source, l.origin_id, a.program_id)
-                          AND o.account_id = l.account_id
+                          AND o.account_id = l.account_id AND l.origin_kind = 'order'
             WHERE (l.account_id, l.expires_with) = (x.account_id, x.expires_with)
               AND (o.is_counted OR o.points_entitled > 0 OR (l.is_pending AND l.points_remaining > 0))
             UNION ALL

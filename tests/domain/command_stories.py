@@ -1,0 +1,83 @@
+"""Commands within the stories of the property tests: what programs ask for between orders, from numbers."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from random import Random
+from typing import Any
+
+from hypothesis import strategies as st
+
+from tests.domain.naive_value import NaiveValue
+from tests.domain.stories import KINDS, Step, StoryRun
+from tests.domain.valid_programs import Versions
+
+COMMANDS = (*["credit"] * 3, *["debit"] * 3, "again", "clash")
+ALL_KINDS = (*KINDS, *COMMANDS)
+steps_with_commands = st.lists(
+    st.tuples(st.sampled_from(ALL_KINDS), st.integers(0, 10_000), st.integers(0, 200)), min_size=2, max_size=20
+)
+
+
+def random_story(random: Random, kinds: Sequence[str], steps_max: int) -> list[Step]:
+    """A story by chance alone."""
+    return [
+        (random.choice(kinds), random.randrange(10_001), random.randrange(201))
+        for _ in range(random.randint(2, steps_max))
+    ]
+
+
+class CommandStoryRun(StoryRun):
+    """Runs a story with commands on a book and on the naive model alike; each must tell the same of each command."""
+
+    naive: NaiveValue
+
+    def __init__(self, versions: Versions) -> None:
+        super().__init__(versions)
+        self.naive = NaiveValue(versions.first)
+        self.sent: list[tuple[str, str, dict[str, Any], Any]] = []
+
+    def _step(self, kind: str, number: int, days: int) -> None:
+        match kind:
+            case "credit":
+                self._command(kind, self._credit_data(number, days), days)
+            case "debit":
+                self._command(kind, self._debit_data(number), days)
+            case "again" if self.sent:
+                self._tell_command(*self.sent[number % len(self.sent)])
+            case "clash" if self.sent:
+                verb, command_id, data, at = self.sent[number % len(self.sent)]
+                self._tell_command(verb, command_id, {**data, "points": data["points"] + 1}, at)
+            case "again" | "clash":
+                pass
+            case _:
+                super()._step(kind, number, days)
+
+    def _command(self, verb: str, data: dict[str, Any], days: int) -> None:
+        late = timedelta(days=days % 9 if days % 5 == 0 else 0)
+        # Sources may number their commands as they number their orders.
+        self.sent.append((verb, f"o{len(self.sent)}", data, self.now - late))
+        self._tell_command(*self.sent[-1])
+
+    def _tell_command(self, verb: str, command_id: str, data: dict[str, Any], at: Any) -> None:
+        told = self.naive.command(verb, command_id, data, at, self.now)
+        assert self.book.command(verb, command_id, data, at, self.now) == told
+
+    def _credit_data(self, number: int, days: int) -> dict[str, Any]:
+        data: dict[str, Any] = {"customer_id": "c1", "points": 1 + number % 150}
+        if number % 4 == 1:
+            data["available_at"] = self.now + timedelta(days=days % 40 - 2)
+        if number % 6 in {1, 2}:
+            data["expires_at"] = self.now + timedelta(days=number % 60 - 1, hours=days % 24)
+        if number % 31 == 7:
+            data["unit"] = ("points", "miles")[days % 2]
+        if number % 97 == 3:
+            data["points"] = 10**15 - days
+        return data
+
+    def _debit_data(self, number: int) -> dict[str, Any]:
+        data: dict[str, Any] = {"customer_id": "c1", "points": 1 + number % 120}
+        if number % 3 == 0:
+            data["allow_remainder"] = True
+        if number % 31 == 7:
+            data["unit"] = "miles"
+        return data

@@ -1,0 +1,111 @@
+"""What commands do to the account of the naive model: written without the domain's code, to compare with.
+
+A command is what is sent: a verb and its data. What it is told is "accepted" with some numbers, or why it is rejected.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from tests.domain.naive import NaiveAccount
+from tests.domain.naive_sales import Pile
+
+Told = tuple[str, dict[str, str | int]]
+PileState = tuple[str, str, int, int, datetime | None, datetime | None, bool]
+_POINTS_MAX = 10**15
+
+
+@dataclass
+class NaiveValue(NaiveAccount):
+    """One account that commands give points to and take them from."""
+
+    answers: dict[str, tuple[object, Told]] = field(default_factory=dict)  #: content and answer by command id
+    is_open: bool = False  #: the customer has an account
+
+    def command(self, verb: str, command_id: str, data: dict[str, Any], at: datetime, now: datetime) -> Told:
+        """Do a command once; the same again is told the same, and other content under its id is a conflict."""
+        content = verb, data, at
+        if command_id not in self.answers:
+            self.answers[command_id] = content, self._do(verb, command_id, data, at, now)
+        known, told = self.answers[command_id]
+        return told if known == content else ("command_conflict", {})
+
+    def pile_states(self) -> Counter[PileState]:
+        """Every lot that there ever was: what it is of, what is left of it, and its dates."""
+        found: Counter[PileState] = Counter()
+        for pile in self.piles:
+            if pile.is_there:
+                of = ("order", pile.order_id) if pile.command_id is None else ("command", pile.command_id)
+                is_pending = pile.is_pending and pile.left > 0
+                found[(*of, pile.left, pile.expired, pile.available_at, pile.expires_at, is_pending)] += 1
+        return found
+
+    def _do(self, verb: str, command_id: str, data: dict[str, Any], at: datetime, now: datetime) -> Told:
+        if verb == "credit":
+            return self._credit(command_id, data, at, now)
+        if not (self.is_open or self.sales or self.returned):
+            return "unknown_account", {}
+        if data.get("unit", self.program.unit) != self.program.unit:
+            return "wrong_unit", {}
+        return self._debit(data, at, now)
+
+    def _credit(self, command_id: str, data: dict[str, Any], at: datetime, now: datetime) -> Told:
+        points: int = data["points"]
+        if data.get("unit", self.program.unit) != self.program.unit:
+            return "wrong_unit", {}
+        if self.balance + self.pending + points > _POINTS_MAX:
+            return "too_many_points", {}
+        available = data.get("available_at") or min(at, now)
+        if "expires_at" in data:
+            end = data["expires_at"]
+            ends_at = end
+        else:
+            # A shared end that begins is dropped again if the credit is refused.
+            shared = [*self.shared]
+            begins = not self._left_after_release(now)
+            end = self._end_by(self.program, "", available, now, is_counted=True, begins=begins)
+            ends_at = getattr(end, "at", end)
+            if ends_at is not None and ends_at <= max(now, available):
+                self.shared = shared
+        if ends_at is not None and ends_at <= max(now, available):
+            return "already_expired", {}
+        self.is_open = True
+        if self.debt:
+            self.release(now)
+        pile = Pile("", len(self.piles), "", points, available, end, available > now, command_id=command_id)
+        pile.given_under = self.program
+        self.piles.append(pile)
+        if not pile.is_pending:
+            self._pay(pile)
+            pile.is_there, pile.size = pile.left > 0, pile.left
+        return "accepted", {"points": points}
+
+    def _debit(self, data: dict[str, Any], at: datetime, now: datetime) -> Told:
+        asked: int = data["points"]
+        can_be_spent = self._spendable_by(now)
+        if can_be_spent < asked and not (data.get("allow_remainder") and can_be_spent):
+            return "insufficient_points", {}
+        self.release(now)
+        points = min(asked, can_be_spent)
+        self.spend(points, now)
+        self.spent.append((self.program, at))
+        self._slide(self.program, at, now)
+        told: dict[str, str | int] = {"points": points}
+        return "accepted", told | ({"remainder": asked - points} if data.get("allow_remainder") else {})
+
+    def _left_after_release(self, now: datetime) -> int:
+        """How many points are left in lots, once what is due has paid off what is owed."""
+        due = [pile for pile in self.piles if pile.is_pending and pile.available_at and pile.available_at <= now]
+        return sum(pile.left for pile in self.piles) - min(self.debt, sum(pile.left for pile in due))
+
+    def _spendable_by(self, now: datetime) -> int:
+        """What is there for spending once what is due is released; nothing while a debt is left."""
+        due = [pile for pile in self.piles if pile.is_pending and pile.available_at and pile.available_at <= now]
+        debt = self.debt
+        found = sum(pile.left for pile in self.piles if not pile.is_pending and not pile.is_over(now))
+        for pile in sorted(due, key=lambda pile: (pile.available_at, pile.place)):
+            paid = min(debt, pile.left)
+            debt -= paid
+            found += 0 if pile.is_over(now) else pile.left - paid
+        return 0 if debt else found
