@@ -14,7 +14,7 @@ from core.domain.account_lots import AccountLots, NotLoadedError
 from core.domain.account_tiers import AccountTiers
 from core.domain.decision import AccountChange, Decision
 from core.domain.expiry.lasting import Keeping, keepings_of_command
-from core.domain.ledger import Account, Entry, EntryKind
+from core.domain.ledger import Account, AccountDetails, Entry, EntryKind
 from core.domain.lots import Allocation, Lot, SharedExpiry
 from core.domain.movements import Movement, movement_of
 from core.domain.orders.posted import (
@@ -49,6 +49,7 @@ class Books(Reports):
         self._commands: dict[CommandKey, PostedCommand | None] = {}
         self._entries_of: dict[CommandKey, list[tuple[UUID, int]]] = {}
         self._movements: dict[tuple[UUID, int], Movement] = {}
+        self._details: dict[UUID, AccountDetails] = {}
         self._lots: dict[UUID, AccountLots] = {}
         self._tiers: dict[UUID, AccountTiers] = {}
         self._keepings: defaultdict[UUID, AccountKeepings] = defaultdict(AccountKeepings)
@@ -83,6 +84,10 @@ class Books(Reports):
     def put_accounts(self, accounts: Mapping[UUID, Account]) -> None:
         """Take in accounts."""
         self.accounts.update(accounts)
+
+    def put_details(self, details: Mapping[UUID, AccountDetails]) -> None:
+        """Take in the metadata and tags of accounts."""
+        self._details.update(details)
 
     def put_lots(self, account_id: UUID, lots: Iterable[Lot], *, is_all_open: bool) -> None:
         """Take in lots of an account; with `is_all_open` the books now hold all of its lots that have points left."""
@@ -162,6 +167,12 @@ class Books(Reports):
     def movements(self, key: CommandKey) -> list[Movement]:
         """What the entries of a command did, account by account in their order; none: it is not known, or rejected."""
         return [self._movements[each] for each in self._known(self._entries_of, key, [])]
+
+    def details(self, account: Account) -> AccountDetails:
+        """The metadata and tags of an account."""
+        if account.account_id not in self._details and self._has_all_of(account):
+            return AccountDetails()
+        return self._known(self._details, account.account_id)
 
     def account(self, account_id: UUID) -> Account:
         """An account by its id."""
@@ -292,8 +303,13 @@ class Books(Reports):
         account_id = account.account_id
         if change.opened is not None:
             self._opened.add(account_id)
-            self._members[account.program_id, account.customer_id] = account_id
+            if change.is_primary:
+                self._members[account.program_id, account.customer_id] = account_id
         self.accounts[account_id] = account
+        if change.details is not None:
+            self._details[account_id] = change.details
+        if change.references:
+            self._references.update(dict.fromkeys(change.references, account_id))
         if change.lots:
             lots = self._lots_of(account_id)
             for lot in change.lots:

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 from uuid import UUID
 
-from core.domain.ledger import Account, Entry
+from core.domain.ledger import Account, AccountDetails, Entry
 from core.domain.lots import Lot, SharedExpiry
 from core.domain.orders.posted import (
     BudgetChange,
@@ -17,6 +17,7 @@ from core.domain.orders.posted import (
     PostedReturn,
     UsageChange,
 )
+from core.domain.reach import ReferenceKey
 from core.domain.tiers.history import TierHold
 
 
@@ -54,13 +55,17 @@ class AccountChange(NamedTuple):
     expiries: tuple[SharedExpiry, ...] = ()  #: that moved, and with them all lots that have them
     expiries_begun: tuple[SharedExpiry, ...] = ()
     holds: tuple[TierHold, ...] = ()  #: that a person made
+    opened_at: datetime | None = None  #: when it was opened; None: with its first order, or with what first came of it
+    is_primary: bool = True  #: where it is opened: whether its customer's orders come to it
+    details: AccountDetails | None = None  #: as they are now; None: as they were
+    references: tuple[ReferenceKey, ...] = ()  #: by which it is found from now on
 
 
 class Answer(NamedTuple):
     """What a command's sender is told beside the accounts after it and their entries."""
 
     account: Account  #: the one that it was about
-    told: Mapping[str, str | int] = MappingProxyType({})  #: ids that were made, how much was done
+    told: Mapping[str, str | int | datetime] = MappingProxyType({})  #: ids that were made, how much was done
     program_version: int = 0  #: that decided it; set where all commands are decided
 
 

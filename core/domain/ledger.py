@@ -6,9 +6,10 @@
 Entries are immutable and numbered 1, 2, 3, … per account; a correction is a new entry that names the one it corrects.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -67,10 +68,20 @@ class Account(NamedTuple):
     counted_until: datetime | None = None  #: what occurs before it is late for the tier; None: all is counted anew
     orders_posted: int = 0  #: orders of this customer that are known, whatever they earned
     orders_counted: int = 0  #: those that count as orders of the customer
-    enrolled_at: datetime | None = None  #: when the order occurred that opened the account; None: it has none
+    enrolled_at: datetime | None = None  #: when its first order occurred, or as a command said; None: it has neither
     tier_held_until: datetime | None = None  #: until when no refund and no review lowers the tier
     tier_warned_until: datetime | None = None  #: the `tier_until` that a warning was sent for
     status: AccountStatus = AccountStatus.ACTIVE
+    own_account_id: str | None = None  #: the id that its maker gave it; None: it has only the one that we drew
+    is_enrolment_given: bool = False  #: whether a command said `enrolled_at`, which orders then do not move
+
+
+class AccountDetails(NamedTuple):
+    """What is kept with an account and counts for nothing."""
+
+    metadata: Mapping[str, str | int | bool] = MappingProxyType({})
+    tags: tuple[str, ...] = ()
+    digest: bytes | None = None  #: of the content of the command that made it; None: none did
 
 
 class Entry(NamedTuple):

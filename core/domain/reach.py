@@ -52,6 +52,7 @@ class AccountParts(NamedTuple):
     expiries: bool = False  #: its shared expiries that have not been carried out
     points_to_take: int = 0  #: beside what refunds of orders may take: with `LotsWanted.TO_TAKE`
     keepings: bool = False  #: what lets these last
+    details: bool = False  #: its metadata and tags
 
     def union(self, other: "AccountParts") -> "AccountParts":
         """The parts that either asks for."""
@@ -62,6 +63,7 @@ class AccountParts(NamedTuple):
             self.expiries or other.expiries,
             self.points_to_take + other.points_to_take,
             self.keepings or other.keepings,
+            self.details or other.details,
         )
 
     def of_message(self, place: int) -> "AccountParts":

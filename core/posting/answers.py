@@ -1,5 +1,6 @@
 """The answers to commands: each is told once and for ever the same, in the commit that did what it tells."""
 
+from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
@@ -56,7 +57,7 @@ def accepted(asked: Asked, decision: Decision, answer: Answer, context: EventCon
         "accounts": [_account(account) for account in accounts.values()],
         "entries": [_entry(entry) for change in decision.changes for entry in _of_command(change, asked)],
         "recorded_at": recorded_text(context.recorded_at),
-        **answer.told,  # type: ignore[typeddict-item]  # its names are fields of the contract, as tests see to
+        **{name: instant_text(told) if isinstance(told, datetime) else told for name, told in answer.told.items()},  # type: ignore[typeddict-item]  # its names are fields of the contract, as tests see to
     }
 
 
@@ -78,7 +79,7 @@ def _of_command(change: AccountChange, asked: Asked) -> list[Entry]:
 
 
 def _account(account: Account) -> AnsweredAccount:
-    return {
+    answered: AnsweredAccount = {
         "account_id": str(account.account_id),
         "customer_id": account.customer_id,
         "balance": account.balance,
@@ -88,6 +89,9 @@ def _account(account: Account) -> AnsweredAccount:
         "tier": account.tier_id,
         "status": account.status.value,
     }
+    if account.own_account_id is not None:
+        answered["own_account_id"] = account.own_account_id
+    return answered
 
 
 def _entry(entry: Entry) -> AnsweredEntry:

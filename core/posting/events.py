@@ -5,9 +5,9 @@ mypy holds the data of each event to its contract.
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple, TypedDict
+from typing import NamedTuple, NotRequired, TypedDict
 
-from core.domain.decision import Decision, TierChange
+from core.domain.decision import AccountChange, Decision, TierChange
 from core.domain.expiry.reminders import Reminder
 from core.domain.ledger import Account, Entry, EntryKind
 from core.domain.outcomes import Parked
@@ -41,6 +41,7 @@ class _Whose(TypedDict):
     account_id: str
     program_id: str
     customer_id: str
+    own_account_id: NotRequired[str]
 
 
 def decision_events(decision: Decision, context: EventContext) -> list[OutboxEvent]:
@@ -48,20 +49,28 @@ def decision_events(decision: Decision, context: EventContext) -> list[OutboxEve
     events: list[OutboxEvent] = []
     for change in decision.changes:
         if change.opened is not None:
-            opened_at = change.opened.enrolled_at or change.entries[0].occurred_at
-            events.append(_account_created(change.opened, opened_at, context))
+            events.append(_account_created(change, change.opened, context))
         events += [_balance_changed(change.account, entry, context) for entry in change.entries]
         events += [_tier_changed(change.account, moved, context) for moved in change.tier_changes]
     return events
 
 
-def _account_created(account: Account, opened_at: datetime, context: EventContext) -> OutboxEvent:
+def _account_created(change: AccountChange, account: Account, context: EventContext) -> OutboxEvent:
+    opened_at = change.opened_at or account.enrolled_at or change.entries[0].occurred_at
     data: AccountCreatedData = {
-        **_whose(account),
+        "account_id": str(account.account_id),
+        "program_id": account.program_id,
+        "customer_id": account.customer_id,
         "tier": account.tier_id,
         "occurred_at": instant_text(opened_at),
         "recorded_at": recorded_text(context.recorded_at),
     }
+    if account.is_enrolment_given and account.enrolled_at is not None:
+        data["enrolled_at"] = instant_text(account.enrolled_at)
+    if change.details is not None and change.details.metadata:
+        data["metadata"] = dict(change.details.metadata)
+    if change.details is not None and change.details.tags:
+        data["tags"] = list(change.details.tags)
     return _of_account(account, "created", OutboundType.ACCOUNT_CREATED, data, context)
 
 
@@ -223,6 +232,8 @@ def _of_account(
     account: Account, name: str, event_type: OutboundType, data: _Whose, context: EventContext
 ) -> OutboxEvent:
     """An event of an account; `name` is its own within the account's."""
+    if account.own_account_id is not None:
+        data["own_account_id"] = account.own_account_id
     subject = data["account_id"]
     event_id = f"{subject}:{name}"
     body = event_json(event_type, event_id, context.source, context.recorded_at, data, subject)

@@ -20,7 +20,8 @@ from core.domain.program import Program
 from core.domain.program.registry import ProgramRegistry
 from core.domain.reach import AccountParts, CommandKey, LotsWanted, Reach, ReferenceKey
 from core.domain.tiers.counting import counting_bounds, tier_needs
-from core.store.commands import load_commands, load_references
+from core.store.account_names import load_details, load_references
+from core.store.commands import load_commands
 from core.store.keepings import load_keepings
 from core.store.ledger import (
     load_budgets,
@@ -191,6 +192,7 @@ def load_parts(
 ) -> None:
     """Load these parts of accounts that are in the books, and the lots that `orders` opened."""
     _load_lots(connection, books, parts, orders, as_of)
+    books.put_details(load_details(connection, [i for i, wanted in parts.items() if wanted.details]))
     for account_id, expiries in load_expiries(
         connection, [i for i, wanted in parts.items() if wanted.expiries]
     ).items():

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from core.domain.books import Books
 from core.domain.decision import AccountChange, Answer, Decision, TierChange
-from core.domain.ledger import Account, Entry
+from core.domain.ledger import Account, AccountDetails, Entry
 from core.domain.lots import Lot, SharedExpiry
 from core.domain.orders.posted import (
     Budget,
@@ -35,6 +35,7 @@ from core.posting.answers import (
 )
 from core.posting.events import EventContext, decision_events, message_parked
 from core.posting.loading import BudgetKey, LoadedBudget
+from core.store.account_names import NewReference, append_references, write_details
 from core.store.appending import (
     ClaimedOrder,
     NewOrder,
@@ -94,6 +95,9 @@ class Writing:
         """`context` is what all events of the transaction share."""
         self._context = context
         self._opened: dict[UUID, None] = {}
+        self._further: set[UUID] = set()  #: of these, those to which no orders come
+        self._details: dict[UUID, AccountDetails] = {}
+        self._references: list[NewReference] = []
         self._accounts: dict[UUID, Account] = {}
         self._entries: list[Entry] = []  # without their calculations
         self._whys: list[str] = []
@@ -118,6 +122,10 @@ class Writing:
         """Collect what a decision changes. `report` is the message that it decides; None for a periodic run."""
         for change in decision.changes:
             self._keep_account(change)
+            if change.references:
+                assert report is not None
+                owner = change.account.account_id
+                self._references += [NewReference(key, owner, report.shard) for key in change.references]
         for fact in decision.facts:
             assert report is not None
             match fact:
@@ -165,6 +173,10 @@ class Writing:
         account_id = change.account.account_id
         if change.opened is not None:
             self._opened[account_id] = None
+            if not change.is_primary:
+                self._further.add(account_id)
+        if change.details is not None:
+            self._details[account_id] = change.details
         self._accounts[account_id] = change.account
         for entry in change.entries:
             # A text from now on: a batch's calculations, as they are worked out, take more memory than caches hold.
@@ -197,7 +209,10 @@ class Writing:
         """
         opened = [self._accounts[account_id] for account_id in self._opened]
         # In one order everywhere: two shards that open the same accounts wait for each other, and must not in a circle.
-        append_accounts(connection, sorted(opened, key=lambda account: (account.program_id, account.customer_id)))
+        opened.sort(key=lambda account: (account.program_id, account.customer_id))
+        append_accounts(connection, opened, self._further)
+        append_references(connection, self._references)
+        write_details(connection, self._details)
         update_accounts(connection, [account for i, account in self._accounts.items() if i not in self._opened])
         self._write_orders(connection, chain_key)
         append_entries(connection, self._entries, self._whys, chain_key)

@@ -1,4 +1,4 @@
-"""Commands that have their answers, and the names by which they find accounts."""
+"""Commands that have their answers."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
@@ -7,8 +7,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from core.domain.reach import CommandKey, ReferenceKey
-from core.domain.value.commands import ACCOUNT, PostedCommand
+from core.domain.reach import CommandKey
+from core.domain.value.commands import PostedCommand
 from core.store import tables
 from core.store.engine import run_bulk
 from core.store.rows import Append, Shape, arrays, unnested
@@ -78,31 +78,3 @@ def load_first_time(connection: Connection, source: str, command_id: str) -> dat
     """When a command occurred, as it said that came first under this id, posted or not; None if none did."""
     rows = run_bulk(connection, _FIRST_TIME, {"source": source, "command_id": command_id})
     return rows[0][0] if rows else None
-
-
-# Accounts are found by the ids that we drew without a row of their own.
-_REFERENCES = f"""
-SELECT kind, reference, program_id, r.account_id
-FROM {unnested(tables.account_references, ("kind", "reference", "program_id"))}
-     JOIN account_references r USING (kind, reference, program_id)
-UNION ALL
-SELECT '{ACCOUNT}', a.account_id::text, '', a.account_id FROM accounts a WHERE a.account_id = ANY(%b)
-"""  # noqa: S608  # our own names
-
-
-def load_references(connection: Connection, keys: Collection[ReferenceKey]) -> dict[ReferenceKey, UUID]:
-    """The accounts to which these references lead, as far as they lead to any."""
-    if not keys:
-        return {}
-    drawn = [found for key in keys if key.kind == ACCOUNT and (found := drawn_id(key.reference)) is not None]
-    rows = run_bulk(connection, _REFERENCES, (*arrays(keys, 3), drawn))
-    return {ReferenceKey(kind, reference, program_id): account_id for kind, reference, program_id, account_id in rows}
-
-
-def drawn_id(account_id: str) -> UUID | None:
-    """The id that we drew for an account; None for one that somebody gave it. It has one way of being written."""
-    try:
-        drawn = UUID(account_id)
-    except ValueError:
-        return None
-    return drawn if str(drawn) == account_id else None

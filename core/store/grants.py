@@ -56,6 +56,7 @@ WORKER_GRANTS: Mapping[str, Allowed] = {
         ),
     ),
     "members": _APPEND,
+    "account_details": Allowed(inserts=True, updates=("business_hash", "metadata", "tags")),
     "account_references": _APPEND,
     "entries": _APPEND,
     "commands": _APPEND,

@@ -52,6 +52,7 @@ _OPEN = "what is still to be posted is what came"
 _REPEATS = Free("only tells a message that comes again: what is posted is known by the ids of orders and refunds")
 _TOLD = Free("is told to people, and decides on nothing")
 _ASKED = Free("says where an answer goes besides to all who listen", "'x'")
+_KEPT = Free("is kept with the account, and only tells whether a command that makes it says the same again", "'[1]'")
 _REMINDS = Free("decides on what is told about points that expire, and the next run corrects it")
 
 UPDATED: dict[str, dict[str, Named | Free]] = {
@@ -103,6 +104,7 @@ UPDATED: dict[str, dict[str, Named | Free]] = {
         "status": Free("a person or a command may set it at any time", "'frozen'"),
         "updated_at": Free("nothing reads it"),
     },
+    "account_details": {"business_hash": _KEPT, "metadata": _KEPT, "tags": _KEPT},
     "lots": {
         "points_granted": Named(_LOT),
         "points_remaining": Named(_LOT, "greatest(points_remaining - 1, 0)"),

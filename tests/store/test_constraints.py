@@ -44,6 +44,9 @@ REFUSED = {
     "ck_accounts_balance_covers_lots": "UPDATE accounts SET balance = -1, deficit = 0",
     "ck_accounts_qualifying_points": "UPDATE accounts SET qualifying_points = -1",
     "ck_accounts_status": "UPDATE accounts SET status = 'gone'",
+    "ck_accounts_enrolment_given": "UPDATE accounts SET is_enrolment_given = true, enrolled_at = NULL",
+    "pk_account_details": "INSERT INTO account_details SELECT * FROM account_details",
+    "fk_account_details_account_id": "UPDATE account_details SET account_id = gen_random_uuid()",
     "pk_commands": "INSERT INTO commands SELECT * FROM commands",
     "fk_commands_account_id": "UPDATE commands SET account_id = gen_random_uuid()",
     "ck_commands_rejected_has_code": "UPDATE commands SET code = 'unknown_account'",
@@ -167,7 +170,8 @@ def fill(engine: Engine) -> Shell:
     shell.take(order(lines=lines), refund(net="50.00"), fulfilment(), b"broken")
     shell.take(goods_back())
     take_by_operator(shell, command("credit", "k1", points=5))
-    shell.execute("INSERT INTO account_references SELECT 'card', '1', program_id, account_id, 0 FROM accounts")
+    take_by_operator(shell, command("account.create", "k2", account_id="a1", customer_id="c2", tags=["vip"]))
+    shell.execute("INSERT INTO account_references SELECT 'card', '1', program_id, account_id, 0 FROM accounts LIMIT 1")
     shell.execute("INSERT INTO reminders SELECT account_id, now(), 5, 30 FROM accounts")
     shell.execute(
         "INSERT INTO shared_expiries (account_id, expires_with, account_shard, earned_by, expires_at)"
@@ -217,6 +221,11 @@ _UNKNOWN_OF_MESSAGES = (
 )
 
 
+_UNKNOWN_OF_ACCOUNTS = (
+    "counted_until enrolled_at own_account_id qualifying_from tier_held_until tier_since tier_until tier_warned_until"
+)
+
+
 def test_what_must_be_known_cannot_be_left_out(filled: Shell) -> None:
     """Every column that is not declared optional refuses null."""
     optional: dict[str, list[str]] = {}
@@ -231,16 +240,9 @@ def test_what_must_be_known_cannot_be_left_out(filled: Shell) -> None:
         "program_changes": ["effective_from"],
         "inbox": sorted(_UNKNOWN_OF_MESSAGES.split()),
         "dead_letter_actions": ["acted_by", "detail", "reason"],
-        "accounts": [
-            "counted_until",
-            "enrolled_at",
-            "qualifying_from",
-            "tier_held_until",
-            "tier_since",
-            "tier_until",
-            "tier_warned_until",
-        ],
+        "accounts": sorted(_UNKNOWN_OF_ACCOUNTS.split()),
         "entries": ["chain_hash", "command_id", "corrects_sequence", "order_id", "refund_id", "return_id", "source"],
+        "account_details": ["business_hash"],
         "commands": ["account_id", "code", "program_version"],
         "lots": ["available_at", "expires_at", "expires_with"],
         "shared_expiries": ["extended_to"],

@@ -51,7 +51,7 @@ def test_events_have_numbers_in_the_order_in_which_they_were_committed(engine: E
 def test_what_posting_reads_is_there_until_the_message_has_its_outcome(engine: Engine) -> None:
     shell = Shell(engine)
     shell.receive(order("o1"), order("o2", program_id="nope"), b"{")
-    before = {row.inbox_id: row.settled for row in shell.rows("SELECT inbox_id, settled FROM inbox")}
+    before = {row.inbox_id: row.settled for row in shell.rows("SELECT inbox_id, settled FROM inbox ORDER BY 1")}
     assert [settled is not None for settled in before.values()] == [True, True, False]
     shell.post()
     assert shell.value("SELECT count(settled) FROM inbox") == 0

@@ -63,6 +63,7 @@ def of_commands() -> list[dict[str, Any]]:
         command("credit", "k1", customer_id="c6", points=5),
         command("adjust", "k2", customer_id="c6", points=-7, reason="mistake", allow_negative_balance=True),
         command("adjust", "k3", customer_id="c6", points=3, reason="mistake"),
+        command("account.create", "k4", customer_id="own", account_id="a1", enrolled_at="2024-02-29T12:00:00Z"),
     ]
 
 

@@ -192,8 +192,9 @@ def _given_up(
         return settled
     account = settled.change.account
     left = account.orders_posted - 1
-    # Without any order nothing says when the membership began.
-    account = account._replace(orders_posted=left, enrolled_at=account.enrolled_at if left else None)
+    # Without any order nothing says when the membership began, unless a command did.
+    is_known = left > 0 or account.is_enrolment_given
+    account = account._replace(orders_posted=left, enrolled_at=account.enrolled_at if is_known else None)
     account_change = settled.change._replace(account=account)
     given_up = event._replace(
         kind=OrderEventKind.GIVEN_UP,

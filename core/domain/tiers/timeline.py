@@ -138,6 +138,7 @@ def may_fall(
         program.qualification.window not in {QualificationWindow.ROLLING_MONTHS, QualificationWindow.MEMBERSHIP_YEAR}
         and not program.qualification.grace_days
         and account.enrolled_at is not None
+        and not account.is_enrolment_given
         and program_at(account.enrolled_at) is program
         and (account.qualifying_from is None or order.occurred_at >= account.qualifying_from)
     )
@@ -160,8 +161,10 @@ def _fall(
 def enrolled_at(account: Account, facts: TierFacts, program: Program) -> datetime | None:
     """When the membership began: with the first order; where its years count, with the first of which a part is kept.
 
-    `program` is the version in force at the end.
+    What a command said stays, whatever orders come. `program` is the version in force at the end.
     """
+    if account.is_enrolment_given:
+        return account.enrolled_at
     first = next((order.occurred_at for order in facts.orders), account.enrolled_at)
     if not has_membership_years(program):
         return first

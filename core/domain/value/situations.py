@@ -70,17 +70,25 @@ def on_account(decide: DecideSituation, flow: Flow, *, opens: bool = False) -> D
     def decide_message(
         books: Books, message: Message[Command[Any]], rules: ProgramRegistry, as_of: datetime
     ) -> Decision | Rejected | Replayed:
-        known = books.command((message.fact.source, message.event_id))
+        known = known_already(books, message)
         if known is not None:
-            return Replayed() if known.digest == message.digest else conflict()
+            return known
         found = _situation(books, message, rules, as_of, opens=opens)
         if isinstance(found, Rejected):
             return found
-        problem = _status_problem(found.account, flow) or _unit_problem(found)
+        problem = _status_problem(found.account, flow) or unit_problem(found)
         decided = decide(found) if problem is None else problem
-        return _completed(decided, found) if isinstance(decided, Decision) else decided
+        return completed(decided, found) if isinstance(decided, Decision) else decided
 
     return decide_message
+
+
+def known_already(books: Books, message: Message[Command[Any]]) -> Rejected | Replayed | None:
+    """What becomes of a command whose source and id are known: it is not done again; None for a new one."""
+    known = books.command((message.fact.source, message.event_id))
+    if known is None:
+        return None
+    return Replayed() if known.digest == message.digest else conflict()
 
 
 def _situation(
@@ -90,7 +98,7 @@ def _situation(
     if command.whom.kind == CUSTOMER:
         program_id = rules.resolve(message.program_id, command.source, as_of)
         if program_id is None:
-            return _unknown_program(message.program_id, rules)
+            return unknown_program(message.program_id, rules)
         account = books.account_of(program_id, command.whom.id)
         program = rules.at(program_id, as_of).program
         if account is None and opens and program.enrol is Enrol.FIRST_ACTIVITY:
@@ -103,7 +111,7 @@ def _situation(
     return Situation(books, command, message.event_id, account, opened, version.program, version.version, as_of)
 
 
-def _completed(decision: Decision, situation: Situation) -> Decision:
+def completed(decision: Decision, situation: Situation) -> Decision:
     """What follows from every command: the version that decided it is kept, and spending is an activity."""
     assert decision.answer is not None
     answer = decision.answer._replace(program_version=situation.program_version)
@@ -134,7 +142,8 @@ def conflict() -> Rejected:
     )
 
 
-def _unknown_program(named: str | None, rules: ProgramRegistry) -> Rejected:
+def unknown_program(named: str | None, rules: ProgramRegistry) -> Rejected:
+    """Why a command is not done of whose program nothing is known."""
     known = ", ".join(rules.program_ids()) or "none"
     if named is None:
         detail = f"data.program_id is absent, no program lists this source and none is the default; programs: {known}"
@@ -172,7 +181,8 @@ def _status_problem(account: Account, flow: Flow) -> Rejected | None:
     return None
 
 
-def _unit_problem(situation: Situation) -> Rejected | None:
+def unit_problem(situation: Situation) -> Rejected | None:
+    """Why a command is not done whose points are not what the program counts."""
     unit, own = situation.command.unit, situation.program.unit
     if unit in (None, own):
         return None

@@ -22,6 +22,8 @@ from core.domain.orders.facts import (
 )
 from core.domain.subjects import account_subject, customer_subject, order_subject, return_subject
 from core.domain.value.commands import Command
+from core.messages.inbound.account_facts import create_terms
+from core.messages.inbound.account_messages import CreateCommand
 from core.messages.inbound.command_facts import command_of, credit_terms, debit_terms
 from core.messages.inbound.command_messages import COMMAND_PREFIX, CreditCommand, DebitCommand
 from core.messages.inbound.move_facts import adjust_terms
@@ -158,6 +160,10 @@ def _command(verb: str, model: Model, terms: Callable[[Data], Any]) -> Contract:
     )
 
 
+def _own_account(data: Data) -> str:
+    return account_subject(data["account_id"])
+
+
 CONTRACTS = (
     Contract("order.completed", OrderCompletedEvent, _order, _named_customer, is_subject=True, fact=order_of),
     _about_order("order.refunded", OrderRefundedEvent, refund_of),
@@ -178,5 +184,7 @@ CONTRACTS = (
     _command("credit", CreditCommand, credit_terms),
     _command("debit", DebitCommand, debit_terms),
     _command("adjust", AdjustCommand, adjust_terms),
+    # What names the account by its own id is posted where it is made, and after it.
+    _command("account.create", CreateCommand, create_terms)._replace(subject=_own_account, is_subject=True),
 )
 INBOUND = Contracts(CONTRACTS)

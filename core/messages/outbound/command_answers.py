@@ -24,6 +24,8 @@ class AnsweredAccount(TypedDict):
 
     account_id: AccountId
     """The account."""
+    own_account_id: NotRequired[str]
+    """The id that its maker gave it, where it has one."""
     customer_id: str
     """The shop's id of the customer."""
     balance: int
@@ -86,6 +88,8 @@ class CommandAcceptedData(TypedDict):
     """How many points it moved."""
     remainder: NotRequired[NotNegative]
     """How many it could not move, where it allowed for that."""
+    enrolled_at: NotRequired[Instant]
+    """When the membership began, where the command said that."""
     recorded_at: Instant
     """When it was done."""
 

@@ -23,6 +23,11 @@ from core.messages.outbound.event_parts import (
     Ordinal,
 )
 
+# Described by Field, since every event of an account has it.
+OwnAccountId = Annotated[
+    str, Field(description="The id that the account's maker gave it, where it has one; unique in all programs.")
+]
+
 
 class OutboundType(StrEnum):
     """Every type of event that goes out; on RabbitMQ also the routing key."""
@@ -44,6 +49,7 @@ class BalanceChangedData(TypedDict):
 
     account_id: AccountId
     """The account."""
+    own_account_id: NotRequired[OwnAccountId]
     program_id: str
     """The loyalty program of the account."""
     customer_id: str
@@ -96,10 +102,11 @@ class BalanceChangedData(TypedDict):
 
 @with_config(CONTRACT)
 class AccountCreatedData(TypedDict):
-    """A customer's first order in a program, or first return without a receipt, opened an account."""
+    """An account was opened: by a customer's first order or other activity in a program, or by command."""
 
     account_id: AccountId
     """The account."""
+    own_account_id: NotRequired[OwnAccountId]
     program_id: str
     """Its loyalty program."""
     customer_id: str
@@ -107,7 +114,13 @@ class AccountCreatedData(TypedDict):
     tier: str
     """The tier that it starts in."""
     occurred_at: Instant
-    """When the order or return occurred that opened it."""
+    """When the order, return or command occurred that opened it."""
+    enrolled_at: NotRequired[Instant]
+    """When the membership began, where a command said that."""
+    metadata: NotRequired[dict[str, str | int | bool]]
+    """What its maker wanted kept with it."""
+    tags: NotRequired[list[str]]
+    """Words to find it by."""
     recorded_at: Instant
     """When it was opened."""
 
@@ -118,6 +131,7 @@ class TierChangedData(TypedDict):
 
     account_id: AccountId
     """The account."""
+    own_account_id: NotRequired[OwnAccountId]
     program_id: str
     """Its loyalty program."""
     customer_id: str
@@ -144,6 +158,7 @@ class TierAtRiskData(TypedDict):
 
     account_id: AccountId
     """The account."""
+    own_account_id: NotRequired[OwnAccountId]
     program_id: str
     """Its loyalty program."""
     customer_id: str
@@ -168,6 +183,7 @@ class PointsExpiringData(TypedDict):
 
     account_id: AccountId
     """The account."""
+    own_account_id: NotRequired[OwnAccountId]
     program_id: str
     """Its loyalty program."""
     customer_id: str
@@ -202,6 +218,7 @@ class PointsExtendedData(TypedDict):
 
     account_id: AccountId
     """The account."""
+    own_account_id: NotRequired[OwnAccountId]
     program_id: str
     """Its loyalty program."""
     customer_id: str

@@ -8,6 +8,7 @@ from core.store.tables.base import metadata
 from core.store.tables.commands import commands
 from core.store.tables.ledger import (
     FIRST_LOTS,
+    account_details,
     account_references,
     accounts,
     allocations,
@@ -25,6 +26,7 @@ from core.store.tables.upkeep import periodic_runs, reminders, repairs, retentio
 
 __all__ = [
     "FIRST_LOTS",
+    "account_details",
     "account_references",
     "accounts",
     "allocations",

@@ -61,6 +61,8 @@ accounts = sa.Table(
     column("tier_held_until", INSTANT, null=True),
     column("tier_warned_until", INSTANT, null=True),
     column("status", sa.String(), default="'active'"),
+    column("own_account_id", sa.String(), null=True),  #: as its maker named it; for good
+    column("is_enrolment_given", sa.Boolean(), default="false"),  #: enrolled_at is what a command said, for good
     column("created_at", INSTANT, default="now()"),
     column("updated_at", INSTANT, default="now()", is_renewed=True),
     sa.CheckConstraint("deficit >= 0", name="deficit"),
@@ -70,6 +72,7 @@ accounts = sa.Table(
     sa.CheckConstraint("qualifying_points >= 0", name="qualifying_points"),
     sa.CheckConstraint("orders_counted >= 0", name="orders_counted"),
     sa.CheckConstraint("status IN ('active', 'frozen', 'closed')", name="status"),
+    sa.CheckConstraint("enrolled_at IS NOT NULL OR NOT is_enrolment_given", name="enrolment_given"),
     within_reach(
         "qualifying_from",
         "tier_since",
@@ -84,6 +87,18 @@ accounts = sa.Table(
     ),
 )
 
+#: What is kept with some accounts and counts for nothing; most have no row.
+account_details = sa.Table(
+    "account_details",
+    metadata,
+    sa.Column("account_id", sa.Uuid(), primary_key=True),
+    column("business_hash", sa.LargeBinary(), null=True),  #: of the command that made the account; null: none did
+    column("metadata", JSON()),
+    column("tags", JSON()),
+    sa.ForeignKeyConstraint(["account_id"], ["accounts.account_id"]),
+)
+
+#: A customer's primary account of a program: the one to which their orders come. Further ones name them as customer.
 members = sa.Table(
     "members",
     metadata,

@@ -17,6 +17,7 @@ CREATE TABLE accounts (
     counted_until timestamptz, orders_posted integer DEFAULT 0 NOT NULL,
     orders_counted integer DEFAULT 0 NOT NULL, enrolled_at timestamptz, tier_held_until timestamptz,
     tier_warned_until timestamptz, status varchar DEFAULT 'active' NOT NULL,
+    own_account_id varchar, is_enrolment_given boolean DEFAULT false NOT NULL,
     created_at timestamptz DEFAULT now() NOT NULL, updated_at timestamptz DEFAULT now() NOT NULL,
     CONSTRAINT pk_accounts PRIMARY KEY (account_id),
     CONSTRAINT ck_accounts_deficit CHECK (deficit >= 0),
@@ -26,6 +27,7 @@ CREATE TABLE accounts (
     CONSTRAINT ck_accounts_qualifying_points CHECK (qualifying_points >= 0),
     CONSTRAINT ck_accounts_orders_counted CHECK (orders_counted >= 0),
     CONSTRAINT ck_accounts_status CHECK (status IN ('active', 'frozen', 'closed')),
+    CONSTRAINT ck_accounts_enrolment_given CHECK (enrolled_at IS NOT NULL OR NOT is_enrolment_given),
     CONSTRAINT ck_accounts_instants CHECK (qualifying_from BETWEEN '1000-01-01 00:00Z' AND '9000-01-01
         00:00Z' AND tier_since BETWEEN '1000-01-01 00:00Z' AND '9000-01-01 00:00Z' AND tier_until
         BETWEEN '1000-01-01 00:00Z' AND '9000-01-01 00:00Z' AND counted_until BETWEEN '1000-01-01
@@ -124,6 +126,11 @@ CREATE TABLE schema_support (
 CREATE TABLE turns (
     task varchar NOT NULL, shard smallint NOT NULL,
     CONSTRAINT pk_turns PRIMARY KEY (task, shard)
+);
+CREATE TABLE account_details (
+    account_id uuid NOT NULL, business_hash bytea, metadata json NOT NULL, tags json NOT NULL,
+    CONSTRAINT pk_account_details PRIMARY KEY (account_id),
+    CONSTRAINT fk_account_details_account_id FOREIGN KEY(account_id) REFERENCES accounts (account_id)
 );
 CREATE TABLE account_references (
     kind varchar NOT NULL, reference varchar NOT NULL, program_id varchar NOT NULL,

@@ -42,6 +42,24 @@ COMMANDS = (
         is_global=True,
     ),
     Check(
+        9,
+        "an account that a command made is as its answer says",
+        """
+        SELECT a.account_id, format('account %s has the id %s of its own and began at %s, but by the commands that'
+                                    ' made it that is %s and %s', a.account_id, coalesce(a.own_account_id, '-'),
+                                    CASE WHEN a.is_enrolment_given THEN a.enrolled_at END, coalesce(r.reference, '-'),
+                                    c.enrolled_at)
+        FROM accounts a
+        LEFT JOIN (SELECT account_id, max(reference) AS reference FROM account_references WHERE kind = 'account'
+                   GROUP BY account_id) r USING (account_id)
+        LEFT JOIN (SELECT account_id, max(answer->>'enrolled_at')::timestamptz AS enrolled_at
+                   FROM commands WHERE code IS NULL AND type = 'loyalty.command.account.create'
+                   GROUP BY account_id) c USING (account_id)
+        WHERE a.own_account_id IS DISTINCT FROM r.reference
+           OR CASE WHEN a.is_enrolment_given THEN a.enrolled_at END IS DISTINCT FROM c.enrolled_at
+        """,
+    ),
+    Check(
         7,
         "every command's answer has its event",
         f"""

@@ -135,7 +135,7 @@ MESSAGES_AND_EVENTS = (
         """
         SELECT a.account_id, format('account %s: its customer %s is not a member of it', a.account_id, a.customer_id)
         FROM accounts a LEFT JOIN members m USING (account_id, program_id, customer_id)
-        WHERE m.account_id IS NULL
+        WHERE m.account_id IS NULL AND a.own_account_id IS NULL  -- which a further account has
         UNION ALL
         SELECT account_id, format('%s %s is of program %s, its account %s of program %s', p.what, p.id, p.program_id,
                                   account_id, a.program_id)
@@ -144,6 +144,21 @@ MESSAGES_AND_EVENTS = (
               UNION ALL SELECT account_id, 'order', order_id, program_id FROM orders) AS p USING (account_id)
         WHERE p.program_id <> a.program_id
         """,
+    ),
+    Check(
+        9,
+        "a customer's orders come to one of the customer's accounts",
+        """
+        SELECT a.account_id, format('account %s: its customer %s has none in program %s to which orders come',
+                                    a.account_id, a.customer_id, a.program_id)
+        FROM accounts a LEFT JOIN members m USING (program_id, customer_id)
+        WHERE m.account_id IS NULL
+        UNION ALL
+        SELECT account_id, format('orders of customer %s come to account %s, which is another customer''s',
+                                  m.customer_id, account_id)
+        FROM members m JOIN accounts a USING (account_id) WHERE m.customer_id <> a.customer_id
+        """,
+        is_global=True,
     ),
     Check(
         9,

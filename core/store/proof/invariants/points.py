@@ -221,7 +221,7 @@ POINTS = (
                    FROM orders GROUP BY account_id) o USING (account_id)
         LEFT JOIN (SELECT DISTINCT account_id, occurred_at AS enrolled_at FROM orders) f USING (account_id, enrolled_at)
         WHERE a.orders_posted <> coalesce(o.orders, 0) OR a.orders_counted <> coalesce(o.counted, 0)
-           OR (o.orders > 0) <> (f.account_id IS NOT NULL)
+           OR (NOT a.is_enrolment_given AND (o.orders > 0) <> (f.account_id IS NOT NULL))
         """,
     ),
     Check(

@@ -1,0 +1,20 @@
+"""What commands on accounts themselves ask for."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from types import MappingProxyType
+from typing import NamedTuple
+
+AttributeValue = str | int | bool
+
+
+class CreateTerms(NamedTuple):
+    """Open an account under an id of its maker's own."""
+
+    account_id: str
+    points: int = 0  #: its opening value; 0: none
+    reason: str | None = None  #: for people
+    expires_at: datetime | None = None  #: of the opening value; None: as the program says
+    enrolled_at: datetime | None = None  #: when the membership began; None: with the first order
+    metadata: Mapping[str, AttributeValue] = MappingProxyType({})
+    tags: tuple[str, ...] = ()

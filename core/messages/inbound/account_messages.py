@@ -1,0 +1,79 @@
+"""The contracts of commands on accounts themselves: what makes them, changes them and ends them."""
+
+import re
+from typing import Annotated, Any, Literal, NotRequired
+
+from pydantic import AfterValidator, Field, StringConstraints, with_config
+from pydantic_core import InitErrorDetails
+
+# Python 3.11's own TypedDict hides from pydantic which keys are required.
+from typing_extensions import TypedDict
+
+from core.domain.ids import id_pattern
+from core.messages.inbound.command_messages import NamedProgram, NamedUnit, Points, Reason
+from core.messages.inbound.fields import Attributes, CustomerId, Label, StopAtFirst, UtcTime, own_problem
+from core.messages.inbound.order_messages import STRICT, TAGS_MAX, Envelope, leave_out_null, refuse
+
+OWN_ID_CHARACTERS_MAX = 64
+#: What the ids look like that we draw.
+DRAWN_PATTERN = "^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$"
+
+_DRAWN = re.compile(DRAWN_PATTERN.strip("^$"))
+
+OwnAccountId = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=OWN_ID_CHARACTERS_MAX, pattern=id_pattern(but="@")),
+    Field(examples=["till-7-0001"], json_schema_extra={"not": {"pattern": DRAWN_PATTERN}}),
+]
+Tags = Annotated[list[Label], Field(max_length=TAGS_MAX), StopAtFirst()]
+
+
+@with_config(STRICT)
+class CreateData(TypedDict):
+    """Open an account for a customer, under an id of your own."""
+
+    program_id: NotRequired[NamedProgram]
+    customer_id: CustomerId
+    """The shop's id of the customer whose account it is."""
+    account_id: OwnAccountId
+    """The account's own id, beside the one that we draw: unique for ever, in all programs. Nothing that looks like a
+    UUID."""
+    points: NotRequired[Points | None]
+    """Its opening value; left out, none."""
+    unit: NotRequired[NamedUnit]
+    reason: NotRequired[Reason]
+    expires_at: NotRequired[UtcTime | None]
+    """The first instant at which the opening value cannot be spent; left out, as the program says."""
+    enrolled_at: NotRequired[UtcTime | None]
+    """When the membership began, not in the future; left out, with the first order."""
+    metadata: NotRequired[Attributes | None]
+    """Whatever else is kept with the account, by names of your own; no personal data."""
+    tags: NotRequired[Tags | None]
+    """Words to find accounts by; no personal data."""
+
+
+def _own_id_problems(account_id: str) -> list[InitErrorDetails]:
+    if not _DRAWN.fullmatch(account_id):
+        return []
+    return [own_problem(("account_id",), "looks like an id that we draw, a UUID; choose an id of another form")]
+
+
+def _settle_create(data: Any) -> Any:
+    leave_out_null(data)
+    refuse(_own_id_problems(data["account_id"]))
+    if "tags" in data:
+        data["tags"] = sorted(set(data["tags"]))
+    for name in ("metadata", "tags"):
+        if name in data and not data[name]:
+            del data[name]
+    return data
+
+
+@with_config(STRICT)
+class CreateCommand(Envelope):
+    """Asks to open an account."""
+
+    type: Literal["loyalty.command.account.create"]  # type: ignore[misc]
+    """What is asked for."""
+    data: Annotated[CreateData, AfterValidator(_settle_create)]
+    """The account."""

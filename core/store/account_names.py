@@ -1,0 +1,95 @@
+"""What names accounts beside their customers, and what is kept with them."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from pydantic_core import from_json, to_json
+from sqlalchemy import Connection
+
+from core.domain.ledger import AccountDetails
+from core.domain.reach import ReferenceKey
+from core.domain.value.commands import ACCOUNT
+from core.store import tables
+from core.store.engine import run_bulk
+from core.store.rows import Append, Field, Put, Shape, arrays, unnested
+
+# Accounts are found by the ids that we drew without a row of their own.
+_REFERENCES = f"""
+SELECT kind, reference, program_id, r.account_id
+FROM {unnested(tables.account_references, ("kind", "reference", "program_id"))}
+     JOIN account_references r USING (kind, reference, program_id)
+UNION ALL
+SELECT '{ACCOUNT}', a.account_id::text, '', a.account_id FROM accounts a WHERE a.account_id = ANY(%b)
+"""  # noqa: S608  # our own names
+
+
+def load_references(connection: Connection, keys: Collection[ReferenceKey]) -> dict[ReferenceKey, UUID]:
+    """The accounts to which these references lead, as far as they lead to any."""
+    if not keys:
+        return {}
+    drawn = [found for key in keys if key.kind == ACCOUNT and (found := drawn_id(key.reference)) is not None]
+    rows = run_bulk(connection, _REFERENCES, (*arrays(keys, 3), drawn))
+    return {ReferenceKey(kind, reference, program_id): account_id for kind, reference, program_id, account_id in rows}
+
+
+def drawn_id(account_id: str) -> UUID | None:
+    """The id that we drew for an account; None for one that somebody gave it. It has one way of being written."""
+    try:
+        drawn = UUID(account_id)
+    except ValueError:
+        return None
+    return drawn if str(drawn) == account_id else None
+
+
+class NewReference(NamedTuple):
+    """A name by which an account is found from now on, and the shard where what names it is posted."""
+
+    key: ReferenceKey
+    account_id: UUID
+    shard: int
+
+
+_APPEND_REFERENCES = Append(Shape(tables.account_references, NewReference).new())
+
+
+def append_references(connection: Connection, references: Sequence[NewReference]) -> None:
+    """Let accounts be found by these names; fails if one of them is taken, and the batch is then done again."""
+    _APPEND_REFERENCES.run(connection, references)
+
+
+class _OwnedDetails(NamedTuple):
+    account_id: UUID
+    details: AccountDetails
+
+
+def _json(value: Any) -> str:
+    return to_json(value).decode()
+
+
+def _read_tags(text: str) -> tuple[str, ...]:
+    return tuple(from_json(text))
+
+
+DETAILS = Shape(
+    tables.account_details,
+    _OwnedDetails,
+    business_hash="details.digest",
+    metadata=Field("details.metadata", lambda metadata: _json(dict(metadata)), from_json),
+    tags=Field("details.tags", _json, _read_tags),
+)
+_DETAILS = f"SELECT {DETAILS.select('d')} FROM account_details d WHERE d.account_id = ANY(%b)"  # noqa: S608  # our own names
+_PUT_DETAILS = Put(DETAILS.new())
+
+
+def load_details(connection: Connection, account_ids: Collection[UUID]) -> dict[UUID, AccountDetails]:
+    """What is kept with each of these accounts."""
+    found = dict.fromkeys(account_ids, AccountDetails())
+    if account_ids:
+        found.update(DETAILS.read(row) for row in run_bulk(connection, _DETAILS, (list(account_ids),)))
+    return found
+
+
+def write_details(connection: Connection, details: Mapping[UUID, AccountDetails]) -> None:
+    """Write what is kept with accounts that the caller has locked, or opens."""
+    _PUT_DETAILS.run(connection, [_OwnedDetails(*pair) for pair in details.items()])
