@@ -10,9 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from random import Random
 
-from tests.domain.agreement import check_agreement, check_lots
 from tests.domain.command_stories import ALL_KINDS, CommandStoryRun, random_story
-from tests.domain.invariants import check_everything
 from tests.domain.stories import KINDS, Step
 from tests.domain.valid_programs import Versions, various_versions
 
@@ -33,9 +31,7 @@ def problem_of(versions: Versions, story: list[Step]) -> str | None:
     try:
         for _ in run.run(story):
             pass
-        check_everything(run.book)
-        check_agreement(run.book, run.naive)
-        check_lots(run.book, run.naive)
+        run.check()
     except Exception:  # noqa: BLE001  # whatever it is, it is what was looked for
         return traceback.format_exc()
     return None

@@ -57,9 +57,9 @@ def check_lots(book: Book, naive: NaiveValue) -> None:
 def check_tiers(book: Book, naive: NaiveAccount) -> None:
     """The tiers that the book tells are those of all facts, at every instant."""
     account = book.account
-    if not naive.sales:
+    known = [instant for sale in naive.sales.values() if not sale.has_left for instant, _ in sale.counts().kept]
+    if not known:
         return
-    known = [instant for sale in naive.sales.values() for instant, _ in sale.counts().kept]
     now = account.counted_until or max(known)
     tiers = naive.tiers(now)
     told = [(change.effective_at, change.tier_id) for change in book.tier_changes]

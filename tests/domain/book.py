@@ -83,17 +83,29 @@ class Book:
     """Everything that is written of one account. `program` is the version in force; replace it to apply another."""
 
     def __init__(
-        self, program: Program, account: Account | None = None, *, customer_id: str = "c1", books: Books | None = None
+        self,
+        program: Program,
+        account: Account | None = None,
+        *,
+        customer_id: str = "c1",
+        books: Books | None = None,
+        beside: "Book | None" = None,
     ) -> None:
-        """The first order opens the account, unless one is given. `books` may be shared with other customers."""
+        """The first order opens the account, unless one is given.
+
+        `books` may be shared with other customers. `beside` is the book of another customer, with whom it shares these
+        and the program, and orders may move from one to the other.
+        """
         self.program = program
         self.customer_id = customer_id
-        self.books = books or whole_books()
+        self.books = books or (beside.books if beside is not None else whole_books())
+        self.family: list[Book] = [] if beside is None else beside.family
+        self.family.append(self)
         self.entries: list[Entry] = []
         self.recorded_at: list[datetime] = []  #: as_of of each entry
         self.tier_changes: list[TierChange] = []
-        self.versions: list[Program] = []  #: version n at place n - 1
-        self.in_force_from: list[datetime] = []
+        self.versions: list[Program] = [] if beside is None else beside.versions  #: version n at place n - 1
+        self.in_force_from: list[datetime] = [] if beside is None else beside.in_force_from
         self.reminders: dict[datetime, Reminder] = {}
         self.waiting: dict[str, list[ShopFact]] = {}
         self.answers: dict[str, Told] = {}  #: of commands, by their ids
@@ -236,7 +248,8 @@ class Book:
     def account(self) -> Account:
         """The account; before the first order, one that nothing has happened to."""
         found = self.books.account_of(self.program.program_id, self.customer_id)
-        return found or account(customer_id=self.customer_id)
+        unlike_others = {"account_id": UUID(int=1)} if len(self.family) > 1 else {}
+        return found or account(customer_id=self.customer_id, **unlike_others)
 
     @account.setter
     def account(self, account: Account) -> None:
@@ -265,9 +278,17 @@ class Book:
 
     @property
     def orders(self) -> dict[str, PostedOrder]:
-        """The posted orders by their ids, in the sequence in which they were posted."""
+        """The posted orders by their ids, in the sequence in which they were posted; none of another customer."""
+        return {order_id: posted for order_id, posted in self.orders_ever.items() if self._keeps(posted)}
+
+    @property
+    def orders_ever(self) -> dict[str, PostedOrder]:
+        """The same with those that have left the customer."""
         program_id = self.program.program_id
         return {order_id: self.books.orders((SOURCE, order_id))[program_id] for order_id in self._order_ids}
+
+    def _keeps(self, posted: PostedOrder) -> bool:
+        return len(self.family) == 1 or self.is_of(posted.account_id)
 
     @property
     def refunds(self) -> dict[str, list[PostedRefund]]:
@@ -308,13 +329,28 @@ class Book:
         """Apply the decision; returns what it does to the account."""
         assert isinstance(decision, Decision), decision
         self.books.apply(decision)
-        (change,) = decision.changes or (AccountChange(self.account),)
+        (change,) = [
+            change for change in decision.changes if len(self.family) == 1 or self.is_of(change.account.account_id)
+        ] or [AccountChange(self.account)]
         assert change.account == self.account
-        self.entries += change.entries
-        self.recorded_at += [as_of] * len(change.entries)
-        self.tier_changes += change.tier_changes
-        self._lots_of_commands |= {lot.lot_number for lot in change.lots if lot.origin.kind is OriginKind.COMMAND}
-        self._order_ids |= {fact.order.order_id: None for fact in decision.facts if isinstance(fact, PostedOrder)}
-        self._usage_keys |= {UsageKey(usage.name, usage.period): None for usage in change.usages}
-        self._promotion_ids |= {budget.promotion_id: None for budget in decision.budgets}
+        for book in self.family if len(self.family) > 1 else [self]:
+            book.note(decision, as_of)
         return change
+
+    def note(self, decision: Decision, as_of: datetime) -> None:
+        """Keep what of this was done to the account."""
+        for change in decision.changes:
+            if len(self.family) == 1 or self.is_of(change.account.account_id):
+                self.entries += change.entries
+                self.recorded_at += [as_of] * len(change.entries)
+                self.tier_changes += change.tier_changes
+                of_commands = [lot for lot in change.lots if lot.origin.kind is OriginKind.COMMAND]
+                self._lots_of_commands |= {lot.lot_number for lot in of_commands}
+                self._usage_keys |= {UsageKey(usage.name, usage.period): None for usage in change.usages}
+        orders = [*(fact for fact in decision.facts if isinstance(fact, PostedOrder)), *decision.orders]
+        self._order_ids |= {posted.order.order_id: None for posted in orders if self._keeps(posted)}
+        self._promotion_ids |= {budget.promotion_id: None for budget in decision.budgets}
+
+    def is_of(self, account_id: UUID | None) -> bool:
+        """Whether the account is this customer's."""
+        return account_id is not None and self.books.accounts[account_id].customer_id == self.customer_id

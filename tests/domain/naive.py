@@ -8,14 +8,16 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from core.domain.orders.facts import Cancellation, Fulfilment, Order, Refund, Return
+from core.domain.orders.facts import AmendedOrder, Fulfilment, Return
 from core.domain.program import Expiry, Program
 from tests.domain.naive_earning import Earned, naive_earned
 from tests.domain.naive_judging import NaiveOrders
 from tests.domain.naive_sales import (
+    About,
     End,
     Pile,
     Sale,
+    Told,
     available_at_of,
     name_of,
     owes_of,
@@ -58,74 +60,58 @@ class NaiveAccount(NaiveOrders):
 
     # What happens.
 
-    def complete(self, order: Order, version: Program, now: datetime) -> None:
-        """An order comes, made under `version`."""
-        tier = self.named(self.tiers(order.occurred_at).at(order.occurred_at), version)
-        sale, reached = self.settled(order, version, tier)
+    def come(self, told: Told, now: datetime) -> None:
+        """An order comes, as the shop has told of it."""
+        version, at = told.program, told.order.occurred_at
+        tier = self.named(self.tiers(at).at(at), version)
+        sale, reached = self.settled(told, tier)
         names = [each.tier_id for each in version.tiers]
         if (
             version.qualification.crossing_order.value == "new_tier"
             and reached in names
             and names.index(reached) > names.index(tier)
         ):
-            again, reached = self.settled(order, version, reached)
+            again, reached = self.settled(told, reached)
             if reached in names and names.index(reached) > names.index(tier):
                 sale = again
-        self.sales[order.order_id] = sale
+        self.sales[told.order.order_id] = sale
         if self.debt and sale.earned().points:
             self.release(now)
         if sale.is_counted:
-            self._slide(version, order.occurred_at, now)
+            self._slide(version, at, now)
         is_empty = not any(pile.left for pile in self.piles)
-        self._grant(sale, now, sale.earned().by_kind(sale.program), begins=is_empty)
+        self._grant(sale, now, sale.earned().by_kind(version), begins=is_empty)
+        if told.parcels:
+            self._share_out(sale, max(parcel.occurred_at for parcel in told.parcels), now)
 
-    def refund(self, refund: Refund, now: datetime) -> None:
-        sale = self.sales[refund.order_id]
-        before, first = sale.earned(), sale.earned(first=True)
-        sale.refunds.append(refund)
-        self._settle(sale, before, first, now)
-
-    def revert(self, order_id: str, refund_id: str, now: datetime) -> None:
-        """A refund did not happen after all."""
+    def go(self, order_id: str, now: datetime) -> None:
+        """An order is another customer's now."""
         sale = self.sales[order_id]
         before, first = sale.earned(), sale.earned(first=True)
-        sale.reverted.add(refund_id)
+        sale.has_left = True
         self._settle(sale, before, first, now)
 
-    def amend(self, order: Order, revision: int, now: datetime) -> None:
-        """The order is this now, unless it is something newer already."""
-        sale = self.sales[order.order_id]
-        if revision <= sale.revision:
-            return
+    def hear(self, message: About, now: datetime) -> None:
+        """Something is told of one of the orders."""
+        sale = self.sales[message.order_id]
         before, first = sale.earned(), sale.earned(first=True)
-        judged = self.judged_anew(sale, order)
-        sale.order, sale.revision, sale.judged = order, revision, judged
-        self._settle(sale, before, first, now)
-
-    def cancel(self, cancellation: Cancellation, now: datetime) -> None:
-        sale = self.sales[cancellation.order_id]
-        before, first = sale.earned(), sale.earned(first=True)
-        if cancellation.lines:
-            sale.called_off.append(cancellation)
+        judged = self.judged_anew(sale, message.order) if isinstance(message, AmendedOrder) else sale.judged
+        sale.told.hear(message)
+        sale.judged = judged
+        if not isinstance(message, Fulfilment):
+            self._settle(sale, before, first, now)
+        elif message.lines:
+            self._share_out(sale, message.occurred_at, now)
         else:
-            sale.cancelled_at = cancellation.occurred_at
-        self._settle(sale, before, first, now)
+            self._fulfil(sale, now)
 
-    def fulfil(self, fulfilment: Fulfilment, now: datetime) -> None:
-        sale = self.sales[fulfilment.order_id]
-        sale.fulfilled_at = fulfilment.occurred_at
+    def _fulfil(self, sale: Sale, now: datetime) -> None:
         for pile in self.piles:
-            if pile.order_id == fulfilment.order_id and pile.is_pending and pile.available_at is None:
+            if pile.order_id == sale.order.order_id and pile.waits:
                 pile.available_at = available_at_of(sale, now)
                 pile.end = self._end(sale, pile.kind, pile.available_at, now)
                 if pile.available_at is not None and pile.available_at <= now:
                     self._release(pile)
-
-    def fulfil_part(self, parcel: Fulfilment, now: datetime) -> None:
-        """Some lines of an order are fulfilled."""
-        sale = self.sales[parcel.order_id]
-        sale.parcels.append(parcel)
-        self._share_out(sale, parcel.occurred_at, now)
 
     def take(self, returned: Return, version: Program, now: datetime) -> None:
         """Goods came back without a receipt."""
@@ -134,8 +120,9 @@ class NaiveAccount(NaiveOrders):
         judged = NaiveOrders(version).judged(order, version, tier, is_first=False)
         points = naive_earned(order, [], version, tier, self.chosen(judged, order, version, tier)).points
         policy = version.clawback.policy.value
-        is_due = [pile for pile in self.piles if pile.is_pending and pile.available_at and pile.available_at <= now]
-        can_take = any(pile.left for pile in [*is_due, *self._spendable(now)]) and policy != "pending_only"
+        good = [pile for pile in self.piles if pile.left and not pile.is_over(now)]
+        is_there = any(pile.available_at and pile.available_at <= now for pile in good)
+        can_take = is_there and policy != "pending_only"
         if not points or not (can_take or policy == "allow_negative"):
             return
         self.release(now)
@@ -276,8 +263,8 @@ class NaiveAccount(NaiveOrders):
             self._give_back(sale, before, now)
         else:
             self._take_back(sale, before, first, now)
-        if sale.parcels:
-            self._share_out(sale, max(parcel.occurred_at for parcel in sale.parcels), now)
+        if sale.told.parcels:
+            self._share_out(sale, max(parcel.occurred_at for parcel in sale.told.parcels), now)
         was, is_now = sale.standing(before), sale.standing(sale.earned())
         if is_now[0] and not was[0]:
             self._go_on(sale, now)

@@ -7,7 +7,7 @@ from fractions import Fraction
 from core.domain.orders.facts import Order
 from core.domain.program import Program, SpendRule
 from tests.domain.naive_earning import Judged, fits, naive_earned
-from tests.domain.naive_sales import Sale, is_reached, limits_of, looks_for, name_of
+from tests.domain.naive_sales import Sale, Told, is_reached, limits_of, looks_for, name_of
 from tests.domain.naive_tiers import NaiveTiers, Sold
 
 
@@ -18,6 +18,7 @@ class NaiveOrders:
     program: Program  #: in force now
     sales: dict[str, Sale] = field(default_factory=dict)
     changed_at: datetime | None = None  #: when the program in force replaced the first one
+    others: list["NaiveOrders"] = field(default_factory=list)  #: of other customers, who use the same budgets
     first_program: Program = field(init=False)
 
     def __post_init__(self) -> None:
@@ -29,16 +30,19 @@ class NaiveOrders:
 
     def tiers(self, end: datetime, *more: Sold) -> NaiveTiers:
         """The tiers through time, to `end`, from all that is known; with `more` orders."""
-        return NaiveTiers([*(sale.counts() for sale in self.sales.values()), *more], self.version_at).run(end)
+        sales = [sale.counts() for sale in self.sales.values() if not sale.has_left]
+        return NaiveTiers([*sales, *more], self.version_at).run(end)
 
     def given(self, name: str, limit: str, period: str = "") -> tuple[int, int]:
         """The points that orders of a period have of a rule or promotion, and how many of them have any.
 
         An order counts for a `limit` that its version has.
         """
+        accounts = [self, *self.others] if limit == "budget" else [self]
         points = [
             sale.earned().by_name.get(name, 0)
-            for sale in self.sales.values()
+            for account in accounts
+            for sale in account.sales.values()
             if f"{sale.order.occurred_at.astimezone(sale.program.zone):%Y-%m-%d}".startswith(period)
             and limit in limits_of(sale.program, name)
         ]
@@ -53,11 +57,14 @@ class NaiveOrders:
                 found += left_over[rule_id] - sale.judged.carried.get(rule_id, 0)
         return found
 
-    def settled(self, order: Order, version: Program, tier: str) -> tuple[Sale, str]:
+    def settled(self, told: Told, tier: str) -> tuple[Sale, str]:
         """What an order is at this tier, and the tier that holds from its own time on."""
         is_first = not any(sale.is_counted for sale in self.sales.values())
+        order, version = told.first_order, told.program
         judged = self.chosen(self.judged(order, version, tier, is_first=is_first), order, version, tier)
-        sale = Sale(order, version, tier, judged, is_first)
+        sale = Sale(told, tier, judged, is_first)
+        if told.revision:
+            sale.judged = self.judged_anew(sale, told.order)
         return sale, self.tiers(order.occurred_at, sale.counts()).at(order.occurred_at)
 
     def named(self, tier: str, version: Program) -> str:
@@ -111,10 +118,11 @@ class NaiveOrders:
     def judged_anew(self, sale: Sale, order: Order) -> Judged:
         """What was judged at first stays. What looks for lines that were not there at first is judged now."""
         parts = [*sale.program.earning_rules, *sale.program.promotions]
-        new = {name_of(p) for p in parts if looks_for(p, order.lines) and not looks_for(p, sale.first_order.lines)}
+        new = {name_of(p) for p in parts if looks_for(p, order.lines) and not looks_for(p, sale.told.first_order.lines)}
         if sale.has_chosen:
             new -= {p.promotion_id for p in sale.program.promotions}
-        others = NaiveOrders(self.program, sales={key: each for key, each in self.sales.items() if each is not sale})
+        sales = {key: each for key, each in self.sales.items() if each is not sale}
+        others = NaiveOrders(self.program, sales, others=self.others)
         now, old = others.judged(order, sale.program, sale.tier, is_first=sale.was_first), sale.first_judged
         judged = Judged(
             (old.excluded - new) | (now.excluded & new),

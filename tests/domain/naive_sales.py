@@ -6,11 +6,22 @@ from datetime import datetime
 from decimal import Decimal
 from itertools import pairwise
 
-from core.domain.orders.facts import Cancellation, Fulfilment, Order, OrderLine, Refund, RefundLine
+from core.domain.orders.facts import (
+    AmendedOrder,
+    Cancellation,
+    Fulfilment,
+    Order,
+    OrderLine,
+    Refund,
+    RefundLine,
+    RefundReversion,
+)
 from core.domain.program import AnyPromotion, AnyRule, CategoryRule, ItemRule, Program, SpendRule
 from tests.domain.naive_earning import Earned, Judged, naive_earned
 from tests.domain.naive_tiers import Sold, Worth
 from tests.domain.naive_time import DAY
+
+About = Refund | RefundReversion | AmendedOrder | Cancellation | Fulfilment  #: about an order that is there
 
 
 @dataclass
@@ -60,25 +71,91 @@ class Pile:
 
 
 @dataclass
-class Sale:
-    """One order, and what was settled when it came."""
+class Told:
+    """What the shop has told of one order, whoever's it is."""
 
-    order: Order
-    program: Program
-    tier: str
-    judged: Judged
-    was_first: bool  #: of its customer's orders, when it came
+    first_order: Order
+    program: Program  #: in force at its time
+    order: Order = field(init=False)  #: as it is now
+    revision: int = 0
     refunds: list[Refund] = field(default_factory=list)
     reverted: set[str] = field(default_factory=set)  #: the refunds that did not happen
-    revision: int = 0
     cancelled_at: datetime | None = None
     called_off: list[Cancellation] = field(default_factory=list)  #: some of its lines
     fulfilled_at: datetime | None = None
     parcels: list[Fulfilment] = field(default_factory=list)  #: what was fulfilled of its lines
+
+    def __post_init__(self) -> None:
+        self.order = self.first_order
+
+    def is_new(self, message: About) -> bool:
+        """Whether the message says something that was not told before, or is not told better since."""
+        match message:
+            case AmendedOrder(revision=revision):
+                return revision > self.revision
+            case RefundReversion(refund_id=refund_id):
+                return refund_id not in self.reverted
+            case Cancellation(lines=()):
+                return self.cancelled_at is None
+            case Fulfilment(lines=()):
+                return self.fulfilled_at is None
+        return True
+
+    def hear(self, message: About) -> None:
+        """Note what the message says."""
+        match message:
+            case Refund():
+                self.refunds.append(message)
+            case RefundReversion():
+                self.reverted.add(message.refund_id)
+            case AmendedOrder():
+                self.order, self.revision = message.order, message.revision
+            case Cancellation() if message.lines:
+                self.called_off.append(message)
+            case Cancellation():
+                self.cancelled_at = message.occurred_at
+            case Fulfilment() if message.lines:
+                self.parcels.append(message)
+            case Fulfilment():
+                self.fulfilled_at = message.occurred_at
+
+    def all_refunds(self) -> list[Refund]:
+        """All that is as good as given back."""
+        happened = [refund for refund in self.refunds if refund.refund_id not in self.reverted]
+        happened += [self._in_part(number, each) for number, each in enumerate(self.called_off)]
+        if self.cancelled_at is None:
+            return happened
+        source, order_id = self.order.source, self.order.order_id
+        return [*happened, Refund(source, "", order_id, self.cancelled_at, True, None, None, ())]
+
+    def _in_part(self, number: int, called_off: Cancellation) -> Refund:
+        """A cancellation of a line as the refund that it is as good as; without pieces it is of all of the line."""
+        (part,) = called_off.lines
+        (line,) = [line for line in self.order.lines if line.line_id == part.line_id]
+        given = RefundLine(part.line_id, line.quantity if part.quantity is None else part.quantity, None, None)
+        name = f"called off {number}"
+        return Refund(self.order.source, name, self.order.order_id, called_off.occurred_at, False, None, None, (given,))
+
+    def pieces_sent(self, line: OrderLine) -> Decimal:
+        """How many pieces of a line are fulfilled."""
+        parts = [part for parcel in self.parcels for part in parcel.lines if part.line_id == line.line_id]
+        if any(part.quantity is None for part in parts):
+            return line.quantity
+        return min(line.quantity, sum((part.quantity or Decimal(0) for part in parts), Decimal(0)))
+
+
+@dataclass
+class Sale:
+    """One order of one customer, and what was settled when it came."""
+
+    told: Told
+    tier: str
+    judged: Judged
+    was_first: bool  #: of its customer's orders, when it came
+    has_left: bool = False  #: it is another customer's now
     excused: int = 0
     shortfall: int = 0
     taken: list[tuple[Pile, int]] = field(default_factory=list)  #: by its clawbacks, oldest first, less what came back
-    first_order: Order = field(init=False)
     first_judged: Judged = field(init=False)
     has_chosen: bool = field(init=False)  #: the newest promotion, for ever
     _found: dict[tuple[int, frozenset[str]], Earned] = field(
@@ -86,17 +163,28 @@ class Sale:
     )  #: since all of it is asked for again and again
 
     def __post_init__(self) -> None:
-        self.first_order, self.first_judged = self.order, self.judged
-        gives = {p.promotion_id for p in self.program.promotions} & self.earned().by_name.keys()
-        self.has_chosen = self.program.combine_promotions.value == "newest" and bool(gives)
+        self.first_judged = self.judged
+        gives = naive_earned(self.told.first_order, [], self.program, self.tier, self.judged).by_name
+        promotions = {p.promotion_id for p in self.program.promotions}
+        self.has_chosen = self.program.combine_promotions.value == "newest" and not promotions.isdisjoint(gives)
+
+    @property
+    def order(self) -> Order:
+        return self.told.order
+
+    @property
+    def program(self) -> Program:
+        return self.told.program
 
     def earned(self, *, first: bool = False) -> Earned:
         """What it earns with all its refunds, or what it earned at first."""
-        return self._with([] if first else self._all_refunds())
+        if self.has_left:
+            return Earned({}, {}, 0, is_kept=False, is_paid=False)
+        return self._with([] if first else self.told.all_refunds())
 
     def counts(self) -> Sold:
         """What it counts for tiers, and when."""
-        at, refunds = self.order.occurred_at, self._all_refunds()
+        at, refunds = self.order.occurred_at, self.told.all_refunds()
         instants = sorted({max(at, refund.occurred_at) for refund in refunds})
         found = [(at, self.earned(first=True))]
         found += [(at, self._with([each for each in refunds if each.occurred_at <= at])) for at in instants]
@@ -118,12 +206,12 @@ class Sale:
     def waiting(self) -> dict[str, int] | None:
         """How many points wait for the rest of the order, by kind; None: it is not fulfilled in parts."""
         is_by_fulfilment = self.program.availability.policy.value in {"on_fulfilled", "days_after_fulfilment"}
-        if not self.parcels or self.fulfilled_at is not None or not is_by_fulfilment:
+        if not self.told.parcels or self.told.fulfilled_at is not None or not is_by_fulfilment:
             return None
-        refunds = self._all_refunds()
+        refunds = self.told.all_refunds()
         rest = []
         for line in self.order.lines:
-            more = pieces_kept(line, refunds) - self._pieces_sent(line)
+            more = pieces_kept(line, refunds) - self.told.pieces_sent(line)
             if more > 0:
                 rest.append(RefundLine(line.line_id, more, None, None))
         at = self.order.occurred_at
@@ -138,30 +226,8 @@ class Sale:
             left -= found[kind]
         return found
 
-    def _pieces_sent(self, line: OrderLine) -> Decimal:
-        parts = [part for parcel in self.parcels for part in parcel.lines if part.line_id == line.line_id]
-        if any(part.quantity is None for part in parts):
-            return line.quantity
-        return min(line.quantity, sum((part.quantity or Decimal(0) for part in parts), Decimal(0)))
-
-    def _all_refunds(self) -> list[Refund]:
-        happened = [refund for refund in self.refunds if refund.refund_id not in self.reverted]
-        happened += [self._in_part(number, each) for number, each in enumerate(self.called_off)]
-        if self.cancelled_at is None:
-            return happened
-        source, order_id = self.order.source, self.order.order_id
-        return [*happened, Refund(source, "", order_id, self.cancelled_at, True, None, None, ())]
-
-    def _in_part(self, number: int, called_off: Cancellation) -> Refund:
-        """A cancellation of a line as the refund that it is as good as; without pieces it is of all of the line."""
-        (part,) = called_off.lines
-        (line,) = [line for line in self.order.lines if line.line_id == part.line_id]
-        given = RefundLine(part.line_id, line.quantity if part.quantity is None else part.quantity, None, None)
-        name = f"called off {number}"
-        return Refund(self.order.source, name, self.order.order_id, called_off.occurred_at, False, None, None, (given,))
-
     def _with(self, refunds: list[Refund]) -> Earned:
-        key = self.revision, frozenset(refund.refund_id for refund in refunds)
+        key = self.told.revision, frozenset(refund.refund_id for refund in refunds)
         if key not in self._found:
             self._found[key] = naive_earned(self.order, refunds, self.program, self.tier, self.judged)
         return self._found[key]
@@ -206,7 +272,7 @@ def available_at_of(sale: Sale, now: datetime) -> datetime | None:
     wait = (availability.days or 0) * DAY
     match availability.policy.value:
         case "on_fulfilled" | "days_after_fulfilment":
-            return None if sale.fulfilled_at is None else min(max(sale.fulfilled_at, at), now) + wait
+            return None if sale.told.fulfilled_at is None else min(max(sale.told.fulfilled_at, at), now) + wait
         case "after_days":
             return at + wait
         case _:

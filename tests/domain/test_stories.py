@@ -3,11 +3,10 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.domain.agreement import check_agreement, check_lots
 from tests.domain.book import Book
 from tests.domain.command_stories import CommandStoryRun, steps_with_commands
-from tests.domain.invariants import check_everything
-from tests.domain.stories import Step, StoryRun, steps
+from tests.domain.stories import Step, steps
+from tests.domain.story_run import StoryRun
 from tests.domain.valid_programs import Versions, various_versions
 
 VERSIONS = various_versions(300)
@@ -20,8 +19,7 @@ def test_whatever_happens_the_invariants_hold_and_the_naive_model_agrees(program
     run = StoryRun(program)
     for _ in run.run(story):
         pass
-    check_everything(run.book)
-    check_agreement(run.book, run.naive)
+    run.check()
 
 
 @settings(max_examples=14 * settings().max_examples)
@@ -32,9 +30,7 @@ def test_whatever_is_commanded_besides_the_naive_model_agrees_on_every_lot_and_a
     run = CommandStoryRun(program)
     for _ in run.run(story):
         pass
-    check_everything(run.book)
-    check_agreement(run.book, run.naive)
-    check_lots(run.book, run.naive)
+    run.check()
 
 
 @given(st.sampled_from([pair for pair in VERSIONS if pair.first.has_inactivity]), steps)
@@ -45,11 +41,14 @@ def test_when_expiry_runs_come_changes_nothing(program: Versions, story: list[St
     for _ in rarely.run(without_runs):
         pass
     for _ in often.run(without_runs):
-        often.book.expire(often.now)
-    rarely.book.expire(rarely.now)
-    for run in (rarely, often):
-        run.book.release(run.now)
-    assert apart_from_numbers(rarely.book) == apart_from_numbers(often.book)
+        for customer in often.customers.values():
+            customer.book.expire(often.now)
+    for customer in rarely.customers.values():
+        customer.book.expire(rarely.now)
+    for name, customer in rarely.customers.items():
+        for book in (customer.book, often.customers[name].book):
+            book.release(rarely.now)
+        assert apart_from_numbers(customer.book) == apart_from_numbers(often.customers[name].book)
 
 
 def apart_from_numbers(book: Book) -> list[object]:

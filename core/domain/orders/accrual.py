@@ -21,9 +21,9 @@ from core.domain.orders.activity import recounted
 from core.domain.orders.conflicts import order_conflict
 from core.domain.orders.earning import Earning, Entitlement
 from core.domain.orders.facts import Order, Refund
-from core.domain.orders.limits import budget_changes, budgets_of, judge, usage_changes, usage_keys
+from core.domain.orders.limits import budget_changes, budgets_of, judge, judge_anew, usage_changes, usage_keys
 from core.domain.orders.lookup import order_known, unknown_program, unlisted_source
-from core.domain.orders.posted import BudgetChange, Judgement, PostedOrder, QualifyingStep
+from core.domain.orders.posted import Amendment, BudgetChange, Judgement, PostedOrder, QualifyingStep
 from core.domain.orders.qualifying_steps import steps_of
 from core.domain.orders.rates import rate_problem
 from core.domain.outcomes import Parked, Reason, Replayed
@@ -124,6 +124,17 @@ class Accrued(NamedTuple):
         return Decision((self.change,), (self.posted,), budgets=self.budgets, given=self.given)
 
 
+class Coming(NamedTuple):
+    """How an order comes to an account, beside being new."""
+
+    refunds: Sequence[Refund] = ()  #: that are known already
+    claimed_at: datetime | None = None  #: where that is not the order's own time
+    freed: Sequence[BudgetChange] = ()  #: what it gave back of budgets as it left another account
+
+
+_NEW = Coming()
+
+
 def accrue(
     books: Books,
     account: Account,
@@ -132,37 +143,35 @@ def accrue(
     program: Program,
     rules: ProgramRegistry,
     as_of: datetime,
-    *,
-    refunds: Sequence[Refund] = (),
-    claimed_at: datetime | None = None,
+    coming: Coming = _NEW,
 ) -> Accrued | Parked:
     """Grant the account what the order earns in it, and count it for its tier.
 
-    `program` is the version that judges it. `refunds` are those that are known already, `claimed_at` is when the order
-    came to this account, where that is not its own time.
+    `program` is the version that judges it.
     """
     order = posted.current
     program_at = rules.in_force(posted.program_id)
     account = account._replace(
         orders_posted=account.orders_posted + 1, enrolled_at=account.enrolled_at or order.occurred_at
     )
-    result = _earn(books, account, posted, program, program_at, refunds)
+    result = _earn(books, account, posted, program, program_at, coming)
     earned, counted = result.earned, result.counted
     if earned.points:
-        posting = _grant(books, counted.account, posted, program, earned, as_of, claimed_at)
+        posting = _grant(books, counted.account, posted, program, earned, as_of, coming.claimed_at)
     else:
         moved = _moved(_expiries(books, account, program), program, order, earned, as_of)
         posting = _Posting(counted.account, (), (), (tuple(moved), ()))
     after = posting.account
     if max(after.balance + after.pending, after.lifetime_points, after.qualifying_points) > POINTS_MAX:
         return _too_many_points(earned.points, program)
-    usages = usage_changes(program, account.account_id, order, result.judgement, None, earned)
+    usages = usage_changes(program, account.account_id, order, result.judgements.latest, None, earned)
     fact = posted._replace(
         tier_id=result.tier_id,
         account_id=account.account_id,
         sequence=posting.sequence,
         points_entitled=earned.points,
-        judgement=result.judgement,
+        judgement=result.judgements.first,
+        amendment=_judged_again(posted, result.judgements),
         qualifying=earned.qualifying,
         qualifying_steps=result.steps,
         is_counted=earned.is_counted,
@@ -176,11 +185,23 @@ def accrue(
     )
 
 
+def _judged_again(posted: PostedOrder, judgements: "_Judgements") -> Amendment | None:
+    """The newest revision, if there is one, as it is judged in the account that the order comes to."""
+    return None if posted.amendment is None else posted.amendment._replace(judgement=judgements.latest)
+
+
+class _Judgements(NamedTuple):
+    """What was judged of an order."""
+
+    first: Judgement  #: as it was at first, which stays with it
+    latest: Judgement  #: as it is now
+
+
 class _TierResult(NamedTuple):
     """What an order earns in one tier, and the account after it has counted the order."""
 
     tier_id: str
-    judgement: Judgement
+    judgements: _Judgements
     earned: Entitlement
     counted: Recount
     steps: tuple[QualifyingStep, ...]  #: what it counts when
@@ -192,21 +213,21 @@ def _earn(
     posted: PostedOrder,
     program: Program,
     program_at: ProgramAt,
-    refunds: Sequence[Refund],
+    coming: Coming,
 ) -> _TierResult:
     """Find the tier that the order earns at, and the one that it leads to."""
     order = posted.current
     met = meet(books, account, order.occurred_at, program, program_at)
 
     def at(tier_id: str) -> _TierResult:
-        judgement, earning = _judged(books, account, order, program, tier_id)
-        earned, steps = earning.after(refunds), steps_of(posted, refunds, earning)
+        judgements, earning = _judged(books, account, posted, program, tier_id, coming.freed)
+        earned, steps = earning.after(coming.refunds), steps_of(posted, coming.refunds, earning)
         before_refunds = steps[0].qualifying if steps else None
         as_counted = CountedOrder(order.occurred_at, earned.qualifying, before_refunds, steps)
         counted = recount(books, met.account, None, as_counted, program_at)
         if met.changes:
             counted = counted._replace(changes=met.changes + counted.changes)
-        return _TierResult(tier_id, judgement, earned, counted, steps)
+        return _TierResult(tier_id, judgements, earned, counted, steps)
 
     result = at(met.tier_id)
     if program.qualification.crossing_order is CrossingOrder.NEW_TIER and _is_above(
@@ -222,17 +243,32 @@ def _is_above(program: Program, tier_id: str, other_id: str) -> bool:
     return program.tier(tier_id) is not None and program.rank(tier_id) > program.rank(other_id)
 
 
-def _judged(books: Books, account: Account, order: Order, program: Program, tier_id: str) -> tuple[Judgement, Earning]:
-    """The judgement that stays with the order, and what the order earns by it."""
+def _judged(
+    books: Books,
+    account: Account,
+    posted: PostedOrder,
+    program: Program,
+    tier_id: str,
+    freed: Sequence[BudgetChange],
+) -> tuple[_Judgements, Earning]:
+    """The judgement that stays with the order, that of what it has become, and what it earns."""
+    now = posted.current
     if program.is_plain:
-        return _PLAIN, Earning(order, program, tier_id)
-    local = order.occurred_at.astimezone(program.zone)
-    circumstances = Circumstances(order, local, tier_id, is_first_order=account.orders_counted == 0)
-    places = program.rule_index.places(order.lines)
-    usages = books.usages(account, usage_keys(program, order.occurred_at))
-    budgets = books.budgets(program.program_id, (limit.name for limit in budgets_of(program, order.occurred_at)))
-    judgement = judge(program, circumstances, usages, budgets, places)
-    return judgement, Earning(order, program, tier_id, judgement, places)
+        return _Judgements(_PLAIN, _PLAIN), Earning(now, program, tier_id)
+    local = now.occurred_at.astimezone(program.zone)
+    circumstances = Circumstances(posted.order, local, tier_id, is_first_order=account.orders_counted == 0)
+    places = program.rule_index.places(posted.order.lines)
+    usages = books.usages(account, usage_keys(program, now.occurred_at))
+    budgets = books.budgets(program.program_id, (limit.name for limit in budgets_of(program, now.occurred_at)))
+    for change in freed:
+        if change.promotion_id in budgets:
+            budgets[change.promotion_id] = budgets[change.promotion_id].plus(change)
+    first = judge(program, circumstances, usages, budgets, places)
+    if posted.amendment is None:
+        return _Judgements(first, first), Earning(now, program, tier_id, first, places)
+    circumstances = circumstances._replace(order=now, is_first_order=first.is_first_order)
+    again = judge_anew(program, circumstances, posted.order, first, usages, budgets)
+    return _Judgements(first, again), Earning(now, program, tier_id, again)
 
 
 class _Posting(NamedTuple):

@@ -13,7 +13,7 @@ from core.domain.decision import AccountChange, Decision
 from core.domain.ledger import Account
 from core.domain.lots import OriginKind
 from core.domain.message import Message
-from core.domain.orders.accrual import account_for, accrue, is_not_enrolled
+from core.domain.orders.accrual import Coming, account_for, accrue, is_not_enrolled
 from core.domain.orders.earning import Earning
 from core.domain.orders.facts import OrderClaim, Refund
 from core.domain.orders.holding import Rebalancing, held_of, rebalanced
@@ -107,27 +107,13 @@ def _moved(
     if isinstance(left, Parked):
         return left
     account, opened = account_for(books, posted, claim.customer_id, program)
-    nobodys = posted._replace(
-        account_id=None,
-        tier_id=None,
-        sequence=None,
-        points_entitled=0,
-        points_excused=0,
-        points_shortfall=0,
-        judgement=Judgement(),
-        qualifying=Qualifying(),
-        qualifying_steps=(),
-        is_counted=False,
-    )
+    nobodys = _nobodys(posted)
     refunds = books.refunds_known(posted)
-    accrued = accrue(
-        books, account, opened, nobodys, program, rules, as_of, refunds=refunds, claimed_at=claim.occurred_at
-    )
+    coming = Coming(refunds, claim.occurred_at, left.budgets)
+    accrued = accrue(books, account, opened, nobodys, program, rules, as_of, coming)
     if isinstance(accrued, Parked):
         return accrued
     owned = accrued.posted._replace(sequence=None)
-    if owned.amendment is not None:
-        owned = owned._replace(amendment=owned.amendment._replace(judgement=owned.judgement))
     points = owned.points_entitled
     change = _with_parts(books, accrued.change, owned, program, refunds, claim.occurred_at, as_of)
     event = event._replace(
@@ -139,6 +125,22 @@ def _moved(
         (owned,),
         budgets=(*left.budgets, *accrued.budgets),
         given=accrued.given,
+    )
+
+
+def _nobodys(posted: PostedOrder) -> PostedOrder:
+    """The order without what it is in an account."""
+    return posted._replace(
+        account_id=None,
+        tier_id=None,
+        sequence=None,
+        points_entitled=0,
+        points_excused=0,
+        points_shortfall=0,
+        judgement=Judgement(),
+        qualifying=Qualifying(),
+        qualifying_steps=(),
+        is_counted=False,
     )
 
 

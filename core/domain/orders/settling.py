@@ -7,6 +7,7 @@ the last state was reached.
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 from core.domain.books import Books
@@ -20,8 +21,9 @@ from core.domain.orders.earning import Entitlement
 from core.domain.orders.facts import Refund
 from core.domain.orders.holding import Held, Rebalancing, held_of, rebalanced
 from core.domain.orders.limits import budget_changes, usage_changes
-from core.domain.orders.posted import PostedOrder, Recovery
+from core.domain.orders.posted import PostedOrder, Qualifying, Recovery
 from core.domain.orders.qualifying_steps import with_refunds
+from core.domain.orders.reckoning import beginning
 from core.domain.orders.taking import Deduction, dues_of, take_back
 from core.domain.outcomes import Parked, Reason
 from core.domain.program import ClawbackPolicy, Program
@@ -95,6 +97,8 @@ def settle(books: Books, change: OrderChange, rules: ProgramRegistry, as_of: dat
     assert posted.account_id is not None
     program = rules.version(posted.program_id, posted.program_version).program
     target = change.has.earning.of(change.has.basket)
+    if change.is_leaving:
+        target = _nothing(target, change, program)
     ends_apart = len(program.expiries) > 1
     is_up = target.points > posted.points_entitled
     # What each rule and promotion gave before matters only where their use is counted, or their points end apart.
@@ -110,6 +114,15 @@ def settle(books: Books, change: OrderChange, rules: ProgramRegistry, as_of: dat
     if max(moved.account.balance + moved.account.pending, moved.account.lifetime_points) > POINTS_MAX:
         return _too_many_points(target.points)
     return _settled(books, difference, released, _rebalanced(books, difference, moved), rules)
+
+
+def _nothing(left: Entitlement, change: OrderChange, program: Program) -> Entitlement:
+    """What an order earns in the account that it leaves, whatever refunds in full would leave of it."""
+    assert change.before.tier_id is not None
+    carried = change.before.judged.carried
+    why = {**beginning(change.before.tier_id, change.has.basket, program), "rules": []}
+    left_over = {name: carried.get(name, Decimal(0)) for name in left.left_over}
+    return Entitlement(0, (), {}, Qualifying(), is_counted=False, explain=lambda: why, left_over=left_over)
 
 
 class _Difference(NamedTuple):
