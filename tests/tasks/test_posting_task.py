@@ -14,7 +14,7 @@ from tests.factories import order, refund
 from tests.shell import Shell
 from tests.tasks.runtimes import make_runtime
 
-NOTHING = {"posted": 0, "replayed": 0, "waiting": 0, "parked": 0}
+NOTHING = {"posted": 0, "replayed": 0, "waiting": 0, "parked": 0, "rejected": 0}
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ class TestPostInbox:
     def test_posts_batch_after_batch_until_its_shard_is_empty(self, shell: Shell, engine: Engine) -> None:
         shell.receive(*(order(f"o{n}") for n in range(8)), order("o1", event_id="again"), order("x", currency="USD"))
         counts = post_inbox(make_runtime(engine), message_shard("c1", 4))
-        assert counts == {"posted": 8, "replayed": 1, "waiting": 0, "parked": 1}
+        assert counts == {"posted": 8, "replayed": 1, "waiting": 0, "parked": 1, "rejected": 0}
         assert shell.differences() == []
 
     def test_leaves_other_shards_alone(self, shell: Shell, engine: Engine) -> None:
