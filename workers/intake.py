@@ -138,6 +138,7 @@ def _log_receipt(receipt: Receipt) -> None:
         waiting=receipt.waiting,
         replayed=receipt.replayed,
         parked=receipt.parked,
+        rejected=receipt.rejected,
     )
 
 

@@ -174,9 +174,10 @@ def next_letters(connection: Connection, chosen: LetterFilter, *, after: int, up
     return [row[0] for row in run_bulk(connection, statement, (*values, after, up_to, rows_max))]
 
 
-def list_dead_among(connection: Connection, inbox_ids: Collection[int]) -> list[Letter]:
-    """Which of these messages are dead letters by now, the oldest first."""
-    statement = f"SELECT {_COLUMNS} FROM inbox WHERE inbox_id = ANY(%b) AND state = 'dead' ORDER BY inbox_id"  # noqa: S608
+def list_refused_among(connection: Connection, inbox_ids: Collection[int]) -> list[Letter]:
+    """Which of these messages are dead letters by now, or rejected commands; the oldest first."""
+    condition = "inbox_id = ANY(%b) AND state IN ('dead', 'rejected')"
+    statement = f"SELECT {_COLUMNS} FROM inbox WHERE {condition} ORDER BY inbox_id"  # noqa: S608  # our own words
     return [Letter(*row) for row in run_bulk(connection, statement, (list(inbox_ids),))]
 
 

@@ -66,6 +66,11 @@ class Receipt(NamedTuple):
         """New messages that need a person."""
         return sum(message.is_new and message.state == "dead" for message in self.stored)
 
+    @property
+    def rejected(self) -> int:
+        """New commands that are not let in."""
+        return sum(message.is_new and message.state == "rejected" for message in self.stored)
+
 
 class _Message(NamedTuple):
     """A message that has been read."""

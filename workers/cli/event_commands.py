@@ -14,7 +14,7 @@ from pydantic_core import from_json
 from sqlalchemy import Engine
 
 from config.settings import Settings
-from core.mending.letters import Letter, list_dead_among, load_states
+from core.mending.letters import Letter, list_refused_among, load_states
 from core.messages.inbound.sources import KEY_ID_PATTERN, sign
 from core.messages.inbound.sources_file import read_secret
 from core.receiving.receive import receive_in_parts
@@ -28,7 +28,7 @@ from workers.cli.wiring import broker_url, opened_database, wake_posting
 
 BATCH_EVENTS = 500
 _POLL_SECONDS = 0.2
-_PARKED_SHOWN_MAX = 20
+_SHOWN_MAX = 20
 _TYPE_CHARACTERS_MAX = 200
 #: The routing key of what has no readable type; `loyalty.intake` is bound to order.# and so gets it.
 _UNREADABLE_KEY = "order.unreadable"
@@ -61,7 +61,7 @@ def submit(
     loyalty submit orders.ndjson --wait
     jq -c .event export.json | loyalty submit -
 
-    Exit code 1 when an event is parked, or when --wait ends before all have an outcome.
+    Exit code 1 when an event is parked or a command rejected, or when --wait ends before all have an outcome.
     """
     settings = Settings().model_copy(update={"sources_file": None})
     with opened_database(settings) as engine:
@@ -72,18 +72,20 @@ def submit(
         is_settled = not wait or _wait_for(engine, inbox_ids, wait_seconds)
         with engine.begin() as connection:
             outcomes = Counter(load_states(connection, inbox_ids).values())
-            parked = list_dead_among(connection, inbox_ids)
+            refused = list_refused_among(connection, inbox_ids)
+    parked = [letter for letter in refused if letter.state == "dead"]
+    rejected = [letter for letter in refused if letter.state != "dead"]
     if as_json:
         waited = {"outcomes": outcomes, "is_settled": is_settled} if wait else {"outcomes": None, "is_settled": None}
-        print_json({**counts, **waited, "parked_messages": parked})
+        print_json({**counts, **waited, "parked_messages": parked, "rejected_commands": rejected})
     else:
-        _say_submitted(counts, outcomes if wait else None, parked)
+        _say_submitted(counts, outcomes if wait else None, parked, rejected)
     if not is_settled:
         note(
             f"loyalty: after {wait_seconds:g} s {outcomes['received']:,} have no outcome yet. "
             "Is a worker running? `loyalty status` shows what is under way."
         )
-    if parked or not is_settled:
+    if refused or not is_settled:
         raise typer.Exit(1)
 
 
@@ -156,7 +158,7 @@ def tail(
 
 
 def _store(engine: Engine, settings: Settings, events: Iterator[bytes]) -> tuple[dict[str, int], list[int], set[int]]:
-    counts: Counter[str] = Counter(events=0, received=0, waiting=0, replayed=0, parked=0)
+    counts: Counter[str] = Counter(events=0, received=0, waiting=0, replayed=0, parked=0, rejected=0)
     inbox_ids: dict[int, None] = {}
     shards: set[int] = set()
     limits = message_limits(settings)
@@ -171,7 +173,9 @@ def _store(engine: Engine, settings: Settings, events: Iterator[bytes]) -> tuple
                 is_by_operator=True,
             )
             for _, receipt in parts:
-                stored = {name: getattr(receipt, name) for name in ("received", "waiting", "replayed", "parked")}
+                stored = {
+                    name: getattr(receipt, name) for name in ("received", "waiting", "replayed", "parked", "rejected")
+                }
                 counts.update(stored, events=sum(stored.values()))
                 inbox_ids.update(dict.fromkeys(message.inbox_id for message in receipt.stored))
                 shards |= receipt.shards
@@ -196,19 +200,23 @@ def _wait_for(engine: Engine, inbox_ids: list[int], seconds_max: float) -> bool:
         time.sleep(_POLL_SECONDS)
 
 
-def _say_submitted(counts: dict[str, int], outcomes: Mapping[str, int] | None, parked: list[Letter]) -> None:
+def _say_submitted(
+    counts: dict[str, int], outcomes: Mapping[str, int] | None, parked: list[Letter], rejected: list[Letter]
+) -> None:
     say(
         f"{count_text(counts['events'], 'event')}: {counts['received']:,} received, {counts['waiting']:,} waiting for "
         f"their order, {counts['replayed']:,} came before, {counts['parked']:,} parked."
     )
     if outcomes is not None:
         say("Outcomes by now: " + ", ".join(f"{count:,} {state}" for state, count in sorted(outcomes.items())) + ".")
-    for letter in parked[:_PARKED_SHOWN_MAX]:
-        named = f", event {letter.event_id}" if letter.event_id else ""
-        say(f"Parked: message {letter.inbox_id}{named}: {letter.reason}")
-        say_below(letter.detail or "")
-    if len(parked) > _PARKED_SHOWN_MAX:
-        say(f"And {len(parked) - _PARKED_SHOWN_MAX:,} more: loyalty dead list")
+    for what, letters in (("Parked: message", parked), ("Rejected: message", rejected)):
+        for letter in letters[:_SHOWN_MAX]:
+            named = f", event {letter.event_id}" if letter.event_id else ""
+            say(f"{what} {letter.inbox_id}{named}: {letter.reason}")
+            say_below(letter.detail or "")
+        if len(letters) > _SHOWN_MAX:
+            advice = ": loyalty dead list" if letters is parked else ", each with its answer"
+            say(f"And {len(letters) - _SHOWN_MAX:,} more{advice}")
 
 
 def _signer(key_id: str | None, secret_file: Path | None) -> Callable[[bytes], str] | None:

@@ -13,7 +13,7 @@ import pytest
 import redis
 
 from core.messages.outbound.published_events import OutboundType
-from tests.factories import as_bytes, order, refund
+from tests.factories import as_bytes, command, order, refund
 from tests.shell import Shell
 from tests.workers.cli.command_line import CommandLine
 from workers.brokers import open_event_publisher, open_intake
@@ -112,8 +112,8 @@ def test_a_broker_that_does_not_answer_is_one_line(
     loyalty_alone: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LOYALTY_BROKER_URL", "redis://:sesame@127.0.0.1:1/0")
-    for command in (("tail",), ("publish", write(tmp_path, order()))):
-        printed = loyalty_alone(*command)
+    for called in (("tail",), ("publish", write(tmp_path, order()))):
+        printed = loyalty_alone(*called)
         assert printed == (1, "", printed.err)
         assert len(printed.err.splitlines()) == 1
         assert "sesame" not in printed.err
@@ -221,3 +221,16 @@ def test_interrupting_tail_is_no_error(stream_broker_url: str, tmp_path: Path) -
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (0, "")
+
+
+def test_a_command_that_is_rejected_is_named_with_its_reason(
+    loyalty: CommandLine, shell: Shell, tmp_path: Path
+) -> None:
+    path = write(tmp_path, command("debit", "k1", customer_id="nobody", points=5))
+    assert loyalty("submit", path).code == 0
+    assert shell.post() == {"rejected": 1}
+    told = loyalty("submit", path)
+    assert (told.code, "Rejected: message 1, event k1: unknown_account" in told.out) == (1, True)
+    document = loyalty("submit", path, "--json").json
+    assert [each["reason"] for each in document["rejected_commands"]] == ["unknown_account"]
+    assert document["parked_messages"] == []
