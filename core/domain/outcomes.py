@@ -64,6 +64,8 @@ class RejectionCode(StrEnum):
     INSUFFICIENT_POINTS = "insufficient_points"  #: fewer points can be spent than it asks for
     TOO_MANY_POINTS = "too_many_points"  #: the account would get more points than are counted
     UNKNOWN_REASON = "unknown_reason"  #: it is none of those that the program lists for adjustments
+    SAME_ACCOUNT = "same_account"  #: the points would go where they are
+    OTHER_PROGRAM = "other_program"  #: the two accounts are of different programs
     ALREADY_EXPIRED = "already_expired"  #: the points that it gives would have expired
     ACCOUNT_EXISTS = "account_exists"  #: the account's own id is taken, or its customer may have one account only
     ENROLMENT_IN_FUTURE = "enrolment_in_future"  #: the membership would begin later than now

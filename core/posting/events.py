@@ -126,7 +126,7 @@ def _reason(entry: Entry) -> str:
             usual = "order_cancelled" if entry.refund_id is None else "order_refunded"
         case EntryKind.EXPIRY:
             usual = "lots_expired"
-        case EntryKind.CREDIT | EntryKind.DEBIT | EntryKind.ADJUSTMENT:
+        case EntryKind.CREDIT | EntryKind.DEBIT | EntryKind.ADJUSTMENT | EntryKind.TRANSFER:
             usual = f"command_{entry.kind.value}"
         case EntryKind.RELEASE:
             usual = "lots_released" if entry.order_id is None else "order_fulfilled"

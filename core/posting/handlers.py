@@ -24,6 +24,7 @@ from core.domain.value.adjusting import decide_adjustment
 from core.domain.value.crediting import decide_credit, decide_debit
 from core.domain.value.opening import create_reach, decide_create
 from core.domain.value.situations import Flow, command_reach, on_account
+from core.domain.value.transferring import decide_transfer, transfer_reach
 from core.messages.inbound.contracts import INBOUND, Contract
 
 Outcome = Decision | Replayed | Waiting | Parked | Rejected
@@ -55,6 +56,7 @@ HANDLERS = by_type(
         Handler(INBOUND["loyalty.command.credit"], command_reach, on_account(decide_credit, Flow.IN, opens=True)),
         Handler(INBOUND["loyalty.command.debit"], command_reach, on_account(decide_debit, Flow.OUT)),
         Handler(INBOUND["loyalty.command.adjust"], command_reach, on_account(decide_adjustment, Flow.IN)),
+        Handler(INBOUND["loyalty.command.transfer"], transfer_reach, on_account(decide_transfer, Flow.OUT)),
         Handler(INBOUND["loyalty.command.account.create"], create_reach, decide_create),
     )
 )

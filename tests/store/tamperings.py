@@ -16,6 +16,9 @@ ON CONFLICT DO NOTHING; {}
 """
 WITH_FIRST = "UPDATE lots SET expires_with = 1, expires_at = NULL"
 
+MOVED = "a lot that was moved is like the one that its points came from"
+GIVEN = "(SELECT account_id FROM accounts WHERE customer_id = 'c7')"
+
 TAMPERED = [
     ("an order was judged by a version of its time", "UPDATE orders SET program_version = 7"),
     (
@@ -30,7 +33,7 @@ TAMPERED = [
     (SUMS, "UPDATE accounts SET balance = balance + 1 WHERE customer_id = 'c1'"),
     (SUMS, "UPDATE entries SET points = points + 1 WHERE sequence = 1"),
     (SUMS, "UPDATE accounts SET pending = pending + 1 WHERE customer_id = 'h1'"),
-    (SUMS, "UPDATE entries SET pending_change = 1 WHERE sequence = 1"),
+    (SUMS, "UPDATE entries SET pending_change = 1 WHERE sequence = 1 AND kind = 'accrual'"),
     (SUMS, "UPDATE accounts SET reserved = 1 WHERE customer_id = 'c1'"),
     (SUMS, "UPDATE accounts SET deficit = deficit + 1 WHERE customer_id = 'c2'"),
     (SUMS, "UPDATE entries SET deficit_change = 1 WHERE sequence = 1"),
@@ -102,6 +105,17 @@ TAMPERED = [
     (
         "credits open lots, and debits take from earlier ones",
         "UPDATE entries SET kind = 'adjustment' WHERE kind = 'expiry'",
+    ),
+    (MOVED, "UPDATE lots SET earned_by = 'x' WHERE account_id = " + GIVEN),
+    (MOVED, "UPDATE lots SET expires_at = '2999-01-01' WHERE account_id = " + GIVEN),
+    (MOVED, "UPDATE lots SET origin_id = 'x' WHERE account_id = " + GIVEN),
+    (
+        "what a transfer takes from one account it gives to another",
+        "UPDATE entries SET points = points - 1 WHERE kind = 'transfer' AND points > 0",
+    ),
+    (
+        "what a transfer takes from one account it gives to another",
+        "UPDATE entries SET kind = 'credit' WHERE kind = 'transfer' AND points > 0",
     ),
     (
         "a lot is what its entry opened",

@@ -62,8 +62,10 @@ def of_commands() -> list[dict[str, Any]]:
     return [
         command("credit", "k1", customer_id="c6", points=5),
         command("adjust", "k2", customer_id="c6", points=-7, reason="mistake", allow_negative_balance=True),
-        command("adjust", "k3", customer_id="c6", points=3, reason="mistake"),
         command("account.create", "k4", customer_id="own", account_id="a1", enrolled_at="2024-02-29T12:00:00Z"),
+        command("adjust", "k3", customer_id="c6", points=2, reason="mistake"),
+        command("credit", "k5", customer_id="c6", points=20),
+        command("transfer", "k6", customer_id="c6", to_customer_id="c7", points=6),
     ]
 
 
@@ -124,7 +126,7 @@ def found(connection: Connection) -> list[str]:
 def test_a_clean_ledger_is_clean(ledger: Shell) -> None:
     kinds = {row.kind for row in ledger.rows("SELECT kind FROM entries")}
     states = {row.state for row in ledger.rows("SELECT state FROM inbox")}
-    assert kinds == {"accrual", "clawback", "expiry", "release", "credit", "adjustment"}
+    assert kinds == {"accrual", "clawback", "expiry", "release", "credit", "adjustment", "transfer"}
     assert states == {"posted", "replayed", "waiting", "dead"}
     assert ledger.value("SELECT sum(points_excused) FROM orders") == 30
     assert {row.reason for row in ledger.rows("SELECT reason FROM tier_changes")} == {"qualified", "reviewed"}

@@ -2,6 +2,9 @@
 
 from core.reading.accounts import HistoryEntry
 
+#: Where points went or came from.
+_OTHER_ACCOUNTS = {"to_account_id": "to", "from_account_id": "from"}
+
 
 def command_text(entry: HistoryEntry) -> str:
     """Which command made an entry, what for, and why its sender says it did."""
@@ -10,4 +13,5 @@ def command_text(entry: HistoryEntry) -> str:
     reason = f": {told['reason']}" if "reason" in told else ""
     asked = told.get("points", abs(entry.points + entry.pending_change))
     short = f" It asked for {asked:,}." if asked != abs(entry.points + entry.pending_change) else ""
-    return f"Command {entry.command_id or '?'} of {entry.source or '?'}{order}{reason}.{short}"
+    account = "".join(f" {way} account {told[name]}" for name, way in _OTHER_ACCOUNTS.items() if name in told)
+    return f"Command {entry.command_id or '?'} of {entry.source or '?'}{order}{account}{reason}.{short}"

@@ -26,7 +26,7 @@ def give(situation: Situation, terms: CreditTerms, kind: EntryKind) -> Decision 
     """Open a lot with points that the situation's command gives, by an entry of this kind."""
     books, command, _, account, opened, program, _, as_of = situation
     if account.balance + account.pending + account.reserved + terms.points > POINTS_MAX:
-        return _too_many(terms.points)
+        return too_many(terms.points)
     is_owing = account.deficit > 0 and account.pending > 0
     released = release(account, books.lots_to_release(account, as_of) if is_owing else (), as_of)
     available = terms.available_at or min(command.occurred_at, as_of)
@@ -92,7 +92,8 @@ def why_of(situation: Situation, **more: Any) -> dict[str, Any]:
     return {"command": {name: value for name, value in named.items() if value is not None} | more}
 
 
-def _too_many(points: int) -> Rejected:
+def too_many(points: int) -> Rejected:
+    """Why points are not given with which an account would have more than are counted."""
     return Rejected(
         RejectionCode.TOO_MANY_POINTS,
         f"with {points:,} points more the account would have more than {POINTS_MAX:,}",

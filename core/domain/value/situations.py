@@ -76,7 +76,7 @@ def on_account(decide: DecideSituation, flow: Flow, *, opens: bool = False) -> D
         found = _situation(books, message, rules, as_of, opens=opens)
         if isinstance(found, Rejected):
             return found
-        problem = _status_problem(found.account, flow) or unit_problem(found)
+        problem = status_problem(found.account, flow) or unit_problem(found)
         decided = decide(found) if problem is None else problem
         return completed(decided, found) if isinstance(decided, Decision) else decided
 
@@ -106,7 +106,7 @@ def _situation(
     else:
         account = books.account_by(reference_key(command.whom))
     if account is None or message.program_id not in (None, account.program_id):
-        return _unknown_account(command.whom)
+        return unknown_account(command.whom)
     version = rules.at(account.program_id, as_of)
     return Situation(books, command, message.event_id, account, opened, version.program, version.version, as_of)
 
@@ -152,32 +152,33 @@ def unknown_program(named: str | None, rules: ProgramRegistry) -> Rejected:
     return Rejected(RejectionCode.UNKNOWN_PROGRAM, detail, "name one of these programs in data.program_id")
 
 
-def _unknown_account(whom: Whom) -> Rejected:
+def unknown_account(whom: Whom, prefix: str = "") -> Rejected:
+    """Why a command is not done that names an account that is not there, in a field with this prefix."""
+    field = f"data.{prefix}{whom.kind}_id"
     if whom.kind == CUSTOMER:
         return Rejected(
             RejectionCode.UNKNOWN_ACCOUNT,
-            "the customer has no account in this program",
-            "check data.customer_id and data.program_id; a credit or a first order opens an account",
+            f"the customer of {field} has no account in this program",
+            f"check {field} and data.program_id; a credit or a first order opens an account",
         )
     return Rejected(
         RejectionCode.UNKNOWN_ACCOUNT,
-        f"no account of this program has this {whom.kind}",
-        f"check data.{whom.kind}_id and data.program_id",
+        f"no account of this program has the {whom.kind} id of {field}",
+        f"check {field} and data.program_id",
     )
 
 
-def _status_problem(account: Account, flow: Flow) -> Rejected | None:
+def status_problem(account: Account, flow: Flow, what: str = "the account") -> Rejected | None:
+    """Why a command is not done on an account that does not take part in everything."""
     match account.status:
         case AccountStatus.FROZEN if flow is Flow.OUT:
             return Rejected(
                 RejectionCode.ACCOUNT_FROZEN,
-                "the account is frozen: nothing leaves it by spending",
+                f"{what} is frozen: nothing leaves it by spending",
                 "unfreeze it, if that is right, and send the command under a new id",
             )
         case AccountStatus.CLOSED if flow is not Flow.BACK:
-            return Rejected(
-                RejectionCode.ACCOUNT_CLOSED, "the account is closed", "use another account of the customer"
-            )
+            return Rejected(RejectionCode.ACCOUNT_CLOSED, f"{what} is closed", "use another account of the customer")
     return None
 
 

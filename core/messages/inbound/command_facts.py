@@ -9,11 +9,11 @@ from core.domain.value.commands import ACCOUNT, CUSTOMER, Command, CreditTerms, 
 Data = Mapping[str, Any]
 
 
-def whom_of(data: Data) -> Whom:
-    """Whose account a command is about."""
-    if "customer_id" in data:
-        return Whom(CUSTOMER, data["customer_id"])
-    return Whom(ACCOUNT, data["account_id"])
+def whom_of(data: Data, prefix: str = "") -> Whom:
+    """Whose account a command is about, or another one that it names in fields with this prefix."""
+    if f"{prefix}customer_id" in data:
+        return Whom(CUSTOMER, data[f"{prefix}customer_id"])
+    return Whom(ACCOUNT, data[f"{prefix}account_id"])
 
 
 def command_of(terms: Callable[[Data], Any]) -> Callable[[str, datetime, Data], Command[Any]]:

@@ -82,12 +82,17 @@ def settle_command(data: Any) -> Any:
     for name in SWITCHES:
         if data.get(name) is False:
             del data[name]
-    named = [name for name in NAMING if name in data]
+    named_once(data, NAMING)
+    return data
+
+
+def named_once(data: Any, fields: tuple[str, ...]) -> None:
+    """Refuse a command that names an account in none of these fields, or in two."""
+    named = [name for name in fields if name in data]
     if len(named) > 1:
         refuse([own_problem((named[1],), f"stands beside {named[0]}; name the account in one way")])
     if not named:
-        refuse([own_problem(("customer_id",), f"is missing; name the account by {' or '.join(NAMING)}")])
-    return data
+        refuse([own_problem((fields[0],), f"is missing; name the account by {' or '.join(fields)}")])
 
 
 @with_config(STRICT)

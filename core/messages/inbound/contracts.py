@@ -26,8 +26,8 @@ from core.messages.inbound.account_facts import create_terms
 from core.messages.inbound.account_messages import CreateCommand
 from core.messages.inbound.command_facts import command_of, credit_terms, debit_terms
 from core.messages.inbound.command_messages import COMMAND_PREFIX, CreditCommand, DebitCommand
-from core.messages.inbound.move_facts import adjust_terms
-from core.messages.inbound.move_messages import AdjustCommand
+from core.messages.inbound.move_facts import adjust_terms, transfer_terms
+from core.messages.inbound.move_messages import AdjustCommand, TransferCommand
 from core.messages.inbound.order_changes import OrderAmendedEvent, OrderClaimedEvent, OrderRefundRevertedEvent
 from core.messages.inbound.order_facts import (
     amended_order_of,
@@ -184,6 +184,7 @@ CONTRACTS = (
     _command("credit", CreditCommand, credit_terms),
     _command("debit", DebitCommand, debit_terms),
     _command("adjust", AdjustCommand, adjust_terms),
+    _command("transfer", TransferCommand, transfer_terms),
     # What names the account by its own id is posted where it is made, and after it.
     _command("account.create", CreateCommand, create_terms)._replace(subject=_own_account, is_subject=True),
 )

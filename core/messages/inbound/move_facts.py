@@ -1,7 +1,8 @@
 """What commands ask for that correct what an account has, and move it on, of the settled data of their messages."""
 
 from core.domain.value.adjusting import AdjustTerms
-from core.messages.inbound.command_facts import Data, instant_of
+from core.domain.value.transferring import TransferTerms
+from core.messages.inbound.command_facts import Data, instant_of, whom_of
 
 
 def adjust_terms(data: Data) -> AdjustTerms:
@@ -12,4 +13,15 @@ def adjust_terms(data: Data) -> AdjustTerms:
         data.get("order_id"),
         instant_of(data.get("expires_at")),
         allow_negative_balance=data.get("allow_negative_balance", False),
+    )
+
+
+def transfer_terms(data: Data) -> TransferTerms:
+    """What a transfer moves, and where to."""
+    return TransferTerms(
+        data["points"],
+        whom_of(data, "to_"),
+        data.get("reason"),
+        data.get("order_id"),
+        allow_remainder=data.get("allow_remainder", False),
     )

@@ -14,9 +14,12 @@ from core.messages.inbound.command_messages import (
     NamedCustomer,
     NamedProgram,
     NamedUnit,
+    Points,
+    Reason,
+    named_once,
     settle_command,
 )
-from core.messages.inbound.fields import Text, UtcTime, own_problem
+from core.messages.inbound.fields import CustomerId, Id, Text, UtcTime, own_problem
 from core.messages.inbound.order_messages import STRICT, Envelope, refuse
 
 
@@ -59,3 +62,38 @@ class AdjustCommand(Envelope):
     """What is asked for."""
     data: Annotated[AdjustData, AfterValidator(_settle_adjustment)]
     """The adjustment."""
+
+
+@with_config(STRICT)
+class TransferData(TypedDict):
+    """Move points from an account to another one of the same program: all of them, or none."""
+
+    program_id: NotRequired[NamedProgram]
+    customer_id: NotRequired[NamedCustomer]
+    account_id: NotRequired[NamedAccount]
+    to_customer_id: NotRequired[CustomerId | None]
+    """The shop's id of the customer whose account gets the points; who has none gets one."""
+    to_account_id: NotRequired[Id | None]
+    """The account that gets them, in place of a customer."""
+    points: Points
+    unit: NotRequired[NamedUnit]
+    reason: NotRequired[Reason]
+    order_id: NotRequired[ForOrder]
+    allow_remainder: NotRequired[bool | None]
+    """true: where there are fewer, move those; the answer says how many remain. Left out: false."""
+
+
+def _settle_transfer(data: Any) -> Any:
+    settle_command(data)
+    named_once(data, ("to_customer_id", "to_account_id"))
+    return data
+
+
+@with_config(STRICT)
+class TransferCommand(Envelope):
+    """Asks to move points to another account."""
+
+    type: Literal["loyalty.command.transfer"]  # type: ignore[misc]
+    """What is asked for."""
+    data: Annotated[TransferData, AfterValidator(_settle_transfer)]
+    """The transfer."""

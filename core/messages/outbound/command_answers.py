@@ -50,7 +50,7 @@ class AnsweredEntry(TypedDict):
     """The account."""
     sequence: Ordinal
     """Its number in the account."""
-    kind: Annotated[str, Field(examples=["credit", "debit", "adjustment"])]
+    kind: Annotated[str, Field(examples=["credit", "debit", "adjustment", "transfer"])]
     """What it does."""
     points: int
     """The change of the available points."""
@@ -88,6 +88,8 @@ class CommandAcceptedData(TypedDict):
     """How many points it moved."""
     remainder: NotRequired[NotNegative]
     """How many it could not move, where it allowed for that."""
+    to_account_id: NotRequired[AccountId]
+    """Of a transfer, the account that got the points."""
     enrolled_at: NotRequired[Instant]
     """When the membership began, where the command said that."""
     recorded_at: Instant

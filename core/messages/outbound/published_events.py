@@ -56,7 +56,9 @@ class BalanceChangedData(TypedDict):
     """The shop's id of the customer."""
     sequence: Ordinal
     """Counts the account's balance changes: 1, 2, 3, … without gap, so that loss, repeats and reordering show."""
-    kind: Annotated[str, Field(examples=["accrual", "clawback", "expiry", "release", "credit", "debit", "adjustment"])]
+    kind: Annotated[
+        str, Field(examples=["accrual", "clawback", "expiry", "release", "credit", "debit", "adjustment", "transfer"])
+    ]
     """Why the balance changed, coarsely. Later releases add kinds."""
     points: int
     """The change of the available points; 0 where only pending ones changed."""

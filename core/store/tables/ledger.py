@@ -152,13 +152,13 @@ entries = sa.Table(
     #: A part of an order that is fulfilled may have its points date by date and none of them now.
     sa.CheckConstraint("points <> 0 OR pending_change <> 0 OR reserved_change <> 0 OR kind = 'release'", name="points"),
     sa.CheckConstraint(
-        "kind IN ('accrual', 'clawback', 'expiry', 'release', 'credit', 'debit', 'adjustment')",
+        "kind IN ('accrual', 'clawback', 'expiry', 'release', 'credit', 'debit', 'adjustment', 'transfer')",
         name="kind",
     ),
     sa.CheckConstraint(
         "CASE WHEN kind IN ('accrual', 'credit') THEN points >= 0 AND pending_change >= 0"
         " WHEN kind = 'release' THEN pending_change = - points"
-        " WHEN kind = 'adjustment' THEN pending_change = 0"
+        " WHEN kind IN ('adjustment', 'transfer') THEN pending_change = 0"
         " ELSE points <= 0 AND pending_change <= 0 END AND reserved_change = 0",
         name="sign",
     ),

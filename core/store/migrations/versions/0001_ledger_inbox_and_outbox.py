@@ -161,10 +161,10 @@ CREATE TABLE entries (
     CONSTRAINT ck_entries_points CHECK (points <> 0 OR pending_change <> 0 OR reserved_change <> 0 OR
         kind = 'release'),
     CONSTRAINT ck_entries_kind CHECK (kind IN ('accrual', 'clawback', 'expiry', 'release', 'credit', 'debit',
-        'adjustment')),
+        'adjustment', 'transfer')),
     CONSTRAINT ck_entries_sign CHECK (CASE WHEN kind IN ('accrual', 'credit') THEN points >= 0 AND pending_change
-        >= 0 WHEN kind = 'release' THEN pending_change = - points WHEN kind = 'adjustment' THEN
-        pending_change = 0 ELSE points <= 0 AND pending_change <= 0 END
+        >= 0 WHEN kind = 'release' THEN pending_change = - points WHEN kind IN ('adjustment',
+        'transfer') THEN pending_change = 0 ELSE points <= 0 AND pending_change <= 0 END
         AND reserved_change = 0),
     CONSTRAINT ck_entries_pending_after CHECK (pending_after >= 0),
     CONSTRAINT ck_entries_reserved_after CHECK (reserved_after >= 0),

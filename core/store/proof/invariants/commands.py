@@ -60,6 +60,46 @@ COMMANDS = (
         """,
     ),
     Check(
+        2,
+        "a lot that was moved is like the one that its points came from",
+        """
+        SELECT l.account_id, format('lot %s of account %s, from %s %s of %s, expires at %s, but command %s of %s took'
+                                    ' no such points from the other account', l.lot_number, l.account_id, l.origin_kind,
+                                    l.origin_id, l.origin_source, coalesce(l.expires_at::text, 'no time'),
+                                    e.command_id, e.source)
+        FROM dated_lots l JOIN entries e ON e.account_id = l.account_id AND e.sequence = l.opened_by_sequence
+        WHERE e.kind = 'transfer' AND NOT EXISTS (
+            SELECT FROM commands c
+            CROSS JOIN LATERAL json_array_elements(c.answer->'entries') AS t
+            CROSS JOIN LATERAL json_array_elements(t->'lots') AS n
+            JOIN lots f ON f.account_id = (t->>'account_id')::uuid AND f.lot_number = (n->>'lot_number')::integer
+            WHERE (c.source, c.command_id) = (e.source, e.command_id) AND f.account_id <> l.account_id
+              AND (n->>'points')::bigint < 0
+              AND (f.origin_kind, f.origin_source, f.origin_id, f.origin_at, f.earned_by, f.available_at)
+                  = (l.origin_kind, l.origin_source, l.origin_id, l.origin_at, l.earned_by, l.available_at)
+              AND ((n->>'expires_at')::timestamptz IS NOT DISTINCT FROM l.expires_at
+                   -- A person has let it last longer since.
+                   OR EXISTS (SELECT FROM repairs r
+                              WHERE r.account_id = l.account_id AND r.subject = 'lot ' || l.lot_number
+                                AND (r.rebuilt->>'expires_at')::timestamptz = l.expires_at)))
+        """,
+        is_global=True,
+        is_of_facts=True,
+    ),
+    Check(
+        9,
+        "what a transfer takes from one account it gives to another",
+        """
+        SELECT NULL::uuid, format('command %s of %s moved %s points out of, and %s points into accounts',
+                                  command_id, source, sum(points) FILTER (WHERE points < 0),
+                                  sum(points) FILTER (WHERE points > 0))
+        FROM entries WHERE kind = 'transfer'
+        GROUP BY source, command_id HAVING sum(points) <> 0 OR count(DISTINCT account_id) <> 2
+        """,
+        is_global=True,
+        is_of_facts=True,
+    ),
+    Check(
         7,
         "every command's answer has its event",
         f"""

@@ -59,7 +59,7 @@ POINTS = (
         FROM allocations n JOIN entries e USING (account_id, sequence) JOIN lots l USING (account_id, lot_number)
         WHERE n.kind <> ALL(CASE e.kind WHEN 'accrual' THEN '{opened,returned}'::text[] WHEN 'expiry' THEN '{expired}'
                                         WHEN 'release' THEN '{opened,taken,returned}' WHEN 'credit' THEN '{opened}'
-                                        WHEN 'adjustment' THEN '{opened,taken}'
+                                        WHEN 'adjustment' THEN '{opened,taken}' WHEN 'transfer' THEN '{opened,taken}'
                                         ELSE '{taken}' END)
            OR (n.kind IN ('opened', 'returned')) <> (n.points > 0)
            OR CASE n.kind WHEN 'opened' THEN l.opened_by_sequence <> n.sequence
@@ -71,6 +71,7 @@ POINTS = (
         WHERE NOT CASE kind WHEN 'clawback' THEN deficit_change >= 0 WHEN 'expiry' THEN deficit_change = 0
                             WHEN 'debit' THEN deficit_change = 0
                             WHEN 'adjustment' THEN sign(points) * sign(deficit_change) <= 0
+                            WHEN 'transfer' THEN deficit_change <= 0 AND (points > 0 OR deficit_change = 0)
                             ELSE deficit_change <= 0 END
         """,
         is_of_facts=True,
@@ -89,7 +90,7 @@ POINTS = (
         FROM (SELECT *, row_number() OVER w AS place, lag(opened_by_sequence) OVER w AS opener_before
               FROM dated_lots WINDOW w AS (PARTITION BY account_id ORDER BY lot_number)) AS l
         LEFT JOIN (SELECT *, least(occurred_at, recorded_at) AS available_at FROM entries
-                   WHERE kind IN ('accrual', 'release', 'credit', 'adjustment')) AS e
+                   WHERE kind IN ('accrual', 'release', 'credit', 'adjustment', 'transfer')) AS e
              ON e.account_id = l.account_id AND e.sequence = l.opened_by_sequence
         LEFT JOIN orders o ON o.account_id = e.account_id AND o.sequence = e.sequence
         LEFT JOIN (SELECT program_id, version, coalesce(document->'availability'->>'policy', 'at_once') AS policy,
@@ -131,7 +132,8 @@ POINTS = (
         WHERE CASE WHEN e.command_id IS NULL
               THEN (l.origin_kind, l.origin_source, l.origin_id, l.origin_at)
                    IS DISTINCT FROM ('order', o.source, o.order_id, o.occurred_at)
-              ELSE (l.origin_kind, l.origin_source, l.origin_id, l.origin_at)
+              -- Of what was moved the commands tell.
+              ELSE e.kind <> 'transfer' AND (l.origin_kind, l.origin_source, l.origin_id, l.origin_at)
                    IS DISTINCT FROM ('command', e.source, e.command_id, e.occurred_at) END
         """,
         is_of_facts=True,

@@ -1,0 +1,171 @@
+"""Points that go from one account to another of the same program, with the dates and the origin that they have."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from core.domain.decision import AccountChange, Answer, Decision
+from core.domain.expiry.due import release
+from core.domain.ledger import POINTS_MAX, Account, Credit, Entry, EntryKind, debit, entry_between
+from core.domain.lots import Lot
+from core.domain.message import Message
+from core.domain.outcomes import Rejected, RejectionCode
+from core.domain.program import Enrol
+from core.domain.program.registry import ProgramRegistry
+from core.domain.reach import AccountParts, LotsWanted, Reach, union
+from core.domain.value.commands import CUSTOMER, Command, Whom
+from core.domain.value.crediting import too_many, why_of
+from core.domain.value.situations import Flow, Situation, command_reach, reference_key, status_problem, unknown_account
+from core.domain.value.spending import Spending, insufficient, spend
+
+
+class TransferTerms(NamedTuple):
+    """Take points from an account and give them to another one."""
+
+    points: int
+    to: Whom
+    reason: str | None = None  #: for people
+    order_id: str | None = None  #: what it is for, for people
+    allow_remainder: bool = False  #: take what there is, where that is less
+
+
+def transfer_reach(message: Message[Command[TransferTerms]], rules: ProgramRegistry, as_of: datetime) -> Reach:
+    """What a transfer asks of the books: the account that gives, as a debit, and the one that gets."""
+    command = message.fact
+    to, parts = command.terms.to, AccountParts(LotsWanted.IF_OWING)
+    if to.kind != CUSTOMER:
+        receiver = Reach(references={reference_key(to): parts})
+    else:
+        resolved = rules.resolve(message.program_id, command.source, as_of)
+        # Of which program an account is that is named itself shows only once it is loaded.
+        is_known = command.whom.kind == CUSTOMER or message.program_id is not None
+        program_ids = [each for each in rules.program_ids() if each == resolved or not is_known]
+        receiver = Reach(customers={(program_id, to.id): parts for program_id in program_ids})
+    return union((command_reach(message, rules, as_of), receiver))
+
+
+def decide_transfer(situation: Situation) -> Decision | Rejected:
+    """Take the points from what can be spent of the one account, and open lots of the same dates in the other.
+
+    A lot keeps what it is of and by when it expires: where inactivity ends points, those that are moved keep the
+    instant at which they would have ended, and neither they nor the transfer move that of others. A deficit of the
+    account that gets them is paid off first, by what expires soonest. A customer who has no account gets one.
+    """
+    terms: TransferTerms = situation.command.terms
+    receiver = _receiver(situation)
+    if isinstance(receiver, Rejected):
+        return receiver
+    spent = spend(situation, terms.points)
+    if spent.missing and not (terms.allow_remainder and spent.points):
+        return insufficient(spent)
+    account = receiver.account
+    if account.balance + account.pending + account.reserved + spent.points > POINTS_MAX:
+        return too_many(spent.points)
+    given, before = _take(situation, spent, account.account_id), situation.account
+    got = _give(situation, receiver, spent, before.account_id)
+    told: dict[str, str | int] = {"points": spent.points, "to_account_id": str(account.account_id)}
+    if terms.allow_remainder:
+        told["remainder"] = spent.missing
+    return Decision((given, got), answer=Answer(given.account, told))
+
+
+class _Receiver(NamedTuple):
+    account: Account
+    opened: Account | None  #: the account again, where the transfer opens it
+
+
+def _receiver(situation: Situation) -> _Receiver | Rejected:
+    books, program, sender = situation.books, situation.program, situation.account
+    to: Whom = situation.command.terms.to
+    opened = None
+    if to.kind != CUSTOMER:
+        account = books.account_by(reference_key(to))
+    else:
+        account = books.account_of(sender.program_id, to.id)
+        if account is None and program.enrol is Enrol.FIRST_ACTIVITY:
+            account = opened = books.new_account(sender.program_id, to.id, program.tiers[0].tier_id, None)
+    if account is None:
+        return unknown_account(to, "to_")
+    if account.program_id != sender.program_id:
+        return Rejected(
+            RejectionCode.OTHER_PROGRAM,
+            f"data.to_{to.kind}_id names an account of another program",
+            "convert the points to that program, if it takes them, or name an account of this one",
+        )
+    if account.account_id == sender.account_id:
+        return Rejected(
+            RejectionCode.SAME_ACCOUNT,
+            "the points would come from the account that they go to",
+            f"check data.to_{to.kind}_id: it names another account than the one that gives",
+        )
+    return status_problem(account, Flow.IN, "the account that gets the points") or _Receiver(account, opened)
+
+
+def _take(situation: Situation, spent: Spending, other: UUID) -> AccountChange:
+    before = spent.released.account
+    after = debit(before, spent.points, uncovered=0)
+    entry = _entry(situation, before, after, spent.allocations, {"to_account_id": str(other)})
+    return AccountChange(after, (*spent.released.entries, entry), spent.changed)
+
+
+def _give(situation: Situation, receiver: _Receiver, spent: Spending, other: UUID) -> AccountChange:
+    account, as_of = receiver.account, situation.as_of
+    is_owing = account.deficit > 0 and account.pending > 0
+    released = release(account, situation.books.lots_to_release(account, as_of) if is_owing else (), as_of)
+    moved = [(lot, -part.points) for lot, part in zip(spent.lots, spent.allocations, strict=True)]
+    credited = receive(released.account, moved)
+    entry = _entry(situation, released.account, credited.account, credited.allocations, {"from_account_id": str(other)})
+    return AccountChange(
+        credited.account,
+        (*released.entries, entry),
+        (*released.lots, *credited.lots),
+        opened=receiver.opened,
+    )
+
+
+def receive(account: Account, moved: Sequence[tuple[Lot, int]]) -> Credit:
+    """Give an account so many points of each of these lots of another: they pay off its deficit first, in this order.
+
+    The rest of each opens a lot of the same origin and dates, with an instant of its own where the other shared it.
+    """
+    number, deficit = account.lots_opened, account.deficit
+    lots: list[Lot] = []
+    for lot, points in moved:
+        left = points - min(points, deficit)
+        deficit -= points - left
+        if left:
+            number += 1
+            lots.append(
+                lot._replace(
+                    lot_number=number,
+                    opened_by_sequence=account.sequence + 1,
+                    points_granted=left,
+                    points_remaining=left,
+                    points_expired=0,
+                    points_excused=0,
+                    expires_with=None,
+                )
+            )
+    after = account._replace(
+        sequence=account.sequence + 1,
+        lots_opened=number,
+        balance=account.balance + sum(points for _, points in moved),
+        deficit=deficit,
+    )
+    return Credit(after, tuple(lots))
+
+
+def _entry(situation: Situation, before: Account, after: Account, allocations: Any, other: dict[str, str]) -> Entry:
+    points = abs(after.balance - before.balance)
+    asked = situation.command.terms.points
+    return entry_between(
+        before,
+        after,
+        EntryKind.TRANSFER,
+        situation.command.occurred_at,
+        allocations,
+        why_of(situation, points=asked if after.balance < before.balance else points, **other),
+        source=situation.command.source,
+        command_id=situation.command_id,
+    )
