@@ -135,7 +135,8 @@ def new_command(
 def answer_event(asked: Asked, data: AnswerData, account: Account | None, context: EventContext) -> OutboxEvent:
     """The event that tells an answer for the first time."""
     event_type = OutboundType.COMMAND_REJECTED if account is None else OutboundType.COMMAND_ACCEPTED
-    return _event(asked, event_type, data, None if account is None else str(account.account_id), context, "")
+    account_id = None if account is None else str(account.account_id)
+    return _event(asked, event_type, data, account_id, context, _answer_id(asked))
 
 
 def _event(
@@ -144,15 +145,15 @@ def _event(
     data: AnswerData,
     account_id: str | None,
     context: EventContext,
-    times: str,
+    event_id: str,
+    times: str = "",
 ) -> OutboxEvent:
-    # The same answer again is the same event for consumers; in the outbox each telling has a row of its own.
-    event_id = f"answer:{asked.source} {asked.command_id}"
+    # The same answer again is the same event for consumers, to the byte; in the outbox each telling has a row.
     body = event_json(
         event_type,
         event_id,
         context.source,
-        context.recorded_at,
+        datetime.fromisoformat(data["recorded_at"]),
         data,
         account_id,
         correlation_id=asked.command_id,
@@ -176,12 +177,21 @@ def told_again(
     """The event that tells a stored answer once more, to whoever has sent its command once more."""
     account_id = None if stored.account_id is None else str(stored.account_id)
     event_type = OutboundType.COMMAND_REJECTED if stored.code is not None else OutboundType.COMMAND_ACCEPTED
-    return _event(asked, event_type, from_json(stored.answer_json), account_id, context, f" {inbox_id}:{deliveries}")
+    data: AnswerData = from_json(stored.answer_json)
+    return _event(asked, event_type, data, account_id, context, _answer_id(asked), f" {inbox_id}:{deliveries}")
 
 
 def refused_at_intake(
     asked: Asked, outcome: Rejected, inbox_id: int, deliveries: int, context: EventContext
 ) -> OutboxEvent:
-    """The event that tells why a command is not even posted; its id is not used up by that."""
+    """The event that tells why a command is not even posted; its id is not used up by that.
+
+    It is none of the command's answer, which may have been told or may come yet, and has an id of its own.
+    """
     data = rejected(asked, outcome, context)
-    return _event(asked, OutboundType.COMMAND_REJECTED, data, None, context, f" {inbox_id}:{deliveries}")
+    event_id = f"{_answer_id(asked)} {inbox_id}:{deliveries}"
+    return _event(asked, OutboundType.COMMAND_REJECTED, data, None, context, event_id)
+
+
+def _answer_id(asked: Asked) -> str:
+    return f"answer:{asked.source} {asked.command_id}"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from tests.faults.stream import PROBE
+from tests.faults.stream import COMMAND_CONFLICT, NOT_ALLOWED, PROBE, Key
 
 
 class Change(NamedTuple):
@@ -19,6 +19,14 @@ class Change(NamedTuple):
     lifetime_points: int
     order_id: str | None
     refund_id: str | None
+    command_id: str | None = None
+
+
+class Told(NamedTuple):
+    """The answer to a command."""
+
+    code: str | None  #: why it was rejected; None: it was done
+    data: dict[str, Any]
 
 
 @dataclass
@@ -40,6 +48,8 @@ class EventLog:
     def __init__(self, before: "EventLog | None" = None) -> None:
         self.accounts: dict[str, AccountLog] = defaultdict(AccountLog)
         self.parked: dict[int, str] = {}  #: reason by inbox_id
+        self.answers: dict[Key, Told] = {}  #: by the command's source and id
+        self.refused: set[tuple[str, str, str]] = set()  #: source, id and code of what was not even posted
         self.problems: list[str] = []  #: what may never be
         self.disorder: list[str] = []  #: first deliveries out of order: only a failure of the broker excuses them
         self.deliveries = 0  #: repeats too
@@ -78,7 +88,13 @@ def _take_change(log: EventLog, event: dict[str, Any]) -> str:
         log.disorder.append(f"account {account_id}: sequence {sequence} came before {len(account.changes) + 1}")
     order_id = data.get("order_id")
     account.changes[sequence] = Change(
-        data["kind"], data["points"], data["balance"], data["lifetime_points"], order_id, data.get("refund_id")
+        data["kind"],
+        data["points"],
+        data["balance"],
+        data["lifetime_points"],
+        order_id,
+        data.get("refund_id"),
+        data.get("command_id"),
     )
     if order_id is not None and PROBE in order_id:
         log.told_at[order_id] = time.monotonic()
@@ -106,10 +122,30 @@ def _take_parked(log: EventLog, event: dict[str, Any]) -> str:
     return f"parked:{data['inbox_id']}"
 
 
+def _take_answer(log: EventLog, event: dict[str, Any]) -> str:
+    data = event["data"]
+    key, code = (data["command_source"], data["command_id"]), data.get("code")
+    answer_id = f"answer:{key[0]} {key[1]}"
+    if event["correlationid"] != key[1]:
+        log.problems.append(f"event {event['id']} is correlated with {event['correlationid']}")
+    if code in _REFUSALS:
+        log.refused.add((*key, code))
+        return str(event["id"]) if event["id"].startswith(f"{answer_id} ") else f"{answer_id} of a refusal"
+    if key in log.answers:
+        log.problems.append(f"command {key} has two answers")
+    log.answers[key] = Told(code, data)
+    return answer_id
+
+
+#: Why a command is not even posted; its answer, if it has one, stands.
+_REFUSALS = {COMMAND_CONFLICT, NOT_ALLOWED, "invalid_data"}
+
 #: How each type of event is taken; each says which id it must have.
 _TAKERS: dict[str, Callable[[EventLog, dict[str, Any]], str]] = {
     "loyalty.account.created": _take_creation,
     "loyalty.balance.changed": _take_change,
     "loyalty.tier.changed": _take_tier,
     "loyalty.message.parked": _take_parked,
+    "loyalty.command.accepted": _take_answer,
+    "loyalty.command.rejected": _take_answer,
 }

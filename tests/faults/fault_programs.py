@@ -1,7 +1,7 @@
 """The programs of the fault runs: one whose points no order of arrival can change, and others that are more delicate.
 
 One has tiers, one lets points expire, one holds them until their orders are fulfilled, one has limits over orders,
-and the orders of one are changed after they were sold.
+the orders of one are changed after they were sold, and one has points given and taken by commands.
 """
 
 from datetime import UTC, datetime
@@ -14,10 +14,13 @@ from core.messages.program_files.program_file import parse_program
 from core.store.applying import apply_program
 
 FLAT, TIERED, FADING, HELD, LIMITED, CHANGED = "flat", "tiered", "fading", "held", "limited", "changed"
+VALUED = "valued"
+DESK = "/shops/valued/desk"  #: it may send commands for VALUED
 TILL = "/shops/changed/till"  #: another channel of CHANGED
 #: Which source reports to which program; "/shops/market" is listed by none, so it belongs to the default.
 SOURCES = {FLAT: "/shops/market", TIERED: "/shops/tiered", FADING: "/shops/fading"}
 SOURCES |= {HELD: "/shops/held", LIMITED: "/shops/limited", CHANGED: "/shops/changed"}
+SOURCES |= {VALUED: "/shops/valued"}
 CURRENCY = "EUR"
 
 _HEAD = """
@@ -76,9 +79,23 @@ earning_rules:
   - {{rule_id: spend, kind: spend, per_amount: "1.00", points: {{member: "1"}}}}
 tiers: [{{tier_id: member, threshold_points: 0}}]
 """
+_VALUED = f"""
+sources: ["/shops/valued", "{DESK}"]
+earning_rules:
+  - {{rule_id: spend, kind: spend, per_amount: "1.00", points: {{member: "1"}}}}
+tiers: [{{tier_id: member, threshold_points: 0}}]
+"""
 _TEXTS = {FLAT: _FLAT, TIERED: _TIERED, FADING: _FADING, HELD: _HELD, LIMITED: _LIMITED, CHANGED: _CHANGED}
+_TEXTS |= {VALUED: _VALUED}
 PROGRAM_TEXTS = {name: _HEAD.format(name) + text for name, text in _TEXTS.items()}
 PROGRAMS = {name: parse_program(text, path=f"{name}.yaml") for name, text in PROGRAM_TEXTS.items()}
+
+#: Who may send commands, as the file of sources says it.
+SOURCES_TEXT = f"""
+unlisted: accept
+sources:
+  - {{source: "{DESK}", commands: [{{command: credit}}, {{command: debit}}, {{command: adjust}}]}}
+"""
 
 #: Times of orders of long ago, and when their points expire in FADING: worked out by hand, not by the code under test.
 LONG_AGO = {

@@ -15,22 +15,22 @@ from core.store.engine import run_bulk
 from core.store.proof.verify import verify_ledger
 from tests.faults.event_log import AccountLog, Change, EventLog
 from tests.faults.fault_programs import BUDGET_POINTS, CAP_PER_DAY, LIMITED, PROGRAMS, STEP
-from tests.faults.model import AccountKey, LedgerEntry, Totals
-from tests.faults.stream import MARK, POSTED, REPLAYED, WAITING, Event, Key, Stream, conflict_of
+from tests.faults.judged_commands import REJECTED, InboxRow, command_differences, points_moved
+from tests.faults.model import AccountKey, LedgerEntry, Totals, is_predicted, is_replayed
+from tests.faults.stream import (
+    ANSWERED,
+    COMMAND_CONFLICT,
+    MARK,
+    NOT_ALLOWED,
+    POSTED,
+    REPLAYED,
+    WAITING,
+    Event,
+    Key,
+    Stream,
+    conflict_of,
+)
 from tests.limit_checks import Limits, limit_problems, load_limits
-
-
-class InboxRow(NamedTuple):
-    """One row of the inbox."""
-
-    inbox_id: int
-    source: str
-    event_id: str
-    is_first: bool  #: of its event id
-    body: bytes
-    state: str
-    reason: str | None
-    deliveries: int
 
 
 class AccountRow(NamedTuple):
@@ -78,7 +78,7 @@ class Snapshot(NamedTuple):
 
 _ENTRIES = """
 SELECT account_id, sequence, kind, points, balance_after, lifetime_points_after, occurred_at,
-       source, order_id, refund_id, pending_change, pending_after
+       source, order_id, refund_id, pending_change, pending_after, command_id
 FROM entries ORDER BY account_id, sequence
 """
 _INBOX = "SELECT inbox_id, source, event_id, variant = '', body, state, reason, deliveries FROM inbox ORDER BY inbox_id"
@@ -125,7 +125,8 @@ def differences(
     if snapshot.unpublished:
         found.append(f"lost: {snapshot.unpublished} event(s) are not published")
     found += _inbox_differences(stream, confirmed, snapshot.inbox)
-    found += _account_differences(stream, snapshot)
+    found += command_differences(stream, snapshot.inbox, snapshot.entries, log)
+    found += _account_differences(stream, snapshot, log)
     found += _event_differences(stream, snapshot, log)
     if not may_disorder:
         found += [f"wrong: events: {text}" for text in log.disorder]
@@ -158,10 +159,17 @@ def _inbox_differences(stream: Stream, confirmed: Mapping[Key, int], inbox: Sequ
         yield from _event_rows(key, contents, rows, posted)
     for twins in posted.values():
         yield from _twin_differences(twins)
-    counted = Counter(row.reason or row.state for rows in by_key.values() for row in rows)
+    counted = Counter(_outcome(key, row, stream) for key, rows in by_key.items() for row in rows)
     wanted = stream.outcomes()
     if counted != wanted:
         yield f"wrong: inbox: outcomes {sorted(counted.items())}, expected {sorted(wanted.items())}"
+
+
+def _outcome(key: Key, row: InboxRow, stream: Stream) -> str:
+    is_command = stream.events[key][0].is_command
+    if is_command and row.is_first and row.state in {POSTED, REJECTED}:
+        return ANSWERED
+    return row.reason or row.state
 
 
 def _event_rows(
@@ -176,7 +184,10 @@ def _event_rows(
             continue
         left.remove(event)
         if event.subject is None:
-            yield from _wrong_outcome(row, "dead", event.fate)
+            yield from _wrong_outcome(row, REJECTED if event.fate == NOT_ALLOWED else "dead", event.fate)
+        elif event.is_command:
+            if not row.is_first:
+                yield from _wrong_outcome(row, REJECTED, COMMAND_CONFLICT)
         elif not row.is_first:
             yield from _wrong_outcome(row, "dead", "event_conflict")
         elif event.fate == POSTED:
@@ -208,8 +219,9 @@ def _wrong_outcome(row: InboxRow, state: str, reason: str | None) -> Iterator[st
         yield f"wrong: inbox: {row} must be {state} {reason or ''}"
 
 
-def _account_differences(stream: Stream, snapshot: Snapshot) -> Iterator[str]:
+def _account_differences(stream: Stream, snapshot: Snapshot, log: EventLog) -> Iterator[str]:
     model, ours = stream.model, stream.name
+    moved = points_moved(stream, log)
     wanted = model.accounts()
     accounts: dict[AccountKey, AccountRow] = {}
     for row in snapshot.accounts:
@@ -222,13 +234,13 @@ def _account_differences(stream: Stream, snapshot: Snapshot) -> Iterator[str]:
         if key not in accounts:
             yield f"lost: accounts: {key} has none, and {len(orders)} order(s)"
             continue
-        if not model.is_predicted(orders[0]):
+        if not is_predicted(key):
             continue
-        account, totals = accounts[key], model.totals(orders)
+        account, totals = accounts[key], model.totals(key, orders, moved[key])
         held = Totals(account.balance, account.lifetime_points, account.pending)
         if totals is not None and held != totals:
             yield f"wrong: accounts: {key} has {held}, the messages give {totals}"
-        if not model.is_replayed(orders[0]):
+        if not is_replayed(key):
             earned |= {order_id: model.earned((source, order_id)) for source, order_id in orders}
             continue
         replayed = model.replay(orders, snapshot.entries.get(account.account_id, ()))
@@ -301,7 +313,13 @@ def _event_differences(stream: Stream, snapshot: Snapshot, log: EventLog) -> Ite
 
 def _told(entry: LedgerEntry) -> Change:
     return Change(
-        entry.kind, entry.points, entry.balance_after, entry.lifetime_points_after, entry.order_id, entry.refund_id
+        entry.kind,
+        entry.points,
+        entry.balance_after,
+        entry.lifetime_points_after,
+        entry.order_id,
+        entry.refund_id,
+        entry.command_id,
     )
 
 

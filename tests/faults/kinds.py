@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import NamedTuple
 
-from tests.faults import changes, makers
+from tests.faults import changes, commands, makers
 from tests.faults.stream import Maker, Stream, deliveries
 
 _DUPLICATES = 0.12  #: the share of messages that are sent once more
@@ -43,6 +43,14 @@ KINDS = (
     Kind("order whose points are held", 7, makers.held_order),
     Kind("order of a program with limits", 7, makers.limited_order),
     Kind("order of a program where orders are changed", 7, changes.changed_order),
+    Kind("order of a program where points are spent", 5, commands.valued_order),
+    Kind("credit", 6, commands.credit),
+    Kind("debit", 6, commands.debit),
+    Kind("debit of what there is", 3, commands.debit_of_what_there_is),
+    Kind("adjustment", 3, commands.adjustment),
+    Kind("conflict of commands", 1, commands.command_conflict),
+    Kind("command of who may not", 1, commands.command_of_nobody),
+    Kind("command that says nothing", 1, commands.command_that_says_nothing),
     Kind("refund in another channel", 3, changes.refund_at_the_till),
     Kind("refund in another currency", 1, changes.refund_in_another_currency),
     Kind("cancellation of lines", 3, changes.cancellation_of_lines),

@@ -16,7 +16,7 @@ from core.domain.orders.facts import LineKind, Order, OrderLine, Refund, RefundL
 from core.domain.program import Program
 from tests.domain.naive_earning import naive_points
 from tests.domain.naive_tiers import NaiveTiers
-from tests.faults.fault_programs import CHANGED, FADING, HELD, LIMITED, LONG_AGO, program_of
+from tests.faults.fault_programs import CHANGED, FADING, HELD, LIMITED, LONG_AGO, PROGRAMS, VALUED, program_of
 from tests.limit_checks import kept_amount
 from tests.plain_model import NEVER, NaiveAccount
 
@@ -46,6 +46,7 @@ class LedgerEntry(NamedTuple):
     refund_id: str | None
     pending_change: int = 0
     pending_after: int = 0
+    command_id: str | None = None
 
 
 class Totals(NamedTuple):
@@ -80,14 +81,23 @@ class Model:
         self.undone: set[tuple[str, str]] = set()  #: refunds that did not happen: source, refund_id
         #: Goods without a receipt, as orders, by their customers' accounts.
         self.returned: dict[AccountKey, list[Order]] = defaultdict(list)
+        self.commands: dict[tuple[str, str], AccountKey] = {}  #: whose account each is about, by source and id
+        self.opened: set[AccountKey] = set()  #: by a command
 
     def add(self, event: dict[str, Any]) -> None:
-        """Take the fact that an event reports."""
-        _ADDERS[event["type"]](self, event)
+        """Take the fact that an event reports, or what it asks for."""
+        if event["type"] in _ADDERS:
+            _ADDERS[event["type"]](self, event)
+            return
+        account = VALUED, event["data"]["customer_id"]
+        self.commands[event["source"], event["id"]] = account
+        if event["type"] == "loyalty.command.credit":
+            self.opened.add(account)
 
     def accounts(self) -> dict[AccountKey, list[OrderKey]]:
         """The accounts that must exist, with their orders."""
         found: dict[AccountKey, list[OrderKey]] = defaultdict(list)
+        found |= {account: [] for account in self.opened}
         for key, sale in self.sales.items():
             customer_id = self._owner(key)
             if customer_id is not None:
@@ -103,12 +113,12 @@ class Model:
         return {(refund.source, refund.refund_id) for refund in self._all_refunds() if refund.refund_id}
 
     def order_events(self) -> Counter[tuple[str, str, str]]:
-        """All that is to be posted of what happened to orders: source, order_id, kind; lines are cancelled apart."""
+        """All that is to be posted of what happened to orders: source, order_id, kind; parts and refunds one by one."""
         cancelled = Counter((*r.order_key, "cancelled") for r in self._all_refunds() if not r.refund_id)
-        undone = {(*refund.order_key, "refund_reverted") for refund in self._all_refunds() if self._is_undone(refund)}
+        undone = Counter((*each.order_key, "refund_reverted") for each in self._all_refunds() if self._is_undone(each))
         amended = {(*key, "amended") for key in self.amended}
         claimed = {(*key, "claimed") for key in self.claimed}
-        return cancelled + Counter(undone | amended | claimed | {(*key, "fulfilled") for key in self.fulfilled})
+        return cancelled + undone + Counter(amended | claimed | {(*key, "fulfilled") for key in self.fulfilled})
 
     def _owner(self, key: OrderKey) -> str | None:
         return self.claimed.get(key, self.sales[key].order.customer_id)
@@ -122,10 +132,6 @@ class Model:
     def is_predicted(self, key: OrderKey) -> bool:
         """Whether what the order earns does not depend on other customers' orders, or other orders' remainders."""
         return self.sales[key].program.program_id != LIMITED
-
-    def is_replayed(self, key: OrderKey) -> bool:
-        """Whether its account's entries are told one by one; what changes orders afterwards is told by its end."""
-        return self.sales[key].program.program_id != CHANGED
 
     def earned(self, key: OrderKey) -> int:
         """What the order earns in the end, in a program of one tier, from all that is known of it."""
@@ -141,17 +147,20 @@ class Model:
                 found[order.customer_id] += kept_amount(order, self.refunds.get(key, ()), program)
         return found
 
-    def totals(self, orders: Sequence[OrderKey]) -> Totals | None:
-        """Where the account must end, whatever the order of posting; None where that order matters."""
-        if len(self.sales[orders[0]].program.tiers) > 1:
+    def totals(self, account: AccountKey, orders: Sequence[OrderKey], moved: int) -> Totals | None:
+        """Where the account must end, whatever the order of posting; None where that order matters.
+
+        `moved` are the points that commands have given, less those that they have taken: by their answers.
+        """
+        program = PROGRAMS[account[0]]
+        if len(program.tiers) > 1:
             return None
-        if not self.is_replayed(orders[0]):
-            program = self.sales[orders[0]].program
-            back = self.returned.get((program.program_id, self._owner(orders[0]) or ""), ())
+        if not is_replayed(account):
             points = sum(self.earned(key) for key in orders)
+            back = self.returned.get(account, ())
             points -= sum(naive_points(goods, [], program, program.tiers[0].tier_id) for goods in back)
-            return Totals(points, points)
-        naive = NaiveAccount(self.sales[orders[0]].program)
+            return Totals(points + moved, points)
+        naive = NaiveAccount(program)
         lifetime_points = 0
         for key in orders:
             before = naive.balance
@@ -169,6 +178,16 @@ class Model:
     def replay(self, orders: Sequence[OrderKey], entries: Sequence[LedgerEntry]) -> Replayed:
         """Post the account's messages in the order of its entries."""
         return _Replay({key: (self.sales[key], self.refunds[key]) for key in orders}, self.now).run(entries)
+
+
+def is_replayed(account: AccountKey) -> bool:
+    """Whether its entries are told one by one; what changes orders afterwards, and commands, are told by their end."""
+    return account[0] not in {CHANGED, VALUED}
+
+
+def is_predicted(account: AccountKey) -> bool:
+    """Whether what its orders earn does not depend on other customers' orders, or other orders' remainders."""
+    return account[0] != LIMITED
 
 
 def _order_of(event: dict[str, Any], order_id: str) -> Order:

@@ -8,16 +8,31 @@ from datetime import datetime, timedelta, timezone
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from tests.faults.fault_programs import CHANGED, CURRENCY, FADING, FLAT, FRESH_DAYS_MAX, HELD, LIMITED, SOURCES, TIERED
+from tests.faults.fault_programs import (
+    CHANGED,
+    CURRENCY,
+    FADING,
+    FLAT,
+    FRESH_DAYS_MAX,
+    HELD,
+    LIMITED,
+    SOURCES,
+    TIERED,
+    VALUED,
+)
 from tests.faults.model import Model
 
 POSTED, REPLAYED, WAITING = "posted", "replayed", "waiting"
+ANSWERED = "answered"  #: a command was posted, or rejected for what it met
+NOT_ALLOWED, COMMAND_CONFLICT = "not_allowed", "command_conflict"
+COMMAND = "command"
+COMMAND_PREFIX = "loyalty.command."
 NOTHING_TO_READ = ("not_json", "not_an_event")
 #: In all that is sent; a body without it was sent by nobody.
 MARK = "run-"
 PROBE = "probe-"  #: in the ids of orders that measure how long the whole way takes
 ARRAY_EVENTS_MAX = 6
-_CUSTOMERS = {FLAT: 20, TIERED: 8, FADING: 6, HELD: 6, LIMITED: 4, CHANGED: 8}
+_CUSTOMERS = {FLAT: 20, TIERED: 8, FADING: 6, HELD: 6, LIMITED: 4, CHANGED: 8, VALUED: 5}
 _DISORDER = 0.06  #: how far messages move from their place, as a share of the run (one standard deviation)
 
 #: What each type of message reports.
@@ -54,6 +69,11 @@ class Event(NamedTuple):
     subject: Subject | None = None
     business: str = ""  #: the data that a twin must have to be a replay
 
+    @property
+    def is_command(self) -> bool:
+        """Whether it can be read, and asks for something."""
+        return self.subject is not None and self.subject[0] == COMMAND
+
 
 class Delivery(NamedTuple):
     """One sending of one or more events. `at` is its place in the run, from 0 to 1."""
@@ -85,13 +105,14 @@ class Stream:
     def add(self, event: dict[str, Any], fate: str, *, is_twin: bool = False) -> Event:
         """Expect an event that can be read; a twin of a posted one is for the inbox, not for the model."""
         data = event["data"]
-        noun = _NOUNS[event["type"]]
+        is_command = event["type"].startswith(COMMAND_PREFIX)
+        noun = COMMAND if is_command else _NOUNS[event["type"]]
         found = Event(
             key=(event["source"], event["id"]),
             bodies=(json.dumps(event).encode(), json.dumps(_respelled(event)).encode()),
             routing_key=event["type"],
             fate=fate,
-            subject=(noun, event["source"], _named(event)),
+            subject=(noun, event["source"], event["id"] if is_command else _named(event)),
             business=json.dumps(data, sort_keys=True),
         )
         self.events[found.key].append(found)
@@ -110,8 +131,8 @@ class Stream:
         found: Counter[str] = Counter()
         subjects: dict[Subject, list[Event]] = defaultdict(list)
         for contents in self.events.values():
-            found["event_conflict"] += len(contents) - 1
             first = contents[0]
+            found[COMMAND_CONFLICT if first.is_command else "event_conflict"] += len(contents) - 1
             if first.subject is None:
                 found[first.fate] += 1
             else:
@@ -119,6 +140,9 @@ class Stream:
         for events in subjects.values():
             if events[0].fate != POSTED:
                 found[events[0].fate] += len(events)
+                continue
+            if events[0].is_command:
+                found[ANSWERED] += 1
                 continue
             found[POSTED] += 1
             noun, contents_differ = events[0].subject or "", len({event.business for event in events}) > 1

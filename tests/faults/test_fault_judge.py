@@ -9,14 +9,16 @@ from typing import Any, NamedTuple
 import pytest
 from sqlalchemy import Engine
 
+from core.domain.value.verbs import Verb
+from core.messages.inbound.sources import CommandGrant, Sources
 from core.store.engine import create_database_engine
 from tests.conftest import OpenDatabase
 from tests.faults.event_log import EventLog
-from tests.faults.fault_programs import apply_programs
+from tests.faults.fault_programs import DESK, apply_programs
 from tests.faults.judge import Snapshot, differences, take_snapshot
 from tests.faults.kinds import KINDS, make_stream
-from tests.faults.stream import POSTED, REPLAYED, WAITING, Stream
-from tests.shell import Shell
+from tests.faults.stream import ANSWERED, COMMAND_CONFLICT, NOT_ALLOWED, POSTED, REPLAYED, WAITING, Stream
+from tests.shell import LIMITS, Shell
 
 SEED, MESSAGES = 20_261_121, 300
 LONG_AFTER = "2026-01-01T00:00:00Z"
@@ -47,7 +49,9 @@ class Run(NamedTuple):
 
 def posted(engine: Engine, stream: Stream) -> Run:
     apply_programs(engine)
-    shell = Shell(engine, program_text=None)
+    grants = {verb: CommandGrant() for verb in (Verb.CREDIT, Verb.DEBIT, Verb.ADJUST)}
+    sources = Sources({}, parks_unlisted=False, commands={DESK: grants})
+    shell = Shell(engine, program_text=None, limits=LIMITS._replace(sources=sources))
     for start in range(0, len(stream.deliveries), 20):
         shell.take(*(delivery.body for delivery in stream.deliveries[start : start + 20]))
     while shell.sweep()["woken"]:
@@ -89,7 +93,7 @@ def test_a_stream_has_every_kind_of_outcome() -> None:
     stream = make_stream(SEED, len(KINDS), datetime.now(UTC))
     parked = {"event_conflict", "order_conflict", "refund_conflict", "unknown_program", "wrong_currency"}
     parked |= {"refund_exceeds_order", "unknown_line", "bad_envelope", "invalid_data", "unknown_type", "time_in_future"}
-    assert stream.outcomes().keys() >= parked | {POSTED, REPLAYED, WAITING}
+    assert stream.outcomes().keys() >= parked | {POSTED, REPLAYED, WAITING, ANSWERED, NOT_ALLOWED, COMMAND_CONFLICT}
     assert {delivery.way.value for delivery in make_stream(SEED, MESSAGES, datetime.now(UTC)).deliveries} == {
         "queue",
         "array",
@@ -239,6 +243,67 @@ def break_an_invariant(run: Run) -> Run:
     return run._replace(snapshot=run.snapshot._replace(broken=["balance is the sum of the entries: account 1"]))
 
 
+def answer_place(run: Run, verb: str, kind: str = "command.accepted") -> int:
+    """The place of an answer to a command of this verb."""
+    events = [json.loads(body) for body in run.events]
+    return next(n for n, e in enumerate(events) if e["type"] == f"loyalty.{kind}" and e["data"]["command"] == verb)
+
+
+def change_answer(run: Run, place: int, **data: Any) -> None:
+    event = json.loads(run.events[place])
+    run.events[place] = json.dumps({**event, "data": {**event["data"], **data}}).encode()
+
+
+def lose_an_answer(run: Run) -> None:
+    del run.events[answer_place(run, "debit")]
+
+
+def answer_twice_with_other_words(run: Run) -> None:
+    place = answer_place(run, "credit")
+    run.events.append(run.events[place].replace(b'"lifetime_points":', b'"lifetime_points":1'))
+
+
+def answer_what_was_not_done(run: Run) -> None:
+    place = answer_place(run, "credit")
+    change_answer(run, place, points=json.loads(run.events[place])["data"]["points"] + 1)
+
+
+def reject_without_a_reason(run: Run) -> None:
+    change_answer(run, answer_place(run, "debit", "command.rejected"), code="account_frozen")
+
+
+def command_entry(run: Run, kind: str) -> tuple[Any, int]:
+    """An account and the place of an entry of this kind."""
+    return next(
+        (account_id, n)
+        for account_id, entries in run.snapshot.entries.items()
+        for n, entry in enumerate(entries)
+        if entry.kind == kind
+    )
+
+
+def do_a_command_twice(run: Run) -> None:
+    account_id, place = command_entry(run, "credit")
+    entries = run.snapshot.entries[account_id]
+    entries.append(entries[place]._replace(sequence=len(entries) + 1))
+
+
+def take_more_than_there_was(run: Run) -> None:
+    account_id, place = command_entry(run, "debit")
+    entries = run.snapshot.entries[account_id]
+    entries[place] = entries[place]._replace(balance_after=-1)
+
+
+def keep_a_refusal_to_ourselves(run: Run) -> None:
+    places = [n for n, body in enumerate(run.events) if b'"not_allowed"' in body]
+    for place in reversed(places):
+        del run.events[place]
+
+
+def do_what_is_not_allowed(run: Run) -> None:
+    change_row(run, run.row("rejected", "not_allowed"), state="posted", reason=None)
+
+
 @pytest.mark.parametrize(
     ("plant", "words"),
     [
@@ -272,6 +337,15 @@ def break_an_invariant(run: Run) -> Run:
         (release_too_early, "the messages give"),
         (lose_a_cancellation, "is missing"),
         (break_an_invariant, "loyalty verify: balance is the sum"),
+        (lose_an_answer, "has none"),
+        (answer_twice_with_other_words, "came again with another content"),
+        (answer_what_was_not_done, "and its entry has"),
+        (reject_without_a_reason, "which nothing explains"),
+        (do_a_command_twice, "it has 2 entries"),
+        (take_more_than_there_was, "it took more than there was"),
+        (keep_a_refusal_to_ourselves, "nobody was told that"),
+        (do_what_is_not_allowed, "must be rejected not_allowed"),
+        (lambda run: pay_a_point_too_many(run, "valued"), "the messages give"),
     ],
 )
 def test_each_planted_fault_is_found(run: Run, plant: Callable[[Run], Run | None], words: str) -> None:

@@ -17,6 +17,7 @@ from tests.faults import crash_points
 from tests.faults.broker import Broker, RabbitBroker, ValkeyBroker
 from tests.faults.clock import Clock, build_library
 from tests.faults.database import Database
+from tests.faults.fault_programs import SOURCES_TEXT
 from tests.faults.network import Network, Proxy
 from tests.faults.processes import memory_mib_of
 from tests.faults.world_roles import RoleProcess, Roles
@@ -180,9 +181,15 @@ class World:
             **self._settings,
             **(self.roles_clock.environment if self.roles_clock else {}),
             "LOYALTY_DATA_DIR": str(self.folder),
+            "LOYALTY_SOURCES_FILE": str(self._sources_file()),
             "LOYALTY_DATABASE_URL": self.database.url_at(self.database_proxy.port),
             "LOYALTY_BROKER_URL": self.broker.url_at(self.broker_proxy.port),
         }
+
+    def _sources_file(self) -> Path:
+        path = self.folder / "sources.yaml"
+        path.write_text(SOURCES_TEXT, encoding="utf-8")
+        return path
 
     def await_roles(self) -> None:
         """Return when every role has begun to work; fail with what they wrote."""

@@ -115,6 +115,20 @@ class TestOnceAndForEver:
         assert [(event["id"], event["data"]) for event in again] == [(first["id"], first["data"])] * 2
         assert (shell.balance(), shell.differences()) == (500, [])
 
+    def test_it_is_the_same_event_to_the_byte(self, shell: Shell) -> None:
+        asked = command("credit", "k1", points=500, time="2026-03-01T12:00:00Z")
+        for _ in range(3):
+            shell.take(asked)
+        bodies = shell.rows("SELECT body FROM outbox WHERE type = 'loyalty.command.accepted'")
+        assert (len(bodies), len({row.body for row in bodies})) == (3, 1)
+
+    def test_a_refusal_is_no_answer_to_what_its_id_names(self, shell: Shell) -> None:
+        for points in (500, 501, 502, 501):
+            shell.take(command("credit", "k1", points=points, time="2026-03-01T12:00:00Z"))
+        told = answers(shell)
+        assert [event["data"].get("code") for event in told] == [None, *["command_conflict"] * 3]
+        assert len({event["id"] for event in told}) == 4
+
     def test_so_does_one_whose_message_is_long_purged(self, shell: Shell) -> None:
         asked = command("credit", "k1", points=500, time="2026-03-01T12:00:00Z")
         shell.take(asked)
