@@ -59,6 +59,7 @@ KINDS = (
     Kind("order of a guest that is claimed", 3, changes.claimed_order),
     Kind("goods without a receipt", 2, changes.goods_without_receipt),
     Kind("fulfilment of held points", 5, makers.fulfilment_of_held),
+    Kind("order that is delivered in parcels", 4, makers.order_in_parcels),
     Kind("fulfilment that releases nothing", 1, makers.fulfilment),
     Kind("fulfilment before its order", 2, makers.fulfilment_before_order),
     Kind("cancellation", 4, makers.cancellation),

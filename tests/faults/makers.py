@@ -103,9 +103,9 @@ def money_of(maker: Maker, order: dict[str, Any], tenths: int) -> dict[str, str]
 
 
 def _refund_lines(maker: Maker, order: dict[str, Any]) -> list[dict[str, Any]]:
-    rng, lines = maker.random, order["data"]["lines"]
+    rng = maker.random
     found = []
-    for line in rng.sample(lines, rng.randint(1, len(lines))):
+    for line in _some_lines(maker, order):
         part = {"line_id": line["line_id"]}
         if rng.random() < 0.6:
             part["quantity"] = (
@@ -202,6 +202,42 @@ def _tell_once(maker: Maker, kind: str, order: dict[str, Any]) -> None:
 def fulfilment_of_held(maker: Maker) -> None:
     held = [order for order in maker.sold if order["source"] == SOURCES[HELD]]
     _tell_once(maker, FULFILLED, maker.random.choice(held))
+
+
+def order_in_parcels(maker: Maker) -> None:
+    """Line by line, in any order; now and then all of the rest, or something of it comes back."""
+    order = new_order(maker, HELD)
+    steps = [
+        lambda: sell(maker, order),
+        *(lambda line=line: _send(maker, order, line) for line in _some_lines(maker, order)),
+    ]
+    if maker.random.random() < 0.3:
+        steps.append(lambda: _tell_once(maker, FULFILLED, order))
+    if maker.random.random() < 0.5:
+        steps.append(lambda: give_back(maker, order, lines=_refund_lines(maker, order)))
+    maker.random.shuffle(steps)
+    for step in steps:
+        step()
+
+
+def _some_lines(maker: Maker, order: dict[str, Any]) -> list[dict[str, Any]]:
+    lines = order["data"]["lines"]
+    return maker.random.sample(lines, maker.random.randint(1, len(lines)))
+
+
+def _send(maker: Maker, order: dict[str, Any], line: dict[str, Any]) -> None:
+    """One line, or a piece of it."""
+    rng = maker.random
+    is_of_pieces = isinstance(line["quantity"], int)
+    part = {
+        "line_id": line["line_id"],
+        "quantity": rng.randint(1, line["quantity"]) if is_of_pieces else line["quantity"],
+    }
+    lines = [part if rng.random() < 0.7 else {"line_id": line["line_id"]}]
+    own = {"fulfilment_id": maker.new_id("part")} if rng.random() < 0.5 else {}
+    event = new_order_event(maker, FULFILLED, order, lines=lines, **own)
+    maker.add(event, POSTED)
+    maker.refunded.append(event)
 
 
 def fulfilment(maker: Maker) -> None:

@@ -76,6 +76,7 @@ class Model:
         #: Of each order; its cancellation, or one of its lines, is one without an id.
         self.refunds: dict[OrderKey, list[Refund]] = defaultdict(list)
         self.fulfilled: set[OrderKey] = set()
+        self.parcels: dict[OrderKey, list[RefundLine]] = defaultdict(list)  #: the lines that were fulfilled of each
         self.amended: dict[OrderKey, Order] = {}  #: what became of it
         self.claimed: dict[OrderKey, str] = {}  #: by whom
         self.undone: set[tuple[str, str]] = set()  #: refunds that did not happen: source, refund_id
@@ -118,7 +119,9 @@ class Model:
         undone = Counter((*each.order_key, "refund_reverted") for each in self._all_refunds() if self._is_undone(each))
         amended = {(*key, "amended") for key in self.amended}
         claimed = {(*key, "claimed") for key in self.claimed}
-        return cancelled + undone + Counter(amended | claimed | {(*key, "fulfilled") for key in self.fulfilled})
+        sent = Counter((*key, "fulfilled") for key, parcels in self.parcels.items() for _ in parcels)
+        fulfilled = {(*key, "fulfilled") for key in self.fulfilled}
+        return cancelled + sent + undone + Counter(amended | claimed | fulfilled)
 
     def _owner(self, key: OrderKey) -> str | None:
         return self.claimed.get(key, self.sales[key].order.customer_id)
@@ -169,11 +172,26 @@ class Model:
                 naive.refund(refund, self.now)
             lifetime_points += naive.balance - before
         naive.expire(self.now)
-        pending = sum(naive.earned[key[1]] for key in orders if self._is_held(key))
+        pending = sum(naive.earned[key[1]] - self._points_sent(key, naive.earned[key[1]]) for key in orders)
         return Totals(naive.balance - pending, lifetime_points, pending)
 
-    def _is_held(self, key: OrderKey) -> bool:
-        return self.sales[key].program.program_id == HELD and key not in self.fulfilled
+    def _points_sent(self, key: OrderKey, earned: int) -> int:
+        """How many of the points that an order has earned need not wait for it: as if only what was sent was bought."""
+        order, program, _ = self.sales[key]
+        if program.program_id != HELD or key in self.fulfilled:
+            return earned
+        kept = dict(pieces_kept(order, self.refunds[key]))
+        for line_id, quantity in kept.items():
+            kept[line_id] = max(Decimal(0), quantity - self._pieces_sent(key, line_id))
+        rest = tuple(RefundLine(line_id, quantity, None, None) for line_id, quantity in kept.items() if quantity)
+        if not rest:
+            return earned
+        back = Refund(order.source, "rest", order.order_id, order.occurred_at, False, None, None, rest)
+        return naive_points(order, [*self.refunds[key], back], program, program.tiers[0].tier_id)
+
+    def _pieces_sent(self, key: OrderKey, line_id: str) -> Decimal:
+        ordered = next(line.quantity for line in self.sales[key].order.lines if line.line_id == line_id)
+        return min(ordered, sum((p.quantity or ordered for p in self.parcels[key] if p.line_id == line_id), Decimal(0)))
 
     def replay(self, orders: Sequence[OrderKey], entries: Sequence[LedgerEntry]) -> Replayed:
         """Post the account's messages in the order of its entries."""
@@ -247,7 +265,12 @@ def _add_return(model: Model, event: dict[str, Any]) -> None:
 
 
 def _add_fulfilment(model: Model, event: dict[str, Any]) -> None:
-    model.fulfilled.add((event["source"], event["data"]["order_id"]))
+    key = event["source"], event["data"]["order_id"]
+    lines = event["data"].get("lines")
+    if lines:
+        model.parcels[key] += [_refund_line(line) for line in lines]
+    else:
+        model.fulfilled.add(key)
 
 
 def _add_cancellation(model: Model, event: dict[str, Any]) -> None:
@@ -364,6 +387,16 @@ class _Replay:
                 self._naive.refund(refund, self._now)
                 if self._naive.balance != before:
                     yield f"refund {refund.refund_id} of {self._naive.balance - before} points has no entry"
+
+
+def pieces_kept(order: Order, refunds: Sequence[Refund]) -> Iterator[tuple[str, Decimal]]:
+    """How many pieces of each line the refunds leave."""
+    for line in order.lines:
+        back = sum(
+            (p.quantity or 0 for refund in refunds for p in refund.lines if p.line_id == line.line_id), Decimal(0)
+        )
+        is_gone = any(refund.full for refund in refunds)
+        yield line.line_id, Decimal(0) if is_gone else max(Decimal(0), line.quantity - back)
 
 
 def _order_line(line: dict[str, Any]) -> OrderLine:

@@ -160,7 +160,7 @@ def _named(event: dict[str, Any]) -> str:
         return f"{data['order_id']} {data['revision']}"
     if not data.get("lines") or event["type"] == "order.completed":
         return str(data["order_id"])
-    part = data.get("cancellation_id") or json.dumps([event["time"], data["lines"]])
+    part = data.get("cancellation_id") or data.get("fulfilment_id") or json.dumps([event["time"], data["lines"]])
     return f"{data['order_id']} {part}"
 
 
