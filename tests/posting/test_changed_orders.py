@@ -43,6 +43,23 @@ def test_an_undone_refund_gives_back_what_it_took(shell: Shell) -> None:
     assert (shell.balance(), kinds(shell), shell.differences()) == (100, ["accrual", "clawback", "accrual"], [])
 
 
+def test_an_edit_leaves_what_was_refunded_before(shell: Shell) -> None:
+    for message in (
+        order("o1", lines=[line("1", "60.00"), line("2", "40.00")]),
+        refund("r1", lines=[{"line_id": "1", "quantity": 1}]),
+        amendment("o1", lines=[line("1", "60.00"), line("2", "50.00")]),
+    ):
+        assert shell.take(message) == {"posted": 1}
+    assert (shell.balance(), shell.differences()) == (50, [])
+
+
+def test_what_is_given_back_comes_to_the_lots_that_it_was_taken_from(shell: Shell) -> None:
+    for message in (order("o1"), order("o2", "30.00"), refund("r1"), reversion("r1")):
+        assert shell.take(message) == {"posted": 1}
+    lots = shell.rows("SELECT points_granted, points_remaining FROM lots ORDER BY lot_number")
+    assert ([tuple(lot) for lot in lots], shell.differences()) == ([(100, 100), (30, 30)], [])
+
+
 EDITED = (
     order("o1", lines=[line("1", "60.00"), line("2", "40.00")]),
     refund("r1", lines=[{"line_id": "1", "quantity": 1}]),

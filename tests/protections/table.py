@@ -4,6 +4,7 @@ A row quotes the exact text that it takes out, so that it cannot rot silently: a
 """
 
 from tests.protections.of_database import OF_DATABASE
+from tests.protections.of_orders import OF_ORDERS
 from tests.protections.of_queues import OF_QUEUES
 from tests.protections.of_reading import OF_READING
 from tests.protections.protection import Edit, Protection
@@ -24,6 +25,7 @@ _DRIVER_COMMIT = "turn.connection.connection.driver_connection.commit()"
 
 PROTECTIONS = (
     *OF_DATABASE,
+    *OF_ORDERS,
     *OF_QUEUES,
     *OF_READING,
     Protection(

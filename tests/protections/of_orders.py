@@ -1,0 +1,50 @@
+"""Protections of orders that are edited, and of refunds that did not happen after all."""
+
+from tests.protections.protection import Edit, Protection
+
+_CHANGED_ORDERS = "tests/posting/test_changed_orders.py"
+
+OF_ORDERS = (
+    Protection(
+        "the reach of an edited order",
+        "what an edit leaves of an order is less what was refunded of it",
+        (
+            Edit(
+                "core/domain/orders/amending.py",
+                "    return Reach({key: raising(rules, key)})\n",
+                "    return Reach({key: raising(rules, key)._replace(refunds=False)})\n",
+            ),
+        ),
+        tests=(f"{_CHANGED_ORDERS}::test_an_edit_leaves_what_was_refunded_before",),
+    ),
+    Protection(
+        "the reach of a refund that is undone",
+        "a refund that is not known yet is waited for, and not taken for what is not there",
+        (
+            Edit(
+                "core/domain/orders/reverting.py",
+                "    return Reach({fact.order_key: parts}, refunds=frozenset({(fact.source, fact.refund_id)}))\n",
+                "    return Reach({fact.order_key: parts})\n",
+            ),
+        ),
+        tests=(f"{_CHANGED_ORDERS}::test_a_refund_is_undone_by_its_own_source",),
+    ),
+    Protection(
+        "from which lots an order's clawbacks took",
+        "what is given back comes to the lots that it was taken from",
+        (Edit("core/domain/orders/settling.py", "._replace(takes=True)\n", "\n"),),
+        tests=(f"{_CHANGED_ORDERS}::test_what_is_given_back_comes_to_the_lots_that_it_was_taken_from",),
+    ),
+    Protection(
+        "the lots that clawbacks took from are loaded",
+        "what is given back comes to the lots that it was taken from",
+        (
+            Edit(
+                "core/posting/loading.py",
+                "        books.put_takes(account_id, key, takes.get((account_id, key), ()))\n",
+                "        books.put_takes(account_id, key, ())\n",
+            ),
+        ),
+        tests=(f"{_CHANGED_ORDERS}::test_what_is_given_back_comes_to_the_lots_that_it_was_taken_from",),
+    ),
+)
