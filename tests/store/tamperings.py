@@ -18,8 +18,21 @@ WITH_FIRST = "UPDATE lots SET expires_with = 1, expires_at = NULL"
 
 MOVED = "a lot that was moved is like the one that its points came from"
 GIVEN = "(SELECT account_id FROM accounts WHERE customer_id = 'c7')"
+HELD = "what waits for the fulfilment of an order is what it earns with what is not fulfilled"
+PARCELS_ACCOUNT = "(SELECT account_id FROM accounts WHERE customer_id = 'h3')"
+#: Points of an order that is fulfilled in part, from what is available to what waits, as if they had been granted so.
+EARLIER_OR_LATER = """
+UPDATE lots SET points_granted = points_granted + moved.points, points_remaining = points_remaining + moved.points
+FROM (VALUES (true, {0}), (false, -({0}))) AS moved(is_pending, points)
+WHERE origin_id = 'parcels' AND lots.is_pending = moved.is_pending
+"""
 
 TAMPERED = [
+    (HELD, "UPDATE lots SET is_pending = false, available_at = now() WHERE origin_id = 'held'"),
+    (HELD, "DELETE FROM order_events WHERE kind = 'fulfilled' AND order_id = 'parcels'"),
+    (HELD, "UPDATE lots SET points_remaining = points_remaining + 1 WHERE origin_id = 'parcels' AND is_pending"),
+    (HELD, EARLIER_OR_LATER.format(1)),
+    (HELD, EARLIER_OR_LATER.format(-1)),
     ("an order was judged by a version of its time", "UPDATE orders SET program_version = 7"),
     (
         "an order was judged by a version of its time",
@@ -95,7 +108,7 @@ TAMPERED = [
     ),
     (
         "credits open lots, and debits take from earlier ones",
-        "UPDATE allocations SET lot_number = 1 WHERE lot_number = 2",
+        f"UPDATE allocations SET lot_number = 1 WHERE lot_number = 2 AND account_id <> {PARCELS_ACCOUNT}",
     ),
     ("credits open lots, and debits take from earlier ones", "UPDATE entries SET deficit_change = 1 WHERE points > 0"),
     (
@@ -166,6 +179,7 @@ TAMPERED = [
     (
         "an account counts its entries and its lots",
         """WITH gone AS (DELETE FROM allocations n USING accounts a WHERE n.account_id = a.account_id AND points < 0
+                         AND a.customer_id <> 'h3'
                          AND n.sequence = a.sequence RETURNING n.account_id, n.sequence)
            DELETE FROM entries e USING gone WHERE e.account_id = gone.account_id AND e.sequence = gone.sequence""",
     ),

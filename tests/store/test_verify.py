@@ -23,7 +23,7 @@ from core.store.proof.verify import (
     verify_ledger,
 )
 from tests.conftest import OpenDatabase
-from tests.factories import PROGRAM_TEXT, cancellation, command, fulfilment, goods_back, order, refund
+from tests.factories import PROGRAM_TEXT, cancellation, command, fulfilment, goods_back, line, order, refund
 from tests.shell import Shell, take_by_operator, tampered
 from tests.store.every_column import UPDATED, Free, Named, tampering
 from tests.store.tamperings import CHANGE, TAMPERED
@@ -105,6 +105,8 @@ def ledger(open_database: OpenDatabase) -> Iterator[Shell]:
             refund("r4", "sent", net="20.00", source="/held"),
             fulfilment("sent", source="/held"),
             refund("r5", "sent", net="20.00", source="/held"),
+            order("parcels", customer_id="h3", source="/held", lines=[line("1", "60.00"), line("2", "40.00")]),
+            fulfilment("parcels", source="/held", lines=[{"line_id": "1"}]),
             order("first", source="/idle", time=yesterday),
             order("second", source="/idle"),
             order("late", source="/later", time="2020-01-01T12:00:00Z"),

@@ -1,6 +1,7 @@
 """Invariants 4 and 5: orders, refunds, lifetime points, qualifying points and tiers."""
 
 from core.store.proof.counted_periods import UNITS_OF_ORDER
+from core.store.proof.held_points import held_otherwise
 from core.store.proof.invariants.check import Check
 from core.store.proof.order_points import orders_otherwise
 from core.store.proof.return_points import returns_otherwise
@@ -72,6 +73,11 @@ ORDERS_AND_TIERS = (
         "an order's points are what its program gives for it",
         find=orders_otherwise,
         is_of_facts=True,
+    ),
+    Check(
+        4,
+        "what waits for the fulfilment of an order is what it earns with what is not fulfilled",
+        find=held_otherwise,
     ),
     Check(
         4,
