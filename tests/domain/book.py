@@ -12,7 +12,7 @@ from core.domain.decision import AccountChange, Decision, TierChange
 from core.domain.expiry.due import decide_expiry, decide_release
 from core.domain.expiry.reminders import Reminder, due_reminders
 from core.domain.ledger import Account, Entry, EntryKind, debit, entry_between
-from core.domain.lots import Lot, OriginKind, in_spending_order, take
+from core.domain.lots import Lot, in_spending_order, take
 from core.domain.message import Message
 from core.domain.orders.accrual import decide_order, order_reach
 from core.domain.orders.amending import amendment_reach, decide_amendment
@@ -110,7 +110,7 @@ class Book:
         self.waiting: dict[str, list[ShopFact]] = {}
         self.answers: dict[str, Told] = {}  #: of commands, by their ids
         self._order_ids: dict[str, None] = {}
-        self._lots_of_commands: set[int] = set()  #: their numbers
+        self._lots_of_commands: set[int] = set()  #: the numbers of those that commands opened or changed
         self._usage_keys: dict[UsageKey, None] = {}
         self._promotion_ids: dict[str, None] = {}
         if account is not None:
@@ -140,7 +140,7 @@ class Book:
         if isinstance(outcome, Decision):
             assert outcome.answer is not None
             assert outcome.answer.account == outcome.changes[0].account
-            told = "accepted", dict(outcome.answer.told)
+            told = "accepted", {name: value for name, value in outcome.answer.told.items() if name != "to_account_id"}
             self._keep(outcome, as_of)
         if command_id not in self.answers:
             posted = PostedCommand(SOURCE, command_id, verb, digest)
@@ -344,8 +344,8 @@ class Book:
                 self.entries += change.entries
                 self.recorded_at += [as_of] * len(change.entries)
                 self.tier_changes += change.tier_changes
-                of_commands = [lot for lot in change.lots if lot.origin.kind is OriginKind.COMMAND]
-                self._lots_of_commands |= {lot.lot_number for lot in of_commands}
+                if decision.answer is not None:
+                    self._lots_of_commands |= {lot.lot_number for lot in change.lots}
                 self._usage_keys |= {UsageKey(usage.name, usage.period): None for usage in change.usages}
         orders = [*(fact for fact in decision.facts if isinstance(fact, PostedOrder)), *decision.orders]
         self._order_ids |= {posted.order.order_id: None for posted in orders if self._keeps(posted)}

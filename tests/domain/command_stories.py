@@ -1,7 +1,7 @@
 """Commands within the stories of the property tests: what programs ask for between orders, from numbers."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from random import Random
 from typing import Any
 
@@ -13,7 +13,7 @@ from tests.domain.stories import KINDS, Step
 from tests.domain.story_run import StoryRun
 from tests.domain.valid_programs import Versions
 
-COMMANDS = (*["credit"] * 3, *["debit"] * 3, "again", "clash")
+COMMANDS = (*["credit"] * 3, *["debit"] * 3, *["adjust"] * 2, *["transfer"] * 3, "again", "clash")
 ALL_KINDS = (*KINDS, *COMMANDS)
 steps_with_commands = st.lists(
     st.tuples(st.sampled_from(ALL_KINDS), st.integers(0, 10_000), st.integers(0, 200)), min_size=2, max_size=20
@@ -35,7 +35,7 @@ class CommandStoryRun(StoryRun):
 
     def __init__(self, versions: Versions) -> None:
         super().__init__(versions)
-        self.sent: list[tuple[str, str, dict[str, Any], Any]] = []
+        self.sent: list[tuple[str, str, dict[str, Any], datetime]] = []
 
     def check(self) -> None:
         """All invariants hold of the books, and the naive model agrees on every lot."""
@@ -47,9 +47,15 @@ class CommandStoryRun(StoryRun):
     def _step(self, kind: str, number: int, days: int) -> None:
         match kind:
             case "credit":
-                self._command(kind, self._credit_data(number, days), days)
+                self._command(kind, {"customer_id": "c1", **self._credit_data(number, days)}, days)
             case "debit":
-                self._command(kind, self._debit_data(number), days)
+                self._command(kind, {"customer_id": "c1", **self._debit_data(number)}, days)
+            case "adjust":
+                self._command(kind, {"customer_id": "c1", **self._adjust_data(number, days)}, days)
+            case "transfer":
+                giver, getter = ("c1", "c2") if days % 3 else ("c2", "c1")
+                whom = {"customer_id": giver, "to_customer_id": getter}
+                self._command(kind, {**whom, **self._debit_data(number)}, days)
             case "again" if self.sent:
                 self._tell_command(*self.sent[number % len(self.sent)])
             case "clash" if self.sent:
@@ -66,14 +72,14 @@ class CommandStoryRun(StoryRun):
         self.sent.append((verb, f"o{len(self.sent)}", data, self.now - late))
         self._tell_command(*self.sent[-1])
 
-    def _tell_command(self, verb: str, command_id: str, data: dict[str, Any], at: Any) -> None:
-        book, naive = self.customers["c1"]
+    def _tell_command(self, verb: str, command_id: str, data: dict[str, Any], at: datetime) -> None:
+        book, naive = self.customers[data["customer_id"]]
         assert isinstance(naive, NaiveValue)
         told = naive.command(verb, command_id, data, at, self.now)
         assert book.command(verb, command_id, data, at, self.now) == told
 
     def _credit_data(self, number: int, days: int) -> dict[str, Any]:
-        data: dict[str, Any] = {"customer_id": "c1", "points": 1 + number % 150}
+        data: dict[str, Any] = {"points": 1 + number % 150}
         if number % 4 == 1:
             data["available_at"] = self.now + timedelta(days=days % 40 - 2)
         if number % 6 in {1, 2}:
@@ -85,8 +91,16 @@ class CommandStoryRun(StoryRun):
             data["points"] = 10**15 - days  # too many, so that there is room for what orders earn
         return data
 
+    def _adjust_data(self, number: int, days: int) -> dict[str, Any]:
+        data: dict[str, Any] = {"points": 1 + number % 80 if days % 2 else -1 - number % 80, "reason": "counted anew"}
+        if data["points"] < 0 and number % 3 == 0:
+            data["allow_negative_balance"] = True
+        if data["points"] > 0 and number % 5 == 0:
+            data["expires_at"] = self.now + timedelta(days=number % 60 - 1, hours=days % 24)
+        return data
+
     def _debit_data(self, number: int) -> dict[str, Any]:
-        data: dict[str, Any] = {"customer_id": "c1", "points": 1 + number % 120}
+        data: dict[str, Any] = {"points": 1 + number % 120}
         if number % 3 == 0:
             data["allow_remainder"] = True
         if number % 31 == 7:

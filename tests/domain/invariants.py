@@ -15,6 +15,8 @@ from core.domain.program import ClawbackPolicy, Program
 from core.domain.tiers.qualification import review_due_at
 from tests.domain.book import Book
 
+_GIVING = {EntryKind.ACCRUAL, EntryKind.RELEASE, EntryKind.CREDIT, EntryKind.ADJUSTMENT, EntryKind.TRANSFER}
+
 
 def check_everything(book: Book) -> None:
     """Check all invariants of a book."""
@@ -62,7 +64,7 @@ def check_allocations(entries: Sequence[Entry], lots: Mapping[int, Lot]) -> None
             match part.kind:
                 case AllocationKind.OPENED:
                     assert part.points > 0
-                    assert entry.kind in {EntryKind.ACCRUAL, EntryKind.RELEASE, EntryKind.CREDIT}
+                    assert entry.kind in _GIVING
                     assert lots[part.lot_number].opened_by_sequence == entry.sequence
                     opened[part.lot_number] += part.points
                 case AllocationKind.EXPIRED:
@@ -91,6 +93,8 @@ def check_origins(entries: Sequence[Entry], lots: Iterable[Lot], orders: Mapping
     for lot in lots:
         entry = entries[lot.opened_by_sequence - 1]
         assert entry.source is not None
+        if entry.kind is EntryKind.TRANSFER:
+            continue  # as it was where it comes from
         if entry.command_id is not None:
             assert lot.origin == Origin(OriginKind.COMMAND, entry.source, entry.command_id, entry.occurred_at)
             continue

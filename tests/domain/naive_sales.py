@@ -48,6 +48,7 @@ class Pile:
     is_there: bool = True  #: it did not go into a debt as it came
     command_id: str | None = None  #: of the command that gave them; None: an order did
     given_under: Program | None = None  #: the version that such a command was done under
+    was_received: bool = False  #: from another account
     size: int = field(init=False)  #: what was left of it once it was there
 
     def __post_init__(self) -> None:

@@ -41,14 +41,69 @@ class NaiveValue(NaiveAccount):
                 found[(*of, pile.left, pile.expired, pile.available_at, pile.expires_at, is_pending)] += 1
         return found
 
+    @property
+    def has_account(self) -> bool:
+        """Whether the customer has an account."""
+        return bool(self.is_open or self.sales or self.returned)
+
     def _do(self, verb: str, command_id: str, data: dict[str, Any], at: datetime, now: datetime) -> Told:
         if verb == "credit":
             return self._credit(command_id, data, at, now)
-        if not (self.is_open or self.sales or self.returned):
+        if not self.has_account:
             return "unknown_account", {}
         if data.get("unit", self.program.unit) != self.program.unit:
             return "wrong_unit", {}
-        return self._debit(data, at, now)
+        match verb:
+            case "adjust":
+                return self._adjust(command_id, data, at, now)
+            case "transfer":
+                return self._transfer(data, now)
+            case _:
+                return self._debit(data, at, now)
+
+    def _adjust(self, command_id: str, data: dict[str, Any], at: datetime, now: datetime) -> Told:
+        if data["points"] > 0:
+            return self._credit(command_id, data, at, now)
+        asked = -data["points"]
+        can_be_spent = self._spendable_by(now)
+        if can_be_spent < asked and not data.get("allow_negative_balance"):
+            return "insufficient_points", {}
+        self.release(now)
+        points = min(asked, can_be_spent)
+        self.spend(points, now)
+        self.debt += asked - points
+        return "accepted", {"points": asked}
+
+    def _transfer(self, data: dict[str, Any], now: datetime) -> Told:
+        [receiver] = self.others
+        assert isinstance(receiver, NaiveValue)
+        asked: int = data["points"]
+        can_be_spent = self._spendable_by(now)
+        if can_be_spent < asked and not (data.get("allow_remainder") and can_be_spent):
+            return "insufficient_points", {}
+        points = min(asked, can_be_spent)
+        if receiver.balance + receiver.pending + points > _POINTS_MAX:
+            return "too_many_points", {}
+        self.release(now)
+        receiver.is_open = True
+        if receiver.debt:
+            receiver.release(now)
+        left = points
+        for pile in self._spendable(now):
+            part = min(left, pile.left)
+            pile.left, left = pile.left - part, left - part
+            if part:
+                receiver.receive(pile, part)
+        told: dict[str, str | int] = {"points": points}
+        return "accepted", told | ({"remainder": asked - points} if data.get("allow_remainder") else {})
+
+    def receive(self, of: Pile, points: int) -> None:
+        """Take in points of another account, with the end that they have there now."""
+        pile = Pile(of.order_id, len(self.piles), of.kind, points, of.available_at, of.expires_at, False)
+        pile.command_id, pile.was_received = of.command_id, True
+        self.piles.append(pile)
+        self._pay(pile)
+        pile.is_there, pile.size = pile.left > 0, pile.left
 
     def _credit(self, command_id: str, data: dict[str, Any], at: datetime, now: datetime) -> Told:
         points: int = data["points"]

@@ -56,7 +56,8 @@ class Result(NamedTuple):
 
 class Progress(NamedTuple):
     """How far a run is; `stored` and `waiting` are its own messages only. What an earlier run submitted may come late:
-    on Redis a task that a killed worker had is done again after minutes."""
+    on Redis a task that a killed worker had is done again after minutes. `events` are different ones: an answer that is
+    told again is the same event."""
 
     stored: int
     waiting: int
@@ -69,7 +70,7 @@ class Progress(NamedTuple):
 _PROGRESS = """
 SELECT count(*) FILTER (WHERE is_ours), count(*) FILTER (WHERE is_ours AND state = 'waiting'),
        count(*) FILTER (WHERE state = 'received'),
-       (SELECT count(*) FROM outbox WHERE published_at IS NULL), (SELECT count(*) FROM outbox),
+       (SELECT count(*) FROM outbox WHERE published_at IS NULL), (SELECT count(DISTINCT body) FROM outbox),
        (SELECT count(*) FROM dated_lots WHERE expires_at <= now() AND points_remaining > 0)
 FROM (SELECT state, position(%b::bytea IN body) > 0 AS is_ours FROM inbox) AS messages
 """
