@@ -33,6 +33,7 @@ class Reason(StrEnum):
     ORDER_NEVER_CAME = "order_never_came"  #: a message about an order waited longer than the limit for it
     UNKNOWN_LINE = "unknown_line"  #: the refund names a line that the order lacks
     ALREADY_OWNED = "already_owned"  #: the order that is claimed is another customer's
+    PROGRAM_INACTIVE = "program_inactive"  #: the order's program was not active at its time, and earns nothing
     NOT_ENROLLED = "not_enrolled"  #: who claims the order has no account, and only a command opens one
     REFUNDED_LINE_MISSING = "refunded_line_missing"  #: the amendment leaves out a line that a refund names
     REFUND_EXCEEDS_ORDER = "refund_exceeds_order"  #: more is given back than was paid
@@ -57,6 +58,7 @@ class RejectionCode(StrEnum):
     COMMAND_CONFLICT = "command_conflict"  #: same source and id as an earlier command, other content
     # Found while it is posted.
     UNKNOWN_PROGRAM = "unknown_program"  #: no such program, or none takes this source
+    PROGRAM_INACTIVE = "program_inactive"  #: the program takes no commands now
     UNKNOWN_ACCOUNT = "unknown_account"  #: nobody has such an account
     WRONG_UNIT = "wrong_unit"  #: it counts something else than the program does
     ACCOUNT_FROZEN = "account_frozen"  #: nothing leaves the account by spending

@@ -24,6 +24,7 @@ MENDS: dict[Reason, str] = {
     Reason.ORDER_NEVER_CAME: "Have the order sent and retry, or send this anew as the detail says; else drop it.",
     Reason.UNKNOWN_LINE: "Send it in a new event with line_ids of the order; drop this one.",
     Reason.ALREADY_OWNED: "If the order is to move, name whose it is in previous_customer_id, in a new event.",
+    Reason.PROGRAM_INACTIVE: "Nothing is lost by it: the order earns nothing for anybody; drop this message.",
     Reason.NOT_ENROLLED: "Create the customer's account by command, then retry; or drop this one.",
     Reason.REFUNDED_LINE_MISSING: "Send the next revision with all lines that its refunds name; drop this one.",
     Reason.REFUND_EXCEEDS_ORDER: "See whether its money is paid or net; in a new event send at most what there was.",

@@ -12,6 +12,7 @@ from core.domain.ledger import Account
 from core.domain.lots import Lot
 from core.domain.message import Message
 from core.domain.orders.accrual import decide_order, order_reach
+from core.domain.orders.claiming import inactive
 from core.domain.orders.facts import Order
 from core.domain.orders.limits import budgets_of
 from core.domain.orders.posted import Budget, PostedOrder
@@ -56,8 +57,11 @@ def quote(connection: Connection, message: Message[Order], rules: ProgramRegistr
     if not isinstance(outcome, Decision):
         assert isinstance(outcome, Parked)  # for these books the order is not posted
         return outcome
-    (change,), (posted,) = outcome.changes, outcome.facts
+    (posted,) = outcome.facts
     assert isinstance(posted, PostedOrder)
+    if not outcome.changes:
+        return inactive(posted.program_id)
+    (change,) = outcome.changes
     assert posted.tier_id is not None
     before = change.opened or books.account(change.account.account_id)
     entry = change.entries[-1] if posted.sequence is not None else None

@@ -213,7 +213,7 @@ def test_the_database_keeps_what_is_not_the_default_and_reads_it_again(text: str
         ("clawback:", "qualification: {measure: spend}\nclawback:", "line 11: qualification.measure means nothing without tiers; write tiers"),
         ("clawback:", "earning_rules: [{rule_id: a, kind: visit, points: {bass: 1}}]\nclawback:", "line 11: earning_rules[0].points.bass is not a tier of this program; did you mean base?"),
         ("clawback:", "tiers: []\nclawback:", "line 11: tiers is an empty list; write a list of 1 to 100 tiers, in ascending order of their thresholds"),
-        ("enrol:", "colour: red\nenrol:", "line 8: colour is not a field here; known are program_id, name, tags, metadata, currency, unit, currencies, time_zone, default, sources, enrol, one_account_per_customer and 18 more: see docs/programs.md"),
+        ("enrol:", "colour: red\nenrol:", "line 8: colour is not a field here; known are program_id, name, active, tags, metadata, currency, unit, currencies, time_zone, default, sources, enrol and 19 more: see docs/programs.md"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_value_is_named_with_its_line_and_what_is_allowed(old: str, new: str, problem: str) -> None:

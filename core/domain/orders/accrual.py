@@ -65,7 +65,8 @@ def decide_order(
     The program version in force when the order occurred decides what it earns, tiers, and how it moves the end of
     points. What is judged here (tier, rules, limits) stays with the order for good. An order that earns nothing is
     recorded without an entry. A guest's order earns nothing; it is recorded so that its refunds find it. So is one of a
-    customer without an account where the program opens accounts only by command.
+    customer without an account where the program opens accounts only by command, and any of a program that is not
+    active.
     """
     order = message.fact
     program_id = rules.resolve(message.program_id, order.source, order.occurred_at)
@@ -80,10 +81,11 @@ def decide_order(
     if problem is not None:
         return problem
     posted = PostedOrder(order, program_id, version.version, message.digest)
-    if order.customer_id is None or is_not_enrolled(books, program_id, order.customer_id, version.program):
+    program, customer_id = version.program, order.customer_id
+    if customer_id is None or not program.active or is_not_enrolled(books, program_id, customer_id, program):
         return Decision(facts=(posted,))
-    account, opened = account_for(books, posted, order.customer_id, version.program)
-    accrued = accrue(books, account, opened, posted, version.program, rules, as_of)
+    account, opened = account_for(books, posted, customer_id, program)
+    accrued = accrue(books, account, opened, posted, program, rules, as_of)
     return accrued if isinstance(accrued, Parked) else accrued.decision()
 
 

@@ -101,6 +101,8 @@ def _moved(
     as_of: datetime,
 ) -> Decision | Parked:
     program = rules.version(posted.program_id, posted.program_version).program
+    if not program.active:
+        return inactive(posted.program_id)
     if is_not_enrolled(books, posted.program_id, claim.customer_id, program):
         return _not_enrolled(posted.program_id)
     left = _Left() if owner is None else _given_up(books, posted, owner, event, rules, as_of)
@@ -214,6 +216,12 @@ def _owned() -> Parked:
         "event; else drop this message"
     )
     return Parked(Reason.ALREADY_OWNED, detail)
+
+
+def inactive(program_id: str) -> Parked:
+    """Why an order comes to nobody's account that its program did not let earn."""
+    detail = f"program {program_id} was not active at the order's time: it earns nothing; drop this message"
+    return Parked(Reason.PROGRAM_INACTIVE, detail)
 
 
 def _not_enrolled(program_id: str) -> Parked:

@@ -184,6 +184,8 @@ class Program(Part):
     """Names the program for ever, in orders, events and reports."""
     name: Title
     """For people."""
+    active: StrictBool = True
+    """false: its orders earn nothing, and commands are rejected; refunds, expiry and what undoes a command go on."""
     tags: Labels = ()
     """Words to find programs by."""
     metadata: Metadata | None = None

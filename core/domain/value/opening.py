@@ -13,7 +13,15 @@ from core.domain.reach import AccountParts, Reach, ReferenceKey
 from core.domain.value.account_terms import CreateTerms
 from core.domain.value.commands import ACCOUNT, Command, CreditTerms
 from core.domain.value.crediting import decide_credit
-from core.domain.value.situations import Situation, completed, known_already, unit_problem, unknown_program
+from core.domain.value.situations import (
+    Flow,
+    Situation,
+    completed,
+    known_already,
+    program_problem,
+    unit_problem,
+    unknown_program,
+)
 
 
 def create_reach(message: Message[Command[CreateTerms]], rules: ProgramRegistry, as_of: datetime) -> Reach:
@@ -62,7 +70,7 @@ def decide_create(
         is_enrolment_given=enrolled_at is not None,
     )
     situation = Situation(books, command, message.event_id, account, account, program, version.version, as_of)
-    problem = unit_problem(situation)
+    problem = program_problem(program, Flow.IN) or unit_problem(situation)
     return problem if problem is not None else _opened(situation, message, is_primary=primary is None)
 
 

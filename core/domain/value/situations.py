@@ -76,7 +76,7 @@ def on_account(decide: DecideSituation, flow: Flow, *, opens: bool = False) -> D
         found = _situation(books, message, rules, as_of, opens=opens)
         if isinstance(found, Rejected):
             return found
-        problem = status_problem(found.account, flow) or unit_problem(found)
+        problem = program_problem(found.program, flow) or status_problem(found.account, flow) or unit_problem(found)
         decided = decide(found) if problem is None else problem
         return completed(decided, found) if isinstance(decided, Decision) else decided
 
@@ -165,6 +165,17 @@ def unknown_account(whom: Whom, prefix: str = "") -> Rejected:
         RejectionCode.UNKNOWN_ACCOUNT,
         f"no account of this program has the {whom.kind} id of {field}",
         f"check {field} and data.program_id",
+    )
+
+
+def program_problem(program: Program, flow: Flow) -> Rejected | None:
+    """Why a command is not done whose program is not active."""
+    if program.active or flow is Flow.BACK:
+        return None
+    return Rejected(
+        RejectionCode.PROGRAM_INACTIVE,
+        f"program {program.program_id} is not active: it takes no commands but those that undo others",
+        "use another program, or apply a version of this one that is active",
     )
 
 

@@ -49,6 +49,7 @@ _ALLOWED = {
     "metadata": f'at most {METADATA_MAX} names, each with a value, such as {{owner: marketing, cost_center: "4711"}}',
     "metadata.*": f"a text of at most {METADATA_CHARACTERS_MAX:,} characters, an integer, true or false",
     "unit": "points, a word of your own in lower case such as megabucks, or the code of its currency for money",
+    "active": _BOOL,
     "one_account_per_customer": _BOOL,
     "currency": "an ISO 4217 code of three upper-case letters, such as EUR",
     "currencies": 'at most 300 ISO 4217 codes, each with its rate or a list of them, such as {ZAR: "0.0529"}',
