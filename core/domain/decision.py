@@ -17,7 +17,7 @@ from core.domain.orders.posted import (
     PostedReturn,
     UsageChange,
 )
-from core.domain.reach import ReferenceKey
+from core.domain.reach import CommandKey, ReferenceKey
 from core.domain.tiers.history import TierHold
 
 
@@ -43,6 +43,23 @@ class TierChange(NamedTuple):
     reason: TierChangeReason
 
 
+class NoticeKind(StrEnum):
+    """What became of an account beside its points."""
+
+    UPDATED = "updated"
+    FROZEN = "frozen"
+    CLOSED = "closed"
+
+
+class AccountNotice(NamedTuple):
+    """What a command changed of an account beside its points, which others are told."""
+
+    kind: NoticeKind
+    command: CommandKey
+    occurred_at: datetime
+    reason: str | None  #: for people
+
+
 class AccountChange(NamedTuple):
     """One account after a decision, and how it came there."""
 
@@ -59,6 +76,7 @@ class AccountChange(NamedTuple):
     is_primary: bool = True  #: where it is opened: whether its customer's orders come to it
     details: AccountDetails | None = None  #: as they are now; None: as they were
     references: tuple[ReferenceKey, ...] = ()  #: by which it is found from now on
+    notice: AccountNotice | None = None  #: what else became of it
 
 
 class Answer(NamedTuple):

@@ -34,6 +34,7 @@ class Reason(StrEnum):
     UNKNOWN_LINE = "unknown_line"  #: the refund names a line that the order lacks
     ALREADY_OWNED = "already_owned"  #: the order that is claimed is another customer's
     PROGRAM_INACTIVE = "program_inactive"  #: the order's program was not active at its time, and earns nothing
+    ACCOUNT_CLOSED = "account_closed"  #: the account of who claims the order is closed
     NOT_ENROLLED = "not_enrolled"  #: who claims the order has no account, and only a command opens one
     REFUNDED_LINE_MISSING = "refunded_line_missing"  #: the amendment leaves out a line that a refund names
     REFUND_EXCEEDS_ORDER = "refund_exceeds_order"  #: more is given back than was paid
@@ -70,6 +71,8 @@ class RejectionCode(StrEnum):
     OTHER_PROGRAM = "other_program"  #: the two accounts are of different programs
     ALREADY_EXPIRED = "already_expired"  #: the points that it gives would have expired
     ACCOUNT_EXISTS = "account_exists"  #: the account's own id is taken, or its customer may have one account only
+    POINTS_LEFT = "points_left"  #: the account that it closes has points
+    AUTHORIZATIONS_OPEN = "authorizations_open"  #: authorizations hold points of the account that it closes
     ENROLMENT_IN_FUTURE = "enrolment_in_future"  #: the membership would begin later than now
 
 

@@ -32,6 +32,7 @@ class LotsWanted(IntEnum):
     NONE = 0
     IF_OWING = 1  #: those that are due to be released, where the account owes points and they may have to pay them off
     TO_TAKE = 2  #: those that are due to be released, and, in spending order, as many as the orders' refunds may take
+    ALL = 3  #: all that have points left
 
 
 class TierInstant(NamedTuple):

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple, NotRequired, TypedDict
 
-from core.domain.decision import AccountChange, Decision, TierChange
+from core.domain.decision import AccountChange, AccountNotice, Decision, NoticeKind, TierChange
 from core.domain.expiry.reminders import Reminder
 from core.domain.ledger import Account, Entry, EntryKind
 from core.domain.outcomes import Parked
 from core.domain.program import Measure
 from core.domain.subjects import order_id_of, return_id_of
 from core.domain.tiers.qualification import TierAtRisk
+from core.messages.outbound.account_events import AccountChangedData
 from core.messages.outbound.event_json import event_json, instant_text, recorded_text
 from core.messages.outbound.published_events import (
     AccountCreatedData,
@@ -52,6 +53,8 @@ def decision_events(decision: Decision, context: EventContext) -> list[OutboxEve
             events.append(_account_created(change, change.opened, context))
         events += [_balance_changed(change.account, entry, context) for entry in change.entries]
         events += [_tier_changed(change.account, moved, context) for moved in change.tier_changes]
+        if change.notice is not None:
+            events.append(_account_changed(change, change.notice, context))
     return events
 
 
@@ -72,6 +75,33 @@ def _account_created(change: AccountChange, account: Account, context: EventCont
     if change.details is not None and change.details.tags:
         data["tags"] = list(change.details.tags)
     return _of_account(account, "created", OutboundType.ACCOUNT_CREATED, data, context)
+
+
+_NOTICES = {
+    NoticeKind.UPDATED: OutboundType.ACCOUNT_UPDATED,
+    NoticeKind.FROZEN: OutboundType.ACCOUNT_FROZEN,
+    NoticeKind.CLOSED: OutboundType.ACCOUNT_CLOSED,
+}
+
+
+def _account_changed(change: AccountChange, notice: AccountNotice, context: EventContext) -> OutboxEvent:
+    account, (source, command_id) = change.account, notice.command
+    data: AccountChangedData = {
+        "account_id": str(account.account_id),
+        "program_id": account.program_id,
+        "customer_id": account.customer_id,
+        "status": account.status.value,
+        "command_id": command_id,
+        "command_source": source,
+        "occurred_at": instant_text(notice.occurred_at),
+        "recorded_at": recorded_text(context.recorded_at),
+    }
+    if change.details is not None:
+        data["metadata"] = dict(change.details.metadata)
+        data["tags"] = list(change.details.tags)
+    if notice.reason is not None:
+        data["reason"] = notice.reason
+    return _of_account(account, f"{notice.kind.value}:{source} {command_id}", _NOTICES[notice.kind], data, context)
 
 
 def _balance_changed(account: Account, entry: Entry, context: EventContext) -> OutboxEvent:
@@ -126,6 +156,8 @@ def _reason(entry: Entry) -> str:
             usual = "order_cancelled" if entry.refund_id is None else "order_refunded"
         case EntryKind.EXPIRY:
             usual = "lots_expired"
+        case EntryKind.DEBIT if "forfeited" in entry.why:
+            usual = "account_closed"
         case EntryKind.CREDIT | EntryKind.DEBIT | EntryKind.ADJUSTMENT | EntryKind.TRANSFER:
             usual = f"command_{entry.kind.value}"
         case EntryKind.RELEASE:

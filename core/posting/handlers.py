@@ -19,11 +19,12 @@ from core.domain.orders.returning import decide_return, return_reach
 from core.domain.orders.reverting import decide_reversion, reversion_reach
 from core.domain.outcomes import Parked, Rejected, Replayed, Waiting
 from core.domain.program.registry import ProgramRegistry
-from core.domain.reach import Reach
+from core.domain.reach import AccountParts, LotsWanted, Reach
 from core.domain.value.adjusting import decide_adjustment
+from core.domain.value.administering import decide_close, decide_freeze, decide_unfreeze, decide_update
 from core.domain.value.crediting import decide_credit, decide_debit
 from core.domain.value.opening import create_reach, decide_create
-from core.domain.value.situations import Flow, command_reach, on_account
+from core.domain.value.situations import Flow, command_reach, on_account, reaching
 from core.domain.value.transferring import decide_transfer, transfer_reach
 from core.messages.inbound.contracts import INBOUND, Contract
 
@@ -58,5 +59,23 @@ HANDLERS = by_type(
         Handler(INBOUND["loyalty.command.adjust"], command_reach, on_account(decide_adjustment, Flow.IN)),
         Handler(INBOUND["loyalty.command.transfer"], transfer_reach, on_account(decide_transfer, Flow.OUT)),
         Handler(INBOUND["loyalty.command.account.create"], create_reach, decide_create),
+        Handler(
+            INBOUND["loyalty.command.account.update"],
+            reaching(AccountParts(details=True)),
+            on_account(decide_update, Flow.KEPT),
+        ),
+        Handler(
+            INBOUND["loyalty.command.account.freeze"], reaching(AccountParts()), on_account(decide_freeze, Flow.NONE)
+        ),
+        Handler(
+            INBOUND["loyalty.command.account.unfreeze"],
+            reaching(AccountParts()),
+            on_account(decide_unfreeze, Flow.NONE),
+        ),
+        Handler(
+            INBOUND["loyalty.command.account.close"],
+            reaching(AccountParts(LotsWanted.ALL, expiries=True)),
+            on_account(decide_close, Flow.KEPT),
+        ),
     )
 )

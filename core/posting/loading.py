@@ -24,6 +24,7 @@ from core.store.account_names import load_details, load_references
 from core.store.commands import load_commands
 from core.store.keepings import load_keepings
 from core.store.ledger import (
+    load_all_open_lots,
     load_budgets,
     load_expiries,
     load_lots,
@@ -270,6 +271,9 @@ def _load_lots(
     for posted in own:
         orders_of[posted.account_id].append(posted)
     to_take: dict[UUID, int] = {}
+    everything = [account_id for account_id, wanted in parts.items() if wanted.lots is LotsWanted.ALL]
+    for account_id, open_lots in load_all_open_lots(connection, everything).items():
+        books.put_lots(account_id, open_lots, is_all_open=True)
     for account_id, wanted in parts.items():
         account = books.account(account_id)
         if wanted.lots is LotsWanted.TO_TAKE:

@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from core.domain.books import Books
 from core.domain.decision import Decision
-from core.domain.ledger import Account
+from core.domain.ledger import Account, AccountStatus
 from core.domain.lots import Lot
 from core.domain.message import Message
 from core.domain.orders.accrual import decide_order, order_reach
@@ -16,7 +16,7 @@ from core.domain.orders.claiming import inactive
 from core.domain.orders.facts import Order
 from core.domain.orders.limits import budgets_of
 from core.domain.orders.posted import Budget, PostedOrder
-from core.domain.outcomes import Parked
+from core.domain.outcomes import Parked, Reason
 from core.domain.program import Enrol, Program
 from core.domain.program.registry import ProgramRegistry
 from core.posting.loading import load_parts
@@ -60,7 +60,8 @@ def quote(connection: Connection, message: Message[Order], rules: ProgramRegistr
     (posted,) = outcome.facts
     assert isinstance(posted, PostedOrder)
     if not outcome.changes:
-        return inactive(posted.program_id)
+        is_closed = any(account.status is AccountStatus.CLOSED for account in books.accounts.values())
+        return _closed() if is_closed else inactive(posted.program_id)
     (change,) = outcome.changes
     assert posted.tier_id is not None
     before = change.opened or books.account(change.account.account_id)
@@ -79,6 +80,12 @@ def quote(connection: Connection, message: Message[Order], rules: ProgramRegistr
         entry.why if entry is not None else {},
         tuple(lot for lot in change.lots if lot.opened_by_sequence == posted.sequence),
         -entry.deficit_change if entry is not None else 0,
+    )
+
+
+def _closed() -> Parked:
+    return Parked(
+        Reason.ACCOUNT_CLOSED, "the customer's account is closed: the order would be recorded, and earn nothing"
     )
 
 

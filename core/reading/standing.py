@@ -21,10 +21,12 @@ from core.messages.outbound.event_json import instant_text
 from core.reading.accounts import (
     HistoryEntry,
     PointsLeft,
+    StatusChange,
     load_accounts,
     load_history,
     load_open_lots,
     load_points_left,
+    load_status_change,
     load_tier_changes,
     points_left_of,
 )
@@ -50,6 +52,7 @@ class Standing(NamedTuple):
     points_left: Sequence[PointsLeft]  #: of all lots
     open_messages: Sequence[OpenMessage]  #: none of the past
     counted: Sequence[CountedOrder]  #: orders that count for the tier
+    status_change: StatusChange | None = None  #: what froze or closed it
 
     @property
     def points_past_expiry(self) -> int:
@@ -172,7 +175,9 @@ def _present(
     program = registry.at(account.program_id, as_of).program
     lots, left = load_open_lots(connection, account.account_id), load_points_left(connection, account.account_id)
     messages = load_open_messages(connection, account, customer_id, registry)
-    return Standing(account, program, as_of, False, lots, left, messages, _counted(connection, account, program, as_of))
+    counted = _counted(connection, account, program, as_of)
+    status_change = load_status_change(connection, account)
+    return Standing(account, program, as_of, False, lots, left, messages, counted, status_change)
 
 
 def _counted(connection: Connection, account: Account, program: Program, as_of: datetime) -> Sequence[CountedOrder]:

@@ -236,6 +236,20 @@ def load_lots(
     return found
 
 
+_ALL_OPEN = f"""
+SELECT {LOTS.select("l")} FROM dated_lots l WHERE l.account_id = ANY(%b) AND l.points_remaining > 0
+"""  # noqa: S608  # our own names
+
+
+def load_all_open_lots(connection: Connection, account_ids: Collection[UUID]) -> dict[UUID, list[Lot]]:
+    """All lots of these accounts that have points left."""
+    found: dict[UUID, list[Lot]] = {account_id: [] for account_id in account_ids}
+    if account_ids:
+        for account_id, lot in map(LOTS.read, run_bulk(connection, _ALL_OPEN, (list(account_ids),))):
+            found[account_id].append(lot)
+    return found
+
+
 _OPEN_EXPIRIES = f"""
 SELECT {EXPIRIES.select("x")} FROM shared_expiries x WHERE x.account_id = ANY(%b) AND NOT x.is_over
 """  # noqa: S608  # our own names

@@ -98,6 +98,8 @@ def _load_lots(
     as_of: datetime,
 ) -> None:
     """Load lots of an account: to take from, no more than are needed to cover the points at stake."""
+    if wanted is LotsWanted.ALL:
+        books.put_lots(account.account_id, whole.open_lots(account), is_all_open=True)
     if wanted is LotsWanted.TO_TAKE or (wanted is LotsWanted.IF_OWING and account.deficit and account.pending):
         points = points_at_stake(whole, account, orders) if wanted is LotsWanted.TO_TAKE else 0
         spendable = in_spending_order(lot for lot in whole.open_lots(account) if lot.is_spendable(as_of))

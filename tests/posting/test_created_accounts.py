@@ -62,6 +62,11 @@ class TestItsBeginning:
         assert answer(shell, "k1")["code"] in {"already_expired", "wrong_unit"}
         assert (accounts(shell), shell.differences()) == ([], [])
 
+    def test_a_program_that_is_not_active_opens_none(self, engine: Engine) -> None:
+        shell = Shell(engine, limits=TRUSTED, program_text=PROGRAM_TEXT + "active: false\n")
+        shell.take(create("k1"))
+        assert (answer(shell, "k1")["code"], accounts(shell)) == ("program_inactive", [])
+
     def test_orders_come_to_it_also_where_customers_are_enrolled_by_command(self, engine: Engine) -> None:
         shell = Shell(engine, limits=TRUSTED, program_text=PROGRAM_TEXT + "enrol: command\n")
         shell.take(order("o0", "70.00"), create("k1"), order("o1", "100.00"))

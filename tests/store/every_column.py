@@ -101,7 +101,7 @@ UPDATED: dict[str, dict[str, Named | Free]] = {
         "enrolled_at": Named(_ORDERS),
         "tier_held_until": Named(_TIER_END, "now()"),
         "tier_warned_until": Free("only keeps a warning from being told twice", "now()"),
-        "status": Free("a person or a command may set it at any time", "'frozen'"),
+        "status": Named("an account is frozen or closed by a command", "'frozen'"),
         "updated_at": Free("nothing reads it"),
     },
     "account_details": {"business_hash": _KEPT, "metadata": _KEPT, "tags": _KEPT},

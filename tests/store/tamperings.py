@@ -6,8 +6,6 @@ SUMS = "balance, pending, reserved and deficit are the sums of their changes"
 CHANGE = "INSERT INTO program_changes SELECT 'later', {}, {}, {}, now(), 'anna', 'later still'"
 VERSIONS = "versions keep their order, and change only before they are in force"
 
-PRIMARY = "a customer's orders come to one of the customer's accounts"
-MADE = "an account that a command made is as its answer says"
 SHARED = "lots that share their expiry are of one kind, and none is left once it is over"
 SHARE = """
 INSERT INTO shared_expiries (account_id, expires_with, account_shard, earned_by, expires_at, is_over)
@@ -331,13 +329,6 @@ TAMPERED = [
         "UPDATE members SET program_id = 'x' WHERE customer_id = 'c2'",
     ),
     ("members and orders are of their account's program", "UPDATE orders SET program_id = 'x' WHERE order_id = 'o2'"),
-    (PRIMARY, "DELETE FROM members WHERE customer_id = 'own'"),
-    (PRIMARY, "UPDATE members SET customer_id = 'c9' WHERE customer_id = 'c1'"),
-    (MADE, "UPDATE accounts SET own_account_id = 'a2' WHERE own_account_id = 'a1'"),
-    (MADE, "UPDATE accounts SET own_account_id = 'a2' WHERE customer_id = 'c2'"),
-    (MADE, "DELETE FROM account_references"),
-    (MADE, "UPDATE accounts SET enrolled_at = enrolled_at - interval '1 day' WHERE is_enrolment_given"),
-    (MADE, "UPDATE accounts SET is_enrolment_given = false"),
     *(
         ("orders, refunds and the like are what their hashes are of", f"UPDATE {change}")
         for change in (

@@ -25,6 +25,7 @@ from core.store.proof.verify import (
 from tests.conftest import OpenDatabase
 from tests.factories import PROGRAM_TEXT, cancellation, command, fulfilment, goods_back, line, order, refund
 from tests.shell import Shell, take_by_operator, tampered
+from tests.store.account_tamperings import TAMPERED_ACCOUNTS
 from tests.store.every_column import UPDATED, Free, Named, tampering
 from tests.store.tamperings import CHANGE, TAMPERED
 from tests.store.test_verified_limits import TAMPERED_LIMITS
@@ -66,6 +67,7 @@ def of_commands() -> list[dict[str, Any]]:
         command("adjust", "k3", customer_id="c6", points=2, reason="mistake"),
         command("credit", "k5", customer_id="c6", points=20),
         command("transfer", "k6", customer_id="c6", to_customer_id="c7", points=6),
+        command("account.freeze", "k9", account_id="a1"),
     ]
 
 
@@ -155,7 +157,7 @@ def found_by(connection: Connection, name: str) -> list[Difference]:
     return differences
 
 
-@pytest.mark.parametrize(("name", "change"), TAMPERED)
+@pytest.mark.parametrize(("name", "change"), [*TAMPERED, *TAMPERED_ACCOUNTS])
 def test_a_check_finds_what_it_is_there_for(ledger: Shell, name: str, change: str) -> None:
     with tampered(ledger, change) as connection:
         assert found_by(connection, name)
@@ -185,7 +187,8 @@ def test_what_is_free_to_change_is_named_by_no_check(ledger: Shell) -> None:
 
 
 def test_every_check_is_tried_here() -> None:
-    assert {check.name for check in CHECKS} == {check for check, _ in (*TAMPERED, *TAMPERED_LIMITS)}
+    tried = (*TAMPERED, *TAMPERED_ACCOUNTS, *TAMPERED_LIMITS)
+    assert {check.name for check in CHECKS} == {check for check, _ in tried}
 
 
 def test_a_difference_names_the_row_and_both_values(ledger: Shell) -> None:

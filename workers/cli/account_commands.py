@@ -8,7 +8,7 @@ import typer
 from sqlalchemy import Connection
 
 from config.settings import Settings
-from core.domain.ledger import Account
+from core.domain.ledger import Account, AccountStatus
 from core.domain.lots import Lot
 from core.domain.program import Program
 from core.domain.program.registry import ProgramRegistry
@@ -22,6 +22,7 @@ from workers.cli.account_sentences import (
     good_until_text,
     next_tier_text,
     repair_text,
+    status_text,
     summary_texts,
     tier_change_text,
     tier_text,
@@ -181,6 +182,9 @@ def _document(standing: Standing) -> dict[str, Any]:
     listed = list(standing.lots[:LOTS_LISTED_MAX])
     return {
         "account_id": account.account_id,
+        "own_account_id": account.own_account_id,
+        "status": None if standing.is_past else account.status,
+        "status_since": None if standing.status_change is None else standing.status_change.since,
         "program_id": account.program_id,
         "program_name": program.name,
         "balance": account.balance,
@@ -207,6 +211,7 @@ def _document(standing: Standing) -> dict[str, Any]:
 
 def _print_account(customer_id: str, standing: Standing) -> None:
     account, zone = standing.account, standing.program.zone
+    has_status = not standing.is_past and account.status is not AccountStatus.ACTIVE
     _say_title(customer_id, standing)
     print_facts(
         [
@@ -217,7 +222,9 @@ def _print_account(customer_id: str, standing: Standing) -> None:
             ("Tier", tier_text(standing)),
             *([] if standing.is_past else [("Next tier", next_tier_text(standing))]),
             ("Entries", f"{account.sequence:,} ({command_text('account explain', customer_id)})"),
+            *([("Status", status_text(standing))] if has_status else []),
             ("Account", str(account.account_id)),
+            *([] if account.own_account_id is None else [("Its own id", account.own_account_id)]),
         ]
     )
     if standing.lots:

@@ -8,7 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from core.domain.decision import TierChange, TierChangeReason
-from core.domain.ledger import EntryKind
+from core.domain.ledger import AccountStatus, EntryKind
 from core.domain.lots import Lot
 from core.domain.outcomes import Reason
 from core.domain.program import SPEND_UNITS, Availability, AvailabilityPolicy, ExpiryPolicy, Measure, Program
@@ -32,10 +32,27 @@ def summary_texts(standing: Standing) -> list[str]:
         texts.append(
             f"Refunds took {count_text(account.deficit, 'point')} more than there were; the next points pay that off."
         )
+    if not standing.is_past and account.status is not AccountStatus.ACTIVE:
+        texts.append(f"The account is {status_text(standing)}: {_STATUS_MEANS[account.status]}.")
     texts += [*pending_texts(standing), *expiring_texts(standing), f"Tier: {tier_text(standing)}."]
     if not standing.is_past:
         texts.append(f"Next tier: {next_tier_text(standing)}.")
     return texts + [open_message_text(message) for message in standing.open_messages]
+
+
+_STATUS_MEANS = {
+    AccountStatus.FROZEN: "nothing leaves it by spending",
+    AccountStatus.CLOSED: "orders that come are recorded, and earn nothing",
+}
+
+
+def status_text(standing: Standing) -> str:
+    """The status of the account, and since when and by which command it has it."""
+    status, change = standing.account.status.value, standing.status_change
+    if change is None:
+        return status
+    since = time_text(change.since, standing.program.zone)[:16]
+    return f"{status} since {since}, by command {change.command_id} of {change.source}"
 
 
 #: What each type of message is about an order.

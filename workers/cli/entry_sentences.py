@@ -69,7 +69,7 @@ def headline(entry: HistoryEntry, zone: ZoneInfo) -> str:
         EntryKind.EXPIRY: "Expiry took",
         EntryKind.RELEASE: _released_text(entry),
         EntryKind.CREDIT: "A command gave",
-        EntryKind.DEBIT: "A command took",
+        EntryKind.DEBIT: "Closing the account took" if "forfeited" in entry.why else "A command took",
         EntryKind.ADJUSTMENT: "A correction took" if entry.points < 0 else "A correction gave",
         EntryKind.TRANSFER: "A transfer took" if entry.points < 0 else "A transfer brought",
     }[entry.kind].format(

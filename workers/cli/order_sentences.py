@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
+from core.domain.ledger import AccountStatus
 from core.domain.orders.facts import Refund, RefundLine
 from core.domain.program import PointsPaidBasis, TaxBasis
 from core.reading.open_messages import OpenMessage
@@ -49,6 +50,8 @@ def print_orders(
         shown = printable(order_id, is_line=True)
         messages = [each for standing in found.standings for each in standing.open_messages]
         known = [f"{open_message_text(each)}\n" for each in messages if each.order_id == order_id]
+        if any(standing.account.status is AccountStatus.CLOSED for standing in found.standings):
+            known.append("The account is closed: an order that comes is recorded, and earns nothing.\n")
         raise NoOrderError(
             order_id=shown, customer_id=customer_id, where=where, looked_up=looked_up, known="".join(known)
         )

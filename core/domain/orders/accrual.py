@@ -14,7 +14,17 @@ from core.domain.expiry.dates import (
     new_expiry,
 )
 from core.domain.expiry.due import release
-from core.domain.ledger import POINTS_MAX, Account, Credit, Entry, EntryKind, LotTerms, credit, entry_between
+from core.domain.ledger import (
+    POINTS_MAX,
+    Account,
+    AccountStatus,
+    Credit,
+    Entry,
+    EntryKind,
+    LotTerms,
+    credit,
+    entry_between,
+)
 from core.domain.lots import Lot, Origin, OriginKind, SharedExpiry
 from core.domain.message import Message
 from core.domain.orders.activity import recounted
@@ -65,8 +75,8 @@ def decide_order(
     The program version in force when the order occurred decides what it earns, tiers, and how it moves the end of
     points. What is judged here (tier, rules, limits) stays with the order for good. An order that earns nothing is
     recorded without an entry. A guest's order earns nothing; it is recorded so that its refunds find it. So is one of a
-    customer without an account where the program opens accounts only by command, and any of a program that is not
-    active.
+    customer without an account where the program opens accounts only by command, of one whose account is closed, and
+    any of a program that is not active.
     """
     order = message.fact
     program_id = rules.resolve(message.program_id, order.source, order.occurred_at)
@@ -81,11 +91,11 @@ def decide_order(
     if problem is not None:
         return problem
     posted = PostedOrder(order, program_id, version.version, message.digest)
-    program, customer_id = version.program, order.customer_id
-    if customer_id is None or not program.active or is_not_enrolled(books, program_id, customer_id, program):
+    if is_for_nobody(books, program_id, order.customer_id, version.program):
         return Decision(facts=(posted,))
-    account, opened = account_for(books, posted, customer_id, program)
-    accrued = accrue(books, account, opened, posted, program, rules, as_of)
+    assert order.customer_id is not None
+    account, opened = account_for(books, posted, order.customer_id, version.program)
+    accrued = accrue(books, account, opened, posted, version.program, rules, as_of)
     return accrued if isinstance(accrued, Parked) else accrued.decision()
 
 
@@ -99,6 +109,22 @@ def order_problem(order: Order, program: Program) -> Parked | None:
 def is_not_enrolled(books: Books, program_id: str, customer_id: str, program: Program) -> bool:
     """Whether the customer has no account, and nothing but a command may open one."""
     return program.enrol is Enrol.COMMAND and books.account_of(program_id, customer_id) is None
+
+
+def is_for_nobody(books: Books, program_id: str, customer_id: str | None, program: Program) -> bool:
+    """Whether an order is recorded only: a guest's, of an inactive program, or of who has no account that takes it."""
+    return (
+        customer_id is None
+        or not program.active
+        or is_not_enrolled(books, program_id, customer_id, program)
+        or is_closed(books, program_id, customer_id)
+    )
+
+
+def is_closed(books: Books, program_id: str, customer_id: str) -> bool:
+    """Whether the customer's account takes no orders any more."""
+    account = books.account_of(program_id, customer_id)
+    return account is not None and account.status is AccountStatus.CLOSED
 
 
 def account_for(

@@ -13,7 +13,7 @@ from core.domain.decision import AccountChange, Decision
 from core.domain.ledger import Account
 from core.domain.lots import OriginKind
 from core.domain.message import Message
-from core.domain.orders.accrual import Coming, account_for, accrue, is_not_enrolled
+from core.domain.orders.accrual import Coming, account_for, accrue, is_closed, is_not_enrolled
 from core.domain.orders.earning import Earning
 from core.domain.orders.facts import OrderClaim, Refund
 from core.domain.orders.holding import Rebalancing, held_of, rebalanced
@@ -103,8 +103,8 @@ def _moved(
     program = rules.version(posted.program_id, posted.program_version).program
     if not program.active:
         return inactive(posted.program_id)
-    if is_not_enrolled(books, posted.program_id, claim.customer_id, program):
-        return _not_enrolled(posted.program_id)
+    if (none := _takes_no_orders(books, posted, claim, program)) is not None:
+        return none
     left = _Left() if owner is None else _given_up(books, posted, owner, event, rules, as_of)
     if isinstance(left, Parked):
         return left
@@ -128,6 +128,15 @@ def _moved(
         budgets=(*left.budgets, *accrued.budgets),
         given=accrued.given,
     )
+
+
+def _takes_no_orders(books: Books, posted: PostedOrder, claim: OrderClaim, program: Program) -> Parked | None:
+    """Why the order does not come to who claims it; None where it does."""
+    if is_not_enrolled(books, posted.program_id, claim.customer_id, program):
+        return _not_enrolled(posted.program_id)
+    if is_closed(books, posted.program_id, claim.customer_id):
+        return Parked(Reason.ACCOUNT_CLOSED, "the customer's account is closed, and takes no orders")
+    return None
 
 
 def _nobodys(posted: PostedOrder) -> PostedOrder:

@@ -18,3 +18,24 @@ class CreateTerms(NamedTuple):
     enrolled_at: datetime | None = None  #: when the membership began; None: with the first order
     metadata: Mapping[str, AttributeValue] = MappingProxyType({})
     tags: tuple[str, ...] = ()
+
+
+class StatusTerms(NamedTuple):
+    """Freeze an account, or unfreeze it."""
+
+    reason: str | None = None  #: for people
+
+
+class CloseTerms(NamedTuple):
+    """Close an account for good."""
+
+    reason: str | None = None  #: for people
+    forfeit: bool = False  #: what points are left are given up
+
+
+class UpdateTerms(NamedTuple):
+    """Keep something else with an account."""
+
+    metadata: Mapping[str, AttributeValue] | None = None  #: all of it from now on; None: as it was
+    tags: tuple[str, ...] | None = None
+    reason: str | None = None  #: for people

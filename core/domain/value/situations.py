@@ -23,6 +23,8 @@ class Flow(Enum):
     IN = auto()  #: into the account: not when it is closed
     OUT = auto()  #: out of it, by spending: neither when it is closed nor when it is frozen
     BACK = auto()  #: what was done is undone: always
+    NONE = auto()  #: nothing moves: not when it is closed
+    KEPT = auto()  #: nothing moves, and only what is kept beside it changes, or it is closed: always
 
 
 class Situation(NamedTuple):
@@ -44,9 +46,19 @@ DecideSituation = Callable[[Situation], Decision | Rejected]
 
 def command_reach(message: Message[Command[Any]], rules: ProgramRegistry, as_of: datetime) -> Reach:
     """What a command asks of the books: its account, with what can be spent of it up to its points."""
-    command = message.fact
-    points = min(abs(getattr(command.terms, "points", 0)), POINTS_MAX)
+    points = min(abs(getattr(message.fact.terms, "points", 0)), POINTS_MAX)
     parts = AccountParts(LotsWanted.TO_TAKE, points_to_take=points, expiries=True)
+    return reach_of(message, rules, as_of, parts)
+
+
+def reaching(parts: AccountParts) -> Callable[[Message[Command[Any]], ProgramRegistry, datetime], Reach]:
+    """What commands ask of the books that need just these parts of their account."""
+    return lambda message, rules, as_of: reach_of(message, rules, as_of, parts)
+
+
+def reach_of(message: Message[Command[Any]], rules: ProgramRegistry, as_of: datetime, parts: AccountParts) -> Reach:
+    """These parts of a command's account, and whether the command is known."""
+    command = message.fact
     known = frozenset({(command.source, message.event_id)})
     if command.whom.kind != CUSTOMER:
         return Reach(references={reference_key(command.whom): parts}, commands=known)
@@ -188,7 +200,7 @@ def status_problem(account: Account, flow: Flow, what: str = "the account") -> R
                 f"{what} is frozen: nothing leaves it by spending",
                 "unfreeze it, if that is right, and send the command under a new id",
             )
-        case AccountStatus.CLOSED if flow is not Flow.BACK:
+        case AccountStatus.CLOSED if flow not in {Flow.BACK, Flow.KEPT}:
             return Rejected(RejectionCode.ACCOUNT_CLOSED, f"{what} is closed", "use another account of the customer")
     return None
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from core.domain.value.account_terms import CreateTerms
+from core.domain.value.account_terms import CloseTerms, CreateTerms, StatusTerms, UpdateTerms
 from core.messages.inbound.command_facts import instant_of
 
 Data = Mapping[str, Any]
@@ -20,3 +20,19 @@ def create_terms(data: Data) -> CreateTerms:
         data.get("metadata", {}),
         tuple(data.get("tags", ())),
     )
+
+
+def status_terms(data: Data) -> StatusTerms:
+    """Why an account is frozen or unfrozen."""
+    return StatusTerms(data.get("reason"))
+
+
+def close_terms(data: Data) -> CloseTerms:
+    """How an account is closed."""
+    return CloseTerms(data.get("reason"), forfeit="points_left" in data)
+
+
+def update_terms(data: Data) -> UpdateTerms:
+    """What is to be kept with an account."""
+    tags = data.get("tags")
+    return UpdateTerms(data.get("metadata"), None if tags is None else tuple(tags), data.get("reason"))

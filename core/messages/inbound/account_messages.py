@@ -10,7 +10,15 @@ from pydantic_core import InitErrorDetails
 from typing_extensions import TypedDict
 
 from core.domain.ids import id_pattern
-from core.messages.inbound.command_messages import NamedProgram, NamedUnit, Points, Reason
+from core.messages.inbound.command_messages import (
+    NamedAccount,
+    NamedCustomer,
+    NamedProgram,
+    NamedUnit,
+    Points,
+    Reason,
+    settle_command,
+)
 from core.messages.inbound.fields import Attributes, CustomerId, Label, StopAtFirst, UtcTime, own_problem
 from core.messages.inbound.order_messages import STRICT, TAGS_MAX, Envelope, leave_out_null, refuse
 
@@ -58,11 +66,15 @@ def _own_id_problems(account_id: str) -> list[InitErrorDetails]:
     return [own_problem(("account_id",), "looks like an id that we draw, a UUID; choose an id of another form")]
 
 
+def _settle_tags(data: Any) -> None:
+    if "tags" in data:
+        data["tags"] = sorted(set(data["tags"]))
+
+
 def _settle_create(data: Any) -> Any:
     leave_out_null(data)
     refuse(_own_id_problems(data["account_id"]))
-    if "tags" in data:
-        data["tags"] = sorted(set(data["tags"]))
+    _settle_tags(data)
     for name in ("metadata", "tags"):
         if name in data and not data[name]:
             del data[name]
@@ -77,3 +89,87 @@ class CreateCommand(Envelope):
     """What is asked for."""
     data: Annotated[CreateData, AfterValidator(_settle_create)]
     """The account."""
+
+
+@with_config(STRICT)
+class StatusData(TypedDict):
+    """Freeze an account, or unfreeze it."""
+
+    program_id: NotRequired[NamedProgram]
+    customer_id: NotRequired[NamedCustomer]
+    account_id: NotRequired[NamedAccount]
+    reason: NotRequired[Reason]
+
+
+@with_config(STRICT)
+class CloseData(TypedDict):
+    """Close an account for good."""
+
+    program_id: NotRequired[NamedProgram]
+    customer_id: NotRequired[NamedCustomer]
+    account_id: NotRequired[NamedAccount]
+    reason: NotRequired[Reason]
+    points_left: NotRequired[Literal["forfeit"] | None]
+    """forfeit: points that are left are given up. Left out: they stand in the way."""
+
+
+@with_config(STRICT)
+class UpdateData(TypedDict):
+    """Keep something else with an account. What is left out stays as it is."""
+
+    program_id: NotRequired[NamedProgram]
+    customer_id: NotRequired[NamedCustomer]
+    account_id: NotRequired[NamedAccount]
+    reason: NotRequired[Reason]
+    metadata: NotRequired[Attributes | None]
+    """All of its metadata from now on, in the place of what was there; {}: none."""
+    tags: NotRequired[Tags | None]
+    """All of its tags from now on, in the place of what was there; []: none."""
+
+
+def _settle_update(data: Any) -> Any:
+    settle_command(data)
+    _settle_tags(data)
+    if not data.keys() & {"metadata", "tags"}:
+        refuse([own_problem(("metadata",), "is missing, and so is tags; write what is to be kept with the account")])
+    return data
+
+
+@with_config(STRICT)
+class FreezeCommand(Envelope):
+    """Asks to freeze an account: nothing leaves it by spending."""
+
+    type: Literal["loyalty.command.account.freeze"]  # type: ignore[misc]
+    """What is asked for."""
+    data: Annotated[StatusData, AfterValidator(settle_command)]
+    """The account."""
+
+
+@with_config(STRICT)
+class UnfreezeCommand(Envelope):
+    """Asks to unfreeze an account."""
+
+    type: Literal["loyalty.command.account.unfreeze"]  # type: ignore[misc]
+    """What is asked for."""
+    data: Annotated[StatusData, AfterValidator(settle_command)]
+    """The account."""
+
+
+@with_config(STRICT)
+class CloseCommand(Envelope):
+    """Asks to close an account for good."""
+
+    type: Literal["loyalty.command.account.close"]  # type: ignore[misc]
+    """What is asked for."""
+    data: Annotated[CloseData, AfterValidator(settle_command)]
+    """The account."""
+
+
+@with_config(STRICT)
+class UpdateCommand(Envelope):
+    """Asks to keep something else with an account."""
+
+    type: Literal["loyalty.command.account.update"]  # type: ignore[misc]
+    """What is asked for."""
+    data: Annotated[UpdateData, AfterValidator(_settle_update)]
+    """What is to be kept with it."""

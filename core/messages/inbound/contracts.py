@@ -22,8 +22,14 @@ from core.domain.orders.facts import (
 )
 from core.domain.subjects import account_subject, customer_subject, order_subject, return_subject
 from core.domain.value.commands import Command
-from core.messages.inbound.account_facts import create_terms
-from core.messages.inbound.account_messages import CreateCommand
+from core.messages.inbound.account_facts import close_terms, create_terms, status_terms, update_terms
+from core.messages.inbound.account_messages import (
+    CloseCommand,
+    CreateCommand,
+    FreezeCommand,
+    UnfreezeCommand,
+    UpdateCommand,
+)
 from core.messages.inbound.command_facts import command_of, credit_terms, debit_terms
 from core.messages.inbound.command_messages import COMMAND_PREFIX, CreditCommand, DebitCommand
 from core.messages.inbound.move_facts import adjust_terms, transfer_terms
@@ -187,5 +193,9 @@ CONTRACTS = (
     _command("transfer", TransferCommand, transfer_terms),
     # What names the account by its own id is posted where it is made, and after it.
     _command("account.create", CreateCommand, create_terms)._replace(subject=_own_account, is_subject=True),
+    _command("account.update", UpdateCommand, update_terms),
+    _command("account.freeze", FreezeCommand, status_terms),
+    _command("account.unfreeze", UnfreezeCommand, status_terms),
+    _command("account.close", CloseCommand, close_terms),
 )
 INBOUND = Contracts(CONTRACTS)

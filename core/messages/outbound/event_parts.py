@@ -12,6 +12,10 @@ INSTANT_PATTERN = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-
 CONTRACT = ConfigDict(strict=True, extra="ignore")
 Instant = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time", "pattern": INSTANT_PATTERN})]
 AccountId = Annotated[str, WithJsonSchema({"type": "string", "format": "uuid"})]
+# Described by Field, since every event of an account has it.
+OwnAccountId = Annotated[
+    str, Field(description="The id that the account's maker gave it, where it has one; unique in all programs.")
+]
 Ordinal = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[int, Field(ge=0)]
 

@@ -12,6 +12,7 @@ from pydantic import Field, with_config
 # Python 3.11's own TypedDict hides from pydantic which keys are required.
 from typing_extensions import TypedDict
 
+from core.messages.outbound.account_events import AccountClosedEvent, AccountFrozenEvent, AccountUpdatedEvent
 from core.messages.outbound.command_answers import CommandAcceptedEvent, CommandRejectedEvent
 from core.messages.outbound.event_parts import (
     CONTRACT,
@@ -21,12 +22,8 @@ from core.messages.outbound.event_parts import (
     LotChange,
     NotNegative,
     Ordinal,
+    OwnAccountId,
 )
-
-# Described by Field, since every event of an account has it.
-OwnAccountId = Annotated[
-    str, Field(description="The id that the account's maker gave it, where it has one; unique in all programs.")
-]
 
 
 class OutboundType(StrEnum):
@@ -34,6 +31,9 @@ class OutboundType(StrEnum):
 
     BALANCE_CHANGED = "loyalty.balance.changed"
     ACCOUNT_CREATED = "loyalty.account.created"
+    ACCOUNT_UPDATED = "loyalty.account.updated"
+    ACCOUNT_FROZEN = "loyalty.account.frozen"
+    ACCOUNT_CLOSED = "loyalty.account.closed"
     TIER_CHANGED = "loyalty.tier.changed"
     TIER_AT_RISK = "loyalty.tier.at_risk"
     POINTS_EXPIRING = "loyalty.points.expiring"
@@ -342,6 +342,9 @@ class MessageParkedEvent(Attributes):
 OUTBOUND_EVENTS: dict[str, type] = {
     OutboundType.BALANCE_CHANGED: BalanceChangedEvent,
     OutboundType.ACCOUNT_CREATED: AccountCreatedEvent,
+    OutboundType.ACCOUNT_UPDATED: AccountUpdatedEvent,
+    OutboundType.ACCOUNT_FROZEN: AccountFrozenEvent,
+    OutboundType.ACCOUNT_CLOSED: AccountClosedEvent,
     OutboundType.TIER_CHANGED: TierChangedEvent,
     OutboundType.TIER_AT_RISK: TierAtRiskEvent,
     OutboundType.POINTS_EXPIRING: PointsExpiringEvent,

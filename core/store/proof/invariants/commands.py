@@ -100,6 +100,23 @@ COMMANDS = (
         is_of_facts=True,
     ),
     Check(
+        9,
+        "an account is frozen or closed by a command",
+        """
+        SELECT a.account_id, format('account %s is %s, but of its commands %s freeze it, %s unfreeze it, %s close it',
+                                    a.account_id, a.status, coalesce(c.freezing, 0), coalesce(c.unfreezing, 0),
+                                    coalesce(c.closing, 0))
+        FROM accounts a
+        LEFT JOIN (SELECT account_id, count(*) FILTER (WHERE type = 'loyalty.command.account.freeze') AS freezing,
+                          count(*) FILTER (WHERE type = 'loyalty.command.account.unfreeze') AS unfreezing,
+                          count(*) FILTER (WHERE type = 'loyalty.command.account.close') AS closing
+                   FROM commands WHERE code IS NULL GROUP BY account_id) c USING (account_id)
+        WHERE (a.status = 'closed') <> (coalesce(c.closing, 0) > 0)
+           OR (a.status = 'frozen' AND coalesce(c.freezing, 0) = 0)
+           OR (a.status = 'active' AND c.freezing > 0 AND c.unfreezing = 0)
+        """,
+    ),
+    Check(
         7,
         "every command's answer has its event",
         f"""
