@@ -19,6 +19,9 @@ from config.queues import QUEUE_NAMES  # noqa: E402
 from config.schedule import TICKS  # noqa: E402
 from config.settings import Settings  # noqa: E402
 from core.domain import outcomes  # noqa: E402
+from core.domain.value.verbs import Verb  # noqa: E402
+from core.messages.inbound.command_messages import COMMAND_PREFIX  # noqa: E402
+from core.messages.inbound.contracts import INBOUND  # noqa: E402
 from core.messages.reasons import MENDS  # noqa: E402
 from core.messages.schemas import all_schemas  # noqa: E402
 from tasks.registry import TASKS  # noqa: E402
@@ -57,6 +60,7 @@ def tables() -> dict[str, dict[str, str]]:
         "operations.md": {"settings": _settings(), "tasks": _tasks()},
         "messages.md": {"reasons": _reasons()},
         "programs.md": _program_fields(),
+        "peers.md": {"commands": _commands()},
     }
 
 
@@ -105,6 +109,11 @@ def _tasks() -> str:
         summary = (task.function.__doc__ or "").partition("\n")[0]
         rows.append((f"`{task.name}`", f"`{task.queue}`", every.get(task.name, "when there is work"), summary))
     return _table(("Task", "Queue", "Runs each", "What it does"), rows)
+
+
+def _commands() -> str:
+    rows = [(f"`{verb}`", "yes" if COMMAND_PREFIX + verb in INBOUND else "not yet") for verb in Verb]
+    return _table(("Command", "Taken by this release"), rows)
 
 
 def _reasons() -> str:
