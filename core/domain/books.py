@@ -338,7 +338,10 @@ class Books(Reports):
             self._movements[movement.key] = movement
         corrected = (entry.account_id, entry.corrects_sequence or 0)
         if (undone := self._movements.get(corrected)) is not None:
-            self._movements[corrected] = undone._replace(points_corrected=undone.points_corrected + entry.points)
+            self._movements[corrected] = undone._replace(
+                points_corrected=undone.points_corrected + entry.points,
+                is_reversed=undone.is_reversed or entry.kind is EntryKind.REVERSAL,
+            )
 
     def _keep_new_order(self, posted: PostedOrder) -> None:
         self._put_order(posted)

@@ -31,6 +31,7 @@ class EntryKind(StrEnum):
     DEBIT = "debit"  #: a command took points
     ADJUSTMENT = "adjustment"  #: a command corrected what there was, either way
     TRANSFER = "transfer"  #: points went to another account, or came from one
+    REVERSAL = "reversal"  #: a command undid another
 
 
 #: What customers do with their points. Where inactivity ends points, it lets those that are left last longer.

@@ -19,6 +19,7 @@ class Movement(NamedTuple):
     deficit_change: int
     allocations: tuple[Allocation, ...]
     points_corrected: int = 0  #: sum of the points of later commands' entries that name it
+    is_reversed: bool = False  #: whether a reversal has undone it, all of it or a part
 
     @property
     def key(self) -> tuple[UUID, int]:

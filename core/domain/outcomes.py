@@ -69,6 +69,10 @@ class RejectionCode(StrEnum):
     UNKNOWN_REASON = "unknown_reason"  #: it is none of those that the program lists for adjustments
     SAME_ACCOUNT = "same_account"  #: the points would go where they are
     OTHER_PROGRAM = "other_program"  #: the two accounts are of different programs
+    UNKNOWN_COMMAND = "unknown_command"  #: what is to be reversed is not known, or was rejected
+    NOT_REVERSIBLE = "not_reversible"  #: it is undone in another way, or is a reversal itself
+    ALREADY_REVERSED = "already_reversed"  #: it has been undone, all of it or a part
+    EXCEEDS_COMMAND = "exceeds_command"  #: more is to be undone than was done
     ALREADY_EXPIRED = "already_expired"  #: the points that it gives would have expired
     ACCOUNT_EXISTS = "account_exists"  #: the account's own id is taken, or its customer may have one account only
     POINTS_LEFT = "points_left"  #: the account that it closes has points

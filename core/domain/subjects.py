@@ -5,6 +5,7 @@ REFUND = "refund"
 RETURN = "return"
 CUSTOMER = "customer"
 ACCOUNT = "account"
+COMMAND = "command"
 
 
 def order_subject(order_id: str) -> str:
@@ -30,6 +31,11 @@ def customer_subject(customer_id: str) -> str:
 def account_subject(account_id: str) -> str:
     """The subject of a command on an account that is named itself."""
     return f"{ACCOUNT} {account_id}"
+
+
+def command_subject(command_id: str) -> str:
+    """The subject of a command that undoes another one."""
+    return f"{COMMAND} {command_id}"
 
 
 def subject_id(subject: str) -> str:

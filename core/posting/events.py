@@ -158,7 +158,7 @@ def _reason(entry: Entry) -> str:
             usual = "lots_expired"
         case EntryKind.DEBIT if "forfeited" in entry.why:
             usual = "account_closed"
-        case EntryKind.CREDIT | EntryKind.DEBIT | EntryKind.ADJUSTMENT | EntryKind.TRANSFER:
+        case EntryKind.CREDIT | EntryKind.DEBIT | EntryKind.ADJUSTMENT | EntryKind.TRANSFER | EntryKind.REVERSAL:
             usual = f"command_{entry.kind.value}"
         case EntryKind.RELEASE:
             usual = "lots_released" if entry.order_id is None else "order_fulfilled"

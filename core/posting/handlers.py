@@ -24,6 +24,7 @@ from core.domain.value.adjusting import decide_adjustment
 from core.domain.value.administering import decide_close, decide_freeze, decide_unfreeze, decide_update
 from core.domain.value.crediting import decide_credit, decide_debit
 from core.domain.value.opening import create_reach, decide_create
+from core.domain.value.reversing import decide_reversal, reverse_reach
 from core.domain.value.situations import Flow, command_reach, on_account, reaching
 from core.domain.value.transferring import decide_transfer, transfer_reach
 from core.messages.inbound.contracts import INBOUND, Contract
@@ -58,6 +59,7 @@ HANDLERS = by_type(
         Handler(INBOUND["loyalty.command.debit"], command_reach, on_account(decide_debit, Flow.OUT)),
         Handler(INBOUND["loyalty.command.adjust"], command_reach, on_account(decide_adjustment, Flow.IN)),
         Handler(INBOUND["loyalty.command.transfer"], transfer_reach, on_account(decide_transfer, Flow.OUT)),
+        Handler(INBOUND["loyalty.command.reverse"], reverse_reach, decide_reversal),
         Handler(INBOUND["loyalty.command.account.create"], create_reach, decide_create),
         Handler(
             INBOUND["loyalty.command.account.update"],

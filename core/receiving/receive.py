@@ -10,7 +10,7 @@ import structlog
 from sqlalchemy import Connection, Engine
 
 from core.domain.outcomes import Parked, Reason
-from core.domain.subjects import subject_id
+from core.domain.subjects import command_subject, subject_id
 from core.messages.inbound.contracts import INBOUND, Contracts
 from core.messages.inbound.reading import (
     MESSAGE_BYTES_KEPT_MAX,
@@ -267,6 +267,11 @@ def _inbox_messages(events: Sequence[ReadEvent | UnreadableEvent], shards: int) 
         _subject_key(event): own_shard(event, shards)
         for event in events
         if isinstance(event, ReadEvent) and event.is_subject
+    }
+    subject_shards |= {
+        (event.source, command_subject(event.event_id)): own_shard(event, shards)
+        for event in events
+        if isinstance(event, ReadEvent) and event.is_command
     }
     messages: list[InboxMessage] = []
     for event in events:

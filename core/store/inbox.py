@@ -111,6 +111,9 @@ CASE WHEN {{m}}.awaits IS NOT NULL
     THEN (SELECT max(o.shard) FROM orders o
           WHERE o.source = {_SUBJECT_SOURCE} AND o.order_id = substr({{m}}.subject, length('order ') + 1)
           HAVING count(*) > {{m}}.others_posted)
+    WHEN split_part({{m}}.subject, ' ', 1) = 'command'
+    THEN (SELECT max(q.shard) FROM inbox q
+          WHERE q.source = {_SUBJECT_SOURCE} AND q.event_id = substr({{m}}.subject, length('command ') + 1))
     ELSE (SELECT r.shard FROM account_references r
           WHERE r.kind = split_part({{m}}.subject, ' ', 1)
             AND r.reference = substr({{m}}.subject, strpos({{m}}.subject, ' ') + 1) LIMIT 1)

@@ -51,7 +51,9 @@ _OF_ENTRIES = ("account_id", "sequence")
 _MOVEMENTS = f"""
 SELECT e.account_id, e.sequence, e.kind, e.points, e.pending_change, e.reserved_change, e.deficit_change,
        (SELECT coalesce(sum(c.points), 0)::bigint FROM entries c
-        WHERE c.account_id = e.account_id AND c.corrects_sequence = e.sequence AND c.command_id IS NOT NULL)
+        WHERE c.account_id = e.account_id AND c.corrects_sequence = e.sequence AND c.command_id IS NOT NULL),
+       EXISTS (SELECT FROM entries c WHERE c.account_id = e.account_id AND c.corrects_sequence = e.sequence
+               AND c.kind = 'reversal')
 FROM {unnested(tables.entries, _OF_ENTRIES)} JOIN entries e USING (account_id, sequence)
 """  # noqa: S608  # our own names
 _ALLOCATIONS = f"""
@@ -71,12 +73,12 @@ def load_movements(connection: Connection, entries: Iterable[CommandEntry]) -> d
     for account_id, sequence, number, kind, points, end in run_bulk(connection, _ALLOCATIONS, keys):
         allocations[account_id, sequence].append(Allocation(number, AllocationKind(kind), points, end))
     found: dict[EntryKey, Movement] = {}
-    for account_id, sequence, kind, points, pending, reserved, deficit, corrected in run_bulk(
+    for account_id, sequence, kind, points, pending, reserved, deficit, corrected, is_reversed in run_bulk(
         connection, _MOVEMENTS, keys
     ):
         place = places[account_id, sequence]
         moved = tuple(sorted(allocations[account_id, sequence], key=lambda each: place[each.lot_number]))
         found[account_id, sequence] = Movement(
-            account_id, sequence, EntryKind(kind), points, pending, reserved, deficit, moved, corrected
+            account_id, sequence, EntryKind(kind), points, pending, reserved, deficit, moved, corrected, is_reversed
         )
     return found

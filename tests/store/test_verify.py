@@ -27,6 +27,7 @@ from tests.factories import PROGRAM_TEXT, cancellation, command, fulfilment, goo
 from tests.shell import Shell, take_by_operator, tampered
 from tests.store.account_tamperings import TAMPERED_ACCOUNTS
 from tests.store.every_column import UPDATED, Free, Named, tampering
+from tests.store.moved_tamperings import TAMPERED_MOVES
 from tests.store.tamperings import CHANGE, TAMPERED
 from tests.store.test_verified_limits import TAMPERED_LIMITS
 
@@ -68,6 +69,8 @@ def of_commands() -> list[dict[str, Any]]:
         command("credit", "k5", customer_id="c6", points=20),
         command("transfer", "k6", customer_id="c6", to_customer_id="c7", points=6),
         command("account.freeze", "k9", account_id="a1"),
+        command("credit", "k7", customer_id="c7", points=20),
+        {**command("reverse", "k8"), "data": {"command_id": "k7", "points": 12}},
     ]
 
 
@@ -130,7 +133,7 @@ def found(connection: Connection) -> list[str]:
 def test_a_clean_ledger_is_clean(ledger: Shell) -> None:
     kinds = {row.kind for row in ledger.rows("SELECT kind FROM entries")}
     states = {row.state for row in ledger.rows("SELECT state FROM inbox")}
-    assert kinds == {"accrual", "clawback", "expiry", "release", "credit", "adjustment", "transfer"}
+    assert kinds == {"accrual", "clawback", "expiry", "release", "credit", "adjustment", "transfer", "reversal"}
     assert states == {"posted", "replayed", "waiting", "dead"}
     assert ledger.value("SELECT sum(points_excused) FROM orders") == 30
     assert {row.reason for row in ledger.rows("SELECT reason FROM tier_changes")} == {"qualified", "reviewed"}
@@ -157,7 +160,7 @@ def found_by(connection: Connection, name: str) -> list[Difference]:
     return differences
 
 
-@pytest.mark.parametrize(("name", "change"), [*TAMPERED, *TAMPERED_ACCOUNTS])
+@pytest.mark.parametrize(("name", "change"), [*TAMPERED, *TAMPERED_ACCOUNTS, *TAMPERED_MOVES])
 def test_a_check_finds_what_it_is_there_for(ledger: Shell, name: str, change: str) -> None:
     with tampered(ledger, change) as connection:
         assert found_by(connection, name)
@@ -187,7 +190,7 @@ def test_what_is_free_to_change_is_named_by_no_check(ledger: Shell) -> None:
 
 
 def test_every_check_is_tried_here() -> None:
-    tried = (*TAMPERED, *TAMPERED_ACCOUNTS, *TAMPERED_LIMITS)
+    tried = (*TAMPERED, *TAMPERED_ACCOUNTS, *TAMPERED_MOVES, *TAMPERED_LIMITS)
     assert {check.name for check in CHECKS} == {check for check, _ in tried}
 
 

@@ -14,4 +14,9 @@ def command_text(entry: HistoryEntry) -> str:
     asked = told.get("points", abs(entry.points + entry.pending_change))
     short = f" It asked for {asked:,}." if asked != abs(entry.points + entry.pending_change) else ""
     account = "".join(f" {way} account {told[name]}" for name, way in _OTHER_ACCOUNTS.items() if name in told)
-    return f"Command {entry.command_id or '?'} of {entry.source or '?'}{order}{account}{reason}.{short}"
+    undone = (
+        " reverses command {reversed_command_id} of {reversed_source}".format(**told)
+        if "reversed_source" in told
+        else ""
+    )
+    return f"Command {entry.command_id or '?'} of {entry.source or '?'}{undone}{order}{account}{reason}.{short}"

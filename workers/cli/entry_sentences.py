@@ -34,7 +34,7 @@ def why_text(entry: HistoryEntry, zone: ZoneInfo) -> str:
             text = _expiry_text(entry, zone)
         case EntryKind.RELEASE:
             text = _release_text(entry)
-        case EntryKind.CREDIT | EntryKind.DEBIT | EntryKind.ADJUSTMENT | EntryKind.TRANSFER:
+        case EntryKind.CREDIT | EntryKind.DEBIT | EntryKind.ADJUSTMENT | EntryKind.TRANSFER | EntryKind.REVERSAL:
             text = command_text(entry)
     return text + _pending_text(entry) + _deficit_text(entry)
 
@@ -55,7 +55,7 @@ def sentences_of(entry: HistoryEntry, zone: ZoneInfo) -> list[str]:
             texts = [_expiry_text(entry, zone)]
         case EntryKind.RELEASE:
             texts = [_release_text(entry)]
-        case EntryKind.CREDIT | EntryKind.DEBIT | EntryKind.ADJUSTMENT | EntryKind.TRANSFER:
+        case EntryKind.CREDIT | EntryKind.DEBIT | EntryKind.ADJUSTMENT | EntryKind.TRANSFER | EntryKind.REVERSAL:
             texts = [command_text(entry)]
     texts += [_pending_text(entry).strip(), _deficit_text(entry).strip()]
     return [text for text in texts if text]
@@ -72,6 +72,7 @@ def headline(entry: HistoryEntry, zone: ZoneInfo) -> str:
         EntryKind.DEBIT: "Closing the account took" if "forfeited" in entry.why else "A command took",
         EntryKind.ADJUSTMENT: "A correction took" if entry.points < 0 else "A correction gave",
         EntryKind.TRANSFER: "A transfer took" if entry.points < 0 else "A transfer brought",
+        EntryKind.REVERSAL: "A reversal took" if entry.points + entry.pending_change < 0 else "A reversal gave back",
     }[entry.kind].format(
         order=entry.order_id, refund=entry.refund_id, back=entry.return_id, revision=entry.why.get("revision")
     )

@@ -78,11 +78,16 @@ class DebitData(TypedDict):
 
 def settle_command(data: Any) -> Any:
     """Leave out what says nothing, and refuse a command that names no account, or two."""
+    named_once(leave_out_empty(data), NAMING)
+    return data
+
+
+def leave_out_empty(data: Any) -> Any:
+    """Leave out what says nothing."""
     leave_out_null(data)
     for name in SWITCHES:
         if data.get(name) is False:
             del data[name]
-    named_once(data, NAMING)
     return data
 
 

@@ -20,7 +20,7 @@ from core.domain.orders.facts import (
     RefundReversion,
     Return,
 )
-from core.domain.subjects import account_subject, customer_subject, order_subject, return_subject
+from core.domain.subjects import account_subject, command_subject, customer_subject, order_subject, return_subject
 from core.domain.value.commands import Command
 from core.messages.inbound.account_facts import close_terms, create_terms, status_terms, update_terms
 from core.messages.inbound.account_messages import (
@@ -32,8 +32,8 @@ from core.messages.inbound.account_messages import (
 )
 from core.messages.inbound.command_facts import command_of, credit_terms, debit_terms
 from core.messages.inbound.command_messages import COMMAND_PREFIX, CreditCommand, DebitCommand
-from core.messages.inbound.move_facts import adjust_terms, transfer_terms
-from core.messages.inbound.move_messages import AdjustCommand, TransferCommand
+from core.messages.inbound.move_facts import adjust_terms, reversal_of, transfer_terms
+from core.messages.inbound.move_messages import AdjustCommand, ReverseCommand, TransferCommand
 from core.messages.inbound.order_changes import OrderAmendedEvent, OrderClaimedEvent, OrderRefundRevertedEvent
 from core.messages.inbound.order_facts import (
     amended_order_of,
@@ -153,6 +153,14 @@ def _account(data: Data) -> str:
     return account_subject(data["account_id"])
 
 
+def _command_to_undo(data: Data) -> str:
+    return command_subject(data["command_id"])
+
+
+def _command_source(data: Data) -> str | None:
+    return data.get("command_source")
+
+
 def _command(verb: str, model: Model, terms: Callable[[Data], Any]) -> Contract:
     """The contract of a command on one account."""
     return Contract(
@@ -191,6 +199,16 @@ CONTRACTS = (
     _command("debit", DebitCommand, debit_terms),
     _command("adjust", AdjustCommand, adjust_terms),
     _command("transfer", TransferCommand, transfer_terms),
+    Contract(
+        COMMAND_PREFIX + "reverse",
+        ReverseCommand,
+        _command_to_undo,
+        _no_customer,
+        is_subject=False,
+        fact=reversal_of,
+        subject_source=_command_source,
+        is_answered=True,
+    ),
     # What names the account by its own id is posted where it is made, and after it.
     _command("account.create", CreateCommand, create_terms)._replace(subject=_own_account, is_subject=True),
     _command("account.update", UpdateCommand, update_terms),

@@ -1,6 +1,11 @@
 """What commands ask for that correct what an account has, and move it on, of the settled data of their messages."""
 
+from datetime import datetime
+
+from core.domain.subjects import COMMAND
 from core.domain.value.adjusting import AdjustTerms
+from core.domain.value.commands import Command, Whom
+from core.domain.value.reversing import ReverseTerms
 from core.domain.value.transferring import TransferTerms
 from core.messages.inbound.command_facts import Data, instant_of, whom_of
 
@@ -25,3 +30,15 @@ def transfer_terms(data: Data) -> TransferTerms:
         data.get("order_id"),
         allow_remainder=data.get("allow_remainder", False),
     )
+
+
+def reversal_of(source: str, occurred_at: datetime, data: Data) -> Command[ReverseTerms]:
+    """What a reversal undoes: a command of its own source, unless it names another."""
+    command_id = data["command_id"]
+    terms = ReverseTerms(
+        (data.get("command_source", source), command_id),
+        data.get("points"),
+        data.get("reason"),
+        allow_negative_balance=data.get("allow_negative_balance", False),
+    )
+    return Command(source, occurred_at, Whom(COMMAND, command_id), terms, data.get("unit"))

@@ -16,6 +16,7 @@ from core.messages.inbound.command_messages import (
     NamedUnit,
     Points,
     Reason,
+    leave_out_empty,
     named_once,
     settle_command,
 )
@@ -97,3 +98,30 @@ class TransferCommand(Envelope):
     """What is asked for."""
     data: Annotated[TransferData, AfterValidator(_settle_transfer)]
     """The transfer."""
+
+
+@with_config(STRICT)
+class ReverseData(TypedDict):
+    """Undo a command, once: what it took comes back, and what it gave is taken again."""
+
+    program_id: NotRequired[NamedProgram]
+    command_id: Id
+    """The command to undo: a credit, debit, adjustment or transfer."""
+    command_source: NotRequired[Id | None]
+    """Whose command it is; left out, one of the source of this one."""
+    points: NotRequired[Points | None]
+    """So many of its points; left out, all."""
+    unit: NotRequired[NamedUnit]
+    reason: NotRequired[Reason]
+    allow_negative_balance: NotRequired[bool | None]
+    """true: where what it gave is spent, the account owes that. Left out: false, and nothing is undone."""
+
+
+@with_config(STRICT)
+class ReverseCommand(Envelope):
+    """Asks to undo a command."""
+
+    type: Literal["loyalty.command.reverse"]  # type: ignore[misc]
+    """What is asked for."""
+    data: Annotated[ReverseData, AfterValidator(leave_out_empty)]
+    """The reversal."""

@@ -50,7 +50,7 @@ class AnsweredEntry(TypedDict):
     """The account."""
     sequence: Ordinal
     """Its number in the account."""
-    kind: Annotated[str, Field(examples=["credit", "debit", "adjustment", "transfer"])]
+    kind: Annotated[str, Field(examples=["credit", "debit", "adjustment", "transfer", "reversal"])]
     """What it does."""
     points: int
     """The change of the available points."""

@@ -57,7 +57,20 @@ class BalanceChangedData(TypedDict):
     sequence: Ordinal
     """Counts the account's balance changes: 1, 2, 3, … without gap, so that loss, repeats and reordering show."""
     kind: Annotated[
-        str, Field(examples=["accrual", "clawback", "expiry", "release", "credit", "debit", "adjustment", "transfer"])
+        str,
+        Field(
+            examples=[
+                "accrual",
+                "clawback",
+                "expiry",
+                "release",
+                "credit",
+                "debit",
+                "adjustment",
+                "transfer",
+                "reversal",
+            ]
+        ),
     ]
     """Why the balance changed, coarsely. Later releases add kinds."""
     points: int

@@ -152,11 +152,12 @@ entries = sa.Table(
     #: A part of an order that is fulfilled may have its points date by date and none of them now.
     sa.CheckConstraint("points <> 0 OR pending_change <> 0 OR reserved_change <> 0 OR kind = 'release'", name="points"),
     sa.CheckConstraint(
-        "kind IN ('accrual', 'clawback', 'expiry', 'release', 'credit', 'debit', 'adjustment', 'transfer')",
+        "kind IN ('accrual', 'clawback', 'expiry', 'release', 'credit', 'debit', 'adjustment', 'transfer', 'reversal')",
         name="kind",
     ),
     sa.CheckConstraint(
         "CASE WHEN kind IN ('accrual', 'credit') THEN points >= 0 AND pending_change >= 0"
+        " WHEN kind = 'reversal' THEN points <= 0 AND pending_change <= 0 OR points >= 0 AND pending_change = 0"
         " WHEN kind = 'release' THEN pending_change = - points"
         " WHEN kind IN ('adjustment', 'transfer') THEN pending_change = 0"
         " ELSE points <= 0 AND pending_change <= 0 END AND reserved_change = 0",
@@ -165,6 +166,14 @@ entries = sa.Table(
     sa.CheckConstraint("pending_after >= 0", name="pending_after"),
     sa.CheckConstraint("reserved_after >= 0", name="reserved_after"),
     sa.CheckConstraint("corrects_sequence < sequence", name="corrects_earlier"),
+    # A command is reversed once, for ever.
+    sa.Index(
+        "uq_entries_reversal",
+        "account_id",
+        "corrects_sequence",
+        unique=True,
+        postgresql_where=sa.text("kind = 'reversal'"),
+    ),
     # Entries are added in order of time: who asks for those since an instant reads the end of the table, not all of it.
     sa.Index("ix_entries_recorded_at", "recorded_at", postgresql_using="brin"),
     # What commands have undone of an entry.

@@ -161,15 +161,17 @@ CREATE TABLE entries (
     CONSTRAINT ck_entries_points CHECK (points <> 0 OR pending_change <> 0 OR reserved_change <> 0 OR
         kind = 'release'),
     CONSTRAINT ck_entries_kind CHECK (kind IN ('accrual', 'clawback', 'expiry', 'release', 'credit', 'debit',
-        'adjustment', 'transfer')),
+        'adjustment', 'transfer', 'reversal')),
     CONSTRAINT ck_entries_sign CHECK (CASE WHEN kind IN ('accrual', 'credit') THEN points >= 0 AND pending_change
-        >= 0 WHEN kind = 'release' THEN pending_change = - points WHEN kind IN ('adjustment',
+        >= 0 WHEN kind = 'reversal' THEN points <= 0 AND pending_change <= 0 OR points >= 0 AND
+        pending_change = 0 WHEN kind = 'release' THEN pending_change = - points WHEN kind IN ('adjustment',
         'transfer') THEN pending_change = 0 ELSE points <= 0 AND pending_change <= 0 END
         AND reserved_change = 0),
     CONSTRAINT ck_entries_pending_after CHECK (pending_after >= 0),
     CONSTRAINT ck_entries_reserved_after CHECK (reserved_after >= 0),
     CONSTRAINT ck_entries_corrects_earlier CHECK (corrects_sequence < sequence)
 );
+CREATE UNIQUE INDEX uq_entries_reversal ON entries (account_id, corrects_sequence) WHERE kind = 'reversal';
 CREATE INDEX ix_entries_recorded_at ON entries USING brin (recorded_at);
 CREATE INDEX ix_entries_corrections ON entries (account_id, corrects_sequence)
     WHERE corrects_sequence IS NOT NULL AND command_id IS NOT NULL;

@@ -87,14 +87,31 @@ COMMANDS = (
         is_of_facts=True,
     ),
     Check(
+        2,
+        "a reversal undoes what its command did, and no more",
+        """
+        SELECT r.account_id, format('entry %s of account %s, a reversal of %s points and %s pending, undoes entry %s,'
+                                    ' %s of %s and %s', r.sequence, r.account_id, r.points, r.pending_change,
+                                    coalesce(r.corrects_sequence::text, 'none'), coalesce(e.kind, 'nothing'), e.points,
+                                    e.pending_change)
+        FROM entries r LEFT JOIN entries e ON e.account_id = r.account_id AND e.sequence = r.corrects_sequence
+        WHERE r.kind = 'reversal'
+          AND (e.command_id IS NULL OR e.kind = 'reversal'
+               OR sign(e.points + e.pending_change) <> - sign(r.points + r.pending_change)
+               OR abs(e.points + e.pending_change) < abs(r.points + r.pending_change))
+        """,
+        is_of_facts=True,
+    ),
+    Check(
         9,
         "what a transfer takes from one account it gives to another",
         """
         SELECT NULL::uuid, format('command %s of %s moved %s points out of, and %s points into accounts',
                                   command_id, source, sum(points) FILTER (WHERE points < 0),
                                   sum(points) FILTER (WHERE points > 0))
-        FROM entries WHERE kind = 'transfer'
-        GROUP BY source, command_id HAVING sum(points) <> 0 OR count(DISTINCT account_id) <> 2
+        FROM entries WHERE kind IN ('transfer', 'reversal')
+        GROUP BY source, command_id, kind
+        HAVING (sum(points) <> 0 AND (kind = 'transfer' OR count(*) > 1)) OR (kind = 'transfer' AND count(*) <> 2)
         """,
         is_global=True,
         is_of_facts=True,

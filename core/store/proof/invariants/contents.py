@@ -137,13 +137,14 @@ CONTENTS = (
                                account_id FROM refunds
               UNION ALL SELECT 'return', return_id, source, 'return ' || return_id, source, inbox_id, occurred_at,
                                account_id FROM returns
-              UNION ALL SELECT 'command', command_id, source, NULL, source, inbox_id, occurred_at, account_id
+              UNION ALL SELECT 'command', command_id, NULL, NULL, source, inbox_id, occurred_at, account_id
                                FROM commands
               -- Whose message it was is not kept of these.
               UNION ALL SELECT kind || ' order', order_id, source, 'order ' || order_id, NULL, inbox_id, occurred_at,
                                account_id FROM order_events) AS p USING (inbox_id)
         WHERE (coalesce(i.subject_source, i.source), i.occurred_at, i.subject)
-              IS DISTINCT FROM (p.order_source, p.occurred_at, coalesce(p.subject, i.subject))
+              IS DISTINCT FROM (coalesce(p.order_source, i.subject_source, i.source), p.occurred_at,
+                                coalesce(p.subject, i.subject))
            OR i.source <> p.source
         """,
         is_global=True,

@@ -60,6 +60,7 @@ POINTS = (
         WHERE n.kind <> ALL(CASE e.kind WHEN 'accrual' THEN '{opened,returned}'::text[] WHEN 'expiry' THEN '{expired}'
                                         WHEN 'release' THEN '{opened,taken,returned}' WHEN 'credit' THEN '{opened}'
                                         WHEN 'adjustment' THEN '{opened,taken}' WHEN 'transfer' THEN '{opened,taken}'
+                                        WHEN 'reversal' THEN '{opened,taken,returned}'
                                         ELSE '{taken}' END)
            OR (n.kind IN ('opened', 'returned')) <> (n.points > 0)
            OR CASE n.kind WHEN 'opened' THEN l.opened_by_sequence <> n.sequence
@@ -71,6 +72,7 @@ POINTS = (
         WHERE NOT CASE kind WHEN 'clawback' THEN deficit_change >= 0 WHEN 'expiry' THEN deficit_change = 0
                             WHEN 'debit' THEN deficit_change = 0
                             WHEN 'adjustment' THEN sign(points) * sign(deficit_change) <= 0
+                            WHEN 'reversal' THEN sign(points) * sign(deficit_change) <= 0
                             WHEN 'transfer' THEN deficit_change <= 0 AND (points > 0 OR deficit_change = 0)
                             ELSE deficit_change <= 0 END
         """,
@@ -90,7 +92,7 @@ POINTS = (
         FROM (SELECT *, row_number() OVER w AS place, lag(opened_by_sequence) OVER w AS opener_before
               FROM dated_lots WINDOW w AS (PARTITION BY account_id ORDER BY lot_number)) AS l
         LEFT JOIN (SELECT *, least(occurred_at, recorded_at) AS available_at FROM entries
-                   WHERE kind IN ('accrual', 'release', 'credit', 'adjustment', 'transfer')) AS e
+                   WHERE kind IN ('accrual', 'release', 'credit', 'adjustment', 'transfer', 'reversal')) AS e
              ON e.account_id = l.account_id AND e.sequence = l.opened_by_sequence
         LEFT JOIN orders o ON o.account_id = e.account_id AND o.sequence = e.sequence
         LEFT JOIN (SELECT program_id, version, coalesce(document->'availability'->>'policy', 'at_once') AS policy,
@@ -133,7 +135,13 @@ POINTS = (
               THEN (l.origin_kind, l.origin_source, l.origin_id, l.origin_at)
                    IS DISTINCT FROM ('order', o.source, o.order_id, o.occurred_at)
               -- Of what was moved the commands tell.
-              ELSE e.kind <> 'transfer' AND (l.origin_kind, l.origin_source, l.origin_id, l.origin_at)
+              ELSE e.kind <> 'transfer' AND NOT (e.kind = 'reversal' AND EXISTS (
+                       -- Points that come back with a grace stay what they were.
+                       SELECT FROM lots f
+                       WHERE f.account_id = l.account_id AND f.origin_id = l.origin_id AND f.lot_number < l.lot_number
+                         AND (f.origin_kind, f.origin_source, f.origin_at)
+                             = (l.origin_kind, l.origin_source, l.origin_at)))
+                   AND (l.origin_kind, l.origin_source, l.origin_id, l.origin_at)
                    IS DISTINCT FROM ('command', e.source, e.command_id, e.occurred_at) END
         """,
         is_of_facts=True,

@@ -1,0 +1,170 @@
+"""Commands that are undone: what they took comes back, and what they gave is taken again, once and for ever."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from core.domain.books import Books
+from core.domain.decision import AccountChange, Answer, Decision
+from core.domain.expiry.dates import expires_at
+from core.domain.expiry.due import release
+from core.domain.ledger import POINTS_MAX, Account, Entry, EntryKind, LotTerms, debit, entry_between
+from core.domain.lots import Allocation, AllocationKind, Origin, OriginKind, take
+from core.domain.message import Message
+from core.domain.movements import Movement
+from core.domain.outcomes import Rejected, RejectionCode, Replayed
+from core.domain.program.registry import ProgramRegistry
+from core.domain.reach import AccountParts, CommandKey, LotsWanted, Reach
+from core.domain.value.commands import Command
+from core.domain.value.crediting import too_many, why_of
+from core.domain.value.restoring import NewLot, Taken, expire_restored, restore, taken_last
+from core.domain.value.situations import Situation, completed, known_already, unit_problem
+
+#: What is undone by a reversal. An authorization is voided instead, and a reversal stands.
+REVERSIBLE = frozenset({EntryKind.CREDIT, EntryKind.DEBIT, EntryKind.ADJUSTMENT, EntryKind.TRANSFER})
+
+
+class ReverseTerms(NamedTuple):
+    """Undo a command."""
+
+    command: CommandKey
+    points: int | None = None  #: so many of its points; None: all
+    reason: str | None = None  #: for people
+    allow_negative_balance: bool = False  #: what it gave and is spent by now becomes a deficit
+
+
+def reverse_reach(message: Message[Command[ReverseTerms]], _rules: ProgramRegistry, _as_of: datetime) -> Reach:
+    """What a reversal asks of the books: what its command did, and of its accounts what may be taken of them."""
+    terms = message.fact.terms
+    parts = AccountParts(LotsWanted.TO_TAKE, points_to_take=terms.points or POINTS_MAX, expiries=True)
+    return Reach(movements={terms.command: parts}, commands=frozenset({(message.fact.source, message.event_id)}))
+
+
+def decide_reversal(
+    books: Books, message: Message[Command[ReverseTerms]], rules: ProgramRegistry, as_of: datetime
+) -> Decision | Rejected | Replayed:
+    """Undo a credit, debit, adjustment or transfer, all of it or a part, once.
+
+    What it took comes back to the lots that it came from, what was taken last first. What it gave is taken from the
+    lots that it opened, then from what expires soonest; where that is spent, nothing is done unless the account may owe
+    it. A transfer is undone on both sides. Frozen and closed accounts take part.
+    """
+    known = known_already(books, message)
+    if known is not None:
+        return known
+    command, terms = message.fact, message.fact.terms
+    movements = books.movements(terms.command)
+    accounts = [books.account(each.account_id) for each in movements]
+    if not movements or message.program_id not in (None, accounts[0].program_id):
+        return Rejected(
+            RejectionCode.UNKNOWN_COMMAND,
+            "no accepted command of this source and id has moved points",
+            "check data.command_id, and data.command_source where another source sent it",
+        )
+    version = rules.at(accounts[0].program_id, as_of)
+    situation = Situation(books, command, message.event_id, accounts[0], None, version.program, version.version, as_of)
+    problem = _problem(movements, terms) or unit_problem(situation)
+    if problem is not None:
+        return problem
+    points = terms.points or _moved(movements)
+    changes: list[AccountChange] = []
+    for movement in movements:
+        is_given = movement.points + movement.pending_change > 0
+        change = (_take_again if is_given else _give_back)(situation, movement, points)
+        if isinstance(change, Rejected):
+            return change
+        changes.append(change)
+    answer = Answer(changes[0].account, {"points": points})
+    return completed(Decision(tuple(changes), answer=answer), situation)
+
+
+def _moved(movements: Sequence[Movement]) -> int:
+    return max(abs(each.points + each.pending_change) for each in movements)
+
+
+def _problem(movements: Sequence[Movement], terms: ReverseTerms) -> Rejected | None:
+    kinds = {each.kind for each in movements}
+    if not kinds <= REVERSIBLE:
+        what = ", ".join(sorted(kind.value for kind in kinds))
+        advice = "send the command that is right" if EntryKind.REVERSAL in kinds else "void an authorization instead"
+        return Rejected(RejectionCode.NOT_REVERSIBLE, f"a command of kind {what} cannot be reversed", advice)
+    if any(each.is_reversed for each in movements):
+        return Rejected(
+            RejectionCode.ALREADY_REVERSED,
+            "the command has been reversed, all of it or a part",
+            "a command is reversed once: correct what is left by an adjustment",
+        )
+    if terms.points is not None and terms.points > _moved(movements):
+        return Rejected(
+            RejectionCode.EXCEEDS_COMMAND,
+            f"data.points is {terms.points:,}, and the command moved {_moved(movements):,}",
+            "reverse no more than it moved; leave data.points out to reverse all",
+        )
+    return None
+
+
+def _take_again(situation: Situation, movement: Movement, points: int) -> AccountChange | Rejected:
+    """Take points that a command gave: from its own lots first, pending or not, and never what has expired."""
+    books, as_of, terms = situation.books, situation.as_of, situation.command.terms
+    account = books.account(movement.account_id)
+    released = release(account, books.lots_to_release(account, as_of), as_of)
+    before = released.account
+    changed = {lot.lot_number: lot for lot in released.lots}
+    numbers = [each.lot_number for each in movement.allocations if each.kind is AllocationKind.OPENED]
+    own = [changed.get(number) or books.lot(account, number) for number in numbers]
+    lots, allocations, missing = take((lot for lot in own if not lot.is_due(as_of)), points)
+    if missing and not before.deficit:
+        others, more, missing = take(books.lots_to_take(account, as_of, changed, numbers), missing)
+        lots, allocations = lots + others, allocations + more
+    if missing and not terms.allow_negative_balance:
+        return Rejected(
+            RejectionCode.INSUFFICIENT_POINTS,
+            f"of {points:,} points that the command gave, {missing:,} are spent or have expired",
+            "reverse no more than is left (data.points), or set data.allow_negative_balance",
+        )
+    if before.deficit + missing > POINTS_MAX:
+        return too_many(points)
+    pending = sum(-part.points for lot, part in zip(lots, allocations, strict=True) if lot.is_pending)
+    after = debit(before, points - pending, uncovered=missing, pending=pending)
+    changed |= {lot.lot_number: lot for lot in lots}
+    entry = _entry(situation, movement, before, after, allocations)
+    return AccountChange(after, (*released.entries, entry), tuple(changed.values()))
+
+
+def _give_back(situation: Situation, movement: Movement, points: int) -> AccountChange | Rejected:
+    """Give back points that a command took, to their lots; what it took beyond all lots was taken last."""
+    books, as_of, program, command = situation.books, situation.as_of, situation.program, situation.command
+    account = books.account(movement.account_id)
+    if account.balance + account.pending + account.reserved + points > POINTS_MAX:
+        return too_many(points)
+    taken = [
+        Taken(books.lot(account, each.lot_number), -each.points)
+        for each in movement.allocations
+        if each.kind is AllocationKind.TAKEN
+    ]
+    if movement.deficit_change > 0:
+        taken.append(Taken(None, movement.deficit_change))
+    terms = LotTerms(points, as_of, expires_at(program.expiry, program.zone, as_of))
+    origin = Origin(OriginKind.COMMAND, command.source, situation.command_id, command.occurred_at)
+    restored = restore(account, taken_last(taken, points), as_of, program, otherwise=NewLot(origin, terms))
+    entry = _entry(situation, movement, account, restored.account, restored.allocations)
+    after = expire_restored(restored, as_of)
+    return after._replace(entries=(entry, *after.entries))
+
+
+def _entry(
+    situation: Situation, movement: Movement, before: Account, after: Account, allocations: Sequence[Allocation]
+) -> Entry:
+    source, command_id = situation.command.terms.command
+    reversed_one: dict[str, Any] = {"reversed_source": source, "reversed_command_id": command_id}
+    return entry_between(
+        before,
+        after,
+        EntryKind.REVERSAL,
+        situation.command.occurred_at,
+        allocations,
+        why_of(situation, **reversed_one),
+        source=situation.command.source,
+        command_id=situation.command_id,
+        corrects_sequence=movement.sequence,
+    )
