@@ -37,7 +37,9 @@ def load(
     for key, parts in reach.orders.items():
         if parts.account is not None:
             owners = [members[owner] for owner in reach.owners.get(key, ())]
-            wanted += [(owner, parts.account) for owner in owners]
+            # An order that comes to one of these accounts is held against its limits.
+            of_key = [_limits_of(posted, rules) for posted in orders[key].values() if parts.limits]
+            wanted += [(owner, parts.account.union(AccountParts(limits_of=tuple(of_key)))) for owner in owners]
     for parts, posted in of_all:
         if posted.account_id is None or parts.account is None:
             continue
@@ -56,7 +58,9 @@ def load(
             together[owner.account_id] = together.get(owner.account_id, AccountParts()).union(of_account)
     for account_id, of_account in together.items():
         account = whole.account(account_id)
-        _load_lots(books, whole, account, of_account.lots, orders_of.get(account_id, []), as_of)
+        _load_lots(
+            books, whole, account, of_account.lots, orders_of.get(account_id, []), as_of, of_account.points_to_take
+        )
         _load_account(books, whole, account, of_account, rules, orders_of.get(account_id, []))
     _load_budgets(books, whole, [limits for _, of_account in wanted for limits in of_account.limits_of])
     return books
@@ -70,16 +74,16 @@ def _load_reports(books: Books, whole: Books, reach: Reach, posted: Iterable[Pos
     """Load the refunds and events of orders."""
     refunds = {key for key, parts in reach.orders.items() if parts.refunds}
     events = {key for key, parts in reach.orders.items() if parts.events}
-    found = {
-        each.refund.refund_id: each for order in posted if order.key in refunds for each in whole.refunds_of(order)
-    }
+    found = [each for order in posted if order.key in refunds for each in whole.refunds_of(order)]
     for key in reach.refunds:
         of_programs = [whole.refund(key, program_id) for program_id in ("test", "other")]
         books.put_refunds((), [key], ())
-        found |= {each.refund.refund_id: each for each in of_programs if each is not None}
-    books.put_refunds(refunds, (), found.values())
+        found += [each for each in of_programs if each is not None and each not in found]
+    books.put_refunds(refunds, (), found)
     of_orders = [event for order in posted if order.key in events for event in whole.order_events_of(order)]
     books.put_order_events(events, of_orders)
+    for key in reach.returns:
+        books.put_returns([key], whole.returns(key).values())
     for order in posted:
         if reach.orders[order.key].takes and order.account_id is not None:
             takes = whole.takes_of(whole.account(order.account_id), order.key)
@@ -96,12 +100,13 @@ def _load_lots(
     wanted: LotsWanted,
     orders: Iterable[PostedOrder],
     as_of: datetime,
+    more: int,
 ) -> None:
-    """Load lots of an account: to take from, no more than are needed to cover the points at stake."""
+    """Load lots of an account: to take from, no more than are needed to cover the points at stake, and `more`."""
     if wanted is LotsWanted.ALL:
         books.put_lots(account.account_id, whole.open_lots(account), is_all_open=True)
     if wanted is LotsWanted.TO_TAKE or (wanted is LotsWanted.IF_OWING and account.deficit and account.pending):
-        points = points_at_stake(whole, account, orders) if wanted is LotsWanted.TO_TAKE else 0
+        points = points_at_stake(whole, account, orders) + more if wanted is LotsWanted.TO_TAKE else 0
         spendable = in_spending_order(lot for lot in whole.open_lots(account) if lot.is_spendable(as_of))
         numbers: set[int] = set()
         for line in {lot.expires_with for lot in spendable}:

@@ -11,19 +11,20 @@ from hypothesis import strategies as st
 
 from core.domain.decision import Decision
 from core.domain.message import Message
-from core.domain.orders.facts import Order
+from core.domain.orders.facts import Order, OrderClaim, Refund, RefundReversion, Return
 from core.domain.outcomes import Waiting
 from core.domain.program.registry import BEGINNING, ProgramRegistry, ProgramVersion
 from core.domain.reach import AccountParts, LotsWanted, OrderParts, Reach, TierInstant, union
 from tests.domain.book import DECIDERS, Book, ShopFact, message_of, whole_books
 from tests.domain.loading import load
-from tests.domain.stories import START, some_order, some_refund
+from tests.domain.stories import START, some_amendment, some_order, some_refund
 from tests.domain.valid_programs import Versions, various_versions
 from tests.facts import SOURCE, Parts, cancellation, fulfilment, instant, program_with, spend_rule
 
 PROGRAM = program_with()
 MARCH = instant("2026-03-01")
 KEY = (SOURCE, "o1")
+NOBODY = UUID(int=0)  #: an account that a decider thinks of and does not open
 
 
 def test_a_union_asks_for_what_any_of_its_reaches_asks_for() -> None:
@@ -59,7 +60,8 @@ def _together(made: TierInstant, refunded: TierInstant, *places: int) -> Account
 VERSIONS = various_versions(300, seed=23)
 OTHER = program_with(program_id="other", sources=[], currency="EUR")
 CUSTOMERS = ("c1", "c1", "c2", None)
-KINDS = (*["order"] * 5, *["refund"] * 4, *["fulfil", "cancel", "again", "post", "post", "pass", "spend", "jobs"])
+TELLING = (*["order"] * 5, *["refund"] * 4, *["amend", "amend", "revert", "return", "claim", "claim"])
+KINDS = (*TELLING, *["fulfil", "cancel", "again", "post", "post", "pass", "spend", "jobs"])
 steps = st.lists(
     st.tuples(st.sampled_from(KINDS), st.integers(0, 10_000), st.integers(0, 200)), min_size=3, max_size=18
 )
@@ -106,6 +108,21 @@ class BatchPosting:
                 self._send(fulfilment(one.order_id, self.now - timedelta(days=days % 3), lines=lines), number)
             case "cancel":
                 self._send(cancellation(one.order_id, self.now, lines=_some_of(one, number)), number)
+            case "amend":
+                amended = some_amendment(one, set(), 1 + days % 4, number, self.now)
+                self._send(amended, days)
+            case "revert":
+                refunds = [fact for fact in self.sent if isinstance(fact, Refund)]
+                if refunds:
+                    undone = refunds[number % len(refunds)]
+                    self._send(RefundReversion(undone.source, undone.refund_id, undone.order_id, self.now), days)
+            case "return":
+                goods = some_order("", number, self.now)
+                back = goods.currency, goods.occurred_at, goods.lines, goods.rate
+                self._send(Return(SOURCE, f"b{len(self.sent)}", CUSTOMERS[days % 3] or "c1", *back), days)
+            case "claim":
+                whose = CUSTOMERS[number % 3] or "c1", CUSTOMERS[days % 4]
+                self._send(OrderClaim(SOURCE, one.order_id, *whose, self.now), days)
             case "again":
                 self._send(self.sent[number % len(self.sent)], number)
             case "post" | "pass":
@@ -137,7 +154,7 @@ class BatchPosting:
         self.batch, self.waiting = [], []
         opened: list[UUID] = []
         reaches = [DECIDERS[type(message.fact)][0](message, self.rules, self.now) for message in batch]
-        loaded = load(self.whole, union(reaches), self.rules, self.now, lambda: opened[-1])
+        loaded = load(self.whole, union(reaches), self.rules, self.now, lambda: opened[-1] if opened else NOBODY)
         for message in batch:
             decide = DECIDERS[type(message.fact)][1]
             on_whole = decide(self.whole, message, self.rules, self.now)
@@ -172,6 +189,7 @@ BY_YEAR: dict[str, Any] = {
 AT_ONCE = {**BY_YEAR, "qualification": {"window": "calendar_year", "refunds": "at_once"}}
 ORDER, LATE_ORDER, REFUND, REFUND_OF_FIRST = ("order", 1001, 1), ("order", 1001, 87), ("refund", 0, 5), ("refund", 0, 4)
 NEXT_DAY, TWO_MONTHS, TO_JANUARY = ("pass", 0, 1), ("pass", 0, 61), ("pass", 0, 357)
+GUEST_ORDER, CLAIM = ("order", 1003, 1), ("claim", 3, 7)
 SPEND_ALL, JOBS = ("spend", 199, 0), ("jobs", 0, 0)
 
 
@@ -198,6 +216,7 @@ SPEND_ALL, JOBS = ("spend", 199, 0), ("jobs", 0, 0)
             {}, INACTIVITY, [TWO_MONTHS, LATE_ORDER], id="the expiry that an order moves on under the version in force"
         ),
         pytest.param(BUDGET, BUDGET, [ORDER, REFUND], id="budgets without other limits"),
+        pytest.param(BUDGET, BUDGET, [GUEST_ORDER, CLAIM], id="limits of a guest's order that the same batch claims"),
         pytest.param({}, {}, [ORDER, REFUND], id="the account of an order that the same batch posts"),
         pytest.param(
             {},

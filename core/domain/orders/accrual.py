@@ -54,17 +54,22 @@ def order_reach(message: Message[Order], rules: ProgramRegistry, _as_of: datetim
     """What `decide_order` asks of the books."""
     order, key = message.fact, (message.fact.source, message.fact.order_id)
     program_id = rules.resolve(message.program_id, order.source, order.occurred_at)
-    if program_id is None or order.customer_id is None:
+    if program_id is None:
         return Reach({key: _NOTHING})
     program = rules.at(program_id, order.occurred_at).program
+    limits_of = ((program, order.occurred_at),) if program.has_limits else ()
+    # To whichever account another message of the batch moves it, it is held against the limits of that one.
+    of_order = OrderParts(account=AccountParts(limits_of=limits_of)) if limits_of else _NOTHING
+    if order.customer_id is None:
+        return Reach({key: of_order})
     parts = AccountParts(
         lots=LotsWanted.IF_OWING,
         tiers_at=(TierInstant(order.occurred_at, key, is_new=True),),
-        limits_of=((program, order.occurred_at),) if program.has_limits else (),
+        limits_of=limits_of,
         expiries=program.has_inactivity,
     )
     customer = program_id, order.customer_id
-    return Reach({key: _NOTHING}, customers={customer: parts}, owners={key: (customer,)})
+    return Reach({key: of_order}, customers={customer: parts}, owners={key: (customer,)})
 
 
 def decide_order(
