@@ -30,6 +30,7 @@ from core.domain.reach import CommandKey, CustomerKey, OrderKey, ReferenceKey
 from core.domain.reports import Reports
 from core.domain.takes import Take, note_takes
 from core.domain.tiers.history import CountedOrder, OrdersByTime, TierFacts, TierHistoryEntry, TierHold, counted_order
+from core.domain.value.authorizations import Authorization
 from core.domain.value.commands import PostedCommand
 
 
@@ -50,6 +51,7 @@ class Books(Reports):
         self._entries_of: dict[CommandKey, list[tuple[UUID, int]]] = {}
         self._movements: dict[tuple[UUID, int], Movement] = {}
         self._details: dict[UUID, AccountDetails] = {}
+        self._authorizations: dict[ReferenceKey, Authorization] = {}
         self._lots: dict[UUID, AccountLots] = {}
         self._tiers: dict[UUID, AccountTiers] = {}
         self._keepings: defaultdict[UUID, AccountKeepings] = defaultdict(AccountKeepings)
@@ -80,6 +82,10 @@ class Books(Reports):
         for key, movement in movements:
             self._entries_of[key].append(movement.key)
             self._movements[movement.key] = movement
+
+    def put_authorizations(self, authorizations: Iterable[Authorization]) -> None:
+        """Take in authorizations."""
+        self._authorizations.update((each.key, each) for each in authorizations)
 
     def put_accounts(self, accounts: Mapping[UUID, Account]) -> None:
         """Take in accounts."""
@@ -173,6 +179,13 @@ class Books(Reports):
         if account.account_id not in self._details and self._has_all_of(account):
             return AccountDetails()
         return self._known(self._details, account.account_id)
+
+    def authorization(self, key: ReferenceKey) -> Authorization:
+        """An authorization whose account was found by its id."""
+        try:
+            return self._authorizations[key]
+        except KeyError:
+            raise NotLoadedError(f"{key.kind} {key.reference}") from None
 
     def account(self, account_id: UUID) -> Account:
         """An account by its id."""
@@ -277,6 +290,7 @@ class Books(Reports):
 
     def apply(self, decision: Decision) -> None:
         """Change the books as decided."""
+        self._keep_authorizations(decision)
         for change in decision.changes:
             self._apply_to_account(change)
             if decision.answer is not None:
@@ -297,6 +311,13 @@ class Books(Reports):
         for spent in decision.budgets:
             key = spent.program_id, spent.promotion_id
             self._budgets[key] = self._known(self._budgets, key, Budget()).plus(spent)
+
+    def _keep_authorizations(self, decision: Decision) -> None:
+        new = [fact for fact in decision.facts if isinstance(fact, Authorization)]
+        self.put_authorizations((*new, *decision.authorizations))
+        for authorization in new:
+            # What it takes now comes back by a later command.
+            self._entries_of.setdefault(authorization.command_key, [])
 
     def _apply_to_account(self, change: AccountChange) -> None:
         account = change.account

@@ -19,6 +19,7 @@ from core.domain.orders.posted import (
 )
 from core.domain.reach import CommandKey, ReferenceKey
 from core.domain.tiers.history import TierHold
+from core.domain.value.authorizations import Authorization
 
 
 class TierChangeReason(StrEnum):
@@ -88,7 +89,7 @@ class Answer(NamedTuple):
 
 
 #: What a message reported, as the ledger keeps it.
-Fact = PostedOrder | PostedRefund | PostedOrderEvent | PostedReturn
+Fact = PostedOrder | PostedRefund | PostedOrderEvent | PostedReturn | Authorization
 
 
 class Decision(NamedTuple):
@@ -98,6 +99,7 @@ class Decision(NamedTuple):
     facts: tuple[Fact, ...] = ()  #: what the message reported, each for the first time
     orders: tuple[PostedOrder, ...] = ()  #: that were posted before and change, in their new state
     budgets: tuple[BudgetChange, ...] = ()
+    authorizations: tuple[Authorization, ...] = ()  #: that were there before and change, in their new state
     #: The order's points now, by rule and promotion, or a return's, below zero; None: as they were.
     given: Mapping[str, int] | None = None
     answer: Answer | None = None  #: to the command that is decided; None: it is none

@@ -32,10 +32,14 @@ class EntryKind(StrEnum):
     ADJUSTMENT = "adjustment"  #: a command corrected what there was, either way
     TRANSFER = "transfer"  #: points went to another account, or came from one
     REVERSAL = "reversal"  #: a command undid another
+    AUTHORIZATION = "authorization"  #: points were reserved
+    CAPTURE = "capture"  #: reserved points were taken for good
+    VOID = "void"  #: reserved points came back
+    REDEMPTION = "redemption"  #: a customer spent points
 
 
 #: What customers do with their points. Where inactivity ends points, it lets those that are left last longer.
-SPENDING = frozenset({EntryKind.DEBIT})
+SPENDING = frozenset({EntryKind.DEBIT, EntryKind.CAPTURE, EntryKind.REDEMPTION})
 #: What gives points by command, as the program says: they expire together with those that inactivity ends.
 GIVING = frozenset({EntryKind.CREDIT, EntryKind.ADJUSTMENT})
 

@@ -73,6 +73,11 @@ class RejectionCode(StrEnum):
     NOT_REVERSIBLE = "not_reversible"  #: it is undone in another way, or is a reversal itself
     ALREADY_REVERSED = "already_reversed"  #: it has been undone, all of it or a part
     EXCEEDS_COMMAND = "exceeds_command"  #: more is to be undone than was done
+    AUTHORIZATION_EXISTS = "authorization_exists"  #: another one has its id
+    WRONG_DEADLINE = "wrong_deadline"  #: it would last less than an hour, or more than 90 days
+    UNKNOWN_AUTHORIZATION = "unknown_authorization"  #: none has this id
+    OVER_CAPTURE = "over_capture"  #: the authorization holds fewer points
+    AUTHORIZATION_CLOSED = "authorization_closed"  #: it holds nothing any more: captured, voided, or past its deadline
     ALREADY_EXPIRED = "already_expired"  #: the points that it gives would have expired
     ACCOUNT_EXISTS = "account_exists"  #: the account's own id is taken, or its customer may have one account only
     POINTS_LEFT = "points_left"  #: the account that it closes has points

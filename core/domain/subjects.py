@@ -6,6 +6,7 @@ RETURN = "return"
 CUSTOMER = "customer"
 ACCOUNT = "account"
 COMMAND = "command"
+AUTHORIZATION = "authorization"
 
 
 def order_subject(order_id: str) -> str:
@@ -36,6 +37,11 @@ def account_subject(account_id: str) -> str:
 def command_subject(command_id: str) -> str:
     """The subject of a command that undoes another one."""
     return f"{COMMAND} {command_id}"
+
+
+def authorization_subject(authorization_id: str) -> str:
+    """The subject of an authorization, and of every command on it."""
+    return f"{AUTHORIZATION} {authorization_id}"
 
 
 def subject_id(subject: str) -> str:

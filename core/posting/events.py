@@ -114,6 +114,7 @@ def _balance_changed(account: Account, entry: Entry, context: EventContext) -> O
         "points": entry.points,
         "balance": entry.balance_after,
         "pending": entry.pending_after,
+        "reserved": entry.reserved_after,
         "lifetime_points": entry.lifetime_points_after,
         "tier": account.tier_id,
         "occurred_at": instant_text(entry.occurred_at),
@@ -130,6 +131,8 @@ def _balance_changed(account: Account, entry: Entry, context: EventContext) -> O
     }
     if entry.pending_change:
         data["pending_change"] = entry.pending_change
+    if entry.reserved_change:
+        data["reserved_change"] = entry.reserved_change
     if entry.order_id is not None:
         data["order_id"] = entry.order_id
     if entry.refund_id is not None:
@@ -158,7 +161,19 @@ def _reason(entry: Entry) -> str:
             usual = "lots_expired"
         case EntryKind.DEBIT if "forfeited" in entry.why:
             usual = "account_closed"
-        case EntryKind.CREDIT | EntryKind.DEBIT | EntryKind.ADJUSTMENT | EntryKind.TRANSFER | EntryKind.REVERSAL:
+        case EntryKind.VOID if entry.command_id is None:
+            usual = "authorization_expired"
+        case (
+            EntryKind.CREDIT
+            | EntryKind.DEBIT
+            | EntryKind.ADJUSTMENT
+            | EntryKind.TRANSFER
+            | EntryKind.REVERSAL
+            | EntryKind.AUTHORIZATION
+            | EntryKind.CAPTURE
+            | EntryKind.VOID
+            | EntryKind.REDEMPTION
+        ):
             usual = f"command_{entry.kind.value}"
         case EntryKind.RELEASE:
             usual = "lots_released" if entry.order_id is None else "order_fulfilled"

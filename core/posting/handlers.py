@@ -22,6 +22,14 @@ from core.domain.program.registry import ProgramRegistry
 from core.domain.reach import AccountParts, LotsWanted, Reach
 from core.domain.value.adjusting import decide_adjustment
 from core.domain.value.administering import decide_close, decide_freeze, decide_unfreeze, decide_update
+from core.domain.value.authorizing import (
+    authorize_reach,
+    decide_authorize,
+    decide_capture,
+    decide_redeem,
+    decide_void,
+    held_reach,
+)
 from core.domain.value.crediting import decide_credit, decide_debit
 from core.domain.value.opening import create_reach, decide_create
 from core.domain.value.reversing import decide_reversal, reverse_reach
@@ -79,5 +87,9 @@ HANDLERS = by_type(
             reaching(AccountParts(LotsWanted.ALL, expiries=True)),
             on_account(decide_close, Flow.KEPT),
         ),
+        Handler(INBOUND["loyalty.command.redeem"], command_reach, on_account(decide_redeem, Flow.OUT)),
+        Handler(INBOUND["loyalty.command.authorize"], authorize_reach, on_account(decide_authorize, Flow.OUT)),
+        Handler(INBOUND["loyalty.command.capture"], held_reach, on_account(decide_capture, Flow.OUT)),
+        Handler(INBOUND["loyalty.command.void"], held_reach, on_account(decide_void, Flow.BACK)),
     )
 )

@@ -21,6 +21,7 @@ from core.domain.program.registry import ProgramRegistry
 from core.domain.reach import AccountParts, CommandKey, LotsWanted, Reach, ReferenceKey
 from core.domain.tiers.counting import counting_bounds, tier_needs
 from core.store.account_names import load_details, load_references
+from core.store.authorizations import load_authorizations
 from core.store.commands import load_commands
 from core.store.keepings import load_keepings
 from core.store.ledger import (
@@ -107,7 +108,10 @@ def open_books(
     own = [posted for posted in orders if reach.orders[posted.key].account is not None]
     load_parts(connection, books, parts, rules, as_of, orders=own)
     _load_takes(connection, books, [posted for posted in own if reach.orders[posted.key].takes])
-    _load_movements(connection, books, reach, entries)
+    authorizations = load_authorizations(connection, references)
+    books.put_authorizations(authorizations)
+    reserved = load_entries_of_commands(connection, [each.command_key for each in authorizations])
+    load_done(connection, books, {**dict.fromkeys(reach.movements, ()), **reserved, **entries})
     wanted = [each.limits_of for each in (*reach.customers.values(), *parts.values())]
     # Orders that are no account's, or come to one that is still to be opened.
     wanted.append(_limits_of(orders, reach, rules))
@@ -125,16 +129,14 @@ def _load_takes(connection: Connection, books: Books, orders: Iterable[PostedOrd
         books.put_takes(account_id, key, takes.get((account_id, key), ()))
 
 
-def _load_movements(
-    connection: Connection, books: Books, reach: Reach, entries: Mapping[CommandKey, Iterable[CommandEntry]]
-) -> None:
-    """Load what the entries of commands did, and the lots of which they did it."""
+def load_done(connection: Connection, books: Books, entries: Mapping[CommandKey, Iterable[CommandEntry]]) -> None:
+    """Load what these entries of commands did, and the lots of which they did it."""
     found = load_movements(connection, [entry for of_command in entries.values() for entry in of_command])
     lots = {(each.account_id, allocation.lot_number) for each in found.values() for allocation in each.allocations}
     for account_id, numbered in load_numbered_lots(connection, lots).items():
         books.put_lots(account_id, numbered, is_all_open=False)
     done = [(key, found[entry.key]) for key, of_command in entries.items() for entry in of_command]
-    books.put_movements(reach.movements, done)
+    books.put_movements(entries, done)
 
 
 def _account_parts(

@@ -22,6 +22,8 @@ from core.domain.orders.posted import (
 )
 from core.domain.outcomes import Parked, Rejected, RejectionCode, Replayed
 from core.domain.program import UsageKey
+from core.domain.reach import ReferenceKey
+from core.domain.value.authorizations import Authorization
 from core.posting.answers import (
     AnswerData,
     Asked,
@@ -62,6 +64,7 @@ from core.store.appending import (
     update_orders,
     write_usages,
 )
+from core.store.authorizations import append_authorizations, update_authorizations
 from core.store.commands import NewCommand, append_commands, load_answers
 from core.store.inbox import ClaimedMessage
 from core.store.judgements import why_json
@@ -115,6 +118,8 @@ class Writing:
         self._returns: list[NewReturn] = []
         self._order_events: list[NewOrderEvent] = []
         self._commands: list[NewCommand] = []
+        self._authorizations: dict[ReferenceKey, Authorization] = {}
+        self._new_authorizations: set[ReferenceKey] = set()
         self._asked_again: list[ClaimedMessage] = []
         self._events: list[OutboxEvent] = []
 
@@ -139,6 +144,11 @@ class Writing:
                 case PostedOrderEvent():
                     content = report.settled if fact.event_key or report.data.keys() - _NAMING else None
                     self._order_events.append(NewOrderEvent(fact, report.inbox_id, content))
+                case Authorization():
+                    self._new_authorizations.add(fact.key)
+                    self._authorizations[fact.key] = fact
+        for authorization in decision.authorizations:
+            self._authorizations[authorization.key] = authorization
         claims = [each for each in decision.facts if getattr(each, "kind", None) is OrderEventKind.CLAIMED]
         for posted in decision.orders:
             self._orders[*posted.key, posted.program_id] = posted
@@ -211,7 +221,7 @@ class Writing:
         # In one order everywhere: two shards that open the same accounts wait for each other, and must not in a circle.
         opened.sort(key=lambda account: (account.program_id, account.customer_id))
         append_accounts(connection, opened, self._further)
-        append_references(connection, self._references)
+        append_references(connection, sorted(self._references))
         write_details(connection, self._details)
         update_accounts(connection, [account for i, account in self._accounts.items() if i not in self._opened])
         self._write_orders(connection, chain_key)
@@ -225,6 +235,10 @@ class Writing:
         append_lots(connection, [(key[0], self._lots[key]) for key in self._lots if key in self._new_lots])
         update_lots(connection, [(key[0], lot) for key, lot in self._lots.items() if key not in self._new_lots])
         append_allocations(connection, self._entries)
+        new = [self._authorizations[key] for key in sorted(self._new_authorizations)]
+        append_authorizations(connection, new)
+        known = [each for key, each in self._authorizations.items() if key not in self._new_authorizations]
+        update_authorizations(connection, known)
         append_tier_changes(connection, self._tier_changes)
         append_refunds(connection, self._refunds)
         append_returns(connection, self._returns, chain_key)

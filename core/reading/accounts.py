@@ -47,6 +47,8 @@ class HistoryEntry(NamedTuple):
     lots: tuple[LotMove, ...]
     return_id: str | None = None
     command_id: str | None = None
+    reserved_change: int = 0
+    reserved_after: int = 0
 
 
 class KeptProgramFile(NamedTuple):
@@ -159,7 +161,7 @@ SELECT e.sequence, e.kind, e.points, e.balance_after, e.deficit_change, e.occurr
        e.source, e.order_id, e.refund_id, e.corrects_sequence, e.why, e.pending_change, e.pending_after,
        coalesce(e.why #>> '{converted,into}', o.currency, r.currency),
        CASE WHEN e.kind = 'accrual' THEN trim_scale(nullif(o.points_paid, 0))::text END,
-       n.lot_numbers, n.points, n.expiries, e.return_id, e.command_id
+       n.lot_numbers, n.points, n.expiries, e.return_id, e.command_id, e.reserved_change, e.reserved_after
 FROM entries e
 JOIN accounts a USING (account_id)
 LEFT JOIN orders o ON o.source = e.source AND o.order_id = e.order_id AND o.program_id = a.program_id
@@ -192,10 +194,12 @@ def load_history(
 
 
 def _history_entry(row: Sequence[Any]) -> HistoryEntry:
-    sequence, kind, *values, lot_numbers, points, expiries, return_id, command_id = row
+    sequence, kind, *values, lot_numbers, points, expiries, return_id, command_id, reserved, reserved_after = row
     moves = zip(lot_numbers or (), points or (), expiries or (), strict=True)
     lots = tuple(LotMove(*move) for move in moves)
-    return HistoryEntry._make((sequence, EntryKind(kind), *values, lots, return_id, command_id))
+    return HistoryEntry._make(
+        (sequence, EntryKind(kind), *values, lots, return_id, command_id, reserved, reserved_after)
+    )
 
 
 _TIER_CHANGES = Shape(tables.tier_changes, TierChange)

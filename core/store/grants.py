@@ -60,6 +60,9 @@ WORKER_GRANTS: Mapping[str, Allowed] = {
     "account_references": _APPEND,
     "entries": _APPEND,
     "commands": _APPEND,
+    "authorizations": Allowed(
+        inserts=True, updates=("points_captured", "points_returned", "state", "is_told")
+    ),
     "lots": Allowed(
         inserts=True,
         updates=(

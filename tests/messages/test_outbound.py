@@ -131,6 +131,7 @@ def test_a_balance_change_tells_all_of_the_entry() -> None:
             "points": 25,
             "balance": 420,
             "pending": 0,
+            "reserved": 0,
             "lifetime_points": 500,
             "tier": "silver",
             "occurred_at": "2026-03-01T09:00:00Z",

@@ -365,7 +365,7 @@ def test_of_a_type_that_does_not_look_like_one_only_the_length_is_told(kind: str
     assert kind not in found.detail
 
 
-@pytest.mark.parametrize("kind", ["order.complete", "com.example.order-created.v2", "loyalty.command.redeem"])
+@pytest.mark.parametrize("kind", ["order.complete", "com.example.order-created.v2", "loyalty.command.regift"])
 def test_an_unknown_type_that_looks_like_one_is_told(kind: str) -> None:
     found = refused(changed(ORDER, "type", kind))
     assert (found.reason, found.type) == (Reason.UNKNOWN_TYPE, kind)

@@ -35,6 +35,7 @@ _SUMS = "balance, pending, reserved and deficit are the sums of their changes"
 _QUALIFYING = "qualifying points are what the orders of their period earn"
 _LAST_CHANGE = "an account's tier is that of its last change"
 _TIER_END = "a tier ends with a period, or as a person held it"
+_HELD = "an authorization's points are those of its entries"
 _ORDERS = "an account counts its orders"
 _LOT = "a lot holds what its allocations left"
 _DATES = "a lot's dates are what its order and what moved it give"
@@ -114,6 +115,12 @@ UPDATED: dict[str, dict[str, Named | Free]] = {
         "is_pending": Named("balance and pending are the lots less the deficit", "true"),
         "points_excused": Named("what refunds excused of lots is what they excused of their orders", "0"),
         "expires_with": Named(_DATES, "NULL"),
+    },
+    "authorizations": {
+        "points_captured": Named(_HELD, "points_captured + (state = 'open')::integer"),
+        "points_returned": Named(_HELD, "points_returned + (state = 'open')::integer"),
+        "state": Named(_HELD, "CASE state WHEN 'open' THEN state ELSE 'expired' END"),
+        "is_told": Free("only says whether the deadline was announced"),
     },
     "shared_expiries": {
         "expires_at": Named(_DATES),

@@ -51,6 +51,14 @@ REFUSED = {
     "fk_commands_account_id": "UPDATE commands SET account_id = gen_random_uuid()",
     "ck_commands_rejected_has_code": "UPDATE commands SET code = 'unknown_account'",
     "ck_commands_version_of_accepted": "UPDATE commands SET program_version = NULL",
+    "pk_authorizations": "INSERT INTO authorizations SELECT * FROM authorizations",
+    "fk_authorizations_account_id_sequence": "UPDATE authorizations SET sequence = 99",
+    "ck_authorizations_kind": "UPDATE authorizations SET kind = 'loan'",
+    "ck_authorizations_reward_of_rewards": "UPDATE authorizations SET reward_id = 'tea'",
+    "ck_authorizations_points_not_negative": "UPDATE authorizations SET points_captured = -1, points_returned = 0",
+    "ck_authorizations_points_add_up": "UPDATE authorizations SET points_captured = points_authorized",
+    "ck_authorizations_state": "UPDATE authorizations SET state = 'lost', points_captured = points_authorized",
+    "ck_authorizations_instants": "UPDATE authorizations SET expires_at = 'infinity'",
     "pk_members": "INSERT INTO members SELECT * FROM members",
     "fk_members_account_id": "UPDATE members SET account_id = gen_random_uuid()",
     "pk_account_references": "INSERT INTO account_references SELECT * FROM account_references",
@@ -170,7 +178,7 @@ def fill(engine: Engine) -> Shell:
     lines = [line("1", "600.00"), line("2", "10.00")]
     shell.take(order(lines=lines), refund(net="50.00"), fulfilment(), b"broken")
     shell.take(goods_back())
-    take_by_operator(shell, command("credit", "k1", points=5))
+    take_by_operator(shell, command("credit", "k1", points=5), command("authorize", "k3", points=5))
     take_by_operator(shell, command("account.create", "k2", account_id="a1", customer_id="c2", tags=["vip"]))
     shell.execute("INSERT INTO account_references SELECT 'card', '1', program_id, account_id, 0 FROM accounts LIMIT 1")
     shell.execute("INSERT INTO reminders SELECT account_id, now(), 5, 30 FROM accounts")
@@ -245,6 +253,7 @@ def test_what_must_be_known_cannot_be_left_out(filled: Shell) -> None:
         "accounts": sorted(_UNKNOWN_OF_ACCOUNTS.split()),
         "entries": ["chain_hash", "command_id", "corrects_sequence", "order_id", "refund_id", "return_id", "source"],
         "account_details": ["business_hash"],
+        "authorizations": ["expires_at", "reward_id"],
         "commands": ["account_id", "code", "program_version"],
         "lots": ["available_at", "expires_at", "expires_with"],
         "shared_expiries": ["extended_to"],

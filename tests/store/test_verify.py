@@ -26,6 +26,7 @@ from tests.conftest import OpenDatabase
 from tests.factories import PROGRAM_TEXT, cancellation, command, fulfilment, goods_back, line, order, refund
 from tests.shell import Shell, take_by_operator, tampered
 from tests.store.account_tamperings import TAMPERED_ACCOUNTS
+from tests.store.authorization_tamperings import TAMPERED_AUTHORIZATIONS
 from tests.store.every_column import UPDATED, Free, Named, tampering
 from tests.store.moved_tamperings import TAMPERED_MOVES
 from tests.store.tamperings import CHANGE, TAMPERED
@@ -53,16 +54,28 @@ def with_programs(engine: Engine) -> Shell:
     shell.apply_program(another("held") + HELD)
     shell.apply_program(another("idle") + "expiry: {policy: inactivity, months: 6}\n")
     shell.apply_program(another("later") + "availability: {policy: after_days, days: 30}\n")
+    shell.apply_program(another("kind") + "returned_points_grace_days: 30\n")
     for name in ("Two", "Three"):
         shell.apply_program(another("later").replace("Test Rewards", name), "2098-01-01T00:00:00Z")
     shell.execute(CHANGE.format(3, 1, "'2099-01-01'"))
     return shell
 
 
+RESERVING = ("authorization", "capture", "void", "redemption")
+
+
 def of_commands() -> list[dict[str, Any]]:
     """What is done by command in the ledger."""
     return [
         command("credit", "k1", customer_id="c6", points=5),
+        command("credit", "h1", customer_id="c11", points=50, expires_at="2026-12-03T00:00:00Z"),
+        command("authorize", "h2", customer_id="c11", points=20, authorization_id="held"),
+        command("authorize", "h3", customer_id="c11", points=20, authorization_id="used"),
+        command("capture", "h4", customer_id=None, authorization_id="used", points=5),
+        command("redeem", "h5", customer_id="c11", points=5),
+        command("credit", "h6", customer_id="c10", program_id="kind", points=5, expires_at="2026-12-03T00:00:00Z"),
+        command("authorize", "h7", customer_id="c10", program_id="kind", points=4),
+        command("void", "h8", customer_id=None, authorization_id="h7"),
         command("adjust", "k2", customer_id="c6", points=-7, reason="mistake", allow_negative_balance=True),
         command("account.create", "k4", customer_id="own", account_id="a1", enrolled_at="2024-02-29T12:00:00Z"),
         command("adjust", "k3", customer_id="c6", points=2, reason="mistake"),
@@ -133,7 +146,10 @@ def found(connection: Connection) -> list[str]:
 def test_a_clean_ledger_is_clean(ledger: Shell) -> None:
     kinds = {row.kind for row in ledger.rows("SELECT kind FROM entries")}
     states = {row.state for row in ledger.rows("SELECT state FROM inbox")}
-    assert kinds == {"accrual", "clawback", "expiry", "release", "credit", "adjustment", "transfer", "reversal"}
+    assert kinds == {
+        *("accrual", "clawback", "expiry", "release", "credit", "adjustment", "transfer", "reversal"),
+        *RESERVING,
+    }
     assert states == {"posted", "replayed", "waiting", "dead"}
     assert ledger.value("SELECT sum(points_excused) FROM orders") == 30
     assert {row.reason for row in ledger.rows("SELECT reason FROM tier_changes")} == {"qualified", "reviewed"}
@@ -160,7 +176,7 @@ def found_by(connection: Connection, name: str) -> list[Difference]:
     return differences
 
 
-@pytest.mark.parametrize(("name", "change"), [*TAMPERED, *TAMPERED_ACCOUNTS, *TAMPERED_MOVES])
+@pytest.mark.parametrize(("name", "change"), [*TAMPERED, *TAMPERED_ACCOUNTS, *TAMPERED_MOVES, *TAMPERED_AUTHORIZATIONS])
 def test_a_check_finds_what_it_is_there_for(ledger: Shell, name: str, change: str) -> None:
     with tampered(ledger, change) as connection:
         assert found_by(connection, name)
@@ -190,7 +206,7 @@ def test_what_is_free_to_change_is_named_by_no_check(ledger: Shell) -> None:
 
 
 def test_every_check_is_tried_here() -> None:
-    tried = (*TAMPERED, *TAMPERED_ACCOUNTS, *TAMPERED_MOVES, *TAMPERED_LIMITS)
+    tried = (*TAMPERED, *TAMPERED_ACCOUNTS, *TAMPERED_MOVES, *TAMPERED_AUTHORIZATIONS, *TAMPERED_LIMITS)
     assert {check.name for check in CHECKS} == {check for check, _ in tried}
 
 

@@ -34,7 +34,7 @@ def why_text(entry: HistoryEntry, zone: ZoneInfo) -> str:
             text = _expiry_text(entry, zone)
         case EntryKind.RELEASE:
             text = _release_text(entry)
-        case EntryKind.CREDIT | EntryKind.DEBIT | EntryKind.ADJUSTMENT | EntryKind.TRANSFER | EntryKind.REVERSAL:
+        case _:
             text = command_text(entry)
     return text + _pending_text(entry) + _deficit_text(entry)
 
@@ -55,7 +55,7 @@ def sentences_of(entry: HistoryEntry, zone: ZoneInfo) -> list[str]:
             texts = [_expiry_text(entry, zone)]
         case EntryKind.RELEASE:
             texts = [_release_text(entry)]
-        case EntryKind.CREDIT | EntryKind.DEBIT | EntryKind.ADJUSTMENT | EntryKind.TRANSFER | EntryKind.REVERSAL:
+        case _:
             texts = [command_text(entry)]
     texts += [_pending_text(entry).strip(), _deficit_text(entry).strip()]
     return [text for text in texts if text]
@@ -73,17 +73,22 @@ def headline(entry: HistoryEntry, zone: ZoneInfo) -> str:
         EntryKind.ADJUSTMENT: "A correction took" if entry.points < 0 else "A correction gave",
         EntryKind.TRANSFER: "A transfer took" if entry.points < 0 else "A transfer brought",
         EntryKind.REVERSAL: "A reversal took" if entry.points + entry.pending_change < 0 else "A reversal gave back",
+        EntryKind.AUTHORIZATION: "A command reserved",
+        EntryKind.CAPTURE: "A command captured",
+        EntryKind.VOID: "A command gave back" if entry.command_id else "A deadline gave back",
+        EntryKind.REDEMPTION: "The customer redeemed",
     }[entry.kind].format(
         order=entry.order_id, refund=entry.refund_id, back=entry.return_id, revision=entry.why.get("revision")
     )
     is_release = entry.kind is EntryKind.RELEASE
-    points = abs(entry.points) if is_release else abs(entry.points + entry.pending_change)
+    points = abs(entry.points) if is_release else abs(entry.points + entry.pending_change or entry.reserved_change)
     if is_release and not points:
         points = sum(move.points for move in entry.lots if move.points > 0)
     pending = f", {entry.pending_after:,} pending" if entry.pending_after or entry.pending_change else ""
+    reserved = f", {entry.reserved_after:,} reserved" if entry.reserved_after or entry.reserved_change else ""
     return printable(
         f"{entry.sequence}. {time_text(entry.occurred_at, zone)[:16]}  {what} {count_text(points, 'point')}: "
-        f"balance {entry.balance_after:,}{pending}.",
+        f"balance {entry.balance_after:,}{pending}{reserved}.",
         is_line=True,
     )
 

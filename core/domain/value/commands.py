@@ -3,7 +3,7 @@
 A command is known for ever by its source and its id; the same again gets the first answer again.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Generic, NamedTuple, TypeVar
 
 T = TypeVar("T")  #: what one kind of command asks for
@@ -49,6 +49,41 @@ class DebitTerms(NamedTuple):
     reason: str | None = None
     order_id: str | None = None
     allow_remainder: bool = False  #: take what there is, where that is less
+
+
+class AuthorizeTerms(NamedTuple):
+    """Reserve points of an account."""
+
+    points: int
+    authorization_id: str  #: left out by its sender, the command's id
+    expires_at: datetime | None = None  #: the deadline
+    lasts: timedelta | None = None  #: or how long after now it is; None: as is usual
+    reason: str | None = None
+    order_id: str | None = None
+
+
+class CaptureTerms(NamedTuple):
+    """Take reserved points for good."""
+
+    points: int | None = None  #: None: all that is held
+    is_final: bool = True  #: the rest comes back
+    reason: str | None = None
+    order_id: str | None = None
+
+
+class VoidTerms(NamedTuple):
+    """Let reserved points come back."""
+
+    reason: str | None = None
+    order_id: str | None = None
+
+
+class RedeemTerms(NamedTuple):
+    """Take points that a customer spends."""
+
+    points: int
+    reason: str | None = None
+    order_id: str | None = None
 
 
 class PostedCommand(NamedTuple):

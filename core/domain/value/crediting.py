@@ -10,7 +10,7 @@ from core.domain.lots import Origin, OriginKind
 from core.domain.outcomes import Rejected, RejectionCode
 from core.domain.value.commands import CreditTerms, DebitTerms
 from core.domain.value.situations import Situation
-from core.domain.value.spending import insufficient, spend
+from core.domain.value.spending import Spending, insufficient, spend
 
 
 def decide_credit(situation: Situation) -> Decision | Rejected:
@@ -66,23 +66,28 @@ def decide_debit(situation: Situation) -> Decision | Rejected:
     spent = spend(situation, terms.points)
     if spent.missing and not (terms.allow_remainder and spent.points):
         return insufficient(spent)
+    change = spent_by(situation, spent, EntryKind.DEBIT)
+    told = {"points": spent.points}
+    if terms.allow_remainder:
+        told["remainder"] = spent.missing
+    return Decision((change,), answer=Answer(change.account, told))
+
+
+def spent_by(situation: Situation, spent: Spending, kind: EntryKind) -> AccountChange:
+    """The account after what was spent of it has gone for good."""
     before = spent.released.account
     after = debit(before, spent.points, uncovered=0)
     entry = entry_between(
         before,
         after,
-        EntryKind.DEBIT,
+        kind,
         situation.command.occurred_at,
         spent.allocations,
-        why_of(situation, points=terms.points),
+        why_of(situation, points=situation.command.terms.points),
         source=situation.command.source,
         command_id=situation.command_id,
     )
-    change = AccountChange(after, (*spent.released.entries, entry), spent.changed)
-    told = {"points": spent.points}
-    if terms.allow_remainder:
-        told["remainder"] = spent.missing
-    return Decision((change,), answer=Answer(after, told))
+    return AccountChange(after, (*spent.released.entries, entry), spent.changed)
 
 
 def why_of(situation: Situation, **more: Any) -> dict[str, Any]:

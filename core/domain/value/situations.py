@@ -14,6 +14,7 @@ from core.domain.outcomes import Rejected, RejectionCode, Replayed
 from core.domain.program import Enrol, Program
 from core.domain.program.registry import ProgramRegistry
 from core.domain.reach import AccountParts, LotsWanted, Reach, ReferenceKey
+from core.domain.value.authorizations import AUTHORIZATION
 from core.domain.value.commands import CUSTOMER, Command, Whom
 
 
@@ -172,6 +173,12 @@ def unknown_account(whom: Whom, prefix: str = "") -> Rejected:
             RejectionCode.UNKNOWN_ACCOUNT,
             f"the customer of {field} has no account in this program",
             f"check {field} and data.program_id; a credit or a first order opens an account",
+        )
+    if whom.kind == AUTHORIZATION:
+        return Rejected(
+            RejectionCode.UNKNOWN_AUTHORIZATION,
+            "there is no authorization with this id",
+            "check data.authorization_id, and that the authorization was accepted",
         )
     return Rejected(
         RejectionCode.UNKNOWN_ACCOUNT,

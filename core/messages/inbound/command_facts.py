@@ -16,11 +16,13 @@ def whom_of(data: Data, prefix: str = "") -> Whom:
     return Whom(ACCOUNT, data[f"{prefix}account_id"])
 
 
-def command_of(terms: Callable[[Data], Any]) -> Callable[[str, datetime, Data], Command[Any]]:
+def command_of(
+    terms: Callable[[Data], Any], whom: Callable[[Data], Whom] = whom_of
+) -> Callable[[str, datetime, Data], Command[Any]]:
     """What makes commands, with these terms, of source, occurred_at and data."""
 
     def command(source: str, occurred_at: datetime, data: Data) -> Command[Any]:
-        return Command(source, occurred_at, whom_of(data), terms(data), data.get("unit"))
+        return Command(source, occurred_at, whom(data), terms(data), data.get("unit"))
 
     return command
 

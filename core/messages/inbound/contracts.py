@@ -20,7 +20,14 @@ from core.domain.orders.facts import (
     RefundReversion,
     Return,
 )
-from core.domain.subjects import account_subject, command_subject, customer_subject, order_subject, return_subject
+from core.domain.subjects import (
+    account_subject,
+    authorization_subject,
+    command_subject,
+    customer_subject,
+    order_subject,
+    return_subject,
+)
 from core.domain.value.commands import Command
 from core.messages.inbound.account_facts import close_terms, create_terms, status_terms, update_terms
 from core.messages.inbound.account_messages import (
@@ -30,6 +37,14 @@ from core.messages.inbound.account_messages import (
     UnfreezeCommand,
     UpdateCommand,
 )
+from core.messages.inbound.authorization_facts import (
+    authorize_terms,
+    capture_terms,
+    redeem_terms,
+    void_terms,
+    whom_of_authorization,
+)
+from core.messages.inbound.authorization_messages import AuthorizeCommand, CaptureCommand, RedeemCommand, VoidCommand
 from core.messages.inbound.command_facts import command_of, credit_terms, debit_terms
 from core.messages.inbound.command_messages import COMMAND_PREFIX, CreditCommand, DebitCommand
 from core.messages.inbound.move_facts import adjust_terms, reversal_of, transfer_terms
@@ -74,6 +89,7 @@ class Contract(NamedTuple):
     fact: Callable[[str, datetime, Data], Fact]  #: of source, occurred_at and data
     #: Whose the subject is, where that is another source than the message's.
     subject_source: Callable[[Data], str | None] = _no_other_source
+    own_id: str | None = None  #: the field that names what it makes: left out, that has the event's id
     is_answered: bool = False  #: it asks for something, and where its answer goes is kept
 
     @property
@@ -178,6 +194,28 @@ def _own_account(data: Data) -> str:
     return account_subject(data["account_id"])
 
 
+def _authorization(data: Data) -> str:
+    return authorization_subject(data["authorization_id"])
+
+
+def _named_account(data: Data) -> str | None:
+    # Where other commands are posted that name the account so.
+    return data.get("customer_id") or data.get("account_id")
+
+
+def _on_authorization(verb: str, model: Model, terms: Callable[[Data], Any]) -> Contract:
+    """The contract of a command on an authorization: it is posted where that is, and never waits for it."""
+    return Contract(
+        COMMAND_PREFIX + verb,
+        model,
+        _authorization,
+        _no_customer,
+        is_subject=False,
+        fact=command_of(terms, whom_of_authorization),
+        is_answered=True,
+    )
+
+
 CONTRACTS = (
     Contract("order.completed", OrderCompletedEvent, _order, _named_customer, is_subject=True, fact=order_of),
     _about_order("order.refunded", OrderRefundedEvent, refund_of),
@@ -215,5 +253,11 @@ CONTRACTS = (
     _command("account.freeze", FreezeCommand, status_terms),
     _command("account.unfreeze", UnfreezeCommand, status_terms),
     _command("account.close", CloseCommand, close_terms),
+    _command("redeem", RedeemCommand, redeem_terms),
+    _command("authorize", AuthorizeCommand, authorize_terms)._replace(
+        subject=_authorization, customer=_named_account, is_subject=True, own_id="authorization_id"
+    ),
+    _on_authorization("capture", CaptureCommand, capture_terms),
+    _on_authorization("void", VoidCommand, void_terms),
 )
 INBOUND = Contracts(CONTRACTS)

@@ -272,6 +272,8 @@ def _read_event(body: bytes, latest: datetime, contracts: Contracts, effort: Eff
     data, contract, source = event["data"], contracts[event["type"]], event["source"]
     if contract.subject_source(data) == source:
         del data["order_source"]  # says nothing
+    if contract.own_id is not None:
+        data.setdefault(contract.own_id, event["id"])
     settled = to_json(data)
     content = sha256(settled)
     content.update(f"\n{contract.type}\n{occurred_at.isoformat()}".encode())

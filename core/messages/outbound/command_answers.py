@@ -92,6 +92,14 @@ class CommandAcceptedData(TypedDict):
     """Of a transfer, the account that got the points."""
     enrolled_at: NotRequired[Instant]
     """When the membership began, where the command said that."""
+    authorization_id: NotRequired[str]
+    """The authorization that it made, or was about."""
+    points_held: NotRequired[NotNegative]
+    """How many points the authorization still holds."""
+    points_returned: NotRequired[NotNegative]
+    """How many came back of the authorization, since nothing more is captured of it."""
+    expires_at: NotRequired[Instant]
+    """The deadline of the authorization."""
     recorded_at: Instant
     """When it was done."""
 

@@ -57,30 +57,21 @@ class BalanceChangedData(TypedDict):
     sequence: Ordinal
     """Counts the account's balance changes: 1, 2, 3, … without gap, so that loss, repeats and reordering show."""
     kind: Annotated[
-        str,
-        Field(
-            examples=[
-                "accrual",
-                "clawback",
-                "expiry",
-                "release",
-                "credit",
-                "debit",
-                "adjustment",
-                "transfer",
-                "reversal",
-            ]
-        ),
+        str, Field(examples=["accrual", "clawback", "expiry", "release", "credit", "transfer", "authorization"])
     ]
     """Why the balance changed, coarsely. Later releases add kinds."""
     points: int
-    """The change of the available points; 0 where only pending ones changed."""
+    """The change of the available points; 0 where only pending or reserved ones changed."""
     balance: int
     """Available points after the change; below zero when a refund took back more than there was."""
     pending: NotNegative
     """Points that are granted and not yet available, after the change."""
     pending_change: NotRequired[int]
     """The change of the pending points; absent: 0."""
+    reserved: NotNegative
+    """Points that authorizations and issued rewards hold, after the change: neither available nor spent."""
+    reserved_change: NotRequired[int]
+    """The change of the reserved points; absent: 0."""
     lifetime_points: int
     """All points earned and not taken back by refunds, after the change; spending and expiry do not lower it."""
     tier: str

@@ -22,6 +22,7 @@ from core.store.ledger import lock_accounts
 from core.store.programs import VERSIONS, load_registry
 from core.store.proof.counted_periods import UNITS_OF_ORDER, load_periods
 from core.store.proof.invariants import CHECKS
+from core.store.proof.invariants.authorizations import AUTHORIZATIONS_OF_ENTRIES
 from core.store.proof.invariants.orders import ORDERS_AND_REFUNDS
 from core.store.proof.limits_used import USAGES_OF_ORDERS, usages_of_orders
 from core.store.proof.scope import Scope, these_accounts
@@ -145,6 +146,10 @@ DERIVED = (
     Numbers(
         tables.orders, "order {order_id} of {source}", ("points_entitled", "points_excused", "points_shortfall"),
         _ORDERS,
+    ),
+    Numbers(
+        tables.authorizations, "{kind} {authorization_id}", ("points_captured", "points_returned", "state"),
+        AUTHORIZATIONS_OF_ENTRIES,
     ),
     Numbers(tables.usages, "usage of {name}, {period}", ("points", "orders", "carried"), USAGES_OF_ORDERS),
 )  # fmt: skip

@@ -5,7 +5,7 @@ Ledger keys lead with the account, so that the tables can later be partitioned o
 """
 
 from core.store.tables.base import metadata
-from core.store.tables.commands import commands
+from core.store.tables.commands import authorizations, commands
 from core.store.tables.ledger import (
     FIRST_LOTS,
     account_details,
@@ -30,6 +30,7 @@ __all__ = [
     "account_references",
     "accounts",
     "allocations",
+    "authorizations",
     "budgets",
     "commands",
     "dead_letter_actions",

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSON
 
-from core.store.tables.base import INSTANT, column, metadata
+from core.store.tables.base import INSTANT, column, metadata, within_reach
 
 commands = sa.Table(
     "commands",
@@ -23,4 +23,42 @@ commands = sa.Table(
     sa.CheckConstraint("(account_id IS NULL) = (code IS NOT NULL)", name="rejected_has_code"),
     sa.CheckConstraint("(account_id IS NULL) = (program_version IS NULL)", name="version_of_accepted"),
     sa.Index(None, "account_id"),
+)
+
+#: Points that are reserved, and issued rewards, which reserve their price.
+authorizations = sa.Table(
+    "authorizations",
+    metadata,
+    sa.Column("kind", sa.String(), primary_key=True),
+    sa.Column("authorization_id", sa.String(), primary_key=True),
+    column("account_id", sa.Uuid()),
+    column("account_shard", sa.SmallInteger()),
+    column("sequence", sa.BigInteger()),  #: the entry that reserved the points
+    column("source", sa.String()),
+    column("command_id", sa.String()),  #: the command that asked for it
+    column("points_authorized", sa.BigInteger()),
+    column("points_captured", sa.BigInteger(), default="0"),
+    column("points_returned", sa.BigInteger(), default="0"),
+    column("state", sa.String(), default="'open'"),
+    column("expires_at", INSTANT, null=True),  #: the deadline
+    column("reward_id", sa.String(), null=True),
+    column("is_told", sa.Boolean(), default="false"),  #: that its deadline is near
+    sa.ForeignKeyConstraint(["account_id", "sequence"], ["entries.account_id", "entries.sequence"]),
+    sa.CheckConstraint("kind IN ('authorization', 'reward')", name="kind"),
+    sa.CheckConstraint("(kind = 'reward') = (reward_id IS NOT NULL)", name="reward_of_rewards"),
+    sa.CheckConstraint("points_captured >= 0 AND points_returned >= 0", name="points_not_negative"),
+    sa.CheckConstraint(
+        "CASE state WHEN 'open' THEN points_captured + points_returned < points_authorized"
+        " ELSE points_captured + points_returned = points_authorized END",
+        name="points_add_up",
+    ),
+    sa.CheckConstraint("state IN ('open', 'captured', 'voided', 'expired')", name="state"),
+    within_reach("expires_at"),
+    sa.Index(None, "account_id"),
+    sa.Index(
+        "ix_authorizations_due",
+        "account_shard",
+        "expires_at",
+        postgresql_where=sa.text("state = 'open' AND expires_at IS NOT NULL"),
+    ),
 )

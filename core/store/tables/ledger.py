@@ -152,7 +152,8 @@ entries = sa.Table(
     #: A part of an order that is fulfilled may have its points date by date and none of them now.
     sa.CheckConstraint("points <> 0 OR pending_change <> 0 OR reserved_change <> 0 OR kind = 'release'", name="points"),
     sa.CheckConstraint(
-        "kind IN ('accrual', 'clawback', 'expiry', 'release', 'credit', 'debit', 'adjustment', 'transfer', 'reversal')",
+        "kind IN ('accrual', 'clawback', 'expiry', 'release', 'credit', 'debit', 'adjustment', 'transfer', 'reversal',"
+        " 'authorization', 'capture', 'void', 'redemption')",
         name="kind",
     ),
     sa.CheckConstraint(
@@ -160,7 +161,12 @@ entries = sa.Table(
         " WHEN kind = 'reversal' THEN points <= 0 AND pending_change <= 0 OR points >= 0 AND pending_change = 0"
         " WHEN kind = 'release' THEN pending_change = - points"
         " WHEN kind IN ('adjustment', 'transfer') THEN pending_change = 0"
-        " ELSE points <= 0 AND pending_change <= 0 END AND reserved_change = 0",
+        " WHEN kind = 'capture' THEN points = 0 AND pending_change = 0"
+        " WHEN kind = 'void' THEN points > 0 AND pending_change = 0"
+        " ELSE points <= 0 AND pending_change <= 0 END"
+        " AND CASE WHEN kind = 'authorization' THEN reserved_change > 0 AND reserved_change = - points"
+        " WHEN kind = 'capture' THEN reserved_change < 0 WHEN kind = 'void' THEN reserved_change = - points"
+        " ELSE reserved_change = 0 END",
         name="sign",
     ),
     sa.CheckConstraint("pending_after >= 0", name="pending_after"),

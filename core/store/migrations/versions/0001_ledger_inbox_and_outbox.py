@@ -161,12 +161,16 @@ CREATE TABLE entries (
     CONSTRAINT ck_entries_points CHECK (points <> 0 OR pending_change <> 0 OR reserved_change <> 0 OR
         kind = 'release'),
     CONSTRAINT ck_entries_kind CHECK (kind IN ('accrual', 'clawback', 'expiry', 'release', 'credit', 'debit',
-        'adjustment', 'transfer', 'reversal')),
+        'adjustment', 'transfer', 'reversal', 'authorization', 'capture', 'void', 'redemption')),
     CONSTRAINT ck_entries_sign CHECK (CASE WHEN kind IN ('accrual', 'credit') THEN points >= 0 AND pending_change
         >= 0 WHEN kind = 'reversal' THEN points <= 0 AND pending_change <= 0 OR points >= 0 AND
         pending_change = 0 WHEN kind = 'release' THEN pending_change = - points WHEN kind IN ('adjustment',
-        'transfer') THEN pending_change = 0 ELSE points <= 0 AND pending_change <= 0 END
-        AND reserved_change = 0),
+        'transfer') THEN pending_change = 0 WHEN kind = 'capture' THEN points = 0 AND
+        pending_change = 0 WHEN kind = 'void' THEN points > 0 AND pending_change = 0
+        ELSE points <= 0 AND pending_change <= 0 END
+        AND CASE WHEN kind = 'authorization' THEN reserved_change > 0 AND reserved_change = - points
+        WHEN kind = 'capture' THEN reserved_change < 0 WHEN kind = 'void' THEN reserved_change = - points
+        ELSE reserved_change = 0 END),
     CONSTRAINT ck_entries_pending_after CHECK (pending_after >= 0),
     CONSTRAINT ck_entries_reserved_after CHECK (reserved_after >= 0),
     CONSTRAINT ck_entries_corrects_earlier CHECK (corrects_sequence < sequence)
@@ -185,6 +189,27 @@ CREATE TABLE commands (
     CONSTRAINT ck_commands_version_of_accepted CHECK ((account_id IS NULL) = (program_version IS NULL))
 );
 CREATE INDEX ix_commands_account_id ON commands (account_id);
+CREATE TABLE authorizations (
+    kind varchar NOT NULL, authorization_id varchar NOT NULL, account_id uuid NOT NULL,
+    account_shard smallint NOT NULL, sequence bigint NOT NULL, source varchar NOT NULL,
+    command_id varchar NOT NULL, points_authorized bigint NOT NULL, points_captured bigint DEFAULT 0 NOT NULL,
+    points_returned bigint DEFAULT 0 NOT NULL, state varchar DEFAULT 'open' NOT NULL, expires_at timestamptz,
+    reward_id varchar, is_told boolean DEFAULT false NOT NULL,
+    CONSTRAINT pk_authorizations PRIMARY KEY (kind, authorization_id),
+    CONSTRAINT fk_authorizations_account_id_sequence FOREIGN KEY(account_id, sequence) REFERENCES entries
+        (account_id, sequence),
+    CONSTRAINT ck_authorizations_kind CHECK (kind IN ('authorization', 'reward')),
+    CONSTRAINT ck_authorizations_reward_of_rewards CHECK ((kind = 'reward') = (reward_id IS NOT NULL)),
+    CONSTRAINT ck_authorizations_points_not_negative CHECK (points_captured >= 0 AND points_returned >= 0),
+    CONSTRAINT ck_authorizations_points_add_up CHECK (CASE state WHEN 'open' THEN points_captured +
+        points_returned < points_authorized ELSE points_captured + points_returned = points_authorized END),
+    CONSTRAINT ck_authorizations_state CHECK (state IN ('open', 'captured', 'voided', 'expired')),
+    CONSTRAINT ck_authorizations_instants CHECK (expires_at BETWEEN '1000-01-01 00:00Z' AND '9000-01-01
+        00:00Z')
+);
+CREATE INDEX ix_authorizations_account_id ON authorizations (account_id);
+CREATE INDEX ix_authorizations_due ON authorizations (account_shard, expires_at)
+    WHERE state = 'open' AND expires_at IS NOT NULL;
 CREATE TABLE members (
     program_id varchar NOT NULL, customer_id varchar NOT NULL, account_id uuid NOT NULL,
     CONSTRAINT pk_members PRIMARY KEY (program_id, customer_id),

@@ -1,5 +1,6 @@
 """The invariants of the ledger, in the order of their numbers in docs/ledger.md. Each file has those of one subject."""
 
+from core.store.proof.invariants.authorizations import AUTHORIZATIONS
 from core.store.proof.invariants.check import Check
 from core.store.proof.invariants.commands import COMMANDS
 from core.store.proof.invariants.contents import CONTENTS
@@ -11,7 +12,16 @@ from core.store.proof.invariants.versions import PROGRAM_VERSIONS
 
 CHECKS: tuple[Check, ...] = tuple(
     sorted(
-        (*POINTS, *ORDERS_AND_TIERS, *CONTENTS, *LIMITS, *PROGRAM_VERSIONS, *MESSAGES_AND_EVENTS, *COMMANDS),
+        (
+            *POINTS,
+            *AUTHORIZATIONS,
+            *ORDERS_AND_TIERS,
+            *CONTENTS,
+            *LIMITS,
+            *PROGRAM_VERSIONS,
+            *MESSAGES_AND_EVENTS,
+            *COMMANDS,
+        ),
         key=lambda check: check.invariant,
     )
 )

@@ -61,6 +61,7 @@ POINTS = (
                                         WHEN 'release' THEN '{opened,taken,returned}' WHEN 'credit' THEN '{opened}'
                                         WHEN 'adjustment' THEN '{opened,taken}' WHEN 'transfer' THEN '{opened,taken}'
                                         WHEN 'reversal' THEN '{opened,taken,returned}'
+                                        WHEN 'void' THEN '{opened,returned}' WHEN 'capture' THEN '{}'
                                         ELSE '{taken}' END)
            OR (n.kind IN ('opened', 'returned')) <> (n.points > 0)
            OR CASE n.kind WHEN 'opened' THEN l.opened_by_sequence <> n.sequence
@@ -70,7 +71,8 @@ POINTS = (
                                   sequence, account_id, kind, points, deficit_change)
         FROM entries
         WHERE NOT CASE kind WHEN 'clawback' THEN deficit_change >= 0 WHEN 'expiry' THEN deficit_change = 0
-                            WHEN 'debit' THEN deficit_change = 0
+                            WHEN 'debit' THEN deficit_change = 0 WHEN 'authorization' THEN deficit_change = 0
+                            WHEN 'capture' THEN deficit_change = 0 WHEN 'redemption' THEN deficit_change = 0
                             WHEN 'adjustment' THEN sign(points) * sign(deficit_change) <= 0
                             WHEN 'reversal' THEN sign(points) * sign(deficit_change) <= 0
                             WHEN 'transfer' THEN deficit_change <= 0 AND (points > 0 OR deficit_change = 0)
@@ -92,7 +94,7 @@ POINTS = (
         FROM (SELECT *, row_number() OVER w AS place, lag(opened_by_sequence) OVER w AS opener_before
               FROM dated_lots WINDOW w AS (PARTITION BY account_id ORDER BY lot_number)) AS l
         LEFT JOIN (SELECT *, least(occurred_at, recorded_at) AS available_at FROM entries
-                   WHERE kind IN ('accrual', 'release', 'credit', 'adjustment', 'transfer', 'reversal')) AS e
+                   WHERE kind IN ('accrual', 'release', 'credit', 'adjustment', 'transfer', 'reversal', 'void')) AS e
              ON e.account_id = l.account_id AND e.sequence = l.opened_by_sequence
         LEFT JOIN orders o ON o.account_id = e.account_id AND o.sequence = e.sequence
         LEFT JOIN (SELECT program_id, version, coalesce(document->'availability'->>'policy', 'at_once') AS policy,
@@ -131,7 +133,7 @@ POINTS = (
         LEFT JOIN entries e ON e.account_id = l.account_id AND e.sequence = l.opened_by_sequence
         LEFT JOIN accounts a ON a.account_id = e.account_id
         LEFT JOIN orders o ON o.program_id = a.program_id AND o.source = e.source AND o.order_id = e.order_id
-        WHERE CASE WHEN e.command_id IS NULL
+        WHERE e.kind IS DISTINCT FROM 'void' AND CASE WHEN e.command_id IS NULL
               THEN (l.origin_kind, l.origin_source, l.origin_id, l.origin_at)
                    IS DISTINCT FROM ('order', o.source, o.order_id, o.occurred_at)
               -- Of what was moved the commands tell.

@@ -1,0 +1,292 @@
+"""Commands that reserve points, capture them and let them come back; and what the deadline does."""
+
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from core.domain.books import Books
+from core.domain.decision import AccountChange, Answer, Decision
+from core.domain.ledger import Account, EntryKind, debit, entry_between
+from core.domain.message import Message
+from core.domain.outcomes import Rejected, RejectionCode
+from core.domain.program import Program
+from core.domain.program.registry import ProgramRegistry
+from core.domain.reach import AccountParts, LotsWanted, Reach, ReferenceKey
+from core.domain.value.authorizations import AUTHORIZATION, Authorization, AuthorizationState
+from core.domain.value.commands import AuthorizeTerms, CaptureTerms, Command, RedeemTerms
+from core.domain.value.crediting import spent_by, why_of
+from core.domain.value.restoring import Taken, expire_restored, restore, taken_first, taken_last
+from core.domain.value.situations import Situation, command_reach, reference_key
+from core.domain.value.spending import insufficient, spend
+
+DEADLINE_DEFAULT = timedelta(days=7)
+DEADLINE_MIN, DEADLINE_MAX = timedelta(hours=1), timedelta(days=90)
+
+
+def authorize_reach(message: Message[Command[AuthorizeTerms]], rules: ProgramRegistry, as_of: datetime) -> Reach:
+    """What an authorization asks of the books: what can be spent of the account, and whether its id is taken."""
+    reach = command_reach(message, rules, as_of)
+    named = ReferenceKey(AUTHORIZATION, message.fact.terms.authorization_id)
+    return reach._replace(references={**reach.references, named: AccountParts()})
+
+
+def held_reach(message: Message[Command[Any]], rules: ProgramRegistry, as_of: datetime) -> Reach:
+    """What a command on an authorization asks of the books: the account, and the lots that its points came from."""
+    del rules, as_of
+    known = frozenset({(message.fact.source, message.event_id)})
+    parts = AccountParts(LotsWanted.NONE, expiries=True)
+    return Reach(references={reference_key(message.fact.whom): parts}, commands=known)
+
+
+def decide_authorize(situation: Situation) -> Decision | Rejected:
+    """Reserve the points, all of them or none: out of the balance, and still the customer's."""
+    terms: AuthorizeTerms = situation.command.terms
+    as_of = situation.as_of
+    if situation.books.account_by(ReferenceKey(AUTHORIZATION, terms.authorization_id)) is not None:
+        return Rejected(
+            RejectionCode.AUTHORIZATION_EXISTS,
+            "there is an authorization with this id already",
+            "give every authorization an id of its own, or leave it out: it then has the command's",
+        )
+    if terms.expires_at is None:
+        expires_at = as_of + (terms.lasts or DEADLINE_DEFAULT)
+    else:
+        expires_at = terms.expires_at
+        if expires_at - situation.command.occurred_at < DEADLINE_MIN:
+            return _wrong_deadline()
+    if not as_of < expires_at <= as_of + DEADLINE_MAX:
+        return _wrong_deadline()
+    return reserve(situation, terms.points, AUTHORIZATION, terms.authorization_id, expires_at)
+
+
+def _wrong_deadline() -> Rejected:
+    return Rejected(
+        RejectionCode.WRONG_DEADLINE,
+        "data.expires_at is less than an hour after the command, more than 90 days from now, or past",
+        "choose a deadline of one hour to 90 days",
+    )
+
+
+def reserve(
+    situation: Situation,
+    points: int,
+    kind: str,
+    authorization_id: str,
+    expires_at: datetime | None,
+    reward_id: str | None = None,
+) -> Decision | Rejected:
+    """Take the points out of what can be spent, and hold them under this id."""
+    command = situation.command
+    spent = spend(situation, points)
+    if spent.missing:
+        return insufficient(spent)
+    before = spent.released.account
+    after = debit(before, points, uncovered=0)
+    after = after._replace(reserved=before.reserved + points)
+    named = {f"{kind}_id": authorization_id} if reward_id is None else {"issue_id": authorization_id}
+    entry = entry_between(
+        before,
+        after,
+        EntryKind.AUTHORIZATION,
+        command.occurred_at,
+        spent.allocations,
+        why_of(situation, points=points, **named),
+        source=command.source,
+        command_id=situation.command_id,
+    )
+    authorization = Authorization(
+        kind,
+        authorization_id,
+        after.account_id,
+        after.sequence,
+        command.source,
+        situation.command_id,
+        points,
+        expires_at,
+        reward_id=reward_id,
+    )
+    change = AccountChange(after, (*spent.released.entries, entry), spent.changed, references=(authorization.key,))
+    told: dict[str, str | int | datetime] = {"points": points, **named}
+    if expires_at is not None:
+        told["expires_at"] = expires_at
+    return Decision((change,), facts=(authorization,), answer=Answer(after, told))
+
+
+def decide_capture(situation: Situation) -> Decision | Rejected:
+    """Take the points for good, or as many of them; unless it is not final, the rest comes back."""
+    terms: CaptureTerms = situation.command.terms
+    authorization = held(situation)
+    if isinstance(authorization, Rejected):
+        return authorization
+    points = terms.points or authorization.points_held
+    if points > authorization.points_held:
+        return Rejected(
+            RejectionCode.OVER_CAPTURE,
+            f"{points:,} are to be captured, and the authorization holds {authorization.points_held:,}",
+            "capture no more than it holds; authorize the rest anew",
+        )
+    return capture(situation, authorization, points, is_final=terms.is_final)
+
+
+def held(situation: Situation) -> Authorization | Rejected:
+    """The authorization that a command is about, as long as something can be captured of it."""
+    key = reference_key(situation.command.whom)
+    authorization = situation.books.authorization(key)
+    if authorization.is_open(situation.as_of):
+        return authorization
+    state = authorization.state if authorization.state is not AuthorizationState.OPEN else AuthorizationState.EXPIRED
+    return Rejected(
+        RejectionCode.AUTHORIZATION_CLOSED,
+        f"nothing is left to be done with it: it is {state.value}",
+        "see what became of it; reserve the points anew where they are still wanted",
+    )
+
+
+def capture(situation: Situation, authorization: Authorization, points: int, *, is_final: bool) -> Decision:
+    """Take so many of the points that it holds; with `is_final` the rest comes back."""
+    command, before = situation.command, situation.account
+    after = before._replace(sequence=before.sequence + 1, reserved=before.reserved - points)
+    entry = entry_between(
+        before,
+        after,
+        EntryKind.CAPTURE,
+        command.occurred_at,
+        (),
+        why_of(situation, points=points, **_named(authorization)),
+        source=command.source,
+        corrects_sequence=authorization.sequence,
+        command_id=situation.command_id,
+    )
+    captured = authorization.less(points, 0, AuthorizationState.CAPTURED)
+    told = {"points": points, **_named(authorization)}
+    if not (is_final and captured.points_held):
+        told["points_held"] = captured.points_held
+        change = AccountChange(after, (entry,))
+        return Decision((change,), authorizations=(captured,), answer=Answer(after, told))
+    rest = captured.points_held
+    back = give_back(situation, after, captured, AuthorizationState.CAPTURED)
+    change = back.change._replace(entries=(entry, *back.change.entries))
+    told |= {"points_held": 0, "points_returned": rest}
+    return Decision((change,), authorizations=(back.authorization,), answer=Answer(change.account, told))
+
+
+class Returned(NamedTuple):
+    """What comes back of an authorization."""
+
+    change: AccountChange
+    authorization: Authorization
+
+
+def give_back(
+    situation: Situation, account: Account, authorization: Authorization, closing: AuthorizationState
+) -> Returned:
+    """Let all that it holds come back, by command."""
+    command = situation.command
+    return _come_back(
+        situation.books,
+        account,
+        authorization,
+        closing,
+        situation.program,
+        occurred_at=command.occurred_at,
+        since=situation.as_of,
+        as_of=situation.as_of,
+        why=why_of(situation, **_named(authorization)),
+        command_id=situation.command_id,
+        source=command.source,
+    )
+
+
+def _come_back(
+    books: Books,
+    account: Account,
+    authorization: Authorization,
+    closing: AuthorizationState,
+    program: Program,
+    *,
+    occurred_at: datetime,
+    since: datetime,
+    as_of: datetime,
+    why: dict[str, Any],
+    source: str | None = None,
+    command_id: str | None = None,
+) -> Returned:
+    """`since` is when they come back, from which a grace counts; what has ended by `as_of` expires at once."""
+    points = authorization.points_held
+    returns = _still_held(books, account, authorization)
+    restored = restore(account, returns, since, program, of_reserve=True)
+    entry = entry_between(
+        account,
+        restored.account,
+        EntryKind.VOID,
+        occurred_at,
+        restored.allocations,
+        why,
+        source=source,
+        corrects_sequence=authorization.sequence,
+        command_id=command_id,
+    )
+    change = expire_restored(restored, as_of)
+    return Returned(change._replace(entries=(entry, *change.entries)), authorization.less(0, points, closing))
+
+
+def _still_held(books: Books, account: Account, authorization: Authorization) -> list[Taken]:
+    """Of what an authorization took, in that order, what it holds: the first is captured first, the last comes back."""
+    movements = books.movements(authorization.command_key)
+    (movement,) = (each for each in movements if each.sequence == authorization.sequence)
+    taken = [Taken(books.lot(account, each.lot_number), -each.points) for each in movement.allocations]
+    kept = taken_first(taken, authorization.points_authorized - authorization.points_returned)
+    return taken_last(kept, authorization.points_held)
+
+
+def _named(authorization: Authorization) -> dict[str, Any]:
+    if authorization.reward_id is None:
+        return {"authorization_id": authorization.authorization_id}
+    return {"issue_id": authorization.authorization_id, "reward_id": authorization.reward_id}
+
+
+def decide_void(situation: Situation) -> Decision | Rejected:
+    """Let all that an authorization holds come back to its lots.
+
+    Past its deadline it may be voided as well, as long as the run has not come.
+    """
+    authorization = situation.books.authorization(reference_key(situation.command.whom))
+    if authorization.state is not AuthorizationState.OPEN:
+        found = held(situation)
+        assert isinstance(found, Rejected)
+        return found
+    points = authorization.points_held
+    back = give_back(situation, situation.account, authorization, AuthorizationState.VOIDED)
+    told = {"points": points, "points_held": 0, **_named(authorization)}
+    return Decision((back.change,), authorizations=(back.authorization,), answer=Answer(back.change.account, told))
+
+
+def decide_deadline(books: Books, authorization: Authorization, program: Program, as_of: datetime) -> Decision:
+    """Let come back what an authorization holds whose deadline has passed by `as_of`, as of its deadline.
+
+    `program` is the version in force at the deadline. So a late run does what a run in time would have.
+    """
+    deadline = authorization.expires_at
+    assert deadline is not None
+    assert authorization.points_held
+    back = _come_back(
+        books,
+        books.account(authorization.account_id),
+        authorization,
+        AuthorizationState.EXPIRED,
+        program,
+        occurred_at=deadline,
+        since=deadline,
+        as_of=as_of,
+        why={"deadline": _named(authorization)},
+    )
+    return Decision((back.change,), authorizations=(back.authorization,))
+
+
+def decide_redeem(situation: Situation) -> Decision | Rejected:
+    """Take the points for good, all of them or none: an authorization and its capture in one."""
+    terms: RedeemTerms = situation.command.terms
+    spent = spend(situation, terms.points)
+    if spent.missing:
+        return insufficient(spent)
+    change = spent_by(situation, spent, EntryKind.REDEMPTION)
+    return Decision((change,), answer=Answer(change.account, {"points": terms.points}))
