@@ -3,6 +3,7 @@
 A row quotes the exact text that it takes out, so that it cannot rot silently: a changed text is an error.
 """
 
+from tests.protections.of_commands import OF_COMMANDS
 from tests.protections.of_database import OF_DATABASE
 from tests.protections.of_orders import OF_ORDERS
 from tests.protections.of_queues import OF_QUEUES
@@ -24,6 +25,7 @@ _RABBITMQ_TESTS = "tests/workers/brokers/test_broker_rabbitmq.py"
 _DRIVER_COMMIT = "turn.connection.connection.driver_connection.commit()"
 
 PROTECTIONS = (
+    *OF_COMMANDS,
     *OF_DATABASE,
     *OF_ORDERS,
     *OF_QUEUES,

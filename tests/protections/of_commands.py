@@ -1,0 +1,93 @@
+"""What protects commands: each is done once, answered for ever the same, and only for who may command. See `table`."""
+
+from tests.protections.protection import Edit, Protection
+
+_SITUATIONS = "core/domain/value/situations.py"
+_ONCE = "tests/posting/test_commands.py::TestOnceAndForEver"
+
+OF_COMMANDS = (
+    Protection(
+        "one answer for each command",
+        "a command is done once, even if the lock on its shard failed",
+        (
+            Edit(
+                "core/store/migrations/versions/0001_ledger_inbox_and_outbox.py",
+                "    CONSTRAINT pk_commands PRIMARY KEY (source, command_id),\n",
+                "",
+            ),
+        ),
+        ("tests/store/test_constraints.py::test_is_refused[pk_commands]",),
+    ),
+    Protection(
+        "a known command is not done again",
+        "a command is done once, also when its message is long purged",
+        (
+            Edit(
+                _SITUATIONS,
+                "    known = books.command((message.fact.source, message.event_id))\n    if known is None:\n",
+                "    known = books.command((message.fact.source, message.event_id))\n    if known or known is None:\n",
+            ),
+        ),
+        (f"{_ONCE}::test_so_does_one_whose_message_is_long_purged",),
+    ),
+    Protection(
+        "other content under a known id is a conflict",
+        "nobody takes an answer to one command for that to another",
+        (Edit(_SITUATIONS, "Replayed() if known.digest == message.digest else conflict()", "Replayed()"),),
+        (f"{_ONCE}::test_other_content_under_a_known_id_is_a_conflict",),
+    ),
+    Protection(
+        "the answer leaves in the commit that did it",
+        "whoever asks is told",
+        (
+            Edit(
+                "core/posting/writing.py",
+                "        self._events.append(answer_event(asked, data, account, self._context))\n",
+                "",
+            ),
+        ),
+        ("tests/posting/test_commands.py::TestCredit",),
+    ),
+    Protection(
+        "a refusal has an event of its own",
+        "a consumer that drops repeats drops no answer",
+        (
+            Edit(
+                "core/posting/answers.py",
+                '    event_id = f"{_answer_id(asked)} {inbox_id}:{deliveries}"\n',
+                "    event_id = _answer_id(asked)\n",
+            ),
+        ),
+        (f"{_ONCE}::test_a_refusal_is_no_answer_to_what_its_id_names",),
+    ),
+    Protection(
+        "only who was granted it may command",
+        "publishing orders does not allow crediting",
+        (
+            Edit(
+                "core/messages/inbound/reading.py",
+                "    if not event.is_command:\n        return event\n",
+                "    return event\n",
+            ),
+        ),
+        ("tests/posting/test_commands.py::TestWhoMayCommand",),
+    ),
+    Protection(
+        "a frozen account gives nothing away",
+        "what a person has frozen stays where it is",
+        (Edit(_SITUATIONS, " or status_problem(found.account, flow)", ""),),
+        ("tests/posting/test_commands.py::TestNamingTheAccount",),
+    ),
+    Protection(
+        "intake finds the shard of an account that is named itself",
+        "an account's commands are posted in order, by one worker at a time",
+        (
+            Edit(
+                "core/store/inbox.py",
+                "    ELSE (SELECT r.shard FROM account_references r\n",
+                "    ELSE (SELECT NULL::integer FROM account_references r\n",
+            ),
+        ),
+        ("tests/store/test_subjects.py",),
+    ),
+)
