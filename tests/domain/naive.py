@@ -323,9 +323,11 @@ class NaiveAccount(NaiveOrders):
                 returns[pile.place] = returns.get(pile.place, 0) + part
         count = len(self.piles)
         self._grant(sale, now, self._beyond(sale, before, more))
-        for place, points in reversed(returns.items()):
+        for place, points in reversed([*returns.items()]):
             pile = self.piles[place]
             paid = 0 if pile.is_pending else min(points, self.debt)
+            if points == paid:
+                del returns[place]  # nothing comes to it
             self.debt, pile.left = self.debt - paid, pile.left + points - paid
         for pile in [*(self.piles[place] for place in returns), *self.piles[count:]]:
             if pile.is_over(now) and not pile.is_pending:
