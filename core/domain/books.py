@@ -329,7 +329,8 @@ class Books(Reports):
         self.accounts[account_id] = account
         if change.details is not None:
             self._details[account_id] = change.details
-        if change.references:
+        if change.references or change.references_gone:
+            self._references.update(dict.fromkeys(change.references_gone))
             self._references.update(dict.fromkeys(change.references, account_id))
         if change.lots:
             lots = self._lots_of(account_id)

@@ -59,6 +59,8 @@ class AccountNotice(NamedTuple):
     command: CommandKey
     occurred_at: datetime
     reason: str | None  #: for people
+    linked: tuple[ReferenceKey, ...] = ()
+    unlinked: tuple[ReferenceKey, ...] = ()
 
 
 class AccountChange(NamedTuple):
@@ -77,6 +79,7 @@ class AccountChange(NamedTuple):
     is_primary: bool = True  #: where it is opened: whether its customer's orders come to it
     details: AccountDetails | None = None  #: as they are now; None: as they were
     references: tuple[ReferenceKey, ...] = ()  #: by which it is found from now on
+    references_gone: tuple[ReferenceKey, ...] = ()  #: by which it is found no longer
     notice: AccountNotice | None = None  #: what else became of it
 
 

@@ -80,6 +80,7 @@ class RejectionCode(StrEnum):
     AUTHORIZATION_CLOSED = "authorization_closed"  #: it holds nothing any more: captured, voided, or past its deadline
     ALREADY_EXPIRED = "already_expired"  #: the points that it gives would have expired
     ACCOUNT_EXISTS = "account_exists"  #: the account's own id is taken, or its customer may have one account only
+    REFERENCE_TAKEN = "reference_taken"  #: the card that it links is another account's
     POINTS_LEFT = "points_left"  #: the account that it closes has points
     AUTHORIZATIONS_OPEN = "authorizations_open"  #: authorizations hold points of the account that it closes
     ENROLMENT_IN_FUTURE = "enrolment_in_future"  #: the membership would begin later than now

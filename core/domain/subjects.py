@@ -7,6 +7,7 @@ CUSTOMER = "customer"
 ACCOUNT = "account"
 COMMAND = "command"
 AUTHORIZATION = "authorization"
+CARD = "card"
 
 
 def order_subject(order_id: str) -> str:
@@ -42,6 +43,11 @@ def command_subject(command_id: str) -> str:
 def authorization_subject(authorization_id: str) -> str:
     """The subject of an authorization, and of every command on it."""
     return f"{AUTHORIZATION} {authorization_id}"
+
+
+def card_subject(card: str) -> str:
+    """The subject of a command on the account that a card is linked to."""
+    return f"{CARD} {card}"
 
 
 def subject_id(subject: str) -> str:

@@ -99,6 +99,10 @@ def _account_changed(change: AccountChange, notice: AccountNotice, context: Even
     if change.details is not None:
         data["metadata"] = dict(change.details.metadata)
         data["tags"] = list(change.details.tags)
+    if notice.linked:
+        data["linked"] = {key.kind: key.reference for key in notice.linked}
+    if notice.unlinked:
+        data["unlinked"] = {key.kind: key.reference for key in notice.unlinked}
     if notice.reason is not None:
         data["reason"] = notice.reason
     return _of_account(account, f"{notice.kind.value}:{source} {command_id}", _NOTICES[notice.kind], data, context)

@@ -37,7 +37,7 @@ from core.posting.answers import (
 )
 from core.posting.events import EventContext, decision_events, message_parked
 from core.posting.loading import BudgetKey, LoadedBudget
-from core.store.account_names import NewReference, append_references, write_details
+from core.store.account_names import NewReference, append_references, delete_references, write_details
 from core.store.appending import (
     ClaimedOrder,
     NewOrder,
@@ -100,7 +100,8 @@ class Writing:
         self._opened: dict[UUID, None] = {}
         self._further: set[UUID] = set()  #: of these, those to which no orders come
         self._details: dict[UUID, AccountDetails] = {}
-        self._references: list[NewReference] = []
+        self._references: dict[ReferenceKey, NewReference] = {}
+        self._references_gone: dict[ReferenceKey, None] = {}
         self._accounts: dict[UUID, Account] = {}
         self._entries: list[Entry] = []  # without their calculations
         self._whys: list[str] = []
@@ -127,10 +128,9 @@ class Writing:
         """Collect what a decision changes. `report` is the message that it decides; None for a periodic run."""
         for change in decision.changes:
             self._keep_account(change)
-            if change.references:
+            if change.references or change.references_gone:
                 assert report is not None
-                owner = change.account.account_id
-                self._references += [NewReference(key, owner, report.shard) for key in change.references]
+                self._keep_references(change, report.shard)
         for fact in decision.facts:
             assert report is not None
             match fact:
@@ -179,6 +179,13 @@ class Writing:
         self._commands.append(command)
         self._events.append(answer_event(asked, data, account, self._context))
 
+    def _keep_references(self, change: AccountChange, shard: int) -> None:
+        for gone in change.references_gone:
+            self._references_gone[gone] = None
+            self._references.pop(gone, None)
+        for key in change.references:
+            self._references[key] = NewReference(key, change.account.account_id, shard)
+
     def _keep_account(self, change: AccountChange) -> None:
         account_id = change.account.account_id
         if change.opened is not None:
@@ -221,7 +228,8 @@ class Writing:
         # In one order everywhere: two shards that open the same accounts wait for each other, and must not in a circle.
         opened.sort(key=lambda account: (account.program_id, account.customer_id))
         append_accounts(connection, opened, self._further)
-        append_references(connection, sorted(self._references))
+        delete_references(connection, self._references_gone)
+        append_references(connection, sorted(self._references.values()))
         write_details(connection, self._details)
         update_accounts(connection, [account for i, account in self._accounts.items() if i not in self._opened])
         self._write_orders(connection, chain_key)

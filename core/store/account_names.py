@@ -58,6 +58,19 @@ def append_references(connection: Connection, references: Sequence[NewReference]
     _APPEND_REFERENCES.run(connection, references)
 
 
+_OF_REFERENCES = ("kind", "reference", "program_id")
+_DELETE_REFERENCES = f"""
+DELETE FROM account_references r USING {unnested(tables.account_references, _OF_REFERENCES)}
+WHERE (r.kind, r.reference, r.program_id) = (k.kind, k.reference, k.program_id)
+"""  # noqa: S608  # our own names
+
+
+def delete_references(connection: Connection, keys: Collection[ReferenceKey]) -> None:
+    """Let accounts that the caller has locked no longer be found by these names."""
+    if keys:
+        run_bulk(connection, _DELETE_REFERENCES, arrays(keys, 3))
+
+
 class _OwnedDetails(NamedTuple):
     account_id: UUID
     details: AccountDetails

@@ -107,9 +107,11 @@ class TestClosing:
         assert (answer(shell, "k2")["type"], shell.balance(), shell.differences()) == ("accepted", 0, [])
 
     def test_so_do_authorizations(self, shell: Shell) -> None:
-        shell.execute("UPDATE accounts SET reserved = 5")
-        shell.take(command("account.close", "k1", points_left="forfeit"))
-        assert answer(shell, "k1")["code"] == "authorizations_open"
+        shell.take(command("credit", "k1", points=10), command("authorize", "k2", authorization_id="h1", points=10))
+        shell.take(command("account.close", "k3", points_left="forfeit"))
+        assert (answer(shell, "k3")["code"], shell.differences()) == ("authorizations_open", [])
+        shell.take(command("void", "k4", authorization_id="h1"), command("account.close", "k5", points_left="forfeit"))
+        assert (answer(shell, "k5")["type"], shell.balance(), shell.differences()) == ("accepted", 0, [])
 
     def test_it_is_for_good_and_once_more_changes_nothing(self, shell: Shell) -> None:
         shell.take(command("account.close", "k1"), command("account.close", "k2"))

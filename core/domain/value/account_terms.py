@@ -39,3 +39,10 @@ class UpdateTerms(NamedTuple):
     metadata: Mapping[str, AttributeValue] | None = None  #: all of it from now on; None: as it was
     tags: tuple[str, ...] | None = None
     reason: str | None = None  #: for people
+
+
+class LinkTerms(NamedTuple):
+    """Let an account be found by a card, or no longer."""
+
+    card: str
+    reason: str | None = None  #: for people

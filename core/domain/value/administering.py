@@ -43,7 +43,7 @@ def decide_close(situation: Situation) -> Decision | Rejected:
     if points and not terms.forfeit:
         return _points_left(points)
     change = _forfeited(situation, left) if points else AccountChange(account)
-    notice = _notice(situation, NoticeKind.CLOSED)
+    notice = notice_of(situation, NoticeKind.CLOSED)
     change = change._replace(account=change.account._replace(status=AccountStatus.CLOSED), notice=notice)
     return Decision((change,), answer=Answer(change.account, {"points": points} if points else {}))
 
@@ -58,7 +58,7 @@ def decide_update(situation: Situation) -> Decision | Rejected:
     )
     if after == before:
         return _unchanged(situation)
-    notice = _notice(situation, NoticeKind.UPDATED)
+    notice = notice_of(situation, NoticeKind.UPDATED)
     change = AccountChange(situation.account, details=after, notice=notice)
     return Decision((change,), answer=Answer(situation.account))
 
@@ -67,14 +67,15 @@ def _in_status(situation: Situation, status: AccountStatus, what: NoticeKind) ->
     if situation.account.status is status:
         return _unchanged(situation)
     account = situation.account._replace(status=status)
-    return Decision((AccountChange(account, notice=_notice(situation, what)),), answer=Answer(account))
+    return Decision((AccountChange(account, notice=notice_of(situation, what)),), answer=Answer(account))
 
 
 def _unchanged(situation: Situation) -> Decision:
     return Decision(answer=Answer(situation.account))
 
 
-def _notice(situation: Situation, what: NoticeKind) -> AccountNotice:
+def notice_of(situation: Situation, what: NoticeKind) -> AccountNotice:
+    """What others are told of what a command changes beside points."""
     command = situation.command
     return AccountNotice(
         what, (command.source, situation.command_id), command.occurred_at, getattr(command.terms, "reason", None)

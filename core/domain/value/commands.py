@@ -20,6 +20,8 @@ class Whom(NamedTuple):
 CUSTOMER = "customer"
 #: The kind that names an account: by the id that we drew, or by the one that its maker gave it.
 ACCOUNT = "account"
+#: The kind that names an account by a card that is linked to it, in one program.
+CARD = "card"
 
 
 class Command(NamedTuple, Generic[T]):

@@ -15,7 +15,7 @@ from core.domain.program import Enrol, Program
 from core.domain.program.registry import ProgramRegistry
 from core.domain.reach import AccountParts, LotsWanted, Reach, ReferenceKey
 from core.domain.value.authorizations import AUTHORIZATION
-from core.domain.value.commands import CUSTOMER, Command, Whom
+from core.domain.value.commands import CARD, CUSTOMER, Command, Whom
 
 
 class Flow(Enum):
@@ -61,17 +61,19 @@ def reach_of(message: Message[Command[Any]], rules: ProgramRegistry, as_of: date
     """These parts of a command's account, and whether the command is known."""
     command = message.fact
     known = frozenset({(command.source, message.event_id)})
-    if command.whom.kind != CUSTOMER:
+    if command.whom.kind not in {CUSTOMER, CARD}:
         return Reach(references={reference_key(command.whom): parts}, commands=known)
     program_id = rules.resolve(message.program_id, command.source, as_of)
     if program_id is None:
         return Reach(commands=known)
+    if command.whom.kind != CUSTOMER:
+        return Reach(references={reference_key(command.whom, program_id): parts}, commands=known)
     return Reach(customers={(program_id, command.whom.id): parts}, commands=known)
 
 
-def reference_key(whom: Whom) -> ReferenceKey:
-    """The reference by which an account is found that is not named by its customer."""
-    return ReferenceKey(whom.kind, whom.id)
+def reference_key(whom: Whom, program_id: str = "") -> ReferenceKey:
+    """The reference by which an account is found that is not named by its customer; a card's is of one program."""
+    return ReferenceKey(whom.kind, whom.id, program_id if whom.kind == CARD else "")
 
 
 def on_account(decide: DecideSituation, flow: Flow, *, opens: bool = False) -> Decide:
@@ -108,16 +110,17 @@ def _situation(
     books: Books, message: Message[Command[Any]], rules: ProgramRegistry, as_of: datetime, *, opens: bool
 ) -> Situation | Rejected:
     command, opened = message.fact, None
-    if command.whom.kind == CUSTOMER:
-        program_id = rules.resolve(message.program_id, command.source, as_of)
-        if program_id is None:
-            return unknown_program(message.program_id, rules)
+    if command.whom.kind not in {CUSTOMER, CARD}:
+        account = books.account_by(reference_key(command.whom))
+    elif (program_id := rules.resolve(message.program_id, command.source, as_of)) is None:
+        return unknown_program(message.program_id, rules)
+    elif command.whom.kind == CUSTOMER:
         account = books.account_of(program_id, command.whom.id)
         program = rules.at(program_id, as_of).program
         if account is None and opens and program.enrol is Enrol.FIRST_ACTIVITY:
             account = opened = books.new_account(program_id, command.whom.id, program.tiers[0].tier_id, None)
     else:
-        account = books.account_by(reference_key(command.whom))
+        account = books.account_by(reference_key(command.whom, program_id))
     if account is None or message.program_id not in (None, account.program_id):
         return unknown_account(command.whom)
     version = rules.at(account.program_id, as_of)
@@ -167,7 +170,7 @@ def unknown_program(named: str | None, rules: ProgramRegistry) -> Rejected:
 
 def unknown_account(whom: Whom, prefix: str = "") -> Rejected:
     """Why a command is not done that names an account that is not there, in a field with this prefix."""
-    field = f"data.{prefix}{whom.kind}_id"
+    field = f"data.{prefix}{whom.kind}" + ("" if whom.kind == CARD else "_id")
     if whom.kind == CUSTOMER:
         return Rejected(
             RejectionCode.UNKNOWN_ACCOUNT,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from core.domain.value.account_terms import CloseTerms, CreateTerms, StatusTerms, UpdateTerms
+from core.domain.value.account_terms import CloseTerms, CreateTerms, LinkTerms, StatusTerms, UpdateTerms
 from core.messages.inbound.command_facts import instant_of
 
 Data = Mapping[str, Any]
@@ -36,3 +36,8 @@ def update_terms(data: Data) -> UpdateTerms:
     """What is to be kept with an account."""
     tags = data.get("tags")
     return UpdateTerms(data.get("metadata"), None if tags is None else tuple(tags), data.get("reason"))
+
+
+def link_terms(data: Data) -> LinkTerms:
+    """The card that is linked or unlinked."""
+    return LinkTerms(data["card"], data.get("reason"))

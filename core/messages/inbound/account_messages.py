@@ -11,12 +11,15 @@ from typing_extensions import TypedDict
 
 from core.domain.ids import id_pattern
 from core.messages.inbound.command_messages import (
+    CardNumber,
     NamedAccount,
+    NamedCard,
     NamedCustomer,
     NamedProgram,
     NamedUnit,
     Points,
     Reason,
+    named_once,
     settle_command,
 )
 from core.messages.inbound.fields import Attributes, CustomerId, Label, StopAtFirst, UtcTime, own_problem
@@ -98,6 +101,7 @@ class StatusData(TypedDict):
     program_id: NotRequired[NamedProgram]
     customer_id: NotRequired[NamedCustomer]
     account_id: NotRequired[NamedAccount]
+    card: NotRequired[NamedCard]
     reason: NotRequired[Reason]
 
 
@@ -108,6 +112,7 @@ class CloseData(TypedDict):
     program_id: NotRequired[NamedProgram]
     customer_id: NotRequired[NamedCustomer]
     account_id: NotRequired[NamedAccount]
+    card: NotRequired[NamedCard]
     reason: NotRequired[Reason]
     points_left: NotRequired[Literal["forfeit"] | None]
     """forfeit: points that are left are given up. Left out: they stand in the way."""
@@ -120,6 +125,7 @@ class UpdateData(TypedDict):
     program_id: NotRequired[NamedProgram]
     customer_id: NotRequired[NamedCustomer]
     account_id: NotRequired[NamedAccount]
+    card: NotRequired[NamedCard]
     reason: NotRequired[Reason]
     metadata: NotRequired[Attributes | None]
     """All of its metadata from now on, in the place of what was there; {}: none."""
@@ -173,3 +179,41 @@ class UpdateCommand(Envelope):
     """What is asked for."""
     data: Annotated[UpdateData, AfterValidator(_settle_update)]
     """What is to be kept with it."""
+
+
+@with_config(STRICT)
+class LinkData(TypedDict):
+    """A card by which an account is found, or no longer."""
+
+    program_id: NotRequired[NamedProgram]
+    customer_id: NotRequired[NamedCustomer]
+    account_id: NotRequired[NamedAccount]
+    card: CardNumber
+    """The number of the loyalty card; no number of a payment card."""
+    reason: NotRequired[Reason]
+
+
+def _settle_link(data: Any) -> Any:
+    leave_out_null(data)
+    named_once(data, ("customer_id", "account_id"))
+    return data
+
+
+@with_config(STRICT)
+class LinkCommand(Envelope):
+    """Asks to let an account be found by a card."""
+
+    type: Literal["loyalty.command.account.link"]  # type: ignore[misc]
+    """What is asked for."""
+    data: Annotated[LinkData, AfterValidator(_settle_link)]
+    """The account, and the card."""
+
+
+@with_config(STRICT)
+class UnlinkCommand(Envelope):
+    """Asks to let an account no longer be found by a card."""
+
+    type: Literal["loyalty.command.account.unlink"]  # type: ignore[misc]
+    """What is asked for."""
+    data: Annotated[LinkData, AfterValidator(_settle_link)]
+    """The account, and the card."""

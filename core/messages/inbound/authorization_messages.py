@@ -11,6 +11,7 @@ from core.domain.ledger import POINTS_MAX
 from core.messages.inbound.command_messages import (
     ForOrder,
     NamedAccount,
+    NamedCard,
     NamedCustomer,
     NamedProgram,
     NamedUnit,
@@ -33,6 +34,7 @@ class AuthorizeData(TypedDict):
     program_id: NotRequired[NamedProgram]
     customer_id: NotRequired[NamedCustomer]
     account_id: NotRequired[NamedAccount]
+    card: NotRequired[NamedCard]
     points: Points
     unit: NotRequired[NamedUnit]
     authorization_id: NotRequired[Id | None]
@@ -76,6 +78,7 @@ class RedeemData(TypedDict):
     program_id: NotRequired[NamedProgram]
     customer_id: NotRequired[NamedCustomer]
     account_id: NotRequired[NamedAccount]
+    card: NotRequired[NamedCard]
     points: Points
     unit: NotRequired[NamedUnit]
     reason: NotRequired[Reason]

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from core.domain.value.commands import ACCOUNT, CUSTOMER, Command, CreditTerms, DebitTerms, Whom
+from core.domain.value.commands import ACCOUNT, CARD, CUSTOMER, Command, CreditTerms, DebitTerms, Whom
 
 Data = Mapping[str, Any]
 
@@ -13,7 +13,9 @@ def whom_of(data: Data, prefix: str = "") -> Whom:
     """Whose account a command is about, or another one that it names in fields with this prefix."""
     if f"{prefix}customer_id" in data:
         return Whom(CUSTOMER, data[f"{prefix}customer_id"])
-    return Whom(ACCOUNT, data[f"{prefix}account_id"])
+    if f"{prefix}account_id" in data:
+        return Whom(ACCOUNT, data[f"{prefix}account_id"])
+    return Whom(CARD, data[f"{prefix}card"])
 
 
 def command_of(

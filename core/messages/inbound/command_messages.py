@@ -5,7 +5,7 @@ All share how they name an account, and nearly all what they count.
 
 from typing import Annotated, Any, Literal, NotRequired
 
-from pydantic import AfterValidator, Field, with_config
+from pydantic import AfterValidator, Field, StringConstraints, with_config
 
 # Python 3.11's own TypedDict hides from pydantic which keys are required.
 from typing_extensions import TypedDict
@@ -16,7 +16,7 @@ from core.messages.inbound.order_messages import STRICT, Envelope, leave_out_nul
 
 COMMAND_PREFIX = "loyalty.command."
 #: The fields that name whose account it is, of which a command has one.
-NAMING = ("customer_id", "account_id")
+NAMING = ("customer_id", "account_id", "card")
 #: The fields that are as good as left out where they are false.
 SWITCHES = ("allow_remainder", "allow_negative_balance")
 
@@ -37,6 +37,10 @@ NamedCustomer = Annotated[CustomerId | None, Field(description="The shop's id of
 NamedAccount = Annotated[
     Id | None, Field(description="The account, in place of a customer: the id that we drew, or its own.")
 ]
+CardNumber = Annotated[str, StringConstraints(min_length=4, max_length=64, pattern=r"^[0-9A-Za-z-]+$")]
+NamedCard = Annotated[
+    CardNumber | None, Field(description="A card that is linked to the account, in place of a customer.")
+]
 NamedUnit = Annotated[
     Id | None, Field(description="What the points are; said, the command is rejected where the program counts others.")
 ]
@@ -51,6 +55,7 @@ class CreditData(TypedDict):
     program_id: NotRequired[NamedProgram]
     customer_id: NotRequired[NamedCustomer]
     account_id: NotRequired[NamedAccount]
+    card: NotRequired[NamedCard]
     points: Points
     unit: NotRequired[NamedUnit]
     reason: NotRequired[Reason]
@@ -68,6 +73,7 @@ class DebitData(TypedDict):
     program_id: NotRequired[NamedProgram]
     customer_id: NotRequired[NamedCustomer]
     account_id: NotRequired[NamedAccount]
+    card: NotRequired[NamedCard]
     points: Points
     unit: NotRequired[NamedUnit]
     reason: NotRequired[Reason]

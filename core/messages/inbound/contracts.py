@@ -23,18 +23,21 @@ from core.domain.orders.facts import (
 from core.domain.subjects import (
     account_subject,
     authorization_subject,
+    card_subject,
     command_subject,
     customer_subject,
     order_subject,
     return_subject,
 )
 from core.domain.value.commands import Command
-from core.messages.inbound.account_facts import close_terms, create_terms, status_terms, update_terms
+from core.messages.inbound.account_facts import close_terms, create_terms, link_terms, status_terms, update_terms
 from core.messages.inbound.account_messages import (
     CloseCommand,
     CreateCommand,
     FreezeCommand,
+    LinkCommand,
     UnfreezeCommand,
+    UnlinkCommand,
     UpdateCommand,
 )
 from core.messages.inbound.authorization_facts import (
@@ -166,7 +169,7 @@ def _about_order(event_type: str, model: Model, fact: Callable[[str, datetime, D
 def _account(data: Data) -> str:
     if "customer_id" in data:
         return customer_subject(data["customer_id"])
-    return account_subject(data["account_id"])
+    return account_subject(data["account_id"]) if "account_id" in data else card_subject(data["card"])
 
 
 def _command_to_undo(data: Data) -> str:
@@ -200,7 +203,7 @@ def _authorization(data: Data) -> str:
 
 def _named_account(data: Data) -> str | None:
     # Where other commands are posted that name the account so.
-    return data.get("customer_id") or data.get("account_id")
+    return data.get("customer_id") or data.get("account_id") or data.get("card")
 
 
 def _on_authorization(verb: str, model: Model, terms: Callable[[Data], Any]) -> Contract:
@@ -259,5 +262,7 @@ CONTRACTS = (
     ),
     _on_authorization("capture", CaptureCommand, capture_terms),
     _on_authorization("void", VoidCommand, void_terms),
+    _command("account.link", LinkCommand, link_terms),
+    _command("account.unlink", UnlinkCommand, link_terms),
 )
 INBOUND = Contracts(CONTRACTS)

@@ -11,6 +11,7 @@ from core.domain.ledger import POINTS_MAX
 from core.messages.inbound.command_messages import (
     ForOrder,
     NamedAccount,
+    NamedCard,
     NamedCustomer,
     NamedProgram,
     NamedUnit,
@@ -31,6 +32,7 @@ class AdjustData(TypedDict):
     program_id: NotRequired[NamedProgram]
     customer_id: NotRequired[NamedCustomer]
     account_id: NotRequired[NamedAccount]
+    card: NotRequired[NamedCard]
     points: Annotated[
         int,
         Field(ge=-POINTS_MAX, le=POINTS_MAX, examples=[-120], json_schema_extra={"not": {"const": 0}}),
@@ -72,6 +74,7 @@ class TransferData(TypedDict):
     program_id: NotRequired[NamedProgram]
     customer_id: NotRequired[NamedCustomer]
     account_id: NotRequired[NamedAccount]
+    card: NotRequired[NamedCard]
     to_customer_id: NotRequired[CustomerId | None]
     """The shop's id of the customer whose account gets the points; who has none gets one."""
     to_account_id: NotRequired[Id | None]

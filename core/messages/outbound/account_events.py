@@ -27,6 +27,10 @@ class AccountChangedData(TypedDict):
     """All that is kept with it from now on, where that changed."""
     tags: NotRequired[list[str]]
     """All words to find it by from now on, where what is kept with it changed."""
+    linked: NotRequired[dict[str, str]]
+    """By what else it is found from now on: the kind, such as card, and the number."""
+    unlinked: NotRequired[dict[str, str]]
+    """By what it is found no longer."""
     reason: NotRequired[str]
     """Why, as the command says."""
     command_id: str
