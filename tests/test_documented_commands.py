@@ -110,6 +110,15 @@ RUN_BY: dict[str, tuple[str, ...]] = {
         "test_only_the_chosen_lots_are_extended",
         "test_a_last_day_can_be_given_again_and_changes_nothing_more",
     ),
+    "loyalty command show": cli("test_value_commands", "TestCommandShow"),
+    "loyalty points": cli("test_value_commands", "TestPoints"),
+    "loyalty points adjust --id --reason": cli("test_value_commands", "TestPoints"),
+    "loyalty points credit --dry-run --reason": cli("test_value_commands", "TestPoints"),
+    "loyalty points credit --expires-at --reason": cli("test_value_commands", "TestPoints"),
+    "loyalty points credit --reason": cli("test_value_commands", "TestPoints"),
+    "loyalty points debit --dry-run --order": cli("test_value_commands", "TestPoints"),
+    "loyalty points debit --reason": cli("test_value_commands", "TestPoints"),
+    "loyalty points credit --id --reason": FIRST_HOUR,
     "loyalty program apply": FIRST_HOUR,
     "loyalty program apply --backdate --from": cli(
         "test_program_commands", "test_a_time_of_the_past_needs_backdate_and_is_told_what_it_does_not_touch"

@@ -34,9 +34,10 @@ STEPS = (
     ("loyalty tail --from-beginning --limit 3", "account opened"),
     ("loyalty publish - <<EOF", "Published 1 message"),
     ("loyalty account history C-1001", "The order earns 24 with this refund, 49 before it."),
+    ('loyalty points credit C-1001 10 --reason "late parcel" --id goodwill-77', "10 points given to C-1001"),
     ("echo ", "Published 1 message"),
     ("loyalty dead list", "not_json"),
-    ("loyalty dead show 4", "Message 4 is dead"),
+    ("loyalty dead show 5", "Message 5 is dead"),
     ("loyalty verify", "The books are right"),
     ("loyalty status", "dead      1"),
 )
@@ -131,11 +132,11 @@ def test_the_first_hour_goes_as_the_readme_says(terminal: Terminal) -> None:
     for command, (_, wanted) in zip(commands, STEPS, strict=True):
         terminal.type_until(command, wanted)
     account = json.loads(terminal.type("loyalty account show C-1001 --json").output)["accounts"][0]
-    assert (account["balance"], account["sequence"], account["tier"]) == (48, 3, "bronze")
+    assert (account["balance"], account["sequence"], account["tier"]) == (58, 4, "bronze")
     published = terminal.type(commands[1])
     assert published.code == 0, published.output
-    terminal.type_until(commands[6], "1 accounts, 48 points, 0 events held")
-    assert "posted    3" in terminal.type_until("loyalty status", "received  0").output
+    terminal.type_until(commands[6], "1 accounts, 58 points, 0 events held")
+    assert "posted    4" in terminal.type_until("loyalty status", "received  0").output
 
 
 def test_the_first_hour_names_each_command_once_in_order() -> None:

@@ -84,7 +84,7 @@ class CommandUndecidedError(LoyaltyError):
 class CommandParkedError(LoyaltyError):
     """Command {command_id} of {source} could not be posted ({reason}): {detail}.
 
-    It is parked as message {inbox_id}. After a repair, `loyalty dead retry {inbox_id}` does it.
+    It is parked as message {inbox_id}. `loyalty dead show` with this number says what mends it.
     """
 
 

@@ -204,7 +204,7 @@ class TestBesideAWorker:
         executor = executor_on(shell)
         shell.execute("ALTER TABLE entries ADD CHECK (kind <> 'credit')")
         for _ in range(2):
-            with pytest.raises(CommandParkedError, match="loyalty dead retry 1"):
+            with pytest.raises(CommandParkedError, match="parked as message 1"):
                 executor.execute(credit(500, "k1"))
 
 

@@ -28,8 +28,10 @@ from workers.cli import (
     quote_command,
     renew_command,
     replay_command,
+    show_command,
     status_commands,
     upkeep_command,
+    value_commands,
 )
 from workers.cli.command_errors import DatabaseFailedError, NotTextError, SettingsError
 from workers.cli.data_folder import DataDir, take_data_dir_everywhere
@@ -78,8 +80,9 @@ def build_app() -> typer.Typer:
     )
     app.callback()(_root)
     for module in (
-        process_commands, event_commands, replay_command, renew_command, quote_command, account_commands, lot_commands,
-        program_commands, dead_commands, ledger_commands, status_commands, upkeep_command, database_commands,
+        process_commands, event_commands, replay_command, renew_command, quote_command, account_commands,
+        value_commands, show_command, lot_commands, program_commands, dead_commands, ledger_commands, status_commands,
+        upkeep_command, database_commands,
     ):  # fmt: skip
         module.register(app)
     take_data_dir_everywhere(app)

@@ -160,3 +160,15 @@ class NoOrderError(LoyaltyError):
 
 class NoLetterError(LoyaltyError):
     """There is no message {inbox_id} in the inbox. `loyalty dead list` shows the numbers of dead letters."""
+
+
+class CommandNotDoneError(LoyaltyError):
+    """Command {command_id} {verb} done: {detail} ({code}). What to do: {advice}."""
+
+
+class WhichOfProgramsError(UserError):
+    """Several programs are here ({known}). Say which with --program."""
+
+
+class UnknownCommandError(LoyaltyError):
+    """There is no command {command_id}{where}. Ids are compared letter by letter."""

@@ -1,0 +1,164 @@
+"""`loyalty points`: commands that a person gives. They are done at once, and each shows what it did."""
+
+import pytest
+
+from core.receiving.receive import receive_by_operator
+from tests.factories import PROGRAM_TEXT, as_bytes, command, order
+from tests.shell import EVENT_SOURCE, LIMITS, Shell, take_by_operator
+from tests.workers.cli.command_line import CommandLine
+from workers.cli.command_spellings import OPTIONS, SPELLINGS, WHOM
+from workers.cli.value_commands import NAMING, fields_of
+
+UNTIL = "2090-06-30T22:00:00+00:00"
+
+
+def lines(text: str) -> list[list[str]]:
+    return [line.split() for line in text.splitlines()]
+
+
+class TestPoints:
+    def test_given_ones_are_shown_with_before_after_and_until_when(self, loyalty: CommandLine, shell: Shell) -> None:
+        shell.take(order("o1", "100.00"))
+        printed = loyalty("points", "credit", "c1", 500, "--reason", "late parcel", "--expires-at", UNTIL)
+        assert printed.code == 0, printed.err
+        assert "Done: 500 points given to c1." in printed.out
+        assert ["balance", "100", "600"] in lines(printed.out)
+        assert ["+500", "30", "June", "2090"] in lines(printed.out)
+        assert (shell.balance(), shell.differences()) == (600, [])
+        history = loyalty("account", "history", "c1").out
+        assert "late parcel" in history
+
+    def test_taken_ones_are_too(self, loyalty: CommandLine, shell: Shell) -> None:
+        shell.take(order("o1", "100.00"))
+        printed = loyalty("points", "debit", "c1", 120, "--allow-remainder")
+        assert "Done: 100 points taken from c1; 20 points could not be." in printed.out
+        assert ["balance", "100", "0"] in lines(printed.out)
+        assert ["-100", "for", "good"] in lines(printed.out)
+
+    def test_a_correction_takes_with_points_below_0(self, loyalty: CommandLine, shell: Shell) -> None:
+        shell.take(order("o1", "100.00"))
+        printed = loyalty("points", "adjust", "c1", "-30", "--reason", "counted twice", "--id", "k1")
+        assert printed.code == 0, printed.err
+        assert (["balance", "100", "70"] in lines(printed.out), shell.balance()) == (True, 70)
+
+    def test_an_account_can_be_named_in_another_way(self, loyalty: CommandLine, shell: Shell) -> None:
+        shell.take(order("o1", "100.00"))
+        account_id = shell.value("SELECT account_id FROM accounts")
+        printed = loyalty("points", "debit", account_id, 40, "--named-by", "account", "--json")
+        assert (printed.json["account_id"], printed.json["points"]) == (str(account_id), 40)
+        assert loyalty("points", "debit", account_id, 40, "--named-by", "shoe").code == 2
+
+    def test_a_dry_run_shows_the_same_and_changes_nothing(self, loyalty: CommandLine, shell: Shell) -> None:
+        printed = loyalty("points", "credit", "c1", 500, "--reason", "late parcel", "--dry-run")
+        assert "Would be done: 500 points given to c1." in printed.out
+        assert ["balance", "0", "500"] in lines(printed.out)
+        assert "Nothing is changed" in printed.out
+        assert (shell.balance(), shell.value("SELECT count(*) FROM inbox")) == (None, 0)
+        assert loyalty("points", "debit", "c1", 5, "--order", "5001", "--dry-run").code == 1
+
+
+class TestTheSameAgain:
+    def test_with_the_id_that_was_printed_it_changes_nothing(self, loyalty: CommandLine, shell: Shell) -> None:
+        command_id = loyalty("points", "credit", "c1", 500, "--json").json["command_id"]
+        again = loyalty("points", "credit", "c1", 500, "--id", command_id)
+        assert "Done before, at " in again.out
+        assert f"It is command {command_id}" in again.out
+        assert shell.balance() == 500
+
+    def test_without_it_it_is_another_command(self, loyalty: CommandLine, shell: Shell) -> None:
+        for _ in range(2):
+            loyalty("points", "credit", "c1", 500)
+        assert shell.balance() == 1_000
+
+
+class TestNotDone:
+    def test_it_says_why_and_what_to_do_and_ends_with_1(self, loyalty: CommandLine, shell: Shell) -> None:
+        shell.take(order("o1", "100.00"))
+        printed = loyalty("points", "debit", "c1", 120, "--id", "k1")
+        assert (printed.code, printed.out) == (1, "")
+        assert (
+            "Command k1 is not done: 120 are asked for, and 100 can be spent now (insufficient_points)" in printed.err
+        )
+        assert "ask for no more than can be spent" in printed.err
+        document = loyalty("points", "debit", "c1", 120, "--id", "k1", "--json")
+        assert (document.code, document.json["outcome"], document.json["code"]) == (
+            1,
+            "rejected",
+            "insufficient_points",
+        )
+        assert (document.json["is_repeated"], shell.balance()) == (True, 100)
+
+    def test_a_dry_run_says_so_too(self, loyalty: CommandLine, shell: Shell) -> None:
+        printed = loyalty("points", "debit", "c1", 1, "--dry-run")
+        assert (printed.code, "would not be done" in printed.err) == (1, True)
+        assert shell.value("SELECT count(*) FROM commands") == 0
+
+    @pytest.mark.parametrize(
+        ("arguments", "told"),
+        [
+            (("credit", "c1", 0), "data.points"),
+            (("credit", "c1", "5.5"), "POINTS"),
+            (("credit", "c1", 5, "--expires-at", "tomorrow"), "data.expires_at"),
+            (("adjust", "c1", 5), "data.reason"),
+            (("credit", "c1"), "POINTS"),
+        ],
+    )
+    def test_wrong_use_ends_with_2_and_says_what(
+        self, loyalty: CommandLine, shell: Shell, arguments: tuple[object, ...], told: str
+    ) -> None:
+        printed = loyalty("points", *arguments)
+        assert (printed.code, told in printed.err) == (2, True), printed.err
+        assert shell.value("SELECT count(*) FROM inbox") == 0
+
+    def test_of_several_programs_one_is_to_be_named(self, loyalty: CommandLine, shell: Shell) -> None:
+        shell.apply_program(PROGRAM_TEXT.replace("program_id: test", "program_id: other").replace("/shops/test", "/o"))
+        printed = loyalty("points", "credit", "c1", 5)
+        assert (printed.code, "Several programs are here (other, test)" in printed.err) == (2, True)
+        assert loyalty("points", "credit", "c1", 5, "--program", "other").code == 0
+        assert shell.balance("c1", "other") == 5
+
+    def test_without_a_program_nothing_is_done(self, loyalty: CommandLine) -> None:
+        printed = loyalty("points", "credit", "c1", 5)
+        assert (printed.code, "unknown_program" in printed.err) == (1, True)
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS, ids=lambda spelling: spelling.words)
+def test_every_field_of_its_contract_can_be_given(spelling: object) -> None:
+    fields = fields_of(spelling)  # type: ignore[arg-type]
+    assert fields.keys() - set(NAMING) <= OPTIONS.keys()
+    assert set(spelling.arguments) - {WHOM} <= fields.keys()  # type: ignore[attr-defined]
+
+
+class TestCommandShow:
+    def test_it_shows_a_command_with_its_answer(self, loyalty: CommandLine, shell: Shell) -> None:
+        take_by_operator(shell, command("credit", "k1", points=500, reason="gift", expires_at=UNTIL))
+        take_by_operator(shell, command("debit", "k2", points=700))
+        done = loyalty("command", "show", "k1")
+        assert "Command k1 of /shops/test: credit" in done.out
+        assert "500 points given to c1" in done.out
+        assert (["balance", "0", "500"] in lines(done.out), done.code) == (True, 0)
+        refused = loyalty("command", "show", "k2").out
+        assert "700 are asked for, and 500 can be spent now (insufficient_points)" in refused
+        assert "ask for no more than can be spent" in refused
+
+    def test_one_id_may_be_that_of_several_sources(self, loyalty: CommandLine, shell: Shell) -> None:
+        for source in ("/shops/test", "/tills/1"):
+            take_by_operator(shell, command("credit", "k1", points=5, source=source, program_id="test"))
+        both = loyalty("command", "show", "k1", "--json").json["commands"]
+        assert [(each["source"], each["state"]) for each in both] == [
+            ("/shops/test", "accepted"),
+            ("/tills/1", "accepted"),
+        ]
+        one = loyalty("command", "show", "k1", "--source", "/tills/1", "--json").json["commands"]
+        assert one == both[1:]
+
+    def test_one_that_has_no_answer_yet_says_where_it_stands(self, loyalty: CommandLine, shell: Shell) -> None:
+        asked = as_bytes(command("credit", "k1", points=5))
+        with shell.engine.begin() as connection:
+            receive_by_operator(connection, [asked], limits=LIMITS, shards=16, event_source=EVENT_SOURCE)
+        assert "none; it is about to be posted" in loyalty("command", "show", "k1").out
+
+    def test_an_order_of_that_id_is_none(self, loyalty: CommandLine, shell: Shell) -> None:
+        shell.receive(order("o1", event_id="k1"))
+        printed = loyalty("command", "show", "k1")
+        assert (printed.code, "There is no command k1" in printed.err) == (1, True)

@@ -1,0 +1,84 @@
+"""How commands are spelt on the command line: one row each. Which options it takes, its contract says."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from core.domain.value.verbs import Verb
+
+
+class Option(NamedTuple):
+    """How a field of a command's data is given."""
+
+    help: str
+    metavar: str | None = None  #: what stands for its value
+
+
+#: Stands among the arguments of a command for the fields that name the account.
+WHOM = "whom"
+#: Every field that a command of the table takes, except those that name its account.
+OPTIONS: Mapping[str, Option] = {
+    "points": Option("How many points, or of money the smallest units.", "POINTS"),
+    "program_id": Option("In this program; else the only one here, or the default.", "PROGRAM"),
+    "unit": Option("What the points are; it is not done where the program counts others.", "UNIT"),
+    "reason": Option("Why, as the customer may be shown it; no personal data.", "TEXT"),
+    "order_id": Option("The order that it is for, as people are shown it.", "ORDER"),
+    "available_at": Option("From when on they can be spent, with its offset; else at once.", "TIME"),
+    "expires_at": Option("The first instant at which they cannot be spent; else as the program says.", "TIME"),
+    "allow_remainder": Option("Where there are fewer points, take those."),
+    "allow_negative_balance": Option("Where fewer points can be spent, let the account owe the rest."),
+}
+#: Options that have a shorter name than their field.
+SHORTER = {"program_id": "program", "order_id": "order"}
+
+
+class Spelling(NamedTuple):
+    """One command as a person types it."""
+
+    words: str
+    verb: Verb
+    arguments: tuple[str, ...]  #: fields without an option's name, in order
+    done: str  #: what it does, in the past, with what its answer tells in braces
+    help: str
+
+
+SPELLINGS = (
+    Spelling(
+        "points credit",
+        Verb.CREDIT,
+        (WHOM, "points"),
+        "{points} given to {whom}",
+        """Give points to a customer; who has no account gets one.
+
+        \b
+        loyalty points credit C-1001 500 --reason "late parcel"
+        loyalty points credit C-1001 500 --expires-at 2027-12-31T23:00:00+00:00 --dry-run
+
+        They pay off a deficit first, and count neither as lifetime points nor for a tier.
+        """,
+    ),
+    Spelling(
+        "points debit",
+        Verb.DEBIT,
+        (WHOM, "points"),
+        "{points} taken from {whom}",
+        """Take points that a customer can spend, soonest expiry first: all of them, or none.
+
+        \b
+        loyalty points debit C-1001 200 --reason "paid at the till" --order 5001
+        loyalty points debit C-1001 200 --allow-remainder
+        """,
+    ),
+    Spelling(
+        "points adjust",
+        Verb.ADJUST,
+        (WHOM, "points"),
+        "the points of {whom} corrected by {points}",
+        """Correct what a customer has: more with points above 0, less with points below 0.
+
+        \b
+        loyalty points adjust C-1001 -120 --reason "counted twice"
+
+        Where the program lists adjustment_reasons, the reason is one of them.
+        """,
+    ),
+)

@@ -1,0 +1,181 @@
+"""`loyalty points` and other commands that a person gives: done at once, each shows what it did."""
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from inspect import Parameter, Signature, cleandoc
+from types import UnionType
+from typing import Annotated, Any, NotRequired, Union, get_args, get_origin
+
+import typer
+from sqlalchemy import Engine
+from typing_extensions import get_type_hints
+
+from config.settings import Settings
+from core.domain.program.registry import ProgramRegistry
+from core.domain.value.verbs import Verb
+from core.messages.inbound.command_messages import COMMAND_PREFIX, NAMING
+from core.messages.inbound.contracts import INBOUND
+from core.receiving.executing import OPERATOR_SOURCE, CommandAccepted, CommandAnswer, CommandRequest
+from core.store.engine import database_now
+from core.store.programs import load_registry
+from workers.bootstrap import command_executor
+from workers.cli.answer_pages import done_text, print_accounts
+from workers.cli.command_errors import CommandNotDoneError, WhichOfProgramsError
+from workers.cli.command_spellings import OPTIONS, SHORTER, SPELLINGS, WHOM, Spelling
+from workers.cli.output import AsJson, print_json, say
+from workers.cli.wiring import opened_database
+from workers.process_logs import set_up_logging
+
+_KINDS_OF_NAMES = tuple(name.removesuffix("_id") for name in NAMING)
+
+#: What stands beside the fields of every command.
+_COMMON = {
+    "named_by": Annotated[
+        str, typer.Option("--named-by", metavar="KIND", help=f"What CUSTOMER is: {' or '.join(_KINDS_OF_NAMES)}.")
+    ],
+    "command_id": Annotated[
+        str | None, typer.Option("--id", metavar="ID", help="Names the command for ever; else one is drawn.")
+    ],
+    "is_dry_run": Annotated[bool, typer.Option("--dry-run", help="Say what it would do; nothing is changed.")],
+    "as_json": AsJson,
+}
+_DEFAULTS = {"named_by": _KINDS_OF_NAMES[0], "command_id": None, "is_dry_run": False, "as_json": False}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    points = typer.Typer(no_args_is_help=True)
+    add_spellings(points, "points")
+    app.add_typer(points, name="points", help="Give points, take them, and correct them.")
+
+
+def add_spellings(group: typer.Typer, name: str) -> None:
+    """Add the commands of the table that begin with this word."""
+    for spelling in SPELLINGS:
+        first, _, second = spelling.words.partition(" ")
+        if first == name:
+            # Or a number below zero would be taken for an option.
+            context = {"ignore_unknown_options": spelling.verb is Verb.ADJUST}
+            group.command(second, context_settings=context)(_command(spelling))
+
+
+def fields_of(spelling: Spelling) -> Mapping[str, Any]:
+    """The fields of the data of a command, with the type of each."""
+    model = INBOUND[COMMAND_PREFIX + spelling.verb].model
+    data = _bare(get_type_hints(model, include_extras=True)["data"])
+    return {name: _bare(hint) for name, hint in get_type_hints(data, include_extras=True).items()}
+
+
+def _bare(hint: Any) -> Any:
+    """A type without what is said besides of it, and without null."""
+    while get_origin(hint) in {Annotated, NotRequired}:
+        hint = get_args(hint)[0]
+    if get_origin(hint) in {Union, UnionType}:
+        (hint,) = (part for part in get_args(hint) if part is not type(None))
+        return _bare(hint)
+    return hint
+
+
+def _parameters(spelling: Spelling) -> Iterator[Parameter]:
+    """The arguments and options of a command: those of its fields, and those that all have."""
+    fields = dict(fields_of(spelling))
+    for name in spelling.arguments:
+        if name == WHOM:
+            help_ = "The shop's own id of the customer; with --named-by another name of the account."
+            yield _argument(name, str, "CUSTOMER", help_)
+        else:
+            option = OPTIONS[name]
+            yield _argument(name, _typed(fields.pop(name)), option.metavar, option.help)
+    for name, kind in fields.items():
+        if name not in NAMING:
+            option, is_switch = OPTIONS[name], kind is bool
+            spelt = f"--{SHORTER.get(name, name).replace('_', '-')}"
+            hint = bool if is_switch else _typed(kind) | None
+            typed = Annotated[hint, typer.Option(spelt, metavar=option.metavar, help=option.help)]  # type: ignore[valid-type]
+            yield Parameter(name, Parameter.KEYWORD_ONLY, default=False if is_switch else None, annotation=typed)
+    for name, typed in _COMMON.items():
+        if name != "named_by" or WHOM in spelling.arguments:
+            yield Parameter(name, Parameter.KEYWORD_ONLY, default=_DEFAULTS[name], annotation=typed)
+
+
+def _argument(name: str, kind: Any, metavar: str | None, help_: str) -> Parameter:
+    typed = Annotated[kind, typer.Argument(metavar=metavar, help=help_)]
+    return Parameter(name, Parameter.POSITIONAL_OR_KEYWORD, annotation=typed)
+
+
+def _typed(kind: Any) -> Any:
+    # Whatever a text must be, an instant for example, the contract says so.
+    return int if kind is int else str
+
+
+def _command(spelling: Spelling) -> Callable[..., None]:
+    """The function that typer makes a command of."""
+    parameters = list(_parameters(spelling))
+
+    def run(**given: Any) -> None:
+        options = {name: given.pop(name) for name in _COMMON if name in given}
+        whom = given.pop(WHOM, None)
+        data = {name: value for name, value in given.items() if value is not None and value is not False}
+        if whom is not None:
+            kind = options.pop("named_by")
+            if kind not in _KINDS_OF_NAMES:
+                raise typer.BadParameter(f"{kind} is none of {', '.join(_KINDS_OF_NAMES)}", param_hint="--named-by")
+            data[f"{kind}_id"] = whom
+        _do(spelling, data, **options)
+
+    run.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {each.name: each.annotation for each in parameters}
+    run.__doc__ = cleandoc(spelling.help)
+    return run
+
+
+def _do(spelling: Spelling, data: dict[str, Any], command_id: str | None, *, is_dry_run: bool, as_json: bool) -> None:
+    """Do a command, or say what it would do."""
+    settings = Settings()
+    set_up_logging(settings)
+    with opened_database(settings) as engine:
+        rules = _with_program(engine, data)
+        request = CommandRequest(spelling.verb, data, command_id)
+        executor = command_executor(settings, engine)
+        ask = executor.preview if is_dry_run else executor.execute
+        answer = ask(request)
+    if as_json:
+        print_json(_document(answer, is_dry_run=is_dry_run))
+    elif isinstance(answer, CommandAccepted):
+        _say(spelling, answer, rules, is_dry_run=is_dry_run)
+    if not isinstance(answer, CommandAccepted):
+        if as_json:
+            raise typer.Exit(1)
+        told = {name: answer.data[name] for name in ("code", "detail", "advice", "command_id")}
+        raise CommandNotDoneError(**told, verb="would not be" if is_dry_run else "is not")
+
+
+def _with_program(engine: Engine, data: dict[str, Any]) -> ProgramRegistry:
+    """The programs that are in force; a customer who is named in none of them is meant in the only one."""
+    with engine.begin() as connection:
+        rules, now = load_registry(connection), database_now(connection)
+    known = rules.program_ids()
+    if "customer_id" in data and "program_id" not in data and rules.resolve(None, OPERATOR_SOURCE, now) is None:
+        if len(known) > 1:
+            raise WhichOfProgramsError(known=", ".join(known))
+        if known:
+            data["program_id"] = known[0]
+    return rules
+
+
+def _document(answer: CommandAnswer, *, is_dry_run: bool) -> dict[str, Any]:
+    outcome = "accepted" if isinstance(answer, CommandAccepted) else "rejected"
+    return {"outcome": outcome, "is_dry_run": is_dry_run, "is_repeated": answer.is_repeated, **answer.data}
+
+
+def _say(spelling: Spelling, answer: CommandAccepted, rules: ProgramRegistry, *, is_dry_run: bool) -> None:
+    data = answer.data
+    verb = "Would be done" if is_dry_run else "Done"
+    if answer.is_repeated:
+        verb = f"Done before, at {data['recorded_at'][:19].replace('T', ' ')}Z"
+    say(f"{verb}: {done_text(spelling.done, data)}.", style="bold")
+    print_accounts(data, rules.at(data["program_id"], datetime.fromisoformat(data["recorded_at"])).program.zone)
+    if is_dry_run:
+        say("Nothing is changed. To do it: leave out --dry-run")
+    else:
+        say(f"It is command {data['command_id']}: the same again with --id changes nothing and shows this again.")
