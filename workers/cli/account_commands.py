@@ -47,6 +47,7 @@ from workers.cli.output import (
     separated,
     time_text,
 )
+from workers.cli.value_commands import add_spellings
 from workers.cli.wiring import CustomerId, ProgramId, opened_database, read_instant
 
 AsOf = Annotated[
@@ -65,7 +66,8 @@ def register(app: typer.Typer) -> None:
     group.command()(history)
     group.command()(explain)
     group.command("hold-tier")(hold_tier)
-    app.add_typer(group, name="account", help="What a customer has, and why; and a tier that is held by hand.")
+    add_spellings(group, "account")
+    app.add_typer(group, name="account", help="What a customer has, and why; and what is done to accounts by hand.")
 
 
 def show(customer_id: CustomerId, program_id: ProgramId = None, *, as_of: AsOf = None, as_json: AsJson = False) -> None:

@@ -13,11 +13,18 @@ class Option(NamedTuple):
     metavar: str | None = None  #: what stands for its value
 
 
-#: Stands among the arguments of a command for the fields that name the account.
-WHOM = "whom"
-#: Every field that a command of the table takes, except those that name its account.
+#: Stand among the arguments of a command for the fields that name an account, of which one is given.
+WHOM, TO = "whom", "to"
+#: What the names of these fields begin with.
+PARTIES: Mapping[str, str] = {WHOM: "", TO: "to_"}
+#: Every field that a command of the table takes, except those that name the account that it is about.
 OPTIONS: Mapping[str, Option] = {
     "points": Option("How many points, or of money the smallest units.", "POINTS"),
+    "customer_id": Option("The shop's own id of the customer whose account it is.", "CUSTOMER"),
+    "account_id": Option("The account's own id: unique for ever, and nothing that looks like a UUID.", "ACCOUNT"),
+    "enrolled_at": Option("When the membership began, with its offset; else with the first order.", "TIME"),
+    "metadata": Option("Whatever else is kept with the account; no personal data.", "NAME=VALUE"),
+    "tags": Option("A word to find accounts by; no personal data.", "TAG"),
     "program_id": Option("In this program; else the only one here, or the default.", "PROGRAM"),
     "unit": Option("What the points are; it is not done where the program counts others.", "UNIT"),
     "reason": Option("Why, as the customer may be shown it; no personal data.", "TEXT"),
@@ -28,7 +35,7 @@ OPTIONS: Mapping[str, Option] = {
     "allow_negative_balance": Option("Where fewer points can be spent, let the account owe the rest."),
 }
 #: Options that have a shorter name than their field.
-SHORTER = {"program_id": "program", "order_id": "order"}
+SHORTER = {"program_id": "program", "order_id": "order", "tags": "tag"}
 
 
 class Spelling(NamedTuple):
@@ -79,6 +86,31 @@ SPELLINGS = (
         loyalty points adjust C-1001 -120 --reason "counted twice"
 
         Where the program lists adjustment_reasons, the reason is one of them.
+        """,
+    ),
+    Spelling(
+        "points transfer",
+        Verb.TRANSFER,
+        (WHOM, TO, "points"),
+        "{points} moved from {whom}",
+        """Move points from one customer to another of the same program: all of them, or none.
+
+        \b
+        loyalty points transfer C-1001 C-1002 200 --reason "to her sister"
+
+        They keep the dates that they have. Who has no account gets one.
+        """,
+    ),
+    Spelling(
+        "account create",
+        Verb.ACCOUNT_CREATE,
+        ("account_id", "customer_id"),
+        "account opened for {whom}, with {points}",
+        """Open an account for a customer, under an id of your own, with points or without.
+
+        \b
+        loyalty account create till-7-0001 C-1001 --points 100 --reason "from the old program" --tag staff
+        loyalty account create till-7-0002 C-1002 --enrolled-at 2021-05-01T00:00:00+01:00 --metadata card=old
         """,
     ),
 )

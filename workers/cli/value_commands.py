@@ -1,6 +1,6 @@
 """`loyalty points` and other commands that a person gives: done at once, each shows what it did."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from inspect import Parameter, Signature, cleandoc
 from types import UnionType
@@ -21,25 +21,27 @@ from core.store.programs import load_registry
 from workers.bootstrap import command_executor
 from workers.cli.answer_pages import done_text, print_accounts
 from workers.cli.command_errors import CommandNotDoneError, WhichOfProgramsError
-from workers.cli.command_spellings import OPTIONS, SHORTER, SPELLINGS, WHOM, Spelling
+from workers.cli.command_spellings import OPTIONS, PARTIES, SHORTER, SPELLINGS, TO, WHOM, Spelling
 from workers.cli.output import AsJson, print_json, say
 from workers.cli.wiring import opened_database
 from workers.process_logs import set_up_logging
 
 _KINDS_OF_NAMES = tuple(name.removesuffix("_id") for name in NAMING)
+#: How an account is named that is an argument: what stands for it, its help, and the option for the kind of its name.
+_PARTIES = {
+    WHOM: ("CUSTOMER", "The shop's own id of the customer; with --named-by another name of the account.", "named_by"),
+    TO: ("TO", "The customer who gets them; with --to-named-by another name of the account.", "to_named_by"),
+}
 
 #: What stands beside the fields of every command.
 _COMMON = {
-    "named_by": Annotated[
-        str, typer.Option("--named-by", metavar="KIND", help=f"What CUSTOMER is: {' or '.join(_KINDS_OF_NAMES)}.")
-    ],
     "command_id": Annotated[
         str | None, typer.Option("--id", metavar="ID", help="Names the command for ever; else one is drawn.")
     ],
     "is_dry_run": Annotated[bool, typer.Option("--dry-run", help="Say what it would do; nothing is changed.")],
     "as_json": AsJson,
 }
-_DEFAULTS = {"named_by": _KINDS_OF_NAMES[0], "command_id": None, "is_dry_run": False, "as_json": False}
+_DEFAULTS = {"command_id": None, "is_dry_run": False, "as_json": False}
 
 
 def register(app: typer.Typer) -> None:
@@ -79,23 +81,33 @@ def _bare(hint: Any) -> Any:
 def _parameters(spelling: Spelling) -> Iterator[Parameter]:
     """The arguments and options of a command: those of its fields, and those that all have."""
     fields = dict(fields_of(spelling))
+    named_by: list[Parameter] = []
     for name in spelling.arguments:
-        if name == WHOM:
-            help_ = "The shop's own id of the customer; with --named-by another name of the account."
-            yield _argument(name, str, "CUSTOMER", help_)
+        if name in _PARTIES:
+            metavar, help_, option_name = _PARTIES[name]
+            for field in NAMING:
+                del fields[PARTIES[name] + field]
+            yield _argument(name, str, metavar, help_)
+            kinds = f"What {metavar} is: {' or '.join(_KINDS_OF_NAMES)}."
+            spelt = f"--{option_name.replace('_', '-')}"
+            kind_typed = Annotated[str, typer.Option(spelt, metavar="KIND", help=kinds)]
+            named_by.append(_option(option_name, kind_typed, _KINDS_OF_NAMES[0]))
         else:
             option = OPTIONS[name]
             yield _argument(name, _typed(fields.pop(name)), option.metavar, option.help)
     for name, kind in fields.items():
-        if name not in NAMING:
-            option, is_switch = OPTIONS[name], kind is bool
-            spelt = f"--{SHORTER.get(name, name).replace('_', '-')}"
-            hint = bool if is_switch else _typed(kind) | None
-            typed = Annotated[hint, typer.Option(spelt, metavar=option.metavar, help=option.help)]  # type: ignore[valid-type]
-            yield Parameter(name, Parameter.KEYWORD_ONLY, default=False if is_switch else None, annotation=typed)
-    for name, typed in _COMMON.items():
-        if name != "named_by" or WHOM in spelling.arguments:
-            yield Parameter(name, Parameter.KEYWORD_ONLY, default=_DEFAULTS[name], annotation=typed)
+        option, is_switch = OPTIONS[name], kind is bool
+        spelt = f"--{SHORTER.get(name, name).replace('_', '-')}"
+        hint: Any = bool if is_switch else _typed(kind) | None
+        typed: Any = Annotated[hint, typer.Option(spelt, metavar=option.metavar, help=option.help)]
+        yield _option(name, typed, False if is_switch else None)
+    yield from named_by
+    for name, common in _COMMON.items():
+        yield _option(name, common, _DEFAULTS[name])
+
+
+def _option(name: str, typed: Any, default: Any) -> Parameter:
+    return Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=typed)
 
 
 def _argument(name: str, kind: Any, metavar: str | None, help_: str) -> Parameter:
@@ -105,7 +117,7 @@ def _argument(name: str, kind: Any, metavar: str | None, help_: str) -> Paramete
 
 def _typed(kind: Any) -> Any:
     # Whatever a text must be, an instant for example, the contract says so.
-    return int if kind is int else str
+    return int if kind is int else list[str] if get_origin(kind) in {list, dict} else str
 
 
 def _command(spelling: Spelling) -> Callable[..., None]:
@@ -113,20 +125,39 @@ def _command(spelling: Spelling) -> Callable[..., None]:
     parameters = list(_parameters(spelling))
 
     def run(**given: Any) -> None:
-        options = {name: given.pop(name) for name in _COMMON if name in given}
-        whom = given.pop(WHOM, None)
-        data = {name: value for name, value in given.items() if value is not None and value is not False}
-        if whom is not None:
-            kind = options.pop("named_by")
-            if kind not in _KINDS_OF_NAMES:
-                raise typer.BadParameter(f"{kind} is none of {', '.join(_KINDS_OF_NAMES)}", param_hint="--named-by")
-            data[f"{kind}_id"] = whom
-        _do(spelling, data, **options)
+        options = {name: given.pop(name) for name in _COMMON}
+        _do(spelling, _data(given, fields_of(spelling)), **options)
 
     run.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {each.name: each.annotation for each in parameters}
     run.__doc__ = cleandoc(spelling.help)
     return run
+
+
+def _data(given: dict[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The data of a command, of what was typed."""
+    data: dict[str, Any] = {}
+    for party, (_, _, option_name) in _PARTIES.items():
+        if party in given:
+            kind = given.pop(option_name)
+            if kind not in _KINDS_OF_NAMES:
+                spelt = f"--{option_name.replace('_', '-')}"
+                raise typer.BadParameter(f"{kind} is none of {', '.join(_KINDS_OF_NAMES)}", param_hint=spelt)
+            data[f"{PARTIES[party]}{kind}_id"] = given.pop(party)
+    for name, value in given.items():
+        if value is None or value is False or value == []:
+            continue
+        data[name] = _pairs(name, value) if get_origin(fields[name]) is dict else value
+    return data
+
+
+def _pairs(name: str, texts: Sequence[str]) -> dict[str, str]:
+    """What NAME=VALUE stands for, each."""
+    pairs = [text.partition("=") for text in texts]
+    for text, (_, sign, _) in zip(texts, pairs, strict=True):
+        if not sign:
+            raise typer.BadParameter(f"{text} is not NAME=VALUE", param_hint=f"--{name}")
+    return {key: value for key, _, value in pairs}
 
 
 def _do(spelling: Spelling, data: dict[str, Any], command_id: str | None, *, is_dry_run: bool, as_json: bool) -> None:

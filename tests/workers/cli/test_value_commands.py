@@ -6,7 +6,7 @@ from core.receiving.receive import receive_by_operator
 from tests.factories import PROGRAM_TEXT, as_bytes, command, order
 from tests.shell import EVENT_SOURCE, LIMITS, Shell, take_by_operator
 from tests.workers.cli.command_line import CommandLine
-from workers.cli.command_spellings import OPTIONS, SPELLINGS, WHOM
+from workers.cli.command_spellings import OPTIONS, PARTIES, SPELLINGS, Spelling
 from workers.cli.value_commands import NAMING, fields_of
 
 UNTIL = "2090-06-30T22:00:00+00:00"
@@ -55,6 +55,31 @@ class TestPoints:
         assert "Nothing is changed" in printed.out
         assert (shell.balance(), shell.value("SELECT count(*) FROM inbox")) == (None, 0)
         assert loyalty("points", "debit", "c1", 5, "--order", "5001", "--dry-run").code == 1
+
+    def test_they_are_moved_and_both_accounts_are_shown(self, loyalty: CommandLine, shell: Shell) -> None:
+        shell.take(order("o1", "100.00"))
+        printed = loyalty("points", "transfer", "c1", "c2", 40)
+        assert printed.code == 0, printed.err
+        assert "Done: 40 points moved from c1." in printed.out
+        assert [line for line in lines(printed.out) if "balance" in line] == [
+            ["balance", "100", "60"],
+            ["balance", "0", "40"],
+        ]
+        account_id = shell.value("SELECT account_id FROM accounts WHERE customer_id = 'c2'")
+        loyalty("points", "transfer", account_id, "c1", 10, "--named-by", "account", "--to-named-by", "customer")
+        assert (shell.balance(), shell.balance("c2"), shell.differences()) == (70, 30, [])
+
+
+class TestAccounts:
+    def test_one_is_opened_with_all_that_can_be_said_of_it(self, loyalty: CommandLine, shell: Shell) -> None:
+        since = ("--enrolled-at", "2021-05-01T00:00:00+01:00")
+        more = ("--tag", "staff", "--tag", "north", "--metadata", "card=old=1")
+        printed = loyalty("account", "create", "till-7", "c1", "--points", 100, *since, *more)
+        assert printed.code == 0, printed.err
+        assert "Done: account opened for c1, with 100 points." in printed.out
+        assert loyalty("account", "create", "till-8", "c2", "--metadata", "card").code == 2
+        assert (shell.balance(), shell.differences()) == (100, [])
+        assert loyalty("points", "debit", "till-7", 5, "--named-by", "account").code == 0
 
 
 class TestTheSameAgain:
@@ -123,10 +148,10 @@ class TestNotDone:
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS, ids=lambda spelling: spelling.words)
-def test_every_field_of_its_contract_can_be_given(spelling: object) -> None:
-    fields = fields_of(spelling)  # type: ignore[arg-type]
-    assert fields.keys() - set(NAMING) <= OPTIONS.keys()
-    assert set(spelling.arguments) - {WHOM} <= fields.keys()  # type: ignore[attr-defined]
+def test_every_field_of_its_contract_can_be_given(spelling: Spelling) -> None:
+    named = {PARTIES[name] + field for name in spelling.arguments if name in PARTIES for field in NAMING}
+    assert fields_of(spelling).keys() - named <= OPTIONS.keys()
+    assert named | set(spelling.arguments) - PARTIES.keys() <= fields_of(spelling).keys()
 
 
 class TestCommandShow:
