@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from time import monotonic
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
@@ -20,6 +20,7 @@ from core.domain.outcomes import Parked, Reason, Rejected, Replayed, Waiting
 from core.domain.program.registry import ProgramRegistry
 from core.domain.reach import union
 from core.domain.subjects import refund_subject
+from core.domain.value.daily_limits import DailyPoints, SourceDay
 from core.messages.inbound.reading import read_settled
 from core.posting.events import EventContext
 from core.posting.handlers import HANDLERS, Handler, Outcome
@@ -38,6 +39,7 @@ from core.store.inbox import (
 )
 from core.store.locks import TURN, Task, run_in_turn
 from core.store.programs import STAMP, load_registry
+from core.store.source_days import add_moved, load_moved
 
 log = structlog.get_logger(__name__)
 
@@ -279,9 +281,14 @@ class Poster:
             turn.connection, reach, rules, self._new_account_id, turn.as_of, is_contended=is_contended or is_alone
         )
         writing = self._writing(turn)
+        days = {day for each in (*read, *waiting) if (day := _source_day(each.claimed, turn.as_of)) is not None}
+        daily = DailyPoints(load_moved(turn.connection, days, is_locked=is_contended or is_alone))
 
         def post(each: ReadMessage) -> Outcome:
             outcome = each.handler.decide(books, each.message, rules, turn.as_of)
+            day, points_max = _source_day(each.claimed, turn.as_of), each.claimed.points_per_day_max
+            if day is not None and points_max is not None and isinstance(outcome, Decision):
+                outcome = daily.within(day, outcome, points_max)
             if isinstance(outcome, Decision):
                 books.apply(outcome)
                 writing.keep(outcome, Report(each.claimed.inbox_id, turn.shard, each.data, each.claimed.settled))
@@ -294,6 +301,7 @@ class Poster:
         result = self._settle(turn, outcomes, writing)
         if is_alone or is_crowded:
             wake_waiting_for(turn.connection, subjects, turn.shard)
+        _add_daily(turn.connection, daily)
         writing.write_shared(turn.connection, books, budgets)
         return result
 
@@ -353,6 +361,20 @@ class Poster:
             self._unforgotten.discard(shard)
         except (DBAPIError, psycopg.Error):
             log.warning("attempt_not_forgotten", action="attempt_not_forgotten", shard=shard)
+
+
+def _source_day(message: ClaimedMessage, as_of: datetime) -> SourceDay | None:
+    """Where a command counts whose source has a limit for a day."""
+    if message.points_per_day_max is None:
+        return None
+    return SourceDay(message.source, message.type, as_of.astimezone(UTC).date())
+
+
+def _add_daily(connection: Connection, daily: DailyPoints) -> None:
+    """Add what sources moved. BudgetRaceError where with what others have added meanwhile it is more than they may."""
+    for day, points in add_moved(connection, daily.added).items():
+        if points > daily.limits[day]:
+            raise BudgetRaceError
 
 
 def _parked_by(error: Exception, message: ClaimedMessage) -> Parked:

@@ -87,6 +87,7 @@ WORKER_GRANTS: Mapping[str, Allowed] = {
     "order_events": Allowed(inserts=True, updates=("account_id",)),
     "returns": _APPEND,
     "usages": Allowed(inserts=True, updates=("points", "orders", "carried")),
+    "source_days": Allowed(inserts=True, updates=("points",)),
     "budgets": Allowed(inserts=True, updates=("points", "orders")),
     "reminders": Allowed(inserts=True, deletes=True, updates=("points", "days_ahead", "number", "told_at")),
     "outbox": Allowed(inserts=True, deletes=True, updates=("published_at",)),

@@ -1,14 +1,18 @@
 """Commands: each is done or rejected once and for ever, and its sender is told which, in the commit that does it."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine
+from uuid6 import uuid7
 
 from core.domain.value.verbs import Verb
 from core.messages.inbound.replies import ReplyAddress
 from core.messages.inbound.sources import CommandGrant, Sources
+from core.posting.batch import Poster
 from core.receiving.receive import receive
+from core.store.engine import create_database_engine
 from tests.answers import TRUSTED, answer, answers
 from tests.factories import PROGRAM_TEXT, SOURCE, as_bytes, command, order
 from tests.shell import EVENT_SOURCE, LIMITS, Shell
@@ -255,6 +259,50 @@ class TestWhoMayCommand:
         shell.take(command("credit", "k1", points=100), command("credit", "k2", points=101))
         assert (answer(shell, "k1")["type"], answer(shell, "k2")["code"]) == ("accepted", "not_allowed")
         assert shell.balance() == 100
+
+    def test_what_it_lets_on_one_day_and_no_more(self, engine: Engine) -> None:
+        grants = {Verb.CREDIT: CommandGrant(points_per_day_max=100), Verb.DEBIT: CommandGrant()}
+        shell = self.receive_from(engine, grants)
+        shell.take(*(command("credit", f"k{number}", customer_id=f"c{number}", points=40) for number in range(4)))
+        shell.take(command("debit", "d1", customer_id="c0", points=40), command("credit", "k5", points=20))
+        told = [answer(shell, each).get("code") for each in ("k0", "k1", "k2", "k3", "d1", "k5")]
+        assert sorted(told[:4], key=str) == [None, None, "source_limit_reached", "source_limit_reached"]
+        assert told[5] is None
+        assert [tuple(row) for row in shell.rows("SELECT type, points FROM source_days")] == [
+            ("loyalty.command.credit", 100)
+        ]
+        shell.execute("UPDATE source_days SET day = day - 1")
+        shell.take(command("credit", "k6", points=100))
+        assert (answer(shell, "k6")["type"], shell.differences()) == ("accepted", [])
+
+    def test_what_is_rejected_or_comes_again_counts_for_nothing(self, engine: Engine) -> None:
+        shell = self.receive_from(engine, {Verb.CREDIT: CommandGrant(points_per_day_max=100)})
+        asked = command("credit", "k1", points=60)
+        shell.take(command("credit", "k0", points=10, unit="miles"), asked)
+        shell.take(asked, command("credit", "k2", points=40), command("credit", "k3", points=1))
+        assert [answer(shell, each).get("code") for each in ("k0", "k2", "k3")] == [
+            "wrong_unit",
+            None,
+            "source_limit_reached",
+        ]
+
+    def test_no_more_also_when_several_shards_post_at_once(self, engine: Engine) -> None:
+        shell = self.receive_from(engine, {Verb.CREDIT: CommandGrant(points_per_day_max=10)})
+        shell.receive(*(command("credit", f"k{number}", customer_id=f"c{number}", points=1) for number in range(40)))
+
+        def post(shard: int) -> None:
+            own = create_database_engine(engine.url.render_as_string(hide_password=False))
+            poster = Poster(own, event_source=EVENT_SOURCE, new_account_id=uuid7)
+            while poster.post_batch(shard, 3).claimed:
+                pass
+            own.dispose()
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(post, range(4)))
+        assert shell.post() == {}
+        assert shell.value("SELECT sum(balance) FROM accounts") == 10
+        assert shell.value("SELECT count(*) FROM commands WHERE code = 'source_limit_reached'") == 30
+        assert shell.value("SELECT sum(points) FROM source_days") == 10
 
     def test_an_id_is_not_used_up_by_a_refusal(self, engine: Engine) -> None:
         asked = command("credit", "k1", points=5)

@@ -156,6 +156,7 @@ UPDATED: dict[str, dict[str, Named | Free]] = {
     "refunds": {"account_id": Named(_REPORTED, f"CASE WHEN account_id IS NOT NULL THEN {_AN_ACCOUNT} END")},
     "order_events": {"account_id": Named(_REPORTED, f"CASE WHEN account_id IS NOT NULL THEN {_AN_ACCOUNT} END")},
     "usages": {"points": Named(_LIMITS), "orders": Named(_LIMITS), "carried": Named(_LIMITS)},
+    "source_days": {"points": Free("decides on what a source may still command today, and on nothing that is posted")},
     "budgets": {"points": Named(_BUDGETS), "orders": Named(_BUDGETS)},
     "reminders": {"points": _REMINDS, "days_ahead": _REMINDS, "number": _REMINDS, "told_at": _REMINDS},
     "outbox": {"published_at": Free("whether an event went out is known to the broker alone", "now()")},

@@ -135,6 +135,7 @@ REFUSED = {
     "ck_returns_taken_of_accounts": "UPDATE returns SET account_id = NULL",
     "pk_usages": "INSERT INTO usages SELECT * FROM usages",
     "fk_usages_account_id": "UPDATE usages SET account_id = gen_random_uuid()",
+    "pk_source_days": "INSERT INTO source_days SELECT * FROM source_days",
     "pk_budgets": "INSERT INTO budgets SELECT * FROM budgets",
     "pk_reminders": "INSERT INTO reminders SELECT * FROM reminders",
     "fk_reminders_account_id": "UPDATE reminders SET account_id = gen_random_uuid()",
@@ -190,6 +191,7 @@ def fill(engine: Engine) -> Shell:
         "INSERT INTO dead_letter_actions (inbox_id, action, acted_by) VALUES (1, 'dropped', ''), (2, 'dropped', '')"
     )
     shell.execute("INSERT INTO periodic_runs (task, as_of, result) VALUES ('loyalty.expire_lots', now(), '{}')")
+    shell.execute("INSERT INTO source_days VALUES ('/shops/test', 'loyalty.command.credit', now(), 5)")
     shell.execute("INSERT INTO posting_attempts VALUES (0) ON CONFLICT DO NOTHING")
     shell.apply_program(PROGRAM_TEXT, "2098-01-01T00:00:00Z")
     shell.execute("INSERT INTO program_changes VALUES ('test', 2, 1, '2099-01-01', now(), 'anna', 'not ready')")
@@ -227,7 +229,7 @@ def test_the_ledger_that_is_tampered_with_has_rows_everywhere(filled: Shell) -> 
 
 _UNKNOWN_OF_MESSAGES = (
     "type occurred_at shard subject content_hash settled reason detail settled_at signature awaits subject_source"
-    " reply_to correlation_id"
+    " reply_to correlation_id points_per_day_max"
 )
 
 

@@ -5,7 +5,7 @@ Ledger keys lead with the account, so that the tables can later be partitioned o
 """
 
 from core.store.tables.base import metadata
-from core.store.tables.commands import authorizations, commands
+from core.store.tables.commands import authorizations, commands, source_days
 from core.store.tables.ledger import (
     FIRST_LOTS,
     account_details,
@@ -54,6 +54,7 @@ __all__ = [
     "returns",
     "schema_support",
     "shared_expiries",
+    "source_days",
     "tier_changes",
     "turns",
     "usages",

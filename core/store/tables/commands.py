@@ -5,6 +5,16 @@ from sqlalchemy.dialects.postgresql import JSON
 
 from core.store.tables.base import INSTANT, column, metadata, within_reach
 
+#: What sources have moved by command on a day, where they have a limit.
+source_days = sa.Table(
+    "source_days",
+    metadata,
+    sa.Column("source", sa.String(), primary_key=True),
+    sa.Column("type", sa.String(), primary_key=True),  #: of the commands
+    sa.Column("day", sa.Date(), primary_key=True),  #: in UTC, on which they were done
+    column("points", sa.BigInteger(), default="0"),
+)
+
 commands = sa.Table(
     "commands",
     metadata,

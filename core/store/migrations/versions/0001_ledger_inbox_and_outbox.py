@@ -41,6 +41,10 @@ CREATE TABLE budgets (
     orders bigint DEFAULT 0 NOT NULL,
     CONSTRAINT pk_budgets PRIMARY KEY (program_id, promotion_id)
 );
+CREATE TABLE source_days (
+    source varchar NOT NULL, type varchar NOT NULL, day date NOT NULL, points bigint DEFAULT 0 NOT NULL,
+    CONSTRAINT pk_source_days PRIMARY KEY (source, type, day)
+);
 CREATE TABLE inbox (
     inbox_id bigint NOT NULL, source varchar DEFAULT '' NOT NULL, event_id varchar DEFAULT '' NOT NULL,
     variant bytea DEFAULT '' NOT NULL, type varchar, occurred_at timestamptz, shard smallint,
@@ -49,6 +53,7 @@ CREATE TABLE inbox (
     deliveries integer DEFAULT 1 NOT NULL, times_parked integer DEFAULT 0 NOT NULL,
     received_at timestamptz DEFAULT now() NOT NULL, settled_at timestamptz, awaits varchar, signature varchar,
     subject_source varchar, others_posted smallint DEFAULT 0 NOT NULL, reply_to varchar, correlation_id varchar,
+    points_per_day_max bigint,
     CONSTRAINT pk_inbox PRIMARY KEY (inbox_id),
     CONSTRAINT uq_inbox_source_event_id_variant UNIQUE (source, event_id, variant),
     CONSTRAINT ck_inbox_state CHECK (state IN ('received', 'waiting', 'posted', 'replayed', 'rejected', 'dead',
