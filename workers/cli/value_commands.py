@@ -1,6 +1,6 @@
 """`loyalty points` and other commands that a person gives: done at once, each shows what it did."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from inspect import Parameter, Signature, cleandoc
 from types import UnionType
@@ -26,7 +26,6 @@ from workers.cli.output import AsJson, print_json, say
 from workers.cli.wiring import opened_database
 from workers.process_logs import set_up_logging
 
-_KINDS_OF_NAMES = tuple(name.removesuffix("_id") for name in NAMING)
 #: How an account is named that is an argument: what stands for it, its help, and the option for the kind of its name.
 _PARTIES = {
     WHOM: ("CUSTOMER", "The shop's own id of the customer; with --named-by another name of the account.", "named_by"),
@@ -68,6 +67,12 @@ def fields_of(spelling: Spelling) -> Mapping[str, Any]:
     return {name: _bare(hint) for name, hint in get_type_hints(data, include_extras=True).items()}
 
 
+def naming_fields(party: str, fields: Iterable[str]) -> dict[str, str]:
+    """The fields that name an account, of which one is given, by what a person calls them: customer, account, card."""
+    found = {name.removesuffix("_id"): PARTIES[party] + name for name in NAMING}
+    return {kind: field for kind, field in found.items() if field in set(fields)}
+
+
 def _bare(hint: Any) -> Any:
     """A type without what is said besides of it, and without null."""
     while get_origin(hint) in {Annotated, NotRequired}:
@@ -85,13 +90,14 @@ def _parameters(spelling: Spelling) -> Iterator[Parameter]:
     for name in spelling.arguments:
         if name in _PARTIES:
             metavar, help_, option_name = _PARTIES[name]
-            for field in NAMING:
-                del fields[PARTIES[name] + field]
+            kinds = naming_fields(name, fields)
+            for field in kinds.values():
+                del fields[field]
             yield _argument(name, str, metavar, help_)
-            kinds = f"What {metavar} is: {' or '.join(_KINDS_OF_NAMES)}."
+            kinds_help = f"What {metavar} is: {' or '.join(kinds)}."
             spelt = f"--{option_name.replace('_', '-')}"
-            kind_typed = Annotated[str, typer.Option(spelt, metavar="KIND", help=kinds)]
-            named_by.append(_option(option_name, kind_typed, _KINDS_OF_NAMES[0]))
+            kind_typed = Annotated[str, typer.Option(spelt, metavar="KIND", help=kinds_help)]
+            named_by.append(_option(option_name, kind_typed, next(iter(kinds))))
         else:
             option = OPTIONS[name]
             yield _argument(name, _typed(fields.pop(name)), option.metavar, option.help)
@@ -139,11 +145,11 @@ def _data(given: dict[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
     data: dict[str, Any] = {}
     for party, (_, _, option_name) in _PARTIES.items():
         if party in given:
-            kind = given.pop(option_name)
-            if kind not in _KINDS_OF_NAMES:
+            kind, kinds = given.pop(option_name), naming_fields(party, fields)
+            if kind not in kinds:
                 spelt = f"--{option_name.replace('_', '-')}"
-                raise typer.BadParameter(f"{kind} is none of {', '.join(_KINDS_OF_NAMES)}", param_hint=spelt)
-            data[f"{PARTIES[party]}{kind}_id"] = given.pop(party)
+                raise typer.BadParameter(f"{kind} is none of {', '.join(kinds)}", param_hint=spelt)
+            data[kinds[kind]] = given.pop(party)
     for name, value in given.items():
         if value is None or value is False or value == []:
             continue

@@ -7,7 +7,7 @@ from tests.factories import PROGRAM_TEXT, as_bytes, command, order
 from tests.shell import EVENT_SOURCE, LIMITS, Shell, take_by_operator
 from tests.workers.cli.command_line import CommandLine
 from workers.cli.command_spellings import OPTIONS, PARTIES, SPELLINGS, Spelling
-from workers.cli.value_commands import NAMING, fields_of
+from workers.cli.value_commands import fields_of, naming_fields
 
 UNTIL = "2090-06-30T22:00:00+00:00"
 
@@ -149,9 +149,10 @@ class TestNotDone:
 
 @pytest.mark.parametrize("spelling", SPELLINGS, ids=lambda spelling: spelling.words)
 def test_every_field_of_its_contract_can_be_given(spelling: Spelling) -> None:
-    named = {PARTIES[name] + field for name in spelling.arguments if name in PARTIES for field in NAMING}
-    assert fields_of(spelling).keys() - named <= OPTIONS.keys()
-    assert named | set(spelling.arguments) - PARTIES.keys() <= fields_of(spelling).keys()
+    fields = fields_of(spelling)
+    named = {field for name in spelling.arguments if name in PARTIES for field in naming_fields(name, fields).values()}
+    assert fields.keys() - named <= OPTIONS.keys()
+    assert set(spelling.arguments) - PARTIES.keys() <= fields.keys()
 
 
 class TestCommandShow:
