@@ -36,6 +36,7 @@ class EntryKind(StrEnum):
     CAPTURE = "capture"  #: reserved points were taken for good
     VOID = "void"  #: reserved points came back
     REDEMPTION = "redemption"  #: a customer spent points
+    CONVERSION = "conversion"  #: points became those of another program, or came of them
 
 
 #: What customers do with their points. Where inactivity ends points, it lets those that are left last longer.

@@ -79,6 +79,8 @@ class RejectionCode(StrEnum):
     UNKNOWN_AUTHORIZATION = "unknown_authorization"  #: none has this id
     OVER_CAPTURE = "over_capture"  #: the authorization holds fewer points
     AUTHORIZATION_CLOSED = "authorization_closed"  #: it holds nothing any more: captured, voided, or past its deadline
+    NOT_CONVERTIBLE = "not_convertible"  #: its points do not become those of the other program, or not so many
+    BELOW_MINIMUM = "below_minimum"  #: fewer points than are converted at once
     ALREADY_EXPIRED = "already_expired"  #: the points that it gives would have expired
     ACCOUNT_EXISTS = "account_exists"  #: the account's own id is taken, or its customer may have one account only
     REFERENCE_TAKEN = "reference_taken"  #: the card that it links is another account's

@@ -177,6 +177,7 @@ def _reason(entry: Entry) -> str:
             | EntryKind.CAPTURE
             | EntryKind.VOID
             | EntryKind.REDEMPTION
+            | EntryKind.CONVERSION
         ):
             usual = f"command_{entry.kind.value}"
         case EntryKind.RELEASE:

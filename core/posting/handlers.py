@@ -30,6 +30,7 @@ from core.domain.value.authorizing import (
     decide_void,
     held_reach,
 )
+from core.domain.value.converting import convert_reach, decide_conversion
 from core.domain.value.crediting import decide_credit, decide_debit
 from core.domain.value.linking import decide_link, decide_unlink, link_reach
 from core.domain.value.opening import create_reach, decide_create
@@ -68,6 +69,7 @@ HANDLERS = by_type(
         Handler(INBOUND["loyalty.command.debit"], command_reach, on_account(decide_debit, Flow.OUT)),
         Handler(INBOUND["loyalty.command.adjust"], command_reach, on_account(decide_adjustment, Flow.IN)),
         Handler(INBOUND["loyalty.command.transfer"], transfer_reach, on_account(decide_transfer, Flow.OUT)),
+        Handler(INBOUND["loyalty.command.convert"], convert_reach, decide_conversion),
         Handler(INBOUND["loyalty.command.reverse"], reverse_reach, decide_reversal),
         Handler(INBOUND["loyalty.command.account.create"], create_reach, decide_create),
         Handler(

@@ -54,6 +54,18 @@ class TestWhatWasTaken:
         assert (left(shell), balance(shell), shell.differences()) == ([50, 50], 100, [])
         assert shell.value("SELECT corrects_sequence FROM entries WHERE kind = 'reversal'") == 3
 
+    def test_what_was_redeemed_comes_back_too_and_what_is_reserved_is_voided_instead(self, shell: Shell) -> None:
+        shell.take(
+            command("credit", "k1", points=50),
+            command("redeem", "k2", points=20),
+            command("authorize", "k3", points=10),
+            reverse("k4", "k2"),
+            reverse("k5", "k3"),
+        )
+        told = answer(shell, "k5")
+        assert (told["code"], told["advice"]) == ("not_reversible", "void an authorization instead")
+        assert (balance(shell), shell.differences()) == (40, [])
+
     def test_of_a_part_what_was_taken_last_comes_first(self, shell: Shell) -> None:
         shell.take(
             command("credit", "k1", points=50, expires_at=SOONER),

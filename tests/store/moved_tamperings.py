@@ -19,4 +19,8 @@ TAMPERED_MOVES = [
         "what a transfer takes from one account it gives to another",
         "UPDATE entries SET kind = 'credit' WHERE kind = 'transfer' AND points > 0",
     ),
+    (
+        "a conversion takes points in one program and gives points in another",
+        "UPDATE entries SET kind = 'conversion' WHERE kind = 'transfer' AND points > 0",
+    ),
 ]

@@ -19,4 +19,7 @@ def command_text(entry: HistoryEntry) -> str:
         if "reversed_source" in told
         else ""
     )
-    return f"Command {entry.command_id or '?'} of {entry.source or '?'}{undone}{order}{account}{reason}.{short}"
+    program = f" to program {told['to_program']}" if "to_program" in told else ""
+    return (
+        f"Command {entry.command_id or '?'} of {entry.source or '?'}{undone}{order}{account}{program}{reason}.{short}"
+    )

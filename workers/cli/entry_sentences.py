@@ -72,6 +72,7 @@ def headline(entry: HistoryEntry, zone: ZoneInfo) -> str:
         EntryKind.DEBIT: "Closing the account took" if "forfeited" in entry.why else "A command took",
         EntryKind.ADJUSTMENT: "A correction took" if entry.points < 0 else "A correction gave",
         EntryKind.TRANSFER: "A transfer took" if entry.points < 0 else "A transfer brought",
+        EntryKind.CONVERSION: "A conversion took" if entry.points < 0 else "A conversion gave",
         EntryKind.REVERSAL: "A reversal took" if entry.points + entry.pending_change < 0 else "A reversal gave back",
         EntryKind.AUTHORIZATION: "A command reserved",
         EntryKind.CAPTURE: "A command captured",

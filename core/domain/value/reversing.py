@@ -21,7 +21,9 @@ from core.domain.value.restoring import NewLot, Taken, expire_restored, restore,
 from core.domain.value.situations import Situation, completed, known_already, unit_problem
 
 #: What is undone by a reversal. An authorization is voided instead, and a reversal stands.
-REVERSIBLE = frozenset({EntryKind.CREDIT, EntryKind.DEBIT, EntryKind.ADJUSTMENT, EntryKind.TRANSFER})
+REVERSIBLE = frozenset(
+    {EntryKind.CREDIT, EntryKind.DEBIT, EntryKind.ADJUSTMENT, EntryKind.TRANSFER, EntryKind.REDEMPTION}
+)
 
 
 class ReverseTerms(NamedTuple):
@@ -43,7 +45,7 @@ def reverse_reach(message: Message[Command[ReverseTerms]], _rules: ProgramRegist
 def decide_reversal(
     books: Books, message: Message[Command[ReverseTerms]], rules: ProgramRegistry, as_of: datetime
 ) -> Decision | Rejected | Replayed:
-    """Undo a credit, debit, adjustment or transfer, all of it or a part, once.
+    """Undo a credit, debit, redemption, adjustment or transfer, all of it or a part, once.
 
     What it took comes back to the lots that it came from, what was taken last first. What it gave is taken from the
     lots that it opened, then from what expires soonest; where that is spent, nothing is done unless the account may owe
@@ -86,7 +88,9 @@ def _problem(movements: Sequence[Movement], terms: ReverseTerms) -> Rejected | N
     kinds = {each.kind for each in movements}
     if not kinds <= REVERSIBLE:
         what = ", ".join(sorted(kind.value for kind in kinds))
-        advice = "send the command that is right" if EntryKind.REVERSAL in kinds else "void an authorization instead"
+        advice = "void an authorization instead"
+        if kinds & {EntryKind.REVERSAL, EntryKind.CONVERSION}:
+            advice = "send the command that is right"
         return Rejected(RejectionCode.NOT_REVERSIBLE, f"a command of kind {what} cannot be reversed", advice)
     if any(each.is_reversed for each in movements):
         return Rejected(

@@ -50,8 +50,8 @@ from core.messages.inbound.authorization_facts import (
 from core.messages.inbound.authorization_messages import AuthorizeCommand, CaptureCommand, RedeemCommand, VoidCommand
 from core.messages.inbound.command_facts import command_of, credit_terms, debit_terms
 from core.messages.inbound.command_messages import COMMAND_PREFIX, CreditCommand, DebitCommand
-from core.messages.inbound.move_facts import adjust_terms, reversal_of, transfer_terms
-from core.messages.inbound.move_messages import AdjustCommand, ReverseCommand, TransferCommand
+from core.messages.inbound.move_facts import adjust_terms, convert_terms, reversal_of, transfer_terms
+from core.messages.inbound.move_messages import AdjustCommand, ConvertCommand, ReverseCommand, TransferCommand
 from core.messages.inbound.order_changes import OrderAmendedEvent, OrderClaimedEvent, OrderRefundRevertedEvent
 from core.messages.inbound.order_facts import (
     amended_order_of,
@@ -240,6 +240,7 @@ CONTRACTS = (
     _command("debit", DebitCommand, debit_terms),
     _command("adjust", AdjustCommand, adjust_terms),
     _command("transfer", TransferCommand, transfer_terms),
+    _command("convert", ConvertCommand, convert_terms),
     Contract(
         COMMAND_PREFIX + "reverse",
         ReverseCommand,

@@ -5,6 +5,7 @@ from datetime import datetime
 from core.domain.subjects import COMMAND
 from core.domain.value.adjusting import AdjustTerms
 from core.domain.value.commands import Command, Whom
+from core.domain.value.converting import ConvertTerms
 from core.domain.value.reversing import ReverseTerms
 from core.domain.value.transferring import TransferTerms
 from core.messages.inbound.command_facts import Data, instant_of, whom_of
@@ -42,3 +43,8 @@ def reversal_of(source: str, occurred_at: datetime, data: Data) -> Command[Rever
         allow_negative_balance=data.get("allow_negative_balance", False),
     )
     return Command(source, occurred_at, Whom(COMMAND, command_id), terms, data.get("unit"))
+
+
+def convert_terms(data: Data) -> ConvertTerms:
+    """What a conversion turns into points of another program."""
+    return ConvertTerms(data["points"], data["to_program_id"], data.get("reason"))

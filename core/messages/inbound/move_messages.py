@@ -109,7 +109,7 @@ class ReverseData(TypedDict):
 
     program_id: NotRequired[NamedProgram]
     command_id: Id
-    """The command to undo: a credit, debit, adjustment or transfer."""
+    """The command to undo: a credit, debit, redemption, adjustment or transfer."""
     command_source: NotRequired[Id | None]
     """Whose command it is; left out, one of the source of this one."""
     points: NotRequired[Points | None]
@@ -128,3 +128,27 @@ class ReverseCommand(Envelope):
     """What is asked for."""
     data: Annotated[ReverseData, AfterValidator(leave_out_empty)]
     """The reversal."""
+
+
+@with_config(STRICT)
+class ConvertData(TypedDict):
+    """Turn points of a customer into those of another program, at the rate of the program: all of them, or none."""
+
+    program_id: NotRequired[NamedProgram]
+    customer_id: CustomerId
+    """The shop's id of the customer, in both programs."""
+    to_program_id: Id
+    """The program whose points they become: one of those that the program lists under conversions."""
+    points: Points
+    unit: NotRequired[NamedUnit]
+    reason: NotRequired[Reason]
+
+
+@with_config(STRICT)
+class ConvertCommand(Envelope):
+    """Asks to turn points into those of another program."""
+
+    type: Literal["loyalty.command.convert"]  # type: ignore[misc]
+    """What is asked for."""
+    data: Annotated[ConvertData, AfterValidator(leave_out_empty)]
+    """The conversion."""

@@ -50,7 +50,7 @@ class AnsweredEntry(TypedDict):
     """The account."""
     sequence: Ordinal
     """Its number in the account."""
-    kind: Annotated[str, Field(examples=["credit", "debit", "adjustment", "transfer", "reversal"])]
+    kind: Annotated[str, Field(examples=["credit", "debit", "adjustment", "transfer", "reversal", "conversion"])]
     """What it does."""
     points: int
     """The change of the available points."""
@@ -89,7 +89,9 @@ class CommandAcceptedData(TypedDict):
     remainder: NotRequired[NotNegative]
     """How many it could not move, where it allowed for that."""
     to_account_id: NotRequired[AccountId]
-    """Of a transfer, the account that got the points."""
+    """Of a transfer or a conversion, the account that got the points."""
+    to_points: NotRequired[NotNegative]
+    """Of a conversion, how many points of the other program they became."""
     enrolled_at: NotRequired[Instant]
     """When the membership began, where the command said that."""
     authorization_id: NotRequired[str]

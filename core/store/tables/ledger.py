@@ -153,14 +153,14 @@ entries = sa.Table(
     sa.CheckConstraint("points <> 0 OR pending_change <> 0 OR reserved_change <> 0 OR kind = 'release'", name="points"),
     sa.CheckConstraint(
         "kind IN ('accrual', 'clawback', 'expiry', 'release', 'credit', 'debit', 'adjustment', 'transfer', 'reversal',"
-        " 'authorization', 'capture', 'void', 'redemption')",
+        " 'authorization', 'capture', 'void', 'redemption', 'conversion')",
         name="kind",
     ),
     sa.CheckConstraint(
         "CASE WHEN kind IN ('accrual', 'credit') THEN points >= 0 AND pending_change >= 0"
         " WHEN kind = 'reversal' THEN points <= 0 AND pending_change <= 0 OR points >= 0 AND pending_change = 0"
         " WHEN kind = 'release' THEN pending_change = - points"
-        " WHEN kind IN ('adjustment', 'transfer') THEN pending_change = 0"
+        " WHEN kind IN ('adjustment', 'transfer', 'conversion') THEN pending_change = 0"
         " WHEN kind = 'capture' THEN points = 0 AND pending_change = 0"
         " WHEN kind = 'void' THEN points > 0 AND pending_change = 0"
         " ELSE points <= 0 AND pending_change <= 0 END"

@@ -166,11 +166,12 @@ CREATE TABLE entries (
     CONSTRAINT ck_entries_points CHECK (points <> 0 OR pending_change <> 0 OR reserved_change <> 0 OR
         kind = 'release'),
     CONSTRAINT ck_entries_kind CHECK (kind IN ('accrual', 'clawback', 'expiry', 'release', 'credit', 'debit',
-        'adjustment', 'transfer', 'reversal', 'authorization', 'capture', 'void', 'redemption')),
+        'adjustment', 'transfer', 'reversal', 'authorization', 'capture', 'void', 'redemption',
+        'conversion')),
     CONSTRAINT ck_entries_sign CHECK (CASE WHEN kind IN ('accrual', 'credit') THEN points >= 0 AND pending_change
         >= 0 WHEN kind = 'reversal' THEN points <= 0 AND pending_change <= 0 OR points >= 0 AND
         pending_change = 0 WHEN kind = 'release' THEN pending_change = - points WHEN kind IN ('adjustment',
-        'transfer') THEN pending_change = 0 WHEN kind = 'capture' THEN points = 0 AND
+        'transfer', 'conversion') THEN pending_change = 0 WHEN kind = 'capture' THEN points = 0 AND
         pending_change = 0 WHEN kind = 'void' THEN points > 0 AND pending_change = 0
         ELSE points <= 0 AND pending_change <= 0 END
         AND CASE WHEN kind = 'authorization' THEN reserved_change > 0 AND reserved_change = - points

@@ -104,6 +104,20 @@ COMMANDS = (
     ),
     Check(
         9,
+        "a conversion takes points in one program and gives points in another",
+        """
+        SELECT NULL::uuid, format('command %s of %s made %s entries of conversion, in %s programs, of which %s give'
+                                  ' points', command_id, source, count(*), count(DISTINCT program_id),
+                                  count(*) FILTER (WHERE points > 0))
+        FROM entries JOIN accounts USING (account_id) WHERE kind = 'conversion'
+        GROUP BY source, command_id
+        HAVING (count(*), count(DISTINCT program_id), count(*) FILTER (WHERE points > 0)) <> (2, 2, 1)
+        """,
+        is_global=True,
+        is_of_facts=True,
+    ),
+    Check(
+        9,
         "what a transfer takes from one account it gives to another",
         """
         SELECT NULL::uuid, format('command %s of %s moved %s points out of, and %s points into accounts',

@@ -62,6 +62,7 @@ POINTS = (
                                         WHEN 'adjustment' THEN '{opened,taken}' WHEN 'transfer' THEN '{opened,taken}'
                                         WHEN 'reversal' THEN '{opened,taken,returned}'
                                         WHEN 'void' THEN '{opened,returned}' WHEN 'capture' THEN '{}'
+                                        WHEN 'conversion' THEN '{opened,taken}'
                                         ELSE '{taken}' END)
            OR (n.kind IN ('opened', 'returned')) <> (n.points > 0)
            OR CASE n.kind WHEN 'opened' THEN l.opened_by_sequence <> n.sequence
@@ -75,6 +76,7 @@ POINTS = (
                             WHEN 'capture' THEN deficit_change = 0 WHEN 'redemption' THEN deficit_change = 0
                             WHEN 'adjustment' THEN sign(points) * sign(deficit_change) <= 0
                             WHEN 'reversal' THEN sign(points) * sign(deficit_change) <= 0
+                            WHEN 'conversion' THEN deficit_change <= 0 AND (points > 0 OR deficit_change = 0)
                             WHEN 'transfer' THEN deficit_change <= 0 AND (points > 0 OR deficit_change = 0)
                             ELSE deficit_change <= 0 END
         """,
@@ -94,7 +96,8 @@ POINTS = (
         FROM (SELECT *, row_number() OVER w AS place, lag(opened_by_sequence) OVER w AS opener_before
               FROM dated_lots WINDOW w AS (PARTITION BY account_id ORDER BY lot_number)) AS l
         LEFT JOIN (SELECT *, least(occurred_at, recorded_at) AS available_at FROM entries
-                   WHERE kind IN ('accrual', 'release', 'credit', 'adjustment', 'transfer', 'reversal', 'void')) AS e
+                   WHERE kind IN ('accrual', 'release', 'credit', 'adjustment', 'transfer', 'reversal', 'void',
+                                'conversion')) AS e
              ON e.account_id = l.account_id AND e.sequence = l.opened_by_sequence
         LEFT JOIN orders o ON o.account_id = e.account_id AND o.sequence = e.sequence
         LEFT JOIN (SELECT program_id, version, coalesce(document->'availability'->>'policy', 'at_once') AS policy,

@@ -1,0 +1,153 @@
+"""Points that become those of another program of the same customer, at a rate that the program says."""
+
+from datetime import datetime
+from typing import NamedTuple
+
+from core.domain.books import Books
+from core.domain.decision import AccountChange, Answer, Decision
+from core.domain.expiry.dates import expires_at
+from core.domain.ledger import EntryKind, debit, entry_between
+from core.domain.message import Message
+from core.domain.orders.reckoning import rounded
+from core.domain.outcomes import Rejected, RejectionCode, Replayed
+from core.domain.program import Enrol, Program
+from core.domain.program.registry import ProgramRegistry
+from core.domain.program.value import Conversion
+from core.domain.reach import AccountParts, LotsWanted, Reach, union
+from core.domain.value.commands import Command, CreditTerms
+from core.domain.value.crediting import give, why_of
+from core.domain.value.situations import (
+    Flow,
+    Situation,
+    command_reach,
+    on_account,
+    program_problem,
+    status_problem,
+)
+from core.domain.value.spending import Spending, insufficient, spend
+
+
+class ConvertTerms(NamedTuple):
+    """Turn points of a customer into those of another program."""
+
+    points: int
+    to_program: str
+    reason: str | None = None  #: for people
+
+
+def convert_reach(message: Message[Command[ConvertTerms]], rules: ProgramRegistry, as_of: datetime) -> Reach:
+    """What a conversion asks of the books: the customer's accounts in both programs."""
+    terms, customer_id = message.fact.terms, message.fact.whom.id
+    getting = Reach(customers={(terms.to_program, customer_id): AccountParts(LotsWanted.IF_OWING, expiries=True)})
+    return union((command_reach(message, rules, as_of), getting))
+
+
+def decide_conversion(
+    books: Books, message: Message[Command[ConvertTerms]], rules: ProgramRegistry, as_of: datetime
+) -> Decision | Rejected | Replayed:
+    """Take the points in the one program and give what they become in the other one: both, or nothing.
+
+    What they become is a lot of its own, which the command is the origin of and which expires as the other program
+    says of points that are available now; it neither joins a shared expiry there nor moves one. It pays off a deficit
+    first. A customer without an account in the other program gets one.
+    """
+
+    def decide(situation: Situation) -> Decision | Rejected:
+        return _convert(situation, rules)
+
+    return on_account(decide, Flow.OUT)(books, message, rules, as_of)
+
+
+def _convert(situation: Situation, rules: ProgramRegistry) -> Decision | Rejected:
+    terms: ConvertTerms = situation.command.terms
+    conversion = next((each for each in situation.program.conversions if each.to_program == terms.to_program), None)
+    if conversion is None or terms.to_program not in rules.program_ids():
+        return _not_convertible(situation.program)
+    gives = rounded(terms.points * conversion.gives, conversion.points, conversion.rounding)
+    problem = _points_problem(terms.points, gives, conversion)
+    target = problem if problem is not None else _target(situation, rules)
+    if isinstance(target, Rejected):
+        return target
+    spent = spend(situation, terms.points)
+    if spent.missing:
+        return insufficient(spent, "ask for no more than can be spent")
+    end = expires_at(target.program.expiry, target.program.zone, situation.as_of)
+    got = give(target, CreditTerms(gives, available_at=situation.as_of, expires_at=end), EntryKind.CONVERSION)
+    if isinstance(got, Rejected):
+        return got
+    taken = _take(situation, spent)
+    told: dict[str, str | int] = {
+        "points": terms.points,
+        "to_account_id": str(target.account.account_id),
+        "to_points": gives,
+    }
+    return Decision((taken, *got.changes), answer=Answer(taken.account, told))
+
+
+def _target(situation: Situation, rules: ProgramRegistry) -> Situation | Rejected:
+    """What the conversion finds in the program that gives the other points."""
+    books, customer_id = situation.books, situation.command.whom.id
+    version = rules.at(situation.command.terms.to_program, situation.as_of)
+    program, opened = version.program, None
+    account = books.account_of(program.program_id, customer_id)
+    if account is None and program.enrol is Enrol.FIRST_ACTIVITY:
+        account = opened = books.new_account(program.program_id, customer_id, program.tiers[0].tier_id, None)
+    if account is None:
+        return Rejected(
+            RejectionCode.UNKNOWN_ACCOUNT,
+            f"the customer has no account in program {program.program_id}, and only a command opens one there",
+            "open an account there first",
+        )
+    problem = program_problem(program, Flow.IN) or status_problem(
+        account, Flow.IN, f"the customer's account in program {program.program_id}"
+    )
+    if problem is not None:
+        return problem
+    return situation._replace(account=account, opened=opened, program=program, program_version=version.version)
+
+
+def _take(situation: Situation, spent: Spending) -> AccountChange:
+    before = spent.released.account
+    after = debit(before, spent.points, uncovered=0)
+    entry = entry_between(
+        before,
+        after,
+        EntryKind.CONVERSION,
+        situation.command.occurred_at,
+        spent.allocations,
+        why_of(situation, points=spent.points, to_program=situation.command.terms.to_program),
+        source=situation.command.source,
+        command_id=situation.command_id,
+    )
+    return AccountChange(after, (*spent.released.entries, entry), spent.changed)
+
+
+def _not_convertible(program: Program) -> Rejected:
+    known = ", ".join(each.to_program for each in program.conversions)
+    return Rejected(
+        RejectionCode.NOT_CONVERTIBLE,
+        f"points of program {program.program_id} do not become points of data.to_program_id",
+        f"name one of {known}" if known else "its file lists no conversions: convert none",
+    )
+
+
+def _points_problem(points: int, gives: int, conversion: Conversion) -> Rejected | None:
+    if conversion.points_min is not None and points < conversion.points_min:
+        return Rejected(
+            RejectionCode.BELOW_MINIMUM,
+            f"{points:,} are asked for, and at least {conversion.points_min:,} are converted at once",
+            "convert more at once",
+        )
+    if conversion.points_step is not None and points % conversion.points_step:
+        return Rejected(
+            RejectionCode.NOT_CONVERTIBLE,
+            f"{points:,} are asked for, and only multiples of {conversion.points_step:,} are converted",
+            f"convert {points - points % conversion.points_step:,}",
+        )
+    if not gives:
+        return Rejected(
+            RejectionCode.BELOW_MINIMUM,
+            f"{points:,} are asked for, which come to nothing in program {conversion.to_program}",
+            "convert more at once",
+        )
+    return None
