@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from itertools import count
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 from core.domain.books import Books
@@ -41,8 +41,6 @@ from core.domain.value.commands import PostedCommand
 from core.posting.handlers import HANDLERS
 from tests.facts import ACCOUNT_ID, AS_OF, SOURCE, account
 
-#: A kind of entry that this release does not know: whatever else empties lots, so that refunds find them empty.
-REDEMPTION = cast("EntryKind", "redemption")
 ShopFact = Order | Refund | Fulfilment | Cancellation | AmendedOrder | RefundReversion | OrderClaim | Return
 Outcome = Decision | Replayed | Waiting | Parked
 Told = tuple[str, dict[str, str | int]]  #: of a command: "accepted" or why it is rejected, and what its answer tells
@@ -212,7 +210,7 @@ class Book:
         changed, allocations, missing = take(spendable, points)
         if changed:
             after = debit(self.account, points - missing, uncovered=0)
-            entry = entry_between(self.account, after, REDEMPTION, as_of, allocations, {})
+            entry = entry_between(self.account, after, EntryKind.REDEMPTION, as_of, allocations, {})
             self._keep(Decision((AccountChange(after, (entry,), tuple(changed)),)), as_of)
 
     def decide(self, fact: ShopFact, as_of: datetime, version: Program | None = None) -> Outcome:

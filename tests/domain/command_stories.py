@@ -13,7 +13,7 @@ from tests.domain.stories import KINDS, Step
 from tests.domain.story_run import StoryRun
 from tests.domain.valid_programs import Versions
 
-COMMANDS = (*["credit"] * 3, *["debit"] * 3, *["adjust"] * 2, *["transfer"] * 3, "again", "clash")
+COMMANDS = (*["credit"] * 3, *["debit"] * 3, *["redeem"] * 2, *["adjust"] * 2, *["transfer"] * 3, "again", "clash")
 ALL_KINDS = (*KINDS, *COMMANDS)
 steps_with_commands = st.lists(
     st.tuples(st.sampled_from(ALL_KINDS), st.integers(0, 10_000), st.integers(0, 200)), min_size=2, max_size=20
@@ -50,6 +50,8 @@ class CommandStoryRun(StoryRun):
                 self._command(kind, {"customer_id": "c1", **self._credit_data(number, days)}, days)
             case "debit":
                 self._command(kind, {"customer_id": "c1", **self._debit_data(number)}, days)
+            case "redeem":
+                self._command(kind, {"customer_id": "c1", "points": 1 + number % 120}, days)
             case "adjust":
                 self._command(kind, {"customer_id": "c1", **self._adjust_data(number, days)}, days)
             case "transfer":

@@ -28,6 +28,10 @@ def debit(maker: Maker) -> None:
     maker.add(new_command(maker, "debit", points=maker.random.randint(1, 120)), POSTED)
 
 
+def redemption(maker: Maker) -> None:
+    maker.add(new_command(maker, "redeem", points=maker.random.randint(1, 90)), POSTED)
+
+
 def debit_of_what_there_is(maker: Maker) -> None:
     maker.add(new_command(maker, "debit", points=maker.random.randint(20, 200), allow_remainder=True), POSTED)
 

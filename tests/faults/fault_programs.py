@@ -94,7 +94,8 @@ PROGRAMS = {name: parse_program(text, path=f"{name}.yaml") for name, text in PRO
 SOURCES_TEXT = f"""
 unlisted: accept
 sources:
-  - {{source: "{DESK}", commands: [{{command: credit}}, {{command: debit}}, {{command: adjust}}]}}
+  - source: "{DESK}"
+    commands: [{{command: credit}}, {{command: debit}}, {{command: redeem}}, {{command: adjust}}]
 """
 
 #: Times of orders of long ago, and when their points expire in FADING: worked out by hand, not by the code under test.

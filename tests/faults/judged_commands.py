@@ -78,7 +78,7 @@ def _wrong(
     asked: dict[str, Any], told: Told, done: Sequence[_Done], balances: Sequence[int], row: InboxRow
 ) -> Iterator[str]:
     verb, data = asked["type"].removeprefix(COMMAND_PREFIX), asked["data"]
-    signed = -data["points"] if verb == "debit" else data["points"]
+    signed = -data["points"] if verb in {"debit", "redeem"} else data["points"]
     if told.code is not None:
         if (row.state, row.reason) != (REJECTED, told.code):
             yield f"it was told {told.code}, and its message is {row.state} {row.reason or ''}"

@@ -46,6 +46,7 @@ KINDS = (
     Kind("order of a program where points are spent", 5, commands.valued_order),
     Kind("credit", 6, commands.credit),
     Kind("debit", 6, commands.debit),
+    Kind("redemption", 3, commands.redemption),
     Kind("debit of what there is", 3, commands.debit_of_what_there_is),
     Kind("adjustment", 3, commands.adjustment),
     Kind("conflict of commands", 1, commands.command_conflict),

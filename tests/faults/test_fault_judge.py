@@ -49,7 +49,7 @@ class Run(NamedTuple):
 
 def posted(engine: Engine, stream: Stream) -> Run:
     apply_programs(engine)
-    grants = {verb: CommandGrant() for verb in (Verb.CREDIT, Verb.DEBIT, Verb.ADJUST)}
+    grants = {verb: CommandGrant() for verb in (Verb.CREDIT, Verb.DEBIT, Verb.REDEEM, Verb.ADJUST)}
     sources = Sources({}, parks_unlisted=False, commands={DESK: grants})
     shell = Shell(engine, program_text=None, limits=LIMITS._replace(sources=sources))
     for start in range(0, len(stream.deliveries), 20):
