@@ -23,6 +23,7 @@ from core.store.proof.scope import next_of_shard
 from core.store.proof.verify import Difference, verify_accounts
 from core.store.repairs import Repair, append_repairs
 from core.store.shards import ACCOUNT_SHARDS
+from core.upkeep.deadlines import shards_with_deadlines, void_batch
 from core.upkeep.due_batches import expire_batch, release_batch, remind_batch, review_batch, warn_batch
 from core.upkeep.due_rows import shards_due_for_review, shards_with_due_lots, shards_with_lots_to_release
 from core.upkeep.runs import next_audit, record_run, standing_differences
@@ -51,6 +52,16 @@ def release_points(runtime: Runtime, as_of: str | None = None) -> dict[str, Any]
         return release_batch(connection, shard, instant, runtime.upkeep_batch_rows, context, runtime.chain_key)
 
     return _run(runtime, "loyalty.release_points", as_of, shards_with_lots_to_release, release)
+
+
+def void_authorizations(runtime: Runtime, as_of: str | None = None) -> dict[str, Any]:
+    """Let the points come back of every authorization whose deadline has passed."""
+    registry = _registry(runtime)
+
+    def void(connection: Connection, shard: int, instant: datetime, context: EventContext) -> int | None:
+        return void_batch(connection, shard, instant, runtime.upkeep_batch_rows, registry, context, runtime.chain_key)
+
+    return _run(runtime, "loyalty.void_authorizations", as_of, shards_with_deadlines, void)
 
 
 def review_tiers(runtime: Runtime, as_of: str | None = None) -> dict[str, Any]:

@@ -3,7 +3,15 @@
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from tasks.periodic import audit_ledger, expire_lots, release_points, remind, review_tiers, warn_tiers
+from tasks.periodic import (
+    audit_ledger,
+    expire_lots,
+    release_points,
+    remind,
+    review_tiers,
+    void_authorizations,
+    warn_tiers,
+)
 from tasks.posting import post_inbox, sweep_inbox
 from tasks.purge import purge
 from tasks.relay import relay_outbox, sweep_outbox
@@ -33,6 +41,7 @@ TASKS = (
     TaskRow("loyalty.sweep_outbox", sweep_outbox, "loyalty.periodic"),
     TaskRow("loyalty.expire_lots", expire_lots, "loyalty.periodic"),
     TaskRow("loyalty.release_points", release_points, "loyalty.periodic"),
+    TaskRow("loyalty.void_authorizations", void_authorizations, "loyalty.periodic"),
     TaskRow("loyalty.remind", remind, "loyalty.periodic"),
     TaskRow("loyalty.warn_tiers", warn_tiers, "loyalty.periodic"),
     TaskRow("loyalty.review_tiers", review_tiers, "loyalty.periodic"),

@@ -24,6 +24,7 @@ from core.store.proof.rebuild import Examination, examine
 from core.store.proof.scope import EVERYTHING
 from core.store.proof.verify import verify_ledger
 from core.store.shards import ACCOUNT_SHARDS
+from core.upkeep.deadlines import void_batch
 from core.upkeep.due_batches import expire_batch, release_batch, remind_batch, review_batch, warn_batch
 from core.upkeep.sweeping import sweep_waiting
 from tests.factories import PROGRAM_TEXT, as_bytes
@@ -142,6 +143,15 @@ class Shell:
                 connection, shard, datetime.fromisoformat(as_of), lots_max, context
             )
         )
+
+    def void(self, as_of: str, rows_max: int = 500) -> int:
+        """Let the points of authorizations come back until no deadline is past; how many there were."""
+
+        def step(connection: Connection, shard: int, context: EventContext) -> int | None:
+            registry = load_registry(connection)
+            return void_batch(connection, shard, datetime.fromisoformat(as_of), rows_max, registry, context)
+
+        return self._on_each_shard(step)
 
     def remind(self, as_of: str, accounts_max: int = 500) -> int:
         """Tell of points that are about to end until nothing is left to tell; how many times an account was told."""

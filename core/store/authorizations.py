@@ -44,7 +44,7 @@ def update_authorizations(connection: Connection, authorizations: Collection[Aut
 _ACCOUNTS_DUE = """
 SELECT DISTINCT account_id FROM (
     SELECT account_id FROM authorizations
-    WHERE account_shard = %s AND state = 'open' AND expires_at <= %s AND (NOT %s OR NOT is_told)
+    WHERE account_shard = %s AND state = 'open' AND expires_at <= %s
     ORDER BY expires_at LIMIT %s
 ) AS due
 """
@@ -55,14 +55,9 @@ ORDER BY a.expires_at, a.account_id, a.sequence LIMIT %b
 """  # noqa: S608  # our own names
 
 
-def accounts_with_deadlines(
-    connection: Connection, shard: int, until: datetime, rows_max: int, *, untold: bool
-) -> list[UUID]:
-    """Accounts of the open authorizations with the soonest deadlines, none after `until`: at most `rows_max`.
-
-    With `untold` of those of which that is not announced yet.
-    """
-    return [row[0] for row in run_bulk(connection, _ACCOUNTS_DUE, (shard, until, untold, rows_max))]
+def accounts_with_deadlines(connection: Connection, shard: int, until: datetime, rows_max: int) -> list[UUID]:
+    """Accounts of the open authorizations with the soonest deadlines, none after `until`: at most `rows_max`."""
+    return [row[0] for row in run_bulk(connection, _ACCOUNTS_DUE, (shard, until, rows_max))]
 
 
 def load_deadlines(

@@ -1,14 +1,19 @@
 """Reserved points: held until they are captured or come back, by command or at their deadline."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 from sqlalchemy import Engine
+from uuid6 import uuid7
 
+from core.posting.batch import Poster
+from core.store.shards import message_shard
 from tests.factories import PROGRAM_TEXT, command, order, refund
 from tests.posting.test_commands import LATER, TRUSTED, answer
-from tests.shell import Shell
+from tests.shell import EVENT_SOURCE, Shell
 
 
 @pytest.fixture
@@ -249,6 +254,99 @@ class TestRedeem:
         shell.take(authorize(), command("redeem", "k2", points=31), command("redeem", "k3", points=30))
         assert (answer(shell, "k2")["code"], answer(shell, "k3")["type"]) == ("insufficient_points", "accepted")
         assert (buckets(shell), shell.differences()) == ((0, 120), [])
+
+    def test_it_is_undone_as_other_commands_are(self, shell: Shell) -> None:
+        shell.take(command("redeem", "k1", points=120), reversal("k2", "k1", points=30), reversal("k3", "k1"))
+        assert (answer(shell, "k2")["points"], answer(shell, "k3")["code"]) == (30, "already_reversed")
+        assert (buckets(shell), left(shell), shell.differences()) == ((60, 0), [10, 50], [])
+
+
+def reversal(name: str, command_id: str, **data: Any) -> dict[str, Any]:
+    return command("reverse", name, **{"customer_id": None, "command_id": command_id, **data})
+
+
+class TestDeadline:
+    def test_what_is_held_comes_back_at_the_deadline(self, shell: Shell) -> None:
+        shell.take(
+            authorize("k1", points=60),
+            capture("k2", points=10, is_final=False),
+            authorize("k3", points=30, authorization_id="a2", expires_in_seconds=3600),
+            authorize("k4", points=30, authorization_id="a3", expires_in_seconds=90 * 86400),
+        )
+        deadline = shell.value("SELECT expires_at FROM authorizations WHERE authorization_id = 'a1'")
+        assert shell.void(str(deadline - timedelta(seconds=1))) == 1
+        assert shell.void(str(deadline + timedelta(days=3)), rows_max=1) == 1
+        assert [holding(shell, name) for name in ("a1", "a2", "a3")] == [
+            (60, 10, 50, "expired"),
+            (30, 0, 30, "expired"),
+            (30, 0, 0, "open"),
+        ]
+        assert (buckets(shell), shell.void(str(deadline + timedelta(days=3)))) == ((110, 30), 0)
+        assert shell.value("SELECT occurred_at FROM entries ORDER BY sequence DESC LIMIT 1") == deadline
+        told = shell.events("loyalty.balance.changed")[-1]["data"]
+        assert (told["kind"], told["reason"], told["points"], told["reserved"]) == (
+            "void",
+            "authorization_expired",
+            50,
+            30,
+        )
+        assert shell.differences() == []
+
+    def test_what_has_ended_before_the_run_expires_as_it_would_have(self, shell: Shell) -> None:
+        shell.take(authorize(points=100))
+        end_of_first_lot(shell)
+        shell.void("2090-01-01T00:00:00Z")
+        rows = shell.rows("SELECT kind, points FROM entries ORDER BY sequence DESC LIMIT 2")
+        assert [tuple(row) for row in rows] == [("expiry", -100), ("void", 100)]
+        assert (buckets(shell), shell.differences()) == ((50, 0), [])
+
+
+class TestRaces:
+    def test_of_a_thousand_authorizations_for_a_hundred_points_a_hundred_are_granted(self, engine: Engine) -> None:
+        drawn = next(
+            each for each in (UUID(int=n) for n in range(100)) if message_shard(str(each), 4) != message_shard("c1", 4)
+        )
+        shell = Shell(engine, limits=TRUSTED, new_account_id=lambda: drawn)
+        shell.take(command("credit", "g1", points=100))
+        for start in range(0, 1_000, 100):
+            shell.receive(
+                # By the account's id they are on another shard than by its customer.
+                *(
+                    command("authorize", f"k{n}", points=1, **({"account_id": str(drawn)} if n % 2 else {}))
+                    for n in range(start, start + 100)
+                )
+            )
+        shards = [row[0] for row in shell.rows("SELECT DISTINCT shard FROM inbox WHERE state = 'received'")]
+        assert len(shards) == 2
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(lambda shard: post_all(engine, shard), shards))
+        granted = shell.value("SELECT count(*) FROM authorizations")
+        answered = shell.value("SELECT count(*) FROM commands WHERE type = 'loyalty.command.authorize'")
+        codes = shell.rows("SELECT DISTINCT code FROM commands WHERE code IS NOT NULL")
+        assert (granted, answered, [row[0] for row in codes]) == (100, 1_000, ["insufficient_points"])
+        assert (buckets(shell), shell.differences()) == ((0, 100), [])
+
+    def test_of_two_authorizations_with_one_id_one_is_granted(self, engine: Engine) -> None:
+        shell = Shell(engine, limits=TRUSTED, shards=2)
+        customers = {message_shard(f"c{n}", 2): f"c{n}" for n in range(100)}
+        shell.take(*(command("credit", f"g{n}", customer_id=c, points=9) for n, c in enumerate(customers.values())))
+        asked = [authorize(f"k{shard}", points=5, customer_id=c) for shard, c in customers.items()]
+        for each in asked:  # apart, or the first one's shard would be the others' too
+            shell.receive(each)
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(lambda shard: post_all(engine, shard), customers))
+        states = shell.rows(
+            "SELECT code, count(*) FROM commands WHERE type LIKE '%authorize' GROUP BY code ORDER BY code"
+        )
+        assert [tuple(row) for row in states] == [("authorization_exists", 1), (None, 1)]
+        assert shell.differences() == []
+
+
+def post_all(engine: Engine, shard: int) -> None:
+    """Post all of a shard, a few at a time, as a worker of its own."""
+    poster = Poster(engine, event_source=EVENT_SOURCE, new_account_id=uuid7)
+    while poster.post_batch(shard, 20).claimed:
+        pass
 
 
 class TestOneBatch:

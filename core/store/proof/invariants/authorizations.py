@@ -21,7 +21,7 @@ LEFT JOIN (
                IS NOT DISTINCT FROM (array_agg(command_id ORDER BY sequence DESC))[1]
                AND bool_or(kind = 'capture') AS is_captured
     FROM (SELECT account_id, sequence, kind, points, reserved_change, corrects_sequence,
-                 concat_ws(' ', source, command_id) AS command_id
+                 source || ' ' || command_id AS command_id
           FROM entries WHERE kind IN ('capture', 'void')) AS closing
     GROUP BY account_id, corrects_sequence
 ) c ON c.account_id = a.account_id AND c.sequence = a.sequence
