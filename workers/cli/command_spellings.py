@@ -31,11 +31,16 @@ OPTIONS: Mapping[str, Option] = {
     "order_id": Option("The order that it is for, as people are shown it.", "ORDER"),
     "available_at": Option("From when on they can be spent, with its offset; else at once.", "TIME"),
     "expires_at": Option("The first instant at which they cannot be spent; else as the program says.", "TIME"),
+    "authorization_id": Option("The authorization.", "AUTHORIZATION"),
+    "expires_in_seconds": Option("The deadline, so many seconds from now.", "SECONDS"),
+    "is_final": Option("Keep the rest reserved, for another capture."),
     "allow_remainder": Option("Where there are fewer points, take those."),
     "allow_negative_balance": Option("Where fewer points can be spent, let the account owe the rest."),
 }
 #: Options that have a shorter name than their field.
 SHORTER = {"program_id": "program", "order_id": "order", "tags": "tag"}
+#: Options that stand for false, where the field is true if it is left out.
+NEGATED = {"is_final": "keep-rest"}
 
 
 class Spelling(NamedTuple):
@@ -111,6 +116,81 @@ SPELLINGS = (
         \b
         loyalty account create till-7-0001 C-1001 --points 100 --reason "from the old program" --tag staff
         loyalty account create till-7-0002 C-1002 --enrolled-at 2021-05-01T00:00:00+01:00 --metadata card=old
+        """,
+    ),
+    Spelling(
+        "points redeem",
+        Verb.REDEEM,
+        (
+            WHOM,
+            "points",
+        ),
+        "{points} redeemed by {whom}",
+        """Take points that a customer spends: all of them, or none.
+
+        \b
+        loyalty points redeem C-1001 200 --order 5001
+        """,
+    ),
+    Spelling(
+        "points authorize",
+        Verb.AUTHORIZE,
+        (
+            WHOM,
+            "points",
+        ),
+        "{points} of {whom} reserved",
+        """Reserve points: they leave the balance, and are the customer's until they are captured.
+
+        \b
+        loyalty points authorize C-1001 200 --authorization-id till-7-0042 --order 5001
+
+        What is not captured by the deadline comes back, in seven days unless another one is said.
+        """,
+    ),
+    Spelling(
+        "points capture",
+        Verb.CAPTURE,
+        ("authorization_id",),
+        "{points} of {whom} captured",
+        """Take points that an authorization has reserved; the rest comes back.
+
+        \b
+        loyalty points capture till-7-0042
+        loyalty points capture till-7-0042 --points 50 --keep-rest
+        """,
+    ),
+    Spelling(
+        "points void",
+        Verb.VOID,
+        ("authorization_id",),
+        "{points} given back to {whom}",
+        """Give back what an authorization has reserved, with the dates that the points had.
+
+        \b
+        loyalty points void till-7-0042
+        """,
+    ),
+    Spelling(
+        "account freeze",
+        Verb.ACCOUNT_FREEZE,
+        (WHOM,),
+        "account of {whom} frozen",
+        """Let nothing leave an account by spending; it goes on to earn, and its points to expire.
+
+        \b
+        loyalty account freeze C-1001 --reason "card stolen"
+        """,
+    ),
+    Spelling(
+        "account unfreeze",
+        Verb.ACCOUNT_UNFREEZE,
+        (WHOM,),
+        "account of {whom} unfrozen",
+        """Let points of a frozen account be spent again.
+
+        \b
+        loyalty account unfreeze C-1001
         """,
     ),
 )

@@ -21,7 +21,7 @@ from core.store.programs import load_registry
 from workers.bootstrap import command_executor
 from workers.cli.answer_pages import done_text, print_accounts
 from workers.cli.command_errors import CommandNotDoneError, WhichOfProgramsError
-from workers.cli.command_spellings import OPTIONS, PARTIES, SHORTER, SPELLINGS, TO, WHOM, Spelling
+from workers.cli.command_spellings import NEGATED, OPTIONS, PARTIES, SHORTER, SPELLINGS, TO, WHOM, Spelling
 from workers.cli.output import AsJson, print_json, say
 from workers.cli.wiring import opened_database
 from workers.process_logs import set_up_logging
@@ -103,7 +103,7 @@ def _parameters(spelling: Spelling) -> Iterator[Parameter]:
             yield _argument(name, _typed(fields.pop(name)), option.metavar, option.help)
     for name, kind in fields.items():
         option, is_switch = OPTIONS[name], kind is bool
-        spelt = f"--{SHORTER.get(name, name).replace('_', '-')}"
+        spelt = f"--{NEGATED.get(name, SHORTER.get(name, name)).replace('_', '-')}"
         hint: Any = bool if is_switch else _typed(kind) | None
         typed: Any = Annotated[hint, typer.Option(spelt, metavar=option.metavar, help=option.help)]
         yield _option(name, typed, False if is_switch else None)
@@ -154,6 +154,8 @@ def _data(given: dict[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
         if value is None or value is False or value == []:
             continue
         data[name] = _pairs(name, value) if get_origin(fields[name]) is dict else value
+        if name in NEGATED:
+            data[name] = False
     return data
 
 

@@ -69,8 +69,27 @@ class TestPoints:
         loyalty("points", "transfer", account_id, "c1", 10, "--named-by", "account", "--to-named-by", "customer")
         assert (shell.balance(), shell.balance("c2"), shell.differences()) == (70, 30, [])
 
+    def test_they_are_reserved_captured_in_part_and_given_back(self, loyalty: CommandLine, shell: Shell) -> None:
+        shell.take(order("o1", "100.00"))
+        reserved = loyalty("points", "authorize", "c1", 60, "--authorization-id", "a1")
+        assert "Done: 60 points of c1 reserved." in reserved.out, reserved.err
+        assert ["reserved", "0", "60"] in lines(reserved.out)
+        captured = loyalty("points", "capture", "a1", "--points", 20, "--keep-rest")
+        assert ["reserved", "60", "40"] in lines(captured.out), captured.err
+        given_back = loyalty("points", "void", "a1")
+        assert ["balance", "40", "80"] in lines(given_back.out), given_back.err
+        assert loyalty("points", "redeem", "c1", 80).code == 0
+        assert (shell.balance(), shell.differences()) == (0, [])
+
 
 class TestAccounts:
+    def test_one_is_frozen_and_unfrozen(self, loyalty: CommandLine, shell: Shell) -> None:
+        shell.take(order("o1", "100.00"))
+        assert "Done: account of c1 frozen." in loyalty("account", "freeze", "c1", "--reason", "stolen").out
+        assert loyalty("points", "debit", "c1", 5).code == 1
+        assert loyalty("account", "unfreeze", "c1").code == 0
+        assert loyalty("points", "debit", "c1", 5).code == 0
+
     def test_one_is_opened_with_all_that_can_be_said_of_it(self, loyalty: CommandLine, shell: Shell) -> None:
         since = ("--enrolled-at", "2021-05-01T00:00:00+01:00")
         more = ("--tag", "staff", "--tag", "north", "--metadata", "card=old=1")
