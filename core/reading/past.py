@@ -31,7 +31,7 @@ _PAST = """
 WITH last AS (SELECT coalesce(max(sequence), 0) AS sequence FROM entries WHERE account_id = %(id)s
               AND recorded_at <= %(as_of)s)
 SELECT a.created_at <= %(as_of)s, l.sequence, coalesce(e.balance_after, 0), coalesce(e.pending_after, 0),
-       coalesce(e.lifetime_points_after, 0),
+       coalesce(e.reserved_after, 0), coalesce(e.lifetime_points_after, 0),
        (SELECT coalesce(sum(deficit_change), 0)::bigint FROM entries
         WHERE account_id = %(id)s AND sequence <= l.sequence)
 FROM accounts a CROSS JOIN last l LEFT JOIN entries e ON e.account_id = a.account_id AND e.sequence = l.sequence
@@ -45,7 +45,7 @@ FROM tier_changes WHERE account_id = %s ORDER BY change_number
 
 def load_past(connection: Connection, account: Account, as_of: datetime) -> PastAccount | None:
     """The account at `as_of`; None if it was not opened by then. `account` is what it is now."""
-    ((is_opened, sequence, balance, pending, lifetime_points, deficit),) = run_bulk(
+    ((is_opened, sequence, balance, pending, reserved, lifetime_points, deficit),) = run_bulk(
         connection, _PAST, {"id": account.account_id, "as_of": as_of}
     )
     if not is_opened and not sequence:
@@ -65,6 +65,7 @@ def load_past(connection: Connection, account: Account, as_of: datetime) -> Past
         sequence=sequence,
         balance=balance,
         pending=pending,
+        reserved=reserved,
         deficit=deficit,
         lifetime_points=lifetime_points,
         tier_since=tier_since,

@@ -16,6 +16,7 @@ from core.domain.tiers.counting import counting_bounds
 from core.domain.tiers.history import CountedOrder
 from core.domain.tiers.next_tier import NextTier, counted_units, next_tier
 from core.domain.tiers.qualification import qualification_period
+from core.domain.value.authorizations import Authorization
 from core.errors import NotOpenedYetError, UnknownCustomerError
 from core.messages.outbound.event_json import instant_text
 from core.reading.accounts import (
@@ -32,6 +33,7 @@ from core.reading.accounts import (
 )
 from core.reading.open_messages import OpenMessage, load_open_messages, parked_orders
 from core.reading.past import load_past, with_past_ends
+from core.store.authorizations import load_holding
 from core.store.engine import database_now, run_bulk
 from core.store.programs import load_registry, require_program
 from core.store.repairs import KeptRepair, load_repairs
@@ -53,6 +55,7 @@ class Standing(NamedTuple):
     open_messages: Sequence[OpenMessage]  #: none of the past
     counted: Sequence[CountedOrder]  #: orders that count for the tier
     status_change: StatusChange | None = None  #: what froze or closed it
+    authorizations: Sequence[Authorization] = ()  #: that hold points, the oldest first; none of the past
 
     @property
     def points_past_expiry(self) -> int:
@@ -177,7 +180,8 @@ def _present(
     messages = load_open_messages(connection, account, customer_id, registry)
     counted = _counted(connection, account, program, as_of)
     status_change = load_status_change(connection, account)
-    return Standing(account, program, as_of, False, lots, left, messages, counted, status_change)
+    holding = load_holding(connection, account.account_id) if account.reserved else ()
+    return Standing(account, program, as_of, False, lots, left, messages, counted, status_change, holding)
 
 
 def _counted(connection: Connection, account: Account, program: Program, as_of: datetime) -> Sequence[CountedOrder]:

@@ -6,7 +6,9 @@ import structlog
 from sqlalchemy import Connection
 
 from core.domain.outcomes import Reason, Rejected, RejectionCode
+from core.domain.value.situations import conflict
 from core.messages.inbound.command_messages import COMMAND_PREFIX
+from core.messages.inbound.reading import command_hash
 from core.posting.answers import Asked, refused_at_intake, told_again
 from core.posting.events import EventContext
 from core.store.appending import OutboxEvent
@@ -54,7 +56,10 @@ def _refusals(commands: Sequence[StoredMessage], context: EventContext) -> Itera
 def _repetitions(
     connection: Connection, commands: Sequence[StoredMessage], context: EventContext
 ) -> Iterator[OutboxEvent]:
-    """Commands that came before and have their answers get the same again; those that have none yet will get one."""
+    """Commands that came before and have their answers get the same again; those that have none yet will get one.
+
+    One of other content than that which has the answer was a conflict when it was posted, and is one again.
+    """
     again = {
         (row.message.source, row.message.event_id): row
         for row in commands
@@ -62,6 +67,11 @@ def _repetitions(
     }
     for answer in load_answers(connection, list(again)):
         row = again[answer.source, answer.command_id]
+        message = row.message
+        assert message.type is not None
+        if command_hash(message.type, message.settled or "") != answer.business_hash:
+            yield refused_at_intake(_asked(message), conflict(), row.inbox_id, row.deliveries, context)
+            continue
         yield told_again(_asked(row.message), answer, row.inbox_id, row.deliveries, context)
 
 

@@ -22,13 +22,24 @@ SELECT {AUTHORIZATIONS.select("a")}
 FROM {unnested(tables.authorizations, _OF_KEYS)} JOIN authorizations a USING (kind, authorization_id)
 """  # noqa: S608  # our own names
 _APPEND = Append(AUTHORIZATIONS.new())
-_UPDATE = Update(AUTHORIZATIONS.changed("points_captured", "points_returned", "state", "is_told"))
+_UPDATE = Update(AUTHORIZATIONS.changed("points_captured", "points_returned", "state"))
 
 
 def load_authorizations(connection: Connection, keys: Iterable[ReferenceKey]) -> list[Authorization]:
     """Those of these that exist; the caller has locked their accounts."""
     wanted = [(key.kind, key.reference) for key in keys]
     return [AUTHORIZATIONS.read(row) for row in run_bulk(connection, _BY_KEYS, arrays(wanted, 2))] if wanted else []
+
+
+_HOLDING = f"""
+SELECT {AUTHORIZATIONS.select("a")} FROM authorizations a WHERE a.account_id = %s AND a.state = 'open'
+ORDER BY a.sequence
+"""  # noqa: S608  # our own names
+
+
+def load_holding(connection: Connection, account_id: UUID) -> list[Authorization]:
+    """The authorizations of an account that hold points, the oldest first."""
+    return [AUTHORIZATIONS.read(row) for row in run_bulk(connection, _HOLDING, (account_id,))]
 
 
 def append_authorizations(connection: Connection, authorizations: Collection[Authorization]) -> None:

@@ -50,13 +50,14 @@ class StoredAnswer(NamedTuple):
 
     source: str
     command_id: str
+    business_hash: bytes  #: of its content
     account_id: UUID | None
     code: str | None
     answer_json: str
 
 
 _ANSWERS = f"""
-SELECT c.source, c.command_id, c.account_id, c.code, c.answer::text
+SELECT c.source, c.command_id, c.business_hash, c.account_id, c.code, c.answer::text
 FROM {unnested(tables.commands, _OF_COMMANDS)} JOIN commands c USING (source, command_id)
 """  # noqa: S608  # our own names
 

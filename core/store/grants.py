@@ -62,7 +62,7 @@ WORKER_GRANTS: Mapping[str, Allowed] = {
     "entries": _APPEND,
     "commands": _APPEND,
     "authorizations": Allowed(
-        inserts=True, updates=("points_captured", "points_returned", "state", "is_told")
+        inserts=True, updates=("points_captured", "points_returned", "state")
     ),
     "lots": Allowed(
         inserts=True,

@@ -151,6 +151,15 @@ class TestOnceAndForEver:
         assert [data["code"] for data in told] == ["insufficient_points"] * 2
         assert (told[0], shell.balance()) == (told[1], 600)
 
+    def test_another_verb_is_other_content(self, shell: Shell) -> None:
+        shell.take(command("credit", "k1", points=500, time="2026-03-01T12:00:00Z"))
+        shell.execute("DELETE FROM inbox")
+        debit = command("debit", "k1", points=500, time="2026-03-01T12:00:00Z")
+        shell.take(debit)
+        shell.take(debit)
+        assert [event["data"].get("code") for event in answers(shell)] == [None, "command_conflict", "command_conflict"]
+        assert shell.balance() == 500
+
     @pytest.mark.parametrize("is_purged", [False, True])
     def test_other_content_under_a_known_id_is_a_conflict(self, shell: Shell, *, is_purged: bool) -> None:
         shell.take(command("credit", "k1", points=500, time="2026-03-01T12:00:00Z"))

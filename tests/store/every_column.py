@@ -120,7 +120,6 @@ UPDATED: dict[str, dict[str, Named | Free]] = {
         "points_captured": Named(_HELD, "points_captured + (state = 'open')::integer"),
         "points_returned": Named(_HELD, "points_returned + (state = 'open')::integer"),
         "state": Named(_HELD, "CASE state WHEN 'open' THEN state ELSE 'expired' END"),
-        "is_told": Free("only says whether the deadline was announced"),
     },
     "shared_expiries": {
         "expires_at": Named(_DATES),

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, NamedTuple
+from zoneinfo import ZoneInfo
 
 import typer
 from sqlalchemy import Connection
@@ -12,6 +13,7 @@ from core.domain.ledger import Account, AccountStatus
 from core.domain.lots import Lot
 from core.domain.program import Program
 from core.domain.program.registry import ProgramRegistry
+from core.domain.value.authorizations import Authorization
 from core.reading.accounts import LOTS_LISTED_MAX, HistoryEntry
 from core.reading.order_outcomes import load_order_outcomes
 from core.reading.standing import Standing, Standings, load_account_history, load_entries, load_standings
@@ -172,6 +174,11 @@ def _standings(connection: Connection, customer_id: str, program_id: str | None,
     return load_standings(connection, customer_id, program_id, as_of)
 
 
+def _authorization_row(authorization: Authorization, zone: ZoneInfo) -> Row:
+    deadline = "no deadline" if authorization.expires_at is None else time_text(authorization.expires_at, zone)[:16]
+    return Row((authorization.authorization_id, f"{authorization.points_held:,}", deadline))
+
+
 def _say_title(customer_id: str, standing: Standing) -> None:
     program = standing.program
     then = f"; as it was recorded at {time_text(standing.as_of, program.zone)}" if standing.is_past else ""
@@ -191,6 +198,7 @@ def _document(standing: Standing) -> dict[str, Any]:
         "program_name": program.name,
         "balance": account.balance,
         "pending": account.pending,
+        "reserved": account.reserved,
         "deficit": account.deficit,
         "points_past_expiry": standing.points_past_expiry,
         "lifetime_points": account.lifetime_points,
@@ -204,6 +212,14 @@ def _document(standing: Standing) -> dict[str, Any]:
         "next_tier": None if following is None else following.tier.tier_id,
         "points_to_next_tier": None if following is None else following.units_to_go,
         "sequence": account.sequence,
+        "authorizations": [
+            {
+                "authorization_id": each.authorization_id,
+                "points_held": each.points_held,
+                "expires_at": each.expires_at,
+            }
+            for each in standing.authorizations
+        ],
         "lots": listed,
         "lots_not_listed": sum(left.lots for left in standing.points_left) - len(listed),
         "points_not_listed": _points_but_of(standing, listed),
@@ -219,6 +235,7 @@ def _print_account(customer_id: str, standing: Standing) -> None:
         [
             ("Balance", f"{account.balance:,}{_past_expiry_text(standing)}"),
             *([("Pending", f"{account.pending:,}, not available yet")] if account.pending else []),
+            *([("Reserved", f"{account.reserved:,}, by authorizations")] if account.reserved else []),
             *([("Deficit", f"{account.deficit:,}, which the next points pay off")] if account.deficit else []),
             ("Lifetime points", f"{account.lifetime_points:,}"),
             ("Tier", tier_text(standing)),
@@ -232,6 +249,10 @@ def _print_account(customer_id: str, standing: Standing) -> None:
     if standing.lots:
         say()
         _print_lots(standing)
+    if standing.authorizations:
+        say()
+        rows = [_authorization_row(each, zone) for each in standing.authorizations]
+        print_listing(("Authorization", ">Reserves", "Until"), rows)
     if standing.open_messages:
         say()
         say("Messages about this customer's orders that are not in the ledger", style="bold")

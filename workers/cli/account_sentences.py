@@ -13,6 +13,7 @@ from core.domain.lots import Lot
 from core.domain.outcomes import Reason
 from core.domain.program import SPEND_UNITS, Availability, AvailabilityPolicy, ExpiryPolicy, Measure, Program
 from core.domain.tiers.qualification import review_due_at
+from core.domain.value.authorizations import Authorization
 from core.reading.accounts import HistoryEntry, PointsLeft
 from core.reading.open_messages import OpenMessage
 from core.reading.standing import Standing
@@ -34,10 +35,21 @@ def summary_texts(standing: Standing) -> list[str]:
         )
     if not standing.is_past and account.status is not AccountStatus.ACTIVE:
         texts.append(f"The account is {status_text(standing)}: {_STATUS_MEANS[account.status]}.")
+    texts += [authorization_text(each, standing) for each in standing.authorizations]
     texts += [*pending_texts(standing), *expiring_texts(standing), f"Tier: {tier_text(standing)}."]
     if not standing.is_past:
         texts.append(f"Next tier: {next_tier_text(standing)}.")
     return texts + [open_message_text(message) for message in standing.open_messages]
+
+
+def authorization_text(authorization: Authorization, standing: Standing) -> str:
+    """What an authorization holds, and until when."""
+    held = count_text(authorization.points_held, "point")
+    text = f"Authorization {authorization.authorization_id} reserves {held}"
+    if authorization.expires_at is None:
+        return f"{text}."
+    deadline = time_text(authorization.expires_at, standing.program.zone)[:16]
+    return f"{text}, which come back on {deadline} if nobody captures them."
 
 
 _STATUS_MEANS = {

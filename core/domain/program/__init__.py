@@ -210,7 +210,8 @@ class Program(Part):
     one_account_per_customer: StrictBool = True
     """Whether a customer who has an account gets no second one by account.create."""
     access: Access = Access.MEMBERS
-    """Who may spend an account's points: members, its owner and those whose role lets them; owner, its owner alone."""
+    """Who may spend an account's points: members, its owner and those whose role lets them; owner, its owner alone.
+    Kept for a later release: an account has no further members yet."""
     basis: Basis = Basis()
     """Which part of an order earns."""
     combine: Combine = Combine.BEST
@@ -243,11 +244,12 @@ class Program(Part):
     adjustment_reasons: ReasonNames = ()
     """The reasons that the command adjust may give; none listed: any text."""
     limits: ValueLimits = ValueLimits()
-    """How many points of one customer commands may move."""
+    """How many points of one customer commands may move. Kept for a later release: no command is held to it yet."""
     conversions: Annotated[tuple[Conversion, ...], Field(max_length=CONVERSIONS_MAX)] = ()
     """The programs to which points may be converted, each with its rate."""
     rewards: Annotated[tuple[Reward, ...], Field(max_length=REWARDS_MAX)] = ()
-    """What points buy: the catalogue of the commands reward.issue, reward.redeem and reward.delete."""
+    """What points buy: the catalogue of the commands reward.issue, reward.redeem and reward.delete. Kept for
+    a later release, which will take these commands."""
 
     @cached_property
     def zone(self) -> ZoneInfo:

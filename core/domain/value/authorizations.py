@@ -36,7 +36,6 @@ class Authorization(NamedTuple):
     points_returned: int = 0
     state: AuthorizationState = AuthorizationState.OPEN
     reward_id: str | None = None  #: the reward of the program that it is for
-    is_told: bool = False  #: it was announced that its deadline is near
 
     @property
     def key(self) -> ReferenceKey:

@@ -186,13 +186,19 @@ def business_hash(settled: str) -> bytes:
     return sha256(settled.encode()).digest()
 
 
+def command_hash(event_type: str, settled: str) -> bytes:
+    """Hash a command: what is asked for, and of what."""
+    return sha256(f"{event_type}\n{settled}".encode()).digest()
+
+
 def read_settled(
     contract: Contract, source: str, occurred_at: datetime, settled: str, event_id: str = ""
 ) -> SettledMessage:
     """Make the message of what intake has checked and settled; only commands are known by their `event_id`."""
     data = from_json(settled)
     fact = contract.fact(source, occurred_at, data)
-    return SettledMessage(Message(fact, data.get("program_id"), business_hash(settled), event_id), data)
+    digest = business_hash(settled) if contract.verb is None else command_hash(contract.type, settled)
+    return SettledMessage(Message(fact, data.get("program_id"), digest, event_id), data)
 
 
 def read_lines(lines_json: str | bytes) -> tuple[OrderLine, ...]:

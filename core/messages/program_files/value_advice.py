@@ -3,16 +3,30 @@
 from collections.abc import Iterator
 from datetime import date
 
-from core.domain.program import ClawbackPolicy, CustomerLimit, Program, ValueLimits
+from core.domain.program import Access, ClawbackPolicy, CustomerLimit, Program, ValueLimits
 from core.messages.program_files.advised import Advice
 
 
 def value_advice(program: Program, today: date | None) -> Iterator[Advice]:
     """Say what does nothing, in the order of the file; with `today` also which rewards are over."""
+    yield from _not_yet(program)
     yield from _reserved(program)
     yield from _limits(program)
     yield from _conversions(program)
     yield from _rewards(program, today)
+
+
+def _not_yet(program: Program) -> Iterator[Advice]:
+    """What a file may say already, and no command of this release looks at."""
+    said = {
+        ("access",): program.access is not Access.MEMBERS,
+        ("clawback", "takes_reserved"): program.clawback.takes_reserved,
+        ("limits",): program.limits != ValueLimits(),
+        ("rewards",): bool(program.rewards),
+    }
+    for path, is_said in said.items():
+        if is_said:
+            yield Advice(path, "is kept, and does nothing in this release: commands do not look at it yet")
 
 
 def _reserved(program: Program) -> Iterator[Advice]:

@@ -2,8 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
-from tests.factories import PROGRAM_TEXT, line, order, refund
-from tests.shell import Shell
+from tests.factories import PROGRAM_TEXT, command, line, order, refund
+from tests.shell import Shell, take_by_operator
 from tests.workers.cli.command_line import CommandLine
 
 SECOND_PROGRAM = PROGRAM_TEXT.replace("program_id: test", "program_id: club").replace(
@@ -171,9 +171,9 @@ def test_a_refund_of_another_sources_order_is_shown_with_what_to_send(loyalty: C
     assert (waiting["order_id"], waiting["source"], waiting["state"]) == ("T1", "/shops/till", "waiting")
     assert waiting["to_add"] == {"order_source": "/shops/test"}
     said = "waits for an order that has not come; source /shops/test has one of this id. If that is meant, send"
-    for command in (("account", "show", "c1"), ("account", "explain", "c1"), ("status",)):
-        out = " ".join(loyalty(*command).out.split())
-        assert said in out, command
+    for called in (("account", "show", "c1"), ("account", "explain", "c1"), ("status",)):
+        out = " ".join(loyalty(*called).out.split())
+        assert said in out, called
         assert '"order_source": "/shops/test"' in out
     shell.take(refund("T1-R1", "T1", source="/shops/till", order_source="/shops/test", event_id="mended"))
     assert (shell.balance(), shell.differences()) == (0, [])
@@ -209,8 +209,8 @@ def test_a_customers_order_that_is_parked_is_shown_with_the_refund_that_waits_fo
     assert (parked["type"], parked["order_id"], parked["state"]) == ("order.completed", "o2", "dead")
     assert "amounts are not negative: leave the line out" in parked["detail"]
     assert (waiting["type"], waiting["order_id"], waiting["state"]) == ("order.refunded", "o2", "waiting")
-    for command in (("account", "explain", "c1"), ("account", "explain", "c1", "--order", "o2")):
-        printed = loyalty(*command)
+    for called in (("account", "explain", "c1"), ("account", "explain", "c1", "--order", "o2")):
+        printed = loyalty(*called)
         text = " ".join((printed.out + printed.err).split())
         assert "Not in the ledger: order o2 (message 2) is parked as invalid_data, and needs a person:" in text
         assert "loyalty dead show 2" in text
@@ -268,3 +268,16 @@ def test_of_a_customer_whose_only_order_is_parked_its_number_is_told(loyalty: Co
     assert printed.code == 1
     assert "parked messages name this customer: 1 (loyalty dead show)" in " ".join(printed.err.split())
     assert "parked messages" not in loyalty("account", "show", "c8").err
+
+
+def test_what_is_reserved_is_shown_with_what_reserves_it(loyalty: CommandLine, shell: Shell) -> None:
+    shell.take(order("o1", "100.00"))
+    take_by_operator(shell, command("authorize", "k1", points=30, authorization_id="table-7"))
+    shown = loyalty("account", "show", "c1")
+    assert "Reserved" in shown.out
+    assert "table-7" in shown.out
+    (account,) = loyalty("account", "show", "c1", "--json").json["accounts"]
+    assert (account["balance"], account["reserved"]) == (70, 30)
+    assert [(each["authorization_id"], each["points_held"]) for each in account["authorizations"]] == [("table-7", 30)]
+    told = loyalty("account", "explain", "c1").out
+    assert "Authorization table-7 reserves 30 points, which come back on" in told
