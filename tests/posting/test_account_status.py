@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Engine
 
 from tests.factories import PROGRAM_TEXT, claim, command, fulfilment, order, refund
-from tests.posting.test_commands import TRUSTED, answer
+from tests.posting.test_posted_commands import TRUSTED, answer
 from tests.shell import Shell
 
 LATER = "2099-01-01T00:00:00Z"

@@ -12,7 +12,7 @@ from uuid6 import uuid7
 from core.posting.batch import Poster
 from core.store.shards import message_shard
 from tests.factories import PROGRAM_TEXT, command, order, refund
-from tests.posting.test_commands import LATER, TRUSTED, answer
+from tests.posting.test_posted_commands import LATER, TRUSTED, answer
 from tests.shell import EVENT_SOURCE, Shell
 
 

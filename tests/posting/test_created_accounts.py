@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Engine
 
 from tests.factories import PROGRAM_TEXT, claim, command, order
-from tests.posting.test_commands import TRUSTED, answer
+from tests.posting.test_posted_commands import TRUSTED, answer
 from tests.shell import Shell
 
 SEVERAL = PROGRAM_TEXT + "one_account_per_customer: false\n"

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Engine
 
 from tests.factories import PROGRAM_TEXT, command, order
-from tests.posting.test_commands import TRUSTED, answer
+from tests.posting.test_posted_commands import TRUSTED, answer
 from tests.shell import Shell
 
 CARD = "9801-0007"

@@ -12,7 +12,7 @@ from core.posting.loading import open_books
 from core.store.engine import database_now
 from core.store.programs import load_registry
 from tests.factories import SOURCE, command
-from tests.posting.test_commands import LATER, TRUSTED
+from tests.posting.test_posted_commands import LATER, TRUSTED
 from tests.shell import Shell
 
 PARTS = AccountParts(LotsWanted.TO_TAKE, points_to_take=10, expiries=True)

@@ -3,7 +3,7 @@
 from tests.protections.protection import Edit, Protection
 
 _SITUATIONS = "core/domain/value/situations.py"
-_ONCE = "tests/posting/test_commands.py::TestOnceAndForEver"
+_ONCE = "tests/posting/test_posted_commands.py::TestOnceAndForEver"
 
 OF_COMMANDS = (
     Protection(
@@ -46,7 +46,7 @@ OF_COMMANDS = (
                 "",
             ),
         ),
-        ("tests/posting/test_commands.py::TestCredit",),
+        ("tests/posting/test_posted_commands.py::TestCredit",),
     ),
     Protection(
         "a refusal has an event of its own",
@@ -70,13 +70,13 @@ OF_COMMANDS = (
                 "    return event\n",
             ),
         ),
-        ("tests/posting/test_commands.py::TestWhoMayCommand",),
+        ("tests/posting/test_posted_commands.py::TestWhoMayCommand",),
     ),
     Protection(
         "a frozen account gives nothing away",
         "what a person has frozen stays where it is",
         (Edit(_SITUATIONS, " or status_problem(found.account, flow)", ""),),
-        ("tests/posting/test_commands.py::TestNamingTheAccount",),
+        ("tests/posting/test_posted_commands.py::TestNamingTheAccount",),
     ),
     Protection(
         "intake finds the shard of an account that is named itself",

@@ -45,14 +45,14 @@ def test_a_routing_key_that_is_not_utf_8_stops_nothing(
     assert bodies(receive(intake, 2)) == [b"1", b"2"]
 
 
-def test_what_is_about_orders_reaches_the_intake_and_nothing_else_does(
+def test_what_is_about_orders_and_commands_reaches_the_intake_and_nothing_else_does(
     rabbitmq_url: str, opened: Callable[..., Any]
 ) -> None:
     intake = opened(open_intake, rabbitmq_url, consumer="one")
     shop: ShopPublisher = opened(open_shop_publisher, rabbitmq_url)
-    shop.publish([("order.refunded", b"1"), ("order.completed.v2", b"2")])
-    assert bodies(receive(intake, 2)) == [b"1", b"2"]
-    for key in ("customer.created", "loyalty.command.credit"):
+    shop.publish([("order.refunded", b"1"), ("order.completed.v2", b"2"), ("loyalty.command.account.create", b"3")])
+    assert bodies(receive(intake, 3)) == [b"1", b"2", b"3"]
+    for key in ("customer.created", "loyalty.commands.credit"):
         with pytest.raises(BrokerUnavailableError, match=rf"1 of 2 .* no queue takes the routing key {key}"):
             shop.publish([("order.completed", b"3"), (key, b"4")])
 
