@@ -31,6 +31,11 @@ OPTIONS: Mapping[str, Option] = {
     "order_id": Option("The order that it is for, as people are shown it.", "ORDER"),
     "available_at": Option("From when on they can be spent, with its offset; else at once.", "TIME"),
     "expires_at": Option("The first instant at which they cannot be spent; else as the program says.", "TIME"),
+    "command_id": Option("The command that is undone.", "COMMAND"),
+    "command_source": Option("The source of that command; else the command line.", "SOURCE"),
+    "to_program_id": Option("The program to which they go.", "PROGRAM"),
+    "card": Option("The number of the loyalty card; no number of a payment card.", "CARD"),
+    "points_left": Option("What becomes of points that are left: forfeit.", "forfeit"),
     "authorization_id": Option("The authorization.", "AUTHORIZATION"),
     "expires_in_seconds": Option("The deadline, so many seconds from now.", "SECONDS"),
     "is_final": Option("Keep the rest reserved, for another capture."),
@@ -38,7 +43,7 @@ OPTIONS: Mapping[str, Option] = {
     "allow_negative_balance": Option("Where fewer points can be spent, let the account owe the rest."),
 }
 #: Options that have a shorter name than their field.
-SHORTER = {"program_id": "program", "order_id": "order", "tags": "tag"}
+SHORTER = {"program_id": "program", "order_id": "order", "tags": "tag", "command_source": "source"}
 #: Options that stand for false, where the field is true if it is left out.
 NEGATED = {"is_final": "keep-rest"}
 
@@ -104,6 +109,29 @@ SPELLINGS = (
         loyalty points transfer C-1001 C-1002 200 --reason "to her sister"
 
         They keep the dates that they have. Who has no account gets one.
+        """,
+    ),
+    Spelling(
+        "points convert",
+        Verb.CONVERT,
+        ("customer_id", "to_program_id", "points"),
+        "{points} of {whom} converted",
+        """Turn points into those of another program, at the rate of the program's file: in both programs, or in none.
+
+        \b
+        loyalty points convert C-1001 account-money 500
+        """,
+    ),
+    Spelling(
+        "points reverse",
+        Verb.REVERSE,
+        ("command_id",),
+        "a command on the account of {whom} undone, {points}",
+        """Undo a command, once: points that it took come back, points that it gave are taken again.
+
+        \b
+        loyalty points reverse gift-77 --source /shops/high-street
+        loyalty points reverse gift-77 --points 100 --allow-negative-balance
         """,
     ),
     Spelling(
@@ -191,6 +219,50 @@ SPELLINGS = (
 
         \b
         loyalty account unfreeze C-1001
+        """,
+    ),
+    Spelling(
+        "account close",
+        Verb.ACCOUNT_CLOSE,
+        (WHOM,),
+        "account of {whom} closed",
+        """Close an account for good: nothing comes to it any more, and only what was before is still corrected.
+
+        \b
+        loyalty account close C-1001 --reason "asked for it" --points-left forfeit
+        """,
+    ),
+    Spelling(
+        "account update",
+        Verb.ACCOUNT_UPDATE,
+        (WHOM,),
+        "account of {whom} updated",
+        """Keep something else with an account: what is given stands in the place of all that was there.
+
+        \b
+        loyalty account update C-1001 --tag staff --metadata card=old
+        """,
+    ),
+    Spelling(
+        "account link",
+        Verb.ACCOUNT_LINK,
+        (WHOM, "card"),
+        "account of {whom} linked to the card",
+        """Let an account be found by a loyalty card.
+
+        \b
+        loyalty account link C-1001 9780201379624
+        """,
+    ),
+    Spelling(
+        "account unlink",
+        Verb.ACCOUNT_UNLINK,
+        (WHOM, "card"),
+        "card of {whom} unlinked",
+        """Let an account no longer be found by a loyalty card.
+
+        \b
+        loyalty account unlink C-1001 9780201379624
         """,
     ),
 )

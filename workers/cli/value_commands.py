@@ -34,13 +34,13 @@ _PARTIES = {
 
 #: What stands beside the fields of every command.
 _COMMON = {
-    "command_id": Annotated[
+    "own_id": Annotated[
         str | None, typer.Option("--id", metavar="ID", help="Names the command for ever; else one is drawn.")
     ],
     "is_dry_run": Annotated[bool, typer.Option("--dry-run", help="Say what it would do; nothing is changed.")],
     "as_json": AsJson,
 }
-_DEFAULTS = {"command_id": None, "is_dry_run": False, "as_json": False}
+_DEFAULTS = {"own_id": None, "is_dry_run": False, "as_json": False}
 
 
 def register(app: typer.Typer) -> None:
@@ -90,7 +90,7 @@ def _parameters(spelling: Spelling) -> Iterator[Parameter]:
     for name in spelling.arguments:
         if name in _PARTIES:
             metavar, help_, option_name = _PARTIES[name]
-            kinds = naming_fields(name, fields)
+            kinds = naming_fields(name, fields.keys() - set(spelling.arguments))
             for field in kinds.values():
                 del fields[field]
             yield _argument(name, str, metavar, help_)
@@ -145,7 +145,7 @@ def _data(given: dict[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
     data: dict[str, Any] = {}
     for party, (_, _, option_name) in _PARTIES.items():
         if party in given:
-            kind, kinds = given.pop(option_name), naming_fields(party, fields)
+            kind, kinds = given.pop(option_name), naming_fields(party, fields.keys() - given.keys())
             if kind not in kinds:
                 spelt = f"--{option_name.replace('_', '-')}"
                 raise typer.BadParameter(f"{kind} is none of {', '.join(kinds)}", param_hint=spelt)
@@ -168,13 +168,13 @@ def _pairs(name: str, texts: Sequence[str]) -> dict[str, str]:
     return {key: value for key, _, value in pairs}
 
 
-def _do(spelling: Spelling, data: dict[str, Any], command_id: str | None, *, is_dry_run: bool, as_json: bool) -> None:
+def _do(spelling: Spelling, data: dict[str, Any], own_id: str | None, *, is_dry_run: bool, as_json: bool) -> None:
     """Do a command, or say what it would do."""
     settings = Settings()
     set_up_logging(settings)
     with opened_database(settings) as engine:
         rules = _with_program(engine, data)
-        request = CommandRequest(spelling.verb, data, command_id)
+        request = CommandRequest(spelling.verb, data, own_id)
         executor = command_executor(settings, engine)
         ask = executor.preview if is_dry_run else executor.execute
         answer = ask(request)
@@ -190,11 +190,12 @@ def _do(spelling: Spelling, data: dict[str, Any], command_id: str | None, *, is_
 
 
 def _with_program(engine: Engine, data: dict[str, Any]) -> ProgramRegistry:
-    """The programs that are in force; a customer who is named in none of them is meant in the only one."""
+    """The programs that are in force; a customer, or a card, that is named in none of them is meant in the only one."""
     with engine.begin() as connection:
         rules, now = load_registry(connection), database_now(connection)
     known = rules.program_ids()
-    if "customer_id" in data and "program_id" not in data and rules.resolve(None, OPERATOR_SOURCE, now) is None:
+    is_of_program = "customer_id" in data or ("card" in data and "account_id" not in data)
+    if is_of_program and "program_id" not in data and rules.resolve(None, OPERATOR_SOURCE, now) is None:
         if len(known) > 1:
             raise WhichOfProgramsError(known=", ".join(known))
         if known:

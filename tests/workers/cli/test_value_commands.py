@@ -2,6 +2,8 @@
 
 import pytest
 
+from core.messages.inbound.command_messages import COMMAND_PREFIX
+from core.messages.inbound.contracts import INBOUND
 from core.receiving.receive import receive_by_operator
 from tests.factories import PROGRAM_TEXT, as_bytes, command, order
 from tests.shell import EVENT_SOURCE, LIMITS, Shell, take_by_operator
@@ -14,6 +16,10 @@ UNTIL = "2090-06-30T22:00:00+00:00"
 
 def lines(text: str) -> list[list[str]]:
     return [line.split() for line in text.splitlines()]
+
+
+def test_every_command_can_be_given_at_the_command_line() -> None:
+    assert {f"{COMMAND_PREFIX}{spelling.verb}" for spelling in SPELLINGS} == set(INBOUND) & INBOUND.answered
 
 
 class TestPoints:
@@ -69,6 +75,21 @@ class TestPoints:
         loyalty("points", "transfer", account_id, "c1", 10, "--named-by", "account", "--to-named-by", "customer")
         assert (shell.balance(), shell.balance("c2"), shell.differences()) == (70, 30, [])
 
+    def test_they_are_taken_again_when_a_command_is_undone(self, loyalty: CommandLine, shell: Shell) -> None:
+        assert loyalty("points", "credit", "c1", 50, "--reason", "late parcel", "--id", "gift-77").code == 0
+        undone = loyalty("points", "reverse", "gift-77", "--points", 20)
+        assert (undone.code, "20 points" in undone.out, shell.balance()) == (0, True, 30)
+        assert "already_reversed" in loyalty("points", "reverse", "gift-77").err
+
+    def test_they_go_to_another_program(self, loyalty: CommandLine, shell: Shell) -> None:
+        shell.apply_program(PROGRAM_TEXT.replace("program_id: test", "program_id: money").replace("/shops/test", "/m"))
+        rate = "conversions: [{to_program: money, points: 10, gives: 1}]\n"
+        shell.apply_program(PROGRAM_TEXT + rate, "2026-01-01T00:00:00Z")
+        shell.take(order("o1", "100.00"))
+        turned = loyalty("points", "convert", "c1", "money", 50, "--program", "test")
+        assert turned.code == 0, turned.err
+        assert (shell.balance(), shell.balance(program_id="money"), shell.differences()) == (50, 5, [])
+
     def test_they_are_reserved_captured_in_part_and_given_back(self, loyalty: CommandLine, shell: Shell) -> None:
         shell.take(order("o1", "100.00"))
         reserved = loyalty("points", "authorize", "c1", 60, "--authorization-id", "a1")
@@ -83,6 +104,16 @@ class TestPoints:
 
 
 class TestAccounts:
+    def test_one_is_changed_linked_to_a_card_and_closed(self, loyalty: CommandLine, shell: Shell) -> None:
+        shell.take(order("o1", "100.00"))
+        assert loyalty("account", "update", "c1", "--tag", "staff").code == 0
+        assert "linked to the card" in loyalty("account", "link", "c1", "9780201379624").out
+        assert loyalty("points", "debit", "9780201379624", 40, "--named-by", "card", "--json").json["points"] == 40
+        assert "unlinked" in loyalty("account", "unlink", "c1", "9780201379624").out
+        assert "points_left" in loyalty("account", "close", "c1").err
+        closed = loyalty("account", "close", "c1", "--points-left", "forfeit", "--reason", "asked for it")
+        assert (closed.code, shell.balance(), shell.differences()) == (0, 0, [])
+
     def test_one_is_frozen_and_unfrozen(self, loyalty: CommandLine, shell: Shell) -> None:
         shell.take(order("o1", "100.00"))
         assert "Done: account of c1 frozen." in loyalty("account", "freeze", "c1", "--reason", "stolen").out
