@@ -17,9 +17,10 @@ class KnownCommand(NamedTuple):
     command_id: str
     type: str
     occurred_at: datetime | None
-    state: str  #: accepted, rejected; without an answer that of its message: received, dead, dropped
+    state: str  #: accepted, rejected; without an answer that of its message: received, rejected, dead, dropped
     inbox_id: int
-    reason: str | None  #: why it is parked
+    reason: str | None  #: why it is parked, or was not let in
+    detail: str | None  #: the same for people
     answer: dict[str, Any] | None
 
 
@@ -35,17 +36,18 @@ WITH RECURSIVE sources AS (
 _ANSWERED = f"""
 {_SOURCES.format(table="commands")}
 SELECT c.source, c.command_id, c.type, c.occurred_at,
-       CASE WHEN c.code IS NULL THEN 'accepted' ELSE 'rejected' END, c.inbox_id, NULL, c.answer::text
+       CASE WHEN c.code IS NULL THEN 'accepted' ELSE 'rejected' END, c.inbox_id, NULL, NULL, c.answer::text
 FROM sources s JOIN commands c ON c.source = s.source AND c.command_id = %(command_id)s
 WHERE %(source)s::text IS NULL OR c.source = %(source)s ORDER BY c.source
 """  # noqa: S608  # our own words
-# What is rejected before it is posted has no answer that is kept, and uses up no id.
+# What is not even let in has no answer that is kept, and uses up no id.
 _UNANSWERED = f"""
 {_SOURCES.format(table="inbox")}
-SELECT i.source, i.event_id, i.type, i.occurred_at, i.state, i.inbox_id, i.reason, NULL
+SELECT i.source, i.event_id, i.type, i.occurred_at, i.state, i.inbox_id, i.reason, i.detail, NULL
 FROM sources s JOIN inbox i ON i.source = s.source AND i.event_id = %(command_id)s
 WHERE (%(source)s::text IS NULL OR i.source = %(source)s) AND starts_with(i.type, '{COMMAND_PREFIX}')
-      AND i.state NOT IN ('posted', 'replayed', 'rejected') ORDER BY i.source, i.inbox_id
+      AND i.state NOT IN ('posted', 'replayed') AND NOT (i.state = 'rejected' AND i.variant = '')
+ORDER BY i.source, i.inbox_id
 """  # noqa: S608  # our own words
 
 

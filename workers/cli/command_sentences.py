@@ -11,8 +11,9 @@ def command_text(entry: HistoryEntry) -> str:
     told = entry.why.get("command", {})
     order = f" for order {told['order_id']}" if "order_id" in told else ""
     reason = f": {told['reason']}" if "reason" in told else ""
-    asked = told.get("points", abs(entry.points + entry.pending_change))
-    short = f" It asked for {asked:,}." if asked != abs(entry.points + entry.pending_change) else ""
+    moved = abs(entry.points + entry.pending_change) or abs(entry.reserved_change)
+    asked = told.get("points", moved)
+    short = f" It asked for {asked:,}." if asked != moved else ""
     account = "".join(f" {way} account {told[name]}" for name, way in _OTHER_ACCOUNTS.items() if name in told)
     undone = (
         " reverses command {reversed_command_id} of {reversed_source}".format(**told)

@@ -62,7 +62,9 @@ def show(
 def _say_outcome(command: KnownCommand) -> None:
     answer = command.answer
     facts = [("Asked for at", time_text(command.occurred_at))]
-    if answer is None:
+    if answer is None and command.state == "rejected":
+        facts.append(("Not let in", f"{command.detail} ({command.reason})"))
+    elif answer is None:
         stands = {
             "received": "it is about to be posted",
             "dead": f"it could not be posted ({command.reason}): {command_text('dead show', command.inbox_id)}",

@@ -79,6 +79,7 @@ class TestPoints:
         assert loyalty("points", "credit", "c1", 50, "--reason", "late parcel", "--id", "gift-77").code == 0
         undone = loyalty("points", "reverse", "gift-77", "--points", 20)
         assert (undone.code, "20 points" in undone.out, shell.balance()) == (0, True, 30)
+        assert "It asked for" not in loyalty("account", "history", "c1").out
         assert "already_reversed" in loyalty("points", "reverse", "gift-77").err
 
     def test_they_go_to_another_program(self, loyalty: CommandLine, shell: Shell) -> None:
@@ -233,6 +234,12 @@ class TestCommandShow:
         with shell.engine.begin() as connection:
             receive_by_operator(connection, [asked], limits=LIMITS, shards=16, event_source=EVENT_SOURCE)
         assert "none; it is about to be posted" in loyalty("command", "show", "k1").out
+
+    def test_one_that_was_not_let_in_says_why(self, loyalty: CommandLine, shell: Shell) -> None:
+        shell.receive(command("credit", "k1", points=5))
+        printed = loyalty("command", "show", "k1").out
+        assert "this source may not send loyalty.command.credit" in printed
+        assert "(not_allowed)" in printed
 
     def test_an_order_of_that_id_is_none(self, loyalty: CommandLine, shell: Shell) -> None:
         shell.receive(order("o1", event_id="k1"))
