@@ -175,7 +175,8 @@ def _standings(connection: Connection, customer_id: str, program_id: str | None,
 
 
 def _authorization_row(authorization: Authorization, zone: ZoneInfo) -> Row:
-    deadline = "no deadline" if authorization.expires_at is None else time_text(authorization.expires_at, zone)[:16]
+    ends = authorization.expires_at  # to the minute: it is no last day
+    deadline = "no deadline" if ends is None else time_text(ends, zone)[:16]
     return Row((authorization.authorization_id, f"{authorization.points_held:,}", deadline))
 
 

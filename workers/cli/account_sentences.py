@@ -46,9 +46,10 @@ def authorization_text(authorization: Authorization, standing: Standing) -> str:
     """What an authorization holds, and until when."""
     held = count_text(authorization.points_held, "point")
     text = f"Authorization {authorization.authorization_id} reserves {held}"
-    if authorization.expires_at is None:
+    ends = authorization.expires_at  # to the minute: it is no last day
+    if ends is None:
         return f"{text}."
-    deadline = time_text(authorization.expires_at, standing.program.zone)[:16]
+    deadline = time_text(ends, standing.program.zone)[:16]
     return f"{text}, which come back on {deadline} if nobody captures them."
 
 
