@@ -36,7 +36,7 @@ LEDGER = {
     "usages": """
         SELECT a.program_id, a.customer_id, name, period, points, orders, carried
         FROM usages JOIN accounts a USING (account_id)""",
-    "budgets": "SELECT program_id, promotion_id, points, orders FROM budgets",
+    "budgets": "SELECT program_id, name, points, orders FROM budgets",
     "reminders": """
         SELECT a.program_id, a.customer_id, expires_at, points, days_ahead, number
         FROM reminders JOIN accounts a USING (account_id)""",

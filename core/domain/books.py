@@ -12,7 +12,7 @@ from uuid import UUID
 from core.domain.account_keepings import AccountKeepings
 from core.domain.account_lots import AccountLots, NotLoadedError
 from core.domain.account_tiers import AccountTiers
-from core.domain.decision import AccountChange, Decision
+from core.domain.decision import AccountChange, Answer, Decision
 from core.domain.expiry.lasting import Keeping, keepings_of_command
 from core.domain.ledger import Account, AccountDetails, Entry, EntryKind
 from core.domain.lots import Allocation, Lot, SharedExpiry
@@ -279,9 +279,9 @@ class Books(Reports):
             return {key: found.get(key, Usage()) for key in keys}
         return {key: self._known(found, key) for key in keys}
 
-    def budgets(self, program_id: str, promotion_ids: Iterable[str]) -> dict[str, Budget]:
+    def budgets(self, program_id: str, names: Iterable[str]) -> dict[str, Budget]:
         """What all customers have had of these promotions."""
-        return {name: self._known(self._budgets, (program_id, name), Budget()) for name in promotion_ids}
+        return {name: self._known(self._budgets, (program_id, name), Budget()) for name in names}
 
     def _has_all_of(self, account: Account) -> bool:
         return self._are_whole or account.account_id in self._opened or account.account_id not in self.accounts
@@ -292,7 +292,7 @@ class Books(Reports):
         """Change the books as decided."""
         self._keep_authorizations(decision)
         for change in decision.changes:
-            self._apply_to_account(change)
+            self._apply_to_account(change, decision.answer)
             if decision.answer is not None:
                 kept = keepings_of_command(change, decision.answer.program_version)
                 self._keepings[change.account.account_id].put_of_commands(kept)
@@ -309,7 +309,7 @@ class Books(Reports):
         for posted in decision.orders:
             self._keep_changed_order(posted)
         for spent in decision.budgets:
-            key = spent.program_id, spent.promotion_id
+            key = spent.program_id, spent.name
             self._budgets[key] = self._known(self._budgets, key, Budget()).plus(spent)
 
     def _keep_authorizations(self, decision: Decision) -> None:
@@ -319,7 +319,7 @@ class Books(Reports):
             # What it takes now comes back by a later command.
             self._entries_of.setdefault(authorization.command_key, [])
 
-    def _apply_to_account(self, change: AccountChange) -> None:
+    def _apply_to_account(self, change: AccountChange, answer: Answer | None) -> None:
         account = change.account
         account_id = account.account_id
         if change.opened is not None:
@@ -337,7 +337,7 @@ class Books(Reports):
             for lot in change.lots:
                 lots.put(lot)
         for entry in change.entries:
-            self._keep_movement(entry)
+            self._keep_movement(entry, answer)
             if entry.source is not None and entry.order_id is not None and entry.kind is not EntryKind.RELEASE:
                 self._keep_takes(account_id, (entry.source, entry.order_id), entry.allocations)
         if change.expiries or change.expiries_begun:
@@ -350,12 +350,13 @@ class Books(Reports):
             after = {key: before[key].plus(used) for key, used in zip(keys, change.usages, strict=True)}
             self._usages.setdefault(account_id, {}).update(after)
 
-    def _keep_movement(self, entry: Entry) -> None:
+    def _keep_movement(self, entry: Entry, answer: Answer | None) -> None:
         if entry.source is None or entry.command_id is None:
             return
         key = entry.source, entry.command_id
         if key in self._entries_of or self._are_whole:
-            movement = movement_of(entry)
+            assert answer is not None
+            movement = movement_of(entry, answer.program_version)
             self._entries_of.setdefault(key, []).append(movement.key)
             self._movements[movement.key] = movement
         corrected = (entry.account_id, entry.corrects_sequence or 0)

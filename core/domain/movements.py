@@ -1,5 +1,6 @@
 """What entries of commands did to lots: what they took comes back when they are undone."""
 
+from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
@@ -18,6 +19,8 @@ class Movement(NamedTuple):
     reserved_change: int
     deficit_change: int
     allocations: tuple[Allocation, ...]
+    occurred_at: datetime  #: the command's own time
+    program_version: int  #: that decided the command
     points_corrected: int = 0  #: sum of the points of later commands' entries that name it
     is_reversed: bool = False  #: whether a reversal has undone it, all of it or a part
 
@@ -27,8 +30,8 @@ class Movement(NamedTuple):
         return self.account_id, self.sequence
 
 
-def movement_of(entry: Entry) -> Movement:
-    """What a new entry did."""
+def movement_of(entry: Entry, program_version: int) -> Movement:
+    """What a new entry did, of a command that this version decided."""
     return Movement(
         entry.account_id,
         entry.sequence,
@@ -38,4 +41,6 @@ def movement_of(entry: Entry) -> Movement:
         entry.reserved_change,
         entry.deficit_change,
         entry.allocations,
+        entry.occurred_at,
+        program_version,
     )

@@ -69,7 +69,7 @@ HANDLERS = by_type(
         Handler(INBOUND["loyalty.command.debit"], command_reach, on_account(decide_debit, Flow.OUT)),
         Handler(INBOUND["loyalty.command.adjust"], command_reach, on_account(decide_adjustment, Flow.IN)),
         Handler(INBOUND["loyalty.command.transfer"], transfer_reach, on_account(decide_transfer, Flow.OUT)),
-        Handler(INBOUND["loyalty.command.convert"], convert_reach, decide_conversion),
+        Handler(INBOUND["loyalty.command.convert"], convert_reach, on_account(decide_conversion, Flow.OUT)),
         Handler(INBOUND["loyalty.command.reverse"], reverse_reach, decide_reversal),
         Handler(INBOUND["loyalty.command.account.create"], create_reach, decide_create),
         Handler(

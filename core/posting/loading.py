@@ -60,7 +60,7 @@ class LoadedBudget(NamedTuple):
     limit: BudgetLimit
 
 
-BudgetKey = tuple[str, str]  #: program_id, promotion_id
+BudgetKey = tuple[str, str]  #: program_id, name
 Limits = tuple[tuple[Program, datetime], ...]  #: those of orders of these instants
 
 

@@ -156,7 +156,7 @@ class Writing:
                 assert report is not None
                 self._claimed[*posted.key, posted.program_id] = report.shard
         for spent in decision.budgets:
-            self._budgets[spent.program_id, spent.promotion_id] = None
+            self._budgets[spent.program_id, spent.name] = None
         self._events += decision_events(decision, self._context)
 
     def keep_answer(self, message: ClaimedMessage, digest: bytes, outcome: object) -> None:

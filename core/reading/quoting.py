@@ -108,8 +108,8 @@ def _books(connection: Connection, message: Message[Order], rules: ProgramRegist
 
 def _load_budgets(connection: Connection, program_id: str) -> dict[str, Budget]:
     """What all customers have had of the program's promotions, by promotion; another order may come in between."""
-    rows = run_bulk(connection, "SELECT promotion_id, points, orders FROM budgets WHERE program_id = %s", (program_id,))
-    return {promotion_id: Budget(points, orders) for promotion_id, points, orders in rows}
+    rows = run_bulk(connection, "SELECT name, points, orders FROM budgets WHERE program_id = %s", (program_id,))
+    return {name: Budget(points, orders) for name, points, orders in rows}
 
 
 def _is_posted(connection: Connection, order: Order, program_id: str) -> bool:

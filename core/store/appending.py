@@ -26,7 +26,7 @@ from core.store.ledger import (
     AccountExpiry,
     AccountLot,
     AccountUsage,
-    PromotionBudget,
+    SharedBudget,
     refund_lines_json,
 )
 from core.store.proof.chain import chain_hashes
@@ -309,7 +309,7 @@ def write_usages(connection: Connection, usages: Collection[tuple[UUID, UsageKey
 
 def update_budgets(connection: Connection, budgets: Collection[tuple[str, str, Budget]]) -> None:
     """Write what is spent of budgets that the caller has locked."""
-    _UPDATE_BUDGETS.run(connection, [PromotionBudget(*budget) for budget in budgets])
+    _UPDATE_BUDGETS.run(connection, [SharedBudget(*budget) for budget in budgets])
 
 
 _APPEND_EVENTS = Append(Shape(tables.outbox, _NumberedEvent).new())

@@ -18,7 +18,7 @@ class BudgetRepair(NamedTuple):
     """A budget that is not what the orders have of it."""
 
     program_id: str
-    promotion_id: str
+    name: str
     subject: str  #: budget launch of high-street
     found: dict[str, Any]  #: what the row says, where it differs
     rebuilt: dict[str, Any]  #: what the orders give instead
@@ -33,7 +33,7 @@ def examine_budgets(connection: Connection) -> list[BudgetRepair]:
     """Compare each budget with what the orders have of it. Changes nothing; to be called in one snapshot."""
     given = budgets_of_orders(connection, load_registry(connection))
     rows = map(BUDGETS.read, run_bulk(connection, _RECORDED))
-    recorded = {(program_id, promotion_id): budget for program_id, promotion_id, budget in rows}
+    recorded = {(program_id, name): budget for program_id, name, budget in rows}
     last = _last_repairs(connection)
     repairs = []
     for key in sorted(given.keys() | recorded.keys()):
@@ -51,15 +51,15 @@ def apply_budget_repairs(
     Safe beside workers, and short: a posting adds the same to a budget as to what the orders have of it, so what is
     missing stays the same. A budget that somebody else has put right since the look is left to the next run.
     """
-    recorded = lock_budgets(connection, {(repair.program_id, repair.promotion_id) for repair in planned})
+    recorded = lock_budgets(connection, {(repair.program_id, repair.name) for repair in planned})
     last = _last_repairs(connection)
     done: list[BudgetRepair] = []
     written: list[tuple[str, str, Budget]] = []
     for repair in planned:
         if last.get(repair.subject, 0) == repair.last_repair:
-            old = recorded[repair.program_id][repair.promotion_id]
+            old = recorded[repair.program_id][repair.name]
             done.append(_repair(old, repair.missing, last))
-            written.append((repair.program_id, repair.promotion_id, old.plus(repair.missing)))
+            written.append((repair.program_id, repair.name, old.plus(repair.missing)))
     update_budgets(connection, written)
     append_repairs(
         connection, [Repair(None, repair.subject, repair.found, repair.rebuilt, applied_by) for repair in done]
@@ -68,12 +68,10 @@ def apply_budget_repairs(
 
 
 def _repair(old: Budget, missing: BudgetChange, last: Mapping[str, int]) -> BudgetRepair:
-    new, subject = old.plus(missing), f"budget {missing.promotion_id} of {missing.program_id}"
+    new, subject = old.plus(missing), f"budget {missing.name} of {missing.program_id}"
     names = [name for name in Budget._fields if getattr(old, name) != getattr(new, name)]
     found, rebuilt = ({name: getattr(side, name) for name in names} for side in (old, new))
-    return BudgetRepair(
-        missing.program_id, missing.promotion_id, subject, found, rebuilt, missing, last.get(subject, 0)
-    )
+    return BudgetRepair(missing.program_id, missing.name, subject, found, rebuilt, missing, last.get(subject, 0))
 
 
 def _last_repairs(connection: Connection) -> dict[str, int]:

@@ -52,11 +52,11 @@ class AccountUsage(NamedTuple):
     usage: Usage
 
 
-class PromotionBudget(NamedTuple):
-    """What everybody has had of a promotion."""
+class SharedBudget(NamedTuple):
+    """What everybody has had of a promotion, or of a reward."""
 
     program_id: str
-    promotion_id: str
+    name: str
     budget: Budget
 
 
@@ -131,7 +131,7 @@ ORDER_EVENTS = Shape(
     tables.order_events, PostedOrderEvent, business_hash="digest", content=Field("lines", read=read_parts)
 )
 USAGES = Shape(tables.usages, AccountUsage)
-BUDGETS = Shape(tables.budgets, PromotionBudget)
+BUDGETS = Shape(tables.budgets, SharedBudget)
 
 
 _LOCK_ACCOUNTS = (
@@ -375,7 +375,7 @@ def load_usages(connection: Connection, keys: Collection[tuple[UUID, UsageKey]])
     return found
 
 
-_OF_BUDGETS = ("program_id", "promotion_id")
+_OF_BUDGETS = ("program_id", "name")
 _OPEN_BUDGETS = f"""
 INSERT INTO budgets ({", ".join(_OF_BUDGETS)}) SELECT * FROM {unnested(tables.budgets, _OF_BUDGETS)}
 ON CONFLICT DO NOTHING
@@ -384,11 +384,11 @@ _BUDGETS = f"""
 SELECT {BUDGETS.select("b")}
 FROM {unnested(tables.budgets, _OF_BUDGETS)} JOIN budgets b USING ({", ".join(_OF_BUDGETS)})
 """  # noqa: S608  # our own names
-_LOCKED_BUDGETS = f"{_BUDGETS} ORDER BY b.program_id, b.promotion_id FOR UPDATE OF b"
+_LOCKED_BUDGETS = f"{_BUDGETS} ORDER BY b.program_id, b.name FOR UPDATE OF b"
 
 
 def load_budgets(connection: Connection, keys: Collection[tuple[str, str]]) -> dict[str, dict[str, Budget]]:
-    """What all customers have had of these (program, promotion), by program, as far as it is committed."""
+    """What all customers have had of these (program, name), by program, as far as it is committed."""
     return _budgets(connection, _BUDGETS, keys) if keys else {}
 
 
@@ -405,6 +405,6 @@ def lock_budgets(connection: Connection, keys: Collection[tuple[str, str]]) -> d
 
 def _budgets(connection: Connection, statement: str, keys: Collection[tuple[str, str]]) -> dict[str, dict[str, Budget]]:
     found: dict[str, dict[str, Budget]] = {}
-    for program_id, promotion_id, budget in map(BUDGETS.read, run_bulk(connection, statement, arrays(sorted(keys), 2))):
-        found.setdefault(program_id, {})[promotion_id] = budget
+    for program_id, name, budget in map(BUDGETS.read, run_bulk(connection, statement, arrays(sorted(keys), 2))):
+        found.setdefault(program_id, {})[name] = budget
     return found

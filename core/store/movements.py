@@ -53,8 +53,10 @@ SELECT e.account_id, e.sequence, e.kind, e.points, e.pending_change, e.reserved_
        (SELECT coalesce(sum(c.points), 0)::bigint FROM entries c
         WHERE c.account_id = e.account_id AND c.corrects_sequence = e.sequence AND c.command_id IS NOT NULL),
        EXISTS (SELECT FROM entries c WHERE c.account_id = e.account_id AND c.corrects_sequence = e.sequence
-               AND c.kind = 'reversal')
+               AND c.kind = 'reversal'),
+       e.occurred_at, m.program_version
 FROM {unnested(tables.entries, _OF_ENTRIES)} JOIN entries e USING (account_id, sequence)
+     JOIN commands m ON (m.source, m.command_id) = (e.source, e.command_id)
 """  # noqa: S608  # our own names
 _ALLOCATIONS = f"""
 SELECT account_id, sequence, l.lot_number, a.kind, a.points, l.expires_at
@@ -73,12 +75,12 @@ def load_movements(connection: Connection, entries: Iterable[CommandEntry]) -> d
     for account_id, sequence, number, kind, points, end in run_bulk(connection, _ALLOCATIONS, keys):
         allocations[account_id, sequence].append(Allocation(number, AllocationKind(kind), points, end))
     found: dict[EntryKey, Movement] = {}
-    for account_id, sequence, kind, points, pending, reserved, deficit, corrected, is_reversed in run_bulk(
+    for account_id, sequence, kind, *changes, corrected, is_reversed, at, version in run_bulk(
         connection, _MOVEMENTS, keys
     ):
         place = places[account_id, sequence]
         moved = tuple(sorted(allocations[account_id, sequence], key=lambda each: place[each.lot_number]))
-        found[account_id, sequence] = Movement(
-            account_id, sequence, EntryKind(kind), points, pending, reserved, deficit, moved, corrected, is_reversed
+        found[account_id, sequence] = Movement._make(
+            (account_id, sequence, EntryKind(kind), *changes, moved, at, version, corrected, is_reversed)
         )
     return found

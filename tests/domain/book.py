@@ -347,7 +347,7 @@ class Book:
                 self._usage_keys |= {UsageKey(usage.name, usage.period): None for usage in change.usages}
         orders = [*(fact for fact in decision.facts if isinstance(fact, PostedOrder)), *decision.orders]
         self._order_ids |= {posted.order.order_id: None for posted in orders if self._keeps(posted)}
-        self._promotion_ids |= {budget.promotion_id: None for budget in decision.budgets}
+        self._promotion_ids |= {budget.name: None for budget in decision.budgets}
 
     def is_of(self, account_id: UUID | None) -> bool:
         """Whether the account is this customer's."""

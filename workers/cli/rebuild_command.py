@@ -94,7 +94,7 @@ class _Report:
             ],
             "contradictions": self.contradictions,
             "budgets": [
-                {name: getattr(budget, name) for name in ("program_id", "promotion_id", "found", "rebuilt")}
+                {name: getattr(budget, name) for name in ("program_id", "name", "found", "rebuilt")}
                 for budget in self.budgets
             ],
         }
@@ -126,7 +126,7 @@ class _Report:
         self.budgets += budgets
         for budget in budgets:
             if not self.is_silent:
-                say(f"{budget.promotion_id} in {budget.program_id}", style="bold")
+                say(f"{budget.name} in {budget.program_id}", style="bold")
                 say_below(_repair_text(budget, "budget", is_applied=self.is_applied))
 
 

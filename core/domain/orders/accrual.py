@@ -294,8 +294,8 @@ def _judged(
     usages = books.usages(account, usage_keys(program, now.occurred_at))
     budgets = books.budgets(program.program_id, (limit.name for limit in budgets_of(program, now.occurred_at)))
     for change in freed:
-        if change.promotion_id in budgets:
-            budgets[change.promotion_id] = budgets[change.promotion_id].plus(change)
+        if change.name in budgets:
+            budgets[change.name] = budgets[change.name].plus(change)
     first = judge(program, circumstances, usages, budgets, places)
     if posted.amendment is None:
         return _Judgements(first, first), Earning(now, program, tier_id, first, places)

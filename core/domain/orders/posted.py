@@ -200,7 +200,7 @@ class BudgetChange(NamedTuple):
     """What one posting changed of what all customers have had of a promotion."""
 
     program_id: str
-    promotion_id: str
+    name: str  #: the promotion's
     points: int
     orders: int
 

@@ -3,13 +3,12 @@
 from datetime import datetime
 from typing import NamedTuple
 
-from core.domain.books import Books
 from core.domain.decision import AccountChange, Answer, Decision
 from core.domain.expiry.dates import expires_at
 from core.domain.ledger import EntryKind, debit, entry_between
 from core.domain.message import Message
 from core.domain.orders.reckoning import rounded
-from core.domain.outcomes import Rejected, RejectionCode, Replayed
+from core.domain.outcomes import Rejected, RejectionCode
 from core.domain.program import Enrol, Program
 from core.domain.program.registry import ProgramRegistry
 from core.domain.program.value import Conversion
@@ -20,7 +19,6 @@ from core.domain.value.situations import (
     Flow,
     Situation,
     command_reach,
-    on_account,
     program_problem,
     status_problem,
 )
@@ -42,30 +40,20 @@ def convert_reach(message: Message[Command[ConvertTerms]], rules: ProgramRegistr
     return union((command_reach(message, rules, as_of), getting))
 
 
-def decide_conversion(
-    books: Books, message: Message[Command[ConvertTerms]], rules: ProgramRegistry, as_of: datetime
-) -> Decision | Rejected | Replayed:
+def decide_conversion(situation: Situation) -> Decision | Rejected:
     """Take the points in the one program and give what they become in the other one: both, or nothing.
 
     What they become is a lot of its own, which the command is the origin of and which expires as the other program
     says of points that are available now; it neither joins a shared expiry there nor moves one. It pays off a deficit
     first. A customer without an account in the other program gets one.
     """
-
-    def decide(situation: Situation) -> Decision | Rejected:
-        return _convert(situation, rules)
-
-    return on_account(decide, Flow.OUT)(books, message, rules, as_of)
-
-
-def _convert(situation: Situation, rules: ProgramRegistry) -> Decision | Rejected:
     terms: ConvertTerms = situation.command.terms
     conversion = next((each for each in situation.program.conversions if each.to_program == terms.to_program), None)
-    if conversion is None or terms.to_program not in rules.program_ids():
+    if conversion is None or terms.to_program not in situation.rules.program_ids():
         return _not_convertible(situation.program)
     gives = rounded(terms.points * conversion.gives, conversion.points, conversion.rounding)
     problem = _points_problem(terms.points, gives, conversion)
-    target = problem if problem is not None else _target(situation, rules)
+    target = problem if problem is not None else _target(situation)
     if isinstance(target, Rejected):
         return target
     spent = spend(situation, terms.points)
@@ -84,10 +72,10 @@ def _convert(situation: Situation, rules: ProgramRegistry) -> Decision | Rejecte
     return Decision((taken, *got.changes), answer=Answer(taken.account, told))
 
 
-def _target(situation: Situation, rules: ProgramRegistry) -> Situation | Rejected:
+def _target(situation: Situation) -> Situation | Rejected:
     """What the conversion finds in the program that gives the other points."""
     books, customer_id = situation.books, situation.command.whom.id
-    version = rules.at(situation.command.terms.to_program, situation.as_of)
+    version = situation.rules.at(situation.command.terms.to_program, situation.as_of)
     program, opened = version.program, None
     account = books.account_of(program.program_id, customer_id)
     if account is None and program.enrol is Enrol.FIRST_ACTIVITY:

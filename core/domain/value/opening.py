@@ -69,7 +69,8 @@ def decide_create(
         enrolled_at=enrolled_at,
         is_enrolment_given=enrolled_at is not None,
     )
-    situation = Situation(books, command, message.event_id, account, account, program, version.version, as_of)
+    number = version.version
+    situation = Situation(books, command, message.event_id, account, account, program, number, as_of, rules)
     problem = program_problem(program, Flow.IN) or unit_problem(situation)
     return problem if problem is not None else _opened(situation, message, is_primary=primary is None)
 

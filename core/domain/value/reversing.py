@@ -64,7 +64,8 @@ def decide_reversal(
             "check data.command_id, and data.command_source where another source sent it",
         )
     version = rules.at(accounts[0].program_id, as_of)
-    situation = Situation(books, command, message.event_id, accounts[0], None, version.program, version.version, as_of)
+    program, number = version.program, version.version
+    situation = Situation(books, command, message.event_id, accounts[0], None, program, number, as_of, rules)
     problem = _problem(movements, terms) or unit_problem(situation)
     if problem is not None:
         return problem

@@ -39,6 +39,7 @@ class Situation(NamedTuple):
     program: Program  #: the version in force
     program_version: int
     as_of: datetime
+    rules: ProgramRegistry
 
 
 Decide = Callable[[Books, Message[Any], ProgramRegistry, datetime], Decision | Rejected | Replayed]
@@ -124,7 +125,8 @@ def _situation(
     if account is None or message.program_id not in (None, account.program_id):
         return unknown_account(command.whom)
     version = rules.at(account.program_id, as_of)
-    return Situation(books, command, message.event_id, account, opened, version.program, version.version, as_of)
+    program, number = version.program, version.version
+    return Situation(books, command, message.event_id, account, opened, program, number, as_of, rules)
 
 
 def completed(decision: Decision, situation: Situation) -> Decision:

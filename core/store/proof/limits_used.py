@@ -121,7 +121,7 @@ def budgets_of_orders(connection: Connection, registry: ProgramRegistry) -> dict
         for each in _anew(connection, versions, scope):
             changes += budget_changes(each.program, None, each.earned)
         for change in changes:
-            key = change.program_id, change.promotion_id
+            key = change.program_id, change.name
             found[key] = found[key].plus(change)
     return found
 

@@ -160,7 +160,7 @@ budgets = sa.Table(
     "budgets",
     metadata,
     sa.Column("program_id", sa.String(), primary_key=True),
-    sa.Column("promotion_id", sa.String(), primary_key=True),
+    sa.Column("name", sa.String(), primary_key=True),  #: a promotion's
     column("points", sa.BigInteger(), default="0"),
     column("orders", sa.BigInteger(), default="0"),
 )

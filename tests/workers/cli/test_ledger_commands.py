@@ -108,7 +108,7 @@ def test_rebuild_puts_right_what_has_been_had_of_limits(loyalty: CommandLine, sh
     document = loyalty("rebuild", "--apply", "--json").json
     assert (document["is_right"], document["budgets"]) == (
         True,
-        [{"program_id": "limited", "promotion_id": "launch", "found": {"points": 50}, "rebuilt": {"points": 5}}],
+        [{"program_id": "limited", "name": "launch", "found": {"points": 50}, "rebuilt": {"points": 5}}],
     )
     assert loyalty("rebuild", "--apply").out == "Everything is what the facts give.\n"
     assert loyalty("verify").code == 0

@@ -37,9 +37,9 @@ CREATE TABLE accounts (
 );
 CREATE INDEX ix_accounts_tier_review ON accounts (account_shard, tier_until) WHERE tier_until IS NOT NULL;
 CREATE TABLE budgets (
-    program_id varchar NOT NULL, promotion_id varchar NOT NULL, points bigint DEFAULT 0 NOT NULL,
+    program_id varchar NOT NULL, name varchar NOT NULL, points bigint DEFAULT 0 NOT NULL,
     orders bigint DEFAULT 0 NOT NULL,
-    CONSTRAINT pk_budgets PRIMARY KEY (program_id, promotion_id)
+    CONSTRAINT pk_budgets PRIMARY KEY (program_id, name)
 );
 CREATE TABLE source_days (
     source varchar NOT NULL, type varchar NOT NULL, day date NOT NULL, points bigint DEFAULT 0 NOT NULL,

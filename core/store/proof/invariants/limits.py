@@ -14,7 +14,7 @@ def _budgets(connection: Connection, registry: ProgramRegistry, _scope: Scope) -
     found = budgets_of_orders(connection, registry)
     rows = [(*key, *budget) for key, budget in found.items()]
     columns: list[list[Any]] = [list(column) for column in zip(*rows, strict=True)] or [[], [], [], []]
-    return dict(zip(("had_programs", "had_promotions", "had_points", "had_orders"), columns, strict=True))
+    return dict(zip(("had_programs", "had_names", "had_points", "had_orders"), columns, strict=True))
 
 
 LIMITS = (
@@ -37,12 +37,12 @@ LIMITS = (
         "a promotion's budget is what the orders have of it",
         """
         SELECT NULL::uuid, format('promotion %s of program %s: budget %s points, %s orders, but orders have %s points,'
-                                  ' %s orders', promotion_id, program_id, coalesce(b.points, 0), coalesce(b.orders, 0),
+                                  ' %s orders', name, program_id, coalesce(b.points, 0), coalesce(b.orders, 0),
                                   coalesce(o.points, 0), coalesce(o.orders, 0))
         FROM budgets b
-        FULL JOIN unnest(%(had_programs)s::text[], %(had_promotions)s::text[], %(had_points)s::bigint[],
-                         %(had_orders)s::bigint[]) AS o(program_id, promotion_id, points, orders)
-             USING (program_id, promotion_id)
+        FULL JOIN unnest(%(had_programs)s::text[], %(had_names)s::text[], %(had_points)s::bigint[],
+                         %(had_orders)s::bigint[]) AS o(program_id, name, points, orders)
+             USING (program_id, name)
         WHERE coalesce(b.points, 0) <> coalesce(o.points, 0) OR coalesce(b.orders, 0) <> coalesce(o.orders, 0)
         """,
         is_global=True,
