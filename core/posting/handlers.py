@@ -19,9 +19,9 @@ from core.domain.orders.returning import decide_return, return_reach
 from core.domain.orders.reverting import decide_reversion, reversion_reach
 from core.domain.outcomes import Parked, Rejected, Replayed, Waiting
 from core.domain.program.registry import ProgramRegistry
-from core.domain.reach import AccountParts, LotsWanted, Reach
+from core.domain.reach import AccountParts, Reach
 from core.domain.value.adjusting import decide_adjustment
-from core.domain.value.administering import decide_close, decide_freeze, decide_unfreeze, decide_update
+from core.domain.value.administering import decide_freeze, decide_unfreeze, decide_update
 from core.domain.value.authorizing import (
     authorize_reach,
     decide_authorize,
@@ -30,6 +30,7 @@ from core.domain.value.authorizing import (
     decide_void,
     held_reach,
 )
+from core.domain.value.closing import close_reach, decide_close
 from core.domain.value.converting import convert_reach, decide_conversion
 from core.domain.value.crediting import decide_credit, decide_debit
 from core.domain.value.linking import decide_link, decide_unlink, link_reach
@@ -85,11 +86,7 @@ HANDLERS = by_type(
             reaching(AccountParts()),
             on_account(decide_unfreeze, Flow.NONE),
         ),
-        Handler(
-            INBOUND["loyalty.command.account.close"],
-            reaching(AccountParts(LotsWanted.ALL, expiries=True)),
-            on_account(decide_close, Flow.KEPT),
-        ),
+        Handler(INBOUND["loyalty.command.account.close"], close_reach, on_account(decide_close, Flow.KEPT)),
         Handler(INBOUND["loyalty.command.redeem"], command_reach, on_account(decide_redeem, Flow.OUT)),
         Handler(INBOUND["loyalty.command.authorize"], authorize_reach, on_account(decide_authorize, Flow.OUT)),
         Handler(INBOUND["loyalty.command.capture"], held_reach, on_account(decide_capture, Flow.OUT)),

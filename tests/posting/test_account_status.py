@@ -10,6 +10,7 @@ from tests.posting.test_posted_commands import TRUSTED, answer
 from tests.shell import Shell
 
 LATER = "2099-01-01T00:00:00Z"
+TO_ANOTHER = {"points_left": "transfer", "to_customer_id": "c2"}
 
 
 @pytest.fixture
@@ -88,6 +89,56 @@ class TestClosing:
         assert (changed["reason"], changed["balance"]) == ("account_closed", 0)
         assert (told(shell)[-1][1]["reason"], shell.differences()) == ("asked to leave", [])
         assert shell.repairs().repairs == []
+
+    def test_or_they_go_to_another_account_with_their_dates_and_what_earned_them(self, shell: Shell) -> None:
+        shell.take(
+            order("o1", "100.00"),
+            command("credit", "k1", points=10, expires_at=LATER),
+            command("credit", "k2", points=7, available_at=LATER),
+            command("account.close", "k3", points_left="transfer", to_customer_id="c2"),
+        )
+        told_to = answer(shell, "k3")
+        [closed, getting] = told_to["accounts"]
+        assert (told_to["points"], told_to["to_account_id"]) == (117, getting["account_id"])
+        assert (closed["balance"], closed["pending"], closed["status"]) == (0, 0, "closed")
+        assert (getting["balance"], getting["pending"], getting["status"]) == (110, 7, "active")
+        lots = "SELECT origin_id, points_remaining, expires_at, available_at, is_pending FROM lots JOIN accounts"
+        lots += " USING (account_id) WHERE customer_id = :c ORDER BY origin_id"
+        (k1, k2, o1), was = shell.rows(lots, c="c2"), {row[0]: row for row in shell.rows(lots, c="c1")}
+        assert [(row.origin_id, row.points_remaining) for row in (k1, k2, o1)] == [("k1", 10), ("k2", 7), ("o1", 100)]
+        assert [row[2:] for row in (k1, k2, o1)] == [was[each][2:] for each in ("k1", "k2", "o1")]
+        assert (shell.differences(), shell.repairs().repairs) == ([], [])
+
+    @pytest.mark.parametrize(
+        ("before", "to", "code"),
+        [
+            ((), {"to_account_id": "a1"}, "same_account"),
+            ((), {"to_account_id": "nobody"}, "unknown_account"),
+            ([command("account.freeze", "f1")], {"to_customer_id": "c2"}, "account_frozen"),
+            ([command("account.close", "f1", customer_id="c2")], {"to_customer_id": "c2"}, "account_closed"),
+        ],
+    )
+    def test_but_not_to_any_nor_from_a_frozen_one(
+        self, shell: Shell, before: list[dict[str, Any]], to: dict[str, str], code: str
+    ) -> None:
+        shell.take(order("o1", "100.00"), command("account.create", "k1", account_id="a2", customer_id="c2"), *before)
+        shell.take(command("account.close", "k2", customer_id="c1", points_left="transfer", **to))
+        assert (answer(shell, "k2")["code"], shell.differences()) == (code, [])
+
+    @pytest.mark.parametrize(
+        ("left", "balances"), [({"points_left": "forfeit"}, [(10, 7)]), (TO_ANOTHER, [(10, 7), (0, 0)])]
+    )
+    def test_undone_what_was_pending_is_pending_again(
+        self, shell: Shell, left: dict[str, str], balances: list[tuple[int, int]]
+    ) -> None:
+        shell.take(
+            command("credit", "k1", points=10),
+            command("credit", "k2", points=7, available_at=LATER),
+            command("account.close", "k3", **left),
+            command("reverse", "k4", command_id="k3"),
+        )
+        rows = shell.rows("SELECT balance, pending FROM accounts ORDER BY customer_id")
+        assert ([tuple(row) for row in rows], shell.differences()) == (balances, [])
 
     def test_points_that_have_expired_are_none_and_are_left_to_the_run(self, shell: Shell) -> None:
         shell.take(command("credit", "k1", points=10, expires_at=LATER))

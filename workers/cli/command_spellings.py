@@ -35,7 +35,9 @@ OPTIONS: Mapping[str, Option] = {
     "command_source": Option("The source of that command; else the command line.", "SOURCE"),
     "to_program_id": Option("The program to which they go.", "PROGRAM"),
     "card": Option("The number of the loyalty card; no number of a payment card.", "CARD"),
-    "points_left": Option("What becomes of points that are left: forfeit.", "forfeit"),
+    "points_left": Option("What becomes of points that are left: forfeit or transfer.", "WHAT"),
+    "to_customer_id": Option("With transfer, the customer whose account gets them.", "CUSTOMER"),
+    "to_account_id": Option("With transfer, the account that gets them, in place of a customer.", "ACCOUNT"),
     "authorization_id": Option("The authorization.", "AUTHORIZATION"),
     "expires_in_seconds": Option("The deadline, so many seconds from now.", "SECONDS"),
     "is_final": Option("Keep the rest reserved, for another capture."),
@@ -230,6 +232,7 @@ SPELLINGS = (
 
         \b
         loyalty account close C-1001 --reason "asked for it" --points-left forfeit
+        loyalty account close C-1001 --points-left transfer --to-customer-id C-1002
         """,
     ),
     Spelling(

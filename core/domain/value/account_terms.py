@@ -5,6 +5,8 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import NamedTuple
 
+from core.domain.value.commands import Whom
+
 AttributeValue = str | int | bool
 
 
@@ -31,6 +33,7 @@ class CloseTerms(NamedTuple):
 
     reason: str | None = None  #: for people
     forfeit: bool = False  #: what points are left are given up
+    to: Whom | None = None  #: or go to this account
 
 
 class UpdateTerms(NamedTuple):

@@ -68,13 +68,15 @@ def restore(
     ended gets its points all the same: `expire_restored` says what becomes of them. With `of_reserve` they leave the
     reserved points. `otherwise` is for those that were in no lot.
     """
-    deficit, number = account.deficit, account.lots_opened
+    deficit, number, pending = account.deficit, account.lots_opened, 0
     grace_end = _grace_end(program, as_of)
     lots: list[Lot] = []
     opened: list[Lot] = []
     allocations: list[Allocation] = []
     for lot, points in reversed(returns):
-        left = points - min(points, deficit)
+        is_pending = lot is not None and lot.is_pending
+        left = points if is_pending else points - min(points, deficit)
+        pending += points if is_pending else 0
         deficit -= points - left
         if not left:
             continue
@@ -92,7 +94,8 @@ def restore(
     after = account._replace(
         sequence=account.sequence + 1,
         lots_opened=number,
-        balance=account.balance + total,
+        balance=account.balance + total - pending,
+        pending=account.pending + pending,
         reserved=account.reserved - (total if of_reserve else 0),
         deficit=deficit,
     )

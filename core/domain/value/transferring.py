@@ -8,7 +8,7 @@ from uuid import UUID
 from core.domain.decision import AccountChange, Answer, Decision
 from core.domain.expiry.due import release
 from core.domain.ledger import POINTS_MAX, Account, Credit, Entry, EntryKind, debit, entry_between
-from core.domain.lots import Lot
+from core.domain.lots import Allocation, Lot
 from core.domain.message import Message
 from core.domain.outcomes import Rejected, RejectionCode
 from core.domain.program import Enrol
@@ -32,17 +32,20 @@ class TransferTerms(NamedTuple):
 
 def transfer_reach(message: Message[Command[TransferTerms]], rules: ProgramRegistry, as_of: datetime) -> Reach:
     """What a transfer asks of the books: the account that gives, as a debit, and the one that gets."""
-    command = message.fact
-    to, parts = command.terms.to, AccountParts(LotsWanted.IF_OWING)
-    if to.kind != CUSTOMER:
-        receiver = Reach(references={reference_key(to): parts})
-    else:
-        resolved = rules.resolve(message.program_id, command.source, as_of)
-        # Of which program an account is that is named itself shows only once it is loaded.
-        is_known = command.whom.kind == CUSTOMER or message.program_id is not None
-        program_ids = [each for each in rules.program_ids() if each == resolved or not is_known]
-        receiver = Reach(customers={(program_id, to.id): parts for program_id in program_ids})
+    receiver = receiver_reach(message, message.fact.terms.to, rules, as_of)
     return union((command_reach(message, rules, as_of), receiver))
+
+
+def receiver_reach(message: Message[Command[Any]], to: Whom, rules: ProgramRegistry, as_of: datetime) -> Reach:
+    """What is asked of the account that gets points."""
+    command, parts = message.fact, AccountParts(LotsWanted.IF_OWING)
+    if to.kind != CUSTOMER:
+        return Reach(references={reference_key(to): parts})
+    resolved = rules.resolve(message.program_id, command.source, as_of)
+    # Of which program an account is that is named itself shows only once it is loaded.
+    is_known = command.whom.kind == CUSTOMER or message.program_id is not None
+    program_ids = [each for each in rules.program_ids() if each == resolved or not is_known]
+    return Reach(customers={(program_id, to.id): parts for program_id in program_ids})
 
 
 def decide_transfer(situation: Situation) -> Decision | Rejected:
@@ -53,7 +56,7 @@ def decide_transfer(situation: Situation) -> Decision | Rejected:
     account that gets them is paid off first, by what expires soonest. A customer who has no account gets one.
     """
     terms: TransferTerms = situation.command.terms
-    receiver = _receiver(situation)
+    receiver = receiver_of(situation, terms.to)
     if isinstance(receiver, Rejected):
         return receiver
     spent = spend(situation, terms.points)
@@ -62,22 +65,25 @@ def decide_transfer(situation: Situation) -> Decision | Rejected:
     account = receiver.account
     if account.balance + account.pending + account.reserved + spent.points > POINTS_MAX:
         return too_many(spent.points)
-    given, before = _take(situation, spent, account.account_id), situation.account
-    got = _give(situation, receiver, spent, before.account_id)
+    given = _take(situation, spent, account.account_id)
+    moved = [(lot, -part.points) for lot, part in zip(spent.lots, spent.allocations, strict=True)]
+    got = give(situation, receiver, moved)
     told: dict[str, str | int] = {"points": spent.points, "to_account_id": str(account.account_id)}
     if terms.allow_remainder:
         told["remainder"] = spent.missing
     return Decision((given, got), answer=Answer(given.account, told))
 
 
-class _Receiver(NamedTuple):
+class Receiver(NamedTuple):
+    """The account that gets points."""
+
     account: Account
-    opened: Account | None  #: the account again, where the transfer opens it
+    opened: Account | None  #: the account again, where the command opens it
 
 
-def _receiver(situation: Situation) -> _Receiver | Rejected:
+def receiver_of(situation: Situation, to: Whom) -> Receiver | Rejected:
+    """The account to which a command lets points go; a customer who has none gets one."""
     books, program, sender = situation.books, situation.program, situation.account
-    to: Whom = situation.command.terms.to
     opened = None
     if to.kind != CUSTOMER:
         account = books.account_by(reference_key(to))
@@ -99,23 +105,27 @@ def _receiver(situation: Situation) -> _Receiver | Rejected:
             "the points would come from the account that they go to",
             f"check data.to_{to.kind}_id: it names another account than the one that gives",
         )
-    return status_problem(account, Flow.IN, "the account that gets the points") or _Receiver(account, opened)
+    return status_problem(account, Flow.IN, "the account that gets the points") or Receiver(account, opened)
 
 
 def _take(situation: Situation, spent: Spending, other: UUID) -> AccountChange:
     before = spent.released.account
     after = debit(before, spent.points, uncovered=0)
-    entry = _entry(situation, before, after, spent.allocations, {"to_account_id": str(other)})
+    points = situation.command.terms.points
+    entry = moved_entry(situation, before, after, spent.allocations, points, to_account_id=str(other))
     return AccountChange(after, (*spent.released.entries, entry), spent.changed)
 
 
-def _give(situation: Situation, receiver: _Receiver, spent: Spending, other: UUID) -> AccountChange:
+def give(situation: Situation, receiver: Receiver, moved: Sequence[tuple[Lot, int]]) -> AccountChange:
+    """The account that gets so many points of each of these lots of the one that the command is about."""
     account, as_of = receiver.account, situation.as_of
     is_owing = account.deficit > 0 and account.pending > 0
     released = release(account, situation.books.lots_to_release(account, as_of) if is_owing else (), as_of)
-    moved = [(lot, -part.points) for lot, part in zip(spent.lots, spent.allocations, strict=True)]
     credited = receive(released.account, moved)
-    entry = _entry(situation, released.account, credited.account, credited.allocations, {"from_account_id": str(other)})
+    points, other = sum(points for _, points in moved), str(situation.account.account_id)
+    entry = moved_entry(
+        situation, released.account, credited.account, credited.allocations, points, from_account_id=other
+    )
     return AccountChange(
         credited.account,
         (*released.entries, entry),
@@ -128,12 +138,14 @@ def receive(account: Account, moved: Sequence[tuple[Lot, int]]) -> Credit:
     """Give an account so many points of each of these lots of another: they pay off its deficit first, in this order.
 
     The rest of each opens a lot of the same origin and dates, with an instant of its own where the other shared it.
+    What is pending stays so, and pays off nothing.
     """
-    number, deficit = account.lots_opened, account.deficit
+    number, deficit, pending = account.lots_opened, account.deficit, 0
     lots: list[Lot] = []
     for lot, points in moved:
-        left = points - min(points, deficit)
+        left = points if lot.is_pending else points - min(points, deficit)
         deficit -= points - left
+        pending += points if lot.is_pending else 0
         if left:
             number += 1
             lots.append(
@@ -150,22 +162,24 @@ def receive(account: Account, moved: Sequence[tuple[Lot, int]]) -> Credit:
     after = account._replace(
         sequence=account.sequence + 1,
         lots_opened=number,
-        balance=account.balance + sum(points for _, points in moved),
+        balance=account.balance + sum(points for _, points in moved) - pending,
+        pending=account.pending + pending,
         deficit=deficit,
     )
     return Credit(after, tuple(lots))
 
 
-def _entry(situation: Situation, before: Account, after: Account, allocations: Any, other: dict[str, str]) -> Entry:
-    points = abs(after.balance - before.balance)
-    asked = situation.command.terms.points
+def moved_entry(
+    situation: Situation, before: Account, after: Account, allocations: Sequence[Allocation], points: int, **other: str
+) -> Entry:
+    """The entry of one of the two accounts; `points` are those that were asked for, `other` names the other account."""
     return entry_between(
         before,
         after,
         EntryKind.TRANSFER,
         situation.command.occurred_at,
         allocations,
-        why_of(situation, points=asked if after.balance < before.balance else points, **other),
+        why_of(situation, points=points, **other),
         source=situation.command.source,
         command_id=situation.command_id,
     )

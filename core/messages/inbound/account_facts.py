@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from core.domain.value.account_terms import CloseTerms, CreateTerms, LinkTerms, StatusTerms, UpdateTerms
-from core.messages.inbound.command_facts import instant_of
+from core.messages.inbound.command_facts import instant_of, whom_of
 
 Data = Mapping[str, Any]
 
@@ -29,7 +29,8 @@ def status_terms(data: Data) -> StatusTerms:
 
 def close_terms(data: Data) -> CloseTerms:
     """How an account is closed."""
-    return CloseTerms(data.get("reason"), forfeit="points_left" in data)
+    left = data.get("points_left")
+    return CloseTerms(data.get("reason"), left == "forfeit", whom_of(data, "to_") if left == "transfer" else None)
 
 
 def update_terms(data: Data) -> UpdateTerms:

@@ -22,7 +22,7 @@ from core.messages.inbound.command_messages import (
     named_once,
     settle_command,
 )
-from core.messages.inbound.fields import Attributes, CustomerId, Label, StopAtFirst, UtcTime, own_problem
+from core.messages.inbound.fields import Attributes, CustomerId, Id, Label, StopAtFirst, UtcTime, own_problem
 from core.messages.inbound.order_messages import STRICT, TAGS_MAX, Envelope, leave_out_null, refuse
 
 OWN_ID_CHARACTERS_MAX = 64
@@ -114,8 +114,25 @@ class CloseData(TypedDict):
     account_id: NotRequired[NamedAccount]
     card: NotRequired[NamedCard]
     reason: NotRequired[Reason]
-    points_left: NotRequired[Literal["forfeit"] | None]
-    """forfeit: points that are left are given up. Left out: they stand in the way."""
+    points_left: NotRequired[Literal["forfeit", "transfer"] | None]
+    """forfeit: points that are left are given up. transfer: they go to another account of the program, with the dates
+    that they have. Left out: they stand in the way."""
+    to_customer_id: NotRequired[CustomerId | None]
+    """With transfer, the shop's id of the customer whose account gets the points; who has none gets one."""
+    to_account_id: NotRequired[Id | None]
+    """With transfer, the account that gets them, in place of a customer."""
+
+
+_TO = ("to_customer_id", "to_account_id")
+
+
+def _settle_close(data: Any) -> Any:
+    settle_command(data)
+    if data.get("points_left") == "transfer":
+        named_once(data, _TO)
+    elif named := [name for name in _TO if name in data]:
+        refuse([own_problem((named[0],), 'stands without points_left: "transfer"; leave it out, or write that')])
+    return data
 
 
 @with_config(STRICT)
@@ -167,7 +184,7 @@ class CloseCommand(Envelope):
 
     type: Literal["loyalty.command.account.close"]  # type: ignore[misc]
     """What is asked for."""
-    data: Annotated[CloseData, AfterValidator(settle_command)]
+    data: Annotated[CloseData, AfterValidator(_settle_close)]
     """The account."""
 
 

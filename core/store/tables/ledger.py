@@ -158,9 +158,10 @@ entries = sa.Table(
     ),
     sa.CheckConstraint(
         "CASE WHEN kind IN ('accrual', 'credit') THEN points >= 0 AND pending_change >= 0"
-        " WHEN kind = 'reversal' THEN points <= 0 AND pending_change <= 0 OR points >= 0 AND pending_change = 0"
+        " WHEN kind IN ('reversal', 'transfer')"
+        " THEN points <= 0 AND pending_change <= 0 OR points >= 0 AND pending_change >= 0"
         " WHEN kind = 'release' THEN pending_change = - points"
-        " WHEN kind IN ('adjustment', 'transfer', 'conversion') THEN pending_change = 0"
+        " WHEN kind IN ('adjustment', 'conversion') THEN pending_change = 0"
         " WHEN kind = 'capture' THEN points = 0 AND pending_change = 0"
         " WHEN kind = 'void' THEN points > 0 AND pending_change = 0"
         " ELSE points <= 0 AND pending_change <= 0 END"

@@ -115,6 +115,12 @@ class TestAccounts:
         closed = loyalty("account", "close", "c1", "--points-left", "forfeit", "--reason", "asked for it")
         assert (closed.code, shell.balance(), shell.differences()) == (0, 0, [])
 
+    def test_what_is_left_of_a_closed_one_goes_where_it_is_said(self, loyalty: CommandLine, shell: Shell) -> None:
+        shell.take(order("o1", "100.00"))
+        closed = loyalty("account", "close", "c1", "--points-left", "transfer", "--to-customer-id", "c2")
+        assert closed.code == 0, closed.err
+        assert (shell.balance(customer_id="c2"), shell.differences()) == (100, [])
+
     def test_one_is_frozen_and_unfrozen(self, loyalty: CommandLine, shell: Shell) -> None:
         shell.take(order("o1", "100.00"))
         assert "Done: account of c1 frozen." in loyalty("account", "freeze", "c1", "--reason", "stolen").out

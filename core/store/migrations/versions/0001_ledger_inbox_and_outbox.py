@@ -169,9 +169,9 @@ CREATE TABLE entries (
         'adjustment', 'transfer', 'reversal', 'authorization', 'capture', 'void', 'redemption',
         'conversion')),
     CONSTRAINT ck_entries_sign CHECK (CASE WHEN kind IN ('accrual', 'credit') THEN points >= 0 AND pending_change
-        >= 0 WHEN kind = 'reversal' THEN points <= 0 AND pending_change <= 0 OR points >= 0 AND
-        pending_change = 0 WHEN kind = 'release' THEN pending_change = - points WHEN kind IN ('adjustment',
-        'transfer', 'conversion') THEN pending_change = 0 WHEN kind = 'capture' THEN points = 0 AND
+        >= 0 WHEN kind IN ('reversal', 'transfer') THEN points <= 0 AND pending_change <= 0 OR points >= 0 AND
+        pending_change >= 0 WHEN kind = 'release' THEN pending_change = - points WHEN kind IN ('adjustment',
+        'conversion') THEN pending_change = 0 WHEN kind = 'capture' THEN points = 0 AND
         pending_change = 0 WHEN kind = 'void' THEN points > 0 AND pending_change = 0
         ELSE points <= 0 AND pending_change <= 0 END
         AND CASE WHEN kind = 'authorization' THEN reserved_change > 0 AND reserved_change = - points

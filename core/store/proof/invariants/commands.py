@@ -123,7 +123,8 @@ COMMANDS = (
         SELECT NULL::uuid, format('command %s of %s moved %s points out of, and %s points into accounts',
                                   command_id, source, sum(points) FILTER (WHERE points < 0),
                                   sum(points) FILTER (WHERE points > 0))
-        FROM entries WHERE kind IN ('transfer', 'reversal')
+        FROM (SELECT source, command_id, kind, points + pending_change AS points
+              FROM entries WHERE kind IN ('transfer', 'reversal')) AS moved
         GROUP BY source, command_id, kind
         HAVING (sum(points) <> 0 AND (kind = 'transfer' OR count(*) > 1)) OR (kind = 'transfer' AND count(*) <> 2)
         """,
