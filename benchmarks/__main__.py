@@ -4,21 +4,20 @@ import argparse
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import redis
-from kombu import Connection as BrokerConnection
-from kombu import Queue
 from rich.console import Console
 from rich.table import Table
 from sqlalchemy import Engine, make_url
 
 from benchmarks.end_to_end import Run, measure_ours, measure_usual_way
+from benchmarks.latency import measure_latency, print_latency
 from benchmarks.load import Message, recorded_messages, sample_messages
+from benchmarks.posted_commands import print_commands, run_commands
 from benchmarks.posting import fill_inbox, measure_posting
-from benchmarks.servers import FOLDER, PROGRAM_FILE, fresh_database, running_servers
+from benchmarks.servers import FOLDER, PROGRAM_FILE, empty_broker, fresh_database, running_servers
 from benchmarks.sql_limit import measure_sql_limit
 from benchmarks.worst import print_intake, run_intake
 from benchmarks.worst_accounts import print_accounts, run_accounts
@@ -27,6 +26,8 @@ from core.messages.program_files.program_file import load_program
 
 _BATCH_MESSAGES = 500
 _SHARDS = 16
+#: Of the latencies a taste; `python -m benchmarks.latency` has more rates, and both brokers.
+_LATENCY_RATES = (10, 50)
 #: Of the worst messages to receive a taste; `python -m benchmarks.worst` has more of each.
 _WORST_BYTES, _WORST_BYTES_EACH_MAX = 1_000_000, 1_048_576
 
@@ -43,6 +44,8 @@ def main() -> None:
     parser.add_argument("--lines-max", type=int, help="cut every order to so many lines (they have 20 on average)")
     parser.add_argument("--soak", action="store_true", help="ours end to end only: for long runs that watch the memory")
     parser.add_argument("--start-seconds", type=float, default=6.0, help="how long processes get to start")
+    parser.add_argument("--commands", type=int, default=2_000, help="of each kind that is posted beside orders")
+    parser.add_argument("--latency-seconds", type=float, default=3.0, help="for each kind of message and rate")
     parser.add_argument("--worst-lines", type=int, default=10_000, help="of the heaviest orders")
     parser.add_argument("--worst-refunds", type=int, default=500, help="of one of them")
     parser.add_argument("--worst-orders", type=int, default=100_000, help="of the account with the longest history")
@@ -60,15 +63,21 @@ def main() -> None:
             _print_soak(bench.measure(measure_ours, messages))
             return
         results = bench.run(messages, usual)
+        latency = measure_latency(*urls, _LATENCY_RATES, arguments.latency_seconds, arguments.start_seconds)
+        commands = run_commands(urls[0], arguments.commands)
         worst = run_intake(*urls, _WORST_BYTES, bytes_each_max=_WORST_BYTES_EACH_MAX)
         heavy = run_posting(urls[0], arguments.worst_lines, arguments.worst_refunds)
         long = run_accounts(urls[0], arguments.worst_orders)
+    results["posted_commands"] = {kind: speed._asdict() for kind, speed in commands.items()}
+    results["latency"] = latency.document()
     results["worst_intake_ratios"] = {name: round(run.ratio_to(worst["ordinary"]), 1) for name, run in worst.items()}
     results["worst_batch_seconds"] = {name: round(run.longest_seconds, 2) for name, run in heavy.items()}
     results["worst_account_ratios"] = {name: round(run.ratio, 1) for name, run in long.items()}
     arguments.out.parent.mkdir(exist_ok=True)
     arguments.out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     _print(results)
+    print_commands([commands])
+    print_latency(latency)
     print_intake(worst)
     print_posting(heavy)
     print_accounts(long, arguments.worst_orders)
@@ -131,7 +140,7 @@ class _Bench:
     @contextmanager
     def _fresh(self) -> Iterator[tuple[Engine, dict[str, str]]]:
         with fresh_database(self._server_url, "loyalty_bench", load_program(PROGRAM_FILE)) as engine:
-            self._empty_broker()
+            empty_broker(self._broker_url)
             yield (
                 engine,
                 {
@@ -141,17 +150,6 @@ class _Bench:
                     "LOYALTY_SHARDS": str(_SHARDS),
                 },
             )
-
-    def _empty_broker(self) -> None:
-        if self._broker_url.startswith("redis"):
-            client = redis.Redis.from_url(self._broker_url)
-            client.flushdb()
-            client.close()
-            return
-        with BrokerConnection(self._broker_url) as connection:
-            for queue in ("loyalty.intake", "loyalty.posting", "loyalty.relay", "loyalty.periodic", "loyalty.submit"):
-                with suppress(Exception):
-                    Queue(queue).bind(connection.default_channel).purge()
 
 
 def _print(results: dict[str, Any]) -> None:

@@ -91,7 +91,7 @@ class _Held:
     def _memory(self, field: str) -> dict[str, float]:
         found: dict[str, float] = {}
         for name, process in self._processes.items():
-            for place, pid in enumerate(_with_children(process.pid)):
+            for place, pid in enumerate(with_children(process.pid)):
                 label = name if place == 0 else f"{name} child {place}"
                 found[label] = status_mib(pid, field)
         return found
@@ -108,6 +108,17 @@ SELECT (SELECT count(*) FROM inbox),
 def _held_processes(
     modules: dict[str, list[str]], environment: dict[str, str], logs: Path, start_seconds: float
 ) -> Iterator[_Held]:
+    with started_processes(modules, environment, logs, start_seconds) as processes:
+        held = _Held(processes)
+        held.send(signal.SIGSTOP)
+        yield held
+
+
+@contextmanager
+def started_processes(
+    modules: dict[str, list[str]], environment: dict[str, str], logs: Path, start_seconds: float
+) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
+    """Python modules with their arguments, each in a process of its own, which got so many seconds to start."""
     logs.mkdir(parents=True, exist_ok=True)
     processes: dict[str, subprocess.Popen[bytes]] = {}
     try:
@@ -124,9 +135,7 @@ def _held_processes(
         for name, process in processes.items():
             if process.poll() is not None:
                 raise RuntimeError(f"{name} ended with {process.returncode}; see {logs / name}.log")
-        held = _Held(processes)
-        held.send(signal.SIGSTOP)
-        yield held
+        yield processes
     finally:
         for process in processes.values():
             os.killpg(process.pid, signal.SIGCONT)
@@ -138,7 +147,8 @@ def _held_processes(
                 os.killpg(process.pid, signal.SIGKILL)
 
 
-def _with_children(pid: int) -> list[int]:
+def with_children(pid: int) -> list[int]:
+    """The process and those that it has started."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
     return [pid, *(int(child) for child in children)]
 

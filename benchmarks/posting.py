@@ -15,16 +15,16 @@ from core.store.engine import create_database_engine
 from core.store.inbox import shards_with_work
 from workers.bootstrap import collect_garbage_seldom
 
-_LIMITS = MessageLimits(1 << 20, 1000, 86_400)
+BENCH_LIMITS = MessageLimits(1 << 20, 1000, 86_400)
 _RECEIVED_AT_ONCE = 500
 
 
-def fill_inbox(engine: Engine, messages: list[Message], shards: int) -> float:
+def fill_inbox(engine: Engine, messages: list[Message], shards: int, *, limits: MessageLimits = BENCH_LIMITS) -> float:
     """Receive all messages. Returns messages per second."""
     started = time.perf_counter()
     for start in range(0, len(messages), _RECEIVED_AT_ONCE):
         raw = [body for _, body in messages[start : start + _RECEIVED_AT_ONCE]]
-        list(receive_in_parts(engine, raw, limits=_LIMITS, shards=shards, event_source="/bench"))
+        list(receive_in_parts(engine, raw, limits=limits, shards=shards, event_source="/bench"))
     return len(messages) / (time.perf_counter() - started)
 
 

@@ -1,9 +1,12 @@
 """Where the benchmarks measure: embedded servers unless others are named, and databases made for one measurement."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import redis
+from kombu import Connection as BrokerConnection
+from kombu import Queue
 from sqlalchemy import Engine, create_engine, make_url, text
 
 from core.domain.program import Program
@@ -68,3 +71,16 @@ def fresh_database(
             connection.execute(text(_END_SESSIONS), {"name": name})
             connection.execute(text(drop))
         admin.dispose()
+
+
+def empty_broker(broker_url: str) -> None:
+    """Take away what waits there of earlier measurements."""
+    if broker_url.startswith("redis"):
+        client = redis.Redis.from_url(broker_url)
+        client.flushdb()
+        client.close()
+        return
+    with BrokerConnection(broker_url) as connection:
+        for queue in ("loyalty.intake", "loyalty.posting", "loyalty.relay", "loyalty.periodic", "loyalty.submit"):
+            with suppress(Exception):
+                Queue(queue).bind(connection.default_channel).purge()

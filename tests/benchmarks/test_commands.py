@@ -37,10 +37,14 @@ SMALL = {
         "--megabytes 0.1 --message-megabytes-max 1 --lines 50 --refunds 20 --orders 50 "
         "--database-url {database} --broker-url {broker}"
     ),
+    "python -m benchmarks.latency": (
+        "--rates 10 --seconds 1 --start-seconds 3 --only-named --database-url {database} --broker-url {broker}"
+    ),
+    "python -m benchmarks.posted_commands": "--messages 100 --rounds 1 --database-url {database}",
     "python -m benchmarks.many_rules": "--messages 200 --rounds 1 --processes 1 --database-url {database}",
 }
 #: Those that other tests of this file run.
-OTHERS = {"benchmarks", "benchmarks.usual_way", "benchmarks.replay", "benchmarks.against"}
+OTHERS = {"benchmarks", "benchmarks.usual_way", "benchmarks.no_op", "benchmarks.replay", "benchmarks.against"}
 
 
 def run(*command: str, **environment: str) -> str:
@@ -107,8 +111,9 @@ def test_the_replay_proves_itself_on_a_part_of_the_sample(
 
 
 def test_make_bench_prints_every_ratio(servers: Servers, stream_broker_url: str, tmp_path: Path) -> None:
-    """It runs benchmarks.usual_way and benchmarks.worst too."""
+    """It runs benchmarks.usual_way, benchmarks.no_op and benchmarks.worst too."""
     sizes = "--messages 200 --usual-messages 20 --start-seconds 1.5"
+    sizes += " --commands 50 --latency-seconds 0.5"
     sizes += " --worst-lines 20 --worst-refunds 10 --worst-orders 200"
     urls = f"--database-url {servers.database_url} --broker-url {stream_broker_url}"
     printed = make("bench", f"BENCH_ARGUMENTS={sizes} {urls} --out {tmp_path}/bench.json")
@@ -117,6 +122,7 @@ def test_make_bench_prints_every_ratio(servers: Servers, stream_broker_url: str,
     assert {name for name in worst if name not in printed} == set()
     assert (worst["ordinary"], len(worst) > 10) == (1, True)
     assert "into the ledger" in printed
+    assert [printed.count(words) for words in ("order to event", "command to answer", "a bare no-op")] == [2, 2, 2]
     assert "An account of 200 orders" in printed
 
 
