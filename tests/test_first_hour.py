@@ -35,9 +35,12 @@ STEPS = (
     ("loyalty publish - <<EOF", "Published 1 message"),
     ("loyalty account history C-1001", "The order earns 24 with this refund, 49 before it."),
     ('loyalty points credit C-1001 10 --reason "late parcel" --id goodwill-77', "10 points given to C-1001"),
+    ("loyalty points authorize C-1001 40 --authorization-id basket-9", "40 points of C-1001 reserved"),
+    ("loyalty points capture basket-9 --points 30 --order 5004", "30 points of C-1001 captured"),
+    ("loyalty account show C-1001", "Balance          28"),
     ("echo ", "Published 1 message"),
     ("loyalty dead list", "not_json"),
-    ("loyalty dead show 5", "Message 5 is dead"),
+    ("loyalty dead show 7", "Message 7 is dead"),
     ("loyalty verify", "The books are right"),
     ("loyalty status", "dead      1"),
 )
@@ -132,7 +135,7 @@ def test_the_first_hour_goes_as_the_readme_says(terminal: Terminal) -> None:
     for command, (_, wanted) in zip(commands, STEPS, strict=True):
         terminal.type_until(command, wanted)
     account = json.loads(terminal.type("loyalty account show C-1001 --json").output)["accounts"][0]
-    assert (account["balance"], account["sequence"], account["tier"]) == (58, 4, "bronze")
+    assert (account["balance"], account["sequence"], account["tier"]) == (28, 7, "bronze")
     published = terminal.type(commands[1])
     assert published.code == 0, published.output
     terminal.type_until(commands[6], "1 accounts, 58 points, 0 events held")

@@ -58,6 +58,7 @@ class Spelling(NamedTuple):
     arguments: tuple[str, ...]  #: fields without an option's name, in order
     done: str  #: what it does, in the past, with what its answer tells in braces
     help: str
+    options: Mapping[str, Option] = {}  #: fields that mean something of their own here
 
 
 SPELLINGS = (
@@ -177,6 +178,10 @@ SPELLINGS = (
 
         What is not captured by the deadline comes back, in seven days unless another one is said.
         """,
+        {
+            "authorization_id": Option("Names the authorization for ever; else it has the command's id.", "ID"),
+            "expires_at": Option("The deadline, with its offset, an hour to 90 days from now.", "TIME"),
+        },
     ),
     Spelling(
         "points capture",

@@ -85,7 +85,7 @@ def _bare(hint: Any) -> Any:
 
 def _parameters(spelling: Spelling) -> Iterator[Parameter]:
     """The arguments and options of a command: those of its fields, and those that all have."""
-    fields = dict(fields_of(spelling))
+    fields, options = dict(fields_of(spelling)), {**OPTIONS, **spelling.options}
     named_by: list[Parameter] = []
     for name in spelling.arguments:
         if name in _PARTIES:
@@ -99,10 +99,10 @@ def _parameters(spelling: Spelling) -> Iterator[Parameter]:
             kind_typed = Annotated[str, typer.Option(spelt, metavar="KIND", help=kinds_help)]
             named_by.append(_option(option_name, kind_typed, next(iter(kinds))))
         else:
-            option = OPTIONS[name]
+            option = options[name]
             yield _argument(name, _typed(fields.pop(name)), option.metavar, option.help)
     for name, kind in fields.items():
-        option, is_switch = OPTIONS[name], kind is bool
+        option, is_switch = options[name], kind is bool
         spelt = f"--{NEGATED.get(name, SHORTER.get(name, name)).replace('_', '-')}"
         hint: Any = bool if is_switch else _typed(kind) | None
         typed: Any = Annotated[hint, typer.Option(spelt, metavar=option.metavar, help=option.help)]
