@@ -33,6 +33,9 @@ from core.domain.tiers.history import CountedOrder, OrdersByTime, TierFacts, Tie
 from core.domain.value.authorizations import Authorization
 from core.domain.value.commands import PostedCommand
 
+#: Entries about an order that take nothing for good: what they take is given again, or taken by the next entry.
+_NO_TAKES = frozenset({EntryKind.RELEASE, EntryKind.VOID})
+
 
 class Books(Reports):
     """What is known of accounts, orders and limits."""
@@ -52,6 +55,7 @@ class Books(Reports):
         self._movements: dict[tuple[UUID, int], Movement] = {}
         self._details: dict[UUID, AccountDetails] = {}
         self._authorizations: dict[ReferenceKey, Authorization] = {}
+        self._holding: set[UUID] = set()  #: accounts of which all open authorizations are here
         self._lots: dict[UUID, AccountLots] = {}
         self._tiers: dict[UUID, AccountTiers] = {}
         self._keepings: defaultdict[UUID, AccountKeepings] = defaultdict(AccountKeepings)
@@ -86,6 +90,11 @@ class Books(Reports):
     def put_authorizations(self, authorizations: Iterable[Authorization]) -> None:
         """Take in authorizations."""
         self._authorizations.update((each.key, each) for each in authorizations)
+
+    def put_holding(self, account_ids: Iterable[UUID], authorizations: Iterable[Authorization]) -> None:
+        """Take in all authorizations of these accounts that hold points."""
+        self._holding.update(account_ids)
+        self.put_authorizations(authorizations)
 
     def put_accounts(self, accounts: Mapping[UUID, Account]) -> None:
         """Take in accounts."""
@@ -186,6 +195,19 @@ class Books(Reports):
             return self._authorizations[key]
         except KeyError:
             raise NotLoadedError(f"{key.kind} {key.reference}") from None
+
+    def authorizations(self) -> Collection[Authorization]:
+        """Those that are here."""
+        return self._authorizations.values()
+
+    def holding(self, account: Account) -> list[Authorization]:
+        """The account's authorizations that hold points, the oldest first."""
+        if not account.reserved:
+            return []
+        if account.account_id not in self._holding and not self._has_all_of(account):
+            raise NotLoadedError(f"what holds points of account {account.account_id}")
+        found = [each for each in self._authorizations.values() if each.account_id == account.account_id]
+        return sorted((each for each in found if each.points_held), key=lambda each: each.sequence)
 
     def account(self, account_id: UUID) -> Account:
         """An account by its id."""
@@ -338,7 +360,7 @@ class Books(Reports):
                 lots.put(lot)
         for entry in change.entries:
             self._keep_movement(entry, answer)
-            if entry.source is not None and entry.order_id is not None and entry.kind is not EntryKind.RELEASE:
+            if entry.source is not None and entry.order_id is not None and entry.kind not in _NO_TAKES:
                 self._keep_takes(account_id, (entry.source, entry.order_id), entry.allocations)
         if change.expiries or change.expiries_begun:
             self._lots_of(account_id).put_expiries((*change.expiries, *change.expiries_begun))
@@ -351,7 +373,11 @@ class Books(Reports):
             self._usages.setdefault(account_id, {}).update(after)
 
     def _keep_movement(self, entry: Entry, answer: Answer | None) -> None:
+        corrected = (entry.account_id, entry.corrects_sequence or 0)
+        undone = self._movements.get(corrected)
         if entry.source is None or entry.command_id is None:
+            if undone is not None and entry.kind is EntryKind.VOID:
+                self._movements[corrected] = undone.without(entry.allocations)
             return
         key = entry.source, entry.command_id
         if key in self._entries_of or self._are_whole:
@@ -359,8 +385,7 @@ class Books(Reports):
             movement = movement_of(entry, answer.program_version)
             self._entries_of.setdefault(key, []).append(movement.key)
             self._movements[movement.key] = movement
-        corrected = (entry.account_id, entry.corrects_sequence or 0)
-        if (undone := self._movements.get(corrected)) is not None:
+        if undone is not None:
             self._movements[corrected] = undone._replace(
                 points_corrected=undone.points_corrected + entry.points,
                 is_reversed=undone.is_reversed or entry.kind is EntryKind.REVERSAL,

@@ -166,7 +166,7 @@ def _reason(entry: Entry) -> str:
         case EntryKind.DEBIT if "forfeited" in entry.why:
             usual = "account_closed"
         case EntryKind.VOID if entry.command_id is None:
-            usual = "authorization_expired"
+            usual = "authorization_expired" if entry.source is None else "authorization_clawed_back"
         case (
             EntryKind.CREDIT
             | EntryKind.DEBIT

@@ -21,7 +21,7 @@ from core.domain.program.registry import ProgramRegistry
 from core.domain.reach import AccountParts, CommandKey, LotsWanted, Reach, ReferenceKey
 from core.domain.tiers.counting import counting_bounds, tier_needs
 from core.store.account_names import load_details, load_references
-from core.store.authorizations import load_authorizations
+from core.store.authorizations import load_authorizations, load_holding
 from core.store.commands import load_commands
 from core.store.keepings import load_keepings
 from core.store.ledger import (
@@ -108,14 +108,27 @@ def open_books(
     own = [posted for posted in orders if reach.orders[posted.key].account is not None]
     load_parts(connection, books, parts, rules, as_of, orders=own)
     _load_takes(connection, books, [posted for posted in own if reach.orders[posted.key].takes])
-    authorizations = load_authorizations(connection, references)
-    books.put_authorizations(authorizations)
-    reserved = load_entries_of_commands(connection, [each.command_key for each in authorizations])
+    reserved = _load_authorizations(connection, books, references, parts)
     load_done(connection, books, {**dict.fromkeys(reach.movements, ()), **reserved, **entries})
     wanted = [each.limits_of for each in (*reach.customers.values(), *parts.values())]
     # Orders that are no account's, or come to one that is still to be opened.
     wanted.append(_limits_of(orders, reach, rules))
     return OpenBooks(books, _load_budgets(connection, books, wanted, is_contended=is_contended))
+
+
+def _load_authorizations(
+    connection: Connection,
+    books: Books,
+    references: Iterable[ReferenceKey],
+    parts: Mapping[UUID, AccountParts],
+) -> dict[CommandKey, list[CommandEntry]]:
+    """Load the authorizations of these references, and all that hold points of accounts; the entries that made them."""
+    books.put_authorizations(load_authorizations(connection, references))
+    held = [account_id for account_id, wanted in parts.items() if wanted.holding and books.account(account_id).reserved]
+    books.put_holding(
+        (account_id for account_id, wanted in parts.items() if wanted.holding), load_holding(connection, held)
+    )
+    return load_entries_of_commands(connection, [each.command_key for each in books.authorizations()])
 
 
 def _load_takes(connection: Connection, books: Books, orders: Iterable[PostedOrder]) -> None:

@@ -32,14 +32,15 @@ def load_authorizations(connection: Connection, keys: Iterable[ReferenceKey]) ->
 
 
 _HOLDING = f"""
-SELECT {AUTHORIZATIONS.select("a")} FROM authorizations a WHERE a.account_id = %s AND a.state = 'open'
-ORDER BY a.sequence
+SELECT {AUTHORIZATIONS.select("a")} FROM authorizations a WHERE a.account_id = ANY(%b) AND a.state = 'open'
+ORDER BY a.account_id, a.sequence
 """  # noqa: S608  # our own names
 
 
-def load_holding(connection: Connection, account_id: UUID) -> list[Authorization]:
-    """The authorizations of an account that hold points, the oldest first."""
-    return [AUTHORIZATIONS.read(row) for row in run_bulk(connection, _HOLDING, (account_id,))]
+def load_holding(connection: Connection, account_ids: Collection[UUID]) -> list[Authorization]:
+    """The authorizations of these accounts that hold points, the oldest of each first."""
+    rows = run_bulk(connection, _HOLDING, (list(account_ids),)) if account_ids else ()
+    return [AUTHORIZATIONS.read(row) for row in rows]
 
 
 def append_authorizations(connection: Connection, authorizations: Collection[Authorization]) -> None:

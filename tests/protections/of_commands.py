@@ -90,4 +90,28 @@ OF_COMMANDS = (
         ),
         ("tests/store/test_subjects.py",),
     ),
+    Protection(
+        "points of the order itself are taken first also where they are reserved",
+        "what else a customer has reserved stays reserved as long as it can",
+        (
+            Edit(
+                "core/domain/orders/withdrawing.py",
+                "    held.sort(key=lambda each: each[1].lot.origin.key != of_order)\n",
+                "",
+            ),
+        ),
+        ("tests/posting/test_withdrawn_reserves.py::TestARefund",),
+    ),
+    Protection(
+        "what a clawback has taken of an authorization does not come back with the rest",
+        "reserved points are taken once",
+        (
+            Edit(
+                "core/store/movements.py",
+                "      AND c.command_id IS NULL AND c.source IS NOT NULL AND b",
+                "      AND false AND b",
+            ),
+        ),
+        ("tests/posting/test_withdrawn_reserves.py",),
+    ),
 )

@@ -18,6 +18,8 @@ from workers.cli.rule_sentences import (
     with_counted_rules,
 )
 
+_CLAWED_BACK = "No others were left for what is taken back next, and the program's clawback takes reserved points then."
+
 
 def why_text(entry: HistoryEntry, zone: ZoneInfo) -> str:
     """One readable sentence or two: what led to the points of this entry."""
@@ -34,6 +36,8 @@ def why_text(entry: HistoryEntry, zone: ZoneInfo) -> str:
             text = _expiry_text(entry, zone)
         case EntryKind.RELEASE:
             text = _release_text(entry)
+        case EntryKind.VOID if "clawed_back" in entry.why:
+            text = _CLAWED_BACK
         case _:
             text = command_text(entry)
     return text + _pending_text(entry) + _deficit_text(entry)
@@ -55,6 +59,8 @@ def sentences_of(entry: HistoryEntry, zone: ZoneInfo) -> list[str]:
             texts = [_expiry_text(entry, zone)]
         case EntryKind.RELEASE:
             texts = [_release_text(entry)]
+        case EntryKind.VOID if "clawed_back" in entry.why:
+            texts = [_CLAWED_BACK]
         case _:
             texts = [command_text(entry)]
     texts += [_pending_text(entry).strip(), _deficit_text(entry).strip()]
@@ -76,10 +82,14 @@ def headline(entry: HistoryEntry, zone: ZoneInfo) -> str:
         EntryKind.REVERSAL: "A reversal took" if entry.points + entry.pending_change < 0 else "A reversal gave back",
         EntryKind.AUTHORIZATION: "A command reserved",
         EntryKind.CAPTURE: "A command captured",
-        EntryKind.VOID: "A command gave back" if entry.command_id else "A deadline gave back",
+        EntryKind.VOID: _void_headline(entry),
         EntryKind.REDEMPTION: "The customer redeemed",
     }[entry.kind].format(
-        order=entry.order_id, refund=entry.refund_id, back=entry.return_id, revision=entry.why.get("revision")
+        order=entry.order_id,
+        refund=entry.refund_id,
+        back=entry.return_id,
+        revision=entry.why.get("revision"),
+        held=entry.why.get("clawed_back", {}).get("authorization_id"),
     )
     is_release = entry.kind is EntryKind.RELEASE
     points = abs(entry.points) if is_release else abs(entry.points + entry.pending_change or entry.reserved_change)
@@ -102,6 +112,12 @@ def _accrual_headline(entry: HistoryEntry) -> str:
     if entry.refund_id is not None:
         return "Refund {refund} of order {order} did not happen after all, which gave back"
     return "Order {order} earned"
+
+
+def _void_headline(entry: HistoryEntry) -> str:
+    if entry.command_id is not None:
+        return "A command gave back"
+    return "A deadline gave back" if entry.source is None else "Authorization {held} gave back"
 
 
 def _clawback_headline(entry: HistoryEntry) -> str:

@@ -19,6 +19,7 @@ class AuthorizationState(StrEnum):
     CAPTURED = "captured"  #: what it held is captured, and what a final capture left is back
     VOIDED = "voided"  #: what it still held is back, by command
     EXPIRED = "expired"  #: what it still held is back, by its deadline
+    CLAWED_BACK = "clawed_back"  #: what it still held was taken back, with an order that does not earn it any more
 
 
 class Authorization(NamedTuple):

@@ -61,7 +61,7 @@ authorizations = sa.Table(
         " ELSE points_captured + points_returned = points_authorized END",
         name="points_add_up",
     ),
-    sa.CheckConstraint("state IN ('open', 'captured', 'voided', 'expired')", name="state"),
+    sa.CheckConstraint("state IN ('open', 'captured', 'voided', 'expired', 'clawed_back')", name="state"),
     within_reach("expires_at"),
     sa.Index(None, "account_id"),
     sa.Index(

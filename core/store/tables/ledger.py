@@ -188,7 +188,7 @@ entries = sa.Table(
         "ix_entries_corrections",
         "account_id",
         "corrects_sequence",
-        postgresql_where=sa.text("corrects_sequence IS NOT NULL AND command_id IS NOT NULL"),
+        postgresql_where=sa.text("corrects_sequence IS NOT NULL AND (command_id IS NOT NULL OR kind = 'void')"),
     ),
 )
 

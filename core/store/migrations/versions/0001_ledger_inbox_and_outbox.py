@@ -184,7 +184,7 @@ CREATE TABLE entries (
 CREATE UNIQUE INDEX uq_entries_reversal ON entries (account_id, corrects_sequence) WHERE kind = 'reversal';
 CREATE INDEX ix_entries_recorded_at ON entries USING brin (recorded_at);
 CREATE INDEX ix_entries_corrections ON entries (account_id, corrects_sequence)
-    WHERE corrects_sequence IS NOT NULL AND command_id IS NOT NULL;
+    WHERE corrects_sequence IS NOT NULL AND (command_id IS NOT NULL OR kind = 'void');
 CREATE TABLE commands (
     source varchar NOT NULL, command_id varchar NOT NULL, type varchar NOT NULL, business_hash bytea NOT NULL,
     inbox_id bigint NOT NULL, occurred_at timestamptz NOT NULL, recorded_at timestamptz DEFAULT now() NOT NULL,
@@ -209,7 +209,7 @@ CREATE TABLE authorizations (
     CONSTRAINT ck_authorizations_points_not_negative CHECK (points_captured >= 0 AND points_returned >= 0),
     CONSTRAINT ck_authorizations_points_add_up CHECK (CASE state WHEN 'open' THEN points_captured +
         points_returned < points_authorized ELSE points_captured + points_returned = points_authorized END),
-    CONSTRAINT ck_authorizations_state CHECK (state IN ('open', 'captured', 'voided', 'expired')),
+    CONSTRAINT ck_authorizations_state CHECK (state IN ('open', 'captured', 'voided', 'expired', 'clawed_back')),
     CONSTRAINT ck_authorizations_instants CHECK (expires_at BETWEEN '1000-01-01 00:00Z' AND '9000-01-01
         00:00Z')
 );
