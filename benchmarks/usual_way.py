@@ -181,7 +181,7 @@ def _load_for_order(session: Session, books: Books, message: Message[Order]) -> 
         return
     account = account_of(row)
     books.put_accounts({account.account_id: account})
-    books.put_members({(program_id, order.customer_id): account.account_id})
+    books.put_primaries({(program_id, order.customer_id): account.account_id})
     reach = order_reach(message, _programs(), datetime.now(UTC))
     _load_tiers(session, books, account.account_id, reach.customers[program_id, order.customer_id], ())
 

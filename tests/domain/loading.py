@@ -31,7 +31,7 @@ def load(
     books.put_orders(orders, [posted for _, posted in of_all])
     _load_reports(books, whole, reach, [posted for _, posted in of_all])
     members = {key: whole.account_of(*key) for key in reach.customers}
-    books.put_members({key: None if account is None else account.account_id for key, account in members.items()})
+    books.put_primaries({key: None if account is None else account.account_id for key, account in members.items()})
 
     wanted: list[tuple[Account | None, AccountParts]] = [(members[key], reach.customers[key]) for key in members]
     for key, parts in reach.orders.items():

@@ -81,7 +81,7 @@ ASKED: dict[str, Callable[[Books], Any]] = {
 
 def load_what_is_not_there(books: Books) -> None:
     """Say of all parts that they were looked for and not found."""
-    books.put_members({("test", "c1"): None})
+    books.put_primaries({("test", "c1"): None})
     books.put_lots(ACCOUNT_ID, [], is_all_open=True)
     books.put_lots_of_order(ACCOUNT_ID, KEY)
     books.put_history({ACCOUNT_ID: []})
@@ -151,7 +151,7 @@ class TestWhatIsNotLoaded:
 
     def test_of_an_account_that_these_books_opened_everything_is_known(self) -> None:
         books = Books(lambda: ACCOUNT_ID)
-        books.put_members({("test", "c1"): None})
+        books.put_primaries({("test", "c1"): None})
         opened = books.new_account("test", "c1", "bronze", MARCH)
         for _ in ("before it is written", "after that"):
             assert not any((books.open_lots(opened), books.lots_of_order(opened, KEY), books.history(opened)))

@@ -2,6 +2,7 @@
 
 BY_COMMAND = "an account is frozen or closed by a command"
 PRIMARY = "a customer's orders come to one of the customer's accounts"
+MEMBERS = "an account's members are those that a command said last"
 MADE = "an account that a command made is as its answer says"
 
 TAMPERED_ACCOUNTS = [
@@ -10,6 +11,11 @@ TAMPERED_ACCOUNTS = [
     (BY_COMMAND, "UPDATE accounts SET status = 'active' WHERE customer_id = 'own'"),
     (PRIMARY, "DELETE FROM members WHERE customer_id = 'own'"),
     (PRIMARY, "UPDATE members SET customer_id = 'c9' WHERE customer_id = 'c1'"),
+    (PRIMARY, "UPDATE members SET account_id = (SELECT account_id FROM accounts LIMIT 1) WHERE customer_id = 'own'"),
+    (PRIMARY, "DELETE FROM account_members WHERE customer_id = 'home'"),
+    (MEMBERS, "DELETE FROM account_members WHERE customer_id = 'home'"),
+    (MEMBERS, "UPDATE account_members SET role = 'member'"),
+    (MEMBERS, "INSERT INTO account_members SELECT account_id, 'c9', 'viewer' FROM accounts WHERE customer_id = 'c1'"),
     (MADE, "UPDATE accounts SET own_account_id = 'a2' WHERE own_account_id = 'a1'"),
     (MADE, "UPDATE accounts SET own_account_id = 'a2' WHERE customer_id = 'c2'"),
     (MADE, "DELETE FROM account_references"),

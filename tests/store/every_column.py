@@ -48,6 +48,7 @@ _AN_AMENDMENT = """'{"revision": 1, "lines": [], "points_paid": "0", "attributes
 _EVENTS = "an order is fulfilled and cancelled when its messages say so"
 _LIMITS = "what a customer has had of a limit is what the orders have"
 _BUDGETS = "a promotion's budget is what the orders have of it"
+_PRIMARY = "a customer's orders come to one of the customer's accounts"
 _MESSAGE = "a posted message is of the time and the source of what it reported"
 _OPEN = "what is still to be posted is what came"
 _REPEATS = Free("only tells a message that comes again: what is posted is known by the ids of orders and refunds")
@@ -105,6 +106,7 @@ UPDATED: dict[str, dict[str, Named | Free]] = {
         "status": Named("an account is frozen or closed by a command", "'frozen'"),
         "updated_at": Free("nothing reads it"),
     },
+    "members": {"account_id": Named(_PRIMARY, f"{_AN_ACCOUNT}")},
     "account_details": {"business_hash": _KEPT, "metadata": _KEPT, "tags": _KEPT},
     "lots": {
         "points_granted": Named(_LOT),

@@ -310,7 +310,6 @@ TAMPERED = [
     ("what refunds excused as expired has ended", "UPDATE lots SET points_excused = points_granted"),
     (SHARED, SHARE.format("'other'", "false", WITH_FIRST)),
     (SHARED, SHARE.format("''", "true", WITH_FIRST)),
-    ("members and orders are of their account's program", "DELETE FROM members WHERE customer_id = 'c1'"),
     (
         "members and orders are of their account's program",
         "UPDATE members SET program_id = 'x' WHERE customer_id = 'c2'",

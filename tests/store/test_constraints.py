@@ -61,6 +61,9 @@ REFUSED = {
     "ck_authorizations_instants": "UPDATE authorizations SET expires_at = 'infinity'",
     "pk_members": "INSERT INTO members SELECT * FROM members",
     "fk_members_account_id": "UPDATE members SET account_id = gen_random_uuid()",
+    "pk_account_members": "INSERT INTO account_members SELECT * FROM account_members",
+    "fk_account_members_account_id": "UPDATE account_members SET account_id = gen_random_uuid()",
+    "ck_account_members_role": "UPDATE account_members SET role = 'owner'",
     "pk_account_references": "INSERT INTO account_references SELECT * FROM account_references",
     "fk_account_references_account_id": "UPDATE account_references SET account_id = gen_random_uuid()",
     "pk_entries": "INSERT INTO entries SELECT * FROM entries WHERE sequence = 1",
@@ -180,7 +183,9 @@ def fill(engine: Engine) -> Shell:
     shell.take(order(lines=lines), refund(net="50.00"), fulfilment(), b"broken")
     shell.take(goods_back())
     take_by_operator(shell, command("credit", "k1", points=5), command("authorize", "k3", points=5))
-    take_by_operator(shell, command("account.create", "k2", account_id="a1", customer_id="c2", tags=["vip"]))
+    members = [{"customer_id": "c9", "role": "member"}]
+    create = command("account.create", "k2", account_id="a1", customer_id="c2", tags=["vip"], members=members)
+    take_by_operator(shell, create)
     shell.execute("INSERT INTO account_references SELECT 'card', '1', program_id, account_id, 0 FROM accounts LIMIT 1")
     shell.execute("INSERT INTO reminders SELECT account_id, now(), 5, 30 FROM accounts")
     shell.execute(

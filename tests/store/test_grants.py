@@ -177,7 +177,8 @@ def test_the_server_refuses_the_workers_role_every_column_that_nothing_updates(w
 def test_every_table_is_thought_of() -> None:
     assert set(WORKER_GRANTS) == {*metadata.tables, "alembic_version", "dated_lots"}
     deletable = {table for table, allowed in WORKER_GRANTS.items() if allowed.deletes}
-    assert deletable == {"inbox", "outbox", "dead_letter_actions", "reminders", "account_references"}
+    linked = {"account_references", "account_members", "members"}
+    assert deletable == {"inbox", "outbox", "dead_letter_actions", "reminders"} | linked
 
 
 def test_the_workers_role_may_update_just_the_columns_that_some_statement_sets() -> None:

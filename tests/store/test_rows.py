@@ -14,6 +14,7 @@ from core.domain.decision import TierChange, TierChangeReason
 from core.domain.expiry.reminders import Reminder
 from core.domain.ledger import Account, AccountStatus, Entry, EntryKind, entry_between
 from core.domain.lots import Allocation, AllocationKind, Lot, Origin, OriginKind, SharedExpiry
+from core.domain.members import PrimaryChange
 from core.domain.orders.facts import LineKind, Order, OrderLine, Refund, RefundLine
 from core.domain.orders.posted import (
     Budget,
@@ -54,14 +55,15 @@ from core.store.ledger import (
     load_budgets,
     load_expiries,
     load_lots,
-    load_members,
     load_order_events,
     load_orders,
+    load_primaries,
     load_refunds,
     load_usages,
     lock_accounts,
     lock_budgets,
 )
+from core.store.members import write_primaries
 from core.store.repairs import KeptRepair, Repair, append_repairs, load_repairs
 from core.store.rows import Shape
 from core.store.tier_facts import load_counted, load_tier_facts, load_tier_history
@@ -140,11 +142,17 @@ EVENTS = [
 ]
 
 
+def primaries(account: Account) -> dict[tuple[str, str], PrimaryChange]:
+    change = PrimaryChange(account.customer_id, None, account.account_id)
+    return {(account.program_id, account.customer_id): change}
+
+
 @pytest.fixture
 def connection(engine: Engine) -> Iterator[Connection]:
     """A transaction that is taken back, in which one customer's order is posted, and a guest's."""
     with engine.connect() as opened:
         append_accounts(opened, [ACCOUNT])
+        write_primaries(opened, primaries(ACCOUNT))
         append_orders(opened, [new_order(ORDER), new_order(GUEST_ORDER)])
         append_entries(opened, [ENTRY], ['{"rules": []}'])
         append_lots(opened, [(ACCOUNT.account_id, LOT)])
@@ -171,7 +179,7 @@ def stored(connection: Connection, table: str) -> list[dict[str, Any]]:
 
 def test_an_account_comes_back_and_its_customer_leads_to_it(connection: Connection) -> None:
     assert lock_accounts(connection, [ACCOUNT.account_id, uuid7()]) == {ACCOUNT.account_id: ACCOUNT}
-    assert load_members(connection, [("test", "ç1"), ("test", "nobody")]) == {("test", "ç1"): ACCOUNT.account_id}
+    assert load_primaries(connection, [("test", "ç1"), ("test", "nobody")]) == {("test", "ç1"): ACCOUNT.account_id}
 
 
 def test_all_of_an_account_but_who_it_is_can_change(connection: Connection) -> None:
@@ -357,7 +365,7 @@ def test_nothing_to_write_is_written_without_a_statement(connection: Connection)
     ("write", "constraint"),
     [
         (lambda c: append_accounts(c, [ACCOUNT]), "pk_accounts"),
-        (lambda c: append_accounts(c, [ACCOUNT._replace(account_id=uuid7())]), "pk_members"),
+        (lambda c: write_primaries(c, primaries(ACCOUNT)), "pk_members"),
         (lambda c: update_accounts(c, [ACCOUNT._replace(reserved=-1)]), "ck_accounts_reserved"),
         (lambda c: append_entries(c, [ENTRY], ["{}"]), "pk_entries"),
         (lambda c: append_entries(c, [second(reserved_change=1)], ["{}"]), "ck_entries_sign"),

@@ -81,6 +81,8 @@ def of_commands() -> list[dict[str, Any]]:
         command("adjust", "k3", customer_id="c6", points=2, reason="mistake"),
         command("credit", "k5", customer_id="c6", points=20),
         command("transfer", "k6", customer_id="c6", to_customer_id="c7", points=6),
+        command("account.update", "m1", account_id="a1", members=[{"customer_id": "c1", "role": "member"}]),
+        command("account.update", "m2", account_id="a1", members=[{"customer_id": "home", "role": "viewer"}]),
         command("account.freeze", "k9", account_id="a1"),
         command("credit", "k7", customer_id="c7", points=20),
         {**command("reverse", "k8"), "data": {"command_id": "k7", "points": 12}},

@@ -154,9 +154,17 @@ def _data(given: dict[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
         if value is None or value is False or value == []:
             continue
         data[name] = _pairs(name, value) if get_origin(fields[name]) is dict else value
+        if name == "members":
+            data[name] = _members(value)
         if name in NEGATED:
             data[name] = False
     return data
+
+
+def _members(texts: Sequence[str]) -> list[dict[str, str]]:
+    """What CUSTOMER=ROLE stands for, each; none: nobody."""
+    given = {} if list(texts) == ["none"] else _pairs("member", texts)
+    return [{"customer_id": customer_id, "role": role} for customer_id, role in given.items()]
 
 
 def _pairs(name: str, texts: Sequence[str]) -> dict[str, str]:

@@ -20,6 +20,7 @@ from core.messages.outbound.event_parts import (
     Attributes,
     Instant,
     LotChange,
+    MemberTold,
     NotNegative,
     Ordinal,
     OwnAccountId,
@@ -127,6 +128,8 @@ class AccountCreatedData(TypedDict):
     """What its maker wanted kept with it."""
     tags: NotRequired[list[str]]
     """Words to find it by."""
+    members: NotRequired[list[MemberTold]]
+    """Who may use it beside its owner."""
     recorded_at: Instant
     """When it was opened."""
 

@@ -36,6 +36,7 @@ CREATE TABLE accounts (
         AND tier_warned_until BETWEEN '1000-01-01 00:00Z' AND '9000-01-01 00:00Z')
 );
 CREATE INDEX ix_accounts_tier_review ON accounts (account_shard, tier_until) WHERE tier_until IS NOT NULL;
+CREATE INDEX ix_accounts_made_for ON accounts (customer_id) WHERE own_account_id IS NOT NULL;
 CREATE TABLE budgets (
     program_id varchar NOT NULL, name varchar NOT NULL, points bigint DEFAULT 0 NOT NULL,
     orders bigint DEFAULT 0 NOT NULL,
@@ -222,6 +223,13 @@ CREATE TABLE members (
     CONSTRAINT fk_members_account_id FOREIGN KEY(account_id) REFERENCES accounts (account_id)
 );
 CREATE INDEX ix_members_account_id ON members (account_id);
+CREATE TABLE account_members (
+    account_id uuid NOT NULL, customer_id varchar NOT NULL, role varchar NOT NULL,
+    CONSTRAINT pk_account_members PRIMARY KEY (account_id, customer_id),
+    CONSTRAINT fk_account_members_account_id FOREIGN KEY(account_id) REFERENCES accounts (account_id),
+    CONSTRAINT ck_account_members_role CHECK (role IN ('member', 'viewer'))
+);
+CREATE INDEX ix_account_members_customer_id ON account_members (customer_id);
 CREATE TABLE orders (
     source varchar NOT NULL, order_id varchar NOT NULL, program_id varchar NOT NULL, account_id uuid,
     customer_id varchar, shard smallint NOT NULL, inbox_id bigint NOT NULL, business_hash bytea NOT NULL,
