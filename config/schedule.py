@@ -21,6 +21,7 @@ TICKS = (
     Tick("loyalty.expire_lots", 60),  # lots expire at local midnights; spending never waits for this
     Tick("loyalty.release_points", 60),  # held points become available at any time of the day
     Tick("loyalty.void_authorizations", 60),  # deadlines are at any time of the day; captures never wait for this
+    Tick("loyalty.remind_authorizations", 60),  # programs tell of them hours ahead
     Tick("loyalty.review_tiers", 60),  # periods end at local midnights too
     Tick("loyalty.purge", 60),  # bounded batches, so that a day's rows go evenly
     Tick("loyalty.remind", 3600),  # reminders are of days

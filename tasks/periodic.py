@@ -23,7 +23,7 @@ from core.store.proof.scope import next_of_shard
 from core.store.proof.verify import Difference, verify_accounts
 from core.store.repairs import Repair, append_repairs
 from core.store.shards import ACCOUNT_SHARDS
-from core.upkeep.deadlines import shards_with_deadlines, void_batch
+from core.upkeep.deadlines import announce_batch, shards_with_deadlines, shards_with_near_deadlines, void_batch
 from core.upkeep.due_batches import expire_batch, release_batch, remind_batch, review_batch, warn_batch
 from core.upkeep.due_rows import shards_due_for_review, shards_with_due_lots, shards_with_lots_to_release
 from core.upkeep.runs import next_audit, record_run, standing_differences
@@ -62,6 +62,19 @@ def void_authorizations(runtime: Runtime, as_of: str | None = None) -> dict[str,
         return void_batch(connection, shard, instant, runtime.upkeep_batch_rows, registry, context, runtime.chain_key)
 
     return _run(runtime, "loyalty.void_authorizations", as_of, shards_with_deadlines, void)
+
+
+def remind_authorizations(runtime: Runtime, as_of: str | None = None) -> dict[str, Any]:
+    """Announce authorizations that hold points and have their deadlines soon, as far ahead as programs say."""
+    registry = _registry(runtime)
+
+    def near(connection: Connection, instant: datetime, shards: int) -> list[int]:
+        return shards_with_near_deadlines(connection, instant, shards, registry)
+
+    def announce(connection: Connection, shard: int, instant: datetime, context: EventContext) -> int | None:
+        return announce_batch(connection, shard, instant, runtime.upkeep_batch_rows, registry, context)
+
+    return _run(runtime, "loyalty.remind_authorizations", as_of, near, announce)
 
 
 def review_tiers(runtime: Runtime, as_of: str | None = None) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from core.store.proof.rebuild import Examination, examine
 from core.store.proof.scope import EVERYTHING
 from core.store.proof.verify import verify_ledger
 from core.store.shards import ACCOUNT_SHARDS
-from core.upkeep.deadlines import void_batch
+from core.upkeep.deadlines import announce_batch, void_batch
 from core.upkeep.due_batches import expire_batch, release_batch, remind_batch, review_batch, warn_batch
 from core.upkeep.sweeping import sweep_waiting
 from tests.factories import PROGRAM_TEXT, as_bytes
@@ -150,6 +150,15 @@ class Shell:
         def step(connection: Connection, shard: int, context: EventContext) -> int | None:
             registry = load_registry(connection)
             return void_batch(connection, shard, datetime.fromisoformat(as_of), rows_max, registry, context)
+
+        return self._on_each_shard(step)
+
+    def announce(self, as_of: str, rows_max: int = 500) -> int:
+        """Tell of authorizations whose deadlines are near; how many there were."""
+
+        def step(connection: Connection, shard: int, context: EventContext) -> int | None:
+            registry = load_registry(connection)
+            return announce_batch(connection, shard, datetime.fromisoformat(as_of), rows_max, registry, context)
 
         return self._on_each_shard(step)
 

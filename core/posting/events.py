@@ -15,11 +15,13 @@ from core.domain.outcomes import Parked
 from core.domain.program import Measure
 from core.domain.subjects import order_id_of, return_id_of
 from core.domain.tiers.qualification import TierAtRisk
+from core.domain.value.authorizations import Authorization
 from core.messages.outbound.account_events import AccountChangedData
 from core.messages.outbound.event_json import event_json, instant_text, recorded_text
 from core.messages.outbound.event_parts import MemberTold
 from core.messages.outbound.published_events import (
     AccountCreatedData,
+    AuthorizationExpiringData,
     BalanceChangedData,
     MessageParkedData,
     OutboundType,
@@ -243,6 +245,22 @@ def points_expiring(account: Account, reminder: Reminder, context: EventContext)
         "recorded_at": recorded_text(context.recorded_at),
     }
     return _of_account(account, f"expiring:{expires_at}:{reminder.number}", OutboundType.POINTS_EXPIRING, data, context)
+
+
+def authorization_expiring(account: Account, authorization: Authorization, context: EventContext) -> OutboxEvent:
+    """Tell of an authorization that holds points still, and of its deadline."""
+    assert authorization.expires_at is not None
+    data: AuthorizationExpiringData = {
+        **_whose(account),
+        "authorization_id": authorization.authorization_id,
+        "command_id": authorization.command_id,
+        "command_source": authorization.source,
+        "points_held": authorization.points_held,
+        "expires_at": instant_text(authorization.expires_at),
+        "recorded_at": recorded_text(context.recorded_at),
+    }
+    what = f"authorization:{authorization.authorization_id}:expiring"
+    return _of_account(account, what, OutboundType.AUTHORIZATION_EXPIRING, data, context)
 
 
 def points_extended(

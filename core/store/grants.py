@@ -63,7 +63,7 @@ WORKER_GRANTS: Mapping[str, Allowed] = {
     "entries": _APPEND,
     "commands": _APPEND,
     "authorizations": Allowed(
-        inserts=True, updates=("points_captured", "points_returned", "state")
+        inserts=True, updates=("points_captured", "points_returned", "state", "told_at")
     ),
     "lots": Allowed(
         inserts=True,

@@ -122,6 +122,7 @@ UPDATED: dict[str, dict[str, Named | Free]] = {
         "points_captured": Named(_HELD, "points_captured + (state = 'open')::integer"),
         "points_returned": Named(_HELD, "points_returned + (state = 'open')::integer"),
         "state": Named(_HELD, "CASE state WHEN 'open' THEN state ELSE 'expired' END"),
+        "told_at": Free("only keeps a deadline from being announced twice", "now()"),
     },
     "shared_expiries": {
         "expires_at": Named(_DATES),

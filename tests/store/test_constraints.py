@@ -260,7 +260,7 @@ def test_what_must_be_known_cannot_be_left_out(filled: Shell) -> None:
         "accounts": sorted(_UNKNOWN_OF_ACCOUNTS.split()),
         "entries": ["chain_hash", "command_id", "corrects_sequence", "order_id", "refund_id", "return_id", "source"],
         "account_details": ["business_hash"],
-        "authorizations": ["expires_at", "reward_id"],
+        "authorizations": ["expires_at", "reward_id", "told_at"],
         "commands": ["account_id", "code", "program_version"],
         "lots": ["available_at", "expires_at", "expires_with"],
         "shared_expiries": ["extended_to"],

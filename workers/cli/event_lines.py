@@ -43,6 +43,9 @@ def _account_text(kind: str, data: dict[str, Any]) -> str | None:  # noqa: PLR09
             until = _until(data["expires_at"])
             is_any = f"{data['points']:,} points can be used until {until} and no longer"
             return is_any if data["points"] else f"no points expire after {until} any more"
+        case OutboundType.AUTHORIZATION_EXPIRING:
+            held = f"{data['points_held']:,} points reserved by {data['authorization_id']}"
+            return f"{held} come back at {_minute(data['expires_at'])}, unless captured"
         case OutboundType.POINTS_EXTENDED:
             points = sum(end["points"] for end in data["ends"])
             return f"{points:,} points can be used longer, until {_until(max(e['expires_at'] for e in data['ends']))}"

@@ -23,6 +23,7 @@ class DueTask(StrEnum):
     EXPIRE_LOTS = "expire_lots"
     RELEASE_POINTS = "release_points"
     VOID_AUTHORIZATIONS = "void_authorizations"
+    REMIND_AUTHORIZATIONS = "remind_authorizations"
     REVIEW_TIERS = "review_tiers"
     REMIND = "remind"
     WARN_TIERS = "warn_tiers"

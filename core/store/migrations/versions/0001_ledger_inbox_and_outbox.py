@@ -201,7 +201,7 @@ CREATE TABLE authorizations (
     account_shard smallint NOT NULL, sequence bigint NOT NULL, source varchar NOT NULL,
     command_id varchar NOT NULL, points_authorized bigint NOT NULL, points_captured bigint DEFAULT 0 NOT NULL,
     points_returned bigint DEFAULT 0 NOT NULL, state varchar DEFAULT 'open' NOT NULL, expires_at timestamptz,
-    reward_id varchar,
+    reward_id varchar, told_at timestamptz,
     CONSTRAINT pk_authorizations PRIMARY KEY (kind, authorization_id),
     CONSTRAINT fk_authorizations_account_id_sequence FOREIGN KEY(account_id, sequence) REFERENCES entries
         (account_id, sequence),
