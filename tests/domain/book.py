@@ -35,15 +35,20 @@ from core.domain.orders.reverting import decide_reversion, reversion_reach
 from core.domain.outcomes import Parked, Reason, Rejected, Replayed, Waiting
 from core.domain.program import Program, UsageKey
 from core.domain.program.registry import BEGINNING, ProgramRegistry, ProgramVersion
+from core.domain.reach import ReferenceKey
 from core.domain.tiers.history import CountedOrder, TierHistoryEntry
 from core.domain.tiers.qualification import decide_tier_hold, decide_tier_review, review_due_at
+from core.domain.value.authorizations import Authorization, AuthorizationState
+from core.domain.value.authorizing import decide_deadline
 from core.domain.value.commands import PostedCommand
 from core.posting.handlers import HANDLERS
 from tests.facts import ACCOUNT_ID, AS_OF, SOURCE, account
 
 ShopFact = Order | Refund | Fulfilment | Cancellation | AmendedOrder | RefundReversion | OrderClaim | Return
 Outcome = Decision | Replayed | Waiting | Parked
-Told = tuple[str, dict[str, str | int]]  #: of a command: "accepted" or why it is rejected, and what its answer tells
+Told = tuple[
+    str, dict[str, str | int | datetime]
+]  #: of a command: "accepted" or why it is rejected, and what its answer tells
 #: What each fact needs of the books, and what decides it: all with one signature.
 DECIDERS: dict[type, tuple[Callable[..., Any], Callable[..., Outcome]]] = {
     Order: (order_reach, decide_order),
@@ -108,7 +113,8 @@ class Book:
         self.waiting: dict[str, list[ShopFact]] = {}
         self.answers: dict[str, Told] = {}  #: of commands, by their ids
         self._order_ids: dict[str, None] = {}
-        self._lots_of_commands: set[int] = set()  #: the numbers of those that commands opened or changed
+        self._lots_changed: set[int] = set()  #: their numbers
+        self._authorizations: dict[ReferenceKey, None] = {}
         self._usage_keys: dict[UsageKey, None] = {}
         self._promotion_ids: dict[str, None] = {}
         if account is not None:
@@ -124,7 +130,8 @@ class Book:
             case Waiting(order_id):
                 self.waiting.setdefault(order_id, []).append(fact)
             case Parked(reason):
-                assert reason is Reason.ORDER_CONFLICT, "a second fulfilment or cancellation: the first one stands"
+                # A second fulfilment or cancellation: the first one stands. Or a claim for who has left.
+                assert reason in {Reason.ORDER_CONFLICT, Reason.ACCOUNT_CLOSED}
 
     def command(self, verb: str, command_id: str, data: dict[str, Any], at: datetime, as_of: datetime) -> Told:
         """Post a command; what its sender is told, which is as its first answer where it comes again."""
@@ -137,11 +144,11 @@ class Book:
         told: Told = (outcome.code.value, {}) if isinstance(outcome, Rejected) else ("accepted", {})
         if isinstance(outcome, Decision):
             assert outcome.answer is not None
-            assert outcome.answer.account == outcome.changes[0].account
+            assert not outcome.changes or outcome.answer.account == outcome.changes[0].account
             told = "accepted", {name: value for name, value in outcome.answer.told.items() if name != "to_account_id"}
             self._keep(outcome, as_of)
         if command_id not in self.answers:
-            posted = PostedCommand(SOURCE, command_id, verb, digest)
+            posted = PostedCommand(SOURCE, command_id, handler.contract.type, digest)
             self.books.put_commands([posted.key], [posted])
             self.answers[command_id] = told
         return told
@@ -180,6 +187,14 @@ class Book:
     def release(self, as_of: datetime) -> AccountChange:
         """Run the release job."""
         return self._keep(decide_release(self.account, self.open_lots, as_of), as_of)
+
+    def void_due(self, as_of: datetime) -> None:
+        """Run the job that lets come back what authorizations hold past their deadlines."""
+        due = [each for each in self.authorizations if each.state is AuthorizationState.OPEN]
+        for each in sorted(due, key=lambda each: (each.expires_at or as_of, each.sequence)):
+            if each.expires_at is not None and each.expires_at <= as_of:
+                program = self.rules(as_of).at(self.program.program_id, each.expires_at).program
+                self._keep(decide_deadline(self.books, each, program, as_of), as_of)
 
     def review(self, as_of: datetime) -> list[AccountChange]:
         """Run the review job: once for each period that has ended by `as_of`."""
@@ -251,16 +266,21 @@ class Book:
 
     @account.setter
     def account(self, account: Account) -> None:
-        self.books.put_primaries({(account.program_id, account.customer_id): account.account_id})
+        self.books.put_members({(account.program_id, account.customer_id): account.account_id})
         self.books.put_accounts({account.account_id: account})
 
     @property
     def lots(self) -> dict[int, Lot]:
         """All lots by their numbers."""
         of_orders = [self.books.lots_of_order(self.account, (SOURCE, order_id)) for order_id in self._order_ids]
-        of_commands = [self.books.lot(self.account, number) for number in self._lots_of_commands]
-        lots = {lot.lot_number: lot for some in (self.open_lots, *of_orders, of_commands) for lot in some}
+        changed = [self.books.lot(self.account, number) for number in self._lots_changed]
+        lots = {lot.lot_number: lot for some in (self.open_lots, *of_orders, changed) for lot in some}
         return dict(sorted(lots.items()))
+
+    @property
+    def authorizations(self) -> list[Authorization]:
+        """All that the account ever had, in the order in which they were made."""
+        return [self.books.authorization(key) for key in self._authorizations]
 
     @property
     def open_lots(self) -> list[Lot]:
@@ -342,11 +362,12 @@ class Book:
                 self.entries += change.entries
                 self.recorded_at += [as_of] * len(change.entries)
                 self.tier_changes += change.tier_changes
-                if decision.answer is not None:
-                    self._lots_of_commands |= {lot.lot_number for lot in change.lots}
+                self._lots_changed |= {lot.lot_number for lot in change.lots}
                 self._usage_keys |= {UsageKey(usage.name, usage.period): None for usage in change.usages}
         orders = [*(fact for fact in decision.facts if isinstance(fact, PostedOrder)), *decision.orders]
         self._order_ids |= {posted.order.order_id: None for posted in orders if self._keeps(posted)}
+        made = [fact for fact in decision.facts if isinstance(fact, Authorization)]
+        self._authorizations |= {each.key: None for each in made if self.is_of(each.account_id)}
         self._promotion_ids |= {budget.name: None for budget in decision.budgets}
 
     def is_of(self, account_id: UUID | None) -> bool:

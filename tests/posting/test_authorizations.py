@@ -1,7 +1,7 @@
 """Reserved points: held until they are captured or come back, by command or at their deadline."""
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -299,6 +299,18 @@ class TestDeadline:
         rows = shell.rows("SELECT kind, points FROM entries ORDER BY sequence DESC LIMIT 2")
         assert [tuple(row) for row in rows] == [("expiry", -100), ("void", 100)]
         assert (buckets(shell), shell.differences()) == ((50, 0), [])
+
+    def test_what_is_due_to_be_released_pays_off_a_deficit_before_what_comes_back(self, shell: Shell) -> None:
+        tomorrow, next_week = ((datetime.now(UTC) + timedelta(days=days)).isoformat() for days in (1, 8))
+        shell.take(
+            authorize(),
+            command("adjust", "k2", points=-80, reason="x", allow_negative_balance=True),
+            command("credit", "k3", points=25, available_at=tomorrow),
+        )
+        assert (shell.void(next_week), shell.void(next_week)) == (1, 0)
+        kinds = [row[0] for row in shell.rows("SELECT kind FROM entries ORDER BY sequence")]
+        assert (kinds[-2:], left(shell), buckets(shell)) == (["release", "void"], [95, 0, 0], (95, 0))
+        assert shell.differences() == []
 
 
 class TestRaces:

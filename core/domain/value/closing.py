@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from core.domain.decision import AccountChange, Answer, Decision, NoticeKind
+from core.domain.expiry.due import release
 from core.domain.ledger import POINTS_MAX, Account, AccountStatus, EntryKind, debit, entry_between
 from core.domain.lots import Allocation, Lot, in_spending_order, take
 from core.domain.message import Message
@@ -37,18 +38,27 @@ def decide_close(situation: Situation) -> Decision | Rejected:
         return unchanged(situation)
     if account.reserved:
         return _authorizations_open(account.reserved)
-    left = [lot for lot in situation.books.open_lots(account) if not lot.is_due(situation.as_of)]
+    # What is due to be released is so first, whether or not its run has come.
+    released = release(account, situation.books.lots_to_release(account, situation.as_of), situation.as_of)
+    lots = {lot.lot_number: lot for lot in (*situation.books.open_lots(account), *released.lots)}
+    left = in_spending_order(lot for lot in lots.values() if lot.points_remaining and not lot.is_due(situation.as_of))
     points = sum(lot.points_remaining for lot in left)
     waiting = sum(lot.points_remaining for lot in left if lot.available_at is None)
     if waiting:
         return _points_wait(waiting)
     if points and not terms.forfeit and terms.to is None:
         return _points_left(points)
-    changes = _emptied(situation, left) if points else (AccountChange(account),)
+    emptied = situation._replace(account=released.account)
+    changes = _emptied(emptied, left) if points else (AccountChange(released.account),)
     if isinstance(changes, Rejected):
         return changes
     closed = changes[0].account._replace(status=AccountStatus.CLOSED)
-    change = changes[0]._replace(account=closed, notice=notice_of(situation, NoticeKind.CLOSED))
+    change = changes[0]._replace(
+        account=closed,
+        entries=(*released.entries, *changes[0].entries),
+        lots=tuple({lot.lot_number: lot for lot in (*released.lots, *changes[0].lots)}.values()),
+        notice=notice_of(situation, NoticeKind.CLOSED),
+    )
     told: dict[str, str | int] = {"points": points} if points else {}
     if len(changes) > 1:
         told["to_account_id"] = str(changes[1].account.account_id)
@@ -84,7 +94,7 @@ def _transferred(situation: Situation, left: Sequence[Lot]) -> tuple[AccountChan
     receiver = receiver_of(situation, situation.command.terms.to)
     if isinstance(receiver, Rejected):
         return receiver
-    moved = [(lot, lot.points_remaining) for lot in in_spending_order(left)]
+    moved = [(lot, lot.points_remaining) for lot in left]
     points, getting = sum(points for _, points in moved), receiver.account
     if getting.balance + getting.pending + getting.reserved + points > POINTS_MAX:
         return too_many(points)

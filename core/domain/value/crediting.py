@@ -4,12 +4,11 @@ from typing import Any
 
 from core.domain.decision import AccountChange, Answer, Decision
 from core.domain.expiry.dates import NewExpiry, expiries_begun_by, new_expiry
-from core.domain.expiry.due import release
 from core.domain.ledger import POINTS_MAX, EntryKind, LotTerms, credit, debit, entry_between
 from core.domain.lots import Origin, OriginKind
 from core.domain.outcomes import Rejected, RejectionCode
 from core.domain.value.commands import CreditTerms, DebitTerms
-from core.domain.value.situations import Situation
+from core.domain.value.situations import Situation, released_if_owing
 from core.domain.value.spending import Spending, insufficient, spend
 
 
@@ -27,8 +26,7 @@ def give(situation: Situation, terms: CreditTerms, kind: EntryKind) -> Decision 
     books, command, _, account, opened, program, _, as_of, _ = situation
     if account.balance + account.pending + account.reserved + terms.points > POINTS_MAX:
         return too_many(terms.points)
-    is_owing = account.deficit > 0 and account.pending > 0
-    released = release(account, books.lots_to_release(account, as_of) if is_owing else (), as_of)
+    released = released_if_owing(books, account, as_of)
     available = terms.available_at or min(command.occurred_at, as_of)
     expiry = NewExpiry(terms.expires_at)
     if terms.expires_at is None:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from core.domain.calendar import days_after
 from core.domain.decision import AccountChange
 from core.domain.expiry.due import decide_expiry
-from core.domain.ledger import Account, LotTerms
+from core.domain.ledger import Account, Entry, LotTerms
 from core.domain.lots import Allocation, AllocationKind, Lot, Origin
 from core.domain.program import Program
 
@@ -45,6 +45,11 @@ def taken_last(taken: Iterable[Taken], points: int) -> list[Taken]:
             found.append(Taken(lot, back))
     assert points == 0, "no more comes back than was taken"
     return found[::-1]
+
+
+def taken_first(taken: Iterable[Taken], points: int) -> list[Taken]:
+    """Of what was taken, in this order, the first `points`."""
+    return taken_last(list(taken)[::-1], points)[::-1]
 
 
 def restore(
@@ -118,11 +123,11 @@ def expire_restored(restored: Restored, as_of: datetime) -> AccountChange:
 
     The account stands as the entry of what came back has left it.
     """
-    ended = [lot for lot in restored.lots if lot.is_due(as_of)]
-    changes = decide_expiry(restored.account, ended, as_of).changes
-    lots = {lot.lot_number: lot for lot in restored.lots}
-    if not changes:
-        return AccountChange(restored.account, (), restored.lots)
-    (change,) = changes
-    lots |= {lot.lot_number: lot for lot in change.lots}
-    return AccountChange(change.account, change.entries, tuple(lots.values()))
+    account, lots = restored.account, {lot.lot_number: lot for lot in restored.lots}
+    entries: list[Entry] = []
+    # What was pending is released by the first step.
+    while changes := decide_expiry(account, [lot for lot in lots.values() if lot.is_due(as_of)], as_of).changes:
+        (change,) = changes
+        account, entries = change.account, [*entries, *change.entries]
+        lots |= {lot.lot_number: lot for lot in change.lots}
+    return AccountChange(account, tuple(entries), tuple(lots.values()))

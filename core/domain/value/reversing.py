@@ -18,7 +18,7 @@ from core.domain.reach import AccountParts, CommandKey, LotsWanted, Reach
 from core.domain.value.commands import Command
 from core.domain.value.crediting import too_many, why_of
 from core.domain.value.restoring import NewLot, Taken, expire_restored, restore, taken_last
-from core.domain.value.situations import Situation, completed, known_already, unit_problem
+from core.domain.value.situations import Situation, completed, known_already, released_if_owing, unit_problem
 
 #: What is undone by a reversal. An authorization is voided instead, and a reversal stands.
 REVERSIBLE = frozenset(
@@ -151,10 +151,11 @@ def _give_back(situation: Situation, movement: Movement, points: int) -> Account
         taken.append(Taken(None, movement.deficit_change))
     terms = LotTerms(points, as_of, expires_at(program.expiry, program.zone, as_of))
     origin = Origin(OriginKind.COMMAND, command.source, situation.command_id, command.occurred_at)
-    restored = restore(account, taken_last(taken, points), as_of, program, otherwise=NewLot(origin, terms))
-    entry = _entry(situation, movement, account, restored.account, restored.allocations)
+    released = released_if_owing(books, account, as_of)
+    restored = restore(released.account, taken_last(taken, points), as_of, program, otherwise=NewLot(origin, terms))
+    entry = _entry(situation, movement, released.account, restored.account, restored.allocations)
     after = expire_restored(restored, as_of)
-    return after._replace(entries=(entry, *after.entries))
+    return after._replace(entries=(*released.entries, entry, *after.entries), lots=(*released.lots, *after.lots))
 
 
 def _entry(

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from core.domain.books import Books
 from core.domain.decision import AccountChange, Decision
 from core.domain.expiry.dates import moved_by_activity
+from core.domain.expiry.due import release
 from core.domain.ledger import POINTS_MAX, SPENDING, Account, AccountStatus
 from core.domain.message import Message
 from core.domain.outcomes import Rejected, RejectionCode, Replayed
@@ -149,6 +150,15 @@ def _as_activity(change: AccountChange, situation: Situation) -> AccountChange:
     moved = moved_by_activity(shared, program, situation.command.occurred_at, situation.as_of)
     after = {**changed, **{each.expires_with: each for each in moved}}
     return change._replace(expiries=tuple(after.values()))
+
+
+def released_if_owing(books: Books, account: Account, as_of: datetime) -> AccountChange:
+    """The account that is about to get points: what is due to be released pays off what it owes before they do.
+
+    So it does not matter whether the run of the release has come.
+    """
+    is_owing = account.deficit > 0 and account.pending > 0
+    return release(account, books.lots_to_release(account, as_of) if is_owing else (), as_of)
 
 
 def conflict() -> Rejected:

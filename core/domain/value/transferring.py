@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from core.domain.decision import AccountChange, Answer, Decision
-from core.domain.expiry.due import release
 from core.domain.ledger import POINTS_MAX, Account, Credit, Entry, EntryKind, debit, entry_between
 from core.domain.lots import Allocation, Lot
 from core.domain.message import Message
@@ -16,7 +15,15 @@ from core.domain.program.registry import ProgramRegistry
 from core.domain.reach import AccountParts, LotsWanted, Reach, union
 from core.domain.value.commands import CUSTOMER, Command, Whom
 from core.domain.value.crediting import too_many, why_of
-from core.domain.value.situations import Flow, Situation, command_reach, reference_key, status_problem, unknown_account
+from core.domain.value.situations import (
+    Flow,
+    Situation,
+    command_reach,
+    reference_key,
+    released_if_owing,
+    status_problem,
+    unknown_account,
+)
 from core.domain.value.spending import Spending, insufficient, spend
 
 
@@ -118,9 +125,7 @@ def _take(situation: Situation, spent: Spending, other: UUID) -> AccountChange:
 
 def give(situation: Situation, receiver: Receiver, moved: Sequence[tuple[Lot, int]]) -> AccountChange:
     """The account that gets so many points of each of these lots of the one that the command is about."""
-    account, as_of = receiver.account, situation.as_of
-    is_owing = account.deficit > 0 and account.pending > 0
-    released = release(account, situation.books.lots_to_release(account, as_of) if is_owing else (), as_of)
+    released = released_if_owing(situation.books, receiver.account, situation.as_of)
     credited = receive(released.account, moved)
     points, other = sum(points for _, points in moved), str(situation.account.account_id)
     entry = moved_entry(
