@@ -14,9 +14,10 @@ from core.domain.account_lots import AccountLots, NotLoadedError
 from core.domain.account_tiers import AccountTiers
 from core.domain.decision import AccountChange, Answer, Decision
 from core.domain.expiry.lasting import Keeping, keepings_of_command
-from core.domain.ledger import Account, AccountDetails, Entry, EntryKind
+from core.domain.ledger import Account, Entry, EntryKind
 from core.domain.lots import Allocation, Lot, SharedExpiry
 from core.domain.movements import Movement, movement_of
+from core.domain.names import Names
 from core.domain.orders.posted import (
     Budget,
     PostedOrder,
@@ -26,15 +27,17 @@ from core.domain.orders.posted import (
     Usage,
 )
 from core.domain.program import UsageKey
-from core.domain.reach import CommandKey, CustomerKey, OrderKey, ReferenceKey
-from core.domain.reports import Reports
+from core.domain.reach import CommandKey, OrderKey, ReferenceKey
 from core.domain.takes import Take, note_takes
 from core.domain.tiers.history import CountedOrder, OrdersByTime, TierFacts, TierHistoryEntry, TierHold, counted_order
 from core.domain.value.authorizations import Authorization
 from core.domain.value.commands import PostedCommand
 
+#: Entries about an order that take nothing for good: what they take is given again, or taken by the next entry.
+_NO_TAKES = frozenset({EntryKind.RELEASE, EntryKind.VOID})
 
-class Books(Reports):
+
+class Books(Names):
     """What is known of accounts, orders and limits."""
 
     def __init__(self, new_account_id: Callable[[], UUID], *, are_whole: bool = False) -> None:
@@ -44,31 +47,19 @@ class Books(Reports):
         """
         super().__init__(are_whole=are_whole)
         self._new_account_id = new_account_id
-        self.accounts: dict[UUID, Account] = {}
-        self._members: dict[CustomerKey, UUID | None] = {}
-        self._references: dict[ReferenceKey, UUID | None] = {}
         self._commands: dict[CommandKey, PostedCommand | None] = {}
         self._entries_of: dict[CommandKey, list[tuple[UUID, int]]] = {}
         self._movements: dict[tuple[UUID, int], Movement] = {}
-        self._details: dict[UUID, AccountDetails] = {}
         self._authorizations: dict[ReferenceKey, Authorization] = {}
+        self._holding: set[UUID] = set()  #: accounts of which all open authorizations are here
         self._lots: dict[UUID, AccountLots] = {}
         self._tiers: dict[UUID, AccountTiers] = {}
         self._keepings: defaultdict[UUID, AccountKeepings] = defaultdict(AccountKeepings)
         self._usages: dict[UUID, dict[UsageKey, Usage]] = {}
-        self._opened: set[UUID] = set()  #: accounts that these books opened: all of them is here
         self._takes: dict[tuple[UUID, OrderKey], list[Take]] = {}
         self._budgets: dict[tuple[str, str], Budget] = {}
 
     # What is loaded.
-
-    def put_members(self, members: Mapping[CustomerKey, UUID | None]) -> None:
-        """Take in which account each customer has; None where there is none."""
-        self._members.update(members)
-
-    def put_references(self, references: Mapping[ReferenceKey, UUID | None]) -> None:
-        """Take in which account each reference leads to; None where it leads to none."""
-        self._references.update(references)
 
     def put_commands(self, keys: Iterable[CommandKey], commands: Iterable[PostedCommand]) -> None:
         """Take in which of these commands have their answers already."""
@@ -87,13 +78,10 @@ class Books(Reports):
         """Take in authorizations."""
         self._authorizations.update((each.key, each) for each in authorizations)
 
-    def put_accounts(self, accounts: Mapping[UUID, Account]) -> None:
-        """Take in accounts."""
-        self.accounts.update(accounts)
-
-    def put_details(self, details: Mapping[UUID, AccountDetails]) -> None:
-        """Take in the metadata and tags of accounts."""
-        self._details.update(details)
+    def put_holding(self, account_ids: Iterable[UUID], authorizations: Iterable[Authorization]) -> None:
+        """Take in all authorizations of these accounts that hold points."""
+        self._holding.update(account_ids)
+        self.put_authorizations(authorizations)
 
     def put_lots(self, account_id: UUID, lots: Iterable[Lot], *, is_all_open: bool) -> None:
         """Take in lots of an account; with `is_all_open` the books now hold all of its lots that have points left."""
@@ -156,16 +144,6 @@ class Books(Reports):
 
     # What deciders ask.
 
-    def account_of(self, program_id: str, customer_id: str) -> Account | None:
-        """The customer's account; None if there is none yet."""
-        account_id = self._known(self._members, (program_id, customer_id))
-        return None if account_id is None else self.account(account_id)
-
-    def account_by(self, reference: ReferenceKey) -> Account | None:
-        """The account that a reference leads to; None if it leads to none."""
-        account_id = self._known(self._references, reference)
-        return None if account_id is None else self.account(account_id)
-
     def command(self, key: CommandKey) -> PostedCommand | None:
         """The command of this source and id that has its answer already."""
         return self._known(self._commands, key)
@@ -174,12 +152,6 @@ class Books(Reports):
         """What the entries of a command did, account by account in their order; none: it is not known, or rejected."""
         return [self._movements[each] for each in self._known(self._entries_of, key, [])]
 
-    def details(self, account: Account) -> AccountDetails:
-        """The metadata and tags of an account."""
-        if account.account_id not in self._details and self._has_all_of(account):
-            return AccountDetails()
-        return self._known(self._details, account.account_id)
-
     def authorization(self, key: ReferenceKey) -> Authorization:
         """An authorization whose account was found by its id."""
         try:
@@ -187,12 +159,18 @@ class Books(Reports):
         except KeyError:
             raise NotLoadedError(f"{key.kind} {key.reference}") from None
 
-    def account(self, account_id: UUID) -> Account:
-        """An account by its id."""
-        try:
-            return self.accounts[account_id]
-        except KeyError:
-            raise NotLoadedError(f"account {account_id}") from None
+    def authorizations(self) -> Collection[Authorization]:
+        """Those that are here."""
+        return self._authorizations.values()
+
+    def holding(self, account: Account) -> list[Authorization]:
+        """The account's authorizations that hold points, the oldest first."""
+        if not account.reserved:
+            return []
+        if account.account_id not in self._holding and not self._has_all_of(account):
+            raise NotLoadedError(f"what holds points of account {account.account_id}")
+        found = [each for each in self._authorizations.values() if each.account_id == account.account_id]
+        return sorted((each for each in found if each.points_held), key=lambda each: each.sequence)
 
     def new_account(self, program_id: str, customer_id: str, tier_id: str, enrolled_at: datetime | None) -> Account:
         """A new account with nothing in it; it exists once a decision that opens it is applied."""
@@ -283,9 +261,6 @@ class Books(Reports):
         """What all customers have had of these promotions."""
         return {name: self._known(self._budgets, (program_id, name), Budget()) for name in names}
 
-    def _has_all_of(self, account: Account) -> bool:
-        return self._are_whole or account.account_id in self._opened or account.account_id not in self.accounts
-
     # What decisions change.
 
     def apply(self, decision: Decision) -> None:
@@ -322,23 +297,14 @@ class Books(Reports):
     def _apply_to_account(self, change: AccountChange, answer: Answer | None) -> None:
         account = change.account
         account_id = account.account_id
-        if change.opened is not None:
-            self._opened.add(account_id)
-            if change.is_primary:
-                self._members[account.program_id, account.customer_id] = account_id
-        self.accounts[account_id] = account
-        if change.details is not None:
-            self._details[account_id] = change.details
-        if change.references or change.references_gone:
-            self._references.update(dict.fromkeys(change.references_gone))
-            self._references.update(dict.fromkeys(change.references, account_id))
+        self._keep_names(change)
         if change.lots:
             lots = self._lots_of(account_id)
             for lot in change.lots:
                 lots.put(lot)
         for entry in change.entries:
             self._keep_movement(entry, answer)
-            if entry.source is not None and entry.order_id is not None and entry.kind is not EntryKind.RELEASE:
+            if entry.source is not None and entry.order_id is not None and entry.kind not in _NO_TAKES:
                 self._keep_takes(account_id, (entry.source, entry.order_id), entry.allocations)
         if change.expiries or change.expiries_begun:
             self._lots_of(account_id).put_expiries((*change.expiries, *change.expiries_begun))
@@ -351,7 +317,11 @@ class Books(Reports):
             self._usages.setdefault(account_id, {}).update(after)
 
     def _keep_movement(self, entry: Entry, answer: Answer | None) -> None:
+        corrected = (entry.account_id, entry.corrects_sequence or 0)
+        undone = self._movements.get(corrected)
         if entry.source is None or entry.command_id is None:
+            if undone is not None and entry.kind is EntryKind.VOID:
+                self._movements[corrected] = undone.without(entry.allocations)
             return
         key = entry.source, entry.command_id
         if key in self._entries_of or self._are_whole:
@@ -359,8 +329,7 @@ class Books(Reports):
             movement = movement_of(entry, answer.program_version)
             self._entries_of.setdefault(key, []).append(movement.key)
             self._movements[movement.key] = movement
-        corrected = (entry.account_id, entry.corrects_sequence or 0)
-        if (undone := self._movements.get(corrected)) is not None:
+        if undone is not None:
             self._movements[corrected] = undone._replace(
                 points_corrected=undone.points_corrected + entry.points,
                 is_reversed=undone.is_reversed or entry.kind is EntryKind.REVERSAL,

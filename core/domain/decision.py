@@ -9,6 +9,7 @@ from uuid import UUID
 
 from core.domain.ledger import Account, AccountDetails, Entry
 from core.domain.lots import Lot, SharedExpiry
+from core.domain.members import Member, PrimaryChange
 from core.domain.orders.posted import (
     BudgetChange,
     PostedOrder,
@@ -81,6 +82,8 @@ class AccountChange(NamedTuple):
     references: tuple[ReferenceKey, ...] = ()  #: by which it is found from now on
     references_gone: tuple[ReferenceKey, ...] = ()  #: by which it is found no longer
     notice: AccountNotice | None = None  #: what else became of it
+    members: tuple[Member, ...] | None = None  #: all beside its owner, as they are now; None: as they were
+    primaries: tuple[PrimaryChange, ...] = ()  #: whose orders come to it, or to another one, from now on
 
 
 class Answer(NamedTuple):

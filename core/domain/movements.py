@@ -1,5 +1,6 @@
 """What entries of commands did to lots: what they took comes back when they are undone."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -18,7 +19,7 @@ class Movement(NamedTuple):
     pending_change: int
     reserved_change: int
     deficit_change: int
-    allocations: tuple[Allocation, ...]
+    allocations: tuple[Allocation, ...]  #: of an authorization: less what clawbacks have taken of it
     occurred_at: datetime  #: the command's own time
     program_version: int  #: that decided the command
     points_corrected: int = 0  #: sum of the points of later commands' entries that name it
@@ -28,6 +29,12 @@ class Movement(NamedTuple):
     def key(self) -> tuple[UUID, int]:
         """What names it for ever."""
         return self.account_id, self.sequence
+
+    def without(self, returned: Iterable[Allocation]) -> "Movement":
+        """It without what a clawback let come back of an authorization, to take it."""
+        back = {each.lot_number: each.points for each in returned}
+        less = [each._replace(points=each.points + back.get(each.lot_number, 0)) for each in self.allocations]
+        return self._replace(allocations=tuple(each for each in less if each.points))
 
 
 def movement_of(entry: Entry, program_version: int) -> Movement:

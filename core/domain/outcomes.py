@@ -83,6 +83,7 @@ class RejectionCode(StrEnum):
     BELOW_MINIMUM = "below_minimum"  #: fewer points than are converted at once
     ALREADY_EXPIRED = "already_expired"  #: the points that it gives would have expired
     ACCOUNT_EXISTS = "account_exists"  #: the account's own id is taken, or its customer may have one account only
+    OWNER_LISTED = "owner_listed"  #: the owner of the account is among the members that it would have
     REFERENCE_TAKEN = "reference_taken"  #: the card that it links is another account's
     POINTS_LEFT = "points_left"  #: the account that it closes has points
     AUTHORIZATIONS_OPEN = "authorizations_open"  #: authorizations hold points of the account that it closes

@@ -54,6 +54,8 @@ class AccountParts(NamedTuple):
     points_to_take: int = 0  #: beside what refunds of orders may take: with `LotsWanted.TO_TAKE`
     keepings: bool = False  #: what lets these last
     details: bool = False  #: its metadata and tags
+    holding: bool = False  #: the authorizations that hold points of it, and the lots that these came from
+    members: bool = False  #: who may use it beside its owner
 
     def union(self, other: "AccountParts") -> "AccountParts":
         """The parts that either asks for."""
@@ -65,6 +67,8 @@ class AccountParts(NamedTuple):
             self.points_to_take + other.points_to_take,
             self.keepings or other.keepings,
             self.details or other.details,
+            self.holding or other.holding,
+            self.members or other.members,
         )
 
     def of_message(self, place: int) -> "AccountParts":

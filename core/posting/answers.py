@@ -1,5 +1,6 @@
 """The answers to commands: each is told once and for ever the same, in the commit that did what it tells."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -8,6 +9,7 @@ from pydantic_core import from_json, to_json
 
 from core.domain.decision import AccountChange, Answer, Decision
 from core.domain.ledger import Account, Entry
+from core.domain.members import Member
 from core.domain.outcomes import Rejected
 from core.domain.value.commands import PostedCommand
 from core.messages.inbound.command_messages import COMMAND_PREFIX
@@ -19,7 +21,7 @@ from core.messages.outbound.command_answers import (
 )
 from core.messages.outbound.event_json import event_json, instant_text, recorded_text
 from core.messages.outbound.published_events import OutboundType
-from core.posting.events import EventContext
+from core.posting.events import EventContext, members_told
 from core.store.appending import OutboxEvent
 from core.store.commands import NewCommand, StoredAnswer
 from core.store.inbox import ClaimedMessage
@@ -46,6 +48,7 @@ def asked_by(message: ClaimedMessage) -> Asked:
 def accepted(asked: Asked, decision: Decision, answer: Answer, context: EventContext) -> CommandAcceptedData:
     """What the sender of a command is told that was done."""
     changed = {change.account.account_id: change.account for change in decision.changes}
+    members = {change.account.account_id: change.members for change in decision.changes}
     accounts = changed | {answer.account.account_id: answer.account}
     return {
         "command_id": asked.command_id,
@@ -54,7 +57,7 @@ def accepted(asked: Asked, decision: Decision, answer: Answer, context: EventCon
         "program_id": answer.account.program_id,
         "account_id": str(answer.account.account_id),
         "customer_id": answer.account.customer_id,
-        "accounts": [_account(account) for account in accounts.values()],
+        "accounts": [_account(account, members.get(account.account_id)) for account in accounts.values()],
         "entries": [_entry(entry) for change in decision.changes for entry in _of_command(change, asked)],
         "recorded_at": recorded_text(context.recorded_at),
         **{name: instant_text(told) if isinstance(told, datetime) else told for name, told in answer.told.items()},  # type: ignore[typeddict-item]  # its names are fields of the contract, as tests see to
@@ -78,7 +81,7 @@ def _of_command(change: AccountChange, asked: Asked) -> list[Entry]:
     return [entry for entry in change.entries if (entry.source, entry.command_id) == (asked.source, asked.command_id)]
 
 
-def _account(account: Account) -> AnsweredAccount:
+def _account(account: Account, members: Iterable[Member] | None) -> AnsweredAccount:
     answered: AnsweredAccount = {
         "account_id": str(account.account_id),
         "customer_id": account.customer_id,
@@ -91,6 +94,8 @@ def _account(account: Account) -> AnsweredAccount:
     }
     if account.own_account_id is not None:
         answered["own_account_id"] = account.own_account_id
+    if members is not None:
+        answered["members"] = members_told(members)
     return answered
 
 

@@ -3,21 +3,25 @@
 mypy holds the data of each event to its contract.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple, NotRequired, TypedDict
 
 from core.domain.decision import AccountChange, AccountNotice, Decision, NoticeKind, TierChange
 from core.domain.expiry.reminders import Reminder
 from core.domain.ledger import Account, Entry, EntryKind
+from core.domain.members import Member
 from core.domain.outcomes import Parked
 from core.domain.program import Measure
 from core.domain.subjects import order_id_of, return_id_of
 from core.domain.tiers.qualification import TierAtRisk
+from core.domain.value.authorizations import Authorization
 from core.messages.outbound.account_events import AccountChangedData
 from core.messages.outbound.event_json import event_json, instant_text, recorded_text
+from core.messages.outbound.event_parts import MemberTold
 from core.messages.outbound.published_events import (
     AccountCreatedData,
+    AuthorizationExpiringData,
     BalanceChangedData,
     MessageParkedData,
     OutboundType,
@@ -74,7 +78,14 @@ def _account_created(change: AccountChange, account: Account, context: EventCont
         data["metadata"] = dict(change.details.metadata)
     if change.details is not None and change.details.tags:
         data["tags"] = list(change.details.tags)
+    if change.members:
+        data["members"] = members_told(change.members)
     return _of_account(account, "created", OutboundType.ACCOUNT_CREATED, data, context)
+
+
+def members_told(members: Iterable[Member]) -> list[MemberTold]:
+    """Who may use an account beside its owner, as events and answers say it."""
+    return [{"customer_id": member.customer_id, "role": member.role.value} for member in members]
 
 
 _NOTICES = {
@@ -99,6 +110,14 @@ def _account_changed(change: AccountChange, notice: AccountNotice, context: Even
     if change.details is not None:
         data["metadata"] = dict(change.details.metadata)
         data["tags"] = list(change.details.tags)
+    if change.members is not None:
+        data["members"] = members_told(change.members)
+    come = [moved.customer_id for moved in change.primaries if moved.after == account.account_id]
+    gone = [moved.customer_id for moved in change.primaries if moved.before == account.account_id]
+    if come:
+        data["primary_of"] = come
+    if gone:
+        data["primary_no_longer_of"] = gone
     if notice.linked:
         data["linked"] = {key.kind: key.reference for key in notice.linked}
     if notice.unlinked:
@@ -166,7 +185,7 @@ def _reason(entry: Entry) -> str:
         case EntryKind.DEBIT if "forfeited" in entry.why:
             usual = "account_closed"
         case EntryKind.VOID if entry.command_id is None:
-            usual = "authorization_expired"
+            usual = "authorization_expired" if entry.source is None else "authorization_clawed_back"
         case (
             EntryKind.CREDIT
             | EntryKind.DEBIT
@@ -226,6 +245,22 @@ def points_expiring(account: Account, reminder: Reminder, context: EventContext)
         "recorded_at": recorded_text(context.recorded_at),
     }
     return _of_account(account, f"expiring:{expires_at}:{reminder.number}", OutboundType.POINTS_EXPIRING, data, context)
+
+
+def authorization_expiring(account: Account, authorization: Authorization, context: EventContext) -> OutboxEvent:
+    """Tell of an authorization that holds points still, and of its deadline."""
+    assert authorization.expires_at is not None
+    data: AuthorizationExpiringData = {
+        **_whose(account),
+        "authorization_id": authorization.authorization_id,
+        "command_id": authorization.command_id,
+        "command_source": authorization.source,
+        "points_held": authorization.points_held,
+        "expires_at": instant_text(authorization.expires_at),
+        "recorded_at": recorded_text(context.recorded_at),
+    }
+    what = f"authorization:{authorization.authorization_id}:expiring"
+    return _of_account(account, what, OutboundType.AUTHORIZATION_EXPIRING, data, context)
 
 
 def points_extended(

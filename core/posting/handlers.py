@@ -21,7 +21,7 @@ from core.domain.outcomes import Parked, Rejected, Replayed, Waiting
 from core.domain.program.registry import ProgramRegistry
 from core.domain.reach import AccountParts, Reach
 from core.domain.value.adjusting import decide_adjustment
-from core.domain.value.administering import decide_freeze, decide_unfreeze, decide_update
+from core.domain.value.administering import decide_freeze, decide_unfreeze, decide_update, update_reach
 from core.domain.value.authorizing import (
     authorize_reach,
     decide_authorize,
@@ -75,7 +75,7 @@ HANDLERS = by_type(
         Handler(INBOUND["loyalty.command.account.create"], create_reach, decide_create),
         Handler(
             INBOUND["loyalty.command.account.update"],
-            reaching(AccountParts(details=True)),
+            update_reach,
             on_account(decide_update, Flow.KEPT),
         ),
         Handler(

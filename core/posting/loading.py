@@ -21,7 +21,7 @@ from core.domain.program.registry import ProgramRegistry
 from core.domain.reach import AccountParts, CommandKey, LotsWanted, Reach, ReferenceKey
 from core.domain.tiers.counting import counting_bounds, tier_needs
 from core.store.account_names import load_details, load_references
-from core.store.authorizations import load_authorizations
+from core.store.authorizations import load_authorizations, load_holding
 from core.store.commands import load_commands
 from core.store.keepings import load_keepings
 from core.store.ledger import (
@@ -29,16 +29,17 @@ from core.store.ledger import (
     load_budgets,
     load_expiries,
     load_lots,
-    load_members,
     load_numbered_lots,
     load_order_events,
     load_orders,
+    load_primaries,
     load_refunds,
     load_takes,
     load_usages,
     lock_accounts,
     lock_budgets,
 )
+from core.store.members import load_members
 from core.store.movements import CommandEntry, load_entries_of_commands, load_movements
 from core.store.returns import load_returns
 from core.store.tier_facts import load_counted, load_tier_facts, load_tier_history
@@ -95,27 +96,40 @@ def open_books(
     if with_events:
         books.put_order_events(with_events, load_order_events(connection, with_events))
     books.put_returns(reach.returns, load_returns(connection, reach.returns))
-    members = load_members(connection, reach.customers.keys())
-    books.put_members({key: members.get(key) for key in reach.customers})
+    primaries = load_primaries(connection, reach.customers.keys())
+    books.put_primaries({key: primaries.get(key) for key in reach.customers})
     references = load_references(connection, reach.references.keys())
     books.put_references({key: references.get(key) for key in reach.references})
     books.put_commands(reach.commands, load_commands(connection, reach.commands))
 
     entries = load_entries_of_commands(connection, reach.movements.keys())
 
-    parts = _account_parts(reach, orders, members, references, rules, entries)
+    parts = _account_parts(reach, orders, primaries, references, rules, entries)
     books.put_accounts(lock_accounts(connection, parts.keys()))
     own = [posted for posted in orders if reach.orders[posted.key].account is not None]
     load_parts(connection, books, parts, rules, as_of, orders=own)
     _load_takes(connection, books, [posted for posted in own if reach.orders[posted.key].takes])
-    authorizations = load_authorizations(connection, references)
-    books.put_authorizations(authorizations)
-    reserved = load_entries_of_commands(connection, [each.command_key for each in authorizations])
+    reserved = _load_authorizations(connection, books, references, parts)
     load_done(connection, books, {**dict.fromkeys(reach.movements, ()), **reserved, **entries})
     wanted = [each.limits_of for each in (*reach.customers.values(), *parts.values())]
     # Orders that are no account's, or come to one that is still to be opened.
     wanted.append(_limits_of(orders, reach, rules))
     return OpenBooks(books, _load_budgets(connection, books, wanted, is_contended=is_contended))
+
+
+def _load_authorizations(
+    connection: Connection,
+    books: Books,
+    references: Iterable[ReferenceKey],
+    parts: Mapping[UUID, AccountParts],
+) -> dict[CommandKey, list[CommandEntry]]:
+    """Load the authorizations of these references, and all that hold points of accounts; the entries that made them."""
+    books.put_authorizations(load_authorizations(connection, references))
+    held = [account_id for account_id, wanted in parts.items() if wanted.holding and books.account(account_id).reserved]
+    books.put_holding(
+        (account_id for account_id, wanted in parts.items() if wanted.holding), load_holding(connection, held)
+    )
+    return load_entries_of_commands(connection, [each.command_key for each in books.authorizations()])
 
 
 def _load_takes(connection: Connection, books: Books, orders: Iterable[PostedOrder]) -> None:
@@ -142,7 +156,7 @@ def load_done(connection: Connection, books: Books, entries: Mapping[CommandKey,
 def _account_parts(
     reach: Reach,
     orders: Iterable[PostedOrder],
-    members: Mapping[tuple[str, str], UUID],
+    primaries: Mapping[tuple[str, str], UUID],
     references: Mapping[ReferenceKey, UUID],
     rules: ProgramRegistry,
     entries: Mapping[CommandKey, Iterable[CommandEntry]],
@@ -155,7 +169,7 @@ def _account_parts(
             found[account_id] = found[account_id].union(parts) if account_id in found else parts
 
     for customer, parts in reach.customers.items():
-        add(members.get(customer), parts)
+        add(primaries.get(customer), parts)
     for reference, parts in reach.references.items():
         add(references.get(reference), parts)
     for command, of_command in entries.items():
@@ -171,7 +185,7 @@ def _account_parts(
             # Or it comes to that account, and is then held against its limits.
             limits = _limits_of([posted for posted in orders if posted.key == key], reach, rules)
             for customer in customers:
-                add(members.get(customer), of_account._replace(limits_of=of_account.limits_of + limits))
+                add(primaries.get(customer), of_account._replace(limits_of=of_account.limits_of + limits))
     return found
 
 
@@ -196,6 +210,7 @@ def load_parts(
     """Load these parts of accounts that are in the books, and the lots that `orders` opened."""
     _load_lots(connection, books, parts, orders, as_of)
     books.put_details(load_details(connection, [i for i, wanted in parts.items() if wanted.details]))
+    books.put_members(load_members(connection, [i for i, wanted in parts.items() if wanted.members]))
     for account_id, expiries in load_expiries(
         connection, [i for i, wanted in parts.items() if wanted.expiries]
     ).items():

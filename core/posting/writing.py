@@ -12,6 +12,7 @@ from core.domain.books import Books
 from core.domain.decision import AccountChange, Answer, Decision, TierChange
 from core.domain.ledger import Account, AccountDetails, Entry
 from core.domain.lots import Lot, SharedExpiry
+from core.domain.members import Member, PrimaryChange
 from core.domain.orders.posted import (
     Budget,
     OrderEventKind,
@@ -22,7 +23,7 @@ from core.domain.orders.posted import (
 )
 from core.domain.outcomes import Parked, Rejected, RejectionCode, Replayed
 from core.domain.program import UsageKey
-from core.domain.reach import ReferenceKey
+from core.domain.reach import CustomerKey, ReferenceKey
 from core.domain.value.authorizations import Authorization
 from core.posting.answers import (
     AnswerData,
@@ -69,6 +70,7 @@ from core.store.commands import NewCommand, append_commands, load_answers
 from core.store.inbox import ClaimedMessage
 from core.store.judgements import why_json
 from core.store.ledger import lock_budgets
+from core.store.members import write_members, write_primaries
 
 _OrderRow = tuple[str, str, str]  #: source, order_id, program_id
 _NONE: Mapping[BudgetKey, LoadedBudget] = MappingProxyType({})
@@ -98,7 +100,8 @@ class Writing:
         """`context` is what all events of the transaction share."""
         self._context = context
         self._opened: dict[UUID, None] = {}
-        self._further: set[UUID] = set()  #: of these, those to which no orders come
+        self._members: dict[UUID, tuple[Member, ...]] = {}
+        self._primaries: dict[CustomerKey, PrimaryChange] = {}
         self._details: dict[UUID, AccountDetails] = {}
         self._references: dict[ReferenceKey, NewReference] = {}
         self._references_gone: dict[ReferenceKey, None] = {}
@@ -190,8 +193,12 @@ class Writing:
         account_id = change.account.account_id
         if change.opened is not None:
             self._opened[account_id] = None
-            if not change.is_primary:
-                self._further.add(account_id)
+            if change.is_primary:
+                self._keep_primary(change.account, PrimaryChange(change.account.customer_id, None, account_id))
+        if change.members is not None:
+            self._members[account_id] = change.members
+        for moved in change.primaries:
+            self._keep_primary(change.account, moved)
         if change.details is not None:
             self._details[account_id] = change.details
         self._accounts[account_id] = change.account
@@ -212,6 +219,11 @@ class Writing:
         for used in change.usages:
             self._usages[account_id, UsageKey(used.name, used.period)] = None
 
+    def _keep_primary(self, account: Account, change: PrimaryChange) -> None:
+        key = account.program_id, change.customer_id
+        first = self._primaries.get(key, change)
+        self._primaries[key] = change._replace(before=first.before)
+
     def write(self, connection: Connection, chain_key: bytes | None = None) -> None:
         """Write all that a periodic run or a person changed, who use up no limits."""
         self.write_ledger(connection, chain_key=chain_key)
@@ -227,7 +239,9 @@ class Writing:
         opened = [self._accounts[account_id] for account_id in self._opened]
         # In one order everywhere: two shards that open the same accounts wait for each other, and must not in a circle.
         opened.sort(key=lambda account: (account.program_id, account.customer_id))
-        append_accounts(connection, opened, self._further)
+        append_accounts(connection, opened)
+        write_primaries(connection, self._primaries)
+        write_members(connection, self._members)
         delete_references(connection, self._references_gone)
         append_references(connection, sorted(self._references.values()))
         write_details(connection, self._details)

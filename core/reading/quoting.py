@@ -97,7 +97,7 @@ def _books(connection: Connection, message: Message[Order], rules: ProgramRegist
     for customer, parts in reach.customers.items():
         program_id, customer_id = customer
         accounts = {account.account_id: account for account in load_accounts(connection, customer_id, program_id)}
-        books.put_members({customer: next(iter(accounts), None)})
+        books.put_primaries({customer: next(iter(accounts), None)})
         books.put_accounts(accounts)
         load_parts(connection, books, dict.fromkeys(accounts, parts), rules, as_of)
         spent = _load_budgets(connection, program_id)

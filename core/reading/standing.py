@@ -180,7 +180,7 @@ def _present(
     messages = load_open_messages(connection, account, customer_id, registry)
     counted = _counted(connection, account, program, as_of)
     status_change = load_status_change(connection, account)
-    holding = load_holding(connection, account.account_id) if account.reserved else ()
+    holding = load_holding(connection, [account.account_id]) if account.reserved else ()
     return Standing(account, program, as_of, False, lots, left, messages, counted, status_change, holding)
 
 

@@ -99,19 +99,12 @@ class _NumberedEvent(NamedTuple):
 
 _APPEND_ACCOUNTS = Append(ACCOUNTS.new())
 _OF_ACCOUNTS_FOR_GOOD = {"account_id", "program_id", "customer_id", "own_account_id", "is_enrolment_given"}
-_APPEND_MEMBERS = Append(Shape(tables.members, Account).new())
 _UPDATE_ACCOUNTS = Update(ACCOUNTS.changed(*(name for name in Account._fields if name not in _OF_ACCOUNTS_FOR_GOOD)))
 
 
-def append_accounts(
-    connection: Connection, accounts: Collection[Account], further: Collection[UUID] = frozenset()
-) -> None:
-    """Open accounts, each as the primary one of its customer but those in `further`.
-
-    Fails if another transaction was first; the batch is then done again.
-    """
+def append_accounts(connection: Connection, accounts: Collection[Account]) -> None:
+    """Open accounts. To which of them orders come is written by `core.store.members`."""
     _APPEND_ACCOUNTS.run(connection, accounts)
-    _APPEND_MEMBERS.run(connection, [account for account in accounts if account.account_id not in further])
 
 
 def update_accounts(connection: Connection, accounts: Collection[Account]) -> None:

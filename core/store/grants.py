@@ -30,8 +30,8 @@ _READ = Allowed()
 _APPEND = Allowed(inserts=True)
 
 #: What the roles of this release, and every command but `db`, need. What is entered in the books is never changed; only
-#: what retention purges, and the link of a card that a command ends, is ever deleted. Columns that may be updated are
-#: those that some statement sets, and no others.
+#: what retention purges, and the link of a card or a member that a command ends, is ever deleted. Columns that may be
+#: updated are those that some statement sets, and no others.
 WORKER_GRANTS: Mapping[str, Allowed] = {
     "alembic_version": _READ,
     "schema_support": _READ,
@@ -56,13 +56,14 @@ WORKER_GRANTS: Mapping[str, Allowed] = {
             "status", "updated_at",
         ),
     ),
-    "members": _APPEND,
+    "members": Allowed(inserts=True, deletes=True, updates=("account_id",)),
+    "account_members": Allowed(inserts=True, deletes=True),
     "account_details": Allowed(inserts=True, updates=("business_hash", "metadata", "tags")),
     "account_references": Allowed(inserts=True, deletes=True),
     "entries": _APPEND,
     "commands": _APPEND,
     "authorizations": Allowed(
-        inserts=True, updates=("points_captured", "points_returned", "state")
+        inserts=True, updates=("points_captured", "points_returned", "state", "told_at")
     ),
     "lots": Allowed(
         inserts=True,

@@ -155,17 +155,17 @@ def lock_free_accounts(connection: Connection, account_ids: Collection[UUID]) ->
     return {account.account_id: account for account in map(ACCOUNTS.read, rows)}
 
 
-_MEMBERS = f"""
+_PRIMARIES = f"""
 SELECT m.program_id, m.customer_id, m.account_id
 FROM {unnested(tables.members, ("program_id", "customer_id"))} JOIN members m USING (program_id, customer_id)
 """  # noqa: S608  # our own names
 
 
-def load_members(connection: Connection, keys: Collection[tuple[str, str]]) -> dict[tuple[str, str], UUID]:
-    """The accounts of (program, customer) pairs, as far as there are any."""
+def load_primaries(connection: Connection, keys: Collection[tuple[str, str]]) -> dict[tuple[str, str], UUID]:
+    """The accounts to which orders of these (program, customer) come, as far as there are any."""
     if not keys:
         return {}
-    rows = run_bulk(connection, _MEMBERS, arrays(keys, 2))
+    rows = run_bulk(connection, _PRIMARIES, arrays(keys, 2))
     return {(program_id, customer_id): account_id for program_id, customer_id, account_id in rows}
 
 

@@ -58,8 +58,13 @@ SELECT e.account_id, e.sequence, e.kind, e.points, e.pending_change, e.reserved_
 FROM {unnested(tables.entries, _OF_ENTRIES)} JOIN entries e USING (account_id, sequence)
      JOIN commands m ON (m.source, m.command_id) = (e.source, e.command_id)
 """  # noqa: S608  # our own names
+# What clawbacks let come back of an authorization, and took.
+_BACK = """coalesce((
+    SELECT sum(b.points) FROM entries c JOIN allocations b USING (account_id, sequence)
+    WHERE c.account_id = a.account_id AND c.corrects_sequence = a.sequence AND c.kind = 'void'
+      AND c.command_id IS NULL AND c.source IS NOT NULL AND b.lot_number = a.lot_number), 0)::bigint"""
 _ALLOCATIONS = f"""
-SELECT account_id, sequence, l.lot_number, a.kind, a.points, l.expires_at
+SELECT account_id, sequence, l.lot_number, a.kind, a.points + {_BACK}, l.expires_at
 FROM {unnested(tables.allocations, _OF_ENTRIES)} JOIN allocations a USING (account_id, sequence)
      JOIN dated_lots l USING (account_id, lot_number)
 """  # noqa: S608  # our own names
@@ -73,7 +78,8 @@ def load_movements(connection: Connection, entries: Iterable[CommandEntry]) -> d
     keys = arrays(places, 2)
     allocations: dict[EntryKey, list[Allocation]] = {key: [] for key in places}
     for account_id, sequence, number, kind, points, end in run_bulk(connection, _ALLOCATIONS, keys):
-        allocations[account_id, sequence].append(Allocation(number, AllocationKind(kind), points, end))
+        if points:
+            allocations[account_id, sequence].append(Allocation(number, AllocationKind(kind), points, end))
     found: dict[EntryKey, Movement] = {}
     for account_id, sequence, kind, *changes, corrected, is_reversed, at, version in run_bulk(
         connection, _MOVEMENTS, keys

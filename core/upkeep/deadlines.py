@@ -1,6 +1,6 @@
-"""What becomes of authorizations at their deadlines: the points that they still hold come back."""
+"""What becomes of authorizations at their deadlines, when the points that they hold come back, and is told before."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import Connection
@@ -9,10 +9,17 @@ from core.domain.books import Books
 from core.domain.program.registry import ProgramRegistry
 from core.domain.reach import AccountParts, LotsWanted
 from core.domain.value.authorizing import decide_deadline
-from core.posting.events import EventContext
+from core.posting.events import EventContext, authorization_expiring
 from core.posting.loading import load_done, load_parts
 from core.posting.writing import Writing
-from core.store.authorizations import accounts_with_deadlines, load_deadlines
+from core.store.appending import append_events
+from core.store.authorizations import (
+    accounts_with_deadlines,
+    accounts_with_near_deadlines,
+    load_deadlines,
+    load_near_deadlines,
+    note_told,
+)
 from core.store.engine import run_bulk
 from core.store.ledger import lock_free_accounts
 from core.store.locks import LockClass, try_lock
@@ -20,6 +27,7 @@ from core.store.movements import load_entries_of_commands
 
 #: Keeps this task's locks apart from those of `core.upkeep.due_batches`.
 _DEADLINE_LOCK = 600
+_NEAR_DEADLINE_LOCK = 700
 _SHARDS_DUE = """
 SELECT s FROM generate_series(0, %s) AS s WHERE EXISTS (
     SELECT FROM authorizations WHERE account_shard = s AND state = 'open' AND expires_at <= %s)
@@ -61,6 +69,39 @@ def void_batch(
     return len(due)
 
 
+def announce_batch(
+    connection: Connection,
+    shard: int,
+    as_of: datetime,
+    rows_max: int,
+    registry: ProgramRegistry,
+    context: EventContext,
+) -> int | None:
+    """Tell of authorizations that hold points at `as_of` and have their deadlines soon, each once.
+
+    How many there were; a second run finds nothing. One whose deadline has passed by then is not told of any more.
+    """
+    if not try_lock(connection, LockClass.PERIODIC, _NEAR_DEADLINE_LOCK + shard):
+        return None
+    ahead = hours_ahead(registry, as_of)
+    accounts = lock_free_accounts(connection, accounts_with_near_deadlines(connection, shard, as_of, ahead, rows_max))
+    found = load_near_deadlines(connection, accounts, as_of)
+    due = []
+    for authorization, reserved_at in found:
+        near = timedelta(hours=ahead[accounts[authorization.account_id].program_id])
+        if authorization.is_expiring(reserved_at, near, as_of):
+            due.append(authorization)
+    note_told(connection, due)
+    append_events(connection, [authorization_expiring(accounts[each.account_id], each, context) for each in due])
+    return len(due)
+
+
+def hours_ahead(registry: ProgramRegistry, as_of: datetime) -> dict[str, int]:
+    """How long before their deadlines authorizations are told of, by the version of each program in force."""
+    programs = {program_id: registry.at(program_id, as_of).program for program_id in registry.program_ids()}
+    return {program_id: program.reminders.authorization_hours_ahead for program_id, program in programs.items()}
+
+
 def _no_new_account() -> UUID:
     raise AssertionError("a deadline opens no account")
 
@@ -68,3 +109,18 @@ def _no_new_account() -> UUID:
 def shards_with_deadlines(connection: Connection, as_of: datetime, shards: int) -> list[int]:
     """The account shards with an open authorization whose deadline has passed by `as_of`."""
     return [row[0] for row in run_bulk(connection, _SHARDS_DUE, (shards - 1, as_of))]
+
+
+_SHARDS_NEAR = """
+SELECT s FROM generate_series(0, %s) AS s WHERE EXISTS (
+    SELECT FROM authorizations
+    WHERE account_shard = s AND state = 'open' AND told_at IS NULL AND expires_at > %s AND expires_at <= %s)
+"""
+
+
+def shards_with_near_deadlines(
+    connection: Connection, as_of: datetime, shards: int, registry: ProgramRegistry
+) -> list[int]:
+    """The account shards with an open authorization, not told of, whose deadline is as near as programs tell."""
+    until = as_of + timedelta(hours=max(hours_ahead(registry, as_of).values(), default=0))
+    return [row[0] for row in run_bulk(connection, _SHARDS_NEAR, (shards - 1, as_of, until))]

@@ -14,15 +14,15 @@ from tests.domain.command_stories import ALL_KINDS, CommandStoryRun, random_stor
 from tests.domain.stories import KINDS, Step
 from tests.domain.valid_programs import Versions, various_versions
 
-_STEPS_MAX = 18
+_STEPS_MAX, _STEPS_WITH_COMMANDS_MAX = 18, 30
 _TELL_STORIES = 5_000
 
 
 def story_of(seed: int) -> tuple[Versions, list[Step]]:
     """The story of a seed, and the programs that it is told under."""
     (versions,) = various_versions(1, seed)
-    kinds = ALL_KINDS if seed % 2 else KINDS
-    return versions, random_story(Random(seed), kinds, _STEPS_MAX)
+    kinds, steps_max = (ALL_KINDS, _STEPS_WITH_COMMANDS_MAX) if seed % 2 else (KINDS, _STEPS_MAX)
+    return versions, random_story(Random(seed), kinds, steps_max)
 
 
 def problem_of(versions: Versions, story: list[Step]) -> str | None:

@@ -6,6 +6,7 @@ from fractions import Fraction
 from core.domain.program import QualificationWindow
 from tests.domain.book import Book
 from tests.domain.naive import NaiveAccount
+from tests.domain.naive_commands import NaiveCommands
 from tests.domain.naive_value import NaiveValue, PileState
 
 BILLIONTH = Fraction(1, 10**9)
@@ -15,6 +16,7 @@ def check_agreement(book: Book, naive: NaiveAccount) -> None:
     """The book is as the naive model says."""
     account = book.account
     assert (account.balance, account.pending, account.deficit) == (naive.balance, naive.pending, naive.debt)
+    assert account.reserved == naive.reserved
     assert account.lifetime_points == naive.lifetime
     assert account.orders_counted == sum(sale.is_counted for sale in naive.sales.values())
     ends: Counter[object] = Counter()
@@ -52,6 +54,14 @@ def check_lots(book: Book, naive: NaiveValue) -> None:
         for lot in book.lots.values()
     )
     assert found == naive.pile_states()
+
+
+def check_holds(book: Book, naive: NaiveCommands) -> None:
+    """Every authorization is in the state that the naive model says, and holds as much; so is the account."""
+    found = {each.authorization_id: (each.state.value, each.points_held) for each in book.authorizations}
+    assert found == {name: (hold.state, hold.points) for name, hold in naive.holds.items()}
+    if naive.has_account:
+        assert book.account.status.value == naive.status
 
 
 def check_tiers(book: Book, naive: NaiveAccount) -> None:

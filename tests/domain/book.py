@@ -266,7 +266,7 @@ class Book:
 
     @account.setter
     def account(self, account: Account) -> None:
-        self.books.put_members({(account.program_id, account.customer_id): account.account_id})
+        self.books.put_primaries({(account.program_id, account.customer_id): account.account_id})
         self.books.put_accounts({account.account_id: account})
 
     @property

@@ -7,78 +7,164 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.domain.agreement import check_lots
-from tests.domain.naive_value import NaiveValue
+from tests.domain.agreement import check_holds, check_lots
+from tests.domain.naive_commands import NaiveCommands
 from tests.domain.stories import KINDS, Step
 from tests.domain.story_run import StoryRun
 from tests.domain.valid_programs import Versions
 
-COMMANDS = (*["credit"] * 3, *["debit"] * 3, *["redeem"] * 2, *["adjust"] * 2, *["transfer"] * 3, "again", "clash")
-ALL_KINDS = (*KINDS, *COMMANDS)
-steps_with_commands = st.lists(
-    st.tuples(st.sampled_from(ALL_KINDS), st.integers(0, 10_000), st.integers(0, 200)), min_size=2, max_size=20
-)
+VALUE = (*["credit"] * 6, "debit", *["redeem"] * 2, *["adjust"] * 2, *["transfer"] * 3)
+HELD = (*["authorize"] * 5, *["capture"] * 4, *["void"] * 2, "void_due", *["reverse"] * 5)
+ACCOUNTS = ("create", "freeze", "unfreeze", "unfreeze", "close", "link", "unlink", "update")
+#: Fewer of the shop's than where nothing is commanded, so that commands meet each other.
+_BESIDE = (*["order"] * 4, *["refund"] * 3, *["fulfil"] * 2, *["pass"] * 3, *dict.fromkeys(KINDS))
+ALL_KINDS = (*_BESIDE, *VALUE, *HELD, *ACCOUNTS, "again", "clash")
+_numbers = st.integers(0, 10_000), st.integers(0, 200)
+#: Mostly there is an account from the beginning, and something in it.
+steps_with_commands = st.tuples(
+    st.tuples(st.sampled_from(["credit", "credit", "order", "create"]), *_numbers),
+    st.lists(st.tuples(st.sampled_from(ALL_KINDS), *_numbers), min_size=2, max_size=20),
+).map(lambda parts: [parts[0], *parts[1]])
 
 
 def random_story(random: Random, kinds: Sequence[str], steps_max: int) -> list[Step]:
     """A story by chance alone."""
+    first = "credit" if "credit" in kinds else "order"
     return [
-        (random.choice(kinds), random.randrange(10_001), random.randrange(201))
-        for _ in range(random.randint(2, steps_max))
+        (kind, random.randrange(10_001), random.randrange(201))
+        for kind in (first, *random.choices(kinds, k=random.randint(1, steps_max - 1)))
     ]
 
 
 class CommandStoryRun(StoryRun):
     """Runs a story with commands on a book and on the naive model alike; each must tell the same of each command."""
 
-    new_naive = NaiveValue
+    new_naive = NaiveCommands
 
     def __init__(self, versions: Versions) -> None:
         super().__init__(versions)
         self.sent: list[tuple[str, str, dict[str, Any], datetime]] = []
+        self.done: list[str] = []  #: the commands that were accepted
+        self.accounts: dict[str, NaiveCommands] = {}
+        for customer_id, (_, naive) in self.customers.items():
+            assert isinstance(naive, NaiveCommands)
+            naive.customer_id, self.accounts[customer_id] = customer_id, naive
 
     def check(self) -> None:
         """All invariants hold of the books, and the naive model agrees on every lot."""
         super().check()
-        for book, naive in self.customers.values():
-            assert isinstance(naive, NaiveValue)
+        for customer_id, naive in self.accounts.items():
+            book = self.customers[customer_id].book
             check_lots(book, naive)
+            check_holds(book, naive)
+
+    def takes_orders(self, customer_id: str) -> bool:
+        return self.accounts[customer_id].status != "closed"
 
     def _step(self, kind: str, number: int, days: int) -> None:
         match kind:
-            case "credit":
-                self._command(kind, {"customer_id": "c1", **self._credit_data(number, days)}, days)
-            case "debit":
-                self._command(kind, {"customer_id": "c1", **self._debit_data(number)}, days)
-            case "redeem":
-                self._command(kind, {"customer_id": "c1", "points": 1 + number % 120}, days)
-            case "adjust":
-                self._command(kind, {"customer_id": "c1", **self._adjust_data(number, days)}, days)
-            case "transfer":
-                giver, getter = ("c1", "c2") if days % 3 else ("c2", "c1")
-                whom = {"customer_id": giver, "to_customer_id": getter}
-                self._command(kind, {**whom, **self._debit_data(number)}, days)
             case "again" if self.sent:
                 self._tell_command(*self.sent[number % len(self.sent)])
             case "clash" if self.sent:
                 verb, command_id, data, at = self.sent[number % len(self.sent)]
-                self._tell_command(verb, command_id, {**data, "points": data["points"] + 1}, at)
+                self._tell_command(verb, command_id, {**data, "reason": "something else"}, at)
             case "again" | "clash":
                 pass
+            case _ if kind in VALUE:
+                self._command(kind, self._value_data(kind, number, days), days)
+            case "create" if number % 4 == 3 and (made := [each for each in self.sent if each[0] == "account.create"]):
+                _, _, data, at = made[-1]  # the same account by another command
+                self._send_command("account.create", data, at)
+            case _ if kind in ACCOUNTS:
+                self._command(f"account.{kind}", self._account_data(kind, number, days), days)
+            case "authorize" | "capture" | "void" | "reverse":
+                self._command(kind, self._held_data(kind, number, days), days)
             case _:
                 super()._step(kind, number, days)
 
     def _command(self, verb: str, data: dict[str, Any], days: int) -> None:
         late = timedelta(days=days % 9 if days % 5 == 0 else 0)
+        self._send_command(verb, data, self.now - late)
+
+    def _send_command(self, verb: str, data: dict[str, Any], at: datetime) -> None:
         # Sources may number their commands as they number their orders.
-        self.sent.append((verb, f"o{len(self.sent)}", data, self.now - late))
+        self.sent.append((verb, f"o{len(self.sent)}", data, at))
         self._tell_command(*self.sent[-1])
 
     def _tell_command(self, verb: str, command_id: str, data: dict[str, Any], at: datetime) -> None:
-        book, naive = self.customers[data["customer_id"]]
-        assert isinstance(naive, NaiveValue)
-        told = naive.command(verb, command_id, data, at, self.now)
-        assert book.command(verb, command_id, data, at, self.now) == told
+        whose = data.get("customer_id", "c1")  # what names nobody, the first one looks into
+        told = self.accounts[whose].command(verb, command_id, data, at, self.now)
+        assert self.customers[whose].book.command(verb, command_id, data, at, self.now) == told
+        if told[0] == "accepted":
+            self.done.append(command_id)
+
+    def _whom(self, number: int) -> dict[str, Any]:
+        """Which account a command names, and how."""
+        match number % 19:
+            case 8:
+                return {"card": f"card-{number % 3}"}
+            case 9:
+                return {"account_id": f"own-{number % 2}"}
+            case 10 | 11:
+                return {"customer_id": "c2"}
+            case _:
+                return {"customer_id": "c1"}
+
+    def _value_data(self, kind: str, number: int, days: int) -> dict[str, Any]:
+        whom = self._whom(number)
+        match kind:
+            case "credit":
+                return whom | self._credit_data(number, days)
+            case "debit":
+                return whom | self._debit_data(number)
+            case "redeem":
+                return whom | {"points": 1 + number % 120}
+            case "adjust":
+                return whom | self._adjust_data(number, days)
+            case _:
+                giver, getter = ("c1", "c2") if days % 3 else ("c2", "c1")
+                whom = {"customer_id": giver} if number % 5 else whom
+                return {**whom, "to_customer_id": getter, **self._debit_data(number)}
+
+    def _held_data(self, kind: str, number: int, days: int) -> dict[str, Any]:
+        names = [name for naive in self.accounts.values() for name in naive.holds]
+        if kind == "authorize":
+            name = names[0] if names and number % 17 == 3 else f"a{len(self.sent)}"
+            data = {**self._whom(number), "points": 1 + number % 90, "authorization_id": name}
+            match days % 4:
+                case 1:
+                    data["expires_in_seconds"] = 3600 * (1 + number % 2000)
+                case 2:
+                    data["expires_at"] = self.now + timedelta(hours=number % 2200 - 5)
+            return data
+        if kind == "reverse":
+            known = [each[1] for each in self.sent] if number % 5 == 0 else self.done
+            data = {"command_id": known[-1 - number % min(4, len(known))] if known else "o9"}
+            more = {"points": 1 + number % 60} if number % 3 == 0 else {}
+            return data | more | ({"allow_negative_balance": True} if days % 3 == 0 else {})
+        data = {"authorization_id": names[-1 - number % min(3, len(names))] if names else "a9"}
+        if kind == "capture":
+            data |= {"points": 1 + number % 60} if number % 3 else {}
+            data |= {"is_final": False} if days % 2 else {}
+        return data
+
+    def _account_data(self, kind: str, number: int, days: int) -> dict[str, Any]:
+        whom = self._whom(number)
+        match kind:
+            case "create":
+                points = {"points": 1 + number % 70} if number % 2 else {}
+                end = {"expires_at": self.now + timedelta(days=days - 3)} if points and number % 3 == 0 else {}
+                customer_id = whom.get("customer_id", "c2")
+                return {"customer_id": customer_id, "account_id": f"own-{number % 2}", **points, **end}
+            case "close":
+                to = {"points_left": "transfer", "to_customer_id": ("c1", "c2")[number % 3 > 0]}
+                return whom | ({}, {"points_left": "forfeit"}, to)[days % 3]
+            case "link" | "unlink":
+                return {"customer_id": whom.get("customer_id", "c2"), "card": f"card-{number % 3}"}
+            case "update":
+                return whom | {"metadata": {"number": number % 2}}
+            case _:
+                return whom
 
     def _credit_data(self, number: int, days: int) -> dict[str, Any]:
         data: dict[str, Any] = {"points": 1 + number % 150}
@@ -88,8 +174,7 @@ class CommandStoryRun(StoryRun):
             data["expires_at"] = self.now + timedelta(days=number % 60 - 1, hours=days % 24)
         if number % 31 == 7:
             data["unit"] = ("points", "miles")[days % 2]
-        naive = self.customers["c1"].naive
-        if number % 97 == 3 and naive.balance + naive.pending > days:
+        if number % 97 == 3 and self.accounts["c1"].all_points > days:
             data["points"] = 10**15 - days  # too many, so that there is room for what orders earn
         return data
 

@@ -13,14 +13,19 @@ from core.domain.orders.facts import Refund
 from core.domain.orders.posted import OrderEventKind, PostedOrder, PostedOrderEvent, PostedRefund, refunds_known
 from core.domain.program import ClawbackPolicy, Program
 from core.domain.tiers.qualification import review_due_at
+from core.domain.value.authorizations import Authorization, AuthorizationState
 from tests.domain.book import Book
 
-_GIVING = {EntryKind.ACCRUAL, EntryKind.RELEASE, EntryKind.CREDIT, EntryKind.ADJUSTMENT, EntryKind.TRANSFER}
+_RETURNING = {EntryKind.VOID, EntryKind.REVERSAL}
+_GIVING = _RETURNING | {
+    EntryKind.ACCRUAL, EntryKind.RELEASE, EntryKind.CREDIT, EntryKind.ADJUSTMENT, EntryKind.TRANSFER
+}  # fmt: skip
 
 
 def check_everything(book: Book) -> None:
     """Check all invariants of a book."""
     check_balance(book.account, book.lots.values(), book.entries)
+    check_authorizations(book.account, book.authorizations)
     check_allocations(book.entries, book.lots)
     check_origins(book.entries, book.lots.values(), book.orders_ever)
     check_sequence(book.account, book.entries)
@@ -46,8 +51,16 @@ def check_balance(account: Account, lots: Iterable[Lot], entries: Sequence[Entry
     assert account.pending == sum(lot.points_remaining for lot in lots if lot.is_pending)
     assert account.deficit == sum(entry.deficit_change for entry in entries)
     assert account.deficit >= 0
-    assert account.reserved == 0, "nothing reserves points yet"
-    assert all(entry.reserved_change == entry.reserved_after == 0 for entry in entries)
+    assert account.reserved == sum(entry.reserved_change for entry in entries)
+
+
+def check_authorizations(account: Account, authorizations: Iterable[Authorization]) -> None:
+    """1: what is reserved is what open authorizations hold."""
+    held = [each.points_held for each in authorizations]
+    assert account.reserved == sum(held)
+    for each in authorizations:
+        assert min(each.points_captured, each.points_returned, each.points_held) >= 0
+        assert (each.state is AuthorizationState.OPEN) is (each.points_held > 0)
 
 
 def check_allocations(entries: Sequence[Entry], lots: Mapping[int, Lot]) -> None:
@@ -56,7 +69,8 @@ def check_allocations(entries: Sequence[Entry], lots: Mapping[int, Lot]) -> None
     taken: dict[int, int] = dict.fromkeys(lots, 0)
     expired: dict[int, int] = dict.fromkeys(lots, 0)
     for entry in entries:
-        assert entry.points or entry.pending_change or entry.kind is EntryKind.RELEASE
+        changes = entry.points, entry.pending_change, entry.reserved_change
+        assert any(changes) or entry.kind is EntryKind.RELEASE
         allocated = sum(part.points for part in entry.allocations)
         assert entry.points + entry.pending_change == allocated - entry.deficit_change
         assert len({part.lot_number for part in entry.allocations}) == len(entry.allocations)
@@ -78,7 +92,7 @@ def check_allocations(entries: Sequence[Entry], lots: Mapping[int, Lot]) -> None
                     taken[part.lot_number] -= part.points
                 case AllocationKind.RETURNED:
                     assert part.points > 0
-                    assert entry.kind in {EntryKind.ACCRUAL, EntryKind.RELEASE}
+                    assert entry.kind in _RETURNING | {EntryKind.ACCRUAL, EntryKind.RELEASE}
                     taken[part.lot_number] -= part.points
     for number, lot in lots.items():
         assert 0 <= lot.points_remaining <= lot.points_granted
@@ -92,9 +106,9 @@ def check_origins(entries: Sequence[Entry], lots: Iterable[Lot], orders: Mapping
     """A lot keeps what first earned it: the order of the entry that opened it, or its command."""
     for lot in lots:
         entry = entries[lot.opened_by_sequence - 1]
-        assert entry.source is not None
-        if entry.kind is EntryKind.TRANSFER:
+        if entry.kind in _RETURNING | {EntryKind.TRANSFER}:
             continue  # as it was where it comes from
+        assert entry.source is not None
         if entry.command_id is not None:
             assert lot.origin == Origin(OriginKind.COMMAND, entry.source, entry.command_id, entry.occurred_at)
             continue
@@ -106,12 +120,13 @@ def check_origins(entries: Sequence[Entry], lots: Iterable[Lot], orders: Mapping
 def check_sequence(account: Account, entries: Sequence[Entry]) -> None:
     """3: entries are numbered 1, 2, 3, …, and their balances chain."""
     assert [entry.sequence for entry in entries] == list(range(1, account.sequence + 1))
-    balance = pending = 0
+    balance = pending = reserved = 0
     for entry in entries:
         balance += entry.points
         pending += entry.pending_change
-        assert (entry.balance_after, entry.pending_after) == (balance, pending)
-        assert pending >= 0
+        reserved += entry.reserved_change
+        assert (entry.balance_after, entry.pending_after, entry.reserved_after) == (balance, pending, reserved)
+        assert min(pending, reserved) >= 0
 
 
 def _known(refunds: Sequence[PostedRefund], posted: PostedOrder, events: Sequence[PostedOrderEvent]) -> list[Refund]:

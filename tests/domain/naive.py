@@ -47,6 +47,11 @@ class NaiveAccount(NaiveOrders):
         return sum(pile.left for pile in self.piles if pile.is_pending)
 
     @property
+    def reserved(self) -> int:
+        """What authorizations hold: nothing, where there are no commands."""
+        return 0
+
+    @property
     def ends(self) -> Counter[tuple[datetime | None, bool]]:
         found: Counter[tuple[datetime | None, bool]] = Counter()
         for pile in self.piles:
@@ -132,10 +137,15 @@ class NaiveAccount(NaiveOrders):
         if policy == "allow_negative":
             self.debt, self.returned = self.debt + points, self.returned + points
 
-    def spend(self, points: int, now: datetime) -> None:
+    def spend(self, points: int, now: datetime) -> list[tuple[Pile, int]]:
+        """Take so many of what can be spent; from which piles, in this order."""
+        taken = []
         for pile in self._spendable(now):
             part = min(points, pile.left)
             pile.left, points = pile.left - part, points - part
+            if part:
+                taken.append((pile, part))
+        return taken
 
     def release(self, now: datetime) -> None:
         due = [pile for pile in self.piles if pile.is_pending and pile.available_at and pile.available_at <= now]

@@ -11,9 +11,22 @@ from typing import Any
 from tests.domain.naive import NaiveAccount
 from tests.domain.naive_sales import Pile
 
-Told = tuple[str, dict[str, str | int]]
+Told = tuple[str, dict[str, str | int | datetime]]
+Taken = list[tuple[Pile | None, int]]  #: from which piles, in this order; None: from none, so that a debt grew
 PileState = tuple[str, str, int, int, datetime | None, datetime | None, bool]
-_POINTS_MAX = 10**15
+POINTS_MAX = 10**15
+
+
+@dataclass
+class Did:
+    """What a command did to an account, as far as another one undoes it."""
+
+    account: "NaiveValue"
+    kind: str
+    points: int  #: above 0: given
+    taken: Taken = field(default_factory=list)
+    opened: list[Pile] = field(default_factory=list)
+    is_undone: bool = False
 
 
 @dataclass
@@ -22,12 +35,15 @@ class NaiveValue(NaiveAccount):
 
     answers: dict[str, tuple[object, Told]] = field(default_factory=dict)  #: content and answer by command id
     is_open: bool = False  #: the customer has an account
+    customer_id: str = ""
+    status: str = "active"
+    did: dict[str, list[Did]] = field(default_factory=dict)  #: by command id
 
     def command(self, verb: str, command_id: str, data: dict[str, Any], at: datetime, now: datetime) -> Told:
         """Do a command once; the same again is told the same, and other content under its id is a conflict."""
         content = verb, data, at
         if command_id not in self.answers:
-            self.answers[command_id] = content, self._do(verb, command_id, data, at, now)
+            self.answers[command_id] = content, self.do(verb, command_id, data, at, now)
         known, told = self.answers[command_id]
         return told if known == content else ("command_conflict", {})
 
@@ -46,70 +62,86 @@ class NaiveValue(NaiveAccount):
         """Whether the customer has an account."""
         return bool(self.is_open or self.sales or self.returned)
 
-    def _do(self, verb: str, command_id: str, data: dict[str, Any], at: datetime, now: datetime) -> Told:
-        if verb == "credit":
-            return self._credit(command_id, data, at, now)
-        if not self.has_account:
-            return "unknown_account", {}
-        if data.get("unit", self.program.unit) != self.program.unit:
-            return "wrong_unit", {}
+    @property
+    def everybody(self) -> "list[NaiveValue]":
+        """All accounts, this one first."""
+        return [self, *(each for each in self.others if isinstance(each, NaiveValue))]
+
+    def do(self, verb: str, command_id: str, data: dict[str, Any], at: datetime, now: datetime) -> Told:
+        """Do a command on this account that has passed all checks that they have in common."""
         match verb:
+            case "credit":
+                return self.credit(command_id, data, at, now)
             case "adjust":
                 return self._adjust(command_id, data, at, now)
             case "transfer":
-                return self._transfer(data, now)
+                return self._transfer(command_id, data, now)
             case _:
-                return self._debit(data, at, now)
+                return self._debit(verb, command_id, data, at, now)
+
+    def note(self, command_id: str, did: Did) -> None:
+        """Keep what a command did."""
+        self.did.setdefault(command_id, []).append(did)
 
     def _adjust(self, command_id: str, data: dict[str, Any], at: datetime, now: datetime) -> Told:
         if data["points"] > 0:
-            return self._credit(command_id, data, at, now)
+            return self.credit(command_id, data, at, now, "adjust")
         asked = -data["points"]
-        can_be_spent = self._spendable_by(now)
+        can_be_spent = self.spendable_by(now)
         if can_be_spent < asked and not data.get("allow_negative_balance"):
             return "insufficient_points", {}
         self.release(now)
         points = min(asked, can_be_spent)
-        self.spend(points, now)
+        taken: Taken = [*self.spend(points, now)]
         self.debt += asked - points
+        self.note(
+            command_id, Did(self, "adjust", -asked, [*taken, *([(None, asked - points)] if asked > points else [])])
+        )
         return "accepted", {"points": asked}
 
-    def _transfer(self, data: dict[str, Any], now: datetime) -> Told:
-        [receiver] = self.others
-        assert isinstance(receiver, NaiveValue)
+    def _transfer(self, command_id: str, data: dict[str, Any], now: datetime) -> Told:
+        receiver = self.receiver(data)
+        if isinstance(receiver, str):
+            return receiver, {}
         asked: int = data["points"]
-        can_be_spent = self._spendable_by(now)
+        can_be_spent = self.spendable_by(now)
         if can_be_spent < asked and not (data.get("allow_remainder") and can_be_spent):
             return "insufficient_points", {}
         points = min(asked, can_be_spent)
-        if receiver.balance + receiver.pending + points > _POINTS_MAX:
+        if receiver.all_points + points > POINTS_MAX:
             return "too_many_points", {}
         self.release(now)
         receiver.is_open = True
         if receiver.debt:
             receiver.release(now)
-        left = points
-        for pile in self._spendable(now):
-            part = min(left, pile.left)
-            pile.left, left = pile.left - part, left - part
-            if part:
-                receiver.receive(pile, part)
-        told: dict[str, str | int] = {"points": points}
+        taken = self.spend(points, now)
+        opened = [receiver.receive(pile, part) for pile, part in taken]
+        self.note(command_id, Did(self, "transfer", -points, [*taken]))
+        self.note(command_id, Did(receiver, "transfer", points, opened=[pile for pile in opened if pile.is_there]))
+        told: dict[str, str | int | datetime] = {"points": points}
         return "accepted", told | ({"remainder": asked - points} if data.get("allow_remainder") else {})
 
-    def receive(self, of: Pile, points: int) -> None:
-        """Take in points of another account, with the end that they have there now."""
-        pile = Pile(of.order_id, len(self.piles), of.kind, points, of.available_at, of.expires_at, False)
+    def receiver(self, data: dict[str, Any]) -> "NaiveValue | str":
+        """Who gets points by a transfer, or why nobody does."""
+        (receiver,) = (each for each in self.everybody if each.customer_id == data["to_customer_id"])
+        if receiver is self:
+            return "same_account"
+        return "account_closed" if receiver.status == "closed" else receiver
+
+    def receive(self, of: Pile, points: int) -> Pile:
+        """Take in points of another account, with the dates that they have there now."""
+        pile = Pile(of.order_id, len(self.piles), of.kind, points, of.available_at, of.expires_at, of.is_pending)
         pile.command_id, pile.was_received = of.command_id, True
         self.piles.append(pile)
-        self._pay(pile)
+        if not pile.is_pending:
+            self._pay(pile)
         pile.is_there, pile.size = pile.left > 0, pile.left
+        return pile
 
-    def _credit(self, command_id: str, data: dict[str, Any], at: datetime, now: datetime) -> Told:
+    def credit(self, command_id: str, data: dict[str, Any], at: datetime, now: datetime, kind: str = "credit") -> Told:
+        """Give points, which pay off a debt first."""
         points: int = data["points"]
-        if data.get("unit", self.program.unit) != self.program.unit:
-            return "wrong_unit", {}
-        if self.balance + self.pending + points > _POINTS_MAX:
+        if self.all_points + points > POINTS_MAX:
             return "too_many_points", {}
         available = data.get("available_at") or min(at, now)
         if "expires_at" in data:
@@ -134,27 +166,37 @@ class NaiveValue(NaiveAccount):
         if not pile.is_pending:
             self._pay(pile)
             pile.is_there, pile.size = pile.left > 0, pile.left
+        self.note(command_id, Did(self, kind, points, opened=[pile] if pile.is_there else []))
         return "accepted", {"points": points}
 
-    def _debit(self, data: dict[str, Any], at: datetime, now: datetime) -> Told:
+    def _debit(self, verb: str, command_id: str, data: dict[str, Any], at: datetime, now: datetime) -> Told:
         asked: int = data["points"]
-        can_be_spent = self._spendable_by(now)
+        can_be_spent = self.spendable_by(now)
         if can_be_spent < asked and not (data.get("allow_remainder") and can_be_spent):
             return "insufficient_points", {}
         self.release(now)
         points = min(asked, can_be_spent)
-        self.spend(points, now)
+        self.note(command_id, Did(self, verb, -points, [*self.spend(points, now)]))
+        self.be_active(at, now)
+        told: dict[str, str | int | datetime] = {"points": points}
+        return "accepted", told | ({"remainder": asked - points} if data.get("allow_remainder") else {})
+
+    def be_active(self, at: datetime, now: datetime) -> None:
+        """Spending lets the other points last longer."""
         self.spent.append((self.program, at))
         self._slide(self.program, at, now)
-        told: dict[str, str | int] = {"points": points}
-        return "accepted", told | ({"remainder": asked - points} if data.get("allow_remainder") else {})
+
+    @property
+    def all_points(self) -> int:
+        """What there is, and what is still to come of it."""
+        return self.balance + self.pending + self.reserved
 
     def _left_after_release(self, now: datetime) -> int:
         """How many points are left in lots, once what is due has paid off what is owed."""
         due = [pile for pile in self.piles if pile.is_pending and pile.available_at and pile.available_at <= now]
         return sum(pile.left for pile in self.piles) - min(self.debt, sum(pile.left for pile in due))
 
-    def _spendable_by(self, now: datetime) -> int:
+    def spendable_by(self, now: datetime) -> int:
         """What is there for spending once what is due is released; nothing while a debt is left."""
         due = [pile for pile in self.piles if pile.is_pending and pile.available_at and pile.available_at <= now]
         debt = self.debt

@@ -60,6 +60,11 @@ class StoryRun:
             check_everything(book)
             check_agreement(book, naive)
 
+    def takes_orders(self, customer_id: str) -> bool:
+        """Whether orders come to this customer."""
+        del customer_id
+        return True
+
     def _step(self, kind: str, number: int, days: int) -> None:
         if kind in SHOP:
             self._tell(kind, number, days)
@@ -170,14 +175,14 @@ class StoryRun:
             case Order():
                 told = self.told[message.order_id] = Told(message, self._version_at(message.occurred_at))
                 self.owners[message.order_id] = []
-                if message.customer_id is not None:
+                if message.customer_id is not None and self.takes_orders(message.customer_id):
                     self._come(told, message.customer_id)
             case Return():
                 version = self._version_at(message.occurred_at)
                 self.customers[message.customer_id].naive.take(message, version, now)
             case OrderClaim():
                 owners = self.owners[message.order_id]
-                if message.customer_id not in owners:
+                if message.customer_id not in owners and self.takes_orders(message.customer_id):
                     if owners:
                         self.customers[owners[-1]].naive.go(message.order_id, now)
                     self._come(self.told[message.order_id], message.customer_id)

@@ -85,6 +85,7 @@ def _rest(random: Random) -> dict[str, Any]:
         "expiry": _expiry(random),
         "currencies": {"CHF": random.choice(["1.0712", RATES])},
         "clawback": {"policy": random.choice(["allow_negative", "clamp", "pending_only"])},
+        **_maybe(random, 0.4, returned_points_grace_days=random.choice([1, 15])),
         "basis": {
             "kinds": random.choice([["product"], ["product", "shipping"]]),
             "tax": random.choice(["excluded", "included"]),

@@ -34,6 +34,7 @@ from core.domain.program import Program
 from core.domain.program.registry import ProgramRegistry
 from core.domain.reach import AccountParts, LotsWanted, Reach, TierInstant
 from core.domain.reports import KeptOrder
+from core.domain.value.authorizations import Authorization
 
 
 def claim_reach(message: Message[OrderClaim], rules: ProgramRegistry, _as_of: datetime) -> Reach:
@@ -89,6 +90,7 @@ class _Left(NamedTuple):
     changes: tuple[AccountChange, ...] = ()
     events: tuple[PostedOrderEvent, ...] = ()
     budgets: tuple[BudgetChange, ...] = ()
+    authorizations: tuple[Authorization, ...] = ()  #: of which it takes back what they hold
 
 
 def _moved(
@@ -126,6 +128,7 @@ def _moved(
         (event, *left.events),
         (owned,),
         budgets=(*left.budgets, *accrued.budgets),
+        authorizations=left.authorizations,
         given=accrued.given,
     )
 
@@ -216,7 +219,7 @@ def _given_up(
         sequence=settled.sequence,
         accrual_sequence=posted.sequence,
     )
-    return _Left((account_change,), (given_up,), settled.rest.budgets)
+    return _Left((account_change,), (given_up,), settled.rest.budgets, settled.rest.authorizations)
 
 
 def _owned() -> Parked:

@@ -16,6 +16,7 @@ from core.domain.orders.limits import judge
 from core.domain.orders.lookup import posted_before, unknown_program, unlisted_source
 from core.domain.orders.posted import Judgement, PostedReturn, Recovery
 from core.domain.orders.taking import Deduction, take_back
+from core.domain.orders.withdrawing import Report, withdraw
 from core.domain.outcomes import Parked, Reason, Replayed
 from core.domain.program import Circumstances, ClawbackPolicy, Enrol, Program
 from core.domain.program.registry import ProgramRegistry
@@ -35,7 +36,8 @@ def return_reach(message: Message[Return], rules: ProgramRegistry, _as_of: datet
         most = max(worth_of(returned, program, tier.tier_id).points for tier in program.tiers)
     # It meets a tier as an order does; no order has this key, since no id holds that character.
     instant = TierInstant(returned.occurred_at, (returned.source, f"\t{returned.return_id}"), is_new=True)
-    parts = AccountParts(LotsWanted.TO_TAKE, (instant,), points_to_take=min(most, POINTS_MAX))
+    holding = program.clawback.takes_reserved
+    parts = AccountParts(LotsWanted.TO_TAKE, (instant,), points_to_take=min(most, POINTS_MAX), holding=holding)
     return Reach(customers={(program_id, returned.customer_id): parts}, returns=frozenset({key}))
 
 
@@ -111,6 +113,8 @@ def _taken(
     released = release(account, books.lots_to_release(account, as_of), as_of)
     newer = {lot.lot_number: lot for lot in released.lots}
     deduction = take_back((), books.lots_to_take(account, as_of, newer, set()), {"": worth.points}, program, as_of)
+    report = Report(returned.source, returned.occurred_at, return_id=returned.return_id)
+    before, entries, deduction, authorizations = withdraw(books, released.account, deduction, program, report, as_of)
     may_owe = program.clawback.policy is ClawbackPolicy.ALLOW_NEGATIVE
     may_owe = may_owe and (opened is None or program.enrol is Enrol.FIRST_ACTIVITY)
     shortfall = 0 if may_owe else deduction.uncovered
@@ -118,13 +122,13 @@ def _taken(
     fact = posted._replace(account_id=account.account_id, recovery=recovery)
     if not recovery.points_taken:
         return Decision(facts=(fact if opened is None else fact._replace(account_id=None),), given=_less(worth))
-    before = released.account
     after = debit(before, recovery.points_taken, uncovered=deduction.uncovered - shortfall)
     after = after._replace(lifetime_points=before.lifetime_points - recovery.points_taken)
     entry = _entry(before, after, returned, _Taking(worth, deduction, recovery))
     lots = tuple({**newer, **deduction.lots}.values())
-    change = AccountChange(after, (*released.entries, entry), lots, opened=opened)
-    return Decision((change,), (fact._replace(sequence=entry.sequence),), given=_less(worth))
+    change = AccountChange(after, (*released.entries, *entries, entry), lots, opened=opened)
+    posted_fact = fact._replace(sequence=entry.sequence)
+    return Decision((change,), (posted_fact,), authorizations=authorizations, given=_less(worth))
 
 
 def _too_many_points(points: int, program: Program) -> Parked:

@@ -25,6 +25,7 @@ from core.domain.orders.posted import PostedOrder, Qualifying, Recovery
 from core.domain.orders.qualifying_steps import with_refunds
 from core.domain.orders.reckoning import beginning
 from core.domain.orders.taking import Deduction, dues_of, take_back
+from core.domain.orders.withdrawing import Report, withdraw
 from core.domain.outcomes import Parked, Reason
 from core.domain.program import ClawbackPolicy, Program
 from core.domain.program.registry import ProgramRegistry
@@ -32,6 +33,7 @@ from core.domain.reach import AccountParts, LotsWanted, OrderKey, OrderParts, Ti
 from core.domain.reports import KeptOrder
 from core.domain.tiers.history import counted_order
 from core.domain.tiers.recounting import recount
+from core.domain.value.authorizations import Authorization
 
 
 def lowering(rules: ProgramRegistry, order: OrderKey, occurred_at: datetime) -> OrderParts:
@@ -47,7 +49,8 @@ def raising(rules: ProgramRegistry, order: OrderKey) -> OrderParts:
 def _parts(rules: ProgramRegistry, instant: TierInstant) -> OrderParts:
     is_shared = any(version.program.has_inactivity for version in rules.versions())
     account = AccountParts(LotsWanted.TO_TAKE, (instant,), expiries=is_shared, keepings=is_shared)
-    return OrderParts(refunds=True, events=True, account=account, limits=True)
+    is_withdrawn = any(version.program.clawback.takes_reserved for version in rules.versions())
+    return OrderParts(refunds=True, events=True, account=account._replace(holding=is_withdrawn), limits=True)
 
 
 class OrderChange(NamedTuple):
@@ -77,7 +80,7 @@ class Settled(NamedTuple):
     posted: PostedOrder  #: in its new state
     recovery: Recovery  #: below zero where points came back
     sequence: int | None  #: of the entry; None: there is none
-    rest: Decision  #: budgets, and what each rule gives now
+    rest: Decision  #: budgets, authorizations, and what each rule gives now
 
     def decision(self, *facts: Fact) -> Decision:
         """All that the change of the order does; `facts` are what its message reported."""
@@ -147,6 +150,7 @@ class _Moved(NamedTuple):
     lots: Mapping[int, Lot] = {}
     expiries: tuple[tuple[SharedExpiry, ...], tuple[SharedExpiry, ...]] = ((), ())  #: that it moved, and that it began
     sequence: int | None = None
+    authorizations: tuple[Authorization, ...] = ()
 
 
 def _settled(
@@ -183,7 +187,9 @@ def _settled(
         ),
         recovery,
         moved.sequence,
-        Decision(budgets=budget_changes(program, before, target), given=target.given),
+        Decision(
+            budgets=budget_changes(program, before, target), authorizations=moved.authorizations, given=target.given
+        ),
     )
 
 
@@ -198,6 +204,8 @@ def _down(books: Books, difference: _Difference, *, ends_apart: bool) -> _Moved:
     own = _own_lots(books, difference)
     others = books.lots_to_take(account, as_of, newer, {lot.lot_number for lot in own})
     taken = take_back(own, others, dues, program, as_of, None if held is None else held.by_earner)
+    report = Report(change.before.order.source, change.occurred_at, change.before.order.order_id, change.refund_id)
+    account, entries, taken, authorizations = withdraw(books, account, taken, program, report, as_of)
     shortfall = 0 if program.clawback.policy is ClawbackPolicy.ALLOW_NEGATIVE else taken.uncovered
     recovery = Recovery(due, due - taken.excused - shortfall, taken.excused, shortfall)
     if not recovery.points_taken:
@@ -205,7 +213,9 @@ def _down(books: Books, difference: _Difference, *, ends_apart: bool) -> _Moved:
     after = _debit(account, taken, recovery)
     why = _why(difference, points_excused_as_expired=taken.excused, points_shortfall=shortfall)
     entry = _entry(account, after, EntryKind.CLAWBACK, change, taken.allocations, why)
-    return _Moved(after, recovery, (entry,), taken.lots, sequence=entry.sequence)
+    return _Moved(
+        after, recovery, (*entries, entry), taken.lots, sequence=entry.sequence, authorizations=authorizations
+    )
 
 
 def _rebalanced(books: Books, difference: _Difference, moved: _Moved) -> _Moved:

@@ -118,11 +118,18 @@ class Expiry(Part):
         return self
 
 
+#: Of an authorization that lasts as long as one can.
+_AUTHORIZATION_HOURS_MAX = 90 * 24
+
+
 class Reminders(Part):
-    """When customers are reminded of points that are about to expire."""
+    """When others are reminded of points that are about to expire, and of authorizations."""
 
     days_ahead: Annotated[tuple[Annotated[int, Field(strict=True, ge=1, le=DAYS_MAX)], ...], Field(max_length=10)] = ()
     """How many days ahead the event loyalty.points.expiring announces them, such as [30, 7]."""
+    authorization_hours_ahead: Annotated[int, Field(strict=True, ge=0, le=_AUTHORIZATION_HOURS_MAX)] = 24
+    """How many hours before its deadline the event loyalty.authorization.expiring tells of an authorization that still
+    holds points, once; not of one that lasts no longer. 0: of none."""
 
     @field_validator("days_ahead")
     @classmethod

@@ -73,8 +73,8 @@ class Clawback(Part):
     """allow_negative: the balance goes below zero, and later credits pay that off first; clamp: the balance stops at
     zero, and the rest is recorded as a shortfall; pending_only: only points that are not yet available are taken."""
     takes_reserved: StrictBool = False
-    """Whether points are taken too that an authorization or an issued reward holds, where no others are left.
-    Kept for a later release: nothing does so yet."""
+    """Whether points are taken too that authorizations hold, where no others are left: those of the order itself first.
+    Issued rewards keep their price."""
 
 
 class CustomerLimit(Part):

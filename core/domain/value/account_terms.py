@@ -5,6 +5,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import NamedTuple
 
+from core.domain.members import Member
 from core.domain.value.commands import Whom
 
 AttributeValue = str | int | bool
@@ -20,6 +21,7 @@ class CreateTerms(NamedTuple):
     enrolled_at: datetime | None = None  #: when the membership began; None: with the first order
     metadata: Mapping[str, AttributeValue] = MappingProxyType({})
     tags: tuple[str, ...] = ()
+    members: tuple[Member, ...] = ()  #: who may use it beside its owner
 
 
 class StatusTerms(NamedTuple):
@@ -42,6 +44,8 @@ class UpdateTerms(NamedTuple):
     metadata: Mapping[str, AttributeValue] | None = None  #: all of it from now on; None: as it was
     tags: tuple[str, ...] | None = None
     reason: str | None = None  #: for people
+    members: tuple[Member, ...] | None = None
+    is_primary: bool = False  #: its owner's orders come to it from now on
 
 
 class LinkTerms(NamedTuple):

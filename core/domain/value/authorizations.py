@@ -1,6 +1,6 @@
 """Authorizations: points that are reserved until they are captured or come back; an issued reward is one at a price."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 from uuid import UUID
@@ -19,6 +19,7 @@ class AuthorizationState(StrEnum):
     CAPTURED = "captured"  #: what it held is captured, and what a final capture left is back
     VOIDED = "voided"  #: what it still held is back, by command
     EXPIRED = "expired"  #: what it still held is back, by its deadline
+    CLAWED_BACK = "clawed_back"  #: what it still held was taken back, with an order that does not earn it any more
 
 
 class Authorization(NamedTuple):
@@ -55,6 +56,12 @@ class Authorization(NamedTuple):
     def is_open(self, as_of: datetime) -> bool:
         """Whether points may be captured at `as_of`, whether or not the run of its deadline has come."""
         return self.state is AuthorizationState.OPEN and (self.expires_at is None or as_of < self.expires_at)
+
+    def is_expiring(self, reserved_at: datetime, ahead: timedelta, as_of: datetime) -> bool:
+        """Whether it is time at `as_of` to tell of its deadline, so long ahead; never of one that lasts no longer."""
+        if self.expires_at is None or not ahead or not self.is_open(as_of):
+            return False
+        return reserved_at < self.expires_at - ahead <= as_of
 
     def less(self, captured: int, returned: int, closing: AuthorizationState) -> "Authorization":
         """It after these points; in the state `closing` where it holds none any more."""

@@ -14,7 +14,8 @@ from core.domain.reach import AccountParts, LotsWanted, Reach, ReferenceKey
 from core.domain.value.authorizations import AUTHORIZATION, Authorization, AuthorizationState
 from core.domain.value.commands import AuthorizeTerms, CaptureTerms, Command, RedeemTerms
 from core.domain.value.crediting import spent_by, why_of
-from core.domain.value.restoring import Taken, expire_restored, restore, taken_first, taken_last
+from core.domain.value.reserves import lots_held
+from core.domain.value.restoring import Taken, expire_restored, restore
 from core.domain.value.situations import Situation, command_reach, reference_key, released_if_owing
 from core.domain.value.spending import insufficient, spend
 
@@ -119,9 +120,11 @@ def decide_capture(situation: Situation) -> Decision | Rejected:
         return authorization
     points = terms.points or authorization.points_held
     if points > authorization.points_held:
+        clawed_back = authorization.points_returned
+        since = f", since {clawed_back:,} were taken back with orders that do not earn them" if clawed_back else ""
         return Rejected(
             RejectionCode.OVER_CAPTURE,
-            f"{points:,} are to be captured, and the authorization holds {authorization.points_held:,}",
+            f"{points:,} are to be captured, and the authorization holds {authorization.points_held:,}{since}",
             "capture no more than it holds; authorize the rest anew",
         )
     return capture(situation, authorization, points, is_final=terms.is_final)
@@ -136,7 +139,7 @@ def held(situation: Situation) -> Authorization | Rejected:
     state = authorization.state if authorization.state is not AuthorizationState.OPEN else AuthorizationState.EXPIRED
     return Rejected(
         RejectionCode.AUTHORIZATION_CLOSED,
-        f"nothing is left to be done with it: it is {state.value}",
+        f"nothing is left to be done with it: it is {state.value.replace('_', ' ')}",
         "see what became of it; reserve the points anew where they are still wanted",
     )
 
@@ -212,7 +215,7 @@ def _come_back(
 ) -> Returned:
     """`since` is when they come back, from which a grace counts; what has ended by `as_of` expires at once."""
     points = authorization.points_held
-    returns = _still_held(books, account, authorization)
+    returns = [Taken(*each) for each in lots_held(books, account, authorization)]
     released = released_if_owing(books, account, since)
     restored = restore(released.account, returns, since, program, of_reserve=True)
     entry = entry_between(
@@ -229,15 +232,6 @@ def _come_back(
     change = expire_restored(restored, as_of)
     entries, lots = (*released.entries, entry, *change.entries), (*released.lots, *change.lots)
     return Returned(change._replace(entries=entries, lots=lots), authorization.less(0, points, closing))
-
-
-def _still_held(books: Books, account: Account, authorization: Authorization) -> list[Taken]:
-    """Of what an authorization took, in that order, what it holds: the first is captured first, the last comes back."""
-    movements = books.movements(authorization.command_key)
-    (movement,) = (each for each in movements if each.sequence == authorization.sequence)
-    taken = [Taken(books.lot(account, each.lot_number), -each.points) for each in movement.allocations]
-    kept = taken_first(taken, authorization.points_authorized - authorization.points_returned)
-    return taken_last(kept, authorization.points_held)
 
 
 def _named(authorization: Authorization) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from core.domain.reach import AccountParts, Reach, ReferenceKey
 from core.domain.value.account_terms import CreateTerms
 from core.domain.value.commands import ACCOUNT, Command, CreditTerms
 from core.domain.value.crediting import decide_credit
+from core.domain.value.joining import primaries_after
 from core.domain.value.situations import (
     Flow,
     Situation,
@@ -32,7 +33,8 @@ def create_reach(message: Message[Command[CreateTerms]], rules: ProgramRegistry,
     program_id = rules.resolve(message.program_id, command.source, as_of)
     if program_id is None:
         return Reach(references=references, commands=known)
-    customers = {(program_id, command.whom.id): AccountParts()}
+    members = [member.customer_id for member in command.terms.members]
+    customers = {(program_id, customer_id): AccountParts() for customer_id in (command.whom.id, *members)}
     return Reach(references=references, customers=customers, commands=known)
 
 
@@ -89,6 +91,8 @@ def _opened(situation: Situation, message: Message[Command[CreateTerms]], *, is_
         opened_at=command.occurred_at,
         is_primary=is_primary,
         details=AccountDetails(terms.metadata, terms.tags, message.digest),
+        members=terms.members or None,
+        primaries=tuple(primaries_after(situation.books, situation.account, (), terms.members)),
         references=(_own(terms),),
     )
     return completed(Decision((change,), answer=Answer(change.account, _told(command))), situation)

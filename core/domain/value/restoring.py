@@ -47,11 +47,6 @@ def taken_last(taken: Iterable[Taken], points: int) -> list[Taken]:
     return found[::-1]
 
 
-def taken_first(taken: Iterable[Taken], points: int) -> list[Taken]:
-    """Of what was taken, in this order, the first `points`."""
-    return taken_last(list(taken)[::-1], points)[::-1]
-
-
 def restore(
     account: Account,
     returns: Sequence[Taken],

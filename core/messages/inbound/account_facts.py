@@ -1,8 +1,9 @@
 """Makes what commands on accounts themselves ask for of the settled data of messages."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from core.domain.members import Member, Role
 from core.domain.value.account_terms import CloseTerms, CreateTerms, LinkTerms, StatusTerms, UpdateTerms
 from core.messages.inbound.command_facts import instant_of, whom_of
 
@@ -19,7 +20,12 @@ def create_terms(data: Data) -> CreateTerms:
         instant_of(data.get("enrolled_at")),
         data.get("metadata", {}),
         tuple(data.get("tags", ())),
+        _members(data.get("members", ())),
     )
+
+
+def _members(members: Iterable[Data]) -> tuple[Member, ...]:
+    return tuple(Member(each["customer_id"], Role(each["role"])) for each in members)
 
 
 def status_terms(data: Data) -> StatusTerms:
@@ -35,8 +41,14 @@ def close_terms(data: Data) -> CloseTerms:
 
 def update_terms(data: Data) -> UpdateTerms:
     """What is to be kept with an account."""
-    tags = data.get("tags")
-    return UpdateTerms(data.get("metadata"), None if tags is None else tuple(tags), data.get("reason"))
+    tags, members = data.get("tags"), data.get("members")
+    return UpdateTerms(
+        data.get("metadata"),
+        None if tags is None else tuple(tags),
+        data.get("reason"),
+        None if members is None else _members(members),
+        is_primary=data.get("is_primary", False),
+    )
 
 
 def link_terms(data: Data) -> LinkTerms:

@@ -1,6 +1,7 @@
 """The contracts of commands on accounts themselves: what makes them, changes them and ends them."""
 
 import re
+from operator import itemgetter
 from typing import Annotated, Any, Literal, NotRequired
 
 from pydantic import AfterValidator, Field, StringConstraints, with_config
@@ -26,6 +27,7 @@ from core.messages.inbound.fields import Attributes, CustomerId, Id, Label, Stop
 from core.messages.inbound.order_messages import STRICT, TAGS_MAX, Envelope, leave_out_null, refuse
 
 OWN_ID_CHARACTERS_MAX = 64
+MEMBERS_MAX = 50
 #: What the ids look like that we draw.
 DRAWN_PATTERN = "^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$"
 
@@ -37,6 +39,19 @@ OwnAccountId = Annotated[
     Field(examples=["till-7-0001"], json_schema_extra={"not": {"pattern": DRAWN_PATTERN}}),
 ]
 Tags = Annotated[list[Label], Field(max_length=TAGS_MAX), StopAtFirst()]
+
+
+@with_config(STRICT)
+class MemberData(TypedDict):
+    """A customer who may use an account beside its owner."""
+
+    customer_id: CustomerId
+    """The shop's id of the customer."""
+    role: Literal["member", "viewer"]
+    """member: may spend its points, unless the program lets its owner alone do that. viewer: may not."""
+
+
+Members = Annotated[list[MemberData], Field(max_length=MEMBERS_MAX), StopAtFirst()]
 
 
 @with_config(STRICT)
@@ -61,6 +76,8 @@ class CreateData(TypedDict):
     """Whatever else is kept with the account, by names of your own; no personal data."""
     tags: NotRequired[Tags | None]
     """Words to find accounts by; no personal data."""
+    members: NotRequired[Members | None]
+    """Who may use it beside its owner. Who has no account in the program lets their orders earn for this one."""
 
 
 def _own_id_problems(account_id: str) -> list[InitErrorDetails]:
@@ -69,16 +86,23 @@ def _own_id_problems(account_id: str) -> list[InitErrorDetails]:
     return [own_problem(("account_id",), "looks like an id that we draw, a UUID; choose an id of another form")]
 
 
-def _settle_tags(data: Any) -> None:
+def _settle_lists(data: Any) -> None:
     if "tags" in data:
         data["tags"] = sorted(set(data["tags"]))
+    if "members" in data:
+        data["members"].sort(key=itemgetter("customer_id"))
+        named = [member["customer_id"] for member in data["members"]]
+        if len(set(named)) < len(named):
+            refuse([own_problem(("members",), "names a customer twice; write each once, with one role")])
+        if data.get("customer_id") in named:
+            refuse([own_problem(("members",), "names the customer of data.customer_id; leave the owner out")])
 
 
 def _settle_create(data: Any) -> Any:
     leave_out_null(data)
     refuse(_own_id_problems(data["account_id"]))
-    _settle_tags(data)
-    for name in ("metadata", "tags"):
+    _settle_lists(data)
+    for name in ("metadata", "tags", "members"):
         if name in data and not data[name]:
             del data[name]
     return data
@@ -148,13 +172,18 @@ class UpdateData(TypedDict):
     """All of its metadata from now on, in the place of what was there; {}: none."""
     tags: NotRequired[Tags | None]
     """All of its tags from now on, in the place of what was there; []: none."""
+    members: NotRequired[Members | None]
+    """All who may use it beside its owner from now on, in the place of those who were there; []: nobody."""
+    is_primary: NotRequired[bool | None]
+    """true: the orders of its owner come to it from now on, where they have several. Left out: as it was."""
 
 
 def _settle_update(data: Any) -> Any:
     settle_command(data)
-    _settle_tags(data)
-    if not data.keys() & {"metadata", "tags"}:
-        refuse([own_problem(("metadata",), "is missing, and so is tags; write what is to be kept with the account")])
+    _settle_lists(data)
+    if not data.keys() & {"metadata", "tags", "members", "is_primary"}:
+        text = "is missing, and so are tags, members and is_primary; write what changes of the account"
+        refuse([own_problem(("metadata",), text)])
     return data
 
 

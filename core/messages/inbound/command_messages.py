@@ -18,7 +18,7 @@ COMMAND_PREFIX = "loyalty.command."
 #: The fields that name whose account it is, of which a command has one.
 NAMING = ("customer_id", "account_id", "card")
 #: The fields that are as good as left out where they are false.
-SWITCHES = ("allow_remainder", "allow_negative_balance")
+SWITCHES = ("allow_remainder", "allow_negative_balance", "is_primary")
 
 # Described by Field, since every command has them.
 Points = Annotated[

@@ -7,7 +7,7 @@ from pydantic import Field, with_config
 # Python 3.11's own TypedDict hides from pydantic which keys are required.
 from typing_extensions import TypedDict
 
-from core.messages.outbound.event_parts import CONTRACT, AccountId, Attributes, Instant, OwnAccountId
+from core.messages.outbound.event_parts import CONTRACT, AccountId, Attributes, Instant, MemberTold, OwnAccountId
 
 
 @with_config(CONTRACT)
@@ -27,6 +27,12 @@ class AccountChangedData(TypedDict):
     """All that is kept with it from now on, where that changed."""
     tags: NotRequired[list[str]]
     """All words to find it by from now on, where what is kept with it changed."""
+    members: NotRequired[list[MemberTold]]
+    """All who may use it beside its owner from now on, where that changed."""
+    primary_of: NotRequired[list[str]]
+    """The customers whose orders come to it from now on."""
+    primary_no_longer_of: NotRequired[list[str]]
+    """The customers whose orders come to it no longer."""
     linked: NotRequired[dict[str, str]]
     """By what else it is found from now on: the kind, such as card, and the number."""
     unlinked: NotRequired[dict[str, str]]

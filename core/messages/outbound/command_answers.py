@@ -13,6 +13,7 @@ from core.messages.outbound.event_parts import (
     Attributes,
     Instant,
     LotChange,
+    MemberTold,
     NotNegative,
     Ordinal,
 )
@@ -40,6 +41,8 @@ class AnsweredAccount(TypedDict):
     """The tier."""
     status: Annotated[str, Field(examples=["active", "frozen", "closed"])]
     """Whether the account takes part in everything."""
+    members: NotRequired[list[MemberTold]]
+    """All who may use it beside its owner, where the command said that."""
 
 
 @with_config(CONTRACT)

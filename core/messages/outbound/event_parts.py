@@ -38,6 +38,16 @@ class Attributes(TypedDict):
 
 
 @with_config(CONTRACT)
+class MemberTold(TypedDict):
+    """A customer who may use the account beside its owner."""
+
+    customer_id: str
+    """The shop's id of the customer."""
+    role: Annotated[str, Field(examples=["member", "viewer"])]
+    """What they may do: spend its points, or see them."""
+
+
+@with_config(CONTRACT)
 class LotChange(TypedDict):
     """What the change gave to one lot, or took from it."""
 

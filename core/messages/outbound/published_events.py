@@ -20,6 +20,7 @@ from core.messages.outbound.event_parts import (
     Attributes,
     Instant,
     LotChange,
+    MemberTold,
     NotNegative,
     Ordinal,
     OwnAccountId,
@@ -37,6 +38,7 @@ class OutboundType(StrEnum):
     TIER_CHANGED = "loyalty.tier.changed"
     TIER_AT_RISK = "loyalty.tier.at_risk"
     POINTS_EXPIRING = "loyalty.points.expiring"
+    AUTHORIZATION_EXPIRING = "loyalty.authorization.expiring"
     POINTS_EXTENDED = "loyalty.points.extended"
     MESSAGE_PARKED = "loyalty.message.parked"
     COMMAND_ACCEPTED = "loyalty.command.accepted"
@@ -127,6 +129,8 @@ class AccountCreatedData(TypedDict):
     """What its maker wanted kept with it."""
     tags: NotRequired[list[str]]
     """Words to find it by."""
+    members: NotRequired[list[MemberTold]]
+    """Who may use it beside its owner."""
     recorded_at: Instant
     """When it was opened."""
 
@@ -202,6 +206,31 @@ class PointsExpiringData(TypedDict):
     """The period of the program's `reminders.days_ahead` that has begun."""
     number: Ordinal
     """Counts the reminders of this account and instant: 1, 2, 3, …"""
+    recorded_at: Instant
+    """When this was found."""
+
+
+@with_config(CONTRACT)
+class AuthorizationExpiringData(TypedDict):
+    """An authorization still holds points, and its deadline is near: then they come back to the balance."""
+
+    account_id: AccountId
+    """The account."""
+    own_account_id: NotRequired[OwnAccountId]
+    program_id: str
+    """Its loyalty program."""
+    customer_id: str
+    """The shop's id of the customer."""
+    authorization_id: str
+    """The authorization, as the command that made it named it."""
+    command_id: str
+    """That command."""
+    command_source: str
+    """The source that sent it."""
+    points_held: Ordinal
+    """How many points it holds: neither captured nor back."""
+    expires_at: Instant
+    """The deadline: the first instant at which nothing can be captured."""
     recorded_at: Instant
     """When this was found."""
 
@@ -322,6 +351,18 @@ class PointsExpiringEvent(Attributes):
 
 
 @with_config(CONTRACT)
+class AuthorizationExpiringEvent(Attributes):
+    """The deadline of an authorization is near. Told once of each, however much of it is captured."""
+
+    type: Literal["loyalty.authorization.expiring"]  # type: ignore[misc]
+    """What happened."""
+    subject: AccountId
+    """The account."""
+    data: AuthorizationExpiringData
+    """The authorization."""
+
+
+@with_config(CONTRACT)
 class PointsExtendedEvent(Attributes):
     """Points of an account can be used longer than was announced. No balance changes."""
 
@@ -352,6 +393,7 @@ OUTBOUND_EVENTS: dict[str, type] = {
     OutboundType.TIER_CHANGED: TierChangedEvent,
     OutboundType.TIER_AT_RISK: TierAtRiskEvent,
     OutboundType.POINTS_EXPIRING: PointsExpiringEvent,
+    OutboundType.AUTHORIZATION_EXPIRING: AuthorizationExpiringEvent,
     OutboundType.POINTS_EXTENDED: PointsExtendedEvent,
     OutboundType.MESSAGE_PARKED: MessageParkedEvent,
     OutboundType.COMMAND_ACCEPTED: CommandAcceptedEvent,

@@ -150,6 +150,7 @@ _ALLOWED = {
     "day": "a day of the year as month and day, such as 12-31",
     "days_ahead": "a list of at most 10 numbers of days, such as [30, 7]",
     "days_ahead[]": _DAYS,
+    "authorization_hours_ahead": "an integer from 0 to 2160",
 }  # fmt: skip
 _FREE_NAMES = {"points", "attributes", "caps", "limits", "currencies", "metadata"}
 _KINDS: dict[str, Any] = {"earning_rules": AnyRule, "promotions": AnyPromotion, "rewards": AnyReward}

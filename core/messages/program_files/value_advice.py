@@ -20,7 +20,6 @@ def _not_yet(program: Program) -> Iterator[Advice]:
     """What a file may say already, and no command of this release looks at."""
     said = {
         ("access",): program.access is not Access.MEMBERS,
-        ("clawback", "takes_reserved"): program.clawback.takes_reserved,
         ("limits",): program.limits != ValueLimits(),
         ("rewards",): bool(program.rewards),
     }

@@ -18,9 +18,9 @@ Findings = Generator[tuple[UUID | None, str], None, None]
 SLICE_ENTRIES_MAX = 200_000
 #: Tables whose rows belong to one account, which they name.
 _OF_ACCOUNTS = (
-    "accounts", "members", "entries", "lots", "allocations", "tier_changes", "orders", "refunds", "order_events",
-    "returns", "commands", "usages", "outbox", "repairs", "shared_expiries", "dated_lots", "account_references",
-    "authorizations",
+    "accounts", "members", "account_members", "entries", "lots", "allocations", "tier_changes", "orders", "refunds",
+    "order_events", "returns", "commands", "usages", "outbox", "repairs", "shared_expiries", "dated_lots",
+    "account_references", "authorizations",
 )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from core.store.tables.commands import authorizations, commands, source_days
 from core.store.tables.ledger import (
     FIRST_LOTS,
     account_details,
+    account_members,
     account_references,
     accounts,
     allocations,
@@ -27,6 +28,7 @@ from core.store.tables.upkeep import periodic_runs, reminders, repairs, retentio
 __all__ = [
     "FIRST_LOTS",
     "account_details",
+    "account_members",
     "account_references",
     "accounts",
     "allocations",

@@ -52,6 +52,7 @@ authorizations = sa.Table(
     column("state", sa.String(), default="'open'"),
     column("expires_at", INSTANT, null=True),  #: the deadline
     column("reward_id", sa.String(), null=True),
+    column("told_at", INSTANT, null=True),  #: when it was told that its deadline is near; null: that was not told
     sa.ForeignKeyConstraint(["account_id", "sequence"], ["entries.account_id", "entries.sequence"]),
     sa.CheckConstraint("kind IN ('authorization', 'reward')", name="kind"),
     sa.CheckConstraint("(kind = 'reward') = (reward_id IS NOT NULL)", name="reward_of_rewards"),
@@ -61,7 +62,7 @@ authorizations = sa.Table(
         " ELSE points_captured + points_returned = points_authorized END",
         name="points_add_up",
     ),
-    sa.CheckConstraint("state IN ('open', 'captured', 'voided', 'expired')", name="state"),
+    sa.CheckConstraint("state IN ('open', 'captured', 'voided', 'expired', 'clawed_back')", name="state"),
     within_reach("expires_at"),
     sa.Index(None, "account_id"),
     sa.Index(

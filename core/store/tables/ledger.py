@@ -85,6 +85,8 @@ accounts = sa.Table(
     sa.Index(
         "ix_accounts_tier_review", "account_shard", "tier_until", postgresql_where=sa.text("tier_until IS NOT NULL")
     ),
+    # The accounts of a customer beside the primary one: all but the first were made by command.
+    sa.Index("ix_accounts_made_for", "customer_id", postgresql_where=sa.text("own_account_id IS NOT NULL")),
 )
 
 #: What is kept with some accounts and counts for nothing; most have no row.
@@ -99,6 +101,7 @@ account_details = sa.Table(
 )
 
 #: A customer's primary account of a program: the one to which their orders come. Further ones name them as customer.
+#: Who has none of their own has that of another customer here, as long as they are a member of it.
 members = sa.Table(
     "members",
     metadata,
@@ -107,6 +110,18 @@ members = sa.Table(
     column("account_id", sa.Uuid()),
     sa.ForeignKeyConstraint(["account_id"], ["accounts.account_id"]),
     sa.Index(None, "account_id"),
+)
+
+#: Who may use an account beside its owner.
+account_members = sa.Table(
+    "account_members",
+    metadata,
+    sa.Column("account_id", sa.Uuid(), primary_key=True),
+    sa.Column("customer_id", sa.String(), primary_key=True),
+    column("role", sa.String()),
+    sa.ForeignKeyConstraint(["account_id"], ["accounts.account_id"]),
+    sa.CheckConstraint("role IN ('member', 'viewer')", name="role"),
+    sa.Index(None, "customer_id"),
 )
 
 #: Permanent ids other than customers' and orders' by which an account is found. The program stands last in the key:
@@ -188,7 +203,7 @@ entries = sa.Table(
         "ix_entries_corrections",
         "account_id",
         "corrects_sequence",
-        postgresql_where=sa.text("corrects_sequence IS NOT NULL AND command_id IS NOT NULL"),
+        postgresql_where=sa.text("corrects_sequence IS NOT NULL AND (command_id IS NOT NULL OR kind = 'void')"),
     ),
 )
 

@@ -36,6 +36,7 @@ CREATE TABLE accounts (
         AND tier_warned_until BETWEEN '1000-01-01 00:00Z' AND '9000-01-01 00:00Z')
 );
 CREATE INDEX ix_accounts_tier_review ON accounts (account_shard, tier_until) WHERE tier_until IS NOT NULL;
+CREATE INDEX ix_accounts_made_for ON accounts (customer_id) WHERE own_account_id IS NOT NULL;
 CREATE TABLE budgets (
     program_id varchar NOT NULL, name varchar NOT NULL, points bigint DEFAULT 0 NOT NULL,
     orders bigint DEFAULT 0 NOT NULL,
@@ -184,7 +185,7 @@ CREATE TABLE entries (
 CREATE UNIQUE INDEX uq_entries_reversal ON entries (account_id, corrects_sequence) WHERE kind = 'reversal';
 CREATE INDEX ix_entries_recorded_at ON entries USING brin (recorded_at);
 CREATE INDEX ix_entries_corrections ON entries (account_id, corrects_sequence)
-    WHERE corrects_sequence IS NOT NULL AND command_id IS NOT NULL;
+    WHERE corrects_sequence IS NOT NULL AND (command_id IS NOT NULL OR kind = 'void');
 CREATE TABLE commands (
     source varchar NOT NULL, command_id varchar NOT NULL, type varchar NOT NULL, business_hash bytea NOT NULL,
     inbox_id bigint NOT NULL, occurred_at timestamptz NOT NULL, recorded_at timestamptz DEFAULT now() NOT NULL,
@@ -200,7 +201,7 @@ CREATE TABLE authorizations (
     account_shard smallint NOT NULL, sequence bigint NOT NULL, source varchar NOT NULL,
     command_id varchar NOT NULL, points_authorized bigint NOT NULL, points_captured bigint DEFAULT 0 NOT NULL,
     points_returned bigint DEFAULT 0 NOT NULL, state varchar DEFAULT 'open' NOT NULL, expires_at timestamptz,
-    reward_id varchar,
+    reward_id varchar, told_at timestamptz,
     CONSTRAINT pk_authorizations PRIMARY KEY (kind, authorization_id),
     CONSTRAINT fk_authorizations_account_id_sequence FOREIGN KEY(account_id, sequence) REFERENCES entries
         (account_id, sequence),
@@ -209,7 +210,7 @@ CREATE TABLE authorizations (
     CONSTRAINT ck_authorizations_points_not_negative CHECK (points_captured >= 0 AND points_returned >= 0),
     CONSTRAINT ck_authorizations_points_add_up CHECK (CASE state WHEN 'open' THEN points_captured +
         points_returned < points_authorized ELSE points_captured + points_returned = points_authorized END),
-    CONSTRAINT ck_authorizations_state CHECK (state IN ('open', 'captured', 'voided', 'expired')),
+    CONSTRAINT ck_authorizations_state CHECK (state IN ('open', 'captured', 'voided', 'expired', 'clawed_back')),
     CONSTRAINT ck_authorizations_instants CHECK (expires_at BETWEEN '1000-01-01 00:00Z' AND '9000-01-01
         00:00Z')
 );
@@ -222,6 +223,13 @@ CREATE TABLE members (
     CONSTRAINT fk_members_account_id FOREIGN KEY(account_id) REFERENCES accounts (account_id)
 );
 CREATE INDEX ix_members_account_id ON members (account_id);
+CREATE TABLE account_members (
+    account_id uuid NOT NULL, customer_id varchar NOT NULL, role varchar NOT NULL,
+    CONSTRAINT pk_account_members PRIMARY KEY (account_id, customer_id),
+    CONSTRAINT fk_account_members_account_id FOREIGN KEY(account_id) REFERENCES accounts (account_id),
+    CONSTRAINT ck_account_members_role CHECK (role IN ('member', 'viewer'))
+);
+CREATE INDEX ix_account_members_customer_id ON account_members (customer_id);
 CREATE TABLE orders (
     source varchar NOT NULL, order_id varchar NOT NULL, program_id varchar NOT NULL, account_id uuid,
     customer_id varchar, shard smallint NOT NULL, inbox_id bigint NOT NULL, business_hash bytea NOT NULL,

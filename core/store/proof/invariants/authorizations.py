@@ -7,7 +7,8 @@ AUTHORIZATIONS_OF_ENTRIES = """
 SELECT a.account_id, a.kind, a.authorization_id, coalesce(-e.points, 0)::bigint AS points_authorized,
        coalesce(c.captured, 0)::bigint AS points_captured, coalesce(c.returned, 0)::bigint AS points_returned,
        CASE WHEN coalesce(c.captured + c.returned, 0) < coalesce(-e.points, 0) THEN 'open'
-            WHEN c.is_by_deadline THEN 'expired' WHEN c.is_captured THEN 'captured' ELSE 'voided' END AS state
+            WHEN c.is_clawed_back THEN 'clawed_back' WHEN c.is_by_deadline THEN 'expired'
+            WHEN c.is_captured THEN 'captured' ELSE 'voided' END AS state
 FROM authorizations a
 LEFT JOIN entries e ON e.account_id = a.account_id AND e.sequence = a.sequence AND e.kind = 'authorization'
      AND (e.source, e.command_id) = (a.source, a.command_id)
@@ -15,13 +16,16 @@ LEFT JOIN (
     SELECT account_id, corrects_sequence AS sequence,
            coalesce(sum(-reserved_change) FILTER (WHERE kind = 'capture'), 0) AS captured,
            coalesce(sum(points) FILTER (WHERE kind = 'void'), 0) AS returned,
-           bool_or(kind = 'void' AND command_id IS NULL) AS is_by_deadline,
+           bool_or(kind = 'void' AND command_id IS NULL AND source IS NULL) AS is_by_deadline,
+           -- Refunds and returns let come back what they take; the last one, if it is all.
+           (array_agg(kind = 'void' AND command_id IS NULL AND source IS NOT NULL ORDER BY sequence DESC))[1]
+               AS is_clawed_back,
            -- A final capture lets its rest come back by its own command.
            (array_agg(command_id ORDER BY sequence DESC) FILTER (WHERE kind = 'capture'))[1]
                IS NOT DISTINCT FROM (array_agg(command_id ORDER BY sequence DESC))[1]
                AND bool_or(kind = 'capture') AS is_captured
     FROM (SELECT account_id, sequence, kind, points, reserved_change, corrects_sequence,
-                 source || ' ' || command_id AS command_id
+                 source, source || ' ' || command_id AS command_id
           FROM entries WHERE kind IN ('capture', 'void')) AS closing
     GROUP BY account_id, corrects_sequence
 ) c ON c.account_id = a.account_id AND c.sequence = a.sequence

@@ -60,6 +60,25 @@ COMMANDS = (
         """,
     ),
     Check(
+        9,
+        "an account's members are those that a command said last",
+        """
+        SELECT account_id, format('account %s has the members %s, and by its commands it has %s', account_id,
+                                  coalesce(m.members, '-'), coalesce(c.members, '-'))
+        FROM accounts
+        LEFT JOIN (SELECT account_id, string_agg(customer_id || ' ' || role, ', ' ORDER BY customer_id) AS members
+                   FROM account_members GROUP BY account_id) m USING (account_id)
+        LEFT JOIN (SELECT DISTINCT ON (c.account_id) c.account_id, (
+                       SELECT string_agg(concat_ws(' ', u->>'customer_id', u->>'role'), ', '
+                                         ORDER BY u->>'customer_id')
+                       FROM json_array_elements(t->'members') AS u) AS members
+                   FROM commands c CROSS JOIN LATERAL json_array_elements(c.answer->'accounts') AS t
+                   WHERE c.code IS NULL AND (t->>'account_id')::uuid = c.account_id AND t->'members' IS NOT NULL
+                   ORDER BY c.account_id, c.recorded_at DESC, c.inbox_id DESC) c USING (account_id)
+        WHERE m.members IS DISTINCT FROM c.members
+        """,
+    ),
+    Check(
         2,
         "a lot that was moved is like the one that its points came from",
         """

@@ -133,10 +133,6 @@ MESSAGES_AND_EVENTS = (
         9,
         "members and orders are of their account's program",
         """
-        SELECT a.account_id, format('account %s: its customer %s is not a member of it', a.account_id, a.customer_id)
-        FROM accounts a LEFT JOIN members m USING (account_id, program_id, customer_id)
-        WHERE m.account_id IS NULL AND a.own_account_id IS NULL  -- which a further account has
-        UNION ALL
         SELECT account_id, format('%s %s is of program %s, its account %s of program %s', p.what, p.id, p.program_id,
                                   account_id, a.program_id)
         FROM accounts a
@@ -154,9 +150,11 @@ MESSAGES_AND_EVENTS = (
         FROM accounts a LEFT JOIN members m USING (program_id, customer_id)
         WHERE m.account_id IS NULL
         UNION ALL
-        SELECT account_id, format('orders of customer %s come to account %s, which is another customer''s',
-                                  m.customer_id, account_id)
-        FROM members m JOIN accounts a USING (account_id) WHERE m.customer_id <> a.customer_id
+        SELECT a.account_id, format('orders of customer %s come to account %s, which is neither theirs nor shared',
+                                    m.customer_id, a.account_id)
+        FROM members m JOIN accounts a USING (account_id)
+        LEFT JOIN account_members u ON u.account_id = m.account_id AND u.customer_id = m.customer_id
+        WHERE m.customer_id <> a.customer_id AND u.customer_id IS NULL
         """,
         is_global=True,
     ),

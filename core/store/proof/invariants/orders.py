@@ -51,7 +51,8 @@ ORDERS_AND_TIERS = (
             SELECT account_id, source, order_id, 0, excused, shortfall, 0 FROM ({GIVEN_UP}) AS g
             UNION ALL
             SELECT account_id, source, order_id, 0, 0, 0, points + pending_change FROM entries
-            WHERE order_id IS NOT NULL
+            -- What a clawback lets come back of authorizations, it takes.
+            WHERE order_id IS NOT NULL AND kind <> 'void'
         ) AS sides
         GROUP BY account_id, source, order_id
         HAVING sum(points) <> sum(entitled) + sum(excused) + sum(shortfall)

@@ -250,6 +250,13 @@ POINTS = (
           -- What the order's own lot still held has no end before it is available, and a late fulfilment may set one.
           AND NOT (e.pending_change < 0 AND l.origin_kind = 'order'
                    AND (l.origin_source, l.origin_id) = (e.source, e.order_id))
+          -- Reserved points outlast their lot: a clawback lets them come back to it, and takes them at once.
+          AND NOT (e.kind = 'clawback' AND EXISTS (
+              SELECT FROM entries v JOIN allocations b USING (account_id, sequence)
+              WHERE v.account_id = e.account_id AND v.kind = 'void' AND v.sequence < e.sequence
+                AND v.recorded_at = e.recorded_at AND b.lot_number = n.lot_number AND b.points <= -n.points
+                AND (v.source, v.order_id, v.refund_id, v.return_id)
+                    IS NOT DISTINCT FROM (e.source, e.order_id, e.refund_id, e.return_id)))
         """,
     ),
     Check(

@@ -1,0 +1,36 @@
+"""Who may use an account beside its owner."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import NamedTuple
+from uuid import UUID
+
+
+class Role(StrEnum):
+    """What a member may do with an account. Its owner, who may do everything, is none of its members."""
+
+    MEMBER = "member"  #: spend its points, where the program lets members do that
+    VIEWER = "viewer"  #: see them, and let their own orders earn for it
+
+
+class Member(NamedTuple):
+    """A customer who may use an account that is another one's."""
+
+    customer_id: str
+    role: Role
+
+
+class MembersFound(NamedTuple):
+    """The members of an account, with what decides where whose orders come once they have left it."""
+
+    members: tuple[Member, ...]
+    primaries: Mapping[str, UUID | None]  #: of each, and of its owner, the account to which their orders come
+    owned: Mapping[str, UUID | None]  #: of each, and of its owner, the oldest account that a command made for them
+
+
+class PrimaryChange(NamedTuple):
+    """Another account is a customer's primary one from now on: the one to which their orders come."""
+
+    customer_id: str
+    before: UUID | None  #: None: there was none
+    after: UUID | None  #: None: there is none, and their next order opens one

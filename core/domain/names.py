@@ -1,0 +1,114 @@
+"""Whose accounts are: by what each is found, who may use it, and what is kept with it. A part of `Books`."""
+
+from collections.abc import Mapping
+from uuid import UUID
+
+from core.domain.account_lots import NotLoadedError
+from core.domain.decision import AccountChange
+from core.domain.ledger import Account, AccountDetails
+from core.domain.members import Member, MembersFound
+from core.domain.reach import CustomerKey, ReferenceKey
+from core.domain.reports import Reports
+
+
+class Names(Reports):
+    """Accounts, and what leads to each."""
+
+    def __init__(self, *, are_whole: bool) -> None:
+        """With `are_whole` what is absent does not exist."""
+        super().__init__(are_whole=are_whole)
+        self.accounts: dict[UUID, Account] = {}
+        self._primaries: dict[CustomerKey, UUID | None] = {}
+        self._members: dict[UUID, tuple[Member, ...]] = {}
+        self._owned: dict[CustomerKey, UUID | None] = {}
+        self._references: dict[ReferenceKey, UUID | None] = {}
+        self._details: dict[UUID, AccountDetails] = {}
+        self._opened: set[UUID] = set()  #: accounts that these books opened: all of them is here
+
+    def put_primaries(self, primaries: Mapping[CustomerKey, UUID | None]) -> None:
+        """Take in to which account each customer's orders come; None where there is none."""
+        self._primaries.update(primaries)
+
+    def put_members(self, members: Mapping[UUID, MembersFound]) -> None:
+        """Take in who may use these accounts, which are here, beside their owners."""
+        for account_id, found in members.items():
+            self._members[account_id] = found.members
+            program_id = self.account(account_id).program_id
+            for customer_id, primary in found.primaries.items():
+                self._primaries.setdefault((program_id, customer_id), primary)
+            for customer_id, owned in found.owned.items():
+                self._owned.setdefault((program_id, customer_id), owned)
+
+    def put_references(self, references: Mapping[ReferenceKey, UUID | None]) -> None:
+        """Take in which account each reference leads to; None where it leads to none."""
+        self._references.update(references)
+
+    def put_accounts(self, accounts: Mapping[UUID, Account]) -> None:
+        """Take in accounts."""
+        self.accounts.update(accounts)
+
+    def put_details(self, details: Mapping[UUID, AccountDetails]) -> None:
+        """Take in the metadata and tags of accounts."""
+        self._details.update(details)
+
+    def account_of(self, program_id: str, customer_id: str) -> Account | None:
+        """The account to which the customer's orders come; None if there is none yet."""
+        account_id = self.primary_id(program_id, customer_id)
+        return None if account_id is None else self.account(account_id)
+
+    def primary_id(self, program_id: str, customer_id: str) -> UUID | None:
+        """The id of that account, which itself need not be here."""
+        return self._known(self._primaries, (program_id, customer_id))
+
+    def owned_id(self, account: Account, customer_id: str) -> UUID | None:
+        """The oldest account of its program that a command made for a member of it, who may have none."""
+        return self._owned.get((account.program_id, customer_id))
+
+    def members(self, account: Account) -> tuple[Member, ...]:
+        """Who may use an account beside its owner."""
+        if account.account_id not in self._members and self._has_all_of(account):
+            return ()
+        return self._known(self._members, account.account_id)
+
+    def account_by(self, reference: ReferenceKey) -> Account | None:
+        """The account that a reference leads to; None if it leads to none."""
+        account_id = self._known(self._references, reference)
+        return None if account_id is None else self.account(account_id)
+
+    def details(self, account: Account) -> AccountDetails:
+        """The metadata and tags of an account."""
+        if account.account_id not in self._details and self._has_all_of(account):
+            return AccountDetails()
+        return self._known(self._details, account.account_id)
+
+    def account(self, account_id: UUID) -> Account:
+        """An account by its id."""
+        try:
+            return self.accounts[account_id]
+        except KeyError:
+            raise NotLoadedError(f"account {account_id}") from None
+
+    def _has_all_of(self, account: Account) -> bool:
+        return self._are_whole or account.account_id in self._opened or account.account_id not in self.accounts
+
+    def _keep_names(self, change: AccountChange) -> None:
+        """Take in an account as a decision leaves it, and by what it is found."""
+        account = change.account
+        account_id = account.account_id
+        self.accounts[account_id] = account
+        if change.opened is not None:
+            self._opened.add(account_id)
+            owner = account.program_id, account.customer_id
+            if self._owned.get(owner) is None:
+                self._owned[owner] = account_id
+            if change.is_primary:
+                self._primaries[owner] = account_id
+        if change.details is not None:
+            self._details[account_id] = change.details
+        if change.members is not None:
+            self._members[account_id] = change.members
+        for customer_id, _, after in change.primaries:
+            self._primaries[account.program_id, customer_id] = after
+        if change.references or change.references_gone:
+            self._references.update(dict.fromkeys(change.references_gone))
+            self._references.update(dict.fromkeys(change.references, account_id))

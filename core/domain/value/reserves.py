@@ -1,0 +1,29 @@
+"""Which points of which lots authorizations hold."""
+
+from typing import NamedTuple
+
+from core.domain.books import Books
+from core.domain.ledger import Account
+from core.domain.lots import Lot
+from core.domain.value.authorizations import Authorization
+
+
+class Reserved(NamedTuple):
+    """Points of a lot that an authorization holds."""
+
+    lot: Lot
+    points: int
+
+
+def lots_held(books: Books, account: Account, authorization: Authorization) -> list[Reserved]:
+    """What an open authorization holds, in the order in which it took it: the first is captured first."""
+    movements = books.movements(authorization.command_key)
+    (movement,) = (each for each in movements if each.sequence == authorization.sequence)
+    captured = authorization.points_captured
+    found: list[Reserved] = []
+    for part in movement.allocations:  # without what clawbacks have taken
+        left = max(0, -part.points - captured)
+        captured -= -part.points - left
+        if left:
+            found.append(Reserved(books.lot(account, part.lot_number), left))
+    return found

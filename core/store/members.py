@@ -1,0 +1,92 @@
+"""Who may use an account beside its owner, and to which account a customer's orders come."""
+
+from collections.abc import Collection, Mapping
+from typing import NamedTuple
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from core.domain.members import Member, MembersFound, PrimaryChange, Role
+from core.domain.reach import CustomerKey
+from core.store import tables
+from core.store.engine import run_bulk
+from core.store.rows import Append, Put, Shape, arrays, unnested
+
+
+class _AccountMember(NamedTuple):
+    account_id: UUID
+    member: Member
+
+
+class _Primary(NamedTuple):
+    program_id: str
+    customer_id: str
+    account_id: UUID
+
+
+_MEMBERS = """
+SELECT m.account_id, m.customer_id, m.role, p.account_id,
+       (SELECT o.account_id FROM accounts o
+        WHERE o.customer_id = m.customer_id AND o.own_account_id IS NOT NULL AND o.program_id = m.program_id
+        ORDER BY o.created_at, o.account_id LIMIT 1)
+FROM (
+    SELECT account_id, program_id, m.customer_id, m.role FROM account_members m JOIN accounts a USING (account_id)
+    UNION ALL
+    SELECT account_id, program_id, customer_id, NULL FROM accounts
+) AS m
+LEFT JOIN members p ON p.program_id = m.program_id AND p.customer_id = m.customer_id
+WHERE m.account_id = ANY(%b) ORDER BY m.account_id, m.customer_id
+"""
+
+
+def load_members(connection: Connection, account_ids: Collection[UUID]) -> dict[UUID, MembersFound]:
+    """Who may use these accounts, which the caller has locked."""
+    members: dict[UUID, list[Member]] = {account_id: [] for account_id in account_ids}
+    primaries: dict[UUID, dict[str, UUID | None]] = {account_id: {} for account_id in account_ids}
+    owned: dict[UUID, dict[str, UUID | None]] = {account_id: {} for account_id in account_ids}
+    if account_ids:
+        for account_id, customer_id, role, primary, own in run_bulk(connection, _MEMBERS, (list(account_ids),)):
+            if role is not None:
+                members[account_id].append(Member(customer_id, Role(role)))
+            primaries[account_id][customer_id], owned[account_id][customer_id] = primary, own
+    return {i: MembersFound(tuple(members[i]), primaries[i], owned[i]) for i in account_ids}
+
+
+_APPEND_MEMBERS = Append(Shape(tables.account_members, _AccountMember).new())
+
+
+def write_members(connection: Connection, members: Mapping[UUID, Collection[Member]]) -> None:
+    """Write who may use accounts that the caller has locked, or opens."""
+    if members:
+        run_bulk(connection, "DELETE FROM account_members WHERE account_id = ANY(%b)", (list(members),))
+        _APPEND_MEMBERS.run(connection, [_AccountMember(i, each) for i, of_one in members.items() for each in of_one])
+
+
+_PRIMARIES = Shape(tables.members, _Primary)
+_APPEND_PRIMARIES = Append(_PRIMARIES.new())
+_PUT_PRIMARIES = Put(_PRIMARIES.new())
+_DELETE_PRIMARIES = f"""
+DELETE FROM members m USING {unnested(tables.members, ("program_id", "customer_id", "account_id"))}
+WHERE (m.program_id, m.customer_id, m.account_id) = (k.program_id, k.customer_id, k.account_id)
+"""  # noqa: S608  # our own names
+
+
+def write_primaries(connection: Connection, changes: Mapping[CustomerKey, PrimaryChange]) -> None:
+    """Write to which accounts these customers' orders come from now on.
+
+    Fails if another transaction was first to give a customer an account; the batch is then done again. In one order
+    everywhere, since two transactions that give accounts to the same customers wait for each other.
+    """
+    gone: list[_Primary] = []
+    moved: list[_Primary] = []
+    new: list[_Primary] = []
+    for key in sorted(changes):
+        _, before, after = changes[key]
+        if after is not None:
+            (new if before is None else moved).append(_Primary(*key, after))
+        elif before is not None:
+            gone.append(_Primary(*key, before))
+    if gone:
+        run_bulk(connection, _DELETE_PRIMARIES, arrays(gone, 3))
+    _APPEND_PRIMARIES.run(connection, new)
+    _PUT_PRIMARIES.run(connection, moved)

@@ -1,0 +1,164 @@
+"""Members of an account: who they are, and where their orders come to."""
+
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine
+
+from tests.factories import PROGRAM_TEXT, command, order, refund
+from tests.posting.test_posted_commands import TRUSTED, answer
+from tests.shell import Shell
+
+SEVERAL = PROGRAM_TEXT + "one_account_per_customer: false\n"
+
+
+@pytest.fixture
+def shell(engine: Engine) -> Shell:
+    return Shell(engine, limits=TRUSTED, program_text=SEVERAL)
+
+
+def member(customer_id: str, role: str = "member") -> dict[str, str]:
+    return {"customer_id": customer_id, "role": role}
+
+
+def create(command_id: str, account_id: str, customer_id: str, **data: Any) -> dict[str, Any]:
+    return command("account.create", command_id, account_id=account_id, customer_id=customer_id, **data)
+
+
+def update(command_id: str, account_id: str, **data: Any) -> dict[str, Any]:
+    return command("account.update", command_id, account_id=account_id, **data)
+
+
+def primaries(shell: Shell) -> dict[str, str]:
+    """By customer, whose account their orders come to, and its own id."""
+    rows = shell.rows(
+        "SELECT m.customer_id, concat_ws(' ', a.customer_id, a.own_account_id) FROM members m"
+        " JOIN accounts a USING (account_id)"
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+def balances(shell: Shell) -> dict[str, int]:
+    return {row[0]: row[1] for row in shell.rows("SELECT customer_id, balance FROM accounts")}
+
+
+class TestWhoTheyAre:
+    def test_they_are_told_with_the_account_that_a_command_opens(self, shell: Shell) -> None:
+        shell.take(create("k1", "home", "c1", members=[member("c3", "viewer"), member("c2")]))
+        told = [member("c2"), member("c3", "viewer")]
+        assert answer(shell, "k1")["accounts"][0]["members"] == told
+        [created] = shell.events("loyalty.account.created")
+        assert (created["data"]["members"], shell.differences()) == (told, [])
+
+    def test_a_list_takes_the_place_of_the_one_before(self, shell: Shell) -> None:
+        shell.take(create("k1", "home", "c1", members=[member("c2"), member("c3")]))
+        shell.take(update("k2", "home", members=[member("c3", "viewer"), member("c4")]))
+        [updated] = shell.events("loyalty.account.updated")
+        assert updated["data"]["members"] == [member("c3", "viewer"), member("c4")]
+        assert (updated["data"]["primary_of"], updated["data"]["primary_no_longer_of"]) == (["c4"], ["c2"])
+        rows = shell.rows("SELECT customer_id, role FROM account_members ORDER BY customer_id")
+        assert [tuple(row) for row in rows] == [("c3", "viewer"), ("c4", "member")]
+        shell.take(update("k3", "home", members=[]))
+        assert (shell.rows("SELECT * FROM account_members"), primaries(shell)) == ([], {"c1": "c1 home"})
+        assert shell.differences() == []
+
+    def test_the_same_list_changes_nothing(self, shell: Shell) -> None:
+        shell.take(create("k1", "home", "c1", members=[member("c2")]))
+        shell.take(update("k2", "home", members=[member("c2")]), update("k3", "home", tags=["x"]))
+        assert [answer(shell, each)["type"] for each in ("k2", "k3")] == ["accepted"] * 2
+        assert (len(shell.events("loyalty.account.updated")), shell.differences()) == (1, [])
+
+    def test_the_owner_is_none_of_them(self, shell: Shell) -> None:
+        shell.take(create("k1", "home", "c1"), update("k2", "home", members=[member("c1")]))
+        assert (answer(shell, "k2")["code"], shell.rows("SELECT * FROM account_members")) == ("owner_listed", [])
+
+    @pytest.mark.parametrize(
+        "members", [[member("c1")], [member("c2"), member("c2", "viewer")], [member("c2", "owner")]]
+    )
+    def test_what_names_one_twice_is_not_read(self, shell: Shell, members: list[dict[str, str]]) -> None:
+        shell.take(create("k1", "home", "c1", members=members))
+        assert answer(shell, "k1")["code"] == "invalid_data"
+
+    def test_a_closed_account_gets_none_whose_orders_it_would_take(self, shell: Shell) -> None:
+        shell.take(
+            create("k1", "home", "c1", members=[member("c2")]), command("account.close", "k2", account_id="home")
+        )
+        shell.take(update("k3", "home", members=[member("c3")]), update("k4", "home", members=[]))
+        assert answer(shell, "k3")["code"] == "account_closed"
+        assert (answer(shell, "k4")["type"], primaries(shell)) == ("accepted", {"c1": "c1 home"})
+
+
+class TestTheirOrders:
+    def test_orders_of_a_household_earn_for_its_account(self, shell: Shell) -> None:
+        shell.take(create("k1", "home", "c1", members=[member("c2"), member("c3", "viewer")]))
+        shell.take(
+            order("o1", "10.00", customer_id="c2"),
+            order("o2", "20.00", customer_id="c3"),
+            order("o3", "40.00", customer_id="c1"),
+        )
+        shell.take(refund("r1", "o1", net="10.00"))
+        assert (balances(shell), shell.differences()) == ({"c1": 60}, [])
+        rows = shell.rows("SELECT customer_id FROM orders ORDER BY order_id")
+        assert [row[0] for row in rows] == ["c2", "c3", "c1"]
+
+    def test_who_has_an_account_keeps_it(self, shell: Shell) -> None:
+        shell.take(order("o1", "10.00", customer_id="c2"))
+        shell.take(create("k1", "home", "c1", members=[member("c2")]))
+        shell.take(order("o2", "20.00", customer_id="c2"))
+        assert (balances(shell), shell.differences()) == ({"c1": 0, "c2": 30}, [])
+
+    def test_they_come_together_however_the_messages_are_cut(self, engine: Engine) -> None:
+        messages = [
+            create("k1", "home", "c1", members=[member("c2")]),
+            order("o1", "10.00", customer_id="c2"),
+            update("k2", "home", members=[]),
+            order("o2", "20.00", customer_id="c2"),
+            update("k3", "home", members=[member("c2"), member("c3")]),
+            order("o3", "40.00", customer_id="c3"),
+            order("o4", "80.00", customer_id="c2"),
+        ]
+        shell = Shell(engine, limits=TRUSTED, program_text=SEVERAL, shards=1)
+        shell.take(*messages)
+        at_once = balances(shell)
+        other = PROGRAM_TEXT.replace("program_id: test", "program_id: other").replace("/shops/test", "/o")
+        shell.apply_program(other + "one_account_per_customer: false\n")
+        for each in messages:
+            data = {**each["data"], "program_id": "other"}
+            data |= {"account_id": "house"} if "account_id" in data else {}
+            shell.take({**each, "source": "/o", "data": data})
+        rows = shell.rows("SELECT customer_id, balance FROM accounts WHERE program_id = 'other'")
+        assert at_once == {row[0]: row[1] for row in rows} == {"c1": 50, "c2": 100}
+        assert shell.differences() == []
+
+    def test_who_leaves_gets_an_account_with_the_next_order(self, shell: Shell) -> None:
+        shell.take(create("k1", "home", "c1", members=[member("c2")]))
+        shell.take(order("o1", "10.00", customer_id="c2"))
+        shell.take(update("k2", "home", members=[]))
+        shell.take(order("o2", "20.00", customer_id="c2"))
+        assert (balances(shell), shell.differences()) == ({"c1": 10, "c2": 20}, [])
+
+    def test_who_leaves_goes_back_to_an_account_that_was_made_for_them(self, shell: Shell) -> None:
+        shell.take(create("k1", "home", "c1", members=[member("c2")]))
+        shell.take(create("k2", "own", "c2"))
+        assert primaries(shell) == {"c1": "c1 home", "c2": "c1 home"}
+        shell.take(update("k3", "home", members=[]))
+        assert (primaries(shell), shell.differences()) == ({"c1": "c1 home", "c2": "c2 own"}, [])
+
+
+class TestThePrimaryAccount:
+    def test_it_is_the_first_until_changed(self, shell: Shell) -> None:
+        shell.take(order("o1", "10.00"), create("k1", "second", "c1"))
+        assert primaries(shell) == {"c1": "c1"}
+        shell.take(update("k2", "second", is_primary=True), order("o2", "20.00"))
+        rows = shell.rows("SELECT own_account_id, balance FROM accounts ORDER BY balance")
+        assert [tuple(row) for row in rows] == [(None, 10), ("second", 20)]
+        [updated] = shell.events("loyalty.account.updated")
+        assert updated["data"]["primary_of"] == ["c1"]
+        shell.take(update("k3", "second", is_primary=True))
+        assert (answer(shell, "k3")["type"], len(shell.events("loyalty.account.updated"))) == ("accepted", 1)
+        assert shell.differences() == []
+
+    def test_a_closed_one_is_none(self, shell: Shell) -> None:
+        shell.take(order("o1", "10.00"), create("k1", "second", "c1"))
+        shell.take(command("account.close", "k2", account_id="second"), update("k3", "second", is_primary=True))
+        assert (answer(shell, "k3")["code"], primaries(shell)) == ("account_closed", {"c1": "c1"})
