@@ -326,9 +326,9 @@ class NaiveAccount(NaiveOrders):
             part = min(excused, pile.excused)
             pile.excused, excused = pile.excused - part, excused - part
         returns: dict[int, int] = {}
-        for place, (pile, points) in reversed([*enumerate(sale.taken)]):
+        for pile, points in reversed(sale.taken):
             part = min(more, points, pile.room - returns.get(pile.place, 0))
-            sale.taken[place], more = (pile, points - part), more - part
+            more -= part
             if part:
                 returns[pile.place] = returns.get(pile.place, 0) + part
         count = len(self.piles)
@@ -339,6 +339,7 @@ class NaiveAccount(NaiveOrders):
             if points == paid:
                 del returns[place]  # nothing comes to it
             self.debt, pile.left = self.debt - paid, pile.left + points - paid
+            sale.come_back(pile, points - paid)
         for pile in [*(self.piles[place] for place in returns), *self.piles[count:]]:
             if pile.is_over(now) and not pile.is_pending:
                 pile.expired, pile.left = pile.expired + pile.left, 0

@@ -227,6 +227,12 @@ class Sale:
             left -= found[kind]
         return found
 
+    def come_back(self, pile: Pile, points: int) -> None:
+        """Points are in the pile again that clawbacks took from it, the last of them first."""
+        for place, (of, taken) in reversed([*enumerate(self.taken)]):
+            part = min(points, taken) if of is pile else 0
+            self.taken[place], points = (of, taken - part), points - part
+
     def _with(self, refunds: list[Refund]) -> Earned:
         key = self.told.revision, frozenset(refund.refund_id for refund in refunds)
         if key not in self._found:
