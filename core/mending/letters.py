@@ -256,24 +256,27 @@ def set_aside(connection: Connection, inbox_id: int, variant: bytes) -> None:
 def settle_as_replayed(connection: Connection, inbox_id: int) -> None:
     """Give a locked letter the outcome of another message, which has its source, id and content."""
     statement = (
-        "UPDATE inbox SET state = 'replayed', reason = NULL, detail = NULL, settled_at = now() WHERE inbox_id = %s"
+        "UPDATE inbox SET state = 'replayed', reason = NULL, detail = NULL, settled = NULL, settled_at = now() "
+        "WHERE inbox_id = %s"
     )
     run_bulk(connection, statement, (inbox_id,))
 
 
 def keep_dead(connection: Connection, inbox_id: int, reason: str, detail: str) -> None:
     """Leave a locked letter where it is, with what is wrong with it now."""
-    run_bulk(connection, "UPDATE inbox SET reason = %s, detail = %s WHERE inbox_id = %s", (reason, detail, inbox_id))
+    statement = "UPDATE inbox SET reason = %s, detail = %s, settled = NULL WHERE inbox_id = %s"
+    run_bulk(connection, statement, (reason, detail, inbox_id))
 
 
 def drop(connection: Connection, inbox_id: int) -> None:
     """Settle a locked letter as dropped; row, bytes and reason stay."""
-    run_bulk(connection, "UPDATE inbox SET state = 'dropped', settled_at = now() WHERE inbox_id = %s", (inbox_id,))
+    statement = "UPDATE inbox SET state = 'dropped', settled = NULL, settled_at = now() WHERE inbox_id = %s"
+    run_bulk(connection, statement, (inbox_id,))
 
 
 # A conflict that came under the same source and id may have the variant that is due to this one.
 _STEP_ASIDE = """
-UPDATE inbox SET state = 'dropped', settled_at = now(),
+UPDATE inbox SET state = 'dropped', settled = NULL, settled_at = now(),
     variant = CASE
         WHEN variant <> '' THEN variant
         WHEN EXISTS (SELECT 1 FROM inbox c WHERE c.source = inbox.source AND c.event_id = inbox.event_id

@@ -22,7 +22,7 @@ MENDS: dict[Reason, str] = {
     Reason.WRONG_CURRENCY: "Send an order anew with rate or a program of its currency, a refund in the order's.",
     Reason.TOO_MANY_POINTS: "If the program's rates are wrong, mend them, then retry; if the order is, drop this one.",
     Reason.ORDER_NEVER_CAME: "Have the order sent and retry, or send this anew as the detail says; else drop it.",
-    Reason.UNKNOWN_LINE: "Send it in a new event with line_ids of the order; drop this one.",
+    Reason.UNKNOWN_LINE: "Send the amendment that brings the line, or this in a new event with line_ids of the order.",
     Reason.ALREADY_OWNED: "If the order is to move, name whose it is in previous_customer_id, in a new event.",
     Reason.PROGRAM_INACTIVE: "Nothing is lost by it: the order earns nothing for anybody; drop this message.",
     Reason.ACCOUNT_CLOSED: "Claim the order for a customer whose account is open, in a new event; drop this one.",

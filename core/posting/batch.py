@@ -1,12 +1,11 @@
 """Posting: one batch of a shard's inbox rows in one transaction, and the bad message found when a batch fails."""
 
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from time import monotonic
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 from uuid import UUID
 
 import psycopg
@@ -15,7 +14,6 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from core.domain.decision import Decision
-from core.domain.message import Message
 from core.domain.outcomes import Parked, Reason, Rejected, Replayed, Waiting
 from core.domain.program.registry import ProgramRegistry
 from core.domain.reach import union
@@ -25,6 +23,7 @@ from core.messages.inbound.reading import read_settled
 from core.posting.events import EventContext
 from core.posting.handlers import HANDLERS, Handler, Outcome
 from core.posting.loading import open_books
+from core.posting.sequence import ReadMessage, decided, in_order, through_first_subject
 from core.posting.writing import BudgetRaceError, Report, Writing
 from core.store.engine import CalculatedTooLongError, run_bulk
 from core.store.failures import frames, is_outage
@@ -37,6 +36,7 @@ from core.store.inbox import (
     wait_for,
     wake_waiting_for,
 )
+from core.store.letters_again import Mended, take_again
 from core.store.locks import TURN, Task, run_in_turn
 from core.store.programs import STAMP, load_registry
 from core.store.source_days import add_moved, load_moved
@@ -81,20 +81,6 @@ class BatchBounds(NamedTuple):
     waiting_messages_max: int = 1_000
     #: After so long no further message is decided: PostgreSQL takes us for lost in LOYALTY_DATABASE_IDLE_SECONDS_MAX.
     deciding_seconds_max: float = 5.0
-
-
-class ReadMessage(NamedTuple):
-    """A claimed message as it is decided."""
-
-    claimed: ClaimedMessage
-    handler: Handler
-    message: Message[Any]
-    data: Mapping[str, Any]  #: settled
-
-    @property
-    def subject(self) -> tuple[str, str]:
-        """What it is about, within the source whose that is."""
-        return self.claimed.subject_key
 
 
 class Turn(NamedTuple):
@@ -273,10 +259,10 @@ class Poster:
         found = [] if is_alone else claim_waiting(turn.connection, subjects, waiting_max + 1)
         is_crowded = len(found) > waiting_max
         if is_crowded:
-            read, subjects = _through_first_subject(read), subjects[:1]
+            read, subjects = through_first_subject(read), subjects[:1]
         waiting = [] if is_crowded else [self._read(message) for message in found]
         rules = self._registry
-        reach = union(each.handler.reach(each.message, rules, turn.as_of) for each in (*read, *waiting))
+        reach = union(each.handler.reach(each.message, rules, turn.as_of) for each in decided(read, waiting))
         books, budgets = open_books(
             turn.connection, reach, rules, self._new_account_id, turn.as_of, is_contended=is_contended or is_alone
         )
@@ -296,9 +282,10 @@ class Poster:
                 writing.keep_answer(each.claimed, each.message.digest, outcome)
             return outcome
 
-        outcomes = _in_order(read, waiting, post, lambda: monotonic() > decide_until)
+        outcomes = in_order(read, waiting, post, lambda: monotonic() > decide_until)
         writing.write_ledger(turn.connection, books, self._chain_key)
         result = self._settle(turn, outcomes, writing)
+        take_again(turn.connection, self._mended(outcomes), turn.shard)
         if is_alone or is_crowded:
             wake_waiting_for(turn.connection, subjects, turn.shard)
         _add_daily(turn.connection, daily)
@@ -309,6 +296,13 @@ class Poster:
         handler = self._handlers[claimed.type]
         settled = read_settled(handler.contract, claimed.source, claimed.occurred_at, claimed.settled, claimed.event_id)
         return ReadMessage(claimed, handler, *settled)
+
+    def _mended(self, outcomes: Sequence[tuple[ClaimedMessage, Outcome]]) -> Iterator[Mended]:
+        """What messages that were posted may have put right."""
+        for message, outcome in outcomes:
+            reasons = self._handlers[message.type].mends
+            if reasons and isinstance(outcome, Decision):
+                yield Mended(*message.subject_key, reasons, f"message {message.inbox_id} ({message.type})")
 
     def _writing(self, turn: Turn) -> Writing:
         return Writing(EventContext(self._event_source, turn.as_of))
@@ -397,35 +391,3 @@ def _redone_after_races(work: Callable[[bool], T]) -> T:
         except (psycopg.errors.UniqueViolation, psycopg.errors.DeadlockDetected, BudgetRaceError) as error:
             log.info("posting_race_lost", action="posting_race_lost", error=type(error).__name__)
     return work(True)
-
-
-def _through_first_subject(read: Sequence[ReadMessage]) -> list[ReadMessage]:
-    """The messages up to the first that others may wait for."""
-    places = (place for place, each in enumerate(read) if each.handler.contract.is_subject)
-    return list(read[: next(places) + 1])
-
-
-def _in_order(
-    read: Sequence[ReadMessage],
-    waiting: Sequence[ReadMessage],
-    post: Callable[[ReadMessage], Outcome],
-    is_over: Callable[[], bool],
-) -> list[tuple[ClaimedMessage, Outcome]]:
-    """Post in order of arrival; what came before its subject, in this batch or earlier, follows right behind that.
-
-    So a batch ends as its messages would have, each posted alone. At least one is posted, and none after `is_over`.
-    """
-    held: dict[tuple[str, str], list[ReadMessage]] = defaultdict(list)
-    for each in waiting:
-        held[each.subject].append(each)
-    outcomes: dict[int, tuple[ClaimedMessage, Outcome]] = {}
-    for first in read:
-        behind = held.pop(first.subject, []) if first.handler.contract.is_subject else []
-        for each in (first, *sorted(behind, key=lambda held_back: held_back.claimed.inbox_id)):
-            outcome = post(each)
-            outcomes[each.claimed.inbox_id] = each.claimed, outcome
-            if isinstance(outcome, Waiting):
-                held[each.subject].append(each)
-        if is_over():
-            break
-    return list(outcomes.values())

@@ -17,7 +17,7 @@ from core.domain.orders.clawback import cancellation_reach, decide_cancellation,
 from core.domain.orders.fulfilment import decide_fulfilment, fulfilment_reach
 from core.domain.orders.returning import decide_return, return_reach
 from core.domain.orders.reverting import decide_reversion, reversion_reach
-from core.domain.outcomes import Parked, Rejected, Replayed, Waiting
+from core.domain.outcomes import Parked, Reason, Rejected, Replayed, Waiting
 from core.domain.program.registry import ProgramRegistry
 from core.domain.reach import AccountParts, Reach
 from core.domain.value.adjusting import decide_adjustment
@@ -49,6 +49,8 @@ class Handler(NamedTuple):
     contract: Contract  #: what it must look like, and which fact it reports
     reach: Callable[[Message[Any], ProgramRegistry, datetime], Reach]  #: what must be loaded and locked for it
     decide: Callable[[Books, Message[Any], ProgramRegistry, datetime], Outcome]
+    #: Dead letters about the same, parked for one of these reasons, may be right by it, and are judged anew behind it.
+    mends: frozenset[Reason] = frozenset()
 
 
 def by_type(handlers: Iterable[Handler]) -> Mapping[str, Handler]:
@@ -56,15 +58,22 @@ def by_type(handlers: Iterable[Handler]) -> Mapping[str, Handler]:
     return {handler.contract.type: handler for handler in handlers}
 
 
+_OTHER_LINES = frozenset({Reason.UNKNOWN_LINE, Reason.REFUND_EXCEEDS_ORDER, Reason.REFUNDED_LINE_MISSING})
+
 HANDLERS = by_type(
     (
         Handler(INBOUND["order.completed"], order_reach, decide_order),
         Handler(INBOUND["order.refunded"], refund_reach, decide_refund),
         Handler(INBOUND["order.fulfilled"], fulfilment_reach, decide_fulfilment),
         Handler(INBOUND["order.cancelled"], cancellation_reach, decide_cancellation),
-        Handler(INBOUND["order.amended"], amendment_reach, decide_amendment),
+        Handler(INBOUND["order.amended"], amendment_reach, decide_amendment, _OTHER_LINES),
         Handler(INBOUND["order.claimed"], claim_reach, decide_claim),
-        Handler(INBOUND["order.refund_reverted"], reversion_reach, decide_reversion),
+        Handler(
+            INBOUND["order.refund_reverted"],
+            reversion_reach,
+            decide_reversion,
+            frozenset({Reason.REFUNDED_LINE_MISSING}),
+        ),
         Handler(INBOUND["order.returned"], return_reach, decide_return),
         Handler(INBOUND["loyalty.command.credit"], command_reach, on_account(decide_credit, Flow.IN, opens=True)),
         Handler(INBOUND["loyalty.command.debit"], command_reach, on_account(decide_debit, Flow.OUT)),

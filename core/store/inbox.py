@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 
 from core.domain.outcomes import Reason, RejectionCode
 from core.store.engine import run_bulk
+from core.store.letters_again import MENDABLE
 
 
 class InboxMessage(NamedTuple):
@@ -299,7 +300,7 @@ def claim_waiting(connection: Connection, subjects: Sequence[tuple[str, str]], r
 
 _SETTLE = """
 UPDATE inbox SET state = s.state, reason = s.reason, detail = s.detail,
-    settled = CASE WHEN s.state = 'waiting' THEN inbox.settled END,
+    settled = CASE WHEN s.state = 'waiting' OR s.reason = ANY(%b::text[]) THEN inbox.settled END,
     settled_at = CASE WHEN s.state = 'waiting' THEN NULL ELSE %s::timestamptz END,
     shard = CASE WHEN s.state = 'waiting' THEN NULL ELSE inbox.shard END,
     times_parked = inbox.times_parked + (s.state = 'dead')::integer, others_posted = s.others_posted
@@ -324,7 +325,8 @@ def wait_for(connection: Connection, awaited: Sequence[tuple[int, str]]) -> None
 def settle(connection: Connection, settlements: Sequence[Settlement], now: datetime) -> None:
     """Write outcomes, in the transaction that wrote what they say; `now` is its time."""
     if settlements:
-        run_bulk(connection, _SETTLE, (now, *(list(column) for column in zip(*settlements, strict=True))))
+        columns = (list(column) for column in zip(*settlements, strict=True))
+        run_bulk(connection, _SETTLE, ([*MENDABLE], now, *columns))
 
 
 # Probed without locks, which would write to every row; what is found is locked, and looked at once more. Sub-selects

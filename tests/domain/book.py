@@ -60,6 +60,8 @@ DECIDERS: dict[type, tuple[Callable[..., Any], Callable[..., Outcome]]] = {
     OrderClaim: (claim_reach, decide_claim),
     Return: (return_reach, decide_return),
 }
+#: Facts behind which parked ones of the same order are judged anew.
+MENDS = {AmendedOrder: HANDLERS["order.amended"].mends, RefundReversion: HANDLERS["order.refund_reverted"].mends}
 
 
 def message_of(fact: ShopFact, program_id: str | None = None) -> Message[Any]:
@@ -111,6 +113,7 @@ class Book:
         self.in_force_from: list[datetime] = [] if beside is None else beside.in_force_from
         self.reminders: dict[datetime, Reminder] = {}
         self.waiting: dict[str, list[ShopFact]] = {}
+        self.parked: list[tuple[ShopFact, Reason]] = []  #: until an amendment puts them right
         self.answers: dict[str, Told] = {}  #: of commands, by their ids
         self._order_ids: dict[str, None] = {}
         self._lots_changed: set[int] = set()  #: their numbers
@@ -127,11 +130,23 @@ class Book:
                 self._keep(decision, as_of)
                 for waiting in self.waiting.pop(fact.order_id, []) if isinstance(fact, Order) else ():
                     self.deliver(waiting, as_of)
+                self._judge_parked_anew(fact, as_of)
             case Waiting(order_id):
                 self.waiting.setdefault(order_id, []).append(fact)
+            case Parked(reason) if reason in MENDS[AmendedOrder]:
+                self.parked.append((fact, reason))
             case Parked(reason):
                 # A second fulfilment or cancellation: the first one stands. Or a claim for who has left.
                 assert reason in {Reason.ORDER_CONFLICT, Reason.ACCOUNT_CLOSED}
+
+    def _judge_parked_anew(self, behind: ShopFact, as_of: datetime) -> None:
+        mends, parked = MENDS.get(type(behind), frozenset()), self.parked
+        is_mended = [fact.order_id == behind.order_id and reason in mends for fact, reason in parked if mends]
+        if any(is_mended):
+            self.parked = [each for each, mended in zip(parked, is_mended, strict=True) if not mended]
+            for (fact, _), mended in zip(parked, is_mended, strict=True):
+                if mended:
+                    self.deliver(fact, as_of)
 
     def command(self, verb: str, command_id: str, data: dict[str, Any], at: datetime, as_of: datetime) -> Told:
         """Post a command; what its sender is told, which is as its first answer where it comes again."""

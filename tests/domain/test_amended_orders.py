@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.domain.ledger import EntryKind
-from core.domain.orders.facts import Order, OrderLine
+from core.domain.orders.facts import Order, OrderLine, RefundReversion
 from core.domain.outcomes import Parked, Reason, Replayed, Waiting
 from core.domain.program import Program
 from tests.domain.book import Book, ShopFact
@@ -21,6 +21,7 @@ from tests.facts import (
     account,
     amendment,
     cancellation,
+    fulfilment,
     instant,
     line,
     order,
@@ -211,6 +212,46 @@ def test_what_an_amendment_must_leave_as_it_is(amended: ShopFact, reason: Reason
     assert (outcome.reason, said in outcome.detail) == (reason, True)
 
 
+TWO_LINES = order(lines=[line("1", "60.00", 3), line("2", "40.00", 2)])
+ONE_PIECE = line("2", "20.00", 1)
+BOTH = refund(part("1", quantity=3), part("2", quantity=2))
+
+
+@pytest.mark.parametrize(
+    ("amended", "fact", "points"),
+    [
+        pytest.param(amendment(line("1", "60.00", 3), ONE_PIECE), refund(part("2", quantity=2)), 60, id="pieces"),
+        pytest.param(amendment(line("1", "20.00", 1), ONE_PIECE), BOTH, 0, id="of several lines"),
+        pytest.param(amendment(line("1", "60.00", 3), ONE_PIECE), refund(part("2", net="40.00")), 60, id="money"),
+        pytest.param(amendment(line("1", "20.00", 1), ONE_PIECE), refund(net="100.00"), 0, id="of the order"),
+        pytest.param(amendment(line("1", "60.00", 3)), cancellation(lines={"2": 2}, part_id="x"), 60, id="called off"),
+        pytest.param(amendment(line("1", "60.00", 3)), fulfilment(lines={"2": 2}, part_id="x"), 60, id="delivered"),
+    ],
+)
+def test_what_fits_the_order_as_it_was_first_is_taken_before_an_amendment_and_behind_it(
+    amended: ShopFact, fact: ShopFact, points: int
+) -> None:
+    for facts in ((fact, amended), (amended, fact)):
+        assert told(PLAIN, TWO_LINES, *facts).account.balance == points
+
+
+@pytest.mark.parametrize(
+    ("fact", "reason", "said"),
+    [
+        (refund(part("2", quantity=1)), Reason.UNKNOWN_LINE, "that the order was amended to be without"),
+        (refund(part("1", quantity=4)), Reason.REFUND_EXCEEDS_ORDER, "more than the 1 that were ordered"),
+        (refund(net="101.00"), Reason.REFUND_EXCEEDS_ORDER, "more than the 20.00 EUR"),
+        (cancellation(lines={"1": 4}), Reason.REFUND_EXCEEDS_ORDER, "more than the 3 that were ordered"),
+    ],
+)
+def test_what_fits_the_order_neither_as_it_is_nor_as_it_was_first_is_parked(
+    fact: ShopFact, reason: Reason, said: str
+) -> None:
+    outcome = told(PLAIN, TWO_LINES, amendment(line("1", "20.00", 1))).decide(fact, AS_OF)
+    assert isinstance(outcome, Parked)
+    assert (outcome.reason, said in outcome.detail) == (reason, True)
+
+
 class TestAnUndoneRefund:
     def test_gives_back_what_the_refund_took(self) -> None:
         book = told(WELCOME, order("100.00"), refund(), reversion())
@@ -250,6 +291,18 @@ class TestAnUndoneRefund:
         assert (book.account.balance, book.account.deficit) == (30, 0)
         assert {lot.lot_number: lot.points_remaining for lot in book.lots.values()} == {1: 0, 2: 30}
 
+    def test_of_which_a_part_pays_off_a_debt_leaves_as_much_to_come_back_later(self) -> None:
+        book = Book(PLAIN)
+        book.complete(order("100.00"))
+        book.refund(refund(net="60.00"))
+        book.spend(40, instant("2026-03-06"))
+        book.amend(amendment(line(amount="80.00")))
+        assert book.account.deficit == 20
+        book.revert(reversion())
+        book.amend(amendment(line(amount="150.00"), revision=2))
+        assert (book.account.balance, book.account.deficit) == (110, 0)
+        assert {lot.lot_number: lot.points_remaining for lot in book.lots.values()} == {1: 60, 2: 50}
+
     def test_whose_points_would_have_expired_meanwhile_lets_them_expire_at_once(self) -> None:
         book = Book(EXPIRING)
         book.complete(order("100.00"), as_of=instant("2026-03-01"))
@@ -281,26 +334,35 @@ class TestAnUndoneRefund:
 
 
 AMOUNTS = st.integers(1, 500).map(lambda cents: Decimal(cents) / 4)
+PIECES = st.integers(1, 4)
 
 
 @st.composite
 def edits(draw: st.DrawFn) -> tuple[Order, list[ShopFact], Sequence[OrderLine], list[ShopFact]]:
-    """An order, what happens to it, its lines at the end, and the refunds that stand."""
-    lines = [line(f"{n}", draw(AMOUNTS), draw(st.integers(1, 4))) for n in (1, 2)]
+    """An order, what happens to it, its lines at the end, and what stands of what fits these."""
+    lines = [line(f"{n}", draw(AMOUNTS), draw(PIECES)) for n in (1, 2)]
     first = order(lines=lines)
     facts: list[ShopFact] = []
     now: Sequence[OrderLine] = lines
     for revision in range(1, draw(st.integers(0, 3)) + 1):
-        now = [line(f"{n}", draw(AMOUNTS), draw(st.integers(1, 4))) for n in (1, 2, 3)]
+        now = [line(f"{n}", draw(AMOUNTS), draw(PIECES)) for n in (1, 2, *draw(st.sampled_from([(), (3,), (3, 4)])))]
         facts.append(amendment(*now, revision=revision))
     standing: list[ShopFact] = []
     for n in range(draw(st.integers(0, 3))):
-        back = refund(part(draw(st.sampled_from("12")), quantity=1), refund_id=f"r{n}")
+        of = draw(st.sampled_from(now))
+        pieces = draw(st.integers(1, int(of.quantity)))
+        back = refund(part(of.line_id, quantity=pieces), refund_id=f"r{n}")
         facts.append(back)
         if draw(st.booleans()):
             facts.append(reversion(f"r{n}"))
         else:
             standing.append(back)
+    for n in range(draw(st.integers(0, 2))):
+        of = draw(st.sampled_from(now))
+        pieces = draw(st.none() | st.integers(1, int(of.quantity)))
+        a_part = draw(st.sampled_from([cancellation, fulfilment]))
+        standing.append(a_part(lines={of.line_id: pieces}, part_id=f"p{n}"))
+        facts.append(standing[-1])
     return first, facts, now, standing
 
 
@@ -309,18 +371,18 @@ def test_any_arrival_ends_where_the_last_facts_alone_would_have(
     edited: tuple[Order, list[ShopFact], Sequence[OrderLine], list[ShopFact]], program: Program, random: Random
 ) -> None:
     first, facts, now, standing = edited
-    shuffled = [*facts]
+    shuffled = [first, *facts]
     random.shuffle(shuffled)
     arrived = Book(program)
-    arrived.deliver(first, AS_OF)
     waiting: list[ShopFact] = []
     for fact in shuffled:
-        if isinstance(arrived.decide(fact, AS_OF), Waiting):
+        if isinstance(fact, RefundReversion) and isinstance(arrived.decide(fact, AS_OF), Waiting):
             waiting.append(fact)
         else:
             arrived.deliver(fact, AS_OF)
     for fact in waiting:
         arrived.deliver(fact, AS_OF)
     check_everything(arrived)
+    assert not arrived.parked
     expected = told(program, first._replace(lines=tuple(now)), *standing)
     assert balances(arrived) == balances(expected)

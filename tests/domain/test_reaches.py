@@ -1,7 +1,7 @@
 """Reaches: each asks for all that its decider asks the books for, also for messages that are decided after others."""
 
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -10,11 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.domain.decision import Decision
-from core.domain.message import Message
 from core.domain.orders.facts import Order, OrderClaim, Refund, RefundReversion, Return
 from core.domain.outcomes import Waiting
 from core.domain.program.registry import BEGINNING, ProgramRegistry, ProgramVersion
 from core.domain.reach import AccountParts, LotsWanted, OrderParts, Reach, TierInstant, union
+from core.domain.subjects import order_subject
+from core.posting.handlers import HANDLERS, Outcome
+from core.posting.sequence import ReadMessage, decided, in_order
+from core.store.inbox import ClaimedMessage
 from tests.domain.book import DECIDERS, Book, ShopFact, message_of, whole_books
 from tests.domain.loading import load
 from tests.domain.stories import START, some_amendment, some_order, some_refund
@@ -25,6 +28,12 @@ PROGRAM = program_with()
 MARCH = instant("2026-03-01")
 KEY = (SOURCE, "o1")
 NOBODY = UUID(int=0)  #: an account that a decider thinks of and does not open
+WAITING = Waiting("")
+#: The rows of the map by the facts that their deciders are for.
+HANDLER_OF = {
+    fact: next(row for row in HANDLERS.values() if (row.reach, row.decide) == deciders)
+    for fact, deciders in DECIDERS.items()
+}
 
 
 def test_a_union_asks_for_what_any_of_its_reaches_asks_for() -> None:
@@ -81,8 +90,8 @@ class BatchPosting:
         in_force = enumerate([(BEGINNING, versions.first), (START + timedelta(days=60), versions.second)], start=1)
         registered = [ProgramVersion("test", number, since, program) for number, (since, program) in in_force]
         self.rules = ProgramRegistry([*registered, ProgramVersion("other", 1, BEGINNING, OTHER)], 0)
-        self.batch: list[Message[Any]] = []
-        self.waiting: list[Message[Any]] = []
+        self.batch: list[ReadMessage] = []
+        self.waiting: list[ReadMessage] = []
         self.sent: list[ShopFact] = []
         self._send(some_order("o0", 1001, START), 3)
         self._post()
@@ -102,12 +111,14 @@ class BatchPosting:
                 new = some_order(order_id, number, self.now - late)
                 self._send(new._replace(customer_id=CUSTOMERS[number % 4]), days)
             case "refund":
-                self._send(some_refund(one, f"r{len(self.sent)}", number, self.now), days)
+                at = self._at_or_before_now(number, days)
+                self._send(some_refund(one, f"r{len(self.sent)}", number, at), days)
             case "fulfil":
                 lines = _some_of(one, number)
                 self._send(fulfilment(one.order_id, self.now - timedelta(days=days % 3), lines=lines), number)
             case "cancel":
-                self._send(cancellation(one.order_id, self.now, lines=_some_of(one, number)), number)
+                at = self._at_or_before_now(number, days)
+                self._send(cancellation(one.order_id, at, lines=_some_of(one, number)), number)
             case "amend":
                 amended = some_amendment(one, set(), 1 + days % 4, number, self.now)
                 self._send(amended, days)
@@ -132,10 +143,15 @@ class BatchPosting:
                 self._post()
                 self._run_jobs(kind, number)
 
+    def _at_or_before_now(self, number: int, days: int) -> datetime:
+        return self.now - timedelta(days=days % 60 if number % 3 == 0 else 0)
+
     def _send(self, fact: ShopFact, number: int) -> None:
         program_id = ("other", "test", "nowhere", *[None] * 5)[number % 8]
         self.sent.append(fact)
-        self.batch.append(message_of(fact, program_id))
+        subject = f"return {fact.return_id}" if isinstance(fact, Return) else order_subject(fact.order_id)
+        claimed = ClaimedMessage(len(self.sent), SOURCE, "", "", subject, fact.occurred_at, "", MARCH)
+        self.batch.append(ReadMessage(claimed, HANDLER_OF[type(fact)], message_of(fact, program_id), {}))
 
     def _run_jobs(self, kind: str, number: int) -> None:
         known = [customer_id for customer_id in ("c1", "c2") if self.whole.account_of("test", customer_id)]
@@ -149,23 +165,25 @@ class BatchPosting:
                 book.review(self.now)
 
     def _post(self) -> None:
-        """Decide the batch on both books, and after it what waited for it."""
-        batch = [*self.batch, *self.waiting]
-        self.batch, self.waiting = [], []
+        """Decide the batch on both books, and what waited for its orders right behind these."""
+        read, held, self.batch = self.batch, self.waiting, []
+        subjects = {each.subject for each in read if each.handler.contract.is_subject}
+        waiting = [each for each in held if each.subject in subjects]
+        reach = union(each.handler.reach(each.message, self.rules, self.now) for each in decided(read, waiting))
         opened: list[UUID] = []
-        reaches = [DECIDERS[type(message.fact)][0](message, self.rules, self.now) for message in batch]
-        loaded = load(self.whole, union(reaches), self.rules, self.now, lambda: opened[-1] if opened else NOBODY)
-        for message in batch:
-            decide = DECIDERS[type(message.fact)][1]
-            on_whole = decide(self.whole, message, self.rules, self.now)
-            opened += [change.account.account_id for change in getattr(on_whole, "changes", ()) if change.opened]
-            assert decide(loaded, message, self.rules, self.now) == on_whole
-            match on_whole:
-                case Decision():
-                    self.whole.apply(on_whole)
-                    loaded.apply(on_whole)
-                case Waiting():
-                    self.waiting.append(message)
+        loaded = load(self.whole, reach, self.rules, self.now, lambda: opened[-1] if opened else NOBODY)
+
+        def post(each: ReadMessage) -> Outcome:
+            on_whole = each.handler.decide(self.whole, each.message, self.rules, self.now)
+            opened[:] = [change.account.account_id for change in getattr(on_whole, "changes", ()) if change.opened]
+            assert each.handler.decide(loaded, each.message, self.rules, self.now) == on_whole
+            if isinstance(on_whole, Decision):
+                self.whole.apply(on_whole)
+                loaded.apply(on_whole)
+            return on_whole
+
+        outcomes = dict(in_order(read, waiting, post, lambda: False))
+        self.waiting = [each for each in (*held, *read) if isinstance(outcomes.get(each.claimed, WAITING), Waiting)]
 
 
 @given(st.sampled_from(VERSIONS), steps)

@@ -5,8 +5,11 @@ from itertools import permutations
 import pytest
 from sqlalchemy import Engine
 
+from core.mending.dead_letters import drop_letters
+from core.posting.handlers import HANDLERS
+from core.store.letters_again import MENDABLE
 from tests.arrivals import rounds
-from tests.factories import PROGRAM_TEXT, SOURCE, amendment, fulfilment, line, order, refund, reversion
+from tests.factories import PROGRAM_TEXT, SOURCE, amendment, cancellation, fulfilment, line, order, refund, reversion
 from tests.shell import Shell
 
 HELD = PROGRAM_TEXT + "availability: {policy: on_fulfilled}\n"
@@ -82,6 +85,68 @@ def test_every_arrival_ends_alike(engine: Engine, program_text: str, is_one_batc
     assert balances == [(75, 0) if program_text is PROGRAM_TEXT else (0, 75)] * len(arrivals)
     assert shell.value("SELECT count(*) FROM inbox WHERE state <> 'posted'") == 0
     assert shell.differences() == []
+
+
+BROUGHT_LATER = (
+    order("o1", lines=[line("1", "60.00"), line("2", "40.00", 2)]),
+    amendment("o1", lines=[line("1", "60.00"), line("2", "80.00", 4), line("3", "25.00", 5)], revision=2),
+    refund("r1", lines=[{"line_id": "3", "quantity": 2}]),
+    refund("r2", lines=[{"line_id": "2", "quantity": 3, "net": "60.00"}]),
+    fulfilment("o1", fulfilment_id="p1", lines=[{"line_id": "3", "quantity": 4}]),
+    cancellation("o1", cancellation_id="c1", lines=[{"line_id": "2", "quantity": 1}, {"line_id": "3", "quantity": 1}]),
+)
+
+
+@pytest.mark.parametrize("is_one_batch", [True, False])
+@pytest.mark.parametrize("program_text", [PROGRAM_TEXT, HELD], ids=["at once", "held"])
+def test_what_an_amendment_brings_may_be_given_back_called_off_or_delivered_before_it_comes(
+    engine: Engine, program_text: str, is_one_batch: bool
+) -> None:
+    shell = Shell(engine, program_text=program_text)
+    arrivals = [*permutations(BROUGHT_LATER)][::11]
+    for together in rounds(arrivals, is_one_batch=is_one_batch):
+        shell.take(*together)
+    while shell.sweep()["woken"]:
+        shell.post()
+    balances = [(row.balance, row.pending) for row in shell.rows("SELECT balance, pending FROM accounts")]
+    assert balances == [(70, 0) if program_text is PROGRAM_TEXT else (10, 60)] * len(arrivals)
+    assert shell.value("SELECT count(*) FROM inbox WHERE state <> 'posted' OR settled IS NOT NULL") == 0
+    assert shell.differences() == []
+
+
+def test_which_message_took_a_parked_one_in_again_is_kept(shell: Shell) -> None:
+    shell.take(order("o1"), refund("r1", lines=[{"line_id": "9", "quantity": 1}]))
+    shell.take(amendment("o1", lines=[line("1"), line("8", "5.00")]))
+    assert (shell.outcome("refunded-r1")[0], shell.balance()) == ("dead", 105)
+    shell.take(amendment("o1", lines=[line("1"), line("9", "10.00")], revision=2))
+    assert (shell.outcome("refunded-r1")[0], shell.balance(), shell.differences()) == ("posted", 100, [])
+    actions = shell.rows("SELECT action, reason, detail, acted_by FROM dead_letter_actions ORDER BY action_id")
+    assert [(row.action, row.reason, row.acted_by) for row in actions] == [
+        ("parked", "unknown_line", None),
+        ("retried", "unknown_line", None),
+    ] * 2
+    assert [row.detail for row in actions[1::2]] == [f"message {n} (order.amended) was posted" for n in (3, 4)]
+
+
+def test_what_a_person_has_dropped_stays_dropped(shell: Shell) -> None:
+    shell.take(order("o1"), refund("r1", lines=[{"line_id": "9", "quantity": 1}]))
+    assert [mended.state for mended in drop_letters(shell.engine, [2], "sent twice", "kim")] == ["dropped"]
+    shell.take(amendment("o1", lines=[line("1"), line("9", "10.00")]))
+    assert (shell.outcome("refunded-r1")[0], shell.balance(), shell.differences()) == ("dropped", 110, [])
+
+
+def test_a_revision_without_a_refunded_line_is_posted_once_the_refund_is_undone(shell: Shell) -> None:
+    shell.take(order("o1", lines=[line("1", "60.00"), line("2", "40.00")]))
+    shell.take(refund("r1", lines=[{"line_id": "1", "quantity": 1}]))
+    shell.take(amendment("o1", lines=[line("2", "40.00"), line("3", "5.00")]))
+    assert (shell.outcome("amended-o1-1"), shell.balance()) == (("dead", "refunded_line_missing"), 40)
+    shell.take(reversion("r1"))
+    assert (shell.outcome("amended-o1-1"), shell.balance()) == (("posted", None), 45)
+    assert shell.differences() == []
+
+
+def test_every_reason_that_a_message_mends_is_one_of_which_posting_keeps_what_it_read() -> None:
+    assert frozenset().union(*(handler.mends for handler in HANDLERS.values())) == MENDABLE
 
 
 def test_each_is_known_again(shell: Shell) -> None:

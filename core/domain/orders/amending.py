@@ -112,11 +112,10 @@ def _problem(books: Books, posted: PostedOrder, amended: AmendedOrder, program: 
     lines = {line.line_id for line in now.lines}
     for refund in books.refunds_known(posted):
         missing = [part.line_id for part in refund.lines if part.line_id not in lines]
-        if missing:
-            named = f"refund {refund.refund_id!r}" if refund.refund_id else "a cancellation"
+        if missing and refund.refund_id:  # what is called off may be left out: nothing is kept of it either way
             detail = (
-                f"data.lines leaves out line {missing[0]!r}, which {named} names; send all lines "
-                "that refunds and cancellations name, in a new event with the next revision"
+                f"data.lines leaves out line {missing[0]!r}, which refund {refund.refund_id!r} names; send all lines "
+                "that refunds name, in a new event with the next revision"
             )
             return Parked(Reason.REFUNDED_LINE_MISSING, detail)
     return None

@@ -51,7 +51,8 @@ def decide_refund(
         return posted_before(known.digest == message.digest, Reason.REFUND_CONFLICT, "refund")
     program = rules.version(posted.program_id, posted.program_version).program
     goods = Goods(posted.current, program.basis) if posted.tier_id is None else books.kept(posted, program).basket.goods
-    problem = refund_problem(goods, refund)
+    first = None if posted.amendment is None else Goods(posted.order, program.basis)
+    problem = refund_problem(goods, refund, first)
     if problem is not None:
         return problem
     fact = PostedRefund(refund, posted.program_id, message.digest, posted.account_id)

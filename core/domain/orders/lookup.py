@@ -103,7 +103,7 @@ def order_for_event(
     if known is not None:
         noun = f"{noun} of lines" if known.lines else noun
         return posted_before(known.digest == message.digest, Reason.ORDER_CONFLICT, noun)
-    return part_problem(posted.current, lines, noun) or posted
+    return part_problem(posted.current, posted.order, lines, noun) or posted
 
 
 def event_key_of(fact: Fulfilment | Cancellation) -> str:

@@ -25,14 +25,16 @@ def key_of_id(part_id: str) -> str:
     return f"id {part_id}"
 
 
-def part_problem(order: Order, lines: Iterable[LinePart], noun: str) -> Parked | None:
+def part_problem(now: Order, first: Order, lines: Iterable[LinePart], noun: str) -> Parked | None:
     """Why no such part can be of this order; judged alone, so that the arrival of others cannot matter.
 
-    `noun` is what it is: cancellation or fulfilment.
+    The order is as it is `now`, and was as `first`: a part may come after an amendment that it was made before. `noun`
+    is what it is: cancellation or fulfilment.
     """
-    ordered = {line.line_id: line.quantity for line in order.lines}
+    ordered = {line.line_id: line.quantity for line in now.lines}
+    before = {line.line_id: line.quantity for line in first.lines}
     for place, part in enumerate(lines):
-        most = ordered.get(part.line_id)
+        most = max((each[part.line_id] for each in (ordered, before) if part.line_id in each), default=None)
         if most is None:
             known = "its only line" if len(ordered) == 1 else f"one of its {len(ordered)} lines"
             detail = (

@@ -51,8 +51,12 @@ def _money_text(units: int) -> str:
     return f"{whole}.{fraction:0<2}"
 
 
-def refund_problem(goods: Goods, refund: Refund) -> Parked | None:
-    """Why this refund cannot be one of this order."""
+def refund_problem(goods: Goods, refund: Refund, first: Goods | None = None) -> Parked | None:
+    """Why this refund cannot be one of this order.
+
+    `first` is the order as it was before it was amended: no more need be given back than was sold then, since a refund
+    may come after an amendment that it was made before. Of lines it can only name those that are there now.
+    """
     order = goods.order
     if refund.currency is not None and refund.currency != order.currency:
         detail = (
@@ -61,25 +65,43 @@ def refund_problem(goods: Goods, refund: Refund) -> Parked | None:
         )
         return Parked(Reason.WRONG_CURRENCY, detail)
     for n, part in enumerate(refund.lines):
-        problem = _part_problem(goods, f"data.lines[{n}].", part)
+        problem = _part_problem(goods, f"data.lines[{n}].", part, first)
         if problem is not None:
             return problem
     if refund.paid is None and refund.net is None:
         return None
-    limits = _Limits(goods, goods.net, goods.gross, len(order.lines))
-    text = limits.problem("data.", "all lines", refund.paid, refund.net)
-    return None if text is None else Parked(Reason.REFUND_EXCEEDS_ORDER, f'{text}, or "full": true for everything')
+    text = _whole_problem(goods, refund)
+    if text is None or (first is not None and _whole_problem(first, refund) is None):
+        return None
+    return Parked(Reason.REFUND_EXCEEDS_ORDER, f'{text}, or "full": true for everything')
 
 
-def _part_problem(goods: Goods, where: str, part: RefundLine) -> Parked | None:
+def _whole_problem(goods: Goods, refund: Refund) -> str | None:
+    limits = _Limits(goods, goods.net, goods.gross, len(goods.order.lines))
+    return limits.problem("data.", "all lines", refund.paid, refund.net)
+
+
+def _part_problem(goods: Goods, where: str, part: RefundLine, first: Goods | None) -> Parked | None:
     lines = goods.order.lines
     place = goods.place_of.get(part.line_id)
+    before = None if first is None else first.place_of.get(part.line_id)
     if place is None:
         known = "its only line" if len(lines) == 1 else f"one of its {len(lines)} lines"
         detail = f"{where}line_id names no line of the order; send the line_id of {known}"
+        if before is not None:
+            detail = (
+                f"{where}line_id names a line that the order was amended to be without; if it was given back, send the "
+                "next revision with all lines that refunds name, and this is posted by itself"
+            )
         return Parked(Reason.UNKNOWN_LINE, detail)
     text = _line_problem(goods, lines[place], where, part)
-    return None if text is None else Parked(Reason.REFUND_EXCEEDS_ORDER, text)
+    if text is None or (first is not None and before is not None and _fits(first, before, part)):
+        return None
+    return Parked(Reason.REFUND_EXCEEDS_ORDER, text)
+
+
+def _fits(goods: Goods, place: int, part: RefundLine) -> bool:
+    return _line_problem(goods, goods.order.lines[place], "", part) is None
 
 
 def _line_problem(goods: Goods, line: OrderLine, where: str, part: RefundLine) -> str | None:

@@ -50,6 +50,8 @@ def tier_needs(
         known = posted.get(instant.order)
         if instant.is_new and known is not None:
             continue  # it was there before
+        if known is None and not instant.is_new and instant.order not in made:
+            continue  # its order is another account's, or not there: it waits, and is asked about again behind that
         ordered_at = made.get(instant.order) if known is None else known.order.occurred_at
         at = instant.at if ordered_at is None else max(instant.at, ordered_at)
         if not is_next(until, at, program_at):

@@ -23,7 +23,7 @@ inbox = sa.Table(
     column("body", sa.LargeBinary()),  #: as received
     column(
         "settled", sa.String(), null=True
-    ),  #: what posting reads: its data in their one form, until it has an outcome
+    ),  #: what posting reads: its data in their one form, until it has an outcome that stays
     column("state", sa.String()),
     column("reason", sa.String(), null=True),
     column("detail", sa.String(), null=True),
@@ -46,7 +46,9 @@ inbox = sa.Table(
     ),
     sa.CheckConstraint("(state IN ('rejected', 'dead', 'dropped')) = (reason IS NOT NULL)", name="dead_has_reason"),
     sa.CheckConstraint("(state IN ('received', 'waiting')) = (settled_at IS NULL)", name="outcome_has_time"),
-    sa.CheckConstraint("(state IN ('received', 'waiting')) = (settled IS NOT NULL)", name="open_is_settled"),
+    sa.CheckConstraint(
+        "state = 'dead' OR (state IN ('received', 'waiting')) = (settled IS NOT NULL)", name="open_is_settled"
+    ),
     sa.CheckConstraint("state <> 'received' OR shard IS NOT NULL", name="received_has_shard"),
     within_reach("occurred_at"),
     sa.Index("ix_inbox_received", "shard", "inbox_id", postgresql_where=sa.text("state = 'received'")),
@@ -55,7 +57,7 @@ inbox = sa.Table(
         "ix_inbox_open_subjects",
         "subject",
         sa.text("coalesce(subject_source, source)"),
-        postgresql_where=sa.text("state IN ('received', 'waiting') AND subject IS NOT NULL"),
+        postgresql_where=sa.text("state IN ('received', 'waiting', 'dead') AND subject IS NOT NULL"),
     ),
     sa.Index("ix_inbox_waiting", "inbox_id", postgresql_where=sa.text("state = 'waiting'")),
     sa.Index("ix_inbox_dead", "inbox_id", postgresql_where=sa.text("state = 'dead'")),
@@ -71,11 +73,15 @@ dead_letter_actions = sa.Table(
     column("action", sa.String()),
     column("reason", sa.String(), null=True),
     column("detail", sa.String(), null=True),
-    column("acted_by", sa.String(), null=True),  #: a person; null: the worker, which parked it
+    column("acted_by", sa.String(), null=True),  #: a person; null: the worker, by itself
     column("acted_at", INSTANT, default="now()"),
     sa.ForeignKeyConstraint(["inbox_id"], ["inbox.inbox_id"]),
     sa.CheckConstraint("action IN ('parked', 'retried', 'dropped', 'replaced')", name="action"),
-    sa.CheckConstraint("(action = 'parked') = (acted_by IS NULL)", name="acted_by"),
+    # Whoever drops or replaces one is a person; the worker only parks and takes in again.
+    sa.CheckConstraint(
+        "CASE action WHEN 'parked' THEN acted_by IS NULL ELSE action = 'retried' OR acted_by IS NOT NULL END",
+        name="acted_by",
+    ),
     sa.Index(None, "inbox_id"),
 )
 

@@ -61,7 +61,8 @@ CREATE TABLE inbox (
         'dropped')),
     CONSTRAINT ck_inbox_dead_has_reason CHECK ((state IN ('rejected', 'dead', 'dropped')) = (reason IS NOT NULL)),
     CONSTRAINT ck_inbox_outcome_has_time CHECK ((state IN ('received', 'waiting')) = (settled_at IS NULL)),
-    CONSTRAINT ck_inbox_open_is_settled CHECK ((state IN ('received', 'waiting')) = (settled IS NOT NULL)),
+    CONSTRAINT ck_inbox_open_is_settled CHECK (state = 'dead' OR (state IN ('received', 'waiting')) = (settled
+        IS NOT NULL)),
     CONSTRAINT ck_inbox_received_has_shard CHECK (state <> 'received' OR shard IS NOT NULL),
     CONSTRAINT ck_inbox_instants CHECK (occurred_at BETWEEN '1000-01-01 00:00Z' AND '9000-01-01 00:00Z')
 ) WITH (
@@ -70,7 +71,7 @@ CREATE TABLE inbox (
 );
 CREATE INDEX ix_inbox_dead ON inbox (inbox_id) WHERE state = 'dead';
 CREATE INDEX ix_inbox_open_subjects ON inbox (subject, coalesce(subject_source, source)) WHERE state IN
-    ('received', 'waiting') AND subject IS NOT NULL;
+    ('received', 'waiting', 'dead') AND subject IS NOT NULL;
 CREATE INDEX ix_inbox_received ON inbox (shard, inbox_id) WHERE state = 'received';
 CREATE INDEX ix_inbox_waiting ON inbox (inbox_id) WHERE state = 'waiting';
 CREATE TABLE numbers (
@@ -151,7 +152,8 @@ CREATE TABLE dead_letter_actions (
     CONSTRAINT pk_dead_letter_actions PRIMARY KEY (action_id),
     CONSTRAINT fk_dead_letter_actions_inbox_id FOREIGN KEY(inbox_id) REFERENCES inbox (inbox_id),
     CONSTRAINT ck_dead_letter_actions_action CHECK (action IN ('parked', 'retried', 'dropped', 'replaced')),
-    CONSTRAINT ck_dead_letter_actions_acted_by CHECK ((action = 'parked') = (acted_by IS NULL))
+    CONSTRAINT ck_dead_letter_actions_acted_by CHECK (CASE action WHEN 'parked' THEN acted_by IS NULL
+        ELSE action = 'retried' OR acted_by IS NOT NULL END)
 );
 CREATE INDEX ix_dead_letter_actions_inbox_id ON dead_letter_actions (inbox_id);
 CREATE TABLE entries (
