@@ -1,6 +1,5 @@
 """Who may use an account beside its owner."""
 
-from collections.abc import Mapping
 from enum import StrEnum
 from typing import NamedTuple
 from uuid import UUID
@@ -20,12 +19,11 @@ class Member(NamedTuple):
     role: Role
 
 
-class MembersFound(NamedTuple):
-    """The members of an account, with what decides where whose orders come once they have left it."""
+class OwnAccounts(NamedTuple):
+    """What decides where the orders of a customer come to who may use an account, or leaves it."""
 
-    members: tuple[Member, ...]
-    primaries: Mapping[str, UUID | None]  #: of each, and of its owner, the account to which their orders come
-    owned: Mapping[str, UUID | None]  #: of each, and of its owner, the oldest account that a command made for them
+    primary: UUID | None  #: the account to which they come now
+    made: UUID | None  #: the oldest account that a command made for them
 
 
 class PrimaryChange(NamedTuple):

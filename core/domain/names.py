@@ -6,7 +6,7 @@ from uuid import UUID
 from core.domain.account_lots import NotLoadedError
 from core.domain.decision import AccountChange
 from core.domain.ledger import Account, AccountDetails
-from core.domain.members import Member, MembersFound
+from core.domain.members import Member, OwnAccounts
 from core.domain.reach import CustomerKey, ReferenceKey
 from core.domain.reports import Reports
 
@@ -20,7 +20,7 @@ class Names(Reports):
         self.accounts: dict[UUID, Account] = {}
         self._primaries: dict[CustomerKey, UUID | None] = {}
         self._members: dict[UUID, tuple[Member, ...]] = {}
-        self._owned: dict[CustomerKey, UUID | None] = {}
+        self._made: dict[CustomerKey, UUID | None] = {}
         self._references: dict[ReferenceKey, UUID | None] = {}
         self._details: dict[UUID, AccountDetails] = {}
         self._opened: set[UUID] = set()  #: accounts that these books opened: all of them is here
@@ -29,15 +29,15 @@ class Names(Reports):
         """Take in to which account each customer's orders come; None where there is none."""
         self._primaries.update(primaries)
 
-    def put_members(self, members: Mapping[UUID, MembersFound]) -> None:
-        """Take in who may use these accounts, which are here, beside their owners."""
-        for account_id, found in members.items():
-            self._members[account_id] = found.members
-            program_id = self.account(account_id).program_id
-            for customer_id, primary in found.primaries.items():
-                self._primaries.setdefault((program_id, customer_id), primary)
-            for customer_id, owned in found.owned.items():
-                self._owned.setdefault((program_id, customer_id), owned)
+    def put_members(self, members: Mapping[UUID, tuple[Member, ...]]) -> None:
+        """Take in who may use these accounts beside their owners."""
+        self._members.update(members)
+
+    def put_own_accounts(self, found: Mapping[CustomerKey, OwnAccounts]) -> None:
+        """Take in what decides where the orders of these customers come to."""
+        for customer, (primary, made) in found.items():
+            self._primaries.setdefault(customer, primary)
+            self._made.setdefault(customer, made)
 
     def put_references(self, references: Mapping[ReferenceKey, UUID | None]) -> None:
         """Take in which account each reference leads to; None where it leads to none."""
@@ -60,9 +60,9 @@ class Names(Reports):
         """The id of that account, which itself need not be here."""
         return self._known(self._primaries, (program_id, customer_id))
 
-    def owned_id(self, account: Account, customer_id: str) -> UUID | None:
-        """The oldest account of its program that a command made for a member of it, who may have none."""
-        return self._owned.get((account.program_id, customer_id))
+    def made_id(self, program_id: str, customer_id: str) -> UUID | None:
+        """The oldest account that a command made for the customer; None if there is none."""
+        return self._known(self._made, (program_id, customer_id))
 
     def members(self, account: Account) -> tuple[Member, ...]:
         """Who may use an account beside its owner."""
@@ -99,8 +99,8 @@ class Names(Reports):
         if change.opened is not None:
             self._opened.add(account_id)
             owner = account.program_id, account.customer_id
-            if self._owned.get(owner) is None:
-                self._owned[owner] = account_id
+            if account.own_account_id is not None and self._made.get(owner) is None:
+                self._made[owner] = account_id
             if change.is_primary:
                 self._primaries[owner] = account_id
         if change.details is not None:

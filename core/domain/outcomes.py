@@ -83,6 +83,8 @@ class RejectionCode(StrEnum):
     BELOW_MINIMUM = "below_minimum"  #: fewer points than are converted at once
     ALREADY_EXPIRED = "already_expired"  #: the points that it gives would have expired
     ACCOUNT_EXISTS = "account_exists"  #: the account's own id is taken, or its customer may have one account only
+    NOT_A_MEMBER = "not_a_member"  #: who asks for it neither owns the account nor is a member of it
+    MEMBER_MAY_NOT_SPEND = "member_may_not_spend"  #: who asks for it may only see the account
     OWNER_LISTED = "owner_listed"  #: the owner of the account is among the members that it would have
     REFERENCE_TAKEN = "reference_taken"  #: the card that it links is another account's
     POINTS_LEFT = "points_left"  #: the account that it closes has points

@@ -56,6 +56,7 @@ class AccountParts(NamedTuple):
     details: bool = False  #: its metadata and tags
     holding: bool = False  #: the authorizations that hold points of it, and the lots that these came from
     members: bool = False  #: who may use it beside its owner
+    primaries: bool = False  #: where the orders of these and of its owner come to
 
     def union(self, other: "AccountParts") -> "AccountParts":
         """The parts that either asks for."""
@@ -69,6 +70,7 @@ class AccountParts(NamedTuple):
             self.details or other.details,
             self.holding or other.holding,
             self.members or other.members,
+            self.primaries or other.primaries,
         )
 
     def of_message(self, place: int) -> "AccountParts":

@@ -11,6 +11,7 @@ from core.domain.decision import AccountChange, AccountNotice, Decision, NoticeK
 from core.domain.expiry.reminders import Reminder
 from core.domain.ledger import Account, Entry, EntryKind
 from core.domain.members import Member
+from core.domain.orders.posted import PostedOrder
 from core.domain.outcomes import Parked
 from core.domain.program import Measure
 from core.domain.subjects import order_id_of, return_id_of
@@ -55,7 +56,9 @@ def decision_events(decision: Decision, context: EventContext) -> list[OutboxEve
     for change in decision.changes:
         if change.opened is not None:
             events.append(_account_created(change, change.opened, context))
-        events += [_balance_changed(change.account, entry, context) for entry in change.entries]
+        events += [
+            _balance_changed(change.account, entry, _acting(decision, entry), context) for entry in change.entries
+        ]
         events += [_tier_changed(change.account, moved, context) for moved in change.tier_changes]
         if change.notice is not None:
             events.append(_account_changed(change, change.notice, context))
@@ -127,7 +130,19 @@ def _account_changed(change: AccountChange, notice: AccountNotice, context: Even
     return _of_account(account, f"{notice.kind.value}:{source} {command_id}", _NOTICES[notice.kind], data, context)
 
 
-def _balance_changed(account: Account, entry: Entry, context: EventContext) -> OutboxEvent:
+def _acting(decision: Decision, entry: Entry) -> str | None:
+    """The customer whose command or order made an entry, as far as it is known."""
+    if entry.command_id is not None:
+        told = None if decision.answer is None else decision.answer.told.get("acting_customer_id")
+        return None if told is None else str(told)
+    if entry.kind is EntryKind.ACCRUAL:
+        for posted in (*decision.facts, *decision.orders):
+            if isinstance(posted, PostedOrder) and posted.key == (entry.source, entry.order_id):
+                return posted.order.customer_id
+    return None
+
+
+def _balance_changed(account: Account, entry: Entry, acting: str | None, context: EventContext) -> OutboxEvent:
     data: BalanceChangedData = {
         "account_id": str(account.account_id),
         "program_id": account.program_id,
@@ -164,6 +179,8 @@ def _balance_changed(account: Account, entry: Entry, context: EventContext) -> O
         data["return_id"] = entry.return_id
     if entry.command_id is not None:
         data["command_id"] = entry.command_id
+    if acting is not None and acting != account.customer_id:
+        data["acting_customer_id"] = acting
     return _of_account(account, str(entry.sequence), OutboundType.BALANCE_CHANGED, data, context)
 
 

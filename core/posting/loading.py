@@ -39,7 +39,7 @@ from core.store.ledger import (
     lock_accounts,
     lock_budgets,
 )
-from core.store.members import load_members
+from core.store.members import load_members, load_own_accounts
 from core.store.movements import CommandEntry, load_entries_of_commands, load_movements
 from core.store.returns import load_returns
 from core.store.tier_facts import load_counted, load_tier_facts, load_tier_history
@@ -211,6 +211,7 @@ def load_parts(
     _load_lots(connection, books, parts, orders, as_of)
     books.put_details(load_details(connection, [i for i, wanted in parts.items() if wanted.details]))
     books.put_members(load_members(connection, [i for i, wanted in parts.items() if wanted.members]))
+    books.put_own_accounts(load_own_accounts(connection, [i for i, wanted in parts.items() if wanted.primaries]))
     for account_id, expiries in load_expiries(
         connection, [i for i, wanted in parts.items() if wanted.expiries]
     ).items():

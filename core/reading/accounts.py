@@ -49,6 +49,7 @@ class HistoryEntry(NamedTuple):
     command_id: str | None = None
     reserved_change: int = 0
     reserved_after: int = 0
+    acting_customer_id: str | None = None  #: the member whose order or command it is; None: the owner's, or nobody's
 
 
 class KeptProgramFile(NamedTuple):
@@ -161,10 +162,13 @@ SELECT e.sequence, e.kind, e.points, e.balance_after, e.deficit_change, e.occurr
        e.source, e.order_id, e.refund_id, e.corrects_sequence, e.why, e.pending_change, e.pending_after,
        coalesce(e.why #>> '{converted,into}', o.currency, r.currency),
        CASE WHEN e.kind = 'accrual' THEN trim_scale(nullif(o.points_paid, 0))::text END,
-       n.lot_numbers, n.points, n.expiries, e.return_id, e.command_id, e.reserved_change, e.reserved_after
+       n.lot_numbers, n.points, n.expiries, e.return_id, e.command_id, e.reserved_change, e.reserved_after,
+       CASE WHEN e.command_id IS NOT NULL THEN c.answer->>'acting_customer_id'
+            WHEN e.kind = 'accrual' THEN nullif(o.customer_id, a.customer_id) END
 FROM entries e
 JOIN accounts a USING (account_id)
 LEFT JOIN orders o ON o.source = e.source AND o.order_id = e.order_id AND o.program_id = a.program_id
+LEFT JOIN commands c ON c.source = e.source AND c.command_id = e.command_id
 LEFT JOIN returns r ON r.source = e.source AND r.return_id = e.return_id AND r.program_id = a.program_id
 LEFT JOIN LATERAL (
     SELECT array_agg(n.lot_number ORDER BY n.lot_number) AS lot_numbers,
@@ -194,11 +198,13 @@ def load_history(
 
 
 def _history_entry(row: Sequence[Any]) -> HistoryEntry:
-    sequence, kind, *values, lot_numbers, points, expiries, return_id, command_id, reserved, reserved_after = row
+    sequence, kind, *values, lot_numbers, points, expiries, return_id, command_id, reserved, reserved_after, acting = (
+        row
+    )
     moves = zip(lot_numbers or (), points or (), expiries or (), strict=True)
     lots = tuple(LotMove(*move) for move in moves)
     return HistoryEntry._make(
-        (sequence, EntryKind(kind), *values, lots, return_id, command_id, reserved, reserved_after)
+        (sequence, EntryKind(kind), *values, lots, return_id, command_id, reserved, reserved_after, acting)
     )
 
 

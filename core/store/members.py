@@ -6,7 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from core.domain.members import Member, MembersFound, PrimaryChange, Role
+from core.domain.members import Member, OwnAccounts, PrimaryChange, Role
 from core.domain.reach import CustomerKey
 from core.store import tables
 from core.store.engine import run_bulk
@@ -25,31 +25,40 @@ class _Primary(NamedTuple):
 
 
 _MEMBERS = """
-SELECT m.account_id, m.customer_id, m.role, p.account_id,
+SELECT account_id, customer_id, role FROM account_members WHERE account_id = ANY(%b) ORDER BY account_id, customer_id
+"""
+
+
+def load_members(connection: Connection, account_ids: Collection[UUID]) -> dict[UUID, tuple[Member, ...]]:
+    """Who may use these accounts, which the caller has locked, beside their owners."""
+    found: dict[UUID, tuple[Member, ...]] = dict.fromkeys(account_ids, ())
+    if account_ids:
+        for account_id, customer_id, role in run_bulk(connection, _MEMBERS, (list(account_ids),)):
+            found[account_id] += (Member(customer_id, Role(role)),)
+    return found
+
+
+_OWN_ACCOUNTS = """
+SELECT m.program_id, m.customer_id, p.account_id,
        (SELECT o.account_id FROM accounts o
         WHERE o.customer_id = m.customer_id AND o.own_account_id IS NOT NULL AND o.program_id = m.program_id
         ORDER BY o.created_at, o.account_id LIMIT 1)
 FROM (
-    SELECT account_id, program_id, m.customer_id, m.role FROM account_members m JOIN accounts a USING (account_id)
+    SELECT account_id, program_id, m.customer_id FROM account_members m JOIN accounts a USING (account_id)
     UNION ALL
-    SELECT account_id, program_id, customer_id, NULL FROM accounts
+    SELECT account_id, program_id, customer_id FROM accounts
 ) AS m
 LEFT JOIN members p ON p.program_id = m.program_id AND p.customer_id = m.customer_id
-WHERE m.account_id = ANY(%b) ORDER BY m.account_id, m.customer_id
+WHERE m.account_id = ANY(%b)
 """
 
 
-def load_members(connection: Connection, account_ids: Collection[UUID]) -> dict[UUID, MembersFound]:
-    """Who may use these accounts, which the caller has locked."""
-    members: dict[UUID, list[Member]] = {account_id: [] for account_id in account_ids}
-    primaries: dict[UUID, dict[str, UUID | None]] = {account_id: {} for account_id in account_ids}
-    owned: dict[UUID, dict[str, UUID | None]] = {account_id: {} for account_id in account_ids}
-    if account_ids:
-        for account_id, customer_id, role, primary, own in run_bulk(connection, _MEMBERS, (list(account_ids),)):
-            if role is not None:
-                members[account_id].append(Member(customer_id, Role(role)))
-            primaries[account_id][customer_id], owned[account_id][customer_id] = primary, own
-    return {i: MembersFound(tuple(members[i]), primaries[i], owned[i]) for i in account_ids}
+def load_own_accounts(connection: Connection, account_ids: Collection[UUID]) -> dict[CustomerKey, OwnAccounts]:
+    """Where the orders of the owners and members of these accounts come to, and would come if they left them."""
+    if not account_ids:
+        return {}
+    rows = run_bulk(connection, _OWN_ACCOUNTS, (list(account_ids),))
+    return {(program_id, customer_id): OwnAccounts(*ids) for program_id, customer_id, *ids in rows}
 
 
 _APPEND_MEMBERS = Append(Shape(tables.account_members, _AccountMember).new())

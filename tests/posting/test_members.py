@@ -5,10 +5,11 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from tests.factories import PROGRAM_TEXT, command, order, refund
+from tests.factories import PROGRAM_TEXT, claim, command, order, refund
 from tests.posting.test_posted_commands import TRUSTED, answer
 from tests.shell import Shell
 
+LATER = "2026-03-20T12:00:00Z"
 SEVERAL = PROGRAM_TEXT + "one_account_per_customer: false\n"
 
 
@@ -144,6 +145,21 @@ class TestTheirOrders:
         shell.take(update("k3", "home", members=[]))
         assert (primaries(shell), shell.differences()) == ({"c1": "c1 home", "c2": "c2 own"}, [])
 
+    def test_a_claim_for_a_member_brings_a_guests_order_to_the_household(self, shell: Shell) -> None:
+        shell.take(create("k1", "home", "c1", members=[member("c2")]), order("o1", "10.00", customer_id=None))
+        shell.take(claim("o1", customer_id="c2", time=LATER))
+        shell.take(claim("o1", customer_id="c1", event_id="again", time=LATER))
+        assert (balances(shell), shell.differences()) == ({"c1": 10}, [])
+
+    @pytest.mark.parametrize("previous", ["c1", "c2"])
+    def test_a_members_order_moves_out_of_the_household_by_either_name(self, shell: Shell, previous: str) -> None:
+        shell.take(create("k1", "home", "c1", members=[member("c2")]))
+        shell.take(order("o1", "10.00", customer_id="c2"))
+        shell.take(claim("o1", customer_id="c5", previous_customer_id="c7", event_id="wrong", time=LATER))
+        assert balances(shell) == {"c1": 10}
+        shell.take(claim("o1", customer_id="c5", previous_customer_id=previous, time=LATER))
+        assert (balances(shell), shell.differences()) == ({"c1": 0, "c5": 10}, [])
+
 
 class TestThePrimaryAccount:
     def test_it_is_the_first_until_changed(self, shell: Shell) -> None:
@@ -162,3 +178,76 @@ class TestThePrimaryAccount:
         shell.take(order("o1", "10.00"), create("k1", "second", "c1"))
         shell.take(command("account.close", "k2", account_id="second"), update("k3", "second", is_primary=True))
         assert (answer(shell, "k3")["code"], primaries(shell)) == ("account_closed", {"c1": "c1"})
+
+
+OWNER_ONLY = SEVERAL + "access: owner\n"
+#: How each command that spends is asked for; the account has enough for all of them.
+SPENDING = [
+    ("debit", {"points": 5}),
+    ("redeem", {"points": 5}),
+    ("authorize", {"points": 5}),
+    ("transfer", {"points": 5, "to_customer_id": "c9"}),
+]
+
+
+def household(engine: Engine, program_text: str = SEVERAL) -> Shell:
+    shell = Shell(engine, limits=TRUSTED, program_text=program_text)
+    shell.take(create("k0", "home", "c1", points=100, members=[member("c2"), member("c3", "viewer")]))
+    return shell
+
+
+class TestWhoMaySpend:
+    @pytest.mark.parametrize("access", ["members", "owner"])
+    def test_each_in_each_program(self, engine: Engine, access: str) -> None:
+        shell = household(engine, OWNER_ONLY if access == "owner" else SEVERAL)
+        expected = {
+            None: "accepted",
+            "c1": "accepted",
+            "c2": "accepted" if access == "members" else "member_may_not_spend",
+            "c3": "member_may_not_spend",
+            "c4": "not_a_member",
+        }
+        asked = {(verb, who): f"{verb} {who}" for verb, _ in SPENDING for who in expected}
+        for (verb, who), command_id in asked.items():
+            named = {} if who is None else {"acting_customer_id": who}
+            shell.take(command(verb, command_id, account_id="home", **named, **dict(SPENDING)[verb]))
+        told = {key: answer(shell, command_id) for key, command_id in asked.items()}
+        assert {key: each.get("code", each["type"]) for key, each in told.items()} == {
+            (verb, who): expected[who] for verb, who in asked
+        }
+        assert shell.differences() == []
+
+    def test_who_names_only_a_customer_acts_as_that_customer(self, engine: Engine) -> None:
+        shell = household(engine)
+        shell.take(
+            command("redeem", "k1", customer_id="c2", points=5),
+            command("redeem", "k2", customer_id="c3", points=5),
+            command("redeem", "k3", customer_id="c2", acting_customer_id="c1", points=5),
+        )
+        told = [answer(shell, each) for each in ("k1", "k2", "k3")]
+        assert [each.get("code") for each in told] == [None, "member_may_not_spend", None]
+        assert (told[0]["customer_id"], told[0]["acting_customer_id"]) == ("c1", "c2")
+        assert "acting_customer_id" not in told[2]
+
+    def test_a_viewer_may_be_given_points(self, engine: Engine) -> None:
+        shell = household(engine)
+        shell.take(command("credit", "k1", customer_id="c3", points=5))
+        shell.take(command("credit", "k2", account_id="home", acting_customer_id="c4", points=5))
+        assert (answer(shell, "k1")["customer_id"], answer(shell, "k2")["code"]) == ("c1", "not_a_member")
+
+    def test_who_has_left_spends_nothing(self, engine: Engine) -> None:
+        shell = household(engine)
+        shell.take(update("k1", "home", members=[]))
+        shell.take(command("debit", "k2", account_id="home", acting_customer_id="c2", points=5))
+        shell.take(command("debit", "k3", customer_id="c2", points=5))
+        assert [answer(shell, each)["code"] for each in ("k2", "k3")] == ["not_a_member", "unknown_account"]
+
+    def test_events_name_the_member_and_the_owner(self, engine: Engine) -> None:
+        shell = household(engine)
+        shell.take(command("debit", "k1", account_id="home", acting_customer_id="c2", points=5))
+        shell.take(order("o1", "10.00", customer_id="c3"), order("o2", "20.00"))
+        shell.take(refund("r1", "o1", net="10.00"))
+        told = [event["data"] for event in shell.events("loyalty.balance.changed")]
+        acting = {each["sequence"]: each.get("acting_customer_id") for each in told}
+        assert sorted(acting.values(), key=str) == [None, None, None, "c2", "c3"]
+        assert ({each["customer_id"] for each in told}, shell.differences()) == ({"c1"}, [])

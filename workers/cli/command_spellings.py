@@ -25,6 +25,7 @@ OPTIONS: Mapping[str, Option] = {
     "enrolled_at": Option("When the membership began, with its offset; else with the first order.", "TIME"),
     "metadata": Option("Whatever else is kept with the account; no personal data.", "NAME=VALUE"),
     "tags": Option("A word to find accounts by; no personal data.", "TAG"),
+    "acting_customer_id": Option("The customer who asks for it, owner or member; else that of CUSTOMER.", "CUSTOMER"),
     "members": Option("Who may use it beside its owner: member or viewer; none for nobody.", "CUSTOMER=ROLE"),
     "is_primary": Option("Let the orders of its owner come to it from now on."),
     "program_id": Option("In this program; else the only one here, or the default.", "PROGRAM"),
@@ -47,7 +48,14 @@ OPTIONS: Mapping[str, Option] = {
     "allow_negative_balance": Option("Where fewer points can be spent, let the account owe the rest."),
 }
 #: Options that have a shorter name than their field.
-SHORTER = {"program_id": "program", "order_id": "order", "tags": "tag", "members": "member", "command_source": "source"}
+SHORTER = {
+    "program_id": "program",
+    "order_id": "order",
+    "tags": "tag",
+    "members": "member",
+    "acting_customer_id": "acting",
+    "command_source": "source",
+}
 #: Options that stand for false, where the field is true if it is left out.
 NEGATED = {"is_final": "keep-rest"}
 

@@ -40,7 +40,12 @@ def why_text(entry: HistoryEntry, zone: ZoneInfo) -> str:
             text = _CLAWED_BACK
         case _:
             text = command_text(entry)
-    return text + _pending_text(entry) + _deficit_text(entry)
+    return text + _acting_text(entry) + _pending_text(entry) + _deficit_text(entry)
+
+
+def _acting_text(entry: HistoryEntry) -> str:
+    who = entry.acting_customer_id
+    return "" if who is None else f" It was customer {printable(who)} who did that, a member of the account."
 
 
 def sentences_of(entry: HistoryEntry, zone: ZoneInfo) -> list[str]:
@@ -63,7 +68,7 @@ def sentences_of(entry: HistoryEntry, zone: ZoneInfo) -> list[str]:
             texts = [_CLAWED_BACK]
         case _:
             texts = [command_text(entry)]
-    texts += [_pending_text(entry).strip(), _deficit_text(entry).strip()]
+    texts += [_acting_text(entry).strip(), _pending_text(entry).strip(), _deficit_text(entry).strip()]
     return [text for text in texts if text]
 
 

@@ -73,12 +73,17 @@ def decide_claim(
     )  # fmt: skip
     owner = None if posted.account_id is None else books.account(posted.account_id)
     is_late = any((each.occurred_at, each.event_key) > (claim.occurred_at, key) for each in claims)
-    if is_late or (owner is not None and owner.customer_id == claim.customer_id):
+    account = books.account_of(posted.program_id, claim.customer_id)
+    is_there = owner is not None and (
+        claim.customer_id == owner.customer_id or (account is not None and account.account_id == owner.account_id)
+    )
+    if is_late or is_there:
         return Decision(facts=(event,))
-    if owner is not None and owner.customer_id != claim.previous_customer_id:
+    # In a shared account it may be a member's, as long as no claim has moved it there.
+    previous = {None if owner is None else owner.customer_id, None if claims else posted.order.customer_id}
+    if owner is not None and claim.previous_customer_id not in previous - {None}:
         return _owned()
     held_before = {each.account_id for each in books.order_events_of(posted) if each.kind is OrderEventKind.GIVEN_UP}
-    account = books.account_of(posted.program_id, claim.customer_id)
     if account is not None and account.account_id in held_before:
         return _back_again()
     return _moved(books, posted, owner, claim, event, rules, as_of)

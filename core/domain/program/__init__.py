@@ -211,7 +211,7 @@ class Program(Part):
     """Whether a customer who has an account gets no second one by account.create."""
     access: Access = Access.MEMBERS
     """Who may spend an account's points: members, its owner and those whose role lets them; owner, its owner alone.
-    Kept for a later release: an account has no further members yet."""
+    It counts where a command says which customer asks for it."""
     basis: Basis = Basis()
     """Which part of an order earns."""
     combine: Combine = Combine.BEST

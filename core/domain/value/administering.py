@@ -30,7 +30,7 @@ def decide_unfreeze(situation: Situation) -> Decision | Rejected:
 
 def update_reach(message: Message[Command[UpdateTerms]], rules: ProgramRegistry, as_of: datetime) -> Reach:
     """What `decide_update` asks of the books: the account with its members, and the accounts of who is to be one."""
-    reach = reach_of(message, rules, as_of, AccountParts(details=True, members=True))
+    reach = reach_of(message, rules, as_of, AccountParts(details=True, members=True, primaries=True))
     named = [member.customer_id for member in message.fact.terms.members or ()]
     # Of which program an account is that is named itself shows only once it is loaded.
     customers = {(program_id, each): AccountParts() for program_id in rules.program_ids() for each in named}

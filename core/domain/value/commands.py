@@ -32,6 +32,7 @@ class Command(NamedTuple, Generic[T]):
     whom: Whom
     terms: T
     unit: str | None = None  #: what its points are, where its sender says so
+    acting: str | None = None  #: the customer who asks for it, where its sender says so; else whoever sends it
 
 
 class CreditTerms(NamedTuple):

@@ -10,9 +10,10 @@ from core.domain.decision import AccountChange, Decision
 from core.domain.expiry.dates import moved_by_activity
 from core.domain.expiry.due import release
 from core.domain.ledger import POINTS_MAX, SPENDING, Account, AccountStatus
+from core.domain.members import Role
 from core.domain.message import Message
 from core.domain.outcomes import Rejected, RejectionCode, Replayed
-from core.domain.program import Enrol, Program
+from core.domain.program import Access, Enrol, Program
 from core.domain.program.registry import ProgramRegistry
 from core.domain.reach import AccountParts, LotsWanted, Reach, ReferenceKey
 from core.domain.value.authorizations import AUTHORIZATION
@@ -63,6 +64,8 @@ def reach_of(message: Message[Command[Any]], rules: ProgramRegistry, as_of: date
     """These parts of a command's account, and whether the command is known."""
     command = message.fact
     known = frozenset({(command.source, message.event_id)})
+    if command.acting is not None:
+        parts = parts._replace(members=True)
     if command.whom.kind not in {CUSTOMER, CARD}:
         return Reach(references={reference_key(command.whom): parts}, commands=known)
     program_id = rules.resolve(message.program_id, command.source, as_of)
@@ -93,7 +96,12 @@ def on_account(decide: DecideSituation, flow: Flow, *, opens: bool = False) -> D
         found = _situation(books, message, rules, as_of, opens=opens)
         if isinstance(found, Rejected):
             return found
-        problem = program_problem(found.program, flow) or status_problem(found.account, flow) or unit_problem(found)
+        problem = (
+            program_problem(found.program, flow)
+            or status_problem(found.account, flow)
+            or unit_problem(found)
+            or acting_problem(found, flow)
+        )
         decided = decide(found) if problem is None else problem
         return completed(decided, found) if isinstance(decided, Decision) else decided
 
@@ -131,9 +139,15 @@ def _situation(
 
 
 def completed(decision: Decision, situation: Situation) -> Decision:
-    """What follows from every command: the version that decided it is kept, and spending is an activity."""
+    """What follows from every command: the version that decided it and the member who asked for it are kept.
+
+    Spending is an activity.
+    """
     assert decision.answer is not None
-    answer = decision.answer._replace(program_version=situation.program_version)
+    told, acting = decision.answer.told, situation.command.acting
+    if acting is not None and acting != situation.account.customer_id:
+        told = {**told, "acting_customer_id": acting}
+    answer = decision.answer._replace(program_version=situation.program_version, told=told)
     changes = tuple(_as_activity(change, situation) for change in decision.changes)
     return decision._replace(changes=changes, answer=answer)
 
@@ -224,6 +238,28 @@ def status_problem(account: Account, flow: Flow, what: str = "the account") -> R
             )
         case AccountStatus.CLOSED if flow not in {Flow.BACK, Flow.KEPT}:
             return Rejected(RejectionCode.ACCOUNT_CLOSED, f"{what} is closed", "use another account of the customer")
+    return None
+
+
+def acting_problem(situation: Situation, flow: Flow) -> Rejected | None:
+    """Why a command is not done for the customer who asks for it; None where nobody is named."""
+    acting, account = situation.command.acting, situation.account
+    if acting is None or acting == account.customer_id:
+        return None
+    role = next((each.role for each in situation.books.members(account) if each.customer_id == acting), None)
+    if role is None:
+        return Rejected(
+            RejectionCode.NOT_A_MEMBER,
+            "the customer who asks for it is neither the account's owner nor one of its members",
+            "check the account and data.acting_customer_id, or make the customer a member by account.update",
+        )
+    if flow is Flow.OUT and (role is Role.VIEWER or situation.program.access is Access.OWNER):
+        who = "the program lets an account's owner alone spend" if role is Role.MEMBER else "viewers spend nothing"
+        return Rejected(
+            RejectionCode.MEMBER_MAY_NOT_SPEND,
+            f"the customer who asks for it is a {role.value} of the account, and {who}",
+            "let the owner ask for it, or give the member another role by account.update",
+        )
     return None
 
 

@@ -9,6 +9,7 @@ from typing_extensions import TypedDict
 
 from core.domain.ledger import POINTS_MAX
 from core.messages.inbound.command_messages import (
+    Acting,
     ForOrder,
     NamedAccount,
     NamedCard,
@@ -35,6 +36,7 @@ class AuthorizeData(TypedDict):
     customer_id: NotRequired[NamedCustomer]
     account_id: NotRequired[NamedAccount]
     card: NotRequired[NamedCard]
+    acting_customer_id: NotRequired[Acting]
     points: Points
     unit: NotRequired[NamedUnit]
     authorization_id: NotRequired[Id | None]
@@ -79,6 +81,7 @@ class RedeemData(TypedDict):
     customer_id: NotRequired[NamedCustomer]
     account_id: NotRequired[NamedAccount]
     card: NotRequired[NamedCard]
+    acting_customer_id: NotRequired[Acting]
     points: Points
     unit: NotRequired[NamedUnit]
     reason: NotRequired[Reason]

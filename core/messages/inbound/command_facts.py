@@ -24,7 +24,8 @@ def command_of(
     """What makes commands, with these terms, of source, occurred_at and data."""
 
     def command(source: str, occurred_at: datetime, data: Data) -> Command[Any]:
-        return Command(source, occurred_at, whom(data), terms(data), data.get("unit"))
+        acting = data.get("acting_customer_id", data.get("customer_id"))
+        return Command(source, occurred_at, whom(data), terms(data), data.get("unit"), acting)
 
     return command
 

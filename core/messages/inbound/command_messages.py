@@ -41,6 +41,10 @@ CardNumber = Annotated[str, StringConstraints(min_length=4, max_length=64, patte
 NamedCard = Annotated[
     CardNumber | None, Field(description="A card that is linked to the account, in place of a customer.")
 ]
+Acting = Annotated[
+    CustomerId | None,
+    Field(description="The customer who asks for it: the account's owner or a member. Left out, that of customer_id."),
+]
 NamedUnit = Annotated[
     Id | None, Field(description="What the points are; said, the command is rejected where the program counts others.")
 ]
@@ -56,6 +60,7 @@ class CreditData(TypedDict):
     customer_id: NotRequired[NamedCustomer]
     account_id: NotRequired[NamedAccount]
     card: NotRequired[NamedCard]
+    acting_customer_id: NotRequired[Acting]
     points: Points
     unit: NotRequired[NamedUnit]
     reason: NotRequired[Reason]
@@ -74,6 +79,7 @@ class DebitData(TypedDict):
     customer_id: NotRequired[NamedCustomer]
     account_id: NotRequired[NamedAccount]
     card: NotRequired[NamedCard]
+    acting_customer_id: NotRequired[Acting]
     points: Points
     unit: NotRequired[NamedUnit]
     reason: NotRequired[Reason]

@@ -9,6 +9,7 @@ from typing_extensions import TypedDict
 
 from core.domain.ledger import POINTS_MAX
 from core.messages.inbound.command_messages import (
+    Acting,
     ForOrder,
     NamedAccount,
     NamedCard,
@@ -33,6 +34,7 @@ class AdjustData(TypedDict):
     customer_id: NotRequired[NamedCustomer]
     account_id: NotRequired[NamedAccount]
     card: NotRequired[NamedCard]
+    acting_customer_id: NotRequired[Acting]
     points: Annotated[
         int,
         Field(ge=-POINTS_MAX, le=POINTS_MAX, examples=[-120], json_schema_extra={"not": {"const": 0}}),
@@ -75,6 +77,7 @@ class TransferData(TypedDict):
     customer_id: NotRequired[NamedCustomer]
     account_id: NotRequired[NamedAccount]
     card: NotRequired[NamedCard]
+    acting_customer_id: NotRequired[Acting]
     to_customer_id: NotRequired[CustomerId | None]
     """The shop's id of the customer whose account gets the points; who has none gets one."""
     to_account_id: NotRequired[Id | None]

@@ -87,6 +87,8 @@ class CommandAcceptedData(TypedDict):
     """Every account that it was about or that it changed, as it is after it."""
     entries: list[AnsweredEntry]
     """The ledger entries that it made."""
+    acting_customer_id: NotRequired[str]
+    """The member who asked for it, where that is not the account's owner."""
     points: NotRequired[NotNegative]
     """How many points it moved."""
     remainder: NotRequired[NotNegative]

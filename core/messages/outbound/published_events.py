@@ -104,6 +104,8 @@ class BalanceChangedData(TypedDict):
     """The shop's return without a receipt, when one is the cause."""
     command_id: NotRequired[str]
     """The command, when one is the cause."""
+    acting_customer_id: NotRequired[str]
+    """The member whose order or command is the cause, where that is not the account's owner."""
     lots: list[LotChange]
     """What the change gave to lots, or took from them."""
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from datetime import date
 
-from core.domain.program import Access, ClawbackPolicy, CustomerLimit, Program, ValueLimits
+from core.domain.program import ClawbackPolicy, CustomerLimit, Program, ValueLimits
 from core.messages.program_files.advised import Advice
 
 
@@ -19,7 +19,6 @@ def value_advice(program: Program, today: date | None) -> Iterator[Advice]:
 def _not_yet(program: Program) -> Iterator[Advice]:
     """What a file may say already, and no command of this release looks at."""
     said = {
-        ("access",): program.access is not Access.MEMBERS,
         ("limits",): program.limits != ValueLimits(),
         ("rewards",): bool(program.rewards),
     }
