@@ -89,9 +89,11 @@ def _problem(movements: Sequence[Movement], terms: ReverseTerms) -> Rejected | N
     kinds = {each.kind for each in movements}
     if not kinds <= REVERSIBLE:
         what = ", ".join(sorted(kind.value for kind in kinds))
-        advice = "void an authorization instead"
-        if kinds & {EntryKind.REVERSAL, EntryKind.CONVERSION}:
-            advice = "send the command that is right"
+        advice = "send the command that is right"
+        if EntryKind.AUTHORIZATION in kinds:
+            advice = "void an authorization instead"
+        elif EntryKind.CAPTURE in kinds:
+            advice = "captured points are gone for good: give back what has to be by a credit"
         return Rejected(RejectionCode.NOT_REVERSIBLE, f"a command of kind {what} cannot be reversed", advice)
     if any(each.is_reversed for each in movements):
         return Rejected(

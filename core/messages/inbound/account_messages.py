@@ -145,6 +145,7 @@ class CloseData(TypedDict):
     """With transfer, the shop's id of the customer whose account gets the points; who has none gets one."""
     to_account_id: NotRequired[Id | None]
     """With transfer, the account that gets them, in place of a customer."""
+    unit: NotRequired[NamedUnit]
 
 
 _TO = ("to_customer_id", "to_account_id")

@@ -59,6 +59,7 @@ class CaptureData(TypedDict):
     """How many of those that it holds; left out: all."""
     is_final: NotRequired[bool | None]
     """false: the rest stays reserved, for another capture. Left out, true: the rest comes back."""
+    unit: NotRequired[NamedUnit]
     reason: NotRequired[Reason]
     order_id: NotRequired[ForOrder]
 
@@ -69,6 +70,7 @@ class VoidData(TypedDict):
 
     program_id: NotRequired[NamedProgram]
     authorization_id: NamedAuthorization
+    unit: NotRequired[NamedUnit]
     reason: NotRequired[Reason]
     order_id: NotRequired[ForOrder]
 
