@@ -11,6 +11,7 @@ def command_text(entry: HistoryEntry) -> str:
     told = entry.why.get("command", {})
     order = f" for order {told['order_id']}" if "order_id" in told else ""
     reason = f": {told['reason']}" if "reason" in told else ""
+    by = f" (by {told['by']})" if "by" in told else ""
     moved = abs(entry.points + entry.pending_change) or abs(entry.reserved_change)
     asked = told.get("points", moved)
     short = f" It asked for {asked:,}." if asked != moved else ""
@@ -21,6 +22,5 @@ def command_text(entry: HistoryEntry) -> str:
         else ""
     )
     program = f" to program {told['to_program']}" if "to_program" in told else ""
-    return (
-        f"Command {entry.command_id or '?'} of {entry.source or '?'}{undone}{order}{account}{program}{reason}.{short}"
-    )
+    named = f"Command {entry.command_id or '?'} of {entry.source or '?'}{by}"
+    return f"{named}{undone}{order}{account}{program}{reason}.{short}"

@@ -31,6 +31,7 @@ OPTIONS: Mapping[str, Option] = {
     "program_id": Option("In this program; else the only one here, or the default.", "PROGRAM"),
     "unit": Option("What the points are; it is not done where the program counts others.", "UNIT"),
     "reason": Option("Why, as the customer may be shown it; no personal data.", "TEXT"),
+    "by": Option("Who gives it; your user name by default.", "NAME"),
     "order_id": Option("The order that it is for, as people are shown it.", "ORDER"),
     "available_at": Option("From when on they can be spent, with its offset; else at once.", "TIME"),
     "expires_at": Option("The first instant at which they cannot be spent; else as the program says.", "TIME"),

@@ -77,6 +77,8 @@ def _say_outcome(command: KnownCommand) -> None:
         facts.append(("Done", f"{done_text(done, answer)}"))  # type: ignore[arg-type]
     else:
         facts += [("Not done", f"{answer['detail']} ({answer['code']})"), ("What to do", answer["advice"])]
+    if answer is not None and "by" in answer:
+        facts.append(("Given by", answer["by"]))
     if answer is not None:
         facts.append(("Answered at", f"{answer['recorded_at'][:19].replace('T', ' ')}Z"))
     print_facts(facts)

@@ -23,7 +23,7 @@ from workers.cli.answer_pages import done_text, print_accounts
 from workers.cli.command_errors import CommandNotDoneError, WhichOfProgramsError
 from workers.cli.command_spellings import NEGATED, OPTIONS, PARTIES, SHORTER, SPELLINGS, TO, WHOM, Spelling
 from workers.cli.output import AsJson, print_json, say
-from workers.cli.wiring import opened_database
+from workers.cli.wiring import acting, opened_database
 from workers.process_logs import set_up_logging
 
 #: How an account is named that is an argument: what stands for it, its help, and the option for the kind of its name.
@@ -180,6 +180,8 @@ def _do(spelling: Spelling, data: dict[str, Any], own_id: str | None, *, is_dry_
     """Do a command, or say what it would do."""
     settings = Settings()
     set_up_logging(settings)
+    # Other words than a person's own are an address in some places.
+    data["by"] = acting(data["by"]) if "by" in data else acting(None).partition("@")[0]
     with opened_database(settings) as engine:
         rules = _with_program(engine, data)
         request = CommandRequest(spelling.verb, data, own_id)

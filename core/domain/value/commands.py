@@ -33,6 +33,7 @@ class Command(NamedTuple, Generic[T]):
     terms: T
     unit: str | None = None  #: what its points are, where its sender says so
     acting: str | None = None  #: the customer who asks for it, where its sender says so; else whoever sends it
+    by: str | None = None  #: who gave it by hand
 
 
 class CreditTerms(NamedTuple):

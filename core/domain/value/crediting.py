@@ -91,7 +91,7 @@ def spent_by(situation: Situation, spent: Spending, kind: EntryKind) -> AccountC
 def why_of(situation: Situation, **more: Any) -> dict[str, Any]:
     """What an entry says of its command, for people."""
     terms = situation.command.terms
-    named = {name: getattr(terms, name, None) for name in ("reason", "order_id")}
+    named = {name: getattr(terms, name, None) for name in ("reason", "order_id")} | {"by": situation.command.by}
     return {"command": {name: value for name, value in named.items() if value is not None} | more}
 
 

@@ -82,7 +82,7 @@ def _opened(situation: Situation, message: Message[Command[CreateTerms]], *, is_
     change = AccountChange(situation.account, opened=situation.account)
     if terms.points:
         opening_value = CreditTerms(terms.points, terms.reason, expires_at=terms.expires_at)
-        value = Command(command.source, command.occurred_at, command.whom, opening_value, command.unit)
+        value = situation.command._replace(terms=opening_value)
         credited = decide_credit(situation._replace(command=value))
         if isinstance(credited, Rejected):
             return credited

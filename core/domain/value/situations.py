@@ -139,14 +139,16 @@ def _situation(
 
 
 def completed(decision: Decision, situation: Situation) -> Decision:
-    """What follows from every command: the version that decided it and the member who asked for it are kept.
+    """What follows from every command: the version that decided it and who asked for it, or gave it, are kept.
 
     Spending is an activity.
     """
     assert decision.answer is not None
-    told, acting = decision.answer.told, situation.command.acting
+    told, (acting, by) = decision.answer.told, (situation.command.acting, situation.command.by)
     if acting is not None and acting != situation.account.customer_id:
         told = {**told, "acting_customer_id": acting}
+    if by is not None:
+        told = {**told, "by": by}
     answer = decision.answer._replace(program_version=situation.program_version, told=told)
     changes = tuple(_as_activity(change, situation) for change in decision.changes)
     return decision._replace(changes=changes, answer=answer)

@@ -12,6 +12,7 @@ from typing_extensions import TypedDict
 
 from core.domain.ids import id_pattern
 from core.messages.inbound.command_messages import (
+    ByHand,
     CardNumber,
     NamedAccount,
     NamedCard,
@@ -68,6 +69,7 @@ class CreateData(TypedDict):
     """Its opening value; left out, none."""
     unit: NotRequired[NamedUnit]
     reason: NotRequired[Reason]
+    by: NotRequired[ByHand]
     expires_at: NotRequired[UtcTime | None]
     """The first instant at which the opening value cannot be spent; left out, as the program says."""
     enrolled_at: NotRequired[UtcTime | None]
@@ -127,6 +129,7 @@ class StatusData(TypedDict):
     account_id: NotRequired[NamedAccount]
     card: NotRequired[NamedCard]
     reason: NotRequired[Reason]
+    by: NotRequired[ByHand]
 
 
 @with_config(STRICT)
@@ -138,6 +141,7 @@ class CloseData(TypedDict):
     account_id: NotRequired[NamedAccount]
     card: NotRequired[NamedCard]
     reason: NotRequired[Reason]
+    by: NotRequired[ByHand]
     points_left: NotRequired[Literal["forfeit", "transfer"] | None]
     """forfeit: points that are left are given up. transfer: they go to another account of the program, with the dates
     that they have. Left out: they stand in the way."""
@@ -169,6 +173,7 @@ class UpdateData(TypedDict):
     account_id: NotRequired[NamedAccount]
     card: NotRequired[NamedCard]
     reason: NotRequired[Reason]
+    by: NotRequired[ByHand]
     metadata: NotRequired[Attributes | None]
     """All of its metadata from now on, in the place of what was there; {}: none."""
     tags: NotRequired[Tags | None]
@@ -238,6 +243,7 @@ class LinkData(TypedDict):
     card: CardNumber
     """The number of the loyalty card; no number of a payment card."""
     reason: NotRequired[Reason]
+    by: NotRequired[ByHand]
 
 
 def _settle_link(data: Any) -> Any:

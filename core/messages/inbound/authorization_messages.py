@@ -10,6 +10,7 @@ from typing_extensions import TypedDict
 from core.domain.ledger import POINTS_MAX
 from core.messages.inbound.command_messages import (
     Acting,
+    ByHand,
     ForOrder,
     NamedAccount,
     NamedCard,
@@ -46,6 +47,7 @@ class AuthorizeData(TypedDict):
     expires_in_seconds: NotRequired[Annotated[int, Field(ge=SECONDS_MIN, le=SECONDS_MAX)] | None]
     """The same, counted from when it is done."""
     reason: NotRequired[Reason]
+    by: NotRequired[ByHand]
     order_id: NotRequired[ForOrder]
 
 
@@ -61,6 +63,7 @@ class CaptureData(TypedDict):
     """false: the rest stays reserved, for another capture. Left out, true: the rest comes back."""
     unit: NotRequired[NamedUnit]
     reason: NotRequired[Reason]
+    by: NotRequired[ByHand]
     order_id: NotRequired[ForOrder]
 
 
@@ -72,6 +75,7 @@ class VoidData(TypedDict):
     authorization_id: NamedAuthorization
     unit: NotRequired[NamedUnit]
     reason: NotRequired[Reason]
+    by: NotRequired[ByHand]
     order_id: NotRequired[ForOrder]
 
 
@@ -87,6 +91,7 @@ class RedeemData(TypedDict):
     points: Points
     unit: NotRequired[NamedUnit]
     reason: NotRequired[Reason]
+    by: NotRequired[ByHand]
     order_id: NotRequired[ForOrder]
 
 

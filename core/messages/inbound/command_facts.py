@@ -25,7 +25,7 @@ def command_of(
 
     def command(source: str, occurred_at: datetime, data: Data) -> Command[Any]:
         acting = data.get("acting_customer_id", data.get("customer_id"))
-        return Command(source, occurred_at, whom(data), terms(data), data.get("unit"), acting)
+        return Command(source, occurred_at, whom(data), terms(data), data.get("unit"), acting, data.get("by"))
 
     return command
 

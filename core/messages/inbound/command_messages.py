@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, StringConstraints, with_config
 from typing_extensions import TypedDict
 
 from core.domain.ledger import POINTS_MAX
-from core.messages.inbound.fields import CustomerId, Id, Text, UtcTime, own_problem
+from core.messages.inbound.fields import CustomerId, Id, OperatorName, Text, UtcTime, own_problem
 from core.messages.inbound.order_messages import STRICT, Envelope, leave_out_null, refuse
 
 COMMAND_PREFIX = "loyalty.command."
@@ -50,6 +50,9 @@ NamedUnit = Annotated[
 ]
 ForOrder = Annotated[Id | None, Field(description="The order that it is for, as people are shown it.")]
 Reason = Annotated[Text | None, Field(description="Why, in words that people are shown; no personal data.")]
+ByHand = Annotated[
+    OperatorName | None, Field(description="Who gave the command by hand, as operators are named; no e-mail address.")
+]
 
 
 @with_config(STRICT)
@@ -64,6 +67,7 @@ class CreditData(TypedDict):
     points: Points
     unit: NotRequired[NamedUnit]
     reason: NotRequired[Reason]
+    by: NotRequired[ByHand]
     order_id: NotRequired[ForOrder]
     available_at: NotRequired[UtcTime | None]
     """From when on they can be spent; left out, at once."""
@@ -83,6 +87,7 @@ class DebitData(TypedDict):
     points: Points
     unit: NotRequired[NamedUnit]
     reason: NotRequired[Reason]
+    by: NotRequired[ByHand]
     order_id: NotRequired[ForOrder]
     allow_remainder: NotRequired[bool | None]
     """true: where there are fewer, take those; the answer says how many remain. Left out: false."""

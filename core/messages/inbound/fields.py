@@ -143,6 +143,8 @@ CustomerId = Annotated[str, StringConstraints(min_length=1, max_length=ID_CHARAC
 Label = Annotated[str, StringConstraints(min_length=1, max_length=ID_CHARACTERS_MAX, pattern=LABEL_PATTERN)]
 #: For people.
 Text = Annotated[str, StringConstraints(min_length=1, max_length=TEXT_CHARACTERS_MAX, pattern=LABEL_PATTERN)]
+#: Who acts by hand. No e-mail address: answers and entries show it.
+OperatorName = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=id_pattern(but="@"))]
 CurrencyCode = Annotated[
     str,
     AfterValidator(_known_currency),

@@ -42,7 +42,7 @@ def reversal_of(source: str, occurred_at: datetime, data: Data) -> Command[Rever
         data.get("reason"),
         allow_negative_balance=data.get("allow_negative_balance", False),
     )
-    return Command(source, occurred_at, Whom(COMMAND, command_id), terms, data.get("unit"))
+    return Command(source, occurred_at, Whom(COMMAND, command_id), terms, data.get("unit"), by=data.get("by"))
 
 
 def convert_terms(data: Data) -> ConvertTerms:

@@ -10,6 +10,7 @@ from typing_extensions import TypedDict
 from core.domain.ledger import POINTS_MAX
 from core.messages.inbound.command_messages import (
     Acting,
+    ByHand,
     ForOrder,
     NamedAccount,
     NamedCard,
@@ -43,6 +44,7 @@ class AdjustData(TypedDict):
     unit: NotRequired[NamedUnit]
     reason: Text
     """Why: one of the program's adjustment_reasons where it lists some, else any words; no personal data."""
+    by: NotRequired[ByHand]
     order_id: NotRequired[ForOrder]
     expires_at: NotRequired[UtcTime | None]
     """Of points that are given, the first instant at which they cannot be spent; left out, as the program says."""
@@ -85,6 +87,7 @@ class TransferData(TypedDict):
     points: Points
     unit: NotRequired[NamedUnit]
     reason: NotRequired[Reason]
+    by: NotRequired[ByHand]
     order_id: NotRequired[ForOrder]
     allow_remainder: NotRequired[bool | None]
     """true: where there are fewer, move those; the answer says how many remain. Left out: false."""
@@ -119,6 +122,7 @@ class ReverseData(TypedDict):
     """So many of its points; left out, all."""
     unit: NotRequired[NamedUnit]
     reason: NotRequired[Reason]
+    by: NotRequired[ByHand]
     allow_negative_balance: NotRequired[bool | None]
     """true: where what it gave is spent, the account owes that. Left out: false, and nothing is undone."""
 
@@ -145,6 +149,7 @@ class ConvertData(TypedDict):
     points: Points
     unit: NotRequired[NamedUnit]
     reason: NotRequired[Reason]
+    by: NotRequired[ByHand]
 
 
 @with_config(STRICT)

@@ -56,6 +56,7 @@ _WANTED = {
     "specversion": 'leave it out or write "1.0"',
     "time": 'write the date, time and offset of RFC 3339, such as "2026-01-31T09:30:00Z"',
     "data": "it must be an object with the facts of the event",
+    "by": f'{_ID_WANTED}, and without "@": the name of who gave it, no e-mail address',
     "customer_id": f'{_ID_WANTED}, and without "@": an opaque id, no e-mail address; leave it out for a guest',
     "sku": _LABEL_WANTED,
     "currency": 'write the ISO 4217 code of three upper-case letters, such as "EUR"',

@@ -107,6 +107,8 @@ class CommandAcceptedData(TypedDict):
     """How many came back of the authorization, since nothing more is captured of it."""
     expires_at: NotRequired[Instant]
     """The deadline of the authorization."""
+    by: NotRequired[str]
+    """Who gave it by hand, where it says so."""
     recorded_at: Instant
     """When it was done."""
 

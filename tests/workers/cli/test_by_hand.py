@@ -4,12 +4,14 @@ import os
 from collections.abc import Iterator
 from getpass import getuser
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import typer
 from sqlalchemy import Engine
+from typing_extensions import get_type_hints
 
+from core.messages.inbound.contracts import INBOUND, Contract
 from tests.factories import PROGRAM_TEXT, as_bytes, order
 from tests.shell import Shell
 from tests.workers.cli.command_line import CommandLine
@@ -67,6 +69,34 @@ def test_the_history_of_a_letter_names_who_acted(loyalty: CommandLine, wrong: Sh
     assert [step["acted_by"] for step in loyalty("dead", "show", "2", "--json").json["history"]] == [None, "Kim", None]
 
 
+def test_answer_entries_and_history_of_a_command_name_who_gave_it(loyalty: CommandLine, engine: Engine) -> None:
+    shell = Shell(engine, shards=16)
+    shell.take(order())
+    given = loyalty("points", "debit", "c1", "30", "--reason", "counted anew", "--id", "k1", "--by", " Kim ", "--json")
+    assert (given.json["by"], given.json["outcome"]) == ("Kim", "accepted")
+    assert shell.value("SELECT why->'command'->>'by' FROM entries WHERE kind = 'debit'") == "Kim"
+    for words in (("command", "show", "k1"), ("account", "history", "c1"), ("account", "explain", "c1")):
+        assert "Kim" in loyalty(*words).out, words
+
+
+def test_a_command_by_nobody_is_by_the_user_of_the_operating_system(loyalty: CommandLine, engine: Engine) -> None:
+    Shell(engine, shards=16).take(order())
+    assert loyalty("account", "freeze", "c1", "--json").json["by"] == getuser()
+
+
+def test_an_e_mail_address_is_nobodys_name(loyalty: CommandLine, engine: Engine) -> None:
+    Shell(engine, shards=16).take(order())
+    refused = loyalty("points", "debit", "c1", "30", "--by", "kim@example.org")
+    assert (refused.code, "data.by" in refused.err) == (2, True)
+
+
+@pytest.mark.parametrize("command", [contract for contract in INBOUND.values() if contract.verb])
+def test_every_command_may_say_who_gave_it(command: Contract) -> None:
+    data = get_args(get_type_hints(command.model)["data"])
+    fields = get_type_hints(data[0] if data else get_type_hints(command.model)["data"])
+    assert "by" in fields
+
+
 def commands(command: Any, name: str = "") -> Iterator[tuple[str, set[str]]]:
     """Each command with its options."""
     below = getattr(command, "commands", None)
@@ -78,9 +108,8 @@ def commands(command: Any, name: str = "") -> Iterator[tuple[str, set[str]]]:
 
 def test_every_command_that_changes_something_by_hand_takes_a_name() -> None:
     found = dict(commands(typer.main.get_command(build_app())))
-    # A command keeps its source and its reason, and not yet who gave it.
-    commanded = {spelling.words for spelling in SPELLINGS}
-    by_hand = {name for name, options in found.items() if options & {"--apply", "--reason"}} - {"dead list"} - commanded
+    by_hand = {name for name, options in found.items() if options & {"--apply", "--reason"}} - {"dead list"}
     named = {name for name, options in found.items() if "--by" in options}
     assert by_hand - named == set()
-    assert {name for name in named if not name.startswith("program ")} == set(BY_HAND)
+    commanded = {spelling.words for spelling in SPELLINGS}
+    assert {name for name in named if not name.startswith("program ")} == set(BY_HAND) | commanded
