@@ -7,7 +7,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 from uuid6 import uuid7
 
 from core.posting.batch import BatchBounds, Poster
@@ -66,6 +66,32 @@ def random_stream(seed: int, count: int) -> list[dict[str, Any]]:
 
 def _part(rng: random.Random) -> dict[str, Any]:
     return {"line_id": str(rng.randrange(4)), "quantity": 1}
+
+
+def _reads(engine: Engine, column: str) -> dict[str, int]:
+    """How often each table was read as a whole (`seq_scan`) or by an index (`idx_scan`)."""
+    with engine.connect() as connection:
+        rows = connection.execute(text(f"SELECT relname, {column} FROM pg_stat_user_tables")).all()
+    return {
+        name: times for name, times in rows if name in {"inbox", "orders", "refunds", "members", "accounts", "lots"}
+    }
+
+
+def test_a_batch_reads_no_table_that_grows_as_a_whole_though_none_was_ever_analyzed(own_engine: Engine) -> None:
+    shell = Shell(own_engine)
+    shell.apply_program(PROGRAM_TEXT)
+    for half in range(2):
+        orders = [order(f"o{half}-{n}", event_id=f"e{half}-{n}", customer_id=f"c{n % 150}") for n in range(300)]
+        refunds = [refund(f"r{half}-{n}", f"o{half}-{n}", event_id=f"r{half}-{n}", full=True) for n in range(150)]
+        with own_engine.begin() as connection:
+            receive_into(connection, *orders, *refunds, shards=1)
+        before, by_keys_before = (_reads(own_engine, column) for column in ("seq_scan", "idx_scan"))
+        posting = create_database_engine(own_engine.url.render_as_string(hide_password=False))
+        Poster(posting, event_source=EVENT_SOURCE, new_account_id=uuid7).post_batch(0, 450)
+        posting.dispose()  # a session that is closed has told what it read
+        read, by_keys = (_reads(own_engine, column) for column in ("seq_scan", "idx_scan"))
+    assert read == before
+    assert all(by_keys[name] > times for name, times in by_keys_before.items())
 
 
 def test_batches_of_any_size_and_any_number_of_shards_end_alike(engine: Engine) -> None:
