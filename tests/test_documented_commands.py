@@ -119,6 +119,11 @@ RUN_BY: dict[str, tuple[str, ...]] = {
     "loyalty points debit --dry-run --order": cli("test_value_commands", "TestPoints"),
     "loyalty points debit --reason": cli("test_value_commands", "TestPoints"),
     "loyalty points credit --id --reason": FIRST_HOUR,
+    "loyalty reward": cli("test_reward_commands", "test_one_is_issued_redeemed_and_told_of"),
+    "loyalty reward list --customer": cli("test_reward_commands", "test_of_a_customer_it_says_what_is_within_reach"),
+    "loyalty reward issue --issue-id": cli("test_reward_commands", "test_one_is_issued_redeemed_and_told_of"),
+    "loyalty reward redeem --order": cli("test_reward_commands", "test_one_is_issued_redeemed_and_told_of"),
+    "loyalty reward delete --dry-run": cli("test_reward_commands", "test_one_is_taken_back"),
     "loyalty program apply": FIRST_HOUR,
     "loyalty program apply --backdate --from": cli(
         "test_program_commands", "test_a_time_of_the_past_needs_backdate_and_is_told_what_it_does_not_touch"

@@ -152,6 +152,11 @@ class Books(Names):
         """What the entries of a command did, account by account in their order; none: it is not known, or rejected."""
         return [self._movements[each] for each in self._known(self._entries_of, key, [])]
 
+    def movements_of(self, authorization: Authorization) -> list[Movement]:
+        """What the command did that asked for an authorization: one movement."""
+        movements = self.movements(authorization.command_key)
+        return [each for each in movements if each.sequence == authorization.sequence]
+
     def authorization(self, key: ReferenceKey) -> Authorization:
         """An authorization whose account was found by its id."""
         try:

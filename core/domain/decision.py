@@ -21,6 +21,7 @@ from core.domain.orders.posted import (
 from core.domain.reach import CommandKey, ReferenceKey
 from core.domain.tiers.history import TierHold
 from core.domain.value.authorizations import Authorization
+from core.domain.value.rewards import Offer, RewardNotice
 
 
 class TierChangeReason(StrEnum):
@@ -92,6 +93,7 @@ class Answer(NamedTuple):
     account: Account  #: the one that it was about
     told: Mapping[str, str | int | datetime] = MappingProxyType({})  #: ids that were made, how much was done
     program_version: int = 0  #: that decided it; set where all commands are decided
+    offer: Offer | None = None  #: the reward that it was about, as it was issued
 
 
 #: What a message reported, as the ledger keeps it.
@@ -106,6 +108,7 @@ class Decision(NamedTuple):
     orders: tuple[PostedOrder, ...] = ()  #: that were posted before and change, in their new state
     budgets: tuple[BudgetChange, ...] = ()
     authorizations: tuple[Authorization, ...] = ()  #: that were there before and change, in their new state
+    rewards: tuple[RewardNotice, ...] = ()  #: what became of issued ones
     #: The order's points now, by rule and promotion, or a return's, below zero; None: as they were.
     given: Mapping[str, int] | None = None
     answer: Answer | None = None  #: to the command that is decided; None: it is none

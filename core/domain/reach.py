@@ -57,6 +57,7 @@ class AccountParts(NamedTuple):
     holding: bool = False  #: the authorizations that hold points of it, and the lots that these came from
     members: bool = False  #: who may use it beside its owner
     primaries: bool = False  #: where the orders of these and of its owner come to
+    rewards: frozenset[str] = frozenset()  #: how often it has these, and everybody
 
     def union(self, other: "AccountParts") -> "AccountParts":
         """The parts that either asks for."""
@@ -71,6 +72,7 @@ class AccountParts(NamedTuple):
             self.holding or other.holding,
             self.members or other.members,
             self.primaries or other.primaries,
+            self.rewards | other.rewards,
         )
 
     def of_message(self, place: int) -> "AccountParts":

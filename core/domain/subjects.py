@@ -8,6 +8,7 @@ ACCOUNT = "account"
 COMMAND = "command"
 AUTHORIZATION = "authorization"
 CARD = "card"
+REWARD = "reward"
 
 
 def order_subject(order_id: str) -> str:
@@ -43,6 +44,11 @@ def command_subject(command_id: str) -> str:
 def authorization_subject(authorization_id: str) -> str:
     """The subject of an authorization, and of every command on it."""
     return f"{AUTHORIZATION} {authorization_id}"
+
+
+def reward_subject(issue_id: str) -> str:
+    """The subject of an issued reward, and of every command on it."""
+    return f"{REWARD} {issue_id}"
 
 
 def card_subject(card: str) -> str:

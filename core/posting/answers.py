@@ -21,6 +21,7 @@ from core.messages.outbound.command_answers import (
 )
 from core.messages.outbound.event_json import event_json, instant_text, recorded_text
 from core.messages.outbound.published_events import OutboundType
+from core.messages.outbound.told_rewards import told_reward
 from core.posting.events import EventContext, members_told
 from core.store.appending import OutboxEvent
 from core.store.commands import NewCommand, StoredAnswer
@@ -50,7 +51,7 @@ def accepted(asked: Asked, decision: Decision, answer: Answer, context: EventCon
     changed = {change.account.account_id: change.account for change in decision.changes}
     members = {change.account.account_id: change.members for change in decision.changes}
     accounts = changed | {answer.account.account_id: answer.account}
-    return {
+    data: CommandAcceptedData = {
         "command_id": asked.command_id,
         "command_source": asked.source,
         "command": asked.type.removeprefix(COMMAND_PREFIX),
@@ -62,6 +63,9 @@ def accepted(asked: Asked, decision: Decision, answer: Answer, context: EventCon
         "recorded_at": recorded_text(context.recorded_at),
         **{name: instant_text(told) if isinstance(told, datetime) else told for name, told in answer.told.items()},  # type: ignore[typeddict-item]  # its names are fields of the contract, as tests see to
     }
+    if answer.offer is not None:
+        data["reward"] = told_reward(answer.offer)
+    return data
 
 
 def rejected(asked: Asked, outcome: Rejected, context: EventContext) -> CommandRejectedData:

@@ -17,6 +17,7 @@ from core.domain.program import Measure
 from core.domain.subjects import order_id_of, return_id_of
 from core.domain.tiers.qualification import TierAtRisk
 from core.domain.value.authorizations import Authorization
+from core.domain.value.rewards import RewardNotice, RewardStep
 from core.messages.outbound.account_events import AccountChangedData
 from core.messages.outbound.event_json import event_json, instant_text, recorded_text
 from core.messages.outbound.event_parts import MemberTold
@@ -31,6 +32,8 @@ from core.messages.outbound.published_events import (
     TierAtRiskData,
     TierChangedData,
 )
+from core.messages.outbound.reward_events import RewardData
+from core.messages.outbound.told_rewards import told_reward
 from core.store.appending import OutboxEvent
 from core.store.inbox import ClaimedMessage
 from core.store.shards import account_shard
@@ -62,6 +65,7 @@ def decision_events(decision: Decision, context: EventContext) -> list[OutboxEve
         events += [_tier_changed(change.account, moved, context) for moved in change.tier_changes]
         if change.notice is not None:
             events.append(_account_changed(change, change.notice, context))
+    events += [_reward_changed(notice, context) for notice in decision.rewards]
     return events
 
 
@@ -130,6 +134,38 @@ def _account_changed(change: AccountChange, notice: AccountNotice, context: Even
     return _of_account(account, f"{notice.kind.value}:{source} {command_id}", _NOTICES[notice.kind], data, context)
 
 
+_REWARDS = {
+    RewardStep.ISSUED: OutboundType.REWARD_ISSUED,
+    RewardStep.REDEEMED: OutboundType.REWARD_REDEEMED,
+    RewardStep.DELETED: OutboundType.REWARD_DELETED,
+    RewardStep.EXPIRED: OutboundType.REWARD_DELETED,
+}
+
+
+def _reward_changed(notice: RewardNotice, context: EventContext) -> OutboxEvent:
+    issued = notice.issued
+    data: RewardData = {
+        "account_id": str(notice.account.account_id),
+        "program_id": notice.account.program_id,
+        "customer_id": notice.account.customer_id,
+        "issue_id": issued.authorization_id,
+        "state": notice.step.value,
+        "reward": told_reward(notice.offer),
+        "occurred_at": instant_text(notice.occurred_at),
+        "recorded_at": recorded_text(context.recorded_at),
+    }
+    if issued.expires_at is not None:
+        data["expires_at"] = instant_text(issued.expires_at)
+    if notice.order_id is not None:
+        data["order_id"] = notice.order_id
+    if notice.reason is not None:
+        data["reason"] = notice.reason
+    if notice.command is not None:
+        data["command_source"], data["command_id"] = notice.command
+    name = f"reward:{notice.step.value}:{issued.authorization_id}"
+    return _of_account(notice.account, name, _REWARDS[notice.step], data, context)
+
+
 def _acting(decision: Decision, entry: Entry) -> str | None:
     """The customer whose command or order made an entry, as far as it is known."""
     if entry.command_id is not None:
@@ -188,6 +224,9 @@ def _balance_changed(account: Account, entry: Entry, acting: str | None, context
 _REASONS = {"revision": "order_amended", "claimed": "order_claimed"}
 
 
+_OF_REWARDS = {EntryKind.AUTHORIZATION: "issued", EntryKind.CAPTURE: "redeemed", EntryKind.VOID: "deleted"}
+
+
 def _reason(entry: Entry) -> str:
     told = [reason for name, reason in _REASONS.items() if name in entry.why]
     match entry.kind:
@@ -202,7 +241,10 @@ def _reason(entry: Entry) -> str:
         case EntryKind.DEBIT if "forfeited" in entry.why:
             usual = "account_closed"
         case EntryKind.VOID if entry.command_id is None:
-            usual = "authorization_expired" if entry.source is None else "authorization_clawed_back"
+            of_deadline = "reward_expired" if "reward_id" in entry.why.get("deadline", {}) else "authorization_expired"
+            usual = of_deadline if entry.source is None else "authorization_clawed_back"
+        case kind if kind in _OF_REWARDS and "reward_id" in entry.why.get("command", {}):
+            usual = f"reward_{_OF_REWARDS[kind]}"
         case (
             EntryKind.CREDIT
             | EntryKind.DEBIT

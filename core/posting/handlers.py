@@ -36,6 +36,7 @@ from core.domain.value.crediting import decide_credit, decide_debit
 from core.domain.value.linking import decide_link, decide_unlink, link_reach
 from core.domain.value.opening import create_reach, decide_create
 from core.domain.value.reversing import decide_reversal, reverse_reach
+from core.domain.value.rewarding import decide_delete_reward, decide_issue, decide_redeem_reward, issue_reach
 from core.domain.value.situations import Flow, command_reach, on_account, reaching
 from core.domain.value.transferring import decide_transfer, transfer_reach
 from core.messages.inbound.contracts import INBOUND, Contract
@@ -100,6 +101,9 @@ HANDLERS = by_type(
         Handler(INBOUND["loyalty.command.authorize"], authorize_reach, on_account(decide_authorize, Flow.OUT)),
         Handler(INBOUND["loyalty.command.capture"], held_reach, on_account(decide_capture, Flow.OUT)),
         Handler(INBOUND["loyalty.command.void"], held_reach, on_account(decide_void, Flow.BACK)),
+        Handler(INBOUND["loyalty.command.reward.issue"], issue_reach, on_account(decide_issue, Flow.OUT)),
+        Handler(INBOUND["loyalty.command.reward.redeem"], held_reach, on_account(decide_redeem_reward, Flow.OUT)),
+        Handler(INBOUND["loyalty.command.reward.delete"], held_reach, on_account(decide_delete_reward, Flow.BACK)),
         Handler(INBOUND["loyalty.command.account.link"], link_reach, on_account(decide_link, Flow.NONE)),
         Handler(INBOUND["loyalty.command.account.unlink"], link_reach, on_account(decide_unlink, Flow.KEPT)),
     )

@@ -4,7 +4,7 @@ Locks are taken in one order everywhere: orders, accounts by their ids, budgets.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -16,10 +16,13 @@ from core.domain.lots import OriginKind
 from core.domain.orders.clawback import points_at_stake
 from core.domain.orders.limits import budgets_of, usage_keys
 from core.domain.orders.posted import Budget, PostedOrder, Usage
-from core.domain.program import Program
+from core.domain.program import Program, UsageKey
 from core.domain.program.registry import ProgramRegistry
 from core.domain.reach import AccountParts, CommandKey, LotsWanted, Reach, ReferenceKey
 from core.domain.tiers.counting import counting_bounds, tier_needs
+from core.domain.value.authorizations import Authorization
+from core.domain.value.rewards import counted_name, issued_offer, reward_of
+from core.domain.value.rewards import usage_key as reward_usage_key
 from core.store.account_names import load_details, load_references
 from core.store.authorizations import load_authorizations, load_holding
 from core.store.commands import load_commands
@@ -48,7 +51,7 @@ _NO_PARTS = AccountParts()
 
 
 class BudgetLimit(NamedTuple):
-    """What all customers' orders may have of a promotion; None without a limit."""
+    """What all customers may have of a promotion, or of a reward's stock; None without a limit."""
 
     points: int | None
     orders: int | None
@@ -111,10 +114,14 @@ def open_books(
     _load_takes(connection, books, [posted for posted in own if reach.orders[posted.key].takes])
     reserved = _load_authorizations(connection, books, references, parts)
     load_done(connection, books, {**dict.fromkeys(reach.movements, ()), **reserved, **entries})
+    ending = [each for each in books.authorizations() if each.key in references]
+    load_uses(connection, books, ending)
     wanted = [each.limits_of for each in (*reach.customers.values(), *parts.values())]
     # Orders that are no account's, or come to one that is still to be opened.
     wanted.append(_limits_of(orders, reach, rules))
-    return OpenBooks(books, _load_budgets(connection, books, wanted, is_contended=is_contended))
+    limits = [*_budgets_of_orders(wanted), *_stocks(books, reach, rules, as_of)]
+    limits += stocks_of(books, ending, rules)
+    return OpenBooks(books, load_limits(connection, books, limits, is_contended=is_contended))
 
 
 def _load_authorizations(
@@ -218,13 +225,31 @@ def load_parts(
         books.put_expiries(account_id, expiries)
     _load_keepings(connection, books, parts, rules, orders)
     load_tiers(connection, books, parts, rules, orders)
-    keys = {i: {key for limit in wanted.limits_of for key in usage_keys(*limit)} for i, wanted in parts.items()}
-    usages = load_usages(
-        connection, [(account_id, key) for account_id, of_account in keys.items() for key in of_account]
-    )
+    keys = {
+        account_id: {
+            *(key for limit in wanted.limits_of for key in usage_keys(*limit)),
+            *map(reward_usage_key, wanted.rewards),
+        }
+        for account_id, wanted in parts.items()
+    }
+    _load_usages(connection, books, keys)
+
+
+def _load_usages(connection: Connection, books: Books, keys: Mapping[UUID, Collection[UsageKey]]) -> None:
+    wanted = [(account_id, key) for account_id, of_account in keys.items() for key in of_account]
+    usages = load_usages(connection, wanted)
     for account_id, of_account in keys.items():
         had = usages.get(account_id, {})
         books.put_usages(account_id, {key: had.get(key, Usage()) for key in of_account})
+
+
+def load_uses(connection: Connection, books: Books, authorizations: Iterable[Authorization]) -> None:
+    """Load what is counted of these, and no longer once their points are back."""
+    keys: dict[UUID, set[UsageKey]] = defaultdict(set)
+    for each in authorizations:
+        if each.reward_id is not None:
+            keys[each.account_id].add(reward_usage_key(each.reward_id))
+    _load_usages(connection, books, keys)
 
 
 def load_tiers(
@@ -309,16 +334,50 @@ def _load_lots(
             books.put_lots_of_order(posted.account_id, posted.key)
 
 
-def _load_budgets(
-    connection: Connection, books: Books, wanted: Iterable[Limits], *, is_contended: bool
-) -> dict[BudgetKey, LoadedBudget]:
-    limits: dict[BudgetKey, BudgetLimit] = {}
+def _budgets_of_orders(wanted: Iterable[Limits]) -> Iterator[tuple[BudgetKey, BudgetLimit]]:
     for limits_of in wanted:
         for program, occurred_at in limits_of:
             for limit in budgets_of(program, occurred_at):
-                key = program.program_id, limit.name
-                had = limits.get(key, BudgetLimit(None, None))
-                limits[key] = BudgetLimit(_least(had.points, limit.budget_points), _least(had.orders, limit.orders))
+                yield (program.program_id, limit.name), BudgetLimit(limit.budget_points, limit.orders)
+
+
+def _stocks(
+    books: Books, reach: Reach, rules: ProgramRegistry, as_of: datetime
+) -> Iterator[tuple[BudgetKey, BudgetLimit]]:
+    """The stocks of the rewards that are asked for. Where an account is still to be opened, those of any program."""
+    asked: list[tuple[Sequence[str], frozenset[str]]]
+    asked = [([program_id], parts.rewards) for (program_id, _), parts in reach.customers.items()]
+    for reference, parts in reach.references.items():
+        account = books.account_by(reference) if parts.rewards else None
+        asked.append((rules.program_ids() if account is None else [account.program_id], parts.rewards))
+    for program_ids, reward_ids in asked:
+        for program_id in program_ids if reward_ids else ():
+            program = rules.at(program_id, as_of).program
+            for reward in (reward_of(program, reward_id) for reward_id in reward_ids):
+                if reward is not None and reward.stock is not None:
+                    yield (program_id, counted_name(reward.reward_id)), BudgetLimit(None, reward.stock)
+
+
+def stocks_of(
+    books: Books, authorizations: Iterable[Authorization], rules: ProgramRegistry
+) -> Iterator[tuple[BudgetKey, BudgetLimit]]:
+    """The stocks to which issued rewards go back; nothing limits that."""
+    for each in authorizations:
+        if each.reward_id is not None:
+            (movement,) = books.movements_of(each)
+            program_id = books.account(each.account_id).program_id
+            if issued_offer(rules, program_id, movement.program_version, each.reward_id).reward.stock is not None:
+                yield (program_id, counted_name(each.reward_id)), BudgetLimit(None, None)
+
+
+def load_limits(
+    connection: Connection, books: Books, wanted: Iterable[tuple[BudgetKey, BudgetLimit]], *, is_contended: bool
+) -> dict[BudgetKey, LoadedBudget]:
+    """Load what is spent of these budgets and stocks; with `is_contended` they are locked."""
+    limits: dict[BudgetKey, BudgetLimit] = {}
+    for key, limit in wanted:
+        had = limits.get(key, limit)
+        limits[key] = BudgetLimit(_least(had.points, limit.points), _least(had.orders, limit.orders))
     found = (lock_budgets if is_contended else load_budgets)(connection, limits)
     spent = {(program_id, name): found.get(program_id, {}).get(name, Budget()) for program_id, name in limits}
     books.put_budgets(spent)

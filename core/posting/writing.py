@@ -224,10 +224,16 @@ class Writing:
         first = self._primaries.get(key, change)
         self._primaries[key] = change._replace(before=first.before)
 
-    def write(self, connection: Connection, chain_key: bytes | None = None) -> None:
-        """Write all that a periodic run or a person changed, who use up no limits."""
-        self.write_ledger(connection, chain_key=chain_key)
-        self.write_shared(connection)
+    def write(
+        self,
+        connection: Connection,
+        chain_key: bytes | None = None,
+        books: Books | None = None,
+        loaded: Mapping[BudgetKey, LoadedBudget] = _NONE,
+    ) -> None:
+        """Write what a periodic run or a person changed, who use up no limits; `books` where they give some back."""
+        self.write_ledger(connection, books, chain_key)
+        self.write_shared(connection, books, loaded)
 
     def write_ledger(self, connection: Connection, books: Books | None = None, chain_key: bytes | None = None) -> None:
         """Write everything but what others wait for.

@@ -10,7 +10,7 @@ from core.store.appending import update_budgets
 from core.store.engine import run_bulk
 from core.store.ledger import BUDGETS, lock_budgets
 from core.store.programs import load_registry
-from core.store.proof.limits_used import budgets_of_orders
+from core.store.proof.limits_used import budgets_had
 from core.store.repairs import Repair, append_repairs
 
 
@@ -31,7 +31,7 @@ _RECORDED = f"SELECT {BUDGETS.select('b')} FROM budgets b"  # noqa: S608  # our 
 
 def examine_budgets(connection: Connection) -> list[BudgetRepair]:
     """Compare each budget with what the orders have of it. Changes nothing; to be called in one snapshot."""
-    given = budgets_of_orders(connection, load_registry(connection))
+    given = budgets_had(connection, load_registry(connection))
     rows = map(BUDGETS.read, run_bulk(connection, _RECORDED))
     recorded = {(program_id, name): budget for program_id, name, budget in rows}
     last = _last_repairs(connection)

@@ -10,7 +10,7 @@ from core.domain.program.registry import ProgramRegistry
 from core.domain.reach import AccountParts, LotsWanted
 from core.domain.value.authorizing import decide_deadline
 from core.posting.events import EventContext, authorization_expiring
-from core.posting.loading import load_done, load_parts
+from core.posting.loading import load_done, load_limits, load_parts, load_uses, stocks_of
 from core.posting.writing import Writing
 from core.store.appending import append_events
 from core.store.authorizations import (
@@ -57,15 +57,14 @@ def void_batch(
     # What is due to be released pays off what they owe first.
     load_parts(connection, books, dict.fromkeys(accounts, AccountParts(LotsWanted.IF_OWING)), registry, as_of)
     load_done(connection, books, load_entries_of_commands(connection, [each.command_key for each in due]))
+    load_uses(connection, books, due)
+    stocks = load_limits(connection, books, stocks_of(books, due, registry), is_contended=False)
     writing = Writing(context)
     for authorization in due:
-        program_id = accounts[authorization.account_id].program_id
-        assert authorization.expires_at is not None
-        program = registry.at(program_id, authorization.expires_at).program
-        decision = decide_deadline(books, authorization, program, as_of)
+        decision = decide_deadline(books, authorization, registry, as_of)
         books.apply(decision)
         writing.keep(decision)
-    writing.write(connection, chain_key)
+    writing.write(connection, chain_key, books, stocks)
     return len(due)
 
 

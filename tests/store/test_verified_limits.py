@@ -11,8 +11,8 @@ from tests.conftest import OpenDatabase
 from tests.factories import PROGRAM_TEXT, cancellation, order, refund
 from tests.shell import Shell, tampered
 
-USAGES = "what a customer has had of a limit is what the orders have"
-BUDGETS = "a promotion's budget is what the orders have of it"
+USAGES = "what a customer has had of a limit is what orders and commands have"
+BUDGETS = "what is spent of a budget, or of a reward's stock, is what orders and commands have"
 TAMPERED_LIMITS = [
     *(
         (USAGES, tampering)

@@ -28,6 +28,7 @@ from workers.cli import (
     quote_command,
     renew_command,
     replay_command,
+    reward_commands,
     show_command,
     status_commands,
     upkeep_command,
@@ -81,8 +82,8 @@ def build_app() -> typer.Typer:
     app.callback()(_root)
     for module in (
         process_commands, event_commands, replay_command, renew_command, quote_command, account_commands,
-        value_commands, show_command, lot_commands, program_commands, dead_commands, ledger_commands, status_commands,
-        upkeep_command, database_commands,
+        value_commands, reward_commands, show_command, lot_commands, program_commands, dead_commands, ledger_commands,
+        status_commands, upkeep_command, database_commands,
     ):  # fmt: skip
         module.register(app)
     take_data_dir_everywhere(app)

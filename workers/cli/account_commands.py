@@ -177,7 +177,10 @@ def _standings(connection: Connection, customer_id: str, program_id: str | None,
 def _authorization_row(authorization: Authorization, zone: ZoneInfo) -> Row:
     ends = authorization.expires_at  # to the minute: it is no last day
     deadline = "no deadline" if ends is None else time_text(ends, zone)[:16]
-    return Row((authorization.authorization_id, f"{authorization.points_held:,}", deadline))
+    name = authorization.authorization_id
+    if authorization.reward_id is not None:
+        name = f"{name}, reward {authorization.reward_id}"
+    return Row((name, f"{authorization.points_held:,}", deadline))
 
 
 def _say_title(customer_id: str, standing: Standing) -> None:
@@ -215,7 +218,9 @@ def _document(standing: Standing) -> dict[str, Any]:
         "sequence": account.sequence,
         "authorizations": [
             {
+                "kind": each.kind,
                 "authorization_id": each.authorization_id,
+                "reward_id": each.reward_id,
                 "points_held": each.points_held,
                 "expires_at": each.expires_at,
             }
@@ -236,7 +241,7 @@ def _print_account(customer_id: str, standing: Standing) -> None:
         [
             ("Balance", f"{account.balance:,}{_past_expiry_text(standing)}"),
             *([("Pending", f"{account.pending:,}, not available yet")] if account.pending else []),
-            *([("Reserved", f"{account.reserved:,}, by authorizations")] if account.reserved else []),
+            *([("Reserved", f"{account.reserved:,}, by authorizations and rewards")] if account.reserved else []),
             *([("Deficit", f"{account.deficit:,}, which the next points pay off")] if account.deficit else []),
             ("Lifetime points", f"{account.lifetime_points:,}"),
             ("Tier", tier_text(standing)),
@@ -253,7 +258,7 @@ def _print_account(customer_id: str, standing: Standing) -> None:
     if standing.authorizations:
         say()
         rows = [_authorization_row(each, zone) for each in standing.authorizations]
-        print_listing(("Authorization", ">Reserves", "Until"), rows)
+        print_listing(("Reserved by", ">Points", "Until"), rows)
     if standing.open_messages:
         say()
         say("Messages about this customer's orders that are not in the ledger", style="bold")

@@ -45,14 +45,18 @@ def summary_texts(standing: Standing) -> list[str]:
 def authorization_text(authorization: Authorization, standing: Standing) -> str:
     """What an authorization holds, and until when."""
     held = count_text(authorization.points_held, "point")
-    text = f"Authorization {authorization.authorization_id} reserves {held}"
+    name, undone = f"Authorization {authorization.authorization_id}", "captures"
+    if authorization.reward_id is not None:
+        name, undone = f"Reward {authorization.reward_id}, issued as {authorization.authorization_id},", "redeems"
+    text = f"{name} reserves {held}"
     ends = authorization.expires_at  # to the minute: it is no last day
     if ends is None:
         return f"{text}."
     deadline = time_text(ends, standing.program.zone)[:16]
-    return f"{text}, which come back on {deadline} if nobody captures them."
+    return f"{text}, which come back on {deadline} if nobody {undone} {_IT[undone]}."
 
 
+_IT = {"captures": "them", "redeems": "it"}
 _STATUS_MEANS = {
     AccountStatus.FROZEN: "nothing leaves it by spending",
     AccountStatus.CLOSED: "orders that come are recorded, and earn nothing",

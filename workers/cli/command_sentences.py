@@ -8,6 +8,10 @@ _OTHER_ACCOUNTS = {"to_account_id": "to", "from_account_id": "from"}
 
 def command_text(entry: HistoryEntry) -> str:
     """Which command made an entry, what for, and why its sender says it did."""
+    if (held := entry.why.get("deadline")) is not None:
+        is_reward = "issue_id" in held
+        what = f"issue {held['issue_id']}" if is_reward else f"authorization {held['authorization_id']}"
+        return f"The deadline of {what} had passed."
     told = entry.why.get("command", {})
     order = f" for order {told['order_id']}" if "order_id" in told else ""
     reason = f": {told['reason']}" if "reason" in told else ""
@@ -22,5 +26,6 @@ def command_text(entry: HistoryEntry) -> str:
         else ""
     )
     program = f" to program {told['to_program']}" if "to_program" in told else ""
+    issued = " (reward {reward_id}, issue {issue_id})".format(**told) if "issue_id" in told else ""
     named = f"Command {entry.command_id or '?'} of {entry.source or '?'}{by}"
-    return f"{named}{undone}{order}{account}{program}{reason}.{short}"
+    return f"{named}{undone}{issued}{order}{account}{program}{reason}.{short}"

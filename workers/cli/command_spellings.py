@@ -43,6 +43,8 @@ OPTIONS: Mapping[str, Option] = {
     "to_customer_id": Option("With transfer, the customer whose account gets them.", "CUSTOMER"),
     "to_account_id": Option("With transfer, the account that gets them, in place of a customer.", "ACCOUNT"),
     "authorization_id": Option("The authorization.", "AUTHORIZATION"),
+    "reward_id": Option("The reward, as the program's file names it.", "REWARD"),
+    "issue_id": Option("Names the issued reward for ever; else it has the command's id.", "ISSUE"),
     "expires_in_seconds": Option("The deadline, so many seconds from now.", "SECONDS"),
     "is_final": Option("Keep the rest reserved, for another capture."),
     "allow_remainder": Option("Where there are fewer points, take those."),
@@ -215,6 +217,42 @@ SPELLINGS = (
 
         \b
         loyalty points void till-7-0042
+        """,
+    ),
+    Spelling(
+        "reward issue",
+        Verb.REWARD_ISSUE,
+        (WHOM, "reward_id"),
+        "reward {reward[name]} issued to {whom} as {issue_id}, for {points}",
+        """Give a customer a reward of the program's catalogue: its price is reserved until the reward is redeemed.
+
+        \b
+        loyalty reward issue C-1001 mug --issue-id till-7-0043
+        loyalty reward issue C-1001 mug --expires-in-seconds 604800 --dry-run
+
+        Without a deadline it stays issued until it is redeemed or deleted.
+        """,
+    ),
+    Spelling(
+        "reward redeem",
+        Verb.REWARD_REDEEM,
+        ("issue_id",),
+        "reward {reward[name]} of {whom} redeemed, for {points}",
+        """Let the customer have an issued reward: its price is gone for good.
+
+        \b
+        loyalty reward redeem till-7-0043 --order 5001
+        """,
+    ),
+    Spelling(
+        "reward delete",
+        Verb.REWARD_DELETE,
+        ("issue_id",),
+        "reward {reward[name]} of {whom} taken back, {points} returned",
+        """Take an issued reward back: its points return, and it can be given again.
+
+        \b
+        loyalty reward delete till-7-0043
         """,
     ),
     Spelling(

@@ -85,9 +85,7 @@ def headline(entry: HistoryEntry, zone: ZoneInfo) -> str:
         EntryKind.TRANSFER: "A transfer took" if entry.points < 0 else "A transfer brought",
         EntryKind.CONVERSION: "A conversion took" if entry.points < 0 else "A conversion gave",
         EntryKind.REVERSAL: "A reversal took" if entry.points + entry.pending_change < 0 else "A reversal gave back",
-        EntryKind.AUTHORIZATION: "A command reserved",
-        EntryKind.CAPTURE: "A command captured",
-        EntryKind.VOID: _void_headline(entry),
+        **_held_headlines(entry),
         EntryKind.REDEMPTION: "The customer redeemed",
     }[entry.kind].format(
         order=entry.order_id,
@@ -107,6 +105,23 @@ def headline(entry: HistoryEntry, zone: ZoneInfo) -> str:
         f"balance {entry.balance_after:,}{pending}{reserved}.",
         is_line=True,
     )
+
+
+def _held_headlines(entry: HistoryEntry) -> dict[EntryKind, str]:
+    """What happened to points that are held: by an authorization, or by an issued reward."""
+    reward = {**entry.why.get("command", {}), **entry.why.get("deadline", {})}.get("reward_id")
+    if reward is not None:
+        ended = "was taken back" if entry.command_id else "expired"
+        return {
+            EntryKind.AUTHORIZATION: f"Reward {reward} was issued, which reserved",
+            EntryKind.CAPTURE: f"Reward {reward} was redeemed for",
+            EntryKind.VOID: f"Reward {reward} {ended}, which gave back",
+        }
+    return {
+        EntryKind.AUTHORIZATION: "A command reserved",
+        EntryKind.CAPTURE: "A command captured",
+        EntryKind.VOID: _void_headline(entry),
+    }
 
 
 def _accrual_headline(entry: HistoryEntry) -> str:

@@ -248,8 +248,7 @@ class Program(Part):
     conversions: Annotated[tuple[Conversion, ...], Field(max_length=CONVERSIONS_MAX)] = ()
     """The programs to which points may be converted, each with its rate."""
     rewards: Annotated[tuple[Reward, ...], Field(max_length=REWARDS_MAX)] = ()
-    """What points buy: the catalogue of the commands reward.issue, reward.redeem and reward.delete. Kept for
-    a later release, which will take these commands."""
+    """What points buy: the catalogue of the commands reward.issue, reward.redeem and reward.delete."""
 
     @cached_property
     def zone(self) -> ZoneInfo:

@@ -16,6 +16,7 @@ from core.domain.value.commands import AuthorizeTerms, CaptureTerms, Command, Re
 from core.domain.value.crediting import spent_by, why_of
 from core.domain.value.reserves import lots_held
 from core.domain.value.restoring import Taken, expire_restored, restore
+from core.domain.value.rewards import RewardNotice, RewardStep, counted, issued_offer
 from core.domain.value.situations import Situation, command_reach, reference_key, released_if_owing
 from core.domain.value.spending import insufficient, spend
 
@@ -41,30 +42,35 @@ def held_reach(message: Message[Command[Any]], rules: ProgramRegistry, as_of: da
 def decide_authorize(situation: Situation) -> Decision | Rejected:
     """Reserve the points, all of them or none: out of the balance, and still the customer's."""
     terms: AuthorizeTerms = situation.command.terms
-    as_of = situation.as_of
     if situation.books.account_by(ReferenceKey(AUTHORIZATION, terms.authorization_id)) is not None:
         return Rejected(
             RejectionCode.AUTHORIZATION_EXISTS,
             "there is an authorization with this id already",
             "give every authorization an id of its own, or leave it out: it then has the command's",
         )
-    if terms.expires_at is None:
-        expires_at = as_of + (terms.lasts or DEADLINE_DEFAULT)
-    else:
-        expires_at = terms.expires_at
-        if expires_at - situation.command.occurred_at < DEADLINE_MIN:
-            return _wrong_deadline()
-    if not as_of < expires_at <= as_of + DEADLINE_MAX:
-        return _wrong_deadline()
+    lasts = terms.lasts or (DEADLINE_DEFAULT if terms.expires_at is None else None)
+    expires_at = deadline_of(situation, terms.expires_at, lasts, DEADLINE_MAX)
+    if isinstance(expires_at, Rejected):
+        return expires_at
     return reserve(situation, terms.points, AUTHORIZATION, terms.authorization_id, expires_at)
 
 
-def _wrong_deadline() -> Rejected:
-    return Rejected(
-        RejectionCode.WRONG_DEADLINE,
-        "data.expires_at is less than an hour after the command, more than 90 days from now, or past",
-        "choose a deadline of one hour to 90 days",
-    )
+def deadline_of(
+    situation: Situation, said: datetime | None, lasts: timedelta | None, most: timedelta
+) -> datetime | Rejected | None:
+    """The deadline, at the instant `said` or so long after now; None where the command says neither."""
+    as_of = situation.as_of
+    expires_at = said if lasts is None else as_of + lasts
+    if expires_at is None:
+        return None
+    is_near = said is not None and said - situation.command.occurred_at < DEADLINE_MIN
+    if is_near or not as_of < expires_at <= as_of + most:
+        return Rejected(
+            RejectionCode.WRONG_DEADLINE,
+            f"data.expires_at is less than an hour after the command, more than {most.days:,} days from now, or past",
+            f"choose a deadline of one hour to {most.days:,} days",
+        )
+    return expires_at
 
 
 def reserve(
@@ -83,7 +89,9 @@ def reserve(
     before = spent.released.account
     after = debit(before, points, uncovered=0)
     after = after._replace(reserved=before.reserved + points)
-    named = {f"{kind}_id": authorization_id} if reward_id is None else {"issue_id": authorization_id}
+    named = {"authorization_id": authorization_id}
+    if reward_id is not None:
+        named = {"issue_id": authorization_id, "reward_id": reward_id}
     entry = entry_between(
         before,
         after,
@@ -256,26 +264,36 @@ def decide_void(situation: Situation) -> Decision | Rejected:
     return Decision((back.change,), authorizations=(back.authorization,), answer=Answer(back.change.account, told))
 
 
-def decide_deadline(books: Books, authorization: Authorization, program: Program, as_of: datetime) -> Decision:
+def decide_deadline(books: Books, authorization: Authorization, rules: ProgramRegistry, as_of: datetime) -> Decision:
     """Let come back what an authorization holds whose deadline has passed by `as_of`, as of its deadline.
 
-    `program` is the version in force at the deadline. So a late run does what a run in time would have.
+    What counts is the version in force at the deadline. So a late run does what a run in time would have. A reward can
+    be given again.
     """
     deadline = authorization.expires_at
     assert deadline is not None
     assert authorization.points_held
+    account = books.account(authorization.account_id)
     back = _come_back(
         books,
-        books.account(authorization.account_id),
+        account,
         authorization,
         AuthorizationState.EXPIRED,
-        program,
+        rules.at(account.program_id, deadline).program,
         occurred_at=deadline,
         since=deadline,
         as_of=as_of,
         why={"deadline": _named(authorization)},
     )
-    return Decision((back.change,), authorizations=(back.authorization,))
+    decision = Decision((back.change,), authorizations=(back.authorization,))
+    if authorization.reward_id is None:
+        return decision
+    (movement,) = books.movements_of(authorization)
+    offer = issued_offer(rules, account.program_id, movement.program_version, authorization.reward_id)
+    count = counted(account, offer.reward, -1)
+    change = back.change._replace(usages=(count.usage,))
+    notice = RewardNotice(RewardStep.EXPIRED, change.account, authorization, offer, deadline)
+    return decision._replace(changes=(change,), budgets=count.budgets, rewards=(notice,))
 
 
 def decide_redeem(situation: Situation) -> Decision | Rejected:

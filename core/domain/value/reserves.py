@@ -17,8 +17,7 @@ class Reserved(NamedTuple):
 
 def lots_held(books: Books, account: Account, authorization: Authorization) -> list[Reserved]:
     """What an open authorization holds, in the order in which it took it: the first is captured first."""
-    movements = books.movements(authorization.command_key)
-    (movement,) = (each for each in movements if each.sequence == authorization.sequence)
+    (movement,) = books.movements_of(authorization)
     captured = authorization.points_captured
     found: list[Reserved] = []
     for part in movement.allocations:  # without what clawbacks have taken

@@ -16,7 +16,7 @@ from core.domain.outcomes import Rejected, RejectionCode, Replayed
 from core.domain.program import Access, Enrol, Program
 from core.domain.program.registry import ProgramRegistry
 from core.domain.reach import AccountParts, LotsWanted, Reach, ReferenceKey
-from core.domain.value.authorizations import AUTHORIZATION
+from core.domain.value.authorizations import AUTHORIZATION, REWARD
 from core.domain.value.commands import CARD, CUSTOMER, Command, Whom
 
 
@@ -209,7 +209,13 @@ def unknown_account(whom: Whom, prefix: str = "") -> Rejected:
         return Rejected(
             RejectionCode.UNKNOWN_AUTHORIZATION,
             "there is no authorization with this id",
-            "check data.authorization_id, and that the authorization was accepted",
+            "check data.authorization_id, and that the authorization was accepted; rewards have commands of their own",
+        )
+    if whom.kind == REWARD:
+        return Rejected(
+            RejectionCode.UNKNOWN_ISSUE,
+            "there is no issued reward with this id",
+            "check data.issue_id, and that the reward was issued",
         )
     return Rejected(
         RejectionCode.UNKNOWN_ACCOUNT,

@@ -95,7 +95,8 @@ class RedeemData(TypedDict):
     order_id: NotRequired[ForOrder]
 
 
-def _settle_authorize(data: Any) -> Any:
+def settle_deadline(data: Any) -> Any:
+    """Leave out what says nothing, and refuse a command that gives its deadline twice, or names not one account."""
     settle_command(data)
     if "expires_at" in data and "expires_in_seconds" in data:
         refuse([own_problem(("expires_in_seconds",), "stands beside expires_at; give the deadline in one way")])
@@ -109,7 +110,8 @@ def _settle_capture(data: Any) -> Any:
     return data
 
 
-def _settle_void(data: Any) -> Any:
+def settle_void(data: Any) -> Any:
+    """Leave out what says nothing."""
     leave_out_null(data)
     return data
 
@@ -120,7 +122,7 @@ class AuthorizeCommand(Envelope):
 
     type: Literal["loyalty.command.authorize"]  # type: ignore[misc]
     """What is asked for."""
-    data: Annotated[AuthorizeData, AfterValidator(_settle_authorize)]
+    data: Annotated[AuthorizeData, AfterValidator(settle_deadline)]
     """The authorization."""
 
 
@@ -140,7 +142,7 @@ class VoidCommand(Envelope):
 
     type: Literal["loyalty.command.void"]  # type: ignore[misc]
     """What is asked for."""
-    data: Annotated[VoidData, AfterValidator(_settle_void)]
+    data: Annotated[VoidData, AfterValidator(settle_void)]
     """The void."""
 
 

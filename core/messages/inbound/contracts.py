@@ -28,6 +28,7 @@ from core.domain.subjects import (
     customer_subject,
     order_subject,
     return_subject,
+    reward_subject,
 )
 from core.domain.value.commands import Command
 from core.messages.inbound.account_facts import close_terms, create_terms, link_terms, status_terms, update_terms
@@ -70,6 +71,8 @@ from core.messages.inbound.order_messages import (
     OrderRefundedEvent,
 )
 from core.messages.inbound.return_messages import OrderReturnedEvent
+from core.messages.inbound.reward_facts import issue_terms, issued_terms, whom_of_issue
+from core.messages.inbound.reward_messages import DeleteRewardCommand, IssueRewardCommand, RedeemRewardCommand
 from core.messages.inbound.stray_fields import noticing
 
 Data = Mapping[str, Any]  #: of an event, settled
@@ -206,6 +209,10 @@ def _named_account(data: Data) -> str | None:
     return data.get("customer_id") or data.get("account_id") or data.get("card")
 
 
+def _issue(data: Data) -> str:
+    return reward_subject(data["issue_id"])
+
+
 def _on_authorization(verb: str, model: Model, terms: Callable[[Data], Any]) -> Contract:
     """The contract of a command on an authorization: it is posted where that is, and never waits for it."""
     return Contract(
@@ -217,6 +224,12 @@ def _on_authorization(verb: str, model: Model, terms: Callable[[Data], Any]) -> 
         fact=command_of(terms, whom_of_authorization),
         is_answered=True,
     )
+
+
+def _on_issue(verb: str, model: Model) -> Contract:
+    """The contract of a command on an issued reward, likewise."""
+    fact = command_of(issued_terms, whom_of_issue)
+    return _on_authorization(verb, model, issued_terms)._replace(subject=_issue, fact=fact)
 
 
 CONTRACTS = (
@@ -263,6 +276,11 @@ CONTRACTS = (
     ),
     _on_authorization("capture", CaptureCommand, capture_terms),
     _on_authorization("void", VoidCommand, void_terms),
+    _command("reward.issue", IssueRewardCommand, issue_terms)._replace(
+        subject=_issue, customer=_named_account, is_subject=True, own_id="issue_id"
+    ),
+    _on_issue("reward.redeem", RedeemRewardCommand),
+    _on_issue("reward.delete", DeleteRewardCommand),
     _command("account.link", LinkCommand, link_terms),
     _command("account.unlink", UnlinkCommand, link_terms),
 )

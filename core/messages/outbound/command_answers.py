@@ -17,6 +17,7 @@ from core.messages.outbound.event_parts import (
     NotNegative,
     Ordinal,
 )
+from core.messages.outbound.reward_events import ToldReward
 
 
 @with_config(CONTRACT)
@@ -105,8 +106,12 @@ class CommandAcceptedData(TypedDict):
     """How many points the authorization still holds."""
     points_returned: NotRequired[NotNegative]
     """How many came back of the authorization, since nothing more is captured of it."""
+    issue_id: NotRequired[str]
+    """The issued reward that it made, or was about."""
+    reward: NotRequired[ToldReward]
+    """What that reward is."""
     expires_at: NotRequired[Instant]
-    """The deadline of the authorization."""
+    """The deadline of the authorization, or of the issued reward."""
     by: NotRequired[str]
     """Who gave it by hand, where it says so."""
     recorded_at: Instant

@@ -25,6 +25,7 @@ from core.messages.outbound.event_parts import (
     Ordinal,
     OwnAccountId,
 )
+from core.messages.outbound.reward_events import RewardDeletedEvent, RewardIssuedEvent, RewardRedeemedEvent
 
 
 class OutboundType(StrEnum):
@@ -35,6 +36,9 @@ class OutboundType(StrEnum):
     ACCOUNT_UPDATED = "loyalty.account.updated"
     ACCOUNT_FROZEN = "loyalty.account.frozen"
     ACCOUNT_CLOSED = "loyalty.account.closed"
+    REWARD_ISSUED = "loyalty.reward.issued"
+    REWARD_REDEEMED = "loyalty.reward.redeemed"
+    REWARD_DELETED = "loyalty.reward.deleted"
     TIER_CHANGED = "loyalty.tier.changed"
     TIER_AT_RISK = "loyalty.tier.at_risk"
     POINTS_EXPIRING = "loyalty.points.expiring"
@@ -392,6 +396,9 @@ OUTBOUND_EVENTS: dict[str, type] = {
     OutboundType.ACCOUNT_UPDATED: AccountUpdatedEvent,
     OutboundType.ACCOUNT_FROZEN: AccountFrozenEvent,
     OutboundType.ACCOUNT_CLOSED: AccountClosedEvent,
+    OutboundType.REWARD_ISSUED: RewardIssuedEvent,
+    OutboundType.REWARD_REDEEMED: RewardRedeemedEvent,
+    OutboundType.REWARD_DELETED: RewardDeletedEvent,
     OutboundType.TIER_CHANGED: TierChangedEvent,
     OutboundType.TIER_AT_RISK: TierAtRiskEvent,
     OutboundType.POINTS_EXPIRING: PointsExpiringEvent,

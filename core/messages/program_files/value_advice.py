@@ -20,7 +20,6 @@ def _not_yet(program: Program) -> Iterator[Advice]:
     """What a file may say already, and no command of this release looks at."""
     said = {
         ("limits",): program.limits != ValueLimits(),
-        ("rewards",): bool(program.rewards),
     }
     for path, is_said in said.items():
         if is_said:

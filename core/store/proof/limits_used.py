@@ -1,4 +1,4 @@
-"""What orders have of limits and budgets, from their facts: what the tables `usages` and `budgets` must say.
+"""What customers have of limits and budgets, from the facts: what the tables `usages` and `budgets` must say.
 
 The last entry about an order explains what each rule and promotion gives it, and PostgreSQL adds that up. No entry
 tells what a rule leaves over for the next order (`carry`), nor what an order still has after a refund or cancellation
@@ -24,6 +24,7 @@ from core.domain.program import Program, UsageKey
 from core.domain.program.registry import ProgramRegistry, ProgramVersion
 from core.store.engine import run_bulk
 from core.store.proof.order_points import read_order, stream_orders
+from core.store.proof.rewards_had import REWARDS_HAD, stocks_had
 from core.store.proof.scope import Scope, slices
 
 
@@ -66,8 +67,8 @@ JOIN unnest(%(limit_programs)s::text[], %(limit_versions)s::integer[], %(limit_n
      ON l.program_id = t.program_id AND l.version = t.program_version
         AND l.name = coalesce(t.part->>'rule_id', t.part->>'promotion_id')
 """  # noqa: S608  # our own words
-#: What the orders of each account have, by rule or promotion and period; with the parameters of `usages_of_orders`.
-USAGES_OF_ORDERS = f"""
+#: What the orders of each account have, by rule or promotion and period.
+_USAGES_OF_ORDERS = f"""
 SELECT account_id, name, period, sum(points)::bigint AS points, sum(orders)::integer AS orders,
        coalesce(max(carried), 0) AS carried
 FROM (
@@ -86,13 +87,15 @@ FROM (
 ) AS used
 GROUP BY account_id, name, period
 """  # noqa: S608  # our own words
+#: What each account has of all that is counted; with the parameters of `load_usages_had`.
+USAGES_HAD = f"SELECT * FROM ({_USAGES_OF_ORDERS}) AS of_orders UNION ALL {REWARDS_HAD}"  # noqa: S608  # our own words
 _BUDGETS_TOLD = f"""
 SELECT program_id, name, sum(points)::bigint, count(*) FROM ({_TOLD}) AS t GROUP BY program_id, name
 """  # noqa: S608  # our own words
 
 
-def usages_of_orders(connection: Connection, registry: ProgramRegistry, scope: Scope) -> dict[str, Any]:
-    """Parameters of `USAGES_OF_ORDERS`: what is counted, what the days are, and what no entry says."""
+def load_usages_had(connection: Connection, registry: ProgramRegistry, scope: Scope) -> dict[str, Any]:
+    """Parameters of `USAGES_HAD`: what is counted, what the days are, and what no entry says."""
     versions = [version for version in registry.versions() if _counts_per_customer(version.program)]
     limits = list(_limits(versions, _per_customer))
     found: dict[tuple[UUID, UsageKey], Usage] = defaultdict(Usage)
@@ -110,8 +113,8 @@ def usages_of_orders(connection: Connection, registry: ProgramRegistry, scope: S
     }
 
 
-def budgets_of_orders(connection: Connection, registry: ProgramRegistry) -> dict[tuple[str, str], Budget]:
-    """What all orders have of each (program, promotion) with a budget, slice by slice through the accounts."""
+def budgets_had(connection: Connection, registry: ProgramRegistry) -> dict[tuple[str, str], Budget]:
+    """What is spent of each budget and stock, by (program, name); orders slice by slice through the accounts."""
     versions = [version for version in registry.versions() if version.program.budgeted]
     limits = _columns(_LIMITS, _limits(versions, lambda program: [(name, "ever") for name in program.budgeted]))
     found: dict[tuple[str, str], Budget] = defaultdict(Budget)
@@ -123,6 +126,9 @@ def budgets_of_orders(connection: Connection, registry: ProgramRegistry) -> dict
         for change in changes:
             key = change.program_id, change.name
             found[key] = found[key].plus(change)
+    for had in stocks_had(connection, registry):
+        key = had.program_id, had.name
+        found[key] = found[key].plus(had)
     return found
 
 

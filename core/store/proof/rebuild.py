@@ -24,7 +24,7 @@ from core.store.proof.counted_periods import UNITS_OF_ORDER, load_periods
 from core.store.proof.invariants import CHECKS
 from core.store.proof.invariants.authorizations import AUTHORIZATIONS_OF_ENTRIES
 from core.store.proof.invariants.orders import ORDERS_AND_REFUNDS
-from core.store.proof.limits_used import USAGES_OF_ORDERS, usages_of_orders
+from core.store.proof.limits_used import USAGES_HAD, load_usages_had
 from core.store.proof.scope import Scope, these_accounts
 from core.store.proof.verify import differences_of
 from core.store.repairs import Repair as MadeRepair
@@ -151,7 +151,7 @@ DERIVED = (
         tables.authorizations, "{kind} {authorization_id}", ("points_captured", "points_returned", "state"),
         AUTHORIZATIONS_OF_ENTRIES,
     ),
-    Numbers(tables.usages, "usage of {name}, {period}", ("points", "orders", "carried"), USAGES_OF_ORDERS),
+    Numbers(tables.usages, "usage of {name}, {period}", ("points", "orders", "carried"), USAGES_HAD),
 )  # fmt: skip
 
 
@@ -159,7 +159,7 @@ def examine(connection: Connection, scope: Scope) -> Examination:
     """Compare the numbers of these accounts, lots, orders and usages with what the facts give. Changes nothing."""
     registry = load_registry(connection)
     periods = load_periods(connection, registry, scope)
-    parameters = {**scope.parameters, **periods, **usages_of_orders(connection, registry, scope)}
+    parameters = {**scope.parameters, **periods, **load_usages_had(connection, registry, scope)}
     found = [repair for numbers in DERIVED for repair in _differing(connection, scope, parameters, numbers)]
     if not found:
         return Examination([], [])

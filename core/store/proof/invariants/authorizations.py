@@ -82,6 +82,26 @@ AUTHORIZATIONS = (
     ),
     Check(
         2,
+        "an issued reward costs what the version says that issued it",
+        """
+        SELECT r.account_id, format('reward %s of account %s, %s, is at %s points, and version %s of the program says'
+                                    ' %s', r.authorization_id, r.account_id, r.reward_id, r.points_authorized,
+                                    coalesce(c.program_version::text, '-'), coalesce(k.cost::text, '-'))
+        FROM authorizations r
+        JOIN accounts a ON a.account_id = r.account_id
+        LEFT JOIN commands c ON (c.source, c.command_id) = (r.source, r.command_id)
+        LEFT JOIN LATERAL (
+            SELECT (w->>'cost')::bigint AS cost
+            FROM programs p CROSS JOIN LATERAL jsonb_array_elements(p.document->'rewards') AS w
+            WHERE p.program_id = a.program_id AND p.version = c.program_version AND w->>'reward_id' = r.reward_id
+        ) AS k ON true
+        WHERE r.reward_id IS NOT NULL AND k.cost IS DISTINCT FROM r.points_authorized
+        """,
+        is_global=True,
+        is_of_facts=True,
+    ),
+    Check(
+        2,
         "a lot that points came back to instead of theirs has their origin, and a grace",
         """
         SELECT l.account_id, format('lot %s of account %s, opened by entry %s, which let points come back, is of %s %s'
