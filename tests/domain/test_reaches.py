@@ -69,7 +69,7 @@ def _together(made: TierInstant, refunded: TierInstant, *places: int) -> Account
 VERSIONS = various_versions(300, seed=23)
 OTHER = program_with(program_id="other", sources=[], currency="EUR")
 CUSTOMERS = ("c1", "c1", "c2", None)
-TELLING = (*["order"] * 5, *["refund"] * 4, *["amend", "amend", "revert", "return", "claim", "claim"])
+TELLING = (*["order"] * 5, *["ahead"] * 2, *["refund"] * 4, *["amend", "amend", "revert", "return", "claim", "claim"])
 KINDS = (*TELLING, *["fulfil", "cancel", "again", "post", "post", "pass", "spend", "jobs"])
 steps = st.lists(
     st.tuples(st.sampled_from(KINDS), st.integers(0, 10_000), st.integers(0, 200)), min_size=3, max_size=18
@@ -105,11 +105,8 @@ class BatchPosting:
         sold = [fact for fact in self.sent if isinstance(fact, Order)]
         one = sold[-1] if days % 2 else sold[days % len(sold)]
         match kind:
-            case "order":
-                late = timedelta(days=days % 90 if days % 3 == 0 else 0, hours=days % 7 - 1)
-                order_id = one.order_id if number % 5 == 0 else f"o{len(self.sent)}"
-                new = some_order(order_id, number, self.now - late)
-                self._send(new._replace(customer_id=CUSTOMERS[number % 4]), days)
+            case "order" | "ahead":
+                self._sell(kind, one.order_id if number % 5 == 0 else f"o{len(self.sent)}", number, days)
             case "refund":
                 at = self._at_or_before_now(number, days)
                 self._send(some_refund(one, f"r{len(self.sent)}", number, at), days)
@@ -142,6 +139,15 @@ class BatchPosting:
             case _:
                 self._post()
                 self._run_jobs(kind, number)
+
+    def _sell(self, kind: str, order_id: str, number: int, days: int) -> None:
+        late = timedelta(days=days % 90 if days % 3 == 0 else 0, hours=days % 7 - 1)
+        sold = some_order(order_id, number, self.now - late)._replace(customer_id=CUSTOMERS[number % 4])
+        if kind == "ahead":  # its refund comes before it, perhaps in an earlier batch
+            self._send(some_refund(sold, f"r{len(self.sent)}", number, self.now), 3)
+            if days % 2:
+                self._post()
+        self._send(sold, days)
 
     def _at_or_before_now(self, number: int, days: int) -> datetime:
         return self.now - timedelta(days=days % 60 if number % 3 == 0 else 0)
@@ -204,9 +210,12 @@ BY_YEAR: dict[str, Any] = {
     "tiers": [{"tier_id": "bronze", "threshold_points": 0}, {"tier_id": "silver", "threshold_points": 150}],
     "earning_rules": [spend_rule({"bronze": "1", "silver": "1"})],
 }
+BY_MEMBERSHIP = {**BY_YEAR, "qualification": {"window": "membership_year"}}
 AT_ONCE = {**BY_YEAR, "qualification": {"window": "calendar_year", "refunds": "at_once"}}
 ORDER, LATE_ORDER, REFUND, REFUND_OF_FIRST = ("order", 1001, 1), ("order", 1001, 87), ("refund", 0, 5), ("refund", 0, 4)
 NEXT_DAY, TWO_MONTHS, TO_JANUARY = ("pass", 0, 1), ("pass", 0, 61), ("pass", 0, 357)
+FREE_ORDER = "order", 12, 29
+REFUND_AHEAD, EARLIER_ORDER = ("ahead", 1001, 27), ("order", 1001, 3)
 GUEST_ORDER, CLAIM = ("order", 1003, 1), ("claim", 3, 7)
 SPEND_ALL, JOBS = ("spend", 199, 0), ("jobs", 0, 0)
 
@@ -248,6 +257,12 @@ SPEND_ALL, JOBS = ("spend", 199, 0), ("jobs", 0, 0)
         ),
         pytest.param(
             AT_ONCE, AT_ONCE, [TWO_MONTHS, ORDER, NEXT_DAY, REFUND], id="tiers before the one that a refund may take"
+        ),
+        pytest.param(
+            BY_YEAR, BY_YEAR, [TWO_MONTHS, REFUND_AHEAD, EARLIER_ORDER], id="tiers before a refund that waited"
+        ),
+        pytest.param(
+            BY_MEMBERSHIP, BY_MEMBERSHIP, [FREE_ORDER, ORDER], id="tiers from the day of an order that counts nothing"
         ),
     ],
 )

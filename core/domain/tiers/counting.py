@@ -62,8 +62,16 @@ def tier_needs(
         elif _is_far_reaching(account, known, at, program_at, may_rise=may_rise):
             return _EVERYTHING
         happened.append(at)
-        until = until._replace(counted_until=at if instant.is_new else at + INSTANT_AFTER)
+        until = until._replace(counted_until=_counted_until(account, instant, at, program_at))
     return TierNeeds(since=_counted_since(account, happened, program_at)) if happened else _NOTHING
+
+
+def _counted_until(account: Account, instant: TierInstant, at: datetime, program_at: ProgramAt) -> datetime | None:
+    """Until when an account has been counted at least that has met this; None: what comes next counts all anew."""
+    if not instant.is_new:
+        return at + INSTANT_AFTER
+    # If it counts nothing, the order with which the membership begins is still to come.
+    return None if at == account.enrolled_at and has_membership_years(program_at(at)) else at
 
 
 def _is_far_reaching(
