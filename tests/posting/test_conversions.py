@@ -108,7 +108,51 @@ def test_the_other_side_must_have_room(shell: Shell) -> None:
     assert (answer(shell, "k2")["code"], balances(shell)["test"]) == ("too_many_points", 100)
 
 
-def test_a_conversion_is_not_reversed(shell: Shell) -> None:
-    shell.take(convert("k1", 60))
-    shell.take({**command("reverse", "k2"), "data": {"command_id": "k1"}})
-    assert (answer(shell, "k2")["code"], balances(shell)) == ("not_reversible", {"money": 40, "test": 40})
+def reverse(event_id: str, of: str = "k1", **data: Any) -> dict[str, Any]:
+    return command("reverse", event_id, command_id=of, **data)
+
+
+class TestReversal:
+    def test_both_sides_are_undone_and_the_points_have_their_dates_again(self, shell: Shell) -> None:
+        shell.take(convert("k1", 50), reverse("k2"))
+        told = answer(shell, "k2")
+        assert (told["type"], told["points"], told["program_id"]) == ("accepted", 50, "test")
+        assert [(each["kind"], each["points"]) for each in told["entries"]] == [("reversal", 50), ("reversal", -33)]
+        assert (balances(shell), shell.differences()) == ({"money": 0, "test": 100}, [])
+        assert shell.value("SELECT points_remaining FROM lots WHERE origin_kind = 'order'") == 100
+
+    def test_it_is_done_in_another_batch_and_once(self, shell: Shell) -> None:
+        shell.take(convert("k1", 50))
+        shell.take(reverse("k2", points=50), reverse("k3"))
+        shell.take(reverse("k4", "k2"))
+        codes = [answer(shell, name).get("code") for name in ("k2", "k3", "k4")]
+        assert codes == [None, "already_reversed", "not_reversible"]
+        assert (balances(shell), shell.differences(), shell.repairs().repairs) == ({"money": 0, "test": 100}, [], [])
+
+    @pytest.mark.parametrize("points", [49, 33, 51])
+    def test_it_is_undone_as_a_whole(self, shell: Shell, points: int) -> None:
+        shell.take(convert("k1", 50), reverse("k2", points=points))
+        assert (answer(shell, "k2")["code"], balances(shell)) == ("not_reversible", {"money": 33, "test": 50})
+
+    def test_what_is_spent_in_the_other_program_leaves_both_sides_as_they_are(self, shell: Shell) -> None:
+        shell.take(convert("k1", 60), command("redeem", "k2", program_id="money", points=15))
+        shell.take(reverse("k3"))
+        assert (answer(shell, "k3")["code"], balances(shell)) == ("insufficient_points", {"money": 25, "test": 40})
+        assert shell.differences() == []
+
+    def test_unless_the_account_may_owe_it_there(self, shell: Shell) -> None:
+        shell.take(convert("k1", 60), command("redeem", "k2", program_id="money", points=15))
+        shell.take(reverse("k3", allow_negative_balance=True))
+        assert (balances(shell), shell.differences()) == ({"money": -15, "test": 100}, [])
+
+
+@pytest.mark.parametrize("rounding", ["floor", "ceil", "half_up", "half_even"])
+def test_verify_works_the_rate_out_anew(engine: Engine, rounding: str) -> None:
+    rates = f"conversions:\n  - {{to_program: money, points: 4, gives: 2, rounding: {rounding}}}\n"
+    shell = Shell(engine, limits=TRUSTED, program_text=MONEY)
+    shell.apply_program(PROGRAM_TEXT + rates)
+    shell.take(order("o1", "100.00"), *(convert(f"k{points}", points) for points in (4, 5, 6, 7, 9, 11)))
+    assert shell.differences() == []
+    shell.execute("UPDATE programs SET document = jsonb_set(document, '{conversions,0,gives}', '3')")
+    told = "converted 4 points to 2 of money, and version 1 of test gives 3"
+    assert [text for text in shell.differences() if told in text]

@@ -20,6 +20,14 @@ TAMPERED_MOVES = [
         "UPDATE entries SET kind = 'credit' WHERE kind = 'transfer' AND points > 0",
     ),
     (
+        "a conversion gives what its points come to at the rate of its version",
+        "UPDATE programs SET document = jsonb_set(document, '{conversions,0,gives}', '3') WHERE program_id = 'gives'",
+    ),
+    (
+        "a conversion is undone on both sides, as a whole",
+        "UPDATE entries SET points = points - 1 WHERE kind = 'reversal' AND command_id = 'k13' AND points < 0",
+    ),
+    (
         "a conversion takes points in one program and gives points in another",
         "UPDATE entries SET kind = 'conversion' WHERE kind = 'transfer' AND points > 0",
     ),

@@ -55,6 +55,7 @@ def with_programs(engine: Engine) -> Shell:
     shell.apply_program(another("idle") + "expiry: {policy: inactivity, months: 6}\n")
     shell.apply_program(another("later") + "availability: {policy: after_days, days: 30}\n")
     shell.apply_program(another("kind") + "returned_points_grace_days: 30\n")
+    shell.apply_program(another("gives") + "conversions: [{to_program: kind, points: 2, gives: 1}]\n")
     for name in ("Two", "Three"):
         shell.apply_program(another("later").replace("Test Rewards", name), "2098-01-01T00:00:00Z")
     shell.execute(CHANGE.format(3, 1, "'2099-01-01'"))
@@ -86,6 +87,10 @@ def of_commands() -> list[dict[str, Any]]:
         command("account.freeze", "k9", account_id="a1"),
         command("credit", "k7", customer_id="c7", points=20),
         {**command("reverse", "k8"), "data": {"command_id": "k7", "points": 12}},
+        command("credit", "k10", customer_id="c12", program_id="gives", points=30),
+        command("convert", "k11", customer_id="c12", program_id="gives", to_program_id="kind", points=10),
+        command("convert", "k12", customer_id="c12", program_id="gives", to_program_id="kind", points=4),
+        {**command("reverse", "k13"), "data": {"command_id": "k12"}},
     ]
 
 
@@ -149,7 +154,7 @@ def test_a_clean_ledger_is_clean(ledger: Shell) -> None:
     kinds = {row.kind for row in ledger.rows("SELECT kind FROM entries")}
     states = {row.state for row in ledger.rows("SELECT state FROM inbox")}
     assert kinds == {
-        *("accrual", "clawback", "expiry", "release", "credit", "adjustment", "transfer", "reversal"),
+        *("accrual", "clawback", "expiry", "release", "conversion", "credit", "adjustment", "transfer", "reversal"),
         *RESERVING,
     }
     assert states == {"posted", "replayed", "waiting", "dead"}

@@ -22,7 +22,14 @@ from core.domain.value.situations import Situation, completed, known_already, re
 
 #: What is undone by a reversal. An authorization is voided instead, and a reversal stands.
 REVERSIBLE = frozenset(
-    {EntryKind.CREDIT, EntryKind.DEBIT, EntryKind.ADJUSTMENT, EntryKind.TRANSFER, EntryKind.REDEMPTION}
+    {
+        EntryKind.CREDIT,
+        EntryKind.DEBIT,
+        EntryKind.ADJUSTMENT,
+        EntryKind.TRANSFER,
+        EntryKind.REDEMPTION,
+        EntryKind.CONVERSION,
+    }
 )
 
 
@@ -45,11 +52,11 @@ def reverse_reach(message: Message[Command[ReverseTerms]], _rules: ProgramRegist
 def decide_reversal(
     books: Books, message: Message[Command[ReverseTerms]], rules: ProgramRegistry, as_of: datetime
 ) -> Decision | Rejected | Replayed:
-    """Undo a credit, debit, redemption, adjustment or transfer, all of it or a part, once.
+    """Undo a credit, debit, redemption, adjustment or transfer, all of it or a part, or a whole conversion, once.
 
     What it took comes back to the lots that it came from, what was taken last first. What it gave is taken from the
     lots that it opened, then from what expires soonest; where that is spent, nothing is done unless the account may owe
-    it. A transfer is undone on both sides. Frozen and closed accounts take part.
+    it. A transfer and a conversion are undone on both sides, or not at all. Frozen and closed accounts take part.
     """
     known = known_already(books, message)
     if known is not None:
@@ -71,9 +78,13 @@ def decide_reversal(
         return problem
     points = terms.points or _moved(movements)
     changes: list[AccountChange] = []
-    for movement in movements:
+    for movement, account in zip(movements, accounts, strict=True):
+        # Of a conversion each side has its own number of points, and its own program.
+        of_side = _points_of(movement) if movement.kind is EntryKind.CONVERSION else points
+        own = rules.at(account.program_id, as_of)
+        of_account = situation._replace(account=account, program=own.program, program_version=own.version)
         is_given = movement.points + movement.pending_change > 0
-        change = (_take_again if is_given else _give_back)(situation, movement, points)
+        change = (_take_again if is_given else _give_back)(of_account, movement, of_side)
         if isinstance(change, Rejected):
             return change
         changes.append(change)
@@ -82,7 +93,13 @@ def decide_reversal(
 
 
 def _moved(movements: Sequence[Movement]) -> int:
-    return max(abs(each.points + each.pending_change) for each in movements)
+    """How many points a command moved; of a conversion those that it took."""
+    conversions = [each for each in movements if each.kind is EntryKind.CONVERSION and each.points < 0]
+    return max(_points_of(each) for each in conversions or movements)
+
+
+def _points_of(movement: Movement) -> int:
+    return abs(movement.points + movement.pending_change)
 
 
 def _problem(movements: Sequence[Movement], terms: ReverseTerms) -> Rejected | None:
@@ -100,6 +117,12 @@ def _problem(movements: Sequence[Movement], terms: ReverseTerms) -> Rejected | N
             RejectionCode.ALREADY_REVERSED,
             "the command has been reversed, all of it or a part",
             "a command is reversed once: correct what is left by an adjustment",
+        )
+    if EntryKind.CONVERSION in kinds and terms.points not in (None, _moved(movements)):
+        return Rejected(
+            RejectionCode.NOT_REVERSIBLE,
+            f"data.points is {terms.points:,}, and a conversion is reversed as a whole: it took {_moved(movements):,}",
+            "leave data.points out; convert anew what is to stay converted",
         )
     if terms.points is not None and terms.points > _moved(movements):
         return Rejected(

@@ -137,13 +137,71 @@ COMMANDS = (
     ),
     Check(
         9,
+        "a conversion gives what its points come to at the rate of its version",
+        """
+        SELECT NULL::uuid, format('command %s of %s converted %s points to %s of %s, and version %s of %s gives %s',
+                                  command_id, source, taken, given, to_program, program_version, program_id,
+                                  coalesce(whole + up, 0))
+        FROM (
+            SELECT k.*, div(k.taken * n.gives, n.points) AS whole,
+                   CASE WHEN mod(k.taken * n.gives, n.points) = 0 THEN 0
+                        ELSE CASE n.rounding WHEN 'ceil' THEN 1
+                             WHEN 'half_up' THEN (2 * mod(k.taken * n.gives, n.points) >= n.points)::integer
+                             WHEN 'half_even' THEN (2 * mod(k.taken * n.gives, n.points)
+                                                    + mod(div(k.taken * n.gives, n.points), 2) > n.points)::integer
+                             ELSE 0 END END AS up
+            FROM (SELECT c.source, c.command_id, c.program_version, f.program_id, t.program_id AS to_program,
+                         - e.points::numeric AS taken, g.points::numeric AS given
+                  FROM commands c
+                  JOIN entries e ON e.account_id = c.account_id AND (e.source, e.command_id) = (c.source, c.command_id)
+                                    AND e.kind = 'conversion' AND e.points < 0
+                  JOIN accounts f ON f.account_id = e.account_id
+                  JOIN entries g ON (g.source, g.command_id, g.kind) = (c.source, c.command_id, 'conversion')
+                                    AND g.points > 0
+                  JOIN accounts t ON t.account_id = g.account_id
+                  WHERE c.type = 'loyalty.command.convert' AND c.code IS NULL) AS k
+            LEFT JOIN LATERAL (
+                SELECT (n->>'points')::numeric AS points, (n->>'gives')::numeric AS gives,
+                       coalesce(n->>'rounding', 'floor') AS rounding
+                FROM programs p CROSS JOIN LATERAL jsonb_array_elements(p.document->'conversions') AS n
+                WHERE p.program_id = k.program_id AND p.version = k.program_version
+                  AND n->>'to_program' = k.to_program
+                LIMIT 1) AS n ON true
+        ) AS reckoned
+        WHERE given IS DISTINCT FROM whole + up
+        """,
+        is_global=True,
+        is_of_facts=True,
+    ),
+    Check(
+        9,
+        "a conversion is undone on both sides, as a whole",
+        """
+        SELECT NULL::uuid, format('command %s of %s was undone on %s of %s sides, by %s commands, for %s of %s points',
+                                  e.command_id, e.source, count(r.sequence), count(*), count(DISTINCT r.command_id),
+                                  sum(abs(r.points + r.pending_change)), sum(abs(e.points)))
+        FROM entries e LEFT JOIN entries r ON r.account_id = e.account_id AND r.corrects_sequence = e.sequence
+                                              AND r.kind = 'reversal'
+        WHERE e.kind = 'conversion'
+        GROUP BY e.source, e.command_id
+        HAVING count(r.sequence) > 0 AND (count(r.sequence) < count(*) OR count(DISTINCT (r.source, r.command_id)) > 1
+                                          OR sum(abs(r.points + r.pending_change)) <> sum(abs(e.points)))
+        """,
+        is_global=True,
+        is_of_facts=True,
+    ),
+    Check(
+        9,
         "what a transfer takes from one account it gives to another",
         """
         SELECT NULL::uuid, format('command %s of %s moved %s points out of, and %s points into accounts',
                                   command_id, source, sum(points) FILTER (WHERE points < 0),
                                   sum(points) FILTER (WHERE points > 0))
-        FROM (SELECT source, command_id, kind, points + pending_change AS points
-              FROM entries WHERE kind IN ('transfer', 'reversal')) AS moved
+        FROM (SELECT e.source, e.command_id, e.kind, e.points + e.pending_change AS points
+              FROM entries e
+              LEFT JOIN entries c ON c.account_id = e.account_id AND c.sequence = e.corrects_sequence
+              -- Of a conversion each side has a number of its own.
+              WHERE e.kind IN ('transfer', 'reversal') AND c.kind IS DISTINCT FROM 'conversion') AS moved
         GROUP BY source, command_id, kind
         HAVING (sum(points) <> 0 AND (kind = 'transfer' OR count(*) > 1)) OR (kind = 'transfer' AND count(*) <> 2)
         """,
