@@ -35,6 +35,7 @@ class Reason(StrEnum):
     ALREADY_OWNED = "already_owned"  #: the order that is claimed is another customer's
     PROGRAM_INACTIVE = "program_inactive"  #: the order's program was not active at its time, and earns nothing
     ACCOUNT_CLOSED = "account_closed"  #: the account of who claims the order is closed
+    UNKNOWN_ACCOUNT = "unknown_account"  #: what its account is named by leads to none of the program
     NOT_ENROLLED = "not_enrolled"  #: who claims the order has no account, and only a command opens one
     REFUNDED_LINE_MISSING = "refunded_line_missing"  #: the amendment leaves out a line that a refund names
     REFUND_EXCEEDS_ORDER = "refund_exceeds_order"  #: more is given back than was paid

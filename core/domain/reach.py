@@ -107,7 +107,7 @@ _NO_ORDERS: Mapping[OrderKey, OrderParts] = MappingProxyType({})
 _NO_CUSTOMERS: Mapping[CustomerKey, AccountParts] = MappingProxyType({})
 _NO_REFERENCES: Mapping[ReferenceKey, AccountParts] = MappingProxyType({})
 _NO_MOVEMENTS: Mapping[CommandKey, AccountParts] = MappingProxyType({})
-_NO_OWNERS: Mapping[OrderKey, tuple[CustomerKey, ...]] = MappingProxyType({})
+_NO_OWNERS: Mapping[OrderKey, tuple[CustomerKey | ReferenceKey, ...]] = MappingProxyType({})
 
 
 class Reach(NamedTuple):
@@ -118,7 +118,7 @@ class Reach(NamedTuple):
     customers: Mapping[CustomerKey, AccountParts] = _NO_CUSTOMERS
     #: Whose orders the messages report: what another message needs of such an order's account is needed of theirs.
     #: Several for one order, if it is reported in two programs, or again with other content.
-    owners: Mapping[OrderKey, tuple[CustomerKey, ...]] = _NO_OWNERS
+    owners: Mapping[OrderKey, tuple[CustomerKey | ReferenceKey, ...]] = _NO_OWNERS
     returns: frozenset[ReturnKey] = frozenset()
     references: Mapping[ReferenceKey, AccountParts] = _NO_REFERENCES
     commands: frozenset[CommandKey] = frozenset()
@@ -130,7 +130,7 @@ def union(reaches: Iterable[Reach]) -> Reach:
     """What any of `reaches` asks for."""
     orders: dict[OrderKey, OrderParts] = {}
     customers: dict[CustomerKey, AccountParts] = {}
-    owners: dict[OrderKey, tuple[CustomerKey, ...]] = {}
+    owners: dict[OrderKey, tuple[CustomerKey | ReferenceKey, ...]] = {}
     refunds: set[RefundKey] = set()
     returns: set[ReturnKey] = set()
     references: dict[ReferenceKey, AccountParts] = {}

@@ -26,6 +26,7 @@ MENDS: dict[Reason, str] = {
     Reason.ALREADY_OWNED: "If the order is to move, name whose it is in previous_customer_id, in a new event.",
     Reason.PROGRAM_INACTIVE: "Nothing is lost by it: the order earns nothing for anybody; drop this message.",
     Reason.ACCOUNT_CLOSED: "Claim the order for a customer whose account is open, in a new event; drop this one.",
+    Reason.UNKNOWN_ACCOUNT: "Link what it names to the account, or create the account, then retry; or drop this one.",
     Reason.NOT_ENROLLED: "Create the customer's account by command, then retry; or drop this one.",
     Reason.REFUNDED_LINE_MISSING: "Send the next revision with all lines that its refunds name; drop this one.",
     Reason.REFUND_EXCEEDS_ORDER: "See whether its money is paid or net; in a new event send at most what there was.",

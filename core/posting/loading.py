@@ -191,8 +191,9 @@ def _account_parts(
         if (of_account := reach.orders[key].account) is not None:
             # Or it comes to that account, and is then held against its limits.
             limits = _limits_of([posted for posted in orders if posted.key == key], reach, rules)
-            for customer in customers:
-                add(primaries.get(customer), of_account._replace(limits_of=of_account.limits_of + limits))
+            for whose in customers:
+                owner_id = references.get(whose) if isinstance(whose, ReferenceKey) else primaries.get(whose)
+                add(owner_id, of_account._replace(limits_of=of_account.limits_of + limits))
     return found
 
 

@@ -1,6 +1,6 @@
 """Reading for people: an account and its history, and program files. Changes nothing."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -74,6 +74,13 @@ def load_accounts(connection: Connection, customer_id: str, program_id: str | No
     """The accounts that the customer may use, by program; of one program if named."""
     rows = run_bulk(connection, _ACCOUNTS, (customer_id, program_id, program_id))
     return [ACCOUNTS.read(row) for row in rows]
+
+
+def load_accounts_by_id(connection: Connection, account_ids: Collection[UUID]) -> dict[UUID, Account]:
+    """These accounts, as far as there are any."""
+    statement = f"SELECT {ACCOUNTS.select('a')} FROM accounts a WHERE a.account_id = ANY(%b)"  # noqa: S608  # our own names
+    rows = run_bulk(connection, statement, (list(account_ids),))
+    return {account.account_id: account for account in map(ACCOUNTS.read, rows)}
 
 
 class StatusChange(NamedTuple):

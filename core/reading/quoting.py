@@ -19,8 +19,10 @@ from core.domain.orders.posted import Budget, PostedOrder
 from core.domain.outcomes import Parked, Reason
 from core.domain.program import Enrol, Program
 from core.domain.program.registry import ProgramRegistry
+from core.domain.reach import AccountParts, CustomerKey, ReferenceKey
 from core.posting.loading import load_parts
-from core.reading.accounts import load_accounts
+from core.reading.accounts import load_accounts, load_accounts_by_id
+from core.store.account_names import load_references
 from core.store.engine import run_bulk
 
 _NOBODY = UUID(int=0)
@@ -50,7 +52,8 @@ def quote(connection: Connection, message: Message[Order], rules: ProgramRegistr
     count for everybody. Without a customer it is decided for a new one, while posting gives a guest nothing. Who has
     no account is taken to have one by then, also where only a command opens it.
     """
-    message = message._replace(fact=message.fact._replace(customer_id=message.fact.customer_id or ""))
+    if message.fact.whom is None:
+        message = message._replace(fact=message.fact._replace(customer_id=""))
     enrolled = ProgramRegistry([version.for_the_enrolled() for version in rules.versions()], rules.stamp)
     books = _books(connection, message, enrolled, as_of)
     outcome = decide_order(books, message, enrolled, as_of)
@@ -94,16 +97,31 @@ def _books(connection: Connection, message: Message[Order], rules: ProgramRegist
     reach = order_reach(message, rules, as_of)
     books = Books(lambda: _NOBODY)
     books.put_orders(reach.orders, ())
-    for customer, parts in reach.customers.items():
-        program_id, customer_id = customer
-        accounts = {account.account_id: account for account in load_accounts(connection, customer_id, program_id)}
-        books.put_primaries({customer: next(iter(accounts), None)})
+    wanted: list[tuple[CustomerKey | ReferenceKey, AccountParts]] = [
+        *reach.customers.items(),
+        *reach.references.items(),
+    ]
+    for whose, parts in wanted:
+        accounts = _accounts(connection, books, whose)
         books.put_accounts(accounts)
         load_parts(connection, books, dict.fromkeys(accounts, parts), rules, as_of)
+        program_id = next((program.program_id for program, _ in parts.limits_of), "")
         spent = _load_budgets(connection, program_id)
         names = [limit.name for program, instant in parts.limits_of for limit in budgets_of(program, instant)]
         books.put_budgets({(program_id, name): spent.get(name, Budget()) for name in names})
     return books
+
+
+def _accounts(connection: Connection, books: Books, whose: CustomerKey | ReferenceKey) -> dict[UUID, Account]:
+    """The account that this leads to, which the books then know, as far as there is one."""
+    if isinstance(whose, ReferenceKey):
+        found = load_references(connection, [whose])
+        books.put_references({whose: found.get(whose)})
+        return load_accounts_by_id(connection, list(found.values()))
+    program_id, customer_id = whose
+    accounts = {account.account_id: account for account in load_accounts(connection, customer_id, program_id)}
+    books.put_primaries({whose: next(iter(accounts), None)})
+    return accounts
 
 
 def _load_budgets(connection: Connection, program_id: str) -> dict[str, Budget]:

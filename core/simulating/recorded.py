@@ -40,7 +40,7 @@ class RecordedMessage(NamedTuple):
 
 
 _ORDERS = f"""
-SELECT coalesce(g.account_id, o.account_id), o.program_version,
+SELECT coalesce(g.account_id, o.account_id), a.customer_id, o.program_version,
        (o.source, o.order_id) IN (SELECT order_source, order_id FROM refunds WHERE program_id = %(program)s
                                   UNION ALL
                                   SELECT source, order_id FROM order_events WHERE program_id = %(program)s),
@@ -49,6 +49,7 @@ FROM orders o
 LEFT JOIN (SELECT DISTINCT ON (source, order_id) source, order_id, account_id FROM order_events
            WHERE program_id = %(program)s AND kind = 'given_up' ORDER BY source, order_id, occurred_at) g
      USING (source, order_id)
+JOIN accounts a ON a.account_id = coalesce(g.account_id, o.account_id)
 WHERE o.program_id = %(program)s AND o.account_id IS NOT NULL AND o.occurred_at < %(until)s
 ORDER BY o.occurred_at, o.source, o.order_id
 """  # noqa: S608  # our own names
@@ -70,8 +71,8 @@ WHERE e.program_id = %(program)s AND o.account_id IS NOT NULL AND e.kind <> 'giv
 ORDER BY happened_at, e.source, e.order_id, e.kind, e.event_key
 """
 _RETURNS = f"""
-SELECT r.account_id, {RETURN_FACTS.select("r")} FROM returns r
-WHERE r.program_id = %(program)s AND r.account_id IS NOT NULL AND r.occurred_at < %(until)s
+SELECT r.account_id, a.customer_id, {RETURN_FACTS.select("r")} FROM returns r JOIN accounts a USING (account_id)
+WHERE r.program_id = %(program)s AND r.occurred_at < %(until)s
 ORDER BY r.occurred_at, r.source, r.return_id
 """  # noqa: S608  # our own names
 
@@ -118,8 +119,9 @@ def recorded_messages(connection: Connection, program_id: str, until: datetime) 
 
 
 def _order(row: tuple[Any, ...]) -> RecordedMessage:
-    account_id, version, is_followed, *facts = row
-    order = ORDER_FACTS.read(facts)
+    account_id, owner_id, version, is_followed, *facts = row
+    # Whoever of a household ordered it, and by whatever its account is named.
+    order = ORDER_FACTS.read(facts)._replace(customer_id=owner_id, reference_kind=None, reference=None)
     return RecordedMessage(order.occurred_at, account_id, "order.completed", order, is_followed, version)
 
 
@@ -129,8 +131,8 @@ def _refund(row: tuple[Any, ...]) -> RecordedMessage:
 
 
 def _return(row: tuple[Any, ...]) -> RecordedMessage:
-    account_id, *facts = row
-    fact = RETURN_FACTS.read(facts)
+    account_id, owner_id, *facts = row
+    fact = RETURN_FACTS.read(facts)._replace(customer_id=owner_id, reference_kind=None, reference=None)
     return RecordedMessage(fact.occurred_at, account_id, "order.returned", fact, is_followed=False)
 
 

@@ -30,7 +30,7 @@ from core.domain.message import Message
 from core.domain.orders.activity import recounted
 from core.domain.orders.conflicts import order_conflict
 from core.domain.orders.earning import Earning, Entitlement
-from core.domain.orders.facts import Order, Refund
+from core.domain.orders.facts import Order, Refund, Return
 from core.domain.orders.limits import budget_changes, budgets_of, judge, judge_anew, usage_changes, usage_keys
 from core.domain.orders.lookup import order_known, unknown_program, unlisted_source
 from core.domain.orders.posted import Amendment, BudgetChange, Judgement, PostedOrder, QualifyingStep
@@ -43,6 +43,7 @@ from core.domain.reach import AccountParts, LotsWanted, OrderParts, Reach, TierI
 from core.domain.tiers.history import CountedOrder
 from core.domain.tiers.qualification import ProgramAt
 from core.domain.tiers.recounting import Recount, meet, recount
+from core.domain.whose import account_found, account_reach, field_of, key_of
 
 _PLAIN = Judgement()
 #: How often the lines of one order may be looked at: a second or two. What takes minutes would stop its whole shard.
@@ -60,7 +61,7 @@ def order_reach(message: Message[Order], rules: ProgramRegistry, _as_of: datetim
     limits_of = ((program, order.occurred_at),) if program.has_limits else ()
     # To whichever account another message of the batch moves it, it is held against the limits of that one.
     of_order = OrderParts(account=AccountParts(limits_of=limits_of)) if limits_of else _NOTHING
-    if order.customer_id is None:
+    if order.whom is None:
         return Reach({key: of_order})
     parts = AccountParts(
         lots=LotsWanted.IF_OWING,
@@ -68,8 +69,8 @@ def order_reach(message: Message[Order], rules: ProgramRegistry, _as_of: datetim
         limits_of=limits_of,
         expiries=program.has_inactivity,
     )
-    customer = program_id, order.customer_id
-    return Reach({key: of_order}, customers={customer: parts}, owners={key: (customer,)})
+    reach = account_reach(order.whom, program_id, parts)
+    return reach._replace(orders={key: of_order}, owners={key: (key_of(order.whom, program_id),)})
 
 
 def decide_order(
@@ -81,7 +82,7 @@ def decide_order(
     points. What is judged here (tier, rules, limits) stays with the order for good. An order that earns nothing is
     recorded without an entry. A guest's order earns nothing; it is recorded so that its refunds find it. So is one of a
     customer without an account where the program opens accounts only by command, of one whose account is closed, and
-    any of a program that is not active.
+    any of a program that is not active. Who names an account by a reference means that one, which has to be there.
     """
     order = message.fact
     program_id = rules.resolve(message.program_id, order.source, order.occurred_at)
@@ -96,12 +97,54 @@ def decide_order(
     if problem is not None:
         return problem
     posted = PostedOrder(order, program_id, version.version, message.digest)
-    if is_for_nobody(books, program_id, order.customer_id, version.program):
+    found = _comes_to(books, posted, version.program)
+    if found is None:
         return Decision(facts=(posted,))
-    assert order.customer_id is not None
-    account, opened = account_for(books, posted, order.customer_id, version.program)
-    accrued = accrue(books, account, opened, posted, version.program, rules, as_of)
+    if isinstance(found, Parked):
+        return found
+    if order.reference is not None:
+        posted = posted._replace(order=order._replace(customer_id=found.account.customer_id))
+    accrued = accrue(books, found.account, found.opened, posted, version.program, rules, as_of)
     return accrued if isinstance(accrued, Parked) else accrued.decision()
+
+
+class Destination(NamedTuple):
+    """The account that an order comes to."""
+
+    account: Account
+    opened: Account | None  #: the account again, where it is opened for the order
+
+
+def _comes_to(books: Books, posted: PostedOrder, program: Program) -> Destination | Parked | None:
+    """The account that a new order comes to; None where it is recorded only."""
+    order = posted.order
+    if order.reference is not None and program.active:
+        named = account_named(books, order, posted.program_id)
+        return named if isinstance(named, Parked) else Destination(named, None)
+    if is_for_nobody(books, posted.program_id, order.customer_id, program):
+        return None
+    assert order.customer_id is not None
+    return account_for(books, posted, order.customer_id, program)
+
+
+def account_named(books: Books, fact: Order | Return, program_id: str) -> Account | Parked:
+    """The account that an order or a return names by a reference; Parked where nothing can come to it."""
+    whom = fact.whom
+    assert whom is not None
+    account, field = account_found(books, whom, program_id), f"data.{field_of(whom)}"
+    if account is None:
+        detail = f"{field} leads to no account of program {program_id}; link it or create the account, then retry this"
+        return Parked(Reason.UNKNOWN_ACCOUNT, detail)
+    if account.program_id != program_id:
+        detail = (
+            f"{field} leads to an account of program {account.program_id}, and the message belongs to program "
+            f"{program_id}; name the program in data.program_id, in a new event"
+        )
+        return Parked(Reason.UNKNOWN_ACCOUNT, detail)
+    if account.status is AccountStatus.CLOSED:
+        detail = f"the account of {field} is closed, and takes no orders; link it to another account, then retry this"
+        return Parked(Reason.ACCOUNT_CLOSED, detail)
+    return account
 
 
 def order_problem(order: Order, program: Program) -> Parked | None:
@@ -132,16 +175,14 @@ def is_closed(books: Books, program_id: str, customer_id: str) -> bool:
     return account is not None and account.status is AccountStatus.CLOSED
 
 
-def account_for(
-    books: Books, posted: PostedOrder, customer_id: str, program: Program
-) -> tuple[Account, Account | None]:
-    """The customer's account, to which this order comes, and the same again where it is opened for it."""
+def account_for(books: Books, posted: PostedOrder, customer_id: str, program: Program) -> Destination:
+    """The customer's account, to which this order comes; who has none gets one."""
     account = books.account_of(posted.program_id, customer_id)
     if account is not None:
-        return account, None
+        return Destination(account, None)
     first_tier_id = program.tiers[0].tier_id
     account = books.new_account(posted.program_id, customer_id, first_tier_id, posted.order.occurred_at)
-    return account, account
+    return Destination(account, account)
 
 
 class Accrued(NamedTuple):

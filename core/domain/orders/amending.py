@@ -95,10 +95,11 @@ def _change(
 def _problem(books: Books, posted: PostedOrder, amended: AmendedOrder, program: Program) -> Parked | None:
     before, now = posted.order, amended.order
     owner_id = None if posted.account_id is None else books.account(posted.account_id).customer_id
-    if now.customer_id not in {before.customer_id, owner_id}:
+    if now.whom != before.whom and (now.reference is not None or now.customer_id not in {before.customer_id, owner_id}):
         detail = (
-            "data.customer_id is not the order's; an amendment leaves the customer as it is. If the order is another "
-            "customer's, send order.claimed; if this is another order, send it with an order_id of its own"
+            "data.customer_id is not the order's, or it is named otherwise than in the order; an amendment leaves the "
+            "customer as it is. If the order is another customer's, send order.claimed; if this is another order, send "
+            "it with an order_id of its own"
         )
         return Parked(Reason.ORDER_CONFLICT, detail)
     if now.currency != before.currency:

@@ -18,8 +18,8 @@ def order_conflict(posted: Order, order: Order) -> Parked:
 
 
 def _advice(posted: Order, order: Order) -> str:
-    if posted.customer_id != order.customer_id:
-        if order.customer_id is None:
+    if posted.whom != order.whom and posted.customer_id != order.customer_id:
+        if order.whom is None:
             return f"This one names no customer: if it is another order, {_OTHER_ORDER}"
         whose, how = (
             ("a guest's", "") if posted.customer_id is None else ("another customer's", " with previous_customer_id")

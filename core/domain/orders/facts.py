@@ -11,6 +11,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import NamedTuple
 
+from core.domain.value.commands import CUSTOMER, Whom
+
 AttributeValue = str | int | bool
 _NONE: Mapping[str, AttributeValue] = MappingProxyType({})
 
@@ -37,8 +39,14 @@ class OrderLine(NamedTuple):
     categories: tuple[str, ...]
 
 
+def _whom(customer_id: str | None, kind: str | None, reference: str | None) -> Whom | None:
+    if kind is not None and reference is not None:
+        return Whom(kind, reference)
+    return None if customer_id is None else Whom(CUSTOMER, customer_id)
+
+
 class Order(NamedTuple):
-    """A completed order. `customer_id` is None for a guest."""
+    """A completed order. `customer_id` is None for a guest; of a named account it is its owner, once it is posted."""
 
     source: str
     order_id: str
@@ -50,6 +58,13 @@ class Order(NamedTuple):
     attributes: Mapping[str, AttributeValue] = _NONE  #: what else the shop says of the order, such as its channel
     customer_tags: tuple[str, ...] = ()  #: the groups that the shop counts the customer among
     rate: Decimal | None = None  #: what one unit of its currency is worth in the program's, if the shop says so
+    reference_kind: str | None = None  #: by what its account is named, where that is not a customer; None: by none
+    reference: str | None = None
+
+    @property
+    def whom(self) -> Whom | None:
+        """Whose account it comes to; None for a guest."""
+        return _whom(self.customer_id, self.reference_kind, self.reference)
 
     @property
     def order_key(self) -> tuple[str, str]:
@@ -187,11 +202,20 @@ class Return(NamedTuple):
 
     source: str
     return_id: str
-    customer_id: str
+    customer_id: str | None  #: None: its account is named otherwise; that is its owner, once it is posted
     currency: str
     occurred_at: datetime
     lines: tuple[OrderLine, ...]  #: with what was given back for them
     rate: Decimal | None = None  #: as in an order
+    reference_kind: str | None = None  #: as in an order
+    reference: str | None = None
+
+    @property
+    def whom(self) -> Whom:
+        """Whose points are taken."""
+        whom = _whom(self.customer_id, self.reference_kind, self.reference)
+        assert whom is not None
+        return whom
 
     @property
     def as_order(self) -> Order:

@@ -9,7 +9,7 @@ from core.domain.decision import AccountChange, Decision
 from core.domain.expiry.due import release
 from core.domain.ledger import POINTS_MAX, Account, Entry, EntryKind, debit, entry_between
 from core.domain.message import Message
-from core.domain.orders.accrual import order_problem
+from core.domain.orders.accrual import account_named, order_problem
 from core.domain.orders.earning import Earning, Entitlement
 from core.domain.orders.facts import Return
 from core.domain.orders.limits import judge
@@ -22,6 +22,7 @@ from core.domain.program import Circumstances, ClawbackPolicy, Enrol, Program
 from core.domain.program.registry import ProgramRegistry
 from core.domain.reach import AccountParts, LotsWanted, Reach, TierInstant
 from core.domain.tiers.recounting import meet
+from core.domain.whose import account_found, account_reach
 
 
 def return_reach(message: Message[Return], rules: ProgramRegistry, _as_of: datetime) -> Reach:
@@ -38,7 +39,7 @@ def return_reach(message: Message[Return], rules: ProgramRegistry, _as_of: datet
     instant = TierInstant(returned.occurred_at, (returned.source, f"\t{returned.return_id}"), is_new=True)
     holding = program.clawback.takes_reserved
     parts = AccountParts(LotsWanted.TO_TAKE, (instant,), points_to_take=min(most, POINTS_MAX), holding=holding)
-    return Reach(customers={(program_id, returned.customer_id): parts}, returns=frozenset({key}))
+    return account_reach(returned.whom, program_id, parts)._replace(returns=frozenset({key}))
 
 
 def decide_return(
@@ -65,8 +66,14 @@ def decide_return(
     if problem is not None:
         return problem
     posted = PostedReturn(returned, program_id, version.version, message.digest)
-    account, opened = books.account_of(program_id, returned.customer_id), None
+    account, opened = account_found(books, returned.whom, program_id), None
+    if returned.reference is not None:
+        account_of = account_named(books, returned, program_id)
+        if isinstance(account_of, Parked):
+            return account_of
+        posted = posted._replace(returned=returned._replace(customer_id=account_of.customer_id))
     if account is None:
+        assert returned.customer_id is not None
         lowest = rules.at(program_id, as_of).program.tiers[0].tier_id
         account = opened = books.new_account(program_id, returned.customer_id, lowest, None)
     # What was due to be reviewed is left to the next order, or to its own run: a return counts for no tier.

@@ -17,8 +17,9 @@ from core.domain.value.crediting import spent_by, why_of
 from core.domain.value.reserves import lots_held
 from core.domain.value.restoring import Taken, expire_restored, restore
 from core.domain.value.rewards import RewardNotice, RewardStep, counted, issued_offer
-from core.domain.value.situations import Situation, command_reach, reference_key, released_if_owing
+from core.domain.value.situations import Situation, command_reach, released_if_owing
 from core.domain.value.spending import insufficient, spend
+from core.domain.whose import reference_key
 
 DEADLINE_DEFAULT = timedelta(days=7)
 DEADLINE_MIN, DEADLINE_MAX = timedelta(hours=1), timedelta(days=90)

@@ -25,7 +25,8 @@ from core.domain.value.rewards import (
     reward_problem,
     usage_key,
 )
-from core.domain.value.situations import Situation, reach_of, reference_key
+from core.domain.value.situations import Situation, reach_of
+from core.domain.whose import reference_key
 
 #: An issued reward has a deadline only where its command says one.
 DEADLINE_MAX = timedelta(days=3_660)

@@ -15,9 +15,10 @@ from core.domain.message import Message
 from core.domain.outcomes import Rejected, RejectionCode, Replayed
 from core.domain.program import Access, Enrol, Program
 from core.domain.program.registry import ProgramRegistry
-from core.domain.reach import AccountParts, LotsWanted, Reach, ReferenceKey
+from core.domain.reach import AccountParts, LotsWanted, Reach
 from core.domain.value.authorizations import AUTHORIZATION, REWARD
-from core.domain.value.commands import CARD, CUSTOMER, Command, Whom
+from core.domain.value.commands import CUSTOMER, Command, Whom
+from core.domain.whose import account_found, account_reach, field_of, is_of_program
 
 
 class Flow(Enum):
@@ -66,19 +67,12 @@ def reach_of(message: Message[Command[Any]], rules: ProgramRegistry, as_of: date
     known = frozenset({(command.source, message.event_id)})
     if command.acting is not None:
         parts = parts._replace(members=True)
-    if command.whom.kind not in {CUSTOMER, CARD}:
-        return Reach(references={reference_key(command.whom): parts}, commands=known)
+    if not is_of_program(command.whom):
+        return account_reach(command.whom, "", parts)._replace(commands=known)
     program_id = rules.resolve(message.program_id, command.source, as_of)
     if program_id is None:
         return Reach(commands=known)
-    if command.whom.kind != CUSTOMER:
-        return Reach(references={reference_key(command.whom, program_id): parts}, commands=known)
-    return Reach(customers={(program_id, command.whom.id): parts}, commands=known)
-
-
-def reference_key(whom: Whom, program_id: str = "") -> ReferenceKey:
-    """The reference by which an account is found that is not named by its customer; a card's is of one program."""
-    return ReferenceKey(whom.kind, whom.id, program_id if whom.kind == CARD else "")
+    return account_reach(command.whom, program_id, parts)._replace(commands=known)
 
 
 def on_account(decide: DecideSituation, flow: Flow, *, opens: bool = False) -> Decide:
@@ -120,17 +114,15 @@ def _situation(
     books: Books, message: Message[Command[Any]], rules: ProgramRegistry, as_of: datetime, *, opens: bool
 ) -> Situation | Rejected:
     command, opened = message.fact, None
-    if command.whom.kind not in {CUSTOMER, CARD}:
-        account = books.account_by(reference_key(command.whom))
+    if not is_of_program(command.whom):
+        account = account_found(books, command.whom, "")
     elif (program_id := rules.resolve(message.program_id, command.source, as_of)) is None:
         return unknown_program(message.program_id, rules)
-    elif command.whom.kind == CUSTOMER:
-        account = books.account_of(program_id, command.whom.id)
-        program = rules.at(program_id, as_of).program
-        if account is None and opens and program.enrol is Enrol.FIRST_ACTIVITY:
-            account = opened = books.new_account(program_id, command.whom.id, program.tiers[0].tier_id, None)
     else:
-        account = books.account_by(reference_key(command.whom, program_id))
+        account, program = account_found(books, command.whom, program_id), rules.at(program_id, as_of).program
+        may_open = opens and command.whom.kind == CUSTOMER and program.enrol is Enrol.FIRST_ACTIVITY
+        if account is None and may_open:
+            account = opened = books.new_account(program_id, command.whom.id, program.tiers[0].tier_id, None)
     if account is None or message.program_id not in (None, account.program_id):
         return unknown_account(command.whom)
     version = rules.at(account.program_id, as_of)
@@ -198,7 +190,7 @@ def unknown_program(named: str | None, rules: ProgramRegistry) -> Rejected:
 
 def unknown_account(whom: Whom, prefix: str = "") -> Rejected:
     """Why a command is not done that names an account that is not there, in a field with this prefix."""
-    field = f"data.{prefix}{whom.kind}" + ("" if whom.kind == CARD else "_id")
+    field = f"data.{prefix}{field_of(whom)}"
     if whom.kind == CUSTOMER:
         return Rejected(
             RejectionCode.UNKNOWN_ACCOUNT,

@@ -19,12 +19,12 @@ from core.domain.value.situations import (
     Flow,
     Situation,
     command_reach,
-    reference_key,
     released_if_owing,
     status_problem,
     unknown_account,
 )
 from core.domain.value.spending import Spending, insufficient, spend
+from core.domain.whose import reference_key
 
 
 class TransferTerms(NamedTuple):

@@ -13,7 +13,6 @@ from typing_extensions import TypedDict
 from core.domain.ids import id_pattern
 from core.messages.inbound.command_messages import (
     ByHand,
-    CardNumber,
     NamedAccount,
     NamedCard,
     NamedCustomer,
@@ -24,7 +23,16 @@ from core.messages.inbound.command_messages import (
     named_once,
     settle_command,
 )
-from core.messages.inbound.fields import Attributes, CustomerId, Id, Label, StopAtFirst, UtcTime, own_problem
+from core.messages.inbound.fields import (
+    Attributes,
+    CardNumber,
+    CustomerId,
+    Id,
+    Label,
+    StopAtFirst,
+    UtcTime,
+    own_problem,
+)
 from core.messages.inbound.order_messages import STRICT, TAGS_MAX, Envelope, leave_out_null, refuse
 
 OWN_ID_CHARACTERS_MAX = 64

@@ -5,13 +5,22 @@ All share how they name an account, and nearly all what they count.
 
 from typing import Annotated, Any, Literal, NotRequired
 
-from pydantic import AfterValidator, Field, StringConstraints, with_config
+from pydantic import AfterValidator, Field, with_config
 
 # Python 3.11's own TypedDict hides from pydantic which keys are required.
 from typing_extensions import TypedDict
 
 from core.domain.ledger import POINTS_MAX
-from core.messages.inbound.fields import CustomerId, Id, OperatorName, Text, UtcTime, own_problem
+from core.messages.inbound.fields import (
+    CardNumber,
+    CustomerId,
+    Id,
+    OperatorName,
+    Text,
+    UtcTime,
+    named_twice,
+    own_problem,
+)
 from core.messages.inbound.order_messages import STRICT, Envelope, leave_out_null, refuse
 
 COMMAND_PREFIX = "loyalty.command."
@@ -37,7 +46,6 @@ NamedCustomer = Annotated[CustomerId | None, Field(description="The shop's id of
 NamedAccount = Annotated[
     Id | None, Field(description="The account, in place of a customer: the id that we drew, or its own.")
 ]
-CardNumber = Annotated[str, StringConstraints(min_length=4, max_length=64, pattern=r"^[0-9A-Za-z-]+$")]
 NamedCard = Annotated[
     CardNumber | None, Field(description="A card that is linked to the account, in place of a customer.")
 ]
@@ -110,10 +118,8 @@ def leave_out_empty(data: Any) -> Any:
 
 def named_once(data: Any, fields: tuple[str, ...]) -> None:
     """Refuse a command that names an account in none of these fields, or in two."""
-    named = [name for name in fields if name in data]
-    if len(named) > 1:
-        refuse([own_problem((named[1],), f"stands beside {named[0]}; name the account in one way")])
-    if not named:
+    refuse(named_twice(data, fields))
+    if not any(name in data for name in fields):
         refuse([own_problem((fields[0],), f"is missing; name the account by {' or '.join(fields)}")])
 
 

@@ -233,13 +233,13 @@ def _on_issue(verb: str, model: Model) -> Contract:
 
 
 CONTRACTS = (
-    Contract("order.completed", OrderCompletedEvent, _order, _named_customer, is_subject=True, fact=order_of),
+    Contract("order.completed", OrderCompletedEvent, _order, _named_account, is_subject=True, fact=order_of),
     _about_order("order.refunded", OrderRefundedEvent, refund_of),
     _about_order("order.fulfilled", OrderFulfilledEvent, fulfilment_of),
     _about_order("order.cancelled", OrderCancelledEvent, cancellation_of),
     _about_order("order.amended", OrderAmendedEvent, amended_order_of),
     _about_order("order.refund_reverted", OrderRefundRevertedEvent, reversion_of),
-    Contract("order.returned", OrderReturnedEvent, _return, _named_customer, is_subject=True, fact=return_of),
+    Contract("order.returned", OrderReturnedEvent, _return, _named_account, is_subject=True, fact=return_of),
     Contract(
         "order.claimed",
         OrderClaimedEvent,

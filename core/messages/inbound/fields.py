@@ -48,6 +48,12 @@ def own_problem(where: tuple[str | int, ...], text: str) -> InitErrorDetails:
     return InitErrorDetails(type=PydanticCustomError(OWN_PROBLEM, "{text}", {"text": text}), loc=where, input=None)
 
 
+def named_twice(data: Any, fields: tuple[str, ...]) -> list[InitErrorDetails]:
+    """What is wrong where an account is named in several of these fields."""
+    named = [name for name in fields if name in data]
+    return [own_problem((each,), f"stands beside {named[0]}; name the account in one way") for each in named[1:2]]
+
+
 def counting(problem: InitErrorDetails, more: int) -> InitErrorDetails:
     """Let `problem` say besides how many others there are that nobody words."""
     error = problem["type"]
@@ -139,6 +145,7 @@ SignedQuantity = Annotated[
 #: Names something for ever. An id that only looks like another one would open a second account, or lose a refund.
 Id = Annotated[str, StringConstraints(min_length=1, max_length=ID_CHARACTERS_MAX, pattern=id_pattern())]
 CustomerId = Annotated[str, StringConstraints(min_length=1, max_length=ID_CHARACTERS_MAX, pattern=id_pattern(but="@"))]
+CardNumber = Annotated[str, StringConstraints(min_length=4, max_length=64, pattern=r"^[0-9A-Za-z-]+$")]
 #: What a rule selects by, and no row is known by: a catalogue's own text, with whatever blanks it has.
 Label = Annotated[str, StringConstraints(min_length=1, max_length=ID_CHARACTERS_MAX, pattern=LABEL_PATTERN)]
 #: For people.

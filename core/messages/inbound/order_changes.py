@@ -11,6 +11,7 @@ from typing_extensions import TypedDict
 from core.messages.inbound.fields import (
     Amount,
     Attributes,
+    CardNumber,
     CurrencyCode,
     CustomerId,
     Id,
@@ -109,6 +110,10 @@ class OrderAmendedData(TypedDict):
     """1, 2, 3, …: it grows with each edit, and the greatest counts. The order as it was completed is revision 0."""
     customer_id: NotRequired[CustomerId | None]
     """The order's customer, as before."""
+    account_id: NotRequired[Id | None]
+    """The order's account, where the order names that, as before."""
+    card: NotRequired[CardNumber | None]
+    """The card, where the order names that, as before."""
     program_id: NotRequired[Id | None]
     """The loyalty program, as in the order."""
     currency: CurrencyCode

@@ -20,9 +20,12 @@ from core.domain.orders.facts import (
     RefundReversion,
     Return,
 )
+from core.domain.value.commands import ACCOUNT, CARD
 
 _KINDS = {kind.value: kind for kind in LineKind}
 _ZERO = Decimal(0)
+#: Fields that name an account otherwise than by its customer, with the kind of reference that each is.
+_REFERENCES = {"account_id": ACCOUNT, "card": CARD}
 _new = tuple.__new__
 #: Amounts and quantities repeat: finding one costs a third of making it.
 _decimal = lru_cache(maxsize=20_000)(Decimal)
@@ -41,7 +44,16 @@ def order_of(source: str, occurred_at: datetime, data: Mapping[str, Any]) -> Ord
         attributes=data.get("attributes") or {},
         customer_tags=tuple(data.get("customer_tags") or ()),
         rate=Decimal(data["rate"]) if "rate" in data else None,
+        **_reference(data),
     )
+
+
+def _reference(data: Mapping[str, Any]) -> dict[str, str]:
+    """By what the account is named, where it is not by its customer."""
+    for field, kind in _REFERENCES.items():
+        if field in data:
+            return {"reference_kind": kind, "reference": data[field]}
+    return {}
 
 
 def refund_of(source: str, occurred_at: datetime, data: Mapping[str, Any]) -> Refund:
@@ -112,7 +124,10 @@ def return_of(source: str, occurred_at: datetime, data: Mapping[str, Any]) -> Re
     """Make the return of an `order.returned` event."""
     lines = tuple([line_of(line) for line in data["lines"]])
     rate = Decimal(data["rate"]) if "rate" in data else None
-    return Return(source, data["return_id"], data["customer_id"], data["currency"], occurred_at, lines, rate)
+    customer_id = data.get("customer_id")
+    return Return(
+        source, data["return_id"], customer_id, data["currency"], occurred_at, lines, rate, **_reference(data)
+    )
 
 
 def line_of(line: dict[str, Any]) -> OrderLine:

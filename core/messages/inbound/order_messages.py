@@ -24,6 +24,7 @@ from core.messages.inbound.fields import (
     ZERO_PATTERN,
     Amount,
     Attributes,
+    CardNumber,
     CurrencyCode,
     CustomerId,
     ExchangeRate,
@@ -34,6 +35,7 @@ from core.messages.inbound.fields import (
     StopAtFirst,
     UtcTime,
     counting,
+    named_twice,
     own_problem,
     plain_decimal,
     plain_quantity,
@@ -41,6 +43,8 @@ from core.messages.inbound.fields import (
 
 LINES_MAX = 10_000
 CATEGORIES_MAX = 100
+#: The fields that name whose an order is, of which it has at most one.
+WHOSE = ("customer_id", "account_id", "card")
 TAGS_MAX = 100
 _PROBLEMS_MAX = 5  #: as many as a detail shows; a message of 300,000 wrong values must not cost a gigabyte
 
@@ -217,6 +221,10 @@ class OrderCompletedData(TypedDict):
     """The shop's id of the order; for one source it names one order for ever."""
     customer_id: NotRequired[CustomerId | None]
     """The shop's id of the customer, opaque: it goes into events. Left out for a guest, who earns nothing."""
+    account_id: NotRequired[Id | None]
+    """The account to which the order comes, in place of a customer: the id that we drew, or its own."""
+    card: NotRequired[CardNumber | None]
+    """A card that is linked to the account, in place of a customer."""
     program_id: NotRequired[Id | None]
     """The loyalty program; left out, the program that lists the message's source, or the default one."""
     currency: CurrencyCode
@@ -333,6 +341,7 @@ def settle_rate(data: Any) -> None:
 def settle_order(data: OrderCompletedData) -> OrderCompletedData:
     """Write what may be left out, or be in another order, in its one form."""
     leave_out_null(data)
+    refuse(named_twice(data, WHOSE))
     if "points_paid" in data:
         _settle_amount(data, "points_paid")
         refuse(_paid_beyond(data))

@@ -5,13 +5,24 @@ from typing import Annotated, Literal, NotRequired
 from pydantic import AfterValidator, with_config
 from typing_extensions import TypedDict
 
-from core.messages.inbound.fields import CurrencyCode, CustomerId, ExchangeRate, Id, StopAtFirst
+from core.messages.inbound.fields import (
+    CardNumber,
+    CurrencyCode,
+    CustomerId,
+    ExchangeRate,
+    Id,
+    StopAtFirst,
+    named_twice,
+    own_problem,
+)
 from core.messages.inbound.order_messages import (
     LINES_COUNT,
     STRICT,
+    WHOSE,
     Envelope,
     OrderLineData,
     leave_out_null,
+    refuse,
     settle_order_lines,
     settle_rate,
 )
@@ -23,8 +34,12 @@ class OrderReturnedData(TypedDict):
 
     return_id: Id
     """The shop's id of the return; for one source it names one return for ever."""
-    customer_id: CustomerId
+    customer_id: NotRequired[CustomerId | None]
     """The shop's id of the customer whose points are taken, as in orders."""
+    account_id: NotRequired[Id | None]
+    """The account, in place of a customer, as in orders."""
+    card: NotRequired[CardNumber | None]
+    """A card that is linked to the account, in place of a customer."""
     program_id: NotRequired[Id | None]
     """The loyalty program, as in an order."""
     currency: CurrencyCode
@@ -37,6 +52,9 @@ class OrderReturnedData(TypedDict):
 
 def _settle_return(data: OrderReturnedData) -> OrderReturnedData:
     leave_out_null(data)
+    refuse(named_twice(data, WHOSE))
+    if not any(name in data for name in WHOSE):
+        refuse([own_problem(("customer_id",), f"is missing; name whose it is by {' or '.join(WHOSE)}")])
     settle_rate(data)
     return data
 

@@ -24,14 +24,14 @@ Value = TypeVar("Value")
 #: By table the columns that are sealed: those that were given with the row, and that no statement changes afterwards.
 SEALED = {
     tables.orders: (
-        "source", "order_id", "program_id", "account_id", "customer_id", "shard", "inbox_id", "business_hash",
-        "currency", "rate", "occurred_at", "lines", "points_paid", "program_version", "tier_id", "sequence",
-        "attributes", "customer_tags", "judgement",
+        "source", "order_id", "program_id", "account_id", "customer_id", "reference_kind", "reference", "shard",
+        "inbox_id", "business_hash", "currency", "rate", "occurred_at", "lines", "points_paid", "program_version",
+        "tier_id", "sequence", "attributes", "customer_tags", "judgement",
     ),
     tables.returns: (
-        "source", "return_id", "program_id", "account_id", "customer_id", "inbox_id", "business_hash", "currency",
-        "rate", "occurred_at", "lines", "program_version", "tier_id", "points_due", "points_taken", "points_excused",
-        "points_shortfall", "sequence",
+        "source", "return_id", "program_id", "account_id", "customer_id", "reference_kind", "reference", "inbox_id",
+        "business_hash", "currency", "rate", "occurred_at", "lines", "program_version", "tier_id", "points_due",
+        "points_taken", "points_excused", "points_shortfall", "sequence",
     ),
     tables.repairs: ("account_id", "subject", "found", "rebuilt", "reason", "applied_by"),
     tables.retention: ("table_name", "purged_before"),

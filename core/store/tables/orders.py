@@ -16,6 +16,8 @@ orders = sa.Table(
     sa.Column("program_id", sa.String(), primary_key=True),
     column("account_id", sa.Uuid(), null=True),  #: null: a guest's order
     column("customer_id", sa.String(), null=True),
+    column("reference_kind", sa.String(), null=True),  #: by what it names its account; null: by its customer, or not
+    column("reference", sa.String(), null=True),
     column("shard", sa.SmallInteger()),  #: where its refunds are posted
     column("inbox_id", sa.BigInteger()),
     column("business_hash", sa.LargeBinary()),
@@ -48,6 +50,7 @@ orders = sa.Table(
         "points_entitled >= 0 AND points_excused >= 0 AND points_shortfall >= 0", name="points_not_negative"
     ),
     sa.CheckConstraint("account_id IS NOT NULL OR points_entitled = 0", name="guests_earn_nothing"),
+    sa.CheckConstraint("(reference IS NULL) = (reference_kind IS NULL)", name="reference"),
     within_reach("fulfilled_at", "cancelled_at"),
     sa.Index("ix_orders_account", "account_id", "occurred_at"),
 )
@@ -119,6 +122,8 @@ returns = sa.Table(
     sa.Column("program_id", sa.String(), primary_key=True),
     column("account_id", sa.Uuid(), null=True),  #: null: the customer had none, and nothing was taken
     column("customer_id", sa.String()),
+    column("reference_kind", sa.String(), null=True),  #: as of orders
+    column("reference", sa.String(), null=True),
     column("inbox_id", sa.BigInteger()),
     column("business_hash", sa.LargeBinary()),
     column("currency", sa.String()),
@@ -141,6 +146,7 @@ returns = sa.Table(
     ),
     sa.CheckConstraint("(sequence IS NULL) = (points_taken = 0)", name="points_have_an_entry"),
     sa.CheckConstraint("account_id IS NOT NULL OR points_taken = 0", name="taken_of_accounts"),
+    sa.CheckConstraint("(reference IS NULL) = (reference_kind IS NULL)", name="reference"),
     sa.Index(None, "account_id"),
 )
 

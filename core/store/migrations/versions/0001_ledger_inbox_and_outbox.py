@@ -234,7 +234,8 @@ CREATE TABLE account_members (
 CREATE INDEX ix_account_members_customer_id ON account_members (customer_id);
 CREATE TABLE orders (
     source varchar NOT NULL, order_id varchar NOT NULL, program_id varchar NOT NULL, account_id uuid,
-    customer_id varchar, shard smallint NOT NULL, inbox_id bigint NOT NULL, business_hash bytea NOT NULL,
+    customer_id varchar, reference_kind varchar, reference varchar, shard smallint NOT NULL,
+    inbox_id bigint NOT NULL, business_hash bytea NOT NULL,
     currency varchar NOT NULL, rate numeric, occurred_at timestamptz NOT NULL,
     recorded_at timestamptz DEFAULT now() NOT NULL, lines json NOT NULL, points_paid numeric NOT NULL,
     program_version integer NOT NULL, tier_id varchar, sequence bigint,
@@ -248,6 +249,7 @@ CREATE TABLE orders (
     CONSTRAINT ck_orders_points_not_negative CHECK (points_entitled >= 0 AND points_excused >= 0 AND
         points_shortfall >= 0),
     CONSTRAINT ck_orders_guests_earn_nothing CHECK (account_id IS NOT NULL OR points_entitled = 0),
+    CONSTRAINT ck_orders_reference CHECK ((reference IS NULL) = (reference_kind IS NULL)),
     CONSTRAINT ck_orders_instants CHECK (fulfilled_at BETWEEN '1000-01-01 00:00Z' AND '9000-01-01
         00:00Z' AND cancelled_at BETWEEN '1000-01-01 00:00Z' AND '9000-01-01 00:00Z')
 );
@@ -283,8 +285,8 @@ CREATE TABLE tier_changes (
 );
 CREATE TABLE returns (
     source varchar NOT NULL, return_id varchar NOT NULL, program_id varchar NOT NULL, account_id uuid,
-    customer_id varchar NOT NULL, inbox_id bigint NOT NULL, business_hash bytea NOT NULL,
-    currency varchar NOT NULL, rate numeric, occurred_at timestamptz NOT NULL,
+    customer_id varchar NOT NULL, reference_kind varchar, reference varchar, inbox_id bigint NOT NULL,
+    business_hash bytea NOT NULL, currency varchar NOT NULL, rate numeric, occurred_at timestamptz NOT NULL,
     recorded_at timestamptz DEFAULT now() NOT NULL, lines json NOT NULL, program_version integer NOT NULL,
     tier_id varchar, points_due bigint NOT NULL, points_taken bigint NOT NULL, points_excused bigint NOT NULL,
     points_shortfall bigint NOT NULL, sequence bigint, seal bytea,
@@ -295,7 +297,8 @@ CREATE TABLE returns (
     CONSTRAINT ck_returns_points_not_negative CHECK (points_taken >= 0 AND points_excused >= 0 AND
         points_shortfall >= 0),
     CONSTRAINT ck_returns_points_have_an_entry CHECK ((sequence IS NULL) = (points_taken = 0)),
-    CONSTRAINT ck_returns_taken_of_accounts CHECK (account_id IS NOT NULL OR points_taken = 0)
+    CONSTRAINT ck_returns_taken_of_accounts CHECK (account_id IS NOT NULL OR points_taken = 0),
+    CONSTRAINT ck_returns_reference CHECK ((reference IS NULL) = (reference_kind IS NULL))
 );
 CREATE INDEX ix_returns_account_id ON returns (account_id);
 CREATE TABLE usages (

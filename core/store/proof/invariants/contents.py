@@ -19,10 +19,16 @@ def _text(key: str, column: str | None = None, before: str = ",") -> str:
     return _member(key, f"to_json({column or key})::text", before)
 
 
+#: Of a named account the customer is its owner, of whom the message says nothing.
+_WHOSE = (
+    _text("customer_id", "CASE WHEN reference IS NULL THEN customer_id END"),
+    _text("account_id", "CASE WHEN reference_kind = 'account' THEN reference END"),
+    _text("card", "CASE WHEN reference_kind = 'card' THEN reference END"),
+)
 _MEMBERS = {
     "orders": (
         _text("order_id", before="{"),
-        _text("customer_id"),
+        *_WHOSE,
         "{program}",
         _text("currency"),
         _text("rate", "rate::text"),
@@ -44,7 +50,7 @@ _MEMBERS = {
     ),
     "returns": (
         _text("return_id", before="{"),
-        _text("customer_id"),
+        *_WHOSE,
         "{program}",
         _text("currency"),
         _text("rate", "rate::text"),

@@ -1,0 +1,125 @@
+"""Orders and returns that name an account itself: by its id, its own id, or a card."""
+
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine
+
+from core.mending.dead_letters import RetryLimits, retry_letters
+from tests.factories import PROGRAM_TEXT, amendment, claim, command, goods_back, line, order, refund
+from tests.posting.test_posted_commands import TRUSTED
+from tests.shell import EVENT_SOURCE, LIMITS, Shell
+
+SEVERAL = PROGRAM_TEXT + "one_account_per_customer: false\n"
+
+
+@pytest.fixture
+def shell(engine: Engine) -> Shell:
+    """A customer with a primary account, and a second one that a card leads to."""
+    shell = Shell(engine, limits=TRUSTED, program_text=SEVERAL)
+    shell.take(order("o0", "1.00"))
+    shell.take(command("account.create", "k1", account_id="second", customer_id="c1"))
+    shell.take(command("account.link", "k2", account_id="second", card="9801-0007"))
+    return shell
+
+
+def named(event: dict[str, Any], **by: str) -> dict[str, Any]:
+    """The message with its account named so."""
+    data = {name: value for name, value in event["data"].items() if name != "customer_id"}
+    return {**event, "data": {**data, **by}}
+
+
+def balances(shell: Shell) -> dict[str | None, int]:
+    return {row[0]: row[1] for row in shell.rows("SELECT own_account_id, balance FROM accounts")}
+
+
+def letters(shell: Shell) -> list[tuple[int, str]]:
+    return [tuple(row) for row in shell.rows("SELECT inbox_id, reason FROM inbox WHERE state = 'dead'")]
+
+
+def drawn_id(shell: Shell) -> str:
+    return str(shell.value("SELECT account_id FROM accounts WHERE own_account_id = 'second'"))
+
+
+class TestOrders:
+    @pytest.mark.parametrize("field", ["card", "account_id", "drawn"])
+    def test_they_come_to_the_account_and_are_its_owners(self, shell: Shell, field: str) -> None:
+        by = {"card": "9801-0007"} if field == "card" else {"account_id": "second"}
+        by = {"account_id": drawn_id(shell)} if field == "drawn" else by
+        shell.take(named(order("o1", "20.00"), **by), refund("r1", "o1", net="5.00"))
+        assert (balances(shell), shell.differences()) == ({None: 1, "second": 15}, [])
+        [row] = shell.rows("SELECT customer_id FROM orders WHERE order_id = 'o1'")
+        assert row[0] == "c1"
+        told = shell.events("loyalty.balance.changed")[-1]["data"]
+        assert (told["customer_id"], "acting_customer_id" in told) == ("c1", False)
+
+    def test_the_same_again_changes_nothing_and_other_content_is_parked(self, shell: Shell) -> None:
+        first = named(order("o1", "20.00"), card="9801-0007")
+        assert shell.take(first, {**first, "id": "again"}) == {"posted": 1, "replayed": 1}
+        other = named(order("o1", "30.00", event_id="other"), card="9801-0007")
+        assert shell.take(other, order("o1", "20.00", event_id="by customer")) == {"parked": 2}
+        assert (balances(shell)["second"], shell.differences()) == (20, [])
+
+    def test_what_leads_nowhere_yet_can_be_retried(self, shell: Shell) -> None:
+        shell.take(named(order("o1", "20.00"), card="1111-2222"), refund("r1", "o1", net="5.00"))
+        [(inbox_id, reason)] = letters(shell)
+        assert reason == "unknown_account"
+        shell.take(command("account.link", "k3", account_id="second", card="1111-2222"))
+        limits = RetryLimits(LIMITS, shards=4, event_source=EVENT_SOURCE, waiting_days_max=30)
+        [mended] = retry_letters(shell.engine, [inbox_id], limits, "kim")
+        shell.post()
+        assert mended.is_mended
+        assert (balances(shell)["second"], shell.differences()) == (15, [])
+
+    def test_an_account_of_another_program_is_not_taken(self, shell: Shell) -> None:
+        shell.apply_program(PROGRAM_TEXT.replace("program_id: test", "program_id: other").replace("/shops/test", "/o"))
+        shell.take(named(order("o1", "20.00", source="/o"), account_id="second"))
+        shell.take(named(order("o2", "20.00", source="/o"), card="9801-0007"))
+        assert {reason for _, reason in letters(shell)} == {"unknown_account"}
+        assert balances(shell)["second"] == 0
+
+    def test_a_closed_account_takes_none(self, shell: Shell) -> None:
+        shell.take(command("account.close", "k3", account_id="second"))
+        shell.take(named(order("o1", "20.00"), card="9801-0007"))
+        assert [reason for _, reason in letters(shell)] == ["account_closed"]
+
+    @pytest.mark.parametrize("by", [{"card": "9801-0007", "account_id": "second"}, {"card": "no card!"}])
+    def test_an_account_is_named_in_one_way(self, shell: Shell, by: dict[str, str]) -> None:
+        shell.take(named(order("o1", "20.00"), **by))
+        assert [reason for _, reason in letters(shell)] == ["invalid_data"]
+
+    def test_an_inactive_program_records_them_only(self, shell: Shell) -> None:
+        shell.apply_program(SEVERAL + "active: false\n", "2026-03-02T00:00:00Z")
+        shell.take(named(order("o1", "20.00", time="2026-03-03T00:00:00Z"), card="9801-0007"))
+        assert (balances(shell)["second"], shell.differences()) == (0, [])
+
+
+class TestWhatComesAfter:
+    def test_an_amendment_names_the_account_as_the_order_did(self, shell: Shell) -> None:
+        shell.take(named(order("o1", "20.00"), card="9801-0007"))
+        shell.take(named(amendment("o1", "30.00"), card="9801-0007"))
+        assert (balances(shell)["second"], shell.differences()) == (30, [])
+        shell.take(amendment("o1", "50.00", revision=2, customer_id="c1"))
+        assert balances(shell)["second"] == 50
+        assert shell.take(named(amendment("o1", "60.00", revision=3), account_id="second")) == {"parked": 1}
+
+    def test_a_claim_moves_it_from_the_owner(self, shell: Shell) -> None:
+        shell.take(named(order("o1", "20.00"), card="9801-0007"))
+        shell.take(claim("o1", customer_id="c2", previous_customer_id="c1", time="2026-03-20T12:00:00Z"))
+        assert (balances(shell)["second"], shell.differences()) == (0, [])
+
+    @pytest.mark.parametrize("by", [{"card": "9801-0007"}, {"account_id": "second"}])
+    def test_a_return_takes_from_the_account(self, shell: Shell, by: dict[str, str]) -> None:
+        shell.take(named(order("o1", "20.00"), **by))
+        shell.take(named(goods_back("b1", "5.00"), **by))
+        assert (balances(shell), shell.differences()) == ({None: 1, "second": 15}, [])
+
+    def test_a_return_names_whose_it_is(self, shell: Shell) -> None:
+        shell.take(named(goods_back("b1", "5.00")), named(goods_back("b2", "5.00"), card="1111-2222"))
+        assert sorted(reason for _, reason in letters(shell)) == ["invalid_data", "unknown_account"]
+
+
+def test_an_order_in_a_crowd_of_lines_is_its_accounts_too(shell: Shell) -> None:
+    lines = [line(str(number), "1.00") for number in range(30)]
+    shell.take(named(order("o1", lines=lines), account_id="second"))
+    assert (balances(shell)["second"], shell.differences()) == (30, [])
