@@ -9,8 +9,9 @@ from tests.faults.stream import COMMAND_PREFIX, NOT_ALLOWED, POSTED, Maker, enve
 
 
 def new_command(maker: Maker, verb: str, *, source: str = DESK, **data: Any) -> dict[str, Any]:
-    """A command that nobody has sent yet, on the account of some customer."""
-    data = {"customer_id": maker.customer(VALUED), **data}
+    """A command that nobody has sent yet, on the account of some customer unless `data` name another."""
+    if not data.keys() & {"customer_id", "account_id", "authorization_id", "command_id", "card"} or verb == "authorize":
+        data = {"customer_id": maker.customer(VALUED), **data}
     return envelope(COMMAND_PREFIX + verb, maker.new_id(verb), source, maker.time(0, 1), data)
 
 
@@ -43,6 +44,65 @@ def adjustment(maker: Maker) -> None:
     # A customer without an account has nothing to correct: a credit comes with it, and may come after it.
     command["data"]["customer_id"] = f"{maker.stream.name}c0"
     maker.add(command, POSTED)
+
+
+def transfer(maker: Maker) -> None:
+    """Between two customers, of whom the one that gets points has an account in any case."""
+    giver, getter = maker.random.sample([f"{maker.stream.name}c{number}" for number in range(3)], 2)
+    maker.add(new_command(maker, "credit", customer_id=getter, points=maker.random.randint(1, 30)), POSTED)
+    points, more = maker.random.randint(1, 60), {"allow_remainder": True} if maker.random.random() < 0.3 else {}
+    asked = new_command(maker, "transfer", customer_id=giver, to_customer_id=getter, points=points, **more)
+    maker.add(asked, POSTED)
+
+
+def authorization(maker: Maker) -> None:
+    """One that is captured, in part or at once, or voided, or both: whichever comes first, and it may come before."""
+    name, points = maker.new_id("hold"), maker.random.randint(2, 60)
+    deadline = 60 * 86_400
+    asked = new_command(maker, "authorize", authorization_id=name, points=points, expires_in_seconds=deadline)
+    maker.add(asked, POSTED)
+    for _ in range(maker.random.randint(0, 2)):
+        part = {"points": maker.random.randint(1, points)} if maker.random.random() < 0.6 else {}
+        part |= {"is_final": False} if maker.random.random() < 0.4 else {}
+        maker.add(new_command(maker, "capture", authorization_id=name, **part), POSTED)
+    if maker.random.random() < 0.5:
+        maker.add(new_command(maker, "void", authorization_id=name), POSTED)
+
+
+def reversal(maker: Maker) -> None:
+    """Of a command that comes with it; now and then two of them, of which one is too many."""
+    verb, points = maker.random.choice(["credit", "debit", "redeem", "adjust"]), maker.random.randint(2, 40)
+    more = {"reason": "counted anew"} if verb == "adjust" else {}
+    undone = new_command(maker, verb, points=points, **more)
+    # A customer without an account has nothing to correct or to spend.
+    undone["data"]["customer_id"] = f"{maker.stream.name}c0"
+    maker.add(undone, POSTED)
+    for _ in range(maker.random.randint(1, 2)):
+        part = {"points": maker.random.randint(1, points)} if maker.random.random() < 0.4 else {}
+        part |= {"allow_negative_balance": True} if maker.random.random() < 0.4 else {}
+        maker.add(new_command(maker, "reverse", command_id=undone["id"], **part), POSTED)
+
+
+def account(maker: Maker) -> None:
+    """One with an id of its own and a card, which commands name it by, also before it is there."""
+    name = maker.new_id("account")
+    made = new_command(maker, "account.create", account_id=name, customer_id=maker.new_id("new"), points=50)
+    maker.add(made, POSTED)
+    maker.add(new_command(maker, "debit", account_id=name, points=maker.random.randint(1, 70)), POSTED)
+    maker.add(new_command(maker, "account.link", account_id=name, card=f"{name}-card"), POSTED)
+    maker.add(new_command(maker, "debit", card=f"{name}-card", points=maker.random.randint(1, 30)), POSTED)
+    if maker.random.random() < 0.3:
+        maker.add(new_command(maker, "account.close", account_id=name, points_left="forfeit"), POSTED)
+
+
+def frozen_account(maker: Maker) -> None:
+    """Points of one that is frozen and unfrozen are spent, or not."""
+    name = maker.new_id("account")
+    made = new_command(maker, "account.create", account_id=name, customer_id=maker.new_id("frozen"), points=50)
+    maker.add(made, POSTED)
+    for verb in ("account.freeze", "redeem", "account.unfreeze", "redeem"):
+        more = {"points": maker.random.randint(1, 20)} if verb == "redeem" else {}
+        maker.add(new_command(maker, verb, account_id=name, **more), POSTED)
 
 
 def command_conflict(maker: Maker) -> None:

@@ -107,6 +107,15 @@ def _take_creation(log: EventLog, event: dict[str, Any]) -> str:
     return f"{event['subject']}:created"
 
 
+def _take_notice(log: EventLog, event: dict[str, Any]) -> str:
+    """What a command did to an account beside its points."""
+    data = event["data"]
+    if not log.accounts[event["subject"]].is_created:
+        log.disorder.append(f"account {event['subject']}: a change of it came before its creation")
+    what = event["type"].removeprefix("loyalty.account.")
+    return f"{event['subject']}:{what}:{data['command_source']} {data['command_id']}"
+
+
 def _take_tier(log: EventLog, event: dict[str, Any]) -> str:
     data, account_id = event["data"], event["subject"]
     tiers, number = log.accounts[account_id].tiers, data["sequence"]
@@ -143,6 +152,9 @@ _REFUSALS = {COMMAND_CONFLICT, NOT_ALLOWED, "invalid_data"}
 #: How each type of event is taken; each says which id it must have.
 _TAKERS: dict[str, Callable[[EventLog, dict[str, Any]], str]] = {
     "loyalty.account.created": _take_creation,
+    "loyalty.account.updated": _take_notice,
+    "loyalty.account.frozen": _take_notice,
+    "loyalty.account.closed": _take_notice,
     "loyalty.balance.changed": _take_change,
     "loyalty.tier.changed": _take_tier,
     "loyalty.message.parked": _take_parked,

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Engine
 
 from core.domain.program import Program
+from core.domain.value.verbs import Verb
 from core.messages.program_files.program_file import parse_program
 from core.store.applying import apply_program
 
@@ -90,12 +91,18 @@ _TEXTS |= {VALUED: _VALUED}
 PROGRAM_TEXTS = {name: _HEAD.format(name) + text for name, text in _TEXTS.items()}
 PROGRAMS = {name: parse_program(text, path=f"{name}.yaml") for name, text in PROGRAM_TEXTS.items()}
 
+#: What DESK may command.
+GRANTED = (
+    *(Verb.CREDIT, Verb.DEBIT, Verb.REDEEM, Verb.ADJUST, Verb.TRANSFER, Verb.REVERSE),
+    *(Verb.AUTHORIZE, Verb.CAPTURE, Verb.VOID),
+    *(Verb.ACCOUNT_CREATE, Verb.ACCOUNT_FREEZE, Verb.ACCOUNT_UNFREEZE, Verb.ACCOUNT_CLOSE, Verb.ACCOUNT_LINK),
+)
 #: Who may send commands, as the file of sources says it.
 SOURCES_TEXT = f"""
 unlisted: accept
 sources:
   - source: "{DESK}"
-    commands: [{{command: credit}}, {{command: debit}}, {{command: redeem}}, {{command: adjust}}]
+    commands: [{", ".join(f"{{command: {verb}}}" for verb in GRANTED)}]
 """
 
 #: Times of orders of long ago, and when their points expire in FADING: worked out by hand, not by the code under test.

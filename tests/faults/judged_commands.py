@@ -61,51 +61,113 @@ def command_differences(
         yield from (f"wrong: command {key}: {text}" for text in _wrong(asked, told, done.pop(key), seen, firsts[key]))
     ours = [key for key, made in done.items() if made and key[1].startswith(stream.name)]
     yield from (f"doubled: entries: {done[key]} are of no command that may have been done" for key in ours)
+    yield from _undone_too_often(stream, log)
     yield from _refusal_differences(stream, log)
 
 
 def points_moved(stream: Stream, log: EventLog) -> Counter[AccountKey]:
     """How many points commands have given to each account, less those that they took: by their answers."""
     moved: Counter[AccountKey] = Counter()
-    for key, account in stream.model.commands.items():
-        told = log.answers.get(key)
-        if told is not None and told.code is None:
-            moved[account] += sum(entry["points"] for entry in told.data["entries"])
+    for key, told in log.answers.items():
+        if key in stream.events and told.code is None:
+            whose = {each["account_id"]: each["customer_id"] for each in told.data["accounts"]}
+            for entry in told.data["entries"]:
+                moved[told.data["program_id"], whose[entry["account_id"]]] += entry["points"]
     return moved
+
+
+#: What kinds of commands may meet, as messages come in any order.
+_NOBODY = frozenset({"unknown_account"})
+_TOO_FEW = frozenset({"insufficient_points"})
+_SPENT = _NOBODY | _TOO_FEW | {"account_frozen", "account_closed"}
+_MAY_MEET = {
+    "credit": frozenset[str](),
+    "account.create": frozenset[str](),
+    "adjust": _NOBODY | _TOO_FEW,
+    **dict.fromkeys(("debit", "redeem", "transfer", "authorize"), _SPENT),
+    "capture": frozenset({"unknown_authorization", "authorization_closed", "over_capture"}),
+    "void": frozenset({"unknown_authorization", "authorization_closed"}),
+    "reverse": _TOO_FEW | {"unknown_command", "already_reversed", "exceeds_command"},
+    **dict.fromkeys(("account.freeze", "account.unfreeze", "account.close"), _NOBODY),
+    "account.link": _NOBODY | {"account_closed"},
+}
+_TAKING = {"debit", "redeem", "transfer", "authorize"}
 
 
 def _wrong(
     asked: dict[str, Any], told: Told, done: Sequence[_Done], balances: Sequence[int], row: InboxRow
 ) -> Iterator[str]:
-    verb, data = asked["type"].removeprefix(COMMAND_PREFIX), asked["data"]
-    signed = -data["points"] if verb in {"debit", "redeem"} else data["points"]
-    if told.code is not None:
-        if (row.state, row.reason) != (REJECTED, told.code):
-            yield f"it was told {told.code}, and its message is {row.state} {row.reason or ''}"
-        if done:
-            yield f"it was rejected with {told.code}, and has {done}"
-        may_meet = {"unknown_account"} if verb != "credit" else set()
-        if told.code not in may_meet | ({"insufficient_points"} if signed < 0 else set()):
-            yield f"it was rejected with {told.code}, which nothing explains"
-        elif signed < 0 and not any(balance < (1 if data.get("allow_remainder") else -signed) for balance in balances):
-            yield f"it was rejected, and the account never had less than {min(balances)} points"
+    if told.code is None:
+        yield from _wrongly_done(asked, told, done, row)
         return
+    verb, data = asked["type"].removeprefix(COMMAND_PREFIX), asked["data"]
+    if (row.state, row.reason) != (REJECTED, told.code):
+        yield f"it was told {told.code}, and its message is {row.state} {row.reason or ''}"
+    if done:
+        yield f"it was rejected with {told.code}, and has {done}"
+    if told.code not in _MAY_MEET[verb]:
+        yield f"it was rejected with {told.code}, which nothing explains"
+    elif told.code in {"account_frozen", "account_closed"} and "account_id" not in data and "card" not in data:
+        yield f"it was rejected with {told.code}, which nothing explains: nobody has done that to its account"
+    elif told.code in _TOO_FEW and verb != "reverse":
+        least = 1 if data.get("allow_remainder") else abs(data["points"])
+        if (verb == "adjust" and data["points"] > 0) or not any(balance < least for balance in balances):
+            yield f"it was rejected, and the account never had less than {min(balances)} points"
+
+
+def _wrongly_done(asked: dict[str, Any], told: Told, done: Sequence[_Done], row: InboxRow) -> Iterator[str]:
+    verb, data = asked["type"].removeprefix(COMMAND_PREFIX), asked["data"]
     if row.state != "posted":
         yield f"it was told that it was done, and its message is {row.state} {row.reason or ''}"
-    if len(done) != 1:
-        yield f"it has {len(done)} entries"
-        return
-    entry = done[0].entry
-    moved = signed + (told.data.get("remainder", 0) if signed < 0 else 0)
-    if entry.points != moved or (moved != signed and not data.get("allow_remainder")):
-        yield f"it asked for {signed} and was told {told.data}, and its entry has {entry.points} points"
-    if told.data["points"] != abs(entry.points):
-        yield f"it was told {told.data['points']} points, and its entry has {entry.points}"
-    described = [(each["sequence"], each["points"], each["balance"]) for each in told.data["entries"]]
-    if described != [(entry.sequence, entry.points, entry.balance_after)]:
-        yield f"it was told {described}, and its entry is {entry}"
-    if entry.points < 0 and entry.balance_after < 0 and not data.get("allow_negative_balance"):
-        yield f"it took more than there was: {entry}"
+    described = [
+        (each["account_id"], each["sequence"], each["points"], each["balance"]) for each in told.data["entries"]
+    ]
+    made = [(str(each.account_id), each.entry.sequence, each.entry.points, each.entry.balance_after) for each in done]
+    if sorted(described) != sorted(made):
+        yield f"it was told {described}, and its entries are {made}"
+    points = [each.entry.points for each in done]
+    if sorted(points) not in [sorted(each) for each in _expected(verb, data, told.data)]:
+        yield f"it asked for {data} and was told {told.data}, and its {len(done)} entries have {points} points"
+    if "points" in data and told.data["points"] + told.data.get("remainder", 0) != abs(data["points"]):
+        yield f"it asked for {data['points']} points, and was told {told.data}"
+    for each in done:
+        if each.entry.points < 0 and each.entry.balance_after < 0 and not data.get("allow_negative_balance"):
+            yield f"it took more than there was: {each.entry}"
+
+
+def _expected(verb: str, data: dict[str, Any], told: dict[str, Any]) -> list[list[int]]:
+    """The points that the entries of a command may have that was done."""
+    if "remainder" in told and not data.get("allow_remainder"):
+        return []
+    points, back = told.get("points", 0), told.get("points_returned", 0)
+    found: dict[str, list[list[int]]] = {
+        "adjust": [[data.get("points", 0)]],
+        "transfer": [[-points, points]],
+        "capture": [[0, back] if back else [0]],
+        "reverse": [[points], [-points]],
+        "account.close": [[-points] if points else []],
+        **{each: [[]] for each in ("account.freeze", "account.unfreeze", "account.link")},
+    }
+    return found.get(verb, [[-points if verb in _TAKING else points]])
+
+
+def _undone_too_often(stream: Stream, log: EventLog) -> Iterator[str]:
+    """A command is reversed once, and an authorization gives out what it holds, once."""
+    reversed_ones: Counter[str] = Counter()
+    left: Counter[str] = Counter()
+    for key, told in log.answers.items():
+        if told.code is not None or key not in stream.events:
+            continue
+        asked = json.loads(stream.events[key][0].bodies[0])["data"]
+        match told.data["command"]:
+            case "reverse":
+                reversed_ones[asked["command_id"]] += 1
+            case "authorize":
+                left[asked["authorization_id"]] += told.data["points"]
+            case "capture" | "void":
+                left[asked["authorization_id"]] -= told.data["points"] + told.data.get("points_returned", 0)
+    yield from (f"doubled: {name} was reversed {times} times" for name, times in reversed_ones.items() if times > 1)
+    yield from (f"doubled: authorization {name} gave out {-rest} too many" for name, rest in left.items() if rest < 0)
 
 
 def _refusal_differences(stream: Stream, log: EventLog) -> Iterator[str]:

@@ -82,7 +82,6 @@ class Model:
         self.undone: set[tuple[str, str]] = set()  #: refunds that did not happen: source, refund_id
         #: Goods without a receipt, as orders, by their customers' accounts.
         self.returned: dict[AccountKey, list[Order]] = defaultdict(list)
-        self.commands: dict[tuple[str, str], AccountKey] = {}  #: whose account each is about, by source and id
         self.opened: set[AccountKey] = set()  #: by a command
 
     def add(self, event: dict[str, Any]) -> None:
@@ -90,10 +89,8 @@ class Model:
         if event["type"] in _ADDERS:
             _ADDERS[event["type"]](self, event)
             return
-        account = VALUED, event["data"]["customer_id"]
-        self.commands[event["source"], event["id"]] = account
-        if event["type"] == "loyalty.command.credit":
-            self.opened.add(account)
+        if event["type"] in {"loyalty.command.credit", "loyalty.command.account.create"}:
+            self.opened.add((VALUED, event["data"]["customer_id"]))
 
     def accounts(self) -> dict[AccountKey, list[OrderKey]]:
         """The accounts that must exist, with their orders."""

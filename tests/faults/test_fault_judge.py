@@ -9,12 +9,11 @@ from typing import Any, NamedTuple
 import pytest
 from sqlalchemy import Engine
 
-from core.domain.value.verbs import Verb
 from core.messages.inbound.sources import CommandGrant, Sources
 from core.store.engine import create_database_engine
 from tests.conftest import OpenDatabase
 from tests.faults.event_log import EventLog
-from tests.faults.fault_programs import DESK, apply_programs
+from tests.faults.fault_programs import DESK, GRANTED, apply_programs
 from tests.faults.judge import Snapshot, differences, take_snapshot
 from tests.faults.kinds import KINDS, make_stream
 from tests.faults.stream import ANSWERED, COMMAND_CONFLICT, NOT_ALLOWED, POSTED, REPLAYED, WAITING, Stream
@@ -49,8 +48,8 @@ class Run(NamedTuple):
 
 def posted(engine: Engine, stream: Stream) -> Run:
     apply_programs(engine)
-    grants = {verb: CommandGrant() for verb in (Verb.CREDIT, Verb.DEBIT, Verb.REDEEM, Verb.ADJUST)}
-    sources = Sources({}, parks_unlisted=False, commands={DESK: grants})
+    grants = {DESK: dict.fromkeys(GRANTED, CommandGrant())}
+    sources = Sources({}, parks_unlisted=False, commands=grants)
     shell = Shell(engine, program_text=None, limits=LIMITS._replace(sources=sources))
     for start in range(0, len(stream.deliveries), 20):
         shell.take(*(delivery.body for delivery in stream.deliveries[start : start + 20]))
@@ -272,6 +271,10 @@ def reject_without_a_reason(run: Run) -> None:
     change_answer(run, answer_place(run, "debit", "command.rejected"), code="account_frozen")
 
 
+def capture_more_than_was_held(run: Run) -> None:
+    change_answer(run, answer_place(run, "capture"), points=1_000)
+
+
 def command_entry(run: Run, kind: str) -> tuple[Any, int]:
     """An account and the place of an entry of this kind."""
     return next(
@@ -339,9 +342,10 @@ def do_what_is_not_allowed(run: Run) -> None:
         (break_an_invariant, "loyalty verify: balance is the sum"),
         (lose_an_answer, "has none"),
         (answer_twice_with_other_words, "came again with another content"),
-        (answer_what_was_not_done, "and its entry has"),
+        (answer_what_was_not_done, "its 1 entries have"),
+        (capture_more_than_was_held, "gave out"),
         (reject_without_a_reason, "which nothing explains"),
-        (do_a_command_twice, "it has 2 entries"),
+        (do_a_command_twice, "its 2 entries have"),
         (take_more_than_there_was, "it took more than there was"),
         (keep_a_refusal_to_ourselves, "nobody was told that"),
         (do_what_is_not_allowed, "must be rejected not_allowed"),
