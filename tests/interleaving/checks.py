@@ -35,7 +35,7 @@ _OWN_FAULT = {"event_conflict", "order_conflict", "refund_conflict", "wrong_curr
 
 def problems(world: World) -> list[str]:
     """Everything that is wrong after `run` and `drain`, which went well."""
-    checks = (_outcomes, _keys, _ledger, _model, _limits, _events, _repeats)
+    checks = (_outcomes, _keys, _ledger, _model, _limits, _commands, _undone, _events, _repeats)
     return [problem for check in checks for problem in check(world)]
 
 
@@ -125,7 +125,7 @@ def _model(world: World) -> Iterator[str]:
     orders = {(row["account_id"], row["order_id"]): row for row in world.stage.rows("SELECT * FROM orders")}
     for account in world.stage.rows("SELECT * FROM accounts"):
         program = PROGRAM_OF[f"/shops/{account['program_id']}"]
-        if program.has_limits:
+        if program.has_limits or account["program_id"] == "spent":
             continue
         naive = NaiveAccount(program)
         for _, _, inbox_id in sorted(happened[account["account_id"]]):
@@ -176,9 +176,55 @@ def _limits(world: World) -> Iterator[str]:
     yield from limit_problems(limits, budget_points=BUDGET_POINTS, cap_per_day=CAP_PER_DAY, step=STEP, kept=kept)
 
 
+def _commands(world: World) -> Iterator[str]:
+    """Each command has one answer, for ever; what they say that they moved is what the accounts have."""
+    sent = {(event["source"], event["id"]) for event in world.history.commands}
+    rows = {(row["source"], row["command_id"]): row for row in world.stage.rows("SELECT * FROM commands")}
+    if rows.keys() != sent:
+        yield f"answered are the commands {sorted(rows)}, and sent were {sorted(sent)}"
+    points: Counter[str] = Counter()
+    for row in world.stage.rows("""
+        SELECT a.customer_id, sum(points_entitled) AS points FROM orders JOIN accounts a USING (account_id)
+        WHERE a.program_id = 'spent' GROUP BY a.customer_id"""):
+        points[row["customer_id"]] += int(row["points"])
+    for answer in [row["answer"] for row in rows.values() if row["code"] is None]:
+        whose = {each["account_id"]: each["customer_id"] for each in answer["accounts"]}
+        for entry in answer["entries"]:
+            points[whose[entry["account_id"]]] += entry["points"] + entry.get("reserved_change", 0)
+    for row in world.stage.rows("SELECT customer_id, balance, reserved FROM accounts WHERE program_id = 'spent'"):
+        if (row["balance"], row["reserved"]) != (points[row["customer_id"]], 0):
+            yield f"{row}, and by orders and answers the balance is {points[row['customer_id']]}"
+
+
+def _undone(world: World) -> Iterator[str]:
+    """What is reserved is captured, voided, or back by its deadline, all of it once; a command is reversed once."""
+    asked = {event["id"]: event["data"] for event in world.history.commands}
+    reserved: Counter[str] = Counter()
+    reversed_ones: Counter[str] = Counter()
+    for row in world.stage.rows("SELECT command_id, answer FROM commands WHERE code IS NULL"):
+        answer, data = row["answer"], asked[row["command_id"]]
+        match answer["command"]:
+            case "authorize":
+                reserved[data["authorization_id"]] += answer["points"]
+            case "capture" | "void":
+                reserved[data["authorization_id"]] -= answer["points"] + answer.get("points_returned", 0)
+            case "reverse":
+                reversed_ones[data["command_id"]] += 1
+    yield from (f"command {name} was reversed {times} times" for name, times in reversed_ones.items() if times > 1)
+    rows = {row["authorization_id"]: row for row in world.stage.rows("SELECT * FROM authorizations")}
+    if rows.keys() != reserved.keys():
+        yield f"authorizations are {sorted(rows)}, and by the answers {sorted(reserved)}"
+    for name, row in rows.items():
+        held = row["points_authorized"] - row["points_captured"] - row["points_returned"]
+        is_by_deadline = row["state"] == "expired"
+        if held or row["state"] == "open" or reserved[name] < 0 or (reserved[name] > 0) is not is_by_deadline:
+            yield f"authorization {name} is {row}; its commands have left {reserved[name]} points to its deadline"
+
+
 def _events(world: World) -> Iterator[str]:
     """A consumer that drops repeats sees every event, as it was written, each account's in order and without gaps."""
-    written = {row["event_id"]: row["body"] for row in world.stage.rows("SELECT event_id, body FROM outbox")}
+    # An answer that is told again is the same event again.
+    written = {json.loads(row["body"])["id"]: row["body"] for row in world.stage.rows("SELECT body FROM outbox")}
     arrived: dict[str, str] = {}
     for _, body in world.exchange.arrivals:
         event_id = json.loads(body)["id"]
@@ -207,7 +253,10 @@ def _events(world: World) -> Iterator[str]:
 def _repeats(world: World) -> Iterator[str]:
     """An event is repeated only because something happened to the relay that had sent it."""
     clean = Counter(body for sent in world.exchange.publications if sent.is_clean for _, body in sent.events)
-    yield from (f"event {json.loads(body)['id']} was sent {count} times" for body, count in clean.items() if count > 1)
+    told = Counter(row["body"] for row in world.stage.rows("SELECT body FROM outbox"))
+    for body, count in clean.items():
+        if count > told[body]:
+            yield f"event {json.loads(body)['id']} was sent {count} times, and written {told[body]} times"
 
 
 def _key(event: dict[str, Any], name: str) -> tuple[str, str]:

@@ -6,14 +6,17 @@ from collections import Counter
 from typing import Any, NamedTuple
 
 from core.domain.program import Program
+from core.messages.inbound.command_messages import COMMAND_PREFIX
 from core.messages.program_files.program_file import parse_program
-from tests.factories import as_bytes, cancellation, fulfilment, order, refund
+from tests.factories import as_bytes, cancellation, command, fulfilment, order, refund
 
 LASTING, BRIEF, HELD, SCARCE = "/shops/lasting", "/shops/brief", "/shops/held", "/shops/scarce"
+SPENT = "/shops/spent"
 
 # Points of one program never expire, and its tiers earn at different rates, so that whatever is lost or done twice
 # shows in every later order. In the next lots are due and tiers are to be reviewed, whenever posting comes. In the
-# third points wait for their order's fulfilment. In the last an order earns what earlier ones have left it.
+# third points wait for their order's fulfilment. In the fourth an order earns what earlier ones have left it. In the
+# last commands give, reserve, spend and move points.
 BUDGET_POINTS, CAP_PER_DAY, STEP = 50, 90, 70
 PROGRAMS = (
     """
@@ -71,13 +74,26 @@ promotions:
 tiers:
   - {{tier_id: all, threshold_points: 0}}
 """,
+    """
+program_id: spent
+name: Spent
+currency: EUR
+time_zone: Europe/Berlin
+sources: ["/shops/spent"]
+earning_rules:
+  - {rule_id: spend, kind: spend, per_amount: "1.00", points: {all: "1"}}
+tiers:
+  - {tier_id: all, threshold_points: 0}
+""",
 )
 PROGRAM_OF: dict[str, Program] = {
     source: parse_program(text, path="simulation.yaml")
-    for source, text in zip((LASTING, BRIEF, HELD, SCARCE), PROGRAMS, strict=True)
+    for source, text in zip((LASTING, BRIEF, HELD, SCARCE, SPENT), PROGRAMS, strict=True)
 }
 #: The periodic tasks run for these instants, in any order; the last one is after everything.
 INSTANTS = tuple(f"{year}-{day}T00:00:00+00:00" for year in range(2019, 2025) for day in ("01-01", "06-15"))
+#: Behind the deadlines of all authorizations, which last so long after the real time.
+BEHIND_DEADLINES = "2099-01-01T00:00:00+00:00"
 _YEARS = (2019, 2020, 2021)
 
 
@@ -89,6 +105,11 @@ class History(NamedTuple):
     events: list[dict[str, Any]]  #: each distinct content once
     unreadable: list[bytes]
     copies: Counter[str]  #: how often each content is delivered at least, by `content_key`
+
+    @property
+    def commands(self) -> list[dict[str, Any]]:
+        """The events that ask for something."""
+        return [event for event in self.events if event["type"].startswith(COMMAND_PREFIX)]
 
 
 def content_key(event: Any) -> str:
@@ -104,8 +125,8 @@ class Shop(NamedTuple):
     repeat_rate: float
 
 
-def draw_history(rng: random.Random) -> History:
-    """Draw orders, refunds, fulfilments, cancellations, and every kind of repeat."""
+def draw_history(rng: random.Random, commands: random.Random) -> History:
+    """Draw orders, refunds, fulfilments, cancellations, every kind of repeat, and now and then commands beside them."""
     shop = Shop(
         sources=rng.choice(((LASTING,), (BRIEF,), (LASTING, BRIEF), (HELD,), (SCARCE,), (HELD, SCARCE))),
         customers=("ann", "bob", "cyd")[: rng.randint(1, 3)],
@@ -120,6 +141,8 @@ def draw_history(rng: random.Random) -> History:
             if rng.random() < rate:
                 told = what(sold["data"]["order_id"], source=sold["source"], time="2022-01-02T12:00:00Z")
                 events += _with_repeats(rng, told, "", shop)
+    if commands.random() < 0.4:
+        events += draw_commands(commands, shop)
     if rng.random() < 0.7:
         rng.shuffle(events)
     unreadable = [b"no json %d" % n for n in range(rng.random() < 0.2)]
@@ -134,6 +157,34 @@ def draw_history(rng: random.Random) -> History:
             deliveries.insert(rng.randrange(len(deliveries)), deliveries[-1])
             copies.update(map(content_key, group))
     return History(list(map(as_bytes, earlier)), deliveries, [*earlier, *events], unreadable, copies)
+
+
+def draw_commands(rng: random.Random, shop: Shop) -> list[dict[str, Any]]:
+    """Draw commands that race for the same points, and some of them again, or with other content under their ids."""
+    asked = [("credit", {"points": rng.randint(30, 80)}) for _ in range(rng.randint(1, 3))]
+    for number in range(rng.randint(1, 3)):
+        name = {"authorization_id": f"hold-{number}"}
+        asked.append(("authorize", {**name, "points": rng.randint(10, 50)}))
+        for _ in range(rng.randint(0, 2)):
+            part = rng.choice(({}, {"points": rng.randint(1, 30)}, {"points": rng.randint(1, 30), "is_final": False}))
+            asked.append(("capture", {**name, **part}))
+        asked += [("void", name)] * (rng.random() < 0.5)
+    asked += [("redeem", {"points": rng.randint(5, 40)})] * rng.randint(0, 2)
+    for _ in range(rng.randint(0, 2) if len(shop.customers) > 1 else 0):
+        giver, getter = rng.sample(shop.customers, 2)
+        asked.append(("transfer", {"customer_id": giver, "to_customer_id": getter, "points": rng.randint(5, 40)}))
+    if rng.random() < 0.6:
+        asked.append(("reverse", {"command_id": f"k{rng.randrange(len(asked))}"}))
+    found = []
+    for number, (verb, data) in enumerate(asked):
+        if verb in {"credit", "authorize", "redeem"}:
+            data = {"customer_id": rng.choice(shop.customers), **data}  # noqa: PLW2901  # it says whose from now on
+        made = {**command(verb, f"k{number}", source=SPENT, time="2022-01-03T12:00:00Z"), "data": data}
+        found.append(made)
+        found += [made] * (rng.random() < shop.repeat_rate)
+        if rng.random() < 0.12:
+            found.append({**made, "data": {**made["data"], "reason": "something else"}})
+    return found
 
 
 def _draw_order(rng: random.Random, order_id: str, shop: Shop) -> dict[str, Any]:

@@ -10,16 +10,18 @@ import psycopg
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
+from core.domain.value.verbs import Verb
 from core.errors import BrokerUnavailableError, EventNotConfirmedError
 from core.mending.dead_letters import RetryLimits, retry_letters
+from core.messages.inbound.sources import CommandGrant, Sources
 from core.posting.batch import Poster
 from core.store.engine import run_bulk
 from core.store.shards import ACCOUNT_SHARDS
-from tasks.periodic import audit_ledger, expire_lots, review_tiers
+from tasks.periodic import audit_ledger, expire_lots, review_tiers, void_authorizations
 from tasks.posting import post_inbox, sweep_inbox
 from tasks.relay import relay_outbox, sweep_outbox
 from tasks.runtime import Runtime
-from tests.interleaving.histories import INSTANTS, History, draw_history
+from tests.interleaving.histories import BEHIND_DEADLINES, INSTANTS, SPENT, History, draw_history
 from tests.interleaving.memory_broker import Exchange, Nudges, Publisher, ShopQueue, Source
 from tests.interleaving.scheduler import Actor, Died, Scheduler
 from tests.interleaving.stage import Stage
@@ -33,6 +35,10 @@ _INTERRUPTIONS = (
     DBAPIError,
     psycopg.OperationalError,
     psycopg.InterfaceError,
+)
+#: One shop may command anything.
+_LIMITS = LIMITS._replace(
+    sources=Sources({}, parks_unlisted=False, commands={SPENT: dict.fromkeys(Verb, CommandGrant())})
 )
 #: For a task that shall do all that there is: a limit that no run comes to.
 _LONG_SECONDS = 3600.0
@@ -89,7 +95,7 @@ class World:
         self._calm = random.Random(f"{seed} calm")
         self.stage = stage
         self.conditions = draw_conditions(rng)
-        self.history: History = draw_history(rng)
+        self.history: History = draw_history(rng, random.Random(f"{seed} commands"))
         self.queue = ShopQueue(self.history.deliveries)
         self.exchange = Exchange()
         self.nudges = Nudges(self.conditions.nudge_loss_rate)
@@ -102,11 +108,14 @@ class World:
             *((f"relay-{n}", self._tasks(self._relay, 5, "loyalty.relay_outbox")) for n in (1, 2)),
             ("expiry", self._tasks(lambda actor, runtime: _at_an_instant(actor, runtime, expire_lots), 2)),
             ("review", self._tasks(lambda actor, runtime: _at_an_instant(actor, runtime, review_tiers), 2)),
+            ("deadlines", self._tasks(lambda _, runtime: void_authorizations(runtime, BEHIND_DEADLINES), 2)),
             ("sweep", self._tasks(_sweep, 5)),
             ("operator", self._tasks(self._retry, 2)),
             ("audit", self._tasks(self._audit, 2)),
         ]
         absent = {"expiry", "review", "operator", "audit"} - self.conditions.periodic
+        if not self.history.commands or self._calm.random() < 0.4:
+            absent |= {"deadlines"}
         self.actors = [Actor(name, random.Random(f"{seed} {name}"), life) for name, life in lives if name not in absent]
         for actor in self.actors:
             actor.statement_pauses = self.conditions.statement_pauses
@@ -171,6 +180,7 @@ class World:
             self.problems.append("dead letters that should come to an end are parked again and again")
         expire_lots(runtime, INSTANTS[-1])
         review_tiers(runtime, INSTANTS[-1])
+        void_authorizations(runtime, BEHIND_DEADLINES)
         self._do_nudged(runtime, nudges)
 
     def _do_nudged(self, runtime: Runtime, nudges: list[tuple[str, int]]) -> None:
@@ -277,7 +287,7 @@ class World:
         return live
 
     def _new_intake(self, engine: Engine, which: int, nudge: Callable[[str, int], bool]) -> Intake:
-        limits = IntakeLimits(LIMITS, self.conditions.batch_messages, 0.0, 0.0, self.conditions.shards[which])
+        limits = IntakeLimits(_LIMITS, self.conditions.batch_messages, 0.0, 0.0, self.conditions.shards[which])
 
         def refuse() -> Source:
             raise AssertionError("a step is given its source")
@@ -309,7 +319,7 @@ class World:
             self.problems += [f"found by the audit beside all others: {text}" for text in found["differences"]]
 
     def _retry_limits(self) -> RetryLimits:
-        return RetryLimits(LIMITS, self.conditions.shards[0], EVENT_SOURCE, 30)
+        return RetryLimits(_LIMITS, self.conditions.shards[0], EVENT_SOURCE, 30)
 
 
 def _text(error: BaseException) -> str:
