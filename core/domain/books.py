@@ -294,6 +294,8 @@ class Books(Names):
 
     def _keep_authorizations(self, decision: Decision) -> None:
         new = [fact for fact in decision.facts if isinstance(fact, Authorization)]
+        if not new and not decision.authorizations:
+            return
         self.put_authorizations((*new, *decision.authorizations))
         for authorization in new:
             # What it takes now comes back by a later command.

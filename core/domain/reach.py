@@ -79,7 +79,7 @@ class AccountParts(NamedTuple):
         """What the message asks for that has this place in its batch."""
         if not self.tiers_at:
             return self
-        return self._replace(tiers_at=tuple(each._replace(place=place) for each in self.tiers_at))
+        return self._replace(tiers_at=tuple([each._replace(place=place) for each in self.tiers_at]))
 
 
 class OrderParts(NamedTuple):
@@ -134,7 +134,6 @@ def union(reaches: Iterable[Reach]) -> Reach:
     refunds: set[RefundKey] = set()
     returns: set[ReturnKey] = set()
     references: dict[ReferenceKey, AccountParts] = {}
-    commands: set[CommandKey] = set()
     movements: dict[CommandKey, AccountParts] = {}
     accounts_of: dict[CommandKey, Reach] = {}
     for place, reach in enumerate(reaches):
@@ -151,8 +150,8 @@ def union(reaches: Iterable[Reach]) -> Reach:
         returns.update(reach.returns)
         for reference, parts in reach.references.items():
             references[reference] = references[reference].union(parts) if reference in references else parts
-        commands.update(reach.commands)
-        accounts_of |= dict.fromkeys(reach.commands, reach)
+        for command in reach.commands:
+            accounts_of[command] = reach
         for command, parts in reach.movements.items():
             movements[command] = movements[command].union(parts) if command in movements else parts
     for command, parts in movements.items():
@@ -167,6 +166,6 @@ def union(reaches: Iterable[Reach]) -> Reach:
         owners,
         frozenset(returns),
         references,
-        frozenset(commands),
+        frozenset(accounts_of),
         movements,
     )

@@ -152,10 +152,9 @@ class Writing:
                     self._authorizations[fact.key] = fact
         for authorization in decision.authorizations:
             self._authorizations[authorization.key] = authorization
-        claims = [each for each in decision.facts if getattr(each, "kind", None) is OrderEventKind.CLAIMED]
         for posted in decision.orders:
             self._orders[*posted.key, posted.program_id] = posted
-            if claims:
+            if any(getattr(each, "kind", None) is OrderEventKind.CLAIMED for each in decision.facts):
                 assert report is not None
                 self._claimed[*posted.key, posted.program_id] = report.shard
         for spent in decision.budgets:

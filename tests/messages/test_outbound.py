@@ -4,10 +4,13 @@ import json
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import pytest
 from cloudevents.core.bindings.http import HTTPMessage, from_structured_event
 from cloudevents.core.formats.json import JSONFormat
+from hypothesis import assume, given
+from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, FormatChecker
 from pydantic import TypeAdapter
 
@@ -165,6 +168,12 @@ def test_a_parked_message_leaves_out_what_could_not_be_read_of_it() -> None:
 def test_times_are_written_in_utc() -> None:
     eastern = datetime(2026, 3, 1, 4, 0, tzinfo=timezone(timedelta(hours=-5)))
     assert instant_text(eastern) == "2026-03-01T09:00:00Z"
+
+
+@given(st.datetimes(timezones=st.sampled_from((UTC, timezone(timedelta(hours=-5), "east"), ZoneInfo("Asia/Kolkata")))))
+def test_instants_have_the_text_of_python_in_utc(instant: datetime) -> None:
+    assume(datetime(1, 1, 2, tzinfo=UTC) < instant < datetime(9999, 12, 30, tzinfo=UTC))
+    assert instant_text(instant) == instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def test_every_type_has_a_schema() -> None:

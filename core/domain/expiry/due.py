@@ -61,7 +61,9 @@ def release(account: Account, lots: Iterable[Lot], as_of: datetime, *, is_cut: b
 
     Released points pay off a deficit first. A second call finds nothing, but for what `is_cut` leaves to it.
     """
-    due = sorted((lot for lot in lots if lot.is_to_release(as_of)), key=lambda lot: (lot.available_at, lot.lot_number))
+    due = sorted([lot for lot in lots if lot.is_to_release(as_of)], key=lambda lot: (lot.available_at, lot.lot_number))
+    if not due:
+        return AccountChange(account)
     entries: list[Entry] = []
     changed: list[Lot] = []
     for instant, group in _of_entries(due, [lot.available_at for lot in due], is_cut=is_cut):

@@ -62,16 +62,19 @@ def _count_alike(one: Program, other: Program) -> bool:
     return one is other or way_of_counting(one) == way_of_counting(other)
 
 
+_LIFETIME = Period(None, None)
+
+
 def qualification_period(program: Program, instant: datetime, enrolled_at: datetime | None) -> Period:
     """The period whose running part `instant` lies in, by the program's local calendar, as UTC instants.
 
     With rolling months that is the running month and the n before it. A membership year begins on the day of the year
     on which the account was opened.
     """
+    if program.qualification.window is QualificationWindow.LIFETIME:
+        return _LIFETIME
     zone, day = program.zone, instant.astimezone(program.zone).date()
     match program.qualification.window:
-        case QualificationWindow.LIFETIME:
-            return Period(None, None)
         case QualificationWindow.CALENDAR_YEAR:
             start, end = date(day.year, 1, 1), date(day.year + 1, 1, 1)
         case QualificationWindow.ROLLING_MONTHS:
