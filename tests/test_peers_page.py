@@ -14,6 +14,7 @@ from core.messages.inbound.command_messages import COMMAND_PREFIX
 from core.messages.inbound.contracts import INBOUND
 from core.messages.outbound.published_events import OUTBOUND_EVENTS
 from tests.pages import ROOT
+from tests.posting.test_peers_situations import CASES, DONE, SIMULATED, SITUATIONS
 
 PAGE = ROOT / "docs" / "peers.md"
 _FIELD = re.compile(r"`([a-z_]+)` of (a program|`[a-z_.]+`)")
@@ -72,3 +73,21 @@ def test_every_command_and_code_that_is_named_is_one() -> None:
 def test_every_command_has_a_row() -> None:
     words = set(re.findall(r"`([a-z_.]+)`", named_here()))
     assert [verb.value for verb in Verb if verb not in words] == []
+
+
+def situations() -> dict[str, list[str]]:
+    """The rows of the last two tables, by their situations."""
+    text = PAGE.read_text(encoding="utf-8").partition("## Lightrail's situations")[2]
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"]
+    return {cells[0]: cells[1:] for cells in lines if cells[0] not in {"Situation", "---"}}
+
+
+def test_every_situation_has_a_row_and_every_row_is_tried() -> None:
+    assert situations().keys() == SITUATIONS
+
+
+@pytest.mark.parametrize("situation", sorted({case.situation for case in (*CASES, *SIMULATED)}))
+def test_a_row_names_the_codes_that_its_cases_get(situation: str) -> None:
+    told = {case.told for case in (*CASES, *SIMULATED) if case.situation == situation} - {DONE}
+    here = situations()[situation][0]
+    assert {code for code in re.findall(r"`([a-z_]+)`", here) if code in set(RejectionCode)} == told
