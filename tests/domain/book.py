@@ -208,8 +208,7 @@ class Book:
         due = [each for each in self.authorizations if each.state is AuthorizationState.OPEN]
         for each in sorted(due, key=lambda each: (each.expires_at or as_of, each.sequence)):
             if each.expires_at is not None and each.expires_at <= as_of:
-                program = self.rules(as_of).at(self.program.program_id, each.expires_at).program
-                self._keep(decide_deadline(self.books, each, program, as_of), as_of)
+                self._keep(decide_deadline(self.books, each, self.rules(as_of), as_of), as_of)
 
     def review(self, as_of: datetime) -> list[AccountChange]:
         """Run the review job: once for each period that has ended by `as_of`."""
