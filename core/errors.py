@@ -167,6 +167,14 @@ class VersionStaysError(UserError):
     """Version {version} of program {program_id} cannot be {done}: {why}."""
 
 
+class UnknownAccountError(LoyaltyError):
+    """No account is found by the {kind} {name}{where}.
+
+    An account is found by its id, which we drew or its maker gave it, and by cards that are linked to it. To find it by
+    its customer, leave out --named-by.
+    """
+
+
 class UnknownCustomerError(LoyaltyError):
     """There is no account of customer {customer_id}{where}.
 

@@ -76,6 +76,34 @@ def load_accounts(connection: Connection, customer_id: str, program_id: str | No
     return [ACCOUNTS.read(row) for row in rows]
 
 
+# Primary ones first: what is said of a customer's points is mostly about those.
+_ALL_ACCOUNTS = f"""
+SELECT {ACCOUNTS.select("a")}
+FROM accounts a LEFT JOIN members m ON m.account_id = a.account_id AND m.customer_id = %s
+WHERE a.account_id IN (
+    SELECT account_id FROM accounts WHERE customer_id = %s
+    UNION SELECT account_id FROM account_members WHERE customer_id = %s
+) AND (%s::text IS NULL OR a.program_id = %s)
+ORDER BY a.program_id, m.account_id IS NULL, a.created_at, a.account_id
+"""  # noqa: S608  # our own names
+
+
+def load_all_accounts(connection: Connection, customer_id: str, program_id: str | None = None) -> list[Account]:
+    """All accounts that the customer owns or is a member of, by program, the one to which their orders come first."""
+    values = (customer_id, customer_id, customer_id, program_id, program_id)
+    return [ACCOUNTS.read(row) for row in run_bulk(connection, _ALL_ACCOUNTS, values)]
+
+
+_LINKED = """
+SELECT kind, reference FROM account_references WHERE account_id = %s AND kind = 'card' ORDER BY kind, reference
+"""
+
+
+def load_linked(connection: Connection, account_id: UUID) -> list[tuple[str, str]]:
+    """By what else the account is found, in its program: kind and reference."""
+    return [(kind, reference) for kind, reference in run_bulk(connection, _LINKED, (account_id,))]
+
+
 def load_accounts_by_id(connection: Connection, account_ids: Collection[UUID]) -> dict[UUID, Account]:
     """These accounts, as far as there are any."""
     statement = f"SELECT {ACCOUNTS.select('a')} FROM accounts a WHERE a.account_id = ANY(%b)"  # noqa: S608  # our own names

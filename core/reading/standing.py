@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from core.domain.decision import TierChange
 from core.domain.ledger import Account
 from core.domain.lots import Lot
+from core.domain.members import Member
 from core.domain.program import Program, QualificationWindow
 from core.domain.program.registry import BEGINNING, ProgramRegistry
 from core.domain.tiers.counting import counting_bounds
@@ -17,14 +18,19 @@ from core.domain.tiers.history import CountedOrder
 from core.domain.tiers.next_tier import NextTier, counted_units, next_tier
 from core.domain.tiers.qualification import qualification_period
 from core.domain.value.authorizations import Authorization
-from core.errors import NotOpenedYetError, UnknownCustomerError
+from core.domain.value.commands import CUSTOMER, Whom
+from core.domain.whose import reference_key
+from core.errors import NotOpenedYetError, UnknownAccountError, UnknownCustomerError
 from core.messages.outbound.event_json import instant_text
 from core.reading.accounts import (
     HistoryEntry,
     PointsLeft,
     StatusChange,
     load_accounts,
+    load_accounts_by_id,
+    load_all_accounts,
     load_history,
+    load_linked,
     load_open_lots,
     load_points_left,
     load_status_change,
@@ -33,8 +39,10 @@ from core.reading.accounts import (
 )
 from core.reading.open_messages import OpenMessage, load_open_messages, parked_orders
 from core.reading.past import load_past, with_past_ends
+from core.store.account_names import load_references
 from core.store.authorizations import load_holding
 from core.store.engine import database_now, run_bulk
+from core.store.members import load_members
 from core.store.programs import load_registry, require_program
 from core.store.repairs import KeptRepair, load_repairs
 from core.store.tier_facts import load_counted
@@ -56,6 +64,8 @@ class Standing(NamedTuple):
     counted: Sequence[CountedOrder]  #: orders that count for the tier
     status_change: StatusChange | None = None  #: what froze or closed it
     authorizations: Sequence[Authorization] = ()  #: that hold points, the oldest first; none of the past
+    members: Sequence[Member] = ()  #: who may use it beside its owner; none of the past
+    linked: Sequence[tuple[str, str]] = ()  #: by what else it is found: kind and reference; none of the past
 
     @property
     def points_past_expiry(self) -> int:
@@ -106,14 +116,37 @@ def require_accounts(connection: Connection, customer_id: str, program_id: str |
     return accounts
 
 
-def load_standings(
-    connection: Connection, customer_id: str, program_id: str | None = None, as_of: datetime | None = None
-) -> Standings:
-    """The customer's accounts, or the one of `program_id`: now, or as they were recorded at `as_of`, not in the future.
+def _require_named(connection: Connection, whom: Whom, program_id: str | None) -> list[Account]:
+    """The accounts of this name, at least one: all that a customer owns or may use, or what a reference leads to."""
+    registry = load_registry(connection)
+    if whom.kind == CUSTOMER:
+        accounts = load_all_accounts(connection, whom.id, program_id)
+        return accounts or require_accounts(connection, whom.id, program_id)
+    if program_id is not None:
+        require_program(registry, program_id)
+    keys = [reference_key(whom, each) for each in registry.program_ids()] or [reference_key(whom)]
+    found = load_accounts_by_id(connection, list(set(load_references(connection, set(keys)).values()))).values()
+    named = [account for account in found if program_id in (None, account.program_id)]
+    if not named:
+        raise UnknownAccountError(kind=whom.kind, name=whom.id, where=_in_program(program_id))
+    return sorted(named, key=lambda account: account.program_id)
 
-    UnknownProgramError, UnknownCustomerError; NotOpenedYetError when no account was opened by `as_of`.
+
+def load_standings(
+    connection: Connection,
+    name: str,
+    program_id: str | None = None,
+    as_of: datetime | None = None,
+    *,
+    kind: str = CUSTOMER,
+) -> Standings:
+    """The accounts of a customer, or what another kind of name leads to, or those of `program_id` alone.
+
+    Now, or as they were recorded at `as_of`, not in the future. UnknownProgramError, UnknownCustomerError,
+    UnknownAccountError; NotOpenedYetError when no account was opened by `as_of`.
     """
-    accounts = require_accounts(connection, customer_id, program_id)
+    accounts = _require_named(connection, Whom(kind, name), program_id)
+    customer_id = name if kind == CUSTOMER else accounts[0].customer_id
     registry, instant = load_registry(connection), as_of or database_now(connection)
     found = (
         _present(connection, account, customer_id, registry, instant)
@@ -181,7 +214,11 @@ def _present(
     counted = _counted(connection, account, program, as_of)
     status_change = load_status_change(connection, account)
     holding = load_holding(connection, [account.account_id]) if account.reserved else ()
-    return Standing(account, program, as_of, False, lots, left, messages, counted, status_change, holding)
+    members, linked = load_members(connection, [account.account_id]), load_linked(connection, account.account_id)
+    return Standing(
+        account, program, as_of, False, lots, left, messages, counted, status_change, holding,
+        members[account.account_id], linked,
+    )  # fmt: skip
 
 
 def _counted(connection: Connection, account: Account, program: Program, as_of: datetime) -> Sequence[CountedOrder]:

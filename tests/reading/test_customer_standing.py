@@ -5,11 +5,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import Engine
 
-from core.errors import NotOpenedYetError, UnknownCustomerError, UnknownProgramError
+from core.domain.members import Member, Role
+from core.errors import NotOpenedYetError, UnknownAccountError, UnknownCustomerError, UnknownProgramError
 from core.reading.order_outcomes import NoPoints, OrderOutcome, load_order_outcomes
 from core.reading.standing import Standing, load_account_history, load_standings, require_accounts
-from tests.factories import line, order, refund
-from tests.shell import Shell
+from tests.factories import command, line, order, refund
+from tests.shell import Shell, take_by_operator
 
 RULES = """
 program_id: test
@@ -106,3 +107,29 @@ def test_an_order_outcome_follows_its_refunds(shell: Shell) -> None:
     assert [each.amount for each in outcome.lines] == ["30", None]
     assert [lot.points_remaining for lot in outcome.lots] == [30]
     assert [entry.kind.value for entry in outcome.entries] == ["accrual", "clawback"]
+
+
+def test_all_accounts_of_a_customer_are_found_and_each_by_its_other_names(engine: Engine) -> None:
+    shell = Shell(engine, program_text=RULES + "one_account_per_customer: false\n")
+    members = [{"customer_id": "c2", "role": "member"}]
+    shell.take(order("o1", "40.00"))
+    take_by_operator(
+        shell,
+        command("account.create", "k1", account_id="second", customer_id="c1", members=members),
+        command("account.link", "k2", account_id="second", card="9801-0007"),
+        command("account.update", "k3", account_id="second", is_primary=True),
+    )
+
+    def found(name: str, kind: str) -> list[str | None]:
+        with shell.engine.begin() as connection:
+            standings = load_standings(connection, name, "test", kind=kind).standings
+        return [standing.account.own_account_id for standing in standings]
+
+    assert (found("c1", "customer"), found("c2", "customer")) == (["second", None], ["second"])
+    assert (found("second", "account"), found("9801-0007", "card")) == (["second"], ["second"])
+    with shell.engine.begin() as connection:
+        [standing] = load_standings(connection, "9801-0007", kind="card").standings
+        with pytest.raises(UnknownAccountError, match="No account is found by the card 1111"):
+            load_standings(connection, "1111", kind="card")
+    assert (standing.members, standing.linked) == ((Member("c2", Role.MEMBER),), [("card", "9801-0007")])
+    assert found(str(standing.account.account_id), "account") == ["second"]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from enum import StrEnum
 from typing import Annotated, Any, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -14,6 +15,7 @@ from core.domain.lots import Lot
 from core.domain.program import Program
 from core.domain.program.registry import ProgramRegistry
 from core.domain.value.authorizations import Authorization
+from core.domain.value.commands import ACCOUNT, CARD, CUSTOMER
 from core.reading.accounts import LOTS_LISTED_MAX, HistoryEntry
 from core.reading.order_outcomes import load_order_outcomes
 from core.reading.standing import Standing, Standings, load_account_history, load_entries, load_standings
@@ -22,6 +24,7 @@ from workers.cli.account_sentences import (
     available_text,
     elsewhere_text,
     good_until_text,
+    members_text,
     next_tier_text,
     repair_text,
     status_text,
@@ -55,6 +58,17 @@ from workers.cli.wiring import CustomerId, ProgramId, opened_database, read_inst
 AsOf = Annotated[
     str | None, typer.Option("--as-of", metavar="TIME", help="As it was recorded at this instant, with its offset.")
 ]
+
+
+class NameKind(StrEnum):
+    """What an account is named by on the command line."""
+
+    CUSTOMER = CUSTOMER
+    ACCOUNT = ACCOUNT
+    CARD = CARD
+
+
+NamedBy = Annotated[NameKind, typer.Option("--named-by", help="What CUSTOMER is: the shop's id, an account's, a card.")]
 EntriesMax = Annotated[int, typer.Option(min=1, max=LIMIT_MAX, help="How many of the newest entries of each account.")]
 
 #: Lots that are shown of an account; the rest is summed up.
@@ -72,19 +86,28 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="account", help="What a customer has, and why; and what is done to accounts by hand.")
 
 
-def show(customer_id: CustomerId, program_id: ProgramId = None, *, as_of: AsOf = None, as_json: AsJson = False) -> None:
+def show(
+    customer_id: CustomerId,
+    program_id: ProgramId = None,
+    *,
+    named_by: NamedBy = NameKind.CUSTOMER,
+    as_of: AsOf = None,
+    as_json: AsJson = False,
+) -> None:
     """Show a customer's points: balance, pending, tier, and the lots with their expiry; now or in the past.
 
     \b
     loyalty account show C-1001
     loyalty account show C-1001 --program high-street --json
     loyalty account show C-1001 --as-of 2026-11-20T18:00:00+00:00
+    loyalty account show 9801-0007 --named-by card
 
-    --as-of shows what was recorded by then: what the customer could be shown. What happened before and came in later is
-    not in it.
+    All accounts are shown that the customer owns or is a member of. --as-of shows what was recorded by then: what the
+    customer could be shown. What happened before and came in later is not in it.
     """
     with opened_database(Settings()) as engine, engine.begin() as connection:
-        found = _standings(connection, customer_id, program_id, as_of)
+        found = _standings(connection, customer_id, program_id, as_of, named_by)
+        customer_id = _customer_of(customer_id, named_by, found)
     if as_json:
         documents = [_document(standing) for standing in found.standings]
         print_json({"customer_id": customer_id, "as_of": found.as_of, "accounts": documents})
@@ -97,6 +120,7 @@ def history(
     customer_id: CustomerId,
     program_id: ProgramId = None,
     *,
+    named_by: NamedBy = NameKind.CUSTOMER,
     limit: EntriesMax = 50,
     as_of: AsOf = None,
     as_json: AsJson = False,
@@ -108,7 +132,8 @@ def history(
     loyalty account history C-1001 --limit 5 --json
     """
     with opened_database(Settings()) as engine, engine.begin() as connection:
-        found = _standings(connection, customer_id, program_id, as_of)
+        found = _standings(connection, customer_id, program_id, as_of, named_by)
+        customer_id = _customer_of(customer_id, named_by, found)
         histories = [(each, load_entries(connection, each, limit)) for each in found.standings]
     if as_json:
         documents = [
@@ -135,6 +160,7 @@ def explain(
     order_id: Annotated[
         str | None, typer.Option("--order", metavar="ID", help="Only this order, rule by rule, with its refunds.")
     ] = None,
+    named_by: NamedBy = NameKind.CUSTOMER,
     limit: EntriesMax = 50,
     as_of: AsOf = None,
     as_json: AsJson = False,
@@ -150,7 +176,8 @@ def explain(
     frozen with it, or says why one gave nothing. --as-of explains what was recorded by then.
     """
     with opened_database(Settings()) as engine, engine.begin() as connection:
-        found = _standings(connection, customer_id, program_id, as_of)
+        found = _standings(connection, customer_id, program_id, as_of, named_by)
+        customer_id = _customer_of(customer_id, named_by, found)
         if order_id is not None:
             outcomes = load_order_outcomes(connection, found, order_id, LIMIT_MAX)
             print_orders(outcomes, found, customer_id, program_id, order_id, as_json=as_json)
@@ -164,14 +191,21 @@ def explain(
         _print_explanation(customer_id, each)
 
 
-def _standings(connection: Connection, customer_id: str, program_id: str | None, as_of_text: str | None) -> Standings:
+def _customer_of(name: str, named_by: NameKind, found: Standings) -> str:
+    """The customer that is named, or whose the account is that is."""
+    return name if named_by is NameKind.CUSTOMER else found.standings[0].account.customer_id
+
+
+def _standings(
+    connection: Connection, name: str, program_id: str | None, as_of_text: str | None, named_by: NameKind
+) -> Standings:
     """The accounts that a command is about; InstantError and FutureInstantError of --as-of."""
     as_of: datetime | None = None
     if as_of_text is not None:
         as_of = read_instant(as_of_text, "--as-of")
         if as_of > database_now(connection):
             raise FutureInstantError(option="--as-of", text=as_of_text)
-    return load_standings(connection, customer_id, program_id, as_of)
+    return load_standings(connection, name, program_id, as_of, kind=named_by.value)
 
 
 def _authorization_row(authorization: Authorization, zone: ZoneInfo) -> Row:
@@ -196,6 +230,9 @@ def _document(standing: Standing) -> dict[str, Any]:
     return {
         "account_id": account.account_id,
         "own_account_id": account.own_account_id,
+        "customer_id": account.customer_id,
+        "members": [] if standing.is_past else [each._asdict() for each in standing.members],
+        "linked": [{"kind": kind, "reference": reference} for kind, reference in standing.linked],
         "status": None if standing.is_past else account.status,
         "status_since": None if standing.status_change is None else standing.status_change.since,
         "program_id": account.program_id,
@@ -250,6 +287,9 @@ def _print_account(customer_id: str, standing: Standing) -> None:
             *([("Status", status_text(standing))] if has_status else []),
             ("Account", str(account.account_id)),
             *([] if account.own_account_id is None else [("Its own id", account.own_account_id)]),
+            *([("Owner", printable(account.customer_id))] if account.customer_id != customer_id else []),
+            *([("Members", members_text(standing.members))] if standing.members else []),
+            *([("Found by", ", ".join(" ".join(each) for each in standing.linked))] if standing.linked else []),
         ]
     )
     if standing.lots:

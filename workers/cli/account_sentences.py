@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from core.domain.decision import TierChange, TierChangeReason
 from core.domain.ledger import AccountStatus, EntryKind
 from core.domain.lots import Lot
+from core.domain.members import Member
 from core.domain.outcomes import Reason
 from core.domain.program import SPEND_UNITS, Availability, AvailabilityPolicy, ExpiryPolicy, Measure, Program
 from core.domain.tiers.qualification import review_due_at
@@ -18,7 +19,7 @@ from core.reading.accounts import HistoryEntry, PointsLeft
 from core.reading.open_messages import OpenMessage
 from core.reading.standing import Standing
 from core.store.repairs import KeptRepair
-from workers.cli.output import command_text, count_text, time_text, until_text
+from workers.cli.output import command_text, count_text, printable, time_text, until_text
 
 NEVER = "never expires"
 FROM_THEN = "counted from then"  #: of points that wait for their order to be fulfilled
@@ -291,3 +292,8 @@ def expiring_texts(standing: Standing) -> list[str]:
         else:
             texts.append(f"How long {points} can be used is counted from the day on which they become available.")
     return texts
+
+
+def members_text(members: Sequence[Member]) -> str:
+    """Who may use an account beside its owner."""
+    return ", ".join(f"{printable(member.customer_id)} ({member.role.value})" for member in members)

@@ -85,8 +85,7 @@ accounts = sa.Table(
     sa.Index(
         "ix_accounts_tier_review", "account_shard", "tier_until", postgresql_where=sa.text("tier_until IS NOT NULL")
     ),
-    # The accounts of a customer beside the primary one: all but the first were made by command.
-    sa.Index("ix_accounts_made_for", "customer_id", postgresql_where=sa.text("own_account_id IS NOT NULL")),
+    sa.Index(None, "customer_id"),  # all of a customer's, beside the primary one
 )
 
 #: What is kept with some accounts and counts for nothing; most have no row.

@@ -36,7 +36,7 @@ CREATE TABLE accounts (
         AND tier_warned_until BETWEEN '1000-01-01 00:00Z' AND '9000-01-01 00:00Z')
 );
 CREATE INDEX ix_accounts_tier_review ON accounts (account_shard, tier_until) WHERE tier_until IS NOT NULL;
-CREATE INDEX ix_accounts_made_for ON accounts (customer_id) WHERE own_account_id IS NOT NULL;
+CREATE INDEX ix_accounts_customer_id ON accounts (customer_id);
 CREATE TABLE budgets (
     program_id varchar NOT NULL, name varchar NOT NULL, points bigint DEFAULT 0 NOT NULL,
     orders bigint DEFAULT 0 NOT NULL,
