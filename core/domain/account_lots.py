@@ -37,6 +37,7 @@ class AccountLots:
         self._account_id = account_id
         self._is_whole = is_whole
         self._has_all_open = is_whole
+        self._has_every = is_whole
         self._to_take: _ToTake | None = None
         self._orders: set[OrderKey] = set()  #: of which all lots are here
         self._expiries: dict[int, SharedExpiry] | None = {} if is_whole else None
@@ -64,6 +65,10 @@ class AccountLots:
     def put_all_open(self) -> None:
         """Note that all lots with points left were taken in."""
         self._has_all_open = True
+
+    def put_every(self) -> None:
+        """Note that all lots were taken in."""
+        self._has_all_open = self._has_every = True
 
     def put_lots_of_order(self, order: OrderKey) -> None:
         """Note that all lots that this order first earned were taken in."""
@@ -97,6 +102,12 @@ class AccountLots:
         if not self._has_all_open:
             raise NotLoadedError(f"open lots of account {self._account_id}")
         return self._dated(self._open.values())
+
+    def every(self) -> list[Lot]:
+        """All of them, also the empty ones, by their numbers."""
+        if not (self._is_whole or self._has_every):
+            raise NotLoadedError(f"all lots of account {self._account_id}")
+        return sorted(self._dated([*self._open.values(), *self._empty.values()]), key=lambda lot: lot.lot_number)
 
     def to_release(self, as_of: datetime) -> Sequence[Lot]:
         """Pending ones with points left whose time has come by `as_of`."""

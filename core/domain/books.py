@@ -16,6 +16,7 @@ from core.domain.decision import AccountChange, Answer, Decision
 from core.domain.expiry.lasting import Keeping, keepings_of_command
 from core.domain.ledger import Account, Entry, EntryKind
 from core.domain.lots import Allocation, Lot, SharedExpiry
+from core.domain.merges_known import MergesKnown
 from core.domain.movements import Movement, movement_of
 from core.domain.names import Names
 from core.domain.orders.posted import (
@@ -58,6 +59,7 @@ class Books(Names):
         self._usages: dict[UUID, dict[UsageKey, Usage]] = {}
         self._takes: dict[tuple[UUID, OrderKey], list[Take]] = {}
         self._budgets: dict[tuple[str, str], Budget] = {}
+        self.merged = MergesKnown()
 
     # What is loaded.
 
@@ -90,6 +92,11 @@ class Books(Names):
             known.put(lot)
         if is_all_open:
             known.put_all_open()
+
+    def put_every_lot(self, account_id: UUID, lots: Iterable[Lot]) -> None:
+        """Take in all lots of an account, also the empty ones."""
+        self.put_lots(account_id, lots, is_all_open=True)
+        self._lots_of(account_id).put_every()
 
     def put_lots_to_take(self, account_id: UUID, lots: Collection[Lot], points: int, as_of: datetime) -> None:
         """Take in the lots that are due to be released by `as_of`, and in spending order those that cover `points`."""
@@ -137,10 +144,9 @@ class Books(Names):
             if self._are_whole and posted.account_id is not None:
                 self._tiers_of(posted.account_id).count(None, counted_order(posted))
 
-    def put_takes(self, account_id: UUID, order: OrderKey, takes: Iterable[Allocation]) -> None:
-        """Take in what all entries about an order but its first did to lots, oldest first."""
-        self._takes[account_id, order] = []
-        self._keep_takes(account_id, order, takes)
+    def put_takes(self, account_id: UUID, order: OrderKey, takes: Iterable[Take]) -> None:
+        """Take in what all entries about an order but its first took from lots, oldest first."""
+        self._takes[account_id, order] = list(takes)
 
     # What deciders ask.
 
@@ -185,6 +191,10 @@ class Books(Names):
     def open_lots(self, account: Account) -> Collection[Lot]:
         """The account's lots with points left."""
         return self._lots_asked_of(account).open()
+
+    def every_lot(self, account: Account) -> list[Lot]:
+        """All lots of the account, also the empty ones, by their numbers."""
+        return self._lots_asked_of(account).every()
 
     def lots_to_release(self, account: Account, as_of: datetime) -> Sequence[Lot]:
         """The account's pending lots with points left whose time has come by `as_of`."""
@@ -288,6 +298,7 @@ class Books(Names):
                     self._keep_order_event(fact)
         for posted in decision.orders:
             self._keep_changed_order(posted)
+        self._takes.update(self.merged.takes_moved(decision, self._takes))
         for spent in decision.budgets:
             key = spent.program_id, spent.name
             self._budgets[key] = self._known(self._budgets, key, Budget()).plus(spent)
@@ -304,6 +315,9 @@ class Books(Names):
     def _apply_to_account(self, change: AccountChange, answer: Answer | None) -> None:
         account = change.account
         account_id = account.account_id
+        assert account.merged_into is None or not change.entries or change.merge is not None, "nothing comes to it"
+        if change.merge is not None:
+            self.merged.put([change.merge], change.lot_moves)
         self._keep_names(change)
         if change.lots:
             lots = self._lots_of(account_id)
@@ -366,7 +380,7 @@ class Books(Names):
             self._tiers_of(before.account_id).count(counted_before, None)
             self._keepings[before.account_id].drop(before)
         if posted.account_id is not None:
-            # It comes to an account that it never was in.
+            # What clawbacks took elsewhere comes back only where a merge has moved the lots.
             self._takes[posted.account_id, posted.key] = []
             if not self._are_whole:
                 self._lots_of(posted.account_id).put_lots_of_order(posted.key)

@@ -10,6 +10,7 @@ from uuid import UUID
 from core.domain.ledger import Account, AccountDetails, Entry
 from core.domain.lots import Lot, SharedExpiry
 from core.domain.members import Member, PrimaryChange
+from core.domain.merges import LotMove, PostedMerge
 from core.domain.orders.posted import (
     BudgetChange,
     PostedOrder,
@@ -51,6 +52,8 @@ class NoticeKind(StrEnum):
 
     UPDATED = "updated"
     FROZEN = "frozen"
+    MERGED = "merged"
+    UNMERGED = "unmerged"
     CLOSED = "closed"
 
 
@@ -63,6 +66,7 @@ class AccountNotice(NamedTuple):
     reason: str | None  #: for people
     linked: tuple[ReferenceKey, ...] = ()
     unlinked: tuple[ReferenceKey, ...] = ()
+    survivor: UUID | None = None  #: the account that has, or had, all of it
 
 
 class AccountChange(NamedTuple):
@@ -85,6 +89,8 @@ class AccountChange(NamedTuple):
     notice: AccountNotice | None = None  #: what else became of it
     members: tuple[Member, ...] | None = None  #: all beside its owner, as they are now; None: as they were
     primaries: tuple[PrimaryChange, ...] = ()  #: whose orders come to it, or to another one, from now on
+    merge: PostedMerge | None = None  #: its side of a merge
+    lot_moves: tuple[LotMove, ...] = ()  #: its side of the lots that moved
 
 
 class Answer(NamedTuple):

@@ -37,6 +37,7 @@ class EntryKind(StrEnum):
     VOID = "void"  #: reserved points came back
     REDEMPTION = "redemption"  #: a customer spent points
     CONVERSION = "conversion"  #: points became those of another program, or came of them
+    MERGE = "merge"  #: all of an account went to another one, or what was left of it came back
 
 
 #: What customers do with their points. Where inactivity ends points, it lets those that are left last longer.
@@ -81,6 +82,7 @@ class Account(NamedTuple):
     status: AccountStatus = AccountStatus.ACTIVE
     own_account_id: str | None = None  #: the id that its maker gave it; None: it has only the one that we drew
     is_enrolment_given: bool = False  #: whether a command said `enrolled_at`, which orders then do not move
+    merged_into: UUID | None = None  #: the account that has all that was its own; None: it is one by itself
 
 
 class AccountDetails(NamedTuple):

@@ -52,9 +52,8 @@ class Names(Reports):
         self._details.update(details)
 
     def account_of(self, program_id: str, customer_id: str) -> Account | None:
-        """The account to which the customer's orders come; None if there is none yet."""
-        account_id = self.primary_id(program_id, customer_id)
-        return None if account_id is None else self.account(account_id)
+        """The account to which the customer's orders come, or the one it is merged into; None if there is none yet."""
+        return self._survivor(self.account_itself((program_id, customer_id)))
 
     def primary_id(self, program_id: str, customer_id: str) -> UUID | None:
         """The id of that account, which itself need not be here."""
@@ -71,9 +70,19 @@ class Names(Reports):
         return self._known(self._members, account.account_id)
 
     def account_by(self, reference: ReferenceKey) -> Account | None:
-        """The account that a reference leads to; None if it leads to none."""
-        account_id = self._known(self._references, reference)
+        """The account that a reference leads to, or the one that it is merged into; None if it leads to none."""
+        return self._survivor(self.account_itself(reference))
+
+    def account_itself(self, key: CustomerKey | ReferenceKey) -> Account | None:
+        """The account that a customer or a reference names, even where it is merged into another."""
+        account_id = self._known(self._references, key) if isinstance(key, ReferenceKey) else self.primary_id(*key)
         return None if account_id is None else self.account(account_id)
+
+    def _survivor(self, account: Account | None) -> Account | None:
+        """What comes to an account that is merged into another one comes to that one."""
+        while account is not None and account.merged_into is not None:
+            account = self.account(account.merged_into)
+        return account
 
     def details(self, account: Account) -> AccountDetails:
         """The metadata and tags of an account."""

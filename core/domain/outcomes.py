@@ -99,6 +99,9 @@ class RejectionCode(StrEnum):
     REFERENCE_TAKEN = "reference_taken"  #: the card that it links is another account's
     POINTS_LEFT = "points_left"  #: the account that it closes has points
     AUTHORIZATIONS_OPEN = "authorizations_open"  #: authorizations hold points of the account that it closes
+    ALREADY_MERGED = "already_merged"  #: the account has been merged into another one
+    NOT_MERGED = "not_merged"  #: the account that it undoes a merge of is one by itself
+    NOT_MERGEABLE = "not_mergeable"  #: one of the accounts has something that a merge does not move
     ENROLMENT_IN_FUTURE = "enrolment_in_future"  #: the membership would begin later than now
 
 

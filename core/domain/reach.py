@@ -33,6 +33,7 @@ class LotsWanted(IntEnum):
     IF_OWING = 1  #: those that are due to be released, where the account owes points and they may have to pay them off
     TO_TAKE = 2  #: those that are due to be released, and, in spending order, as many as the orders' refunds may take
     ALL = 3  #: all that have points left
+    EVERY = 4  #: empty ones too
 
 
 class TierInstant(NamedTuple):
@@ -58,6 +59,8 @@ class AccountParts(NamedTuple):
     members: bool = False  #: who may use it beside its owner
     primaries: bool = False  #: where the orders of these and of its owner come to
     rewards: frozenset[str] = frozenset()  #: how often it has these, and everybody
+    itself: bool = False  #: the account that is named, even where it is merged into another; and that one too
+    merge: bool = False  #: its merges, and all orders that are its own or moved away by one
 
     def union(self, other: "AccountParts") -> "AccountParts":
         """The parts that either asks for."""
@@ -73,6 +76,8 @@ class AccountParts(NamedTuple):
             self.members or other.members,
             self.primaries or other.primaries,
             self.rewards | other.rewards,
+            self.itself or other.itself,
+            self.merge or other.merge,
         )
 
     def of_message(self, place: int) -> "AccountParts":

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple, TypeVar
+from uuid import UUID
 
 from core.domain.account_lots import NotLoadedError
+from core.domain.ledger import Account
 from core.domain.orders.basket import Basket
 from core.domain.orders.earning import Earning
 from core.domain.orders.facts import Refund
@@ -45,6 +47,7 @@ class Reports:
         self._order_events: dict[OrderKey, dict[tuple[str, OrderEventKind, str], PostedOrderEvent]] = {}
         self._returns: dict[ReturnKey, dict[str, PostedReturn]] = {}
         self._kept: dict[tuple[OrderKey, str], KeptOrder] = {}
+        self._orders_of: dict[UUID, list[OrderKey]] = {}  #: by account, where all of them are here
 
     def put_refunds(
         self, orders: Iterable[OrderKey], refunds: Iterable[RefundKey], found: Iterable[PostedRefund]
@@ -70,6 +73,24 @@ class Reports:
             self._order_events.setdefault(order, {})
         for posted in found:
             self._keep_order_event(posted)
+
+    def put_orders_of(self, account_id: UUID, orders: Iterable[OrderKey]) -> None:
+        """Take in which orders are an account's, or moved away from it by a merge; they are here themselves too."""
+        self._orders_of[account_id] = list(orders)
+
+    def orders_of(self, account: Account) -> list[PostedOrder]:
+        """The orders that are the account's, or moved away from it by a merge, by their keys."""
+        keys = self._known(self._orders_of, account.account_id)
+        if keys is None:  # these books hold all orders
+            keys = list(self._orders)
+        found = [self._orders[key].get(account.program_id) for key in sorted(keys)]
+        return [posted for posted in found if posted is not None and self._is_of(posted, account)]
+
+    def _is_of(self, posted: PostedOrder, account: Account) -> bool:
+        return posted.account_id == account.account_id or any(
+            event.account_id == account.account_id and event.kind is OrderEventKind.MOVED_AWAY
+            for event in self.order_events_of(posted)
+        )
 
     def orders(self, key: OrderKey) -> Mapping[str, PostedOrder]:
         """What is posted of the order, by program."""

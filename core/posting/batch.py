@@ -257,7 +257,7 @@ class Poster:
         """
         self._count_attempt(turn.shard)
         decide_until = monotonic() + self.bounds.deciding_seconds_max
-        read = [self._read(message) for message in claimed]
+        read = _through_one_alone([self._read(message) for message in claimed])
         subjects = [each.subject for each in read if each.handler.contract.is_subject]
         waiting_max = self.bounds.waiting_messages_max
         found = [] if is_alone else claim_waiting(turn.connection, subjects, waiting_max + 1)
@@ -395,3 +395,9 @@ def _redone_after_races(work: Callable[[bool], T]) -> T:
         except (psycopg.errors.UniqueViolation, psycopg.errors.DeadlockDetected, BudgetRaceError) as error:
             log.info("posting_race_lost", action="posting_race_lost", error=type(error).__name__)
     return work(True)
+
+
+def _through_one_alone(read: Sequence[ReadMessage]) -> Sequence[ReadMessage]:
+    """The messages up to the first that is to be posted alone, or that one where it is the first of all."""
+    place = next((place for place, each in enumerate(read) if each.handler.is_alone), len(read))
+    return read[: max(place, 1)]

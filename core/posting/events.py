@@ -11,6 +11,7 @@ from core.domain.decision import AccountChange, AccountNotice, Decision, NoticeK
 from core.domain.expiry.reminders import Reminder
 from core.domain.ledger import Account, Entry, EntryKind
 from core.domain.members import Member
+from core.domain.merges import MergeRole
 from core.domain.orders.posted import PostedOrder
 from core.domain.outcomes import Parked
 from core.domain.program import Measure
@@ -99,6 +100,8 @@ _NOTICES = {
     NoticeKind.UPDATED: OutboundType.ACCOUNT_UPDATED,
     NoticeKind.FROZEN: OutboundType.ACCOUNT_FROZEN,
     NoticeKind.CLOSED: OutboundType.ACCOUNT_CLOSED,
+    NoticeKind.MERGED: OutboundType.ACCOUNT_MERGED,
+    NoticeKind.UNMERGED: OutboundType.ACCOUNT_UNMERGED,
 }
 
 
@@ -129,6 +132,8 @@ def _account_changed(change: AccountChange, notice: AccountNotice, context: Even
         data["linked"] = {key.kind: key.reference for key in notice.linked}
     if notice.unlinked:
         data["unlinked"] = {key.kind: key.reference for key in notice.unlinked}
+    if notice.survivor is not None:
+        data["survivor_account_id"] = str(notice.survivor)
     if notice.reason is not None:
         data["reason"] = notice.reason
     return _of_account(account, f"{notice.kind.value}:{source} {command_id}", _NOTICES[notice.kind], data, context)
@@ -220,6 +225,7 @@ def _balance_changed(account: Account, entry: Entry, acting: str | None, context
     return _of_account(account, str(entry.sequence), OutboundType.BALANCE_CHANGED, data, context)
 
 
+_MERGING = frozenset({MergeRole.MERGED.value, MergeRole.SURVIVOR.value})
 #: What an entry's explanation has of the message that made it, and the reason that this is.
 _REASONS = {"revision": "order_amended", "claimed": "order_claimed"}
 
@@ -238,6 +244,8 @@ def _reason(entry: Entry) -> str:
             usual = "order_cancelled" if entry.refund_id is None else "order_refunded"
         case EntryKind.EXPIRY:
             usual = "lots_expired"
+        case EntryKind.MERGE:
+            usual = "account_merged" if entry.why["merge"] in _MERGING else "account_unmerged"
         case EntryKind.DEBIT if "forfeited" in entry.why:
             usual = "account_closed"
         case EntryKind.VOID if entry.command_id is None:

@@ -34,6 +34,7 @@ from core.domain.value.closing import close_reach, decide_close
 from core.domain.value.converting import convert_reach, decide_conversion
 from core.domain.value.crediting import decide_credit, decide_debit
 from core.domain.value.linking import decide_link, decide_unlink, link_reach
+from core.domain.value.merging import decide_merge, decide_unmerge, merge_reach, unmerge_reach
 from core.domain.value.opening import create_reach, decide_create
 from core.domain.value.reversing import decide_reversal, reverse_reach
 from core.domain.value.rewarding import decide_delete_reward, decide_issue, decide_redeem_reward, issue_reach
@@ -52,6 +53,7 @@ class Handler(NamedTuple):
     decide: Callable[[Books, Message[Any], ProgramRegistry, datetime], Outcome]
     #: Dead letters about the same, parked for one of these reasons, may be right by it, and are judged anew behind it.
     mends: frozenset[Reason] = frozenset()
+    is_alone: bool = False  #: it changes where others find what they are about: nothing else is in its batch
 
 
 def by_type(handlers: Iterable[Handler]) -> Mapping[str, Handler]:
@@ -97,6 +99,18 @@ HANDLERS = by_type(
             on_account(decide_unfreeze, Flow.NONE),
         ),
         Handler(INBOUND["loyalty.command.account.close"], close_reach, on_account(decide_close, Flow.KEPT)),
+        Handler(
+            INBOUND["loyalty.command.account.merge"],
+            merge_reach,
+            on_account(decide_merge, Flow.OUT, itself=True),
+            is_alone=True,
+        ),
+        Handler(
+            INBOUND["loyalty.command.account.unmerge"],
+            unmerge_reach,
+            on_account(decide_unmerge, Flow.BACK, itself=True),
+            is_alone=True,
+        ),
         Handler(INBOUND["loyalty.command.redeem"], command_reach, on_account(decide_redeem, Flow.OUT)),
         Handler(INBOUND["loyalty.command.authorize"], authorize_reach, on_account(decide_authorize, Flow.OUT)),
         Handler(INBOUND["loyalty.command.capture"], held_reach, on_account(decide_capture, Flow.OUT)),

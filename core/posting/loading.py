@@ -15,10 +15,11 @@ from core.domain.books import Books
 from core.domain.lots import OriginKind
 from core.domain.orders.clawback import points_at_stake
 from core.domain.orders.limits import budgets_of, usage_keys
-from core.domain.orders.posted import Budget, PostedOrder, Usage
+from core.domain.orders.posted import Budget, OrderEventKind, PostedOrder, Usage
 from core.domain.program import Program, UsageKey
 from core.domain.program.registry import ProgramRegistry
-from core.domain.reach import AccountParts, CommandKey, LotsWanted, Reach, ReferenceKey
+from core.domain.reach import AccountParts, CommandKey, LotsWanted, OrderKey, Reach, ReferenceKey
+from core.domain.takes import Take, note_takes
 from core.domain.tiers.counting import counting_bounds, tier_needs
 from core.domain.value.authorizations import Authorization
 from core.domain.value.rewards import counted_name, issued_offer, reward_of
@@ -43,6 +44,7 @@ from core.store.ledger import (
     lock_budgets,
 )
 from core.store.members import load_members, load_own_accounts
+from core.store.merges import load_every_lot, load_merges, load_orders_of, load_rewarded, lots_moved
 from core.store.movements import CommandEntry, load_entries_of_commands, load_movements
 from core.store.returns import load_returns
 from core.store.tier_facts import load_counted, load_tier_facts, load_tier_history
@@ -108,7 +110,7 @@ def open_books(
     entries = load_entries_of_commands(connection, reach.movements.keys())
 
     parts = _account_parts(reach, orders, primaries, references, rules, entries)
-    books.put_accounts(lock_accounts(connection, parts.keys()))
+    parts = _lock(connection, books, parts)
     own = [posted for posted in orders if reach.orders[posted.key].account is not None]
     load_parts(connection, books, parts, rules, as_of, orders=own)
     _load_takes(connection, books, [posted for posted in own if reach.orders[posted.key].takes])
@@ -139,15 +141,46 @@ def _load_authorizations(
     return load_entries_of_commands(connection, [each.command_key for each in books.authorizations()])
 
 
+def _lock(connection: Connection, books: Books, wanted: Mapping[UUID, AccountParts]) -> dict[UUID, AccountParts]:
+    """Lock and load these accounts, and those that they are merged into: what is wanted of them is wanted of these."""
+    books.put_accounts(lock_accounts(connection, wanted.keys()))
+    while merged := {each.merged_into for each in books.accounts.values()} - {None} - books.accounts.keys():
+        books.put_accounts(lock_accounts(connection, [each for each in merged if each is not None]))
+    found: dict[UUID, AccountParts] = {}
+    for account_id, parts in wanted.items():
+        survivor = books.account(account_id)
+        while survivor.merged_into is not None:
+            survivor = books.account(survivor.merged_into)
+        if parts.itself and survivor.account_id != account_id:
+            found[account_id] = found.get(account_id, _NO_PARTS).union(parts)
+            parts = parts._replace(merge=False)  # noqa: PLW2901  # of the other account
+        found[survivor.account_id] = found.get(survivor.account_id, _NO_PARTS).union(parts)
+    return found
+
+
 def _load_takes(connection: Connection, books: Books, orders: Iterable[PostedOrder]) -> None:
-    """Load from which lots these orders' clawbacks took, and these lots."""
-    wanted = [(posted.account_id, posted.key) for posted in orders if posted.account_id is not None]
-    takes = load_takes(connection, [key for _, key in wanted])
-    numbers = {(each[0], allocation.lot_number) for each, found in takes.items() for allocation in found}
+    """Load from which lots these orders' clawbacks took, and these lots, wherever merges have moved them."""
+    owners = {posted.key: posted.account_id for posted in orders if posted.account_id is not None}
+    left = {(event.account_id, posted.key) for posted in orders for event in books.order_events_of(posted)
+            if event.kind is OrderEventKind.GIVEN_UP}  # fmt: skip
+    found: dict[tuple[UUID, OrderKey], list[Take]] = {}
+    for (account_id, key), allocations in load_takes(connection, list(owners)).items():
+        if (account_id, key) not in left:
+            note_takes(found.setdefault((account_id, key), []), allocations)
+    elsewhere = [
+        (account_id, key, take)
+        for (account_id, key), takes in found.items()
+        for take in takes
+        if take.points and account_id != owners[key]
+    ]
+    moved = lots_moved(connection, owners, elsewhere)
+    # What was taken before the order moved was taken first.
+    takes_of = {(i, key): [*moved.get((i, key), ()), *found.get((i, key), ())] for key, i in owners.items()}
+    numbers = {(account_id, take.lot_number) for (account_id, _), takes in takes_of.items() for take in takes}
     for account_id, lots in load_numbered_lots(connection, numbers).items():
         books.put_lots(account_id, lots, is_all_open=False)
-    for account_id, key in wanted:
-        books.put_takes(account_id, key, takes.get((account_id, key), ()))
+    for (account_id, key), takes in takes_of.items():
+        books.put_takes(account_id, key, takes)
 
 
 def load_done(connection: Connection, books: Books, entries: Mapping[CommandKey, Iterable[CommandEntry]]) -> None:
@@ -217,6 +250,8 @@ def load_parts(
 ) -> None:
     """Load these parts of accounts that are in the books, and the lots that `orders` opened."""
     _load_lots(connection, books, parts, orders, as_of)
+    merging = [account_id for account_id, wanted in parts.items() if wanted.merge]
+    limits = _load_merges(connection, books, merging, rules) if merging else ()
     books.put_details(load_details(connection, [i for i, wanted in parts.items() if wanted.details]))
     books.put_members(load_members(connection, [i for i, wanted in parts.items() if wanted.members]))
     books.put_own_accounts(load_own_accounts(connection, [i for i, wanted in parts.items() if wanted.primaries]))
@@ -228,7 +263,7 @@ def load_parts(
     load_tiers(connection, books, parts, rules, orders)
     keys = {
         account_id: {
-            *(key for limit in wanted.limits_of for key in usage_keys(*limit)),
+            *(key for limit in (*wanted.limits_of, *limits) for key in usage_keys(*limit)),
             *map(reward_usage_key, wanted.rewards),
         }
         for account_id, wanted in parts.items()
@@ -251,6 +286,22 @@ def load_uses(connection: Connection, books: Books, authorizations: Iterable[Aut
         if each.reward_id is not None:
             keys[each.account_id].add(reward_usage_key(each.reward_id))
     _load_usages(connection, books, keys)
+
+
+def _load_merges(connection: Connection, books: Books, account_ids: Sequence[UUID], rules: ProgramRegistry) -> Limits:
+    """Load the merges of these accounts and all of their orders; returns against which limits these are held."""
+    books.merged.put(*load_merges(connection, account_ids))
+    books.merged.rewarded |= load_rewarded(connection, account_ids)
+    keys_of = load_orders_of(connection, account_ids)
+    keys = sorted({key for of_account in keys_of.values() for key in of_account})
+    orders = load_orders(connection, keys)
+    books.put_orders(keys, orders)
+    for account_id, of_account in keys_of.items():
+        books.put_orders_of(account_id, of_account)
+    books.put_refunds(keys, (), load_refunds(connection, keys, ()))
+    books.put_order_events(keys, load_order_events(connection, keys))
+    judged_by = [(rules.version(posted.program_id, posted.program_version).program, posted) for posted in orders]
+    return tuple((program, posted.order.occurred_at) for program, posted in judged_by if program.has_limits)
 
 
 def load_tiers(
@@ -318,6 +369,9 @@ def _load_lots(
     everything = [account_id for account_id, wanted in parts.items() if wanted.lots is LotsWanted.ALL]
     for account_id, open_lots in load_all_open_lots(connection, everything).items():
         books.put_lots(account_id, open_lots, is_all_open=True)
+    every = [account_id for account_id, wanted in parts.items() if wanted.lots is LotsWanted.EVERY]
+    for account_id, lots_of in load_every_lot(connection, every).items():
+        books.put_every_lot(account_id, lots_of)
     for account_id, wanted in parts.items():
         account = books.account(account_id)
         if wanted.lots is LotsWanted.TO_TAKE:

@@ -13,6 +13,7 @@ from core.domain.decision import AccountChange, Answer, Decision, TierChange
 from core.domain.ledger import Account, AccountDetails, Entry
 from core.domain.lots import Lot, SharedExpiry
 from core.domain.members import Member, PrimaryChange
+from core.domain.merges import LotMove, PostedMerge
 from core.domain.orders.posted import (
     Budget,
     OrderEventKind,
@@ -58,6 +59,7 @@ from core.store.appending import (
     append_returns,
     append_tier_changes,
     claim_orders,
+    move_orders,
     update_accounts,
     update_budgets,
     update_expiries,
@@ -71,6 +73,7 @@ from core.store.inbox import ClaimedMessage
 from core.store.judgements import why_json
 from core.store.ledger import lock_budgets
 from core.store.members import write_members, write_primaries
+from core.store.merges import append_merges
 
 _OrderRow = tuple[str, str, str]  #: source, order_id, program_id
 _NONE: Mapping[BudgetKey, LoadedBudget] = MappingProxyType({})
@@ -118,6 +121,9 @@ class Writing:
         self._orders: dict[_OrderRow, PostedOrder] = {}
         self._new_orders: dict[_OrderRow, Report] = {}
         self._claimed: dict[_OrderRow, int] = {}  #: orders of another account now, with their shards
+        self._moved: dict[_OrderRow, None] = {}  #: orders of another account now, by a merge
+        self._merges: list[PostedMerge] = []
+        self._lot_moves: list[LotMove] = []
         self._refunds: list[tuple[PostedRefund, int]] = []
         self._returns: list[NewReturn] = []
         self._order_events: list[NewOrderEvent] = []
@@ -152,14 +158,21 @@ class Writing:
                     self._authorizations[fact.key] = fact
         for authorization in decision.authorizations:
             self._authorizations[authorization.key] = authorization
-        for posted in decision.orders:
-            self._orders[*posted.key, posted.program_id] = posted
-            if any(getattr(each, "kind", None) is OrderEventKind.CLAIMED for each in decision.facts):
-                assert report is not None
-                self._claimed[*posted.key, posted.program_id] = report.shard
+        self._keep_orders(decision, report)
         for spent in decision.budgets:
             self._budgets[spent.program_id, spent.name] = None
         self._events += decision_events(decision, self._context)
+
+    def _keep_orders(self, decision: Decision, report: Report | None) -> None:
+        kinds = {getattr(each, "kind", None) for each in decision.facts}
+        for posted in decision.orders:
+            row = *posted.key, posted.program_id
+            self._orders[row] = posted
+            if OrderEventKind.MOVED_IN in kinds:
+                self._moved[row] = None
+            if OrderEventKind.CLAIMED in kinds:
+                assert report is not None
+                self._claimed[row] = report.shard
 
     def keep_answer(self, message: ClaimedMessage, digest: bytes, outcome: object) -> None:
         """Collect the answer to a command that is decided; one that is known already is told its first answer."""
@@ -215,6 +228,9 @@ class Writing:
             self._expiries[account_id, expiry.expires_with] = expiry
         self._new_expiries.update((account_id, expiry.expires_with) for expiry in change.expiries_begun)
         self._tier_changes += change.tier_changes
+        if change.merge is not None:
+            self._merges.append(change.merge)
+            self._lot_moves += change.lot_moves
         for used in change.usages:
             self._usages[account_id, UsageKey(used.name, used.period)] = None
 
@@ -262,6 +278,7 @@ class Writing:
         append_lots(connection, [(key[0], self._lots[key]) for key in self._lots if key in self._new_lots])
         update_lots(connection, [(key[0], lot) for key, lot in self._lots.items() if key not in self._new_lots])
         append_allocations(connection, self._entries)
+        append_merges(connection, self._merges, self._lot_moves)
         new = [self._authorizations[key] for key in sorted(self._new_authorizations)]
         append_authorizations(connection, new)
         known = [each for key, each in self._authorizations.items() if key not in self._new_authorizations]
@@ -320,6 +337,7 @@ class Writing:
         claimed = {key: shard for key, shard in self._claimed.items() if key not in self._new_orders}
         # Before they have points, which guests' orders must not have.
         claim_orders(connection, [ClaimedOrder(self._orders[key], shard) for key, shard in claimed.items()], chain_key)
+        move_orders(connection, [self._orders[key] for key in self._moved], chain_key)
         update_orders(connection, [posted for key, posted in self._orders.items() if key not in self._new_orders])
 
     def announce_parked(self, message: ClaimedMessage, parked: Parked) -> None:

@@ -66,7 +66,7 @@ SELECT greatest(e.occurred_at, o.occurred_at, r.occurred_at) AS happened_at, o.a
 FROM order_events e JOIN orders o USING (source, order_id, program_id)
 LEFT JOIN refunds r ON e.kind = 'refund_reverted' AND r.program_id = e.program_id
                        AND concat(r.source, E'\\t', r.refund_id) = e.event_key
-WHERE e.program_id = %(program)s AND o.account_id IS NOT NULL AND e.kind <> 'given_up'
+WHERE e.program_id = %(program)s AND o.account_id IS NOT NULL AND e.kind NOT IN ('given_up', 'moved_away', 'moved_in')
   AND greatest(e.occurred_at, o.occurred_at, r.occurred_at) < %(until)s
 ORDER BY happened_at, e.source, e.order_id, e.kind, e.event_key
 """
@@ -146,9 +146,11 @@ def _order_event(row: tuple[Any, ...]) -> RecordedMessage:
             fact = Cancellation(source, order_id, occurred_at, lines=read_parts(content), part_id=key)
         case OrderEventKind.AMENDED:
             fact = amended_order_of(source, occurred_at, from_json(content))
-        case OrderEventKind.CLAIMED | OrderEventKind.GIVEN_UP:
+        case OrderEventKind.CLAIMED:
             fact = claim_of(source, occurred_at, from_json(content))
         case OrderEventKind.REFUND_REVERTED:
             of_refund, refund_id = key.split("\t")
             fact = RefundReversion(of_refund, refund_id, order_id, occurred_at, source)
+        case OrderEventKind.GIVEN_UP | OrderEventKind.MOVED_AWAY | OrderEventKind.MOVED_IN:
+            raise AssertionError("these tell of what accounts gave and got, and are not asked for")
     return RecordedMessage(happened_at, account_id, f"order.{kind}", fact, is_followed=False)

@@ -240,6 +240,16 @@ def claim_orders(connection: Connection, orders: Sequence[ClaimedOrder], chain_k
         seal_again(connection, chain_key, [(*each.posted.key, each.posted.program_id) for each in orders])
 
 
+_MOVE_ORDERS = Update(ORDERS.changed("account_id", "sequence"))
+
+
+def move_orders(connection: Connection, orders: Sequence[PostedOrder], chain_key: bytes | None = None) -> None:
+    """Let orders be of the accounts to which merges have moved them. With `chain_key` they are sealed anew."""
+    _MOVE_ORDERS.run(connection, orders)
+    if chain_key is not None and orders:
+        seal_again(connection, chain_key, [(*each.key, each.program_id) for each in orders])
+
+
 def append_orders(connection: Connection, orders: Sequence[NewOrder], chain_key: bytes | None = None) -> None:
     """Record orders; the key (source, order, program) refuses a second one. With `chain_key` each carries a seal."""
     if chain_key is not None:

@@ -53,7 +53,7 @@ WORKER_GRANTS: Mapping[str, Allowed] = {
             "sequence", "lots_opened", "balance", "pending", "reserved", "deficit", "lifetime_points",
             "qualifying_points", "qualifying_from", "tier_id", "tier_since", "tier_until", "tier_changes",
             "counted_until", "orders_posted", "orders_counted", "enrolled_at", "tier_held_until", "tier_warned_until",
-            "status", "updated_at",
+            "status", "merged_into", "updated_at",
         ),
     ),
     "members": Allowed(inserts=True, deletes=True, updates=("account_id",)),
@@ -76,6 +76,8 @@ WORKER_GRANTS: Mapping[str, Allowed] = {
     "dated_lots": _READ,
     "allocations": _APPEND,
     "tier_changes": _APPEND,
+    "merges": _APPEND,
+    "lot_moves": _APPEND,
     "orders": Allowed(
         inserts=True,
         updates=(

@@ -36,12 +36,24 @@ OF_ORDERS = (
         tests=(f"{_CHANGED_ORDERS}::test_what_is_given_back_comes_to_the_lots_that_it_was_taken_from",),
     ),
     Protection(
+        "what comes for a merged account finds the survivor",
+        "a command for a merged account is done in the one that survives",
+        (
+            Edit(
+                "core/domain/names.py",
+                "        while account is not None and account.merged_into is not None:\n",
+                "        while False:\n",
+            ),
+        ),
+        tests=("tests/posting/test_merges.py::TestNames::test_every_name_of_the_merged_account_leads_to_the_survivor",),
+    ),
+    Protection(
         "the lots that clawbacks took from are loaded",
         "what is given back comes to the lots that it was taken from",
         (
             Edit(
                 "core/posting/loading.py",
-                "        books.put_takes(account_id, key, takes.get((account_id, key), ()))\n",
+                "        books.put_takes(account_id, key, takes)\n",
                 "        books.put_takes(account_id, key, ())\n",
             ),
         ),

@@ -104,6 +104,9 @@ UPDATED: dict[str, dict[str, Named | Free]] = {
         "tier_held_until": Named(_TIER_END, "now()"),
         "tier_warned_until": Free("only keeps a warning from being told twice", "now()"),
         "status": Named("an account is frozen or closed by a command", "'frozen'"),
+        "merged_into": Named(
+            "an account is merged into the one that its last merge says, and nothing comes to it since", "NULL"
+        ),
         "updated_at": Free("nothing reads it"),
     },
     "members": {"account_id": Named(_PRIMARY, f"{_AN_ACCOUNT}")},

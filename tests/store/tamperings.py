@@ -164,7 +164,7 @@ TAMPERED = [
     (
         "an account counts its entries and its lots",
         """WITH gone AS (DELETE FROM allocations n USING accounts a WHERE n.account_id = a.account_id AND points < 0
-                         AND a.customer_id <> 'h3'
+                         AND a.customer_id NOT IN ('h3', 'twice', 'once')
                          AND n.sequence = a.sequence RETURNING n.account_id, n.sequence)
            DELETE FROM entries e USING gone WHERE e.account_id = gone.account_id AND e.sequence = gone.sequence""",
     ),

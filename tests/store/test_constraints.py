@@ -45,6 +45,18 @@ REFUSED = {
     "ck_accounts_qualifying_points": "UPDATE accounts SET qualifying_points = -1",
     "ck_accounts_status": "UPDATE accounts SET status = 'gone'",
     "ck_accounts_enrolment_given": "UPDATE accounts SET is_enrolment_given = true, enrolled_at = NULL",
+    "ck_accounts_merged_into_another": "UPDATE accounts SET merged_into = account_id WHERE merged_into IS NULL",
+    "fk_accounts_merged_into": "UPDATE accounts SET merged_into = gen_random_uuid() WHERE merged_into IS NOT NULL",
+    "pk_merges": "INSERT INTO merges SELECT * FROM merges",
+    "fk_merges_account_id_sequence": "DELETE FROM lot_moves; UPDATE merges SET sequence = 99",
+    "fk_merges_other_account_id_other_sequence": "UPDATE merges SET other_sequence = 99",
+    "ck_merges_role": "UPDATE merges SET role = 'friend'",
+    "ck_merges_two_accounts": "UPDATE merges SET other_account_id = account_id",
+    "pk_lot_moves": "INSERT INTO lot_moves SELECT * FROM lot_moves",
+    "fk_lot_moves_account_id_sequence": "UPDATE lot_moves SET sequence = 99",
+    "fk_lot_moves_account_id_lot_number": "UPDATE lot_moves SET lot_number = 99",
+    "fk_lot_moves_other_account_id_other_lot_number": "UPDATE lot_moves SET other_lot_number = 99",
+    "ck_lot_moves_points_granted": "UPDATE lot_moves SET points_granted = -1",
     "pk_account_details": "INSERT INTO account_details SELECT * FROM account_details",
     "fk_account_details_account_id": "UPDATE account_details SET account_id = gen_random_uuid()",
     "pk_commands": "INSERT INTO commands SELECT * FROM commands",
@@ -188,6 +200,9 @@ def fill(engine: Engine) -> Shell:
     members = [{"customer_id": "c9", "role": "member"}]
     create = command("account.create", "k2", account_id="a1", customer_id="c2", tags=["vip"], members=members)
     take_by_operator(shell, create)
+    merge = command("account.merge", "k5", customer_id="c5", into_customer_id="c6")
+    take_by_operator(shell, command("credit", "k6", customer_id="c6", points=5))
+    take_by_operator(shell, command("credit", "k7", customer_id="c5", points=5), merge)
     shell.execute("INSERT INTO account_references SELECT 'card', '1', program_id, account_id, 0 FROM accounts LIMIT 1")
     shell.execute("INSERT INTO reminders SELECT account_id, now(), 5, 30 FROM accounts")
     shell.execute(
@@ -241,7 +256,8 @@ _UNKNOWN_OF_MESSAGES = (
 
 
 _UNKNOWN_OF_ACCOUNTS = (
-    "counted_until enrolled_at own_account_id qualifying_from tier_held_until tier_since tier_until tier_warned_until"
+    "counted_until enrolled_at merged_into own_account_id qualifying_from tier_held_until tier_since tier_until"
+    " tier_warned_until"
 )
 
 

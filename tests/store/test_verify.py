@@ -28,6 +28,7 @@ from tests.shell import Shell, take_by_operator, tampered
 from tests.store.account_tamperings import TAMPERED_ACCOUNTS
 from tests.store.authorization_tamperings import TAMPERED_AUTHORIZATIONS
 from tests.store.every_column import UPDATED, Free, Named, tampering
+from tests.store.merge_tamperings import TAMPERED_MERGES
 from tests.store.moved_tamperings import TAMPERED_MOVES
 from tests.store.tamperings import CHANGE, TAMPERED
 from tests.store.test_verified_limits import TAMPERED_LIMITS
@@ -87,10 +88,20 @@ def of_commands() -> list[dict[str, Any]]:
         command("account.freeze", "k9", account_id="a1"),
         command("credit", "k7", customer_id="c7", points=20),
         {**command("reverse", "k8"), "data": {"command_id": "k7", "points": 12}},
+        command("account.merge", "t1", customer_id="twice", into_customer_id="once"),
         command("credit", "k10", customer_id="c12", program_id="gives", points=30),
         command("convert", "k11", customer_id="c12", program_id="gives", to_program_id="kind", points=10),
         command("convert", "k12", customer_id="c12", program_id="gives", to_program_id="kind", points=4),
         {**command("reverse", "k13"), "data": {"command_id": "k12"}},
+    ]
+
+
+def of_merged(yesterday: str) -> list[dict[str, Any]]:
+    """What there is of two accounts that have become one."""
+    return [
+        order("twice", "80.00", customer_id="twice", time=yesterday),
+        refund("r6", "twice", net="20.00", time=yesterday),
+        order("once", "30.00", customer_id="once", time=yesterday),
     ]
 
 
@@ -137,6 +148,7 @@ def ledger(open_database: OpenDatabase) -> Iterator[Shell]:
             order("late", source="/later", time="2020-01-01T12:00:00Z"),
             order("soon", source="/later", time=yesterday),
         )
+        shell.take(*of_merged(yesterday))
         take_by_operator(shell, *of_commands())
         shell.expire("2026-04-30T00:00:00Z")
         shell.review("2027-01-02T00:00:00Z")
@@ -154,7 +166,18 @@ def test_a_clean_ledger_is_clean(ledger: Shell) -> None:
     kinds = {row.kind for row in ledger.rows("SELECT kind FROM entries")}
     states = {row.state for row in ledger.rows("SELECT state FROM inbox")}
     assert kinds == {
-        *("accrual", "clawback", "expiry", "release", "conversion", "credit", "adjustment", "transfer", "reversal"),
+        *(
+            "accrual",
+            "clawback",
+            "expiry",
+            "release",
+            "conversion",
+            "credit",
+            "adjustment",
+            "transfer",
+            "reversal",
+            "merge",
+        ),
         *RESERVING,
     }
     assert states == {"posted", "replayed", "waiting", "dead"}
@@ -183,7 +206,10 @@ def found_by(connection: Connection, name: str) -> list[Difference]:
     return differences
 
 
-@pytest.mark.parametrize(("name", "change"), [*TAMPERED, *TAMPERED_ACCOUNTS, *TAMPERED_MOVES, *TAMPERED_AUTHORIZATIONS])
+ALL_TAMPERED = [*TAMPERED, *TAMPERED_ACCOUNTS, *TAMPERED_MOVES, *TAMPERED_AUTHORIZATIONS, *TAMPERED_MERGES]
+
+
+@pytest.mark.parametrize(("name", "change"), ALL_TAMPERED)
 def test_a_check_finds_what_it_is_there_for(ledger: Shell, name: str, change: str) -> None:
     with tampered(ledger, change) as connection:
         assert found_by(connection, name)
@@ -213,7 +239,7 @@ def test_what_is_free_to_change_is_named_by_no_check(ledger: Shell) -> None:
 
 
 def test_every_check_is_tried_here() -> None:
-    tried = (*TAMPERED, *TAMPERED_ACCOUNTS, *TAMPERED_MOVES, *TAMPERED_AUTHORIZATIONS, *TAMPERED_LIMITS)
+    tried = (*ALL_TAMPERED, *TAMPERED_LIMITS)
     assert {check.name for check in CHECKS} == {check for check, _ in tried}
 
 

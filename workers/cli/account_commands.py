@@ -235,6 +235,7 @@ def _document(standing: Standing) -> dict[str, Any]:
         "linked": [{"kind": kind, "reference": reference} for kind, reference in standing.linked],
         "status": None if standing.is_past else account.status,
         "status_since": None if standing.status_change is None else standing.status_change.since,
+        "merged_into": account.merged_into,
         "program_id": account.program_id,
         "program_name": program.name,
         "balance": account.balance,
@@ -272,7 +273,8 @@ def _document(standing: Standing) -> dict[str, Any]:
 
 def _print_account(customer_id: str, standing: Standing) -> None:
     account, zone = standing.account, standing.program.zone
-    has_status = not standing.is_past and account.status is not AccountStatus.ACTIVE
+    is_usual = account.status is AccountStatus.ACTIVE and account.merged_into is None
+    has_status = not standing.is_past and not is_usual
     _say_title(customer_id, standing)
     print_facts(
         [

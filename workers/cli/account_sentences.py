@@ -34,7 +34,9 @@ def summary_texts(standing: Standing) -> list[str]:
         texts.append(
             f"Refunds took {count_text(account.deficit, 'point')} more than there were; the next points pay that off."
         )
-    if not standing.is_past and account.status is not AccountStatus.ACTIVE:
+    if account.merged_into is not None:
+        texts.append(f"The account is {status_text(standing)}.")
+    elif not standing.is_past and account.status is not AccountStatus.ACTIVE:
         texts.append(f"The account is {status_text(standing)}: {_STATUS_MEANS[account.status]}.")
     texts += [authorization_text(each, standing) for each in standing.authorizations]
     texts += [*pending_texts(standing), *expiring_texts(standing), f"Tier: {tier_text(standing)}."]
@@ -67,6 +69,8 @@ _STATUS_MEANS = {
 def status_text(standing: Standing) -> str:
     """The status of the account, and since when and by which command it has it."""
     status, change = standing.account.status.value, standing.status_change
+    if standing.account.merged_into is not None:
+        return f"merged into account {standing.account.merged_into}, which has all that was its own"
     if change is None:
         return status
     since = time_text(change.since, standing.program.zone)[:16]

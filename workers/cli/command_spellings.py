@@ -14,9 +14,9 @@ class Option(NamedTuple):
 
 
 #: Stand among the arguments of a command for the fields that name an account, of which one is given.
-WHOM, TO = "whom", "to"
+WHOM, TO, INTO = "whom", "to", "into"
 #: What the names of these fields begin with.
-PARTIES: Mapping[str, str] = {WHOM: "", TO: "to_"}
+PARTIES: Mapping[str, str] = {WHOM: "", TO: "to_", INTO: "into_"}
 #: Every field that a command of the table takes, except those that name the account that it is about.
 OPTIONS: Mapping[str, Option] = {
     "points": Option("How many points, or of money the smallest units.", "POINTS"),
@@ -39,6 +39,8 @@ OPTIONS: Mapping[str, Option] = {
     "command_source": Option("The source of that command; else the command line.", "SOURCE"),
     "to_program_id": Option("The program to which they go.", "PROGRAM"),
     "card": Option("The number of the loyalty card; no number of a payment card.", "CARD"),
+    "into_customer_id": Option("The customer whose account survives.", "CUSTOMER"),
+    "into_account_id": Option("The account that survives, in place of a customer.", "ACCOUNT"),
     "points_left": Option("What becomes of points that are left: forfeit or transfer.", "WHAT"),
     "to_customer_id": Option("With transfer, the customer whose account gets them.", "CUSTOMER"),
     "to_account_id": Option("With transfer, the account that gets them, in place of a customer.", "ACCOUNT"),
@@ -287,6 +289,30 @@ SPELLINGS = (
         \b
         loyalty account close C-1001 --reason "asked for it" --points-left forfeit
         loyalty account close C-1001 --points-left transfer --to-customer-id C-1002
+        """,
+    ),
+    Spelling(
+        "account merge",
+        Verb.ACCOUNT_MERGE,
+        (WHOM, INTO),
+        "account merged into that of {whom}, with {points}",
+        """Let an account become a part of another one of the program: its points, orders and names go there.
+
+        \b
+        loyalty account merge C-1001 C-1002 --reason "signed up twice"
+
+        It can be undone: loyalty account unmerge.
+        """,
+    ),
+    Spelling(
+        "account unmerge",
+        Verb.ACCOUNT_UNMERGE,
+        (WHOM,),
+        "merge of the account of {whom} undone, with {points}",
+        """Undo the merge of an account: what is left of what it brought goes back, with its orders.
+
+        \b
+        loyalty account unmerge C-1001
         """,
     ),
     Spelling(

@@ -5,6 +5,7 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from core.domain.ledger import EntryKind
+from core.domain.merges import MergeRole
 from core.reading.accounts import HistoryEntry
 from workers.cli.command_sentences import command_text
 from workers.cli.output import count_text, printable, time_text, until_text
@@ -83,6 +84,7 @@ def headline(entry: HistoryEntry, zone: ZoneInfo) -> str:
         EntryKind.DEBIT: "Closing the account took" if "forfeited" in entry.why else "A command took",
         EntryKind.ADJUSTMENT: "A correction took" if entry.points < 0 else "A correction gave",
         EntryKind.TRANSFER: "A transfer took" if entry.points < 0 else "A transfer brought",
+        EntryKind.MERGE: _merge_headline(entry),
         EntryKind.CONVERSION: "A conversion took" if entry.points < 0 else "A conversion gave",
         EntryKind.REVERSAL: "A reversal took" if entry.points + entry.pending_change < 0 else "A reversal gave back",
         **_held_headlines(entry),
@@ -122,6 +124,18 @@ def _held_headlines(entry: HistoryEntry) -> dict[EntryKind, str]:
         EntryKind.CAPTURE: "A command captured",
         EntryKind.VOID: _void_headline(entry),
     }
+
+
+_MERGE_HEADLINES = {
+    MergeRole.MERGED: "The account was merged into another one, which took",
+    MergeRole.SURVIVOR: "Another account was merged into this one, which brought",
+    MergeRole.PARTED: "The merge of another account was undone, which took",
+    MergeRole.RESTORED: "The merge into another account was undone, which gave back",
+}
+
+
+def _merge_headline(entry: HistoryEntry) -> str:
+    return _MERGE_HEADLINES[MergeRole(entry.why["merge"])] if entry.kind is EntryKind.MERGE else ""
 
 
 def _accrual_headline(entry: HistoryEntry) -> str:

@@ -21,7 +21,7 @@ from core.store.programs import load_registry
 from workers.bootstrap import command_executor
 from workers.cli.answer_pages import done_text, print_accounts
 from workers.cli.command_errors import CommandNotDoneError, WhichOfProgramsError
-from workers.cli.command_spellings import NEGATED, OPTIONS, PARTIES, SHORTER, SPELLINGS, TO, WHOM, Spelling
+from workers.cli.command_spellings import INTO, NEGATED, OPTIONS, PARTIES, SHORTER, SPELLINGS, TO, WHOM, Spelling
 from workers.cli.output import AsJson, print_json, say
 from workers.cli.wiring import acting, opened_database
 from workers.process_logs import set_up_logging
@@ -29,6 +29,7 @@ from workers.process_logs import set_up_logging
 #: How an account is named that is an argument: what stands for it, its help, and the option for the kind of its name.
 _PARTIES = {
     WHOM: ("CUSTOMER", "The shop's own id of the customer; with --named-by another name of the account.", "named_by"),
+    INTO: ("INTO", "The customer whose account survives; with --into-named-by another name of it.", "into_named_by"),
     TO: ("TO", "The customer who gets them; with --to-named-by another name of the account.", "to_named_by"),
 }
 

@@ -48,7 +48,12 @@ def claim_reach(message: Message[OrderClaim], rules: ProgramRegistry, _as_of: da
         LotsWanted.TO_TAKE, (TierInstant(None, key, is_new=False),), expiries=of_order.account.expiries
     )
     customers = tuple((program_id, claim.customer_id) for program_id in programs)
-    return Reach({key: of_order}, customers=dict.fromkeys(customers, parts), owners={key: customers})
+    reached = dict.fromkeys(customers, parts)
+    if claim.previous_customer_id is not None:
+        # Whose account may have been merged into that which has the order.
+        previous = [(program_id, claim.previous_customer_id) for program_id in programs]
+        reached = {**dict.fromkeys(previous, AccountParts()), **reached}
+    return Reach({key: of_order}, customers=reached, owners={key: customers})
 
 
 def decide_claim(
@@ -74,19 +79,31 @@ def decide_claim(
     owner = None if posted.account_id is None else books.account(posted.account_id)
     is_late = any((each.occurred_at, each.event_key) > (claim.occurred_at, key) for each in claims)
     account = books.account_of(posted.program_id, claim.customer_id)
-    is_there = owner is not None and (
-        claim.customer_id == owner.customer_id or (account is not None and account.account_id == owner.account_id)
-    )
-    if is_late or is_there:
+    if is_late or (owner is not None and _is_of(owner, claim.customer_id, account)):
         return Decision(facts=(event,))
     # In a shared account it may be a member's, as long as no claim has moved it there.
-    previous = {None if owner is None else owner.customer_id, None if claims else posted.order.customer_id}
-    if owner is not None and claim.previous_customer_id not in previous - {None}:
+    reported_for = None if claims else posted.order.customer_id
+    if owner is not None and not _was_of(books, owner, claim, reported_for):
         return _owned()
     held_before = {each.account_id for each in books.order_events_of(posted) if each.kind is OrderEventKind.GIVEN_UP}
     if account is not None and account.account_id in held_before:
         return _back_again()
     return _moved(books, posted, owner, claim, event, rules, as_of)
+
+
+def _is_of(owner: Account, customer_id: str, account: Account | None) -> bool:
+    """Whether this is the customer's account: theirs, or the one that it is merged into."""
+    return owner.customer_id == customer_id or (account is not None and account.account_id == owner.account_id)
+
+
+def _was_of(books: Books, owner: Account, claim: OrderClaim, reported_for: str | None) -> bool:
+    """Whether the claim says whose the order is until now; their account may be merged into that which has it."""
+    previous = claim.previous_customer_id
+    if previous is None or previous in {reported_for, owner.customer_id}:
+        return previous is not None
+    own = books.account_itself((owner.program_id, previous))
+    is_merged = own is not None and own.merged_into is not None
+    return is_merged and _is_of(owner, previous, books.account_of(owner.program_id, previous))
 
 
 class _Left(NamedTuple):

@@ -143,6 +143,8 @@ class OrderEventKind(StrEnum):
     REFUND_REVERTED = "refund_reverted"
     CLAIMED = "claimed"  #: it came to a customer
     GIVEN_UP = "given_up"  #: it left the customer whose it was, by the same message
+    MOVED_AWAY = "moved_away"  #: it left its account by a merge, as it was
+    MOVED_IN = "moved_in"  #: it came to an account by a merge, as it was
 
 
 class PostedOrderEvent(NamedTuple):

@@ -93,6 +93,10 @@ class OrdersByTime:
         place = bisect_left(self._orders, start, key=_occurred_at)
         return self._orders[place:] if place else self._orders
 
+    def __or__(self, others: Iterable[CountedOrder]) -> "OrdersByTime":
+        """These, and others."""
+        return OrdersByTime([*self._orders, *others])
+
     def changed(self, before: CountedOrder | None, after: CountedOrder | None) -> "OrdersByTime":
         """With `after` in the place of `before`, which is one of them; None: it is new, or no longer there."""
         changed = OrdersByTime()

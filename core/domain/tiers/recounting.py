@@ -121,7 +121,11 @@ def _anew(
     program_at: ProgramAt,
 ) -> Recount:
     facts = books.tier_facts(account)
-    facts = facts._replace(orders=facts.orders.changed(before, after))
+    return recount_all(books, account, facts._replace(orders=facts.orders.changed(before, after)), at, program_at)
+
+
+def recount_all(books: Books, account: Account, facts: TierFacts, at: datetime, program_at: ProgramAt) -> Recount:
+    """Work out the account's tier anew from these facts, of which none that is new is before the instant `at`."""
     through = max(account.counted_until or at, at, _last_instant(facts))
     right = timeline(account, facts, program_at, through)
     changes = corrections(account, books.history(account), right)

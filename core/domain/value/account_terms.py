@@ -38,6 +38,13 @@ class CloseTerms(NamedTuple):
     to: Whom | None = None  #: or go to this account
 
 
+class MergeTerms(NamedTuple):
+    """Let an account become a part of another one."""
+
+    into: Whom
+    reason: str | None = None  #: for people
+
+
 class UpdateTerms(NamedTuple):
     """Keep something else with an account."""
 

@@ -23,7 +23,7 @@ def decide_credit(situation: Situation) -> Decision | Rejected:
 
 def give(situation: Situation, terms: CreditTerms, kind: EntryKind) -> Decision | Rejected:
     """Open a lot with points that the situation's command gives, by an entry of this kind."""
-    books, command, _, account, opened, program, _, as_of, _ = situation
+    books, command, _, account, opened, program, _, as_of, *_ = situation
     if account.balance + account.pending + account.reserved + terms.points > POINTS_MAX:
         return too_many(terms.points)
     released = released_if_owing(books, account, as_of)

@@ -29,7 +29,7 @@ def create_reach(message: Message[Command[CreateTerms]], rules: ProgramRegistry,
     """What `decide_create` asks of the books: whether its id is taken, and by whose account; the customer's account."""
     command = message.fact
     known = frozenset({(command.source, message.event_id)})
-    references = {_own(command.terms): AccountParts(details=True)}
+    references = {_own(command.terms): AccountParts(details=True, itself=True)}
     program_id = rules.resolve(message.program_id, command.source, as_of)
     if program_id is None:
         return Reach(references=references, commands=known)
@@ -56,7 +56,7 @@ def decide_create(
         return unknown_program(message.program_id, rules)
     version = rules.at(program_id, as_of)
     program = version.program
-    taken = books.account_by(_own(command.terms))
+    taken = books.account_itself(_own(command.terms))
     if taken is not None:
         is_same = taken.program_id == program_id and books.details(taken).digest == message.digest
         return Decision(answer=Answer(taken, _told(command), version.version)) if is_same else _taken()

@@ -73,7 +73,7 @@ def decide_reversal(
     version = rules.at(accounts[0].program_id, as_of)
     program, number = version.program, version.version
     situation = Situation(books, command, message.event_id, accounts[0], None, program, number, as_of, rules)
-    problem = _problem(movements, terms) or unit_problem(situation)
+    problem = _merged(accounts) or _problem(movements, terms) or unit_problem(situation)
     if problem is not None:
         return problem
     points = terms.points or _moved(movements)
@@ -90,6 +90,16 @@ def decide_reversal(
         changes.append(change)
     answer = Answer(changes[0].account, {"points": points})
     return completed(Decision(tuple(changes), answer=answer), situation)
+
+
+def _merged(accounts: Sequence[Account]) -> Rejected | None:
+    if all(each.merged_into is None for each in accounts):
+        return None
+    return Rejected(
+        RejectionCode.ALREADY_MERGED,
+        "the command's account has been merged into another one, where its lots are no longer those that it moved",
+        "correct the points of that account by an adjustment, or undo the merge first by account.unmerge",
+    )
 
 
 def _moved(movements: Sequence[Movement]) -> int:

@@ -18,7 +18,7 @@ from core.domain.program.registry import ProgramRegistry
 from core.domain.reach import AccountParts, LotsWanted, Reach
 from core.domain.value.authorizations import AUTHORIZATION, REWARD
 from core.domain.value.commands import CUSTOMER, Command, Whom
-from core.domain.whose import account_found, account_reach, field_of, is_of_program
+from core.domain.whose import account_found, account_reach, field_of, is_of_program, key_of
 
 
 class Flow(Enum):
@@ -43,6 +43,7 @@ class Situation(NamedTuple):
     program_version: int
     as_of: datetime
     rules: ProgramRegistry
+    digest: bytes = b""  #: of the command's content
 
 
 Decide = Callable[[Books, Message[Any], ProgramRegistry, datetime], Decision | Rejected | Replayed]
@@ -75,10 +76,11 @@ def reach_of(message: Message[Command[Any]], rules: ProgramRegistry, as_of: date
     return account_reach(command.whom, program_id, parts)._replace(commands=known)
 
 
-def on_account(decide: DecideSituation, flow: Flow, *, opens: bool = False) -> Decide:
+def on_account(decide: DecideSituation, flow: Flow, *, opens: bool = False, itself: bool = False) -> Decide:
     """Let a decider of one situation decide messages: what every command on an account is checked for comes first.
 
-    With `opens` a customer without an account gets one. A command that is known already changes nothing.
+    With `opens` a customer without an account gets one. With `itself` it is the account that is named, even where it is
+    merged into another. A command that is known already changes nothing.
     """
 
     def decide_message(
@@ -87,7 +89,7 @@ def on_account(decide: DecideSituation, flow: Flow, *, opens: bool = False) -> D
         known = known_already(books, message)
         if known is not None:
             return known
-        found = _situation(books, message, rules, as_of, opens=opens)
+        found = _situation(books, message, rules, as_of, opens=opens, itself=itself)
         if isinstance(found, Rejected):
             return found
         problem = (
@@ -111,7 +113,7 @@ def known_already(books: Books, message: Message[Command[Any]]) -> Rejected | Re
 
 
 def _situation(
-    books: Books, message: Message[Command[Any]], rules: ProgramRegistry, as_of: datetime, *, opens: bool
+    books: Books, message: Message[Command[Any]], rules: ProgramRegistry, as_of: datetime, *, opens: bool, itself: bool
 ) -> Situation | Rejected:
     command, opened = message.fact, None
     if not is_of_program(command.whom):
@@ -125,9 +127,12 @@ def _situation(
             account = opened = books.new_account(program_id, command.whom.id, program.tiers[0].tier_id, None)
     if account is None or message.program_id not in (None, account.program_id):
         return unknown_account(command.whom)
+    if itself:
+        account = books.account_itself(key_of(command.whom, account.program_id)) or account
     version = rules.at(account.program_id, as_of)
     program, number = version.program, version.version
-    return Situation(books, command, message.event_id, account, opened, program, number, as_of, rules)
+    digest = message.digest
+    return Situation(books, command, message.event_id, account, opened, program, number, as_of, rules, digest)
 
 
 def completed(decision: Decision, situation: Situation) -> Decision:
@@ -244,7 +249,8 @@ def status_problem(account: Account, flow: Flow, what: str = "the account") -> R
 def acting_problem(situation: Situation, flow: Flow) -> Rejected | None:
     """Why a command is not done for the customer who asks for it; None where nobody is named."""
     acting, account = situation.command.acting, situation.account
-    if acting is None or acting == account.customer_id:
+    named = situation.books.account_itself(key_of(situation.command.whom, account.program_id)) or account
+    if acting is None or acting in {account.customer_id, named.customer_id}:  # of one that is merged into it
         return None
     role = next((each.role for each in situation.books.members(account) if each.customer_id == acting), None)
     if role is None:

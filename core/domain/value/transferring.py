@@ -43,9 +43,18 @@ def transfer_reach(message: Message[Command[TransferTerms]], rules: ProgramRegis
     return union((command_reach(message, rules, as_of), receiver))
 
 
-def receiver_reach(message: Message[Command[Any]], to: Whom, rules: ProgramRegistry, as_of: datetime) -> Reach:
+_TO_RECEIVE = AccountParts(LotsWanted.IF_OWING)
+
+
+def receiver_reach(
+    message: Message[Command[Any]],
+    to: Whom,
+    rules: ProgramRegistry,
+    as_of: datetime,
+    parts: AccountParts = _TO_RECEIVE,
+) -> Reach:
     """What is asked of the account that gets points."""
-    command, parts = message.fact, AccountParts(LotsWanted.IF_OWING)
+    command = message.fact
     if to.kind != CUSTOMER:
         return Reach(references={reference_key(to): parts})
     resolved = rules.resolve(message.program_id, command.source, as_of)
@@ -81,6 +90,13 @@ def decide_transfer(situation: Situation) -> Decision | Rejected:
     return Decision((given, got), answer=Answer(given.account, told))
 
 
+def named_account(situation: Situation, to: Whom) -> Account | None:
+    """Another account that a command names."""
+    if to.kind != CUSTOMER:
+        return situation.books.account_by(reference_key(to))
+    return situation.books.account_of(situation.account.program_id, to.id)
+
+
 class Receiver(NamedTuple):
     """The account that gets points."""
 
@@ -91,13 +107,9 @@ class Receiver(NamedTuple):
 def receiver_of(situation: Situation, to: Whom) -> Receiver | Rejected:
     """The account to which a command lets points go; a customer who has none gets one."""
     books, program, sender = situation.books, situation.program, situation.account
-    opened = None
-    if to.kind != CUSTOMER:
-        account = books.account_by(reference_key(to))
-    else:
-        account = books.account_of(sender.program_id, to.id)
-        if account is None and program.enrol is Enrol.FIRST_ACTIVITY:
-            account = opened = books.new_account(sender.program_id, to.id, program.tiers[0].tier_id, None)
+    opened, account = None, named_account(situation, to)
+    if account is None and to.kind == CUSTOMER and program.enrol is Enrol.FIRST_ACTIVITY:
+        account = opened = books.new_account(sender.program_id, to.id, program.tiers[0].tier_id, None)
     if account is None:
         return unknown_account(to, "to_")
     if account.program_id != sender.program_id:

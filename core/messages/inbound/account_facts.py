@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from core.domain.members import Member, Role
-from core.domain.value.account_terms import CloseTerms, CreateTerms, LinkTerms, StatusTerms, UpdateTerms
+from core.domain.value.account_terms import CloseTerms, CreateTerms, LinkTerms, MergeTerms, StatusTerms, UpdateTerms
 from core.messages.inbound.command_facts import instant_of, whom_of
 
 Data = Mapping[str, Any]
@@ -37,6 +37,11 @@ def close_terms(data: Data) -> CloseTerms:
     """How an account is closed."""
     left = data.get("points_left")
     return CloseTerms(data.get("reason"), left == "forfeit", whom_of(data, "to_") if left == "transfer" else None)
+
+
+def merge_terms(data: Data) -> MergeTerms:
+    """Which account another one becomes a part of."""
+    return MergeTerms(whom_of(data, "into_"), data.get("reason"))
 
 
 def update_terms(data: Data) -> UpdateTerms:

@@ -160,6 +160,47 @@ class CloseData(TypedDict):
     unit: NotRequired[NamedUnit]
 
 
+@with_config(STRICT)
+class MergeData(TypedDict):
+    """Let an account become a part of another one of its program, which has all that it had from then on."""
+
+    program_id: NotRequired[NamedProgram]
+    customer_id: NotRequired[NamedCustomer]
+    account_id: NotRequired[NamedAccount]
+    card: NotRequired[NamedCard]
+    into_customer_id: NotRequired[CustomerId | None]
+    """The shop's id of the customer whose account survives."""
+    into_account_id: NotRequired[Id | None]
+    """The account that survives, in place of a customer."""
+    reason: NotRequired[Reason]
+
+
+def _settle_merge(data: Any) -> Any:
+    settle_command(data)
+    named_once(data, ("into_customer_id", "into_account_id"))
+    return data
+
+
+@with_config(STRICT)
+class MergeCommand(Envelope):
+    """Asks to merge an account into another one."""
+
+    type: Literal["loyalty.command.account.merge"]  # type: ignore[misc]
+    """What is asked for."""
+    data: Annotated[MergeData, AfterValidator(_settle_merge)]
+    """The two accounts."""
+
+
+@with_config(STRICT)
+class UnmergeCommand(Envelope):
+    """Asks to undo the merge of an account."""
+
+    type: Literal["loyalty.command.account.unmerge"]  # type: ignore[misc]
+    """What is asked for."""
+    data: Annotated[StatusData, AfterValidator(settle_command)]
+    """The account that was merged into another one."""
+
+
 _TO = ("to_customer_id", "to_account_id")
 
 

@@ -31,14 +31,23 @@ from core.domain.subjects import (
     reward_subject,
 )
 from core.domain.value.commands import Command
-from core.messages.inbound.account_facts import close_terms, create_terms, link_terms, status_terms, update_terms
+from core.messages.inbound.account_facts import (
+    close_terms,
+    create_terms,
+    link_terms,
+    merge_terms,
+    status_terms,
+    update_terms,
+)
 from core.messages.inbound.account_messages import (
     CloseCommand,
     CreateCommand,
     FreezeCommand,
     LinkCommand,
+    MergeCommand,
     UnfreezeCommand,
     UnlinkCommand,
+    UnmergeCommand,
     UpdateCommand,
 )
 from core.messages.inbound.authorization_facts import (
@@ -270,6 +279,8 @@ CONTRACTS = (
     _command("account.freeze", FreezeCommand, status_terms),
     _command("account.unfreeze", UnfreezeCommand, status_terms),
     _command("account.close", CloseCommand, close_terms),
+    _command("account.merge", MergeCommand, merge_terms),
+    _command("account.unmerge", UnmergeCommand, status_terms),
     _command("redeem", RedeemCommand, redeem_terms),
     _command("authorize", AuthorizeCommand, authorize_terms)._replace(
         subject=_authorization, customer=_named_account, is_subject=True, own_id="authorization_id"

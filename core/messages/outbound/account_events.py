@@ -37,6 +37,8 @@ class AccountChangedData(TypedDict):
     """By what else it is found from now on: the kind, such as card, and the number."""
     unlinked: NotRequired[dict[str, str]]
     """By what it is found no longer."""
+    survivor_account_id: NotRequired[AccountId]
+    """Of a merge, or of one that is undone: the other account, which survives."""
     reason: NotRequired[str]
     """Why, as the command says."""
     command_id: str
@@ -69,6 +71,30 @@ class AccountFrozenEvent(Attributes):
     """What happened."""
     subject: AccountId
     """The account."""
+    data: AccountChangedData
+    """The change."""
+
+
+@with_config(CONTRACT)
+class AccountMergedEvent(Attributes):
+    """An account became a part of another one, which has all that it had."""
+
+    type: Literal["loyalty.account.merged"]  # type: ignore[misc]
+    """What happened."""
+    subject: AccountId
+    """The account that was merged."""
+    data: AccountChangedData
+    """The change."""
+
+
+@with_config(CONTRACT)
+class AccountUnmergedEvent(Attributes):
+    """A merge was undone: the account has back what is left of what it brought."""
+
+    type: Literal["loyalty.account.unmerged"]  # type: ignore[misc]
+    """What happened."""
+    subject: AccountId
+    """The account that was merged."""
     data: AccountChangedData
     """The change."""
 

@@ -96,6 +96,8 @@ class CommandAcceptedData(TypedDict):
     """How many it could not move, where it allowed for that."""
     to_account_id: NotRequired[AccountId]
     """Of a transfer or a conversion, the account that got the points."""
+    merged_account_id: NotRequired[AccountId]
+    """Of a merge, or of one that is undone, the account that was merged."""
     to_points: NotRequired[NotNegative]
     """Of a conversion, how many points of the other program they became."""
     enrolled_at: NotRequired[Instant]

@@ -12,7 +12,13 @@ from pydantic import Field, with_config
 # Python 3.11's own TypedDict hides from pydantic which keys are required.
 from typing_extensions import TypedDict
 
-from core.messages.outbound.account_events import AccountClosedEvent, AccountFrozenEvent, AccountUpdatedEvent
+from core.messages.outbound.account_events import (
+    AccountClosedEvent,
+    AccountFrozenEvent,
+    AccountMergedEvent,
+    AccountUnmergedEvent,
+    AccountUpdatedEvent,
+)
 from core.messages.outbound.command_answers import CommandAcceptedEvent, CommandRejectedEvent
 from core.messages.outbound.event_parts import (
     CONTRACT,
@@ -39,6 +45,8 @@ class OutboundType(StrEnum):
     REWARD_ISSUED = "loyalty.reward.issued"
     REWARD_REDEEMED = "loyalty.reward.redeemed"
     REWARD_DELETED = "loyalty.reward.deleted"
+    ACCOUNT_MERGED = "loyalty.account.merged"
+    ACCOUNT_UNMERGED = "loyalty.account.unmerged"
     TIER_CHANGED = "loyalty.tier.changed"
     TIER_AT_RISK = "loyalty.tier.at_risk"
     POINTS_EXPIRING = "loyalty.points.expiring"
@@ -399,6 +407,8 @@ OUTBOUND_EVENTS: dict[str, type] = {
     OutboundType.REWARD_ISSUED: RewardIssuedEvent,
     OutboundType.REWARD_REDEEMED: RewardRedeemedEvent,
     OutboundType.REWARD_DELETED: RewardDeletedEvent,
+    OutboundType.ACCOUNT_MERGED: AccountMergedEvent,
+    OutboundType.ACCOUNT_UNMERGED: AccountUnmergedEvent,
     OutboundType.TIER_CHANGED: TierChangedEvent,
     OutboundType.TIER_AT_RISK: TierAtRiskEvent,
     OutboundType.POINTS_EXPIRING: PointsExpiringEvent,

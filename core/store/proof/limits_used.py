@@ -38,11 +38,13 @@ class _Limit(NamedTuple):
     zone: str
 
 
-#: Orders with a refund, a cancellation or the like that wrote no entry.
+#: Orders with a refund, a cancellation or the like that wrote no entry, or that were moved by a merge, whose entry says
+#: nothing of them.
 _SILENT = """
 SELECT order_source AS source, order_id, program_id FROM refunds WHERE points_taken = 0
 UNION ALL
-SELECT source, order_id, program_id FROM order_events WHERE kind <> 'fulfilled' AND points_taken = 0
+SELECT source, order_id, program_id FROM order_events
+WHERE kind <> 'fulfilled' AND (points_taken = 0 OR kind IN ('moved_away', 'moved_in'))
 """
 # What each order has of the counted rules and promotions, where its last entry says so.
 _TOLD = f"""

@@ -51,7 +51,7 @@ LEFT JOIN (SELECT order_source, order_id, program_id,
                       AS refunds
            FROM refunds GROUP BY order_source, order_id, program_id) r
      ON r.order_source = o.source AND r.order_id = o.order_id AND r.program_id = o.program_id
-LEFT JOIN (SELECT source, order_id, program_id, bool_or(kind = 'claimed') AS is_claimed,
+LEFT JOIN (SELECT source, order_id, program_id, bool_or(kind IN ('claimed', 'moved_in')) AS is_claimed,
                   bool_or(kind = 'claimed' AND content->>'previous_customer_id' IS NOT NULL) AS is_moved,
                   array_agg(event_key) FILTER (WHERE kind = 'refund_reverted') AS reverted,
                   array_agg(ARRAY[occurred_at::text, content::text])

@@ -25,7 +25,7 @@ from core.store.proof.invariants import CHECKS
 from core.store.proof.invariants.authorizations import AUTHORIZATIONS_OF_ENTRIES
 from core.store.proof.invariants.orders import ORDERS_AND_REFUNDS
 from core.store.proof.limits_used import USAGES_HAD, load_usages_had
-from core.store.proof.scope import Scope, these_accounts
+from core.store.proof.scope import Scope, these_accounts, with_merged
 from core.store.proof.verify import differences_of
 from core.store.repairs import Repair as MadeRepair
 from core.store.repairs import append_repairs, plain
@@ -88,9 +88,14 @@ _LOTS = """
 SELECT l.account_id, l.lot_number, coalesce(n.granted, 0)::bigint AS points_granted,
        coalesce(n.remaining, 0)::bigint AS points_remaining, coalesce(n.expired, 0)::bigint AS points_expired
 FROM lots l
-LEFT JOIN (SELECT account_id, lot_number, sum(points) FILTER (WHERE kind = 'opened') AS granted,
-                  sum(points) AS remaining, -sum(points) FILTER (WHERE kind = 'expired') AS expired
-           FROM allocations GROUP BY account_id, lot_number) n USING (account_id, lot_number)
+LEFT JOIN (SELECT account_id, lot_number, sum(granted) AS granted, sum(remaining) AS remaining,
+                  sum(expired) AS expired
+           FROM (SELECT account_id, lot_number, CASE kind WHEN 'opened' THEN points ELSE 0 END AS granted,
+                        points AS remaining, CASE kind WHEN 'expired' THEN -points ELSE 0 END AS expired
+                 FROM allocations
+                 UNION ALL
+                 SELECT account_id, lot_number, points_granted, 0, points_expired FROM lot_moves) AS moved
+           GROUP BY account_id, lot_number) n USING (account_id, lot_number)
 """
 # An account that never changed its tier is in the first tier of some version: that of its opening.
 _ACCOUNTS = f"""
@@ -116,8 +121,11 @@ LEFT JOIN (SELECT account_id, count(*) AS orders_posted, count(*) FILTER (WHERE 
            FROM orders GROUP BY account_id) o USING (account_id)
 LEFT JOIN (SELECT account_id, max(sequence) AS sequence, sum(points) AS balance, sum(deficit_change) AS deficit,
                   sum(pending_change) AS pending, sum(reserved_change) AS reserved,
-                  sum(points + pending_change) FILTER (WHERE kind IN ('accrual', 'clawback')) AS lifetime_points
-           FROM entries GROUP BY account_id) e USING (account_id)
+                  sum(CASE WHEN kind IN ('accrual', 'clawback') THEN points + pending_change
+                           ELSE m.lifetime_points END) AS lifetime_points
+           FROM entries LEFT JOIN (SELECT account_id, sequence, lifetime_points FROM merges) AS m
+                USING (account_id, sequence)
+           GROUP BY account_id) e USING (account_id)
 LEFT JOIN (SELECT account_id, max(lot_number) AS lots_opened FROM lots GROUP BY account_id) l USING (account_id)
 LEFT JOIN (SELECT DISTINCT ON (account_id) account_id, tier_id, effective_at, change_number
            FROM tier_changes ORDER BY account_id, change_number DESC) t USING (account_id)
@@ -183,7 +191,7 @@ def apply_repairs(connection: Connection, planned: Sequence[Repair], applied_by:
     orders = sorted(repair.key for repair in planned if repair.table == "orders")
     if orders:
         run_bulk(connection, _LOCK_ORDERS, arrays(orders, 3))
-    account_ids = {repair.account_id for repair in planned}
+    account_ids = with_merged(connection, {repair.account_id for repair in planned})
     lock_accounts(connection, account_ids)
     now_differing = examine(connection, these_accounts(account_ids)).repairs
     repairs = [repair for repair in now_differing if repair.table != "orders" or repair.key in orders]
@@ -240,7 +248,7 @@ def _contradictions(
 ) -> dict[UUID, tuple[str, ...]]:
     """Accounts whose facts are not whole, and what is wrong with them."""
     reasons: dict[UUID, list[str]] = defaultdict(list)
-    scope = these_accounts({repair.account_id for repair in found})
+    scope = these_accounts(with_merged(connection, {repair.account_id for repair in found}))
     for check in CHECKS:
         if check.is_of_facts:
             for difference in differences_of(connection, check, scope, registry, periods, _TEXTS_MAX):

@@ -20,7 +20,7 @@ SLICE_ENTRIES_MAX = 200_000
 _OF_ACCOUNTS = (
     "accounts", "members", "account_members", "entries", "lots", "allocations", "tier_changes", "orders", "refunds",
     "order_events", "returns", "commands", "usages", "outbox", "repairs", "shared_expiries", "dated_lots",
-    "account_references", "authorizations",
+    "account_references", "authorizations", "merges", "lot_moves",
 )  # fmt: skip
 
 
@@ -60,16 +60,59 @@ SELECT account_id FROM (
 ) AS slices
 WHERE slice <> following ORDER BY account_id
 """
+# What moved an account's orders and lots to another one is explained by both, so they are looked at together.
+_MERGED_PAIRS = "SELECT DISTINCT account_id, other_account_id FROM merges WHERE account_id < other_account_id"
+_FAMILY = """
+WITH RECURSIVE family AS (
+    SELECT unnest(%s::uuid[]) AS account_id
+    UNION
+    SELECT m.other_account_id FROM family JOIN merges m USING (account_id)
+)
+SELECT account_id FROM family
+"""
 _FIRST, _LAST = UUID(int=0), UUID(int=2**128 - 1)
 
 
 def slices(connection: Connection, entries_max: int = SLICE_ENTRIES_MAX) -> list[Scope]:
-    """Divide all accounts by their ids into slices of about `entries_max` entries; at least one slice."""
+    """Divide all accounts by their ids into slices of about `entries_max` entries; at least one slice.
+
+    Accounts that were merged are in the slice of the first of them.
+    """
     ends = [row[0] for row in run_bulk(connection, _ENDS, (entries_max,))]
-    return [
-        Scope("account_id > %(after)s AND account_id <= %(last)s", {"after": after, "last": last})
-        for after, last in zip((_FIRST, *ends), (*ends, _LAST), strict=True)
-    ]
+    found = []
+    moved = _moved_to_first(connection)
+    for after, last in zip((_FIRST, *ends), (*ends, _LAST), strict=True):
+        condition, parameters = "account_id > %(after)s AND account_id <= %(last)s", {"after": after, "last": last}
+        here = [each for each, first in moved.items() if after < first <= last]
+        elsewhere = [each for each, first in moved.items() if after < each <= last and not after < first <= last]
+        if here or elsewhere:
+            condition = f"({condition} AND account_id <> ALL(%(elsewhere)s) OR account_id = ANY(%(here)s))"
+            found.append(Scope(condition, {**parameters, "elsewhere": elsewhere, "here": here}))
+        else:
+            found.append(Scope(condition, parameters))
+    return found
+
+
+def _moved_to_first(connection: Connection) -> dict[UUID, UUID]:
+    """The accounts that were merged, each with the first one of those that hang together."""
+    first_of: dict[UUID, UUID] = {}
+
+    def first(account_id: UUID) -> UUID:
+        while first_of.get(account_id, account_id) != account_id:
+            account_id = first_of[account_id]
+        return account_id
+
+    for one, other in run_bulk(connection, _MERGED_PAIRS):
+        both = sorted((first(one), first(other)))
+        first_of[both[1]] = both[0]
+        first_of.setdefault(one, first(one))
+        first_of.setdefault(other, first(other))
+    return {account_id: first(account_id) for account_id in first_of}
+
+
+def with_merged(connection: Connection, account_ids: Collection[UUID]) -> list[UUID]:
+    """These accounts, and those that they were merged with."""
+    return [row[0] for row in run_bulk(connection, _FAMILY, (list(account_ids),))] if account_ids else []
 
 
 # By way of the primary key, past the accounts of other shards: of each eight rows that are read seven are skipped.

@@ -18,7 +18,7 @@ from core.store.engine import begin_reading, run_bulk
 from core.store.programs import load_registry
 from core.store.proof.counted_periods import load_periods
 from core.store.proof.invariants import CHECKS, Check
-from core.store.proof.scope import EVERYTHING, SLICE_ENTRIES_MAX, Scope, slices, these_accounts
+from core.store.proof.scope import EVERYTHING, SLICE_ENTRIES_MAX, Scope, slices, these_accounts, with_merged
 
 #: Differences that one check reports; a broken ledger would drown the reader otherwise.
 DIFFERENCES_MAX = 50
@@ -92,7 +92,7 @@ def verify_accounts(connection: Connection, account_ids: Collection[UUID], secon
     deadline = monotonic() + seconds_max
     begin_reading(connection)
     _end_at(connection, deadline)
-    scope = these_accounts(account_ids)
+    scope = these_accounts(with_merged(connection, account_ids))
     registry = load_registry(connection)
     periods = load_periods(connection, registry, scope)
     differences: list[Difference] = []

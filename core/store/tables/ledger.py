@@ -63,6 +63,7 @@ accounts = sa.Table(
     column("status", sa.String(), default="'active'"),
     column("own_account_id", sa.String(), null=True),  #: as its maker named it; for good
     column("is_enrolment_given", sa.Boolean(), default="false"),  #: enrolled_at is what a command said, for good
+    column("merged_into", sa.Uuid(), null=True),  #: the account that has all that was its own; null: itself
     column("created_at", INSTANT, default="now()"),
     column("updated_at", INSTANT, default="now()", is_renewed=True),
     sa.CheckConstraint("deficit >= 0", name="deficit"),
@@ -73,6 +74,8 @@ accounts = sa.Table(
     sa.CheckConstraint("orders_counted >= 0", name="orders_counted"),
     sa.CheckConstraint("status IN ('active', 'frozen', 'closed')", name="status"),
     sa.CheckConstraint("enrolled_at IS NOT NULL OR NOT is_enrolment_given", name="enrolment_given"),
+    sa.CheckConstraint("merged_into <> account_id", name="merged_into_another"),
+    sa.ForeignKeyConstraint(["merged_into"], ["accounts.account_id"]),
     within_reach(
         "qualifying_from",
         "tier_since",
@@ -82,6 +85,7 @@ accounts = sa.Table(
         "tier_held_until",
         "tier_warned_until",
     ),
+    sa.Index("ix_accounts_merged_into", "merged_into", postgresql_where=sa.text("merged_into IS NOT NULL")),
     sa.Index(
         "ix_accounts_tier_review", "account_shard", "tier_until", postgresql_where=sa.text("tier_until IS NOT NULL")
     ),
@@ -164,15 +168,18 @@ entries = sa.Table(
     sa.ForeignKeyConstraint(["account_id"], ["accounts.account_id"]),
     sa.CheckConstraint("sequence > 0", name="sequence"),
     #: A part of an order that is fulfilled may have its points date by date and none of them now.
-    sa.CheckConstraint("points <> 0 OR pending_change <> 0 OR reserved_change <> 0 OR kind = 'release'", name="points"),
+    sa.CheckConstraint(
+        "points <> 0 OR pending_change <> 0 OR reserved_change <> 0 OR kind IN ('release', 'merge')",
+        name="points",
+    ),
     sa.CheckConstraint(
         "kind IN ('accrual', 'clawback', 'expiry', 'release', 'credit', 'debit', 'adjustment', 'transfer', 'reversal',"
-        " 'authorization', 'capture', 'void', 'redemption', 'conversion')",
+        " 'authorization', 'capture', 'void', 'redemption', 'conversion', 'merge')",
         name="kind",
     ),
     sa.CheckConstraint(
         "CASE WHEN kind IN ('accrual', 'credit') THEN points >= 0 AND pending_change >= 0"
-        " WHEN kind IN ('reversal', 'transfer')"
+        " WHEN kind IN ('reversal', 'transfer', 'merge')"
         " THEN points <= 0 AND pending_change <= 0 OR points >= 0 AND pending_change >= 0"
         " WHEN kind = 'release' THEN pending_change = - points"
         " WHEN kind IN ('adjustment', 'conversion') THEN pending_change = 0"
@@ -312,6 +319,43 @@ allocations = sa.Table(
     sa.ForeignKeyConstraint(["account_id", "lot_number"], ["lots.account_id", "lots.lot_number"]),
     sa.CheckConstraint("kind IN ('opened', 'taken', 'returned', 'expired')", name="kind"),
     sa.CheckConstraint("CASE WHEN kind IN ('opened', 'returned') THEN points > 0 ELSE points < 0 END", name="sign"),
+)
+
+#: What accounts were merged, and of which that was undone: each has two sides.
+merges = sa.Table(
+    "merges",
+    metadata,
+    sa.Column("account_id", sa.Uuid(), primary_key=True),
+    sa.Column("sequence", sa.BigInteger(), primary_key=True, autoincrement=False),  #: its entry
+    column("role", sa.String()),
+    column("other_account_id", sa.Uuid()),
+    column("other_sequence", sa.BigInteger()),
+    column("lifetime_points", sa.BigInteger()),  #: that came, below zero: went
+    column("source", sa.String()),
+    column("command_id", sa.String()),
+    sa.ForeignKeyConstraint(["account_id", "sequence"], ["entries.account_id", "entries.sequence"]),
+    sa.ForeignKeyConstraint(["other_account_id", "other_sequence"], ["entries.account_id", "entries.sequence"]),
+    sa.CheckConstraint("role IN ('merged', 'survivor', 'parted', 'restored')", name="role"),
+    sa.CheckConstraint("other_account_id <> account_id", name="two_accounts"),
+)
+
+#: Lots that a merge moved, from either side: what of them was spent or had expired moves along.
+lot_moves = sa.Table(
+    "lot_moves",
+    metadata,
+    sa.Column("account_id", sa.Uuid(), primary_key=True),
+    sa.Column("sequence", sa.BigInteger(), primary_key=True, autoincrement=False),
+    sa.Column("lot_number", sa.Integer(), primary_key=True, autoincrement=False),
+    column("other_account_id", sa.Uuid()),
+    column("other_lot_number", sa.Integer()),
+    column("points_granted", sa.BigInteger()),  #: of a lot that it opened: what it held beyond what was left
+    column("points_expired", sa.BigInteger()),  #: of those that have expired: how many came, below zero: went
+    sa.ForeignKeyConstraint(["account_id", "sequence"], ["merges.account_id", "merges.sequence"]),
+    sa.ForeignKeyConstraint(["account_id", "lot_number"], ["lots.account_id", "lots.lot_number"]),
+    sa.ForeignKeyConstraint(["other_account_id", "other_lot_number"], ["lots.account_id", "lots.lot_number"]),
+    sa.CheckConstraint("points_granted >= 0", name="points_granted"),
+    # Which lots have now what others held.
+    sa.Index("ix_lot_moves_other", "other_account_id", "other_lot_number"),
 )
 
 tier_changes = sa.Table(

@@ -70,10 +70,12 @@ def _reported(order_source: str) -> Iterator[SchemaItem]:
     yield sa.ForeignKeyConstraint([order_source, "order_id", "program_id"], order)
     yield sa.ForeignKeyConstraint(["account_id"], ["accounts.account_id"])
     yield sa.CheckConstraint("points_due = points_taken + points_excused + points_shortfall", name="points_add_up")
-    signs = (" AND ".join(f"{name} {sign} 0" for name in points[1:]) for sign in (">=", "<="))
-    yield sa.CheckConstraint(" OR ".join(signs), name="points_one_way")
     yield sa.CheckConstraint("(sequence IS NULL) = (points_taken = 0)", name="points_have_an_entry")
 
+
+_ONE_WAY = " OR ".join(
+    " AND ".join(f"points_{name} {sign} 0" for name in ("taken", "excused", "shortfall")) for sign in (">=", "<=")
+)
 
 refunds = sa.Table(
     "refunds",
@@ -89,6 +91,7 @@ refunds = sa.Table(
     column("paid", sa.Numeric(), null=True),  #: null: no money of the whole order of this kind
     column("net", sa.Numeric(), null=True),  #: null: no money of the whole order of this kind
     column("lines", JSON(), null=True),  #: null: no lines
+    sa.CheckConstraint(_ONE_WAY, name="points_one_way"),
     sa.CheckConstraint("num_nonnulls(nullif(is_full, false), paid, net, lines) <= 1", name="in_one_way"),
     sa.Index("ix_refunds_order", "order_source", "order_id", "program_id"),
     sa.Index(None, "account_id"),
@@ -107,8 +110,12 @@ order_events = sa.Table(
     column("accrual_sequence", sa.BigInteger(), null=True),
     column("content", JSON(), null=True),  #: its message's data, where they say more than that it happened
     sa.CheckConstraint(
-        "kind IN ('fulfilled', 'cancelled', 'amended', 'refund_reverted', 'claimed', 'given_up')", name="kind"
+        "kind IN ('fulfilled', 'cancelled', 'amended', 'refund_reverted', 'claimed', 'given_up', 'moved_away',"
+        " 'moved_in')",
+        name="kind",
     ),
+    # An order that moves takes along what was excused of it, and not taken.
+    sa.CheckConstraint(f"{_ONE_WAY} OR kind IN ('moved_away', 'moved_in')", name="points_one_way"),
     sa.CheckConstraint("event_key = '' OR content IS NOT NULL", name="part_has_content"),
     sa.Index(None, "account_id"),
 )

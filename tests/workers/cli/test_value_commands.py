@@ -121,6 +121,19 @@ class TestAccounts:
         assert closed.code == 0, closed.err
         assert (shell.balance(customer_id="c2"), shell.differences()) == (100, [])
 
+    def test_one_is_merged_into_another_and_parted_from_it_again(self, loyalty: CommandLine, shell: Shell) -> None:
+        shell.take(order("o1", "100.00"), order("o2", "50.00", customer_id="c2"))
+        merged = loyalty("account", "merge", "c1", "c2", "--reason", "signed up twice")
+        assert "Done: account merged into that of c2, with 100 points." in merged.out, merged.err
+        assert ["balance", "50", "150"] in lines(merged.out)
+        assert "merged into account" in loyalty("account", "show", "c1").out
+        assert "was merged into another one, which took 100 points" in loyalty("account", "explain", "c1").out
+        assert "was merged into this one, which brought 100 points" in loyalty("account", "explain", "c2").out
+        assert loyalty("account", "merge", "c1", "c2").code == 1
+        parted = loyalty("account", "unmerge", "c1")
+        assert "Done: merge of the account of c1 undone, with 100 points." in parted.out, parted.err
+        assert (shell.balance(), shell.balance("c2"), shell.differences()) == (100, 50, [])
+
     def test_one_is_frozen_and_unfrozen(self, loyalty: CommandLine, shell: Shell) -> None:
         shell.take(order("o1", "100.00"))
         assert "Done: account of c1 frozen." in loyalty("account", "freeze", "c1", "--reason", "stolen").out

@@ -17,7 +17,7 @@ CREATE TABLE accounts (
     counted_until timestamptz, orders_posted integer DEFAULT 0 NOT NULL,
     orders_counted integer DEFAULT 0 NOT NULL, enrolled_at timestamptz, tier_held_until timestamptz,
     tier_warned_until timestamptz, status varchar DEFAULT 'active' NOT NULL,
-    own_account_id varchar, is_enrolment_given boolean DEFAULT false NOT NULL,
+    own_account_id varchar, is_enrolment_given boolean DEFAULT false NOT NULL, merged_into uuid,
     created_at timestamptz DEFAULT now() NOT NULL, updated_at timestamptz DEFAULT now() NOT NULL,
     CONSTRAINT pk_accounts PRIMARY KEY (account_id),
     CONSTRAINT ck_accounts_deficit CHECK (deficit >= 0),
@@ -28,6 +28,8 @@ CREATE TABLE accounts (
     CONSTRAINT ck_accounts_orders_counted CHECK (orders_counted >= 0),
     CONSTRAINT ck_accounts_status CHECK (status IN ('active', 'frozen', 'closed')),
     CONSTRAINT ck_accounts_enrolment_given CHECK (enrolled_at IS NOT NULL OR NOT is_enrolment_given),
+    CONSTRAINT ck_accounts_merged_into_another CHECK (merged_into <> account_id),
+    CONSTRAINT fk_accounts_merged_into FOREIGN KEY(merged_into) REFERENCES accounts (account_id),
     CONSTRAINT ck_accounts_instants CHECK (qualifying_from BETWEEN '1000-01-01 00:00Z' AND '9000-01-01
         00:00Z' AND tier_since BETWEEN '1000-01-01 00:00Z' AND '9000-01-01 00:00Z' AND tier_until
         BETWEEN '1000-01-01 00:00Z' AND '9000-01-01 00:00Z' AND counted_until BETWEEN '1000-01-01
@@ -35,6 +37,7 @@ CREATE TABLE accounts (
         00:00Z' AND tier_held_until BETWEEN '1000-01-01 00:00Z' AND '9000-01-01 00:00Z'
         AND tier_warned_until BETWEEN '1000-01-01 00:00Z' AND '9000-01-01 00:00Z')
 );
+CREATE INDEX ix_accounts_merged_into ON accounts (merged_into) WHERE merged_into IS NOT NULL;
 CREATE INDEX ix_accounts_tier_review ON accounts (account_shard, tier_until) WHERE tier_until IS NOT NULL;
 CREATE INDEX ix_accounts_customer_id ON accounts (customer_id);
 CREATE TABLE budgets (
@@ -167,12 +170,12 @@ CREATE TABLE entries (
     CONSTRAINT fk_entries_account_id FOREIGN KEY(account_id) REFERENCES accounts (account_id),
     CONSTRAINT ck_entries_sequence CHECK (sequence > 0),
     CONSTRAINT ck_entries_points CHECK (points <> 0 OR pending_change <> 0 OR reserved_change <> 0 OR
-        kind = 'release'),
+        kind IN ('release', 'merge')),
     CONSTRAINT ck_entries_kind CHECK (kind IN ('accrual', 'clawback', 'expiry', 'release', 'credit', 'debit',
         'adjustment', 'transfer', 'reversal', 'authorization', 'capture', 'void', 'redemption',
-        'conversion')),
+        'conversion', 'merge')),
     CONSTRAINT ck_entries_sign CHECK (CASE WHEN kind IN ('accrual', 'credit') THEN points >= 0 AND pending_change
-        >= 0 WHEN kind IN ('reversal', 'transfer') THEN points <= 0 AND pending_change <= 0 OR points >= 0 AND
+        >= 0 WHEN kind IN ('reversal', 'transfer', 'merge') THEN points <= 0 AND pending_change <= 0 OR points >= 0 AND
         pending_change >= 0 WHEN kind = 'release' THEN pending_change = - points WHEN kind IN ('adjustment',
         'conversion') THEN pending_change = 0 WHEN kind = 'capture' THEN points = 0 AND
         pending_change = 0 WHEN kind = 'void' THEN points > 0 AND pending_change = 0
@@ -351,6 +354,31 @@ CREATE INDEX ix_lots_release ON lots (account_shard, available_at) WHERE is_pend
 CREATE INDEX ix_lots_shared ON lots (account_id, expires_with, available_at) WHERE expires_with IS NOT NULL;
 CREATE INDEX ix_lots_to_take ON lots (account_id, coalesce(expires_with, 0), coalesce(expires_at, 'infinity'),
     available_at, lot_number) WHERE lot_number > 100 AND points_remaining > 0 AND NOT is_pending;
+CREATE TABLE merges (
+    account_id uuid NOT NULL, sequence bigint NOT NULL, role varchar NOT NULL, other_account_id uuid NOT NULL,
+    other_sequence bigint NOT NULL, lifetime_points bigint NOT NULL, source varchar NOT NULL,
+    command_id varchar NOT NULL,
+    CONSTRAINT pk_merges PRIMARY KEY (account_id, sequence),
+    CONSTRAINT fk_merges_account_id_sequence FOREIGN KEY(account_id, sequence)
+        REFERENCES entries (account_id, sequence),
+    CONSTRAINT fk_merges_other_account_id_other_sequence FOREIGN KEY(other_account_id, other_sequence)
+        REFERENCES entries (account_id, sequence),
+    CONSTRAINT ck_merges_role CHECK (role IN ('merged', 'survivor', 'parted', 'restored')),
+    CONSTRAINT ck_merges_two_accounts CHECK (other_account_id <> account_id)
+);
+CREATE TABLE lot_moves (
+    account_id uuid NOT NULL, sequence bigint NOT NULL, lot_number integer NOT NULL, other_account_id uuid NOT NULL,
+    other_lot_number integer NOT NULL, points_granted bigint NOT NULL, points_expired bigint NOT NULL,
+    CONSTRAINT pk_lot_moves PRIMARY KEY (account_id, sequence, lot_number),
+    CONSTRAINT fk_lot_moves_account_id_sequence FOREIGN KEY(account_id, sequence)
+        REFERENCES merges (account_id, sequence),
+    CONSTRAINT fk_lot_moves_account_id_lot_number FOREIGN KEY(account_id, lot_number)
+        REFERENCES lots (account_id, lot_number),
+    CONSTRAINT fk_lot_moves_other_account_id_other_lot_number FOREIGN KEY(other_account_id, other_lot_number)
+        REFERENCES lots (account_id, lot_number),
+    CONSTRAINT ck_lot_moves_points_granted CHECK (points_granted >= 0)
+);
+CREATE INDEX ix_lot_moves_other ON lot_moves (other_account_id, other_lot_number);
 CREATE VIEW dated_lots AS SELECT l.account_id, l.lot_number, l.account_shard, l.opened_by_sequence, l.origin_kind,
     l.origin_source, l.origin_id, l.origin_at, l.points_granted, l.points_remaining, l.points_expired, l.available_at,
     coalesce(x.expires_at, l.expires_at) AS expires_at, l.earned_by, l.is_pending, l.points_excused, l.expires_with
@@ -365,12 +393,13 @@ CREATE TABLE order_events (
     CONSTRAINT fk_order_events_source_order_id_program_id FOREIGN KEY(source, order_id, program_id)
         REFERENCES orders (source, order_id, program_id),
     CONSTRAINT ck_order_events_kind CHECK (kind IN ('fulfilled', 'cancelled', 'amended', 'refund_reverted',
-        'claimed', 'given_up')),
+        'claimed', 'given_up', 'moved_away', 'moved_in')),
     CONSTRAINT ck_order_events_part_has_content CHECK (event_key = '' OR content IS NOT NULL),
     CONSTRAINT ck_order_events_points_add_up CHECK (points_due = points_taken + points_excused +
         points_shortfall),
     CONSTRAINT ck_order_events_points_one_way CHECK (points_taken >= 0 AND points_excused >= 0 AND
-        points_shortfall >= 0 OR points_taken <= 0 AND points_excused <= 0 AND points_shortfall <= 0),
+        points_shortfall >= 0 OR points_taken <= 0 AND points_excused <= 0 AND points_shortfall <= 0 OR
+        kind IN ('moved_away', 'moved_in')),
     CONSTRAINT ck_order_events_points_have_an_entry CHECK ((sequence IS NULL) = (points_taken = 0)),
     CONSTRAINT fk_order_events_account_id FOREIGN KEY(account_id) REFERENCES accounts (account_id)
 );

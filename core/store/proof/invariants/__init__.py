@@ -5,6 +5,7 @@ from core.store.proof.invariants.check import Check
 from core.store.proof.invariants.commands import COMMANDS
 from core.store.proof.invariants.contents import CONTENTS
 from core.store.proof.invariants.limits import LIMITS
+from core.store.proof.invariants.merges import MERGES
 from core.store.proof.invariants.messages import MESSAGES_AND_EVENTS
 from core.store.proof.invariants.orders import ORDERS_AND_TIERS
 from core.store.proof.invariants.points import POINTS
@@ -21,6 +22,7 @@ CHECKS: tuple[Check, ...] = tuple(
             *PROGRAM_VERSIONS,
             *MESSAGES_AND_EVENTS,
             *COMMANDS,
+            *MERGES,
         ),
         key=lambda check: check.invariant,
     )

@@ -68,6 +68,8 @@ _WHATS = {
 }
 
 
+#: Of a command the hash is of its type too.
+_OF_COMMAND = "sha256(convert_to(concat('loyalty.command.account.{}', E'\\n', content::text), 'UTF8'))"
 _CONTENT = "sha256(convert_to(content::text, 'UTF8'))"
 
 
@@ -82,6 +84,8 @@ def _unlike(table: str, condition: str) -> str:
         if table == "order_events":
             digest = f"CASE WHEN content IS NULL THEN {digest} ELSE {_CONTENT} END"
         tests.append(f"business_hash <> {digest}")
+    if table == "order_events":
+        tests += [f"business_hash <> {_OF_COMMAND.format(command)}" for command in ("merge", "unmerge")]
     return f"""
         SELECT account_id, format('%s of %s is not what its hash is of', {_WHATS[table]}, source)
         FROM {table}
@@ -147,7 +151,8 @@ CONTENTS = (
                                FROM commands
               -- Whose message it was is not kept of these.
               UNION ALL SELECT kind || ' order', order_id, source, 'order ' || order_id, NULL, inbox_id, occurred_at,
-                               account_id FROM order_events) AS p USING (inbox_id)
+                               account_id FROM order_events WHERE kind NOT IN ('moved_away', 'moved_in')) AS p
+             USING (inbox_id)
         WHERE (coalesce(i.subject_source, i.source), i.occurred_at, i.subject)
               IS DISTINCT FROM (coalesce(p.order_source, i.subject_source, i.source), p.occurred_at,
                                 coalesce(p.subject, i.subject))

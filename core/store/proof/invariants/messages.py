@@ -20,7 +20,8 @@ MESSAGES_AND_EVENTS = (
         LEFT JOIN (SELECT inbox_id FROM orders UNION ALL SELECT inbox_id FROM refunds
                    UNION ALL SELECT inbox_id FROM returns
                    UNION ALL SELECT inbox_id FROM commands WHERE code IS NULL
-                   UNION ALL SELECT inbox_id FROM order_events WHERE kind <> 'given_up') p USING (inbox_id)
+                   UNION ALL SELECT inbox_id FROM order_events
+                             WHERE kind NOT IN ('given_up', 'moved_away', 'moved_in')) p USING (inbox_id)
         WHERE i.state = 'posted'
         GROUP BY i.inbox_id, i.source, i.event_id HAVING count(p.inbox_id) <> 1
         UNION ALL

@@ -36,6 +36,12 @@ JOIN orders o USING (source, order_id, program_id)
 WHERE r.account_id <> o.account_id AND (r.points_excused <> 0 OR r.points_shortfall <> 0)
 """
 
+#: The entries that orders had earned in accounts that they have left.
+_LEFT = """
+SELECT source, order_id, program_id, account_id, max(accrual_sequence) AS accrual_sequence
+FROM order_events WHERE kind IN ('given_up', 'moved_away') GROUP BY source, order_id, program_id, account_id
+"""
+
 ORDERS_AND_TIERS = (
     Check(
         4,
@@ -51,8 +57,12 @@ ORDERS_AND_TIERS = (
             SELECT account_id, source, order_id, 0, excused, shortfall, 0 FROM ({GIVEN_UP}) AS g
             UNION ALL
             SELECT account_id, source, order_id, 0, 0, 0, points + pending_change FROM entries
-            -- What a clawback lets come back of authorizations, it takes.
             WHERE order_id IS NOT NULL AND kind <> 'void'
+            -- What a clawback lets come back of authorizations, it takes.
+            UNION ALL
+            -- What an order had moves with it by a merge, whose entries are of no order.
+            SELECT account_id, source, order_id, 0, 0, 0, -points_taken FROM order_events
+            WHERE kind IN ('moved_away', 'moved_in')
         ) AS sides
         GROUP BY account_id, source, order_id
         HAVING sum(points) <> sum(entitled) + sum(excused) + sum(shortfall)
@@ -92,7 +102,8 @@ ORDERS_AND_TIERS = (
         LEFT JOIN orders o USING (source, order_id, program_id, account_id)
         WHERE r.account_id IS NOT NULL AND o.account_id IS NULL
           AND (r.source, r.order_id, r.program_id, r.account_id) NOT IN (
-              SELECT source, order_id, program_id, account_id FROM order_events WHERE kind = 'given_up')
+              SELECT source, order_id, program_id, account_id FROM order_events
+              WHERE kind IN ('given_up', 'moved_away'))
         """,
         is_of_facts=True,
     ),
@@ -116,7 +127,7 @@ ORDERS_AND_TIERS = (
     Check(
         4,
         "an accrual is its order's, and a clawback is its refund's",
-        """
+        f"""
         SELECT coalesce(r.account_id, e.account_id),
                CASE WHEN e.sequence IS NULL
                     THEN format('%s of %s should have entry %s of account %s, at %s, of %s points', r.what, r.source,
@@ -139,21 +150,22 @@ ORDERS_AND_TIERS = (
               WHERE v.accrual_sequence IS NOT NULL
               UNION ALL
               SELECT r.account_id, r.sequence, o.source, r.order_id, 'refund ' || r.refund_id, r.occurred_at,
-                     coalesce(o.sequence, g.accrual_sequence), r.refund_id, -r.points_taken
+                     CASE WHEN r.account_id = o.account_id THEN o.sequence ELSE g.accrual_sequence END, r.refund_id,
+                     -r.points_taken
               FROM refunds r
               JOIN orders o ON (o.source, o.order_id, o.program_id) = (r.order_source, r.order_id, r.program_id)
-              LEFT JOIN order_events g ON g.kind = 'given_up' AND (g.source, g.order_id, g.program_id, g.account_id)
+              LEFT JOIN ({_LEFT}) AS g ON (g.source, g.order_id, g.program_id, g.account_id)
                                            = (r.order_source, r.order_id, r.program_id, r.account_id)
               WHERE r.sequence IS NOT NULL
               UNION ALL
               SELECT v.account_id, v.sequence, v.source, v.order_id,
                      concat('what is reported of order ', v.order_id, ' (', v.kind, ')'), v.occurred_at,
-                     coalesce(o.sequence, g.accrual_sequence),
+                     CASE WHEN v.account_id = o.account_id THEN o.sequence ELSE g.accrual_sequence END,
                      CASE v.kind WHEN 'refund_reverted' THEN split_part(v.event_key, E'\\t', 2) END, -v.points_taken
               FROM order_events v JOIN orders o USING (source, order_id, program_id)
-              LEFT JOIN order_events g ON g.kind = 'given_up' AND (g.source, g.order_id, g.program_id, g.account_id)
+              LEFT JOIN ({_LEFT}) AS g ON (g.source, g.order_id, g.program_id, g.account_id)
                                            = (v.source, v.order_id, v.program_id, v.account_id)
-              WHERE v.sequence IS NOT NULL
+              WHERE v.sequence IS NOT NULL AND v.kind NOT IN ('moved_away', 'moved_in')
              ) AS r
         FULL JOIN (SELECT account_id, sequence, kind, source, order_id, occurred_at, corrects_sequence, refund_id,
                           points + pending_change AS points
@@ -163,7 +175,7 @@ ORDERS_AND_TIERS = (
            OR (e.source, e.order_id, e.occurred_at, e.corrects_sequence, e.refund_id)
               IS DISTINCT FROM (r.source, r.order_id, r.occurred_at, r.corrects, r.refund_id)
            OR (e.kind = 'accrual') <> (e.points > 0)
-        """,
+        """,  # noqa: S608  # our own words
         is_of_facts=True,
     ),
     Check(
@@ -197,8 +209,12 @@ ORDERS_AND_TIERS = (
         SELECT a.account_id, format('account %s: lifetime_points %s, entries give %s',
                                     a.account_id, a.lifetime_points, coalesce(e.points, 0))
         FROM accounts a
-        LEFT JOIN (SELECT account_id, sum(points + pending_change) AS points FROM entries
-                   WHERE kind IN ('accrual', 'clawback') GROUP BY account_id) e USING (account_id)
+        LEFT JOIN (SELECT account_id, sum(points) AS points
+                   FROM (SELECT account_id, points + pending_change AS points FROM entries
+                         WHERE kind IN ('accrual', 'clawback')
+                         UNION ALL
+                         SELECT account_id, lifetime_points FROM merges) AS earned
+                   GROUP BY account_id) e USING (account_id)
         WHERE a.lifetime_points <> coalesce(e.points, 0)
         """,
     ),

@@ -63,6 +63,7 @@ POINTS = (
                                         WHEN 'reversal' THEN '{opened,taken,returned}'
                                         WHEN 'void' THEN '{opened,returned}' WHEN 'capture' THEN '{}'
                                         WHEN 'conversion' THEN '{opened,taken}'
+                                        WHEN 'merge' THEN '{opened,taken,returned}'
                                         ELSE '{taken}' END)
            OR (n.kind IN ('opened', 'returned')) <> (n.points > 0)
            OR CASE n.kind WHEN 'opened' THEN l.opened_by_sequence <> n.sequence
@@ -97,7 +98,7 @@ POINTS = (
               FROM dated_lots WINDOW w AS (PARTITION BY account_id ORDER BY lot_number)) AS l
         LEFT JOIN (SELECT *, least(occurred_at, recorded_at) AS available_at FROM entries
                    WHERE kind IN ('accrual', 'release', 'credit', 'adjustment', 'transfer', 'reversal', 'void',
-                                'conversion')) AS e
+                                'conversion', 'merge')) AS e
              ON e.account_id = l.account_id AND e.sequence = l.opened_by_sequence
         LEFT JOIN orders o ON o.account_id = e.account_id AND o.sequence = e.sequence
         LEFT JOIN (SELECT program_id, version, coalesce(document->'availability'->>'policy', 'at_once') AS policy,
@@ -140,7 +141,7 @@ POINTS = (
               THEN (l.origin_kind, l.origin_source, l.origin_id, l.origin_at)
                    IS DISTINCT FROM ('order', o.source, o.order_id, o.occurred_at)
               -- Of what was moved the commands tell.
-              ELSE e.kind <> 'transfer' AND NOT (e.kind = 'reversal' AND EXISTS (
+              ELSE e.kind NOT IN ('transfer', 'merge') AND NOT (e.kind = 'reversal' AND EXISTS (
                        -- Points that come back with a grace stay what they were.
                        SELECT FROM lots f
                        WHERE f.account_id = l.account_id AND f.origin_id = l.origin_id AND f.lot_number < l.lot_number
@@ -166,6 +167,9 @@ POINTS = (
             SELECT account_id, lot_number, 0, 0, 0, CASE kind WHEN 'opened' THEN points ELSE 0 END, points,
                    CASE kind WHEN 'expired' THEN -points ELSE 0 END
             FROM allocations
+            UNION ALL
+            -- What was gone of a lot before a merge moved it moves along.
+            SELECT account_id, lot_number, 0, 0, 0, points_granted, 0, points_expired FROM lot_moves
         ) AS sides
         GROUP BY account_id, lot_number
         HAVING sum(granted) <> sum(given) OR sum(remaining) <> sum(left_over) OR sum(expired) <> sum(let_expire)
@@ -200,9 +204,10 @@ POINTS = (
             SELECT account_id, sequence, balance_after, lifetime_points_after, pending_after, reserved_after,
                    row_number() OVER w AS place, sum(points) OVER w AS running, sum(pending_change) OVER w AS pending,
                    sum(reserved_change) OVER w AS reserved,
-                   coalesce(sum(points + pending_change) FILTER (WHERE kind IN ('accrual', 'clawback')) OVER w, 0)
-                       AS lifetime
-            FROM entries WINDOW w AS (PARTITION BY account_id ORDER BY sequence)
+                   coalesce(sum(CASE WHEN kind IN ('accrual', 'clawback') THEN points + pending_change
+                                     ELSE m.lifetime_points END) OVER w, 0) AS lifetime
+            FROM entries e LEFT JOIN (SELECT account_id, sequence, lifetime_points FROM merges) AS m
+                 USING (account_id, sequence) WINDOW w AS (PARTITION BY account_id ORDER BY sequence)
         ) AS chain
         WHERE sequence <> place OR balance_after <> running OR lifetime_points_after <> lifetime
            OR pending_after <> pending OR reserved_after <> reserved
@@ -246,7 +251,7 @@ POINTS = (
         SELECT account_id, format('entry %s of account %s took from lot %s, which had expired at %s',
                                   e.sequence, account_id, l.lot_number, l.expires_at)
         FROM allocations n JOIN entries e USING (account_id, sequence) JOIN dated_lots l USING (account_id, lot_number)
-        WHERE n.kind = 'taken' AND e.kind <> 'release' AND l.expires_at < e.recorded_at
+        WHERE n.kind = 'taken' AND e.kind NOT IN ('release', 'merge') AND l.expires_at < e.recorded_at
           -- What the order's own lot still held has no end before it is available, and a late fulfilment may set one.
           AND NOT (e.pending_change < 0 AND l.origin_kind = 'order'
                    AND (l.origin_source, l.origin_id) = (e.source, e.order_id))
