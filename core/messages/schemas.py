@@ -8,6 +8,7 @@ import ast
 import inspect
 import json
 import sys
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from textwrap import dedent
@@ -64,6 +65,7 @@ def _with_meanings(schema: JsonSchemaValue, described: type | None) -> JsonSchem
     return schema
 
 
+@cache  # of one class many schemas are made
 def _meanings(described: type | None) -> dict[str, str]:
     """The docstrings below the fields of a class and of those it is made of."""
     if described is None or not described.__module__.startswith("core."):
