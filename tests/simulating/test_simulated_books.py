@@ -14,6 +14,7 @@ from tests.factories import (
     PROGRAM_TEXT,
     amendment,
     cancellation,
+    command,
     fulfilment,
     goods_back,
     line,
@@ -21,7 +22,7 @@ from tests.factories import (
     refund,
     reversion,
 )
-from tests.shell import Shell
+from tests.shell import Shell, take_by_operator
 
 UNTIL = datetime(2036, 6, 1, tzinfo=UTC)
 RULES = """combine: stack
@@ -165,3 +166,20 @@ def test_a_run_comes_to_the_tiers_of_a_ledger_whose_messages_came_backwards_with
     ledger = shell.rows("SELECT customer_id, tier_id FROM accounts ORDER BY customer_id")
     assert sorted((each.customer_id, each.tier_before) for each in found.accounts) == [tuple(row) for row in ledger]
     assert shell.differences() == []
+
+
+def test_a_household_and_an_account_that_orders_name_come_to_what_the_ledger_has(engine: Engine) -> None:
+    shell = Shell(engine, shards=1, program_text=PLAIN)
+    members = [{"customer_id": "c2", "role": "member"}]
+    take_by_operator(shell, command("account.create", "k1", account_id="home", customer_id="c1", members=members))
+    by_id = order("o3", "30.00")
+    by_id["data"] = {name: value for name, value in by_id["data"].items() if name != "customer_id"}
+    by_id["data"]["account_id"] = "home"
+    shell.take(order("o1", "10.00", customer_id="c2"), order("o2", "20.00"), by_id, refund("r1", "o1", net="5.00"))
+    with engine.begin() as connection:
+        read_only(connection)
+        versions = load_registry(connection).versions()
+        messages = list(recorded_messages(connection, "test", UNTIL))
+    found = compare(messages, sides(versions, parse_program(PLAIN, path="test.yaml"), None), UNTIL)
+    [account] = found.accounts
+    assert (account.customer_id, account.points_before) == ("c1", shell.value("SELECT balance FROM accounts"))
