@@ -59,7 +59,7 @@ class RejectionCode(StrEnum):
     NOT_ALLOWED = "not_allowed"  #: its source may not send such commands; its id is not used up
     COMMAND_CONFLICT = "command_conflict"  #: same source and id as an earlier command, other content
     # Found while it is posted.
-    SOURCE_LIMIT_REACHED = "source_limit_reached"  #: its source has moved as many points today as it may
+    SOURCE_LIMIT_REACHED = "source_limit_reached"  #: its source may not move so many points, by one command or today
     UNKNOWN_PROGRAM = "unknown_program"  #: no such program, or none takes this source
     PROGRAM_INACTIVE = "program_inactive"  #: the program takes no commands now
     UNKNOWN_ACCOUNT = "unknown_account"  #: nobody has such an account

@@ -213,6 +213,8 @@ def _take_in(
         event.content_hash,
         event.settled,
         event.subject_source,
+        event.points_per_command_max,
+        event.points_per_day_max,
     )
     revive(connection, letter.inbox_id, revival)
     if shard is None:

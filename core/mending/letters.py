@@ -111,6 +111,8 @@ class Revival(NamedTuple):
     content_hash: bytes
     settled: str
     subject_source: str | None
+    points_per_command_max: int | None  #: as the sources file says now
+    points_per_day_max: int | None
 
 
 _ORDER_ID = "CASE split_part(subject, ' ', 1) WHEN 'order' THEN substr(subject, length('order ') + 1) END AS order_id"

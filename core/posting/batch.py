@@ -18,7 +18,7 @@ from core.domain.outcomes import Parked, Reason, Rejected, Replayed, Waiting
 from core.domain.program.registry import ProgramRegistry
 from core.domain.reach import union
 from core.domain.subjects import refund_subject
-from core.domain.value.daily_limits import DailyPoints, SourceDay
+from core.domain.value.daily_limits import DailyPoints, SourceDay, within_command
 from core.messages.inbound.reading import read_settled
 from core.posting.events import EventContext
 from core.posting.handlers import HANDLERS, Handler, Outcome
@@ -276,6 +276,9 @@ class Poster:
 
         def post(each: ReadMessage) -> Outcome:
             outcome = each.handler.decide(books, each.message, rules, turn.as_of)
+            of_command = each.claimed.points_per_command_max
+            if of_command is not None and isinstance(outcome, Decision):
+                outcome = within_command(outcome, of_command)
             day, points_max = _source_day(each.claimed, turn.as_of), each.claimed.points_per_day_max
             if day is not None and points_max is not None and isinstance(outcome, Decision):
                 outcome = daily.within(day, outcome, points_max)

@@ -297,6 +297,7 @@ def _inbox_messages(events: Sequence[ReadEvent | UnreadableEvent], shards: int) 
                     reply_to=event.reply and event.reply.reply_to,
                     correlation_id=event.reply and event.reply.correlation_id,
                     fallback_shard=fallback_shard(event, shards),
+                    points_per_command_max=event.points_per_command_max,
                     points_per_day_max=event.points_per_day_max,
                     is_command=event.is_command,
                 )

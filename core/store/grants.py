@@ -44,6 +44,7 @@ WORKER_GRANTS: Mapping[str, Allowed] = {
             "source", "event_id", "variant", "type", "occurred_at", "shard", "subject", "is_subject", "content_hash",
             "settled", "state", "reason", "detail", "deliveries", "times_parked", "settled_at",
             "subject_source", "others_posted", "awaits", "reply_to", "correlation_id",
+            "points_per_command_max", "points_per_day_max",
         ),
     ),
     "dead_letter_actions": Allowed(inserts=True, deletes=True),

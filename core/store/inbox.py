@@ -36,6 +36,7 @@ class InboxMessage(NamedTuple):
     reply_to: str | None = None  #: the queue or stream to which its answer goes too; None: nobody asked for that
     correlation_id: str | None = None  #: goes back with the answer
     fallback_shard: int | None = None  #: where it is posted if its subject is nowhere; None: it waits for that
+    points_per_command_max: int | None = None  #: that its source may move by one command; None: any number
     points_per_day_max: int | None = None  #: of all commands of this kind from its source; None: any number
     is_command: bool = False
 
@@ -72,7 +73,8 @@ class ClaimedMessage(NamedTuple):
     awaits: str | None = None  #: what it waited for, where that was not what it is about
     reply_to: str | None = None  #: as of `InboxMessage`
     correlation_id: str | None = None
-    points_per_day_max: int | None = None  #: as of `InboxMessage`
+    points_per_command_max: int | None = None  #: as of `InboxMessage`
+    points_per_day_max: int | None = None
 
     @property
     def subject_key(self) -> tuple[str, str]:
@@ -143,22 +145,23 @@ WITH drawn AS (
 )
 INSERT INTO inbox (inbox_id, source, event_id, variant, type, occurred_at, shard, subject, is_subject, content_hash,
                    body, settled, state, reason, detail, signature, settled_at, times_parked, deliveries,
-                   subject_source, reply_to, correlation_id, points_per_day_max)
+                   subject_source, reply_to, correlation_id, points_per_command_max, points_per_day_max)
 SELECT (SELECT first FROM drawn) + n - 1, source, event_id, variant, type, occurred_at, found_shard, subject,
        is_subject, content_hash, body, settled,
        CASE WHEN is_rejected THEN 'rejected' WHEN reason IS NOT NULL THEN 'dead' WHEN found_shard IS NULL THEN 'waiting'
             ELSE 'received' END,
        reason, detail, signature, CASE WHEN reason IS NOT NULL THEN now() END,
        (reason IS NOT NULL AND NOT is_rejected)::integer, deliveries, subject_source, reply_to,
-       correlation_id, points_per_day_max
+       correlation_id, points_per_command_max, points_per_day_max
 FROM (
     SELECT m.*, coalesce(m.shard, {_NEW_SHARD.format(m="m")}, m.fallback_shard) AS found_shard
     FROM unnest(%b::text[], %b::text[], %b::bytea[], %b::text[], %b::timestamptz[], %b::smallint[], %b::text[],
                 %b::boolean[], %b::bytea[], %b::bytea[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[],
-                %b::text[], %b::text[], %b::smallint[], %b::bigint[], %b::boolean[], %b::integer[]) WITH ORDINALITY
+                %b::text[], %b::text[], %b::smallint[], %b::bigint[], %b::bigint[], %b::boolean[], %b::integer[])
+         WITH ORDINALITY
          AS m(source, event_id, variant, type, occurred_at, shard, subject, is_subject, content_hash, body, settled,
               reason, detail, signature, subject_source, reply_to, correlation_id, fallback_shard,
-              points_per_day_max, is_rejected, deliveries, n)
+              points_per_command_max, points_per_day_max, is_rejected, deliveries, n)
 ) AS placed
 ORDER BY n
 ON CONFLICT (source, event_id, variant) DO UPDATE

@@ -269,6 +269,20 @@ class TestWhoMayCommand:
         assert (answer(shell, "k1")["type"], answer(shell, "k2")["code"]) == ("accepted", "not_allowed")
         assert shell.balance() == 100
 
+    def test_a_whole_reversal_and_a_capture_of_all_are_held_to_it_too(self, engine: Engine) -> None:
+        limit = CommandGrant(points_per_command_max=50)
+        verbs = (Verb.CAPTURE, Verb.REVERSE)
+        grants = {**dict.fromkeys((Verb.CREDIT, Verb.AUTHORIZE), CommandGrant()), **dict.fromkeys(verbs, limit)}
+        shell = self.receive_from(engine, grants)
+        shell.take(command("credit", "k0", points=60), command("credit", "k1", points=100))
+        shell.take(command("authorize", "k2", points=60))
+        shell.take(
+            command("capture", "k3", customer_id=None, authorization_id="k2"), command("reverse", "k4", command_id="k1")
+        )
+        assert [answer(shell, each)["code"] for each in ("k3", "k4")] == ["source_limit_reached"] * 2
+        shell.take(command("capture", "k5", customer_id=None, authorization_id="k2", points=50))
+        assert (answer(shell, "k5")["type"], shell.balance(), shell.differences()) == ("accepted", 110, [])
+
     def test_what_it_lets_on_one_day_and_no_more(self, engine: Engine) -> None:
         grants = {Verb.CREDIT: CommandGrant(points_per_day_max=100), Verb.DEBIT: CommandGrant()}
         shell = self.receive_from(engine, grants)

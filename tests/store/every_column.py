@@ -53,6 +53,7 @@ _MESSAGE = "a posted message is of the time and the source of what it reported"
 _OPEN = "what is still to be posted is what came"
 _REPEATS = Free("only tells a message that comes again: what is posted is known by the ids of orders and refunds")
 _TOLD = Free("is told to people, and decides on nothing")
+_LETS = Free("limits a command until it is posted", "7")
 _ASKED = Free("says where an answer goes besides to all who listen", "'x'")
 _KEPT = Free("is kept with the account, and only tells whether a command that makes it says the same again", "'[1]'")
 _REMINDS = Free("decides on what is told about points that expire, and the next run corrects it")
@@ -81,6 +82,8 @@ UPDATED: dict[str, dict[str, Named | Free]] = {
         "awaits": Free("decides when a waiting message is looked at again"),
         "reply_to": _ASKED,
         "correlation_id": _ASKED,
+        "points_per_command_max": _LETS,
+        "points_per_day_max": _LETS,
         "settled_at": Free("decides when the row is purged; what is gone too early is missed by its order"),
     },
     "accounts": {

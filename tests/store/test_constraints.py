@@ -251,7 +251,7 @@ def test_the_ledger_that_is_tampered_with_has_rows_everywhere(filled: Shell) -> 
 
 _UNKNOWN_OF_MESSAGES = (
     "type occurred_at shard subject content_hash settled reason detail settled_at signature awaits subject_source"
-    " reply_to correlation_id points_per_day_max"
+    " reply_to correlation_id points_per_command_max points_per_day_max"
 )
 
 

@@ -1,4 +1,4 @@
-"""What sources may move by commands of one kind on one day, whatever accounts it is about."""
+"""What sources may move by one command, and by all of a kind on one day, whatever accounts it is about."""
 
 from collections.abc import Mapping
 from datetime import date
@@ -16,6 +16,26 @@ class SourceDay(NamedTuple):
     day: date  #: in UTC
 
 
+def within_command(decision: Decision, points_max: int) -> Decision | Rejected:
+    """Reject a command that moves more points than its source may by one: all that is held, say, or was done before."""
+    points = _points_of(decision)
+    if points <= points_max:
+        return decision
+    return Rejected(
+        RejectionCode.SOURCE_LIMIT_REACHED,
+        f"one command of this kind from this source may move {points_max:,} points, and this one would move {points:,}",
+        "name fewer in data.points where the command takes them, or have points_per_command_max raised in the file of "
+        "sources",
+    )
+
+
+def _points_of(decision: Decision) -> int:
+    assert decision.answer is not None
+    points = decision.answer.told.get("points", 0)
+    assert isinstance(points, int)
+    return points
+
+
 class DailyPoints:
     """What sources have moved so far; it counts on as commands are decided."""
 
@@ -27,9 +47,7 @@ class DailyPoints:
 
     def within(self, key: SourceDay, decision: Decision, points_max: int) -> Decision | Rejected:
         """Count the points that a command moves, or reject it where they would be more than its source may move."""
-        assert decision.answer is not None
-        points = decision.answer.told.get("points", 0)
-        assert isinstance(points, int)
+        points = _points_of(decision)
         moved = self._moved.get(key, 0) + self.added.get(key, 0)
         if moved + points > points_max:
             return Rejected(

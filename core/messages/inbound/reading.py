@@ -72,6 +72,7 @@ class ReadEvent(NamedTuple):
     subject_source: str | None = None  #: whose the subject is, where that is another source than the event's
     reply: ReplyAddress | None = None  #: where its sender wants its answer, allowed or not; None for what gets none
     is_command: bool = False  #: it is answered, and does not wait for what it is about
+    points_per_command_max: int | None = None  #: that its source may move by one command; None: any number
     points_per_day_max: int | None = None  #: of all commands of this kind from its source; None: any number
 
 
@@ -154,7 +155,11 @@ def _let_in(event: ReadEvent, sources: Sources | None) -> ReadEvent | Unreadable
                 "command; send fewer, or raise points_per_command_max in the file of LOYALTY_SOURCES_FILE"
             )
     if detail is None:
-        return event if grant is None else event._replace(points_per_day_max=grant.points_per_day_max)
+        if grant is None:
+            return event
+        return event._replace(
+            points_per_command_max=grant.points_per_command_max, points_per_day_max=grant.points_per_day_max
+        )
     return UnreadableEvent(
         RejectionCode.NOT_ALLOWED, detail, event.body, event.source, event.event_id, event.type, event.signature
     )

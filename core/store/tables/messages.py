@@ -38,6 +38,8 @@ inbox = sa.Table(
     column("others_posted", sa.SmallInteger(), default="0"),
     column("reply_to", sa.String(), null=True),  #: the queue or stream where its sender wants its answer too
     column("correlation_id", sa.String(), null=True),  #: goes back with the answer
+    #: Of one command, where it says nothing of points itself.
+    column("points_per_command_max", sa.BigInteger(), null=True),
     #: Of all commands of this kind from its source on one day, as the sources file said when it came; null: any number.
     column("points_per_day_max", sa.BigInteger(), null=True),
     sa.UniqueConstraint("source", "event_id", "variant"),

@@ -57,7 +57,7 @@ CREATE TABLE inbox (
     deliveries integer DEFAULT 1 NOT NULL, times_parked integer DEFAULT 0 NOT NULL,
     received_at timestamptz DEFAULT now() NOT NULL, settled_at timestamptz, awaits varchar, signature varchar,
     subject_source varchar, others_posted smallint DEFAULT 0 NOT NULL, reply_to varchar, correlation_id varchar,
-    points_per_day_max bigint,
+    points_per_command_max bigint, points_per_day_max bigint,
     CONSTRAINT pk_inbox PRIMARY KEY (inbox_id),
     CONSTRAINT uq_inbox_source_event_id_variant UNIQUE (source, event_id, variant),
     CONSTRAINT ck_inbox_state CHECK (state IN ('received', 'waiting', 'posted', 'replayed', 'rejected', 'dead',
