@@ -119,6 +119,8 @@ RUN_BY: dict[str, tuple[str, ...]] = {
     "loyalty points debit --dry-run --order": cli("test_value_commands", "TestPoints"),
     "loyalty points debit --reason": cli("test_value_commands", "TestPoints"),
     "loyalty points credit --id --reason": FIRST_HOUR,
+    "loyalty points authorize --authorization-id": FIRST_HOUR,
+    "loyalty points capture --order --points": FIRST_HOUR,
     "loyalty reward": cli("test_reward_commands", "test_one_is_issued_redeemed_and_told_of"),
     "loyalty reward list --customer": cli("test_reward_commands", "test_of_a_customer_it_says_what_is_within_reach"),
     "loyalty reward issue --issue-id": cli("test_reward_commands", "test_one_is_issued_redeemed_and_told_of"),
