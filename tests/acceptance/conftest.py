@@ -17,7 +17,9 @@ GRANTS = f"""
 unlisted: accept
 sources:
   - source: "{SOURCE}"
-    commands: [{{command: credit}}, {{command: authorize}}, {{command: transfer}}]
+    commands:
+      [{{command: credit}}, {{command: transfer}}, {{command: convert}},
+       {{command: authorize}}, {{command: capture}}, {{command: void}}]
 """
 
 

@@ -62,3 +62,76 @@ def test_a_thousand_transfers_go_both_ways_between_two_accounts(commanded: Whole
     assert worker.differences() == []
     balances = {str(row.account_id): row.balance for row in worker.rows("SELECT account_id, balance FROM accounts")}
     assert worker.consumer.problems(balances) == []
+
+
+def test_capture_void_and_deadline_race_for_each_of_two_hundred_authorizations(commanded: WholeWorker) -> None:
+    worker, count = commanded, 200
+    take(worker, [command("credit", "held-credit", customer_id="holder", points=5 * count)])
+    names = [f"held-{number}" for number in range(count)]
+    reserving = [command("authorize", f"make-{name}", customer_id="holder", points=5) for name in names]
+    for each, name in zip(reserving, names, strict=True):
+        each["data"]["authorization_id"] = name
+    take(worker, reserving)
+    ending = [
+        {**command(verb, f"{verb}-{name}"), "data": {"authorization_id": name}}
+        for name in names
+        for verb in ("capture", "void")
+    ]
+    before, _ = worker.inbox()
+    worker.publish(*map(as_bytes, ending))
+    # Somebody runs the deadlines of weeks to come beside it.
+    worker.loyalty("upkeep", "void_authorizations", "--as-of", "2099-01-01T00:00:00+00:00", "--apply", "--by", "Kim")
+    worker.wait_through(before + len(ending))
+    worker.consumer.consume()
+    told = answers(worker, ending)
+    states = Counter(
+        {
+            row.state: row.rows
+            for row in worker.rows(
+                "SELECT state, count(*) AS rows FROM authorizations WHERE authorization_id LIKE 'held-%' GROUP BY state"
+            )
+        }
+    )
+    # Each ends in one way. Of two commands on it one is done at most, and the other is told that it came too late.
+    assert states.total() == count
+    assert told == {
+        "accepted": states["captured"] + states["voided"],
+        "authorization_closed": 2 * count - states["captured"] - states["voided"],
+    }
+    [row] = worker.rows("SELECT balance, reserved FROM accounts WHERE customer_id = 'holder'")
+    assert (row.balance, row.reserved, worker.differences()) == (5 * (count - states["captured"]), 0, [])
+
+
+def test_conversions_go_both_ways_between_two_programs_while_their_points_are_spent(commanded: WholeWorker) -> None:
+    worker = commanded
+    # A program converts to one that is there.
+    for name, other in (("beans", None), ("acorns", "beans"), ("beans", "acorns")):
+        conversions = f"conversions: [{{to_program: {other}, points: 1, gives: 1}}]\n" if other else ""
+        head = f"program_id: {name}\nname: Both ways\ncurrency: EUR\ntime_zone: Europe/Berlin\n"
+        worker.apply_program(head + conversions)
+    whom = {"customer_id": "converter"}
+    take(
+        worker, [command("credit", f"fill-{name}", program_id=name, points=50, **whom) for name in ("acorns", "beans")]
+    )
+    ways = [("acorns", "beans"), ("beans", "acorns")]
+    racing = [
+        command("convert", f"both-{number}", program_id=name, to_program_id=other, points=1 + number % 7, **whom)
+        for number in range(400)
+        for name, other in [ways[number % 2]]
+    ]
+    racing += [command("authorize", f"spend-{number}", program_id="beans", points=1, **whom) for number in range(40)]
+    take(worker, racing)
+    told = answers(worker, racing)
+    assert told.keys() <= {"accepted", "insufficient_points"}
+    [moved] = worker.rows(
+        "SELECT count(*) AS entries, coalesce(sum(points), 0) AS points FROM entries WHERE kind = 'conversion'"
+    )
+    granted = worker.value("SELECT count(*) FROM authorizations WHERE command_id LIKE 'spend-%'")
+    assert (moved.entries, moved.points) == (2 * (told["accepted"] - granted), 0)
+    [row] = worker.rows(
+        "SELECT sum(balance) AS balance, sum(reserved) AS reserved, min(balance) AS least"
+        " FROM accounts WHERE customer_id = 'converter'"
+    )
+    assert (row.balance + row.reserved, row.reserved) == (100, granted)
+    assert row.least >= 0
+    assert worker.differences() == []
