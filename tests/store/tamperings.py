@@ -24,6 +24,10 @@ WHERE origin_id = 'parcels' AND lots.is_pending = moved.is_pending
 """
 
 TAMPERED = [
+    (
+        "an issued reward costs what the version says that issued it",
+        "UPDATE authorizations SET kind = 'reward', reward_id = 'mug'",
+    ),
     (HELD, "UPDATE lots SET is_pending = false, available_at = now() WHERE origin_id = 'held'"),
     (HELD, "DELETE FROM order_events WHERE kind = 'fulfilled' AND order_id = 'parcels'"),
     (HELD, "UPDATE lots SET points_remaining = points_remaining + 1 WHERE origin_id = 'parcels' AND is_pending"),
