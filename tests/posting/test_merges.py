@@ -1,11 +1,13 @@
 """Accounts that are merged, and parted again: what comes later ends where it would have in one account all along."""
 
 from datetime import UTC, datetime, timedelta
+from threading import Thread
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine
 
+from core.store.engine import create_database_engine
 from tests.answers import TRUSTED, answer
 from tests.factories import (
     PROGRAM_TEXT,
@@ -330,3 +332,34 @@ class TestNames:
         shell.take(order("o1", "100.00"), order("o2", "200.00", customer_id="c2"), MERGE)
         assert shell.take({**MERGE, "time": "2026-04-01T00:00:00Z"}) in ({"replayed": 1}, {})
         assert is_proven(shell)
+
+
+def test_while_orders_transfers_and_refunds_for_both_run_no_point_is_lost(engine: Engine) -> None:
+    shell = Shell(engine, limits=TRUSTED, batch_messages=3)
+    for number in range(30):
+        customer, other = ("c1", "c2") if number % 2 else ("c2", "c1")
+        shell.receive(
+            order(f"o{number}", "10.00", customer_id=customer),
+            refund(f"r{number}", f"o{number}", net="3.00"),
+            command("transfer", f"t{number}", customer_id=customer, to_customer_id=other, points=1),
+        )
+        if number in {8, 20}:
+            shell.receive({**MERGE, "id": f"m{number}"})
+        if number == 14:
+            shell.receive(UNMERGE)
+    url = engine.url.render_as_string(hide_password=False)
+
+    def post() -> None:
+        own = create_database_engine(url)
+        Shell(own, program_text=None, batch_messages=3).post()
+        own.dispose()
+
+    threads = [Thread(target=post) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    shell.post()
+    assert shell.rows("SELECT reason FROM inbox WHERE state NOT IN ('posted', 'rejected')") == []
+    assert sum(row[1] for row in accounts(shell)) == 30 * 7
+    assert is_proven(shell)
