@@ -158,6 +158,17 @@ class Books(Names):
         """What the entries of a command did, account by account in their order; none: it is not known, or rejected."""
         return [self._movements[each] for each in self._known(self._entries_of, key, [])]
 
+    def movement(self, key: tuple[UUID, int]) -> Movement:
+        """What one entry of a command did, by its account and sequence."""
+        try:
+            return self._movements[key]
+        except KeyError:
+            raise NotLoadedError(f"entry {key[1]} of account {key[0]}") from None
+
+    def movements_here(self) -> Collection[Movement]:
+        """All that is here of what commands did."""
+        return self._movements.values()
+
     def movements_of(self, authorization: Authorization) -> list[Movement]:
         """What the command did that asked for an authorization: one movement."""
         movements = self.movements(authorization.command_key)

@@ -80,6 +80,7 @@ class RejectionCode(StrEnum):
     UNKNOWN_AUTHORIZATION = "unknown_authorization"  #: none has this id
     OVER_CAPTURE = "over_capture"  #: the authorization holds fewer points
     AUTHORIZATION_CLOSED = "authorization_closed"  #: it holds nothing any more: captured, voided, or past its deadline
+    LIMIT_REACHED = "limit_reached"  #: the customer may move no more on this day, or in this month
     UNKNOWN_REWARD = "unknown_reward"  #: the program has no reward of this id
     REWARD_NOT_YET = "reward_not_yet"  #: the reward is not issued before a later day
     REWARD_OVER = "reward_over"  #: the reward is issued no more

@@ -61,6 +61,7 @@ class AccountParts(NamedTuple):
     rewards: frozenset[str] = frozenset()  #: how often it has these, and everybody
     itself: bool = False  #: the account that is named, even where it is merged into another; and that one too
     merge: bool = False  #: its merges, and all orders that are its own or moved away by one
+    commands_at: tuple[datetime, ...] = ()  #: what commands of these instants are held against
 
     def union(self, other: "AccountParts") -> "AccountParts":
         """The parts that either asks for."""
@@ -78,6 +79,7 @@ class AccountParts(NamedTuple):
             self.rewards | other.rewards,
             self.itself or other.itself,
             self.merge or other.merge,
+            self.commands_at + other.commands_at,
         )
 
     def of_message(self, place: int) -> "AccountParts":

@@ -12,6 +12,7 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from core.domain.books import Books
+from core.domain.ledger import Account
 from core.domain.lots import OriginKind
 from core.domain.orders.clawback import points_at_stake
 from core.domain.orders.limits import budgets_of, usage_keys
@@ -22,6 +23,7 @@ from core.domain.reach import AccountParts, CommandKey, LotsWanted, OrderKey, Re
 from core.domain.takes import Take, note_takes
 from core.domain.tiers.counting import counting_bounds, tier_needs
 from core.domain.value.authorizations import Authorization
+from core.domain.value.customer_limits import keys_of, limit_keys
 from core.domain.value.rewards import counted_name, issued_offer, reward_of
 from core.domain.value.rewards import usage_key as reward_usage_key
 from core.store.account_names import load_details, load_references
@@ -117,7 +119,7 @@ def open_books(
     reserved = _load_authorizations(connection, books, references, parts)
     load_done(connection, books, {**dict.fromkeys(reach.movements, ()), **reserved, **entries})
     ending = [each for each in books.authorizations() if each.key in references]
-    load_uses(connection, books, ending)
+    load_uses(connection, books, ending, rules)
     wanted = [each.limits_of for each in (*reach.customers.values(), *parts.values())]
     # Orders that are no account's, or come to one that is still to be opened.
     wanted.append(_limits_of(orders, reach, rules))
@@ -265,10 +267,17 @@ def load_parts(
         account_id: {
             *(key for limit in (*wanted.limits_of, *limits) for key in usage_keys(*limit)),
             *map(reward_usage_key, wanted.rewards),
+            *_limit_keys(books.account(account_id), wanted, rules, as_of),
         }
         for account_id, wanted in parts.items()
     }
     _load_usages(connection, books, keys)
+
+
+def _limit_keys(account: Account, wanted: AccountParts, rules: ProgramRegistry, as_of: datetime) -> Iterator[UsageKey]:
+    if wanted.commands_at:
+        program = rules.at(account.program_id, as_of).program
+        yield from (key for instant in wanted.commands_at for key in limit_keys(program, instant))
 
 
 def _load_usages(connection: Connection, books: Books, keys: Mapping[UUID, Collection[UsageKey]]) -> None:
@@ -279,9 +288,13 @@ def _load_usages(connection: Connection, books: Books, keys: Mapping[UUID, Colle
         books.put_usages(account_id, {key: had.get(key, Usage()) for key in of_account})
 
 
-def load_uses(connection: Connection, books: Books, authorizations: Iterable[Authorization]) -> None:
-    """Load what is counted of these, and no longer once their points are back."""
+def load_uses(
+    connection: Connection, books: Books, authorizations: Iterable[Authorization], rules: ProgramRegistry
+) -> None:
+    """Load where these are counted, and all that commands did that are here: no longer once their points are back."""
     keys: dict[UUID, set[UsageKey]] = defaultdict(set)
+    for movement in books.movements_here():
+        keys[movement.account_id].update(keys_of(movement, books.account(movement.account_id).program_id, rules))
     for each in authorizations:
         if each.reward_id is not None:
             keys[each.account_id].add(reward_usage_key(each.reward_id))

@@ -57,7 +57,7 @@ def void_batch(
     # What is due to be released pays off what they owe first.
     load_parts(connection, books, dict.fromkeys(accounts, AccountParts(LotsWanted.IF_OWING)), registry, as_of)
     load_done(connection, books, load_entries_of_commands(connection, [each.command_key for each in due]))
-    load_uses(connection, books, due)
+    load_uses(connection, books, due, registry)
     stocks = load_limits(connection, books, stocks_of(books, due, registry), is_contended=False)
     writing = Writing(context)
     for authorization in due:

@@ -3,6 +3,8 @@
 from tests.protections.protection import Edit, Protection
 
 _SITUATIONS = "core/domain/value/situations.py"
+_REWARDS = "tests/posting/test_rewards.py"
+_LIMITS = "tests/posting/test_customer_limits.py"
 _ONCE = "tests/posting/test_posted_commands.py::TestOnceAndForEver"
 
 OF_COMMANDS = (
@@ -113,5 +115,69 @@ OF_COMMANDS = (
             ),
         ),
         ("tests/posting/test_withdrawn_reserves.py",),
+    ),
+    Protection(
+        "a customer is held to the program's limits",
+        "nobody redeems, transfers, converts or is credited more than the program lets them",
+        (
+            Edit(
+                "core/domain/value/customer_limits.py",
+                "                if used + points > period.points_max:\n",
+                "                if used + points < 0:\n",
+            ),
+        ),
+        (f"{_LIMITS}::TestWhatCounts",),
+    ),
+    Protection(
+        "what is undone gives its part of a limit back",
+        "who lets a basket go may fill another one",
+        (
+            Edit(
+                "core/domain/value/customer_limits.py",
+                "            more += given_back(books, entry, change.account.program_id, rules)\n",
+                "",
+            ),
+        ),
+        (f"{_LIMITS}::TestWhatIsGivenBack",),
+    ),
+    Protection(
+        "a reward's stock is held whichever worker posts",
+        "no more of a reward is given than there is",
+        (Edit("core/domain/value/rewards.py", "had.by_all >= reward.stock", "had.by_all > reward.stock"),),
+        (f"{_REWARDS}::TestIssue",),
+    ),
+    Protection(
+        "a customer gets a reward so often",
+        "nobody has a reward more often than its program says",
+        (
+            Edit(
+                "core/domain/value/rewards.py", "had.by_customer >= reward.per_customer", "had.by_customer > had.by_all"
+            ),
+        ),
+        (f"{_REWARDS}::TestIssue",),
+    ),
+    Protection(
+        "a reward stays what it was when it was issued",
+        "a later version of the program changes nothing of what a customer has",
+        (
+            Edit(
+                "core/domain/value/rewarding.py",
+                "issued_offer(situation.rules, program_id, movement.program_version, issued.reward_id)",
+                "issued_offer(situation.rules, program_id, situation.program_version, issued.reward_id)",
+            ),
+        ),
+        (f"{_REWARDS}::TestRedeem",),
+    ),
+    Protection(
+        "a reward whose deadline passes can be given again",
+        "a stock is not used up by what nobody has",
+        (
+            Edit(
+                "core/domain/value/authorizing.py",
+                "changes=(change,), budgets=count.budgets, rewards=(notice,))",
+                "changes=(change,), rewards=(notice,))",
+            ),
+        ),
+        (f"{_REWARDS}::TestTakingBack",),
     ),
 )

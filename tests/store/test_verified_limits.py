@@ -111,5 +111,7 @@ def test_a_difference_names_the_limit_its_period_and_both_values(ledger: Shell) 
             f"account {account_id}: usage of spend, ever: 9 points, 1 orders, remainder 8, but its orders have"
             " 1 points, 1 orders, remainder 8"
         )
-        budget = "promotion more of program promoted: budget 9 points, 7 orders, but orders have 9 points, 2 orders"
+        budget = (
+            "more of program promoted: 9 points and 7 times are spent, but orders and commands have 9 points, 2 times"
+        )
         assert found(connection) == {USAGES: [usage], BUDGETS: [budget]}

@@ -244,7 +244,7 @@ class Program(Part):
     adjustment_reasons: ReasonNames = ()
     """The reasons that the command adjust may give; none listed: any text."""
     limits: ValueLimits = ValueLimits()
-    """How many points of one customer commands may move. Kept for a later release: no command is held to it yet."""
+    """How many points of one customer commands may move."""
     conversions: Annotated[tuple[Conversion, ...], Field(max_length=CONVERSIONS_MAX)] = ()
     """The programs to which points may be converted, each with its rate."""
     rewards: Annotated[tuple[Reward, ...], Field(max_length=REWARDS_MAX)] = ()

@@ -14,6 +14,7 @@ from core.domain.reach import AccountParts, LotsWanted, Reach, ReferenceKey
 from core.domain.value.authorizations import AUTHORIZATION, Authorization, AuthorizationState
 from core.domain.value.commands import AuthorizeTerms, CaptureTerms, Command, RedeemTerms
 from core.domain.value.crediting import spent_by, why_of
+from core.domain.value.customer_limits import given_back
 from core.domain.value.reserves import lots_held
 from core.domain.value.restoring import Taken, expire_restored, restore
 from core.domain.value.rewards import RewardNotice, RewardStep, counted, issued_offer
@@ -286,13 +287,15 @@ def decide_deadline(books: Books, authorization: Authorization, rules: ProgramRe
         as_of=as_of,
         why={"deadline": _named(authorization)},
     )
-    decision = Decision((back.change,), authorizations=(back.authorization,))
+    (entry, *_) = back.change.entries
+    usages = tuple(given_back(books, entry, account.program_id, rules))
+    decision = Decision((back.change._replace(usages=usages),), authorizations=(back.authorization,))
     if authorization.reward_id is None:
         return decision
     (movement,) = books.movements_of(authorization)
     offer = issued_offer(rules, account.program_id, movement.program_version, authorization.reward_id)
     count = counted(account, offer.reward, -1)
-    change = back.change._replace(usages=(count.usage,))
+    change = back.change._replace(usages=(*usages, count.usage))
     notice = RewardNotice(RewardStep.EXPIRED, change.account, authorization, offer, deadline)
     return decision._replace(changes=(change,), budgets=count.budgets, rewards=(notice,))
 

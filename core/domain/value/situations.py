@@ -18,6 +18,7 @@ from core.domain.program.registry import ProgramRegistry
 from core.domain.reach import AccountParts, LotsWanted, Reach
 from core.domain.value.authorizations import AUTHORIZATION, REWARD
 from core.domain.value.commands import CUSTOMER, Command, Whom
+from core.domain.value.customer_limits import held_to_limits
 from core.domain.whose import account_found, account_reach, field_of, is_of_program, key_of
 
 
@@ -66,6 +67,7 @@ def reach_of(message: Message[Command[Any]], rules: ProgramRegistry, as_of: date
     """These parts of a command's account, and whether the command is known."""
     command = message.fact
     known = frozenset({(command.source, message.event_id)})
+    parts = parts._replace(commands_at=(command.occurred_at,))
     if command.acting is not None:
         parts = parts._replace(members=True)
     if not is_of_program(command.whom):
@@ -135,10 +137,10 @@ def _situation(
     return Situation(books, command, message.event_id, account, opened, program, number, as_of, rules, digest)
 
 
-def completed(decision: Decision, situation: Situation) -> Decision:
+def completed(decision: Decision, situation: Situation) -> Decision | Rejected:
     """What follows from every command: the version that decided it and who asked for it, or gave it, are kept.
 
-    Spending is an activity.
+    Spending is an activity. What goes beyond the limits of its customer is rejected after all.
     """
     assert decision.answer is not None
     told, (acting, by) = decision.answer.told, (situation.command.acting, situation.command.by)
@@ -148,7 +150,8 @@ def completed(decision: Decision, situation: Situation) -> Decision:
         told = {**told, "by": by}
     answer = decision.answer._replace(program_version=situation.program_version, told=told)
     changes = tuple(_as_activity(change, situation) for change in decision.changes)
-    return decision._replace(changes=changes, answer=answer)
+    done = decision._replace(changes=changes, answer=answer)
+    return held_to_limits(done, situation.books, situation.program, situation.command.occurred_at, situation.rules)
 
 
 def _as_activity(change: AccountChange, situation: Situation) -> AccountChange:

@@ -9,21 +9,10 @@ from core.messages.program_files.advised import Advice
 
 def value_advice(program: Program, today: date | None) -> Iterator[Advice]:
     """Say what does nothing, in the order of the file; with `today` also which rewards are over."""
-    yield from _not_yet(program)
     yield from _reserved(program)
     yield from _limits(program)
     yield from _conversions(program)
     yield from _rewards(program, today)
-
-
-def _not_yet(program: Program) -> Iterator[Advice]:
-    """What a file may say already, and no command of this release looks at."""
-    said = {
-        ("limits",): program.limits != ValueLimits(),
-    }
-    for path, is_said in said.items():
-        if is_said:
-            yield Advice(path, "is kept, and does nothing in this release: commands do not look at it yet")
 
 
 def _reserved(program: Program) -> Iterator[Advice]:

@@ -24,7 +24,7 @@ from core.domain.program import Program, UsageKey
 from core.domain.program.registry import ProgramRegistry, ProgramVersion
 from core.store.engine import run_bulk
 from core.store.proof.order_points import read_order, stream_orders
-from core.store.proof.rewards_had import REWARDS_HAD, stocks_had
+from core.store.proof.rewards_had import stocks_had
 from core.store.proof.scope import Scope, slices
 
 
@@ -69,8 +69,8 @@ JOIN unnest(%(limit_programs)s::text[], %(limit_versions)s::integer[], %(limit_n
      ON l.program_id = t.program_id AND l.version = t.program_version
         AND l.name = coalesce(t.part->>'rule_id', t.part->>'promotion_id')
 """  # noqa: S608  # our own words
-#: What the orders of each account have, by rule or promotion and period.
-_USAGES_OF_ORDERS = f"""
+#: What the orders of each account have, by rule or promotion and period; with the parameters of `usages_of_orders`.
+USAGES_OF_ORDERS = f"""
 SELECT account_id, name, period, sum(points)::bigint AS points, sum(orders)::integer AS orders,
        coalesce(max(carried), 0) AS carried
 FROM (
@@ -89,15 +89,13 @@ FROM (
 ) AS used
 GROUP BY account_id, name, period
 """  # noqa: S608  # our own words
-#: What each account has of all that is counted; with the parameters of `load_usages_had`.
-USAGES_HAD = f"SELECT * FROM ({_USAGES_OF_ORDERS}) AS of_orders UNION ALL {REWARDS_HAD}"  # noqa: S608  # our own words
 _BUDGETS_TOLD = f"""
 SELECT program_id, name, sum(points)::bigint, count(*) FROM ({_TOLD}) AS t GROUP BY program_id, name
 """  # noqa: S608  # our own words
 
 
-def load_usages_had(connection: Connection, registry: ProgramRegistry, scope: Scope) -> dict[str, Any]:
-    """Parameters of `USAGES_HAD`: what is counted, what the days are, and what no entry says."""
+def usages_of_orders(connection: Connection, registry: ProgramRegistry, scope: Scope) -> dict[str, Any]:
+    """Parameters of `USAGES_OF_ORDERS`: what is counted, what the days are, and what no entry says."""
     versions = [version for version in registry.versions() if _counts_per_customer(version.program)]
     limits = list(_limits(versions, _per_customer))
     found: dict[tuple[UUID, UsageKey], Usage] = defaultdict(Usage)

@@ -24,8 +24,8 @@ from core.store.proof.counted_periods import UNITS_OF_ORDER, load_periods
 from core.store.proof.invariants import CHECKS
 from core.store.proof.invariants.authorizations import AUTHORIZATIONS_OF_ENTRIES
 from core.store.proof.invariants.orders import ORDERS_AND_REFUNDS
-from core.store.proof.limits_used import USAGES_HAD, load_usages_had
 from core.store.proof.scope import Scope, these_accounts, with_merged
+from core.store.proof.usages_had import USAGES_HAD, load_usages_had
 from core.store.proof.verify import differences_of
 from core.store.repairs import Repair as MadeRepair
 from core.store.repairs import append_repairs, plain
@@ -250,7 +250,7 @@ def _contradictions(
     reasons: dict[UUID, list[str]] = defaultdict(list)
     scope = these_accounts(with_merged(connection, {repair.account_id for repair in found}))
     for check in CHECKS:
-        if check.is_of_facts:
+        if check.is_of_facts and not check.is_global:  # what needs everything is no account's alone
             for difference in differences_of(connection, check, scope, registry, periods, _TEXTS_MAX):
                 assert difference.account_id is not None
                 reasons[difference.account_id].append(difference.text)

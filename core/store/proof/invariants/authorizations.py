@@ -97,7 +97,6 @@ AUTHORIZATIONS = (
         ) AS k ON true
         WHERE r.reward_id IS NOT NULL AND k.cost IS DISTINCT FROM r.points_authorized
         """,
-        is_global=True,
         is_of_facts=True,
     ),
     Check(

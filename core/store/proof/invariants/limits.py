@@ -6,8 +6,9 @@ from sqlalchemy import Connection
 
 from core.domain.program.registry import ProgramRegistry
 from core.store.proof.invariants.check import Check
-from core.store.proof.limits_used import USAGES_HAD, budgets_had, load_usages_had
+from core.store.proof.limits_used import budgets_had
 from core.store.proof.scope import Scope
+from core.store.proof.usages_had import USAGES_HAD, load_usages_had
 
 
 def _budgets(connection: Connection, registry: ProgramRegistry, _scope: Scope) -> dict[str, Any]:
