@@ -44,6 +44,8 @@ ASKED: Mapping[str, dict[str, Any]] = {
     "account.freeze": {"customer_id": "Ann"},
     "account.unfreeze": {"customer_id": "Ann"},
     "account.close": {"customer_id": "Bob", "points_left": "forfeit"},
+    "account.merge": {"customer_id": "Bob", "into_customer_id": "Ann"},
+    "account.unmerge": {"customer_id": "Cid"},
     "account.link": {"customer_id": "Ann", "card": "9801-0008"},
     "account.unlink": {"customer_id": "Ann", "card": "9801-0008"},
 }
@@ -58,10 +60,21 @@ NAMED = {
 }
 #: They move no points, or the price of a reward.
 WITHOUT_UNIT = {verb for verb in VERBS if verb.startswith("reward.")} | {
-    "account.update", "account.freeze", "account.unfreeze", "account.link", "account.unlink"
+    "account.update", "account.freeze", "account.unfreeze", "account.merge", "account.unmerge", "account.link",
+    "account.unlink",
 }  # fmt: skip
-SPENDING = {"debit", "transfer", "convert", "redeem", "authorize", "capture", "reward.issue", "reward.redeem"}
-UNDOING = {"reverse", "void", "reward.delete"}
+SPENDING = {
+    "debit",
+    "transfer",
+    "convert",
+    "redeem",
+    "authorize",
+    "capture",
+    "reward.issue",
+    "reward.redeem",
+    "account.merge",
+}
+UNDOING = {"reverse", "void", "reward.delete", "account.unmerge"}
 
 
 def envelope(verb: str, data: dict[str, Any], command_id: str = "asked") -> dict[str, Any]:
@@ -75,7 +88,7 @@ def envelope(verb: str, data: dict[str, Any], command_id: str = "asked") -> dict
 
 
 class World:
-    """Ann has 100 points, of which 20 are reserved, 30 spent and 5 a reward, and a card; Bob has 10."""
+    """Ann has 100 points, of which 20 are reserved, 30 spent, 5 a reward, and a card; Bob has 15, 5 of them Cid's."""
 
     def __init__(self) -> None:
         self.books = whole_books()
@@ -83,6 +96,8 @@ class World:
         for verb, command_id, data in (
             ("account.create", "made", {"account_id": "own-1", "customer_id": "Ann", "points": 100}),
             ("credit", "given", {"customer_id": "Bob", "points": 10}),
+            ("credit", "more", {"customer_id": "Cid", "points": 5}),
+            ("account.merge", "merged", {"customer_id": "Cid", "into_customer_id": "Bob"}),
             ("authorize", "reserved", {"customer_id": "Ann", "points": 20, "authorization_id": "cart"}),
             ("redeem", "spent", {"customer_id": "Ann", "points": 30}),
             ("reward.issue", "issued", {"customer_id": "Ann", "reward_id": "mug", "issue_id": "coupon"}),
@@ -273,6 +288,12 @@ def test_who_was_not_granted_it_may_not_send_it_and_nobody_from_the_future(verb:
         ([], "reverse", {"command_id": "given", "points": 11}, "exceeds_command"),
         (["transfer"], "reverse", {"command_id": "transfer", "command_source": "/elsewhere"}, "unknown_command"),
         ([], "transfer", {"to_customer_id": "Ann"}, "same_account"),
+        ([], "account.merge", {"customer_id": "Ann", "into_customer_id": "Bob"}, "authorizations_open"),
+        ([], "account.merge", {"into_customer_id": "Bob"}, "same_account"),
+        ([], "account.merge", {"customer_id": "Cid"}, "already_merged"),
+        ([], "account.unmerge", {"customer_id": "Bob"}, "not_merged"),
+        (["account.unmerge"], "account.unmerge", {}, "not_merged"),
+        (["account.unmerge", "account.merge"], "account.merge", {}, "already_merged"),
         ([], "convert", {"to_program_id": "stars"}, "not_convertible"),
         ([], "account.create", {"customer_id": "Ann"}, "account_exists"),
         ([], "account.create", {"account_id": "own-1"}, "account_exists"),
