@@ -276,12 +276,8 @@ class Poster:
 
         def post(each: ReadMessage) -> Outcome:
             outcome = each.handler.decide(books, each.message, rules, turn.as_of)
-            of_command = each.claimed.points_per_command_max
-            if of_command is not None and isinstance(outcome, Decision):
-                outcome = within_command(outcome, of_command)
-            day, points_max = _source_day(each.claimed, turn.as_of), each.claimed.points_per_day_max
-            if day is not None and points_max is not None and isinstance(outcome, Decision):
-                outcome = daily.within(day, outcome, points_max)
+            if isinstance(outcome, Decision):
+                outcome = _within_limits(outcome, each.claimed, daily, turn.as_of)
             if isinstance(outcome, Decision):
                 books.apply(outcome)
                 writing.keep(outcome, Report(each.claimed.inbox_id, turn.shard, each.data, each.claimed.settled))
@@ -362,6 +358,17 @@ class Poster:
             self._unforgotten.discard(shard)
         except (DBAPIError, psycopg.Error):
             log.warning("attempt_not_forgotten", action="attempt_not_forgotten", shard=shard)
+
+
+def _within_limits(decision: Decision, message: ClaimedMessage, daily: DailyPoints, as_of: datetime) -> Outcome:
+    """Hold a command to what its source may move: by one command, and on one day."""
+    outcome: Outcome = decision
+    if message.points_per_command_max is not None:
+        outcome = within_command(decision, message.points_per_command_max)
+    day, points_max = _source_day(message, as_of), message.points_per_day_max
+    if day is not None and points_max is not None and isinstance(outcome, Decision):
+        outcome = daily.within(day, outcome, points_max)
+    return outcome
 
 
 def _source_day(message: ClaimedMessage, as_of: datetime) -> SourceDay | None:

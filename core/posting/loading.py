@@ -15,24 +15,31 @@ from core.domain.books import Books
 from core.domain.ledger import Account
 from core.domain.lots import OriginKind
 from core.domain.orders.clawback import points_at_stake
-from core.domain.orders.limits import budgets_of, usage_keys
-from core.domain.orders.posted import Budget, OrderEventKind, PostedOrder, Usage
-from core.domain.program import Program, UsageKey
+from core.domain.orders.limits import usage_keys
+from core.domain.orders.posted import OrderEventKind, PostedOrder, Usage
+from core.domain.program import UsageKey
 from core.domain.program.registry import ProgramRegistry
 from core.domain.reach import AccountParts, CommandKey, LotsWanted, OrderKey, Reach, ReferenceKey
 from core.domain.takes import Take, note_takes
 from core.domain.tiers.counting import counting_bounds, tier_needs
 from core.domain.value.authorizations import Authorization
 from core.domain.value.customer_limits import keys_of, limit_keys
-from core.domain.value.rewards import counted_name, issued_offer, reward_of
 from core.domain.value.rewards import usage_key as reward_usage_key
+from core.posting.shared_limits import (
+    BudgetKey,
+    Limits,
+    LoadedBudget,
+    budgets_of_these_orders,
+    load_limits,
+    stocks_asked_of,
+    stocks_of,
+)
 from core.store.account_names import load_details, load_references
 from core.store.authorizations import load_authorizations, load_holding
 from core.store.commands import load_commands
 from core.store.keepings import load_keepings
 from core.store.ledger import (
     load_all_open_lots,
-    load_budgets,
     load_expiries,
     load_lots,
     load_numbered_lots,
@@ -43,7 +50,6 @@ from core.store.ledger import (
     load_takes,
     load_usages,
     lock_accounts,
-    lock_budgets,
 )
 from core.store.members import load_members, load_own_accounts
 from core.store.merges import load_every_lot, load_merges, load_orders_of, load_rewarded, lots_moved
@@ -52,24 +58,6 @@ from core.store.returns import load_returns
 from core.store.tier_facts import load_counted, load_tier_facts, load_tier_history
 
 _NO_PARTS = AccountParts()
-
-
-class BudgetLimit(NamedTuple):
-    """What all customers may have of a promotion, or of a reward's stock; None without a limit."""
-
-    points: int | None
-    orders: int | None
-
-
-class LoadedBudget(NamedTuple):
-    """What was spent of a budget when it was read, and the least limit of the versions that may spend it."""
-
-    spent: Budget
-    limit: BudgetLimit
-
-
-BudgetKey = tuple[str, str]  #: program_id, name
-Limits = tuple[tuple[Program, datetime], ...]  #: those of orders of these instants
 
 
 class OpenBooks(NamedTuple):
@@ -123,7 +111,7 @@ def open_books(
     wanted = [each.limits_of for each in (*reach.customers.values(), *parts.values())]
     # Orders that are no account's, or come to one that is still to be opened.
     wanted.append(_limits_of(orders, reach, rules))
-    limits = [*_budgets_of_orders(wanted), *_stocks(books, reach, rules, as_of)]
+    limits = [*budgets_of_these_orders(wanted), *stocks_asked_of(books, reach, rules, as_of)]
     limits += stocks_of(books, ending, rules)
     return OpenBooks(books, load_limits(connection, books, limits, is_contended=is_contended))
 
@@ -400,57 +388,3 @@ def _load_lots(
     for posted in own:
         if posted.account_id is not None:
             books.put_lots_of_order(posted.account_id, posted.key)
-
-
-def _budgets_of_orders(wanted: Iterable[Limits]) -> Iterator[tuple[BudgetKey, BudgetLimit]]:
-    for limits_of in wanted:
-        for program, occurred_at in limits_of:
-            for limit in budgets_of(program, occurred_at):
-                yield (program.program_id, limit.name), BudgetLimit(limit.budget_points, limit.orders)
-
-
-def _stocks(
-    books: Books, reach: Reach, rules: ProgramRegistry, as_of: datetime
-) -> Iterator[tuple[BudgetKey, BudgetLimit]]:
-    """The stocks of the rewards that are asked for. Where an account is still to be opened, those of any program."""
-    asked: list[tuple[Sequence[str], frozenset[str]]]
-    asked = [([program_id], parts.rewards) for (program_id, _), parts in reach.customers.items()]
-    for reference, parts in reach.references.items():
-        account = books.account_by(reference) if parts.rewards else None
-        asked.append((rules.program_ids() if account is None else [account.program_id], parts.rewards))
-    for program_ids, reward_ids in asked:
-        for program_id in program_ids if reward_ids else ():
-            program = rules.at(program_id, as_of).program
-            for reward in (reward_of(program, reward_id) for reward_id in reward_ids):
-                if reward is not None and reward.stock is not None:
-                    yield (program_id, counted_name(reward.reward_id)), BudgetLimit(None, reward.stock)
-
-
-def stocks_of(
-    books: Books, authorizations: Iterable[Authorization], rules: ProgramRegistry
-) -> Iterator[tuple[BudgetKey, BudgetLimit]]:
-    """The stocks to which issued rewards go back; nothing limits that."""
-    for each in authorizations:
-        if each.reward_id is not None:
-            (movement,) = books.movements_of(each)
-            program_id = books.account(each.account_id).program_id
-            if issued_offer(rules, program_id, movement.program_version, each.reward_id).reward.stock is not None:
-                yield (program_id, counted_name(each.reward_id)), BudgetLimit(None, None)
-
-
-def load_limits(
-    connection: Connection, books: Books, wanted: Iterable[tuple[BudgetKey, BudgetLimit]], *, is_contended: bool
-) -> dict[BudgetKey, LoadedBudget]:
-    """Load what is spent of these budgets and stocks; with `is_contended` they are locked."""
-    limits: dict[BudgetKey, BudgetLimit] = {}
-    for key, limit in wanted:
-        had = limits.get(key, limit)
-        limits[key] = BudgetLimit(_least(had.points, limit.points), _least(had.orders, limit.orders))
-    found = (lock_budgets if is_contended else load_budgets)(connection, limits)
-    spent = {(program_id, name): found.get(program_id, {}).get(name, Budget()) for program_id, name in limits}
-    books.put_budgets(spent)
-    return {key: LoadedBudget(spent[key], limit) for key, limit in limits.items()}
-
-
-def _least(one: int | None, other: int | None) -> int | None:
-    return min((limit for limit in (one, other) if limit is not None), default=None)

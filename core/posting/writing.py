@@ -38,7 +38,7 @@ from core.posting.answers import (
     told_again,
 )
 from core.posting.events import EventContext, decision_events, message_parked
-from core.posting.loading import BudgetKey, LoadedBudget
+from core.posting.shared_limits import BudgetKey, LoadedBudget
 from core.store.account_names import NewReference, append_references, delete_references, write_details
 from core.store.appending import (
     ClaimedOrder,

@@ -10,7 +10,8 @@ from core.domain.program.registry import ProgramRegistry
 from core.domain.reach import AccountParts, LotsWanted
 from core.domain.value.authorizing import decide_deadline
 from core.posting.events import EventContext, authorization_expiring
-from core.posting.loading import load_done, load_limits, load_parts, load_uses, stocks_of
+from core.posting.loading import load_done, load_parts, load_uses
+from core.posting.shared_limits import load_limits, stocks_of
 from core.posting.writing import Writing
 from core.store.appending import append_events
 from core.store.authorizations import (
