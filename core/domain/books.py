@@ -14,7 +14,7 @@ from core.domain.account_lots import AccountLots, NotLoadedError
 from core.domain.account_tiers import AccountTiers
 from core.domain.decision import AccountChange, Answer, Decision
 from core.domain.expiry.lasting import Keeping, keepings_of_command
-from core.domain.ledger import Account, Entry, EntryKind
+from core.domain.ledger import EARNING, Account, Entry, EntryKind
 from core.domain.lots import Allocation, Lot, SharedExpiry
 from core.domain.merges_known import MergesKnown
 from core.domain.movements import Movement, movement_of
@@ -33,9 +33,6 @@ from core.domain.takes import Take, note_takes
 from core.domain.tiers.history import CountedOrder, OrdersByTime, TierFacts, TierHistoryEntry, TierHold, counted_order
 from core.domain.value.authorizations import Authorization
 from core.domain.value.commands import PostedCommand
-
-#: Entries about an order that take nothing for good: what they take is given again, or taken by the next entry.
-_NO_TAKES = frozenset({EntryKind.RELEASE, EntryKind.VOID})
 
 
 class Books(Names):
@@ -292,6 +289,7 @@ class Books(Names):
     def apply(self, decision: Decision) -> None:
         """Change the books as decided."""
         self._keep_authorizations(decision)
+        self._payments.update((payment.key, payment) for payment in decision.payments)
         for change in decision.changes:
             self._apply_to_account(change, decision.answer)
             if decision.answer is not None:
@@ -336,7 +334,7 @@ class Books(Names):
                 lots.put(lot)
         for entry in change.entries:
             self._keep_movement(entry, answer)
-            if entry.source is not None and entry.order_id is not None and entry.kind not in _NO_TAKES:
+            if entry.source is not None and entry.order_id is not None and entry.kind in EARNING:
                 self._keep_takes(account_id, (entry.source, entry.order_id), entry.allocations)
         if change.expiries or change.expiries_begun:
             self._lots_of(account_id).put_expiries((*change.expiries, *change.expiries_begun))
@@ -365,6 +363,7 @@ class Books(Names):
             self._movements[corrected] = undone._replace(
                 points_corrected=undone.points_corrected + entry.points,
                 is_reversed=undone.is_reversed or entry.kind is EntryKind.REVERSAL,
+                captures=(*undone.captures, *([-entry.reserved_change] if entry.kind is EntryKind.CAPTURE else [])),
             )
 
     def _keep_new_order(self, posted: PostedOrder) -> None:

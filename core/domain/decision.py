@@ -22,6 +22,7 @@ from core.domain.orders.posted import (
 from core.domain.reach import CommandKey, ReferenceKey
 from core.domain.tiers.history import TierHold
 from core.domain.value.authorizations import Authorization
+from core.domain.value.payments import Payment
 from core.domain.value.rewards import Offer, RewardNotice
 
 
@@ -92,6 +93,11 @@ class AccountChange(NamedTuple):
     merge: PostedMerge | None = None  #: its side of a merge
     lot_moves: tuple[LotMove, ...] = ()  #: its side of the lots that moved
 
+    def then(self, more: "AccountChange") -> "AccountChange":
+        """It and what follows in the same account: entries with the lots that they changed."""
+        lots = {lot.lot_number: lot for lot in (*self.lots, *more.lots)}
+        return self._replace(account=more.account, entries=self.entries + more.entries, lots=tuple(lots.values()))
+
 
 class Answer(NamedTuple):
     """What a command's sender is told beside the accounts after it and their entries."""
@@ -115,6 +121,7 @@ class Decision(NamedTuple):
     budgets: tuple[BudgetChange, ...] = ()
     authorizations: tuple[Authorization, ...] = ()  #: that were there before and change, in their new state
     rewards: tuple[RewardNotice, ...] = ()  #: what became of issued ones
+    payments: tuple[Payment, ...] = ()  #: of orders by points, in their new state
     #: The order's points now, by rule and promotion, or a return's, below zero; None: as they were.
     given: Mapping[str, int] | None = None
     answer: Answer | None = None  #: to the command that is decided; None: it is none

@@ -38,8 +38,11 @@ class EntryKind(StrEnum):
     REDEMPTION = "redemption"  #: a customer spent points
     CONVERSION = "conversion"  #: points became those of another program, or came of them
     MERGE = "merge"  #: all of an account went to another one, or what was left of it came back
+    REPAYMENT = "repayment"  #: points that paid an order came back with what was refunded of it, or were taken again
 
 
+#: What orders give and what is taken back of that: what lifetime points are the sum of.
+EARNING = frozenset({EntryKind.ACCRUAL, EntryKind.CLAWBACK})
 #: What customers do with their points. Where inactivity ends points, it lets those that are left last longer.
 SPENDING = frozenset({EntryKind.DEBIT, EntryKind.CAPTURE, EntryKind.REDEMPTION})
 #: What gives points by command, as the program says: they expire together with those that inactivity ends.

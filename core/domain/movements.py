@@ -24,6 +24,7 @@ class Movement(NamedTuple):
     program_version: int  #: that decided the command
     points_corrected: int = 0  #: sum of the points of later commands' entries that name it
     is_reversed: bool = False  #: whether a reversal has undone it, all of it or a part
+    captures: tuple[int, ...] = ()  #: of an authorization: how many points each capture has taken, oldest first
 
     @property
     def key(self) -> tuple[UUID, int]:

@@ -38,6 +38,7 @@ class Reason(StrEnum):
     UNKNOWN_ACCOUNT = "unknown_account"  #: what its account is named by leads to none of the program
     NOT_ENROLLED = "not_enrolled"  #: who claims the order has no account, and only a command opens one
     REFUNDED_LINE_MISSING = "refunded_line_missing"  #: the amendment leaves out a line that a refund names
+    PAYMENT_TAKEN = "payment_taken"  #: the authorization or redemption that it names has paid another order
     REFUND_EXCEEDS_ORDER = "refund_exceeds_order"  #: more is given back than was paid
     TOO_HEAVY = "too_heavy"  #: its lines times the rules that look at them are more than one posting may work out
     POSTING_FAILED = "posting_failed"  #: posting this message alone raised an error

@@ -7,10 +7,12 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from enum import IntEnum
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from core.domain.program import Program
+from core.domain.value.payments import PaymentKey
 
+K = TypeVar("K")
 OrderKey = tuple[str, str]  #: source, order_id
 RefundKey = tuple[str, str]  #: source, refund_id
 ReturnKey = tuple[str, str]  #: source, return_id
@@ -114,6 +116,7 @@ _NO_ORDERS: Mapping[OrderKey, OrderParts] = MappingProxyType({})
 _NO_CUSTOMERS: Mapping[CustomerKey, AccountParts] = MappingProxyType({})
 _NO_REFERENCES: Mapping[ReferenceKey, AccountParts] = MappingProxyType({})
 _NO_MOVEMENTS: Mapping[CommandKey, AccountParts] = MappingProxyType({})
+_NO_PAYMENTS: Mapping[PaymentKey, frozenset[OrderKey]] = MappingProxyType({})
 _NO_OWNERS: Mapping[OrderKey, tuple[CustomerKey | ReferenceKey, ...]] = MappingProxyType({})
 
 
@@ -131,6 +134,9 @@ class Reach(NamedTuple):
     commands: frozenset[CommandKey] = frozenset()
     #: Commands of which the entries are needed, with the lots that these took from, and these parts of their accounts.
     movements: Mapping[CommandKey, AccountParts] = _NO_MOVEMENTS
+    #: What messages name as having taken the points that paid their orders.
+    payments: Mapping[PaymentKey, frozenset[OrderKey]] = _NO_PAYMENTS
+    offered: frozenset[PaymentKey] = frozenset()  #: what orders may name so, of which the messages themselves are about
 
 
 def union(reaches: Iterable[Reach]) -> Reach:
@@ -143,6 +149,8 @@ def union(reaches: Iterable[Reach]) -> Reach:
     references: dict[ReferenceKey, AccountParts] = {}
     movements: dict[CommandKey, AccountParts] = {}
     accounts_of: dict[CommandKey, Reach] = {}
+    payments: dict[PaymentKey, frozenset[OrderKey]] = {}
+    offered: set[PaymentKey] = set()
     for place, reach in enumerate(reaches):
         for order, of_order in reach.orders.items():
             if of_order.account is not None:
@@ -155,12 +163,13 @@ def union(reaches: Iterable[Reach]) -> Reach:
             owners[order] = owners.get(order, ()) + customers_of_order
         refunds.update(reach.refunds)
         returns.update(reach.returns)
-        for reference, parts in reach.references.items():
-            references[reference] = references[reference].union(parts) if reference in references else parts
+        _join(references, reach.references)
         for command in reach.commands:
             accounts_of[command] = reach
-        for command, parts in reach.movements.items():
-            movements[command] = movements[command].union(parts) if command in movements else parts
+        offered.update(reach.offered)
+        for payment, of_orders in reach.payments.items():
+            payments[payment] = payments.get(payment, frozenset()) | of_orders
+        _join(movements, reach.movements)
     for command, parts in movements.items():
         # It may be posted by this batch: what undoes it then reaches the accounts that it reaches.
         reached = accounts_of.get(command, Reach())
@@ -175,4 +184,11 @@ def union(reaches: Iterable[Reach]) -> Reach:
         references,
         frozenset(accounts_of),
         movements,
+        payments,
+        frozenset(offered),
     )
+
+
+def _join(parts_of: dict[K, AccountParts], more: Mapping[K, AccountParts]) -> None:
+    for key, parts in more.items():
+        parts_of[key] = parts_of[key].union(parts) if key in parts_of else parts

@@ -21,6 +21,7 @@ from core.domain.orders.posted import (
 )
 from core.domain.program import Program
 from core.domain.reach import OrderKey, RefundKey, ReturnKey
+from core.domain.value.payments import Payment, PaymentKey
 
 #: Of so many orders it is remembered what is kept of them: as many as a batch has messages, and more.
 _KEPT_ORDERS_MAX = 1_000
@@ -46,6 +47,7 @@ class Reports:
         self._refunds_by_id: dict[RefundKey, dict[str, PostedRefund]] = {}
         self._order_events: dict[OrderKey, dict[tuple[str, OrderEventKind, str], PostedOrderEvent]] = {}
         self._returns: dict[ReturnKey, dict[str, PostedReturn]] = {}
+        self._payments: dict[PaymentKey, Payment | None] = {}
         self._kept: dict[tuple[OrderKey, str], KeptOrder] = {}
         self._orders_of: dict[UUID, list[OrderKey]] = {}  #: by account, where all of them are here
 
@@ -92,6 +94,11 @@ class Reports:
             for event in self.order_events_of(posted)
         )
 
+    def put_payments(self, keys: Iterable[PaymentKey], payments: Iterable[Payment]) -> None:
+        """Take in what is known of what paid orders, by points."""
+        self._payments.update(dict.fromkeys(keys))
+        self._payments.update((payment.key, payment) for payment in payments)
+
     def orders(self, key: OrderKey) -> Mapping[str, PostedOrder]:
         """What is posted of the order, by program."""
         return self._known(self._orders, key, {})
@@ -135,6 +142,10 @@ class Reports:
                 del self._kept[next(iter(self._kept))]
             self._kept[key] = found
         return found
+
+    def payment(self, key: PaymentKey) -> Payment | None:
+        """What has come back of points that paid an order; None: no order has ever named what took them."""
+        return self._known(self._payments, key)
 
     def order_event(self, posted: PostedOrder, kind: OrderEventKind, event_key: str = "") -> PostedOrderEvent | None:
         """What is posted of one thing that happened to an order; without `event_key` to the order as a whole."""

@@ -29,6 +29,7 @@ MENDS: dict[Reason, str] = {
     Reason.UNKNOWN_ACCOUNT: "Link what it names to the account, or create the account, then retry; or drop this one.",
     Reason.NOT_ENROLLED: "Create the customer's account by command, then retry; or drop this one.",
     Reason.REFUNDED_LINE_MISSING: "Send the next revision with all lines that its refunds name; drop this one.",
+    Reason.PAYMENT_TAKEN: "Name the authorization or command that paid this order, or none, in a new event; drop this.",
     Reason.REFUND_EXCEEDS_ORDER: "See whether its money is paid or net; in a new event send at most what there was.",
     Reason.TOO_HEAVY: "Have the shop send the order in parts, or have fewer rules in the program; then retry or drop.",
     Reason.POSTING_FAILED: "Look up the error in the log, mend its cause, then retry.",

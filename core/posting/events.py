@@ -251,6 +251,9 @@ def _reason(entry: Entry) -> str:
         case EntryKind.VOID if entry.command_id is None:
             of_deadline = "reward_expired" if "reward_id" in entry.why.get("deadline", {}) else "authorization_expired"
             usual = of_deadline if entry.source is None else "authorization_clawed_back"
+            usual = "order_cancelled" if "cancelled_order" in entry.why else usual
+        case EntryKind.REPAYMENT:
+            usual = "order_repaid" if entry.points > 0 else "order_repayment_undone"
         case kind if kind in _OF_REWARDS and "reward_id" in entry.why.get("command", {}):
             usual = f"reward_{_OF_REWARDS[kind]}"
         case (

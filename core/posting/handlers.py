@@ -15,6 +15,7 @@ from core.domain.orders.amending import amendment_reach, decide_amendment
 from core.domain.orders.claiming import claim_reach, decide_claim
 from core.domain.orders.clawback import cancellation_reach, decide_cancellation, decide_refund, refund_reach
 from core.domain.orders.fulfilment import decide_fulfilment, fulfilment_reach
+from core.domain.orders.repaying import offering, paying
 from core.domain.orders.returning import decide_return, return_reach
 from core.domain.orders.reverting import decide_reversion, reversion_reach
 from core.domain.outcomes import Parked, Reason, Rejected, Replayed, Waiting
@@ -79,7 +80,7 @@ HANDLERS = by_type(
         ),
         Handler(INBOUND["order.returned"], return_reach, decide_return),
         Handler(INBOUND["loyalty.command.credit"], command_reach, on_account(decide_credit, Flow.IN, opens=True)),
-        Handler(INBOUND["loyalty.command.debit"], command_reach, on_account(decide_debit, Flow.OUT)),
+        Handler(INBOUND["loyalty.command.debit"], offering(command_reach), paying(on_account(decide_debit, Flow.OUT))),
         Handler(INBOUND["loyalty.command.adjust"], command_reach, on_account(decide_adjustment, Flow.IN)),
         Handler(INBOUND["loyalty.command.transfer"], transfer_reach, on_account(decide_transfer, Flow.OUT)),
         Handler(INBOUND["loyalty.command.convert"], convert_reach, on_account(decide_conversion, Flow.OUT)),
@@ -111,9 +112,15 @@ HANDLERS = by_type(
             on_account(decide_unmerge, Flow.BACK, itself=True),
             is_alone=True,
         ),
-        Handler(INBOUND["loyalty.command.redeem"], command_reach, on_account(decide_redeem, Flow.OUT)),
-        Handler(INBOUND["loyalty.command.authorize"], authorize_reach, on_account(decide_authorize, Flow.OUT)),
-        Handler(INBOUND["loyalty.command.capture"], held_reach, on_account(decide_capture, Flow.OUT)),
+        Handler(
+            INBOUND["loyalty.command.redeem"], offering(command_reach), paying(on_account(decide_redeem, Flow.OUT))
+        ),
+        Handler(
+            INBOUND["loyalty.command.authorize"],
+            offering(authorize_reach),
+            on_account(decide_authorize, Flow.OUT),
+        ),
+        Handler(INBOUND["loyalty.command.capture"], offering(held_reach), paying(on_account(decide_capture, Flow.OUT))),
         Handler(INBOUND["loyalty.command.void"], held_reach, on_account(decide_void, Flow.BACK)),
         Handler(INBOUND["loyalty.command.reward.issue"], issue_reach, on_account(decide_issue, Flow.OUT)),
         Handler(INBOUND["loyalty.command.reward.redeem"], held_reach, on_account(decide_redeem_reward, Flow.OUT)),

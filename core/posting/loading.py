@@ -24,7 +24,9 @@ from core.domain.takes import Take, note_takes
 from core.domain.tiers.counting import counting_bounds, tier_needs
 from core.domain.value.authorizations import Authorization
 from core.domain.value.customer_limits import keys_of, limit_keys
+from core.domain.value.payments import PaymentKind
 from core.domain.value.rewards import usage_key as reward_usage_key
+from core.posting.order_loading import load_all_orders_of, load_reported, with_payments
 from core.posting.shared_limits import (
     BudgetKey,
     Limits,
@@ -43,18 +45,15 @@ from core.store.ledger import (
     load_expiries,
     load_lots,
     load_numbered_lots,
-    load_order_events,
-    load_orders,
     load_primaries,
-    load_refunds,
     load_takes,
     load_usages,
     lock_accounts,
 )
 from core.store.members import load_members, load_own_accounts
-from core.store.merges import load_every_lot, load_merges, load_orders_of, load_rewarded, lots_moved
+from core.store.merges import load_every_lot, load_merges, load_rewarded, lots_moved
 from core.store.movements import CommandEntry, load_entries_of_commands, load_movements
-from core.store.returns import load_returns
+from core.store.order_payments import load_payments
 from core.store.tier_facts import load_counted, load_tier_facts, load_tier_history
 
 _NO_PARTS = AccountParts()
@@ -82,15 +81,8 @@ def open_books(
     enough. With `is_contended` they were not, and are locked first, so that this batch waits for the others.
     """
     books = Books(new_account_id)
-    orders = load_orders(connection, reach.orders.keys())
-    books.put_orders(reach.orders, orders)
-    with_refunds = [key for key, parts in reach.orders.items() if parts.refunds]
-    if with_refunds or reach.refunds:
-        books.put_refunds(with_refunds, reach.refunds, load_refunds(connection, with_refunds, reach.refunds))
-    with_events = [key for key, parts in reach.orders.items() if parts.events]
-    if with_events:
-        books.put_order_events(with_events, load_order_events(connection, with_events))
-    books.put_returns(reach.returns, load_returns(connection, reach.returns))
+    orders = load_reported(connection, books, reach)
+    reach = with_payments(connection, reach, orders)
     primaries = load_primaries(connection, reach.customers.keys())
     books.put_primaries({key: primaries.get(key) for key in reach.customers})
     references = load_references(connection, reach.references.keys())
@@ -101,11 +93,14 @@ def open_books(
 
     parts = _account_parts(reach, orders, primaries, references, rules, entries)
     parts = _lock(connection, books, parts)
+    payments = reach.payments.keys() | reach.offered
+    books.put_payments(payments, load_payments(connection, payments))
     own = [posted for posted in orders if reach.orders[posted.key].account is not None]
     load_parts(connection, books, parts, rules, as_of, orders=own)
     _load_takes(connection, books, [posted for posted in own if reach.orders[posted.key].takes])
     reserved = _load_authorizations(connection, books, references, parts)
-    load_done(connection, books, {**dict.fromkeys(reach.movements, ()), **reserved, **entries})
+    offered = [key[1:] for key in reach.offered if key.kind is PaymentKind.COMMAND]  # by later messages of the batch
+    load_done(connection, books, {**dict.fromkeys((*reach.movements, *offered), ()), **reserved, **entries})
     ending = [each for each in books.authorizations() if each.key in references]
     load_uses(connection, books, ending, rules)
     wanted = [each.limits_of for each in (*reach.customers.values(), *parts.values())]
@@ -293,14 +288,7 @@ def _load_merges(connection: Connection, books: Books, account_ids: Sequence[UUI
     """Load the merges of these accounts and all of their orders; returns against which limits these are held."""
     books.merged.put(*load_merges(connection, account_ids))
     books.merged.rewarded |= load_rewarded(connection, account_ids)
-    keys_of = load_orders_of(connection, account_ids)
-    keys = sorted({key for of_account in keys_of.values() for key in of_account})
-    orders = load_orders(connection, keys)
-    books.put_orders(keys, orders)
-    for account_id, of_account in keys_of.items():
-        books.put_orders_of(account_id, of_account)
-    books.put_refunds(keys, (), load_refunds(connection, keys, ()))
-    books.put_order_events(keys, load_order_events(connection, keys))
+    orders = load_all_orders_of(connection, books, account_ids)
     judged_by = [(rules.version(posted.program_id, posted.program_version).program, posted) for posted in orders]
     return tuple((program, posted.order.occurred_at) for program, posted in judged_by if program.has_limits)
 

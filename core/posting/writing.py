@@ -26,6 +26,7 @@ from core.domain.outcomes import Parked, Rejected, RejectionCode, Replayed
 from core.domain.program import UsageKey
 from core.domain.reach import CustomerKey, ReferenceKey
 from core.domain.value.authorizations import Authorization
+from core.domain.value.payments import Payment, PaymentKey
 from core.posting.answers import (
     AnswerData,
     Asked,
@@ -74,6 +75,7 @@ from core.store.judgements import why_json
 from core.store.ledger import lock_budgets
 from core.store.members import write_members, write_primaries
 from core.store.merges import append_merges
+from core.store.order_payments import write_payments
 
 _OrderRow = tuple[str, str, str]  #: source, order_id, program_id
 _NONE: Mapping[BudgetKey, LoadedBudget] = MappingProxyType({})
@@ -130,6 +132,7 @@ class Writing:
         self._commands: list[NewCommand] = []
         self._authorizations: dict[ReferenceKey, Authorization] = {}
         self._new_authorizations: set[ReferenceKey] = set()
+        self._payments: dict[PaymentKey, Payment] = {}
         self._asked_again: list[ClaimedMessage] = []
         self._events: list[OutboxEvent] = []
 
@@ -159,6 +162,7 @@ class Writing:
         for authorization in decision.authorizations:
             self._authorizations[authorization.key] = authorization
         self._keep_orders(decision, report)
+        self._payments.update((payment.key, payment) for payment in decision.payments)
         for spent in decision.budgets:
             self._budgets[spent.program_id, spent.name] = None
         self._events += decision_events(decision, self._context)
@@ -283,6 +287,7 @@ class Writing:
         append_authorizations(connection, new)
         known = [each for key, each in self._authorizations.items() if key not in self._new_authorizations]
         update_authorizations(connection, known)
+        write_payments(connection, list(self._payments.values()))
         append_tier_changes(connection, self._tier_changes)
         append_refunds(connection, self._refunds)
         append_returns(connection, self._returns, chain_key)

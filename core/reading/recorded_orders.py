@@ -11,11 +11,11 @@ from sqlalchemy import Connection
 
 from core.domain.orders.facts import LinePart, Order, Refund
 from core.domain.orders.posted import (
-    Amendment,
     Judgement,
     OrderEventKind,
     PostedOrder,
     PostedOrderEvent,
+    amendment_of,
     cancelled_part,
     refund_event_key,
 )
@@ -150,8 +150,7 @@ def _as_revised(connection: Connection, posted: PostedOrder, as_of: datetime) ->
     if data["revision"] == newest.revision:
         return posted
     then = order_of(posted.order.source, posted.order.occurred_at, data)
-    content = then.lines, then.points_paid, then.attributes, then.customer_tags
-    return posted._replace(amendment=Amendment(data["revision"], *content, newest.judgement))
+    return posted._replace(amendment=amendment_of(data["revision"], then, newest.judgement))
 
 
 def _load_events(

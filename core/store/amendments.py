@@ -10,6 +10,8 @@ from core.domain.orders.posted import Amendment
 from core.messages.inbound.order_facts import line_of
 from core.store.judgements import judgement_json, read_judgement
 
+_PAID_BY = ("points_authorization_id", "points_command_id", "points_command_source")
+
 
 def amendment_json(amendment: Amendment | None) -> str | None:
     """The column's text."""
@@ -22,6 +24,7 @@ def amendment_json(amendment: Amendment | None) -> str | None:
         "attributes": dict(amendment.attributes),
         "customer_tags": amendment.customer_tags,
         "judgement": judgement_json(amendment.judgement),
+        **{name: value for name in _PAID_BY if (value := getattr(amendment, name)) is not None},
     }
     return to_json(content).decode()
 
@@ -38,6 +41,7 @@ def read_amendment(text: str | None) -> Amendment | None:
         content["attributes"],
         tuple(content["customer_tags"]),
         read_judgement(content["judgement"]),
+        *(content.get(name) for name in _PAID_BY),
     )
 
 

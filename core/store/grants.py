@@ -87,6 +87,12 @@ WORKER_GRANTS: Mapping[str, Allowed] = {
             "account_id", "shard", "tier_id", "sequence", "judgement", "seal",
         ),
     ),
+    "order_payments": Allowed(
+        inserts=True,
+        updates=(
+            "order_source", "order_id", "program_id", "share", "points_due", "points_excused", "points_shortfall",
+        ),
+    ),
     "refunds": Allowed(inserts=True, updates=("account_id",)),
     "order_events": Allowed(inserts=True, updates=("account_id",)),
     "returns": _APPEND,

@@ -13,6 +13,7 @@ class LockClass(IntEnum):
 
     PERIODIC = 0x4C59_0003
     PROGRAMS = 0x4C59_0004
+    PAYMENTS = 0x4C59_0005
 
 
 class Task(StrEnum):
@@ -57,6 +58,11 @@ def take_turn(connection: Connection, task: Task, shard: int) -> bool:
 def lock(connection: Connection, lock_class: LockClass, number: int = 0) -> None:
     """Take the lock until the transaction ends, waiting for another session that has it."""
     run_bulk(connection, "SELECT pg_advisory_xact_lock(%s, %s)", (int(lock_class), number))
+
+
+def share_lock(connection: Connection, lock_class: LockClass) -> None:
+    """Keep others from having the lock alone until the transaction ends; any number of sessions may do so at once."""
+    run_bulk(connection, "SELECT pg_advisory_xact_lock_shared(%s, 0)", (int(lock_class),))
 
 
 def try_lock(connection: Connection, lock_class: LockClass, shard: int) -> bool:

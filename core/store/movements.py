@@ -54,7 +54,10 @@ SELECT e.account_id, e.sequence, e.kind, e.points, e.pending_change, e.reserved_
         WHERE c.account_id = e.account_id AND c.corrects_sequence = e.sequence AND c.command_id IS NOT NULL),
        EXISTS (SELECT FROM entries c WHERE c.account_id = e.account_id AND c.corrects_sequence = e.sequence
                AND c.kind = 'reversal'),
-       e.occurred_at, m.program_version
+       e.occurred_at, m.program_version,
+       ARRAY(SELECT -c.reserved_change FROM entries c
+             WHERE c.account_id = e.account_id AND c.corrects_sequence = e.sequence AND c.kind = 'capture'
+               AND c.command_id IS NOT NULL ORDER BY c.sequence)
 FROM {unnested(tables.entries, _OF_ENTRIES)} JOIN entries e USING (account_id, sequence)
      JOIN commands m ON (m.source, m.command_id) = (e.source, e.command_id)
 """  # noqa: S608  # our own names
@@ -81,12 +84,15 @@ def load_movements(connection: Connection, entries: Iterable[CommandEntry]) -> d
         if points:
             allocations[account_id, sequence].append(Allocation(number, AllocationKind(kind), points, end))
     found: dict[EntryKey, Movement] = {}
-    for account_id, sequence, kind, *changes, corrected, is_reversed, at, version in run_bulk(
+    for account_id, sequence, kind, *changes, corrected, is_reversed, at, version, captures in run_bulk(
         connection, _MOVEMENTS, keys
     ):
         place = places[account_id, sequence]
         moved = tuple(sorted(allocations[account_id, sequence], key=lambda each: place[each.lot_number]))
         found[account_id, sequence] = Movement._make(
-            (account_id, sequence, EntryKind(kind), *changes, moved, at, version, corrected, is_reversed)
-        )
+            (
+                account_id, sequence, EntryKind(kind), *changes, moved, at, version, corrected, is_reversed,
+                tuple(captures),
+            )
+        )  # fmt: skip
     return found

@@ -18,7 +18,7 @@ unlisted: accept
 sources:
   - source: "{SOURCE}"
     commands:
-      [{{command: credit}}, {{command: transfer}}, {{command: convert}},
+      [{{command: credit}}, {{command: transfer}}, {{command: convert}}, {{command: redeem}},
        {{command: authorize}}, {{command: capture}}, {{command: void}}]
 """
 

@@ -11,8 +11,8 @@ OF_ORDERS = (
         (
             Edit(
                 "core/domain/orders/amending.py",
-                "    return Reach({key: raising(rules, key)})\n",
-                "    return Reach({key: raising(rules, key)._replace(refunds=False)})\n",
+                "Reach({key: raising(rules, key)})",
+                "Reach({key: raising(rules, key)._replace(refunds=False)})",
             ),
         ),
         tests=(f"{_CHANGED_ORDERS}::test_an_edit_leaves_what_was_refunded_before",),

@@ -6,6 +6,7 @@ A row quotes the exact text that it takes out, so that it cannot rot silently: a
 from tests.protections.of_commands import OF_COMMANDS
 from tests.protections.of_database import OF_DATABASE
 from tests.protections.of_orders import OF_ORDERS
+from tests.protections.of_payments import OF_PAYMENTS
 from tests.protections.of_queues import OF_QUEUES
 from tests.protections.of_reading import OF_READING
 from tests.protections.protection import Edit, Protection
@@ -28,6 +29,7 @@ PROTECTIONS = (
     *OF_COMMANDS,
     *OF_DATABASE,
     *OF_ORDERS,
+    *OF_PAYMENTS,
     *OF_QUEUES,
     *OF_READING,
     Protection(

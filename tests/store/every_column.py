@@ -45,6 +45,8 @@ _AN_ACCOUNT = "(SELECT account_id FROM accounts ORDER BY customer_id DESC LIMIT 
 _CLAIMED = "an accrual is its order's, and a clawback is its refund's"
 _REPORTED = "refunds and the like are of their order's account"
 _AN_AMENDMENT = """'{"revision": 1, "lines": [], "points_paid": "0", "attributes": {}, "customer_tags": []}'"""
+_REPAID = "points that paid an order came back in the share of it that is given back"
+_BACK = "what came back of points that paid an order is in entries, and never more than they were"
 _EVENTS = "an order is fulfilled and cancelled when its messages say so"
 _LIMITS = "what a customer has had of a limit is what orders and commands have"
 _BUDGETS = "what is spent of a budget, or of a reward's stock, is what orders and commands have"
@@ -137,6 +139,15 @@ UPDATED: dict[str, dict[str, Named | Free]] = {
         "is_kept": Named(
             "a shared expiry is kept while an order that keeps something, or a command, has points with it"
         ),
+    },
+    "order_payments": {
+        "order_source": Named(_BACK, "NULL, order_id = NULL, program_id = NULL"),
+        "order_id": Named(_REPAID, "'o2'"),
+        "program_id": Named(_BACK, "NULL, order_source = NULL, order_id = NULL"),
+        "share": Named(_REPAID, "'1/7'"),
+        "points_due": Named(_REPAID),
+        "points_excused": Named(_BACK),
+        "points_shortfall": Named(_BACK),
     },
     "orders": {
         "points_entitled": Named(_ORDER, "points_entitled + (account_id IS NOT NULL)::integer"),

@@ -124,6 +124,14 @@ REFUSED = {
     "ck_orders_points_not_negative": "UPDATE orders SET points_shortfall = -1",
     "ck_orders_guests_earn_nothing": "UPDATE orders SET account_id = NULL",
     "ck_orders_reference": "UPDATE orders SET reference_kind = 'card'",
+    "ck_orders_paid_in_one_way": "UPDATE orders SET points_command_id = 'p1', points_authorization_id = 'a1'",
+    "pk_order_payments": "INSERT INTO order_payments SELECT * FROM order_payments",
+    "fk_order_payments_order_source_order_id_program_id": "UPDATE order_payments SET order_id = 'another'",
+    "ck_order_payments_kind": "UPDATE order_payments SET kind = 'gift', source = '/shops/test'",
+    "ck_order_payments_source_of_commands": "UPDATE order_payments SET source = '/shops/test'",
+    "ck_order_payments_order_whole": "UPDATE order_payments SET order_id = NULL",
+    "ck_order_payments_share": "UPDATE order_payments SET share = '3/0'",
+    "ck_order_payments_points_not_negative": "UPDATE order_payments SET points_due = -1",
     "pk_refunds": "INSERT INTO refunds SELECT * FROM refunds",
     "fk_refunds_account_id": "UPDATE refunds SET account_id = gen_random_uuid()",
     "ck_refunds_in_one_way": "UPDATE refunds SET is_full = true",
@@ -203,6 +211,7 @@ def fill(engine: Engine) -> Shell:
     merge = command("account.merge", "k5", customer_id="c5", into_customer_id="c6")
     take_by_operator(shell, command("credit", "k6", customer_id="c6", points=5))
     take_by_operator(shell, command("credit", "k7", customer_id="c5", points=5), merge)
+    shell.take(order("paid", "10.00", customer_id=None, points_paid="5.00", points_authorization_id="k3"))
     shell.execute("INSERT INTO account_references SELECT 'card', '1', program_id, account_id, 0 FROM accounts LIMIT 1")
     shell.execute("INSERT INTO reminders SELECT account_id, now(), 5, 30 FROM accounts")
     shell.execute(
@@ -291,6 +300,9 @@ def test_what_must_be_known_cannot_be_left_out(filled: Shell) -> None:
             "customer_tags",
             "fulfilled_at",
             "judgement",
+            "points_authorization_id",
+            "points_command_id",
+            "points_command_source",
             "qualifying_steps",
             "rate",
             "reference",
@@ -299,6 +311,7 @@ def test_what_must_be_known_cannot_be_left_out(filled: Shell) -> None:
             "sequence",
             "tier_id",
         ],
+        "order_payments": ["order_id", "order_source", "program_id"],
         "refunds": ["account_id", "currency", "lines", "net", "paid", "sequence"],
         "order_events": ["account_id", "accrual_sequence", "content", "sequence"],
         "returns": ["account_id", "rate", "reference", "reference_kind", "seal", "sequence", "tier_id"],

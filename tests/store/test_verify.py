@@ -30,6 +30,7 @@ from tests.store.authorization_tamperings import TAMPERED_AUTHORIZATIONS
 from tests.store.every_column import UPDATED, Free, Named, tampering
 from tests.store.merge_tamperings import TAMPERED_MERGES
 from tests.store.moved_tamperings import TAMPERED_MOVES
+from tests.store.payment_tamperings import TAMPERED_PAYMENTS
 from tests.store.tamperings import CHANGE, TAMPERED
 from tests.store.test_verified_limits import TAMPERED_LIMITS
 
@@ -63,7 +64,7 @@ def with_programs(engine: Engine) -> Shell:
     return shell
 
 
-RESERVING = ("authorization", "capture", "void", "redemption")
+RESERVING = ("authorization", "capture", "void", "redemption", "repayment")
 
 
 def of_commands() -> list[dict[str, Any]]:
@@ -75,6 +76,8 @@ def of_commands() -> list[dict[str, Any]]:
         command("authorize", "h3", customer_id="c11", points=20, authorization_id="used"),
         command("capture", "h4", customer_id=None, authorization_id="used", points=5),
         command("redeem", "h5", customer_id="c11", points=5),
+        order("paid", customer_id=None, points_paid="5.00", points_command_id="h5"),
+        refund("r77", "paid", net="40.00"),
         command("credit", "h6", customer_id="c10", program_id="kind", points=5, expires_at="2026-12-03T00:00:00Z"),
         command("authorize", "h7", customer_id="c10", program_id="kind", points=4),
         command("void", "h8", customer_id=None, authorization_id="h7"),
@@ -206,7 +209,14 @@ def found_by(connection: Connection, name: str) -> list[Difference]:
     return differences
 
 
-ALL_TAMPERED = [*TAMPERED, *TAMPERED_ACCOUNTS, *TAMPERED_MOVES, *TAMPERED_AUTHORIZATIONS, *TAMPERED_MERGES]
+ALL_TAMPERED = [
+    *TAMPERED,
+    *TAMPERED_ACCOUNTS,
+    *TAMPERED_MOVES,
+    *TAMPERED_AUTHORIZATIONS,
+    *TAMPERED_PAYMENTS,
+    *TAMPERED_MERGES,
+]
 
 
 @pytest.mark.parametrize(("name", "change"), ALL_TAMPERED)

@@ -9,6 +9,7 @@ from core.domain.merges import MergeRole
 from core.reading.accounts import HistoryEntry
 from workers.cli.command_sentences import command_text
 from workers.cli.output import count_text, printable, time_text, until_text
+from workers.cli.repayment_sentences import repayment_headline, repayment_text, void_headline, void_text
 from workers.cli.rule_sentences import (
     Calculation,
     basis_text,
@@ -39,6 +40,10 @@ def why_text(entry: HistoryEntry, zone: ZoneInfo) -> str:
             text = _release_text(entry)
         case EntryKind.VOID if "clawed_back" in entry.why:
             text = _CLAWED_BACK
+        case EntryKind.REPAYMENT:
+            text = repayment_text(entry)
+        case EntryKind.VOID if entry.command_id is None:
+            text = void_text(entry)
         case _:
             text = command_text(entry)
     return text + _acting_text(entry) + _pending_text(entry) + _deficit_text(entry)
@@ -67,6 +72,10 @@ def sentences_of(entry: HistoryEntry, zone: ZoneInfo) -> list[str]:
             texts = [_release_text(entry)]
         case EntryKind.VOID if "clawed_back" in entry.why:
             texts = [_CLAWED_BACK]
+        case EntryKind.REPAYMENT:
+            texts = [repayment_text(entry)]
+        case EntryKind.VOID if entry.command_id is None:
+            texts = [void_text(entry)]
         case _:
             texts = [command_text(entry)]
     texts += [_acting_text(entry).strip(), _pending_text(entry).strip(), _deficit_text(entry).strip()]
@@ -89,6 +98,7 @@ def headline(entry: HistoryEntry, zone: ZoneInfo) -> str:
         EntryKind.REVERSAL: "A reversal took" if entry.points + entry.pending_change < 0 else "A reversal gave back",
         **_held_headlines(entry),
         EntryKind.REDEMPTION: "The customer redeemed",
+        EntryKind.REPAYMENT: repayment_headline(entry) if entry.kind is EntryKind.REPAYMENT else "",
     }[entry.kind].format(
         order=entry.order_id,
         refund=entry.refund_id,
@@ -122,7 +132,7 @@ def _held_headlines(entry: HistoryEntry) -> dict[EntryKind, str]:
     return {
         EntryKind.AUTHORIZATION: "A command reserved",
         EntryKind.CAPTURE: "A command captured",
-        EntryKind.VOID: _void_headline(entry),
+        EntryKind.VOID: void_headline(entry),
     }
 
 
@@ -146,12 +156,6 @@ def _accrual_headline(entry: HistoryEntry) -> str:
     if entry.refund_id is not None:
         return "Refund {refund} of order {order} did not happen after all, which gave back"
     return "Order {order} earned"
-
-
-def _void_headline(entry: HistoryEntry) -> str:
-    if entry.command_id is not None:
-        return "A command gave back"
-    return "A deadline gave back" if entry.source is None else "Authorization {held} gave back"
 
 
 def _clawback_headline(entry: HistoryEntry) -> str:

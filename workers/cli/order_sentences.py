@@ -17,6 +17,7 @@ from workers.cli.command_errors import NoOrderError
 from workers.cli.entry_sentences import headline, sentences_of
 from workers.cli.outcome_sentences import PartSentence, part_sentence
 from workers.cli.output import command_text, count_text, print_json, printable, say, say_below, separated, time_text
+from workers.cli.repayment_sentences import payment_text
 from workers.cli.rule_sentences import basis_text, kept_texts, money_text, pieces_text
 
 _LINES_MAX = 50
@@ -170,7 +171,8 @@ def _basis_texts(order: OrderOutcome) -> list[str]:
     if facts.points_paid:
         counts = "count like money" if basis.points_paid is PointsPaidBasis.INCLUDED else "do not count"
         texts.append(
-            f"{money_text(str(facts.points_paid), currency)} of the order were paid with points; they {counts}."
+            f"{money_text(str(facts.points_paid), currency)} of the order were paid with points{payment_text(facts)};"
+            f" they {counts}."
         )
     tax = sum([line.tax for line in facts.lines], Decimal(0))
     if tax:
@@ -239,6 +241,9 @@ def _document(order: OrderOutcome, sentences: _Sentences) -> dict[str, Any]:
         "points_now": order.now.points,
         "points_in_ledger": recorded.points_entitled,
         "points_paid": None if not recorded.order.points_paid else str(recorded.order.points_paid),
+        "points_authorization_id": recorded.order.points_authorization_id,
+        "points_command_id": recorded.order.points_command_id,
+        "points_command_source": recorded.order.points_command_source,
         "lines": sentences.lines,
         "basis": sentences.basis,
         "rules": sentences.rules,

@@ -31,11 +31,13 @@ from core.domain.orders.activity import recounted
 from core.domain.orders.conflicts import order_conflict
 from core.domain.orders.earning import Earning, Entitlement
 from core.domain.orders.facts import Order, Refund, Return
+from core.domain.orders.heaviness import STEPS_MAX, too_heavy
 from core.domain.orders.limits import budget_changes, budgets_of, judge, judge_anew, usage_changes, usage_keys
 from core.domain.orders.lookup import order_known, unknown_program, unlisted_source
 from core.domain.orders.posted import Amendment, BudgetChange, Judgement, PostedOrder, QualifyingStep
 from core.domain.orders.qualifying_steps import steps_of
 from core.domain.orders.rates import rate_problem
+from core.domain.orders.repaying import repaying, with_payment
 from core.domain.outcomes import Parked, Reason, Replayed
 from core.domain.program import Circumstances, CrossingOrder, Enrol, Program
 from core.domain.program.registry import ProgramRegistry
@@ -46,13 +48,15 @@ from core.domain.tiers.recounting import Recount, meet, recount
 from core.domain.whose import account_found, account_reach, field_of, key_of
 
 _PLAIN = Judgement()
-#: How often the lines of one order may be looked at: a second or two. What takes minutes would stop its whole shard.
-STEPS_MAX = 10_000_000
 _NOTHING = OrderParts()
 
 
 def order_reach(message: Message[Order], rules: ProgramRegistry, _as_of: datetime) -> Reach:
     """What `decide_order` asks of the books."""
+    return with_payment(_reach_of(message, rules), message.fact)
+
+
+def _reach_of(message: Message[Order], rules: ProgramRegistry) -> Reach:
     order, key = message.fact, (message.fact.source, message.fact.order_id)
     program_id = rules.resolve(message.program_id, order.source, order.occurred_at)
     if program_id is None:
@@ -73,6 +77,7 @@ def order_reach(message: Message[Order], rules: ProgramRegistry, _as_of: datetim
     return reach._replace(orders={key: of_order}, owners={key: (key_of(order.whom, program_id),)})
 
 
+@repaying
 def decide_order(
     books: Books, message: Message[Order], rules: ProgramRegistry, as_of: datetime
 ) -> Decision | Replayed | Parked:
@@ -427,18 +432,6 @@ def _entry(before: Account, credited: Credit, order: Order, earned: Entitlement,
         source=order.source,
         order_id=order.order_id,
     )
-
-
-def too_heavy(order: Order, program: Program) -> Parked:
-    """Why an order of so many lines is not worked out."""
-    lines_max = STEPS_MAX // program.steps_per_line
-    detail = (
-        f"data.lines has {len(order.lines):,} lines, and program {program.program_id} looks at each of them "
-        f"{program.steps_per_line:,} times: at most {lines_max:,} lines are worked out at once under its "
-        f"{len(program.earning_rules)} rules and {len(program.promotions)} promotions; "
-        "send the order in parts, each with an order_id of its own, or have fewer rules"
-    )
-    return Parked(Reason.TOO_HEAVY, detail)
 
 
 def _too_many_points(points: int, program: Program) -> Parked:

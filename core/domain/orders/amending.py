@@ -7,12 +7,21 @@ from core.domain.books import Books
 from core.domain.decision import Decision
 from core.domain.ledger import Account
 from core.domain.message import Message
-from core.domain.orders.accrual import STEPS_MAX, too_heavy
 from core.domain.orders.earning import Earning, Entitlement
 from core.domain.orders.facts import AmendedOrder, Order
+from core.domain.orders.heaviness import STEPS_MAX, too_heavy
 from core.domain.orders.limits import budgets_of, judge_anew, usage_keys
 from core.domain.orders.lookup import order_of, posted_before
-from core.domain.orders.posted import Amendment, Budget, Judgement, OrderEventKind, PostedOrder, PostedOrderEvent, Usage
+from core.domain.orders.posted import (
+    Budget,
+    Judgement,
+    OrderEventKind,
+    PostedOrder,
+    PostedOrderEvent,
+    Usage,
+    amendment_of,
+)
+from core.domain.orders.repaying import repaying, with_payment
 from core.domain.orders.settling import OrderChange, raising, settle
 from core.domain.outcomes import Parked, Reason, Replayed, Waiting
 from core.domain.program import Circumstances, Program, UsageKey
@@ -24,9 +33,10 @@ from core.domain.reports import KeptOrder
 def amendment_reach(message: Message[AmendedOrder], rules: ProgramRegistry, _as_of: datetime) -> Reach:
     """What `decide_amendment` asks of the books."""
     key = message.fact.order_key
-    return Reach({key: raising(rules, key)})
+    return with_payment(Reach({key: raising(rules, key)}), message.fact.order)
 
 
+@repaying
 def decide_amendment(
     books: Books, message: Message[AmendedOrder], rules: ProgramRegistry, as_of: datetime
 ) -> Decision | Replayed | Waiting | Parked:
@@ -49,7 +59,7 @@ def decide_amendment(
         OrderEventKind.AMENDED, str(amended.revision), *posted.key, amended.occurred_at, posted.program_id,
         message.digest, posted.account_id,
     )  # fmt: skip
-    as_now = posted._replace(amendment=_amendment(amended, posted.judged))
+    as_now = posted._replace(amendment=amendment_of(amended.revision, amended.order, posted.judged))
     if posted.account_id is None:
         return Decision(facts=(event,), orders=(as_now,))
     change = _change(books, posted, as_now, amended, program)
@@ -69,12 +79,6 @@ def _known(books: Books, message: Message[AmendedOrder], posted: PostedOrder) ->
     return Replayed() if newest is not None and revision < newest.revision else None
 
 
-def _amendment(amended: AmendedOrder, judgement: Judgement) -> Amendment:
-    now = amended.order
-    content = now.lines, now.points_paid, now.attributes, now.customer_tags
-    return Amendment(amended.revision, *content, judgement)
-
-
 def _change(
     books: Books, posted: PostedOrder, as_now: PostedOrder, amended: AmendedOrder, program: Program
 ) -> OrderChange:
@@ -84,7 +88,7 @@ def _change(
     if not program.is_plain:
         account, before = books.account(posted.account_id), had.earning.of(had.basket)
         judgement = _judged(books, account, posted, as_now.current, program, before)
-        as_now = posted._replace(amendment=_amendment(amended, judgement))
+        as_now = posted._replace(amendment=amendment_of(amended.revision, amended.order, judgement))
     earning = Earning(as_now.current, program, posted.tier_id, as_now.judged)
     refunds = books.refunds_known(as_now)
     has = KeptOrder(earning, earning.ordered.after(refunds))

@@ -7,6 +7,7 @@ refund changes the sums by the lines that it names alone.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
+from fractions import Fraction
 from functools import cached_property
 from typing import NamedTuple
 
@@ -160,6 +161,16 @@ class Basket:
             cash = (goods.gross - self._gross_gone) * unpaid
             left, of = left * cash - self._paid_back * all_of_it * of, of * cash
         return (left, of) if left > 0 else NONE
+
+    @property
+    def share_back(self) -> Fraction:
+        """How much is given back of all that the customer had to pay, with money or points: between 0 and 1."""
+        whole, (left, of) = self.goods.gross, self._left
+        if whole <= 0:  # nothing had to be paid: it is all of it when all pieces came back
+            came_back = sum(gone.are_all_pieces for gone in self._gone.values())
+            return Fraction(self._is_full or came_back == len(self.goods.order.lines))
+        kept = Fraction((whole - self._gross_gone) * left, whole * of)
+        return 1 - min(max(kept, Fraction(0)), Fraction(1))
 
     def _sum(self, selection: Selection) -> Sum:
         found = self._sums.get(selection)

@@ -12,6 +12,7 @@ from core.domain.orders.goods import Goods
 from core.domain.orders.lookup import event_key_of, order_for_event, order_of, posted_before
 from core.domain.orders.posted import OrderEventKind, PostedOrder, PostedOrderEvent, PostedRefund, cancelled_part
 from core.domain.orders.refund_limits import refund_problem
+from core.domain.orders.repaying import repaying
 from core.domain.orders.settling import OrderChange, lowering, settle
 from core.domain.outcomes import Parked, Reason, Replayed, Waiting
 from core.domain.program.registry import ProgramRegistry
@@ -32,6 +33,7 @@ def cancellation_reach(message: Message[Cancellation], rules: ProgramRegistry, _
     return Reach({key: lowering(rules, key, message.fact.occurred_at)})
 
 
+@repaying
 def decide_refund(
     books: Books, message: Message[Refund], rules: ProgramRegistry, as_of: datetime
 ) -> Decision | Replayed | Waiting | Parked:
@@ -68,6 +70,7 @@ def decide_refund(
     return settled.decision(fact._replace(recovery=settled.recovery, sequence=settled.sequence))
 
 
+@repaying
 def decide_cancellation(
     books: Books, message: Message[Cancellation], rules: ProgramRegistry, as_of: datetime
 ) -> Decision | Replayed | Waiting | Parked:

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from core.domain.value.commands import CUSTOMER, Whom
+from core.domain.value.payments import PaymentKey, PaymentKind
 
 AttributeValue = str | int | bool
 _NONE: Mapping[str, AttributeValue] = MappingProxyType({})
@@ -60,6 +61,9 @@ class Order(NamedTuple):
     rate: Decimal | None = None  #: what one unit of its currency is worth in the program's, if the shop says so
     reference_kind: str | None = None  #: by what its account is named, where that is not a customer; None: by none
     reference: str | None = None
+    points_authorization_id: str | None = None  #: the authorization that its points were captured of
+    points_command_id: str | None = None  #: or the redemption or debit that took them
+    points_command_source: str | None = None  #: whose command that is; None: one of the order's source
 
     @property
     def whom(self) -> Whom | None:
@@ -70,6 +74,16 @@ class Order(NamedTuple):
     def order_key(self) -> tuple[str, str]:
         """Its source and id."""
         return self.source, self.order_id
+
+    @property
+    def paid_by(self) -> PaymentKey | None:
+        """What took the points that paid it, if the shop says so."""
+        if self.points_authorization_id is not None:
+            return PaymentKey(PaymentKind.AUTHORIZATION, "", self.points_authorization_id)
+        if self.points_command_id is not None:
+            source = self.points_command_source or self.source
+            return PaymentKey(PaymentKind.COMMAND, source, self.points_command_id)
+        return None
 
     @property
     def total_net(self) -> Decimal:

@@ -44,6 +44,24 @@ class Amendment(NamedTuple):
     attributes: Mapping[str, AttributeValue]
     customer_tags: tuple[str, ...]
     judgement: Judgement
+    points_authorization_id: str | None = None
+    points_command_id: str | None = None
+    points_command_source: str | None = None
+
+
+def amendment_of(revision: int, now: Order, judgement: Judgement) -> Amendment:
+    """The revision in which an order is `now`."""
+    return Amendment(
+        revision,
+        now.lines,
+        now.points_paid,
+        now.attributes,
+        now.customer_tags,
+        judgement,
+        now.points_authorization_id,
+        now.points_command_id,
+        now.points_command_source,
+    )
 
 
 class QualifyingStep(NamedTuple):
@@ -82,7 +100,13 @@ class PostedOrder(NamedTuple):
         if now is None:
             return self.order
         return self.order._replace(
-            lines=now.lines, points_paid=now.points_paid, attributes=now.attributes, customer_tags=now.customer_tags
+            lines=now.lines,
+            points_paid=now.points_paid,
+            attributes=now.attributes,
+            customer_tags=now.customer_tags,
+            points_authorization_id=now.points_authorization_id,
+            points_command_id=now.points_command_id,
+            points_command_source=now.points_command_source,
         )
 
     @property

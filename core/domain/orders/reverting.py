@@ -8,6 +8,7 @@ from core.domain.message import Message
 from core.domain.orders.facts import RefundReversion
 from core.domain.orders.lookup import order_of, posted_before
 from core.domain.orders.posted import OrderEventKind, PostedOrder, PostedOrderEvent, refund_event_key
+from core.domain.orders.repaying import repaying
 from core.domain.orders.settling import OrderChange, raising, settle
 from core.domain.outcomes import Parked, Reason, Replayed, Waiting
 from core.domain.program.registry import ProgramRegistry
@@ -22,6 +23,7 @@ def reversion_reach(message: Message[RefundReversion], rules: ProgramRegistry, _
     return Reach({fact.order_key: parts}, refunds=frozenset({(fact.source, fact.refund_id)}))
 
 
+@repaying
 def decide_reversion(
     books: Books, message: Message[RefundReversion], rules: ProgramRegistry, as_of: datetime
 ) -> Decision | Replayed | Waiting | Parked:

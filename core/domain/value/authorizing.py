@@ -1,5 +1,6 @@
 """Commands that reserve points, capture them and let them come back; and what the deadline does."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -194,7 +195,7 @@ def give_back(
 ) -> Returned:
     """Let all that it holds come back, by command."""
     command = situation.command
-    return _come_back(
+    return come_back(
         situation.books,
         account,
         authorization,
@@ -209,7 +210,7 @@ def give_back(
     )
 
 
-def _come_back(
+def come_back(
     books: Books,
     account: Account,
     authorization: Authorization,
@@ -222,11 +223,19 @@ def _come_back(
     why: dict[str, Any],
     source: str | None = None,
     command_id: str | None = None,
+    order_id: str | None = None,
+    returns: Sequence[Taken] | None = None,
 ) -> Returned:
-    """`since` is when they come back, from which a grace counts; what has ended by `as_of` expires at once."""
+    """Let all that it holds come back.
+
+    `since` is when that is, from which a grace counts; what has ended by `as_of` expires at once. `returns` is what it
+    holds, where the books do not know that yet; what is due to be released is then released.
+    """
     points = authorization.points_held
-    returns = [Taken(*each) for each in lots_held(books, account, authorization)]
-    released = released_if_owing(books, account, since)
+    released = AccountChange(account)
+    if returns is None:
+        returns = [Taken(*each) for each in lots_held(books, account, authorization)]
+        released = released_if_owing(books, account, since)
     restored = restore(released.account, returns, since, program, of_reserve=True)
     entry = entry_between(
         released.account,
@@ -238,6 +247,7 @@ def _come_back(
         source=source,
         corrects_sequence=authorization.sequence,
         command_id=command_id,
+        order_id=order_id,
     )
     change = expire_restored(restored, as_of)
     entries, lots = (*released.entries, entry, *change.entries), (*released.lots, *change.lots)
@@ -276,7 +286,7 @@ def decide_deadline(books: Books, authorization: Authorization, rules: ProgramRe
     assert deadline is not None
     assert authorization.points_held
     account = books.account(authorization.account_id)
-    back = _come_back(
+    back = come_back(
         books,
         account,
         authorization,

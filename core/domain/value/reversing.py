@@ -17,6 +17,7 @@ from core.domain.program.registry import ProgramRegistry
 from core.domain.reach import AccountParts, CommandKey, LotsWanted, Reach
 from core.domain.value.commands import Command
 from core.domain.value.crediting import too_many, why_of
+from core.domain.value.payments import PaymentKey, PaymentKind
 from core.domain.value.restoring import NewLot, Taken, expire_restored, restore, taken_last
 from core.domain.value.situations import Situation, completed, known_already, released_if_owing, unit_problem
 
@@ -46,7 +47,13 @@ def reverse_reach(message: Message[Command[ReverseTerms]], _rules: ProgramRegist
     """What a reversal asks of the books: what its command did, and of its accounts what may be taken of them."""
     terms = message.fact.terms
     parts = AccountParts(LotsWanted.TO_TAKE, points_to_take=terms.points or POINTS_MAX, expiries=True)
-    return Reach(movements={terms.command: parts}, commands=frozenset({(message.fact.source, message.event_id)}))
+    known = frozenset({(message.fact.source, message.event_id)})
+    return Reach(movements={terms.command: parts}, commands=known, offered=frozenset({_payment_key(terms)}))
+
+
+def _payment_key(terms: ReverseTerms) -> PaymentKey:
+    """By which an order may name the command as having paid it."""
+    return PaymentKey(PaymentKind.COMMAND, *terms.command)
 
 
 def decide_reversal(
@@ -73,10 +80,12 @@ def decide_reversal(
     version = rules.at(accounts[0].program_id, as_of)
     program, number = version.program, version.version
     situation = Situation(books, command, message.event_id, accounts[0], None, program, number, as_of, rules)
-    problem = _merged(accounts) or _problem(movements, terms) or unit_problem(situation)
+    payment = books.payment(_payment_key(terms))
+    points_back = 0 if payment is None else payment.points_back
+    problem = _merged(accounts) or _problem(movements, terms, points_back) or unit_problem(situation)
     if problem is not None:
         return problem
-    points = terms.points or _moved(movements)
+    points = terms.points or _moved(movements) - points_back
     changes: list[AccountChange] = []
     for movement, account in zip(movements, accounts, strict=True):
         # Of a conversion each side has its own number of points, and its own program.
@@ -84,7 +93,10 @@ def decide_reversal(
         own = rules.at(account.program_id, as_of)
         of_account = situation._replace(account=account, program=own.program, program_version=own.version)
         is_given = movement.points + movement.pending_change > 0
-        change = (_take_again if is_given else _give_back)(of_account, movement, of_side)
+        if is_given:
+            change = _take_again(of_account, movement, of_side)
+        else:
+            change = _give_back(of_account, movement, of_side, points_back)
         if isinstance(change, Rejected):
             return change
         changes.append(change)
@@ -112,7 +124,8 @@ def _points_of(movement: Movement) -> int:
     return abs(movement.points + movement.pending_change)
 
 
-def _problem(movements: Sequence[Movement], terms: ReverseTerms) -> Rejected | None:
+def _problem(movements: Sequence[Movement], terms: ReverseTerms, points_back: int) -> Rejected | None:
+    """`points_back` of the command have come back with refunds of the order that it paid."""
     kinds = {each.kind for each in movements}
     if not kinds <= REVERSIBLE:
         what = ", ".join(sorted(kind.value for kind in kinds))
@@ -134,6 +147,8 @@ def _problem(movements: Sequence[Movement], terms: ReverseTerms) -> Rejected | N
             f"data.points is {terms.points:,}, and a conversion is reversed as a whole: it took {_moved(movements):,}",
             "leave data.points out; convert anew what is to stay converted",
         )
+    if points_back and (terms.points or 1) > _moved(movements) - points_back:
+        return _come_back_already(_moved(movements), points_back)
     if terms.points is not None and terms.points > _moved(movements):
         return Rejected(
             RejectionCode.EXCEEDS_COMMAND,
@@ -141,6 +156,21 @@ def _problem(movements: Sequence[Movement], terms: ReverseTerms) -> Rejected | N
             "reverse no more than it moved; leave data.points out to reverse all",
         )
     return None
+
+
+def _come_back_already(moved: int, points_back: int) -> Rejected:
+    if points_back == moved:
+        return Rejected(
+            RejectionCode.ALREADY_REVERSED,
+            f"all {moved:,} points of the command have come back with refunds of the order that it paid",
+            "nothing is left to be reversed: see the order's refunds",
+        )
+    return Rejected(
+        RejectionCode.EXCEEDS_COMMAND,
+        f"of {moved:,} points that the command took, {points_back:,} have come back with refunds of the order that it"
+        " paid",
+        f"reverse no more than the other {moved - points_back:,}; leave data.points out to reverse them all",
+    )
 
 
 def _take_again(situation: Situation, movement: Movement, points: int) -> AccountChange | Rejected:
@@ -171,8 +201,11 @@ def _take_again(situation: Situation, movement: Movement, points: int) -> Accoun
     return AccountChange(after, (*released.entries, entry), tuple(changed.values()))
 
 
-def _give_back(situation: Situation, movement: Movement, points: int) -> AccountChange | Rejected:
-    """Give back points that a command took, to their lots; what it took beyond all lots was taken last."""
+def _give_back(situation: Situation, movement: Movement, points: int, points_back: int) -> AccountChange | Rejected:
+    """Give back points that a command took, to their lots; what it took beyond all lots was taken last.
+
+    Of what it took the last `points_back` are back already.
+    """
     books, as_of, program, command = situation.books, situation.as_of, situation.program, situation.command
     account = books.account(movement.account_id)
     if account.balance + account.pending + account.reserved + points > POINTS_MAX:
@@ -186,8 +219,9 @@ def _give_back(situation: Situation, movement: Movement, points: int) -> Account
         taken.append(Taken(None, movement.deficit_change))
     terms = LotTerms(points, as_of, expires_at(program.expiry, program.zone, as_of))
     origin = Origin(OriginKind.COMMAND, command.source, situation.command_id, command.occurred_at)
+    returns = taken_last(taken_last(taken, points + points_back)[::-1], points)[::-1]
     released = released_if_owing(books, account, as_of)
-    restored = restore(released.account, taken_last(taken, points), as_of, program, otherwise=NewLot(origin, terms))
+    restored = restore(released.account, returns, as_of, program, otherwise=NewLot(origin, terms))
     entry = _entry(situation, movement, released.account, restored.account, restored.allocations)
     after = expire_restored(restored, as_of)
     return after._replace(entries=(*released.entries, entry, *after.entries), lots=(*released.lots, *after.lots))

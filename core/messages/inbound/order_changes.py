@@ -35,6 +35,7 @@ from core.messages.inbound.order_messages import (
     repeated_line_ids,
     settle_order,
 )
+from core.messages.inbound.points_paid import PointsAuthorization, PointsCommand, PointsCommandSource
 
 REVISION_MAX = 10**9
 
@@ -122,6 +123,9 @@ class OrderAmendedData(TypedDict):
     """All lines of the order as it is now. Lines that refunds name must be among them."""
     points_paid: NotRequired[Amount | None]
     """The part of the amount that was paid with points, as in the order."""
+    points_authorization_id: NotRequired[PointsAuthorization]
+    points_command_id: NotRequired[PointsCommand]
+    points_command_source: NotRequired[PointsCommandSource]
     attributes: NotRequired[Attributes | None]
     """As in the order."""
     customer_tags: NotRequired[Annotated[list[Label], Field(max_length=TAGS_MAX), StopAtFirst()] | None]

@@ -44,6 +44,9 @@ def order_of(source: str, occurred_at: datetime, data: Mapping[str, Any]) -> Ord
         attributes=data.get("attributes") or {},
         customer_tags=tuple(data.get("customer_tags") or ()),
         rate=Decimal(data["rate"]) if "rate" in data else None,
+        points_authorization_id=data.get("points_authorization_id"),
+        points_command_id=data.get("points_command_id"),
+        points_command_source=data.get("points_command_source"),
         **_reference(data),
     )
 

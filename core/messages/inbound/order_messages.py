@@ -40,6 +40,12 @@ from core.messages.inbound.fields import (
     plain_decimal,
     plain_quantity,
 )
+from core.messages.inbound.points_paid import (
+    PointsAuthorization,
+    PointsCommand,
+    PointsCommandSource,
+    paid_otherwise,
+)
 
 LINES_MAX = 10_000
 CATEGORIES_MAX = 100
@@ -235,6 +241,9 @@ class OrderCompletedData(TypedDict):
     """All lines of the order, those that do not earn too."""
     points_paid: NotRequired[Amount | None]
     """The part of the amount that was paid with points, in major units; at most what all lines cost with their tax."""
+    points_authorization_id: NotRequired[PointsAuthorization]
+    points_command_id: NotRequired[PointsCommand]
+    points_command_source: NotRequired[PointsCommandSource]
     attributes: NotRequired[Attributes | None]
     """What else the shop wants to say about the order, such as its channel; earning rules may ask for it."""
     customer_tags: NotRequired[Annotated[list[Label], Field(max_length=TAGS_MAX), StopAtFirst()] | None]
@@ -345,6 +354,7 @@ def settle_order(data: OrderCompletedData) -> OrderCompletedData:
     if "points_paid" in data:
         _settle_amount(data, "points_paid")
         refuse(_paid_beyond(data))
+    refuse(paid_otherwise(data))
     settle_rate(data)
     if "attributes" in data and not data["attributes"]:
         del data["attributes"]

@@ -49,7 +49,7 @@ SELECT l.account_id, l.lot_number, l.earned_by, l.available_at, l.expires_at, o.
 FROM dated_lots l
 -- Points that a command opened a lot with, or a deadline, came from another lot, whatever their order gives.
 JOIN entries e ON e.account_id = l.account_id AND e.sequence = l.opened_by_sequence
-                  AND e.command_id IS NULL AND e.kind <> 'void'
+                  AND e.command_id IS NULL AND e.kind NOT IN ('void', 'repayment')
 JOIN orders o ON o.account_id = l.account_id AND o.source = l.origin_source AND o.order_id = l.origin_id
             AND l.origin_kind = 'order'
 LEFT JOIN LATERAL (

@@ -32,10 +32,12 @@ class OrderAnew(NamedTuple):
 
 
 # Refunds come with their orders: to be asked for those of so many orders each time, they would be read as often.
-_ORDERS = f"""
-SELECT o.account_id, o.order_id, o.source, coalesce(e.points + e.pending_change, 0),
-       coalesce(rd.due, 0) + coalesce(vd.due, 0), r.refunds, v.reverted, v.cancelled, v.newest, v.is_claimed,
-       v.is_moved, {ORDERS.select("o")}
+COLUMNS = f"""
+o.account_id, o.order_id, o.source, coalesce(e.points + e.pending_change, 0),
+coalesce(rd.due, 0) + coalesce(vd.due, 0), r.refunds, v.reverted, v.cancelled, v.newest, v.is_claimed,
+v.is_moved, {ORDERS.select("o")}
+"""
+FROM_ORDERS = """
 FROM orders o
 LEFT JOIN entries e ON e.account_id = o.account_id AND e.sequence = o.sequence
 LEFT JOIN (SELECT order_source, order_id, program_id, account_id, sum(points_due)::bigint AS due
@@ -60,8 +62,8 @@ LEFT JOIN (SELECT source, order_id, program_id, bool_or(kind IN ('claimed', 'mov
                       AS newest
            FROM order_events GROUP BY source, order_id, program_id) v
      ON v.source = o.source AND v.order_id = o.order_id AND v.program_id = o.program_id
-WHERE o.account_id IS NOT NULL
-"""  # noqa: S608  # our own names
+"""
+_ORDERS = f"SELECT {COLUMNS} {FROM_ORDERS} WHERE o.account_id IS NOT NULL"  # our own names
 
 
 def stream_orders(
@@ -153,4 +155,4 @@ def _is_newest(posted: PostedOrder, content: str | None) -> bool:
 
 
 def _content(order: Order) -> tuple[object, ...]:
-    return order.lines, order.points_paid, order.attributes, order.customer_tags
+    return order.lines, order.points_paid, order.attributes, order.customer_tags, order.paid_by

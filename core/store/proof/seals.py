@@ -25,8 +25,9 @@ Value = TypeVar("Value")
 SEALED = {
     tables.orders: (
         "source", "order_id", "program_id", "account_id", "customer_id", "reference_kind", "reference", "shard",
-        "inbox_id", "business_hash", "currency", "rate", "occurred_at", "lines", "points_paid", "program_version",
-        "tier_id", "sequence", "attributes", "customer_tags", "judgement",
+        "inbox_id", "business_hash", "currency", "rate", "occurred_at", "lines", "points_paid",
+        "points_authorization_id", "points_command_id", "points_command_source", "program_version", "tier_id",
+        "sequence", "attributes", "customer_tags", "judgement",
     ),
     tables.returns: (
         "source", "return_id", "program_id", "account_id", "customer_id", "reference_kind", "reference", "inbox_id",

@@ -24,7 +24,7 @@ from core.store.tables.ledger import (
     tier_changes,
 )
 from core.store.tables.messages import dead_letter_actions, inbox, numbers, outbox, posting_attempts, turns
-from core.store.tables.orders import budgets, order_events, orders, refunds, returns, usages
+from core.store.tables.orders import budgets, order_events, order_payments, orders, refunds, returns, usages
 from core.store.tables.upkeep import periodic_runs, reminders, repairs, retention, schema_support
 
 __all__ = [
@@ -47,6 +47,7 @@ __all__ = [
     "metadata",
     "numbers",
     "order_events",
+    "order_payments",
     "orders",
     "outbox",
     "periodic_runs",

@@ -174,7 +174,7 @@ entries = sa.Table(
     ),
     sa.CheckConstraint(
         "kind IN ('accrual', 'clawback', 'expiry', 'release', 'credit', 'debit', 'adjustment', 'transfer', 'reversal',"
-        " 'authorization', 'capture', 'void', 'redemption', 'conversion', 'merge')",
+        " 'authorization', 'capture', 'void', 'redemption', 'conversion', 'merge', 'repayment')",
         name="kind",
     ),
     sa.CheckConstraint(
@@ -182,7 +182,7 @@ entries = sa.Table(
         " WHEN kind IN ('reversal', 'transfer', 'merge')"
         " THEN points <= 0 AND pending_change <= 0 OR points >= 0 AND pending_change >= 0"
         " WHEN kind = 'release' THEN pending_change = - points"
-        " WHEN kind IN ('adjustment', 'conversion') THEN pending_change = 0"
+        " WHEN kind IN ('adjustment', 'conversion', 'repayment') THEN pending_change = 0"
         " WHEN kind = 'capture' THEN points = 0 AND pending_change = 0"
         " WHEN kind = 'void' THEN points > 0 AND pending_change = 0"
         " ELSE points <= 0 AND pending_change <= 0 END"

@@ -27,6 +27,9 @@ orders = sa.Table(
     column("recorded_at", INSTANT, default="now()"),
     column("lines", JSON()),
     column("points_paid", sa.Numeric()),
+    column("points_authorization_id", sa.String(), null=True),  #: what they were captured of, if its message says so
+    column("points_command_id", sa.String(), null=True),  #: or the redemption or debit that took them
+    column("points_command_source", sa.String(), null=True),  #: null: the order's source
     column("program_version", sa.Integer()),
     column("tier_id", sa.String(), null=True),
     column("sequence", sa.BigInteger(), null=True),
@@ -51,6 +54,11 @@ orders = sa.Table(
     ),
     sa.CheckConstraint("account_id IS NOT NULL OR points_entitled = 0", name="guests_earn_nothing"),
     sa.CheckConstraint("(reference IS NULL) = (reference_kind IS NULL)", name="reference"),
+    sa.CheckConstraint(
+        "num_nonnulls(points_authorization_id, points_command_id) <= 1"
+        " AND (points_command_source IS NULL OR points_command_id IS NOT NULL)",
+        name="paid_in_one_way",
+    ),
     within_reach("fulfilled_at", "cancelled_at"),
     sa.Index("ix_orders_account", "account_id", "occurred_at"),
 )
@@ -155,6 +163,31 @@ returns = sa.Table(
     sa.CheckConstraint("account_id IS NOT NULL OR points_taken = 0", name="taken_of_accounts"),
     sa.CheckConstraint("(reference IS NULL) = (reference_kind IS NULL)", name="reference"),
     sa.Index(None, "account_id"),
+)
+
+#: What has come back of points that paid orders: of what the orders name as having taken them.
+order_payments = sa.Table(
+    "order_payments",
+    metadata,
+    sa.Column("kind", sa.String(), primary_key=True),
+    sa.Column("source", sa.String(), primary_key=True),  #: of the command; '': of an authorization
+    sa.Column("payment_id", sa.String(), primary_key=True),
+    column("order_source", sa.String(), null=True),  #: null: no order names it any more
+    column("order_id", sa.String(), null=True),
+    column("program_id", sa.String(), null=True),  #: the order's
+    column("share", sa.String()),  #: as 3/10, of all that the order cost: how much is given back
+    column("points_due", sa.BigInteger()),
+    column("points_excused", sa.BigInteger()),
+    column("points_shortfall", sa.BigInteger()),
+    sa.ForeignKeyConstraint(
+        ["order_source", "order_id", "program_id"], ["orders.source", "orders.order_id", "orders.program_id"]
+    ),
+    sa.CheckConstraint("kind IN ('authorization', 'command')", name="kind"),
+    sa.CheckConstraint("(kind = 'authorization') = (source = '')", name="source_of_commands"),
+    sa.CheckConstraint("num_nonnulls(order_source, order_id, program_id) IN (0, 3)", name="order_whole"),
+    sa.CheckConstraint("share ~ '^(0|1|[1-9][0-9]*/[1-9][0-9]*)$'", name="share"),
+    sa.CheckConstraint("points_due >= 0 AND points_excused >= 0 AND points_shortfall >= 0", name="points_not_negative"),
+    sa.Index("ix_order_payments_order", "order_source", "order_id", "program_id"),
 )
 
 usages = sa.Table(

@@ -173,11 +173,11 @@ CREATE TABLE entries (
         kind IN ('release', 'merge')),
     CONSTRAINT ck_entries_kind CHECK (kind IN ('accrual', 'clawback', 'expiry', 'release', 'credit', 'debit',
         'adjustment', 'transfer', 'reversal', 'authorization', 'capture', 'void', 'redemption',
-        'conversion', 'merge')),
+        'conversion', 'merge', 'repayment')),
     CONSTRAINT ck_entries_sign CHECK (CASE WHEN kind IN ('accrual', 'credit') THEN points >= 0 AND pending_change
         >= 0 WHEN kind IN ('reversal', 'transfer', 'merge') THEN points <= 0 AND pending_change <= 0 OR points >= 0 AND
         pending_change >= 0 WHEN kind = 'release' THEN pending_change = - points WHEN kind IN ('adjustment',
-        'conversion') THEN pending_change = 0 WHEN kind = 'capture' THEN points = 0 AND
+        'conversion', 'repayment') THEN pending_change = 0 WHEN kind = 'capture' THEN points = 0 AND
         pending_change = 0 WHEN kind = 'void' THEN points > 0 AND pending_change = 0
         ELSE points <= 0 AND pending_change <= 0 END
         AND CASE WHEN kind = 'authorization' THEN reserved_change > 0 AND reserved_change = - points
@@ -241,6 +241,7 @@ CREATE TABLE orders (
     inbox_id bigint NOT NULL, business_hash bytea NOT NULL,
     currency varchar NOT NULL, rate numeric, occurred_at timestamptz NOT NULL,
     recorded_at timestamptz DEFAULT now() NOT NULL, lines json NOT NULL, points_paid numeric NOT NULL,
+    points_authorization_id varchar, points_command_id varchar, points_command_source varchar,
     program_version integer NOT NULL, tier_id varchar, sequence bigint,
     points_entitled bigint DEFAULT 0 NOT NULL, points_excused bigint DEFAULT 0 NOT NULL,
     points_shortfall bigint DEFAULT 0 NOT NULL, attributes json, customer_tags json, judgement json,
@@ -253,10 +254,27 @@ CREATE TABLE orders (
         points_shortfall >= 0),
     CONSTRAINT ck_orders_guests_earn_nothing CHECK (account_id IS NOT NULL OR points_entitled = 0),
     CONSTRAINT ck_orders_reference CHECK ((reference IS NULL) = (reference_kind IS NULL)),
+    CONSTRAINT ck_orders_paid_in_one_way CHECK (num_nonnulls(points_authorization_id, points_command_id) <= 1
+        AND (points_command_source IS NULL OR points_command_id IS NOT NULL)),
     CONSTRAINT ck_orders_instants CHECK (fulfilled_at BETWEEN '1000-01-01 00:00Z' AND '9000-01-01
         00:00Z' AND cancelled_at BETWEEN '1000-01-01 00:00Z' AND '9000-01-01 00:00Z')
 );
 CREATE INDEX ix_orders_account ON orders (account_id, occurred_at);
+CREATE TABLE order_payments (
+    kind varchar NOT NULL, source varchar NOT NULL, payment_id varchar NOT NULL, order_source varchar,
+    order_id varchar, program_id varchar, share varchar NOT NULL, points_due bigint NOT NULL,
+    points_excused bigint NOT NULL, points_shortfall bigint NOT NULL,
+    CONSTRAINT pk_order_payments PRIMARY KEY (kind, source, payment_id),
+    CONSTRAINT fk_order_payments_order_source_order_id_program_id FOREIGN KEY(order_source, order_id, program_id)
+        REFERENCES orders (source, order_id, program_id),
+    CONSTRAINT ck_order_payments_kind CHECK (kind IN ('authorization', 'command')),
+    CONSTRAINT ck_order_payments_source_of_commands CHECK ((kind = 'authorization') = (source = '')),
+    CONSTRAINT ck_order_payments_order_whole CHECK (num_nonnulls(order_source, order_id, program_id) IN (0, 3)),
+    CONSTRAINT ck_order_payments_share CHECK (share ~ '^(0|1|[1-9][0-9]*/[1-9][0-9]*)$'),
+    CONSTRAINT ck_order_payments_points_not_negative CHECK (points_due >= 0 AND points_excused >= 0 AND
+        points_shortfall >= 0)
+);
+CREATE INDEX ix_order_payments_order ON order_payments (order_source, order_id, program_id);
 CREATE TABLE reminders (
     account_id uuid NOT NULL, expires_at timestamptz NOT NULL, points bigint NOT NULL,
     days_ahead integer NOT NULL, number integer DEFAULT 1 NOT NULL,

@@ -8,6 +8,7 @@ from core.store.proof.invariants.limits import LIMITS
 from core.store.proof.invariants.merges import MERGES
 from core.store.proof.invariants.messages import MESSAGES_AND_EVENTS
 from core.store.proof.invariants.orders import ORDERS_AND_TIERS
+from core.store.proof.invariants.payments import PAYMENTS
 from core.store.proof.invariants.points import POINTS
 from core.store.proof.invariants.versions import PROGRAM_VERSIONS
 
@@ -16,6 +17,7 @@ CHECKS: tuple[Check, ...] = tuple(
         (
             *POINTS,
             *AUTHORIZATIONS,
+            *PAYMENTS,
             *ORDERS_AND_TIERS,
             *CONTENTS,
             *LIMITS,

@@ -17,14 +17,16 @@ LEFT JOIN (
            coalesce(sum(-reserved_change) FILTER (WHERE kind = 'capture'), 0) AS captured,
            coalesce(sum(points) FILTER (WHERE kind = 'void'), 0) AS returned,
            bool_or(kind = 'void' AND command_id IS NULL AND source IS NULL) AS is_by_deadline,
-           -- Refunds and returns let come back what they take; the last one, if it is all.
-           (array_agg(kind = 'void' AND command_id IS NULL AND source IS NOT NULL ORDER BY sequence DESC))[1]
-               AS is_clawed_back,
+           -- Refunds and returns let come back what they take; the last one, if it is all. An order that was cancelled
+           -- voids what was to pay it.
+           (array_agg(kind = 'void' AND command_id IS NULL AND source IS NOT NULL AND NOT is_cancelled
+                      ORDER BY sequence DESC))[1] AS is_clawed_back,
            -- A final capture lets its rest come back by its own command.
            (array_agg(command_id ORDER BY sequence DESC) FILTER (WHERE kind = 'capture'))[1]
                IS NOT DISTINCT FROM (array_agg(command_id ORDER BY sequence DESC))[1]
                AND bool_or(kind = 'capture') AS is_captured
     FROM (SELECT account_id, sequence, kind, points, reserved_change, corrects_sequence,
+                 why->'cancelled_order' IS NOT NULL AS is_cancelled,
                  source, source || ' ' || command_id AS command_id
           FROM entries WHERE kind IN ('capture', 'void')) AS closing
     GROUP BY account_id, corrects_sequence
@@ -108,7 +110,8 @@ AUTHORIZATIONS = (
                                     e.sequence, l.origin_kind, l.origin_id, l.origin_source,
                                     coalesce(l.expires_at::text, 'no time'))
         FROM lots l
-        JOIN entries e ON e.account_id = l.account_id AND e.sequence = l.opened_by_sequence AND e.kind = 'void'
+        JOIN entries e ON e.account_id = l.account_id AND e.sequence = l.opened_by_sequence
+             AND e.kind IN ('void', 'repayment')
         JOIN accounts a ON a.account_id = l.account_id
         WHERE NOT EXISTS (
             SELECT FROM allocations n JOIN lots o USING (account_id, lot_number)

@@ -57,8 +57,8 @@ ORDERS_AND_TIERS = (
             SELECT account_id, source, order_id, 0, excused, shortfall, 0 FROM ({GIVEN_UP}) AS g
             UNION ALL
             SELECT account_id, source, order_id, 0, 0, 0, points + pending_change FROM entries
-            WHERE order_id IS NOT NULL AND kind <> 'void'
-            -- What a clawback lets come back of authorizations, it takes.
+            -- What a clawback lets come back of authorizations, it takes; and what paid an order it did not earn.
+            WHERE order_id IS NOT NULL AND kind NOT IN ('void', 'repayment')
             UNION ALL
             -- What an order had moves with it by a merge, whose entries are of no order.
             SELECT account_id, source, order_id, 0, 0, 0, -points_taken FROM order_events

@@ -64,6 +64,7 @@ POINTS = (
                                         WHEN 'void' THEN '{opened,returned}' WHEN 'capture' THEN '{}'
                                         WHEN 'conversion' THEN '{opened,taken}'
                                         WHEN 'merge' THEN '{opened,taken,returned}'
+                                        WHEN 'repayment' THEN '{opened,taken,returned}'
                                         ELSE '{taken}' END)
            OR (n.kind IN ('opened', 'returned')) <> (n.points > 0)
            OR CASE n.kind WHEN 'opened' THEN l.opened_by_sequence <> n.sequence
@@ -77,6 +78,7 @@ POINTS = (
                             WHEN 'capture' THEN deficit_change = 0 WHEN 'redemption' THEN deficit_change = 0
                             WHEN 'adjustment' THEN sign(points) * sign(deficit_change) <= 0
                             WHEN 'reversal' THEN sign(points) * sign(deficit_change) <= 0
+                            WHEN 'repayment' THEN sign(points) * sign(deficit_change) <= 0
                             WHEN 'conversion' THEN deficit_change <= 0 AND (points > 0 OR deficit_change = 0)
                             WHEN 'transfer' THEN deficit_change <= 0 AND (points > 0 OR deficit_change = 0)
                             ELSE deficit_change <= 0 END
@@ -98,7 +100,7 @@ POINTS = (
               FROM dated_lots WINDOW w AS (PARTITION BY account_id ORDER BY lot_number)) AS l
         LEFT JOIN (SELECT *, least(occurred_at, recorded_at) AS available_at FROM entries
                    WHERE kind IN ('accrual', 'release', 'credit', 'adjustment', 'transfer', 'reversal', 'void',
-                                'conversion', 'merge')) AS e
+                                'conversion', 'merge', 'repayment')) AS e
              ON e.account_id = l.account_id AND e.sequence = l.opened_by_sequence
         LEFT JOIN orders o ON o.account_id = e.account_id AND o.sequence = e.sequence
         LEFT JOIN (SELECT program_id, version, coalesce(document->'availability'->>'policy', 'at_once') AS policy,
@@ -137,7 +139,7 @@ POINTS = (
         LEFT JOIN entries e ON e.account_id = l.account_id AND e.sequence = l.opened_by_sequence
         LEFT JOIN accounts a ON a.account_id = e.account_id
         LEFT JOIN orders o ON o.program_id = a.program_id AND o.source = e.source AND o.order_id = e.order_id
-        WHERE e.kind IS DISTINCT FROM 'void' AND CASE WHEN e.command_id IS NULL
+        WHERE coalesce(e.kind, '') NOT IN ('void', 'repayment') AND CASE WHEN e.command_id IS NULL
               THEN (l.origin_kind, l.origin_source, l.origin_id, l.origin_at)
                    IS DISTINCT FROM ('order', o.source, o.order_id, o.occurred_at)
               -- Of what was moved the commands tell.
