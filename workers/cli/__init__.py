@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from io import TextIOWrapper
 from typing import Annotated
 
@@ -55,7 +56,7 @@ def main() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code. Expected errors become one message on standard error."""
     try:
-        build_app()(args=list(arguments), prog_name="loyalty")
+        _commands()(args=list(arguments), prog_name="loyalty")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else PROBLEM if end.code else 0
     except Exception as error:
@@ -68,6 +69,11 @@ def run(arguments: Sequence[str]) -> int:
             note(f"loyalty: {failure}")
         return WRONG_USE if isinstance(failure, UserError) else PROBLEM
     return 0
+
+
+@cache  # for callers that run many commands in one process; they keep nothing of a run
+def _commands() -> Callable[..., object]:
+    return typer.main.get_command(build_app())
 
 
 def build_app() -> typer.Typer:
