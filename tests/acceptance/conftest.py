@@ -19,7 +19,8 @@ sources:
   - source: "{SOURCE}"
     commands:
       [{{command: credit}}, {{command: transfer}}, {{command: convert}}, {{command: redeem}},
-       {{command: authorize}}, {{command: capture}}, {{command: void}}]
+       {{command: authorize}}, {{command: capture}}, {{command: void}},
+       {{command: reward.issue}}, {{command: account.merge}}, {{command: account.unmerge}}]
 """
 
 

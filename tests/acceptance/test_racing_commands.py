@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.whole_worker import WholeWorker
-from tests.factories import as_bytes, command
+from tests.factories import as_bytes, command, order, refund
 
 pytestmark = pytest.mark.slow
 
@@ -134,4 +134,52 @@ def test_conversions_go_both_ways_between_two_programs_while_their_points_are_sp
     )
     assert (row.balance + row.reserved, row.reserved) == (100, granted)
     assert row.least >= 0
+    assert worker.differences() == []
+
+
+def test_two_hundred_customers_race_for_a_stock_of_twenty(commanded: WholeWorker) -> None:
+    worker, customers = commanded, [f"guest-{number}" for number in range(200)]
+    worker.apply_program(
+        "program_id: prizes\nname: Prizes\ncurrency: EUR\ntime_zone: Europe/Berlin\n"
+        "rewards: [{reward_id: mug, name: A mug, cost: 60, kind: item, sku: MUG, stock: 20}]\n"
+    )
+    prizes = {"program_id": "prizes"}
+    take(worker, [command("credit", f"fill-{name}", customer_id=name, points=100, **prizes) for name in customers])
+    racing = [command("reward.issue", f"win-{name}", customer_id=name, reward_id="mug", **prizes) for name in customers]
+    take(worker, racing)
+    assert answers(worker, racing) == {"accepted": 20, "out_of_stock": 180}
+    [row] = worker.rows(
+        "SELECT sum(balance) AS balance, sum(reserved) AS reserved FROM accounts WHERE program_id = 'prizes'"
+    )
+    assert (row.balance, row.reserved, worker.differences()) == (20_000 - 20 * 60, 20 * 60, [])
+
+
+def test_an_account_is_merged_and_parted_while_orders_transfers_and_redemptions_of_both_run(
+    commanded: WholeWorker,
+) -> None:
+    worker, pair = commanded, ("stays", "goes")
+    running: list[dict[str, Any]] = []
+    commands: list[dict[str, Any]] = []
+    for number in range(120):
+        mine, other = pair[number % 2], pair[1 - number % 2]
+        running += [
+            order(f"merge-{number}", "3.00", customer_id=mine),
+            refund(f"merge-{number}", f"merge-{number}", net="1.00"),
+        ]
+        asked = [
+            command("transfer", f"move-{number}", customer_id=mine, to_customer_id=other, points=2),
+            command("redeem", f"spend-{number}", customer_id=other, points=1),
+        ]
+        if number in {30, 90}:
+            asked.append(command("account.merge", f"merge-{number}", customer_id="goes", into_customer_id="stays"))
+        if number == 60:
+            asked.append(command("account.unmerge", f"part-{number}", customer_id="goes"))
+        commands += asked
+        running += asked
+    take(worker, running)
+    told = answers(worker, commands)
+    spent = -int(worker.value("SELECT coalesce(sum(points), 0) FROM entries WHERE command_id LIKE 'spend-%'"))
+    assert told["accepted"] > 0
+    assert worker.balance("stays") + worker.balance("goes") == 120 * 2 - spent
+    assert worker.rows("SELECT reason FROM inbox WHERE state NOT IN ('posted', 'replayed', 'rejected')") == []
     assert worker.differences() == []
