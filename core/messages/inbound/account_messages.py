@@ -173,6 +173,7 @@ class MergeData(TypedDict):
     into_account_id: NotRequired[Id | None]
     """The account that survives, in place of a customer."""
     reason: NotRequired[Reason]
+    by: NotRequired[ByHand]
 
 
 def _settle_merge(data: Any) -> Any:
