@@ -138,8 +138,8 @@ def test_the_first_hour_goes_as_the_readme_says(terminal: Terminal) -> None:
     assert (account["balance"], account["sequence"], account["tier"]) == (28, 7, "bronze")
     published = terminal.type(commands[1])
     assert published.code == 0, published.output
-    terminal.type_until(commands[6], "1 accounts, 58 points, 0 events held")
-    assert "posted    4" in terminal.type_until("loyalty status", "received  0").output
+    terminal.type_until(commands[6], "1 accounts, 28 points, 0 events held")
+    assert "posted    6" in terminal.type_until("loyalty status", "received  0").output
 
 
 def test_the_first_hour_names_each_command_once_in_order() -> None:

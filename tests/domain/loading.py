@@ -8,7 +8,7 @@ from uuid import UUID
 from core.domain.books import Books
 from core.domain.expiry.lasting import condensed
 from core.domain.ledger import Account
-from core.domain.lots import Allocation, AllocationKind, in_spending_order, take
+from core.domain.lots import in_spending_order, take
 from core.domain.orders.clawback import points_at_stake
 from core.domain.orders.limits import budgets_of, usage_keys
 from core.domain.orders.posted import PostedOrder, Qualifying
@@ -87,8 +87,7 @@ def _load_reports(books: Books, whole: Books, reach: Reach, posted: Iterable[Pos
     for order in posted:
         if reach.orders[order.key].takes and order.account_id is not None:
             takes = whole.takes_of(whole.account(order.account_id), order.key)
-            allocations = [Allocation(take.lot_number, AllocationKind.TAKEN, -take.points, None) for take in takes]
-            books.put_takes(order.account_id, order.key, allocations)
+            books.put_takes(order.account_id, order.key, takes)
             lots = [whole.lot(whole.account(order.account_id), take.lot_number) for take in takes]
             books.put_lots(order.account_id, lots, is_all_open=False)
 

@@ -24,7 +24,7 @@ from workers.embedded import EmbeddedServers, remove_data
 _KEPT = {"programs", "schema_support", "numbers"}
 # A refund takes any message of its order that is found. So that the same one is found each time, these tables are made
 # anew, and no autovacuum comes between; for all tables that would take most of the time.
-_TRUNCATED = ("inbox", "dead_letter_actions", "orders", "refunds", "order_events")
+_TRUNCATED = ("inbox", "dead_letter_actions", "orders", "refunds", "order_events", "order_payments")
 _GONE = "server closed the connection unexpectedly"
 _BOUNDARY = (Fault.DEATH, Fault.LOSS)
 

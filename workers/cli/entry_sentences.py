@@ -42,7 +42,7 @@ def why_text(entry: HistoryEntry, zone: ZoneInfo) -> str:
             text = _CLAWED_BACK
         case EntryKind.REPAYMENT:
             text = repayment_text(entry)
-        case EntryKind.VOID if entry.command_id is None:
+        case EntryKind.VOID if "cancelled_order" in entry.why:
             text = void_text(entry)
         case _:
             text = command_text(entry)
@@ -74,7 +74,7 @@ def sentences_of(entry: HistoryEntry, zone: ZoneInfo) -> list[str]:
             texts = [_CLAWED_BACK]
         case EntryKind.REPAYMENT:
             texts = [repayment_text(entry)]
-        case EntryKind.VOID if entry.command_id is None:
+        case EntryKind.VOID if "cancelled_order" in entry.why:
             texts = [void_text(entry)]
         case _:
             texts = [command_text(entry)]

@@ -45,13 +45,9 @@ def repayment_headline(entry: HistoryEntry) -> str:
 
 
 def void_text(entry: HistoryEntry) -> str:
-    """Why points came back that were reserved, where no command says so."""
-    if "cancelled_order" in entry.why:
-        authorization_id = entry.why["authorization_id"]
-        return f"Authorization {authorization_id} was to pay order {entry.order_id}, which was cancelled."
-    named = entry.why.get("deadline", {})
-    what = f"issued reward {named['issue_id']}" if "issue_id" in named else f"authorization {named['authorization_id']}"
-    return f"The deadline of {what} was past."
+    """Why points came back that an authorization had reserved for an order that was cancelled."""
+    authorization_id = entry.why["authorization_id"]
+    return f"Authorization {authorization_id} was to pay order {entry.order_id}, which was cancelled."
 
 
 def void_headline(entry: HistoryEntry) -> str:
