@@ -40,7 +40,7 @@ def why_text(entry: HistoryEntry, zone: ZoneInfo) -> str:
             text = _release_text(entry)
         case EntryKind.VOID if "clawed_back" in entry.why:
             text = _CLAWED_BACK
-        case EntryKind.REPAYMENT:
+        case EntryKind.REPAYMENT if "repayment" in entry.why:
             text = repayment_text(entry)
         case EntryKind.VOID if "cancelled_order" in entry.why:
             text = void_text(entry)
@@ -72,7 +72,7 @@ def sentences_of(entry: HistoryEntry, zone: ZoneInfo) -> list[str]:
             texts = [_release_text(entry)]
         case EntryKind.VOID if "clawed_back" in entry.why:
             texts = [_CLAWED_BACK]
-        case EntryKind.REPAYMENT:
+        case EntryKind.REPAYMENT if "repayment" in entry.why:
             texts = [repayment_text(entry)]
         case EntryKind.VOID if "cancelled_order" in entry.why:
             texts = [void_text(entry)]
