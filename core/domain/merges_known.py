@@ -49,7 +49,9 @@ class MergesKnown:
             for move in change.lot_moves
         }
         found: dict[tuple[UUID, OrderKey], list[Take]] = {}
-        keys = {posted.key: posted.account_id for posted in decision.orders} if numbers else {}
+        if not numbers:  # nearly always: this runs for each decision, and a batch may know many takes
+            return found
+        keys = {posted.key: posted.account_id for posted in decision.orders}
         for (account_id, key), of_order in takes.items():
             owner = keys.get(key)
             if owner is None:
