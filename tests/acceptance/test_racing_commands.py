@@ -1,4 +1,7 @@
-"""Commands that race for the same points, through the real processes: each is answered, and no point is spent twice."""
+"""Commands that race for the same points, through the real processes: each is answered, and no point is spent twice.
+
+The tests share a worker, in any order: each has customers and command ids of its own, and counts those alone.
+"""
 
 from collections import Counter
 from typing import Any
@@ -55,7 +58,8 @@ def test_a_thousand_transfers_go_both_ways_between_two_accounts(commanded: Whole
     told = answers(worker, crossing)
     assert told.keys() <= {"accepted", "insufficient_points"}
     moved = worker.rows(
-        "SELECT count(*) AS entries, coalesce(sum(points), 0) AS points FROM entries WHERE kind = 'transfer'"
+        "SELECT count(*) AS entries, coalesce(sum(points), 0) AS points FROM entries"
+        " WHERE kind = 'transfer' AND command_id LIKE 'cross-%'"
     )
     assert [(row.entries, row.points) for row in moved] == [(2 * told["accepted"], 0)]
     assert worker.balance("left") + worker.balance("right") == 100
@@ -119,14 +123,15 @@ def test_conversions_go_both_ways_between_two_programs_while_their_points_are_sp
         for number in range(400)
         for name, other in [ways[number % 2]]
     ]
-    racing += [command("authorize", f"spend-{number}", program_id="beans", points=1, **whom) for number in range(40)]
+    racing += [command("authorize", f"hold-{number}", program_id="beans", points=1, **whom) for number in range(40)]
     take(worker, racing)
     told = answers(worker, racing)
     assert told.keys() <= {"accepted", "insufficient_points"}
     [moved] = worker.rows(
-        "SELECT count(*) AS entries, coalesce(sum(points), 0) AS points FROM entries WHERE kind = 'conversion'"
+        "SELECT count(*) AS entries, coalesce(sum(points), 0) AS points FROM entries"
+        " WHERE kind = 'conversion' AND command_id LIKE 'both-%'"
     )
-    granted = worker.value("SELECT count(*) FROM authorizations WHERE command_id LIKE 'spend-%'")
+    granted = worker.value("SELECT count(*) FROM authorizations WHERE command_id LIKE 'hold-%'")
     assert (moved.entries, moved.points) == (2 * (told["accepted"] - granted), 0)
     [row] = worker.rows(
         "SELECT sum(balance) AS balance, sum(reserved) AS reserved, min(balance) AS least"
