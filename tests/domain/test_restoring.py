@@ -48,6 +48,17 @@ def test_a_deficit_is_paid_off_first_by_what_was_taken_last() -> None:
     assert sum(each.points for each in restored.allocations) + 110 == 180
 
 
+def test_points_are_available_whose_time_came_while_nothing_was_left_in_their_lot() -> None:
+    due, waiting = (ONE._replace(available_at=instant(day), is_pending=True) for day in ("2026-06-01", "2026-07-01"))
+    taken = [Taken(due, 100), Taken(waiting._replace(lot_number=2), 80)]
+    restored = restore(account(sequence=4, balance=-30, deficit=30, lots_opened=2), taken, NOW, PROGRAM)
+    assert (restored.account.balance, restored.account.pending, restored.account.deficit) == (70, 80, 0)
+    assert [(each.lot_number, each.points_remaining, each.is_pending) for each in restored.lots] == [
+        (2, 80, True),
+        (1, 70, False),
+    ]
+
+
 def test_points_of_no_lot_pay_off_the_deficit_that_they_were_else_open_a_lot() -> None:
     taken = [Taken(ONE, 100), Taken(None, 50)]
     owing = restore(account(sequence=4, balance=-50, deficit=50, lots_opened=2), taken, NOW, PROGRAM)

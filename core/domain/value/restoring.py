@@ -58,7 +58,8 @@ def restore(
 ) -> Restored:
     """Return points to the lots that they were taken from, each named once; the entry for it is the caller's.
 
-    They pay off a deficit first, what was taken last before the rest. What comes back to a lot with less time than the
+    They pay off a deficit first, what was taken last before the rest. Where the time of a pending lot has come while
+    nothing was left in it, they are available at once. What comes back to a lot with less time than the
     program's `returned_points_grace_days` opens another lot of the same origin, which has that time. A lot that has
     ended gets its points all the same: `expire_restored` says what becomes of them. With `of_reserve` they leave the
     reserved points. `otherwise` is for those that were in no lot.
@@ -68,7 +69,8 @@ def restore(
     lots: list[Lot] = []
     opened: list[Lot] = []
     allocations: list[Allocation] = []
-    for lot, points in reversed(returns):
+    for taken_from, points in reversed(returns):
+        lot = _as_it_is(taken_from, as_of)
         is_pending = lot is not None and lot.is_pending
         left = points if is_pending else points - min(points, deficit)
         pending += points if is_pending else 0
@@ -95,6 +97,10 @@ def restore(
         deficit=deficit,
     )
     return Restored(after, (*lots, *opened), tuple(opened), tuple(allocations))
+
+
+def _as_it_is(lot: Lot | None, as_of: datetime) -> Lot | None:
+    return lot._replace(is_pending=False) if lot is not None and lot.is_to_release(as_of) else lot
 
 
 def _grace_end(program: Program, as_of: datetime) -> datetime | None:
