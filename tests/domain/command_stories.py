@@ -174,7 +174,8 @@ class CommandStoryRun(StoryRun):
             data["expires_at"] = self.now + timedelta(days=number % 60 - 1, hours=days % 24)
         if number % 31 == 7:
             data["unit"] = ("points", "miles")[days % 2]
-        if number % 97 == 3 and self.accounts["c1"].all_points > days:
+        whose = self._whom(number).get("customer_id")
+        if number % 97 == 3 and whose is not None and self.accounts[whose].all_points > days:
             data["points"] = 10**15 - days  # too many, so that there is room for what orders earn
         return data
 

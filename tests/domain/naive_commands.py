@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from core.domain.program import Program
+from tests.domain.naive_limits import Moved
 from tests.domain.naive_sales import Pile
 from tests.domain.naive_time import DAY, end_of_points, midnight
 from tests.domain.naive_value import POINTS_MAX, Did, NaiveValue, Taken, Told
@@ -25,6 +26,7 @@ class Hold:
 
     taken: Taken  #: what is still held, and where it came from
     deadline: datetime
+    moved: Moved  #: what of it counts for a limit
     state: str = "open"
 
     @property
@@ -111,9 +113,12 @@ class NaiveCommands(NaiveValue):
             return "wrong_deadline", {}
         if self.spendable_by(now) < asked:
             return "insufficient_points", {}
+        moved = self.moving("redeem", asked, at)
+        if moved is None:
+            return "limit_reached", {}
         self.release(now)
-        self.holds[name] = Hold([*self.spend(asked, now)], deadline)
-        self.note(command_id, Did(self, "authorize", -asked))
+        self.holds[name] = Hold([*self.spend(asked, now)], deadline, moved)
+        self.note(command_id, Did(self, "authorize", -asked, moved=moved))
         return "accepted", {"points": asked, "authorization_id": name, "expires_at": deadline}
 
     def _capture(self, command_id: str, data: dict[str, Any], at: datetime, now: datetime) -> Told:
@@ -154,6 +159,7 @@ class NaiveCommands(NaiveValue):
     def _let_go(self, hold: Hold, state: str, since: datetime, now: datetime, program: Program) -> None:
         taken, points = hold.taken, hold.points
         hold.taken, hold.state = [], state
+        hold.moved.undone += points
         self.come_back(taken, points, since, now, program)
 
     def come_back(
@@ -167,6 +173,8 @@ class NaiveCommands(NaiveValue):
         back: list[Pile] = []
         for pile, part in taken[::-1]:
             some = min(part, points)
+            if pile is not None and pile.available_at and pile.available_at <= since:
+                pile.is_pending = False  # its time may have come while it was empty
             paid = 0 if pile is not None and pile.is_pending else min(self.debt, some)
             points, self.debt, some = points - some, self.debt - paid, some - paid
             if not some:
@@ -214,6 +222,8 @@ class NaiveCommands(NaiveValue):
                 return "insufficient_points", {}
         for account, did in zip(accounts, done, strict=True):
             did.is_undone = True
+            if did.moved is not None:
+                did.moved.undone += points
             if did.points < 0:
                 account.come_back(did.taken, points, now, now, self.program, command_id)
             self.note(command_id, Did(account, "reverse", -did.points))
@@ -303,15 +313,19 @@ class NaiveCommands(NaiveValue):
         points = sum(pile.left for pile in left)
         problem = "points_left" if any(pile.waits for pile in left) else ""
         receiver: NaiveValue = self
+        moved: Moved | None = None
         if points and not problem:
             problem, receiver = self._who_gets(data, points)
+            if receiver is not self and not problem:
+                moved = self.moving("transfer", points, at)
+                problem = "" if moved else "limit_reached"
         if problem:
             self._put_back(*before)
             return problem, {}
         self.status = "closed"
         taken: Taken = [(pile, pile.left) for pile in left]
         if receiver is not self:
-            self.note(command_id, Did(self, "transfer", -points, taken))
+            self.note(command_id, Did(self, "transfer", -points, taken, moved=moved))
             receiver.is_open = True
             if receiver.debt:
                 receiver.release(now)

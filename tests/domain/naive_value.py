@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from tests.domain.naive import NaiveAccount
+from tests.domain.naive_limits import Moved, NaiveLimits
 from tests.domain.naive_sales import Pile
 
 Told = tuple[str, dict[str, str | int | datetime]]
@@ -27,6 +28,7 @@ class Did:
     taken: Taken = field(default_factory=list)
     opened: list[Pile] = field(default_factory=list)
     is_undone: bool = False
+    moved: Moved | None = None  #: what of it counts for a limit
 
 
 @dataclass
@@ -38,6 +40,7 @@ class NaiveValue(NaiveAccount):
     customer_id: str = ""
     status: str = "active"
     did: dict[str, list[Did]] = field(default_factory=dict)  #: by command id
+    limits: NaiveLimits = field(default_factory=NaiveLimits)
 
     def command(self, verb: str, command_id: str, data: dict[str, Any], at: datetime, now: datetime) -> Told:
         """Do a command once; the same again is told the same, and other content under its id is a conflict."""
@@ -75,12 +78,19 @@ class NaiveValue(NaiveAccount):
             case "adjust":
                 return self._adjust(command_id, data, at, now)
             case "transfer":
-                return self._transfer(command_id, data, now)
+                return self._transfer(command_id, data, at, now)
             case _:
                 return self._debit(verb, command_id, data, at, now)
 
+    def moving(self, limit: str, points: int, at: datetime) -> Moved | None:
+        """What counts for a limit if a command moves so many points; None: its customer may not."""
+        moved = Moved(limit, at, points, self.program)
+        return moved if self.limits.takes(moved) else None
+
     def note(self, command_id: str, did: Did) -> None:
         """Keep what a command did."""
+        if did.moved is not None:
+            self.limits.moved.append(did.moved)
         self.did.setdefault(command_id, []).append(did)
 
     def _adjust(self, command_id: str, data: dict[str, Any], at: datetime, now: datetime) -> Told:
@@ -99,7 +109,7 @@ class NaiveValue(NaiveAccount):
         )
         return "accepted", {"points": asked}
 
-    def _transfer(self, command_id: str, data: dict[str, Any], now: datetime) -> Told:
+    def _transfer(self, command_id: str, data: dict[str, Any], at: datetime, now: datetime) -> Told:
         receiver = self.receiver(data)
         if isinstance(receiver, str):
             return receiver, {}
@@ -110,13 +120,16 @@ class NaiveValue(NaiveAccount):
         points = min(asked, can_be_spent)
         if receiver.all_points + points > POINTS_MAX:
             return "too_many_points", {}
+        moved = self.moving("transfer", points, at)
+        if moved is None:
+            return "limit_reached", {}
         self.release(now)
         receiver.is_open = True
         if receiver.debt:
             receiver.release(now)
         taken = self.spend(points, now)
         opened = [receiver.receive(pile, part) for pile, part in taken]
-        self.note(command_id, Did(self, "transfer", -points, [*taken]))
+        self.note(command_id, Did(self, "transfer", -points, [*taken], moved=moved))
         self.note(command_id, Did(receiver, "transfer", points, opened=[pile for pile in opened if pile.is_there]))
         told: dict[str, str | int | datetime] = {"points": points}
         return "accepted", told | ({"remainder": asked - points} if data.get("allow_remainder") else {})
@@ -144,19 +157,26 @@ class NaiveValue(NaiveAccount):
         if self.all_points + points > POINTS_MAX:
             return "too_many_points", {}
         available = data.get("available_at") or min(at, now)
+        shared = [(end, end.at) for end in self.shared]
         if "expires_at" in data:
             end = data["expires_at"]
             ends_at = end
         else:
-            # A shared end that begins is dropped again if the credit is refused.
-            shared = [*self.shared]
             begins = not self._left_after_release(now)
             end = self._end_by(self.program, "", available, now, is_counted=True, begins=begins)
             ends_at = getattr(end, "at", end)
-            if ends_at is not None and ends_at <= max(now, available):
-                self.shared = shared
+        moved = self.moving("credit", points, at) if kind == "credit" else None
+        problem = ""
         if ends_at is not None and ends_at <= max(now, available):
-            return "already_expired", {}
+            problem = "already_expired"
+        elif moved is None and kind == "credit":
+            problem = "limit_reached"
+        if problem:
+            # A shared end that begins, or is moved, is as before if the credit is refused.
+            self.shared = [end for end, _ in shared]
+            for of_shared, instant in shared:
+                of_shared.at = instant
+            return problem, {}
         self.is_open = True
         if self.debt:
             self.release(now)
@@ -166,7 +186,7 @@ class NaiveValue(NaiveAccount):
         if not pile.is_pending:
             self._pay(pile)
             pile.is_there, pile.size = pile.left > 0, pile.left
-        self.note(command_id, Did(self, kind, points, opened=[pile] if pile.is_there else []))
+        self.note(command_id, Did(self, kind, points, opened=[pile] if pile.is_there else [], moved=moved))
         return "accepted", {"points": points}
 
     def _debit(self, verb: str, command_id: str, data: dict[str, Any], at: datetime, now: datetime) -> Told:
@@ -174,9 +194,12 @@ class NaiveValue(NaiveAccount):
         can_be_spent = self.spendable_by(now)
         if can_be_spent < asked and not (data.get("allow_remainder") and can_be_spent):
             return "insufficient_points", {}
-        self.release(now)
         points = min(asked, can_be_spent)
-        self.note(command_id, Did(self, verb, -points, [*self.spend(points, now)]))
+        moved = self.moving("redeem", points, at) if verb == "redeem" else None
+        if verb == "redeem" and moved is None:
+            return "limit_reached", {}
+        self.release(now)
+        self.note(command_id, Did(self, verb, -points, [*self.spend(points, now)], moved=moved))
         self.be_active(at, now)
         told: dict[str, str | int | datetime] = {"points": points}
         return "accepted", told | ({"remainder": asked - points} if data.get("allow_remainder") else {})

@@ -86,6 +86,7 @@ def _rest(random: Random) -> dict[str, Any]:
         "currencies": {"CHF": random.choice(["1.0712", RATES])},
         "clawback": {"policy": random.choice(["allow_negative", "clamp", "pending_only"])},
         **_maybe(random, 0.4, returned_points_grace_days=random.choice([1, 15])),
+        **_maybe(random, 0.4, limits=_customer_limits(random)),
         "basis": {
             "kinds": random.choice([["product"], ["product", "shipping"]]),
             "tax": random.choice(["excluded", "included"]),
@@ -93,6 +94,16 @@ def _rest(random: Random) -> dict[str, Any]:
             "free_pieces": random.choice(["excluded", "included"]),
             "kept_fees": random.choice(["excluded", "included"]),
         },
+    }
+
+
+def _customer_limits(random: Random) -> dict[str, Any]:
+    return {
+        name: {
+            **_maybe(random, 0.5, per_day=random.choice([40, 120])),
+            **_maybe(random, 0.5, per_month=random.choice([90, 300])),
+        }
+        for name in ("redeem", "transfer", "credit")
     }
 
 
