@@ -3,11 +3,15 @@
 from collections import Counter
 from fractions import Fraction
 
-from core.domain.program import QualificationWindow
+from core.domain.orders.posted import Budget, Usage
+from core.domain.program import QualificationWindow, UsageKey
+from core.domain.value.authorizations import REWARD
 from tests.domain.book import Book
 from tests.domain.naive import NaiveAccount
 from tests.domain.naive_commands import NaiveCommands
+from tests.domain.naive_holds import issue_name
 from tests.domain.naive_value import NaiveValue, PileState
+from tests.domain.valid_programs import REWARDS
 
 BILLIONTH = Fraction(1, 10**9)
 
@@ -38,6 +42,8 @@ def check_agreement(book: Book, naive: NaiveAccount) -> None:
         limit = {4: "ever", 7: "per_month", 10: "day" if name.startswith("p") else "per_day"}[len(period)]
         assert (usage.points, usage.orders) == naive.given(name, limit, "" if period == "ever" else period)
     for name, budget in book.budgets.items():
+        if ":" in name:
+            continue
         assert (budget.points, budget.orders) == naive.given(name, "budget")
 
 
@@ -60,11 +66,22 @@ def check_lots(book: Book, naive: NaiveValue) -> None:
 
 def check_holds(book: Book, naive: NaiveCommands) -> None:
     """Every authorization is in the state that the naive model says, and holds as much; so is the account."""
-    found = {each.authorization_id: (each.state.value, each.points_held) for each in book.authorizations}
+    found = {
+        issue_name(each.authorization_id) if each.kind == REWARD else each.authorization_id: (
+            each.state.value,
+            each.points_held,
+        )
+        for each in book.authorizations
+    }
     assert found == {name: (hold.state, hold.points) for name, hold in naive.holds.items()}
     used = {(name.removeprefix("limit:"), period): usage.points for (name, period), usage in book.usages.items()
             if name.startswith("limit:")}  # fmt: skip
     assert used == naive.limits.used()
+    for reward_id in REWARDS:
+        usage = book.usages.get(UsageKey(f"reward:{reward_id}", "ever"), Usage())
+        assert usage.orders == naive.has_reward(reward_id)
+        given = sum(each.has_reward(reward_id, of_stock=True) for each in naive.all)
+        assert book.budgets.get(f"reward:{reward_id}", Budget()).orders == given
     if naive.has_account:
         assert book.account.status.value == naive.status
 

@@ -11,14 +11,15 @@ from tests.domain.agreement import check_holds, check_lots
 from tests.domain.naive_commands import NaiveCommands
 from tests.domain.stories import KINDS, Step
 from tests.domain.story_run import StoryRun
-from tests.domain.valid_programs import Versions
+from tests.domain.valid_programs import REWARDS, Versions
 
 VALUE = (*["credit"] * 6, "debit", *["redeem"] * 2, *["adjust"] * 2, *["transfer"] * 3)
 HELD = (*["authorize"] * 5, *["capture"] * 4, *["void"] * 2, "void_due", *["reverse"] * 5)
+REWARDED = (*["reward.issue"] * 3, "reward.redeem", *["reward.delete"] * 2)
 ACCOUNTS = ("create", "freeze", "unfreeze", "unfreeze", "close", "link", "unlink", "update")
 #: Fewer of the shop's than where nothing is commanded, so that commands meet each other.
 _BESIDE = (*["order"] * 4, *["refund"] * 3, *["fulfil"] * 2, *["pass"] * 3, *dict.fromkeys(KINDS))
-ALL_KINDS = (*_BESIDE, *VALUE, *HELD, *ACCOUNTS, "again", "clash")
+ALL_KINDS = (*_BESIDE, *VALUE, *HELD, *REWARDED, *ACCOUNTS, "again", "clash")
 _numbers = st.integers(0, 10_000), st.integers(0, 200)
 #: Mostly there is an account from the beginning, and something in it.
 steps_with_commands = st.tuples(
@@ -79,6 +80,8 @@ class CommandStoryRun(StoryRun):
                 self._command(f"account.{kind}", self._account_data(kind, number, days), days)
             case "authorize" | "capture" | "void" | "reverse":
                 self._command(kind, self._held_data(kind, number, days), days)
+            case _ if kind in REWARDED:
+                self._command(kind, self._reward_data(kind, number, days), days)
             case _:
                 super()._step(kind, number, days)
 
@@ -92,6 +95,8 @@ class CommandStoryRun(StoryRun):
         self._tell_command(*self.sent[-1])
 
     def _tell_command(self, verb: str, command_id: str, data: dict[str, Any], at: datetime) -> None:
+        for customer_id, naive in self.accounts.items():
+            naive.tier_told = self.customers[customer_id].book.account.tier_id
         whose = data.get("customer_id", "c1")  # what names nobody, the first one looks into
         told = self.accounts[whose].command(verb, command_id, data, at, self.now)
         assert self.customers[whose].book.command(verb, command_id, data, at, self.now) == told
@@ -127,7 +132,7 @@ class CommandStoryRun(StoryRun):
                 return {**whom, "to_customer_id": getter, **self._debit_data(number)}
 
     def _held_data(self, kind: str, number: int, days: int) -> dict[str, Any]:
-        names = [name for naive in self.accounts.values() for name in naive.holds]
+        names = [name for naive in self.accounts.values() for name in naive.holds if " " not in name]
         if kind == "authorize":
             name = names[0] if names and number % 17 == 3 else f"a{len(self.sent)}"
             data = {**self._whom(number), "points": 1 + number % 90, "authorization_id": name}
@@ -147,6 +152,16 @@ class CommandStoryRun(StoryRun):
             data |= {"points": 1 + number % 60} if number % 3 else {}
             data |= {"is_final": False} if days % 2 else {}
         return data
+
+    def _reward_data(self, kind: str, number: int, days: int) -> dict[str, Any]:
+        names = [name.split()[1] for naive in self.accounts.values() for name in naive.holds if " " in name]
+        if kind != "reward.issue":
+            return {"issue_id": names[-1 - number % min(3, len(names))] if names else "a9"}
+        # Now and then an id that another issue has, or an authorization, which is none of its kind.
+        issue_id = f"a{number % 3}" if number % 17 == 3 else f"a{len(self.sent)}"
+        reward_id = (*REWARDS, *REWARDS, "none")[days % 5]
+        end = {"expires_at": self.now + timedelta(hours=number % 900 - 5)} if number % 3 == 0 else {}
+        return {**self._whom(number), "reward_id": reward_id, "issue_id": issue_id, **end}
 
     def _account_data(self, kind: str, number: int, days: int) -> dict[str, Any]:
         whom = self._whom(number)

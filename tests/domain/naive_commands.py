@@ -1,50 +1,31 @@
-"""What else commands do to the account of the naive model: they reserve points and undo each other, and change the
-account itself. Written without the domain's code, to compare with."""
+"""What else commands do to the account of the naive model: they undo each other, and change the account itself.
 
+Written without the domain's code, to compare with.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from core.domain.program import Program
+from tests.domain.naive_holds import HELD, NaiveHolds, issue_name
 from tests.domain.naive_limits import Moved
 from tests.domain.naive_sales import Pile
-from tests.domain.naive_time import DAY, end_of_points, midnight
+from tests.domain.naive_time import NEVER
 from tests.domain.naive_value import POINTS_MAX, Did, NaiveValue, Taken, Told
 
 #: What closed accounts still take, and what frozen ones do not.
-_WHEN_CLOSED = {"void", "account.update", "account.unlink", "account.close"}
-_NOT_WHEN_FROZEN = {"debit", "redeem", "transfer", "authorize", "capture"}
+_WHEN_CLOSED = {"void", "reward.delete", "account.update", "account.unlink", "account.close"}
+_NOT_WHEN_FROZEN = {"debit", "redeem", "transfer", "authorize", "capture", "reward.issue", "reward.redeem"}
 _REVERSIBLE = {"credit", "debit", "redeem", "adjust", "transfer"}
 
 
-_NEVER = datetime.max.replace(tzinfo=UTC)
-
-
 @dataclass
-class Hold:
-    """Points that are reserved."""
-
-    taken: Taken  #: what is still held, and where it came from
-    deadline: datetime
-    moved: Moved  #: what of it counts for a limit
-    state: str = "open"
-
-    @property
-    def points(self) -> int:
-        return sum(points for _, points in self.taken)
-
-
-@dataclass
-class NaiveCommands(NaiveValue):
+class NaiveCommands(NaiveHolds):
     """One account that takes all commands."""
 
-    holds: dict[str, Hold] = field(default_factory=dict)  #: by their ids, in the order in which they were made
     cards: set[str] = field(default_factory=set)
     made_by: tuple[str, object] | None = None  #: its own id, and the content of the command that made it
-
-    @property
-    def reserved(self) -> int:
-        return sum(hold.points for hold in self.holds.values())
 
     def do(self, verb: str, command_id: str, data: dict[str, Any], at: datetime, now: datetime) -> Told:
         """Find out which account a command is about, and whether it takes it."""
@@ -68,147 +49,41 @@ class NaiveCommands(NaiveValue):
 
     def do_here(self, verb: str, command_id: str, data: dict[str, Any], at: datetime, now: datetime) -> Told:
         """Do a command on this account, which takes it."""
-        match verb:
-            case "authorize":
-                return self._authorize(command_id, data, at, now)
-            case "capture":
-                return self._capture(command_id, data, at, now)
-            case "void":
-                return self._void(command_id, data, now)
-            case _ if verb.startswith("account."):
-                return self._administer(verb, command_id, data, at, now)
-            case _:
-                return super().do(verb, command_id, data, at, now)
+        if verb in HELD:
+            return self.hold_or_end(verb, command_id, data, at, now)
+        if verb.startswith("account."):
+            return self._administer(verb, command_id, data, at, now)
+        return super().do(verb, command_id, data, at, now)
 
     @property
-    def _all(self) -> "list[NaiveCommands]":
+    def all(self) -> "Sequence[NaiveCommands]":
+        """All accounts, this one first."""
         return [each for each in self.everybody if isinstance(each, NaiveCommands)]
 
     def _whose(self, customer_id: str) -> "NaiveCommands":
-        (found,) = (each for each in self._all if each.customer_id == customer_id)
+        (found,) = (each for each in self.all if each.customer_id == customer_id)
         return found
 
     def _named(self, verb: str, data: dict[str, Any]) -> "NaiveCommands | str":
         if verb in {"capture", "void"}:
-            found = [each for each in self._all if data["authorization_id"] in each.holds]
+            found = [each for each in self.all if data["authorization_id"] in each.holds]
             return found[0] if found else "unknown_authorization"
+        if verb in {"reward.redeem", "reward.delete"}:
+            found = [each for each in self.all if issue_name(data["issue_id"]) in each.holds]
+            return found[0] if found else "unknown_issue"
         if "customer_id" in data:
             found = [self._whose(data["customer_id"])]
         elif "card" in data:
-            found = [each for each in self._all if data["card"] in each.cards]
+            found = [each for each in self.all if data["card"] in each.cards]
         else:
-            found = [each for each in self._all if each.made_by is not None and each.made_by[0] == data["account_id"]]
+            found = [each for each in self.all if each.made_by is not None and each.made_by[0] == data["account_id"]]
         opens = verb == "credit" and "customer_id" in data
         return found[0] if found and (opens or found[0].has_account) else "unknown_account"
-
-    # Points that are reserved.
-
-    def _authorize(self, command_id: str, data: dict[str, Any], at: datetime, now: datetime) -> Told:
-        name, asked = data["authorization_id"], data["points"]
-        if any(name in each.holds for each in self._all):
-            return "authorization_exists", {}
-        deadline = data.get("expires_at") or now + timedelta(seconds=data.get("expires_in_seconds", 7 * 24 * 3600))
-        is_short = "expires_at" in data and deadline - at < timedelta(hours=1)
-        if is_short or deadline <= now or deadline - now > 90 * DAY:
-            return "wrong_deadline", {}
-        if self.spendable_by(now) < asked:
-            return "insufficient_points", {}
-        moved = self.moving("redeem", asked, at)
-        if moved is None:
-            return "limit_reached", {}
-        self.release(now)
-        self.holds[name] = Hold([*self.spend(asked, now)], deadline, moved)
-        self.note(command_id, Did(self, "authorize", -asked, moved=moved))
-        return "accepted", {"points": asked, "authorization_id": name, "expires_at": deadline}
-
-    def _capture(self, command_id: str, data: dict[str, Any], at: datetime, now: datetime) -> Told:
-        hold = self.holds[data["authorization_id"]]
-        if hold.state != "open" or hold.deadline <= now:
-            return "authorization_closed", {}
-        points = data.get("points", hold.points)
-        if points > hold.points:
-            return "over_capture", {}
-        rest, left = hold.points - points, points
-        for place, (pile, part) in enumerate(hold.taken):
-            hold.taken[place], left = (pile, part - min(part, left)), left - min(part, left)
-        told: dict[str, str | int | datetime] = {"points": points, "authorization_id": data["authorization_id"]}
-        if rest and data.get("is_final", True):
-            self._let_go(hold, "captured", now, now, self.program)
-            told["points_returned"], rest = rest, 0
-        if not rest:
-            hold.state = "captured"
-        self.note(command_id, Did(self, "capture", -points))
-        self.be_active(at, now)
-        return "accepted", told | {"points_held": rest}
-
-    def _void(self, command_id: str, data: dict[str, Any], now: datetime) -> Told:
-        hold = self.holds[data["authorization_id"]]
-        if hold.state != "open":
-            return "authorization_closed", {}
-        points = hold.points
-        self._let_go(hold, "voided", now, now, self.program)
-        self.note(command_id, Did(self, "void", points))
-        return "accepted", {"points": points, "points_held": 0, "authorization_id": data["authorization_id"]}
-
-    def void_due(self, now: datetime) -> None:
-        """Let come back what is held past its deadline."""
-        for hold in sorted(self.holds.values(), key=lambda hold: hold.deadline):
-            if hold.state == "open" and hold.deadline <= now:
-                self._let_go(hold, "expired", hold.deadline, now, self.version_at(hold.deadline))
-
-    def _let_go(self, hold: Hold, state: str, since: datetime, now: datetime, program: Program) -> None:
-        taken, points = hold.taken, hold.points
-        hold.taken, hold.state = [], state
-        hold.moved.undone += points
-        self.come_back(taken, points, since, now, program)
-
-    def come_back(
-        self, taken: Taken, points: int, since: datetime, now: datetime, program: Program, command_id: str = ""
-    ) -> None:
-        """Give points back to where they were taken, the last first; what has ended by now expires at once."""
-        if self.debt:
-            self.release(since)
-        days = program.returned_points_grace_days
-        grace = midnight(since.astimezone(program.zone).date() + (days + 1) * DAY, program) if days else None
-        back: list[Pile] = []
-        for pile, part in taken[::-1]:
-            some = min(part, points)
-            if pile is not None and pile.available_at and pile.available_at <= since:
-                pile.is_pending = False  # its time may have come while it was empty
-            paid = 0 if pile is not None and pile.is_pending else min(self.debt, some)
-            points, self.debt, some = points - some, self.debt - paid, some - paid
-            if not some:
-                continue
-            if pile is None or (grace is not None and pile.expires_at is not None and pile.expires_at < grace):
-                pile = self._anew(pile, some, grace, now, program, command_id)  # noqa: PLW2901  # it takes its place
-                self.piles.append(pile)
-            else:
-                pile.left += some
-            back.append(pile)
-        over = [pile for pile in back if pile.is_over(now)]
-        for pile in sorted(over, key=lambda pile: (pile.available_at or _NEVER, pile.place)):
-            if pile.is_pending and pile.available_at and pile.available_at <= now:
-                self._release(pile)
-        for pile in over:
-            pile.expired, pile.left = pile.expired + pile.left, 0
-
-    def _anew(
-        self, of: Pile | None, points: int, grace: datetime | None, now: datetime, program: Program, command_id: str
-    ) -> Pile:
-        """A pile for points that come back and have none."""
-        place = len(self.piles)
-        if of is not None:
-            pile = Pile(of.order_id, place, of.kind, points, of.available_at, grace, of.is_pending)
-            pile.command_id, pile.given_under = of.command_id, of.given_under
-            return pile
-        pile = Pile("", place, "", points, now, end_of_points(program.expiry, program, now), False)
-        pile.command_id, pile.given_under = command_id, program
-        return pile
 
     # What is undone.
 
     def _reverse(self, command_id: str, data: dict[str, Any], now: datetime) -> Told:
-        done = [did for each in self._all for did in each.did.get(data["command_id"], [])]
+        done = [did for each in self.all for did in each.did.get(data["command_id"], [])]
         most = max((abs(did.points) for did in done), default=0)
         points = data.get("points", most)
         problem = self._why_not_reversed(done, data, points - most)
@@ -269,8 +144,8 @@ class NaiveCommands(NaiveValue):
 
     def create(self, command_id: str, data: dict[str, Any], at: datetime, now: datetime) -> Told:
         made_by = data["account_id"], (data, at)
-        if any(each.made_by is not None and each.made_by[0] == made_by[0] for each in self._all):
-            is_same = any(each.made_by == made_by for each in self._all)
+        if any(each.made_by is not None and each.made_by[0] == made_by[0] for each in self.all):
+            is_same = any(each.made_by == made_by for each in self.all)
             return ("accepted", {"points": data["points"]} if "points" in data else {}) if is_same else _EXISTS
         if self.has_account:
             return _EXISTS
@@ -292,7 +167,7 @@ class NaiveCommands(NaiveValue):
             case "update":
                 pass
             case "link":
-                if any(data["card"] in each.cards for each in self._all if each is not self):
+                if any(data["card"] in each.cards for each in self.all if each is not self):
                     return "reference_taken", {}
                 self.cards.add(data["card"])
             case "unlink":
@@ -309,7 +184,7 @@ class NaiveCommands(NaiveValue):
         before = self._state()
         self.release(now)
         left = [pile for pile in self.piles if pile.left and not pile.is_over(now)]
-        left.sort(key=lambda pile: (pile.expires_at or _NEVER, pile.available_at or _NEVER, pile.place))
+        left.sort(key=lambda pile: (pile.expires_at or NEVER, pile.available_at or NEVER, pile.place))
         points = sum(pile.left for pile in left)
         problem = "points_left" if any(pile.waits for pile in left) else ""
         receiver: NaiveValue = self

@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 from core.domain.program import EndOf, Expiry, Program
 
 DAY = timedelta(days=1)
+NEVER = datetime.max.replace(tzinfo=UTC)
 _ENDS = {
     EndOf.MONTH: range(1, 13),
     EndOf.QUARTER: (3, 6, 9, 12),

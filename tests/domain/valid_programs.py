@@ -8,6 +8,7 @@ from tests.facts import TIER_IDS, program_with
 
 SKUS = ("apple", "pear", "tea", "cup")
 CATEGORIES = ("fruit", "drinks", "gifts")
+REWARDS = ("mug", "ride")
 CLAWBACKS = ("proportional", "full_refund", "never")
 ROUNDINGS = ("floor", "ceil", "half_up", "half_even")
 RATES = [{"ends_on": "2026-01-20", "rate": "0.93"}, {"starts_on": "2026-01-21", "rate": 1}]
@@ -87,6 +88,7 @@ def _rest(random: Random) -> dict[str, Any]:
         "clawback": {"policy": random.choice(["allow_negative", "clamp", "pending_only"])},
         **_maybe(random, 0.4, returned_points_grace_days=random.choice([1, 15])),
         **_maybe(random, 0.4, limits=_customer_limits(random)),
+        "rewards": [_reward(random, reward_id) for reward_id in REWARDS if random.random() < 0.8],
         "basis": {
             "kinds": random.choice([["product"], ["product", "shipping"]]),
             "tax": random.choice(["excluded", "included"]),
@@ -94,6 +96,21 @@ def _rest(random: Random) -> dict[str, Any]:
             "free_pieces": random.choice(["excluded", "included"]),
             "kept_fees": random.choice(["excluded", "included"]),
         },
+    }
+
+
+def _reward(random: Random, reward_id: str) -> dict[str, Any]:
+    gives = random.choice([{"kind": "item", "sku": "cup"}, {"kind": "percent", "percent": "10"}])
+    return {
+        "reward_id": reward_id,
+        "name": reward_id.title(),
+        **gives,
+        "cost": random.choice([5, 20, 45]),
+        **_maybe(random, 0.5, stock=random.choice([1, 3])),
+        **_maybe(random, 0.5, per_customer=random.choice([1, 2])),
+        **_maybe(random, 0.15, starts_on="2026-02-01"),
+        **_maybe(random, 0.15, ends_on="2026-06-30"),
+        **_maybe(random, 0.15, tiers=["silver", "gold"]),
     }
 
 
