@@ -135,7 +135,8 @@ class CommandStoryRun(StoryRun):
         names = [name for naive in self.accounts.values() for name in naive.holds if " " not in name]
         if kind == "authorize":
             name = names[0] if names and number % 17 == 3 else f"a{len(self.sent)}"
-            data = {**self._whom(number), "points": 1 + number % 90, "authorization_id": name}
+            points = max(1, self.accounts["c1"].balance) if number % 3 == 0 else 1 + number % 60
+            data = {**self._whom(number), "points": min(points, 10**6), "authorization_id": name}
             match days % 4:
                 case 1:
                     data["expires_in_seconds"] = 3600 * (1 + number % 2000)

@@ -2,11 +2,12 @@
 `core.store.proof.verify`, which asks the same of the database."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import takewhile
 
 from core.domain.decision import TierChange
-from core.domain.ledger import Account, Entry, EntryKind
+from core.domain.ledger import EARNING, Account, Entry, EntryKind
 from core.domain.lots import AllocationKind, Lot, Origin, OriginKind
 from core.domain.orders.earning import entitlement
 from core.domain.orders.facts import Refund
@@ -144,7 +145,7 @@ def check_order(
     frozen: Program,
 ) -> None:
     """4: an order's entries are its entitlement, and what refunds did not take because it had expired or by policy."""
-    of_order = [entry for entry in entries if entry.order_id == posted.order.order_id]
+    of_order = [each for each in entries if each.order_id == posted.order.order_id and each.kind in EARNING]
     held = sum(entry.points + entry.pending_change for entry in of_order)
     assert held == posted.points_entitled + posted.points_excused + posted.points_shortfall
     assert posted.tier_id is not None
@@ -193,13 +194,24 @@ def check_lifetime_points(account: Account, entries: Sequence[Entry]) -> None:
 def check_nothing_expired_is_taken(entries: Sequence[Entry], recorded_at: Sequence[datetime]) -> None:
     """8: a lot that is past its expiry is taken from by its expiry only, and by that not before.
 
-    A late release is none of these: it computes what it would have in time, when the lot was still good.
+    A late release is none of these: it computes what it would have in time, when the lot was still good. A clawback
+    takes what an authorization gives back for it, since that was reserved when the lot was still good.
     """
-    for entry, as_of in zip(entries, recorded_at, strict=True):
+    for number, (entry, as_of) in enumerate(zip(entries, recorded_at, strict=True)):
+        if entry.kind is EntryKind.RELEASE:
+            continue
+        reserved = set(_given_back_for(entry, entries[:number]))
         for part in entry.allocations:
-            if part.points < 0 and entry.kind is not EntryKind.RELEASE:
+            if part.points < 0 and part.lot_number not in reserved:
                 is_over = part.expires_at is not None and part.expires_at <= as_of
                 assert is_over is (entry.kind is EntryKind.EXPIRY)
+
+
+def _given_back_for(clawback: Entry, before: Sequence[Entry]) -> Iterator[int]:
+    """The lots of which authorizations gave points back for a clawback."""
+    if clawback.kind is EntryKind.CLAWBACK:
+        for entry in takewhile(lambda each: each.kind is EntryKind.VOID and each.command_id is None, reversed(before)):
+            yield from (part.lot_number for part in entry.allocations)
 
 
 def check_limits(book: Book) -> None:

@@ -5,6 +5,7 @@ known when it came. All else it works out anew each time, from all orders and al
 """
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -127,13 +128,15 @@ class NaiveAccount(NaiveOrders):
         policy = version.clawback.policy.value
         good = [pile for pile in self.piles if pile.left and not pile.is_over(now)]
         is_there = any(pile.available_at and pile.available_at <= now for pile in good)
-        can_take = is_there and policy != "pending_only"
+        can_take = (is_there or self.can_give_up(version)) and policy != "pending_only"
         if not points or not (can_take or policy == "allow_negative"):
             return
         self.release(now)
         for pile in [] if policy == "pending_only" else self._spendable(now):
             part = min(points, pile.left)
             pile.left, points, self.returned = pile.left - part, points - part, self.returned + part
+        given_up = sum(part for _, part in self.given_up(points, None, version, now))
+        points, self.returned = points - given_up, self.returned + given_up
         if policy == "allow_negative":
             self.debt, self.returned = self.debt + points, self.returned + points
 
@@ -383,26 +386,40 @@ class NaiveAccount(NaiveOrders):
         is_pending_only = program.clawback.policy.value == "pending_only"
         takeable = [pile for pile in own if not pile.is_over(now) and (pile.is_pending or not is_pending_only)]
         for kind, points in parts.items():
-            part = points
-            for pile in own:
-                if pile.kind == kind:
-                    lost = pile.expired + (pile.left if pile.is_over(now) else 0) - pile.excused
-                    pile.excused += min(part, lost)
-                    sale.excused += min(part, lost)
-                    part -= min(part, lost)
-            for pile in takeable:
-                if pile.kind == kind:
-                    part -= (taken_of := min(part, pile.left))
-                    pile.left, taken[pile.place] = pile.left - taken_of, taken.get(pile.place, 0) + taken_of
+            part = self._beyond_expired(sale, [pile for pile in own if pile.kind == kind], points, now)
+            for pile in [pile for pile in takeable if pile.kind == kind]:
+                part -= (taken_of := min(part, pile.left))
+                pile.left, taken[pile.place] = pile.left - taken_of, taken.get(pile.place, 0) + taken_of
             missing += part
         for pile in [*takeable, *([] if is_pending_only else self._spendable(now, without=sale.order.order_id))]:
             missing -= (taken_of := min(missing, pile.left))
             pile.left, taken[pile.place] = pile.left - taken_of, taken.get(pile.place, 0) + taken_of
+        for pile, points in self.given_up(missing, sale.order.order_id, program, now):
+            missing, taken[pile.place] = missing - points, taken.get(pile.place, 0) + points
         sale.taken += [(self.piles[place], points) for place, points in taken.items()]
         if program.clawback.policy.value == "allow_negative":
             self.debt += missing
         else:
             sale.shortfall += missing
+
+    def _beyond_expired(self, sale: Sale, own: list[Pile], points: int, now: datetime) -> int:
+        """How many of the points have not expired; the others are excused."""
+        for pile in own:
+            part = min(points, pile.expired + (pile.left if pile.is_over(now) else 0) - pile.excused)
+            pile.excused, sale.excused, points = pile.excused + part, sale.excused + part, points - part
+        return points
+
+    def can_give_up(self, program: Program) -> bool:
+        """Whether clawbacks find something reserved that they may take: never, where there are no commands."""
+        del program
+        return False
+
+    def given_up(
+        self, points: int, order_id: str | None, program: Program, now: datetime
+    ) -> Iterable[tuple[Pile, int]]:
+        """Take up to so many points from what is reserved; from which piles, in this order."""
+        del points, order_id, program, now
+        return ()
 
     def _spendable(self, now: datetime, without: str | None = None) -> list[Pile]:
         found = [

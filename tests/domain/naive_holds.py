@@ -3,14 +3,13 @@
 Written without the domain's code, to compare with.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from core.domain.program import AnyReward, Program
-from tests.domain.naive_limits import Moved
-from tests.domain.naive_sales import Pile
+from tests.domain.naive_sales import Hold, Pile
 from tests.domain.naive_time import DAY, NEVER, end_of_points, midnight
 from tests.domain.naive_value import Did, NaiveValue, Taken, Told
 
@@ -24,21 +23,6 @@ def issue_name(issue_id: str) -> str:
 
 
 @dataclass
-class Hold:
-    """Points that are reserved, for a reward or for whatever."""
-
-    taken: Taken  #: what is still held, and where it came from
-    deadline: datetime
-    moved: Moved  #: what of it counts for a limit
-    state: str = "open"
-    reward: AnyReward | None = None  #: as it was when it was issued
-
-    @property
-    def points(self) -> int:
-        return sum(points for _, points in self.taken)
-
-
-@dataclass
 class NaiveHolds(NaiveValue):
     """One account that reserves points."""
 
@@ -49,10 +33,37 @@ class NaiveHolds(NaiveValue):
     def reserved(self) -> int:
         return sum(hold.points for hold in self.holds.values())
 
+    def can_give_up(self, program: Program) -> bool:
+        return program.clawback.takes_reserved and any(hold.points for hold in self._held())
+
+    def _held(self) -> list[Hold]:
+        return [hold for hold in self.holds.values() if hold.reward is None]
+
     @property
     def all(self) -> "Sequence[NaiveHolds]":
         """All accounts, this one first."""
         return [each for each in self.everybody if isinstance(each, NaiveHolds)]
+
+    def given_up(
+        self, points: int, order_id: str | None, program: Program, now: datetime
+    ) -> Iterator[tuple[Pile, int]]:
+        """Take up to so many points from what is reserved, where the program says so; from which piles, in this order.
+
+        Points of the order come first. Else those are spared whose deadline is next, but for one that has passed, and
+        of each authorization what it took first.
+        """
+        if program.clawback.policy.value == "pending_only" or not self.can_give_up(program):
+            return
+        spared = sorted(enumerate(self._held()), key=lambda each: (each[1].deadline <= now, each[1].deadline, each[0]))
+        parts = [(hold, place) for _, hold in spared[::-1] for place in range(len(hold.taken))[::-1]]
+        of_order = [each for each in parts if order_id is not None and each[0].taken[each[1]][0].is_of(order_id)]
+        for hold, place in (*of_order, *(each for each in parts if each not in of_order)):
+            pile, held = hold.taken[place]
+            part = min(points, held)
+            hold.taken[place], points = (pile, held - part), points - part
+            if part:
+                hold.state = "open" if hold.points else "clawed_back"
+                yield pile, part
 
     def hold_or_end(self, verb: str, command_id: str, data: dict[str, Any], at: datetime, now: datetime) -> Told:
         """Do a command that reserves points, or that lets what is reserved go."""

@@ -16,8 +16,9 @@ from core.domain.orders.facts import (
     RefundLine,
     RefundReversion,
 )
-from core.domain.program import AnyPromotion, AnyRule, CategoryRule, ItemRule, Program, SpendRule
+from core.domain.program import AnyPromotion, AnyReward, AnyRule, CategoryRule, ItemRule, Program, SpendRule
 from tests.domain.naive_earning import Earned, Judged, naive_earned
+from tests.domain.naive_limits import Moved
 from tests.domain.naive_tiers import Sold, Worth
 from tests.domain.naive_time import DAY
 
@@ -54,6 +55,10 @@ class Pile:
     def __post_init__(self) -> None:
         self.size = self.left
 
+    def is_of(self, order_id: str) -> bool:
+        """Whether the order has given them, wherever they are now."""
+        return self.command_id is None and self.order_id == order_id
+
     @property
     def room(self) -> int:
         return self.size - self.left - self.expired
@@ -69,6 +74,22 @@ class Pile:
 
     def is_over(self, now: datetime) -> bool:
         return self.expires_at is not None and self.expires_at <= now
+
+
+@dataclass
+class Hold:
+    """Points that are reserved, for a reward or for whatever."""
+
+    taken: list[tuple[Pile, int]]  #: what is still held, and where it came from
+    deadline: datetime
+    moved: Moved  #: what of it counts for a limit
+    state: str = "open"
+    reward: AnyReward | None = None  #: as it was when it was issued
+
+    @property
+    def points(self) -> int:
+        """How many are still held."""
+        return sum(points for _, points in self.taken)
 
 
 @dataclass

@@ -85,7 +85,10 @@ def _rest(random: Random) -> dict[str, Any]:
         ),
         "expiry": _expiry(random),
         "currencies": {"CHF": random.choice(["1.0712", RATES])},
-        "clawback": {"policy": random.choice(["allow_negative", "clamp", "pending_only"])},
+        "clawback": {
+            "policy": random.choice(["allow_negative", "clamp", "pending_only"]),
+            **_maybe(random, 0.4, takes_reserved=True),
+        },
         **_maybe(random, 0.4, returned_points_grace_days=random.choice([1, 15])),
         **_maybe(random, 0.4, limits=_customer_limits(random)),
         "rewards": [_reward(random, reward_id) for reward_id in REWARDS if random.random() < 0.8],
