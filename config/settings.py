@@ -11,6 +11,7 @@ from core.messages.inbound.problems import near_match
 from core.messages.inbound.replies import REPLY_PREFIX
 
 CHAIN_KEY_CHARACTERS_MIN = 32
+REFERENCE_SALT_CHARACTERS_MIN = 32
 #: What intake holds of one message at most (core.messages.inbound.reading, which takes long to import).
 MESSAGE_BYTES_CEILING = 16 * 1024 * 1024
 
@@ -104,6 +105,11 @@ class Settings(BaseSettings):
     characters; the same for all roles. To change it, put the new one before the old ones, with commas: the first
     writes, all verify. Unset: no chain is kept."""
 
+    reference_salt: SecretStr | None = None
+    """Secret of the hashes that are kept in the place of phone numbers and e-mail addresses, at least 32 characters;
+    the same for all roles, and for ever: under another one nothing is found that was linked before. Unset: no message
+    may name an account so."""
+
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least level that is logged."""
     log_format: Literal["json", "console"] = "json"
@@ -123,6 +129,13 @@ class Settings(BaseSettings):
             len(key.strip()) < CHAIN_KEY_CHARACTERS_MIN for key in value.get_secret_value().split(",")
         ):
             raise ValueError(f"each key needs at least {CHAIN_KEY_CHARACTERS_MIN} characters")
+        return value
+
+    @field_validator("reference_salt")
+    @classmethod
+    def _salt_is_long(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value().strip()) < REFERENCE_SALT_CHARACTERS_MIN:
+            raise ValueError(f"it needs at least {REFERENCE_SALT_CHARACTERS_MIN} characters")
         return value
 
 

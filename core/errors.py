@@ -168,10 +168,10 @@ class VersionStaysError(UserError):
 
 
 class UnknownAccountError(LoyaltyError):
-    """No account is found by the {kind} {name}{where}.
+    """No account is found by {called}{where}.
 
-    An account is found by its id, which we drew or its maker gave it, and by cards that are linked to it. To find it by
-    its customer, leave out --named-by.
+    An account is found by its id, which we drew or its maker gave it, and by cards, phone numbers and e-mail addresses
+    that are linked to it. To find it by its customer, leave out --named-by.
     """
 
 

@@ -30,7 +30,14 @@ from core.upkeep.sweeping import sweep_waiting
 from tests.factories import PROGRAM_TEXT, as_bytes
 
 EVENT_SOURCE = "/loyalty"
-LIMITS = MessageLimits(message_bytes_max=1_000_000, array_events_max=1000, clock_skew_seconds_max=86_400)
+#: As of LOYALTY_REFERENCE_SALT.
+SALT = "that of the tests, which is no secret"
+LIMITS = MessageLimits(
+    message_bytes_max=1_000_000,
+    array_events_max=1000,
+    clock_skew_seconds_max=86_400,
+    reference_salt=SALT.encode(),
+)
 
 
 def receive_into(

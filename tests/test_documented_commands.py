@@ -55,6 +55,7 @@ RUN_BY: dict[str, tuple[str, ...]] = {
         "test_hold_tier_command", "test_without_apply_it_only_tells_what_would_change"
     ),
     "loyalty account show": FIRST_HOUR,
+    "loyalty account show --named-by": cli("test_named_by", "test_it_is_shown_that_they_are_there_and_not_which"),
     "loyalty account show --as-of": cli("test_past_accounts", "test_the_past_tier_is_the_one_that_was_recorded"),
     "loyalty addresses": cli("test_process_commands", "test_addresses_are_those_that_the_settings_name"),
     "loyalty beat": ("loyalty up",),

@@ -101,7 +101,13 @@ def message_limits(settings: Settings) -> MessageLimits:
         settings.clock_skew_seconds_max,
         sources,
         settings.reply_prefix,
+        reference_salt=reference_salt(settings),
     )
+
+
+def reference_salt(settings: Settings) -> bytes | None:
+    """The secret of the hashes of phone numbers and e-mail addresses; None: there are none."""
+    return settings.reference_salt.get_secret_value().strip().encode() if settings.reference_salt else None
 
 
 def misspelt_variables(settings: Settings) -> list[UnknownVariable]:

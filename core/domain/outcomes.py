@@ -98,7 +98,7 @@ class RejectionCode(StrEnum):
     NOT_A_MEMBER = "not_a_member"  #: who asks for it neither owns the account nor is a member of it
     MEMBER_MAY_NOT_SPEND = "member_may_not_spend"  #: who asks for it may only see the account
     OWNER_LISTED = "owner_listed"  #: the owner of the account is among the members that it would have
-    REFERENCE_TAKEN = "reference_taken"  #: the card that it links is another account's
+    REFERENCE_TAKEN = "reference_taken"  #: the card, phone number or e-mail address that it links is another account's
     POINTS_LEFT = "points_left"  #: the account that it closes has points
     AUTHORIZATIONS_OPEN = "authorizations_open"  #: authorizations hold points of the account that it closes
     ALREADY_MERGED = "already_merged"  #: the account has been merged into another one

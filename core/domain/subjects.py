@@ -7,7 +7,6 @@ CUSTOMER = "customer"
 ACCOUNT = "account"
 COMMAND = "command"
 AUTHORIZATION = "authorization"
-CARD = "card"
 REWARD = "reward"
 
 
@@ -51,9 +50,9 @@ def reward_subject(issue_id: str) -> str:
     return f"{REWARD} {issue_id}"
 
 
-def card_subject(card: str) -> str:
-    """The subject of a command on the account that a card is linked to."""
-    return f"{CARD} {card}"
+def linked_subject(kind: str, reference: str) -> str:
+    """The subject of a command on the account that a card, say, is linked to."""
+    return f"{kind} {reference}"
 
 
 def subject_id(subject: str) -> str:

@@ -3,10 +3,10 @@
 from core.domain.ledger import Account
 from core.domain.names import Names
 from core.domain.reach import AccountParts, CustomerKey, Reach, ReferenceKey
-from core.domain.value.commands import CARD, CUSTOMER, Whom
+from core.domain.value.commands import CUSTOMER, LINKED, Whom
 
 #: Kinds of references that are of one program; the others are unique among all.
-OF_PROGRAM = frozenset({CARD})
+OF_PROGRAM = frozenset(LINKED)
 
 
 def is_of_program(whom: Whom) -> bool:
@@ -15,7 +15,7 @@ def is_of_program(whom: Whom) -> bool:
 
 
 def reference_key(whom: Whom, program_id: str = "") -> ReferenceKey:
-    """The reference by which an account is found that is not named by its customer; a card's is of one program."""
+    """The reference by which an account is found that is not named by its customer; a linked one is of one program."""
     return ReferenceKey(whom.kind, whom.id, program_id if whom.kind in OF_PROGRAM else "")
 
 
@@ -40,4 +40,4 @@ def account_found(names: Names, whom: Whom, program_id: str) -> Account | None:
 
 def field_of(whom: Whom) -> str:
     """The field that names it so."""
-    return whom.kind if whom.kind == CARD else f"{whom.kind}_id"
+    return whom.kind if whom.kind in OF_PROGRAM else f"{whom.kind}_id"

@@ -15,9 +15,11 @@ from core.domain.merges import MergeRole
 from core.domain.orders.posted import PostedOrder
 from core.domain.outcomes import Parked
 from core.domain.program import Measure
+from core.domain.reach import ReferenceKey
 from core.domain.subjects import order_id_of, return_id_of
 from core.domain.tiers.qualification import TierAtRisk
 from core.domain.value.authorizations import Authorization
+from core.domain.value.commands import told_reference
 from core.domain.value.rewards import RewardNotice, RewardStep
 from core.messages.outbound.account_events import AccountChangedData
 from core.messages.outbound.event_json import event_json, instant_text, recorded_text
@@ -129,14 +131,19 @@ def _account_changed(change: AccountChange, notice: AccountNotice, context: Even
     if gone:
         data["primary_no_longer_of"] = gone
     if notice.linked:
-        data["linked"] = {key.kind: key.reference for key in notice.linked}
+        data["linked"] = _linked_told(notice.linked)
     if notice.unlinked:
-        data["unlinked"] = {key.kind: key.reference for key in notice.unlinked}
+        data["unlinked"] = _linked_told(notice.unlinked)
     if notice.survivor is not None:
         data["survivor_account_id"] = str(notice.survivor)
     if notice.reason is not None:
         data["reason"] = notice.reason
     return _of_account(account, f"{notice.kind.value}:{source} {command_id}", _NOTICES[notice.kind], data, context)
+
+
+def _linked_told(keys: Iterable[ReferenceKey]) -> dict[str, str]:
+    """By what else an account is found, or no longer."""
+    return {key.kind: told_reference(key.kind, key.reference) for key in keys}
 
 
 _REWARDS = {

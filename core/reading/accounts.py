@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from core.domain.decision import TierChange
 from core.domain.ledger import Account, AccountStatus, EntryKind
 from core.domain.lots import Lot
+from core.domain.value.commands import LINKED, told_reference
 from core.store import tables
 from core.store.engine import run_bulk
 from core.store.ledger import ACCOUNTS, LOTS
@@ -95,13 +96,14 @@ def load_all_accounts(connection: Connection, customer_id: str, program_id: str 
 
 
 _LINKED = """
-SELECT kind, reference FROM account_references WHERE account_id = %s AND kind = 'card' ORDER BY kind, reference
+SELECT kind, reference FROM account_references WHERE account_id = %s AND kind = ANY(%s) ORDER BY kind, reference
 """
 
 
 def load_linked(connection: Connection, account_id: UUID) -> list[tuple[str, str]]:
-    """By what else the account is found, in its program: kind and reference."""
-    return [(kind, reference) for kind, reference in run_bulk(connection, _LINKED, (account_id,))]
+    """By what else the account is found, in its program: kind and reference, as far as that is told."""
+    rows = run_bulk(connection, _LINKED, (account_id, list(LINKED)))
+    return [(kind, told_reference(kind, reference)) for kind, reference in rows]
 
 
 def load_accounts_by_id(connection: Connection, account_ids: Collection[UUID]) -> dict[UUID, Account]:

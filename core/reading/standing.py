@@ -18,7 +18,7 @@ from core.domain.tiers.history import CountedOrder
 from core.domain.tiers.next_tier import NextTier, counted_units, next_tier
 from core.domain.tiers.qualification import qualification_period
 from core.domain.value.authorizations import Authorization
-from core.domain.value.commands import CUSTOMER, Whom
+from core.domain.value.commands import CUSTOMER, HIDDEN, LINKED, Whom
 from core.domain.whose import reference_key
 from core.errors import NotOpenedYetError, UnknownAccountError, UnknownCustomerError
 from core.messages.outbound.event_json import instant_text
@@ -65,7 +65,7 @@ class Standing(NamedTuple):
     status_change: StatusChange | None = None  #: what froze or closed it
     authorizations: Sequence[Authorization] = ()  #: that hold points, the oldest first; none of the past
     members: Sequence[Member] = ()  #: who may use it beside its owner; none of the past
-    linked: Sequence[tuple[str, str]] = ()  #: by what else it is found: kind and reference; none of the past
+    linked: Sequence[tuple[str, str]] = ()  #: by what else it is found: kind, and what is told of it; none of the past
 
     @property
     def points_past_expiry(self) -> int:
@@ -128,7 +128,8 @@ def _require_named(connection: Connection, whom: Whom, program_id: str | None) -
     found = load_accounts_by_id(connection, list(set(load_references(connection, set(keys)).values()))).values()
     named = [account for account in found if program_id in (None, account.program_id)]
     if not named:
-        raise UnknownAccountError(kind=whom.kind, name=whom.id, where=_in_program(program_id))
+        called = f"this {LINKED[whom.kind]}" if whom.kind in HIDDEN else f"the {whom.kind} {whom.id}"
+        raise UnknownAccountError(called=called, where=_in_program(program_id))
     return sorted(named, key=lambda account: account.program_id)
 
 
@@ -141,6 +142,8 @@ def load_standings(
     kind: str = CUSTOMER,
 ) -> Standings:
     """The accounts of a customer, or what another kind of name leads to, or those of `program_id` alone.
+
+    A phone number or an e-mail address is given as it is kept (`core.messages.inbound.personal_names.hidden_name`).
 
     Now, or as they were recorded at `as_of`, not in the future. UnknownProgramError, UnknownCustomerError,
     UnknownAccountError; NotOpenedYetError when no account was opened by `as_of`.

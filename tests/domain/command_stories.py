@@ -37,6 +37,11 @@ def random_story(random: Random, kinds: Sequence[str], steps_max: int) -> list[S
     ]
 
 
+def linked_as(number: int) -> dict[str, str]:
+    """Something that may be linked to an account: a card, or the hash of a number or an address."""
+    return {("card", "phone", "email")[number % 3]: f"name-{number % 2}"}
+
+
 class CommandStoryRun(StoryRun):
     """Runs a story with commands on a book and on the naive model alike; each must tell the same of each command."""
 
@@ -107,7 +112,7 @@ class CommandStoryRun(StoryRun):
         """Which account a command names, and how."""
         match number % 19:
             case 8:
-                return {"card": f"card-{number % 3}"}
+                return linked_as(number)
             case 9:
                 return {"account_id": f"own-{number % 2}"}
             case 10 | 11:
@@ -176,7 +181,7 @@ class CommandStoryRun(StoryRun):
                 to = {"points_left": "transfer", "to_customer_id": ("c1", "c2")[number % 3 > 0]}
                 return whom | ({}, {"points_left": "forfeit"}, to)[days % 3]
             case "link" | "unlink":
-                return {"customer_id": whom.get("customer_id", "c2"), "card": f"card-{number % 3}"}
+                return {"customer_id": whom.get("customer_id", "c2"), **linked_as(number)}
             case "update":
                 return whom | {"metadata": {"number": number % 2}}
             case _:

@@ -20,11 +20,16 @@ _NOT_WHEN_FROZEN = {"debit", "redeem", "transfer", "authorize", "capture", "rewa
 _REVERSIBLE = {"credit", "debit", "redeem", "adjust", "transfer"}
 
 
+def linked_name(data: dict[str, Any]) -> tuple[str, str] | None:
+    """The kind and the text of what a command names that may be linked."""
+    return next(((kind, data[kind]) for kind in ("card", "phone", "email") if kind in data), None)
+
+
 @dataclass
 class NaiveCommands(NaiveHolds):
     """One account that takes all commands."""
 
-    cards: set[str] = field(default_factory=set)
+    linked: set[tuple[str, str]] = field(default_factory=set)
     made_by: tuple[str, object] | None = None  #: its own id, and the content of the command that made it
 
     def do(self, verb: str, command_id: str, data: dict[str, Any], at: datetime, now: datetime) -> Told:
@@ -73,8 +78,8 @@ class NaiveCommands(NaiveHolds):
             return found[0] if found else "unknown_issue"
         if "customer_id" in data:
             found = [self._whose(data["customer_id"])]
-        elif "card" in data:
-            found = [each for each in self.all if data["card"] in each.cards]
+        elif (name := linked_name(data)) is not None:
+            found = [each for each in self.all if name in each.linked]
         else:
             found = [each for each in self.all if each.made_by is not None and each.made_by[0] == data["account_id"]]
         opens = verb == "credit" and "customer_id" in data
@@ -167,11 +172,11 @@ class NaiveCommands(NaiveHolds):
             case "update":
                 pass
             case "link":
-                if any(data["card"] in each.cards for each in self.all if each is not self):
+                if any(linked_name(data) in each.linked for each in self.all if each is not self):
                     return "reference_taken", {}
-                self.cards.add(data["card"])
+                self.linked.update(filter(None, [linked_name(data)]))
             case "unlink":
-                self.cards.discard(data["card"])
+                self.linked.difference_update([linked_name(data)])
             case _:
                 return self._close(command_id, data, at, now)
         return "accepted", {}

@@ -14,7 +14,7 @@ from core.domain.decision import Decision
 from core.domain.ledger import AccountStatus
 from core.domain.outcomes import Parked, Reason, Rejected, RejectionCode, Replayed
 from core.domain.program.registry import BEGINNING, ProgramRegistry, ProgramVersion
-from core.domain.value.commands import PostedCommand
+from core.domain.value.commands import LINKED, PostedCommand
 from core.messages.inbound.contracts import INBOUND
 from core.messages.inbound.reading import ReadEvent, UnreadableEvent, read_message, read_settled
 from core.posting.handlers import HANDLERS
@@ -88,7 +88,10 @@ def envelope(verb: str, data: dict[str, Any], command_id: str = "asked") -> dict
 
 
 class World:
-    """Ann has 100 points, of which 20 are reserved, 30 spent, 5 a reward, and a card; Bob has 15, 5 of them Cid's."""
+    """Ann has 100 points, of which 20 are reserved, 30 spent, 5 a reward, and a card; Bob has 15, 5 of them Cid's.
+
+    Ann is found by a phone number and an e-mail address too.
+    """
 
     def __init__(self) -> None:
         self.books = whole_books()
@@ -102,6 +105,8 @@ class World:
             ("redeem", "spent", {"customer_id": "Ann", "points": 30}),
             ("reward.issue", "issued", {"customer_id": "Ann", "reward_id": "mug", "issue_id": "coupon"}),
             ("account.link", "linked", {"customer_id": "Ann", "card": "9801-0007"}),
+            ("account.link", "called", {"customer_id": "Ann", "phone": "+447400123455"}),
+            ("account.link", "written", {"customer_id": "Ann", "email": "ann@example.com"}),
         ):
             assert self.ask(verb, data, command_id) == "accepted"
 
@@ -121,7 +126,7 @@ class World:
             return outcome
         if isinstance(outcome, Rejected | Parked | UnreadableEvent):
             assert len(outcome.detail) > 20, "it says what stands against it"
-            assert not any(name in outcome.detail for name in ("Ann", "Bob", "nobody"))
+            assert not any(name in outcome.detail for name in ("Ann", "Bob", "nobody", "+447400123455"))
         return outcome.code.value if isinstance(outcome, Rejected) else outcome.reason.value
 
     def rejected(self, verb: str, data: dict[str, Any]) -> Rejected | None:
@@ -179,7 +184,7 @@ def namings(verb: str) -> list[str]:
     if verb in NAMED or verb == "convert":
         return [NAMED.get(verb, ("customer_id", ""))[0]]
     # What is linked is the card.
-    return ["customer_id", "account_id", *(["card"] if "card" not in ASKED[verb] else [])]
+    return ["customer_id", "account_id", *([] if "card" in ASKED[verb] else LINKED)]
 
 
 @pytest.mark.parametrize(
@@ -190,7 +195,8 @@ def test_about_what_nobody_knows_it_is_not_done(world: World, verb: str, named_b
     _, code = NAMED.get(verb, ("", "unknown_account"))
     if (verb, named_by) == ("credit", "customer_id"):
         code = "accepted"  # it opens an account
-    assert world.ask(verb, {**data, named_by: "nobody"}) == code
+    nobody = {"phone": "+447400123456", "email": "eve@example.com"}.get(named_by, "nobody")
+    assert world.ask(verb, {**data, named_by: nobody}) == code
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -248,7 +254,8 @@ def test_it_names_what_it_is_about_and_in_one_way(world: World, verb: str) -> No
     data = {name: value for name, value in ASKED[verb].items() if name != named}
     assert world.ask(verb, data) == "invalid_data"
     if verb not in MAKING and "card" in namings(verb):
-        assert world.ask(verb, {**ASKED[verb], "card": "9801-0007"}) == "invalid_data"
+        for name, value in (("card", "9801-0007"), ("phone", "+447400123456"), ("email", "eve@example.com")):
+            assert world.ask(verb, {**ASKED[verb], name: value}) == "invalid_data"
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -299,6 +306,12 @@ def test_who_was_not_granted_it_may_not_send_it_and_nobody_from_the_future(verb:
         ([], "account.create", {"account_id": "own-1"}, "account_exists"),
         ([], "account.create", {"enrolled_at": "2026-03-01T12:00:01Z"}, "enrolment_in_future"),
         ([], "account.link", {"customer_id": "Bob", "card": "9801-0007"}, "reference_taken"),
+        ([], "account.link", {"customer_id": "Bob", "card": None, "phone": "+447400123455"}, "reference_taken"),
+        ([], "account.link", {"customer_id": "Bob", "card": None, "email": "Ann@example.com"}, "reference_taken"),
+        ([], "account.link", {"phone": "+447400123455"}, "invalid_data"),
+        ([], "account.link", {"card": None}, "invalid_data"),
+        ([], "account.link", {"card": None, "phone": "07400 123455"}, "invalid_data"),
+        ([], "account.unlink", {"card": None, "email": "ann"}, "invalid_data"),
         ([], "account.close", {"customer_id": "Ann"}, "authorizations_open"),
         ([], "account.close", {"points_left": None}, "points_left"),
         ([], "credit", {"expires_at": "2026-03-01T12:00:00Z"}, "already_expired"),

@@ -152,8 +152,8 @@ def _settings_text(error: ValidationError) -> str:
     lines = []
     for problem in error.errors(include_url=False):
         name = str(problem["loc"][0]) if problem["loc"] else "settings"
-        # An URL may hold a password, and a key is one; they are never shown.
-        value = "" if name.endswith(("_url", "_key")) else f" (it is {problem['input']!r})"
+        # An URL may hold a password, and a key or a salt is one; they are never shown.
+        value = "" if name.endswith(("_url", "_key", "_salt")) else f" (it is {problem['input']!r})"
         lines.append(f"  LOYALTY_{name.upper()}: {problem['msg']}{value}")
     return "\n".join(lines)
 

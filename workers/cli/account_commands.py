@@ -15,15 +15,18 @@ from core.domain.lots import Lot
 from core.domain.program import Program
 from core.domain.program.registry import ProgramRegistry
 from core.domain.value.authorizations import Authorization
-from core.domain.value.commands import ACCOUNT, CARD, CUSTOMER
+from core.domain.value.commands import ACCOUNT, CARD, CUSTOMER, EMAIL, PHONE
+from core.messages.inbound.personal_names import hidden_name
 from core.reading.accounts import LOTS_LISTED_MAX, HistoryEntry
 from core.reading.order_outcomes import load_order_outcomes
 from core.reading.standing import Standing, Standings, load_account_history, load_entries, load_standings
 from core.store.engine import database_now
+from workers.bootstrap import reference_salt
 from workers.cli.account_sentences import (
     available_text,
     elsewhere_text,
     good_until_text,
+    linked_text,
     members_text,
     next_tier_text,
     repair_text,
@@ -66,9 +69,14 @@ class NameKind(StrEnum):
     CUSTOMER = CUSTOMER
     ACCOUNT = ACCOUNT
     CARD = CARD
+    PHONE = PHONE
+    EMAIL = EMAIL
 
 
-NamedBy = Annotated[NameKind, typer.Option("--named-by", help="What CUSTOMER is: the shop's id, an account's, a card.")]
+NamedBy = Annotated[
+    NameKind,
+    typer.Option("--named-by", help="What CUSTOMER is: the shop's id, an account's, or what is linked to the account."),
+]
 EntriesMax = Annotated[int, typer.Option(min=1, max=LIMIT_MAX, help="How many of the newest entries of each account.")]
 
 #: Lots that are shown of an account; the rest is summed up.
@@ -101,6 +109,7 @@ def show(
     loyalty account show C-1001 --program high-street --json
     loyalty account show C-1001 --as-of 2026-11-20T18:00:00+00:00
     loyalty account show 9801-0007 --named-by card
+    loyalty account show "+44 7400 123456" --named-by phone
 
     All accounts are shown that the customer owns or is a member of. --as-of shows what was recorded by then: what the
     customer could be shown. What happened before and came in later is not in it.
@@ -199,12 +208,13 @@ def _customer_of(name: str, named_by: NameKind, found: Standings) -> str:
 def _standings(
     connection: Connection, name: str, program_id: str | None, as_of_text: str | None, named_by: NameKind
 ) -> Standings:
-    """The accounts that a command is about; InstantError and FutureInstantError of --as-of."""
+    """The accounts that a command is about; InstantError and FutureInstantError of --as-of, UnusableNameError."""
     as_of: datetime | None = None
     if as_of_text is not None:
         as_of = read_instant(as_of_text, "--as-of")
         if as_of > database_now(connection):
             raise FutureInstantError(option="--as-of", text=as_of_text)
+    name = hidden_name(named_by.value, name, reference_salt(Settings()))
     return load_standings(connection, name, program_id, as_of, kind=named_by.value)
 
 
@@ -291,7 +301,7 @@ def _print_account(customer_id: str, standing: Standing) -> None:
             *([] if account.own_account_id is None else [("Its own id", account.own_account_id)]),
             *([("Owner", printable(account.customer_id))] if account.customer_id != customer_id else []),
             *([("Members", members_text(standing.members))] if standing.members else []),
-            *([("Found by", ", ".join(" ".join(each) for each in standing.linked))] if standing.linked else []),
+            *([("Found by", linked_text(standing.linked))] if standing.linked else []),
         ]
     )
     if standing.lots:

@@ -15,6 +15,7 @@ from core.domain.outcomes import Reason
 from core.domain.program import SPEND_UNITS, Availability, AvailabilityPolicy, ExpiryPolicy, Measure, Program
 from core.domain.tiers.qualification import review_due_at
 from core.domain.value.authorizations import Authorization
+from core.domain.value.commands import HIDDEN, LINKED
 from core.reading.accounts import HistoryEntry, PointsLeft
 from core.reading.open_messages import OpenMessage
 from core.reading.standing import Standing
@@ -301,3 +302,8 @@ def expiring_texts(standing: Standing) -> list[str]:
 def members_text(members: Sequence[Member]) -> str:
     """Who may use an account beside its owner."""
     return ", ".join(f"{printable(member.customer_id)} ({member.role.value})" for member in members)
+
+
+def linked_text(linked: Sequence[tuple[str, str]]) -> str:
+    """By what else an account is found."""
+    return ", ".join(f"{LINKED[kind]} {f'({told})' if kind in HIDDEN else told}" for kind, told in linked)

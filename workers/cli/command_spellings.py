@@ -38,7 +38,6 @@ OPTIONS: Mapping[str, Option] = {
     "command_id": Option("The command that is undone.", "COMMAND"),
     "command_source": Option("The source of that command; else the command line.", "SOURCE"),
     "to_program_id": Option("The program to which they go.", "PROGRAM"),
-    "card": Option("The number of the loyalty card; no number of a payment card.", "CARD"),
     "into_customer_id": Option("The customer whose account survives.", "CUSTOMER"),
     "into_account_id": Option("The account that survives, in place of a customer.", "ACCOUNT"),
     "points_left": Option("What becomes of points that are left: forfeit or transfer.", "WHAT"),
@@ -76,6 +75,11 @@ class Spelling(NamedTuple):
     options: Mapping[str, Option] = {}  #: fields that mean something of their own here
 
 
+_LINKED = {
+    "card": Option("The number of a loyalty card; no number of a payment card.", "CARD"),
+    "phone": Option("A phone number, with + and the code of its country.", "PHONE"),
+    "email": Option("An e-mail address.", "EMAIL"),
+}
 SPELLINGS = (
     Spelling(
         "points credit",
@@ -330,23 +334,28 @@ SPELLINGS = (
     Spelling(
         "account link",
         Verb.ACCOUNT_LINK,
-        (WHOM, "card"),
-        "account of {whom} linked to the card",
-        """Let an account be found by a loyalty card.
+        (WHOM,),
+        "linked to the account of {whom}",
+        """Let an account be found by a loyalty card, a phone number or an e-mail address: one at a time.
 
         \b
-        loyalty account link C-1001 9780201379624
+        loyalty account link C-1001 --card 9780201379624
+        loyalty account link C-1001 --phone "+44 7400 123456"
+
+        Of a phone number and an e-mail address only a hash is kept.
         """,
+        _LINKED,
     ),
     Spelling(
         "account unlink",
         Verb.ACCOUNT_UNLINK,
-        (WHOM, "card"),
-        "card of {whom} unlinked",
-        """Let an account no longer be found by a loyalty card.
+        (WHOM,),
+        "unlinked from the account of {whom}",
+        """Let an account no longer be found by a loyalty card, a phone number or an e-mail address.
 
         \b
-        loyalty account unlink C-1001 9780201379624
+        loyalty account unlink C-1001 --card 9780201379624
         """,
+        _LINKED,
     ),
 )

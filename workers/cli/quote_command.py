@@ -13,7 +13,7 @@ from core.domain.orders.facts import Order
 from core.domain.outcomes import Parked
 from core.domain.program.registry import ProgramRegistry
 from core.messages.inbound.contracts import INBOUND
-from core.messages.inbound.order_messages import WHOSE
+from core.messages.inbound.fields import NAMING
 from core.messages.inbound.reading import ReadEvent, read_message, read_settled
 from core.messages.outbound.event_json import instant_text
 from core.reading.quoting import Quote, quote
@@ -110,7 +110,7 @@ def _event(
     is_event = isinstance(given.get("data"), dict) and "type" in given
     data: dict[str, Any] = given["data"] if is_event else given
     if customer_id is not None:
-        data = {name: value for name, value in data.items() if name not in WHOSE} | {"customer_id": customer_id}
+        data = {name: value for name, value in data.items() if name not in NAMING} | {"customer_id": customer_id}
         given = {**given, "data": data} if is_event else data
     if program_id is not None:
         data["program_id"] = program_id

@@ -12,9 +12,11 @@ from typing_extensions import get_type_hints
 
 from config.settings import Settings
 from core.domain.program.registry import ProgramRegistry
+from core.domain.value.commands import LINKED
 from core.domain.value.verbs import Verb
-from core.messages.inbound.command_messages import COMMAND_PREFIX, NAMING
+from core.messages.inbound.command_messages import COMMAND_PREFIX
 from core.messages.inbound.contracts import INBOUND
+from core.messages.inbound.fields import NAMING
 from core.receiving.executing import OPERATOR_SOURCE, CommandAccepted, CommandAnswer, CommandRequest
 from core.store.engine import database_now
 from core.store.programs import load_registry
@@ -69,7 +71,7 @@ def fields_of(spelling: Spelling) -> Mapping[str, Any]:
 
 
 def naming_fields(party: str, fields: Iterable[str]) -> dict[str, str]:
-    """The fields that name an account, of which one is given, by what a person calls them: customer, account, card."""
+    """The fields that name an account, of which one is given, by what a person calls them, such as customer."""
     found = {name.removesuffix("_id"): PARTIES[party] + name for name in NAMING}
     return {kind: field for kind, field in found.items() if field in set(fields)}
 
@@ -91,7 +93,7 @@ def _parameters(spelling: Spelling) -> Iterator[Parameter]:
     for name in spelling.arguments:
         if name in _PARTIES:
             metavar, help_, option_name = _PARTIES[name]
-            kinds = naming_fields(name, fields.keys() - set(spelling.arguments))
+            kinds = naming_fields(name, fields.keys() - {*spelling.arguments, *spelling.options})
             for field in kinds.values():
                 del fields[field]
             yield _argument(name, str, metavar, help_)
@@ -205,7 +207,7 @@ def _with_program(engine: Engine, data: dict[str, Any]) -> ProgramRegistry:
     with engine.begin() as connection:
         rules, now = load_registry(connection), database_now(connection)
     known = rules.program_ids()
-    is_of_program = "customer_id" in data or ("card" in data and "account_id" not in data)
+    is_of_program = "customer_id" in data or ("account_id" not in data and data.keys() & LINKED.keys())
     if is_of_program and "program_id" not in data and rules.resolve(None, OPERATOR_SOURCE, now) is None:
         if len(known) > 1:
             raise WhichOfProgramsError(known=", ".join(known))

@@ -56,7 +56,7 @@ class UpdateTerms(NamedTuple):
 
 
 class LinkTerms(NamedTuple):
-    """Let an account be found by a card, or no longer."""
+    """Let an account be found by a card, a phone number or an e-mail address, or no longer."""
 
-    card: str
+    linked: Whom
     reason: str | None = None  #: for people

@@ -3,7 +3,9 @@
 A command is known for ever by its source and its id; the same again gets the first answer again.
 """
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Generic, NamedTuple, TypeVar
 
 T = TypeVar("T")  #: what one kind of command asks for
@@ -20,8 +22,18 @@ class Whom(NamedTuple):
 CUSTOMER = "customer"
 #: The kind that names an account: by the id that we drew, or by the one that its maker gave it.
 ACCOUNT = "account"
-#: The kind that names an account by a card that is linked to it, in one program.
-CARD = "card"
+#: The kinds that name an account by what is linked to it, in one program: the number of a card, or the keyed hash of a
+#: phone number or an e-mail address, neither of which is known here.
+CARD, PHONE, EMAIL = "card", "phone", "email"
+#: With what a person calls each.
+LINKED: Mapping[str, str] = MappingProxyType({CARD: "card", PHONE: "phone number", EMAIL: "e-mail address"})
+#: Those of which nothing is told but that they are there.
+HIDDEN = frozenset({PHONE, EMAIL})
+
+
+def told_reference(kind: str, reference: str) -> str:
+    """What people and other systems are told of a reference."""
+    return "hidden" if kind in HIDDEN else reference
 
 
 class Command(NamedTuple, Generic[T]):

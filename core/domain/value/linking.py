@@ -1,4 +1,4 @@
-"""Cards by which accounts are found: linked to them, and unlinked."""
+"""What accounts are found by beside their customers, such as cards: linked to them, and unlinked."""
 
 from datetime import datetime
 
@@ -9,31 +9,32 @@ from core.domain.program.registry import ProgramRegistry
 from core.domain.reach import AccountParts, Reach, ReferenceKey, union
 from core.domain.value.account_terms import LinkTerms
 from core.domain.value.administering import notice_of
-from core.domain.value.commands import CARD, Command
+from core.domain.value.commands import LINKED, Command
 from core.domain.value.situations import Situation, reach_of
+from core.domain.whose import reference_key
 
 
 def link_reach(message: Message[Command[LinkTerms]], rules: ProgramRegistry, as_of: datetime) -> Reach:
-    """What both deciders ask of the books: the account, and whose the card is, in whichever program."""
-    card, parts = message.fact.terms.card, AccountParts()
-    cards = {ReferenceKey(CARD, card, program_id): parts for program_id in rules.program_ids()}
-    return union([reach_of(message, rules, as_of, parts), Reach(references=cards)])
+    """What both deciders ask of the books: the account, and whose it is that is linked, in whichever program."""
+    linked, parts = message.fact.terms.linked, AccountParts()
+    keys = {reference_key(linked, program_id): parts for program_id in rules.program_ids()}
+    return union([reach_of(message, rules, as_of, parts), Reach(references=keys)])
 
 
 def decide_link(situation: Situation) -> Decision | Rejected:
-    """Let the account be found by the card in its program. A card that it has already changes nothing."""
-    account, key = situation.account, _card(situation)
+    """Let the account be found by it in its program. What is linked to it already changes nothing."""
+    account, key = situation.account, _key(situation)
     owner = situation.books.account_by(key)
     if owner is not None:
         is_own = owner.account_id == account.account_id
-        return Decision(answer=Answer(account)) if is_own else _taken()
+        return Decision(answer=Answer(account)) if is_own else _taken(key)
     notice = notice_of(situation, NoticeKind.UPDATED)._replace(linked=(key,))
     return Decision((AccountChange(account, references=(key,), notice=notice),), answer=Answer(account))
 
 
 def decide_unlink(situation: Situation) -> Decision | Rejected:
-    """Let the account no longer be found by the card. A card that it does not have changes nothing."""
-    account, key = situation.account, _card(situation)
+    """Let the account no longer be found by it. What is not linked to it changes nothing."""
+    account, key = situation.account, _key(situation)
     owner = situation.books.account_by(key)
     if owner is None or owner.account_id != account.account_id:
         return Decision(answer=Answer(account))
@@ -41,13 +42,13 @@ def decide_unlink(situation: Situation) -> Decision | Rejected:
     return Decision((AccountChange(account, references_gone=(key,), notice=notice),), answer=Answer(account))
 
 
-def _card(situation: Situation) -> ReferenceKey:
-    return ReferenceKey(CARD, situation.command.terms.card, situation.program.program_id)
+def _key(situation: Situation) -> ReferenceKey:
+    return reference_key(situation.command.terms.linked, situation.program.program_id)
 
 
-def _taken() -> Rejected:
+def _taken(key: ReferenceKey) -> Rejected:
     return Rejected(
         RejectionCode.REFERENCE_TAKEN,
-        "the card is linked to another account of this program",
+        f"the {LINKED[key.kind]} is linked to another account of this program",
         "unlink it there first, if that is right",
     )

@@ -17,7 +17,7 @@ from core.domain.program import Access, Enrol, Program
 from core.domain.program.registry import ProgramRegistry
 from core.domain.reach import AccountParts, LotsWanted, Reach
 from core.domain.value.authorizations import AUTHORIZATION, REWARD
-from core.domain.value.commands import CUSTOMER, Command, Whom
+from core.domain.value.commands import CUSTOMER, LINKED, Command, Whom
 from core.domain.value.customer_limits import held_to_limits
 from core.domain.whose import account_found, account_reach, field_of, is_of_program, key_of
 
@@ -216,6 +216,12 @@ def unknown_account(whom: Whom, prefix: str = "") -> Rejected:
             RejectionCode.UNKNOWN_ISSUE,
             "there is no issued reward with this id",
             "check data.issue_id, and that the reward was issued",
+        )
+    if whom.kind in LINKED:
+        return Rejected(
+            RejectionCode.UNKNOWN_ACCOUNT,
+            f"the {LINKED[whom.kind]} of {field} is linked to no account of this program",
+            f"check {field} and data.program_id, or link it by account.link",
         )
     return Rejected(
         RejectionCode.UNKNOWN_ACCOUNT,

@@ -5,7 +5,7 @@ from typing import Any
 
 from core.domain.members import Member, Role
 from core.domain.value.account_terms import CloseTerms, CreateTerms, LinkTerms, MergeTerms, StatusTerms, UpdateTerms
-from core.messages.inbound.command_facts import instant_of, whom_of
+from core.messages.inbound.command_facts import instant_of, linked_of, whom_of
 
 Data = Mapping[str, Any]
 
@@ -57,5 +57,5 @@ def update_terms(data: Data) -> UpdateTerms:
 
 
 def link_terms(data: Data) -> LinkTerms:
-    """The card that is linked or unlinked."""
-    return LinkTerms(data["card"], data.get("reason"))
+    """What is linked or unlinked."""
+    return LinkTerms(linked_of(data), data.get("reason"))

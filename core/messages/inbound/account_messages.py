@@ -11,13 +11,14 @@ from pydantic_core import InitErrorDetails
 from typing_extensions import TypedDict
 
 from core.domain.ids import id_pattern
+from core.domain.value.commands import LINKED
 from core.messages.inbound.command_messages import (
     ByHand,
     NamedAccount,
-    NamedCard,
     NamedCustomer,
     NamedProgram,
     NamedUnit,
+    NamingData,
     Points,
     Reason,
     named_once,
@@ -31,9 +32,11 @@ from core.messages.inbound.fields import (
     Label,
     StopAtFirst,
     UtcTime,
+    named_twice,
     own_problem,
 )
 from core.messages.inbound.order_messages import STRICT, TAGS_MAX, Envelope, leave_out_null, refuse
+from core.messages.inbound.personal_names import EmailAddress, PhoneNumber
 
 OWN_ID_CHARACTERS_MAX = 64
 MEMBERS_MAX = 50
@@ -129,25 +132,17 @@ class CreateCommand(Envelope):
 
 
 @with_config(STRICT)
-class StatusData(TypedDict):
+class StatusData(NamingData):
     """Freeze an account, or unfreeze it."""
 
-    program_id: NotRequired[NamedProgram]
-    customer_id: NotRequired[NamedCustomer]
-    account_id: NotRequired[NamedAccount]
-    card: NotRequired[NamedCard]
     reason: NotRequired[Reason]
     by: NotRequired[ByHand]
 
 
 @with_config(STRICT)
-class CloseData(TypedDict):
+class CloseData(NamingData):
     """Close an account for good."""
 
-    program_id: NotRequired[NamedProgram]
-    customer_id: NotRequired[NamedCustomer]
-    account_id: NotRequired[NamedAccount]
-    card: NotRequired[NamedCard]
     reason: NotRequired[Reason]
     by: NotRequired[ByHand]
     points_left: NotRequired[Literal["forfeit", "transfer"] | None]
@@ -161,13 +156,9 @@ class CloseData(TypedDict):
 
 
 @with_config(STRICT)
-class MergeData(TypedDict):
+class MergeData(NamingData):
     """Let an account become a part of another one of its program, which has all that it had from then on."""
 
-    program_id: NotRequired[NamedProgram]
-    customer_id: NotRequired[NamedCustomer]
-    account_id: NotRequired[NamedAccount]
-    card: NotRequired[NamedCard]
     into_customer_id: NotRequired[CustomerId | None]
     """The shop's id of the customer whose account survives."""
     into_account_id: NotRequired[Id | None]
@@ -215,13 +206,9 @@ def _settle_close(data: Any) -> Any:
 
 
 @with_config(STRICT)
-class UpdateData(TypedDict):
+class UpdateData(NamingData):
     """Keep something else with an account. What is left out stays as it is."""
 
-    program_id: NotRequired[NamedProgram]
-    customer_id: NotRequired[NamedCustomer]
-    account_id: NotRequired[NamedAccount]
-    card: NotRequired[NamedCard]
     reason: NotRequired[Reason]
     by: NotRequired[ByHand]
     metadata: NotRequired[Attributes | None]
@@ -285,13 +272,17 @@ class UpdateCommand(Envelope):
 
 @with_config(STRICT)
 class LinkData(TypedDict):
-    """A card by which an account is found, or no longer."""
+    """A card, a phone number or an e-mail address by which an account is found, or no longer."""
 
     program_id: NotRequired[NamedProgram]
     customer_id: NotRequired[NamedCustomer]
     account_id: NotRequired[NamedAccount]
-    card: CardNumber
-    """The number of the loyalty card; no number of a payment card."""
+    card: NotRequired[CardNumber | None]
+    """The number of a loyalty card; no number of a payment card."""
+    phone: NotRequired[PhoneNumber | None]
+    """A phone number, in international form. Only a hash is kept."""
+    email: NotRequired[EmailAddress | None]
+    """An e-mail address. Only a hash is kept."""
     reason: NotRequired[Reason]
     by: NotRequired[ByHand]
 
@@ -299,24 +290,27 @@ class LinkData(TypedDict):
 def _settle_link(data: Any) -> Any:
     leave_out_null(data)
     named_once(data, ("customer_id", "account_id"))
+    refuse(named_twice(data, tuple(LINKED), "say one at a time"))
+    if not any(kind in data for kind in LINKED):
+        refuse([own_problem(("card",), f"is missing; say what is linked by {' or '.join(LINKED)}")])
     return data
 
 
 @with_config(STRICT)
 class LinkCommand(Envelope):
-    """Asks to let an account be found by a card."""
+    """Asks to let an account be found by a card, a phone number or an e-mail address."""
 
     type: Literal["loyalty.command.account.link"]  # type: ignore[misc]
     """What is asked for."""
     data: Annotated[LinkData, AfterValidator(_settle_link)]
-    """The account, and the card."""
+    """The account, and what is linked."""
 
 
 @with_config(STRICT)
 class UnlinkCommand(Envelope):
-    """Asks to let an account no longer be found by a card."""
+    """Asks to let an account no longer be found by a card, a phone number or an e-mail address."""
 
     type: Literal["loyalty.command.account.unlink"]  # type: ignore[misc]
     """What is asked for."""
     data: Annotated[LinkData, AfterValidator(_settle_link)]
-    """The account, and the card."""
+    """The account, and what is linked."""

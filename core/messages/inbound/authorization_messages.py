@@ -12,11 +12,9 @@ from core.messages.inbound.command_messages import (
     Acting,
     ByHand,
     ForOrder,
-    NamedAccount,
-    NamedCard,
-    NamedCustomer,
     NamedProgram,
     NamedUnit,
+    NamingData,
     Points,
     Reason,
     settle_command,
@@ -30,13 +28,9 @@ NamedAuthorization = Annotated[Id, Field(description="The authorization: the id 
 
 
 @with_config(STRICT)
-class AuthorizeData(TypedDict):
+class AuthorizeData(NamingData):
     """Reserve points of an account: all of them, or none. They leave the balance, and are still the customer's."""
 
-    program_id: NotRequired[NamedProgram]
-    customer_id: NotRequired[NamedCustomer]
-    account_id: NotRequired[NamedAccount]
-    card: NotRequired[NamedCard]
     acting_customer_id: NotRequired[Acting]
     points: Points
     unit: NotRequired[NamedUnit]
@@ -80,13 +74,9 @@ class VoidData(TypedDict):
 
 
 @with_config(STRICT)
-class RedeemData(TypedDict):
+class RedeemData(NamingData):
     """Take points that the customer spends: all of them, or none. Authorizes and captures in one."""
 
-    program_id: NotRequired[NamedProgram]
-    customer_id: NotRequired[NamedCustomer]
-    account_id: NotRequired[NamedAccount]
-    card: NotRequired[NamedCard]
     acting_customer_id: NotRequired[Acting]
     points: Points
     unit: NotRequired[NamedUnit]

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from core.domain.value.commands import ACCOUNT, CARD, CUSTOMER, Command, CreditTerms, DebitTerms, Whom
+from core.domain.value.commands import ACCOUNT, CUSTOMER, LINKED, Command, CreditTerms, DebitTerms, Whom
 
 Data = Mapping[str, Any]
 
@@ -15,7 +15,12 @@ def whom_of(data: Data, prefix: str = "") -> Whom:
         return Whom(CUSTOMER, data[f"{prefix}customer_id"])
     if f"{prefix}account_id" in data:
         return Whom(ACCOUNT, data[f"{prefix}account_id"])
-    return Whom(CARD, data[f"{prefix}card"])
+    return linked_of(data)
+
+
+def linked_of(data: Data) -> Whom:
+    """By which card, phone number or e-mail address an account is named, or which of these is linked to it."""
+    return next(Whom(kind, data[kind]) for kind in LINKED if kind in data)
 
 
 def command_of(

@@ -12,6 +12,7 @@ from typing_extensions import TypedDict
 
 from core.domain.ledger import POINTS_MAX
 from core.messages.inbound.fields import (
+    NAMING,
     CardNumber,
     CustomerId,
     Id,
@@ -22,10 +23,9 @@ from core.messages.inbound.fields import (
     own_problem,
 )
 from core.messages.inbound.order_messages import STRICT, Envelope, leave_out_null, refuse
+from core.messages.inbound.personal_names import EmailAddress, PhoneNumber
 
 COMMAND_PREFIX = "loyalty.command."
-#: The fields that name whose account it is, of which a command has one.
-NAMING = ("customer_id", "account_id", "card")
 #: The fields that are as good as left out where they are false.
 SWITCHES = ("allow_remainder", "allow_negative_balance", "is_primary")
 
@@ -49,6 +49,17 @@ NamedAccount = Annotated[
 NamedCard = Annotated[
     CardNumber | None, Field(description="A card that is linked to the account, in place of a customer.")
 ]
+NamedPhone = Annotated[
+    PhoneNumber | None,
+    Field(
+        description="A phone number that is linked to the account, in international form, in place of a customer. "
+        "Only a hash is kept."
+    ),
+]
+NamedEmail = Annotated[
+    EmailAddress | None,
+    Field(description="An e-mail address that is linked to the account, in place of a customer. Only a hash is kept."),
+]
 Acting = Annotated[
     CustomerId | None,
     Field(description="The customer who asks for it: the account's owner or a member. Left out, that of customer_id."),
@@ -64,13 +75,21 @@ ByHand = Annotated[
 
 
 @with_config(STRICT)
-class CreditData(TypedDict):
-    """Give points to an account; a customer who has none gets one."""
+class NamingData(TypedDict):
+    """Whose account a command is about: one of these beside the program."""
 
     program_id: NotRequired[NamedProgram]
     customer_id: NotRequired[NamedCustomer]
     account_id: NotRequired[NamedAccount]
     card: NotRequired[NamedCard]
+    phone: NotRequired[NamedPhone]
+    email: NotRequired[NamedEmail]
+
+
+@with_config(STRICT)
+class CreditData(NamingData):
+    """Give points to an account; a customer who has none gets one."""
+
     acting_customer_id: NotRequired[Acting]
     points: Points
     unit: NotRequired[NamedUnit]
@@ -84,13 +103,9 @@ class CreditData(TypedDict):
 
 
 @with_config(STRICT)
-class DebitData(TypedDict):
+class DebitData(NamingData):
     """Take points from an account, of those that can be spent: all of them, or none."""
 
-    program_id: NotRequired[NamedProgram]
-    customer_id: NotRequired[NamedCustomer]
-    account_id: NotRequired[NamedAccount]
-    card: NotRequired[NamedCard]
     acting_customer_id: NotRequired[Acting]
     points: Points
     unit: NotRequired[NamedUnit]

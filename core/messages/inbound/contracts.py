@@ -23,9 +23,9 @@ from core.domain.orders.facts import (
 from core.domain.subjects import (
     account_subject,
     authorization_subject,
-    card_subject,
     command_subject,
     customer_subject,
+    linked_subject,
     order_subject,
     return_subject,
     reward_subject,
@@ -58,8 +58,9 @@ from core.messages.inbound.authorization_facts import (
     whom_of_authorization,
 )
 from core.messages.inbound.authorization_messages import AuthorizeCommand, CaptureCommand, RedeemCommand, VoidCommand
-from core.messages.inbound.command_facts import command_of, credit_terms, debit_terms
+from core.messages.inbound.command_facts import command_of, credit_terms, debit_terms, linked_of
 from core.messages.inbound.command_messages import COMMAND_PREFIX, CreditCommand, DebitCommand
+from core.messages.inbound.fields import NAMING
 from core.messages.inbound.move_facts import adjust_terms, convert_terms, reversal_of, transfer_terms
 from core.messages.inbound.move_messages import AdjustCommand, ConvertCommand, ReverseCommand, TransferCommand
 from core.messages.inbound.order_changes import OrderAmendedEvent, OrderClaimedEvent, OrderRefundRevertedEvent
@@ -181,7 +182,7 @@ def _about_order(event_type: str, model: Model, fact: Callable[[str, datetime, D
 def _account(data: Data) -> str:
     if "customer_id" in data:
         return customer_subject(data["customer_id"])
-    return account_subject(data["account_id"]) if "account_id" in data else card_subject(data["card"])
+    return account_subject(data["account_id"]) if "account_id" in data else linked_subject(*linked_of(data))
 
 
 def _command_to_undo(data: Data) -> str:
@@ -215,7 +216,7 @@ def _authorization(data: Data) -> str:
 
 def _named_account(data: Data) -> str | None:
     # Where other commands are posted that name the account so.
-    return data.get("customer_id") or data.get("account_id") or data.get("card")
+    return data.get("customer_id") or next((data[name] for name in NAMING if name in data), None)
 
 
 def _issue(data: Data) -> str:

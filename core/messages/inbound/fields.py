@@ -10,6 +10,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from core.domain.ids import id_pattern
 from core.domain.program.fields import EXCHANGE_RATE_PATTERN
+from core.domain.value.commands import LINKED
 
 AMOUNT_PATTERN = r"^[0-9]{1,12}(\.[0-9]{1,4})?$"
 QUANTITY_PATTERN = r"^[0-9]{1,12}(\.[0-9]{1,3})?$"
@@ -34,6 +35,8 @@ TYPE_LIKE = re.compile(r"[a-z][a-z_-]{0,30}[0-9]{0,2}([.][a-z][a-z_-]{0,30}[0-9]
 
 #: Problems that a check of our own found carry this type; their text is the whole sentence after the path.
 OWN_PROBLEM = "loyalty_problem"
+#: The fields that name whose account it is, of which a message has one at most.
+NAMING = ("customer_id", "account_id", *LINKED)
 _ATTRIBUTE_TOO_LONG = (
     f"has a name of more than {ID_CHARACTERS_MAX} characters, a text of more than {ATTRIBUTE_CHARACTERS_MAX:,}, or an "
     "integer of more than 64 bits; shorten it, or leave it out"
@@ -48,10 +51,12 @@ def own_problem(where: tuple[str | int, ...], text: str) -> InitErrorDetails:
     return InitErrorDetails(type=PydanticCustomError(OWN_PROBLEM, "{text}", {"text": text}), loc=where, input=None)
 
 
-def named_twice(data: Any, fields: tuple[str, ...]) -> list[InitErrorDetails]:
+def named_twice(
+    data: Any, fields: tuple[str, ...], advice: str = "name the account in one way"
+) -> list[InitErrorDetails]:
     """What is wrong where an account is named in several of these fields."""
     named = [name for name in fields if name in data]
-    return [own_problem((each,), f"stands beside {named[0]}; name the account in one way") for each in named[1:2]]
+    return [own_problem((each,), f"stands beside {named[0]}; {advice}") for each in named[1:2]]
 
 
 def counting(problem: InitErrorDetails, more: int) -> InitErrorDetails:

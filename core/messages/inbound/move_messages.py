@@ -12,11 +12,9 @@ from core.messages.inbound.command_messages import (
     Acting,
     ByHand,
     ForOrder,
-    NamedAccount,
-    NamedCard,
-    NamedCustomer,
     NamedProgram,
     NamedUnit,
+    NamingData,
     Points,
     Reason,
     leave_out_empty,
@@ -28,13 +26,9 @@ from core.messages.inbound.order_messages import STRICT, Envelope, refuse
 
 
 @with_config(STRICT)
-class AdjustData(TypedDict):
+class AdjustData(NamingData):
     """Correct what an account has: more with points above 0, less with points below 0."""
 
-    program_id: NotRequired[NamedProgram]
-    customer_id: NotRequired[NamedCustomer]
-    account_id: NotRequired[NamedAccount]
-    card: NotRequired[NamedCard]
     acting_customer_id: NotRequired[Acting]
     points: Annotated[
         int,
@@ -72,13 +66,9 @@ class AdjustCommand(Envelope):
 
 
 @with_config(STRICT)
-class TransferData(TypedDict):
+class TransferData(NamingData):
     """Move points from an account to another one of the same program: all of them, or none."""
 
-    program_id: NotRequired[NamedProgram]
-    customer_id: NotRequired[NamedCustomer]
-    account_id: NotRequired[NamedAccount]
-    card: NotRequired[NamedCard]
     acting_customer_id: NotRequired[Acting]
     to_customer_id: NotRequired[CustomerId | None]
     """The shop's id of the customer whose account gets the points; who has none gets one."""

@@ -35,6 +35,7 @@ from core.messages.inbound.order_messages import (
     repeated_line_ids,
     settle_order,
 )
+from core.messages.inbound.personal_names import EmailAddress, PhoneNumber
 from core.messages.inbound.points_paid import PointsAuthorization, PointsCommand, PointsCommandSource
 
 REVISION_MAX = 10**9
@@ -115,6 +116,10 @@ class OrderAmendedData(TypedDict):
     """The order's account, where the order names that, as before."""
     card: NotRequired[CardNumber | None]
     """The card, where the order names that, as before."""
+    phone: NotRequired[PhoneNumber | None]
+    """The phone number, where the order names that, as before."""
+    email: NotRequired[EmailAddress | None]
+    """The e-mail address, where the order names that, as before."""
     program_id: NotRequired[Id | None]
     """The loyalty program, as in the order."""
     currency: CurrencyCode

@@ -20,12 +20,12 @@ from core.domain.orders.facts import (
     RefundReversion,
     Return,
 )
-from core.domain.value.commands import ACCOUNT, CARD
+from core.domain.value.commands import ACCOUNT, LINKED
 
 _KINDS = {kind.value: kind for kind in LineKind}
 _ZERO = Decimal(0)
 #: Fields that name an account otherwise than by its customer, with the kind of reference that each is.
-_REFERENCES = {"account_id": ACCOUNT, "card": CARD}
+_REFERENCES = {"account_id": ACCOUNT, **{kind: kind for kind in LINKED}}
 _new = tuple.__new__
 #: Amounts and quantities repeat: finding one costs a third of making it.
 _decimal = lru_cache(maxsize=20_000)(Decimal)

@@ -20,6 +20,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from typing_extensions import TypedDict
 
 from core.messages.inbound.fields import (
+    NAMING,
     OWN_PROBLEM,
     ZERO_PATTERN,
     Amount,
@@ -40,6 +41,7 @@ from core.messages.inbound.fields import (
     plain_decimal,
     plain_quantity,
 )
+from core.messages.inbound.personal_names import EmailAddress, PhoneNumber
 from core.messages.inbound.points_paid import (
     PointsAuthorization,
     PointsCommand,
@@ -49,15 +51,12 @@ from core.messages.inbound.points_paid import (
 
 LINES_MAX = 10_000
 CATEGORIES_MAX = 100
-#: The fields that name whose an order is, of which it has at most one.
-WHOSE = ("customer_id", "account_id", "card")
 TAGS_MAX = 100
 _PROBLEMS_MAX = 5  #: as many as a detail shows; a message of 300,000 wrong values must not cost a gigabyte
 
 _ZERO = re.compile(ZERO_PATTERN.replace("$", r"\Z"))
 STRICT = ConfigDict(strict=True, extra="ignore")
 LINES_COUNT = Field(min_length=1, max_length=LINES_MAX)
-
 
 _KINDS_OF_MONEY = (
     '"paid" is what the customer got back, with tax and after points; "net" is without tax and before points'
@@ -231,6 +230,10 @@ class OrderCompletedData(TypedDict):
     """The account to which the order comes, in place of a customer: the id that we drew, or its own."""
     card: NotRequired[CardNumber | None]
     """A card that is linked to the account, in place of a customer."""
+    phone: NotRequired[PhoneNumber | None]
+    """A linked phone number, in international form, in place of a customer. Only a hash is kept."""
+    email: NotRequired[EmailAddress | None]
+    """A linked e-mail address, in place of a customer. Only a hash is kept."""
     program_id: NotRequired[Id | None]
     """The loyalty program; left out, the program that lists the message's source, or the default one."""
     currency: CurrencyCode
@@ -350,7 +353,7 @@ def settle_rate(data: Any) -> None:
 def settle_order(data: OrderCompletedData) -> OrderCompletedData:
     """Write what may be left out, or be in another order, in its one form."""
     leave_out_null(data)
-    refuse(named_twice(data, WHOSE))
+    refuse(named_twice(data, NAMING))
     if "points_paid" in data:
         _settle_amount(data, "points_paid")
         refuse(_paid_beyond(data))

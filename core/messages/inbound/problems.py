@@ -22,6 +22,7 @@ from core.domain.ids import oddity
 from core.domain.ledger import POINTS_MAX
 from core.domain.orders.facts import LineKind
 from core.domain.outcomes import Reason
+from core.domain.value.commands import EMAIL, PHONE
 from core.messages.inbound.command_messages import SWITCHES
 from core.messages.inbound.contracts import Contracts
 from core.messages.inbound.fields import (
@@ -34,6 +35,7 @@ from core.messages.inbound.fields import (
 )
 from core.messages.inbound.near_names import nearest
 from core.messages.inbound.order_messages import CATEGORIES_MAX, LINES_MAX, TAGS_MAX, Envelope
+from core.messages.inbound.personal_names import EMAIL_ADVICE, PHONE_ADVICE
 from core.messages.inbound.stray_fields import STRAY, stray_problems
 from core.messages.inbound.unknown_types import meant_type
 from core.messages.inbound.wrong_numbers import number_advice
@@ -58,6 +60,8 @@ _WANTED = {
     "data": "it must be an object with the facts of the event",
     "by": f'{_ID_WANTED}, and without "@": the name of who gave it, no e-mail address',
     "customer_id": f'{_ID_WANTED}, and without "@": an opaque id, no e-mail address; leave it out for a guest',
+    PHONE: f"it must be a string: {PHONE_ADVICE}",
+    EMAIL: f"it must be a string: {EMAIL_ADVICE}",
     "sku": _LABEL_WANTED,
     "currency": 'write the ISO 4217 code of three upper-case letters, such as "EUR"',
     "rate": "it must be a decimal string above 0, at most 12 digits before and 12 after the point: what one unit of "

@@ -22,6 +22,7 @@ from core.messages.inbound.contracts import INBOUND, Contract, Contracts, Data
 from core.messages.inbound.fields import TYPE_LIKE
 from core.messages.inbound.json_arrays import elements
 from core.messages.inbound.order_facts import line_of
+from core.messages.inbound.personal_names import NO_SALT, hide
 from core.messages.inbound.problems import NO_NUMBER, Effort, explain, not_json_detail
 from core.messages.inbound.replies import REPLY_PREFIX, ReplyAddress
 from core.messages.inbound.sources import REFUSALS, Sources, is_signature
@@ -40,6 +41,7 @@ class MessageLimits(NamedTuple):
     sources: Sources | None = None  #: who may send, must sign, and may send commands; None: any facts, unsigned
     reply_prefix: str = REPLY_PREFIX  #: what names of senders' queues for answers begin with
     is_trusted: bool = False  #: from whoever may write to the database: any facts and commands
+    reference_salt: bytes | None = None  #: secret of the hashes of phone numbers and e-mail addresses
 
 
 #: A message of more bytes is kept as its head alone: nobody could hold many of them.
@@ -183,7 +185,7 @@ def _read(raw: bytes, limits: MessageLimits, now: datetime, contracts: Contracts
     latest = now + timedelta(seconds=limits.clock_skew_seconds_max)
     if raw[:1] != b"{" and raw.lstrip(b" \t\n\r")[:1] == b"[":
         return _read_array(raw, limits, latest, contracts)
-    return [_read_event(raw, latest, contracts, Effort())]
+    return [_read_event(raw, limits, latest, contracts, Effort())]
 
 
 def business_hash(settled: str) -> bytes:
@@ -260,7 +262,9 @@ def _refused_array(raw: bytes, first: Any, count: int, signature: str | None) ->
     return UnreadableEvent(first.reason, detail, raw, first.source, None, None, signature)
 
 
-def _read_event(body: bytes, latest: datetime, contracts: Contracts, effort: Effort) -> ReadEvent | UnreadableEvent:
+def _read_event(
+    body: bytes, limits: MessageLimits, latest: datetime, contracts: Contracts, effort: Effort
+) -> ReadEvent | UnreadableEvent:
     if b"NaN" in body or b"Infinity" in body:  # pydantic's parser lets both pass in fields that it ignores
         try:
             from_json(body, allow_inf_nan=False)
@@ -282,6 +286,8 @@ def _read_event(body: bytes, latest: datetime, contracts: Contracts, effort: Eff
         )
         return _unreadable(Reason.TIME_IN_FUTURE, detail, body)
     data, contract, source = event["data"], contracts[event["type"]], event["source"]
+    if (field := hide(data, limits.reference_salt)) is not None:
+        return _unreadable(Reason.INVALID_DATA, f"data.{field} {NO_SALT}", body)
     if contract.subject_source(data) == source:
         del data["order_source"]  # says nothing
     if contract.own_id is not None:
@@ -351,4 +357,4 @@ def _read_array(
     if not bodies:
         return [UnreadableEvent(Reason.NOT_AN_EVENT, "the array is empty; send events in it", raw, None, None, None)]
     effort = Effort()
-    return [_read_event(body, latest, contracts, effort) for body in bodies]
+    return [_read_event(body, limits, latest, contracts, effort) for body in bodies]

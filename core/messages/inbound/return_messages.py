@@ -6,6 +6,7 @@ from pydantic import AfterValidator, with_config
 from typing_extensions import TypedDict
 
 from core.messages.inbound.fields import (
+    NAMING,
     CardNumber,
     CurrencyCode,
     CustomerId,
@@ -18,7 +19,6 @@ from core.messages.inbound.fields import (
 from core.messages.inbound.order_messages import (
     LINES_COUNT,
     STRICT,
-    WHOSE,
     Envelope,
     OrderLineData,
     leave_out_null,
@@ -26,6 +26,7 @@ from core.messages.inbound.order_messages import (
     settle_order_lines,
     settle_rate,
 )
+from core.messages.inbound.personal_names import EmailAddress, PhoneNumber
 
 
 @with_config(STRICT)
@@ -40,6 +41,10 @@ class OrderReturnedData(TypedDict):
     """The account, in place of a customer, as in orders."""
     card: NotRequired[CardNumber | None]
     """A card that is linked to the account, in place of a customer."""
+    phone: NotRequired[PhoneNumber | None]
+    """A linked phone number, in international form, in place of a customer. Only a hash is kept."""
+    email: NotRequired[EmailAddress | None]
+    """A linked e-mail address, in place of a customer. Only a hash is kept."""
     program_id: NotRequired[Id | None]
     """The loyalty program, as in an order."""
     currency: CurrencyCode
@@ -52,9 +57,9 @@ class OrderReturnedData(TypedDict):
 
 def _settle_return(data: OrderReturnedData) -> OrderReturnedData:
     leave_out_null(data)
-    refuse(named_twice(data, WHOSE))
-    if not any(name in data for name in WHOSE):
-        refuse([own_problem(("customer_id",), f"is missing; name whose it is by {' or '.join(WHOSE)}")])
+    refuse(named_twice(data, NAMING))
+    if not any(name in data for name in NAMING):
+        refuse([own_problem(("customer_id",), f"is missing; name whose it is by {' or '.join(NAMING)}")])
     settle_rate(data)
     return data
 

@@ -12,10 +12,8 @@ from core.messages.inbound.command_messages import (
     Acting,
     ByHand,
     ForOrder,
-    NamedAccount,
-    NamedCard,
-    NamedCustomer,
     NamedProgram,
+    NamingData,
     Reason,
 )
 from core.messages.inbound.fields import Id, UtcTime
@@ -27,13 +25,9 @@ NamedIssue = Annotated[Id, Field(description="The issued reward: the id that it 
 
 
 @with_config(STRICT)
-class IssueRewardData(TypedDict):
+class IssueRewardData(NamingData):
     """Give a customer a reward of the program's catalogue: its price is reserved, and gone once it is redeemed."""
 
-    program_id: NotRequired[NamedProgram]
-    customer_id: NotRequired[NamedCustomer]
-    account_id: NotRequired[NamedAccount]
-    card: NotRequired[NamedCard]
     acting_customer_id: NotRequired[Acting]
     reward_id: Id
     """The reward, as the program's file names it."""

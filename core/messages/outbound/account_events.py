@@ -34,7 +34,7 @@ class AccountChangedData(TypedDict):
     primary_no_longer_of: NotRequired[list[str]]
     """The customers whose orders come to it no longer."""
     linked: NotRequired[dict[str, str]]
-    """By what else it is found from now on: the kind, such as card, and the number."""
+    """By what else it is found from now on: the kind, such as card, and the number; of a phone or an email `hidden`."""
     unlinked: NotRequired[dict[str, str]]
     """By what it is found no longer."""
     survivor_account_id: NotRequired[AccountId]

@@ -108,9 +108,10 @@ class TestAccounts:
     def test_one_is_changed_linked_to_a_card_and_closed(self, loyalty: CommandLine, shell: Shell) -> None:
         shell.take(order("o1", "100.00"))
         assert loyalty("account", "update", "c1", "--tag", "staff").code == 0
-        assert "linked to the card" in loyalty("account", "link", "c1", "9780201379624").out
+        linked = loyalty("account", "link", "c1", "--card", "9780201379624")
+        assert "Done: linked to the account of c1." in linked.out, linked.err
         assert loyalty("points", "debit", "9780201379624", 40, "--named-by", "card", "--json").json["points"] == 40
-        assert "unlinked" in loyalty("account", "unlink", "c1", "9780201379624").out
+        assert "unlinked" in loyalty("account", "unlink", "c1", "--card", "9780201379624").out
         assert "points_left" in loyalty("account", "close", "c1").err
         closed = loyalty("account", "close", "c1", "--points-left", "forfeit", "--reason", "asked for it")
         assert (closed.code, shell.balance(), shell.differences()) == (0, 0, [])

@@ -7,6 +7,7 @@ they came from the order's own source: both forms are right.
 
 from itertools import product
 
+from core.domain.value.commands import LINKED
 from core.store.proof.invariants.check import Check
 
 
@@ -23,7 +24,7 @@ def _text(key: str, column: str | None = None, before: str = ",") -> str:
 _WHOSE = (
     _text("customer_id", "CASE WHEN reference IS NULL THEN customer_id END"),
     _text("account_id", "CASE WHEN reference_kind = 'account' THEN reference END"),
-    _text("card", "CASE WHEN reference_kind = 'card' THEN reference END"),
+    *(_text(kind, f"CASE WHEN reference_kind = '{kind}' THEN reference END") for kind in LINKED),
 )
 _MEMBERS = {
     "orders": (
