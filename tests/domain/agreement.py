@@ -3,15 +3,19 @@
 from collections import Counter
 from fractions import Fraction
 
+from core.domain.books import Books
 from core.domain.orders.posted import Budget, Usage
 from core.domain.program import QualificationWindow, UsageKey
 from core.domain.value.authorizations import REWARD
+from core.domain.value.payments import PaymentKey, PaymentKind
 from tests.domain.book import Book
 from tests.domain.naive import NaiveAccount
 from tests.domain.naive_commands import NaiveCommands
 from tests.domain.naive_holds import issue_name
+from tests.domain.naive_payments import NaivePayments
 from tests.domain.naive_value import NaiveValue, PileState
 from tests.domain.valid_programs import REWARDS
+from tests.facts import SOURCE
 
 BILLIONTH = Fraction(1, 10**9)
 
@@ -84,6 +88,17 @@ def check_holds(book: Book, naive: NaiveCommands) -> None:
         assert book.budgets.get(f"reward:{reward_id}", Budget()).orders == given
     if naive.has_account:
         assert book.account.status.value == naive.status
+
+
+def check_payments(books: Books, payments: NaivePayments) -> None:
+    """As much has come back of what paid orders as the naive model says."""
+    for (kind, name), payment in payments.known.items():
+        source = SOURCE if kind == PaymentKind.COMMAND else ""
+        found = books.payment(PaymentKey(PaymentKind(kind), source, name))
+        assert found is not None
+        assert (found.points_due, found.points_excused) == (payment.due, payment.excused)
+        assert found.points_shortfall == payment.shortfall
+        assert found.order_id == (None if payment.told is None else payment.told.order.order_id)
 
 
 def check_tiers(book: Book, naive: NaiveAccount) -> None:

@@ -7,8 +7,11 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.domain.agreement import check_holds, check_lots
+from core.domain.orders.facts import AmendedOrder, Order, OrderClaim, Return
+from tests.domain.agreement import check_holds, check_lots, check_payments
+from tests.domain.book import ShopFact
 from tests.domain.naive_commands import NaiveCommands
+from tests.domain.naive_payments import Key, NaivePayments, paid_by
 from tests.domain.stories import KINDS, Step
 from tests.domain.story_run import StoryRun
 from tests.domain.valid_programs import REWARDS, Versions
@@ -52,9 +55,14 @@ class CommandStoryRun(StoryRun):
         self.sent: list[tuple[str, str, dict[str, Any], datetime]] = []
         self.done: list[str] = []  #: the commands that were accepted
         self.accounts: dict[str, NaiveCommands] = {}
+        self.paid: dict[Key, str] = {}  #: which order names what as having paid it
         for customer_id, (_, naive) in self.customers.items():
             assert isinstance(naive, NaiveCommands)
             naive.customer_id, self.accounts[customer_id] = customer_id, naive
+        payments = NaivePayments([*self.accounts.values()])
+        for naive in payments.accounts:
+            naive.payments = payments
+        self.payments = payments
 
     def check(self) -> None:
         """All invariants hold of the books, and the naive model agrees on every lot."""
@@ -63,6 +71,7 @@ class CommandStoryRun(StoryRun):
             book = self.customers[customer_id].book
             check_lots(book, naive)
             check_holds(book, naive)
+        check_payments(self.customers["c1"].book.books, self.payments)
 
     def takes_orders(self, customer_id: str) -> bool:
         return self.accounts[customer_id].status != "closed"
@@ -89,6 +98,53 @@ class CommandStoryRun(StoryRun):
                 self._command(kind, self._reward_data(kind, number, days), days)
             case _:
                 super()._step(kind, number, days)
+
+    def _post(self, message: ShopFact) -> None:
+        """Orders name what has paid them now and then, and that follows them."""
+        if isinstance(message, Return):
+            super()._post(message)
+            return
+        told = self.told.get(message.order_id)
+        was = None if told is None else paid_by(told.order)
+        match message:
+            case Order():
+                message = self.sold[message.order_id] = self._paid(message, None)
+            case AmendedOrder() if told is not None:
+                message = message._replace(order=self._paid(message.order, was))
+                if told.is_new(message):
+                    self.sold[message.order_id] = message.order
+        is_news = True
+        if isinstance(message, OrderClaim):
+            owner = self.owners[message.order_id][-1:]
+            is_news = owner == [message.customer_id] or self.takes_orders(message.customer_id)
+        elif told is not None and not isinstance(message, Order):
+            is_news = told.is_new(message)
+        super()._post(message)
+        if is_news:
+            self.payments.follow(self.told[message.order_id], was, self.now)
+
+    def _paid(self, sold: Order, was: Key | None) -> Order:
+        """An order, or what became of one, with what has paid it: nothing else that paid an order."""
+        holds = [name for naive in self.accounts.values() for name in naive.holds if " " not in name]
+        # What is not there yet may come.
+        names: list[Key] = [("authorization", name) for name in (*holds, f"a{len(self.sent) + 1}")]
+        taking = [each[1] for each in self.sent if each[0] in {"redeem", "debit"} and each[1] in self.done]
+        names = [*names, *[("command", name) for name in taking]]
+        names = [name for name in names if self.paid.get(name) in {None, sold.order_id}]
+        is_rich = any(naive.all_points > 10**9 for naive in self.accounts.values())
+        choice = len(self.sent) + len(self.refunds)
+        key = None if is_rich or not names or choice % 4 == 3 else names[-1 - choice % min(3, len(names))]
+        if was is not None and choice % 5:
+            key = was
+        if was is not None:
+            self.paid.pop(was, None)
+        if key is not None:
+            self.paid[key] = sold.order_id
+        kind, name = key or ("", None)
+        return sold._replace(
+            points_authorization_id=name if kind == "authorization" else None,
+            points_command_id=name if kind == "command" else None,
+        )
 
     def _command(self, verb: str, data: dict[str, Any], days: int) -> None:
         late = timedelta(days=days % 9 if days % 5 == 0 else 0)
@@ -196,7 +252,7 @@ class CommandStoryRun(StoryRun):
         if number % 31 == 7:
             data["unit"] = ("points", "miles")[days % 2]
         whose = self._whom(number).get("customer_id")
-        if number % 97 == 3 and whose is not None and self.accounts[whose].all_points > days:
+        if number % 97 == 3 and whose is not None and not self.paid and self.accounts[whose].all_points > days:
             data["points"] = 10**15 - days  # too many, so that there is room for what orders earn
         return data
 

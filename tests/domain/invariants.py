@@ -17,7 +17,7 @@ from core.domain.tiers.qualification import review_due_at
 from core.domain.value.authorizations import Authorization, AuthorizationState
 from tests.domain.book import Book
 
-_RETURNING = {EntryKind.VOID, EntryKind.REVERSAL}
+_RETURNING = {EntryKind.VOID, EntryKind.REVERSAL, EntryKind.REPAYMENT}
 _GIVING = _RETURNING | {
     EntryKind.ACCRUAL, EntryKind.RELEASE, EntryKind.CREDIT, EntryKind.ADJUSTMENT, EntryKind.TRANSFER
 }  # fmt: skip

@@ -132,7 +132,7 @@ class NaiveAccount(NaiveOrders):
         if not points or not (can_take or policy == "allow_negative"):
             return
         self.release(now)
-        for pile in [] if policy == "pending_only" else self._spendable(now):
+        for pile in [] if policy == "pending_only" else self.spendable(now):
             part = min(points, pile.left)
             pile.left, points, self.returned = pile.left - part, points - part, self.returned + part
         given_up = sum(part for _, part in self.given_up(points, None, version, now))
@@ -143,7 +143,7 @@ class NaiveAccount(NaiveOrders):
     def spend(self, points: int, now: datetime) -> list[tuple[Pile, int]]:
         """Take so many of what can be spent; from which piles, in this order."""
         taken = []
-        for pile in self._spendable(now):
+        for pile in self.spendable(now):
             part = min(points, pile.left)
             pile.left, points = pile.left - part, points - part
             if part:
@@ -391,7 +391,7 @@ class NaiveAccount(NaiveOrders):
                 part -= (taken_of := min(part, pile.left))
                 pile.left, taken[pile.place] = pile.left - taken_of, taken.get(pile.place, 0) + taken_of
             missing += part
-        for pile in [*takeable, *([] if is_pending_only else self._spendable(now, without=sale.order.order_id))]:
+        for pile in [*takeable, *([] if is_pending_only else self.spendable(now, without=sale.order.order_id))]:
             missing -= (taken_of := min(missing, pile.left))
             pile.left, taken[pile.place] = pile.left - taken_of, taken.get(pile.place, 0) + taken_of
         for pile, points in self.given_up(missing, sale.order.order_id, program, now):
@@ -421,7 +421,8 @@ class NaiveAccount(NaiveOrders):
         del points, order_id, program, now
         return ()
 
-    def _spendable(self, now: datetime, without: str | None = None) -> list[Pile]:
+    def spendable(self, now: datetime, without: str | None = None) -> list[Pile]:
+        """What can be spent, in the order in which it is; `without` what an order has given."""
         found = [
             pile
             for pile in self.piles

@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.domain.naive_holds import HELD, NaiveHolds, issue_name
 from tests.domain.naive_limits import Moved
-from tests.domain.naive_sales import Pile
+from tests.domain.naive_payments import NaivePayments
 from tests.domain.naive_time import NEVER
 from tests.domain.naive_value import POINTS_MAX, Did, NaiveValue, Taken, Told
 
@@ -30,6 +30,7 @@ class NaiveCommands(NaiveHolds):
     """One account that takes all commands."""
 
     linked: set[tuple[str, str]] = field(default_factory=set)
+    payments: NaivePayments = field(default_factory=NaivePayments)  #: of all accounts
     made_by: tuple[str, object] | None = None  #: its own id, and the content of the command that made it
 
     def do(self, verb: str, command_id: str, data: dict[str, Any], at: datetime, now: datetime) -> Told:
@@ -59,6 +60,17 @@ class NaiveCommands(NaiveHolds):
         if verb.startswith("account."):
             return self._administer(verb, command_id, data, at, now)
         return super().do(verb, command_id, data, at, now)
+
+    def command(self, verb: str, command_id: str, data: dict[str, Any], at: datetime, now: datetime) -> Told:
+        """Do a command once, and let what it takes come back at once, as far as its order is given back already."""
+        is_new = command_id not in self.answers
+        told = super().command(verb, command_id, data, at, now)
+        if is_new and told[0] == "accepted" and verb in {"capture", "debit", "redeem"}:
+            is_capture = verb == "capture"
+            key = ("authorization", data["authorization_id"]) if is_capture else ("command", command_id)
+            if (payment := self.payments.known.get(key)) is not None and payment.told is not None:
+                self.payments.settle(key, now)
+        return told
 
     @property
     def all(self) -> "Sequence[NaiveCommands]":
@@ -90,8 +102,9 @@ class NaiveCommands(NaiveHolds):
     def _reverse(self, command_id: str, data: dict[str, Any], now: datetime) -> Told:
         done = [did for each in self.all for did in each.did.get(data["command_id"], [])]
         most = max((abs(did.points) for did in done), default=0)
-        points = data.get("points", most)
-        problem = self._why_not_reversed(done, data, points - most)
+        came_back = self.payments.back(data["command_id"])
+        points = data.get("points", most - came_back)
+        problem = self._why_not_reversed(done, data, points - most + came_back, is_all_back=came_back == most > 0)
         if problem:
             return problem, {}
         accounts = [did.account for did in done if isinstance(did.account, NaiveCommands)]
@@ -101,20 +114,20 @@ class NaiveCommands(NaiveHolds):
             if did.points > 0 and not account.take_again(did, points, now, may_owe="allow_negative_balance" in data):
                 return "insufficient_points", {}
         for account, did in zip(accounts, done, strict=True):
-            did.is_undone = True
+            did.is_undone, did.undone = True, points
             if did.moved is not None:
                 did.moved.undone += points
             if did.points < 0:
-                account.come_back(did.taken, points, now, now, self.program, command_id)
+                account.come_back(all_but_last(did.taken, came_back), points, now, now, self.program, command_id)
             self.note(command_id, Did(account, "reverse", -did.points))
         return "accepted", {"points": points}
 
-    def _why_not_reversed(self, done: list[Did], data: dict[str, Any], beyond: int) -> str:
+    def _why_not_reversed(self, done: list[Did], data: dict[str, Any], beyond: int, *, is_all_back: bool) -> str:
         if not done:
             return "unknown_command"
         if any(did.kind not in _REVERSIBLE for did in done):
             return "not_reversible"
-        if any(did.is_undone for did in done):
+        if any(did.is_undone for did in done) or is_all_back:
             return "already_reversed"
         if beyond > 0:
             return "exceeds_command"
@@ -122,28 +135,19 @@ class NaiveCommands(NaiveHolds):
 
     def take_again(self, did: Did, points: int, now: datetime, *, may_owe: bool) -> bool:
         """Take what a command gave; false, and nothing is otherwise, where there is too little."""
-        before = self._state()
+        before = self.state()
         self.release(now)
         own = [pile for pile in did.opened if not pile.is_over(now)]
         places = {pile.place for pile in did.opened}
-        others = [] if self.debt else [pile for pile in self._spendable(now) if pile.place not in places]
+        others = [] if self.debt else [pile for pile in self.spendable(now) if pile.place not in places]
         for pile in own + others:
             part = min(points, pile.left)
             pile.left, points = pile.left - part, points - part
         if points and not may_owe:
-            self._put_back(*before)
+            self.put_back(*before)
             return False
         self.debt += points
         return True
-
-    def _state(self) -> tuple[int, list[tuple[Pile, int, bool]]]:
-        return self.debt, [(pile, pile.left, pile.is_pending) for pile in self.piles]
-
-    def _put_back(self, debt: int, piles: list[tuple[Pile, int, bool]]) -> None:
-        """As it was: nothing was done after all."""
-        self.debt = debt
-        for pile, left, is_pending in piles:
-            pile.left, pile.is_pending = left, is_pending
 
     # What is done to the account itself.
 
@@ -186,7 +190,7 @@ class NaiveCommands(NaiveHolds):
             return "accepted", {}
         if self.reserved:
             return "authorizations_open", {}
-        before = self._state()
+        before = self.state()
         self.release(now)
         left = [pile for pile in self.piles if pile.left and not pile.is_over(now)]
         left.sort(key=lambda pile: (pile.expires_at or NEVER, pile.available_at or NEVER, pile.place))
@@ -200,7 +204,7 @@ class NaiveCommands(NaiveHolds):
                 moved = self.moving("transfer", points, at)
                 problem = "" if moved else "limit_reached"
         if problem:
-            self._put_back(*before)
+            self.put_back(*before)
             return problem, {}
         self.status = "closed"
         taken: Taken = [(pile, pile.left) for pile in left]
@@ -231,3 +235,13 @@ class NaiveCommands(NaiveHolds):
 
 
 _EXISTS: Told = ("account_exists", {})
+
+
+def all_but_last(taken: Taken, points: int) -> Taken:
+    """What was taken, without the last points of it."""
+    found: Taken = []
+    for pile, part in taken[::-1]:
+        left = max(0, part - points)
+        points -= part - left
+        found.append((pile, left))
+    return found[::-1]

@@ -73,8 +73,17 @@ class Earned(NamedTuple):
         return {kind: found[kind] for kind in sorted(found) if found[kind]}
 
 
-def kept_goods(order: Order, refunds: list[Refund], program: Program) -> list[Goods]:
-    """The lines that earn, with the money and the pieces that the refunds leave of each."""
+class _Kept(NamedTuple):
+    """What refunds leave of an order."""
+
+    money: dict[str, Fraction]  #: the share of each line's money, without money that is given back of the whole order
+    pieces: dict[str, Fraction]  #: of each line
+    spread: Fraction  #: what money that is given back of the whole order leaves of each line's
+    unpaid: Fraction  #: the share that was not paid with points
+    is_nothing: bool  #: all was given back at once
+
+
+def _kept(order: Order, refunds: list[Refund], program: Program) -> _Kept:
     gross = sum((Fraction(line.amount + line.tax) for line in order.lines), Fraction(0))
     unpaid = (gross - Fraction(order.points_paid)) / gross if gross > 0 else Fraction(1)
     money, pieces = {}, {}
@@ -86,7 +95,12 @@ def kept_goods(order: Order, refunds: list[Refund], program: Program) -> list[Go
     cash_left = sum(Fraction(line.amount + line.tax) * unpaid * money[line.line_id] for line in order.lines)
     spread = 1 - _share(_sum(refund.net for refund in refunds), Fraction(net_left))
     spread -= _share(_sum(refund.paid for refund in refunds), Fraction(cash_left))
-    is_full = any(refund.full for refund in refunds)
+    return _Kept(money, pieces, spread, unpaid, any(refund.full for refund in refunds))
+
+
+def kept_goods(order: Order, refunds: list[Refund], program: Program) -> list[Goods]:
+    """The lines that earn, with the money and the pieces that the refunds leave of each."""
+    money, pieces, spread, unpaid, is_full = _kept(order, refunds, program)
     is_taxed = program.basis.tax.value == "included"
     worth = _worth(order, program)
     earns = unpaid if program.basis.points_paid.value == "excluded" else Fraction(1)
@@ -98,6 +112,16 @@ def kept_goods(order: Order, refunds: list[Refund], program: Program) -> list[Go
             of_piece = price / Fraction(line.quantity) * worth
             found.append(Goods(line, left * earns * worth, pieces[line.line_id], of_piece))
     return [each for each in found if each.pieces or each.price]
+
+
+def share_back(order: Order, refunds: list[Refund], program: Program) -> Fraction:
+    """How much of what the customer had to pay for an order the refunds give back together."""
+    kept = _kept(order, refunds, program)
+    gross = sum((Fraction(line.amount + line.tax) for line in order.lines), Fraction(0))
+    if gross <= 0:
+        return Fraction(kept.is_nothing or not any(kept.pieces.values()))
+    left = sum(Fraction(line.amount + line.tax) * kept.money[line.line_id] for line in order.lines)
+    return Fraction(1) if kept.is_nothing else 1 - left * max(Fraction(0), kept.spread) / gross
 
 
 def _money_gone(line: OrderLine, parts: list[RefundLine], unpaid: Fraction, program: Program) -> Fraction:

@@ -145,7 +145,7 @@ class NaiveHolds(NaiveValue):
         told: dict[str, str | int | datetime] = {"points": points, "issue_id": data["issue_id"]}
         told |= {} if hold.deadline == NEVER else {"expires_at": hold.deadline}
         if verb == "reward.delete":
-            self._let_go(hold, "voided", now, now, self.program)
+            self.let_go(hold, "voided", now, now, self.program)
             self.note(command_id, Did(self, "void", points))
             return "accepted", told
         hold.taken, hold.state = [], "captured"
@@ -161,11 +161,13 @@ class NaiveHolds(NaiveValue):
         if points > hold.points:
             return "over_capture", {}
         rest, left = hold.points - points, points
+        hold.captures.append([])
         for place, (pile, part) in enumerate(hold.taken):
+            hold.captures[-1].append((pile, min(part, left)))
             hold.taken[place], left = (pile, part - min(part, left)), left - min(part, left)
         told: dict[str, str | int | datetime] = {"points": points, "authorization_id": data["authorization_id"]}
         if rest and data.get("is_final", True):
-            self._let_go(hold, "captured", now, now, self.program)
+            self.let_go(hold, "captured", now, now, self.program)
             told["points_returned"], rest = rest, 0
         if not rest:
             hold.state = "captured"
@@ -178,7 +180,7 @@ class NaiveHolds(NaiveValue):
         if hold.state != "open":
             return "authorization_closed", {}
         points = hold.points
-        self._let_go(hold, "voided", now, now, self.program)
+        self.let_go(hold, "voided", now, now, self.program)
         self.note(command_id, Did(self, "void", points))
         return "accepted", {"points": points, "points_held": 0, "authorization_id": data["authorization_id"]}
 
@@ -186,12 +188,15 @@ class NaiveHolds(NaiveValue):
         """Let come back what is held past its deadline."""
         for hold in sorted(self.holds.values(), key=lambda hold: hold.deadline):
             if hold.state == "open" and hold.deadline <= now:
-                self._let_go(hold, "expired", hold.deadline, now, self.version_at(hold.deadline))
+                self.let_go(hold, "expired", hold.deadline, now, self.version_at(hold.deadline))
 
-    def _let_go(self, hold: Hold, state: str, since: datetime, now: datetime, program: Program) -> None:
+    def let_go(
+        self, hold: Hold, state: str, since: datetime, now: datetime, program: Program, *, gives_back: bool = True
+    ) -> None:
+        """Let all come back that it holds; `gives_back` its part of a limit too."""
         taken, points = hold.taken, hold.points
         hold.taken, hold.state = [], state
-        hold.moved.undone += points
+        hold.moved.undone += points if gives_back else 0
         self.come_back(taken, points, since, now, program)
 
     def come_back(
@@ -236,3 +241,13 @@ class NaiveHolds(NaiveValue):
         pile = Pile("", place, "", points, now, end_of_points(program.expiry, program, now), False)
         pile.command_id, pile.given_under = command_id, program
         return pile
+
+    def state(self) -> tuple[int, list[tuple[Pile, int, bool]]]:
+        """What a command may change before it is refused after all."""
+        return self.debt, [(pile, pile.left, pile.is_pending) for pile in self.piles]
+
+    def put_back(self, debt: int, piles: list[tuple[Pile, int, bool]]) -> None:
+        """As it was: nothing was done after all."""
+        self.debt = debt
+        for pile, left, is_pending in piles:
+            pile.left, pile.is_pending = left, is_pending

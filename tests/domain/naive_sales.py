@@ -84,6 +84,7 @@ class Hold:
     deadline: datetime
     moved: Moved  #: what of it counts for a limit
     state: str = "open"
+    captures: list[list[tuple[Pile, int]]] = field(default_factory=list)  #: what each has taken for good
     reward: AnyReward | None = None  #: as it was when it was issued
 
     @property

@@ -28,6 +28,7 @@ class Did:
     taken: Taken = field(default_factory=list)
     opened: list[Pile] = field(default_factory=list)
     is_undone: bool = False
+    undone: int = 0  #: so many of its points
     moved: Moved | None = None  #: what of it counts for a limit
 
 
