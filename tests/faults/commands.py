@@ -7,10 +7,12 @@ from tests.faults.fault_programs import DESK, SOURCES, VALUED
 from tests.faults.makers import new_order, sell
 from tests.faults.stream import COMMAND_PREFIX, NOT_ALLOWED, POSTED, Maker, envelope
 
+_NAMING = {"customer_id", "account_id", "authorization_id", "issue_id", "command_id", "card"}
+
 
 def new_command(maker: Maker, verb: str, *, source: str = DESK, **data: Any) -> dict[str, Any]:
     """A command that nobody has sent yet, on the account of some customer unless `data` name another."""
-    if not data.keys() & {"customer_id", "account_id", "authorization_id", "command_id", "card"} or verb == "authorize":
+    if not data.keys() & _NAMING or verb in {"authorize", "reward.issue"}:
         data = {"customer_id": maker.customer(VALUED), **data}
     return envelope(COMMAND_PREFIX + verb, maker.new_id(verb), source, maker.time(0, 1), data)
 

@@ -116,6 +116,14 @@ def _take_notice(log: EventLog, event: dict[str, Any]) -> str:
     return f"{event['subject']}:{what}:{data['command_source']} {data['command_id']}"
 
 
+def _take_reward(log: EventLog, event: dict[str, Any]) -> str:
+    """What became of an issued reward."""
+    data, what = event["data"], event["type"].removeprefix("loyalty.reward.")
+    if not log.accounts[event["subject"]].is_created:
+        log.disorder.append(f"account {event['subject']}: a reward of it was {what} before its creation")
+    return f"{event['subject']}:reward:{what}:{data['issue_id']}"
+
+
 def _take_tier(log: EventLog, event: dict[str, Any]) -> str:
     data, account_id = event["data"], event["subject"]
     tiers, number = log.accounts[account_id].tiers, data["sequence"]
@@ -155,6 +163,11 @@ _TAKERS: dict[str, Callable[[EventLog, dict[str, Any]], str]] = {
     "loyalty.account.updated": _take_notice,
     "loyalty.account.frozen": _take_notice,
     "loyalty.account.closed": _take_notice,
+    "loyalty.account.merged": _take_notice,
+    "loyalty.account.unmerged": _take_notice,
+    "loyalty.reward.issued": _take_reward,
+    "loyalty.reward.redeemed": _take_reward,
+    "loyalty.reward.deleted": _take_reward,
     "loyalty.balance.changed": _take_change,
     "loyalty.tier.changed": _take_tier,
     "loyalty.message.parked": _take_parked,

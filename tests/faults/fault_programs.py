@@ -1,7 +1,8 @@
 """The programs of the fault runs: one whose points no order of arrival can change, and others that are more delicate.
 
 One has tiers, one lets points expire, one holds them until their orders are fulfilled, one has limits over orders,
-the orders of one are changed after they were sold, and one has points given and taken by commands.
+the orders of one are changed after they were sold, and one has points given and taken by commands,
+which become those of the last one.
 """
 
 from datetime import UTC, datetime
@@ -15,7 +16,7 @@ from core.messages.program_files.program_file import parse_program
 from core.store.applying import apply_program
 
 FLAT, TIERED, FADING, HELD, LIMITED, CHANGED = "flat", "tiered", "fading", "held", "limited", "changed"
-VALUED = "valued"
+VALUED, COINS = "valued", "coins"
 DESK = "/shops/valued/desk"  #: it may send commands for VALUED
 TILL = "/shops/changed/till"  #: another channel of CHANGED
 #: Which source reports to which program; "/shops/market" is listed by none, so it belongs to the default.
@@ -80,23 +81,28 @@ earning_rules:
   - {{rule_id: spend, kind: spend, per_amount: "1.00", points: {{member: "1"}}}}
 tiers: [{{tier_id: member, threshold_points: 0}}]
 """
+#: Points of VALUED become others at this rate, and buy this reward, so often in all.
+CONVERTED, COIN = 10, 4
+MUG, MUG_COST, MUGS = "mug", 15, 6
+_COINS = """
+unit: coins
+tiers: [{tier_id: member, threshold_points: 0}]
+"""
 _VALUED = f"""
 sources: ["/shops/valued", "{DESK}"]
 earning_rules:
   - {{rule_id: spend, kind: spend, per_amount: "1.00", points: {{member: "1"}}}}
 tiers: [{{tier_id: member, threshold_points: 0}}]
+conversions: [{{to_program: coins, points: {CONVERTED}, gives: {COIN}}}]
+rewards: [{{reward_id: {MUG}, name: Mug, kind: item, sku: mug, cost: {MUG_COST}, stock: {MUGS}}}]
 """
 _TEXTS = {FLAT: _FLAT, TIERED: _TIERED, FADING: _FADING, HELD: _HELD, LIMITED: _LIMITED, CHANGED: _CHANGED}
-_TEXTS |= {VALUED: _VALUED}
+_TEXTS |= {COINS: _COINS, VALUED: _VALUED}
 PROGRAM_TEXTS = {name: _HEAD.format(name) + text for name, text in _TEXTS.items()}
 PROGRAMS = {name: parse_program(text, path=f"{name}.yaml") for name, text in PROGRAM_TEXTS.items()}
 
 #: What DESK may command.
-GRANTED = (
-    *(Verb.CREDIT, Verb.DEBIT, Verb.REDEEM, Verb.ADJUST, Verb.TRANSFER, Verb.REVERSE),
-    *(Verb.AUTHORIZE, Verb.CAPTURE, Verb.VOID),
-    *(Verb.ACCOUNT_CREATE, Verb.ACCOUNT_FREEZE, Verb.ACCOUNT_UNFREEZE, Verb.ACCOUNT_CLOSE, Verb.ACCOUNT_LINK),
-)
+GRANTED = tuple(Verb)
 #: Who may send commands, as the file of sources says it.
 SOURCES_TEXT = f"""
 unlisted: accept

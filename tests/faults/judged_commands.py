@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from tests.faults.event_log import EventLog, Told
+from tests.faults.fault_programs import COIN, COINS, CONVERTED, MUG_COST, MUGS
 from tests.faults.model import AccountKey, LedgerEntry
 from tests.faults.stream import COMMAND_CONFLICT, COMMAND_PREFIX, Key, Stream
 
@@ -68,12 +69,28 @@ def command_differences(
 def points_moved(stream: Stream, log: EventLog) -> Counter[AccountKey]:
     """How many points commands have given to each account, less those that they took: by their answers."""
     moved: Counter[AccountKey] = Counter()
+    converted = {told.data["to_account_id"] for told in log.answers.values() if "to_points" in told.data}
     for key, told in log.answers.items():
         if key in stream.events and told.code is None:
             whose = {each["account_id"]: each["customer_id"] for each in told.data["accounts"]}
             for entry in told.data["entries"]:
-                moved[told.data["program_id"], whose[entry["account_id"]]] += entry["points"]
+                program_id = COINS if entry["account_id"] in converted else told.data["program_id"]
+                moved[program_id, whose[entry["account_id"]]] += entry["points"]
+    moved.update(_come_back(stream, log))
     return moved
+
+
+def _come_back(stream: Stream, log: EventLog) -> Counter[AccountKey]:
+    """How many points have come back that paid orders: in the share of each order that is given back."""
+    back: Counter[AccountKey] = Counter()
+    for order, (field, name) in stream.model.paid.items():
+        named = name if field == "points_command_id" else None
+        for (_, command_id), told in log.answers.items():
+            asked = told.data.get("authorization_id") if told.data["command"] == "capture" else None
+            if told.code is None and (command_id == named or (asked == name and named is None)):
+                points = told.data["points"]
+                back[told.data["program_id"], told.data["customer_id"]] += int(points * stream.model.share_back(order))
+    return back
 
 
 #: What kinds of commands may meet, as messages come in any order.
@@ -88,10 +105,17 @@ _MAY_MEET = {
     "capture": frozenset({"unknown_authorization", "authorization_closed", "over_capture"}),
     "void": frozenset({"unknown_authorization", "authorization_closed"}),
     "reverse": _TOO_FEW | {"unknown_command", "already_reversed", "exceeds_command"},
+    "convert": _SPENT,
+    "reward.issue": _SPENT | {"out_of_stock"},
+    **dict.fromkeys(("reward.redeem", "reward.delete"), frozenset({"unknown_issue", "issue_closed"})),
+    "account.merge": _NOBODY | {"already_merged"},
+    "account.unmerge": _NOBODY | {"not_merged"},
     **dict.fromkeys(("account.freeze", "account.unfreeze", "account.close"), _NOBODY),
+    **dict.fromkeys(("account.update", "account.unlink"), _NOBODY),
     "account.link": _NOBODY | {"account_closed"},
 }
-_TAKING = {"debit", "redeem", "transfer", "authorize"}
+_NOT_OF_IT = frozenset({"not_a_member", "member_may_not_spend"})
+_TAKING = {"debit", "redeem", "transfer", "authorize", "reward.issue"}
 
 
 def _wrong(
@@ -105,12 +129,13 @@ def _wrong(
         yield f"it was told {told.code}, and its message is {row.state} {row.reason or ''}"
     if done:
         yield f"it was rejected with {told.code}, and has {done}"
-    if told.code not in _MAY_MEET[verb]:
+    may_meet = _MAY_MEET[verb] | (_NOT_OF_IT if "acting_customer_id" in data else frozenset())
+    if told.code not in may_meet:
         yield f"it was rejected with {told.code}, which nothing explains"
     elif told.code in {"account_frozen", "account_closed"} and "account_id" not in data and "card" not in data:
         yield f"it was rejected with {told.code}, which nothing explains: nobody has done that to its account"
     elif told.code in _TOO_FEW and verb != "reverse":
-        least = 1 if data.get("allow_remainder") else abs(data["points"])
+        least = 1 if data.get("allow_remainder") else abs(data.get("points", MUG_COST))
         if (verb == "adjust" and data["points"] > 0) or not any(balance < least for balance in balances):
             yield f"it was rejected, and the account never had less than {min(balances)} points"
 
@@ -144,17 +169,27 @@ def _expected(verb: str, data: dict[str, Any], told: dict[str, Any]) -> list[lis
         "adjust": [[data.get("points", 0)]],
         "transfer": [[-points, points]],
         "capture": [[0, back] if back else [0]],
-        "reverse": [[points], [-points]],
+        "reverse": [[points], [-points], [points, -_coins(points)]],
+        "convert": [[-points, _coins(points)]],
+        **{each: [[-points, points]] for each in ("account.merge", "account.unmerge")},
+        "reward.redeem": [[0]],
         "account.close": [[-points] if points else []],
         **{each: [[]] for each in ("account.freeze", "account.unfreeze", "account.link")},
+        **{each: [[]] for each in ("account.update", "account.unlink")},
     }
     return found.get(verb, [[-points if verb in _TAKING else points]])
+
+
+def _coins(points: int) -> int:
+    return points * COIN // CONVERTED
 
 
 def _undone_too_often(stream: Stream, log: EventLog) -> Iterator[str]:
     """A command is reversed once, and an authorization gives out what it holds, once."""
     reversed_ones: Counter[str] = Counter()
     left: Counter[str] = Counter()
+    issued: Counter[str] = Counter()
+    mugs = 0
     for key, told in log.answers.items():
         if told.code is not None or key not in stream.events:
             continue
@@ -164,9 +199,17 @@ def _undone_too_often(stream: Stream, log: EventLog) -> Iterator[str]:
                 reversed_ones[asked["command_id"]] += 1
             case "authorize":
                 left[asked["authorization_id"]] += told.data["points"]
+            case "reward.issue":
+                issued[asked["issue_id"]] += 1
+            case "reward.redeem" | "reward.delete":
+                issued[asked["issue_id"]] -= 1
+                mugs += told.data["command"] == "reward.redeem"
             case "capture" | "void":
                 left[asked["authorization_id"]] -= told.data["points"] + told.data.get("points_returned", 0)
     yield from (f"doubled: {name} was reversed {times} times" for name, times in reversed_ones.items() if times > 1)
+    yield from (f"doubled: reward {name} was ended {1 - rest} times" for name, rest in issued.items() if rest < 0)
+    if (given := mugs + sum(issued.values())) > MUGS:
+        yield f"doubled: {given} mugs were given, and there are {MUGS}"
     yield from (f"doubled: authorization {name} gave out {-rest} too many" for name, rest in left.items() if rest < 0)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import NamedTuple
 
-from tests.faults import changes, commands, makers
+from tests.faults import changes, commands, makers, value_commands
 from tests.faults.stream import Maker, Stream, deliveries
 
 _DUPLICATES = 0.12  #: the share of messages that are sent once more
@@ -52,6 +52,11 @@ KINDS = (
     Kind("transfer", 3, commands.transfer),
     Kind("authorization that is captured or voided", 5, commands.authorization),
     Kind("command that is reversed", 3, commands.reversal),
+    Kind("conversion", 3, value_commands.conversion),
+    Kind("reward that is redeemed or deleted", 4, value_commands.reward),
+    Kind("account that is shared", 2, value_commands.shared_account),
+    Kind("accounts that are merged", 3, value_commands.merged_account),
+    Kind("order that names what has paid it", 3, value_commands.paid_order),
     Kind("account by command", 2, commands.account),
     Kind("account that is frozen", 1, commands.frozen_account),
     Kind("conflict of commands", 1, commands.command_conflict),

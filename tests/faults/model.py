@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 from core.domain.orders.facts import LineKind, Order, OrderLine, Refund, RefundLine
 from core.domain.program import Program
-from tests.domain.naive_earning import naive_points
+from tests.domain.naive_earning import naive_points, share_back
 from tests.domain.naive_tiers import NaiveTiers
-from tests.faults.fault_programs import CHANGED, FADING, HELD, LIMITED, LONG_AGO, PROGRAMS, VALUED, program_of
+from tests.faults.fault_programs import CHANGED, COINS, FADING, HELD, LIMITED, LONG_AGO, PROGRAMS, VALUED, program_of
 from tests.limit_checks import kept_amount
 from tests.plain_model import NEVER, NaiveAccount
 
@@ -83,6 +83,8 @@ class Model:
         #: Goods without a receipt, as orders, by their customers' accounts.
         self.returned: dict[AccountKey, list[Order]] = defaultdict(list)
         self.opened: set[AccountKey] = set()  #: by a command
+        self.merging: dict[AccountKey, AccountKey] = {}  #: an account that may become a part of the other one
+        self.paid: dict[OrderKey, tuple[str, str]] = {}  #: by which field, and what it names
 
     def add(self, event: dict[str, Any]) -> None:
         """Take the fact that an event reports, or what it asks for."""
@@ -91,6 +93,16 @@ class Model:
             return
         if event["type"] in {"loyalty.command.credit", "loyalty.command.account.create"}:
             self.opened.add((VALUED, event["data"]["customer_id"]))
+
+    def together(self, program_id: str, customers: tuple[str, str]) -> None:
+        """Two accounts may become one: what they have is told of both together."""
+        gone, stays = customers
+        self.merging[program_id, gone] = program_id, stays
+
+    def share_back(self, key: OrderKey) -> Fraction:
+        """How much of an order is given back in the end."""
+        order, program, _ = self.sales[key]
+        return share_back(order, self.refunds[key], program)
 
     def accounts(self) -> dict[AccountKey, list[OrderKey]]:
         """The accounts that must exist, with their orders."""
@@ -197,7 +209,7 @@ class Model:
 
 def is_replayed(account: AccountKey) -> bool:
     """Whether its entries are told one by one; what changes orders afterwards, and commands, are told by their end."""
-    return account[0] not in {CHANGED, VALUED}
+    return account[0] not in {CHANGED, VALUED, COINS}
 
 
 def is_predicted(account: AccountKey) -> bool:
@@ -225,6 +237,9 @@ def _add_order(model: Model, event: dict[str, Any]) -> None:
     if program.program_id == FADING:
         expires_at = LONG_AGO.get(event["time"], model.now + timedelta(days=1))
     model.sales[order.source, order.order_id] = Sale(order, program, expires_at)
+    for name in ("points_command_id", "points_authorization_id"):
+        if name in event["data"]:
+            model.paid[order.source, order.order_id] = name, event["data"][name]
 
 
 def _add_refund(model: Model, event: dict[str, Any]) -> None:

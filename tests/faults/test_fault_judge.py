@@ -19,7 +19,7 @@ from tests.faults.kinds import KINDS, make_stream
 from tests.faults.stream import ANSWERED, COMMAND_CONFLICT, NOT_ALLOWED, POSTED, REPLAYED, WAITING, Stream
 from tests.shell import LIMITS, Shell
 
-SEED, MESSAGES = 20_261_121, 300
+SEED, MESSAGES = 20_261_121, 400
 LONG_AFTER = "2026-01-01T00:00:00Z"
 
 
@@ -271,6 +271,11 @@ def reject_without_a_reason(run: Run) -> None:
     change_answer(run, answer_place(run, "debit", "command.rejected"), code="account_frozen")
 
 
+def redeem_a_reward_twice(run: Run) -> None:
+    """What issued it says that it has redeemed it."""
+    change_answer(run, answer_place(run, "reward.issue"), command="reward.redeem")
+
+
 def capture_more_than_was_held(run: Run) -> None:
     change_answer(run, answer_place(run, "capture"), points=1_000)
 
@@ -344,6 +349,7 @@ def do_what_is_not_allowed(run: Run) -> None:
         (answer_twice_with_other_words, "came again with another content"),
         (answer_what_was_not_done, "its 1 entries have"),
         (capture_more_than_was_held, "gave out"),
+        (redeem_a_reward_twice, "was ended 2 times"),
         (reject_without_a_reason, "which nothing explains"),
         (do_a_command_twice, "its 2 entries have"),
         (take_more_than_there_was, "it took more than there was"),
