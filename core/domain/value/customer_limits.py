@@ -70,11 +70,17 @@ def held_to_limits(
                 continue
             points = abs(entry.points + entry.pending_change)
             limit = _limit_of(entry.kind, entry.points + entry.pending_change)
+            reached: list[tuple[int, _Period]] = []
             for period in () if limit is None else _periods(program, limit, occurred_at):
                 used = books.usages(change.account, [period.key])[period.key].points
                 if used + points > period.points_max:
-                    return _reached(_MAY[limit or ""], points, used, period)
+                    reached.append((max(0, period.points_max - used), period))
                 more.append(_change(entry, period.key, points))
+            if reached:
+                # Who asks for no more than that is not refused for the other period.
+                return _reached(
+                    _MAY[limit or ""], points, *min(reached, key=lambda each: (each[0], -each[1].end.timestamp()))
+                )
             more += given_back(books, entry, change.account.program_id, rules)
         changes.append(change._replace(usages=(*change.usages, *more)) if more else change)
     return decision._replace(changes=tuple(changes))
@@ -120,8 +126,7 @@ def _change(entry: Entry, key: UsageKey, points: int) -> UsageChange:
     return UsageChange(entry.account_id, key.name, key.period, points, 0, Decimal(0))
 
 
-def _reached(may: str, points: int, used: int, period: _Period) -> Rejected:
-    left = max(0, period.points_max - used)
+def _reached(may: str, points: int, left: int, period: _Period) -> Rejected:
     return Rejected(
         RejectionCode.LIMIT_REACHED,
         f"{may} at most {period.points_max:,} points {period.text} of the program's calendar: {left:,} are left until"
