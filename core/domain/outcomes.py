@@ -20,6 +20,7 @@ class Reason(StrEnum):
     BAD_SIGNATURE = "bad_signature"  #: the source must sign, and this message is not signed by it
     UNKNOWN_TYPE = "unknown_type"  #: a type that this release does not know
     INVALID_DATA = "invalid_data"  #: `data` breaks the contract of its type
+    NO_REFERENCE_SALT = "no_reference_salt"  #: it names an account by what is kept as a hash, whose secret is not set
     TIME_IN_FUTURE = "time_in_future"  #: `time` is further ahead than clocks differ
     # Found while the message is stored.
     EVENT_CONFLICT = "event_conflict"  #: same source and id as an earlier event, other content

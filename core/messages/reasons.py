@@ -13,6 +13,7 @@ MENDS: dict[Reason, str] = {
     Reason.BAD_SIGNATURE: "If a key was not listed, list it, restart, then retry; else have it signed and sent again.",
     Reason.UNKNOWN_TYPE: "Send it again with a known type; if a later release knows this one, upgrade and retry.",
     Reason.INVALID_DATA: "Send the event again with the fields that the detail names put right; drop this one.",
+    Reason.NO_REFERENCE_SALT: "Set LOYALTY_REFERENCE_SALT, the same for all roles, restart them, then retry.",
     Reason.TIME_IN_FUTURE: "Mend the sender's clock and send the event again; or retry when the time has come.",
     Reason.EVENT_CONFLICT: "The first content stays; if this one is right, send it with a new event id; drop this one.",
     Reason.UNKNOWN_PROGRAM: "Apply the missing program and retry, or send this anew with the program it is for.",

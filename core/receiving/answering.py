@@ -20,6 +20,7 @@ log = structlog.get_logger(__name__)
 _MEND = "mend it, and send it again: its id is not used up"
 _ADVICE: Mapping[Reason | RejectionCode, str] = {
     RejectionCode.NOT_ALLOWED: "let the operators grant it to this source, and send it again: its id is not used up",
+    Reason.NO_REFERENCE_SALT: "let the operators set that secret, and send it again: its id is not used up",
     RejectionCode.COMMAND_CONFLICT: "give every command an id of its own; the answer to the first one stands",
 }
 #: Of these it is not sure whose the message is: an answer might be taken for that of somebody else's command.

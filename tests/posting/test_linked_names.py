@@ -231,9 +231,10 @@ def test_without_a_salt_nothing_is_linked_and_a_message_can_be_retried_once_ther
     shell.take(
         order("o1", "100.00"), command("account.link", "k1", **linked.by), named(order("o2", "20.00"), linked.by)
     )
-    assert "set LOYALTY_REFERENCE_SALT" in answer(shell, "k1")["detail"]
+    told = answer(shell, "k1")
+    assert (told["code"], "let the operators set that secret" in told["advice"]) == ("no_reference_salt", True)
     letters = dead(shell)
-    assert {letter.reason for letter in letters} == {"invalid_data"}
+    assert {letter.reason for letter in letters} == {"no_reference_salt"}
     assert all(letter.detail.startswith(f"data.{kind} cannot be read here") for letter in letters)
     assert [retry(shell, letter.inbox_id) for letter in letters] == [True, True]
     assert (shell.balance(), shell.differences()) == (120, [])

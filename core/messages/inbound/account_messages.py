@@ -292,7 +292,7 @@ def _settle_link(data: Any) -> Any:
     named_once(data, ("customer_id", "account_id"))
     refuse(named_twice(data, tuple(LINKED), "say one at a time"))
     if not any(kind in data for kind in LINKED):
-        refuse([own_problem(("card",), f"is missing; say what is linked by {' or '.join(LINKED)}")])
+        refuse([own_problem((), f"has none of {', '.join(LINKED)}; say what is linked by one of them")])
     return data
 
 

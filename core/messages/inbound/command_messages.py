@@ -135,7 +135,7 @@ def named_once(data: Any, fields: tuple[str, ...]) -> None:
     """Refuse a command that names an account in none of these fields, or in two."""
     refuse(named_twice(data, fields))
     if not any(name in data for name in fields):
-        refuse([own_problem((fields[0],), f"is missing; name the account by {' or '.join(fields)}")])
+        refuse([own_problem((), f"has none of {', '.join(fields)}; name the account by one of them")])
 
 
 @with_config(STRICT)

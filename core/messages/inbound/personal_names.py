@@ -16,7 +16,7 @@ from pydantic import AfterValidator, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
 from core.domain.ids import oddity
-from core.domain.value.commands import EMAIL, HIDDEN, LINKED, PHONE
+from core.domain.value.commands import EMAIL, HIDDEN, PHONE
 from core.errors import UserError
 from core.messages.inbound.fields import OWN_PROBLEM
 
@@ -27,7 +27,7 @@ EMAIL_ADVICE = f'write it as in "ann@example.com", with at most {EMAIL_CHARACTER
 #: What needs the secret and does not find it.
 NO_SALT = (
     "cannot be read here: only a hash of it is kept, and the secret of these hashes is not set; set "
-    "LOYALTY_REFERENCE_SALT for all roles, then retry this message"
+    "LOYALTY_REFERENCE_SALT, the same for all roles"
 )
 
 _PHONE_PATTERN = r"^ *\+[0-9 ()./-]*$"
@@ -124,18 +124,21 @@ def _hidden(kind: str, plain: str, salt: bytes) -> str:
 
 
 class UnusableNameError(UserError):
-    """The {called} {problem}."""
+    """What is given as {called} {problem}."""
+
+
+class NoReferenceSaltError(UserError):
+    """Of phone numbers and e-mail addresses only hashes are kept: set LOYALTY_REFERENCE_SALT as the workers have it."""
 
 
 def hidden_name(kind: str, text: str, salt: bytes | None) -> str:
-    """What is kept of a name that a person typed: of another kind the name itself; UnusableNameError."""
+    """What is kept of a name that a person typed: of other kinds itself. UnusableNameError, NoReferenceSaltError."""
     if kind not in HIDDEN:
         return text
     if salt is None:
-        raise UnusableNameError(
-            called=LINKED[kind], problem="is kept as a hash alone; set LOYALTY_REFERENCE_SALT as it is for the workers"
-        )
+        raise NoReferenceSaltError
     try:
         return _hidden(kind, _PLAIN[kind](text), salt)
     except PydanticCustomError as error:
-        raise UnusableNameError(called=LINKED[kind], problem=error.message()) from None
+        called = {PHONE: "a phone number", EMAIL: "an e-mail address"}[kind]
+        raise UnusableNameError(called=called, problem=error.message()) from None

@@ -287,7 +287,7 @@ def _read_event(
         return _unreadable(Reason.TIME_IN_FUTURE, detail, body)
     data, contract, source = event["data"], contracts[event["type"]], event["source"]
     if (field := hide(data, limits.reference_salt)) is not None:
-        return _unreadable(Reason.INVALID_DATA, f"data.{field} {NO_SALT}", body)
+        return _unreadable(Reason.NO_REFERENCE_SALT, f"data.{field} {NO_SALT}", body)
     if contract.subject_source(data) == source:
         del data["order_source"]  # says nothing
     if contract.own_id is not None:

@@ -59,7 +59,7 @@ def _settle_return(data: OrderReturnedData) -> OrderReturnedData:
     leave_out_null(data)
     refuse(named_twice(data, NAMING))
     if not any(name in data for name in NAMING):
-        refuse([own_problem(("customer_id",), f"is missing; name whose it is by {' or '.join(NAMING)}")])
+        refuse([own_problem((), f"has none of {', '.join(NAMING)}; name whose it is by one of them")])
     settle_rate(data)
     return data
 

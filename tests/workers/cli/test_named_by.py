@@ -109,7 +109,7 @@ def test_a_secret_that_is_short_is_no_setting(loyalty: CommandLine, monkeypatch:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ((), "say what is linked by card or phone or email"),
+        ((), "data has none of card, phone, email; say what is linked by one of them"),
         (("--card", "9801-0008", "--phone", PHONE), "say one at a time"),
         (("--named-by", "card", "--card", "9801-0008"), "card is none of customer, account"),
     ],
