@@ -62,7 +62,8 @@ ORDER BY happened_at, r.source, r.refund_id
 # An undone refund comes after its refund, whatever its time says.
 _ORDER_EVENTS = """
 SELECT greatest(e.occurred_at, o.occurred_at, r.occurred_at) AS happened_at, o.account_id, e.kind, e.event_key,
-       e.source, e.order_id, e.occurred_at, e.content::text
+       e.source, e.order_id, e.occurred_at, e.content::text,
+       (SELECT a.customer_id FROM accounts a WHERE a.account_id = e.account_id)
 FROM order_events e JOIN orders o USING (source, order_id, program_id)
 LEFT JOIN refunds r ON e.kind = 'refund_reverted' AND r.program_id = e.program_id
                        AND concat(r.source, E'\\t', r.refund_id) = e.event_key
@@ -137,7 +138,7 @@ def _return(row: tuple[Any, ...]) -> RecordedMessage:
 
 
 def _order_event(row: tuple[Any, ...]) -> RecordedMessage:
-    happened_at, account_id, kind, key, source, order_id, occurred_at, content = row
+    happened_at, account_id, kind, key, source, order_id, occurred_at, content, owner_id = row
     fact: Message
     match OrderEventKind(kind):
         case OrderEventKind.FULFILLED:
@@ -148,6 +149,8 @@ def _order_event(row: tuple[Any, ...]) -> RecordedMessage:
             fact = amended_order_of(source, occurred_at, from_json(content))
         case OrderEventKind.CLAIMED:
             fact = claim_of(source, occurred_at, from_json(content))
+            if fact.reference is not None:
+                fact = fact._replace(customer_id=owner_id, reference_kind=None, reference=None)
         case OrderEventKind.REFUND_REVERTED:
             of_refund, refund_id = key.split("\t")
             fact = RefundReversion(of_refund, refund_id, order_id, occurred_at, source)

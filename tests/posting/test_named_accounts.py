@@ -1,11 +1,14 @@
-"""Orders and returns that name an account itself: by its id, its own id, or a card."""
+"""Orders, claims and returns that name an account itself: by its id, its own id, or what is linked to it."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine
 
+from core.domain.value.commands import Whom
 from core.mending.dead_letters import RetryLimits, retry_letters
+from core.simulating.recorded import recorded_messages
 from tests.factories import PROGRAM_TEXT, amendment, claim, command, goods_back, line, order, refund
 from tests.posting.test_posted_commands import TRUSTED
 from tests.shell import EVENT_SOURCE, LIMITS, Shell
@@ -123,3 +126,78 @@ def test_an_order_in_a_crowd_of_lines_is_its_accounts_too(shell: Shell) -> None:
     lines = [line(str(number), "1.00") for number in range(30)]
     shell.take(named(order("o1", lines=lines), account_id="second"))
     assert (balances(shell)["second"], shell.differences()) == (30, [])
+
+
+PHONE = "+44 7400 123456"
+
+
+class TestClaims:
+    @pytest.fixture
+    def shell(self, shell: Shell) -> Shell:
+        shell.take(command("account.link", "k5", account_id="second", phone=PHONE))
+        shell.take(command("account.link", "k6", account_id="second", email="ann@example.com"))
+        return shell
+
+    @pytest.mark.parametrize(
+        "by",
+        [
+            {"card": "9801-0007"},
+            {"account_id": "second"},
+            {"phone": "+44 (0)7400-123456"},
+            {"email": "Ann@example.com"},
+        ],
+        ids=str,
+    )
+    def test_a_guests_order_comes_to_the_account_that_is_named(self, shell: Shell, by: dict[str, str]) -> None:
+        shell.take(order("o1", "20.00", customer_id=None))
+        made = named(claim("o1"), **by)
+        assert shell.take(made, {**made, "id": "again"}) == {"posted": 1, "replayed": 1}
+        shell.take(refund("r1", "o1", net="5.00"))
+        assert (balances(shell), shell.differences()) == ({None: 1, "second": 15}, [])
+
+    def test_with_its_order_in_one_batch_and_before_it(self, shell: Shell) -> None:
+        first = named(claim("o1"), phone=PHONE)
+        shell.take(order("o1", "20.00", customer_id=None), first, refund("r1", "o1", net="5.00"))
+        shell.take(named(claim("o2"), phone=PHONE))
+        shell.take(order("o2", "30.00", customer_id=None))
+        while shell.sweep()["woken"]:
+            shell.post()
+        assert (balances(shell), shell.differences()) == ({None: 1, "second": 45}, [])
+
+    def test_an_order_moves_between_two_accounts_of_a_customer_if_it_is_said_whose_it_was(self, shell: Shell) -> None:
+        shell.take(order("o1", "20.00"))
+        shell.take(named(claim("o1"), card="9801-0007"))
+        assert [reason for _, reason in letters(shell)] == ["already_owned"]
+        shell.take(named(claim("o1", event_id="moved", previous_customer_id="c1"), card="9801-0007"))
+        assert (balances(shell), shell.differences()) == ({None: 1, "second": 20}, [])
+
+    def test_what_is_its_already_stays(self, shell: Shell) -> None:
+        shell.take(named(order("o1", "20.00"), card="9801-0007"))
+        assert shell.take(named(claim("o1"), phone=PHONE)) == {"posted": 1}
+        assert (balances(shell), letters(shell), shell.differences()) == ({None: 1, "second": 20}, [], [])
+
+    def test_one_by_what_leads_nowhere_is_parked_and_can_be_retried(self, shell: Shell) -> None:
+        shell.take(order("o1", "20.00", customer_id=None), named(claim("o1"), phone="+44 7400 123457"))
+        [(inbox_id, reason)] = letters(shell)
+        assert reason == "unknown_account"
+        shell.take(command("account.link", "k7", account_id="second", phone="+44 7400 123457"))
+        limits = RetryLimits(LIMITS, shards=4, event_source=EVENT_SOURCE, waiting_days_max=30)
+        [mended] = retry_letters(shell.engine, [inbox_id], limits, "kim")
+        shell.post()
+        assert mended.is_mended
+        assert (balances(shell), shell.differences()) == ({None: 1, "second": 20}, [])
+
+    def test_a_closed_account_takes_none(self, shell: Shell) -> None:
+        shell.take(command("account.close", "k7", account_id="second"))
+        shell.take(order("o1", "20.00", customer_id=None), named(claim("o1"), phone=PHONE))
+        assert [reason for _, reason in letters(shell)] == ["account_closed"]
+
+    def test_it_says_whose_the_order_is_once(self, shell: Shell) -> None:
+        shell.take(named(claim("o1")), claim("o2", customer_id="c1", phone=PHONE))
+        assert [reason for _, reason in letters(shell)] == ["invalid_data"] * 2
+
+    def test_another_program_would_have_given_its_owner_the_same(self, shell: Shell) -> None:
+        shell.take(order("o1", "20.00", customer_id=None), named(claim("o1"), phone=PHONE))
+        with shell.engine.connect() as connection:
+            [_, _, claimed] = recorded_messages(connection, "test", datetime(2030, 1, 1, tzinfo=UTC))
+        assert (claimed.type, claimed.fact.whom) == ("order.claimed", Whom("customer", "c1"))

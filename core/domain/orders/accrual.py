@@ -30,7 +30,7 @@ from core.domain.message import Message
 from core.domain.orders.activity import recounted
 from core.domain.orders.conflicts import order_conflict
 from core.domain.orders.earning import Earning, Entitlement
-from core.domain.orders.facts import Order, Refund, Return
+from core.domain.orders.facts import Order, OrderClaim, Refund, Return
 from core.domain.orders.heaviness import STEPS_MAX, too_heavy
 from core.domain.orders.limits import budget_changes, budgets_of, judge, judge_anew, usage_changes, usage_keys
 from core.domain.orders.lookup import order_known, unknown_program, unlisted_source
@@ -132,8 +132,8 @@ def _comes_to(books: Books, posted: PostedOrder, program: Program) -> Destinatio
     return account_for(books, posted, order.customer_id, program)
 
 
-def account_named(books: Books, fact: Order | Return, program_id: str) -> Account | Parked:
-    """The account that an order or a return names by a reference; Parked where nothing can come to it."""
+def account_named(books: Books, fact: Order | Return | OrderClaim, program_id: str) -> Account | Parked:
+    """The account that an order, its claim or a return names by a reference; Parked where nothing can come to it."""
     whom = fact.whom
     assert whom is not None
     account, field = account_found(books, whom, program_id), f"data.{field_of(whom)}"

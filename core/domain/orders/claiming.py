@@ -13,7 +13,15 @@ from core.domain.decision import AccountChange, Decision
 from core.domain.ledger import Account
 from core.domain.lots import OriginKind
 from core.domain.message import Message
-from core.domain.orders.accrual import Coming, account_for, accrue, is_closed, is_not_enrolled
+from core.domain.orders.accrual import (
+    Coming,
+    Destination,
+    account_for,
+    account_named,
+    accrue,
+    is_closed,
+    is_not_enrolled,
+)
 from core.domain.orders.earning import Earning
 from core.domain.orders.facts import OrderClaim, Refund
 from core.domain.orders.holding import Rebalancing, held_of, rebalanced
@@ -32,9 +40,11 @@ from core.domain.orders.settling import OrderChange, raising, settle
 from core.domain.outcomes import Parked, Reason, Replayed, Waiting
 from core.domain.program import Program
 from core.domain.program.registry import ProgramRegistry
-from core.domain.reach import AccountParts, LotsWanted, Reach, TierInstant
+from core.domain.reach import AccountParts, LotsWanted, Reach, TierInstant, union
 from core.domain.reports import KeptOrder
 from core.domain.value.authorizations import Authorization
+from core.domain.value.commands import CUSTOMER, Whom
+from core.domain.whose import account_found, account_reach, key_of
 
 
 def claim_reach(message: Message[OrderClaim], rules: ProgramRegistry, _as_of: datetime) -> Reach:
@@ -47,13 +57,13 @@ def claim_reach(message: Message[OrderClaim], rules: ProgramRegistry, _as_of: da
     parts = AccountParts(
         LotsWanted.TO_TAKE, (TierInstant(None, key, is_new=False),), expiries=of_order.account.expiries
     )
-    customers = tuple((program_id, claim.customer_id) for program_id in programs)
-    reached = dict.fromkeys(customers, parts)
+    reached = [account_reach(claim.whom, program_id, parts) for program_id in programs]
     if claim.previous_customer_id is not None:
         # Whose account may have been merged into that which has the order.
-        previous = [(program_id, claim.previous_customer_id) for program_id in programs]
-        reached = {**dict.fromkeys(previous, AccountParts()), **reached}
-    return Reach({key: of_order}, customers=reached, owners={key: customers})
+        previous = Whom(CUSTOMER, claim.previous_customer_id)
+        reached += [account_reach(previous, program_id, AccountParts()) for program_id in programs]
+    owners = tuple(dict.fromkeys(key_of(claim.whom, program_id) for program_id in programs))
+    return union([Reach({key: of_order}, owners={key: owners}), *reached])
 
 
 def decide_claim(
@@ -78,21 +88,31 @@ def decide_claim(
     )  # fmt: skip
     owner = None if posted.account_id is None else books.account(posted.account_id)
     is_late = any((each.occurred_at, each.event_key) > (claim.occurred_at, key) for each in claims)
-    account = books.account_of(posted.program_id, claim.customer_id)
+    account = account_found(books, claim.whom, posted.program_id)
     if is_late or (owner is not None and _is_of(owner, claim.customer_id, account)):
         return Decision(facts=(event,))
     # In a shared account it may be a member's, as long as no claim has moved it there.
     reported_for = None if claims else posted.order.customer_id
-    if owner is not None and not _was_of(books, owner, claim, reported_for):
-        return _owned()
-    held_before = {each.account_id for each in books.order_events_of(posted) if each.kind is OrderEventKind.GIVEN_UP}
-    if account is not None and account.account_id in held_before:
-        return _back_again()
+    if (problem := _in_the_way(books, posted, owner, claim, reported_for)) is not None:
+        return problem
     return _moved(books, posted, owner, claim, event, rules, as_of)
 
 
-def _is_of(owner: Account, customer_id: str, account: Account | None) -> bool:
-    """Whether this is the customer's account: theirs, or the one that it is merged into."""
+def _in_the_way(
+    books: Books, posted: PostedOrder, owner: Account | None, claim: OrderClaim, reported_for: str | None
+) -> Parked | None:
+    """Why the order does not move to where the claim says; None where it does."""
+    account = account_found(books, claim.whom, posted.program_id)
+    if claim.reference is not None and isinstance(named := account_named(books, claim, posted.program_id), Parked):
+        return named
+    if owner is not None and not _was_of(books, owner, claim, reported_for):
+        return _owned()
+    held_before = {each.account_id for each in books.order_events_of(posted) if each.kind is OrderEventKind.GIVEN_UP}
+    return _back_again() if account is not None and account.account_id in held_before else None
+
+
+def _is_of(owner: Account, customer_id: str | None, account: Account | None) -> bool:
+    """Whether this is the account that is meant: the customer's, any of theirs, or the one that it is merged into."""
     return owner.customer_id == customer_id or (account is not None and account.account_id == owner.account_id)
 
 
@@ -132,7 +152,7 @@ def _moved(
     left = _Left() if owner is None else _given_up(books, posted, owner, event, rules, as_of)
     if isinstance(left, Parked):
         return left
-    account, opened = account_for(books, posted, claim.customer_id, program)
+    account, opened = _comes_to(books, posted, claim, program)
     nobodys = _nobodys(posted)
     refunds = books.refunds_known(posted)
     coming = Coming(refunds, claim.occurred_at, left.budgets)
@@ -157,11 +177,22 @@ def _moved(
 
 def _takes_no_orders(books: Books, posted: PostedOrder, claim: OrderClaim, program: Program) -> Parked | None:
     """Why the order does not come to who claims it; None where it does."""
+    if claim.customer_id is None:
+        return None  # the account that it names is there
     if is_not_enrolled(books, posted.program_id, claim.customer_id, program):
         return _not_enrolled(posted.program_id)
     if is_closed(books, posted.program_id, claim.customer_id):
         return Parked(Reason.ACCOUNT_CLOSED, "the customer's account is closed, and takes no orders")
     return None
+
+
+def _comes_to(books: Books, posted: PostedOrder, claim: OrderClaim, program: Program) -> Destination:
+    """The account that the claim names, or the customer's; who has none gets one."""
+    if claim.customer_id is not None:
+        return account_for(books, posted, claim.customer_id, program)
+    account = account_found(books, claim.whom, posted.program_id)
+    assert account is not None
+    return Destination(account, None)
 
 
 def _nobodys(posted: PostedOrder) -> PostedOrder:

@@ -185,10 +185,19 @@ class OrderClaim(NamedTuple):
 
     source: str
     order_id: str
-    customer_id: str
+    customer_id: str | None  #: None: the account that it comes to is named otherwise
     previous_customer_id: str | None  #: whose it was; None: a guest's
     occurred_at: datetime
     order_source: str | None = None  #: where the order was made; None: where this was reported
+    reference_kind: str | None = None  #: as in an order
+    reference: str | None = None
+
+    @property
+    def whom(self) -> Whom:
+        """Whose it is."""
+        whom = _whom(self.customer_id, self.reference_kind, self.reference)
+        assert whom is not None
+        return whom
 
     @property
     def order_key(self) -> tuple[str, str]:

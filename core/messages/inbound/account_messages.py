@@ -32,6 +32,7 @@ from core.messages.inbound.fields import (
     Label,
     StopAtFirst,
     UtcTime,
+    named_nowhere,
     named_twice,
     own_problem,
 )
@@ -290,9 +291,9 @@ class LinkData(TypedDict):
 def _settle_link(data: Any) -> Any:
     leave_out_null(data)
     named_once(data, ("customer_id", "account_id"))
-    refuse(named_twice(data, tuple(LINKED), "say one at a time"))
-    if not any(kind in data for kind in LINKED):
-        refuse([own_problem((), f"has none of {', '.join(LINKED)}; say what is linked by one of them")])
+    kinds = tuple(LINKED)
+    refuse(named_twice(data, kinds, "say one at a time"))
+    refuse(named_nowhere(data, kinds, "say what is linked by one of them"))
     return data
 
 

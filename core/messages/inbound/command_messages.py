@@ -19,8 +19,8 @@ from core.messages.inbound.fields import (
     OperatorName,
     Text,
     UtcTime,
+    named_nowhere,
     named_twice,
-    own_problem,
 )
 from core.messages.inbound.order_messages import STRICT, Envelope, leave_out_null, refuse
 from core.messages.inbound.personal_names import EmailAddress, PhoneNumber
@@ -133,9 +133,7 @@ def leave_out_empty(data: Any) -> Any:
 
 def named_once(data: Any, fields: tuple[str, ...]) -> None:
     """Refuse a command that names an account in none of these fields, or in two."""
-    refuse(named_twice(data, fields))
-    if not any(name in data for name in fields):
-        refuse([own_problem((), f"has none of {', '.join(fields)}; name the account by one of them")])
+    refuse(named_twice(data, fields) or named_nowhere(data, fields, "name the account by one of them"))
 
 
 @with_config(STRICT)

@@ -254,7 +254,7 @@ CONTRACTS = (
         "order.claimed",
         OrderClaimedEvent,
         _order,
-        _named_customer,
+        _named_account,
         is_subject=False,
         fact=claim_of,
         subject_source=_order_source,

@@ -59,6 +59,13 @@ def named_twice(
     return [own_problem((each,), f"stands beside {named[0]}; {advice}") for each in named[1:2]]
 
 
+def named_nowhere(data: Any, fields: tuple[str, ...], advice: str) -> list[InitErrorDetails]:
+    """What is wrong where none of these fields is there."""
+    if any(name in data for name in fields):
+        return []
+    return [own_problem((), f"has none of {', '.join(fields)}; {advice}")]
+
+
 def counting(problem: InitErrorDetails, more: int) -> InitErrorDetails:
     """Let `problem` say besides how many others there are that nobody words."""
     error = problem["type"]

@@ -9,6 +9,7 @@ from pydantic_core import InitErrorDetails
 from typing_extensions import TypedDict
 
 from core.messages.inbound.fields import (
+    NAMING,
     Amount,
     Attributes,
     CardNumber,
@@ -20,6 +21,8 @@ from core.messages.inbound.fields import (
     SignedAmount,
     SignedQuantity,
     StopAtFirst,
+    named_nowhere,
+    named_twice,
     own_problem,
     plain_decimal,
     plain_quantity,
@@ -159,8 +162,16 @@ class OrderClaimedData(TypedDict):
     """The order. It may come later than this message."""
     order_source: NotRequired[Id | None]
     """Where the order was made; left out, where this message comes from."""
-    customer_id: CustomerId
+    customer_id: NotRequired[CustomerId | None]
     """The customer whose order it is."""
+    account_id: NotRequired[Id | None]
+    """The account to which it comes, in place of a customer: the id that we drew, or its own."""
+    card: NotRequired[CardNumber | None]
+    """A card that is linked to the account, in place of a customer."""
+    phone: NotRequired[PhoneNumber | None]
+    """A linked phone number, in international form, in place of a customer. Only a hash is kept."""
+    email: NotRequired[EmailAddress | None]
+    """A linked e-mail address, in place of a customer. Only a hash is kept."""
     previous_customer_id: NotRequired[CustomerId | None]
     """Whose it was until now; left out for a guest's order."""
     program_id: NotRequired[Id | None]
@@ -169,7 +180,8 @@ class OrderClaimedData(TypedDict):
 
 def _settle_claimed(data: OrderClaimedData) -> OrderClaimedData:
     leave_out_null(data)
-    if data["customer_id"] == data.get("previous_customer_id"):
+    refuse(named_twice(data, NAMING) or named_nowhere(data, NAMING, "name whose it is by one of them"))
+    if data.get("customer_id", "") == data.get("previous_customer_id"):
         refuse([own_problem(("previous_customer_id",), "is the customer_id too; leave it out for a guest's order")])
     return data
 

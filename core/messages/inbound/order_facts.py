@@ -111,10 +111,11 @@ def claim_of(source: str, occurred_at: datetime, data: Mapping[str, Any]) -> Ord
     return OrderClaim(
         source,
         data["order_id"],
-        data["customer_id"],
+        data.get("customer_id"),
         data.get("previous_customer_id"),
         occurred_at,
         data.get("order_source"),
+        **_reference(data),
     )
 
 

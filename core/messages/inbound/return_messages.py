@@ -13,8 +13,8 @@ from core.messages.inbound.fields import (
     ExchangeRate,
     Id,
     StopAtFirst,
+    named_nowhere,
     named_twice,
-    own_problem,
 )
 from core.messages.inbound.order_messages import (
     LINES_COUNT,
@@ -57,9 +57,7 @@ class OrderReturnedData(TypedDict):
 
 def _settle_return(data: OrderReturnedData) -> OrderReturnedData:
     leave_out_null(data)
-    refuse(named_twice(data, NAMING))
-    if not any(name in data for name in NAMING):
-        refuse([own_problem((), f"has none of {', '.join(NAMING)}; name whose it is by one of them")])
+    refuse(named_twice(data, NAMING) or named_nowhere(data, NAMING, "name whose it is by one of them"))
     settle_rate(data)
     return data
 
