@@ -12,7 +12,7 @@ from core.domain.ledger import Account
 from core.domain.lots import Lot, Origin, OriginKind
 from core.domain.orders.facts import Order, Refund
 from core.domain.orders.posted import PostedOrder, PostedRefund, Qualifying, Recovery
-from core.messages.inbound.order_facts import line_of
+from core.messages.inbound.order_lines import lines_of
 from core.store import tables
 from core.store.judgements import judgement_json, read_judgement, read_steps
 from core.store.ledger import read_refund_lines, refund_lines_json
@@ -179,7 +179,7 @@ def posted_order(row: Any) -> PostedOrder:
             row.customer_id,
             row.currency,
             row.occurred_at,
-            tuple(line_of(line) for line in row.lines),
+            lines_of(row.lines),
             row.points_paid,
             row.attributes or {},
             tuple(row.customer_tags or ()),

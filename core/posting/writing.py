@@ -152,7 +152,7 @@ class Writing:
                 case PostedRefund():
                     self._refunds.append((fact, report.inbox_id))
                 case PostedReturn():
-                    self._returns.append(NewReturn(fact, report.inbox_id, _json(report.data["lines"]) or "[]"))
+                    self._returns.append(NewReturn(fact, report.inbox_id, _text(report.data["lines"])))
                 case PostedOrderEvent():
                     content = report.settled if fact.event_key or report.data.keys() - _NAMING else None
                     self._order_events.append(NewOrderEvent(fact, report.inbox_id, content))
@@ -358,12 +358,16 @@ def _new_order(posted: PostedOrder, report: Report) -> NewOrder:
     data = report.data
     return NewOrder(
         posted, report.shard, report.inbox_id,
-        _json(data["lines"]) or "[]", _json(data.get("attributes")), _json(data.get("customer_tags")),
+        _text(data["lines"]), _json(data.get("attributes")), _json(data.get("customer_tags")),
     )  # fmt: skip
 
 
 def _json(value: object) -> str | None:
-    return None if value is None else to_json(value).decode()
+    return None if value is None else _text(value)
+
+
+def _text(value: object) -> str:
+    return to_json(value).decode()
 
 
 def _goes_beyond(total: int, before: int, most: int | None) -> bool:

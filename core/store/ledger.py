@@ -86,7 +86,8 @@ def read_refund_lines(text: str | None) -> tuple[RefundLine, ...]:
 
 def read_parts(content: str | None) -> tuple[LinePart, ...]:
     """Of what part of its order an event is, of the content that is kept of it; none: all of it."""
-    return parts_of(from_json(content)) if content is not None else ()
+    data = {} if content is None else from_json(content)
+    return parts_of(data) if isinstance(data.get("lines"), list) else ()  # an amendment has columns of whole lines
 
 
 def _decimal(value: str | int | None) -> Decimal | None:

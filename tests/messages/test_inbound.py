@@ -16,6 +16,7 @@ from core.domain.message import Message
 from core.domain.orders.facts import Cancellation, Fulfilment, LineKind, Order, OrderLine, Refund, RefundLine
 from core.domain.outcomes import Reason
 from core.messages.inbound.contracts import INBOUND
+from core.messages.inbound.order_lines import lines_again
 from core.messages.inbound.reading import (
     ReadEvent,
     SettledMessage,
@@ -159,14 +160,39 @@ def test_no_attributes_and_no_tags_are_kept_as_nothing(attributes: Any, tags: An
     assert (read_attributes(None), read_tags(None)) == ({}, ())
 
 
-def test_lines_are_kept_compactly_and_read_back() -> None:
+def test_lines_are_kept_by_their_fields_and_read_back() -> None:
     (order, *_), data = settled(ORDER)
     kept = to_json(data["lines"]).decode()
     assert kept == (
-        '[{"line_id":"1","sku":"mug","quantity":2,"amount":"12.5","tax":"2.5","categories":["kitchen"]},'
-        '{"line_id":"2","quantity":"0.25","amount":"3","kind":"shipping"}]'
+        '{"line_id":["1","2"],"sku":["mug",null],"quantity":[2,"0.25"],"amount":["12.5","3"],"tax":["2.5",null],'
+        '"kind":[null,"shipping"],"categories":[["kitchen"],null]}'
     )
     assert read_lines(kept) == order.lines
+    assert to_json(lines_again(order.lines)).decode() == kept
+
+
+def test_a_field_that_no_line_has_is_not_kept() -> None:
+    sent = changed(ORDER, "data.lines", [{"line_id": "1", "quantity": 1, "amount": "0.00"}])
+    _, data = settled(changed(sent, "data.points_paid", ...))
+    assert data["lines"] == {"line_id": ["1"], "quantity": [1], "amount": ["0"]}
+
+
+_AMOUNTS = st.decimals("-999.999", "999.999", places=3)
+_LINES = st.builds(
+    OrderLine,
+    line_id=st.text("ab1-", min_size=1),
+    sku=st.none() | st.text("ab1-", min_size=1),
+    quantity=_AMOUNTS.filter(bool),
+    amount=_AMOUNTS,
+    tax=_AMOUNTS,
+    kind=st.sampled_from(LineKind),
+    categories=st.lists(st.text("ab1-", min_size=1), max_size=3).map(tuple),
+)
+
+
+@given(st.lists(_LINES, max_size=5))
+def test_any_lines_are_read_as_they_were_kept(several: list[OrderLine]) -> None:
+    assert read_lines(to_json(lines_again(several))) == tuple(several)
 
 
 @pytest.mark.parametrize(

@@ -161,7 +161,8 @@ def connection(engine: Engine) -> Iterator[Connection]:
 
 
 LINES_JSON = (
-    '[{"line_id":"1","sku":"sku","quantity":"1.5","amount":"12.5","tax":"2","kind":"tip","categories":["a","b"]}]'
+    '{"line_id":["1"],"sku":["sku"],"quantity":["1.5"],"amount":["12.5"],"tax":["2"],"kind":["tip"],'
+    '"categories":[["a","b"]]}'
 )
 
 

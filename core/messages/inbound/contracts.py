@@ -107,6 +107,7 @@ class Contract(NamedTuple):
     subject_source: Callable[[Data], str | None] = _no_other_source
     own_id: str | None = None  #: the field that names what it makes: left out, that has the event's id
     is_answered: bool = False  #: it asks for something, and where its answer goes is kept
+    has_order_lines: bool = False  #: `lines` are those of an order, and are settled as such
 
     @property
     def verb(self) -> str | None:
@@ -243,13 +244,29 @@ def _on_issue(verb: str, model: Model) -> Contract:
 
 
 CONTRACTS = (
-    Contract("order.completed", OrderCompletedEvent, _order, _named_account, is_subject=True, fact=order_of),
+    Contract(
+        "order.completed",
+        OrderCompletedEvent,
+        _order,
+        _named_account,
+        is_subject=True,
+        fact=order_of,
+        has_order_lines=True,
+    ),
     _about_order("order.refunded", OrderRefundedEvent, refund_of),
     _about_order("order.fulfilled", OrderFulfilledEvent, fulfilment_of),
     _about_order("order.cancelled", OrderCancelledEvent, cancellation_of),
-    _about_order("order.amended", OrderAmendedEvent, amended_order_of),
+    _about_order("order.amended", OrderAmendedEvent, amended_order_of)._replace(has_order_lines=True),
     _about_order("order.refund_reverted", OrderRefundRevertedEvent, reversion_of),
-    Contract("order.returned", OrderReturnedEvent, _return, _named_account, is_subject=True, fact=return_of),
+    Contract(
+        "order.returned",
+        OrderReturnedEvent,
+        _return,
+        _named_account,
+        is_subject=True,
+        fact=return_of,
+        has_order_lines=True,
+    ),
     Contract(
         "order.claimed",
         OrderClaimedEvent,

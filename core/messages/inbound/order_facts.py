@@ -3,32 +3,25 @@
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
-from functools import lru_cache
 from typing import Any
 
 from core.domain.orders.facts import (
     AmendedOrder,
     Cancellation,
     Fulfilment,
-    LineKind,
     LinePart,
     Order,
     OrderClaim,
-    OrderLine,
     Refund,
     RefundLine,
     RefundReversion,
     Return,
 )
 from core.domain.value.commands import ACCOUNT, LINKED
+from core.messages.inbound.order_lines import lines_of
 
-_KINDS = {kind.value: kind for kind in LineKind}
-_ZERO = Decimal(0)
 #: Fields that name an account otherwise than by its customer, with the kind of reference that each is.
 _REFERENCES = {"account_id": ACCOUNT, **{kind: kind for kind in LINKED}}
-_new = tuple.__new__
-#: Amounts and quantities repeat: finding one costs a third of making it.
-_decimal = lru_cache(maxsize=20_000)(Decimal)
 
 
 def order_of(source: str, occurred_at: datetime, data: Mapping[str, Any]) -> Order:
@@ -39,7 +32,7 @@ def order_of(source: str, occurred_at: datetime, data: Mapping[str, Any]) -> Ord
         customer_id=data.get("customer_id"),
         currency=data["currency"],
         occurred_at=occurred_at,
-        lines=tuple([line_of(line) for line in data["lines"]]),
+        lines=lines_of(data["lines"]),
         points_paid=Decimal(data.get("points_paid") or 0),
         attributes=data.get("attributes") or {},
         customer_tags=tuple(data.get("customer_tags") or ()),
@@ -96,7 +89,7 @@ def parts_of(data: Mapping[str, Any]) -> tuple[LinePart, ...]:
 
 
 def _quantity(value: str | int | None) -> Decimal | None:
-    return None if value is None else _decimal(value)
+    return None if value is None else Decimal(value)
 
 
 def amended_order_of(source: str, occurred_at: datetime, data: Mapping[str, Any]) -> AmendedOrder:
@@ -126,30 +119,11 @@ def reversion_of(source: str, occurred_at: datetime, data: Mapping[str, Any]) ->
 
 def return_of(source: str, occurred_at: datetime, data: Mapping[str, Any]) -> Return:
     """Make the return of an `order.returned` event."""
-    lines = tuple([line_of(line) for line in data["lines"]])
+    lines = lines_of(data["lines"])
     rate = Decimal(data["rate"]) if "rate" in data else None
     customer_id = data.get("customer_id")
     return Return(
         source, data["return_id"], customer_id, data["currency"], occurred_at, lines, rate, **_reference(data)
-    )
-
-
-def line_of(line: dict[str, Any]) -> OrderLine:
-    """Make one line of an order."""
-    get = line.get
-    tax, kind, categories = get("tax"), get("kind"), get("categories")
-    # The hottest line of posting: OrderLine(...) itself, and the look-up of what is mostly absent, cost twice as much.
-    return _new(
-        OrderLine,
-        (
-            line["line_id"],
-            get("sku"),
-            _decimal(line["quantity"]),
-            _decimal(line["amount"]),
-            _decimal(tax) if tax else _ZERO,
-            _KINDS[kind] if kind else LineKind.PRODUCT,
-            tuple(categories) if categories else (),
-        ),
     )
 
 

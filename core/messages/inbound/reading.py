@@ -21,7 +21,7 @@ from core.messages.inbound.command_messages import COMMAND_PREFIX
 from core.messages.inbound.contracts import INBOUND, Contract, Contracts, Data
 from core.messages.inbound.fields import TYPE_LIKE
 from core.messages.inbound.json_arrays import elements
-from core.messages.inbound.order_facts import line_of
+from core.messages.inbound.order_lines import lines_of, settled_lines
 from core.messages.inbound.personal_names import NO_SALT, hide
 from core.messages.inbound.problems import NO_NUMBER, Effort, explain, not_json_detail
 from core.messages.inbound.replies import REPLY_PREFIX, ReplyAddress
@@ -210,7 +210,7 @@ def read_settled(
 
 def read_lines(lines_json: str | bytes) -> tuple[OrderLine, ...]:
     """Read the lines of an order in the form that the orders table keeps."""
-    return tuple(line_of(line) for line in from_json(lines_json))
+    return lines_of(from_json(lines_json))
 
 
 def read_attributes(attributes_json: str | bytes | None) -> dict[str, AttributeValue]:
@@ -292,6 +292,8 @@ def _read_event(
         del data["order_source"]  # says nothing
     if contract.own_id is not None:
         data.setdefault(contract.own_id, event["id"])
+    if contract.has_order_lines:
+        data["lines"] = settled_lines(data["lines"])
     settled = to_json(data)
     content = sha256(settled)
     content.update(f"\n{contract.type}\n{occurred_at.isoformat()}".encode())
