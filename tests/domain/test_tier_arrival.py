@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import Any, NamedTuple
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core.domain.orders.facts import Order, Refund
@@ -28,7 +28,11 @@ qualifications = st.fixed_dictionaries(
         "months": st.sampled_from([1, 3, 12]),
     }
 )
-days = st.integers(0, 1500)
+_MICROSECOND = timedelta(microseconds=1)
+#: Far apart, of one instant, or of the next one.
+_TOGETHER = [timedelta(days=10), timedelta(days=10) + _MICROSECOND, timedelta(days=400)]
+times = st.integers(0, 1500).map(timedelta) | st.sampled_from(_TOGETHER)
+times_later = st.integers(0, 300).map(timedelta) | st.sampled_from([timedelta(0), _MICROSECOND, timedelta(days=1)])
 
 
 class Story(NamedTuple):
@@ -37,13 +41,13 @@ class Story(NamedTuple):
     first: Program
     second: Program  #: from `changed_at` on
     changed_at: datetime
-    orders: list[tuple[int, int]]  #: day, and pieces of 10.00
-    refunds: list[tuple[int, int, int]]  #: of which order, so many days later, so many pieces
+    orders: list[tuple[timedelta, int]]  #: when, from START on, and pieces of 10.00
+    refunds: list[tuple[int, timedelta, int]]  #: of which order, so much later, so many pieces
 
     def sold(self) -> list[Order]:
         return [
-            order(order_id=f"o{n}", lines=[line("1", f"{10 * pieces}.00", pieces)], at=START + timedelta(days=day))
-            for n, (day, pieces) in enumerate(self.orders)
+            order(order_id=f"o{n}", lines=[line("1", f"{10 * pieces}.00", pieces)], at=START + since)
+            for n, (since, pieces) in enumerate(self.orders)
         ]
 
     def given_back(self) -> list[Refund]:
@@ -54,7 +58,7 @@ class Story(NamedTuple):
             many = min(pieces, left[number])
             if many:
                 left[number] -= many
-                at = sold[number].occurred_at + timedelta(days=later)
+                at = sold[number].occurred_at + later
                 found.append(refund(part("1", quantity=many), order_id=f"o{number}", refund_id=f"r{n}", at=at))
         return found
 
@@ -102,8 +106,8 @@ stories = st.builds(
     st.builds(tiered, st.sampled_from([*_FIELDS]), qualifications),
     st.builds(tiered, st.sampled_from([*_FIELDS]), qualifications),
     st.sampled_from([END + timedelta(days=1), instant("2024-07-10"), instant("2025-01-01T00:00+01:00")]),
-    st.lists(st.tuples(days, st.integers(1, 60)), min_size=1, max_size=7),
-    st.lists(st.tuples(st.integers(0, 6), st.integers(0, 300), st.integers(1, 60)), max_size=5),
+    st.lists(st.tuples(times, st.integers(1, 60)), min_size=1, max_size=7),
+    st.lists(st.tuples(st.integers(0, 6), times_later, st.integers(1, 60)), max_size=5),
 )
 
 
@@ -143,13 +147,21 @@ def test_however_facts_arrive_and_reviews_run_the_tiers_are_those_of_all_facts_a
     assert ends == [ends[0]] * len(ends)
 
 
-@given(stories, st.sampled_from(TIER_IDS), days, st.integers(1, 900), st.integers(0, 10_000))
+_LIFETIME = tiered("points", {"window": "lifetime", "refunds": "at_once"})
+#: Put down by hand, up again by one order, and down with its refund, though its orders come to the tier all the same.
+_UP_BY_ONE_ORDER = Story(
+    _LIFETIME, _LIFETIME, END, [(timedelta(0), 30), (timedelta(days=10), 1)], [(1, timedelta(days=1), 1)]
+)
+
+
+@given(stories, st.sampled_from(TIER_IDS), times, st.integers(1, 900), st.integers(0, 10_000))
+@example(_UP_BY_ONE_ORDER, "bronze", timedelta(0), 1, 0)
 def test_a_hold_by_hand_is_a_fact_of_its_own_time(
-    story: Story, tier_id: str, day: int, held_days: int, number: int
+    story: Story, tier_id: str, since: timedelta, held_days: int, number: int
 ) -> None:
     random = Random(number)
     facts: list[ShopFact] = [*story.sold(), *story.given_back()]
-    held_at = START + timedelta(days=day, hours=1)
+    held_at = START + since + timedelta(seconds=1)
     hold = Held(held_at, tier_id, held_at + timedelta(days=held_days))
     known = [fact for fact in facts if fact.occurred_at <= held_at]
     if not any(isinstance(fact, Order) for fact in known):

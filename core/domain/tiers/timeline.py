@@ -141,6 +141,8 @@ def may_fall(
         and not account.is_enrolment_given
         and program_at(account.enrolled_at) is program
         and (account.qualifying_from is None or order.occurred_at >= account.qualifying_from)
+        # A hold may have put the account lower than its orders come to: then it is up again by this order alone.
+        and account.tier_since != order.occurred_at
     )
     return not (is_simple and program.rank(program.tier_for(account.qualifying_points).tier_id) >= rank >= 0)
 
