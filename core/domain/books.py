@@ -347,6 +347,8 @@ class Books(Names):
             self._usages.setdefault(account_id, {}).update(after)
 
     def _keep_movement(self, entry: Entry, answer: Answer | None) -> None:
+        if entry.command_id is None and entry.corrects_sequence is None:
+            return
         corrected = (entry.account_id, entry.corrects_sequence or 0)
         undone = self._movements.get(corrected)
         if entry.source is None or entry.command_id is None:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from core.domain.lots import Allocation, AllocationKind, Lot, Origin
+from core.domain.records import quickly_replaced
 
 #: The most that an account may get in its life: far more than anybody means, far less than 64 bits hold, and still
 #: exact for consumers whose numbers are doubles.
@@ -57,6 +58,7 @@ class AccountStatus(StrEnum):
     CLOSED = "closed"  #: only what was done before is still corrected
 
 
+@quickly_replaced
 class Account(NamedTuple):
     """One customer's points in one program."""
 
@@ -96,6 +98,7 @@ class AccountDetails(NamedTuple):
     digest: bytes | None = None  #: of the content of the command that made it; None: none did
 
 
+@quickly_replaced
 class Entry(NamedTuple):
     """One signed change of one account. Changes of balance and pending = sum of allocations - deficit_change.
 

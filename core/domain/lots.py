@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import NamedTuple
 
+from core.domain.records import quickly_replaced
+
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
 
@@ -29,6 +31,7 @@ class Origin(NamedTuple):
         return self.kind, self.source, self.id
 
 
+@quickly_replaced
 class Lot(NamedTuple):
     """What is left of one credit. `points_granted - points_remaining - points_expired` was spent or clawed back."""
 

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import NamedTuple, TypeVar
 
 from core.domain.program import Program
+from core.domain.records import quickly_replaced
 from core.domain.value.payments import PaymentKey
 
 K = TypeVar("K")
@@ -47,6 +48,7 @@ class TierInstant(NamedTuple):
     place: int = 0  #: of its message in the batch
 
 
+@quickly_replaced
 class AccountParts(NamedTuple):
     """Which parts of an account."""
 
@@ -88,7 +90,8 @@ class AccountParts(NamedTuple):
         """What the message asks for that has this place in its batch."""
         if not self.tiers_at:
             return self
-        return self._replace(tiers_at=tuple([each._replace(place=place) for each in self.tiers_at]))
+        marked = [TierInstant(at, order, is_new, place) for at, order, is_new, _ in self.tiers_at]
+        return self._replace(tiers_at=tuple(marked))
 
 
 class OrderParts(NamedTuple):
@@ -120,6 +123,7 @@ _NO_PAYMENTS: Mapping[PaymentKey, frozenset[OrderKey]] = MappingProxyType({})
 _NO_OWNERS: Mapping[OrderKey, tuple[CustomerKey | ReferenceKey, ...]] = MappingProxyType({})
 
 
+@quickly_replaced
 class Reach(NamedTuple):
     """What one message, or all messages of a batch, need of the books."""
 

@@ -58,8 +58,10 @@ def in_order(
         held[each.subject].append(each)
     outcomes: dict[int, tuple[ClaimedMessage, Outcome]] = {}
     for first in read:
-        behind = held.pop(first.subject, []) if first.handler.contract.is_subject else []
-        for each in (first, *sorted(behind, key=lambda held_back: held_back.claimed.inbox_id)):
+        turn = [first]
+        if held and first.handler.contract.is_subject:
+            turn += sorted(held.pop(first.subject, ()), key=lambda held_back: held_back.claimed.inbox_id)
+        for each in turn:
             outcome = post(each)
             outcomes[each.claimed.inbox_id] = each.claimed, outcome
             if isinstance(outcome, Waiting):

@@ -161,7 +161,8 @@ class Writing:
                     self._authorizations[fact.key] = fact
         for authorization in decision.authorizations:
             self._authorizations[authorization.key] = authorization
-        self._keep_orders(decision, report)
+        if decision.orders:
+            self._keep_orders(decision, report)
         self._payments.update((payment.key, payment) for payment in decision.payments)
         for spent in decision.budgets:
             self._budgets[spent.program_id, spent.name] = None

@@ -223,7 +223,8 @@ def test_what_cannot_be_taken_is_parked_with_what_to_do(
 
 def test_a_return_that_was_changed_behind_the_workers_back_is_told(shell: Shell) -> None:
     shell.take(order("o1", "80.00"), goods_back())
-    shell.execute("UPDATE returns SET lines = :lines", lines='[{"line_id":"1","quantity":1,"amount":"90"}]')
+    lines = '{"line_id":["1"],"quantity":[1],"amount":["90"]}'
+    shell.execute("UPDATE returns SET lines = :lines", lines=lines)
     told = " ".join(shell.differences())
     assert "return b1 of /shops/test is not what its hash is of" in told
     assert "return b1 of /shops/test was due 20 points, but its goods earn 90" in told

@@ -65,7 +65,8 @@ def _reach_of(message: Message[Order], rules: ProgramRegistry) -> Reach:
     limits_of = ((program, order.occurred_at),) if program.has_limits else ()
     # To whichever account another message of the batch moves it, it is held against the limits of that one.
     of_order = OrderParts(account=AccountParts(limits_of=limits_of)) if limits_of else _NOTHING
-    if order.whom is None:
+    whom = order.whom
+    if whom is None:
         return Reach({key: of_order})
     parts = AccountParts(
         lots=LotsWanted.IF_OWING,
@@ -73,8 +74,8 @@ def _reach_of(message: Message[Order], rules: ProgramRegistry) -> Reach:
         limits_of=limits_of,
         expiries=program.has_inactivity,
     )
-    reach = account_reach(order.whom, program_id, parts)
-    return reach._replace(orders={key: of_order}, owners={key: (key_of(order.whom, program_id),)})
+    reach = account_reach(whom, program_id, parts)
+    return reach._replace(orders={key: of_order}, owners={key: (key_of(whom, program_id),)})
 
 
 @repaying

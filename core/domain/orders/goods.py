@@ -105,12 +105,13 @@ class Goods:
         """
         self.order, self.rate = order, rate
         lines, kinds = order.lines, basis.kinds
-        places = [place for place, line in enumerate(lines) if line.kind in kinds]
         #: Of the lines that earn.
-        self.places: Sequence[int] = range(len(lines)) if len(places) == len(lines) else places
-        self._members = self.places if isinstance(self.places, range) else frozenset(places)
+        self.places: Sequence[int] = range(len(lines))
+        if not {line.kind for line in lines}.issubset(kinds):
+            self.places = [place for place, line in enumerate(lines) if line.kind in kinds]
+        self._members = self.places if isinstance(self.places, range) else frozenset(self.places)
         self._has_tax = basis.tax is TaxBasis.INCLUDED
-        self.amount = self.amount_of(*places)  #: what they come to, in units
+        self.amount = self.amount_of(*self.places)  #: what they come to, in units
         #: The share of every line, with its tax, that was not paid with points, as a ratio: they paid for all alike.
         self.cash = self._cash() if order.points_paid else ALL
         #: The share of every line's amount that earns, as a ratio.
@@ -133,9 +134,10 @@ class Goods:
     def amount_of(self, *places: int) -> int:
         """What these lines earn for, in units."""
         lines = self.order.lines
-        amount = lines[places[0]].amount if len(places) == 1 else sum([lines[place].amount for place in places], _ZERO)
+        chosen = lines if len(places) == len(lines) else [lines[place] for place in places]
+        amount = chosen[0].amount if len(chosen) == 1 else sum([line.amount for line in chosen], _ZERO)
         if self._has_tax:
-            amount += sum([lines[place].tax for place in places], _ZERO)
+            amount += sum([line.tax for line in chosen], _ZERO)
         return units_of(amount)
 
     @cached_property

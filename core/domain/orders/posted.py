@@ -10,6 +10,7 @@ from uuid import UUID
 
 from core.domain.orders.facts import AttributeValue, LinePart, Order, OrderLine, Refund, Return
 from core.domain.orders.parts import given_back
+from core.domain.records import quickly_replaced
 
 _NOTHING: Mapping[str, int] = MappingProxyType({})
 _NO_REMAINDERS: Mapping[str, Decimal] = MappingProxyType({})
@@ -71,6 +72,7 @@ class QualifyingStep(NamedTuple):
     qualifying: Qualifying
 
 
+@quickly_replaced
 class PostedOrder(NamedTuple):
     """What the ledger holds of an order: its facts, the rules frozen with it, and what became of its points."""
 

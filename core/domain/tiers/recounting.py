@@ -11,7 +11,7 @@ from typing import NamedTuple
 from core.domain.books import Books
 from core.domain.decision import TierChange
 from core.domain.ledger import Account
-from core.domain.program import Program
+from core.domain.program import Program, QualificationWindow
 from core.domain.tiers.history import CountedOrder, TierFacts
 from core.domain.tiers.qualification import (
     BEGINNING,
@@ -66,7 +66,8 @@ def recount(
     if at is None:
         return Recount(account, (), account.tier_id)
     is_one_step = after is not None and not (before is None and after.steps)
-    if is_one_step and after is not None and is_next(account, at, program_at):
+    is_step = is_next(account, at, program_at) or (before is not None and _is_beside(account, at, program_at(at)))
+    if is_one_step and after is not None and is_step:
         counted = partial(books.counted, account)
         program = program_at(at)
         caught_up, changes = catch_up(account, at, program_at, counted)
@@ -95,6 +96,20 @@ def is_next(account: Account, instant: datetime, program_at: ProgramAt) -> bool:
         return False
     program = program_at(instant)
     return not has_membership_years(program) or has_membership_years(program_at(until))
+
+
+def _is_beside(account: Account, instant: datetime, program: Program) -> bool:
+    """Whether the last that the account has counted may be a refund of this very instant, and no tier hangs on it.
+
+    One credit note is often several refunds: of one instant it does not matter which is counted first. An order or a
+    hold of the microsecond behind it looks alike, but for what that did to the tier; a review is none of a lifetime's.
+    """
+    return (
+        account.counted_until == instant + INSTANT_AFTER
+        and program.qualification.window is QualificationWindow.LIFETIME
+        and account.tier_held_until is None
+        and (account.tier_since is None or account.tier_since <= instant)
+    )
 
 
 def _counts_otherwise_from(before: CountedOrder | None, after: CountedOrder | None) -> datetime | None:
