@@ -66,6 +66,7 @@ class AccountParts(NamedTuple):
     itself: bool = False  #: the account that is named, even where it is merged into another; and that one too
     merge: bool = False  #: its merges, and all orders that are its own or moved away by one
     commands_at: tuple[datetime, ...] = ()  #: what commands of these instants are held against
+    owner_gets_in: frozenset[str] = frozenset()  #: programs in which its owner's account gets points, of a reference
 
     def union(self, other: "AccountParts") -> "AccountParts":
         """The parts that either asks for."""
@@ -84,6 +85,7 @@ class AccountParts(NamedTuple):
             self.itself or other.itself,
             self.merge or other.merge,
             self.commands_at + other.commands_at,
+            self.owner_gets_in | other.owner_gets_in,
         )
 
     def of_message(self, place: int) -> "AccountParts":
@@ -92,6 +94,10 @@ class AccountParts(NamedTuple):
             return self
         marked = [TierInstant(at, order, is_new, place) for at, order, is_new, _ in self.tiers_at]
         return self._replace(tiers_at=tuple(marked))
+
+
+#: Of an account that gets points by command.
+GETTING = AccountParts(LotsWanted.IF_OWING, expiries=True)
 
 
 class OrderParts(NamedTuple):

@@ -6,6 +6,7 @@ Locks are taken in one order everywhere: orders, accounts by their ids, budgets.
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import product
 from typing import NamedTuple
 from uuid import UUID
 
@@ -19,7 +20,7 @@ from core.domain.orders.limits import usage_keys
 from core.domain.orders.posted import OrderEventKind, PostedOrder, Usage
 from core.domain.program import UsageKey
 from core.domain.program.registry import ProgramRegistry
-from core.domain.reach import AccountParts, CommandKey, LotsWanted, OrderKey, Reach, ReferenceKey
+from core.domain.reach import GETTING, AccountParts, CommandKey, LotsWanted, OrderKey, Reach, ReferenceKey
 from core.domain.takes import Take, note_takes
 from core.domain.tiers.counting import counting_bounds, tier_needs
 from core.domain.value.authorizations import Authorization
@@ -36,7 +37,7 @@ from core.posting.shared_limits import (
     stocks_asked_of,
     stocks_of,
 )
-from core.store.account_names import load_details, load_references
+from core.store.account_names import load_details, load_owners, load_references
 from core.store.authorizations import load_authorizations, load_holding
 from core.store.commands import load_commands
 from core.store.keepings import load_keepings
@@ -83,10 +84,11 @@ def open_books(
     books = Books(new_account_id)
     orders = load_reported(connection, books, reach)
     reach = with_payments(connection, reach, orders)
-    primaries = load_primaries(connection, reach.customers.keys())
-    books.put_primaries({key: primaries.get(key) for key in reach.customers})
     references = load_references(connection, reach.references.keys())
     books.put_references({key: references.get(key) for key in reach.references})
+    reach = _with_owners(connection, reach, references)
+    primaries = load_primaries(connection, reach.customers.keys())
+    books.put_primaries({key: primaries.get(key) for key in reach.customers})
     books.put_commands(reach.commands, load_commands(connection, reach.commands))
 
     entries = load_entries_of_commands(connection, reach.movements.keys())
@@ -109,6 +111,23 @@ def open_books(
     limits = [*budgets_of_these_orders(wanted), *stocks_asked_of(books, reach, rules, as_of)]
     limits += stocks_of(books, ending, rules)
     return OpenBooks(books, load_limits(connection, books, limits, is_contended=is_contended))
+
+
+def _with_owners(connection: Connection, reach: Reach, references: Mapping[ReferenceKey, UUID]) -> Reach:
+    """What the batch reaches with the accounts, in other programs, of who owns those that references lead to.
+
+    They are looked up before anything is locked, as the order of locks wants. Of an account that is merged just now
+    another owner's may be asked for then: the message is done again.
+    """
+    wanted = {references[key]: parts.owner_gets_in for key, parts in reach.references.items()
+              if parts.owner_gets_in and key in references}  # fmt: skip
+    if not wanted:
+        return reach
+    customers = dict(reach.customers)
+    for account_id, owners in load_owners(connection, wanted).items():
+        for key in product(wanted[account_id], owners):
+            customers[key] = customers.get(key, _NO_PARTS).union(GETTING)
+    return reach._replace(customers=customers)
 
 
 def _load_authorizations(

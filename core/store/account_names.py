@@ -42,6 +42,25 @@ def drawn_id(account_id: str) -> UUID | None:
     return drawn if str(drawn) == account_id else None
 
 
+_OWNERS = """
+WITH RECURSIVE way AS (
+    SELECT account_id AS named_id, customer_id, merged_into FROM accounts WHERE account_id = ANY(%b)
+    UNION ALL
+    SELECT w.named_id, a.customer_id, a.merged_into FROM way w JOIN accounts a ON a.account_id = w.merged_into
+)
+SELECT named_id, customer_id FROM way
+"""
+
+
+def load_owners(connection: Connection, account_ids: Collection[UUID]) -> dict[UUID, set[str]]:
+    """Whose each of these accounts is, and whose those are into which it is merged."""
+    found: dict[UUID, set[str]] = {account_id: set() for account_id in account_ids}
+    if account_ids:
+        for account_id, customer_id in run_bulk(connection, _OWNERS, (list(account_ids),)):
+            found[account_id].add(customer_id)
+    return found
+
+
 class NewReference(NamedTuple):
     """A name by which an account is found from now on, and the shard where what names it is posted."""
 

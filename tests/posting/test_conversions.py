@@ -156,3 +156,50 @@ def test_verify_works_the_rate_out_anew(engine: Engine, rounding: str) -> None:
     shell.execute("UPDATE programs SET document = jsonb_set(document, '{conversions,0,gives}', '3')")
     told = "converted 4 points to 2 of money, and version 1 of test gives 3"
     assert [text for text in shell.differences() if told in text]
+
+
+@pytest.mark.parametrize(
+    "by",
+    [{"card": "9801-0007"}, {"phone": "+44 (0)7400-123456"}, {"email": "Ann@example.com"}, {"account_id": "drawn"}],
+    ids=str,
+)
+class TestOfANamedAccount:
+    @pytest.fixture
+    def shell(self, shell: Shell) -> Shell:
+        linked = {"card": "9801-0007"}, {"phone": "+447400123456"}, {"email": "ann@example.com"}
+        shell.take(*(command("account.link", f"l{number}", **each) for number, each in enumerate(linked)))
+        return shell
+
+    @staticmethod
+    def named(shell: Shell, made: dict[str, Any], by: dict[str, str]) -> dict[str, Any]:
+        if "account_id" in by:
+            by = {"account_id": str(shell.value("SELECT account_id FROM accounts WHERE program_id = 'test'"))}
+        data = {name: value for name, value in made["data"].items() if name != "customer_id"}
+        return {**made, "data": {**data, **by}}
+
+    def test_they_go_to_its_owners_account_in_the_other_program(self, shell: Shell, by: dict[str, str]) -> None:
+        shell.take(self.named(shell, convert("k1", 50), by))
+        assert (balances(shell), shell.differences()) == ({"money": 33, "test": 50}, [])
+        undo = {**command("reverse", "k3"), "data": {"command_id": "k1"}}
+        shell.take(self.named(shell, convert("k2", 30), by), undo)
+        assert (balances(shell), shell.differences()) == ({"money": 20, "test": 70}, [])
+        shell.take(command("account.close", "k4", program_id="money", points_left="forfeit"))
+        shell.take(self.named(shell, convert("k5", 30), by))
+        assert (answer(shell, "k5")["code"], shell.differences()) == ("account_closed", [])
+
+    def test_of_one_that_is_merged_to_who_owns_the_survivor(self, shell: Shell, by: dict[str, str]) -> None:
+        made = self.named(shell, convert("k3", 50), by)
+        shell.take(order("o2", "10.00", customer_id="c2"))
+        shell.take(command("account.merge", "k1", into_customer_id="c2"))
+        shell.take(made)
+        [row] = shell.rows("SELECT customer_id, balance FROM accounts WHERE program_id = 'money'")
+        assert (tuple(row), shell.balance("c2"), shell.differences()) == (("c2", 33), 60, [])
+
+    def test_in_one_batch_with_what_moves_it_elsewhere(self, engine: Engine, shell: Shell, by: dict[str, str]) -> None:
+        """What was looked up is not what is meant then: the batch is done again, one message after the other."""
+        made = self.named(shell, convert("k3", 50), by)
+        single = Shell(engine, limits=TRUSTED, program_text=None, shards=1)
+        single.take(order("o2", "10.00", customer_id="c2"))
+        single.take(command("account.merge", "k1", into_customer_id="c2"), made)
+        [row] = shell.rows("SELECT customer_id, balance FROM accounts WHERE program_id = 'money'")
+        assert (tuple(row), shell.balance("c2"), shell.differences()) == (("c2", 33), 60, [])

@@ -181,8 +181,8 @@ def test_it_is_done_once_and_its_id_names_it_for_ever(world: World, verb: str) -
 
 def namings(verb: str) -> list[str]:
     """The fields by one of which a command names what it is about."""
-    if verb in NAMED or verb == "convert":
-        return [NAMED.get(verb, ("customer_id", ""))[0]]
+    if verb in NAMED:
+        return [NAMED[verb][0]]
     # What is linked is the card.
     return ["customer_id", "account_id", *([] if "card" in ASKED[verb] else LINKED)]
 

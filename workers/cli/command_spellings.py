@@ -136,12 +136,14 @@ SPELLINGS = (
     Spelling(
         "points convert",
         Verb.CONVERT,
-        ("customer_id", "to_program_id", "points"),
+        (WHOM, "to_program_id", "points"),
         "{points} of {whom} converted",
         """Turn points into those of another program, at the rate of the program's file: in both programs, or in none.
 
         \b
         loyalty points convert C-1001 account-money 500
+
+        Of an account that is named otherwise, they go to that of its owner.
         """,
     ),
     Spelling(

@@ -12,8 +12,8 @@ from core.domain.outcomes import Rejected, RejectionCode
 from core.domain.program import Enrol, Program
 from core.domain.program.registry import ProgramRegistry
 from core.domain.program.value import Conversion
-from core.domain.reach import AccountParts, LotsWanted, Reach, union
-from core.domain.value.commands import Command, CreditTerms
+from core.domain.reach import GETTING, Reach, union
+from core.domain.value.commands import CUSTOMER, Command, CreditTerms
 from core.domain.value.crediting import give, why_of
 from core.domain.value.situations import (
     Flow,
@@ -34,10 +34,13 @@ class ConvertTerms(NamedTuple):
 
 
 def convert_reach(message: Message[Command[ConvertTerms]], rules: ProgramRegistry, as_of: datetime) -> Reach:
-    """What a conversion asks of the books: the customer's accounts in both programs."""
-    terms, customer_id = message.fact.terms, message.fact.whom.id
-    getting = Reach(customers={(terms.to_program, customer_id): AccountParts(LotsWanted.IF_OWING, expiries=True)})
-    return union((command_reach(message, rules, as_of), getting))
+    """What a conversion asks of the books: the account, and that of its customer in the other program."""
+    whom, to_program, reach = message.fact.whom, message.fact.terms.to_program, command_reach(message, rules, as_of)
+    if whom.kind == CUSTOMER:
+        return union((reach, Reach(customers={(to_program, whom.id): GETTING})))
+    owner_gets_in = frozenset({to_program})
+    named = {key: parts._replace(owner_gets_in=owner_gets_in) for key, parts in reach.references.items()}
+    return reach._replace(references=named)
 
 
 def decide_conversion(situation: Situation) -> Decision | Rejected:
@@ -74,7 +77,8 @@ def decide_conversion(situation: Situation) -> Decision | Rejected:
 
 def _target(situation: Situation) -> Situation | Rejected:
     """What the conversion finds in the program that gives the other points."""
-    books, customer_id = situation.books, situation.command.whom.id
+    books, whom = situation.books, situation.command.whom
+    customer_id = whom.id if whom.kind == CUSTOMER else situation.account.customer_id
     version = situation.rules.at(situation.command.terms.to_program, situation.as_of)
     program, opened = version.program, None
     account = books.account_of(program.program_id, customer_id)

@@ -128,12 +128,9 @@ class ReverseCommand(Envelope):
 
 
 @with_config(STRICT)
-class ConvertData(TypedDict):
+class ConvertData(NamingData):
     """Turn points of a customer into those of another program, at the rate of the program: all of them, or none."""
 
-    program_id: NotRequired[NamedProgram]
-    customer_id: CustomerId
-    """The shop's id of the customer, in both programs."""
     to_program_id: Id
     """The program whose points they become: one of those that the program lists under conversions."""
     points: Points
@@ -148,5 +145,5 @@ class ConvertCommand(Envelope):
 
     type: Literal["loyalty.command.convert"]  # type: ignore[misc]
     """What is asked for."""
-    data: Annotated[ConvertData, AfterValidator(leave_out_empty)]
+    data: Annotated[ConvertData, AfterValidator(settle_command)]
     """The conversion."""

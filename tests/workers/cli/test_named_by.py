@@ -29,6 +29,7 @@ def linked(loyalty: CommandLine, shell: Shell) -> CommandLine:
 @pytest.mark.parametrize(("kind", "name"), [("card", "9801-0007"), ("phone", AGAIN), ("email", EMAIL.lower())])
 def test_every_command_finds_it(linked: CommandLine, shell: Shell, kind: str, name: str) -> None:
     assert linked("points", "debit", name, 40, "--named-by", kind, "--json").json["points"] == 40
+    assert linked("points", "convert", name, "nowhere", 5, "--named-by", kind).code == 1
     assert linked("account", "freeze", name, "--named-by", kind).code == 0
     for verb in ("show", "history", "explain"):
         printed = linked("account", verb, name, "--named-by", kind)
