@@ -69,7 +69,8 @@ from core.messages.reasons import MENDS
 from core.posting.handlers import HANDLERS, Outcome
 from tests.factories import in_envelope
 from tests.facts import ACCOUNT_ID, AS_OF, program_with, spend_rule
-from tests.messages.inbound_samples import LIMITS, NOW
+from tests.messages.inbound_samples import LIMITS as UNSALTED
+from tests.messages.inbound_samples import NOW
 from workers.bootstrap import checked_broker_url, checked_database_url
 from workers.brokers import url_without_password
 from workers.brokers.amqp_frames import Delivery, FrameReader, delivery_handler, message_properties
@@ -86,6 +87,7 @@ RULES = ProgramRegistry([ProgramVersion("test", 1, BEGINNING, PROGRAM)], stamp=1
 KEY = SourceKey("k", b"s" * 32, NOW + timedelta(days=1))
 SOURCES = Sources({"/shops/high-street": [KEY], "/shops/test": []}, parks_unlisted=True)
 PASSWORD = "sesame"
+LIMITS = UNSALTED._replace(reference_salt=b"s" * 32)
 DETAIL_CHARACTERS_MAX = 3_000
 _ONE = Decimal(1)
 

@@ -3,6 +3,7 @@
 from tests.protections.protection import Edit, Protection
 
 _PROBLEMS = "core/messages/inbound/problems.py"
+_PERSONAL = "core/messages/inbound/personal_names.py"
 _COST = ("tests/fuzz/test_cost.py",)
 _STREAMS = ("tests/workers/brokers/test_broker_streams.py::TestLargeEntries",)
 
@@ -60,5 +61,41 @@ OF_READING = (
         "what a shop writes into an id is never run by a shell",
         (Edit("workers/cli/output.py", "{shlex.join(words)}", "{' '.join(words)}"),),
         ("tests/workers/cli/test_shown_commands.py::test_a_shell_reads_a_value_as_one_word",),
+    ),
+    Protection(
+        "hashes in the place of phone numbers and e-mail addresses",
+        "nothing behind intake holds what a customer is called or written by",
+        (Edit(_PERSONAL, "data[kind] = _hidden(kind, data[kind], salt)\n", "pass\n"),),
+        ("tests/messages/test_personal_names.py::TestHashes",),
+    ),
+    Protection(
+        "events without the hashes of phone numbers",
+        "no consumer gets what numbers could be tried against",
+        (
+            Edit(
+                "core/domain/value/commands.py",
+                '    return "hidden" if kind in HIDDEN else reference\n',
+                "    return reference\n",
+            ),
+        ),
+        ("tests/posting/test_linked_names.py::test_each_change_is_told_and_what_changes_nothing_is_not",),
+    ),
+    Protection(
+        "a secret in the hashes of phone numbers",
+        "who has the database alone cannot try all numbers",
+        (Edit(_PERSONAL, "            if salt is None:\n                return kind\n", ""),),
+        ("tests/messages/test_personal_names.py::TestHashes",),
+    ),
+    Protection(
+        "phone numbers in one form",
+        "a customer is found however the number is grouped",
+        (
+            Edit(
+                _PERSONAL,
+                "    return phonenumbers.format_number(number, PhoneNumberFormat.E164)\n",
+                "    return text\n",
+            ),
+        ),
+        ("tests/messages/test_personal_names.py::TestPhoneNumbers",),
     ),
 )
