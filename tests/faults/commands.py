@@ -7,7 +7,7 @@ from tests.faults.fault_programs import DESK, SOURCES, VALUED
 from tests.faults.makers import new_order, sell
 from tests.faults.stream import COMMAND_PREFIX, NOT_ALLOWED, POSTED, Maker, envelope
 
-_NAMING = {"customer_id", "account_id", "authorization_id", "issue_id", "command_id", "card"}
+_NAMING = {"customer_id", "account_id", "authorization_id", "issue_id", "command_id", "card", "email"}
 
 
 def new_command(maker: Maker, verb: str, *, source: str = DESK, **data: Any) -> dict[str, Any]:
@@ -86,13 +86,14 @@ def reversal(maker: Maker) -> None:
 
 
 def account(maker: Maker) -> None:
-    """One with an id of its own and a card, which commands name it by, also before it is there."""
+    """One with an id of its own and a card, or an e-mail address, by which it is named, also before it is there."""
     name = maker.new_id("account")
+    linked = {"card": f"{name}-card"} if ord(name[-1]) % 2 else {"email": f"{name}@example.com"}
     made = new_command(maker, "account.create", account_id=name, customer_id=maker.new_id("new"), points=50)
     maker.add(made, POSTED)
     maker.add(new_command(maker, "debit", account_id=name, points=maker.random.randint(1, 70)), POSTED)
-    maker.add(new_command(maker, "account.link", account_id=name, card=f"{name}-card"), POSTED)
-    maker.add(new_command(maker, "debit", card=f"{name}-card", points=maker.random.randint(1, 30)), POSTED)
+    maker.add(new_command(maker, "account.link", account_id=name, **linked), POSTED)
+    maker.add(new_command(maker, "debit", **linked, points=maker.random.randint(1, 30)), POSTED)
     if maker.random.random() < 0.3:
         maker.add(new_command(maker, "account.close", account_id=name, points_left="forfeit"), POSTED)
 

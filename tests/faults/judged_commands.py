@@ -132,7 +132,7 @@ def _wrong(
     may_meet = _MAY_MEET[verb] | (_NOT_OF_IT if "acting_customer_id" in data else frozenset())
     if told.code not in may_meet:
         yield f"it was rejected with {told.code}, which nothing explains"
-    elif told.code in {"account_frozen", "account_closed"} and "account_id" not in data and "card" not in data:
+    elif told.code in {"account_frozen", "account_closed"} and not data.keys() & {"account_id", "card", "email"}:
         yield f"it was rejected with {told.code}, which nothing explains: nobody has done that to its account"
     elif told.code in _TOO_FEW and verb != "reverse":
         least = 1 if data.get("allow_remainder") else abs(data.get("points", MUG_COST))

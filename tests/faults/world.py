@@ -21,6 +21,7 @@ from tests.faults.fault_programs import SOURCES_TEXT
 from tests.faults.network import Network, Proxy
 from tests.faults.processes import memory_mib_of
 from tests.faults.world_roles import RoleProcess, Roles
+from tests.shell import SALT
 from workers.servers.folder import make_folder
 
 #: Short, so that a stop of some seconds is longer than they are.
@@ -181,6 +182,7 @@ class World:
             **self._settings,
             **(self.roles_clock.environment if self.roles_clock else {}),
             "LOYALTY_DATA_DIR": str(self.folder),
+            "LOYALTY_REFERENCE_SALT": SALT,
             "LOYALTY_SOURCES_FILE": str(self._sources_file()),
             "LOYALTY_DATABASE_URL": self.database.url_at(self.database_proxy.port),
             "LOYALTY_BROKER_URL": self.broker.url_at(self.broker_proxy.port),
