@@ -99,8 +99,9 @@ class Book:
         """The first order opens the account, unless one is given.
 
         `books` may be shared with other customers. `beside` is the book of another customer, with whom it shares these
-        and the program, and orders may move from one to the other.
+        and the program, and orders may move from one to the other; or one of another program.
         """
+        is_of_same = beside is not None and beside.program.program_id == program.program_id
         self.program = program
         self.customer_id = customer_id
         self.books = books or (beside.books if beside is not None else whole_books())
@@ -109,8 +110,9 @@ class Book:
         self.entries: list[Entry] = []
         self.recorded_at: list[datetime] = []  #: as_of of each entry
         self.tier_changes: list[TierChange] = []
-        self.versions: list[Program] = [] if beside is None else beside.versions  #: version n at place n - 1
-        self.in_force_from: list[datetime] = [] if beside is None else beside.in_force_from
+        #: Version n at place n - 1.
+        self.versions: list[Program] = beside.versions if beside is not None and is_of_same else []
+        self.in_force_from: list[datetime] = beside.in_force_from if beside is not None and is_of_same else []
         self.reminders: dict[datetime, Reminder] = {}
         self.waiting: dict[str, list[ShopFact]] = {}
         self.parked: list[tuple[ShopFact, Reason]] = []  #: until an amendment puts them right
@@ -153,7 +155,8 @@ class Book:
         handler = HANDLERS[f"loyalty.command.{verb}"]
         digest = repr((verb, data, at)).encode()
         fact = handler.contract.fact(SOURCE, at, data)
-        outcome = handler.decide(self.books, Message(fact, None, digest, command_id), self.rules(as_of), as_of)
+        message = Message(fact, data.get("program_id"), digest, command_id)
+        outcome = handler.decide(self.books, message, self.rules(as_of), as_of)
         if isinstance(outcome, Replayed):
             return self.answers[command_id]
         told: Told = (outcome.code.value, {}) if isinstance(outcome, Rejected) else ("accepted", {})
@@ -263,10 +266,16 @@ class Book:
             if program is not None and program not in self.versions:
                 self.in_force_from.append(instant if self.versions else BEGINNING)
                 self.versions.append(program)
+        of_programs = {each.program.program_id: each for each in reversed(self.family)}
+        for other in of_programs.values():
+            if not other.versions:
+                other.versions.append(other.program)
+                other.in_force_from.append(BEGINNING)
         return ProgramRegistry(
             [
                 ProgramVersion(program.program_id, number, since, program)
-                for number, (program, since) in enumerate(zip(self.versions, self.in_force_from, strict=True), start=1)
+                for each in of_programs.values()
+                for number, (program, since) in enumerate(zip(each.versions, each.in_force_from, strict=True), start=1)
             ],
             0,
         )
@@ -386,4 +395,7 @@ class Book:
 
     def is_of(self, account_id: UUID | None) -> bool:
         """Whether the account is this customer's."""
-        return account_id is not None and self.books.accounts[account_id].customer_id == self.customer_id
+        if account_id is None:
+            return False
+        found = self.books.accounts[account_id]
+        return (found.program_id, found.customer_id) == (self.program.program_id, self.customer_id)

@@ -3,20 +3,21 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
 
 from core.domain.orders.facts import AmendedOrder, Order, OrderClaim, Return
-from tests.domain.agreement import check_holds, check_lots, check_payments
-from tests.domain.book import ShopFact
+from tests.domain.agreement import check_agreement, check_holds, check_lots, check_payments
+from tests.domain.book import Book, ShopFact
+from tests.domain.invariants import check_everything
 from tests.domain.naive_commands import NaiveCommands
 from tests.domain.naive_payments import Key, NaivePayments, paid_by
 from tests.domain.stories import KINDS, Step
 from tests.domain.story_run import StoryRun
-from tests.domain.valid_programs import REWARDS, Versions
+from tests.domain.valid_programs import MONEY, REWARDS, Versions
 
-VALUE = (*["credit"] * 6, "debit", *["redeem"] * 2, *["adjust"] * 2, *["transfer"] * 3)
+VALUE = (*["credit"] * 6, "debit", *["redeem"] * 2, *["adjust"] * 2, *["transfer"] * 3, *["convert"] * 3)
 HELD = (*["authorize"] * 5, *["capture"] * 4, *["void"] * 2, "void_due", *["reverse"] * 5)
 REWARDED = (*["reward.issue"] * 3, "reward.redeem", *["reward.delete"] * 2)
 ACCOUNTS = ("create", "freeze", "unfreeze", "unfreeze", "close", "link", "unlink", "update")
@@ -45,6 +46,13 @@ def linked_as(number: int) -> dict[str, str]:
     return {("card", "phone", "email")[number % 3]: f"name-{number % 2}"}
 
 
+class Purse(NamedTuple):
+    """A customer's account in the other program, twice."""
+
+    book: Book
+    naive: NaiveCommands
+
+
 class CommandStoryRun(StoryRun):
     """Runs a story with commands on a book and on the naive model alike; each must tell the same of each command."""
 
@@ -55,10 +63,13 @@ class CommandStoryRun(StoryRun):
         self.sent: list[tuple[str, str, dict[str, Any], datetime]] = []
         self.done: list[str] = []  #: the commands that were accepted
         self.accounts: dict[str, NaiveCommands] = {}
+        self.purses: dict[str, Purse] = {}  #: what they have in the other program
         self.paid: dict[Key, str] = {}  #: which order names what as having paid it
         for customer_id, (_, naive) in self.customers.items():
             assert isinstance(naive, NaiveCommands)
             naive.customer_id, self.accounts[customer_id] = customer_id, naive
+            purse = Purse(Book(MONEY, customer_id=customer_id, beside=self.customers["c1"].book), NaiveCommands(MONEY))
+            self.purses[customer_id], naive.purse = purse, purse.naive
         payments = NaivePayments([*self.accounts.values()])
         for naive in payments.accounts:
             naive.payments = payments
@@ -71,6 +82,10 @@ class CommandStoryRun(StoryRun):
             book = self.customers[customer_id].book
             check_lots(book, naive)
             check_holds(book, naive)
+        for book, purse in self.purses.values():
+            check_everything(book)
+            check_agreement(book, purse)
+            check_lots(book, purse)
         check_payments(self.customers["c1"].book.books, self.payments)
 
     def takes_orders(self, customer_id: str) -> bool:
@@ -98,6 +113,12 @@ class CommandStoryRun(StoryRun):
                 self._command(kind, self._reward_data(kind, number, days), days)
             case _:
                 super()._step(kind, number, days)
+
+    def _go_on(self, kind: str, number: int, days: int) -> None:
+        super()._go_on(kind, number, days)
+        for book, purse in self.purses.values() if kind in {"expire", "release"} else ():
+            getattr(book, kind)(self.now)
+            getattr(purse, kind)(self.now)
 
     def _post(self, message: ShopFact) -> None:
         """Orders name what has paid them now and then, and that follows them."""
@@ -129,6 +150,7 @@ class CommandStoryRun(StoryRun):
         # What is not there yet may come.
         names: list[Key] = [("authorization", name) for name in (*holds, f"a{len(self.sent) + 1}")]
         taking = [each[1] for each in self.sent if each[0] in {"redeem", "debit"} and each[1] in self.done]
+        taking = [name for name in taking if not any(purse.naive.did.get(name) for purse in self.purses.values())]
         names = [*names, *[("command", name) for name in taking]]
         names = [name for name in names if self.paid.get(name) in {None, sold.order_id}]
         is_rich = any(naive.all_points > 10**9 for naive in self.accounts.values())
@@ -182,11 +204,18 @@ class CommandStoryRun(StoryRun):
             case "credit":
                 return whom | self._credit_data(number, days)
             case "debit":
+                if number % 4 == 1 and "customer_id" in whom:
+                    whom["program_id"] = MONEY.program_id
                 return whom | self._debit_data(number)
             case "redeem":
                 return whom | {"points": 1 + number % 120}
             case "adjust":
                 return whom | self._adjust_data(number, days)
+            case "convert":
+                whom = {"customer_id": whom.get("customer_id", "c2")}
+                to_program_id = "test" if number % 23 == 7 else MONEY.program_id
+                points = 5 * (1 + number % 16) if number % 2 else 1 + number % 60
+                return {**whom, "points": points, "to_program_id": to_program_id}
             case _:
                 giver, getter = ("c1", "c2") if days % 3 else ("c2", "c1")
                 whom = {"customer_id": giver} if number % 5 else whom

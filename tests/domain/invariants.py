@@ -19,7 +19,8 @@ from tests.domain.book import Book
 
 _RETURNING = {EntryKind.VOID, EntryKind.REVERSAL, EntryKind.REPAYMENT}
 _GIVING = _RETURNING | {
-    EntryKind.ACCRUAL, EntryKind.RELEASE, EntryKind.CREDIT, EntryKind.ADJUSTMENT, EntryKind.TRANSFER
+    EntryKind.ACCRUAL, EntryKind.RELEASE, EntryKind.CREDIT, EntryKind.ADJUSTMENT, EntryKind.TRANSFER,
+    EntryKind.CONVERSION,
 }  # fmt: skip
 
 
@@ -217,7 +218,8 @@ def _given_back_for(clawback: Entry, before: Sequence[Entry]) -> Iterator[int]:
 def check_limits(book: Book) -> None:
     """What is counted for limits is what the orders have, and none has more than its limit left to it."""
     points: Counter[str] = Counter()
-    for each, order_id, posted in [(one, *pair) for one in book.family for pair in one.orders.items()]:
+    of_program = [each for each in book.family if each.program.program_id == book.program.program_id]
+    for each, order_id, posted in [(one, *pair) for one in of_program for pair in one.orders.items()]:
         program = book.versions[posted.program_version - 1]
         if posted.tier_id is None:
             continue  # a guest's

@@ -6,18 +6,20 @@ Written without the domain's code, to compare with.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from fractions import Fraction
 from typing import Any
 
+from tests.domain.naive_earning import rounded
 from tests.domain.naive_holds import HELD, NaiveHolds, issue_name
 from tests.domain.naive_limits import Moved
 from tests.domain.naive_payments import NaivePayments
-from tests.domain.naive_time import NEVER
+from tests.domain.naive_time import NEVER, end_of_points
 from tests.domain.naive_value import POINTS_MAX, Did, NaiveValue, Taken, Told
 
 #: What closed accounts still take, and what frozen ones do not.
 _WHEN_CLOSED = {"void", "reward.delete", "account.update", "account.unlink", "account.close"}
-_NOT_WHEN_FROZEN = {"debit", "redeem", "transfer", "authorize", "capture", "reward.issue", "reward.redeem"}
-_REVERSIBLE = {"credit", "debit", "redeem", "adjust", "transfer"}
+_NOT_WHEN_FROZEN = {"debit", "redeem", "transfer", "convert", "authorize", "capture", "reward.issue", "reward.redeem"}
+_REVERSIBLE = {"credit", "debit", "redeem", "adjust", "transfer", "convert"}
 
 
 def linked_name(data: dict[str, Any]) -> tuple[str, str] | None:
@@ -30,6 +32,7 @@ class NaiveCommands(NaiveHolds):
     """One account that takes all commands."""
 
     linked: set[tuple[str, str]] = field(default_factory=set)
+    purse: "NaiveCommands | None" = None  #: the customer's account in the other program
     payments: NaivePayments = field(default_factory=NaivePayments)  #: of all accounts
     made_by: tuple[str, object] | None = None  #: its own id, and the content of the command that made it
 
@@ -57,6 +60,8 @@ class NaiveCommands(NaiveHolds):
         """Do a command on this account, which takes it."""
         if verb in HELD:
             return self.hold_or_end(verb, command_id, data, at, now)
+        if verb == "convert":
+            return self._convert(command_id, data, at, now)
         if verb.startswith("account."):
             return self._administer(verb, command_id, data, at, now)
         return super().do(verb, command_id, data, at, now)
@@ -90,6 +95,8 @@ class NaiveCommands(NaiveHolds):
             return found[0] if found else "unknown_issue"
         if "customer_id" in data:
             found = [self._whose(data["customer_id"])]
+            if "program_id" in data:
+                found = [each.purse for each in found if each.purse is not None]
         elif (name := linked_name(data)) is not None:
             found = [each for each in self.all if name in each.linked]
         else:
@@ -100,25 +107,28 @@ class NaiveCommands(NaiveHolds):
     # What is undone.
 
     def _reverse(self, command_id: str, data: dict[str, Any], now: datetime) -> Told:
-        done = [did for each in self.all for did in each.did.get(data["command_id"], [])]
-        most = max((abs(did.points) for did in done), default=0)
+        purses = [each.purse for each in self.all if each.purse is not None]
+        done = [did for each in (*self.all, *purses) for did in each.did.get(data["command_id"], [])]
+        is_conversion = any(did.kind == "convert" for did in done)
+        most = max((abs(did.points) for did in done if did.points < 0 or not is_conversion), default=0)
         came_back = self.payments.back(data["command_id"])
         points = data.get("points", most - came_back)
         problem = self._why_not_reversed(done, data, points - most + came_back, is_all_back=came_back == most > 0)
         if problem:
             return problem, {}
         accounts = [did.account for did in done if isinstance(did.account, NaiveCommands)]
-        for account, did in zip(accounts, done, strict=True):
-            if did.points < 0 and account.all_points + points > POINTS_MAX:
+        parts = [abs(did.points) if is_conversion else points for did in done]
+        for account, did, part in zip(accounts, done, parts, strict=True):
+            if did.points < 0 and account.all_points + part > POINTS_MAX:
                 return "too_many_points", {}
-            if did.points > 0 and not account.take_again(did, points, now, may_owe="allow_negative_balance" in data):
+            if did.points > 0 and not account.take_again(did, part, now, may_owe="allow_negative_balance" in data):
                 return "insufficient_points", {}
         for account, did in zip(accounts, done, strict=True):
             did.is_undone, did.undone = True, points
             if did.moved is not None:
                 did.moved.undone += points
             if did.points < 0:
-                account.come_back(all_but_last(did.taken, came_back), points, now, now, self.program, command_id)
+                account.come_back(all_but_last(did.taken, came_back), points, now, now, account.program, command_id)
             self.note(command_id, Did(account, "reverse", -did.points))
         return "accepted", {"points": points}
 
@@ -129,6 +139,8 @@ class NaiveCommands(NaiveHolds):
             return "not_reversible"
         if any(did.is_undone for did in done) or is_all_back:
             return "already_reversed"
+        if beyond and any(did.kind == "convert" for did in done):
+            return "not_reversible"
         if beyond > 0:
             return "exceeds_command"
         return "" if data.get("unit", self.program.unit) == self.program.unit else "wrong_unit"
@@ -148,6 +160,40 @@ class NaiveCommands(NaiveHolds):
             return False
         self.debt += points
         return True
+
+    # What becomes points of another program.
+
+    def _convert(self, command_id: str, data: dict[str, Any], at: datetime, now: datetime) -> Told:
+        conversion = next((each for each in self.program.conversions if each.to_program == data["to_program_id"]), None)
+        points, purse = data["points"], self.purse
+        if conversion is None or purse is None:
+            return "not_convertible", {}
+        gives = rounded(Fraction(points * conversion.gives, conversion.points), conversion.rounding.value)
+        moved = self.moving("convert", points, at)
+        problem = ""
+        if conversion.points_min is not None and points < conversion.points_min:
+            problem = "below_minimum"
+        elif conversion.points_step is not None and points % conversion.points_step:
+            problem = "not_convertible"
+        elif not gives:
+            problem = "below_minimum"
+        elif purse.status == "closed":
+            problem = "account_closed"
+        elif self.spendable_by(now) < points:
+            problem = "insufficient_points"
+        if problem or moved is None:
+            return problem or "limit_reached", {}
+        self.release(now)
+        taken: Taken = [*self.spend(points, now)]
+        self.note(command_id, Did(self, "convert", -points, taken, moved=moved))
+        purse.get_converted(command_id, gives, now)
+        return "accepted", {"points": points, "to_points": gives}
+
+    def get_converted(self, command_id: str, points: int, now: datetime) -> None:
+        """Take in what points of another program became."""
+        end = end_of_points(self.program.expiry, self.program, now)
+        pile = self.take_in(points, now, end, now, self.program, command_id)
+        self.note(command_id, Did(self, "convert", points, opened=[pile] if pile.is_there else []))
 
     # What is done to the account itself.
 

@@ -114,6 +114,11 @@ def kept_goods(order: Order, refunds: list[Refund], program: Program) -> list[Go
     return [each for each in found if each.pieces or each.price]
 
 
+def rounded(points: Fraction, how: str) -> int:
+    """Whole points."""
+    return _ROUNDINGS[how](points)
+
+
 def share_back(order: Order, refunds: list[Refund], program: Program) -> Fraction:
     """How much of what the customer had to pay for an order the refunds give back together."""
     kept = _kept(order, refunds, program)

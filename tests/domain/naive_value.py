@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from core.domain.program import Program
 from tests.domain.naive import NaiveAccount
 from tests.domain.naive_limits import Moved, NaiveLimits
-from tests.domain.naive_sales import Pile
+from tests.domain.naive_sales import End, Pile
 
 Told = tuple[str, dict[str, str | int | datetime]]
 Taken = list[tuple[Pile | None, int]]  #: from which piles, in this order; None: from none, so that a debt grew
@@ -178,17 +179,30 @@ class NaiveValue(NaiveAccount):
             for of_shared, instant in shared:
                 of_shared.at = instant
             return problem, {}
+        pile = self.take_in(points, available, end, now, self.program, command_id)
+        self.note(command_id, Did(self, kind, points, opened=[pile] if pile.is_there else [], moved=moved))
+        return "accepted", {"points": points}
+
+    def take_in(
+        self,
+        points: int,
+        available: datetime,
+        end: datetime | End | None,
+        now: datetime,
+        program: Program,
+        command_id: str,
+    ) -> Pile:
+        """Get points by a command."""
         self.is_open = True
         if self.debt:
             self.release(now)
         pile = Pile("", len(self.piles), "", points, available, end, available > now, command_id=command_id)
-        pile.given_under = self.program
+        pile.given_under = program
         self.piles.append(pile)
         if not pile.is_pending:
             self._pay(pile)
             pile.is_there, pile.size = pile.left > 0, pile.left
-        self.note(command_id, Did(self, kind, points, opened=[pile] if pile.is_there else [], moved=moved))
-        return "accepted", {"points": points}
+        return pile
 
     def _debit(self, verb: str, command_id: str, data: dict[str, Any], at: datetime, now: datetime) -> Told:
         asked: int = data["points"]

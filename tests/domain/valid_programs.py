@@ -9,6 +9,8 @@ from tests.facts import TIER_IDS, program_with
 SKUS = ("apple", "pear", "tea", "cup")
 CATEGORIES = ("fruit", "drinks", "gifts")
 REWARDS = ("mug", "ride")
+#: Another program, to which points may be converted.
+MONEY = program_with(program_id="money", sources=[], expiry={"policy": "after_days", "days": 30})
 CLAWBACKS = ("proportional", "full_refund", "never")
 ROUNDINGS = ("floor", "ceil", "half_up", "half_even")
 RATES = [{"ends_on": "2026-01-20", "rate": "0.93"}, {"starts_on": "2026-01-21", "rate": 1}]
@@ -91,6 +93,7 @@ def _rest(random: Random) -> dict[str, Any]:
         },
         **_maybe(random, 0.4, returned_points_grace_days=random.choice([1, 15])),
         **_maybe(random, 0.4, limits=_customer_limits(random)),
+        **_maybe(random, 0.8, conversions=[_conversion(random)]),
         "rewards": [_reward(random, reward_id) for reward_id in REWARDS if random.random() < 0.8],
         "basis": {
             "kinds": random.choice([["product"], ["product", "shipping"]]),
@@ -117,13 +120,24 @@ def _reward(random: Random, reward_id: str) -> dict[str, Any]:
     }
 
 
+def _conversion(random: Random) -> dict[str, Any]:
+    return {
+        "to_program": MONEY.program_id,
+        "points": random.choice([1, 7, 10]),
+        "gives": random.choice([1, 3]),
+        "rounding": random.choice(ROUNDINGS),
+        **_maybe(random, 0.3, points_min=10),
+        **_maybe(random, 0.2, points_step=5),
+    }
+
+
 def _customer_limits(random: Random) -> dict[str, Any]:
     return {
         name: {
             **_maybe(random, 0.5, per_day=random.choice([40, 120])),
             **_maybe(random, 0.5, per_month=random.choice([90, 300])),
         }
-        for name in ("redeem", "transfer", "credit")
+        for name in ("redeem", "transfer", "convert", "credit")
     }
 
 
