@@ -162,7 +162,7 @@ class Book:
         told: Told = (outcome.code.value, {}) if isinstance(outcome, Rejected) else ("accepted", {})
         if isinstance(outcome, Decision):
             assert outcome.answer is not None
-            assert not outcome.changes or outcome.answer.account == outcome.changes[0].account
+            assert not outcome.changes or outcome.answer.account in [each.account for each in outcome.changes]
             told = "accepted", {name: value for name, value in outcome.answer.told.items() if name != "to_account_id"}
             self._keep(outcome, as_of)
         if command_id not in self.answers:
