@@ -54,7 +54,15 @@ RUN_BY: dict[str, tuple[str, ...]] = {
     "loyalty account hold-tier --reason --tier --until": cli(
         "test_hold_tier_command", "test_without_apply_it_only_tells_what_would_change"
     ),
+    "loyalty account history --format": cli(
+        "test_account_formats", "test_lightrail_is_told_transactions_with_their_steps"
+    ),
     "loyalty account show": FIRST_HOUR,
+    "loyalty account show --format": cli(
+        "test_account_formats",
+        "test_square_is_told_every_field_of_an_account",
+        "test_lightrail_is_told_a_value_store",
+    ),
     "loyalty account show --named-by": cli("test_named_by", "test_it_is_shown_that_they_are_there_and_not_which"),
     "loyalty account show --as-of": cli("test_past_accounts", "test_the_past_tier_is_the_one_that_was_recorded"),
     "loyalty addresses": cli("test_process_commands", "test_addresses_are_those_that_the_settings_name"),

@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from core.domain.decision import TierChange
 from core.domain.ledger import Account, AccountStatus, EntryKind
 from core.domain.lots import Lot
+from core.domain.value.authorizations import AuthorizationState
 from core.domain.value.commands import LINKED, told_reference
 from core.store import tables
 from core.store.engine import run_bulk
@@ -111,6 +112,30 @@ def load_accounts_by_id(connection: Connection, account_ids: Collection[UUID]) -
     statement = f"SELECT {ACCOUNTS.select('a')} FROM accounts a WHERE a.account_id = ANY(%b)"  # noqa: S608  # our own names
     rows = run_bulk(connection, statement, (list(account_ids),))
     return {account.account_id: account for account in map(ACCOUNTS.read, rows)}
+
+
+class AccountTimes(NamedTuple):
+    """When an account was made, and when something of it changed last."""
+
+    created_at: datetime
+    updated_at: datetime
+
+
+def load_account_times(connection: Connection, account_id: UUID) -> AccountTimes:
+    """These of an account that is known to be there."""
+    (row,) = run_bulk(connection, "SELECT created_at, updated_at FROM accounts WHERE account_id = %s", (account_id,))
+    return AccountTimes(*row)
+
+
+def load_authorization_states(
+    connection: Connection, account_id: UUID, sequences: Collection[int]
+) -> dict[int, AuthorizationState]:
+    """What became of what these entries of the account reserved, by their numbers."""
+    if not sequences:
+        return {}
+    statement = "SELECT sequence, state FROM authorizations WHERE account_id = %s AND sequence = ANY(%s)"
+    rows = run_bulk(connection, statement, (account_id, list(sequences)))
+    return {sequence: AuthorizationState(state) for sequence, state in rows}
 
 
 class StatusChange(NamedTuple):

@@ -1,6 +1,5 @@
 """`loyalty account`: what a customer has, and why; and the tier that a person puts them into."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, NamedTuple
@@ -11,7 +10,6 @@ from sqlalchemy import Connection
 
 from config.settings import Settings
 from core.domain.ledger import Account, AccountStatus
-from core.domain.lots import Lot
 from core.domain.program import Program
 from core.domain.program.registry import ProgramRegistry
 from core.domain.value.authorizations import Authorization
@@ -19,9 +17,19 @@ from core.domain.value.commands import ACCOUNT, CARD, CUSTOMER, EMAIL, PHONE
 from core.messages.inbound.personal_names import hidden_name
 from core.reading.accounts import LOTS_LISTED_MAX, HistoryEntry
 from core.reading.order_outcomes import load_order_outcomes
+from core.reading.shapes.native import native_account, points_but_of
 from core.reading.standing import Standing, Standings, load_account_history, load_entries, load_standings
-from core.store.engine import database_now
+from core.store.engine import begin_reading, database_now
 from workers.bootstrap import reference_salt
+from workers.cli.account_formats import (
+    AccountFormat,
+    HistoryFormat,
+    HistoryInFormat,
+    InFormat,
+    account_documents,
+    require_present,
+    transaction_documents,
+)
 from workers.cli.account_sentences import (
     available_text,
     elsewhere_text,
@@ -100,6 +108,7 @@ def show(
     *,
     named_by: NamedBy = NameKind.CUSTOMER,
     as_of: AsOf = None,
+    told: InFormat = None,
     as_json: AsJson = False,
 ) -> None:
     """Show a customer's points: balance, pending, tier, and the lots with their expiry; now or in the past.
@@ -110,15 +119,20 @@ def show(
     loyalty account show C-1001 --as-of 2026-11-20T18:00:00+00:00
     loyalty account show 9801-0007 --named-by card
     loyalty account show "+44 7400 123456" --named-by phone
+    loyalty account show C-1001 --format square
 
     All accounts are shown that the customer owns or is a member of. --as-of shows what was recorded by then: what the
     customer could be shown. What happened before and came in later is not in it.
     """
-    with opened_database(Settings()) as engine, engine.begin() as connection:
-        found = _standings(connection, customer_id, program_id, as_of, named_by)
-        customer_id = _customer_of(customer_id, named_by, found)
+    require_present(told, as_of)
     if as_json:
-        documents = [_document(standing) for standing in found.standings]
+        told = told or AccountFormat.NATIVE
+    with opened_database(Settings()) as engine, engine.begin() as connection:
+        begin_reading(connection)
+        found = _standings(connection, customer_id, program_id, as_of, named_by)
+        documents = [] if told is None else account_documents(connection, found.standings, told, customer_id, named_by)
+        customer_id = _customer_of(customer_id, named_by, found)
+    if told is not None:
         print_json({"customer_id": customer_id, "as_of": found.as_of, "accounts": documents})
         return
     for standing in separated(found.standings):
@@ -132,6 +146,7 @@ def history(
     named_by: NamedBy = NameKind.CUSTOMER,
     limit: EntriesMax = 50,
     as_of: AsOf = None,
+    told: HistoryInFormat = None,
     as_json: AsJson = False,
 ) -> None:
     """List a customer's ledger entries and why each is there: how the balance came to be what it is.
@@ -139,12 +154,19 @@ def history(
     \b
     loyalty account history C-1001
     loyalty account history C-1001 --limit 5 --json
+    loyalty account history C-1001 --format lightrail
     """
+    require_present(told, as_of)
     with opened_database(Settings()) as engine, engine.begin() as connection:
+        begin_reading(connection)
         found = _standings(connection, customer_id, program_id, as_of, named_by)
         customer_id = _customer_of(customer_id, named_by, found)
+        if told is HistoryFormat.LIGHTRAIL:
+            documents = transaction_documents(connection, found.standings, limit)
+            print_json({"customer_id": customer_id, "as_of": found.as_of, "accounts": documents})
+            return
         histories = [(each, load_entries(connection, each, limit)) for each in found.standings]
-    if as_json:
+    if as_json or told is not None:
         documents = [
             {
                 "account_id": standing.account.account_id,
@@ -233,54 +255,6 @@ def _say_title(customer_id: str, standing: Standing) -> None:
     say(f"{customer_id} in {program.name} ({program.program_id}); times in {program.time_zone}{then}", style="bold")
 
 
-def _document(standing: Standing) -> dict[str, Any]:
-    """The account for `--json`. What is not known of the past is null."""
-    account, program, following = standing.account, standing.program, standing.next_tier
-    listed = list(standing.lots[:LOTS_LISTED_MAX])
-    return {
-        "account_id": account.account_id,
-        "own_account_id": account.own_account_id,
-        "customer_id": account.customer_id,
-        "members": [] if standing.is_past else [each._asdict() for each in standing.members],
-        "linked": [{"kind": kind, "reference": reference} for kind, reference in standing.linked],
-        "status": None if standing.is_past else account.status,
-        "status_since": None if standing.status_change is None else standing.status_change.since,
-        "merged_into": account.merged_into,
-        "program_id": account.program_id,
-        "program_name": program.name,
-        "balance": account.balance,
-        "pending": account.pending,
-        "reserved": account.reserved,
-        "deficit": account.deficit,
-        "points_past_expiry": standing.points_past_expiry,
-        "lifetime_points": account.lifetime_points,
-        "tier": account.tier_id,
-        "tier_since": account.tier_since,
-        "tier_until": account.tier_until,
-        "tier_held_until": account.tier_held_until,
-        "tier_warned_until": account.tier_warned_until,
-        "measure": program.qualification.measure,
-        "qualifying_points": standing.qualifying_units,
-        "next_tier": None if following is None else following.tier.tier_id,
-        "points_to_next_tier": None if following is None else following.units_to_go,
-        "sequence": account.sequence,
-        "authorizations": [
-            {
-                "kind": each.kind,
-                "authorization_id": each.authorization_id,
-                "reward_id": each.reward_id,
-                "points_held": each.points_held,
-                "expires_at": each.expires_at,
-            }
-            for each in standing.authorizations
-        ],
-        "lots": listed,
-        "lots_not_listed": sum(left.lots for left in standing.points_left) - len(listed),
-        "points_not_listed": _points_but_of(standing, listed),
-        "open_messages": None if standing.is_past else list(standing.open_messages),
-    }
-
-
 def _print_account(customer_id: str, standing: Standing) -> None:
     account, zone = standing.account, standing.program.zone
     is_usual = account.status is AccountStatus.ACTIVE and account.merged_into is None
@@ -340,13 +314,8 @@ def _print_lots(standing: Standing) -> None:
     ]
     print_listing((">Points left", ">Granted", "Available", "Good until", "From"), rows)
     if (more := sum(left.lots for left in standing.points_left) - len(shown)) > 0:
-        points = count_text(_points_but_of(standing, shown), "point")
+        points = count_text(points_but_of(standing, shown), "point")
         say(f"{count_text(more, 'more lot')} with {points} in all; --json lists the first {LOTS_LISTED_MAX:,}.")
-
-
-def _points_but_of(standing: Standing, lots: Sequence[Lot]) -> int:
-    """The points of all lots but these."""
-    return sum(left.points for left in standing.points_left) - sum(lot.points_remaining for lot in lots)
 
 
 def _past_expiry_text(standing: Standing) -> str:
@@ -413,7 +382,7 @@ def _explanation(connection: Connection, registry: ProgramRegistry, standing: St
 
 def _explained_document(explanation: _Explanation) -> dict[str, Any]:
     return {
-        **_document(explanation.standing),
+        **native_account(explanation.standing),
         "summary": explanation.summary,
         "tier_history": explanation.tiers,
         "changed_by_hand": explanation.by_hand,

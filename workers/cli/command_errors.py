@@ -47,6 +47,10 @@ class FutureInstantError(UserError):
     """{option} {text} is in the future; only what was recorded by now can be asked for."""
 
 
+class PresentOnlyError(UserError):
+    """--format {told} tells of the present; leave out --as-of, or take --format native."""
+
+
 class UnknownTierError(UserError):
     """Program {program_id} has no tier {tier_id}; its tiers: {known}."""
 
