@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.whole_worker import WholeWorker
-from tests.factories import PROGRAM_TEXT, amendment, as_bytes, command, goods_back, order
+from tests.factories import PROGRAM_TEXT, amendment, as_bytes, claim, command, goods_back, order
 from tests.shell import SALT
 
 pytestmark = pytest.mark.slow
@@ -56,7 +56,8 @@ def worker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
             named(command("authorize", "k5", points=5), phone=PHONE),
             named(goods_back("b1", "3.00"), email=EMAIL),
         )
-        publish(whole, named(amendment("o1", "25.00"), phone=PHONE))
+        publish(whole, named(amendment("o1", "25.00"), phone=PHONE), order("o6", "1.00", customer_id=None))
+        publish(whole, named(claim("o6"), phone=AGAIN))
         publish(
             whole,
             named(order("o3", "20.00"), phone=UNKNOWN),
@@ -88,7 +89,7 @@ def found_in(text: str) -> list[str]:
 
 
 def test_they_name_the_account(worker: WholeWorker) -> None:
-    assert worker.balance("c1") == 10 + 25 + 30 + 7 - 2 - 5 - 3
+    assert worker.balance("c1") == 10 + 25 + 30 + 7 - 2 - 5 - 3 + 1
     reasons = worker.rows("SELECT reason FROM inbox WHERE state = 'dead' ORDER BY inbox_id")
     assert sorted(row.reason for row in reasons) == ["invalid_data"] * 4 + ["unknown_account"]
     assert worker.differences() == []
