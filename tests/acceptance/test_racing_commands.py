@@ -188,3 +188,32 @@ def test_an_account_is_merged_and_parted_while_orders_transfers_and_redemptions_
     assert worker.balance("stays") + worker.balance("goes") == 120 * 2 - spent
     assert worker.rows("SELECT reason FROM inbox WHERE state NOT IN ('posted', 'replayed', 'rejected')") == []
     assert worker.differences() == []
+
+
+def test_a_thousand_redemptions_race_for_what_a_customer_may_redeem_on_a_day_and_in_a_month(
+    commanded: WholeWorker,
+) -> None:
+    worker = commanded
+    worker.apply_program(
+        "program_id: rationed\nname: Rationed\ncurrency: EUR\ntime_zone: Pacific/Auckland\n"
+        "limits: {redeem: {per_day: 100, per_month: 250}}\n"
+    )
+    rationed: dict[str, Any] = {"program_id": "rationed", "customer_id": "hungry"}
+    take(worker, [command("credit", "ration", points=10_000, **rationed)])
+    # Three days of one month of the program's calendar, though not of UTC's, and a day of the next one.
+    days = [f"2026-{day}T13:00:00Z" for day in ("05-31", "06-01", "06-02", "06-30")]
+    racing = [
+        command(("redeem", "authorize")[number % 2], f"eat-{number}", time=days[number % 4], points=1, **rationed)
+        for number in range(1_000)
+    ]
+    take(worker, racing)
+    assert answers(worker, racing) == {"accepted": 350, "limit_reached": 650}
+    of_days = worker.rows(
+        "SELECT (occurred_at AT TIME ZONE 'Pacific/Auckland')::date::text AS day, count(*) AS redeemed FROM entries"
+        " WHERE command_id LIKE 'eat-%' GROUP BY 1 ORDER BY 1"
+    )
+    by_day = {row.day: row.redeemed for row in of_days}
+    assert max(by_day.values()) == by_day.pop("2026-07-01") == 100
+    assert by_day.keys() <= {"2026-06-01", "2026-06-02", "2026-06-03"}
+    assert sum(by_day.values()) == 250
+    assert (worker.balance("hungry"), worker.differences()) == (10_000 - 350, [])
