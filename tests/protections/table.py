@@ -9,6 +9,7 @@ from tests.protections.of_orders import OF_ORDERS
 from tests.protections.of_payments import OF_PAYMENTS
 from tests.protections.of_queues import OF_QUEUES
 from tests.protections.of_reading import OF_READING
+from tests.protections.of_value import OF_VALUE
 from tests.protections.protection import Edit, Protection
 
 _BATCH = "core/posting/batch.py"
@@ -32,6 +33,7 @@ PROTECTIONS = (
     *OF_PAYMENTS,
     *OF_QUEUES,
     *OF_READING,
+    *OF_VALUE,
     Protection(
         "a stamp that changes with every change of a version",
         "a running worker judges by the versions that are in force",
