@@ -24,6 +24,7 @@ from core.messages.inbound.command_messages import COMMAND_PREFIX  # noqa: E402
 from core.messages.inbound.contracts import INBOUND  # noqa: E402
 from core.messages.reasons import MENDS  # noqa: E402
 from core.messages.schemas import all_schemas  # noqa: E402
+from core.store.report_views import REPORT_VIEWS  # noqa: E402
 from tasks.registry import TASKS  # noqa: E402
 
 #: Parts of a program file with the heading under which the page of programs tells of each.
@@ -61,6 +62,7 @@ def tables() -> dict[str, dict[str, str]]:
         "messages.md": {"reasons": _reasons()},
         "programs.md": _program_fields(),
         "peers.md": {"commands": _commands()},
+        "reading.md": {"views": _views()},
     }
 
 
@@ -114,6 +116,14 @@ def _tasks() -> str:
 def _commands() -> str:
     rows = [(f"`{verb}`", "yes" if COMMAND_PREFIX + verb in INBOUND else "not yet") for verb in Verb]
     return _table(("Command", "Taken by this release"), rows)
+
+
+def _views() -> str:
+    parts = []
+    for view, (row, columns) in REPORT_VIEWS.items():
+        rows = [(f"`{column}`", meaning) for column, meaning in columns.items()]
+        parts.append(f"\n**`{view}`**: each row is {row}\n\n{_table(('Column', 'What it holds'), rows)}")
+    return "".join(parts) + "\n"
 
 
 def _reasons() -> str:

@@ -74,6 +74,12 @@ RUN_BY: dict[str, tuple[str, ...]] = {
     "loyalty db grant --read-only": cli(
         "test_database_commands", "test_grant_says_what_it_gave_and_upgrade_does_it_on_the_way"
     ),
+    "loyalty db grant --views": cli(
+        "test_database_commands", "test_a_reporting_tool_gets_the_views_alone_by_grant_or_on_the_way"
+    ),
+    "loyalty db upgrade --grant-read": cli(
+        "test_database_commands", "test_a_reporting_tool_gets_the_views_alone_by_grant_or_on_the_way"
+    ),
     "loyalty db upgrade": cli("test_command_line", "test_a_database_without_tables_is_refused_until_it_is_upgraded"),
     "loyalty db upgrade --grant": cli(
         "test_database_commands", "test_grant_says_what_it_gave_and_upgrade_does_it_on_the_way"

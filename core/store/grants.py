@@ -1,6 +1,6 @@
-"""What a database role may do to our tables: the worker's, which cannot rewrite the books, and that of mere readers."""
+"""What a database role may do here: the worker's, which cannot rewrite the books, a reader's, a reporting tool's."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from psycopg import sql
@@ -8,7 +8,8 @@ from sqlalchemy import Connection
 
 from core.errors import DatabaseRoleTooStrongError, NoDatabaseRoleError, NotOwnerError
 from core.store.engine import driver_connection, run_bulk
-from core.store.surplus import Permission, find_surplus
+from core.store.report_views import REPORT_VIEWS
+from core.store.surplus import Permission, Surplus, find_readable, find_surplus
 
 
 class Allowed(NamedTuple):
@@ -109,6 +110,8 @@ WORKER_GRANTS: Mapping[str, Allowed] = {
     "repairs": _APPEND,
 }  # fmt: skip
 READER_GRANTS: Mapping[str, Allowed] = dict.fromkeys(WORKER_GRANTS, _READ)
+#: All that a role might have been given something on.
+_RELATIONS = [*WORKER_GRANTS, *REPORT_VIEWS]
 
 
 class Grant(NamedTuple):
@@ -124,10 +127,26 @@ def grant_role(connection: Connection, role: str, *, read_only: bool) -> list[Gr
     NoDatabaseRoleError if there is no such role, NotOwnerError unless we own the tables. DatabaseRoleTooStrongError if
     it could do more all the same, in whatever way (core.store.surplus); the caller's transaction is to be ended then.
     """
-    require_role(connection, role)
-    _require_owner(connection)
     allowed = READER_GRANTS if read_only else WORKER_GRANTS
     grants = [Grant(table, of_table.privileges) for table, of_table in allowed.items()]
+    _grant(connection, role, grants)
+    _require_no_surplus(role, find_surplus(connection, role, set(_permissions(allowed)), _RELATIONS))
+    return grants
+
+
+def grant_views(connection: Connection, role: str) -> list[Grant]:
+    """Let `role` read the views for reporting tools and nothing else here; otherwise as `grant_role`."""
+    grants = [Grant(view, _READ.privileges) for view in REPORT_VIEWS]
+    _grant(connection, role, grants)
+    surplus = find_surplus(connection, role, (), _RELATIONS) or find_readable(connection, role, list(WORKER_GRANTS))
+    _require_no_surplus(role, surplus)
+    return grants
+
+
+def _grant(connection: Connection, role: str, grants: Sequence[Grant]) -> None:
+    """Give these privileges and take away every other one on our tables and views."""
+    require_role(connection, role)
+    _require_owner(connection)
     name = sql.Identifier(role)
     ((schema, database, connects, sees),) = run_bulk(
         connection,
@@ -144,20 +163,19 @@ def grant_role(connection: Connection, role: str, *, read_only: bool) -> list[Gr
         statements.append(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(sql.Identifier(database), name))
     if not sees:
         statements.append(sql.SQL("GRANT USAGE ON SCHEMA {} TO {}").format(sql.Identifier(schema), name))
+    # Of the columns too: it takes away what was granted of each.
+    statements += [sql.SQL("REVOKE ALL ON TABLE {} FROM {}").format(sql.Identifier(each), name) for each in _RELATIONS]
     for table, privileges in grants:
-        place = sql.Identifier(table)
-        statements += [
-            # Of the columns too: it takes away what was granted of each.
-            sql.SQL("REVOKE ALL ON TABLE {} FROM {}").format(place, name),
-            sql.SQL("GRANT {} ON TABLE {} TO {}").format(sql.SQL(", ").join(map(sql.SQL, privileges)), place, name),
-        ]
+        given = sql.SQL(", ").join(map(sql.SQL, privileges))
+        statements.append(sql.SQL("GRANT {} ON TABLE {} TO {}").format(given, sql.Identifier(table), name))
     for statement in statements:
         driver_connection(connection).execute(statement)
-    surplus = find_surplus(connection, role, set(_permissions(allowed)), list(allowed))
+
+
+def _require_no_surplus(role: str, surplus: Sequence[Surplus]) -> None:
     if surplus:
         lines = (f"  It {found.could}.\n      {found.mend}" for found in surplus)
         raise DatabaseRoleTooStrongError(role=role, surplus="\n".join(lines))
-    return grants
 
 
 def _permissions(allowed: Mapping[str, Allowed]) -> Iterator[Permission]:

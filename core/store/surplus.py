@@ -110,6 +110,40 @@ def find_surplus(
     return found
 
 
+_READABLE = """
+SELECT g.name, array_agg(quote_ident(c.relname) ORDER BY c.relname)
+FROM pg_class c CROSS JOIN LATERAL (
+    SELECT NULL AS name WHERE has_any_column_privilege('public', c.oid, 'SELECT')
+    UNION ALL
+    SELECT direct.rolname FROM pg_auth_members AS held
+    JOIN pg_roles AS role ON role.oid = held.member JOIN pg_roles AS direct ON direct.oid = held.roleid
+    WHERE role.rolname = %(role)s AND EXISTS (
+        SELECT FROM pg_roles AS reached
+        WHERE pg_has_role(direct.oid, reached.oid, 'MEMBER') AND has_any_column_privilege(reached.oid, c.oid, 'SELECT')
+          AND NOT has_any_column_privilege('public', c.oid, 'SELECT')
+    )
+) AS g
+WHERE c.relnamespace = current_schema()::regnamespace AND c.relname = ANY(%(tables)b)
+GROUP BY g.name ORDER BY g.name NULLS FIRST
+"""
+
+
+def find_readable(connection: Connection, role: str, tables: list[str]) -> list[Surplus]:
+    """Which of `tables` a role could read, as everybody may or by a membership, that is not meant to read them."""
+    found = []
+    for name, readable in run_bulk(connection, _READABLE, {"role": role, "tables": tables}):
+        what = f"SELECT on table {_listed(tuple(readable))}"
+        if name is None:
+            names = sql.SQL(", ").join(map(sql.SQL, readable))
+            revoke = sql.SQL("REVOKE SELECT ON TABLE {} FROM PUBLIC").format(names)
+            could = f"may {what}, as everybody may"
+        else:
+            revoke = sql.SQL("REVOKE {} FROM {}").format(sql.Identifier(name), sql.Identifier(role))
+            could = f"is a member of {name}, and so could {what}"
+        found.append(Surplus(could, revoke.as_string(driver_connection(connection))))
+    return found
+
+
 _MEMBERS = """
 SELECT reached.rolname,
        (SELECT direct.rolname FROM pg_auth_members AS held JOIN pg_roles AS direct ON direct.oid = held.roleid

@@ -9,7 +9,7 @@ from sqlalchemy import Engine, create_engine, make_url, text
 
 from core.errors import DatabaseRoleTooStrongError
 from core.store.engine import create_database_engine
-from core.store.grants import grant_role
+from core.store.grants import grant_role, grant_views
 from tests.conftest import OpenDatabase, Servers
 from tests.database_roles import DatabaseRole, database_role
 
@@ -179,6 +179,33 @@ def test_a_reader_may_not_even_add(owner: Engine, role: DatabaseRole, execute: E
         assert "INSERT on table inbox, as everybody may" in str(refused(owner, role.name, read_only=True))
     finally:
         execute("REVOKE INSERT ON inbox FROM PUBLIC")
+
+
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        ("GRANT SELECT ON inbox, entries TO PUBLIC", "may SELECT on table entries, inbox, as everybody may"),
+        ("GRANT SELECT (body) ON inbox TO PUBLIC", "may SELECT on table inbox, as everybody may"),
+        ("GRANT pg_read_all_data TO {role}", "is a member of pg_read_all_data, and so could SELECT on table .* more"),
+        (
+            "GRANT {other} TO {group}; GRANT {group} TO {role}; GRANT SELECT ON inbox TO {other}",
+            "is a member of group_.*, and so could SELECT on table inbox",
+        ),
+        ("GRANT DELETE ON loyalty_accounts TO PUBLIC", "may DELETE on table loyalty_accounts, as everybody may"),
+    ],
+)
+def test_a_role_that_is_to_read_the_views_may_read_no_table(
+    owner: Engine, role: DatabaseRole, execute: Execute, statement: str, words: str
+) -> None:
+    execute(statement)
+    try:
+        with pytest.raises(DatabaseRoleTooStrongError, match=words) as error, owner.begin() as connection:
+            grant_views(connection, role.name)
+        execute(*(line.strip() for line in str(error.value).splitlines() if line.startswith("      ")))
+        with owner.begin() as connection:
+            assert len(grant_views(connection, role.name)) == 7
+    finally:
+        execute("DROP OWNED BY {group}, {other}, {role}", "REVOKE ALL ON ALL TABLES IN SCHEMA public FROM PUBLIC")
 
 
 def test_what_monitoring_needs_is_no_surplus(owner: Engine, role: DatabaseRole, execute: Execute) -> None:

@@ -51,6 +51,10 @@ class PresentOnlyError(UserError):
     """--format {told} tells of the present; leave out --as-of, or take --format native."""
 
 
+class WhichGrantError(UserError):
+    """Give --read-only, for who uses our commands, or --views, for reporting tools, but not both."""
+
+
 class UnknownTierError(UserError):
     """Program {program_id} has no tier {tier_id}; its tiers: {known}."""
 

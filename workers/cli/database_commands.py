@@ -5,12 +5,15 @@ from typing import Annotated
 import typer
 
 from config.settings import Settings
-from core.store.grants import grant_role, require_role
+from core.store.grants import grant_role, grant_views, require_role
 from core.store.migrate import TablesState, current_revision, tables_state, upgrade
+from workers.cli.command_errors import WhichGrantError
 from workers.cli.output import AsJson, Row, print_json, print_listing, say
 from workers.cli.wiring import opened_database
 
-Role = Annotated[str, typer.Argument(help="The database role that the worker connects as; it must exist.")]
+Role = Annotated[
+    str, typer.Argument(help="The database role that the worker, or who reads, connects as; it must exist.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -27,18 +30,23 @@ def upgrade_database(
         list[str] | None,
         typer.Option("--grant", metavar="ROLE", help="Then do `loyalty db grant` for this role; may be given again."),
     ] = None,
+    grant_read_to: Annotated[
+        list[str] | None,
+        typer.Option("--grant-read", metavar="ROLE", help="Then do `loyalty db grant --views` for it; again for more."),
+    ] = None,
 ) -> None:
     """Bring the database to the tables of this release. On an up-to-date database it does nothing.
 
     \b
     loyalty db upgrade
+    loyalty db upgrade --grant loyalty_worker --grant-read tableau
 
     Roles of the release before may go on meanwhile. Connect as the owner of the tables.
     """
-    roles = grant_to or []
+    roles, tools = grant_to or [], grant_read_to or []
     with opened_database(Settings(), must_be_current=False) as engine:
         with engine.begin() as connection:
-            for role in roles:
+            for role in (*roles, *tools):
                 require_role(connection, role)
         before = current_revision(engine)
         upgrade(engine)
@@ -46,12 +54,16 @@ def upgrade_database(
         with engine.begin() as connection:
             for role in roles:
                 grant_role(connection, role, read_only=False)
+            for tool in tools:
+                grant_views(connection, tool)
     if before == after:
         say(f"Nothing to do: the database is at {after}.")
     else:
         say(f"Upgraded the database from {before or 'empty'} to {after}.")
     for role in roles:
         say(f"{role} has what the worker needs, and nothing else.")
+    for tool in tools:
+        say(f"{tool} may read the views for reporting tools, and nothing else.")
 
 
 def current(*, as_json: AsJson = False) -> None:
@@ -82,6 +94,7 @@ def grant(
     role: Role,
     *,
     read_only: Annotated[bool, typer.Option("--read-only", help="Only what reading commands need.")] = False,
+    views: Annotated[bool, typer.Option("--views", help="Only the views for reporting tools, and no table.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Give a database role what the worker needs and nothing else: no DDL, and nothing that is booked can be changed.
@@ -89,15 +102,20 @@ def grant(
     \b
     loyalty db grant loyalty_worker
     loyalty db grant support --read-only
+    loyalty db grant tableau --views
 
     Connect as the owner of the tables. What the role was given on them before is taken away; again, nothing changes.
     """
+    if views and read_only:
+        raise WhichGrantError
     with opened_database(Settings()) as engine, engine.begin() as connection:
-        grants = grant_role(connection, role, read_only=read_only)
+        grants = grant_views(connection, role) if views else grant_role(connection, role, read_only=read_only)
     if as_json:
         print_json({"role": role, "grants": grants})
         return
-    print_listing(("Table", f"{role} may"), [Row((found.table, ", ".join(found.privileges))) for found in grants])
+    print_listing(
+        ("Table or view", f"{role} may"), [Row((found.table, ", ".join(found.privileges))) for found in grants]
+    )
 
 
 def _state_text(state: TablesState) -> str:

@@ -4,6 +4,7 @@ import pytest
 
 from core.store.grants import WORKER_GRANTS
 from core.store.migrate import head_revision
+from core.store.report_views import REPORT_VIEWS
 from tests.database_roles import database_role
 from tests.shell import Shell
 from tests.workers.cli.command_line import CommandLine
@@ -56,7 +57,28 @@ def test_grant_says_what_it_gave_and_upgrade_does_it_on_the_way(
 
 
 def test_a_role_that_is_not_there_is_refused_before_anything_is_done(loyalty: CommandLine, shell: Shell) -> None:
-    for command in (("db", "grant", "nobody"), ("db", "upgrade", "--grant", "nobody")):
+    for command in (
+        ("db", "grant", "nobody"),
+        ("db", "grant", "nobody", "--views"),
+        ("db", "upgrade", "--grant", "nobody"),
+        ("db", "upgrade", "--grant-read", "nobody"),
+    ):
         printed = loyalty(*command)
         assert (printed.code, printed.out) == (2, "")
         assert 'Create it first: CREATE ROLE "nobody" LOGIN' in " ".join(printed.err.split())
+
+
+def test_a_reporting_tool_gets_the_views_alone_by_grant_or_on_the_way(
+    loyalty: CommandLine, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with database_role(database_url, "tool_") as role:
+        printed = loyalty("db", "upgrade", "--grant-read", role.name)
+        assert f"{role.name} may read the views for reporting tools, and nothing else." in printed.out
+        document = loyalty("db", "grant", role.name, "--views", "--json").json
+        assert [grant["table"] for grant in document["grants"]] == list(REPORT_VIEWS)
+        assert {tuple(grant["privileges"]) for grant in document["grants"]} == {("SELECT",)}
+        assert "loyalty_accounts" in loyalty("db", "grant", role.name, "--views").out
+        both = loyalty("db", "grant", role.name, "--views", "--read-only")
+        assert (both.code, "but not both" in both.err) == (2, True)
+        monkeypatch.setenv("LOYALTY_DATABASE_URL", role.url)
+        assert "permission denied" in loyalty("status").err

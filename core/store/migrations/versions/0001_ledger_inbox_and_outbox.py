@@ -455,6 +455,37 @@ CREATE TABLE allocations (
     CONSTRAINT ck_allocations_sign CHECK (CASE WHEN kind IN ('opened', 'returned') THEN points > 0 ELSE
         points < 0 END)
 );
+CREATE VIEW loyalty_programs AS SELECT p.program_id, p.version, p.document->>'name' AS name,
+    coalesce(p.document->>'unit', 'points') AS unit, p.document->>'currency' AS currency,
+    p.document->>'time_zone' AS time_zone,
+    CASE WHEN coalesce(c.moved_to, p.effective_from) > '-infinity' THEN coalesce(c.moved_to, p.effective_from) END
+        AS effective_from, coalesce(c.is_withdrawn, false) AS is_withdrawn, p.applied_at
+    FROM programs p LEFT JOIN (
+        SELECT program_id, version, (array_agg(effective_from ORDER BY change_number DESC))[1] IS NULL AS is_withdrawn,
+            (array_agg(effective_from ORDER BY change_number DESC) FILTER (WHERE effective_from IS NOT NULL))[1]
+                AS moved_to
+        FROM program_changes GROUP BY program_id, version
+    ) AS c ON c.program_id = p.program_id AND c.version = p.version;
+CREATE VIEW loyalty_accounts AS SELECT account_id, own_account_id, program_id, customer_id, status, merged_into,
+    balance, pending, reserved, deficit, lifetime_points, tier_id, tier_since, tier_until, enrolled_at,
+    sequence AS entries, created_at, updated_at FROM accounts;
+CREATE VIEW loyalty_entries AS SELECT e.account_id, e.sequence, a.program_id, e.kind, e.points, e.pending_change,
+    e.reserved_change, e.deficit_change, e.balance_after, e.pending_after, e.reserved_after, e.lifetime_points_after,
+    e.occurred_at, e.recorded_at, e.source, e.order_id, e.refund_id, e.return_id, e.command_id, e.corrects_sequence
+    FROM entries e JOIN accounts a USING (account_id);
+CREATE VIEW loyalty_lots AS SELECT l.account_id, l.lot_number, a.program_id, l.points_granted, l.points_remaining,
+    l.points_expired, l.is_pending, l.available_at, l.expires_at, l.earned_by, l.origin_kind, l.origin_source,
+    l.origin_id, l.origin_at, l.opened_by_sequence FROM dated_lots l JOIN accounts a USING (account_id);
+CREATE VIEW loyalty_orders AS SELECT source, order_id, program_id, account_id, customer_id, currency, occurred_at,
+    recorded_at, program_version, tier_id, points_entitled, points_excused, points_shortfall, is_counted,
+    fulfilled_at, cancelled_at FROM orders;
+CREATE VIEW loyalty_tier_changes AS SELECT t.account_id, t.change_number, a.program_id, t.previous_tier_id, t.tier_id,
+    t.reason, t.qualifying_points, t.effective_at, t.recorded_at
+    FROM tier_changes t JOIN accounts a USING (account_id);
+CREATE VIEW loyalty_authorizations AS SELECT h.kind, h.authorization_id, h.account_id, a.program_id, h.sequence,
+    h.reward_id, h.points_authorized, h.points_captured, h.points_returned,
+    h.points_authorized - h.points_captured - h.points_returned AS points_held, h.state, h.expires_at
+    FROM authorizations h JOIN accounts a USING (account_id);
 INSERT INTO numbers (name) VALUES ('inbox'), ('outbox');
 INSERT INTO schema_support (oldest_revision) VALUES ('0001')
 """
