@@ -48,6 +48,7 @@ access: owner
 clawback: {takes_reserved: true}
 returned_points_grace_days: 30
 adjustment_reasons: [goodwill, mistake]
+point_value: "0.005"
 limits:
   redeem: {per_day: 5000}
   transfer: {per_day: 1000, per_month: 5000}
@@ -98,6 +99,7 @@ def test_what_a_file_says_of_value_is_read() -> None:
     assert program.clawback.takes_reserved
     assert program.returned_points_grace_days == 30
     assert program.adjustment_reasons == ("goodwill", "mistake")
+    assert program.point_value == Decimal("0.005")
     assert program.limits == ValueLimits(
         redeem=CustomerLimit(per_day=5_000), transfer=CustomerLimit(per_day=1_000, per_month=5_000)
     )
@@ -141,10 +143,11 @@ def test_what_is_left_out_of_value_has_its_default() -> None:
     assert (program.access, program.clawback.takes_reserved) == (Access.MEMBERS, False)
     assert (program.returned_points_grace_days, program.adjustment_reasons) == (0, ())
     assert (program.limits, program.conversions, program.rewards) == (ValueLimits(), (), ())
+    assert program.point_value is None
 
 
 def test_a_unit_in_upper_case_is_the_currency_itself() -> None:
-    assert read(("unit: megabucks", "unit: EUR")).is_money
+    assert read(("unit: megabucks", "unit: EUR"), ('point_value: "0.005"\n', "")).is_money
 
 
 @pytest.mark.parametrize("text", [VALUE, PLAIN])
@@ -180,40 +183,44 @@ def test_the_database_keeps_what_is_not_the_default_and_reads_it_again(text: str
         ("grace_days: 30", "grace_days: -1", "line 12: returned_points_grace_days is the number -1; write an integer from 0 to 36500"),
         ("[goodwill, mistake]", "[Good Will]", f'line 13: adjustment_reasons[0] is the text "Good Will"; write {NAME}'),
         ("[goodwill, mistake]", "[goodwill, goodwill]", "line 13: adjustment_reasons[1] is goodwill; it is there twice"),
-        ("redeem: {per_day: 5000}", "redeem: 5000", "line 15: limits.redeem is the number 5000; write the most points in a time: per_day, per_month, such as {per_day: 5000}"),
-        ("redeem: {per_day: 5000}", "redeem: {per_day: 0}", f"line 15: limits.redeem.per_day is the number 0; write {COUNT}"),
-        ("redeem: {per_day: 5000}", "redeem: {per_week: 5000}", "line 15: limits.redeem.per_week is not a field here; known are per_day, per_month"),
-        ("redeem: {per_day", "spend: {per_day", "line 15: limits.spend is not a field here; known are redeem, transfer, convert, credit"),
-        ("to_program: account-money", "to: account-money", "line 18: conversions[0].to_program is missing; write the program_id of another program, 1 to 36"),
-        ("to_program: account-money", "to_program: megabucks", "line 18: conversions[0].to_program is this program itself"),
-        ("to_program: miles", "to_program: account-money", "line 19: conversions[1].to_program is account-money; it is there twice"),
-        ("gives: 50", 'gives: "0.5"', f'line 18: conversions[0].gives is the text "0.5"; write {COUNT}'),
-        ("points: 100, gives", "points: 0, gives", f"line 18: conversions[0].points is the number 0; write {COUNT}"),
-        ("rounding: half_up", "rounding: up", 'line 18: conversions[0].rounding is the text "up"; write floor or ceil or half_up or half_even'),
-        ("points_step: 100", "points_steps: 100", "line 18: conversions[0].points_steps is not a field here; did you mean points_step?"),
-        ("  - {to_program: miles, points: 1, gives: 3}", "  - miles", 'line 19: conversions[1] is the text "miles"; write a conversion, such as {to_program: account-money, points: 100, gives: 50}'),
-        ("kind: item", "kind: items", 'line 23: rewards[2].kind is the text "items"; did you mean item?'),
-        ("kind: item", "kind: gift", 'line 23: rewards[2].kind is the text "gift"; write amount or percent or item or units'),
-        (", kind: item", "", "line 23: rewards[2].kind is missing; write amount or percent or item or units"),
-        ("sku: MUG", "amount: 5", "line 23: rewards[2].amount means nothing with kind item; it belongs to kind amount"),
-        (", sku: MUG", "", "line 23: rewards[2].sku is missing; write an SKU of 1 to 200 characters; a number goes in quotes"),
-        ('amount: "5.00"', "amount: 4.99", 'line 21: rewards[0].amount is the unquoted number 4.99, which is not exact; write it in quotes: "4.99"'),
-        ('amount: "5.00"', "amount: 0", f"line 21: rewards[0].amount is the number 0; write {AMOUNT}"),
-        ("percent: 10", "percent: 101", 'line 22: rewards[1].percent is the number 101; write a decimal number in quotes with at most 4 decimal places, such as "1.25", or an integer, above 0 and at most 100'),
-        ("units: 2", "units: 0", f"line 24: rewards[3].units is the number 0; write {COUNT}"),
-        ("unit_name: hour", "unit_name: 5", 'line 24: rewards[3].unit_name is the number 5; if it is meant as text, write it in quotes: "5"'),
-        ("cost: 600", "cost: 0", f"line 23: rewards[2].cost is the number 0; write {COUNT}"),
-        ("stock: 200", "stock: many", f'line 23: rewards[2].stock is the text "many"; write {COUNT}'),
-        ("reward_id: mug", "reward_id: five-off", "line 23: rewards[2].reward_id is five-off; it is there twice"),
-        ("reward_id: mug", "reward_id: Mug", f'line 23: rewards[2].reward_id is the text "Mug"; write {NAME}'),
-        ("name: A mug", "name:", "line 23: rewards[2].name is empty; write 1 to 200 characters in one line"),
-        ("tiers: [base]", "tiers: [bas]", "line 23: rewards[2].tiers[0] is bas; it is not a tier of this program; did you mean base?"),
-        ("tiers: [base]", "tiers: [base, base]", "line 23: rewards[2].tiers[1] is base; it is there twice"),
-        ("ends_on: 2027-06-30", "ends_on: 2026-06-30", "line 22: rewards[1].ends_on is before starts_on, 2027-01-01"),
+        ('"0.005"', "0.005", 'line 14: point_value is the unquoted number 0.005, which is not exact; write it in quotes: "0.005"'),
+        ('"0.005"', '"0"', 'line 14: point_value is the text "0"; write '),
+        ('"0.005"', "half a cent", 'line 14: point_value is the text "half a cent"; write '),
+        ("unit: megabucks", "unit: EUR", "line 14: point_value means nothing with unit EUR, which is money itself"),
+        ("redeem: {per_day: 5000}", "redeem: 5000", "line 16: limits.redeem is the number 5000; write the most points in a time: per_day, per_month, such as {per_day: 5000}"),
+        ("redeem: {per_day: 5000}", "redeem: {per_day: 0}", f"line 16: limits.redeem.per_day is the number 0; write {COUNT}"),
+        ("redeem: {per_day: 5000}", "redeem: {per_week: 5000}", "line 16: limits.redeem.per_week is not a field here; known are per_day, per_month"),
+        ("redeem: {per_day", "spend: {per_day", "line 16: limits.spend is not a field here; known are redeem, transfer, convert, credit"),
+        ("to_program: account-money", "to: account-money", "line 19: conversions[0].to_program is missing; write the program_id of another program, 1 to 36"),
+        ("to_program: account-money", "to_program: megabucks", "line 19: conversions[0].to_program is this program itself"),
+        ("to_program: miles", "to_program: account-money", "line 20: conversions[1].to_program is account-money; it is there twice"),
+        ("gives: 50", 'gives: "0.5"', f'line 19: conversions[0].gives is the text "0.5"; write {COUNT}'),
+        ("points: 100, gives", "points: 0, gives", f"line 19: conversions[0].points is the number 0; write {COUNT}"),
+        ("rounding: half_up", "rounding: up", 'line 19: conversions[0].rounding is the text "up"; write floor or ceil or half_up or half_even'),
+        ("points_step: 100", "points_steps: 100", "line 19: conversions[0].points_steps is not a field here; did you mean points_step?"),
+        ("  - {to_program: miles, points: 1, gives: 3}", "  - miles", 'line 20: conversions[1] is the text "miles"; write a conversion, such as {to_program: account-money, points: 100, gives: 50}'),
+        ("kind: item", "kind: items", 'line 24: rewards[2].kind is the text "items"; did you mean item?'),
+        ("kind: item", "kind: gift", 'line 24: rewards[2].kind is the text "gift"; write amount or percent or item or units'),
+        (", kind: item", "", "line 24: rewards[2].kind is missing; write amount or percent or item or units"),
+        ("sku: MUG", "amount: 5", "line 24: rewards[2].amount means nothing with kind item; it belongs to kind amount"),
+        (", sku: MUG", "", "line 24: rewards[2].sku is missing; write an SKU of 1 to 200 characters; a number goes in quotes"),
+        ('amount: "5.00"', "amount: 4.99", 'line 22: rewards[0].amount is the unquoted number 4.99, which is not exact; write it in quotes: "4.99"'),
+        ('amount: "5.00"', "amount: 0", f"line 22: rewards[0].amount is the number 0; write {AMOUNT}"),
+        ("percent: 10", "percent: 101", 'line 23: rewards[1].percent is the number 101; write a decimal number in quotes with at most 4 decimal places, such as "1.25", or an integer, above 0 and at most 100'),
+        ("units: 2", "units: 0", f"line 25: rewards[3].units is the number 0; write {COUNT}"),
+        ("unit_name: hour", "unit_name: 5", 'line 25: rewards[3].unit_name is the number 5; if it is meant as text, write it in quotes: "5"'),
+        ("cost: 600", "cost: 0", f"line 24: rewards[2].cost is the number 0; write {COUNT}"),
+        ("stock: 200", "stock: many", f'line 24: rewards[2].stock is the text "many"; write {COUNT}'),
+        ("reward_id: mug", "reward_id: five-off", "line 24: rewards[2].reward_id is five-off; it is there twice"),
+        ("reward_id: mug", "reward_id: Mug", f'line 24: rewards[2].reward_id is the text "Mug"; write {NAME}'),
+        ("name: A mug", "name:", "line 24: rewards[2].name is empty; write 1 to 200 characters in one line"),
+        ("tiers: [base]", "tiers: [bas]", "line 24: rewards[2].tiers[0] is bas; it is not a tier of this program; did you mean base?"),
+        ("tiers: [base]", "tiers: [base, base]", "line 24: rewards[2].tiers[1] is base; it is there twice"),
+        ("ends_on: 2027-06-30", "ends_on: 2026-06-30", "line 23: rewards[1].ends_on is before starts_on, 2027-01-01"),
         ("clawback:", "qualification: {measure: spend}\nclawback:", "line 11: qualification.measure means nothing without tiers; write tiers"),
         ("clawback:", "earning_rules: [{rule_id: a, kind: visit, points: {bass: 1}}]\nclawback:", "line 11: earning_rules[0].points.bass is not a tier of this program; did you mean base?"),
         ("clawback:", "tiers: []\nclawback:", "line 11: tiers is an empty list; write a list of 1 to 100 tiers, in ascending order of their thresholds"),
-        ("enrol:", "colour: red\nenrol:", "line 8: colour is not a field here; known are program_id, name, active, tags, metadata, currency, unit, currencies, time_zone, default, sources, enrol and 19 more: see docs/programs.md"),
+        ("enrol:", "colour: red\nenrol:", "line 8: colour is not a field here; known are program_id, name, active, tags, metadata, currency, unit, currencies, time_zone, default, sources, enrol and 20 more: see docs/programs.md"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_value_is_named_with_its_line_and_what_is_allowed(old: str, new: str, problem: str) -> None:
@@ -241,6 +248,9 @@ def test_a_value_of_metadata_that_is_of_no_type_is_reported_once() -> None:
         ({"rewards": [{"reward_id": "a", "name": "A", "cost": 5, "kind": "item", "amount": 5}]}, False),
         ({"enrol": "command", "access": "owner", "one_account_per_customer": False}, True),
         ({"adjustment_reasons": ["good will"]}, False),
+        ({"point_value": "0.000125"}, True),
+        ({"point_value": 1}, True),
+        ({"point_value": "free"}, False),
         ({"returned_points_grace_days": 0, "clawback": {"takes_reserved": True}}, True),
     ],
 )
@@ -273,6 +283,8 @@ def test_the_schema_of_value_agrees_with_the_parser(part: dict[str, Any], right:
             "rewards[parking].unit_name: hour -> none", "rewards[parking].sku: none -> P",
         ]),
         ("access: owner", "access: members", ["access: owner -> members"]),
+        ('"0.005"', '"0.006"', ["point_value: 0.005 -> 0.006"]),
+        ('point_value: "0.005"\n', "", ["point_value: 0.005 -> none"]),
     ],
 )  # fmt: skip
 def test_a_change_of_value_is_told(old: str, new: str, told: list[str]) -> None:

@@ -13,7 +13,7 @@ from core.store.engine import create_database_engine
 from tests.conftest import OpenDatabase
 from tests.pages import README, ROOT
 from tests.shell import Shell
-from workers.demo.figures import POINT_VALUE, changed_program, load_figures
+from workers.demo.figures import changed_program, load_figures
 from workers.demo.page import demo_page
 from workers.demo.sample import load_traffic
 
@@ -130,7 +130,7 @@ def test_another_program_costs_what_it_comes_to_when_it_is_in_force(
         held = int(ledger.value("SELECT sum(balance + pending) FROM accounts"))
         assert (number(shown["Points issued"]), number(shown["Points open"])) == (issued, held)
         assert number(shown["Points taken back or expired"]) == issued - held
-        assert shown["Worth of the open points"] == f"GBP {held * POINT_VALUE:,.2f}"
+        assert shown["Worth of the open points"] == f"GBP {held / 100:,.2f}"
         return held
 
     with books(open_database, CHANGED) as other:

@@ -15,8 +15,6 @@ from core.simulating.comparing import Side, sides
 from core.store.engine import database_now
 from core.store.programs import load_registry
 
-#: What a point is taken to cost, in major units of the program's currency.
-POINT_VALUE = Decimal("0.01")
 #: The change that the page asks about, in the text of the demo's program file and in words.
 _RATES = 'points: {bronze: "1", silver: "1.25", gold: "1.5"}'
 _OTHER_RATES = 'points: {bronze: "1", silver: "1.5", gold: "2"}'
@@ -83,6 +81,12 @@ class Figures(NamedTuple):
     tiers: Sequence[Tier]  #: those of the program, lowest first
     today: Outcome
     changed: Outcome
+
+    @property
+    def point_value(self) -> Decimal:
+        """What a point is worth, in major units of the program's currency; the demo's own program says so."""
+        assert self.program.point_value is not None
+        return self.program.point_value
 
     @property
     def issued(self) -> int:

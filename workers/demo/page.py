@@ -5,7 +5,7 @@ from datetime import date
 from decimal import Decimal
 from html import escape
 
-from workers.demo.figures import POINT_VALUE, QUESTION, Figures, Month
+from workers.demo.figures import QUESTION, Figures, Month
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 _STYLE = """
@@ -62,7 +62,7 @@ ledger.</p></footer>"""
 def _summary(title: str, figures: Figures) -> str:
     return f"""<header><h1>{escape(title)}</h1>
 <p class="note">{figures.orders:,} orders of {figures.customers:,} customers, {_day(figures.first_day)} to
-{_day(figures.last_day)}. A point is taken to cost {_money(figures, 1)}.</p>
+{_day(figures.last_day)}. A point is worth {_money(figures, 1)}.</p>
 <p class="lead">Customers hold <strong>{figures.open:,} points</strong>, worth
 <strong>{_money(figures, figures.open)}</strong>.</p></header>
 <section><h2>Where the points are</h2>
@@ -187,7 +187,7 @@ def _text(x: float, y: float, text: str, anchor: str) -> str:
 
 
 def _money(figures: Figures, points: int) -> str:
-    return f"{figures.program.currency} {(points * POINT_VALUE).quantize(Decimal('0.01')):,}"
+    return f"{figures.program.currency} {(points * figures.point_value).quantize(Decimal('0.01')):,}"
 
 
 def _signed(text: str) -> str:

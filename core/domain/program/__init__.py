@@ -46,6 +46,7 @@ from core.domain.program.expiry import (
 from core.domain.program.fields import (
     DAYS_MAX,
     ClawbackMode,
+    ExchangeRate,
     FreePieces,
     Labels,
     Name,
@@ -243,6 +244,9 @@ class Program(Part):
     end that they had, and expire at once if it has passed."""
     adjustment_reasons: ReasonNames = ()
     """The reasons that the command adjust may give; none listed: any text."""
+    point_value: ExchangeRate | None = None
+    """What a point is worth to the books, in major units of the currency, with at most 12 decimal places: reports tell
+    what is owed by it. Left out: they tell points alone. Money needs none."""
     limits: ValueLimits = ValueLimits()
     """How many points of one customer commands may move."""
     conversions: Annotated[tuple[Conversion, ...], Field(max_length=CONVERSIONS_MAX)] = ()
@@ -410,7 +414,8 @@ class Program(Part):
         problems += rate_problems(self.earning_rules, [tier.tier_id for tier in self.tiers])
         problems += self._name_problems()
         problems += [*self._carry_problems(), *currency_problems(self.currencies or {}, self.currency)]
-        problems += [*unit_problems(self.unit, self.currency), *conversion_problems(self.conversions, self.program_id)]
+        problems += unit_problems(self.unit, self.currency, has_value=self.point_value is not None)
+        problems += conversion_problems(self.conversions, self.program_id)
         problems += reward_problems(self.rewards, [tier.tier_id for tier in self.tiers])
         refuse(problems)
         return self

@@ -183,8 +183,10 @@ AnyReward = AmountReward | PercentReward | ItemReward | UnitsReward
 Reward = Annotated[AnyReward, Field(discriminator="kind")]
 
 
-def unit_problems(unit: str, currency: str) -> Iterator[InitErrorDetails]:
-    """Problems of what a program counts."""
+def unit_problems(unit: str, currency: str, *, has_value: bool) -> Iterator[InitErrorDetails]:
+    """Problems of what a program counts, and of what that is worth."""
+    if unit == currency and has_value:
+        yield problem(("point_value",), "means_nothing", f"means nothing with unit {unit}, which is money itself")
     if unit.isupper() and unit != currency:
         text = (
             f"must be {currency}, the program's currency, or a word in lower case: orders and money are in one currency"

@@ -125,6 +125,7 @@ _ALLOWED = {
     "expiry.months": _MONTHS,
     "takes_reserved": _BOOL,
     "returned_points_grace_days": f"an integer from 0 to {DAYS_MAX}",
+    "point_value": _EXCHANGE_RATE,
     "adjustment_reasons": _list("names of reasons", "goodwill, mistake", REASONS_MAX),
     "adjustment_reasons[]": _NAME,
     "conversions": f"a list of at most {CONVERSIONS_MAX} conversions",
