@@ -136,6 +136,15 @@ RUN_BY: dict[str, tuple[str, ...]] = {
     "loyalty points credit --id --reason": FIRST_HOUR,
     "loyalty points authorize --authorization-id": FIRST_HOUR,
     "loyalty points capture --order --points": FIRST_HOUR,
+    "loyalty report": cli("test_report_commands", "TestLiability"),
+    "loyalty report activity": cli("test_report_commands", "TestActivity"),
+    "loyalty report activity --month": cli("test_report_commands", "TestActivity"),
+    "loyalty report activity --csv --from --program --to": cli("test_report_commands", "TestActivity"),
+    "loyalty report liability": cli("test_report_commands", "TestLiability"),
+    "loyalty report liability --html --month": cli(
+        "test_report_commands", "TestLiability", "test_a_page_has_plots_and_loads_nothing"
+    ),
+    "loyalty report liability --as-of --csv --program": cli("test_report_commands", "TestLiability"),
     "loyalty reward": cli("test_reward_commands", "test_one_is_issued_redeemed_and_told_of"),
     "loyalty reward list --customer": cli("test_reward_commands", "test_of_a_customer_it_says_what_is_within_reach"),
     "loyalty reward issue --issue-id": cli("test_reward_commands", "test_one_is_issued_redeemed_and_told_of"),

@@ -98,6 +98,22 @@ class PageNotWrittenError(UserError):
     """The report {path} cannot be written: {reason}."""
 
 
+class MonthError(UserError):
+    """{option} {text} is not a month. Write one such as 2026-11; the year is from {first} to {last}."""
+
+
+class MonthNotOverError(UserError):
+    """{month} is not over in program {program_id}: what is owed now is told without --month."""
+
+
+class MonthOrderError(UserError):
+    """{option} {month} cannot be: it is later than the last month that is asked for, or than the present one."""
+
+
+class OneOptionError(UserError):
+    """{options} cannot be given together: choose one."""
+
+
 class NoOrderToQuoteError(UserError):
     """{file} holds {found}; give the data of one order.completed event, or that event."""
 

@@ -1,0 +1,148 @@
+"""What a program owes, worked out from lots and entries: now, or as it was recorded before an instant.
+
+From the state that is there, what was recorded since the instant is undone. So it costs one look at the lots, and
+memory for the sums alone. What moves an end without an entry is not undone: with `inactivity` points have the end
+that they have now.
+"""
+
+from collections.abc import Iterator
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+from iso4217 import Currency
+from sqlalchemy import Connection
+
+from core.domain.accounting.breakage import HISTORY_MONTHS, BreakageHistory
+from core.domain.accounting.liability import Bucket, Liability, LiabilityLine, Valuation
+from core.domain.accounting.months import Month, month_of
+from core.domain.calendar import add_months, local_midnight
+from core.domain.program import Program
+from core.domain.program.registry import ProgramRegistry
+from core.store.engine import run_bulk
+from core.store.shards import ACCOUNT_SHARDS
+
+#: What was recorded from `as_of` on: changes of lots, releases of lots, extensions by hand, changes of accounts.
+_LINES = """
+SELECT p.bucket, p.tier_id, p.earned_month, p.last_month, sum(p.points)::bigint
+FROM (
+    SELECT CASE WHEN d.expires_at <= %(as_of)s THEN 'ended'
+                WHEN l.is_pending OR r.lot_number IS NOT NULL THEN 'pending' ELSE 'available' END AS bucket,
+           coalesce(t.previous_tier_id, a.tier_id) AS tier_id,
+           date_trunc('month', l.origin_at AT TIME ZONE %(zone)s)::date AS earned_month,
+           date_trunc('month', (d.expires_at - interval '1 microsecond') AT TIME ZONE %(zone)s)::date AS last_month,
+           l.points_remaining - coalesce(u.points, 0) AS points
+    FROM dated_lots l
+    JOIN accounts a USING (account_id)
+    LEFT JOIN (SELECT n.account_id, n.lot_number, sum(n.points) AS points
+               FROM allocations n JOIN entries e USING (account_id, sequence)
+               WHERE e.recorded_at >= %(as_of)s GROUP BY n.account_id, n.lot_number) AS u
+         ON u.account_id = l.account_id AND u.lot_number = l.lot_number
+    LEFT JOIN (SELECT e.account_id, named.lot_number::integer AS lot_number, bool_or(e.order_id IS NOT NULL) AS waited
+               FROM entries e CROSS JOIN LATERAL json_array_elements_text(e.why->'lots') AS named(lot_number)
+               WHERE e.recorded_at >= %(as_of)s AND e.kind = 'release'
+               GROUP BY e.account_id, named.lot_number) AS r
+         ON r.account_id = l.account_id AND r.lot_number = l.lot_number
+    LEFT JOIN (SELECT DISTINCT ON (account_id, subject) account_id, subject,
+                      (found->>'expires_at')::timestamptz AS expires_at
+               FROM repairs WHERE applied_at >= %(as_of)s AND found ? 'expires_at'
+               ORDER BY account_id, subject, repair_id) AS x
+         ON x.account_id = l.account_id AND x.subject = 'lot ' || l.lot_number
+    LEFT JOIN (SELECT DISTINCT ON (account_id) account_id, previous_tier_id FROM tier_changes
+               WHERE recorded_at >= %(as_of)s ORDER BY account_id, change_number) AS t
+         ON t.account_id = l.account_id
+    CROSS JOIN LATERAL (SELECT CASE WHEN r.waited THEN NULL
+                                    ELSE coalesce(x.expires_at, l.expires_at) END AS expires_at) AS d
+    WHERE l.account_shard = %(shard)s AND a.program_id = %(program_id)s
+      AND l.points_remaining <> coalesce(u.points, 0)
+    UNION ALL
+    SELECT b.bucket, coalesce(t.previous_tier_id, a.tier_id), NULL, NULL, b.points
+    FROM accounts a
+    LEFT JOIN (SELECT account_id, sum(reserved_change) AS reserved, sum(deficit_change) AS deficit FROM entries
+               WHERE recorded_at >= %(as_of)s GROUP BY account_id) AS e USING (account_id)
+    LEFT JOIN (SELECT DISTINCT ON (account_id) account_id, previous_tier_id FROM tier_changes
+               WHERE recorded_at >= %(as_of)s ORDER BY account_id, change_number) AS t USING (account_id)
+    CROSS JOIN LATERAL (VALUES ('reserved', a.reserved - coalesce(e.reserved, 0)),
+                               ('deficit', coalesce(e.deficit, 0) - a.deficit)) AS b(bucket, points)
+    WHERE a.account_shard = %(shard)s AND a.program_id = %(program_id)s AND b.points <> 0
+) AS p
+GROUP BY p.bucket, p.tier_id, p.earned_month, p.last_month
+"""
+# Of points whose time is over: how many have expired, and at which age the others were spent.
+_HISTORY = """
+SELECT n.kind = 'expired' OR (e.kind = 'debit' AND coalesce((e.why->>'forfeited')::boolean, false)) AS has_expired,
+       12 * (extract(year FROM e.occurred_at AT TIME ZONE %(zone)s)
+             - extract(year FROM l.origin_at AT TIME ZONE %(zone)s))
+       + extract(month FROM e.occurred_at AT TIME ZONE %(zone)s)
+       - extract(month FROM l.origin_at AT TIME ZONE %(zone)s) AS age_months,
+       -sum(n.points)::bigint
+FROM dated_lots l
+JOIN accounts a USING (account_id)
+JOIN allocations n ON n.account_id = l.account_id AND n.lot_number = l.lot_number
+JOIN entries e ON e.account_id = n.account_id AND e.sequence = n.sequence
+LEFT JOIN entries c ON e.kind = 'reversal' AND c.account_id = e.account_id AND c.sequence = e.corrects_sequence
+WHERE l.account_shard = %(shard)s AND a.program_id = %(program_id)s AND l.expires_at <= %(as_of)s
+  AND l.expires_at > %(since)s AND e.recorded_at < %(as_of)s AND n.kind <> 'opened'
+  AND coalesce(c.kind, e.kind) IN ('expiry', 'debit', 'redemption', 'authorization', 'void', 'repayment')
+GROUP BY 1, 2
+"""
+
+
+def load_liability(
+    connection: Connection, registry: ProgramRegistry, program_id: str, as_of: datetime, month: Month | None = None
+) -> Liability:
+    """What the program owed by all that was recorded before `as_of`, which is the end of `month` if that is given.
+
+    It takes a statement for each account shard, so that none takes long; the caller's transaction should see one
+    snapshot. KeyError for an unknown program.
+    """
+    version = registry.at(program_id, as_of)
+    zone = version.program.zone
+    day = month.first_day if month else month_of(registry, program_id, as_of).first_day
+    asked = {
+        "program_id": program_id,
+        "as_of": as_of,
+        "zone": zone.key,
+        "since": local_midnight(add_months(day, -HISTORY_MONTHS), zone),
+    }
+    lines = _lines(connection, asked)
+    ended = sum(line.points for line in lines if line.bucket is Bucket.ENDED)
+    history = _history(connection, asked, ended)
+    program = version.program
+    valuation = Valuation(version.version, program.unit, program.currency, value_of_point(program), history)
+    return Liability(program_id, as_of, day, valuation, tuple(lines), month=None if month is None else month.text)
+
+
+def value_of_point(program: Program) -> Decimal | None:
+    """What a point is worth in major units of the currency; of money, its smallest unit. None: not said."""
+    if not program.is_money:
+        return program.point_value
+    return Decimal(1).scaleb(-(Currency(program.currency).exponent or 0))
+
+
+def _lines(connection: Connection, asked: dict[str, Any]) -> list[LiabilityLine]:
+    sums: dict[tuple[Any, ...], int] = {}
+    for *key, points in _of_shards(connection, _LINES, asked):
+        sums[tuple(key)] = sums.get(tuple(key), 0) + points
+    found = [LiabilityLine(Bucket(bucket), tier, earned, last, n) for (bucket, tier, earned, last), n in sums.items()]
+    return sorted((line for line in found if line.points), key=_place)
+
+
+def _place(line: LiabilityLine) -> tuple[int, str, date, date]:
+    return list(Bucket).index(line.bucket), line.tier_id, line.earned_month or date.max, line.last_month or date.max
+
+
+def _history(connection: Connection, asked: dict[str, Any], ended: int) -> BreakageHistory:
+    expired, spent = ended, dict[int, int]()
+    for has_expired, age_months, points in _of_shards(connection, _HISTORY, asked):
+        if has_expired:
+            expired += points
+        else:
+            age = max(0, int(age_months))
+            spent[age] = spent.get(age, 0) + points
+    return BreakageHistory(expired, spent)
+
+
+def _of_shards(connection: Connection, statement: str, asked: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
+    for shard in range(ACCOUNT_SHARDS):
+        yield from run_bulk(connection, statement, {**asked, "shard": shard})
