@@ -87,6 +87,8 @@ def check_holds(book: Book, naive: NaiveCommands) -> None:
         given = sum(each.has_reward(reward_id, of_stock=True) for each in naive.all)
         assert book.budgets.get(f"reward:{reward_id}", Budget()).orders == given
     if naive.has_account:
+        members = book.books.members(book.account)
+        assert {each.customer_id: each.role.value for each in members} == naive.members
         assert book.account.status.value == naive.status
 
 

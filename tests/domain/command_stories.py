@@ -19,8 +19,11 @@ from tests.domain.valid_programs import MONEY, REWARDS, Versions
 
 VALUE = (*["credit"] * 6, "debit", *["redeem"] * 2, *["adjust"] * 2, *["transfer"] * 3, *["convert"] * 3)
 HELD = (*["authorize"] * 5, *["capture"] * 4, *["void"] * 2, "void_due", *["reverse"] * 5)
+#: Customers who buy nothing, and the commands that they may ask for as members.
+STRANGERS = ("m1", "m2")
+ACTED = {"credit", "debit", "redeem", "transfer", "authorize", "reward.issue"}
 REWARDED = (*["reward.issue"] * 3, "reward.redeem", *["reward.delete"] * 2)
-ACCOUNTS = ("create", "freeze", "unfreeze", "unfreeze", "close", "link", "unlink", "update")
+ACCOUNTS = ("create", "freeze", "unfreeze", "unfreeze", "close", "link", "unlink", *["update"] * 3)
 #: Fewer of the shop's than where nothing is commanded, so that commands meet each other.
 _BESIDE = (*["order"] * 4, *["refund"] * 3, *["fulfil"] * 2, *["pass"] * 3, *dict.fromkeys(KINDS))
 ALL_KINDS = (*_BESIDE, *VALUE, *HELD, *REWARDED, *ACCOUNTS, "again", "clash")
@@ -71,8 +74,9 @@ class CommandStoryRun(StoryRun):
             purse = Purse(Book(MONEY, customer_id=customer_id, beside=self.customers["c1"].book), NaiveCommands(MONEY))
             self.purses[customer_id], naive.purse = purse, purse.naive
         payments = NaivePayments([*self.accounts.values()])
-        for naive in payments.accounts:
-            naive.payments = payments
+        homes: dict[str, NaiveCommands] = {}
+        for naive in self.accounts.values():
+            naive.payments, naive.homes = payments, homes
         self.payments = payments
 
     def check(self) -> None:
@@ -169,6 +173,8 @@ class CommandStoryRun(StoryRun):
         )
 
     def _command(self, verb: str, data: dict[str, Any], days: int) -> None:
+        if days % 9 == 1 and verb in ACTED:
+            data = {**data, "acting_customer_id": ("c1", "c2", *STRANGERS)[days // 9 % 4]}
         late = timedelta(days=days % 9 if days % 5 == 0 else 0)
         self._send_command(verb, data, self.now - late)
 
@@ -268,9 +274,18 @@ class CommandStoryRun(StoryRun):
             case "link" | "unlink":
                 return {"customer_id": whom.get("customer_id", "c2"), **linked_as(number)}
             case "update":
-                return whom | {"metadata": {"number": number % 2}}
+                return whom | (
+                    {"metadata": {"number": number % 2}} if days % 3 == 0 else self._members_data(whom, number)
+                )
             case _:
                 return whom
+
+    def _members_data(self, whom: dict[str, Any], number: int) -> dict[str, Any]:
+        """Who is to be a member: customers who buy nothing, and those who have an account and keep it."""
+        names = [name for name, naive in self.accounts.items() if naive.has_account and name != whom.get("customer_id")]
+        chosen = [name for place, name in enumerate([*names, *STRANGERS]) if number >> place & 1]
+        roles = ("member", "viewer")
+        return {"members": [{"customer_id": name, "role": roles[number // 7 % 2]} for name in sorted(chosen)]}
 
     def _credit_data(self, number: int, days: int) -> dict[str, Any]:
         data: dict[str, Any] = {"points": 1 + number % 150}

@@ -32,6 +32,8 @@ class NaiveCommands(NaiveHolds):
     """One account that takes all commands."""
 
     linked: set[tuple[str, str]] = field(default_factory=set)
+    members: dict[str, str] = field(default_factory=dict)  #: their roles by their ids
+    homes: "dict[str, NaiveCommands]" = field(default_factory=dict)  #: of members without an account of their own
     purse: "NaiveCommands | None" = None  #: the customer's account in the other program
     payments: NaivePayments = field(default_factory=NaivePayments)  #: of all accounts
     made_by: tuple[str, object] | None = None  #: its own id, and the content of the command that made it
@@ -45,8 +47,24 @@ class NaiveCommands(NaiveHolds):
         account = self._named(verb, data)
         if isinstance(account, str):
             return account, {}
-        problem = account.why_not(verb, data)
-        return (problem, {}) if problem else account.do_here(verb, command_id, data, at, now)
+        problem = account.why_not(verb, data) or account.why_not_for(verb, data)
+        if problem:
+            return problem, {}
+        told = account.do_here(verb, command_id, data, at, now)
+        acting = data.get("acting_customer_id", account.customer_id)
+        return (
+            (told[0], {**told[1], "acting_customer_id": acting}) if told[1] and acting != account.customer_id else told
+        )
+
+    def why_not_for(self, verb: str, data: dict[str, Any]) -> str:
+        """Why it is not done for the customer who asks for it."""
+        acting = data.get("acting_customer_id", self.customer_id)
+        if acting == self.customer_id:
+            return ""
+        if acting not in self.members:
+            return "not_a_member"
+        may_spend = self.members[acting] == "member" and self.program.access.value == "members"
+        return "" if may_spend or verb not in _NOT_WHEN_FROZEN else "member_may_not_spend"
 
     def why_not(self, verb: str, data: dict[str, Any]) -> str:
         """Why this account does not take such a command."""
@@ -220,7 +238,7 @@ class NaiveCommands(NaiveHolds):
             case "unfreeze":
                 self.status = "active"
             case "update":
-                pass
+                return self._update(data)
             case "link":
                 if any(linked_name(data) in each.linked for each in self.all if each is not self):
                     return "reference_taken", {}
@@ -229,6 +247,22 @@ class NaiveCommands(NaiveHolds):
                 self.linked.difference_update([linked_name(data)])
             case _:
                 return self._close(command_id, data, at, now)
+        return "accepted", {}
+
+    def _update(self, data: dict[str, Any]) -> Told:
+        if "members" not in data:
+            return "accepted", {}
+        members = {each["customer_id"]: each["role"] for each in data["members"]}
+        if self.customer_id in members:
+            return "owner_listed", {}
+        owners = {each.customer_id for each in self.all}
+        homeless = [name for name in members if name not in {*self.members, *self.homes, *owners}]
+        if homeless and self.status == "closed":
+            return "account_closed", {}
+        for name in [name for name in self.members if name not in members and self.homes.get(name) is self]:
+            del self.homes[name]
+        self.homes.update(dict.fromkeys(homeless, self))
+        self.members = members
         return "accepted", {}
 
     def _close(self, command_id: str, data: dict[str, Any], at: datetime, now: datetime) -> Told:

@@ -94,6 +94,7 @@ def _rest(random: Random) -> dict[str, Any]:
         **_maybe(random, 0.4, returned_points_grace_days=random.choice([1, 15])),
         **_maybe(random, 0.4, limits=_customer_limits(random)),
         **_maybe(random, 0.8, conversions=[_conversion(random)]),
+        **_maybe(random, 0.2, access="owner"),
         "rewards": [_reward(random, reward_id) for reward_id in REWARDS if random.random() < 0.8],
         "basis": {
             "kinds": random.choice([["product"], ["product", "shipping"]]),
