@@ -5,10 +5,11 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
+from core.store.proof.verify import run_checks
 from tests.factories import PROGRAM_TEXT, cancellation, command, goods_back, order, refund, reversion
 from tests.posting.test_authorizations import authorize, buckets, capture, holding, left, void
 from tests.posting.test_posted_commands import LATER, TRUSTED, answer
-from tests.shell import Shell
+from tests.shell import Shell, tampered
 
 TAKES = "clawback: {takes_reserved: true}\n"
 CLAMPS = "clawback: {takes_reserved: true, policy: clamp}\n"
@@ -129,6 +130,22 @@ class TestARefund:
         shell.take(cancellation(), goods_back(lines=[{"line_id": "1", "quantity": 1, "amount": "30.00"}]))
         assert (buckets(shell), left(shell), holding(shell)) == ((0, 0), [0, 0], (130, 0, 130, "clawed_back"))
         assert not [text for text in shell.differences() if "had expired" in text]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *(f"UPDATE authorizations SET state = '{state}'" for state in ("voided", "expired", "captured")),
+        "UPDATE authorizations SET points_returned = points_returned - 1, points_captured = points_captured + 1",
+        "UPDATE authorizations SET state = 'open', points_returned = points_returned - 1",
+    ],
+)
+def test_what_a_clawback_has_made_of_an_authorization_is_proven(shell: Shell, change: str) -> None:
+    shell.take(authorize(points=100), refund())
+    assert holding(shell) == (100, 0, 100, "clawed_back")
+    with tampered(shell, change) as connection:
+        found = [each.name for step in run_checks(connection) if step.is_done for each in step.found]
+    assert "an authorization's points are those of its entries" in found
 
 
 class TestOtherReports:
