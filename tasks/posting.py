@@ -1,4 +1,4 @@
-"""Posting: drain one shard of the inbox; and the sweep that finds what a lost nudge left."""
+"""Posting: drain one shard of the inbox, and announce it; and the sweep that finds what a lost nudge left."""
 
 from datetime import datetime, timedelta
 from time import monotonic
@@ -7,23 +7,30 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection
 
+from core.errors import BrokerUnavailableError, EventNotConfirmedError
 from core.store.engine import database_now
 from core.store.inbox import shards_with_work
 from core.upkeep.runs import last_run, record_run
 from core.upkeep.sweeping import LongWait, SweepOutcome, long_wait, sweep_waiting
+from tasks.relay import relay_outbox
 from tasks.runtime import Runtime
 
 log = structlog.get_logger(__name__)
 
 SWEEP = "loyalty.sweep_inbox"
+#: How long posting leaves all publishing to the relay after a broker took nothing: waiting for it is not posting's.
+_QUIET_SECONDS = 60.0
 _ALARM_EVERY = timedelta(hours=1)
 
 
 def post_inbox(runtime: Runtime, shard: int) -> dict[str, int]:
-    """Post the shard's messages until none are left or the time is up. A second run beside it does nothing."""
+    """Post the shard's messages until none are left or the time is up. A second run beside it does nothing.
+
+    While there is no backlog, what was posted is published at once, by this very run.
+    """
     started = monotonic()
     counts = {"posted": 0, "replayed": 0, "waiting": 0, "parked": 0, "rejected": 0}
-    account_shards: set[int] = set()
+    account_shards: set[int] = set()  #: with events that are still to be published
     while True:
         batch = runtime.poster.post_batch(shard, runtime.posting_batch_messages)
         for name in counts:
@@ -34,11 +41,31 @@ def post_inbox(runtime: Runtime, shard: int) -> dict[str, int]:
         if monotonic() - started > runtime.run_seconds_max:
             runtime.nudge("loyalty.post_inbox", shard)
             break
+        if batch.claimed < runtime.posting_batch_messages:
+            account_shards = _not_published(runtime, account_shards)
     for account_shard in sorted(account_shards):
         runtime.nudge("loyalty.relay_outbox", account_shard)
     if any(counts.values()):
         log.info("inbox_posted", action="inbox_posted", shard=shard, **counts)
     return counts
+
+
+def _not_published(runtime: Runtime, account_shards: set[int]) -> set[int]:
+    """Publish what these shards have; returns those that are left to the relay, as the broker takes nothing.
+
+    Asking another process for it would cost as much again as all the rest of a message's way.
+    """
+    if monotonic() < runtime.publishes_again_at:
+        return account_shards
+    left = set(account_shards)
+    for account_shard in sorted(account_shards):
+        try:
+            relay_outbox(runtime, account_shard)
+        except (BrokerUnavailableError, EventNotConfirmedError):
+            runtime.publishes_again_at = monotonic() + _QUIET_SECONDS
+            return left
+        left.discard(account_shard)
+    return left
 
 
 def sweep_inbox(runtime: Runtime) -> dict[str, Any]:

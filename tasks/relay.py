@@ -28,7 +28,7 @@ def relay_outbox(runtime: Runtime, shard: int) -> dict[str, int]:
     while True:
         count = _relay_batch(runtime, shard)
         published += count
-        if count < runtime.relay_batch_events:
+        if not count:  # nothing is left, even of what came while this published and others found the shard taken
             break
         if monotonic() - started > runtime.run_seconds_max:
             runtime.nudge("loyalty.relay_outbox", shard)

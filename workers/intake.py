@@ -38,6 +38,7 @@ class IntakeLimits:
     wait_seconds: float
     nudge_interval_seconds: float
     shards: int
+    nudges_at_once_per_second: float = 30.0  #: so many go at once, however short ago their shards were woken
 
 
 class Intake:
@@ -55,7 +56,7 @@ class Intake:
         """`nudge` asks for a run of a task on a shard, and says whether the broker took it."""
         self._engine = engine
         self._open_source = open_source
-        self._nudges = _Nudges(nudge, limits.nudge_interval_seconds)
+        self._nudges = _Nudges(nudge, limits.nudge_interval_seconds, limits.nudges_at_once_per_second)
         self._limits = limits
         self._event_source = event_source
         self._size = _BatchSize(limits.batch_messages)
@@ -165,11 +166,17 @@ class _BatchSize:
 
 
 class _Nudges:
-    """Wakes a shard at once, and then at most once per interval; what is asked for between is sent when it is due."""
+    """Wakes a shard at once, and then at most once per interval; what is asked for between is sent when it is due.
 
-    def __init__(self, nudge: Callable[[str, int], bool], interval_seconds: float) -> None:
+    As long as little comes, all of it goes at once: what a shop waits for is mostly one message. A flood of nudges, of
+    which each takes a worker's time, comes with many messages alone, and these are better posted together.
+    """
+
+    def __init__(self, nudge: Callable[[str, int], bool], interval_seconds: float, at_once_per_second: float) -> None:
         self._nudge = nudge
         self._interval_seconds = interval_seconds
+        self._at_once_per_second = at_once_per_second
+        self._at_once, self._counted_at = 0.0, 0.0
         self._asked: set[int] = set()
         self._sent_at: dict[int, float] = {}
 
@@ -178,12 +185,17 @@ class _Nudges:
 
     def send_due(self) -> None:
         now = time.monotonic()
+        # What was not used is saved for a third of a second, so that a flood is not begun with one.
+        saved = self._at_once + (now - self._counted_at) * self._at_once_per_second
+        self._at_once, self._counted_at = min(saved, self._at_once_per_second / 3), now
         for shard in sorted(self._asked):
-            if now - self._sent_at.get(shard, -self._interval_seconds) >= self._interval_seconds:
+            is_due = now - self._sent_at.get(shard, -self._interval_seconds) >= self._interval_seconds
+            if is_due or self._at_once >= 1:
                 if not self._nudge("loyalty.post_inbox", shard):
                     return  # each try can cost the connect timeout; the others would fail too
                 self._sent_at[shard] = now
                 self._asked.discard(shard)
+                self._at_once = max(0.0, self._at_once - 1)
 
 
 class _Backoff:

@@ -6,13 +6,14 @@ import psycopg
 import pytest
 from sqlalchemy import Engine
 
+from core.errors import BrokerUnavailableError, EventNotConfirmedError
 from core.store.locks import Task, take_turn
 from core.store.shards import message_shard
 from core.upkeep.runs import last_run
 from tasks.posting import post_inbox, sweep_inbox
 from tests.factories import order, refund
 from tests.shell import Shell
-from tests.tasks.runtimes import make_runtime
+from tests.tasks.runtimes import RecordingPublisher, make_runtime
 
 NOTHING = {"posted": 0, "replayed": 0, "waiting": 0, "parked": 0, "rejected": 0}
 
@@ -20,6 +21,10 @@ NOTHING = {"posted": 0, "replayed": 0, "waiting": 0, "parked": 0, "rejected": 0}
 @pytest.fixture
 def shell(engine: Engine) -> Shell:
     return Shell(engine)
+
+
+def unpublished(shell: Shell) -> int:
+    return int(shell.value("SELECT count(*) FROM outbox WHERE published_at IS NULL"))
 
 
 def account_shards(shell: Shell) -> set[int]:
@@ -39,13 +44,42 @@ class TestPostInbox:
         assert post_inbox(make_runtime(engine), other) == NOTHING
         assert shell.outcome("completed-o1") == ("received", None)
 
-    def test_nudges_the_relay_of_every_account_shard_that_has_news(self, shell: Shell, engine: Engine) -> None:
+    def test_publishes_at_once_what_it_has_posted(self, shell: Shell, engine: Engine) -> None:
         shell.receive(*(order(f"o{n}", customer_id=f"c{n}") for n in range(20)))
-        runtime = make_runtime(engine)
+        publisher = RecordingPublisher()
+        runtime = make_runtime(engine, lambda: publisher, posting_batch_messages=100)
         for shard in range(4):
             post_inbox(runtime, shard)
-        assert {shard for task, shard in runtime.nudges} == account_shards(shell)
+        assert (len(publisher.events), runtime.nudges, unpublished(shell)) == (40, [], 0)
+
+    def test_leaves_publishing_to_the_relay_in_a_backlog(self, shell: Shell, engine: Engine) -> None:
+        shell.receive(*(order(f"o{n}", customer_id=f"c{n}") for n in range(20)))
+        publisher = RecordingPublisher()
+        runtime = make_runtime(engine, lambda: publisher, posting_batch_messages=1)
+        for shard in range(4):
+            post_inbox(runtime, shard)
+        assert {shard for _, shard in runtime.nudges} == account_shards(shell)
         assert {task for task, _ in runtime.nudges} == {"loyalty.relay_outbox"}
+        assert publisher.events == []
+
+    @pytest.mark.parametrize(
+        "failure",
+        [
+            BrokerUnavailableError(where="redis://there", reason="refused"),
+            EventNotConfirmedError(count=1, reason="the queue is full"),
+        ],
+        ids=lambda failure: type(failure).__name__,
+    )
+    def test_posts_on_while_the_broker_takes_nothing_and_tries_it_once(
+        self, shell: Shell, engine: Engine, failure: Exception
+    ) -> None:
+        shell.receive(*(order(f"o{n}", customer_id=f"c{n}") for n in range(20)))
+        publisher = RecordingPublisher()
+        publisher.failure = failure
+        runtime = make_runtime(engine, lambda: publisher, posting_batch_messages=100)
+        posted = [post_inbox(runtime, shard)["posted"] for shard in range(4)]
+        assert (sum(posted), len(publisher.batches), unpublished(shell)) == (20, 1, 40)
+        assert {shard for _, shard in runtime.nudges} == account_shards(shell)
 
     def test_hands_over_to_a_new_nudge_when_its_time_is_up(self, shell: Shell, engine: Engine) -> None:
         shell.receive(*(order(f"o{n}") for n in range(8)))

@@ -155,6 +155,26 @@ def test_a_relay_beside_another_one_of_its_shard_publishes_nothing(shell: Shell,
     assert publisher.events == []
 
 
+def test_what_is_written_while_a_relay_publishes_does_not_wait_for_the_sweep(shell: Shell, engine: Engine) -> None:
+    publisher = RecordingPublisher()
+    shard = shell.value("SELECT account_shard FROM accounts LIMIT 1")
+    publish = publisher.publish
+    late = OutboxEvent(shard, None, "late", "loyalty.message.parked", "{}")
+
+    def publish_while_another_writes(events: Sequence[tuple[str, str]], replies: Sequence[Reply] = ()) -> None:
+        if not publisher.batches:
+            with engine.begin() as other:
+                append_events(other, [late])
+            # Who wrote it finds the shard taken.
+            assert relay_outbox(make_runtime(engine, RecordingPublisher), shard) == {"published": 0}
+        publish(events, replies)
+
+    publisher.publish = publish_while_another_writes  # type: ignore[method-assign]
+    relay_outbox(make_runtime(engine, lambda: publisher, relay_batch_events=100), shard)
+    assert publisher.events[-1] == (late.type, late.body)
+    assert shell.value("SELECT count(*) FROM outbox WHERE account_shard = :s AND published_at IS NULL", s=shard) == 0
+
+
 def test_many_relays_at_once_publish_each_event_once_and_in_order(shell: Shell, engine: Engine) -> None:
     publisher = RecordingPublisher()
     url = engine.url.render_as_string(hide_password=False)

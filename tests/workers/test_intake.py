@@ -56,8 +56,15 @@ def nudges() -> Nudges:
 
 @pytest.fixture
 def make(nudges: Nudges) -> Callable[..., Intake]:
-    def build(engine: Engine, source: Source) -> Intake:
-        limits = IntakeLimits(LIMITS, batch_messages=500, wait_seconds=0.01, nudge_interval_seconds=600, shards=4)
+    def build(engine: Engine, source: Source, at_once: float = 0) -> Intake:
+        limits = IntakeLimits(
+            LIMITS,
+            batch_messages=500,
+            wait_seconds=0.01,
+            nudge_interval_seconds=600,
+            shards=4,
+            nudges_at_once_per_second=at_once,
+        )
 
         def nudge(task: str, shard: int) -> bool:
             nudges.append((task, shard))
@@ -83,6 +90,15 @@ def test_what_is_stored_is_acknowledged_and_its_shards_are_woken_once_per_interv
     assert source.acknowledged == [1, 2, 4, 8, 16, 9]
     assert states(engine) == [("received", None, 40)]
     assert len(nudges) == 1
+
+
+def test_while_little_comes_every_message_wakes_its_shard_at_once(
+    engine: Engine, make: Callable[..., Intake], nudges: Nudges
+) -> None:
+    source = Source(*(as_bytes(order(f"o{n}")) for n in range(3)))
+    intake = make(engine, source, at_once=1_000)
+    assert [intake.step(source) for _ in range(3)] == [1, 2, 0]
+    assert len(nudges) == 2
 
 
 def test_a_batch_begins_with_one_message_and_grows_to_its_limit(engine: Engine, make: Callable[..., Intake]) -> None:
