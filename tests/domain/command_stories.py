@@ -73,6 +73,7 @@ class CommandStoryRun(StoryRun):
             naive.customer_id, self.accounts[customer_id] = customer_id, naive
             purse = Purse(Book(MONEY, customer_id=customer_id, beside=self.customers["c1"].book), NaiveCommands(MONEY))
             self.purses[customer_id], naive.purse = purse, purse.naive
+            purse.naive.customer_id = customer_id
         payments = NaivePayments([*self.accounts.values()])
         homes: dict[str, NaiveCommands] = {}
         for naive in self.accounts.values():
