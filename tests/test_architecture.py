@@ -234,6 +234,20 @@ def test_functions_stay_short() -> None:
     assert long == {}
 
 
+#: Modules of the command line that only read what a storefront can read too.
+READING = {
+    "account_commands", "account_formats", "account_sentences", "answer_pages", "entry_sentences", "order_sentences",
+    "outcome_sentences", "quote_command", "repayment_sentences", "reward_commands", "rule_sentences", "show_command",
+    "status_commands",
+}  # fmt: skip
+
+
+def test_commands_that_show_accounts_do_so_through_core_reading() -> None:
+    assert [name for name in READING if not (ROOT / "workers" / "cli" / f"{name}.py").exists()] == []
+    modules = {f"workers.cli.{name}" for name in READING}
+    assert [str(each) for each in imports() if each.module in modules and is_below(each.target, "core.store")] == []
+
+
 class TestTasks:
     def test_every_task_has_a_queue_that_is_declared_and_every_queue_a_task(self) -> None:
         assert {row.queue for row in TASKS} == set(QUEUE_NAMES)

@@ -57,6 +57,10 @@ RUN_BY: dict[str, tuple[str, ...]] = {
     "loyalty account history --format": cli(
         "test_account_formats", "test_lightrail_is_told_transactions_with_their_steps"
     ),
+    "loyalty account history --before --limit": cli(
+        "test_account_commands", "test_the_history_is_paged_by_the_number_that_stands_below_a_page"
+    ),
+    "loyalty reward list": cli("test_reward_commands", "test_the_catalogue_says_what_there_is_and_what_is_left"),
     "loyalty account show": FIRST_HOUR,
     "loyalty account show --format": cli(
         "test_account_formats",

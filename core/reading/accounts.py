@@ -1,4 +1,4 @@
-"""Reading for people: an account and its history, and program files. Changes nothing."""
+"""Reading for people: an account and its history. Changes nothing."""
 
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
@@ -52,14 +52,6 @@ class HistoryEntry(NamedTuple):
     reserved_change: int = 0
     reserved_after: int = 0
     acting_customer_id: str | None = None  #: the member whose order or command it is; None: the owner's, or nobody's
-
-
-class KeptProgramFile(NamedTuple):
-    """The text of one program version as it was applied."""
-
-    file_text: str
-    applied_at: datetime
-    applied_by: str | None
 
 
 # By way of the programs, since the key of members leads with them: one probe per program, however many customers.
@@ -291,10 +283,3 @@ def load_tier_changes(connection: Connection, account_id: UUID) -> list[tuple[Ti
         (_TIER_CHANGES.read(values), version)
         for version, *values in run_bulk(connection, _LOAD_TIER_CHANGES, (account_id,))
     ]
-
-
-def load_program_file(connection: Connection, program_id: str, version: int) -> KeptProgramFile:
-    """The file of a version that is known to exist."""
-    statement = "SELECT file_text, applied_at, applied_by FROM programs WHERE program_id = %s AND version = %s"
-    (row,) = run_bulk(connection, statement, (program_id, version))
-    return KeptProgramFile(*row)

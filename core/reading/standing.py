@@ -77,6 +77,11 @@ class Standing(NamedTuple):
         )
 
     @property
+    def points_spendable(self) -> int:
+        """What of the balance can be spent: nothing of what has expired, nor of a balance below zero."""
+        return max(0, self.account.balance - self.points_past_expiry)
+
+    @property
     def qualifying_units(self) -> int | None:
         """What counts for the tier, in units of the program's measure; None of the past."""
         return None if self.is_past else counted_units(self.account, self.program, self.as_of, self.counted)
@@ -95,12 +100,15 @@ class Standings(NamedTuple):
     standings: list[Standing]
 
 
+Repaired = KeptRepair  #: what was changed by hand: what was there, what is now, and why
+
+
 class AccountHistory(NamedTuple):
     """What made an account what it is; each list has the oldest first."""
 
     entries: list[HistoryEntry]
     tier_changes: list[tuple[TierChange, Program]]  #: with the version of the program that judged it
-    repairs: list[KeptRepair]  #: what was changed by hand
+    repairs: list[Repaired]  #: what was changed by hand
 
 
 def require_accounts(connection: Connection, customer_id: str, program_id: str | None = None) -> list[Account]:
@@ -116,9 +124,13 @@ def require_accounts(connection: Connection, customer_id: str, program_id: str |
     return accounts
 
 
-def _require_named(connection: Connection, whom: Whom, program_id: str | None) -> list[Account]:
-    """The accounts of this name, at least one: all that a customer owns or may use, or what a reference leads to."""
-    registry = load_registry(connection)
+def require_named(
+    connection: Connection, registry: ProgramRegistry, whom: Whom, program_id: str | None
+) -> list[Account]:
+    """The accounts of this name, at least one: all that a customer owns or may use, or what a reference leads to.
+
+    UnknownProgramError, UnknownCustomerError, UnknownAccountError.
+    """
     if whom.kind == CUSTOMER:
         accounts = load_all_accounts(connection, whom.id, program_id)
         return accounts or require_accounts(connection, whom.id, program_id)
@@ -140,17 +152,20 @@ def load_standings(
     as_of: datetime | None = None,
     *,
     kind: str = CUSTOMER,
+    registry: ProgramRegistry | None = None,
 ) -> Standings:
     """The accounts of a customer, or what another kind of name leads to, or those of `program_id` alone.
 
     A phone number or an e-mail address is given as it is kept (`core.messages.inbound.personal_names.hidden_name`).
 
-    Now, or as they were recorded at `as_of`, not in the future. UnknownProgramError, UnknownCustomerError,
+    `registry` is what the caller knows of the programs by now; None: it is read. Now, or as they were recorded at
+    `as_of`, not in the future. UnknownProgramError, UnknownCustomerError,
     UnknownAccountError; NotOpenedYetError when no account was opened by `as_of`.
     """
-    accounts = _require_named(connection, Whom(kind, name), program_id)
+    registry = registry or load_registry(connection)
+    accounts = require_named(connection, registry, Whom(kind, name), program_id)
     customer_id = name if kind == CUSTOMER else accounts[0].customer_id
-    registry, instant = load_registry(connection), as_of or database_now(connection)
+    instant = as_of or database_now(connection)
     found = (
         _present(connection, account, customer_id, registry, instant)
         if as_of is None
@@ -182,14 +197,19 @@ def load_account_history(
 
 
 def load_entries(
-    connection: Connection, standing: Standing, entries_max: int, of_order: tuple[str, str] | None = None
+    connection: Connection,
+    standing: Standing,
+    entries_max: int,
+    of_order: tuple[str, str] | None = None,
+    before: int | None = None,
 ) -> list[HistoryEntry]:
-    """The account's last entries by `as_of`, oldest of them first, of one (source, order_id) only.
+    """The account's last entries by `as_of`, oldest of them first: of one (source, order_id) only, or before a number.
 
     Of the past their lots have the ends that were known then.
     """
     account = standing.account
-    entries = load_history(connection, account.account_id, entries_max, through=account.sequence, of_order=of_order)
+    through = account.sequence if before is None else min(account.sequence, before - 1)
+    entries = load_history(connection, account.account_id, entries_max, through=through, of_order=of_order)
     return with_past_ends(connection, account, entries, standing.as_of) if standing.is_past else entries
 
 

@@ -14,12 +14,12 @@ from core.domain.program import Program
 from core.domain.program.registry import ProgramRegistry
 from core.domain.value.authorizations import Authorization
 from core.domain.value.commands import ACCOUNT, CARD, CUSTOMER, EMAIL, PHONE
-from core.messages.inbound.personal_names import hidden_name
 from core.reading.accounts import LOTS_LISTED_MAX, HistoryEntry
 from core.reading.order_outcomes import load_order_outcomes
 from core.reading.shapes.native import native_account, points_but_of
-from core.reading.standing import Standing, Standings, load_account_history, load_entries, load_standings
-from core.store.engine import begin_reading, database_now
+from core.reading.snapshot import Snapshot
+from core.reading.standing import Standing, Standings, load_account_history, load_entries
+from core.reading.storefront import HistoryPage, find_standings, page_of
 from workers.bootstrap import reference_salt
 from workers.cli.account_formats import (
     AccountFormat,
@@ -64,7 +64,7 @@ from workers.cli.output import (
     time_text,
 )
 from workers.cli.value_commands import add_spellings
-from workers.cli.wiring import CustomerId, ProgramId, opened_database, read_instant
+from workers.cli.wiring import CustomerId, ProgramId, opened_snapshot, read_instant
 
 AsOf = Annotated[
     str | None, typer.Option("--as-of", metavar="TIME", help="As it was recorded at this instant, with its offset.")
@@ -87,6 +87,7 @@ NamedBy = Annotated[
 ]
 EntriesMax = Annotated[int, typer.Option(min=1, max=LIMIT_MAX, help="How many of the newest entries of each account.")]
 
+_NONE_YET = "No entries: the customer's orders have earned nothing so far."
 #: Lots that are shown of an account; the rest is summed up.
 _LOTS_SHOWN_MAX = 100
 
@@ -127,10 +128,11 @@ def show(
     require_present(told, as_of)
     if as_json:
         told = told or AccountFormat.NATIVE
-    with opened_database(Settings()) as engine, engine.begin() as connection:
-        begin_reading(connection)
-        found = _standings(connection, customer_id, program_id, as_of, named_by)
-        documents = [] if told is None else account_documents(connection, found.standings, told, customer_id, named_by)
+    with opened_snapshot(Settings()) as now:
+        found = _standings(now, customer_id, program_id, as_of, named_by)
+        documents = (
+            [] if told is None else account_documents(now.connection, found.standings, told, customer_id, named_by)
+        )
         customer_id = _customer_of(customer_id, named_by, found)
     if told is not None:
         print_json({"customer_id": customer_id, "as_of": found.as_of, "accounts": documents})
@@ -145,6 +147,9 @@ def history(
     *,
     named_by: NamedBy = NameKind.CUSTOMER,
     limit: EntriesMax = 50,
+    before: Annotated[
+        int | None, typer.Option(min=1, metavar="ENTRY", help="Those before this entry, which is named below a page.")
+    ] = None,
     as_of: AsOf = None,
     told: HistoryInFormat = None,
     as_json: AsJson = False,
@@ -154,18 +159,20 @@ def history(
     \b
     loyalty account history C-1001
     loyalty account history C-1001 --limit 5 --json
+    loyalty account history C-1001 --limit 50 --before 71
     loyalty account history C-1001 --format lightrail
     """
     require_present(told, as_of)
-    with opened_database(Settings()) as engine, engine.begin() as connection:
-        begin_reading(connection)
-        found = _standings(connection, customer_id, program_id, as_of, named_by)
+    with opened_snapshot(Settings()) as now:
+        found = _standings(now, customer_id, program_id, as_of, named_by)
         customer_id = _customer_of(customer_id, named_by, found)
         if told is HistoryFormat.LIGHTRAIL:
-            documents = transaction_documents(connection, found.standings, limit)
+            documents = transaction_documents(now.connection, found.standings, limit, before)
             print_json({"customer_id": customer_id, "as_of": found.as_of, "accounts": documents})
             return
-        histories = [(each, load_entries(connection, each, limit)) for each in found.standings]
+        histories = [
+            (each, page_of(load_entries(now.connection, each, limit, before=before))) for each in found.standings
+        ]
     if as_json or told is not None:
         documents = [
             {
@@ -173,15 +180,16 @@ def history(
                 "program_id": standing.account.program_id,
                 "entries_in_all": standing.account.sequence,
                 "entries": [
-                    {**entry._asdict(), "why_text": why_text(entry, standing.program.zone)} for entry in entries
+                    {**entry._asdict(), "why_text": why_text(entry, standing.program.zone)} for entry in page.entries
                 ],
+                "before": page.before,
             }
-            for standing, entries in histories
+            for standing, page in histories
         ]
         print_json({"customer_id": customer_id, "as_of": found.as_of, "accounts": documents})
         return
-    for standing, entries in separated(histories):
-        _print_history(customer_id, standing.account, entries, standing.program)
+    for standing, page in separated(histories):
+        _print_history(customer_id, standing.account, page, standing.program)
 
 
 def explain(
@@ -206,14 +214,14 @@ def explain(
     --order works out again what each rule and promotion gave the order, by the version and the conditions that were
     frozen with it, or says why one gave nothing. --as-of explains what was recorded by then.
     """
-    with opened_database(Settings()) as engine, engine.begin() as connection:
-        found = _standings(connection, customer_id, program_id, as_of, named_by)
+    with opened_snapshot(Settings()) as now:
+        found = _standings(now, customer_id, program_id, as_of, named_by)
         customer_id = _customer_of(customer_id, named_by, found)
         if order_id is not None:
-            outcomes = load_order_outcomes(connection, found, order_id, LIMIT_MAX)
+            outcomes = load_order_outcomes(now.connection, found, order_id, LIMIT_MAX)
             print_orders(outcomes, found, customer_id, program_id, order_id, as_json=as_json)
             return
-        explanations = [_explanation(connection, found.registry, standing, limit) for standing in found.standings]
+        explanations = [_explanation(now.connection, found.registry, standing, limit) for standing in found.standings]
     if as_json:
         documents = [_explained_document(each) for each in explanations]
         print_json({"customer_id": customer_id, "as_of": found.as_of, "accounts": documents})
@@ -228,16 +236,16 @@ def _customer_of(name: str, named_by: NameKind, found: Standings) -> str:
 
 
 def _standings(
-    connection: Connection, name: str, program_id: str | None, as_of_text: str | None, named_by: NameKind
+    now: Snapshot, name: str, program_id: str | None, as_of_text: str | None, named_by: NameKind
 ) -> Standings:
     """The accounts that a command is about; InstantError and FutureInstantError of --as-of, UnusableNameError."""
     as_of: datetime | None = None
     if as_of_text is not None:
         as_of = read_instant(as_of_text, "--as-of")
-        if as_of > database_now(connection):
+        if as_of > now.as_of:
             raise FutureInstantError(option="--as-of", text=as_of_text)
-    name = hidden_name(named_by.value, name, reference_salt(Settings()))
-    return load_standings(connection, name, program_id, as_of, kind=named_by.value)
+    salt = reference_salt(Settings())
+    return find_standings(now, name, kind=named_by.value, program_id=program_id, as_of=as_of, salt=salt)
 
 
 def _authorization_row(authorization: Authorization, zone: ZoneInfo) -> Row:
@@ -323,11 +331,12 @@ def _past_expiry_text(standing: Standing) -> str:
     return f", of which {points:,} have expired and are taken by the next run of expiry" if points else ""
 
 
-def _print_history(customer_id: str, account: Account, entries: list[HistoryEntry], program: Program) -> None:
+def _print_history(customer_id: str, account: Account, page: HistoryPage, program: Program) -> None:
     zone = program.zone
     say(f"{customer_id} in {program.name} ({program.program_id}); times in {program.time_zone}", style="bold")
+    entries = page.entries
     if not entries:
-        say("  No entries: the customer's orders have earned nothing so far.")
+        say(f"  {_NONE_YET}" if not account.sequence else "  No entry is before that.")
         return
     with_pending = any(entry.pending_after or entry.pending_change for entry in entries)
     rows = []
@@ -347,8 +356,10 @@ def _print_history(customer_id: str, account: Account, entries: list[HistoryEntr
         rows.append(Row(cells, (why_text(entry, zone), f"{moves}; {recorded}" if moves else recorded)))
     pending = (">Pending",) if with_pending else ()
     print_listing((">#", "Happened", "Kind", ">Points", ">Balance", *pending, "What"), rows)
-    if account.sequence > len(entries):
-        say(f"The last {len(entries):,} of {count_text(account.sequence, 'entry', 'entries')}; --limit shows more.")
+    if page.before is not None:
+        in_all = count_text(account.sequence, "entry", "entries")
+        which = "The last" if entries[-1].sequence == account.sequence else f"Up to entry {entries[-1].sequence:,},"
+        say(f"{which} {len(entries):,} of {in_all}; --limit shows more, --before {page.before} those before them.")
 
 
 class _Explanation(NamedTuple):
@@ -405,7 +416,7 @@ def _print_explanation(customer_id: str, explanation: _Explanation) -> None:
         print_section(title, texts)
     say("How the balance came to be", style="bold")
     if not explanation.entries:
-        say("  No entries: the customer's orders have earned nothing so far.")
+        say(f"  {_NONE_YET}")
     for _, head, texts in explanation.entries:
         say(f"  {head}")
         for text in texts:

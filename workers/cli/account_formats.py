@@ -62,14 +62,14 @@ def account_documents(
 
 
 def transaction_documents(
-    connection: Connection, standings: Sequence[Standing], entries_max: int
+    connection: Connection, standings: Sequence[Standing], entries_max: int, before: int | None
 ) -> list[Mapping[str, Any]]:
     """The last entries of each account as Lightrail's transactions."""
     return [
         {
             "valueStore": lightrail_account(connection, standing),
             "transactions": lightrail_transactions(
-                connection, standing, load_entries(connection, standing, entries_max)
+                connection, standing, load_entries(connection, standing, entries_max, before=before)
             ),
         }
         for standing in standings

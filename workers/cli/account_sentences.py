@@ -18,8 +18,7 @@ from core.domain.value.authorizations import Authorization
 from core.domain.value.commands import HIDDEN, LINKED
 from core.reading.accounts import HistoryEntry, PointsLeft
 from core.reading.open_messages import OpenMessage
-from core.reading.standing import Standing
-from core.store.repairs import KeptRepair
+from core.reading.standing import Repaired, Standing
 from workers.cli.output import command_text, count_text, printable, time_text, until_text
 
 NEVER = "never expires"
@@ -131,7 +130,7 @@ def tier_text_of_entry(entry: HistoryEntry, changes: Sequence[TierChange], zone:
     return f"Tier {tier_id}: the customer was in it since {time_text(since, zone)[:16]}."
 
 
-def tier_change_text(change: TierChange, program: Program, repairs: Sequence[KeptRepair]) -> str:
+def tier_change_text(change: TierChange, program: Program, repairs: Sequence[Repaired]) -> str:
     """What moved the account to another tier, and when; `program` is the version that judged it."""
     had = measured_text(change.qualifying_points, program)
     tier = program.tier(change.tier_id)
@@ -149,14 +148,14 @@ def tier_change_text(change: TierChange, program: Program, repairs: Sequence[Kep
     return f"{when}  From {change.previous_tier_id} to {change.tier_id}: {why}."
 
 
-def _reason_of(change: TierChange, repairs: Sequence[KeptRepair]) -> str:
+def _reason_of(change: TierChange, repairs: Sequence[Repaired]) -> str:
     for repair in repairs:
         if repair.subject == "tier" and repair.rebuilt.get("change_number") == change.change_number:
             return f" by {_hand_text(repair)}"
     return ""
 
 
-def repair_text(repair: KeptRepair, zone: ZoneInfo) -> str:
+def repair_text(repair: Repaired, zone: ZoneInfo) -> str:
     """What was changed by hand: what was there, what is now, and why."""
     when = time_text(repair.applied_at, zone)[:16]
     if "expires_at" in repair.rebuilt:
@@ -175,7 +174,7 @@ def repair_text(repair: KeptRepair, zone: ZoneInfo) -> str:
     return f"{when}  {subject}: {'; '.join(parts)}, by {_hand_text(repair)}."
 
 
-def _hand_text(repair: KeptRepair) -> str:
+def _hand_text(repair: Repaired) -> str:
     return repair.applied_by if repair.reason is None else f"{repair.applied_by} ({repair.reason})"
 
 

@@ -118,10 +118,6 @@ class NoOrderToQuoteError(UserError):
     """{file} holds {found}; give the data of one order.completed event, or that event."""
 
 
-class OrderNotQuotedError(UserError):
-    """The order would be parked ({reason}): {detail}."""
-
-
 class WhichEventsError(UserError):
     """Say which events: --customer, --account or --since."""
 

@@ -3,15 +3,13 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import typer
-from sqlalchemy import Connection
 
 from config.settings import Settings
 from core.domain.program import POINTS_UNIT, Program
 from core.domain.program.registry import BEGINNING, ProgramVersion
-from core.errors import UnknownVersionError
 from core.messages.program_files.program_file import (
     describe_differences,
     file_name,
@@ -19,21 +17,18 @@ from core.messages.program_files.program_file import (
     program_advice,
     program_text,
 )
-from core.reading.accounts import KeptProgramFile, load_program_file
+from core.reading.program_versions import ShownVersion, load_version
 from core.store.applying import (
     ApplyOutcome,
     apply_program,
     newest_version,
-    orders_of_earlier_versions,
     program_problems,
 )
-from core.store.engine import database_now
-from core.store.programs import KeptChange, load_changes, load_registry, require_program
 from workers.cli.command_errors import ProgramRefusedError
 from workers.cli.output import AsJson, Row, count_text, print_json, print_listing, printable, say, time_text
 from workers.cli.simulate_command import simulate
 from workers.cli.version_commands import DryRun, move, since_text, withdraw
-from workers.cli.wiring import By, acting, has_database, opened_database, read_start
+from workers.cli.wiring import By, acting, has_database, opened_database, opened_snapshot, read_start
 
 ProgramFile = Annotated[
     Path, typer.Argument(metavar="FILE", help="A program file (YAML); - for standard input.", show_default=False)
@@ -72,8 +67,8 @@ def check(file: ProgramFile, *, as_json: AsJson = False) -> None:
     problems: list[str] = []
     is_compared = has_database(settings)
     if is_compared:
-        with opened_database(settings) as engine, engine.begin() as connection:
-            registry, now = load_registry(connection), database_now(connection)
+        with opened_snapshot(settings) as found:
+            registry, now = found.registry, found.as_of
         before = newest_version(registry, program.program_id)
         # The soonest that it could be in force from: versions follow each other in time.
         problems = program_problems(registry, program, max(now, before.effective_from) if before else now)
@@ -150,8 +145,8 @@ def list_programs(*, as_json: AsJson = False) -> None:
     \b
     loyalty program list --json
     """
-    with opened_database(Settings()) as engine, engine.begin() as connection:
-        registry, as_of = load_registry(connection), database_now(connection)
+    with opened_snapshot(Settings()) as now:
+        registry, as_of = now.registry, now.as_of
     current = [registry.at(program_id, as_of) for program_id in registry.program_ids()]
     to_come = [[v for v in registry.line(version.program_id) if v.effective_from > as_of] for version in current]
     if as_json:
@@ -207,8 +202,8 @@ def show(
     loyalty program show high-street
     loyalty program show high-street --version 1 > old.yaml
     """
-    with opened_database(Settings()) as engine, engine.begin() as connection:
-        found = _look(connection, program_id, version)
+    with opened_snapshot(Settings()) as now:
+        found = load_version(now, program_id, version)
     if as_json:
         print_json(_document(found))
         return
@@ -217,36 +212,7 @@ def show(
     say(found.file.file_text.rstrip("\n"))
 
 
-class _Shown(NamedTuple):
-    """One version, and what is known of it."""
-
-    chosen: ProgramVersion
-    versions: list[ProgramVersion]  #: all of the program
-    is_in_force: bool
-    file: KeptProgramFile
-    changes: list[KeptChange]
-    earlier: int  #: orders of its time that an earlier version judged
-
-
-def _look(connection: Connection, program_id: str, number: int | None) -> _Shown:
-    registry, as_of = load_registry(connection), database_now(connection)
-    require_program(registry, program_id)
-    versions = [version for version in registry.versions() if version.program_id == program_id]
-    if number is not None and number > len(versions):
-        raise UnknownVersionError(program_id=program_id, version=number, newest=len(versions))
-    in_force = registry.at(program_id, as_of)
-    chosen = in_force if number is None else registry.version(program_id, number)
-    return _Shown(
-        chosen,
-        versions,
-        chosen == in_force,
-        load_program_file(connection, program_id, chosen.version),
-        load_changes(connection, program_id, chosen.version),
-        orders_of_earlier_versions(connection, registry, chosen),
-    )
-
-
-def _document(found: _Shown) -> dict[str, Any]:
+def _document(found: ShownVersion) -> dict[str, Any]:
     return {
         "program_id": found.chosen.program_id,
         "version": found.chosen.version,
@@ -266,7 +232,7 @@ def _document(found: _Shown) -> dict[str, Any]:
     }
 
 
-def _header(found: _Shown) -> Iterator[str]:
+def _header(found: ShownVersion) -> Iterator[str]:
     """What stands above the file, in comments."""
     state = "in force now, " if found.is_in_force else "not in force now: "
     if found.chosen.is_withdrawn:

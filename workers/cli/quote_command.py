@@ -1,6 +1,5 @@
 """`loyalty quote`: what an order would earn now."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,19 +8,11 @@ import typer
 
 from config.settings import Settings
 from core.domain.lots import Lot
-from core.domain.orders.facts import Order
-from core.domain.outcomes import Parked
-from core.domain.program.registry import ProgramRegistry
-from core.messages.inbound.contracts import INBOUND
-from core.messages.inbound.fields import NAMING
-from core.messages.inbound.reading import ReadEvent, read_message, read_settled
-from core.messages.outbound.event_json import instant_text
-from core.reading.quoting import Quote, quote
-from core.store.engine import begin_reading, database_now
-from core.store.programs import load_registry, require_program
+from core.reading.quoted_orders import NotAnOrderError, quote_order
+from core.reading.quoting import Quote
 from workers.bootstrap import message_limits
 from workers.cli.account_sentences import after_text
-from workers.cli.command_errors import NoOrderToQuoteError, OrderNotQuotedError
+from workers.cli.command_errors import NoOrderToQuoteError
 from workers.cli.output import (
     AsJson,
     Row,
@@ -34,19 +25,17 @@ from workers.cli.output import (
     until_text,
 )
 from workers.cli.rule_sentences import basis_text, promotion_text, rule_text, with_counted_rules
-from workers.cli.wiring import opened_database
+from workers.cli.wiring import opened_snapshot
 
-#: Stands for what the data alone do not say. No order is ever posted under these.
-_SOURCE, _ID = "/quote", "quote"
 _STDIN = Path("-")
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    app.command("quote")(quote_order)
+    app.command("quote")(quote)
 
 
-def quote_order(
+def quote(
     file: Annotated[
         Path, typer.Argument(metavar="FILE", help="The data of an order.completed event, or the event; - for stdin.")
     ],
@@ -66,23 +55,14 @@ def quote_order(
     loyalty quote order.json
     loyalty quote order.json --customer C-1001 --json
     """
-    raw = _read(file)
-    settings = Settings()
-    with opened_database(settings) as engine, engine.begin() as connection:
-        begin_reading(connection)
-        registry, as_of = load_registry(connection), database_now(connection)
-        if program_id is not None:
-            require_program(registry, program_id)
-        body = _event(raw, instant_text(as_of), customer_id, program_id, registry)
-        event = read_message(body, limits=message_limits(settings)._replace(sources=None), now=as_of)[0]
-        if not isinstance(event, ReadEvent):
-            raise OrderNotQuotedError(reason=event.reason.value, detail=event.detail)
-        message = read_settled(INBOUND[event.type], event.source, event.occurred_at, event.settled).message
-        if not isinstance(message.fact, Order):
-            raise NoOrderToQuoteError(file=file, found=f"an {event.type}")
-        found = quote(connection, message, registry, as_of)
-    if isinstance(found, Parked):
-        raise OrderNotQuotedError(reason=found.reason.value, detail=found.detail)
+    raw, settings = _read(file), Settings()
+    with opened_snapshot(settings) as now:
+        try:
+            found = quote_order(
+                now, raw, customer_id=customer_id, program_id=program_id, limits=message_limits(settings)
+            )
+        except NotAnOrderError as error:
+            raise NoOrderToQuoteError(file=file, found=f"an {error.data['found']}") from error
     if as_json:
         print_json(_document(found))
     else:
@@ -94,32 +74,6 @@ def _read(file: Path) -> bytes:
         return sys.stdin.buffer.read() if file == _STDIN else file.read_bytes()
     except OSError as error:
         raise NoOrderToQuoteError(file=file, found=f"nothing that can be read ({error.strerror})") from error
-
-
-def _event(
-    raw: bytes, now_text: str, customer_id: str | None, program_id: str | None, registry: ProgramRegistry
-) -> bytes:
-    """Make an event of what is given; what is no JSON object stays as it is, for reading to say what is wrong."""
-    try:
-        # Numbers stay as they are written: whether one may stand there is for the contract to say.
-        given = json.loads(raw)
-    except (ValueError, RecursionError):
-        return raw
-    if not isinstance(given, dict):
-        return raw
-    is_event = isinstance(given.get("data"), dict) and "type" in given
-    data: dict[str, Any] = given["data"] if is_event else given
-    if customer_id is not None:
-        data = {name: value for name, value in data.items() if name not in NAMING} | {"customer_id": customer_id}
-        given = {**given, "data": data} if is_event else data
-    if program_id is not None:
-        data["program_id"] = program_id
-    if not is_event:
-        data.setdefault("order_id", _ID)
-        if data.get("program_id") is None and len(registry.program_ids()) == 1:
-            data["program_id"] = registry.program_ids()[0]
-        given = {"id": _ID, "source": _SOURCE, "type": "order.completed", "time": now_text, "data": data}
-    return json.dumps(given).encode()
 
 
 def _rules(found: Quote) -> list[tuple[dict[str, Any], str]]:

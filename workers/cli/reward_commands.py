@@ -4,22 +4,20 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
-from sqlalchemy import Connection
 
 from config.settings import Settings
 from core.domain.program import AmountReward, AnyReward, ItemReward, PercentReward, Program
-from core.domain.program.registry import ProgramRegistry
 from core.domain.value.rewards import Offer
 from core.messages.outbound.told_rewards import told_reward
 from core.reading.catalogue import RewardOffer, load_offers
-from core.reading.standing import Standing, load_standings
+from core.reading.snapshot import Snapshot
+from core.reading.standing import Standing
+from core.reading.storefront import find_standings, rewards_of
 from core.receiving.executing import OPERATOR_SOURCE
-from core.store.engine import begin_reading, database_now
-from core.store.programs import load_registry, require_program
 from workers.cli.command_errors import WhichOfProgramsError
 from workers.cli.output import AsJson, Row, count_text, print_json, print_listing, say, separated
 from workers.cli.value_commands import add_spellings
-from workers.cli.wiring import opened_database
+from workers.cli.wiring import opened_snapshot
 
 
 def register(app: typer.Typer) -> None:
@@ -46,17 +44,14 @@ def list_rewards(
     loyalty reward list
     loyalty reward list --customer C-1001
     """
-    with opened_database(Settings()) as engine, engine.begin() as connection:
-        begin_reading(connection)
-        registry, now = load_registry(connection), database_now(connection)
-        standings: list[Standing | None] = [None]
-        if customer_id is not None:
-            standings = list(load_standings(connection, customer_id, program_id).standings)
-        catalogues = []
-        for standing in standings:
-            program = _program(connection, registry, program_id) if standing is None else standing.program
-            account = None if standing is None else standing.account
-            catalogues.append((program, standing, load_offers(connection, program, account, now)))
+    catalogues: list[tuple[Program, Standing | None, Sequence[RewardOffer]]] = []
+    with opened_snapshot(Settings()) as now:
+        if customer_id is None:
+            program = _program(now, program_id)
+            catalogues.append((program, None, load_offers(now.connection, program, None, now.as_of)))
+        else:
+            found = find_standings(now, customer_id, program_id=program_id)
+            catalogues += [(each.program, each, rewards_of(now, each)) for each in found.standings]
     if as_json:
         documents = [_document(program, standing, offers) for program, standing, offers in catalogues]
         print_json({"customer_id": customer_id, "programs": documents})
@@ -65,20 +60,14 @@ def list_rewards(
         _print_catalogue(program, standing, offers, customer_id)
 
 
-def _program(connection: Connection, registry: ProgramRegistry, program_id: str | None) -> Program:
-    now = database_now(connection)
+def _program(now: Snapshot, program_id: str | None) -> Program:
     if program_id is not None:
-        require_program(registry, program_id)
-        return registry.at(program_id, now).program
-    known = registry.program_ids()
-    found = registry.resolve(None, OPERATOR_SOURCE, now) or (known[0] if len(known) == 1 else None)
+        return now.program(program_id)
+    known = now.registry.program_ids()
+    found = now.registry.resolve(None, OPERATOR_SOURCE, now.as_of) or (known[0] if len(known) == 1 else None)
     if found is None:
         raise WhichOfProgramsError(known=", ".join(known) or "none")
-    return registry.at(found, now).program
-
-
-def _spendable(standing: Standing) -> int:
-    return max(0, standing.account.balance - standing.points_past_expiry)
+    return now.program(found)
 
 
 def _document(program: Program, standing: Standing | None, offers: Sequence[RewardOffer]) -> dict[str, Any]:
@@ -92,7 +81,7 @@ def _document(program: Program, standing: Standing | None, offers: Sequence[Rewa
                 "had": each.had,
                 "code": None if each.problem is None else each.problem.code,
                 "detail": None if each.problem is None else each.problem.detail,
-                "points_short": None if standing is None else max(0, each.reward.cost - _spendable(standing)),
+                "points_short": each.points_short,
             }
             for each in offers
         ],
@@ -102,7 +91,7 @@ def _document(program: Program, standing: Standing | None, offers: Sequence[Rewa
 def _print_catalogue(
     program: Program, standing: Standing | None, offers: Sequence[RewardOffer], customer_id: str | None
 ) -> None:
-    whose = "" if standing is None else f"; {customer_id} can spend {count_text(_spendable(standing), 'point')}"
+    whose = "" if standing is None else f"; {customer_id} can spend {count_text(standing.points_spendable, 'point')}"
     say(f"Rewards of {program.name} ({program.program_id}){whose}", style="bold")
     if not offers:
         say("None: the program's file lists no rewards.")
@@ -114,7 +103,7 @@ def _print_catalogue(
                 f"{each.reward.cost:,}",
                 _gives_text(each.reward, program),
                 "-" if each.stock_left is None else f"{each.stock_left:,}",
-                _now_text(each, standing),
+                _now_text(each),
             )
         )
         for each in offers
@@ -135,10 +124,9 @@ def _gives_text(reward: AnyReward, program: Program) -> str:
     return f"{reward.name}: {gives}"
 
 
-def _now_text(offer: RewardOffer, standing: Standing | None) -> str:
+def _now_text(offer: RewardOffer) -> str:
     if offer.problem is not None:
         return offer.problem.detail
-    if standing is None:
+    if offer.points_short is None:
         return "is issued"
-    short = offer.reward.cost - _spendable(standing)
-    return f"{count_text(short, 'point')} short" if short > 0 else "within reach"
+    return "within reach" if offer.is_within_reach else f"{count_text(offer.points_short, 'point')} short"

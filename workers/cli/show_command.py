@@ -7,13 +7,11 @@ import typer
 from config.settings import Settings
 from core.messages.inbound.command_messages import COMMAND_PREFIX
 from core.reading.commands import KnownCommand, load_known_commands
-from core.store.engine import begin_reading, database_now
-from core.store.programs import load_registry
 from workers.cli.answer_pages import done_text, print_accounts
 from workers.cli.command_errors import UnknownCommandError
 from workers.cli.command_spellings import SPELLINGS
 from workers.cli.output import AsJson, command_text, print_facts, print_json, say, separated, time_text
-from workers.cli.wiring import opened_database
+from workers.cli.wiring import opened_snapshot
 
 
 def register(app: typer.Typer) -> None:
@@ -41,10 +39,8 @@ def show(
     loyalty command show gift-77
     loyalty command show gift-77 --source /shops/high-street --json
     """
-    with opened_database(Settings()) as engine, engine.begin() as connection:
-        begin_reading(connection)
-        found = load_known_commands(connection, command_id, source)
-        rules, now = load_registry(connection), database_now(connection)
+    with opened_snapshot(Settings()) as now:
+        found = load_known_commands(now.connection, command_id, source)
     if not found:
         raise UnknownCommandError(command_id=command_id, where="" if source is None else f" of {source}")
     if as_json:
@@ -55,7 +51,7 @@ def show(
         say(f"Command {command.command_id} of {command.source}: {verb}", style="bold")
         _say_outcome(command)
         if command.answer is not None and command.state == "accepted":
-            zone = rules.at(command.answer["program_id"], now).program.zone
+            zone = now.program(command.answer["program_id"]).zone
             print_accounts(command.answer, zone)  # type: ignore[arg-type]  # as it was written
 
 

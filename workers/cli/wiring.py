@@ -18,6 +18,7 @@ from sqlalchemy import Engine
 from config.settings import Settings
 from core.domain.calendar import YEAR_MAX, YEAR_MIN, is_nameable, local_midnight
 from core.errors import NoServersError
+from core.reading.snapshot import Reader, Snapshot
 from core.store.engine import create_database_engine
 from core.store.migrate import require_current
 from workers.bootstrap import known_url
@@ -49,6 +50,13 @@ def opened_database(settings: Settings, *, must_be_current: bool = True) -> Iter
         yield engine
     finally:
         engine.dispose()
+
+
+@contextmanager
+def opened_snapshot(settings: Settings) -> Iterator[Snapshot]:
+    """Give one state of the database for the time of a command that only reads."""
+    with opened_database(settings) as engine, Reader(engine).snapshot() as now:
+        yield now
 
 
 def has_database(settings: Settings) -> bool:

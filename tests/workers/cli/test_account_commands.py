@@ -281,3 +281,20 @@ def test_what_is_reserved_is_shown_with_what_reserves_it(loyalty: CommandLine, s
     assert [(each["authorization_id"], each["points_held"]) for each in account["authorizations"]] == [("table-7", 30)]
     told = loyalty("account", "explain", "c1").out
     assert "Authorization table-7 reserves 30 points, which come back on" in told
+
+
+def test_the_history_is_paged_by_the_number_that_stands_below_a_page(loyalty: CommandLine, shell: Shell) -> None:
+    shell.take(*(order(f"o{number}", "1.00") for number in range(1, 6)))
+    last = loyalty("account", "history", "c1", "--limit", 2).out
+    assert "The last 2 of 5 entries; --limit shows more, --before 4 those before them." in last
+    earlier = loyalty("account", "history", "c1", "--before", 4, "--limit", 2).out
+    assert ("order o3" in earlier, "order o4" in earlier) == (True, False)
+    assert "Up to entry 3, 2 of 5 entries; --limit shows more, --before 2 those before them." in earlier
+    first = loyalty("account", "history", "c1", "--before", 2).out
+    assert ("order o1" in first, "--before" in first) == (True, False)
+    assert "No entry is before that." in loyalty("account", "history", "c1", "--before", 1).out
+    assert loyalty("account", "history", "c1", "--before", 0).code == 2
+    [page] = loyalty("account", "history", "c1", "--before", 4, "--limit", 2, "--json").json["accounts"]
+    assert ([entry["sequence"] for entry in page["entries"]], page["before"]) == ([2, 3], 2)
+    [page] = loyalty("account", "history", "c1", "--json").json["accounts"]
+    assert page["before"] is None
