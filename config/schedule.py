@@ -26,6 +26,7 @@ TICKS = (
     Tick("loyalty.purge", 60),  # bounded batches, so that a day's rows go evenly
     Tick("loyalty.remind", 3600),  # reminders are of days
     Tick("loyalty.warn_tiers", 3600),
+    Tick("loyalty.keep_liability", 300),  # months end at local midnights, and are kept ten minutes later
     Tick("loyalty.audit_ledger", 300),  # one account shard each time, the whole ledger in 40 minutes
 )
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from tasks.liability import keep_liability
 from tasks.periodic import (
     audit_ledger,
     expire_lots,
@@ -48,6 +49,7 @@ TASKS = (
     TaskRow("loyalty.warn_tiers", warn_tiers, "loyalty.periodic"),
     TaskRow("loyalty.review_tiers", review_tiers, "loyalty.periodic"),
     TaskRow("loyalty.audit_ledger", audit_ledger, "loyalty.periodic"),
+    TaskRow("loyalty.keep_liability", keep_liability, "loyalty.periodic"),
     TaskRow("loyalty.purge", purge, "loyalty.periodic"),
 )
 

@@ -108,6 +108,8 @@ WORKER_GRANTS: Mapping[str, Allowed] = {
     "periodic_runs": Allowed(inserts=True, updates=("as_of", "finished_at", "result")),
     "retention": Allowed(inserts=True, updates=("purged_before", "seal")),
     "repairs": _APPEND,
+    "liability_snapshots": _APPEND,
+    "liability_lines": _APPEND,
 }  # fmt: skip
 READER_GRANTS: Mapping[str, Allowed] = dict.fromkeys(WORKER_GRANTS, _READ)
 #: All that a role might have been given something on.

@@ -15,8 +15,8 @@ from core.domain.accounting.liability import Bucket, Liability
 from core.domain.accounting.months import month_at, month_of, months_between
 from core.domain.ledger import EntryKind
 from core.reading.finance.activity import first_recorded, load_activity
-from core.reading.finance.liability import load_liability
 from core.store.engine import begin_reading
+from core.store.liability import load_liability
 from core.store.programs import load_registry
 from tests.factories import PROGRAM_TEXT, fulfilment, line, order, refund
 from tests.reading.books_by_hand import Hand

@@ -423,6 +423,14 @@ TAMPERED = [
         "UPDATE retention SET purged_before = now() + interval '1 second'",
     ),
     (
+        "what was kept of a month's end is what the entries until then come to",
+        "UPDATE liability_lines SET points = points - 1 WHERE bucket = 'available' AND line_number = 1",
+    ),
+    (
+        "what was kept of a month's end is what the entries until then come to",
+        "DELETE FROM liability_lines",
+    ),
+    (
         "a program's balances are what it issued, less what was taken back or expired",
         "UPDATE accounts SET balance = balance + 1 WHERE customer_id = 'c1'",
     ),

@@ -174,6 +174,16 @@ REFUSED = {
     "pk_posting_attempts": "INSERT INTO posting_attempts SELECT * FROM posting_attempts",
     "pk_periodic_runs": "INSERT INTO periodic_runs SELECT * FROM periodic_runs",
     "ck_periodic_runs_as_of": "UPDATE periodic_runs SET as_of = '2300-01-01'",
+    "pk_liability_snapshots": "INSERT INTO liability_snapshots SELECT * FROM liability_snapshots",
+    "fk_liability_snapshots_program_id_program_version": "UPDATE liability_snapshots SET program_version = 9",
+    "ck_liability_snapshots_month": "UPDATE liability_snapshots SET month = '2026-01-02'",
+    "ck_liability_snapshots_month_was_over": "UPDATE liability_snapshots SET as_of = taken_at",
+    "ck_liability_snapshots_instants": "UPDATE liability_snapshots SET as_of = '-infinity'",
+    "pk_liability_lines": "INSERT INTO liability_lines SELECT * FROM liability_lines",
+    "fk_liability_lines_program_id_month": "UPDATE liability_lines SET month = '2025-12-01'",
+    "ck_liability_lines_bucket": "UPDATE liability_lines SET bucket = 'lent'",
+    "ck_liability_lines_earned_month": "UPDATE liability_lines SET bucket = 'reserved'",
+    "ck_liability_lines_last_month": "UPDATE liability_lines SET bucket = 'deficit', earned_month = NULL",
     "pk_retention": "INSERT INTO retention SELECT * FROM retention",
     "pk_repairs": "UPDATE repairs SET repair_id = 1",
     "fk_repairs_account_id": "UPDATE repairs SET account_id = gen_random_uuid()",
@@ -227,6 +237,11 @@ def fill(engine: Engine) -> Shell:
     shell.apply_program(PROGRAM_TEXT, "2098-01-01T00:00:00Z")
     shell.execute("INSERT INTO program_changes VALUES ('test', 2, 1, '2099-01-01', now(), 'anna', 'not ready')")
     shell.execute("INSERT INTO retention VALUES ('inbox', now())")
+    shell.execute("INSERT INTO liability_snapshots VALUES ('test', '2026-01-01', '2026-02-01', 1, 0, '{}')")
+    shell.execute(
+        "INSERT INTO liability_lines SELECT program_id, month, n, 'available', '', month, month, 15 - 10 * n"
+        " FROM liability_snapshots, generate_series(1, 2) AS n"
+    )
     shell.execute(
         "INSERT INTO repairs (account_id, subject, found, rebuilt, applied_by)"
         " SELECT account_id, 'account', '{}', '{}', 'kim' FROM accounts, generate_series(1, 2)"
@@ -258,6 +273,11 @@ def test_the_ledger_that_is_tampered_with_has_rows_everywhere(filled: Shell) -> 
     assert filled.differences() == []
 
 
+_UNKNOWN_OF_ORDERS = """
+account_id amendment attributes cancelled_at customer_id customer_tags fulfilled_at judgement
+points_authorization_id points_command_id points_command_source qualifying_steps rate reference reference_kind
+seal sequence tier_id
+"""
 _UNKNOWN_OF_MESSAGES = (
     "type occurred_at shard subject content_hash settled reason detail settled_at signature awaits subject_source"
     " reply_to correlation_id points_per_command_max points_per_day_max"
@@ -292,31 +312,13 @@ def test_what_must_be_known_cannot_be_left_out(filled: Shell) -> None:
         "commands": ["account_id", "code", "program_version"],
         "lots": ["available_at", "expires_at", "expires_with"],
         "shared_expiries": ["extended_to"],
-        "orders": [
-            "account_id",
-            "amendment",
-            "attributes",
-            "cancelled_at",
-            "customer_id",
-            "customer_tags",
-            "fulfilled_at",
-            "judgement",
-            "points_authorization_id",
-            "points_command_id",
-            "points_command_source",
-            "qualifying_steps",
-            "rate",
-            "reference",
-            "reference_kind",
-            "seal",
-            "sequence",
-            "tier_id",
-        ],
+        "orders": sorted(_UNKNOWN_OF_ORDERS.split()),
         "order_payments": ["order_id", "order_source", "program_id"],
         "refunds": ["account_id", "currency", "lines", "net", "paid", "sequence"],
         "order_events": ["account_id", "accrual_sequence", "content", "sequence"],
         "returns": ["account_id", "rate", "reference", "reference_kind", "seal", "sequence", "tier_id"],
         "outbox": ["account_id", "correlation_id", "published_at", "reply_to"],
+        "liability_lines": ["earned_month", "last_month"],
         "repairs": ["account_id", "reason", "seal"],
         "retention": ["seal"],
     }

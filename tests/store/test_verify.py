@@ -1,15 +1,17 @@
 """`loyalty verify`: silent on a clean ledger, and every check finds what it is there for."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import InternalError
 
-from core.store.engine import create_database_engine
+from core.domain.accounting.months import Month
+from core.store.engine import create_database_engine, database_now
 from core.store.grants import WORKER_GRANTS
+from core.store.liability import append_snapshot, load_liability
 from core.store.programs import load_registry
 from core.store.proof.counted_periods import load_periods
 from core.store.proof.invariants import CHECKS
@@ -108,6 +110,18 @@ def of_merged(yesterday: str) -> list[dict[str, Any]]:
     ]
 
 
+def end_month(shell: Shell) -> None:
+    """Keep what is owed now as if it were that of two months' ends, and let retention have been at work long ago."""
+    for day in (date(2026, 1, 1), date(2026, 2, 1)):
+        with shell.engine.begin() as connection:
+            registry, now = load_registry(connection), database_now(connection)
+        with shell.engine.begin() as connection:
+            for program_id in registry.program_ids():
+                month = Month(day, now, now)
+                append_snapshot(connection, load_liability(connection, registry, program_id, now, month))
+    shell.execute("INSERT INTO retention SELECT unnest(ARRAY['inbox', 'outbox']), now() - interval '1 year'")
+
+
 @pytest.fixture(scope="module")
 def ledger(open_database: OpenDatabase) -> Iterator[Shell]:
     """A ledger of everything: refunded, expired, excused, replayed, waiting and parked, a guest, tiers, programs.
@@ -156,7 +170,7 @@ def ledger(open_database: OpenDatabase) -> Iterator[Shell]:
         shell.expire("2026-04-30T00:00:00Z")
         shell.review("2027-01-02T00:00:00Z")
         shell.take(refund("r3", "old", net="30.00"), order("o3", "5.00", customer_id="c2", time=yesterday))
-        shell.execute("INSERT INTO retention SELECT unnest(ARRAY['inbox', 'outbox']), now() - interval '1 year'")
+        end_month(shell)
         yield shell
         engine.dispose()
 

@@ -17,7 +17,7 @@ from core.domain.accounting.months import Month, month_at, month_of, months_betw
 from core.domain.calendar import YEAR_MAX, YEAR_MIN
 from core.domain.program.registry import ProgramRegistry
 from core.reading.finance.activity import first_recorded, load_activity
-from core.reading.finance.liability import load_liability
+from core.reading.finance.owed import load_owed
 from core.store.engine import begin_reading, database_now
 from core.store.programs import load_registry, require_program
 from workers.cli.activity_report import ACTIVITY, activity_report
@@ -89,11 +89,11 @@ def _liability(
     connection: Connection, registry: ProgramRegistry, program_id: str, day: date | None, as_of: datetime
 ) -> Liability:
     if day is None:
-        return load_liability(connection, registry, program_id, as_of)
+        return load_owed(connection, registry, program_id, as_of)
     month = month_at(registry, program_id, day)
     if as_of < month.ends_at:
         raise MonthNotOverError(month=month.text, program_id=program_id)
-    return load_liability(connection, registry, program_id, month.ends_at, month)
+    return load_owed(connection, registry, program_id, month)
 
 
 def activity(

@@ -47,6 +47,7 @@ _RESULTS = {
     "inbox_rows": "messages deleted",
     "outbox_rows": "events deleted",
     "reminders": "reminders deleted",
+    "months": "months kept",
     "is_finished": "finished",
 }
 

@@ -16,8 +16,8 @@ from core.domain.accounting.flows import FLOWS, Flow
 from core.domain.accounting.months import Month
 from core.domain.ledger import EntryKind
 from core.domain.program.registry import ProgramRegistry
-from core.reading.finance.liability import value_of_point
 from core.store.engine import run_bulk
+from core.store.liability import value_of_point
 
 #: Entries of the program that were recorded in the months, each with the place of its month: 1, 2, 3, …
 _ENTRIES = """

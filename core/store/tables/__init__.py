@@ -6,6 +6,7 @@ Ledger keys lead with the account, so that the tables can later be partitioned o
 
 from core.store.tables.base import metadata
 from core.store.tables.commands import authorizations, commands, source_days
+from core.store.tables.finance import liability_lines, liability_snapshots
 from core.store.tables.ledger import (
     FIRST_LOTS,
     account_details,
@@ -40,6 +41,8 @@ __all__ = [
     "dead_letter_actions",
     "entries",
     "inbox",
+    "liability_lines",
+    "liability_snapshots",
     "lot_moves",
     "lots",
     "members",

@@ -16,12 +16,14 @@ from sqlalchemy import Engine
 
 from core.domain.accounting.liability import rounded
 from core.store.engine import create_database_engine
+from tasks.liability import keep_liability
 from tests.conftest import OpenDatabase
 from tests.factories import PROGRAM_TEXT, order
 from tests.pages import ROOT
 from tests.reading.books_by_hand import Hand
 from tests.reading.everything import with_everything
 from tests.shell import Shell
+from tests.tasks.runtimes import make_runtime
 from tests.workers.cli.command_line import CommandLine
 from workers.demo.sample import load_traffic
 
@@ -129,6 +131,20 @@ class TestLiability:
             assert found["month"] == month["month"]
         at = loyalty("report", "liability", "--program", "test", "--as-of", months[0]["ends_at"], "--json").json
         assert at["programs"][0]["points"]["by_entries"] == months[0]["points_after"]
+
+    def test_of_a_month_that_was_kept_is_what_was_kept(self, loyalty: CommandLine, books: Shell) -> None:
+        month = books.value("SELECT to_char(min(recorded_at), 'YYYY-MM') FROM entries")
+        asked = ("report", "liability", "--program", "test", "--month", month)
+        assert "has not been kept yet" in loyalty(*asked).out
+        [before] = loyalty(*asked, "--json").json["programs"]
+        assert keep_liability(make_runtime(books.engine))["months"] == 4
+        [after] = loyalty(*asked, "--json").json["programs"]
+        assert after.pop("kept_at") is not None
+        assert before.pop("kept_at") is None
+        assert after == before
+        text = loyalty(*asked).out
+        assert "Kept at" in text
+        assert "has not been kept yet" not in text
 
     def test_without_a_value_of_a_point_is_told_in_points_alone(self, loyalty: CommandLine, shell: Shell) -> None:
         shell.take(order())

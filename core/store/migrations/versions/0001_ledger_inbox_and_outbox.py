@@ -486,6 +486,26 @@ CREATE VIEW loyalty_authorizations AS SELECT h.kind, h.authorization_id, h.accou
     h.reward_id, h.points_authorized, h.points_captured, h.points_returned,
     h.points_authorized - h.points_captured - h.points_returned AS points_held, h.state, h.expires_at
     FROM authorizations h JOIN accounts a USING (account_id);
+CREATE TABLE liability_snapshots (
+    program_id varchar NOT NULL, month date NOT NULL, as_of timestamptz NOT NULL, program_version integer NOT NULL,
+    points_expired bigint NOT NULL, points_spent jsonb NOT NULL, taken_at timestamptz DEFAULT now() NOT NULL,
+    CONSTRAINT pk_liability_snapshots PRIMARY KEY (program_id, month),
+    CONSTRAINT fk_liability_snapshots_program_id_program_version FOREIGN KEY(program_id, program_version)
+        REFERENCES programs (program_id, version),
+    CONSTRAINT ck_liability_snapshots_month CHECK (extract(day FROM month) = 1),
+    CONSTRAINT ck_liability_snapshots_month_was_over CHECK (as_of < taken_at),
+    CONSTRAINT ck_liability_snapshots_instants CHECK (as_of BETWEEN '1000-01-01 00:00Z' AND '9000-01-01 00:00Z')
+);
+CREATE TABLE liability_lines (
+    program_id varchar NOT NULL, month date NOT NULL, line_number integer NOT NULL, bucket varchar NOT NULL,
+    tier_id varchar NOT NULL, earned_month date, last_month date, points bigint NOT NULL,
+    CONSTRAINT pk_liability_lines PRIMARY KEY (program_id, month, line_number),
+    CONSTRAINT fk_liability_lines_program_id_month FOREIGN KEY(program_id, month)
+        REFERENCES liability_snapshots (program_id, month),
+    CONSTRAINT ck_liability_lines_bucket CHECK (bucket IN ('available', 'pending', 'reserved', 'deficit', 'ended')),
+    CONSTRAINT ck_liability_lines_earned_month CHECK ((bucket IN ('reserved', 'deficit')) = (earned_month IS NULL)),
+    CONSTRAINT ck_liability_lines_last_month CHECK (last_month IS NULL OR earned_month IS NOT NULL)
+);
 INSERT INTO numbers (name) VALUES ('inbox'), ('outbox');
 INSERT INTO schema_support (oldest_revision) VALUES ('0001')
 """

@@ -10,6 +10,7 @@ from core.store.proof.invariants.messages import MESSAGES_AND_EVENTS
 from core.store.proof.invariants.orders import ORDERS_AND_TIERS
 from core.store.proof.invariants.payments import PAYMENTS
 from core.store.proof.invariants.points import POINTS
+from core.store.proof.invariants.snapshots import SNAPSHOTS
 from core.store.proof.invariants.versions import PROGRAM_VERSIONS
 
 CHECKS: tuple[Check, ...] = tuple(
@@ -25,6 +26,7 @@ CHECKS: tuple[Check, ...] = tuple(
             *MESSAGES_AND_EVENTS,
             *COMMANDS,
             *MERGES,
+            *SNAPSHOTS,
         ),
         key=lambda check: check.invariant,
     )

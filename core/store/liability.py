@@ -1,10 +1,11 @@
-"""What a program owes, worked out from lots and entries: now, or as it was recorded before an instant.
+"""What a program owes, worked out from lots and entries: now, or as it was recorded before an instant; and as kept.
 
 From the state that is there, what was recorded since the instant is undone. So it costs one look at the lots, and
 memory for the sums alone. What moves an end without an entry is not undone: with `inactivity` points have the end
 that they have now.
 """
 
+import json
 from collections.abc import Iterator
 from datetime import date, datetime
 from decimal import Decimal
@@ -111,6 +112,72 @@ def load_liability(
     program = version.program
     valuation = Valuation(version.version, program.unit, program.currency, value_of_point(program), history)
     return Liability(program_id, as_of, day, valuation, tuple(lines), month=None if month is None else month.text)
+
+
+_KEEP = """
+INSERT INTO liability_snapshots (program_id, month, as_of, program_version, points_expired, points_spent)
+VALUES (%(program_id)s, %(month)s, %(as_of)s, %(version)s, %(expired)s, %(spent)s::jsonb)
+ON CONFLICT DO NOTHING RETURNING 1
+"""
+_KEEP_LINES = """
+INSERT INTO liability_lines (program_id, month, line_number, bucket, tier_id, earned_month, last_month, points)
+SELECT %(program_id)s, %(month)s, n.line_number, n.bucket, n.tier_id, n.earned_month, n.last_month, n.points
+FROM unnest(%(buckets)s::text[], %(tier_ids)s::text[], %(earned)s::date[], %(last)s::date[], %(points)s::bigint[])
+     WITH ORDINALITY AS n(bucket, tier_id, earned_month, last_month, points, line_number)
+"""
+_KEPT = """
+SELECT as_of, program_version, points_expired, points_spent, taken_at FROM liability_snapshots
+WHERE program_id = %s AND month = %s
+"""
+_KEPT_LINES = """
+SELECT bucket, tier_id, earned_month, last_month, points FROM liability_lines
+WHERE program_id = %s AND month = %s ORDER BY line_number
+"""
+_LAST_KEPT = "SELECT max(month) FROM liability_snapshots WHERE program_id = %s"
+
+
+def append_snapshot(connection: Connection, found: Liability) -> bool:
+    """Keep what was owed at a month's end, for good; False if that month has been kept, which then stays as it is."""
+    assert found.month is not None
+    history = found.valuation.history
+    key = {"program_id": found.program_id, "month": found.day}
+    spent = json.dumps({str(age): points for age, points in sorted(history.points_spent.items())})
+    header = {
+        **key, "as_of": found.as_of, "version": found.valuation.version, "expired": history.points_expired,
+        "spent": spent,
+    }  # fmt: skip
+    if not run_bulk(connection, _KEEP, header):
+        return False
+    columns = {
+        "buckets": [line.bucket.value for line in found.lines],
+        "tier_ids": [line.tier_id for line in found.lines],
+        "earned": [line.earned_month for line in found.lines],
+        "last": [line.last_month for line in found.lines],
+        "points": [line.points for line in found.lines],
+    }
+    run_bulk(connection, _KEEP_LINES, {**key, **columns})
+    return True
+
+
+def load_snapshot(connection: Connection, registry: ProgramRegistry, program_id: str, month: Month) -> Liability | None:
+    """What was kept of this month's end; None if nothing was."""
+    key = (program_id, month.first_day)
+    rows = run_bulk(connection, _KEPT, key)
+    if not rows:
+        return None
+    ((as_of, number, expired, spent, taken_at),) = rows
+    program = registry.version(program_id, number).program
+    history = BreakageHistory(expired, {int(age): points for age, points in spent.items()})
+    valuation = Valuation(number, program.unit, program.currency, value_of_point(program), history)
+    lines = tuple(LiabilityLine(Bucket(row[0]), *row[1:]) for row in run_bulk(connection, _KEPT_LINES, key))
+    return Liability(program_id, as_of, month.first_day, valuation, lines, month=month.text, kept_at=taken_at)
+
+
+def last_kept(connection: Connection, program_id: str) -> date | None:
+    """The first day of the last month that was kept of the program; None: none was."""
+    ((month,),) = run_bulk(connection, _LAST_KEPT, (program_id,))
+    assert month is None or isinstance(month, date)
+    return month
 
 
 def value_of_point(program: Program) -> Decimal | None:
