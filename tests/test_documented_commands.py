@@ -114,6 +114,14 @@ RUN_BY: dict[str, tuple[str, ...]] = {
         "test_replay_command", "test_a_replay_from_a_sequence_leaves_out_what_the_consumer_has"
     ),
     "loyalty events replay --since": cli("test_replay_command", "test_a_replay_since_an_instant_takes_every_account"),
+    "loyalty export": cli("test_export_command", "test_wrong_use_is_named_and_ends_with_2"),
+    "loyalty export journal --month": cli("test_export_command", "test_names_are_such_as_beancount_takes"),
+    "loyalty export journal --month --no-opening": cli(
+        "test_export_command", "test_months_go_on_where_the_one_before_ends"
+    ),
+    "loyalty export journal --format --month --program": cli(
+        "test_export_command", "test_its_balances_are_ours_to_the_point_at_each_months_end"
+    ),
     "loyalty health live": cli("test_status_commands", "test_health_says_what_is_wrong_first_and_ends_with_1"),
     "loyalty health live --data-dir": cli("test_command_line", "test_the_health_of_another_folder_is_asked_for"),
     "loyalty health ready": cli("test_status_commands", "test_health_says_what_is_wrong_first_and_ends_with_1"),

@@ -106,6 +106,14 @@ class MonthNotOverError(UserError):
     """{month} is not over in program {program_id}: what is owed now is told without --month."""
 
 
+class JournalMonthError(UserError):
+    """{month} is not over in program {program_id}: more will come to it, and its journal can be had afterwards."""
+
+
+class OneProgramError(UserError):
+    """A journal is of one program: say which with --program. Programs here: {known}."""
+
+
 class MonthOrderError(UserError):
     """{option} {month} cannot be: it is later than the last month that is asked for, or than the present one."""
 
