@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from core.errors import BrokerUnavailableError, EventNotConfirmedError
 from core.store.engine import database_now
-from core.store.inbox import shards_with_work
+from core.store.inbox import has_work, shards_with_work
 from core.upkeep.runs import last_run, record_run
 from core.upkeep.sweeping import LongWait, SweepOutcome, long_wait, sweep_waiting
 from tasks.relay import relay_outbox
@@ -43,6 +43,9 @@ def post_inbox(runtime: Runtime, shard: int) -> dict[str, int]:
             break
         if batch.claimed < runtime.posting_batch_messages:
             account_shards = _not_published(runtime, account_shards)
+            # Asked once more, since who brought messages meanwhile found the shard taken.
+            if not has_work(runtime.engine, shard):
+                break
     for account_shard in sorted(account_shards):
         runtime.nudge("loyalty.relay_outbox", account_shard)
     if any(counts.values()):

@@ -9,7 +9,13 @@ from core.errors import BrokerUnavailableError, EventNotConfirmedError
 from core.messages.outbound.replies import Reply
 from core.store.engine import database_now
 from core.store.locks import Task, take_turn
-from core.store.outbox import OutgoingEvent, claim_unpublished, mark_published, shards_with_unpublished
+from core.store.outbox import (
+    OutgoingEvent,
+    claim_unpublished,
+    has_unpublished,
+    mark_published,
+    shards_with_unpublished,
+)
 from core.upkeep.runs import last_run, record_run
 from tasks.runtime import Runtime
 
@@ -28,7 +34,8 @@ def relay_outbox(runtime: Runtime, shard: int) -> dict[str, int]:
     while True:
         count = _relay_batch(runtime, shard)
         published += count
-        if not count:  # nothing is left, even of what came while this published and others found the shard taken
+        # Asked once more, since who wrote events meanwhile found the shard taken.
+        if not count or (count < runtime.relay_batch_events and not has_unpublished(runtime.engine, shard)):
             break
         if monotonic() - started > runtime.run_seconds_max:
             runtime.nudge("loyalty.relay_outbox", shard)

@@ -209,6 +209,14 @@ def run_bulk(
         return cursor.fetchall() if cursor.description else []
 
 
+def run_alone(
+    engine: Engine, statement: str, parameters: Sequence[Any] | Mapping[str, Any] = ()
+) -> list[tuple[Any, ...]]:
+    """Run one statement that is a transaction by itself: one round trip, where begin and commit would make it three."""
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        return run_bulk(connection, statement, parameters)
+
+
 _ROWS_AT_ONCE = 2_000
 
 

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 
 from core.domain.outcomes import Reason, RejectionCode
-from core.store.engine import run_bulk
+from core.store.engine import run_alone, run_bulk
 from core.store.letters_again import MENDABLE
 
 
@@ -407,6 +407,12 @@ def count_waiting_since(connection: Connection, instant: datetime) -> int:
         connection, "SELECT count(*) FROM inbox WHERE state = 'waiting' AND received_at < %s", (instant,)
     )
     return int(count)
+
+
+def has_work(engine: Engine, shard: int) -> bool:
+    """Whether the shard has received rows now."""
+    statement = "SELECT EXISTS (SELECT 1 FROM inbox WHERE state = 'received' AND shard = %s)"
+    return bool(run_alone(engine, statement, (shard,))[0][0])
 
 
 def shards_with_work(connection: Connection) -> list[int]:

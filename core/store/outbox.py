@@ -5,9 +5,9 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 
-from core.store.engine import run_bulk
+from core.store.engine import run_alone, run_bulk
 
 
 class OutgoingEvent(NamedTuple):
@@ -32,6 +32,12 @@ def claim_unpublished(connection: Connection, account_shard: int, rows_max: int)
     Ids are drawn under the account's lock, so that of one account's events every snapshot shows a prefix without gaps.
     """
     return [OutgoingEvent(*row) for row in run_bulk(connection, _CLAIM, (account_shard, rows_max))]
+
+
+def has_unpublished(engine: Engine, account_shard: int) -> bool:
+    """Whether the shard has events to publish now."""
+    statement = "SELECT EXISTS (SELECT 1 FROM outbox WHERE account_shard = %s AND published_at IS NULL)"
+    return bool(run_alone(engine, statement, (account_shard,))[0][0])
 
 
 def mark_published(connection: Connection, outbox_ids: Sequence[int]) -> None:
