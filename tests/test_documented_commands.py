@@ -125,6 +125,12 @@ RUN_BY: dict[str, tuple[str, ...]] = {
     "loyalty health live": cli("test_status_commands", "test_health_says_what_is_wrong_first_and_ends_with_1"),
     "loyalty health live --data-dir": cli("test_command_line", "test_the_health_of_another_folder_is_asked_for"),
     "loyalty health ready": cli("test_status_commands", "test_health_says_what_is_wrong_first_and_ends_with_1"),
+    "loyalty import accounts": cli("test_import_page", "test_the_samples_of_accounts_in_json_are_imported"),
+    "loyalty import accounts --dry-run": cli("test_import_page", "test_the_samples_of_accounts_are_imported"),
+    "loyalty import accounts --bad-rows --by": cli("test_import_page", "test_the_samples_of_accounts_are_imported"),
+    "loyalty import orders": cli("test_import_page", "test_the_samples_of_orders_are_imported"),
+    "loyalty import orders --dry-run --source": cli("test_import_page", "test_the_samples_of_orders_are_imported"),
+    "loyalty import orders --source": cli("test_import_page", "test_the_samples_of_orders_are_imported"),
     "loyalty intake": ("loyalty up",),
     "loyalty lots extend": cli("test_lot_commands", "test_without_apply_it_counts_and_shows_a_sample"),
     "loyalty lots extend --apply --by --customer --days --reason": cli(

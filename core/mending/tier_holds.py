@@ -1,6 +1,8 @@
 """A tier that a person sets by hand: the domain decides, in one transaction with the account locked."""
 
+from collections.abc import Collection
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Connection
@@ -13,6 +15,15 @@ from core.posting.writing import Writing
 from core.store.ledger import lock_accounts
 from core.store.proof.seals import require_key
 from core.store.repairs import Repair, append_repairs
+
+
+class HoldAsked(NamedTuple):
+    """Put an account into a tier of `program`, the version in force, at least until `until`."""
+
+    account_id: UUID
+    program: Program
+    tier_id: str
+    until: datetime
 
 
 def hold_tier(
@@ -28,25 +39,48 @@ def hold_tier(
 ) -> Account:
     """Put the account into `tier_id`, a tier of `program` (the version in force), at least until `until`.
 
-    Written in the caller's transaction, with the event, and in `repairs` with who did it and why, sealed with
-    `chain_key`: ChainKeyMissingError without it where the account's entries are chained. The same hold once more
+    As of `hold_tiers`, and returns the account after it.
+    """
+    asked = HoldAsked(account_id, program, tier_id, until)
+    return hold_tiers(connection, [asked], reason, applied_by, context, chain_key)[account_id]
+
+
+def hold_tiers(
+    connection: Connection,
+    asked: Collection[HoldAsked],
+    reason: str,
+    applied_by: str,
+    context: EventContext,
+    chain_key: bytes | None = None,
+) -> dict[UUID, Account]:
+    """Put accounts, each of them once, into tiers. Returns them as they are after it.
+
+    Written in the caller's transaction, with the events, and in `repairs` with who did it and why, sealed with
+    `chain_key`: ChainKeyMissingError without it where an account's entries are chained. The same hold once more
     changes nothing; another one replaces the first.
     """
-    require_key(connection, chain_key, [account_id])
-    before = lock_accounts(connection, [account_id])[account_id]
-    decision = decide_tier_hold(before, program, tier_id, until, context.recorded_at)
-    (change,) = decision.changes
-    if change.account._replace(counted_until=before.counted_until) == before:
-        return before
-    (hold,) = change.holds
-    rebuilt = {**_held(change.account), "held_at": hold.held_at}
-    if change.tier_changes:
-        rebuilt["change_number"] = change.tier_changes[-1].change_number
-    append_repairs(connection, [Repair(account_id, "tier", _held(before), rebuilt, applied_by, reason)], chain_key)
+    account_ids = [each.account_id for each in asked]
+    require_key(connection, chain_key, account_ids)
+    accounts = lock_accounts(connection, account_ids)
+    repairs: list[Repair] = []
     writing = Writing(context)
-    writing.keep(decision)
-    writing.write(connection)
-    return change.account
+    for account_id, program, tier_id, until in asked:
+        before = accounts[account_id]
+        decision = decide_tier_hold(before, program, tier_id, until, context.recorded_at)
+        (change,) = decision.changes
+        if change.account._replace(counted_until=before.counted_until) == before:
+            continue
+        (hold,) = change.holds
+        rebuilt = {**_held(change.account), "held_at": hold.held_at}
+        if change.tier_changes:
+            rebuilt["change_number"] = change.tier_changes[-1].change_number
+        repairs.append(Repair(account_id, "tier", _held(before), rebuilt, applied_by, reason))
+        writing.keep(decision)
+        accounts[account_id] = change.account
+    if repairs:
+        append_repairs(connection, repairs, chain_key)
+        writing.write(connection)
+    return accounts
 
 
 def _held(account: Account) -> dict[str, object]:

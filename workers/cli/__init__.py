@@ -23,6 +23,7 @@ from workers.cli import (
     dead_commands,
     event_commands,
     export_command,
+    import_commands,
     ledger_commands,
     lot_commands,
     process_commands,
@@ -91,7 +92,7 @@ def build_app() -> typer.Typer:
     for module in (
         process_commands, event_commands, replay_command, renew_command, quote_command, account_commands,
         value_commands, reward_commands, show_command, lot_commands, program_commands, dead_commands, ledger_commands,
-        report_commands, export_command, status_commands, upkeep_command, database_commands,
+        report_commands, export_command, import_commands, status_commands, upkeep_command, database_commands,
     ):  # fmt: skip
         module.register(app)
     take_data_dir_everywhere(app)

@@ -200,3 +200,11 @@ class WhichOfProgramsError(UserError):
 
 class UnknownCommandError(LoyaltyError):
     """There is no command {command_id}{where}. Ids are compared letter by letter."""
+
+
+class ImportNameError(UserError):
+    """{name} {reason}, and an import needs a name for ever: say one with --name."""
+
+
+class BadRowsFileError(UserError):
+    """--bad-rows {path} cannot be made ({reason}). Name a file that is not there yet."""

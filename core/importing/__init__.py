@@ -1,0 +1,1 @@
+"""Accounts and orders of another system from files: each row becomes ordinary commands or messages, posted at once."""
