@@ -44,6 +44,9 @@ RUN_BY: dict[str, tuple[str, ...]] = {
     "loyalty account explain --order": cli(
         "test_support_page", "test_the_example_of_the_support_page_is_what_the_commands_print"
     ),
+    "loyalty account explain --for": cli(
+        "test_support_page", "test_the_example_of_the_support_page_is_what_the_commands_print"
+    ),
     "loyalty account history": FIRST_HOUR,
     "loyalty account hold-tier": cli(
         "test_hold_tier_command", "test_with_apply_the_tier_is_changed_told_and_kept_with_its_reason"

@@ -130,6 +130,23 @@ def load_authorization_states(
     return {sequence: AuthorizationState(state) for sequence, state in rows}
 
 
+_ORDER_TIMES = """
+SELECT o.source, o.order_id, o.occurred_at FROM unnest(%b::text[], %b::text[]) AS k (source, order_id)
+JOIN orders o ON o.source = k.source AND o.order_id = k.order_id AND o.program_id = %b
+"""
+
+
+def load_order_times(
+    connection: Connection, program_id: str, keys: Collection[tuple[str, str]]
+) -> dict[tuple[str, str], datetime]:
+    """When these orders of a program, by source and id, were placed."""
+    if not keys:
+        return {}
+    sources, order_ids = map(list, zip(*keys, strict=True))
+    rows = run_bulk(connection, _ORDER_TIMES, (sources, order_ids, program_id))
+    return {(source, order_id): occurred_at for source, order_id, occurred_at in rows}
+
+
 class StatusChange(NamedTuple):
     """What put an account into the status that it is in."""
 

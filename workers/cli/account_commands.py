@@ -45,6 +45,7 @@ from workers.cli.account_sentences import (
     tier_text_of_entry,
 )
 from workers.cli.command_errors import FutureInstantError
+from workers.cli.customer_explanation import Audience, ForWhom, explain_to_customer, require_whole_present
 from workers.cli.entry_sentences import headline, moves_text, reference_text, sentences_of, why_text
 from workers.cli.hold_tier_command import hold_tier
 from workers.cli.order_sentences import print_orders, print_section, say_sentence
@@ -202,6 +203,7 @@ def explain(
     named_by: NamedBy = NameKind.CUSTOMER,
     limit: EntriesMax = 50,
     as_of: AsOf = None,
+    audience: ForWhom = Audience.SUPPORT,
     as_json: AsJson = False,
 ) -> None:
     """Explain in sentences why a customer has so many points: every entry, rule by rule; what is pending; what expires.
@@ -210,13 +212,20 @@ def explain(
     loyalty account explain C-1001
     loyalty account explain C-1001 --order 5001
     loyalty account explain C-1001 --as-of 2026-11-20T18:00:00+00:00 --json
+    loyalty account explain C-1001 --for customer
 
     --order works out again what each rule and promotion gave the order, by the version and the conditions that were
-    frozen with it, or says why one gave nothing. --as-of explains what was recorded by then.
+    frozen with it, or says why one gave nothing. --as-of explains what was recorded by then. --for customer answers
+    what customers ask, without ids and rules: what they have, what is set aside, when it ends, what went and why, and
+    why they are in their tier.
     """
+    require_whole_present(audience, order_id, as_of)
     with opened_snapshot(Settings()) as now:
         found = _standings(now, customer_id, program_id, as_of, named_by)
         customer_id = _customer_of(customer_id, named_by, found)
+        if audience is Audience.CUSTOMER:
+            explain_to_customer(now, found, limit, as_json=as_json)
+            return
         if order_id is not None:
             outcomes = load_order_outcomes(now.connection, found, order_id, LIMIT_MAX)
             print_orders(outcomes, found, customer_id, program_id, order_id, as_json=as_json)

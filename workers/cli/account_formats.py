@@ -13,6 +13,7 @@ from core.reading.shapes.lightrail import lightrail_account, lightrail_transacti
 from core.reading.shapes.native import native_account
 from core.reading.shapes.square import square_account
 from core.reading.standing import Standing, load_entries
+from core.reading.storefront import page_of
 from workers.cli.command_errors import PresentOnlyError
 
 
@@ -64,13 +65,15 @@ def account_documents(
 def transaction_documents(
     connection: Connection, standings: Sequence[Standing], entries_max: int, before: int | None
 ) -> list[Mapping[str, Any]]:
-    """The last entries of each account as Lightrail's transactions."""
-    return [
-        {
-            "valueStore": lightrail_account(connection, standing),
-            "transactions": lightrail_transactions(
-                connection, standing, load_entries(connection, standing, entries_max, before=before)
-            ),
-        }
-        for standing in standings
-    ]
+    """Entries of each account as Lightrail's transactions, with what asks for those before them."""
+    documents: list[Mapping[str, Any]] = []
+    for standing in standings:
+        page = page_of(load_entries(connection, standing, entries_max, before=before))
+        documents.append(
+            {
+                "valueStore": lightrail_account(connection, standing),
+                "transactions": lightrail_transactions(connection, standing, page.entries),
+                "before": page.before,
+            }
+        )
+    return documents

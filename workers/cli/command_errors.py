@@ -51,6 +51,10 @@ class PresentOnlyError(UserError):
     """--format {told} tells of the present; leave out --as-of, or take --format native."""
 
 
+class ForCustomerError(UserError):
+    """--for customer answers for accounts as they are now: leave out --order and --as-of."""
+
+
 class WhichGrantError(UserError):
     """Give --read-only, for who uses our commands, or --views, for reporting tools, but not both."""
 

@@ -198,6 +198,15 @@ def test_lightrail_is_told_transactions_with_their_steps(loyalty: CommandLine, b
     assert found[-1]["steps"][0]["valueAfter"] == lightrail(loyalty)["value"]
 
 
+def test_transactions_come_by_pages(loyalty: CommandLine, by_command: Shell) -> None:
+    assert by_command.balance() == 135
+    asked = ("account", "history", "c1", "--format", "lightrail", "--limit", 3)
+    [last] = loyalty(*asked).json["accounts"]
+    [first] = loyalty(*asked, "--before", last["before"]).json["accounts"]
+    assert ([changes(each) for each in last["transactions"]], last["before"]) == ([[30], [20], [-15]], 2)
+    assert ([changes(each) for each in first["transactions"]], first["before"]) == ([[100]], None)
+
+
 def changes(transaction: dict[str, Any]) -> list[int]:
     return [step["valueChange"] for step in transaction["steps"]]
 

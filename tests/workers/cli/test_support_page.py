@@ -25,6 +25,7 @@ def test_the_example_of_the_support_page_is_what_the_commands_print(loyalty: Com
     returned = [{"line_id": "1", "quantity": 1}]
     shell.take(refund("77", "5001", source=SHOP, lines=returned, time="2026-03-05T09:00:00Z"))
     shell.execute("UPDATE orders SET recorded_at = occurred_at")  # the page cannot know when the test runs
-    whole, of_order = blocks(PAGE, "text")
+    whole, of_order, for_customer = blocks(PAGE, "text")
     assert loyalty("account", "explain", "C-1001").out == whole
     assert loyalty("account", "explain", "C-1001", "--order", "5001").out == of_order
+    assert loyalty("account", "explain", "C-1001", "--for", "customer").out == for_customer
