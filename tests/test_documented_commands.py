@@ -166,6 +166,10 @@ RUN_BY: dict[str, tuple[str, ...]] = {
         "test_report_commands", "TestLiability", "test_a_page_has_plots_and_loads_nothing"
     ),
     "loyalty report liability --as-of --csv --program": cli("test_report_commands", "TestLiability"),
+    "loyalty report promotion": cli("test_report_commands", "TestPromotion"),
+    "loyalty report promotion --html --program": cli(
+        "test_report_commands", "TestPromotion", "test_a_page_of_a_promotion_is_of_the_program_that_was_asked_for"
+    ),
     "loyalty reward": cli("test_reward_commands", "test_one_is_issued_redeemed_and_told_of"),
     "loyalty reward list --customer": cli("test_reward_commands", "test_of_a_customer_it_says_what_is_within_reach"),
     "loyalty reward issue --issue-id": cli("test_reward_commands", "test_one_is_issued_redeemed_and_told_of"),

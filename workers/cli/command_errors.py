@@ -118,6 +118,10 @@ class OneProgramError(UserError):
     """A journal is of one program: say which with --program. Programs here: {known}."""
 
 
+class UnknownPromotionError(UserError):
+    """No version of a program here has a promotion {promotion_id}; promotions here: {known}."""
+
+
 class MonthOrderError(UserError):
     """{option} {month} cannot be: it is later than the last month that is asked for, or than the present one."""
 

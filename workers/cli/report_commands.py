@@ -18,6 +18,7 @@ from core.domain.calendar import YEAR_MAX, YEAR_MIN
 from core.domain.program.registry import ProgramRegistry
 from core.reading.finance.activity import first_recorded, load_activity
 from core.reading.finance.owed import load_owed
+from core.reading.finance.promotion import load_promotion, programs_with
 from core.store.engine import begin_reading, database_now
 from core.store.programs import load_registry, require_program
 from workers.cli.activity_report import ACTIVITY, activity_report
@@ -28,9 +29,11 @@ from workers.cli.command_errors import (
     MonthOrderError,
     OneOptionError,
     PageNotWrittenError,
+    UnknownPromotionError,
 )
 from workers.cli.liability_report import LIABILITY, liability_report
 from workers.cli.output import AsJson, Row, note, print_facts, print_json, print_listing, printable, say, separated
+from workers.cli.promotion_report import PROMOTION, promotion_report
 from workers.cli.report_page import report_page
 from workers.cli.reports import Kind, Report
 from workers.cli.wiring import opened_database, read_instant
@@ -47,6 +50,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(no_args_is_help=True)
     group.command()(liability)
     group.command()(activity)
+    group.command()(promotion)
     app.add_typer(group, name="report", help="What finance asks: what is owed in points, and what became of them.")
 
 
@@ -159,6 +163,35 @@ def _months(
     if since > until:
         raise MonthOrderError(option="--from", month=f"{since:%Y-%m}")
     return months_between(registry, program_id, since, until)
+
+
+def promotion(
+    promotion_id: Annotated[str, typer.Argument(metavar="PROMOTION", help="Its id in the program file.")],
+    program_id: OfProgram = None,
+    html: Html = None,
+    *,
+    as_csv: AsCsv = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say what became of a promotion: how many orders had it, what it has cost, and how much came back with refunds.
+
+    \b
+    loyalty report promotion double-coffee
+    loyalty report promotion double-coffee --program grocer --html coffee.html
+    """
+    _one_of({"--csv": as_csv, "--json": as_json})
+    with opened_database(Settings()) as engine, engine.begin() as connection:
+        begin_reading(connection)
+        registry = load_registry(connection)
+        wanted = _programs(registry, program_id)
+        having = [each for each in programs_with(registry, promotion_id) if each in wanted]
+        if not having:
+            known = {
+                each.promotion_id for id_ in wanted for every in registry.programs(id_) for each in every.promotions
+            }
+            raise UnknownPromotionError(promotion_id=promotion_id, known=", ".join(sorted(known)) or "none")
+        reports = [promotion_report(load_promotion(connection, registry, each, promotion_id)) for each in having]
+    _give(PROMOTION, reports, html, as_csv=as_csv, as_json=as_json)
 
 
 def _one_of(*choices: dict[str, object]) -> None:

@@ -18,7 +18,7 @@ from core.domain.accounting.liability import rounded
 from core.store.engine import create_database_engine
 from tasks.liability import keep_liability
 from tests.conftest import OpenDatabase
-from tests.factories import PROGRAM_TEXT, order
+from tests.factories import PROGRAM_TEXT, order, refund
 from tests.pages import ROOT
 from tests.reading.books_by_hand import Hand
 from tests.reading.everything import with_everything
@@ -192,6 +192,38 @@ class TestActivity:
         assert spend["value"] == str(rounded(int(spend["points"]) * Decimal("0.005")))
 
 
+class TestPromotion:
+    """o1 (150, all but 20 came back), o2 (350, of which 100 came back: 17 of 25 are left) and the claimed g1 had it."""
+
+    def test_is_told_with_its_uptake_its_cost_and_what_came_back(self, loyalty: CommandLine, books: Shell) -> None:
+        books.take(refund("r9", "o1", net="100.00"), order("small", "40.00", customer_id="c9"))
+        [found] = loyalty("report", "promotion", "large", "--json").json["programs"]
+        assert found["had"] == {
+            "orders": 3, "customers": 3, "points_given": 75, "points_left": 42, "return_rate": "0.4400",
+        }  # fmt: skip
+        assert (found["currency"], found["cost"]) == ("EUR", "0.21")
+        others = found["others"]
+        assert (others["orders"], others["customers"]) == (3, 3), "o3, o4 and the small one"
+        assert (others["points_given"], others["points_left"]) == (90 + 100 + 50, 90 + 50)
+        assert found["order_share"] == "0.5000"
+        text = loyalty("report", "promotion", "large").out
+        assert text.startswith("large of test: 3 orders of 3 customers, 42 points left.")
+        assert re.search(r"Came back with refunds +44.0%", text)
+        assert re.search(r"Cost +EUR 0.21", text)
+
+    def test_agrees_with_what_became_of_all_points(self, loyalty: CommandLine, books: Shell) -> None:
+        books.take(refund("r9", "o1", net="100.00"))
+        [line] = rows_of(loyalty("report", "promotion", "large", "--csv").out)
+        lines = rows_of(loyalty("report", "activity", "--program", "test", "--csv").out)
+        assert int(line["points_left"]) == sum(int(each["points"]) for each in lines if each["cause"] == "large")
+        assert (line["month"], line["program_version"], line["orders"]) == ("2026-03", "1", "3")
+
+    def test_that_no_order_has_had_is_told_as_such(self, loyalty: CommandLine, engine: Engine) -> None:
+        Shell(engine, program_text=PROGRAM_TEXT + "promotions: [{promotion_id: new, kind: addition, points: 5}]\n")
+        assert "No order has had it yet." in loyalty("report", "promotion", "new").out
+        assert loyalty("report", "promotion", "new", "--json").json["programs"][0]["cost"] == "0.00"
+
+
 @pytest.mark.parametrize("kind", ["liability", "activity"])
 def test_a_page_has_plots_and_loads_nothing(kind: str, loyalty: CommandLine, books: Shell, tmp_path: Path) -> None:
     file = tmp_path / "report.html"
@@ -205,6 +237,16 @@ def test_a_page_has_plots_and_loads_nothing(kind: str, loyalty: CommandLine, boo
     assert page.tags["h2"] == 2, "of each program one"
     assert "@media print" in file.read_text()
     assert "NaN" not in file.read_text()
+
+
+def test_a_page_of_a_promotion_is_of_the_program_that_was_asked_for(
+    loyalty: CommandLine, books: Shell, tmp_path: Path
+) -> None:
+    assert books.differences() is not None
+    file = tmp_path / "report.html"
+    assert loyalty("report", "promotion", "large", "--program", "test", "--html", file).code == 0
+    page = Page(file.read_text())
+    assert (page.open, page.links, page.tags["svg"], page.tags["h2"]) == ([], [], 1, 1)
 
 
 @pytest.mark.parametrize(
@@ -224,6 +266,9 @@ def test_a_page_has_plots_and_loads_nothing(kind: str, loyalty: CommandLine, boo
         (("activity", "--to", "2199-01"), "--to 2199-01 cannot be"),
         (("activity", "--from", "2026-06", "--to", "2026-05"), "--from 2026-06 cannot be"),
         (("activity", "--month", "2026-05", "--to", "2026-05"), "--month and --to cannot be given together"),
+        (("promotion", "large"), "No version of a program here has a promotion large; promotions here: none."),
+        (("promotion", "large", "--program", "tset"), "There is no program tset"),
+        (("promotion",), "Missing argument 'PROMOTION'"),
         (("activity", "--program", "tset"), "There is no program tset"),
     ],
 )  # fmt: skip
