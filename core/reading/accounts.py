@@ -10,9 +10,11 @@ from sqlalchemy import Connection
 from core.domain.decision import TierChange
 from core.domain.ledger import Account, AccountStatus, EntryKind
 from core.domain.lots import Lot
+from core.domain.reach import ReferenceKey
 from core.domain.value.authorizations import AuthorizationState
-from core.domain.value.commands import LINKED, told_reference
+from core.domain.value.commands import ACCOUNT, LINKED, told_reference
 from core.store import tables
+from core.store.account_names import drawn_id
 from core.store.engine import run_bulk
 from core.store.ledger import ACCOUNTS, LOTS
 from core.store.programs import VERSIONS
@@ -86,6 +88,26 @@ def load_all_accounts(connection: Connection, customer_id: str, program_id: str 
     """All accounts that the customer owns or is a member of, by program, the one to which their orders come first."""
     values = (customer_id, customer_id, customer_id, program_id, program_id)
     return [ACCOUNTS.read(row) for row in run_bulk(connection, _ALL_ACCOUNTS, values)]
+
+
+_NAMED = f"""
+SELECT {ACCOUNTS.select("a")} FROM accounts a
+WHERE a.account_id IN (
+    SELECT account_id FROM account_references WHERE kind = %s AND reference = %s AND program_id = ANY(%s)
+    UNION ALL SELECT %s::uuid
+) AND (%s::text IS NULL OR a.program_id = %s)
+ORDER BY a.program_id, a.account_id
+"""  # noqa: S608  # our own names
+
+
+def load_named_accounts(
+    connection: Connection, keys: Collection[ReferenceKey], program_id: str | None = None
+) -> list[Account]:
+    """The accounts to which one name leads, by program; `keys` differ by the program alone, and there is one."""
+    kind, name, _ = next(iter(keys))
+    drawn = drawn_id(name) if kind == ACCOUNT else None
+    values = (kind, name, [key.program_id for key in keys], drawn, program_id, program_id)
+    return [ACCOUNTS.read(row) for row in run_bulk(connection, _NAMED, values)]
 
 
 _LINKED = """

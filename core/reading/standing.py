@@ -27,10 +27,10 @@ from core.reading.accounts import (
     PointsLeft,
     StatusChange,
     load_accounts,
-    load_accounts_by_id,
     load_all_accounts,
     load_history,
     load_linked,
+    load_named_accounts,
     load_open_lots,
     load_points_left,
     load_status_change,
@@ -39,7 +39,6 @@ from core.reading.accounts import (
 )
 from core.reading.open_messages import OpenMessage, load_open_messages, parked_orders
 from core.reading.past import load_past, with_past_ends
-from core.store.account_names import load_references
 from core.store.authorizations import load_holding
 from core.store.engine import database_now, run_bulk
 from core.store.members import load_members
@@ -137,12 +136,11 @@ def require_named(
     if program_id is not None:
         require_program(registry, program_id)
     keys = [reference_key(whom, each) for each in registry.program_ids()] or [reference_key(whom)]
-    found = load_accounts_by_id(connection, list(set(load_references(connection, set(keys)).values()))).values()
-    named = [account for account in found if program_id in (None, account.program_id)]
+    named = load_named_accounts(connection, keys, program_id)
     if not named:
         called = f"this {LINKED[whom.kind]}" if whom.kind in HIDDEN else f"the {whom.kind} {whom.id}"
         raise UnknownAccountError(called=called, where=_in_program(program_id))
-    return sorted(named, key=lambda account: account.program_id)
+    return named
 
 
 def load_standings(
