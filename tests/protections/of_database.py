@@ -61,4 +61,22 @@ OF_DATABASE = (
         (Edit(_LEDGER, 'f"{_LOCK_ACCOUNTS} SKIP LOCKED"', "_LOCK_ACCOUNTS"),),
         tests=("tests/upkeep/test_due_batches.py::TestExpiry",),
     ),
+    Protection(
+        "a snapshot that cannot write",
+        "what reads changes nothing",
+        (Edit("core/reading/snapshot.py", "            begin_reading(connection)\n", ""),),
+        ("tests/reading/test_storefront.py::test_a_snapshot_can_change_nothing",),
+    ),
+    Protection(
+        "tables that a reporting tool could read after all are told of",
+        "reporting tools see the views alone",
+        (
+            Edit(
+                "core/store/grants.py",
+                " or find_readable(connection, role, list(WORKER_GRANTS))\n",
+                "\n",
+            ),
+        ),
+        ("tests/store/test_report_views.py::test_a_role_that_reads_a_table_as_everybody_does_is_refused",),
+    ),
 )

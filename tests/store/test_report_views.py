@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import ProgrammingError
 
-from core.errors import NoDatabaseRoleError, NotOwnerError
+from core.errors import DatabaseRoleTooStrongError, NoDatabaseRoleError, NotOwnerError
 from core.store.engine import create_database_engine
 from core.store.grants import WORKER_GRANTS, grant_role, grant_views
 from core.store.report_views import REPORT_PREFIX, REPORT_VIEWS
@@ -177,6 +177,15 @@ def test_what_the_role_had_before_is_taken_away_and_the_workers_role_gets_no_vie
     with pytest.raises(ProgrammingError):
         seen(engine, "loyalty_entries")
     engine.dispose()
+
+
+def test_a_role_that_reads_a_table_as_everybody_does_is_refused(books: Shell, role: DatabaseRole) -> None:
+    books.execute("GRANT SELECT ON inbox TO PUBLIC")
+    try:
+        with books.engine.begin() as connection, pytest.raises(DatabaseRoleTooStrongError, match="as everybody may"):
+            grant_views(connection, role.name)
+    finally:
+        books.execute("REVOKE SELECT ON inbox FROM PUBLIC")
 
 
 def test_a_role_that_is_not_there_and_a_stranger_are_refused(books: Shell, role: DatabaseRole) -> None:
