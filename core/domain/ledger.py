@@ -72,7 +72,7 @@ class Account(NamedTuple):
     pending: int = 0  #: points that are not available yet
     reserved: int = 0  #: points that were taken out of the balance and are still owed to the customer
     deficit: int = 0  #: what debits took beyond the lots; later credits pay it off first
-    lifetime_points: int = 0  #: accruals less clawbacks of accruals
+    lifetime_points: int = 0  #: accruals less clawbacks of accruals, and what was earned elsewhere before
     qualifying_points: int = 0  #: units of the measure (points, hundredths, orders) of the current qualification period
     qualifying_from: datetime | None = None  #: start of that period; None = lifetime
     tier_since: datetime | None = None  #: None = the first tier, from the beginning
@@ -88,6 +88,7 @@ class Account(NamedTuple):
     own_account_id: str | None = None  #: the id that its maker gave it; None: it has only the one that we drew
     is_enrolment_given: bool = False  #: whether a command said `enrolled_at`, which orders then do not move
     merged_into: UUID | None = None  #: the account that has all that was its own; None: it is one by itself
+    lifetime_points_given: int = 0  #: of its lifetime points what the command that made it said
 
 
 class AccountDetails(NamedTuple):

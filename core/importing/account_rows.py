@@ -20,7 +20,17 @@ SOURCE_PREFIX = "/import/"
 LINES_MAX = 1_000
 _CREATE, _CREDIT, _LINK = (f"loyalty.command.{verb}" for verb in ("account.create", "credit", "account.link"))
 _METADATA = "metadata."
-_HEAD = ("program_id", "customer_id", "account_id", "enrolled_at", "tier", "tier_until", "tags", "members")
+_HEAD = (
+    "program_id",
+    "customer_id",
+    "account_id",
+    "enrolled_at",
+    "lifetime_points",
+    "tier",
+    "tier_until",
+    "tags",
+    "members",
+)
 _LOT = ("points", "earned_at", "available_at", "expires_at")
 _LISTS = {"card": "cards", "phone": "phones", "email": "emails"}
 LAYOUT = Layout(
@@ -97,6 +107,9 @@ class AccountRows:
             "members": members(head.get("members"), "members"),
             "metadata": head.get("metadata"),
         }
+        lifetime = whole_number(head.get("lifetime_points", 0), "lifetime_points")
+        if lifetime != 0:
+            create["lifetime_points"] = lifetime
         if "enrolled_at" in head:
             create["enrolled_at"] = instant(head["enrolled_at"], "enrolled_at", program.zone)
         parts = [Part(event(f"open {own}", self.source, _CREATE, self._now, create), found.line)]

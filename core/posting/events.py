@@ -84,6 +84,8 @@ def _account_created(change: AccountChange, account: Account, context: EventCont
     }
     if account.is_enrolment_given and account.enrolled_at is not None:
         data["enrolled_at"] = instant_text(account.enrolled_at)
+    if account.lifetime_points_given:
+        data["lifetime_points"] = account.lifetime_points_given
     if change.details is not None and change.details.metadata:
         data["metadata"] = dict(change.details.metadata)
     if change.details is not None and change.details.tags:

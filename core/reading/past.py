@@ -31,7 +31,7 @@ _PAST = """
 WITH last AS (SELECT coalesce(max(sequence), 0) AS sequence FROM entries WHERE account_id = %(id)s
               AND recorded_at <= %(as_of)s)
 SELECT a.created_at <= %(as_of)s, l.sequence, coalesce(e.balance_after, 0), coalesce(e.pending_after, 0),
-       coalesce(e.reserved_after, 0), coalesce(e.lifetime_points_after, 0),
+       coalesce(e.reserved_after, 0), coalesce(e.lifetime_points_after, a.lifetime_points_given),
        (SELECT coalesce(sum(deficit_change), 0)::bigint FROM entries
         WHERE account_id = %(id)s AND sequence <= l.sequence)
 FROM accounts a CROSS JOIN last l LEFT JOIN entries e ON e.account_id = a.account_id AND e.sequence = l.sequence

@@ -98,7 +98,9 @@ class _NumberedEvent(NamedTuple):
 
 
 _APPEND_ACCOUNTS = Append(ACCOUNTS.new())
-_OF_ACCOUNTS_FOR_GOOD = {"account_id", "program_id", "customer_id", "own_account_id", "is_enrolment_given"}
+_OF_ACCOUNTS_FOR_GOOD = {
+    "account_id", "program_id", "customer_id", "own_account_id", "is_enrolment_given", "lifetime_points_given",
+}  # fmt: skip
 _UPDATE_ACCOUNTS = Update(ACCOUNTS.changed(*(name for name in Account._fields if name not in _OF_ACCOUNTS_FOR_GOOD)))
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from tests.factories import PROGRAM_TEXT, claim, command, order
+from tests.factories import PROGRAM_TEXT, claim, command, order, refund
 from tests.posting.test_posted_commands import TRUSTED, answer
 from tests.shell import Shell
 
@@ -46,6 +46,27 @@ class TestItsBeginning:
         told = created["data"]
         assert (told["own_account_id"], told["metadata"], told["tags"]) == ("a1", kept["metadata"], ["bath", "vip"])
         assert (told["enrolled_at"], told["occurred_at"]) == (THEN, "2026-03-01T12:00:00Z")
+
+    def test_it_begins_with_what_was_earned_elsewhere(self, shell: Shell) -> None:
+        shell.take(create("k1", points=5, lifetime_points=900), create("k2", "a2", "c2", lifetime_points=7))
+        told = answer(shell, "k1")
+        assert (told["lifetime_points"], told["accounts"][0]["lifetime_points"]) == (900, 900)
+        created = [event["data"] for event in shell.events("loyalty.account.created")]
+        assert [each["lifetime_points"] for each in created] == [900, 7]
+        shell.take(order("o1", "10.00"), refund("r1", "o1", full=True), order("o2", "20.00"))
+        rows = shell.rows("SELECT lifetime_points, tier_id FROM accounts ORDER BY own_account_id")
+        assert [tuple(row) for row in rows] == [(920, "bronze"), (7, "bronze")], "it is none that counts for a tier"
+        assert shell.differences() == []
+
+    def test_what_was_earned_elsewhere_goes_along_with_a_merge_and_comes_back(self, shell: Shell) -> None:
+        shell.take(create("k1", points=5, lifetime_points=900), create("k2", "a2", "c2", lifetime_points=7))
+        lifetime = "SELECT lifetime_points FROM accounts ORDER BY own_account_id"
+        shell.take(command("account.merge", "k3", account_id="a2", into_account_id="a1"))
+        assert [tuple(row) for row in shell.rows(lifetime)] == [(907,), (0,)]
+        assert shell.differences() == []
+        shell.take(command("account.unmerge", "k4", account_id="a2"))
+        assert [tuple(row) for row in shell.rows(lifetime)] == [(900,), (7,)]
+        assert shell.differences() == []
 
     def test_its_opening_value_is_a_credit(self, shell: Shell) -> None:
         shell.take(create("k1", points=250, expires_at=LATER, reason="moved here"))

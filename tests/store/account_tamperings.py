@@ -21,4 +21,8 @@ TAMPERED_ACCOUNTS = [
     (MADE, "DELETE FROM account_references"),
     (MADE, "UPDATE accounts SET enrolled_at = enrolled_at - interval '1 day' WHERE is_enrolment_given"),
     (MADE, "UPDATE accounts SET is_enrolment_given = false"),
+    (
+        MADE,
+        "UPDATE accounts SET lifetime_points_given = 1, lifetime_points = lifetime_points + 1 WHERE customer_id = 'c2'",
+    ),
 ]

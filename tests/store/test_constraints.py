@@ -43,6 +43,7 @@ REFUSED = {
     "ck_accounts_reserved": "UPDATE accounts SET reserved = -1",
     "ck_accounts_balance_covers_lots": "UPDATE accounts SET balance = -1, deficit = 0",
     "ck_accounts_qualifying_points": "UPDATE accounts SET qualifying_points = -1",
+    "ck_accounts_lifetime_points_given": "UPDATE accounts SET lifetime_points_given = -1",
     "ck_accounts_status": "UPDATE accounts SET status = 'gone'",
     "ck_accounts_enrolment_given": "UPDATE accounts SET is_enrolment_given = true, enrolled_at = NULL",
     "ck_accounts_merged_into_another": "UPDATE accounts SET merged_into = account_id WHERE merged_into IS NULL",

@@ -270,9 +270,8 @@ def test_every_check_is_tried_here() -> None:
 def test_a_difference_names_the_row_and_both_values(ledger: Shell) -> None:
     account_id = ledger.value("SELECT account_id FROM accounts WHERE customer_id = 'c2'")
     with tampered(ledger, "UPDATE accounts SET lifetime_points = 7 WHERE customer_id = 'c2'") as connection:
-        assert found(connection) == [
-            f"lifetime points are accruals less clawbacks: account {account_id}: lifetime_points 7, entries give 75"
-        ]
+        told = f"account {account_id}: lifetime_points 7, entries give 75, and 0 were earned before"
+        assert found(connection) == [f"lifetime points are accruals less clawbacks: {told}"]
 
 
 def test_some_accounts_may_be_looked_at_alone(shell: Shell, engine: Engine) -> None:

@@ -23,6 +23,7 @@ OPTIONS: Mapping[str, Option] = {
     "customer_id": Option("The shop's own id of the customer whose account it is.", "CUSTOMER"),
     "account_id": Option("The account's own id: unique for ever, and nothing that looks like a UUID.", "ACCOUNT"),
     "enrolled_at": Option("When the membership began, with its offset; else with the first order.", "TIME"),
+    "lifetime_points": Option("Points that the customer earned elsewhere before, spent or not.", "POINTS"),
     "metadata": Option("Whatever else is kept with the account; no personal data.", "NAME=VALUE"),
     "tags": Option("A word to find accounts by; no personal data.", "TAG"),
     "acting_customer_id": Option("The customer who asks for it, owner or member; else that of CUSTOMER.", "CUSTOMER"),

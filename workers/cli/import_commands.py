@@ -95,6 +95,8 @@ def accounts(
     settings = Settings()
     set_up_logging(settings)
     source = SOURCE_PREFIX + asked.name
+    if by is not None and "@" in by:
+        raise typer.BadParameter("it is kept and shown: write a name, and no e-mail address", param_hint="--by")
     who = acting(by).partition("@")[0]
     with opened_database(settings) as engine:
         with engine.begin() as connection:

@@ -22,6 +22,7 @@ class CreateTerms(NamedTuple):
     metadata: Mapping[str, AttributeValue] = MappingProxyType({})
     tags: tuple[str, ...] = ()
     members: tuple[Member, ...] = ()  #: who may use it beside its owner
+    lifetime_points: int = 0  #: that were earned elsewhere before
 
 
 class StatusTerms(NamedTuple):

@@ -70,6 +70,8 @@ def decide_create(
         own_account_id=command.terms.account_id,
         enrolled_at=enrolled_at,
         is_enrolment_given=enrolled_at is not None,
+        lifetime_points=command.terms.lifetime_points,
+        lifetime_points_given=command.terms.lifetime_points,
     )
     number = version.version
     situation = Situation(books, command, message.event_id, account, account, program, number, as_of, rules)
@@ -102,6 +104,8 @@ def _told(command: Command[CreateTerms]) -> dict[str, Any]:
     told: dict[str, Any] = {"points": command.terms.points} if command.terms.points else {}
     if command.terms.enrolled_at is not None:
         told["enrolled_at"] = command.terms.enrolled_at
+    if command.terms.lifetime_points:
+        told["lifetime_points"] = command.terms.lifetime_points
     return told
 
 

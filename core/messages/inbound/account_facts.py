@@ -21,6 +21,7 @@ def create_terms(data: Data) -> CreateTerms:
         data.get("metadata", {}),
         tuple(data.get("tags", ())),
         _members(data.get("members", ())),
+        data.get("lifetime_points", 0),
     )
 
 

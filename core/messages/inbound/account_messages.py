@@ -86,6 +86,8 @@ class CreateData(TypedDict):
     """The first instant at which the opening value cannot be spent; left out, as the program says."""
     enrolled_at: NotRequired[UtcTime | None]
     """When the membership began, not in the future; left out, with the first order."""
+    lifetime_points: NotRequired[Points | None]
+    """Points that the customer earned elsewhere before, spent or not: part of the account's lifetime points."""
     metadata: NotRequired[Attributes | None]
     """Whatever else is kept with the account, by names of your own; no personal data."""
     tags: NotRequired[Tags | None]

@@ -102,6 +102,8 @@ class CommandAcceptedData(TypedDict):
     """Of a conversion, how many points of the other program they became."""
     enrolled_at: NotRequired[Instant]
     """When the membership began, where the command said that."""
+    lifetime_points: NotRequired[NotNegative]
+    """How many points were earned elsewhere before, where the command said that."""
     authorization_id: NotRequired[str]
     """The authorization that it made, or was about."""
     points_held: NotRequired[NotNegative]

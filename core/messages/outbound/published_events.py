@@ -139,6 +139,8 @@ class AccountCreatedData(TypedDict):
     """When the order, return or command occurred that opened it."""
     enrolled_at: NotRequired[Instant]
     """When the membership began, where a command said that."""
+    lifetime_points: NotRequired[int]
+    """The lifetime points that it begins with, where a command said that: they were earned elsewhere before."""
     metadata: NotRequired[dict[str, str | int | bool]]
     """What its maker wanted kept with it."""
     tags: NotRequired[list[str]]

@@ -107,7 +107,7 @@ WITH first_tiers AS MATERIALIZED (
 SELECT a.account_id, coalesce(e.sequence, 0) AS sequence, coalesce(l.lots_opened, 0) AS lots_opened,
        coalesce(e.balance, 0)::bigint AS balance, coalesce(e.pending, 0)::bigint AS pending,
        coalesce(e.reserved, 0)::bigint AS reserved, coalesce(e.deficit, 0)::bigint AS deficit,
-       coalesce(e.lifetime_points, 0)::bigint AS lifetime_points,
+       (a.lifetime_points_given + coalesce(e.lifetime_points, 0))::bigint AS lifetime_points,
        CASE WHEN p.program_id IS NULL THEN a.qualifying_points ELSE coalesce(q.points, 0)::bigint END
            AS qualifying_points,
        coalesce(t.tier_id, (SELECT f.tier_id FROM first_tiers f WHERE f.program_id = a.program_id

@@ -64,6 +64,7 @@ accounts = sa.Table(
     column("own_account_id", sa.String(), null=True),  #: as its maker named it; for good
     column("is_enrolment_given", sa.Boolean(), default="false"),  #: enrolled_at is what a command said, for good
     column("merged_into", sa.Uuid(), null=True),  #: the account that has all that was its own; null: itself
+    column("lifetime_points_given", sa.BigInteger(), default="0"),  #: that were earned elsewhere before; for good
     column("created_at", INSTANT, default="now()"),
     column("updated_at", INSTANT, default="now()", is_renewed=True),
     sa.CheckConstraint("deficit >= 0", name="deficit"),
@@ -71,6 +72,7 @@ accounts = sa.Table(
     sa.CheckConstraint("reserved >= 0", name="reserved"),
     sa.CheckConstraint("balance >= -deficit", name="balance_covers_lots"),
     sa.CheckConstraint("qualifying_points >= 0", name="qualifying_points"),
+    sa.CheckConstraint("lifetime_points_given >= 0", name="lifetime_points_given"),
     sa.CheckConstraint("orders_counted >= 0", name="orders_counted"),
     sa.CheckConstraint("status IN ('active', 'frozen', 'closed')", name="status"),
     sa.CheckConstraint("enrolled_at IS NOT NULL OR NOT is_enrolment_given", name="enrolment_given"),

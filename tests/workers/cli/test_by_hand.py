@@ -26,6 +26,7 @@ BY_HAND: dict[str, tuple[tuple[str, ...], str]] = {
     "lots extend": (("--customer", "c1", "--days", "1", "--reason", "why", "--apply"), REPAIRED),
     "rebuild": (("--apply",), REPAIRED),
     "upkeep": (("expire_lots", "--apply"), REPAIRED),
+    "import accounts": (("crm.csv",), "SELECT answer->>'by' FROM commands"),
     "dead fix": (("2", "mended.json"), ACTED),
     "dead retry": (("2",), ACTED),
     "dead drop": (("2", "--reason", "why"), ACTED),
@@ -38,6 +39,7 @@ def wrong(engine: Engine) -> Shell:
     shell = Shell(engine, shards=16, program_text=PROGRAM_TEXT + "expiry: {policy: after_months, months: 900}\n")
     shell.take(order("o1"), order("o2", program_id="nope"))
     shell.execute("UPDATE accounts SET lifetime_points = lifetime_points + 1")
+    Path("crm.csv").write_text("customer_id,points\nC-1,5\n")
     Path("mended.json").write_bytes(as_bytes(order("o2")))
     return shell
 
@@ -88,6 +90,8 @@ def test_an_e_mail_address_is_nobodys_name(loyalty: CommandLine, engine: Engine)
     Shell(engine, shards=16).take(order())
     refused = loyalty("points", "debit", "c1", "30", "--by", "kim@example.org")
     assert (refused.code, "data.by" in refused.err) == (2, True)
+    Path("crm.csv").write_text("customer_id,points\nC-1,5\n")
+    assert loyalty("import", "accounts", "crm.csv", "--by", "kim@example.org").code == 2
 
 
 @pytest.mark.parametrize("command", [contract for contract in INBOUND.values() if contract.verb])

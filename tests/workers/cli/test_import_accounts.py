@@ -299,6 +299,16 @@ def test_many_rows_are_imported_in_several_parts(loyalty: CommandLine, shell: Sh
     assert shell.differences() == []
 
 
+def test_lifetime_points_are_those_of_the_file(loyalty: CommandLine, shell: Shell) -> None:
+    content = "customer_id,lifetime_points,points\nC-1,9000,250\nC-2,0,5\nC-3,,5\n"
+    assert imported(loyalty, content).code == 0
+    rows = shell.rows("SELECT customer_id, lifetime_points, balance FROM accounts ORDER BY 1")
+    assert [tuple(row) for row in rows] == [("C-1", 9000, 250), ("C-2", 0, 5), ("C-3", 0, 5)]
+    line, column, _ = only_problem(loyalty, "customer_id,lifetime_points\nC-4,some\n", name="more.csv")
+    assert (line, column) == (2, "lifetime_points")
+    assert shell.differences() == []
+
+
 def test_accounts_without_an_id_of_their_own_get_one_of_import_and_customer(loyalty: CommandLine, shell: Shell) -> None:
     imported(loyalty, "customer_id,points\nC-1,5\n")
     assert accounts(shell) == [("crm.C-1", "C-1", 5, "bronze")]

@@ -45,18 +45,21 @@ COMMANDS = (
         9,
         "an account that a command made is as its answer says",
         """
-        SELECT a.account_id, format('account %s has the id %s of its own and began at %s, but by the commands that'
-                                    ' made it that is %s and %s', a.account_id, coalesce(a.own_account_id, '-'),
-                                    CASE WHEN a.is_enrolment_given THEN a.enrolled_at END, coalesce(r.reference, '-'),
-                                    c.enrolled_at)
+        SELECT a.account_id, format('account %s has the id %s of its own, began at %s, and had %s lifetime points'
+                                    ' before, but by the commands that made it that is %s, %s and %s', a.account_id,
+                                    coalesce(a.own_account_id, '-'),
+                                    CASE WHEN a.is_enrolment_given THEN a.enrolled_at END, a.lifetime_points_given,
+                                    coalesce(r.reference, '-'), c.enrolled_at, coalesce(c.lifetime_points, 0))
         FROM accounts a
         LEFT JOIN (SELECT account_id, max(reference) AS reference FROM account_references WHERE kind = 'account'
                    GROUP BY account_id) r USING (account_id)
-        LEFT JOIN (SELECT account_id, max(answer->>'enrolled_at')::timestamptz AS enrolled_at
+        LEFT JOIN (SELECT account_id, max(answer->>'enrolled_at')::timestamptz AS enrolled_at,
+                          max((answer->>'lifetime_points')::bigint) AS lifetime_points
                    FROM commands WHERE code IS NULL AND type = 'loyalty.command.account.create'
                    GROUP BY account_id) c USING (account_id)
         WHERE a.own_account_id IS DISTINCT FROM r.reference
            OR CASE WHEN a.is_enrolment_given THEN a.enrolled_at END IS DISTINCT FROM c.enrolled_at
+           OR a.lifetime_points_given <> coalesce(c.lifetime_points, 0)
         """,
     ),
     Check(

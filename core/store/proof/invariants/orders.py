@@ -206,8 +206,8 @@ ORDERS_AND_TIERS = (
         5,
         "lifetime points are accruals less clawbacks",
         """
-        SELECT a.account_id, format('account %s: lifetime_points %s, entries give %s',
-                                    a.account_id, a.lifetime_points, coalesce(e.points, 0))
+        SELECT a.account_id, format('account %s: lifetime_points %s, entries give %s, and %s were earned before',
+                                    a.account_id, a.lifetime_points, coalesce(e.points, 0), a.lifetime_points_given)
         FROM accounts a
         LEFT JOIN (SELECT account_id, sum(points) AS points
                    FROM (SELECT account_id, points + pending_change AS points FROM entries
@@ -215,7 +215,7 @@ ORDERS_AND_TIERS = (
                          UNION ALL
                          SELECT account_id, lifetime_points FROM merges) AS earned
                    GROUP BY account_id) e USING (account_id)
-        WHERE a.lifetime_points <> coalesce(e.points, 0)
+        WHERE a.lifetime_points <> a.lifetime_points_given + coalesce(e.points, 0)
         """,
     ),
     Check(

@@ -206,9 +206,12 @@ POINTS = (
             SELECT account_id, sequence, balance_after, lifetime_points_after, pending_after, reserved_after,
                    row_number() OVER w AS place, sum(points) OVER w AS running, sum(pending_change) OVER w AS pending,
                    sum(reserved_change) OVER w AS reserved,
-                   coalesce(sum(CASE WHEN kind IN ('accrual', 'clawback') THEN points + pending_change
-                                     ELSE m.lifetime_points END) OVER w, 0) AS lifetime
-            FROM entries e LEFT JOIN (SELECT account_id, sequence, lifetime_points FROM merges) AS m
+                   a.lifetime_points_given
+                   + coalesce(sum(CASE WHEN kind IN ('accrual', 'clawback') THEN points + pending_change
+                                       ELSE m.lifetime_points END) OVER w, 0) AS lifetime
+            FROM entries e
+            JOIN (SELECT account_id, lifetime_points_given FROM accounts) AS a USING (account_id)
+            LEFT JOIN (SELECT account_id, sequence, lifetime_points FROM merges) AS m
                  USING (account_id, sequence) WINDOW w AS (PARTITION BY account_id ORDER BY sequence)
         ) AS chain
         WHERE sequence <> place OR balance_after <> running OR lifetime_points_after <> lifetime
