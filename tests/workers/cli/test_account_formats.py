@@ -3,6 +3,7 @@
 import json
 from datetime import datetime
 from functools import cache
+from random import Random
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from tests.factories import PROGRAM_TEXT, command, fulfilment, order, refund
 from tests.pages import ROOT
 from tests.shell import SALT, Shell, take_by_operator
 from tests.workers.cli.command_line import CommandLine
+from tests.workers.cli.test_account_explain_at_random import random_messages
 
 SHAPES = ROOT / "docs" / "schemas" / "shapes"
 PHONE = "+44 7400 123456"
@@ -41,8 +43,8 @@ def lightrail(loyalty: CommandLine, name: str = "c1") -> dict[str, Any]:
     return dict(account)
 
 
-def transactions(loyalty: CommandLine) -> list[dict[str, Any]]:
-    [found] = loyalty("account", "history", "c1", "--format", "lightrail").json["accounts"]
+def transactions(loyalty: CommandLine, *options: str) -> list[dict[str, Any]]:
+    [found] = loyalty("account", "history", "c1", "--format", "lightrail", *options).json["accounts"]
     validator("lightrail.account").validate(found["valueStore"])
     for each in found["transactions"]:
         validator("lightrail.transaction").validate(each)
@@ -120,6 +122,30 @@ def test_points_that_have_expired_and_are_not_taken_yet_still_come_to_the_balanc
     deadlines = square(loyalty)["expiring_point_deadlines"]
     assert [each["points"] for each in deadlines] == [5, 30]
     assert deadlines[0]["expires_at"] == "2026-06-01T00:00:00Z"
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_of_random_histories_deadlines_and_steps_come_to_the_balance(
+    loyalty: CommandLine, engine: Engine, seed: int
+) -> None:
+    rng = Random(seed)
+    ends = PROGRAM_TEXT + "expiry: {policy: after_months, months: 600}\navailability: {policy: after_days, days: 2}\n"
+    shell = Shell(engine, shards=16, program_text=ends)
+    shell.take(*random_messages(rng, "/shops/test"))
+    shell.release("2026-11-01T00:00:00Z")
+    for number in range(4):
+        points = rng.randint(1, 400)
+        verb, more = rng.choice((("debit", {}), ("authorize", {}), ("adjust", {"reason": "counted again"})))
+        take_by_operator(shell, command(verb, f"k{number}", points=points, **more))
+    account, value = square(loyalty), lightrail(loyalty)
+    deadlines = [each["points"] for each in account.get("expiring_point_deadlines", [])]
+    undated = shell.value(
+        "SELECT coalesce(sum(points_remaining), 0) FROM lots WHERE expires_at IS NULL AND NOT is_pending"
+    )
+    assert undated == 0
+    assert sum(deadlines) == max(0, account["balance"]) == max(0, value["value"])
+    booked = sum(sum(changes(each)) for each in transactions(loyalty, "--limit", "1000"))
+    assert booked == account["balance"] == shell.balance()
 
 
 def test_square_is_told_a_phone_number_only_by_who_knows_it(
