@@ -22,10 +22,13 @@ WHERE a.program_id = %(program_id)s AND e.recorded_at < %(starts_at)s
 _DAYS = f"""
 SELECT least(greatest((e.recorded_at AT TIME ZONE %(zone)s)::date, %(first_day)s::date),
              (%(first_day)s::date + interval '1 month - 1 day')::date) AS day,
-       coalesce(c.kind, CASE WHEN e.kind = 'reversal' THEN 'adjustment' ELSE e.kind END) AS undone, e.kind,
+       CASE WHEN e.kind = 'reversal'
+            THEN coalesce((SELECT c.kind FROM entries c WHERE c.account_id = e.account_id
+                           AND c.sequence = e.corrects_sequence), 'adjustment')
+            ELSE e.kind END AS undone,
+       e.kind,
        e.kind = 'debit' AND coalesce((e.why->>'forfeited')::boolean, false) AS is_forfeited, count(*), {_CHANGES}
 FROM entries e JOIN accounts a USING (account_id)
-LEFT JOIN entries c ON e.kind = 'reversal' AND c.account_id = e.account_id AND c.sequence = e.corrects_sequence
 WHERE a.program_id = %(program_id)s AND e.recorded_at >= %(starts_at)s AND e.recorded_at < %(ends_at)s
 GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
 """  # noqa: S608  # our own words
