@@ -286,6 +286,31 @@ def test_lines_are_counted_rightly_behind_a_cell_of_several_lines(loyalty: Comma
     assert shell.value("SELECT metadata->>'note' FROM account_details") == "one\ntwo\nthree"
 
 
+@pytest.mark.parametrize("characters", [200_000, 3_000_000])
+@pytest.mark.parametrize("name", ["crm.csv", "crm.jsonl"])
+def test_a_line_longer_than_any_row_is_bad_and_the_next_one_is_read(
+    loyalty: CommandLine, shell: Shell, characters: int, name: str
+) -> None:
+    long = "x" * characters
+    content = f"customer_id,metadata.note\nC-1,{long}\nC-2,\n"
+    if name == "crm.jsonl":
+        content = f'{{"customer_id": "C-0"}}\n{{"customer_id": "C-1", "metadata": {{"note": "{long}"}}}}\n'
+    line, _, problem = only_problem(loyalty, content, name=name)
+    assert line == 2
+    assert len(problem) < 1_000
+    assert len(accounts(shell)) == 1
+
+
+def test_what_is_imported_is_chained_where_a_chain_is_kept(
+    loyalty: CommandLine, shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOYALTY_CHAIN_KEY", "k" * 32)
+    assert imported(loyalty, TWO).code == 0
+    assert shell.value("SELECT count(*) FROM entries WHERE chain_hash IS NULL") == 0
+    verified = loyalty("verify")
+    assert verified.code == 0, verified
+
+
 def test_a_file_without_rows_is_told(loyalty: CommandLine) -> None:
     printed = imported(loyalty, "customer_id,points\n")
     assert (printed.code, "the file has no rows" in printed.err) == (0, True)
@@ -296,6 +321,17 @@ def test_many_rows_are_imported_in_several_parts(loyalty: CommandLine, shell: Sh
     printed = imported(loyalty, "customer_id,points,earned_at\n" + rows, "--json").json
     assert (printed["imported"], printed["points"], printed["messages"]) == (3_000, 4_501_500, 6_000)
     assert shell.value("SELECT sum(balance) FROM accounts") == 4_501_500
+    assert shell.differences() == []
+
+
+def test_two_runs_at_once_give_nothing_twice(loyalty: CommandLine, shell: Shell) -> None:
+    rows = "".join(f"C-{number},{number},card-{number}\n" for number in range(1, 1_001))
+    path = written("crm.csv", "customer_id,points,card\n" + rows)
+    command = [sys.executable, "-m", "workers", "import", "accounts", path]
+    for run in [subprocess.Popen(command, stdout=subprocess.DEVNULL) for _ in range(2)]:
+        assert run.wait() in {0, 1}, "the later one may find contradictions: each has its own time"
+    assert loyalty("import", "accounts", path, "--json").json["known"] == 1_000
+    assert shell.value("SELECT sum(balance) FROM accounts") == 500_500
     assert shell.differences() == []
 
 
