@@ -52,14 +52,16 @@ def main() -> int:
         points = _write(file, arguments.accounts, tier_id)
         first = _imported(engine, file, arguments.accounts)
         again = _imported(engine, file, arguments.accounts)
+        rate, rate_again = arguments.accounts / first.seconds, arguments.accounts / again.seconds
+        print(
+            f"{arguments.accounts:,} accounts: {rate:,.0f} per second; again, all known: {rate_again:,.0f} per second"
+        )
+        print(f"memory: {first.at_tenth_mib:,.0f} MiB at a tenth, {first.peak_mib:,.0f} MiB at most", flush=True)
         with engine.begin() as connection:
             connection.execute(text("ANALYZE"))
             found = connection.execute(text("SELECT count(*), sum(balance) FROM accounts")).one()
         with engine.connect() as connection:
             differences = verify_ledger(connection)
-    rate, rate_again = arguments.accounts / first.seconds, arguments.accounts / again.seconds
-    print(f"{arguments.accounts:,} accounts: {rate:,.0f} per second; again, all known: {rate_again:,.0f} per second")
-    print(f"memory: {first.at_tenth_mib:,.0f} MiB at a tenth, {first.peak_mib:,.0f} MiB at most")
     is_right = tuple(found) == (arguments.accounts, points)
     print(f"as the file says: {is_right}; differences in the books: {len(differences)}")
     return 0 if is_right and not differences else 1

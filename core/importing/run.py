@@ -24,13 +24,14 @@ from core.importing.keys import KeysSeen
 from core.importing.plans import Hold, Part, Plan
 from core.mending.letters import list_refused_among, load_states
 from core.mending.tier_holds import HoldAsked, hold_tiers
-from core.messages.inbound.reading import MessageLimits, ReadEvent, read_message, read_settled
+from core.messages.inbound.reading import MessageLimits, ReadEvent, command_hash, read_message, read_settled
 from core.posting.batch import Poster
 from core.posting.events import EventContext
 from core.posting.handlers import HANDLERS, Outcome
 from core.posting.loading import open_books
 from core.receiving.receive import receive_in_parts
 from core.store.account_names import load_references
+from core.store.commands import load_commands
 from core.store.engine import database_now
 from core.store.imports import load_codes, load_held, shards_of_source, shards_with_any
 from core.store.programs import load_registry
@@ -179,14 +180,16 @@ class Importer:
         self, connection: Connection, checked: Sequence[_Checked], rules: ProgramRegistry, as_of: datetime
     ) -> dict[tuple[int, int], Outcome]:
         """What becomes of each message, up to the first of each plan that is refused."""
+        outcomes = _done_before(connection, checked)
         read = {}
         for key, event in _events(checked):
+            if key in outcomes:
+                continue
             contract = HANDLERS[event.type].contract
             settled = read_settled(contract, event.source, event.occurred_at, event.settled, event.event_id)
             read[key] = HANDLERS[event.type], settled.message
         reach = union([handler.reach(message, rules, as_of) for handler, message in read.values()])
         books, _ = open_books(connection, reach, rules, self._new_id, as_of, is_contended=False)
-        outcomes: dict[tuple[int, int], Outcome] = {}
         refused = set()
         for (place, number), (handler, message) in read.items():
             if place in refused:
@@ -306,6 +309,24 @@ def _events(checked: Sequence[_Checked]) -> Iterator[tuple[tuple[int, int], Read
     for place, each in enumerate(checked):
         for number, event in enumerate(each.events):
             yield (place, number), event
+
+
+def _done_before(connection: Connection, checked: Sequence[_Checked]) -> dict[tuple[int, int], Outcome]:
+    """The outcomes of plans of commands alone, all of which have their answers: no account is needed for that."""
+    commands = {key: event for key, event in _events(checked) if event.is_command}
+    posted = load_commands(connection, {(event.source, event.event_id) for event in commands.values()})
+    digests = {each.key: each.digest for each in posted}
+    same = {
+        key
+        for key, event in commands.items()
+        if digests.get((event.source, event.event_id)) == command_hash(event.type, event.settled)
+    }
+    outcomes: dict[tuple[int, int], Outcome] = {}
+    for place, each in enumerate(checked):
+        keys = [(place, number) for number in range(len(each.events))]
+        if same.issuperset(keys):
+            outcomes |= dict.fromkeys(keys, Replayed())
+    return outcomes
 
 
 def _open_holds(connection: Connection, checked: Sequence[_Checked], reason: str) -> set[str]:
