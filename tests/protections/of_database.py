@@ -7,6 +7,12 @@ _LEDGER = "core/store/ledger.py"
 
 OF_DATABASE = (
     Protection(
+        "a stamp that changes with every change of a version",
+        "a running worker judges by the versions that are in force",
+        (Edit("core/store/programs.py", " + (SELECT count(*) FROM program_changes)", ""),),
+        ("tests/store/test_programs.py::TestVersionsOfTheFuture",),
+    ),
+    Protection(
         "an outage is not the fault of a message",
         "no message is parked because the database was away",
         (

@@ -37,12 +37,6 @@ PROTECTIONS = (
     *OF_READING,
     *OF_VALUE,
     Protection(
-        "a stamp that changes with every change of a version",
-        "a running worker judges by the versions that are in force",
-        (Edit("core/store/programs.py", " + (SELECT count(*) FROM program_changes)", ""),),
-        ("tests/store/test_programs.py::TestVersionsOfTheFuture",),
-    ),
-    Protection(
         "acknowledge after COMMIT",
         "no message that was accepted is lost",
         (
