@@ -243,6 +243,7 @@ RUN_BY: dict[str, tuple[str, ...]] = {
     "python -m benchmarks.expiry": benchmarks("test_a_benchmark_ends_well"),
     "python -m benchmarks.latency": benchmarks("test_a_benchmark_ends_well"),
     "python -m benchmarks.many_rules": benchmarks("test_a_benchmark_ends_well"),
+    "python -m benchmarks.importing": benchmarks("test_a_benchmark_ends_well"),
     "python -m benchmarks.posted_commands": benchmarks("test_a_benchmark_ends_well"),
     "python -m benchmarks.proof": benchmarks("test_a_benchmark_ends_well"),
     "python -m benchmarks.replay": benchmarks("test_the_replay_proves_itself_on_a_part_of_the_sample"),
