@@ -58,8 +58,9 @@ HELD_UP_SECONDS_MIN, HELD_UP_SECONDS_MAX = 1.0, 8.0
 
 T = TypeVar("T")
 
+# Not waited for until it is on disk: it has to outlive this process, and if the server dies, we have not.
 _COUNT_ATTEMPT = """
-INSERT INTO posting_attempts (shard, attempts) VALUES (%s, 1)
+INSERT INTO posting_attempts (shard, attempts) SELECT %s, 1 FROM set_config('synchronous_commit', 'off', true)
 ON CONFLICT (shard) DO UPDATE SET attempts = posting_attempts.attempts + 1, started_at = now()
 """
 _FORGET_ATTEMPTS = "UPDATE posting_attempts SET attempts = 0 WHERE shard = %s AND attempts > 0"

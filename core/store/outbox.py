@@ -41,8 +41,15 @@ def has_unpublished(engine: Engine, account_shard: int) -> bool:
 
 
 def mark_published(connection: Connection, outbox_ids: Sequence[int]) -> None:
-    """Mark these very rows; a range would take along rows that were committed meanwhile and never published."""
-    run_bulk(connection, "UPDATE outbox SET published_at = now() WHERE outbox_id = ANY(%b)", (list(outbox_ids),))
+    """Mark these very rows; a range would take along rows that were committed meanwhile and never published.
+
+    The commit does not wait until the marks are on disk: if the server dies meanwhile, the events are published again.
+    """
+    statement = """
+        UPDATE outbox SET published_at = now() FROM set_config('synchronous_commit', 'off', true)
+        WHERE outbox_id = ANY(%b)
+    """
+    run_bulk(connection, statement, (list(outbox_ids),))
 
 
 class WrittenEvents(NamedTuple):
