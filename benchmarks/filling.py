@@ -37,7 +37,7 @@ tiers:
   - {tier_id: bronze, threshold_points: 0}
 expiry: {policy: after_days, days: 300}
 """
-_LINES = f'[{{"line_id":"1","quantity":1,"amount":"{_POINTS}"}}]'
+_LINES = f'{{"line_id":["1"],"quantity":[1],"amount":["{_POINTS}"]}}'
 _OCCURRED_AT = "CAST(:occurred_at AS timestamptz) + make_interval(days => {k} * :spread)"
 _NUMBERED = "(SELECT n, md5('account ' || n)::uuid AS account_id FROM generate_series(1, :accounts) AS n) AS numbered"
 

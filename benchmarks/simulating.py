@@ -28,10 +28,11 @@ INSERT INTO orders (source, order_id, program_id, account_id, customer_id, shard
                     qualifying_spend, qualifying_orders, is_counted)
 SELECT '/bench', n::text, 'online-retail', md5('account ' || c)::uuid, 'c' || c, 0, n, '', 'GBP',
        timestamptz '2025-01-01Z' + n * interval '2 years' / :orders,
-       json_build_array(
-           json_build_object('line_id', '1', 'sku', 's' || n % 500, 'quantity', 1 + n % 3, 'amount', (n % 90)::text),
-           json_build_object('line_id', '2', 'sku', 's' || n % 77, 'quantity', 2, 'amount', '12.5'),
-           json_build_object('line_id', '3', 'sku', 's' || n % 31, 'quantity', 1, 'amount', '7.99')),
+       json_build_object(
+           'line_id', json_build_array('1', '2', '3'),
+           'sku', json_build_array('s' || n % 500, 's' || n % 77, 's' || n % 31),
+           'quantity', json_build_array(1 + n % 3, 2, 1),
+           'amount', json_build_array((n % 90)::text, '12.5', '7.99')),
        0, 1, 'bronze', 0, 0, 0, 0, false
 FROM (SELECT n, 1 + (n * 7919::bigint) % greatest(1, :orders / 10) AS c FROM generate_series(1, :orders) AS n) AS n;
 INSERT INTO refunds (source, refund_id, program_id, order_source, order_id, account_id, inbox_id, business_hash,

@@ -314,9 +314,10 @@ PROTECTIONS = (
         (
             Edit(
                 _OUTBOX,
-                'WHERE outbox_id = ANY(%b)", (list(outbox_ids),))',
-                'WHERE outbox_id <= %s AND published_at IS NULL", (max(outbox_ids),))',
+                "WHERE outbox_id = ANY(%b)",
+                "WHERE outbox_id <= %s AND published_at IS NULL",
             ),
+            Edit(_OUTBOX, "(list(outbox_ids),))", "(max(outbox_ids),))"),
         ),
     ),
     Protection(
