@@ -21,10 +21,13 @@ from pydantic_core.core_schema import ModelField, ModelSchema, TypedDictField, T
 from typing_extensions import get_original_bases
 
 from core.domain.program import Program
+from core.messages.examples.story import examples_of
 from core.messages.inbound.contracts import CONTRACTS
 from core.messages.outbound.published_events import OUTBOUND_EVENTS
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
+#: Names a schema for ever, wherever its file is; it leads to nothing. It has no version: a type's schema only grows.
+_ID = "urn:loyalty:schema:{}"
 _PAID, _NET = ({"required": [name], "properties": {name: {"type": "string"}}} for name in ("paid", "net"))
 _EXACTLY_ONE_EXTENT = [
     {"required": ["lines"], "properties": {"lines": {"type": "array"}}},
@@ -82,8 +85,8 @@ def _meanings(described: type | None) -> dict[str, str]:
 
 def all_schemas() -> dict[str, dict[str, Any]]:
     """Every schema by its file name: `order.completed.json`, `program.schema.json`, ..."""
-    schemas = {f"{row.type}.json": _schema(row.model, title=row.type) for row in CONTRACTS}
-    schemas |= {f"{name}.json": _schema(event, title=name) for name, event in OUTBOUND_EVENTS.items()}
+    messages = {row.type: row.model for row in CONTRACTS} | OUTBOUND_EVENTS
+    schemas = {f"{name}.json": _message_schema(name, message) for name, message in messages.items()}
     schemas["program.schema.json"] = _program_schema()
     refund = schemas["order.refunded.json"]["$defs"]
     refund["OrderRefundedData"]["oneOf"] = _EXACTLY_ONE_EXTENT
@@ -107,10 +110,14 @@ def schema_text(schema: dict[str, Any]) -> str:
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 
-def _schema(message: type, *, title: str) -> dict[str, Any]:
-    adapter: TypeAdapter[Any] = TypeAdapter(message)
+def _message_schema(event_type: str, message: type) -> dict[str, Any]:
+    return {**_schema(message, name=event_type, title=event_type), "examples": list(examples_of(event_type))}
+
+
+def _schema(described: type, *, name: str, title: str) -> dict[str, Any]:
+    adapter: TypeAdapter[Any] = TypeAdapter(described)
     schema = adapter.json_schema(schema_generator=_Generator, ref_template="#/$defs/{model}")
-    return {"$schema": _DIALECT, **_tidied(schema), "title": title}
+    return {"$schema": _DIALECT, "$id": _ID.format(name), **_tidied(schema), "title": title}
 
 
 def _tidied(schema: JsonSchemaValue) -> dict[str, Any]:
@@ -131,8 +138,18 @@ def _tidied(schema: JsonSchemaValue) -> dict[str, Any]:
     return cast("dict[str, Any]", tidy(schema, names=False))
 
 
+#: As little as a file may say.
+_SMALL_PROGRAM = {
+    "program_id": "high-street",
+    "name": "High Street Rewards",
+    "currency": "GBP",
+    "time_zone": "Europe/London",
+    "earning_rules": [{"rule_id": "spend", "kind": "spend", "per_amount": "1.00", "points": 1}],
+}
+
+
 def _program_schema() -> dict[str, Any]:
-    schema: dict[str, Any] = _as_written(_schema(Program, title="Loyalty program file"))
+    schema: dict[str, Any] = _as_written(_schema(Program, name="program", title="Loyalty program file"))
     for part, (field, needed) in _NEEDED.items():
         schema["$defs"][part]["allOf"] = [
             {
@@ -141,7 +158,7 @@ def _program_schema() -> dict[str, Any]:
             }
             for choice, other in needed.items()
         ]
-    return schema
+    return {**schema, "examples": [_SMALL_PROGRAM]}
 
 
 def _as_written(schema: Any, *, names: bool = False) -> Any:

@@ -1,6 +1,7 @@
 """The published schemas say what the code checks: they are up to date, and agree with it on what is right and wrong."""
 
 import json
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -8,8 +9,12 @@ from typing import Any
 import pytest
 import yaml
 from jsonschema import Draft202012Validator, FormatChecker
+from pydantic import TypeAdapter
 
 from core.errors import ProgramFileError
+from core.messages.examples.story import published_events, sent_messages
+from core.messages.inbound.reading import MessageLimits, ReadEvent, read_message
+from core.messages.outbound.published_events import OUTBOUND_EVENTS
 from core.messages.program_files.program_file import parse_program
 from core.messages.schemas import all_schemas, schema_text, write_schemas
 
@@ -84,6 +89,42 @@ def test_every_field_is_described(name: str) -> None:
         if "description" not in part and "description" not in types.get(str(part.get("$ref")).rpartition("/")[2], {})
     }
     assert not undescribed
+
+
+def test_each_schema_has_an_id_of_its_own_that_says_what_it_is() -> None:
+    ids = {name: schema["$id"] for name, schema in made_schemas().items()}
+    assert ids.pop("program.schema.json") == "urn:loyalty:schema:program"
+    assert ids == {name: f"urn:loyalty:schema:{name.removesuffix('.json')}" for name in ids}
+    shapes = [json.loads(path.read_text())["$id"] for path in (FOLDER / "shapes").iterdir()]
+    assert len({*ids.values(), *shapes}) == len(ids) + len(shapes)
+
+
+@pytest.mark.parametrize("name", sorted(made_schemas()))
+def test_every_schema_has_examples_that_keep_it(name: str) -> None:
+    examples = made_schemas()[name]["examples"]
+    assert examples, f"add a message of {name} to core/messages/examples/sent.json, and run tests/posting/test_story.py"
+    for example in examples:
+        validator(name).validate(example)
+
+
+def test_the_contract_takes_every_example_of_what_comes_in() -> None:
+    limits = MessageLimits(100_000, array_events_max=10, clock_skew_seconds_max=0, is_trusted=True)
+    for message in sent_messages():
+        (event,) = read_message(json.dumps(message).encode(), limits=limits, now=datetime(2027, 1, 1, tzinfo=UTC))
+        assert isinstance(event, ReadEvent), event
+
+
+def test_the_contract_has_every_field_of_the_events_in_the_examples() -> None:
+    for event in published_events():
+        TypeAdapter(OUTBOUND_EVENTS[event["type"]]).validate_json(json.dumps(event))
+        schema = made_schemas()[f"{event['type']}.json"]
+        data = schema["$defs"][schema["properties"]["data"]["$ref"].rpartition("/")[2]]
+        assert (set(event) - set(schema["properties"]), set(event["data"]) - set(data["properties"])) == (set(), set())
+
+
+def test_the_example_of_a_program_is_a_program() -> None:
+    (example,) = made_schemas()["program.schema.json"]["examples"]
+    assert parse_program(yaml.safe_dump(example), path="x.yaml").program_id == "high-street"
 
 
 def test_writing_the_schemas_twice_changes_nothing(tmp_path: Path) -> None:
