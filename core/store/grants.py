@@ -63,6 +63,8 @@ WORKER_GRANTS: Mapping[str, Allowed] = {
     "account_details": Allowed(inserts=True, updates=("business_hash", "metadata", "tags")),
     "account_references": Allowed(inserts=True, deletes=True),
     "entries": _APPEND,
+    "account_salts": Allowed(inserts=True, deletes=True),
+    "erased_whys": _APPEND,
     "commands": _APPEND,
     "authorizations": Allowed(
         inserts=True, updates=("points_captured", "points_returned", "state", "told_at")

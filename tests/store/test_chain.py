@@ -9,8 +9,8 @@ from sqlalchemy import Connection, Engine
 from uuid6 import uuid7
 
 from core.posting.batch import Poster
-from core.store.engine import create_database_engine
-from core.store.proof.chain import ChainStep, Head, has_chain, missing_heads, walk_chains
+from core.store.engine import create_database_engine, run_bulk
+from core.store.proof.chain import ChainStep, Head, erased_why, has_chain, missing_heads, walk_chains, why_digest
 from core.store.proof.scope import slices
 from tasks.periodic import expire_lots
 from tests.conftest import OpenDatabase
@@ -130,6 +130,44 @@ def test_an_entry_fits_in_its_own_place_only(chained: Shell, column: str) -> Non
     }[column]
     with tampered(chained, f"ALTER TABLE entries DROP CONSTRAINT pk_entries CASCADE; {move}") as connection:
         assert walk(connection, KEY).differences
+
+
+def test_an_account_has_one_salt_and_its_entries_need_it(chained: Shell) -> None:
+    assert chained.value("SELECT count(*) = 2 AND min(length(salt)) = 16 FROM account_salts")
+    with tampered(chained, "DELETE FROM account_salts") as connection:
+        assert [each.text[:7] for each in walk(connection, KEY).differences] == ["entry 1"] * 2
+
+
+REPLACED = f"UPDATE entries SET why = '{{}}' WHERE {THIRD}"
+KEPT_DIGEST = f"""
+INSERT INTO erased_whys SELECT account_id, sequence, %(digest)s, %(seal)s FROM entries WHERE {THIRD}
+"""
+
+
+def test_an_explanation_that_is_erased_leaves_the_chain_as_it_was_and_what_is_left_has_a_seal(chained: Shell) -> None:
+    """Its digest, which only the salt makes, stands for it."""
+    statement = (
+        f"SELECT account_id, sequence, salt, why::text FROM entries JOIN account_salts USING (account_id) WHERE {THIRD}"
+    )
+    (account_id, sequence, salt, why), heads = chained.rows(statement)[0], chained_heads(chained)
+    row = erased_why(KEY, account_id, sequence, why_digest(salt, why), "{}")
+    with tampered(chained) as connection:
+        values = {"digest": row.why_digest, "seal": row.seal}
+        run_bulk(connection, REPLACED)
+        run_bulk(connection, KEPT_DIGEST, values)
+        assert walk(connection, KEY).differences == []
+        assert walk(connection, KEY).heads == heads
+        run_bulk(connection, f"UPDATE entries SET why = '[]' WHERE {THIRD}")
+        (text,) = [each.text for each in walk(connection, KEY).differences]
+        assert "of the explanation of entry 3" in text
+        run_bulk(connection, "DELETE FROM erased_whys")
+        (text,) = [each.text for each in walk(connection, KEY).differences]
+        assert text.startswith("entry 3")
+
+
+def chained_heads(chained: Shell) -> list[Head]:
+    with tampered(chained) as connection:
+        return walk(connection, KEY).heads
 
 
 def test_without_the_key_nothing_fits(chained: Shell) -> None:

@@ -72,6 +72,10 @@ REFUSED = {
     "ck_authorizations_points_add_up": "UPDATE authorizations SET points_captured = points_authorized",
     "ck_authorizations_state": "UPDATE authorizations SET state = 'lost', points_captured = points_authorized",
     "ck_authorizations_instants": "UPDATE authorizations SET expires_at = 'infinity'",
+    "pk_account_salts": "INSERT INTO account_salts SELECT * FROM account_salts",
+    "fk_account_salts_account_id": "UPDATE account_salts SET account_id = gen_random_uuid()",
+    "pk_erased_whys": "INSERT INTO erased_whys SELECT * FROM erased_whys",
+    "fk_erased_whys_account_id_sequence": "UPDATE erased_whys SET sequence = 99",
     "pk_members": "INSERT INTO members SELECT * FROM members",
     "fk_members_account_id": "UPDATE members SET account_id = gen_random_uuid()",
     "pk_account_members": "INSERT INTO account_members SELECT * FROM account_members",
@@ -224,6 +228,8 @@ def fill(engine: Engine) -> Shell:
     take_by_operator(shell, command("credit", "k7", customer_id="c5", points=5), merge)
     shell.take(order("paid", "10.00", customer_id=None, points_paid="5.00", points_authorization_id="k3"))
     shell.execute("INSERT INTO account_references SELECT 'card', '1', program_id, account_id, 0 FROM accounts LIMIT 1")
+    shell.execute("INSERT INTO account_salts SELECT account_id, 'salt' FROM accounts LIMIT 1")
+    shell.execute("INSERT INTO erased_whys SELECT account_id, sequence, 'digest', 'seal' FROM entries LIMIT 1")
     shell.execute("INSERT INTO reminders SELECT account_id, now(), 5, 30 FROM accounts")
     shell.execute(
         "INSERT INTO shared_expiries (account_id, expires_with, account_shard, earned_by, expires_at)"

@@ -177,7 +177,7 @@ def test_the_server_refuses_the_workers_role_every_column_that_nothing_updates(w
 def test_every_table_is_thought_of() -> None:
     assert set(WORKER_GRANTS) == {*metadata.tables, "alembic_version", "dated_lots"}
     deletable = {table for table, allowed in WORKER_GRANTS.items() if allowed.deletes}
-    linked = {"account_references", "account_members", "members"}
+    linked = {"account_references", "account_members", "members", "account_salts"}
     assert deletable == {"inbox", "outbox", "dead_letter_actions", "reminders"} | linked
 
 

@@ -2,11 +2,16 @@
 
 chain_hash = HMAC-SHA256(key, the previous entry's chain_hash, or nothing, and then the entry), where the entry is a
 JSON array of all its columns and allocations. Who has no key cannot make a hash that fits.
+
+Of its explanation, which may name a person, the array has only a digest: HMAC-SHA256(the account's salt, the text).
+Where a person is erased the salt goes, and the digests stay beside the entries, each with a seal over what is left of
+the text: so nobody learns from them what it was, and the chain holds as it did.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from hashlib import sha256
+from secrets import token_bytes
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -17,12 +22,16 @@ from core.store import tables
 from core.store.engine import driver_connection, run_bulk
 from core.store.proof.hashing import KeyRing, canonical, hash_of
 from core.store.proof.scope import slices
-from core.store.proof.seals import broken_seals, broken_seals_elsewhere
-from core.store.rows import Shape, arrays, selected, unnested
+from core.store.proof.seals import broken_seals, broken_seals_elsewhere, seal, seal_content
+from core.store.rows import Append, Shape, arrays, selected, unnested
+
+#: Of an account's salt: too many to be tried.
+SALT_BYTES = 16
 
 _PREVIOUS = f"""
-SELECT k.account_id, e.chain_hash, now()
+SELECT k.account_id, e.chain_hash, s.salt, now()
 FROM {unnested(tables.entries, ("account_id", "sequence"))} LEFT JOIN entries e USING (account_id, sequence)
+     LEFT JOIN account_salts s USING (account_id)
 """  # noqa: S608  # our own names
 
 
@@ -37,15 +46,38 @@ def chain_hashes(connection: Connection, entries: Sequence[Entry], whys: Sequenc
     for entry in entries:
         before.setdefault(entry.account_id, entry.sequence - 1)
     rows = run_bulk(connection, _PREVIOUS, (list(before), list(before.values())))
-    last: dict[UUID, bytes | None] = {account_id: chain_hash for account_id, chain_hash, _ in rows}
-    recorded_at = rows[0][2]  # what recorded_at is by default in this transaction
+    last: dict[UUID, bytes | None] = {account_id: chain_hash for account_id, chain_hash, *_ in rows}
+    salts = {account_id: salt for account_id, _, salt, _ in rows if salt is not None}
+    _draw_salts(connection, salts, before)
+    recorded_at = rows[0][3]  # what recorded_at is by default in this transaction
     hashes = []
     for entry, why in zip(entries, whys, strict=True):
-        content = canonical([*_HASHED.row(_HashedEntry(entry, why, recorded_at)), _moves(entry)])
+        covered = why_digest(salts[entry.account_id], why).hex()
+        content = canonical([*_HASHED.row(_HashedEntry(entry, covered, recorded_at)), _moves(entry)])
         chain_hash = hash_of(key, content, last[entry.account_id])
         last[entry.account_id] = chain_hash
         hashes.append(chain_hash)
     return hashes
+
+
+def why_digest(salt: bytes, why: str) -> bytes:
+    """What the chain covers of an entry's explanation, as the table holds it."""
+    return hash_of(salt, why.encode())
+
+
+class _Salted(NamedTuple):
+    account_id: UUID
+    salt: bytes
+
+
+_APPEND_SALTS = Append(Shape(tables.account_salts, _Salted).new())
+
+
+def _draw_salts(connection: Connection, salts: dict[UUID, bytes], account_ids: Iterable[UUID]) -> None:
+    """Give these accounts a salt that have none: new ones, and those whose person was erased."""
+    drawn = [_Salted(account_id, token_bytes(SALT_BYTES)) for account_id in account_ids if account_id not in salts]
+    salts.update(drawn)
+    _APPEND_SALTS.run(connection, drawn)
 
 
 class _HashedEntry(NamedTuple):
@@ -56,8 +88,9 @@ class _HashedEntry(NamedTuple):
     recorded_at: datetime
 
 
-#: All columns but the hash.
+#: All columns but the hash; in the place of the explanation its digest.
 _HASHED = Shape(tables.entries, _HashedEntry, why="why_json").new()
+_WHY = _HASHED.names.index("why")
 
 
 def _moves(entry: Entry) -> list[list[str]]:
@@ -98,8 +131,9 @@ def has_chain(connection: Connection) -> bool:
 
 
 _ENTRIES = f"""
-SELECT {selected(tables.entries, _HASHED.names, "e")}, coalesce(n.moves, '{{}}'), e.chain_hash
-FROM entries e
+SELECT {selected(tables.entries, _HASHED.names, "e")}, coalesce(n.moves, '{{}}'), s.salt, w.why_digest, w.seal,
+       e.chain_hash
+FROM entries e LEFT JOIN account_salts s USING (account_id) LEFT JOIN erased_whys w USING (account_id, sequence)
 LEFT JOIN (SELECT account_id, sequence,
                   array_agg(ARRAY[lot_number::text, kind, points::text] ORDER BY lot_number) AS moves
            FROM allocations GROUP BY account_id, sequence) n USING (account_id, sequence)
@@ -128,6 +162,21 @@ def walk_chains(connection: Connection, keys: Sequence[bytes]) -> Iterator[Chain
         yield ChainStep(done, len(scopes), walk.entries, list(walk.heads.values()), differences)
 
 
+class ErasedWhy(NamedTuple):
+    """What the chain covers of an explanation that is not there any more as it was."""
+
+    account_id: UUID
+    sequence: int
+    why_digest: bytes
+    seal: bytes
+
+
+def erased_why(key: bytes, account_id: UUID, sequence: int, digest: bytes, left: str) -> ErasedWhy:
+    """The row that stands for an explanation of which only `left` is kept; `digest` is of what it was."""
+    proof = seal(key, tables.erased_whys, (account_id, sequence, digest.hex(), left))
+    return ErasedWhy(account_id, sequence, digest, proof)
+
+
 class _Walk:
     """One slice: the entries of some accounts, account by account and in order."""
 
@@ -142,15 +191,23 @@ class _Walk:
 
     def take(self, row: Sequence[Any]) -> None:
         """Look at the next entry. After the first that does not fit, the rest of its account shows nothing new."""
-        *values, chain_hash = row
+        *values, salt, erased_digest, erased_seal, chain_hash = row
         account_id, sequence, *_ = values  # the key stands first
         if account_id != self._account_id:
             self._account_id, self._previous, self._is_broken = account_id, None, False
         if chain_hash is not None:
             self.entries += 1
             self.heads[account_id] = Head(account_id, sequence, chain_hash)
+            why = values[_WHY]
+            covered = why_digest(salt or b"", why) if erased_digest is None else erased_digest
+            values[_WHY] = covered.hex()
             if not self._keys.fits(chain_hash, canonical(values), self._previous):
                 self._break(account_id, f"entry {sequence} of account {account_id} does not fit its hash")
+            elif erased_digest is not None:
+                kept = seal_content(tables.erased_whys, (account_id, sequence, erased_digest.hex(), why))
+                if erased_seal is None or not self._keys.fits(erased_seal, kept):
+                    what = f"what is left of the explanation of entry {sequence} of account {account_id}"
+                    self._break(account_id, f"{what} does not fit its seal")
         elif self._previous is not None:
             self._break(account_id, f"entry {sequence} of account {account_id} has no hash, but the one before it has")
         self._previous = chain_hash

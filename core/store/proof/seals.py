@@ -53,7 +53,12 @@ class Sealer(Generic[Value]):
 
 def seal(key: bytes, table: Table, values: Sequence[Any]) -> bytes:
     """The seal of these columns of a row."""
-    return hash_of(key, canonical([table.name, *values]))
+    return hash_of(key, seal_content(table, values))
+
+
+def seal_content(table: Table, values: Sequence[Any]) -> bytes:
+    """What the seal of these columns of a row is of."""
+    return canonical([table.name, *values])
 
 
 _TO_SEAL = f"""
@@ -158,4 +163,4 @@ def _broken(connection: Connection, keys: KeyRing, looked: _Looked, scope: Scope
 def _fault(keys: KeyRing, table: Table, values: Sequence[Any], kept: bytes | None, *, is_due: bool) -> str | None:
     if kept is None:
         return "has no seal, and was written after the chain began" if is_due else None
-    return None if keys.fits(kept, canonical([table.name, *values])) else "does not fit its seal"
+    return None if keys.fits(kept, seal_content(table, values)) else "does not fit its seal"

@@ -215,6 +215,26 @@ entries = sa.Table(
     ),
 )
 
+#: What makes the digests that the chain has of explanations. Once it is erased with the person, no guess can be tried.
+account_salts = sa.Table(
+    "account_salts",
+    metadata,
+    sa.Column("account_id", sa.Uuid(), primary_key=True),
+    column("salt", sa.LargeBinary()),
+    sa.ForeignKeyConstraint(["account_id"], ["accounts.account_id"]),
+)
+
+#: Explanations of which the personal part is erased: what the chain covers of each as it was.
+erased_whys = sa.Table(
+    "erased_whys",
+    metadata,
+    sa.Column("account_id", sa.Uuid(), primary_key=True),
+    sa.Column("sequence", sa.BigInteger(), primary_key=True, autoincrement=False),
+    column("why_digest", sa.LargeBinary()),
+    column("seal", sa.LargeBinary()),  #: over it and what is left of the text
+    sa.ForeignKeyConstraint(["account_id", "sequence"], ["entries.account_id", "entries.sequence"]),
+)
+
 #: Of an account's lots so many are looked through one by one, in whatever order is asked for.
 FIRST_LOTS = 100
 

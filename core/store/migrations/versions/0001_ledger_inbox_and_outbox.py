@@ -193,6 +193,17 @@ CREATE UNIQUE INDEX uq_entries_reversal ON entries (account_id, corrects_sequenc
 CREATE INDEX ix_entries_recorded_at ON entries USING brin (recorded_at);
 CREATE INDEX ix_entries_corrections ON entries (account_id, corrects_sequence)
     WHERE corrects_sequence IS NOT NULL AND (command_id IS NOT NULL OR kind = 'void');
+CREATE TABLE account_salts (
+    account_id uuid NOT NULL, salt bytea NOT NULL,
+    CONSTRAINT pk_account_salts PRIMARY KEY (account_id),
+    CONSTRAINT fk_account_salts_account_id FOREIGN KEY(account_id) REFERENCES accounts (account_id)
+);
+CREATE TABLE erased_whys (
+    account_id uuid NOT NULL, sequence bigint NOT NULL, why_digest bytea NOT NULL, seal bytea NOT NULL,
+    CONSTRAINT pk_erased_whys PRIMARY KEY (account_id, sequence),
+    CONSTRAINT fk_erased_whys_account_id_sequence FOREIGN KEY(account_id, sequence) REFERENCES entries
+        (account_id, sequence)
+);
 CREATE TABLE commands (
     source varchar NOT NULL, command_id varchar NOT NULL, type varchar NOT NULL, business_hash bytea NOT NULL,
     inbox_id bigint NOT NULL, occurred_at timestamptz NOT NULL, recorded_at timestamptz DEFAULT now() NOT NULL,
