@@ -32,11 +32,12 @@ up: $(READY) ## Run everything in the foreground (servers too, if none are named
 test: $(READY) ## All tests, in two processes; servers come from wheels, RabbitMQ tests need LOYALTY_TEST_RABBITMQ_URL
 	$(BIN)/python -m pytest -n 2 $(PYTEST_ARGUMENTS)
 
-check: $(READY) ## ruff, mypy strict, import arrows, schemas up to date
+check: $(READY) ## ruff, mypy strict, import arrows, schemas and the AsyncAPI document up to date
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q tests/test_architecture.py tests/messages/test_schemas.py
+	$(BIN)/mypy docs/asyncapi.py docs/asyncapi_page.py
+	$(BIN)/python -m pytest -q tests/test_architecture.py tests/messages/test_schemas.py tests/messages/test_asyncapi.py
 
 audit: $(READY) ## Known vulnerabilities of the locked packages; asks the advisory service of the package index
 	$(BIN)/pip-audit --strict --disable-pip --require-hashes --requirement requirements-dev.lock
@@ -67,8 +68,10 @@ lock: $(READY) ## Make the locks anew from pyproject.toml: what runs, what build
 schemas: $(READY) ## Write the JSON Schemas of all messages to docs/schemas
 	$(BIN)/python -m core.messages.schemas docs/schemas
 
-docs: $(READY) ## Write the generated tables of docs/*.md
+docs: $(READY) ## Write what is generated of docs: tables, the AsyncAPI document and its page
 	$(BIN)/python docs/generate.py
+	$(BIN)/python docs/asyncapi.py
+	$(BIN)/python docs/asyncapi_page.py
 
 image: ## Build the container image
 	docker build --tag loyalty-worker .

@@ -285,7 +285,7 @@ class MessageParkedData(TypedDict):
     """A message needs a person: `loyalty dead show` shows all of it. What could not be read of it is left out."""
 
     inbox_id: Ordinal
-    """Names the message for `loyalty dead`."""
+    """Names the message for `loyalty dead show`."""
     source: NotRequired[str]
     """The message's own source."""
     event_id: NotRequired[str]
