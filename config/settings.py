@@ -37,6 +37,9 @@ class Settings(BaseSettings):
     """PostgreSQL 15 to 18, encoded in UTF8: `postgresql://user:password@host/database`. Unset: the embedded server."""
     broker_url: SecretStr | None = None
     """RabbitMQ (`amqp://`, `amqps://`) or Redis/Valkey (`redis://`, `rediss://`). Unset: the embedded Valkey."""
+    declare: bool = True
+    """Whether our roles declare their exchanges, queues and bindings at RabbitMQ. With false they need no right to
+    configure anything: an administrator gives `loyalty broker declare` instead."""
     data_dir: Path = Path(".loyalty")
     """Folder of the embedded servers' data, kept between runs."""
     event_source: str = "/loyalty"

@@ -128,6 +128,13 @@ class UnsupportedBrokerError(UserError):
     """LOYALTY_BROKER_URL starts with {scheme!r}. Use amqp://, amqps://, redis:// or rediss://."""
 
 
+class BrokerModeError(UserError):
+    """The broker at {where} is {what}, with which the worker cannot work: {why}.
+
+    Let LOYALTY_BROKER_URL name {mend}, or a RabbitMQ.
+    """
+
+
 class BrokerUrlError(UserError):
     """LOYALTY_BROKER_URL cannot be used: {reason}.
 

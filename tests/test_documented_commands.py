@@ -31,6 +31,7 @@ def benchmarks(test: str) -> tuple[str, ...]:
     return (f"tests/benchmarks/test_commands.py::{test}",)
 
 
+RESTRICTED = "tests/acceptance/test_restricted_broker.py"
 COMPOSE = ("tests/test_containers.py::test_what_the_pages_run_with_compose_is_there",)
 
 #: What runs each command: tests, of which each must be there and contain it; another command; or CI itself. Of
@@ -74,6 +75,12 @@ RUN_BY: dict[str, tuple[str, ...]] = {
     "loyalty account show --as-of": cli("test_past_accounts", "test_the_past_tier_is_the_one_that_was_recorded"),
     "loyalty addresses": cli("test_process_commands", "test_addresses_are_those_that_the_settings_name"),
     "loyalty beat": ("loyalty up",),
+    "loyalty broker declare": (
+        f"{RESTRICTED}::test_an_administrator_declares_once_and_roles_that_may_configure_nothing_do_all_their_work",
+    ),
+    "loyalty broker definitions --user --vhost": (
+        f"{RESTRICTED}::test_the_printed_definitions_make_the_same_as_the_command_and_again_change_nothing",
+    ),
     "loyalty db current": cli(
         "test_database_commands", "test_current_says_where_the_tables_stand_and_whether_this_release_can_work_there"
     ),

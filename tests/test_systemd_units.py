@@ -61,8 +61,8 @@ def test_the_one_folder_that_it_may_write_to_is_the_roles_own() -> None:
     assert SERVICE["WorkingDirectory"] == folder, "or a .env that lies where it was started would be read"
 
 
-def test_the_page_of_operators_names_the_files_that_the_units_use() -> None:
-    page = (ROOT / "docs/operations.md").read_text()
+def test_the_page_about_deploying_names_the_files_that_the_units_use() -> None:
+    page = (ROOT / "docs/deployment.md").read_text()
     installed = SERVICE["ExecStart"].split("/bin/")[0]
     for named in (SERVICE["EnvironmentFile"], installed, "deploy/systemd", "loyalty.target"):
         assert named in page

@@ -133,7 +133,9 @@ def build_runtime(settings: Settings, app: Celery) -> Runtime:
     return runtime_on(
         open_engine(settings, application_name="loyalty-worker"),
         settings,
-        open_publisher=lambda: open_event_publisher(addresses.broker_url, events_kept_max=settings.events_kept_max),
+        open_publisher=lambda: open_event_publisher(
+            addresses.broker_url, events_kept_max=settings.events_kept_max, declares=settings.declare
+        ),
         nudge=QuietNudger(app),
     )
 

@@ -69,7 +69,7 @@ def create_app(settings: Settings) -> Celery:
     app = Celery("loyalty", set_as_current=False)
     app.conf.update(
         **_SETTINGS,
-        **_broker_settings(broker_url),
+        **_broker_settings(broker_url, declares=settings.declare),
         # No soft limit: it raises in the middle of posting, where it would look like the fault of a message.
         task_time_limit=settings.task_seconds_max,
         worker_concurrency=settings.worker_processes,
@@ -82,7 +82,7 @@ def create_app(settings: Settings) -> Celery:
     return app
 
 
-def _broker_settings(broker_url: str) -> dict[str, Any]:
+def _broker_settings(broker_url: str, *, declares: bool) -> dict[str, Any]:
     is_amqp = broker_url.startswith("amqp")
     named: dict[str, Any] = {"broker_url": broker_url}
     if is_amqp:
@@ -93,7 +93,7 @@ def _broker_settings(broker_url: str) -> dict[str, Any]:
         **named,
         **transport_settings(is_amqp=is_amqp),
         "broker_transport_options": _transport_options(is_amqp=is_amqp),
-        "task_queues": celery_queues(is_amqp=is_amqp),
+        "task_queues": celery_queues(is_amqp=is_amqp, declares=declares or not is_amqp),
         "task_default_exchange_type": "topic" if is_amqp else "direct",
         "task_default_queue_type": "quorum" if is_amqp else "classic",
         "worker_detect_quorum_queues": is_amqp,

@@ -19,11 +19,22 @@ from tasks.registry import TASKS_BY_NAME
 log = structlog.get_logger(__name__)
 
 
+_DELAYED_DELIVERY = "celery.worker.consumer.delayed_delivery:DelayedDelivery"
+
+
 class SurvivingConsumer(Consumer):
     """Gives Celery what a nudge or a tick of ours would be; discards the rest, whose contents are not logged.
 
     Messages come here rewritten by `workers.celery_transport`: two headers at most, and a body.
     """
+
+    class Blueprint(Consumer.Blueprint):  # type: ignore[misc,valid-type]  # to its types a variable
+        """Celery's steps but one: beside quorum queues it would declare some sixty queues and exchanges for delays.
+
+        No task of ours has a countdown, and a user without the right to configure could not declare them.
+        """
+
+        default_steps = tuple(step for step in Consumer.Blueprint.default_steps if step != _DELAYED_DELIVERY)
 
     def create_task_handler(self, *arguments: Any, **named: Any) -> Callable[[Any], Any]:
         """Wrap Celery's handler of one message."""

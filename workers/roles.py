@@ -18,9 +18,10 @@ from sqlalchemy.exc import OperationalError
 from uuid6 import uuid7
 
 from config.settings import Settings
+from core.errors import BrokerUnavailableError
 from core.store.migrate import require_current
 from workers.bootstrap import find_addresses, message_limits, open_engine
-from workers.brokers import open_intake
+from workers.brokers import check_celery_queues, open_intake, refuse_server_mode
 from workers.celery_app import create_app, keep_our_logging
 from workers.celery_consumer import SurvivingConsumer
 from workers.heartbeat import beat_heart
@@ -33,7 +34,7 @@ _HEARTBEAT_SECONDS = 2.0
 _LOOKS_BLOCKED_MAX = 3
 #: After a task's time limit the parent kills its child and starts another; this is time for that.
 _KILL_SECONDS = 30
-_DATABASE_RETRY_SECONDS = 2.0
+_RETRY_SECONDS = 2.0
 
 log = structlog.get_logger(__name__)
 
@@ -53,6 +54,7 @@ def run_intake(settings: Settings) -> None:
             consumer=consumer_name(),
             idle_claim_seconds=settings.intake_idle_claim_seconds,
             prefetch_messages=settings.intake_batch_messages * 2,
+            declares=settings.declare,
         ),
         Nudger(app).send,
         IntakeLimits(
@@ -65,8 +67,10 @@ def run_intake(settings: Settings) -> None:
         event_source=settings.event_source,
     )
     stop_on_signals(intake)
-    intake.run()
-    engine.dispose()
+    try:
+        intake.run()
+    finally:
+        engine.dispose()
 
 
 def run_worker(settings: Settings, queues: str | None = None) -> None:
@@ -114,7 +118,23 @@ def _app(settings: Settings, role: str) -> Celery:
     engine = open_engine(settings)
     await_database(engine)
     engine.dispose()  # nothing of it may cross the fork
+    broker_url = find_addresses(settings).broker_url
+    refuse_server_mode(broker_url)
+    if not settings.declare:
+        _await_queues(broker_url)
     return create_app(settings)
+
+
+def _await_queues(broker_url: str) -> None:
+    """Wait for what an administrator declares: a worker of Celery would end itself, again and again."""
+    while True:
+        try:
+            return check_celery_queues(broker_url)
+        except BrokerUnavailableError as error:
+            reason = str(error)  # of the server and of names of ours: nothing has been sent yet
+            log.warning("broker_awaited", action="broker_awaited", detail=reason)
+        beat_heart()
+        time.sleep(_RETRY_SECONDS)
 
 
 def await_database(engine: Engine, beat: Callable[[], None] = beat_heart) -> None:
@@ -126,7 +146,7 @@ def await_database(engine: Engine, beat: Callable[[], None] = beat_heart) -> Non
             detail = " ".join(str(error.orig).split())  # of a connection, so there is no row in it
             log.warning("database_awaited", action="database_awaited", detail=detail)
         beat()
-        time.sleep(_DATABASE_RETRY_SECONDS)
+        time.sleep(_RETRY_SECONDS)
 
 
 class BeatingConsumer(SurvivingConsumer):

@@ -16,6 +16,7 @@ from core.store.engine import create_database_engine
 from core.store.migrate import upgrade
 from core.store.programs import load_registry
 from workers.bootstrap import Addresses, checked_broker_url, checked_database_url
+from workers.brokers import refuse_server_mode
 from workers.embedded import EmbeddedServers
 from workers.heartbeat import beat_heart
 from workers.roles import await_database
@@ -45,6 +46,8 @@ def running_servers(settings: Settings, roles: Sequence[str] = ()) -> Iterator[S
     """
     database_url = checked_database_url(settings.database_url.get_secret_value()) if settings.database_url else None
     broker_url = checked_broker_url(settings.broker_url.get_secret_value()) if settings.broker_url else None
+    if broker_url is not None:
+        refuse_server_mode(broker_url)
     servers = EmbeddedServers(settings.data_dir, postgres=database_url is None, valkey=broker_url is None)
     with servers:
         found = servers.addresses

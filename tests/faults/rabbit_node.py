@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.faults.network import free_port
@@ -25,14 +25,18 @@ class RabbitMissingError(Exception):
 
 
 class RabbitNode:
-    """One node. `folder` is new and ours alone. Runs as we do, without plugins, on 127.0.0.1 only."""
+    """One node. `folder` is new and ours alone. Runs as we do, without plugins, on 127.0.0.1 only.
 
-    def __init__(self, folder: Path) -> None:
+    `configuration`: lines for its rabbitmq.conf.
+    """
+
+    def __init__(self, folder: Path, configuration: Sequence[str] = ()) -> None:
         programs = f"{_PROGRAM_FOLDERS}:{os.environ.get('PATH', os.defpath)}"
         server, control = shutil.which("rabbitmq-server", path=programs), shutil.which("rabbitmqctl", path=programs)
         if server is None or control is None:
             raise RabbitMissingError(RabbitMissingError.__doc__)
         self._server, self._control, self._folder = server, control, folder
+        self._configuration = configuration
         self._port, self._distribution_port, self._mapper_port = (free_port() for _ in range(3))
         self._mapper: subprocess.Popen[bytes] | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -91,9 +95,19 @@ class RabbitNode:
 
     def control(self, *arguments: str) -> bool:
         """Run rabbitmqctl; say whether it did what was asked."""
+        return self._run_control(*arguments).returncode == 0
+
+    def told(self, *arguments: str) -> list[str]:
+        """Run rabbitmqctl; the lines that it prints, sorted."""
+        done = self._run_control(*arguments)
+        assert done.returncode == 0, done.stderr
+        return sorted(done.stdout.splitlines())
+
+    def _run_control(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         command = [self._control, "--quiet", "--node", self._name, *arguments]
-        done = subprocess.run(command, env=self._environment(), cwd=self._folder, capture_output=True, check=False)
-        return done.returncode == 0
+        return subprocess.run(
+            command, env=self._environment(), cwd=self._folder, capture_output=True, text=True, check=False
+        )
 
     def log_tail(self) -> str:
         """The last that it wrote."""
@@ -124,7 +138,8 @@ class RabbitNode:
         (self._folder / "plugins").write_text("[].\n")
         listener = f"listeners.tcp.local = 127.0.0.1:{self._port}"
         # Logs to standard output, which is our file; and no check of the clock's or the disk's size.
-        (self._folder / "rabbitmq.conf").write_text(f"{listener}\nlog.file = false\nlog.console = true\n")
+        lines = [listener, "log.file = false", "log.console = true", *self._configuration]
+        (self._folder / "rabbitmq.conf").write_text("".join(f"{line}\n" for line in lines))
 
     def _environment(self) -> Mapping[str, str]:
         folder = self._folder

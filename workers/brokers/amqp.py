@@ -18,7 +18,8 @@ from workers.brokers.amqp_answers import EVENT_CONTENT, AmqpAnswers
 from workers.brokers.amqp_confirms import ConfirmedChannel
 from workers.brokers.amqp_frames import Delivery as FramedDelivery
 from workers.brokers.amqp_frames import message_properties
-from workers.brokers.amqp_link import AmqpLink, declare_events, declare_intake, declare_submit
+from workers.brokers.amqp_link import AmqpLink
+from workers.brokers.amqp_topology import EVENTS, INTAKE, SUBMIT, prepare
 from workers.brokers.contracts import Delivery, IntakeQueue
 from workers.brokers.headers import reply_of_header, signature_of_header, text_header
 from workers.brokers.large_messages import BATCH_BYTES_MAX, kept, sent_bytes
@@ -43,9 +44,10 @@ class AmqpIntake:
     changed but with a new consumer, and so with a new connection, to which nothing large is on its way yet.
     """
 
-    def __init__(self, broker_url: str, *, consumer: str, prefetch_messages: int) -> None:
-        """Connect, declare exchanges, queues and bindings, and start consuming."""
+    def __init__(self, broker_url: str, *, consumer: str, prefetch_messages: int, declares: bool = True) -> None:
+        """Connect, declare exchanges, queues and bindings (or see that they are there), and start consuming."""
         self._broker_url = broker_url
+        self._declares = declares
         self._consumer = consumer
         self._prefetch_messages_max = prefetch_messages
         # Small at first: an intake that large messages have ended would else ask for as many again.
@@ -121,8 +123,8 @@ class AmqpIntake:
 
     def _connect(self) -> AmqpLink:
         link = AmqpLink(self._broker_url, purpose=f"intake {self._consumer}", heartbeat_seconds=_HEARTBEAT_SECONDS)
-        declare_intake(link)
-        declare_submit(link)
+        for topology in (INTAKE, SUBMIT):
+            prepare(link, topology, declares=self._declares)
         with link.errors():
             # Per consumer, not global: RabbitMQ 4.3 refuses a global limit.
             link.channel.basic_qos(0, self._prefetch_messages, False)
@@ -169,10 +171,10 @@ class AmqpEventPublisher:
     durable queue, bound to `loyalty.events`, before the first event that it needs.
     """
 
-    def __init__(self, broker_url: str) -> None:
-        """Connect and declare the exchange."""
+    def __init__(self, broker_url: str, *, declares: bool = True) -> None:
+        """Connect and declare the exchange, or see that it is there."""
         self._link = AmqpLink(broker_url, purpose="relay")
-        declare_events(self._link)
+        prepare(self._link, EVENTS, declares=declares)
         self._channel = ConfirmedChannel(self._link)
         self._answers = AmqpAnswers(broker_url)
 
@@ -196,10 +198,10 @@ def _signed(signature: str) -> bytes:
 class AmqpShopPublisher:
     """`ShopPublisher` on the shop exchange. It declares the intake's queue too, so that messages wait for an intake."""
 
-    def __init__(self, broker_url: str) -> None:
-        """Connect and declare exchange, queue and bindings."""
+    def __init__(self, broker_url: str, *, declares: bool = True) -> None:
+        """Connect and declare exchange, queue and bindings, or see that they are there."""
         self._link = AmqpLink(broker_url, purpose="shop")
-        declare_intake(self._link)
+        prepare(self._link, INTAKE, declares=declares)
         self._channel = ConfirmedChannel(self._link)
 
     def publish(self, messages: Sequence[tuple[str, bytes]], *, sign: Callable[[bytes], str] | None = None) -> None:
@@ -219,10 +221,13 @@ class AmqpShopPublisher:
 class AmqpEventTail:
     """`EventTail` on a queue of its own, which goes when the tail goes. RabbitMQ keeps no past events to begin with."""
 
-    def __init__(self, broker_url: str) -> None:
-        """Connect, declare the exchange, and bind a queue that takes every event from now on."""
+    def __init__(self, broker_url: str, *, declares: bool = True) -> None:
+        """Connect, declare the exchange (or see that it is there), and bind a queue that takes every event from now on.
+
+        Making that queue takes the right to configure names of `amq.gen-`, whoever declares the exchange.
+        """
         self._link = AmqpLink(broker_url, purpose="tail")  # no heartbeat: a person may read one event for an hour
-        declare_events(self._link)
+        prepare(self._link, EVENTS, declares=declares)
         with self._link.errors():
             channel = self._link.channel
             queue = channel.queue_declare("", exclusive=True, auto_delete=True).queue

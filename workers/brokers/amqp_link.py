@@ -1,4 +1,4 @@
-"""One RabbitMQ connection with one channel: opening it, its timeouts, its errors, what is declared on it."""
+"""One RabbitMQ connection with one channel: opening it, its timeouts, its errors."""
 
 import socket
 import ssl
@@ -12,18 +12,10 @@ from urllib.parse import parse_qsl, urlsplit
 import amqp
 import kombu
 
-from core.errors import BrokerTopologyError, BrokerUnavailableError
+from core.errors import BrokerUnavailableError
 from workers.brokers.amqp_frames import Delivery, Frame, FrameReader, Outgoing, delivery_handler, publish_frames
 from workers.brokers.contracts import url_without_password, wrong_option_text
 from workers.brokers.large_messages import fitting, held_bytes
-from workers.brokers.topology import (
-    EVENT_EXCHANGE,
-    INTAKE_BINDINGS,
-    INTAKE_QUEUE,
-    INTAKE_QUEUE_ARGUMENTS,
-    SHOP_EXCHANGE,
-    SUBMIT_QUEUE,
-)
 
 _CONNECT_SECONDS: Final = 3.0
 _ANSWER_SECONDS: Final = 8.0
@@ -162,53 +154,6 @@ class AmqpLink:
 
 def _held_bytes(delivery: Delivery) -> int:
     return held_bytes(delivery.body) + len(delivery.header)
-
-
-def declare_intake(link: AmqpLink) -> None:
-    """Declare the shop exchange, our queue and its bindings; a second declaration changes nothing."""
-    channel = link.channel
-    with _mismatch_named(link, f"exchange {SHOP_EXCHANGE}", f"rabbitmqadmin delete exchange name={SHOP_EXCHANGE}"):
-        channel.exchange_declare(SHOP_EXCHANGE, "topic", durable=True, auto_delete=False)
-    with _mismatch_named(link, f"queue {INTAKE_QUEUE}", f"rabbitmqctl delete_queue {INTAKE_QUEUE}"):
-        channel.queue_declare(INTAKE_QUEUE, durable=True, auto_delete=False, arguments=INTAKE_QUEUE_ARGUMENTS)
-    with link.errors():
-        for routing_key in INTAKE_BINDINGS:
-            channel.queue_bind(INTAKE_QUEUE, SHOP_EXCHANGE, routing_key)
-
-
-def declare_submit(link: AmqpLink) -> None:
-    """Declare the queue of producers that speak Celery as Celery's own client does, and the exchange that leads to it.
-
-    A queue or exchange that one of them declared otherwise does as well: a refusal here would end the intake of all.
-    """
-    declarations: tuple[Callable[[Any], object], ...] = (
-        lambda channel: channel.exchange_declare(SUBMIT_QUEUE, "direct", durable=True, auto_delete=False),
-        lambda channel: channel.queue_declare(SUBMIT_QUEUE, durable=True, auto_delete=False),
-        lambda channel: channel.queue_bind(SUBMIT_QUEUE, SUBMIT_QUEUE, SUBMIT_QUEUE),
-    )
-    for declare in declarations:
-        with link.errors(), suppress(amqp.PreconditionFailed), link.new_channel() as channel:
-            declare(channel)
-
-
-def declare_events(link: AmqpLink) -> None:
-    """Declare the exchange of our events; a second declaration changes nothing."""
-    with _mismatch_named(link, f"exchange {EVENT_EXCHANGE}", f"rabbitmqadmin delete exchange name={EVENT_EXCHANGE}"):
-        link.channel.exchange_declare(EVENT_EXCHANGE, "topic", durable=True, auto_delete=False)
-
-
-@contextmanager
-def _mismatch_named(link: AmqpLink, what: str, deleted_by: str) -> Iterator[None]:
-    with link.errors():
-        try:
-            yield
-        except amqp.PreconditionFailed as error:
-            link.close()
-            reason = (
-                f"the {what} exists with other properties ({error.reply_text}). Take out what waits in it, delete it "
-                f"({deleted_by}) and start again: it is declared anew"
-            )
-            raise BrokerTopologyError(where=link.where, reason=reason) from error
 
 
 def _kombu_connection(broker_url: str, where: str, **options: Any) -> Any:

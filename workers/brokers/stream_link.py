@@ -9,11 +9,26 @@ from redis.backoff import NoBackoff
 from redis.connection import parse_url
 from redis.retry import Retry
 
-from core.errors import BrokerUnavailableError
+from core.errors import BrokerModeError, BrokerUnavailableError
 from workers.brokers.contracts import url_without_password, wrong_option_text
 
 _CONNECT_SECONDS: Final = 3.0
 _READ_SECONDS: Final = 6.0
+
+
+#: What HELLO calls the modes that do not suit us, in the words of `BrokerModeError`.
+_MODES_REFUSED: Final = {
+    "cluster": {
+        "what": "a node of a Redis Cluster",
+        "why": "one step of ours reaches several streams and lists, which a cluster keeps on different nodes",
+        "mend": "a server with `cluster-enabled no`",
+    },
+    "sentinel": {
+        "what": "a Sentinel",
+        "why": "it holds no messages, and only knows which server is the primary",
+        "mend": "the primary itself, by an address that follows a failover (a proxy, a virtual address)",
+    },
+}
 
 
 def open_client(broker_url: str, *, blocks_seconds_max: float = 0, **more: Any) -> redis.Redis:
@@ -46,8 +61,22 @@ def open_client(broker_url: str, *, blocks_seconds_max: float = 0, **more: Any) 
 
 def reach_server(broker_url: str) -> None:
     """Connect and ask for a sign of life; `BrokerUnavailableError` when none comes."""
-    with broker_errors(url_without_password(broker_url)), open_client(broker_url) as client:
-        client.ping()
+    where = url_without_password(broker_url)
+    with broker_errors(where), open_client(broker_url) as client:
+        greet(client, where)
+
+
+def greet(client: redis.Redis, where: str) -> None:
+    """Connect, and see what kind of server answers: BrokerModeError for one that cannot hold our streams, and close.
+
+    HELLO says so to everybody who may log in; INFO and CLUSTER take rights that our roles have no other use for.
+    """
+    answer: Any = client.execute_command("HELLO", "2")  # type: ignore[no-untyped-call]
+    told = dict(zip(answer[::2], answer[1::2], strict=False))
+    mode = told.get(b"mode", b"").decode()
+    if mode in _MODES_REFUSED:
+        client.close()
+        raise BrokerModeError(where=where, **_MODES_REFUSED[mode])
 
 
 def check_server_url(broker_url: str) -> None:

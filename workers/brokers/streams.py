@@ -22,7 +22,7 @@ from core.messages.outbound.replies import Reply
 from workers.brokers.contracts import Delivery, IntakeQueue, url_without_password
 from workers.brokers.headers import reply_of_fields, signature_of_fields
 from workers.brokers.large_messages import kept
-from workers.brokers.stream_link import broker_errors, open_client
+from workers.brokers.stream_link import broker_errors, greet, open_client
 from workers.brokers.stream_replies import CuttingParser
 from workers.brokers.stream_scripts import ADD_REPLY, GREATEST_ID, RENEW_STREAM, TAKE_SUBMITTED
 from workers.brokers.topology import (
@@ -73,6 +73,7 @@ class StreamIntake:
         self._redis = open_client(broker_url, blocks_seconds_max=_BLOCK_SECONDS_MAX, parser_class=CuttingParser)
         self._take_submitted = self._redis.register_script(TAKE_SUBMITTED)
         with self._own_pending_again():
+            greet(self._redis, self._where)
             self._create_group()
 
     def receive(self, *, messages_max: int, wait_seconds: float) -> list[Delivery]:
@@ -205,7 +206,7 @@ class StreamEventPublisher:
         self._events_kept_max = events_kept_max
         self._redis = open_client(broker_url)
         with broker_errors(self._where):
-            self._redis.ping()
+            greet(self._redis, self._where)
 
     def publish(self, events: Sequence[tuple[str, str]], replies: Sequence[Reply] = ()) -> None:
         """See `EventPublisher.publish`."""
@@ -244,7 +245,7 @@ class StreamShopPublisher:
         self._where = url_without_password(broker_url)
         self._redis = open_client(broker_url)
         with broker_errors(self._where):
-            self._redis.ping()
+            greet(self._redis, self._where)
 
     def publish(self, messages: Sequence[tuple[str, bytes]], *, sign: Callable[[bytes], str] | None = None) -> None:
         """See `ShopPublisher.publish`."""
@@ -270,6 +271,7 @@ class StreamEventTail:
         self._where = url_without_password(broker_url)
         self._redis = open_client(broker_url, blocks_seconds_max=_BLOCK_SECONDS_MAX)
         with broker_errors(self._where):
+            greet(self._redis, self._where)
             # Not "$" at each read: that would skip what was added between two reads.
             newest: Any = [] if from_beginning else self._redis.xrevrange(EVENT_STREAM, count=1)
             self._position: bytes = newest[0][0] if newest else b"0-0"

@@ -19,6 +19,7 @@ from config.settings import unknown_variables
 from core.errors import LoyaltyError, UserError
 from workers.cli import (
     account_commands,
+    broker_commands,
     database_commands,
     dead_commands,
     event_commands,
@@ -93,6 +94,7 @@ def build_app() -> typer.Typer:
         process_commands, event_commands, replay_command, renew_command, quote_command, account_commands,
         value_commands, reward_commands, show_command, lot_commands, program_commands, dead_commands, ledger_commands,
         report_commands, export_command, import_commands, status_commands, upkeep_command, database_commands,
+        broker_commands,
     ):  # fmt: skip
         module.register(app)
     take_data_dir_everywhere(app)

@@ -104,9 +104,10 @@ def publish(
     loyalty publish orders.ndjson --key-id 2026-11 --secret-file high-street-2026-11
     """
     signer = _signer(key_id, secret_file)
-    url = broker_url(Settings())
+    settings = Settings()
+    url = broker_url(settings)
     published = 0
-    publisher = open_shop_publisher(url)
+    publisher = open_shop_publisher(url, declares=settings.declare)
     try:
         for batch in in_batches(split_events(file), BATCH_EVENTS):
             publisher.publish([(_routing_key(body), body) for body in batch], sign=signer)
@@ -139,11 +140,12 @@ def tail(
     loyalty tail
     loyalty tail --from-beginning --json --limit 10
     """
-    url = broker_url(Settings())
+    settings = Settings()
+    url = broker_url(settings)
     if from_beginning and url.startswith("amqp"):
         raise NothingKeptError
     shown = 0
-    follower = open_event_tail(url, from_beginning=from_beginning)
+    follower = open_event_tail(url, from_beginning=from_beginning, declares=settings.declare)
     try:
         while True:
             for body in follower.events(wait_seconds=1):

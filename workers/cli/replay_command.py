@@ -55,7 +55,7 @@ def replay(
         account_ids = _account_ids(engine, customer, account)
         with engine.connect() as connection:
             complete_since = purged_before(connection, OUTBOX)
-        publisher = open_event_publisher(url)
+        publisher = open_event_publisher(url, declares=settings.declare)
         try:
             published = sum(_replay(engine, publisher, each, instant, from_sequence) for each in account_ids)
         finally:
