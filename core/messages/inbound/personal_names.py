@@ -53,7 +53,7 @@ def phone_of(text: str) -> str:
         )
     plain = _e164(text)
     # Of a few strange ones the plain form would be read as yet another number.
-    if plain is None or _e164(plain) != plain:
+    if plain is None or (plain != text and _e164(plain) != plain):
         raise _problem(
             f"is not a phone number: its country has none of this length, or no country has its code; {PHONE_ADVICE}"
         )
