@@ -17,6 +17,7 @@ from benchmarks.latency import measure_latency, print_latency
 from benchmarks.load import Message, recorded_messages, sample_messages
 from benchmarks.posted_commands import print_commands, run_commands
 from benchmarks.posting import fill_inbox, measure_posting
+from benchmarks.reading import print_reading, run_reading
 from benchmarks.servers import FOLDER, PROGRAM_FILE, empty_broker, fresh_database, running_servers
 from benchmarks.sql_limit import measure_sql_limit
 from benchmarks.worst import print_intake, run_intake
@@ -28,28 +29,15 @@ _BATCH_MESSAGES = 500
 _SHARDS = 16
 #: Of the latencies a taste; `python -m benchmarks.latency` has more rates, and both brokers.
 _LATENCY_RATES = (10, 50)
+#: So often an account is read in each way.
+_READING_TIMES = 300
 #: Of the worst messages to receive a taste; `python -m benchmarks.worst` has more of each.
 _WORST_BYTES, _WORST_BYTES_EACH_MAX = 1_000_000, 1_048_576
 
 
 def main() -> None:
     """Measure, print and write."""
-    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--messages", type=int, default=12_000, help="messages for ours and for posting alone")
-    parser.add_argument("--usual-messages", type=int, default=3_000, help="messages for the usual way")
-    parser.add_argument("--full", action="store_true", help="the whole data set for everything")
-    parser.add_argument("--csv", type=Path, help="with --full: online_retail_2010_2011.csv.gz")
-    parser.add_argument("--database-url", help="another database server than the embedded one")
-    parser.add_argument("--broker-url", help="another broker than the embedded Valkey, e.g. a local RabbitMQ")
-    parser.add_argument("--lines-max", type=int, help="cut every order to so many lines (they have 20 on average)")
-    parser.add_argument("--soak", action="store_true", help="ours end to end only: for long runs that watch the memory")
-    parser.add_argument("--start-seconds", type=float, default=6.0, help="how long processes get to start")
-    parser.add_argument("--commands", type=int, default=2_000, help="of each kind that is posted beside orders")
-    parser.add_argument("--latency-seconds", type=float, default=3.0, help="for each kind of message and rate")
-    parser.add_argument("--worst-lines", type=int, default=10_000, help="of the heaviest orders")
-    parser.add_argument("--worst-refunds", type=int, default=500, help="of one of them")
-    parser.add_argument("--worst-orders", type=int, default=100_000, help="of the account with the longest history")
-    parser.add_argument("--out", type=Path, default=Path("build/bench.json"), help="where to write the results")
+    parser = _parser()
     arguments = parser.parse_args()
     if arguments.full:
         messages = recorded_messages(_csv(arguments.csv, parser))
@@ -68,11 +56,13 @@ def main() -> None:
         worst = run_intake(*urls, _WORST_BYTES, bytes_each_max=_WORST_BYTES_EACH_MAX)
         heavy = run_posting(urls[0], arguments.worst_lines, arguments.worst_refunds)
         long = run_accounts(urls[0], arguments.worst_orders)
+        reads = run_reading(urls[0], arguments.reading_accounts, _READING_TIMES)
     results["posted_commands"] = {kind: speed._asdict() for kind, speed in commands.items()}
     results["latency"] = latency.document()
     results["worst_intake_ratios"] = {name: round(run.ratio_to(worst["ordinary"]), 1) for name, run in worst.items()}
     results["worst_batch_seconds"] = {name: round(run.longest_seconds, 2) for name, run in heavy.items()}
     results["worst_account_ratios"] = {name: round(run.ratio, 1) for name, run in long.items()}
+    results["reading_ratios"] = {name: round(each.ratio, 1) for name, each in reads.items()}
     arguments.out.parent.mkdir(exist_ok=True)
     arguments.out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     _print(results)
@@ -81,7 +71,29 @@ def main() -> None:
     print_intake(worst)
     print_posting(heavy)
     print_accounts(long, arguments.worst_orders)
+    print_reading(reads, arguments.reading_accounts)
     Console().print(f"written to {arguments.out}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--messages", type=int, default=12_000, help="messages for ours and for posting alone")
+    parser.add_argument("--usual-messages", type=int, default=3_000, help="messages for the usual way")
+    parser.add_argument("--full", action="store_true", help="the whole data set for everything")
+    parser.add_argument("--csv", type=Path, help="with --full: online_retail_2010_2011.csv.gz")
+    parser.add_argument("--database-url", help="another database server than the embedded one")
+    parser.add_argument("--broker-url", help="another broker than the embedded Valkey, e.g. a local RabbitMQ")
+    parser.add_argument("--lines-max", type=int, help="cut every order to so many lines (they have 20 on average)")
+    parser.add_argument("--soak", action="store_true", help="ours end to end only: for long runs that watch the memory")
+    parser.add_argument("--start-seconds", type=float, default=6.0, help="how long processes get to start")
+    parser.add_argument("--commands", type=int, default=2_000, help="of each kind that is posted beside orders")
+    parser.add_argument("--latency-seconds", type=float, default=3.0, help="for each kind of message and rate")
+    parser.add_argument("--worst-lines", type=int, default=10_000, help="of the heaviest orders")
+    parser.add_argument("--worst-refunds", type=int, default=500, help="of one of them")
+    parser.add_argument("--worst-orders", type=int, default=100_000, help="of the account with the longest history")
+    parser.add_argument("--reading-accounts", type=int, default=10_000, help="one of which is read")
+    parser.add_argument("--out", type=Path, default=Path("build/bench.json"), help="where to write the results")
+    return parser
 
 
 def _csv(csv: Path | None, parser: argparse.ArgumentParser) -> Path:

@@ -90,13 +90,20 @@ SELECT account_id, 'spend', period, :points * :each, :each FROM accounts, unnest
 """
 
 
-def fill_ledger(engine: Engine, accounts: int, chain_key: bytes | None = None, *, is_limited: bool = False) -> None:
-    """Fill an empty, migrated database. Every lot has expired, and none was taken; entries are chained with a key.
+def fill_ledger(
+    engine: Engine,
+    accounts: int,
+    chain_key: bytes | None = None,
+    *,
+    is_limited: bool = False,
+    ordered_days_ago: int = 400,
+) -> None:
+    """Fill an empty, migrated database. No lot was taken, and points last 300 days; entries are chained with a key.
 
     The orders of each account are a day apart. With `is_limited` they are of one day, and the program has caps of a day
     and a month, and a budget.
     """
-    occurred_at, spread = datetime.now(UTC) - timedelta(days=400), 0 if is_limited else 1
+    occurred_at, spread = datetime.now(UTC) - timedelta(days=ordered_days_ago), 0 if is_limited else 1
     values = {
         "spread": spread,
         "lines": _LINES,

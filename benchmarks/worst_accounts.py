@@ -23,7 +23,9 @@ from core.domain.expiry.due import LOTS_OF_ENTRY_MAX
 from core.messages.program_files.program_file import parse_program
 from core.posting.batch import Poster
 from core.posting.events import EventContext
-from core.reading.standing import load_account_history, load_standings
+from core.reading.snapshot import snapshot_of
+from core.reading.standing import load_account_history
+from core.reading.storefront import find_standings
 from core.store import tables
 from core.store.programs import load_registry
 from core.upkeep.due_batches import expire_batch, remind_batch
@@ -127,7 +129,7 @@ class _Account:
     def _show(self) -> float:
         started = time.perf_counter()
         with self._engine.begin() as connection:
-            found = load_standings(connection, "c1")
+            found = find_standings(snapshot_of(connection), "c1")
             load_account_history(connection, found.registry, found.standings[0], 20)
         return time.perf_counter() - started
 

@@ -1,6 +1,6 @@
 """Reading for people: an account and its history. Changes nothing."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -8,15 +8,11 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from core.domain.decision import TierChange
-from core.domain.ledger import Account, AccountStatus, EntryKind
-from core.domain.lots import Lot
-from core.domain.reach import ReferenceKey
+from core.domain.ledger import Account, EntryKind
 from core.domain.value.authorizations import AuthorizationState
-from core.domain.value.commands import ACCOUNT, LINKED, told_reference
 from core.store import tables
-from core.store.account_names import drawn_id
 from core.store.engine import run_bulk
-from core.store.ledger import ACCOUNTS, LOTS
+from core.store.ledger import ACCOUNTS
 from core.store.programs import VERSIONS
 from core.store.rows import Shape
 
@@ -72,55 +68,6 @@ def load_accounts(connection: Connection, customer_id: str, program_id: str | No
     return [ACCOUNTS.read(row) for row in rows]
 
 
-# Primary ones first: what is said of a customer's points is mostly about those.
-_ALL_ACCOUNTS = f"""
-SELECT {ACCOUNTS.select("a")}
-FROM accounts a LEFT JOIN members m ON m.account_id = a.account_id AND m.customer_id = %s
-WHERE a.account_id IN (
-    SELECT account_id FROM accounts WHERE customer_id = %s
-    UNION SELECT account_id FROM account_members WHERE customer_id = %s
-) AND (%s::text IS NULL OR a.program_id = %s)
-ORDER BY a.program_id, m.account_id IS NULL, a.created_at, a.account_id
-"""  # noqa: S608  # our own names
-
-
-def load_all_accounts(connection: Connection, customer_id: str, program_id: str | None = None) -> list[Account]:
-    """All accounts that the customer owns or is a member of, by program, the one to which their orders come first."""
-    values = (customer_id, customer_id, customer_id, program_id, program_id)
-    return [ACCOUNTS.read(row) for row in run_bulk(connection, _ALL_ACCOUNTS, values)]
-
-
-_NAMED = f"""
-SELECT {ACCOUNTS.select("a")} FROM accounts a
-WHERE a.account_id IN (
-    SELECT account_id FROM account_references WHERE kind = %s AND reference = %s AND program_id = ANY(%s)
-    UNION ALL SELECT %s::uuid
-) AND (%s::text IS NULL OR a.program_id = %s)
-ORDER BY a.program_id, a.account_id
-"""  # noqa: S608  # our own names
-
-
-def load_named_accounts(
-    connection: Connection, keys: Collection[ReferenceKey], program_id: str | None = None
-) -> list[Account]:
-    """The accounts to which one name leads, by program; `keys` differ by the program alone, and there is one."""
-    kind, name, _ = next(iter(keys))
-    drawn = drawn_id(name) if kind == ACCOUNT else None
-    values = (kind, name, [key.program_id for key in keys], drawn, program_id, program_id)
-    return [ACCOUNTS.read(row) for row in run_bulk(connection, _NAMED, values)]
-
-
-_LINKED = """
-SELECT kind, reference FROM account_references WHERE account_id = %s AND kind = ANY(%s) ORDER BY kind, reference
-"""
-
-
-def load_linked(connection: Connection, account_id: UUID) -> list[tuple[str, str]]:
-    """By what else the account is found, in its program: kind and reference, as far as that is told."""
-    rows = run_bulk(connection, _LINKED, (account_id, list(LINKED)))
-    return [(kind, told_reference(kind, reference)) for kind, reference in rows]
-
-
 def load_accounts_by_id(connection: Connection, account_ids: Collection[UUID]) -> dict[UUID, Account]:
     """These accounts, as far as there are any."""
     statement = f"SELECT {ACCOUNTS.select('a')} FROM accounts a WHERE a.account_id = ANY(%b)"  # noqa: S608  # our own names
@@ -167,86 +114,6 @@ def load_order_times(
     sources, order_ids = map(list, zip(*keys, strict=True))
     rows = run_bulk(connection, _ORDER_TIMES, (sources, order_ids, program_id))
     return {(source, order_id): occurred_at for source, order_id, occurred_at in rows}
-
-
-class StatusChange(NamedTuple):
-    """What put an account into the status that it is in."""
-
-    since: datetime
-    source: str
-    command_id: str
-
-
-_OF_STATUS = {
-    AccountStatus.FROZEN: "loyalty.command.account.freeze",
-    AccountStatus.CLOSED: "loyalty.command.account.close",
-}
-_STATUS_COMMANDS = """
-SELECT recorded_at, source, command_id, type FROM commands
-WHERE account_id = %s AND code IS NULL AND type = ANY(%s) ORDER BY recorded_at, inbox_id
-"""
-
-
-def load_status_change(connection: Connection, account: Account) -> StatusChange | None:
-    """The command since which the account is frozen or closed; None for one that is neither, or if nobody knows."""
-    wanted = _OF_STATUS.get(account.status)
-    if wanted is None:
-        return None
-    types = [*_OF_STATUS.values(), "loyalty.command.account.unfreeze"]
-    found: StatusChange | None = None
-    for since, source, command_id, of_type in run_bulk(connection, _STATUS_COMMANDS, (account.account_id, types)):
-        if of_type != wanted:
-            found = None
-        elif found is None:
-            found = StatusChange(since, source, command_id)
-    return found
-
-
-#: So many lots of an account are listed; the rest is summed up.
-LOTS_LISTED_MAX = 1_000
-_OPEN_LOTS = f"""
-SELECT {LOTS.select("l")} FROM dated_lots l WHERE l.account_id = %s AND l.points_remaining > 0
-ORDER BY l.expires_at NULLS LAST, l.available_at NULLS LAST, l.lot_number LIMIT {LOTS_LISTED_MAX}
-"""  # noqa: S608  # our own names
-
-
-def load_open_lots(connection: Connection, account_id: UUID) -> list[Lot]:
-    """Lots with points left, in the order in which they would be spent, at most `LOTS_LISTED_MAX`."""
-    return [LOTS.read(row).lot for row in run_bulk(connection, _OPEN_LOTS, (account_id,))]
-
-
-class PointsLeft(NamedTuple):
-    """What is left of lots that are alike in when their points can be used."""
-
-    earned_by: str
-    is_pending: bool
-    available_at: datetime | None  #: of pending ones
-    expires_at: datetime | None
-    lots: int
-    points: int
-
-
-_POINTS_LEFT = """
-SELECT earned_by, is_pending, CASE WHEN is_pending THEN available_at END, expires_at, count(*),
-       sum(points_remaining)::bigint
-FROM dated_lots WHERE account_id = %s AND points_remaining > 0 GROUP BY 1, 2, 3, 4
-"""
-
-
-def load_points_left(connection: Connection, account_id: UUID) -> list[PointsLeft]:
-    """The points of all lots of the account, summed up."""
-    return [PointsLeft(*row) for row in run_bulk(connection, _POINTS_LEFT, (account_id,))]
-
-
-def points_left_of(lots: Iterable[Lot]) -> list[PointsLeft]:
-    """The points of these lots, summed up."""
-    return [
-        PointsLeft(
-            lot.earned_by, lot.is_pending, lot.available_at if lot.is_pending else None, lot.expires_at, 1,
-            lot.points_remaining,
-        )
-        for lot in lots
-    ]  # fmt: skip
 
 
 _SEQUENCE_MAX = 2**63 - 1

@@ -9,7 +9,8 @@ from sqlalchemy import Connection, Engine
 
 from core.domain.program import Program
 from core.domain.program.registry import ProgramRegistry
-from core.store.engine import begin_reading, run_bulk
+from core.reading.running_periods import RunningPeriods
+from core.store.engine import run_bulk
 from core.store.programs import STAMP, load_registry, require_program
 
 
@@ -19,11 +20,20 @@ class Snapshot(NamedTuple):
     connection: Connection  #: in a transaction that may only read
     as_of: datetime  #: by the clock of the database
     registry: ProgramRegistry  #: every version of every program
+    periods: RunningPeriods  #: since when orders count for tiers
 
     def program(self, program_id: str) -> Program:
         """The version of a program that is in force; UnknownProgramError."""
         require_program(self.registry, program_id)
         return self.registry.at(program_id, self.as_of).program
+
+
+class _Known:
+    """The programs, and what is worked out of them."""
+
+    def __init__(self, registry: ProgramRegistry) -> None:
+        self.registry = registry
+        self.periods = RunningPeriods(registry)
 
 
 class Reader:
@@ -36,15 +46,22 @@ class Reader:
     def __init__(self, engine: Engine) -> None:
         """Opens nothing yet."""
         self._engine = engine
-        self._registry = ProgramRegistry((), stamp=-1)
+        self._known = _Known(ProgramRegistry((), stamp=-1))
 
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
         """One state of everything; whatever is written meanwhile, it stays. Keep it for moments, not for minutes."""
-        with self._engine.begin() as connection:
-            begin_reading(connection)
+        reading = self._engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        with reading.begin() as connection:
             ((as_of, stamp),) = run_bulk(connection, f"SELECT clock_timestamp(), {STAMP}")
-            registry = self._registry
-            if registry.stamp != stamp:
-                self._registry = registry = load_registry(connection)
-            yield Snapshot(connection, as_of, registry)
+            known = self._known
+            if known.registry.stamp != stamp:
+                self._known = known = _Known(load_registry(connection))
+            yield Snapshot(connection, as_of, known.registry, known.periods)
+
+
+def snapshot_of(connection: Connection) -> Snapshot:
+    """What a transaction sees that the caller has begun."""
+    ((as_of,),) = run_bulk(connection, "SELECT clock_timestamp()")
+    registry = load_registry(connection)
+    return Snapshot(connection, as_of, registry, RunningPeriods(registry))

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from core.domain.decision import TierChange
 from core.domain.ledger import Account
-from core.domain.lots import Lot
+from core.domain.lots import Lot, in_spending_order
 from core.domain.members import Member
 from core.domain.program import Program, QualificationWindow
 from core.domain.program.registry import BEGINNING, ProgramRegistry
@@ -19,29 +19,17 @@ from core.domain.tiers.next_tier import NextTier, counted_units, next_tier
 from core.domain.tiers.qualification import qualification_period
 from core.domain.value.authorizations import Authorization
 from core.domain.value.commands import CUSTOMER, HIDDEN, LINKED, Whom
-from core.domain.whose import reference_key
-from core.errors import NotOpenedYetError, UnknownAccountError, UnknownCustomerError
+from core.errors import LoyaltyError, NotOpenedYetError, UnknownAccountError, UnknownCustomerError
 from core.messages.outbound.event_json import instant_text
-from core.reading.accounts import (
-    HistoryEntry,
-    PointsLeft,
-    StatusChange,
-    load_accounts,
-    load_all_accounts,
-    load_history,
-    load_linked,
-    load_named_accounts,
-    load_open_lots,
-    load_points_left,
-    load_status_change,
-    load_tier_changes,
-    points_left_of,
-)
-from core.reading.open_messages import OpenMessage, load_open_messages, parked_orders
+from core.reading.accounts import HistoryEntry, load_accounts, load_history, load_tier_changes
+from core.reading.open_lots import LOTS_LISTED_MAX, PointsLeft, load_open_lots, load_points_left, points_left_of
+from core.reading.open_messages import OpenMessage, load_letters, open_messages, parked_orders
 from core.reading.past import load_past, with_past_ends
-from core.store.authorizations import load_holding
+from core.reading.running_periods import Periods
+from core.reading.snapshot import Snapshot
+from core.reading.standing_parts import AccountParts, load_called, load_parts
+from core.reading.status_changes import StatusChange, load_status_change
 from core.store.engine import database_now, run_bulk
-from core.store.members import load_members
 from core.store.programs import load_registry, require_program
 from core.store.repairs import KeptRepair, load_repairs
 from core.store.tier_facts import load_counted
@@ -114,71 +102,39 @@ def require_accounts(connection: Connection, customer_id: str, program_id: str |
     """The accounts that the customer may use, at least one; UnknownProgramError, UnknownCustomerError."""
     accounts = load_accounts(connection, customer_id, program_id)
     if not accounts:
-        if program_id is not None:
-            require_program(load_registry(connection), program_id)
-        orders = parked_orders(connection, customer_id, load_registry(connection), program_id)
-        numbers = ", ".join(str(order.inbox_id) for order in orders[:_PARKED_NAMED_MAX])
-        parked = f"; parked messages name this customer: {numbers} (loyalty dead show)" if orders else ""
-        raise UnknownCustomerError(customer_id=customer_id, where=_in_program(program_id), parked=parked)
+        registry = load_registry(connection)
+        raise _unknown_customer(connection, registry, customer_id, program_id, database_now(connection))
     return accounts
 
 
-def require_named(
-    connection: Connection, registry: ProgramRegistry, whom: Whom, program_id: str | None
-) -> list[Account]:
+def require_named(now: Snapshot, whom: Whom, program_id: str | None) -> list[Account]:
     """The accounts of this name, at least one: all that a customer owns or may use, or what a reference leads to.
 
     UnknownProgramError, UnknownCustomerError, UnknownAccountError.
     """
-    if whom.kind == CUSTOMER:
-        accounts = load_all_accounts(connection, whom.id, program_id)
-        return accounts or require_accounts(connection, whom.id, program_id)
-    if program_id is not None:
-        require_program(registry, program_id)
-    keys = [reference_key(whom, each) for each in registry.program_ids()] or [reference_key(whom)]
-    named = load_named_accounts(connection, keys, program_id)
-    if not named:
-        called = f"this {LINKED[whom.kind]}" if whom.kind in HIDDEN else f"the {whom.kind} {whom.id}"
-        raise UnknownAccountError(called=called, where=_in_program(program_id))
-    return named
+    accounts = load_called(now.connection, whom, program_id)
+    if not accounts:
+        raise _unknown(now, whom, program_id)
+    return accounts
 
 
 def load_standings(
-    connection: Connection,
-    name: str,
-    program_id: str | None = None,
-    as_of: datetime | None = None,
-    *,
-    kind: str = CUSTOMER,
-    registry: ProgramRegistry | None = None,
+    now: Snapshot, whom: Whom, program_id: str | None = None, as_of: datetime | None = None
 ) -> Standings:
     """The accounts of a customer, or what another kind of name leads to, or those of `program_id` alone.
 
     A phone number or an e-mail address is given as it is kept (`core.messages.inbound.personal_names.hidden_name`).
 
-    `registry` is what the caller knows of the programs by now; None: it is read. Now, or as they were recorded at
-    `as_of`, not in the future. UnknownProgramError, UnknownCustomerError,
+    Now, or as they were recorded at `as_of`, not in the future. UnknownProgramError, UnknownCustomerError,
     UnknownAccountError; NotOpenedYetError when no account was opened by `as_of`.
     """
-    registry = registry or load_registry(connection)
-    accounts = require_named(connection, registry, Whom(kind, name), program_id)
-    customer_id = name if kind == CUSTOMER else accounts[0].customer_id
-    instant = as_of or database_now(connection)
-    found = (
-        _present(connection, account, customer_id, registry, instant)
-        if as_of is None
-        else _past(connection, account, registry.at(account.program_id, instant).program, instant)
-        for account in accounts
-    )
-    standings = [standing for standing in found if standing is not None]
-    if not standings:
-        raise NotOpenedYetError(
-            customer_id=customer_id,
-            where=_in_program(program_id),
-            as_of=_exact_text(instant),
-            opened_at=_exact_text(_opened_at(connection, [account.account_id for account in accounts])),
-        )
-    return Standings(instant, registry, standings)
+    if as_of is not None:
+        return _past_standings(now, whom, program_id, as_of)
+    periods = now.periods.at(now.as_of)
+    found = load_parts(now.connection, whom, program_id, periods.json)
+    if not found:
+        raise _unknown(now, whom, program_id)
+    return Standings(now.as_of, now.registry, [_present(now, parts, whom, periods) for parts in found])
 
 
 def load_account_history(
@@ -219,6 +175,27 @@ def _exact_text(instant: datetime) -> str:
     return instant_text(instant).replace("T", " ")
 
 
+def _unknown(now: Snapshot, whom: Whom, program_id: str | None) -> LoyaltyError:
+    """What there is to say where a name leads to nothing."""
+    if whom.kind == CUSTOMER:
+        return _unknown_customer(now.connection, now.registry, whom.id, program_id, now.as_of)
+    if program_id is not None:
+        require_program(now.registry, program_id)
+    called = f"this {LINKED[whom.kind]}" if whom.kind in HIDDEN else f"the {whom.kind} {whom.id}"
+    return UnknownAccountError(called=called, where=_in_program(program_id))
+
+
+def _unknown_customer(
+    connection: Connection, registry: ProgramRegistry, customer_id: str, program_id: str | None, now: datetime
+) -> LoyaltyError:
+    if program_id is not None:
+        require_program(registry, program_id)
+    orders = parked_orders(load_letters(connection, customer_id), customer_id, registry, program_id, now)
+    numbers = ", ".join(str(order.inbox_id) for order in orders[:_PARKED_NAMED_MAX])
+    parked = f"; parked messages name this customer: {numbers} (loyalty dead show)" if orders else ""
+    return UnknownCustomerError(customer_id=customer_id, where=_in_program(program_id), parked=parked)
+
+
 def _opened_at(connection: Connection, account_ids: list[UUID]) -> datetime:
     statement = "SELECT min(created_at) FROM accounts WHERE account_id = ANY(%s)"
     ((opened_at,),) = run_bulk(connection, statement, (account_ids,))
@@ -226,29 +203,56 @@ def _opened_at(connection: Connection, account_ids: list[UUID]) -> datetime:
     return opened_at
 
 
-def _present(
-    connection: Connection, account: Account, customer_id: str, registry: ProgramRegistry, as_of: datetime
-) -> Standing:
-    program = registry.at(account.program_id, as_of).program
-    lots, left = load_open_lots(connection, account.account_id), load_points_left(connection, account.account_id)
-    messages = load_open_messages(connection, account, customer_id, registry)
-    counted = _counted(connection, account, program, as_of)
-    status_change = load_status_change(connection, account)
-    holding = load_holding(connection, [account.account_id]) if account.reserved else ()
-    members, linked = load_members(connection, [account.account_id]), load_linked(connection, account.account_id)
+def _present(now: Snapshot, parts: AccountParts, whom: Whom, periods: Periods) -> Standing:
+    """What was read with the account, with what few accounts need another statement for."""
+    connection, account = now.connection, parts.account
+    program = now.registry.at(account.program_id, now.as_of).program
+    if len(parts.lots) > LOTS_LISTED_MAX:
+        lots, left = load_open_lots(connection, account.account_id), load_points_left(connection, account.account_id)
+    else:
+        lots, left = in_spending_order(parts.lots), points_left_of(parts.lots)
+    customer_id, letters = account.customer_id, parts.letters
+    if whom.kind == CUSTOMER:
+        customer_id = whom.id
+    elif not customer_id.isascii():  # it may be written in two ways, and only one was looked for
+        letters = load_letters(connection, customer_id)
+    parked = parked_orders(letters, customer_id, now.registry, account.program_id, now.as_of)
     return Standing(
-        account, program, as_of, False, lots, left, messages, counted, status_change, holding,
-        members[account.account_id], linked,
+        account, program, now.as_of, False, lots, left,
+        open_messages(connection, parts.about_orders, parked, now.registry),
+        _counted(now, parts, program, periods),
+        load_status_change(connection, account), parts.authorizations, parts.members, parts.linked,
     )  # fmt: skip
 
 
-def _counted(connection: Connection, account: Account, program: Program, as_of: datetime) -> Sequence[CountedOrder]:
+def _counted(now: Snapshot, parts: AccountParts, program: Program, periods: Periods) -> Sequence[CountedOrder]:
     """Orders that a period which begins by now would begin with."""
+    account, as_of = parts.account, now.as_of
     if program.qualification.window is QualificationWindow.LIFETIME and account.qualifying_from is None:
         return ()
+    if (running := periods.by_program.get(program.program_id)) is not None:
+        assert running.start is not None
+        return () if parts.counted is None else [CountedOrder(running.start, parts.counted)]
     since = qualification_period(program, as_of, account.enrolled_at).start or BEGINNING
     bounds = counting_bounds(account, (as_of,), [program])
-    return load_counted(connection, {account.account_id: since}, {account.account_id: bounds})[account.account_id]
+    return load_counted(now.connection, {account.account_id: since}, {account.account_id: bounds})[account.account_id]
+
+
+def _past_standings(now: Snapshot, whom: Whom, program_id: str | None, as_of: datetime) -> Standings:
+    accounts = require_named(now, whom, program_id)
+    found = (
+        _past(now.connection, account, now.registry.at(account.program_id, as_of).program, as_of)
+        for account in accounts
+    )
+    standings = [standing for standing in found if standing is not None]
+    if not standings:
+        raise NotOpenedYetError(
+            customer_id=whom.id if whom.kind == CUSTOMER else accounts[0].customer_id,
+            where=_in_program(program_id),
+            as_of=_exact_text(as_of),
+            opened_at=_exact_text(_opened_at(now.connection, [account.account_id for account in accounts])),
+        )
+    return Standings(as_of, now.registry, standings)
 
 
 def _past(connection: Connection, account: Account, program: Program, as_of: datetime) -> Standing | None:

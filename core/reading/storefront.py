@@ -24,7 +24,7 @@ def find_accounts(
     phone or email. The last two need the `salt` that the workers have. UnknownCustomerError, UnknownAccountError,
     UnknownProgramError; NoReferenceSaltError and UnusableNameError of phone and email.
     """
-    return require_named(now.connection, now.registry, Whom(kind, hidden_name(kind, name, salt)), program_id)
+    return require_named(now, Whom(kind, hidden_name(kind, name, salt)), program_id)
 
 
 def find_standings(
@@ -40,8 +40,7 @@ def find_standings(
 
     Errors as of `find_accounts`, and NotOpenedYetError where no account was opened by `as_of`.
     """
-    kept = hidden_name(kind, name, salt)
-    return load_standings(now.connection, kept, program_id, as_of, kind=kind, registry=now.registry)
+    return load_standings(now, Whom(kind, hidden_name(kind, name, salt)), program_id, as_of)
 
 
 class HistoryPage(NamedTuple):

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
-from uuid import UUID
 
 from sqlalchemy import Connection
 
@@ -25,7 +24,7 @@ class OrderElsewhere(NamedTuple):
     to_add: Mapping[str, str]  #: to the data of the message, for it to be about this order
 
 
-class _Pair(NamedTuple):
+class OrderPair(NamedTuple):
     """A waiting message, and an order of the id that it waits for."""
 
     inbox_id: int
@@ -45,10 +44,6 @@ _PAIR = """
 i.inbox_id, i.type, i.source, coalesce(i.subject_source, i.source), i.occurred_at, i.settled::json->>'program_id',
 i.received_at, o.order_id, o.source, o.program_id, o.occurred_at
 """
-_OF_ACCOUNT = f"""
-SELECT {_PAIR} FROM orders o JOIN inbox i ON i.subject = 'order ' || o.order_id
-WHERE o.account_id = %s AND i.state = 'waiting' ORDER BY i.inbox_id
-"""  # noqa: S608  # our own names
 # By their sources, since no index of orders leads with their ids.
 _OF_SOURCES = f"""
 WITH RECURSIVE known AS (
@@ -76,17 +71,11 @@ def orders_elsewhere(
 ) -> list[OrderElsewhere]:
     """What the newest waiting messages, or these of them, may mean, among orders of the first sources; by number."""
     rows = run_bulk(connection, _OF_NEWEST) if inbox_ids is None else run_bulk(connection, _OF_CHOSEN, (inbox_ids,))
-    return _elsewhere(map(_Pair._make, rows), registry)
+    return elsewhere_of(map(OrderPair._make, rows), registry)
 
 
-def account_orders_elsewhere(
-    connection: Connection, account_id: UUID, registry: ProgramRegistry
-) -> list[OrderElsewhere]:
-    """Waiting messages that may mean orders of this account; by their numbers."""
-    return _elsewhere(map(_Pair._make, run_bulk(connection, _OF_ACCOUNT, (account_id,))), registry)
-
-
-def _elsewhere(pairs: Iterable[_Pair], registry: ProgramRegistry) -> list[OrderElsewhere]:
+def elsewhere_of(pairs: Iterable[OrderPair], registry: ProgramRegistry) -> list[OrderElsewhere]:
+    """Those of these messages that do not find the order as they are, and would with a field more."""
     return [
         OrderElsewhere(pair.inbox_id, pair.type, pair.source, pair.order_id, pair.received_at, to_add)
         for pair in pairs
@@ -94,7 +83,7 @@ def _elsewhere(pairs: Iterable[_Pair], registry: ProgramRegistry) -> list[OrderE
     ]
 
 
-def _to_add(pair: _Pair, registry: ProgramRegistry) -> dict[str, str]:
+def _to_add(pair: OrderPair, registry: ProgramRegistry) -> dict[str, str]:
     """What leads the message to the order; nothing where it is about another program's, or finds it as it is."""
     if pair.about_source != pair.order_source:
         is_within_reach = registry.resolve(pair.named, pair.source, pair.occurred_at) == pair.program_id

@@ -6,10 +6,13 @@ Only what is otherwise is said. Types are the columns', so whoever adds a column
 domain, and nowhere else.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from enum import Enum
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any, Generic, NamedTuple, TypeVar, get_type_hints
+from uuid import UUID
 
 from sqlalchemy import Column, Connection, Table
 from sqlalchemy.dialects import postgresql
@@ -18,6 +21,10 @@ from core.store.engine import driver_connection, run_bulk
 
 Value = TypeVar("Value")
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
+#: What JSON has no words for, by the type of its column.
+_FROM_JSON: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
+    {"timestamp with time zone": datetime.fromisoformat, "uuid": UUID}
+)
 
 
 class Field(NamedTuple):
@@ -84,7 +91,19 @@ class Shape(Generic[Value]):
 
     @cached_property
     def _reading(self) -> tuple[list[str], Callable[[Sequence[Any]], Value]]:
-        """The columns of the fields, in their order, and what makes a value of such a row."""
+        return self._reader({})
+
+    @cached_property
+    def _reading_nested(self) -> tuple[list[str], Callable[[Sequence[Any]], Value]]:
+        return self._reader(_FROM_JSON)
+
+    def _reader(
+        self, of_types: Mapping[str, Callable[[Any], Any]]
+    ) -> tuple[list[str], Callable[[Sequence[Any]], Value]]:
+        """The columns of the fields, in their order, and what makes a value of such a row.
+
+        `of_types` makes what columns of a type hold of what stands in the row instead.
+        """
         names: list[str] = []
         source = _Source("row")
         columns = {field.path: name for name, field in self._fields.items()}
@@ -97,6 +116,8 @@ class Shape(Generic[Value]):
                     parts.append(read(hint, f"{prefix}{field}."))
                     continue
                 code, made_by = f"row[{len(names)}]", self._fields[name].read
+                if (made := of_types.get(type_of(self.table, name))) is not None:
+                    code = f"({code} and {source.name(made)}({code}))"
                 parts.append(code if made_by is None else f"{source.name(made_by)}({code})")
                 names.append(name)
             return f"{source.name(tuple.__new__)}({source.name(of)}, ({', '.join(parts)},))"
@@ -110,6 +131,15 @@ class Shape(Generic[Value]):
     def read(self, row: Sequence[Any]) -> Value:
         """Make a value of what was selected."""
         return self._reading[1](row)
+
+    def select_nested(self, alias: str) -> str:
+        """The same as one JSON array: what `read_nested` takes, of which many can be `gathered`."""
+        assert not {type_of(self.table, name) for name in self._reading_nested[0]} & {"bytea", "numeric", "jsonb"}
+        return f"json_build_array({self.select(alias)})"
+
+    def read_nested(self, row: Sequence[Any]) -> Value:
+        """Make a value of what was selected as JSON."""
+        return self._reading_nested[1](row)
 
 
 class Rows(NamedTuple, Generic[Value]):
@@ -211,6 +241,14 @@ def type_of(table: Table, name: str) -> str:
 def selected(table: Table, names: Iterable[str], alias: str) -> str:
     """These columns for a SELECT from the table under this name; JSON as its text."""
     return ", ".join(f"{alias}.{name}::text" if type_of(table, name) == "json" else f"{alias}.{name}" for name in names)
+
+
+def gathered(nested_select: str) -> str:
+    """All rows of a SELECT of one JSON array each, as one such array: part of the row of what has them.
+
+    So one round trip brings rows of many tables, and it costs the server less than array_agg of each column.
+    """
+    return f"array_to_json(ARRAY({nested_select}))"
 
 
 def unnested(table: Table, names: Sequence[str], alias: str = "k") -> str:

@@ -43,6 +43,7 @@ SMALL = {
     ),
     "python -m benchmarks.posted_commands": "--messages 100 --rounds 1 --database-url {database}",
     "python -m benchmarks.importing": "--accounts 300 --database-url {database}",
+    "python -m benchmarks.reading": "--accounts 300 --times 20 --database-url {database}",
     "python -m benchmarks.many_rules": "--messages 200 --rounds 1 --processes 1 --database-url {database}",
 }
 #: Those that other tests of this file run.
@@ -116,7 +117,7 @@ def test_make_bench_prints_every_ratio(servers: Servers, stream_broker_url: str,
     """It runs benchmarks.usual_way, benchmarks.no_op and benchmarks.worst too."""
     sizes = "--messages 200 --usual-messages 20 --start-seconds 1.5"
     sizes += " --commands 50 --latency-seconds 0.5"
-    sizes += " --worst-lines 20 --worst-refunds 10 --worst-orders 200"
+    sizes += " --worst-lines 20 --worst-refunds 10 --worst-orders 200 --reading-accounts 50"
     urls = f"--database-url {servers.database_url} --broker-url {stream_broker_url}"
     printed = make("bench", f"BENCH_ARGUMENTS={sizes} {urls} --out {tmp_path}/bench.json")
     assert len(re.findall(r"x the usual way|of the limit", printed)) == 3
@@ -126,6 +127,7 @@ def test_make_bench_prints_every_ratio(servers: Servers, stream_broker_url: str,
     assert "into the ledger" in printed
     assert [printed.count(words) for words in ("order to event", "command to answer", "a bare no-op")] == [2, 2, 2]
     assert "An account of 200 orders" in printed
+    assert printed.count("all that is shown") == 7
 
 
 def test_make_simulate_runs_seeds(of_tests: dict[str, str]) -> None:

@@ -70,7 +70,7 @@ OF_DATABASE = (
     Protection(
         "a snapshot that cannot write",
         "what reads changes nothing",
-        (Edit("core/reading/snapshot.py", "            begin_reading(connection)\n", ""),),
+        (Edit("core/reading/snapshot.py", ", postgresql_readonly=True", ""),),
         ("tests/reading/test_storefront.py::test_a_snapshot_can_change_nothing",),
     ),
     Protection(

@@ -8,7 +8,9 @@ from sqlalchemy import Engine
 from core.domain.members import Member, Role
 from core.errors import NotOpenedYetError, UnknownAccountError, UnknownCustomerError, UnknownProgramError
 from core.reading.order_outcomes import NoPoints, OrderOutcome, load_order_outcomes
-from core.reading.standing import Standing, load_account_history, load_standings, require_accounts
+from core.reading.snapshot import snapshot_of
+from core.reading.standing import Standing, load_account_history, require_accounts
+from core.reading.storefront import find_standings
 from tests.factories import command, line, order, refund
 from tests.shell import Shell, take_by_operator
 
@@ -37,13 +39,13 @@ def shell(engine: Engine) -> Shell:
 
 def standing_of(shell: Shell, as_of: datetime | None = None) -> Standing:
     with shell.engine.begin() as connection:
-        [standing] = load_standings(connection, "c1", as_of=as_of).standings
+        [standing] = find_standings(snapshot_of(connection), "c1", as_of=as_of).standings
     return standing
 
 
 def outcome_of(shell: Shell) -> OrderOutcome:
     with shell.engine.begin() as connection:
-        [outcome] = load_order_outcomes(connection, load_standings(connection, "c1"), "o1", 50)
+        [outcome] = load_order_outcomes(connection, find_standings(snapshot_of(connection), "c1"), "o1", 50)
     return outcome
 
 
@@ -64,7 +66,7 @@ def test_of_the_past_only_what_was_recorded_is_known(shell: Shell) -> None:
     past = standing_of(shell, then)
     assert (past.is_past, past.account.balance, past.qualifying_units, past.next_tier) == (True, 40, None, None)
     with shell.engine.begin() as connection, pytest.raises(NotOpenedYetError):
-        load_standings(connection, "c1", as_of=then - timedelta(days=1))
+        find_standings(snapshot_of(connection), "c1", as_of=then - timedelta(days=1))
 
 
 def test_an_unknown_customer_is_not_an_empty_answer(shell: Shell) -> None:
@@ -72,7 +74,7 @@ def test_an_unknown_customer_is_not_an_empty_answer(shell: Shell) -> None:
         with pytest.raises(UnknownCustomerError):
             require_accounts(connection, "nobody")
         with pytest.raises(UnknownCustomerError):
-            load_standings(connection, "nobody", "test", datetime.now(UTC))
+            find_standings(snapshot_of(connection), "nobody", program_id="test", as_of=datetime.now(UTC))
         with pytest.raises(UnknownProgramError):
             require_accounts(connection, "nobody", "no-such-program")
 
@@ -80,7 +82,7 @@ def test_an_unknown_customer_is_not_an_empty_answer(shell: Shell) -> None:
 def test_the_history_is_bounded_and_ends_with_the_newest_entry(shell: Shell) -> None:
     shell.take(order("o1", "40.00"), order("o2", "2.00"), order("o3", "3.00"))
     with shell.engine.begin() as connection:
-        found = load_standings(connection, "c1")
+        found = find_standings(snapshot_of(connection), "c1")
         history = load_account_history(connection, found.registry, found.standings[0], 2)
     assert [entry.order_id for entry in history.entries] == ["o2", "o3"]
     assert (history.tier_changes, history.repairs) == ([], [])
@@ -122,14 +124,14 @@ def test_all_accounts_of_a_customer_are_found_and_each_by_its_other_names(engine
 
     def found(name: str, kind: str) -> list[str | None]:
         with shell.engine.begin() as connection:
-            standings = load_standings(connection, name, "test", kind=kind).standings
+            standings = find_standings(snapshot_of(connection), name, kind=kind, program_id="test").standings
         return [standing.account.own_account_id for standing in standings]
 
     assert (found("c1", "customer"), found("c2", "customer")) == (["second", None], ["second"])
     assert (found("second", "account"), found("9801-0007", "card")) == (["second"], ["second"])
     with shell.engine.begin() as connection:
-        [standing] = load_standings(connection, "9801-0007", kind="card").standings
+        [standing] = find_standings(snapshot_of(connection), "9801-0007", kind="card").standings
         with pytest.raises(UnknownAccountError, match="No account is found by the card 1111"):
-            load_standings(connection, "1111", kind="card")
-    assert (standing.members, standing.linked) == ((Member("c2", Role.MEMBER),), [("card", "9801-0007")])
+            find_standings(snapshot_of(connection), "1111", kind="card")
+    assert (standing.members, standing.linked) == ([Member("c2", Role.MEMBER)], [("card", "9801-0007")])
     assert found(str(standing.account.account_id), "account") == ["second"]

@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 from core.domain.lots import Lot, in_spending_order, take
 from core.domain.orders.posted import Qualifying
 from core.domain.tiers.history import CountedOrder
-from core.reading.accounts import load_open_lots
+from core.reading.open_lots import load_open_lots
 from core.store.ledger import load_lots
 from core.store.tables import FIRST_LOTS
 from core.store.tier_facts import load_counted

@@ -30,7 +30,8 @@ from core.domain.orders.posted import (
 )
 from core.domain.program import UsageKey
 from core.domain.tiers.history import CountedOrder, TierHistoryEntry, TierHold
-from core.reading.accounts import load_open_lots, load_tier_changes
+from core.reading.accounts import load_tier_changes
+from core.reading.open_lots import load_open_lots
 from core.store import tables
 from core.store.appending import (
     NewOrder,

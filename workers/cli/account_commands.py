@@ -14,7 +14,8 @@ from core.domain.program import Program
 from core.domain.program.registry import ProgramRegistry
 from core.domain.value.authorizations import Authorization
 from core.domain.value.commands import ACCOUNT, CARD, CUSTOMER, EMAIL, PHONE
-from core.reading.accounts import LOTS_LISTED_MAX, HistoryEntry
+from core.reading.accounts import HistoryEntry
+from core.reading.open_lots import LOTS_LISTED_MAX
 from core.reading.order_outcomes import load_order_outcomes
 from core.reading.shapes.native import native_account, points_but_of
 from core.reading.snapshot import Snapshot

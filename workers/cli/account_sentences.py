@@ -16,7 +16,8 @@ from core.domain.program import SPEND_UNITS, Availability, AvailabilityPolicy, E
 from core.domain.tiers.qualification import review_due_at
 from core.domain.value.authorizations import Authorization
 from core.domain.value.commands import HIDDEN, LINKED
-from core.reading.accounts import HistoryEntry, PointsLeft
+from core.reading.accounts import HistoryEntry
+from core.reading.open_lots import PointsLeft
 from core.reading.open_messages import OpenMessage
 from core.reading.standing import Repaired, Standing
 from workers.cli.output import command_text, count_text, printable, time_text, until_text

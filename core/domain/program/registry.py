@@ -75,6 +75,11 @@ class ProgramRegistry:
             routes = self._routes[stretch] = self._routes_at(self._turns[stretch - 1] if stretch else BEGINNING)
         return routes.by_source.get(source, routes.default)
 
+    def next_turn(self, instant: datetime) -> datetime | None:
+        """When after `instant` another version of any program comes into force; None: none is known to."""
+        place = bisect_right(self._turns, instant)
+        return self._turns[place] if place < len(self._turns) else None
+
     def takes_ever(self, source: str) -> bool:
         """Whether messages of `source` that name no program have one at any time."""
         instants = [BEGINNING, *self._turns]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from core.domain.lots import Lot
-from core.reading.accounts import LOTS_LISTED_MAX
+from core.reading.open_lots import LOTS_LISTED_MAX
 from core.reading.standing import Standing
 
 

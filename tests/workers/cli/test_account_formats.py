@@ -12,7 +12,8 @@ from sqlalchemy import Engine
 
 from core.reading.shapes.lightrail import lightrail_account
 from core.reading.shapes.square import square_account
-from core.reading.standing import load_standings
+from core.reading.snapshot import snapshot_of
+from core.reading.storefront import find_standings
 from tests.factories import PROGRAM_TEXT, command, fulfilment, order, refund
 from tests.pages import ROOT
 from tests.shell import SALT, Shell, take_by_operator
@@ -270,7 +271,7 @@ def test_the_functions_refuse_the_past_too(shell: Shell) -> None:
     shell.take(order("o1", "100.00"))
     with shell.engine.begin() as connection:
         now = shell.value("SELECT clock_timestamp()")
-        [past] = load_standings(connection, "c1", as_of=now).standings
+        [past] = find_standings(snapshot_of(connection), "c1", as_of=now).standings
         for shape in (square_account, lightrail_account):
             with pytest.raises(ValueError, match="of the present"):
                 shape(connection, past)
