@@ -95,6 +95,9 @@ RUN_BY: dict[str, tuple[str, ...]] = {
         "test_database_commands", "test_a_reporting_tool_gets_the_views_alone_by_grant_or_on_the_way"
     ),
     "loyalty db upgrade": cli("test_command_line", "test_a_database_without_tables_is_refused_until_it_is_upgraded"),
+    "loyalty db upgrade --check": cli(
+        "test_database_commands", "test_a_check_says_what_an_upgrade_would_do_and_changes_nothing"
+    ),
     "loyalty db upgrade --grant": cli(
         "test_database_commands", "test_grant_says_what_it_gave_and_upgrade_does_it_on_the_way"
     ),

@@ -17,6 +17,7 @@ ANSWERS: dict[str, list[tuple[object, ...]]] = {
         ("test", "clawback", 1, -50, 0),
     ],
     "Points that each program owes, by tier": [("held", "bronze", 1, 70), ("test", "bronze", 4, 310)],
+    "**Scaling.** A worker posts": [(0,)],
     "Which points expire unused": [("test", "2090-01", 60), ("test", "2090-02", 100)],
 }
 HELD = PROGRAM_TEXT.replace("program_id: test", "program_id: held").replace("/shops/test", "/shops/held")

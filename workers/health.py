@@ -1,7 +1,7 @@
 """Liveness and readiness of the roles of one data folder: `loyalty health`, and `python -m workers.health` for less.
 
 Alive means that a role makes progress, or waits for what it needs and would go on by itself; a platform restarts what
-is not alive. Ready means that it can work now: its servers answer too, and a role that tells whether it gets on does.
+is not alive. Working means that a role which tells whether it gets on does, and ready that its servers answer too.
 """
 
 import argparse
@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from workers.heartbeat import progress_file
 
@@ -38,6 +38,14 @@ def check_live(data_dir: Path, roles: Sequence[str] = (), *, age_seconds_max: fl
     return [Finding(f"role {file.stem}", _silence(file, age_seconds_max)) for file in files]
 
 
+def check_working(
+    data_dir: Path, roles: Sequence[str] = (), *, age_seconds_max: float = AGE_SECONDS_MAX
+) -> list[Finding]:
+    """Look at the roles and whether they get on, by files alone: as cheap as asking for life."""
+    alive = check_live(data_dir, roles, age_seconds_max=age_seconds_max)
+    return [found if found.problem else _getting_on(found, data_dir, age_seconds_max) for found in alive]
+
+
 def check_ready(
     data_dir: Path, roles: Sequence[str] = (), *, age_seconds_max: float = AGE_SECONDS_MAX
 ) -> list[Finding]:
@@ -58,9 +66,8 @@ def check_ready(
             engine.dispose()
 
     checks = {"database": reach_database, "broker": lambda: reach_broker(find_addresses(settings).broker_url)}
-    alive = check_live(data_dir, roles, age_seconds_max=age_seconds_max)
-    roles_found = [found if found.problem else _getting_on(found, data_dir, age_seconds_max) for found in alive]
-    return [*roles_found, *_in_time(checks, CHECK_SECONDS_MAX)]
+    working = check_working(data_dir, roles, age_seconds_max=age_seconds_max)
+    return [*working, *_in_time(checks, CHECK_SECONDS_MAX)]
 
 
 def _silence(file: Path, age_seconds_max: float) -> str | None:
@@ -123,16 +130,18 @@ def lines_of(findings: Sequence[Finding]) -> list[str]:
     ]
 
 
+_CHECKS: Final = {"live": check_live, "working": check_working, "ready": check_ready}
+
+
 def main() -> int:
     """Exit 0 if all is well, 1 if not: the health check of a container. For people there is `loyalty health`."""
     parser = argparse.ArgumentParser(prog="python -m workers.health", description=main.__doc__)
-    parser.add_argument("question", choices=("live", "ready"))
+    parser.add_argument("question", choices=_CHECKS)
     parser.add_argument("--role", action="append", default=[])
     parser.add_argument("--age-seconds-max", type=float, default=AGE_SECONDS_MAX)
     arguments = parser.parse_args()
     data_dir = Path(os.environ.get("LOYALTY_DATA_DIR", ".loyalty"))
-    check = check_live if arguments.question == "live" else check_ready
-    findings = check(data_dir, arguments.role, age_seconds_max=arguments.age_seconds_max)
+    findings = _CHECKS[arguments.question](data_dir, arguments.role, age_seconds_max=arguments.age_seconds_max)
     sys.stdout.write("\n".join(lines_of(findings)) + "\n")
     return int(any(finding.problem for finding in findings))
 

@@ -4,6 +4,7 @@ Roles go on while the tables change, and a release goes on beside the next one (
 release on that holds is in the table schema_support, so that an older one, which does not know the newer, can see it.
 """
 
+import ast
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -84,6 +85,23 @@ def current_revision(engine: Engine) -> str | None:
 def head_revision() -> str:
     """This release's revision: that of its last migration, as the names of the files say."""
     return max(path.name.partition("_")[0] for path in (_FOLDER / "versions").glob("[0-9]*_*.py"))
+
+
+class Migration(NamedTuple):
+    """One step from the tables of a release to those of the next."""
+
+    revision: str
+    summary: str  #: what its file says that it does
+
+
+def pending_migrations(found: str | None) -> list[Migration]:
+    """What `upgrade` would run on tables of this revision (None: an empty database), in order."""
+    files = {path.name.partition("_")[0]: path for path in (_FOLDER / "versions").glob("[0-9]*_*.py")}
+    return [
+        Migration(revision, (ast.get_docstring(ast.parse(files[revision].read_text("utf-8"))) or "").partition("\n")[0])
+        for revision in sorted(files)
+        if found is None or revision > found
+    ]
 
 
 def upgrade(engine: Engine, *, tries_max: int = _TRIES_MAX) -> None:

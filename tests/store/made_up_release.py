@@ -1,4 +1,7 @@
-"""A release after this one, made up: its only change is a migration. What is promised to it can so be tried today."""
+"""Two releases after this one, made up: the next adds to the tables, the one after takes away what this one still has.
+
+What is promised to them can so be tried today.
+"""
 
 from pathlib import Path
 from shutil import copytree
@@ -26,6 +29,23 @@ def upgrade() -> None:
     op.create_table("notes", sa.Column("note", sa.String(), nullable=False))
 '''
 
+LAST_REVISION = "0003"
+#: No release since the next one looks at that index; with it goes the promise to this release.
+TAKING_AWAY = '''"""What the release after that takes away."""
+
+from alembic import op
+
+revision = "0003"
+down_revision = "0002"
+
+
+def upgrade() -> None:
+    op.execute("UPDATE schema_support SET oldest_revision = '0002'")
+    with op.get_context().autocommit_block():
+        op.execute("DROP INDEX CONCURRENTLY IF EXISTS ix_orders_note")
+        op.execute("ALTER TABLE orders DROP COLUMN IF EXISTS note")
+'''
+
 
 def add_migration(migrations: Path) -> None:
     """Make a copy of this release's migrations those of the later one."""
@@ -36,6 +56,13 @@ def copy_migrations(to: Path) -> Path:
     """The later release's migrations."""
     copied = copytree(Path(__file__).parents[2] / "core/store/migrations", to / "migrations")
     add_migration(copied)
+    return copied
+
+
+def copy_last_migrations(to: Path) -> Path:
+    """Those of the release after it."""
+    copied = copy_migrations(to)
+    (copied / "versions" / f"{LAST_REVISION}_made_up.py").write_text(TAKING_AWAY)
     return copied
 
 

@@ -18,13 +18,13 @@ from sqlalchemy import Engine, make_url, text
 from core.errors import DatabaseEncodingError, DatabaseNotReadyError, DatabaseTooNewError, TablesInUseError
 from core.store import migrate
 from core.store.engine import create_database_engine
-from core.store.migrate import current_revision, head_revision, require_current, upgrade
+from core.store.migrate import current_revision, head_revision, pending_migrations, require_current, upgrade
 from core.store.tables import metadata
 from tests.administration import administrate, drop_database
 from tests.conftest import Servers
 from tests.factories import order
 from tests.shell import Shell
-from tests.store.made_up_release import REVISION, copy_migrations
+from tests.store.made_up_release import LAST_REVISION, REVISION, copy_last_migrations, copy_migrations
 
 ROOT = Path(__file__).parents[2]
 UPGRADE = """
@@ -191,6 +191,22 @@ def test_this_release_works_on_the_tables_of_the_next(
     require_current(own_engine)
     shell = Shell(own_engine)
     assert (shell.take(order()), shell.differences()) == ({"posted": 1}, [])
+
+
+def test_what_a_later_release_takes_away_suits_the_release_before_it_and_no_older_one(
+    own_engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, copy in (("next", copy_migrations), ("last", copy_last_migrations)):
+        with monkeypatch.context() as as_later_release:
+            as_later_release.setattr(migrate, "_FOLDER", copy(tmp_path / name))
+            assert [each.revision for each in pending_migrations(current_revision(own_engine))] == [head_revision()]
+            upgrade(own_engine)
+    assert current_revision(own_engine) == LAST_REVISION
+    with pytest.raises(DatabaseTooNewError, match=rf"tables {REVISION} or later"):
+        require_current(own_engine)
+    with monkeypatch.context() as as_next_release:
+        as_next_release.setattr(migrate, "_FOLDER", tmp_path / "next" / "migrations")
+        require_current(own_engine)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from workers.health import Finding, check_live, check_ready
+from workers.health import Finding, check_live, check_ready, check_working
 from workers.heartbeat import HEARTBEAT_VARIABLE, beat_heart, progress_file
 
 pytestmark = pytest.mark.slow
@@ -61,6 +61,21 @@ class TestLive:
 
     def test_where_nothing_runs_nothing_is_alive(self, tmp_path: Path) -> None:
         assert "is `loyalty up` running" in problems(check_live(tmp_path))["roles"]
+
+
+class TestWorking:
+    def test_an_intake_that_is_alive_and_stores_nothing_will_not_do_and_no_server_is_asked(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("LOYALTY_DATABASE_URL", NOWHERE_DATABASE)
+        beat(tmp_path, "intake")
+        beat(tmp_path, "worker")
+        file = progress_file(tmp_path / "heartbeats" / "intake.heartbeat")
+        file.touch()
+        assert problems(check_working(tmp_path)) == {}
+        os.utime(file, (0, 0))
+        assert list(problems(check_working(tmp_path))) == ["role intake"]
+        assert problems(check_live(tmp_path)) == {}
 
 
 class TestReady:

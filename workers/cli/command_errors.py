@@ -59,6 +59,10 @@ class WhichGrantError(UserError):
     """Give --read-only, for who uses our commands, or --views, for reporting tools, but not both."""
 
 
+class CheckGrantsNothingError(UserError):
+    """--check changes nothing, and so grants nothing: leave out --grant and --grant-read."""
+
+
 class UnknownTierError(UserError):
     """Program {program_id} has no tier {tier_id}; its tiers: {known}."""
 

@@ -6,8 +6,8 @@ import typer
 
 from config.settings import Settings
 from core.store.grants import grant_role, grant_views, require_role
-from core.store.migrate import TablesState, current_revision, tables_state, upgrade
-from workers.cli.command_errors import WhichGrantError
+from core.store.migrate import TablesState, current_revision, pending_migrations, tables_state, upgrade
+from workers.cli.command_errors import CheckGrantsNothingError, WhichGrantError
 from workers.cli.output import AsJson, Row, print_json, print_listing, say
 from workers.cli.wiring import opened_database
 
@@ -34,16 +34,25 @@ def upgrade_database(
         list[str] | None,
         typer.Option("--grant-read", metavar="ROLE", help="Then do `loyalty db grant --views` for it; again for more."),
     ] = None,
+    *,
+    check: Annotated[bool, typer.Option("--check", help="Change nothing; only say what would be done.")] = False,
 ) -> None:
     """Bring the database to the tables of this release. On an up-to-date database it does nothing.
 
     \b
+    loyalty db upgrade --check
     loyalty db upgrade
     loyalty db upgrade --grant loyalty_worker --grant-read tableau
 
-    Roles of the release before may go on meanwhile. Connect as the owner of the tables.
+    Roles of the release before may go on meanwhile. Connect as the owner of the tables. With --check any role that may
+    read will do: exit code 1 when the tables are older than this release wants them, or newer.
     """
     roles, tools = grant_to or [], grant_read_to or []
+    if check:
+        if roles or tools:
+            raise CheckGrantsNothingError
+        _check()
+        return
     with opened_database(Settings(), must_be_current=False) as engine:
         with engine.begin() as connection:
             for role in (*roles, *tools):
@@ -64,6 +73,22 @@ def upgrade_database(
         say(f"{role} has what the worker needs, and nothing else.")
     for tool in tools:
         say(f"{tool} may read the views for reporting tools, and nothing else.")
+
+
+def _check() -> None:
+    """Say what an upgrade would do; exit code 1 unless the tables are those of this release."""
+    with opened_database(Settings(), must_be_current=False) as engine:
+        state = tables_state(engine)
+    if state.found == state.wanted:
+        say(f"Nothing to do: the database is at {state.found}.")
+        return
+    if state.is_newer:
+        say(f"An upgrade would do nothing. {_state_text(state)}")
+    else:
+        say(f"An upgrade would bring the database from {state.found or 'empty'} to {state.wanted}:")
+        for migration in pending_migrations(state.found):
+            say(f"  {migration.revision}  {migration.summary}")
+    raise typer.Exit(1)
 
 
 def current(*, as_json: AsJson = False) -> None:

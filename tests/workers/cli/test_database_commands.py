@@ -37,6 +37,52 @@ def test_current_says_where_the_tables_stand_and_whether_this_release_can_work_t
         shell.execute("UPDATE schema_support SET oldest_revision = '0001'")
 
 
+@pytest.mark.parametrize(
+    ("revision", "oldest", "code", "text"),
+    [
+        (HEAD, "0001", 0, f"Nothing to do: the database is at {HEAD}."),
+        ("0000", "0000", 1, f"An upgrade would bring the database from 0000 to {HEAD}: 0001 The first tables: ledger"),
+        ("9999", "0001", 1, "An upgrade would do nothing. The database is at 9999, of a later release. It suits"),
+        ("9999", "9998", 1, f"but not this one, which has {HEAD}."),
+    ],
+)
+def test_a_check_says_what_an_upgrade_would_do_and_changes_nothing(
+    loyalty: CommandLine, shell: Shell, revision: str, oldest: str, code: int, text: str
+) -> None:
+    shell.execute("UPDATE alembic_version SET version_num = :revision", revision=revision)
+    shell.execute("UPDATE schema_support SET oldest_revision = :oldest", oldest=oldest)
+    try:
+        for _ in range(2):
+            printed = loyalty("db", "upgrade", "--check")
+            assert printed.code == code
+            assert text in " ".join(printed.out.split())
+        assert loyalty("db", "current", "--json").json["current"] == revision
+    finally:
+        shell.execute("UPDATE alembic_version SET version_num = :revision", revision=HEAD)
+        shell.execute("UPDATE schema_support SET oldest_revision = '0001'")
+
+
+def test_a_check_of_an_empty_database_names_every_migration(
+    loyalty_alone: CommandLine, empty_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOYALTY_DATABASE_URL", empty_database_url)
+    printed = loyalty_alone("db", "upgrade", "--check")
+    assert (printed.code, "from empty to" in printed.out) == (1, True)
+    assert loyalty_alone("db", "upgrade").code == 0
+    assert loyalty_alone("db", "upgrade", "--check").code == 0
+
+
+def test_a_check_grants_nothing_and_needs_no_right_but_to_read(
+    loyalty: CommandLine, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = loyalty("db", "upgrade", "--check", "--grant", "anybody")
+    assert (refused.code, "--check changes nothing" in refused.err) == (2, True)
+    with database_role(database_url, "worker_") as role:
+        loyalty("db", "grant", role.name)
+        monkeypatch.setenv("LOYALTY_DATABASE_URL", role.url)
+        assert loyalty("db", "upgrade", "--check").code == 0
+
+
 def test_grant_says_what_it_gave_and_upgrade_does_it_on_the_way(
     loyalty: CommandLine, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
