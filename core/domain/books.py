@@ -34,6 +34,9 @@ from core.domain.tiers.history import CountedOrder, OrdersByTime, TierFacts, Tie
 from core.domain.value.authorizations import Authorization
 from core.domain.value.commands import PostedCommand
 
+#: By what the names begin of what commands have used of limits, beside rules and promotions, whose names hold no colon.
+COMMAND_LIMIT = "limit:"
+
 
 class Books(Names):
     """What is known of accounts, orders and limits."""
@@ -54,6 +57,7 @@ class Books(Names):
         self._tiers: dict[UUID, AccountTiers] = {}
         self._keepings: defaultdict[UUID, AccountKeepings] = defaultdict(AccountKeepings)
         self._usages: dict[UUID, dict[UsageKey, Usage]] = {}
+        self._used_by_commands: set[UUID] = set()  #: accounts of which all is here that commands have used of limits
         self._takes: dict[tuple[UUID, OrderKey], list[Take]] = {}
         self._budgets: dict[tuple[str, str], Budget] = {}
         self.merged = MergesKnown()
@@ -127,6 +131,10 @@ class Books(Names):
     def put_usages(self, account_id: UUID, usages: Mapping[UsageKey, Usage]) -> None:
         """Take in what an account has had of rules and promotions."""
         self._usages.setdefault(account_id, {}).update(usages)
+
+    def put_used_by_commands(self, account_ids: Iterable[UUID]) -> None:
+        """Note that all was taken in that commands of these accounts have used of limits."""
+        self._used_by_commands.update(account_ids)
 
     def put_budgets(self, budgets: Mapping[tuple[str, str], Budget]) -> None:
         """Take in what all customers have had, by program and promotion."""
@@ -280,6 +288,13 @@ class Books(Names):
             return {key: found.get(key, Usage()) for key in keys}
         return {key: self._known(found, key) for key in keys}
 
+    def used_by_commands(self, account: Account) -> dict[UsageKey, Usage]:
+        """All that commands have used of limits of the account, of whatever day or month."""
+        if account.account_id not in self._used_by_commands and not self._has_all_of(account):
+            raise NotLoadedError(f"what commands have used of limits of account {account.account_id}")
+        found = self._usages.get(account.account_id, {})
+        return {key: usage for key, usage in found.items() if key.name.startswith(COMMAND_LIMIT)}
+
     def budgets(self, program_id: str, names: Iterable[str]) -> dict[str, Budget]:
         """What all customers have had of these promotions."""
         return {name: self._known(self._budgets, (program_id, name), Budget()) for name in names}
@@ -342,8 +357,9 @@ class Books(Names):
             self._tiers_of(account_id).move(change.tier_changes, change.holds)
         if change.usages:
             keys = [UsageKey(used.name, used.period) for used in change.usages]
-            before = self.usages(account, keys)
-            after = {key: before[key].plus(used) for key, used in zip(keys, change.usages, strict=True)}
+            after = self.usages(account, keys)
+            for key, used in zip(keys, change.usages, strict=True):
+                after[key] = after[key].plus(used)
             self._usages.setdefault(account_id, {}).update(after)
 
     def _keep_movement(self, entry: Entry, answer: Answer | None) -> None:

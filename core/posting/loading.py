@@ -52,7 +52,7 @@ from core.store.ledger import (
     lock_accounts,
 )
 from core.store.members import load_members, load_own_accounts
-from core.store.merges import load_every_lot, load_merges, load_rewarded, lots_moved
+from core.store.merges import load_every_lot, load_merges, load_rewarded, load_used_by_commands, lots_moved
 from core.store.movements import CommandEntry, load_entries_of_commands, load_movements
 from core.store.order_payments import load_payments
 from core.store.tier_facts import load_counted, load_tier_facts, load_tier_history
@@ -256,6 +256,7 @@ def load_parts(
     _load_lots(connection, books, parts, orders, as_of)
     merging = [account_id for account_id, wanted in parts.items() if wanted.merge]
     limits = _load_merges(connection, books, merging, rules) if merging else ()
+    used_by_commands = load_used_by_commands(connection, merging) if merging else ()
     books.put_details(load_details(connection, [i for i, wanted in parts.items() if wanted.details]))
     books.put_members(load_members(connection, [i for i, wanted in parts.items() if wanted.members]))
     books.put_own_accounts(load_own_accounts(connection, [i for i, wanted in parts.items() if wanted.primaries]))
@@ -268,12 +269,14 @@ def load_parts(
     keys = {
         account_id: {
             *(key for limit in (*wanted.limits_of, *limits) for key in usage_keys(*limit)),
+            *used_by_commands,
             *map(reward_usage_key, wanted.rewards),
             *_limit_keys(books.account(account_id), wanted, rules, as_of),
         }
         for account_id, wanted in parts.items()
     }
     _load_usages(connection, books, keys)
+    books.put_used_by_commands(merging)
 
 
 def _limit_keys(account: Account, wanted: AccountParts, rules: ProgramRegistry, as_of: datetime) -> Iterator[UsageKey]:

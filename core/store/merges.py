@@ -5,8 +5,10 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
+from core.domain.books import COMMAND_LIMIT
 from core.domain.lots import Lot
 from core.domain.merges import LotMove, PostedMerge
+from core.domain.program import UsageKey
 from core.domain.takes import Take
 from core.store import tables
 from core.store.engine import run_bulk
@@ -67,6 +69,14 @@ _REWARDED = "SELECT DISTINCT account_id FROM authorizations WHERE account_id = A
 def load_rewarded(connection: Connection, account_ids: Collection[UUID]) -> set[UUID]:
     """Those of these accounts that had rewards."""
     return {row[0] for row in run_bulk(connection, _REWARDED, (list(account_ids),))}
+
+
+_USED_BY_COMMANDS = "SELECT DISTINCT name, period FROM usages WHERE account_id = ANY(%b) AND starts_with(name, %b)"
+
+
+def load_used_by_commands(connection: Connection, account_ids: Collection[UUID]) -> list[UsageKey]:
+    """Of which limits, and on which days and in which months, commands of these accounts have used something."""
+    return [UsageKey(*row) for row in run_bulk(connection, _USED_BY_COMMANDS, (list(account_ids), COMMAND_LIMIT))]
 
 
 _MOVED_TO = """

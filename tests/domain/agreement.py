@@ -78,8 +78,8 @@ def check_holds(book: Book, naive: NaiveCommands) -> None:
         for each in book.authorizations
     }
     assert found == {name: (hold.state, hold.points) for name, hold in naive.holds.items()}
-    used = {(name.removeprefix("limit:"), period): usage.points for (name, period), usage in book.usages.items()
-            if name.startswith("limit:")}  # fmt: skip
+    used = Counter({(name.removeprefix("limit:"), period): usage.points for (name, period), usage in book.usages.items()
+                    if name.startswith("limit:")})  # fmt: skip
     assert used == naive.limits.used()
     for reward_id in REWARDS:
         usage = book.usages.get(UsageKey(f"reward:{reward_id}", "ever"), Usage())

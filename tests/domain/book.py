@@ -1,7 +1,7 @@
 """One account in memory, on the books that posting uses: for tests that post a story without a database."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from itertools import count
 from typing import Any
@@ -13,6 +13,7 @@ from core.domain.expiry.due import decide_expiry, decide_release
 from core.domain.expiry.reminders import Reminder, due_reminders
 from core.domain.ledger import Account, Entry, EntryKind, debit, entry_between
 from core.domain.lots import Lot, in_spending_order, take
+from core.domain.merges import LotMove, PostedMerge
 from core.domain.message import Message
 from core.domain.orders.accrual import decide_order, order_reach
 from core.domain.orders.amending import amendment_reach, decide_amendment
@@ -38,7 +39,7 @@ from core.domain.program.registry import BEGINNING, ProgramRegistry, ProgramVers
 from core.domain.reach import ReferenceKey
 from core.domain.tiers.history import CountedOrder, TierHistoryEntry
 from core.domain.tiers.qualification import decide_tier_hold, decide_tier_review, review_due_at
-from core.domain.value.authorizations import Authorization, AuthorizationState
+from core.domain.value.authorizations import REWARD, Authorization, AuthorizationState
 from core.domain.value.authorizing import decide_deadline
 from core.domain.value.commands import PostedCommand
 from core.posting.handlers import HANDLERS
@@ -110,6 +111,8 @@ class Book:
         self.entries: list[Entry] = []
         self.recorded_at: list[datetime] = []  #: as_of of each entry
         self.tier_changes: list[TierChange] = []
+        self.merges: list[PostedMerge] = []
+        self.lot_moves: list[LotMove] = []
         #: Version n at place n - 1.
         self.versions: list[Program] = beside.versions if beside is not None and is_of_same else []
         self.in_force_from: list[datetime] = beside.in_force_from if beside is not None and is_of_same else []
@@ -154,6 +157,8 @@ class Book:
         """Post a command; what its sender is told, which is as its first answer where it comes again."""
         handler = HANDLERS[f"loyalty.command.{verb}"]
         digest = repr((verb, data, at)).encode()
+        # Which of them had rewards posting looks up in the table of authorizations.
+        self.books.merged.rewarded |= {each.account_id for each in self.books.authorizations() if each.kind == REWARD}
         fact = handler.contract.fact(SOURCE, at, data)
         message = Message(fact, data.get("program_id"), digest, command_id)
         outcome = handler.decide(self.books, message, self.rules(as_of), as_of)
@@ -163,13 +168,20 @@ class Book:
         if isinstance(outcome, Decision):
             assert outcome.answer is not None
             assert not outcome.changes or outcome.answer.account in [each.account for each in outcome.changes]
-            told = "accepted", {name: value for name, value in outcome.answer.told.items() if name != "to_account_id"}
+            told = "accepted", self._told(outcome.answer.told)
             self._keep(outcome, as_of)
         if command_id not in self.answers:
             posted = PostedCommand(SOURCE, command_id, handler.contract.type, digest)
             self.books.put_commands([posted.key], [posted])
             self.answers[command_id] = told
         return told
+
+    def _told(self, told: Mapping[str, str | int | datetime]) -> dict[str, str | int | datetime]:
+        """What an answer tells, with the customer in the place of the id of a merged account, which is drawn."""
+        found = {name: value for name, value in told.items() if name != "to_account_id"}
+        if "merged_account_id" in found:
+            found["merged_account_id"] = self.books.accounts[UUID(str(found["merged_account_id"]))].customer_id
+        return found
 
     def complete(self, order: Order, as_of: datetime | None = None, version: Program | None = None) -> AccountChange:
         """Post an order under the program in force, or under an older `version` that was in force on its day."""
@@ -283,7 +295,7 @@ class Book:
     @property
     def account(self) -> Account:
         """The account; before the first order, one that nothing has happened to."""
-        found = self.books.account_of(self.program.program_id, self.customer_id)
+        found = self.books.account_itself((self.program.program_id, self.customer_id))
         unlike_others = {"account_id": UUID(int=1)} if len(self.family) > 1 else {}
         return found or account(customer_id=self.customer_id, **unlike_others)
 
@@ -385,6 +397,8 @@ class Book:
                 self.entries += change.entries
                 self.recorded_at += [as_of] * len(change.entries)
                 self.tier_changes += change.tier_changes
+                self.merges += [] if change.merge is None else [change.merge]
+                self.lot_moves += change.lot_moves
                 self._lots_changed |= {lot.lot_number for lot in change.lots}
                 self._usage_keys |= {UsageKey(usage.name, usage.period): None for usage in change.usages}
         orders = [*(fact for fact in decision.facts if isinstance(fact, PostedOrder)), *decision.orders]

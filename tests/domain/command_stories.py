@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
 
-from core.domain.orders.facts import AmendedOrder, Order, OrderClaim, Return
+from core.domain.orders.facts import AmendedOrder, Fulfilment, Order, OrderClaim, Return
 from tests.domain.agreement import check_agreement, check_holds, check_lots, check_payments
 from tests.domain.book import Book, ShopFact
 from tests.domain.invariants import check_everything
 from tests.domain.naive_commands import NaiveCommands
 from tests.domain.naive_payments import Key, NaivePayments, paid_by
-from tests.domain.stories import KINDS, Step
+from tests.domain.stories import KINDS, SHOP, Step
 from tests.domain.story_run import StoryRun
 from tests.domain.valid_programs import MONEY, REWARDS, Versions
 
@@ -24,15 +24,25 @@ STRANGERS = ("m1", "m2")
 ACTED = {"credit", "debit", "redeem", "transfer", "authorize", "reward.issue"}
 REWARDED = (*["reward.issue"] * 3, "reward.redeem", *["reward.delete"] * 2)
 ACCOUNTS = ("create", "freeze", "unfreeze", "unfreeze", "close", "link", "unlink", *["update"] * 3)
+MERGES = ("merge", "merge", "unmerge")
+_OPENING: list[Step] = [("credit", 48, 0), ("credit", 126, 0)]  #: of the second and the third customer
 #: Fewer of the shop's than where nothing is commanded, so that commands meet each other.
 _BESIDE = (*["order"] * 4, *["refund"] * 3, *["fulfil"] * 2, *["pass"] * 3, *dict.fromkeys(KINDS))
-ALL_KINDS = (*_BESIDE, *VALUE, *HELD, *REWARDED, *ACCOUNTS, "again", "clash")
+ALL_KINDS = (*_BESIDE, *VALUE, *HELD, *REWARDED, *ACCOUNTS, *MERGES, "again", "clash")
+#: More of them, and less of what stands in the way of a merge.
+MERGING_KINDS = (*_BESIDE, *SHOP, *VALUE, *HELD, "reward.issue", *ACCOUNTS, *MERGES * 5, "again", "clash")
 _numbers = st.integers(0, 10_000), st.integers(0, 200)
 #: Mostly there is an account from the beginning, and something in it.
 steps_with_commands = st.tuples(
     st.tuples(st.sampled_from(["credit", "credit", "order", "create"]), *_numbers),
     st.lists(st.tuples(st.sampled_from(ALL_KINDS), *_numbers), min_size=2, max_size=20),
 ).map(lambda parts: [parts[0], *parts[1]])
+
+
+#: Each customer has an account from the beginning.
+steps_with_merges = st.lists(st.tuples(st.sampled_from(MERGING_KINDS), *_numbers), min_size=3, max_size=22).map(
+    lambda story: [*_OPENING, *story]
+)
 
 
 def random_story(random: Random, kinds: Sequence[str], steps_max: int) -> list[Step]:
@@ -42,6 +52,12 @@ def random_story(random: Random, kinds: Sequence[str], steps_max: int) -> list[S
         (kind, random.randrange(10_001), random.randrange(201))
         for kind in (first, *random.choices(kinds, k=random.randint(1, steps_max - 1)))
     ]
+
+
+def random_merging_story(random: Random, steps_max: int) -> list[Step]:
+    """A story by chance in which each customer has an account from the beginning."""
+    story = random_story(random, MERGING_KINDS, steps_max)
+    return [*_OPENING, *story]
 
 
 def linked_as(number: int) -> dict[str, str]:
@@ -60,11 +76,13 @@ class CommandStoryRun(StoryRun):
     """Runs a story with commands on a book and on the naive model alike; each must tell the same of each command."""
 
     new_naive = NaiveCommands
+    customer_ids = ("c1", "c2", "c3")
 
     def __init__(self, versions: Versions) -> None:
         super().__init__(versions)
         self.sent: list[tuple[str, str, dict[str, Any], datetime]] = []
         self.done: list[str] = []  #: the commands that were accepted
+        self.merges = 0  #: that were accepted
         self.accounts: dict[str, NaiveCommands] = {}
         self.purses: dict[str, Purse] = {}  #: what they have in the other program
         self.paid: dict[Key, str] = {}  #: which order names what as having paid it
@@ -96,6 +114,9 @@ class CommandStoryRun(StoryRun):
     def takes_orders(self, customer_id: str) -> bool:
         return self.accounts[customer_id].status != "closed"
 
+    def home_of(self, customer_id: str) -> str:
+        return self.accounts[customer_id].survivor.customer_id
+
     def _step(self, kind: str, number: int, days: int) -> None:
         match kind:
             case "again" if self.sent:
@@ -110,7 +131,7 @@ class CommandStoryRun(StoryRun):
             case "create" if number % 4 == 3 and (made := [each for each in self.sent if each[0] == "account.create"]):
                 _, _, data, at = made[-1]  # the same account by another command
                 self._send_command("account.create", data, at)
-            case _ if kind in ACCOUNTS:
+            case _ if kind in ACCOUNTS or kind in MERGES:
                 self._command(f"account.{kind}", self._account_data(kind, number, days), days)
             case "authorize" | "capture" | "void" | "reverse":
                 self._command(kind, self._held_data(kind, number, days), days)
@@ -140,9 +161,8 @@ class CommandStoryRun(StoryRun):
                 if told.is_new(message):
                     self.sold[message.order_id] = message.order
         is_news = True
-        if isinstance(message, OrderClaim):
-            owner = self.owners[message.order_id][-1:]
-            is_news = owner == [message.customer_id] or self.takes_orders(message.customer_id)
+        if isinstance(message, OrderClaim | Fulfilment):
+            is_news = False  # neither whose order it is nor where it is matters to what paid it
         elif told is not None and not isinstance(message, Order):
             is_news = told.is_new(message)
         super()._post(message)
@@ -189,9 +209,19 @@ class CommandStoryRun(StoryRun):
             naive.tier_told = self.customers[customer_id].book.account.tier_id
         whose = data.get("customer_id", "c1")  # what names nobody, the first one looks into
         told = self.accounts[whose].command(verb, command_id, data, at, self.now)
-        assert self.customers[whose].book.command(verb, command_id, data, at, self.now) == told
+        answer = self.customers[whose].book.command(verb, command_id, data, at, self.now)
+        assert answer == told, f"{verb} {command_id}: {answer}, and not {told}"
         if told[0] == "accepted":
             self.done.append(command_id)
+            self.merges += verb == "account.merge"
+            self._find_owners()
+
+    def _find_owners(self) -> None:
+        """Whose account has each order, now that some have moved with all that their account had."""
+        for order_id, owners in self.owners.items():
+            for name, naive in self.accounts.items():
+                if (sale := naive.sales.get(order_id)) is not None and not sale.has_left:
+                    owners[-1] = name
 
     def _whom(self, number: int) -> dict[str, Any]:
         """Which account a command names, and how."""
@@ -202,6 +232,8 @@ class CommandStoryRun(StoryRun):
                 return {"account_id": f"own-{number % 2}"}
             case 10 | 11:
                 return {"customer_id": "c2"}
+            case 12:
+                return {"customer_id": "c3"}
             case _:
                 return {"customer_id": "c1"}
 
@@ -224,7 +256,7 @@ class CommandStoryRun(StoryRun):
                 points = 5 * (1 + number % 16) if number % 2 else 1 + number % 60
                 return {**whom, "points": points, "to_program_id": to_program_id}
             case _:
-                giver, getter = ("c1", "c2") if days % 3 else ("c2", "c1")
+                giver, getter = (("c2", "c1"), ("c1", "c2"), ("c1", "c3"), ("c3", "c2"))[days % 4]
                 whom = {"customer_id": giver} if number % 5 else whom
                 return {**whom, "to_customer_id": getter, **self._debit_data(number)}
 
@@ -262,7 +294,7 @@ class CommandStoryRun(StoryRun):
         return {**self._whom(number), "reward_id": reward_id, "issue_id": issue_id, **end}
 
     def _account_data(self, kind: str, number: int, days: int) -> dict[str, Any]:
-        whom = self._whom(number)
+        whom = self._merging(kind, number) if kind in MERGES else self._whom(number)
         match kind:
             case "create":
                 points = {"points": 1 + number % 70} if number % 2 else {}
@@ -270,16 +302,28 @@ class CommandStoryRun(StoryRun):
                 customer_id = whom.get("customer_id", "c2")
                 return {"customer_id": customer_id, "account_id": f"own-{number % 2}", **points, **end}
             case "close":
-                to = {"points_left": "transfer", "to_customer_id": ("c1", "c2")[number % 3 > 0]}
+                to = {"points_left": "transfer", "to_customer_id": ("c1", "c2", "c3")[number % 3]}
                 return whom | ({}, {"points_left": "forfeit"}, to)[days % 3]
             case "link" | "unlink":
                 return {"customer_id": whom.get("customer_id", "c2"), **linked_as(number)}
+            case "merge":
+                own_id = {"into_account_id": f"own-{number % 2}"}
+                # Now and then into itself.
+                into = {"into_customer_id": self._anybody(number + (1, 2, 1, 2, 0)[days % 5])}
+                return whom | (own_id if number % 13 == 5 else into)
             case "update":
                 return whom | (
                     {"metadata": {"number": number % 2}} if days % 3 == 0 else self._members_data(whom, number)
                 )
             case _:
                 return whom
+
+    def _merging(self, kind: str, number: int) -> dict[str, Any]:
+        """Which account is merged, or no longer: mostly one that is merged."""
+        merged = [name for name, naive in self.accounts.items() if naive.merge is not None]
+        if kind == "unmerge" and merged and number % 4:
+            return {"customer_id": merged[number % len(merged)]}
+        return {"customer_id": self._anybody(number)} if number % 5 else self._whom(number)
 
     def _members_data(self, whom: dict[str, Any], number: int) -> dict[str, Any]:
         """Who is to be a member: customers who buy nothing, and those who have an account and keep it."""

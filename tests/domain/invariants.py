@@ -9,6 +9,7 @@ from itertools import takewhile
 from core.domain.decision import TierChange
 from core.domain.ledger import EARNING, Account, Entry, EntryKind
 from core.domain.lots import AllocationKind, Lot, Origin, OriginKind
+from core.domain.merges import LotMove, PostedMerge
 from core.domain.orders.earning import entitlement
 from core.domain.orders.facts import Refund
 from core.domain.orders.posted import OrderEventKind, PostedOrder, PostedOrderEvent, PostedRefund, refunds_known
@@ -20,7 +21,7 @@ from tests.domain.book import Book
 _RETURNING = {EntryKind.VOID, EntryKind.REVERSAL, EntryKind.REPAYMENT}
 _GIVING = _RETURNING | {
     EntryKind.ACCRUAL, EntryKind.RELEASE, EntryKind.CREDIT, EntryKind.ADJUSTMENT, EntryKind.TRANSFER,
-    EntryKind.CONVERSION,
+    EntryKind.CONVERSION, EntryKind.MERGE,
 }  # fmt: skip
 
 
@@ -28,7 +29,7 @@ def check_everything(book: Book) -> None:
     """Check all invariants of a book."""
     check_balance(book.account, book.lots.values(), book.entries)
     check_authorizations(book.account, book.authorizations)
-    check_allocations(book.entries, book.lots)
+    check_allocations(book.entries, book.lots, book.lot_moves)
     check_origins(book.entries, book.lots.values(), book.orders_ever)
     check_sequence(book.account, book.entries)
     refunds = book.refunds
@@ -36,7 +37,7 @@ def check_everything(book: Book) -> None:
         frozen = book.versions[posted.program_version - 1]
         check_order(posted, refunds[order_id], book.events(order_id), book.entries, frozen)
     assert book.account.orders_counted == sum(posted.is_counted for posted in book.orders.values())
-    check_lifetime_points(book.account, book.entries)
+    check_lifetime_points(book.account, book.entries, book.merges)
     check_nothing_expired_is_taken(book.entries, book.recorded_at)
     until = book.account.tier_until
     reviewing = book.program if until is None else book.rules(until).at(book.program.program_id, until).program
@@ -65,14 +66,17 @@ def check_authorizations(account: Account, authorizations: Iterable[Authorizatio
         assert (each.state is AuthorizationState.OPEN) is (each.points_held > 0)
 
 
-def check_allocations(entries: Sequence[Entry], lots: Mapping[int, Lot]) -> None:
-    """2: an entry is the sum of its allocations, and a lot is what its allocations left."""
+def check_allocations(entries: Sequence[Entry], lots: Mapping[int, Lot], moves: Iterable[LotMove] = ()) -> None:
+    """2: an entry is the sum of its allocations, and a lot is what its allocations left.
+
+    What was gone of a lot before a merge moved it moves along, and is in no allocation.
+    """
     opened: dict[int, int] = dict.fromkeys(lots, 0)
     taken: dict[int, int] = dict.fromkeys(lots, 0)
     expired: dict[int, int] = dict.fromkeys(lots, 0)
     for entry in entries:
         changes = entry.points, entry.pending_change, entry.reserved_change
-        assert any(changes) or entry.kind is EntryKind.RELEASE
+        assert any(changes) or entry.kind in {EntryKind.RELEASE, EntryKind.MERGE}
         allocated = sum(part.points for part in entry.allocations)
         assert entry.points + entry.pending_change == allocated - entry.deficit_change
         assert len({part.lot_number for part in entry.allocations}) == len(entry.allocations)
@@ -94,13 +98,17 @@ def check_allocations(entries: Sequence[Entry], lots: Mapping[int, Lot]) -> None
                     taken[part.lot_number] -= part.points
                 case AllocationKind.RETURNED:
                     assert part.points > 0
-                    assert entry.kind in _RETURNING | {EntryKind.ACCRUAL, EntryKind.RELEASE}
+                    assert entry.kind in _RETURNING | {EntryKind.ACCRUAL, EntryKind.RELEASE, EntryKind.MERGE}
                     taken[part.lot_number] -= part.points
+    left = {number: opened[number] - taken[number] - expired[number] for number in lots}
+    for move in moves:
+        opened[move.lot_number] += move.points_granted
+        expired[move.lot_number] += move.points_expired
     for number, lot in lots.items():
         assert 0 <= lot.points_remaining <= lot.points_granted
         assert lot.points_granted == opened[number] > 0
         assert lot.points_expired == expired[number]
-        assert lot.points_remaining == opened[number] - taken[number] - expired[number]
+        assert lot.points_remaining == left[number]
         assert 0 <= lot.points_excused <= lot.points_expired + lot.points_remaining
 
 
@@ -108,7 +116,7 @@ def check_origins(entries: Sequence[Entry], lots: Iterable[Lot], orders: Mapping
     """A lot keeps what first earned it: the order of the entry that opened it, or its command."""
     for lot in lots:
         entry = entries[lot.opened_by_sequence - 1]
-        if entry.kind in _RETURNING | {EntryKind.TRANSFER}:
+        if entry.kind in _RETURNING | {EntryKind.TRANSFER, EntryKind.MERGE}:
             continue  # as it was where it comes from
         assert entry.source is not None
         if entry.command_id is not None:
@@ -148,6 +156,8 @@ def check_order(
     """4: an order's entries are its entitlement, and what refunds did not take because it had expired or by policy."""
     of_order = [each for each in entries if each.order_id == posted.order.order_id and each.kind in EARNING]
     held = sum(entry.points + entry.pending_change for entry in of_order)
+    moves = [event for event in events if event.kind in {OrderEventKind.MOVED_AWAY, OrderEventKind.MOVED_IN}]
+    held -= sum(event.recovery.points_taken for event in moves if event.account_id == posted.account_id)
     assert held == posted.points_entitled + posted.points_excused + posted.points_shortfall
     assert posted.tier_id is not None
     cancelled = [event for event in events if event.kind is OrderEventKind.CANCELLED]
@@ -158,7 +168,7 @@ def check_order(
     assert target.points == sum(target.given.values())
     assert posted.is_counted == target.is_counted
     has_moved = any(event.kind is OrderEventKind.CLAIMED for event in events)
-    recoveries = [each.recovery for each in (*refunds, *events)]
+    recoveries = [each.recovery for each in (*refunds, *events) if each not in moves]
     for each in recoveries:
         assert each.points_due == each.points_taken + each.points_excused + each.points_shortfall
         parts = each.points_taken, each.points_excused, each.points_shortfall
@@ -178,28 +188,32 @@ def check_order(
             assert entry.pending_change <= 0
 
 
-def check_lifetime_points(account: Account, entries: Sequence[Entry]) -> None:
-    """5: lifetime points are accruals less clawbacks; nothing else changes them.
+def check_lifetime_points(account: Account, entries: Sequence[Entry], merges: Sequence[PostedMerge]) -> None:
+    """5: lifetime points are accruals less clawbacks; nothing else changes them, but that merges move them.
 
     Goods that come back without a receipt may take more than was ever earned.
     """
     lifetime, returned = 0, 0
+    moved = {merge.sequence: merge.lifetime_points for merge in merges}
     for entry in entries:
+        lifetime += moved.get(entry.sequence, 0)
         if entry.kind in {EntryKind.ACCRUAL, EntryKind.CLAWBACK}:
             lifetime += entry.points + entry.pending_change
             returned -= 0 if entry.return_id is None else entry.points
         assert entry.lifetime_points_after == lifetime
-    assert account.lifetime_points == lifetime >= -returned
+    assert account.lifetime_points == lifetime
+    assert lifetime >= -returned or merges
 
 
 def check_nothing_expired_is_taken(entries: Sequence[Entry], recorded_at: Sequence[datetime]) -> None:
     """8: a lot that is past its expiry is taken from by its expiry only, and by that not before.
 
-    A late release is none of these: it computes what it would have in time, when the lot was still good. A clawback
+    A late release is none of these: it computes what it would have in time, when the lot was still good. A merge moves
+    whatever a lot holds. A clawback
     takes what an authorization gives back for it, since that was reserved when the lot was still good.
     """
     for number, (entry, as_of) in enumerate(zip(entries, recorded_at, strict=True)):
-        if entry.kind is EntryKind.RELEASE:
+        if entry.kind in {EntryKind.RELEASE, EntryKind.MERGE}:
             continue
         reserved = set(_given_back_for(entry, entries[:number]))
         for part in entry.allocations:

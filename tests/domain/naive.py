@@ -36,6 +36,7 @@ class NaiveAccount(NaiveOrders):
     debt: int = 0
     spent: list[tuple[Program, datetime]] = field(default_factory=list)  #: when, and under which version
     returned: int = 0  #: taken for goods that came back without a receipt
+    lifetime_brought: int = 0  #: of what merges brought, beyond what their orders have, less what went
 
     # What there is.
 
@@ -62,7 +63,7 @@ class NaiveAccount(NaiveOrders):
     @property
     def lifetime(self) -> int:
         sales = sum(sale.earned().points + sale.excused + sale.shortfall for sale in self.sales.values())
-        return sales - self.returned
+        return sales - self.returned + self.lifetime_brought
 
     # What happens.
 
@@ -301,8 +302,9 @@ class NaiveAccount(NaiveOrders):
                 end = self._end(sale, pile.kind, available, now)
                 place, order_id = len(self.piles), sale.order.order_id
                 self.piles.append(Pile(order_id, place, pile.kind, points - paid, available, end, available > now))
+        takers = [pile for pile in waiting if not pile.has_parted]
         for pile in [pile for pile in own[::-1] if not pile.waits and not pile.is_over(now)]:
-            for into in [*(w for w in waiting if w.kind == pile.kind), *(w for w in waiting if w.kind != pile.kind)]:
+            for into in [*(w for w in takers if w.kind == pile.kind), *(w for w in takers if w.kind != pile.kind)]:
                 part = min(max(0, -beyond), pile.left, into.room)
                 pile.left, into.left, beyond = pile.left - part, into.left + part, beyond + part
 

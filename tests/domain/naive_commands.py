@@ -10,15 +10,20 @@ from fractions import Fraction
 from typing import Any
 
 from tests.domain.naive_earning import rounded
-from tests.domain.naive_holds import HELD, NaiveHolds, issue_name
+from tests.domain.naive_holds import HELD, issue_name
 from tests.domain.naive_limits import Moved
+from tests.domain.naive_merges import NaiveMerges
 from tests.domain.naive_payments import NaivePayments
 from tests.domain.naive_time import NEVER, end_of_points
 from tests.domain.naive_value import POINTS_MAX, Did, NaiveValue, Taken, Told
 
 #: What closed accounts still take, and what frozen ones do not.
-_WHEN_CLOSED = {"void", "reward.delete", "account.update", "account.unlink", "account.close"}
-_NOT_WHEN_FROZEN = {"debit", "redeem", "transfer", "convert", "authorize", "capture", "reward.issue", "reward.redeem"}
+_WHEN_CLOSED = {"void", "reward.delete", "account.update", "account.unlink", "account.close", "account.unmerge"}
+_NOT_WHEN_FROZEN = {
+    *{"debit", "redeem", "transfer", "convert", "authorize", "capture"},
+    *{"reward.issue", "reward.redeem", "account.merge"},
+}
+_OF_ITSELF = {"account.merge", "account.unmerge"}  #: about the very account that is named, wherever it is merged
 _REVERSIBLE = {"credit", "debit", "redeem", "adjust", "transfer", "convert"}
 
 
@@ -28,7 +33,7 @@ def linked_name(data: dict[str, Any]) -> tuple[str, str] | None:
 
 
 @dataclass
-class NaiveCommands(NaiveHolds):
+class NaiveCommands(NaiveMerges):
     """One account that takes all commands."""
 
     linked: set[tuple[str, str]] = field(default_factory=set)
@@ -44,22 +49,23 @@ class NaiveCommands(NaiveHolds):
             return self._whose(data["customer_id"]).create(command_id, data, at, now)
         if verb == "reverse":
             return self._reverse(command_id, data, now)
-        account = self._named(verb, data)
-        if isinstance(account, str):
-            return account, {}
-        problem = account.why_not(verb, data) or account.why_not_for(verb, data)
+        named = self._named(verb, data)
+        if isinstance(named, str):
+            return named, {}
+        account = named if verb in _OF_ITSELF else named.survivor
+        problem = account.why_not(verb, data) or account.why_not_for(verb, data, named)
         if problem:
             return problem, {}
         told = account.do_here(verb, command_id, data, at, now)
-        acting = data.get("acting_customer_id", account.customer_id)
-        return (
-            (told[0], {**told[1], "acting_customer_id": acting}) if told[1] and acting != account.customer_id else told
-        )
+        acting = data.get("acting_customer_id", data.get("customer_id", account.customer_id))
+        if told[0] != "accepted" or acting == account.customer_id:
+            return told
+        return told[0], {**told[1], "acting_customer_id": acting}
 
-    def why_not_for(self, verb: str, data: dict[str, Any]) -> str:
-        """Why it is not done for the customer who asks for it."""
+    def why_not_for(self, verb: str, data: dict[str, Any], named: "NaiveCommands") -> str:
+        """Why it is not done for the customer who asks for it; the command has `named` an account that is it by now."""
         acting = data.get("acting_customer_id", self.customer_id)
-        if acting == self.customer_id:
+        if acting in {self.customer_id, named.customer_id}:
             return ""
         if acting not in self.members:
             return "not_a_member"
@@ -94,6 +100,13 @@ class NaiveCommands(NaiveHolds):
             if (payment := self.payments.known.get(key)) is not None and payment.told is not None:
                 self.payments.settle(key, now)
         return told
+
+    @property
+    def survivor(self) -> "NaiveCommands":
+        """The account to which all comes that comes to this one."""
+        found = super().survivor
+        assert isinstance(found, NaiveCommands)
+        return found
 
     @property
     def all(self) -> "Sequence[NaiveCommands]":
@@ -131,10 +144,12 @@ class NaiveCommands(NaiveHolds):
         most = max((abs(did.points) for did in done if did.points < 0 or not is_conversion), default=0)
         came_back = self.payments.back(data["command_id"])
         points = data.get("points", most - came_back)
+        accounts = [did.account for did in done if isinstance(did.account, NaiveCommands)]
         problem = self._why_not_reversed(done, data, points - most + came_back, is_all_back=came_back == most > 0)
+        if all(did.kind in _REVERSIBLE for did in done) and any(each.merge is not None for each in accounts):
+            problem = "already_merged"
         if problem:
             return problem, {}
-        accounts = [did.account for did in done if isinstance(did.account, NaiveCommands)]
         parts = [abs(did.points) if is_conversion else points for did in done]
         for account, did, part in zip(accounts, done, parts, strict=True):
             if did.points < 0 and account.all_points + part > POINTS_MAX:
@@ -183,7 +198,7 @@ class NaiveCommands(NaiveHolds):
 
     def _convert(self, command_id: str, data: dict[str, Any], at: datetime, now: datetime) -> Told:
         conversion = next((each for each in self.program.conversions if each.to_program == data["to_program_id"]), None)
-        points, purse = data["points"], self.purse
+        points, purse = data["points"], self._whose(data["customer_id"]).purse
         if conversion is None or purse is None:
             return "not_convertible", {}
         gives = rounded(Fraction(points * conversion.gives, conversion.points), conversion.rounding.value)
@@ -240,14 +255,36 @@ class NaiveCommands(NaiveHolds):
             case "update":
                 return self._update(data)
             case "link":
-                if any(linked_name(data) in each.linked for each in self.all if each is not self):
+                having = [each.survivor for each in self.all if linked_name(data) in each.linked]
+                if any(each is not self for each in having):
                     return "reference_taken", {}
-                self.linked.update(filter(None, [linked_name(data)]))
+                if not having:
+                    self.linked.update(filter(None, [linked_name(data)]))
             case "unlink":
-                self.linked.difference_update([linked_name(data)])
+                for each in self.all:
+                    if each.survivor is self:
+                        each.linked.difference_update([linked_name(data)])
+            case "merge":
+                return self._noted(command_id, self.merge_into(self._other(data)))
+            case "unmerge":
+                return self._noted(command_id, self.unmerge())
             case _:
                 return self._close(command_id, data, at, now)
         return "accepted", {}
+
+    def _other(self, data: dict[str, Any]) -> "NaiveCommands | None":
+        """The account that is to survive a merge."""
+        if "into_customer_id" in data:
+            found = [self._whose(data["into_customer_id"])]
+        else:
+            own_id = data["into_account_id"]
+            found = [each for each in self.all if each.made_by is not None and each.made_by[0] == own_id]
+        return found[0].survivor if found and found[0].has_account else None
+
+    def _noted(self, command_id: str, told: Told) -> Told:
+        if told[0] == "accepted":
+            self.note(command_id, Did(self, "merge", 0))
+        return told
 
     def _update(self, data: dict[str, Any]) -> Told:
         if "members" not in data:

@@ -137,7 +137,7 @@ class NaiveHolds(NaiveValue):
         return sum(each.reward_id == reward_id and (each.stock is not None or not of_stock) for each in had)
 
     def _end_issue(self, verb: str, command_id: str, data: dict[str, Any], at: datetime, now: datetime) -> Told:
-        hold = self.holds[issue_name(data["issue_id"])]
+        hold = self._hold(issue_name(data["issue_id"]))
         is_over = hold.deadline <= now and verb == "reward.redeem"
         if hold.state != "open" or is_over:
             return "issue_closed", {}
@@ -153,8 +153,13 @@ class NaiveHolds(NaiveValue):
         self.be_active(at, now)
         return "accepted", told
 
+    def _hold(self, name: str) -> Hold:
+        """What has this id: of this account, or of one that is merged into it, which holds nothing any more."""
+        (found,) = (each.holds[name] for each in self.all if name in each.holds)
+        return found
+
     def _capture(self, command_id: str, data: dict[str, Any], at: datetime, now: datetime) -> Told:
-        hold = self.holds[data["authorization_id"]]
+        hold = self._hold(data["authorization_id"])
         if hold.state != "open" or hold.deadline <= now:
             return "authorization_closed", {}
         points = data.get("points", hold.points)
@@ -176,7 +181,7 @@ class NaiveHolds(NaiveValue):
         return "accepted", told | {"points_held": rest}
 
     def _void(self, command_id: str, data: dict[str, Any], now: datetime) -> Told:
-        hold = self.holds[data["authorization_id"]]
+        hold = self._hold(data["authorization_id"])
         if hold.state != "open":
             return "authorization_closed", {}
         points = hold.points

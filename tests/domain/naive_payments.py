@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from core.domain.orders.facts import Order
 from tests.domain.naive_earning import share_back
-from tests.domain.naive_holds import NaiveHolds
+from tests.domain.naive_merges import NaiveMerges
 from tests.domain.naive_sales import Pile, Told
 from tests.domain.naive_value import Did
 
@@ -41,7 +41,7 @@ class Payment:
 class Payer:
     """What took the points."""
 
-    account: NaiveHolds
+    account: NaiveMerges
     returning: Parts  #: in the order in which it comes back
     undone: int  #: of these, by a reversal
 
@@ -54,7 +54,7 @@ class Payer:
 class NaivePayments:
     """All that has paid orders, of all accounts."""
 
-    accounts: list[NaiveHolds] = field(default_factory=list)
+    accounts: list[NaiveMerges] = field(default_factory=list)
     known: dict[Key, Payment] = field(default_factory=dict)
 
     def back(self, command_id: str) -> int:
@@ -81,7 +81,7 @@ class NaivePayments:
     def settle(self, key: Key, now: datetime) -> None:
         """Let as many points be back as should be."""
         payment, payer = self.known.get(key), self._payer(key)
-        if payment is None or payer is None:
+        if payment is None or payer is None or payer.account.merge is not None:
             return
         told = payment.told
         share = Fraction(0) if told is None else share_back(told.order, told.all_refunds(), told.program)

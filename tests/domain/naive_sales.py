@@ -50,6 +50,7 @@ class Pile:
     command_id: str | None = None  #: of the command that gave them; None: an order did
     given_under: Program | None = None  #: the version that such a command was done under
     was_received: bool = False  #: from another account
+    has_parted: bool = False  #: what was left of it has gone back to where a merge brought it from
     size: int = field(init=False)  #: what was left of it once it was there
 
     def __post_init__(self) -> None:

@@ -24,17 +24,21 @@ class Customer(NamedTuple):
 
 
 class StoryRun:
-    """Runs a story of two customers on books and on the naive model alike."""
+    """Runs a story of some customers on books and on the naive model alike."""
 
     new_naive: Callable[[Program], NaiveAccount] = NaiveAccount
+    customer_ids: tuple[str, ...] = ("c1", "c2")
 
     def __init__(self, versions: Versions) -> None:
         self.versions = versions
         new_naive = type(self).new_naive
         first = Book(versions.first)
         self.customers = {
-            "c1": Customer(first, new_naive(versions.first)),
-            "c2": Customer(Book(versions.first, customer_id="c2", beside=first), new_naive(versions.first)),
+            name: Customer(
+                first if name == "c1" else Book(versions.first, customer_id=name, beside=first),
+                new_naive(versions.first),
+            )
+            for name in self.customer_ids
         }
         for customer in self.customers.values():
             customer.naive.others += [each.naive for each in self.customers.values() if each is not customer]
@@ -42,7 +46,7 @@ class StoryRun:
         self.changed_at: datetime | None = None
         self.sold: dict[str, Order] = {}  #: as they are now
         self.told: dict[str, Told] = {}
-        self.owners: dict[str, list[str]] = {}  #: of each order, one after the other; a guest's has none
+        self.owners: dict[str, list[str]] = {}  #: whose account had each order, one after the other; a guest's: none
         self.claims = 0
         self.revisions: dict[str, int] = {}
         self.refunds: list[Refund] = []
@@ -65,6 +69,10 @@ class StoryRun:
         del customer_id
         return True
 
+    def home_of(self, customer_id: str) -> str:
+        """The customer to whose account comes what is this customer's."""
+        return customer_id
+
     def _step(self, kind: str, number: int, days: int) -> None:
         if kind in SHOP:
             self._tell(kind, number, days)
@@ -78,14 +86,13 @@ class StoryRun:
         match kind:
             case "order":
                 late = timedelta(days=days % 50 if days % 4 == 0 else 0, hours=days % 7 - 1)
-                customer_id = None if number % 7 == 6 else "c2" if number % 7 == 5 else "c1"
-                new = some_order(f"o{len(sold)}", number, now - late)._replace(customer_id=customer_id)
+                new = some_order(f"o{len(sold)}", number, now - late)._replace(customer_id=self._buyer(number))
                 self.sold[new.order_id] = new
                 self._post(new)
             case "return":
                 self.returns += 1
                 goods = some_order("", number, now - timedelta(hours=days % 30))
-                customer_id = ("c1", "c2")[number % 2]
+                customer_id = self._anybody(number)
                 back = goods.currency, goods.occurred_at, goods.lines, goods.rate
                 self._post(Return(SOURCE, f"b{self.returns}", customer_id, *back))
             case "refund" if one:
@@ -103,7 +110,21 @@ class StoryRun:
             case "cancel" if one:
                 self._cancel(one, number)
             case "claim" if one:
-                self._claim(one, ("c1", "c2")[number % 2])
+                self._claim(one, self._anybody(number))
+
+    def _buyer(self, number: int) -> str | None:
+        """Who buys, chosen by a number: mostly the first customer, and now and then a guest."""
+        match number % 7:
+            case 6:
+                return None
+            case 4 | 5:
+                return self.customer_ids[1 + number // 7 % (len(self.customer_ids) - 1)]
+            case _:
+                return "c1"
+
+    def _anybody(self, number: int) -> str:
+        """A customer, chosen by a number."""
+        return self.customer_ids[number % len(self.customer_ids)]
 
     def _go_on(self, kind: str, number: int, days: int) -> None:
         """Let time pass, or what time brings happen."""
@@ -127,11 +148,13 @@ class StoryRun:
     def _claim(self, sold: Order, customer_id: str) -> None:
         """Say whose an order is: it does not come back to whom it has left."""
         owners = self.owners[sold.order_id]
-        if customer_id in owners[:-1]:
+        if self.home_of(customer_id) in owners[:-1]:
             return
         self.claims += 1  # each at a time of its own, since the last one counts
         at = self.now - timedelta(days=1) + timedelta(microseconds=self.claims)
-        self._post(OrderClaim(SOURCE, sold.order_id, customer_id, owners[-1] if owners else None, at))
+        was_of = [name for name in self.customer_ids if [self.home_of(name)] == owners[-1:]]
+        previous = was_of[self.claims % len(was_of)] if was_of else None
+        self._post(OrderClaim(SOURCE, sold.order_id, customer_id, previous, at))
 
     def _send(self, sold: Order, number: int) -> None:
         """Deliver some pieces of a line, or two lines."""
@@ -175,17 +198,18 @@ class StoryRun:
             case Order():
                 told = self.told[message.order_id] = Told(message, self._version_at(message.occurred_at))
                 self.owners[message.order_id] = []
-                if message.customer_id is not None and self.takes_orders(message.customer_id):
-                    self._come(told, message.customer_id)
+                home = message.customer_id and self.home_of(message.customer_id)
+                if home is not None and self.takes_orders(home):
+                    self._come(told, home)
             case Return():
                 version = self._version_at(message.occurred_at)
-                self.customers[message.customer_id].naive.take(message, version, now)
+                self.customers[self.home_of(message.customer_id)].naive.take(message, version, now)
             case OrderClaim():
-                owners = self.owners[message.order_id]
-                if message.customer_id not in owners and self.takes_orders(message.customer_id):
+                owners, home = self.owners[message.order_id], self.home_of(message.customer_id)
+                if home not in owners and self.takes_orders(home):
                     if owners:
                         self.customers[owners[-1]].naive.go(message.order_id, now)
-                    self._come(self.told[message.order_id], message.customer_id)
+                    self._come(self.told[message.order_id], home)
             case _:
                 self._hear(message)
         for _ in range(2):

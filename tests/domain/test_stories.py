@@ -4,12 +4,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.domain.book import Book
-from tests.domain.command_stories import CommandStoryRun, steps_with_commands
+from tests.domain.command_stories import CommandStoryRun, steps_with_commands, steps_with_merges
 from tests.domain.stories import Step, steps
 from tests.domain.story_run import StoryRun
-from tests.domain.valid_programs import Versions, various_versions
+from tests.domain.valid_programs import Versions, mergeable_versions, various_versions
 
 VERSIONS = various_versions(300)
+MERGEABLE = mergeable_versions(150)
 versions = st.sampled_from(VERSIONS)
 
 
@@ -25,6 +26,17 @@ def test_whatever_happens_the_invariants_hold_and_the_naive_model_agrees(program
 @settings(max_examples=14 * settings().max_examples)
 @given(versions, steps_with_commands)
 def test_whatever_is_commanded_besides_the_naive_model_agrees_on_every_lot_and_answer(
+    program: Versions, story: list[Step]
+) -> None:
+    run = CommandStoryRun(program)
+    for _ in run.run(story):
+        pass
+    run.check()
+
+
+@settings(max_examples=14 * settings().max_examples)
+@given(st.sampled_from(MERGEABLE), steps_with_merges)
+def test_whatever_is_merged_and_undone_between_the_naive_model_agrees_on_every_lot_and_answer(
     program: Versions, story: list[Step]
 ) -> None:
     run = CommandStoryRun(program)

@@ -33,6 +33,16 @@ def various_versions(count: int, seed: int = 7) -> list[Versions]:
     return found
 
 
+def mergeable_versions(count: int, seed: int = 7) -> list[Versions]:
+    """Such pairs of which the first lets accounts be merged."""
+    found: list[Versions] = []
+    while len(found) < count:
+        more = various_versions(count, seed)
+        found += [versions for versions in more if not versions.first.has_inactivity]
+        seed += 1_000_003
+    return found[:count]
+
+
 def _maybe(random: Random, chance: float, **fields: Any) -> dict[str, Any]:
     return fields if random.random() < chance else {}
 

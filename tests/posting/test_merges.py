@@ -149,6 +149,28 @@ LATE = {
         [order("o1", "100.00"), order("o2", "200.00", customer_id="c2", time="2026-04-01T12:00:00+02:00")],
         [order("o3", "1.00"), order("o4", "1.00"), refund("r1", "o1", full=True), order("o5", "1.00")],
     ),
+    "orders to which a limit leaves nothing that two orders have used up": (
+        "promotions:\n  - {promotion_id: extra, kind: addition, points: 30, limits: {orders_per_customer: 3}}\n",
+        [
+            order("o1", "100.00"),
+            order("o2", "50.00"),
+            order("o3", "200.00", customer_id="c2", time="2026-04-01T12:00:00+02:00"),
+        ],
+        [order("o4", "1.00"), refund("r1", "o1", full=True), order("o5", "1.00")],
+    ),
+    "commands to which a limit leaves less": (
+        "limits: {redeem: {per_day: 50, per_month: 90}}\n",
+        [
+            order("o1", "100.00"),
+            order("o2", "200.00", customer_id="c2", time="2026-03-05T12:00:00+01:00"),
+            command("redeem", "k1", points=30),
+        ],
+        [
+            command("redeem", "k2", points=21, customer_id="c2"),
+            command("redeem", "k3", points=20, customer_id="c2"),
+            command("redeem", "k4", points=1),
+        ],
+    ),
     "orders that bring what others left over": (
         "",
         [order("o1", "19.00"), order("o2", "16.00", customer_id="c2", time="2026-04-01T12:00:00+02:00")],
@@ -187,7 +209,7 @@ class TestWhatComesLater:
             tier = shell.rows("SELECT tier_id, tier_until, qualifying_points FROM accounts WHERE customer_id = 'c2'")
             used = shell.rows(
                 "SELECT name, period, points, orders FROM usages JOIN accounts USING (account_id)"
-                " WHERE customer_id = 'c2' AND orders <> 0 ORDER BY 1, 2"
+                " WHERE customer_id = 'c2' AND (points, orders) <> (0, 0) ORDER BY 1, 2"
             )
             return account, lots(shell), [tuple(row) for row in (*tier, *used)]
 
@@ -217,6 +239,27 @@ class TestWhatIsUndone:
         shell.take(refund("r2", "o1", full=True), reversion("r1", "o1"), refund("r4", "o3", full=True))
         shell.take(order("o4", "1.00"))
         assert [row[1] for row in accounts(shell)] == [1, 180]
+        assert is_proven(shell)
+
+    def test_what_its_commands_had_used_of_limits_is_its_own_again(self, engine: Engine) -> None:
+        limits = "limits: {redeem: {per_day: 50}, credit: {per_month: 1000}}\n"
+        shell = Shell(engine, limits=TRUSTED, program_text=PROGRAM_TEXT + limits)
+        shell.take(command("credit", "k1", points=300), command("credit", "k2", points=200, customer_id="c2"))
+        shell.take(command("redeem", "k3", points=30), command("redeem", "k4", points=15, customer_id="c2"))
+        shell.take(command("credit", "k5", points=100, customer_id="c3"))
+        shell.take(MERGE)
+        shell.take(command("account.merge", "m2", customer_id="c2", into_customer_id="c3"))
+        shell.take(command("redeem", "k6", points=5), command("redeem", "k7", points=1, customer_id="c3"))
+        assert answer(shell, "k7")["code"] == "limit_reached"
+        assert is_proven(shell)
+        shell.take(command("account.unmerge", "u1", customer_id="c2"))
+        shell.take(command("account.unmerge", "u2"))
+        assert is_proven(shell)
+        asked = {"c1": 21, "c2": 36, "c3": 46}
+        shell.take(*(command("redeem", f"l{who}", points=much, customer_id=who) for who, much in asked.items()))
+        shell.take(*(command("redeem", f"n{who}", points=much - 1, customer_id=who) for who, much in asked.items()))
+        assert [answer(shell, f"l{who}")["code"] for who in asked] == ["limit_reached"] * 3
+        assert [answer(shell, f"n{who}").get("code") for who in asked] == [None] * 3
         assert is_proven(shell)
 
     def test_it_may_be_merged_again_and_on(self, shell: Shell) -> None:
@@ -303,6 +346,21 @@ class TestWhatIsNot:
         shell.take(command("reverse", "k2", command_id="k1"), UNMERGE, command("reverse", "k3", command_id="k1"))
         assert (answer(shell, "k2")["code"], answer(shell, "k3")["type"]) == ("already_merged", "accepted")
         assert is_proven(shell)
+
+    def test_merged_into_an_account_from_which_an_order_of_it_was_claimed(self, shell: Shell) -> None:
+        shell.take(order("o1", "100.00"), order("o2", "200.00", customer_id="c2"))
+        shell.take(claim("o1", customer_id="c2", previous_customer_id="c1"))
+        shell.take({**MERGE, "data": {"customer_id": "c2", "into_customer_id": "c1"}})
+        assert answer(shell, "m1")["code"] == "not_mergeable"
+        shell.take(command("account.merge", "m2", customer_id="c1", into_customer_id="c2"))
+        assert answer(shell, "m2")["type"] == "accepted"
+        assert is_proven(shell)
+
+    def test_reversed_as_other_commands_are(self, shell: Shell) -> None:
+        shell.take(order("o1", "100.00"), order("o2", "200.00", customer_id="c2"), MERGE)
+        shell.take(command("reverse", "k1", command_id="m1"), UNMERGE, command("reverse", "k2", command_id="u1"))
+        told = [answer(shell, name) for name in ("k1", "k2")]
+        assert [(each["code"], "account.unmerge" in each["advice"]) for each in told] == [("not_reversible", True)] * 2
 
 
 class TestNames:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import NamedTuple
 
-from core.domain.books import Books
+from core.domain.books import COMMAND_LIMIT, Books
 from core.domain.calendar import local_midnight
 from core.domain.decision import Decision
 from core.domain.ledger import Entry, EntryKind
@@ -38,8 +38,8 @@ class _Period(NamedTuple):
 
 
 def counted_name(limit: str) -> str:
-    """Under what a limit is counted, beside rules and promotions, whose names hold no colon."""
-    return f"limit:{limit}"
+    """Under what a limit is counted."""
+    return f"{COMMAND_LIMIT}{limit}"
 
 
 def limit_keys(program: Program, occurred_at: datetime) -> list[UsageKey]:

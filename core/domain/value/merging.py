@@ -7,6 +7,7 @@ Entries stay where they are. Undone, what is left of each lot goes back, with th
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import NamedTuple
 
 from core.domain.books import Books
@@ -64,6 +65,8 @@ def decide_merge(situation: Situation) -> Decision | Rejected:
     if survivor.balance + survivor.pending + survivor.reserved + merged.balance + merged.pending > POINTS_MAX:
         return too_many(merged.balance + merged.pending)
     orders = [posted for posted in books.orders_of(merged) if posted.account_id == merged.account_id]
+    if (problem := _claimed_problem(books, orders, survivor)) is not None:
+        return problem
     pairs: list[_LotPair] = []
     for number, lot in enumerate(books.every_lot(merged), start=survivor.lots_opened + 1):
         moved = lot._replace(lot_number=number, opened_by_sequence=survivor.sequence + 1)
@@ -224,7 +227,7 @@ def _changed(move: _Move, side: _Side, *, sign: int) -> AccountChange:
         (entry,),
         tuple(pair.coming if sign > 0 else _empty(pair.leaving) for pair in move.lots),
         recounted.changes,
-        tuple(_usages(move, before, sign=sign)),
+        (*_usages(move, before, sign=sign), *_used_by_commands(move, side)),
         merge=merge,
         lot_moves=tuple(_lot_moves(move, merge, sign=sign)),
     )
@@ -292,6 +295,20 @@ def _usages(move: _Move, account: Account, *, sign: int) -> Iterable[UsageChange
             yield used._replace(points=sign * used.points, orders=sign * used.orders, carried=sign * used.carried)
 
 
+def _used_by_commands(move: _Move, side: _Side) -> Iterable[UsageChange]:
+    """What commands of the merged account have used of limits counts for the survivor too, until they part.
+
+    It stays with the merged account, for which nothing is counted meanwhile: so it is known what parts.
+    """
+    if side.role not in {MergeRole.SURVIVOR, MergeRole.PARTED}:
+        return
+    is_merge = side.role is MergeRole.SURVIVOR
+    merged = (move.giving if is_merge else move.getting).account
+    for (name, period), used in move.situation.books.used_by_commands(merged).items():
+        points = used.points if is_merge else -used.points
+        yield UsageChange(side.account.account_id, name, period, points, 0, Decimal(0))
+
+
 def _order_events(move: _Move, giving: Entry, getting: Entry) -> Iterable[PostedOrderEvent]:
     situation = move.situation
     key = f"{situation.command.source}\t{situation.command_id}"
@@ -350,6 +367,14 @@ def _unmovable(situation: Situation, merged: Account, survivor: Account) -> Reje
         return _not_mergeable("rewards of its customer are counted", "merge the other account into it")
     if situation.books.tier_facts(merged).holds:
         return _not_mergeable("its tier was set by a person", "merge the other account into it")
+    return None
+
+
+def _claimed_problem(books: Books, orders: Iterable[PostedOrder], survivor: Account) -> Rejected | None:
+    """No order comes back to an account that a claim has taken it from."""
+    events = (event for posted in orders for event in books.order_events_of(posted))
+    if any((each.kind, each.account_id) == (OrderEventKind.GIVEN_UP, survivor.account_id) for each in events):
+        return _not_mergeable("an order of it was claimed from the other account", "merge the other account into it")
     return None
 
 

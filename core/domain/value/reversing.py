@@ -82,7 +82,8 @@ def decide_reversal(
     situation = Situation(books, command, message.event_id, accounts[0], None, program, number, as_of, rules)
     payment = books.payment(_payment_key(terms))
     points_back = 0 if payment is None else payment.points_back
-    problem = _merged(accounts) or _problem(movements, terms, points_back) or unit_problem(situation)
+    problem = _kind_problem(movements) or _merged(accounts) or _problem(movements, terms, points_back)
+    problem = problem or unit_problem(situation)
     if problem is not None:
         return problem
     points = terms.points or _moved(movements) - points_back
@@ -124,17 +125,24 @@ def _points_of(movement: Movement) -> int:
     return abs(movement.points + movement.pending_change)
 
 
+def _kind_problem(movements: Sequence[Movement]) -> Rejected | None:
+    kinds = {each.kind for each in movements}
+    if kinds <= REVERSIBLE:
+        return None
+    what = ", ".join(sorted(kind.value for kind in kinds))
+    advice = "send the command that is right"
+    if EntryKind.AUTHORIZATION in kinds:
+        advice = "void an authorization instead"
+    elif EntryKind.CAPTURE in kinds:
+        advice = "captured points are gone for good: give back what has to be by a credit"
+    elif EntryKind.MERGE in kinds:
+        advice = "undo a merge by account.unmerge, and that by another account.merge"
+    return Rejected(RejectionCode.NOT_REVERSIBLE, f"a command of kind {what} cannot be reversed", advice)
+
+
 def _problem(movements: Sequence[Movement], terms: ReverseTerms, points_back: int) -> Rejected | None:
     """`points_back` of the command have come back with refunds of the order that it paid."""
     kinds = {each.kind for each in movements}
-    if not kinds <= REVERSIBLE:
-        what = ", ".join(sorted(kind.value for kind in kinds))
-        advice = "send the command that is right"
-        if EntryKind.AUTHORIZATION in kinds:
-            advice = "void an authorization instead"
-        elif EntryKind.CAPTURE in kinds:
-            advice = "captured points are gone for good: give back what has to be by a credit"
-        return Rejected(RejectionCode.NOT_REVERSIBLE, f"a command of kind {what} cannot be reversed", advice)
     if any(each.is_reversed for each in movements):
         return Rejected(
             RejectionCode.ALREADY_REVERSED,

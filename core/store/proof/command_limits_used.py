@@ -13,6 +13,16 @@ from core.store.proof.limits_used import days_of
 from core.store.proof.scope import Scope
 
 # An entry is counted under the version that decided its command. What a clawback took of an authorization stays used.
+# What a merged account has used counts for the one that survives as well, and for the one that this is merged into.
+_SURVIVORS = """
+WITH RECURSIVE way AS (
+    SELECT account_id, merged_into AS survivor FROM accounts WHERE merged_into IS NOT NULL
+    UNION ALL
+    SELECT w.account_id, a.merged_into FROM way w JOIN accounts a ON a.account_id = w.survivor
+    WHERE a.merged_into IS NOT NULL
+)
+SELECT account_id, array_agg(survivor) AS account_ids FROM way GROUP BY account_id
+"""
 _COUNTED = """
 SELECT e.account_id, a.program_id, c.program_version, e.occurred_at,
        CASE WHEN e.kind IN ('redemption', 'authorization') THEN 'redeem' WHEN e.kind = 'credit' THEN 'credit'
@@ -31,10 +41,12 @@ WHERE (e.kind IN ('redemption', 'authorization', 'credit') OR (e.kind IN ('trans
 """
 #: How many points each account has used; with the parameters of `command_limits_used`.
 COMMAND_LIMITS_USED = f"""
-SELECT u.account_id, '{counted_name("")}' || u.name AS name,
+SELECT w.used_by AS account_id, '{counted_name("")}' || u.name AS name,
        CASE l.period WHEN 'day' THEN d.day ELSE left(d.day, 7) END AS period, sum(u.points)::bigint AS points,
        0 AS orders, 0::numeric AS carried
 FROM ({_COUNTED}) AS u
+LEFT JOIN ({_SURVIVORS}) AS s USING (account_id)
+CROSS JOIN LATERAL unnest(u.account_id || s.account_ids) AS w(used_by)
 JOIN unnest(%(held_programs)s::text[], %(held_versions)s::integer[], %(held_names)s::text[], %(held_periods)s::text[],
             %(held_zones)s::text[]) AS l(program_id, version, name, period, zone)
      ON (l.program_id, l.version, l.name) = (u.program_id, u.program_version, u.name)
