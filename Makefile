@@ -8,7 +8,7 @@ COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-e
 	--no-emit-find-links --no-emit-trusted-host --no-emit-options
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test check audit chaos simulate stories protections bench lock schemas docs image clean
+.PHONY: help install demo up test check audit chaos simulate stories protections bench lock schemas docs client image clean
 
 help: ## List the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -20,7 +20,8 @@ $(READY): requirements-dev.lock pyproject.toml
 		{ echo "Python 3.11 or newer is needed; $(PYTHON) is $$($(PYTHON) --version). Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+		--editable . --editable clients/python
 	@touch $(READY)
 
 demo: $(READY) ## The main job on real orders: queue to event, on its own servers, about half a minute
@@ -36,8 +37,9 @@ check: $(READY) ## ruff, mypy strict, import arrows, schemas and the AsyncAPI do
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/mypy docs/asyncapi.py docs/asyncapi_page.py
-	$(BIN)/python -m pytest -q tests/test_architecture.py tests/messages/test_schemas.py tests/messages/test_asyncapi.py
+	$(BIN)/mypy docs/asyncapi.py docs/asyncapi_page.py clients/python/generate_types.py
+	$(BIN)/python -m pytest -q tests/test_architecture.py tests/messages/test_schemas.py tests/messages/test_asyncapi.py \
+		tests/clients/test_client_types.py
 
 audit: $(READY) ## Known vulnerabilities of the locked packages; asks the advisory service of the package index
 	$(BIN)/pip-audit --strict --disable-pip --require-hashes --requirement requirements-dev.lock
@@ -72,6 +74,10 @@ docs: $(READY) ## Write what is generated of docs: tables, the AsyncAPI document
 	$(BIN)/python docs/generate.py
 	$(BIN)/python docs/asyncapi.py
 	$(BIN)/python docs/asyncapi_page.py
+
+client: $(READY) ## Write the types of clients/python from docs/schemas, and build its wheel in build/
+	$(BIN)/python clients/python/generate_types.py
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir build clients/python
 
 image: ## Build the container image
 	docker build --tag loyalty-worker .

@@ -239,6 +239,7 @@ RUN_BY: dict[str, tuple[str, ...]] = {
         "test_ledger_commands", "test_heads_kept_elsewhere_show_that_the_end_of_a_chain_is_gone"
     ),
     "loyalty worker": ("loyalty up",),
+    "make client": benchmarks("test_make_writes_what_is_generated_where_it_is"),
     "make bench": benchmarks("test_make_bench_prints_every_ratio"),
     "make demo": CI,
     "make install": CI,

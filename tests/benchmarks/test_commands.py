@@ -148,8 +148,15 @@ def test_make_writes_what_is_generated_where_it_is(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "docs", tmp_path / "docs")
     make("schemas", folder=tmp_path)
     make("docs", folder=tmp_path)
-    ours = {path.relative_to(ROOT): path.read_bytes() for path in ROOT.glob("docs/**/*.*")}
-    assert {path.relative_to(tmp_path): path.read_bytes() for path in tmp_path.glob("docs/**/*.*")} == ours
+    shutil.copytree(ROOT / "clients", tmp_path / "clients", ignore=shutil.ignore_patterns("__pycache__"))
+    make("client", folder=tmp_path)
+    assert _written(tmp_path) == _written(ROOT)
+    assert len(list(tmp_path.glob("build/loyalty_client-*.whl"))) == 1
+
+
+def _written(root: Path) -> dict[Path, bytes]:
+    files = [*root.glob("docs/**/*.*"), *root.glob("clients/**/*.py")]
+    return {path.relative_to(root): path.read_bytes() for path in files if path.suffix != ".pyc"}
 
 
 def test_two_checkouts_are_measured_in_turn(servers: Servers) -> None:

@@ -1,0 +1,54 @@
+"""Names of exchanges, queues and streams, and what both kinds of broker are asked for."""
+
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple, Protocol
+
+SHOP_EVENTS: Final = "shop.events"  #: topic exchange, or stream, that takes messages
+LOYALTY_EVENTS: Final = "loyalty.events"  #: topic exchange, or stream, of events
+EVENT_FIELD: Final = "event"
+SIGNATURE_FIELD: Final = "signature"
+SIGNATURE_HEADER: Final = "loyalty-signature"
+REPLY_FIELD: Final = "reply_to"
+CORRELATION_FIELD: Final = "correlation_id"
+REPLY_PREFIX: Final = "loyalty.replies."
+
+
+class Outgoing(NamedTuple):
+    """A message as it leaves."""
+
+    type: str
+    body: bytes
+    signature: str | None
+
+
+class Delivery(NamedTuple):
+    """An event as it came, and by what it is acknowledged."""
+
+    body: bytes
+    tag: Any
+
+
+class Link(Protocol):
+    """A connection of one thread that publishes and asks; it connects when it must."""
+
+    def publish(self, messages: Sequence[Outgoing]) -> None:
+        """Return when all are confirmed; else NotPublishedError, and any part of them may have been taken."""
+
+    def ask(self, message: Outgoing, seconds_max: float) -> bytes | None:
+        """Publish a command; the body of its answer, or None if none came in time."""
+
+    def close(self) -> None:
+        """Disconnect; a second call changes nothing."""
+
+
+class Deliveries(Protocol):
+    """A connection that reads the events of one consumer. What is wrong with it is a BrokerAwayError."""
+
+    def receive(self, seconds_max: float) -> Sequence[Delivery]:
+        """The next events, as soon as there are some; none if none came in that time."""
+
+    def acknowledge(self, delivery: Delivery) -> None:
+        """Never send it again."""
+
+    def close(self) -> None:
+        """Disconnect; what is not acknowledged comes again."""
