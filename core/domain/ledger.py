@@ -50,6 +50,10 @@ SPENDING = frozenset({EntryKind.DEBIT, EntryKind.CAPTURE, EntryKind.REDEMPTION})
 GIVING = frozenset({EntryKind.CREDIT, EntryKind.ADJUSTMENT})
 
 
+#: What an entry says of itself by which an account is closed whose points nobody gets.
+FORFEITED = "forfeited"
+
+
 class AccountStatus(StrEnum):
     """What an account takes part in."""
 

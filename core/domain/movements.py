@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from core.domain.ledger import Entry, EntryKind
+from core.domain.ledger import FORFEITED, Entry, EntryKind
 from core.domain.lots import Allocation
 
 
@@ -24,6 +24,7 @@ class Movement(NamedTuple):
     program_version: int  #: that decided the command
     points_corrected: int = 0  #: sum of the points of later commands' entries that name it
     is_reversed: bool = False  #: whether a reversal has undone it, all of it or a part
+    is_forfeit: bool = False  #: whether it gave up what was left of an account that was closed: nothing was bought
     captures: tuple[int, ...] = ()  #: of an authorization: how many points each capture has taken, oldest first
 
     @property
@@ -51,4 +52,5 @@ def movement_of(entry: Entry, program_version: int) -> Movement:
         entry.allocations,
         entry.occurred_at,
         program_version,
+        is_forfeit=bool(entry.why.get(FORFEITED)),
     )

@@ -263,22 +263,16 @@ def _unread(message: _Message, error: Exception) -> UnreadableEvent:
 
 def _inbox_messages(events: Sequence[ReadEvent | UnreadableEvent], shards: int) -> list[InboxMessage]:
     """Rows for the inbox. What names no customer has its subject's shard: of this batch, or found by the statement."""
-    subject_shards = {
-        _subject_key(event): own_shard(event, shards)
-        for event in events
-        if isinstance(event, ReadEvent) and event.is_subject
-    }
-    subject_shards |= {
-        (event.source, command_subject(event.event_id)): own_shard(event, shards)
-        for event in events
-        if isinstance(event, ReadEvent) and event.is_command
-    }
+    subject_shards = _subject_shards([event for event in events if isinstance(event, ReadEvent)], shards)
     messages: list[InboxMessage] = []
     for event in events:
         if isinstance(event, UnreadableEvent):
             messages.append(_parked_message(event))
         else:
+            is_looked_up = _is_looked_up(event)
             shard = subject_shards.get(_subject_key(event))
+            if shard is None and not is_looked_up:
+                shard = own_shard(event, shards)
             messages.append(
                 InboxMessage(
                     event.source,
@@ -286,7 +280,7 @@ def _inbox_messages(events: Sequence[ReadEvent | UnreadableEvent], shards: int) 
                     b"",
                     event.type,
                     event.occurred_at,
-                    own_shard(event, shards) if shard is None else shard,
+                    shard,
                     event.subject,
                     event.is_subject,
                     event.content_hash,
@@ -296,13 +290,37 @@ def _inbox_messages(events: Sequence[ReadEvent | UnreadableEvent], shards: int) 
                     subject_source=event.subject_source,
                     reply_to=event.reply and event.reply.reply_to,
                     correlation_id=event.reply and event.reply.correlation_id,
-                    fallback_shard=fallback_shard(event, shards),
+                    fallback_shard=own_shard(event, shards) if is_looked_up else fallback_shard(event, shards),
                     points_per_command_max=event.points_per_command_max,
                     points_per_day_max=event.points_per_day_max,
+                    named=event.named if is_looked_up else None,
                     is_command=event.is_command,
                 )
             )
     return messages
+
+
+def _subject_shards(events: Sequence[ReadEvent], shards: int) -> dict[tuple[str, str], int | None]:
+    """Where what this batch brings into being is posted, and its commands; None: the statement finds out.
+
+    What names an account by its id comes behind the command of the same source that makes the account.
+    """
+    found = {_subject_key(each): own_shard(each, shards) for each in events if each.is_subject and each.named is None}
+    for each in events:
+        if each.is_subject and each.named is not None:
+            of_account = found.get((each.source, each.named))
+            own = None if _is_looked_up(each) else own_shard(each, shards)
+            found[_subject_key(each)] = own if of_account is None else of_account
+    for each in events:
+        if each.is_command:
+            shard = found.get(_subject_key(each)) if each.is_subject else None
+            found[each.source, command_subject(each.event_id)] = own_shard(each, shards) if shard is None else shard
+    return found
+
+
+def _is_looked_up(event: ReadEvent) -> bool:
+    """Whether the statement finds out where an order or a return is posted: where the account is that it names."""
+    return event.named is not None and event.is_subject and not event.is_command
 
 
 def _subject_key(event: ReadEvent) -> tuple[str, str]:

@@ -38,6 +38,7 @@ class InboxMessage(NamedTuple):
     fallback_shard: int | None = None  #: where it is posted if its subject is nowhere; None: it waits for that
     points_per_command_max: int | None = None  #: that its source may move by one command; None: any number
     points_per_day_max: int | None = None  #: of all commands of this kind from its source; None: any number
+    named: str | None = None  #: the subject of the account that it names, where it is posted if `shard` is None
     is_command: bool = False
 
     @property
@@ -133,6 +134,20 @@ coalesce({_SHARD_IN_LEDGER},
 
 _NEW_SHARD = _SHARD.replace("{m}.others_posted", "0").replace("{m}.awaits", "NULL::text")
 
+# Of an order or a return that names an account which may just have been asked for: behind the command that makes it.
+_NAMED_SHARD = f"""
+CASE WHEN m.named IS NOT NULL THEN
+    coalesce((SELECT shard FROM account_references WHERE (kind, reference) = ('account', substr(m.named, 9)) LIMIT 1),
+             (SELECT q.shard FROM inbox q WHERE {_SUBJECT_SOURCE.format(m="q")} = m.source AND q.subject = m.named
+              AND q.is_subject AND q.state IN ('received', 'waiting') LIMIT 1))
+END"""  # noqa: S608  # our own words
+
+# Of a command that undoes one of the same batch: behind that.
+_UNDONE_SHARD = f"""
+CASE WHEN split_part(m.subject, ' ', 1) = 'command' THEN (
+    SELECT coalesce(u.known_shard, u.fallback_shard) FROM placed u WHERE u.source = {_SUBJECT_SOURCE.format(m="m")}
+    AND u.event_id = substr(m.subject, length('command ') + 1) ORDER BY u.n LIMIT 1) END"""  # noqa: S608  # our own words
+
 # Whoever asks again may have lost the queue in which the answer was to come.
 _ASKS_AGAIN = "excluded.reply_to IS NOT NULL AND inbox.content_hash = excluded.content_hash"
 
@@ -142,6 +157,17 @@ _ASKS_AGAIN = "excluded.reply_to IS NOT NULL AND inbox.content_hash = excluded.c
 _APPEND = f"""
 WITH drawn AS (
     UPDATE numbers SET next_number = next_number + %s WHERE name = 'inbox' RETURNING next_number - %s AS first
+),
+placed AS (
+    SELECT m.*, coalesce(m.shard, {_NAMED_SHARD}, {_NEW_SHARD.format(m="m")}) AS known_shard
+    FROM unnest(%b::text[], %b::text[], %b::bytea[], %b::text[], %b::timestamptz[], %b::smallint[], %b::text[],
+                %b::boolean[], %b::bytea[], %b::bytea[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[],
+                %b::text[], %b::text[], %b::smallint[], %b::bigint[], %b::bigint[], %b::text[], %b::boolean[],
+                %b::integer[])
+         WITH ORDINALITY
+         AS m(source, event_id, variant, type, occurred_at, shard, subject, is_subject, content_hash, body, settled,
+              reason, detail, signature, subject_source, reply_to, correlation_id, fallback_shard,
+              points_per_command_max, points_per_day_max, named, is_rejected, deliveries, n)
 )
 INSERT INTO inbox (inbox_id, source, event_id, variant, type, occurred_at, shard, subject, is_subject, content_hash,
                    body, settled, state, reason, detail, signature, settled_at, times_parked, deliveries,
@@ -153,16 +179,7 @@ SELECT (SELECT first FROM drawn) + n - 1, source, event_id, variant, type, occur
        reason, detail, signature, CASE WHEN reason IS NOT NULL THEN now() END,
        (reason IS NOT NULL AND NOT is_rejected)::integer, deliveries, subject_source, reply_to,
        correlation_id, points_per_command_max, points_per_day_max
-FROM (
-    SELECT m.*, coalesce(m.shard, {_NEW_SHARD.format(m="m")}, m.fallback_shard) AS found_shard
-    FROM unnest(%b::text[], %b::text[], %b::bytea[], %b::text[], %b::timestamptz[], %b::smallint[], %b::text[],
-                %b::boolean[], %b::bytea[], %b::bytea[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[],
-                %b::text[], %b::text[], %b::smallint[], %b::bigint[], %b::bigint[], %b::boolean[], %b::integer[])
-         WITH ORDINALITY
-         AS m(source, event_id, variant, type, occurred_at, shard, subject, is_subject, content_hash, body, settled,
-              reason, detail, signature, subject_source, reply_to, correlation_id, fallback_shard,
-              points_per_command_max, points_per_day_max, is_rejected, deliveries, n)
-) AS placed
+FROM (SELECT m.*, coalesce(known_shard, {_UNDONE_SHARD}, fallback_shard) AS found_shard FROM placed m) AS placed
 ORDER BY n
 ON CONFLICT (source, event_id, variant) DO UPDATE
     SET reply_to = CASE WHEN {_ASKS_AGAIN} THEN excluded.reply_to ELSE inbox.reply_to END,

@@ -54,7 +54,7 @@ SELECT e.account_id, e.sequence, e.kind, e.points, e.pending_change, e.reserved_
         WHERE c.account_id = e.account_id AND c.corrects_sequence = e.sequence AND c.command_id IS NOT NULL),
        EXISTS (SELECT FROM entries c WHERE c.account_id = e.account_id AND c.corrects_sequence = e.sequence
                AND c.kind = 'reversal'),
-       e.occurred_at, m.program_version,
+       e.occurred_at, m.program_version, e.kind = 'debit' AND m.type = 'loyalty.command.account.close',
        ARRAY(SELECT -c.reserved_change FROM entries c
              WHERE c.account_id = e.account_id AND c.corrects_sequence = e.sequence AND c.kind = 'capture'
                AND c.command_id IS NOT NULL ORDER BY c.sequence)
@@ -84,15 +84,14 @@ def load_movements(connection: Connection, entries: Iterable[CommandEntry]) -> d
         if points:
             allocations[account_id, sequence].append(Allocation(number, AllocationKind(kind), points, end))
     found: dict[EntryKey, Movement] = {}
-    for account_id, sequence, kind, *changes, corrected, is_reversed, at, version, captures in run_bulk(
-        connection, _MOVEMENTS, keys
-    ):
+    rows = run_bulk(connection, _MOVEMENTS, keys)
+    for account_id, sequence, kind, *changes, corrected, is_reversed, at, version, is_forfeit, captures in rows:
         place = places[account_id, sequence]
         moved = tuple(sorted(allocations[account_id, sequence], key=lambda each: place[each.lot_number]))
         found[account_id, sequence] = Movement._make(
             (
                 account_id, sequence, EntryKind(kind), *changes, moved, at, version, corrected, is_reversed,
-                tuple(captures),
+                is_forfeit, tuple(captures),
             )
         )  # fmt: skip
     return found

@@ -238,7 +238,12 @@ def test_null_says_nothing() -> None:
     assert read_by(customer_id="c-1", **NULL).settled == read_by(customer_id="c-1").settled
 
 
-@pytest.mark.parametrize("other", [name for name in NAMING if name != "phone"])
+def test_beside_a_customer_they_say_nothing() -> None:
+    given = {"phone": "+447400123456", "email": "ann@example.com", "card": "9801-0007"}
+    assert read_by(customer_id="c-1", **given).settled == read_by(customer_id="c-1").settled
+
+
+@pytest.mark.parametrize("other", [name for name in NAMING if name not in {"customer_id", "phone"}])
 def test_an_account_is_named_in_one_way(other: str) -> None:
     given_as = {"email": "ann@example.com"}.get(other, "9801-0007")
     detail = refused(named(**{other: given_as, "phone": "+447400123456"}), SALTED).detail

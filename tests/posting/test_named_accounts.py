@@ -91,6 +91,33 @@ class TestOrders:
         shell.take(named(order("o1", "20.00"), **by))
         assert [reason for _, reason in letters(shell)] == ["invalid_data"]
 
+    def test_beside_a_customer_who_decides_what_may_be_linked_is_left_out(self, shell: Shell) -> None:
+        made = order("o1", "20.00")
+        beside = {"card": "9801-0007", "phone": PHONE, "email": "ann@example.com"}
+        shell.take({**made, "data": {**made["data"], **beside}})
+        changed = amendment("o1", "50.00", customer_id="c1")
+        shell.take({**changed, "data": {**changed["data"], **beside}})
+        assert (balances(shell), letters(shell), shell.differences()) == ({None: 51, "second": 0}, [], [])
+
+    @pytest.mark.parametrize("shards", [1, 16])
+    def test_it_comes_after_the_command_that_makes_the_account(self, engine: Engine, shards: int) -> None:
+        shell = Shell(engine, limits=TRUSTED, program_text=PROGRAM_TEXT, shards=shards)
+        made = [
+            command("account.create", f"k{number}", account_id=f"a{number}", customer_id=f"c{number}")
+            for number in range(16)
+        ]
+        sold = [named(order(f"o{number}", "20.00"), account_id=f"a{number}") for number in range(16)]
+        sent_back = [refund(f"r{number}", f"o{number}", net="5.00") for number in range(16)]
+        shell.take(*made[:8], *sold[:8], *sent_back[:8])
+        for messages in (made[8:], sold[8:], sent_back[8:]):
+            shell.receive(*messages)
+        shell.post()
+        while shell.sweep()["woken"]:
+            shell.post()
+        assert letters(shell) == []
+        assert [*balances(shell).values()] == [15] * 16
+        assert shell.differences() == []
+
     def test_an_inactive_program_records_them_only(self, shell: Shell) -> None:
         shell.apply_program(SEVERAL + "active: false\n", "2026-03-02T00:00:00Z")
         shell.take(named(order("o1", "20.00", time="2026-03-03T00:00:00Z"), card="9801-0007"))

@@ -218,6 +218,25 @@ class TestARedemption:
         shell.take(order("o2", "100.00", points_paid="40.00", points_command_id="g1"), refund("r2", "o2"))
         assert (repaid(shell), shell.differences()) == ([40], [])
 
+    def test_that_comes_back_with_its_order_stays_used_of_a_limit_unless_a_command_gives_it_back(
+        self, engine: Engine
+    ) -> None:
+        limits = "limits: {redeem: {per_day: 60}}\n"
+        shell = Shell(engine, limits=TRUSTED, program_text=NOTHING_EARNED + limits)
+        shell.take(command("credit", "g1", points=300), authorize(), order("o1", "100.00", **AUTHORIZED))
+        shell.take(redeem("p1", 10), order("o2", "100.00", points_paid="40.00", points_command_id="p1"))
+        shell.take(cancellation("o1"), refund("r2", "o2"))
+        assert (balance(shell), repaid(shell)) == ((300, 0), [10])
+        shell.take(redeem("p2", 11), redeem("p3", 10))
+        assert (answer(shell, "p2")["code"], answer(shell, "p3")["type"]) == ("limit_reached", "accepted")
+        shell.take(reverse("v1", "p3"), redeem("p4", 10))
+        assert (answer(shell, "p4")["type"], shell.differences()) == ("accepted", [])
+
+    def test_that_only_forfeited_points_of_a_closed_account_pays_nothing(self, shell: Shell) -> None:
+        shell.take(command("account.close", "p1", points_left="forfeit"))
+        shell.take(order("o1", "100.00", customer_id="c2", **PAID), refund("r1"))
+        assert (repaid(shell), balance(shell), shell.differences()) == ([], (0, 0), [])
+
 
 class TestAnEdit:
     def test_may_name_what_paid_the_order(self, shell: Shell) -> None:

@@ -8,6 +8,7 @@ from sqlalchemy import Engine
 from uuid6 import uuid7
 
 from core.domain.value.verbs import Verb
+from core.mending.dead_letters import RetryLimits, retry_letters
 from core.messages.inbound.replies import ReplyAddress
 from core.messages.inbound.sources import CommandGrant, Sources
 from core.posting.batch import Poster
@@ -308,6 +309,22 @@ class TestWhoMayCommand:
             None,
             "source_limit_reached",
         ]
+
+    def test_what_was_parked_and_is_retried_counts_on_the_day_on_which_it_is_done(self, engine: Engine) -> None:
+        shell = self.receive_from(engine, {Verb.CREDIT: CommandGrant(points_per_day_max=100)})
+        shell.receive(command("credit", "k1", points=60), command("credit", "k2", points=50, customer_id="c2"))
+        shell.execute(
+            "UPDATE inbox SET state = 'dead', reason = 'posting_failed', detail = 'it failed', settled_at = now(),"
+            " times_parked = 1"
+        )
+        numbers = [row[0] for row in shell.rows("SELECT inbox_id FROM inbox ORDER BY inbox_id")]
+        limits = RetryLimits(shell.limits, shell.shards, EVENT_SOURCE, waiting_days_max=30)
+        for number in numbers:
+            [mended] = retry_letters(engine, [number], limits, "kim")
+            assert mended.is_mended
+            shell.post()
+        assert (answer(shell, "k1")["type"], answer(shell, "k2")["code"]) == ("accepted", "source_limit_reached")
+        assert shell.value("SELECT points FROM source_days") == 60
 
     def test_no_more_also_when_several_shards_post_at_once(self, engine: Engine) -> None:
         shell = self.receive_from(engine, {Verb.CREDIT: CommandGrant(points_per_day_max=10)})

@@ -251,6 +251,23 @@ class TestWhichCommand:
         shell.receive(command("credit", "k3", points=50), reverse("k4", "k3"))
         assert len({row[0] for row in shell.rows("SELECT shard FROM inbox")}) == 1
 
+    @pytest.mark.parametrize(("is_first", "code"), [(False, None), (True, "unknown_command")])
+    def test_it_is_done_in_the_order_of_arrival_whatever_names_the_account(
+        self, engine: Engine, *, is_first: bool, code: str | None
+    ) -> None:
+        shell = Shell(engine, limits=TRUSTED, shards=16)
+        numbers = range(12)
+        create = [
+            command("account.create", f"k{number}", account_id=f"a{number}", customer_id=f"c{number}")
+            for number in numbers
+        ]
+        shell.take(*create)
+        given = [command("credit", f"g{number}", account_id=f"a{number}", points=5) for number in numbers]
+        undone = [reverse(f"v{number}", f"g{number}") for number in numbers]
+        shell.take(*undone, *given) if is_first else shell.take(*given, *undone)
+        assert {answer(shell, f"v{number}").get("code") for number in numbers} == {code}
+        assert shell.differences() == []
+
 
 def end(shell: Shell) -> None:
     """Let all lots have ended, whether or not the expiry run has come."""

@@ -438,7 +438,7 @@ PROTECTIONS = (
         (
             Edit(
                 "core/store/proof/seals.py",
-                "    return None if keys.fits(kept, canonical([table.name, *values]))",
+                "    return None if keys.fits(kept, seal_content(table, values))",
                 "    return None if kept",
             ),
         ),

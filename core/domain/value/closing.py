@@ -5,7 +5,7 @@ from datetime import datetime
 
 from core.domain.decision import AccountChange, Answer, Decision, NoticeKind
 from core.domain.expiry.due import release
-from core.domain.ledger import POINTS_MAX, Account, AccountStatus, EntryKind, debit, entry_between
+from core.domain.ledger import FORFEITED, POINTS_MAX, Account, AccountStatus, EntryKind, debit, entry_between
 from core.domain.lots import Allocation, Lot, in_spending_order, take
 from core.domain.message import Message
 from core.domain.outcomes import Rejected, RejectionCode
@@ -79,7 +79,7 @@ def _forfeited(situation: Situation, left: Sequence[Lot]) -> tuple[AccountChange
         EntryKind.DEBIT,
         command.occurred_at,
         allocations,
-        {**why_of(situation, points=points), "forfeited": True},
+        {**why_of(situation, points=points), FORFEITED: True},
         source=command.source,
         command_id=situation.command_id,
     )

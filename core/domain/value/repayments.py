@@ -29,6 +29,7 @@ from core.domain.value.reserves import parts_held
 from core.domain.value.restoring import Taken, expire_restored, restore
 
 #: The entries of commands that pay an order: by what a customer spends. What was authorized pays when it is captured.
+#: What is forfeited as an account is closed buys nothing.
 PAYING = frozenset({EntryKind.REDEMPTION, EntryKind.DEBIT})
 _Parts = Sequence[tuple[int, int]]  #: lots by their numbers, with so many points of each
 
@@ -175,7 +176,7 @@ class Repayments:
             captures = (*movement.captures, *self._captured_now(movement))
             return Payer(movement, authorization.points_captured, 0, captures)
         for movement in self._done((payment.source, payment.payment_id)):
-            if movement.kind in PAYING:
+            if movement.kind in PAYING and not movement.is_forfeit:
                 return Payer(movement, -movement.points, movement.points_corrected)
         return None
 

@@ -117,6 +117,11 @@ class Contract(NamedTuple):
         """
         return self.type.removeprefix(COMMAND_PREFIX) if self.type.startswith(COMMAND_PREFIX) else None
 
+    def account_named(self, data: Data) -> str | None:
+        """The subject of the account by whose id it says whose it is; None where it says so otherwise."""
+        account_id = data.get("account_id")
+        return account_subject(account_id) if account_id is not None and self.customer(data) == account_id else None
+
 
 class Contracts(Mapping[str, Contract]):
     """The types that are taken, by their names, and the one validator of them all."""

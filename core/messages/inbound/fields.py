@@ -59,6 +59,16 @@ def named_twice(
     return [own_problem((each,), f"stands beside {named[0]}; {advice}") for each in named[1:2]]
 
 
+def settle_naming(data: Any) -> list[InitErrorDetails]:
+    """What is wrong where an order names its account in two ways.
+
+    A customer decides. Shops send an address or a number with every order: what may be linked is left out beside one.
+    """
+    for name in LINKED if "customer_id" in data else ():
+        data.pop(name, None)
+    return named_twice(data, NAMING)
+
+
 def named_nowhere(data: Any, fields: tuple[str, ...], advice: str) -> list[InitErrorDetails]:
     """What is wrong where none of these fields is there."""
     if any(name in data for name in fields):

@@ -20,7 +20,6 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from typing_extensions import TypedDict
 
 from core.messages.inbound.fields import (
-    NAMING,
     OWN_PROBLEM,
     ZERO_PATTERN,
     Amount,
@@ -36,10 +35,10 @@ from core.messages.inbound.fields import (
     StopAtFirst,
     UtcTime,
     counting,
-    named_twice,
     own_problem,
     plain_decimal,
     plain_quantity,
+    settle_naming,
 )
 from core.messages.inbound.personal_names import EmailAddress, PhoneNumber
 from core.messages.inbound.points_paid import (
@@ -229,7 +228,7 @@ class OrderCompletedData(TypedDict):
     account_id: NotRequired[Id | None]
     """The account to which the order comes, in place of a customer: the id that we drew, or its own."""
     card: NotRequired[CardNumber | None]
-    """A card that is linked to the account, in place of a customer."""
+    """A card that is linked to the account, in place of a customer. Beside one these three are left out."""
     phone: NotRequired[PhoneNumber | None]
     """A linked phone number, in international form, in place of a customer. Only a hash is kept."""
     email: NotRequired[EmailAddress | None]
@@ -353,7 +352,7 @@ def settle_rate(data: Any) -> None:
 def settle_order(data: OrderCompletedData) -> OrderCompletedData:
     """Write what may be left out, or be in another order, in its one form."""
     leave_out_null(data)
-    refuse(named_twice(data, NAMING))
+    refuse(settle_naming(data))
     if "points_paid" in data:
         _settle_amount(data, "points_paid")
         refuse(_paid_beyond(data))

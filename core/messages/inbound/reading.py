@@ -76,6 +76,7 @@ class ReadEvent(NamedTuple):
     is_command: bool = False  #: it is answered, and does not wait for what it is about
     points_per_command_max: int | None = None  #: that its source may move by one command; None: any number
     points_per_day_max: int | None = None  #: of all commands of this kind from its source; None: any number
+    named: str | None = None  #: the subject of the account that it names by its id; None: it names none so
 
 
 class UnreadableEvent(NamedTuple):
@@ -310,6 +311,7 @@ def _read_event(
         body,
         subject_source=contract.subject_source(data),
         is_command=contract.verb is not None,
+        named=contract.account_named(data),
     )
 
 

@@ -27,6 +27,8 @@ SELECT 'command', e.source, e.command_id, e.account_id, e.sequence, -e.points, c
 FROM entries e
 LEFT JOIN entries r ON r.account_id = e.account_id AND r.corrects_sequence = e.sequence AND r.kind = 'reversal'
 WHERE e.kind IN ('redemption', 'debit') AND e.command_id IS NOT NULL
+  AND NOT EXISTS (SELECT FROM commands m WHERE (m.source, m.command_id) = (e.source, e.command_id)
+                  AND m.type = 'loyalty.command.account.close')  -- what is forfeited buys nothing
 """
 _PAID_ORDERS = f"""
 SELECT p.payment_id IS NOT NULL, {PAYMENTS.select("p")}, coalesce(t.taken, 0), coalesce(t.reversed, 0),
