@@ -6,6 +6,7 @@ A row quotes the exact text that it takes out, so that it cannot rot silently: a
 from tests.protections.of_commands import OF_COMMANDS
 from tests.protections.of_database import OF_DATABASE
 from tests.protections.of_imports import OF_IMPORTS
+from tests.protections.of_months import OF_MONTHS
 from tests.protections.of_orders import OF_ORDERS
 from tests.protections.of_payments import OF_PAYMENTS
 from tests.protections.of_queues import OF_QUEUES
@@ -31,6 +32,7 @@ PROTECTIONS = (
     *OF_COMMANDS,
     *OF_IMPORTS,
     *OF_DATABASE,
+    *OF_MONTHS,
     *OF_ORDERS,
     *OF_PAYMENTS,
     *OF_QUEUES,

@@ -145,6 +145,8 @@ def hold_and_release(shell: Shell) -> None:
         "DELETE FROM accounts",
         "DELETE FROM lots",
         "UPDATE repairs SET found = '{}'",
+        "UPDATE liability_lines SET points = 1",
+        "DELETE FROM liability_snapshots",
         "UPDATE programs SET document = '{}'",
         "UPDATE schema_support SET oldest_revision = '0'",
         "UPDATE alembic_version SET version_num = '0'",

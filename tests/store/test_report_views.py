@@ -8,14 +8,21 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import ProgrammingError
 
+from core.domain.accounting.liability import Bucket
+from core.domain.accounting.months import Month
 from core.errors import DatabaseRoleTooStrongError, NoDatabaseRoleError, NotOwnerError
 from core.store.engine import create_database_engine
 from core.store.grants import WORKER_GRANTS, grant_role, grant_views
+from core.store.liability import load_snapshot
+from core.store.programs import load_registry
 from core.store.report_views import REPORT_PREFIX, REPORT_VIEWS
 from core.store.tables import metadata
+from tasks.liability import keep_liability
 from tests.database_roles import DatabaseRole, database_role
 from tests.factories import PROGRAM_TEXT, command, order, refund
+from tests.reading.everything import with_everything
 from tests.shell import Shell, take_by_operator
+from tests.tasks.runtimes import make_runtime
 
 
 @pytest.fixture
@@ -103,6 +110,34 @@ def test_the_views_show_the_books_and_come_to_the_same_sums(tool: Engine, books:
     assert (program.unit, program.currency, program.time_zone) == ("points", "EUR", "Europe/Berlin")
     assert (program.effective_from, program.is_withdrawn) == (None, False)
     assert books.differences() == []
+
+
+def test_months_that_were_kept_are_shown_as_finance_was_told(engine: Engine, role: DatabaseRole) -> None:
+    shell = Shell(engine, program_text=None)
+    with_everything(shell)
+    keep_liability(make_runtime(engine))
+    with engine.begin() as connection:
+        grant_views(connection, role.name)
+        registry = load_registry(connection)
+        told = {}
+        for row in connection.execute(text("SELECT program_id, month, as_of FROM liability_snapshots")).all():
+            found = load_snapshot(connection, registry, row.program_id, Month(row.month, row.as_of, row.as_of))
+            assert found is not None
+            told[row.program_id, row.month] = found
+    tool = create_database_engine(role.url)
+    months, lines = seen(tool, "loyalty_liability_snapshots"), seen(tool, "loyalty_liability_lines")
+    tool.dispose()
+    assert len(months) == len(told) == 4
+    for month in months:
+        kept = told[month.program_id, month.month]
+        shown = [line for line in lines if (line.program_id, line.month) == (month.program_id, month.month)]
+        assert month.points_outstanding == kept.outstanding
+        for bucket in Bucket:
+            assert getattr(month, f"points_{bucket}") == kept.by_bucket[bucket], bucket
+        assert [tuple(line)[3:] for line in shown] == [tuple(line) for line in kept.lines]
+        assert (month.unit, month.currency, month.kept_at) == (kept.valuation.unit, "EUR", kept.kept_at)
+        assert month.point_value == (None if month.program_id == "money" else kept.valuation.point_value)
+    assert sum(month.points_deficit for month in months) < 0
 
 
 def test_points_that_expire_together_have_their_shared_end(engine: Engine, role: DatabaseRole) -> None:

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
+from core.domain.accounting.breakage import BreakageHistory
 from core.domain.accounting.months import month_of
 from core.store.engine import database_now
-from core.store.liability import load_liability, load_snapshot
+from core.store.liability import append_snapshot, load_liability, load_snapshot
 from core.store.locks import LockClass, try_lock
 from core.store.programs import load_registry
 from core.upkeep.snapshots import _SNAPSHOT_LOCK, SETTLED, next_month_due
@@ -72,6 +73,18 @@ def test_what_was_kept_never_moves_and_late_messages_are_of_the_open_month(shell
         snapshot = load_snapshot(connection, registry, "test", month_of(registry, "test", before[0][-2].as_of))
     assert snapshot is not None
     assert snapshot.by_entries != opened.by_entries
+
+
+def test_a_month_that_was_kept_is_kept_by_nobody_else(shell: Shell) -> None:
+    keep(shell)
+    before = kept(shell)
+    with shell.engine.begin() as connection:
+        registry = load_registry(connection)
+        month = month_of(registry, "test", shell.value("SELECT min(recorded_at) FROM entries"))
+        other = load_liability(connection, registry, "test", month.ends_at, month)
+        other.valuation = other.valuation._replace(history=BreakageHistory(points_expired=7, points_spent={}))
+        assert append_snapshot(connection, other) is False
+    assert kept(shell) == before
 
 
 def test_a_late_run_keeps_what_a_run_in_time_would_have(shell: Shell) -> None:

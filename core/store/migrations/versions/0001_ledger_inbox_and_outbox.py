@@ -519,6 +519,24 @@ CREATE TABLE liability_lines (
     CONSTRAINT ck_liability_lines_earned_month CHECK ((bucket IN ('reserved', 'deficit')) = (earned_month IS NULL)),
     CONSTRAINT ck_liability_lines_last_month CHECK (last_month IS NULL OR earned_month IS NOT NULL)
 );
+CREATE VIEW loyalty_liability_snapshots AS SELECT s.program_id, s.month, s.as_of, s.program_version,
+    coalesce(p.document->>'unit', 'points') AS unit, p.document->>'currency' AS currency,
+    (p.document->>'point_value')::numeric AS point_value, l.points_available, l.points_pending, l.points_reserved,
+    l.points_deficit,
+    l.points_available + l.points_pending + l.points_reserved + l.points_deficit AS points_outstanding, l.points_ended,
+    s.taken_at AS kept_at
+    FROM liability_snapshots s
+    JOIN programs p ON p.program_id = s.program_id AND p.version = s.program_version
+    CROSS JOIN LATERAL (
+        SELECT coalesce(sum(points) FILTER (WHERE bucket = 'available'), 0)::bigint AS points_available,
+            coalesce(sum(points) FILTER (WHERE bucket = 'pending'), 0)::bigint AS points_pending,
+            coalesce(sum(points) FILTER (WHERE bucket = 'reserved'), 0)::bigint AS points_reserved,
+            coalesce(sum(points) FILTER (WHERE bucket = 'deficit'), 0)::bigint AS points_deficit,
+            coalesce(sum(points) FILTER (WHERE bucket = 'ended'), 0)::bigint AS points_ended
+        FROM liability_lines WHERE program_id = s.program_id AND month = s.month
+    ) AS l;
+CREATE VIEW loyalty_liability_lines AS SELECT program_id, month, line_number, bucket, tier_id, earned_month,
+    last_month, points FROM liability_lines;
 INSERT INTO numbers (name) VALUES ('inbox'), ('outbox');
 INSERT INTO schema_support (oldest_revision) VALUES ('0001')
 """

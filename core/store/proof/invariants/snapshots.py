@@ -1,6 +1,7 @@
 """Invariant 9, of months: what was kept of their ends is what the entries until then say."""
 
 from core.store.proof.invariants.check import Check
+from core.store.proof.kept_months import find_wrong_splits
 
 #: Of each program the ends of its months, in the order of time: an entry is told by how many of them it came after.
 _ENDS = "SELECT program_id, array_agg(as_of ORDER BY as_of) AS ends FROM liability_snapshots GROUP BY program_id"
@@ -37,6 +38,12 @@ SNAPSHOTS = (
         ) AS sides
         WHERE kept_lots <> lots OR kept_reserved <> reserved OR kept_deficits <> deficits
         """,  # noqa: S608  # our own words
+        is_global=True,
+    ),
+    Check(
+        9,
+        "what was kept of a month's end is split by tier, age and end as it was then",
+        find=find_wrong_splits,
         is_global=True,
     ),
 )
