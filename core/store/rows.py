@@ -153,45 +153,67 @@ class Rows(NamedTuple, Generic[Value]):
         """What the statement of a bulk change takes `arrays` by."""
         return unnested(self.table, self.names, alias)
 
+    def marks(self) -> str:
+        """What a statement about one row takes that row by."""
+        types = (type_of(self.table, name) for name in self.names)
+        return ", ".join(f"%s::{kind}" if kind == "json" else f"%b::{kind}" for kind in types)
+
     def arrays(self, values: Iterable[Value]) -> list[list[Any]]:
         """The rows of `values`, one list per column."""
         return arrays(map(self.row, values), len(self.names))
 
 
-class Append(Generic[Value]):
-    """Adds rows with COPY; a key that is there already fails all of them.
+#: So few rows are written one by one: what is made ready for many costs more than it saves them.
+_FEW_ROWS_MAX = 3
 
-    Binary, which costs less than half of what text costs here. A JSON column takes its text; a JSONB column, values.
+
+class Append(Generic[Value]):
+    """Adds rows; a key that is there already fails all of them.
+
+    Many with COPY; a few with an INSERT for each, as COPY waits for the database three times.
+    A JSON column takes its text; a JSONB column, values.
     """
 
     def __init__(self, rows: Rows[Value]) -> None:
-        """Prepare the statement."""
+        """Prepare the statements."""
         self._rows = rows
-        self._statement = f"COPY {rows.table.name} ({', '.join(rows.names)}) FROM STDIN (FORMAT BINARY)".encode()
+        names = ", ".join(rows.names)
+        self._insert = f"INSERT INTO {rows.table.name} ({names}) VALUES ({rows.marks()})"  # noqa: S608  # our own names
+        # Binary, which costs less than half of what text costs here.
+        self._copy = f"COPY {rows.table.name} ({names}) FROM STDIN (FORMAT BINARY)".encode()
         types = [type_of(rows.table, name) for name in rows.names]
         self._types = ["text" if kind == "json" else kind for kind in types]  # the same bytes
 
     def run(self, connection: Connection, values: Collection[Value]) -> None:
         """Append the rows of `values`, in the transaction of `connection`."""
-        if not values:
+        if len(values) <= _FEW_ROWS_MAX and "jsonb" not in self._types:  # of whose values only COPY knows the type
+            for row in map(self._rows.row, values):
+                run_bulk(connection, self._insert, row)
             return
-        with driver_connection(connection).cursor() as cursor, cursor.copy(self._statement) as copy:
+        with driver_connection(connection).cursor() as cursor, cursor.copy(self._copy) as copy:
             copy.set_types(self._types)
             for row in map(self._rows.row, values):
                 copy.write_row(row)
 
 
 class _Change(Generic[Value]):
-    """One statement that takes all rows as arrays."""
+    """One statement that takes all rows as arrays; for a few, one for each row.
 
-    def __init__(self, rows: Rows[Value], statement: str) -> None:
+    An array costs several times what the only value in it costs, and a row can have twenty.
+    """
+
+    def __init__(self, rows: Rows[Value], of_many: str, of_one: str) -> None:
         self._rows = rows
-        self.statement = statement
+        self._of_many = of_many
+        self.of_one = of_one
 
     def run(self, connection: Connection, values: Collection[Value]) -> None:
         """Write what the rows of `values` are now; the caller has locked them, or keeps others from them."""
-        if values:
-            run_bulk(connection, self.statement, self._rows.arrays(values))
+        if len(values) <= _FEW_ROWS_MAX:
+            for row in map(self._rows.row, values):
+                run_bulk(connection, self.of_one, row)
+        else:
+            run_bulk(connection, self._of_many, self._rows.arrays(values))
 
 
 class Update(_Change[Value]):
@@ -203,9 +225,12 @@ class Update(_Change[Value]):
         sets = [f"{name} = c.{name}" for name in rows.names if name not in keys]
         sets += [f"{name} = DEFAULT" for name in _renewed(rows.table)]
         found = " AND ".join(f"t.{name} = c.{name}" for name in keys)
+        change = f"UPDATE {rows.table.name} t SET {', '.join(sets)}"  # noqa: S608  # our own names
+        one = f"(SELECT {rows.marks()}) AS c({', '.join(rows.names)})"
         super().__init__(
             rows,
-            f"UPDATE {rows.table.name} t SET {', '.join(sets)} FROM {rows.unnested('c')} WHERE {found}",  # noqa: S608  # our own names
+            f"{change} FROM {rows.unnested('c')} WHERE {found}",
+            f"{change} FROM {one} WHERE {found}",
         )
 
 
@@ -217,10 +242,12 @@ class Put(_Change[Value]):
         keys, names = keys_of(rows.table), ", ".join(rows.names)
         # Renewed by `excluded`, not by now(): Citus refuses what might differ between its nodes.
         sets = [f"{name} = excluded.{name}" for name in (*rows.names, *_renewed(rows.table)) if name not in keys]
+        into = f"INSERT INTO {rows.table.name} ({names})"
+        known = f"ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {', '.join(sets)}"
         super().__init__(
             rows,
-            f"INSERT INTO {rows.table.name} ({names}) SELECT {names} FROM {rows.unnested('c')}"  # noqa: S608  # our own names
-            f" ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {', '.join(sets)}",
+            f"{into} SELECT {names} FROM {rows.unnested('c')} {known}",  # noqa: S608  # our own names
+            f"{into} VALUES ({rows.marks()}) {known}",
         )
 
 

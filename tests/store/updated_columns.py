@@ -47,7 +47,7 @@ def _of_module(module: ModuleType) -> Iterator[str]:
         if isinstance(value, str):
             yield value
         elif isinstance(value, Update | Put):
-            yield value.statement
+            yield value.of_one
 
 
 def _inline(node: ast.AST) -> Iterator[str]:
