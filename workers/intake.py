@@ -94,14 +94,15 @@ class Intake:
                     source.close()
 
     def step(self, source: IntakeSource) -> int:
-        """Take one batch: receive, store, COMMIT, acknowledge, nudge. Returns how many messages came."""
+        """Take one batch: receive, store, COMMIT, nudge, acknowledge. Returns how many messages came."""
         received = source.receive(messages_max=self._size.messages, wait_seconds=self._limits.wait_seconds)
         self._size.learn([sent_bytes(message.raw) for message in received])
         done = 0
         for messages, receipt in self._store(received):
             self._nudges.ask(receipt.shards)
-            _log_receipt(receipt)
+            self._nudges.send_due()  # first of all: somebody may wait for the answer, and nobody for the rest
             source.acknowledge(received[done : done + messages])
+            _log_receipt(receipt)
             done += messages
             beat_heart()
             mark_progress()
