@@ -83,13 +83,15 @@ def checked_broker_url(url: str) -> str:
     return url
 
 
-def open_engine(settings: Settings, *, application_name: str = "loyalty") -> Engine:
-    """An engine on the database of these settings."""
+def open_engine(settings: Settings, *, application_name: str = "loyalty", plans_once: bool = False) -> Engine:
+    """An engine on the database of these settings (`plans_once`: see `create_database_engine`)."""
     limits = SessionLimits(
         settings.database_statement_seconds_max, settings.database_idle_seconds_max, settings.database_lock_seconds_max
     )
     url = find_addresses(settings).database_url
-    return create_database_engine(url, limits=limits, application_name=application_name, gives_up=True)
+    return create_database_engine(
+        url, limits=limits, application_name=application_name, gives_up=True, plans_once=plans_once
+    )
 
 
 def message_limits(settings: Settings) -> MessageLimits:

@@ -44,7 +44,7 @@ def run_intake(settings: Settings) -> None:
     log_as_process(settings, "intake")
     limits = message_limits(settings)
     addresses = find_addresses(settings)
-    engine = open_engine(settings, application_name="loyalty-intake")
+    engine = open_engine(settings, application_name="loyalty-intake", plans_once=True)
     await_database(engine)
     app = create_app(settings)
     intake = Intake(

@@ -66,8 +66,12 @@ ON CONFLICT (shard) DO UPDATE SET attempts = posting_attempts.attempts + 1, star
 _FORGET_ATTEMPTS = "UPDATE posting_attempts SET attempts = 0 WHERE shard = %s AND attempts > 0"
 
 # All that a batch reads it finds by keys. Of tables that have grown since they were last analyzed, as after every rush,
-# the planner would read the whole one, again for each batch: a third of the server's work.
-_BY_KEYS = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off", "random_page_cost": "1.1"}
+# the planner would read the whole one, again for each batch: a third of the server's work. A session plans a statement
+# once: whatever is asked for, that is the same plan, and for a single message planning took longer than the statement.
+_BY_KEYS = {
+    "enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off", "random_page_cost": "1.1",
+    "plan_cache_mode": "force_generic_plan",
+}  # fmt: skip
 _BEGIN = f"""
 {TURN}
 SELECT is_ours, now(), {STAMP},

@@ -25,7 +25,7 @@ from core.messages.inbound.sources import is_signature
 from core.posting.events import EventContext, message_parked
 from core.receiving.answering import intake_answers
 from core.store.appending import OutboxEvent, append_events
-from core.store.engine import database_now
+from core.store.engine import database_now, database_now_alone
 from core.store.failures import frames, is_outage
 from core.store.inbox import ClaimedMessage, InboxMessage, StoredMessage, append_messages
 from core.store.shards import message_shard
@@ -133,8 +133,7 @@ def receive_in_parts(
     transaction of its own, so that a bad one cannot block the others; one that fails alone is parked unread. A database
     that is gone is no message's fault: the error is raised.
     """
-    with engine.begin() as connection:
-        now = database_now(connection)
+    now = database_now_alone(engine)
     store = _Store(engine, shards, event_source, now, is_by_operator)
     limits = limits._replace(sources=None, is_trusted=True) if is_by_operator else limits
     for part in _parts(_read(_beside(raw_messages, signatures, replies), limits, now, contracts)):

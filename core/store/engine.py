@@ -3,12 +3,15 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime
+from functools import partial
+from math import inf
+from select import POLLIN, poll
 from time import monotonic, thread_time
 from typing import Any, NamedTuple, TypeVar
 
 import psycopg
 from psycopg.abc import PQGen
-from psycopg.pq import TransactionStatus
+from psycopg.pq import ConnStatus, TransactionStatus
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import InvalidatePoolError
 
@@ -37,6 +40,8 @@ _ANSWER_GRACE_SECONDS = 5
 #: The server ended a session through our fault if we calculated for that part of the time. A process that was frozen or
 #: swapped out has calculated nothing.
 _WORKED_SHARE_MIN = 0.1
+#: A session that was silent for longer is asked whether it still works: a firewall may have forgotten it.
+_TRUSTED_SECONDS = 10.0
 #: What the server reports of itself, unasked, whenever it changes.
 _READ_ONLY_STATUS = (b"in_hot_standby", b"default_transaction_read_only")
 
@@ -77,7 +82,7 @@ class ImpatientConnection(psycopg.Connection[Any]):
 
     answer_seconds_max: float | None = None  #: None: as long as it takes
     idle_seconds_max: float | None = None  #: after which the server ends the session within a transaction
-    _answered_at: float | None = None
+    answered_at = inf  #: by the monotonic clock, the last time; before the first time there is nothing to be late for
     _worked_at = 0.0
 
     def wait(self, gen: PQGen[_Value], interval: float = _WAKE_SECONDS, timeout: float | None = None) -> _Value:
@@ -97,16 +102,46 @@ class ImpatientConnection(psycopg.Connection[Any]):
             self.pgconn.finish()
             raise
         except psycopg.Error as error:
-            if calculated_seconds is None or not self.closed:
+            has_ended = self.closed or isinstance(error, psycopg.errors.IdleInTransactionSessionTimeout)
+            if calculated_seconds is None or not has_ended:
                 raise
             raise CalculatedTooLongError(calculated_seconds) from error
         finally:
-            self._answered_at, self._worked_at = monotonic(), thread_time()
+            self.answered_at, self._worked_at = monotonic(), thread_time()
 
     def rollback(self) -> None:
         """Roll back; the server has done so where the session is closed, and the error that says why is not hidden."""
         if not self.closed:
             super().rollback()
+
+    def is_alive(self) -> bool:
+        """Whether the server still holds the session, as far as is known here: it is asked only after a long silence.
+
+        A server that ends a session says so, and what it said is here already. To ask before each transaction would
+        cost a message that is posted alone a tenth of its time.
+        """
+        if self.closed or self._has_ended():
+            return False
+        if monotonic() - self.answered_at < _TRUSTED_SECONDS:
+            return True
+        try:
+            self.execute("SELECT 1")
+            self.rollback()
+        except psycopg.Error:
+            return False
+        return True
+
+    def _has_ended(self) -> bool:
+        """Take in what the server has said unasked: that a setting has changed, or that this was the end."""
+        socket = poll()
+        socket.register(self.pgconn.socket, POLLIN)
+        try:
+            while socket.poll(0):
+                self.pgconn.consume_input()
+                self.pgconn.is_busy()  # has libpq understand what came
+        except psycopg.OperationalError:
+            return True
+        return self.pgconn.status != ConnStatus.OK
 
     @property
     def is_read_only(self) -> bool:
@@ -115,9 +150,9 @@ class ImpatientConnection(psycopg.Connection[Any]):
 
     def _calculated_too_long(self) -> float | None:
         """For how long we left the server waiting within a transaction, if that is too long and we were at work."""
-        if self._answered_at is None or self.idle_seconds_max is None:
+        if self.idle_seconds_max is None:
             return None
-        seconds = monotonic() - self._answered_at
+        seconds = monotonic() - self.answered_at
         if seconds < self.idle_seconds_max or self.info.transaction_status is TransactionStatus.IDLE:
             return None
         worked_seconds = thread_time() - self._worked_at
@@ -131,12 +166,14 @@ def create_database_engine(
     pool_size: int = 2,
     application_name: str = "loyalty",
     gives_up: bool = False,
+    plans_once: bool = False,
     open_session: Callable[..., ImpatientConnection] = ImpatientConnection.connect,
 ) -> Engine:
     """Build an engine. Nothing is opened until first use: it may be built before a fork, but not used across one.
 
     With `gives_up` a session that is silent for longer than a statement may take is closed, and so is one that cannot
-    write: for roles, which never lift that limit for themselves, and of which none only reads.
+    write: for roles, which never lift that limit for themselves, and of which none only reads. With `plans_once` no
+    statement is planned anew for its values: for who runs a few statements for ever, each with one good plan.
     """
     url = make_url(normalized_url(database_url))
     must_write = {"target_session_attrs": "read-write"} if gives_up else {}
@@ -144,13 +181,13 @@ def create_database_engine(
         url,
         pool_size=pool_size,
         max_overflow=2,
-        pool_pre_ping=True,
+        pool_use_lifo=True,  # the one that was used last has the most statements prepared
         connect_args={
             **_NETWORK_SETTINGS,
             **must_write,
             "application_name": application_name,
             "client_encoding": "UTF8",  # or an SQL_ASCII database would answer in bytes
-            "options": _options(url, limits),
+            "options": _options(url, limits, {"plan_cache_mode": "force_generic_plan"} if plans_once else {}),
         },
     )
 
@@ -162,15 +199,15 @@ def create_database_engine(
             session.answer_seconds_max = limits.statement_seconds_max + _ANSWER_GRACE_SECONDS
         return session
 
-    if gives_up:
-        event.listen(engine, "checkout", _refuse_read_only)
+    event.listen(engine, "checkout", partial(_refuse_useless, must_write=gives_up))
     return engine
 
 
-def _options(url: URL, limits: SessionLimits) -> str:
+def _options(url: URL, limits: SessionLimits, more: Mapping[str, str]) -> str:
     """Settings for the session, after those of the URL."""
     settings = {
         **_SESSION_SETTINGS,
+        **more,
         "statement_timeout": f"{limits.statement_seconds_max}s",
         "idle_in_transaction_session_timeout": f"{limits.idle_seconds_max}s",
         "lock_timeout": f"{limits.lock_seconds_max}s",
@@ -179,9 +216,9 @@ def _options(url: URL, limits: SessionLimits) -> str:
     return " ".join([*url.normalized_query.get("options", ()), *ours])
 
 
-def _refuse_read_only(session: ImpatientConnection, _record: Any, _proxy: Any) -> None:
-    """Have the pool open another session instead of one that has become read-only."""
-    if session.is_read_only:
+def _refuse_useless(session: ImpatientConnection, _record: Any, _proxy: Any, *, must_write: bool) -> None:
+    """Have the pool open another session instead of one that has ended, or has become read-only."""
+    if not session.is_alive() or (must_write and session.is_read_only):
         raise InvalidatePoolError
 
 
@@ -234,6 +271,13 @@ def stream_rows(
 def database_now(connection: Connection) -> datetime:
     """The clock that every worker shares."""
     ((now,),) = run_bulk(connection, "SELECT now()")
+    assert isinstance(now, datetime)
+    return now
+
+
+def database_now_alone(engine: Engine) -> datetime:
+    """The same for who has no transaction."""
+    ((now,),) = run_alone(engine, "SELECT now()")
     assert isinstance(now, datetime)
     return now
 

@@ -6,18 +6,22 @@ from contextlib import contextmanager
 
 import psycopg
 import pytest
+from psycopg.pq import TransactionStatus
 from sqlalchemy import Engine, make_url, text
 from sqlalchemy.exc import OperationalError
 
 from core.store.engine import (
     _SESSION_SETTINGS,
     CalculatedTooLongError,
+    ImpatientConnection,
     SessionLimits,
     create_database_engine,
+    driver_connection,
     run_bulk,
 )
 from core.store.failures import is_outage
 from tests.administration import SESSION_SETTINGS, administrate
+from tests.faults.network import Mode, Network
 from workers.bootstrap import checked_database_url
 
 WRITE = "INSERT INTO posting_attempts (shard, attempts) VALUES (9999, 0) ON CONFLICT DO NOTHING"
@@ -109,6 +113,66 @@ class TestReadOnly:
             with engine.connect() as connection:
                 assert run_bulk(connection, "SELECT pg_backend_pid()") != [(before,)]
                 assert run_bulk(connection, "SHOW transaction_read_only") == [("off",)]
+
+
+class TestEndedSessions:
+    """A session is handed out only if it works: nothing fails because the database was restarted meanwhile."""
+
+    def test_one_that_the_server_has_ended_is_replaced_unasked(self, database_url: str) -> None:
+        with opened(database_url) as engine, opened(database_url) as other:
+            before = backend_pid(engine)
+            with other.begin() as connection:
+                run_bulk(connection, "SELECT pg_terminate_backend(%s, 5000)", (before,))
+            assert backend_pid(engine) != before
+
+    def test_all_that_a_restart_has_ended_are_replaced(self, database_url: str) -> None:
+        with opened(database_url) as engine, opened(database_url) as other:
+            with engine.connect() as one, engine.connect() as two:
+                pids = [run_bulk(each, "SELECT pg_backend_pid()")[0][0] for each in (one, two)]
+            with other.begin() as connection:
+                run_bulk(connection, "SELECT pg_terminate_backend(p, 5000) FROM unnest(%b::integer[]) p", (pids,))
+            with engine.connect() as one, engine.connect() as two:
+                assert not {run_bulk(each, "SELECT pg_backend_pid()")[0][0] for each in (one, two)} & {*pids}
+
+    def test_one_that_works_is_kept_and_is_not_asked(self, database_url: str) -> None:
+        with opened(database_url) as engine:
+            before = backend_pid(engine)
+            with engine.connect() as connection:
+                assert driver_connection(connection).info.transaction_status is TransactionStatus.IDLE
+            assert backend_pid(engine) == before
+
+    @pytest.mark.parametrize(("silent_seconds", "is_replaced"), [(11, True), (1, False)], ids=["long", "a moment"])
+    def test_one_that_was_forgotten_on_the_way_is_found_out_after_a_long_silence(
+        self, database_url: str, silent_seconds: float, is_replaced: bool
+    ) -> None:
+        with Network() as network:
+            proxy = network.open_proxy(make_url(database_url).port or 5432)
+            far = make_url(database_url).set(host="127.0.0.1", port=proxy.port).render_as_string(hide_password=False)
+            with opened(far) as engine:
+                with engine.connect() as connection:
+                    session = driver_connection(connection)
+                    assert isinstance(session, ImpatientConnection)
+                    run_bulk(connection, "SELECT 1")
+                session.answer_seconds_max = 0.3
+                session.answered_at -= silent_seconds
+                proxy.set_mode(Mode.SWALLOW)
+                assert session.is_alive() is not is_replaced
+                proxy.set_mode(Mode.PASS)
+                if is_replaced:
+                    write(engine)
+
+
+def backend_pid(engine: Engine) -> int:
+    with engine.begin() as connection:
+        ((pid,),) = run_bulk(connection, "SELECT pg_backend_pid()")
+    return int(pid)
+
+
+def test_intake_and_posting_plan_a_statement_once(database_url: str) -> None:
+    engine = create_database_engine(database_url, plans_once=True)
+    with engine.begin() as connection:
+        assert run_bulk(connection, "SHOW plan_cache_mode") == [("force_generic_plan",)]
+    engine.dispose()
 
 
 def calculate(seconds: float) -> None:
