@@ -133,11 +133,13 @@ class Publisher:
         arriving = actor.rng.randint(0, len(events))
         if actor.pause_at_boundary("publish", *_FAULTS) is Fault.LOSS:
             self._exchange.add(publication, events[:arriving])
+            publication.is_clean = False  # also where posting, which had sent it, goes on without it
             raise BrokerUnavailableError(where="the exchange", reason="connection lost")
         self._exchange.add(publication, events[:arriving])
         actor.pause_at_boundary("amid publishing", Fault.DEATH)
         self._exchange.add(publication, events[arriving:])
         if actor.pause_at_boundary("published", *_FAULTS) is Fault.LOSS:
+            publication.is_clean = False
             raise EventNotConfirmedError(count=len(events), reason="nothing came")
 
     def close(self) -> None:
