@@ -39,7 +39,23 @@ OF_DATABASE = (
                 "        except psycopg.errors.ReadOnlySqlTransaction:\n            self.pgconn.finish()\n",
                 "        except psycopg.errors.ReadOnlySqlTransaction:\n",
             ),
-            Edit("core/store/engine.py", "    if session.is_read_only:\n", "    if not session:\n"),
+            Edit("core/store/engine.py", " or (must_write and session.is_read_only)", ""),
+        ),
+        tests=("tests/store/test_sessions.py",),
+    ),
+    Protection(
+        "a session that the server has ended is not handed out",
+        "nothing fails because the database was restarted meanwhile",
+        (Edit("core/store/engine.py", "self.closed or self._has_ended()", "self.closed"),),
+        tests=("tests/store/test_sessions.py",),
+    ),
+    Protection(
+        "a session that was silent for long is asked whether it works",
+        "what a firewall has forgotten fails no message",
+        (
+            Edit(
+                "core/store/engine.py", "if monotonic() - self.answered_at < _TRUSTED_SECONDS:", "if self.answered_at:"
+            ),
         ),
         tests=("tests/store/test_sessions.py",),
     ),
