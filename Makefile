@@ -8,7 +8,7 @@ COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-e
 	--no-emit-find-links --no-emit-trusted-host --no-emit-options
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test check audit chaos simulate stories protections bench lock schemas docs client image clean
+.PHONY: help install demo up test check audit chaos simulate stories protections bench lock schemas docs client sbom image clean
 
 help: ## List the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -79,8 +79,17 @@ client: $(READY) ## Write the types of clients/python from docs/schemas, and bui
 	$(BIN)/python clients/python/generate_types.py
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir build clients/python
 
-image: ## Build the container image
-	docker build --tag loyalty-worker .
+sbom: $(READY) ## Write what the image is made of, as CycloneDX, to build/sbom.json
+	@mkdir -p build
+	$(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --output-format JSON \
+		--output-file build/sbom.json requirements.lock
+
+image: ## Build the container image, the same from the same commit; PYTHON_IMAGE=python:3.11-slim-trixie@sha256:..
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) docker buildx build \
+		--output type=docker,name=loyalty-worker,rewrite-timestamp=true \
+		$(if $(PYTHON_IMAGE),--build-arg PYTHON_IMAGE=$(PYTHON_IMAGE)) \
+		--build-arg VERSION=$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml) \
+		--build-arg REVISION=$$(git rev-parse HEAD) --build-arg CREATED=$$(git log -1 --format=%cI) .
 
 clean: ## Remove what builds and tests left (not .loyalty, which holds data)
 	rm -rf build dist .loyalty-demo .loyalty-bench .loyalty-replay .mypy_cache .ruff_cache .pytest_cache .hypothesis

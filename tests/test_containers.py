@@ -1,9 +1,14 @@
 """The container files, as far as they can be held without an engine: what they run exists, and they keep the rules."""
 
+import json
 import re
 import shlex
+import subprocess
+import sys
 from functools import cache
+from hashlib import sha256
 from importlib.metadata import packages_distributions
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -210,11 +215,65 @@ def test_the_valkey_of_compose_keeps_what_it_took() -> None:
     assert command[command.index("--maxmemory-policy") + 1] == "noeviction"
 
 
+@pytest.mark.parametrize("files", WAYS, ids=" ".join)
+def test_every_lasting_service_comes_back_with_the_machine_and_its_log_is_bounded(files: tuple[str, ...]) -> None:
+    for name, service in read(files).items():
+        assert service["logging"] == {"driver": "local"}, name
+        assert service["restart"] == ("on-failure:10" if name == "loyalty-migrate" else "unless-stopped"), name
+
+
+def test_the_servers_keep_their_data_where_the_next_container_finds_them() -> None:
+    """RabbitMQ names its data after its host, which would be another one for each container."""
+    for files, server, folder in (
+        (WHOLE, "postgres", "/var/lib/postgresql"),
+        (WHOLE, "rabbitmq", "/var/lib/rabbitmq"),
+        (ON_VALKEY, "valkey", "/data"),
+    ):
+        assert read(files)[server]["volumes"] == [f"{server}:{folder}"]
+    assert read(WHOLE)["rabbitmq"]["hostname"] == "rabbitmq"
+
+
+def test_the_image_says_what_it_is_and_can_be_built_the_same_again() -> None:
+    text, makefile = (ROOT / "Dockerfile").read_text(), (ROOT / "Makefile").read_text()
+    assert text.count("FROM ${PYTHON_IMAGE}") == 2, "both stages are of the one base that may be named by its digest"
+    for label in ("title", "description", "version", "revision", "created"):
+        assert f"org.opencontainers.image.{label}=" in text
+    for argument in ("VERSION", "REVISION", "CREATED", "PYTHON_IMAGE"):
+        assert f"ARG {argument}=" in text
+        assert f"--build-arg {argument}=" in makefile
+    assert "SOURCE_DATE_EPOCH=$$(git log" in makefile
+    assert text.count("--no-compile") == text.count("--python /opt/loyalty/bin/python install") == 2
+    assert "--invalidation-mode unchecked-hash" in text
+
+
+def test_the_package_is_built_the_same_twice(tmp_path: Path) -> None:
+    built = []
+    for folder in (tmp_path / "one", tmp_path / "two"):
+        command = ["wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder), str(ROOT)]
+        subprocess.run([sys.executable, "-m", "pip", "--disable-pip-version-check", *command], check=True)
+        (wheel,) = folder.iterdir()
+        built.append((wheel.name, sha256(wheel.read_bytes()).hexdigest()))
+    assert built[0] == built[1]
+
+
+def test_the_bill_of_materials_has_every_package_that_runs_with_its_hashes() -> None:
+    of_python = ("-o", f"{sys.prefix}/.ready", f"VENV={sys.prefix}")
+    subprocess.run(["make", "sbom", *of_python], cwd=ROOT, check=True, capture_output=True)
+    document = json.loads((ROOT / "build/sbom.json").read_text())
+    assert document["bomFormat"] == "CycloneDX"
+    assert document["metadata"]["component"]["name"] == "loyalty-worker"
+    found = {each["name"]: each for each in document["components"]}
+    assert {name: each["version"] for name, each in found.items()} == pinned("requirements.lock")
+    assert all(each["externalReferences"][0]["hashes"] for each in found.values())
+
+
 def test_the_image_runs_as_its_own_user_from_the_hashed_runtime_lock_with_an_exec_entry_point() -> None:
     text = (ROOT / "Dockerfile").read_text()
-    assert "/opt/loyalty/bin/pip install --no-cache-dir --require-hashes -r requirements.lock" in text
+    assert re.search(r"--python /opt/loyalty/bin/python install .*--require-hashes -r requirements\.lock", text)
+    assert "--without-pip /opt/loyalty" in text
     assert "requirements-dev.lock" not in text
-    assert re.search(r"^USER loyalty$", text, re.MULTILINE)
+    (user,) = re.findall(r"^USER (\d+):\d+$", text, re.MULTILINE)
+    assert f"--uid {user} " in text
     assert re.search(r'^ENTRYPOINT \["loyalty"\]$', text, re.MULTILINE)
     copied = {
         word for line in re.findall(r"^COPY (?!--from)(.*)$", text, re.MULTILINE) for word in shlex.split(line)[:-1]

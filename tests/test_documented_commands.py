@@ -244,6 +244,8 @@ RUN_BY: dict[str, tuple[str, ...]] = {
     "make demo": CI,
     "make install": CI,
     "make protections": benchmarks("test_make_protections_takes_one_out_which_is_noticed"),
+    "make docs": benchmarks("test_make_writes_what_is_generated_where_it_is"),
+    "make sbom": ("tests/test_containers.py::test_the_bill_of_materials_has_every_package_that_runs_with_its_hashes",),
     "make schemas": benchmarks("test_make_writes_what_is_generated_where_it_is"),
     "make simulate": benchmarks("test_make_simulate_runs_seeds"),
     "make stories": benchmarks("test_make_stories_tells_stories"),
