@@ -156,10 +156,9 @@ class CommandStoryRun(StoryRun):
         match message:
             case Order():
                 message = self.sold[message.order_id] = self._paid(message, None)
-            case AmendedOrder() if told is not None:
+            case AmendedOrder() if told is not None and told.is_new(message):
                 message = message._replace(order=self._paid(message.order, was))
-                if told.is_new(message):
-                    self.sold[message.order_id] = message.order
+                self.sold[message.order_id] = message.order
         is_news = True
         if isinstance(message, OrderClaim | Fulfilment):
             is_news = False  # neither whose order it is nor where it is matters to what paid it

@@ -218,6 +218,17 @@ class TestARedemption:
         shell.take(order("o2", "100.00", points_paid="40.00", points_command_id="g1"), refund("r2", "o2"))
         assert (repaid(shell), shell.differences()) == ([40], [])
 
+    def test_of_an_account_that_is_merged_comes_back_with_the_next_change_once_it_is_parted(self, shell: Shell) -> None:
+        shell.take(command("credit", "g3", points=50, customer_id="c2"), redeem())
+        shell.take(order("o1", "100.00", customer_id="c3", **PAID))
+        shell.take(command("account.merge", "m1", into_customer_id="c2"))
+        shell.take(refund("r1", "o1", net="50.00"))
+        assert (repaid(shell), shell.differences()) == ([], [])
+        shell.take(command("account.unmerge", "u1"))
+        assert (repaid(shell), shell.differences()) == ([], [])
+        shell.take(refund("r2", "o1", net="25.00"))
+        assert (repaid(shell), balance(shell), shell.differences()) == ([30], (70, 0), [])
+
     def test_that_comes_back_with_its_order_stays_used_of_a_limit_unless_a_command_gives_it_back(
         self, engine: Engine
     ) -> None:

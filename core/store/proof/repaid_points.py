@@ -32,7 +32,7 @@ WHERE e.kind IN ('redemption', 'debit') AND e.command_id IS NOT NULL
 """
 _PAID_ORDERS = f"""
 SELECT p.payment_id IS NOT NULL, {PAYMENTS.select("p")}, coalesce(t.taken, 0), coalesce(t.reversed, 0),
-       EXISTS (SELECT FROM accounts m WHERE m.account_id = t.account_id AND m.merged_into IS NOT NULL), {COLUMNS}
+       EXISTS (SELECT FROM merges m WHERE m.account_id = t.account_id AND m.role = 'merged'), {COLUMNS}
 {FROM_ORDERS}
 LEFT JOIN order_payments p ON (p.order_source, p.order_id, p.program_id) = (o.source, o.order_id, o.program_id)
 LEFT JOIN ({PAYERS}) AS t ON (t.kind, t.source, t.payment_id) = (p.kind, p.source, p.payment_id)
@@ -51,11 +51,11 @@ def repaid_otherwise(connection: Connection, registry: ProgramRegistry, scope: S
     for row in stream_rows(connection, "paid_orders", scope.narrow(_PAID_ORDERS), scope.parameters):
         is_known, *columns = row
         of_payment = columns[:_PAYMENT_COLUMNS]
-        taken, reversed_ones, is_merged, *of_order = columns[_PAYMENT_COLUMNS:]
+        taken, reversed_ones, was_merged, *of_order = columns[_PAYMENT_COLUMNS:]
         account_id, order_id, source = of_order[:3]
         try:
             payment = PAYMENTS.read(of_payment) if is_known else None
-            points = None if is_merged else (taken, reversed_ones)
+            points = None if was_merged else (taken, reversed_ones)
             text = _otherwise(connection, registry, payment, points, tuple(of_order))
         except Exception as error:  # noqa: BLE001  # whatever somebody has put into the row: it is named
             text = f"cannot be worked out anew: {type(error).__name__}"
@@ -79,13 +79,13 @@ def _otherwise(
         return f"is kept as paid by {payment.kind.value} {payment.payment_id}, which it does not name"
     versions = registry.programs(posted.program_id)
     share = share_back(posted, each.refunds, versions[posted.program_version - 1])
-    if points is None:  # of an account that is merged into another one nothing comes back by itself
-        return None
-    due = points_due(share, *points)
+    # Of an account that is merged into another one nothing comes back by itself; parted again, what fell due meanwhile
+    # comes back with the next change of the order.
+    due = payment.points_due if points is None else points_due(share, *points)
     if (payment.share, payment.points_due) != (share, due):
         return (
             f"has {payment.share} of it given back, and {payment.points_due} points due, but its refunds give back"
-            f" {share} of it, and {due} of {points[0]} points"
+            f" {share} of it, and {due} points"
         )
     return None
 
