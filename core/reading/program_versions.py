@@ -56,3 +56,8 @@ def _load_file(connection: Connection, program_id: str, version: int) -> KeptPro
     statement = "SELECT file_text, applied_at, applied_by FROM programs WHERE program_id = %s AND version = %s"
     (row,) = run_bulk(connection, statement, (program_id, version))
     return KeptProgramFile(*row)
+
+
+def last_change(connection: Connection, program_id: str, version: int) -> KeptChange:
+    """How a version that was moved or withdrawn was changed last."""
+    return load_changes(connection, program_id, version)[-1]

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine
 from core.domain.program import Program
 from core.domain.program.registry import ProgramRegistry
 from core.reading.running_periods import RunningPeriods
-from core.store.engine import run_bulk
+from core.store.engine import database_now, run_bulk
 from core.store.programs import STAMP, load_registry, require_program
 
 
@@ -61,7 +61,6 @@ class Reader:
 
 
 def snapshot_of(connection: Connection) -> Snapshot:
-    """What a transaction sees that the caller has begun."""
-    ((as_of,),) = run_bulk(connection, "SELECT clock_timestamp()")
+    """What a transaction sees that the caller has begun, which may write too; as of its beginning."""
     registry = load_registry(connection)
-    return Snapshot(connection, as_of, registry, RunningPeriods(registry))
+    return Snapshot(connection, database_now(connection), registry, RunningPeriods(registry))

@@ -22,7 +22,7 @@ from core.mending.letters import (
 )
 from core.messages.inbound.celery_messages import open_envelope
 from core.messages.reasons import MENDS
-from core.store.engine import database_now
+from core.reading.snapshot import snapshot_of
 from workers.cli.command_errors import NoLetterError, NoReasonYetError
 from workers.cli.dead_actions import (
     INBOX_ID_MAX,
@@ -113,7 +113,7 @@ def list_dead(  # each is an option
             letters = list_letters(connection, chosen, limit)
             counts = count_letters(connection, chosen)
             count = sum(counts.values())
-        now = database_now(connection)
+        now = snapshot_of(connection).as_of
     if as_json:
         aged = [
             {**letter._asdict(), "age_seconds": int((now - letter.received_at).total_seconds())} for letter in letters

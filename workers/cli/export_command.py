@@ -8,12 +8,10 @@ import typer
 from config.settings import Settings
 from core.domain.accounting.months import month_at
 from core.reading.finance.journal import load_journal
-from core.store.engine import begin_reading, database_now
-from core.store.programs import load_registry, require_program
 from workers.cli.command_errors import JournalMonthError, OneProgramError
 from workers.cli.journal_formats import JournalFormat, journal_text
 from workers.cli.report_commands import read_month
-from workers.cli.wiring import opened_database
+from workers.cli.wiring import opened_snapshot
 
 
 def register(app: typer.Typer) -> None:
@@ -47,17 +45,16 @@ def journal(
     loyalty export journal --month 2026-10 --format hledger --program high-street
     """
     day = read_month(month_text, "--month")
-    with opened_database(Settings()) as engine, engine.begin() as connection:
-        begin_reading(connection)
-        registry, now = load_registry(connection), database_now(connection)
+    with opened_snapshot(Settings()) as now:
+        registry = now.registry
         known = registry.program_ids()
         if program_id is not None:
-            require_program(registry, program_id)
+            now.program(program_id)
         elif len(known) != 1:
             raise OneProgramError(known=", ".join(known) or "none")
         chosen = program_id or known[0]
         month = month_at(registry, chosen, day)
-        if now < month.ends_at:
+        if now.as_of < month.ends_at:
             raise JournalMonthError(month=month.text, program_id=chosen)
-        found = load_journal(connection, registry, chosen, month)
+        found = load_journal(now.connection, registry, chosen, month)
     sys.stdout.write(journal_text(found, form, has_opening=has_opening))

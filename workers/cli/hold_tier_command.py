@@ -4,7 +4,6 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 import typer
-from sqlalchemy import Connection
 
 from config.settings import Settings
 from core.domain.ledger import Account
@@ -12,9 +11,8 @@ from core.domain.program import Program
 from core.domain.tiers.qualification import decide_tier_hold, review_due_at
 from core.mending.tier_holds import hold_tier as write_hold
 from core.posting.events import EventContext
+from core.reading.snapshot import Snapshot, snapshot_of
 from core.reading.standing import require_accounts
-from core.store.engine import database_now
-from core.store.programs import load_registry
 from workers.bootstrap import writing_key
 from workers.cli.command_errors import HoldUntilError, UnknownTierError, WhichProgramError, WhyError
 from workers.cli.output import AsJson, print_json, say, time_text, until_text
@@ -50,9 +48,10 @@ def hold_tier(
     until = read_instant(until_text, "--until")
     settings = Settings()
     with opened_database(settings) as engine, engine.begin() as connection:
-        now = database_now(connection)
+        known_now = snapshot_of(connection)
+        now = known_now.as_of
         _check_until(until, until_text, now)
-        before, program = _account(connection, customer_id, program_id, now)
+        before, program = _account(known_now, customer_id, program_id)
         if program.tier(tier_id) is None:
             known = ", ".join(tier.tier_id for tier in program.tiers)
             raise UnknownTierError(program_id=program.program_id, tier_id=tier_id, known=known)
@@ -78,14 +77,12 @@ def _check_until(until: datetime, text: str, now: datetime) -> None:
         raise HoldUntilError(text=text, reason=f"it is more than {_YEARS_MAX} years ahead")
 
 
-def _account(
-    connection: Connection, customer_id: str, program_id: str | None, now: datetime
-) -> tuple[Account, Program]:
-    accounts = require_accounts(connection, customer_id, program_id)
+def _account(now: Snapshot, customer_id: str, program_id: str | None) -> tuple[Account, Program]:
+    accounts = require_accounts(now.connection, customer_id, program_id)
     if len(accounts) > 1:
         known = ", ".join(account.program_id for account in accounts)
         raise WhichProgramError(customer_id=customer_id, known=known)
-    return accounts[0], load_registry(connection).at(accounts[0].program_id, now).program
+    return accounts[0], now.program(accounts[0].program_id)
 
 
 def _document(before: Account, after: Account, program: Program, *, is_applied: bool) -> dict[str, Any]:

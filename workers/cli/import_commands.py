@@ -20,9 +20,8 @@ from core.importing.files import BadRow, ImportFile, Layout
 from core.importing.order_rows import OrderRows
 from core.importing.plans import Plan
 from core.importing.run import Importer, Step
-from core.store.engine import database_now
+from core.reading.snapshot import snapshot_of
 from core.store.imports import load_first_by
-from core.store.programs import load_registry
 from workers.bootstrap import message_limits, writing_key
 from workers.cli.bad_rows import BadRowsFile
 from workers.cli.command_errors import ImportNameError
@@ -100,11 +99,11 @@ def accounts(
     who = acting(by).partition("@")[0]
     with opened_database(settings) as engine:
         with engine.begin() as connection:
-            rules, now = load_registry(connection), database_now(connection)
+            found = snapshot_of(connection)
             # Who gives a command is a part of it: whoever goes on with an import repeats the words of who began it.
             given_by = load_first_by(connection, source) or who
-        _check_program(program_id, rules.program_ids())
-        rows = AccountRows(asked.name, rules, now, by=given_by, program_id=program_id)
+        _check_program(program_id, found.registry.program_ids())
+        rows = AccountRows(asked.name, found.registry, found.as_of, by=given_by, program_id=program_id)
         _run(asked, _importer(engine, settings, source, who), rows.plans)
 
 
@@ -132,9 +131,9 @@ def orders(
     set_up_logging(settings)
     with opened_database(settings) as engine:
         with engine.begin() as connection:
-            rules, now = load_registry(connection), database_now(connection)
-        _check_program(program_id, rules.program_ids())
-        rows = OrderRows(asked.name, source, rules, now, program_id=program_id)
+            found = snapshot_of(connection)
+        _check_program(program_id, found.registry.program_ids())
+        rows = OrderRows(asked.name, source, found.registry, found.as_of, program_id=program_id)
         _run(asked, _importer(engine, settings, source, acting(None)), rows.plans)
 
 

@@ -10,9 +10,8 @@ from config.settings import Settings
 from core.domain.program.fields import DAYS_MAX
 from core.domain.program.registry import ProgramRegistry
 from core.mending.lot_extensions import Extension, ExtensionOutcome, Hand, LotFilter, NewEnd, extend_everywhere
+from core.reading.snapshot import snapshot_of
 from core.reading.standing import require_accounts
-from core.store.engine import database_now
-from core.store.programs import load_registry, require_program
 from workers.bootstrap import writing_key
 from workers.cli.command_errors import (
     DayError,
@@ -137,12 +136,12 @@ def _new_end(to: str | None, days: int | None) -> NewEnd:
 def _look(engine: Engine, chosen: LotFilter) -> tuple[ProgramRegistry, datetime]:
     """The programs and the time; UnknownProgramError and UnknownCustomerError for what is chosen and is not there."""
     with engine.begin() as connection:
-        registry = load_registry(connection)
+        now = snapshot_of(connection)
         if chosen.program_id is not None:
-            require_program(registry, chosen.program_id)
+            now.program(chosen.program_id)
         if chosen.customer_id is not None:
             require_accounts(connection, chosen.customer_id, chosen.program_id)
-        return registry, database_now(connection)
+        return now.registry, now.as_of
 
 
 def _document(found: _Summary, *, is_applied: bool) -> dict[str, Any]:

@@ -9,18 +9,15 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from sqlalchemy import Connection
 
 from config.settings import Settings
 from core.domain.accounting.liability import Liability
 from core.domain.accounting.months import Month, month_at, month_of, months_between
 from core.domain.calendar import YEAR_MAX, YEAR_MIN
-from core.domain.program.registry import ProgramRegistry
 from core.reading.finance.activity import first_recorded, load_activity
 from core.reading.finance.owed import load_owed
 from core.reading.finance.promotion import load_promotion, programs_with
-from core.store.engine import begin_reading, database_now
-from core.store.programs import load_registry, require_program
+from core.reading.snapshot import Snapshot
 from workers.cli.activity_report import ACTIVITY, activity_report
 from workers.cli.command_errors import (
     FutureInstantError,
@@ -36,7 +33,7 @@ from workers.cli.output import AsJson, Row, note, print_facts, print_json, print
 from workers.cli.promotion_report import PROMOTION, promotion_report
 from workers.cli.report_page import report_page
 from workers.cli.reports import Kind, Report
-from workers.cli.wiring import opened_database, read_instant
+from workers.cli.wiring import opened_snapshot, read_instant
 
 AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV, with a line of headers.")]
 Html = Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page with plots to this file.")]
@@ -78,26 +75,20 @@ def liability(
     _one_of({"--csv": as_csv, "--json": as_json}, {"--month": month_text, "--as-of": as_of_text})
     month = None if month_text is None else read_month(month_text, "--month")
     as_of = None if as_of_text is None else read_instant(as_of_text, "--as-of")
-    with opened_database(Settings()) as engine, engine.begin() as connection:
-        begin_reading(connection)
-        registry, now = load_registry(connection), database_now(connection)
-        if as_of is not None and as_of > now:
+    with opened_snapshot(Settings()) as now:
+        if as_of is not None and as_of > now.as_of:
             raise FutureInstantError(option="--as-of", text=as_of_text)
-        found = [
-            _liability(connection, registry, each, month, as_of or now) for each in _programs(registry, program_id)
-        ]
+        found = [_liability(now, each, month, as_of or now.as_of) for each in _programs(now, program_id)]
     _give(LIABILITY, [liability_report(each) for each in found], html, as_csv=as_csv, as_json=as_json)
 
 
-def _liability(
-    connection: Connection, registry: ProgramRegistry, program_id: str, day: date | None, as_of: datetime
-) -> Liability:
+def _liability(now: Snapshot, program_id: str, day: date | None, as_of: datetime) -> Liability:
     if day is None:
-        return load_owed(connection, registry, program_id, as_of)
-    month = month_at(registry, program_id, day)
+        return load_owed(now.connection, now.registry, program_id, as_of)
+    month = month_at(now.registry, program_id, day)
     if as_of < month.ends_at:
         raise MonthNotOverError(month=month.text, program_id=program_id)
-    return load_owed(connection, registry, program_id, month)
+    return load_owed(now.connection, now.registry, program_id, month)
 
 
 def activity(
@@ -133,30 +124,22 @@ def activity(
     texts = {"--month": month_text, "--from": first_text, "--to": last_text}
     days = {option: None if text is None else read_month(text, option) for option, text in texts.items()}
     first, last = days["--month"] or days["--from"], days["--month"] or days["--to"]
-    with opened_database(Settings()) as engine, engine.begin() as connection:
-        begin_reading(connection)
-        registry, now = load_registry(connection), database_now(connection)
+    with opened_snapshot(Settings()) as now:
         reports = []
-        for each in _programs(registry, program_id):
-            months = _months(connection, registry, each, first, last, now)
-            reports.append(activity_report(load_activity(connection, registry, each, months)))
+        for each in _programs(now, program_id):
+            months = _months(now, each, first, last)
+            reports.append(activity_report(load_activity(now.connection, now.registry, each, months)))
     _give(ACTIVITY, reports, html, as_csv=as_csv, as_json=as_json)
 
 
-def _months(
-    connection: Connection,
-    registry: ProgramRegistry,
-    program_id: str,
-    first: date | None,
-    last: date | None,
-    now: datetime,
-) -> list[Month]:
-    present = month_of(registry, program_id, now).first_day
+def _months(now: Snapshot, program_id: str, first: date | None, last: date | None) -> list[Month]:
+    registry = now.registry
+    present = month_of(registry, program_id, now.as_of).first_day
     until = last or present
     if until > present:
         raise MonthOrderError(option="--month" if first == last else "--to", month=f"{until:%Y-%m}")
     if first is None:
-        recorded = first_recorded(connection, program_id)
+        recorded = first_recorded(now.connection, program_id)
         since = until if recorded is None else min(until, month_of(registry, program_id, recorded).first_day)
     else:
         since = first
@@ -180,10 +163,9 @@ def promotion(
     loyalty report promotion double-coffee --program grocer --html coffee.html
     """
     _one_of({"--csv": as_csv, "--json": as_json})
-    with opened_database(Settings()) as engine, engine.begin() as connection:
-        begin_reading(connection)
-        registry = load_registry(connection)
-        wanted = _programs(registry, program_id)
+    with opened_snapshot(Settings()) as now:
+        connection, registry = now.connection, now.registry
+        wanted = _programs(now, program_id)
         having = [each for each in programs_with(registry, promotion_id) if each in wanted]
         if not having:
             known = {
@@ -209,10 +191,10 @@ def read_month(text: str, option: str) -> date:
     return date(int(found[1]), int(found[2]), 1)
 
 
-def _programs(registry: ProgramRegistry, program_id: str | None) -> list[str]:
+def _programs(now: Snapshot, program_id: str | None) -> list[str]:
     if program_id is None:
-        return registry.program_ids()
-    require_program(registry, program_id)
+        return now.registry.program_ids()
+    now.program(program_id)
     return [program_id]
 
 

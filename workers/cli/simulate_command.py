@@ -11,11 +11,10 @@ import typer
 from config.settings import Settings
 from core.domain.program import Program
 from core.messages.program_files.program_file import load_program
+from core.reading.snapshot import snapshot_of
 from core.simulating.beside import compare_recorded
 from core.simulating.comparing import sides
 from core.simulating.recorded import RecordedMessage
-from core.store.engine import database_now
-from core.store.programs import load_registry, require_program
 from workers.cli.command_errors import EmptySpanError, PageNotWrittenError, PointValueError
 from workers.cli.output import AsJson, ProgressLine, Row, count_text, note, print_json, print_listing, say, time_text
 from workers.cli.simulation_figures import Simulation
@@ -86,11 +85,11 @@ def _simulated(
 ) -> Simulation:
     with opened_database(Settings()) as engine:
         with engine.begin() as connection:
-            registry = load_registry(connection)
-            end = until or database_now(connection)
+            now = snapshot_of(connection)
+            registry, end = now.registry, until or now.as_of
         if since is not None and since >= end:
             raise EmptySpanError(since=time_text(since), until=time_text(end))
-        require_program(registry, program_id)
+        now.program(program_id)
         versions = [version for version in registry.versions() if version.program_id == program_id]
         both = sides(versions, changed, since)
         comparison = compare_recorded(engine, program_id, both, end, lambda messages: _shown(messages, progress))

@@ -8,7 +8,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from config.settings import Settings
-from core.store.engine import database_now
+from core.reading.snapshot import snapshot_of
 from core.store.outbox import WrittenEvents
 from tasks import periodic
 from workers.bootstrap import runtime_on
@@ -64,7 +64,7 @@ def upkeep(
         runtime = runtime_on(engine, settings, open_publisher=_publish_nothing, nudge=_leave_to_sweep)
         runtime.is_trial, runtime.asked_by = not is_applied, acting(by)
         with engine.begin() as connection:
-            now = database_now(connection)
+            now = snapshot_of(connection).as_of
         instant = now if as_of is None else as_of
         results = [_FUNCTIONS[task](runtime, instant.isoformat())]
         while is_applied and not results[-1]["is_finished"]:

@@ -17,9 +17,8 @@ from core.domain.value.verbs import Verb
 from core.messages.inbound.command_messages import COMMAND_PREFIX
 from core.messages.inbound.contracts import INBOUND
 from core.messages.inbound.fields import NAMING
+from core.reading.snapshot import snapshot_of
 from core.receiving.executing import OPERATOR_SOURCE, CommandAccepted, CommandAnswer, CommandRequest
-from core.store.engine import database_now
-from core.store.programs import load_registry
 from workers.bootstrap import command_executor
 from workers.cli.answer_pages import done_text, print_accounts
 from workers.cli.command_errors import CommandNotDoneError, WhichOfProgramsError
@@ -205,7 +204,7 @@ def _do(spelling: Spelling, data: dict[str, Any], own_id: str | None, *, is_dry_
 def _with_program(engine: Engine, data: dict[str, Any]) -> ProgramRegistry:
     """The programs that are in force; a customer, or a card, that is named in none of them is meant in the only one."""
     with engine.begin() as connection:
-        rules, now = load_registry(connection), database_now(connection)
+        _, now, rules, _ = snapshot_of(connection)
     known = rules.program_ids()
     is_of_program = "customer_id" in data or ("account_id" not in data and data.keys() & LINKED.keys())
     if is_of_program and "program_id" not in data and rules.resolve(None, OPERATOR_SOURCE, now) is None:

@@ -7,8 +7,9 @@ import typer
 from config.settings import Settings
 from core.domain.program.registry import BEGINNING, ProgramVersion
 from core.messages.program_files.program_file import describe_differences
+from core.reading.program_versions import last_change
+from core.reading.snapshot import snapshot_of
 from core.store.applying import ChangeOutcome, move_version, withdraw_version
-from core.store.programs import load_changes, load_registry, require_program
 from workers.cli.command_errors import WhyError
 from workers.cli.output import say, time_text
 from workers.cli.wiring import By, acting, opened_database, read_start
@@ -43,7 +44,7 @@ def withdraw(
             connection, program_id, version, changed_by=acting(by), reason=why, is_dry_run=is_dry_run
         )
         if found.before == found.after:
-            *_, last = load_changes(connection, program_id, found.before.version)
+            last = last_change(connection, program_id, found.before.version)
             done = f"withdrawn already, {time_text(last.changed_at)} by {last.changed_by}: {last.reason}"
             say(f"Nothing changed: version {found.before.version} of {program_id} was {done}")
             return
@@ -78,8 +79,9 @@ def move(
     """
     why = _why(reason)
     with opened_database(Settings()) as engine, engine.begin() as connection:
-        registry = load_registry(connection)
-        require_program(registry, program_id)
+        now = snapshot_of(connection)
+        now.program(program_id)
+        registry = now.registry
         zone = registry.line(program_id)[-1].program.zone
         if version is not None and version < registry.next_number(program_id):
             zone = registry.version(program_id, version).program.zone
