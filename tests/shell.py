@@ -80,7 +80,13 @@ class Shell:
         self.shards = shards
         self.batch_messages = batch_messages
         self.contracts = contracts
-        self.poster = Poster(engine, event_source=EVENT_SOURCE, new_account_id=new_account_id, handlers=handlers)
+        self.poster = Poster(
+            engine,
+            event_source=EVENT_SOURCE,
+            new_account_id=new_account_id,
+            reference_salt=SALT.encode(),
+            handlers=handlers,
+        )
         if program_text is not None:
             self.apply_program(program_text)
 

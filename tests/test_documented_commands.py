@@ -91,6 +91,16 @@ RUN_BY: dict[str, tuple[str, ...]] = {
     "loyalty db grant --views": cli(
         "test_database_commands", "test_a_reporting_tool_gets_the_views_alone_by_grant_or_on_the_way"
     ),
+    "loyalty customer erase": cli("test_customer_commands", "test_a_customer_is_erased_once_and_for_all"),
+    "loyalty customer erase --dry-run": cli("test_customer_commands", "test_a_dry_run_says_where_a_customer_is_named"),
+    "loyalty customer export": cli("test_customer_commands", "test_all_that_is_held_is_told_in_places"),
+    "loyalty customer export --format --output": cli("test_customer_commands", "test_it_is_one_page_that_prints"),
+    "loyalty customer export --json --output": cli("test_customer_commands", "test_programs_get_all_of_it_as_json"),
+    "loyalty customer export --named-by": cli("test_customer_commands", "test_a_customer_is_found_by_an_account_too"),
+    "loyalty db grant --may-erase": cli("test_database_commands", "test_a_role_may_erase_only_where_that_is_said"),
+    "loyalty db upgrade --grant-erasing": cli(
+        "test_database_commands", "test_a_role_may_erase_only_where_that_is_said"
+    ),
     "loyalty db upgrade --grant-read": cli(
         "test_database_commands", "test_a_reporting_tool_gets_the_views_alone_by_grant_or_on_the_way"
     ),

@@ -199,6 +199,10 @@ class Books(Names):
         found = [each for each in self._authorizations.values() if each.account_id == account.account_id]
         return sorted((each for each in found if each.points_held), key=lambda each: each.sequence)
 
+    def draw_id(self) -> UUID:
+        """An id that nothing has yet."""
+        return self._new_account_id()
+
     def new_account(self, program_id: str, customer_id: str, tier_id: str, enrolled_at: datetime | None) -> Account:
         """A new account with nothing in it; it exists once a decision that opens it is applied."""
         account_id = self._new_account_id()
@@ -372,8 +376,8 @@ class Books(Names):
                 self._movements[corrected] = undone.without(entry.allocations)
             return
         key = entry.source, entry.command_id
-        if key in self._entries_of or self._are_whole:
-            assert answer is not None
+        # Of an erasure, which has no answer of one account, nothing is undone.
+        if answer is not None and (key in self._entries_of or self._are_whole):
             movement = movement_of(entry, answer.program_version)
             self._entries_of.setdefault(key, []).append(movement.key)
             self._movements[movement.key] = movement

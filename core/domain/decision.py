@@ -56,6 +56,7 @@ class NoticeKind(StrEnum):
     MERGED = "merged"
     UNMERGED = "unmerged"
     CLOSED = "closed"
+    ERASED = "erased"  #: a person whose it was, or who could use it
 
 
 class AccountNotice(NamedTuple):
@@ -108,6 +109,19 @@ class Answer(NamedTuple):
     offer: Offer | None = None  #: the reward that it was about, as it was issued
 
 
+class Erasure(NamedTuple):
+    """Nothing that is kept names a customer any more, once this is done."""
+
+    customer_id: str
+    token: str  #: what stands in the place of the id from now on
+    own: tuple[UUID, ...]  #: their accounts, in all programs
+    closed: tuple[UUID, ...]  #: of these, those that end with it
+    points: int  #: that are given up
+    by: str | None = None  #: who gave the command by hand
+    rows: Mapping[str, int] = MappingProxyType({})  #: in how many rows of which table they were named
+    command_key: bytes = b""  #: what is kept of the command's content, which names them
+
+
 #: What a message reported, as the ledger keeps it.
 Fact = PostedOrder | PostedRefund | PostedOrderEvent | PostedReturn | Authorization
 
@@ -124,4 +138,5 @@ class Decision(NamedTuple):
     payments: tuple[Payment, ...] = ()  #: of orders by points, in their new state
     #: The order's points now, by rule and promotion, or a return's, below zero; None: as they were.
     given: Mapping[str, int] | None = None
-    answer: Answer | None = None  #: to the command that is decided; None: it is none
+    answer: Answer | None = None  #: to the command that is decided; None: it is none, or erases
+    erasure: Erasure | None = None

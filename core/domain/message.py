@@ -12,3 +12,4 @@ class Message(NamedTuple, Generic[F]):
     program_id: str | None = None  #: the one that the message names, if it names any
     digest: bytes = b""  #: of its content: the same fact, sent again, has the same digest
     event_id: str = ""  #: its own id: with its source it names a command for ever
+    names_erased: bool = False  #: a customer that it names was erased

@@ -1,6 +1,6 @@
 """Whose accounts are: by what each is found, who may use it, and what is kept with it. A part of `Books`."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from uuid import UUID
 
 from core.domain.account_lots import NotLoadedError
@@ -23,6 +23,7 @@ class Names(Reports):
         self._made: dict[CustomerKey, UUID | None] = {}
         self._references: dict[ReferenceKey, UUID | None] = {}
         self._details: dict[UUID, AccountDetails] = {}
+        self._persons: dict[str, list[UUID]] = {}
         self._opened: set[UUID] = set()  #: accounts that these books opened: all of them is here
 
     def put_primaries(self, primaries: Mapping[CustomerKey, UUID | None]) -> None:
@@ -38,6 +39,10 @@ class Names(Reports):
         for customer, (primary, made) in found.items():
             self._primaries.setdefault(customer, primary)
             self._made.setdefault(customer, made)
+
+    def put_persons(self, persons: Mapping[str, Iterable[UUID]]) -> None:
+        """Take in which accounts these customers have, and may use."""
+        self._persons.update((customer_id, sorted(account_ids)) for customer_id, account_ids in persons.items())
 
     def put_references(self, references: Mapping[ReferenceKey, UUID | None]) -> None:
         """Take in which account each reference leads to; None where it leads to none."""
@@ -68,6 +73,18 @@ class Names(Reports):
         if account.account_id not in self._members and self._has_all_of(account):
             return ()
         return self._known(self._members, account.account_id)
+
+    def accounts_of_person(self, customer_id: str) -> list[Account]:
+        """All accounts that a customer has or may use, of whichever program, also merged ones, by their ids."""
+        if self._are_whole:
+            of_person = (each for each in self.accounts.values() if self._may_use(each, customer_id))
+            return sorted(of_person, key=lambda account: account.account_id)
+        return [self.account(account_id) for account_id in self._known(self._persons, customer_id)]
+
+    def _may_use(self, account: Account, customer_id: str) -> bool:
+        return account.customer_id == customer_id or any(
+            member.customer_id == customer_id for member in self.members(account)
+        )
 
     def account_by(self, reference: ReferenceKey) -> Account | None:
         """The account that a reference leads to, or the one that it is merged into; None if it leads to none."""

@@ -105,6 +105,8 @@ class RejectionCode(StrEnum):
     ALREADY_MERGED = "already_merged"  #: the account has been merged into another one
     NOT_MERGED = "not_merged"  #: the account that it undoes a merge of is one by itself
     NOT_MERGEABLE = "not_mergeable"  #: one of the accounts has something that a merge does not move
+    CUSTOMER_ERASED = "customer_erased"  #: a customer that it names was erased
+    UNKNOWN_CUSTOMER = "unknown_customer"  #: nothing is held of the customer that it erases
     ENROLMENT_IN_FUTURE = "enrolment_in_future"  #: the membership would begin later than now
 
 

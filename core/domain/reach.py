@@ -126,6 +126,7 @@ _NO_CUSTOMERS: Mapping[CustomerKey, AccountParts] = MappingProxyType({})
 _NO_REFERENCES: Mapping[ReferenceKey, AccountParts] = MappingProxyType({})
 _NO_MOVEMENTS: Mapping[CommandKey, AccountParts] = MappingProxyType({})
 _NO_PAYMENTS: Mapping[PaymentKey, frozenset[OrderKey]] = MappingProxyType({})
+_NO_PERSONS: Mapping[str, AccountParts] = MappingProxyType({})
 _NO_OWNERS: Mapping[OrderKey, tuple[CustomerKey | ReferenceKey, ...]] = MappingProxyType({})
 
 
@@ -147,6 +148,8 @@ class Reach(NamedTuple):
     #: What messages name as having taken the points that paid their orders.
     payments: Mapping[PaymentKey, frozenset[OrderKey]] = _NO_PAYMENTS
     offered: frozenset[PaymentKey] = frozenset()  #: what orders may name so, of which the messages themselves are about
+    #: Customers of whom all accounts are needed, in all programs, and all that they may use.
+    persons: Mapping[str, AccountParts] = _NO_PERSONS
 
 
 def union(reaches: Iterable[Reach]) -> Reach:
@@ -161,6 +164,7 @@ def union(reaches: Iterable[Reach]) -> Reach:
     accounts_of: dict[CommandKey, Reach] = {}
     payments: dict[PaymentKey, frozenset[OrderKey]] = {}
     offered: set[PaymentKey] = set()
+    persons: dict[str, AccountParts] = {}
     for place, reach in enumerate(reaches):
         for order, of_order in reach.orders.items():
             if of_order.account is not None:
@@ -174,17 +178,17 @@ def union(reaches: Iterable[Reach]) -> Reach:
         refunds.update(reach.refunds)
         returns.update(reach.returns)
         _join(references, reach.references)
-        for command in reach.commands:
-            accounts_of[command] = reach
+        accounts_of.update(dict.fromkeys(reach.commands, reach))
         offered.update(reach.offered)
+        _join(persons, reach.persons)
         for payment, of_orders in reach.payments.items():
             payments[payment] = payments.get(payment, frozenset()) | of_orders
         _join(movements, reach.movements)
     for command, parts in movements.items():
         # It may be posted by this batch: what undoes it then reaches the accounts that it reaches.
         reached = accounts_of.get(command, Reach())
-        customers |= {each: customers[each].union(parts) for each in reached.customers}
-        references |= {each: references[each].union(parts) for each in reached.references}
+        _join(customers, dict.fromkeys(reached.customers, parts))
+        _join(references, dict.fromkeys(reached.references, parts))
     return Reach(
         orders,
         frozenset(refunds),
@@ -196,6 +200,7 @@ def union(reaches: Iterable[Reach]) -> Reach:
         movements,
         payments,
         frozenset(offered),
+        persons,
     )
 
 

@@ -95,7 +95,13 @@ class Importer:
         self._limits = limits._replace(sources=None, is_trusted=True)
         self._new_id = new_id
         self._chain_key = chain_key
-        self._poster = Poster(engine, event_source=event_source, new_account_id=new_id, chain_key=chain_key)
+        self._poster = Poster(
+            engine,
+            event_source=event_source,
+            new_account_id=new_id,
+            chain_key=chain_key,
+            reference_salt=limits.reference_salt,
+        )
 
     def run(self, plans: Iterable[Plan | BadRow], *, is_dry_run: bool = False) -> Iterator[Step]:
         """Import all plans, and tell after each batch what became of it; with `is_dry_run` what would.

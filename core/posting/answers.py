@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic_core import from_json, to_json
 
-from core.domain.decision import AccountChange, Answer, Decision
+from core.domain.decision import AccountChange, Answer, Decision, Erasure
 from core.domain.ledger import Account, Entry
 from core.domain.members import Member
 from core.domain.outcomes import Rejected
@@ -65,6 +65,23 @@ def accepted(asked: Asked, decision: Decision, answer: Answer, context: EventCon
     }
     if answer.offer is not None:
         data["reward"] = told_reward(answer.offer)
+    return data
+
+
+def erased(asked: Asked, decision: Decision, erasure: Erasure, context: EventContext) -> CommandAcceptedData:
+    """What the sender of a command is told that erased a customer: nothing that names them."""
+    data: CommandAcceptedData = {
+        "command_id": asked.command_id,
+        "command_source": asked.source,
+        "command": asked.type.removeprefix(COMMAND_PREFIX),
+        "accounts": [_account(change.account, change.members) for change in decision.changes],
+        "entries": [_entry(entry) for change in decision.changes for entry in _of_command(change, asked)],
+        "points": erasure.points,
+        "erased": dict(erasure.rows),
+        "recorded_at": recorded_text(context.recorded_at),
+    }
+    if erasure.by is not None:
+        data["by"] = erasure.by
     return data
 
 
@@ -143,7 +160,7 @@ def new_command(
 
 def answer_event(asked: Asked, data: AnswerData, account: Account | None, context: EventContext) -> OutboxEvent:
     """The event that tells an answer for the first time."""
-    event_type = OutboundType.COMMAND_REJECTED if account is None else OutboundType.COMMAND_ACCEPTED
+    event_type = OutboundType.COMMAND_REJECTED if "code" in data else OutboundType.COMMAND_ACCEPTED
     account_id = None if account is None else str(account.account_id)
     return _event(asked, event_type, data, account_id, context, _answer_id(asked))
 

@@ -20,12 +20,14 @@ from core.domain.reach import union
 from core.domain.subjects import refund_subject
 from core.domain.value.daily_limits import DailyPoints, SourceDay, within_command
 from core.messages.inbound.reading import read_settled
+from core.posting.erasing import erased_with
 from core.posting.events import EventContext
 from core.posting.handlers import HANDLERS, Handler, Outcome
 from core.posting.loading import open_books
 from core.posting.sequence import ReadMessage, decided, in_order, through_first_subject
 from core.posting.writing import BudgetRaceError, Report, Writing
 from core.store.engine import CalculatedTooLongError, run_bulk
+from core.store.erasing import Asking
 from core.store.failures import frames, is_outage
 from core.store.inbox import (
     ClaimedMessage,
@@ -37,7 +39,7 @@ from core.store.inbox import (
     wake_waiting_for,
 )
 from core.store.letters_again import Mended, take_again
-from core.store.locks import TURN, Task, run_in_turn
+from core.store.locks import SHARE_ERASURE_LOCK, TURN, LockClass, Task, lock, run_in_turn
 from core.store.programs import STAMP, load_registry
 from core.store.source_days import add_moved, load_moved
 
@@ -76,7 +78,7 @@ _BEGIN = f"""
 {TURN}
 SELECT is_ours, now(), {STAMP},
        coalesce((SELECT attempts FROM posting_attempts WHERE shard = %(shard)s), 0),
-       set_config('lock_timeout', '{LOCK_MILLISECONDS_MAX}', true),
+       set_config('lock_timeout', '{LOCK_MILLISECONDS_MAX}', true), {SHARE_ERASURE_LOCK},
        {", ".join(f"set_config('{name}', '{value}', true)" for name, value in _BY_KEYS.items())} FROM turn
 """  # noqa: S608  # our own words
 
@@ -132,16 +134,18 @@ class Poster:
         event_source: str,
         new_account_id: Callable[[], UUID],
         chain_key: bytes | None = None,
+        reference_salt: bytes | None = None,
         handlers: Mapping[str, Handler] = HANDLERS,
         bounds: BatchBounds = BatchBounds(),  # noqa: B008  # a tuple
     ) -> None:
         """`event_source` is the CloudEvents source of what we publish; `new_account_id` draws account ids.
 
-        With `chain_key` entries carry a hash chain (core.store.proof.chain).
+        With `chain_key` entries carry a hash chain (core.store.proof.chain). Without `reference_salt` nobody is erased.
         """
         self._engine = engine
         self._handlers = handlers
         self._chain_key = chain_key
+        self._reference_salt = reference_salt
         self.bounds = bounds  #: of each batch
         self._event_source = event_source
         self._new_account_id = new_account_id
@@ -263,6 +267,7 @@ class Poster:
         self._count_attempt(turn.shard)
         decide_until = monotonic() + self.bounds.deciding_seconds_max
         read = _through_one_alone([self._read(message) for message in claimed])
+        _keep_others_out(turn.connection, read)
         subjects = [each.subject for each in read if each.handler.contract.is_subject]
         waiting_max = self.bounds.waiting_messages_max
         found = [] if is_alone else claim_waiting(turn.connection, subjects, waiting_max + 1)
@@ -283,6 +288,8 @@ class Poster:
             outcome = each.handler.decide(books, each.message, rules, turn.as_of)
             if isinstance(outcome, Decision):
                 outcome = _within_limits(outcome, each.claimed, daily, turn.as_of)
+            if isinstance(outcome, Decision) and outcome.erasure is not None:
+                outcome = self._erased(turn, each, outcome)
             if isinstance(outcome, Decision):
                 books.apply(outcome)
                 writing.keep(outcome, Report(each.claimed.inbox_id, turn.shard, each.data, each.claimed.settled))
@@ -304,6 +311,12 @@ class Poster:
         handler = self._handlers[claimed.type]
         settled = read_settled(handler.contract, claimed.source, claimed.occurred_at, claimed.settled, claimed.event_id)
         return ReadMessage(claimed, handler, *settled)
+
+    def _erased(self, turn: Turn, each: ReadMessage, decision: Decision) -> Outcome:
+        """Let nothing that is there name the customer any more, before it is written what the decision adds."""
+        claimed = each.claimed
+        asking = Asking(claimed.source, claimed.event_id, each.message.digest, claimed.inbox_id)
+        return erased_with(turn.connection, decision, asking, self._reference_salt, self._chain_key)
 
     def _mended(self, outcomes: Sequence[tuple[ClaimedMessage, Outcome]]) -> Iterator[Mended]:
         """What messages that were posted may have put right."""
@@ -410,6 +423,12 @@ def _redone_after_races(work: Callable[[bool], T]) -> T:
         except (psycopg.errors.UniqueViolation, psycopg.errors.DeadlockDetected, BudgetRaceError) as error:
             log.info("posting_race_lost", action="posting_race_lost", error=type(error).__name__)
     return work(True)
+
+
+def _keep_others_out(connection: Connection, read: Sequence[ReadMessage]) -> None:
+    """While somebody is erased, what else is received and posted must not name them: it waits until that is done."""
+    if any(each.handler.erases for each in read):
+        lock(connection, LockClass.ERASURE)
 
 
 def _through_one_alone(read: Sequence[ReadMessage]) -> Sequence[ReadMessage]:

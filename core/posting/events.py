@@ -106,6 +106,7 @@ _NOTICES = {
     NoticeKind.CLOSED: OutboundType.ACCOUNT_CLOSED,
     NoticeKind.MERGED: OutboundType.ACCOUNT_MERGED,
     NoticeKind.UNMERGED: OutboundType.ACCOUNT_UNMERGED,
+    NoticeKind.ERASED: OutboundType.CUSTOMER_ERASED,
 }
 
 
@@ -256,7 +257,7 @@ def _reason(entry: Entry) -> str:
         case EntryKind.MERGE:
             usual = "account_merged" if entry.why["merge"] in _MERGING else "account_unmerged"
         case EntryKind.DEBIT if "forfeited" in entry.why:
-            usual = "account_closed"
+            usual = "customer_erased" if "erased" in entry.why else "account_closed"
         case EntryKind.VOID if entry.command_id is None:
             of_deadline = "reward_expired" if "reward_id" in entry.why.get("deadline", {}) else "authorization_expired"
             usual = of_deadline if entry.source is None else "authorization_clawed_back"

@@ -34,6 +34,7 @@ from core.domain.value.authorizing import (
 from core.domain.value.closing import close_reach, decide_close
 from core.domain.value.converting import convert_reach, decide_conversion
 from core.domain.value.crediting import decide_credit, decide_debit
+from core.domain.value.erasing import decide_erase, erase_reach
 from core.domain.value.linking import decide_link, decide_unlink, link_reach
 from core.domain.value.merging import decide_merge, decide_unmerge, merge_reach, unmerge_reach
 from core.domain.value.opening import create_reach, decide_create
@@ -54,6 +55,7 @@ class Handler(NamedTuple):
     decide: Callable[[Books, Message[Any], ProgramRegistry, datetime], Outcome]
     #: Dead letters about the same, parked for one of these reasons, may be right by it, and are judged anew behind it.
     mends: frozenset[Reason] = frozenset()
+    erases: bool = False  #: while it is posted, nothing else is received or posted
     is_alone: bool = False  #: it changes where others find what they are about: nothing else is in its batch
 
 
@@ -127,5 +129,6 @@ HANDLERS = by_type(
         Handler(INBOUND["loyalty.command.reward.delete"], held_reach, on_account(decide_delete_reward, Flow.BACK)),
         Handler(INBOUND["loyalty.command.account.link"], link_reach, on_account(decide_link, Flow.NONE)),
         Handler(INBOUND["loyalty.command.account.unlink"], link_reach, on_account(decide_unlink, Flow.KEPT)),
+        Handler(INBOUND["loyalty.command.customer.erase"], erase_reach, decide_erase, erases=True, is_alone=True),
     )
 )

@@ -51,7 +51,7 @@ from core.store.ledger import (
     load_usages,
     lock_accounts,
 )
-from core.store.members import load_members, load_own_accounts
+from core.store.members import load_members, load_own_accounts, load_persons
 from core.store.merges import load_every_lot, load_merges, load_rewarded, load_used_by_commands, lots_moved
 from core.store.movements import CommandEntry, load_entries_of_commands, load_movements
 from core.store.order_payments import load_payments
@@ -89,11 +89,16 @@ def open_books(
     reach = _with_owners(connection, reach, references)
     primaries = load_primaries(connection, reach.customers.keys())
     books.put_primaries({key: primaries.get(key) for key in reach.customers})
+    persons = load_persons(connection, reach.persons.keys())
+    books.put_persons(persons)
     books.put_commands(reach.commands, load_commands(connection, reach.commands))
 
     entries = load_entries_of_commands(connection, reach.movements.keys())
 
     parts = _account_parts(reach, orders, primaries, references, rules, entries)
+    for customer_id, account_ids in persons.items():
+        for account_id in account_ids:
+            parts[account_id] = parts.get(account_id, _NO_PARTS).union(reach.persons[customer_id])
     parts = _lock(connection, books, parts)
     payments = reach.payments.keys() | reach.offered
     books.put_payments(payments, load_payments(connection, payments))

@@ -9,7 +9,7 @@ from pydantic_core import to_json
 from sqlalchemy import Connection
 
 from core.domain.books import Books
-from core.domain.decision import AccountChange, Answer, Decision, TierChange
+from core.domain.decision import AccountChange, Answer, Decision, Erasure, TierChange
 from core.domain.ledger import Account, AccountDetails, Entry
 from core.domain.lots import Lot, SharedExpiry
 from core.domain.members import Member, PrimaryChange
@@ -33,6 +33,7 @@ from core.posting.answers import (
     accepted,
     answer_event,
     asked_by,
+    erased,
     new_command,
     refused_at_intake,
     rejected,
@@ -186,6 +187,9 @@ class Writing:
             case Decision(answer=Answer(account) as answer):
                 data: AnswerData = accepted(asked, outcome, answer, self._context)
                 self._answer(new_command(message, digest, data, answer, None), asked, data, account)
+            case Decision(erasure=Erasure() as erasure):
+                told = erased(asked, outcome, erasure, self._context)
+                self._answer(new_command(message, erasure.command_key, told, None, None), asked, told, None)
             case Rejected(RejectionCode.COMMAND_CONFLICT):
                 event = refused_at_intake(asked, outcome, message.inbox_id, 1, self._context)
                 self._events.append(event)

@@ -64,13 +64,13 @@ def _repetitions(
     again = {
         (row.message.source, row.message.event_id): row
         for row in commands
-        if not row.is_new and row.message.reason is None
+        if (not row.is_new or row.message.is_old) and row.message.reason is None
     }
     for answer in load_answers(connection, list(again)):
         row = again[answer.source, answer.command_id]
         message = row.message
         assert message.type is not None
-        if command_hash(message.type, message.settled or "") != answer.business_hash:
+        if not message.is_old and command_hash(message.type, message.settled or "") != answer.business_hash:
             yield refused_at_intake(_asked(message), conflict(), row.inbox_id, row.deliveries, context)
             continue
         yield told_again(_asked(row.message), answer, row.inbox_id, row.deliveries, context)

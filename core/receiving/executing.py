@@ -14,7 +14,7 @@ import psycopg
 from pydantic_core import PydanticSerializationError, from_json, to_json
 from sqlalchemy import Connection, Engine
 
-from core.domain.decision import Answer, Decision
+from core.domain.decision import Answer, Decision, Erasure
 from core.domain.outcomes import Rejected, RejectionCode
 from core.domain.reach import union
 from core.domain.value.situations import conflict
@@ -22,15 +22,20 @@ from core.errors import LoyaltyError, UserError
 from core.messages.inbound.command_messages import COMMAND_PREFIX
 from core.messages.inbound.reading import MessageLimits, ReadEvent, read_message, read_settled
 from core.messages.outbound.command_answers import CommandAcceptedData, CommandRejectedData
-from core.posting.answers import Asked, accepted, rejected
+from core.posting.answers import Asked, accepted, erased, rejected
 from core.posting.batch import Poster
+from core.posting.erasing import erased_with
 from core.posting.events import EventContext
 from core.posting.handlers import HANDLERS
 from core.posting.loading import open_books
+from core.receiving.erased_customers import nameless_event
 from core.receiving.receive import receive_by_operator
 from core.store.commands import load_answers, load_first_time
 from core.store.engine import database_now
+from core.store.erasing import Asking
+from core.store.erasures import ErasedMeanwhileError
 from core.store.inbox import MessageState, StoredMessage, load_message_state
+from core.store.locks import LockClass, lock
 from core.store.programs import load_registry
 
 #: The source of commands of which nobody says whose they are.
@@ -110,7 +115,14 @@ class Executor:
         self._shards = shards
         self._limits = limits._replace(sources=None, is_trusted=True)
         self._new_id = new_id
-        self._poster = Poster(engine, event_source=event_source, new_account_id=new_id, chain_key=chain_key)
+        self._chain_key = chain_key
+        self._poster = Poster(
+            engine,
+            event_source=event_source,
+            new_account_id=new_id,
+            chain_key=chain_key,
+            reference_salt=limits.reference_salt,
+        )
 
     def execute(self, request: CommandRequest, *, timeout_seconds: float = 10.0) -> CommandAnswer:
         """Do the command and return its answer, which is published too, as that of any other command.
@@ -124,7 +136,7 @@ class Executor:
         """
         request = self._named(request)
         deadline = monotonic() + timeout_seconds
-        stored = self._receive(request)
+        stored = self._stored(request)
         asked = _asked(stored)
         if stored.message.reason is RejectionCode.COMMAND_CONFLICT:
             return self._conflicting(asked)
@@ -171,6 +183,14 @@ class Executor:
         known = load_first_time(connection, request.source, request.command_id)
         return request._replace(occurred_at=known or database_now(connection))
 
+    def _stored(self, request: CommandRequest) -> StoredMessage:
+        """Store the command; again where a customer was erased in that very moment, whom it may name."""
+        while True:
+            try:
+                return self._receive(request)
+            except ErasedMeanwhileError:
+                continue
+
     def _receive(self, request: CommandRequest) -> StoredMessage:
         """Store the command, once it is sure that it can be read."""
         for tries_left in range(_TRIES_MAX - 1, -1, -1):
@@ -216,13 +236,22 @@ class Executor:
             return False
 
     def _decided(self, connection: Connection, event: ReadEvent, as_of: datetime) -> CommandAnswer:
+        event = nameless_event(connection, event, self._limits.reference_salt)
         asked = Asked(event.source, event.event_id, event.type)
         context = EventContext(self._event_source, as_of)
         handler, rules = HANDLERS[event.type], load_registry(connection)
+        if handler.erases:
+            lock(connection, LockClass.ERASURE)
         message = read_settled(handler.contract, event.source, event.occurred_at, event.settled, event.event_id).message
         reach = union([handler.reach(message, rules, as_of)])
         books, _ = open_books(connection, reach, rules, self._new_id, as_of, is_contended=False)
-        match handler.decide(books, message, rules, as_of):
+        outcome = handler.decide(books, message, rules, as_of)
+        if isinstance(outcome, Decision):
+            asking = Asking(asked.source, asked.command_id, message.digest)
+            outcome = erased_with(connection, outcome, asking, self._limits.reference_salt, self._chain_key)
+        match outcome:
+            case Decision(erasure=Erasure() as erasure) as decision:
+                return CommandAccepted(erased(asked, decision, erasure, context))
             case Decision(answer=Answer() as answer) as decision:
                 return CommandAccepted(accepted(asked, decision, answer, context))
             case Rejected() as outcome:

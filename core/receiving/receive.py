@@ -24,8 +24,9 @@ from core.messages.inbound.replies import ReplyAddress, allowed_reply
 from core.messages.inbound.sources import is_signature
 from core.posting.events import EventContext, message_parked
 from core.receiving.answering import intake_answers
+from core.receiving.erased_customers import without_erased
 from core.store.appending import OutboxEvent, append_events
-from core.store.engine import database_now, database_now_alone
+from core.store.erasures import ErasedMeanwhileError, ErasureSaltError, IntakeState, intake_state, intake_state_alone
 from core.store.failures import frames, is_outage
 from core.store.inbox import ClaimedMessage, InboxMessage, StoredMessage, append_messages
 from core.store.shards import message_shard
@@ -94,12 +95,13 @@ def receive(
 ) -> Receipt:
     """Read and store a few raw messages in the transaction of `connection`; many are for `receive_in_parts`.
 
-    A second call with the same ones only counts them. `signatures` and `replies`, if there are any, have one for each
+    ErasedMeanwhileError where somebody was erased meanwhile: do the transaction again. A second call with the same ones
+    only counts them. `signatures` and `replies`, if there are any, have one for each
     message; `received_at` is when the messages came, if that was earlier.
     """
-    now = database_now(connection)
-    read = _read(_beside(raw_messages, signatures, replies), limits, now, contracts, received_at)
-    return _stored(connection, _inbox_messages(_events(read), shards), event_source, now)
+    state = intake_state(connection)
+    read = _read(_beside(raw_messages, signatures, replies), limits, state.now, contracts, received_at)
+    return _stored(connection, _inbox_messages(_events(read), shards), event_source, state, limits.reference_salt)
 
 
 def receive_by_operator(
@@ -109,9 +111,10 @@ def receive_by_operator(
 
     That is kept with the messages, so that a retry does not ask for signatures either.
     """
-    now = database_now(connection)
-    read = _read(_beside(raw_messages), limits._replace(sources=None, is_trusted=True), now, INBOUND)
-    return _stored(connection, _by_operator(_inbox_messages(_events(read), shards)), event_source, now)
+    state = intake_state(connection)
+    read = _read(_beside(raw_messages), limits._replace(sources=None, is_trusted=True), state.now, INBOUND)
+    messages = _by_operator(_inbox_messages(_events(read), shards))
+    return _stored(connection, messages, event_source, state, limits.reference_salt)
 
 
 def receive_in_parts(
@@ -133,12 +136,15 @@ def receive_in_parts(
     transaction of its own, so that a bad one cannot block the others; one that fails alone is parked unread. A database
     that is gone is no message's fault: the error is raised.
     """
-    now = database_now_alone(engine)
-    store = _Store(engine, shards, event_source, now, is_by_operator)
+    state = intake_state_alone(engine)
+    now = state.now
+    store = _Store(engine, shards, event_source, state, limits.reference_salt, is_by_operator)
     limits = limits._replace(sources=None, is_trusted=True) if is_by_operator else limits
     for part in _parts(_read(_beside(raw_messages, signatures, replies), limits, now, contracts)):
         try:
             receipt = store.messages(part)
+        except ErasureSaltError:
+            raise
         except Exception as error:
             if is_outage(error):
                 raise
@@ -155,7 +161,8 @@ class _Store(NamedTuple):
     engine: Engine
     shards: int
     event_source: str
-    now: datetime
+    state: IntakeState
+    reference_salt: bytes | None
     is_by_operator: bool
 
     def messages(self, messages: Sequence[_Message]) -> Receipt:
@@ -176,9 +183,13 @@ class _Store(NamedTuple):
             return self._rows([_parked_message(_unread(message, error))])
 
     def _rows(self, rows: list[InboxMessage]) -> Receipt:
-        rows = _by_operator(rows) if self.is_by_operator else rows
-        with self.engine.begin() as connection:
-            return _stored(connection, rows, self.event_source, self.now)
+        rows, state = _by_operator(rows) if self.is_by_operator else rows, self.state
+        while True:
+            try:
+                with self.engine.begin() as connection:
+                    return _stored(connection, rows, self.event_source, state, self.reference_salt)
+            except ErasedMeanwhileError:
+                state = state._replace(erasures=intake_state_alone(self.engine).erasures)
 
 
 def _beside(
@@ -243,11 +254,15 @@ def _by_operator(messages: Sequence[InboxMessage]) -> list[InboxMessage]:
     return [message._replace(signature=BY_OPERATOR) for message in messages]
 
 
-def _stored(connection: Connection, messages: Sequence[InboxMessage], event_source: str, now: datetime) -> Receipt:
+def _stored(
+    connection: Connection, messages: Sequence[InboxMessage], event_source: str, state: IntakeState, salt: bytes | None
+) -> Receipt:
     if not messages:
         return Receipt([], set())
-    stored = append_messages(connection, messages)
-    context = EventContext(event_source, now)
+    if state.erasures:
+        messages = without_erased(connection, messages, salt)
+    stored = append_messages(connection, messages, state.erasures)
+    context = EventContext(event_source, state.now)
     append_events(connection, [*_parked_events(stored, context), *intake_answers(connection, stored, context)])
     return Receipt(stored, {m.shard for m in stored if m.is_new and m.state == "received" and m.shard is not None})
 

@@ -239,7 +239,9 @@ def claim_orders(connection: Connection, orders: Sequence[ClaimedOrder], chain_k
     """Let orders be of the accounts whose they are now. With `chain_key` they are sealed anew."""
     _CLAIM_ORDERS.run(connection, orders)
     if chain_key is not None and orders:
-        seal_again(connection, chain_key, [(*each.posted.key, each.posted.program_id) for each in orders])
+        seal_again(
+            connection, chain_key, tables.orders, [(*each.posted.key, each.posted.program_id) for each in orders]
+        )
 
 
 _MOVE_ORDERS = Update(ORDERS.changed("account_id", "sequence"))
@@ -249,7 +251,7 @@ def move_orders(connection: Connection, orders: Sequence[PostedOrder], chain_key
     """Let orders be of the accounts to which merges have moved them. With `chain_key` they are sealed anew."""
     _MOVE_ORDERS.run(connection, orders)
     if chain_key is not None and orders:
-        seal_again(connection, chain_key, [(*each.key, each.program_id) for each in orders])
+        seal_again(connection, chain_key, tables.orders, [(*each.key, each.program_id) for each in orders])
 
 
 def append_orders(connection: Connection, orders: Sequence[NewOrder], chain_key: bytes | None = None) -> None:

@@ -19,6 +19,10 @@ class Allowed(NamedTuple):
     deletes: bool = False
     updates: tuple[str, ...] = ()  #: these columns; to lock a row takes one of them
 
+    def with_more(self, more: "Allowed") -> "Allowed":
+        """Both."""
+        return Allowed(self.inserts or more.inserts, self.deletes or more.deletes, self.updates + more.updates)
+
     @property
     def privileges(self) -> tuple[str, ...]:
         """As GRANT has them."""
@@ -63,8 +67,11 @@ WORKER_GRANTS: Mapping[str, Allowed] = {
     "account_details": Allowed(inserts=True, updates=("business_hash", "metadata", "tags")),
     "account_references": Allowed(inserts=True, deletes=True),
     "entries": _APPEND,
-    "account_salts": Allowed(inserts=True, deletes=True),
-    "erased_whys": _APPEND,
+    "account_salts": _APPEND,
+    "erased_whys": _READ,
+    "erasures": _READ,
+    "erased_accounts": _READ,
+    "erased_contents": _READ,
     "commands": _APPEND,
     "authorizations": Allowed(
         inserts=True, updates=("points_captured", "points_returned", "state", "told_at")
@@ -113,6 +120,30 @@ WORKER_GRANTS: Mapping[str, Allowed] = {
     "liability_snapshots": _APPEND,
     "liability_lines": _APPEND,
 }  # fmt: skip
+#: What a role needs beside that where it erases customers: words may go then, and names, and no number changes.
+_ERASING: Mapping[str, Allowed] = {
+    "account_details": Allowed(deletes=True),
+    "account_salts": Allowed(deletes=True),
+    "accounts": Allowed(updates=("customer_id",)),
+    "members": Allowed(updates=("customer_id",)),
+    "entries": Allowed(updates=("why",)),
+    "erased_whys": _APPEND,
+    "erasures": _APPEND,
+    "erased_accounts": _APPEND,
+    "erased_contents": _APPEND,
+    "commands": Allowed(updates=("business_hash", "answer")),
+    "orders": Allowed(updates=("customer_id", "reference", "attributes", "customer_tags", "business_hash")),
+    "order_events": Allowed(updates=("event_key", "business_hash", "content")),
+    "returns": Allowed(updates=("customer_id", "reference", "business_hash", "seal")),
+    "inbox": Allowed(updates=("body", "signature")),
+    "dead_letter_actions": Allowed(updates=("reason", "detail")),
+    "outbox": Allowed(updates=("body", "reply_to", "correlation_id")),
+    "repairs": Allowed(updates=("reason", "seal")),
+    "numbers": Allowed(updates=("erasures",)),
+}
+ERASER_GRANTS: Mapping[str, Allowed] = {
+    table: allowed.with_more(_ERASING.get(table, _READ)) for table, allowed in WORKER_GRANTS.items()
+}
 READER_GRANTS: Mapping[str, Allowed] = dict.fromkeys(WORKER_GRANTS, _READ)
 #: All that a role might have been given something on.
 _RELATIONS = [*WORKER_GRANTS, *REPORT_VIEWS]
@@ -125,17 +156,24 @@ class Grant(NamedTuple):
     privileges: tuple[str, ...]
 
 
-def grant_role(connection: Connection, role: str, *, read_only: bool) -> list[Grant]:
+def grant_role(connection: Connection, role: str, *, read_only: bool, erases: bool = False) -> list[Grant]:
     """Give `role` just what it needs here, and take away what it was given before; a second call changes nothing.
+
+    With `erases` the worker's role may also erase customers.
 
     NoDatabaseRoleError if there is no such role, NotOwnerError unless we own the tables. DatabaseRoleTooStrongError if
     it could do more all the same, in whatever way (core.store.surplus); the caller's transaction is to be ended then.
     """
-    allowed = READER_GRANTS if read_only else WORKER_GRANTS
+    allowed = READER_GRANTS if read_only else ERASER_GRANTS if erases else WORKER_GRANTS
     grants = [Grant(table, of_table.privileges) for table, of_table in allowed.items()]
     _grant(connection, role, grants)
     _require_no_surplus(role, find_surplus(connection, role, set(_permissions(allowed)), _RELATIONS))
     return grants
+
+
+def may_erase(connection: Connection) -> bool:
+    """Whether our role may erase customers."""
+    return bool(run_bulk(connection, "SELECT has_column_privilege('entries', 'why', 'UPDATE')")[0][0])
 
 
 def grant_views(connection: Connection, role: str) -> list[Grant]:

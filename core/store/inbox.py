@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine
 
 from core.domain.outcomes import Reason, RejectionCode
 from core.store.engine import run_alone, run_bulk
+from core.store.erasures import ErasedMeanwhileError
 from core.store.letters_again import MENDABLE
 
 
@@ -40,6 +41,7 @@ class InboxMessage(NamedTuple):
     points_per_day_max: int | None = None  #: of all commands of this kind from its source; None: any number
     named: str | None = None  #: the subject of the account that it names, where it is posted if `shard` is None
     is_command: bool = False
+    is_old: bool = False  #: of a customer who was erased, and known from before: nothing is left to be posted of it
 
     @property
     def is_rejected(self) -> bool:
@@ -156,27 +158,28 @@ _ASKS_AGAIN = "excluded.reply_to IS NOT NULL AND inbox.content_hash = excluded.c
 # xmax is 0 for a row that this statement inserted, not for one that it found.
 _APPEND = f"""
 WITH drawn AS (
-    UPDATE numbers SET next_number = next_number + %s WHERE name = 'inbox' RETURNING next_number - %s AS first
+    UPDATE numbers SET next_number = next_number + %s WHERE name = 'inbox'
+    RETURNING next_number - %s AS first, erasures
 ),
 placed AS (
     SELECT m.*, coalesce(m.shard, {_NAMED_SHARD}, {_NEW_SHARD.format(m="m")}) AS known_shard
     FROM unnest(%b::text[], %b::text[], %b::bytea[], %b::text[], %b::timestamptz[], %b::smallint[], %b::text[],
                 %b::boolean[], %b::bytea[], %b::bytea[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[],
                 %b::text[], %b::text[], %b::smallint[], %b::bigint[], %b::bigint[], %b::text[], %b::boolean[],
-                %b::integer[])
+                %b::boolean[], %b::integer[])
          WITH ORDINALITY
          AS m(source, event_id, variant, type, occurred_at, shard, subject, is_subject, content_hash, body, settled,
               reason, detail, signature, subject_source, reply_to, correlation_id, fallback_shard,
-              points_per_command_max, points_per_day_max, named, is_rejected, deliveries, n)
+              points_per_command_max, points_per_day_max, named, is_old, is_rejected, deliveries, n)
 )
 INSERT INTO inbox (inbox_id, source, event_id, variant, type, occurred_at, shard, subject, is_subject, content_hash,
                    body, settled, state, reason, detail, signature, settled_at, times_parked, deliveries,
                    subject_source, reply_to, correlation_id, points_per_command_max, points_per_day_max)
 SELECT (SELECT first FROM drawn) + n - 1, source, event_id, variant, type, occurred_at, found_shard, subject,
        is_subject, content_hash, body, settled,
-       CASE WHEN is_rejected THEN 'rejected' WHEN reason IS NOT NULL THEN 'dead' WHEN found_shard IS NULL THEN 'waiting'
-            ELSE 'received' END,
-       reason, detail, signature, CASE WHEN reason IS NOT NULL THEN now() END,
+       CASE WHEN is_old THEN 'replayed' WHEN is_rejected THEN 'rejected' WHEN reason IS NOT NULL THEN 'dead'
+            WHEN found_shard IS NULL THEN 'waiting' ELSE 'received' END,
+       reason, detail, signature, CASE WHEN reason IS NOT NULL OR is_old THEN now() END,
        (reason IS NOT NULL AND NOT is_rejected)::integer, deliveries, subject_source, reply_to,
        correlation_id, points_per_command_max, points_per_day_max
 FROM (SELECT m.*, coalesce(known_shard, {_UNDONE_SHARD}, fallback_shard) AS found_shard FROM placed m) AS placed
@@ -186,7 +189,8 @@ ON CONFLICT (source, event_id, variant) DO UPDATE
         correlation_id = CASE WHEN {_ASKS_AGAIN} THEN excluded.correlation_id ELSE inbox.correlation_id END,
         deliveries = inbox.deliveries
         + CASE WHEN inbox.content_hash IS NOT DISTINCT FROM excluded.content_hash THEN excluded.deliveries ELSE 0 END
-RETURNING inbox_id, state, shard, xmax = 0, source, event_id, variant, content_hash, deliveries
+RETURNING inbox_id, state, shard, xmax = 0, source, event_id, variant, content_hash, deliveries,
+          (SELECT erasures FROM drawn)
 """  # noqa: S608  # our own words
 
 
@@ -195,8 +199,12 @@ def hold_numbers(connection: Connection) -> None:
     run_bulk(connection, "SELECT 1 FROM numbers WHERE name = 'inbox' FOR UPDATE")
 
 
-def append_messages(connection: Connection, messages: Sequence[InboxMessage]) -> list[StoredMessage]:
+def append_messages(
+    connection: Connection, messages: Sequence[InboxMessage], erasures: int | None = None
+) -> list[StoredMessage]:
     """Store a batch with one statement; a second one only for conflicts.
+
+    ErasedMeanwhileError where it is not `erasures` customers any longer who were erased.
 
     The same source and id with the same content is a replay: counted on the first row, whose answer goes to where the
     latest one asked for it. With other content it is a conflict: parked beside the first. The result is in no
@@ -208,7 +216,9 @@ def append_messages(connection: Connection, messages: Sequence[InboxMessage]) ->
     stored: list[StoredMessage] = []
     again: list[InboxMessage] = []
     rows = _append(connection, [(_asked_last(group), _deliveries(group)) for group in groups.values()])
-    for inbox_id, state, shard, is_new, source, event_id, variant, content_hash, deliveries in rows:
+    if erasures is not None and any(row[-1] != erasures for row in rows):
+        raise ErasedMeanwhileError
+    for inbox_id, state, shard, is_new, source, event_id, variant, content_hash, deliveries, _ in rows:
         group = groups[source, event_id, bytes(variant)]
         is_counted = group[0].content_hash == content_hash
         for place, message in enumerate(group):
@@ -219,7 +229,7 @@ def append_messages(connection: Connection, messages: Sequence[InboxMessage]) ->
             else:
                 again.append(message)
     if again:  # ends here: conflicts have keys of their own, and what is left under the old keys is the same as the row
-        stored += append_messages(connection, again)
+        stored += append_messages(connection, again, erasures)
     return stored
 
 
@@ -254,8 +264,8 @@ def event_conflict_text(first_inbox_id: int, event_type: str | None) -> str:
 
 def _append(
     connection: Connection, messages: Sequence[tuple[InboxMessage, int]]
-) -> list[tuple[int, str, int | None, bool, str, str, bytes, bytes | None, int]]:
-    rows = ((*message[:-1], message.is_rejected, copies) for message, copies in messages)
+) -> list[tuple[int, str, int | None, bool, str, str, bytes, bytes | None, int, int]]:
+    rows = ((*message[:-2], message.is_old, message.is_rejected, copies) for message, copies in messages)
     columns = [list(column) for column in zip(*rows, strict=True)]
     reasons = columns[InboxMessage._fields.index("reason")]
     reasons[:] = [None if reason is None else str(reason) for reason in reasons]
@@ -410,20 +420,6 @@ ORDER BY inbox_id FOR UPDATE OF i SKIP LOCKED
 def claim_overdue(connection: Connection, waiting_days_max: int, rows_max: int) -> list[ClaimedMessage]:
     """Messages whose subject has not come for longer than `waiting_days_max`, among the `rows_max` oldest that wait."""
     return [ClaimedMessage(*row) for row in run_bulk(connection, _OVERDUE, (rows_max, waiting_days_max))]
-
-
-def oldest_waiting(connection: Connection) -> datetime | None:
-    """When the message came that has waited longest; None if none waits."""
-    rows = run_bulk(connection, "SELECT received_at FROM inbox WHERE state = 'waiting' ORDER BY inbox_id LIMIT 1")
-    return rows[0][0] if rows else None
-
-
-def count_waiting_since(connection: Connection, instant: datetime) -> int:
-    """How many messages have waited since before `instant`. Reads all that wait."""
-    ((count,),) = run_bulk(
-        connection, "SELECT count(*) FROM inbox WHERE state = 'waiting' AND received_at < %s", (instant,)
-    )
-    return int(count)
 
 
 def has_work(engine: Engine, shard: int) -> bool:

@@ -14,6 +14,7 @@ class LockClass(IntEnum):
     PERIODIC = 0x4C59_0003
     PROGRAMS = 0x4C59_0004
     PAYMENTS = 0x4C59_0005
+    ERASURE = 0x4C59_0006
 
 
 class Task(StrEnum):
@@ -63,6 +64,10 @@ def lock(connection: Connection, lock_class: LockClass, number: int = 0) -> None
 def share_lock(connection: Connection, lock_class: LockClass) -> None:
     """Keep others from having the lock alone until the transaction ends; any number of sessions may do so at once."""
     run_bulk(connection, "SELECT pg_advisory_xact_lock_shared(%s, 0)", (int(lock_class),))
+
+
+#: The expression by which a transaction keeps customers from being erased until it ends: it may hold their names.
+SHARE_ERASURE_LOCK = f"pg_advisory_xact_lock_shared({int(LockClass.ERASURE)}, 0)"
 
 
 def try_lock(connection: Connection, lock_class: LockClass, shard: int) -> bool:

@@ -38,6 +38,23 @@ def load_members(connection: Connection, account_ids: Collection[UUID]) -> dict[
     return found
 
 
+_PERSONS = """
+SELECT k.customer_id, a.account_id FROM unnest(%b::text[]) AS k(customer_id) JOIN accounts a USING (customer_id)
+UNION
+SELECT k.customer_id, m.account_id FROM unnest(%b::text[]) AS k(customer_id) JOIN account_members m USING (customer_id)
+"""
+
+
+def load_persons(connection: Connection, customer_ids: Collection[str]) -> dict[str, list[UUID]]:
+    """All accounts of these customers, in all programs, and all that they may use."""
+    found: dict[str, list[UUID]] = {customer_id: [] for customer_id in customer_ids}
+    if customer_ids:
+        named = list(customer_ids)
+        for customer_id, account_id in run_bulk(connection, _PERSONS, (named, named)):
+            found[customer_id].append(account_id)
+    return found
+
+
 _OWN_ACCOUNTS = """
 SELECT m.program_id, m.customer_id, p.account_id,
        (SELECT o.account_id FROM accounts o

@@ -54,7 +54,8 @@ SELECT e.account_id, e.sequence, e.kind, e.points, e.pending_change, e.reserved_
         WHERE c.account_id = e.account_id AND c.corrects_sequence = e.sequence AND c.command_id IS NOT NULL),
        EXISTS (SELECT FROM entries c WHERE c.account_id = e.account_id AND c.corrects_sequence = e.sequence
                AND c.kind = 'reversal'),
-       e.occurred_at, m.program_version, e.kind = 'debit' AND m.type = 'loyalty.command.account.close',
+       e.occurred_at, coalesce(m.program_version, 1),
+       e.kind = 'debit' AND m.type IN ('loyalty.command.account.close', 'loyalty.command.customer.erase'),
        ARRAY(SELECT -c.reserved_change FROM entries c
              WHERE c.account_id = e.account_id AND c.corrects_sequence = e.sequence AND c.kind = 'capture'
                AND c.command_id IS NOT NULL ORDER BY c.sequence)

@@ -15,13 +15,12 @@ from core.store.inbox import (
     ClaimedMessage,
     Settlement,
     claim_overdue,
-    count_waiting_since,
-    oldest_waiting,
     settle,
     wake_waiting,
 )
 from core.store.orders_elsewhere import orders_elsewhere
 from core.store.programs import load_registry
+from core.store.waiting import count_waiting_since, oldest_waiting
 
 
 class SweepOutcome(NamedTuple):

@@ -108,7 +108,7 @@ def test_every_schema_has_examples_that_keep_it(name: str) -> None:
 
 
 def test_the_contract_takes_every_example_of_what_comes_in() -> None:
-    limits = MessageLimits(100_000, array_events_max=10, clock_skew_seconds_max=0, is_trusted=True)
+    limits = MessageLimits(100_000, 10, clock_skew_seconds_max=0, is_trusted=True, reference_salt=b"salt")
     for message in sent_messages():
         (event,) = read_message(json.dumps(message).encode(), limits=limits, now=datetime(2027, 1, 1, tzinfo=UTC))
         assert isinstance(event, ReadEvent), event

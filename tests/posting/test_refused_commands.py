@@ -48,10 +48,13 @@ ASKED: Mapping[str, dict[str, Any]] = {
     "account.unmerge": {"customer_id": "Cid"},
     "account.link": {"customer_id": "Ann", "card": "9801-0008"},
     "account.unlink": {"customer_id": "Ann", "card": "9801-0008"},
+    "customer.erase": {"customer_id": "Bob"},
 }
 VERBS = sorted(filter(None, (contract.verb for contract in INBOUND.values())))
 #: What gives something an id, and asks for nothing that is there.
 MAKING = {"account.create"}
+#: What is about a person, in all programs: what nobody knows of shows only where rows are looked for.
+OF_PERSONS = {"customer.erase"}
 #: What they name that is not an account, and why they are not done where nobody knows that.
 NAMED = {
     "reverse": ("command_id", "unknown_command"),
@@ -61,7 +64,7 @@ NAMED = {
 #: They move no points, or the price of a reward.
 WITHOUT_UNIT = {verb for verb in VERBS if verb.startswith("reward.")} | {
     "account.update", "account.freeze", "account.unfreeze", "account.merge", "account.unmerge", "account.link",
-    "account.unlink",
+    "account.unlink", "customer.erase",
 }  # fmt: skip
 SPENDING = {
     "debit",
@@ -183,6 +186,8 @@ def namings(verb: str) -> list[str]:
     """The fields by one of which a command names what it is about."""
     if verb in NAMED:
         return [NAMED[verb][0]]
+    if verb in OF_PERSONS:
+        return ["customer_id"]
     # What is linked is the card.
     return ["customer_id", "account_id", *([] if "card" in ASKED[verb] else LINKED)]
 
@@ -193,7 +198,7 @@ def namings(verb: str) -> list[str]:
 def test_about_what_nobody_knows_it_is_not_done(world: World, verb: str, named_by: str) -> None:
     data = {name: value for name, value in ASKED[verb].items() if name not in namings(verb)}
     _, code = NAMED.get(verb, ("", "unknown_account"))
-    if (verb, named_by) == ("credit", "customer_id"):
+    if (verb, named_by) == ("credit", "customer_id") or verb in OF_PERSONS:
         code = "accepted"  # it opens an account
     nobody = {"phone": "+447400123456", "email": "eve@example.com"}.get(named_by, "nobody")
     assert world.ask(verb, {**data, named_by: nobody}) == code
@@ -210,17 +215,17 @@ def test_of_a_closed_account_only_what_was_before_is_undone_and_what_is_kept_bes
     world: World, verb: str
 ) -> None:
     world.put_all_accounts(AccountStatus.CLOSED)
-    goes_on = MAKING | UNDOING | {"account.close", "account.update", "account.unlink"}
+    goes_on = MAKING | UNDOING | OF_PERSONS | {"account.close", "account.update", "account.unlink"}
     assert world.ask(verb, ASKED[verb]) == ("accepted" if verb in goes_on else "account_closed")
 
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_in_a_program_that_is_not_active_only_what_was_before_is_undone(world: World, verb: str) -> None:
     world.apply(active=False)
-    assert world.ask(verb, ASKED[verb]) == ("accepted" if verb in UNDOING else "program_inactive")
+    assert world.ask(verb, ASKED[verb]) == ("accepted" if verb in UNDOING | OF_PERSONS else "program_inactive")
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb not in OF_PERSONS])
 def test_in_a_program_that_nobody_knows_it_is_not_done(world: World, verb: str) -> None:
     _, code = NAMED.get(verb, ("", "unknown_program"))
     assert world.ask(verb, {**ASKED[verb], "program_id": "elsewhere"}) == code
@@ -313,6 +318,7 @@ def test_who_was_not_granted_it_may_not_send_it_and_nobody_from_the_future(verb:
         ([], "account.link", {"card": None, "phone": "07400 123455"}, "invalid_data"),
         ([], "account.unlink", {"card": None, "email": "ann"}, "invalid_data"),
         ([], "account.close", {"customer_id": "Ann"}, "authorizations_open"),
+        ([], "customer.erase", {"customer_id": "Ann"}, "authorizations_open"),
         ([], "account.close", {"points_left": None}, "points_left"),
         ([], "credit", {"expires_at": "2026-03-01T12:00:00Z"}, "already_expired"),
     ],

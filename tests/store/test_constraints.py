@@ -72,6 +72,14 @@ REFUSED = {
     "ck_authorizations_points_add_up": "UPDATE authorizations SET points_captured = points_authorized",
     "ck_authorizations_state": "UPDATE authorizations SET state = 'lost', points_captured = points_authorized",
     "ck_authorizations_instants": "UPDATE authorizations SET expires_at = 'infinity'",
+    "pk_erasures": "INSERT INTO erasures SELECT token, 'another', salt_check FROM erasures",
+    "uq_erasures_name_key": "INSERT INTO erasures SELECT 'another', name_key, salt_check FROM erasures",
+    "pk_erased_accounts": "INSERT INTO erased_accounts SELECT * FROM erased_accounts",
+    "fk_erased_accounts_account_id": "UPDATE erased_accounts SET account_id = gen_random_uuid()",
+    "fk_erased_accounts_token": "UPDATE erased_accounts SET token = 'another'",
+    "pk_erased_contents": "INSERT INTO erased_contents SELECT * FROM erased_contents",
+    "ck_commands_accepted_has_account": "UPDATE commands SET account_id = NULL, program_version = NULL"
+    " WHERE code IS NULL",
     "pk_account_salts": "INSERT INTO account_salts SELECT * FROM account_salts",
     "fk_account_salts_account_id": "UPDATE account_salts SET account_id = gen_random_uuid()",
     "pk_erased_whys": "INSERT INTO erased_whys SELECT * FROM erased_whys",
@@ -230,6 +238,9 @@ def fill(engine: Engine) -> Shell:
     shell.execute("INSERT INTO account_references SELECT 'card', '1', program_id, account_id, 0 FROM accounts LIMIT 1")
     shell.execute("INSERT INTO account_salts SELECT account_id, 'salt' FROM accounts LIMIT 1")
     shell.execute("INSERT INTO erased_whys SELECT account_id, sequence, 'digest', 'seal' FROM entries LIMIT 1")
+    shell.execute("INSERT INTO erasures VALUES ('erased@1', 'key', 'check')")
+    shell.execute("INSERT INTO erased_accounts SELECT account_id, 'erased@1', false FROM accounts LIMIT 1")
+    shell.execute("INSERT INTO erased_contents VALUES ('key', 'hash'), ('another', NULL)")
     shell.execute("INSERT INTO reminders SELECT account_id, now(), 5, 30 FROM accounts")
     shell.execute(
         "INSERT INTO shared_expiries (account_id, expires_with, account_shard, earned_by, expires_at)"
@@ -315,6 +326,7 @@ def test_what_must_be_known_cannot_be_left_out(filled: Shell) -> None:
         "accounts": sorted(_UNKNOWN_OF_ACCOUNTS.split()),
         "entries": ["chain_hash", "command_id", "corrects_sequence", "order_id", "refund_id", "return_id", "source"],
         "account_details": ["business_hash"],
+        "erased_contents": ["content_hash"],
         "authorizations": ["expires_at", "reward_id", "told_at"],
         "commands": ["account_id", "code", "program_version"],
         "lots": ["available_at", "expires_at", "expires_with"],

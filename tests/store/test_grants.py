@@ -12,8 +12,10 @@ from core.errors import NoDatabaseRoleError
 from core.mending.dead_letters import RetryLimits, drop_letters, retry_letters
 from core.store.budgets import apply_budget_repairs, examine_budgets
 from core.store.engine import create_database_engine
-from core.store.grants import WORKER_GRANTS, grant_role
+from core.store.erasing import WRITTEN
+from core.store.grants import ERASER_GRANTS, WORKER_GRANTS, grant_role
 from core.store.migrate import require_current
+from core.store.personal_data import COLUMNS, PERSONAL
 from core.store.proof.rebuild import apply_repairs, examine
 from core.store.proof.scope import EVERYTHING
 from core.store.shards import ACCOUNT_SHARDS
@@ -24,8 +26,8 @@ from tasks.purge import purge
 from tasks.relay import relay_outbox, sweep_outbox
 from tests.conftest import OpenDatabase
 from tests.database_roles import DatabaseRole, database_role
-from tests.factories import PROGRAM_TEXT, cancellation, fulfilment, order, refund
-from tests.shell import EVENT_SOURCE, LIMITS, Shell
+from tests.factories import PROGRAM_TEXT, cancellation, command, fulfilment, order, refund
+from tests.shell import EVENT_SOURCE, LIMITS, Shell, take_by_operator
 from tests.store.updated_columns import updated_columns
 from tests.tasks.runtimes import make_runtime
 
@@ -179,14 +181,40 @@ def test_the_server_refuses_the_workers_role_every_column_that_nothing_updates(w
 def test_every_table_is_thought_of() -> None:
     assert set(WORKER_GRANTS) == {*metadata.tables, "alembic_version", "dated_lots"}
     deletable = {table for table, allowed in WORKER_GRANTS.items() if allowed.deletes}
-    linked = {"account_references", "account_members", "members", "account_salts"}
+    linked = {"account_references", "account_members", "members"}
     assert deletable == {"inbox", "outbox", "dead_letter_actions", "reminders"} | linked
 
 
 def test_the_workers_role_may_update_just_the_columns_that_some_statement_sets() -> None:
     only_locked = {"turns": {"shard"}}
-    granted = {table: set(allowed.updates) for table, allowed in WORKER_GRANTS.items() if allowed.updates}
-    assert granted == updated_columns() | only_locked
+    resealed = {"orders": {"business_hash", "seal"}, "returns": {"business_hash", "seal"}, "repairs": {"seal"}}
+    found = updated_columns() | only_locked
+    for table, columns in (*((table.name, set(names)) for table, names in WRITTEN.items()), *resealed.items()):
+        found[table] = found.get(table, set()) | columns
+    granted = {table: set(allowed.updates) for table, allowed in ERASER_GRANTS.items() if allowed.updates}
+    assert granted == found
+
+
+def test_who_erases_may_change_words_and_names_and_no_number() -> None:
+    for table, allowed in ERASER_GRANTS.items():
+        more = set(allowed.updates) - set(WORKER_GRANTS[table].updates)
+        personal = {name for name, holds in COLUMNS.get(table, {}).items() if holds in PERSONAL}
+        assert more <= personal | {"seal"}, table
+
+
+def test_the_workers_role_erases_nobody_and_the_one_that_may_does(database_url: str, engine: Engine) -> None:
+    shell = Shell(engine, shards=1)
+    take_by_operator(shell, command("credit", "k1", customer_id="gone", points=5))
+    for erases, outcome in ((False, ("rejected", "not_allowed")), (True, ("posted", None))):
+        with database_role(database_url, f"eraser {erases}") as made:
+            with engine.begin() as connection:
+                grant_role(connection, made.name, read_only=False, erases=erases)
+            their_engine = create_database_engine(made.url)
+            theirs = Shell(their_engine, shards=1, program_text=None)
+            take_by_operator(theirs, command("customer.erase", f"e{erases}", customer_id="gone"))
+            assert theirs.outcome(f"e{erases}") == outcome
+            their_engine.dispose()
+    assert "gone" not in shell.value("SELECT string_agg(customer_id, ' ') FROM accounts")
 
 
 def privileges(owner: Engine, role: DatabaseRole) -> list[tuple[str, str, str]]:

@@ -20,6 +20,7 @@ from core.errors import LoyaltyError, UserError
 from workers.cli import (
     account_commands,
     broker_commands,
+    customer_commands,
     database_commands,
     dead_commands,
     event_commands,
@@ -92,9 +93,9 @@ def build_app() -> typer.Typer:
     app.callback()(_root)
     for module in (
         process_commands, event_commands, replay_command, renew_command, quote_command, account_commands,
-        value_commands, reward_commands, show_command, lot_commands, program_commands, dead_commands, ledger_commands,
-        report_commands, export_command, import_commands, status_commands, upkeep_command, database_commands,
-        broker_commands,
+        customer_commands, value_commands, reward_commands, show_command, lot_commands, program_commands, dead_commands,
+        ledger_commands, report_commands, export_command, import_commands, status_commands, upkeep_command,
+        database_commands, broker_commands,
     ):  # fmt: skip
         module.register(app)
     take_data_dir_everywhere(app)

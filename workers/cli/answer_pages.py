@@ -15,7 +15,7 @@ _HOLDINGS = (("balance", "points"), ("pending", "pending_change"), ("reserved", 
 def done_text(done: str, data: CommandAcceptedData) -> str:
     """What was done, in a few words."""
     points: Any = data.get("points", 0)
-    told = {**data, "whom": data["customer_id"], "points": count_text(points, "point")}
+    told = {**data, "whom": data.get("customer_id"), "points": count_text(points, "point")}
     text = done.format_map(told)
     remainder = data.get("remainder", 0)
     return f"{text}; {count_text(remainder, 'point')} could not be" if remainder else text
@@ -31,6 +31,12 @@ def print_accounts(data: CommandAcceptedData, zone: ZoneInfo) -> None:
         if lots:
             rows = [Row(("", points_text(part["points"]), _until(part["expires_at"], zone))) for part in lots]
             print_listing(("  ", ">points", "good until"), rows)
+
+
+def print_erased(data: CommandAcceptedData) -> None:
+    """Where the customer was named until they were erased, and in how many rows."""
+    rows = [Row((table.replace("_", " "), f"{count:,}")) for table, count in sorted(data["erased"].items())]
+    print_listing(("  what named them", ">rows"), [Row((f"  {name}", count)) for (name, count), _ in rows])
 
 
 def _holdings(account: AnsweredAccount, entries: Sequence[AnsweredEntry]) -> list[Row]:

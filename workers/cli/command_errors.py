@@ -55,8 +55,12 @@ class ForCustomerError(UserError):
     """--for customer answers for accounts as they are now: leave out --order and --as-of."""
 
 
+class NothingHeldError(LoyaltyError):
+    """Nothing is held of this customer."""
+
+
 class WhichGrantError(UserError):
-    """Give --read-only, for who uses our commands, or --views, for reporting tools, but not both."""
+    """Give one alone: --may-erase, for workers, --read-only, for reading commands, or --views, for reporting tools."""
 
 
 class CheckGrantsNothingError(UserError):

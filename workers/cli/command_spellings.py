@@ -361,4 +361,19 @@ SPELLINGS = (
         """,
         _LINKED,
     ),
+    Spelling(
+        "customer erase",
+        Verb.CUSTOMER_ERASE,
+        ("customer_id",),
+        "customer erased, with {points} given up",
+        """Erase a customer in all programs: nothing that is kept names them afterwards. It cannot be undone.
+
+        \b
+        loyalty customer erase C-1001 --dry-run
+        loyalty customer erase C-1001
+
+        Their accounts are closed, their points given up. Totals, proofs and the ids of orders and commands stay.
+        """,
+        {"customer_id": Option("The shop's own id of the customer who is erased.", "CUSTOMER")},
+    ),
 )

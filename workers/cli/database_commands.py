@@ -1,8 +1,10 @@
 """`loyalty db`: the tables of the database, and who may do what to them."""
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import typer
+from sqlalchemy import Engine
 
 from config.settings import Settings
 from core.store.grants import grant_role, grant_views, require_role
@@ -30,6 +32,10 @@ def upgrade_database(
         list[str] | None,
         typer.Option("--grant", metavar="ROLE", help="Then do `loyalty db grant` for this role; may be given again."),
     ] = None,
+    grant_erasing_to: Annotated[
+        list[str] | None,
+        typer.Option("--grant-erasing", metavar="ROLE", help="Then do `loyalty db grant --may-erase` for it."),
+    ] = None,
     grant_read_to: Annotated[
         list[str] | None,
         typer.Option("--grant-read", metavar="ROLE", help="Then do `loyalty db grant --views` for it; again for more."),
@@ -47,7 +53,8 @@ def upgrade_database(
     Roles of the release before may go on meanwhile. Connect as the owner of the tables. With --check any role that may
     read will do: exit code 1 when the tables are older than this release wants them, or newer.
     """
-    roles, tools = grant_to or [], grant_read_to or []
+    roles = {**dict.fromkeys(grant_to or [], False), **dict.fromkeys(grant_erasing_to or [], True)}
+    tools = grant_read_to or []
     if check:
         if roles or tools:
             raise CheckGrantsNothingError
@@ -60,17 +67,22 @@ def upgrade_database(
         before = current_revision(engine)
         upgrade(engine)
         after = current_revision(engine)
-        with engine.begin() as connection:
-            for role in roles:
-                grant_role(connection, role, read_only=False)
-            for tool in tools:
-                grant_views(connection, tool)
-    if before == after:
-        say(f"Nothing to do: the database is at {after}.")
-    else:
-        say(f"Upgraded the database from {before or 'empty'} to {after}.")
-    for role in roles:
-        say(f"{role} has what the worker needs, and nothing else.")
+        if before == after:
+            say(f"Nothing to do: the database is at {after}.")
+        else:
+            say(f"Upgraded the database from {before or 'empty'} to {after}.")
+        _grant_all(engine, roles, tools)
+
+
+def _grant_all(engine: Engine, roles: Mapping[str, bool], tools: Sequence[str]) -> None:
+    """Give roles what workers need, with what it takes to erase customers or without, and tools the views."""
+    with engine.begin() as connection:
+        for role, erases in roles.items():
+            grant_role(connection, role, read_only=False, erases=erases)
+        for tool in tools:
+            grant_views(connection, tool)
+    for role, erases in roles.items():
+        say(f"{role} has what the worker needs{', also to erase customers' if erases else ''}, and nothing else.")
     for tool in tools:
         say(f"{tool} may read the views for reporting tools, and nothing else.")
 
@@ -119,6 +131,7 @@ def grant(
     role: Role,
     *,
     read_only: Annotated[bool, typer.Option("--read-only", help="Only what reading commands need.")] = False,
+    erases: Annotated[bool, typer.Option("--may-erase", help="Also what it takes to erase customers.")] = False,
     views: Annotated[bool, typer.Option("--views", help="Only the views for reporting tools, and no table.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -126,15 +139,19 @@ def grant(
 
     \b
     loyalty db grant loyalty_worker
+    loyalty db grant loyalty_worker --may-erase
     loyalty db grant support --read-only
     loyalty db grant tableau --views
 
     Connect as the owner of the tables. What the role was given on them before is taken away; again, nothing changes.
     """
-    if views and read_only:
+    if views + read_only + erases > 1:
         raise WhichGrantError
     with opened_database(Settings()) as engine, engine.begin() as connection:
-        grants = grant_views(connection, role) if views else grant_role(connection, role, read_only=read_only)
+        if views:
+            grants = grant_views(connection, role)
+        else:
+            grants = grant_role(connection, role, read_only=read_only, erases=erases)
     if as_json:
         print_json({"role": role, "grants": grants})
         return

@@ -7,7 +7,7 @@ import typer
 from config.settings import Settings
 from core.messages.inbound.command_messages import COMMAND_PREFIX
 from core.reading.commands import KnownCommand, load_known_commands
-from workers.cli.answer_pages import done_text, print_accounts
+from workers.cli.answer_pages import done_text, print_accounts, print_erased
 from workers.cli.command_errors import UnknownCommandError
 from workers.cli.command_spellings import SPELLINGS
 from workers.cli.output import AsJson, command_text, print_facts, print_json, say, separated, time_text
@@ -51,6 +51,9 @@ def show(
         say(f"Command {command.command_id} of {command.source}: {verb}", style="bold")
         _say_outcome(command)
         if command.answer is not None and command.state == "accepted":
+            if "erased" in command.answer:
+                print_erased(command.answer)  # type: ignore[arg-type]  # as it was written
+                continue
             zone = now.program(command.answer["program_id"]).zone
             print_accounts(command.answer, zone)  # type: ignore[arg-type]  # as it was written
 

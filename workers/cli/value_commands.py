@@ -20,7 +20,7 @@ from core.messages.inbound.fields import NAMING
 from core.reading.snapshot import snapshot_of
 from core.receiving.executing import OPERATOR_SOURCE, CommandAccepted, CommandAnswer, CommandRequest
 from workers.bootstrap import command_executor
-from workers.cli.answer_pages import done_text, print_accounts
+from workers.cli.answer_pages import done_text, print_accounts, print_erased
 from workers.cli.command_errors import CommandNotDoneError, WhichOfProgramsError
 from workers.cli.command_spellings import INTO, NEGATED, OPTIONS, PARTIES, SHORTER, SPELLINGS, TO, WHOM, Spelling
 from workers.cli.output import AsJson, print_json, say
@@ -185,7 +185,8 @@ def _do(spelling: Spelling, data: dict[str, Any], own_id: str | None, *, is_dry_
     # Other words than a person's own are an address in some places.
     data["by"] = acting(data["by"]) if "by" in data else acting(None).partition("@")[0]
     with opened_database(settings) as engine:
-        rules = _with_program(engine, data)
+        fields = fields_of(spelling)
+        rules = _with_program(engine, data) if "program_id" in fields else None
         request = CommandRequest(spelling.verb, data, own_id)
         executor = command_executor(settings, engine)
         ask = executor.preview if is_dry_run else executor.execute
@@ -220,13 +221,16 @@ def _document(answer: CommandAnswer, *, is_dry_run: bool) -> dict[str, Any]:
     return {"outcome": outcome, "is_dry_run": is_dry_run, "is_repeated": answer.is_repeated, **answer.data}
 
 
-def _say(spelling: Spelling, answer: CommandAccepted, rules: ProgramRegistry, *, is_dry_run: bool) -> None:
+def _say(spelling: Spelling, answer: CommandAccepted, rules: ProgramRegistry | None, *, is_dry_run: bool) -> None:
     data = answer.data
     verb = "Would be done" if is_dry_run else "Done"
     if answer.is_repeated:
         verb = f"Done before, at {data['recorded_at'][:19].replace('T', ' ')}Z"
     say(f"{verb}: {done_text(spelling.done, data)}.", style="bold")
-    print_accounts(data, rules.at(data["program_id"], datetime.fromisoformat(data["recorded_at"])).program.zone)
+    if rules is None:
+        print_erased(data)
+    else:
+        print_accounts(data, rules.at(data["program_id"], datetime.fromisoformat(data["recorded_at"])).program.zone)
     if is_dry_run:
         say("Nothing is changed. To do it: leave out --dry-run")
     else:

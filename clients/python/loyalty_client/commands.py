@@ -299,6 +299,17 @@ class DeleteRewardData(SentPart):
     """Who gave the command by hand, as operators are named; no e-mail address."""
 
 
+class EraseData(SentPart):
+    """Erase a customer: nothing that is kept names them afterwards, and their points are given up."""
+
+    customer_id: CustomerId
+    """The shop's id of the customer."""
+    reason: Words | None = None
+    """Why, in words that people are shown; no personal data."""
+    by: OperatorName | None = None
+    """Who gave the command by hand, as operators are named; no e-mail address."""
+
+
 class IssueRewardData(SentPart):
     """Give a customer a reward of the program's catalogue: its price is reserved, and gone once it is redeemed."""
 
@@ -669,6 +680,14 @@ class Credit(Command):
     """The credit."""
 
 
+class CustomerErase(Command):
+    """Asks to erase a customer."""
+
+    type: Literal["loyalty.command.customer.erase"] = "loyalty.command.customer.erase"
+    data: EraseData
+    """The customer."""
+
+
 class Debit(Command):
     """Asks to take points from an account."""
 
@@ -748,6 +767,7 @@ COMMANDS: dict[str, type[Command]] = {
     "loyalty.command.capture": Capture,
     "loyalty.command.convert": Convert,
     "loyalty.command.credit": Credit,
+    "loyalty.command.customer.erase": CustomerErase,
     "loyalty.command.debit": Debit,
     "loyalty.command.redeem": Redeem,
     "loyalty.command.reverse": Reverse,

@@ -253,12 +253,12 @@ class CommandAcceptedData(ReceivedPart):
     """The source that asked for it."""
     command: str
     """What it asked for."""
-    program_id: str
-    """The loyalty program of the account."""
-    account_id: str
-    """The account that it was about."""
-    customer_id: str
-    """The shop's id of the account's customer."""
+    program_id: str | None = None
+    """The loyalty program of the account. Absent of customer.erase, which is about all programs."""
+    account_id: str | None = None
+    """The account that it was about. Absent of customer.erase."""
+    customer_id: str | None = None
+    """The shop's id of the account's customer. Absent of customer.erase."""
     accounts: list[AnsweredAccount]
     """Every account that it was about or that it changed, as it is after it."""
     entries: list[AnsweredEntry]
@@ -291,6 +291,8 @@ class CommandAcceptedData(ReceivedPart):
     """What that reward is."""
     expires_at: AwareDatetime | None = None
     """The deadline of the authorization, or of the issued reward."""
+    erased: dict[str, Annotated[int, Field(ge=0)]] | None = None
+    """Of customer.erase, in how many rows of which table the customer was named until then."""
     by: str | None = None
     """Who gave it by hand, where it says so."""
     recorded_at: AwareDatetime
@@ -561,6 +563,14 @@ class CommandRejected(Event):
     """Why not, and what to do."""
 
 
+class CustomerErased(Event):
+    """A customer was erased whose account it was, or who could use it: nothing in it names them any longer."""
+
+    type: Literal["loyalty.customer.erased"] = "loyalty.customer.erased"
+    data: AccountChangedData
+    """The account as it is without the customer."""
+
+
 class MessageParked(Event):
     """A message that came in was set aside for a person."""
 
@@ -636,6 +646,7 @@ EVENTS: dict[str, type[Event]] = {
     "loyalty.balance.changed": BalanceChanged,
     "loyalty.command.accepted": CommandAccepted,
     "loyalty.command.rejected": CommandRejected,
+    "loyalty.customer.erased": CustomerErased,
     "loyalty.message.parked": MessageParked,
     "loyalty.points.expiring": PointsExpiring,
     "loyalty.points.extended": PointsExtended,

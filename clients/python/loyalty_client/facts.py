@@ -160,7 +160,7 @@ class OrderCompletedData(SentPart):
     account_id: Id | None = None
     """The account to which the order comes, in place of a customer: the id that we drew, or its own."""
     card: CardNumber | None = None
-    """A card that is linked to the account, in place of a customer."""
+    """A card that is linked to the account, in place of a customer. Beside one these three are left out."""
     phone: Annotated[str, Field(max_length=40, pattern="^ *\\+[0-9 ()./-]*$")] | None = None
     """A linked phone number, in international form, in place of a customer. Only a hash is kept."""
     email: Annotated[str, Field(max_length=254, pattern="^ *[^@\\s]+@[^@\\s]+ *$")] | None = None

@@ -7,6 +7,7 @@ from core.domain.books import Books
 from core.domain.decision import Decision
 from core.domain.ledger import Account
 from core.domain.message import Message
+from core.domain.nameless import is_erased
 from core.domain.orders.earning import Earning, Entitlement
 from core.domain.orders.facts import AmendedOrder, Order
 from core.domain.orders.heaviness import STEPS_MAX, too_heavy
@@ -99,7 +100,8 @@ def _change(
 def _problem(books: Books, posted: PostedOrder, amended: AmendedOrder, program: Program) -> Parked | None:
     before, now = posted.order, amended.order
     owner_id = None if posted.account_id is None else books.account(posted.account_id).customer_id
-    if now.whom != before.whom and (now.reference is not None or now.customer_id not in {before.customer_id, owner_id}):
+    is_same = now.customer_id in {before.customer_id, owner_id} or is_erased(now.customer_id)
+    if now.whom != before.whom and (now.reference is not None or not is_same):
         detail = (
             "data.customer_id is not the order's, or it is named otherwise than in the order; an amendment leaves the "
             "customer as it is. If the order is another customer's, send order.claimed; if this is another order, send "

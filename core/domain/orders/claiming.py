@@ -13,6 +13,7 @@ from core.domain.decision import AccountChange, Decision
 from core.domain.ledger import Account
 from core.domain.lots import OriginKind
 from core.domain.message import Message
+from core.domain.nameless import is_erased
 from core.domain.orders.accrual import (
     Coming,
     Destination,
@@ -179,6 +180,8 @@ def _takes_no_orders(books: Books, posted: PostedOrder, claim: OrderClaim, progr
     """Why the order does not come to who claims it; None where it does."""
     if claim.customer_id is None:
         return None  # the account that it names is there
+    if is_erased(claim.customer_id):
+        return Parked(Reason.ACCOUNT_CLOSED, "the customer who claims the order was erased, and takes no orders")
     if is_not_enrolled(books, posted.program_id, claim.customer_id, program):
         return _not_enrolled(posted.program_id)
     if is_closed(books, posted.program_id, claim.customer_id):

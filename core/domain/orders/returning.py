@@ -9,6 +9,7 @@ from core.domain.decision import AccountChange, Decision
 from core.domain.expiry.due import release
 from core.domain.ledger import POINTS_MAX, Account, Entry, EntryKind, debit, entry_between
 from core.domain.message import Message
+from core.domain.nameless import is_erased
 from core.domain.orders.accrual import account_named, order_problem
 from core.domain.orders.earning import Earning, Entitlement
 from core.domain.orders.facts import Return
@@ -66,7 +67,8 @@ def decide_return(
     if problem is not None:
         return problem
     posted = PostedReturn(returned, program_id, version.version, message.digest)
-    account, opened = account_found(books, returned.whom, program_id), None
+    is_nobodys = is_erased(returned.customer_id)
+    account, opened = None if is_nobodys else account_found(books, returned.whom, program_id), None
     if returned.reference is not None:
         account_of = account_named(books, returned, program_id)
         if isinstance(account_of, Parked):
@@ -124,6 +126,7 @@ def _taken(
     before, entries, deduction, authorizations = withdraw(books, released.account, deduction, program, report, as_of)
     may_owe = program.clawback.policy is ClawbackPolicy.ALLOW_NEGATIVE
     may_owe = may_owe and (opened is None or program.enrol is Enrol.FIRST_ACTIVITY)
+    may_owe = may_owe and not is_erased(account.customer_id if opened is not None else None)
     shortfall = 0 if may_owe else deduction.uncovered
     recovery = Recovery(worth.points, worth.points - shortfall, 0, shortfall)
     fact = posted._replace(account_id=account.account_id, recovery=recovery)

@@ -61,3 +61,9 @@ class LinkTerms(NamedTuple):
 
     linked: Whom
     reason: str | None = None  #: for people
+
+
+class EraseTerms(NamedTuple):
+    """Erase a customer, in all programs."""
+
+    reason: str | None = None  #: for whoever sends it; it is not kept

@@ -8,10 +8,11 @@ from core.domain.books import Books
 from core.domain.decision import AccountChange, Answer, Decision
 from core.domain.expiry.dates import expires_at
 from core.domain.expiry.due import release
-from core.domain.ledger import POINTS_MAX, Account, Entry, EntryKind, LotTerms, debit, entry_between
+from core.domain.ledger import POINTS_MAX, Account, AccountStatus, Entry, EntryKind, LotTerms, debit, entry_between
 from core.domain.lots import Allocation, AllocationKind, Origin, OriginKind, take
 from core.domain.message import Message
 from core.domain.movements import Movement
+from core.domain.nameless import is_erased
 from core.domain.outcomes import Rejected, RejectionCode, Replayed
 from core.domain.program.registry import ProgramRegistry
 from core.domain.reach import AccountParts, CommandKey, LotsWanted, Reach
@@ -19,7 +20,14 @@ from core.domain.value.commands import Command
 from core.domain.value.crediting import too_many, why_of
 from core.domain.value.payments import PaymentKey, PaymentKind
 from core.domain.value.restoring import NewLot, Taken, expire_restored, restore, taken_last
-from core.domain.value.situations import Situation, completed, known_already, released_if_owing, unit_problem
+from core.domain.value.situations import (
+    Situation,
+    completed,
+    customer_erased,
+    known_already,
+    released_if_owing,
+    unit_problem,
+)
 
 #: What is undone by a reversal. An authorization is voided instead, and a reversal stands.
 REVERSIBLE = frozenset(
@@ -82,8 +90,8 @@ def decide_reversal(
     situation = Situation(books, command, message.event_id, accounts[0], None, program, number, as_of, rules)
     payment = books.payment(_payment_key(terms))
     points_back = 0 if payment is None else payment.points_back
-    problem = _kind_problem(movements) or _merged(accounts) or _problem(movements, terms, points_back)
-    problem = problem or unit_problem(situation)
+    problem = _kind_problem(movements) or _merged(accounts) or _erased(accounts)
+    problem = problem or _problem(movements, terms, points_back) or unit_problem(situation)
     if problem is not None:
         return problem
     points = terms.points or _moved(movements) - points_back
@@ -113,6 +121,12 @@ def _merged(accounts: Sequence[Account]) -> Rejected | None:
         "the command's account has been merged into another one, where its lots are no longer those that it moved",
         "correct the points of that account by an adjustment, or undo the merge first by account.unmerge",
     )
+
+
+def _erased(accounts: Sequence[Account]) -> Rejected | None:
+    """Nothing comes back to an account that ended with its customer."""
+    ended = (each.status is AccountStatus.CLOSED and is_erased(each.customer_id) for each in accounts)
+    return customer_erased() if any(ended) else None
 
 
 def _moved(movements: Sequence[Movement]) -> int:

@@ -107,10 +107,13 @@ def on_account(decide: DecideSituation, flow: Flow, *, opens: bool = False, itse
 
 
 def known_already(books: Books, message: Message[Command[Any]]) -> Rejected | Replayed | None:
-    """What becomes of a command whose source and id are known: it is not done again; None for a new one."""
+    """What becomes of a command whose source and id are known: it is not done again; None for a new one.
+
+    A new one that names a customer who was erased is not done either.
+    """
     known = books.command((message.fact.source, message.event_id))
     if known is None:
-        return None
+        return customer_erased() if message.names_erased else None
     return Replayed() if known.digest == message.digest else conflict()
 
 
@@ -183,6 +186,15 @@ def conflict() -> Rejected:
         RejectionCode.COMMAND_CONFLICT,
         "this source has sent another command with this id; the answer to that one stands",
         "give every command an id of its own, and send the same id again only with the same content",
+    )
+
+
+def customer_erased() -> Rejected:
+    """Why a command is not done that names a customer who was erased."""
+    return Rejected(
+        RejectionCode.CUSTOMER_ERASED,
+        "a customer that the command names was erased, and nothing is done for them any more",
+        "leave that customer out, or name another one",
     )
 
 

@@ -28,6 +28,7 @@ class Verb(StrEnum):
     ACCOUNT_UNMERGE = "account.unmerge"
     ACCOUNT_LINK = "account.link"
     ACCOUNT_UNLINK = "account.unlink"
+    CUSTOMER_ERASE = "customer.erase"
 
 
 #: The commands that move points of a number that is chosen: by the command, by a price, or as an opening value.

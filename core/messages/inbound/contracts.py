@@ -60,6 +60,7 @@ from core.messages.inbound.authorization_facts import (
 from core.messages.inbound.authorization_messages import AuthorizeCommand, CaptureCommand, RedeemCommand, VoidCommand
 from core.messages.inbound.command_facts import command_of, credit_terms, debit_terms, linked_of
 from core.messages.inbound.command_messages import COMMAND_PREFIX, CreditCommand, DebitCommand
+from core.messages.inbound.customer_messages import EraseCommand, erase_terms
 from core.messages.inbound.fields import NAMING
 from core.messages.inbound.move_facts import adjust_terms, convert_terms, reversal_of, transfer_terms
 from core.messages.inbound.move_messages import AdjustCommand, ConvertCommand, ReverseCommand, TransferCommand
@@ -108,6 +109,7 @@ class Contract(NamedTuple):
     own_id: str | None = None  #: the field that names what it makes: left out, that has the event's id
     is_answered: bool = False  #: it asks for something, and where its answer goes is kept
     has_order_lines: bool = False  #: `lines` are those of an order, and are settled as such
+    needs_salt: bool = False  #: it cannot be done without the secret of what is kept as a hash alone
 
     @property
     def verb(self) -> str | None:
@@ -317,5 +319,6 @@ CONTRACTS = (
     _on_issue("reward.delete", DeleteRewardCommand),
     _command("account.link", LinkCommand, link_terms),
     _command("account.unlink", UnlinkCommand, link_terms),
+    _command("customer.erase", EraseCommand, erase_terms)._replace(needs_salt=True),
 )
 INBOUND = Contracts(CONTRACTS)

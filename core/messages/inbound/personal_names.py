@@ -109,8 +109,13 @@ EmailAddress = Annotated[
 _PLAIN: Mapping[str, Callable[[str], str]] = {PHONE: phone_of, EMAIL: email_of}
 
 
-def hide(data: dict[str, Any], salt: bytes | None) -> str | None:
-    """Put hashes in the place of names in `data`, which are in their one form. Returns a field that needs a salt."""
+def hide(data: dict[str, Any], salt: bytes | None, *, is_needed: bool = False) -> str | None:
+    """Put hashes in the place of names in `data`, which are in their one form. Returns a field that needs a salt.
+
+    Where it `is_needed`, that is the customer's id, of which a hash is kept once they are erased.
+    """
+    if is_needed and salt is None:
+        return "customer_id"
     for kind in _PLAIN:
         if kind in data:
             if salt is None:

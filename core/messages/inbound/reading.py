@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from pydantic_core import from_json, to_json
 
 from core.domain.message import Message
+from core.domain.nameless import names_erased
 from core.domain.orders.facts import AttributeValue, OrderLine
 from core.domain.outcomes import Reason, RejectionCode
 from core.domain.value.verbs import Verb
@@ -206,7 +207,8 @@ def read_settled(
     data = from_json(settled)
     fact = contract.fact(source, occurred_at, data)
     digest = business_hash(settled) if contract.verb is None else command_hash(contract.type, settled)
-    return SettledMessage(Message(fact, data.get("program_id"), digest, event_id), data)
+    message = Message(fact, data.get("program_id"), digest, event_id, names_erased(settled))
+    return SettledMessage(message, data)
 
 
 def read_lines(lines_json: str | bytes) -> tuple[OrderLine, ...]:
@@ -287,7 +289,7 @@ def _read_event(
         )
         return _unreadable(Reason.TIME_IN_FUTURE, detail, body)
     data, contract, source = event["data"], contracts[event["type"]], event["source"]
-    if (field := hide(data, limits.reference_salt)) is not None:
+    if (field := hide(data, limits.reference_salt, is_needed=contract.needs_salt)) is not None:
         return _unreadable(Reason.NO_REFERENCE_SALT, f"data.{field} {NO_SALT}", body)
     if contract.subject_source(data) == source:
         del data["order_source"]  # says nothing

@@ -76,6 +76,18 @@ class AccountFrozenEvent(Attributes):
 
 
 @with_config(CONTRACT)
+class CustomerErasedEvent(Attributes):
+    """A customer was erased whose account it was, or who could use it: nothing in it names them any longer."""
+
+    type: Literal["loyalty.customer.erased"]  # type: ignore[misc]
+    """What happened."""
+    subject: AccountId
+    """The account."""
+    data: AccountChangedData
+    """The account as it is without the customer."""
+
+
+@with_config(CONTRACT)
 class AccountMergedEvent(Attributes):
     """An account became a part of another one, which has all that it had."""
 

@@ -78,12 +78,12 @@ class CommandAcceptedData(TypedDict):
     """The source that asked for it."""
     command: Annotated[str, Field(examples=["credit", "debit"])]
     """What it asked for."""
-    program_id: str
-    """The loyalty program of the account."""
-    account_id: AccountId
-    """The account that it was about."""
-    customer_id: str
-    """The shop's id of the account's customer."""
+    program_id: NotRequired[str]
+    """The loyalty program of the account. Absent of customer.erase, which is about all programs."""
+    account_id: NotRequired[AccountId]
+    """The account that it was about. Absent of customer.erase."""
+    customer_id: NotRequired[str]
+    """The shop's id of the account's customer. Absent of customer.erase."""
     accounts: list[AnsweredAccount]
     """Every account that it was about or that it changed, as it is after it."""
     entries: list[AnsweredEntry]
@@ -116,6 +116,8 @@ class CommandAcceptedData(TypedDict):
     """What that reward is."""
     expires_at: NotRequired[Instant]
     """The deadline of the authorization, or of the issued reward."""
+    erased: NotRequired[dict[str, NotNegative]]
+    """Of customer.erase, in how many rows of which table the customer was named until then."""
     by: NotRequired[str]
     """Who gave it by hand, where it says so."""
     recorded_at: Instant
@@ -148,8 +150,8 @@ class CommandAcceptedEvent(Attributes):
 
     type: Literal["loyalty.command.accepted"]  # type: ignore[misc]
     """What happened."""
-    subject: AccountId
-    """The account that the command was about."""
+    subject: NotRequired[AccountId]
+    """The account that the command was about. Absent of customer.erase."""
     correlationid: str
     """The command's id."""
     data: CommandAcceptedData

@@ -18,6 +18,7 @@ from core.messages.outbound.account_events import (
     AccountMergedEvent,
     AccountUnmergedEvent,
     AccountUpdatedEvent,
+    CustomerErasedEvent,
 )
 from core.messages.outbound.command_answers import CommandAcceptedEvent, CommandRejectedEvent
 from core.messages.outbound.event_parts import (
@@ -47,6 +48,7 @@ class OutboundType(StrEnum):
     REWARD_DELETED = "loyalty.reward.deleted"
     ACCOUNT_MERGED = "loyalty.account.merged"
     ACCOUNT_UNMERGED = "loyalty.account.unmerged"
+    CUSTOMER_ERASED = "loyalty.customer.erased"
     TIER_CHANGED = "loyalty.tier.changed"
     TIER_AT_RISK = "loyalty.tier.at_risk"
     POINTS_EXPIRING = "loyalty.points.expiring"
@@ -411,6 +413,7 @@ OUTBOUND_EVENTS: dict[str, type] = {
     OutboundType.REWARD_DELETED: RewardDeletedEvent,
     OutboundType.ACCOUNT_MERGED: AccountMergedEvent,
     OutboundType.ACCOUNT_UNMERGED: AccountUnmergedEvent,
+    OutboundType.CUSTOMER_ERASED: CustomerErasedEvent,
     OutboundType.TIER_CHANGED: TierChangedEvent,
     OutboundType.TIER_AT_RISK: TierAtRiskEvent,
     OutboundType.POINTS_EXPIRING: PointsExpiringEvent,

@@ -21,6 +21,7 @@ _OF_ACCOUNTS = (
     "accounts", "members", "account_members", "entries", "lots", "allocations", "tier_changes", "orders", "refunds",
     "order_events", "returns", "commands", "usages", "outbox", "repairs", "shared_expiries", "dated_lots",
     "account_references", "authorizations", "merges", "lot_moves", "account_salts", "erased_whys",
+    "erased_accounts",
 )  # fmt: skip
 
 

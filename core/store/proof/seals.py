@@ -17,7 +17,7 @@ from core.store import tables
 from core.store.engine import run_bulk, stream_rows
 from core.store.proof.hashing import KeyRing, canonical, hash_of
 from core.store.proof.scope import Scope
-from core.store.rows import Shape, arrays, selected, unnested
+from core.store.rows import Shape, arrays, keys_of, selected, unnested
 
 Value = TypeVar("Value")
 
@@ -61,23 +61,35 @@ def seal_content(table: Table, values: Sequence[Any]) -> bytes:
     return canonical([table.name, *values])
 
 
-_TO_SEAL = f"""
-SELECT {selected(tables.orders, ("source", "order_id", "program_id"), "t")},
-       {selected(tables.orders, SEALED[tables.orders], "t")}
-FROM {unnested(tables.orders, ("source", "order_id", "program_id"))} JOIN orders t USING (source, order_id, program_id)
-"""  # noqa: S608  # our own names
-_SEAL_AGAIN = """
-UPDATE orders t SET seal = k.seal
-FROM unnest(%b::text[], %b::text[], %b::text[], %b::bytea[]) AS k(source, order_id, program_id, seal)
-WHERE (t.source, t.order_id, t.program_id) = (k.source, k.order_id, k.program_id)
-"""
+class _Again(NamedTuple):
+    """The statements that seal rows of a table anew."""
+
+    width: int  #: of the key
+    load: str
+    write: str
 
 
-def seal_again(connection: Connection, key: bytes, orders: Collection[tuple[str, str, str]]) -> None:
-    """Seal these (source, order_id, program_id) as they are now: a claim has changed what is sealed of them."""
-    rows = run_bulk(connection, _TO_SEAL, arrays(orders, 3))
-    sealed = [(*row[:3], seal(key, tables.orders, row[3:])) for row in rows]
-    run_bulk(connection, _SEAL_AGAIN, arrays(sealed, 4))
+def _again(table: Table) -> _Again:
+    keys = keys_of(table)
+    key = ", ".join(keys)
+    load = f"""
+    SELECT {selected(table, keys, "t")}, {selected(table, SEALED[table], "t")}
+    FROM {unnested(table, keys)} JOIN {table.name} t USING ({key})
+    """  # noqa: S608  # our own names
+    found = " AND ".join(f"t.{name} = k.{name}" for name in keys)
+    write = f"UPDATE {table.name} t SET seal = k.seal FROM {unnested(table, (*keys, 'seal'))} WHERE {found}"  # noqa: S608
+    return _Again(len(keys), load, write)
+
+
+_SEALED_AGAIN = {table: _again(table) for table in (tables.orders, tables.returns, tables.repairs)}
+
+
+def seal_again(connection: Connection, key: bytes, table: Table, rows: Collection[tuple[Any, ...]]) -> None:
+    """Seal the rows of these keys as they are now: a claim, say, has changed what is sealed of an order."""
+    width, load, write = _SEALED_AGAIN[table]
+    found = run_bulk(connection, load, arrays(rows, width))
+    sealed = [(*row[:width], seal(key, table, row[width:])) for row in found]
+    run_bulk(connection, write, arrays(sealed, width + 1))
 
 
 _CHAINED = """

@@ -6,6 +6,7 @@ Ledger keys lead with the account, so that the tables can later be partitioned o
 
 from core.store.tables.base import metadata
 from core.store.tables.commands import authorizations, commands, source_days
+from core.store.tables.erasures import erased_accounts, erased_contents, erasures
 from core.store.tables.finance import liability_lines, liability_snapshots
 from core.store.tables.ledger import (
     FIRST_LOTS,
@@ -43,7 +44,10 @@ __all__ = [
     "commands",
     "dead_letter_actions",
     "entries",
+    "erased_accounts",
+    "erased_contents",
     "erased_whys",
+    "erasures",
     "inbox",
     "liability_lines",
     "liability_snapshots",

@@ -25,12 +25,16 @@ commands = sa.Table(
     column("inbox_id", sa.BigInteger()),
     column("occurred_at", INSTANT),
     column("recorded_at", INSTANT, default="now()"),
-    column("account_id", sa.Uuid(), null=True),  #: null: it was rejected
+    column("account_id", sa.Uuid(), null=True),  #: null: it was rejected, or erased a customer
     column("program_version", sa.Integer(), null=True),  #: that decided it; null: it was rejected
     column("code", sa.String(), null=True),  #: why it was rejected; null: it was accepted
     column("answer", JSON()),  #: what its sender was told, and is told again
     sa.ForeignKeyConstraint(["account_id"], ["accounts.account_id"]),
-    sa.CheckConstraint("(account_id IS NULL) = (code IS NOT NULL)", name="rejected_has_code"),
+    sa.CheckConstraint("code IS NULL OR account_id IS NULL", name="rejected_has_code"),
+    sa.CheckConstraint(
+        "account_id IS NOT NULL OR code IS NOT NULL OR type = 'loyalty.command.customer.erase'",
+        name="accepted_has_account",
+    ),
     sa.CheckConstraint("(account_id IS NULL) = (program_version IS NULL)", name="version_of_accepted"),
     sa.Index(None, "account_id"),
 )

@@ -125,6 +125,7 @@ numbers = sa.Table(
     metadata,
     sa.Column("name", sa.String(), primary_key=True),  #: inbox or outbox
     column("next_number", sa.BigInteger(), default="1"),
+    column("erasures", sa.BigInteger(), default="0"),  #: of customers, so far: who has a number knows whether one came
 )
 
 #: Who works on a shard holds its row. A row instead of an advisory lock, for the same reason.

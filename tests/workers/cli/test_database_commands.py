@@ -125,6 +125,19 @@ def test_a_reporting_tool_gets_the_views_alone_by_grant_or_on_the_way(
         assert {tuple(grant["privileges"]) for grant in document["grants"]} == {("SELECT",)}
         assert "loyalty_accounts" in loyalty("db", "grant", role.name, "--views").out
         both = loyalty("db", "grant", role.name, "--views", "--read-only")
-        assert (both.code, "but not both" in both.err) == (2, True)
+        assert (both.code, "Give one alone" in both.err) == (2, True)
         monkeypatch.setenv("LOYALTY_DATABASE_URL", role.url)
         assert "permission denied" in loyalty("status").err
+
+
+def test_a_role_may_erase_only_where_that_is_said(loyalty: CommandLine, database_url: str) -> None:
+    def may(*words: str) -> list[str]:
+        assert loyalty(*words).code == 0
+        document = loyalty("db", "grant", role.name, *({"--may-erase"} & {*words}), "--json").json
+        return next(grant["privileges"] for grant in document["grants"] if grant["table"] == "entries")
+
+    with database_role(database_url, "eraser_") as role:
+        printed = loyalty("db", "upgrade", "--grant-erasing", role.name)
+        assert "has what the worker needs, also to erase customers, and nothing else." in printed.out
+        assert may("db", "grant", role.name, "--may-erase") == ["SELECT", "INSERT", "UPDATE (why)"]
+        assert may("db", "grant", role.name) == ["SELECT", "INSERT"]

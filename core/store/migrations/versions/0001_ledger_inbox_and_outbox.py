@@ -80,7 +80,7 @@ CREATE INDEX ix_inbox_open_subjects ON inbox (subject, coalesce(subject_source, 
 CREATE INDEX ix_inbox_received ON inbox (shard, inbox_id) WHERE state = 'received';
 CREATE INDEX ix_inbox_waiting ON inbox (inbox_id) WHERE state = 'waiting';
 CREATE TABLE numbers (
-    name varchar NOT NULL, next_number bigint DEFAULT 1 NOT NULL,
+    name varchar NOT NULL, next_number bigint DEFAULT 1 NOT NULL, erasures bigint DEFAULT 0 NOT NULL,
     CONSTRAINT pk_numbers PRIMARY KEY (name)
 );
 CREATE TABLE outbox (
@@ -193,6 +193,22 @@ CREATE UNIQUE INDEX uq_entries_reversal ON entries (account_id, corrects_sequenc
 CREATE INDEX ix_entries_recorded_at ON entries USING brin (recorded_at);
 CREATE INDEX ix_entries_corrections ON entries (account_id, corrects_sequence)
     WHERE corrects_sequence IS NOT NULL AND (command_id IS NOT NULL OR kind = 'void');
+CREATE TABLE erasures (
+    token varchar NOT NULL, name_key bytea NOT NULL, salt_check bytea NOT NULL,
+    erased_at timestamptz DEFAULT now() NOT NULL,
+    CONSTRAINT pk_erasures PRIMARY KEY (token),
+    CONSTRAINT uq_erasures_name_key UNIQUE (name_key)
+);
+CREATE TABLE erased_accounts (
+    account_id uuid NOT NULL, token varchar NOT NULL, is_closed boolean NOT NULL,
+    CONSTRAINT pk_erased_accounts PRIMARY KEY (account_id),
+    CONSTRAINT fk_erased_accounts_account_id FOREIGN KEY(account_id) REFERENCES accounts (account_id),
+    CONSTRAINT fk_erased_accounts_token FOREIGN KEY(token) REFERENCES erasures (token)
+);
+CREATE TABLE erased_contents (
+    content_key bytea NOT NULL, content_hash bytea,
+    CONSTRAINT pk_erased_contents PRIMARY KEY (content_key)
+);
 CREATE TABLE account_salts (
     account_id uuid NOT NULL, salt bytea NOT NULL,
     CONSTRAINT pk_account_salts PRIMARY KEY (account_id),
@@ -210,7 +226,9 @@ CREATE TABLE commands (
     account_id uuid, program_version integer, code varchar, answer json NOT NULL,
     CONSTRAINT pk_commands PRIMARY KEY (source, command_id),
     CONSTRAINT fk_commands_account_id FOREIGN KEY(account_id) REFERENCES accounts (account_id),
-    CONSTRAINT ck_commands_rejected_has_code CHECK ((account_id IS NULL) = (code IS NOT NULL)),
+    CONSTRAINT ck_commands_rejected_has_code CHECK (code IS NULL OR account_id IS NULL),
+    CONSTRAINT ck_commands_accepted_has_account CHECK (account_id IS NOT NULL OR code IS NOT NULL
+        OR type = 'loyalty.command.customer.erase'),
     CONSTRAINT ck_commands_version_of_accepted CHECK ((account_id IS NULL) = (program_version IS NULL))
 );
 CREATE INDEX ix_commands_account_id ON commands (account_id);

@@ -223,7 +223,8 @@ COMMANDS = (
                           count(*) FILTER (WHERE type = 'loyalty.command.account.unfreeze') AS unfreezing,
                           count(*) FILTER (WHERE type = 'loyalty.command.account.close') AS closing
                    FROM commands WHERE code IS NULL GROUP BY account_id) c USING (account_id)
-        WHERE (a.status = 'closed') <> (coalesce(c.closing, 0) > 0)
+        LEFT JOIN erased_accounts d ON d.account_id = a.account_id AND d.is_closed
+        WHERE (a.status = 'closed') <> (coalesce(c.closing, 0) > 0 OR d.account_id IS NOT NULL)
            OR (a.status = 'frozen' AND coalesce(c.freezing, 0) = 0)
            OR (a.status = 'active' AND c.freezing > 0 AND c.unfreezing = 0)
         """,

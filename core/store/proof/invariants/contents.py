@@ -77,17 +77,25 @@ _OF_COMMAND = "sha256(convert_to(concat('loyalty.command.account.{}', E'\\n', co
 _CONTENT = "sha256(convert_to(content::text, 'UTF8'))"
 
 
-def _unlike(table: str, condition: str) -> str:
-    """The rows of a table that are not what their hashes are of."""
+def content_forms(table: str) -> list[str]:
+    """SQL of the hashes that the columns of a table's row give: one for each form that its message may have had."""
     unkept = {name: ("NULL", text) for name, text in _UNKEPT.items() if name in _MEMBERS[table]}
-    tests = []
+    forms = []
     for texts in product(*unkept.values()):
         chosen = dict(zip(unkept, texts, strict=True))
         members = (chosen.get(member, member) for member in _MEMBERS[table])
-        digest = f"sha256(convert_to(concat({', '.join(members)}, '}}'), 'UTF8'))"
+        forms.append(f"sha256(convert_to(concat({', '.join(members)}, '}}'), 'UTF8'))")
+    return forms
+
+
+def _unlike(table: str, condition: str) -> str:
+    """The rows of a table that are not what their hashes are of."""
+    tests = []
+    for digest in content_forms(table):
         if table == "order_events":
-            digest = f"CASE WHEN content IS NULL THEN {digest} ELSE {_CONTENT} END"
-        tests.append(f"business_hash <> {digest}")
+            tests.append(f"business_hash <> CASE WHEN content IS NULL THEN {digest} ELSE {_CONTENT} END")
+        else:
+            tests.append(f"business_hash <> {digest}")
     if table == "order_events":
         tests += [f"business_hash <> {_OF_COMMAND.format(command)}" for command in ("merge", "unmerge")]
     return f"""
