@@ -76,6 +76,34 @@ OF_VALUE = (
         ("tests/posting/test_merges.py",),
     ),
     Protection(
+        "what commands have used of limits moves with a merge",
+        "nobody has a limit twice by merging accounts",
+        (
+            Edit(
+                "core/domain/value/merging.py",
+                "        (*_usages(move, before, sign=sign), *_used_by_commands(move, side)),\n",
+                "        tuple(_usages(move, before, sign=sign)),\n",
+            ),
+        ),
+        ("tests/posting/test_merges.py::TestWhatIsUndone::test_what_its_commands_had_used_of_limits_is_its_own_again",),
+    ),
+    Protection(
+        "all that a decision counts for one limit is counted",
+        "of orders that a merge moves none is left behind in a limit",
+        (
+            Edit(
+                "core/domain/books.py",
+                "            after = self.usages(account, keys)\n"
+                "            for key, used in zip(keys, change.usages, strict=True):\n"
+                "                after[key] = after[key].plus(used)\n",
+                "            before = self.usages(account, keys)\n"
+                "            after = {key: before[key].plus(used)\n"
+                "                     for key, used in zip(keys, change.usages, strict=True)}\n",
+            ),
+        ),
+        ("tests/posting/test_merges.py::TestWhatComesLater",),
+    ),
+    Protection(
         "an order that changes hands is sealed anew",
         "what a merge or a claim writes is proven, and nothing else",
         (
