@@ -117,10 +117,10 @@ def change_of(entry: HistoryEntry) -> int:
 
 
 def loss_sentences(standing: Standing, history: AccountHistory, orders: OrderTimes) -> list[str]:
-    """What went, when and why, the newest first: of these entries."""
+    """What went, when and why, the newest first by when it happened, not by when we heard of it: of these entries."""
     program = standing.program
     texts = []
-    for entry in reversed(history.entries):
+    for entry in sorted(history.entries, key=lambda each: (each.occurred_at, each.sequence), reverse=True):
         if (change := change_of(entry)) < 0:
             amount, why = amount_of(-change, program), _why_lost(entry, program, orders)
             texts.append(f"{_day(entry.occurred_at, program.zone)}: {amount}. {why}")
@@ -132,7 +132,7 @@ def _why_lost(entry: HistoryEntry, program: Program, orders: OrderTimes) -> str:
         case EntryKind.CLAWBACK:
             text = _why_taken_back(entry, _order_text(entry, program.zone, orders))
         case EntryKind.EXPIRY:
-            text = f"Nobody spent them in time: they ended with {until_text(entry.occurred_at, program.zone)}."
+            text = f"They were not used in time: their last day was {until_text(entry.occurred_at, program.zone)}."
         case EntryKind.CAPTURE if (reward_id := entry.why.get("command", {}).get("reward_id")) is not None:
             text = f"You used {_reward_name(reward_id, program)}."
         case EntryKind.CAPTURE | EntryKind.REDEMPTION:
@@ -217,7 +217,7 @@ def _tier_change_text(change: TierChange, program: Program) -> str:
         takes = f", and {line.tier_id} takes {_measured(line.threshold(program.qualification.measure), program)}"
     why = {
         TierChangeReason.QUALIFIED: f"you had reached {had}{takes}",
-        TierChangeReason.REVIEWED: f"the time that counts had ended with {had}{takes}",
+        TierChangeReason.REVIEWED: f"only {had} counted for it when we looked{takes}",
         TierChangeReason.REFUNDED: f"what you gave back left {had}{takes}",
         TierChangeReason.HELD: "we gave you this tier",
         TierChangeReason.CORRECTED: f"with what we heard of later you had {had}{takes}",
@@ -236,15 +236,20 @@ def _measured(units: int, program: Program) -> str:
 
 
 def questions(standing: Standing, history: AccountHistory, orders: OrderTimes) -> Sequence[tuple[str, str, list[str]]]:
-    """Each question by a short name and in the customer's words, with its answers; at least one of each."""
+    """Each question by a short name and in the customer's words, with its answers; at least one of each.
+
+    Nobody asks for the tier where there is only one.
+    """
     is_all = len(history.entries) >= standing.account.sequence
     losses = loss_sentences(standing, history, orders)
     if not is_all:
         losses.append("What happened before that is not listed here.")
-    return (
+    answered = [
         ("have", "What do I have?", standing_sentences(standing)),
         ("reserved", "What is set aside?", reserved_sentences(standing) or ["Nothing."]),
         ("ends", "When does it end?", ending_sentences(standing) or ["There is nothing that could end."]),
         ("lost", "What did I lose or spend, and why?", losses or ["Nothing."]),
-        ("tier", f"Why am I {standing.account.tier_id}?", tier_sentences(standing, history)),
-    )
+    ]
+    if len(standing.program.tiers) > 1 or history.tier_changes:
+        answered.append(("tier", f"Why am I {standing.account.tier_id}?", tier_sentences(standing, history)))
+    return answered

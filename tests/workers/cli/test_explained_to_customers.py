@@ -20,6 +20,7 @@ from tests.factories import (
     refund,
 )
 from tests.posting.test_rewards import CATALOGUE
+from tests.reading.everything import MONEY
 from tests.shell import Shell, take_by_operator
 from tests.workers.cli.command_line import CommandLine
 from tests.workers.cli.test_account_explain_at_random import random_messages
@@ -78,6 +79,20 @@ def test_whoever_has_nothing_is_told_so(loyalty: CommandLine, shell: Shell) -> N
     }
 
 
+def test_what_went_is_told_by_when_it_happened_however_late_we_heard_of_it(loyalty: CommandLine, shell: Shell) -> None:
+    shell.take(order("o1", "100.00"), order("o2", "100.00"))
+    shell.take(refund("r2", "o2", net="10.00", time="2026-04-09T12:00:00Z"))
+    shell.take(refund("r1", "o1", net="20.00", time="2026-03-09T12:00:00Z"))
+    assert [text.partition(":")[0] for text in lost(loyalty)] == ["9 April 2026", "9 March 2026"]
+
+
+def test_where_there_is_one_tier_nobody_asks_why_it_is_that_one(loyalty: CommandLine, engine: Engine) -> None:
+    shell = Shell(engine, shards=16, program_text=MONEY)
+    take_by_operator(shell, command("credit", "g1", program_id="money", points=10))
+    assert answers(loyalty)["have"] == ["You can spend 0.10 EUR."]
+    assert "tier" not in answers(loyalty)
+
+
 def test_the_ends_are_told_by_their_last_day_and_what_has_ended_is_told_as_lost(
     loyalty: CommandLine, engine: Engine
 ) -> None:
@@ -96,9 +111,9 @@ def test_the_ends_are_told_by_their_last_day_and_what_has_ended_is_told_as_lost(
     ]
     shell.expire("2026-06-01T00:00:00Z")
     [expired] = lost(loyalty)
-    assert expired == "2 May 2026: 600 points. Nobody spent them in time: they ended with 1 May 2026."
+    assert expired == "2 May 2026: 600 points. They were not used in time: their last day was 1 May 2026."
     shell.review("2028-01-02T00:00:00Z")
-    tier, ended = answers(loyalty)["tier"], "the time that counts had ended with 0 points, and silver takes 500 points"
+    tier, ended = answers(loyalty)["tier"], "only 0 points counted for it when we looked, and silver takes 500 points"
     assert tier[:2] == [
         "You are bronze.",
         f"1 January 2028: you ceased to be silver, since {ended}.",
