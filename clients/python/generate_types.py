@@ -44,6 +44,8 @@ NAMED = {
 DECIMALS = {"Amount", "SignedAmount", "Quantity", "SignedQuantity", "ExchangeRate"}
 _SAYS_NOTHING = {"description", "examples"}
 _WIDTH = 112
+#: Longer patterns are those of ids, which list the characters that nobody sees.
+_PATTERN_MAX = 200
 
 
 def modules() -> dict[str, str]:
@@ -88,27 +90,30 @@ def _bare(schema: Part) -> Part:
 
 def _values_module(values: dict[str, Part]) -> str:
     lines = [
-        _head("The kinds of value that messages hold."),
-        "from decimal import Decimal",
-        "from typing import Annotated",
+        f"{name} = {_decimal(schema) if name in DECIMALS else _type_of(schema, {})}" for name, schema in values.items()
     ]
-    lines += [
-        "",
-        "from pydantic import AfterValidator, Field",
-        "",
-        "from loyalty_client.checks import decimal_text, unlike",
-        "",
-    ]
-    for name, schema in values.items():
-        lines.append(f"{name} = {_decimal(schema) if name in DECIMALS else _type_of(schema, {})}")
-    return "\n".join(lines)
+    body = "\n".join(lines)
+    return "\n".join(
+        [
+            _head("The kinds of value that messages hold."),
+            "from decimal import Decimal",
+            "from typing import Annotated\n",
+            f"from pydantic import {_used(body, 'AfterValidator', 'BeforeValidator', 'Field')}\n",
+            f"from loyalty_client.checks import {_used(body, 'decimal_text', 'other_than', 'unlike', 'visible')}\n",
+            body,
+        ]
+    )
+
+
+def _used(body: str, *names: str) -> str:
+    return ", ".join(name for name in names if f"{name}(" in body)
 
 
 def _decimal(schema: Part) -> str:
     (text,) = [each for each in schema.get("anyOf", [schema]) if each["type"] == "string"]
     whole = [_type_of(each, {}) for each in schema.get("anyOf", []) if each["type"] == "integer"]
     check = f"decimal_text({_literal(text['pattern'])}{', not_zero=True' if 'not' in text else ''})"
-    return f"Annotated[{' | '.join([*whole, 'str', 'Decimal'])}, AfterValidator({check})]"
+    return f"Annotated[{' | '.join([*whole, 'str', 'Decimal'])}, BeforeValidator({check})]"
 
 
 class _Module:
@@ -136,7 +141,7 @@ class _Module:
         pydantic = [name for name in ("AfterValidator", "AwareDatetime", "Field") if name in body]
         yield f"from typing import {', '.join(typing)}\n"
         yield f"from pydantic import {', '.join(pydantic)}\n"
-        if checks := [name for name in ("other_than", "unlike") if f"{name}(" in body]:
+        if checks := [name for name in ("other_than", "unlike", "visible") if f"{name}(" in body]:
             yield f"from loyalty_client.checks import {', '.join(checks)}"
         yield f"from loyalty_client.envelope import {', '.join(sorted({self._part_base, self._message_base}))}"
         words = set(body.replace("[", " ").replace("]", " ").replace(",", " ").split())
@@ -228,8 +233,13 @@ def _plain(schema: Part) -> str:
 
 
 def _limited(kind: str, schema: Part, **limits: str) -> str:
-    found = [f"{name}={_literal(schema[word])}" for name, word in limits.items() if word in schema]
-    checks = [f"Field({', '.join(found)})"] if found else []
+    is_long = len(schema.get("pattern", "")) > _PATTERN_MAX
+    given = {
+        name: schema[word] for name, word in limits.items() if word in schema and not (is_long and word == "pattern")
+    }
+    checks = [f"Field({', '.join(f'{name}={_literal(value)}' for name, value in given.items())})"] if given else []
+    if is_long:
+        checks.append(f"AfterValidator(visible({_literal(schema['pattern'])}))")
     match schema.get("not"):
         case {"pattern": pattern}:
             checks.append(f"AfterValidator(unlike({_literal(pattern)}))")

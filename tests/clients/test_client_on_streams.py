@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import redis
 
-from loyalty_client import LoyaltyClient, NotPublishedError, UnsupportedBrokerError
+from loyalty_client import BrokerUrlError, LoyaltyClient, NotPublishedError, UnsupportedBrokerError
 from tests.clients.client_messages import KEY, fulfilled
 from workers.brokers.topology import EVENT_FIELD, SHOP_STREAM, SIGNATURE_FIELD
 
@@ -47,6 +47,22 @@ def test_a_broker_that_is_not_there_is_an_error_that_names_no_secret(url: str) -
 def test_a_broker_of_another_kind_is_refused(url: str) -> None:
     with pytest.raises(UnsupportedBrokerError, match="begins with amqp://"):
         LoyaltyClient(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:hid#den@127.0.0.1:6379/0x",
+        "amqp://shop:hid[den@127.0.0.1//",
+        "redis://127.0.0.1:nine/0",
+        "amqps://127.0.0.1:0//",
+        "amqps://127.0.0.1//?ssl_cert_reqs=maybe",
+    ],
+)
+def test_a_url_that_cannot_be_read_is_refused_without_a_word_of_it(url: str) -> None:
+    with pytest.raises(BrokerUrlError) as refused:
+        LoyaltyClient(url)
+    assert "hid" not in str(refused.value)
 
 
 def test_a_key_does_not_show_its_secret() -> None:

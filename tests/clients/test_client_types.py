@@ -72,6 +72,8 @@ def test_amounts_are_decimal_strings_or_decimals(amount: Any) -> None:
         {"amount": 49.0},
         {"amount": 49},
         {"amount": "49,00"},
+        {"amount": "49.00\n"},
+        {"amount": None},
         {"amount": "-1"},
         {"amount": "1.00001"},
         {"amount": Decimal("NaN")},
@@ -86,12 +88,30 @@ def test_amounts_are_decimal_strings_or_decimals(amount: Any) -> None:
         {"line_id": "1 "},
         {"line_id": "\u200b1"},
         {"line_id": 1},
+        {"line_id": "1\n"},
+        {"line_id": ""},
+        {"line_id": "1" * 201},
         {"qty": 1},
     ],
 )
 def test_a_wrong_line_is_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         OrderLineData.model_validate({"line_id": "1", "quantity": 2, "amount": "49.00", **fields})
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"amount": 12.5}, "a float has lost digits"),
+        ({"amount": "12,50"}, "'12,50' is not a decimal number in the form of"),
+        ({"quantity": "0.0"}, "it must not be zero"),
+        ({"line_id": " 1"}, "' 1' has a blank at an end"),
+    ],
+)
+def test_what_is_wrong_is_said_in_words(fields: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValidationError, match=words) as refused:
+        OrderLineData.model_validate({"line_id": "1", "quantity": 2, "amount": "49.00", **fields})
+    assert len(refused.value.errors()) == 1
 
 
 @pytest.mark.parametrize(

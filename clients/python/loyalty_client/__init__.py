@@ -6,6 +6,7 @@ from loyalty_client.consuming import Applied, Consumer, Held, Outcome, Repeated,
 from loyalty_client.envelope import Command, Event, Fact
 from loyalty_client.errors import (
     BrokerAwayError,
+    BrokerUrlError,
     LoyaltyClientError,
     NoAnswerError,
     NotPublishedError,
@@ -19,6 +20,7 @@ __all__ = [
     "Answer",
     "Applied",
     "BrokerAwayError",
+    "BrokerUrlError",
     "Command",
     "Consumer",
     "Event",

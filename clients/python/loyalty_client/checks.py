@@ -6,21 +6,41 @@ Amounts and quantities travel as decimal strings: a binary float has lost digits
 import re
 from collections.abc import Callable
 from decimal import Decimal
+from typing import Any
 
 
-def decimal_text(pattern: str, *, not_zero: bool = False) -> Callable[[int | str | Decimal], int | str]:
-    """Make a check that writes a Decimal as text, and takes text only in the form of the pattern; integers pass."""
-    form = re.compile(pattern.replace("$", r"\Z"))
+def decimal_text(pattern: str, *, not_zero: bool = False) -> Callable[[Any], Any]:
+    """Make a check that writes a Decimal as text, and takes text only in the form of the pattern.
 
-    def checked(value: int | str | Decimal) -> int | str:
-        if isinstance(value, int):
+    What is neither is left to its type, but for a float.
+    """
+    form = re.compile(pattern)
+
+    def checked(value: Any) -> Any:
+        if isinstance(value, float):
+            # pydantic tells of ValueErrors alone.
+            raise ValueError('write a Decimal, or text such as "12.50": a float has lost digits')  # noqa: TRY004
+        if not isinstance(value, str | Decimal):
             return value
         text = f"{value:f}" if isinstance(value, Decimal) else value
-        if not form.match(text):
+        if not form.match(text) or text.endswith("\n"):
             raise ValueError(f'{text!r} is not a decimal number in the form of "12.50", or has too many digits')
         if not_zero and not text.strip("-0."):
             raise ValueError("it must not be zero")
         return text
+
+    return checked
+
+
+def visible(pattern: str) -> Callable[[str], str]:
+    """Make a check of names: pydantic would quote the pattern, of which nobody can read what is wrong."""
+    form = re.compile(pattern)
+    at = ", or an @" if "@" in pattern else ""
+
+    def checked(value: str) -> str:
+        if not form.match(value) or value.endswith("\n"):
+            raise ValueError(f"{value!r} has a blank at an end, a character that nobody sees{at}")
+        return value
 
     return checked
 

@@ -2,16 +2,16 @@
 
 from types import TracebackType
 from typing import Self
-from urllib.parse import urlsplit
+from uuid import NAMESPACE_URL, uuid5
 
 from loyalty_client.envelope import Command, SentMessage
-from loyalty_client.errors import NoAnswerError, UnreadableEventError, UnsupportedBrokerError
+from loyalty_client.errors import NoAnswerError, UnreadableEventError
 from loyalty_client.events import CommandAccepted, CommandRejected
 from loyalty_client.rabbitmq_link import AmqpLink
 from loyalty_client.received import read_event
 from loyalty_client.redis_link import StreamLink
 from loyalty_client.signing import SigningKey
-from loyalty_client.wire import REPLY_PREFIX, Link, Outgoing
+from loyalty_client.wire import REPLY_PREFIX, Link, Outgoing, is_amqp
 
 Answer = CommandAccepted | CommandRejected
 
@@ -31,16 +31,16 @@ class LoyaltyClient:
         seconds_max: float = 10.0,
         reply_prefix: str = REPLY_PREFIX,
     ) -> None:
-        """`seconds_max` is how long the broker may take to connect and to confirm."""
-        scheme = urlsplit(broker_url).scheme
+        """`seconds_max` is how long the broker may take to connect and to confirm.
+
+        BrokerUrlError or UnsupportedBrokerError where the URL is wrong.
+        """
         self._signing_key = signing_key
         self._link: Link
-        if scheme in {"amqp", "amqps"}:
+        if is_amqp(broker_url):
             self._link = AmqpLink(broker_url, seconds_max)
-        elif scheme in {"redis", "rediss"}:
-            self._link = StreamLink(broker_url, seconds_max, reply_prefix)
         else:
-            raise UnsupportedBrokerError(scheme=scheme)
+            self._link = StreamLink(broker_url, seconds_max, reply_prefix)
 
     def publish(self, *messages: SentMessage) -> None:
         """Publish, and return when the broker has confirmed all of it.
@@ -56,7 +56,9 @@ class LoyaltyClient:
         NotPublishedError, NoAnswerError or BrokerAwayError where nothing is known: ask again with the same object, or
         one of the same id, time and content. The command is done once, and answered as it was the first time.
         """
-        body = self._link.ask(self._outgoing(command), seconds_max)
+        # The same for the same command: the answer to the first time that it was asked will do.
+        asked = str(uuid5(NAMESPACE_URL, f"{command.source} {command.id}"))
+        body = self._link.ask(self._outgoing(command), asked, seconds_max)
         if body is None:
             raise NoAnswerError(command_id=command.id, seconds_max=seconds_max)
         answer = read_event(body)

@@ -5,19 +5,18 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Final, NamedTuple
-from urllib.parse import urlsplit
 
 from loyalty_client.consumer_progress import Gap, Progress, Turn
 from loyalty_client.envelope import Event
-from loyalty_client.errors import BrokerAwayError, UnreadableEventError, UnsupportedBrokerError
+from loyalty_client.errors import BrokerAwayError, UnreadableEventError
 from loyalty_client.rabbitmq_link import AmqpDeliveries
 from loyalty_client.received import read_event
 from loyalty_client.redis_link import StreamDeliveries
-from loyalty_client.wire import Deliveries, Delivery
+from loyalty_client.wire import Deliveries, Delivery, is_amqp
 
 _RECEIVE_SECONDS: Final = 2.0
 _AWAY_SECONDS_FIRST: Final = 0.5
-_AWAY_SECONDS_LAST: Final = 30.0
+_AWAY_SECONDS_LAST: Final = 10.0
 
 logger = logging.getLogger(__name__)
 
@@ -71,14 +70,11 @@ class Consumer:
     ) -> None:
         """`away_seconds_max` is how long the broker may be away before BrokerAwayError is raised; None: for ever."""
         self._progress, self._away_seconds_max = progress, away_seconds_max
-        scheme = urlsplit(broker_url).scheme
         self._open: Callable[[], Deliveries]
-        if scheme in {"amqp", "amqps"}:
+        if is_amqp(broker_url):
             self._open = lambda: AmqpDeliveries(broker_url, name, types, seconds_max)
-        elif scheme in {"redis", "rediss"}:
-            self._open = lambda: StreamDeliveries(broker_url, name, member, seconds_max)
         else:
-            raise UnsupportedBrokerError(scheme=scheme)
+            self._open = lambda: StreamDeliveries(broker_url, name, member, seconds_max)
 
     def consume(self, apply: Callable[[Event], None], *, idle_seconds_max: float | None = None) -> Iterator[Outcome]:
         """Apply each event once, in its account's order, and tell what became of each that came.

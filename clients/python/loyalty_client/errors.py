@@ -7,11 +7,16 @@ class LoyaltyClientError(Exception):
     """Something went wrong with the loyalty worker's broker."""
 
     def __init__(self, **facts: object) -> None:
-        super().__init__(" ".join(inspect.getdoc(type(self)).format(**facts).split()))  # type: ignore[union-attr]
+        told = {name: fact.rstrip(".") if isinstance(fact, str) else fact for name, fact in facts.items()}
+        super().__init__((inspect.getdoc(type(self)) or "").format(**told))
 
 
 class UnsupportedBrokerError(LoyaltyClientError):
     """A broker's URL begins with amqp://, amqps://, redis:// or rediss://, and not with {scheme}://."""
+
+
+class BrokerUrlError(LoyaltyClientError):
+    """The broker's URL cannot be read: look at its port, its options, and special characters of the password (%XX)."""
 
 
 class NotPublishedError(LoyaltyClientError):

@@ -7,20 +7,18 @@ from math import ceil
 from time import monotonic
 from typing import Any, Final, TypeVar
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
-from uuid import uuid4
 
 import kombu
 from amqp.exceptions import AMQPError, MessageNacked, NotFound
 from kombu.exceptions import KombuError
 
 from loyalty_client.errors import BrokerAwayError, NotPublishedError
-from loyalty_client.wire import LOYALTY_EVENTS, SHOP_EVENTS, SIGNATURE_HEADER, Delivery, Outgoing
+from loyalty_client.wire import LOYALTY_EVENTS, SHOP_EVENTS, SIGNATURE_HEADER, TLS_VERIFICATION, Delivery, Outgoing
 
 _DIRECT_REPLY_TO: Final = "amq.rabbitmq.reply-to"
 _PREFETCH: Final = 100
 _HEARTBEAT_SECONDS: Final = 60
 _TLS_FILES: Final = {"ssl_ca_certs": "ca_certs", "ssl_certfile": "certfile", "ssl_keyfile": "keyfile"}
-_TLS_VERIFICATION: Final = {"required": ssl.CERT_REQUIRED, "optional": ssl.CERT_OPTIONAL, "none": ssl.CERT_NONE}
 _FAULTS: Final = (AMQPError, KombuError, MessageNacked, OSError)
 
 Result = TypeVar("Result")
@@ -46,7 +44,7 @@ def _read_url(url: str) -> tuple[str, dict[str, Any]]:
         if name in _TLS_FILES:
             options[_TLS_FILES[name]] = value
         elif name == "ssl_cert_reqs":
-            options["cert_reqs"] = _TLS_VERIFICATION[value]
+            options["cert_reqs"] = TLS_VERIFICATION[value]
         else:
             others.append((name, value))
     plain = urlunsplit(parts._replace(scheme="amqp", query=urlencode(others)))
@@ -78,9 +76,8 @@ class AmqpLink:
 
         self._with_connection(send)
 
-    def ask(self, message: Outgoing, seconds_max: float) -> bytes | None:
+    def ask(self, message: Outgoing, asked: str, seconds_max: float) -> bytes | None:
         """Publish a command; the answer comes through a queue that RabbitMQ keeps for this channel alone."""
-        asked = str(uuid4())
 
         def send() -> None:
             self._listen()

@@ -47,6 +47,7 @@ class StreamLink:
         """Connect later, by the first call."""
         self._client = _client(url, seconds_max)
         self._replies = f"{reply_prefix}{uuid4()}"
+        self._read = "0"  # so far answers are read: an older one is not that of a command that is asked again
 
     def publish(self, messages: Sequence[Outgoing]) -> None:
         """Add many in one round trip; an answer of the server means that it has them in memory."""
@@ -56,18 +57,17 @@ class StreamLink:
                     pipeline.xadd(SHOP_EVENTS, _fields(message))
                 pipeline.execute()
 
-    def ask(self, message: Outgoing, seconds_max: float) -> bytes | None:
+    def ask(self, message: Outgoing, asked: str, seconds_max: float) -> bytes | None:
         """Add a command; the answer comes to a stream that the worker deletes an hour after its last one."""
-        asked = str(uuid4())
         with self._not_published():
             self._client.xadd(SHOP_EVENTS, {**_fields(message), REPLY_FIELD: self._replies, CORRELATION_FIELD: asked})
-        deadline, last = monotonic() + seconds_max, "0"
+        deadline = monotonic() + seconds_max
         while (left := deadline - monotonic()) > 0:
             with _away():
                 block = max(1, int(min(left, _BLOCK_SECONDS_MAX) * 1000))
-                found: Any = self._client.xread({self._replies: last}, block=block)
+                found: Any = self._client.xread({self._replies: self._read}, block=block)
             for entry_id, fields in found[0][1] if found else ():
-                last = entry_id
+                self._read = entry_id
                 if fields.get(CORRELATION_FIELD.encode()) == asked.encode():
                     answer: bytes = fields[EVENT_FIELD.encode()]
                     return answer
