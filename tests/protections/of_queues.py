@@ -38,6 +38,14 @@ OF_QUEUES = (
         ),
     ),
     Protection(
+        "servers are asked for their mode",
+        "no role begins on a cluster or a Sentinel, where its steps would fail later",
+        (Edit("workers/brokers/stream_link.py", "    if mode in _MODES_REFUSED:\n", "    if False:\n"),),
+        (
+            "tests/workers/brokers/test_server_modes.py::test_a_cluster_and_a_sentinel_are_refused_by_everything_that_connects",
+        ),
+    ),
+    Protection(
         "names that are for answers",
         "no sender has us write into a queue of somebody else",
         (
