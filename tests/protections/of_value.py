@@ -109,8 +109,8 @@ OF_VALUE = (
         (
             Edit(
                 "core/store/proof/seals.py",
-                "    run_bulk(connection, _SEAL_AGAIN, arrays(sealed, 4))\n",
-                "    run_bulk(connection, _SEAL_AGAIN, arrays(sealed[:0], 4))\n",
+                "    run_bulk(connection, write, arrays(sealed, width + 1))\n",
+                "    run_bulk(connection, write, arrays(sealed[:0], width + 1))\n",
             ),
         ),
         ("tests/store/test_sealed_merges.py",),
