@@ -110,9 +110,9 @@ class Settings(BaseSettings):
     writes, all verify. Unset: no chain is kept."""
 
     reference_salt: SecretStr | None = None
-    """Secret of the hashes that are kept in the place of phone numbers and e-mail addresses, at least 32 characters;
-    the same for all roles, and for ever: under another one nothing is found that was linked before. Unset: no message
-    may name an account so."""
+    """Secret of the hashes that are kept in the place of phone numbers, e-mail addresses and erased customers, at least
+    32 characters; the same for all roles, and for ever: under another one nothing is found that was linked before, and
+    nothing is received once a customer was erased. Unset: no message may name an account so, and nobody is erased."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least level that is logged."""

@@ -41,6 +41,7 @@ from core.receiving.receive import (
 )
 from core.store.failures import is_outage
 from core.store.inbox import event_conflict_text, subject_shard
+from core.store.locks import LockClass, share_lock
 
 #: Letters that are mended in one transaction: a hundred thousand are done in a few minutes, and none is locked long.
 _LETTERS_PER_TRANSACTION = 100
@@ -151,6 +152,7 @@ def _drop(connection: Connection, inbox_id: int, why: str, acted_by: str, done: 
 def _retry(
     connection: Connection, inbox_id: int, limits: RetryLimits, acted_by: str, done: list[NewAction]
 ) -> MendOutcome:
+    share_lock(connection, LockClass.ERASURE)  # or what names a customer might be taken in again as they are erased
     letter = lock_letter(connection, inbox_id)
     if letter is None or letter.state != "dead":
         return nothing_to_mend(inbox_id, letter)

@@ -163,6 +163,7 @@ _TAKERS: dict[str, Callable[[EventLog, dict[str, Any]], str]] = {
     "loyalty.account.updated": _take_notice,
     "loyalty.account.frozen": _take_notice,
     "loyalty.account.closed": _take_notice,
+    "loyalty.customer.erased": _take_notice,
     "loyalty.account.merged": _take_notice,
     "loyalty.account.unmerged": _take_notice,
     "loyalty.reward.issued": _take_reward,

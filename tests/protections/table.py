@@ -5,6 +5,7 @@ A row quotes the exact text that it takes out, so that it cannot rot silently: a
 
 from tests.protections.of_commands import OF_COMMANDS
 from tests.protections.of_database import OF_DATABASE
+from tests.protections.of_erasure import OF_ERASURE
 from tests.protections.of_imports import OF_IMPORTS
 from tests.protections.of_months import OF_MONTHS
 from tests.protections.of_orders import OF_ORDERS
@@ -24,14 +25,13 @@ _AMQP = "workers/brokers/amqp.py"
 _RELAY_TESTS = "tests/tasks/test_relay.py"
 _BROKER_TESTS = "tests/workers/brokers/test_brokers.py"
 _RABBITMQ_TESTS = "tests/workers/brokers/test_broker_rabbitmq.py"
-
-
 _DRIVER_COMMIT = "turn.connection.connection.driver_connection.commit()"
 
 PROTECTIONS = (
     *OF_COMMANDS,
     *OF_IMPORTS,
     *OF_DATABASE,
+    *OF_ERASURE,
     *OF_MONTHS,
     *OF_ORDERS,
     *OF_PAYMENTS,
