@@ -1,24 +1,29 @@
 """Proof at scale: what verify, rebuild and the walk along the hash chain cost, against a plain read of all entries.
 
 python -m benchmarks.proof --entries 1000000 [--limits]
+python -m benchmarks.proof --commands 50000 200000
+
+The second form posts orders and commands instead, in one ledger after the other, and shows how long each check of
+verify takes, and how many times as long in the last ledger as in the first.
 """
 
 import argparse
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, text
 
+from benchmarks.commanded_ledger import fill_with_commands
 from benchmarks.filling import ORDERS_EACH, fill_ledger
 from benchmarks.servers import database_server, fresh_database
 from core.store.engine import driver_connection
 from core.store.proof.chain import walk_chains
 from core.store.proof.rebuild import examine
 from core.store.proof.scope import slices
-from core.store.proof.verify import verify_steps
+from core.store.proof.verify import Step, verify_steps
 
 _KEY = b"a key of at least 32 characters, for benchmarks"
 
@@ -29,12 +34,35 @@ def main() -> int:
     parser.add_argument("--entries", type=int, default=1_000_000)
     parser.add_argument("--limits", action="store_true", help="under a program with caps and a budget")
     parser.add_argument("--database-url", help="another server than the embedded one; it gets a database of its own")
+    parser.add_argument("--commands", type=int, nargs="+", help="messages of ledgers of commands, from few to many")
     arguments = parser.parse_args()
-    with (
-        database_server(arguments.database_url) as url,
-        fresh_database(url, "loyalty_bench_proof") as engine,
-    ):
-        return _measure(engine, arguments.entries, is_limited=arguments.limits)
+    with database_server(arguments.database_url) as url:
+        if arguments.commands:
+            return _measure_growth(url, arguments.commands)
+        with fresh_database(url, "loyalty_bench_proof") as engine:
+            return _measure(engine, arguments.entries, is_limited=arguments.limits)
+
+
+def _measure_growth(url: str, sizes: list[int]) -> int:
+    seconds: dict[str, list[float]] = {}
+    found = 0
+    for size in sizes:
+        with fresh_database(url, "loyalty_bench_proof") as engine:
+            started = time.perf_counter()
+            messages = fill_with_commands(engine, size)
+            print(f"posted {messages:,} messages in {time.perf_counter() - started:.0f} s", flush=True)
+            with engine.begin() as connection:
+                for step, taken in _timed_checks(connection):
+                    found += len(step.found)
+                    for difference in step.found:
+                        print(f"  {step.check.name}: {difference.text}")
+                    seconds.setdefault(step.check.name, []).append(taken)
+    for name, times in seconds.items():
+        print(f"{times[-1] / times[0]:6.1f} times  {' '.join(f'{each:8.2f} s' for each in times)}  {name}")
+    sums = [sum(times) for times in zip(*seconds.values(), strict=True)]
+    print(f"{sums[-1] / sums[0]:6.1f} times  {' '.join(f'{each:8.2f} s' for each in sums)}  all {len(seconds)} checks")
+    print(f"differences: {found}")
+    return 1 if found else 0
 
 
 def _measure(engine: Engine, entries: int, *, is_limited: bool) -> int:
@@ -78,13 +106,18 @@ def _read_to_client(connection: Connection) -> int:
 
 def _verify(connection: Connection) -> int:
     found = 0
+    for step, seconds in _timed_checks(connection):
+        found += len(step.found)
+        print(f"  {seconds:6.1f} s  {step.check.name}", flush=True)
+    return found
+
+
+def _timed_checks(connection: Connection) -> Iterator[tuple[Step, float]]:
     started = time.perf_counter()
     for step in verify_steps(connection):
         if step.is_done:
-            found += len(step.found)
-            print(f"  {time.perf_counter() - started:6.1f} s  {step.check.name}", flush=True)
+            yield step, time.perf_counter() - started
             started = time.perf_counter()
-    return found
 
 
 def _rebuild(connection: Connection) -> int:

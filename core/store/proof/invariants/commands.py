@@ -8,22 +8,15 @@ COMMANDS = (
         6,
         "an accepted command's entries are those of its answer",
         """
-        SELECT c.account_id, format('command %s of %s: its answer tells of entries %s, and the ledger has %s',
-                                    c.command_id, c.source, coalesce(told.entries, '-'), coalesce(made.entries, '-'))
+        SELECT c.account_id, format('command %s of %s: its answer tells of entry %s of account %s, a %s of %s points,'
+                                    ' and the ledger has %s', c.command_id, c.source, t.sequence, t.account_id, t.kind,
+                                    t.points, coalesce('a ' || e.kind || ' of ' || e.points, 'no such entry of it'))
         FROM commands c
-        LEFT JOIN LATERAL (
-            SELECT string_agg(concat_ws(' ', e->>'account_id', e->>'sequence', e->>'kind', e->>'points'), ', '
-                              ORDER BY e->>'account_id', (e->>'sequence')::bigint) AS entries
-            FROM json_array_elements(c.answer->'entries') AS e
-        ) AS told ON true
-        LEFT JOIN LATERAL (
-            SELECT string_agg(concat_ws(' ', e.account_id, e.sequence, e.kind, e.points), ', '
-                              ORDER BY e.account_id::text, e.sequence) AS entries
-            FROM json_array_elements(c.answer->'entries') AS t
-            JOIN entries e ON e.account_id = (t->>'account_id')::uuid AND e.sequence = (t->>'sequence')::bigint
-            WHERE (e.source, e.command_id) = (c.source, c.command_id)
-        ) AS made ON true
-        WHERE c.code IS NULL AND told.entries IS DISTINCT FROM made.entries
+        CROSS JOIN LATERAL json_to_recordset(c.answer->'entries')
+                           AS t(account_id uuid, sequence bigint, kind text, points bigint)
+        LEFT JOIN entries e ON (e.account_id, e.sequence) = (t.account_id, t.sequence)
+                            AND (e.source, e.command_id) = (c.source, c.command_id)
+        WHERE c.code IS NULL AND (e.kind, e.points) IS DISTINCT FROM (t.kind, t.points)
         """,
         is_global=True,
     ),
