@@ -23,52 +23,80 @@ from core.domain.program.registry import ProgramRegistry
 from core.store.engine import run_bulk
 from core.store.shards import ACCOUNT_SHARDS
 
+#: Each shard asks for what is its own, so that none sums up all that was recorded since.
+_OF_SHARD = "JOIN accounts s ON s.account_id = e.account_id AND s.account_shard = %(shard)s"
+#: The tiers of accounts whose tier has changed since. A change by what comes late says which tier was held when that
+#: happened, not which was recorded: the change before tells that.
+_TIERS = """
+SELECT c.account_id, coalesce(b.tier_id, c.previous_tier_id) AS tier_id
+FROM (SELECT DISTINCT ON (account_id) account_id, change_number, previous_tier_id FROM tier_changes
+      WHERE recorded_at >= %(as_of)s ORDER BY account_id, change_number) AS c
+LEFT JOIN tier_changes b ON b.account_id = c.account_id AND b.change_number = c.change_number - 1
+"""
+#: Lots that were pending until all of them was taken since: their fulfilment finds no points, and makes no entry.
+_EMPTIED = f"""
+SELECT DISTINCT n.account_id, n.lot_number,
+       coalesce(p.document->'availability'->>'policy' = 'on_fulfilled', false) AS waited
+FROM entries e {_OF_SHARD}
+JOIN allocations n ON n.account_id = e.account_id AND n.sequence = e.sequence AND n.kind = 'taken'
+JOIN lots g ON g.account_id = n.account_id AND g.lot_number = n.lot_number AND NOT g.is_pending
+JOIN entries b ON b.account_id = g.account_id AND b.sequence = g.opened_by_sequence
+              AND (b.pending_change > 0 OR (b.kind = 'release' AND b.points = 0))
+LEFT JOIN orders o ON o.source = g.origin_source AND o.order_id = g.origin_id AND o.program_id = %(program_id)s
+                  AND g.origin_kind = 'order'
+LEFT JOIN programs p ON p.program_id = o.program_id AND p.version = o.program_version
+WHERE e.recorded_at >= %(as_of)s AND e.pending_change < 0 AND e.kind <> 'release'
+  AND NOT EXISTS (SELECT FROM entries r WHERE r.account_id = e.account_id AND r.kind = 'release'
+                  AND r.sequence < e.sequence AND r.why::jsonb->'lots' @> to_jsonb(n.lot_number))
+"""  # noqa: S608  # our own words
 #: What was recorded from `as_of` on: changes of lots, releases of lots, extensions by hand, changes of accounts.
-_LINES = """
+_LINES = f"""
 SELECT p.bucket, p.tier_id, p.earned_month, p.last_month, sum(p.points)::bigint
 FROM (
     SELECT CASE WHEN d.expires_at <= %(as_of)s THEN 'ended'
-                WHEN l.is_pending OR r.lot_number IS NOT NULL THEN 'pending' ELSE 'available' END AS bucket,
-           coalesce(t.previous_tier_id, a.tier_id) AS tier_id,
+                WHEN l.is_pending OR r.lot_number IS NOT NULL OR w.lot_number IS NOT NULL THEN 'pending'
+                ELSE 'available' END AS bucket,
+           coalesce(t.tier_id, a.tier_id) AS tier_id,
            date_trunc('month', l.origin_at AT TIME ZONE %(zone)s)::date AS earned_month,
            date_trunc('month', (d.expires_at - interval '1 microsecond') AT TIME ZONE %(zone)s)::date AS last_month,
            l.points_remaining - coalesce(u.points, 0) AS points
     FROM dated_lots l
     JOIN accounts a USING (account_id)
     LEFT JOIN (SELECT n.account_id, n.lot_number, sum(n.points) AS points
-               FROM allocations n JOIN entries e USING (account_id, sequence)
+               FROM entries e {_OF_SHARD}
+               JOIN allocations n ON n.account_id = e.account_id AND n.sequence = e.sequence
                WHERE e.recorded_at >= %(as_of)s GROUP BY n.account_id, n.lot_number) AS u
          ON u.account_id = l.account_id AND u.lot_number = l.lot_number
     LEFT JOIN (SELECT e.account_id, named.lot_number::integer AS lot_number, bool_or(e.order_id IS NOT NULL) AS waited
-               FROM entries e CROSS JOIN LATERAL json_array_elements_text(e.why->'lots') AS named(lot_number)
+               FROM entries e {_OF_SHARD}
+               CROSS JOIN LATERAL json_array_elements_text(e.why->'lots') AS named(lot_number)
                WHERE e.recorded_at >= %(as_of)s AND e.kind = 'release'
                GROUP BY e.account_id, named.lot_number) AS r
          ON r.account_id = l.account_id AND r.lot_number = l.lot_number
+    LEFT JOIN ({_EMPTIED}) AS w ON w.account_id = l.account_id AND w.lot_number = l.lot_number
     LEFT JOIN (SELECT DISTINCT ON (account_id, subject) account_id, subject,
                       (found->>'expires_at')::timestamptz AS expires_at
                FROM repairs WHERE applied_at >= %(as_of)s AND found ? 'expires_at'
                ORDER BY account_id, subject, repair_id) AS x
          ON x.account_id = l.account_id AND x.subject = 'lot ' || l.lot_number
-    LEFT JOIN (SELECT DISTINCT ON (account_id) account_id, previous_tier_id FROM tier_changes
-               WHERE recorded_at >= %(as_of)s ORDER BY account_id, change_number) AS t
-         ON t.account_id = l.account_id
-    CROSS JOIN LATERAL (SELECT CASE WHEN r.waited THEN NULL
+    LEFT JOIN ({_TIERS}) AS t ON t.account_id = l.account_id
+    CROSS JOIN LATERAL (SELECT CASE WHEN r.waited OR w.waited THEN NULL
                                     ELSE coalesce(x.expires_at, l.expires_at) END AS expires_at) AS d
     WHERE l.account_shard = %(shard)s AND a.program_id = %(program_id)s
       AND l.points_remaining <> coalesce(u.points, 0)
     UNION ALL
-    SELECT b.bucket, coalesce(t.previous_tier_id, a.tier_id), NULL, NULL, b.points
+    SELECT b.bucket, coalesce(t.tier_id, a.tier_id), NULL, NULL, b.points
     FROM accounts a
-    LEFT JOIN (SELECT account_id, sum(reserved_change) AS reserved, sum(deficit_change) AS deficit FROM entries
-               WHERE recorded_at >= %(as_of)s GROUP BY account_id) AS e USING (account_id)
-    LEFT JOIN (SELECT DISTINCT ON (account_id) account_id, previous_tier_id FROM tier_changes
-               WHERE recorded_at >= %(as_of)s ORDER BY account_id, change_number) AS t USING (account_id)
+    LEFT JOIN (SELECT e.account_id, sum(e.reserved_change) AS reserved, sum(e.deficit_change) AS deficit
+               FROM entries e {_OF_SHARD} WHERE e.recorded_at >= %(as_of)s
+               GROUP BY e.account_id) AS e USING (account_id)
+    LEFT JOIN ({_TIERS}) AS t USING (account_id)
     CROSS JOIN LATERAL (VALUES ('reserved', a.reserved - coalesce(e.reserved, 0)),
                                ('deficit', coalesce(e.deficit, 0) - a.deficit)) AS b(bucket, points)
     WHERE a.account_shard = %(shard)s AND a.program_id = %(program_id)s AND b.points <> 0
 ) AS p
 GROUP BY p.bucket, p.tier_id, p.earned_month, p.last_month
-"""
+"""  # noqa: S608  # our own words
 # Of points whose time is over: how many have expired, and at which age the others were spent.
 _HISTORY = """
 SELECT n.kind = 'expired' OR (e.kind = 'debit' AND coalesce((e.why->>'forfeited')::boolean, false)) AS has_expired,

@@ -1,15 +1,18 @@
 """What a program owes and what became of its points, counted by hand: forward, row by row, in plain Python.
 
 It shares no code with the reports, and none of their ways: they sum in SQL, from what is there now backwards. It reads
-entries, allocations and tier changes, and of lots only what never changes. As a script it prints its figures as JSON:
+entries, allocations and tier changes, of lots only what never changes, and messages as they came. As a script it prints
+its figures as JSON:
 
     python tests/reading/books_by_hand.py postgresql://… high-street Europe/London
 """
 
 import json
+import math
 import sys
 from collections import Counter, defaultdict
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -20,12 +23,31 @@ _ENTRIES = """
 SELECT e.* FROM entries e JOIN accounts a USING (account_id) WHERE a.program_id = %s
 ORDER BY e.recorded_at, e.account_id, e.sequence
 """
+_ORDERS = "SELECT source, order_id, account_id, program_version, occurred_at FROM orders WHERE program_id = %s"
+#: When it was recorded that all of an order was delivered.
+_FULFILLED = """
+SELECT source, order_id, recorded_at FROM order_events WHERE kind = 'fulfilled' AND event_key = '' AND program_id = %s
+"""
+#: Which version judged orders, returns and commands.
+_VERSIONS = """
+SELECT 'order' AS what, source, order_id AS id, program_version FROM orders WHERE program_id = %(program_id)s
+UNION ALL
+SELECT 'return', source, return_id, program_version FROM returns WHERE program_id = %(program_id)s
+UNION ALL
+SELECT 'command', source, command_id, program_version FROM commands WHERE code IS NULL
+"""
+#: What was sent and posted, as it was received; of the other programs too.
+_MESSAGES = "SELECT type, convert_from(body, 'UTF8') AS body FROM inbox WHERE state = 'posted' AND %s::text IS NOT NULL"
 _SPENT = {"debit", "redemption", "authorization", "void", "repayment"}
 _FLOW = {
     "accrual": "issued", "credit": "issued", "clawback": "clawed_back", "debit": "redeemed", "capture": "redeemed",
     "redemption": "redeemed", "repayment": "redeemed", "expiry": "expired", "adjustment": "adjusted",
     "transfer": "moved", "conversion": "moved", "merge": "moved",
 }  # fmt: skip
+
+
+_EARNING = {"accrual", "clawback"}
+_ASKED = {"credit", "redeem", "adjust", "transfer", "convert", "account.create"}
 
 
 class Hand:
@@ -39,6 +61,7 @@ class Hand:
                 return connection.execute(statement, (program_id,)).fetchall()
 
             self.entries = rows(_ENTRIES)
+            self.kinds = {(entry["account_id"], entry["sequence"]): entry["kind"] for entry in self.entries}
             self.tier_changes = rows(
                 "SELECT t.* FROM tier_changes t JOIN accounts a USING (account_id) WHERE a.program_id = %s"
                 " ORDER BY change_number"
@@ -47,13 +70,20 @@ class Hand:
             self.lots = {
                 (row["account_id"], row["lot_number"]): row
                 for row in rows(
-                    "SELECT l.account_id, lot_number, origin_at, opened_by_sequence, expires_at FROM dated_lots l"
+                    "SELECT l.account_id, lot_number, origin_source, origin_id, origin_at, expires_at FROM dated_lots l"
                     " JOIN accounts a USING (account_id) WHERE a.program_id = %s"
                 )
             }
             self.moves: dict[Any, list[dict[str, Any]]] = defaultdict(list)
             for row in rows("SELECT n.* FROM allocations n JOIN accounts a USING (account_id) WHERE a.program_id = %s"):
                 self.moves[row["account_id"], row["sequence"]].append(row)
+            self.fulfilled = {(row["source"], row["order_id"]): row["recorded_at"] for row in rows(_FULFILLED)}
+            self.orders = {(row["source"], row["order_id"]): row for row in rows(_ORDERS)}
+            self.versions = {
+                (row["what"], row["source"], row["id"]): row["program_version"]
+                for row in connection.execute(_VERSIONS, {"program_id": program_id})
+            }
+            self.messages = rows(_MESSAGES)
 
     def month(self, instant: datetime) -> str:
         return f"{instant.astimezone(self.zone):%Y-%m}"
@@ -64,10 +94,14 @@ class Hand:
         pending: dict[Any, bool] = {}
         reserved: Counter[Any] = Counter()
         deficit: Counter[Any] = Counter()
+        undated = set()
         for entry in self.entries:
-            if entry["recorded_at"] >= as_of:
-                continue
             account = entry["account_id"]
+            if entry["recorded_at"] >= as_of:
+                # Before their order was fulfilled points had no end.
+                if entry["kind"] == "release" and entry["order_id"] is not None:
+                    undated |= {(account, number) for number in entry["why"]["lots"]}
+                continue
             reserved[account] += entry["reserved_change"]
             deficit[account] += entry["deficit_change"]
             for move in self.moves[account, entry["sequence"]]:
@@ -83,7 +117,9 @@ class Hand:
         found: Counter[tuple[str, str, str | None, str | None]] = Counter()
         for (account, number), points in left.items():
             lot = self.lots[account, number]
-            end = lot["expires_at"]
+            delivered = self.fulfilled.get((lot["origin_source"], lot["origin_id"]))
+            waits = pending[account, number] and delivered is not None and delivered >= as_of
+            end = None if waits or (account, number) in undated else lot["expires_at"]
             bucket = "pending" if pending[account, number] else "available"
             if end is not None and end <= as_of:
                 bucket = "ended"
@@ -114,13 +150,12 @@ class Hand:
         since = datetime(place // 12, place % 12 + 1, 1, tzinfo=self.zone)
         expired = sum(points for (bucket, *_), points in self.liability(as_of).items() if bucket == "ended")
         spent: Counter[int] = Counter()
-        kinds = {(entry["account_id"], entry["sequence"]): entry["kind"] for entry in self.entries}
         for entry in self.entries:
             if entry["recorded_at"] >= as_of:
                 continue
             kind = entry["kind"]
             if kind == "reversal":
-                kind = kinds[entry["account_id"], entry["corrects_sequence"]]
+                kind = self.kinds[entry["account_id"], entry["corrects_sequence"]]
             for move in self.moves[entry["account_id"], entry["sequence"]]:
                 lot = self.lots[entry["account_id"], move["lot_number"]]
                 if lot["expires_at"] is None or not since < lot["expires_at"] <= as_of or move["kind"] == "opened":
@@ -135,28 +170,131 @@ class Hand:
     def activity(self) -> dict[tuple[str, str, str, str], int]:
         """Points by month, flow, kind of cause and cause."""
         found: Counter[tuple[str, str, str, str]] = Counter()
+        for (*key, _), points in self.activity_by_version().items():
+            month, flow, kind, cause = key
+            found[month, flow, kind, cause] += points
+        return {key: points for key, points in found.items() if points}
+
+    def activity_by_version(self) -> dict[tuple[str, str, str, str, int | None], int]:
+        """The same by the version of the program that judged the order, the return or the command too."""
+        found: Counter[tuple[str, str, str, str, int | None]] = Counter()
         earned: dict[Any, dict[tuple[str, str], int]] = defaultdict(dict)
-        kinds = {(entry["account_id"], entry["sequence"]): entry["kind"] for entry in self.entries}
         for entry in self.entries:
             change = entry["points"] + entry["pending_change"] + entry["reserved_change"]
-            month, kind, cause = self.month(entry["recorded_at"]), entry["kind"], entry["kind"]
-            if kind == "reversal":
-                kind = kinds[entry["account_id"], entry["corrects_sequence"]]
-            if entry["why"].get("forfeited"):
-                kind, cause = "expiry", "forfeited"
-            if kind in {"accrual", "clawback"} and entry["order_id"] is not None:
-                order, why = (entry["source"], entry["order_id"]), entry["why"]
-                now = {("rule", each["rule_id"]): each["points"] for each in why["rules"]}
-                now |= {("promotion", each["promotion_id"]): each["points"] for each in why.get("promotions", ())}
+            month, version = self.month(entry["recorded_at"]), self._version(entry)
+            flow, cause = self._flow(entry)
+            if entry["kind"] in _EARNING and entry["order_id"] is not None:
+                order, now = (entry["source"], entry["order_id"]), _parts(entry["why"])
                 before = earned[order]
                 for part in {*before, *now}:
                     difference = now.get(part, 0) - before.get(part, 0)
-                    found[month, _FLOW[kind], *part] += difference
+                    found[month, flow, *part, version] += difference
                     change -= difference
                 earned[order] = now
             if change:
-                found[month, _FLOW[kind], "entry", cause] += change
+                found[month, flow, "entry", cause, version] += change
         return {key: points for key, points in found.items() if points}
+
+    def _flow(self, entry: dict[str, Any]) -> tuple[str, str]:
+        """How an entry changes what is outstanding, and the kind of it."""
+        if entry["why"].get("forfeited"):
+            return "expired", "forfeited"
+        kind = entry["kind"]
+        if kind == "reversal":
+            kind = self.kinds[entry["account_id"], entry["corrects_sequence"]]
+        return _FLOW.get(kind, "held"), entry["kind"]
+
+    def _version(self, entry: dict[str, Any]) -> int | None:
+        for what in ("command", "return", "order"):
+            if entry[f"{what}_id"] is not None:
+                return self.versions.get((what, entry["source"], entry[f"{what}_id"]))
+        return None
+
+    def promotion(self, promotion_id: str) -> dict[str, Any]:
+        """Orders, accounts, points given and left of those that had it and of others in its time; and by month."""
+        told: dict[Any, list[tuple[int, int]]] = defaultdict(list)
+        for entry in self.entries:
+            if entry["kind"] in _EARNING and entry["order_id"] is not None:
+                given = _parts(entry["why"]).get(("promotion", promotion_id), 0)
+                changed = entry["points"] + entry["pending_change"]
+                told[entry["source"], entry["order_id"]].append(
+                    (given, entry["why"].get("points_entitled_after", changed))
+                )
+        rows = {key: self.orders[key] for key in told}
+        had = {key for key, parts in told.items() if max(given for given, _ in parts) > 0}
+        times = [rows[key]["occurred_at"] for key in had]
+        others = {
+            key for key in told if key not in had and times and min(times) <= rows[key]["occurred_at"] <= max(times)
+        }
+
+        def uptake(keys: set[Any], place: int) -> tuple[int, int, int, int]:
+            accounts = {rows[key]["account_id"] for key in keys}
+            most = sum(max(part[place] for part in told[key]) for key in keys)
+            return len(keys), len(accounts), most, sum(told[key][-1][place] for key in keys)
+
+        months: Counter[Any] = Counter()
+        for key in had:
+            months[self.month(rows[key]["occurred_at"]), rows[key]["program_version"]] += told[key][-1][0]
+        return {"had": uptake(had, 0), "others": uptake(others, 1), "months": dict(months)}
+
+    def balances(self, as_of: datetime) -> dict[str, int]:
+        """What the books hold by what was recorded before an instant."""
+        found: Counter[str] = Counter()
+        for entry in self.entries:
+            if entry["recorded_at"] < as_of:
+                found["Available"] += entry["points"] + entry["deficit_change"]
+                found["Pending"] += entry["pending_change"]
+                found["Reserved"] += entry["reserved_change"]
+                found["Deficit"] -= entry["deficit_change"]
+        return dict(found)
+
+    def flows(self, month: str) -> dict[tuple[str, str], int]:
+        """What became of points in a month, by flow and kind of entry."""
+        found: Counter[tuple[str, str]] = Counter()
+        for entry in self.entries:
+            if self.month(entry["recorded_at"]) == month:
+                found[self._flow(entry)] += entry["points"] + entry["pending_change"] + entry["reserved_change"]
+        return {key: points for key, points in found.items() if points}
+
+    def asked(self) -> dict[str, int]:
+        """What accepted commands asked for, as they were received: points by verb, of those that move what they say."""
+        found: Counter[str] = Counter()
+        for message in self.messages:
+            verb = message["type"].removeprefix("loyalty.command.")
+            if verb in _ASKED:
+                found[verb] += json.loads(message["body"])["data"].get("points") or 0
+        return dict(found)
+
+    def ordered(self, source: str) -> int:
+        """A point for each whole unit of money that is kept of each order, by the messages as they were received."""
+        lines: dict[str, dict[str, Decimal]] = defaultdict(dict)  # the price of a piece of each line
+        pieces: Counter[tuple[str, str]] = Counter()
+        back: Counter[str] = Counter()
+        for message in sorted(self.messages, key=lambda each: each["type"]):  # orders first
+            event = json.loads(message["body"])
+            data = event["data"]
+            order_id = data.get("order_id", "")
+            if event["source"] == source and message["type"] == "order.completed":
+                for line in data["lines"]:
+                    lines[order_id][line["line_id"]] = Decimal(line["amount"]) / int(line["quantity"])
+                    pieces[order_id, line["line_id"]] = int(line["quantity"])
+            elif event["source"] == source and message["type"] in {"order.refunded", "order.cancelled"}:
+                money = data.get("net") or data.get("paid")
+                if "lines" in data:
+                    back[order_id] += sum(lines[order_id][each["line_id"]] * each["quantity"] for each in data["lines"])
+                else:
+                    back[order_id] += Decimal(money) if money else Decimal(10**6)  # all of it
+        amounts = {
+            order_id: sum(price * pieces[order_id, line_id] for line_id, price in prices.items())
+            for order_id, prices in lines.items()
+        }
+        return sum(max(0, math.floor(amount - back[order_id])) for order_id, amount in amounts.items())
+
+
+def _parts(why: dict[str, Any]) -> dict[tuple[str, str], int]:
+    """What an order earns by rules and promotions, as an entry explains it."""
+    rules = {("rule", each["rule_id"]): each["points"] for each in why["rules"]}
+    return rules | {("promotion", each["promotion_id"]): each["points"] for each in why.get("promotions", ())}
 
 
 def main(database_url: str, program_id: str, zone: str) -> None:

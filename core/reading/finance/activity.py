@@ -59,8 +59,8 @@ _BY_RULE = f"""
 SELECT {_PLACE}, e.kind, {_VERSION}, part.kind, part.name, sum(part.points)::bigint
 {_ENTRIES} {_VERSIONS} {_PARTS.format(why="e.why")} {_IN_MONTHS} AND {_OF_ORDERS} GROUP BY 1, 2, 3, 4, 5
 """  # our own words
-#: What the orders of these entries earned before them: by the entry before, of the same account if it has one, else of
-#: the one that the order came from.
+#: What the orders of these entries earned before them: by the entry before, of whichever account had the order then. Of
+#: one instant may be two accounts between which an order moves: there the entries of its own account come first.
 _BEFORE = f"""
 SELECT later.place, later.kind, later.version, part.kind, part.name, sum(part.points)::bigint
 FROM (
@@ -73,7 +73,8 @@ FROM (
                   AND CASE WHEN p.account_id = l.account_id THEN p.sequence < l.sequence
                            ELSE p.recorded_at <= l.recorded_at END
     JOIN accounts pa ON pa.account_id = p.account_id AND pa.program_id = %(program_id)s
-    ORDER BY l.account_id, l.sequence, (p.account_id = l.account_id) DESC, p.recorded_at DESC, p.sequence DESC
+    ORDER BY l.account_id, l.sequence, (p.account_id = l.account_id OR p.recorded_at < l.recorded_at) DESC,
+             p.recorded_at DESC, (p.account_id = l.account_id) DESC, p.sequence DESC
 ) AS later
 JOIN entries before ON before.account_id = later.account_id AND before.sequence = later.sequence
 {_PARTS.format(why="before.why")}

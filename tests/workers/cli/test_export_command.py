@@ -8,14 +8,12 @@ import sys
 from collections import Counter, defaultdict
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import pytest
-from beancount import loader
-from beancount.core import data, inventory
 from sqlalchemy import Engine
 
 from tests.factories import PROGRAM_TEXT, order
+from tests.reading.beancount_balances import beancount_balances
 from tests.reading.everything import put_back, with_everything
 from tests.shell import Shell
 from tests.workers.cli.command_line import CommandLine
@@ -56,20 +54,6 @@ def journal(loyalty: CommandLine, month: str, form: str, *more: str, program_id:
     printed = loyalty("export", "journal", "--month", month, "--format", form, "--program", program_id, *more)
     assert (printed.code, printed.err) == (0, "")
     return printed.out
-
-
-def beancount_balances(text: str) -> dict[str, Decimal]:
-    """The balance of every account, as beancount has it; it must find no error."""
-    entries, errors, _ = loader.load_string(text)
-    assert errors == []
-    sums: dict[str, Any] = defaultdict(inventory.Inventory)
-    for entry in entries:
-        if isinstance(entry, data.Transaction):
-            for posting in entry.postings:
-                sums[posting.account].add_position(posting)
-    return {
-        account: sum((position.units.number for position in held), start=Decimal(0)) for account, held in sums.items()
-    }
 
 
 def hledger_balances(text: str) -> dict[str, Decimal]:
