@@ -297,7 +297,8 @@ class Books(Names):
         if account.account_id not in self._used_by_commands and not self._has_all_of(account):
             raise NotLoadedError(f"what commands have used of limits of account {account.account_id}")
         found = self._usages.get(account.account_id, {})
-        return {key: usage for key, usage in found.items() if key.name.startswith(COMMAND_LIMIT)}
+        # Of other days and months may be here that nothing is used of them, for this account alone.
+        return {key: usage for key, usage in found.items() if key.name.startswith(COMMAND_LIMIT) and usage.points}
 
     def budgets(self, program_id: str, names: Iterable[str]) -> dict[str, Budget]:
         """What all customers have had of these promotions."""
