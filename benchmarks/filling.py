@@ -13,6 +13,7 @@ from sqlalchemy import Engine, text
 
 from core.domain.ledger import Entry, EntryKind
 from core.domain.lots import Allocation, AllocationKind
+from core.domain.program import Program
 from core.messages.program_files.program_file import parse_program
 from core.store.appending import append_entries
 from core.store.judgements import why_json
@@ -130,14 +131,7 @@ def fill_ledger(
         "points": _POINTS,
         "occurred_at": occurred_at,
     }
-    with engine.begin() as connection:
-        program_text = _PROGRAM
-        if is_limited:
-            program_text = (
-                _PROGRAM.replace("kind: spend,", "kind: spend, caps: {per_day: 500, per_month: 900},") + _LIMITS
-            )
-        program = parse_program(program_text, path="bench.yaml")
-        append_version(connection, program, program_text, None)
+    program = _apply_program(engine, is_limited=is_limited)
     _run_all(engine, _ACCOUNTS, values)
     rounds = range(1, ORDERS_EACH + 1)
     for k in rounds:  # all before the first entry is chained: what comes later would need a seal
@@ -157,6 +151,16 @@ def fill_ledger(
     with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
         connection.execute(text("SET statement_timeout = 0"))
         connection.execute(text("VACUUM ANALYZE"))
+
+
+def _apply_program(engine: Engine, *, is_limited: bool) -> Program:
+    program_text = _PROGRAM
+    if is_limited:
+        program_text = _PROGRAM.replace("kind: spend,", "kind: spend, caps: {per_day: 500, per_month: 900},") + _LIMITS
+    program = parse_program(program_text, path="bench.yaml")
+    with engine.begin() as connection:
+        append_version(connection, program, program_text, None)
+    return program
 
 
 def _append_entries(engine: Engine, accounts: int, k: int, occurred_at: datetime, chain_key: bytes) -> None:

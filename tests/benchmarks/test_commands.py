@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from core.store.proof.invariants import CHECKS
 from tests.conftest import Servers
 from tests.pages import ROOT
 
@@ -94,6 +95,13 @@ def test_a_benchmark_ends_well(command: str, servers: Servers, stream_broker_url
     urls = {"database": servers.database_url, "broker": stream_broker_url}
     arguments = SMALL[command].format(csv=csv, folder=tmp_path, **urls)
     run(sys.executable, *command.split()[1:], *arguments.split())
+
+
+def test_each_check_of_verify_is_timed_in_ledgers_of_commands(servers: Servers) -> None:
+    sizes = ("--commands", "60", "120", "--database-url", servers.database_url)
+    printed = run(sys.executable, "-m", "benchmarks.proof", *sizes)
+    assert f"all {len(CHECKS)} checks" in printed
+    assert "differences: 0" in printed
 
 
 def test_the_replay_proves_itself_on_a_part_of_the_sample(
