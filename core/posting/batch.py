@@ -353,7 +353,7 @@ class Poster:
                     result.parked += 1
                     settlements.append(Settlement(message.inbox_id, "dead", reason.value, detail))
                     writing.announce_parked(message, outcome)
-        settle(turn.connection, settlements, turn.as_of)
+        writing.answer_also(settle(turn.connection, settlements, turn.as_of))
         wait_for(turn.connection, awaiting)
         run_bulk(turn.connection, _FORGET_ATTEMPTS, (turn.shard,))
         result.account_shards |= set(writing.account_shards())

@@ -1,6 +1,6 @@
 """What decisions add to the ledger and to the outbox, collected in memory and then written in one go."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -71,7 +71,7 @@ from core.store.appending import (
 )
 from core.store.authorizations import append_authorizations, update_authorizations
 from core.store.commands import NewCommand, append_commands, load_answers
-from core.store.inbox import ClaimedMessage
+from core.store.inbox import AskedLast, ClaimedMessage
 from core.store.judgements import why_json
 from core.store.ledger import lock_budgets
 from core.store.members import write_members, write_primaries
@@ -135,6 +135,7 @@ class Writing:
         self._new_authorizations: set[ReferenceKey] = set()
         self._payments: dict[PaymentKey, Payment] = {}
         self._asked_again: list[ClaimedMessage] = []
+        self._answers: dict[int, OutboxEvent] = {}  #: by the message that asked
         self._events: list[OutboxEvent] = []
 
     def keep(self, decision: Decision, report: Report | None = None) -> None:
@@ -191,8 +192,7 @@ class Writing:
                 told = erased(asked, outcome, erasure, self._context)
                 self._answer(new_command(message, erasure.command_key, told, None, None), asked, told, None)
             case Rejected(RejectionCode.COMMAND_CONFLICT):
-                event = refused_at_intake(asked, outcome, message.inbox_id, 1, self._context)
-                self._events.append(event)
+                self._tell(message.inbox_id, refused_at_intake(asked, outcome, message.inbox_id, 1, self._context))
             case Rejected(code):
                 data = rejected(asked, outcome, self._context)
                 self._answer(new_command(message, digest, data, None, code.value), asked, data, None)
@@ -201,7 +201,23 @@ class Writing:
 
     def _answer(self, command: NewCommand, asked: Asked, data: AnswerData, account: Account | None) -> None:
         self._commands.append(command)
-        self._events.append(answer_event(asked, data, account, self._context))
+        self._tell(command.inbox_id, answer_event(asked, data, account, self._context))
+
+    def _tell(self, inbox_id: int, answer: OutboxEvent) -> None:
+        self._answers[inbox_id] = answer
+        self._events.append(answer)
+
+    def answer_also(self, asked: Iterable[AskedLast]) -> None:
+        """Answer also whoever has sent a command again, and wants its answer elsewhere, while it was decided."""
+        for last in asked:
+            answer = self._answers.get(last.inbox_id)
+            if answer is not None and (answer.reply_to, answer.correlation_id) != (last.reply_to, last.correlation_id):
+                times = f" {last.inbox_id}:{last.deliveries}"
+                self._events.append(
+                    answer._replace(
+                        event_id=answer.event_id + times, reply_to=last.reply_to, correlation_id=last.correlation_id
+                    )
+                )
 
     def _keep_references(self, change: AccountChange, shard: int) -> None:
         for gone in change.references_gone:
@@ -311,7 +327,8 @@ class Writing:
         asked = {(message.source, message.event_id): message for message in self._asked_again}
         for stored in load_answers(connection, list(asked)):
             message = asked[stored.source, stored.command_id]
-            self._events.append(told_again(asked_by(message), stored, message.inbox_id, 1, self._context))
+            answer = told_again(asked_by(message), stored, message.inbox_id, 1, self._context)
+            self._tell(message.inbox_id, answer)
 
     def write_shared(
         self, connection: Connection, books: Books | None = None, loaded: Mapping[BudgetKey, LoadedBudget] = _NONE

@@ -329,15 +329,28 @@ def claim_waiting(connection: Connection, subjects: Sequence[tuple[str, str]], r
 
 
 _SETTLE = """
-UPDATE inbox SET state = s.state, reason = s.reason, detail = s.detail,
-    settled = CASE WHEN s.state = 'waiting' OR s.reason = ANY(%b::text[]) THEN inbox.settled END,
-    settled_at = CASE WHEN s.state = 'waiting' THEN NULL ELSE %s::timestamptz END,
-    shard = CASE WHEN s.state = 'waiting' THEN NULL ELSE inbox.shard END,
-    times_parked = inbox.times_parked + (s.state = 'dead')::integer, others_posted = s.others_posted
-FROM unnest(%b::bigint[], %b::text[], %b::text[], %b::text[], %b::smallint[])
-     AS s(inbox_id, state, reason, detail, others_posted)
-WHERE inbox.inbox_id = s.inbox_id
+WITH settled AS (
+    UPDATE inbox SET state = s.state, reason = s.reason, detail = s.detail,
+        settled = CASE WHEN s.state = 'waiting' OR s.reason = ANY(%b::text[]) THEN inbox.settled END,
+        settled_at = CASE WHEN s.state = 'waiting' THEN NULL ELSE %s::timestamptz END,
+        shard = CASE WHEN s.state = 'waiting' THEN NULL ELSE inbox.shard END,
+        times_parked = inbox.times_parked + (s.state = 'dead')::integer, others_posted = s.others_posted
+    FROM unnest(%b::bigint[], %b::text[], %b::text[], %b::text[], %b::smallint[])
+         AS s(inbox_id, state, reason, detail, others_posted)
+    WHERE inbox.inbox_id = s.inbox_id
+    RETURNING inbox.inbox_id, inbox.deliveries, inbox.reply_to, inbox.correlation_id
+)
+SELECT * FROM settled WHERE reply_to IS NOT NULL
 """
+
+
+class AskedLast(NamedTuple):
+    """Where the answer to a message is wanted by whoever has sent it last."""
+
+    inbox_id: int
+    deliveries: int  #: how often it has come until then
+    reply_to: str
+    correlation_id: str | None
 
 
 _WAIT_FOR = """
@@ -352,11 +365,16 @@ def wait_for(connection: Connection, awaited: Sequence[tuple[int, str]]) -> None
         run_bulk(connection, _WAIT_FOR, tuple(list(column) for column in zip(*awaited, strict=True)))
 
 
-def settle(connection: Connection, settlements: Sequence[Settlement], now: datetime) -> None:
-    """Write outcomes, in the transaction that wrote what they say; `now` is its time."""
-    if settlements:
-        columns = (list(column) for column in zip(*settlements, strict=True))
-        run_bulk(connection, _SETTLE, ([*MENDABLE], now, *columns))
+def settle(connection: Connection, settlements: Sequence[Settlement], now: datetime) -> list[AskedLast]:
+    """Write outcomes, in the transaction that wrote what they say; `now` is its time.
+
+    Returns where answers are wanted by now: a message may have come again since it was claimed. Whoever sends it after
+    this waits for the commit, and finds its answer.
+    """
+    if not settlements:
+        return []
+    columns = (list(column) for column in zip(*settlements, strict=True))
+    return [AskedLast(*row) for row in run_bulk(connection, _SETTLE, ([*MENDABLE], now, *columns))]
 
 
 # Probed without locks, which would write to every row; what is found is locked, and looked at once more. Sub-selects

@@ -1,17 +1,21 @@
 """Commands: each is done or rejected once and for ever, and its sender is told which, in the commit that does it."""
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine
 from uuid6 import uuid7
 
+from core.domain.books import Books
+from core.domain.program.registry import ProgramRegistry
 from core.domain.value.verbs import Verb
 from core.mending.dead_letters import RetryLimits, retry_letters
 from core.messages.inbound.replies import ReplyAddress
 from core.messages.inbound.sources import CommandGrant, Sources
 from core.posting.batch import Poster
+from core.posting.handlers import HANDLERS, Outcome
 from core.receiving.receive import receive
 from core.store.engine import create_database_engine
 from tests.answers import TRUSTED, answer, answers
@@ -223,6 +227,38 @@ def test_answers_go_where_their_senders_want_them_too(shell: Shell) -> None:
         "SELECT reply_to, correlation_id FROM outbox WHERE type LIKE 'loyalty.command.%' ORDER BY correlation_id"
     )
     assert [tuple(row) for row in rows] == [("loyalty.replies.till", f"c{place}") for place in (0, 0, 1, 1, 2, 2)]
+
+
+@pytest.mark.parametrize(("points", "is_done"), [(5, True), (50, False)], ids=["accepted", "rejected"])
+@pytest.mark.parametrize("first", [ReplyAddress("loyalty.replies.till", "c1"), None], ids=["asked", "not asked"])
+def test_a_command_that_comes_again_while_it_is_decided_is_answered_to_both(
+    engine: Engine, points: int, is_done: bool, first: ReplyAddress | None
+) -> None:
+    again = ReplyAddress("loyalty.replies.till", "c2")
+    debits = HANDLERS["loyalty.command.debit"]
+    body = as_bytes(command("debit", "k1", points=points, time="2026-03-01T12:00:00Z"))
+
+    def send(reply: ReplyAddress | None) -> None:
+        with engine.begin() as connection:
+            receive(connection, [body], limits=TRUSTED, shards=4, event_source=EVENT_SOURCE, replies=[reply])
+
+    def decide(books: Books, message: Any, rules: ProgramRegistry, as_of: datetime) -> Outcome:
+        send(again)
+        return debits.decide(books, message, rules, as_of)
+
+    shell = Shell(
+        engine, limits=TRUSTED, handlers={**HANDLERS, "loyalty.command.debit": debits._replace(decide=decide)}
+    )
+    shell.take(command("credit", "k0", points=10))
+    send(first)
+    shell.post()
+    rows = shell.rows(
+        "SELECT reply_to, correlation_id, body FROM outbox WHERE event_id LIKE 'answer:% k1%' ORDER BY correlation_id"
+    )
+    asked = [("loyalty.replies.till", "c2"), *([first] if first else [(None, None)])]
+    assert sorted((row[:2] for row in rows), key=str) == sorted(map(tuple, asked), key=str)
+    assert len({row.body for row in rows}) == 1
+    assert (shell.balance(), shell.differences()) == (10 - points * is_done, [])
 
 
 class TestNamingTheAccount:

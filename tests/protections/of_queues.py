@@ -18,6 +18,18 @@ OF_QUEUES = (
         ),
     ),
     Protection(
+        "who asks again while a command is decided is answered too",
+        "every command is answered, wherever its sender asks",
+        (
+            Edit(
+                "core/posting/batch.py",
+                "writing.answer_also(settle(turn.connection, settlements, turn.as_of))",
+                "settle(turn.connection, settlements, turn.as_of)",
+            ),
+        ),
+        ("tests/posting/test_posted_commands.py",),
+    ),
+    Protection(
         "no task takes what a message brings besides its shard",
         "nobody can have points expired that are still good",
         (Edit("tasks/registry.py", "            return not arguments\n", "            return True\n"),),
