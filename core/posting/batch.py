@@ -36,12 +36,12 @@ from core.store.inbox import (
     claim_waiting,
     settle,
     wait_for,
-    wake_waiting_for,
 )
 from core.store.letters_again import Mended, take_again
 from core.store.locks import SHARE_ERASURE_LOCK, TURN, LockClass, Task, lock, run_in_turn
 from core.store.programs import STAMP, load_registry
 from core.store.source_days import add_moved, load_moved
+from core.store.waiting import wake_waiting_for
 
 log = structlog.get_logger(__name__)
 

@@ -105,32 +105,32 @@ class Settlement(NamedTuple):
 
 
 #: Whose what a message is about is; an index has the same words.
-_SUBJECT_SOURCE = "coalesce({m}.subject_source, {m}.source)"
+SUBJECT_SOURCE = "coalesce({m}.subject_source, {m}.source)"
 
 # The shard of what a message is about, as far as the ledger knows it. No program is named: of an id that stands for
 # several accounts, any one's shard will do, since accounts are locked. What waits although orders of the id are posted
 # waits for one more of them, in the program that it is about.
-_SHARD_IN_LEDGER = f"""
+SHARD_IN_LEDGER = f"""
 CASE WHEN {{m}}.awaits IS NOT NULL
     THEN (SELECT max(o.shard) FROM refunds r
           JOIN orders o ON o.source = r.order_source AND o.order_id = r.order_id AND o.program_id = r.program_id
           WHERE r.source = {{m}}.source AND r.refund_id = substr({{m}}.awaits, length('refund ') + 1))
     WHEN split_part({{m}}.subject, ' ', 1) = 'order'
     THEN (SELECT max(o.shard) FROM orders o
-          WHERE o.source = {_SUBJECT_SOURCE} AND o.order_id = substr({{m}}.subject, length('order ') + 1)
+          WHERE o.source = {SUBJECT_SOURCE} AND o.order_id = substr({{m}}.subject, length('order ') + 1)
           HAVING count(*) > {{m}}.others_posted)
     WHEN split_part({{m}}.subject, ' ', 1) = 'command'
     THEN (SELECT max(q.shard) FROM inbox q
-          WHERE q.source = {_SUBJECT_SOURCE} AND q.event_id = substr({{m}}.subject, length('command ') + 1))
+          WHERE q.source = {SUBJECT_SOURCE} AND q.event_id = substr({{m}}.subject, length('command ') + 1))
     ELSE (SELECT r.shard FROM account_references r
           WHERE r.kind = split_part({{m}}.subject, ' ', 1)
             AND r.reference = substr({{m}}.subject, strpos({{m}}.subject, ' ') + 1) LIMIT 1)
 END"""  # noqa: S608  # our own words
 # Or as far as it is about to be posted.
 _SHARD = f"""
-coalesce({_SHARD_IN_LEDGER},
+coalesce({SHARD_IN_LEDGER},
          (SELECT q.shard FROM inbox q
-          WHERE {_SUBJECT_SOURCE.format(m="q")} = {_SUBJECT_SOURCE} AND q.subject = {{m}}.subject AND q.is_subject
+          WHERE {SUBJECT_SOURCE.format(m="q")} = {SUBJECT_SOURCE} AND q.subject = {{m}}.subject AND q.is_subject
                 AND q.state IN ('received', 'waiting') LIMIT 1))
 """  # noqa: S608  # our own words
 
@@ -140,14 +140,14 @@ _NEW_SHARD = _SHARD.replace("{m}.others_posted", "0").replace("{m}.awaits", "NUL
 _NAMED_SHARD = f"""
 CASE WHEN m.named IS NOT NULL THEN
     coalesce((SELECT shard FROM account_references WHERE (kind, reference) = ('account', substr(m.named, 9)) LIMIT 1),
-             (SELECT q.shard FROM inbox q WHERE {_SUBJECT_SOURCE.format(m="q")} = m.source AND q.subject = m.named
+             (SELECT q.shard FROM inbox q WHERE {SUBJECT_SOURCE.format(m="q")} = m.source AND q.subject = m.named
               AND q.is_subject AND q.state IN ('received', 'waiting') LIMIT 1))
 END"""  # noqa: S608  # our own words
 
 # Of a command that undoes one of the same batch: behind that.
 _UNDONE_SHARD = f"""
 CASE WHEN split_part(m.subject, ' ', 1) = 'command' THEN (
-    SELECT coalesce(u.known_shard, u.fallback_shard) FROM placed u WHERE u.source = {_SUBJECT_SOURCE.format(m="m")}
+    SELECT coalesce(u.known_shard, u.fallback_shard) FROM placed u WHERE u.source = {SUBJECT_SOURCE.format(m="m")}
     AND u.event_id = substr(m.subject, length('command ') + 1) ORDER BY u.n LIMIT 1) END"""  # noqa: S608  # our own words
 
 # Whoever asks again may have lost the queue in which the answer was to come.
@@ -286,16 +286,17 @@ def subject_shard(connection: Connection, source: str, subject: str) -> int | No
     return None if shard is None else int(shard)
 
 
-_CLAIMED = ", ".join(f"i.{name}" for name in ClaimedMessage._fields)
+#: The columns that `ClaimedMessage` takes, of the inbox as i.
+CLAIMED = ", ".join(f"i.{name}" for name in ClaimedMessage._fields)
 # A message weighs what posting has to read: its own text, and its order's lines, which are compressed in the table to a
 # quarter or less; those of one order once. The first is claimed however heavy it is.
 _CLAIM = f"""
-SELECT {_CLAIMED} FROM (
+SELECT {CLAIMED} FROM (
     SELECT w.*, sum(weight) OVER (ORDER BY inbox_id) AS weight_with_earlier FROM (
         SELECT n.*, octet_length(settled) + CASE WHEN NOT is_subject
                AND row_number() OVER (PARTITION BY coalesce(subject_source, source), subject ORDER BY inbox_id) = 1
                THEN coalesce((SELECT max(4 * pg_column_size(o.lines)) FROM orders o
-                              WHERE o.source = {_SUBJECT_SOURCE.format(m="n")}
+                              WHERE o.source = {SUBJECT_SOURCE.format(m="n")}
                                     AND o.order_id = substr(n.subject, length('order ') + 1)), 0)
                ELSE 0 END AS weight
         FROM (SELECT * FROM inbox WHERE shard = %s AND state = 'received' ORDER BY inbox_id LIMIT %s) AS n
@@ -313,9 +314,9 @@ def claim_received(connection: Connection, shard: int, rows_max: int, bytes_max:
 
 
 _CLAIM_WAITING = f"""
-SELECT {_CLAIMED}
+SELECT {CLAIMED}
 FROM inbox i JOIN (SELECT DISTINCT * FROM unnest(%b::text[], %b::text[]) AS k(source, subject)) k
-     ON {_SUBJECT_SOURCE.format(m="i")} = k.source AND i.subject = k.subject
+     ON {SUBJECT_SOURCE.format(m="i")} = k.source AND i.subject = k.subject
 WHERE i.state = 'waiting' ORDER BY i.inbox_id LIMIT %s FOR UPDATE OF i SKIP LOCKED
 """  # noqa: S608  # our own column names
 
@@ -375,69 +376,6 @@ def settle(connection: Connection, settlements: Sequence[Settlement], now: datet
         return []
     columns = (list(column) for column in zip(*settlements, strict=True))
     return [AskedLast(*row) for row in run_bulk(connection, _SETTLE, ([*MENDABLE], now, *columns))]
-
-
-# Probed without locks, which would write to every row; what is found is locked, and looked at once more. Sub-selects
-# and arrays instead of joins, for which a whole table might be read.
-_WAKE = f"""
-WITH probed AS MATERIALIZED (
-    SELECT inbox_id, source, subject_source, subject, others_posted, awaits FROM inbox
-    WHERE state = 'waiting' AND {{range}} LIMIT %s
-), found AS MATERIALIZED (
-    SELECT inbox_id, {_SHARD_IN_LEDGER.format(m="p")} AS shard FROM probed p
-), held AS MATERIALIZED (
-    SELECT inbox_id FROM inbox
-    WHERE inbox_id = ANY(ARRAY(SELECT inbox_id FROM found WHERE shard IS NOT NULL)) AND state = 'waiting'
-    FOR UPDATE SKIP LOCKED
-), woken AS (
-    UPDATE inbox SET state = 'received', shard = (SELECT shard FROM found WHERE found.inbox_id = inbox.inbox_id)
-    WHERE inbox_id = ANY(ARRAY(SELECT inbox_id FROM held)) RETURNING 1
-)
-SELECT (SELECT count(*) FROM woken), (SELECT count(*) FROM probed), (SELECT max(inbox_id) FROM probed)
-"""  # noqa: S608  # our own words
-_WAKE_NEWEST = _WAKE.format(range="true ORDER BY inbox_id DESC")
-_WAKE_AFTER = _WAKE.format(range="inbox_id > %s ORDER BY inbox_id")
-
-
-def wake_waiting(connection: Connection, after: int, rows_max: int) -> tuple[int, int]:
-    """Make waiting messages whose subject is in the ledger meanwhile ready again.
-
-    Looks at the newest `rows_max` of them, and at as many above `after`. Returns how many were woken, and the `after`
-    of the next call, with which call by call all are looked at; 0 begins at the oldest.
-    """
-    ((newest_woken, probed, _),) = run_bulk(connection, _WAKE_NEWEST, (rows_max,))
-    if probed < rows_max:
-        return newest_woken, 0
-    ((woken, probed, last),) = run_bulk(connection, _WAKE_AFTER, (after, rows_max))
-    return newest_woken + woken, last if probed == rows_max else 0
-
-
-_WAKE_WAITING_FOR = f"""
-UPDATE inbox SET state = 'received', shard = %s
-FROM unnest(%b::text[], %b::text[]) AS k(source, subject)
-WHERE inbox.state = 'waiting' AND {_SUBJECT_SOURCE.format(m="inbox")} = k.source AND inbox.subject = k.subject
-"""  # noqa: S608  # our own words
-
-
-def wake_waiting_for(connection: Connection, subjects: Sequence[tuple[str, str]], shard: int) -> None:
-    """Make the messages that wait for these (source, subject) ready, on the shard of the subjects."""
-    if subjects:
-        run_bulk(connection, _WAKE_WAITING_FOR, (shard, *(list(column) for column in zip(*subjects, strict=True))))
-
-
-# Their numbers are in the order in which they came, so that those which have waited too long stand first.
-_OVERDUE = f"""
-SELECT {_CLAIMED} FROM inbox i
-WHERE inbox_id = ANY(ARRAY(SELECT inbox_id FROM inbox WHERE state = 'waiting' ORDER BY inbox_id LIMIT %s))
-      AND state = 'waiting' AND received_at < now() - make_interval(days => %s)
-      AND {_SHARD_IN_LEDGER.format(m="i")} IS NULL
-ORDER BY inbox_id FOR UPDATE OF i SKIP LOCKED
-"""  # noqa: S608  # our own words
-
-
-def claim_overdue(connection: Connection, waiting_days_max: int, rows_max: int) -> list[ClaimedMessage]:
-    """Messages whose subject has not come for longer than `waiting_days_max`, among the `rows_max` oldest that wait."""
-    return [ClaimedMessage(*row) for row in run_bulk(connection, _OVERDUE, (rows_max, waiting_days_max))]
 
 
 def has_work(engine: Engine, shard: int) -> bool:

@@ -14,13 +14,11 @@ from core.store.engine import database_now
 from core.store.inbox import (
     ClaimedMessage,
     Settlement,
-    claim_overdue,
     settle,
-    wake_waiting,
 )
 from core.store.orders_elsewhere import orders_elsewhere
 from core.store.programs import load_registry
-from core.store.waiting import count_waiting_since, oldest_waiting
+from core.store.waiting import claim_overdue, count_waiting_since, oldest_waiting, wake_waiting
 
 
 class SweepOutcome(NamedTuple):

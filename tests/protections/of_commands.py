@@ -44,7 +44,7 @@ OF_COMMANDS = (
         (
             Edit(
                 "core/posting/writing.py",
-                "        self._events.append(answer_event(asked, data, account, self._context))\n",
+                "        self._tell(command.inbox_id, answer_event(asked, data, account, self._context))\n",
                 "",
             ),
         ),

@@ -18,6 +18,7 @@ from tests.protections.protection import Edit, Protection
 _BATCH = "core/posting/batch.py"
 _LEDGER = "core/store/ledger.py"
 _INBOX = "core/store/inbox.py"
+_WAITING = "core/store/waiting.py"
 _OUTBOX = "core/store/outbox.py"
 _TABLES = "core/store/migrations/versions/0001_ledger_inbox_and_outbox.py"
 _RELAY = "tasks/relay.py"
@@ -251,7 +252,7 @@ PROTECTIONS = (
         "a refund is either posted or parked",
         (
             Edit(
-                _INBOX,
+                _WAITING,
                 "IS NULL\nORDER BY inbox_id FOR UPDATE OF i SKIP LOCKED\n",
                 "IS NULL\nORDER BY inbox_id\n",
             ),
@@ -263,7 +264,7 @@ PROTECTIONS = (
         "a refund that was posted in this moment is not posted again",
         (
             Edit(
-                _INBOX,
+                _WAITING,
                 "shard IS NOT NULL)) AND state = 'waiting'\n    FOR UPDATE SKIP LOCKED\n",
                 "shard IS NOT NULL))\n",
             ),
