@@ -123,7 +123,8 @@ def measure_latency(
             _opened(broker_url) as link,
         ):
             _measure(link, [_order(f"first-{n}", n, "10000.00") for n in range(_CUSTOMERS)], 200)
-            no_ops.measure(2, 10)
+            _measure(link, [_command(f"warming-{n}", n) for n in range(_CUSTOMERS)], 200)
+            no_ops.measure(20, 10)
             idle = _idle_percent({role: processes[role].pid for role in modules}, seconds)
             found = [latency for rate in rates for latency in _at_rate(link, no_ops, rate, seconds)]
     return Latencies(url_without_password(broker_url).partition(":")[0], found, idle)

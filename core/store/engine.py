@@ -42,6 +42,8 @@ _ANSWER_GRACE_SECONDS = 5
 _WORKED_SHARE_MIN = 0.1
 #: A session that was silent for longer is asked whether it still works: a firewall may have forgotten it.
 _TRUSTED_SECONDS = 10.0
+#: So many statements stay prepared in a session: more than posting and upkeep have together.
+_PREPARED_MAX = 500
 #: What the server reports of itself, unasked, whenever it changes.
 _READ_ONLY_STATUS = (b"in_hot_standby", b"default_transaction_read_only")
 
@@ -186,6 +188,7 @@ def create_database_engine(
             **_NETWORK_SETTINGS,
             **must_write,
             "application_name": application_name,
+            "prepare_threshold": 0 if gives_up else 5,  # what a role runs it runs again, and planning costs most
             "client_encoding": "UTF8",  # or an SQL_ASCII database would answer in bytes
             "options": _options(url, limits, {"plan_cache_mode": "force_generic_plan"} if plans_once else {}),
         },
@@ -194,6 +197,7 @@ def create_database_engine(
     @event.listens_for(engine, "do_connect")
     def connect(_dialect: Any, _record: Any, arguments: list[Any], options: dict[str, Any]) -> ImpatientConnection:
         session = open_session(*arguments, **options)
+        session.prepared_max = _PREPARED_MAX
         session.idle_seconds_max = limits.idle_seconds_max
         if gives_up:
             session.answer_seconds_max = limits.statement_seconds_max + _ANSWER_GRACE_SECONDS
