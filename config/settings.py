@@ -10,6 +10,8 @@ from pydantic_settings import BaseSettings, DotEnvSettingsSource, SettingsConfig
 from core.messages.inbound.problems import near_match
 from core.messages.inbound.replies import REPLY_PREFIX
 
+#: In the order of their ports.
+ROLE_NAMES = ("intake", "worker", "beat")
 CHAIN_KEY_CHARACTERS_MIN = 32
 REFERENCE_SALT_CHARACTERS_MIN = 32
 #: What intake holds of one message at most (core.messages.inbound.reading, which takes long to import).
@@ -22,7 +24,7 @@ OWN_NAMES: Final = (
     "loyalty.relay", "loyalty.periodic", "loyalty.tasks", "_kombu.", "unacked", "celery",
 )  # fmt: skip
 #: What is not a setting and has the prefix all the same: of one process alone, and those of our own tests.
-_OTHER_VARIABLES: Final = frozenset({"LOYALTY_INTAKE_NAME", "LOYALTY_HEARTBEAT_FILE"})
+_OTHER_VARIABLES: Final = frozenset({"LOYALTY_INTAKE_NAME", "LOYALTY_HEARTBEAT_FILE", "LOYALTY_ROLE_RESTARTS"})
 _OF_TESTS: Final = "LOYALTY_TEST_"
 
 
@@ -113,6 +115,13 @@ class Settings(BaseSettings):
     """Secret of the hashes that are kept in the place of phone numbers, e-mail addresses and erased customers, at least
     32 characters; the same for all roles, and for ever: under another one nothing is found that was linked before, and
     nothing is received once a customer was erased. Unset: no message may name an account so, and nobody is erased."""
+
+    metrics_port: Annotated[int | None, Field(ge=1, le=65_533)] = None
+    """Port of intake for metrics and health; the worker's is the next one, beat's the one after. Unset: none opens."""
+    metrics_host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
+    """Address at which these ports listen; `0.0.0.0`, or `::`: at all of the host's."""
+    celery_events: bool = False
+    """Whether Celery's events are sent, by which Flower and exporters of Celery's metrics see tasks and workers."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least level that is logged."""

@@ -26,6 +26,7 @@ from core.messages.reasons import MENDS  # noqa: E402
 from core.messages.schemas import all_schemas  # noqa: E402
 from core.store.report_views import REPORT_VIEWS  # noqa: E402
 from tasks.registry import TASKS  # noqa: E402
+from workers.metrics.families import COUNTED, FAMILIES, OF_ROLE  # noqa: E402
 
 #: Parts of a program file with the heading under which the page of programs tells of each.
 _PARTS = {
@@ -63,6 +64,7 @@ def tables() -> dict[str, dict[str, str]]:
         "programs.md": _program_fields(),
         "peers.md": {"commands": _commands()},
         "reading.md": {"views": _views()},
+        "monitoring.md": {"metrics": _metrics()},
     }
 
 
@@ -111,6 +113,20 @@ def _tasks() -> str:
         summary = (task.function.__doc__ or "").partition("\n")[0]
         rows.append((f"`{task.name}`", f"`{task.queue}`", every.get(task.name, "when there is work"), summary))
     return _table(("Task", "Queue", "Runs each", "What it does"), rows)
+
+
+def _metrics() -> str:
+    tellers: dict[str, list[str]] = {}
+    for role, families in COUNTED.items():
+        for family in families:
+            tellers.setdefault(family.name, []).append(role)
+    for family in FAMILIES:
+        tellers.setdefault(family.name, ["every role" if family in OF_ROLE else "beat"])
+    rows = []
+    for family in FAMILIES:
+        labels = ", ".join(f"`{label}`" for label in family.labels)
+        rows.append((f"`{family.name}`", family.kind, labels, ", ".join(tellers[family.name]), family.meaning))
+    return _table(("Metric", "Kind", "Labels", "Told by", "What it says"), rows)
 
 
 def _commands() -> str:

@@ -150,6 +150,7 @@ def audit_ledger(runtime: Runtime, shard: int | None = None) -> dict[str, Any]:
     }
     with runtime.engine.begin() as connection:
         record_run(connection, "loyalty.audit_ledger", instant, result)
+    runtime.watcher.audited(differences)
     for difference in differences:
         log.error(
             "ledger_difference", action="ledger_difference", invariant=difference.invariant, detail=difference.text
@@ -184,8 +185,11 @@ def _run(runtime: Runtime, task: str, as_of: str | None, find_shards: _FindShard
         return _tried(runtime, instant, shards, step)
     for shard in shards:
         while True:
+            tally = runtime.watcher.tally()
             with runtime.engine.begin() as connection:
-                count = step(connection, shard, instant, EventContext(runtime.event_source, database_now(connection)))
+                context = EventContext(runtime.event_source, database_now(connection), tally)
+                count = step(connection, shard, instant, context)
+            runtime.watcher.moved(tally)
             if not count:
                 break
             changed += count

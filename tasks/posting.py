@@ -32,7 +32,9 @@ def post_inbox(runtime: Runtime, shard: int) -> dict[str, int]:
     counts = {"posted": 0, "replayed": 0, "waiting": 0, "parked": 0, "rejected": 0}
     account_shards: set[int] = set()  #: with events that are still to be published
     while True:
+        batch_began = monotonic()
         batch = runtime.poster.post_batch(shard, runtime.posting_batch_messages)
+        runtime.watcher.posted(batch, monotonic() - batch_began)
         for name in counts:
             counts[name] += getattr(batch, name)
         account_shards |= batch.account_shards
@@ -75,6 +77,7 @@ def sweep_inbox(runtime: Runtime) -> dict[str, Any]:
     """Nudge every shard that has received messages, wake messages whose order came, park those that waited too long."""
     with runtime.engine.begin() as connection:
         swept, alarm = _sweep_waiting(connection, runtime)
+    runtime.watcher.overdue(swept.overdue)
     if alarm is not None:
         log.warning("message_waits_long", action="message_waits_long", **alarm._asdict())
     with runtime.engine.begin() as connection:

@@ -32,7 +32,10 @@ def relay_outbox(runtime: Runtime, shard: int) -> dict[str, int]:
     started = monotonic()
     published = 0
     while True:
-        count = _relay_batch(runtime, shard)
+        batch_began = monotonic()
+        events = _relay_batch(runtime, shard)
+        runtime.watcher.relayed(events, monotonic() - batch_began)
+        count = len(events)
         published += count
         # Asked once more, since who wrote events meanwhile found the shard taken.
         if not count or (count < runtime.relay_batch_events and not has_unpublished(runtime.engine, shard)):
@@ -45,11 +48,11 @@ def relay_outbox(runtime: Runtime, shard: int) -> dict[str, int]:
     return {"published": published}
 
 
-def _relay_batch(runtime: Runtime, shard: int) -> int:
+def _relay_batch(runtime: Runtime, shard: int) -> Sequence[OutgoingEvent]:
     """One batch in one transaction: the turn is held until the marks are committed."""
     with runtime.engine.begin() as connection:
         if not take_turn(connection, Task.RELAY, shard):
-            return 0
+            return ()
         events = claim_unpublished(connection, shard, runtime.relay_batch_events)
         if events:
             try:
@@ -57,10 +60,11 @@ def _relay_batch(runtime: Runtime, shard: int) -> int:
             except BaseException as error:
                 # Whatever it was (a time limit too): confirms of this batch must not be read as the next one's.
                 runtime.drop_publisher()
+                runtime.watcher.relay_failed()
                 log.warning("relay_failed", action="relay_failed", shard=shard, error=_reason(error))
                 raise
             mark_published(connection, [event.outbox_id for event in events])
-        return len(events)
+        return events
 
 
 def _replies(events: Sequence[OutgoingEvent]) -> list[Reply]:

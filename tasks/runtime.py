@@ -8,6 +8,7 @@ from sqlalchemy import Engine
 
 from core.messages.outbound.replies import Reply
 from core.posting.batch import Poster
+from tasks.watching import UNWATCHED, Watcher
 
 
 class EventPublisher(Protocol):
@@ -41,6 +42,7 @@ class Runtime:
     is_trial: bool = False  #: what is due is worked out and told, and nothing of it is kept
     asked_by: str | None = None  #: the person who asked for a run; None: beat
     chain_key: bytes | None = field(default=None, repr=False)  #: of the hash chain over entries; None: no chain
+    watcher: Watcher = UNWATCHED
     publishes_again_at: float = 0.0  #: by the monotonic clock: until then posting leaves publishing to the relay
     _publisher: EventPublisher | None = field(default=None, init=False, repr=False)
 

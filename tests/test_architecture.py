@@ -57,6 +57,7 @@ RESERVED = {
     "alembic": {"core.store"},
     "yaml": {"core.messages"},
     "pydantic_settings": {"config", "workers"},
+    "prometheus_client": {"workers.metrics"},
 }
 #: What a script makes is as long as the schemas are.
 MADE = {Path(CLIENT, "loyalty_client", f"{name}.py") for name in ("commands", "events")}

@@ -97,7 +97,9 @@ def test_every_reason_is_in_the_page_of_messages(reason: Reason) -> None:
     assert f"| `{reason}` |" in (DOCS / "messages.md").read_text()
 
 
-@pytest.mark.parametrize("file", ["operations.md", "messages.md", "programs.md", "peers.md", "reading.md"])
+@pytest.mark.parametrize(
+    "file", ["operations.md", "messages.md", "programs.md", "peers.md", "reading.md", "monitoring.md"]
+)
 def test_generated_tables_are_up_to_date(file: str) -> None:
     generate = runpy.run_path(str(DOCS / "generate.py"))
     page = (DOCS / file).read_text()

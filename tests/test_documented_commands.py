@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 import typer
 
+from config.settings import ROLE_NAMES
 from tests.fuzz.__main__ import MISSING
 from tests.pages import PAGES, ROOT
 from tests.test_docs import CommandLine, shell_code
 from workers.cli import build_app
-from workers.stack import ROLE_NAMES
 
 HERE = "tests/test_documented_commands.py"
 CI = (".ci/run",)

@@ -10,7 +10,7 @@ import pytest
 import typer
 from sqlalchemy import Engine, text
 
-from config.settings import Settings
+from config.settings import ROLE_NAMES, Settings
 from core.store.engine import create_database_engine
 from core.store.grants import grant_role
 from tests.database_roles import database_role
@@ -22,7 +22,7 @@ from tests.test_docs import CommandLine
 from workers import health
 from workers.celery_app import _SETTINGS
 from workers.cli import build_app
-from workers.stack import ROLE_NAMES, STOP_SECONDS
+from workers.stack import STOP_SECONDS
 
 FOLDER = ROOT / "deploy/kubernetes"
 #: Kustomizations that can be built by themselves.

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 import typer
 
+from config.settings import ROLE_NAMES
 from tests.pages import ROOT
 from tests.test_docs import CommandLine
 from workers.cli import WRONG_USE, build_app
-from workers.stack import ROLE_NAMES, STOP_SECONDS
+from workers.stack import STOP_SECONDS
 
 UNITS = ROOT / "deploy/systemd"
 

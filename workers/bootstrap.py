@@ -18,8 +18,10 @@ from core.posting.batch import BatchBounds, Poster
 from core.receiving.executing import Executor
 from core.store.engine import SessionLimits, create_database_engine, normalized_url
 from tasks.runtime import EventPublisher, Runtime
+from tasks.watching import UNWATCHED, Watcher
 from workers.brokers import BROKER_SCHEMES, check_broker_url, open_event_publisher, url_scheme
 from workers.embedded import read_addresses
+from workers.metrics.beside import own_watcher
 from workers.nudging import QuietNudger
 from workers.urls import broker_url_problem, url_problem
 
@@ -139,6 +141,7 @@ def build_runtime(settings: Settings, app: Celery) -> Runtime:
             addresses.broker_url, events_kept_max=settings.events_kept_max, declares=settings.declare
         ),
         nudge=QuietNudger(app),
+        watcher=own_watcher(),
     )
 
 
@@ -148,6 +151,7 @@ def runtime_on(
     *,
     open_publisher: Callable[[], EventPublisher],
     nudge: Callable[[str, int], None],
+    watcher: Watcher = UNWATCHED,
 ) -> Runtime:
     """What tasks are given, on this database."""
     chain_key = writing_key(settings)
@@ -160,6 +164,7 @@ def runtime_on(
             chain_key=chain_key,
             reference_salt=message_limits(settings).reference_salt,
             bounds=BatchBounds(deciding_seconds_max=_deciding_seconds_max(settings)),
+            tallies=watcher.tallies,
         ),
         open_publisher=open_publisher,
         nudge=nudge,
@@ -173,6 +178,7 @@ def runtime_on(
         outbox_retention_days=settings.outbox_retention_days,
         run_seconds_max=settings.task_seconds_max / _RUNS_PER_TASK_LIMIT,
         chain_key=chain_key,
+        watcher=watcher,
     )
 
 

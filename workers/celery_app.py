@@ -1,5 +1,6 @@
 """The Celery app: nudges and ticks only. Settings with their reasons; docs/operations.md has the measurements."""
 
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -51,7 +52,6 @@ _SETTINGS: dict[str, Any] = {
     # A task that outlives its connection is done again at worst; terminating it would look like a crash to posting.
     "worker_cancel_long_running_tasks_on_connection_loss": False,
     "worker_enable_prefetch_count_reduction": False,
-    "worker_send_task_events": False,
     "worker_enable_remote_control": False,
     "worker_hijack_root_logger": False,
     "control_queue_exclusive": True,
@@ -73,6 +73,8 @@ def create_app(settings: Settings) -> Celery:
         # No soft limit: it raises in the middle of posting, where it would look like the fault of a message.
         task_time_limit=settings.task_seconds_max,
         worker_concurrency=settings.worker_processes,
+        worker_send_task_events=settings.celery_events,
+        task_send_sent_event=settings.celery_events,
         beat_schedule=beat_schedule(),
     )
     runtime = _RuntimeOfProcess(settings, app)
@@ -140,11 +142,13 @@ def _bound(row: TaskRow, runtime: Callable[[], Runtime]) -> Callable[..., Any]:
         if not row.takes(arguments):
             log.error("task_discarded", action="task_discarded", task=row.name, error="ArgumentsOfAnother")
             return None
+        given, began, outcome = runtime(), time.monotonic(), "failed"
         try:
-            return row.function(runtime(), *arguments)
+            result = row.function(given, *arguments)
         except Exception as error:
             if not is_outage(error) and not isinstance(error, (BrokerUnavailableError, EventNotConfirmedError)):
                 raise
+            outcome = "interrupted"
             # One line, where Celery would write a page for each nudge of an outage, with rows in it at worst. The sweep
             # asks again.
             detail = _first_line(error)
@@ -156,6 +160,11 @@ def _bound(row: TaskRow, runtime: Callable[[], Runtime]) -> Callable[..., Any]:
                 detail=detail,
             )
             return None
+        else:
+            outcome = "done"
+            return result
+        finally:
+            given.watcher.ran(row.name, outcome, time.monotonic() - began)
 
     run.__name__ = row.function.__name__
     run.__doc__ = row.function.__doc__

@@ -8,6 +8,8 @@ import os
 from pathlib import Path
 
 HEARTBEAT_VARIABLE = "LOYALTY_HEARTBEAT_FILE"
+#: How often a role's supervisor has started it again, told to the role.
+RESTARTS_VARIABLE = "LOYALTY_ROLE_RESTARTS"
 
 
 def beat_heart(path: str | None = None) -> None:

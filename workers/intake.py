@@ -20,6 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from core.errors import BrokerUnavailableError
 from core.messages.inbound.reading import MessageLimits
 from core.receiving.receive import Receipt, receive_in_parts
+from tasks.watching import UNWATCHED, Watcher
 from workers.brokers import Delivery, IntakeSource
 from workers.brokers.large_messages import BATCH_BYTES_MAX, sent_bytes
 from workers.heartbeat import beat_heart, mark_progress
@@ -52,6 +53,7 @@ class Intake:
         limits: IntakeLimits,
         *,
         event_source: str,
+        watcher: Watcher = UNWATCHED,
     ) -> None:
         """`nudge` asks for a run of a task on a shard, and says whether the broker took it."""
         self._engine = engine
@@ -59,6 +61,7 @@ class Intake:
         self._nudges = _Nudges(nudge, limits.nudge_interval_seconds, limits.nudges_at_once_per_second)
         self._limits = limits
         self._event_source = event_source
+        self._watcher = watcher
         self._size = _BatchSize(limits.batch_messages)
         self._is_stopping = False
 
@@ -96,11 +99,13 @@ class Intake:
     def step(self, source: IntakeSource) -> int:
         """Take one batch: receive, store, COMMIT, nudge, acknowledge. Returns how many messages came."""
         received = source.receive(messages_max=self._size.messages, wait_seconds=self._limits.wait_seconds)
+        came_at = time.monotonic()
         self._size.learn([sent_bytes(message.raw) for message in received])
         done = 0
         for messages, receipt in self._store(received):
             self._nudges.ask(receipt.shards)
             self._nudges.send_due()  # first of all: somebody may wait for the answer, and nobody for the rest
+            self._watcher.received(receipt, time.monotonic() - came_at)
             source.acknowledge(received[done : done + messages])
             _log_receipt(receipt)
             done += messages

@@ -26,6 +26,7 @@ from workers.celery_app import create_app, keep_our_logging
 from workers.celery_consumer import SurvivingConsumer
 from workers.heartbeat import beat_heart
 from workers.intake import Intake, IntakeLimits, consumer_name, stop_on_signals
+from workers.metrics.beside import open_port, own_watcher
 from workers.nudging import Nudger
 from workers.process_logs import log_as_process, speaks_records
 from workers.ticking import TickingBeat
@@ -46,6 +47,7 @@ def run_intake(settings: Settings) -> None:
     addresses = find_addresses(settings)
     engine = open_engine(settings, application_name="loyalty-intake", plans_once=True)
     await_database(engine)
+    open_port(settings, "intake")
     app = create_app(settings)
     intake = Intake(
         engine,
@@ -65,6 +67,7 @@ def run_intake(settings: Settings) -> None:
             settings.shards,
         ),
         event_source=settings.event_source,
+        watcher=own_watcher(),
     )
     stop_on_signals(intake)
     try:
@@ -83,7 +86,8 @@ def run_worker(settings: Settings, queues: str | None = None) -> None:
         # signal has interrupted may hold the lock of the log. The supervisor's records say the same.
         setattr(celery_worker, "safe_say", _say_nothing)  # noqa: B010  # its types know nothing of it
     arguments = [
-        "--quiet", "worker", "--pool=prefork", "--without-gossip", "--without-mingle", "--without-heartbeat",
+        "--quiet", "worker", "--pool=prefork", "--without-gossip", "--without-mingle",
+        *(() if settings.celery_events else ("--without-heartbeat",)),
         f"--hostname=worker-{uuid7().hex[-8:]}@{socket.gethostname()}", "--loglevel=WARNING",
     ]  # fmt: skip
     if queues:
@@ -115,6 +119,7 @@ def run_beat(settings: Settings) -> None:
 def _app(settings: Settings, role: str) -> Celery:
     log_as_process(settings, role)
     keep_our_logging(settings, role)
+    open_port(settings, role)
     engine = open_engine(settings)
     await_database(engine)
     engine.dispose()  # nothing of it may cross the fork

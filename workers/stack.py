@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from sqlalchemy.exc import OperationalError
 
-from config.settings import Settings
+from config.settings import ROLE_NAMES, Settings
 from core.store.engine import create_database_engine
 from core.store.migrate import upgrade
 from core.store.programs import load_registry
@@ -21,8 +21,6 @@ from workers.embedded import EmbeddedServers
 from workers.heartbeat import beat_heart
 from workers.roles import await_database
 from workers.supervisor import Role, Supervisor
-
-ROLE_NAMES = ("intake", "worker", "beat")
 
 #: How long a role may go without a sign of progress. Longer than every timeout inside it, so that it can help itself.
 STALL_SECONDS = 90.0

@@ -16,7 +16,7 @@ import structlog
 from structlog.typing import FilteringBoundLogger
 
 from workers.child_processes import die_with_parent, has_ended, signal_name
-from workers.heartbeat import HEARTBEAT_VARIABLE
+from workers.heartbeat import HEARTBEAT_VARIABLE, RESTARTS_VARIABLE
 
 _STEP_SECONDS = 0.1
 _KILL_WAIT_SECONDS = 10.0
@@ -185,7 +185,8 @@ class _Child:
         self._heartbeat.unlink(missing_ok=True)
         self._mark, self._killed = 0, False
         self._started = self._beaten = time.monotonic()
-        environment = {**os.environ, **self.role.environment, HEARTBEAT_VARIABLE: str(self._heartbeat.absolute())}
+        told = {HEARTBEAT_VARIABLE: str(self._heartbeat.absolute()), RESTARTS_VARIABLE: str(self._restarts)}
+        environment = {**os.environ, **self.role.environment, **told}
         try:
             self.process = self._spawn(environment)
         except OSError as error:  # also a fork that fails for want of memory, which passes

@@ -11,6 +11,7 @@ from celery.apps.beat import Beat
 from celery.beat import Scheduler, Service
 
 from workers.heartbeat import beat_heart
+from workers.metrics.beside import own_watcher
 
 _LOOK_SECONDS = 1.0
 _PAUSE_SECONDS_MIN, _PAUSE_SECONDS_MAX = 0.5, 4.0
@@ -50,6 +51,7 @@ class TickScheduler(Scheduler):
         self._due: dict[str, float] = {}
         self._connection: kombu.Connection | None = None
         self._pause_seconds = 0.0
+        self._watcher = own_watcher()
 
     def tick(self, *_arguments: Any, **_named: Any) -> float:
         """Send what is due, say that we live, and return after how many seconds to come again."""
@@ -59,7 +61,9 @@ class TickScheduler(Scheduler):
             now = time.monotonic()
             if now < self._due.get(name, now):
                 continue
-            if not self._send(entry):
+            is_sent = self._send(entry)
+            self._watcher.ticked(entry.task, is_sent=is_sent)
+            if not is_sent:
                 return self._pause_seconds
             self._due[name] = now + entry.schedule.seconds
         return min([_LOOK_SECONDS, *(due - time.monotonic() for due in self._due.values())])

@@ -25,6 +25,7 @@ from core.posting.events import EventContext
 from core.posting.handlers import HANDLERS, Handler, Outcome
 from core.posting.loading import open_books
 from core.posting.sequence import ReadMessage, decided, in_order, through_first_subject
+from core.posting.tally import Tally
 from core.posting.writing import BudgetRaceError, Report, Writing
 from core.store.engine import CalculatedTooLongError, run_bulk
 from core.store.erasing import Asking
@@ -114,6 +115,7 @@ class BatchResult:
     parked: int = 0
     rejected: int = 0  #: commands
     account_shards: set[int] = field(default_factory=set)
+    tallies: list[Tally] = field(default_factory=list)  #: of its transactions; none unless the poster is to count
     is_busy: bool = False  #: another worker has the shard
 
 
@@ -137,10 +139,12 @@ class Poster:
         reference_salt: bytes | None = None,
         handlers: Mapping[str, Handler] = HANDLERS,
         bounds: BatchBounds = BatchBounds(),  # noqa: B008  # a tuple
+        tallies: bool = False,
     ) -> None:
         """`event_source` is the CloudEvents source of what we publish; `new_account_id` draws account ids.
 
         With `chain_key` entries carry a hash chain (core.store.proof.chain). Without `reference_salt` nobody is erased.
+        With `tallies` results tell what was done by kind.
         """
         self._engine = engine
         self._handlers = handlers
@@ -149,6 +153,7 @@ class Poster:
         self.bounds = bounds  #: of each batch
         self._event_source = event_source
         self._new_account_id = new_account_id
+        self._tallies = tallies
         self._registry = ProgramRegistry((), stamp=-1)
         #: Shards with an attempt of ours that ended in an error and is still counted as a death.
         self._unforgotten: set[int] = set()
@@ -211,6 +216,7 @@ class Poster:
             total.parked += result.parked
             total.rejected += result.rejected
             total.account_shards |= result.account_shards
+            total.tallies += result.tallies
         return total
 
     def _post_alone(self, shard: int, message: ClaimedMessage) -> BatchResult:
@@ -326,7 +332,7 @@ class Poster:
                 yield Mended(*message.subject_key, reasons, f"message {message.inbox_id} ({message.type})")
 
     def _writing(self, turn: Turn) -> Writing:
-        return Writing(EventContext(self._event_source, turn.as_of))
+        return Writing(EventContext(self._event_source, turn.as_of, Tally() if self._tallies else None))
 
     def _settle(self, turn: Turn, outcomes: Sequence[tuple[ClaimedMessage, Outcome]], writing: Writing) -> BatchResult:
         """Write every message's outcome, and announce what is parked."""
@@ -357,6 +363,9 @@ class Poster:
         wait_for(turn.connection, awaiting)
         run_bulk(turn.connection, _FORGET_ATTEMPTS, (turn.shard,))
         result.account_shards |= set(writing.account_shards())
+        if writing.tally is not None:
+            writing.tally.add_outcomes(outcomes)
+            result.tallies.append(writing.tally)
         return result
 
     def _count_attempt(self, shard: int) -> None:

@@ -37,6 +37,7 @@ from core.messages.outbound.published_events import (
 )
 from core.messages.outbound.reward_events import RewardData
 from core.messages.outbound.told_rewards import told_reward
+from core.posting.tally import Tally
 from core.store.appending import OutboxEvent
 from core.store.inbox import ClaimedMessage
 from core.store.shards import account_shard
@@ -47,6 +48,7 @@ class EventContext(NamedTuple):
 
     source: str  #: CloudEvents source
     recorded_at: datetime  #: the transaction's time
+    tally: Tally | None = None  #: what it is counted in; None: nobody asks
 
 
 class _Whose(TypedDict):

@@ -105,6 +105,7 @@ class Writing:
     def __init__(self, context: EventContext) -> None:
         """`context` is what all events of the transaction share."""
         self._context = context
+        self.tally = context.tally  #: counts what is kept; None: nobody asks
         self._opened: dict[UUID, None] = {}
         self._members: dict[UUID, tuple[Member, ...]] = {}
         self._primaries: dict[CustomerKey, PrimaryChange] = {}
@@ -169,6 +170,8 @@ class Writing:
         for spent in decision.budgets:
             self._budgets[spent.program_id, spent.name] = None
         self._events += decision_events(decision, self._context)
+        if self.tally is not None:
+            self.tally.add_decision(decision)
 
     def _keep_orders(self, decision: Decision, report: Report | None) -> None:
         kinds = {getattr(each, "kind", None) for each in decision.facts}

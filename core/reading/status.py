@@ -33,8 +33,8 @@ class BusyShard(NamedTuple):
     attempts: int  #: to post, in a row, of which none has ended; more than one means that workers died at it
 
 
-class Status(NamedTuple):
-    """What is under way, counted, and what is settled: counted too where that is quick, else about."""
+class UnderWay(NamedTuple):
+    """What is under way. Only rows that are open are read, by the indexes that have no others."""
 
     as_of: datetime
     stored_at: datetime | None  #: when the newest message was stored in the inbox
@@ -42,6 +42,18 @@ class Status(NamedTuple):
     waiting: Backlog  #: messages that wait for their orders
     unpublished: Backlog  #: outbox rows to publish
     dead: dict[str, int]  #: dead letters by reason, the most frequent first
+    shards: list[BusyShard]
+
+
+class Status(NamedTuple):
+    """What is under way, counted, and what is settled: counted too where that is quick, else about."""
+
+    as_of: datetime
+    stored_at: datetime | None  #: this and what follows as of `UnderWay`
+    received: Backlog
+    waiting: Backlog
+    unpublished: Backlog
+    dead: dict[str, int]
     shards: list[BusyShard]
     inbox: dict[str, int | None]  #: rows by state; None: not counted
     totals: dict[str, int | None]  #: rows of the tables; None: not known
@@ -56,9 +68,10 @@ _OPEN = """
 SELECT now(),
        (SELECT count(*) FROM inbox WHERE state = 'waiting'),
        (SELECT received_at FROM inbox WHERE state = 'waiting' ORDER BY inbox_id LIMIT 1),
-       (SELECT count(*) FROM outbox WHERE published_at IS NULL),
-       (SELECT count(DISTINCT program_id) FROM programs), (SELECT min(applied_at) FROM programs)
+       (SELECT count(*) FROM outbox WHERE published_at IS NULL)
 """
+_PROGRAMS = "SELECT count(DISTINCT program_id), min(applied_at) FROM programs"
+_AUTHORIZATIONS = "SELECT count(*) FROM authorizations WHERE state = 'open' AND expires_at IS NOT NULL"
 
 # By the numbers of the rows, which the indexes of what is open are in, and which are in the order of arrival.
 _SHARDS = """
@@ -86,8 +99,29 @@ def load_status(connection: Connection, *, is_exact: bool = False) -> Status:
 
     `is_exact` counts what is settled too, which reads whole tables; else large ones are estimated by their statistics.
     """
+    found = load_under_way(connection)
+    ((programs, since),) = run_bulk(connection, _PROGRAMS)
+    inbox: dict[str, int | None] = dict.fromkeys(INBOX_STATES)
+    inbox |= {"received": found.received.rows, "waiting": found.waiting.rows, "dead": sum(found.dead.values())}
+    totals, counted = _totals(connection, is_exact=is_exact)
+    if "messages" in counted:
+        states = dict(run_bulk(connection, "SELECT state, count(*) FROM inbox GROUP BY state"))
+        inbox |= {state: states.get(state, 0) for state in ("posted", "replayed", "rejected", "dropped")}
+    return Status(
+        *found,
+        inbox,
+        totals,
+        [name for name in totals if name not in counted],
+        programs,
+        since,
+        orders_elsewhere(connection, load_registry(connection)) if found.waiting.rows else [],
+    )
+
+
+def load_under_way(connection: Connection) -> UnderWay:
+    """Count what is open, and find since when."""
     stored_at = load_stored_at(connection)
-    ((as_of, waiting, waiting_at, unpublished, programs, since),) = run_bulk(connection, _OPEN)
+    ((as_of, waiting, waiting_at, unpublished),) = run_bulk(connection, _OPEN)
     ((unpublished_at,),) = run_bulk(connection, _UNPUBLISHED_SINCE)
     shards = [BusyShard(*row) for row in run_bulk(connection, _SHARDS)]
     dead = run_bulk(
@@ -96,13 +130,7 @@ def load_status(connection: Connection, *, is_exact: bool = False) -> Status:
     received = Backlog(
         sum(shard.rows for shard in shards), min((s.oldest_at for s in shards if s.oldest_at), default=None)
     )
-    inbox: dict[str, int | None] = dict.fromkeys(INBOX_STATES)
-    inbox |= {"received": received.rows, "waiting": waiting, "dead": sum(count for _, count in dead)}
-    totals, counted = _totals(connection, is_exact=is_exact)
-    if "messages" in counted:
-        found = dict(run_bulk(connection, "SELECT state, count(*) FROM inbox GROUP BY state"))
-        inbox |= {state: found.get(state, 0) for state in ("posted", "replayed", "rejected", "dropped")}
-    return Status(
+    return UnderWay(
         as_of,
         stored_at,
         received,
@@ -110,13 +138,13 @@ def load_status(connection: Connection, *, is_exact: bool = False) -> Status:
         Backlog(unpublished, unpublished_at),
         dict(dead),
         shards,
-        inbox,
-        totals,
-        [name for name in totals if name not in counted],
-        programs,
-        since,
-        orders_elsewhere(connection, load_registry(connection)) if waiting else [],
     )
+
+
+def count_open_authorizations(connection: Connection) -> int:
+    """How many authorizations and rewards hold points until a deadline."""
+    ((count,),) = run_bulk(connection, _AUTHORIZATIONS)
+    return int(count)
 
 
 def load_stored_at(connection: Connection) -> datetime | None:

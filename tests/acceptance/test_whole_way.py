@@ -11,13 +11,13 @@ import pytest
 from celery import Celery
 from pydantic import SecretStr
 
-from config.settings import Settings
+from config.settings import ROLE_NAMES, Settings
 from core.errors import BrokerUnavailableError
 from tests.acceptance.whole_worker import CONFIRMED, WholeWorker, kill, wait_until
 from tests.factories import as_bytes, line, order, refund
 from workers.bootstrap import Addresses
 from workers.child_processes import is_alive
-from workers.stack import ROLE_NAMES, supervisor_of
+from workers.stack import supervisor_of
 
 pytestmark = pytest.mark.slow
 

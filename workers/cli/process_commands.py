@@ -13,7 +13,7 @@ import structlog
 import typer
 from rich.console import Console
 
-from config.settings import Settings
+from config.settings import ROLE_NAMES, Settings
 from core.errors import UserError
 from workers.bootstrap import known_url, message_limits, misspelt_variables
 from workers.cli.command_errors import NoBrokerError, NoDatabaseError
@@ -23,7 +23,7 @@ from workers.demo.demo_run import FOLDER_NAME, run_demo
 from workers.heartbeat import HEARTBEAT_VARIABLE
 from workers.process_logs import log_as_process, log_failed_start
 from workers.roles import run_beat, run_intake, run_worker
-from workers.stack import ROLE_NAMES, has_programs, own_command, running_servers, supervisor_of
+from workers.stack import has_programs, own_command, running_servers, supervisor_of
 
 #: Commands that run until they are stopped, and speak to a log.
 PROCESSES = ("up", *ROLE_NAMES)
