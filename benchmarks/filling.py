@@ -5,12 +5,15 @@ the rows of an account do not lie together.
 """
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from hashlib import md5
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Engine, text
 
+from benchmarks.bulk import without_indexes
 from core.domain.ledger import Entry, EntryKind
 from core.domain.lots import Allocation, AllocationKind
 from core.domain.program import Program
@@ -41,11 +44,9 @@ expiry: {policy: after_days, days: 300}
 """
 _LINES = f'{{"line_id":["1"],"quantity":[1],"amount":["{_POINTS}"]}}'
 _WHY = {"basis_amount": "10.00", "tier": "bronze", "rules": [{"rule_id": "spend", "points": _POINTS}]}
-#: Foreign keys hold by the way the rows are made. Checking each takes most of the time, which a superuser can spare.
-_UNCHECKED = """
-SELECT set_config('session_replication_role', 'replica', true) FROM pg_roles WHERE rolname = current_user AND rolsuper
-"""
-_OCCURRED_AT = "CAST(:occurred_at AS timestamptz) + make_interval(days => {k} * :spread)"
+#: The large tables.
+_FILLED = ("accounts", "members", "orders", "entries", "lots", "allocations", "inbox", "outbox", "usages")
+_OCCURRED_AT = "CAST(:occurred_at AS timestamptz) + make_interval(days => CAST({k} * :spread AS integer))"
 _NUMBERED = "(SELECT n, md5('account ' || n)::uuid AS account_id FROM generate_series(1, :accounts) AS n) AS numbered"
 
 _SHARD = "('x' || right(account_id::text, 4))::bit(16)::integer % :shards"
@@ -73,9 +74,10 @@ FROM {_NUMBERED} ORDER BY n
 _ENTRIES = f"""
 INSERT INTO entries (account_id, sequence, kind, points, pending_change, reserved_change, deficit_change,
                      balance_after, pending_after, reserved_after, lifetime_points_after, occurred_at, source, order_id,
-                     why)
+                     why, recorded_at)
 SELECT account_id, :k, 'accrual', :points, 0, 0, 0, :points * :k, 0, 0, :points * :k, {_OCCURRED_AT.format(k=":k")},
-       '/bench', concat(n, '-', :k), CAST(:why AS json)
+       '/bench', concat(n, '-', :k), CAST(:why AS json),
+       CASE WHEN :is_recorded_then THEN {_OCCURRED_AT.format(k=":k")} ELSE now() END
 FROM {_NUMBERED} ORDER BY n
 """
 _LOTS = f"""
@@ -115,13 +117,16 @@ def fill_ledger(
     is_limited: bool = False,
     has_messages: bool = True,
     ordered_days_ago: int = 400,
+    days_between: int = 1,
+    is_recorded_then: bool = False,
 ) -> None:
     """Fill an empty, migrated database. No lot was taken, and points last 300 days; entries are chained with a key.
 
-    The orders of each account are a day apart. With `is_limited` they are of one day, and the program has caps of a day
-    and a month, and a budget. Without messages, inbox and outbox stay empty.
+    The orders of each account are some days apart. With `is_limited` they are of one day, and the program has caps of a
+    day and a month, and a budget. Without messages, inbox and outbox stay empty. Entries are recorded now, or then,
+    which a chain cannot have.
     """
-    occurred_at, spread = datetime.now(UTC) - timedelta(days=ordered_days_ago), 0 if is_limited else 1
+    occurred_at, spread = datetime.now(UTC) - timedelta(days=ordered_days_ago), 0 if is_limited else days_between
     values = {
         "spread": spread,
         "lines": _LINES,
@@ -130,27 +135,45 @@ def fill_ledger(
         "shards": ACCOUNT_SHARDS,
         "points": _POINTS,
         "occurred_at": occurred_at,
+        "is_recorded_then": is_recorded_then,
+        "why": json.dumps(_WHY),
     }
     program = _apply_program(engine, is_limited=is_limited)
+    if chain_key is None:
+        with without_indexes(engine, _FILLED):
+            _fill_orders(engine, values, None)
+            _fill_others(engine, values, program, has_messages=has_messages, is_limited=is_limited)
+    else:  # entries find those before them by their key
+        _fill_orders(engine, values, chain_key)
+        _fill_others(engine, values, program, has_messages=has_messages, is_limited=is_limited)
+    with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+        connection.execute(text("SET statement_timeout = 0"))
+        connection.execute(text("VACUUM ANALYZE"))
+
+
+def _fill_orders(engine: Engine, values: dict[str, Any], chain_key: bytes | None) -> None:
+    """Accounts with their orders, and what these gave."""
     _run_all(engine, _ACCOUNTS, values)
     rounds = range(1, ORDERS_EACH + 1)
     for k in rounds:  # all before the first entry is chained: what comes later would need a seal
         _run_all(engine, _ORDERS, {**values, "k": k})
     for k in rounds:
-        values["k"] = k
         if chain_key is None:
-            _run_all(engine, _ENTRIES, {**values, "why": json.dumps(_WHY)})
+            _run_all(engine, _ENTRIES, {**values, "k": k})
         else:
-            _append_entries(engine, accounts, k, occurred_at + timedelta(days=k * spread), chain_key)
-        _run_all(engine, _LOTS, values)
+            occurred_at = values["occurred_at"] + timedelta(days=k * values["spread"])
+            _append_entries(engine, values["accounts"], k, occurred_at, chain_key)
+        _run_all(engine, _LOTS, {**values, "k": k})
+
+
+def _fill_others(
+    engine: Engine, values: dict[str, Any], program: Program, *, has_messages: bool, is_limited: bool
+) -> None:
     if has_messages:
         _run_all(engine, _MESSAGES, values)
     if is_limited:
-        day = occurred_at.astimezone(program.zone).date().isoformat()
+        day = values["occurred_at"].astimezone(program.zone).date().isoformat()
         _run_all(engine, _USAGES, {**values, "day": day, "month": day[:7]})
-    with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
-        connection.execute(text("SET statement_timeout = 0"))
-        connection.execute(text("VACUUM ANALYZE"))
 
 
 def _apply_program(engine: Engine, *, is_limited: bool) -> Program:
@@ -171,10 +194,9 @@ def _append_entries(engine: Engine, accounts: int, k: int, occurred_at: datetime
             append_entries(connection, entries, [why_json(entry.why) for entry in entries], chain_key)
 
 
-def _run_all(engine: Engine, statements: str, values: dict[str, object]) -> None:
+def _run_all(engine: Engine, statements: str, values: Mapping[str, object]) -> None:
     with engine.begin() as connection:
         connection.execute(text("SET LOCAL statement_timeout = 0"))
-        connection.execute(text(_UNCHECKED))
         for statement in statements.split(";\n"):
             connection.execute(text(statement), {name: values[name] for name in values if f":{name}" in statement})
 

@@ -119,6 +119,7 @@ WORKER_GRANTS: Mapping[str, Allowed] = {
     "repairs": _APPEND,
     "liability_snapshots": _APPEND,
     "liability_lines": _APPEND,
+    "activity_lines": _APPEND,
 }  # fmt: skip
 #: What a role needs beside that where it erases customers: words may go then, and names, and no number changes.
 _ERASING: Mapping[str, Allowed] = {

@@ -177,6 +177,7 @@ COLUMNS: Mapping[str, Mapping[str, Holds]] = MappingProxyType(
         "liability_lines": _columns(
             nothing="program_id month line_number bucket tier_id earned_month last_month points"
         ),
+        "activity_lines": _columns(nothing="program_id month line_number flow cause_kind cause program_version points"),
         "numbers": _columns(nothing="name next_number erasures"),
         "turns": _columns(nothing="task shard"),
         "posting_attempts": _columns(nothing="shard attempts started_at"),

@@ -181,4 +181,17 @@ REPORT_VIEWS: Mapping[str, tuple[str, Mapping[str, str]]] = {
             "points": "how many; of a deficit below zero",
         },
     ),
+    "loyalty_activity_lines": (
+        "points of a month that was kept that have all of this in common",
+        {
+            "program_id": "the program",
+            "month": "its first day",
+            "line_number": "1, 2, 3, … of the month in the program",
+            "flow": "issued, clawed_back, redeemed, expired, adjusted or moved",
+            "cause_kind": "rule or promotion; or entry, where neither tells",
+            "cause": "its id, or the kind of the entries",
+            "program_version": "that judged the orders or commands (a conversion's: the other program's); null: time",
+            "points": "by which what is outstanding has changed: below zero, less",
+        },
+    ),
 }

@@ -1,4 +1,4 @@
-"""Keeps what each program owed at the end of each month: worked out from what was recorded before it."""
+"""Keeps what each program owed at the end of each month, and what became of points in it, from what was recorded."""
 
 from datetime import datetime, timedelta
 
@@ -7,6 +7,7 @@ from sqlalchemy import Connection
 from core.domain.accounting.months import Month, month_at, month_of
 from core.domain.calendar import add_months
 from core.domain.program.registry import ProgramRegistry
+from core.store.activity import append_activity, load_month_activity
 from core.store.liability import append_snapshot, last_kept, load_liability
 from core.store.locks import LockClass, try_lock
 
@@ -30,4 +31,7 @@ def keep_month(connection: Connection, registry: ProgramRegistry, program_id: st
     """Keep the month in this transaction; None when another worker keeps one, False if it was kept meanwhile."""
     if not try_lock(connection, LockClass.PERIODIC, _SNAPSHOT_LOCK):
         return None
-    return append_snapshot(connection, load_liability(connection, registry, program_id, month.ends_at, month))
+    if not append_snapshot(connection, load_liability(connection, registry, program_id, month.ends_at, month)):
+        return False
+    append_activity(connection, program_id, month, load_month_activity(connection, program_id, month))
+    return True

@@ -5,6 +5,8 @@ from tests.protections.protection import Edit, Protection
 _LIABILITY = "core/store/liability.py"
 _PROMISE = "what was told of a month never moves; what comes late is a correction of the open month"
 _KEPT = "tests/tasks/test_kept_months.py::"
+_ACTIVITY = "core/store/activity.py"
+_SAME = "tests/reading/test_kept_activity.py::test_kept_months_are_what_is_counted_by_hand"
 _GROUPED = ">= %(as_of)s GROUP BY n.account_id, n.lot_number) AS u\n"
 
 OF_MONTHS = (
@@ -43,6 +45,30 @@ OF_MONTHS = (
             ),
         ),
         ("tests/store/test_grants.py::test_the_workers_role_may_update_just_the_columns_that_some_statement_sets",),
+    ),
+    Protection(
+        "workers may not change what became of points in a month that was kept",
+        _PROMISE,
+        (
+            Edit(
+                "core/store/grants.py",
+                '"activity_lines": _APPEND,',
+                '"activity_lines": Allowed(inserts=True, updates=("points",)),',
+            ),
+        ),
+        ("tests/store/test_grants.py::test_the_workers_role_may_update_just_the_columns_that_some_statement_sets",),
+    ),
+    Protection(
+        "every day of a month is of its activity",
+        _PROMISE,
+        (Edit(_ACTIVITY, "    while starts_at < month.ends_at:\n", "    if starts_at < month.ends_at:\n"),),
+        (_SAME,),
+    ),
+    Protection(
+        "verify asks for the activity of a month that was kept",
+        _PROMISE,
+        (Edit("core/store/proof/kept_activity.py", "if told[line] != there[line]:", "if not told[line]:"),),
+        ("tests/store/test_verify.py::test_a_check_finds_what_it_is_there_for",),
     ),
     Protection(
         "verify asks for the split of a month that was kept",

@@ -178,19 +178,21 @@ class Hand:
     def activity_by_version(self) -> dict[tuple[str, str, str, str, int | None], int]:
         """The same by the version of the program that judged the order, the return or the command too."""
         found: Counter[tuple[str, str, str, str, int | None]] = Counter()
-        earned: dict[Any, dict[tuple[str, str], int]] = defaultdict(dict)
+        of_orders: dict[Any, list[dict[str, Any]]] = defaultdict(list)
+        for entry in self.entries:
+            if entry["kind"] in _EARNING and entry["order_id"] is not None:
+                of_orders[entry["source"], entry["order_id"]].append(entry)
         for entry in self.entries:
             change = entry["points"] + entry["pending_change"] + entry["reserved_change"]
             month, version = self.month(entry["recorded_at"]), self._version(entry)
             flow, cause = self._flow(entry)
             if entry["kind"] in _EARNING and entry["order_id"] is not None:
-                order, now = (entry["source"], entry["order_id"]), _parts(entry["why"])
-                before = earned[order]
+                now = _parts(entry["why"])
+                before = _earned_before(entry, of_orders[entry["source"], entry["order_id"]])
                 for part in {*before, *now}:
                     difference = now.get(part, 0) - before.get(part, 0)
                     found[month, flow, *part, version] += difference
                     change -= difference
-                earned[order] = now
             if change:
                 found[month, flow, "entry", cause, version] += change
         return {key: points for key, points in found.items() if points}
@@ -289,6 +291,25 @@ class Hand:
             for order_id, prices in lines.items()
         }
         return sum(max(0, math.floor(amount - back[order_id])) for order_id, amount in amounts.items())
+
+
+def _earned_before(entry: dict[str, Any], of_order: list[dict[str, Any]]) -> dict[tuple[str, str], int]:
+    """What the order earned before one of its entries: by its last entry, of whichever account had it.
+
+    Where it moves between two accounts at one instant, their entries have no order there: what is the account's own, or
+    earlier, comes before what is not.
+    """
+    if not entry["why"].get("points_entitled_before"):
+        return {}
+    best: tuple[Any, ...] = ()
+    found: dict[tuple[str, str], int] = {}
+    for other in of_order:
+        is_own, at = other["account_id"] == entry["account_id"], other["recorded_at"]
+        if (other["sequence"] < entry["sequence"]) if is_own else (at <= entry["recorded_at"]):
+            place = (is_own or at < entry["recorded_at"], at, is_own, other["sequence"])
+            if place > best:
+                best, found = place, _parts(other["why"])
+    return found
 
 
 def _parts(why: dict[str, Any]) -> dict[tuple[str, str], int]:

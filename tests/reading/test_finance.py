@@ -14,7 +14,7 @@ from core.domain.accounting.flows import FLOWS, Flow
 from core.domain.accounting.liability import Bucket, Liability
 from core.domain.accounting.months import month_at, month_of, months_between
 from core.domain.ledger import EntryKind
-from core.reading.finance.activity import first_recorded, load_activity
+from core.reading.finance.activity import first_month, load_activity
 from core.store.engine import begin_reading
 from core.store.liability import load_liability
 from core.store.programs import load_registry
@@ -43,7 +43,8 @@ def activity(shell: Shell, program_id: str = "test") -> Activity:
     with shell.engine.begin() as connection:
         begin_reading(connection)
         registry = load_registry(connection)
-        first = month_of(registry, program_id, first_recorded(connection, program_id)).first_day
+        first = first_month(connection, registry, program_id)
+        assert first is not None
         last = month_of(registry, program_id, datetime.now(UTC)).first_day
         return load_activity(connection, registry, program_id, months_between(registry, program_id, first, last))
 

@@ -18,14 +18,15 @@ from core.reading.finance.activity import load_activity
 from core.reading.finance.journal import load_journal
 from core.reading.finance.owed import load_owed
 from core.reading.finance.promotion import load_promotion
+from core.store.activity import load_activity_lines
 from core.store.engine import begin_reading
 from core.store.liability import load_liability
 from core.store.programs import load_registry
-from core.upkeep.snapshots import keep_month, next_month_due
 from tests.answers import TRUSTED
 from tests.conftest import Servers
 from tests.reading.beancount_balances import beancount_balances
 from tests.reading.books_by_hand import Hand
+from tests.reading.living_year import do_what_is_due, keep_months
 from tests.reading.set_clock import SetClock, open_with_set_clock
 from tests.reading.year_messages import PLAIN, POINT_VALUES, PROGRAM_IDS, PROGRAMS, Year
 from tests.shell import Shell
@@ -68,24 +69,6 @@ def posted(servers: Servers) -> Iterator[Posted]:
         do_what_is_due(shell, clock)
         url = clock.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
         yield Posted(shell, clock, {program_id: Hand(url, program_id, ZONE.key) for program_id in PROGRAM_IDS}, kept)
-
-
-def do_what_is_due(shell: Shell, clock: SetClock) -> None:
-    as_of = clock.go_on().isoformat()
-    for task in (shell.release, shell.expire, shell.void, shell.review):
-        task(as_of)
-    shell.sweep()
-    shell.post()
-
-
-def keep_months(shell: Shell, now: datetime) -> None:
-    for program_id in PROGRAM_IDS:
-        is_kept: bool | None = True
-        while is_kept:
-            with shell.engine.begin() as connection:
-                registry = load_registry(connection)
-                month = next_month_due(connection, registry, program_id, now)
-                is_kept = month is not None and keep_month(connection, registry, program_id, month)
 
 
 def reading(connection: Connection) -> Any:
@@ -177,8 +160,18 @@ class TestWhatIsOwed:
 class TestWhatBecameOfPoints:
     def test_is_what_is_counted_by_hand_by_month_cause_and_version(self, posted: Posted, program_id: str) -> None:
         found = activity(posted.shell, program_id)
+        assert [month.kept_at is not None for month in found.months] == [True] * 12 + [False]
         sums = found.sums(lambda x: (x.month, x.flow.value, x.cause.kind.value, x.cause.name, x.version))
         assert {key: points for key, points in sums.items() if points} == posted.hands[program_id].activity_by_version()
+
+    def test_comes_to_the_same_whether_months_were_kept_or_are_read_again(
+        self, posted: Posted, program_id: str
+    ) -> None:
+        found = activity(posted.shell, program_id)
+        with posted.shell.engine.begin() as connection:
+            reading(connection)
+            read = load_activity_lines(connection, program_id, [each.month for each in found.months])
+        assert read == list(found.lines)
 
     def test_costs_what_the_versions_say(self, posted: Posted, program_id: str) -> None:
         found = activity(posted.shell, program_id)

@@ -23,8 +23,6 @@ FROM (VALUES (true, {0}), (false, -({0}))) AS moved(is_pending, points)
 WHERE origin_id = 'parcels' AND lots.is_pending = moved.is_pending
 """
 
-SPLIT = "what was kept of a month's end is split by tier, age and end as it was then"
-
 TAMPERED = [
     (
         "an issued reward costs what the version says that issued it",
@@ -424,24 +422,6 @@ TAMPERED = [
         "what retention may have purged is of the past",
         "UPDATE retention SET purged_before = now() + interval '1 second'",
     ),
-    (
-        "what was kept of a month's end is what the entries until then come to",
-        "UPDATE liability_lines SET points = points - 1 WHERE bucket = 'available' AND line_number = 1",
-    ),
-    (
-        "what was kept of a month's end is what the entries until then come to",
-        "DELETE FROM liability_lines",
-    ),
-    (SPLIT, "UPDATE liability_lines SET tier_id = 'gold' WHERE bucket = 'available'"),
-    (SPLIT, "UPDATE liability_lines SET earned_month = earned_month - interval '1 month' WHERE bucket = 'available'"),
-    (SPLIT, "UPDATE liability_lines SET last_month = last_month + interval '1 month' WHERE last_month IS NOT NULL"),
-    (SPLIT, "UPDATE liability_lines SET last_month = NULL WHERE bucket = 'available'"),
-    (SPLIT, "UPDATE liability_lines SET bucket = 'available' WHERE bucket = 'pending'"),
-    (SPLIT, "UPDATE liability_lines SET bucket = 'pending' WHERE bucket = 'available' AND program_id = 'idle'"),
-    (SPLIT, "UPDATE liability_lines SET tier_id = 'gold' WHERE bucket = 'reserved'"),
-    (SPLIT, "UPDATE liability_lines SET bucket = 'deficit' WHERE bucket = 'reserved'"),
-    (SPLIT, "UPDATE liability_lines SET points = points - 1 WHERE bucket = 'available' AND line_number = 1"),
-    (SPLIT, "DELETE FROM liability_lines"),
     (
         "a program's balances are what it issued, less what was taken back or expired",
         "UPDATE accounts SET balance = balance + 1 WHERE customer_id = 'c1'",

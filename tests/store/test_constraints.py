@@ -197,6 +197,11 @@ REFUSED = {
     "ck_liability_lines_bucket": "UPDATE liability_lines SET bucket = 'lent'",
     "ck_liability_lines_earned_month": "UPDATE liability_lines SET bucket = 'reserved'",
     "ck_liability_lines_last_month": "UPDATE liability_lines SET bucket = 'deficit', earned_month = NULL",
+    "pk_activity_lines": "INSERT INTO activity_lines SELECT * FROM activity_lines",
+    "fk_activity_lines_program_id_month": "UPDATE activity_lines SET month = '2025-12-01'",
+    "ck_activity_lines_flow": "UPDATE activity_lines SET flow = 'lent'",
+    "ck_activity_lines_cause_kind": "UPDATE activity_lines SET cause_kind = 'whim'",
+    "ck_activity_lines_points": "UPDATE activity_lines SET points = 0",
     "pk_retention": "INSERT INTO retention SELECT * FROM retention",
     "pk_repairs": "UPDATE repairs SET repair_id = 1",
     "fk_repairs_account_id": "UPDATE repairs SET account_id = gen_random_uuid()",
@@ -258,6 +263,10 @@ def fill(engine: Engine) -> Shell:
     shell.execute("INSERT INTO liability_snapshots VALUES ('test', '2026-01-01', '2026-02-01', 1, 0, '{}')")
     shell.execute(
         "INSERT INTO liability_lines SELECT program_id, month, n, 'available', '', month, month, 15 - 10 * n"
+        " FROM liability_snapshots, generate_series(1, 2) AS n"
+    )
+    shell.execute(
+        "INSERT INTO activity_lines SELECT program_id, month, n, 'issued', 'rule', 'spend', 1, 15 - 10 * n"
         " FROM liability_snapshots, generate_series(1, 2) AS n"
     )
     shell.execute(
@@ -338,6 +347,7 @@ def test_what_must_be_known_cannot_be_left_out(filled: Shell) -> None:
         "returns": ["account_id", "rate", "reference", "reference_kind", "seal", "sequence", "tier_id"],
         "outbox": ["account_id", "correlation_id", "published_at", "reply_to"],
         "liability_lines": ["earned_month", "last_month"],
+        "activity_lines": ["program_version"],
         "repairs": ["account_id", "reason", "seal"],
         "retention": ["seal"],
     }

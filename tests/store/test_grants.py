@@ -148,6 +148,7 @@ def hold_and_release(shell: Shell) -> None:
         "DELETE FROM lots",
         "UPDATE repairs SET found = '{}'",
         "UPDATE liability_lines SET points = 1",
+        "UPDATE activity_lines SET points = 1",
         "DELETE FROM liability_snapshots",
         "UPDATE programs SET document = '{}'",
         "UPDATE schema_support SET oldest_revision = '0'",

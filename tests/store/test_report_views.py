@@ -126,6 +126,7 @@ def test_months_that_were_kept_are_shown_as_finance_was_told(engine: Engine, rol
             told[row.program_id, row.month] = found
     tool = create_database_engine(role.url)
     months, lines = seen(tool, "loyalty_liability_snapshots"), seen(tool, "loyalty_liability_lines")
+    activity = seen(tool, "loyalty_activity_lines")
     tool.dispose()
     assert len(months) == len(told) == 4
     for month in months:
@@ -137,6 +138,8 @@ def test_months_that_were_kept_are_shown_as_finance_was_told(engine: Engine, rol
         assert [tuple(line)[3:] for line in shown] == [tuple(line) for line in kept.lines]
         assert (month.unit, month.currency, month.kept_at) == (kept.valuation.unit, "EUR", kept.kept_at)
         assert month.point_value == (None if month.program_id == "money" else kept.valuation.point_value)
+        until = [line.points for line in activity if line.program_id == month.program_id and line.month <= month.month]
+        assert sum(until) == kept.by_entries
     assert sum(month.points_deficit for month in months) < 0
 
 

@@ -11,7 +11,6 @@ from sqlalchemy.exc import InternalError
 from core.domain.accounting.months import Month
 from core.store.engine import create_database_engine, database_now
 from core.store.grants import WORKER_GRANTS
-from core.store.liability import append_snapshot, load_liability
 from core.store.programs import load_registry
 from core.store.proof.counted_periods import load_periods
 from core.store.proof.invariants import CHECKS
@@ -24,6 +23,7 @@ from core.store.proof.verify import (
     verify_accounts,
     verify_ledger,
 )
+from core.upkeep.snapshots import keep_month
 from tests.conftest import OpenDatabase
 from tests.factories import PROGRAM_TEXT, cancellation, command, fulfilment, goods_back, line, order, refund
 from tests.shell import Shell, take_by_operator, tampered
@@ -31,6 +31,7 @@ from tests.store.account_tamperings import TAMPERED_ACCOUNTS
 from tests.store.authorization_tamperings import TAMPERED_AUTHORIZATIONS
 from tests.store.every_column import UPDATED, Free, Named, tampering
 from tests.store.merge_tamperings import TAMPERED_MERGES
+from tests.store.month_tamperings import TAMPERED_MONTHS
 from tests.store.moved_tamperings import TAMPERED_MOVES
 from tests.store.payment_tamperings import TAMPERED_PAYMENTS
 from tests.store.tamperings import CHANGE, TAMPERED
@@ -111,14 +112,15 @@ def of_merged(yesterday: str) -> list[dict[str, Any]]:
 
 
 def end_month(shell: Shell) -> None:
-    """Keep what is owed now as if it were that of two months' ends, and let retention have been at work long ago."""
+    """Keep what there is now as if it were that of two months, and let retention have been at work long ago."""
+    starts_at = datetime(2026, 1, 1, tzinfo=UTC)
     for day in (date(2026, 1, 1), date(2026, 2, 1)):
         with shell.engine.begin() as connection:
             registry, now = load_registry(connection), database_now(connection)
         with shell.engine.begin() as connection:
             for program_id in registry.program_ids():
-                month = Month(day, now, now)
-                append_snapshot(connection, load_liability(connection, registry, program_id, now, month))
+                keep_month(connection, registry, program_id, Month(day, starts_at, now))
+        starts_at = now
     shell.execute("INSERT INTO retention SELECT unnest(ARRAY['inbox', 'outbox']), now() - interval '1 year'")
 
 
@@ -230,6 +232,7 @@ ALL_TAMPERED = [
     *TAMPERED_AUTHORIZATIONS,
     *TAMPERED_PAYMENTS,
     *TAMPERED_MERGES,
+    *TAMPERED_MONTHS,
 ]
 
 

@@ -21,6 +21,7 @@ from tests.tasks.runtimes import make_runtime
 
 KEPT = "SELECT program_id, month, as_of, program_version, points_expired, points_spent FROM liability_snapshots"
 LINES = "SELECT * FROM liability_lines ORDER BY program_id, month, line_number"
+ACTIVITY = "SELECT * FROM activity_lines ORDER BY program_id, month, line_number"
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def keep(shell: Shell, **over: Any) -> dict[str, Any]:
 
 
 def kept(shell: Shell) -> tuple[list[Any], list[Any]]:
-    return shell.rows(f"{KEPT} ORDER BY program_id, month"), shell.rows(LINES)
+    return shell.rows(f"{KEPT} ORDER BY program_id, month"), [*shell.rows(LINES), *shell.rows(ACTIVITY)]
 
 
 def differences(shell: Shell) -> list[str]:
@@ -90,12 +91,14 @@ def test_a_month_that_was_kept_is_kept_by_nobody_else(shell: Shell) -> None:
 def test_a_late_run_keeps_what_a_run_in_time_would_have(shell: Shell) -> None:
     keep(shell)
     in_time = kept(shell)
+    shell.execute("DELETE FROM activity_lines")
     shell.execute("DELETE FROM liability_lines")
     shell.execute("DELETE FROM liability_snapshots")
     shell.take(order("o9", "700.00"), refund("r9", "o2"), command("debit", "k99", points=5))
     shell.expire("2098-12-31T00:00:00Z")
     keep(shell)
     assert kept(shell) == in_time
+    assert shell.value("SELECT count(DISTINCT month) FROM activity_lines WHERE program_id = 'test'") == 2
 
 
 def test_a_value_that_a_later_version_gives_a_point_changes_no_month_that_was_kept(shell: Shell) -> None:

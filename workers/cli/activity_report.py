@@ -75,8 +75,16 @@ def _headline(found: Activity) -> str:
 
 
 def _notes(found: Activity) -> tuple[str, ...]:
+    notes = []
+    unkept = [each.month.text for each in found.months if each.kept_at is None and not each.is_open]
+    if unkept:
+        span = unkept[0] if len(unkept) == 1 else f"{unkept[0]} to {unkept[-1]}"
+        were = "was" if len(unkept) == 1 else "were"
+        notes.append(f"{span} {were} not kept yet, so all entries of then were read.")
     last = found.months[-1]
-    return (f"{last.month.text} is not over: more will come to it.",) if last.is_open else ()
+    if last.is_open:
+        notes.append(f"{last.month.text} is not over: more will come to it.")
+    return tuple(notes)
 
 
 def _months(found: Activity) -> Table:
@@ -162,6 +170,7 @@ def _month_document(found: Activity, month: str) -> dict[str, Any]:
         "starts_at": each.month.starts_at,
         "ends_at": each.month.ends_at,
         "is_open": each.is_open,
+        "kept_at": each.kept_at,
         "points_before": each.points_before,
         **{flow.value: sums[month, flow] for flow in _WORDS},
         "points_after": each.points_after,

@@ -14,7 +14,7 @@ from config.settings import Settings
 from core.domain.accounting.liability import Liability
 from core.domain.accounting.months import Month, month_at, month_of, months_between
 from core.domain.calendar import YEAR_MAX, YEAR_MIN
-from core.reading.finance.activity import first_recorded, load_activity
+from core.reading.finance.activity import first_month, load_activity
 from core.reading.finance.owed import load_owed
 from core.reading.finance.promotion import load_promotion, programs_with
 from core.reading.snapshot import Snapshot
@@ -138,11 +138,7 @@ def _months(now: Snapshot, program_id: str, first: date | None, last: date | Non
     until = last or present
     if until > present:
         raise MonthOrderError(option="--month" if first == last else "--to", month=f"{until:%Y-%m}")
-    if first is None:
-        recorded = first_recorded(now.connection, program_id)
-        since = until if recorded is None else min(until, month_of(registry, program_id, recorded).first_day)
-    else:
-        since = first
+    since = first or min(until, first_month(now.connection, registry, program_id) or until)
     if since > until:
         raise MonthOrderError(option="--from", month=f"{since:%Y-%m}")
     return months_between(registry, program_id, since, until)

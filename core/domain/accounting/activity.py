@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Hashable
+from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import NamedTuple, TypeVar
@@ -44,6 +45,7 @@ class ActivityMonth(NamedTuple):
     points_before: int
     points_after: int
     is_open: bool  #: more may still come
+    kept_at: datetime | None = None  #: None: its entries were read
 
 
 class Activity(NamedTuple):

@@ -7,7 +7,7 @@ Ledger keys lead with the account, so that the tables can later be partitioned o
 from core.store.tables.base import metadata
 from core.store.tables.commands import authorizations, commands, source_days
 from core.store.tables.erasures import erased_accounts, erased_contents, erasures
-from core.store.tables.finance import liability_lines, liability_snapshots
+from core.store.tables.finance import activity_lines, liability_lines, liability_snapshots
 from core.store.tables.ledger import (
     FIRST_LOTS,
     account_details,
@@ -38,6 +38,7 @@ __all__ = [
     "account_references",
     "account_salts",
     "accounts",
+    "activity_lines",
     "allocations",
     "authorizations",
     "budgets",

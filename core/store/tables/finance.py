@@ -1,4 +1,4 @@
-"""What finance was told: what each program owed at the end of each month. Never changed."""
+"""What finance was told of each month: what each program owed at its end, and what became of points. Never changed."""
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
@@ -36,4 +36,23 @@ liability_lines = sa.Table(
     sa.CheckConstraint("bucket IN ('available', 'pending', 'reserved', 'deficit', 'ended')", name="bucket"),
     sa.CheckConstraint("(bucket IN ('reserved', 'deficit')) = (earned_month IS NULL)", name="earned_month"),
     sa.CheckConstraint("last_month IS NULL OR earned_month IS NOT NULL", name="last_month"),
+)
+
+#: Of the months that liability_snapshots has, of which some have none.
+activity_lines = sa.Table(
+    "activity_lines",
+    metadata,
+    sa.Column("program_id", sa.String(), primary_key=True),
+    sa.Column("month", sa.Date(), primary_key=True),
+    sa.Column("line_number", sa.Integer(), primary_key=True, autoincrement=False),  #: 1, 2, 3, … of the month
+    column("flow", sa.String()),
+    column("cause_kind", sa.String()),
+    column("cause", sa.String()),  #: the id of a rule or promotion, or the kind of the entries
+    #: Of a conversion the other program's; null: time alone moved the points.
+    column("program_version", sa.Integer(), null=True),
+    column("points", sa.BigInteger()),  #: by which what is outstanding has changed
+    sa.ForeignKeyConstraint(["program_id", "month"], ["liability_snapshots.program_id", "liability_snapshots.month"]),
+    sa.CheckConstraint("flow IN ('issued', 'clawed_back', 'redeemed', 'expired', 'adjusted', 'moved')", name="flow"),
+    sa.CheckConstraint("cause_kind IN ('rule', 'promotion', 'entry')", name="cause_kind"),
+    sa.CheckConstraint("points <> 0", name="points"),
 )

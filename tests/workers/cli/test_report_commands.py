@@ -181,6 +181,17 @@ class TestActivity:
         alone = of("--month", third["month"])["lines"]
         assert alone == [line for line in every["lines"] if line["month"] == third["month"]]
 
+    def test_of_months_that_were_kept_is_what_was_kept(self, loyalty: CommandLine, books: Shell) -> None:
+        asked = ("report", "activity", "--program", "test")
+        assert "were not kept yet, so all entries of then were read." in loyalty(*asked).out
+        [before] = loyalty(*asked, "--json").json["programs"]
+        keep_liability(make_runtime(books.engine))
+        [after] = loyalty(*asked, "--json").json["programs"]
+        assert "not kept yet" not in loyalty(*asked).out
+        assert [month.pop("kept_at") is None for month in before["months"]] == [True, True, True]
+        assert [month.pop("kept_at") is None for month in after["months"]] == [False, False, True]
+        assert after == before
+
     @pytest.mark.usefixtures("books")
     def test_is_told_as_csv_for_a_spreadsheet(self, loyalty: CommandLine) -> None:
         lines = rows_of(loyalty("report", "activity", "--program", "test", "--csv").out)

@@ -537,6 +537,17 @@ CREATE TABLE liability_lines (
     CONSTRAINT ck_liability_lines_earned_month CHECK ((bucket IN ('reserved', 'deficit')) = (earned_month IS NULL)),
     CONSTRAINT ck_liability_lines_last_month CHECK (last_month IS NULL OR earned_month IS NOT NULL)
 );
+CREATE TABLE activity_lines (
+    program_id varchar NOT NULL, month date NOT NULL, line_number integer NOT NULL, flow varchar NOT NULL,
+    cause_kind varchar NOT NULL, cause varchar NOT NULL, program_version integer, points bigint NOT NULL,
+    CONSTRAINT pk_activity_lines PRIMARY KEY (program_id, month, line_number),
+    CONSTRAINT fk_activity_lines_program_id_month FOREIGN KEY(program_id, month)
+        REFERENCES liability_snapshots (program_id, month),
+    CONSTRAINT ck_activity_lines_flow CHECK (flow IN ('issued', 'clawed_back', 'redeemed', 'expired', 'adjusted',
+        'moved')),
+    CONSTRAINT ck_activity_lines_cause_kind CHECK (cause_kind IN ('rule', 'promotion', 'entry')),
+    CONSTRAINT ck_activity_lines_points CHECK (points <> 0)
+);
 CREATE VIEW loyalty_liability_snapshots AS SELECT s.program_id, s.month, s.as_of, s.program_version,
     coalesce(p.document->>'unit', 'points') AS unit, p.document->>'currency' AS currency,
     (p.document->>'point_value')::numeric AS point_value, l.points_available, l.points_pending, l.points_reserved,
@@ -555,6 +566,8 @@ CREATE VIEW loyalty_liability_snapshots AS SELECT s.program_id, s.month, s.as_of
     ) AS l;
 CREATE VIEW loyalty_liability_lines AS SELECT program_id, month, line_number, bucket, tier_id, earned_month,
     last_month, points FROM liability_lines;
+CREATE VIEW loyalty_activity_lines AS SELECT program_id, month, line_number, flow, cause_kind, cause, program_version,
+    points FROM activity_lines;
 INSERT INTO numbers (name) VALUES ('inbox'), ('outbox');
 INSERT INTO schema_support (oldest_revision) VALUES ('0001')
 """

@@ -1,6 +1,7 @@
 """Invariant 9, of months: what was kept of their ends is what the entries until then say."""
 
 from core.store.proof.invariants.check import Check
+from core.store.proof.kept_activity import find_wrong_activity
 from core.store.proof.kept_months import find_wrong_splits
 
 #: Of each program the ends of its months, in the order of time: an entry is told by how many of them it came after.
@@ -44,6 +45,12 @@ SNAPSHOTS = (
         9,
         "what was kept of a month's end is split by tier, age and end as it was then",
         find=find_wrong_splits,
+        is_global=True,
+    ),
+    Check(
+        9,
+        "what was kept of a month's activity is what the entries recorded in it come to",
+        find=find_wrong_activity,
         is_global=True,
     ),
 )
