@@ -54,3 +54,10 @@ def test_points_that_were_made_available_too_early_are_told(shell: Shell) -> Non
         f"{CHECK}: order o1 of /shops/test should have 40 points that wait for its fulfilment, but its lots have 39"
     ]
     shell.execute(f"{early.format(1, 1)} WHERE is_pending; {early.format(-1, -1)} WHERE NOT is_pending")
+
+
+def test_what_waited_and_went_with_an_erased_account_is_not_missed(shell: Shell) -> None:
+    shell.take(order("whole", "60.00"))
+    take_by_operator(shell, command("customer.erase", "e1", reason="asked for it"))
+    assert waiting(shell) == 0
+    assert shell.differences() == []

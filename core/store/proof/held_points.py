@@ -22,7 +22,8 @@ o.fulfilled_at IS NULL AND o.tier_id IS NOT NULL
 AND (o.program_id, o.program_version) IN (
     SELECT * FROM unnest(%(held_programs)s::text[], %(held_versions)s::integer[]))
 """
-# Untouched: nothing but what was reported of the order has ever taken from its lots, or come back to them.
+# Untouched: nothing but what was reported of the order has ever taken from its lots, or come back to them. Given up:
+# what waited went with the account, as nothing else takes it.
 _OWN_LOTS = """
 SELECT l.account_id, l.origin_source, l.origin_id,
        coalesce(sum(l.points_remaining) FILTER (WHERE l.is_pending AND l.available_at IS NULL), 0)::bigint,
@@ -31,7 +32,11 @@ SELECT l.account_id, l.origin_source, l.origin_id,
            SELECT FROM allocations n JOIN entries e ON e.account_id = n.account_id AND e.sequence = n.sequence
            WHERE n.account_id = l.account_id AND n.lot_number = l.lot_number
              AND (e.command_id IS NOT NULL
-                  OR (e.source, e.order_id) IS DISTINCT FROM (l.origin_source, l.origin_id))))
+                  OR (e.source, e.order_id) IS DISTINCT FROM (l.origin_source, l.origin_id)))),
+       bool_or(EXISTS (
+           SELECT FROM allocations n JOIN entries e ON e.account_id = n.account_id AND e.sequence = n.sequence
+           WHERE n.account_id = l.account_id AND n.lot_number = l.lot_number
+             AND e.kind = 'debit' AND (e.why->>'forfeited')::boolean))
 FROM unnest(%(account_ids_of)s::uuid[], %(sources)s::text[], %(order_ids)s::text[]) AS k(account_id, source, order_id)
 JOIN dated_lots l ON l.account_id = k.account_id AND l.origin_kind = 'order' AND l.origin_source = k.source
                      AND l.origin_id = k.order_id
@@ -47,6 +52,7 @@ class _OwnLots(NamedTuple):
     waiting: int = 0  #: for its fulfilment
     remaining: int = 0  #: of all of them
     is_untouched: bool = True
+    is_given_up: bool = False
 
 
 def held_otherwise(connection: Connection, registry: ProgramRegistry, scope: Scope) -> Findings:
@@ -99,7 +105,9 @@ def _otherwise(
     kept = KeptOrder(earning, earning.ordered.after(each.refunds))
     held = held_of(posted, program, kept, earning.of(kept.basket), events)
     wanted = posted.points_entitled if held is None else held.points
-    is_exact = held is None or (lots.is_untouched and lots.remaining == posted.points_entitled)
+    is_exact = not lots.is_given_up and (
+        held is None or (lots.is_untouched and lots.remaining == posted.points_entitled)
+    )
     if lots.waiting > wanted or (is_exact and lots.waiting < wanted):
         return f"should have {wanted} points that wait for its fulfilment, but its lots have {lots.waiting}"
     return None
