@@ -22,7 +22,7 @@ from tasks.runtime import EventPublisher, Runtime
 class _NoPublisher:
     """Expiry publishes nothing; the relay would."""
 
-    def publish(self, events: object, replies: object = ()) -> None:
+    def publish(self, events: object, replies: object = (), traces: object = ()) -> None:
         """Take nothing."""
 
     def close(self) -> None:

@@ -304,6 +304,15 @@ def _message(kind: str, schema: Part) -> Part:
     return message
 
 
+_TRACE: Part = {
+    "traceparent": {
+        "type": "string",
+        "description": "The trace of this hop, as W3C Trace Context writes it; on RabbitMQ a header.",
+    },
+    "tracestate": {"type": "string", "description": "What tracing systems add to it; on RabbitMQ a header."},
+}
+
+
 def _beside() -> Part:
     short = {"type": "string", "minLength": 1, "maxLength": REPLY_BYTES_MAX}
     signature = {"type": "string", "description": "<key_id>=<hexadecimal digits>, over the bytes of the message."}
@@ -321,11 +330,12 @@ def _beside() -> Part:
                     "description": "The queue or the stream where the answer to a command goes.",
                 },
                 topology.CORRELATION_FIELD: correlation,
+                **_TRACE,
             },
         },
         "besideWhatIsTold": {
             "type": "object",
-            "description": "On RabbitMQ properties, on Redis and Valkey fields of the entry.",
+            "description": "On RabbitMQ properties and headers, on Redis and Valkey fields of the entry.",
             "properties": {
                 topology.TYPE_FIELD: {
                     "type": "string",
@@ -335,6 +345,7 @@ def _beside() -> Part:
                     **correlation,
                     "description": "Of an answer at the place that reply_to named.",
                 },
+                **_TRACE,
             },
         },
         "taskBody": {

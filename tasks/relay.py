@@ -15,6 +15,7 @@ from core.store.outbox import (
     has_unpublished,
     mark_published,
     shards_with_unpublished,
+    traces_of,
 )
 from core.upkeep.runs import last_run, record_run
 from tasks.runtime import Runtime
@@ -56,7 +57,9 @@ def _relay_batch(runtime: Runtime, shard: int) -> Sequence[OutgoingEvent]:
         events = claim_unpublished(connection, shard, runtime.relay_batch_events)
         if events:
             try:
-                runtime.publisher().publish([(event.type, event.body) for event in events], _replies(events))
+                runtime.publisher().publish(
+                    [(event.type, event.body) for event in events], _replies(events), traces_of(events)
+                )
             except BaseException as error:
                 # Whatever it was (a time limit too): confirms of this batch must not be read as the next one's.
                 runtime.drop_publisher()
@@ -68,7 +71,11 @@ def _relay_batch(runtime: Runtime, shard: int) -> Sequence[OutgoingEvent]:
 
 
 def _replies(events: Sequence[OutgoingEvent]) -> list[Reply]:
-    return [Reply(event.reply_to, event.correlation_id, event.body) for event in events if event.reply_to is not None]
+    return [
+        Reply(event.reply_to, event.correlation_id, event.body, event.trace)
+        for event in events
+        if event.reply_to is not None
+    ]
 
 
 def _reason(error: BaseException) -> str:

@@ -7,6 +7,7 @@ from typing import Protocol
 from sqlalchemy import Engine
 
 from core.messages.outbound.replies import Reply
+from core.messages.trace_context import TraceContext
 from core.posting.batch import Poster
 from tasks.watching import UNWATCHED, Watcher
 
@@ -14,8 +15,16 @@ from tasks.watching import UNWATCHED, Watcher
 class EventPublisher(Protocol):
     """Publishes events; returns when the broker has confirmed them all."""
 
-    def publish(self, events: Sequence[tuple[str, str]], replies: Sequence[Reply] = ()) -> None:
-        """Publish (type, JSON) pairs in order, and those of them that answer somebody to who asked."""
+    def publish(
+        self,
+        events: Sequence[tuple[str, str]],
+        replies: Sequence[Reply] = (),
+        traces: Sequence[TraceContext | None] = (),
+    ) -> None:
+        """Publish (type, JSON) pairs in order, and those of them that answer somebody to who asked.
+
+        `traces`, if there are any, has what is written beside each event.
+        """
 
     def close(self) -> None:
         """Let go of the broker."""

@@ -127,6 +127,7 @@ class Intake:
             event_source=self._event_source,
             signatures=[message.signature for message in received],
             replies=[message.reply for message in received],
+            traces=[message.trace for message in received],
         )
 
     def _sleep(self, seconds: float) -> None:

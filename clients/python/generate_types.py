@@ -21,7 +21,7 @@ Part = dict[str, Any]
 COMMAND_PREFIX = "loyalty.command."
 ANSWERS = {"loyalty.command.accepted", "loyalty.command.rejected"}
 #: What stands in the base classes (loyalty_client/envelope.py).
-ENVELOPE = {"specversion", "id", "source", "time", "datacontenttype", "subject"}
+ENVELOPE = {"specversion", "id", "source", "time", "datacontenttype", "subject", "traceparent", "tracestate"}
 #: Values that many fields share get the name of the field that shows what they are: message, part, field.
 NAMED = {
     "Id": ("order.completed", "OrderCompletedData", "order_id"),

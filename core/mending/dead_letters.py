@@ -217,6 +217,7 @@ def _take_in(
         event.subject_source,
         event.points_per_command_max,
         event.points_per_day_max,
+        *(letter.trace or event.trace or (None, None)),
     )
     revive(connection, letter.inbox_id, revival)
     if shard is None:
@@ -244,7 +245,12 @@ def _split(connection: Connection, letter: LockedLetter, limits: RetryLimits) ->
     if letter.signature != BY_OPERATOR:
         take_in = partial(receive, signatures=[letter.signature], received_at=letter.received_at)
     receipt = take_in(
-        connection, [letter.body], limits=limits.messages, shards=limits.shards, event_source=limits.event_source
+        connection,
+        [letter.body],
+        limits=limits.messages,
+        shards=limits.shards,
+        event_source=limits.event_source,
+        traces=[letter.trace],
     )
     drop(connection, letter.inbox_id)
     numbers = sorted({stored.inbox_id for stored in receipt.stored})

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from core.domain.subjects import order_subject
+from core.messages.trace_context import TraceContext
 from core.store.engine import run_bulk
 
 
@@ -69,7 +70,14 @@ class LockedLetter(NamedTuple):
     received_at: datetime
     body: bytes
     signature: str | None
+    traceparent: str | None
+    tracestate: str | None
     as_of: datetime  #: the transaction's time
+
+    @property
+    def trace(self) -> TraceContext | None:
+        """The trace that it belongs to, and keeps."""
+        return None if self.traceparent is None else TraceContext(self.traceparent, self.tracestate)
 
     def acted_on(self, action: str, detail: str, acted_by: str) -> NewAction:
         """Say what was done about it, and by whom."""
@@ -113,6 +121,8 @@ class Revival(NamedTuple):
     subject_source: str | None
     points_per_command_max: int | None  #: as the sources file says now
     points_per_day_max: int | None
+    traceparent: str | None
+    tracestate: str | None
 
 
 _ORDER_ID = "CASE split_part(subject, ' ', 1) WHEN 'order' THEN substr(subject, length('order ') + 1) END AS order_id"

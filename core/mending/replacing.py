@@ -48,7 +48,12 @@ def _replace(connection: Connection, inbox_id: int, raw: bytes, limits: RetryLim
     _refuse_unreadable(events)
     step_aside(connection, inbox_id)
     receipt = receive_by_operator(
-        connection, [raw], limits=limits.messages, shards=limits.shards, event_source=limits.event_source
+        connection,
+        [raw],
+        limits=limits.messages,
+        shards=limits.shards,
+        event_source=limits.event_source,
+        traces=[letter.trace],
     )
     _refuse_taken(receipt.stored)
     text = f"is replaced by {numbers_text(sorted(stored.inbox_id for stored in receipt.stored))}"

@@ -22,6 +22,7 @@ from core.messages.outbound.command_answers import (
 from core.messages.outbound.event_json import event_json, instant_text, recorded_text
 from core.messages.outbound.published_events import OutboundType
 from core.messages.outbound.told_rewards import told_reward
+from core.messages.trace_context import TraceContext
 from core.posting.events import EventContext, members_told
 from core.store.appending import OutboxEvent
 from core.store.commands import NewCommand, StoredAnswer
@@ -39,11 +40,14 @@ class Asked(NamedTuple):
     type: str
     reply_to: str | None = None
     correlation_id: str | None = None
+    trace: TraceContext | None = None
 
 
 def asked_by(message: ClaimedMessage) -> Asked:
     """The command of a message that is posted."""
-    return Asked(message.source, message.event_id, message.type, message.reply_to, message.correlation_id)
+    return Asked(
+        message.source, message.event_id, message.type, message.reply_to, message.correlation_id, message.trace
+    )
 
 
 def accepted(asked: Asked, decision: Decision, answer: Answer, context: EventContext) -> CommandAcceptedData:
@@ -162,7 +166,7 @@ def answer_event(asked: Asked, data: AnswerData, account: Account | None, contex
     """The event that tells an answer for the first time."""
     event_type = OutboundType.COMMAND_REJECTED if "code" in data else OutboundType.COMMAND_ACCEPTED
     account_id = None if account is None else str(account.account_id)
-    return _event(asked, event_type, data, account_id, context, _answer_id(asked))
+    return _event(asked, event_type, data, account_id, context, _answer_id(asked), asked.trace)
 
 
 def _event(
@@ -172,9 +176,11 @@ def _event(
     account_id: str | None,
     context: EventContext,
     event_id: str,
+    caused_by: TraceContext | None,
     times: str = "",
 ) -> OutboxEvent:
-    # The same answer again is the same event for consumers, to the byte; in the outbox each telling has a row.
+    # The same answer again is the same event for consumers, to the byte, with the trace of what caused it first; in the
+    # outbox each telling has a row, with the trace of who asked for it.
     body = event_json(
         event_type,
         event_id,
@@ -183,6 +189,7 @@ def _event(
         data,
         account_id,
         correlation_id=asked.command_id,
+        trace=caused_by,
     )
     of_account = None if account_id is None else UUID(account_id)
     shard = 0 if of_account is None else account_shard(of_account)
@@ -194,6 +201,8 @@ def _event(
         body,
         reply_to=asked.reply_to,
         correlation_id=asked.correlation_id,
+        traceparent=asked.trace and asked.trace.traceparent,
+        tracestate=asked.trace and asked.trace.tracestate,
     )
 
 
@@ -204,7 +213,9 @@ def told_again(
     account_id = None if stored.account_id is None else str(stored.account_id)
     event_type = OutboundType.COMMAND_REJECTED if stored.code is not None else OutboundType.COMMAND_ACCEPTED
     data: AnswerData = from_json(stored.answer_json)
-    return _event(asked, event_type, data, account_id, context, _answer_id(asked), f" {inbox_id}:{deliveries}")
+    first = None if stored.traceparent is None else TraceContext(stored.traceparent, stored.tracestate)
+    times = f" {inbox_id}:{deliveries}"
+    return _event(asked, event_type, data, account_id, context, _answer_id(asked), first, times)
 
 
 def refused_at_intake(
@@ -216,7 +227,7 @@ def refused_at_intake(
     """
     data = rejected(asked, outcome, context)
     event_id = f"{_answer_id(asked)} {inbox_id}:{deliveries}"
-    return _event(asked, OutboundType.COMMAND_REJECTED, data, None, context, event_id)
+    return _event(asked, OutboundType.COMMAND_REJECTED, data, None, context, event_id, asked.trace)
 
 
 def _answer_id(asked: Asked) -> str:

@@ -26,7 +26,7 @@ from core.posting.handlers import HANDLERS, Handler, Outcome
 from core.posting.loading import open_books
 from core.posting.sequence import ReadMessage, decided, in_order, through_first_subject
 from core.posting.tally import Tally
-from core.posting.writing import BudgetRaceError, Report, Writing
+from core.posting.writing import BudgetRaceError, Writing, report_of
 from core.store.engine import CalculatedTooLongError, run_bulk
 from core.store.erasing import Asking
 from core.store.failures import frames, is_outage
@@ -298,7 +298,7 @@ class Poster:
                 outcome = self._erased(turn, each, outcome)
             if isinstance(outcome, Decision):
                 books.apply(outcome)
-                writing.keep(outcome, Report(each.claimed.inbox_id, turn.shard, each.data, each.claimed.settled))
+                writing.keep(outcome, report_of(each.claimed, turn.shard, each.data))
             if each.handler.contract.verb is not None:
                 writing.keep_answer(each.claimed, each.message.digest, outcome)
             return outcome
@@ -315,6 +315,8 @@ class Poster:
 
     def _read(self, claimed: ClaimedMessage) -> ReadMessage:
         handler = self._handlers[claimed.type]
+        if handler.erases:
+            claimed = claimed._replace(tracestate=None)  # whoever is erased may be named in it
         settled = read_settled(handler.contract, claimed.source, claimed.occurred_at, claimed.settled, claimed.event_id)
         return ReadMessage(claimed, handler, *settled)
 

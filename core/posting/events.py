@@ -37,6 +37,7 @@ from core.messages.outbound.published_events import (
 )
 from core.messages.outbound.reward_events import RewardData
 from core.messages.outbound.told_rewards import told_reward
+from core.messages.trace_context import TraceContext
 from core.posting.tally import Tally
 from core.store.appending import OutboxEvent
 from core.store.inbox import ClaimedMessage
@@ -44,11 +45,12 @@ from core.store.shards import account_shard
 
 
 class EventContext(NamedTuple):
-    """What all events of one transaction share."""
+    """What all events of one transaction share, and, with a trace, all that one message causes in it."""
 
     source: str  #: CloudEvents source
     recorded_at: datetime  #: the transaction's time
     tally: Tally | None = None  #: what it is counted in; None: nobody asks
+    trace: TraceContext | None = None  #: of the message; None: it has none, or the calendar is the cause
 
 
 class _Whose(TypedDict):
@@ -385,8 +387,11 @@ def message_parked(message: ClaimedMessage, parked: Parked, context: EventContex
     times = message.times_parked + 1
     event_id = f"parked:{message.inbox_id}" if times == 1 else f"parked:{message.inbox_id}:{times}"
     event_type = OutboundType.MESSAGE_PARKED
-    body = event_json(event_type, event_id, context.source, context.recorded_at, data)
-    return OutboxEvent(0, None, event_id, event_type.value, body)
+    # Whatever it is parked by, and when: the message is the cause.
+    body = event_json(event_type, event_id, context.source, context.recorded_at, data, trace=message.trace)
+    return OutboxEvent(
+        0, None, event_id, event_type.value, body, traceparent=message.traceparent, tracestate=message.tracestate
+    )
 
 
 def _whose(account: Account) -> _Whose:
@@ -405,5 +410,9 @@ def _of_account(
         data["own_account_id"] = account.own_account_id
     subject = data["account_id"]
     event_id = f"{subject}:{name}"
-    body = event_json(event_type, event_id, context.source, context.recorded_at, data, subject)
-    return OutboxEvent(account_shard(account.account_id), account.account_id, event_id, event_type.value, body)
+    trace = context.trace
+    body = event_json(event_type, event_id, context.source, context.recorded_at, data, subject, trace=trace)
+    shard = account_shard(account.account_id)
+    if trace is None:
+        return OutboxEvent(shard, account.account_id, event_id, event_type.value, body)
+    return OutboxEvent(shard, account.account_id, event_id, event_type.value, body, None, None, *trace)

@@ -27,6 +27,7 @@ from core.domain.program import UsageKey
 from core.domain.reach import CustomerKey, ReferenceKey
 from core.domain.value.authorizations import Authorization
 from core.domain.value.payments import Payment, PaymentKey
+from core.messages.trace_context import TraceContext
 from core.posting.answers import (
     AnswerData,
     Asked,
@@ -97,6 +98,12 @@ class Report(NamedTuple):
     shard: int
     data: Mapping[str, Any]  #: settled
     settled: str  #: the same as text
+    trace: TraceContext | None = None  #: of its sender, which goes on to what it causes
+
+
+def report_of(message: ClaimedMessage, shard: int, data: Mapping[str, Any]) -> Report:
+    """The message that is posted on the shard, with its settled data."""
+    return Report(message.inbox_id, shard, data, message.settled, message.trace)
 
 
 class Writing:
@@ -169,9 +176,14 @@ class Writing:
         self._payments.update((payment.key, payment) for payment in decision.payments)
         for spent in decision.budgets:
             self._budgets[spent.program_id, spent.name] = None
-        self._events += decision_events(decision, self._context)
+        self._events += decision_events(decision, self._context_of(report))
         if self.tally is not None:
             self.tally.add_decision(decision)
+
+    def _context_of(self, report: Report | None) -> EventContext:
+        if report is None or report.trace is None:
+            return self._context
+        return self._context._replace(trace=report.trace)
 
     def _keep_orders(self, decision: Decision, report: Report | None) -> None:
         kinds = {getattr(each, "kind", None) for each in decision.facts}

@@ -78,4 +78,6 @@ def _repetitions(
 
 def _asked(message: InboxMessage) -> Asked:
     assert message.type is not None
-    return Asked(message.source, message.event_id, message.type, message.reply_to, message.correlation_id)
+    return Asked(
+        message.source, message.event_id, message.type, message.reply_to, message.correlation_id, message.trace
+    )

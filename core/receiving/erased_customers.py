@@ -99,6 +99,7 @@ def _as_known(message: InboxMessage, keys: _Keys, old: Mapping[bytes, bytes | No
         reason=None,
         detail=None,
         signature=None,
+        tracestate=None,
         shard=None,
         fallback_shard=None,
         named=None,
@@ -129,7 +130,7 @@ def _nameless(message: InboxMessage, data: Any, names: Names) -> InboxMessage:
         envelope = data if isinstance(data, Mapping) else {}  # an array is refused as a whole
         body = to_json({name: envelope[name] for name in _ENVELOPE if isinstance(envelope.get(name), str)})
         digest = sha256(body).digest()
-        return message._replace(body=body, variant=digest, content_hash=digest, signature=None)
+        return message._replace(body=body, variant=digest, content_hash=digest, signature=None, tracestate=None)
     after = nameless_message(message.type, data, names) if names else data
     settled = to_json(after).decode()
     return message._replace(
@@ -138,6 +139,7 @@ def _nameless(message: InboxMessage, data: Any, names: Names) -> InboxMessage:
         body=body_of(message, after),
         settled=settled,
         signature=None,
+        tracestate=None,
     )
 
 

@@ -22,6 +22,7 @@ from core.messages.inbound.reading import (
 )
 from core.messages.inbound.replies import ReplyAddress, allowed_reply
 from core.messages.inbound.sources import is_signature
+from core.messages.trace_context import TraceContext
 from core.posting.events import EventContext, message_parked
 from core.receiving.answering import intake_answers
 from core.receiving.erased_customers import without_erased
@@ -73,12 +74,22 @@ class Receipt(NamedTuple):
         return sum(message.is_new and message.state == "rejected" for message in self.stored)
 
 
+class _Beside(NamedTuple):
+    """A message with what came beside it."""
+
+    raw: bytes | CutMessage
+    signature: str | None
+    reply: ReplyAddress | None
+    trace: TraceContext | None
+
+
 class _Message(NamedTuple):
     """A message that has been read."""
 
     raw: bytes | CutMessage
     signature: str | None
     events: list[ReadEvent | UnreadableEvent]
+    trace: TraceContext | None = None  #: that came beside it
 
 
 def receive(
@@ -90,29 +101,37 @@ def receive(
     event_source: str,
     signatures: Sequence[str | None] = (),
     replies: Sequence[ReplyAddress | None] = (),
+    traces: Sequence[TraceContext | None] = (),
     received_at: datetime | None = None,
     contracts: Contracts = INBOUND,
 ) -> Receipt:
     """Read and store a few raw messages in the transaction of `connection`; many are for `receive_in_parts`.
 
     ErasedMeanwhileError where somebody was erased meanwhile: do the transaction again. A second call with the same ones
-    only counts them. `signatures` and `replies`, if there are any, have one for each
+    only counts them. `signatures`, `replies` and `traces`, if there are any, have one for each
     message; `received_at` is when the messages came, if that was earlier.
     """
     state = intake_state(connection)
-    read = _read(_beside(raw_messages, signatures, replies), limits, state.now, contracts, received_at)
+    read = _read(_beside(raw_messages, signatures, replies, traces), limits, state.now, contracts, received_at)
     return _stored(connection, _inbox_messages(_events(read), shards), event_source, state, limits.reference_salt)
 
 
 def receive_by_operator(
-    connection: Connection, raw_messages: Sequence[bytes], *, limits: MessageLimits, shards: int, event_source: str
+    connection: Connection,
+    raw_messages: Sequence[bytes],
+    *,
+    limits: MessageLimits,
+    shards: int,
+    event_source: str,
+    traces: Sequence[TraceContext | None] = (),
 ) -> Receipt:
     """Receive what somebody hands over who may write to the database: whoever can do that need not prove anything.
 
     That is kept with the messages, so that a retry does not ask for signatures either.
     """
     state = intake_state(connection)
-    read = _read(_beside(raw_messages), limits._replace(sources=None, is_trusted=True), state.now, INBOUND)
+    beside = _beside(raw_messages, traces=traces)
+    read = _read(beside, limits._replace(sources=None, is_trusted=True), state.now, INBOUND)
     messages = _by_operator(_inbox_messages(_events(read), shards))
     return _stored(connection, messages, event_source, state, limits.reference_salt)
 
@@ -126,6 +145,7 @@ def receive_in_parts(
     event_source: str,
     signatures: Sequence[str | None] = (),
     replies: Sequence[ReplyAddress | None] = (),
+    traces: Sequence[TraceContext | None] = (),
     contracts: Contracts = INBOUND,
     is_by_operator: bool = False,
 ) -> Iterator[tuple[int, Receipt]]:
@@ -140,7 +160,8 @@ def receive_in_parts(
     now = state.now
     store = _Store(engine, shards, event_source, state, limits.reference_salt, is_by_operator)
     limits = limits._replace(sources=None, is_trusted=True) if is_by_operator else limits
-    for part in _parts(_read(_beside(raw_messages, signatures, replies), limits, now, contracts)):
+    beside = _beside(raw_messages, signatures, replies, traces)
+    for part in _parts(_read(beside, limits, now, contracts)):
         try:
             receipt = store.messages(part)
         except ErasureSaltError:
@@ -196,27 +217,35 @@ def _beside(
     raw_messages: Sequence[bytes | CutMessage],
     signatures: Sequence[str | None] = (),
     replies: Sequence[ReplyAddress | None] = (),
-) -> Iterator[tuple[bytes | CutMessage, str | None, ReplyAddress | None]]:
+    traces: Sequence[TraceContext | None] = (),
+) -> Iterator[_Beside]:
     """Each message with what came beside it."""
-    return zip(raw_messages, signatures or repeat(None), replies or repeat(None))  # noqa: B905  # repeat() has no end
+    return map(_Beside, raw_messages, signatures or repeat(None), replies or repeat(None), traces or repeat(None))
 
 
 def _read(
-    messages: Iterable[tuple[bytes | CutMessage, str | None, ReplyAddress | None]],
+    messages: Iterable[_Beside],
     limits: MessageLimits,
     now: datetime,
     contracts: Contracts,
     received_at: datetime | None = None,
 ) -> Iterator[_Message]:
-    for raw, signature, reply in messages:
+    for raw, signature, reply, trace in messages:
         events = read_message(
-            raw, limits=limits, now=now, signature=signature, received_at=received_at, reply=reply, contracts=contracts
+            raw,
+            limits=limits,
+            now=now,
+            signature=signature,
+            received_at=received_at,
+            reply=reply,
+            trace=trace,
+            contracts=contracts,
         )
         asked = next((event.reply for event in events if event.reply is not None), None)
         if asked is not None:
             allowed = _allowed(asked, limits.reply_prefix)
             events = [event if event.reply is None else event._replace(reply=allowed) for event in events]
-        yield _Message(raw, signature, events)
+        yield _Message(raw, signature, events, trace)
 
 
 def _allowed(asked: ReplyAddress, prefix: str) -> ReplyAddress | None:
@@ -272,7 +301,7 @@ def _unread(message: _Message, error: Exception) -> UnreadableEvent:
     detail = f"receiving it raised {type(error).__name__}; retry it after a repair"
     kept = message.signature if is_signature(message.signature) else None
     body, digest = (message.raw, None) if isinstance(message.raw, bytes) else (message.raw.head, message.raw.digest)
-    return UnreadableEvent(Reason.POSTING_FAILED, detail, body, None, None, None, kept, digest)
+    return UnreadableEvent(Reason.POSTING_FAILED, detail, body, None, None, None, kept, digest, trace=message.trace)
 
 
 def _inbox_messages(events: Sequence[ReadEvent | UnreadableEvent], shards: int) -> list[InboxMessage]:
@@ -307,6 +336,8 @@ def _inbox_messages(events: Sequence[ReadEvent | UnreadableEvent], shards: int) 
                     fallback_shard=own_shard(event, shards) if is_looked_up else fallback_shard(event, shards),
                     points_per_command_max=event.points_per_command_max,
                     points_per_day_max=event.points_per_day_max,
+                    traceparent=event.trace and event.trace.traceparent,
+                    tracestate=event.trace and event.trace.tracestate,
                     named=event.named if is_looked_up else None,
                     is_command=event.is_command,
                 )
@@ -382,6 +413,8 @@ def _parked_message(event: UnreadableEvent) -> InboxMessage:
         signature=event.signature,
         reply_to=event.reply and event.reply.reply_to,
         correlation_id=event.reply and event.reply.correlation_id,
+        traceparent=event.trace and event.trace.traceparent,
+        tracestate=event.trace and event.trace.tracestate,
     )
 
 
@@ -395,5 +428,6 @@ def _parked_events(stored: Sequence[StoredMessage], context: EventContext) -> It
             claimed = ClaimedMessage(
                 row.inbox_id, m.source, m.event_id, m.type or "", m.subject or "", now, "", now,
                 reply_to=m.reply_to, correlation_id=m.correlation_id,
+                traceparent=m.traceparent, tracestate=m.tracestate,
             )  # fmt: skip
             yield message_parked(claimed, Parked(reason, detail), context)

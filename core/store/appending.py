@@ -65,6 +65,8 @@ class OutboxEvent(NamedTuple):
     body: str
     reply_to: str | None = None  #: the queue or stream of who asked for it: it goes there too
     correlation_id: str | None = None  #: by which they know what they asked; at most 255 bytes, as `reply_to`
+    traceparent: str | None = None  #: of the trace that goes on beside it
+    tracestate: str | None = None
 
 
 class _NewEntry(NamedTuple):

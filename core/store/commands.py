@@ -54,11 +54,14 @@ class StoredAnswer(NamedTuple):
     account_id: UUID | None
     code: str | None
     answer_json: str
+    traceparent: str | None  #: of the message that brought it first, as long as that is kept
+    tracestate: str | None
 
 
 _ANSWERS = f"""
-SELECT c.source, c.command_id, c.business_hash, c.account_id, c.code, c.answer::text
+SELECT c.source, c.command_id, c.business_hash, c.account_id, c.code, c.answer::text, i.traceparent, i.tracestate
 FROM {unnested(tables.commands, _OF_COMMANDS)} JOIN commands c USING (source, command_id)
+     LEFT JOIN inbox i USING (inbox_id)
 """  # noqa: S608  # our own names
 
 

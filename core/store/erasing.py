@@ -346,6 +346,7 @@ def _erase_events(work: Scrubbing) -> None:
         if not is_own and work.names.keys().isdisjoint(named_in(event["data"])):
             continue
         keeps = frozenset({"reason"}) if kind in _CODED else frozenset()
+        event.pop("tracestate", None)  # anything may stand in it
         left = to_json({**event, "data": work.without(event["data"], is_own=is_own, keeps=keeps)}).decode()
         changed.append((outbox_id, left, is_open))
     work.count(tables.outbox, len(changed))
@@ -355,7 +356,7 @@ def _erase_events(work: Scrubbing) -> None:
 
 # Where an answer still goes is kept until it has gone.
 _PUT_EVENTS = """
-UPDATE outbox t SET body = k.body, reply_to = CASE WHEN k.is_open THEN t.reply_to END,
+UPDATE outbox t SET body = k.body, tracestate = NULL, reply_to = CASE WHEN k.is_open THEN t.reply_to END,
     correlation_id = CASE WHEN k.is_open THEN t.correlation_id END
 FROM unnest(%b::bigint[], %b::text[], %b::boolean[]) AS k(outbox_id, body, is_open) WHERE t.outbox_id = k.outbox_id
 """

@@ -6,6 +6,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic_core import from_json, to_json
+from sqlalchemy import Connection
 
 from core.domain.nameless import named_in, nameless_message
 from core.domain.subjects import subject_id
@@ -170,7 +171,7 @@ def _subject(work: "Scrubbing", row: Row) -> str | None:
 
 _PUT = """
 UPDATE inbox t SET variant = k.variant, subject = k.subject, content_hash = k.content_hash, body = k.body,
-    settled = k.settled, signature = NULL,
+    settled = k.settled, signature = NULL, tracestate = NULL,
     reply_to = CASE WHEN NOT k.is_over THEN t.reply_to END,
     correlation_id = CASE WHEN NOT k.is_over THEN t.correlation_id END,
     state = CASE WHEN k.is_dropped THEN 'dropped' ELSE t.state END,
@@ -183,12 +184,33 @@ WHERE t.inbox_id = k.inbox_id
 
 def write_messages(work: "Scrubbing", letters: Letters) -> None:
     """Write them. What people wrote about dead letters goes; that they are dropped which name the customer is kept."""
-    run_bulk(work.connection, _PUT, arrays(letters.changed, len(_Changed._fields)))
     inbox_ids = [each.inbox_id for each in letters.changed]
+    _forget_trace_states(work.connection, inbox_ids)
+    run_bulk(work.connection, _PUT, arrays(letters.changed, len(_Changed._fields)))
     found = work.find(tables.dead_letter_actions, "t.action_id", inbox_ids=inbox_ids)
     work.write(tables.dead_letter_actions, [(row[0], None, None) for row in found])
     if letters.dropped:
         run_bulk(work.connection, _APPEND_DROPPED, (_DROPPED, "customer.erase", letters.dropped))
+
+
+_WITH_TRACE_STATE = """
+SELECT outbox_id, body FROM outbox WHERE tracestate IS NOT NULL AND traceparent = ANY(ARRAY(
+    SELECT traceparent FROM inbox WHERE inbox_id = ANY(%b) AND tracestate IS NOT NULL))
+"""
+_PUT_STATELESS = """
+UPDATE outbox t SET body = k.body, tracestate = NULL
+FROM unnest(%b::bigint[], %b::text[]) AS k(outbox_id, body) WHERE t.outbox_id = k.outbox_id
+"""
+
+
+def _forget_trace_states(connection: Connection, inbox_ids: Sequence[int]) -> None:
+    """Take what senders told tracing systems from all that these messages caused: they may have named anybody there."""
+    events = [(outbox_id, from_json(body)) for outbox_id, body in run_bulk(connection, _WITH_TRACE_STATE, (inbox_ids,))]
+    for _, event in events:
+        event.pop("tracestate", None)
+    if events:
+        changed = [(outbox_id, to_json(event).decode()) for outbox_id, event in events]
+        run_bulk(connection, _PUT_STATELESS, arrays(changed, 2))
 
 
 _APPEND_DROPPED = """

@@ -49,7 +49,7 @@ WORKER_GRANTS: Mapping[str, Allowed] = {
             "source", "event_id", "variant", "type", "occurred_at", "shard", "subject", "is_subject", "content_hash",
             "settled", "state", "reason", "detail", "deliveries", "times_parked", "settled_at",
             "subject_source", "others_posted", "awaits", "reply_to", "correlation_id",
-            "points_per_command_max", "points_per_day_max",
+            "points_per_command_max", "points_per_day_max", "traceparent", "tracestate",
         ),
     ),
     "dead_letter_actions": Allowed(inserts=True, deletes=True),
@@ -138,7 +138,7 @@ _ERASING: Mapping[str, Allowed] = {
     "returns": Allowed(updates=("customer_id", "reference", "business_hash", "seal")),
     "inbox": Allowed(updates=("body", "signature")),
     "dead_letter_actions": Allowed(updates=("reason", "detail")),
-    "outbox": Allowed(updates=("body", "reply_to", "correlation_id")),
+    "outbox": Allowed(updates=("body", "reply_to", "correlation_id", "tracestate")),
     "repairs": Allowed(updates=("reason", "seal")),
     "numbers": Allowed(updates=("erasures",)),
 }

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, Engine
 
 from core.domain.outcomes import Reason, RejectionCode
+from core.messages.trace_context import TraceContext
 from core.store.engine import run_alone, run_bulk
 from core.store.erasures import ErasedMeanwhileError
 from core.store.letters_again import MENDABLE
@@ -39,6 +40,8 @@ class InboxMessage(NamedTuple):
     fallback_shard: int | None = None  #: where it is posted if its subject is nowhere; None: it waits for that
     points_per_command_max: int | None = None  #: that its source may move by one command; None: any number
     points_per_day_max: int | None = None  #: of all commands of this kind from its source; None: any number
+    traceparent: str | None = None  #: of its sender's trace; None: it has none
+    tracestate: str | None = None
     named: str | None = None  #: the subject of the account that it names, where it is posted if `shard` is None
     is_command: bool = False
     is_old: bool = False  #: of a customer who was erased, and known from before: nothing is left to be posted of it
@@ -47,6 +50,11 @@ class InboxMessage(NamedTuple):
     def is_rejected(self) -> bool:
         """Whether it is a command that is not let in."""
         return isinstance(self.reason, RejectionCode)
+
+    @property
+    def trace(self) -> TraceContext | None:
+        """The trace that it belongs to."""
+        return None if self.traceparent is None else TraceContext(self.traceparent, self.tracestate)
 
 
 class StoredMessage(NamedTuple):
@@ -78,6 +86,13 @@ class ClaimedMessage(NamedTuple):
     correlation_id: str | None = None
     points_per_command_max: int | None = None  #: as of `InboxMessage`
     points_per_day_max: int | None = None
+    traceparent: str | None = None  #: of its sender's trace; None: it has none
+    tracestate: str | None = None
+
+    @property
+    def trace(self) -> TraceContext | None:
+        """The trace that it belongs to."""
+        return None if self.traceparent is None else TraceContext(self.traceparent, self.tracestate)
 
     @property
     def subject_key(self) -> tuple[str, str]:
@@ -165,23 +180,25 @@ placed AS (
     SELECT m.*, coalesce(m.shard, {_NAMED_SHARD}, {_NEW_SHARD.format(m="m")}) AS known_shard
     FROM unnest(%b::text[], %b::text[], %b::bytea[], %b::text[], %b::timestamptz[], %b::smallint[], %b::text[],
                 %b::boolean[], %b::bytea[], %b::bytea[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[],
-                %b::text[], %b::text[], %b::smallint[], %b::bigint[], %b::bigint[], %b::text[], %b::boolean[],
-                %b::boolean[], %b::integer[])
+                %b::text[], %b::text[], %b::smallint[], %b::bigint[], %b::bigint[], %b::text[], %b::text[],
+                %b::text[], %b::boolean[], %b::boolean[], %b::integer[])
          WITH ORDINALITY
          AS m(source, event_id, variant, type, occurred_at, shard, subject, is_subject, content_hash, body, settled,
               reason, detail, signature, subject_source, reply_to, correlation_id, fallback_shard,
-              points_per_command_max, points_per_day_max, named, is_old, is_rejected, deliveries, n)
+              points_per_command_max, points_per_day_max, traceparent, tracestate, named, is_old, is_rejected,
+              deliveries, n)
 )
 INSERT INTO inbox (inbox_id, source, event_id, variant, type, occurred_at, shard, subject, is_subject, content_hash,
                    body, settled, state, reason, detail, signature, settled_at, times_parked, deliveries,
-                   subject_source, reply_to, correlation_id, points_per_command_max, points_per_day_max)
+                   subject_source, reply_to, correlation_id, points_per_command_max, points_per_day_max,
+                   traceparent, tracestate)
 SELECT (SELECT first FROM drawn) + n - 1, source, event_id, variant, type, occurred_at, found_shard, subject,
        is_subject, content_hash, body, settled,
        CASE WHEN is_old THEN 'replayed' WHEN is_rejected THEN 'rejected' WHEN reason IS NOT NULL THEN 'dead'
             WHEN found_shard IS NULL THEN 'waiting' ELSE 'received' END,
        reason, detail, signature, CASE WHEN reason IS NOT NULL OR is_old THEN now() END,
        (reason IS NOT NULL AND NOT is_rejected)::integer, deliveries, subject_source, reply_to,
-       correlation_id, points_per_command_max, points_per_day_max
+       correlation_id, points_per_command_max, points_per_day_max, traceparent, tracestate
 FROM (SELECT m.*, coalesce(known_shard, {_UNDONE_SHARD}, fallback_shard) AS found_shard FROM placed m) AS placed
 ORDER BY n
 ON CONFLICT (source, event_id, variant) DO UPDATE

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Engine
 
+from core.messages.trace_context import TraceContext
 from core.store.engine import run_alone, run_bulk
 
 
@@ -18,10 +19,22 @@ class OutgoingEvent(NamedTuple):
     body: str
     reply_to: str | None = None  #: where an answer goes too, the first time that it is published
     correlation_id: str | None = None
+    traceparent: str | None = None
+    tracestate: str | None = None
+
+    @property
+    def trace(self) -> TraceContext | None:
+        """The trace that goes on beside it."""
+        return None if self.traceparent is None else TraceContext(self.traceparent, self.tracestate)
+
+
+def traces_of(events: Sequence[OutgoingEvent]) -> Sequence[TraceContext | None]:
+    """What goes on beside each of these events; empty if none has a trace."""
+    return [event.trace for event in events] if any(event.traceparent for event in events) else ()
 
 
 _CLAIM = """
-SELECT outbox_id, type, body, reply_to, correlation_id FROM outbox
+SELECT outbox_id, type, body, reply_to, correlation_id, traceparent, tracestate FROM outbox
 WHERE account_shard = %s AND published_at IS NULL ORDER BY outbox_id LIMIT %s
 """
 
@@ -124,7 +137,7 @@ def load_published(
     """
     chosen = {"account_id": account_id, "since": since, "from_sequence": from_sequence}
     statement = f"""
-        SELECT outbox_id, type, body FROM outbox
+        SELECT outbox_id, type, body, NULL, NULL, traceparent, tracestate FROM outbox
         WHERE outbox_id > %(after)s AND published_at IS NOT NULL {_and(_PUBLISHED, chosen)}
         ORDER BY outbox_id LIMIT %(rows_max)s
     """  # noqa: S608  # our own words

@@ -116,11 +116,11 @@ COLUMNS: Mapping[str, Mapping[str, Holds]] = MappingProxyType(
         "inbox": _columns(
             key="inbox_id source event_id subject_source awaits",
             customer="subject",
-            received="body signature reply_to correlation_id",
+            received="body signature reply_to correlation_id tracestate",
             data="settled",
             hash="content_hash variant",
             nothing="""type occurred_at shard is_subject state reason detail deliveries times_parked received_at
-                settled_at others_posted points_per_command_max points_per_day_max""",
+                settled_at others_posted points_per_command_max points_per_day_max traceparent""",
         ),
         "dead_letter_actions": _columns(
             key="inbox_id", said="reason detail", operator="acted_by", nothing="action_id action acted_at"
@@ -129,8 +129,8 @@ COLUMNS: Mapping[str, Mapping[str, Holds]] = MappingProxyType(
             account="account_id",
             key="event_id",
             data="body",
-            received="reply_to correlation_id",
-            nothing="outbox_id account_shard type created_at published_at",
+            received="reply_to correlation_id tracestate",
+            nothing="outbox_id account_shard type created_at published_at traceparent",
         ),
         "lots": _columns(
             account="account_id",

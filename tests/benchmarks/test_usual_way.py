@@ -38,7 +38,7 @@ def written(shell: Shell, table: str) -> list[Row[tuple[str]]]:
 class NoPublisher:
     """What is published elsewhere is no part of it."""
 
-    def publish(self, events: object, replies: object = ()) -> None:
+    def publish(self, events: object, replies: object = (), traces: object = ()) -> None:
         """Take nothing."""
 
     def close(self) -> None:

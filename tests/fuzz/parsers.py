@@ -66,6 +66,7 @@ from core.messages.program_files.program_file import (
     program_from_document,
 )
 from core.messages.reasons import MENDS
+from core.messages.trace_context import TraceContext, trace_context
 from core.posting.handlers import HANDLERS, Outcome
 from tests.factories import in_envelope
 from tests.facts import ACCOUNT_ID, AS_OF, program_with, spend_rule
@@ -75,7 +76,14 @@ from workers.bootstrap import checked_broker_url, checked_database_url
 from workers.brokers import url_without_password
 from workers.brokers.amqp_frames import Delivery, FrameReader, delivery_handler, message_properties
 from workers.brokers.amqp_link import _kombu_connection
-from workers.brokers.headers import reply_of_fields, reply_of_header, signature_of_fields, signature_of_header
+from workers.brokers.headers import (
+    reply_of_fields,
+    reply_of_header,
+    signature_of_fields,
+    signature_of_header,
+    trace_of_fields,
+    trace_of_header,
+)
 from workers.brokers.stream_link import open_client
 from workers.brokers.streams import _payload
 from workers.celery_transport import KEPT_HEADERS, frame_handler, rewritten
@@ -174,11 +182,17 @@ def header(raw: bytes) -> None:
     found = signature_of_header(raw)
     assert found is None or len(found) <= 200
     _asks(reply_of_header(raw))
+    _traced(trace_of_header(raw))
     read: list[Any] = []
     handle = frame_handler(SimpleNamespace(bytes_recv=0), lambda *method: read.append(method[-1]))
     handle((1, 1, b"\0\x3c\0\x3c" + b"\x01x" + bytes(8) + b"\0" + b"\x02\xff\xff" + b"\x01\xff"))
     handle((2, 1, b"\0\x3c\0\0" + bytes(8) + raw[12:]))
     assert read[0].properties.get("application_headers", {}).keys() <= {*KEPT_HEADERS}
+
+
+def _traced(trace: TraceContext | None) -> None:
+    """What is kept of a trace is what the next one keeps of it."""
+    assert trace is None or trace_context(*trace) == trace
 
 
 def _asks(reply: ReplyAddress | None) -> None:
@@ -197,6 +211,7 @@ def entry(raw: bytes) -> None:
     found = signature_of_fields(fields)
     assert found is None or len(found) <= 200
     _asks(reply_of_fields(fields))
+    _traced(trace_of_fields(fields))
     assert read_message(_payload(fields), limits=LIMITS, now=NOW)
 
 

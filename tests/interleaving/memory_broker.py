@@ -123,8 +123,11 @@ class Publisher:
     def __init__(self, exchange: Exchange, actor: Actor | None) -> None:
         self._exchange, self._actor = exchange, actor
 
-    def publish(self, events: Sequence[tuple[str, str]], replies: Sequence[Reply] = ()) -> None:
+    def publish(
+        self, events: Sequence[tuple[str, str]], replies: Sequence[Reply] = (), traces: Sequence[object] = ()
+    ) -> None:
         assert not replies, "nobody asks here"
+        assert not traces, "nobody traces here"
         actor = self._actor
         publication = self._exchange.begin(actor)
         if actor is None:

@@ -1,8 +1,10 @@
 """What protects queues from what strangers send. See `table`."""
 
+from tests.protections.of_traces import OF_TRACES
 from tests.protections.protection import Edit, Protection
 
 OF_QUEUES = (
+    *OF_TRACES,
     Protection(
         "messages written anew before Celery sees them",
         "no stranger's message ends a worker",

@@ -32,9 +32,9 @@ OF_READING = (
         (
             Edit(
                 "core/receiving/receive.py",
-                "    for part in _parts(_read(_beside(raw_messages, signatures, replies), limits, now, contracts)):\n",
+                "    for part in _parts(_read(beside, limits, now, contracts)):\n",
                 "    with engine.begin():\n"
-                "        read = list(_read(_beside(raw_messages, signatures, replies), limits, now, contracts))\n"
+                "        read = list(_read(beside, limits, now, contracts))\n"
                 "    for part in _parts(read):\n",
             ),
         ),

@@ -60,6 +60,8 @@ _ASKED = Free("says where an answer goes besides to all who listen", "'x'")
 _KEPT = Free("is kept with the account, and only tells whether a command that makes it says the same again", "'[1]'")
 _REMINDS = Free("decides on what is told about points that expire, and the next run corrects it")
 
+_TRACED = Free("is a label for tracing systems, which decides nothing")
+
 UPDATED: dict[str, dict[str, Named | Free]] = {
     "inbox": {
         "source": Named(_MESSAGE),
@@ -86,6 +88,8 @@ UPDATED: dict[str, dict[str, Named | Free]] = {
         "correlation_id": _ASKED,
         "points_per_command_max": _LETS,
         "points_per_day_max": _LETS,
+        "traceparent": _TRACED,
+        "tracestate": _TRACED,
         "settled_at": Free("decides when the row is purged; what is gone too early is missed by its order"),
     },
     "accounts": {

@@ -307,7 +307,7 @@ seal sequence tier_id
 """
 _UNKNOWN_OF_MESSAGES = (
     "type occurred_at shard subject content_hash settled reason detail settled_at signature awaits subject_source"
-    " reply_to correlation_id points_per_command_max points_per_day_max"
+    " reply_to correlation_id points_per_command_max points_per_day_max traceparent tracestate"
 )
 
 
@@ -345,7 +345,7 @@ def test_what_must_be_known_cannot_be_left_out(filled: Shell) -> None:
         "refunds": ["account_id", "currency", "lines", "net", "paid", "sequence"],
         "order_events": ["account_id", "accrual_sequence", "content", "sequence"],
         "returns": ["account_id", "rate", "reference", "reference_kind", "seal", "sequence", "tier_id"],
-        "outbox": ["account_id", "correlation_id", "published_at", "reply_to"],
+        "outbox": ["account_id", "correlation_id", "published_at", "reply_to", "traceparent", "tracestate"],
         "liability_lines": ["earned_month", "last_month"],
         "activity_lines": ["program_version"],
         "repairs": ["account_id", "reason", "seal"],

@@ -7,6 +7,7 @@ from sqlalchemy import Engine
 from uuid6 import uuid7
 
 from core.messages.outbound.replies import Reply
+from core.messages.trace_context import TraceContext
 from core.posting.batch import Poster
 from tasks.runtime import EventPublisher, Runtime
 from tests.shell import EVENT_SOURCE
@@ -18,14 +19,21 @@ class RecordingPublisher:
     def __init__(self) -> None:
         self.events: list[tuple[str, str]] = []
         self.replies: list[Reply] = []
+        self.traces: list[TraceContext | None] = []
         self.batches: list[int] = []
         self.failure: BaseException | None = None
         self.closed = 0
 
-    def publish(self, events: Sequence[tuple[str, str]], replies: Sequence[Reply] = ()) -> None:
+    def publish(
+        self,
+        events: Sequence[tuple[str, str]],
+        replies: Sequence[Reply] = (),
+        traces: Sequence[TraceContext | None] = (),
+    ) -> None:
         self.batches.append(len(events))
         self.events += events
         self.replies += replies
+        self.traces += traces or [None] * len(events)
         if self.failure is not None:
             raise self.failure
 

@@ -135,8 +135,8 @@ def test_batches_that_were_confirmed_before_a_failure_stay_marked(shell: Shell, 
     shard = shell.value("SELECT account_shard FROM accounts LIMIT 1")
     publish = publisher.publish
 
-    def fail_at_the_third(events: Sequence[tuple[str, str]], replies: Sequence[Reply] = ()) -> None:
-        publish(events, replies)
+    def fail_at_the_third(*given: Any) -> None:
+        publish(*given)
         if len(publisher.batches) == 3:
             raise EventNotConfirmedError(count=1, reason="full")
 
@@ -161,13 +161,13 @@ def test_what_is_written_while_a_relay_publishes_does_not_wait_for_the_sweep(she
     publish = publisher.publish
     late = OutboxEvent(shard, None, "late", "loyalty.message.parked", "{}")
 
-    def publish_while_another_writes(events: Sequence[tuple[str, str]], replies: Sequence[Reply] = ()) -> None:
+    def publish_while_another_writes(*given: Any) -> None:
         if not publisher.batches:
             with engine.begin() as other:
                 append_events(other, [late])
             # Who wrote it finds the shard taken.
             assert relay_outbox(make_runtime(engine, RecordingPublisher), shard) == {"published": 0}
-        publish(events, replies)
+        publish(*given)
 
     publisher.publish = publish_while_another_writes  # type: ignore[method-assign]
     relay_outbox(make_runtime(engine, lambda: publisher, relay_batch_events=100), shard)

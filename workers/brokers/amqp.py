@@ -6,6 +6,7 @@ producer would wait for each confirm (1,300 a second instead of 15,000).
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from itertools import repeat
 from typing import Final
 
 import amqp
@@ -14,6 +15,7 @@ from core.errors import BrokerTopologyError, EventNotConfirmedError
 from core.messages.inbound.celery_messages import envelope
 from core.messages.inbound.reading import CutMessage
 from core.messages.outbound.replies import Reply
+from core.messages.trace_context import TraceContext
 from workers.brokers.amqp_answers import EVENT_CONTENT, AmqpAnswers
 from workers.brokers.amqp_confirms import ConfirmedChannel
 from workers.brokers.amqp_frames import Delivery as FramedDelivery
@@ -21,7 +23,13 @@ from workers.brokers.amqp_frames import message_properties
 from workers.brokers.amqp_link import AmqpLink
 from workers.brokers.amqp_topology import EVENTS, INTAKE, SUBMIT, prepare
 from workers.brokers.contracts import Delivery, IntakeQueue
-from workers.brokers.headers import reply_of_header, signature_of_header, text_header
+from workers.brokers.headers import (
+    reply_of_header,
+    signature_of_header,
+    text_header,
+    trace_headers,
+    trace_of_header,
+)
 from workers.brokers.large_messages import BATCH_BYTES_MAX, kept, sent_bytes
 from workers.brokers.topology import EVENT_EXCHANGE, INTAKE_QUEUE, SHOP_EXCHANGE, SIGNATURE_HEADER, SUBMIT_QUEUE
 
@@ -79,10 +87,16 @@ class AmqpIntake:
     def _received(self, message: FramedDelivery) -> Delivery:
         token = (self._link, message.tag)
         if message.consumer_tag == self._submit_tag and isinstance(message.body, bytes):
-            name = text_header(message.header, "task")
-            headers = {} if name is None else {"task": name}
-            return Delivery(kept(envelope(headers, message.body, reply_of_header(message.header))), token)
-        return Delivery(message.body, token, signature_of_header(message.header), reply_of_header(message.header))
+            name, trace = text_header(message.header, "task"), trace_of_header(message.header)
+            headers = {**({} if name is None else {"task": name}), **trace_headers(trace)}
+            return Delivery(kept(envelope(headers, message.body, reply_of_header(message.header))), token, trace=trace)
+        return Delivery(
+            message.body,
+            token,
+            signature_of_header(message.header),
+            reply_of_header(message.header),
+            trace_of_header(message.header),
+        )
 
     def acknowledge(self, received: Sequence[Delivery]) -> None:
         """Acknowledge these messages, with one frame when nothing older is open.
@@ -178,17 +192,29 @@ class AmqpEventPublisher:
         self._channel = ConfirmedChannel(self._link)
         self._answers = AmqpAnswers(broker_url)
 
-    def publish(self, events: Sequence[tuple[str, str]], replies: Sequence[Reply] = ()) -> None:
+    def publish(
+        self,
+        events: Sequence[tuple[str, str]],
+        replies: Sequence[Reply] = (),
+        traces: Sequence[TraceContext | None] = (),
+    ) -> None:
         """See `EventPublisher.publish`."""
         if replies:
             self._answers.send(replies)
-        messages = [(event_type, text.encode(), _EVENT_PROPERTIES) for event_type, text in events]
+        messages = [
+            (event_type, text.encode(), _EVENT_PROPERTIES if trace is None else _traced(trace))
+            for (event_type, text), trace in zip(events, traces or repeat(None))  # noqa: B905  # repeat() has no end
+        ]
         self._channel.publish(EVENT_EXCHANGE, messages, mandatory=False)
 
     def close(self) -> None:
         """Close the connection."""
         self._link.close()
         self._answers.close()
+
+
+def _traced(trace: TraceContext) -> bytes:
+    return message_properties(*EVENT_CONTENT, headers=trace_headers(trace))
 
 
 def _signed(signature: str) -> bytes:

@@ -17,6 +17,7 @@ from core.messages.outbound.replies import Reply
 from workers.brokers.amqp_confirms import IN_FLIGHT_MESSAGES_MAX, ConfirmedChannel
 from workers.brokers.amqp_frames import Outgoing, message_properties
 from workers.brokers.amqp_link import AmqpLink
+from workers.brokers.headers import trace_headers
 
 #: Content type and encoding of an event.
 EVENT_CONTENT: Final = ("application/cloudevents+json", "utf-8")
@@ -85,5 +86,6 @@ class AmqpAnswers:
 
 
 def _answer(reply: Reply) -> Outgoing:
-    properties = message_properties(*EVENT_CONTENT, correlation_id=reply.correlation_id)
+    headers = trace_headers(reply.trace)
+    properties = message_properties(*EVENT_CONTENT, headers=headers, correlation_id=reply.correlation_id)
     return reply.reply_to, reply.text.encode(), properties

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol
 from core.messages.inbound.reading import CutMessage
 from core.messages.inbound.replies import ReplyAddress
 from core.messages.outbound.replies import Reply
+from core.messages.trace_context import TraceContext
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
@@ -23,6 +24,7 @@ class Delivery(NamedTuple):
     token: Any
     signature: str | None = None  #: that came beside the bytes, whatever it is worth
     reply: ReplyAddress | None = None  #: where the sender wants an answer, allowed or not
+    trace: TraceContext | None = None  #: that came beside the bytes
 
 
 class IntakeQueue(NamedTuple):
@@ -60,8 +62,15 @@ class IntakeSource(Protocol):
 class EventPublisher(Protocol):
     """How the relay sends our events."""
 
-    def publish(self, events: Sequence[tuple[str, str]], replies: Sequence[Reply] = ()) -> None:
+    def publish(
+        self,
+        events: Sequence[tuple[str, str]],
+        replies: Sequence[Reply] = (),
+        traces: Sequence[TraceContext | None] = (),
+    ) -> None:
         """Send (event type, JSON text) pairs in order; return when the broker has confirmed all of them.
+
+        `traces`, if there are any, has what is written beside each event.
 
         `replies` are those of them that go to who asked too. One whose queue is gone, or takes nothing, is dropped: it
         is no reason for an error, and is among the events.

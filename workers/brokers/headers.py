@@ -1,6 +1,6 @@
 """What travels beside a message, in headers and properties of AMQP or in fields of a stream entry.
 
-That is its signature, and where its sender wants an answer.
+That is its signature, where its sender wants an answer, and the trace that it belongs to.
 
 What a stranger wrote there is looked at only as far as it takes to find what is asked for, and nothing in it raises.
 """
@@ -11,10 +11,19 @@ from typing import Final
 
 from core.messages.inbound.reading import CutMessage
 from core.messages.inbound.replies import REPLY_BYTES_MAX, ReplyAddress
+from core.messages.trace_context import TRACESTATE_READ_MAX, TraceContext, trace_context
 from workers.brokers.topology import CORRELATION_FIELD, REPLY_FIELD, SIGNATURE_FIELD, SIGNATURE_HEADER
 
 #: More than any signature or name of a task has; what is cut is none.
 _CHARACTERS_MAX: Final = 200
+#: How the trace of an event is called beside it, what wins first. CloudEvents in binary form has it as an attribute of
+#: the event, which says where that began; what OpenTelemetry writes beside any message is of the last hop.
+_TRACES: Final = tuple(
+    (f"{prefix}traceparent", f"{prefix}tracestate") for prefix in ("cloudEvents:", "cloudEvents_", "")
+)
+TRACE_FIELDS: Final = tuple(name for names in _TRACES for name in names)  #: of a stream entry
+_TRACE_FIELDS: Final = tuple((parent.encode(), state.encode()) for parent, state in _TRACES)
+_ANY_TRACE: Final = b"traceparent"
 _FIELD: Final = SIGNATURE_FIELD.encode()
 _REPLY_FIELD: Final = REPLY_FIELD.encode()
 _CORRELATION_FIELD: Final = CORRELATION_FIELD.encode()
@@ -43,13 +52,39 @@ def signature_of_header(payload: bytes) -> str | None:
     return text_header(payload, SIGNATURE_HEADER)
 
 
-def text_header(payload: bytes, name: str) -> str | None:
+def trace_of_header(payload: bytes) -> TraceContext | None:
+    """Find the trace among the properties of an AMQP header frame; None for none, or a wrong one."""
+    if _ANY_TRACE not in payload:  # mostly, and then it costs nothing
+        return None
+    for parent, state in _TRACES:
+        trace = trace_context(text_header(payload, parent), text_header(payload, state, TRACESTATE_READ_MAX + 1))
+        if trace is not None:
+            return trace
+    return None
+
+
+def trace_of_fields(fields: Mapping[bytes, bytes | CutMessage]) -> TraceContext | None:
+    """Find the trace among the fields of a stream entry; None for none, or a wrong one."""
+    if len(fields) == 1:  # mostly: the event alone
+        return None
+    for parent, state in _TRACE_FIELDS:
+        if parent in fields:
+            traceparent, tracestate = (
+                beside_text(_head(fields.get(name, b"")), TRACESTATE_READ_MAX + 1) for name in (parent, state)
+            )
+            trace = trace_context(traceparent, tracestate)
+            if trace is not None:
+                return trace
+    return None
+
+
+def text_header(payload: bytes, name: str, characters_max: int = _CHARACTERS_MAX) -> str | None:
     """Find a header among the properties of an AMQP header frame; "" for one that is not text."""
     wanted = name.encode()
     if wanted not in payload:  # nearly always for a signature: this costs nothing
         return None
     try:
-        return _found(payload, wanted)
+        return _found(payload, wanted, characters_max)
     except (struct.error, IndexError):  # lengths that lead behind the end: no client library writes that
         return None
 
@@ -103,9 +138,9 @@ def signature_of_fields(fields: Mapping[bytes, bytes | CutMessage]) -> str | Non
     return None if raw is None else beside_text(_head(raw))
 
 
-def beside_text(raw: bytes) -> str:
+def beside_text(raw: bytes, characters_max: int = _CHARACTERS_MAX) -> str:
     """Read what stands where a text should; what is none becomes a text that is no signature and no name either."""
-    return raw[:_CHARACTERS_MAX].decode("ascii", "replace")
+    return raw[:characters_max].decode("ascii", "replace")
 
 
 def header_table(headers: Mapping[str, str]) -> bytes:
@@ -117,7 +152,14 @@ def header_table(headers: Mapping[str, str]) -> bytes:
     return _LONG.pack(len(entries)) + entries
 
 
-def _found(payload: bytes, wanted: bytes) -> str | None:
+def trace_headers(trace: TraceContext | None) -> dict[str, str]:
+    """What is written beside a message, as OpenTelemetry reads it beside any."""
+    if trace is None:
+        return {}
+    return {name: text for name, text in trace._asdict().items() if text is not None}
+
+
+def _found(payload: bytes, wanted: bytes, characters_max: int) -> str | None:
     flags = int.from_bytes(payload[_PROPERTIES_AT : _PROPERTIES_AT + 2], "big")
     at = _headers_at(payload, flags)
     if not flags & _HAS_HEADERS:
@@ -137,7 +179,7 @@ def _found(payload: bytes, wanted: bytes) -> str | None:
         else:
             return None  # of unknown length, so that nothing behind it can be found
         if name == wanted:
-            return beside_text(payload[at : at + size]) if kind in _TEXTS else ""
+            return beside_text(payload[at : at + size], characters_max) if kind in _TEXTS else ""
         at += size
     return None
 

@@ -19,8 +19,15 @@ from core.errors import BrokerUnavailableError, EventNotConfirmedError
 from core.messages.inbound.problems import STREAM_ENTRY
 from core.messages.inbound.reading import CutMessage
 from core.messages.outbound.replies import Reply
+from core.messages.trace_context import TraceContext
 from workers.brokers.contracts import Delivery, IntakeQueue, url_without_password
-from workers.brokers.headers import reply_of_fields, signature_of_fields
+from workers.brokers.headers import (
+    TRACE_FIELDS,
+    reply_of_fields,
+    signature_of_fields,
+    trace_headers,
+    trace_of_fields,
+)
 from workers.brokers.large_messages import kept
 from workers.brokers.stream_link import broker_errors, greet, open_client
 from workers.brokers.stream_replies import CuttingParser
@@ -188,7 +195,13 @@ class StreamIntake:
             last = entry_id or last
             if fields:
                 received.append(
-                    Delivery(_payload(fields), entry_id, signature_of_fields(fields), reply_of_fields(fields))
+                    Delivery(
+                        _payload(fields),
+                        entry_id,
+                        signature_of_fields(fields),
+                        reply_of_fields(fields),
+                        trace_of_fields(fields),
+                    )
                 )
             elif entry_id is not None:  # pending, but somebody deleted the entry: nothing is left to store
                 deleted.append(entry_id)
@@ -208,9 +221,16 @@ class StreamEventPublisher:
         with broker_errors(self._where):
             greet(self._redis, self._where)
 
-    def publish(self, events: Sequence[tuple[str, str]], replies: Sequence[Reply] = ()) -> None:
+    def publish(
+        self,
+        events: Sequence[tuple[str, str]],
+        replies: Sequence[Reply] = (),
+        traces: Sequence[TraceContext | None] = (),
+    ) -> None:
         """See `EventPublisher.publish`."""
         entries = [{EVENT_FIELD: text, TYPE_FIELD: event_type} for event_type, text in events]
+        for entry, trace in zip(entries, traces, strict=False):
+            entry.update(trace_headers(trace))
         with broker_errors(self._where):
             refusal = _add(self._redis, EVENT_STREAM, entries, entries_max=self._events_kept_max)
         if refusal is not None:
@@ -225,6 +245,8 @@ class StreamEventPublisher:
             fields = [EVENT_FIELD, reply.text]
             if reply.correlation_id is not None:
                 fields += [CORRELATION_FIELD, reply.correlation_id]
+            for named in trace_headers(reply.trace).items():
+                fields += named
             pipeline.eval(ADD_REPLY, 1, reply.reply_to, _REPLIES_KEPT_SECONDS, _REPLIES_KEPT_MAX, *fields)
         with broker_errors(self._where):
             refusals = [each for each in pipeline.execute(raise_on_error=False) if isinstance(each, ResponseError)]
@@ -328,7 +350,7 @@ def renew_stream(broker_url: str) -> int | None:
         if not client.exists(SHOP_STREAM):
             return None
         renew = client.register_script(RENEW_STREAM)
-        fields = (EVENT_FIELD, SIGNATURE_FIELD, REPLY_FIELD, CORRELATION_FIELD)
+        fields = (EVENT_FIELD, SIGNATURE_FIELD, REPLY_FIELD, CORRELATION_FIELD, *TRACE_FIELDS)
         moved = renew(keys=(SHOP_STREAM, FRESH_STREAM), args=(GREATEST_ID, INTAKE_GROUP, *fields))
         return None if moved is None else int(moved)
 

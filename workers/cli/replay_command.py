@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 
 from config.settings import Settings
 from core.reading.standing import require_accounts
-from core.store.outbox import count_entries_without_event, load_published, number_before
+from core.store.outbox import count_entries_without_event, load_published, number_before, traces_of
 from core.upkeep.retention import OUTBOX, purged_before
 from workers.brokers import EventPublisher, open_event_publisher, url_without_password
 from workers.cli.command_errors import WhichEventsError
@@ -106,7 +106,7 @@ def _replay(
             )
         if not events:
             return published
-        publisher.publish([(event.type, event.body) for event in events])
+        publisher.publish([(event.type, event.body) for event in events], (), traces_of(events))
         published += len(events)
         after = events[-1].outbox_id
     return published

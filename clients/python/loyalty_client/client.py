@@ -11,6 +11,7 @@ from loyalty_client.rabbitmq_link import AmqpLink
 from loyalty_client.received import read_event
 from loyalty_client.redis_link import StreamLink
 from loyalty_client.signing import SigningKey
+from loyalty_client.tracing import with_trace
 from loyalty_client.wire import REPLY_PREFIX, Link, Outgoing, is_amqp
 
 Answer = CommandAccepted | CommandRejected
@@ -79,5 +80,5 @@ class LoyaltyClient:
         self.close()
 
     def _outgoing(self, message: SentMessage) -> Outgoing:
-        body = message.to_json().encode()
+        body = with_trace(message).to_json().encode()
         return Outgoing(message.type, body, self._signing_key.signature(body) if self._signing_key else None)

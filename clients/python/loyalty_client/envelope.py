@@ -55,6 +55,11 @@ class SentMessage(SentPart):
     type: str
     time: AwareDatetime
     """When it happened, with an offset and not in the future; of an order the instant of the purchase."""
+    traceparent: str | None = None
+    """The trace that it belongs to, as W3C Trace Context writes it; that of the current span of OpenTelemetry, if
+    nothing is given. All events that it causes have it too."""
+    tracestate: str | None = None
+    """What tracing systems add to it. Name nobody in it."""
 
     def to_json(self) -> str:
         """Write the message as it travels."""
@@ -91,4 +96,7 @@ class Event(ReceivedPart):
     """When it was recorded."""
     subject: str | None = None
     """The account that it is about, where there is one."""
+    traceparent: str | None = None
+    """The trace of the message that caused it, as W3C Trace Context writes it, where that had one."""
+    tracestate: str | None = None
     data: Any

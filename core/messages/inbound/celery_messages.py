@@ -15,6 +15,7 @@ from uuid import UUID
 
 from core.messages.inbound.fields import TYPE_LIKE, plain_decimal
 from core.messages.inbound.replies import ReplyAddress
+from core.messages.trace_context import TraceContext, trace_context
 
 SUBMIT_TASK = "loyalty.submit"
 #: Every envelope has it, so that other messages cost one search.
@@ -41,12 +42,14 @@ class HandedOver(NamedTuple):
     raw: bytes
     signature: str | None
     reply: ReplyAddress | None = None
+    trace: TraceContext | None = None  #: among the headers of the task, where OpenTelemetry's own clients put it
 
 
 class UnusableTask(NamedTuple):
     """Why a Celery message hands over nothing."""
 
     detail: str  #: what is wrong, and how to mend it; no personal data
+    trace: TraceContext | None = None
 
 
 def envelope(headers: Mapping[str, str], body: bytes, reply: ReplyAddress | None = None) -> bytes:
@@ -82,19 +85,21 @@ def handed_over(raw: bytes) -> HandedOver | UnusableTask | None:
     if message is None:
         return None
     name, arguments = message.headers.get("task"), _arguments(message.body)
+    trace = trace_context(message.headers.get("traceparent"), message.headers.get("tracestate"))
     if name is None and isinstance(arguments, dict) and "args" in arguments:  # Celery's protocol before version 4
         name, arguments = arguments.get("task"), [arguments["args"], arguments.get("kwargs", {})]
     if name is None:
-        return HandedOver(message.body, None, message.reply)
+        return HandedOver(message.body, None, message.reply, trace)
     if name != SUBMIT_TASK:
         shown = name if isinstance(name, str) and TYPE_LIKE.fullmatch(name) else "of another name"
-        return UnusableTask(f"it is the task {shown}; what may be sent here is the task {SUBMIT_TASK} only")
+        return UnusableTask(f"it is the task {shown}; what may be sent here is the task {SUBMIT_TASK} only", trace)
     match arguments:
         case [list(positional), dict(named), *_]:
-            return _submitted(positional, named, message.reply)
+            return _submitted(positional, named, message.reply)._replace(trace=trace)
     return UnusableTask(
         "the body of the task is not what Celery writes as JSON in UTF-8; send it with the serializer json and without "
-        "compression"
+        "compression",
+        trace,
     )
 
 

@@ -184,6 +184,24 @@ UtcTime = Annotated[
     PlainValidator(_utc_time),
     WithJsonSchema({"type": "string", "format": "date-time", "pattern": TIME_PATTERN}),
 ]
+#: Of a trace anything is taken: what is not as W3C wants it is left out (core.messages.trace_context).
+Traceparent = Annotated[
+    Any,
+    WithJsonSchema({"type": "string"}),
+    Field(
+        description="The trace of the sender, as W3C Trace Context writes it; all events that the message causes have "
+        "it too. One that is wrong is ignored.",
+        examples=["00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"],
+    ),
+]
+Tracestate = Annotated[
+    Any,
+    WithJsonSchema({"type": "string"}),
+    Field(
+        description="What tracing systems add to it: at most 512 characters of it are kept. Name nobody in it.",
+        examples=["congo=t61rcWkgMzE"],
+    ),
+]
 Attributes = Annotated[
     dict[str, str | int | bool],
     PlainValidator(_short_attributes),

@@ -33,6 +33,8 @@ from core.messages.inbound.fields import (
     Label,
     Quantity,
     StopAtFirst,
+    Traceparent,
+    Tracestate,
     UtcTime,
     counting,
     own_problem,
@@ -41,12 +43,7 @@ from core.messages.inbound.fields import (
     settle_naming,
 )
 from core.messages.inbound.personal_names import EmailAddress, PhoneNumber
-from core.messages.inbound.points_paid import (
-    PointsAuthorization,
-    PointsCommand,
-    PointsCommandSource,
-    paid_otherwise,
-)
+from core.messages.inbound.points_paid import PointsAuthorization, PointsCommand, PointsCommandSource, paid_otherwise
 
 LINES_MAX = 10_000
 CATEGORIES_MAX = 100
@@ -406,6 +403,8 @@ class Envelope(TypedDict):
             "purchase, not of the message."
         ),
     ]
+    traceparent: NotRequired[Traceparent]
+    tracestate: NotRequired[Tracestate]
 
 
 @with_config(STRICT)

@@ -5,6 +5,7 @@ an event to `read_settled`, with which posting goes on. Nothing here raises for 
 """
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any, NamedTuple
@@ -27,6 +28,7 @@ from core.messages.inbound.personal_names import NO_SALT, hide
 from core.messages.inbound.problems import NO_NUMBER, Effort, explain, not_json_detail
 from core.messages.inbound.replies import REPLY_PREFIX, ReplyAddress
 from core.messages.inbound.sources import REFUSALS, Sources, is_signature
+from core.messages.trace_context import TraceContext, trace_context
 
 _ID_CLEAN = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,200}")
 #: What Celery puts around a message besides making four bytes of three.
@@ -78,6 +80,7 @@ class ReadEvent(NamedTuple):
     points_per_command_max: int | None = None  #: that its source may move by one command; None: any number
     points_per_day_max: int | None = None  #: of all commands of this kind from its source; None: any number
     named: str | None = None  #: the subject of the account that it names by its id; None: it names none so
+    trace: TraceContext | None = None  #: of its sender; None: it said none
 
 
 class UnreadableEvent(NamedTuple):
@@ -92,6 +95,7 @@ class UnreadableEvent(NamedTuple):
     signature: str | None = None  #: that came with `body`, whatever it is worth
     digest: bytes | None = None  #: SHA-256 of the whole message where `body` is only its head
     reply: ReplyAddress | None = None  #: as of `ReadEvent`
+    trace: TraceContext | None = None  #: as of `ReadEvent`
 
 
 class SettledMessage(NamedTuple):
@@ -109,29 +113,34 @@ def read_message(
     signature: str | None = None,
     received_at: datetime | None = None,
     reply: ReplyAddress | None = None,
+    trace: TraceContext | None = None,
     contracts: Contracts = INBOUND,
 ) -> list[ReadEvent | UnreadableEvent]:
     """Read one queue message: an event, or an array of events, whose elements stand and fall each by itself.
 
     A Celery message is read as what it hands over, with the signature that is among its arguments. `reply` came beside
-    the message; each event of a type that is answered has it.
+    the message; each event of a type that is answered has it. `trace` did too; each event has it that says none itself,
+    since an event knows where it began, and what carries it knows the last stretch of its way.
 
     Never raises and never returns an empty list, so whatever came in can be stored. `now` is aware; `received_at` is
     when the message came, if that was earlier, and decides which keys had ended.
     """
     if isinstance(raw, CutMessage):
         kept = signature if is_signature(signature) else None
-        return [_cut_off(raw, limits)._replace(signature=kept)]
+        return [_cut_off(raw, limits)._replace(signature=kept, trace=trace)]
     submitted = handed_over(raw) if len(raw) <= _ENVELOPE_BYTES + 2 * limits.message_bytes_max else None
     if isinstance(submitted, UnusableTask):
-        return [UnreadableEvent(Reason.UNUSABLE_TASK, submitted.detail, raw, None, None, None)]
+        return [UnreadableEvent(Reason.UNUSABLE_TASK, submitted.detail, raw, None, None, None, trace=submitted.trace)]
     if submitted is not None:
-        raw, signature, reply = submitted
+        raw, signature, reply = submitted[:3]
+        trace = submitted.trace or trace
     events = _read(raw, limits, now, contracts)
     if signature is not None or limits.sources is not None:
         events = _judged(raw, events, limits.sources, signature, received_at or now)
     if not limits.is_trusted:
         events = [_let_in(event, limits.sources) if isinstance(event, ReadEvent) else event for event in events]
+    if trace is not None:
+        events = [event if event.trace is not None else event._replace(trace=trace) for event in events]
     if reply is None or not contracts.answered:
         return events
     return [event._replace(reply=reply) if _is_answered(event, contracts) else event for event in events]
@@ -165,7 +174,14 @@ def _let_in(event: ReadEvent, sources: Sources | None) -> ReadEvent | Unreadable
             points_per_command_max=grant.points_per_command_max, points_per_day_max=grant.points_per_day_max
         )
     return UnreadableEvent(
-        RejectionCode.NOT_ALLOWED, detail, event.body, event.source, event.event_id, event.type, event.signature
+        RejectionCode.NOT_ALLOWED,
+        detail,
+        event.body,
+        event.source,
+        event.event_id,
+        event.type,
+        event.signature,
+        trace=event.trace,
     )
 
 
@@ -250,7 +266,9 @@ def _judged(
         order_source = event.subject_source if isinstance(event, ReadEvent) else None
         refusal = check.refusal(source, order_source) if is_named else None
         if refusal is not None:
-            event = UnreadableEvent(*refusal, event.body, event.source, event.event_id, event.type)  # noqa: PLW2901
+            event = UnreadableEvent(  # noqa: PLW2901
+                *refusal, event.body, event.source, event.event_id, event.type, trace=event.trace
+            )
         elif is_array and is_named:
             event = event._replace(signature=check.resigned(source, event.body))  # noqa: PLW2901
         judged.append(event if is_array else event._replace(signature=kept))
@@ -262,18 +280,14 @@ def _judged(
 def _refused_array(raw: bytes, first: Any, count: int, signature: str | None) -> UnreadableEvent:
     """Keep an array of which nothing is taken whole: only as a whole can its signature be checked again."""
     detail = f"{first.detail} (said of the first of {count} events in an array)"
-    return UnreadableEvent(first.reason, detail, raw, first.source, None, None, signature)
+    return UnreadableEvent(first.reason, detail, raw, first.source, None, None, signature, trace=first.trace)
 
 
 def _read_event(
     body: bytes, limits: MessageLimits, latest: datetime, contracts: Contracts, effort: Effort
 ) -> ReadEvent | UnreadableEvent:
-    if b"NaN" in body or b"Infinity" in body:  # pydantic's parser lets both pass in fields that it ignores
-        try:
-            from_json(body, allow_inf_nan=False)
-        except ValueError:
-            if _is_json(body):
-                return _unreadable(Reason.NOT_JSON, not_json_detail(body, NO_NUMBER), body)
+    if _holds_no_number(body):
+        return _unreadable(Reason.NOT_JSON, not_json_detail(body, NO_NUMBER), body)
     try:
         event = contracts.validate_json(body)
     except ValidationError as error:
@@ -314,11 +328,26 @@ def _read_event(
         subject_source=contract.subject_source(data),
         is_command=contract.verb is not None,
         named=contract.account_named(data),
+        trace=_trace(event) if "traceparent" in event else None,
     )
+
+
+def _trace(attributes: Mapping[str, Any]) -> TraceContext | None:
+    return trace_context(attributes.get("traceparent"), attributes.get("tracestate"))
 
 
 def _instant(time: datetime) -> str:
     return time.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _holds_no_number(body: bytes) -> bool:
+    """Whether NaN or an infinity stands in what else is JSON: pydantic lets them pass in fields that it ignores."""
+    if b"NaN" in body or b"Infinity" in body:
+        try:
+            from_json(body, allow_inf_nan=False)
+        except ValueError:
+            return _is_json(body)
+    return False
 
 
 def _is_json(body: bytes) -> bool:
@@ -336,7 +365,8 @@ def _unreadable(reason: Reason, detail: str, body: bytes) -> UnreadableEvent:
         event = None
     attributes = event if isinstance(event, dict) else {}
     source, event_id, kind = (_clean(attributes.get(name)) for name in ("source", "id", "type"))
-    return UnreadableEvent(reason, detail, body, source, event_id, kind if kind and TYPE_LIKE.fullmatch(kind) else None)
+    kind = kind if kind and TYPE_LIKE.fullmatch(kind) else None
+    return UnreadableEvent(reason, detail, body, source, event_id, kind, trace=_trace(attributes))
 
 
 def _clean(value: object) -> str | None:

@@ -60,6 +60,8 @@ _ELSEWHERE: Mapping[tuple[str, Path], Mapping[str, str]] = {
 _ORDERS = {"order.completed", "order.amended"}
 #: Of all fields of `data`: it may stand beside it as well, as brokers have attributes of their own.
 _NOT_MISPLACED = frozenset({"attributes"})
+#: What is near to these changes no meaning: of a trace anything is taken.
+_OF_TRACES = frozenset({"traceparent", "tracestate"})
 
 
 class Place(NamedTuple):
@@ -129,7 +131,9 @@ def _problems_of(
 ) -> Iterator[StrayProblem]:
     for name in there:
         if name in names and not any(there[name] is said or there[name] == said for said in _SAYS_NOTHING):
-            meant = next((field for field in meant_names(name, place.known) if there.get(field) is None), None)
+            meant = next(
+                (field for field in meant_names(name, place.known - _OF_TRACES) if there.get(field) is None), None
+            )
             text = (
                 f"is not a field here; did you mean {_named(meant, place)}?"
                 if meant
@@ -164,7 +168,7 @@ def _may_matter(name: str, place: Place) -> bool:
         return True
     if place.path == _LINES and name in {"currency", "points_paid"} and place.type in _ORDERS:
         return True
-    return bool(meant_names(name, place.known))
+    return bool(meant_names(name, place.known - _OF_TRACES))
 
 
 class _Noticing:

@@ -7,6 +7,7 @@ from functools import lru_cache
 from pydantic_core import to_json
 
 from core.messages.outbound.published_events import OutboundType
+from core.messages.trace_context import TraceContext
 
 
 def instant_text(time: datetime) -> str:
@@ -29,10 +30,11 @@ def event_json(
     subject: str | None = None,
     *,
     correlation_id: str | None = None,
+    trace: TraceContext | None = None,
 ) -> str:
     """Write an event in structured JSON. The hot path needs no check of its own: tests hold it to the contract.
 
-    `correlation_id` is of the command that an event answers.
+    `correlation_id` is of the command that an event answers, `trace` that of the message that caused it.
     """
     event: dict[str, object] = {
         "specversion": "1.0",
@@ -46,5 +48,9 @@ def event_json(
         event["subject"] = subject
     if correlation_id is not None:
         event["correlationid"] = correlation_id
+    if trace is not None:
+        event["traceparent"] = trace.traceparent
+        if trace.tracestate is not None:
+            event["tracestate"] = trace.tracestate
     event["data"] = data
     return to_json(event).decode()

@@ -1,6 +1,6 @@
 """What the contracts of events that go out share: their envelope, and the kinds of value in them."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NotRequired
 
 from pydantic import ConfigDict, Field, WithJsonSchema, with_config
 
@@ -35,6 +35,27 @@ class Attributes(TypedDict):
     type: str
     time: Annotated[Instant, Field(description="When it was recorded.")]
     datacontenttype: Annotated[Literal["application/json"], Field(description="The form of data.")]
+    traceparent: NotRequired[
+        Annotated[
+            str,
+            Field(
+                description="The trace of the message that caused the event, as W3C Trace Context writes it; absent "
+                "where that had none, and of what the calendar brings.",
+                pattern="^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$",
+                examples=["00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"],
+            ),
+        ]
+    ]
+    tracestate: NotRequired[
+        Annotated[
+            str,
+            Field(
+                description="What tracing systems have added to it.",
+                max_length=512,
+                examples=["congo=t61rcWkgMzE"],
+            ),
+        ]
+    ]
 
 
 @with_config(CONTRACT)

@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from core.messages.trace_context import TraceContext
+
 
 class Reply(NamedTuple):
     """One answer, and where it goes."""
@@ -9,3 +11,4 @@ class Reply(NamedTuple):
     reply_to: str  #: name of a queue (RabbitMQ) or a stream (Redis, Valkey)
     correlation_id: str | None
     text: str  #: the event's JSON
+    trace: TraceContext | None = None  #: that goes beside it

@@ -42,6 +42,9 @@ inbox = sa.Table(
     column("points_per_command_max", sa.BigInteger(), null=True),
     #: Of all commands of this kind from its source on one day, as the sources file said when it came; null: any number.
     column("points_per_day_max", sa.BigInteger(), null=True),
+    #: Of the sender's trace, which goes on to all that the message causes (core.messages.trace_context).
+    column("traceparent", sa.String(), null=True),
+    column("tracestate", sa.String(), null=True),
     sa.UniqueConstraint("source", "event_id", "variant"),
     sa.CheckConstraint(
         "state IN ('received', 'waiting', 'posted', 'replayed', 'rejected', 'dead', 'dropped')", name="state"
@@ -102,6 +105,9 @@ outbox = sa.Table(
     column("published_at", INSTANT, null=True),
     column("reply_to", sa.String(), null=True),  #: it answers a message, and goes to this queue or stream too
     column("correlation_id", sa.String(), null=True),  #: of that message
+    #: The trace that goes on beside it, as it stands in it: of the message that caused it.
+    column("traceparent", sa.String(), null=True),
+    column("tracestate", sa.String(), null=True),
     # As much as AMQP takes: what the relay could not write would hold up all that stands behind it.
     sa.CheckConstraint("octet_length(reply_to) <= 255 AND octet_length(correlation_id) <= 255", name="reply"),
     sa.UniqueConstraint("account_id", "event_id", postgresql_nulls_not_distinct=True),

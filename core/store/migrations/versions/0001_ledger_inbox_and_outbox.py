@@ -59,7 +59,7 @@ CREATE TABLE inbox (
     deliveries integer DEFAULT 1 NOT NULL, times_parked integer DEFAULT 0 NOT NULL,
     received_at timestamptz DEFAULT now() NOT NULL, settled_at timestamptz, awaits varchar, signature varchar,
     subject_source varchar, others_posted smallint DEFAULT 0 NOT NULL, reply_to varchar, correlation_id varchar,
-    points_per_command_max bigint, points_per_day_max bigint,
+    points_per_command_max bigint, points_per_day_max bigint, traceparent varchar, tracestate varchar,
     CONSTRAINT pk_inbox PRIMARY KEY (inbox_id),
     CONSTRAINT uq_inbox_source_event_id_variant UNIQUE (source, event_id, variant),
     CONSTRAINT ck_inbox_state CHECK (state IN ('received', 'waiting', 'posted', 'replayed', 'rejected', 'dead',
@@ -86,7 +86,7 @@ CREATE TABLE numbers (
 CREATE TABLE outbox (
     outbox_id bigint NOT NULL, account_shard smallint NOT NULL, account_id uuid, event_id varchar NOT NULL,
     type varchar NOT NULL, body varchar NOT NULL, created_at timestamptz DEFAULT now() NOT NULL,
-    published_at timestamptz, reply_to varchar, correlation_id varchar,
+    published_at timestamptz, reply_to varchar, correlation_id varchar, traceparent varchar, tracestate varchar,
     CONSTRAINT pk_outbox PRIMARY KEY (outbox_id),
     CONSTRAINT uq_outbox_account_id_event_id UNIQUE NULLS NOT DISTINCT (account_id, event_id),
     CONSTRAINT ck_outbox_reply CHECK (octet_length(reply_to) <= 255 AND octet_length(correlation_id) <= 255)
