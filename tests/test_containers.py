@@ -35,6 +35,7 @@ PASSWORDS = {
     "WORKER_PASSWORD": "workers",
     "RABBITMQ_PASSWORD": "rabbits",
     "VALKEY_PASSWORD": "keys",
+    "GRAFANA_PASSWORD": "panels",
 }
 EXAMPLE = (ROOT / ".env.example").read_text()
 
@@ -231,6 +232,28 @@ def test_the_servers_keep_their_data_where_the_next_container_finds_them() -> No
     ):
         assert read(files)[server]["volumes"] == [f"{server}:{folder}"]
     assert read(WHOLE)["rabbitmq"]["hostname"] == "rabbitmq"
+
+
+def test_the_profile_of_the_example_brings_prometheus_and_grafana_and_opens_what_they_read() -> None:
+    lines = [line[1:] for line in EXAMPLE.splitlines() if re.match(r"#(COMPOSE_PROFILES|LOYALTY_METRICS)", line)]
+    environment = {**dotenv(EXAMPLE), **dotenv("\n".join(lines))}
+    started = services(*WHOLE, environment=environment)
+    assert set(started) == {*read(WHOLE), "prometheus", "grafana"}
+    for role in ROLES:
+        told = started[role]["environment"]
+        assert (told["LOYALTY_METRICS_PORT"], told["LOYALTY_METRICS_HOST"]) == ("9480", "0.0.0.0")  # noqa: S104  # in a container
+    assert started["grafana"]["environment"]["GF_SECURITY_ADMIN_PASSWORD"] == dotenv(EXAMPLE)["GRAFANA_PASSWORD"]
+    for name in ("prometheus", "grafana"):
+        service = started[name]
+        assert re.search(r":v?\d+\.\d+\.\d+$", service["image"])
+        assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+        assert (service["restart"], service["logging"]) == ("unless-stopped", {"driver": "local"})
+        assert service["healthcheck"]["test"][0] == "CMD"
+        mounted, _, _ = service["volumes"][0].partition(":")
+        assert service["volumes"][0].endswith(":ro")
+        assert (ROOT / mounted).is_dir()
+    (config,) = [word for word in started["prometheus"]["command"] if word.startswith("--config.file=")]
+    assert (ROOT / "deploy/monitoring" / Path(config).name).exists()
 
 
 def test_the_image_says_what_it_is_and_can_be_built_the_same_again() -> None:
