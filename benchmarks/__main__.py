@@ -20,6 +20,7 @@ from benchmarks.posting import fill_inbox, measure_posting
 from benchmarks.reading import print_reading, run_reading
 from benchmarks.servers import FOLDER, PROGRAM_FILE, empty_broker, fresh_database, running_servers
 from benchmarks.sql_limit import measure_sql_limit
+from benchmarks.watching import print_watching, run_watching
 from benchmarks.worst import print_intake, run_intake
 from benchmarks.worst_accounts import print_accounts, run_accounts
 from benchmarks.worst_posting import print_posting, run_posting
@@ -31,6 +32,8 @@ _SHARDS = 16
 _LATENCY_RATES = (10, 50)
 #: So often an account is read in each way.
 _READING_TIMES = 300
+#: Of being watched a taste; `python -m benchmarks.watching` has more rounds.
+_WATCHED_ROUNDS = 2
 #: Of the worst messages to receive a taste; `python -m benchmarks.worst` has more of each.
 _WORST_BYTES, _WORST_BYTES_EACH_MAX = 1_000_000, 1_048_576
 
@@ -57,12 +60,15 @@ def main() -> None:
         heavy = run_posting(urls[0], arguments.worst_lines, arguments.worst_refunds)
         long = run_accounts(urls[0], arguments.worst_orders)
         reads = run_reading(urls[0], arguments.reading_accounts, _READING_TIMES)
+        watched = messages[: arguments.watched_messages]
+        costs = run_watching(*urls, watched, _WATCHED_ROUNDS, 2 * arguments.start_seconds)
     results["posted_commands"] = {kind: speed._asdict() for kind, speed in commands.items()}
     results["latency"] = latency.document()
     results["worst_intake_ratios"] = {name: round(run.ratio_to(worst["ordinary"]), 1) for name, run in worst.items()}
     results["worst_batch_seconds"] = {name: round(run.longest_seconds, 2) for name, run in heavy.items()}
     results["worst_account_ratios"] = {name: round(run.ratio, 1) for name, run in long.items()}
     results["reading_ratios"] = {name: round(each.ratio, 1) for name, each in reads.items()}
+    results["watched_ratios"] = {name: [cost._asdict() for cost in each] for name, each in costs.items()}
     arguments.out.parent.mkdir(exist_ok=True)
     arguments.out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     _print(results)
@@ -72,6 +78,7 @@ def main() -> None:
     print_posting(heavy)
     print_accounts(long, arguments.worst_orders)
     print_reading(reads, arguments.reading_accounts)
+    print_watching(costs)
     Console().print(f"written to {arguments.out}")
 
 
@@ -92,6 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--worst-refunds", type=int, default=500, help="of one of them")
     parser.add_argument("--worst-orders", type=int, default=100_000, help="of the account with the longest history")
     parser.add_argument("--reading-accounts", type=int, default=10_000, help="one of which is read")
+    parser.add_argument("--watched-messages", type=int, default=6_000, help="posted with and without metrics")
     parser.add_argument("--out", type=Path, default=Path("build/bench.json"), help="where to write the results")
     return parser
 

@@ -31,6 +31,7 @@ class Run(NamedTuple):
     peak_memory_mib: dict[str, float]  #: by process
     memory_at_tenth_mib: dict[str, float]  #: when a tenth of the messages had been received
     memory_at_end_mib: dict[str, float]
+    processor_seconds: float  #: of the processes of the roles and all that they have started, from release to end
 
 
 def measure_ours(
@@ -74,6 +75,7 @@ class _Held:
 
     def run(self, engine: Engine, messages: int) -> Run:
         at_tenth: dict[str, float] = {}
+        used = self._processor_seconds()
         self.send(signal.SIGCONT)
         started = time.perf_counter()
         with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
@@ -84,9 +86,14 @@ class _Held:
                 if not at_tenth and stored >= messages // 10:
                     at_tenth = self._memory("VmRSS")
                 if stored >= messages and not is_busy:
-                    return Run(messages / seconds, self._memory("VmHWM"), at_tenth, self._memory("VmRSS"))
+                    used = self._processor_seconds() - used
+                    return Run(messages / seconds, self._memory("VmHWM"), at_tenth, self._memory("VmRSS"), used)
                 if seconds > _SECONDS_MAX:
                     raise TimeoutError(f"{stored} of {messages} messages after {seconds:.0f} s")
+
+    def _processor_seconds(self) -> float:
+        pids = [pid for process in self._processes.values() for pid in with_children(process.pid)]
+        return sum(processor_seconds(pid) for pid in pids)
 
     def _memory(self, field: str) -> dict[str, float]:
         found: dict[str, float] = {}
@@ -151,6 +158,12 @@ def with_children(pid: int) -> list[int]:
     """The process and those that it has started."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
     return [pid, *(int(child) for child in children)]
+
+
+def processor_seconds(pid: int) -> float:
+    """What a process and those that it has waited for have used."""
+    _, _, fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(") ")
+    return sum(map(int, fields.split()[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
 def status_mib(pid: int | str, field: str) -> float:

@@ -273,6 +273,7 @@ RUN_BY: dict[str, tuple[str, ...]] = {
     "python -m benchmarks.replay": benchmarks("test_the_replay_proves_itself_on_a_part_of_the_sample"),
     "python -m benchmarks.reports": benchmarks("test_a_benchmark_ends_well"),
     "python -m benchmarks.simulating": benchmarks("test_a_benchmark_ends_well"),
+    "python -m benchmarks.watching": benchmarks("test_a_benchmark_ends_well"),
     "python -m benchmarks.worst": benchmarks("test_a_benchmark_ends_well"),
     "python -m tests.fuzz": (f"{HERE}::test_the_fuzzer_runs_or_says_what_it_needs",),
     "python -m tests.interleaving": ("make simulate",),

@@ -29,8 +29,8 @@ FOLDER = ROOT / "deploy/kubernetes"
 ALONE = ("base", "migration", "example")
 #: A release of Kubernetes that is in wide use, and the newest that the tool knows.
 RELEASES = ("1.31", "1.37")
-#: Kinds of KEDA, whose schemas are its own.
-FOREIGN = {"ScaledObject", "TriggerAuthentication"}
+#: Kinds of KEDA and of the Prometheus Operator, whose schemas are their own.
+FOREIGN = {"ScaledObject", "TriggerAuthentication", "PodMonitor"}
 RUNNING = {"StatefulSet", "Deployment", "Job"}
 
 
@@ -227,12 +227,32 @@ def test_the_migration_is_the_owners_and_is_checked_as_the_role_of_the_workers()
 
 
 def test_pods_take_no_connections_and_open_them_to_names_and_servers_alone() -> None:
-    (policy,) = of_kind("NetworkPolicy")
+    (policy,) = of_kind("NetworkPolicy", name="base")
     spec = policy["spec"]
     assert (spec["policyTypes"], spec["ingress"]) == (["Ingress", "Egress"], [])
     labels = [each["spec"]["template"]["metadata"]["labels"] for each in of_kind(*RUNNING)]
     assert all(spec["podSelector"]["matchLabels"].items() <= each.items() for each in labels)
     assert {port["port"] for rule in spec["egress"] for port in rule["ports"]} == {53, 5432, 5671, 5672, 6379}
+
+
+def test_prometheus_is_let_in_to_the_port_of_each_role_and_to_nothing_else() -> None:
+    (settings,) = of_kind("ConfigMap")
+    first = int(settings["data"]["LOYALTY_METRICS_PORT"])
+    for place, name in enumerate(ROLE_NAMES):
+        (container,) = pod_of(role(name))["containers"]
+        assert container["ports"] == [{"name": "metrics", "containerPort": first + place}]
+    (monitor,) = of_kind("PodMonitor")
+    assert [endpoint["port"] for endpoint in monitor["spec"]["podMetricsEndpoints"]] == ["metrics"]
+    added = [policy for policy in of_kind("NetworkPolicy") if policy["spec"]["policyTypes"] == ["Ingress"]]
+    ((rule,),) = [policy["spec"]["ingress"] for policy in added]
+    assert [port["port"] for port in rule["ports"]] == [first, first + 1, first + 2]
+    labels = [each["spec"]["template"]["metadata"]["labels"] for each in of_kind("StatefulSet", "Deployment")]
+    for selector in (monitor["spec"]["selector"], added[0]["spec"]["podSelector"]):
+        assert all(selector["matchLabels"].items() <= each.items() for each in labels)
+
+
+def test_without_the_component_no_role_has_a_port() -> None:
+    assert not [text for resource in built("base") for text in strings(resource) if "METRICS" in text]
 
 
 def scaled() -> dict[str, Any]:

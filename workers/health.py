@@ -31,25 +31,41 @@ class Finding(NamedTuple):
 
 def check_live(data_dir: Path, roles: Sequence[str] = (), *, age_seconds_max: float = AGE_SECONDS_MAX) -> list[Finding]:
     """Look at the signs of these roles; without names, of every role that this data folder has seen."""
-    folder = data_dir / "heartbeats"
-    files = [folder / f"{role}.heartbeat" for role in roles] or sorted(folder.glob("*.heartbeat"))
+    files = _heartbeats(data_dir, roles)
     if not files:
-        return [Finding("roles", f"none has given a sign in {folder}: is `loyalty up` running on this data folder?")]
-    return [Finding(f"role {file.stem}", _silence(file, age_seconds_max)) for file in files]
+        place = data_dir / "heartbeats"
+        return [Finding("roles", f"none has given a sign in {place}: is `loyalty up` running on this data folder?")]
+    return live_by(files, age_seconds_max=age_seconds_max)
 
 
 def check_working(
     data_dir: Path, roles: Sequence[str] = (), *, age_seconds_max: float = AGE_SECONDS_MAX
 ) -> list[Finding]:
     """Look at the roles and whether they get on, by files alone: as cheap as asking for life."""
-    alive = check_live(data_dir, roles, age_seconds_max=age_seconds_max)
-    return [found if found.problem else _getting_on(found, data_dir, age_seconds_max) for found in alive]
+    files = _heartbeats(data_dir, roles)
+    return working_by(files, age_seconds_max=age_seconds_max) if files else check_live(data_dir)
 
 
 def check_ready(
     data_dir: Path, roles: Sequence[str] = (), *, age_seconds_max: float = AGE_SECONDS_MAX
 ) -> list[Finding]:
     """Look at the roles, whether they get on, and whether database and broker answer within CHECK_SECONDS_MAX."""
+    return [*check_working(data_dir, roles, age_seconds_max=age_seconds_max), *check_servers()]
+
+
+def live_by(heartbeats: Sequence[Path], *, age_seconds_max: float = AGE_SECONDS_MAX) -> list[Finding]:
+    """The same as `check_live` of the roles whose files these are."""
+    return [Finding(f"role {file.stem}", _silence(file, age_seconds_max)) for file in heartbeats]
+
+
+def working_by(heartbeats: Sequence[Path], *, age_seconds_max: float = AGE_SECONDS_MAX) -> list[Finding]:
+    """The same as `check_working` of the roles whose files these are."""
+    alive = zip(live_by(heartbeats, age_seconds_max=age_seconds_max), heartbeats, strict=True)
+    return [found if found.problem else _getting_on(found, file, age_seconds_max) for found, file in alive]
+
+
+def check_servers() -> list[Finding]:
+    """Ask the database, which must have the tables of this release, and the broker that the settings name."""
     # Imported here, so that asking for life alone, every few seconds, costs next to nothing.
     from config.settings import Settings  # noqa: PLC0415
     from core.store.migrate import require_current  # noqa: PLC0415
@@ -66,8 +82,12 @@ def check_ready(
             engine.dispose()
 
     checks = {"database": reach_database, "broker": lambda: reach_broker(find_addresses(settings).broker_url)}
-    working = check_working(data_dir, roles, age_seconds_max=age_seconds_max)
-    return [*working, *_in_time(checks, CHECK_SECONDS_MAX)]
+    return _in_time(checks, CHECK_SECONDS_MAX)
+
+
+def _heartbeats(data_dir: Path, roles: Sequence[str]) -> list[Path]:
+    folder = data_dir / "heartbeats"
+    return [folder / f"{role}.heartbeat" for role in roles] or sorted(folder.glob("*.heartbeat"))
 
 
 def _silence(file: Path, age_seconds_max: float) -> str | None:
@@ -80,11 +100,10 @@ def _silence(file: Path, age_seconds_max: float) -> str | None:
     return None
 
 
-def _getting_on(alive: Finding, data_dir: Path, age_seconds_max: float) -> Finding:
+def _getting_on(alive: Finding, heartbeat: Path, age_seconds_max: float) -> Finding:
     """Of a role that is alive, whether it gets on, if it tells that."""
-    file = progress_file(data_dir / "heartbeats" / f"{alive.subject.removeprefix('role ')}.heartbeat")
     with suppress(OSError):
-        age_seconds = time.time() - file.stat().st_mtime
+        age_seconds = time.time() - progress_file(heartbeat).stat().st_mtime
         if age_seconds > age_seconds_max:
             problem = (
                 f"is alive and has not got on for {age_seconds:.0f} s: it has stored nothing, and has not found its "

@@ -7,6 +7,7 @@ from tests.protections.of_commands import OF_COMMANDS
 from tests.protections.of_database import OF_DATABASE
 from tests.protections.of_erasure import OF_ERASURE
 from tests.protections.of_imports import OF_IMPORTS
+from tests.protections.of_monitoring import OF_MONITORING
 from tests.protections.of_months import OF_MONTHS
 from tests.protections.of_orders import OF_ORDERS
 from tests.protections.of_payments import OF_PAYMENTS
@@ -37,6 +38,7 @@ PROTECTIONS = (
     *OF_ORDERS,
     *OF_PAYMENTS,
     *OF_QUEUES,
+    *OF_MONITORING,
     *OF_READING,
     *OF_VALUE,
     Protection(

@@ -26,7 +26,7 @@ from prometheus_client.registry import Collector
 
 from config.release import RELEASE
 from config.settings import Settings
-from workers.health import Finding, check_live, check_ready, check_working
+from workers.health import Finding, check_servers, live_by, working_by
 from workers.heartbeat import HEARTBEAT_VARIABLE, RESTARTS_VARIABLE
 from workers.metrics.families import OF_ROLE
 from workers.process_logs import log_as_process
@@ -52,31 +52,31 @@ class Answer(NamedTuple):
 class Health:
     """What `loyalty health` says of the one role, as JSON."""
 
-    def __init__(self, data_dir: Path, role: str) -> None:
-        self._data_dir, self._role = data_dir, role
+    def __init__(self, heartbeat: Path) -> None:
+        self._heartbeats = [heartbeat]
         self._asking = threading.Lock()
-        self._ready: tuple[float, list[Finding]] = (0.0, [])
+        self._servers: tuple[float, list[Finding]] = (0.0, [])
 
     def is_live(self) -> bool:
         """Whether it gets on, or waits for what it needs."""
-        return _is_well(check_live(self._data_dir, [self._role]))
+        return _is_well(live_by(self._heartbeats))
 
     def is_working(self) -> bool:
         """Whether it is alive, and an intake gets on."""
-        return _is_well(check_working(self._data_dir, [self._role]))
+        return _is_well(working_by(self._heartbeats))
 
     def live(self) -> Answer:
         """The answer to /live."""
-        return _health_answer(check_live(self._data_dir, [self._role]))
+        return _health_answer(live_by(self._heartbeats))
 
     def ready(self) -> Answer:
         """The answer to /ready: one at a time asks the servers, the others get what it has found."""
         with self._asking:
-            asked_at, found = self._ready
-            if not found or time.monotonic() - asked_at > READY_SECONDS:
-                found = check_ready(self._data_dir, [self._role])
-                self._ready = time.monotonic(), found
-        return _health_answer(found)
+            asked_at, servers = self._servers
+            if not servers or time.monotonic() - asked_at > READY_SECONDS:
+                servers = check_servers()
+                self._servers = time.monotonic(), servers
+        return _health_answer([*working_by(self._heartbeats), *servers])
 
 
 def _is_well(findings: Sequence[Finding]) -> bool:
@@ -231,8 +231,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the role
     settings = Settings()
     log_as_process(settings, role)
-    heartbeat = Path(os.environ[HEARTBEAT_VARIABLE])
-    health = Health(heartbeat.parent.parent, heartbeat.stem)
+    health = Health(Path(os.environ[HEARTBEAT_VARIABLE]))
     server = open_server(
         settings.metrics_host, port, answers_of(own_registry(settings, role, folder, health, role_pid), health)
     )

@@ -36,7 +36,7 @@ def heart(tmp_path: Path) -> Path:
 def server(tmp_path: Path, heart: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PortServer]:
     monkeypatch.setenv(RESTARTS_VARIABLE, "3")
     make_room(tmp_path, 1)
-    health = Health(tmp_path, "intake")
+    health = Health(heart)
     registry = own_registry(Settings(data_dir=tmp_path), "intake", tmp_path, health, os.getpid())
     server = open_server("127.0.0.1", 0, answers_of(registry, health))
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
