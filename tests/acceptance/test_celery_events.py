@@ -1,12 +1,13 @@
 """Celery's events, by which Flower and exporters see tasks and workers, where a setting switches them on."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from celery import Celery
 from celery.events import EventReceiver
+from pydantic import SecretStr
 
 from config.settings import Settings
 from tests.acceptance.conftest import BROKERS, started
@@ -43,10 +44,8 @@ def test_who_listens_hears_of_tasks_and_of_the_worker_and_of_nothing_that_shops_
 
 
 @pytest.mark.parametrize("setting", [True, False])
-def test_they_are_sent_by_the_setting_alone(
-    setting: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-) -> None:
-    make: Callable[..., Settings] = Settings
-    conf = create_app(make(data_dir=tmp_path, celery_events=setting, **URLS)).conf
+def test_they_are_sent_by_the_setting_alone(setting: bool, tmp_path: Path) -> None:
+    urls = {name: SecretStr(url) for name, url in URLS.items()}
+    conf = create_app(Settings(data_dir=tmp_path, celery_events=setting, **urls)).conf
     assert (conf.worker_send_task_events, conf.task_send_sent_event) == (setting, setting)
-    assert create_app(make(data_dir=tmp_path, **URLS)).conf.worker_send_task_events is False
+    assert create_app(Settings(data_dir=tmp_path, **urls)).conf.worker_send_task_events is False

@@ -176,6 +176,23 @@ class TestRequests:
                 continue
             break
 
+    def test_who_sends_a_byte_now_and_then_is_hung_up_on_too(
+        self, server: PortServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("workers.metrics.port.REQUEST_SECONDS_MAX", 0.5)
+        with socket.create_connection(("127.0.0.1", server.server_port), timeout=0.05) as client:
+            for _ in range(400):
+                try:
+                    client.sendall(b"G")
+                    assert client.recv(1) == b""
+                except TimeoutError:
+                    continue
+                except OSError:
+                    break
+                break
+            else:
+                pytest.fail("it may go on for ever")
+
     def test_metrics_come_as_prometheus_asks_for_them(self, server: PortServer) -> None:
         plain = bare(server, b"GET /metrics HTTP/1.1\r\n\r\n")
         assert b"Content-Type: text/plain; version=" in plain
