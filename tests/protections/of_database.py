@@ -101,4 +101,16 @@ OF_DATABASE = (
         ),
         ("tests/store/test_report_views.py::test_a_role_that_reads_a_table_as_everybody_does_is_refused",),
     ),
+    Protection(
+        "grants by column",
+        "the worker's role cannot rewrite what an order said",
+        (
+            Edit(
+                "core/store/grants.py",
+                """updates = f"UPDATE ({', '.join(self.updates)})" if self.updates else \"\"""",
+                'updates = "UPDATE" if self.updates else ""',
+            ),
+        ),
+        ("tests/store/test_grants.py::test_the_server_refuses_the_workers_role_every_column_that_nothing_updates",),
+    ),
 )

@@ -414,18 +414,6 @@ PROTECTIONS = (
         ("tests/workers/cli/test_process_logs.py::test_whoever_writes_the_lines_are_records_and_quote_nothing",),
     ),
     Protection(
-        "grants by column",
-        "the worker's role cannot rewrite what an order said",
-        (
-            Edit(
-                "core/store/grants.py",
-                """updates = f"UPDATE ({', '.join(self.updates)})" if self.updates else \"\"""",
-                'updates = "UPDATE" if self.updates else ""',
-            ),
-        ),
-        ("tests/store/test_grants.py::test_the_server_refuses_the_workers_role_every_column_that_nothing_updates",),
-    ),
-    Protection(
         "every order is worked out anew",
         "books that the worker's role has falsified are not found right",
         (
