@@ -14,6 +14,7 @@ from core.upkeep.runs import last_run, record_run
 from core.upkeep.sweeping import LongWait, SweepOutcome, long_wait, sweep_waiting
 from tasks.relay import relay_outbox
 from tasks.runtime import Runtime
+from tasks.spans import Stage, Work
 
 log = structlog.get_logger(__name__)
 
@@ -28,12 +29,20 @@ def post_inbox(runtime: Runtime, shard: int) -> dict[str, int]:
 
     While there is no backlog, what was posted is published at once, by this very run.
     """
+    with runtime.spans.of(Stage.POST_RUN, shard) as run:
+        return _post(runtime, shard, run)
+
+
+def _post(runtime: Runtime, shard: int, run: Work) -> dict[str, int]:
     started = monotonic()
     counts = {"posted": 0, "replayed": 0, "waiting": 0, "parked": 0, "rejected": 0}
     account_shards: set[int] = set()  #: with events that are still to be published
     while True:
         batch_began = monotonic()
-        batch = runtime.poster.post_batch(shard, runtime.posting_batch_messages)
+        with runtime.spans.of(Stage.POST, shard) as work:
+            batch = runtime.poster.post_batch(shard, runtime.posting_batch_messages)
+            work.posted(batch)
+        run.did(batch.claimed)
         runtime.watcher.posted(batch, monotonic() - batch_began)
         for name in counts:
             counts[name] += getattr(batch, name)

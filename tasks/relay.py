@@ -7,6 +7,7 @@ import structlog
 
 from core.errors import BrokerUnavailableError, EventNotConfirmedError
 from core.messages.outbound.replies import Reply
+from core.messages.trace_context import TraceContext
 from core.store.engine import database_now
 from core.store.locks import Task, take_turn
 from core.store.outbox import (
@@ -15,10 +16,10 @@ from core.store.outbox import (
     has_unpublished,
     mark_published,
     shards_with_unpublished,
-    traces_of,
 )
 from core.upkeep.runs import last_run, record_run
 from tasks.runtime import Runtime
+from tasks.spans import Stage, Work
 
 log = structlog.get_logger(__name__)
 
@@ -30,6 +31,11 @@ def relay_outbox(runtime: Runtime, shard: int) -> dict[str, int]:
 
     If the broker does not confirm, nothing is marked: the events stay, and are published again with the same ids.
     """
+    with runtime.spans.of(Stage.RELAY_RUN, shard) as run:
+        return _relay(runtime, shard, run)
+
+
+def _relay(runtime: Runtime, shard: int, run: Work) -> dict[str, int]:
     started = monotonic()
     published = 0
     while True:
@@ -37,6 +43,7 @@ def relay_outbox(runtime: Runtime, shard: int) -> dict[str, int]:
         events = _relay_batch(runtime, shard)
         runtime.watcher.relayed(events, monotonic() - batch_began)
         count = len(events)
+        run.did(count)
         published += count
         # Asked once more, since who wrote events meanwhile found the shard taken.
         if not count or (count < runtime.relay_batch_events and not has_unpublished(runtime.engine, shard)):
@@ -57,9 +64,10 @@ def _relay_batch(runtime: Runtime, shard: int) -> Sequence[OutgoingEvent]:
         events = claim_unpublished(connection, shard, runtime.relay_batch_events)
         if events:
             try:
-                runtime.publisher().publish(
-                    [(event.type, event.body) for event in events], _replies(events), traces_of(events)
-                )
+                with runtime.spans.of(Stage.SEND, shard) as work:
+                    traces = work.sending(events)
+                    replies = _replies(events, traces)
+                    runtime.publisher().publish([(event.type, event.body) for event in events], replies, traces)
             except BaseException as error:
                 # Whatever it was (a time limit too): confirms of this batch must not be read as the next one's.
                 runtime.drop_publisher()
@@ -70,10 +78,10 @@ def _relay_batch(runtime: Runtime, shard: int) -> Sequence[OutgoingEvent]:
         return events
 
 
-def _replies(events: Sequence[OutgoingEvent]) -> list[Reply]:
+def _replies(events: Sequence[OutgoingEvent], traces: Sequence[TraceContext | None]) -> list[Reply]:
     return [
-        Reply(event.reply_to, event.correlation_id, event.body, event.trace)
-        for event in events
+        Reply(event.reply_to, event.correlation_id, event.body, traces[place] if traces else None)
+        for place, event in enumerate(events)
         if event.reply_to is not None
     ]
 

@@ -9,6 +9,7 @@ from sqlalchemy import Engine
 from core.messages.outbound.replies import Reply
 from core.messages.trace_context import TraceContext
 from core.posting.batch import Poster
+from tasks.spans import NO_SPANS, Spans
 from tasks.watching import UNWATCHED, Watcher
 
 
@@ -52,6 +53,7 @@ class Runtime:
     asked_by: str | None = None  #: the person who asked for a run; None: beat
     chain_key: bytes | None = field(default=None, repr=False)  #: of the hash chain over entries; None: no chain
     watcher: Watcher = UNWATCHED
+    spans: Spans = NO_SPANS
     publishes_again_at: float = 0.0  #: by the monotonic clock: until then posting leaves publishing to the relay
     _publisher: EventPublisher | None = field(default=None, init=False, repr=False)
 
@@ -71,3 +73,4 @@ class Runtime:
         """Let go of everything."""
         self.drop_publisher()
         self.engine.dispose()
+        self.spans.close()

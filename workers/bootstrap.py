@@ -18,11 +18,13 @@ from core.posting.batch import BatchBounds, Poster
 from core.receiving.executing import Executor
 from core.store.engine import SessionLimits, create_database_engine, normalized_url
 from tasks.runtime import EventPublisher, Runtime
+from tasks.spans import NO_SPANS, Spans
 from tasks.watching import UNWATCHED, Watcher
 from workers.brokers import BROKER_SCHEMES, check_broker_url, open_event_publisher, url_scheme
 from workers.embedded import read_addresses
 from workers.metrics.beside import own_watcher
 from workers.nudging import QuietNudger
+from workers.tracing_setup import open_spans
 from workers.urls import broker_url_problem, url_problem
 
 #: How often a task's run fits into its time limit: upkeep takes four runs, and the last batch may take long.
@@ -142,6 +144,7 @@ def build_runtime(settings: Settings, app: Celery) -> Runtime:
         ),
         nudge=QuietNudger(app),
         watcher=own_watcher(),
+        spans=open_spans("worker", is_amqp=addresses.broker_url.startswith("amqp")),
     )
 
 
@@ -152,6 +155,7 @@ def runtime_on(
     open_publisher: Callable[[], EventPublisher],
     nudge: Callable[[str, int], None],
     watcher: Watcher = UNWATCHED,
+    spans: Spans = NO_SPANS,
 ) -> Runtime:
     """What tasks are given, on this database."""
     chain_key = writing_key(settings)
@@ -164,7 +168,7 @@ def runtime_on(
             chain_key=chain_key,
             reference_salt=message_limits(settings).reference_salt,
             bounds=BatchBounds(deciding_seconds_max=_deciding_seconds_max(settings)),
-            tallies=watcher.tallies,
+            tallies=watcher.tallies or spans.is_on,
         ),
         open_publisher=open_publisher,
         nudge=nudge,
@@ -179,6 +183,7 @@ def runtime_on(
         run_seconds_max=settings.task_seconds_max / _RUNS_PER_TASK_LIMIT,
         chain_key=chain_key,
         watcher=watcher,
+        spans=spans,
     )
 
 

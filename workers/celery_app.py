@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 from celery import Celery
-from celery.signals import setup_logging, worker_process_init
+from celery.signals import setup_logging, worker_process_init, worker_process_shutdown
 from sqlalchemy.exc import DBAPIError
 
 from config.queues import POSTING, celery_queues
@@ -133,8 +133,14 @@ class _RuntimeOfProcess:
     def __call__(self) -> Runtime:
         if self._runtime is None:
             self._runtime = self._build()
+            # A child ends without what Python does at an exit.
+            worker_process_shutdown.connect(self._send_spans, weak=False)
             collect_garbage_seldom()
         return self._runtime
+
+    def _send_spans(self, **_: Any) -> None:
+        if self._runtime is not None:
+            self._runtime.spans.close()
 
 
 def _bound(row: TaskRow, runtime: Callable[[], Runtime]) -> Callable[..., Any]:

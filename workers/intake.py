@@ -20,6 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from core.errors import BrokerUnavailableError
 from core.messages.inbound.reading import MessageLimits
 from core.receiving.receive import Receipt, receive_in_parts
+from tasks.spans import NO_SPANS, Spans, Stage, Work
 from tasks.watching import UNWATCHED, Watcher
 from workers.brokers import Delivery, IntakeSource
 from workers.brokers.large_messages import BATCH_BYTES_MAX, sent_bytes
@@ -54,6 +55,7 @@ class Intake:
         *,
         event_source: str,
         watcher: Watcher = UNWATCHED,
+        spans: Spans = NO_SPANS,
     ) -> None:
         """`nudge` asks for a run of a task on a shard, and says whether the broker took it."""
         self._engine = engine
@@ -61,7 +63,7 @@ class Intake:
         self._nudges = _Nudges(nudge, limits.nudge_interval_seconds, limits.nudges_at_once_per_second)
         self._limits = limits
         self._event_source = event_source
-        self._watcher = watcher
+        self._watcher, self._spans = watcher, spans
         self._size = _BatchSize(limits.batch_messages)
         self._is_stopping = False
 
@@ -99,24 +101,29 @@ class Intake:
     def step(self, source: IntakeSource) -> int:
         """Take one batch: receive, store, COMMIT, nudge, acknowledge. Returns how many messages came."""
         received = source.receive(messages_max=self._size.messages, wait_seconds=self._limits.wait_seconds)
-        came_at = time.monotonic()
         self._size.learn([sent_bytes(message.raw) for message in received])
-        done = 0
+        if received:
+            with self._spans.of(Stage.RECEIVE) as work:
+                self._keep(source, received, work)
+        else:
+            source.heartbeat()
+            mark_progress()
+        self._nudges.send_due()
+        beat_heart()
+        return len(received)
+
+    def _keep(self, source: IntakeSource, received: Sequence[Delivery], work: Work) -> None:
+        came_at, done = time.monotonic(), 0
         for messages, receipt in self._store(received):
             self._nudges.ask(receipt.shards)
             self._nudges.send_due()  # first of all: somebody may wait for the answer, and nobody for the rest
+            work.received(receipt)
             self._watcher.received(receipt, time.monotonic() - came_at)
             source.acknowledge(received[done : done + messages])
             _log_receipt(receipt)
             done += messages
             beat_heart()
             mark_progress()
-        if not received:
-            source.heartbeat()
-            mark_progress()
-        self._nudges.send_due()
-        beat_heart()
-        return len(received)
 
     def _store(self, received: Sequence[Delivery]) -> Iterator[tuple[int, Receipt]]:
         return receive_in_parts(

@@ -30,6 +30,7 @@ from workers.metrics.beside import open_port, own_watcher
 from workers.nudging import Nudger
 from workers.process_logs import log_as_process, speaks_records
 from workers.ticking import TickingBeat
+from workers.tracing_setup import open_spans
 
 _HEARTBEAT_SECONDS = 2.0
 _LOOKS_BLOCKED_MAX = 3
@@ -68,12 +69,14 @@ def run_intake(settings: Settings) -> None:
         ),
         event_source=settings.event_source,
         watcher=own_watcher(),
+        spans=(spans := open_spans("intake", is_amqp=addresses.broker_url.startswith("amqp"))),
     )
     stop_on_signals(intake)
     try:
         intake.run()
     finally:
         engine.dispose()
+        spans.close()
 
 
 def run_worker(settings: Settings, queues: str | None = None) -> None:

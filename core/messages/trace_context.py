@@ -51,6 +51,11 @@ class TraceContext(NamedTuple):
         return bool(int(self.traceparent[53:], 16) & _SAMPLED)
 
 
+def log_fields(trace: TraceContext | None) -> dict[str, str]:
+    """What a line of the log says of the trace of the one message that it is about."""
+    return {} if trace is None else {"trace_id": trace.trace_id}
+
+
 def trace_context(traceparent: object, tracestate: object = None) -> TraceContext | None:
     """Read what stands where a trace context should; None where that is none.
 

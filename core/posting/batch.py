@@ -229,7 +229,7 @@ class Poster:
             log.error(  # noqa: TRY400  # the text of a database error holds the row, and so a customer's data
                 "message_failed",
                 action="message_failed",
-                inbox_id=message.inbox_id,
+                **message.log_fields,
                 error=type(error).__name__,
                 frames=frames(error),
             )

@@ -9,6 +9,7 @@ from core.domain.outcomes import Reason, Rejected, RejectionCode
 from core.domain.value.situations import conflict
 from core.messages.inbound.command_messages import COMMAND_PREFIX
 from core.messages.inbound.reading import command_hash
+from core.messages.trace_context import log_fields
 from core.posting.answers import Asked, refused_at_intake, told_again
 from core.posting.events import EventContext
 from core.store.appending import OutboxEvent
@@ -48,7 +49,12 @@ def _refusals(commands: Sequence[StoredMessage], context: EventContext) -> Itera
         asked = _asked(row.message)
         if row.is_new:
             log.warning(
-                "command_refused", action="command_refused", inbox_id=row.inbox_id, type=asked.type, code=reason.value
+                "command_refused",
+                action="command_refused",
+                inbox_id=row.inbox_id,
+                type=asked.type,
+                code=reason.value,
+                **log_fields(asked.trace),
             )
         outcome = Rejected(reason, detail, _ADVICE.get(reason, _MEND))
         yield refused_at_intake(asked, outcome, row.inbox_id, row.deliveries, context)

@@ -22,7 +22,7 @@ from core.messages.inbound.reading import (
 )
 from core.messages.inbound.replies import ReplyAddress, allowed_reply
 from core.messages.inbound.sources import is_signature
-from core.messages.trace_context import TraceContext
+from core.messages.trace_context import TraceContext, log_fields
 from core.posting.events import EventContext, message_parked
 from core.receiving.answering import intake_answers
 from core.receiving.erased_customers import without_erased
@@ -200,6 +200,7 @@ class _Store(NamedTuple):
                 action="receiving_failed",
                 error=type(error).__name__,
                 frames=frames(error),
+                **log_fields(message.events[0].trace),
             )
             return self._rows([_parked_message(_unread(message, error))])
 
@@ -243,18 +244,19 @@ def _read(
         )
         asked = next((event.reply for event in events if event.reply is not None), None)
         if asked is not None:
-            allowed = _allowed(asked, limits.reply_prefix)
+            allowed = _allowed(asked, limits.reply_prefix, events[0].trace)
             events = [event if event.reply is None else event._replace(reply=allowed) for event in events]
         yield _Message(raw, signature, events, trace)
 
 
-def _allowed(asked: ReplyAddress, prefix: str) -> ReplyAddress | None:
+def _allowed(asked: ReplyAddress, prefix: str, trace: TraceContext | None) -> ReplyAddress | None:
     """What is kept of an address. What is not is told without its text, in which a person may be named."""
     allowed = allowed_reply(asked, prefix)
     if allowed is None:
-        log.warning("reply_to_refused", action="reply_to_refused", prefix=prefix, characters=len(asked.reply_to))
+        told = {"prefix": prefix, "characters": len(asked.reply_to), **log_fields(trace)}
+        log.warning("reply_to_refused", action="reply_to_refused", **told)
     elif allowed != asked:
-        log.warning("correlation_id_refused", action="correlation_id_refused")
+        log.warning("correlation_id_refused", action="correlation_id_refused", **log_fields(trace))
     return allowed
 
 

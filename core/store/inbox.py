@@ -6,12 +6,12 @@ The unique key (source, event_id, variant) decides what is a replay, never a loo
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine
 
 from core.domain.outcomes import Reason, RejectionCode
-from core.messages.trace_context import TraceContext
+from core.messages.trace_context import TraceContext, log_fields
 from core.store.engine import run_alone, run_bulk
 from core.store.erasures import ErasedMeanwhileError
 from core.store.letters_again import MENDABLE
@@ -93,6 +93,11 @@ class ClaimedMessage(NamedTuple):
     def trace(self) -> TraceContext | None:
         """The trace that it belongs to."""
         return None if self.traceparent is None else TraceContext(self.traceparent, self.tracestate)
+
+    @property
+    def log_fields(self) -> dict[str, Any]:
+        """What a line of the log says that is about this message alone."""
+        return {"inbox_id": self.inbox_id, **log_fields(self.trace)}
 
     @property
     def subject_key(self) -> tuple[str, str]:

@@ -30,6 +30,12 @@ OF_TRACES = (
         ),
     ),
     Protection(
+        "of an error a span has its kind alone",
+        "nothing of a customer reaches a span",
+        (Edit("workers/tracing.py", "record_exception=False", "record_exception=True"),),
+        ("tests/workers/test_spans.py::test_an_error_is_told_by_its_kind_alone",),
+    ),
+    Protection(
         "what senders tell tracing systems is erased in all that came of it",
         "nothing that is kept names an erased customer",
         (
