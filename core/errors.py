@@ -151,6 +151,10 @@ class SimulationStoppedError(LoyaltyError):
     """The process that ran the changed program was ended from outside, perhaps for want of memory. Run it again."""
 
 
+class ImportStoppedError(LoyaltyError):
+    """A process that posted was ended from outside, perhaps for want of memory. The same command goes on there."""
+
+
 class UnknownProgramError(UserError):
     """There is no program {program_id}; programs here: {known}."""
 

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
@@ -21,6 +22,7 @@ from tasks.runtime import EventPublisher, Runtime
 from tasks.spans import NO_SPANS, Spans
 from tasks.watching import UNWATCHED, Watcher
 from workers.brokers import BROKER_SCHEMES, check_broker_url, open_event_publisher, url_scheme
+from workers.child_processes import end_with_parent
 from workers.embedded import read_addresses
 from workers.metrics.beside import own_watcher
 from workers.nudging import QuietNudger
@@ -214,3 +216,9 @@ def collect_garbage_seldom() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(300_000, 20, 20)
+
+
+def begin_posting_beside() -> None:
+    """What a process does first that posts beside an import: nobody else would end it if the import is killed."""
+    end_with_parent(signal.SIGKILL)
+    collect_garbage_seldom()

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
+from multiprocessing import parent_process
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
@@ -35,6 +36,17 @@ def die_with_parent(death_signal: signal.Signals) -> Callable[[], None]:
             os._exit(1)
 
     return arm
+
+
+def end_with_parent(death_signal: signal.Signals) -> None:
+    """Do the same from within a process that `multiprocessing` has started; Linux only too."""
+    parent = parent_process()
+    assert parent is not None
+    if _LIBC is None:
+        return
+    _LIBC.prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(death_signal), ctypes.c_ulong(0), ctypes.c_ulong(0))
+    if os.getppid() != parent.pid:  # it died before the line above
+        os._exit(1)
 
 
 def find_processes(program: str, folder: Path, pid_file: Path) -> set[int]:

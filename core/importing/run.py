@@ -5,7 +5,7 @@ known by its source and id, so a second run changes nothing, and an interrupted 
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from time import sleep
 from typing import NamedTuple
@@ -19,17 +19,17 @@ from core.domain.outcomes import Parked, Reason, Rejected, Replayed
 from core.domain.program.registry import ProgramRegistry
 from core.domain.reach import ReferenceKey, union
 from core.domain.value.commands import ACCOUNT
+from core.importing.beside import Posting, PostingBeside
 from core.importing.files import BadRow
 from core.importing.keys import KeysSeen
 from core.importing.plans import Hold, Part, Plan
 from core.mending.letters import list_refused_among, load_states
 from core.mending.tier_holds import HoldAsked, hold_tiers
 from core.messages.inbound.reading import MessageLimits, ReadEvent, command_hash, read_message, read_settled
-from core.posting.batch import Poster
 from core.posting.events import EventContext
 from core.posting.handlers import HANDLERS, Outcome
 from core.posting.loading import open_books
-from core.receiving.receive import receive_in_parts
+from core.receiving.receive import receive_read_by_operator
 from core.store.account_names import load_references
 from core.store.commands import load_commands
 from core.store.engine import database_now
@@ -37,8 +37,8 @@ from core.store.imports import load_codes, load_held, shards_of_source, shards_w
 from core.store.programs import load_registry
 
 #: So many messages are decided, received and posted at a time: what is held in memory, and lost by an interruption.
-_BATCH_PARTS = 2_000
-_BATCH_BYTES = 4_000_000
+BATCH_PARTS = 10_000
+_BATCH_BYTES = 10_000_000
 _POSTED_AT_ONCE = 1_000
 _PAUSE_SECONDS = 0.05
 _TO_COME = "time is still to come; write when it was"
@@ -67,7 +67,7 @@ class _Decided(NamedTuple):
     """A plan of which nothing is refused: what of it is new."""
 
     plan: Plan
-    new: frozenset[bytes]  #: the bodies
+    new: Mapping[bytes, ReadEvent]  #: by their bodies
     points: int
 
 
@@ -85,8 +85,15 @@ class Importer:
         limits: MessageLimits,
         new_id: Callable[[], UUID],
         chain_key: bytes | None = None,
+        processes: int = 1,
+        begin: Callable[[], None] | None = None,
+        batch_parts: int = BATCH_PARTS,
     ) -> None:
-        """All but `source`, under which the messages come, and `by`, who imports, must be as the workers have it."""
+        """All but `source`, under which the messages come, and `by`, who imports, must be as the workers have it.
+
+        Where there is more than one batch of so many messages, it is posted by so many processes beside this one, which
+        do `begin` first.
+        """
         self._engine = engine
         self._source = source
         self._by = by
@@ -95,13 +102,11 @@ class Importer:
         self._limits = limits._replace(sources=None, is_trusted=True)
         self._new_id = new_id
         self._chain_key = chain_key
-        self._poster = Poster(
-            engine,
-            event_source=event_source,
-            new_account_id=new_id,
-            chain_key=chain_key,
-            reference_salt=limits.reference_salt,
-        )
+        self._batch_parts = batch_parts
+        url = engine.url.render_as_string(hide_password=False)
+        posting = Posting(url, event_source, new_id, chain_key, limits.reference_salt, begin)
+        self._poster = posting.poster(engine)
+        self._beside = PostingBeside(posting, processes)
 
     def run(self, plans: Iterable[Plan | BadRow], *, is_dry_run: bool = False) -> Iterator[Step]:
         """Import all plans, and tell after each batch what became of it; with `is_dry_run` what would.
@@ -110,8 +115,10 @@ class Importer:
         """
         if not is_dry_run:
             self._post_what_is_left()
-        with KeysSeen() as seen:
-            for batch in _batches(plans, seen):
+        with KeysSeen() as seen, self._beside:
+            for is_full, batch in _batches(plans, seen, self._batch_parts):
+                if is_full and not is_dry_run:
+                    self._beside.start()
                 yield self._batch(batch, is_dry_run=is_dry_run)
 
     def _batch(self, batch: Sequence[Plan | BadRow], *, is_dry_run: bool) -> Step:
@@ -161,7 +168,8 @@ class Importer:
         decided = []
         for place, (plan, events) in enumerate(checked):
             problem = _tier_problem(plan, holds, now)
-            new, points = set(), 0
+            new: dict[bytes, ReadEvent] = {}
+            points = 0
             for number, (part, event) in enumerate(zip(plan.parts, events, strict=True)):
                 outcome = outcomes.get((place, number))
                 if outcome is None or problem is not None:
@@ -174,10 +182,10 @@ class Importer:
                 elif isinstance(outcome, Parked):
                     problem = _refused(plan, part, f"{outcome.reason}: {outcome.detail}")
                 else:
-                    new.add(part.body)
+                    new[part.body] = event
                     points += _points(outcome)
             if problem is None:
-                decided.append(_Decided(plan, frozenset(new), points))
+                decided.append(_Decided(plan, new, points))
             else:
                 bad.append(problem)
         return holds, decided
@@ -219,18 +227,14 @@ class Importer:
     ) -> list[_Decided]:
         """Receive and post these messages of each plan, as far as they are new. Returns the plans that stand."""
         asked = {
-            part.body: (each.plan, part)
-            for each in decided
-            for part in chosen(each.plan.parts)
-            if part.body in each.new
+            part.body: (each, part) for each in decided for part in chosen(each.plan.parts) if part.body in each.new
         }
-        received = receive_in_parts(
+        received = receive_read_by_operator(
             self._engine,
-            list(asked),
+            [(body, each.new[body]) for body, (each, _) in asked.items()],
             limits=self._limits,
             shards=self._shards,
             event_source=self._event_source,
-            is_by_operator=True,
         )
         owners = {each.inbox_id: asked[each.message.body] for _, receipt in received for each in receipt.stored}
         self._settle(owners.keys())
@@ -238,7 +242,7 @@ class Importer:
             letters = list_refused_among(connection, owners.keys())
         failed = set()
         for letter in letters:
-            plan, part = owners[letter.inbox_id]
+            (plan, *_), part = owners[letter.inbox_id]
             if plan.key not in failed:
                 bad.append(_refused(plan, part, f"{letter.reason}: {letter.detail} (message {letter.inbox_id})"))
             failed.add(plan.key)
@@ -266,14 +270,21 @@ class Importer:
             self._post(shards)
 
     def _post(self, shards: Iterable[int]) -> None:
-        is_idle = True
-        for shard in shards:
-            try:
-                is_idle &= not self._poster.post_batch(shard, _POSTED_AT_ONCE).claimed
-            except psycopg.errors.LockNotAvailable:
-                continue
+        if self._beside.is_started:
+            is_idle = not self._beside.post(shards, _POSTED_AT_ONCE)
+        else:
+            is_idle = self._posted_here(shards) == 0
         if is_idle:
             sleep(_PAUSE_SECONDS)
+
+    def _posted_here(self, shards: Iterable[int]) -> int:
+        claimed = 0
+        for shard in shards:
+            try:
+                claimed += self._poster.post_batch(shard, _POSTED_AT_ONCE).claimed
+            except psycopg.errors.LockNotAvailable:
+                continue
+        return claimed
 
     def _hold(self, holds: Sequence[Hold], connection: Connection) -> None:
         if not holds:
@@ -290,8 +301,10 @@ class Importer:
         return f"import {self._source.rpartition('/')[2]}"
 
 
-def _batches(plans: Iterable[Plan | BadRow], seen: KeysSeen) -> Iterator[list[Plan | BadRow]]:
-    """Plans in parts that fit into memory. A key that stood before in the file is bad."""
+def _batches(
+    plans: Iterable[Plan | BadRow], seen: KeysSeen, parts_max: int
+) -> Iterator[tuple[bool, list[Plan | BadRow]]]:
+    """Plans in parts that fit into memory, and whether each is full. A key that stood before in the file is bad."""
     batch: list[Plan | BadRow] = []
     parts = size_bytes = 0
     for plan in plans:
@@ -303,11 +316,11 @@ def _batches(plans: Iterable[Plan | BadRow], seen: KeysSeen) -> Iterator[list[Pl
             batch.append(plan)
             parts += len(plan.parts) if isinstance(plan, Plan) else 1
             size_bytes += sum(len(part.body) for part in plan.parts) if isinstance(plan, Plan) else 0
-        if parts >= _BATCH_PARTS or size_bytes >= _BATCH_BYTES:
-            yield batch
+        if parts >= parts_max or size_bytes >= _BATCH_BYTES:
+            yield True, batch
             batch, parts, size_bytes = [], 0, 0
     if batch:
-        yield batch
+        yield False, batch
 
 
 def _events(checked: Sequence[_Checked]) -> Iterator[tuple[tuple[int, int], ReadEvent]]:

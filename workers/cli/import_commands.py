@@ -1,5 +1,6 @@
 """`loyalty import`: accounts of another system, and orders of earlier years, from files."""
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -22,7 +23,7 @@ from core.importing.plans import Plan
 from core.importing.run import Importer, Step
 from core.reading.snapshot import snapshot_of
 from core.store.imports import load_first_by
-from workers.bootstrap import message_limits, writing_key
+from workers.bootstrap import begin_posting_beside, message_limits, writing_key
 from workers.cli.bad_rows import BadRowsFile
 from workers.cli.command_errors import ImportNameError
 from workers.cli.output import AsJson, count_text, note, print_json, say, say_below
@@ -30,6 +31,7 @@ from workers.cli.wiring import By, acting, opened_database
 from workers.process_logs import set_up_logging
 
 _SHOWN_MAX = 20
+_PROCESSES_MAX = 4  #: that post beside this one, each with a session of its own
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,40}")
 
 DataFile = Annotated[
@@ -161,6 +163,8 @@ def _importer(engine: Engine, settings: Settings, source: str, by: str) -> Impor
         limits=message_limits(settings.model_copy(update={"sources_file": None})),
         new_id=uuid7,
         chain_key=writing_key(settings),
+        processes=min(_PROCESSES_MAX, len(os.sched_getaffinity(0))),
+        begin=begin_posting_beside,
     )
 
 
