@@ -270,11 +270,8 @@ def test_functions_stay_short() -> None:
 #: through `core.reading`, as a storefront does.
 OF_STORE = {
     "database_commands": ({"grants", "migrate"}, "makes the tables, and says what a role may do"),
-    "import_commands": ({"imports"}, "goes on with an import as the one who began it"),
     "ledger_commands": ({"proof.chain", "proof.verify"}, "proves the ledger"),
     "program_commands": ({"applying"}, "applies versions of programs"),
-    "rebuild_command": ({"budgets", "proof.rebuild", "proof.scope"}, "repairs what follows from the facts"),
-    "replay_command": ({"outbox"}, "publishes again what the outbox has kept"),
     "upkeep_command": ({"outbox"}, "tells of the events that a trial run would write"),
     "version_commands": ({"applying"}, "moves and withdraws versions of programs"),
     "wiring": ({"engine", "migrate"}, "opens the database, and refuses tables of another release"),

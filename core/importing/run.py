@@ -33,7 +33,7 @@ from core.receiving.receive import receive_read_by_operator
 from core.store.account_names import load_references
 from core.store.commands import load_commands
 from core.store.engine import database_now
-from core.store.imports import load_codes, load_held, shards_of_source, shards_with_any
+from core.store.imports import load_codes, load_first_by, load_held, shards_of_source, shards_with_any
 from core.store.programs import load_registry
 
 #: So many messages are decided, received and posted at a time: what is held in memory, and lost by an interruption.
@@ -69,6 +69,11 @@ class _Decided(NamedTuple):
     plan: Plan
     new: Mapping[bytes, ReadEvent]  #: by their bodies
     points: int
+
+
+def who_began(connection: Connection, source: str) -> str | None:
+    """Who gave the first command of an import, whose words whoever goes on with it repeats; None: nobody has begun."""
+    return load_first_by(connection, source)
 
 
 class Importer:

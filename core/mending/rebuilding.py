@@ -1,14 +1,35 @@
 """Derived numbers worked out again, each look in one snapshot, and put right in bounded transactions."""
 
+from collections.abc import Collection
+from uuid import UUID
+
 from sqlalchemy import Connection, Engine
 
 from core.store.budgets import BudgetRepair, apply_budget_repairs, examine_budgets
 from core.store.engine import begin_reading, run_bulk
-from core.store.proof.rebuild import Examination, Repair, apply_repairs, examine
-from core.store.proof.scope import Scope
+from core.store.proof.rebuild import Contradiction, Examination, Repair, apply_repairs, examine
+from core.store.proof.scope import Scope, slices, these_accounts
+
+__all__ = [
+    "BudgetRepair",
+    "Contradiction",
+    "Examination",
+    "Repair",
+    "Scope",
+    "examine_all_budgets",
+    "examine_scope",
+    "repair_accounts",
+    "repair_budgets",
+    "scopes_of",
+]
 
 #: Accounts that are locked and written at once.
 _ACCOUNTS_AT_ONCE = 200
+
+
+def scopes_of(connection: Connection, account_ids: Collection[UUID] | None) -> list[Scope]:
+    """What is looked at one after the other: these accounts at once, or slices of all of them."""
+    return slices(connection) if account_ids is None else [these_accounts(account_ids)]
 
 
 def examine_scope(engine: Engine, scope: Scope) -> Examination:

@@ -160,17 +160,11 @@ def receive_in_parts(
     now = state.now
     store = _Store(engine, shards, event_source, state, limits.reference_salt, is_by_operator)
     limits = limits._replace(sources=None, is_trusted=True) if is_by_operator else limits
-    beside = _beside(raw_messages, signatures, replies, traces)
-    yield from _in_parts(store, _read(beside, limits, now, contracts))
+    yield from _in_parts(store, _read(_beside(raw_messages, signatures, replies, traces), limits, now, contracts))
 
 
 def receive_read_by_operator(
-    engine: Engine,
-    read: Sequence[tuple[bytes, ReadEvent]],
-    *,
-    limits: MessageLimits,
-    shards: int,
-    event_source: str,
+    engine: Engine, read: Sequence[tuple[bytes, ReadEvent]], *, limits: MessageLimits, shards: int, event_source: str
 ) -> Iterator[tuple[int, Receipt]]:
     """The same of messages that their sender has read before, each with the one event in it."""
     store = _Store(engine, shards, event_source, intake_state_alone(engine), limits.reference_salt, True)

@@ -20,9 +20,8 @@ from core.importing.account_rows import SOURCE_PREFIX, AccountRows
 from core.importing.files import BadRow, ImportFile, Layout
 from core.importing.order_rows import OrderRows
 from core.importing.plans import Plan
-from core.importing.run import Importer, Step
+from core.importing.run import Importer, Step, who_began
 from core.reading.snapshot import snapshot_of
-from core.store.imports import load_first_by
 from workers.bootstrap import begin_posting_beside, message_limits, writing_key
 from workers.cli.bad_rows import BadRowsFile
 from workers.cli.command_errors import ImportNameError
@@ -103,7 +102,7 @@ def accounts(
         with engine.begin() as connection:
             found = snapshot_of(connection)
             # Who gives a command is a part of it: whoever goes on with an import repeats the words of who began it.
-            given_by = load_first_by(connection, source) or who
+            given_by = who_began(connection, source) or who
         _check_program(program_id, found.registry.program_ids())
         rows = AccountRows(asked.name, found.registry, found.as_of, by=given_by, program_id=program_id)
         _run(asked, _importer(engine, settings, source, who), rows.plans)

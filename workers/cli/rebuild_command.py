@@ -7,11 +7,19 @@ import typer
 from sqlalchemy import Engine
 
 from config.settings import Settings
-from core.mending.rebuilding import examine_all_budgets, examine_scope, repair_accounts, repair_budgets
+from core.mending.rebuilding import (
+    BudgetRepair,
+    Contradiction,
+    Examination,
+    Repair,
+    Scope,
+    examine_all_budgets,
+    examine_scope,
+    repair_accounts,
+    repair_budgets,
+    scopes_of,
+)
 from core.reading.standing import require_accounts
-from core.store.budgets import BudgetRepair
-from core.store.proof.rebuild import Contradiction, Examination, Repair
-from core.store.proof.scope import Scope, slices, these_accounts
 from workers.cli.output import AsJson, ProgressLine, count_text, print_json, say, say_below
 from workers.cli.wiring import By, acting, opened_database
 
@@ -132,9 +140,8 @@ class _Report:
 
 def _scopes(engine: Engine, customer: str | None) -> list[Scope]:
     with engine.begin() as connection:
-        if customer is None:
-            return slices(connection)
-        return [these_accounts([account.account_id for account in require_accounts(connection, customer)])]
+        accounts = None if customer is None else require_accounts(connection, customer)
+        return scopes_of(connection, None if accounts is None else [account.account_id for account in accounts])
 
 
 def _say_account(about: Repair | Contradiction, texts: list[str]) -> None:

@@ -8,15 +8,12 @@ import typer
 from sqlalchemy import Engine
 
 from config.settings import Settings
-from core.reading.standing import require_accounts
-from core.store.outbox import count_entries_without_event, load_published, number_before, traces_of
+from core.reading.past_events import Choice, accounts_of, count_missing, past_events, traces_of
 from core.upkeep.retention import OUTBOX, purged_before
 from workers.brokers import EventPublisher, open_event_publisher, url_without_password
 from workers.cli.command_errors import WhichEventsError
 from workers.cli.output import AsJson, count_text, note, print_json, say, time_text
 from workers.cli.wiring import broker_url, opened_database, read_instant
-
-_BATCH_EVENTS = 1_000
 
 
 def register(app: typer.Typer) -> None:
@@ -52,15 +49,16 @@ def replay(
     settings = Settings()
     url = broker_url(settings)
     with opened_database(settings) as engine:
-        account_ids = _account_ids(engine, customer, account)
+        accounts = [account] if account is not None or customer is None else accounts_of(engine, customer)
+        choices = [Choice(each, instant, from_sequence) for each in accounts]
         with engine.connect() as connection:
             complete_since = purged_before(connection, OUTBOX)
         publisher = open_event_publisher(url, declares=settings.declare)
         try:
-            published = sum(_replay(engine, publisher, each, instant, from_sequence) for each in account_ids)
+            published = sum(_replay(engine, publisher, each) for each in choices)
         finally:
             publisher.close()
-        missing = sum(_missing(engine, each, instant, from_sequence) for each in account_ids)
+        missing = sum(count_missing(engine, each) for each in choices)
     document = {
         "published": published,
         "broker": url_without_password(url),
@@ -86,48 +84,9 @@ def _note_gaps(complete_since: datetime | None, missing: int) -> None:
         )
 
 
-def _replay(
-    engine: Engine,
-    publisher: EventPublisher,
-    account_id: UUID | None,
-    since: datetime | None,
-    from_sequence: int | None,
-) -> int:
-    published, after = 0, _start(engine, since)
-    while after is not None:
-        with engine.begin() as connection:
-            events = load_published(
-                connection,
-                after=after,
-                rows_max=_BATCH_EVENTS,
-                account_id=account_id,
-                since=since,
-                from_sequence=from_sequence,
-            )
-        if not events:
-            return published
+def _replay(engine: Engine, publisher: EventPublisher, choice: Choice) -> int:
+    published = 0
+    for events in past_events(engine, choice):
         publisher.publish([(event.type, event.body) for event in events], (), traces_of(events))
         published += len(events)
-        after = events[-1].outbox_id
     return published
-
-
-def _start(engine: Engine, since: datetime | None) -> int | None:
-    """Behind which event to begin; None if there is none."""
-    if since is None:
-        return 0
-    with engine.begin() as connection:
-        return number_before(connection, since)
-
-
-def _missing(engine: Engine, account_id: UUID | None, since: datetime | None, from_sequence: int | None) -> int:
-    with engine.begin() as connection:
-        return count_entries_without_event(connection, account_id=account_id, since=since, from_sequence=from_sequence)
-
-
-def _account_ids(engine: Engine, customer: str | None, account: UUID | None) -> list[UUID | None]:
-    """Give the accounts that are asked for; one None for every account."""
-    if account is not None or customer is None:
-        return [account]
-    with engine.begin() as connection:
-        return [each.account_id for each in require_accounts(connection, customer)]
