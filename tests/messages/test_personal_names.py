@@ -5,7 +5,7 @@ from typing import Any
 
 import phonenumbers
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from inbound_samples import LIMITS, ORDER, changed, read, refused
 from pydantic_core import PydanticCustomError
@@ -16,6 +16,8 @@ from core.messages.inbound.fields import NAMING
 from core.messages.inbound.personal_names import (
     NoReferenceSaltError,
     UnusableNameError,
+    _e164,
+    _is_plain,
     email_of,
     hidden_name,
     phone_of,
@@ -260,3 +262,25 @@ def test_a_misspelt_one_is_not_ignored(name: str) -> None:
 def test_what_may_be_named_by_a_card_may_be_named_by_either(contract: Any) -> None:
     known = INBOUND.places[contract.type][("data",)].known
     assert ("card" in known) == ("phone" in known) == ("email" in known)
+
+
+_DIGITS = st.text("0123456789", min_size=2, max_size=13)
+
+
+@settings(max_examples=1_000)
+@given(code=st.sampled_from(sorted(phonenumbers.COUNTRY_CODE_TO_REGION_CODE)), national=_DIGITS)
+def test_a_number_that_is_plain_already_is_told_at_once_just_as_it_would_be_parsed(code: int, national: str) -> None:
+    text = f"+{code}{national}"
+    if _is_plain(text):
+        assert _e164(text) == text
+        assert _e164(_e164(text) or "") == text
+    for region in phonenumbers.COUNTRY_CODE_TO_REGION_CODE[code][:1]:
+        mobile = phonenumbers.example_number_for_type(region, phonenumbers.PhoneNumberType.MOBILE)
+        if mobile is not None:
+            plain = phonenumbers.format_number(mobile, phonenumbers.PhoneNumberFormat.E164)
+            assert phone_of(plain) == plain
+
+
+def test_most_numbers_are_plain_already() -> None:
+    assert all(_is_plain(text) for text in ("+4915123456789", "+447400123456", "+12015550123", "+393123456789"))
+    assert not any(_is_plain(text) for text in ("+44 7400 123456", "+390612345678", "+4407400123456", "+49", "+999123"))

@@ -11,7 +11,13 @@ from typing import Annotated, Any
 from unicodedata import normalize
 
 import phonenumbers
-from phonenumbers import NumberParseException, PhoneNumberFormat, ValidationResult
+from phonenumbers import (
+    COUNTRY_CODE_TO_REGION_CODE,
+    NumberParseException,
+    PhoneMetadata,
+    PhoneNumberFormat,
+    ValidationResult,
+)
 from pydantic import AfterValidator, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
@@ -32,6 +38,7 @@ NO_SALT = (
 
 _PHONE_PATTERN = r"^ *\+[0-9 ()./-]*$"
 _PHONE_LIKE = re.compile(_PHONE_PATTERN.replace("$", r"\Z"))
+_E164 = re.compile(r"\+[1-9][0-9]{4,14}")
 _PLAIN_PHONE = re.compile(r"[0-9 ()./-]*")
 _EMAIL_PATTERN = r"^ *[^@\s]+@[^@\s]+ *$"
 _EMAIL_LIKE = re.compile(r"""[^@\s"(),:;<>[\\\]]{1,64}@(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9-]{2,63}""")
@@ -44,6 +51,8 @@ def phone_of(text: str) -> str:
     Only its length is asked of a number, by its country: ranges are opened each week, and a right number must not be
     refused by an older list of them.
     """
+    if _is_plain(text):
+        return text
     if not _PHONE_LIKE.match(text):
         has_no_plus = _PLAIN_PHONE.fullmatch(text)
         raise _problem(
@@ -58,6 +67,31 @@ def phone_of(text: str) -> str:
             f"is not a phone number: its country has none of this length, or no country has its code; {PHONE_ADVICE}"
         )
     return plain
+
+
+def _is_plain(text: str) -> bool:
+    """Whether it is a number in E.164 that parsing would leave as it is, told in a tenth of the time; False: perhaps.
+
+    A storefront asks for accounts by it, and parsing took as long as their read.
+    """
+    if not _E164.fullmatch(text):
+        return False
+    digits = text[1:]
+    for length in (1, 2, 3):
+        regions = COUNTRY_CODE_TO_REGION_CODE.get(int(digits[:length]))
+        if regions is not None:
+            break
+    else:
+        return False
+    code, national = int(digits[:length]), digits[length:]
+    metadata = PhoneMetadata.metadata_for_region_or_calling_code(code, regions[0])
+    if metadata is None or metadata.general_desc is None or national.startswith("0"):
+        return False
+    prefix = metadata.national_prefix_for_parsing
+    if prefix is not None and (found := re.match(prefix, national)) is not None and found.end():
+        return False
+    lengths = metadata.general_desc.possible_length, metadata.general_desc.possible_length_local_only
+    return len(national) in lengths[0] and len(national) not in lengths[1]
 
 
 def _e164(text: str) -> str | None:
