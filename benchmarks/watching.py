@@ -1,9 +1,9 @@
-"""What it costs to be watched: the whole way from queue to published event with and without metrics, in turn.
+"""What it costs to be watched: the whole way from queue to published event, with metrics and traces or without.
 
 Each round measures every way once, on a database and a broker emptied for it, and compares them with the first:
 messages a second, and what the roles and all that they have started took of the processors, which a busy machine
 disturbs less.
-While it is measured, the ports are scraped as Prometheus would, each five seconds.
+While it is measured, the ports are scraped as Prometheus would, each five seconds, and a collector takes the spans.
 
 python -m benchmarks.watching --messages 12000 --rounds 5
 """
@@ -13,7 +13,9 @@ import socket
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from random import Random
 from statistics import median
 from typing import NamedTuple
 from urllib.request import urlopen
@@ -29,10 +31,24 @@ from core.messages.program_files.program_file import load_program
 _SCRAPE_SECONDS = 5.0
 _ROLES = 3
 
-#: Each way with what its settings are besides; the first is what the others are compared with.
-WAYS: Mapping[str, Mapping[str, str]] = {
-    "unwatched": {},
-    "metrics": {"LOYALTY_METRICS_PORT": "{port}"},
+_METRICS: Mapping[str, str] = {"LOYALTY_METRICS_PORT": "{port}"}
+_SPANS: Mapping[str, str] = {"OTEL_EXPORTER_OTLP_ENDPOINT": "{collector}"}
+
+
+class Way(NamedTuple):
+    """How the roles are watched, and what the messages say."""
+
+    settings: Mapping[str, str]
+    sampled_share: float | None = None  #: of the messages' traces; None: they have no trace
+
+
+#: The first is what the others are compared with.
+WAYS: Mapping[str, Way] = {
+    "unwatched": Way({}),
+    "metrics": Way(_METRICS),
+    "metrics, traces of which 1 % are sampled": Way({**_METRICS, **_SPANS}, 0.01),
+    "metrics, traces that are all sampled": Way({**_METRICS, **_SPANS}, 1.0),
+    "traces that go on without spans": Way({}, 1.0),
 }
 
 
@@ -68,7 +84,9 @@ def run_watching(
         runs: dict[str, Run] = {}
         names = [*WAYS]
         for name in names if number % 2 else reversed(names):
-            runs[name] = _measure(database_url, broker_url, messages, WAYS[name], start_seconds)
+            way = WAYS[name]
+            sent = messages if way.sampled_share is None else traced_messages(messages, way.sampled_share)
+            runs[name] = _measure(database_url, broker_url, sent, way.settings, start_seconds)
             rate, used = runs[name].messages_per_s, runs[name].processor_seconds
             Console(stderr=True).print(f"{name}: {rate:,.0f} messages a second, {used:.1f} s of the processors")
         plain = runs[first]
@@ -84,8 +102,9 @@ def _measure(
 ) -> Run:
     port = _free_port()
     with (
+        _collector() as collector,
         fresh_database(database_url, "loyalty_bench", load_program(PROGRAM_FILE)) as engine,
-        _scraped(port if settings else None),
+        _scraped(port if "LOYALTY_METRICS_PORT" in settings else None),
     ):
         empty_broker(broker_url)
         environment = {
@@ -93,9 +112,45 @@ def _measure(
             "LOYALTY_BROKER_URL": broker_url,
             "LOYALTY_LOG_LEVEL": "warning",
             "LOYALTY_DATA_DIR": str(FOLDER / "roles"),
-            **{name: value.format(port=port) for name, value in settings.items()},
+            **{name: value.format(port=port, collector=collector) for name, value in settings.items()},
         }
         return measure_ours(engine, environment, messages, Path(FOLDER, "logs"), start_seconds)
+
+
+def traced_messages(messages: Sequence[Message], sampled_share: float) -> list[Message]:
+    """The messages, each in a trace of its own, of which so many are sampled."""
+    chance = Random(1)
+    return [(kind, _traced(body, chance, sampled_share)) for kind, body in messages]
+
+
+def _traced(body: bytes, chance: Random, sampled_share: float) -> bytes:
+    ids = f"{chance.randrange(1, 2**128):032x}-{chance.randrange(1, 2**64):016x}"
+    traceparent = f"00-{ids}-{int(chance.random() < sampled_share):02x}"
+    return b'{"traceparent":"' + traceparent.encode() + b'",' + body[1:]
+
+
+@contextmanager
+def _collector() -> Iterator[str]:
+    """Where spans go: it takes them, and does nothing with them."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 @contextmanager

@@ -29,20 +29,18 @@ def post_inbox(runtime: Runtime, shard: int) -> dict[str, int]:
 
     While there is no backlog, what was posted is published at once, by this very run.
     """
-    with runtime.spans.of(Stage.POST_RUN, shard) as run:
-        return _post(runtime, shard, run)
+    with runtime.spans.of(Stage.POST, shard) as work:
+        return _post(runtime, shard, work)
 
 
-def _post(runtime: Runtime, shard: int, run: Work) -> dict[str, int]:
+def _post(runtime: Runtime, shard: int, work: Work) -> dict[str, int]:
     started = monotonic()
     counts = {"posted": 0, "replayed": 0, "waiting": 0, "parked": 0, "rejected": 0}
     account_shards: set[int] = set()  #: with events that are still to be published
     while True:
         batch_began = monotonic()
-        with runtime.spans.of(Stage.POST, shard) as work:
-            batch = runtime.poster.post_batch(shard, runtime.posting_batch_messages)
-            work.posted(batch)
-        run.did(batch.claimed)
+        batch = runtime.poster.post_batch(shard, runtime.posting_batch_messages)
+        work.posted(batch)
         runtime.watcher.posted(batch, monotonic() - batch_began)
         for name in counts:
             counts[name] += getattr(batch, name)
@@ -53,7 +51,8 @@ def _post(runtime: Runtime, shard: int, run: Work) -> dict[str, int]:
             runtime.nudge("loyalty.post_inbox", shard)
             break
         if batch.claimed < runtime.posting_batch_messages:
-            account_shards = _not_published(runtime, account_shards)
+            with runtime.spans.of(Stage.SEND):
+                account_shards = _not_published(runtime, account_shards)
             # Asked once more, since who brought messages meanwhile found the shard taken.
             if not has_work(runtime.engine, shard):
                 break

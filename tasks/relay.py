@@ -31,19 +31,18 @@ def relay_outbox(runtime: Runtime, shard: int) -> dict[str, int]:
 
     If the broker does not confirm, nothing is marked: the events stay, and are published again with the same ids.
     """
-    with runtime.spans.of(Stage.RELAY_RUN, shard) as run:
-        return _relay(runtime, shard, run)
+    with runtime.spans.of(Stage.SEND, shard) as work:
+        return _relay(runtime, shard, work)
 
 
-def _relay(runtime: Runtime, shard: int, run: Work) -> dict[str, int]:
+def _relay(runtime: Runtime, shard: int, work: Work) -> dict[str, int]:
     started = monotonic()
     published = 0
     while True:
         batch_began = monotonic()
-        events = _relay_batch(runtime, shard)
+        events = _relay_batch(runtime, shard, work)
         runtime.watcher.relayed(events, monotonic() - batch_began)
         count = len(events)
-        run.did(count)
         published += count
         # Asked once more, since who wrote events meanwhile found the shard taken.
         if not count or (count < runtime.relay_batch_events and not has_unpublished(runtime.engine, shard)):
@@ -56,7 +55,7 @@ def _relay(runtime: Runtime, shard: int, run: Work) -> dict[str, int]:
     return {"published": published}
 
 
-def _relay_batch(runtime: Runtime, shard: int) -> Sequence[OutgoingEvent]:
+def _relay_batch(runtime: Runtime, shard: int, work: Work) -> Sequence[OutgoingEvent]:
     """One batch in one transaction: the turn is held until the marks are committed."""
     with runtime.engine.begin() as connection:
         if not take_turn(connection, Task.RELAY, shard):
@@ -64,10 +63,10 @@ def _relay_batch(runtime: Runtime, shard: int) -> Sequence[OutgoingEvent]:
         events = claim_unpublished(connection, shard, runtime.relay_batch_events)
         if events:
             try:
-                with runtime.spans.of(Stage.SEND, shard) as work:
-                    traces = work.sending(events)
-                    replies = _replies(events, traces)
-                    runtime.publisher().publish([(event.type, event.body) for event in events], replies, traces)
+                traces = work.sending(events)
+                replies = _replies(events, traces)
+                runtime.publisher().publish([(event.type, event.body) for event in events], replies, traces)
+                work.sent()
             except BaseException as error:
                 # Whatever it was (a time limit too): confirms of this batch must not be read as the next one's.
                 runtime.drop_publisher()

@@ -11,30 +11,28 @@ from core.store.outbox import OutgoingEvent, traces_of
 
 
 class Stage(StrEnum):
-    """A piece of work that is a span; those of batches are within those of runs."""
+    """A piece of work that is a span."""
 
     RECEIVE = "receive"  #: a batch of messages from the broker
-    POST_RUN = "post_inbox"  #: a run of posting at one shard
-    POST = "post"  #: one of its batches
-    RELAY_RUN = "relay_outbox"  #: a run of the relay at one shard
-    SEND = "send"  #: one of its batches
+    POST = "post"  #: a run of posting at one shard
+    SEND = "send"  #: a run of the relay, at one shard or, within a run of posting, at several
 
 
 class Work:
     """One piece of work, of which nobody takes notice. What a subclass does here must not fail."""
 
-    def did(self, count: int) -> None:
-        """So many messages or events were worked on; none: nothing was done so far."""
-
     def received(self, receipt: Receipt) -> None:
-        """Messages of the batch are stored and committed."""
+        """Messages are stored and committed."""
 
     def posted(self, batch: BatchResult) -> None:
-        """The batch is posted and committed, or nothing was found."""
+        """A batch is posted and committed, or nothing was found."""
 
     def sending(self, events: Sequence[OutgoingEvent]) -> Sequence[TraceContext | None]:
         """Events are about to be published; the traces that are written beside them, or nothing for none."""
         return traces_of(events)
+
+    def sent(self) -> None:
+        """The broker has confirmed them."""
 
 
 _UNSEEN = nullcontext(Work())
@@ -46,7 +44,10 @@ class Spans:
     is_on: bool = False
 
     def of(self, stage: Stage, shard: int | None = None) -> AbstractContextManager[Work]:  # noqa: ARG002  # for who listens
-        """A piece of work that lasts as long as the block; nothing comes of one in which nothing was done."""
+        """A piece of work that lasts as long as the block; within one of the same stage it is that one.
+
+        Nothing comes of one in which nothing was done.
+        """
         return _UNSEEN
 
     def close(self) -> None:

@@ -1,8 +1,8 @@
 """Spans of a role's work, sent to the collector that OpenTelemetry's own variables name (docs/tracing.md).
 
 Each message that its sender samples has spans of its own in the sender's trace: as it is stored, posted, and as its
-events are sent. Of a batch with many of them only some have: those with the lowest trace ids, so that each stage
-chooses the same ones, and a flood costs no more than its batches.
+events are sent. In a flood only some of a batch have: those with the lowest trace ids, so that each stage chooses the
+same ones, and a flood costs no more than its batches.
 """
 
 import logging
@@ -11,8 +11,9 @@ import socket
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import Token
 from heapq import nsmallest
-from time import time_ns
+from time import monotonic, time_ns
 from typing import Any, Final, TypeVar
 
 import structlog
@@ -28,10 +29,8 @@ from opentelemetry.trace import (
     Status,
     StatusCode,
     TraceFlags,
-    Tracer,
     TraceState,
     set_span_in_context,
-    use_span,
 )
 
 from config.release import RELEASE
@@ -44,9 +43,11 @@ from core.store.outbox import OutgoingEvent, traces_of
 from tasks.spans import Spans, Stage, Work
 from workers.brokers.topology import EVENT_EXCHANGE, INTAKE_QUEUE, SHOP_STREAM
 
-#: So many messages of one batch have spans of their own, and so many are linked to the span of the batch.
-OWN_SPANS_MAX: Final = 8
-LINKS_MAX: Final = 32
+#: So many spans of single messages a process makes at once, and so many a second from then on, which takes one percent
+#: of its time. And so many messages are linked to the span of a batch.
+OWN_SPANS_AT_ONCE: Final = 50.0
+OWN_SPANS_PER_SECOND: Final = 50.0
+LINKS_MAX: Final = 8
 _CLOSE_SECONDS: Final = 2.0
 #: Of a trace id these digits are drawn by lot, whoever has made it.
 _BY_LOT: Final = slice(18, 32)
@@ -67,7 +68,9 @@ class RecordedSpans(Spans):
     def __init__(self, provider: TracerProvider, *, is_amqp: bool) -> None:
         """`provider` is closed with it."""
         self._provider = provider
-        self._tracer = provider.get_tracer("loyalty", RELEASE)
+        self.tracer = provider.get_tracer("loyalty", RELEASE)
+        self.budget = _Budget()
+        self._work: _RecordedWork | None = None
         broker = {"messaging.system": "rabbitmq" if is_amqp else "redis"}
         postgresql = {"messaging.system": "postgresql", "messaging.destination.name": _INBOX}
         taken_from = {"messaging.destination.name": INTAKE_QUEUE if is_amqp else SHOP_STREAM}
@@ -77,29 +80,28 @@ class RecordedSpans(Spans):
             Stage.SEND: {**broker, "messaging.destination.name": EVENT_EXCHANGE, "messaging.operation.type": "send"},
         }
 
+    @property
+    def work(self) -> "_RecordedWork | None":
+        """The innermost work that is under way."""
+        return self._work
+
     @contextmanager
     def of(self, stage: Stage, shard: int | None = None) -> Iterator[Work]:
         """See `Spans.of`. What is logged within it has its trace id."""
-        place = self._places.get(stage, {})
-        attributes: dict[str, Any] = {**place, "messaging.operation.name": stage.value} if place else {}
-        if shard is not None:
-            attributes["loyalty.shard"] = shard
-        name = f"{stage} {place['messaging.destination.name']}" if place else str(stage)
-        kind = SpanKind.CLIENT if stage in {Stage.RECEIVE, Stage.SEND} else SpanKind.INTERNAL
-        span = self._tracer.start_span(name, kind=kind, attributes=attributes)
-        work = _RecordedWork(self._tracer, span, place)
-        # Nothing of an error but its kind: its text may quote a row.
-        with (
-            use_span(span, end_on_exit=False, record_exception=False, set_status_on_exception=False),
-            structlog.contextvars.bound_contextvars(**_log_fields(span)),
-        ):
-            try:
-                yield work
-            except BaseException as error:
-                work.fail(error)
-                raise
-            finally:
-                work.end()
+        outer = self._work
+        if outer is not None and outer.stage is stage:
+            yield outer
+            return
+        work = _RecordedWork(self, stage, self._places[stage], shard)
+        self._work = work
+        try:
+            yield work
+        except BaseException as error:
+            work.fail(error)
+            raise
+        finally:
+            self._work = outer
+            work.end()
 
     def close(self) -> None:
         """See `Spans.close`. A collector that is away would hold it up for half a minute."""
@@ -108,19 +110,53 @@ class RecordedSpans(Spans):
         closing.join(_CLOSE_SECONDS)
 
 
+class _Budget:
+    """So many spans of messages may be made: some at once, and from then on so many a second."""
+
+    def __init__(self) -> None:
+        self._left, self._counted_at = OWN_SPANS_AT_ONCE, monotonic()
+
+    def take(self, wanted: int) -> int:
+        now = monotonic()
+        self._left = min(OWN_SPANS_AT_ONCE, self._left + (now - self._counted_at) * OWN_SPANS_PER_SECOND)
+        self._counted_at = now
+        given = min(wanted, int(self._left))
+        self._left -= given
+        return given
+
+
 class _RecordedWork(Work):
-    def __init__(self, tracer: Tracer, span: Span, place: Mapping[str, str]) -> None:
-        self._tracer, self._span, self._place = tracer, span, place
-        self._began_ns = time_ns()
-        self._is_done = False  #: anything
-        self._messages_done = 0
+    def __init__(self, spans: RecordedSpans, stage: Stage, place: Mapping[str, str], shard: int | None) -> None:
+        self.stage = stage
+        self._spans, self._place, self._shard = spans, place, shard
+        self._outer = spans.work
+        self._began_ns = self._batch_ns = time_ns()
+        self._made: Span | None = None  #: once something was done: nobody hears of work in which nothing was
+        self._bound: Mapping[str, Token[Any]] = {}
+        self._messages_done = self._links = 0
         self._sent: list[Span] = []
 
-    def did(self, count: int) -> None:
-        self._is_done = self._is_done or count > 0
+    @property
+    def span(self) -> Span:
+        """The span of this work, made when it is first needed."""
+        if self._made is None:
+            attributes: dict[str, Any] = {**self._place, "messaging.operation.name": self.stage.value}
+            if self._shard is not None:
+                attributes["loyalty.shard"] = self._shard
+            self._made = self._spans.tracer.start_span(
+                f"{self.stage} {self._place['messaging.destination.name']}",
+                context=None if self._outer is None else set_span_in_context(self._outer.span),
+                kind=SpanKind.INTERNAL if self.stage is Stage.POST else SpanKind.CLIENT,
+                attributes=attributes,
+                start_time=self._began_ns,
+            )
+            if self._made.is_recording():
+                context = self._made.get_span_context()
+                ids = {"trace_id": f"{context.trace_id:032x}", "span_id": f"{context.span_id:016x}"}
+                self._bound = structlog.contextvars.bind_contextvars(**ids)
+        return self._made
 
     def received(self, receipt: Receipt) -> None:
-        self._is_done = True
         self._count(len(receipt.stored))
         traced = [
             (
@@ -133,18 +169,18 @@ class _RecordedWork(Work):
         self._messages("store", traced)
 
     def posted(self, batch: BatchResult) -> None:
-        self.did(batch.claimed)
-        self._count(batch.claimed)
-        self._messages("process", [(each.trace, each) for tally in batch.tallies for each in tally.traced])
+        if batch.claimed:
+            self._count(batch.claimed)
+            self._messages("process", [(each.trace, each) for tally in batch.tallies for each in tally.traced])
+        self._batch_ns = time_ns()
 
     def sending(self, events: Sequence[OutgoingEvent]) -> Sequence[TraceContext | None]:
-        self._is_done = True
         self._count(len(events))
         traces = list(traces_of(events))
-        link = [Link(self._span.get_span_context())]
+        link = [Link(self.span.get_span_context())]
         for trace, place in self._chosen((trace, n) for n, trace in enumerate(traces) if trace is not None):
             event = events[place]
-            span = self._tracer.start_span(
+            span = self._spans.tracer.start_span(
                 f"publish {self._place['messaging.destination.name']}",
                 context=_parent(trace),
                 kind=SpanKind.PRODUCER,
@@ -160,30 +196,34 @@ class _RecordedWork(Work):
                 traces[place] = _written(span.get_span_context(), trace)
         return traces
 
+    def sent(self) -> None:
+        for span in self._sent:
+            span.end()
+        self._sent.clear()
+
     def fail(self, error: BaseException) -> None:
-        """Say that the work has failed, and of what kind the error was."""
-        self._is_done = True
-        for span in (self._span, *self._sent):
+        """Say that the work has failed, and of what kind the error was: its text may quote a row."""
+        for span in (self.span, *self._sent):
             span.set_status(Status(StatusCode.ERROR))
             span.set_attribute("error.type", type(error).__name__)
 
     def end(self) -> None:
-        """End all spans; one of work in which nothing was done is never heard of."""
-        if self._is_done:
-            for span in (*self._sent, self._span):
-                span.end()
+        """End what was made."""
+        self.sent()
+        if self._made is not None:
+            self._made.end()
+            structlog.contextvars.reset_contextvars(**self._bound)
 
     def _count(self, messages: int) -> None:
-        if self._place:
-            self._messages_done += messages
-            self._span.set_attribute("messaging.batch.message_count", self._messages_done)
+        self._messages_done += messages
+        self.span.set_attribute("messaging.batch.message_count", self._messages_done)
 
     def _messages(self, operation: str, traced: Iterable[tuple[TraceContext | None, TracedMessage]]) -> None:
         """Make a short span of each message that is chosen, from when the batch began to now."""
-        link = [Link(self._span.get_span_context())]
+        link = [Link(self.span.get_span_context())]
         for trace, message in self._chosen(traced):
             attributes = {**self._place, "messaging.operation.name": operation, "messaging.operation.type": "process"}
-            span = self._tracer.start_span(
+            span = self._spans.tracer.start_span(
                 f"{operation} {self._place['messaging.destination.name']}",
                 context=_parent(trace),
                 kind=SpanKind.CONSUMER,
@@ -193,7 +233,7 @@ class _RecordedWork(Work):
                     "loyalty.outcome": message.state,
                 },
                 links=link,
-                start_time=self._began_ns,
+                start_time=self._batch_ns,
             )
             if message.state in _PARKED:
                 span.set_status(Status(StatusCode.ERROR))
@@ -201,15 +241,16 @@ class _RecordedWork(Work):
             span.end()
 
     def _chosen(self, traced: Iterable[tuple[TraceContext | None, Item]]) -> list[tuple[TraceContext, Item]]:
-        """Link the batch to messages whose senders sample them, and give those that have spans of their own."""
+        """Link the work to messages whose senders sample them, and give those that have spans of their own."""
         sampled = [(trace, item) for trace, item in traced if trace is not None and trace.is_sampled]
-        if len(sampled) > OWN_SPANS_MAX:
-            most = LINKS_MAX if self._span.is_recording() else OWN_SPANS_MAX
-            sampled = nsmallest(most, sampled, key=lambda each: each[0].trace_id[_BY_LOT])
-        if self._span.is_recording():
-            for trace, _ in sampled:
-                self._span.add_link(_context_of(trace))
-        return sampled[:OWN_SPANS_MAX]
+        own = self._spans.budget.take(len(sampled))
+        links = LINKS_MAX - self._links if self.span.is_recording() else 0
+        if len(sampled) > own:
+            sampled = nsmallest(max(own, links), sampled, key=lambda each: each[0].trace_id[_BY_LOT])
+        for trace, _ in sampled[:links]:
+            self.span.add_link(_context_of(trace))
+            self._links += 1
+        return sampled[:own]
 
 
 def _context_of(trace: TraceContext) -> SpanContext:
@@ -232,11 +273,6 @@ def _names(number: int, kind: str | None) -> dict[str, str]:
     if kind is not None and (kind in INBOUND or kind.startswith("loyalty.")):
         named["cloudevents.event_type"] = kind
     return named
-
-
-def _log_fields(span: Span) -> dict[str, str]:
-    context = span.get_span_context()
-    return {"trace_id": f"{context.trace_id:032x}", "span_id": f"{context.span_id:016x}"} if span.is_recording() else {}
 
 
 def open_recorded(role: str, exporter: SpanExporter, *, is_amqp: bool) -> RecordedSpans:

@@ -160,7 +160,8 @@ def receive_in_parts(
     now = state.now
     store = _Store(engine, shards, event_source, state, limits.reference_salt, is_by_operator)
     limits = limits._replace(sources=None, is_trusted=True) if is_by_operator else limits
-    yield from _in_parts(store, _read(_beside(raw_messages, signatures, replies, traces), limits, now, contracts))
+    beside = _beside(raw_messages, signatures, replies, traces)
+    yield from _in_parts(store, _read(beside, limits, now, contracts))
 
 
 def receive_read_by_operator(
@@ -244,15 +245,9 @@ def _read(
 ) -> Iterator[_Message]:
     for raw, signature, reply, trace in messages:
         events = read_message(
-            raw,
-            limits=limits,
-            now=now,
-            signature=signature,
-            received_at=received_at,
-            reply=reply,
-            trace=trace,
+            raw, limits=limits, now=now, signature=signature, received_at=received_at, reply=reply, trace=trace,
             contracts=contracts,
-        )
+        )  # fmt: skip
         asked = next((event.reply for event in events if event.reply is not None), None)
         if asked is not None:
             allowed = _allowed(asked, limits.reply_prefix, events[0].trace)
@@ -264,8 +259,8 @@ def _allowed(asked: ReplyAddress, prefix: str, trace: TraceContext | None) -> Re
     """What is kept of an address. What is not is told without its text, in which a person may be named."""
     allowed = allowed_reply(asked, prefix)
     if allowed is None:
-        told = {"prefix": prefix, "characters": len(asked.reply_to), **log_fields(trace)}
-        log.warning("reply_to_refused", action="reply_to_refused", **told)
+        told = {"characters": len(asked.reply_to), **log_fields(trace)}
+        log.warning("reply_to_refused", action="reply_to_refused", prefix=prefix, **told)
     elif allowed != asked:
         log.warning("correlation_id_refused", action="correlation_id_refused", **log_fields(trace))
     return allowed

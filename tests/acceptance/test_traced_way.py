@@ -99,6 +99,7 @@ def test_a_shop_sees_its_order_through_to_the_notification(traced: Traced) -> No
 
     records = [worker.log_lines(name)[-1] for name in ("messages_received", "inbox_posted")]
     assert [record["trace_id"] for record in records] == [batches["receive"].trace_id, batches["post"].trace_id]
+    assert batches["send"].trace_id == batches["post"].trace_id
 
 
 def test_what_its_sender_does_not_sample_has_no_spans_and_goes_on_as_it_came(traced: Traced) -> None:

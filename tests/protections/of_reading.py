@@ -32,10 +32,10 @@ OF_READING = (
         (
             Edit(
                 "core/receiving/receive.py",
-                "    for part in _parts(_read(beside, limits, now, contracts)):\n",
+                "    yield from _in_parts(store, _read(beside, limits, now, contracts))\n",
                 "    with engine.begin():\n"
                 "        read = list(_read(beside, limits, now, contracts))\n"
-                "    for part in _parts(read):\n",
+                "    yield from _in_parts(store, read)\n",
             ),
         ),
         ("tests/workers/test_intake.py::test_no_session_is_held_while_messages_are_read_and_explained",),

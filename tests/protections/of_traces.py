@@ -32,7 +32,14 @@ OF_TRACES = (
     Protection(
         "of an error a span has its kind alone",
         "nothing of a customer reaches a span",
-        (Edit("workers/tracing.py", "record_exception=False", "record_exception=True"),),
+        (
+            Edit(
+                "workers/tracing.py",
+                '            span.set_attribute("error.type", type(error).__name__)\n',
+                '            span.set_attribute("error.type", type(error).__name__)\n'
+                "            span.record_exception(error)\n",
+            ),
+        ),
         ("tests/workers/test_spans.py::test_an_error_is_told_by_its_kind_alone",),
     ),
     Protection(
