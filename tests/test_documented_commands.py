@@ -112,6 +112,9 @@ RUN_BY: dict[str, tuple[str, ...]] = {
         "test_database_commands", "test_grant_says_what_it_gave_and_upgrade_does_it_on_the_way"
     ),
     "loyalty dead drop": cli("test_dead_commands", "test_a_dropped_letter_keeps_its_bytes_its_reason_and_why"),
+    "loyalty dead drop --parked-as --reason --yes": (
+        "tests/acceptance/test_prometheus.py::test_alarms_of_the_state_ring_by_its_faults_and_fall_silent_when_they_are_mended",
+    ),
     "loyalty dead drop --parked-as --reason --source --yes": cli(
         "test_dead_commands", "test_all_that_fit_are_retried_or_dropped_and_dropping_wants_a_yes"
     ),
