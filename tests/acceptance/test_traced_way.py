@@ -16,7 +16,7 @@ from loyalty_client.facts import OrderCompleted
 from tests.acceptance.conftest import BROKERS, started
 from tests.acceptance.whole_worker import WholeWorker, wait_until
 from tests.factories import as_bytes, order
-from tests.otlp import Collector, collector
+from tests.otlp import CollectedSpan, Collector, collector
 from workers.brokers.topology import EVENT_EXCHANGE, EVENT_STREAM
 
 pytestmark = pytest.mark.slow
@@ -90,8 +90,12 @@ def test_a_shop_sees_its_order_through_to_the_notification(traced: Traced) -> No
         assert trace.format_span_id(consumer.span_id) in {each.span_id for each in collected.named("publish")}
         assert consumer.trace_flags.sampled
 
-    batches = {each.name.split()[0]: each for each in collected.spans if (trace_id, span_id) in each.links}
-    assert batches.keys() == {"receive", "post", "send"}, "each batch is linked to what was in it"
+    def linked() -> dict[str, CollectedSpan]:
+        return {each.name.split()[0]: each for each in collected.spans if (trace_id, span_id) in each.links}
+
+    wait_until(lambda: linked().keys() >= {"receive", "post", "send"}, lambda: collected.spans)
+    batches = linked()
+    assert len(batches) == 3, "each batch is linked to what was in it"
     for batch in batches.values():
         assert batch.trace_id != trace_id
     for each in own:
