@@ -32,8 +32,6 @@ _SHARDS = 16
 _LATENCY_RATES = (10, 50)
 #: So often an account is read in each way.
 _READING_TIMES = 300
-#: Of being watched a taste; `python -m benchmarks.watching` has more rounds.
-_WATCHED_ROUNDS = 2
 #: Of the worst messages to receive a taste; `python -m benchmarks.worst` has more of each.
 _WORST_BYTES, _WORST_BYTES_EACH_MAX = 1_000_000, 1_048_576
 
@@ -61,7 +59,7 @@ def main() -> None:
         long = run_accounts(urls[0], arguments.worst_orders)
         reads = run_reading(urls[0], arguments.reading_accounts, _READING_TIMES)
         watched = messages[: arguments.watched_messages]
-        costs = run_watching(*urls, watched, _WATCHED_ROUNDS, 2 * arguments.start_seconds)
+        costs = run_watching(*urls, watched, arguments.watched_rounds, 2 * arguments.start_seconds)
     results["posted_commands"] = {kind: speed._asdict() for kind, speed in commands.items()}
     results["latency"] = latency.document()
     results["worst_intake_ratios"] = {name: round(run.ratio_to(worst["ordinary"]), 1) for name, run in worst.items()}
@@ -100,6 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--worst-orders", type=int, default=100_000, help="of the account with the longest history")
     parser.add_argument("--reading-accounts", type=int, default=10_000, help="one of which is read")
     parser.add_argument("--watched-messages", type=int, default=6_000, help="posted with and without metrics")
+    parser.add_argument("--watched-rounds", type=int, default=2, help="of that; benchmarks.watching has more")
     parser.add_argument("--out", type=Path, default=Path("build/bench.json"), help="where to write the results")
     return parser
 

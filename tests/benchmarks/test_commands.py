@@ -127,7 +127,7 @@ def test_the_replay_proves_itself_on_a_part_of_the_sample(
 def test_make_bench_prints_every_ratio(servers: Servers, stream_broker_url: str, tmp_path: Path) -> None:
     """It runs benchmarks.usual_way, benchmarks.no_op and benchmarks.worst too."""
     sizes = "--messages 200 --usual-messages 20 --start-seconds 1.5"
-    sizes += " --commands 50 --latency-seconds 0.5 --watched-messages 100"
+    sizes += " --commands 50 --latency-seconds 0.5 --watched-messages 100 --watched-rounds 1"
     sizes += " --worst-lines 20 --worst-refunds 10 --worst-orders 200 --reading-accounts 50"
     urls = f"--database-url {servers.database_url} --broker-url {stream_broker_url}"
     printed = make("bench", f"BENCH_ARGUMENTS={sizes} {urls} --out {tmp_path}/bench.json")
