@@ -8,11 +8,11 @@ import structlog
 from core.errors import BrokerUnavailableError, EventNotConfirmedError
 from core.messages.outbound.replies import Reply
 from core.messages.trace_context import TraceContext
-from core.store.engine import database_now
+from core.store.engine import database_now, sent_together
 from core.store.locks import Task, take_turn
 from core.store.outbox import (
     OutgoingEvent,
-    claim_unpublished,
+    ask_unpublished,
     has_unpublished,
     mark_published,
     shards_with_unpublished,
@@ -57,10 +57,9 @@ def _relay(runtime: Runtime, shard: int, work: Work) -> dict[str, int]:
 
 def _relay_batch(runtime: Runtime, shard: int, work: Work) -> Sequence[OutgoingEvent]:
     """One batch in one transaction: the turn is held until the marks are committed."""
-    with runtime.engine.begin() as connection:
-        if not take_turn(connection, Task.RELAY, shard):
-            return ()
-        events = claim_unpublished(connection, shard, runtime.relay_batch_events)
+    with runtime.engine.begin() as connection, sent_together(connection):
+        rows_max = runtime.relay_batch_events
+        events = take_turn(connection, Task.RELAY, shard, lambda: ask_unpublished(connection, shard, rows_max)) or []
         if events:
             try:
                 traces = work.sending(events)

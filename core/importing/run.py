@@ -30,8 +30,8 @@ from core.posting.events import EventContext
 from core.posting.handlers import HANDLERS, Outcome
 from core.posting.loading import open_books
 from core.receiving.receive import receive_read_by_operator
-from core.store.account_names import load_references
-from core.store.commands import load_commands
+from core.store.account_names import ask_references
+from core.store.commands import ask_commands
 from core.store.engine import database_now
 from core.store.imports import load_codes, load_first_by, load_held, shards_of_source, shards_with_any
 from core.store.programs import load_registry
@@ -295,7 +295,7 @@ class Importer:
         if not holds:
             return
         keys = [_key(hold) for hold in holds]
-        found = load_references(connection, keys)
+        found = ask_references(connection, keys).found
         asked = [
             HoldAsked(found[key], hold.program, hold.tier_id, hold.until) for key, hold in zip(keys, holds, strict=True)
         ]
@@ -338,7 +338,7 @@ def _events(checked: Sequence[_Checked]) -> Iterator[tuple[tuple[int, int], Read
 def _done_before(connection: Connection, checked: Sequence[_Checked]) -> dict[tuple[int, int], Outcome]:
     """The outcomes of plans of commands alone, all of which have their answers: no account is needed for that."""
     commands = {key: event for key, event in _events(checked) if event.is_command}
-    posted = load_commands(connection, {(event.source, event.event_id) for event in commands.values()})
+    posted = ask_commands(connection, {(event.source, event.event_id) for event in commands.values()}).found
     digests = {each.key: each.digest for each in posted}
     same = {
         key
@@ -356,7 +356,7 @@ def _done_before(connection: Connection, checked: Sequence[_Checked]) -> dict[tu
 def _open_holds(connection: Connection, checked: Sequence[_Checked], reason: str) -> set[str]:
     """The keys of the plans whose tiers this import has not held yet."""
     wanted = {each.plan.key: each.plan.hold for each in checked if each.plan.hold is not None}
-    found = load_references(connection, {_key(hold) for hold in wanted.values()})
+    found = ask_references(connection, {_key(hold) for hold in wanted.values()}).found
     held = load_held(connection, found.values(), reason)
     return {key for key, hold in wanted.items() if found.get(_key(hold)) not in held}
 

@@ -27,13 +27,13 @@ from core.posting.loading import open_books
 from core.posting.sequence import ReadMessage, decided, in_order, through_first_subject
 from core.posting.tally import Tally
 from core.posting.writing import BudgetRaceError, Writing, report_of
-from core.store.engine import CalculatedTooLongError, run_bulk
+from core.store.engine import CalculatedTooLongError, run_alone, run_bulk, run_later, sent_together
 from core.store.erasing import Asking
 from core.store.failures import frames, is_outage
 from core.store.inbox import (
     ClaimedMessage,
     Settlement,
-    claim_received,
+    ask_received,
     claim_waiting,
     settle,
     wait_for,
@@ -102,6 +102,7 @@ class Turn(NamedTuple):
     shard: int
     as_of: datetime
     crashes: int  #: attempts in a row that neither succeeded nor raised: the process died
+    claimed: Sequence[ClaimedMessage]
 
 
 @dataclass
@@ -186,10 +187,10 @@ class Poster:
 
         def work(is_contended: bool) -> BatchResult | None:
             claimed.clear()
-            with self._turn(shard) as turn:
+            with self._turn(shard, messages_max) as turn:
                 if turn is None:
                     return BatchResult(is_busy=True)
-                claimed.extend(claim_received(turn.connection, shard, messages_max, self.bounds.bytes_max))
+                claimed.extend(turn.claimed)
                 if turn.crashes >= CRASHES_BEFORE_SINGLE and claimed:
                     return None
                 return self._post(turn, claimed, is_contended=is_contended) if claimed else BatchResult()
@@ -237,10 +238,10 @@ class Poster:
 
     def _in_turn(self, shard: int, message: ClaimedMessage, parked: Parked | None) -> BatchResult:
         """Post or park this one message, unless another worker has done so since the batch failed."""
-        with self._turn(shard) as turn:
+        with self._turn(shard, 1) as turn:
             if turn is None:
                 return BatchResult(is_busy=True)
-            first = claim_received(turn.connection, shard, 1, self.bounds.bytes_max)
+            first = turn.claimed
             if not first or first[0].inbox_id != message.inbox_id:
                 return BatchResult(is_busy=True)
             if turn.crashes >= CRASHES_BEFORE_PARKING:
@@ -254,13 +255,19 @@ class Poster:
             return self._post(turn, first, is_alone=True)
 
     @contextmanager
-    def _turn(self, shard: int) -> Iterator[Turn | None]:
-        """A transaction with the shard's lock and the newest programs; None if another worker has the lock."""
-        with self._engine.begin() as connection:
-            is_ours, as_of, stamp, crashes, *_ = run_in_turn(connection, _BEGIN, Task.POSTING, shard)
+    def _turn(self, shard: int, messages_max: int) -> Iterator[Turn | None]:
+        """A transaction with the shard's turn, its next messages and the newest programs; None if another has it."""
+        with self._engine.begin() as connection, sent_together(connection):
+            (is_ours, as_of, stamp, crashes, *_), claimed = run_in_turn(
+                connection,
+                _BEGIN,
+                Task.POSTING,
+                shard,
+                lambda: ask_received(connection, shard, messages_max, self.bounds.bytes_max),
+            )
             if stamp != self._registry.stamp:
                 self._registry = load_registry(connection)
-            yield Turn(connection, shard, as_of, crashes) if is_ours else None
+            yield Turn(connection, shard, as_of, crashes, claimed) if is_ours else None
 
     def _post(
         self, turn: Turn, claimed: Sequence[ClaimedMessage], *, is_alone: bool = False, is_contended: bool = False
@@ -363,7 +370,7 @@ class Poster:
                     writing.announce_parked(message, outcome)
         writing.answer_also(settle(turn.connection, settlements, turn.as_of))
         wait_for(turn.connection, awaiting)
-        run_bulk(turn.connection, _FORGET_ATTEMPTS, (turn.shard,))
+        run_later(turn.connection, _FORGET_ATTEMPTS, (turn.shard,))
         result.account_shards |= set(writing.account_shards())
         if writing.tally is not None:
             writing.tally.add_outcomes(outcomes)
@@ -375,8 +382,7 @@ class Poster:
 
         Only who holds the shard's lock counts, or many workers that come at once would look like deaths.
         """
-        with self._engine.begin() as connection:
-            run_bulk(connection, _COUNT_ATTEMPT, (shard,))
+        run_alone(self._engine, _COUNT_ATTEMPT, (shard,))
 
     def _forget_attempts(self, shard: int) -> None:
         """A caught error is no death. If even that cannot be written, the next batch of the shard begins with it."""

@@ -20,7 +20,7 @@ from core.domain.orders.limits import usage_keys
 from core.domain.orders.posted import OrderEventKind, PostedOrder, Usage
 from core.domain.program import UsageKey
 from core.domain.program.registry import ProgramRegistry
-from core.domain.reach import GETTING, AccountParts, CommandKey, LotsWanted, OrderKey, Reach, ReferenceKey
+from core.domain.reach import GETTING, AccountParts, CommandKey, CustomerKey, LotsWanted, OrderKey, Reach, ReferenceKey
 from core.domain.takes import Take, note_takes
 from core.domain.tiers.counting import counting_bounds, tier_needs
 from core.domain.value.authorizations import Authorization
@@ -37,24 +37,25 @@ from core.posting.shared_limits import (
     stocks_asked_of,
     stocks_of,
 )
-from core.store.account_names import load_details, load_owners, load_references
+from core.store.account_names import ask_details, ask_references, load_owners
 from core.store.authorizations import load_authorizations, load_holding
-from core.store.commands import load_commands
+from core.store.commands import ask_commands
 from core.store.keepings import load_keepings
 from core.store.ledger import (
+    ask_expiries,
+    ask_lots,
+    ask_orders,
+    ask_primaries,
     load_all_open_lots,
-    load_expiries,
-    load_lots,
     load_numbered_lots,
-    load_primaries,
     load_takes,
     load_usages,
     lock_accounts,
 )
-from core.store.members import load_members, load_own_accounts, load_persons
+from core.store.members import ask_members, load_own_accounts, load_persons
 from core.store.merges import load_every_lot, load_merges, load_rewarded, load_used_by_commands, lots_moved
 from core.store.movements import CommandEntry, load_entries_of_commands, load_movements
-from core.store.order_payments import load_payments
+from core.store.order_payments import ask_payments
 from core.store.tier_facts import load_counted, load_tier_facts, load_tier_history
 
 _NO_PARTS = AccountParts()
@@ -82,16 +83,19 @@ def open_books(
     enough. With `is_contended` they were not, and are locked first, so that this batch waits for the others.
     """
     books = Books(new_account_id)
-    orders = load_reported(connection, books, reach)
+    asked_orders = ask_orders(connection, reach.orders.keys())
+    asked_primaries = ask_primaries(connection, reach.customers.keys())
+    asked_commands = ask_commands(connection, reach.commands)
+    orders = load_reported(connection, books, reach, asked_orders)
     reach = with_payments(connection, reach, orders)
-    references = load_references(connection, reach.references.keys())
+    references = ask_references(connection, reach.references.keys()).found
     books.put_references({key: references.get(key) for key in reach.references})
-    reach = _with_owners(connection, reach, references)
-    primaries = load_primaries(connection, reach.customers.keys())
+    primaries = asked_primaries.found
     books.put_primaries({key: primaries.get(key) for key in reach.customers})
+    reach = _with_owners(connection, books, reach, references, primaries)
     persons = load_persons(connection, reach.persons.keys())
     books.put_persons(persons)
-    books.put_commands(reach.commands, load_commands(connection, reach.commands))
+    books.put_commands(reach.commands, asked_commands.found)
 
     entries = load_entries_of_commands(connection, reach.movements.keys())
 
@@ -101,9 +105,10 @@ def open_books(
             parts[account_id] = parts.get(account_id, _NO_PARTS).union(reach.persons[customer_id])
     parts = _lock(connection, books, parts)
     payments = reach.payments.keys() | reach.offered
-    books.put_payments(payments, load_payments(connection, payments))
+    asked_payments = ask_payments(connection, payments)
     own = [posted for posted in orders if reach.orders[posted.key].account is not None]
     load_parts(connection, books, parts, rules, as_of, orders=own)
+    books.put_payments(payments, asked_payments.found)
     _load_takes(connection, books, [posted for posted in own if reach.orders[posted.key].takes])
     reserved = _load_authorizations(connection, books, references, parts)
     offered = [key[1:] for key in reach.offered if key.kind is PaymentKind.COMMAND]  # by later messages of the batch
@@ -118,9 +123,16 @@ def open_books(
     return OpenBooks(books, load_limits(connection, books, limits, is_contended=is_contended))
 
 
-def _with_owners(connection: Connection, reach: Reach, references: Mapping[ReferenceKey, UUID]) -> Reach:
+def _with_owners(
+    connection: Connection,
+    books: Books,
+    reach: Reach,
+    references: Mapping[ReferenceKey, UUID],
+    primaries: dict[CustomerKey, UUID],
+) -> Reach:
     """What the batch reaches with the accounts, in other programs, of who owns those that references lead to.
 
+    Which these are is added to `primaries`, and to the books.
     They are looked up before anything is locked, as the order of locks wants. Of an account that is merged just now
     another owner's may be asked for then: the message is done again.
     """
@@ -132,6 +144,8 @@ def _with_owners(connection: Connection, reach: Reach, references: Mapping[Refer
     for account_id, owners in load_owners(connection, wanted).items():
         for key in product(wanted[account_id], owners):
             customers[key] = customers.get(key, _NO_PARTS).union(GETTING)
+    primaries |= ask_primaries(connection, customers.keys() - reach.customers.keys()).found
+    books.put_primaries({key: primaries.get(key) for key in customers})
     return reach._replace(customers=customers)
 
 
@@ -258,17 +272,18 @@ def load_parts(
     orders: Iterable[PostedOrder] = (),
 ) -> None:
     """Load these parts of accounts that are in the books, and the lots that `orders` opened."""
+    asked_details = ask_details(connection, [i for i, wanted in parts.items() if wanted.details])
+    asked_members = ask_members(connection, [i for i, wanted in parts.items() if wanted.members])
+    asked_expiries = ask_expiries(connection, [i for i, wanted in parts.items() if wanted.expiries])
     _load_lots(connection, books, parts, orders, as_of)
+    books.put_details(asked_details.found)
+    books.put_members(asked_members.found)
+    for account_id, expiries in asked_expiries.found.items():
+        books.put_expiries(account_id, expiries)
     merging = [account_id for account_id, wanted in parts.items() if wanted.merge]
     limits = _load_merges(connection, books, merging, rules) if merging else ()
     used_by_commands = load_used_by_commands(connection, merging) if merging else ()
-    books.put_details(load_details(connection, [i for i, wanted in parts.items() if wanted.details]))
-    books.put_members(load_members(connection, [i for i, wanted in parts.items() if wanted.members]))
     books.put_own_accounts(load_own_accounts(connection, [i for i, wanted in parts.items() if wanted.primaries]))
-    for account_id, expiries in load_expiries(
-        connection, [i for i, wanted in parts.items() if wanted.expiries]
-    ).items():
-        books.put_expiries(account_id, expiries)
     _load_keepings(connection, books, parts, rules, orders)
     load_tiers(connection, books, parts, rules, orders)
     keys = {
@@ -395,7 +410,7 @@ def _load_lots(
         elif wanted.lots is LotsWanted.IF_OWING and account.deficit and account.pending:
             to_take[account_id] = 0
     origins = [(posted.account_id, OriginKind.ORDER, *posted.key) for posted in own if posted.account_id is not None]
-    lots = load_lots(connection, origins, to_take, as_of)
+    lots = ask_lots(connection, origins, to_take, as_of).found
     for account_id, found in lots.items():
         books.put_lots(account_id, found, is_all_open=False)
     for account_id, points in to_take.items():

@@ -11,7 +11,8 @@ from core.domain.orders.posted import PostedOrder
 from core.domain.reach import AccountParts, LotsWanted, Reach, ReferenceKey
 from core.domain.value.authorizations import AUTHORIZATION
 from core.domain.value.payments import PaymentKind
-from core.store.ledger import load_order_events, load_orders, load_refunds
+from core.store.engine import Asked
+from core.store.ledger import ask_orders, load_order_events, load_refunds
 from core.store.merges import load_orders_of
 from core.store.order_payments import hold_payments
 from core.store.returns import load_returns
@@ -49,9 +50,11 @@ def with_payments(connection: Connection, reach: Reach, orders: Iterable[PostedO
     return reach._replace(references=references, movements=movements, payments=payments)
 
 
-def load_reported(connection: Connection, books: Books, reach: Reach) -> list[PostedOrder]:
-    """Load and lock the orders, and load what is reported of them, and returns."""
-    orders = load_orders(connection, reach.orders.keys())
+def load_reported(
+    connection: Connection, books: Books, reach: Reach, asked_orders: Asked[list[PostedOrder]]
+) -> list[PostedOrder]:
+    """Take in the orders, which are locked, and load what is reported of them, and returns."""
+    orders = asked_orders.found
     books.put_orders(reach.orders, orders)
     with_refunds = [key for key, parts in reach.orders.items() if parts.refunds]
     if with_refunds or reach.refunds:
@@ -67,7 +70,7 @@ def load_all_orders_of(connection: Connection, books: Books, account_ids: Sequen
     """Load all orders of these accounts, with all that is reported of them."""
     keys_of = load_orders_of(connection, account_ids)
     keys = sorted({key for of_account in keys_of.values() for key in of_account})
-    orders = load_orders(connection, keys)
+    orders = ask_orders(connection, keys).found
     books.put_orders(keys, orders)
     for account_id, of_account in keys_of.items():
         books.put_orders_of(account_id, of_account)

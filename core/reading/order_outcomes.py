@@ -34,7 +34,7 @@ from core.domain.program import (
 from core.reading.accounts import HistoryEntry
 from core.reading.recorded_orders import PartRefund, RecordedOrder, load_recorded_orders
 from core.reading.standing import Standing, Standings, load_entries
-from core.store.ledger import load_lots
+from core.store.ledger import ask_lots
 
 #: What a rule or promotion may ask of an order, but for what counts of its lines.
 CONDITIONS = ("starts_on", "ends_on", "hours", "tiers", "first_order", "channels", "customer_tags", "attributes")
@@ -141,7 +141,7 @@ def _lots_of(connection: Connection, recorded: RecordedOrder, standing: Standing
     key = OriginKind.ORDER, recorded.order.source, recorded.order.order_id
     if standing.is_past:
         return [lot for lot in standing.lots if lot.origin.key == key]
-    lots = load_lots(connection, [(recorded.account_id, *key)], {}, standing.as_of).get(recorded.account_id, [])
+    lots = ask_lots(connection, [(recorded.account_id, *key)], {}, standing.as_of).found.get(recorded.account_id, [])
     return in_spending_order(lot for lot in lots if lot.points_remaining)
 
 

@@ -22,7 +22,7 @@ from core.domain.program.registry import ProgramRegistry
 from core.domain.reach import AccountParts, CustomerKey, ReferenceKey
 from core.posting.loading import load_parts
 from core.reading.accounts import load_accounts, load_accounts_by_id
-from core.store.account_names import load_references
+from core.store.account_names import ask_references
 from core.store.engine import run_bulk
 
 _NOBODY = UUID(int=0)
@@ -115,7 +115,7 @@ def _books(connection: Connection, message: Message[Order], rules: ProgramRegist
 def _accounts(connection: Connection, books: Books, whose: CustomerKey | ReferenceKey) -> dict[UUID, Account]:
     """The account that this leads to, which the books then know, as far as there is one."""
     if isinstance(whose, ReferenceKey):
-        found = load_references(connection, [whose])
+        found = ask_references(connection, [whose]).found
         books.put_references({whose: found.get(whose)})
         return load_accounts_by_id(connection, list(found.values()))
     program_id, customer_id = whose

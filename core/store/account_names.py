@@ -11,7 +11,7 @@ from core.domain.ledger import AccountDetails
 from core.domain.reach import ReferenceKey
 from core.domain.value.commands import ACCOUNT
 from core.store import tables
-from core.store.engine import run_bulk
+from core.store.engine import Asked, Rows, ask, run_bulk
 from core.store.rows import Append, Field, Put, Shape, arrays, unnested
 
 # Accounts are found by the ids that we drew without a row of their own.
@@ -24,13 +24,16 @@ SELECT '{ACCOUNT}', a.account_id::text, '', a.account_id FROM accounts a WHERE a
 """  # noqa: S608  # our own names
 
 
-def load_references(connection: Connection, keys: Collection[ReferenceKey]) -> dict[ReferenceKey, UUID]:
+def ask_references(connection: Connection, keys: Collection[ReferenceKey]) -> Asked[dict[ReferenceKey, UUID]]:
     """The accounts to which these references lead, as far as they lead to any."""
+
+    def read(rows: Rows) -> dict[ReferenceKey, UUID]:
+        return {ReferenceKey(*key): account_id for *key, account_id in rows}
+
     if not keys:
-        return {}
+        return Asked(read)
     drawn = [found for key in keys if key.kind == ACCOUNT and (found := drawn_id(key.reference)) is not None]
-    rows = run_bulk(connection, _REFERENCES, (*arrays(keys, 3), drawn))
-    return {ReferenceKey(kind, reference, program_id): account_id for kind, reference, program_id, account_id in rows}
+    return ask(connection, _REFERENCES, (*arrays(keys, 3), drawn), read)
 
 
 def drawn_id(account_id: str) -> UUID | None:
@@ -114,12 +117,13 @@ _DETAILS = f"SELECT {DETAILS.select('d')} FROM account_details d WHERE d.account
 _PUT_DETAILS = Put(DETAILS.new())
 
 
-def load_details(connection: Connection, account_ids: Collection[UUID]) -> dict[UUID, AccountDetails]:
+def ask_details(connection: Connection, account_ids: Collection[UUID]) -> Asked[dict[UUID, AccountDetails]]:
     """What is kept with each of these accounts."""
-    found = dict.fromkeys(account_ids, AccountDetails())
-    if account_ids:
-        found.update(DETAILS.read(row) for row in run_bulk(connection, _DETAILS, (list(account_ids),)))
-    return found
+
+    def read(rows: Rows) -> dict[UUID, AccountDetails]:
+        return {**dict.fromkeys(account_ids, AccountDetails()), **dict(map(DETAILS.read, rows))}
+
+    return ask(connection, _DETAILS, (list(account_ids),), read) if account_ids else Asked(read)
 
 
 def write_details(connection: Connection, details: Mapping[UUID, AccountDetails]) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from core.domain.reach import CommandKey
 from core.domain.value.commands import PostedCommand
 from core.store import tables
-from core.store.engine import run_bulk
+from core.store.engine import Asked, Rows, ask, run_bulk
 from core.store.rows import Append, Shape, arrays, unnested
 
 COMMANDS = Shape(tables.commands, PostedCommand, business_hash="digest")
@@ -20,9 +20,13 @@ SELECT {COMMANDS.select("c")} FROM {unnested(tables.commands, _OF_COMMANDS)} JOI
 """  # noqa: S608  # our own names
 
 
-def load_commands(connection: Connection, keys: Collection[CommandKey]) -> list[PostedCommand]:
+def ask_commands(connection: Connection, keys: Collection[CommandKey]) -> Asked[list[PostedCommand]]:
     """Those of these (source, command_id) that have their answers."""
-    return [COMMANDS.read(row) for row in run_bulk(connection, _COMMANDS, arrays(keys, 2))] if keys else []
+    return ask(connection, _COMMANDS, arrays(keys, 2), _read_commands) if keys else Asked(_read_commands)
+
+
+def _read_commands(rows: Rows) -> list[PostedCommand]:
+    return [COMMANDS.read(row) for row in rows]
 
 
 class NewCommand(NamedTuple):

@@ -1,13 +1,13 @@
 """Database engines, and the two ways to reach psycopg where SQLAlchemy has no words for it (COPY, arrays)."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import datetime
 from functools import partial
 from math import inf
 from select import POLLIN, poll
 from time import monotonic, thread_time
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import psycopg
 from psycopg.abc import PQGen
@@ -16,6 +16,8 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import InvalidatePoolError
 
 _Value = TypeVar("_Value")
+Parameters = Sequence[Any] | Mapping[str, Any]
+Rows = list[tuple[Any, ...]]
 
 #: What our statements rely on, whatever a database or a role is set to. (Not default_transaction_read_only: who sets
 #: that means it.)
@@ -72,6 +74,35 @@ class CalculatedTooLongError(psycopg.OperationalError):
         self.seconds = seconds
 
 
+class _Together(psycopg.Pipeline):
+    """Statements of which none waits for the answer to another. It ends with a Sync.
+
+    psycopg's own ends with a Flush behind that: PostgreSQL, which counts from the Sync on for how long the transaction
+    is silent (`idle_in_transaction_session_timeout`), would take it for the next statement, and count no more.
+    """
+
+    def _exit_gen(self) -> PQGen[None]:
+        self._enqueue_sync()
+        failed: psycopg.Error | None = None
+        for steps in (self._communicate_gen(), self._fetch_gen(flush=False)):
+            try:
+                yield from steps
+            except psycopg.errors.PipelineAborted:  # a statement before it has failed, and said why
+                pass
+            except psycopg.Error as error:
+                failed = failed or error
+        if failed is not None:
+            raise failed
+
+
+class _Kept(NamedTuple):
+    """A statement that can wait until an answer is wanted."""
+
+    statement: bytes
+    parameters: Parameters
+    take: Callable[[Rows], None]
+
+
 class ImpatientConnection(psycopg.Connection[Any]):
     """A session that is given up when the server is silent for longer than a statement may take, or cannot write.
 
@@ -86,6 +117,54 @@ class ImpatientConnection(psycopg.Connection[Any]):
     idle_seconds_max: float | None = None  #: after which the server ends the session within a transaction
     answered_at = inf  #: by the monotonic clock, the last time; before the first time there is nothing to be late for
     _worked_at = 0.0
+    sends_ahead = True  #: False: each statement by itself, for who looks at one after the other
+    _is_keeping = False  #: what can wait until an answer is wanted
+    _kept: "Sequence[_Kept]" = ()
+
+    @contextmanager
+    def keeping(self) -> Iterator[None]:
+        """Keep what can wait until an answer is wanted, or this ends."""
+        self._is_keeping = self.sends_ahead
+        try:
+            yield
+            self.run_kept()
+        finally:
+            self._is_keeping, self._kept = False, ()
+
+    def keep(self, statement: bytes, parameters: Parameters, take: "Callable[[Rows], None]") -> None:
+        """Run a statement and have its rows taken: with the next one whose answer is wanted, or at once."""
+        self._kept = [*self._kept, _Kept(statement, parameters, take)]
+        if not self._is_keeping:
+            self.run_kept()
+
+    def run_kept(self) -> None:
+        """Run all that was kept. An error is that of the first statement that fails: none behind it is run.
+
+        They are sent one after the other while the server is at work already, and their answers are waited for once:
+        to a server on the same machine a message costs as much as what it asks for, and to another one more. Until all
+        are sent PostgreSQL does not count for how long we are silent, so nothing else is done meanwhile.
+        """
+        kept, self._kept = self._kept, ()
+        if len(kept) <= 1:
+            cursors = [self._executed(each) for each in kept]
+        else:
+            self._pipeline = _Together(self)
+            try:
+                with self._pipeline:
+                    cursors = [self._executed(each) for each in kept]
+            finally:
+                self._pipeline = None
+        for each, cursor in zip(kept, cursors, strict=True):
+            # Not by `description`, which tells of every column each time: a third of what a small read costs here.
+            each.take([] if cursor.rownumber is None else cursor.fetchall())
+
+    def _executed(self, kept: "_Kept") -> psycopg.Cursor[Any]:
+        return super().cursor().execute(kept.statement, kept.parameters)
+
+    def cursor(self, *arguments: Any, **options: Any) -> Any:
+        """A cursor, for what comes behind everything that was kept."""
+        self.run_kept()
+        return super().cursor(*arguments, **options)
 
     def wait(self, gen: PQGen[_Value], interval: float = _WAKE_SECONDS, timeout: float | None = None) -> _Value:
         """Wait for an answer as psycopg does, but not for ever.
@@ -112,7 +191,8 @@ class ImpatientConnection(psycopg.Connection[Any]):
             self.answered_at, self._worked_at = monotonic(), thread_time()
 
     def rollback(self) -> None:
-        """Roll back; the server has done so where the session is closed, and the error that says why is not hidden."""
+        """Roll back, also what was kept; the server has done so where the session is closed, and no error is hidden."""
+        self._kept = ()
         if not self.closed:
             super().rollback()
 
@@ -241,19 +321,75 @@ def driver_connection(connection: Connection) -> psycopg.Connection[Any]:
     return driver
 
 
-def run_bulk(
-    connection: Connection, statement: str, parameters: Sequence[Any] | Mapping[str, Any] = ()
-) -> list[tuple[Any, ...]]:
+def run_bulk(connection: Connection, statement: str, parameters: Parameters = ()) -> Rows:
     """Run one set-based statement with `%s`/`%b` parameters (lists become arrays); return its rows, if it has any."""
-    with driver_connection(connection).cursor() as cursor:
-        cursor.execute(statement.encode(), parameters)
-        # Not by `description`, which tells of every column each time: a third of what a small read costs here.
-        return [] if cursor.rownumber is None else cursor.fetchall()
+    return ask(connection, statement, parameters, _as_they_are).found
 
 
-def run_alone(
-    engine: Engine, statement: str, parameters: Sequence[Any] | Mapping[str, Any] = ()
-) -> list[tuple[Any, ...]]:
+def run_later(connection: Connection, statement: str, parameters: Parameters = ()) -> None:
+    """Run a statement whose answer nobody reads. Within `sent_together` it goes with the next one whose answer is."""
+    _session(connection).keep(statement.encode(), parameters, _drop)
+
+
+@contextmanager
+def sent_together(connection: Connection) -> Iterator[None]:
+    """Wait only for answers that are read. What fails may be told later, but before this ends, and with its own error.
+
+    For transactions of a few rows each in many tables, where waiting is most of what they take.
+    """
+    with _session(connection).keeping():
+        yield
+
+
+class Asked(Generic[_Value]):
+    """What a read finds. Within `sent_together` it goes with others, until one of them is looked at."""
+
+    _rows: Rows | None = None
+
+    def __init__(self, read: Callable[[Rows], _Value], session: ImpatientConnection | None = None) -> None:
+        """`read` makes what was wanted of the rows. Without a session there is nothing to ask for, and so no row."""
+        self._read, self._session = read, session
+        if session is None:
+            self._rows = []
+
+    def take(self, rows: Rows) -> None:
+        """Have the answer."""
+        self._rows = rows
+
+    @property
+    def found(self) -> _Value:
+        """What was wanted, made of the rows each time."""
+        if self._rows is None and self._session is not None:
+            self._session.run_kept()
+        assert self._rows is not None
+        return self._read(self._rows)
+
+
+def ask(
+    connection: Connection, statement: str, parameters: Parameters, read: Callable[[Rows], _Value]
+) -> Asked[_Value]:
+    """Run a statement, and have `read` make of its rows what is wanted."""
+    session = _session(connection)
+    asked = Asked(read, session)
+    session.keep(statement.encode(), parameters, asked.take)
+    return asked
+
+
+def _as_they_are(rows: Rows) -> Rows:
+    return rows
+
+
+def _drop(_rows: Rows) -> None:
+    return
+
+
+def _session(connection: Connection) -> ImpatientConnection:
+    session = connection.connection.driver_connection
+    assert isinstance(session, ImpatientConnection)
+    return session
+
+
+def run_alone(engine: Engine, statement: str, parameters: Parameters = ()) -> Rows:
     """Run one statement that is a transaction by itself: one round trip, where begin and commit would make it three."""
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         return run_bulk(connection, statement, parameters)

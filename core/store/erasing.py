@@ -305,7 +305,7 @@ def _erase_explanations(work: Scrubbing, chain_key: bytes | None, answers: Seque
     told = [entry for answer in answers for entry in answer.get("entries", ())]
     entries = {(UUID(each["account_id"]), each["sequence"]) for each in told}
     accounts, sequences = arrays(sorted(entries), 2)
-    salts = dict(row[:2] for row in run_bulk(work.connection, _SALTS, (list({*own, *accounts}),)))
+    salts: dict[UUID, bytes] = dict(row[:2] for row in run_bulk(work.connection, _SALTS, (list({*own, *accounts}),)))
     found = work.find(
         tables.entries, "t.account_id", "t.sequence", "t.why::text", "t.chain_hash IS NOT NULL", _IS_ERASED,
         accounts=accounts, sequences=sequences,

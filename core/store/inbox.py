@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine
 
 from core.domain.outcomes import Reason, RejectionCode
 from core.messages.trace_context import TraceContext, log_fields
-from core.store.engine import run_alone, run_bulk
+from core.store.engine import Asked, Rows, ask, run_alone, run_bulk
 from core.store.erasures import ErasedMeanwhileError
 from core.store.letters_again import MENDABLE
 
@@ -173,6 +173,23 @@ CASE WHEN split_part(m.subject, ' ', 1) = 'command' THEN (
 # Whoever asks again may have lost the queue in which the answer was to come.
 _ASKS_AGAIN = "excluded.reply_to IS NOT NULL AND inbox.content_hash = excluded.content_hash"
 
+_APPENDED = {
+    "source": "text", "event_id": "text", "variant": "bytea", "type": "text", "occurred_at": "timestamptz",
+    "shard": "smallint", "subject": "text", "is_subject": "boolean", "content_hash": "bytea", "body": "bytea",
+    "settled": "text", "reason": "text", "detail": "text", "signature": "text", "subject_source": "text",
+    "reply_to": "text", "correlation_id": "text", "fallback_shard": "smallint", "points_per_command_max": "bigint",
+    "points_per_day_max": "bigint", "traceparent": "text", "tracestate": "text", "named": "text",
+    "is_old": "boolean", "is_rejected": "boolean", "deliveries": "integer",
+}  # fmt: skip
+assert [*_APPENDED][:-3] == [*InboxMessage._fields][:-2]  # which `_append` hands over in their order
+_MESSAGES = f"""
+unnest({", ".join(f"%b::{kind}[]" for kind in _APPENDED.values())}) WITH ORDINALITY AS m({", ".join(_APPENDED)}, n)
+"""
+# Mostly one comes at a time, and then an array costs several times what the only value in it costs.
+_ONE_MESSAGE = f"""
+(SELECT {", ".join(f"%b::{kind}" for kind in _APPENDED.values())}, 1::bigint) AS m({", ".join(_APPENDED)}, n)
+"""
+
 # What names no customer (a refund, a fulfilment) is posted on the shard of what it is about; if that is not known yet,
 # it waits. Numbers are drawn in order of arrival, and their row is held until the commit: they become visible in order.
 # xmax is 0 for a row that this statement inserted, not for one that it found.
@@ -183,15 +200,7 @@ WITH drawn AS (
 ),
 placed AS (
     SELECT m.*, coalesce(m.shard, {_NAMED_SHARD}, {_NEW_SHARD.format(m="m")}) AS known_shard
-    FROM unnest(%b::text[], %b::text[], %b::bytea[], %b::text[], %b::timestamptz[], %b::smallint[], %b::text[],
-                %b::boolean[], %b::bytea[], %b::bytea[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[],
-                %b::text[], %b::text[], %b::smallint[], %b::bigint[], %b::bigint[], %b::text[], %b::text[],
-                %b::text[], %b::boolean[], %b::boolean[], %b::integer[])
-         WITH ORDINALITY
-         AS m(source, event_id, variant, type, occurred_at, shard, subject, is_subject, content_hash, body, settled,
-              reason, detail, signature, subject_source, reply_to, correlation_id, fallback_shard,
-              points_per_command_max, points_per_day_max, traceparent, tracestate, named, is_old, is_rejected,
-              deliveries, n)
+    FROM {{messages}}
 )
 INSERT INTO inbox (inbox_id, source, event_id, variant, type, occurred_at, shard, subject, is_subject, content_hash,
                    body, settled, state, reason, detail, signature, settled_at, times_parked, deliveries,
@@ -214,6 +223,7 @@ ON CONFLICT (source, event_id, variant) DO UPDATE
 RETURNING inbox_id, state, shard, xmax = 0, source, event_id, variant, content_hash, deliveries,
           (SELECT erasures FROM drawn)
 """  # noqa: S608  # our own words
+_APPEND_MANY, _APPEND_ONE = (_APPEND.replace("{messages}", messages) for messages in (_MESSAGES, _ONE_MESSAGE))
 
 
 def hold_numbers(connection: Connection) -> None:
@@ -291,7 +301,10 @@ def _append(
     columns = [list(column) for column in zip(*rows, strict=True)]
     reasons = columns[InboxMessage._fields.index("reason")]
     reasons[:] = [None if reason is None else str(reason) for reason in reasons]
-    return run_bulk(connection, _APPEND, (len(messages), len(messages), *columns))
+    count = len(messages)
+    if count == 1:
+        return run_bulk(connection, _APPEND_ONE, (count, count, *(value for (value,) in columns)))
+    return run_bulk(connection, _APPEND_MANY, (count, count, *columns))
 
 
 def load_message_state(connection: Connection, inbox_id: int) -> MessageState:
@@ -327,12 +340,16 @@ SELECT {CLAIMED} FROM (
 """  # noqa: S608  # our own column names
 
 
-def claim_received(connection: Connection, shard: int, rows_max: int, bytes_max: int) -> list[ClaimedMessage]:
+def ask_received(connection: Connection, shard: int, rows_max: int, bytes_max: int) -> Asked[list[ClaimedMessage]]:
     """The next rows of a shard, oldest first, as long as posting has at most about `bytes_max` to read for them.
 
     The caller has the shard's turn, so nobody else claims them.
     """
-    return [ClaimedMessage(*row) for row in run_bulk(connection, _CLAIM, (shard, rows_max, bytes_max))]
+    return ask(connection, _CLAIM, (shard, rows_max, bytes_max), _read_claimed)
+
+
+def _read_claimed(rows: Rows) -> list[ClaimedMessage]:
+    return [ClaimedMessage(*row) for row in rows]
 
 
 _CLAIM_WAITING = f"""
@@ -348,7 +365,7 @@ def claim_waiting(connection: Connection, subjects: Sequence[tuple[str, str]], r
     if not subjects:
         return []
     keys = [list(column) for column in zip(*subjects, strict=True)]
-    return [ClaimedMessage(*row) for row in run_bulk(connection, _CLAIM_WAITING, (*keys, rows_max))]
+    return _read_claimed(run_bulk(connection, _CLAIM_WAITING, (*keys, rows_max)))
 
 
 _SETTLE = """

@@ -24,7 +24,7 @@ from core.messages.inbound.order_facts import parts_of
 from core.messages.inbound.reading import read_attributes, read_lines, read_tags
 from core.store import tables
 from core.store.amendments import amendment_json, read_amendment
-from core.store.engine import run_bulk
+from core.store.engine import Asked, Rows, ask, run_bulk
 from core.store.judgements import judgement_json, read_judgement, read_steps, steps_json
 from core.store.rows import Field, Shape, arrays, unnested
 from core.store.shards import account_shard
@@ -162,12 +162,13 @@ FROM {unnested(tables.members, ("program_id", "customer_id"))} JOIN members m US
 """  # noqa: S608  # our own names
 
 
-def load_primaries(connection: Connection, keys: Collection[tuple[str, str]]) -> dict[tuple[str, str], UUID]:
+def ask_primaries(connection: Connection, keys: Collection[tuple[str, str]]) -> Asked[dict[tuple[str, str], UUID]]:
     """The accounts to which orders of these (program, customer) come, as far as there are any."""
-    if not keys:
-        return {}
-    rows = run_bulk(connection, _PRIMARIES, arrays(keys, 2))
-    return {(program_id, customer_id): account_id for program_id, customer_id, account_id in rows}
+
+    def read(rows: Rows) -> dict[tuple[str, str], UUID]:
+        return {(program_id, customer_id): account_id for program_id, customer_id, account_id in rows}
+
+    return ask(connection, _PRIMARIES, arrays(keys, 2), read) if keys else Asked(read)
 
 
 _OF_ORIGIN = ("account_id", "origin_kind", "origin_source", "origin_id")
@@ -217,24 +218,28 @@ SELECT {LOTS.select("l")} FROM found JOIN dated_lots l USING (account_id, lot_nu
 """  # noqa: S608  # our own names
 
 
-def load_lots(
+def ask_lots(
     connection: Connection,
     origins: Collection[tuple[UUID, OriginKind, str, str]],
     to_take: Mapping[UUID, int],
     as_of: datetime,
-) -> dict[UUID, list[Lot]]:
+) -> Asked[dict[UUID, list[Lot]]]:
     """Every lot of these (account, origin), whatever is left of it.
 
     Of the accounts in `to_take` also those with points left that are due to be released by `as_of`, and of what can be
     spent then, line by line in spending order, at least as many as cover so many points, as far as it goes.
     """
-    found: dict[UUID, list[Lot]] = {}
-    if origins or to_take:
-        keys = arrays(((account_id, kind.value, source, of) for account_id, kind, source, of in origins), 4)
-        parameters = (as_of, list(to_take), list(to_take.values()), *keys)
-        for account_id, lot in map(LOTS.read, run_bulk(connection, _LOTS, parameters)):
+
+    def read(rows: Rows) -> dict[UUID, list[Lot]]:
+        found: dict[UUID, list[Lot]] = {}
+        for account_id, lot in map(LOTS.read, rows):
             found.setdefault(account_id, []).append(lot)
-    return found
+        return found
+
+    if not origins and not to_take:
+        return Asked(read)
+    keys = arrays(((account_id, kind.value, source, of) for account_id, kind, source, of in origins), 4)
+    return ask(connection, _LOTS, (as_of, list(to_take), list(to_take.values()), *keys), read)
 
 
 _ALL_OPEN = f"""
@@ -256,13 +261,16 @@ SELECT {EXPIRIES.select("x")} FROM shared_expiries x WHERE x.account_id = ANY(%b
 """  # noqa: S608  # our own names
 
 
-def load_expiries(connection: Connection, account_ids: Collection[UUID]) -> dict[UUID, list[SharedExpiry]]:
+def ask_expiries(connection: Connection, account_ids: Collection[UUID]) -> Asked[dict[UUID, list[SharedExpiry]]]:
     """The shared expiries of these accounts that have not been carried out."""
-    found: dict[UUID, list[SharedExpiry]] = {account_id: [] for account_id in account_ids}
-    if account_ids:
-        for account_id, expiry in map(EXPIRIES.read, run_bulk(connection, _OPEN_EXPIRIES, (list(account_ids),))):
+
+    def read(rows: Rows) -> dict[UUID, list[SharedExpiry]]:
+        found: dict[UUID, list[SharedExpiry]] = {account_id: [] for account_id in account_ids}
+        for account_id, expiry in map(EXPIRIES.read, rows):
             found[account_id].append(expiry)
-    return found
+        return found
+
+    return ask(connection, _OPEN_EXPIRIES, (list(account_ids),), read) if account_ids else Asked(read)
 
 
 _NUMBERED = f"""
@@ -315,13 +323,17 @@ ORDER BY o.source, o.order_id, o.program_id FOR UPDATE OF o
 """  # noqa: S608  # our own names
 
 
-def load_orders(connection: Connection, keys: Collection[tuple[str, str]]) -> list[PostedOrder]:
+def ask_orders(connection: Connection, keys: Collection[tuple[str, str]]) -> Asked[list[PostedOrder]]:
     """Load and lock posted orders of these (source, order_id), of any program, in the order of their keys.
 
     Two workers meet on an order only while LOYALTY_SHARDS is being changed; without the lock both would claw back from
     the same entitlement then.
     """
-    return [ORDERS.read(row) for row in run_bulk(connection, _ORDERS, arrays(set(keys), 2))] if keys else []
+    return ask(connection, _ORDERS, arrays(set(keys), 2), _read_orders) if keys else Asked(_read_orders)
+
+
+def _read_orders(rows: Rows) -> list[PostedOrder]:
+    return [ORDERS.read(row) for row in rows]
 
 
 _ORDER_EVENTS = f"""

@@ -1,11 +1,15 @@
 """Who may work: turns at a shard, which are rows, and advisory locks for what has no shard of messages or events."""
 
+from collections.abc import Callable
 from enum import IntEnum, StrEnum
-from typing import Any
+from operator import itemgetter
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
-from core.store.engine import run_bulk
+from core.store.engine import Asked, ask, run_bulk, run_later
+
+Work = TypeVar("Work")
 
 
 class LockClass(IntEnum):
@@ -36,24 +40,34 @@ WITH held AS MATERIALIZED (
 _MAKE_TURN = "INSERT INTO turns (task, shard) VALUES (%(task)s, %(shard)s) ON CONFLICT DO NOTHING"
 
 
-def run_in_turn(connection: Connection, statement: str, task: Task, shard: int) -> tuple[Any, ...]:
-    """Run a statement that begins with TURN. The first value says whether the shard is ours until the transaction ends.
+def run_in_turn(
+    connection: Connection, statement: str, task: Task, shard: int, ask_work: Callable[[], Asked[Work]]
+) -> tuple[tuple[Any, ...], Work]:
+    """Run a statement that begins with TURN, and behind it ask for what there is to do on the shard.
 
-    It is not if another worker has it, in whatever transaction. The row is made at the very first turn, in a
-    transaction of its own, since whoever came meanwhile would have to wait for it.
+    The statement's first value says whether the shard is ours until the transaction ends; what was asked for counts
+    only then. It is not ours if another worker has it, in whatever transaction. The row is made at the very first turn,
+    in a transaction of its own, since whoever came meanwhile would have to wait for it.
     """
     values = {"task": str(task), "shard": shard}
-    (row,) = run_bulk(connection, statement, values)
-    if row[0] is None:
+
+    def run() -> tuple[tuple[Any, ...], Work]:
+        asked, work = ask(connection, statement, values, itemgetter(0)), ask_work()
+        return asked.found, work.found
+
+    found = run()
+    if found[0][0] is None:
         with connection.engine.begin() as other:
             run_bulk(other, _MAKE_TURN, values)
-        (row,) = run_bulk(connection, statement, values)
-    return row
+        found = run()
+    return found
 
 
-def take_turn(connection: Connection, task: Task, shard: int) -> bool:
-    """Have the shard until the transaction ends; False if another worker has it."""
-    return bool(run_in_turn(connection, f"{TURN} SELECT is_ours FROM turn", task, shard)[0])  # noqa: S608
+def take_turn(connection: Connection, task: Task, shard: int, ask_work: Callable[[], Asked[Work]]) -> Work | None:
+    """Have the shard until the transaction ends: what there is to do on it; None if another worker has it."""
+    statement = f"{TURN} SELECT is_ours FROM turn"  # noqa: S608  # our own words
+    (is_ours,), work = run_in_turn(connection, statement, task, shard, ask_work)
+    return work if is_ours else None
 
 
 def lock(connection: Connection, lock_class: LockClass, number: int = 0) -> None:
@@ -63,7 +77,7 @@ def lock(connection: Connection, lock_class: LockClass, number: int = 0) -> None
 
 def share_lock(connection: Connection, lock_class: LockClass) -> None:
     """Keep others from having the lock alone until the transaction ends; any number of sessions may do so at once."""
-    run_bulk(connection, "SELECT pg_advisory_xact_lock_shared(%s, 0)", (int(lock_class),))
+    run_later(connection, "SELECT pg_advisory_xact_lock_shared(%s, 0)", (int(lock_class),))
 
 
 #: The expression by which a transaction keeps customers from being erased until it ends: it may hold their names.

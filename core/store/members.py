@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from core.domain.members import Member, OwnAccounts, PrimaryChange, Role
 from core.domain.reach import CustomerKey
 from core.store import tables
-from core.store.engine import run_bulk
+from core.store.engine import Asked, Rows, ask, run_bulk
 from core.store.rows import Append, Put, Shape, arrays, unnested
 
 
@@ -29,13 +29,16 @@ SELECT account_id, customer_id, role FROM account_members WHERE account_id = ANY
 """
 
 
-def load_members(connection: Connection, account_ids: Collection[UUID]) -> dict[UUID, tuple[Member, ...]]:
+def ask_members(connection: Connection, account_ids: Collection[UUID]) -> Asked[dict[UUID, tuple[Member, ...]]]:
     """Who may use these accounts, which the caller has locked, beside their owners."""
-    found: dict[UUID, tuple[Member, ...]] = dict.fromkeys(account_ids, ())
-    if account_ids:
-        for account_id, customer_id, role in run_bulk(connection, _MEMBERS, (list(account_ids),)):
+
+    def read(rows: Rows) -> dict[UUID, tuple[Member, ...]]:
+        found: dict[UUID, tuple[Member, ...]] = dict.fromkeys(account_ids, ())
+        for account_id, customer_id, role in rows:
             found[account_id] += (Member(customer_id, Role(role)),)
-    return found
+        return found
+
+    return ask(connection, _MEMBERS, (list(account_ids),), read) if account_ids else Asked(read)
 
 
 _PERSONS = """

@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 
 from core.domain.value.payments import Payment, PaymentKey, PaymentKind
 from core.store import tables
-from core.store.engine import run_bulk
+from core.store.engine import Asked, Rows, ask, run_bulk
 from core.store.locks import LockClass, lock, share_lock
 from core.store.rows import Field, Put, Shape, arrays, unnested
 
@@ -55,9 +55,12 @@ def _known(connection: Connection, keys: Collection[PaymentKey]) -> set[PaymentK
     return known
 
 
-def load_payments(connection: Connection, keys: Collection[PaymentKey]) -> list[Payment]:
+def ask_payments(connection: Connection, keys: Collection[PaymentKey]) -> Asked[list[Payment]]:
     """Those of these that orders have named; the caller holds their accounts, or the lock of `hold_payments`."""
-    rows = run_bulk(connection, _OF_KEYS, arrays(keys, 3)) if keys else []
+    return ask(connection, _OF_KEYS, arrays(keys, 3), _read_payments) if keys else Asked(_read_payments)
+
+
+def _read_payments(rows: Rows) -> list[Payment]:
     return [PAYMENTS.read(row) for row in rows]
 
 

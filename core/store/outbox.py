@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Engine
 
 from core.messages.trace_context import TraceContext
-from core.store.engine import run_alone, run_bulk
+from core.store.engine import Asked, Rows, ask, run_alone, run_bulk, run_later
 
 
 class OutgoingEvent(NamedTuple):
@@ -39,12 +39,16 @@ WHERE account_shard = %s AND published_at IS NULL ORDER BY outbox_id LIMIT %s
 """
 
 
-def claim_unpublished(connection: Connection, account_shard: int, rows_max: int) -> list[OutgoingEvent]:
+def ask_unpublished(connection: Connection, account_shard: int, rows_max: int) -> Asked[list[OutgoingEvent]]:
     """The next events of a shard. The caller has the relay's turn at the shard.
 
     Ids are drawn under the account's lock, so that of one account's events every snapshot shows a prefix without gaps.
     """
-    return [OutgoingEvent(*row) for row in run_bulk(connection, _CLAIM, (account_shard, rows_max))]
+    return ask(connection, _CLAIM, (account_shard, rows_max), _read_events)
+
+
+def _read_events(rows: Rows) -> list[OutgoingEvent]:
+    return [OutgoingEvent(*row) for row in rows]
 
 
 def has_unpublished(engine: Engine, account_shard: int) -> bool:
@@ -62,7 +66,7 @@ def mark_published(connection: Connection, outbox_ids: Sequence[int]) -> None:
         UPDATE outbox SET published_at = now() FROM set_config('synchronous_commit', 'off', true)
         WHERE outbox_id = ANY(%b)
     """
-    run_bulk(connection, statement, (list(outbox_ids),))
+    run_later(connection, statement, (list(outbox_ids),))
 
 
 class WrittenEvents(NamedTuple):

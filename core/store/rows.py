@@ -17,7 +17,7 @@ from uuid import UUID
 from sqlalchemy import Column, Connection, Table
 from sqlalchemy.dialects import postgresql
 
-from core.store.engine import driver_connection, run_bulk
+from core.store.engine import driver_connection, run_later
 
 Value = TypeVar("Value")
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
@@ -188,7 +188,7 @@ class Append(Generic[Value]):
         """Append the rows of `values`, in the transaction of `connection`."""
         if len(values) <= _FEW_ROWS_MAX and "jsonb" not in self._types:  # of whose values only COPY knows the type
             for row in map(self._rows.row, values):
-                run_bulk(connection, self._insert, row)
+                run_later(connection, self._insert, row)
             return
         with driver_connection(connection).cursor() as cursor, cursor.copy(self._copy) as copy:
             copy.set_types(self._types)
@@ -211,9 +211,9 @@ class _Change(Generic[Value]):
         """Write what the rows of `values` are now; the caller has locked them, or keeps others from them."""
         if len(values) <= _FEW_ROWS_MAX:
             for row in map(self._rows.row, values):
-                run_bulk(connection, self.of_one, row)
+                run_later(connection, self.of_one, row)
         else:
-            run_bulk(connection, self._of_many, self._rows.arrays(values))
+            run_later(connection, self._of_many, self._rows.arrays(values))
 
 
 class Update(_Change[Value]):

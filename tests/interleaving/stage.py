@@ -52,6 +52,10 @@ class ActorCursor(psycopg.Cursor[Any]):
         session = self.connection
         assert isinstance(session, ActorConnection)
         actor = session.seat.actor
+        if actor is not None and session.autocommit:
+            with session.alone(actor):
+                yield
+            return
         if actor is None or not session.is_in_transaction:
             yield
             return
@@ -72,12 +76,24 @@ class ActorConnection(ImpatientConnection):
 
     seat: Seat
     is_in_transaction = False
+    sends_ahead = False  # others come between any two statements
 
     def begin(self) -> None:
         """A transaction of the actor is about to begin."""
         if self.seat.actor is not None:
             self.seat.actor.pause_at_boundary("begin", Fault.DEATH)
             self.is_in_transaction = True
+
+    @contextmanager
+    def alone(self, actor: Actor) -> Iterator[None]:
+        """The actor runs a statement that is a transaction by itself."""
+        if actor.pause_at_boundary("before one alone", *_BOUNDARY) is Fault.LOSS:
+            self.lose()
+        actor.speak_to(self.info.backend_pid)
+        yield
+        actor.tell_locks_freed()
+        if actor.pause_at_boundary("after one alone", *_BOUNDARY) is Fault.LOSS:
+            self.lose()
 
     def commit(self) -> None:
         actor = self.seat.actor

@@ -20,10 +20,11 @@ from core.domain.program.registry import ProgramRegistry
 from core.posting.batch import CRASHES_BEFORE_PARKING, BatchResult, Poster
 from core.posting.handlers import HANDLERS, Outcome
 from core.store.engine import SessionLimits, create_database_engine
-from core.store.locks import Task, take_turn
+from core.store.locks import Task
 from core.store.shards import message_shard
 from tests.factories import PROGRAM_TEXT, order, refund
 from tests.shell import EVENT_SOURCE, Shell
+from tests.turns import has_turn
 
 NO_FAULT = "DROP FUNCTION IF EXISTS fault CASCADE"
 DATA_ERROR = "RAISE EXCEPTION 'cannot be' USING ERRCODE = 'data_exception'"
@@ -228,7 +229,9 @@ DYING_WORKERS = """
 import os, sys
 from core.posting.handlers import HANDLERS
 from core.store.engine import create_database_engine
+from tests.turns import has_turn
 from tests.shell import Shell
+from tests.turns import has_turn
 
 orders = HANDLERS["order.completed"]
 
@@ -263,7 +266,7 @@ class TestDeath:
         shell = Shell(engine, shards=1)
         shell.receive(order())
         with engine.begin() as other:
-            assert take_turn(other, Task.POSTING, 0)
+            assert has_turn(other, Task.POSTING, 0)
             assert {shell.poster.post_batch(0, 500).is_busy for _ in range(10)} == {True}
         assert shell.post() == {"posted": 1}
 
@@ -292,7 +295,7 @@ class TestDeath:
 def test_a_shard_that_another_worker_has_is_left_to_it(shell: Shell, engine: Engine) -> None:
     shell.receive(order())
     with engine.begin() as other:
-        assert all(take_turn(other, Task.POSTING, shard) for shard in range(shell.shards))
+        assert all(has_turn(other, Task.POSTING, shard) for shard in range(shell.shards))
         results = [shell.poster.post_batch(shard, 500) for shard in range(shell.shards)]
     assert [(result.is_busy, result.claimed) for result in results] == [(True, 0)] * shell.shards
     assert shell.post() == {"posted": 1}

@@ -44,6 +44,24 @@ OF_DATABASE = (
         tests=("tests/store/test_sessions.py",),
     ),
     Protection(
+        "what is sent together ends with a Sync",
+        "a process that stands still within a transaction does not hold its rows for ever",
+        (Edit("core/store/engine.py", "self._pipeline = _Together(self)", "self._pipeline = psycopg.Pipeline(self)"),),
+        tests=("tests/store/test_sent_together.py",),
+    ),
+    Protection(
+        "what is kept goes before whatever is run another way",
+        "statements mean the same together as one by one",
+        (
+            Edit(
+                "core/store/engine.py",
+                "        self.run_kept()\n        return super().cursor(",
+                "        return super().cursor(",
+            ),
+        ),
+        tests=("tests/store/test_sent_together.py",),
+    ),
+    Protection(
         "a session that the server has ended is not handed out",
         "nothing fails because the database was restarted meanwhile",
         (Edit("core/store/engine.py", "self.closed or self._has_ended()", "self.closed"),),

@@ -10,7 +10,7 @@ from core.domain.lots import Lot, in_spending_order, take
 from core.domain.orders.posted import Qualifying
 from core.domain.tiers.history import CountedOrder
 from core.reading.open_lots import load_open_lots
-from core.store.ledger import load_lots
+from core.store.ledger import ask_lots
 from core.store.tables import FIRST_LOTS
 from core.store.tier_facts import load_counted
 from core.upkeep.due_rows import DueLots, load_due_lots
@@ -48,7 +48,7 @@ def found(shell: Shell, points: int | None) -> list[Lot]:
     with shell.engine.connect() as connection:
         if points is None:
             return load_open_lots(connection, account_id)
-        return load_lots(connection, [], {account_id: points}, NOW).get(account_id, [])
+        return ask_lots(connection, [], {account_id: points}, NOW).found.get(account_id, [])
 
 
 @pytest.mark.parametrize("points", [1, 9, 60, 350, 10_000])

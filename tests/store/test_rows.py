@@ -53,12 +53,12 @@ from core.store.appending import (
     write_usages,
 )
 from core.store.ledger import (
+    ask_expiries,
+    ask_lots,
+    ask_orders,
+    ask_primaries,
     load_budgets,
-    load_expiries,
-    load_lots,
     load_order_events,
-    load_orders,
-    load_primaries,
     load_refunds,
     load_usages,
     lock_accounts,
@@ -181,7 +181,7 @@ def stored(connection: Connection, table: str) -> list[dict[str, Any]]:
 
 def test_an_account_comes_back_and_its_customer_leads_to_it(connection: Connection) -> None:
     assert lock_accounts(connection, [ACCOUNT.account_id, uuid7()]) == {ACCOUNT.account_id: ACCOUNT}
-    assert load_primaries(connection, [("test", "ç1"), ("test", "nobody")]) == {("test", "ç1"): ACCOUNT.account_id}
+    assert ask_primaries(connection, [("test", "ç1"), ("test", "nobody")]).found == {("test", "ç1"): ACCOUNT.account_id}
 
 
 def test_all_of_an_account_but_who_it_is_can_change(connection: Connection) -> None:
@@ -210,7 +210,7 @@ def test_an_entry_stands_under_the_names_of_its_columns(connection: Connection) 
 
 def test_a_lot_comes_back_with_its_origin(connection: Connection) -> None:
     own = (ACCOUNT.account_id, OriginKind.ORDER, SOURCE, "o1")
-    assert load_lots(connection, [own], {}, LATER) == {ACCOUNT.account_id: [LOT]}
+    assert ask_lots(connection, [own], {}, LATER).found == {ACCOUNT.account_id: [LOT]}
     assert load_open_lots(connection, ACCOUNT.account_id) == [LOT]
     assert load_lots_to_release(connection, [ACCOUNT.account_id], LATER) == {ACCOUNT.account_id: DueLots([LOT], False)}
     assert load_due_lots(connection, [ACCOUNT.account_id], LATER) == {}, "it is pending"
@@ -224,8 +224,8 @@ def test_a_lot_without_points_is_found_by_its_origin_only(connection: Connection
     update_lots(connection, [(ACCOUNT.account_id, spent)])
     own = (ACCOUNT.account_id, OriginKind.ORDER, SOURCE, "o1")
     other = (ACCOUNT.account_id, OriginKind.ORDER, SOURCE, "o2")
-    assert load_lots(connection, [other], {}, LATER) == {}
-    assert load_lots(connection, [own], {}, LATER) == {ACCOUNT.account_id: [spent]}
+    assert ask_lots(connection, [other], {}, LATER).found == {}
+    assert ask_lots(connection, [own], {}, LATER).found == {ACCOUNT.account_id: [spent]}
 
 
 def test_lots_that_share_their_expiry_follow_it(connection: Connection) -> None:
@@ -234,14 +234,14 @@ def test_lots_that_share_their_expiry_follow_it(connection: Connection) -> None:
     update_lots(connection, [(account_id, LOT._replace(expires_with=1, expires_at=NOON))])
     moved = expiry._replace(expires_at=LATER)
     update_expiries(connection, [(account_id, moved)])
-    assert load_expiries(connection, [account_id]) == {account_id: [moved]}
+    assert ask_expiries(connection, [account_id]).found == {account_id: [moved]}
     assert load_open_lots(connection, account_id) == [LOT._replace(expires_with=1, expires_at=LATER)]
     (stored_lot,), (stored_expiry,) = stored(connection, "lots"), stored(connection, "shared_expiries")
     assert (stored_lot["expires_at"], stored_expiry["account_shard"]) == (None, stored_lot["account_shard"])
     update_lots(connection, [(account_id, LOT._replace(points_remaining=0, points_expired=12, expires_at=LATER))])
     assert finish_expiries(connection, [account_id], NOON) == 0, "it is not due"
     assert finish_expiries(connection, [account_id], LATER) == 1
-    assert load_expiries(connection, [account_id]) == {account_id: []}
+    assert ask_expiries(connection, [account_id]).found == {account_id: []}
 
 
 def test_the_view_of_lots_has_all_their_columns(connection: Connection) -> None:
@@ -250,7 +250,7 @@ def test_the_view_of_lots_has_all_their_columns(connection: Connection) -> None:
 
 def test_orders_come_back_in_the_order_of_their_keys(connection: Connection) -> None:
     keys = [(SOURCE, "o2"), (SOURCE, "o1"), (SOURCE, "o1"), (SOURCE, "o3")]
-    assert load_orders(connection, keys) == [ORDER, GUEST_ORDER]
+    assert ask_orders(connection, keys).found == [ORDER, GUEST_ORDER]
 
 
 def test_what_became_of_an_order_can_change(connection: Connection) -> None:
@@ -263,7 +263,7 @@ def test_what_became_of_an_order_can_change(connection: Connection) -> None:
         qualifying_steps=(QualifyingStep(NOON, ORDER.qualifying), QualifyingStep(LATER, Qualifying())),
     )
     update_orders(connection, [changed])
-    assert load_orders(connection, [(SOURCE, "o1")]) == [changed]
+    assert ask_orders(connection, [(SOURCE, "o1")]).found == [changed]
 
 
 def test_what_an_order_counts_for_the_tier_is_found_from_an_instant_on(connection: Connection) -> None:

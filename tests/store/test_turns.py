@@ -6,44 +6,45 @@ from contextlib import suppress
 import pytest
 from sqlalchemy import Engine
 
-from core.store.locks import Task, take_turn
+from core.store.locks import Task
 from tests.shell import Shell
+from tests.turns import has_turn
 
 
 @pytest.fixture(params=["at the first turn", "later"])
 def ready(request: pytest.FixtureRequest, engine: Engine) -> Engine:
     if request.param == "later":
         with engine.begin() as connection:
-            assert take_turn(connection, Task.POSTING, 3)
+            assert has_turn(connection, Task.POSTING, 3)
     return engine
 
 
 def test_two_posters_cannot_have_one_turn(ready: Engine) -> None:
     with ready.begin() as one, ready.begin() as other:
-        assert take_turn(one, Task.POSTING, 3)
-        assert not take_turn(other, Task.POSTING, 3)
+        assert has_turn(one, Task.POSTING, 3)
+        assert not has_turn(other, Task.POSTING, 3)
     with ready.begin() as other:
-        assert take_turn(other, Task.POSTING, 3)
+        assert has_turn(other, Task.POSTING, 3)
 
 
 def test_turns_of_other_shards_and_tasks_are_apart(ready: Engine) -> None:
     with ready.begin() as one, ready.begin() as other:
-        assert take_turn(one, Task.POSTING, 3)
-        assert take_turn(other, Task.POSTING, 4)
-        assert take_turn(other, Task.RELAY, 3)
+        assert has_turn(one, Task.POSTING, 3)
+        assert has_turn(other, Task.POSTING, 4)
+        assert has_turn(other, Task.RELAY, 3)
 
 
 def test_who_has_a_turn_has_it_still_when_asked_again(ready: Engine) -> None:
     with ready.begin() as one:
-        assert [take_turn(one, Task.POSTING, 3) for _ in range(2)] == [True, True]
+        assert [has_turn(one, Task.POSTING, 3) for _ in range(2)] == [True, True]
 
 
 def test_a_turn_ends_with_a_transaction_that_fails(ready: Engine) -> None:
     with suppress(ZeroDivisionError), ready.begin() as one:
-        assert take_turn(one, Task.POSTING, 3)
+        assert has_turn(one, Task.POSTING, 3)
         _ = 1 / 0
     with ready.begin() as other:
-        assert take_turn(other, Task.POSTING, 3)
+        assert has_turn(other, Task.POSTING, 3)
 
 
 def test_of_two_that_come_at_once_for_the_first_time_one_has_the_turn(engine: Engine) -> None:
@@ -53,7 +54,7 @@ def test_of_two_that_come_at_once_for_the_first_time_one_has_the_turn(engine: En
     def ask() -> None:
         with engine.begin() as connection:
             barrier.wait()
-            had.append(take_turn(connection, Task.RELAY, 5))
+            had.append(has_turn(connection, Task.RELAY, 5))
             end.wait()
 
     threads = [threading.Thread(target=ask) for _ in range(2)]

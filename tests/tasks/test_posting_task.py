@@ -7,13 +7,14 @@ import pytest
 from sqlalchemy import Engine
 
 from core.errors import BrokerUnavailableError, EventNotConfirmedError
-from core.store.locks import Task, take_turn
+from core.store.locks import Task
 from core.store.shards import message_shard
 from core.upkeep.runs import last_run
 from tasks.posting import post_inbox, sweep_inbox
 from tests.factories import order, refund
 from tests.shell import Shell
 from tests.tasks.runtimes import RecordingPublisher, make_runtime
+from tests.turns import has_turn
 
 NOTHING = {"posted": 0, "replayed": 0, "waiting": 0, "parked": 0, "rejected": 0}
 
@@ -91,7 +92,7 @@ class TestPostInbox:
     def test_does_nothing_beside_another_run(self, shell: Shell, engine: Engine) -> None:
         shell.receive(order())
         with engine.begin() as other:
-            assert take_turn(other, Task.POSTING, message_shard("c1", 4))
+            assert has_turn(other, Task.POSTING, message_shard("c1", 4))
             runtime = make_runtime(engine)
             assert post_inbox(runtime, message_shard("c1", 4)) == NOTHING
         assert runtime.nudges == []

@@ -14,13 +14,14 @@ from core.errors import BrokerUnavailableError, EventNotConfirmedError
 from core.messages.outbound.replies import Reply
 from core.store.appending import OutboxEvent, append_events
 from core.store.engine import create_database_engine
-from core.store.locks import Task, take_turn
-from core.store.outbox import claim_unpublished
+from core.store.locks import Task
+from core.store.outbox import ask_unpublished
 from core.store.shards import ACCOUNT_SHARDS
 from tasks.relay import relay_outbox, sweep_outbox
 from tests.factories import order, refund
 from tests.shell import Shell
 from tests.tasks.runtimes import RecordingPublisher, make_runtime
+from tests.turns import has_turn
 from workers.brokers import open_event_publisher
 
 
@@ -75,7 +76,7 @@ def test_events_are_taken_in_order_however_the_database_finds_them(shell: Shell,
     with engine.begin() as connection:
         connection.execute(text("SET LOCAL enable_indexscan = off"))
         connection.execute(text("SET LOCAL enable_bitmapscan = off"))
-        taken = [event.outbox_id for event in claim_unpublished(connection, 0, 100)]
+        taken = [event.outbox_id for event in ask_unpublished(connection, 0, 100).found]
     assert taken == sorted(taken)
     assert len(taken) == 19
 
@@ -150,7 +151,7 @@ def test_batches_that_were_confirmed_before_a_failure_stay_marked(shell: Shell, 
 def test_a_relay_beside_another_one_of_its_shard_publishes_nothing(shell: Shell, engine: Engine) -> None:
     publisher = RecordingPublisher()
     with engine.begin() as other:
-        assert all(take_turn(other, Task.RELAY, shard) for shard in range(ACCOUNT_SHARDS))
+        assert all(has_turn(other, Task.RELAY, shard) for shard in range(ACCOUNT_SHARDS))
         assert relay_all(make_runtime(engine, lambda: publisher)) == 0
     assert publisher.events == []
 

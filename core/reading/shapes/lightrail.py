@@ -13,7 +13,7 @@ from core.domain.value.authorizations import AuthorizationState
 from core.messages.outbound.event_json import instant_text
 from core.reading.accounts import HistoryEntry, load_authorization_states
 from core.reading.standing import Standing
-from core.store.account_names import load_details
+from core.store.account_names import ask_details
 
 NEVER = "never"
 
@@ -71,7 +71,7 @@ def lightrail_account(connection: Connection, standing: Standing) -> LightrailAc
     if standing.is_past:
         raise ValueError("a value store is one of the present")
     account, program = standing.account, standing.program
-    details = load_details(connection, [account.account_id])[account.account_id]
+    details = ask_details(connection, [account.account_id]).found[account.account_id]
     others = standing.members if program.access is Access.MEMBERS else ()
     spenders = [account.customer_id, *(each.customer_id for each in others if each.role is Role.MEMBER)]
     return LightrailAccount(
