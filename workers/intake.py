@@ -20,6 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from core.errors import BrokerUnavailableError
 from core.messages.inbound.reading import MessageLimits
 from core.receiving.receive import Receipt, receive_in_parts
+from core.store.erasures import RecentIntakeState
 from tasks.spans import NO_SPANS, Spans, Stage, Work
 from tasks.watching import UNWATCHED, Watcher
 from workers.brokers import Delivery, IntakeSource
@@ -59,6 +60,7 @@ class Intake:
     ) -> None:
         """`nudge` asks for a run of a task on a shard, and says whether the broker took it."""
         self._engine = engine
+        self._recent = RecentIntakeState(engine)
         self._open_source = open_source
         self._nudges = _Nudges(nudge, limits.nudge_interval_seconds, limits.nudges_at_once_per_second)
         self._limits = limits
@@ -135,6 +137,7 @@ class Intake:
             signatures=[message.signature for message in received],
             replies=[message.reply for message in received],
             traces=[message.trace for message in received],
+            recent=self._recent,
         )
 
     def _sleep(self, seconds: float) -> None:

@@ -27,7 +27,7 @@ from core.posting.events import EventContext, message_parked
 from core.receiving.answering import intake_answers
 from core.receiving.erased_customers import without_erased
 from core.store.appending import OutboxEvent, append_events
-from core.store.erasures import ErasedMeanwhileError, ErasureSaltError, IntakeState, intake_state, intake_state_alone
+from core.store.erasures import ErasedMeanwhileError, ErasureSaltError, IntakeState, RecentIntakeState, intake_state
 from core.store.failures import frames, is_outage
 from core.store.inbox import ClaimedMessage, InboxMessage, StoredMessage, append_messages
 from core.store.shards import message_shard
@@ -148,17 +148,18 @@ def receive_in_parts(
     traces: Sequence[TraceContext | None] = (),
     contracts: Contracts = INBOUND,
     is_by_operator: bool = False,
+    recent: RecentIntakeState | None = None,
 ) -> Iterator[tuple[int, Receipt]]:
     """Receive messages in bounded transactions; tell after each how many more of them are stored, in their order.
 
     They are read before the transaction begins: how long that takes is up to their sender, and the database ends a
     session that is silent within a transaction. If a part cannot be stored, each of its messages is stored in a
     transaction of its own, so that a bad one cannot block the others; one that fails alone is parked unread. A database
-    that is gone is no message's fault: the error is raised.
+    that is gone is no message's fault: the error is raised. Who receives again and again keeps a `recent`.
     """
-    state = intake_state_alone(engine)
-    now = state.now
-    store = _Store(engine, shards, event_source, state, limits.reference_salt, is_by_operator)
+    recent = recent or RecentIntakeState(engine)
+    now = recent().now
+    store = _Store(engine, shards, event_source, recent, limits.reference_salt, is_by_operator)
     limits = limits._replace(sources=None, is_trusted=True) if is_by_operator else limits
     beside = _beside(raw_messages, signatures, replies, traces)
     yield from _in_parts(store, _read(beside, limits, now, contracts))
@@ -194,7 +195,7 @@ class _Store(NamedTuple):
     engine: Engine
     shards: int
     event_source: str
-    state: IntakeState
+    recent: RecentIntakeState
     reference_salt: bytes | None
     is_by_operator: bool
 
@@ -217,13 +218,13 @@ class _Store(NamedTuple):
             return self._rows([_parked_message(_unread(message, error))])
 
     def _rows(self, rows: list[InboxMessage]) -> Receipt:
-        rows, state = _by_operator(rows) if self.is_by_operator else rows, self.state
+        rows, state = _by_operator(rows) if self.is_by_operator else rows, self.recent()
         while True:
             try:
                 with self.engine.begin() as connection:
                     return _stored(connection, rows, self.event_source, state, self.reference_salt)
             except ErasedMeanwhileError:
-                state = state._replace(erasures=intake_state_alone(self.engine).erasures)
+                state = self.recent.ask()
 
 
 def _beside(

@@ -5,8 +5,9 @@ database: whoever has that alone cannot try guesses on them.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from hmac import digest
+from time import monotonic, time
 from typing import NamedTuple
 from uuid import UUID
 
@@ -17,6 +18,8 @@ from core.errors import UserError
 from core.store import tables
 from core.store.engine import run_alone, run_bulk
 from core.store.rows import Append, Shape, arrays, unnested
+
+_ASKED_AGAIN_SECONDS = 10.0
 
 
 class ErasedMeanwhileError(Exception):
@@ -115,6 +118,34 @@ def intake_state(connection: Connection) -> IntakeState:
 def intake_state_alone(engine: Engine) -> IntakeState:
     """The same for who has no transaction."""
     return IntakeState(*run_alone(engine, _INTAKE_STATE)[0])
+
+
+class RecentIntakeState:
+    """The same for who asks before each message: the database is asked every ten seconds, and our clock in between.
+
+    Which is why the number may be old: storing messages tells.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        """Asks at first use."""
+        self._engine = engine
+        self._state: IntakeState | None = None
+        self._asked_at, self._wall_clock_ahead = 0.0, 0.0
+
+    def __call__(self) -> IntakeState:
+        """The state, as well as it is known."""
+        age_seconds = monotonic() - self._asked_at
+        # A machine that slept has a monotonic clock that slept too.
+        slept_seconds = abs(time() - monotonic() - self._wall_clock_ahead)
+        if self._state is None or age_seconds + slept_seconds > _ASKED_AGAIN_SECONDS:
+            return self.ask()
+        return self._state._replace(now=self._state.now + timedelta(seconds=age_seconds))
+
+    def ask(self) -> IntakeState:
+        """The state of now."""
+        self._state = intake_state_alone(self._engine)
+        self._asked_at, self._wall_clock_ahead = monotonic(), time() - monotonic()
+        return self._state
 
 
 def count_erasure(connection: Connection) -> None:

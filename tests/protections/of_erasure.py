@@ -15,6 +15,12 @@ OF_ERASURE = (
         _TESTS,
     ),
     Protection(
+        "messages are stored only if nobody was erased since it was asked",
+        "what comes late brings nobody back",
+        (Edit("core/store/inbox.py", "if erasures is not None and any(", "if erasures is None and any("),),
+        ("tests/receiving/test_recent_state.py",),
+    ),
+    Protection(
         "a command that names who was erased is rejected",
         "nothing is opened, or given, for who was erased",
         (
