@@ -81,6 +81,17 @@ class _Together(psycopg.Pipeline):
     is silent (`idle_in_transaction_session_timeout`), would take it for the next statement, and count no more.
     """
 
+    def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
+        # psycopg would log a second error, which may quote a row.
+        try:
+            with self._lock:
+                self._conn.wait(self._exit_gen())
+        except psycopg.Error:
+            if error is None:
+                raise
+        finally:
+            self._exit(error)
+
     def _exit_gen(self) -> PQGen[None]:
         self._enqueue_sync()
         failed: psycopg.Error | None = None
@@ -120,6 +131,7 @@ class ImpatientConnection(psycopg.Connection[Any]):
     sends_ahead = True  #: False: each statement by itself, for who looks at one after the other
     _is_keeping = False  #: what can wait until an answer is wanted
     _kept: "Sequence[_Kept]" = ()
+    _calculated_seconds: float | None = None  #: before what was sent last, if too long
 
     @contextmanager
     def keeping(self) -> Iterator[None]:
@@ -145,20 +157,26 @@ class ImpatientConnection(psycopg.Connection[Any]):
         are sent PostgreSQL does not count for how long we are silent, so nothing else is done meanwhile.
         """
         kept, self._kept = self._kept, ()
-        if len(kept) <= 1:
-            cursors = [self._executed(each) for each in kept]
-        else:
-            self._pipeline = _Together(self)
-            try:
-                with self._pipeline:
-                    cursors = [self._executed(each) for each in kept]
-            finally:
-                self._pipeline = None
+        self._calculated_seconds = self._calculated_too_long()  # an answer may tell of it later than the first
+        try:
+            cursors = self._sent(kept)
+        finally:
+            self._calculated_seconds = None
         for each, cursor in zip(kept, cursors, strict=True):
             # Not by `description`, which tells of every column each time: a third of what a small read costs here.
             each.take([] if cursor.rownumber is None else cursor.fetchall())
 
-    def _executed(self, kept: "_Kept") -> psycopg.Cursor[Any]:
+    def _sent(self, kept: "Sequence[_Kept]") -> list[psycopg.Cursor[Any]]:
+        if len(kept) <= 1:
+            return [self._execute(each) for each in kept]
+        self._pipeline = _Together(self)
+        try:
+            with self._pipeline:
+                return [self._execute(each) for each in kept]
+        finally:
+            self._pipeline = None
+
+    def _execute(self, kept: "_Kept") -> psycopg.Cursor[Any]:
         return super().cursor().execute(kept.statement, kept.parameters)
 
     def cursor(self, *arguments: Any, **options: Any) -> Any:
@@ -171,7 +189,7 @@ class ImpatientConnection(psycopg.Connection[Any]):
 
         Raises DatabaseSilentError, CalculatedTooLongError; the session is closed then, as after ReadOnlySqlTransaction.
         """
-        calculated_seconds = self._calculated_too_long()
+        calculated_seconds = self._calculated_too_long() or self._calculated_seconds
         try:
             return super().wait(gen, interval, self.answer_seconds_max if timeout is None else timeout)
         except psycopg.errors._WaitTimeout as error:  # noqa: SLF001  # psycopg raises it for this to be translated
