@@ -105,7 +105,7 @@ def load_status(connection: Connection, *, is_exact: bool = False) -> Status:
     inbox |= {"received": found.received.rows, "waiting": found.waiting.rows, "dead": sum(found.dead.values())}
     totals, counted = _totals(connection, is_exact=is_exact)
     if "messages" in counted:
-        states = dict(run_bulk(connection, "SELECT state, count(*) FROM inbox GROUP BY state"))
+        states: dict[str, int] = dict(run_bulk(connection, "SELECT state, count(*) FROM inbox GROUP BY state"))
         inbox |= {state: states.get(state, 0) for state in ("posted", "replayed", "rejected", "dropped")}
     return Status(
         *found,
