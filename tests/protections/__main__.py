@@ -21,7 +21,7 @@ from tests.protections.table import PROTECTIONS
 from workers.embedded import EmbeddedServers, remove_data
 
 ROOT = Path(__file__).parents[2]
-_PARTS = ("core", "config", "tasks", "workers", "tests", "pyproject.toml")
+_PARTS = ("core", "config", "tasks", "workers", "clients", "tests", "pyproject.toml")
 RABBITMQ = "LOYALTY_TEST_RABBITMQ_URL"
 _SECONDS_MAX = 500
 _SEEDS, _CONTROL_SEEDS = 200, 20
@@ -110,7 +110,7 @@ def _run_in_copy(detector: Sequence[str], environment: dict[str, str], without: 
         _copy_tree(copy)
         if without is not None:
             _take_out(without, copy)
-        of_copy = {**environment, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
+        of_copy = {**environment, "PYTHONPATH": f"{copy}:{copy}/clients/python", "PYTHONDONTWRITEBYTECODE": "1"}
         with subprocess.Popen(
             [sys.executable, *detector],
             cwd=copy,

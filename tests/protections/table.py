@@ -3,6 +3,7 @@
 A row quotes the exact text that it takes out, so that it cannot rot silently: a changed text is an error.
 """
 
+from tests.protections.of_clients import OF_CLIENTS
 from tests.protections.of_commands import OF_COMMANDS
 from tests.protections.of_database import OF_DATABASE
 from tests.protections.of_erasure import OF_ERASURE
@@ -39,6 +40,7 @@ PROTECTIONS = (
     *OF_PAYMENTS,
     *OF_QUEUES,
     *OF_MONITORING,
+    *OF_CLIENTS,
     *OF_READING,
     *OF_VALUE,
     Protection(
