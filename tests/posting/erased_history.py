@@ -152,7 +152,7 @@ def dump(shell: Shell) -> dict[str, str]:
             for column in table.columns:
                 shown = f"encode({column.name}, 'escape')" if str(column.type) == "BLOB" else f"{column.name}::text"
                 rows = connection.execute(text(f"SELECT {shown} FROM {table.name} WHERE {column.name} IS NOT NULL"))
-                found[f"{table.name}.{column.name}"] = "\n".join(str(row[0]) for row in rows)
+                found[f"{table.name}.{column.name}"] = "\n".join(sorted(str(row[0]) for row in rows))
     return found
 
 
