@@ -27,7 +27,8 @@ from core.posting.loading import open_books
 from core.posting.sequence import ReadMessage, decided, in_order, through_first_subject
 from core.posting.tally import Tally
 from core.posting.writing import BudgetRaceError, Writing, report_of
-from core.store.engine import CalculatedTooLongError, run_alone, run_bulk, run_later, sent_together
+from core.store.attempts import count_attempt, forget_attempts
+from core.store.engine import CalculatedTooLongError, sent_together
 from core.store.erasing import Asking
 from core.store.failures import frames, is_outage
 from core.store.inbox import (
@@ -60,13 +61,6 @@ LOCK_MILLISECONDS_MAX = 1_000
 HELD_UP_SECONDS_MIN, HELD_UP_SECONDS_MAX = 1.0, 8.0
 
 T = TypeVar("T")
-
-# Not waited for until it is on disk: it has to outlive this process, and if the server dies, we have not.
-_COUNT_ATTEMPT = """
-INSERT INTO posting_attempts (shard, attempts) SELECT %s, 1 FROM set_config('synchronous_commit', 'off', true)
-ON CONFLICT (shard) DO UPDATE SET attempts = posting_attempts.attempts + 1, started_at = now()
-"""
-_FORGET_ATTEMPTS = "UPDATE posting_attempts SET attempts = 0 WHERE shard = %s AND attempts > 0"
 
 # All that a batch reads it finds by keys. Of tables that have grown since they were last analyzed, as after every rush,
 # the planner would read the whole one, again for each batch: a third of the server's work. A session plans a statement
@@ -370,7 +364,7 @@ class Poster:
                     writing.announce_parked(message, outcome)
         writing.answer_also(settle(turn.connection, settlements, turn.as_of))
         wait_for(turn.connection, awaiting)
-        run_later(turn.connection, _FORGET_ATTEMPTS, (turn.shard,))
+        forget_attempts(turn.connection, turn.shard)
         result.account_shards |= set(writing.account_shards())
         if writing.tally is not None:
             writing.tally.add_outcomes(outcomes)
@@ -382,14 +376,14 @@ class Poster:
 
         Only who holds the shard's lock counts, or many workers that come at once would look like deaths.
         """
-        run_alone(self._engine, _COUNT_ATTEMPT, (shard,))
+        count_attempt(self._engine, shard)
 
     def _forget_attempts(self, shard: int) -> None:
         """A caught error is no death. If even that cannot be written, the next batch of the shard begins with it."""
         self._unforgotten.add(shard)
         try:
             with self._engine.begin() as connection:
-                run_bulk(connection, _FORGET_ATTEMPTS, (shard,))
+                forget_attempts(connection, shard)
             self._unforgotten.discard(shard)
         except (DBAPIError, psycopg.Error):
             log.warning("attempt_not_forgotten", action="attempt_not_forgotten", shard=shard)

@@ -93,17 +93,11 @@ def open_books(
     primaries = asked_primaries.found
     books.put_primaries({key: primaries.get(key) for key in reach.customers})
     reach = _with_owners(connection, books, reach, references, primaries)
-    persons = load_persons(connection, reach.persons.keys())
-    books.put_persons(persons)
     books.put_commands(reach.commands, asked_commands.found)
-
     entries = load_entries_of_commands(connection, reach.movements.keys())
 
     parts = _account_parts(reach, orders, primaries, references, rules, entries)
-    for customer_id, account_ids in persons.items():
-        for account_id in account_ids:
-            parts[account_id] = parts.get(account_id, _NO_PARTS).union(reach.persons[customer_id])
-    parts = _lock(connection, books, parts)
+    parts = _lock(connection, books, _with_persons(connection, books, reach, parts))
     payments = reach.payments.keys() | reach.offered
     asked_payments = ask_payments(connection, payments)
     own = [posted for posted in orders if reach.orders[posted.key].account is not None]
@@ -133,6 +127,7 @@ def _with_owners(
     """What the batch reaches with the accounts, in other programs, of who owns those that references lead to.
 
     Which these are is added to `primaries`, and to the books.
+
     They are looked up before anything is locked, as the order of locks wants. Of an account that is merged just now
     another owner's may be asked for then: the message is done again.
     """
@@ -147,6 +142,19 @@ def _with_owners(
     primaries |= ask_primaries(connection, customers.keys() - reach.customers.keys()).found
     books.put_primaries({key: primaries.get(key) for key in customers})
     return reach._replace(customers=customers)
+
+
+def _with_persons(
+    connection: Connection, books: Books, reach: Reach, parts: Mapping[UUID, AccountParts]
+) -> dict[UUID, AccountParts]:
+    """These parts, and what the batch reaches of all accounts of persons."""
+    persons = load_persons(connection, reach.persons.keys())
+    books.put_persons(persons)
+    found = dict(parts)
+    for customer_id, account_ids in persons.items():
+        for account_id in account_ids:
+            found[account_id] = found.get(account_id, _NO_PARTS).union(reach.persons[customer_id])
+    return found
 
 
 def _load_authorizations(

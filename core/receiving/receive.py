@@ -169,7 +169,7 @@ def receive_read_by_operator(
     engine: Engine, read: Sequence[tuple[bytes, ReadEvent]], *, limits: MessageLimits, shards: int, event_source: str
 ) -> Iterator[tuple[int, Receipt]]:
     """The same of messages that their sender has read before, each with the one event in it."""
-    store = _Store(engine, shards, event_source, intake_state_alone(engine), limits.reference_salt, True)
+    store = _Store(engine, shards, event_source, RecentIntakeState(engine), limits.reference_salt, True)
     yield from _in_parts(store, (_Message(raw, None, [event]) for raw, event in read))
 
 
