@@ -300,8 +300,10 @@ class _TellingExporter(SpanExporter):
         result = self._exporter.export(spans)
         if (arrive := result is SpanExportResult.SUCCESS) != self._arrive:
             self._arrive = arrive
-            action = "spans_sent" if arrive else "spans_lost"
-            (log.info if arrive else log.warning)(action, action=action, spans=len(spans))
+            if arrive:
+                log.info("spans_sent", action="spans_sent", spans=len(spans))
+            else:
+                log.warning("spans_lost", action="spans_lost", spans=len(spans))
         return result
 
     def shutdown(self) -> None:
