@@ -1,5 +1,6 @@
 # One image, many commands: intake, worker, beat, db upgrade. Built from hash-pinned locks; what runs is the runtime's
-# alone, without the embedded servers, tests and tools of development, and without pip.
+# alone, without the embedded servers, tests and tools of development, and without pip. With
+# --build-arg LOCK=requirements-traces.lock it can also make spans (docs/tracing.md).
 #
 # `make image` builds it such that the same commit gives the same files. Two images can still differ in their base, whose
 # tag moves with each fix of Debian's: name one by its digest to fix that too, as
@@ -7,12 +8,13 @@
 ARG PYTHON_IMAGE=python:3.11-slim-trixie
 
 FROM ${PYTHON_IMAGE} AS build
+ARG LOCK=requirements.lock
 WORKDIR /src
-COPY requirements.lock requirements-build.lock ./
+COPY requirements.lock requirements-traces.lock requirements-build.lock ./
 RUN python -m venv /opt/build \
     && /opt/build/bin/pip install --no-cache-dir --require-hashes -r requirements-build.lock \
     && python -m venv --without-pip /opt/loyalty \
-    && /opt/build/bin/pip --python /opt/loyalty/bin/python install --no-cache-dir --no-compile --require-hashes -r requirements.lock
+    && /opt/build/bin/pip --python /opt/loyalty/bin/python install --no-cache-dir --no-compile --require-hashes -r "${LOCK}"
 COPY pyproject.toml ./
 COPY core core
 COPY config config

@@ -63,8 +63,9 @@ bench: $(READY) ## Benchmarks, about four minutes; BENCH_ARGUMENTS="--full" for 
 
 lock: $(READY) ## Make the locks anew from pyproject.toml: what runs, what builds the package, and all that development needs
 	$(COMPILE) --output-file requirements.lock pyproject.toml
+	$(COMPILE) --extra traces --constraint requirements.lock --output-file requirements-traces.lock pyproject.toml
 	$(COMPILE) --only-build-deps --build-deps-for wheel --output-file requirements-build.lock pyproject.toml
-	$(COMPILE) --all-extras --constraint requirements.lock --constraint requirements-build.lock \
+	$(COMPILE) --all-extras --constraint requirements-traces.lock --constraint requirements-build.lock \
 		--output-file requirements-dev.lock pyproject.toml
 
 schemas: $(READY) ## Write the JSON Schemas of all messages to docs/schemas
@@ -84,10 +85,10 @@ sbom: $(READY) ## Write what the image is made of, as CycloneDX, to build/sbom.j
 	$(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --output-format JSON \
 		--output-file build/sbom.json requirements.lock
 
-image: ## Build the container image, the same from the same commit; PYTHON_IMAGE=python:3.11-slim-trixie@sha256:..
+image: ## Build the container image; PYTHON_IMAGE=python:3.11-slim-trixie@sha256:.., LOCK=requirements-traces.lock
 	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) docker buildx build \
 		--output type=docker,name=loyalty-worker,rewrite-timestamp=true \
-		$(if $(PYTHON_IMAGE),--build-arg PYTHON_IMAGE=$(PYTHON_IMAGE)) \
+		$(if $(PYTHON_IMAGE),--build-arg PYTHON_IMAGE=$(PYTHON_IMAGE)) $(if $(LOCK),--build-arg LOCK=$(LOCK)) \
 		--build-arg VERSION=$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml) \
 		--build-arg REVISION=$$(git rev-parse HEAD) --build-arg CREATED=$$(git log -1 --format=%cI) .
 

