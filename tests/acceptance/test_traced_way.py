@@ -67,12 +67,13 @@ def as_sent(event: dict[str, Any]) -> OrderCompleted:
 
 def test_a_shop_sees_its_order_through_to_the_notification(traced: Traced) -> None:
     worker, collected = traced
+    before, _ = worker.inbox()
     tracer = TracerProvider(shutdown_on_exit=False).get_tracer("shop")
     with tracer.start_as_current_span("checkout") as shop, LoyaltyClient(worker.broker_url) as client:
-        client.publish(as_sent(order("traced-1", "600.00", customer_id=CUSTOMER)))
+        client.publish(as_sent(order("traced-1", "600.00", customer_id="c-1")))
     checkout = shop.get_span_context()
     trace_id, span_id = trace.format_trace_id(checkout.trace_id), trace.format_span_id(checkout.span_id)
-    worker.wait_through(1)
+    worker.wait_through(before + 1)
     wait_until(lambda: len(collected.named("publish", trace_id)) == 3, lambda: collected.spans)
 
     own = [each for each in collected.spans if each.trace_id == trace_id]
@@ -81,7 +82,9 @@ def test_a_shop_sees_its_order_through_to_the_notification(traced: Traced) -> No
     assert {each.parent_id for each in own} == {span_id}, "each stands under the shop's span"
     assert {each.resource["service.name"] for each in own} == {"points"}
 
-    events = [each for each in published(worker.broker_url) if each[0]["data"].get("customer_id") == CUSTOMER]
+    events = [
+        each for each in published(worker.broker_url) if each[0].get("traceparent", "").startswith(f"00-{trace_id}")
+    ]
     assert len(events) == 3
     for event, beside in events:
         assert event["traceparent"] == f"00-{trace_id}-{span_id}-{checkout.trace_flags:02x}", "it says where it began"
@@ -125,6 +128,11 @@ def test_what_its_sender_does_not_sample_has_no_spans_and_goes_on_as_it_came(tra
 
 def test_no_span_names_a_customer_an_account_or_an_order(traced: Traced) -> None:
     worker, collected = traced
+    before, _ = worker.inbox()
+    event = order("traced-4", customer_id=CUSTOMER)
+    worker.publish(as_bytes({**event, "traceparent": f"00-{'12' * 16}-{'cd' * 8}-01"}))
+    worker.wait_through(before + 1)
+    wait_until(lambda: collected.named("publish", "12" * 16) != [], lambda: collected.spans)
     accounts = [str(row.account_id) for row in worker.rows("SELECT account_id FROM accounts")]
     assert collected.spans
     told = repr([(each.name, each.attributes) for each in collected.spans])
