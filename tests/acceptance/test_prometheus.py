@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 from sqlalchemy import text
 
-from core.store.locks import Task, take_turn
+from core.store.locks import Task
 from core.store.shards import ACCOUNT_SHARDS
 from tasks.periodic import audit_ledger
 from tests.acceptance.prometheus_server import INSTALLED, Prometheus, free_ports, scraping
@@ -19,6 +19,7 @@ from tests.acceptance.whole_worker import WholeWorker, wait_until
 from tests.factories import PROGRAM_TEXT, as_bytes, order, refund
 from tests.tasks.runtimes import make_runtime
 from tests.test_monitoring import RULES, dashboard_expressions
+from tests.turns import has_turn
 
 pytestmark = [
     pytest.mark.slow,
@@ -183,7 +184,7 @@ def held(worker: WholeWorker, task: Task, shards: int) -> Iterator[None]:
     with worker.engine.connect() as connection:
         connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
         for shard in range(shards):
-            wait_until(lambda shard=shard: take_turn(connection, task, shard), worker.log)  # type: ignore[misc]
+            wait_until(lambda shard=shard: has_turn(connection, task, shard), worker.log)  # type: ignore[misc]
         yield
 
 
