@@ -87,12 +87,12 @@ class ActorConnection(ImpatientConnection):
     @contextmanager
     def alone(self, actor: Actor) -> Iterator[None]:
         """The actor runs a statement that is a transaction by itself."""
-        if actor.pause_at_boundary("before one alone", *_BOUNDARY) is Fault.LOSS:
+        if actor.pause_at_boundary("before what is one statement", *_BOUNDARY) is Fault.LOSS:
             self.lose()
         actor.speak_to(self.info.backend_pid)
         yield
         actor.tell_locks_freed()
-        if actor.pause_at_boundary("after one alone", *_BOUNDARY) is Fault.LOSS:
+        if actor.pause_at_boundary("after what is one statement", *_BOUNDARY) is Fault.LOSS:
             self.lose()
 
     def commit(self) -> None:

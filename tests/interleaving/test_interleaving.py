@@ -17,7 +17,17 @@ from tests.interleaving.stage import Stage
 SEEDS = range(24)
 #: Of different worlds; without faults they come to the places below and to more.
 CALM_SEEDS = (33, 41, 67)
-WORDS = ("before COMMIT", "after COMMIT", "receive", "acknowledge", "publish", "amid publishing", "published")
+WORDS = (
+    "before COMMIT",
+    "after COMMIT",
+    "before what is one statement",
+    "after what is one statement",
+    "receive",
+    "acknowledge",
+    "publish",
+    "amid publishing",
+    "published",
+)
 
 # Around these transactions at least, and at these words with the broker, somebody must die.
 PLACES = {
@@ -27,17 +37,18 @@ PLACES = {
         for place in (
             "receive._Store._rows of receive._Store.messages",
             "batch.Poster._turn of batch.Poster._post_next.work",
-            "batch.Poster._count_attempt of batch.Poster._post",
-            "relay._relay_batch of relay.relay_outbox",
+            "relay._relay_batch of relay._relay",
             "periodic._run of periodic.expire_lots",
             "periodic._run of periodic.void_authorizations",
         )
     ),
+    "before what is one statement in batch.Poster._count_attempt of batch.Poster._post",
+    "after what is one statement in batch.Poster._count_attempt of batch.Poster._post",
     "receive in intake.Intake.step",
-    "acknowledge in intake.Intake.step",
-    "publish in relay._relay_batch of relay.relay_outbox",
-    "amid publishing in relay._relay_batch of relay.relay_outbox",
-    "published in relay._relay_batch of relay.relay_outbox",
+    "acknowledge in intake.Intake._keep of intake.Intake.step",
+    "publish in relay._relay_batch of relay._relay",
+    "amid publishing in relay._relay_batch of relay._relay",
+    "published in relay._relay_batch of relay._relay",
 }
 
 
