@@ -55,7 +55,7 @@ class Settings(BaseSettings):
     intake_batch_messages: Annotated[int, Field(ge=1, le=10_000)] = 500
     """Broker messages that intake stores with one statement."""
     intake_wait_seconds: Annotated[float, Field(gt=0, le=5)] = 0.05
-    """How long intake waits for a first message before it looks after other things."""
+    """How long intake waits for a message before it wakes shards that are still to be woken; half a second if none is."""
     intake_idle_claim_seconds: Annotated[float, Field(gt=0)] = 30
     """On streams: after how long a silent consumer's messages are taken over."""
     message_bytes_max: Annotated[int, Field(ge=1_000, le=MESSAGE_BYTES_CEILING)] = 1_048_576
@@ -78,7 +78,7 @@ class Settings(BaseSettings):
     upkeep_batch_rows: Annotated[int, Field(ge=1, le=10_000)] = 500
     """Rows that expiry, tier review and purging change in one transaction."""
     nudge_interval_seconds: Annotated[float, Field(gt=0, le=10)] = 0.2
-    """Intake wakes the same shard at most this often, but for thirty times a second that it wakes any at once; what
+    """Intake wakes the same shard at most this often, but for a hundred times a second that it wakes any at once; what
     comes between is taken along by the next batch."""
     waiting_days_max: Annotated[int, Field(ge=1)] = 30
     """How long a refund, a fulfilment or a cancellation waits for its order before it is parked."""

@@ -29,10 +29,12 @@ class Source:
     def __init__(self, *bodies: bytes | CutMessage) -> None:
         self.waiting = list(bodies)
         self.asked: list[int] = []
+        self.waited_seconds: list[float] = []
         self.acknowledged: list[int] = []
 
-    def receive(self, *, messages_max: int, wait_seconds: float) -> list[Delivery]:  # noqa: ARG002  # the source's contract
+    def receive(self, *, messages_max: int, wait_seconds: float) -> list[Delivery]:
         self.asked.append(messages_max)
+        self.waited_seconds.append(wait_seconds)
         batch, self.waiting = self.waiting[:messages_max], self.waiting[messages_max:]
         return [Delivery(body, None) for body in batch]
 
@@ -99,6 +101,16 @@ def test_while_little_comes_every_message_wakes_its_shard_at_once(
     intake = make(engine, source, at_once=1_000)
     assert [intake.step(source) for _ in range(3)] == [1, 2, 0]
     assert len(nudges) == 2
+
+
+def test_a_message_is_waited_for_at_leisure_unless_a_shard_is_still_to_be_woken(
+    engine: Engine, make: Callable[..., Intake]
+) -> None:
+    source = Source(*(as_bytes(order(f"o{n}")) for n in range(3)))
+    intake = make(engine, source)
+    for _ in range(3):
+        intake.step(source)
+    assert source.waited_seconds == [0.5, 0.5, 0.01]  # the first woke the shard; the next ones wait for its interval
 
 
 def test_a_batch_begins_with_one_message_and_grows_to_its_limit(engine: Engine, make: Callable[..., Intake]) -> None:
