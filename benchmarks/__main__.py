@@ -58,8 +58,8 @@ def main() -> None:
         heavy = run_posting(urls[0], arguments.worst_lines, arguments.worst_refunds)
         long = run_accounts(urls[0], arguments.worst_orders)
         reads = run_reading(urls[0], arguments.reading_accounts, _READING_TIMES)
-        watched = messages[: arguments.watched_messages]
-        costs = run_watching(*urls, watched, arguments.watched_rounds, 2 * arguments.start_seconds)
+        watched = arguments.watched_messages, arguments.watched_rounds
+        costs = run_watching(urls[0], *watched, 2 * arguments.start_seconds)
     results["posted_commands"] = {kind: speed._asdict() for kind, speed in commands.items()}
     results["latency"] = latency.document()
     results["worst_intake_ratios"] = {name: round(run.ratio_to(worst["ordinary"]), 1) for name, run in worst.items()}
@@ -97,8 +97,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--worst-refunds", type=int, default=500, help="of one of them")
     parser.add_argument("--worst-orders", type=int, default=100_000, help="of the account with the longest history")
     parser.add_argument("--reading-accounts", type=int, default=10_000, help="one of which is read")
-    parser.add_argument("--watched-messages", type=int, default=6_000, help="posted with and without metrics")
-    parser.add_argument("--watched-rounds", type=int, default=2, help="of that; benchmarks.watching has more")
+    parser.add_argument("--watched-messages", type=int, default=2_000, help="with and without metrics, in each round")
+    parser.add_argument("--watched-rounds", type=int, default=5, help="of that; benchmarks.watching has more")
     parser.add_argument("--out", type=Path, default=Path("build/bench.json"), help="where to write the results")
     return parser
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +21,7 @@ from benchmarks.usual_way import create_usual_app, prepare
 from workers.brokers import open_shop_publisher
 
 _SECONDS_MAX = 900.0
-_POLL_SECONDS = 0.1
+_POLL_SECONDS = 0.02
 
 
 class Run(NamedTuple):
@@ -38,14 +38,18 @@ def measure_ours(
     engine: Engine, environment: dict[str, str], messages: Sequence[Message], logs: Path, start_seconds: float
 ) -> Run:
     """Intake, worker (two processes) and beat, as `loyalty up` runs them."""
-    with _held_processes(
-        {name: ["workers", name] for name in ("intake", "worker", "beat")}, environment, logs, start_seconds
-    ) as held:
-        publisher = open_shop_publisher(environment["LOYALTY_BROKER_URL"])
-        for start in range(0, len(messages), 500):
-            publisher.publish(messages[start : start + 500])
-        publisher.close()
-        return held.run(engine, len(messages))
+    with held_roles(environment, logs, start_seconds) as held:
+        return measure_roles(held, engine, environment["LOYALTY_BROKER_URL"], messages)
+
+
+def measure_roles(held: "Held", engine: Engine, broker_url: str, messages: Sequence[Message]) -> Run:
+    """Hold the roles, fill their broker, and measure from their release; again and again, if wanted."""
+    held.send(signal.SIGSTOP)
+    publisher = open_shop_publisher(broker_url)
+    for start in range(0, len(messages), 500):
+        publisher.publish(messages[start : start + 500])
+    publisher.close()
+    return held.run(engine, len(messages))
 
 
 def measure_usual_way(
@@ -54,7 +58,8 @@ def measure_usual_way(
     """One Celery worker with two processes, one task per message."""
     os.environ.update(environment)
     prepare(engine)
-    with _held_processes({"usual": ["benchmarks.usual_way"]}, environment, logs, start_seconds) as held:
+    with _started({"usual": ["benchmarks.usual_way"]}, environment, logs, start_seconds) as held:
+        held.send(signal.SIGSTOP)
         app, task = create_usual_app()
         with app.connection_for_write() as connection:
             for _, body in messages:
@@ -63,25 +68,29 @@ def measure_usual_way(
         return held.run(engine, len(messages))
 
 
-class _Held:
-    """Processes that wait for their release."""
+class Held:
+    """Processes that can be held, and wait for their release."""
 
     def __init__(self, processes: dict[str, subprocess.Popen[bytes]]) -> None:
         self._processes = processes
 
     def send(self, number: signal.Signals) -> None:
+        """Send a signal to all of them and what they have started."""
         for process in self._processes.values():
             os.killpg(process.pid, number)
 
     def run(self, engine: Engine, messages: int) -> Run:
+        """Let them go until so many more messages are stored, and all that were are posted and announced."""
         at_tenth: dict[str, float] = {}
         used = self._processor_seconds()
-        self.send(signal.SIGCONT)
-        started = time.perf_counter()
         with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+            stored_before, _ = connection.execute(text(_STATE)).one()
+            self.send(signal.SIGCONT)
+            started = time.perf_counter()
             while True:
                 time.sleep(_POLL_SECONDS)
                 stored, is_busy = connection.execute(text(_STATE)).one()
+                stored -= stored_before
                 seconds = time.perf_counter() - started
                 if not at_tenth and stored >= messages // 10:
                     at_tenth = self._memory("VmRSS")
@@ -111,14 +120,18 @@ SELECT (SELECT count(*) FROM inbox),
 """
 
 
+def held_roles(environment: dict[str, str], logs: Path, start_seconds: float) -> AbstractContextManager["Held"]:
+    """Intake, worker and beat, each in a process of its own; they are not held yet."""
+    roles = {name: ["workers", name] for name in ("intake", "worker", "beat")}
+    return _started(roles, environment, logs, start_seconds)
+
+
 @contextmanager
-def _held_processes(
+def _started(
     modules: dict[str, list[str]], environment: dict[str, str], logs: Path, start_seconds: float
-) -> Iterator[_Held]:
+) -> Iterator[Held]:
     with started_processes(modules, environment, logs, start_seconds) as processes:
-        held = _Held(processes)
-        held.send(signal.SIGSTOP)
-        yield held
+        yield Held(processes)
 
 
 @contextmanager

@@ -1,31 +1,34 @@
 """What it costs to be watched: the whole way from queue to published event, with metrics and traces or without.
 
-Each round measures every way once, on a database and a broker emptied for it, and compares them with the first:
-messages a second, and what the roles and all that they have started took of the processors, which a busy machine
-disturbs less.
+The roles of every way stand side by side, each way with a database and a part of the broker of its own. In each round
+each takes the same messages in turn, while the others have nothing to do, and is compared with the first: messages a
+second, and what the roles took of the processors. Rounds are short and many: what a machine gives changes from minute
+to minute by more than what is looked for.
 While it is measured, the ports are scraped as Prometheus would, each five seconds, and a collector takes the spans.
 
-python -m benchmarks.watching --messages 12000 --rounds 5
+python -m benchmarks.watching --messages 3000 --rounds 20
 """
 
 import argparse
 import socket
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from random import Random
 from statistics import median
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 from urllib.request import urlopen
 
 from rich.console import Console
 from rich.table import Table
+from sqlalchemy import Engine, make_url
 
-from benchmarks.end_to_end import Run, measure_ours
+from benchmarks.end_to_end import Held, Run, held_roles, measure_roles
 from benchmarks.load import Message, sample_messages
-from benchmarks.servers import FOLDER, PROGRAM_FILE, empty_broker, fresh_database, running_servers
+from benchmarks.servers import FOLDER, PROGRAM_FILE, database_server, fresh_database, running_servers
 from core.messages.program_files.program_file import load_program
 
 _SCRAPE_SECONDS = 5.0
@@ -62,59 +65,70 @@ class Cost(NamedTuple):
 def main() -> None:
     """Measure in turn, print every ratio."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--messages", type=int, default=12_000)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--messages", type=int, default=3_000, help="of each round")
+    parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--start-seconds", type=float, default=12.0, help="how long processes get to start")
     parser.add_argument("--database-url", help="another database server than the embedded one")
-    parser.add_argument("--broker-url", help="another broker than the embedded Valkey")
     arguments = parser.parse_args()
-    with running_servers(arguments.database_url, arguments.broker_url) as urls:
-        messages = sample_messages(arguments.messages)
-        costs = run_watching(*urls, messages, arguments.rounds, arguments.start_seconds)
+    with database_server(arguments.database_url) as url:
+        costs = run_watching(url, arguments.messages, arguments.rounds, arguments.start_seconds)
     print_watching(costs)
 
 
-def run_watching(
-    database_url: str, broker_url: str, messages: list[Message], rounds: int, start_seconds: float
-) -> dict[str, list[Cost]]:
-    """Measure every way in each round, in another order each time, since what goes first finds colder caches."""
+def run_watching(database_url: str, messages: int, rounds: int, start_seconds: float) -> dict[str, list[Cost]]:
+    """Measure every way in each round, each time another one first; on a Valkey of its own."""
     first, *others = WAYS
     costs: dict[str, list[Cost]] = {name: [] for name in others}
-    for number in range(rounds):
-        runs: dict[str, Run] = {}
-        names = [*WAYS]
-        for name in names if number % 2 else reversed(names):
-            way = WAYS[name]
-            sent = messages if way.sampled_share is None else traced_messages(messages, way.sampled_share)
-            runs[name] = _measure(database_url, broker_url, sent, way.settings, start_seconds)
-            rate, used = runs[name].messages_per_s, runs[name].processor_seconds
-            Console(stderr=True).print(f"{name}: {rate:,.0f} messages a second, {used:.1f} s of the processors")
-        plain = runs[first]
-        for name in others:
-            run = runs[name]
-            processor = run.processor_seconds / plain.processor_seconds
-            costs[name].append(Cost(run.messages_per_s / plain.messages_per_s, processor))
+    sent = sample_messages(messages * rounds)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory()))
+        _, valkey_url = stack.enter_context(running_servers(database_url, None, folder=folder))
+        stands = {
+            name: stack.enter_context(_standing(database_url, valkey_url, number, way, start_seconds))
+            for number, (name, way) in enumerate(WAYS.items())
+        }
+        for number in range(rounds):
+            part = sent[number * messages : (number + 1) * messages]
+            turn = number % len(WAYS)
+            runs = {name: stands[name].measure(part) for name in ([*WAYS] * 2)[turn : turn + len(WAYS)]}
+            plain = runs[first]
+            for name in others:
+                processor = runs[name].processor_seconds / plain.processor_seconds
+                costs[name].append(Cost(runs[name].messages_per_s / plain.messages_per_s, processor))
     return costs
 
 
-def _measure(
-    database_url: str, broker_url: str, messages: list[Message], settings: Mapping[str, str], start_seconds: float
-) -> Run:
-    port = _free_port()
+class _Standing(NamedTuple):
+    """The running roles of one way."""
+
+    way: Way
+    engine: Engine
+    broker_url: str
+    roles: Held
+
+    def measure(self, messages: list[Message]) -> Run:
+        share = self.way.sampled_share
+        sent = messages if share is None else traced_messages(messages, share)
+        return measure_roles(self.roles, self.engine, self.broker_url, sent)
+
+
+@contextmanager
+def _standing(database_url: str, valkey_url: str, number: int, way: Way, start_seconds: float) -> Iterator[_Standing]:
+    port, broker_url = _free_port(), make_url(valkey_url).set(database=str(number)).render_as_string(False)
     with (
         _collector() as collector,
-        fresh_database(database_url, "loyalty_bench", load_program(PROGRAM_FILE)) as engine,
-        _scraped(port if "LOYALTY_METRICS_PORT" in settings else None),
+        fresh_database(database_url, f"loyalty_bench_{number}", load_program(PROGRAM_FILE)) as engine,
+        _scraped(port if "LOYALTY_METRICS_PORT" in way.settings else None),
     ):
-        empty_broker(broker_url)
         environment = {
             "LOYALTY_DATABASE_URL": engine.url.render_as_string(hide_password=False),
             "LOYALTY_BROKER_URL": broker_url,
             "LOYALTY_LOG_LEVEL": "warning",
-            "LOYALTY_DATA_DIR": str(FOLDER / "roles"),
-            **{name: value.format(port=port, collector=collector) for name, value in settings.items()},
+            "LOYALTY_DATA_DIR": str(FOLDER / f"roles-{number}"),
+            **{name: value.format(port=port, collector=collector) for name, value in way.settings.items()},
         }
-        return measure_ours(engine, environment, messages, Path(FOLDER, "logs"), start_seconds)
+        with held_roles(environment, Path(FOLDER, f"logs-{number}"), start_seconds) as roles:
+            yield _Standing(way, engine, broker_url, roles)
 
 
 def traced_messages(messages: Sequence[Message], sampled_share: float) -> list[Message]:

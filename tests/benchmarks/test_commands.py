@@ -43,9 +43,7 @@ SMALL = {
         "--rates 10 --seconds 1 --start-seconds 3 --only-named --database-url {database} --broker-url {broker}"
     ),
     "python -m benchmarks.posted_commands": "--messages 100 --rounds 1 --database-url {database}",
-    "python -m benchmarks.watching": (
-        "--messages 200 --rounds 1 --start-seconds 8 --database-url {database} --broker-url {broker}"
-    ),
+    "python -m benchmarks.watching": "--messages 200 --rounds 1 --start-seconds 8 --database-url {database}",
     "python -m benchmarks.importing": "--accounts 300 --database-url {database}",
     "python -m benchmarks.reading": "--accounts 300 --times 20 --database-url {database}",
     "python -m benchmarks.many_rules": "--messages 200 --rounds 1 --processes 1 --database-url {database}",
