@@ -18,6 +18,7 @@ from sqlalchemy import Engine, text
 
 from benchmarks.load import Message
 from benchmarks.usual_way import create_usual_app, prepare
+from core.store.outbox import UNPUBLISHED
 from workers.brokers import open_shop_publisher
 
 _SECONDS_MAX = 900.0
@@ -114,9 +115,9 @@ class Held:
 
 
 # max(inbox_id) would count gaps, so count; the two EXISTS read one index entry each.
-_STATE = """
+_STATE = f"""
 SELECT (SELECT count(*) FROM inbox),
-       EXISTS (SELECT 1 FROM inbox WHERE state = 'received') OR EXISTS (SELECT 1 FROM outbox WHERE published_at IS NULL)
+       EXISTS (SELECT 1 FROM inbox WHERE state = 'received') OR EXISTS (SELECT 1 FROM {UNPUBLISHED} AS u)
 """
 
 

@@ -59,11 +59,14 @@ from core.store import tables
 from core.store.engine import create_database_engine
 from core.store.judgements import steps_json
 from core.store.programs import load_registry
-from core.store.shards import account_shard
+from core.store.shards import ACCOUNT_SHARDS, account_shard
 from workers.brokers import EventPublisher, open_event_publisher
 
 _LIMITS = MessageLimits(1 << 20, 1000, 86_400)
 _NUMBERS = "usual_numbers"  #: a sequence, as usual; nothing here depends on the order of the commits
+_ALL_PUBLISHED = f"""
+INSERT INTO relay_positions SELECT shard, 9223372036854775807 FROM generate_series(0, {ACCOUNT_SHARDS - 1}) AS shard
+"""
 _EVENTS_MAX = 100  #: of one message: so many numbers of events belong to each
 
 
@@ -94,9 +97,10 @@ def _publisher() -> EventPublisher:
 
 
 def prepare(engine: Engine) -> None:
-    """Make what the usual way needs beside our tables."""
+    """Make what the usual way needs beside our tables. Its events are published as they are written: no relay comes."""
     with engine.begin() as connection:
         connection.execute(text(f"CREATE SEQUENCE {_NUMBERS}"))
+        connection.execute(text(_ALL_PUBLISHED))
 
 
 def process(raw: str) -> None:
@@ -144,9 +148,7 @@ def _process(raw: str) -> None:
                 inbox.state, inbox.reason, inbox.detail = "dead", reason.value, detail
         events = decision_events(outcome, context) if isinstance(outcome, Decision) else []
         session.add_all(
-            OutboxRow(
-                outbox_id=inbox.inbox_id * _EVENTS_MAX + place, **each._asdict(), published_at=context.recorded_at
-            )
+            OutboxRow(outbox_id=inbox.inbox_id * _EVENTS_MAX + place, **each._asdict())
             for place, each in enumerate(events)
         )
     if events:

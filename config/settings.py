@@ -55,7 +55,7 @@ class Settings(BaseSettings):
     intake_batch_messages: Annotated[int, Field(ge=1, le=10_000)] = 500
     """Broker messages that intake stores with one statement."""
     intake_wait_seconds: Annotated[float, Field(gt=0, le=5)] = 0.05
-    """How long intake waits for a message before it wakes shards that are still to be woken; half a second if none is."""
+    """How long intake waits for a message before it wakes shards that still sleep; half a second if none does."""
     intake_idle_claim_seconds: Annotated[float, Field(gt=0)] = 30
     """On streams: after how long a silent consumer's messages are taken over."""
     message_bytes_max: Annotated[int, Field(ge=1_000, le=MESSAGE_BYTES_CEILING)] = 1_048_576

@@ -72,7 +72,7 @@ def _relay_batch(runtime: Runtime, shard: int, work: Work) -> Sequence[OutgoingE
                 runtime.watcher.relay_failed()
                 log.warning("relay_failed", action="relay_failed", shard=shard, error=_reason(error))
                 raise
-            mark_published(connection, [event.outbox_id for event in events])
+            mark_published(connection, shard, events[-1].outbox_id)
         return events
 
 

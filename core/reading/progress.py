@@ -5,6 +5,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from core.store.engine import run_bulk
+from core.store.outbox import UNPUBLISHED
 
 
 class Progress(NamedTuple):
@@ -27,15 +28,15 @@ class Progress(NamedTuple):
         return self.unposted == 0 and self.due_lots == 0 and self.published == self.events
 
 
-_PROGRESS = """
+_PROGRESS = f"""
 SELECT count(*), count(*) FILTER (WHERE state = 'received'), count(*) FILTER (WHERE state = 'posted'),
        count(*) FILTER (WHERE state = 'replayed'), count(*) FILTER (WHERE state = 'waiting'),
        count(*) FILTER (WHERE state IN ('dead', 'dropped')), coalesce(sum(deliveries - 1), 0)::bigint,
-       (SELECT count(*) FROM outbox), (SELECT count(published_at) FROM outbox),
+       (SELECT count(*) FROM outbox), (SELECT count(*) FROM outbox) - (SELECT count(*) FROM {UNPUBLISHED} AS u),
        (SELECT count(*) FROM lots WHERE expires_at <= now() AND points_remaining > 0)
            + (SELECT count(*) FROM shared_expiries WHERE expires_at <= now() AND NOT is_over)
 FROM inbox
-"""
+"""  # noqa: S608  # our own words
 
 
 def load_progress(connection: Connection) -> Progress:

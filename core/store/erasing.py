@@ -26,6 +26,7 @@ from core.store.erasures import (
     content_key,
     count_erasure,
 )
+from core.store.outbox import PUBLISHED_THROUGH
 from core.store.personal_data import ROWS
 from core.store.personal_rows import PersonalRows
 from core.store.proof.chain import ErasedWhy, erased_why, why_digest
@@ -334,12 +335,15 @@ _TOLD_BY_US: frozenset[str] = frozenset()
 _CODED = frozenset({"loyalty.balance.changed", "loyalty.tier.changed", "loyalty.message.parked"})
 
 
+_IS_OPEN = f"t.outbox_id > {PUBLISHED_THROUGH.format(shard='t.account_shard')}"
+
+
 def _erase_events(work: Scrubbing) -> None:
     """Events that were published, and those that still have to be: these leave in their turn, without the customer."""
     own = set(work.values["own"])
     changed = []
     for outbox_id, account_id, kind, body, is_open in work.find(
-        tables.outbox, "t.outbox_id", "t.account_id", "t.type", "t.body", "t.published_at IS NULL"
+        tables.outbox, "t.outbox_id", "t.account_id", "t.type", "t.body", _IS_OPEN
     ):
         event = from_json(body)
         is_own = account_id in own

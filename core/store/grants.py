@@ -110,7 +110,8 @@ WORKER_GRANTS: Mapping[str, Allowed] = {
     "source_days": Allowed(inserts=True, updates=("points",)),
     "budgets": Allowed(inserts=True, updates=("points", "orders")),
     "reminders": Allowed(inserts=True, deletes=True, updates=("points", "days_ahead", "number", "told_at")),
-    "outbox": Allowed(inserts=True, deletes=True, updates=("published_at",)),
+    "outbox": Allowed(inserts=True, deletes=True, updates=("correlation_id",)),  # its rows are only locked: purging
+    "relay_positions": Allowed(inserts=True, updates=("published_through",)),
     "numbers": Allowed(updates=("next_number",)),
     "turns": Allowed(inserts=True, updates=("shard",)),  # its rows are only locked
     "posting_attempts": Allowed(inserts=True, updates=("attempts", "started_at")),

@@ -1,4 +1,9 @@
-"""The outbox: events that were written with what they announce, and are published in order, shard by shard."""
+"""The outbox: events that were written with what they announce, and are published in order, shard by shard.
+
+An event is never written again once it is there, but where a customer is erased. How far its shard's events are
+published says one row, the relay's position: numbers are drawn in the order of the commits, so whoever sees an event
+sees all that are numbered before it.
+"""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -9,6 +14,7 @@ from sqlalchemy import Connection, Engine
 
 from core.messages.trace_context import TraceContext
 from core.store.engine import Asked, Rows, ask, run_alone, run_bulk, run_later
+from core.store.shards import ACCOUNT_SHARDS
 
 
 class OutgoingEvent(NamedTuple):
@@ -33,10 +39,21 @@ def traces_of(events: Sequence[OutgoingEvent]) -> Sequence[TraceContext | None]:
     return [event.trace for event in events] if any(event.traceparent for event in events) else ()
 
 
-_CLAIM = """
+#: Up to which number a shard's events are published.
+PUBLISHED_THROUGH = "coalesce((SELECT published_through FROM relay_positions WHERE account_shard = {shard}), 0)"
+
+#: All events that are still to be published: shard by shard, since an index finds those behind a number of one shard.
+UNPUBLISHED = f"""
+(SELECT o.* FROM generate_series(0, {ACCOUNT_SHARDS - 1}) AS s(shard) CROSS JOIN LATERAL (
+    SELECT * FROM outbox
+    WHERE account_shard = s.shard AND outbox_id > {PUBLISHED_THROUGH.format(shard="s.shard")}) AS o)
+"""  # noqa: S608  # our own words
+
+_CLAIM = f"""
 SELECT outbox_id, type, body, reply_to, correlation_id, traceparent, tracestate FROM outbox
-WHERE account_shard = %s AND published_at IS NULL ORDER BY outbox_id LIMIT %s
-"""
+WHERE account_shard = %(shard)s AND outbox_id > {PUBLISHED_THROUGH.format(shard="%(shard)s")}
+ORDER BY outbox_id LIMIT %(rows_max)s
+"""  # noqa: S608  # our own words
 
 
 def ask_unpublished(connection: Connection, account_shard: int, rows_max: int) -> Asked[list[OutgoingEvent]]:
@@ -44,7 +61,7 @@ def ask_unpublished(connection: Connection, account_shard: int, rows_max: int) -
 
     Ids are drawn under the account's lock, so that of one account's events every snapshot shows a prefix without gaps.
     """
-    return ask(connection, _CLAIM, (account_shard, rows_max), _read_events)
+    return ask(connection, _CLAIM, {"shard": account_shard, "rows_max": rows_max}, _read_events)
 
 
 def _read_events(rows: Rows) -> list[OutgoingEvent]:
@@ -53,20 +70,28 @@ def _read_events(rows: Rows) -> list[OutgoingEvent]:
 
 def has_unpublished(engine: Engine, account_shard: int) -> bool:
     """Whether the shard has events to publish now."""
-    statement = "SELECT EXISTS (SELECT 1 FROM outbox WHERE account_shard = %s AND published_at IS NULL)"
-    return bool(run_alone(engine, statement, (account_shard,))[0][0])
+    return bool(run_alone(engine, _HAS_UNPUBLISHED, {"shard": account_shard})[0][0])
 
 
-def mark_published(connection: Connection, outbox_ids: Sequence[int]) -> None:
-    """Mark these very rows; a range would take along rows that were committed meanwhile and never published.
+_HAS_UNPUBLISHED = f"""
+SELECT EXISTS (SELECT 1 FROM outbox WHERE account_shard = %(shard)s
+               AND outbox_id > {PUBLISHED_THROUGH.format(shard="%(shard)s")})
+"""  # noqa: S608  # our own words
 
-    The commit does not wait until the marks are on disk: if the server dies meanwhile, the events are published again.
+_MARK = """
+INSERT INTO relay_positions (account_shard, published_through)
+SELECT %s, %s FROM set_config('synchronous_commit', 'off', true)
+ON CONFLICT (account_shard) DO UPDATE SET published_through = excluded.published_through
+"""
+
+
+def mark_published(connection: Connection, account_shard: int, outbox_id: int) -> None:
+    """Mark the shard's events as published up to this one, the last that was: others may have been committed meanwhile.
+
+    The caller has the relay's turn at the shard. The commit does not wait until the mark is on disk: if the server dies
+    meanwhile, the events are published again.
     """
-    statement = """
-        UPDATE outbox SET published_at = now() FROM set_config('synchronous_commit', 'off', true)
-        WHERE outbox_id = ANY(%b)
-    """
-    run_later(connection, statement, (list(outbox_ids),))
+    run_later(connection, _MARK, (account_shard, outbox_id))
 
 
 class WrittenEvents(NamedTuple):
@@ -78,10 +103,10 @@ class WrittenEvents(NamedTuple):
 
 
 # Rows of this transaction have its own time; those of others are published or not to be seen.
-_WRITTEN = """
+_WRITTEN = f"""
 SELECT type, count(*), sum((body::jsonb -> 'data' ->> 'points')::bigint) FILTER (WHERE body::jsonb -> 'data' ? 'kind')
-FROM outbox WHERE created_at = now() AND published_at IS NULL GROUP BY type ORDER BY type
-"""
+FROM {UNPUBLISHED} AS u WHERE created_at = now() GROUP BY type ORDER BY type
+"""  # noqa: S608  # our own words
 
 
 def written_events(connection: Connection) -> list[WrittenEvents]:
@@ -90,14 +115,11 @@ def written_events(connection: Connection) -> list[WrittenEvents]:
     return [WrittenEvents(kind, events, None if points is None else int(points)) for kind, events, points in rows]
 
 
-_SHARDS = """
-WITH RECURSIVE s AS (
-    (SELECT account_shard FROM outbox WHERE published_at IS NULL ORDER BY account_shard LIMIT 1)
-    UNION ALL
-    SELECT (SELECT o.account_shard FROM outbox o WHERE o.published_at IS NULL AND o.account_shard > s.account_shard
-            ORDER BY o.account_shard LIMIT 1) FROM s WHERE s.account_shard IS NOT NULL
-) SELECT account_shard FROM s WHERE account_shard IS NOT NULL
-"""
+_SHARDS = f"""
+SELECT s.shard FROM generate_series(0, {ACCOUNT_SHARDS - 1}) AS s(shard) CROSS JOIN LATERAL (
+    SELECT 1 FROM outbox WHERE account_shard = s.shard AND outbox_id > {PUBLISHED_THROUGH.format(shard="s.shard")}
+    LIMIT 1) AS o ORDER BY s.shard
+"""  # noqa: S608  # our own words
 
 
 def shards_with_unpublished(connection: Connection) -> list[int]:
@@ -142,7 +164,8 @@ def load_published(
     chosen = {"account_id": account_id, "since": since, "from_sequence": from_sequence}
     statement = f"""
         SELECT outbox_id, type, body, NULL, NULL, traceparent, tracestate FROM outbox
-        WHERE outbox_id > %(after)s AND published_at IS NOT NULL {_and(_PUBLISHED, chosen)}
+        WHERE outbox_id > %(after)s AND outbox_id <= {PUBLISHED_THROUGH.format(shard="outbox.account_shard")}
+            {_and(_PUBLISHED, chosen)}
         ORDER BY outbox_id LIMIT %(rows_max)s
     """  # noqa: S608  # our own words
     rows = run_bulk(connection, statement, {**chosen, "after": after, "rows_max": rows_max})

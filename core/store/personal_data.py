@@ -130,7 +130,7 @@ COLUMNS: Mapping[str, Mapping[str, Holds]] = MappingProxyType(
             key="event_id",
             data="body",
             received="reply_to correlation_id tracestate",
-            nothing="outbox_id account_shard type created_at published_at traceparent",
+            nothing="outbox_id account_shard type created_at traceparent",
         ),
         "lots": _columns(
             account="account_id",
@@ -180,6 +180,7 @@ COLUMNS: Mapping[str, Mapping[str, Holds]] = MappingProxyType(
         "activity_lines": _columns(nothing="program_id month line_number flow cause_kind cause program_version points"),
         "numbers": _columns(nothing="name next_number erasures"),
         "turns": _columns(nothing="task shard"),
+        "relay_positions": _columns(nothing="account_shard published_through"),
         "posting_attempts": _columns(nothing="shard attempts started_at"),
         "periodic_runs": _columns(nothing="task as_of finished_at result"),
         "retention": _columns(nothing="table_name purged_before seal"),

@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 from core.store import tables
 from core.store.engine import run_bulk
 from core.store.locks import LockClass, try_lock
+from core.store.outbox import PUBLISHED_THROUGH
 from core.store.proof.seals import seal
 from core.upkeep.runs import last_result
 
@@ -44,13 +45,14 @@ INBOX = KeptTable(
     "state IN ('posted', 'replayed', 'rejected', 'dropped') AND settled_at < %s",
     ("dead_letter_actions",),
 )
+_IS_OUT = f"created_at < %s AND outbox_id <= {PUBLISHED_THROUGH.format(shard='outbox.account_shard')}"
 #: Its last row stays, so that the number after it tells whether all the others were there.
 OUTBOX = KeptTable(
     "outbox",
     "outbox_id",
     "created_at",
-    "published_at",
-    "published_at < %s AND outbox_id < (SELECT max(outbox_id) FROM outbox)",
+    "created_at",
+    f"{_IS_OUT} AND outbox_id < (SELECT max(outbox_id) FROM outbox)",  # noqa: S608  # our own words
 )
 
 

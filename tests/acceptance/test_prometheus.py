@@ -12,11 +12,13 @@ import pytest
 from sqlalchemy import text
 
 from core.store.locks import Task
+from core.store.outbox import UNPUBLISHED
 from core.store.shards import ACCOUNT_SHARDS
 from tasks.periodic import audit_ledger
 from tests.acceptance.prometheus_server import INSTALLED, Prometheus, free_ports, scraping
 from tests.acceptance.whole_worker import WholeWorker, wait_until
 from tests.factories import PROGRAM_TEXT, as_bytes, order, refund
+from tests.published import COUNT_UNPUBLISHED
 from tests.tasks.runtimes import make_runtime
 from tests.test_monitoring import RULES, dashboard_expressions
 from tests.turns import has_turn
@@ -172,9 +174,14 @@ def inbox_that_somebody_holds(worker: WholeWorker) -> Iterator[None]:
 def outbox_that_somebody_holds(worker: WholeWorker) -> Iterator[None]:
     with held(worker, Task.RELAY, ACCOUNT_SHARDS):
         worker.publish(as_bytes(order("told", customer_id="told")))
-        unpublished = "SELECT count(*) FROM outbox WHERE published_at IS NULL"
-        wait_until(lambda: worker.value(unpublished) > 0, worker.log)
-        moved(worker, "outbox", "created_at", "published_at IS NULL", timedelta(minutes=5))
+        wait_until(lambda: worker.value(COUNT_UNPUBLISHED) > 0, worker.log)
+        moved(
+            worker,
+            "outbox",
+            "created_at",
+            f"outbox_id IN (SELECT outbox_id FROM {UNPUBLISHED} AS u)",
+            timedelta(minutes=5),
+        )
         yield
 
 

@@ -31,6 +31,7 @@ from tests.faults.stream import (
     conflict_of,
 )
 from tests.limit_checks import Limits, limit_problems, load_limits
+from tests.published import COUNT_UNPUBLISHED
 
 
 class AccountRow(NamedTuple):
@@ -108,7 +109,7 @@ def take_snapshot(connection: Connection) -> Snapshot:
         refunds=[(row[0], row[1]) for row in run_bulk(connection, "SELECT source, refund_id FROM refunds")],
         order_events=[(row[0], row[1], row[2]) for row in run_bulk(connection, _ORDER_EVENTS)],
         limits=load_limits(connection, PROGRAMS[LIMITED]),
-        unpublished=run_bulk(connection, "SELECT count(*) FROM outbox WHERE published_at IS NULL")[0][0],
+        unpublished=run_bulk(connection, COUNT_UNPUBLISHED)[0][0],
         broken=broken,
     )
 

@@ -31,6 +31,7 @@ from tests.faults.measures import Planned, Probes, Strikes, recoveries
 from tests.faults.shop import Shop
 from tests.faults.stream import WAITING, Key, Stream
 from tests.faults.world import World
+from tests.published import COUNT_UNPUBLISHED
 from workers.celery_app import create_app
 
 RECOVERY_SECONDS_MAX = 30.0
@@ -67,10 +68,10 @@ class Progress(NamedTuple):
     due_lots: int
 
 
-_PROGRESS = """
+_PROGRESS = f"""
 SELECT count(*) FILTER (WHERE is_ours), count(*) FILTER (WHERE is_ours AND state = 'waiting'),
        count(*) FILTER (WHERE state = 'received'),
-       (SELECT count(*) FROM outbox WHERE published_at IS NULL), (SELECT count(DISTINCT body) FROM outbox),
+       ({COUNT_UNPUBLISHED}), (SELECT count(DISTINCT body) FROM outbox),
        (SELECT count(*) FROM dated_lots WHERE expires_at <= now() AND points_remaining > 0)
 FROM (SELECT state, position(%b::bytea IN body) > 0 AS is_ours FROM inbox) AS messages
 """

@@ -17,6 +17,7 @@ from tests.faults.fault_programs import DESK, GRANTED, apply_programs
 from tests.faults.judge import Snapshot, differences, take_snapshot
 from tests.faults.kinds import KINDS, make_stream
 from tests.faults.stream import ANSWERED, COMMAND_CONFLICT, NOT_ALLOWED, POSTED, REPLAYED, WAITING, Stream
+from tests.published import PUBLISH_ALL
 from tests.shell import LIMITS, Shell
 
 SEED, MESSAGES = 20_261_121, 400
@@ -56,7 +57,7 @@ def posted(engine: Engine, stream: Stream) -> Run:
     while shell.sweep()["woken"]:
         shell.post()
     shell.expire(LONG_AFTER)
-    shell.execute("UPDATE outbox SET published_at = now()")
+    shell.execute(PUBLISH_ALL)
     with engine.begin() as connection:
         snapshot = take_snapshot(connection)
     return Run(

@@ -9,6 +9,7 @@ from typing import Any
 
 from core.domain.expiry.dates import expires_at
 from core.domain.orders.facts import Order, Refund
+from core.store.outbox import UNPUBLISHED
 from core.store.proof.chain import walk_chains
 from core.store.proof.verify import verify_ledger
 from tests.facts import AS_OF, instant
@@ -233,7 +234,7 @@ def _events(world: World) -> Iterator[str]:
     if arrived != written:
         lost, unknown = sorted(written.keys() - arrived.keys()), sorted(arrived.keys() - written.keys())
         yield f"events that never arrived: {lost}; that arrived and were not written as they came: {unknown}"
-    for row in world.stage.rows("SELECT event_id FROM outbox WHERE published_at IS NULL"):
+    for row in world.stage.rows(f"SELECT event_id FROM {UNPUBLISHED} AS u"):
         yield f"event {row['event_id']} is not marked as published"
     numbers: dict[tuple[str, str], list[int]] = defaultdict(list)
     for event in map(json.loads, arrived.values()):

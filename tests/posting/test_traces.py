@@ -15,6 +15,7 @@ from core.receiving.receive import receive, receive_in_parts
 from core.store.outbox import load_published
 from tests.answers import TRUSTED
 from tests.factories import as_bytes, cancellation, command, order, refund
+from tests.published import PUBLISH_ALL
 from tests.shell import EVENT_SOURCE, LIMITS, Shell
 
 RETRY = RetryLimits(LIMITS, shards=4, event_source=EVENT_SOURCE, waiting_days_max=30)
@@ -185,7 +186,7 @@ def test_a_repeat_changes_nothing_of_it(shell: Shell) -> None:
 
 def test_events_that_are_published_again_have_it_still(shell: Shell, engine: Engine) -> None:
     shell.take(traced(order("o1"), 1))
-    shell.execute("UPDATE outbox SET published_at = now()")
+    shell.execute(PUBLISH_ALL)
     with engine.begin() as connection:
         again = load_published(connection, after=0, rows_max=10)
     assert {each.trace for each in again} == {trace(1)}

@@ -309,22 +309,21 @@ PROTECTIONS = (
                 _RELAY,
                 "        if events:\n            try:\n",
                 "        if events:\n"
-                "            mark_published(connection, [event.outbox_id for event in events])\n"
+                "            mark_published(connection, shard, events[-1].outbox_id)\n"
                 "            connection.connection.driver_connection.commit()\n"
                 "            try:\n",
             ),
         ),
     ),
     Protection(
-        "mark the very rows that were published",
+        "mark no further than was published",
         "no event is skipped that was committed meanwhile",
         (
             Edit(
                 _OUTBOX,
-                "WHERE outbox_id = ANY(%b)",
-                "WHERE outbox_id <= %s AND published_at IS NULL",
+                "SELECT %s, %s FROM set_config",
+                "SELECT %s, (SELECT max(outbox_id) FROM outbox WHERE outbox_id >= %s) FROM set_config",
             ),
-            Edit(_OUTBOX, "(list(outbox_ids),))", "(max(outbox_ids),))"),
         ),
     ),
     Protection(
@@ -335,7 +334,7 @@ PROTECTIONS = (
     Protection(
         "events are taken in their order",
         "an account's events leave in order",
-        (Edit(_OUTBOX, "published_at IS NULL ORDER BY outbox_id LIMIT %s\n", "published_at IS NULL LIMIT %s\n"),),
+        (Edit(_OUTBOX, 'ORDER BY outbox_id LIMIT %(rows_max)s\n"', 'LIMIT %(rows_max)s\n"'),),
         tests=(f"{_RELAY_TESTS}::test_events_are_taken_in_order_however_the_database_finds_them",),
     ),
     Protection(

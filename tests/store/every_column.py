@@ -182,7 +182,8 @@ UPDATED: dict[str, dict[str, Named | Free]] = {
     "source_days": {"points": Free("decides on what a source may still command today, and on nothing that is posted")},
     "budgets": {"points": Named(_BUDGETS), "orders": Named(_BUDGETS)},
     "reminders": {"points": _REMINDS, "days_ahead": _REMINDS, "number": _REMINDS, "told_at": _REMINDS},
-    "outbox": {"published_at": Free("whether an event went out is known to the broker alone", "now()")},
+    "outbox": {"correlation_id": _ASKED},
+    "relay_positions": {"published_through": Free("which events went out is known to the broker alone")},
     "numbers": {"next_number": Named("events are numbered without gaps to the last, which is never purged")},
     "turns": {"shard": Free("the row is only locked; whoever misses it makes another")},
     "posting_attempts": {

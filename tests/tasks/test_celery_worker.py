@@ -18,6 +18,7 @@ from celery import Celery
 from config.queues import QUEUE_NAMES
 from core.store.engine import create_database_engine
 from tests.factories import as_bytes, order, refund
+from tests.published import COUNT_UNPUBLISHED
 from tests.shell import Shell
 
 pytestmark = pytest.mark.slow
@@ -148,7 +149,7 @@ def test_shops_messages_and_celerys_never_share_a_key(running: Running) -> None:
 def test_two_beats_and_every_way_in_left_a_clean_ledger_and_each_event_once(running: Running) -> None:
     running.publish(*(as_bytes(order(f"b{n}", customer_id=f"b{n % 5}")) for n in range(50)))
     eventually(lambda: running.shell.value("SELECT count(*) FROM orders WHERE order_id LIKE 'b%'") == 50)
-    eventually(lambda: running.shell.value("SELECT count(*) FROM outbox WHERE published_at IS NULL") == 0)
+    eventually(lambda: running.shell.value(COUNT_UNPUBLISHED) == 0)
     ids = [event["id"] for event in running.events()]
     assert len(ids) == len(set(ids)) == running.shell.value("SELECT count(*) FROM outbox")
     assert running.shell.differences() == []

@@ -12,6 +12,7 @@ from core.store.shards import message_shard
 from core.upkeep.runs import last_run
 from tasks.posting import post_inbox, sweep_inbox
 from tests.factories import order, refund
+from tests.published import COUNT_UNPUBLISHED
 from tests.shell import Shell
 from tests.tasks.runtimes import RecordingPublisher, make_runtime
 from tests.turns import has_turn
@@ -25,7 +26,7 @@ def shell(engine: Engine) -> Shell:
 
 
 def unpublished(shell: Shell) -> int:
-    return int(shell.value("SELECT count(*) FROM outbox WHERE published_at IS NULL"))
+    return int(shell.value(COUNT_UNPUBLISHED))
 
 
 def account_shards(shell: Shell) -> set[int]:

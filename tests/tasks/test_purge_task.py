@@ -21,7 +21,7 @@ NO_TIME = 1e-9  # days
 #: Every instant that says when something was done here.
 WRITTEN = {
     "inbox": ("received_at", "settled_at"),
-    "outbox": ("created_at", "published_at"),
+    "outbox": ("created_at",),
     "accounts": ("created_at",),
     "entries": ("recorded_at",),
     "tier_changes": ("recorded_at",),

@@ -19,6 +19,7 @@ from core.store.outbox import ask_unpublished
 from core.store.shards import ACCOUNT_SHARDS
 from tasks.relay import relay_outbox, sweep_outbox
 from tests.factories import order, refund
+from tests.published import COUNT_UNPUBLISHED
 from tests.shell import Shell
 from tests.tasks.runtimes import RecordingPublisher, make_runtime
 from tests.turns import has_turn
@@ -35,7 +36,7 @@ def shell(engine: Engine) -> Shell:
 
 
 def unpublished(shell: Shell) -> int:
-    return int(shell.value("SELECT count(*) FROM outbox WHERE published_at IS NULL"))
+    return int(shell.value(COUNT_UNPUBLISHED))
 
 
 def outbox(shell: Shell, shard: int) -> list[tuple[str, str]]:
@@ -173,7 +174,7 @@ def test_what_is_written_while_a_relay_publishes_does_not_wait_for_the_sweep(she
     publisher.publish = publish_while_another_writes  # type: ignore[method-assign]
     relay_outbox(make_runtime(engine, lambda: publisher, relay_batch_events=100), shard)
     assert publisher.events[-1] == (late.type, late.body)
-    assert shell.value("SELECT count(*) FROM outbox WHERE account_shard = :s AND published_at IS NULL", s=shard) == 0
+    assert shell.value(f"{COUNT_UNPUBLISHED} WHERE account_shard = :s", s=shard) == 0
 
 
 def test_many_relays_at_once_publish_each_event_once_and_in_order(shell: Shell, engine: Engine) -> None:

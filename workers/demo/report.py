@@ -9,6 +9,7 @@ from rich.table import Table
 from sqlalchemy import Engine, text
 
 from core.reading.progress import load_progress
+from core.store.outbox import PUBLISHED_THROUGH
 from core.store.proof.verify import verify_ledger
 from workers.demo.sample import Traffic
 from workers.stack import own_command
@@ -29,7 +30,10 @@ ORDER BY e.sequence
 """
 #: Headings with which a history fits into 80 columns.
 _SHORT = {"sequence": "#", "balance_after": "balance", "occurred_at": "on", "order_id": "order", "refund_id": "refund"}
-_EVENTS = "SELECT type, count(published_at) AS published FROM outbox GROUP BY type ORDER BY type"
+_EVENTS = f"""
+SELECT type, count(*) FILTER (WHERE outbox_id <= {PUBLISHED_THROUGH.format(shard="outbox.account_shard")}) AS published
+FROM outbox GROUP BY type ORDER BY type
+"""  # noqa: S608  # our own words
 _PARKED = "SELECT inbox_id, reason, detail FROM inbox WHERE state = 'dead' ORDER BY inbox_id"
 
 

@@ -27,7 +27,15 @@ from core.store.tables.ledger import (
     shared_expiries,
     tier_changes,
 )
-from core.store.tables.messages import dead_letter_actions, inbox, numbers, outbox, posting_attempts, turns
+from core.store.tables.messages import (
+    dead_letter_actions,
+    inbox,
+    numbers,
+    outbox,
+    posting_attempts,
+    relay_positions,
+    turns,
+)
 from core.store.tables.orders import budgets, order_events, order_payments, orders, refunds, returns, usages
 from core.store.tables.upkeep import periodic_runs, reminders, repairs, retention, schema_support
 
@@ -67,6 +75,7 @@ __all__ = [
     "program_changes",
     "programs",
     "refunds",
+    "relay_positions",
     "reminders",
     "repairs",
     "retention",

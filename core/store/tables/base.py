@@ -17,9 +17,10 @@ metadata = MetaData(
 )
 
 INSTANT = DateTime(timezone=True)
-#: Every row dies once by the update that settles it, and its entry at the low end of a partial index is in the way of
-#: whoever looks for work there: vacuumed at a fiftieth of the table instead of a fifth, indexes each time. Analyzed
-#: still sooner: where statistics are old, the few rows that are open look like none, and any index as good as theirs.
+#: Every row of the inbox dies once by the update that settles it, and its entry at the low end of a partial index is in
+#: the way of whoever looks for work there: vacuumed at a fiftieth of the table instead of a fifth, indexes each time.
+#: Analyzed still sooner: where statistics are old, the few rows that are open look like none, and any index as good as
+#: theirs.
 QUEUE_STORAGE = {
     "autovacuum_vacuum_scale_factor": "0.02",
     "autovacuum_vacuum_threshold": "5000",

@@ -102,7 +102,6 @@ outbox = sa.Table(
     column("type", sa.String()),
     column("body", sa.String()),
     column("created_at", INSTANT, default="now()"),
-    column("published_at", INSTANT, null=True),
     column("reply_to", sa.String(), null=True),  #: it answers a message, and goes to this queue or stream too
     column("correlation_id", sa.String(), null=True),  #: of that message
     #: The trace that goes on beside it, as it stands in it: of the message that caused it.
@@ -111,9 +110,18 @@ outbox = sa.Table(
     # As much as AMQP takes: what the relay could not write would hold up all that stands behind it.
     sa.CheckConstraint("octet_length(reply_to) <= 255 AND octet_length(correlation_id) <= 255", name="reply"),
     sa.UniqueConstraint("account_id", "event_id", postgresql_nulls_not_distinct=True),
-    sa.Index("ix_outbox_unpublished", "account_shard", "outbox_id", postgresql_where=sa.text("published_at IS NULL")),
+    sa.Index(None, "account_shard", "outbox_id"),
     sa.Index("ix_outbox_created_at", "created_at", postgresql_using="brin"),
     postgresql_with=QUEUE_STORAGE,
+)
+
+#: How far the relay has come with each account shard's events, which it publishes in their order: a row for each shard
+#: instead of a mark on every event, which would be written twice, with its text and all its index entries.
+relay_positions = sa.Table(
+    "relay_positions",
+    metadata,
+    sa.Column("account_shard", sa.SmallInteger(), primary_key=True, autoincrement=False),
+    column("published_through", sa.BigInteger()),  #: the shard's events up to this number are published
 )
 
 posting_attempts = sa.Table(

@@ -12,13 +12,13 @@ from sqlalchemy import Engine, text
 from config.schedule import TICKS
 from core.reading.status import load_status
 from tests.factories import order, refund
+from tests.published import PUBLISH_ALL
 from tests.shell import Shell
 from tests.workers.cli.command_line import CommandLine
 from workers.brokers import open_intake, open_shop_publisher
 from workers.cli import status_commands
 from workers.heartbeat import beat_heart
 
-PUBLISHED = "UPDATE outbox SET published_at = now()"
 ALL_RAN = "INSERT INTO periodic_runs (task, as_of, result) VALUES " + ", ".join(
     f"('{tick.task}', now(), '{{}}')" for tick in TICKS
 )
@@ -41,7 +41,7 @@ CASES = [
     ),
     Case(
         "outbox_lag",
-        "UPDATE outbox SET published_at = NULL, created_at = now() - interval '2 h'",
+        "WITH old AS (UPDATE outbox SET created_at = now() - interval '2 h') DELETE FROM relay_positions",
         "2 events to publish, the oldest for 2 h 0 min",
     ),
     Case(
@@ -89,7 +89,7 @@ IN_TIME = [
 def shell(shell: Shell) -> Shell:
     """One order, which is through, and all that runs has run."""
     shell.take(order("o1"))
-    shell.execute(PUBLISHED)
+    shell.execute(PUBLISH_ALL)
     shell.execute(ALL_RAN)
     return shell
 
@@ -175,7 +175,7 @@ def test_the_limits_are_settings(loyalty: CommandLine, shell: Shell, monkeypatch
     shell.take(b"{", refund("r1", "o9"))
     shell.receive(order("o2"))
     shell.execute("UPDATE inbox SET received_at = now() - interval '2 h'")
-    shell.execute(PUBLISHED)
+    shell.execute(PUBLISH_ALL)
     names = ("inbox_lag", "dead_letters", "message_waits_long")
     monkeypatch.setenv("LOYALTY_WAITING_ALARM_HOURS", "1")
     assert tuple(found["name"] for found in loyalty("status", "--json").json["problems"]) == names

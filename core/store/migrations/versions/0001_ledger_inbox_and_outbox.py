@@ -86,7 +86,7 @@ CREATE TABLE numbers (
 CREATE TABLE outbox (
     outbox_id bigint NOT NULL, account_shard smallint NOT NULL, account_id uuid, event_id varchar NOT NULL,
     type varchar NOT NULL, body varchar NOT NULL, created_at timestamptz DEFAULT now() NOT NULL,
-    published_at timestamptz, reply_to varchar, correlation_id varchar, traceparent varchar, tracestate varchar,
+    reply_to varchar, correlation_id varchar, traceparent varchar, tracestate varchar,
     CONSTRAINT pk_outbox PRIMARY KEY (outbox_id),
     CONSTRAINT uq_outbox_account_id_event_id UNIQUE NULLS NOT DISTINCT (account_id, event_id),
     CONSTRAINT ck_outbox_reply CHECK (octet_length(reply_to) <= 255 AND octet_length(correlation_id) <= 255)
@@ -95,7 +95,7 @@ CREATE TABLE outbox (
     autovacuum_analyze_scale_factor = 0.005, autovacuum_analyze_threshold = 2000
 );
 CREATE INDEX ix_outbox_created_at ON outbox USING brin (created_at);
-CREATE INDEX ix_outbox_unpublished ON outbox (account_shard, outbox_id) WHERE published_at IS NULL;
+CREATE INDEX ix_outbox_account_shard_outbox_id ON outbox (account_shard, outbox_id);
 CREATE TABLE periodic_runs (
     task varchar NOT NULL, as_of timestamptz NOT NULL, finished_at timestamptz DEFAULT now() NOT NULL,
     result jsonb NOT NULL,
@@ -107,6 +107,10 @@ CREATE TABLE posting_attempts (
     shard SMALLSERIAL NOT NULL, attempts integer DEFAULT 0 NOT NULL,
     started_at timestamptz DEFAULT now() NOT NULL,
     CONSTRAINT pk_posting_attempts PRIMARY KEY (shard)
+);
+CREATE TABLE relay_positions (
+    account_shard smallint NOT NULL, published_through bigint NOT NULL,
+    CONSTRAINT pk_relay_positions PRIMARY KEY (account_shard)
 );
 CREATE TABLE programs (
     program_id varchar NOT NULL, version integer NOT NULL, effective_from timestamptz NOT NULL,
