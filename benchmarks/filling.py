@@ -94,9 +94,9 @@ INSERT INTO inbox (inbox_id, source, event_id, type, occurred_at, subject, body,
 SELECT (k - 1) * :accounts + n, '/bench', 'e' || (k - 1) * :accounts + n, 'order.completed',
        {_OCCURRED_AT.format(k="k")}, concat('order ', n, '-', k), '', 'posted', now()
 FROM generate_series(1, CAST(:accounts AS integer)) AS n, generate_series(1, :each) AS k ORDER BY k, n;
-INSERT INTO outbox (outbox_id, account_shard, account_id, event_id, type, body)
+INSERT INTO outbox (outbox_id, account_shard, account_id, event_key, type, body)
 SELECT row_number() OVER (ORDER BY k, customer_id), account_shard, account_id,
-       concat_ws(':', account_id, CASE k WHEN 0 THEN 'created' ELSE k::text END),
+       CASE k WHEN 0 THEN 'created' ELSE k::text END,
        CASE k WHEN 0 THEN 'loyalty.account.created' ELSE 'loyalty.balance.changed' END, '{{}}'
 FROM accounts, generate_series(0, :each) AS k ORDER BY k, customer_id;
 UPDATE numbers SET next_number = 1 + CASE name WHEN 'inbox' THEN (SELECT count(*) FROM inbox)

@@ -414,5 +414,5 @@ def _of_account(
     body = event_json(event_type, event_id, context.source, context.recorded_at, data, subject, trace=trace)
     shard = account_shard(account.account_id)
     if trace is None:
-        return OutboxEvent(shard, account.account_id, event_id, event_type.value, body)
-    return OutboxEvent(shard, account.account_id, event_id, event_type.value, body, None, None, *trace)
+        return OutboxEvent(shard, account.account_id, name, event_type.value, body)
+    return OutboxEvent(shard, account.account_id, name, event_type.value, body, None, None, *trace)

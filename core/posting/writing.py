@@ -230,7 +230,7 @@ class Writing:
                 times = f" {last.inbox_id}:{last.deliveries}"
                 self._events.append(
                     answer._replace(
-                        event_id=answer.event_id + times, reply_to=last.reply_to, correlation_id=last.correlation_id
+                        event_key=answer.event_key + times, reply_to=last.reply_to, correlation_id=last.correlation_id
                     )
                 )
 

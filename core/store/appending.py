@@ -60,7 +60,7 @@ class OutboxEvent(NamedTuple):
 
     account_shard: int
     account_id: UUID | None  #: None for an event that is about no account
-    event_id: str
+    event_key: str  #: its id, or what follows in that behind the account's
     type: str
     body: str
     reply_to: str | None = None  #: the queue or stream of who asked for it: it goes there too

@@ -127,7 +127,7 @@ COLUMNS: Mapping[str, Mapping[str, Holds]] = MappingProxyType(
         ),
         "outbox": _columns(
             account="account_id",
-            key="event_id",
+            key="event_key",
             data="body",
             received="reply_to correlation_id tracestate",
             nothing="outbox_id account_shard type created_at traceparent",

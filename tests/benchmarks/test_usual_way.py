@@ -24,7 +24,7 @@ WRITTEN = {
     "refunds": "refunds t",
     "outbox": "outbox t LEFT JOIN accounts USING (account_id)",
 }
-OWN = "{account_id,account_shard,shard,inbox_id,outbox_id,event_id,body,created_at,updated_at,recorded_at}"
+OWN = "{account_id,account_shard,shard,inbox_id,outbox_id,event_key,body,created_at,updated_at,recorded_at}"
 
 
 def written(shell: Shell, table: str) -> list[Row[tuple[str]]]:

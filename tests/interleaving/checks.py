@@ -234,8 +234,8 @@ def _events(world: World) -> Iterator[str]:
     if arrived != written:
         lost, unknown = sorted(written.keys() - arrived.keys()), sorted(arrived.keys() - written.keys())
         yield f"events that never arrived: {lost}; that arrived and were not written as they came: {unknown}"
-    for row in world.stage.rows(f"SELECT event_id FROM {UNPUBLISHED} AS u"):
-        yield f"event {row['event_id']} is not marked as published"
+    for row in world.stage.rows(f"SELECT event_key FROM {UNPUBLISHED} AS u"):
+        yield f"event {row['event_key']} is not marked as published"
     numbers: dict[tuple[str, str], list[int]] = defaultdict(list)
     for event in map(json.loads, arrived.values()):
         if "sequence" in event["data"]:

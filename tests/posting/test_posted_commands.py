@@ -253,7 +253,7 @@ def test_a_command_that_comes_again_while_it_is_decided_is_answered_to_both(
     send(first)
     shell.post()
     rows = shell.rows(
-        "SELECT reply_to, correlation_id, body FROM outbox WHERE event_id LIKE 'answer:% k1%' ORDER BY correlation_id"
+        "SELECT reply_to, correlation_id, body FROM outbox WHERE event_key LIKE 'answer:% k1%' ORDER BY correlation_id"
     )
     asked = [("loyalty.replies.till", "c2"), *([first] if first else [(None, None)])]
     assert sorted((row[:2] for row in rows), key=str) == sorted(map(tuple, asked), key=str)

@@ -39,9 +39,9 @@ def shell(engine: Engine) -> Shell:
 def traces(shell: Shell) -> dict[str, tuple[str | None, str | None]]:
     """Of each event its trace, which is also that which goes out beside it."""
     found = {}
-    for row in shell.rows("SELECT event_id, type, body, traceparent, tracestate FROM outbox ORDER BY outbox_id"):
+    for row in shell.rows("SELECT event_key, type, body, traceparent, tracestate FROM outbox ORDER BY outbox_id"):
         event = json.loads(row.body)
-        name = f"{row.type.removeprefix('loyalty.')} {row.event_id.rpartition(':')[2]}"
+        name = f"{row.type.removeprefix('loyalty.')} {row.event_key.rpartition(':')[2]}"
         found[name] = event.get("traceparent"), event.get("tracestate")
         assert found[name] == (row.traceparent, row.tracestate)
     return found

@@ -289,7 +289,7 @@ TAMPERED = [
     ),
     (
         "no event tells of an entry that is not there",
-        "UPDATE outbox SET event_id = event_id || '9' WHERE type = 'loyalty.balance.changed'",
+        "UPDATE outbox SET event_key = event_key || '9' WHERE type = 'loyalty.balance.changed'",
     ),
     (
         "every account and every tier change has its event",

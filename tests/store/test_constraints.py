@@ -182,7 +182,7 @@ REFUSED = {
     "ck_reminders_number": "UPDATE reminders SET number = 0",
     "pk_outbox": "UPDATE outbox SET outbox_id = 1",
     "ck_outbox_reply": "UPDATE outbox SET reply_to = repeat('ü', 128)",
-    "uq_outbox_account_id_event_id": "UPDATE outbox SET event_id = 'same'",
+    "uq_outbox_account_id_event_key": "UPDATE outbox SET event_key = 'same'",
     "pk_numbers": "INSERT INTO numbers SELECT * FROM numbers",
     "pk_turns": "INSERT INTO turns SELECT * FROM turns",
     "pk_relay_positions": "INSERT INTO relay_positions SELECT * FROM relay_positions",

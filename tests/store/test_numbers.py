@@ -43,9 +43,9 @@ def test_events_have_numbers_in_the_order_in_which_they_were_committed(engine: E
     shell = Shell(engine)
     shell.take(order("o1"))
     shell.take(order("o2"), order("o3"))
-    rows = shell.rows("SELECT outbox_id, event_id FROM outbox ORDER BY outbox_id")
+    rows = shell.rows("SELECT outbox_id, event_key FROM outbox ORDER BY outbox_id")
     assert [row.outbox_id for row in rows] == [1, 2, 3, 4]
-    assert [row.event_id.partition(":")[2] for row in rows] == ["created", "1", "2", "3"]
+    assert [row.event_key for row in rows] == ["created", "1", "2", "3"]
 
 
 def test_what_posting_reads_is_there_until_the_message_has_its_outcome(engine: Engine) -> None:

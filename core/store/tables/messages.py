@@ -98,7 +98,8 @@ outbox = sa.Table(
     ),  #: from `numbers`, under the account's lock
     column("account_shard", sa.SmallInteger()),
     column("account_id", sa.Uuid(), null=True),  #: null: an event that is about no account
-    column("event_id", sa.String()),
+    #: Its id, without the account's and the colon with which the ids of an account's own events begin.
+    column("event_key", sa.String()),
     column("type", sa.String()),
     column("body", sa.String()),
     column("created_at", INSTANT, default="now()"),
@@ -109,7 +110,7 @@ outbox = sa.Table(
     column("tracestate", sa.String(), null=True),
     # As much as AMQP takes: what the relay could not write would hold up all that stands behind it.
     sa.CheckConstraint("octet_length(reply_to) <= 255 AND octet_length(correlation_id) <= 255", name="reply"),
-    sa.UniqueConstraint("account_id", "event_id", postgresql_nulls_not_distinct=True),
+    sa.UniqueConstraint("account_id", "event_key", postgresql_nulls_not_distinct=True),
     sa.Index(None, "account_shard", "outbox_id"),
     sa.Index("ix_outbox_created_at", "created_at", postgresql_using="brin"),
     postgresql_with=QUEUE_STORAGE,

@@ -84,11 +84,11 @@ CREATE TABLE numbers (
     CONSTRAINT pk_numbers PRIMARY KEY (name)
 );
 CREATE TABLE outbox (
-    outbox_id bigint NOT NULL, account_shard smallint NOT NULL, account_id uuid, event_id varchar NOT NULL,
+    outbox_id bigint NOT NULL, account_shard smallint NOT NULL, account_id uuid, event_key varchar NOT NULL,
     type varchar NOT NULL, body varchar NOT NULL, created_at timestamptz DEFAULT now() NOT NULL,
     reply_to varchar, correlation_id varchar, traceparent varchar, tracestate varchar,
     CONSTRAINT pk_outbox PRIMARY KEY (outbox_id),
-    CONSTRAINT uq_outbox_account_id_event_id UNIQUE NULLS NOT DISTINCT (account_id, event_id),
+    CONSTRAINT uq_outbox_account_id_event_key UNIQUE NULLS NOT DISTINCT (account_id, event_key),
     CONSTRAINT ck_outbox_reply CHECK (octet_length(reply_to) <= 255 AND octet_length(correlation_id) <= 255)
 ) WITH (
     autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 5000, vacuum_index_cleanup = on,

@@ -229,7 +229,7 @@ COMMANDS = (
         SELECT c.account_id, format('command %s of %s has no event of its answer', c.command_id, c.source)
         FROM commands c
         LEFT JOIN outbox o ON o.account_id IS NOT DISTINCT FROM c.account_id
-             AND o.event_id = concat('answer:', c.source, ' ', c.command_id)
+             AND o.event_key = concat('answer:', c.source, ' ', c.command_id)
         WHERE o.outbox_id IS NULL AND c.recorded_at >= {kept_since("outbox")}
         UNION ALL
         SELECT NULL, format('message %s (%s %s) is rejected, and command %s of %s is accepted', i.inbox_id, i.source,

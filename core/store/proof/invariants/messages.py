@@ -45,7 +45,7 @@ MESSAGES_AND_EVENTS = (
         f"""
         SELECT e.account_id, format('entry %s of account %s has no event', e.sequence, e.account_id)
         FROM entries e
-        LEFT JOIN outbox o ON o.account_id = e.account_id AND o.event_id = e.account_id || ':' || e.sequence
+        LEFT JOIN outbox o ON o.account_id = e.account_id AND o.event_key = e.sequence::text
         WHERE o.outbox_id IS NULL AND e.recorded_at >= {kept_since("outbox")}
         UNION ALL
         SELECT account_id, format('entry %s of account %s: its event %s stands before that of the previous entry',
@@ -53,7 +53,7 @@ MESSAGES_AND_EVENTS = (
         FROM (
             SELECT e.account_id, e.sequence, o.outbox_id, lag(o.outbox_id) OVER w AS outbox_id_before
             FROM entries e
-            JOIN outbox o ON o.account_id = e.account_id AND o.event_id = e.account_id || ':' || e.sequence
+            JOIN outbox o ON o.account_id = e.account_id AND o.event_key = e.sequence::text
             WINDOW w AS (PARTITION BY e.account_id ORDER BY e.sequence)
         ) AS chain
         WHERE outbox_id < outbox_id_before
@@ -63,9 +63,10 @@ MESSAGES_AND_EVENTS = (
         7,
         "no event tells of an entry that is not there",
         """
-        SELECT o.account_id, format('event %s tells of an entry that is not there', o.event_id)
+        SELECT o.account_id, format('event %s of account %s tells of an entry that is not there', o.event_key,
+                                    o.account_id)
         FROM outbox o LEFT JOIN entries e
-             ON e.account_id = o.account_id AND o.event_id = e.account_id || ':' || e.sequence
+             ON e.account_id = o.account_id AND o.event_key = e.sequence::text
         WHERE o.type = 'loyalty.balance.changed' AND e.account_id IS NULL
         """,
         is_of_facts=True,
@@ -75,12 +76,12 @@ MESSAGES_AND_EVENTS = (
         "every account and every tier change has its event",
         f"""
         SELECT a.account_id, format('account %s has no event of its opening', a.account_id)
-        FROM accounts a LEFT JOIN outbox o ON o.account_id = a.account_id AND o.event_id = a.account_id || ':created'
+        FROM accounts a LEFT JOIN outbox o ON o.account_id = a.account_id AND o.event_key = 'created'
         WHERE o.outbox_id IS NULL AND a.created_at >= {kept_since("outbox")}
         UNION ALL
         SELECT t.account_id, format('tier change %s of account %s has no event', t.change_number, t.account_id)
         FROM tier_changes t
-        LEFT JOIN outbox o ON o.account_id = t.account_id AND o.event_id = t.account_id || ':tier:' || t.change_number
+        LEFT JOIN outbox o ON o.account_id = t.account_id AND o.event_key = 'tier:' || t.change_number
         WHERE o.outbox_id IS NULL AND t.recorded_at >= {kept_since("outbox")}
         """,  # noqa: S608  # our own words
     ),
@@ -93,7 +94,7 @@ MESSAGES_AND_EVENTS = (
         FROM accounts a
         JOIN (SELECT account_id, 'lot ' || lot_number AS what, account_shard FROM lots
               UNION ALL SELECT account_id, 'expiry of lot ' || expires_with, account_shard FROM shared_expiries
-              UNION ALL SELECT account_id, 'event ' || event_id, account_shard FROM outbox) AS p USING (account_id)
+              UNION ALL SELECT account_id, 'event ' || event_key, account_shard FROM outbox) AS p USING (account_id)
         WHERE p.account_shard <> a.account_shard
         """,
     ),
