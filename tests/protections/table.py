@@ -334,7 +334,7 @@ PROTECTIONS = (
     Protection(
         "events are taken in their order",
         "an account's events leave in order",
-        (Edit(_OUTBOX, 'ORDER BY outbox_id LIMIT %(rows_max)s\n"', 'LIMIT %(rows_max)s\n"'),),
+        (Edit(_OUTBOX, "ORDER BY account_shard, outbox_id LIMIT", "LIMIT"),),
         tests=(f"{_RELAY_TESTS}::test_events_are_taken_in_order_however_the_database_finds_them",),
     ),
     Protection(
