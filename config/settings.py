@@ -92,7 +92,7 @@ class Settings(BaseSettings):
     inbox_retention_days: Annotated[float, Field(gt=0, le=36_500)] = 90
     """How long posted, replayed and dropped messages are kept. Orders and refunds are known for ever."""
     outbox_retention_days: Annotated[float, Field(gt=0, le=36_500)] = 90
-    """How long published events are kept, and so how far back `loyalty events replay` reaches."""
+    """How long events are kept after they were written, and so how far back `loyalty events replay` reaches."""
     events_kept_max: Annotated[int | None, Field(ge=1_000)] = None
     """Redis, Valkey: roughly how many events stay in `loyalty.events`, read or unread. Unset: all."""
 

@@ -274,6 +274,7 @@ RUN_BY: dict[str, tuple[str, ...]] = {
     "python -m benchmarks.proof": benchmarks("test_a_benchmark_ends_well"),
     "python -m benchmarks.reading": benchmarks("test_a_benchmark_ends_well"),
     "python -m benchmarks.replay": benchmarks("test_the_replay_proves_itself_on_a_part_of_the_sample"),
+    "python -m benchmarks.sizes": benchmarks("test_a_benchmark_ends_well"),
     "python -m benchmarks.reports": benchmarks("test_a_benchmark_ends_well"),
     "python -m benchmarks.simulating": benchmarks("test_a_benchmark_ends_well"),
     "python -m benchmarks.watching": benchmarks("test_a_benchmark_ends_well"),

@@ -33,6 +33,7 @@ SMALL = {
     "python -m benchmarks.check_replay": f"{SAMPLE} --program {PROGRAM} --limit 100 --expected-only",
     "python -m benchmarks.expiry": "--lots 2000 --database-url {database}",
     "python -m benchmarks.proof": "--entries 2000 --limits --database-url {database}",
+    "python -m benchmarks.sizes": "--orders 200 --database-url {database}",
     "python -m benchmarks.reports": "--entries 2000 --database-url {database}",
     "python -m benchmarks.simulating": "--orders 1000 --rounds 1 --database-url {database}",
     "python -m benchmarks.worst": (
