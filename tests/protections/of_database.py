@@ -44,6 +44,18 @@ OF_DATABASE = (
         tests=("tests/store/test_sessions.py",),
     ),
     Protection(
+        "a shard's first events are found by the index of their pairs",
+        "what looks for work reads no more than it finds",
+        (
+            Edit(
+                "core/store/outbox.py",
+                "(account_shard, outbox_id) > ({{shard}}, {PUBLISHED_THROUGH}) AND account_shard <= {{shard}}",
+                "account_shard = {{shard}} AND outbox_id > {PUBLISHED_THROUGH}",
+            ),
+        ),
+        tests=("tests/store/test_stale_statistics.py",),
+    ),
+    Protection(
         "what is sent together ends with a Sync",
         "a process that stands still within a transaction does not hold its rows for ever",
         (Edit("core/store/engine.py", "self._pipeline = _Together(self)", "self._pipeline = psycopg.Pipeline(self)"),),
