@@ -38,7 +38,7 @@ _FINGERPRINTS = {
     "lots": "SELECT md5(string_agg(t::text, ';' ORDER BY account_id, lot_number)) FROM lots t",
     "orders": "SELECT md5(string_agg(md5(t::text), ';' ORDER BY source, order_id)) FROM orders t",
     "refunds": "SELECT md5(string_agg(md5(t::text), ';' ORDER BY source, refund_id)) FROM refunds t",
-    "events": "SELECT md5(string_agg(event_id, ';' ORDER BY outbox_id)) FROM outbox",
+    "events": "SELECT md5(string_agg(concat(account_id, ':', event_key), ';' ORDER BY outbox_id)) FROM outbox",
 }
 
 
