@@ -45,7 +45,7 @@ LEDGER = {
                effective_at, reason FROM tier_changes t JOIN accounts a USING (account_id)""",
     "inbox": "SELECT source, event_id, state, reason, detail, deliveries FROM inbox",
     "outbox": """
-        SELECT program_id, customer_id, replace(event_id, account_id::text, ''), type,
+        SELECT program_id, customer_id, event_key, type,
                ((body::jsonb->'data') - '{account_id,recorded_at}'::text[])::text,
                row_number() OVER (PARTITION BY account_id ORDER BY outbox_id)
         FROM outbox JOIN accounts USING (account_id)""",

@@ -14,7 +14,7 @@ from core.store.grants import WORKER_GRANTS
 from core.store.programs import load_registry
 from core.store.proof.counted_periods import load_periods
 from core.store.proof.invariants import CHECKS
-from core.store.proof.scope import EVERYTHING
+from core.store.proof.scope import EVERYTHING, SLICE_ENTRIES_MAX
 from core.store.proof.verify import (
     DIFFERENCES_MAX,
     Difference,
@@ -25,6 +25,7 @@ from core.store.proof.verify import (
 )
 from core.upkeep.snapshots import keep_month
 from tests.conftest import OpenDatabase
+from tests.database_roles import database_role
 from tests.factories import PROGRAM_TEXT, cancellation, command, fulfilment, goods_back, line, order, refund
 from tests.shell import Shell, take_by_operator, tampered
 from tests.store.account_tamperings import TAMPERED_ACCOUNTS
@@ -177,8 +178,9 @@ def ledger(open_database: OpenDatabase) -> Iterator[Shell]:
         engine.dispose()
 
 
-def found(connection: Connection) -> list[str]:
-    return [f"{found.name}: {found.text}" for step in run_checks(connection) if step.is_done for found in step.found]
+def found(connection: Connection, slice_entries_max: int = SLICE_ENTRIES_MAX) -> list[str]:
+    steps = run_checks(connection, slice_entries_max)
+    return [f"{found.name}: {found.text}" for step in steps if step.is_done for found in step.found]
 
 
 def test_a_clean_ledger_is_clean(ledger: Shell) -> None:
@@ -295,8 +297,33 @@ def test_slices_of_any_size_find_the_same_and_tell_how_far_they_are(ledger: Shel
     by_accounts = [step for step in steps if not step.check.is_global]
     assert sorted(f"{x.name}: {x.text}" for step in steps if step.is_done for x in step.found) == sorted(in_one)
     assert {step.slices for step in by_accounts} == {accounts}
-    assert [step.slices_done for step in by_accounts] == [*range(accounts + 1)] * (len(by_accounts) // (accounts + 1))
+    for number in {step.number for step in by_accounts}:
+        assert [step.slices_done for step in by_accounts if step.number == number] == [*range(accounts + 1)]
     assert [step.number for step in steps if step.is_done] == list(range(1, len(CHECKS) + 1))
+
+
+@pytest.mark.parametrize(("name", "change"), ALL_TAMPERED[::10])
+def test_slices_that_were_copied_show_what_the_ledger_shows(ledger: Shell, name: str, change: str) -> None:
+    with tampered(ledger, change) as connection:
+        in_one = found(connection)
+        assert any(text.startswith(name) for text in in_one)
+        # What of an order names no account any more is in no slice, and missed there as well.
+        assert set(in_one) <= set(found(connection, slice_entries_max=1))
+        assert found(connection) == in_one  # the names of the tables mean the ledger's again
+
+
+def test_who_may_make_no_tables_reads_the_slices_where_they_are(ledger: Shell) -> None:
+    database = ledger.engine.url.database
+    with database_role(ledger.engine.url.render_as_string(hide_password=False), "reader") as role:
+        ledger.execute(f'GRANT SELECT ON ALL TABLES IN SCHEMA public TO "{role.name}"')
+        ledger.execute(f'REVOKE TEMP ON DATABASE "{database}" FROM PUBLIC')
+        engine = create_database_engine(role.url)
+        try:
+            with engine.connect() as connection:
+                assert found(connection, slice_entries_max=1) == []
+        finally:
+            engine.dispose()
+            ledger.execute(f'GRANT TEMP ON DATABASE "{database}" TO PUBLIC')
 
 
 def test_a_ruined_ledger_does_not_drown_the_reader(shell: Shell) -> None:

@@ -17,7 +17,7 @@ Findings = Generator[tuple[UUID | None, str], None, None]
 #: Entries of the accounts that one slice holds; an account with more is a slice of its own.
 SLICE_ENTRIES_MAX = 200_000
 #: Tables whose rows belong to one account, which they name.
-_OF_ACCOUNTS = (
+OF_ACCOUNTS = (
     "accounts", "members", "account_members", "entries", "lots", "allocations", "tier_changes", "orders", "refunds",
     "order_events", "returns", "commands", "usages", "outbox", "repairs", "shared_expiries", "dated_lots",
     "account_references", "authorizations", "merges", "lot_moves", "account_salts", "erased_whys",
@@ -30,15 +30,16 @@ class Scope(NamedTuple):
 
     condition: str
     parameters: dict[str, Any]
+    is_copied: bool = False  #: the tables of the session hold nothing else (core.store.proof.copies)
 
     def narrow(self, query: str) -> str:
         """`query` on the rows of these accounts only: each table's name means those rows in it."""
-        if self.condition == "true":
+        if self.condition == "true" or self.is_copied:
             return query
         # Not materialized: a name that is used twice would be copied first, and lose its indexes.
         views = [
             f"{table} AS NOT MATERIALIZED (SELECT * FROM {table} WHERE {self.condition})"  # noqa: S608  # our own words
-            for table in _OF_ACCOUNTS
+            for table in OF_ACCOUNTS
         ]
         return f"WITH {', '.join(views)} {query}"
 

@@ -1,7 +1,8 @@
 """Runs the checks of the invariants: over everything with progress, or over some accounts. Nothing is changed.
 
 Everything is looked at in one snapshot, so that it may run beside posting. Checks go slice by slice through the
-accounts, so that they need memory for one slice, and can say how far they are.
+accounts, so that they need memory for one slice, and can say how far they are. Of several slices each is copied first,
+and looked at by all checks that need no more.
 """
 
 from collections.abc import Collection, Iterator
@@ -16,6 +17,7 @@ from sqlalchemy import Connection
 from core.domain.program.registry import ProgramRegistry
 from core.store.engine import begin_reading, run_bulk
 from core.store.programs import load_registry
+from core.store.proof.copies import changing_nothing, opened_copies
 from core.store.proof.counted_periods import load_periods
 from core.store.proof.invariants import CHECKS, Check
 from core.store.proof.scope import EVERYTHING, SLICE_ENTRIES_MAX, Scope, slices, these_accounts, with_merged
@@ -55,16 +57,17 @@ def verify_ledger(connection: Connection) -> list[Difference]:
 
 
 def verify_steps(connection: Connection) -> Iterator[Step]:
-    """Run check by check, for those who show progress. `connection` must be at the start of its transaction.
+    """Run all checks, for those who show progress. `connection` must be at the start of its transaction.
 
     A check that has found `DIFFERENCES_MAX` looks no further.
     """
-    begin_reading(connection)
+    run_bulk(connection, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
     run_bulk(connection, "SET LOCAL statement_timeout = 0")
     # On tables without statistics the planner takes them for empty, and nests the loops of a join of four.
     run_bulk(connection, "SET LOCAL enable_nestloop = off")
     run_bulk(connection, "SET LOCAL work_mem = '64MB'")  # what a slice needs, so that it is not sorted on disk
     yield from run_checks(connection)
+    run_bulk(connection, "SET TRANSACTION READ ONLY")
 
 
 def run_checks(connection: Connection, slice_entries_max: int = SLICE_ENTRIES_MAX) -> Iterator[Step]:
@@ -72,16 +75,32 @@ def run_checks(connection: Connection, slice_entries_max: int = SLICE_ENTRIES_MA
     registry = load_registry(connection)
     periods = load_periods(connection, registry, EVERYTHING)
     scopes = slices(connection, slice_entries_max)
-    for number, check in enumerate(CHECKS, start=1):
-        found: list[Difference] = []
-        wanted = [EVERYTHING] if check.is_global else scopes
-        yield Step(check, number, len(CHECKS), 0, len(wanted), found)
-        for done, scope in enumerate(wanted, start=1):
-            found += differences_of(connection, check, scope, registry, periods, DIFFERENCES_MAX - len(found))
-            is_full = len(found) == DIFFERENCES_MAX
-            yield Step(check, number, len(CHECKS), len(wanted) if is_full else done, len(wanted), found)
-            if is_full:
-                break
+    steps = [Step(check, number, len(CHECKS), 0, 1 if check.is_global else len(scopes), [])
+             for number, check in enumerate(CHECKS, start=1)]  # fmt: skip
+
+    def looked(step: Step, scope: Scope) -> Step:
+        found = step.found
+        found += differences_of(connection, step.check, scope, registry, periods, DIFFERENCES_MAX - len(found))
+        is_full = len(found) == DIFFERENCES_MAX
+        return step._replace(slices_done=step.slices if is_full else step.slices_done + 1)
+
+    # What needs everything comes first: when slices are copied, the names of the tables mean the copies.
+    if len(scopes) > 1:
+        with changing_nothing(connection):
+            for place, step in enumerate(steps):
+                if step.check.is_global:
+                    yield step
+                    steps[place] = looked(step, EVERYTHING)
+    with opened_copies(connection, is_wanted=len(scopes) > 1) as copied:
+        for scope in scopes:
+            here = copied(scope)
+            with changing_nothing(connection):
+                for place, step in enumerate(steps):
+                    if not step.is_done:
+                        yield step
+                        steps[place] = looked(step, EVERYTHING if step.check.is_global else here)
+                    if scope is scopes[-1]:
+                        yield steps[place]
 
 
 def verify_accounts(connection: Connection, account_ids: Collection[UUID], seconds_max: float = 60) -> list[Difference]:
