@@ -59,7 +59,8 @@ def balance_changed(account: Account = OWNER, **changes: Any) -> str:
 
 def announced(change: AccountChange) -> str:
     (event,) = decision_events(Decision((change,)), CONTEXT)
-    assert (event.event_id, event.type) == tuple(json.loads(event.body)[name] for name in ("id", "type"))
+    id_and_type = tuple(json.loads(event.body)[name] for name in ("id", "type"))
+    assert (f"{event.account_id}:{event.event_key}", event.type) == id_and_type
     return event.body
 
 
