@@ -312,6 +312,11 @@ def test_slices_that_were_copied_show_what_the_ledger_shows(ledger: Shell, name:
         assert found(connection) == in_one  # the names of the tables mean the ledger's again
 
 
+def test_slices_that_were_copied_show_nothing_else(ledger: Shell) -> None:
+    with ledger.engine.begin() as connection:
+        assert found(connection, slice_entries_max=1) == []
+
+
 def test_who_may_make_no_tables_reads_the_slices_where_they_are(ledger: Shell) -> None:
     database = ledger.engine.url.database
     with database_role(ledger.engine.url.render_as_string(hide_password=False), "reader") as role:
