@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import redis
-from broker_steps import ORDER, bodies, receive
+from broker_steps import ORDER, bodies, once_somebody_waits, receive
 from celery import Celery
 from kombu import pools
 from kombu.exceptions import OperationalError
@@ -120,6 +120,15 @@ class TestOnRedis:
             valkey.lpush(place, f"{place} 1", f"{place} 2")
         received = receive(opened(open_intake, valkey_url, consumer="one"), 8)
         assert [raw.decode() for raw in bodies(received)] == [f"{place} {n}" for place in SUBMIT_LISTS for n in (1, 2)]
+
+    def test_it_is_taken_while_intake_waits_for_a_message(
+        self, valkey_url: str, valkey: redis.Redis, opened: Callable[..., Any]
+    ) -> None:
+        intake = opened(open_intake, valkey_url, consumer="one")
+        later = once_somebody_waits(valkey, lambda: valkey.lpush(SUBMIT_QUEUE, ORDER))
+        # Less than the longest read of the stream, behind which the lists would be looked at anyway.
+        assert bodies(intake.receive(messages_max=10, wait_seconds=4.5)) == [ORDER]
+        later.join()
 
     def test_a_key_that_is_no_list_holds_nothing_up(
         self, valkey_url: str, valkey: redis.Redis, opened: Callable[..., Any]
