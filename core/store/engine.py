@@ -26,6 +26,7 @@ _SESSION_SETTINGS = {
     "timezone": "UTC",
     "datestyle": "ISO",
     "default_transaction_isolation": r"read\ committed",
+    "jit": "off",  # compiling took a third of a report's time, and whole posting batches where statistics are stale
 }
 _NETWORK_SETTINGS = {
     "connect_timeout": 3,

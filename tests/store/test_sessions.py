@@ -52,6 +52,7 @@ def write(engine: Engine) -> None:
         ("timezone", "'America/Lima'"),
         ("datestyle", "'German, DMY'"),
         ("default_transaction_isolation", "serializable"),
+        ("jit", "on"),
         ("client_encoding", "LATIN1"),
     ],
 )
