@@ -44,6 +44,12 @@ expiry: {policy: after_days, days: 300}
 """
 _LINES = f'{{"line_id":["1"],"quantity":[1],"amount":["{_POINTS}"]}}'
 _WHY = {"basis_amount": "10.00", "tier": "bronze", "rules": [{"rule_id": "spend", "points": _POINTS}]}
+PROMOTED = "doubled"  #: the promotion that, where it is asked for, gave the orders of every tenth account half of it
+_PROMOTED_WHY = {
+    **_WHY,
+    "rules": [{"rule_id": "spend", "points": _POINTS // 2}],
+    "promotions": [{"promotion_id": PROMOTED, "points": _POINTS // 2}],
+}
 #: The large tables.
 _FILLED = ("accounts", "members", "orders", "entries", "lots", "allocations", "inbox", "outbox", "usages")
 _OCCURRED_AT = "CAST(:occurred_at AS timestamptz) + make_interval(days => CAST({k} * :spread AS integer))"
@@ -76,7 +82,7 @@ INSERT INTO entries (account_id, sequence, kind, points, pending_change, reserve
                      balance_after, pending_after, reserved_after, lifetime_points_after, occurred_at, source, order_id,
                      why, recorded_at)
 SELECT account_id, :k, 'accrual', :points, 0, 0, 0, :points * :k, 0, 0, :points * :k, {_OCCURRED_AT.format(k=":k")},
-       '/bench', concat(n, '-', :k), CAST(:why AS json),
+       '/bench', concat(n, '-', :k), CAST(CASE WHEN n % 10 = 0 THEN :tenth_why ELSE :why END AS json),
        CASE WHEN :is_recorded_then THEN {_OCCURRED_AT.format(k=":k")} ELSE now() END
 FROM {_NUMBERED} ORDER BY n
 """
@@ -120,12 +126,13 @@ def fill_ledger(
     ordered_days_ago: int = 400,
     days_between: int = 1,
     is_recorded_then: bool = False,
+    is_promoted: bool = False,
 ) -> None:
     """Fill an empty, migrated database. No lot was taken, and points last 300 days; entries are chained with a key.
 
     The orders of each account are some days apart. With `is_limited` they are of one day, and the program has caps of a
     day and a month, and a budget. Without messages, inbox and outbox stay empty. Entries are recorded now, or then,
-    which a chain cannot have.
+    which a chain cannot have. With `is_promoted` entries say so, and no program does.
     """
     occurred_at, spread = datetime.now(UTC) - timedelta(days=ordered_days_ago), 0 if is_limited else days_between
     values = {
@@ -138,6 +145,7 @@ def fill_ledger(
         "occurred_at": occurred_at,
         "is_recorded_then": is_recorded_then,
         "why": json.dumps(_WHY),
+        "tenth_why": json.dumps(_PROMOTED_WHY if is_promoted else _WHY),
     }
     program = _apply_program(engine, is_limited=is_limited)
     if chain_key is None:

@@ -13,7 +13,7 @@ from os import getloadavg
 
 from sqlalchemy import Connection, Engine, text
 
-from benchmarks.filling import ORDERS_EACH, fill_ledger
+from benchmarks.filling import ORDERS_EACH, PROMOTED, fill_ledger
 from benchmarks.servers import database_server, fresh_database
 from core.domain.accounting.months import Month, month_of, months_between
 from core.domain.program.registry import ProgramRegistry
@@ -51,7 +51,7 @@ def _measure(engine: Engine, entries: int) -> int:
     ordered_days_ago = DAYS_BETWEEN * ORDERS_EACH + 1  # the last ones yesterday
     fill_ledger(
         engine, accounts, has_messages=False, ordered_days_ago=ordered_days_ago, days_between=DAYS_BETWEEN,
-        is_recorded_then=True,
+        is_recorded_then=True, is_promoted=True,
     )  # fmt: skip
     with engine.begin() as connection:
         connection.execute(text("UPDATE programs SET applied_at = (SELECT min(recorded_at) FROM entries)"))
@@ -111,7 +111,7 @@ def _reports(registry: ProgramRegistry, now: datetime) -> dict[str, Callable[[Co
         "what verify asks of kept activity": lambda connection: _none(
             find_wrong_activity(connection, registry, EVERYTHING)
         ),
-        "promotion": lambda connection: load_promotion(connection, registry, _PROGRAM, "none"),
+        "promotion": lambda connection: load_promotion(connection, registry, _PROGRAM, PROMOTED),
         "journal of a month": lambda connection: load_journal(connection, registry, _PROGRAM, months[-2]),
     }
 

@@ -17,9 +17,9 @@ from core.messages.inbound.contracts import INBOUND
 from core.reading.finance.activity import load_activity
 from core.reading.finance.journal import load_journal
 from core.reading.finance.owed import load_owed
-from core.reading.finance.promotion import load_promotion
+from core.reading.finance.promotion import UNCHANGED, load_promotion
 from core.store.activity import load_activity_lines
-from core.store.engine import begin_reading
+from core.store.engine import begin_reading, run_bulk
 from core.store.liability import load_liability
 from core.store.programs import load_registry
 from tests.answers import TRUSTED
@@ -226,6 +226,26 @@ def test_each_promotion_had_the_orders_that_are_counted_by_hand(posted: Posted) 
             (points * Decimal(POINT_VALUES["test", version]) for (_, version), points in counted["months"].items()),
             start=Decimal(0),
         )
+
+
+def test_an_order_to_which_nothing_has_happened_has_one_entry(posted: Posted) -> None:
+    """So a promotion's report neither sorts such entries nor looks for others of their orders."""
+    with posted.shell.engine.begin() as connection:
+        rows = run_bulk(connection, ENTRIES_OF_ORDERS)
+    entries = {is_unchanged: set(counts) for is_unchanged, counts in rows}
+    assert entries[True] == {1}
+    assert entries[False] >= {1, 2, 3}
+
+
+ENTRIES_OF_ORDERS = f"""
+SELECT is_unchanged, array_agg(DISTINCT entries)
+FROM (SELECT {UNCHANGED} AS is_unchanged, count(*) AS entries
+      FROM orders o
+      JOIN entries e ON e.source = o.source AND e.order_id = o.order_id AND e.kind IN ('accrual', 'clawback')
+      JOIN accounts a ON a.account_id = e.account_id AND a.program_id = o.program_id
+      GROUP BY o.source, o.order_id, o.program_id) AS of_order
+GROUP BY is_unchanged
+"""  # the statement's own words
 
 
 class TestMessages:
