@@ -19,10 +19,11 @@ from core.domain.accounting.months import Month, month_of, months_between
 from core.domain.program.registry import ProgramRegistry
 from core.reading.finance.activity import load_activity
 from core.reading.finance.journal import load_journal
+from core.reading.finance.owed import load_owed
 from core.reading.finance.promotion import load_promotion
 from core.store.activity import append_activity, load_month_activity
 from core.store.engine import database_now, run_bulk
-from core.store.liability import append_snapshot, load_liability, load_snapshot
+from core.store.liability import append_snapshot, load_snapshot
 from core.store.programs import load_registry
 from core.store.proof.kept_activity import find_wrong_activity
 from core.store.proof.scope import EVERYTHING, Findings
@@ -62,7 +63,7 @@ def _measure(engine: Engine, entries: int) -> int:
     for name, ask in _reports(registry, now).items():
         _seconds(engine, name, ask, plain)
     with engine.begin() as connection:
-        owed = load_liability(connection, registry, _PROGRAM, now).by_entries
+        owed = load_owed(connection, registry, _PROGRAM, now).by_entries
         told = load_activity(connection, registry, _PROGRAM, _months(registry, now)).months[-1].points_after
         held = connection.execute(text("SELECT sum(balance + pending + reserved) FROM accounts")).scalar_one()
     print(f"{owed:,} points by what is owed, {told:,} by what became of them, {held:,} in the accounts", flush=True)
@@ -90,8 +91,8 @@ def _reports(registry: ProgramRegistry, now: datetime) -> dict[str, Callable[[Co
             append_activity(connection, _PROGRAM, month, load_month_activity(connection, _PROGRAM, month))
 
     return {
-        "liability": lambda connection: load_liability(connection, registry, _PROGRAM, now),
-        "liability of a past instant, half of all since": lambda connection: load_liability(
+        "liability": lambda connection: load_owed(connection, registry, _PROGRAM, now),
+        "liability of a past instant, half of all since": lambda connection: load_owed(
             connection, registry, _PROGRAM, months[len(months) // 2].starts_at
         ),
         "activity of all months, from the entries": lambda connection: load_activity(

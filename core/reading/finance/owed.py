@@ -7,6 +7,7 @@ from sqlalchemy import Connection
 from core.domain.accounting.liability import Liability
 from core.domain.accounting.months import Month
 from core.domain.program.registry import ProgramRegistry
+from core.store.engine import run_bulk
 from core.store.liability import load_liability, load_snapshot
 
 
@@ -16,7 +17,8 @@ def load_owed(connection: Connection, registry: ProgramRegistry, program_id: str
     Of a month that was not kept it is worked out now. `connection` should see one snapshot. KeyError for an unknown
     program.
     """
+    run_bulk(connection, "SET LOCAL statement_timeout = 0")
     if isinstance(at, datetime):
-        return load_liability(connection, registry, program_id, at)
+        return load_liability(connection, registry, program_id, at, is_in_one=True)
     kept = load_snapshot(connection, registry, program_id, at)
-    return load_liability(connection, registry, program_id, at.ends_at, at) if kept is None else kept
+    return load_liability(connection, registry, program_id, at.ends_at, at, is_in_one=True) if kept is None else kept
