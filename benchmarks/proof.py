@@ -2,9 +2,11 @@
 
 python -m benchmarks.proof --entries 1000000 [--limits]
 python -m benchmarks.proof --commands 50000 200000
+python -m benchmarks.proof --growth 1000000 10000000 [--jobs 2]
 
-The second form posts orders and commands instead, in one ledger after the other, and shows how long each check of
-verify takes, and how many times as long in the last ledger as in the first.
+The other forms show how long each check of verify takes in one ledger after the other, and how many times as long in
+the last as in the first: in ledgers of so many posted messages, orders and commands, or filled with so many entries of
+orders, without a chain.
 """
 
 import argparse
@@ -36,24 +38,34 @@ def main() -> int:
     parser.add_argument("--limits", action="store_true", help="under a program with caps and a budget")
     parser.add_argument("--database-url", help="another server than the embedded one; it gets a database of its own")
     parser.add_argument("--commands", type=int, nargs="+", help="messages of ledgers of commands, from few to many")
+    parser.add_argument("--jobs", type=int, default=1, help="processes of verify, where growth is measured")
+    parser.add_argument("--growth", type=int, nargs="+", help="entries of ledgers of orders, from few to many")
     arguments = parser.parse_args()
     with database_server(arguments.database_url) as url:
         if arguments.commands:
-            return _measure_growth(url, arguments.commands)
+            return _measure_growth(url, arguments.commands, fill_with_commands, "messages", arguments.jobs)
+        if arguments.growth:
+            return _measure_growth(url, arguments.growth, _fill_with_orders, "entries", arguments.jobs)
         with fresh_database(url, "loyalty_bench_proof") as engine:
             return _measure(engine, arguments.entries, is_limited=arguments.limits)
 
 
-def _measure_growth(url: str, sizes: list[int]) -> int:
+def _fill_with_orders(engine: Engine, entries: int) -> int:
+    accounts = max(1, entries // ORDERS_EACH)
+    fill_ledger(engine, accounts)
+    return accounts * ORDERS_EACH
+
+
+def _measure_growth(url: str, sizes: list[int], fill: Callable[[Engine, int], int], of: str, jobs: int) -> int:
     seconds: dict[str, list[float]] = {}
     found = 0
     for size in sizes:
         with fresh_database(url, "loyalty_bench_proof") as engine:
             started = time.perf_counter()
-            messages = fill_with_commands(engine, size)
-            print(f"posted {messages:,} messages in {time.perf_counter() - started:.0f} s", flush=True)
+            filled = fill(engine, size)
+            print(f"filled with {filled:,} {of} in {time.perf_counter() - started:.0f} s", flush=True)
             with engine.begin() as connection:
-                for step, taken in _timed_checks(connection):
+                for step, taken in _timed_checks(connection, jobs):
                     found += len(step.found)
                     for difference in step.found:
                         print(f"  {step.check.name}: {difference.text}")
@@ -62,6 +74,8 @@ def _measure_growth(url: str, sizes: list[int]) -> int:
         print(f"{times[-1] / times[0]:6.1f} times  {' '.join(f'{each:8.2f} s' for each in times)}  {name}")
     sums = [sum(times) for times in zip(*seconds.values(), strict=True)]
     print(f"{sums[-1] / sums[0]:6.1f} times  {' '.join(f'{each:8.2f} s' for each in sums)}  all {len(seconds)} checks")
+    others = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
+    print(f"peak {_peak_mib()} MiB here, {others} MiB in another process")
     print(f"differences: {found}")
     return 1 if found else 0
 
@@ -113,10 +127,10 @@ def _verify(connection: Connection) -> int:
     return found
 
 
-def _timed_checks(connection: Connection) -> Iterator[tuple[Step, float]]:
+def _timed_checks(connection: Connection, jobs: int = 1) -> Iterator[tuple[Step, float]]:
     seconds: defaultdict[str, float] = defaultdict(float)
     started = time.perf_counter()
-    for step in verify_steps(connection):
+    for step in verify_steps(connection, jobs):
         now = time.perf_counter()
         seconds[step.check.name] += now - started  # the first one of a slice also copies it
         started = now

@@ -151,6 +151,10 @@ class SimulationStoppedError(LoyaltyError):
     """The process that ran the changed program was ended from outside, perhaps for want of memory. Run it again."""
 
 
+class VerifyStoppedError(LoyaltyError):
+    """A process that checked accounts was ended from outside, perhaps for want of memory. Run it with fewer jobs."""
+
+
 class ImportStoppedError(LoyaltyError):
     """A process that posted was ended from outside, perhaps for want of memory. The same command goes on there."""
 

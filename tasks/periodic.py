@@ -19,8 +19,9 @@ from core.posting.events import EventContext
 from core.store.engine import database_now
 from core.store.outbox import WrittenEvents, written_events
 from core.store.programs import load_registry
+from core.store.proof.differences import Difference
 from core.store.proof.scope import next_of_shard
-from core.store.proof.verify import Difference, verify_accounts
+from core.store.proof.verify import verify_accounts
 from core.store.repairs import Repair, append_repairs
 from core.store.shards import ACCOUNT_SHARDS
 from core.upkeep.deadlines import announce_batch, shards_with_deadlines, shards_with_near_deadlines, void_batch

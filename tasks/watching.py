@@ -6,7 +6,7 @@ from core.posting.batch import BatchResult
 from core.posting.tally import Tally
 from core.receiving.receive import Receipt
 from core.store.outbox import OutgoingEvent
-from core.store.proof.verify import Difference
+from core.store.proof.differences import Difference
 
 
 class Watcher:

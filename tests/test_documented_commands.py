@@ -251,6 +251,7 @@ RUN_BY: dict[str, tuple[str, ...]] = {
     "loyalty verify --heads": cli(
         "test_ledger_commands", "test_heads_kept_elsewhere_show_that_the_end_of_a_chain_is_gone"
     ),
+    "loyalty verify --jobs": cli("test_ledger_commands", "test_verify_by_several_processes_prints_what_one_prints"),
     "loyalty worker": ("loyalty up",),
     "make client": benchmarks("test_make_writes_what_is_generated_where_it_is"),
     "make bench": benchmarks("test_make_bench_prints_every_ratio"),

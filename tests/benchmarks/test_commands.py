@@ -99,9 +99,9 @@ def test_a_benchmark_ends_well(command: str, servers: Servers, stream_broker_url
     run(sys.executable, *command.split()[1:], *arguments.split())
 
 
-def test_each_check_of_verify_is_timed_in_ledgers_of_commands(servers: Servers) -> None:
-    sizes = ("--commands", "60", "120", "--database-url", servers.database_url)
-    printed = run(sys.executable, "-m", "benchmarks.proof", *sizes)
+@pytest.mark.parametrize("sizes", [("--commands", "60", "120"), ("--growth", "100", "300")])
+def test_each_check_of_verify_is_timed_in_ledgers_of_two_sizes(servers: Servers, sizes: tuple[str, ...]) -> None:
+    printed = run(sys.executable, "-m", "benchmarks.proof", *sizes, "--database-url", servers.database_url)
     assert f"all {len(CHECKS)} checks" in printed
     assert "differences: 0" in printed
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from functools import partial
 
 import pytest
 from sqlalchemy import Connection, Engine
@@ -11,7 +10,6 @@ from uuid6 import uuid7
 from core.posting.batch import Poster
 from core.store.engine import create_database_engine, run_bulk
 from core.store.proof.chain import ChainStep, Head, erased_why, has_chain, missing_heads, walk_chains, why_digest
-from core.store.proof.scope import slices
 from tasks.periodic import expire_lots
 from tests.conftest import OpenDatabase
 from tests.factories import PROGRAM_TEXT, line, order, refund
@@ -206,7 +204,7 @@ def test_a_chain_may_begin_late_but_not_end(engine: Engine) -> None:
 def test_slices_of_any_size_give_the_same_heads(chained: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     with tampered(chained) as connection:
         at_once = walk(connection, KEY).heads
-        monkeypatch.setattr("core.store.proof.chain.slices", partial(slices, entries_max=1))
+        monkeypatch.setattr("core.store.proof.chain.SLICE_ENTRIES_MIN", 1)
         steps = list(walk_chains(connection, (KEY,)))
     assert [head for step in steps for head in step.heads] == at_once
     assert [step.slices_done for step in steps] == [1, 2]

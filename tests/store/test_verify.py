@@ -1,7 +1,9 @@
 """`loyalty verify`: silent on a clean ledger, and every check finds what it is there for."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
+from multiprocessing import active_children
 from typing import Any
 
 import pytest
@@ -9,20 +11,15 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import InternalError
 
 from core.domain.accounting.months import Month
+from core.errors import VerifyStoppedError
 from core.store.engine import create_database_engine, database_now
 from core.store.grants import WORKER_GRANTS
 from core.store.programs import load_registry
 from core.store.proof.counted_periods import load_periods
+from core.store.proof.differences import DIFFERENCES_MAX, Difference, differences_of
 from core.store.proof.invariants import CHECKS
-from core.store.proof.scope import EVERYTHING, SLICE_ENTRIES_MAX
-from core.store.proof.verify import (
-    DIFFERENCES_MAX,
-    Difference,
-    differences_of,
-    run_checks,
-    verify_accounts,
-    verify_ledger,
-)
+from core.store.proof.scope import EVERYTHING
+from core.store.proof.verify import run_checks, verify_accounts, verify_ledger
 from core.upkeep.snapshots import keep_month
 from tests.conftest import OpenDatabase
 from tests.database_roles import database_role
@@ -178,8 +175,8 @@ def ledger(open_database: OpenDatabase) -> Iterator[Shell]:
         engine.dispose()
 
 
-def found(connection: Connection, slice_entries_max: int = SLICE_ENTRIES_MAX) -> list[str]:
-    steps = run_checks(connection, slice_entries_max)
+def found(connection: Connection, slice_entries_max: int | None = None, jobs: int = 1) -> list[str]:
+    steps = run_checks(connection, slice_entries_max, jobs)
     return [f"{found.name}: {found.text}" for step in steps if step.is_done for found in step.found]
 
 
@@ -315,6 +312,49 @@ def test_slices_that_were_copied_show_what_the_ledger_shows(ledger: Shell, name:
 def test_slices_that_were_copied_show_nothing_else(ledger: Shell) -> None:
     with ledger.engine.begin() as connection:
         assert found(connection, slice_entries_max=1) == []
+
+
+def test_several_processes_find_what_one_finds(shell: Shell) -> None:
+    shell.take(*(order(f"o{n}", customer_id=f"c{n}") for n in range(5)), refund("r1", "o1"))
+    shell.execute("UPDATE accounts SET lifetime_points = 7 WHERE customer_id IN ('c2', 'c3')")
+    shell.execute("UPDATE inbox SET source = '/elsewhere' WHERE subject = 'order o4'")
+    with snapshot(shell) as connection:
+        by_one = found(connection)
+        assert {text.split(":")[0] for text in by_one} >= {"lifetime points are accruals less clawbacks"}
+        assert any(check.is_global and text.startswith(check.name) for check in CHECKS for text in by_one)
+    with snapshot(shell) as connection:
+        steps = list(run_checks(connection, slice_entries_max=1, jobs=2))
+    assert [step.number for step in steps if step.is_done] == list(range(1, len(CHECKS) + 1))
+    assert sorted(f"{x.name}: {x.text}" for step in steps if step.is_done for x in step.found) == sorted(by_one)
+
+
+def test_several_processes_see_the_ledger_of_one_moment(shell: Shell) -> None:
+    shell.take(*(order(f"o{n}", customer_id=f"c{n}") for n in range(3)))
+    with snapshot(shell) as connection:
+        steps = run_checks(connection, slice_entries_max=1, jobs=2)
+        first = next(steps)  # the snapshot is named by now
+        shell.execute("UPDATE accounts SET lifetime_points = 7")
+        assert [step.found for step in (first, *steps) if step.is_done] == [[] for _ in CHECKS]
+    with snapshot(shell) as connection:
+        assert found(connection, slice_entries_max=1, jobs=2)
+
+
+def test_what_a_killed_process_was_to_look_at_is_not_taken_for_right(shell: Shell) -> None:
+    shell.take(*(order(f"o{n}", customer_id=f"c{n}") for n in range(3)))
+    with snapshot(shell) as connection:
+        steps = run_checks(connection, slice_entries_max=1, jobs=2)
+        next(steps)
+        for process in active_children():
+            process.kill()
+        with pytest.raises(VerifyStoppedError):
+            list(steps)
+
+
+@contextmanager
+def snapshot(shell: Shell) -> Iterator[Connection]:
+    with shell.engine.connect() as connection:
+        connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
+        yield connection
 
 
 def test_who_may_make_no_tables_reads_the_slices_where_they_are(ledger: Shell) -> None:

@@ -11,7 +11,8 @@ from sqlalchemy import Connection
 
 from config.settings import Settings
 from core.store.proof.chain import ChainDifference, Head, HeadsDigest, has_chain, missing_heads, walk_chains
-from core.store.proof.verify import DIFFERENCES_MAX, Difference, Step, verify_steps
+from core.store.proof.differences import DIFFERENCES_MAX, Difference
+from core.store.proof.verify import Step, verify_steps
 from workers.bootstrap import chain_keys
 from workers.cli.command_errors import ChainKeyNeededError, HeadsFileError
 from workers.cli.output import AsJson, ProgressLine, count_text, print_json, say, say_below
@@ -32,6 +33,7 @@ def verify(
     *,
     heads: Annotated[Path | None, typer.Option(help="Write the heads of all hash chains to this file.")] = None,
     against: Annotated[Path | None, typer.Option(help="Heads written earlier: they must still be in place.")] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes that look at accounts side by side.")] = 1,
     as_json: AsJson = False,
 ) -> None:
     """Check the invariants of the whole ledger in one snapshot, beside running workers. Changes nothing.
@@ -39,6 +41,7 @@ def verify(
     \b
     loyalty verify && echo "the books are right"
     loyalty verify --against october.heads --heads november.heads
+    loyalty verify --jobs 4
 
     Where entries carry a hash chain, it is checked with the key in LOYALTY_CHAIN_KEY. Exit code 1 when there are
     differences; each is named.
@@ -58,7 +61,7 @@ def verify(
             _say_check(invariant, name, found)
 
     with opened_database(settings) as engine, engine.begin() as connection:
-        for step in verify_steps(connection):
+        for step in verify_steps(connection, jobs):
             progress.show(_progress_text(step))
             if step.is_done:
                 take(step.check.invariant, step.check.name, step.found)

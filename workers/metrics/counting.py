@@ -24,7 +24,7 @@ from core.posting.tally import CountedOutcome, Tally
 from core.receiving.receive import Receipt
 from core.store.inbox import StoredMessage
 from core.store.outbox import OutgoingEvent
-from core.store.proof.verify import Difference
+from core.store.proof.differences import Difference
 from tasks.registry import TASKS_BY_NAME
 from tasks.watching import Watcher
 from workers.metrics.families import OTHER, PROGRAMS_MAX, Family

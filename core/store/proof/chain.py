@@ -21,7 +21,7 @@ from core.domain.ledger import Entry
 from core.store import tables
 from core.store.engine import driver_connection, run_bulk
 from core.store.proof.hashing import KeyRing, canonical, hash_of
-from core.store.proof.scope import slices
+from core.store.proof.scope import SLICE_ENTRIES_MIN, slices
 from core.store.proof.seals import broken_seals, broken_seals_elsewhere, seal, seal_content
 from core.store.rows import Append, Shape, arrays, selected, unnested
 
@@ -147,7 +147,8 @@ def walk_chains(connection: Connection, keys: Sequence[bytes]) -> Iterator[Chain
 
     Rows are read as they are needed, so that an account of any size needs no more memory.
     """
-    scopes, ring = slices(connection), KeyRing(keys)
+    # Entries come by way of their key, and heads are held: small slices cost nothing here.
+    scopes, ring = slices(connection, SLICE_ENTRIES_MIN), KeyRing(keys)
     for done, scope in enumerate(scopes, start=1):
         walk = _Walk(ring)
         with driver_connection(connection).cursor(name="chain") as cursor:

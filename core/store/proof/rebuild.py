@@ -21,12 +21,12 @@ from core.store.engine import run_bulk
 from core.store.ledger import lock_accounts
 from core.store.programs import VERSIONS, load_registry
 from core.store.proof.counted_periods import UNITS_OF_ORDER, load_periods
+from core.store.proof.differences import differences_of
 from core.store.proof.invariants import CHECKS
 from core.store.proof.invariants.authorizations import AUTHORIZATIONS_OF_ENTRIES
 from core.store.proof.invariants.orders import ORDERS_AND_REFUNDS
 from core.store.proof.scope import Scope, these_accounts, with_merged
 from core.store.proof.usages_had import USAGES_HAD, load_usages_had
-from core.store.proof.verify import differences_of
 from core.store.repairs import Repair as MadeRepair
 from core.store.repairs import append_repairs, plain
 from core.store.rows import Put, Rows, Update, arrays, keys_of, unnested

@@ -15,7 +15,10 @@ from core.store.engine import run_bulk
 #: The account (None: it is about none) and the text of each difference that a look at a scope finds.
 Findings = Generator[tuple[UUID | None, str], None, None]
 #: Entries of the accounts that one slice holds; an account with more is a slice of its own.
-SLICE_ENTRIES_MAX = 200_000
+SLICE_ENTRIES_MIN, SLICE_ENTRIES_MAX = 200_000, 2_000_000
+#: Between these, slices are so large that there are so many: rows lie in the order of time, so that each slice reads
+#: most of the pages.
+SLICES = 10
 #: Tables whose rows belong to one account, which they name.
 OF_ACCOUNTS = (
     "accounts", "members", "account_members", "entries", "lots", "allocations", "tier_changes", "orders", "refunds",
@@ -57,7 +60,10 @@ _ENDS = """
 SELECT account_id FROM (
     SELECT account_id, slice, lead(slice) OVER (ORDER BY account_id) AS following
     FROM (
-        SELECT account_id, div(sum(sequence + 1) OVER (ORDER BY account_id), %s) AS slice FROM accounts
+        SELECT account_id, div(sum(sequence + 1) OVER (ORDER BY account_id),
+                               coalesce(%s, least(greatest(%s, (SELECT sum(sequence + 1) / %s FROM accounts)), %s)))
+                   AS slice
+        FROM accounts
     ) AS numbered
 ) AS slices
 WHERE slice <> following ORDER BY account_id
@@ -75,12 +81,13 @@ SELECT account_id FROM family
 _FIRST, _LAST = UUID(int=0), UUID(int=2**128 - 1)
 
 
-def slices(connection: Connection, entries_max: int = SLICE_ENTRIES_MAX) -> list[Scope]:
+def slices(connection: Connection, entries_max: int | None = None) -> list[Scope]:
     """Divide all accounts by their ids into slices of about `entries_max` entries; at least one slice.
 
+    Unless that is given, about `SLICES`: fewer of a small ledger, more of a very large one.
     Accounts that were merged are in the slice of the first of them.
     """
-    ends = [row[0] for row in run_bulk(connection, _ENDS, (entries_max,))]
+    ends = [row[0] for row in run_bulk(connection, _ENDS, (entries_max, SLICE_ENTRIES_MIN, SLICES, SLICE_ENTRIES_MAX))]
     found = []
     moved = _moved_to_first(connection)
     for after, last in zip((_FIRST, *ends), (*ends, _LAST), strict=True):

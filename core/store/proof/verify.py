@@ -2,12 +2,10 @@
 
 Everything is looked at in one snapshot, so that it may run beside posting. Checks go slice by slice through the
 accounts, so that they need memory for one slice, and can say how far they are. Of several slices each is copied first,
-and looked at by all checks that need no more.
+and looked at by all checks that need no more; side by side by several processes, if that is asked for.
 """
 
-from collections.abc import Collection, Iterator
-from contextlib import closing
-from itertools import islice
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from time import monotonic
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -19,20 +17,10 @@ from core.store.engine import begin_reading, run_bulk
 from core.store.programs import load_registry
 from core.store.proof.copies import changing_nothing, opened_copies
 from core.store.proof.counted_periods import load_periods
+from core.store.proof.differences import DIFFERENCES_MAX, Difference, differences_of
 from core.store.proof.invariants import CHECKS, Check
-from core.store.proof.scope import EVERYTHING, SLICE_ENTRIES_MAX, Scope, slices, these_accounts, with_merged
-
-#: Differences that one check reports; a broken ledger would drown the reader otherwise.
-DIFFERENCES_MAX = 50
-
-
-class Difference(NamedTuple):
-    """One row that breaks an invariant."""
-
-    invariant: int
-    name: str
-    account_id: UUID | None  #: None: it is about no account, or about more than one
-    text: str
+from core.store.proof.scope import EVERYTHING, Scope, slices, these_accounts, with_merged
+from core.store.proof.side_by_side import export_snapshot, look_at_slices, prepare_session
 
 
 class Step(NamedTuple):
@@ -47,8 +35,14 @@ class Step(NamedTuple):
 
     @property
     def is_done(self) -> bool:
-        """Whether the check has looked at everything."""
+        """Whether the check has looked at everything, or has found as much as it may."""
         return self.slices_done == self.slices
+
+    def after(self, found: Sequence[Difference]) -> "Step":
+        """With what one more slice showed."""
+        all_found = [*self.found, *found][:DIFFERENCES_MAX]
+        is_full = len(all_found) == DIFFERENCES_MAX
+        return self._replace(found=all_found, slices_done=self.slices if is_full else self.slices_done + 1)
 
 
 def verify_ledger(connection: Connection) -> list[Difference]:
@@ -56,33 +50,31 @@ def verify_ledger(connection: Connection) -> list[Difference]:
     return [difference for step in verify_steps(connection) if step.is_done for difference in step.found]
 
 
-def verify_steps(connection: Connection) -> Iterator[Step]:
+def verify_steps(connection: Connection, jobs: int = 1) -> Iterator[Step]:
     """Run all checks, for those who show progress. `connection` must be at the start of its transaction.
 
-    A check that has found `DIFFERENCES_MAX` looks no further.
+    A check that has found `DIFFERENCES_MAX` looks no further. With several `jobs` as many processes look at slices;
+    VerifyStoppedError when one is killed.
     """
     run_bulk(connection, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-    run_bulk(connection, "SET LOCAL statement_timeout = 0")
-    # On tables without statistics the planner takes them for empty, and nests the loops of a join of four.
-    run_bulk(connection, "SET LOCAL enable_nestloop = off")
-    run_bulk(connection, "SET LOCAL work_mem = '64MB'")  # what a slice needs, so that it is not sorted on disk
-    yield from run_checks(connection)
+    prepare_session(connection)
+    yield from run_checks(connection, jobs=jobs)
     run_bulk(connection, "SET TRANSACTION READ ONLY")
 
 
-def run_checks(connection: Connection, slice_entries_max: int = SLICE_ENTRIES_MAX) -> Iterator[Step]:
-    """The steps of `verify_steps`, in whatever transaction `connection` is in."""
+def run_checks(connection: Connection, slice_entries_max: int | None = None, jobs: int = 1) -> Iterator[Step]:
+    """The steps of `verify_steps`, in whatever transaction `connection` is in; it must see one snapshot for `jobs`."""
     registry = load_registry(connection)
     periods = load_periods(connection, registry, EVERYTHING)
     scopes = slices(connection, slice_entries_max)
-    steps = [Step(check, number, len(CHECKS), 0, 1 if check.is_global else len(scopes), [])
-             for number, check in enumerate(CHECKS, start=1)]  # fmt: skip
+    steps = _not_begun(len(scopes))
+    if jobs > 1 and len(scopes) > 1:
+        yield from _run_side_by_side(connection, registry, periods, scopes, steps, jobs)
+        return
 
     def looked(step: Step, scope: Scope) -> Step:
-        found = step.found
-        found += differences_of(connection, step.check, scope, registry, periods, DIFFERENCES_MAX - len(found))
-        is_full = len(found) == DIFFERENCES_MAX
-        return step._replace(slices_done=step.slices if is_full else step.slices_done + 1)
+        left = DIFFERENCES_MAX - len(step.found)
+        return step.after(differences_of(connection, step.check, scope, registry, periods, left))
 
     # What needs everything comes first: when slices are copied, the names of the tables mean the copies.
     if len(scopes) > 1:
@@ -101,6 +93,38 @@ def run_checks(connection: Connection, slice_entries_max: int = SLICE_ENTRIES_MA
                         steps[place] = looked(step, EVERYTHING if step.check.is_global else here)
                     if scope is scopes[-1]:
                         yield steps[place]
+
+
+def _run_side_by_side(
+    connection: Connection,
+    registry: ProgramRegistry,
+    periods: Mapping[str, Any],
+    scopes: Sequence[Scope],
+    steps: list[Step],
+    jobs: int,
+) -> Iterator[Step]:
+    """The same by several processes, while what needs everything is looked at here."""
+    snapshot = export_snapshot(connection)
+    with changing_nothing(connection), look_at_slices(connection.engine, snapshot, scopes, jobs) as looks:
+        for place, step in enumerate(steps):
+            if step.check.is_global:
+                yield step
+                steps[place] = step.after(
+                    differences_of(connection, step.check, EVERYTHING, registry, periods, DIFFERENCES_MAX)
+                )
+        for look in looks:
+            for place, found in look.items():
+                if not steps[place].is_done:
+                    yield steps[place]
+                    steps[place] = steps[place].after(found)
+    yield from steps
+
+
+def _not_begun(slices_of_accounts: int) -> list[Step]:
+    return [
+        Step(check, number, len(CHECKS), 0, 1 if check.is_global else slices_of_accounts, [])
+        for number, check in enumerate(CHECKS, start=1)
+    ]
 
 
 def verify_accounts(connection: Connection, account_ids: Collection[UUID], seconds_max: float = 60) -> list[Difference]:
@@ -126,30 +150,3 @@ def _end_at(connection: Connection, deadline: float) -> None:
     """Let the next statements be cancelled at `deadline` of the monotonic clock."""
     milliseconds_left = max(1, int((deadline - monotonic()) * 1000))
     run_bulk(connection, f"SET LOCAL statement_timeout = {milliseconds_left}")
-
-
-# Materialized, or the limit makes PostgreSQL choose what finds the first rows soonest: there are none.
-_LIMITED = """
-SELECT * FROM (
-    WITH differences AS MATERIALIZED ({check}) SELECT * FROM differences LIMIT %(differences_max)s
-) AS shown
-"""
-
-
-def differences_of(
-    connection: Connection,
-    check: Check,
-    scope: Scope,
-    registry: ProgramRegistry,
-    periods: dict[str, Any],
-    differences_max: int,
-) -> list[Difference]:
-    """What breaks one invariant within `scope`; `periods` are those of `load_periods`."""
-    if check.find is not None:
-        with closing(check.find(connection, registry, scope)) as stream:
-            return [Difference(check.invariant, check.name, *found) for found in islice(stream, differences_max)]
-    query = _LIMITED.format(check=check.query.replace("%s", "%%s"))
-    loaded = check.load(connection, registry, scope) if check.load is not None else {}
-    parameters = {**scope.parameters, **periods, **loaded, "differences_max": differences_max}
-    rows = run_bulk(connection, scope.narrow(query), parameters)
-    return [Difference(check.invariant, check.name, account_id, text) for account_id, text in rows]

@@ -180,6 +180,22 @@ def test_verify_checks_the_chain_with_the_key_and_says_when_it_could_not(
     assert loyalty("verify", "--json").json["chain"]["is_checked"] is False
 
 
+def test_verify_by_several_processes_prints_what_one_prints(
+    loyalty: CommandLine, wrong: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_one = loyalty("verify")
+    assert by_one.code == 1
+    monkeypatch.setattr("core.store.proof.scope.SLICE_ENTRIES_MIN", 1)  # a slice for each account
+    assert loyalty("verify", "--jobs", "2") == by_one
+    assert loyalty("verify", "--jobs", "2", "--json").json == loyalty("verify", "--json").json
+
+
+def test_verify_needs_a_process(loyalty: CommandLine) -> None:
+    printed = loyalty("verify", "--jobs", "0")
+    assert printed.code == 2
+    assert "--jobs" in printed.err
+
+
 def test_heads_kept_elsewhere_show_that_the_end_of_a_chain_is_gone(
     loyalty: CommandLine, chained: Shell, tmp_path: Path
 ) -> None:
