@@ -64,7 +64,6 @@ def main() -> int:
             flush=True,
         )
         with engine.begin() as connection:
-            connection.execute(text("ANALYZE"))
             found = connection.execute(text("SELECT count(*), sum(balance) FROM accounts")).one()
         with engine.connect() as connection:
             differences = verify_ledger(connection)

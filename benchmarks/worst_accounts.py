@@ -195,7 +195,7 @@ class _Account:
                 connection.execute(text(statement))
         with self._engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
             connection.execute(text("SET statement_timeout = 0"))
-            connection.execute(text("VACUUM ANALYZE"))
+            connection.execute(text("VACUUM"))
 
 
 def _copies(table: Table, orders: int, **changed: str) -> str:
