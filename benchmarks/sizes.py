@@ -2,11 +2,12 @@
 
 python -m benchmarks.sizes --orders 5000 --lines 3
 
-Orders of so many lines are received, posted and relayed as roles do it, in their batches, and nothing is purged. A
-table's bytes count its pages, so a few hundred orders say little of small tables.
+Orders of at most so many lines are received, posted and relayed as roles do it, in their batches, and nothing is
+purged. A table's bytes count its pages, so a few hundred orders say little of small tables.
 """
 
 import argparse
+import json
 from typing import NamedTuple
 
 from rich.console import Console
@@ -28,6 +29,7 @@ _SHARDS = 16
 _BATCH_MESSAGES, _BATCH_EVENTS = 500, 1_000
 #: Bounded by how long they are kept; all else is for ever.
 _QUEUES = ("inbox", "outbox")
+_OF_ACCOUNT = ("accounts", "members", "tier_changes")
 
 _SIZES = """
 SELECT c.relname, pg_table_size(c.oid) AS table_bytes, pg_indexes_size(c.oid) AS index_bytes
@@ -45,6 +47,8 @@ class Size(NamedTuple):
 class Sizes(NamedTuple):
     """What an order takes."""
 
+    lines: float  #: of an order on average
+    accounts: float  #: that an order opens on average
     tables: dict[str, Size]
     wal_bytes: dict[str, float]  #: by stage
 
@@ -52,6 +56,11 @@ class Sizes(NamedTuple):
     def bytes(self) -> float:
         """In all tables and indexes."""
         return sum(map(sum, self.tables.values()))
+
+    @property
+    def bytes_of_account(self) -> float:
+        """What an account takes before its orders."""
+        return sum(sum(self.tables.get(name, (0,))) for name in _OF_ACCOUNT) / self.accounts
 
 
 def main() -> None:
@@ -63,7 +72,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with database_server(arguments.database_url) as url:
         sizes = run_sizes(url, arguments.orders, arguments.lines)
-    print_sizes(sizes, arguments.lines)
+    print_sizes(sizes)
 
 
 def run_sizes(server_url: str, orders: int, lines: int) -> Sizes:
@@ -79,6 +88,8 @@ def run_sizes(server_url: str, orders: int, lines: int) -> Sizes:
         _relay(engine)
         at.append(_wal_bytes(engine))
         full = _sizes(engine)
+        with engine.connect() as connection:
+            accounts = connection.execute(text("SELECT count(*) FROM accounts")).scalar_one()
     tables = {
         name: Size(*((after - before) / orders for after, before in zip(full[name], empty[name], strict=True)))
         for name in full
@@ -87,7 +98,9 @@ def run_sizes(server_url: str, orders: int, lines: int) -> Sizes:
         stage: (after - before) / orders
         for stage, before, after in zip(("received", "posted", "relayed"), at, at[1:], strict=False)
     }
-    return Sizes({name: size for name, size in tables.items() if sum(size) >= 1}, wal_bytes)
+    lines_each = sum(len(json.loads(body)["data"]["lines"]) for _, body in messages) / orders
+    kept = {name: size for name, size in tables.items() if sum(size) >= 1}
+    return Sizes(lines_each, accounts / orders, kept, wal_bytes)
 
 
 def _post(engine: Engine) -> None:
@@ -127,9 +140,9 @@ def _wal_bytes(engine: Engine) -> float:
         return float(connection.execute(text("SELECT pg_current_wal_lsn() - '0/0'::pg_lsn")).scalar_one())
 
 
-def print_sizes(sizes: Sizes, lines: int) -> None:
+def print_sizes(sizes: Sizes) -> None:
     """A table of what stands where, the largest first."""
-    table = Table(title=f"Bytes for an order of {lines} lines")
+    table = Table(title=f"Bytes for an order of {sizes.lines:.1f} lines on average")
     for name in ("where", "table", "indexes", "together"):
         table.add_column(name, justify="left" if name == "where" else "right")
     for name, size in sorted(sizes.tables.items(), key=lambda item: -sum(item[1])):
@@ -137,6 +150,7 @@ def print_sizes(sizes: Sizes, lines: int) -> None:
     kept = sum(sum(size) for name, size in sizes.tables.items() if name not in _QUEUES)
     table.add_row("all", "", "", f"{sizes.bytes:,.0f}")
     table.add_row("for ever", "", "", f"{kept:,.0f}")
+    table.add_row(f"an account ({1 / sizes.accounts:.1f} orders each)", "", "", f"{sizes.bytes_of_account:,.0f}")
     for stage, wal_bytes in sizes.wal_bytes.items():
         table.add_row(f"write-ahead log, {stage}", "", "", f"{wal_bytes:,.0f}")
     table.add_row("write-ahead log", "", "", f"{sum(sizes.wal_bytes.values()):,.0f}")
