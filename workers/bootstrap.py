@@ -30,7 +30,7 @@ from workers.tracing_setup import open_spans
 from workers.urls import broker_url_problem, url_problem
 
 #: How often a task's run fits into its time limit: upkeep takes four runs, and the last batch may take long.
-_RUNS_PER_TASK_LIMIT = 12
+RUNS_PER_TASK_LIMIT = 12
 #: How often the time in which a batch is decided fits into the time that a session may idle: the last message of a
 #: batch, and what is read and written, come on top.
 _DECIDINGS_PER_IDLE_LIMIT = 4
@@ -182,7 +182,7 @@ def runtime_on(
         waiting_alarm_hours=settings.waiting_alarm_hours,
         inbox_retention_days=settings.inbox_retention_days,
         outbox_retention_days=settings.outbox_retention_days,
-        run_seconds_max=settings.task_seconds_max / _RUNS_PER_TASK_LIMIT,
+        run_seconds_max=settings.task_seconds_max / RUNS_PER_TASK_LIMIT,
         chain_key=chain_key,
         watcher=watcher,
         spans=spans,

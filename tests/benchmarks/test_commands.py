@@ -31,6 +31,7 @@ SMALL = {
     "python -m benchmarks.online_retail": "{csv} --out {folder}/retail.ndjson",
     "python -m benchmarks.make_demo_sample": "{csv} --folder {folder} --guests 1 --unknown 1",
     "python -m benchmarks.check_replay": f"{SAMPLE} --program {PROGRAM} --limit 100 --expected-only",
+    "python -m benchmarks.capacity": "--accounts 1000 --entries 100000",
     "python -m benchmarks.expiry": "--lots 2000 --database-url {database}",
     "python -m benchmarks.proof": "--entries 2000 --limits --database-url {database}",
     "python -m benchmarks.sizes": "--orders 200 --database-url {database}",
