@@ -267,6 +267,7 @@ RUN_BY: dict[str, tuple[str, ...]] = {
     "make up": FIRST_HOUR,
     "python -m benchmarks": ("make bench",),
     "python -m benchmarks.against": benchmarks("test_two_checkouts_are_measured_in_turn"),
+    "python -m benchmarks.capacity": benchmarks("test_a_benchmark_ends_well"),
     "python -m benchmarks.expiry": benchmarks("test_a_benchmark_ends_well"),
     "python -m benchmarks.latency": benchmarks("test_a_benchmark_ends_well"),
     "python -m benchmarks.many_rules": benchmarks("test_a_benchmark_ends_well"),

@@ -1,9 +1,11 @@
-"""What an installation needs follows from its plan."""
+"""What an installation needs follows from its plan, and the page for operators tells what the command calculates."""
 
 import json
 import re
+import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,8 +15,10 @@ from benchmarks.capacity import parse_plan, rows_of
 from benchmarks.measured_costs import INBOX_BYTES, POSTGRESQL, Measured, RoleCost, RowBytes
 from benchmarks.needs import Plan, amount_text, limits_of, needs_of, wakes_per_second
 from core.store.proof.scope import SLICE_ENTRIES_MAX, SLICE_ENTRIES_MIN
-from tests.pages import ROOT
+from tests.pages import ROOT, blocks, commands, table
 
+PAGE = ROOT / "docs" / "scaling.md"
+COMMAND = "python -m benchmarks.capacity "
 PLAN = Plan()
 COSTS = {
     name: value for name, value in vars(measured_costs).items() if isinstance(value, (Measured, RowBytes, RoleCost))
@@ -164,3 +168,33 @@ def test_programs_read_the_same_as_json() -> None:
     assert document["plan"]["entries"] == 20_000_000
     assert document["needs"]["years"] == needs_of(Plan(entries=20_000_000)).years
     assert [limit["of"] for limit in document["limits"]] == list(SHORT)
+
+
+def plans_of_the_page() -> Iterator[Plan]:
+    for block in blocks(PAGE, "sh"):
+        for command in commands(block):
+            if command.startswith(COMMAND):
+                yield parse_plan(shlex.split(command.removeprefix(COMMAND)))[0]
+
+
+def lines_of(cells: list[list[str]]) -> str:
+    return "".join(f"| {' | '.join(row)} |\n" for row in cells)
+
+
+def test_the_page_tells_what_the_command_calculates_of_its_three_sizes() -> None:
+    found = [rows(plan) for plan in plans_of_the_page()]
+    assert [plan.accounts for plan in plans_of_the_page()] == [10**5, 10**7, 10**8]
+    expected = [[name, *(each[name] for each in found)] for name in found[0]]
+    assert table(PAGE, "What it needs") == expected, f"write:\n{lines_of(expected)}"
+
+
+def test_the_page_tells_where_one_server_ends() -> None:
+    found = [limits_of(plan, needs_of(plan)) for plan in plans_of_the_page()]
+    expected = [
+        [
+            f"{limits[0].of}, {limits[0].unit}, of {amount_text(limits[0].there)}",
+            *(f"{amount_text(each.needed)}: {'not enough' if each.is_beyond else 'enough'}" for each in limits),
+        ]
+        for limits in zip(*found, strict=True)
+    ]
+    assert table(PAGE, "What one server has") == expected, f"write:\n{lines_of(expected)}"
