@@ -10,7 +10,7 @@ _SIZES = "python -m benchmarks.sizes --orders 5000 --lines 3, and --lines 20"
 _BATCHES = "python -m benchmarks.against, which tells messages per second of the client's processor time"
 _SERVER = "the processor time of PostgreSQL's processes during python -m benchmarks.against"
 _ALONE = "the processor time of each process during python -m benchmarks.latency --rates 50"
-_REPORTS = "python -m benchmarks.reports --entries 1000000"
+_REPORTS = "python -m benchmarks.reports --entries 10000000"
 
 
 class Measured(NamedTuple):
@@ -71,8 +71,8 @@ POSTGRESQL = RoleCost(0.23, 5.2, f"in batches: {_SERVER}; alone: {_ALONE}")
 BROKER = RoleCost(0.0, 1.2, f"alone: {_ALONE}")
 
 VERIFY_SECONDS_PER_ENTRY = Measured(160e-6, "python -m benchmarks.proof --growth 1000000")
-LIABILITY_SECONDS_PER_ENTRY = Measured(2.4e-6, _REPORTS)
-ACTIVITY_SECONDS_PER_ENTRY = Measured(5.6e-6, _REPORTS)
-PROMOTION_SECONDS_PER_ENTRY = Measured(4.5e-6, _REPORTS)
+LIABILITY_SECONDS_PER_ENTRY = Measured(1.7e-6, _REPORTS)
+ACTIVITY_SECONDS_PER_ENTRY = Measured(4.9e-6, _REPORTS)
+PROMOTION_SECONDS_PER_ENTRY = Measured(4.7e-6, _REPORTS)
 #: How many times as long posting takes when indexes no longer fit in memory: 10,000,000 entries against 1,000,000.
 POSTING_TIMES_WITHOUT_MEMORY = Measured(2.0, "no command: by hand, on ledgers that were filled in the order of time")

@@ -27,7 +27,7 @@ TICKS = (
     Tick("loyalty.remind", 3600),  # reminders are of days
     Tick("loyalty.warn_tiers", 3600),
     Tick("loyalty.keep_liability", 300),  # months end at local midnights, and are kept ten minutes later
-    Tick("loyalty.audit_ledger", 300),  # one account shard each time, the whole ledger in 40 minutes
+    Tick("loyalty.audit_ledger", 300),  # one account shard each time; how long it is round: docs/scaling.md
 )
 
 #: A tick or nudge that nobody took for so long evaporates, so that no pile waits for the first worker. Not shorter:
