@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -44,10 +46,19 @@ def settings(servers: Servers, missing_database: str, tmp_path: Path) -> Setting
 
 @pytest.fixture
 def while_waiting(monkeypatch: pytest.MonkeyPatch) -> While:
-    """Let something happen in the pause before the next try."""
+    """Let something happen, once, in the pause before the next try; others of this process may pause meanwhile."""
+    pause, waiting = time.sleep, threading.current_thread()
 
     def happens(event: Callable[[], object]) -> None:
-        monkeypatch.setattr("workers.roles.time.sleep", lambda _seconds: event())
+        events = [event]
+
+        def sleep(seconds: float) -> None:
+            if events and threading.current_thread() is waiting:
+                events.pop()()
+            else:
+                pause(seconds)
+
+        monkeypatch.setattr("workers.roles.time.sleep", sleep)
 
     return happens
 
