@@ -218,7 +218,7 @@ def collect_garbage_seldom() -> None:
     gc.set_threshold(300_000, 20, 20)
 
 
-def begin_posting_beside() -> None:
-    """What a process does first that posts beside an import: nobody else would end it if the import is killed."""
+def begin_beside() -> None:
+    """What a process does first that works beside a command: nobody else would end it if the command is killed."""
     end_with_parent(signal.SIGKILL)
     collect_garbage_seldom()

@@ -19,7 +19,7 @@ from core.importing.plans import Plan
 from core.importing.run import Importer, Step
 from core.store.programs import load_registry
 from tests.shell import EVENT_SOURCE, LIMITS, Shell
-from workers.bootstrap import begin_posting_beside
+from workers.bootstrap import begin_beside
 
 ACCOUNTS = 24
 HEADER = "customer_id,account_id,points,expires_at,card\n"
@@ -65,7 +65,7 @@ def imported(shell: Shell, seen: Callable[[Step], object] = lambda _: None, **mo
 
 def test_an_import_that_is_posted_beside_ends_as_any_other_and_is_done_once(shell: Shell) -> None:
     children: list[int] = []
-    beside = {"processes": 2, "begin": begin_posting_beside}
+    beside = {"processes": 2, "begin": begin_beside}
     assert imported(shell, lambda _: children.append(len(active_children())), **beside) == (ACCOUNTS, 0, POINTS)
     assert max(children) == 2
     assert active_children() == []

@@ -22,7 +22,7 @@ from core.importing.order_rows import OrderRows
 from core.importing.plans import Plan
 from core.importing.run import Importer, Step, who_began
 from core.reading.snapshot import snapshot_of
-from workers.bootstrap import begin_posting_beside, message_limits, writing_key
+from workers.bootstrap import begin_beside, message_limits, writing_key
 from workers.cli.bad_rows import BadRowsFile
 from workers.cli.command_errors import ImportNameError
 from workers.cli.output import AsJson, count_text, note, print_json, say, say_below
@@ -163,7 +163,7 @@ def _importer(engine: Engine, settings: Settings, source: str, by: str) -> Impor
         new_id=uuid7,
         chain_key=writing_key(settings),
         processes=min(_PROCESSES_MAX, len(os.sched_getaffinity(0))),
-        begin=begin_posting_beside,
+        begin=begin_beside,
     )
 
 

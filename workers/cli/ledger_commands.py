@@ -13,7 +13,7 @@ from config.settings import Settings
 from core.store.proof.chain import ChainDifference, Head, HeadsDigest, has_chain, missing_heads, walk_chains
 from core.store.proof.differences import DIFFERENCES_MAX, Difference
 from core.store.proof.verify import Step, verify_steps
-from workers.bootstrap import chain_keys
+from workers.bootstrap import begin_beside, chain_keys
 from workers.cli.command_errors import ChainKeyNeededError, HeadsFileError
 from workers.cli.output import AsJson, ProgressLine, count_text, print_json, say, say_below
 from workers.cli.rebuild_command import rebuild
@@ -61,7 +61,7 @@ def verify(
             _say_check(invariant, name, found)
 
     with opened_database(settings) as engine, engine.begin() as connection:
-        for step in verify_steps(connection, jobs):
+        for step in verify_steps(connection, jobs, begin_beside):
             progress.show(_progress_text(step))
             if step.is_done:
                 take(step.check.invariant, step.check.name, step.found)

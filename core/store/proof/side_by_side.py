@@ -1,7 +1,7 @@
 """Slices of the ledger looked at by several processes, which all see the snapshot of the one that asked them."""
 
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
@@ -40,15 +40,18 @@ def export_snapshot(connection: Connection) -> str:
 
 
 @contextmanager
-def look_at_slices(engine: Engine, snapshot: str, scopes: Sequence[Scope], jobs: int) -> Iterator[Iterator[Look]]:
+def look_at_slices(
+    engine: Engine, snapshot: str, scopes: Sequence[Scope], jobs: int, begin: Callable[[], None] | None
+) -> Iterator[Iterator[Look]]:
     """Begin to look at all slices, with `jobs` processes; what is found comes in the order of the slices.
 
-    The processes end with the context, whatever they have still to do. VerifyStoppedError when one is killed.
+    Each process calls `begin` first. They end with the context, whatever they have still to do. VerifyStoppedError when
+    one is killed.
     """
     url = engine.url.render_as_string(hide_password=False)
     # Spawned, since a fork would share this session.
     pool = ProcessPoolExecutor(
-        min(jobs, len(scopes)), mp_context=get_context("spawn"), initializer=_begin, initargs=(url, snapshot)
+        min(jobs, len(scopes)), mp_context=get_context("spawn"), initializer=_begin, initargs=(url, snapshot, begin)
     )
     try:
         yield _unless_killed(pool.map(_look, scopes))
@@ -91,9 +94,11 @@ class _Looker:
 _own: dict[str, _Looker] = {}  #: of this process
 
 
-def _begin(url: str, snapshot: str) -> None:
+def _begin(url: str, snapshot: str, begin: Callable[[], None] | None) -> None:
     # An interrupt from the terminal reaches all processes; the first one reports it.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if begin is not None:
+        begin()
     _own["looker"] = _Looker(url, snapshot)
 
 

@@ -5,7 +5,7 @@ accounts, so that they need memory for one slice, and can say how far they are. 
 and looked at by all checks that need no more; side by side by several processes, if that is asked for.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from time import monotonic
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -20,7 +20,7 @@ from core.store.proof.counted_periods import load_periods
 from core.store.proof.differences import DIFFERENCES_MAX, Difference, differences_of
 from core.store.proof.invariants import CHECKS, Check
 from core.store.proof.scope import EVERYTHING, Scope, slices, these_accounts, with_merged
-from core.store.proof.side_by_side import export_snapshot, look_at_slices, prepare_session
+from core.store.proof.side_by_side import Look, export_snapshot, look_at_slices, prepare_session
 
 
 class Step(NamedTuple):
@@ -50,26 +50,33 @@ def verify_ledger(connection: Connection) -> list[Difference]:
     return [difference for step in verify_steps(connection) if step.is_done for difference in step.found]
 
 
-def verify_steps(connection: Connection, jobs: int = 1) -> Iterator[Step]:
+def verify_steps(connection: Connection, jobs: int = 1, begin: Callable[[], None] | None = None) -> Iterator[Step]:
     """Run all checks, for those who show progress. `connection` must be at the start of its transaction.
 
-    A check that has found `DIFFERENCES_MAX` looks no further. With several `jobs` as many processes look at slices;
-    VerifyStoppedError when one is killed.
+    A check that has found `DIFFERENCES_MAX` looks no further. With several `jobs` as many processes look at slices, of
+    which each calls `begin` first, a function of a module; VerifyStoppedError when one is killed.
     """
     run_bulk(connection, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
     prepare_session(connection)
-    yield from run_checks(connection, jobs=jobs)
+    yield from run_checks(connection, jobs=jobs, begin=begin)
     run_bulk(connection, "SET TRANSACTION READ ONLY")
 
 
-def run_checks(connection: Connection, slice_entries_max: int | None = None, jobs: int = 1) -> Iterator[Step]:
+def run_checks(
+    connection: Connection,
+    slice_entries_max: int | None = None,
+    jobs: int = 1,
+    begin: Callable[[], None] | None = None,
+) -> Iterator[Step]:
     """The steps of `verify_steps`, in whatever transaction `connection` is in; it must see one snapshot for `jobs`."""
     registry = load_registry(connection)
     periods = load_periods(connection, registry, EVERYTHING)
     scopes = slices(connection, slice_entries_max)
     steps = _not_begun(len(scopes))
     if jobs > 1 and len(scopes) > 1:
-        yield from _run_side_by_side(connection, registry, periods, scopes, steps, jobs)
+        snapshot = export_snapshot(connection)
+        with look_at_slices(connection.engine, snapshot, scopes, jobs, begin) as looks:
+            yield from _run_side_by_side(connection, registry, periods, steps, looks)
         return
 
     def looked(step: Step, scope: Scope) -> Step:
@@ -99,24 +106,21 @@ def _run_side_by_side(
     connection: Connection,
     registry: ProgramRegistry,
     periods: Mapping[str, Any],
-    scopes: Sequence[Scope],
     steps: list[Step],
-    jobs: int,
+    looks: Iterator[Look],
 ) -> Iterator[Step]:
-    """The same by several processes, while what needs everything is looked at here."""
-    snapshot = export_snapshot(connection)
-    with changing_nothing(connection), look_at_slices(connection.engine, snapshot, scopes, jobs) as looks:
+    """What needs everything is looked at here, while other processes look at slices."""
+    with changing_nothing(connection):
         for place, step in enumerate(steps):
             if step.check.is_global:
                 yield step
-                steps[place] = step.after(
-                    differences_of(connection, step.check, EVERYTHING, registry, periods, DIFFERENCES_MAX)
-                )
+                found = differences_of(connection, step.check, EVERYTHING, registry, periods, DIFFERENCES_MAX)
+                steps[place] = step.after(found)
         for look in looks:
-            for place, found in look.items():
+            for place, of_slice in look.items():
                 if not steps[place].is_done:
                     yield steps[place]
-                    steps[place] = steps[place].after(found)
+                    steps[place] = steps[place].after(of_slice)
     yield from steps
 
 
