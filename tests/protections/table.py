@@ -12,6 +12,7 @@ from tests.protections.of_monitoring import OF_MONITORING
 from tests.protections.of_months import OF_MONTHS
 from tests.protections.of_orders import OF_ORDERS
 from tests.protections.of_payments import OF_PAYMENTS
+from tests.protections.of_proof import OF_PROOF
 from tests.protections.of_queues import OF_QUEUES
 from tests.protections.of_reading import OF_READING
 from tests.protections.of_value import OF_VALUE
@@ -38,6 +39,7 @@ PROTECTIONS = (
     *OF_MONTHS,
     *OF_ORDERS,
     *OF_PAYMENTS,
+    *OF_PROOF,
     *OF_QUEUES,
     *OF_MONITORING,
     *OF_CLIENTS,
