@@ -24,6 +24,7 @@ from benchmarks.filling import ORDERS_EACH, fill_ledger
 from benchmarks.servers import database_server, fresh_database
 from core.store.engine import driver_connection
 from core.store.proof.chain import walk_chains
+from core.store.proof.processes import Processes
 from core.store.proof.rebuild import examine
 from core.store.proof.scope import slices
 from core.store.proof.verify import Step, verify_steps
@@ -131,7 +132,7 @@ def _verify(connection: Connection) -> int:
 def _timed_checks(connection: Connection, jobs: int = 1) -> Iterator[tuple[Step, float]]:
     seconds: defaultdict[str, float] = defaultdict(float)
     started, running = time.perf_counter(), ""
-    for step in verify_steps(connection, jobs, begin_beside):
+    for step in verify_steps(connection, Processes(jobs, begin_beside)):
         now = time.perf_counter()
         # Steps are told before a check looks. What is copied for a slice counts for its first check, or the one before.
         seconds[running or step.check.name] += now - started

@@ -270,7 +270,7 @@ def test_functions_stay_short() -> None:
 #: through `core.reading`, as a storefront does.
 OF_STORE = {
     "database_commands": ({"grants", "migrate"}, "makes the tables, and says what a role may do"),
-    "ledger_commands": ({"proof.chain", "proof.differences", "proof.verify"}, "proves the ledger"),
+    "ledger_commands": ({"proof.chain", "proof.differences", "proof.processes", "proof.verify"}, "proves the ledger"),
     "program_commands": ({"applying"}, "applies versions of programs"),
     "upkeep_command": ({"outbox"}, "tells of the events that a trial run would write"),
     "version_commands": ({"applying"}, "moves and withdraws versions of programs"),

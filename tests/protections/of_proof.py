@@ -2,7 +2,7 @@
 
 from tests.protections.protection import Edit, Protection
 
-_SIDE_BY_SIDE = "core/store/proof/side_by_side.py"
+_PROCESSES = "core/store/proof/processes.py"
 _VERIFY_TESTS = "tests/store/test_verify.py"
 
 OF_PROOF = (
@@ -11,8 +11,8 @@ OF_PROOF = (
         "verify takes nothing for wrong that is posted beside it",
         (
             Edit(
-                _SIDE_BY_SIDE,
-                "        run_bulk(connection, f\"SET TRANSACTION SNAPSHOT '{snapshot}'\")"
+                _PROCESSES,
+                "    run_bulk(connection, f\"SET TRANSACTION SNAPSHOT '{snapshot}'\")"
                 "  # takes no parameters; the server made the name\n",
                 "",
             ),
@@ -22,7 +22,7 @@ OF_PROOF = (
     Protection(
         "a killed process of verify is an error",
         "verify says that the books are right only when it has looked at all of them",
-        (Edit(_SIDE_BY_SIDE, "        raise VerifyStoppedError from error\n", "        return\n"),),
+        (Edit(_PROCESSES, "        raise VerifyStoppedError from error\n", "        return\n"),),
         (f"{_VERIFY_TESTS}::test_what_a_killed_process_was_to_look_at_is_not_taken_for_right",),
     ),
     Protection(

@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, text
 from uuid6 import uuid7
 
 from core.posting.batch import Poster
 from core.store.engine import create_database_engine, run_bulk
 from core.store.proof.chain import ChainStep, Head, erased_why, has_chain, missing_heads, walk_chains, why_digest
+from core.store.proof.processes import Processes
 from tasks.periodic import expire_lots
 from tests.conftest import OpenDatabase
 from tests.factories import PROGRAM_TEXT, line, order, refund
@@ -208,6 +209,18 @@ def test_slices_of_any_size_give_the_same_heads(chained: Shell, monkeypatch: pyt
         steps = list(walk_chains(connection, (KEY,)))
     assert [head for step in steps for head in step.heads] == at_once
     assert [step.slices_done for step in steps] == [1, 2]
+
+
+def test_several_processes_walk_as_one_does(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.store.proof.chain.SLICE_ENTRIES_MIN", 1)
+    shell = with_key(Shell(engine), KEY)
+    shell.take(order("o1"), order("o2", customer_id="c2"))
+    shell.execute("UPDATE entries SET points = points + 1, balance_after = balance_after + 1")
+    with shell.engine.connect() as connection:
+        connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
+        by_one = list(walk_chains(connection, (KEY,)))
+        assert list(walk_chains(connection, (KEY,), Processes(2))) == by_one
+    assert [len(step.differences) for step in by_one] == [1, 1]
 
 
 def test_heads_that_were_noted_are_missed_when_the_end_of_a_chain_is_gone(chained: Shell) -> None:

@@ -18,6 +18,7 @@ from core.store.programs import load_registry
 from core.store.proof.counted_periods import load_periods
 from core.store.proof.differences import DIFFERENCES_MAX, Difference, differences_of
 from core.store.proof.invariants import CHECKS
+from core.store.proof.processes import Processes
 from core.store.proof.scope import EVERYTHING
 from core.store.proof.verify import run_checks, verify_accounts, verify_ledger
 from core.upkeep.snapshots import keep_month
@@ -176,7 +177,7 @@ def ledger(open_database: OpenDatabase) -> Iterator[Shell]:
 
 
 def found(connection: Connection, slice_entries_max: int | None = None, jobs: int = 1) -> list[str]:
-    steps = run_checks(connection, slice_entries_max, jobs)
+    steps = run_checks(connection, slice_entries_max, Processes(jobs))
     return [f"{found.name}: {found.text}" for step in steps if step.is_done for found in step.found]
 
 
@@ -323,7 +324,7 @@ def test_several_processes_find_what_one_finds(shell: Shell) -> None:
         assert {text.split(":")[0] for text in by_one} >= {"lifetime points are accruals less clawbacks"}
         assert any(check.is_global and text.startswith(check.name) for check in CHECKS for text in by_one)
     with snapshot(shell) as connection:
-        steps = list(run_checks(connection, slice_entries_max=1, jobs=2))
+        steps = list(run_checks(connection, slice_entries_max=1, processes=Processes(2)))
     assert [step.number for step in steps if step.is_done] == list(range(1, len(CHECKS) + 1))
     assert sorted(f"{x.name}: {x.text}" for step in steps if step.is_done for x in step.found) == sorted(by_one)
 
@@ -331,7 +332,7 @@ def test_several_processes_find_what_one_finds(shell: Shell) -> None:
 def test_several_processes_see_the_ledger_of_one_moment(shell: Shell) -> None:
     shell.take(*(order(f"o{n}", customer_id=f"c{n}") for n in range(3)))
     with snapshot(shell) as connection:
-        steps = run_checks(connection, slice_entries_max=1, jobs=2)
+        steps = run_checks(connection, slice_entries_max=1, processes=Processes(2))
         first = next(steps)  # the snapshot is named by now
         shell.execute("UPDATE accounts SET lifetime_points = 7")
         assert [step.found for step in (first, *steps) if step.is_done] == [[] for _ in CHECKS]
@@ -342,7 +343,7 @@ def test_several_processes_see_the_ledger_of_one_moment(shell: Shell) -> None:
 def test_what_a_killed_process_was_to_look_at_is_not_taken_for_right(shell: Shell) -> None:
     shell.take(*(order(f"o{n}", customer_id=f"c{n}") for n in range(3)))
     with snapshot(shell) as connection:
-        steps = run_checks(connection, slice_entries_max=1, jobs=2)
+        steps = run_checks(connection, slice_entries_max=1, processes=Processes(2))
         next(steps)
         for process in active_children():
             process.kill()

@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from config.settings import Settings
 from core.store.proof.chain import ChainDifference, Head, HeadsDigest, has_chain, missing_heads, walk_chains
 from core.store.proof.differences import DIFFERENCES_MAX, Difference
+from core.store.proof.processes import Processes
 from core.store.proof.verify import Step, verify_steps
 from workers.bootstrap import begin_beside, chain_keys
 from workers.cli.command_errors import ChainKeyNeededError, HeadsFileError
@@ -60,12 +61,13 @@ def verify(
             progress.clear()
             _say_check(invariant, name, found)
 
+    processes = Processes(jobs, begin_beside)
     with opened_database(settings) as engine, engine.begin() as connection:
-        for step in verify_steps(connection, jobs, begin_beside):
+        for step in verify_steps(connection, processes):
             progress.show(_progress_text(step))
             if step.is_done:
                 take(step.check.invariant, step.check.name, step.found)
-        chain = _verify_chain(connection, keys, progress, heads, against)
+        chain = _verify_chain(connection, keys, progress, heads, against, processes)
     if chain.is_checked:
         take(chain.invariant, chain.name, chain.differences)
     if as_json:
@@ -134,7 +136,12 @@ def _refuse_without_key(keys: tuple[bytes, ...], heads: Path | None, against: Pa
 
 
 def _verify_chain(
-    connection: Connection, keys: tuple[bytes, ...], progress: ProgressLine, heads: Path | None, against: Path | None
+    connection: Connection,
+    keys: tuple[bytes, ...],
+    progress: ProgressLine,
+    heads: Path | None,
+    against: Path | None,
+    processes: Processes,
 ) -> _ChainVerdict:
     """Walk along all chains, compare them with the heads in `against`, and write the present ones to `heads`.
 
@@ -146,7 +153,7 @@ def _verify_chain(
     entries, digest = 0, HeadsDigest()
     lines = None if heads is None else _HeadsFile(heads)
     try:
-        for step in walk_chains(connection, keys):
+        for step in walk_chains(connection, keys, processes):
             progress.show(f"Hash chain: {step.slices_done * 100 // step.slices} % of the accounts")
             entries += step.entries
             digest.add(step.heads)

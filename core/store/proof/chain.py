@@ -9,7 +9,9 @@ the text: so nobody learns from them what it was, and the chain holds as it did.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from hashlib import sha256
 from secrets import token_bytes
 from typing import Any, NamedTuple
@@ -21,7 +23,8 @@ from core.domain.ledger import Entry
 from core.store import tables
 from core.store.engine import driver_connection, run_bulk
 from core.store.proof.hashing import KeyRing, canonical, hash_of
-from core.store.proof.scope import SLICE_ENTRIES_MIN, slices
+from core.store.proof.processes import ALONE, Look, Processes, look_side_by_side
+from core.store.proof.scope import SLICE_ENTRIES_MIN, Scope, slices
 from core.store.proof.seals import broken_seals, broken_seals_elsewhere, seal, seal_content
 from core.store.rows import Append, Shape, arrays, selected, unnested
 
@@ -142,25 +145,56 @@ ORDER BY e.account_id, e.sequence
 _ROWS_AT_ONCE = 5_000
 
 
-def walk_chains(connection: Connection, keys: Sequence[bytes]) -> Iterator[ChainStep]:
+def walk_chains(connection: Connection, keys: Sequence[bytes], processes: Processes = ALONE) -> Iterator[ChainStep]:
     """Follow every account's chain, slice by slice, and look at its seals; a hash that any of `keys` gives is right.
 
-    Rows are read as they are needed, so that an account of any size needs no more memory.
+    Rows are read as they are needed, so that an account of any size needs no more memory. VerifyStoppedError when one
+    of several processes is killed.
     """
     # Entries come by way of their key, and heads are held: small slices cost nothing here.
-    scopes, ring = slices(connection, SLICE_ENTRIES_MIN), KeyRing(keys)
-    for done, scope in enumerate(scopes, start=1):
+    scopes = slices(connection, SLICE_ENTRIES_MIN)
+    if processes.jobs > 1 and len(scopes) > 1:
+        walk = partial(_opened_walk, tuple(keys))
+        with look_side_by_side(connection, walk, scopes, processes) as walked:
+            yield from _steps(connection, keys, walked, len(scopes))
+    else:
+        with _opened_walk(keys, connection) as look:
+            yield from _steps(connection, keys, map(look, scopes), len(scopes))
+
+
+class _Walked(NamedTuple):
+    """What one slice showed."""
+
+    entries: int
+    heads: list[Head]
+    differences: list[ChainDifference]
+
+
+def _steps(
+    connection: Connection, keys: Sequence[bytes], walked: Iterable[_Walked], slices_of_accounts: int
+) -> Iterator[ChainStep]:
+    for done, (entries, heads, differences) in enumerate(walked, start=1):
+        is_last = done == slices_of_accounts
+        elsewhere = broken_seals_elsewhere(connection, KeyRing(keys)) if is_last else []
+        found = [*differences, *(ChainDifference(*each) for each in elsewhere)]
+        yield ChainStep(done, slices_of_accounts, entries, heads, found)
+
+
+@contextmanager
+def _opened_walk(keys: Sequence[bytes], connection: Connection) -> Iterator[Look[_Walked]]:
+    ring = KeyRing(keys)
+
+    def look(scope: Scope) -> _Walked:
         walk = _Walk(ring)
         with driver_connection(connection).cursor(name="chain") as cursor:
             cursor.itersize = _ROWS_AT_ONCE
             cursor.execute(scope.narrow(_ENTRIES).encode(), scope.parameters)
             for row in cursor:
                 walk.take(row)
-        broken = broken_seals(connection, ring, scope)
-        if done == len(scopes):
-            broken += broken_seals_elsewhere(connection, ring)
-        differences = walk.differences + [ChainDifference(*each) for each in broken]
-        yield ChainStep(done, len(scopes), walk.entries, list(walk.heads.values()), differences)
+        broken = [ChainDifference(*each) for each in broken_seals(connection, ring, scope)]
+        return _Walked(walk.entries, list(walk.heads.values()), walk.differences + broken)
+
+    yield look
 
 
 class ErasedWhy(NamedTuple):

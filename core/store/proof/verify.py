@@ -5,7 +5,8 @@ accounts, so that they need memory for one slice, and can say how far they are. 
 and looked at by all checks that need no more; side by side by several processes, if that is asked for.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from time import monotonic
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -19,8 +20,11 @@ from core.store.proof.copies import changing_nothing, opened_copies
 from core.store.proof.counted_periods import load_periods
 from core.store.proof.differences import DIFFERENCES_MAX, Difference, differences_of
 from core.store.proof.invariants import CHECKS, Check
+from core.store.proof.processes import ALONE, Look, Processes, look_side_by_side, prepare_session
 from core.store.proof.scope import EVERYTHING, Scope, slices, these_accounts, with_merged
-from core.store.proof.side_by_side import Look, export_snapshot, look_at_slices, prepare_session
+
+#: By the place of a check among all: what it found in one slice.
+_Found = Mapping[int, Sequence[Difference]]
 
 
 class Step(NamedTuple):
@@ -50,32 +54,28 @@ def verify_ledger(connection: Connection) -> list[Difference]:
     return [difference for step in verify_steps(connection) if step.is_done for difference in step.found]
 
 
-def verify_steps(connection: Connection, jobs: int = 1, begin: Callable[[], None] | None = None) -> Iterator[Step]:
+def verify_steps(connection: Connection, processes: Processes = ALONE) -> Iterator[Step]:
     """Run all checks, for those who show progress. `connection` must be at the start of its transaction.
 
-    A check that has found `DIFFERENCES_MAX` looks no further. With several `jobs` as many processes look at slices, of
-    which each calls `begin` first, a function of a module; VerifyStoppedError when one is killed.
+    A check that has found `DIFFERENCES_MAX` looks no further. VerifyStoppedError when one of several processes is
+    killed.
     """
     run_bulk(connection, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
     prepare_session(connection)
-    yield from run_checks(connection, jobs=jobs, begin=begin)
+    yield from run_checks(connection, processes=processes)
     run_bulk(connection, "SET TRANSACTION READ ONLY")
 
 
 def run_checks(
-    connection: Connection,
-    slice_entries_max: int | None = None,
-    jobs: int = 1,
-    begin: Callable[[], None] | None = None,
+    connection: Connection, slice_entries_max: int | None = None, processes: Processes = ALONE
 ) -> Iterator[Step]:
-    """The steps of `verify_steps`, in whatever transaction `connection` is in; it must see one snapshot for `jobs`."""
+    """The steps of `verify_steps`, in whatever transaction `connection` is in; several processes need one snapshot."""
     registry = load_registry(connection)
     periods = load_periods(connection, registry, EVERYTHING)
     scopes = slices(connection, slice_entries_max)
     steps = _not_begun(len(scopes))
-    if jobs > 1 and len(scopes) > 1:
-        snapshot = export_snapshot(connection)
-        with look_at_slices(connection.engine, snapshot, scopes, jobs, begin) as looks:
+    if processes.jobs > 1 and len(scopes) > 1:
+        with look_side_by_side(connection, _opened_look, scopes, processes) as looks:
             yield from _run_side_by_side(connection, registry, periods, steps, looks)
         return
 
@@ -107,7 +107,7 @@ def _run_side_by_side(
     registry: ProgramRegistry,
     periods: Mapping[str, Any],
     steps: list[Step],
-    looks: Iterator[Look],
+    looks: Iterator[_Found],
 ) -> Iterator[Step]:
     """What needs everything is looked at here, while other processes look at slices."""
     with changing_nothing(connection):
@@ -122,6 +122,26 @@ def _run_side_by_side(
                     yield steps[place]
                     steps[place] = steps[place].after(of_slice)
     yield from steps
+
+
+@contextmanager
+def _opened_look(connection: Connection) -> Iterator[Look[_Found]]:
+    """What another process finds in one slice after the other."""
+    registry = load_registry(connection)
+    periods = load_periods(connection, registry, EVERYTHING)
+
+    with opened_copies(connection, is_wanted=True) as copied:
+
+        def look(scope: Scope) -> _Found:
+            here = copied(scope)
+            with changing_nothing(connection):
+                return {
+                    place: differences_of(connection, check, here, registry, periods, DIFFERENCES_MAX)
+                    for place, check in enumerate(CHECKS)
+                    if not check.is_global
+                }
+
+        yield look
 
 
 def _not_begun(slices_of_accounts: int) -> list[Step]:
