@@ -102,6 +102,10 @@ def let_expire(shell: Shell, command_id: str, *, days_ago: int) -> None:
 
 
 def put_back(shell: Shell) -> None:
-    """Let everything have been recorded a month earlier than it is."""
+    """Let everything have been recorded a month earlier than it is, by the clock of the programs' zone.
+
+    In UTC an hour of a month's last day there may be of the next month in the zone, with summer time.
+    """
     for table, column in (("entries", "recorded_at"), ("tier_changes", "recorded_at"), ("programs", "applied_at")):
-        shell.execute(f"UPDATE {table} SET {column} = {column} - interval '1 month'")
+        there = f"({column} AT TIME ZONE 'Europe/Berlin' - interval '1 month') AT TIME ZONE 'Europe/Berlin'"
+        shell.execute(f"UPDATE {table} SET {column} = {there}")
