@@ -290,10 +290,12 @@ def test_a_role_that_dies_again_and_again_rings(stack: Stack) -> None:
 
 
 def test_no_label_of_what_was_scraped_names_a_customer_or_an_order(stack: Stack) -> None:
-    found = stack.prometheus.query('{__name__=~".+"}')
-    texts = {value for each in found for value in each["metric"].values()}
-    assert {"intake", "order.completed", "test"} <= texts
-    assert {f"{name}{number}" for name in "cor" for number in range(20)} & texts == set()
+    def texts() -> set[str]:
+        found = stack.prometheus.query('{__name__=~".+"}')
+        return {value for each in found for value in each["metric"].values()}
+
+    wait_until(lambda: texts() >= {"intake", "order.completed", "test"}, stack.told)
+    assert {f"{name}{number}" for name in "cor" for number in range(20)} & texts() == set()
 
 
 def test_the_folder_of_counts_is_emptied_when_a_role_starts(stack: Stack, tmp_path: Path) -> None:
