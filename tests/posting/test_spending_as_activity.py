@@ -1,7 +1,8 @@
 """Where inactivity ends points, spending lets those that are left last longer, and so does a credit."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import Engine
@@ -10,11 +11,11 @@ from tests.factories import PROGRAM_TEXT, command, order, refund
 from tests.shell import LIMITS, Shell
 
 IDLE = PROGRAM_TEXT + "expiry: {policy: inactivity, days: 100}\n"
-NOW = datetime.now(UTC)
+ZONE = ZoneInfo("Europe/Berlin")  #: of the program, whose days are counted, also over a change of the clocks
 
 
 def ago(days: int) -> str:
-    return (NOW - timedelta(days=days)).isoformat()
+    return (datetime.now(ZONE) - timedelta(days=days)).isoformat()
 
 
 @pytest.fixture
@@ -60,7 +61,7 @@ def test_points_taken_by_a_correction_let_nothing_last(shell: Shell) -> None:
 
 
 def test_a_credit_with_an_end_of_its_own_keeps_that(shell: Shell) -> None:
-    until = (NOW + timedelta(days=500)).isoformat()
+    until = ago(-500)
     shell.take(order("o1", "100.00", time=ago(60)), command("credit", "k1", points=30, expires_at=until))
     first, own = days_left(shell)
     assert first == 40
