@@ -12,6 +12,7 @@ import signal
 import uuid
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +27,7 @@ from xdist.scheduler import LoadScopeScheduling
 from core.store.engine import _SESSION_SETTINGS, create_database_engine, normalized_url
 from core.store.migrate import upgrade
 from core.store.tables import metadata, numbers, schema_support
+from core.upkeep import snapshots
 from tests.administration import administrate, drop_database
 from workers.child_processes import read_pid
 from workers.embedded import EmbeddedServers, remove_data
@@ -174,6 +176,12 @@ def engine(database_url: str) -> Iterator[Engine]:
     engine = create_database_engine(database_url)
     yield engine
     engine.dispose()
+
+
+@pytest.fixture
+def months_settle_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or a month that tests count on would not be kept yet in the first minutes of the next one."""
+    monkeypatch.setattr(snapshots, "SETTLED", timedelta(0))
 
 
 @pytest.fixture

@@ -112,6 +112,7 @@ def test_the_views_show_the_books_and_come_to_the_same_sums(tool: Engine, books:
     assert books.differences() == []
 
 
+@pytest.mark.usefixtures("months_settle_at_once")
 def test_months_that_were_kept_are_shown_as_finance_was_told(engine: Engine, role: DatabaseRole) -> None:
     shell = Shell(engine, program_text=None)
     with_everything(shell)

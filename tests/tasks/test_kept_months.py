@@ -25,7 +25,7 @@ ACTIVITY = "SELECT * FROM activity_lines ORDER BY program_id, month, line_number
 
 
 @pytest.fixture
-def shell(engine: Engine) -> Shell:
+def shell(engine: Engine, months_settle_at_once: None) -> Shell:
     shell = Shell(engine, program_text=None)
     with_everything(shell)
     return shell

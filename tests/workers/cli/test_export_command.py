@@ -37,7 +37,8 @@ def books(engine: Engine) -> Shell:
 
 
 def months_of(shell: Shell) -> list[str]:
-    rows = shell.rows("SELECT DISTINCT to_char(recorded_at, 'YYYY-MM') AS month FROM entries ORDER BY month")
+    month = "to_char(recorded_at AT TIME ZONE 'Europe/Berlin', 'YYYY-MM')"
+    rows = shell.rows(f"SELECT DISTINCT {month} AS month FROM entries ORDER BY month")
     return [row.month for row in rows]
 
 

@@ -29,7 +29,7 @@ from workers.demo.sample import load_traffic
 
 
 @pytest.fixture
-def books(engine: Engine) -> Shell:
+def books(engine: Engine, months_settle_at_once: None) -> Shell:
     shell = Shell(engine, program_text=None)
     with_everything(shell)
     return shell
@@ -133,7 +133,7 @@ class TestLiability:
         assert at["programs"][0]["points"]["by_entries"] == months[0]["points_after"]
 
     def test_of_a_month_that_was_kept_is_what_was_kept(self, loyalty: CommandLine, books: Shell) -> None:
-        month = books.value("SELECT to_char(min(recorded_at), 'YYYY-MM') FROM entries")
+        month = books.value("SELECT to_char(min(recorded_at) AT TIME ZONE 'Europe/Berlin', 'YYYY-MM') FROM entries")
         asked = ("report", "liability", "--program", "test", "--month", month)
         assert "has not been kept yet" in loyalty(*asked).out
         [before] = loyalty(*asked, "--json").json["programs"]
