@@ -28,7 +28,7 @@ from core.posting.sequence import ReadMessage, decided, in_order, through_first_
 from core.posting.tally import Tally
 from core.posting.writing import BudgetRaceError, Writing, report_of
 from core.store.attempts import count_attempt, forget_attempts
-from core.store.engine import CalculatedTooLongError, sent_together
+from core.store.engine import sent_together
 from core.store.erasing import Asking
 from core.store.failures import frames, is_outage
 from core.store.inbox import (
@@ -42,6 +42,7 @@ from core.store.inbox import (
 from core.store.letters_again import Mended, take_again
 from core.store.locks import SHARE_ERASURE_LOCK, TURN, LockClass, Task, lock, run_in_turn
 from core.store.programs import STAMP, load_registry
+from core.store.sessions import CalculatedTooLongError
 from core.store.source_days import add_moved, load_moved
 from core.store.waiting import wake_waiting_for
 

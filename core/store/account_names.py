@@ -11,8 +11,9 @@ from core.domain.ledger import AccountDetails
 from core.domain.reach import ReferenceKey
 from core.domain.value.commands import ACCOUNT
 from core.store import tables
-from core.store.engine import Asked, Rows, ask, run_bulk
+from core.store.engine import Asked, ask, run_bulk
 from core.store.rows import Append, Field, Put, Shape, arrays, unnested
+from core.store.sessions import Rows
 
 # Accounts are found by the ids that we drew without a row of their own.
 _REFERENCES = f"""

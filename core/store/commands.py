@@ -10,8 +10,9 @@ from sqlalchemy import Connection
 from core.domain.reach import CommandKey
 from core.domain.value.commands import PostedCommand
 from core.store import tables
-from core.store.engine import Asked, Rows, ask, run_bulk
+from core.store.engine import Asked, ask, run_bulk
 from core.store.rows import Append, Shape, arrays, unnested
+from core.store.sessions import Rows
 
 COMMANDS = Shape(tables.commands, PostedCommand, business_hash="digest")
 _OF_COMMANDS = ("source", "command_id")

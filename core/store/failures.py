@@ -6,7 +6,7 @@ from traceback import extract_tb
 import psycopg
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from core.store.engine import CalculatedTooLongError
+from core.store.sessions import CalculatedTooLongError
 
 _OUTAGES = (
     psycopg.OperationalError,

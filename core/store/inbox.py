@@ -12,9 +12,10 @@ from sqlalchemy import Connection, Engine
 
 from core.domain.outcomes import Reason, RejectionCode
 from core.messages.trace_context import TraceContext, log_fields
-from core.store.engine import Asked, Rows, ask, run_alone, run_bulk
+from core.store.engine import Asked, ask, run_alone, run_bulk
 from core.store.erasures import ErasedMeanwhileError
 from core.store.letters_again import MENDABLE
+from core.store.sessions import Rows
 
 
 class InboxMessage(NamedTuple):

@@ -24,9 +24,10 @@ from core.messages.inbound.order_facts import parts_of
 from core.messages.inbound.reading import read_attributes, read_lines, read_tags
 from core.store import tables
 from core.store.amendments import amendment_json, read_amendment
-from core.store.engine import Asked, Rows, ask, run_bulk
+from core.store.engine import Asked, ask, run_bulk
 from core.store.judgements import judgement_json, read_judgement, read_steps, steps_json
 from core.store.rows import Field, Shape, arrays, unnested
+from core.store.sessions import Rows
 from core.store.shards import account_shard
 
 

@@ -9,8 +9,9 @@ from sqlalchemy import Connection
 from core.domain.members import Member, OwnAccounts, PrimaryChange, Role
 from core.domain.reach import CustomerKey
 from core.store import tables
-from core.store.engine import Asked, Rows, ask, run_bulk
+from core.store.engine import Asked, ask, run_bulk
 from core.store.rows import Append, Put, Shape, arrays, unnested
+from core.store.sessions import Rows
 
 
 class _AccountMember(NamedTuple):

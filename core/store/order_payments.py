@@ -7,9 +7,10 @@ from sqlalchemy import Connection
 
 from core.domain.value.payments import Payment, PaymentKey, PaymentKind
 from core.store import tables
-from core.store.engine import Asked, Rows, ask, run_bulk
+from core.store.engine import Asked, ask, run_bulk
 from core.store.locks import LockClass, lock, share_lock
 from core.store.rows import Field, Put, Shape, arrays, unnested
+from core.store.sessions import Rows
 
 PAYMENTS = Shape(tables.order_payments, Payment, share=Field("share", write=str, read=Fraction))
 _KEY = ("kind", "source", "payment_id")

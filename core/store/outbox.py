@@ -13,7 +13,8 @@ from uuid import UUID
 from sqlalchemy import Connection, Engine
 
 from core.messages.trace_context import TraceContext
-from core.store.engine import Asked, Rows, ask, run_alone, run_bulk, run_later
+from core.store.engine import Asked, ask, run_alone, run_bulk, run_later
+from core.store.sessions import Rows
 from core.store.shards import ACCOUNT_SHARDS
 
 

@@ -12,9 +12,10 @@ import psycopg
 from sqlalchemy import Engine, event, make_url, text
 
 from core.messages.program_files.program_file import parse_program
-from core.store.engine import ImpatientConnection, create_database_engine, driver_connection, normalized_url
+from core.store.engine import create_database_engine, driver_connection, normalized_url
 from core.store.migrate import upgrade
 from core.store.programs import append_version
+from core.store.sessions import ImpatientConnection
 from core.store.tables import metadata
 from tests.administration import administrate, drop_database
 from tests.interleaving.histories import PROGRAMS

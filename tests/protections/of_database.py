@@ -3,6 +3,7 @@
 from tests.protections.protection import Edit, Protection
 
 _BATCH = "core/posting/batch.py"
+_SESSIONS = "core/store/sessions.py"
 _LEDGER = "core/store/ledger.py"
 
 OF_DATABASE = (
@@ -35,11 +36,28 @@ OF_DATABASE = (
         "roles go on by themselves after a failover",
         (
             Edit(
-                "core/store/engine.py",
+                _SESSIONS,
                 "        except psycopg.errors.ReadOnlySqlTransaction:\n            self.pgconn.finish()\n",
                 "        except psycopg.errors.ReadOnlySqlTransaction:\n",
             ),
             Edit("core/store/engine.py", " or (must_write and session.is_read_only)", ""),
+        ),
+        tests=("tests/store/test_sessions.py",),
+    ),
+    Protection(
+        "a session that has ended goes back to the pool",
+        "a process that has lost its database as often as it has sessions goes on all the same",
+        (
+            Edit(
+                _SESSIONS,
+                "        if not self.closed:\n            super().set_autocommit(value)\n",
+                "        super().set_autocommit(value)\n",
+            ),
+            Edit(
+                _SESSIONS,
+                "        if not self.closed:\n            super().set_isolation_level(value)\n",
+                "        super().set_isolation_level(value)\n",
+            ),
         ),
         tests=("tests/store/test_sessions.py",),
     ),
@@ -58,7 +76,7 @@ OF_DATABASE = (
     Protection(
         "what is sent together ends with a Sync",
         "a process that stands still within a transaction does not hold its rows for ever",
-        (Edit("core/store/engine.py", "self._pipeline = _Together(self)", "self._pipeline = psycopg.Pipeline(self)"),),
+        (Edit(_SESSIONS, "self._pipeline = _Together(self)", "self._pipeline = psycopg.Pipeline(self)"),),
         tests=("tests/store/test_sent_together.py",),
     ),
     Protection(
@@ -66,7 +84,7 @@ OF_DATABASE = (
         "statements mean the same together as one by one",
         (
             Edit(
-                "core/store/engine.py",
+                _SESSIONS,
                 "        self.run_kept()\n        return super().cursor(",
                 "        return super().cursor(",
             ),
@@ -76,7 +94,7 @@ OF_DATABASE = (
     Protection(
         "a session that the server has ended is not handed out",
         "nothing fails because the database was restarted meanwhile",
-        (Edit("core/store/engine.py", "self.closed or self._has_ended()", "self.closed"),),
+        (Edit(_SESSIONS, "self.closed or self._has_ended()", "self.closed"),),
         tests=("tests/store/test_sessions.py",),
     ),
     Protection(
@@ -84,7 +102,9 @@ OF_DATABASE = (
         "what a firewall has forgotten fails no message",
         (
             Edit(
-                "core/store/engine.py", "if monotonic() - self.answered_at < _TRUSTED_SECONDS:", "if self.answered_at:"
+                _SESSIONS,
+                "if monotonic() - self.answered_at < _TRUSTED_SECONDS:",
+                "if self.answered_at:",
             ),
         ),
         tests=("tests/store/test_sessions.py",),

@@ -11,7 +11,6 @@ from sqlalchemy import Connection, Engine, text
 
 from core.store.engine import (
     Asked,
-    ImpatientConnection,
     SessionLimits,
     create_database_engine,
     driver_connection,
@@ -19,6 +18,7 @@ from core.store.engine import (
     run_later,
     sent_together,
 )
+from core.store.sessions import ImpatientConnection
 
 ADD = "INSERT INTO posting_attempts (shard, attempts) VALUES (%s, %s)"
 FOUND = "SELECT shard, attempts FROM posting_attempts WHERE shard >= 900 ORDER BY shard"

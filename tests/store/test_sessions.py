@@ -2,28 +2,22 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import psycopg
 import pytest
 from psycopg.pq import TransactionStatus
-from sqlalchemy import Engine, make_url, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import Connection, Engine, QueuePool, make_url, text
+from sqlalchemy.exc import DBAPIError, OperationalError
 
-from core.store.engine import (
-    _SESSION_SETTINGS,
-    CalculatedTooLongError,
-    ImpatientConnection,
-    SessionLimits,
-    create_database_engine,
-    driver_connection,
-    run_bulk,
-)
+from core.store.engine import _SESSION_SETTINGS, SessionLimits, create_database_engine, driver_connection, run_bulk
 from core.store.failures import is_outage
+from core.store.sessions import CalculatedTooLongError, ImpatientConnection
 from tests.administration import SESSION_SETTINGS, administrate
 from tests.faults.network import Mode, Network
 from workers.bootstrap import checked_database_url
 
+POOL_SESSIONS_MAX = 4  #: that an engine has at a time
 WRITE = "INSERT INTO posting_attempts (shard, attempts) VALUES (9999, 0) ON CONFLICT DO NOTHING"
 
 
@@ -43,6 +37,30 @@ def set_on_database(url: str, change: str) -> None:
 def write(engine: Engine) -> None:
     with engine.begin() as connection:
         run_bulk(connection, WRITE)
+
+
+def in_transaction(engine: Engine) -> AbstractContextManager[Connection]:
+    return engine.begin()
+
+
+def alone(engine: Engine) -> AbstractContextManager[Connection]:
+    """As `run_alone` does it."""
+    return engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+
+
+def reading(engine: Engine) -> AbstractContextManager[Connection]:
+    """As core.reading does it."""
+    return engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True).begin()
+
+
+def lose(begun: AbstractContextManager[Connection], other: Engine, *, is_seen_at_once: bool) -> None:
+    with begun as connection:
+        ((pid,),) = run_bulk(connection, "SELECT pg_backend_pid()")
+        with other.begin() as killing:
+            run_bulk(killing, "SELECT pg_terminate_backend(%s, 5000)", (pid,))
+        if is_seen_at_once:
+            driver_connection(connection).close()
+        run_bulk(connection, "SELECT 1")
 
 
 @pytest.mark.parametrize(
@@ -134,6 +152,21 @@ class TestEndedSessions:
                 run_bulk(connection, "SELECT pg_terminate_backend(p, 5000) FROM unnest(%b::integer[]) p", (pids,))
             with engine.connect() as one, engine.connect() as two:
                 assert not {run_bulk(each, "SELECT pg_backend_pid()")[0][0] for each in (one, two)} & {*pids}
+
+    @pytest.mark.parametrize("is_seen_at_once", [False, True], ids=["by the server", "and closed"])
+    @pytest.mark.parametrize("begin", [in_transaction, alone, reading], ids=lambda each: each.__name__)
+    def test_one_that_is_lost_while_it_is_used_keeps_no_place_of_the_pool(
+        self, database_url: str, begin: Callable[[Engine], AbstractContextManager[Connection]], is_seen_at_once: bool
+    ) -> None:
+        with opened(database_url) as engine, opened(database_url) as other:
+            for _ in range(2 * POOL_SESSIONS_MAX):
+                with pytest.raises((psycopg.Error, DBAPIError)):
+                    lose(begin(engine), other, is_seen_at_once=is_seen_at_once)
+            pool = engine.pool
+            assert isinstance(pool, QueuePool)
+            assert pool.checkedout() == 0
+            with begin(engine) as connection:
+                assert run_bulk(connection, "SELECT 1") == [(1,)]
 
     def test_one_that_works_is_kept_and_is_not_asked(self, database_url: str) -> None:
         with opened(database_url) as engine:

@@ -4,13 +4,8 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import OperationalError
 
-from core.store.engine import (
-    DatabaseSilentError,
-    ImpatientConnection,
-    SessionLimits,
-    create_database_engine,
-    driver_connection,
-)
+from core.store.engine import SessionLimits, create_database_engine, driver_connection
+from core.store.sessions import DatabaseSilentError, ImpatientConnection
 from tests.faults.network import Mode, Network
 
 
