@@ -14,7 +14,7 @@ from core.messages.inbound.reading import MessageLimits
 from core.posting.batch import Poster
 from core.receiving.receive import receive_in_parts
 from core.store.engine import create_database_engine
-from core.store.inbox import shards_with_work
+from core.store.posting_turns import shards_with_work
 from workers.bootstrap import collect_garbage_seldom
 
 BENCH_LIMITS = MessageLimits(1 << 20, 1000, 86_400)

@@ -20,9 +20,9 @@ from benchmarks.posting import fill_inbox
 from benchmarks.servers import PROGRAM_FILE, database_server, fresh_database
 from core.messages.program_files.program_file import load_program
 from core.posting.batch import Poster
-from core.store.inbox import shards_with_work
-from core.store.locks import Task, take_turn
+from core.store.locks import Task, take_turns
 from core.store.outbox import ask_unpublished, mark_published, shards_with_unpublished
+from core.store.posting_turns import shards_with_work
 from core.store.tables import metadata
 
 _SHARDS = 16
@@ -120,13 +120,12 @@ def _relay(engine: Engine) -> None:
             shards = shards_with_unpublished(connection)
         if not shards:
             return
-        for shard in shards:
-            with engine.begin() as connection:
-                events = take_turn(
-                    connection, Task.RELAY, shard, lambda: ask_unpublished(connection, shard, _BATCH_EVENTS)  # noqa: B023  # called at once
-                )  # fmt: skip
-                if events:
-                    mark_published(connection, shard, events[-1].outbox_id)
+        with engine.begin() as connection:
+            events = take_turns(
+                connection, Task.RELAY, shards, lambda: ask_unpublished(connection, _BATCH_EVENTS)
+            )  # called at once
+            if events:
+                mark_published(connection, events)
 
 
 def _sizes(engine: Engine) -> dict[str, Size]:

@@ -78,8 +78,8 @@ class Settings(BaseSettings):
     upkeep_batch_rows: Annotated[int, Field(ge=1, le=10_000)] = 500
     """Rows that expiry, tier review and purging change in one transaction."""
     nudge_interval_seconds: Annotated[float, Field(gt=0, le=10)] = 0.2
-    """Intake wakes the same shard at most this often, but for a hundred times a second that it wakes any at once; what
-    comes between is taken along by the next batch."""
+    """In a flood intake wakes the same shard at most this often; what comes between is taken along by the next batch.
+    While no more than 50 messages wait to be woken for, it does so at once, a hundred times a second at most."""
     waiting_days_max: Annotated[int, Field(ge=1)] = 30
     """How long a refund, a fulfilment or a cancellation waits for its order before it is parked."""
     waiting_alarm_hours: Annotated[float, Field(gt=0)] = 24

@@ -1,5 +1,6 @@
 """Posting: drain one shard of the inbox, and announce it; and the sweep that finds what a lost nudge left."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from time import monotonic
 from typing import Any
@@ -9,7 +10,7 @@ from sqlalchemy import Connection
 
 from core.errors import BrokerUnavailableError, EventNotConfirmedError
 from core.store.engine import database_now
-from core.store.inbox import has_work, shards_with_work
+from core.store.posting_turns import first_with_work, shards_with_work
 from core.upkeep.runs import last_run, record_run
 from core.upkeep.sweeping import LongWait, SweepOutcome, long_wait, sweep_waiting
 from tasks.relay import relay_outbox
@@ -24,42 +25,47 @@ _QUIET_SECONDS = 60.0
 _ALARM_EVERY = timedelta(hours=1)
 
 
-def post_inbox(runtime: Runtime, shard: int) -> dict[str, int]:
-    """Post the shard's messages until none are left or the time is up. A second run beside it does nothing.
+def post_inbox(runtime: Runtime, *shards: int) -> dict[str, int]:
+    """Post the shards' messages until none are left or the time is up. A second run beside it does nothing.
 
     While there is no backlog, what was posted is published at once, by this very run.
     """
-    with runtime.spans.of(Stage.POST, shard) as work:
-        return _post(runtime, shard, work)
+    with runtime.spans.of(Stage.POST, shards[0]) as work:
+        return _post(runtime, shards, work)
 
 
-def _post(runtime: Runtime, shard: int, work: Work) -> dict[str, int]:
+def _post(runtime: Runtime, shards: Sequence[int], work: Work) -> dict[str, int]:
     started = monotonic()
     counts = {"posted": 0, "replayed": 0, "waiting": 0, "parked": 0, "rejected": 0}
     account_shards: set[int] = set()  #: with events that are still to be published
-    while True:
+    ours = {*shards}  #: and those whose messages were taken along
+    at: int | None = shards[0]
+    while at is not None:
         batch_began = monotonic()
-        batch = runtime.poster.post_batch(shard, runtime.posting_batch_messages)
+        batch = runtime.poster.post_batch(at, runtime.posting_batch_messages)
         work.posted(batch)
         runtime.watcher.posted(batch, monotonic() - batch_began)
         for name in counts:
             counts[name] += getattr(batch, name)
         account_shards |= batch.account_shards
-        if batch.claimed == 0:
-            break
+        if not batch.claimed:
+            ours.discard(at)
+            at = first_with_work(runtime.engine, ours)
+            continue
+        ours |= batch.shards
         if monotonic() - started > runtime.run_seconds_max:
-            runtime.nudge("loyalty.post_inbox", shard)
+            for each in sorted(ours):
+                runtime.nudge("loyalty.post_inbox", each)
             break
         if batch.claimed < runtime.posting_batch_messages:
             with runtime.spans.of(Stage.SEND):
                 account_shards = _not_published(runtime, account_shards)
-            # Asked once more, since who brought messages meanwhile found the shard taken.
-            if not has_work(runtime.engine, shard):
-                break
+            # Asked once more, since who brought messages meanwhile found the shards taken.
+            at = first_with_work(runtime.engine, ours)
     for account_shard in sorted(account_shards):
         runtime.nudge("loyalty.relay_outbox", account_shard)
     if any(counts.values()):
-        log.info("inbox_posted", action="inbox_posted", shard=shard, **counts)
+        log.info("inbox_posted", action="inbox_posted", shards=sorted({*shards, *ours}), **counts)
     return counts
 
 
@@ -68,17 +74,14 @@ def _not_published(runtime: Runtime, account_shards: set[int]) -> set[int]:
 
     Asking another process for it would cost as much again as all the rest of a message's way.
     """
-    if monotonic() < runtime.publishes_again_at:
+    if not account_shards or monotonic() < runtime.publishes_again_at:
         return account_shards
-    left = set(account_shards)
-    for account_shard in sorted(account_shards):
-        try:
-            relay_outbox(runtime, account_shard)
-        except (BrokerUnavailableError, EventNotConfirmedError):
-            runtime.publishes_again_at = monotonic() + _QUIET_SECONDS
-            return left
-        left.discard(account_shard)
-    return left
+    try:
+        relay_outbox(runtime, *account_shards)
+    except (BrokerUnavailableError, EventNotConfirmedError):
+        runtime.publishes_again_at = monotonic() + _QUIET_SECONDS
+        return account_shards
+    return set()
 
 
 def sweep_inbox(runtime: Runtime) -> dict[str, Any]:

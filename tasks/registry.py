@@ -22,23 +22,25 @@ _SHARDS_MAX = 1_024  #: of messages; there are fewer of accounts
 
 
 class TaskRow(NamedTuple):
-    """One task. `function` takes the Runtime, and a shard if the task is done for one."""
+    """One task. `function` takes the Runtime, and shards if the task is done for some."""
 
     name: str
     function: Callable[..., Any]
     queue: str
-    has_shard: bool = False
+    has_shards: bool = False
 
     def takes(self, arguments: Sequence[object]) -> bool:
         """Whether a message may bring these arguments. None may bring an instant: what is due is due now."""
-        if not self.has_shard:
+        if not self.has_shards:
             return not arguments
-        return len(arguments) == 1 and type(arguments[0]) is int and 0 <= arguments[0] < _SHARDS_MAX
+        return 1 <= len(arguments) <= _SHARDS_MAX and all(
+            type(each) is int and 0 <= each < _SHARDS_MAX for each in arguments
+        )
 
 
 TASKS = (
-    TaskRow("loyalty.post_inbox", post_inbox, "loyalty.posting", has_shard=True),
-    TaskRow("loyalty.relay_outbox", relay_outbox, "loyalty.relay", has_shard=True),
+    TaskRow("loyalty.post_inbox", post_inbox, "loyalty.posting", has_shards=True),
+    TaskRow("loyalty.relay_outbox", relay_outbox, "loyalty.relay", has_shards=True),
     TaskRow("loyalty.sweep_inbox", sweep_inbox, "loyalty.periodic"),
     TaskRow("loyalty.sweep_outbox", sweep_outbox, "loyalty.periodic"),
     TaskRow("loyalty.expire_lots", expire_lots, "loyalty.periodic"),

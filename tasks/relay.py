@@ -1,6 +1,6 @@
-"""Relay: publish one account shard's events in order, then mark them. At least once, in order per account."""
+"""Relay: publish account shards' events in order, then mark them. At least once, in order per account."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from time import monotonic
 
 import structlog
@@ -9,13 +9,13 @@ from core.errors import BrokerUnavailableError, EventNotConfirmedError
 from core.messages.outbound.replies import Reply
 from core.messages.trace_context import TraceContext
 from core.store.engine import database_now, sent_together
-from core.store.locks import Task, take_turn
+from core.store.locks import Task, take_turns
 from core.store.outbox import (
     OutgoingEvent,
     ask_unpublished,
-    has_unpublished,
     mark_published,
     shards_with_unpublished,
+    with_unpublished,
 )
 from core.upkeep.runs import last_run, record_run
 from tasks.runtime import Runtime
@@ -26,40 +26,42 @@ log = structlog.get_logger(__name__)
 SWEEP = "loyalty.sweep_outbox"
 
 
-def relay_outbox(runtime: Runtime, shard: int) -> dict[str, int]:
-    """Publish the shard's events until none are left or the time is up. A second run beside it does nothing.
+def relay_outbox(runtime: Runtime, *shards: int) -> dict[str, int]:
+    """Publish the shards' events until none are left or the time is up. A second run beside it does nothing.
 
     If the broker does not confirm, nothing is marked: the events stay, and are published again with the same ids.
     """
-    with runtime.spans.of(Stage.SEND, shard) as work:
-        return _relay(runtime, shard, work)
+    with runtime.spans.of(Stage.SEND, shards[0]) as work:
+        return _relay(runtime, shards, work)
 
 
-def _relay(runtime: Runtime, shard: int, work: Work) -> dict[str, int]:
+def _relay(runtime: Runtime, shards: Collection[int], work: Work) -> dict[str, int]:
     started = monotonic()
     published = 0
     while True:
         batch_began = monotonic()
-        events = _relay_batch(runtime, shard, work)
+        events = _relay_batch(runtime, shards, work)
         runtime.watcher.relayed(events, monotonic() - batch_began)
         count = len(events)
         published += count
-        # Asked once more, since who wrote events meanwhile found the shard taken.
-        if not count or (count < runtime.relay_batch_events and not has_unpublished(runtime.engine, shard)):
+        # Asked once more, since who wrote events meanwhile found the shards taken.
+        left = shards if count == runtime.relay_batch_events else with_unpublished(runtime.engine, shards)
+        if not count or not left:
             break
         if monotonic() - started > runtime.run_seconds_max:
-            runtime.nudge("loyalty.relay_outbox", shard)
+            for shard in left:
+                runtime.nudge("loyalty.relay_outbox", shard)
             break
     if published:
-        log.info("events_published", action="events_published", shard=shard, published=published)
+        log.info("events_published", action="events_published", shards=sorted(shards), published=published)
     return {"published": published}
 
 
-def _relay_batch(runtime: Runtime, shard: int, work: Work) -> Sequence[OutgoingEvent]:
-    """One batch in one transaction: the turn is held until the marks are committed."""
+def _relay_batch(runtime: Runtime, shards: Collection[int], work: Work) -> Sequence[OutgoingEvent]:
+    """One batch in one transaction: the turns are held until the marks are committed."""
     with runtime.engine.begin() as connection, sent_together(connection):
         rows_max = runtime.relay_batch_events
-        events = take_turn(connection, Task.RELAY, shard, lambda: ask_unpublished(connection, shard, rows_max)) or []
+        events = take_turns(connection, Task.RELAY, shards, lambda: ask_unpublished(connection, rows_max))
         if events:
             try:
                 traces = work.sending(events)
@@ -70,9 +72,9 @@ def _relay_batch(runtime: Runtime, shard: int, work: Work) -> Sequence[OutgoingE
                 # Whatever it was (a time limit too): confirms of this batch must not be read as the next one's.
                 runtime.drop_publisher()
                 runtime.watcher.relay_failed()
-                log.warning("relay_failed", action="relay_failed", shard=shard, error=_reason(error))
+                log.warning("relay_failed", action="relay_failed", shards=sorted(shards), error=_reason(error))
                 raise
-            mark_published(connection, shard, events[-1].outbox_id)
+            mark_published(connection, events)
         return events
 
 

@@ -38,7 +38,7 @@ class Runtime:
     engine: Engine
     poster: Poster
     open_publisher: Callable[[], EventPublisher]
-    nudge: Callable[[str, int], None]  #: (task name, shard): ask for a run; losing it costs a second
+    nudge: Callable[..., None]  #: (task name, *shards): ask for a run; losing it costs a second
     event_source: str
     posting_batch_messages: int
     relay_batch_events: int

@@ -18,7 +18,7 @@ from core.posting.batch import Poster
 from core.posting.events import EventContext
 from core.posting.handlers import HANDLERS, Handler
 from core.receiving.receive import Receipt, receive, receive_by_operator
-from core.store.inbox import shards_with_work
+from core.store.posting_turns import shards_with_work
 from core.store.programs import append_version, load_registry
 from core.store.proof.rebuild import Examination, examine
 from core.store.proof.scope import EVERYTHING

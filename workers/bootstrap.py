@@ -155,7 +155,7 @@ def runtime_on(
     settings: Settings,
     *,
     open_publisher: Callable[[], EventPublisher],
-    nudge: Callable[[str, int], None],
+    nudge: Callable[..., None],
     watcher: Watcher = UNWATCHED,
     spans: Spans = NO_SPANS,
 ) -> Runtime:

@@ -3,6 +3,7 @@
 Not a Celery worker: one that finds a foreign message on its queue deletes it.
 """
 
+import math
 import os
 import random
 import signal
@@ -21,6 +22,7 @@ from core.errors import BrokerUnavailableError
 from core.messages.inbound.reading import MessageLimits
 from core.receiving.receive import Receipt, receive_in_parts
 from core.store.erasures import RecentIntakeState
+from core.store.posting_turns import FEW_MESSAGES_MAX
 from tasks.spans import NO_SPANS, Spans, Stage, Work
 from tasks.watching import UNWATCHED, Watcher
 from workers.brokers import Delivery, IntakeSource
@@ -54,14 +56,14 @@ class Intake:
         self,
         engine: Engine,
         open_source: Callable[[], IntakeSource],
-        nudge: Callable[[str, int], bool],
+        nudge: Callable[..., bool],
         limits: IntakeLimits,
         *,
         event_source: str,
         watcher: Watcher = UNWATCHED,
         spans: Spans = NO_SPANS,
     ) -> None:
-        """`nudge` asks for a run of a task on a shard, and says whether the broker took it."""
+        """`nudge` asks for a run of a task on shards, and says whether the broker took it."""
         self._engine = engine
         self._recent = RecentIntakeState(engine)
         self._open_source = open_source
@@ -105,7 +107,7 @@ class Intake:
 
     def step(self, source: IntakeSource) -> int:
         """Take one batch: receive, store, COMMIT, nudge, acknowledge. Returns how many messages came."""
-        wait_seconds = self._limits.wait_seconds if self._nudges.are_due else _IDLE_WAIT_SECONDS
+        wait_seconds = min(_IDLE_WAIT_SECONDS, self._nudges.seconds_until_due(self._limits.wait_seconds))
         received = source.receive(messages_max=self._size.messages, wait_seconds=wait_seconds)
         self._size.learn([sent_bytes(message.raw) for message in received])
         if received:
@@ -121,7 +123,7 @@ class Intake:
     def _keep(self, source: IntakeSource, received: Sequence[Delivery], work: Work) -> None:
         came_at, done = time.monotonic(), 0
         for messages, receipt in self._store(received):
-            self._nudges.ask(receipt.shards)
+            self._nudges.ask(receipt.shards, receipt.received)
             self._nudges.send_due()  # first of all: somebody may wait for the answer, and nobody for the rest
             work.received(receipt)
             self._watcher.received(receipt, time.monotonic() - came_at)
@@ -187,41 +189,54 @@ class _BatchSize:
 
 
 class _Nudges:
-    """Wakes a shard at once, and then at most once per interval; what is asked for between is sent when it is due.
+    """Wakes shards: all together where little has come, and each by itself, at most once per interval, where much has.
 
-    As long as little comes, all of it goes at once: what a shop waits for is mostly one message. A flood of nudges, of
-    which each takes a worker's time, comes with many messages alone, and these are better posted together.
+    What a shop waits for is mostly one message: it is not kept waiting, and what comes a moment later for another shard
+    is posted with it. A flood is for all workers, of which each nudge takes time; its messages are posted together.
     """
 
-    def __init__(self, nudge: Callable[[str, int], bool], interval_seconds: float, at_once_per_second: float) -> None:
+    def __init__(self, nudge: Callable[..., bool], interval_seconds: float, at_once_per_second: float) -> None:
         self._nudge = nudge
         self._interval_seconds = interval_seconds
         self._at_once_per_second = at_once_per_second
         self._at_once, self._counted_at = 0.0, 0.0
         self._asked: set[int] = set()
+        self._messages = 0
         self._sent_at: dict[int, float] = {}
 
-    @property
-    def are_due(self) -> bool:
-        """Whether shards are still to be woken."""
-        return bool(self._asked)
-
-    def ask(self, shards: set[int]) -> None:
+    def ask(self, shards: set[int], messages: int) -> None:
         self._asked |= shards
+        self._messages += messages
+
+    def seconds_until_due(self, seconds_max: float) -> float:
+        """Until shards are to be woken; infinite if none is."""
+        if not self._asked:
+            return math.inf
+        return min(seconds_max, max(0.001, (1 - self._at_once) / self._at_once_per_second))
 
     def send_due(self) -> None:
         now = time.monotonic()
         # What was not used is saved for a third of a second, so that a flood is not begun with one.
         saved = self._at_once + (now - self._counted_at) * self._at_once_per_second
-        self._at_once, self._counted_at = min(saved, self._at_once_per_second / 3), now
+        self._at_once, self._counted_at = min(saved, max(1.0, self._at_once_per_second / 3)), now
+        if self._messages <= FEW_MESSAGES_MAX:
+            if self._asked and self._at_once >= 1:
+                self._send(now, *sorted(self._asked))
+            return
         for shard in sorted(self._asked):
             is_due = now - self._sent_at.get(shard, -self._interval_seconds) >= self._interval_seconds
-            if is_due or self._at_once >= 1:
-                if not self._nudge("loyalty.post_inbox", shard):
-                    return  # each try can cost the connect timeout; the others would fail too
-                self._sent_at[shard] = now
-                self._asked.discard(shard)
-                self._at_once = max(0.0, self._at_once - 1)
+            if (is_due or self._at_once >= 1) and not self._send(now, shard):
+                return  # each try can cost the connect timeout; the others would fail too
+
+    def _send(self, now: float, *shards: int) -> bool:
+        if not self._nudge("loyalty.post_inbox", *shards):
+            return False
+        self._sent_at.update(dict.fromkeys(shards, now))
+        self._asked.difference_update(shards)
+        self._at_once = max(0.0, self._at_once - 1)
+        if not self._asked:
+            self._messages = 0
+        return True
 
 
 class _Backoff:

@@ -28,8 +28,8 @@ class Nudger:
         self._connection: kombu.Connection | None = None
         self._opened_at = 0.0
 
-    def send(self, task: str, shard: int) -> bool:
-        """Ask for a run of `task` on `shard`. False if the broker did not take it: the sweep finds what was left."""
+    def send(self, task: str, *shards: int) -> bool:
+        """Ask for a run of `task` on these shards. False if the broker did not take it: the sweep finds the work."""
         try:
             if monotonic() - self._opened_at > _CONNECTION_SECONDS_MAX:
                 self.close()
@@ -39,7 +39,7 @@ class Nudger:
                 self._opened_at = monotonic()
             self._app.send_task(
                 task,
-                args=(shard,),
+                args=shards,
                 queue=queue_of(task),
                 expires=NUDGE_SECONDS_MAX,
                 ignore_result=True,
@@ -47,7 +47,7 @@ class Nudger:
                 connection=self._connection,
             )
         except Exception as error:  # noqa: BLE001  # whatever the broker client raises, a nudge is only a hint
-            log.warning("nudge_lost", action="nudge_lost", task=task, shard=shard, error=type(error).__name__)
+            log.warning("nudge_lost", action="nudge_lost", task=task, shards=[*shards], error=type(error).__name__)
             self.close()
             return False
         return True
@@ -71,7 +71,7 @@ class QuietNudger:
         self._nudger = Nudger(app)
         self._quiet_until = 0.0
 
-    def __call__(self, task: str, shard: int) -> None:
-        """Ask for a run of `task` on `shard`, unless one was just lost."""
-        if monotonic() >= self._quiet_until and not self._nudger.send(task, shard):
+    def __call__(self, task: str, *shards: int) -> None:
+        """Ask for a run of `task` on these shards, unless one was just lost."""
+        if monotonic() >= self._quiet_until and not self._nudger.send(task, *shards):
             self._quiet_until = monotonic() + _QUIET_SECONDS

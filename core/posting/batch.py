@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from time import monotonic
 from typing import NamedTuple, TypeVar
 from uuid import UUID
@@ -18,32 +18,25 @@ from core.domain.outcomes import Parked, Reason, Rejected, Replayed, Waiting
 from core.domain.program.registry import ProgramRegistry
 from core.domain.reach import union
 from core.domain.subjects import refund_subject
-from core.domain.value.daily_limits import DailyPoints, SourceDay, within_command
 from core.messages.inbound.reading import read_settled
 from core.posting.erasing import erased_with
 from core.posting.events import EventContext
 from core.posting.handlers import HANDLERS, Handler, Outcome
 from core.posting.loading import open_books
 from core.posting.sequence import ReadMessage, decided, in_order, through_first_subject
+from core.posting.source_limits import add_daily, load_daily, within_limits
 from core.posting.tally import Tally
 from core.posting.writing import BudgetRaceError, Writing, report_of
 from core.store.attempts import count_attempt, forget_attempts
 from core.store.engine import sent_together
 from core.store.erasing import Asking
 from core.store.failures import frames, is_outage
-from core.store.inbox import (
-    ClaimedMessage,
-    Settlement,
-    ask_received,
-    claim_waiting,
-    settle,
-    wait_for,
-)
+from core.store.inbox import ClaimedMessage, Settlement, claim_waiting, settle, wait_for
 from core.store.letters_again import Mended, take_again
-from core.store.locks import SHARE_ERASURE_LOCK, TURN, LockClass, Task, lock, run_in_turn
-from core.store.programs import STAMP, load_registry
+from core.store.locks import LockClass, lock
+from core.store.posting_turns import FEW_MESSAGES_MAX, ClaimBounds, PostingTurn, begin_posting
+from core.store.programs import load_registry
 from core.store.sessions import CalculatedTooLongError
-from core.store.source_days import add_moved, load_moved
 from core.store.waiting import wake_waiting_for
 
 log = structlog.get_logger(__name__)
@@ -55,33 +48,17 @@ CRASHES_BEFORE_PARKING = 6
 #: How often work is done again that another transaction came in between of, before it counts as failed.
 RACES_MAX = 3
 
-#: How long posting waits for rows that another transaction holds; ours hold them for less. Where somebody holds them
-#: for longer, the one shard that needs them waits, and no child process with it, which all shards need.
-LOCK_MILLISECONDS_MAX = 1_000
 #: For how long a shard is left alone that could not have its rows: doubled each time.
 HELD_UP_SECONDS_MIN, HELD_UP_SECONDS_MAX = 1.0, 8.0
 
 T = TypeVar("T")
 
-# All that a batch reads it finds by keys. Of tables that have grown since they were last analyzed, as after every rush,
-# the planner would read the whole one, again for each batch: a third of the server's work. A session plans a statement
-# once: whatever is asked for, that is the same plan, and for a single message planning took longer than the statement.
-_BY_KEYS = {
-    "enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off", "random_page_cost": "1.1",
-    "plan_cache_mode": "force_generic_plan",
-}  # fmt: skip
-_BEGIN = f"""
-{TURN}
-SELECT is_ours, now(), {STAMP},
-       coalesce((SELECT attempts FROM posting_attempts WHERE shard = %(shard)s), 0),
-       set_config('lock_timeout', '{LOCK_MILLISECONDS_MAX}', true), {SHARE_ERASURE_LOCK},
-       {", ".join(f"set_config('{name}', '{value}', true)" for name, value in _BY_KEYS.items())} FROM turn
-"""  # noqa: S608  # our own words
-
 
 class BatchBounds(NamedTuple):
     """Where a batch is cut, so that no transaction takes too long; the rest comes with the next one."""
 
+    #: Messages of other shards are taken along if there are no more of all together. 0: of no other shard.
+    along_max: int = FEW_MESSAGES_MAX
     #: So much is read for it, about; more than 50,000 lines of orders.
     bytes_max: int = 4_000_000
     #: So many waiting messages are taken along with what they wait for; more are made ready for the next batches.
@@ -91,13 +68,15 @@ class BatchBounds(NamedTuple):
 
 
 class Turn(NamedTuple):
-    """A transaction that has the shard."""
+    """A transaction that has turns at shards."""
 
     connection: Connection
-    shard: int
-    as_of: datetime
-    crashes: int  #: attempts in a row that neither succeeded nor raised: the process died
-    claimed: Sequence[ClaimedMessage]
+    begun: PostingTurn
+
+    @property
+    def as_of(self) -> datetime:
+        """Its time."""
+        return self.begun.as_of
 
 
 @dataclass
@@ -110,9 +89,18 @@ class BatchResult:
     waiting: int = 0
     parked: int = 0
     rejected: int = 0  #: commands
+    shards: set[int] = field(default_factory=set)  #: whose messages these were
     account_shards: set[int] = field(default_factory=set)
     tallies: list[Tally] = field(default_factory=list)  #: of its transactions; none unless the poster is to count
     is_busy: bool = False  #: another worker has the shard
+
+    def add(self, other: "BatchResult") -> None:
+        """Count what another call did too."""
+        for name in ("claimed", "posted", "replayed", "waiting", "parked", "rejected"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.shards |= other.shards
+        self.account_shards |= other.account_shards
+        self.tallies += other.tallies
 
 
 class _HeldUp(NamedTuple):
@@ -120,6 +108,14 @@ class _HeldUp(NamedTuple):
 
     until: float  #: on the monotonic clock
     seconds: float
+
+
+class _TogetherError(Exception):
+    """Messages of several shards could not be posted in one batch."""
+
+    def __init__(self, shards: Sequence[int]) -> None:
+        super().__init__()
+        self.shards = shards
 
 
 class Poster:
@@ -159,15 +155,35 @@ class Poster:
     def post_batch(self, shard: int, messages_max: int) -> BatchResult:
         """Post the shard's next messages, oldest first, in one transaction; nothing if another worker has the shard.
 
-        If the batch fails, it is done again message by message: the good ones are posted, the bad one is parked. A
-        broken database or broker connection is not a message's fault: the error is raised and nothing has changed.
+        What little has come for other shards is taken along. If that fails, each shard is posted by itself; and if a
+        batch of one shard fails, it is done again message by message: the good ones are posted, the bad one is parked.
+        A broken database or broker connection is not a message's fault: the error is raised and nothing has changed.
         Likewise where others hold rows that are needed; the shard is then left alone for some seconds.
         """
+        try:
+            return self._post_unless_held_up(shard, messages_max, self.bounds.along_max)
+        except _TogetherError as failed:
+            return self._post_apart(failed.shards, messages_max)
+
+    def _post_apart(self, shards: Sequence[int], messages_max: int) -> BatchResult:
+        """One after the other; a shard whose rows others hold keeps none of them back."""
+        total = BatchResult()
+        held_up: psycopg.errors.LockNotAvailable | None = None
+        for shard in shards:
+            try:
+                total.add(self._post_unless_held_up(shard, messages_max, along_max=0))
+            except psycopg.errors.LockNotAvailable as error:
+                held_up = error
+        if held_up is not None and not total.claimed:
+            raise held_up
+        return total
+
+    def _post_unless_held_up(self, shard: int, messages_max: int, along_max: int) -> BatchResult:
         held_up = self._held_up.get(shard)
         if held_up is not None and monotonic() < held_up.until:
             return BatchResult(is_busy=True)
         try:
-            result = self._post_next(shard, messages_max)
+            result = self._post_next(shard, messages_max, along_max)
         except psycopg.errors.LockNotAvailable:
             seconds = HELD_UP_SECONDS_MIN if held_up is None else min(2 * held_up.seconds, HELD_UP_SECONDS_MAX)
             self._held_up[shard] = _HeldUp(monotonic() + seconds, seconds)
@@ -175,51 +191,51 @@ class Poster:
         self._held_up.pop(shard, None)
         return result
 
-    def _post_next(self, shard: int, messages_max: int) -> BatchResult:
+    def _post_next(self, shard: int, messages_max: int, along_max: int) -> BatchResult:
         claimed: list[ClaimedMessage] = []
+        shards: Sequence[int] = (shard,)
         if shard in self._unforgotten:
-            self._forget_attempts(shard)  # or a long outage would look like deaths, and an innocent message be parked
+            self._forget_attempts(shards)  # or a long outage would look like deaths, and an innocent message be parked
 
         def work(is_contended: bool) -> BatchResult | None:
+            nonlocal shards
             claimed.clear()
-            with self._turn(shard, messages_max) as turn:
+            with self._turn(shard, messages_max, along_max) as turn:
                 if turn is None:
                     return BatchResult(is_busy=True)
-                claimed.extend(turn.claimed)
-                if turn.crashes >= CRASHES_BEFORE_SINGLE and claimed:
+                shards = turn.begun.shards
+                claimed.extend(turn.begun.claimed)
+                if turn.begun.crashes >= CRASHES_BEFORE_SINGLE and claimed:
                     return None
                 return self._post(turn, claimed, is_contended=is_contended) if claimed else BatchResult()
 
         try:
             result = _redone_after_races(work)
         except Exception as error:
-            self._forget_attempts(shard)
+            self._forget_attempts(shards)
             # A statement about all of them may have been cancelled because they are many; each alone shows that.
-            if not claimed or (is_outage(error) and not isinstance(error, psycopg.errors.QueryCanceled)):
+            is_apart = len(shards) > 1
+            is_our_fault = not is_outage(error) or isinstance(error, psycopg.errors.QueryCanceled)
+            if not is_apart and (not claimed or not is_our_fault):
                 raise
-            log.warning("posting_batch_failed", action="posting_batch_failed", shard=shard, error=type(error).__name__)
+            failed = {"shards": [*shards], "error": type(error).__name__}
+            log.warning("posting_batch_failed", action="posting_batch_failed", **failed)
+            if is_apart:
+                raise _TogetherError(shards) from error
             result = None
         return self._post_each(shard, claimed) if result is None else result
 
     def _post_each(self, shard: int, claimed: Sequence[ClaimedMessage]) -> BatchResult:
         total = BatchResult()
         for message in claimed:
-            result = self._post_alone(shard, message)
-            total.claimed += result.claimed
-            total.posted += result.posted
-            total.replayed += result.replayed
-            total.waiting += result.waiting
-            total.parked += result.parked
-            total.rejected += result.rejected
-            total.account_shards |= result.account_shards
-            total.tallies += result.tallies
+            total.add(self._post_alone(shard, message))
         return total
 
     def _post_alone(self, shard: int, message: ClaimedMessage) -> BatchResult:
         try:
             return _redone_after_races(lambda _: self._in_turn(shard, message, None))
         except Exception as error:
-            self._forget_attempts(shard)
+            self._forget_attempts((shard,))
             if is_outage(error):
                 raise
             log.error(  # noqa: TRY400  # the text of a database error holds the row, and so a customer's data
@@ -236,11 +252,11 @@ class Poster:
         with self._turn(shard, 1) as turn:
             if turn is None:
                 return BatchResult(is_busy=True)
-            first = turn.claimed
+            first = turn.begun.claimed
             if not first or first[0].inbox_id != message.inbox_id:
                 return BatchResult(is_busy=True)
-            if turn.crashes >= CRASHES_BEFORE_PARKING:
-                detail = f"the worker died {turn.crashes} times in a row at this message"
+            if turn.begun.crashes >= CRASHES_BEFORE_PARKING:
+                detail = f"the worker died {turn.begun.crashes} times in a row at this message"
                 parked = Parked(Reason.POSTING_CRASHED, detail)
             if parked is not None:
                 writing = self._writing(turn)
@@ -250,19 +266,14 @@ class Poster:
             return self._post(turn, first, is_alone=True)
 
     @contextmanager
-    def _turn(self, shard: int, messages_max: int) -> Iterator[Turn | None]:
+    def _turn(self, shard: int, messages_max: int, along_max: int = 0) -> Iterator[Turn | None]:
         """A transaction with the shard's turn, its next messages and the newest programs; None if another has it."""
+        bounds = ClaimBounds(messages_max, self.bounds.bytes_max, along_max, self._held_up)
         with self._engine.begin() as connection, sent_together(connection):
-            (is_ours, as_of, stamp, crashes, *_), claimed = run_in_turn(
-                connection,
-                _BEGIN,
-                Task.POSTING,
-                shard,
-                lambda: ask_received(connection, shard, messages_max, self.bounds.bytes_max),
-            )
-            if stamp != self._registry.stamp:
+            begun = begin_posting(connection, shard, bounds)
+            if begun.programs_stamp != self._registry.stamp:
                 self._registry = load_registry(connection)
-            yield Turn(connection, shard, as_of, crashes, claimed) if is_ours else None
+            yield Turn(connection, begun) if shard in begun.shards else None
 
     def _post(
         self, turn: Turn, claimed: Sequence[ClaimedMessage], *, is_alone: bool = False, is_contended: bool = False
@@ -272,7 +283,7 @@ class Poster:
         Not so a message that is posted alone to find out whether it is the bad one, or for which too many wait: what
         waits for it is made ready and comes after it.
         """
-        self._count_attempt(turn.shard)
+        self._count_attempt(turn.begun.shards)
         decide_until = monotonic() + self.bounds.deciding_seconds_max
         read = _through_one_alone([self._read(message) for message in claimed])
         _keep_others_out(turn.connection, read)
@@ -282,25 +293,25 @@ class Poster:
         is_crowded = len(found) > waiting_max
         if is_crowded:
             read, subjects = through_first_subject(read), subjects[:1]
-        waiting = [] if is_crowded else [self._read(message) for message in found]
+        shard_of = {each.subject: each.claimed.shard for each in read}
+        waiting = [] if is_crowded else [self._read(each._replace(shard=shard_of[each.subject_key])) for each in found]
         rules = self._registry
         reach = union(each.handler.reach(each.message, rules, turn.as_of) for each in decided(read, waiting))
         books, budgets = open_books(
             turn.connection, reach, rules, self._new_account_id, turn.as_of, is_contended=is_contended or is_alone
         )
         writing = self._writing(turn)
-        days = {day for each in (*read, *waiting) if (day := _source_day(each.claimed, turn.as_of)) is not None}
-        daily = DailyPoints(load_moved(turn.connection, days, is_locked=is_contended or is_alone))
+        daily = load_daily(turn.connection, [*read, *waiting], turn.as_of, is_locked=is_contended or is_alone)
 
         def post(each: ReadMessage) -> Outcome:
             outcome = each.handler.decide(books, each.message, rules, turn.as_of)
             if isinstance(outcome, Decision):
-                outcome = _within_limits(outcome, each.claimed, daily, turn.as_of)
+                outcome = within_limits(outcome, each.claimed, daily, turn.as_of)
             if isinstance(outcome, Decision) and outcome.erasure is not None:
                 outcome = self._erased(turn, each, outcome)
             if isinstance(outcome, Decision):
                 books.apply(outcome)
-                writing.keep(outcome, report_of(each.claimed, turn.shard, each.data))
+                writing.keep(outcome, report_of(each.claimed, each.data))
             if each.handler.contract.verb is not None:
                 writing.keep_answer(each.claimed, each.message.digest, outcome)
             return outcome
@@ -308,10 +319,10 @@ class Poster:
         outcomes = in_order(read, waiting, post, lambda: monotonic() > decide_until)
         writing.write_ledger(turn.connection, books, self._chain_key)
         result = self._settle(turn, outcomes, writing)
-        take_again(turn.connection, self._mended(outcomes), turn.shard)
+        take_again(turn.connection, self._mended(outcomes))
         if is_alone or is_crowded:
-            wake_waiting_for(turn.connection, subjects, turn.shard)
-        _add_daily(turn.connection, daily)
+            wake_waiting_for(turn.connection, {subject: shard_of[subject] for subject in subjects})
+        add_daily(turn.connection, daily)
         writing.write_shared(turn.connection, books, budgets)
         return result
 
@@ -333,7 +344,8 @@ class Poster:
         for message, outcome in outcomes:
             reasons = self._handlers[message.type].mends
             if reasons and isinstance(outcome, Decision):
-                yield Mended(*message.subject_key, reasons, f"message {message.inbox_id} ({message.type})")
+                by = f"message {message.inbox_id} ({message.type})"
+                yield Mended(*message.subject_key, reasons, by, message.shard)
 
     def _writing(self, turn: Turn) -> Writing:
         return Writing(EventContext(self._event_source, turn.as_of, Tally() if self._tallies else None))
@@ -365,54 +377,30 @@ class Poster:
                     writing.announce_parked(message, outcome)
         writing.answer_also(settle(turn.connection, settlements, turn.as_of))
         wait_for(turn.connection, awaiting)
-        forget_attempts(turn.connection, turn.shard)
+        forget_attempts(turn.connection, turn.begun.shards)
+        result.shards |= {*turn.begun.shards}
         result.account_shards |= set(writing.account_shards())
         if writing.tally is not None:
             writing.tally.add_outcomes(outcomes)
             result.tallies.append(writing.tally)
         return result
 
-    def _count_attempt(self, shard: int) -> None:
+    def _count_attempt(self, shards: Sequence[int]) -> None:
         """Remember, before the work, that it is tried, so that a death counts: on a connection that it cannot undo.
 
-        Only who holds the shard's lock counts, or many workers that come at once would look like deaths.
+        Only who holds the shards' turns counts, or many workers that come at once would look like deaths.
         """
-        count_attempt(self._engine, shard)
+        count_attempt(self._engine, shards)
 
-    def _forget_attempts(self, shard: int) -> None:
-        """A caught error is no death. If even that cannot be written, the next batch of the shard begins with it."""
-        self._unforgotten.add(shard)
+    def _forget_attempts(self, shards: Sequence[int]) -> None:
+        """A caught error is no death. If even that cannot be written, the next batch of a shard begins with it."""
+        self._unforgotten.update(shards)
         try:
             with self._engine.begin() as connection:
-                forget_attempts(connection, shard)
-            self._unforgotten.discard(shard)
+                forget_attempts(connection, shards)
+            self._unforgotten.difference_update(shards)
         except (DBAPIError, psycopg.Error):
-            log.warning("attempt_not_forgotten", action="attempt_not_forgotten", shard=shard)
-
-
-def _within_limits(decision: Decision, message: ClaimedMessage, daily: DailyPoints, as_of: datetime) -> Outcome:
-    """Hold a command to what its source may move: by one command, and on one day."""
-    outcome: Outcome = decision
-    if message.points_per_command_max is not None:
-        outcome = within_command(decision, message.points_per_command_max)
-    day, points_max = _source_day(message, as_of), message.points_per_day_max
-    if day is not None and points_max is not None and isinstance(outcome, Decision):
-        outcome = daily.within(day, outcome, points_max)
-    return outcome
-
-
-def _source_day(message: ClaimedMessage, as_of: datetime) -> SourceDay | None:
-    """Where a command counts whose source has a limit for a day."""
-    if message.points_per_day_max is None:
-        return None
-    return SourceDay(message.source, message.type, as_of.astimezone(UTC).date())
-
-
-def _add_daily(connection: Connection, daily: DailyPoints) -> None:
-    """Add what sources moved. BudgetRaceError where with what others have added meanwhile it is more than they may."""
-    for day, points in add_moved(connection, daily.added).items():
-        if points > daily.limits[day]:
-            raise BudgetRaceError
+            log.warning("attempt_not_forgotten", action="attempt_not_forgotten", shards=[*shards])
 
 
 def _parked_by(error: Exception, message: ClaimedMessage) -> Parked:

@@ -101,9 +101,10 @@ class Report(NamedTuple):
     trace: TraceContext | None = None  #: of its sender, which goes on to what it causes
 
 
-def report_of(message: ClaimedMessage, shard: int, data: Mapping[str, Any]) -> Report:
-    """The message that is posted on the shard, with its settled data."""
-    return Report(message.inbox_id, shard, data, message.settled, message.trace)
+def report_of(message: ClaimedMessage, data: Mapping[str, Any]) -> Report:
+    """The message that is posted, with its settled data."""
+    assert message.shard is not None
+    return Report(message.inbox_id, message.shard, data, message.settled, message.trace)
 
 
 class Writing:

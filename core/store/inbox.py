@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection
 
 from core.domain.outcomes import Reason, RejectionCode
 from core.messages.trace_context import TraceContext, log_fields
-from core.store.engine import Asked, ask, run_alone, run_bulk
+from core.store.engine import Asked, ask, run_bulk
 from core.store.erasures import ErasedMeanwhileError
 from core.store.letters_again import MENDABLE
+from core.store.locks import HELD_SHARDS
 from core.store.sessions import Rows
 
 
@@ -89,6 +90,7 @@ class ClaimedMessage(NamedTuple):
     points_per_day_max: int | None = None
     traceparent: str | None = None  #: of its sender's trace; None: it has none
     tracestate: str | None = None
+    shard: int | None = None  #: where it is posted; None: it waits
 
     @property
     def trace(self) -> TraceContext | None:
@@ -335,18 +337,20 @@ SELECT {CLAIMED} FROM (
                               WHERE o.source = {SUBJECT_SOURCE.format(m="n")}
                                     AND o.order_id = substr(n.subject, length('order ') + 1)), 0)
                ELSE 0 END AS weight
-        FROM (SELECT * FROM inbox WHERE shard = %s AND state = 'received' ORDER BY inbox_id LIMIT %s) AS n
+        FROM (SELECT r.* FROM unnest({HELD_SHARDS}) AS s(shard) CROSS JOIN LATERAL (
+                  SELECT * FROM inbox WHERE shard = s.shard AND state = 'received' ORDER BY inbox_id LIMIT %(rows_max)s
+              ) AS r ORDER BY inbox_id LIMIT %(rows_max)s) AS n
     ) AS w
-) AS i WHERE weight_with_earlier <= greatest(%s, weight) ORDER BY inbox_id
+) AS i WHERE weight_with_earlier <= greatest(%(bytes_max)s, weight) ORDER BY inbox_id
 """  # noqa: S608  # our own column names
 
 
-def ask_received(connection: Connection, shard: int, rows_max: int, bytes_max: int) -> Asked[list[ClaimedMessage]]:
-    """The next rows of a shard, oldest first, as long as posting has at most about `bytes_max` to read for them.
+def ask_received(connection: Connection, rows_max: int, bytes_max: int) -> Asked[list[ClaimedMessage]]:
+    """The next rows of the held shards, oldest first, of which posting has to read at most about `bytes_max`.
 
-    The caller has the shard's turn, so nobody else claims them.
+    The caller has the shards' turns, so nobody else claims them.
     """
-    return ask(connection, _CLAIM, (shard, rows_max, bytes_max), _read_claimed)
+    return ask(connection, _CLAIM, {"rows_max": rows_max, "bytes_max": bytes_max}, _read_claimed)
 
 
 def _read_claimed(rows: Rows) -> list[ClaimedMessage]:
@@ -416,26 +420,3 @@ def settle(connection: Connection, settlements: Sequence[Settlement], now: datet
         return []
     columns = (list(column) for column in zip(*settlements, strict=True))
     return [AskedLast(*row) for row in run_bulk(connection, _SETTLE, ([*MENDABLE], now, *columns))]
-
-
-def has_work(engine: Engine, shard: int) -> bool:
-    """Whether the shard has received rows now."""
-    statement = "SELECT EXISTS (SELECT 1 FROM inbox WHERE state = 'received' AND shard = %s)"
-    return bool(run_alone(engine, statement, (shard,))[0][0])
-
-
-def shards_with_work(connection: Connection) -> list[int]:
-    """Every shard that has received rows, also one beyond today's LOYALTY_SHARDS."""
-    # A loose index scan: one index probe per shard, however many rows wait.
-    rows = run_bulk(
-        connection,
-        """
-        WITH RECURSIVE s AS (
-            (SELECT shard FROM inbox WHERE state = 'received' ORDER BY shard LIMIT 1)
-            UNION ALL
-            SELECT (SELECT i.shard FROM inbox i WHERE i.state = 'received' AND i.shard > s.shard
-                    ORDER BY i.shard LIMIT 1) FROM s WHERE s.shard IS NOT NULL
-        ) SELECT shard FROM s WHERE shard IS NOT NULL
-        """,
-    )
-    return [row[0] for row in rows]

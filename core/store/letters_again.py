@@ -19,15 +19,16 @@ class Mended(NamedTuple):
     subject: str
     reasons: frozenset[Reason]
     by: str  #: the message
+    shard: int | None  #: where that was posted
 
 
 # A letter that a person has in hand is left to that person. The parking stands in the history once, as with a retry.
 _TAKE_AGAIN = """
 WITH again AS MATERIALIZED (
-    SELECT i.inbox_id, i.reason, i.detail, i.settled_at, k.by
+    SELECT i.inbox_id, i.reason, i.detail, i.settled_at, k.by, k.shard
     FROM inbox i
-    JOIN unnest(%(sources)b::text[], %(subjects)b::text[], %(reasons)b::text[], %(by)b::text[])
-         AS k(source, subject, reason, by)
+    JOIN unnest(%(sources)b::text[], %(subjects)b::text[], %(reasons)b::text[], %(by)b::text[],
+                %(shards)b::smallint[]) AS k(source, subject, reason, by, shard)
          ON coalesce(i.subject_source, i.source) = k.source AND i.subject = k.subject AND i.reason = k.reason
     WHERE i.state = 'dead' AND i.settled IS NOT NULL
     FOR UPDATE OF i SKIP LOCKED
@@ -41,15 +42,16 @@ WITH again AS MATERIALIZED (
         SELECT inbox_id, 2, 'retried', reason, by || ' was posted', now() FROM again
     ) AS steps ORDER BY inbox_id, step
 )
-UPDATE inbox SET state = 'received', shard = %(shard)s, reason = NULL, detail = NULL, settled_at = NULL
+UPDATE inbox SET state = 'received', shard = again.shard, reason = NULL, detail = NULL, settled_at = NULL
 FROM again WHERE inbox.inbox_id = again.inbox_id
 """
 
 
-def take_again(connection: Connection, mended: Iterable[Mended], shard: int) -> None:
+def take_again(connection: Connection, mended: Iterable[Mended]) -> None:
     """Make dead letters ready that these messages may have put right, on the shard where those were posted."""
-    by = {(each.source, each.subject, reason.value): each.by for each in mended for reason in each.reasons}
-    if by:
-        sources, subjects, reasons = (list(column) for column in zip(*by, strict=True))
-        values = {"sources": sources, "subjects": subjects, "reasons": reasons, "by": [*by.values()], "shard": shard}
-        run_bulk(connection, _TAKE_AGAIN, values)
+    last = {(each.source, each.subject, reason.value): each for each in mended for reason in each.reasons}
+    if last:
+        rows = ((*key, each.by, each.shard) for key, each in last.items())
+        names = ("sources", "subjects", "reasons", "by", "shards")
+        columns = (list(column) for column in zip(*rows, strict=True))
+        run_bulk(connection, _TAKE_AGAIN, dict(zip(names, columns, strict=True)))

@@ -1,6 +1,6 @@
 """Who may work: turns at a shard, which are rows, and advisory locks for what has no shard of messages or events."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from enum import IntEnum, StrEnum
 from operator import itemgetter
 from typing import Any, TypeVar
@@ -28,46 +28,70 @@ class Task(StrEnum):
     RELAY = "relay"
 
 
-#: Begins a statement that takes a turn: `SELECT is_ours, … FROM turn`. Null: the row has still to be made.
-TURN = """
-WITH held AS MATERIALIZED (
-    SELECT 1 FROM turns WHERE task = %(task)s AND shard = %(shard)s FOR UPDATE SKIP LOCKED
-), turn AS (
-    SELECT CASE WHEN EXISTS (SELECT 1 FROM held) THEN true
-                WHEN EXISTS (SELECT 1 FROM turns WHERE task = %(task)s AND shard = %(shard)s) THEN false END AS is_ours
-)
+#: The shards whose turns a transaction has, for the statements behind the one that took them.
+HELD_SHARDS = "current_setting('loyalty.held_shards')::smallint[]"
+_MAKE_TURNS = """
+INSERT INTO turns (task, shard) SELECT %(task)s, unnest(%(shards)s::smallint[]) ORDER BY 2 ON CONFLICT DO NOTHING
 """
-_MAKE_TURN = "INSERT INTO turns (task, shard) VALUES (%(task)s, %(shard)s) ON CONFLICT DO NOTHING"
 
 
-def run_in_turn(
-    connection: Connection, statement: str, task: Task, shard: int, ask_work: Callable[[], Asked[Work]]
-) -> tuple[tuple[Any, ...], Work]:
-    """Run a statement that begins with TURN, and behind it ask for what there is to do on the shard.
+def turns_statement(more: str = "", along: str = "'{}'::smallint[]") -> str:
+    """A statement that takes turns at `shards`, and at those of `along`, an SQL array, as far as nobody has them.
 
-    The statement's first value says whether the shard is ours until the transaction ends; what was asked for counts
-    only then. It is not ours if another worker has it, in whatever transaction. The row is made at the very first turn,
-    in a transaction of its own, since whoever came meanwhile would have to wait for it.
+    Its row: which turns are ours until the transaction ends, whether rows of `shards` are still to be made, HELD_SHARDS
+    as it is set, and `more` values.
     """
-    values = {"task": str(task), "shard": shard}
+    return f"""
+    WITH wanted AS MATERIALIZED (SELECT %(shards)s::smallint[] AS shards, {along} AS along),
+    held AS MATERIALIZED (
+        SELECT shard FROM turns
+        WHERE task = %(task)s AND shard = ANY((SELECT shards || along FROM wanted)::smallint[]) FOR UPDATE SKIP LOCKED
+    ), turn AS (SELECT coalesce(array_agg(shard ORDER BY shard), '{{}}') AS shards FROM held)
+    SELECT shards, cardinality(%(shards)s::smallint[]) > (
+               SELECT count(*) FROM turns WHERE task = %(task)s AND shard = ANY(%(shards)s::smallint[])),
+           set_config('loyalty.held_shards', shards::text, true){"".join(f", {each}" for each in [more] if each)}
+    FROM turn
+    """  # noqa: S608  # our own words
+
+
+_TAKE_TURNS = turns_statement()
+
+
+def run_in_turns(
+    connection: Connection,
+    statement: str,
+    task: Task,
+    shards: Collection[int],
+    ask_work: Callable[[], Asked[Work]],
+    more: Mapping[str, Any] = {},
+) -> tuple[tuple[Any, ...], Work]:
+    """Run a `turns_statement`, and behind it ask for what there is to do on the shards that it has taken.
+
+    Its row begins with the shards that are ours until the transaction ends: not one that another worker has, in
+    whatever transaction. A row is made at the very first turn, in a transaction of its own, since whoever came
+    meanwhile would have to wait for it.
+    """
+    values = {"task": str(task), "shards": sorted(shards), **more}
 
     def run() -> tuple[tuple[Any, ...], Work]:
         asked, work = ask(connection, statement, values, itemgetter(0)), ask_work()
         return asked.found, work.found
 
     found = run()
-    if found[0][0] is None:
+    (_, are_unmade, *_), _ = found
+    if are_unmade:
         with connection.engine.begin() as other:
-            run_bulk(other, _MAKE_TURN, values)
+            run_bulk(other, _MAKE_TURNS, values)
         found = run()
     return found
 
 
-def take_turn(connection: Connection, task: Task, shard: int, ask_work: Callable[[], Asked[Work]]) -> Work | None:
-    """Have the shard until the transaction ends: what there is to do on it; None if another worker has it."""
-    statement = f"{TURN} SELECT is_ours FROM turn"  # noqa: S608  # our own words
-    (is_ours,), work = run_in_turn(connection, statement, task, shard, ask_work)
-    return work if is_ours else None
+def take_turns(
+    connection: Connection, task: Task, shards: Collection[int], ask_work: Callable[[], Asked[Work]]
+) -> Work:
+    """Have those of the shards that nobody has until the transaction ends: what there is to do on them."""
+    _, work = run_in_turns(connection, _TAKE_TURNS, task, shards, ask_work)
+    return work
 
 
 def lock(connection: Connection, lock_class: LockClass, number: int = 0) -> None:

@@ -5,7 +5,7 @@ published says one row, the relay's position: numbers are drawn in the order of 
 sees all that are numbered before it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine
 
 from core.messages.trace_context import TraceContext
 from core.store.engine import Asked, ask, run_alone, run_bulk, run_later
+from core.store.locks import HELD_SHARDS
 from core.store.sessions import Rows
 from core.store.shards import ACCOUNT_SHARDS
 
@@ -28,6 +29,7 @@ class OutgoingEvent(NamedTuple):
     correlation_id: str | None = None
     traceparent: str | None = None
     tracestate: str | None = None
+    account_shard: int | None = None  #: None: it has been published, and is to be once more
 
     @property
     def trace(self) -> TraceContext | None:
@@ -57,45 +59,53 @@ _FIRST = f"""
 FROM outbox WHERE (account_shard, outbox_id) > ({{shard}}, {PUBLISHED_THROUGH}) AND account_shard <= {{shard}}
 ORDER BY account_shard, outbox_id LIMIT {{rows_max}}
 """
+_OF_EACH = f"""CROSS JOIN LATERAL (
+    SELECT * {_FIRST.format(shard="s.shard", rows_max="{rows_max}")}) AS first"""  # our own words
 _CLAIM = f"""
-SELECT outbox_id, type, body, reply_to, correlation_id, traceparent, tracestate
-{_FIRST.format(shard="%(shard)s", rows_max="%(rows_max)s")}
-"""  # our own words
+SELECT outbox_id, type, body, reply_to, correlation_id, traceparent, tracestate, account_shard
+FROM unnest({HELD_SHARDS}) AS s(shard) {_OF_EACH.format(rows_max="%(rows_max)s")}
+ORDER BY account_shard, outbox_id LIMIT %(rows_max)s
+"""  # noqa: S608  # our own words
 
 
-def ask_unpublished(connection: Connection, account_shard: int, rows_max: int) -> Asked[list[OutgoingEvent]]:
-    """The next events of a shard. The caller has the relay's turn at the shard.
+def ask_unpublished(connection: Connection, rows_max: int) -> Asked[list[OutgoingEvent]]:
+    """The next events of the held shards, shard by shard. The caller has the relay's turns at them.
 
     Ids are drawn under the account's lock, so that of one account's events every snapshot shows a prefix without gaps.
     """
-    return ask(connection, _CLAIM, {"shard": account_shard, "rows_max": rows_max}, _read_events)
+    return ask(connection, _CLAIM, {"rows_max": rows_max}, _read_events)
 
 
 def _read_events(rows: Rows) -> list[OutgoingEvent]:
     return [OutgoingEvent(*row) for row in rows]
 
 
-def has_unpublished(engine: Engine, account_shard: int) -> bool:
-    """Whether the shard has events to publish now."""
-    return bool(run_alone(engine, _HAS_UNPUBLISHED, {"shard": account_shard})[0][0])
+_SOME_UNPUBLISHED = f"""
+SELECT s.shard FROM unnest(%s::smallint[]) AS s(shard) {_OF_EACH.format(rows_max=1)}
+"""  # noqa: S608  # our own words
 
 
-_HAS_UNPUBLISHED = f"SELECT count(*) FROM (SELECT 1 {_FIRST.format(shard='%(shard)s', rows_max=1)}) AS first"  # noqa: S608
+def with_unpublished(engine: Engine, account_shards: Collection[int]) -> set[int]:
+    """Those of the shards that have events to publish now."""
+    return {shard for (shard,) in run_alone(engine, _SOME_UNPUBLISHED, ([*account_shards],))}
+
 
 _MARK = """
 INSERT INTO relay_positions (account_shard, published_through)
-SELECT %s, %s FROM set_config('synchronous_commit', 'off', true)
+SELECT m.shard, m.number
+FROM set_config('synchronous_commit', 'off', true), unnest(%s::smallint[], %s::bigint[]) AS m(shard, number)
 ON CONFLICT (account_shard) DO UPDATE SET published_through = excluded.published_through
 """
 
 
-def mark_published(connection: Connection, account_shard: int, outbox_id: int) -> None:
-    """Mark the shard's events as published up to this one, the last that was: others may have been committed meanwhile.
+def mark_published(connection: Connection, events: Sequence[OutgoingEvent]) -> None:
+    """Mark these as published, which are all of their shards up to the last of each: others may have come meanwhile.
 
-    The caller has the relay's turn at the shard. The commit does not wait until the mark is on disk: if the server dies
-    meanwhile, the events are published again.
+    The caller has the relay's turns at the shards. The commit does not wait until the mark is on disk: if the server
+    dies meanwhile, the events are published again.
     """
-    run_later(connection, _MARK, (account_shard, outbox_id))
+    last = {event.account_shard: event.outbox_id for event in events}
+    run_later(connection, _MARK, ([*last], [*last.values()]))
 
 
 class WrittenEvents(NamedTuple):
@@ -120,8 +130,7 @@ def written_events(connection: Connection) -> list[WrittenEvents]:
 
 
 _SHARDS = f"""
-SELECT s.shard FROM generate_series(0, {ACCOUNT_SHARDS - 1}) AS s(shard) CROSS JOIN LATERAL (
-    SELECT 1 {_FIRST.format(shard="s.shard", rows_max=1)}) AS first ORDER BY s.shard
+SELECT s.shard FROM generate_series(0, {ACCOUNT_SHARDS - 1}) AS s(shard) {_OF_EACH.format(rows_max=1)} ORDER BY s.shard
 """  # noqa: S608  # our own words
 
 

@@ -1,6 +1,6 @@
 """Messages that wait for what they are about: waking them when that has come, and for how long they have waited."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from datetime import datetime
 
 from sqlalchemy import Connection
@@ -59,16 +59,17 @@ def wake_waiting(connection: Connection, after: int, rows_max: int) -> tuple[int
 
 
 _WAKE_WAITING_FOR = f"""
-UPDATE inbox SET state = 'received', shard = %s
-FROM unnest(%b::text[], %b::text[]) AS k(source, subject)
+UPDATE inbox SET state = 'received', shard = k.shard
+FROM unnest(%b::text[], %b::text[], %b::smallint[]) AS k(source, subject, shard)
 WHERE inbox.state = 'waiting' AND {SUBJECT_SOURCE.format(m="inbox")} = k.source AND inbox.subject = k.subject
 """  # noqa: S608  # our own words
 
 
-def wake_waiting_for(connection: Connection, subjects: Sequence[tuple[str, str]], shard: int) -> None:
-    """Make the messages that wait for these (source, subject) ready, on the shard of the subjects."""
-    if subjects:
-        run_bulk(connection, _WAKE_WAITING_FOR, (shard, *(list(column) for column in zip(*subjects, strict=True))))
+def wake_waiting_for(connection: Connection, shards: Mapping[tuple[str, str], int | None]) -> None:
+    """Make the messages ready that wait for these (source, subject), on the shard of each."""
+    if shards:
+        rows = ((*subject, shard) for subject, shard in shards.items())
+        run_bulk(connection, _WAKE_WAITING_FOR, [list(column) for column in zip(*rows, strict=True)])
 
 
 # Their numbers are in the order in which they came, so that those which have waited too long stand first.

@@ -51,10 +51,10 @@ def _wrap_posting(passing: Callable[[str], None]) -> None:
         passing(COUNTED)
 
     @contextmanager
-    def turn(poster: Poster, shard: int, messages_max: int) -> Iterator[Any]:
+    def turn(poster: Poster, *arguments: int) -> Iterator[Any]:
         nonlocal has_worked
         has_worked = False
-        with original(poster, shard, messages_max) as it:
+        with original(poster, *arguments) as it:
             yield it
             if has_worked:
                 passing(POSTED)

@@ -153,22 +153,22 @@ class Nudges:
     """Celery as far as it matters: asked-for runs, some of which are lost."""
 
     def __init__(self, loss_rate: float) -> None:
-        self.asked: list[tuple[str, int]] = []
+        self.asked: list[tuple[str, tuple[int, ...]]] = []
         self._loss_rate = loss_rate
 
-    def send(self, actor: Actor, task: str, shard: int) -> bool:
+    def send(self, actor: Actor, task: str, *shards: int) -> bool:
         """Ask for a run."""
         actor.pause_at_boundary("nudge", Fault.DEATH)
         if actor.rng.random() >= self._loss_rate:
-            self.asked.append((task, shard))
+            self.asked.append((task, shards))
         return True
 
     def has(self, task: str) -> bool:
         """Whether a run of `task` is asked for."""
         return any(nudge[0] == task for nudge in self.asked)
 
-    def take(self, rng: random.Random, task: str) -> int | None:
-        """The shard of one run of `task` that was asked for."""
+    def take(self, rng: random.Random, task: str) -> tuple[int, ...] | None:
+        """The shards of one run of `task` that was asked for."""
         found = [nudge for nudge in self.asked if nudge[0] == task]
         if not found:
             return None

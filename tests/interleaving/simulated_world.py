@@ -3,6 +3,7 @@
 import math
 import random
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 from uuid import UUID
 
@@ -14,8 +15,9 @@ from core.domain.value.verbs import Verb
 from core.errors import BrokerUnavailableError, EventNotConfirmedError
 from core.mending.dead_letters import RetryLimits, retry_letters
 from core.messages.inbound.sources import CommandGrant, Sources
-from core.posting.batch import Poster
+from core.posting.batch import BatchBounds, Poster
 from core.store.engine import run_bulk
+from core.store.posting_turns import FEW_MESSAGES_MAX
 from core.store.shards import ACCOUNT_SHARDS
 from tasks.periodic import audit_ledger, expire_lots, review_tiers, void_authorizations
 from tasks.posting import post_inbox, sweep_inbox
@@ -43,6 +45,8 @@ _LIMITS = LIMITS._replace(
 #: For a task that shall do all that there is: a limit that no run comes to.
 _LONG_SECONDS = 3600.0
 CHAIN_KEY = b"a key of the simulation, and long enough"
+#: As often as they like, or the schedule would hang on the clock.
+_NUDGES_PER_SECOND = 1e9
 #: Within so many steps of the schedule the periodic tasks run; most seeds take a little longer.
 _STEPS = 300
 #: So many at a time are posted and woken when nothing disturbs: everything that there is.
@@ -66,9 +70,10 @@ class Conditions(NamedTuple):
     claim_rate: float
     fault_rate: float
     statement_pauses: float
+    along_max: int  #: so many messages are posted together whatever their shards
 
 
-def draw_conditions(rng: random.Random) -> Conditions:
+def draw_conditions(rng: random.Random, seed: int) -> Conditions:
     """Draw the surroundings: each seed leaves something out, so that the rest collides the more."""
     return Conditions(
         shards=rng.choice(((1, 1), (2, 2), (3, 3), (1, 2), (1, 3), (2, 3), (3, 2))),
@@ -83,6 +88,7 @@ def draw_conditions(rng: random.Random) -> Conditions:
         claim_rate=rng.choice((0.0, 0.3)),
         fault_rate=rng.choice((0.0, 0.02, 0.05, 0.1)),
         statement_pauses=rng.choice((0.0, 0.1, 0.4)),
+        along_max=random.Random(f"{seed} along").choice((0, 4, FEW_MESSAGES_MAX)),
     )
 
 
@@ -94,7 +100,7 @@ class World:
         rng = random.Random(seed)  # the same world every time
         self._calm = random.Random(f"{seed} calm")
         self.stage = stage
-        self.conditions = draw_conditions(rng)
+        self.conditions = draw_conditions(rng, seed)
         self.history: History = draw_history(rng, random.Random(f"{seed} commands"))
         self.queue = ShopQueue(self.history.deliveries)
         self.exchange = Exchange()
@@ -138,20 +144,20 @@ class World:
     def _post_earlier(self) -> None:
         queue = ShopQueue(self.history.earlier)
         source = Source(queue, None, self._calm)
-        intake = self._new_intake(self.stage.engine, 0, lambda _task, _shard: True)
+        intake = self._new_intake(self.stage.engine, 0, lambda *_: True)
         while not queue.is_empty:
             intake.step(source)
-        runtime = self._runtime(None, self.stage.engine, lambda _task, _shard: None)
+        runtime = self._runtime(None, self.stage.engine, lambda *_: None)
         for shard in range(self.conditions.shards[0]):
             post_inbox(runtime, shard)
 
     def _receive_all(self) -> None:
         """Let both intakes take turns, undisturbed, and ask for every shard's posting."""
         source = Source(self.queue, None, self._calm)
-        intakes = [self._new_intake(self.stage.engine, which, lambda _task, _shard: True) for which in (0, 1)]
+        intakes = [self._new_intake(self.stage.engine, which, lambda *_: True) for which in (0, 1)]
         while not self.queue.is_empty:
             self._calm.choice(intakes).step(source)
-        self.nudges.asked += [("loyalty.post_inbox", shard) for shard in range(max(self.conditions.shards))]
+        self.nudges.asked += [("loyalty.post_inbox", (shard,)) for shard in range(max(self.conditions.shards))]
 
     def drain(self) -> None:
         """Take in, post, retry, expire, review and relay all that is left, as one process of each would."""
@@ -162,10 +168,10 @@ class World:
 
     def _drain(self) -> None:
         source = Source(self.queue, None, self._calm)
-        nudges: list[tuple[str, int]] = []
+        nudges: list[tuple[str, tuple[int, ...]]] = []
 
-        def nudge(task: str, shard: int) -> bool:
-            nudges.append((task, shard))
+        def nudge(task: str, *shards: int) -> bool:
+            nudges.append((task, shards))
             return True
 
         runtime = self._runtime(None, self.stage.engine, nudge)
@@ -183,7 +189,7 @@ class World:
         void_authorizations(runtime, BEHIND_DEADLINES)
         self._do_nudged(runtime, nudges)
 
-    def _do_nudged(self, runtime: Runtime, nudges: list[tuple[str, int]]) -> None:
+    def _do_nudged(self, runtime: Runtime, nudges: list[tuple[str, tuple[int, ...]]]) -> None:
         """Sweep, and run only what is asked for, until nothing is."""
         while True:
             sweep_inbox(runtime)
@@ -191,8 +197,8 @@ class World:
             if not nudges:
                 return
             while nudges:
-                task, shard = nudges.pop(0)
-                {"loyalty.post_inbox": post_inbox, "loyalty.relay_outbox": relay_outbox}[task](runtime, shard)
+                task, shards = nudges.pop(0)
+                {"loyalty.post_inbox": post_inbox, "loyalty.relay_outbox": relay_outbox}[task](runtime, *shards)
 
     def _retry_all(self) -> int:
         """Retry what was parked for reasons that are gone: deaths that we made, and orders that came late."""
@@ -203,7 +209,7 @@ class World:
         numbers = [letter["inbox_id"] for letter in letters]
         return len(list(retry_letters(self.stage.engine, numbers, self._retry_limits(), "kim")))
 
-    def _runtime(self, actor: Actor | None, engine: Engine, nudge: Callable[[str, int], object]) -> Runtime:
+    def _runtime(self, actor: Actor | None, engine: Engine, nudge: Callable[..., object]) -> Runtime:
         rng = self._calm if actor is None else actor.rng
         given = self.conditions
         runtime = make_runtime(
@@ -220,11 +226,12 @@ class World:
             event_source=EVENT_SOURCE,
             new_account_id=lambda: UUID(int=rng.getrandbits(128), version=4),
             chain_key=CHAIN_KEY,
+            bounds=BatchBounds(along_max=given.along_max),
         )
         runtime.chain_key = CHAIN_KEY
 
-        def ask(task: str, shard: int) -> None:
-            nudge(task, shard)
+        def ask(task: str, *shards: int) -> None:
+            nudge(task, *shards)
 
         runtime.nudge = ask
         return runtime
@@ -240,8 +247,8 @@ class World:
         def live(actor: Actor) -> None:
             engine = self.stage.engine_of(actor)
 
-            def nudge(name: str, shard: int) -> None:
-                self.nudges.send(actor, name, shard)
+            def nudge(name: str, *shards: int) -> None:
+                self.nudges.send(actor, name, *shards)
 
             runtime = self._runtime(actor, engine, nudge)
             for _ in range(count):
@@ -267,7 +274,7 @@ class World:
 
             def open_all() -> tuple[Intake, Source]:
                 source = Source(self.queue, actor, actor.rng, self.conditions.claim_rate)
-                return self._new_intake(engine, which, lambda task, n: self.nudges.send(actor, task, n)), source
+                return self._new_intake(engine, which, partial(self.nudges.send, actor)), source
 
             intake, source = open_all()
             for _ in range(steps):
@@ -286,8 +293,9 @@ class World:
 
         return live
 
-    def _new_intake(self, engine: Engine, which: int, nudge: Callable[[str, int], bool]) -> Intake:
-        limits = IntakeLimits(_LIMITS, self.conditions.batch_messages, 0.0, 0.0, self.conditions.shards[which])
+    def _new_intake(self, engine: Engine, which: int, nudge: Callable[..., bool]) -> Intake:
+        shards = self.conditions.shards[which]
+        limits = IntakeLimits(_LIMITS, self.conditions.batch_messages, 0.0, 0.0, shards, _NUDGES_PER_SECOND)
 
         def refuse() -> Source:
             raise AssertionError("a step is given its source")
@@ -295,14 +303,14 @@ class World:
         return Intake(engine, refuse, nudge, limits, event_source=EVENT_SOURCE)
 
     def _post(self, actor: Actor, runtime: Runtime) -> None:
-        shard = self.nudges.take(actor.rng, "loyalty.post_inbox")
-        if shard is None or actor.rng.random() < 0.1:
-            shard = actor.rng.randrange(max(self.conditions.shards))
-        post_inbox(runtime, shard)
+        shards = self.nudges.take(actor.rng, "loyalty.post_inbox")
+        if shards is None or actor.rng.random() < 0.1:
+            shards = (actor.rng.randrange(max(self.conditions.shards)),)
+        post_inbox(runtime, *shards)
 
     def _relay(self, actor: Actor, runtime: Runtime) -> None:
-        shard = self.nudges.take(actor.rng, "loyalty.relay_outbox")
-        relay_outbox(runtime, actor.rng.randrange(ACCOUNT_SHARDS) if shard is None else shard)
+        shards = self.nudges.take(actor.rng, "loyalty.relay_outbox")
+        relay_outbox(runtime, *(shards or (actor.rng.randrange(ACCOUNT_SHARDS),)))
 
     def _retry(self, actor: Actor, runtime: Runtime) -> None:
         with runtime.engine.begin() as connection:

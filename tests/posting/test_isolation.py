@@ -17,7 +17,7 @@ from uuid6 import uuid7
 from core.domain.books import Books
 from core.domain.message import Message
 from core.domain.program.registry import ProgramRegistry
-from core.posting.batch import CRASHES_BEFORE_PARKING, BatchResult, Poster
+from core.posting.batch import CRASHES_BEFORE_PARKING, HELD_UP_SECONDS_MIN, BatchResult, Poster
 from core.posting.handlers import HANDLERS, Outcome
 from core.store.engine import SessionLimits, create_database_engine
 from core.store.locks import Task
@@ -214,13 +214,19 @@ class TestHeldUp:
         assert blocked != free
         with shell.engine.begin() as foreign:
             foreign.execute(text("SELECT 1 FROM accounts WHERE customer_id = 'c1' FOR UPDATE"))
+            assert shell.poster.post_batch(blocked, 500).shards == {free}, "taken along, and posted without it"
+            shell.receive(order("o5", customer_id="c2"))
+            assert shell.poster.post_batch(blocked, 500) == BatchResult(is_busy=True), "nobody waits with it"
+            assert shell.poster.post_batch(free, 500).shards == {free}, "it is not taken along meanwhile"
+        time.sleep(HELD_UP_SECONDS_MIN)
+        shell.receive(order("o6"))
+        with shell.engine.begin() as foreign:
+            foreign.execute(text("SELECT 1 FROM accounts WHERE customer_id = 'c1' FOR UPDATE"))
             with pytest.raises(psycopg.errors.LockNotAvailable):
                 shell.poster.post_batch(blocked, 500)
-            assert shell.poster.post_batch(free, 500).posted == 1
-            assert shell.poster.post_batch(blocked, 500) == BatchResult(is_busy=True), "nobody waits with it"
         while not shell.poster.post_batch(blocked, 500).posted:
             time.sleep(0.05)
-        assert shell.outcomes() == {("posted", None): 4}
+        assert shell.outcomes() == {("posted", None): 6}
         assert shell.value("SELECT sum(attempts) FROM posting_attempts") == 0
 
 

@@ -13,7 +13,7 @@ from core.messages.inbound.contracts import CONTRACTS, INBOUND, Contracts
 from core.messages.inbound.replies import ReplyAddress
 from core.messages.inbound.sources import SourceKey, Sources
 from core.receiving.receive import Receipt, receive, receive_in_parts
-from core.store.inbox import ask_received
+from core.store.posting_turns import ClaimBounds, begin_posting
 from tests.factories import as_bytes, in_envelope, order
 from tests.posting.test_new_message_type import CONTRACT, promoted
 from tests.shell import EVENT_SOURCE, LIMITS, Shell
@@ -46,7 +46,7 @@ class Inbox:
     def claimed(self) -> list[tuple[str, str | None, str | None]]:
         """The same as posting has it."""
         with self._engine.begin() as connection:
-            found = ask_received(connection, 0, 100, 1_000_000).found
+            found = begin_posting(connection, 0, ClaimBounds(100, 1_000_000)).claimed
         return [(each.event_id, each.reply_to, each.correlation_id) for each in found]
 
 

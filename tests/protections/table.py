@@ -15,6 +15,7 @@ from tests.protections.of_payments import OF_PAYMENTS
 from tests.protections.of_proof import OF_PROOF
 from tests.protections.of_queues import OF_QUEUES
 from tests.protections.of_reading import OF_READING
+from tests.protections.of_shards import OF_SHARDS
 from tests.protections.of_value import OF_VALUE
 from tests.protections.protection import Edit, Protection
 
@@ -44,6 +45,7 @@ PROTECTIONS = (
     *OF_MONITORING,
     *OF_CLIENTS,
     *OF_READING,
+    *OF_SHARDS,
     *OF_VALUE,
     Protection(
         "acknowledge after COMMIT",
@@ -117,17 +119,6 @@ PROTECTIONS = (
         tests=("tests/store/test_constraints.py::test_is_refused[pk_refunds]",),
     ),
     Protection(
-        "the shard's turn in posting",
-        "a customer's messages are posted by one worker at a time, each once",
-        (
-            Edit(
-                _BATCH,
-                "SELECT is_ours, now(),",
-                "SELECT true, now(),",
-            ),
-        ),
-    ),
-    Protection(
         "the lock on accounts",
         "nobody writes an account that another one has changed meanwhile",
         (Edit(_LEDGER, " ORDER BY a.account_id FOR UPDATE", " ORDER BY a.account_id"),),
@@ -193,14 +184,6 @@ PROTECTIONS = (
         tests=("tests/domain/test_expiry_rules.py",),
     ),
     Protection(
-        "attempts are counted before the work",
-        "a message that kills its worker is parked after a few deaths",
-        (Edit(_BATCH, "        self._count_attempt(turn.shard)\n", ""),),
-        tests=(
-            "tests/posting/test_isolation.py::TestDeath::test_of_the_process_at_one_message_parks_it_after_a_few_times",
-        ),
-    ),
-    Protection(
         "a lost race is run again",
         "a good message is never parked because another one was first",
         (
@@ -218,7 +201,8 @@ PROTECTIONS = (
         (
             Edit(
                 _BATCH,
-                "        waiting = [] if is_crowded else [self._read(message) for message in found]\n",
+                "        waiting = [] if is_crowded else [self._read(each._replace(shard=shard_of[each.subject_key])) "
+                "for each in found]\n",
                 "        waiting: list[ReadMessage] = []\n",
             ),
         ),
@@ -311,7 +295,7 @@ PROTECTIONS = (
                 _RELAY,
                 "        if events:\n            try:\n",
                 "        if events:\n"
-                "            mark_published(connection, shard, events[-1].outbox_id)\n"
+                "            mark_published(connection, events)\n"
                 "            connection.connection.driver_connection.commit()\n"
                 "            try:\n",
             ),
@@ -323,20 +307,29 @@ PROTECTIONS = (
         (
             Edit(
                 _OUTBOX,
-                "SELECT %s, %s FROM set_config",
-                "SELECT %s, (SELECT max(outbox_id) FROM outbox WHERE outbox_id >= %s) FROM set_config",
+                "SELECT m.shard, m.number\n",
+                "SELECT m.shard, (SELECT max(outbox_id) FROM outbox WHERE outbox_id >= m.number)\n",
             ),
         ),
     ),
     Protection(
         "one relay per shard",
         "an event is repeated only after something went wrong",
-        (Edit("core/store/locks.py", "    return work if is_ours else None\n", "    return work\n"),),
+        (
+            Edit(
+                "core/store/locks.py",
+                "_TAKE_TURNS = turns_statement()\n",
+                "_TAKE_TURNS = turns_statement().replace('FOR UPDATE SKIP LOCKED', '')\n",
+            ),
+        ),
     ),
     Protection(
         "events are taken in their order",
         "an account's events leave in order",
-        (Edit(_OUTBOX, "ORDER BY account_shard, outbox_id LIMIT", "LIMIT"),),
+        (
+            Edit(_OUTBOX, "ORDER BY account_shard, outbox_id LIMIT {{rows_max}}", "LIMIT {{rows_max}}"),
+            Edit(_OUTBOX, "ORDER BY account_shard, outbox_id LIMIT %(rows_max)s", "LIMIT %(rows_max)s"),
+        ),
         tests=(f"{_RELAY_TESTS}::test_events_are_taken_in_order_however_the_database_finds_them",),
     ),
     Protection(

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine
 
 from core.receiving.receive import Receipt
 from core.store.engine import driver_connection
-from core.store.inbox import shards_with_work
+from core.store.posting_turns import shards_with_work
 from core.store.shards import message_shard
 from tests.factories import as_bytes, cancellation, fulfilment, order, refund
 from tests.shell import Shell, receive_into

@@ -10,8 +10,9 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 
 from core.store.engine import create_database_engine, run_bulk
-from core.store.inbox import ask_received, shards_with_work
-from core.store.outbox import ask_unpublished, has_unpublished, shards_with_unpublished
+from core.store.locks import Task, take_turns
+from core.store.outbox import OutgoingEvent, ask_unpublished, shards_with_unpublished, with_unpublished
+from core.store.posting_turns import ClaimBounds, begin_posting, shards_with_work
 from core.upkeep.sweeping import sweep_waiting
 from tests.conftest import OpenDatabase
 from tests.published import COUNT_UNPUBLISHED
@@ -58,21 +59,27 @@ def rush(open_database: OpenDatabase) -> Iterator[Engine]:
         engine.dispose()
 
 
+def events_of(connection: Connection, shard: int) -> list[OutgoingEvent]:
+    return take_turns(connection, Task.RELAY, {shard}, lambda: ask_unpublished(connection, ROWS_MAX))
+
+
 @pytest.mark.parametrize(
     ("read", "found", "rows_max"),
     [
         (shards_with_work, SHARDS, 2 * SHARDS),
-        (lambda connection: ask_received(connection, 3, ROWS_MAX, 10**9).found, ROWS_MAX, 2 * ROWS_MAX),
+        (lambda connection: begin_posting(connection, 3, ClaimBounds(ROWS_MAX, 10**9)).claimed, ROWS_MAX, 2 * ROWS_MAX),
+        (lambda connection: begin_posting(connection, 3, ClaimBounds(ROWS_MAX, 10**9, 50)).shards, 1, 2 * ROWS_MAX),
         (shards_with_unpublished, SHARDS - 1, 2 * SHARDS),
-        (lambda connection: ask_unpublished(connection, IDLE, ROWS_MAX).found, 0, 1),
-        (lambda connection: range(has_unpublished(connection.engine, 3)), 1, 2),
+        (lambda connection: events_of(connection, IDLE), 0, 1),
+        (lambda connection: with_unpublished(connection.engine, {3, IDLE}), 1, 2),
         (lambda connection: range(run_bulk(connection, COUNT_UNPUBLISHED)[0][0]), OPEN - OPEN // SHARDS, OPEN),
-        (lambda connection: ask_unpublished(connection, 3, ROWS_MAX).found, ROWS_MAX, 2 * ROWS_MAX),
+        (lambda connection: events_of(connection, 3), ROWS_MAX, 2 * ROWS_MAX),
         (lambda connection: range(sweep_waiting(connection, EVENT_SOURCE, 30, ROWS_MAX).woken), 0, 2 * SHARDS),
     ],
     ids=[
         "sweep of the inbox",
         "claim of posting",
+        "shards to take along in a flood",
         "sweep of the outbox",
         "claim at an idle shard",
         "relay's second look",

@@ -5,15 +5,19 @@ from typing import Any
 import psycopg
 import pytest
 from sqlalchemy import Engine
+from uuid6 import uuid7
 
 from core.errors import BrokerUnavailableError, EventNotConfirmedError
+from core.posting.batch import Poster
+from core.posting.handlers import HANDLERS, Outcome
 from core.store.locks import Task
+from core.store.posting_turns import FEW_MESSAGES_MAX
 from core.store.shards import message_shard
 from core.upkeep.runs import last_run
 from tasks.posting import post_inbox, sweep_inbox
 from tests.factories import order, refund
 from tests.published import COUNT_UNPUBLISHED
-from tests.shell import Shell
+from tests.shell import EVENT_SOURCE, Shell
 from tests.tasks.runtimes import RecordingPublisher, make_runtime
 from tests.turns import has_turn
 
@@ -89,6 +93,39 @@ class TestPostInbox:
         runtime = make_runtime(engine, run_seconds_max=0)
         assert post_inbox(runtime, shard) == {**NOTHING, "posted": 3}
         assert ("loyalty.post_inbox", shard) in runtime.nudges
+
+    def test_posts_every_shard_that_it_is_asked_for(self, shell: Shell, engine: Engine) -> None:
+        shell.receive(*(order(f"o{n}", customer_id=f"c{n % 20}") for n in range(2 * FEW_MESSAGES_MAX)))
+        assert post_inbox(make_runtime(engine), *range(4)) == {**NOTHING, "posted": 2 * FEW_MESSAGES_MAX}
+        assert shell.differences() == []
+
+    def test_posts_the_other_shards_it_is_asked_for_when_the_first_is_taken(self, shell: Shell, engine: Engine) -> None:
+        shell.receive(order(), order("o2", customer_id="c2"))
+        taken, free = message_shard("c1", 4), message_shard("c2", 4)
+        with engine.begin() as other:
+            assert has_turn(other, Task.POSTING, taken)
+            assert post_inbox(make_runtime(engine), taken, free) == {**NOTHING, "posted": 1}
+        assert shell.outcome("completed-o1") == ("received", None)
+
+    def test_posts_what_has_come_meanwhile_for_a_shard_that_was_taken_along(self, shell: Shell, engine: Engine) -> None:
+        own, along = message_shard("c1", 4), message_shard("c2", 4)
+        assert own != along
+        shell.take(order(), order("o2", customer_id="c2"))
+        shell.receive(order("o3"), order("o4", customer_id="c2"))
+        orders = HANDLERS["order.completed"]
+        late = [order("o5", customer_id="c2")]
+
+        def decide(*given: Any) -> Outcome:
+            while late:
+                shell.receive(late.pop())
+                assert post_inbox(make_runtime(engine), along) == NOTHING, "who brought it finds the shard taken"
+            return orders.decide(*given)
+
+        runtime = make_runtime(engine, posting_batch_messages=100)
+        handlers = {**HANDLERS, "order.completed": orders._replace(decide=decide)}
+        runtime.poster = Poster(engine, event_source=EVENT_SOURCE, new_account_id=uuid7, handlers=handlers)
+        assert post_inbox(runtime, own) == {**NOTHING, "posted": 3}
+        assert shell.outcomes() == {("posted", None): 5}
 
     def test_does_nothing_beside_another_run(self, shell: Shell, engine: Engine) -> None:
         shell.receive(order())

@@ -1,4 +1,4 @@
-"""What a message may bring to a task: a shard, where the task is done for one, and nothing else."""
+"""What a message may bring to a task: shards, where the task is done for some, and nothing else."""
 
 from typing import Any
 
@@ -34,12 +34,13 @@ def test_no_message_can_bring_a_periodic_task_an_instant(app: Celery, row: Any) 
         app.tasks[row.name](as_of=FUTURE)
 
 
-@pytest.mark.parametrize("row", [row for row in TASKS if row.has_shard], ids=lambda row: row.name)
-@pytest.mark.parametrize("arguments", [[], [1, 2], [-1], [1024], [True], [1.0], ["1"], [None], [[1]], [10**30]])
-def test_a_task_of_a_shard_takes_one_number_of_a_shard_and_nothing_else(
-    app: Celery, row: Any, arguments: list[Any]
-) -> None:
+@pytest.mark.parametrize("row", [row for row in TASKS if row.has_shards], ids=lambda row: row.name)
+@pytest.mark.parametrize(
+    "arguments", [[], [1, -1], [-1], [1024], [True], [1.0], ["1"], [None], [[1]], [10**30], [1] * 1025]
+)
+def test_a_task_of_shards_takes_their_numbers_and_nothing_else(app: Celery, row: Any, arguments: list[Any]) -> None:
     assert row.takes([7])
+    assert row.takes([7, 0, 1023])
     assert not row.takes(arguments)
     with capture_logs() as lines:
         assert app.tasks[row.name](*arguments) is None

@@ -14,8 +14,8 @@ from core.errors import BrokerUnavailableError, EventNotConfirmedError
 from core.messages.outbound.replies import Reply
 from core.store.appending import OutboxEvent, append_events
 from core.store.engine import create_database_engine
-from core.store.locks import Task
-from core.store.outbox import ask_unpublished
+from core.store.locks import Task, take_turns
+from core.store.outbox import UNPUBLISHED, ask_unpublished
 from core.store.shards import ACCOUNT_SHARDS
 from tasks.relay import relay_outbox, sweep_outbox
 from tests.factories import order, refund
@@ -70,6 +70,27 @@ def test_a_shards_events_are_published_in_order_batch_after_batch_and_marked(she
     assert unpublished(shell) == 0
 
 
+def test_several_shards_are_published_together_each_in_order_and_marked(shell: Shell, engine: Engine) -> None:
+    publisher = RecordingPublisher()
+    shards = range(ACCOUNT_SHARDS)
+    assert relay_outbox(make_runtime(engine, lambda: publisher, relay_batch_events=5), *shards) == {"published": 19}
+    assert sorted(publisher.batches, reverse=True) == [5, 5, 5, 4]
+    assert_in_order_per_account(publisher.events)
+    assert unpublished(shell) == 0
+
+
+def test_of_several_shards_one_that_another_relay_has_is_left_to_it(shell: Shell, engine: Engine) -> None:
+    publisher = RecordingPublisher()
+    taken = shell.value("SELECT account_shard FROM accounts LIMIT 1")
+    with engine.begin() as other:
+        assert has_turn(other, Task.RELAY, taken)
+        runtime = make_runtime(engine, lambda: publisher, relay_batch_events=100)
+        relay_outbox(runtime, *range(ACCOUNT_SHARDS))
+    left = shell.rows(f"SELECT DISTINCT account_shard FROM {UNPUBLISHED} AS u")
+    assert [row.account_shard for row in left] == [taken]
+    assert len(publisher.events) == 19 - len(outbox(shell, taken))
+
+
 def test_events_are_taken_in_order_however_the_database_finds_them(shell: Shell, engine: Engine) -> None:
     # Rewritten rows lie at the end of the table, and without an index only an ORDER BY brings them in order.
     shell.execute("UPDATE outbox SET created_at = now() WHERE outbox_id % 3 = 1")
@@ -77,7 +98,8 @@ def test_events_are_taken_in_order_however_the_database_finds_them(shell: Shell,
     with engine.begin() as connection:
         connection.execute(text("SET LOCAL enable_indexscan = off"))
         connection.execute(text("SET LOCAL enable_bitmapscan = off"))
-        taken = [event.outbox_id for event in ask_unpublished(connection, 0, 100).found]
+        events = take_turns(connection, Task.RELAY, {0}, lambda: ask_unpublished(connection, 100))
+        taken = [event.outbox_id for event in events]
     assert taken == sorted(taken)
     assert len(taken) == 19
 
