@@ -1,6 +1,7 @@
 """Intake against a real database: what it stores together, what it acknowledges, and what no message may do to it."""
 
 import os
+import time
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -48,7 +49,7 @@ class Source:
         pass
 
 
-Nudges = list[tuple[str, int]]
+Nudges = list[list[int]]  #: the shards of each
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def nudges() -> Nudges:
 
 @pytest.fixture
 def make(nudges: Nudges) -> Callable[..., Intake]:
-    def build(engine: Engine, source: Source, at_once: float = 0) -> Intake:
+    def build(engine: Engine, source: Source, at_once: float = 0.001) -> Intake:
         limits = IntakeLimits(
             LIMITS,
             batch_messages=500,
@@ -68,8 +69,9 @@ def make(nudges: Nudges) -> Callable[..., Intake]:
             nudges_at_once_per_second=at_once,
         )
 
-        def nudge(task: str, shard: int) -> bool:
-            nudges.append((task, shard))
+        def nudge(task: str, *shards: int) -> bool:
+            assert task == "loyalty.post_inbox"
+            nudges.append([*shards])
             return True
 
         return Intake(engine, lambda: source, nudge, limits, event_source=EVENT_SOURCE)
@@ -83,7 +85,7 @@ def states(engine: Engine) -> list[tuple[Any, ...]]:
         return [tuple(row) for row in rows]
 
 
-def test_what_is_stored_is_acknowledged_and_its_shards_are_woken_once_per_interval(
+def test_what_is_stored_is_acknowledged_and_its_shards_are_not_woken_more_often_than_they_may(
     engine: Engine, make: Callable[..., Intake], nudges: Nudges
 ) -> None:
     source = Source(*(as_bytes(order(f"o{n}")) for n in range(40)))
@@ -94,13 +96,41 @@ def test_what_is_stored_is_acknowledged_and_its_shards_are_woken_once_per_interv
     assert len(nudges) == 1
 
 
-def test_while_little_comes_every_message_wakes_its_shard_at_once(
+def shards_of_all(engine: Engine) -> list[int]:
+    with engine.connect() as connection:
+        return [row.shard for row in connection.execute(text("SELECT shard FROM inbox ORDER BY inbox_id"))]
+
+
+def test_while_little_comes_it_is_posted_at_once_and_shards_that_come_together_are_woken_by_one_nudge(
     engine: Engine, make: Callable[..., Intake], nudges: Nudges
 ) -> None:
-    source = Source(*(as_bytes(order(f"o{n}")) for n in range(3)))
-    intake = make(engine, source, at_once=1_000)
-    assert [intake.step(source) for _ in range(3)] == [1, 2, 0]
-    assert len(nudges) == 2
+    source = Source(*(as_bytes(order(f"o{n}", customer_id=f"c{n}")) for n in range(7)))
+    intake = make(engine, source, at_once=1_000_000)
+    assert [intake.step(source) for _ in range(4)] == [1, 2, 4, 0]
+    first, *rest = shards_of_all(engine)
+    assert nudges == [[first], sorted({*rest[:2]}), sorted({*rest[2:]})]
+
+
+def test_what_could_not_wake_its_shards_at_once_does_so_together_as_soon_as_it_may(
+    engine: Engine, make: Callable[..., Intake], nudges: Nudges
+) -> None:
+    source = Source(*(as_bytes(order(f"o{n}", customer_id=f"c{n}")) for n in range(7)))
+    intake = make(engine, source, at_once=20)
+    while len(nudges) < 2 or intake.step(source):
+        intake.step(source)
+        time.sleep(0.01)
+    assert {shard for each in nudges for shard in each} == {*shards_of_all(engine)}
+    assert len(nudges) < 7
+
+
+def test_of_a_flood_each_shard_is_woken_by_itself_so_that_all_workers_have_one(
+    engine: Engine, make: Callable[..., Intake], nudges: Nudges
+) -> None:
+    source = Source(*(as_bytes(order(f"o{n}", customer_id=f"c{n}")) for n in range(255)))
+    intake = make(engine, source)
+    assert [intake.step(source) for _ in range(9)] == [1, 2, 4, 8, 16, 32, 64, 128, 0]
+    first = shards_of_all(engine)[0]
+    assert nudges == [[first], *([shard] for shard in range(4) if shard != first)]
 
 
 def test_a_message_is_waited_for_at_leisure_unless_a_shard_is_still_to_be_woken(
