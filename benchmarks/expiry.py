@@ -72,7 +72,7 @@ def _runtime(engine: Engine) -> Runtime:
         engine=engine,
         poster=Poster(engine, event_source="/bench", new_account_id=uuid7),
         open_publisher=open_publisher,
-        nudge=lambda _task, _shard: None,
+        nudge=lambda *_: None,
         event_source="/bench",
         posting_batch_messages=500,
         relay_batch_events=1000,

@@ -149,7 +149,7 @@ def _publish(broker_url: str, messages: Sequence[bytes]) -> None:
 def _drained(engine: Engine, broker_url: str, messages: int) -> IntakeRun:
     """Take all that waits, so many; an intake of its own, which has learned nothing of the sizes before."""
     source = open_intake(broker_url, consumer="worst", prefetch_messages=2 * _LIMITS.batch_messages)
-    intake = Intake(engine, lambda: source, lambda _task, _shard: True, _LIMITS, event_source="/bench")
+    intake = Intake(engine, lambda: source, lambda *_: True, _LIMITS, event_source="/bench")
     with suppress(OSError):  # where the kernel cannot forget it, what an earlier case took is shown
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     before_mib = status_mib("self", "VmRSS")

@@ -39,7 +39,7 @@ def turns_statement(more: str = "", along: str = "'{}'::smallint[]") -> str:
     """A statement that takes turns at `shards`, and at those of `along`, an SQL array, as far as nobody has them.
 
     Its row: which turns are ours until the transaction ends, whether rows of `shards` are still to be made, HELD_SHARDS
-    as it is set, and `more` values.
+    as it is set, and `more` values, which begin with a comma.
     """
     return f"""
     WITH wanted AS MATERIALIZED (SELECT %(shards)s::smallint[] AS shards, {along} AS along),
@@ -49,7 +49,7 @@ def turns_statement(more: str = "", along: str = "'{}'::smallint[]") -> str:
     ), turn AS (SELECT coalesce(array_agg(shard ORDER BY shard), '{{}}') AS shards FROM held)
     SELECT shards, cardinality(%(shards)s::smallint[]) > (
                SELECT count(*) FROM turns WHERE task = %(task)s AND shard = ANY(%(shards)s::smallint[])),
-           set_config('loyalty.held_shards', shards::text, true){"".join(f", {each}" for each in [more] if each)}
+           set_config('loyalty.held_shards', shards::text, true){more}
     FROM turn
     """  # noqa: S608  # our own words
 

@@ -56,7 +56,7 @@ _ALONG = f"""ARRAY(
 )"""  # noqa: S608  # our own words
 _CRASHES = "coalesce((SELECT max(attempts) FROM posting_attempts WHERE shard = ANY(%(shards)s::smallint[])), 0)"
 _BEGIN = turns_statement(
-    f"""now(), {STAMP}, {_CRASHES}, set_config('lock_timeout', '{LOCK_MILLISECONDS_MAX}', true), {SHARE_ERASURE_LOCK},
+    f""", now(), {STAMP}, {_CRASHES}, set_config('lock_timeout', '{LOCK_MILLISECONDS_MAX}', true), {SHARE_ERASURE_LOCK},
     {", ".join(f"set_config('{name}', '{value}', true)" for name, value in _BY_KEYS.items())}""",
     _ALONG,
 )

@@ -60,7 +60,7 @@ def test_published_messages_are_signed_each_by_itself_and_intake_takes_them(
         assert loyalty("publish", path, "--key-id", "k", "--secret-file", secret_file).code == 0
         shop.publish([("order.completed", as_bytes(order("forged")))])
         limits = IntakeLimits(message_limits(Settings()), 100, 60, 1, 4)
-        intake = Intake(shell.engine, lambda: source, lambda _task, _shard: True, limits, event_source="/loyalty")
+        intake = Intake(shell.engine, lambda: source, lambda *_: True, limits, event_source="/loyalty")
         while shell.value("SELECT count(*) FROM inbox") < 4:
             assert intake.step(source), "a message did not come"
     finally:
