@@ -121,8 +121,8 @@ PROTECTIONS = (
     Protection(
         "the lock on accounts",
         "nobody writes an account that another one has changed meanwhile",
-        (Edit(_LEDGER, " ORDER BY a.account_id FOR UPDATE", " ORDER BY a.account_id"),),
-        seeds=(36,),
+        (Edit(_LEDGER, " ORDER BY a.account_id FOR UPDATE", " ORDER BY a.account_id FOR KEY SHARE"),),
+        seeds=(66,),
     ),
     Protection(
         "the order in which accounts are locked",
