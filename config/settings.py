@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal, NamedTuple
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, SettingsConfigDict
 
-from core.messages.inbound.problems import near_match
+from core.messages.inbound.near_names import near_match
 from core.messages.inbound.replies import REPLY_PREFIX
 
 #: In the order of their ports.

@@ -5,7 +5,8 @@ orders. So each word of a name must be right by itself: `customer_ip` is no `cus
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from functools import lru_cache
 
 NAME_CHARACTERS_MAX = 40  #: a longer one is nobody's slip
@@ -37,6 +38,13 @@ def meant_names(name: str, known: frozenset[str]) -> tuple[str, ...]:
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The one of `known` that `name` was probably meant to be."""
     return next(iter(meant_names(name, frozenset(known))), None)
+
+
+def near_match(name: str, known: Sequence[str], cutoff: float = 0.75) -> str | None:
+    """The one of `known` that looks most like `name`, of what only we have names for: less strict than `nearest`."""
+    folded = {re.sub(r"[_\W]", "", candidate).casefold(): candidate for candidate in known}
+    matches = get_close_matches(re.sub(r"[_\W]", "", name).casefold(), folded, n=1, cutoff=cutoff)
+    return folded[matches[0]] if matches else None
 
 
 def slips_between(name: str, wanted_name: str) -> int | None:

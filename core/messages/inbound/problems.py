@@ -11,7 +11,6 @@ import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
-from difflib import get_close_matches
 from itertools import islice
 from typing import Any, NamedTuple, cast
 
@@ -33,7 +32,7 @@ from core.messages.inbound.fields import (
     TYPE_LIKE,
     plain_decimal,
 )
-from core.messages.inbound.near_names import nearest
+from core.messages.inbound.near_names import near_match, nearest
 from core.messages.inbound.order_messages import CATEGORIES_MAX, LINES_MAX, TAGS_MAX, Envelope
 from core.messages.inbound.personal_names import EMAIL_ADVICE, PHONE_ADVICE
 from core.messages.inbound.stray_fields import STRAY, stray_problems
@@ -136,7 +135,7 @@ class Effort:
         self._matches: dict[tuple[str, ...], str | None] = {}
 
     def near_match(self, name: str, known: Sequence[str], cutoff: float = 0.75) -> str | None:
-        """As the function below, while names may be compared; then None."""
+        """As the function of that name, while names may be compared; then None."""
         key = (name, *known)
         if key not in self._matches:
             if len(known) > self.names_left:
@@ -214,13 +213,6 @@ def _entry_detail(names: list[str]) -> str:
     more = len(names) - len(told)
     there = ", ".join([*told, *([f"{more} more" if told else f"{more} of other names"] if more else [])])
     return f"the entry has no field event; it has {there}: put the JSON of the event into the field event"
-
-
-def near_match(name: str, known: Sequence[str], cutoff: float = 0.75) -> str | None:
-    """Find the one of `known` that `name` was probably meant to be; case, underscores and dashes do not count."""
-    folded = {re.sub(r"[_\W]", "", candidate).casefold(): candidate for candidate in known}
-    matches = get_close_matches(re.sub(r"[_\W]", "", name).casefold(), folded, n=1, cutoff=cutoff)
-    return folded[matches[0]] if matches else None
 
 
 def near_currency(code: str, match: Callable[..., str | None] = near_match) -> str | None:
