@@ -15,7 +15,7 @@ from core.posting.batch import Poster
 from core.receiving.receive import receive_in_parts
 from core.store.engine import create_database_engine
 from core.store.posting_turns import shards_with_work
-from workers.bootstrap import collect_garbage_seldom
+from workers.child_processes import collect_garbage_seldom
 
 BENCH_LIMITS = MessageLimits(1 << 20, 1000, 86_400)
 _RECEIVED_AT_ONCE = 500

@@ -28,7 +28,7 @@ from core.store.proof.processes import Processes
 from core.store.proof.rebuild import examine
 from core.store.proof.scope import slices
 from core.store.proof.verify import Step, verify_steps
-from workers.bootstrap import begin_beside
+from workers.child_processes import begin_beside
 
 _KEY = b"a key of at least 32 characters, for benchmarks"
 

@@ -1,33 +1,31 @@
 """Builds what the rest is given: settings, addresses, engine, runtime. The only reader of the environment."""
 
-import gc
 import os
-import signal
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from celery import Celery
-from pydantic import SecretStr
 from sqlalchemy import Engine
 from uuid6 import uuid7
 
 from config.settings import Settings, UnknownVariable, unknown_variables
-from core.errors import BrokerUnavailableError, BrokerUrlError, DatabaseUrlError, NoServersError, UnsupportedBrokerError
+from core.errors import BrokerUnavailableError, BrokerUrlError, NoServersError, UnsupportedBrokerError
 from core.messages.inbound.reading import MessageLimits
 from core.messages.inbound.sources_file import load_sources, secret_variables
 from core.posting.batch import BatchBounds, Poster
 from core.receiving.executing import Executor
-from core.store.engine import SessionLimits, create_database_engine, normalized_url
+from core.store.engine import SessionLimits, create_database_engine
 from tasks.runtime import EventPublisher, Runtime
 from tasks.spans import NO_SPANS, Spans
 from tasks.watching import UNWATCHED, Watcher
 from workers.brokers import BROKER_SCHEMES, check_broker_url, open_event_publisher, url_scheme
-from workers.child_processes import end_with_parent
-from workers.embedded import read_addresses
+from workers.database_address import known_database_url
 from workers.metrics.beside import own_watcher
 from workers.nudging import QuietNudger
+from workers.secrets import reference_salt, writing_key
+from workers.servers.folder import read_addresses
 from workers.tracing_setup import open_spans
-from workers.urls import broker_url_problem, url_problem
+from workers.urls import broker_url_problem
 
 #: How often a task's run fits into its time limit: upkeep takes four runs, and the last batch may take long.
 RUNS_PER_TASK_LIMIT = 12
@@ -43,35 +41,23 @@ class Addresses(NamedTuple):
     broker_url: str
 
 
-def known_url(settings: Settings, name: Literal["database_url", "broker_url"]) -> str | None:
-    """The server that the settings name, else the embedded one that runs in the data folder; None for neither.
+def known_broker_url(settings: Settings) -> str | None:
+    """The broker that the settings name, else the embedded one that runs in the data folder; None for neither.
 
-    What can never work is refused: DatabaseUrlError, BrokerUrlError, UnsupportedBrokerError.
+    BrokerUrlError, UnsupportedBrokerError for what can never work.
     """
-    named: SecretStr | None = getattr(settings, name)
-    if named is not None:
-        check = checked_database_url if name == "database_url" else checked_broker_url
-        return check(named.get_secret_value())
+    if settings.broker_url is not None:
+        return checked_broker_url(settings.broker_url.get_secret_value())
     embedded = read_addresses(settings.data_dir)
-    return None if embedded is None else embedded.database_url if name == "database_url" else embedded.broker_url
+    return None if embedded is None else embedded.broker_url
 
 
 def find_addresses(settings: Settings) -> Addresses:
     """Both servers; NoServersError when one is not known."""
-    database_url, broker_url = known_url(settings, "database_url"), known_url(settings, "broker_url")
+    database_url, broker_url = known_database_url(settings), known_broker_url(settings)
     if database_url is None or broker_url is None:
         raise NoServersError
     return Addresses(database_url, broker_url)
-
-
-def checked_database_url(url: str) -> str:
-    """Return it; DatabaseUrlError where no client could understand it as it was meant."""
-    if not normalized_url(url).startswith("postgresql+psycopg://"):
-        raise DatabaseUrlError(reason="it does not begin with postgresql://")
-    problem = url_problem(url)
-    if problem is not None:
-        raise DatabaseUrlError(reason=problem)
-    return url
 
 
 def checked_broker_url(url: str) -> str:
@@ -113,26 +99,10 @@ def message_limits(settings: Settings) -> MessageLimits:
     )
 
 
-def reference_salt(settings: Settings) -> bytes | None:
-    """The secret of the hashes of phone numbers and e-mail addresses; None: there are none."""
-    return settings.reference_salt.get_secret_value().strip().encode() if settings.reference_salt else None
-
-
 def misspelt_variables(settings: Settings) -> list[UnknownVariable]:
     """Name the variables with our prefix that nothing reads, here or in the file of sources."""
     read = frozenset[str]() if settings.sources_file is None else secret_variables(settings.sources_file)
     return unknown_variables(os.environ, read)
-
-
-def chain_keys(settings: Settings) -> tuple[bytes, ...]:
-    """The keys of the entries' hash chain: the first one writes, all of them verify. Empty: no chain is kept."""
-    text = settings.chain_key.get_secret_value() if settings.chain_key else ""
-    return tuple(key.strip().encode() for key in text.split(",") if key)
-
-
-def writing_key(settings: Settings) -> bytes | None:
-    """The key under which new hashes are made; None: no chain is kept."""
-    return next(iter(chain_keys(settings)), None)
 
 
 def build_runtime(settings: Settings, app: Celery) -> Runtime:
@@ -204,21 +174,3 @@ def command_executor(settings: Settings, engine: Engine) -> Executor:
 def _deciding_seconds_max(settings: Settings) -> float:
     """How long a batch is decided: well within the time for which PostgreSQL lets a session say nothing."""
     return min(BatchBounds().deciding_seconds_max, settings.database_idle_seconds_max / _DECIDINGS_PER_IDLE_LIMIT)
-
-
-def collect_garbage_seldom() -> None:
-    """Make Python's collector look for cycles only where far more is left behind than a batch builds.
-
-    A batch builds a hundred thousand tuples, all of which end with it and none of which are cycles: looking through
-    them at every 700th costs a tenth of posting, and once in each batch a twentieth. What is let lie takes some 30 MB;
-    children are recycled by memory, should anything ever gather.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(300_000, 20, 20)
-
-
-def begin_beside() -> None:
-    """What a process does first that works beside a command: nobody else would end it if the command is killed."""
-    end_with_parent(signal.SIGKILL)
-    collect_garbage_seldom()

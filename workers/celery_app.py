@@ -17,9 +17,10 @@ from core.errors import BrokerUnavailableError, EventNotConfirmedError
 from core.store.failures import is_outage
 from tasks.registry import TASKS, TaskRow
 from tasks.runtime import Runtime
-from workers.bootstrap import build_runtime, collect_garbage_seldom, find_addresses
+from workers.bootstrap import build_runtime, find_addresses
 from workers.brokers.amqp_link import tls_options
 from workers.celery_transport import frame_handler, transport_settings
+from workers.child_processes import collect_garbage_seldom
 from workers.process_logs import log_as_process
 
 #: Redis redelivers what is unacknowledged for longer: more than any task may take.

@@ -6,7 +6,6 @@ folder between runs. When we die, however that happens, they stop too.
 
 import shutil
 import socket
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
@@ -16,8 +15,8 @@ from core.errors import DataFolderUnusableError, ServerStartError
 from workers.servers.folder import (
     FolderLock,
     Passwords,
+    ServerAddresses,
     ServerRecord,
-    is_locked,
     is_wholly_ours,
     make_folder,
     remove_own_files,
@@ -31,14 +30,6 @@ _PORT_TRIES = 3
 _KINDS: tuple[type[Server], ...] = (Postgres, Valkey)
 
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True)
-class ServerAddresses:
-    """Where the embedded servers answer, passwords included; None for one that was not asked for."""
-
-    database_url: str | None
-    broker_url: str | None
 
 
 class EmbeddedServers:
@@ -135,20 +126,6 @@ class EmbeddedServers:
         lock = FolderLock(folder)
         lock.take()
         self._locks.append(lock)
-
-
-def read_addresses(folder: Path) -> ServerAddresses | None:
-    """Return where the servers of a data folder answer, None unless a process runs them now.
-
-    Raises DataFolderUnusableError when the folder is another user's, or no folder.
-    """
-    try:
-        if not is_locked(folder):
-            return None
-        record = ServerRecord.load(folder)
-    except OSError as error:
-        raise DataFolderUnusableError(folder=folder, reason=str(error)) from error
-    return ServerAddresses(record.database_url, record.broker_url) if record.running else None
 
 
 def remove_data(folder: Path, *, shared_root: Path = SHARED_ROOT) -> None:

@@ -15,8 +15,9 @@ from config.settings import ROLE_NAMES, Settings
 from core.store.engine import create_database_engine
 from core.store.migrate import upgrade
 from core.store.programs import load_registry
-from workers.bootstrap import Addresses, checked_broker_url, checked_database_url
+from workers.bootstrap import Addresses, checked_broker_url
 from workers.brokers import refuse_server_mode
+from workers.database_address import checked_database_url
 from workers.embedded import EmbeddedServers
 from workers.heartbeat import beat_heart
 from workers.roles import await_database

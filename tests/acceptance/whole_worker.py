@@ -25,8 +25,9 @@ from core.store.proof.verify import verify_ledger
 from workers.brokers import open_shop_publisher
 from workers.brokers.topology import EVENT_EXCHANGE, EVENT_FIELD, EVENT_STREAM, INTAKE_QUEUE, SHOP_EXCHANGE
 from workers.child_processes import is_alive
-from workers.embedded import read_addresses, remove_data
+from workers.embedded import remove_data
 from workers.heartbeat import HEARTBEAT_VARIABLE
+from workers.servers.folder import read_addresses
 
 CONSUMER_QUEUE = "test.consumer"
 #: For who publishes in a way of its own: RabbitMQ may lose what is not confirmed when the connection is closed.

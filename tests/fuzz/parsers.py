@@ -72,7 +72,7 @@ from tests.factories import in_envelope
 from tests.facts import ACCOUNT_ID, AS_OF, program_with, spend_rule
 from tests.messages.inbound_samples import LIMITS as UNSALTED
 from tests.messages.inbound_samples import NOW
-from workers.bootstrap import checked_broker_url, checked_database_url
+from workers.bootstrap import checked_broker_url
 from workers.brokers import url_without_password
 from workers.brokers.amqp_frames import Delivery, FrameReader, delivery_handler, message_properties
 from workers.brokers.amqp_link import _kombu_connection
@@ -88,6 +88,7 @@ from workers.brokers.stream_link import open_client
 from workers.brokers.streams import _payload
 from workers.celery_transport import KEPT_HEADERS, frame_handler, rewritten
 from workers.cli.event_files import split_events
+from workers.database_address import checked_database_url
 
 CORPUS = Path(__file__).parent / "corpus"
 PROGRAM = program_with(earning_rules=[spend_rule("1000000")], default=True)

@@ -19,7 +19,7 @@ from core.importing.plans import Plan
 from core.importing.run import Importer, Step
 from core.store.programs import load_registry
 from tests.shell import EVENT_SOURCE, LIMITS, Shell
-from workers.bootstrap import begin_beside
+from workers.child_processes import begin_beside
 
 ACCOUNTS = 24
 HEADER = "customer_id,account_id,points,expires_at,card\n"

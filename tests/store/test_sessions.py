@@ -15,7 +15,7 @@ from core.store.failures import is_outage
 from core.store.sessions import CalculatedTooLongError, ImpatientConnection
 from tests.administration import SESSION_SETTINGS, administrate
 from tests.faults.network import Mode, Network
-from workers.bootstrap import checked_database_url
+from workers.database_address import checked_database_url
 
 POOL_SESSIONS_MAX = 4  #: that an engine has at a time
 WRITE = "INSERT INTO posting_attempts (shard, attempts) VALUES (9999, 0) ON CONFLICT DO NOTHING"

@@ -30,7 +30,8 @@ from tests.workers.servers.samples import (
     server_processes,
     write_one_of_each,
 )
-from workers.embedded import EmbeddedServers, ServerAddresses, read_addresses
+from workers.embedded import EmbeddedServers
+from workers.servers.folder import ServerAddresses, read_addresses
 from workers.servers.places import as_user, open_home
 
 pytestmark = pytest.mark.slow

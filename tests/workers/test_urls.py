@@ -12,7 +12,8 @@ from sqlalchemy import make_url
 
 from core.errors import BrokerUrlError, DatabaseUrlError, UserError
 from core.store.engine import normalized_url
-from workers.bootstrap import checked_broker_url, checked_database_url
+from workers.bootstrap import checked_broker_url
+from workers.database_address import checked_database_url
 
 #: How each client reads the password of a URL, and what checks the URL before that client gets it.
 CLIENTS: dict[str, tuple[Callable[[str], str], Callable[[str], str | None]]] = {

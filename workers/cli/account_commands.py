@@ -21,7 +21,6 @@ from core.reading.shapes.native import native_account, points_but_of
 from core.reading.snapshot import Snapshot
 from core.reading.standing import Standing, Standings, load_account_history, load_entries
 from core.reading.storefront import HistoryPage, find_standings, page_of
-from workers.bootstrap import reference_salt
 from workers.cli.account_formats import (
     AccountFormat,
     HistoryFormat,
@@ -67,6 +66,7 @@ from workers.cli.output import (
 )
 from workers.cli.value_commands import add_spellings
 from workers.cli.wiring import CustomerId, ProgramId, opened_snapshot, read_instant
+from workers.secrets import reference_salt
 
 AsOf = Annotated[
     str | None, typer.Option("--as-of", metavar="TIME", help="As it was recorded at this instant, with its offset.")

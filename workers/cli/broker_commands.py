@@ -7,8 +7,8 @@ import typer
 from config.settings import Settings
 from workers.brokers import declare_everything, url_without_password
 from workers.brokers.amqp_topology import definitions as definitions_of
+from workers.cli.broker_wiring import broker_url
 from workers.cli.output import AsJson, print_json, say
-from workers.cli.wiring import broker_url
 
 
 def register(app: typer.Typer) -> None:

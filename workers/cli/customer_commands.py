@@ -13,13 +13,13 @@ from core.domain.value.commands import CUSTOMER
 from core.reading.customer_data import CustomerData, load_customer_data
 from core.reading.snapshot import Snapshot
 from core.reading.storefront import find_accounts
-from workers.bootstrap import reference_salt
 from workers.cli.account_commands import NamedBy, NameKind
 from workers.cli.command_errors import NothingHeldError
 from workers.cli.customer_page import customer_page
 from workers.cli.output import AsJson, Row, json_value, print_listing, printable, say
 from workers.cli.value_commands import add_spellings
 from workers.cli.wiring import opened_snapshot
+from workers.secrets import reference_salt
 
 
 class ExportFormat(StrEnum):

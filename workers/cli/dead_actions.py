@@ -13,10 +13,11 @@ from core.mending.dead_letters import MendOutcome, RetryLimits, drop_letters, le
 from core.mending.letters import LetterFilter, count_letters, load_letter
 from core.mending.replacing import replace_letter
 from workers.bootstrap import message_limits
+from workers.cli.broker_wiring import wake_posting
 from workers.cli.command_errors import NoEventsError, SureToDropError, WhichLettersError, WhyDroppedError
 from workers.cli.output import AsJson, count_text, note, print_json, say, say_below
 from workers.cli.text_changes import changed_values
-from workers.cli.wiring import By, acting, opened_database, read_instant, wake_posting
+from workers.cli.wiring import By, acting, opened_database, read_instant
 
 #: Numbers are 64-bit in the database.
 INBOX_ID_MAX = 2**63 - 1

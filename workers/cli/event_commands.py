@@ -20,11 +20,12 @@ from core.messages.inbound.sources_file import read_secret
 from core.receiving.receive import receive_in_parts
 from workers.bootstrap import message_limits
 from workers.brokers import open_event_tail, open_shop_publisher, url_without_password
+from workers.cli.broker_wiring import broker_url, wake_posting
 from workers.cli.command_errors import NoEventsError, NothingKeptError, SigningError
 from workers.cli.event_files import in_batches, split_events
 from workers.cli.event_lines import event_line
 from workers.cli.output import AsJson, count_text, note, print_json, printable, say, say_below
-from workers.cli.wiring import broker_url, opened_database, wake_posting
+from workers.cli.wiring import opened_database
 
 BATCH_EVENTS = 500
 _POLL_SECONDS = 0.2

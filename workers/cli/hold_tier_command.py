@@ -13,10 +13,10 @@ from core.mending.tier_holds import hold_tier as write_hold
 from core.posting.events import EventContext
 from core.reading.snapshot import Snapshot, snapshot_of
 from core.reading.standing import require_accounts
-from workers.bootstrap import writing_key
 from workers.cli.command_errors import HoldUntilError, UnknownTierError, WhichProgramError, WhyError
 from workers.cli.output import AsJson, print_json, say, time_text, until_text
 from workers.cli.wiring import By, CustomerId, acting, opened_database, read_instant
+from workers.secrets import writing_key
 
 _YEARS_MAX = 100
 

@@ -22,12 +22,14 @@ from core.importing.order_rows import OrderRows
 from core.importing.plans import Plan
 from core.importing.run import Importer, Step, who_began
 from core.reading.snapshot import snapshot_of
-from workers.bootstrap import begin_beside, message_limits, writing_key
+from workers.bootstrap import message_limits
+from workers.child_processes import begin_beside
 from workers.cli.bad_rows import BadRowsFile
 from workers.cli.command_errors import ImportNameError
 from workers.cli.output import AsJson, count_text, note, print_json, say, say_below
 from workers.cli.wiring import By, acting, opened_database
 from workers.process_logs import set_up_logging
+from workers.secrets import writing_key
 
 _SHOWN_MAX = 20
 _PROCESSES_MAX = 4  #: that post beside this one, each with a session of its own

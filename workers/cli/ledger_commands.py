@@ -14,11 +14,12 @@ from core.store.proof.chain import ChainDifference, Head, HeadsDigest, has_chain
 from core.store.proof.differences import DIFFERENCES_MAX, Difference
 from core.store.proof.processes import Processes
 from core.store.proof.verify import Step, verify_steps
-from workers.bootstrap import begin_beside, chain_keys
+from workers.child_processes import begin_beside
 from workers.cli.command_errors import ChainKeyNeededError, HeadsFileError
 from workers.cli.output import AsJson, ProgressLine, count_text, print_json, say, say_below
 from workers.cli.rebuild_command import rebuild
 from workers.cli.wiring import opened_database
+from workers.secrets import chain_keys
 
 _INVARIANT, _NAME = 3, "the hash chain and its seals are unbroken"
 _LINES_AT_ONCE = 5_000

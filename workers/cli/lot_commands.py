@@ -12,7 +12,6 @@ from core.domain.program.registry import ProgramRegistry
 from core.mending.lot_extensions import Extension, ExtensionOutcome, Hand, LotFilter, NewEnd, extend_everywhere
 from core.reading.snapshot import snapshot_of
 from core.reading.standing import require_accounts
-from workers.bootstrap import writing_key
 from workers.cli.command_errors import (
     DayError,
     UntilWhenError,
@@ -31,6 +30,7 @@ from workers.cli.output import (
     until_text,
 )
 from workers.cli.wiring import By, acting, opened_database, read_instant
+from workers.secrets import writing_key
 
 #: Lots that are shown one by one; all are counted.
 _SHOWN_MAX = 10

@@ -15,18 +15,16 @@ from rich.console import Console
 
 from config.settings import ROLE_NAMES, Settings
 from core.errors import UserError
-from workers.bootstrap import known_url, message_limits, misspelt_variables
+from workers.bootstrap import known_broker_url, message_limits, misspelt_variables
 from workers.cli.command_errors import NoBrokerError, NoDatabaseError
 from workers.cli.data_folder import named_data_dir
 from workers.cli.output import AsJson, print_facts, print_json
+from workers.database_address import known_database_url
 from workers.demo.demo_run import FOLDER_NAME, run_demo
 from workers.heartbeat import HEARTBEAT_VARIABLE
 from workers.process_logs import log_as_process, log_failed_start
 from workers.roles import run_beat, run_intake, run_worker
 from workers.stack import has_programs, own_command, running_servers, supervisor_of
-
-#: Commands that run until they are stopped, and speak to a log.
-PROCESSES = ("up", *ROLE_NAMES)
 
 log = structlog.get_logger(__name__)
 
@@ -186,7 +184,7 @@ def _servers_text(settings: Settings) -> str:
 
 def _known_addresses(settings: Settings) -> dict[Server, str]:
     """Each server by itself, as commands need one or both."""
-    database_url, broker_url = known_url(settings, "database_url"), known_url(settings, "broker_url")
+    database_url, broker_url = known_database_url(settings), known_broker_url(settings)
     known: dict[Server, str] = {}
     if database_url is not None:
         # Without the name of our driver, so that every PostgreSQL client takes it.

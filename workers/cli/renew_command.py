@@ -5,8 +5,8 @@ import typer
 from config.settings import Settings
 from workers.brokers import renew_closed_stream
 from workers.brokers.topology import SHOP_STREAM
+from workers.cli.broker_wiring import broker_url
 from workers.cli.output import AsJson, count_text, print_json, say
-from workers.cli.wiring import broker_url
 
 
 def register(app: typer.Typer) -> None:

@@ -11,9 +11,10 @@ from config.settings import Settings
 from core.reading.past_events import Choice, accounts_of, count_missing, past_events, traces_of
 from core.upkeep.retention import OUTBOX, purged_before
 from workers.brokers import EventPublisher, open_event_publisher, url_without_password
+from workers.cli.broker_wiring import broker_url
 from workers.cli.command_errors import WhichEventsError
 from workers.cli.output import AsJson, count_text, note, print_json, say, time_text
-from workers.cli.wiring import broker_url, opened_database, read_instant
+from workers.cli.wiring import opened_database, read_instant
 
 
 def register(app: typer.Typer) -> None:

@@ -12,7 +12,7 @@ from config.settings import Settings
 from core.errors import BrokerUnavailableError
 from core.reading.status import Backlog, BusyShard, Status, load_status, load_stored_at
 from core.upkeep.runs import last_runs
-from workers.bootstrap import known_url
+from workers.bootstrap import known_broker_url
 from workers.brokers import look_at_intake
 from workers.cli.account_sentences import elsewhere_text
 from workers.cli.output import (
@@ -97,7 +97,7 @@ def _look_at_intake(engine: Engine, found: Status, settings: Settings) -> Intake
 
     A person who reads the database only names no broker: None.
     """
-    url = known_url(settings, "broker_url")
+    url = known_broker_url(settings)
     if url is None:
         return None
     try:

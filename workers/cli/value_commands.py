@@ -1,31 +1,19 @@
 """`loyalty points` and other commands that a person gives: done at once, each shows what it did."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
 from inspect import Parameter, Signature, cleandoc
 from types import UnionType
 from typing import Annotated, Any, NotRequired, Union, get_args, get_origin
 
 import typer
-from sqlalchemy import Engine
 from typing_extensions import get_type_hints
 
-from config.settings import Settings
-from core.domain.program.registry import ProgramRegistry
-from core.domain.value.commands import LINKED
 from core.domain.value.verbs import Verb
 from core.messages.inbound.command_messages import COMMAND_PREFIX
 from core.messages.inbound.contracts import INBOUND
 from core.messages.inbound.fields import NAMING
-from core.reading.snapshot import snapshot_of
-from core.receiving.executing import OPERATOR_SOURCE, CommandAccepted, CommandAnswer, CommandRequest
-from workers.bootstrap import command_executor
-from workers.cli.answer_pages import done_text, print_accounts, print_erased
-from workers.cli.command_errors import CommandNotDoneError, WhichOfProgramsError
 from workers.cli.command_spellings import INTO, NEGATED, OPTIONS, PARTIES, SHORTER, SPELLINGS, TO, WHOM, Spelling
-from workers.cli.output import AsJson, print_json, say
-from workers.cli.wiring import acting, opened_database
-from workers.process_logs import set_up_logging
+from workers.cli.output import AsJson
 
 #: How an account is named that is an argument: what stands for it, its help, and the option for the kind of its name.
 _PARTIES = {
@@ -130,11 +118,14 @@ def _typed(kind: Any) -> Any:
 
 def _command(spelling: Spelling) -> Callable[..., None]:
     """The function that typer makes a command of."""
-    parameters = list(_parameters(spelling))
+    parameters, fields = list(_parameters(spelling)), fields_of(spelling)
 
     def run(**given: Any) -> None:
         options = {name: given.pop(name) for name in _COMMON}
-        _do(spelling, _data(given, fields_of(spelling)), **options)
+        # What does a command takes longer to import than what most commands of these groups, which read, take in all.
+        from workers.cli.doing import do  # noqa: PLC0415
+
+        do(spelling, _data(given, fields), has_program="program_id" in fields, **options)
 
     run.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {each.name: each.annotation for each in parameters}
@@ -176,62 +167,3 @@ def _pairs(name: str, texts: Sequence[str]) -> dict[str, str]:
         if not sign:
             raise typer.BadParameter(f"{text} is not NAME=VALUE", param_hint=f"--{name}")
     return {key: value for key, _, value in pairs}
-
-
-def _do(spelling: Spelling, data: dict[str, Any], own_id: str | None, *, is_dry_run: bool, as_json: bool) -> None:
-    """Do a command, or say what it would do."""
-    settings = Settings()
-    set_up_logging(settings)
-    # Other words than a person's own are an address in some places.
-    data["by"] = acting(data["by"]) if "by" in data else acting(None).partition("@")[0]
-    with opened_database(settings) as engine:
-        fields = fields_of(spelling)
-        rules = _with_program(engine, data) if "program_id" in fields else None
-        request = CommandRequest(spelling.verb, data, own_id)
-        executor = command_executor(settings, engine)
-        ask = executor.preview if is_dry_run else executor.execute
-        answer = ask(request)
-    if as_json:
-        print_json(_document(answer, is_dry_run=is_dry_run))
-    elif isinstance(answer, CommandAccepted):
-        _say(spelling, answer, rules, is_dry_run=is_dry_run)
-    if not isinstance(answer, CommandAccepted):
-        if as_json:
-            raise typer.Exit(1)
-        told = {name: answer.data[name] for name in ("code", "detail", "advice", "command_id")}
-        raise CommandNotDoneError(**told, verb="would not be" if is_dry_run else "is not")
-
-
-def _with_program(engine: Engine, data: dict[str, Any]) -> ProgramRegistry:
-    """The programs that are in force; a customer, or a card, that is named in none of them is meant in the only one."""
-    with engine.begin() as connection:
-        _, now, rules, _ = snapshot_of(connection)
-    known = rules.program_ids()
-    is_of_program = "customer_id" in data or ("account_id" not in data and data.keys() & LINKED.keys())
-    if is_of_program and "program_id" not in data and rules.resolve(None, OPERATOR_SOURCE, now) is None:
-        if len(known) > 1:
-            raise WhichOfProgramsError(known=", ".join(known))
-        if known:
-            data["program_id"] = known[0]
-    return rules
-
-
-def _document(answer: CommandAnswer, *, is_dry_run: bool) -> dict[str, Any]:
-    outcome = "accepted" if isinstance(answer, CommandAccepted) else "rejected"
-    return {"outcome": outcome, "is_dry_run": is_dry_run, "is_repeated": answer.is_repeated, **answer.data}
-
-
-def _say(spelling: Spelling, answer: CommandAccepted, rules: ProgramRegistry | None, *, is_dry_run: bool) -> None:
-    data = answer.data
-    verb = "Would be done" if is_dry_run else "Done"
-    if answer.is_repeated:
-        verb = f"Done before, at {data['recorded_at'][:19].replace('T', ' ')}Z"
-    say(f"{verb}: {done_text(spelling.done, data)}.", style="bold")
-    if rules is None:
-        print_erased(data)
-    else:
-        print_accounts(data, rules.at(data["program_id"], datetime.fromisoformat(data["recorded_at"])).program.zone)
-    if is_dry_run:
-        say("Nothing is changed. To do it: leave out --dry-run")
-    else:
-        say(f"It is command {data['command_id']}: the same again with --id changes nothing and shows this again.")

@@ -1,14 +1,10 @@
-"""What commands are given: options that several have, the database, the broker.
-
-Reading needs the database only, publishing the broker only.
-"""
+"""What commands are given that need the database: options that several have, and the database itself."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from getpass import getuser
-from time import monotonic
 from typing import Annotated
 from zoneinfo import ZoneInfo
 
@@ -17,30 +13,24 @@ from sqlalchemy import Engine
 
 from config.settings import Settings
 from core.domain.calendar import YEAR_MAX, YEAR_MIN, is_nameable, local_midnight
-from core.errors import NoServersError
 from core.reading.snapshot import Reader, Snapshot
 from core.store.engine import create_database_engine
 from core.store.migrate import require_current
-from workers.bootstrap import known_url
-from workers.celery_app import create_app
-from workers.cli.command_errors import InstantError, NoBrokerError, NoDatabaseError, StartError
+from workers.cli.command_errors import InstantError, NoDatabaseError, StartError
 from workers.cli.output import printable
-from workers.nudging import Nudger
-from workers.process_logs import set_up_logging
+from workers.database_address import known_database_url
 
 CustomerId = Annotated[str, typer.Argument(metavar="CUSTOMER", help="The shop's own id of the customer.")]
 ProgramId = Annotated[str | None, typer.Option("--program", help="Only the account in this program.")]
 
 #: Who does it, of commands that change something by hand.
 By = Annotated[str | None, typer.Option("--by", metavar="NAME", help="Who does it; your user name by default.")]
-#: Nudges are hints: a broker that does not answer must not hold a command up.
-_NUDGE_SECONDS_MAX = 5.0
 
 
 @contextmanager
 def opened_database(settings: Settings, *, must_be_current: bool = True) -> Iterator[Engine]:
     """Give an engine for the time of a command; refuse a database that has not this release's tables."""
-    url = known_url(settings, "database_url")
+    url = known_database_url(settings)
     if url is None:
         raise NoDatabaseError
     engine = create_database_engine(url, application_name="loyalty-cli")
@@ -61,15 +51,7 @@ def opened_snapshot(settings: Settings) -> Iterator[Snapshot]:
 
 def has_database(settings: Settings) -> bool:
     """Whether a database is known, here or in the settings."""
-    return known_url(settings, "database_url") is not None
-
-
-def broker_url(settings: Settings) -> str:
-    """The broker that the settings name, else the embedded one that runs in the data folder."""
-    url = known_url(settings, "broker_url")
-    if url is None:
-        raise NoBrokerError
-    return url
+    return known_database_url(settings) is not None
 
 
 def read_instant(text: str, option: str) -> datetime:
@@ -105,23 +87,3 @@ def acting(by: str | None) -> str:
         return getuser()
     except (OSError, KeyError):  # a container's user may have no name
         return f"user {os.getuid()}"
-
-
-def wake_posting(settings: Settings, shards: Iterable[int]) -> None:
-    """Say to workers which shards have new messages. Without a broker the sweep finds them, within a second."""
-    waiting = sorted(shards)
-    if not waiting:
-        return
-    try:
-        app = create_app(settings)
-    except NoServersError:
-        return
-    set_up_logging(settings)
-    deadline = monotonic() + _NUDGE_SECONDS_MAX
-    nudger = Nudger(app)
-    for shard in waiting:
-        if monotonic() > deadline:
-            break
-        nudger.send("loyalty.post_inbox", shard)
-    nudger.close()
-    app.close()

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from core.errors import DataFolderInUseError
+from core.errors import DataFolderInUseError, DataFolderUnusableError
 from workers.child_processes import read_pid
 
 LOCK_NAME = "lock"
@@ -86,6 +86,14 @@ class Passwords:
         return cls(**known)
 
 
+@dataclass(frozen=True)
+class ServerAddresses:
+    """Where the embedded servers answer, passwords included; None for one that was not asked for."""
+
+    database_url: str | None
+    broker_url: str | None
+
+
 @dataclass
 class ServerRecord:
     """What `servers.json` says: the ports, kept between runs, and the URLs while the servers run."""
@@ -103,6 +111,20 @@ class ServerRecord:
     def save(self, folder: Path) -> None:
         """Write it, so that a reader finds the old or the new one as a whole."""
         _write(folder / _RECORD_NAME, vars(self))
+
+
+def read_addresses(folder: Path) -> ServerAddresses | None:
+    """Return where the servers of a data folder answer, None unless a process runs them now.
+
+    Raises DataFolderUnusableError when the folder is another user's, or no folder.
+    """
+    try:
+        if not is_locked(folder):
+            return None
+        record = ServerRecord.load(folder)
+    except OSError as error:
+        raise DataFolderUnusableError(folder=folder, reason=str(error)) from error
+    return ServerAddresses(record.database_url, record.broker_url) if record.running else None
 
 
 def make_folder(folder: Path) -> None:

@@ -14,7 +14,8 @@ from config.settings import unknown_variables
 from tests.factories import PROGRAM_TEXT, order
 from tests.shell import Shell
 from tests.workers.cli.command_line import CommandLine
-from workers.cli import build_app
+from workers import cli
+from workers.cli import MODULES, build_app, commands_of
 from workers.heartbeat import beat_heart
 
 PROCESS_COMMANDS = ("up", "demo", "intake", "worker", "beat")
@@ -246,3 +247,15 @@ def test_a_program_file_comes_from_standard_input(loyalty: CommandLine, monkeypa
     for command in ("check", "apply", "simulate"):
         assert piped(command, PROGRAM_TEXT) == (0, False)
         assert piped(command, PROGRAM_TEXT.replace("EUR", "EURO")) == (2, True)
+
+
+def test_every_command_is_found_in_the_module_that_has_it() -> None:
+    files = Path(cli.__file__).parent.glob("*.py")
+    registering = {file.stem for file in files if "\ndef register(" in file.read_text(encoding="utf-8")}
+    assert {module: tuple(commands_of(module)) for module in registering} == MODULES
+
+
+@pytest.mark.parametrize("module", ["account_commands", "customer_commands", "report_commands", "ledger_commands"])
+def test_a_command_that_reads_does_not_wait_for_celery_and_brokers_to_be_imported(module: str) -> None:
+    look = f"import sys, workers.cli.{module}; print(*{{'celery', 'kombu', 'redis'}} & {{*sys.modules}})"
+    assert subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True).stdout == "\n"

@@ -8,7 +8,7 @@ import psycopg
 import redis
 
 from workers.child_processes import find_processes
-from workers.embedded import ServerAddresses
+from workers.servers.folder import ServerAddresses
 
 
 def connect(addresses: ServerAddresses) -> psycopg.Connection[tuple[object, ...]]:
