@@ -11,13 +11,13 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
-from iso4217 import Currency
 from sqlalchemy import Connection
 
 from core.domain.accounting.breakage import HISTORY_MONTHS, BreakageHistory
 from core.domain.accounting.liability import Bucket, Liability, LiabilityLine, Valuation
 from core.domain.accounting.months import Month, month_of
 from core.domain.calendar import add_months, local_midnight
+from core.domain.currencies import smallest_unit
 from core.domain.program import Program
 from core.domain.program.registry import ProgramRegistry
 from core.store.engine import run_bulk
@@ -221,7 +221,7 @@ def value_of_point(program: Program) -> Decimal | None:
     """What a point is worth in major units of the currency; of money, its smallest unit. None: not said."""
     if not program.is_money:
         return program.point_value
-    return Decimal(1).scaleb(-(Currency(program.currency).exponent or 0))
+    return smallest_unit(program.currency)
 
 
 def _lines(connection: Connection, parts: Sequence[dict[str, Any]]) -> list[LiabilityLine]:

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from iso4217 import Currency
 
+from core.domain.currencies import WITHDRAWN, decimal_places, smallest_unit
 from core.domain.orders.earning import entitlement
 from core.domain.orders.rates import rate_problem
 from core.domain.outcomes import Parked, Reason
@@ -212,3 +214,43 @@ def test_the_worked_examples_of_the_page(row: list[str]) -> None:
     assert is_parked == (counts == "parked")
     if not is_parked:
         assert f"{entitlement(sold, (), program, 'bronze').why['basis_amount']} EUR" == counts
+
+
+class TestRounding:
+    @pytest.mark.parametrize(
+        ("currency", "lines", "most", "over"),
+        [
+            pytest.param("EUR", ["10.00", "10.00"], "20.02", "20.03", id="a cent for each line"),
+            pytest.param("JPY", ["1010", "1010", "1010"], "3033", "3034", id="a yen for each line"),
+            pytest.param("KWD", ["10.000"], "10.010", "10.011", id="of three places a cent all the same"),
+        ],
+    )
+    def test_as_much_as_shops_round_by_is_taken_as_all(
+        self, currency: str, lines: list[str], most: str, over: str
+    ) -> None:
+        book = Book(program_with(currency=currency, earning_rules=[spend_rule("1")]))
+        sold = order(currency=currency, lines=[line(str(n), amount) for n, amount in enumerate(lines)])
+        book.complete(sold)
+        parked = book.decide(refund(paid=over, refund_id="too-much"), AS_OF)
+        assert isinstance(parked, Parked)
+        assert parked.reason is Reason.REFUND_EXCEEDS_ORDER
+        book.refund(refund(paid=most, refund_id="all"))
+        assert book.account.balance == 0
+
+    def test_what_can_be_sent_at_most_is_money_that_there_is(self) -> None:
+        book = Book(program_with(currency="JPY", earning_rules=[spend_rule("1")]))
+        book.complete(order(currency="JPY", lines=[line(str(n), "1010.1010", tax="101.0101") for n in range(3)]))
+        parked = book.decide(refund(paid="3400"), AS_OF)
+        assert isinstance(parked, Parked)
+        assert "send at most 3334, " in parked.detail
+
+    def test_the_places_of_every_currency_are_those_of_the_standard(self) -> None:
+        listed = {currency.code: currency.exponent or 0 for currency in Currency}
+        assert {code: decimal_places(code) for code in listed} == listed
+        assert not WITHDRAWN & listed.keys()
+
+    @pytest.mark.parametrize("currency", ["BGN", "HRK"])
+    def test_of_a_currency_that_was_withdrawn_orders_and_refunds_still_come(self, currency: str) -> None:
+        assert smallest_unit(currency) == Decimal("0.01")
+        read = parse_program(PROGRAM_TEXT.replace("EUR", currency), path="p.yaml")
+        assert read.currency == currency

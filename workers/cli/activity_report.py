@@ -60,7 +60,7 @@ def activity_report(found: Activity) -> Report:
         [
             (
                 found.program_id, line.month, line.flow.value, line.cause.kind.value, line.cause.name, line.version,
-                line.points, found.currency, plain_amount(found.worth(line.points, line.version)),
+                line.points, found.currency, plain_amount(found.currency, found.worth(line.points, line.version)),
             )
             for line in found.lines
         ],
@@ -185,5 +185,5 @@ def _line_document(found: Activity, line: ActivityLine) -> dict[str, Any]:
         "cause": line.cause.name,
         "program_version": line.version,
         "points": line.points,
-        "value": plain_amount(found.worth(line.points, line.version)),
+        "value": plain_amount(found.currency, found.worth(line.points, line.version)),
     }

@@ -6,8 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
-from iso4217 import Currency
-
+from core.domain.currencies import decimal_places
 from core.domain.decision import TierChange, TierChangeReason
 from core.domain.ledger import AccountStatus, EntryKind
 from core.domain.merges import MergeRole
@@ -30,7 +29,7 @@ _STATUS = {
 def amount_of(points: int, program: Program) -> str:
     """So many points, in what the program calls them; of money in its smallest units."""
     if program.is_money:
-        places = Currency(program.currency).exponent or 0
+        places = decimal_places(program.currency)
         return f"{Decimal(points).scaleb(-places):,.{places}f} {program.currency}"
     return count_text(points, "point") if program.unit == "points" else f"{points:,} {program.unit}"
 

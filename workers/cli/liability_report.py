@@ -35,7 +35,7 @@ def liability_report(found: Liability) -> Report:
         (
             found.program_id, time_text(found.as_of), found.month, line.bucket.value, line.tier_id,
             month_name(line.earned_month, ""), month_name(line.last_month, ""), line.points, found.valuation.currency,
-            plain_amount(found.worth(line.points)), _breakage_text(found, [line]),
+            plain_amount(found.valuation.currency, found.worth(line.points)), _breakage_text(found, [line]),
         )
         for line in found.lines
     ])  # fmt: skip
@@ -162,10 +162,10 @@ def _document(found: Liability) -> dict[str, Any]:
             "outstanding": found.outstanding,
             "by_entries": found.by_entries,
         },
-        "value": plain_amount(found.worth(found.outstanding)),
+        "value": plain_amount(valuation.currency, found.worth(found.outstanding)),
         "breakage": {
             "points": found.breakage,
-            "value": None if found.breakage is None else plain_amount(found.worth(found.breakage)),
+            "value": None if found.breakage is None else plain_amount(valuation.currency, found.worth(found.breakage)),
             "history_months": HISTORY_MONTHS,
             "points_expired": valuation.history.points_expired,
             "points_spent_by_age_months": dict(sorted(valuation.history.points_spent.items())),
@@ -177,7 +177,7 @@ def _document(found: Liability) -> dict[str, Any]:
                 "earned_month": month_name(line.earned_month, "") or None,
                 "last_month": month_name(line.last_month, "") or None,
                 "points": line.points,
-                "value": plain_amount(found.worth(line.points)),
+                "value": plain_amount(valuation.currency, found.worth(line.points)),
                 "breakage_points": _breakage_text(found, [line]),
             }
             for line in found.lines

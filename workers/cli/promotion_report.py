@@ -28,7 +28,7 @@ def promotion_report(found: PromotionOutcome) -> Report:
         [
             (
                 found.program_id, found.promotion_id, month_name(each.month, ""), each.version, each.orders,
-                each.points_given, each.points_left, found.currency, plain_amount(each.worth),
+                each.points_given, each.points_left, found.currency, plain_amount(found.currency, each.worth),
             )
             for each in found.months
         ],
@@ -112,7 +112,7 @@ def _document(found: PromotionOutcome) -> dict[str, Any]:
         "first_at": found.first_at,
         "last_at": found.last_at,
         "order_share": _decimals(found.order_share),
-        "cost": plain_amount(found.cost),
+        "cost": plain_amount(found.currency, found.cost),
         "had": _side(found.had),
         "others": _side(found.others),
         "months": [
@@ -122,7 +122,7 @@ def _document(found: PromotionOutcome) -> dict[str, Any]:
                 "orders": each.orders,
                 "points_given": each.points_given,
                 "points_left": each.points_left,
-                "value": plain_amount(each.worth),
+                "value": plain_amount(found.currency, each.worth),
             }
             for each in found.months
         ],

@@ -48,12 +48,12 @@ class Kind(NamedTuple):
 
 def money_text(currency: str, amount: Decimal | None) -> str:
     """An amount as people read it; without a value of a point there is none."""
-    return NONE if amount is None else f"{currency} {rounded(amount):,}"
+    return NONE if amount is None else f"{currency} {rounded(amount, currency):,}"
 
 
-def plain_amount(amount: Decimal | None) -> str | None:
-    """An amount as programs read it, to two places."""
-    return None if amount is None else str(rounded(amount))
+def plain_amount(currency: str, amount: Decimal | None) -> str | None:
+    """An amount as programs read it, to the currency's smallest unit."""
+    return None if amount is None else str(rounded(amount, currency))
 
 
 def month_name(first_day: date | None, absent: str) -> str:

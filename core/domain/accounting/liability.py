@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import NamedTuple, TypeVar
 
 from core.domain.accounting.breakage import BreakageHistory, months_apart
+from core.domain.currencies import smallest_unit
 
 _Key = TypeVar("_Key", bound=Hashable)
 
@@ -110,6 +111,6 @@ class Liability:
         return None if self.valuation.point_value is None else points * self.valuation.point_value
 
 
-def rounded(amount: Decimal) -> Decimal:
-    """An amount to two places, half to even, as reports show it."""
-    return amount.quantize(Decimal("0.01"), ROUND_HALF_EVEN)
+def rounded(amount: Decimal, currency: str) -> Decimal:
+    """An amount to the currency's smallest unit, half to even, as reports show it."""
+    return amount.quantize(smallest_unit(currency), ROUND_HALF_EVEN)

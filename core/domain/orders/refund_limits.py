@@ -1,17 +1,18 @@
 """Whether a refund can be one of its order: of lines that it has, of no more than was ordered, in its currency.
 
-Each refund is judged alone, so that the arrival of others cannot change it. Shops round tax by line: what is over by a
-cent for each line is taken as all.
+Each refund is judged alone, so that the arrival of others cannot change it. Shops round tax by line: what is over by
+the currency's smallest unit for each line is taken as all.
 """
 
 from decimal import Decimal
 
+from core.domain.currencies import decimal_places, smallest_unit
 from core.domain.orders.facts import OrderLine, Refund, RefundLine
 from core.domain.orders.goods import Goods
 from core.domain.orders.units import amount_text, units_of
 from core.domain.outcomes import Parked, Reason
 
-_CENT = units_of(Decimal("0.01"))
+_CENT = Decimal("0.01")
 _LEAST = units_of(Decimal("0.0001"))  #: that a message can say
 
 
@@ -22,7 +23,9 @@ class _Limits:
         self._order, self._net = goods.order, max(0, net)
         unpaid, of = goods.cash
         self._paid = max(0, gross) * unpaid // of // _LEAST * _LEAST
-        self._over = lines * _CENT
+        # At least a cent: of dinars with three places shops round by the cent too.
+        self._unit = units_of(smallest_unit(goods.order.currency))
+        self._over = lines * max(self._unit, units_of(_CENT))
 
     def problem(self, where: str, what: str, paid: Decimal | None, net: Decimal | None) -> str | None:
         """What is wrong with money of this place in the message; `what` names that which it is given back of."""
@@ -38,17 +41,18 @@ class _Limits:
         return None
 
     def _text(self, said: str, most: int, what: str) -> str:
-        return f"{said}, more than the {_money_text(most)} {self._order.currency} that {what}"
+        return f"{said}, more than the {self._money_text(most)} {self._order.currency} that {what}"
 
     def _advice(self, text: str, other: str | None, most: int) -> str:
-        least = f"send at most {_money_text(most)}"
+        # What a shop can give back: nobody has a part of the smallest coin, which is taken as rounding.
+        least = f"send at most {self._money_text(-(-most // self._unit) * self._unit)}"
         return f"{text}; {least}" if other is None else f"{text}; {other}, else {least}"
 
-
-def _money_text(units: int) -> str:
-    """As people write money: 12.50 and not 12.5."""
-    whole, _, fraction = amount_text(units).partition(".")
-    return f"{whole}.{fraction:0<2}"
+    def _money_text(self, units: int) -> str:
+        """As people write money: 12.50 and not 12.5, and of yen 12."""
+        whole, _, fraction = amount_text(units).partition(".")
+        fraction = fraction.ljust(decimal_places(self._order.currency), "0")
+        return f"{whole}.{fraction}" if fraction else whole
 
 
 def refund_problem(goods: Goods, refund: Refund, first: Goods | None = None) -> Parked | None:

@@ -8,6 +8,7 @@ from iso4217 import Currency
 from pydantic import AfterValidator, FailFast, Field, PlainValidator, StringConstraints, WithJsonSchema
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from core.domain.currencies import WITHDRAWN
 from core.domain.ids import id_pattern
 from core.domain.program.fields import EXCHANGE_RATE_PATTERN
 from core.domain.value.commands import LINKED
@@ -26,7 +27,7 @@ TEXT_CHARACTERS_MAX = 500
 ATTRIBUTES_MAX = 100
 ATTRIBUTE_CHARACTERS_MAX = 1_000  #: of a text; a name has 200, as an id
 ATTRIBUTE_INTEGER_MAX = 2**63 - 1
-CURRENCIES = frozenset(currency.code for currency in Currency)
+CURRENCIES = frozenset(currency.code for currency in Currency) | WITHDRAWN
 TIME_MIN = datetime(1970, 1, 1, tzinfo=UTC)  #: older times are clocks that were never set
 
 #: What a type of event looks like, or the name of a task: words in lower case, parted by dots. Only that is shown and

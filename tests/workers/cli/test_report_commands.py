@@ -95,7 +95,7 @@ class TestLiability:
         text = loyalty("report", "liability", "--program", "test").out
         held = books.value("SELECT sum(balance + pending + reserved) FROM accounts WHERE program_id = 'test'")
         owed = int(held) - 70  # of the account c5, whose time is over
-        worth = rounded(owed * Decimal("0.005"))
+        worth = rounded(owed * Decimal("0.005"), "EUR")
         assert f"test owes {owed:,} points, worth EUR {worth:,}, at " in text
         assert re.search(r"Over, not owed +70 \(-\)", text)
         assert "By the month after which they expire" in text
@@ -200,7 +200,7 @@ class TestActivity:
         assert sum(int(line["points"]) for line in lines) == document["months"][-1]["points_after"]
         spend = next(line for line in lines if line["cause"] == "spend")
         assert (spend["program_version"], spend["currency"]) == ("1", "EUR")
-        assert spend["value"] == str(rounded(int(spend["points"]) * Decimal("0.005")))
+        assert spend["value"] == str(rounded(int(spend["points"]) * Decimal("0.005"), "EUR"))
 
 
 class TestPromotion:
