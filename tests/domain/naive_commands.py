@@ -182,7 +182,7 @@ class NaiveCommands(NaiveMerges):
         """Take what a command gave; false, and nothing is otherwise, where there is too little."""
         before = self.state()
         self.release(now)
-        own = [pile for pile in did.opened if not pile.is_over(now)]
+        own = [pile for pile in reversed(did.opened) if not pile.is_over(now)]
         places = {pile.place for pile in did.opened}
         others = [] if self.debt else [pile for pile in self.spendable(now) if pile.place not in places]
         for pile in own + others:

@@ -272,3 +272,37 @@ class TestWhichCommand:
 def end(shell: Shell) -> None:
     """Let all lots have ended, whether or not the expiry run has come."""
     shell.execute("UPDATE lots SET expires_at = now() - interval '1 minute', available_at = now() - interval '1 day'")
+
+
+def dated(shell: Shell) -> dict[tuple[str, bool], int]:
+    """What all customers have together, by when it expires and whether it is pending."""
+    rows = shell.rows(
+        "SELECT expires_at::date::text, is_pending, sum(points_remaining)::integer FROM dated_lots "
+        "WHERE points_remaining > 0 GROUP BY 1, 2"
+    )
+    return {(end, is_pending): points for end, is_pending, points in rows}
+
+
+class TestAPartOfWhatMoved:
+    @pytest.mark.parametrize("points", [1, 50, 70, 100, 130])
+    @pytest.mark.parametrize(
+        ("name", "data"),
+        [
+            pytest.param("transfer", {"points": 140}, id="a transfer"),
+            pytest.param("account.close", {"points_left": "transfer"}, id="an account that is closed"),
+        ],
+    )
+    def test_nothing_lasts_longer_or_waits_less_for_having_moved_there_and_back(
+        self, shell: Shell, name: str, data: dict[str, Any], points: int
+    ) -> None:
+        later = (datetime.now(UTC) + timedelta(days=5)).isoformat()
+        shell.take(
+            command("credit", "k1", points=50, available_at=later, expires_at=SOONER),
+            command("credit", "k2", points=70, expires_at=SOONER),
+            command("credit", "k3", points=70, expires_at=LATER),
+        )
+        before = dated(shell)
+        shell.take(command(name, "k4", to_customer_id="c2", **data))
+        assert dated(shell) == before
+        shell.take(reverse("k5", "k4", points=points))
+        assert (answer(shell, "k5")["type"], dated(shell), shell.differences()) == ("accepted", before, [])

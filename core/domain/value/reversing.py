@@ -70,7 +70,7 @@ def decide_reversal(
     """Undo a credit, debit, redemption, adjustment or transfer, all of it or a part, or a whole conversion, once.
 
     What it took comes back to the lots that it came from, what was taken last first. What it gave is taken from the
-    lots that it opened, then from what expires soonest; where that is spent, nothing is done unless the account may owe
+    lots that it opened, the last one first, then from what expires soonest; where that is spent, nothing is done unless the account may owe
     it. A transfer and a conversion are undone on both sides, or not at all. Frozen and closed accounts take part.
     """
     known = known_already(books, message)
@@ -196,13 +196,14 @@ def _come_back_already(moved: int, points_back: int) -> Rejected:
 
 
 def _take_again(situation: Situation, movement: Movement, points: int) -> AccountChange | Rejected:
-    """Take points that a command gave: from its own lots first, pending or not, and never what has expired."""
+    """Take points that a command gave: from its own lots first, the last one first, and never what has expired."""
     books, as_of, terms = situation.books, situation.as_of, situation.command.terms
     account = books.account(movement.account_id)
     released = release(account, books.lots_to_release(account, as_of), as_of)
     before = released.account
     changed = {lot.lot_number: lot for lot in released.lots}
-    numbers = [each.lot_number for each in movement.allocations if each.kind is AllocationKind.OPENED]
+    # What was moved last goes back first, as `_give_back` has it: both sides of a transfer move the same lots back.
+    numbers = [each.lot_number for each in reversed(movement.allocations) if each.kind is AllocationKind.OPENED]
     own = [changed.get(number) or books.lot(account, number) for number in numbers]
     lots, allocations, missing = take((lot for lot in own if not lot.is_due(as_of)), points)
     if missing and not before.deficit:
