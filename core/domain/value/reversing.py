@@ -70,8 +70,9 @@ def decide_reversal(
     """Undo a credit, debit, redemption, adjustment or transfer, all of it or a part, or a whole conversion, once.
 
     What it took comes back to the lots that it came from, what was taken last first. What it gave is taken from the
-    lots that it opened, the last one first, then from what expires soonest; where that is spent, nothing is done unless the account may owe
-    it. A transfer and a conversion are undone on both sides, or not at all. Frozen and closed accounts take part.
+    lots that it opened, the last one first, then from what expires soonest; where that is spent, nothing is done unless
+    the account may owe it. A transfer and a conversion are undone on both sides, or not at all. Frozen and closed
+    accounts take part.
     """
     known = known_already(books, message)
     if known is not None:
