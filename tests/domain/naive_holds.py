@@ -145,7 +145,7 @@ class NaiveHolds(NaiveValue):
         told: dict[str, str | int | datetime] = {"points": points, "issue_id": data["issue_id"]}
         told |= {} if hold.deadline == NEVER else {"expires_at": hold.deadline}
         if verb == "reward.delete":
-            self.let_go(hold, "voided", now, now, self.program)
+            self.let_go_now(hold, "voided", now)
             self.note(command_id, Did(self, "void", points))
             return "accepted", told
         hold.taken, hold.state = [], "captured"
@@ -172,7 +172,7 @@ class NaiveHolds(NaiveValue):
             hold.taken[place], left = (pile, part - min(part, left)), left - min(part, left)
         told: dict[str, str | int | datetime] = {"points": points, "authorization_id": data["authorization_id"]}
         if rest and data.get("is_final", True):
-            self.let_go(hold, "captured", now, now, self.program)
+            self.let_go_now(hold, "captured", now)
             told["points_returned"], rest = rest, 0
         if not rest:
             hold.state = "captured"
@@ -185,9 +185,14 @@ class NaiveHolds(NaiveValue):
         if hold.state != "open":
             return "authorization_closed", {}
         points = hold.points
-        self.let_go(hold, "voided", now, now, self.program)
+        self.let_go_now(hold, "voided", now)
         self.note(command_id, Did(self, "void", points))
         return "accepted", {"points": points, "points_held": 0, "authorization_id": data["authorization_id"]}
+
+    def let_go_now(self, hold: Hold, state: str, now: datetime) -> None:
+        """By command; past its deadline as the job of that would have done it."""
+        since = min(now, hold.deadline)
+        self.let_go(hold, state, since, now, self.version_at(since))
 
     def void_due(self, now: datetime) -> None:
         """Let come back what is held past its deadline."""

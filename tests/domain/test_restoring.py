@@ -1,16 +1,24 @@
 """Points that come back: to their lots, the last taken first, after a deficit; what has ended meanwhile expires."""
 
+from datetime import datetime, timedelta
+
 import pytest
 
 from core.domain.ledger import LotTerms
 from core.domain.lots import AllocationKind, Lot
 from core.domain.value.restoring import NewLot, Taken, expire_restored, restore, taken_last
+from tests.domain.book import Book
+from tests.factories import program
 from tests.facts import account, instant, lot, origin, program_with
 
 NOW = instant("2026-06-15T10:00:00+00:00")
 PROGRAM = program_with()
 ONE, TWO = lot(1, 0, granted=100, expires="2026-09-01"), lot(2, 20, granted=100)
 TAKEN = [Taken(ONE, 100), Taken(TWO, 80)]
+
+
+def day(number: int) -> datetime:
+    return NOW + timedelta(days=number)
 
 
 def left(lots: tuple[Lot, ...]) -> dict[int, int]:
@@ -110,3 +118,25 @@ def test_a_grace_leaves_alone_what_has_more_time() -> None:
     program = program_with(returned_points_grace_days=30)
     restored = restore(account(sequence=4, lots_opened=2), TAKEN, NOW, program)
     assert (left(restored.lots), restored.opened) == ({1: 100, 2: 100}, ())
+
+
+@pytest.mark.parametrize(
+    "undone",
+    [
+        pytest.param({"run": 1}, id="by the run of its deadline, in time"),
+        pytest.param({"run": 10}, id="by that run, late"),
+        pytest.param({"void": 10}, id="by a void that comes before that run"),
+    ],
+)
+def test_a_grace_counts_from_the_deadline_whatever_gives_the_points_back(undone: dict[str, int]) -> None:
+    book = Book(program("returned_points_grace_days: 3\n"))
+    book.command("credit", "k1", {"customer_id": "c1", "points": 100, "expires_at": day(5)}, day(0), day(0))
+    held = {"customer_id": "c1", "points": 100, "authorization_id": "a", "expires_at": day(1)}
+    book.command("authorize", "k2", held, day(0), day(0))
+    match undone:
+        case {"run": at}:
+            book.void_due(day(at))
+        case {"void": at}:
+            assert book.command("void", "k3", {"authorization_id": "a"}, day(at), day(at))[0] == "accepted"
+    book.expire(day(10))
+    assert (book.account.balance, book.account.reserved) == (0, 0)

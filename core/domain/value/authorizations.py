@@ -57,6 +57,10 @@ class Authorization(NamedTuple):
         """Whether points may be captured at `as_of`, whether or not the run of its deadline has come."""
         return self.state is AuthorizationState.OPEN and (self.expires_at is None or as_of < self.expires_at)
 
+    def back_since(self, as_of: datetime) -> datetime:
+        """When what it holds came back that is given back at `as_of`: at its deadline, if that has passed."""
+        return as_of if self.expires_at is None else min(as_of, self.expires_at)
+
     def is_expiring(self, reserved_at: datetime, ahead: timedelta, as_of: datetime) -> bool:
         """Whether it is time at `as_of` to tell of its deadline, so long ahead; never of one that lasts no longer."""
         if self.expires_at is None or not ahead or not self.is_open(as_of):

@@ -9,7 +9,6 @@ from core.domain.decision import AccountChange, Answer, Decision
 from core.domain.ledger import Account, EntryKind, debit, entry_between
 from core.domain.message import Message
 from core.domain.outcomes import Rejected, RejectionCode
-from core.domain.program import Program
 from core.domain.program.registry import ProgramRegistry
 from core.domain.reach import AccountParts, LotsWanted, Reach, ReferenceKey
 from core.domain.value.authorizations import AUTHORIZATION, Authorization, AuthorizationState
@@ -200,9 +199,8 @@ def give_back(
         account,
         authorization,
         closing,
-        situation.program,
+        situation.rules,
         occurred_at=command.occurred_at,
-        since=situation.as_of,
         as_of=situation.as_of,
         why=why_of(situation, **_named(authorization)),
         command_id=situation.command_id,
@@ -215,10 +213,9 @@ def come_back(
     account: Account,
     authorization: Authorization,
     closing: AuthorizationState,
-    program: Program,
+    rules: ProgramRegistry,
     *,
     occurred_at: datetime,
-    since: datetime,
     as_of: datetime,
     why: dict[str, Any],
     source: str | None = None,
@@ -226,12 +223,13 @@ def come_back(
     order_id: str | None = None,
     returns: Sequence[Taken] | None = None,
 ) -> Returned:
-    """Let all that it holds come back.
+    """Let all that it holds come back; past its deadline as of that, whether or not its run has come.
 
-    `since` is when that is, from which a grace counts; what has ended by `as_of` expires at once. `returns` is what it
-    holds, where the books do not know that yet; what is due to be released is then released.
+    A grace counts from then, under the version in force then; what has ended by `as_of` expires at once. `returns` is
+    what it holds, where the books do not know that yet; what is due to be released is then released.
     """
-    points = authorization.points_held
+    points, since = authorization.points_held, authorization.back_since(as_of)
+    program = rules.at(account.program_id, since).program
     released = AccountChange(account)
     if returns is None:
         returns = [Taken(*each) for each in lots_held(books, account, authorization)]
@@ -263,7 +261,7 @@ def _named(authorization: Authorization) -> dict[str, Any]:
 def decide_void(situation: Situation) -> Decision | Rejected:
     """Let all that an authorization holds come back to its lots.
 
-    Past its deadline it may be voided as well, as long as the run has not come.
+    Past its deadline it may be voided as well, as long as the run has not come, and ends as that run would have let it.
     """
     authorization = situation.books.authorization(reference_key(situation.command.whom))
     if authorization.state is not AuthorizationState.OPEN:
@@ -291,9 +289,8 @@ def decide_deadline(books: Books, authorization: Authorization, rules: ProgramRe
         account,
         authorization,
         AuthorizationState.EXPIRED,
-        rules.at(account.program_id, deadline).program,
+        rules,
         occurred_at=deadline,
-        since=deadline,
         as_of=as_of,
         why={"deadline": _named(authorization)},
     )

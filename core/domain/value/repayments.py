@@ -144,7 +144,6 @@ class Repayments:
             return  # it has moved to another account by a merge, and is voided there by command
         account = self._released_if_owing(self._changed(authorization))
         held = self._lots(account, parts_held(self._reserving(authorization), authorization))
-        version = self._rules.at(account.program_id, self._as_of)
         source, order_id, program_id = cause.order
         why = {"cancelled_order": {"program_id": program_id}, "authorization_id": payment.payment_id}
         back = come_back(
@@ -152,9 +151,8 @@ class Repayments:
             account,
             authorization,
             AuthorizationState.VOIDED,
-            version.program,
+            self._rules,
             occurred_at=cause.occurred_at,
-            since=self._as_of,
             as_of=self._as_of,
             why=why,
             source=source,
