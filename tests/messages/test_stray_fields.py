@@ -12,6 +12,7 @@ from core.domain.outcomes import Reason
 from core.messages.inbound.contracts import INBOUND
 from core.messages.inbound.near_names import meant_names, slips_between
 from core.messages.inbound.reading import ReadEvent
+from core.messages.inbound.stray_fields import stray_problems
 from tests.messages.inbound_samples import CANCELLATION, FULFILMENT, ORDER, REFUND, changed, read, read_one, refused
 
 AMENDMENT = changed(changed(ORDER, "type", "order.amended"), "data.revision", 1)
@@ -237,3 +238,27 @@ def test_every_contract_is_looked_at_with_its_data_and_its_lines(type_: str) -> 
     places = INBOUND.places[type_]
     assert {"id", "source", "time", "data"} <= places[()].known
     assert (("data", "lines") in places) == ("lines" in places["data",].known)
+
+
+@pytest.mark.parametrize("event_type", [each for each in INBOUND if each.startswith("loyalty.command.")])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("acting_customer_id", "c-2"), ("points", 5), ("allow_remainder", True), ("allow_negative_balance", True),
+        ("is_final", True), ("expires_at", "2030-01-01T00:00:00Z"), ("to_customer_id", "c-2"),
+        ("points_left", "forfeit"),
+    ],
+)  # fmt: skip
+def test_no_command_is_done_as_if_something_was_not_there_that_others_know(
+    event_type: str, name: str, value: object
+) -> None:
+    places = INBOUND.places[event_type]
+    if name not in places["data",].known:
+        found = list(stray_problems({"type": event_type, "data": {name: value}}, places))
+        assert [(each.path, event_type in each.text) for each in found] == [(("data", name), True)]
+
+
+def test_who_asks_is_said_of_every_command_that_lets_points_leave_an_account() -> None:
+    spending = {"debit", "redeem", "transfer", "convert", "authorize", "reward.issue"}
+    taking = {each for each in INBOUND if "acting_customer_id" in INBOUND.places[each]["data",].known}
+    assert taking >= {f"loyalty.command.{verb}" for verb in spending}

@@ -162,6 +162,8 @@ class ConvertData(SentPart):
     """
     email: Annotated[str, Field(max_length=254, pattern="^ *[^@\\s]+@[^@\\s]+ *$")] | None = None
     """An e-mail address that is linked to the account, in place of a customer. Only a hash is kept."""
+    acting_customer_id: CustomerId | None = None
+    """The customer who asks for it: the account's owner or a member. Left out, that of customer_id."""
     to_program_id: Id
     """The program whose points they become: one of those that the program lists under conversions."""
     points: Points

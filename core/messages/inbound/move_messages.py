@@ -131,6 +131,7 @@ class ReverseCommand(Envelope):
 class ConvertData(NamingData):
     """Turn points of a customer into those of another program, at the rate of the program: all of them, or none."""
 
+    acting_customer_id: NotRequired[Acting]
     to_program_id: Id
     """The program whose points they become: one of those that the program lists under conversions."""
     points: Points

@@ -57,6 +57,17 @@ _ELSEWHERE: Mapping[tuple[str, Path], Mapping[str, str]] = {
         ("lines", "amount", "paid", "net", "line_id", "quantity"), _WHOLE_REFUND
     ),
 }
+_COMMANDS = "loyalty.command."
+_AS_IN_OTHERS = "is not a field of {type}, and would say something in other commands; leave it out"
+#: What says in some commands how much is done, until when, or for whom: others must not be done as if it was not there.
+_OF_COMMANDS = dict.fromkeys(
+    (
+        "acting_customer_id", "points", "allow_remainder", "allow_negative_balance", "is_final", "available_at",
+        "expires_at", "expires_in_seconds", "points_left", "to_customer_id", "to_account_id", "to_program_id",
+        "into_customer_id", "into_account_id", "members",
+    ),
+    _AS_IN_OTHERS,
+)  # fmt: skip
 _ORDERS = {"order.completed", "order.amended"}
 #: Of all fields of `data`: it may stand beside it as well, as brokers have attributes of their own.
 _NOT_MISPLACED = frozenset({"attributes"})
@@ -149,7 +160,7 @@ def _named(meant: str, place: Place) -> str:
 
 def _text(name: str, there: Mapping[str, Any], place: Place, event: Mapping[str, Any]) -> str | None:
     """Why a field cannot be ignored that is no near miss; None: it can."""
-    if name in (elsewhere := _ELSEWHERE.get((place.type, place.path), {})):
+    if name in (elsewhere := _elsewhere(place)):
         return elsewhere[name].format(type=place.type)
     data = event["data"] if isinstance(event.get("data"), dict) else {}
     if name in place.known_below and data.get(name) is None:
@@ -161,10 +172,17 @@ def _text(name: str, there: Mapping[str, Any], place: Place, event: Mapping[str,
     return None
 
 
+def _elsewhere(place: Place) -> Mapping[str, str]:
+    """What is known in another type of message and would mean something else here, with what is said of it."""
+    if place.path == _DATA and place.type.startswith(_COMMANDS):
+        return _OF_COMMANDS
+    return _ELSEWHERE.get((place.type, place.path), {})
+
+
 @lru_cache(maxsize=4_096)
 def _may_matter(name: str, place: Place) -> bool:
     """Whether an unknown field has to be looked at; of most it is said once for all messages."""
-    if name in place.known_below or name in _ELSEWHERE.get((place.type, place.path), {}):
+    if name in place.known_below or name in _elsewhere(place):
         return True
     if place.path == _LINES and name in {"currency", "points_paid"} and place.type in _ORDERS:
         return True
