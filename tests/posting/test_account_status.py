@@ -125,6 +125,17 @@ class TestClosing:
         shell.take(command("account.close", "k2", customer_id="c1", points_left="transfer", **to))
         assert (answer(shell, "k2")["code"], shell.differences()) == (code, [])
 
+    def test_nor_past_what_the_account_owes(self, shell: Shell) -> None:
+        shell.take(
+            command("credit", "k1", points=1),
+            command("adjust", "k2", points=-100, reason="till error", allow_negative_balance=True),
+            command("credit", "k3", points=100, available_at=LATER),
+            command("account.close", "k4", points_left="transfer", to_customer_id="c2"),
+        )
+        assert answer(shell, "k4")["code"] == "insufficient_points"
+        shell.take(command("account.close", "k5", points_left="forfeit"))
+        assert (answer(shell, "k5")["type"], shell.differences()) == ("accepted", [])
+
     @pytest.mark.parametrize(
         ("left", "balances"), [({"points_left": "forfeit"}, [(10, 7)]), (TO_ANOTHER, [(10, 7), (0, 0)])]
     )

@@ -91,6 +91,8 @@ def _transferred(situation: Situation, left: Sequence[Lot]) -> tuple[AccountChan
     problem = status_problem(situation.account, Flow.OUT)
     if problem is not None:
         return problem
+    if situation.account.deficit:
+        return _owes(situation.account.deficit)
     receiver = receiver_of(situation, situation.command.terms.to)
     if isinstance(receiver, Rejected):
         return receiver
@@ -116,6 +118,14 @@ def _points_left(points: int) -> Rejected:
         RejectionCode.POINTS_LEFT,
         f"{points:,} points are left in the account",
         'give them up by data.points_left: "forfeit", or say by "transfer" which account gets them',
+    )
+
+
+def _owes(points: int) -> Rejected:
+    return Rejected(
+        RejectionCode.INSUFFICIENT_POINTS,
+        f"the account owes {points:,} points, which its pending points pay off once they are available",
+        'close it when they are available, or give them up by data.points_left: "forfeit"',
     )
 
 
