@@ -234,7 +234,7 @@ class NaiveCommands(NaiveMerges):
         made_by = data["account_id"], (data, at)
         if any(each.made_by is not None and each.made_by[0] == made_by[0] for each in self.all):
             is_same = any(each.made_by == made_by for each in self.all)
-            return ("accepted", {"points": data["points"]} if "points" in data else {}) if is_same else _EXISTS
+            return ("accepted", {}) if is_same else _EXISTS
         if self.has_account:
             return _EXISTS
         if data.get("unit", self.program.unit) != self.program.unit:

@@ -134,6 +134,7 @@ class TestItsId:
             [],
             answer(shell, "k1")["account_id"],
         )
+        assert (answer(shell, "k1")["points"], told.get("points")) == (5, None), "it moves none"
         assert (accounts(shell), shell.differences()) == ([("a1", "c1", 5)], [])
 
     def test_it_is_taken_in_all_programs(self, shell: Shell) -> None:

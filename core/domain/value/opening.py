@@ -59,10 +59,10 @@ def decide_create(
     taken = books.account_itself(_own(command.terms))
     if taken is not None:
         is_same = taken.program_id == program_id and books.details(taken).digest == message.digest
-        return Decision(answer=Answer(taken, _told(command), version.version)) if is_same else _taken()
+        return Decision(answer=Answer(taken, {}, version.version)) if is_same else _taken()
     primary = books.account_of(program_id, command.whom.id)
     if primary is not None and program.one_account_per_customer:
-        return _one_only()
+        return _one_only(is_own=primary.customer_id == command.whom.id)
     enrolled_at = command.terms.enrolled_at
     if enrolled_at is not None and enrolled_at > as_of:
         return _in_future()
@@ -121,11 +121,16 @@ def _taken() -> Rejected:
     )
 
 
-def _one_only() -> Rejected:
+def _one_only(*, is_own: bool) -> Rejected:
+    several = "or let the program have one_account_per_customer: false"
+    if is_own:
+        text = "the customer has an account in this program, which allows for one only"
+        return Rejected(RejectionCode.ACCOUNT_EXISTS, text, f"use that account, {several}")
     return Rejected(
         RejectionCode.ACCOUNT_EXISTS,
-        "the customer has an account in this program, which allows for one only",
-        "use that account, or let the program have one_account_per_customer: false",
+        "the customer's orders come to another customer's account, of which they are a member; the program allows for"
+        " one account only",
+        f"take them off the members of that account by account.update, {several}",
     )
 
 
