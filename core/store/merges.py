@@ -63,11 +63,14 @@ def load_orders_of(connection: Connection, account_ids: Collection[UUID]) -> dic
     return found
 
 
-_REWARDED = "SELECT DISTINCT account_id FROM authorizations WHERE account_id = ANY(%b) AND kind = 'reward'"
+_REWARDED = """
+SELECT DISTINCT account_id FROM authorizations
+WHERE account_id = ANY(%b) AND kind = 'reward' AND state IN ('open', 'captured')
+"""
 
 
 def load_rewarded(connection: Connection, account_ids: Collection[UUID]) -> set[UUID]:
-    """Those of these accounts that had rewards."""
+    """Those of these accounts that have rewards, or had them: not such as were taken back."""
     return {row[0] for row in run_bulk(connection, _REWARDED, (list(account_ids),))}
 
 

@@ -61,6 +61,8 @@ DECIDERS: dict[type, tuple[Callable[..., Any], Callable[..., Outcome]]] = {
     OrderClaim: (claim_reach, decide_claim),
     Return: (return_reach, decide_return),
 }
+#: Of rewards: those that count for their customer.
+_COUNTED = {AuthorizationState.OPEN, AuthorizationState.CAPTURED}
 #: Facts behind which parked ones of the same order are judged anew.
 MENDS = {AmendedOrder: HANDLERS["order.amended"].mends, RefundReversion: HANDLERS["order.refund_reverted"].mends}
 
@@ -157,8 +159,9 @@ class Book:
         """Post a command; what its sender is told, which is as its first answer where it comes again."""
         handler = HANDLERS[f"loyalty.command.{verb}"]
         digest = repr((verb, data, at)).encode()
-        # Which of them had rewards posting looks up in the table of authorizations.
-        self.books.merged.rewarded |= {each.account_id for each in self.books.authorizations() if each.kind == REWARD}
+        # Which of them have rewards posting looks up in the table of authorizations.
+        rewards = [each for each in self.books.authorizations() if each.kind == REWARD and each.state in _COUNTED]
+        self.books.merged.rewarded = {each.account_id for each in rewards}
         fact = handler.contract.fact(SOURCE, at, data)
         message = Message(fact, data.get("program_id"), digest, command_id)
         outcome = handler.decide(self.books, message, self.rules(as_of), as_of)

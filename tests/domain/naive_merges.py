@@ -80,7 +80,7 @@ class NaiveMerges(NaiveHolds):
             return "account_closed"
         if self.reserved:
             return "authorizations_open"
-        is_rewarded = any(hold.reward is not None for hold in self.holds.values())
+        is_rewarded = any(hold.reward and hold.state in {"open", "captured"} for hold in self.holds.values())
         slides = any(ends_by_inactivity(program) for program in (self.first_program, self.program))
         comes_back = any(order_id in survivor.sales for order_id, sale in self.sales.items() if not sale.has_left)
         if self.debt or survivor.debt or slides or is_rewarded:

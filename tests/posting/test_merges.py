@@ -421,3 +421,18 @@ def test_while_orders_transfers_and_refunds_for_both_run_no_point_is_lost(engine
     assert shell.rows("SELECT reason FROM inbox WHERE state NOT IN ('posted', 'rejected')") == []
     assert sum(row[1] for row in accounts(shell)) == 30 * 7
     assert is_proven(shell)
+
+
+def test_a_reward_that_was_taken_back_stands_in_no_ones_way(engine: Engine) -> None:
+    catalogue = "rewards:\n  - {reward_id: mug, name: A mug, cost: 70, kind: item, sku: MUG}\n"
+    shell = Shell(engine, limits=TRUSTED, program_text=PROGRAM_TEXT + catalogue)
+    shell.take(
+        command("credit", "k1", points=100),
+        command("credit", "k2", customer_id="c2", points=100),
+        command("reward.issue", "k3", reward_id="mug"),
+    )
+    taken_back = command("reward.delete", "k4", issue_id="k3")
+    del taken_back["data"]["customer_id"]
+    shell.take(taken_back)
+    shell.take(command("account.merge", "k5", into_customer_id="c2"))
+    assert (answer(shell, "k5")["type"], shell.balance("c2"), shell.differences()) == ("accepted", 200, [])
