@@ -25,7 +25,8 @@ from core.messages.inbound.fields import TYPE_LIKE
 from core.messages.inbound.json_arrays import elements
 from core.messages.inbound.order_lines import lines_of, settled_lines
 from core.messages.inbound.personal_names import NO_SALT, hide
-from core.messages.inbound.problems import NO_NUMBER, Effort, explain, not_json_detail
+from core.messages.inbound.problems import NO_NUMBER, Effort, explain, not_json_detail, path_text
+from core.messages.inbound.repeated_names import repeated_names, repeated_text
 from core.messages.inbound.replies import REPLY_PREFIX, ReplyAddress
 from core.messages.inbound.sources import REFUSALS, Sources, is_signature
 from core.messages.trace_context import TraceContext, trace_context
@@ -295,6 +296,9 @@ def _read_event(
         if problem is not None:
             return _unreadable(*problem, body)
         event = contracts.validate_ignoring(body)
+    if repeated := repeated_names(body, contracts.places[event["type"]]):
+        reason = Reason.INVALID_DATA if repeated[0][0] == "data" else Reason.BAD_ENVELOPE
+        return _unreadable(reason, repeated_text([path_text(path) for path in repeated]), body)
     occurred_at = event["time"]
     if occurred_at > latest:
         detail = (
