@@ -1,11 +1,20 @@
 """The kinds of value that messages coming in hold, each with what it accepts and how its schema says so."""
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from iso4217 import Currency
-from pydantic import AfterValidator, FailFast, Field, PlainValidator, StringConstraints, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    FailFast,
+    Field,
+    PlainValidator,
+    StringConstraints,
+    ValidationError,
+    WithJsonSchema,
+)
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from core.domain.currencies import WITHDRAWN
@@ -60,14 +69,37 @@ def named_twice(
     return [own_problem((each,), f"stands beside {named[0]}; {advice}") for each in named[1:2]]
 
 
-def settle_naming(data: Any) -> list[InitErrorDetails]:
-    """What is wrong where an order names its account in two ways.
+class Unread(NamedTuple):
+    """A value that is not what its field takes, kept until it shows whether that matters."""
 
-    A customer decides. Shops send an address or a number with every order: what may be linked is left out beside one.
+    value: Any
+    error: ValidationError
+
+
+def or_unread(value: Any, read: Callable[[Any], Any]) -> Any:
+    """What is read of a value, or the value `Unread`: for a field that may be of no interest beside another one."""
+    try:
+        return read(value)
+    except ValidationError as error:
+        return Unread(value, error)
+
+
+def settle_naming(data: Any) -> list[InitErrorDetails]:
+    """What is wrong where an order names its account in two ways, or by what is no name.
+
+    A customer decides. Shops send an address or a number with every order, in whatever form people typed it, or an
+    empty text: what may be linked is left out beside a customer, and so is what is empty.
     """
-    for name in LINKED if "customer_id" in data else ():
-        data.pop(name, None)
-    return named_twice(data, NAMING)
+    problems = []
+    for name in LINKED:
+        found = data.get(name)
+        if "customer_id" in data or (isinstance(found, Unread) and found.value == ""):
+            data.pop(name, None)
+        elif isinstance(found, Unread):
+            (error, *_) = found.error.errors(include_url=False, include_input=False)
+            told = PydanticCustomError(error["type"], "{text}", {"text": error["msg"]})
+            problems.append(InitErrorDetails(type=told, loc=(name,), input=None))
+    return problems or named_twice(data, NAMING)
 
 
 def named_nowhere(data: Any, fields: tuple[str, ...], advice: str) -> list[InitErrorDetails]:

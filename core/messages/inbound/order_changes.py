@@ -32,6 +32,9 @@ from core.messages.inbound.order_messages import (
     LINES_COUNT,
     STRICT,
     TAGS_MAX,
+    AnyCard,
+    AnyEmail,
+    AnyPhone,
     Envelope,
     leave_out_null,
     refuse,
@@ -117,11 +120,11 @@ class OrderAmendedData(TypedDict):
     """The order's customer, as before."""
     account_id: NotRequired[Id | None]
     """The order's account, where the order names that, as before."""
-    card: NotRequired[CardNumber | None]
+    card: NotRequired[AnyCard]
     """The card, where the order names that, as before."""
-    phone: NotRequired[PhoneNumber | None]
+    phone: NotRequired[AnyPhone]
     """The phone number, where the order names that, as before."""
-    email: NotRequired[EmailAddress | None]
+    email: NotRequired[AnyEmail]
     """The e-mail address, where the order names that, as before."""
     program_id: NotRequired[Id | None]
     """The loyalty program, as in the order."""

@@ -13,7 +13,7 @@ from decimal import Decimal
 from operator import itemgetter
 from typing import Annotated, Any, Literal, NotRequired, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationError, with_config
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationError, WrapValidator, with_config
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 # Python 3.11's own TypedDict hides from pydantic which keys are required.
@@ -37,6 +37,7 @@ from core.messages.inbound.fields import (
     Tracestate,
     UtcTime,
     counting,
+    or_unread,
     own_problem,
     plain_decimal,
     plain_quantity,
@@ -67,6 +68,12 @@ def _refuse_amount(value: object) -> object:
 
 
 Refused = Annotated[None, BeforeValidator(_refuse_amount)]
+
+
+# Shops send these with every order, and most orders name a customer, beside whom they are left out.
+AnyCard = Annotated[CardNumber | None, WrapValidator(or_unread)]
+AnyPhone = Annotated[PhoneNumber | None, WrapValidator(or_unread)]
+AnyEmail = Annotated[EmailAddress | None, WrapValidator(or_unread)]
 
 
 @with_config(STRICT)
@@ -224,11 +231,11 @@ class OrderCompletedData(TypedDict):
     """The shop's id of the customer, opaque: it goes into events. Left out for a guest, who earns nothing."""
     account_id: NotRequired[Id | None]
     """The account to which the order comes, in place of a customer: the id that we drew, or its own."""
-    card: NotRequired[CardNumber | None]
+    card: NotRequired[AnyCard]
     """A card that is linked to the account, in place of a customer. Beside one these three are left out."""
-    phone: NotRequired[PhoneNumber | None]
+    phone: NotRequired[AnyPhone]
     """A linked phone number, in international form, in place of a customer. Only a hash is kept."""
-    email: NotRequired[EmailAddress | None]
+    email: NotRequired[AnyEmail]
     """A linked e-mail address, in place of a customer. Only a hash is kept."""
     program_id: NotRequired[Id | None]
     """The loyalty program; left out, the program that lists the message's source, or the default one."""
