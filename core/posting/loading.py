@@ -109,7 +109,8 @@ def open_books(
     load_done(connection, books, {**dict.fromkeys((*reach.movements, *offered), ()), **reserved, **entries})
     ending = [each for each in books.authorizations() if each.key in references]
     load_uses(connection, books, ending, rules)
-    wanted = [each.limits_of for each in (*reach.customers.values(), *parts.values())]
+    of_orders = (each.account for each in reach.orders.values() if each.account is not None)
+    wanted = [each.limits_of for each in (*reach.customers.values(), *parts.values(), *of_orders)]
     # Orders that are no account's, or come to one that is still to be opened.
     wanted.append(_limits_of(orders, reach, rules))
     limits = [*budgets_of_these_orders(wanted), *stocks_asked_of(books, reach, rules, as_of)]

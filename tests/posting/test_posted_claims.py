@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Engine
+from structlog.testing import capture_logs
 
 from tests.arrivals import rounds
 from tests.factories import PROGRAM_TEXT, amendment, cancellation, claim, fulfilment, line, order, refund, reversion
@@ -163,3 +164,15 @@ def test_what_is_fulfilled_of_a_claimed_order_is_available_however_they_arrive(e
         post_all(shell, *together)
     rows = shell.rows("SELECT balance, pending FROM accounts WHERE customer_id LIKE 'c1%'")
     assert ([tuple(row) for row in rows], shell.differences()) == ([(60, 30)] * 6, [])
+
+
+@pytest.mark.parametrize("customer_id", ["new", "old"])
+def test_a_guests_order_and_its_claim_are_posted_in_one_batch_where_points_have_a_budget(
+    engine: Engine, customer_id: str
+) -> None:
+    shell = Shell(engine, shards=1, program_text=LIMITED)
+    shell.take(order("o1", "10.00", customer_id="old"))
+    with capture_logs() as logs:
+        shell.take(order("o2", "10.00", customer_id=None), claim("o2", customer_id))
+    assert [each["event"] for each in logs if each["log_level"] != "info"] == []
+    assert shell.differences() == []
