@@ -126,6 +126,17 @@ def test_a_commit_is_on_disk_before_it_is_answered(running: ServerAddresses, set
         assert connection.execute(f"SHOW {setting}").fetchone() == ("on",)
 
 
+def test_the_log_of_the_database_quotes_no_row(running: ServerAddresses, running_folder: Path) -> None:
+    with connect(running) as connection:
+        connection.execute("CREATE TABLE checked (name text CHECK (length(name) < 3))")
+        with pytest.raises(psycopg.errors.CheckViolation):
+            connection.execute("INSERT INTO checked VALUES (%s)", ("Ann Smith",))
+        connection.execute("DROP TABLE checked")
+    log = (running_folder / "postgres.log").read_text(encoding="utf-8")
+    assert 'violates check constraint "checked_name_check"' in log
+    assert "Smith" not in log
+
+
 def test_the_broker_writes_to_disk_and_never_evicts(running: ServerAddresses) -> None:
     with closing(broker(running)) as client:
         assert client.config_get("appendonly", "appendfsync", "maxmemory-policy", "save") == {

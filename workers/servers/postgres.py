@@ -24,6 +24,9 @@ _FIXED_SETTINGS = {
     "fsync": "on",
     "synchronous_commit": "on",
     "full_page_writes": "on",
+    # Or its log would quote the row that a statement failed at, and whom it is about.
+    "log_error_verbosity": "terse",
+    "log_parameter_max_length_on_error": "0",
 }
 # Written to postgresql.conf when the cluster is made, where an operator may change them.
 _FIRST_SETTINGS = {
