@@ -23,6 +23,7 @@ class OwnAccounts(NamedTuple):
     """What decides where the orders of a customer come to who may use an account, or leaves it."""
 
     primary: UUID | None  #: the account to which they come now
+    survivor: UUID | None  #: the same, or the one that it is merged into
     made: UUID | None  #: the oldest account that a command made for them
 
 

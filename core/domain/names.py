@@ -21,6 +21,7 @@ class Names(Reports):
         self._primaries: dict[CustomerKey, UUID | None] = {}
         self._members: dict[UUID, tuple[Member, ...]] = {}
         self._made: dict[CustomerKey, UUID | None] = {}
+        self._survivors: dict[UUID, UUID] = {}  #: of accounts that need not be here themselves
         self._references: dict[ReferenceKey, UUID | None] = {}
         self._details: dict[UUID, AccountDetails] = {}
         self._persons: dict[str, list[UUID]] = {}
@@ -36,9 +37,11 @@ class Names(Reports):
 
     def put_own_accounts(self, found: Mapping[CustomerKey, OwnAccounts]) -> None:
         """Take in what decides where the orders of these customers come to."""
-        for customer, (primary, made) in found.items():
+        for customer, (primary, survivor, made) in found.items():
             self._primaries.setdefault(customer, primary)
             self._made.setdefault(customer, made)
+            if primary is not None and survivor is not None:
+                self._survivors[primary] = survivor
 
     def put_persons(self, persons: Mapping[str, Iterable[UUID]]) -> None:
         """Take in which accounts these customers have, and may use."""
@@ -63,6 +66,14 @@ class Names(Reports):
     def primary_id(self, program_id: str, customer_id: str) -> UUID | None:
         """The id of that account, which itself need not be here."""
         return self._known(self._primaries, (program_id, customer_id))
+
+    def survivor_id(self, account_id: UUID) -> UUID:
+        """The account that this one is merged into, if it is; else this one."""
+        if account_id not in self.accounts:
+            return self._known(self._survivors, account_id)
+        account = self._survivor(self.account(account_id))
+        assert account is not None
+        return account.account_id
 
     def made_id(self, program_id: str, customer_id: str) -> UUID | None:
         """The oldest account that a command made for the customer; None if there is none."""

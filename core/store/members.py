@@ -61,6 +61,11 @@ def load_persons(connection: Connection, customer_ids: Collection[str]) -> dict[
 
 _OWN_ACCOUNTS = """
 SELECT m.program_id, m.customer_id, p.account_id,
+       (WITH RECURSIVE at AS (
+            SELECT account_id, merged_into FROM accounts WHERE account_id = p.account_id
+            UNION ALL
+            SELECT a.account_id, a.merged_into FROM at JOIN accounts a ON a.account_id = at.merged_into
+        ) SELECT account_id FROM at WHERE merged_into IS NULL),
        (SELECT o.account_id FROM accounts o
         WHERE o.customer_id = m.customer_id AND o.own_account_id IS NOT NULL AND o.program_id = m.program_id
         ORDER BY o.created_at, o.account_id LIMIT 1)

@@ -251,3 +251,18 @@ class TestWhoMaySpend:
         acting = {each["sequence"]: each.get("acting_customer_id") for each in told}
         assert sorted(acting.values(), key=str) == [None, None, None, "c2", "c3"]
         assert ({each["customer_id"] for each in told}, shell.differences()) == ({"c1"}, [])
+
+
+def test_a_member_leaves_the_account_that_theirs_was_merged_into(engine: Engine) -> None:
+    shell = Shell(engine, limits=TRUSTED)
+    shell.take(order("o1", "10.00", customer_id="home"), order("o2", "10.00", customer_id="other"))
+    listed = {"members": [member("c2")]}
+    shell.take(command("account.update", "k1", customer_id="home", **listed))
+    shell.take(order("o3", "10.00", customer_id="c2"))
+    shell.take(command("account.merge", "k2", customer_id="home", into_customer_id="other"))
+    shell.take(command("account.update", "k3", customer_id="other", **listed))
+    shell.take(order("o4", "10.00", customer_id="c2"))
+    assert shell.balance("other") == 40
+    shell.take(command("account.update", "k4", customer_id="other", members=[]))
+    shell.take(order("o5", "10.00", customer_id="c2"))
+    assert (shell.balance("other"), shell.balance("c2"), shell.differences()) == (40, 10, [])

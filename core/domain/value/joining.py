@@ -18,8 +18,9 @@ def primaries_after(
     """
     customers_before, customers_after = ({member.customer_id for member in members} for members in (before, after))
     for customer_id in sorted(customers_before - customers_after):
-        if books.primary_id(account.program_id, customer_id) == account.account_id:
-            yield PrimaryChange(customer_id, account.account_id, books.made_id(account.program_id, customer_id))
+        primary = books.primary_id(account.program_id, customer_id)
+        if primary is not None and books.survivor_id(primary) == account.account_id:
+            yield PrimaryChange(customer_id, primary, books.made_id(account.program_id, customer_id))
     for customer_id in sorted(customers_after - customers_before):
         if books.primary_id(account.program_id, customer_id) is None:
             yield PrimaryChange(customer_id, None, account.account_id)
