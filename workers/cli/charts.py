@@ -60,8 +60,8 @@ def lines(title: str, pairs: Sequence[Pair]) -> str:
         drawn = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
         parts.append(f'<polyline class="line {side}" points="{drawn}"/>')
         for (x, y), pair, value in zip(points, pairs, values, strict=True):
-            title = escape(f"{pair.label}, {side}: {value:,}")
-            parts.append(f'<circle class="{side}" cx="{x:.1f}" cy="{y:.1f}" r="3"><title>{title}</title></circle>')
+            tooltip = escape(f"{pair.label}, {side}: {value:,}")
+            parts.append(f'<circle class="{side}" cx="{x:.1f}" cy="{y:.1f}" r="3"><title>{tooltip}</title></circle>')
     return _figure(title, _HEIGHT, parts)
 
 
