@@ -138,7 +138,7 @@ def runtime_on(
             event_source=settings.event_source,
             new_account_id=uuid7,
             chain_key=chain_key,
-            reference_salt=message_limits(settings).reference_salt,
+            reference_salt=reference_salt(settings),
             bounds=BatchBounds(deciding_seconds_max=_deciding_seconds_max(settings)),
             tallies=watcher.tallies or spans.is_on,
         ),

@@ -1,5 +1,6 @@
 """What the settings make of the runtime that tasks are given."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -36,3 +37,13 @@ def test_a_batch_is_decided_well_within_the_time_that_a_session_may_idle(idle_se
     deciding_seconds = build_runtime(settings, create_app(settings)).poster.bounds.deciding_seconds_max
     assert deciding_seconds <= idle_seconds / 4
     assert deciding_seconds < settings.task_seconds_max / 4
+
+
+def test_a_worker_needs_neither_the_sources_nor_their_secrets(tmp_path: Path) -> None:
+    settings = Settings(
+        database_url=SecretStr("postgresql://nowhere/none"),
+        broker_url=SecretStr("redis://nowhere"),
+        sources_file=tmp_path / "only-intake-may-read-this.yaml",
+        reference_salt=SecretStr("a secret of thirty-two characters"),
+    )
+    build_runtime(settings, create_app(settings)).close()
