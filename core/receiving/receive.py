@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from hashlib import sha256
-from itertools import repeat
 from typing import NamedTuple
 
 import structlog
@@ -109,7 +108,7 @@ def receive(
 
     ErasedMeanwhileError where somebody was erased meanwhile: do the transaction again. A second call with the same ones
     only counts them. `signatures`, `replies` and `traces`, if there are any, have one for each
-    message; `received_at` is when the messages came, if that was earlier.
+    message, else ValueError; `received_at` is when the messages came, if that was earlier.
     """
     state = intake_state(connection)
     read = _read(_beside(raw_messages, signatures, replies, traces), limits, state.now, contracts, received_at)
@@ -232,9 +231,11 @@ def _beside(
     signatures: Sequence[str | None] = (),
     replies: Sequence[ReplyAddress | None] = (),
     traces: Sequence[TraceContext | None] = (),
-) -> Iterator[_Beside]:
-    """Each message with what came beside it."""
-    return map(_Beside, raw_messages, signatures or repeat(None), replies or repeat(None), traces or repeat(None))
+) -> list[_Beside]:
+    """Each message with what came beside it. ValueError, before any is read, where a list is of another length."""
+    nothing = (None,) * len(raw_messages)
+    beside = zip(raw_messages, signatures or nothing, replies or nothing, traces or nothing, strict=True)
+    return [_Beside(*each) for each in beside]
 
 
 def _read(

@@ -9,12 +9,12 @@ import psycopg
 import pytest
 from sqlalchemy import Connection, Engine
 
-from core.receiving.receive import Receipt
+from core.receiving.receive import Receipt, receive_in_parts
 from core.store.engine import driver_connection
 from core.store.posting_turns import shards_with_work
 from core.store.shards import message_shard
 from tests.factories import as_bytes, cancellation, fulfilment, order, refund
-from tests.shell import Shell, receive_into
+from tests.shell import EVENT_SOURCE, LIMITS, Shell, receive_into
 
 
 @pytest.fixture
@@ -55,6 +55,18 @@ def test_messages_keep_their_order_of_arrival(shell: Shell) -> None:
 
 def test_no_messages_are_no_work(shell: Shell) -> None:
     assert shell.receive() == Receipt([], set())
+
+
+@pytest.mark.parametrize("beside", ["signatures", "replies", "traces"])
+@pytest.mark.parametrize("too_many", [-1, 1])
+def test_a_list_of_what_came_beside_messages_that_is_of_another_length_is_refused(
+    shell: Shell, beside: str, too_many: int
+) -> None:
+    messages = [as_bytes(order(f"o{n}")) for n in range(3)]
+    given: dict[str, Any] = {beside: [None] * (len(messages) + too_many)}
+    with pytest.raises(ValueError, match="zip"):
+        list(receive_in_parts(shell.engine, messages, limits=LIMITS, shards=4, event_source=EVENT_SOURCE, **given))
+    assert inbox(shell) == [], "none is stored, so that none may be acknowledged"
 
 
 class TestReplays:
