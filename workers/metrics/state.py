@@ -6,16 +6,13 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any, NamedTuple
 
-import psycopg
 import structlog
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
-from sqlalchemy.exc import SQLAlchemyError
 
 from config.schedule import TICKS
 from config.settings import Settings
 from core.domain.outcomes import Reason
-from core.errors import BrokerUnavailableError
 from core.reading.status import Backlog, UnderWay, count_open_authorizations, load_under_way
 from core.upkeep.runs import last_runs
 from workers.bootstrap import find_addresses, open_engine
@@ -66,7 +63,7 @@ class StateReader:
     """Reads again and again in a thread of its own."""
 
     def __init__(self, read: Callable[[], Samples], interval_seconds: float = INTERVAL_SECONDS) -> None:
-        """`read` may take as long as it likes, and fail with what servers and their clients raise."""
+        """`read` may take as long as it likes, and fail: it is tried again after the same interval."""
         self._read = read
         self._interval_seconds = interval_seconds
         self._latest = _Reading({}, 0.0)
@@ -86,7 +83,7 @@ class StateReader:
             pause_seconds = self._interval_seconds
             try:
                 samples = self._read()
-            except (SQLAlchemyError, psycopg.Error, BrokerUnavailableError) as error:
+            except Exception as error:  # noqa: BLE001  # whatever it is: the next reading may find it well
                 log.warning("metrics_not_read", action="metrics_not_read", error=type(error).__name__)
             else:
                 pause_seconds = max(pause_seconds, _PAUSES_PER_READING * (time.monotonic() - began))

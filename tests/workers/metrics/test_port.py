@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
 from config.settings import Settings
+from core.errors import NoServersError
 from tests.scraped import Scraped
 from tests.workers.test_health import NOWHERE_BROKER, NOWHERE_DATABASE
 from workers.heartbeat import RESTARTS_VARIABLE, progress_file
@@ -266,6 +267,22 @@ class TestState:
         registry.register(StateCollector((reader,)))
         assert [registry.get_sample_value("loyalty_inbox_lag_messages") for _ in range(50)] == [1.0] * 50
         assert asked == [1]
+
+    @pytest.mark.parametrize("error", [NoServersError(), OSError("no such file"), KeyError("standing")], ids=repr)
+    def test_a_reading_that_fails_for_whatever_reason_is_followed_by_the_next(self, error: Exception) -> None:
+        errors = [error]
+        is_read_again = threading.Event()
+
+        def read() -> dict[str, dict[str, float]]:
+            if errors:
+                raise errors.pop()
+            is_read_again.set()
+            return {"loyalty_inbox_lag_messages": {"": 1.0}}
+
+        with capture_logs() as logs:
+            StateReader(read, 0.01).start()
+            assert is_read_again.wait(30)
+        assert (logs[0]["action"], logs[0]["error"]) == ("metrics_not_read", type(error).__name__)
 
     def test_what_was_read_too_long_ago_is_told_no_more(self) -> None:
         reader = StateReader(lambda: {"loyalty_inbox_lag_messages": {"": 1.0}}, 600)
