@@ -92,7 +92,7 @@ class BatchResult:
     shards: set[int] = field(default_factory=set)  #: whose messages these were
     account_shards: set[int] = field(default_factory=set)
     tallies: list[Tally] = field(default_factory=list)  #: of its transactions; none unless the poster is to count
-    is_busy: bool = False  #: another worker has the shard
+    is_busy: bool = False  #: another worker has the shard, or one of the shards or messages of a call that took several
 
     def add(self, other: "BatchResult") -> None:
         """Count what another call did too."""
@@ -101,6 +101,7 @@ class BatchResult:
         self.shards |= other.shards
         self.account_shards |= other.account_shards
         self.tallies += other.tallies
+        self.is_busy |= other.is_busy
 
 
 class _HeldUp(NamedTuple):

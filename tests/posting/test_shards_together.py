@@ -1,6 +1,7 @@
 """What little has come for other shards is posted along with a shard's own messages, and never to their harm."""
 
 import threading
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from sqlalchemy import Engine
 from uuid6 import uuid7
 
 from core.posting.batch import BatchBounds, BatchResult, Poster
+from core.posting.tally import Tally
 from core.store.engine import create_database_engine
 from core.store.locks import Task
 from core.store.shards import message_shard
@@ -179,3 +181,13 @@ def test_workers_that_take_along_what_they_find_post_each_message_once(shell: Sh
     assert sum(result.posted for result in results) <= 60 * SHARDS
     assert any(len(result.shards) > 1 for result in results)
     assert shell.differences() == []
+
+
+@pytest.mark.parametrize("name", [each.name for each in fields(BatchResult)])
+def test_nothing_of_a_result_is_lost_when_it_is_added_to_another(name: str) -> None:
+    something = {int: 3, bool: True, set: {7}, list: [Tally()]}
+    other = BatchResult(**{name: something[type(getattr(BatchResult(), name))]})
+    total = BatchResult()
+    total.add(other)
+    total.add(BatchResult())
+    assert total == other
