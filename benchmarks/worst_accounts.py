@@ -145,7 +145,9 @@ class _Account:
         is_left = True
         while is_left:
             with self._engine.begin() as connection:
-                is_left = bool(expire_batch(connection, self._shard(connection), as_of, LOTS_OF_ENTRY_MAX, context))
+                is_left = bool(
+                    expire_batch(connection, self._shard(connection), as_of, LOTS_OF_ENTRY_MAX, context, None)
+                )
         expired = before - self._lots_left()
         return (time.perf_counter() - started) / expired if expired else 0
 

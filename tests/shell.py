@@ -136,7 +136,7 @@ class Shell:
         """Expire lots until none are due; how many times an account was changed."""
         return self._on_each_shard(
             lambda connection, shard, context: expire_batch(
-                connection, shard, datetime.fromisoformat(as_of), lots_max, context
+                connection, shard, datetime.fromisoformat(as_of), lots_max, context, None
             )
         )
 
@@ -153,7 +153,7 @@ class Shell:
         """Release held points until none are due; how many times an account was changed."""
         return self._on_each_shard(
             lambda connection, shard, context: release_batch(
-                connection, shard, datetime.fromisoformat(as_of), lots_max, context
+                connection, shard, datetime.fromisoformat(as_of), lots_max, context, None
             )
         )
 
@@ -162,7 +162,7 @@ class Shell:
 
         def step(connection: Connection, shard: int, context: EventContext) -> int | None:
             registry = load_registry(connection)
-            return void_batch(connection, shard, datetime.fromisoformat(as_of), rows_max, registry, context)
+            return void_batch(connection, shard, datetime.fromisoformat(as_of), rows_max, registry, context, None)
 
         return self._on_each_shard(step)
 

@@ -149,7 +149,7 @@ def extend_lots(
     account_ids: Collection[UUID],
     hand: Hand,
     event_source: str,
-    chain_key: bytes | None = None,
+    chain_key: bytes | None,
 ) -> ExtensionOutcome:
     """Move the end of the chosen lots of these accounts, locked, in the caller's transaction.
 
@@ -209,7 +209,7 @@ def extend_everywhere(
     as_of: datetime,
     event_source: str,
     hand: Hand | None,
-    chain_key: bytes | None = None,
+    chain_key: bytes | None,
 ) -> Iterator[ExtensionOutcome]:
     """Extend the chosen lots of all accounts, so many at a time, each time in a transaction of its own.
 

@@ -35,7 +35,7 @@ def hold_tier(
     reason: str,
     applied_by: str,
     context: EventContext,
-    chain_key: bytes | None = None,
+    chain_key: bytes | None,
 ) -> Account:
     """Put the account into `tier_id`, a tier of `program` (the version in force), at least until `until`.
 
@@ -51,7 +51,7 @@ def hold_tiers(
     reason: str,
     applied_by: str,
     context: EventContext,
-    chain_key: bytes | None = None,
+    chain_key: bytes | None,
 ) -> dict[UUID, Account]:
     """Put accounts, each of them once, into tiers. Returns them as they are after it.
 
@@ -79,7 +79,7 @@ def hold_tiers(
         accounts[account_id] = change.account
     if repairs:
         append_repairs(connection, repairs, chain_key)
-        writing.write(connection)
+        writing.write(connection, chain_key=chain_key)
     return accounts
 
 

@@ -318,7 +318,7 @@ class Poster:
             return outcome
 
         outcomes = in_order(read, waiting, post, lambda: monotonic() > decide_until)
-        writing.write_ledger(turn.connection, books, self._chain_key)
+        writing.write_ledger(turn.connection, chain_key=self._chain_key, books=books)
         result = self._settle(turn, outcomes, writing)
         take_again(turn.connection, self._mended(outcomes))
         if is_alone or is_crowded:

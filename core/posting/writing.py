@@ -283,15 +283,16 @@ class Writing:
     def write(
         self,
         connection: Connection,
-        chain_key: bytes | None = None,
+        *,
+        chain_key: bytes | None,
         books: Books | None = None,
         loaded: Mapping[BudgetKey, LoadedBudget] = _NONE,
     ) -> None:
         """Write what a periodic run or a person changed, who use up no limits; `books` where they give some back."""
-        self.write_ledger(connection, books, chain_key)
+        self.write_ledger(connection, chain_key=chain_key, books=books)
         self.write_shared(connection, books, loaded)
 
-    def write_ledger(self, connection: Connection, books: Books | None = None, chain_key: bytes | None = None) -> None:
+    def write_ledger(self, connection: Connection, *, chain_key: bytes | None, books: Books | None = None) -> None:
         """Write everything but what others wait for.
 
         With `chain_key` entries carry their accounts' hash chains on, and orders a seal.

@@ -120,7 +120,7 @@ _APPEND_ENTRIES = Append(Shape(tables.entries, _NewEntry, why="why_json").new())
 
 
 def append_entries(
-    connection: Connection, entries: Sequence[Entry], whys: Sequence[str], chain_key: bytes | None = None
+    connection: Connection, entries: Sequence[Entry], whys: Sequence[str], chain_key: bytes | None
 ) -> None:
     """Append entries, each with the text of its calculation; the key (account, sequence) refuses a number twice.
 
@@ -237,7 +237,7 @@ def adopt_reports(connection: Connection, orders: Sequence[ClaimedOrder]) -> Non
             run_bulk(connection, statement, arrays(rows, 4))
 
 
-def claim_orders(connection: Connection, orders: Sequence[ClaimedOrder], chain_key: bytes | None = None) -> None:
+def claim_orders(connection: Connection, orders: Sequence[ClaimedOrder], chain_key: bytes | None) -> None:
     """Let orders be of the accounts whose they are now. With `chain_key` they are sealed anew."""
     _CLAIM_ORDERS.run(connection, orders)
     if chain_key is not None and orders:
@@ -249,14 +249,14 @@ def claim_orders(connection: Connection, orders: Sequence[ClaimedOrder], chain_k
 _MOVE_ORDERS = Update(ORDERS.changed("account_id", "sequence"))
 
 
-def move_orders(connection: Connection, orders: Sequence[PostedOrder], chain_key: bytes | None = None) -> None:
+def move_orders(connection: Connection, orders: Sequence[PostedOrder], chain_key: bytes | None) -> None:
     """Let orders be of the accounts to which merges have moved them. With `chain_key` they are sealed anew."""
     _MOVE_ORDERS.run(connection, orders)
     if chain_key is not None and orders:
         seal_again(connection, chain_key, tables.orders, [(*each.key, each.program_id) for each in orders])
 
 
-def append_orders(connection: Connection, orders: Sequence[NewOrder], chain_key: bytes | None = None) -> None:
+def append_orders(connection: Connection, orders: Sequence[NewOrder], chain_key: bytes | None) -> None:
     """Record orders; the key (source, order, program) refuses a second one. With `chain_key` each carries a seal."""
     if chain_key is not None:
         orders = [order._replace(seal=_ORDER_SEALER.seal(chain_key, order)) for order in orders]
@@ -300,7 +300,7 @@ _APPEND_RETURNS = Append(_NEW_RETURNS.new())
 _RETURN_SEALER = Sealer(_NEW_RETURNS)
 
 
-def append_returns(connection: Connection, returns: Sequence[NewReturn], chain_key: bytes | None = None) -> None:
+def append_returns(connection: Connection, returns: Sequence[NewReturn], chain_key: bytes | None) -> None:
     """Record returns; the key (source, return, program) refuses a second one. With `chain_key` each carries a seal."""
     if chain_key is not None:
         returns = [new._replace(seal=_RETURN_SEALER.seal(chain_key, new)) for new in returns]

@@ -42,7 +42,7 @@ def void_batch(
     rows_max: int,
     registry: ProgramRegistry,
     context: EventContext,
-    chain_key: bytes | None = None,
+    chain_key: bytes | None,
 ) -> int | None:
     """Let come back what authorizations hold whose deadlines have passed by `as_of`, each as of its deadline.
 
@@ -65,7 +65,7 @@ def void_batch(
         decision = decide_deadline(books, authorization, registry, as_of)
         books.apply(decision)
         writing.keep(decision)
-    writing.write(connection, chain_key, books, stocks)
+    writing.write(connection, chain_key=chain_key, books=books, loaded=stocks)
     return len(due)
 
 

@@ -54,7 +54,7 @@ def expire_batch(
     as_of: datetime,
     lots_max: int,
     context: EventContext,
-    chain_key: bytes | None = None,
+    chain_key: bytes | None,
 ) -> int | None:
     """Expire lots that are due at `as_of`. With `chain_key` the entries carry their accounts' hash chains on.
 
@@ -77,7 +77,7 @@ def release_batch(
     as_of: datetime,
     lots_max: int,
     context: EventContext,
-    chain_key: bytes | None = None,
+    chain_key: bytes | None,
 ) -> int | None:
     """Release pending lots whose time has come by `as_of`. With `chain_key` the entries carry the chains on."""
     if not try_lock(connection, LockClass.PERIODIC, _RELEASE_LOCK + shard):
@@ -110,7 +110,7 @@ def _write_due(
         decision = decide(accounts[account_id], lots, as_of, is_cut=is_cut)
         changed += len(decision.changes)
         writing.keep(decision)
-    writing.write(connection, chain_key)
+    writing.write(connection, chain_key=chain_key)
     return changed
 
 
@@ -140,7 +140,7 @@ def review_batch(
     for account_id, account in due.items():
         program_at = registry.in_force(account.program_id)
         writing.keep(decide_tier_review(account, program_at, _since(counted[account_id])))
-    writing.write(connection)
+    writing.write(connection, chain_key=None)  # a review writes no entry
     return len(due)
 
 

@@ -77,7 +77,7 @@ def purge_batch(
     before: datetime,
     after: int,
     rows_max: int,
-    chain_key: bytes | None = None,
+    chain_key: bytes | None,
 ) -> PurgeStep | None:
     """Look at the next rows behind the key `after` and delete what was done before `before`, in this transaction.
 

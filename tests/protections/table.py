@@ -30,6 +30,7 @@ _AMQP = "workers/brokers/amqp.py"
 _RELAY_TESTS = "tests/tasks/test_relay.py"
 _BROKER_TESTS = "tests/workers/brokers/test_brokers.py"
 _RABBITMQ_TESTS = "tests/workers/brokers/test_broker_rabbitmq.py"
+_WRITE_LEDGER = "writing.write_ledger(turn.connection, chain_key=self._chain_key, books=books)"
 _DRIVER_COMMIT = "turn.connection.connection.driver_connection.commit()"
 
 PROTECTIONS = (
@@ -142,8 +143,8 @@ PROTECTIONS = (
         (
             Edit(
                 _BATCH,
-                "        writing.write_ledger(turn.connection, books, self._chain_key)\n",
-                f"        writing.write_ledger(turn.connection, books, self._chain_key)\n        {_DRIVER_COMMIT}\n",
+                f"        {_WRITE_LEDGER}\n",
+                f"        {_WRITE_LEDGER}\n        {_DRIVER_COMMIT}\n",
             ),
         ),
     ),

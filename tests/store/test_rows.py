@@ -154,8 +154,8 @@ def connection(engine: Engine) -> Iterator[Connection]:
     with engine.connect() as opened:
         append_accounts(opened, [ACCOUNT])
         write_primaries(opened, primaries(ACCOUNT))
-        append_orders(opened, [new_order(ORDER), new_order(GUEST_ORDER)])
-        append_entries(opened, [ENTRY], ['{"rules": []}'])
+        append_orders(opened, [new_order(ORDER), new_order(GUEST_ORDER)], None)
+        append_entries(opened, [ENTRY], ['{"rules": []}'], None)
         append_lots(opened, [(ACCOUNT.account_id, LOT)])
         append_allocations(opened, [ENTRY])
         yield opened
@@ -353,14 +353,14 @@ def test_nothing_to_write_is_written_without_a_statement(connection: Connection)
     for write in (
         append_accounts,
         append_lots,
-        append_orders,
         append_refunds,
         append_tier_changes,
         update_lots,
         write_usages,
     ):
         write(connection, [])
-    append_entries(connection, [], [])
+    append_orders(connection, [], None)
+    append_entries(connection, [], [], None)
 
 
 @pytest.mark.parametrize(
@@ -369,14 +369,14 @@ def test_nothing_to_write_is_written_without_a_statement(connection: Connection)
         (lambda c: append_accounts(c, [ACCOUNT]), "pk_accounts"),
         (lambda c: write_primaries(c, primaries(ACCOUNT)), "pk_members"),
         (lambda c: update_accounts(c, [ACCOUNT._replace(reserved=-1)]), "ck_accounts_reserved"),
-        (lambda c: append_entries(c, [ENTRY], ["{}"]), "pk_entries"),
-        (lambda c: append_entries(c, [second(reserved_change=1)], ["{}"]), "ck_entries_sign"),
-        (lambda c: append_entries(c, [second(reserved_after=-1)], ["{}"]), "ck_entries_reserved_after"),
+        (lambda c: append_entries(c, [ENTRY], ["{}"], None), "pk_entries"),
+        (lambda c: append_entries(c, [second(reserved_change=1)], ["{}"], None), "ck_entries_sign"),
+        (lambda c: append_entries(c, [second(reserved_after=-1)], ["{}"], None), "ck_entries_reserved_after"),
         (lambda c: append_lots(c, [(ACCOUNT.account_id, LOT)]), "pk_lots"),
         (lambda c: append_allocations(c, [moved(AllocationKind.TAKEN, 5)]), "ck_allocations_sign"),
         (lambda c: append_allocations(c, [moved(AllocationKind.RETURNED, -5)]), "ck_allocations_sign"),
         (lambda c: append_allocations(c, [moved(AllocationKind.EXPIRED, 0)]), "ck_allocations_sign"),
-        (lambda c: append_orders(c, [new_order(ORDER)]), "pk_orders"),
+        (lambda c: append_orders(c, [new_order(ORDER)], None), "pk_orders"),
         (lambda c: append_refunds(c, [(twofold(), 7)]), "ck_refunds_in_one_way"),
         (lambda c: append_refunds(c, [(REFUNDS[0]._replace(account_id=uuid7()), 7)]), "fk_refunds_account_id"),
         (

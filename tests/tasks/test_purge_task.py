@@ -266,7 +266,7 @@ def test_the_instant_from_which_a_table_is_complete_is_written_with_the_deletion
     let_pass(shell, 91)
     now = shell.value("SELECT now()")
     with engine.connect() as connection:
-        assert purge_batch(connection, INBOX, now - timedelta(days=90), 0, 10) == (
+        assert purge_batch(connection, INBOX, now - timedelta(days=90), 0, 10, None) == (
             1,
             number(shell, "completed-o1"),
             True,

@@ -137,8 +137,8 @@ class TestExpiry:
         context = EventContext(EVENT_SOURCE, datetime.now(UTC))
         with engine.begin() as first, engine.begin() as second:
             as_of = datetime(2025, 7, 1, tzinfo=UTC)
-            assert expire_batch(first, 0, as_of, 500, context) is not None
-            assert expire_batch(second, 0, as_of, 500, context) is None
+            assert expire_batch(first, 0, as_of, 500, context, None) is not None
+            assert expire_batch(second, 0, as_of, 500, context, None) is None
 
     def test_posting_at_the_same_time_loses_nothing(self, shell: Shell, engine: Engine) -> None:
         self.fill(shell)
@@ -351,5 +351,5 @@ class TestReview:
 def test_expiry_and_review_of_one_shard_do_not_hinder_each_other(engine: Engine) -> None:
     as_of, context = datetime(2026, 2, 1, tzinfo=UTC), EventContext(EVENT_SOURCE, datetime.now(UTC))
     with engine.begin() as first, engine.begin() as second:
-        assert expire_batch(first, 0, as_of, 500, context) == 0
+        assert expire_batch(first, 0, as_of, 500, context, None) == 0
         assert review_batch(second, 0, as_of, 500, load_registry(second), context) == 0

@@ -234,9 +234,9 @@ def test_a_shard_that_another_run_has_is_left_to_it(engine: Engine) -> None:
     as_of, context = NOW, EventContext(EVENT_SOURCE, NOW)
     with engine.begin() as first, engine.begin() as second:
         registry = load_registry(first)
-        assert release_batch(first, 0, as_of, 500, context) == 0
+        assert release_batch(first, 0, as_of, 500, context, None) == 0
         assert remind_batch(first, 0, as_of, 500, registry, context) == 0
         warn_batch(first, 0, as_of, 500, registry, context, None)
-        assert release_batch(second, 0, as_of, 500, context) is None
+        assert release_batch(second, 0, as_of, 500, context, None) is None
         assert remind_batch(second, 0, as_of, 500, registry, context) is None
         assert warn_batch(second, 0, as_of, 500, registry, context, None) is None

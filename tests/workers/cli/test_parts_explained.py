@@ -98,4 +98,4 @@ def test_cancelled_lines_are_told_beside_the_refunds(loyalty: CommandLine, shell
 def release(shell: Shell, as_of: datetime) -> None:
     for shard in range(ACCOUNT_SHARDS):
         with shell.engine.begin() as connection:
-            release_batch(connection, shard, as_of, 10, EventContext("/loyalty", as_of))
+            release_batch(connection, shard, as_of, 10, EventContext("/loyalty", as_of), None)
