@@ -66,9 +66,9 @@ class DatabaseRoleTooStrongError(UserError):
 
 
 class ChainKeyMissingError(UserError):
-    """The books carry a hash chain, whose key seals a change by hand too, and none is set here. Nothing was changed.
+    """The books carry a hash chain, which would break for good without LOYALTY_CHAIN_KEY, and that is not set here.
 
-    Set LOYALTY_CHAIN_KEY as it is for the workers.
+    Nothing was changed. Set LOYALTY_CHAIN_KEY as it is for the other processes.
     """
 
 

@@ -35,6 +35,7 @@ from core.store.commands import ask_commands
 from core.store.engine import database_now
 from core.store.imports import load_codes, load_first_by, load_held, shards_of_source, shards_with_any
 from core.store.programs import load_registry
+from core.store.proof.seals import require_key_of_books
 
 #: So many messages are decided, received and posted at a time: what is held in memory, and lost by an interruption.
 BATCH_PARTS = 10_000
@@ -117,8 +118,11 @@ class Importer:
         """Import all plans, and tell after each batch what became of it; with `is_dry_run` what would.
 
         A worker may run beside it. Errors of the database are raised as they are: run it again then.
+        ChainKeyMissingError, before anything is stored, where entries carry a hash chain and the key is not given.
         """
         if not is_dry_run:
+            with self._engine.begin() as connection:
+                require_key_of_books(connection, self._chain_key)
             self._post_what_is_left()
         with KeysSeen() as seen, self._beside:
             for is_full, batch in _batches(plans, seen, self._batch_parts):

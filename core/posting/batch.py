@@ -18,6 +18,7 @@ from core.domain.outcomes import Parked, Reason, Rejected, Replayed, Waiting
 from core.domain.program.registry import ProgramRegistry
 from core.domain.reach import union
 from core.domain.subjects import refund_subject
+from core.errors import ChainKeyMissingError
 from core.messages.inbound.reading import read_settled
 from core.posting.erasing import erased_with
 from core.posting.events import EventContext
@@ -136,8 +137,8 @@ class Poster:
     ) -> None:
         """`event_source` is the CloudEvents source of what we publish; `new_account_id` draws account ids.
 
-        With `chain_key` entries carry a hash chain (core.store.proof.chain). Without `reference_salt` nobody is erased.
-        With `tallies` results tell what was done by kind.
+        With `chain_key` entries carry a hash chain (core.store.proof.chain); where they carry one, nothing is posted
+        without it. Without `reference_salt` nobody is erased. With `tallies` results tell what was done by kind.
         """
         self._engine = engine
         self._handlers = handlers
@@ -159,7 +160,8 @@ class Poster:
         What little has come for other shards is taken along. If that fails, each shard is posted by itself; and if a
         batch of one shard fails, it is done again message by message: the good ones are posted, the bad one is parked.
         A broken database or broker connection is not a message's fault: the error is raised and nothing has changed.
-        Likewise where others hold rows that are needed; the shard is then left alone for some seconds.
+        Likewise where others hold rows that are needed; the shard is then left alone for some seconds. And
+        ChainKeyMissingError where there is something to post, entries carry a hash chain and the poster has no key.
         """
         try:
             return self._post_unless_held_up(shard, messages_max, self.bounds.along_max)
@@ -272,6 +274,8 @@ class Poster:
         bounds = ClaimBounds(messages_max, self.bounds.bytes_max, along_max, self._held_up)
         with self._engine.begin() as connection, sent_together(connection):
             begun = begin_posting(connection, shard, bounds)
+            if begun.claimed and begun.is_chained and self._chain_key is None:
+                raise ChainKeyMissingError
             if begun.programs_stamp != self._registry.stamp:
                 self._registry = load_registry(connection)
             yield Turn(connection, begun) if shard in begun.shards else None

@@ -78,6 +78,7 @@ from core.store.ledger import lock_budgets
 from core.store.members import write_members, write_primaries
 from core.store.merges import append_merges
 from core.store.order_payments import write_payments
+from core.store.proof.seals import require_key_of_books
 
 _OrderRow = tuple[str, str, str]  #: source, order_id, program_id
 _NONE: Mapping[BudgetKey, LoadedBudget] = MappingProxyType({})
@@ -288,14 +289,20 @@ class Writing:
         books: Books | None = None,
         loaded: Mapping[BudgetKey, LoadedBudget] = _NONE,
     ) -> None:
-        """Write what a periodic run or a person changed, who use up no limits; `books` where they give some back."""
+        """Write what a periodic run or a person changed, who use up no limits; `books` where they give some back.
+
+        ChainKeyMissingError without `chain_key` where there are entries to write and those before carry a hash chain.
+        """
+        if self._entries:
+            require_key_of_books(connection, chain_key)
         self.write_ledger(connection, chain_key=chain_key, books=books)
         self.write_shared(connection, books, loaded)
 
     def write_ledger(self, connection: Connection, *, chain_key: bytes | None, books: Books | None = None) -> None:
         """Write everything but what others wait for.
 
-        With `chain_key` entries carry their accounts' hash chains on, and orders a seal.
+        With `chain_key` entries carry their accounts' hash chains on, and orders a seal; without it the caller has made
+        sure that there is no chain, which would be broken for good.
         `books` know the usages that decisions changed. Parents come before children, since foreign keys are checked at
         once.
         """

@@ -9,6 +9,7 @@ from core.store.engine import run_bulk
 from core.store.orders_elsewhere import OrderElsewhere, orders_elsewhere
 from core.store.outbox import UNPUBLISHED
 from core.store.programs import load_registry
+from core.store.proof.seals import IS_CHAINED
 
 #: A table up to this size is counted in a moment, and its statistics may not be there yet.
 _COUNTED_BYTES_MAX = 16 * 1024 * 1024
@@ -62,6 +63,7 @@ class Status(NamedTuple):
     programs: int
     programs_since: datetime | None  #: when the first program was applied: it can be asked what has run since
     elsewhere: list[OrderElsewhere]  #: orders that waiting messages may mean
+    is_chained: bool  #: entries carry a hash chain, without whose key nothing is posted
 
 
 _STORED_AT = "SELECT max(received_at) FROM (SELECT received_at FROM inbox ORDER BY inbox_id DESC LIMIT 1) AS newest"
@@ -71,7 +73,7 @@ SELECT now(),
        (SELECT received_at FROM inbox WHERE state = 'waiting' ORDER BY inbox_id LIMIT 1),
        (SELECT count(*) FROM {UNPUBLISHED} AS u)
 """  # noqa: S608  # our own words
-_PROGRAMS = "SELECT count(DISTINCT program_id), min(applied_at) FROM programs"
+_PROGRAMS = f"SELECT count(DISTINCT program_id), min(applied_at), {IS_CHAINED} FROM programs"  # noqa: S608  # our own words
 _AUTHORIZATIONS = "SELECT count(*) FROM authorizations WHERE state = 'open' AND expires_at IS NOT NULL"
 
 # By the numbers of the rows, which the indexes of what is open are in, and which are in the order of arrival.
@@ -101,7 +103,7 @@ def load_status(connection: Connection, *, is_exact: bool = False) -> Status:
     `is_exact` counts what is settled too, which reads whole tables; else large ones are estimated by their statistics.
     """
     found = load_under_way(connection)
-    ((programs, since),) = run_bulk(connection, _PROGRAMS)
+    ((programs, since, is_chained),) = run_bulk(connection, _PROGRAMS)
     inbox: dict[str, int | None] = dict.fromkeys(INBOX_STATES)
     inbox |= {"received": found.received.rows, "waiting": found.waiting.rows, "dead": sum(found.dead.values())}
     totals, counted = _totals(connection, is_exact=is_exact)
@@ -116,6 +118,7 @@ def load_status(connection: Connection, *, is_exact: bool = False) -> Status:
         programs,
         since,
         orders_elsewhere(connection, load_registry(connection)) if found.waiting.rows else [],
+        is_chained,
     )
 
 

@@ -37,6 +37,7 @@ from core.store.erasures import ErasedMeanwhileError
 from core.store.inbox import MessageState, StoredMessage, load_message_state
 from core.store.locks import LockClass, lock
 from core.store.programs import load_registry
+from core.store.proof.seals import require_key_of_books
 
 #: The source of commands of which nobody says whose they are.
 OPERATOR_SOURCE = "/loyalty/operator"
@@ -130,8 +131,9 @@ class Executor:
         The same again changes nothing and returns the first answer again, also to a caller who never saw that; other
         content under a known id is rejected. Who may write to the database may send any command.
 
-        CommandUnreadableError: it breaks its contract, and nothing is stored. CommandUndecidedError: another worker
-        was at the same shard for the whole time; the command will be done. CommandParkedError: posting it failed.
+        CommandUnreadableError: it breaks its contract, and nothing is stored. ChainKeyMissingError: entries carry a
+        hash chain, and this process lacks its key; nothing is stored either. CommandUndecidedError: another worker was
+        at the same shard for the whole time; the command will be done. CommandParkedError: posting it failed.
         Errors of the database are raised as they are; whether the command is stored then shows when it is sent again.
         """
         request = self._named(request)
@@ -197,6 +199,8 @@ class Executor:
             with self._engine.connect() as connection, connection.begin() as transaction:
                 body = _body(self._timed(connection, request))
                 self._read(body, database_now(connection))
+                # Before it is stored: a worker that has the key would do it, and its sender was told that nothing is.
+                require_key_of_books(connection, self._chain_key)
                 [stored] = receive_by_operator(
                     connection, [body], limits=self._limits, shards=self._shards, event_source=self._event_source
                 ).stored

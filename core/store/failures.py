@@ -6,6 +6,7 @@ from traceback import extract_tb
 import psycopg
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+from core.errors import ChainKeyMissingError
 from core.store.sessions import CalculatedTooLongError
 
 _OUTAGES = (
@@ -15,6 +16,7 @@ _OUTAGES = (
     psycopg.errors.ReadOnlySqlTransaction,
     psycopg.errors.IdleInTransactionSessionTimeout,
     psycopg.errors.TransactionTimeout,
+    ChainKeyMissingError,
 )
 
 
@@ -23,7 +25,8 @@ def is_outage(error: BaseException) -> bool:
 
     psycopg's OperationalError covers lost connections, deadlocks, timeouts and a full disk; a ProgrammingError means
     that this release and the schema do not fit, which no message can help. A server that is read-only, or has ended a
-    session while this process was frozen, is an InternalError. SQLAlchemy's own errors are the pool's.
+    session while this process was frozen, is an InternalError. SQLAlchemy's own errors are the pool's. A process
+    that lacks the key of the books' hash chain can post no message at all.
 
     That a session was ended because we calculated for too long is no outage: done again, it would be ended again.
     """

@@ -14,6 +14,7 @@ from core.store.engine import run_alone, run_bulk
 from core.store.inbox import ClaimedMessage, ask_received
 from core.store.locks import SHARE_ERASURE_LOCK, Task, run_in_turns, turns_statement
 from core.store.programs import STAMP
+from core.store.proof.seals import IS_CHAINED
 
 #: So few messages are posted together, whatever shards they are of: a batch of more is worth its while by itself, and
 #: other workers have something to do.
@@ -56,7 +57,8 @@ _ALONG = f"""ARRAY(
 )"""  # noqa: S608  # our own words
 _CRASHES = "coalesce((SELECT max(attempts) FROM posting_attempts WHERE shard = ANY(%(shards)s::smallint[])), 0)"
 _BEGIN = turns_statement(
-    f""", now(), {STAMP}, {_CRASHES}, set_config('lock_timeout', '{LOCK_MILLISECONDS_MAX}', true), {SHARE_ERASURE_LOCK},
+    f""", now(), {STAMP}, {_CRASHES}, {IS_CHAINED},
+    set_config('lock_timeout', '{LOCK_MILLISECONDS_MAX}', true), {SHARE_ERASURE_LOCK},
     {", ".join(f"set_config('{name}', '{value}', true)" for name, value in _BY_KEYS.items())}""",
     _ALONG,
 )
@@ -69,6 +71,7 @@ class PostingTurn(NamedTuple):
     as_of: datetime
     programs_stamp: int  #: grows with whatever changes which version is in force
     crashes: int  #: attempts in a row that neither succeeded nor raised: the process died
+    is_chained: bool  #: entries carry a hash chain, which only who has its key may go on with
     claimed: list[ClaimedMessage]  #: of all these shards, oldest first
 
 
@@ -84,7 +87,7 @@ class ClaimBounds(NamedTuple):
 def begin_posting(connection: Connection, shard: int, bounds: ClaimBounds) -> PostingTurn:
     """Take the shard's turn, those of others along with it, and their next messages: in one round trip."""
     values = {"along_max": bounds.along_max, "left_out": [*bounds.left_out]}
-    (shards, _, _, as_of, programs, crashes, *_), claimed = run_in_turns(
+    (shards, _, _, as_of, programs, crashes, is_chained, *_), claimed = run_in_turns(
         connection,
         _BEGIN,
         Task.POSTING,
@@ -92,7 +95,7 @@ def begin_posting(connection: Connection, shard: int, bounds: ClaimBounds) -> Po
         lambda: ask_received(connection, bounds.messages_max, bounds.bytes_max),
         values,
     )
-    return PostingTurn(tuple(shards), as_of, programs, crashes, claimed)
+    return PostingTurn(tuple(shards), as_of, programs, crashes, is_chained, claimed)
 
 
 _FIRST_WITH_WORK = """

@@ -17,7 +17,7 @@ from core.store import tables
 from core.store.engine import run_bulk
 from core.store.locks import LockClass, try_lock
 from core.store.outbox import PUBLISHED_THROUGH
-from core.store.proof.seals import seal
+from core.store.proof.seals import require_key_of_books, seal
 from core.upkeep.runs import last_result
 
 #: How long a walk waits at a row at most.
@@ -82,7 +82,8 @@ def purge_batch(
     """Look at the next rows behind the key `after` and delete what was done before `before`, in this transaction.
 
     None when another worker purges. Rows that somebody has locked are left to a later walk: waiting for them could
-    end in a deadlock with intake, which counts a repeat on several of them.
+    end in a deadlock with intake, which counts a repeat on several of them. ChainKeyMissingError without `chain_key`
+    where there is something to delete and entries carry a hash chain: the instant in `retention` is sealed then.
     """
     if not try_lock(connection, LockClass.PERIODIC, _PURGE_LOCK):
         return None
@@ -103,6 +104,7 @@ def purge_batch(
         (keys, before),
     )
     if done:
+        require_key_of_books(connection, chain_key)
         doomed = ([row[0] for row in done],)
         proof = None if chain_key is None else seal(chain_key, tables.retention, (name, before))
         run_bulk(connection, _SET_PURGED, (name, before, proof))

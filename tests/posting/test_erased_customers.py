@@ -362,7 +362,7 @@ def test_nobody_is_erased_without_the_secret(engine: Engine) -> None:
     shell.receive(command("customer.erase", "e1", customer_id=KIM))
     assert shell.outcome("e1") == ("dead", "no_reference_salt")
     shell.limits = LIMITS._replace(is_trusted=True)
-    shell.poster = Poster(engine, event_source=EVENT_SOURCE, new_account_id=uuid7)
+    shell.poster = Poster(engine, event_source=EVENT_SOURCE, new_account_id=uuid7, chain_key=KEY)
     shell.take(command("customer.erase", "e2", customer_id=KIM))
     assert (shell.outcome("e2"), shell.balance(KIM)) == (("rejected", "no_reference_salt"), 100)
 

@@ -116,8 +116,15 @@ def _lags(status: Status, settings: Settings) -> Iterator[Problem]:
         yield Problem(
             "inbox_lag",
             f"{count_text(status.received.rows, 'message')} to post, the oldest for {_age(status.received, status)}",
-            "Is a worker running (`loyalty health live`)? If not, its log says why: role_exited or role_stalled.",
+            "Is a worker running (`loyalty health live`)? Its log says why it does not post: role_exited, role_stalled "
+            "or task_interrupted.",
         )
+        if status.is_chained and not settings.chain_key:
+            yield Problem(
+                "chain_key_missing",
+                "entries carry a hash chain, and LOYALTY_CHAIN_KEY is not set here: a worker without it posts nothing",
+                "Set it for all roles as it was when the chain was begun; then what has come is posted by itself.",
+            )
     if _is_older(status.unpublished, status, settings.lag_alarm_seconds):
         yield Problem(
             "outbox_lag",

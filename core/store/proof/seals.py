@@ -105,6 +105,20 @@ def require_key(connection: Connection, key: bytes | None, account_ids: Collecti
         raise ChainKeyMissingError
 
 
+#: SQL: some entry has a hash. Its account's salt was drawn with it; erasing a person takes the salt away and leaves the
+#: digests of the explanations.
+IS_CHAINED = "(EXISTS (SELECT FROM account_salts) OR EXISTS (SELECT FROM erased_whys))"
+
+
+def require_key_of_books(connection: Connection, key: bytes | None) -> None:
+    """Raise ChainKeyMissingError where any entry has a hash, and there is no key to go on with.
+
+    To be asked before whatever must carry a hash or a seal then, whichever account it is of.
+    """
+    if key is None and run_bulk(connection, f"SELECT 1 WHERE {IS_CHAINED}"):  # our own words
+        raise ChainKeyMissingError
+
+
 class _Looked(NamedTuple):
     """How a sealed table is looked at."""
 

@@ -190,6 +190,23 @@ def test_the_limits_are_settings(loyalty: CommandLine, shell: Shell, monkeypatch
     assert loyalty("status").code == 0
 
 
+def test_where_nothing_is_posted_and_the_chains_key_is_not_set_that_is_said(
+    loyalty: CommandLine, shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shell.receive(order("o2"))
+    shell.execute("UPDATE inbox SET received_at = now() - interval '2 h'")
+    shell.execute(PUBLISH_ALL)
+
+    def found() -> set[str]:
+        return {problem["name"] for problem in loyalty("status", "--json").json["problems"]}
+
+    assert found() == {"inbox_lag"}
+    shell.execute("INSERT INTO account_salts SELECT account_id, 'salt' FROM accounts LIMIT 1")
+    assert found() == {"inbox_lag", "chain_key_missing"}
+    monkeypatch.setenv("LOYALTY_CHAIN_KEY", "a key that nobody can guess: made up of words")
+    assert found() == {"inbox_lag"}
+
+
 @pytest.mark.parametrize("is_json", [True, False])
 def test_it_counts_what_is_there_and_what_is_under_way(loyalty: CommandLine, shell: Shell, is_json: bool) -> None:
     shell.take(refund("r9", "o9"), b"{")
