@@ -10,7 +10,7 @@ from core.domain.program import Program
 from core.domain.program.registry import ProgramRegistry
 from core.domain.value.commands import LINKED
 from core.importing.cells import instant, members, several, whole_number
-from core.importing.files import BadRow, CellError, Layout, Raw, Record, with_prefix
+from core.importing.files import BadRow, CellError, Layout, Record, bad_among, grouped, with_prefix
 from core.importing.plans import Hold, Part, Plan, event
 from core.messages.inbound.account_messages import OWN_ID_CHARACTERS_MAX
 from core.messages.inbound.near_names import nearest
@@ -59,7 +59,7 @@ class _Account(NamedTuple):
 
     head: dict[str, Any]
     line: int
-    raw: tuple[Raw, ...]
+    raw: tuple[bytes, ...]
     lots: list[_Item]
     names: list[_Item]
 
@@ -194,33 +194,16 @@ def _at(item: _Item, name: str, problem: str) -> _PlaceError:
 
 def _of_cells(records: Iterable[Record | BadRow]) -> Iterator[_Account | BadRow]:
     """Accounts of CSV rows: those of one account stand below each other, each with a lot, a name, or both."""
-    group: list[Record] = []
-    for record in records:
-        if group and isinstance(record, Record) and _identity(record) == _identity(group[0]):
-            group.append(record)
-            if len(group) <= LINES_MAX:
-                continue
-            problem = f"more than {LINES_MAX:,} lines are of one account; import what is more under another --name"
-            yield BadRow(group[0].line, None, problem, tuple(each.raw for each in group))
-            group = []
-            continue
-        if group:
-            yield _joined(group)
-        group = []
-        if isinstance(record, BadRow):
-            yield record
-        else:
-            group = [record]
-    if group:
-        yield _joined(group)
-
-
-def _identity(record: Record) -> tuple[Any, ...]:
-    return tuple(record.values.get(name) for name in ("program_id", "customer_id", "account_id"))
+    for group in grouped(records, ("customer_id", "account_id", "program_id"), LINES_MAX):
+        bad = bad_among(group)
+        yield bad or _joined([record for record in group if isinstance(record, Record)])
 
 
 def _joined(group: list[Record]) -> _Account | BadRow:
     raw = tuple(record.raw for record in group)
+    if len(group) > LINES_MAX:
+        problem = f"more than {LINES_MAX:,} lines are of one account; import what is more under another --name"
+        return BadRow(group[0].line, None, problem, raw)
     head: dict[str, Any] = {}
     lots: list[_Item] = []
     names: list[_Item] = []

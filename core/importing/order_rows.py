@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 from core.domain.program.registry import ProgramRegistry
 from core.domain.value.commands import LINKED
 from core.importing.cells import instant, several
-from core.importing.files import BadRow, CellError, Layout, Record, with_prefix
+from core.importing.files import BadRow, CellError, Layout, Record, bad_among, grouped, with_prefix
 from core.importing.plans import Part, Plan, event
 
 #: An order with more lines than any message may have is not read to its end.
@@ -47,16 +47,18 @@ class OrderRows:
 
     def plans(self, records: Iterable[Record | BadRow], *, is_csv: bool) -> Iterator[Plan | BadRow]:
         """The plans of all records, and what is bad among them, in their order."""
-        for group in _orders(records) if is_csv else ([record] for record in records):
-            first = group[0]
-            if isinstance(first, BadRow):
-                yield first
+        for group in grouped(records, ("order_id",), LINES_MAX) if is_csv else ([record] for record in records):
+            bad = bad_among(group)
+            if bad is not None:
+                yield bad
                 continue
             rows = [record for record in group if isinstance(record, Record)]
             try:
-                yield self._of_cells(rows) if is_csv else self._of_json(first)
+                yield self._of_cells(rows) if is_csv else self._of_json(rows[0])
             except CellError as error:
-                yield BadRow(first.line, error.data["column"], error.data["problem"], tuple(each.raw for each in rows))
+                yield BadRow(
+                    rows[0].line, error.data["column"], error.data["problem"], tuple(each.raw for each in rows)
+                )
 
     def _of_cells(self, rows: list[Record]) -> Plan:
         head: dict[str, Any] = {}
@@ -117,18 +119,3 @@ def _cell(name: str, value: str) -> Any:
         return several(value)
     is_whole = value.isascii() and value.isdigit() and len(value) <= _DIGITS_MAX
     return int(value) if name == "quantity" and is_whole else value
-
-
-def _orders(records: Iterable[Record | BadRow]) -> Iterator[list[Record | BadRow]]:
-    """The rows of each order, which stand below each other; a bad row stands alone."""
-    group: list[Record | BadRow] = []
-    order_id = None
-    for record in records:
-        mine = record.values.get("order_id") if isinstance(record, Record) else None
-        if group and (mine is None or mine != order_id or len(group) > LINES_MAX):
-            yield group
-            group = []
-        group.append(record)
-        order_id = mine
-    if group:
-        yield group

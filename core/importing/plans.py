@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from pydantic_core import to_json
 
 from core.domain.program import Program
-from core.importing.files import BadRow, Raw
+from core.importing.files import BadRow
 
 
 class Part(NamedTuple):
@@ -35,7 +35,7 @@ class Plan(NamedTuple):
     key: str  #: names it in the file, once
     line: int
     parts: tuple[Part, ...]
-    raw: tuple[Raw, ...]
+    raw: tuple[bytes, ...]
     hold: Hold | None = None
 
     def bad(self, problem: str, line: int | None = None, column: str | None = None) -> BadRow:

@@ -54,7 +54,7 @@ class Step(NamedTuple):
     messages: int = 0  #: new ones
     points: int = 0  #: that these gave, less what they took
     holds: int = 0  #: tiers that are held from now on
-    bad: tuple[BadRow, ...] = ()
+    bad: tuple[BadRow, ...] = ()  #: by their lines
 
 
 class _Checked(NamedTuple):
@@ -143,7 +143,7 @@ class Importer:
             sum(len(each.new) for each in done),
             sum(each.points for each in done),
             sum(each.plan.key in holds for each in done),
-            tuple(bad),
+            tuple(sorted(bad, key=lambda each: each.line)),
         )
 
     def _checked(self, plans: Sequence[Plan], bad: list[BadRow]) -> list[_Checked]:

@@ -245,7 +245,7 @@ def _tell(asked: _Asked, totals: _Totals) -> None:
     )
     if totals.holds:
         say(f"{count_text(totals.holds, 'tier')}{' would be' if asked.is_dry_run else ''} held.")
-    for bad in sorted(totals.shown, key=lambda each: each.line):
+    for bad in totals.shown:
         say(f"Line {bad.line}" + (f", column {bad.column}:" if bad.column else ":"))
         say_below(bad.problem)
     if totals.bad > len(totals.shown):

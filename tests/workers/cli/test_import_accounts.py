@@ -226,6 +226,7 @@ def test_phone_numbers_and_addresses_are_linked_and_never_kept(
         ("customer_id,card\nC-1,1\n", "card", ""),
         ("customer_id,points\nC-1,5,7\n", None, "has 3 cells, and line 1 names 2 columns"),
         ("customer_id,points\nC-1\n", None, "has 1 cells"),
+        ("customer_id,lifetime_points,points\nC-1,1,500,\n", None, "has 4 cells, and line 1 names 3 columns"),
         ('customer_id,points\n"C-1,5\n', None, "cannot be read as CSV"),
         ('customer_id,points\n"C-1"x,5\n', None, "cannot be read as CSV"),
         (b"customer_id,points,tags\nC-1,5,caf\xe9\n", "tags", "not UTF-8"),
