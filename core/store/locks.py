@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection
 
 from core.store.engine import Asked, ask, run_bulk, run_later
+from core.store.shards import ACCOUNT_SHARDS
 
 Work = TypeVar("Work")
 
@@ -108,7 +109,23 @@ def share_lock(connection: Connection, lock_class: LockClass) -> None:
 SHARE_ERASURE_LOCK = f"pg_advisory_xact_lock_shared({int(LockClass.ERASURE)}, 0)"
 
 
-def try_lock(connection: Connection, lock_class: LockClass, shard: int) -> bool:
-    """Take the lock until the transaction ends; False if another session has it."""
-    ((is_ours,),) = run_bulk(connection, "SELECT pg_try_advisory_xact_lock(%s, %s)", (int(lock_class), shard))
+class PeriodicTurn(IntEnum):
+    """What one worker at a time does of what the calendar brings: on one shard of accounts, or for all of them."""
+
+    EXPIRY = 1
+    REVIEW = 2
+    RELEASE = 3
+    REMINDER = 4
+    WARNING = 5
+    DEADLINE = 6
+    NEAR_DEADLINE = 7
+    PURGE = 8
+    SNAPSHOT = 9
+
+
+def try_periodic_turn(connection: Connection, turn: PeriodicTurn, account_shard: int = 0) -> bool:
+    """Have the turn until the transaction ends; False if another session has it. Without a shard: for all."""
+    assert 0 <= account_shard < ACCOUNT_SHARDS  # or it would be another turn's number
+    number = turn * ACCOUNT_SHARDS + account_shard
+    ((is_ours,),) = run_bulk(connection, "SELECT pg_try_advisory_xact_lock(%s, %s)", (int(LockClass.PERIODIC), number))
     return bool(is_ours)

@@ -23,12 +23,9 @@ from core.store.authorizations import (
 )
 from core.store.engine import run_bulk
 from core.store.ledger import lock_free_accounts
-from core.store.locks import LockClass, try_lock
+from core.store.locks import PeriodicTurn, try_periodic_turn
 from core.store.movements import load_entries_of_commands
 
-#: Keeps this task's locks apart from those of `core.upkeep.due_batches`.
-_DEADLINE_LOCK = 600
-_NEAR_DEADLINE_LOCK = 700
 _SHARDS_DUE = """
 SELECT s FROM generate_series(0, %s) AS s WHERE EXISTS (
     SELECT FROM authorizations WHERE account_shard = s AND state = 'open' AND expires_at <= %s)
@@ -48,7 +45,7 @@ def void_batch(
 
     How many there were; a second run finds nothing. With `chain_key` the entries carry their accounts' chains on.
     """
-    if not try_lock(connection, LockClass.PERIODIC, _DEADLINE_LOCK + shard):
+    if not try_periodic_turn(connection, PeriodicTurn.DEADLINE, shard):
         return None
     found = accounts_with_deadlines(connection, shard, as_of, rows_max)
     accounts = lock_free_accounts(connection, found)
@@ -81,7 +78,7 @@ def announce_batch(
 
     How many there were; a second run finds nothing. One whose deadline has passed by then is not told of any more.
     """
-    if not try_lock(connection, LockClass.PERIODIC, _NEAR_DEADLINE_LOCK + shard):
+    if not try_periodic_turn(connection, PeriodicTurn.NEAR_DEADLINE, shard):
         return None
     ahead = hours_ahead(registry, as_of)
     accounts = lock_free_accounts(connection, accounts_with_near_deadlines(connection, shard, as_of, ahead, rows_max))

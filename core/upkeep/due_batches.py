@@ -26,7 +26,7 @@ from core.posting.events import EventContext, points_expiring, tier_at_risk
 from core.posting.writing import Writing
 from core.store.appending import append_events, update_accounts
 from core.store.ledger import lock_free_accounts
-from core.store.locks import LockClass, try_lock
+from core.store.locks import PeriodicTurn, try_periodic_turn
 from core.store.tier_facts import load_counted
 from core.upkeep.due_rows import (
     DueLots,
@@ -44,9 +44,6 @@ from core.upkeep.due_rows import (
     write_reminders,
 )
 
-#: Keeps apart the locks of the tasks on one shard.
-_EXPIRY_LOCK, _REVIEW_LOCK, _RELEASE_LOCK, _REMINDER_LOCK, _WARNING_LOCK = 100, 200, 300, 400, 500
-
 
 def expire_batch(
     connection: Connection,
@@ -60,7 +57,7 @@ def expire_batch(
 
     Accounts that have pending lots to release before are only released; the next batch expires what is due of them.
     """
-    if not try_lock(connection, LockClass.PERIODIC, _EXPIRY_LOCK + shard):
+    if not try_periodic_turn(connection, PeriodicTurn.EXPIRY, shard):
         return None
     accounts = lock_free_accounts(connection, accounts_with_due_lots(connection, shard, as_of, lots_max))
     to_release = load_lots_to_release(connection, [*accounts], as_of)
@@ -80,7 +77,7 @@ def release_batch(
     chain_key: bytes | None,
 ) -> int | None:
     """Release pending lots whose time has come by `as_of`. With `chain_key` the entries carry the chains on."""
-    if not try_lock(connection, LockClass.PERIODIC, _RELEASE_LOCK + shard):
+    if not try_periodic_turn(connection, PeriodicTurn.RELEASE, shard):
         return None
     accounts = lock_free_accounts(connection, accounts_with_lots_to_release(connection, shard, as_of, lots_max))
     due = load_lots_to_release(connection, [*accounts], as_of)
@@ -123,7 +120,7 @@ def review_batch(
     context: EventContext,
 ) -> int | None:
     """Review tiers that were due by `as_of`: one boundary per account and call."""
-    if not try_lock(connection, LockClass.PERIODIC, _REVIEW_LOCK + shard):
+    if not try_periodic_turn(connection, PeriodicTurn.REVIEW, shard):
         return None
     found = accounts_due_for_review(connection, shard, as_of, accounts_max, _grace(registry))
     accounts = lock_free_accounts(connection, found)
@@ -157,7 +154,7 @@ def warn_batch(
 
     Looks at the next accounts after `after`; returns the last of them, None when there are no more.
     """
-    if not try_lock(connection, LockClass.PERIODIC, _WARNING_LOCK + shard):
+    if not try_periodic_turn(connection, PeriodicTurn.WARNING, shard):
         return None
     ahead = {
         program_id: program.qualification.warning_days
@@ -190,7 +187,7 @@ def remind_batch(
     context: EventContext,
 ) -> int | None:
     """Announce points that are about to end, as far ahead as their program says; correct what was announced before."""
-    if not try_lock(connection, LockClass.PERIODIC, _REMINDER_LOCK + shard):
+    if not try_periodic_turn(connection, PeriodicTurn.REMINDER, shard):
         return None
     ahead = {program_id: program.reminders.days_ahead for program_id, program in _programs(registry, as_of)}
     pairs = [(program_id, days) for program_id, each in ahead.items() for days in each]

@@ -15,15 +15,13 @@ from sqlalchemy import Connection
 
 from core.store import tables
 from core.store.engine import run_bulk
-from core.store.locks import LockClass, try_lock
+from core.store.locks import PeriodicTurn, try_periodic_turn
 from core.store.outbox import PUBLISHED_THROUGH
 from core.store.proof.seals import require_key_of_books, seal
 from core.upkeep.runs import last_result
 
 #: How long a walk waits at a row at most.
 _SOON = "1 hour"
-#: Keeps the lock of this task apart from those of expiry and review (core.upkeep.due_batches).
-_PURGE_LOCK = 600
 
 
 class KeptTable(NamedTuple):
@@ -85,7 +83,7 @@ def purge_batch(
     end in a deadlock with intake, which counts a repeat on several of them. ChainKeyMissingError without `chain_key`
     where there is something to delete and entries carry a hash chain: the instant in `retention` is sealed then.
     """
-    if not try_lock(connection, LockClass.PERIODIC, _PURGE_LOCK):
+    if not try_periodic_turn(connection, PeriodicTurn.PURGE):
         return None
     name, key, written_at, done_at, is_done, children = table
     # A row that was done soon after it was written is waited for: passed by, it would stay until the next walk, and
@@ -126,7 +124,7 @@ def purge_reminders(connection: Connection, before: datetime, rows_max: int) -> 
 
     Those are never announced again. There is no index by their time: meant for now and then.
     """
-    if not try_lock(connection, LockClass.PERIODIC, _PURGE_LOCK):
+    if not try_periodic_turn(connection, PeriodicTurn.PURGE):
         return None
     return len(run_bulk(connection, _PURGE_REMINDERS, (before, rows_max)))
 

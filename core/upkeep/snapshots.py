@@ -9,10 +9,8 @@ from core.domain.calendar import add_months
 from core.domain.program.registry import ProgramRegistry
 from core.store.activity import append_activity, load_month_activity
 from core.store.liability import append_snapshot, last_kept, load_liability
-from core.store.locks import LockClass, try_lock
+from core.store.locks import PeriodicTurn, try_periodic_turn
 
-#: Keeps the lock of this task apart from those of the other periodic ones.
-_SNAPSHOT_LOCK = 700
 #: A transaction carries the instant of its beginning: so much later those that began in the month have ended.
 SETTLED = timedelta(minutes=10)
 
@@ -29,7 +27,7 @@ def next_month_due(connection: Connection, registry: ProgramRegistry, program_id
 
 def keep_month(connection: Connection, registry: ProgramRegistry, program_id: str, month: Month) -> bool | None:
     """Keep the month in this transaction; None when another worker keeps one, False if it was kept meanwhile."""
-    if not try_lock(connection, LockClass.PERIODIC, _SNAPSHOT_LOCK):
+    if not try_periodic_turn(connection, PeriodicTurn.SNAPSHOT):
         return None
     if not append_snapshot(connection, load_liability(connection, registry, program_id, month.ends_at, month)):
         return False

@@ -2,11 +2,13 @@
 
 import threading
 from contextlib import suppress
+from itertools import product
 
 import pytest
 from sqlalchemy import Engine
 
-from core.store.locks import Task
+from core.store.locks import PeriodicTurn, Task, try_periodic_turn
+from core.store.shards import ACCOUNT_SHARDS
 from tests.shell import Shell
 from tests.turns import has_turn
 
@@ -64,3 +66,17 @@ def test_of_two_that_come_at_once_for_the_first_time_one_has_the_turn(engine: En
         thread.join()
     assert sorted(had) == [False, True]
     assert Shell(engine, program_text=None).value("SELECT count(*) FROM turns") == 1
+
+
+def test_no_periodic_task_keeps_another_from_its_turn_on_any_shard(engine: Engine) -> None:
+    turns = list(product(PeriodicTurn, range(ACCOUNT_SHARDS)))
+    with engine.begin() as one, engine.begin() as other:
+        for turn, shard in turns[::2]:
+            assert try_periodic_turn(one, turn, shard)
+        assert [each for each in turns if try_periodic_turn(other, *each)] == turns[1::2]
+
+
+@pytest.mark.parametrize("shard", [-1, ACCOUNT_SHARDS])
+def test_there_is_no_periodic_turn_on_a_shard_that_does_not_exist(engine: Engine, shard: int) -> None:
+    with engine.begin() as connection, pytest.raises(AssertionError):
+        try_periodic_turn(connection, PeriodicTurn.EXPIRY, shard)

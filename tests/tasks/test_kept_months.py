@@ -10,9 +10,9 @@ from core.domain.accounting.breakage import BreakageHistory
 from core.domain.accounting.months import month_of
 from core.store.engine import database_now
 from core.store.liability import append_snapshot, load_liability, load_snapshot
-from core.store.locks import LockClass, try_lock
+from core.store.locks import PeriodicTurn, try_periodic_turn
 from core.store.programs import load_registry
-from core.upkeep.snapshots import _SNAPSHOT_LOCK, SETTLED, next_month_due
+from core.upkeep.snapshots import SETTLED, next_month_due
 from tasks.liability import keep_liability
 from tests.factories import PROGRAM_TEXT, command, order, refund
 from tests.reading.everything import put_back, with_everything
@@ -125,7 +125,7 @@ def test_a_month_is_not_kept_before_what_began_in_it_has_ended(engine: Engine) -
 
 def test_one_worker_at_a_time_keeps_months(shell: Shell) -> None:
     with shell.engine.begin() as other:
-        assert try_lock(other, LockClass.PERIODIC, _SNAPSHOT_LOCK)
+        assert try_periodic_turn(other, PeriodicTurn.SNAPSHOT)
         assert keep(shell) == {"months": 0, "is_finished": False}
     assert keep(shell)["months"] == 4
 

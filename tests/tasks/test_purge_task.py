@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Engine, create_engine, text
 
 from core.mending.dead_letters import MendOutcome, RetryLimits, drop_letters, retry_letters
-from core.store.locks import LockClass, try_lock
+from core.store.locks import PeriodicTurn, try_periodic_turn
 from core.store.shards import ACCOUNT_SHARDS
 from core.upkeep.retention import INBOX, OUTBOX, purge_batch, purged_before
 from tasks.purge import ANEW_SECONDS, purge
@@ -249,7 +249,7 @@ def test_who_finds_another_at_it_leaves_it_to_that_one(shell: Shell, engine: Eng
     shell.take(order())
     let_pass(shell, 91)
     with engine.begin() as other:
-        assert try_lock(other, LockClass.PERIODIC, 600)
+        assert try_periodic_turn(other, PeriodicTurn.PURGE)
         assert run(engine)["is_finished"] is False
     assert run(engine)["inbox_rows"] == 1
 

@@ -1,14 +1,17 @@
 """Deadlines of authorizations that are near: told of once, whoever runs it, and however late."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine
 
+from core.domain.accounting.months import month_of
 from core.posting.events import EventContext
 from core.store.programs import load_registry
-from core.upkeep.deadlines import announce_batch, shards_with_near_deadlines
+from core.upkeep.deadlines import announce_batch, shards_with_near_deadlines, void_batch
+from core.upkeep.retention import purge_reminders
+from core.upkeep.snapshots import keep_month
 from tests.factories import PROGRAM_TEXT, command, order, refund
 from tests.posting.test_authorizations import authorize, capture, void
 from tests.posting.test_posted_commands import TRUSTED
@@ -104,3 +107,14 @@ def test_a_clawback_of_part_of_it_changes_what_is_told(engine: Engine) -> None:
     shell.take(refund(lines=[{"line_id": "1", "net": "40.00"}]))
     shell.announce(before(shell, 1))
     assert told(shell) == [("a1", 60, "c1")]
+
+
+def test_neither_purging_nor_keeping_a_month_holds_up_a_deadline(shell: Shell) -> None:
+    now = datetime.now(UTC)
+    context = EventContext(EVENT_SOURCE, now)
+    with shell.engine.begin() as purging, shell.engine.begin() as keeping, shell.engine.begin() as other:
+        registry = load_registry(other)
+        assert purge_reminders(purging, now, 10) == 0
+        assert keep_month(keeping, registry, "test", month_of(registry, "test", now - timedelta(days=40)))
+        assert void_batch(other, 0, now, 10, registry, context, None) == 0, "none is due, and it was looked for"
+        assert announce_batch(other, 0, now, 10, registry, context) == 0
