@@ -145,9 +145,9 @@ class _Account:
         is_left = True
         while is_left:
             with self._engine.begin() as connection:
-                is_left = bool(
-                    expire_batch(connection, self._shard(connection), as_of, LOTS_OF_ENTRY_MAX, context, None)
-                )
+                shard = self._shard(connection)
+                done = expire_batch(connection, shard, as_of, LOTS_OF_ENTRY_MAX, context, None)
+                is_left = done is not None and done.changed > 0
         expired = before - self._lots_left()
         return (time.perf_counter() - started) / expired if expired else 0
 

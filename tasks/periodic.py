@@ -3,6 +3,7 @@
 `as_of` (ISO 8601 with offset; now by default) is for a person who asks for a run; no message on a queue can name it.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from time import monotonic
@@ -27,7 +28,7 @@ from core.store.shards import ACCOUNT_SHARDS
 from core.upkeep.deadlines import announce_batch, shards_with_deadlines, shards_with_near_deadlines, void_batch
 from core.upkeep.due_batches import expire_batch, release_batch, remind_batch, review_batch, warn_batch
 from core.upkeep.due_rows import shards_due_for_review, shards_with_due_lots, shards_with_lots_to_release
-from core.upkeep.runs import next_audit, record_run, standing_differences
+from core.upkeep.runs import BatchDone, next_audit, record_run, standing_differences
 from tasks.runtime import Runtime
 
 log = structlog.get_logger(__name__)
@@ -40,7 +41,7 @@ _AUDITED_ACCOUNTS_MAX = 500
 def expire_lots(runtime: Runtime, as_of: str | None = None) -> dict[str, Any]:
     """Expire every lot that is due, in bounded batches per shard."""
 
-    def expire(connection: Connection, shard: int, instant: datetime, context: EventContext) -> int | None:
+    def expire(connection: Connection, shard: int, instant: datetime, context: EventContext) -> BatchDone | None:
         return expire_batch(connection, shard, instant, runtime.upkeep_batch_rows, context, runtime.chain_key)
 
     return _run(runtime, "loyalty.expire_lots", as_of, shards_with_due_lots, expire)
@@ -49,7 +50,7 @@ def expire_lots(runtime: Runtime, as_of: str | None = None) -> dict[str, Any]:
 def release_points(runtime: Runtime, as_of: str | None = None) -> dict[str, Any]:
     """Release every pending lot whose time has come."""
 
-    def release(connection: Connection, shard: int, instant: datetime, context: EventContext) -> int | None:
+    def release(connection: Connection, shard: int, instant: datetime, context: EventContext) -> BatchDone | None:
         return release_batch(connection, shard, instant, runtime.upkeep_batch_rows, context, runtime.chain_key)
 
     return _run(runtime, "loyalty.release_points", as_of, shards_with_lots_to_release, release)
@@ -59,7 +60,7 @@ def void_authorizations(runtime: Runtime, as_of: str | None = None) -> dict[str,
     """Let the points come back of every authorization whose deadline has passed."""
     registry = _registry(runtime)
 
-    def void(connection: Connection, shard: int, instant: datetime, context: EventContext) -> int | None:
+    def void(connection: Connection, shard: int, instant: datetime, context: EventContext) -> BatchDone | None:
         return void_batch(connection, shard, instant, runtime.upkeep_batch_rows, registry, context, runtime.chain_key)
 
     return _run(runtime, "loyalty.void_authorizations", as_of, shards_with_deadlines, void)
@@ -72,7 +73,7 @@ def remind_authorizations(runtime: Runtime, as_of: str | None = None) -> dict[st
     def near(connection: Connection, instant: datetime, shards: int) -> list[int]:
         return shards_with_near_deadlines(connection, instant, shards, registry)
 
-    def announce(connection: Connection, shard: int, instant: datetime, context: EventContext) -> int | None:
+    def announce(connection: Connection, shard: int, instant: datetime, context: EventContext) -> BatchDone | None:
         return announce_batch(connection, shard, instant, runtime.upkeep_batch_rows, registry, context)
 
     return _run(runtime, "loyalty.remind_authorizations", as_of, near, announce)
@@ -82,7 +83,7 @@ def review_tiers(runtime: Runtime, as_of: str | None = None) -> dict[str, Any]:
     """Review every tier whose period has ended."""
     registry = _registry(runtime)
 
-    def review(connection: Connection, shard: int, instant: datetime, context: EventContext) -> int | None:
+    def review(connection: Connection, shard: int, instant: datetime, context: EventContext) -> BatchDone | None:
         return review_batch(connection, shard, instant, runtime.upkeep_batch_rows, registry, context)
 
     return _run(runtime, "loyalty.review_tiers", as_of, shards_due_for_review, review)
@@ -94,7 +95,7 @@ def remind(runtime: Runtime, as_of: str | None = None) -> dict[str, Any]:
     # What was announced by a version before is withdrawn by one that does not remind.
     has_reminders = any(version.program.reminders.days_ahead for version in registry.versions())
 
-    def announce(connection: Connection, shard: int, instant: datetime, context: EventContext) -> int | None:
+    def announce(connection: Connection, shard: int, instant: datetime, context: EventContext) -> BatchDone | None:
         return remind_batch(connection, shard, instant, runtime.upkeep_batch_rows, registry, context)
 
     return _run(runtime, "loyalty.remind", as_of, _all_shards if has_reminders else _no_shards, announce)
@@ -105,12 +106,17 @@ def warn_tiers(runtime: Runtime, as_of: str | None = None) -> dict[str, Any]:
     registry = _registry(runtime)
     has_warnings = any(version.program.qualification.warning_days for version in registry.versions())
     last: dict[int, UUID | None] = {}
+    in_use: Counter[int] = Counter()  #: by shard: they are looked at once only
 
-    def warn(connection: Connection, shard: int, instant: datetime, context: EventContext) -> int | None:
-        last[shard] = warn_batch(
+    def warn(connection: Connection, shard: int, instant: datetime, context: EventContext) -> BatchDone | None:
+        looked_at = warn_batch(
             connection, shard, instant, runtime.upkeep_batch_rows, registry, context, last.get(shard)
         )
-        return 1 if last[shard] else 0
+        if looked_at is None:
+            return None
+        last[shard], held = looked_at
+        in_use[shard] += held
+        return BatchDone(1 if last[shard] else 0, in_use[shard])
 
     return _run(runtime, "loyalty.warn_tiers", as_of, _all_shards if has_warnings else _no_shards, warn)
 
@@ -171,13 +177,17 @@ def _audit(runtime: Runtime, account_ids: Sequence[UUID]) -> list[Difference] | 
 
 
 _FindShards = Callable[[Connection, datetime, int], Sequence[int]]
-_Step = Callable[[Connection, int, datetime, EventContext], int | None]
+_Step = Callable[[Connection, int, datetime, EventContext], BatchDone | None]
 
 
 def _run(runtime: Runtime, task: str, as_of: str | None, find_shards: _FindShards, step: _Step) -> dict[str, Any]:
-    """Take one batch per transaction until every shard is done or the time is up; the next tick goes on."""
+    """Take one batch per transaction until every shard is done or the time is up; the next tick goes on.
+
+    It is not finished either where accounts were in use, or where another worker was at a shard: `in_use` counts those
+    accounts, and `shards_in_use` those shards.
+    """
     started = monotonic()
-    changed = 0
+    changed = in_use = shards_in_use = 0
     is_finished = True
     with runtime.engine.begin() as connection:
         instant = _instant(connection, as_of)
@@ -189,24 +199,26 @@ def _run(runtime: Runtime, task: str, as_of: str | None, find_shards: _FindShard
             tally = runtime.watcher.tally()
             with runtime.engine.begin() as connection:
                 context = EventContext(runtime.event_source, database_now(connection), tally)
-                count = step(connection, shard, instant, context)
+                done = step(connection, shard, instant, context)
             runtime.watcher.moved(tally)
-            if not count:
+            if done is None or not done.changed:
                 break
-            changed += count
+            changed += done.changed
             if monotonic() - started > runtime.run_seconds_max * 4:
                 is_finished = False
                 break
+        in_use, shards_in_use = in_use + (done.in_use if done else 0), shards_in_use + (done is None)
         runtime.nudge("loyalty.relay_outbox", shard)
         if not is_finished:
             break
-    result = {"accounts": changed, "is_finished": is_finished}
+    is_finished = is_finished and not in_use and not shards_in_use
+    result = {"accounts": changed, "in_use": in_use, "shards_in_use": shards_in_use, "is_finished": is_finished}
     with runtime.engine.begin() as connection:
         record_run(connection, task, instant, result)
-        if runtime.asked_by is not None:
+        if runtime.asked_by is not None and changed:
             # The next run of beat overwrites its own record, and the log must name nobody.
-            done = {"as_of": instant, "accounts": changed}
-            append_repairs(connection, [Repair(None, task, {}, done, runtime.asked_by)])
+            asked = {"as_of": instant, "accounts": changed}
+            append_repairs(connection, [Repair(None, task, {}, asked, runtime.asked_by)])
     if changed or runtime.asked_by is not None:
         log.info("upkeep_done", action="upkeep_done", task=task, as_of=instant.isoformat(), **result)
     return result
@@ -217,17 +229,19 @@ def _tried(runtime: Runtime, instant: datetime, shards: Sequence[int], step: _St
 
     Until then the accounts are locked, so that this must not take long.
     """
-    changed, is_finished = 0, True
+    changed = in_use = shards_in_use = 0
+    is_finished = True
     events: dict[str, WrittenEvents] = {}
     for shard in shards:
         started = monotonic()
         with runtime.engine.connect() as connection:
             context = EventContext(runtime.event_source, database_now(connection))
-            while count := step(connection, shard, instant, context):
-                changed += count
+            while (done := step(connection, shard, instant, context)) is not None and done.changed:
+                changed += done.changed
                 if monotonic() - started > runtime.run_seconds_max:
                     is_finished = False
                     break
+            in_use, shards_in_use = in_use + (done.in_use if done else 0), shards_in_use + (done is None)
             for written in written_events(connection):
                 so_far = events.get(written.type, WrittenEvents(written.type, 0, None))
                 moved = [points for points in (so_far.points, written.points) if points is not None]
@@ -235,7 +249,9 @@ def _tried(runtime: Runtime, instant: datetime, shards: Sequence[int], step: _St
                     written.type, so_far.events + written.events, sum(moved) if moved else None
                 )
             connection.rollback()
-    return {"accounts": changed, "is_finished": is_finished, "as_of": instant, "events": list(events.values())}
+    is_finished = is_finished and not in_use and not shards_in_use
+    result = {"accounts": changed, "in_use": in_use, "shards_in_use": shards_in_use, "is_finished": is_finished}
+    return {**result, "as_of": instant, "events": list(events.values())}
 
 
 def _registry(runtime: Runtime) -> ProgramRegistry:

@@ -26,6 +26,7 @@ from core.store.proof.verify import verify_ledger
 from core.store.shards import ACCOUNT_SHARDS
 from core.upkeep.deadlines import announce_batch, void_batch
 from core.upkeep.due_batches import expire_batch, release_batch, remind_batch, review_batch, warn_batch
+from core.upkeep.runs import BatchDone
 from core.upkeep.sweeping import sweep_waiting
 from tests.factories import PROGRAM_TEXT, as_bytes
 
@@ -143,7 +144,7 @@ class Shell:
     def review(self, as_of: str, accounts_max: int = 500) -> int:
         """Review tiers until none are due; how many reviews there were."""
 
-        def step(connection: Connection, shard: int, context: EventContext) -> int | None:
+        def step(connection: Connection, shard: int, context: EventContext) -> BatchDone | None:
             registry = load_registry(connection)
             return review_batch(connection, shard, datetime.fromisoformat(as_of), accounts_max, registry, context)
 
@@ -160,7 +161,7 @@ class Shell:
     def void(self, as_of: str, rows_max: int = 500) -> int:
         """Let the points of authorizations come back until no deadline is past; how many there were."""
 
-        def step(connection: Connection, shard: int, context: EventContext) -> int | None:
+        def step(connection: Connection, shard: int, context: EventContext) -> BatchDone | None:
             registry = load_registry(connection)
             return void_batch(connection, shard, datetime.fromisoformat(as_of), rows_max, registry, context, None)
 
@@ -169,7 +170,7 @@ class Shell:
     def announce(self, as_of: str, rows_max: int = 500) -> int:
         """Tell of authorizations whose deadlines are near; how many there were."""
 
-        def step(connection: Connection, shard: int, context: EventContext) -> int | None:
+        def step(connection: Connection, shard: int, context: EventContext) -> BatchDone | None:
             registry = load_registry(connection)
             return announce_batch(connection, shard, datetime.fromisoformat(as_of), rows_max, registry, context)
 
@@ -178,7 +179,7 @@ class Shell:
     def remind(self, as_of: str, accounts_max: int = 500) -> int:
         """Tell of points that are about to end until nothing is left to tell; how many times an account was told."""
 
-        def step(connection: Connection, shard: int, context: EventContext) -> int | None:
+        def step(connection: Connection, shard: int, context: EventContext) -> BatchDone | None:
             registry = load_registry(connection)
             return remind_batch(connection, shard, datetime.fromisoformat(as_of), accounts_max, registry, context)
 
@@ -188,21 +189,22 @@ class Shell:
         """Tell of tiers at risk, account by account to the last."""
         last: dict[int, UUID | None] = {}
 
-        def step(connection: Connection, shard: int, context: EventContext) -> int | None:
+        def step(connection: Connection, shard: int, context: EventContext) -> BatchDone | None:
             registry, instant = load_registry(connection), datetime.fromisoformat(as_of)
-            last[shard] = warn_batch(connection, shard, instant, accounts_max, registry, context, last.get(shard))
-            return 1 if last[shard] else 0
+            looked_at = warn_batch(connection, shard, instant, accounts_max, registry, context, last.get(shard))
+            last[shard], in_use = looked_at or (None, 0)
+            return BatchDone(1 if last[shard] else 0, in_use)
 
         self._on_each_shard(step)
 
-    def _on_each_shard(self, step: Callable[[Connection, int, EventContext], int | None]) -> int:
+    def _on_each_shard(self, step: Callable[[Connection, int, EventContext], BatchDone | None]) -> int:
         total = 0
         for shard in range(ACCOUNT_SHARDS):
-            count: int | None = -1
-            while count:
+            done: BatchDone | None = BatchDone(-1)
+            while done is not None and done.changed:
                 with self.engine.begin() as connection:
-                    count = step(connection, shard, EventContext(EVENT_SOURCE, datetime.now(UTC)))
-                total += count or 0
+                    done = step(connection, shard, EventContext(EVENT_SOURCE, datetime.now(UTC)))
+                total += done.changed if done else 0
         return total
 
     def rows(self, statement: str, **parameters: Any) -> list[Row[Any]]:

@@ -25,6 +25,7 @@ from core.store.engine import run_bulk
 from core.store.ledger import lock_free_accounts
 from core.store.locks import PeriodicTurn, try_periodic_turn
 from core.store.movements import load_entries_of_commands
+from core.upkeep.runs import BatchDone
 
 _SHARDS_DUE = """
 SELECT s FROM generate_series(0, %s) AS s WHERE EXISTS (
@@ -40,7 +41,7 @@ def void_batch(
     registry: ProgramRegistry,
     context: EventContext,
     chain_key: bytes | None,
-) -> int | None:
+) -> BatchDone | None:
     """Let come back what authorizations hold whose deadlines have passed by `as_of`, each as of its deadline.
 
     How many there were; a second run finds nothing. With `chain_key` the entries carry their accounts' chains on.
@@ -63,7 +64,7 @@ def void_batch(
         books.apply(decision)
         writing.keep(decision)
     writing.write(connection, chain_key=chain_key, books=books, loaded=stocks)
-    return len(due)
+    return BatchDone(len(due), len(found) - len(accounts))
 
 
 def announce_batch(
@@ -73,7 +74,7 @@ def announce_batch(
     rows_max: int,
     registry: ProgramRegistry,
     context: EventContext,
-) -> int | None:
+) -> BatchDone | None:
     """Tell of authorizations that hold points at `as_of` and have their deadlines soon, each once.
 
     How many there were; a second run finds nothing. One whose deadline has passed by then is not told of any more.
@@ -81,7 +82,8 @@ def announce_batch(
     if not try_periodic_turn(connection, PeriodicTurn.NEAR_DEADLINE, shard):
         return None
     ahead = hours_ahead(registry, as_of)
-    accounts = lock_free_accounts(connection, accounts_with_near_deadlines(connection, shard, as_of, ahead, rows_max))
+    near_deadlines = accounts_with_near_deadlines(connection, shard, as_of, ahead, rows_max)
+    accounts = lock_free_accounts(connection, near_deadlines)
     found = load_near_deadlines(connection, accounts, as_of)
     due = []
     for authorization, reserved_at in found:
@@ -90,7 +92,7 @@ def announce_batch(
             due.append(authorization)
     note_told(connection, due)
     append_events(connection, [authorization_expiring(accounts[each.account_id], each, context) for each in due])
-    return len(due)
+    return BatchDone(len(due), len(near_deadlines) - len(accounts))
 
 
 def hours_ahead(registry: ProgramRegistry, as_of: datetime) -> dict[str, int]:

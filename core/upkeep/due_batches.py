@@ -1,8 +1,8 @@
 """What time brings, account by account: the same shell as posting, fed by the calendar instead of the inbox.
 
-Each batch takes what is due of one account shard in the caller's transaction, and returns how many accounts it changed:
-0 when nothing is due, None when another worker has the shard. A second run finds nothing. An account that somebody else
-holds is left for the next time, so that no task waits for it with everything behind it.
+Each batch takes what is due of one account shard in the caller's transaction, and returns how many accounts it changed,
+or None when another worker has the shard. A second run finds nothing. An account that somebody else holds is left for
+the next time, so that no task waits for it with everything behind it; it is counted, or it would look as not due.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -43,6 +43,7 @@ from core.upkeep.due_rows import (
     load_reminders,
     write_reminders,
 )
+from core.upkeep.runs import BatchDone
 
 
 def expire_batch(
@@ -52,20 +53,23 @@ def expire_batch(
     lots_max: int,
     context: EventContext,
     chain_key: bytes | None,
-) -> int | None:
+) -> BatchDone | None:
     """Expire lots that are due at `as_of`. With `chain_key` the entries carry their accounts' hash chains on.
 
     Accounts that have pending lots to release before are only released; the next batch expires what is due of them.
     """
     if not try_periodic_turn(connection, PeriodicTurn.EXPIRY, shard):
         return None
-    accounts = lock_free_accounts(connection, accounts_with_due_lots(connection, shard, as_of, lots_max))
+    found = accounts_with_due_lots(connection, shard, as_of, lots_max)
+    accounts = lock_free_accounts(connection, found)
+    in_use = len(found) - len(accounts)
     to_release = load_lots_to_release(connection, [*accounts], as_of)
     if to_release:
-        return _write_due(connection, accounts, to_release, as_of, decide_release, context, chain_key)
+        released = _write_due(connection, accounts, to_release, as_of, decide_release, context, chain_key)
+        return BatchDone(released, in_use)
     due = load_due_lots(connection, [*accounts], as_of)
     changed = _write_due(connection, accounts, due, as_of, decide_expiry, context, chain_key)
-    return changed + finish_expiries(connection, accounts, as_of)
+    return BatchDone(changed + finish_expiries(connection, accounts, as_of), in_use)
 
 
 def release_batch(
@@ -75,13 +79,15 @@ def release_batch(
     lots_max: int,
     context: EventContext,
     chain_key: bytes | None,
-) -> int | None:
+) -> BatchDone | None:
     """Release pending lots whose time has come by `as_of`. With `chain_key` the entries carry the chains on."""
     if not try_periodic_turn(connection, PeriodicTurn.RELEASE, shard):
         return None
-    accounts = lock_free_accounts(connection, accounts_with_lots_to_release(connection, shard, as_of, lots_max))
+    found = accounts_with_lots_to_release(connection, shard, as_of, lots_max)
+    accounts = lock_free_accounts(connection, found)
     due = load_lots_to_release(connection, [*accounts], as_of)
-    return _write_due(connection, accounts, due, as_of, decide_release, context, chain_key)
+    released = _write_due(connection, accounts, due, as_of, decide_release, context, chain_key)
+    return BatchDone(released, len(found) - len(accounts))
 
 
 class _Decide(Protocol):
@@ -118,7 +124,7 @@ def review_batch(
     accounts_max: int,
     registry: ProgramRegistry,
     context: EventContext,
-) -> int | None:
+) -> BatchDone | None:
     """Review tiers that were due by `as_of`: one boundary per account and call."""
     if not try_periodic_turn(connection, PeriodicTurn.REVIEW, shard):
         return None
@@ -138,7 +144,7 @@ def review_batch(
         program_at = registry.in_force(account.program_id)
         writing.keep(decide_tier_review(account, program_at, _since(counted[account_id])))
     writing.write(connection, chain_key=None)  # a review writes no entry
-    return len(due)
+    return BatchDone(len(due), len(found) - len(accounts))
 
 
 def warn_batch(
@@ -149,10 +155,11 @@ def warn_batch(
     registry: ProgramRegistry,
     context: EventContext,
     after: UUID | None,
-) -> UUID | None:
+) -> tuple[UUID | None, int] | None:
     """Announce tiers that the next review would take, as far ahead as their program says; each once for one review.
 
-    Looks at the next accounts after `after`; returns the last of them, None when there are no more.
+    Looks at the next accounts after `after`; returns the last of them, None when there are no more, and how many of
+    them others hold. None when another worker has the shard.
     """
     if not try_periodic_turn(connection, PeriodicTurn.WARNING, shard):
         return None
@@ -175,7 +182,7 @@ def warn_batch(
             events.append(tier_at_risk(account, risk, programs[account_id].qualification.measure, context))
     update_accounts(connection, changed)
     append_events(connection, events)
-    return found[-1] if found else None
+    return found[-1] if found else None, len(found) - len(accounts)
 
 
 def remind_batch(
@@ -185,13 +192,14 @@ def remind_batch(
     accounts_max: int,
     registry: ProgramRegistry,
     context: EventContext,
-) -> int | None:
+) -> BatchDone | None:
     """Announce points that are about to end, as far ahead as their program says; correct what was announced before."""
     if not try_periodic_turn(connection, PeriodicTurn.REMINDER, shard):
         return None
     ahead = {program_id: program.reminders.days_ahead for program_id, program in _programs(registry, as_of)}
     pairs = [(program_id, days) for program_id, each in ahead.items() for days in each]
-    accounts = lock_free_accounts(connection, accounts_to_remind(connection, shard, as_of, pairs, accounts_max))
+    found = accounts_to_remind(connection, shard, as_of, pairs, accounts_max)
+    accounts = lock_free_accounts(connection, found)
     expiring = load_expiring(connection, accounts, as_of)
     sent = load_reminders(connection, accounts, as_of)
     written, events = [], []
@@ -201,7 +209,7 @@ def remind_batch(
         events += [points_expiring(account, reminder, context) for reminder in due]
     write_reminders(connection, written)
     append_events(connection, events)
-    return len({account_id for account_id, _ in written})
+    return BatchDone(len({account_id for account_id, _ in written}), len(found) - len(accounts))
 
 
 def _programs(registry: ProgramRegistry, as_of: datetime) -> list[tuple[str, Program]]:

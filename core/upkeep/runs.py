@@ -13,6 +13,13 @@ from core.store.engine import run_bulk
 RECORD_SECONDS = 10
 
 
+class BatchDone(NamedTuple):
+    """What one batch of a periodic task came to."""
+
+    changed: int  #: accounts, or authorizations: how many it changed, or told of
+    in_use: int = 0  #: accounts that are due and left for the next time, since another session holds them
+
+
 class LastRun(NamedTuple):
     """What the last run of a task left for the next one."""
 

@@ -11,6 +11,7 @@ from core.posting.events import EventContext
 from core.store.programs import load_registry
 from core.upkeep.deadlines import announce_batch, shards_with_near_deadlines, void_batch
 from core.upkeep.retention import purge_reminders
+from core.upkeep.runs import BatchDone
 from core.upkeep.snapshots import keep_month
 from tests.factories import PROGRAM_TEXT, command, order, refund
 from tests.posting.test_authorizations import authorize, capture, void
@@ -87,11 +88,11 @@ def test_beats_side_by_side_tell_once(shell: Shell, engine: Engine) -> None:
         [shard] = shards_with_near_deadlines(connection, as_of, 256, registry)
     context = EventContext(EVENT_SOURCE, as_of)
     with engine.begin() as first, engine.begin() as second:
-        assert announce_batch(first, shard, as_of, 500, registry, context) == 1
+        assert announce_batch(first, shard, as_of, 500, registry, context) == BatchDone(1)
         assert announce_batch(second, shard, as_of, 500, registry, context) is None
     with engine.begin() as third:
         assert shards_with_near_deadlines(third, as_of, 256, registry) == []
-        assert announce_batch(third, shard, as_of, 500, registry, context) == 0
+        assert announce_batch(third, shard, as_of, 500, registry, context) == BatchDone(0)
     assert told(shell) == [("a1", 120, "c1")]
 
 
@@ -116,5 +117,7 @@ def test_neither_purging_nor_keeping_a_month_holds_up_a_deadline(shell: Shell) -
         registry = load_registry(other)
         assert purge_reminders(purging, now, 10) == 0
         assert keep_month(keeping, registry, "test", month_of(registry, "test", now - timedelta(days=40)))
-        assert void_batch(other, 0, now, 10, registry, context, None) == 0, "none is due, and it was looked for"
-        assert announce_batch(other, 0, now, 10, registry, context) == 0
+        assert void_batch(other, 0, now, 10, registry, context, None) == BatchDone(0), (
+            "none is due, and it was looked for"
+        )
+        assert announce_batch(other, 0, now, 10, registry, context) == BatchDone(0)

@@ -17,6 +17,7 @@ from core.store.ledger import lock_free_accounts
 from core.store.programs import load_registry
 from core.upkeep import due_batches
 from core.upkeep.due_batches import expire_batch, review_batch
+from core.upkeep.runs import BatchDone
 from tests.factories import PROGRAM_TEXT, order, refund
 from tests.ledger_rows import empty_ledger, ledger_rows
 from tests.shell import EVENT_SOURCE, Shell
@@ -351,5 +352,5 @@ class TestReview:
 def test_expiry_and_review_of_one_shard_do_not_hinder_each_other(engine: Engine) -> None:
     as_of, context = datetime(2026, 2, 1, tzinfo=UTC), EventContext(EVENT_SOURCE, datetime.now(UTC))
     with engine.begin() as first, engine.begin() as second:
-        assert expire_batch(first, 0, as_of, 500, context, None) == 0
-        assert review_batch(second, 0, as_of, 500, load_registry(second), context) == 0
+        assert expire_batch(first, 0, as_of, 500, context, None) == BatchDone(0)
+        assert review_batch(second, 0, as_of, 500, load_registry(second), context) == BatchDone(0)

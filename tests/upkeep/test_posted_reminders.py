@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 from core.posting.events import EventContext
 from core.store.programs import load_registry
 from core.upkeep.due_batches import release_batch, remind_batch, warn_batch
+from core.upkeep.runs import BatchDone
 from tests.factories import PROGRAM_TEXT, cancellation, fulfilment, order, refund
 from tests.shell import EVENT_SOURCE, Shell
 
@@ -234,8 +235,8 @@ def test_a_shard_that_another_run_has_is_left_to_it(engine: Engine) -> None:
     as_of, context = NOW, EventContext(EVENT_SOURCE, NOW)
     with engine.begin() as first, engine.begin() as second:
         registry = load_registry(first)
-        assert release_batch(first, 0, as_of, 500, context, None) == 0
-        assert remind_batch(first, 0, as_of, 500, registry, context) == 0
+        assert release_batch(first, 0, as_of, 500, context, None) == BatchDone(0)
+        assert remind_batch(first, 0, as_of, 500, registry, context) == BatchDone(0)
         warn_batch(first, 0, as_of, 500, registry, context, None)
         assert release_batch(second, 0, as_of, 500, context, None) is None
         assert remind_batch(second, 0, as_of, 500, registry, context) is None

@@ -56,6 +56,8 @@ def upkeep(
 
     Beat has all of this done by itself when it is due. An instant of the future is for trying out: with --apply, points
     that are still good expire, and nothing brings them back. Without --apply the accounts are locked for some seconds.
+
+    Exit code 1 with --apply when accounts that are due were in use and are left: ask again, or leave them to beat.
     """
     as_of = None if as_of_text is None else read_instant(as_of_text, "--as-of")
     settings = Settings()
@@ -67,17 +69,24 @@ def upkeep(
             now = snapshot_of(connection).as_of
         instant = now if as_of is None else as_of
         results = [_FUNCTIONS[task](runtime, instant.isoformat())]
-        while is_applied and not results[-1]["is_finished"]:
+        # What is in use now may be so for long: a run that finds nothing else is the last.
+        while is_applied and results[-1]["accounts"] and not results[-1]["is_finished"]:
             results.append(_FUNCTIONS[task](runtime, instant.isoformat()))
     accounts = sum(result["accounts"] for result in results)
     events: list[WrittenEvents] = results[-1].get("events", [])
     if as_json:
-        rest = {} if is_applied else {"is_complete": results[-1]["is_finished"], "events": events}
-        print_json({"task": task, "as_of": instant, "is_applied": is_applied, "accounts": accounts, **rest})
+        rest = {} if is_applied else {"events": events}
+        told = {name: results[-1][name] for name in ("in_use", "shards_in_use")}
+        found = {"accounts": accounts, **told, "is_complete": results[-1]["is_finished"], **rest}
+        print_json({"task": task, "as_of": instant, "is_applied": is_applied, **found})
     elif is_applied:
         say(f"{task} as of {time_text(instant)}: {count_text(accounts, 'account')} changed.")
+        _say_in_use(results[-1])
     else:
         _say(task, instant, now, accounts, events, as_of_text, is_complete=results[-1]["is_finished"])
+        _say_in_use(results[-1])
+    if is_applied and not results[-1]["is_finished"]:
+        raise typer.Exit(1)
 
 
 def _say(
@@ -100,8 +109,17 @@ def _say(
     if accounts:
         chosen = command_text(f"upkeep {task} --as-of", as_of_text) if as_of_text else f"loyalty upkeep {task}"
         say(f"Nothing is changed. To do it: {chosen} --apply")
-    else:
+    elif is_complete:
         say("Nothing is due.")
+
+
+def _say_in_use(result: dict[str, Any]) -> None:
+    """What could not be looked at, which may be due."""
+    if result["in_use"]:
+        are_in_use = count_text(result["in_use"], "account is in use", "accounts are in use")
+        say(f"{are_in_use} just now, and left out; ask again.")
+    if result["shards_in_use"]:
+        say("A worker is doing the same just now, and what it is at is left out; ask again.")
 
 
 def _publish_nothing() -> NoReturn:

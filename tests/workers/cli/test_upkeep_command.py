@@ -3,6 +3,8 @@
 import pytest
 from sqlalchemy import Engine
 
+from core.store.locks import PeriodicTurn, try_periodic_turn
+from core.store.shards import ACCOUNT_SHARDS
 from tests.factories import PROGRAM_TEXT, order
 from tests.shell import Shell
 from tests.workers.cli.command_line import CommandLine
@@ -74,3 +76,43 @@ def test_an_instant_that_no_person_can_mean_is_refused(loyalty: CommandLine, she
     assert printed.code == 2
     assert f"--as-of {instant} is not a time" in printed.err
     assert "The year is from 1900 to 2200" in " ".join(printed.err.split())
+
+
+def test_what_others_hold_is_told_as_left_and_not_as_not_due(loyalty: CommandLine, shell: Shell) -> None:
+    with shell.engine.begin() as foreign:
+        foreign.exec_driver_sql("SELECT 1 FROM accounts WHERE customer_id IN ('c1', 'c2') FOR UPDATE")
+        printed = loyalty("upkeep", "expire_lots", "--as-of", FUTURE)
+        assert "would change at least 1 account." in printed.out
+        assert printed.out.endswith("2 accounts are in use just now, and left out; ask again.\n")
+        printed = loyalty("upkeep", "expire_lots", "--as-of", FUTURE, "--apply", "--by", "Kim")
+        assert (printed.code, printed.out.splitlines()[1:]) == (
+            1, ["2 accounts are in use just now, and left out; ask again."],
+        )  # fmt: skip
+        printed = loyalty("upkeep", "expire_lots", "--as-of", FUTURE, "--apply", "--by", "Kim")
+        assert (printed.code, "Nothing is due" in printed.out) == (1, False)
+    assert [kept.rebuilt["accounts"] for kept in shell.rows("SELECT rebuilt FROM repairs")] == [1]
+    document = loyalty("upkeep", "expire_lots", "--as-of", FUTURE, "--apply", "--by", "Kim", "--json").json
+    assert (document["accounts"], document["in_use"], document["is_complete"]) == (2, 0, True)
+
+
+@pytest.mark.parametrize("task", DueTask)
+def test_no_task_calls_finished_what_it_could_not_look_at(loyalty: CommandLine, shell: Shell, task: DueTask) -> None:
+    instant = "2189-06-15T00:00:00Z" if task in {DueTask.REMIND, DueTask.WARN_TIERS} else FUTURE
+    due = loyalty("upkeep", task, "--as-of", instant, "--json").json
+    with shell.engine.begin() as foreign:
+        foreign.exec_driver_sql("SELECT 1 FROM accounts FOR UPDATE")
+        document = loyalty("upkeep", task, "--as-of", instant, "--json").json
+    assert (document["accounts"], document["is_complete"]) == (0, not due["accounts"])
+    assert (document["in_use"] > 0) is (due["accounts"] > 0)
+
+
+def test_what_another_worker_is_at_is_told_as_left(loyalty: CommandLine, shell: Shell) -> None:
+    with shell.engine.begin() as other:
+        assert all(try_periodic_turn(other, PeriodicTurn.EXPIRY, shard) for shard in range(ACCOUNT_SHARDS))
+        for more in ((), ("--apply", "--by", "Kim")):
+            printed = loyalty("upkeep", "expire_lots", "--as-of", FUTURE, *more)
+            assert printed.out.endswith(
+                "A worker is doing the same just now, and what it is at is left out; ask again.\n"
+            )
+            assert "Nothing is due" not in printed.out
+    assert shell.rows("SELECT 1 FROM repairs") == []
