@@ -109,6 +109,7 @@ def _of_command(change: AccountChange, asked: Asked) -> list[Entry]:
 def _account(account: Account, members: Iterable[Member] | None) -> AnsweredAccount:
     answered: AnsweredAccount = {
         "account_id": str(account.account_id),
+        "program_id": account.program_id,
         "customer_id": account.customer_id,
         "balance": account.balance,
         "pending": account.pending,

@@ -1,6 +1,6 @@
 """What commands are answered, for people: a sentence, and a table of before and after."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -21,11 +21,14 @@ def done_text(done: str, data: CommandAcceptedData) -> str:
     return f"{text}; {count_text(remainder, 'point')} could not be" if remainder else text
 
 
-def print_accounts(data: CommandAcceptedData, zone: ZoneInfo) -> None:
-    """Each account before and after the command, and which points it gave or took."""
+def print_accounts(data: CommandAcceptedData, zone_of: Callable[[str], ZoneInfo]) -> None:
+    """Each account before and after the command, in its own program, and which points it gave or took."""
     for account in data["accounts"]:
+        program_id = account.get("program_id")
+        zone = zone_of(program_id or data["program_id"])
+        where = "" if program_id is None else f" in {program_id}"
         entries = [entry for entry in data["entries"] if entry["account_id"] == account["account_id"]]
-        say(f"{account['customer_id']} in {data['program_id']} (account {account['account_id']})")
+        say(f"{account['customer_id']}{where} (account {account['account_id']})")
         print_listing(("  ", ">before", ">after"), [*_holdings(account, entries)])
         lots = [part for entry in entries for part in entry["lots"]]
         if lots:

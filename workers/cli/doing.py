@@ -79,7 +79,8 @@ def _say(spelling: Spelling, answer: CommandAccepted, rules: ProgramRegistry | N
     if rules is None:
         print_erased(data)
     else:
-        print_accounts(data, rules.at(data["program_id"], datetime.fromisoformat(data["recorded_at"])).program.zone)
+        recorded_at = datetime.fromisoformat(data["recorded_at"])
+        print_accounts(data, lambda program_id: rules.at(program_id, recorded_at).program.zone)
     if is_dry_run:
         say("Nothing is changed. To do it: leave out --dry-run")
     else:

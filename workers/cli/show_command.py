@@ -54,8 +54,7 @@ def show(
             if "erased" in command.answer:
                 print_erased(command.answer)  # type: ignore[arg-type]  # as it was written
                 continue
-            zone = now.program(command.answer["program_id"]).zone
-            print_accounts(command.answer, zone)  # type: ignore[arg-type]  # as it was written
+            print_accounts(command.answer, lambda program_id: now.program(program_id).zone)  # type: ignore[arg-type]  # as it was written
 
 
 def _say_outcome(command: KnownCommand) -> None:

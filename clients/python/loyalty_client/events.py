@@ -93,6 +93,8 @@ class AnsweredAccount(ReceivedPart):
     """The account."""
     own_account_id: str | None = None
     """The id that its maker gave it, where it has one."""
+    program_id: str | None = None
+    """The account's program; those of a conversion are of two. Absent of answers that were kept before it was told."""
     customer_id: str
     """The shop's id of the customer."""
     balance: int

@@ -28,6 +28,8 @@ class AnsweredAccount(TypedDict):
     """The account."""
     own_account_id: NotRequired[str]
     """The id that its maker gave it, where it has one."""
+    program_id: NotRequired[str]
+    """The account's program; those of a conversion are of two. Absent of answers that were kept before it was told."""
     customer_id: str
     """The shop's id of the customer."""
     balance: int

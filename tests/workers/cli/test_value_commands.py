@@ -1,5 +1,8 @@
 """`loyalty points`: commands that a person gives. They are done at once, and each shows what it did."""
 
+import re
+from zoneinfo import ZoneInfo
+
 import pytest
 
 from core.messages.inbound.command_messages import COMMAND_PREFIX
@@ -9,6 +12,7 @@ from tests.factories import PROGRAM_TEXT, as_bytes, command, order
 from tests.shell import EVENT_SOURCE, LIMITS, Shell, take_by_operator
 from tests.workers.cli.command_line import CommandLine
 from workers.cli.command_spellings import OPTIONS, PARTIES, SPELLINGS, Spelling
+from workers.cli.output import until_text
 from workers.cli.value_commands import fields_of, naming_fields
 
 UNTIL = "2090-06-30T22:00:00+00:00"
@@ -90,6 +94,26 @@ class TestPoints:
         turned = loyalty("points", "convert", "c1", "money", 50, "--program", "test")
         assert turned.code == 0, turned.err
         assert (shell.balance(), shell.balance(program_id="money"), shell.differences()) == (50, 5, [])
+
+    def test_each_account_of_a_conversion_is_told_in_its_own_program_and_zone(
+        self, loyalty: CommandLine, shell: Shell
+    ) -> None:
+        far = PROGRAM_TEXT.replace("program_id: test", "program_id: money").replace("/shops/test", "/m")
+        far = far.replace("Europe/Berlin", "Pacific/Kiritimati") + "expiry: {policy: after_days, days: 90}\n"
+        shell.apply_program(far)
+        shell.apply_program(
+            PROGRAM_TEXT + "conversions: [{to_program: money, points: 10, gives: 1}]\n", "2026-01-01T00:00:00Z"
+        )
+        shell.take(order("o1", "100.00"))
+        turned = loyalty("points", "convert", "c1", "money", 50, "--program", "test", "--id", "k1").out
+        ends = shell.value("SELECT expires_at FROM lots WHERE expires_at IS NOT NULL")
+        assert ends.astimezone(ZoneInfo("Pacific/Kiritimati")).hour == 0
+        for page in (turned, loyalty("command", "show", "k1").out):
+            [taken, given] = re.findall(r"^c1 in (\w+) \(account", page, re.MULTILINE)
+            assert (taken, given) == ("test", "money")
+            assert until_text(ends, ZoneInfo("Pacific/Kiritimati")) in page
+        told = loyalty("command", "show", "k1", "--json").json["commands"][0]["answer"]["accounts"]
+        assert [account["program_id"] for account in told] == ["test", "money"]
 
     def test_they_are_reserved_captured_in_part_and_given_back(self, loyalty: CommandLine, shell: Shell) -> None:
         shell.take(order("o1", "100.00"))
