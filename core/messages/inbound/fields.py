@@ -33,6 +33,7 @@ SIGNED_QUANTITY_PATTERN = r"^-?[0-9]{1,12}(\.[0-9]{1,3})?$"
 QUANTITY_MAX = 10**12 - 1
 ID_CHARACTERS_MAX = 200
 TEXT_CHARACTERS_MAX = 500
+OPERATOR_CHARACTERS_MAX = 100
 ATTRIBUTES_MAX = 100
 ATTRIBUTE_CHARACTERS_MAX = 1_000  #: of a text; a name has 200, as an id
 ATTRIBUTE_INTEGER_MAX = 2**63 - 1
@@ -206,7 +207,9 @@ Label = Annotated[str, StringConstraints(min_length=1, max_length=ID_CHARACTERS_
 #: For people.
 Text = Annotated[str, StringConstraints(min_length=1, max_length=TEXT_CHARACTERS_MAX, pattern=LABEL_PATTERN)]
 #: Who acts by hand. No e-mail address: answers and entries show it.
-OperatorName = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=id_pattern(but="@"))]
+OperatorName = Annotated[
+    str, StringConstraints(min_length=1, max_length=OPERATOR_CHARACTERS_MAX, pattern=id_pattern(but="@"))
+]
 CurrencyCode = Annotated[
     str,
     AfterValidator(_known_currency),

@@ -18,25 +18,21 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
 from core.domain.ids import oddity
-from core.domain.ledger import POINTS_MAX
 from core.domain.orders.facts import LineKind
 from core.domain.outcomes import Reason
-from core.domain.value.commands import EMAIL, PHONE
-from core.messages.inbound.command_messages import SWITCHES
 from core.messages.inbound.contracts import Contracts
 from core.messages.inbound.fields import (
-    AMOUNT_PATTERN,
     CURRENCIES,
     OWN_PROBLEM,
-    TEXT_CHARACTERS_MAX,
+    SIGNED_AMOUNT_PATTERN,
     TYPE_LIKE,
     plain_decimal,
 )
 from core.messages.inbound.near_names import near_match, nearest
-from core.messages.inbound.order_messages import CATEGORIES_MAX, LINES_MAX, TAGS_MAX, Envelope
-from core.messages.inbound.personal_names import EMAIL_ADVICE, PHONE_ADVICE
+from core.messages.inbound.order_messages import Envelope
 from core.messages.inbound.stray_fields import STRAY, stray_problems
 from core.messages.inbound.unknown_types import meant_type
+from core.messages.inbound.wanted import AMOUNTS, wanted
 from core.messages.inbound.wrong_numbers import number_advice
 
 NO_NUMBER = "NaN or Infinity"
@@ -47,44 +43,7 @@ _NAMES_COMPARED_MAX = 400
 _LINES_CHECKED_MAX = 100
 _PROBLEMS_TOLD_MAX = 200
 
-_AMOUNT = re.compile(AMOUNT_PATTERN)
-_LABEL_WANTED = "it must be a string of 1 to 200 characters without control characters"
-_ID_WANTED = "it must be a string of 1 to 200 characters, none of them invisible, and no blank at either end"
-_AMOUNT_WANTED = (
-    "amounts are decimal strings in major units, not negative, at most 12 digits before and 4 after the point"
-)
-_WANTED = {
-    "specversion": 'leave it out or write "1.0"',
-    "time": 'write the date, time and offset of RFC 3339, such as "2026-01-31T09:30:00Z"',
-    "data": "it must be an object with the facts of the event",
-    "by": f'{_ID_WANTED}, and without "@": the name of who gave it, no e-mail address',
-    "customer_id": f'{_ID_WANTED}, and without "@": an opaque id, no e-mail address; leave it out for a guest',
-    PHONE: f"it must be a string: {PHONE_ADVICE}",
-    EMAIL: f"it must be a string: {EMAIL_ADVICE}",
-    "sku": _LABEL_WANTED,
-    "currency": 'write the ISO 4217 code of three upper-case letters, such as "EUR"',
-    "rate": "it must be a decimal string above 0, at most 12 digits before and 12 after the point: what one unit of "
-    "the order's currency is worth in the program's, such as \"0.0529\"",
-    "lines": f"it must be an array of 1 to {LINES_MAX:,} lines",
-    "lines[]": "a line must be an object",
-    "quantity": 'write an integer or a decimal string above 0, with at most 3 places, such as 2 or "0.250"',
-    "amount": _AMOUNT_WANTED,
-    "tax": _AMOUNT_WANTED,
-    "points_paid": _AMOUNT_WANTED,
-    "paid": _AMOUNT_WANTED,
-    "net": _AMOUNT_WANTED,
-    "kind": f"leave it out or write one of {', '.join(LineKind)}",
-    "categories": f"it must be an array of at most {CATEGORIES_MAX} strings of 1 to 200 characters",
-    "categories[]": _LABEL_WANTED,
-    "attributes": "it must be an object of at most 100 strings, integers, true or false",
-    "customer_tags": f"it must be an array of at most {TAGS_MAX} strings of 1 to 200 characters",
-    "customer_tags[]": _LABEL_WANTED,
-    "full": "write true, or leave it out",
-    "points": f"it must be a whole number from 1 to {POINTS_MAX:,}, for an adjustment perhaps below 0",
-    "reason": f"it must be a string of 1 to {TEXT_CHARACTERS_MAX} characters without control characters",
-    **dict.fromkeys(SWITCHES, "write true or false, or leave it out"),
-}
-_AMOUNTS = ("amount", "tax", "points_paid", "paid", "net")
+_SIGNED_AMOUNT = re.compile(SIGNED_AMOUNT_PATTERN)
 _NUMBER_LIKE = re.compile(r"[A-Za-z€$£]{0,4} ?[-+\d.,'eE ]*[A-Za-z€$£%]{0,4}")
 #: Whose values are shown, and which: a name or an address may stand in the wrong field, too.
 _SHOWN = {
@@ -94,9 +53,9 @@ _SHOWN = {
     "currency": re.compile(r"[A-Za-z]{0,5}"),
     "kind": re.compile(r"[A-Za-z_-]{0,12}"),
     "full": re.compile(r"[A-Za-z]{0,5}"),
-    **dict.fromkeys(("quantity", "rate", *_AMOUNTS), _NUMBER_LIKE),
+    **dict.fromkeys(("quantity", "rate", *AMOUNTS), _NUMBER_LIKE),
 }
-_NUMBERS = {*_AMOUNTS, "quantity"}
+_NUMBERS = {*AMOUNTS, "quantity"}
 _CURRENCY_CODES = tuple(sorted(CURRENCIES))
 _CODE_CHARACTERS = 3
 _KINDS = tuple(kind.value for kind in LineKind)
@@ -308,11 +267,13 @@ def _problems(
         if error["type"] == OWN_PROBLEM:
             yield Problem(path, error["msg"])
         elif error["type"] == "missing":
-            yield Problem(path, _missing_text(cast("str", field), parent, contracts, effort))
+            yield Problem(path, _missing_text(cast("str", field), parent, event.get("type"), contracts, effort))
         else:
             there = parent if isinstance(parent, dict) else {}
-            advice = number_advice(field, value, there, event.get("type"), contracts) if field in _NUMBERS else None
-            yield Problem(path, f"is {_found(value, field)}; {advice or _wanted(value, field, contracts, effort)}")
+            event_type = event.get("type")
+            advice = number_advice(field, value, there, event_type, contracts) if field in _NUMBERS else None
+            advice = advice or _advice(value, field or "", event_type, contracts, effort)
+            yield Problem(path, f"is {_found(value, field)}; {advice}")
 
 
 def _walk(event: Any, loc: tuple[str | int, ...], *, missing: bool) -> tuple[tuple[str | int, ...], Any, Any]:
@@ -330,7 +291,7 @@ def _walk(event: Any, loc: tuple[str | int, ...], *, missing: bool) -> tuple[tup
     return tuple(path), parent, value
 
 
-def _missing_text(field: str, parent: Any, contracts: Contracts, effort: Effort) -> str:
+def _missing_text(field: str, parent: Any, event_type: object, contracts: Contracts, effort: Effort) -> str:
     keys = [key for key in islice(parent, _KEYS_COMPARED_MAX) if len(key) <= VALUE_CHARACTERS_MAX]
     unknown = [key for key in keys if key not in contracts.field_names]
     match = effort.near_match(field, unknown)
@@ -338,7 +299,7 @@ def _missing_text(field: str, parent: Any, contracts: Contracts, effort: Effort)
         return f"is missing; did you mean it by {shown(match)}?"
     if field == "data" and "data_base64" in parent:
         return "is missing; send the facts as a JSON object in data, not as data_base64"
-    return f"is missing; {_wanted(None, field, contracts, effort)}"
+    return f"is missing; {_advice(None, field, event_type, contracts, effort)}"
 
 
 def _found(value: Any, field: str | None) -> str:
@@ -358,13 +319,13 @@ def _found(value: Any, field: str | None) -> str:
             return "an object"
 
 
-def _wanted(value: Any, field: str | None, contracts: Contracts, effort: Effort) -> str:
+def _advice(value: Any, field: str, event_type: object, contracts: Contracts, effort: Effort) -> str:
+    """How to mend the value of a field, as far as it can be seen what was meant by it."""
     if field == "type":
         return f"it must be one of the strings {', '.join(json.dumps(name) for name in contracts)}"
-    wanted = _WANTED.get(field or "", _ID_WANTED)
-    if field in _AMOUNTS and isinstance(value, int | float) and not isinstance(value, bool):
+    if field in AMOUNTS and isinstance(value, int | float) and not isinstance(value, bool):
         written = shown(value)
-        if _AMOUNT.match(written):
+        if _SIGNED_AMOUNT.match(written):
             amount = Decimal(plain_decimal(written))
             places = -cast("int", amount.as_tuple().exponent)
             return f'amounts are decimal strings in major units: write "{amount:.{max(places, 2)}f}"'
@@ -380,4 +341,4 @@ def _wanted(value: Any, field: str | None, contracts: Contracts, effort: Effort)
             return f'did you mean "{match}"?'
         if field == "time" and re.fullmatch(r"[0-9-]{10}[Tt ][0-9:]{8}(\.[0-9]+)?", value):
             return f'the offset from UTC is missing: write "{value[:10]}T{value[11:19]}Z" if it is UTC'
-    return wanted
+    return wanted(field, event_type)

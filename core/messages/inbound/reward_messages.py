@@ -19,7 +19,7 @@ from core.messages.inbound.command_messages import (
 from core.messages.inbound.fields import Id, UtcTime
 from core.messages.inbound.order_messages import STRICT, Envelope
 
-_SECONDS_MAX = 3_660 * 86_400
+ISSUED_SECONDS_MAX = 3_660 * 86_400
 
 NamedIssue = Annotated[Id, Field(description="The issued reward: the id that it was given, or its command's.")]
 
@@ -35,7 +35,7 @@ class IssueRewardData(NamingData):
     """Names what is issued for ever, in all programs; left out, it has the command's id."""
     expires_at: NotRequired[UtcTime | None]
     """The deadline, one hour to 3,660 days ahead: what is not redeemed by then is taken back. Left out: none."""
-    expires_in_seconds: NotRequired[Annotated[int, Field(ge=SECONDS_MIN, le=_SECONDS_MAX)] | None]
+    expires_in_seconds: NotRequired[Annotated[int, Field(ge=SECONDS_MIN, le=ISSUED_SECONDS_MAX)] | None]
     """The same, counted from when it is issued."""
     reason: NotRequired[Reason]
     order_id: NotRequired[ForOrder]

@@ -25,13 +25,14 @@ def number_advice(
 
     `known` are the types of event that may be suggested.
     """
-    if field == "quantity" and _is_zero(value):
+    is_signed = event_type == "order.amended" and field != "points_paid"  # its lines may be below 0
+    if field == "quantity" and _is_zero(value) and not is_signed:
         is_refund = event_type == "order.refunded"
         instead = "leave it out where money alone was given back, else the line" if is_refund else "leave the line out"
         return f"a quantity is above 0: {instead}"
-    if not _is_negative(value):
+    if is_signed or not _is_negative(value):
         return None
-    if event_type in {"order.completed", "order.amended"}:
+    if event_type == "order.completed":
         return _of_order(field, there, known)
     if field in {"paid", "net", "amount", "quantity"} and event_type == "order.refunded":
         undo = _UNDO if "order.refund_reverted" in known else ""
