@@ -140,7 +140,7 @@ def test_an_array_of_too_many_events_is_kept_whole() -> None:
         ("data.lines.1.quantity", "0.00", Reason.INVALID_DATA, 'quantity is "0.00"; a quantity is above 0'),
         ("data.lines.1.quantity", 1.5, Reason.INVALID_DATA, "data.lines[1].quantity is the number 1.5;"),
         ("data.lines.1.quantity", True, Reason.INVALID_DATA, "data.lines[1].quantity is true;"),
-        ("data.lines.1.quantity", 10**30, Reason.INVALID_DATA, "data.lines[1].quantity is the number 1000"),
+        ("data.lines.1.quantity", 10**30, Reason.INVALID_DATA, "data.lines[1].quantity is a number; write"),
         ("data.lines.1.kind", "delivery", Reason.INVALID_DATA, 'did you mean "shipping"?'),
         ("data.lines.1.kind", "gift", Reason.INVALID_DATA, "leave it out or write one of product, shipping, fee, tip"),
         ("data.lines.1.kind", "free", Reason.INVALID_DATA, "leave it out or write one of product, shipping, fee, tip"),
@@ -158,7 +158,7 @@ def test_an_array_of_too_many_events_is_kept_whole() -> None:
         ),
         ("data.rate", 1.2, Reason.INVALID_DATA, "data.rate is the number 1.2; it must be a decimal string above 0"),
         ("data.rate", "0.0", Reason.INVALID_DATA, "data.rate is 0; a rate is above 0"),
-        ("data.points_paid", "much", Reason.INVALID_DATA, "data.points_paid is the string"),
+        ("data.points_paid", "much", Reason.INVALID_DATA, "data.points_paid is a string of length 4; amounts"),
         (
             "data.points_paid",
             "18.01",
@@ -335,7 +335,7 @@ class TestOneArray:
         codes = [f"{letter}EUR" for letter in "ABCDEFGHIJ"]
         details = [event.detail for event in read([changed(ORDER, "data.currency", code) for code in codes])]  # type: ignore[union-attr]
         assert ["did you mean" in detail for detail in details] == [True] * 2 + [False] * 8
-        assert all("data.currency is the string" in detail for detail in details)
+        assert all("data.currency is a string of length 4; write" in detail for detail in details[2:])
 
     def test_lines_after_a_wrong_one_are_looked_at_in_the_first_events(self) -> None:
         events = read([changed(ORDER, "data.lines", [{"line_id": "1"}] * 80)] * 3)

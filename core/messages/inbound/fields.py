@@ -31,6 +31,8 @@ TIME_PATTERN = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-
 SIGNED_AMOUNT_PATTERN = r"^-?[0-9]{1,12}(\.[0-9]{1,4})?$"
 SIGNED_QUANTITY_PATTERN = r"^-?[0-9]{1,12}(\.[0-9]{1,3})?$"
 QUANTITY_MAX = 10**12 - 1
+#: From here on a whole number has as many digits as a telephone number, and no problem shows it.
+NUMBER_HIDDEN_FROM = 10**9
 ID_CHARACTERS_MAX = 200
 TEXT_CHARACTERS_MAX = 500
 OPERATOR_CHARACTERS_MAX = 100

@@ -20,6 +20,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from typing_extensions import TypedDict
 
 from core.messages.inbound.fields import (
+    NUMBER_HIDDEN_FROM,
     OWN_PROBLEM,
     ZERO_PATTERN,
     Amount,
@@ -342,7 +343,8 @@ def _paid_beyond(data: OrderCompletedData) -> list[InitErrorDetails]:
     if paid <= cost:
         return []
     most = plain_decimal(f"{cost:f}")
-    text = f"is {paid}, more than the {most} that all lines cost with their tax; send the part that points paid"
+    said = f"is {paid}," if paid < NUMBER_HIDDEN_FROM else "is"
+    text = f"{said} more than the {most} that all lines cost with their tax; send the part that points paid"
     return [own_problem(("points_paid",), text)]
 
 

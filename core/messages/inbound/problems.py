@@ -1,7 +1,7 @@
 """Says what is wrong with a message that came in: what, where, and how to mend it.
 
-The text is stored, logged and published, so it shows values only of fields that cannot hold personal data (amounts,
-quantities, currency, kind, type, time), and never more than 40 characters of one.
+The text is stored, logged and published, so it shows a value only where that looks like what belongs there and like
+nothing of a person (`shown_values`).
 
 Explaining costs far more than reading, and whoever sends wrong messages decides how often it is done. So `Effort`
 bounds it for each message; what is no longer looked at is counted, or said to be there.
@@ -9,7 +9,7 @@ bounds it for each message; what is no longer looked at is counted, or said to b
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from itertools import islice
 from typing import Any, NamedTuple, cast
@@ -18,18 +18,23 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
 from core.domain.ids import oddity
-from core.domain.orders.facts import LineKind
 from core.domain.outcomes import Reason
 from core.messages.inbound.contracts import Contracts
 from core.messages.inbound.fields import (
-    CURRENCIES,
     OWN_PROBLEM,
     SIGNED_AMOUNT_PATTERN,
-    TYPE_LIKE,
     plain_decimal,
 )
-from core.messages.inbound.near_names import near_match, nearest
+from core.messages.inbound.near_names import near_match
 from core.messages.inbound.order_messages import Envelope
+from core.messages.inbound.shown_values import (
+    DISCOUNTS,
+    VALUE_CHARACTERS_MAX,
+    may_be_shown,
+    near_currency,
+    near_kind,
+    shown,
+)
 from core.messages.inbound.stray_fields import STRAY, stray_problems
 from core.messages.inbound.unknown_types import meant_type
 from core.messages.inbound.wanted import AMOUNTS, wanted
@@ -37,30 +42,13 @@ from core.messages.inbound.wrong_numbers import number_advice
 
 NO_NUMBER = "NaN or Infinity"
 PROBLEMS_SHOWN_MAX = 5
-VALUE_CHARACTERS_MAX = 40
 _KEYS_COMPARED_MAX = 50
 _NAMES_COMPARED_MAX = 400
 _LINES_CHECKED_MAX = 100
 _PROBLEMS_TOLD_MAX = 200
 
 _SIGNED_AMOUNT = re.compile(SIGNED_AMOUNT_PATTERN)
-_NUMBER_LIKE = re.compile(r"[A-Za-z€$£]{0,4} ?[-+\d.,'eE ]*[A-Za-z€$£%]{0,4}")
-#: Whose values are shown, and which: a name or an address may stand in the wrong field, too.
-_SHOWN = {
-    "specversion": re.compile(r"[0-9.]*"),
-    "time": re.compile(r"[0-9TtZz:.,+ -]*"),
-    "type": TYPE_LIKE,
-    "currency": re.compile(r"[A-Za-z]{0,5}"),
-    "kind": re.compile(r"[A-Za-z_-]{0,12}"),
-    "full": re.compile(r"[A-Za-z]{0,5}"),
-    **dict.fromkeys(("quantity", "rate", *AMOUNTS), _NUMBER_LIKE),
-}
 _NUMBERS = {*AMOUNTS, "quantity"}
-_CURRENCY_CODES = tuple(sorted(CURRENCIES))
-_CODE_CHARACTERS = 3
-_KINDS = tuple(kind.value for kind in LineKind)
-_KINDS_MEANT = {"fees": "fee", "tips": "tip", "shipment": "shipping", "delivery": "shipping", "postage": "shipping"}
-_DISCOUNTS = {"discount", "coupon", "rebate"}
 _ENVELOPE: TypeAdapter[Envelope] = TypeAdapter(Envelope)
 _ENVELOPE_FIELDS = set(Envelope.__annotations__)
 
@@ -120,7 +108,10 @@ def explain(body: bytes, error: ValidationError, contracts: Contracts, effort: E
         return Reason.NOT_JSON, not_json_detail(body, errors[0]["msg"])
     event = from_json(body)
     if not isinstance(event, dict):
-        return Reason.NOT_AN_EVENT, f"the message is {_found(event, None)}; send an object, or an array of objects"
+        return (
+            Reason.NOT_AN_EVENT,
+            f"the message is {_found(event, '', effort)}; send an object, or an array of objects",
+        )
     if set(event) == {STREAM_ENTRY} and isinstance(event[STREAM_ENTRY], dict):
         return Reason.NOT_AN_EVENT, _entry_detail(list(event[STREAM_ENTRY]))
     event_type = event.get("type")
@@ -128,7 +119,7 @@ def explain(body: bytes, error: ValidationError, contracts: Contracts, effort: E
     if errors[0]["type"] in {"union_tag_invalid", "union_tag_not_found"}:
         worded = list(_envelope_problems(body, event, contracts, effort))
         if not worded:
-            return Reason.UNKNOWN_TYPE, _unknown_type_detail(cast("str", event_type), contracts)
+            return Reason.UNKNOWN_TYPE, _unknown_type_detail(cast("str", event_type), contracts, effort)
     else:
         strays = _strays(errors, event, contracts)
         errors = [each for each in errors if each["type"] != STRAY]
@@ -174,19 +165,6 @@ def _entry_detail(names: list[str]) -> str:
     return f"the entry has no field event; it has {there}: put the JSON of the event into the field event"
 
 
-def near_currency(code: str, match: Callable[..., str | None] = near_match) -> str | None:
-    """Find the currency that `code` was meant to be: "gbp" and "EURO" are clear, "US" and "GBX" are anybody's guess."""
-    return match(code, _CURRENCY_CODES, cutoff=0.8) if len(code) >= _CODE_CHARACTERS else None
-
-
-def shown(value: Any) -> str:
-    """Write a value as JSON, in ASCII, cut to 40 characters."""
-    text = json.dumps(value[:VALUE_CHARACTERS_MAX] if isinstance(value, str) else value)
-    if len(text) > VALUE_CHARACTERS_MAX:
-        return f"{text[: VALUE_CHARACTERS_MAX - 3]}..."
-    return text
-
-
 def _joined(problems: Sequence[Problem], unworded: int, lines_left: int, effort: Effort) -> str:
     told = effort.told(problems)
     parts = [str(problem) for problem in told]
@@ -199,10 +177,10 @@ def _joined(problems: Sequence[Problem], unworded: int, lines_left: int, effort:
     return "; ".join(parts)
 
 
-def _unknown_type_detail(event_type: str, contracts: Contracts) -> str:
+def _unknown_type_detail(event_type: str, contracts: Contracts, effort: Effort) -> str:
     meant = meant_type(event_type, contracts)
     mend = f"did you mean {meant}?" if meant else f"known are {', '.join(contracts)}"
-    return f"type is {_found(event_type, 'type')}, which this release does not know; {mend}"
+    return f"type is {_found(event_type, 'type', effort)}, which this release does not know; {mend}"
 
 
 def _strays(errors: Sequence[Any], event: Any, contracts: Contracts) -> list[Problem]:
@@ -273,7 +251,7 @@ def _problems(
             event_type = event.get("type")
             advice = number_advice(field, value, there, event_type, contracts) if field in _NUMBERS else None
             advice = advice or _advice(value, field or "", event_type, contracts, effort)
-            yield Problem(path, f"is {_found(value, field)}; {advice}")
+            yield Problem(path, f"is {_found(value, field or '', effort)}; {advice}")
 
 
 def _walk(event: Any, loc: tuple[str | int, ...], *, missing: bool) -> tuple[tuple[str | int, ...], Any, Any]:
@@ -302,13 +280,14 @@ def _missing_text(field: str, parent: Any, event_type: object, contracts: Contra
     return f"is missing; {_advice(None, field, event_type, contracts, effort)}"
 
 
-def _found(value: Any, field: str | None) -> str:
+def _found(value: Any, field: str, effort: Effort) -> str:
+    """Say what stands there, and its value where that may be shown."""
     match value:
         case None | True | False:
             return shown(value)
         case int() | float():
-            return f"the number {shown(value)}" if field in _SHOWN else "a number"
-        case str() if field in _SHOWN and len(value) <= VALUE_CHARACTERS_MAX and _SHOWN[field].fullmatch(value):
+            return f"the number {shown(value)}" if may_be_shown(field, value) else "a number"
+        case str() if may_be_shown(field, value, effort.near_match):
             return f"the string {shown(value)}"
         case str():
             odd = oddity(value)
@@ -323,7 +302,7 @@ def _advice(value: Any, field: str, event_type: object, contracts: Contracts, ef
     """How to mend the value of a field, as far as it can be seen what was meant by it."""
     if field == "type":
         return f"it must be one of the strings {', '.join(json.dumps(name) for name in contracts)}"
-    if field in AMOUNTS and isinstance(value, int | float) and not isinstance(value, bool):
+    if field in AMOUNTS and not isinstance(value, str | bool) and may_be_shown(field, value):
         written = shown(value)
         if _SIGNED_AMOUNT.match(written):
             amount = Decimal(plain_decimal(written))
@@ -333,10 +312,10 @@ def _advice(value: Any, field: str, event_type: object, contracts: Contracts, ef
         match = None
         if field == "currency":
             match = near_currency(value, effort.near_match)
-        elif field == "kind" and value.casefold() in _DISCOUNTS:
+        elif field == "kind" and value.casefold() in DISCOUNTS:
             return "a discount is not a line: take it off the amounts of the goods that it is for"
         elif field == "kind":
-            match = _KINDS_MEANT.get(value.casefold()) or nearest(value, _KINDS)
+            match = near_kind(value)
         if match:
             return f'did you mean "{match}"?'
         if field == "time" and re.fullmatch(r"[0-9-]{10}[Tt ][0-9:]{8}(\.[0-9]+)?", value):

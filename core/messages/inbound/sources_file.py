@@ -18,7 +18,7 @@ from core.domain.value.verbs import VERBS_OF_CHOSEN_POINTS, Verb
 from core.errors import SourcesFileError
 from core.messages.inbound.fields import Id
 from core.messages.inbound.near_names import near_match
-from core.messages.inbound.problems import shown
+from core.messages.inbound.shown_values import shown
 from core.messages.inbound.sources import (
     KEY_ID_PATTERN,
     SECRET_BYTES_MAX,

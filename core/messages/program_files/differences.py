@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from core.domain.program import ANY_TIER, Program
-from core.messages.inbound.problems import VALUE_CHARACTERS_MAX
+from core.messages.inbound.shown_values import VALUE_CHARACTERS_MAX
 
 _NAMES = ("rule_id", "promotion_id", "tier_id", "to_program", "reward_id")
 _LISTED_MAX = 10

@@ -11,7 +11,7 @@ from core.domain.calendar import time_zone_names
 from core.domain.program import BASE_TIER
 from core.messages.inbound.fields import CURRENCIES
 from core.messages.inbound.near_names import near_match
-from core.messages.inbound.problems import VALUE_CHARACTERS_MAX, near_currency
+from core.messages.inbound.shown_values import VALUE_CHARACTERS_MAX, near_currency
 from core.messages.program_files.file_fields import (
     allowed_at,
     fields_at,
