@@ -37,8 +37,9 @@ from core.messages.inbound.shown_values import (
 )
 from core.messages.inbound.stray_fields import STRAY, stray_problems
 from core.messages.inbound.unknown_types import meant_type
-from core.messages.inbound.wanted import AMOUNTS, wanted
+from core.messages.inbound.wanted import AMOUNTS, TIMES, wanted
 from core.messages.inbound.wrong_numbers import number_advice
+from core.messages.inbound.wrong_times import time_advice
 
 NO_NUMBER = "NaN or Infinity"
 PROBLEMS_SHOWN_MAX = 5
@@ -318,6 +319,6 @@ def _advice(value: Any, field: str, event_type: object, contracts: Contracts, ef
             match = near_kind(value)
         if match:
             return f'did you mean "{match}"?'
-        if field == "time" and re.fullmatch(r"[0-9-]{10}[Tt ][0-9:]{8}(\.[0-9]+)?", value):
-            return f'the offset from UTC is missing: write "{value[:10]}T{value[11:19]}Z" if it is UTC'
+        if field in TIMES and may_be_shown(field, value) and (advice := time_advice(value)):
+            return advice
     return wanted(field, event_type)
