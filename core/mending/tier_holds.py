@@ -15,6 +15,7 @@ from core.posting.writing import Writing
 from core.store.ledger import lock_accounts
 from core.store.proof.seals import require_key
 from core.store.repairs import Repair, append_repairs
+from core.store.tier_facts import load_tier_facts
 
 
 class HoldAsked(NamedTuple):
@@ -62,11 +63,13 @@ def hold_tiers(
     account_ids = [each.account_id for each in asked]
     require_key(connection, chain_key, account_ids)
     accounts = lock_accounts(connection, account_ids)
+    facts = load_tier_facts(connection, account_ids)
     repairs: list[Repair] = []
     writing = Writing(context)
     for account_id, program, tier_id, until in asked:
         before = accounts[account_id]
-        decision = decide_tier_hold(before, program, tier_id, until, context.recorded_at)
+        orders = facts[account_id].orders
+        decision = decide_tier_hold(before, program, tier_id, until, context.recorded_at, orders)
         (change,) = decision.changes
         if change.account._replace(counted_until=before.counted_until) == before:
             continue

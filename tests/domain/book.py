@@ -242,7 +242,7 @@ class Book:
     def hold(self, tier_id: str, until: datetime, as_of: datetime) -> AccountChange:
         """Put the account into a tier by hand."""
         self.account = self.account  # it may hold before the first order
-        return self._keep(decide_tier_hold(self.account, self.program, tier_id, until, as_of), as_of)
+        return self._keep(decide_tier_hold(self.account, self.program, tier_id, until, as_of, self.counted), as_of)
 
     def remind(self, as_of: datetime) -> list[Reminder]:
         """Run the reminder job."""

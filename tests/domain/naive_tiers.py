@@ -61,6 +61,7 @@ class NaiveTiers:
     tier: str = ""
     first: str = ""
     changes: list[tuple[datetime, str]] = field(default_factory=list)
+    reviewed: dict[datetime, int] = field(default_factory=dict)  #: what each review counted, by when it was due
     until: datetime | None = None
     held_until: datetime | None = None
     seen: datetime | None = None  #: the instant up to which time has passed
@@ -96,6 +97,25 @@ class NaiveTiers:
         program = self.version_at(now)
         return sum(sold.worth(program, now) for sold in self.orders if start is None or sold.at >= start)
 
+    def told_with(self, reason: str, at: datetime) -> set[int]:
+        """What a tier change of this reason and instant may be told with: the one count, but for orders made at once.
+
+        Those come one after another, and which of them came first is not known.
+        """
+        running, program = self._period(at), self.version_at(at)
+        orders = [sold for sold in self.orders if sold.at <= at and (running is None or sold.at >= running[0])]
+        if reason == "reviewed" or (reason == "corrected" and at in self.reviewed):
+            return {self.reviewed[at]}
+        if reason == "qualified":
+            before = sum(sold.worth_as_ordered(program, at) for sold in orders if sold.at < at)
+            sums = {before}
+            for worth in (sold.worth_as_ordered(program, at) for sold in orders if sold.at == at):
+                sums |= {each + worth for each in sums}
+            return sums - {before}
+        if reason == "held":  # which comes before what else happens at its instant
+            return {sum(sold.worth(program, at - MICROSECOND) for sold in orders if sold.at < at)}
+        return {sum(sold.worth(program, at) for sold in orders)}
+
     def _pass_to(self, now: datetime) -> None:
         while self.until is not None and self._due() <= now:
             self._review()
@@ -118,16 +138,17 @@ class NaiveTiers:
         ended = self._period(end - 2 * DAY, end)
         following = self._period(end + 2 * DAY, end)
         self.seen = max(self.seen or due, due)
-        if following is None and self.held_until is None:
-            self.until = None
-            return
-        self.held_until, self.until = None, following[1] if following else None
         just_before = due - MICROSECOND
         units = sum(
             sold.worth(program, just_before)
             for sold in self.orders
             if sold.at < (end if ended else due) and (ended is None or ended[0] <= sold.at)
         )
+        self.reviewed[due] = units
+        if following is None and self.held_until is None:
+            self.until = None
+            return
+        self.held_until, self.until = None, following[1] if following else None
         fitting, names = _reached(program, units), [tier.tier_id for tier in program.tiers]
         now = names.index(self.tier) if self.tier in names else None
         lowered = fitting
@@ -135,7 +156,9 @@ class NaiveTiers:
             lowest = {"to_fit": fitting, "one_step": max(fitting, now - 1), "never": now}
             lowered = min(now, lowest[program.qualification.downgrade.value])
         if lowered != now:
-            self._move(names[lowered], max([due, *(since for since, _ in self.changes[-1:])]))
+            since = max([due, *(since for since, _ in self.changes[-1:])])
+            self.reviewed[since] = units
+            self._move(names[lowered], since)
         if self.tier == names[0]:
             self.until = None
 

@@ -43,6 +43,21 @@ def test_an_order_that_moves_takes_its_place_among_the_first_orders_along() -> N
     assert first.budgets["once"].orders == 1
 
 
+def test_a_tier_that_an_order_took_along_is_taken_back_with_what_else_counted_then() -> None:
+    facts = [
+        order(order_id=name, lines=[line("1", amount)], at=instant(day))
+        for name, amount, day in (
+            ("o1", "400.00", "2026-03-01"),
+            ("o2", "5.00", "2026-03-02"),
+            ("o3", "450.00", "2026-03-04"),
+        )
+    ]
+    first, _ = told(*facts, claim(previous="c1"))
+    assert [(change.tier_id, change.qualifying_points) for change in first.tier_changes] == [
+        ("silver", 855), ("bronze", 455),
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("is_claimed_first", [True, False])
 @pytest.mark.parametrize("when", [{}, {"channels": ["web"]}])
 def test_a_guests_order_that_was_edited_is_judged_as_it_came_and_then_as_it_is(

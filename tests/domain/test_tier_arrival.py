@@ -1,5 +1,6 @@
 """Tiers are a function of facts with their own times: how these arrive, and when reviews run, cannot matter."""
 
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from random import Random
 from typing import Any, NamedTuple
@@ -7,6 +8,7 @@ from typing import Any, NamedTuple
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from core.domain.decision import TierChangeReason
 from core.domain.orders.facts import Order, Refund
 from core.domain.program import Program
 from tests.domain.book import Book, ShopFact
@@ -65,15 +67,21 @@ class Story(NamedTuple):
     def version_at(self, at: datetime) -> Program:
         return self.second if at >= self.changed_at else self.first
 
-    def facts_at_once(self, holds: list[Held], through: datetime | None) -> NaiveTiers:
-        """The tiers that follow from all of it, by the last instant at which something happened."""
-        found = []
-        for sold, (_, pieces) in zip(self.sold(), self.orders, strict=True):
-            left, kept = pieces, [(sold.occurred_at, _worth(pieces))]
-            for back in sorted(self.given_back(), key=lambda each: each.occurred_at):
-                if back.order_id == sold.order_id:
-                    left -= int(back.lines[0].quantity or 0)
-                    kept.append((back.occurred_at, _worth(left)))
+    def facts(self) -> list[ShopFact]:
+        return [*self.sold(), *self.given_back()]
+
+    def facts_at_once(
+        self, holds: list[Held], through: datetime | None, known: Sequence[ShopFact] | None = None
+    ) -> NaiveTiers:
+        """The tiers that follow from all of it, or what is known, by the last instant at which something happened."""
+        found, known = [], self.facts() if known is None else known
+        for sold in (fact for fact in known if isinstance(fact, Order)):
+            left = int(sold.lines[0].quantity)
+            kept = [(sold.occurred_at, _worth(left))]
+            given_back = [fact for fact in known if isinstance(fact, Refund) and fact.order_id == sold.order_id]
+            for back in sorted(given_back, key=lambda each: each.occurred_at):
+                left -= int(back.lines[0].quantity or 0)
+                kept.append((back.occurred_at, _worth(left)))
             found.append(Sold(sold.occurred_at, kept))
         return NaiveTiers(found, self.version_at, holds).run(through or END)
 
@@ -128,7 +136,7 @@ def test_however_facts_arrive_and_reviews_run_the_tiers_are_those_of_all_facts_a
     story: Story, number: int
 ) -> None:
     random = Random(number)
-    facts: list[ShopFact] = [*story.sold(), *story.given_back()]
+    facts = story.facts()
     in_time = sorted(facts, key=lambda fact: (fact.occurred_at, isinstance(fact, Refund)))
     arrivals = [in_time, in_time[::-1], random.sample(facts, len(facts)), random.sample(2 * facts, 2 * len(facts))]
     ends = []
@@ -147,6 +155,59 @@ def test_however_facts_arrive_and_reviews_run_the_tiers_are_those_of_all_facts_a
     assert ends == [ends[0]] * len(ends)
 
 
+def each_behind_its_order(facts: Iterable[ShopFact], known: Iterable[ShopFact] = ()) -> Iterator[ShopFact]:
+    """These facts in their sequence, but that refunds wait for their orders, of which some may be `known`."""
+    waiting: dict[str, list[ShopFact]] = {}
+    come = {fact.order_id for fact in known if isinstance(fact, Order)}
+    for fact in facts:
+        if isinstance(fact, Order):
+            come.add(fact.order_id)
+            yield fact
+            yield from waiting.pop(fact.order_id, [])
+        elif fact.order_id in come:
+            yield fact
+        else:
+            waiting.setdefault(fact.order_id, []).append(fact)
+
+
+def check_told_since(book: Book, number: int, right: NaiveTiers) -> None:
+    """The tier changes behind the one of this number were told with what counted at their own instants."""
+    for change in book.tier_changes[number:]:
+        assert change.qualifying_points in right.told_with(change.reason.value, change.effective_at), change
+
+
+@given(stories, st.integers(0, 10_000))
+def test_every_tier_change_is_told_with_what_counted_at_its_own_instant(story: Story, number: int) -> None:
+    random = Random(number)
+    facts = story.facts()
+    book = Book(story.first)
+    book.apply(story.second, story.changed_at)
+    known: list[ShopFact] = []
+    for fact in each_behind_its_order(random.sample(facts, len(facts))):
+        told = len(book.tier_changes)
+        known.append(fact)
+        book.deliver(fact, END)
+        if random.random() < 0.4:
+            book.review(max(each.occurred_at for each in known) + timedelta(days=random.choice([0, 40, 400])))
+        check_told_since(book, told, story.facts_at_once([], book.account.counted_until, known))
+
+
+def test_a_review_that_is_taken_back_is_told_with_what_it_counts_now() -> None:
+    """And not with what the new year counts, which has only begun."""
+    yearly = tiered("points", {"window": "calendar_year"})
+    book = Book(yearly)
+    for name, pieces, at in (("a", 30, "2023-05-01"), ("b", 10, "2024-05-01")):
+        book.deliver(order(order_id=name, lines=[line("1", f"{10 * pieces}.00", pieces)], at=instant(at)), END)
+    book.review(instant("2025-02-01"))
+    assert [change.tier_id for change in book.tier_changes] == ["silver", "bronze"]
+    book.deliver(order(order_id="late", lines=[line("1", "250.00", 25)], at=instant("2024-08-01")), END)
+    corrected = book.tier_changes[2]
+    assert (corrected.tier_id, corrected.reason, corrected.effective_at) == (
+        "silver", TierChangeReason.CORRECTED, book.tier_changes[1].effective_at
+    )  # fmt: skip
+    assert corrected.qualifying_points == 350
+
+
 _LIFETIME = tiered("points", {"window": "lifetime", "refunds": "at_once"})
 #: Put down by hand, up again by one order, and down with its refund, though its orders come to the tier all the same.
 _UP_BY_ONE_ORDER = Story(
@@ -160,7 +221,7 @@ def test_a_hold_by_hand_is_a_fact_of_its_own_time(
     story: Story, tier_id: str, since: timedelta, held_days: int, number: int
 ) -> None:
     random = Random(number)
-    facts: list[ShopFact] = [*story.sold(), *story.given_back()]
+    facts = story.facts()
     held_at = START + since + timedelta(seconds=1)
     hold = Held(held_at, tier_id, held_at + timedelta(days=held_days))
     known = [fact for fact in facts if fact.occurred_at <= held_at]
@@ -169,14 +230,19 @@ def test_a_hold_by_hand_is_a_fact_of_its_own_time(
     later = [fact for fact in facts if fact.occurred_at > held_at]
     story = story._replace(second=story.first)
     late = [fact for fact in random.sample(known, len(known) // 2) if isinstance(fact, Refund)]
+    come = [fact for fact in known if fact not in late]
     book = Book(story.first)
     book.apply(story.second, story.changed_at)
-    for fact in sorted(known, key=lambda fact: (fact.occurred_at, isinstance(fact, Refund))):
-        if fact not in late:
-            book.deliver(fact, END)
-    book.review(held_at)
-    book.hold(tier_id, hold.until, held_at)
-    for fact in random.sample([*late, *later], len([*late, *later])):
+    for fact in sorted(come, key=lambda fact: (fact.occurred_at, isinstance(fact, Refund))):
         book.deliver(fact, END)
+    book.review(held_at)
+    told = len(book.tier_changes)
+    book.hold(tier_id, hold.until, held_at)
+    check_told_since(book, told, story.facts_at_once([hold], book.account.counted_until, come))
+    for fact in each_behind_its_order(random.sample([*late, *later], len([*late, *later])), come):
+        told = len(book.tier_changes)
+        come.append(fact)
+        book.deliver(fact, END)
+        check_told_since(book, told, story.facts_at_once([hold], book.account.counted_until, come))
     book.review(END)
     check(book, story.facts_at_once([hold], book.account.counted_until))

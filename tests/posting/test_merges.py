@@ -218,6 +218,16 @@ class TestWhatComesLater:
 
 
 class TestWhatIsUndone:
+    def test_a_tier_that_both_had_together_is_taken_back_with_what_is_left_of_then(self, shell: Shell) -> None:
+        shell.take(order("o1", "200.00"), order("o2", "350.00", customer_id="c2", time="2026-03-03T12:00:00+01:00"))
+        shell.take(MERGE)
+        shell.take(UNMERGE)
+        told = [event["data"] for event in shell.events("loyalty.tier.changed")]
+        assert [(each["tier"], each["reason"], each["qualifying_points"]) for each in told] == [
+            ("silver", "qualified", 550), ("bronze", "corrected", 350),
+        ]  # fmt: skip
+        assert is_proven(shell)
+
     def test_with_nothing_between_both_are_as_they_were(self, shell: Shell) -> None:
         for message in EARLIER:
             shell.take(message)

@@ -15,7 +15,7 @@ from core.domain.decision import Decision
 from core.domain.message import Message
 from core.domain.outcomes import Parked, Reason
 from core.domain.program.registry import ProgramRegistry
-from core.domain.reach import AccountParts, Reach
+from core.domain.reach import AccountParts, Reach, TierInstant
 from core.domain.tiers.qualification import decide_tier_hold
 from core.messages.inbound.contracts import CONTRACTS, Contract, Contracts
 from core.messages.inbound.fields import CustomerId, Id, UtcTime
@@ -71,8 +71,12 @@ CONTRACT = Contract(
 # The decider, and what it needs.
 
 
+#: A hold is told with what counts then, so all is needed that the tier follows from.
+_EVERY_ORDER = TierInstant(None, ("", ""), is_new=False)
+
+
 def promotion_reach(message: Message[Promotion], _rules: ProgramRegistry, _as_of: datetime) -> Reach:
-    return Reach(customers={(PROGRAM_ID, message.fact.customer_id): AccountParts()})
+    return Reach(customers={(PROGRAM_ID, message.fact.customer_id): AccountParts(tiers_at=(_EVERY_ORDER,))})
 
 
 def decide_promotion(
@@ -82,7 +86,8 @@ def decide_promotion(
     if account is None:
         return Parked(Reason.INVALID_DATA, "the customer has no account; send an order first")
     program = rules.at(PROGRAM_ID, as_of).program
-    return decide_tier_hold(account, program, message.fact.tier_id, message.fact.until, as_of)
+    orders = books.tier_facts(account).orders
+    return decide_tier_hold(account, program, message.fact.tier_id, message.fact.until, as_of, orders)
 
 
 # The row.

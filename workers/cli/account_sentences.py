@@ -14,6 +14,7 @@ from core.domain.members import Member
 from core.domain.outcomes import Reason
 from core.domain.program import SPEND_UNITS, Availability, AvailabilityPolicy, ExpiryPolicy, Measure, Program
 from core.domain.tiers.qualification import review_due_at
+from core.domain.tiers.timeline import settled
 from core.domain.value.authorizations import Authorization
 from core.domain.value.commands import HIDDEN, LINKED
 from core.reading.accounts import HistoryEntry
@@ -121,14 +122,18 @@ def tier_text_of_entry(entry: HistoryEntry, changes: Sequence[TierChange], zone:
     if entry.kind is not EntryKind.ACCRUAL:
         return None
     tier_id = entry.why.get("tier")
-    reached = [each for each in changes if each.effective_at <= entry.occurred_at and each.tier_id == tier_id]
-    if not reached:
-        is_first = not changes or tier_id == changes[0].previous_tier_id
-        return f"Tier {tier_id}: the customer was in it from the beginning." if is_first else None
-    since = reached[-1].effective_at
-    if since == entry.occurred_at and reached[-1].reason is TierChangeReason.QUALIFIED:
+    told = [each for each in changes if each.effective_at <= entry.occurred_at and each.tier_id == tier_id]
+    reached = [each for each in settled(changes) if each.effective_at <= entry.occurred_at and each.tier_id == tier_id]
+    if not reached and (not changes or tier_id == changes[0].previous_tier_id):
+        return f"Tier {tier_id}: the customer was in it from the beginning."
+    if not told:
+        return None
+    last = reached[-1] if reached else told[-1]
+    if last.effective_at == entry.occurred_at and last.reason is TierChangeReason.QUALIFIED:
         return f"Tier {tier_id}: this order reached it, and earned in it."
-    return f"Tier {tier_id}: the customer was in it since {time_text(since, zone)[:16]}."
+    if not reached:  # it was told, and taken back by what came later
+        return f"Tier {tier_id}: the customer was in it by what was known when the order came."
+    return f"Tier {tier_id}: the customer was in it since {time_text(last.effective_at, zone)[:16]}."
 
 
 def tier_change_text(change: TierChange, program: Program, repairs: Sequence[Repaired]) -> str:

@@ -11,6 +11,7 @@ from core.domain.decision import TierChange, TierChangeReason
 from core.domain.ledger import AccountStatus, EntryKind
 from core.domain.merges import MergeRole
 from core.domain.program import Measure, Program
+from core.domain.tiers.timeline import settled
 from core.domain.value.authorizations import Authorization
 from core.reading.accounts import HistoryEntry
 from core.reading.standing import AccountHistory, Standing
@@ -191,8 +192,10 @@ def tier_sentences(standing: Standing, history: AccountHistory) -> list[str]:
     """Which tier the customer has, why it is that one, or no longer another, and what the next one takes."""
     account, program = standing.account, standing.program
     texts = [f"You are {account.tier_id}."]
-    texts += [_tier_change_text(change, judged) for change, judged in reversed(history.tier_changes)]
-    if not history.tier_changes:
+    judged = {change.change_number: version for change, version in history.tier_changes}
+    moves = settled([change for change, _ in history.tier_changes])  # what was taken back is no reason
+    texts += [_tier_change_text(change, judged[change.change_number]) for change in reversed(moves)]
+    if not moves:
         texts.append("That is where everybody begins.")
     held = account.tier_held_until
     if held is not None and held > standing.as_of:

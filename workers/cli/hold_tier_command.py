@@ -61,7 +61,8 @@ def hold_tier(
             key = writing_key(settings)
             after = write_hold(connection, before.account_id, program, tier_id, until, why, who, context, key)
         else:
-            (change,) = decide_tier_hold(before, program, tier_id, until, now).changes
+            # Without the orders, which only the event of the change tells of, and nothing is published here.
+            (change,) = decide_tier_hold(before, program, tier_id, until, now, ()).changes
             after = change.account
     document = _document(before, after, program, is_applied=is_applied)
     if as_json:

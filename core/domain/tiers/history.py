@@ -124,3 +124,7 @@ class TierFacts(NamedTuple):
 
     orders: OrdersByTime
     holds: Sequence[TierHold] = ()
+
+    def orders_as_of(self, instant: datetime) -> OrdersByTime:
+        """The orders until an instant, as refunds until then left them, as if they had been made so."""
+        return OrdersByTime(order.as_of(instant) for order in self.orders if order.occurred_at <= instant)

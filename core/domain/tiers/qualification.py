@@ -52,6 +52,14 @@ def units_in(period: Period, counted: Iterable[CountedOrder], program: Program) 
     )
 
 
+def counted_at(instant: datetime, known: Iterable[CountedOrder], program: Program, enrolled_at: datetime | None) -> int:
+    """What the orders of the period count that runs at `instant`. `known` are as they are then, and none is later.
+
+    `program` is the version in force then.
+    """
+    return units_in(qualification_period(program, instant, enrolled_at), known, program)
+
+
 def way_of_counting(program: Program) -> tuple[object, ...]:
     """What two versions have in common that count the same orders in the same units."""
     terms = program.qualification
@@ -184,7 +192,7 @@ def _review(account: Account, program_at: ProgramAt, counted: CountedSince) -> t
     assert due_at is not None
     now = program_at(due_at)
     so_far = now if account.counted_until is None else program_at(account.counted_until)
-    qualified = _qualified(account, program, counted, is_counted_so=_count_alike(so_far, program))
+    qualified = reviewed_units(account, program_at, counted)
     following = qualification_period(program, account.tier_until + ZONE_CHANGE_MAX, account.enrolled_at)
     counted_until = due_at if account.counted_until is None else max(account.counted_until, due_at)
     reviewed = account._replace(counted_until=counted_until)
@@ -207,6 +215,15 @@ def _review(account: Account, program_at: ProgramAt, counted: CountedSince) -> t
     if reviewed.tier_id == program.tiers[0].tier_id:
         reviewed = reviewed._replace(tier_until=None)
     return reviewed, changes
+
+
+def reviewed_units(account: Account, program_at: ProgramAt, counted: CountedSince) -> int:
+    """What the account's next review counts: all of the period that it is about, as it is known when it is due."""
+    assert account.tier_until is not None
+    program = program_at(account.tier_until)
+    last = account.counted_until or review_due_at(account, program)
+    assert last is not None
+    return _qualified(account, program, counted, is_counted_so=_count_alike(program_at(last), program))
 
 
 def _qualified(account: Account, program: Program, counted: CountedSince, *, is_counted_so: bool = True) -> int:
@@ -240,27 +257,38 @@ def period_ended(account: Account, program: Program) -> Period:
     return Period(start, account.tier_until)
 
 
-def decide_tier_hold(account: Account, program: Program, tier_id: str, until: datetime, as_of: datetime) -> Decision:
+def decide_tier_hold(
+    account: Account,
+    program: Program,
+    tier_id: str,
+    until: datetime,
+    as_of: datetime,
+    orders: Iterable[CountedOrder],
+) -> Decision:
     """Put the account into `tier_id` by hand and keep it there at least until `until`; then a review decides.
 
-    Orders may move it further up meanwhile. A second hold replaces the first.
+    Orders may move it further up meanwhile. A second hold replaces the first. `orders` are all that are recorded of it.
     """
     counted_until = account.counted_until
     held_at = as_of if counted_until is None or counted_until < as_of else counted_until + INSTANT_AFTER
     hold = TierHold(held_at, tier_id, until)
-    account, changes = hold_tier(account, hold, program)
+    account, changes = hold_tier(account, hold, program, orders)
     account = account._replace(counted_until=counted_until and held_at)
     return Decision((AccountChange(account, tier_changes=changes, holds=(hold,)),))
 
 
-def hold_tier(account: Account, hold: TierHold, program: Program) -> tuple[Account, tuple[TierChange, ...]]:
-    """Do what a person decided; `program` is the version in force then."""
+def hold_tier(
+    account: Account, hold: TierHold, program: Program, known: Iterable[CountedOrder]
+) -> tuple[Account, tuple[TierChange, ...]]:
+    """Do what a person decided; `program` is the version in force then, and `known` are all orders until then."""
     # Held to the end of a period, it is reviewed at that end, and not a whole period later.
     end = qualification_period(program, hold.until - INSTANT_AFTER, account.enrolled_at).end
     account = account._replace(tier_held_until=hold.until, tier_until=end or hold.until)
     if hold.tier_id == account.tier_id:
         return account, ()
-    return move_tier(account, hold.tier_id, hold.held_at, account.tier_until, TierChangeReason.HELD)
+    # What the account counts may be of a period that is over, or counted in the way of an earlier version.
+    had = counted_at(hold.held_at, known, program, account.enrolled_at)
+    return move_tier(account, hold.tier_id, hold.held_at, account.tier_until, TierChangeReason.HELD, had)
 
 
 class TierAtRisk(NamedTuple):

@@ -143,7 +143,7 @@ def recount_all(books: Books, account: Account, facts: TierFacts, at: datetime, 
     """Work out the account's tier anew from these facts, of which none that is new is before the instant `at`."""
     through = max(account.counted_until or at, at, _last_instant(facts))
     right = timeline(account, facts, program_at, through)
-    changes = corrections(account, books.history(account), right)
+    changes = corrections(account, books.history(account), right, facts, program_at)
     since = changes[-1].effective_at if changes else account.tier_since
     is_begun = any(order.qualifying.orders for order in facts.orders)
     counted = right.account._replace(

@@ -12,7 +12,7 @@ refunds. Everything is judged by the version in force at its own instant.
 How and when facts came is not asked, so it cannot matter.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import IntEnum
 from typing import NamedTuple
@@ -25,12 +25,15 @@ from core.domain.tiers.qualification import (
     INSTANT_AFTER,
     ProgramAt,
     catch_up,
+    counted_at,
     hold_tier,
     is_held,
     move_tier,
     qualify,
     rank_of,
     recount_order,
+    review_due_at,
+    reviewed_units,
 )
 
 
@@ -40,6 +43,7 @@ class Timeline(NamedTuple):
     first_tier_id: str  #: before the first change
     changes: tuple[TierChange, ...]  #: by time, numbered from 1
     account: Account  #: at the end; what is no matter of tiers is as it was
+    reviewed: Mapping[datetime, int]  #: what each review counted, by the instant at which it was due
 
     def tier_at(self, instant: datetime) -> str:
         """The tier at an instant, after all that happened at it."""
@@ -77,12 +81,29 @@ def timeline(account: Account, facts: TierFacts, program_at: ProgramAt, through:
     )  # fmt: skip
     known = OrdersByTime()
     changes: list[TierChange] = []
+    reviewed: dict[datetime, int] = {}
     for event in events:
-        state, reviews = catch_up(state, event.at, program_at, known.since)
+        state, reviews = _pass_to(event.at, state, program_at, known, reviewed)
         state, more = _happen(state, event, facts, known, program_at)
         changes += [*reviews, *more]
-    state, reviews = catch_up(state, through, program_at, known.since)
-    return Timeline(first, (*changes, *reviews), state)
+    state, reviews = _pass_to(through, state, program_at, known, reviewed)
+    return Timeline(first, (*changes, *reviews), state, reviewed)
+
+
+def _pass_to(
+    instant: datetime, account: Account, program_at: ProgramAt, known: OrdersByTime, reviewed: dict[datetime, int]
+) -> tuple[Account, list[TierChange]]:
+    """Let time pass to `instant`, one review after another, and note in `reviewed` what each of them counts."""
+    changes: list[TierChange] = []
+    while account.tier_until is not None:
+        due_at = review_due_at(account, program_at(account.tier_until))
+        if due_at is None or due_at > instant:
+            break
+        reviewed[due_at] = reviewed_units(account, program_at, known.since)
+        account, more = catch_up(account, due_at, program_at, known.since)
+        changes += more
+    account, more = catch_up(account, instant, program_at, known.since)
+    return account, [*changes, *more]
 
 
 def _events(facts: TierFacts) -> Iterator[_Event]:
@@ -105,7 +126,7 @@ def _happen(
     match event.kind:
         case _Kind.HOLD:
             assert event.hold is not None
-            return hold_tier(account, event.hold, program)
+            return hold_tier(account, event.hold, program, known)
         case _Kind.ORDER:
             assert event.after is not None
             account, changes = qualify(account, event.after, program, known.since)
@@ -151,13 +172,14 @@ def _fall(
     account: Account, facts: TierFacts, refunded_at: datetime, program_at: ProgramAt
 ) -> tuple[Account, tuple[TierChange, ...]]:
     """Lose at once what refunds have cost: the tier would be another had the orders been as they are kept now."""
-    orders = OrdersByTime(order.as_of(refunded_at) for order in facts.orders if order.occurred_at <= refunded_at)
+    orders = facts.orders_as_of(refunded_at)
     holds = [hold for hold in facts.holds if hold.held_at <= refunded_at]
     would_be = timeline(account, TierFacts(orders, holds), program_at, refunded_at).account
     program = program_at(refunded_at)
     if rank_of(program, would_be.tier_id) >= rank_of(program, account.tier_id):
         return account, ()
-    return move_tier(account, would_be.tier_id, refunded_at, would_be.tier_until, TierChangeReason.REFUNDED)
+    left = counted_at(refunded_at, orders, program, account.enrolled_at)
+    return move_tier(account, would_be.tier_id, refunded_at, would_be.tier_until, TierChangeReason.REFUNDED, left)
 
 
 def enrolled_at(account: Account, facts: TierFacts, program: Program) -> datetime | None:
@@ -178,11 +200,13 @@ def has_membership_years(program: Program) -> bool:
     return program.qualification.window is QualificationWindow.MEMBERSHIP_YEAR
 
 
-def corrections(account: Account, history: Sequence[TierHistoryEntry], right: Timeline) -> tuple[TierChange, ...]:
+def corrections(
+    account: Account, history: Sequence[TierHistoryEntry], right: Timeline, facts: TierFacts, program_at: ProgramAt
+) -> tuple[TierChange, ...]:
     """What is to be announced of `account` so that its tier changes tell the right tiers of all instants.
 
     `history` are all that were announced. Of those the last one that is effective by an instant tells the tier then; so
-    from the first instant on at which it tells a wrong one, everything is told anew.
+    from the first instant on at which it tells a wrong one, everything is told anew. `right` is what `facts` make.
     """
     told = _stretches(history)
     known = _stretches(right.changes)
@@ -196,7 +220,7 @@ def corrections(account: Account, history: Sequence[TierHistoryEntry], right: Ti
     before = _at(right.first_tier_id, known, instant - INSTANT_AFTER)
     changes: list[TierChange] = []
     if not any(at == instant for at, _ in known):
-        units_then = next((c.qualifying_points for c in reversed(right.changes) if c.effective_at < instant), 0)
+        units_then = _units_at(instant, right, facts, program_at)
         changes.append(TierChange(account.account_id, 0, was, tier_id, units_then, instant, TierChangeReason.CORRECTED))
         before = tier_id
     last_of = {change.effective_at: change for change in right.changes}
@@ -208,6 +232,42 @@ def corrections(account: Account, history: Sequence[TierHistoryEntry], right: Ti
     return tuple(
         change._replace(change_number=account.tier_changes + number) for number, change in enumerate(changes, start=1)
     )
+
+
+def _units_at(instant: datetime, right: Timeline, facts: TierFacts, program_at: ProgramAt) -> int:
+    """What decides the tier at an instant at which nothing changes it: what a review of then counts, else all of then.
+
+    Never what an earlier change was told with: others may have counted since, and what it counted may have gone.
+    """
+    known = facts.orders_as_of(instant)
+    running = counted_at(instant, known, program_at(instant), right.account.enrolled_at)
+    return right.reviewed.get(instant, running)
+
+
+def settled(changes: Sequence[TierChange]) -> list[TierChange]:
+    """The tier changes that hold, by time, of all that were ever told of an account; these are in their order.
+
+    What is told anew takes the place of all from its own instant on. A correction that only takes back what was told
+    moves the account nowhere, and is none of them.
+    """
+    found: list[TierChange] = []
+    for change in changes:
+        while found and not _follows(found[-1], change):
+            found.pop()
+        found.append(change)
+    tier_id, moves = changes[0].previous_tier_id if changes else "", []
+    for change in found:
+        if change.tier_id != tier_id:
+            moves.append(change._replace(previous_tier_id=tier_id))
+        tier_id = change.tier_id
+    return moves
+
+
+def _follows(before: TierChange, change: TierChange) -> bool:
+    """Whether a change comes behind one that was told before it, and does not take its place."""
+    if before.effective_at != change.effective_at:
+        return before.effective_at < change.effective_at
+    return before.tier_id == change.previous_tier_id and change.reason is not TierChangeReason.CORRECTED
 
 
 def _stretches(changes: Sequence[TierChange] | Sequence[TierHistoryEntry]) -> list[tuple[datetime, str]]:

@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 
 from core.domain.ledger import EntryKind
 from core.reading.accounts import HistoryEntry
-from tests.factories import PROGRAM_TEXT, cancellation, fulfilment, line, order, refund
+from tests.factories import PROGRAM_TEXT, cancellation, claim, fulfilment, line, order, refund
 from tests.shell import Shell
 from tests.workers.cli.command_line import CommandLine
 from tests.workers.cli.explanations import explained, order_explained, outcomes, sentences
@@ -276,6 +276,32 @@ def test_the_tier_is_told_with_what_led_to_it(loyalty: CommandLine, shell: Shell
     _, second = told["entries"]
     assert second["sentences"][-1] == "Tier silver: the customer was in it since 2026-03-01 12:00."
     assert "Next tier: gold, 1,385 to go (615 qualifying points of 2,000)." in told["summary"]
+
+
+#: An order that took the customer to silver with others, and was another customer's after all.
+TAKEN_BACK = [
+    order("o1", "400.00"),
+    order("o2", "5.00", time="2026-03-02T12:00:00+01:00"),
+    order("o3", "450.00", time="2026-03-04T12:00:00+01:00"),
+    order("o4", "2.00", time="2026-03-05T12:00:00+01:00"),
+    claim("o1", "c2", previous_customer_id="c1"),
+]
+
+
+def test_a_tier_that_was_taken_back_begins_nothing(loyalty: CommandLine, shell: Shell) -> None:
+    shell.take(*TAKEN_BACK)
+    shell.take(order("o5", "10.00", time="2026-03-06T12:00:00+01:00"))
+    told = explained(loyalty)
+    assert told["tier_history"][1:] == [
+        (
+            "2026-03-04 12:00  From silver to bronze: put right by what came later, with which it had been 455 qualifying"
+            " points."
+        )
+    ]
+    assert {each["order_id"]: each["sentences"][-1] for each in told["entries"] if each["kind"] == "accrual"} == {
+        **dict.fromkeys(("o1", "o2", "o3", "o5"), "Tier bronze: the customer was in it from the beginning."),
+        "o4": "Tier silver: the customer was in it by what was known when the order came.",
+    }
 
 
 def test_a_tier_change_is_told_by_the_threshold_that_its_order_met(loyalty: CommandLine, shell: Shell) -> None:

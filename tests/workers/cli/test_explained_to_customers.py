@@ -23,6 +23,7 @@ from tests.posting.test_rewards import CATALOGUE
 from tests.reading.everything import MONEY
 from tests.shell import Shell, take_by_operator
 from tests.workers.cli.command_line import CommandLine
+from tests.workers.cli.test_account_explain import TAKEN_BACK
 from tests.workers.cli.test_account_explain_at_random import random_messages
 
 THE_ANSWERS = """
@@ -66,6 +67,18 @@ def test_each_question_has_its_answer(loyalty: CommandLine, engine: Engine) -> N
     printed = loyalty("account", "explain", "c1", "--for", "customer")
     assert printed.code == 0
     assert printed.out.splitlines() == [line for line in THE_ANSWERS.splitlines() if line]
+
+
+def test_the_tier_is_told_by_what_holds_and_not_by_what_was_taken_back(loyalty: CommandLine, shell: Shell) -> None:
+    shell.take(*TAKEN_BACK)
+    assert answers(loyalty)["tier"] == [
+        "You are bronze.", "That is where everybody begins.", "For silver you need 42 points more.",
+    ]  # fmt: skip
+    shell.take(order("o5", "60.00", time="2026-03-06T12:00:00+01:00"))
+    assert answers(loyalty)["tier"][:-1] == [
+        "You are silver.",
+        "6 March 2026: you became silver, since you had reached 518 points, and silver takes 500 points.",
+    ]
 
 
 def test_whoever_has_nothing_is_told_so(loyalty: CommandLine, shell: Shell) -> None:
