@@ -30,13 +30,13 @@ WITH wanted AS (
     SELECT account_id, w.program_id, x.expires_with FROM wanted w JOIN shared_expiries x USING (account_id)
     WHERE NOT x.is_over
 )
-SELECT w.account_id, t.alike, f.occurred_at, NULL::integer, NULL::integer, true
+SELECT w.account_id, t.alike, f.occurred_at, NULL::integer, NULL::integer, true, false
 FROM wanted w JOIN kinds t USING (program_id) CROSS JOIN LATERAL (
     SELECT o.occurred_at FROM orders o WHERE o.account_id = w.account_id AND o.is_counted AND {_ALIKE} AND {_NOT_HERE}
     ORDER BY o.occurred_at DESC LIMIT 1
 ) AS f
 UNION ALL
-SELECT w.account_id, t.alike, f.available_at, w.expires_with, NULL, true
+SELECT w.account_id, t.alike, f.available_at, w.expires_with, NULL, true, false
 FROM shared w JOIN kinds t USING (program_id) CROSS JOIN LATERAL (
     SELECT l.available_at FROM lots l JOIN orders o ON {_OF_LOT}
     WHERE l.account_id = w.account_id AND l.expires_with = w.expires_with
@@ -44,7 +44,7 @@ FROM shared w JOIN kinds t USING (program_id) CROSS JOIN LATERAL (
     ORDER BY l.available_at DESC LIMIT 1
 ) AS f
 UNION ALL
-SELECT w.account_id, f.program_version, f.available_at, w.expires_with, f.lot_number, false
+SELECT w.account_id, f.program_version, f.available_at, w.expires_with, f.lot_number, false, false
 FROM shared w CROSS JOIN LATERAL (
     SELECT o.program_version, l.available_at, l.lot_number FROM lots l JOIN orders o ON {_OF_LOT}
     WHERE l.account_id = w.account_id AND l.lot_number >= w.expires_with AND l.expires_with = w.expires_with
@@ -52,12 +52,20 @@ FROM shared w CROSS JOIN LATERAL (
     ORDER BY l.lot_number LIMIT 1
 ) AS f
 UNION ALL
-SELECT w.account_id, t.alike, max(c.occurred_at), NULL, NULL, true
+-- Where something is kept of it, this tells nothing new.
+SELECT w.account_id, t.alike, f.available_at, w.expires_with, NULL, false, true
+FROM shared w JOIN kinds t USING (program_id) CROSS JOIN LATERAL (
+    SELECT l.available_at FROM lots l JOIN orders o ON {_OF_LOT}
+    WHERE l.account_id = w.account_id AND l.expires_with = w.expires_with AND {_ALIKE} AND {_NOT_HERE}
+    ORDER BY l.available_at DESC LIMIT 1
+) AS f
+UNION ALL
+SELECT w.account_id, t.alike, max(c.occurred_at), NULL, NULL, true, false
 FROM wanted w JOIN kinds t USING (program_id) JOIN commands c USING (account_id)
 WHERE {_OF_ALIKE} AND EXISTS (SELECT FROM json_array_elements(c.answer->'entries') AS e WHERE e->>'kind' = ANY(%b))
 GROUP BY w.account_id, t.alike
 UNION ALL
-SELECT w.account_id, t.alike, max(l.available_at), w.expires_with, min(l.lot_number), true
+SELECT w.account_id, t.alike, max(l.available_at), w.expires_with, min(l.lot_number), true, false
 FROM shared w JOIN kinds t USING (program_id) JOIN lots l USING (account_id, expires_with)
 JOIN commands c ON c.account_id = l.account_id AND (c.source, c.command_id) = (l.origin_source, l.origin_id)
 WHERE l.origin_kind = 'command' AND {_OF_ALIKE} GROUP BY w.account_id, t.alike, w.expires_with

@@ -204,41 +204,44 @@ class NaiveAccount(NaiveOrders):
             self.shared.append(latest)
         return latest
 
-    def _is_kept(self, end: End) -> bool:
-        """Whether points have this end that were given, or of an order of which something is kept."""
+    def _is_kept(self, end: End, *, but: Sale | None = None) -> bool:
+        """Whether points have this end that were given, or of an order of which something is kept, but this one."""
         piles = [pile for pile in self.piles if pile.end is end and pile.is_there]
-        return any(pile.command_id is not None or self._stands(pile) for pile in piles)
+        others = [pile for pile in piles if but is None or not pile.is_of(but.order.order_id)]
+        return any(pile.command_id is not None or self._stands(pile) for pile in others)
 
     def _stands(self, pile: Pile) -> bool:
         """Whether something is kept of the order that the points are of."""
         sale = self.sales[pile.order_id]
         return any(sale.standing(sale.earned()))
 
-    def _come_back(self, now: datetime) -> None:
-        """An order that counted does not any more: points end when the others let them."""
-        for end in self.shared:
-            ends = []
-            first = True
-            for pile in self.piles:
-                if pile.end is not end or not pile.is_there or not (pile.command_id or self._stands(pile)):
-                    continue
-                sale = self.sales.get(pile.order_id)
-                if first or sale is None or sale.is_counted or (pile.is_pending and pile.left):
-                    program = pile.given_under if sale is None else sale.program
-                    assert program is not None
-                    ends.append(end_of_points(self._expiry(program, end.kind), program, pile.available_at))
-                first = False
-            for sale in self.sales.values():
-                expiry = self._expiry(sale.program, end.kind)
-                if sale.is_counted and expiry.policy.value == "inactivity":
-                    ends.append(end_of_points(expiry, sale.program, sale.order.occurred_at))
-            for program, spent_at in self.spent:
-                expiry = self._expiry(program, end.kind)
-                if expiry.policy.value == "inactivity":
-                    ends.append(end_of_points(expiry, program, spent_at))
-            found = [at for at in ends if at is not None]
-            if found and end.at > now:
-                end.at = max(now, min(end.at, max(found)))
+    def _come_back(self, end: End, now: datetime) -> None:
+        """Let points end when the others let them, or, once nothing is kept of them, when they let each other."""
+        is_kept, first = self._is_kept(end), True
+        ends, own = [], [pile for pile in self.piles if pile.end is end and pile.is_there]
+        for pile in own:
+            sale = self.sales.get(pile.order_id)
+            is_gone = pile.command_id is None and not self._stands(pile)
+            if is_gone and (is_kept or (sale is not None and sale.has_left)):
+                continue
+            if first or is_gone or sale is None or sale.is_counted or (pile.is_pending and pile.left):
+                program = pile.given_under if sale is None else sale.program
+                assert program is not None
+                ends.append(end_of_points(self._expiry(program, end.kind), program, pile.available_at))
+            first = False
+        if not ends:
+            return
+        for sale in self.sales.values():
+            expiry = self._expiry(sale.program, end.kind)
+            if sale.is_counted and expiry.policy.value == "inactivity":
+                ends.append(end_of_points(expiry, sale.program, sale.order.occurred_at))
+        for program, spent_at in self.spent:
+            expiry = self._expiry(program, end.kind)
+            if expiry.policy.value == "inactivity":
+                ends.append(end_of_points(expiry, program, spent_at))
+        found = [at for at in ends if at is not None]
+        if found and end.at > now:
+            end.at = max(now, min(end.at, max(found)))
 
     def _slide(self, program: Program, active_at: datetime, now: datetime) -> None:
         for end in self.shared:
@@ -273,17 +276,22 @@ class NaiveAccount(NaiveOrders):
     def _settle(self, sale: Sale, before: Earned, first: Earned, now: datetime) -> None:
         """Post the difference between what the order earned `before` and what it earns."""
         self.release(now)
+        was, is_now = sale.standing(before), sale.standing(sale.earned())
+        # Where something was kept of the order before, ends that it has are no matter here: they were kept.
+        left = [end for end in self.shared if not self._is_kept(end, but=None if any(was) else sale)]
         if sale.earned().points > before.points:
             self._give_back(sale, before, now)
         else:
             self._take_back(sale, before, first, now)
         if sale.told.parcels:
             self._share_out(sale, max(parcel.occurred_at for parcel in sale.told.parcels), now)
-        was, is_now = sale.standing(before), sale.standing(sale.earned())
-        if is_now[0] and not was[0]:
+        if was > is_now:
+            for end in self.shared:
+                self._come_back(end, now)
+        elif was < is_now:
+            for end in left:
+                self._come_back(end, now)
             self._go_on(sale, now)
-        elif was > is_now:
-            self._come_back(now)
 
     def _share_out(self, sale: Sale, sent_at: datetime, now: datetime) -> None:
         """Let so many points of an order wait as its rest earns, where it is fulfilled in part."""
@@ -309,12 +317,15 @@ class NaiveAccount(NaiveOrders):
                 pile.left, into.left, beyond = pile.left - part, into.left + part, beyond + part
 
     def _go_on(self, sale: Sale, now: datetime) -> None:
-        """An order counts after all, and so do its points."""
-        piles = [pile for pile in self.piles if pile.order_id == sale.order.order_id]
+        """An order counts after all, and so do its points; or they are there again, with the end that they began."""
         for end in self.shared:
             expiry = self._expiry(sale.program, end.kind)
+            all_of_end = [pile for pile in self.piles if pile.end is end and pile.is_there]
+            piles = [pile for pile in all_of_end if pile.is_of(sale.order.order_id)]
+            instants = [sale.order.occurred_at, *(pile.available_at for pile in piles)]
+            if not sale.is_counted:
+                instants = [pile.available_at for pile in piles if pile is all_of_end[0]]
             if end.at > now and expiry.policy.value == "inactivity":
-                instants = [sale.order.occurred_at, *(pile.available_at for pile in piles if pile.end is end)]
                 ends = [end_of_points(expiry, sale.program, instant) for instant in instants]
                 end.at = max([end.at, *(at for at in ends if at is not None)])
 

@@ -11,9 +11,21 @@ from hypothesis import strategies as st
 from core.domain.expiry.dates import expires_at
 from core.domain.orders.facts import Order, Refund
 from core.domain.program import Program
-from tests.domain.book import Book
+from tests.domain.book import Book, ShopFact
 from tests.domain.invariants import check_everything
-from tests.facts import SOURCE, cancellation, fulfilment, instant, line, order, part, program_with, refund, reversion
+from tests.facts import (
+    SOURCE,
+    amendment,
+    cancellation,
+    fulfilment,
+    instant,
+    line,
+    order,
+    part,
+    program_with,
+    refund,
+    reversion,
+)
 
 WELCOME = {"promotion_id": "welcome", "kind": "addition", "points": 50, "when": {"first_order": True}}
 ONCE = {"promotion_id": "once", "kind": "addition", "points": 7, "limits": {"orders_per_customer": 1}}
@@ -265,6 +277,37 @@ class TestInactivity:
         book.complete(order(order_id="older", at=FEBRUARY), instant("2026-03-16"))
         assert self.ends(book) == dict.fromkeys(["o1", "older"], "2026-09-10")
 
+    @pytest.mark.parametrize("visits", [False, True], ids=["paid", "of 0.00, with points for the visit"])
+    @pytest.mark.parametrize("is_amended", [False, True], ids=["refunded", "amended"])
+    def test_so_they_do_where_older_points_have_expired(self, *, visits: bool, is_amended: bool) -> None:
+        rules = [*BASE["earning_rules"], VISIT | {"lines": {"categories": ["tea"]}}]
+        book = self.book("2025-01-10", earning_rules=rules)
+        book.expire(instant("2025-07-12"))
+        sold = line("1", "0.00" if visits else "50.00", categories=["tea"])
+        book.complete(order(order_id="o2", at=MARCH, lines=[sold]))
+        before = state(book, instant(MARCH))
+        if is_amended:
+            book.amend(amendment(line(kind="gift_card"), order_id="o2", at=MARCH), instant("2026-03-12"))
+        else:
+            book.refund(refund(order_id="o2", at="2026-03-12"))
+        book.expire(instant("2026-03-13"))
+        if is_amended:
+            book.amend(amendment(sold, revision=2, order_id="o2", at=MARCH), instant("2026-03-14"))
+        else:
+            book.revert(reversion(order_id="o2", at="2026-03-14"))
+        assert state(book, instant("2026-03-15")) == before
+        assert self.ends(book) == {"o2": "2026-09-10"}
+
+    def test_an_order_that_came_and_went_meanwhile_leaves_their_end(self) -> None:
+        book = self.book("2025-01-10", "2025-02-10")
+        book.expire(instant("2025-08-12"))
+        book.complete(order(order_id="o3", at=JANUARY))
+        book.refund(refund(order_id="o3", at="2026-01-12"))
+        book.complete(order(order_id="o4", at=FEBRUARY))
+        book.refund(refund(order_id="o4", refund_id="r2", at="2026-02-12"))
+        book.revert(reversion(order_id="o3", at="2026-02-14"))
+        assert self.ends(book) == {"o3": "2026-07-10"}
+
     def test_points_that_a_policy_has_left_do_not_end_with_the_next_order(self) -> None:
         held = {"availability": {"policy": "after_days", "days": 14}, "clawback": {"policy": "pending_only"}}
         book = self.book(MARCH, **held)
@@ -335,6 +378,54 @@ def test_an_account_goes_on_as_if_the_order_had_never_been(
         assert given[0] == given[1]
         assert state(touched, now) == state(untouched, now)
     check_everything(touched)
+
+
+@given(
+    st.sampled_from([program for program in PROGRAMS if program.has_inactivity]),
+    orders,
+    st.sampled_from([0, 0, 40, 250]),
+    st.sampled_from(AMOUNTS),
+    st.booleans(),
+    orders,
+)
+def test_a_refund_that_did_not_happen_after_all_leaves_an_account_as_it_was(
+    program: Program,
+    before: list[tuple[int, int, str]],
+    late: int,
+    amount: str,
+    is_amended: bool,
+    later: list[tuple[int, int, str]],
+) -> None:
+    touched, untouched = Book(program), Book(program)
+    now = START
+    for number, (days, late_by, price) in enumerate(before):
+        now += timedelta(days=days)
+        for book in (touched, untouched):
+            complete(book, f"before{number}", now, late_by, price)
+    # Longer than any points last: those that a refund lets end are over for good.
+    now += timedelta(days=300)
+    for book in (touched, untouched):
+        state(book, now)
+        complete(book, "back", now, late, amount)
+    for each in _undone(amount, now, is_amended=is_amended):
+        touched.deliver(each, now)
+        now += timedelta(days=1)
+    assert state(touched, now) == state(untouched, now)
+    for number, (days, late_by, price) in enumerate(later):
+        now += timedelta(days=days)
+        for book in (touched, untouched):
+            complete(book, f"later{number}", now, late_by, price)
+        assert state(touched, now) == state(untouched, now)
+    check_everything(touched)
+
+
+def _undone(amount: str, now: datetime, *, is_amended: bool) -> list[ShopFact]:
+    """What leaves nothing of an order, and what undoes that."""
+    if is_amended:
+        nothing, all_of_it = line(kind="gift_card"), line("1", amount)
+        facts = [amendment(each, revision=n, order_id="back", at=now) for n, each in enumerate((nothing, all_of_it), 1)]
+        return [*facts]
+    return [refund(order_id="back", at=now), reversion(order_id="back", at=now)]
 
 
 def complete(book: Book, order_id: str, now: datetime, late_by: int, amount: str) -> int:

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import permutations
 
 import pytest
 from sqlalchemy import Engine
 
 from core.mending.lot_extensions import Hand, LotFilter, NewEnd, extend_everywhere
 from core.store.programs import load_registry
-from tests.factories import PROGRAM_TEXT, cancellation, claim, order, refund
+from tests.factories import PROGRAM_TEXT, cancellation, claim, order, refund, reversion
 from tests.shell import EVENT_SOURCE, Shell
 
 NOW = datetime.now(UTC)
@@ -97,3 +98,36 @@ def test_what_a_person_has_let_last_longer_lasts(shell: Shell, engine: Engine) -
     assert ends(shell) <= near(110)
     shell.take(cancellation("o2", time=ago(1)))
     assert ends(shell) <= near(110)
+
+
+@pytest.mark.parametrize("is_one_batch", [True, False])
+@pytest.mark.parametrize("arrival", [*permutations(range(3))])
+def test_an_order_whose_refund_is_reverted_has_its_points_though_older_ones_have_expired(
+    shell: Shell, arrival: tuple[int, ...], is_one_batch: bool
+) -> None:
+    shell.take(order("old", "40.00", time=ago(200)))
+    shell.expire(NOW.isoformat())
+    story = order("o1", time=ago(20)), refund("r1", "o1", time=ago(10), full=True), reversion("r1", "o1")
+    messages = [story[place] for place in arrival]
+    for batch in [messages] if is_one_batch else [[each] for each in messages]:
+        shell.take(*batch)
+    while shell.sweep()["woken"]:
+        shell.post()
+    shell.expire(datetime.now(UTC).isoformat())
+    assert (shell.balance(), ends(shell) <= near(80)) == (100, True)
+
+
+@pytest.mark.parametrize("is_one_batch", [True, False])
+def test_nor_does_an_order_that_came_and_went_meanwhile_move_their_end(shell: Shell, is_one_batch: bool) -> None:
+    shell.take(order("old", "40.00", time=ago(200)))
+    shell.expire(NOW.isoformat())
+    messages = [
+        order("o1", time=ago(50)),
+        refund("r1", "o1", time=ago(40), full=True),
+        order("o2", time=ago(20)),
+        cancellation("o2", time=ago(10)),
+        reversion("r1", "o1"),
+    ]
+    for batch in [messages] if is_one_batch else [[each] for each in messages]:
+        shell.take(*batch)
+    assert (shell.balance(), ends(shell) <= near(50)) == (100, True)

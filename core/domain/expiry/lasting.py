@@ -26,12 +26,16 @@ class Keeping(NamedTuple):
     expires_with: int | None = None  #: the shared expiry of the points; None: an order, which is for all of them
     lot_number: int | None = None  #: of the points; None: it does not matter
     is_counted: bool = True  #: else they only keep their own expiry, where they are the first that have it
+    is_gone: bool = (
+        False  #: of an order of which nothing is kept: they only tell when an expiry ends that is theirs alone
+    )
 
 
 def keepings_of(posted: PostedOrder, lots: Iterable[Lot]) -> Iterator[Keeping]:
     """What an order and its lots keep.
 
     Points of an order that does not count begin to share an expiry, or have one that is there, and do not move it.
+    Lots of an order of which nothing is kept are told of too, since its points may come back to them.
     """
     version = posted.program_version
     if posted.is_counted:
@@ -40,8 +44,8 @@ def keepings_of(posted: PostedOrder, lots: Iterable[Lot]) -> Iterator[Keeping]:
         if lot.expires_with is not None and lot.available_at is not None:
             # Points do not end before they are available.
             is_kept = posted.is_counted or (lot.is_pending and lot.points_remaining > 0)
-            if is_kept or posted.points_entitled:
-                yield Keeping(version, lot.available_at, lot.expires_with, lot.lot_number, is_kept)
+            is_gone = not is_kept and not posted.points_entitled
+            yield Keeping(version, lot.available_at, lot.expires_with, lot.lot_number, is_kept, is_gone)
 
 
 def keepings_of_command(change: AccountChange, program_version: int) -> Iterator[Keeping]:
@@ -57,26 +61,32 @@ def keepings_of_command(change: AccountChange, program_version: int) -> Iterator
 
 def condensed(keepings: Iterable[Keeping]) -> list[Keeping]:
     """Those of them that matter."""
-    latest: dict[tuple[int, int | None], Keeping] = {}
+    latest: dict[tuple[int, int | None, bool], Keeping] = {}
     firsts: dict[int, Keeping] = {}
     for each in keepings:
-        if each.is_counted:
-            key = each.program_version, each.expires_with
+        if each.is_counted or each.is_gone:
+            key = each.program_version, each.expires_with, each.is_gone
             latest[key] = max(latest.get(key, each), each, key=lambda one: one.at)
-        if each.expires_with is not None and each.lot_number is not None:
+        if each.expires_with is not None and each.lot_number is not None and not each.is_gone:
             first = firsts.get(each.expires_with, each)
             firsts[each.expires_with] = min(first, each, key=lambda one: one.lot_number or 0)
     return [*latest.values(), *(first for first in firsts.values() if not first.is_counted)]
 
 
 def lasting_until(shared: SharedExpiry, keepings: Iterable[Keeping], program_of: ProgramOf) -> datetime | None:
-    """Until when these let points with this expiry last; None: they say nothing of it."""
+    """Until when these let points with this expiry last; None: they say nothing of it.
+
+    Where all of its points are of orders of which nothing is kept, these let it last as they did: should one of the
+    orders be kept again, its points end as if it had never been gone.
+    """
     concerned = [each for each in keepings if each.expires_with in (None, shared.expires_with)]
+    if any(each.expires_with is not None and not each.is_gone for each in concerned):
+        concerned = [each for each in concerned if not each.is_gone]
     first = min((each.lot_number for each in concerned if each.lot_number is not None), default=None)
     ends = [
         end
         for each in concerned
-        if each.is_counted or each.lot_number == first
+        if each.is_counted or each.is_gone or each.lot_number == first
         if (end := _end(shared, each, program_of)) is not None
     ]
     if ends and shared.extended_to is not None:
@@ -96,15 +106,16 @@ def moved_back(
     """The shared expiries that end earlier, or are kept by no points any more, as `keepings` are all that is there.
 
     One that has passed by `as_of` stands. One whose end would have passed by then ends at `as_of`: until then its
-    points were good. One that nothing lets last, which has no points or such as a policy has left, ends when it did.
+    points were good. One that no known points have ends when it did: others say nothing of when it would.
     """
     known, moved = list(keepings), []
-    having_points = {each.expires_with for each in known}
+    having_it = {each.expires_with for each in known}
+    keeping_it = {each.expires_with for each in known if not each.is_gone}
     for each in shared:
         if each.expires_at <= as_of:
             continue
-        end = lasting_until(each, known, program_of)
-        now = each._replace(is_kept=each.expires_with in having_points)
+        end = lasting_until(each, known, program_of) if each.expires_with in having_it else None
+        now = each._replace(is_kept=each.expires_with in keeping_it)
         if end is not None and end < each.expires_at:
             now = now._replace(expires_at=max(end, as_of))
         if now != each:
@@ -122,9 +133,3 @@ def moved_on(
         if end is not None and end > each.expires_at:
             moved.append(each._replace(expires_at=end))
     return moved
-
-
-def kept_again(shared: Iterable[SharedExpiry], keepings: Iterable[Keeping]) -> list[SharedExpiry]:
-    """The shared expiries that no points kept, and do now."""
-    having_points = {each.expires_with for each in keepings}
-    return [each._replace(is_kept=True) for each in shared if not each.is_kept and each.expires_with in having_points]

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from core.domain.books import Books
-from core.domain.expiry.lasting import keepings_of, kept_again, moved_back, moved_on
+from core.domain.expiry.lasting import keepings_of, moved_back, moved_on
 from core.domain.ledger import Account
 from core.domain.lots import Lot, OriginKind, SharedExpiry
 from core.domain.orders.posted import PostedOrder
+from core.domain.program import Program
 from core.domain.program.registry import ProgramRegistry
 
 
@@ -46,17 +47,24 @@ def expiries_after(
     own = {lot.lot_number: lot for lot in books.lots_of_order(account, before.key)}
     own |= {number: lot for number, lot in changed.items() if lot.origin.key == (OriginKind.ORDER, *before.key)}
     keepings = list(keepings_of(after, own.values()))
-    shared = {each.expires_with: each for each in books.expiries(account)} | known
+    others = books.keepings(account, but=(before.key,))
+    expiries = books.expiries(account)
+    shared = {each.expires_with: each for each in expiries} | known
 
     def change(found: Iterable[SharedExpiry]) -> None:
         for each in found:
             shared[each.expires_with] = known[each.expires_with] = each
 
+    def program_of(version: int) -> Program:
+        return programs[version - 1]
+
     if counts_less:
-        keepings += books.keepings(account, but=(before.key,))
-        change(moved_back(shared.values(), keepings, lambda n: programs[n - 1], as_of))
+        change(moved_back(shared.values(), keepings + others, program_of, as_of))
     else:
-        change(kept_again(shared.values(), keepings))
-        if counts_more:
-            change(moved_on(shared.values(), keepings, lambda n: programs[n - 1], as_of))
+        # One that no points kept may end later than with those that keep it now: by others that are gone still.
+        left = [shared[each.expires_with] for each in expiries if not each.is_kept]
+        change(moved_back(left, keepings + others, program_of, as_of))
+        # Points of an order that does not count move only what began with them: others may have had that meanwhile.
+        moving = [each for each in keepings if each.is_counted or each.lot_number == each.expires_with]
+        change(moved_on(shared.values(), moving, program_of, as_of))
     return tuple(known.values())
