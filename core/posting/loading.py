@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from core.domain.books import Books
 from core.domain.ledger import Account
 from core.domain.lots import OriginKind
-from core.domain.orders.clawback import points_at_stake
+from core.domain.orders.clawback import points_at_stake, with_raising
 from core.domain.orders.limits import usage_keys
 from core.domain.orders.posted import OrderEventKind, PostedOrder, Usage
 from core.domain.program import UsageKey
@@ -86,7 +86,9 @@ def open_books(
     asked_orders = ask_orders(connection, reach.orders.keys())
     asked_primaries = ask_primaries(connection, reach.customers.keys())
     asked_commands = ask_commands(connection, reach.commands)
-    orders = load_reported(connection, books, reach, asked_orders)
+    orders = asked_orders.found
+    reach = with_raising(reach, rules, orders)
+    load_reported(connection, books, reach, orders)
     reach = with_payments(connection, reach, orders)
     references = ask_references(connection, reach.references.keys()).found
     books.put_references({key: references.get(key) for key in reach.references})

@@ -11,7 +11,6 @@ from core.domain.orders.posted import PostedOrder
 from core.domain.reach import AccountParts, LotsWanted, Reach, ReferenceKey
 from core.domain.value.authorizations import AUTHORIZATION
 from core.domain.value.payments import PaymentKind
-from core.store.engine import Asked
 from core.store.ledger import ask_orders, load_order_events, load_refunds
 from core.store.merges import load_orders_of
 from core.store.order_payments import hold_payments
@@ -50,11 +49,8 @@ def with_payments(connection: Connection, reach: Reach, orders: Iterable[PostedO
     return reach._replace(references=references, movements=movements, payments=payments)
 
 
-def load_reported(
-    connection: Connection, books: Books, reach: Reach, asked_orders: Asked[list[PostedOrder]]
-) -> list[PostedOrder]:
+def load_reported(connection: Connection, books: Books, reach: Reach, orders: Sequence[PostedOrder]) -> None:
     """Take in the orders, which are locked, and load what is reported of them, and returns."""
-    orders = asked_orders.found
     books.put_orders(reach.orders, orders)
     with_refunds = [key for key, parts in reach.orders.items() if parts.refunds]
     if with_refunds or reach.refunds:
@@ -63,7 +59,6 @@ def load_reported(
     if with_events:
         books.put_order_events(with_events, load_order_events(connection, with_events))
     books.put_returns(reach.returns, load_returns(connection, reach.returns))
-    return orders
 
 
 def load_all_orders_of(connection: Connection, books: Books, account_ids: Sequence[UUID]) -> list[PostedOrder]:

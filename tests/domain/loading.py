@@ -9,7 +9,7 @@ from core.domain.books import Books
 from core.domain.expiry.lasting import condensed
 from core.domain.ledger import Account
 from core.domain.lots import in_spending_order, take
-from core.domain.orders.clawback import points_at_stake
+from core.domain.orders.clawback import points_at_stake, with_raising
 from core.domain.orders.limits import budgets_of, usage_keys
 from core.domain.orders.posted import PostedOrder, Qualifying
 from core.domain.program import Program
@@ -27,6 +27,7 @@ def load(
     """Take from whole books what `reach` asks for."""
     books = Books(new_account_id)
     orders = {key: whole.orders(key) for key in reach.orders}
+    reach = with_raising(reach, rules, [posted for of_key in orders.values() for posted in of_key.values()])
     of_all = [(parts, posted) for key, parts in reach.orders.items() for posted in orders[key].values()]
     books.put_orders(orders, [posted for _, posted in of_all])
     _load_reports(books, whole, reach, [posted for _, posted in of_all])

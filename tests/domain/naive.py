@@ -94,14 +94,14 @@ class NaiveAccount(NaiveOrders):
     def go(self, order_id: str, now: datetime) -> None:
         """An order is another customer's now."""
         sale = self.sales[order_id]
-        before, first = sale.earned(), sale.earned(first=True)
+        before, first = sale.earned(), sale.earned_at_first()
         sale.has_left = True
         self._settle(sale, before, first, now)
 
     def hear(self, message: About, now: datetime) -> None:
         """Something is told of one of the orders."""
         sale = self.sales[message.order_id]
-        before, first = sale.earned(), sale.earned(first=True)
+        before, first = sale.earned(), sale.earned_at_first()
         judged = self.judged_anew(sale, message.order) if isinstance(message, AmendedOrder) else sale.judged
         sale.told.hear(message)
         sale.judged = judged

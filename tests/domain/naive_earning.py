@@ -47,6 +47,7 @@ class Goods(NamedTuple):
     price: Fraction
     pieces: Fraction
     piece_price: Fraction  #: as ordered
+    ordered_price: Fraction
 
 
 class Earned(NamedTuple):
@@ -90,7 +91,8 @@ def _kept(order: Order, refunds: list[Refund], program: Program) -> _Kept:
     for line in order.lines:
         parts = [part for refund in refunds for part in refund.lines if part.line_id == line.line_id]
         money[line.line_id] = 1 - min(Fraction(1), _money_gone(line, parts, unpaid, program))
-        pieces[line.line_id] = max(Fraction(0), Fraction(line.quantity) - _sum(part.quantity for part in parts))
+        left = max(Fraction(0), abs(Fraction(line.quantity)) - _sum(part.quantity for part in parts))
+        pieces[line.line_id] = left if line.quantity > 0 else -left
     net_left = sum(Fraction(line.amount) * money[line.line_id] for line in order.lines)
     cash_left = sum(Fraction(line.amount + line.tax) * unpaid * money[line.line_id] for line in order.lines)
     spread = 1 - _share(_sum(refund.net for refund in refunds), Fraction(net_left))
@@ -110,7 +112,7 @@ def kept_goods(order: Order, refunds: list[Refund], program: Program) -> list[Go
             price = Fraction(line.amount) + (Fraction(line.tax) if is_taxed else 0)
             left = price * money[line.line_id] * max(Fraction(0), spread)
             of_piece = price / Fraction(line.quantity) * worth
-            found.append(Goods(line, left * earns * worth, pieces[line.line_id], of_piece))
+            found.append(Goods(line, left * earns * worth, pieces[line.line_id], of_piece, price * earns * worth))
     return [each for each in found if each.pieces or each.price]
 
 
@@ -121,12 +123,21 @@ def rounded(points: Fraction, how: str) -> int:
 
 def share_back(order: Order, refunds: list[Refund], program: Program) -> Fraction:
     """How much of what the customer had to pay for an order the refunds give back together."""
-    kept = _kept(order, refunds, program)
-    gross = sum((Fraction(line.amount + line.tax) for line in order.lines), Fraction(0))
+    kept, bought = _kept(order, refunds, program), _kept(order, called_off(order, refunds), program)
+    gross = sum((Fraction(line.amount + line.tax) * bought.money[line.line_id] for line in order.lines), Fraction(0))
     if gross <= 0:
         return Fraction(kept.is_nothing or not any(kept.pieces.values()))
     left = sum(Fraction(line.amount + line.tax) * kept.money[line.line_id] for line in order.lines)
     return Fraction(1) if kept.is_nothing else 1 - left * max(Fraction(0), kept.spread) / gross
+
+
+def called_off(order: Order, refunds: list[Refund]) -> list[Refund]:
+    """What of these is of lines below zero: it is as if these had never been."""
+    back = {line.line_id for line in order.lines if line.quantity < 0}
+    return [
+        refund._replace(full=False, paid=None, net=None, lines=tuple(p for p in refund.lines if p.line_id in back))
+        for refund in refunds
+    ]
 
 
 def _money_gone(line: OrderLine, parts: list[RefundLine], unpaid: Fraction, program: Program) -> Fraction:
@@ -134,10 +145,12 @@ def _money_gone(line: OrderLine, parts: list[RefundLine], unpaid: Fraction, prog
     net, cash = Fraction(line.amount), Fraction(line.amount + line.tax) * unpaid
 
     def money_of(some: list[RefundLine]) -> Fraction:
+        if line.amount < 0:
+            return Fraction(0)
         return _share(_sum(part.net for part in some), net) + _share(_sum(part.paid for part in some), cash)
 
     def pieces_of(some: list[RefundLine]) -> Fraction:
-        return _sum(part.quantity for part in some) / Fraction(line.quantity)
+        return _sum(part.quantity for part in some) / abs(Fraction(line.quantity))
 
     of_money = [part for part in parts if part.paid is not None or part.net is not None]
     of_both = [part for part in of_money if part.quantity is not None]
@@ -229,10 +242,13 @@ def _is_looked_for(part: AnyRule | AnyPromotion, each: Goods, program: Program) 
 
 def _counts(part: AnyRule | AnyPromotion, each: Goods, program: Program) -> bool:
     asked = part if isinstance(part, ItemRule | CategoryRule) else part.lines
+    is_back = each.line.quantity < 0  # given back in exchange: as it was ordered, whatever is kept of it
+    price = abs(each.ordered_price) if is_back else each.price
+    pieces = abs(Fraction(each.line.quantity)) if is_back else each.pieces
     return (
         _is_looked_for(part, each, program)
-        and (asked.minimum_amount is None or each.price >= Fraction(asked.minimum_amount))
-        and (asked.minimum_quantity is None or each.pieces >= Fraction(asked.minimum_quantity))
+        and (asked.minimum_amount is None or price >= Fraction(asked.minimum_amount))
+        and (asked.minimum_quantity is None or pieces >= Fraction(asked.minimum_quantity))
     )
 
 
@@ -249,8 +265,9 @@ def _is_enough(part: AnyRule | AnyPromotion, chosen: list[Goods], bought: list[G
         return False
     counted = [e for e in bought if _is_looked_for(part, e, program) and not _is_unpaid(part, e, program)]
     least, most = part.when.minimum_price, part.when.maximum_price
-    cost = sum((each.piece_price * Fraction(each.line.quantity) for each in counted), Fraction(0))
-    number = sum((Fraction(each.line.quantity) for each in counted), Fraction(0))
+    cost = sum((each.piece_price * each.pieces for each in counted), Fraction(0))
+    number = sum((each.pieces for each in counted), Fraction(0))
+    cost, number = (-cost, -number) if number < 0 else (cost, number)
     return (least is None or cost >= Fraction(least) * number) and (most is None or cost <= Fraction(most) * number)
 
 
@@ -285,14 +302,16 @@ def _rule_gives(
             points = to_points(rate * steps)
         else:
             amounts = [each.price for each in chosen] if rule.round_per.value == "line" else [total]
-            steps_of = [amount / per for amount in amounts]
+            steps_of = [abs(amount) / per for amount in amounts]
             if rule.steps.value == "whole":
                 steps_of = [Fraction(math.floor(number)) for number in steps_of]
-            points = sum(to_points(number * rate) for number in steps_of)
+            signs = [1 if amount > 0 else -1 for amount in amounts]
+            points = max(0, sum(sign * to_points(n * rate) for sign, n in zip(signs, steps_of, strict=True)))
     elif isinstance(rule, VisitRule):
         points = math.floor(rate) if _is_kept(chosen) else 0
     else:
-        points = _ROUNDINGS[rule.rounding.value](sum((each.pieces for each in chosen), Fraction(0)) * rate)
+        pieces = max(Fraction(0), sum((each.pieces for each in chosen), Fraction(0)))
+        points = _ROUNDINGS[rule.rounding.value](pieces * rate)
     limits = [rule.caps.per_order, judged.at_most.get(rule.rule_id)]
     return min([points, *(limit for limit in limits if limit is not None)]), left_over
 
@@ -317,8 +336,8 @@ def _promotion_gives(
     else:
         more = Fraction(promotion.points)
         whole = sum((each.price for each in bought if _counts(promotion, each, program)), Fraction(0))
-        if promotion.clawback.value == "proportional" and whole:
-            more = more * worth / whole
+        if promotion.clawback.value == "proportional" and whole > 0:
+            more = more * max(Fraction(0), worth) / whole
     points = _ROUNDINGS[promotion.rounding.value](more)
     return min(points, judged.at_most.get(promotion.promotion_id, points))
 
@@ -327,7 +346,7 @@ def naive_earned(
     order: Order, refunds: list[Refund], program: Program, tier_id: str, judged: Judged = NOTHING_JUDGED
 ) -> Earned:
     """What the goods that were kept earn."""
-    bought, kept = kept_goods(order, [], program), kept_goods(order, refunds, program)
+    bought, kept = kept_goods(order, called_off(order, refunds), program), kept_goods(order, refunds, program)
 
     def seen(part: AnyRule | AnyPromotion) -> list[Goods]:
         is_whole = part.clawback.value == "never" or (part.clawback.value == "full_refund" and _is_kept(kept))
@@ -361,8 +380,8 @@ def naive_earned(
         most = max(extra.values())
         best = next(name for name, points in extra.items() if points == most)
         extra = {best: most}
-    spent = math.floor(sum((each.price for each in kept), Fraction(0)) * 100)
-    is_paid = any(each.price > 0 or each.line.amount > 0 for each in kept)
+    spent = max(0, math.floor(sum((each.price for each in kept), Fraction(0)) * 100))
+    is_paid = sum(each.price for each in kept) > 0 or any(each.line.amount > 0 for each in kept)
     return Earned(by_name | extra, left_over, spent, _is_kept(kept), is_paid)
 
 

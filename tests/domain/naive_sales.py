@@ -17,7 +17,7 @@ from core.domain.orders.facts import (
     RefundReversion,
 )
 from core.domain.program import AnyPromotion, AnyReward, AnyRule, CategoryRule, ItemRule, Program, SpendRule
-from tests.domain.naive_earning import Earned, Judged, naive_earned
+from tests.domain.naive_earning import Earned, Judged, called_off, naive_earned
 from tests.domain.naive_limits import Moved
 from tests.domain.naive_tiers import Sold, Worth
 from tests.domain.naive_time import DAY
@@ -156,7 +156,8 @@ class Told:
         """A cancellation of a line as the refund that it is as good as; without pieces it is of all of the line."""
         (part,) = called_off.lines
         (line,) = [line for line in self.order.lines if line.line_id == part.line_id]
-        given = RefundLine(part.line_id, line.quantity if part.quantity is None else part.quantity, None, None)
+        pieces = abs(line.quantity) if part.quantity is None else part.quantity
+        given = RefundLine(part.line_id, pieces, None, None)
         name = f"called off {number}"
         return Refund(self.order.source, name, self.order.order_id, called_off.occurred_at, False, None, None, (given,))
 
@@ -164,8 +165,8 @@ class Told:
         """How many pieces of a line are fulfilled."""
         parts = [part for parcel in self.parcels for part in parcel.lines if part.line_id == line.line_id]
         if any(part.quantity is None for part in parts):
-            return line.quantity
-        return min(line.quantity, sum((part.quantity or Decimal(0) for part in parts), Decimal(0)))
+            return abs(line.quantity)
+        return min(abs(line.quantity), sum((part.quantity or Decimal(0) for part in parts), Decimal(0)))
 
 
 @dataclass
@@ -182,7 +183,7 @@ class Sale:
     taken: list[tuple[Pile, int]] = field(default_factory=list)  #: by its clawbacks, oldest first, less what came back
     first_judged: Judged = field(init=False)
     has_chosen: bool = field(init=False)  #: the newest promotion, for ever
-    _found: dict[tuple[int, frozenset[str]], Earned] = field(
+    _found: dict[tuple[int, frozenset[tuple[str, tuple[RefundLine, ...]]]], Earned] = field(
         default_factory=dict
     )  #: since all of it is asked for again and again
 
@@ -200,17 +201,21 @@ class Sale:
     def program(self) -> Program:
         return self.told.program
 
-    def earned(self, *, first: bool = False) -> Earned:
-        """What it earns with all its refunds, or what it earned at first."""
+    def earned(self) -> Earned:
+        """What it earns with all its refunds."""
         if self.has_left:
             return Earned({}, {}, 0, is_kept=False, is_paid=False)
-        return self._with([] if first else self.told.all_refunds())
+        return self._with(self.told.all_refunds())
+
+    def earned_at_first(self) -> Earned:
+        """What it earned before any of it came back, without what was called off of lines below zero."""
+        return self._with(called_off(self.order, self.told.all_refunds()))
 
     def counts(self) -> Sold:
         """What it counts for tiers, and when."""
         at, refunds = self.order.occurred_at, self.told.all_refunds()
         instants = sorted({max(at, refund.occurred_at) for refund in refunds})
-        found = [(at, self.earned(first=True))]
+        found = [(at, self._with([]))]
         found += [(at, self._with([each for each in refunds if each.occurred_at <= at])) for at in instants]
         kept = [(since, worth_of(earned, orders_of(self, earned))) for since, earned in found]
         # What changes nothing is no matter to tiers: time does not pass by it.
@@ -235,6 +240,8 @@ class Sale:
         refunds = self.told.all_refunds()
         rest = []
         for line in self.order.lines:
+            if line.quantity < 0:
+                continue  # what was given back in exchange waits for nothing
             more = pieces_kept(line, refunds) - self.told.pieces_sent(line)
             if more > 0:
                 rest.append(RefundLine(line.line_id, more, None, None))
@@ -257,7 +264,7 @@ class Sale:
             self.taken[place], points = (of, taken - part), points - part
 
     def _with(self, refunds: list[Refund]) -> Earned:
-        key = self.told.revision, frozenset(refund.refund_id for refund in refunds)
+        key = self.told.revision, frozenset((refund.refund_id, refund.lines) for refund in refunds)
         if key not in self._found:
             self._found[key] = naive_earned(self.order, refunds, self.program, self.tier, self.judged)
         return self._found[key]

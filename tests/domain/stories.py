@@ -62,7 +62,8 @@ def some_order(order_id: str, number: int, at: datetime) -> Order:
 
 def some_refund(sold: Order, refund_id: str, number: int, at: datetime) -> Refund:
     """One of the refunds of an order, chosen by a number."""
-    one = sold.lines[number % len(sold.lines)]
+    bought = [line for line in sold.lines if line.quantity > 0]  # of what was given back nothing can be refunded
+    one = bought[number % len(bought)]
     match number % 8:
         case 0:
             return refund(order_id=sold.order_id, refund_id=refund_id, at=at)
@@ -81,9 +82,21 @@ def some_refund(sold: Order, refund_id: str, number: int, at: datetime) -> Refun
     return refund(given, order_id=sold.order_id, refund_id=refund_id, at=at)
 
 
+def given_back(one: OrderLine, number: int) -> OrderLine:
+    """A line below zero of some of the pieces of this one, or of all."""
+    pieces = 1 + number // 5 % int(one.quantity)
+    amount, tax = (-round(each * pieces / one.quantity, 2) for each in (one.amount, one.tax))
+    return one._replace(line_id=f"{one.line_id} back", quantity=Decimal(-pieces), amount=amount, tax=tax)
+
+
 def some_amendment(sold: Order, named: set[str], revision: int, number: int, at: datetime) -> AmendedOrder:
-    """What an order became, chosen by a number: other lines and other money, and all lines that are `named` already."""
+    """What an order became, chosen by a number: other lines and other money, and all lines that are `named` already.
+
+    Now and then pieces of a line are given back in exchange.
+    """
     lines = some_lines(number)
+    if number % 5 < 2:
+        lines.append(given_back(lines[number % len(lines)], number))
     there = {line.line_id for line in lines}
     lines += [line for line in sold.lines if line.line_id in named - there]
     gross = sum((line.amount + line.tax for line in lines), Decimal(0))

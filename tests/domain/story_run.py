@@ -161,7 +161,7 @@ class StoryRun:
         self.parts += 1
         first = number % len(sold.lines)
         some = sold.lines[first : first + 1 + number % 2]
-        lines = {one.line_id: None if number % 3 == 0 else 1 + number % int(one.quantity) for one in some}
+        lines = {one.line_id: None if number % 3 == 0 else 1 + number % abs(int(one.quantity)) for one in some}
         at = self.now - timedelta(days=number % 3)
         self._post(fulfilment(sold.order_id, at, lines=lines, part_id=f"y{self.parts}"))
 
@@ -172,7 +172,7 @@ class StoryRun:
             return
         self.parts += 1
         one = sold.lines[number % len(sold.lines)]
-        pieces = None if number % 5 == 0 else 1 + number % int(one.quantity)
+        pieces = None if number % 5 == 0 else 1 + number % abs(int(one.quantity))
         self._post(cancellation(sold.order_id, self.now, lines={one.line_id: pieces}, part_id=f"x{self.parts}"))
         self.named.setdefault(sold.order_id, set()).add(one.line_id)
 

@@ -36,6 +36,33 @@ OF_ORDERS = (
         tests=(f"{_CHANGED_ORDERS}::test_what_is_given_back_comes_to_the_lots_that_it_was_taken_from",),
     ),
     Protection(
+        "the reach of what calls off a line below zero",
+        "what was given back in exchange, and is called off, comes back in whatever batch that arrives",
+        (
+            Edit(
+                "core/posting/loading.py",
+                "    reach = with_raising(reach, rules, orders)\n",
+                "",
+            ),
+        ),
+        tests=(
+            "tests/posting/test_exchanges.py::test_an_exchange_is_called_off_with_what_was_bought_in_it",
+            "tests/posting/test_exchanges.py::test_a_refund_is_posted_that_shrinks_what_was_given_back",
+        ),
+    ),
+    Protection(
+        "the pieces of a line below zero that are called off",
+        "what was given back in exchange is called off once, however often that is said",
+        (
+            Edit(
+                "core/domain/orders/goods.py",
+                "        ordered_pieces = abs(quantity)\n",
+                "        ordered_pieces = quantity\n",
+            ),
+        ),
+        tests=("tests/domain/test_exchanges.py::test_a_line_given_back_is_called_off_once_however_often_that_is_said",),
+    ),
+    Protection(
         "what comes for a merged account finds the survivor",
         "a command for a merged account is done in the one that survives",
         (

@@ -35,6 +35,7 @@ class Basket:
         self.goods = goods
         self.is_whole = True  #: whether there was no refund
         self._gone: dict[int, Gone] = {}
+        self.called_off: dict[int, Gone] = {}  #: what of that is gone of lines below zero
         self._change = Sum(0, 0, 0, 0)  #: below zero: what refunds of lines change of the sum of all that earn
         self._net_gone = 0  #: of all lines, in units
         self._gross_gone = 0  #: the same with tax
@@ -80,6 +81,8 @@ class Basket:
             had = changed.get(place) or self._gone.get(place, NOTHING_GONE)
             changed[place] = goods.gone(place, had, part)
         more._gone = self._gone | changed if changed else self._gone
+        below_zero = {place: gone for place, gone in changed.items() if goods.is_below_zero(place)}
+        more.called_off = self.called_off | below_zero if below_zero else self.called_off
         more._net_gone = self._net_gone + sum([now.net - self._before(place).net for place, now in changed.items()])
         more._gross_gone = self._gross_gone + sum(
             [now.gross - self._before(place).gross for place, now in changed.items()]
@@ -120,7 +123,15 @@ class Basket:
 
     def _reaches(self, selection: Selection, place: int) -> bool:
         """Whether so much is kept of the line as is asked of each."""
+        if self.goods.is_below_zero(place):
+            return self._reached(selection, place)
         return reaches(selection.asks, self.line_amount(place), self.line_quantity(place))
+
+    def _reached(self, selection: Selection, place: int) -> bool:
+        """The same of a line below zero, as it was ordered: left out once it shrinks, a refund would add points."""
+        numerator, denominator = self.goods.factor
+        amount = nearest(self.goods.amounts[place] * numerator, denominator)
+        return reaches(selection.asks, amount, self.goods.quantities[place])
 
     def reaching_sum(self, selection: Selection, places: Iterable[int]) -> Sum:
         """What the lines come to of which so much is kept as is asked of each."""
@@ -131,7 +142,11 @@ class Basket:
             gone = self._gone.get(place, NOTHING_GONE)
             amount, quantity = amounts[place] - gone.amount, quantities[place] - gone.quantity
             paid = amount if numerator == denominator else nearest(amount * numerator, denominator)
-            if reaches(asks, paid, 0 if self._is_full else quantity):
+            if (
+                self._reached(selection, place)
+                if quantities[place] < 0
+                else reaches(asks, paid, 0 if self._is_full else quantity)
+            ):
                 kept_amount += amount
                 kept_quantity += quantity
                 with_pieces += not gone.are_all_pieces
@@ -143,6 +158,21 @@ class Basket:
         of = [place for place in changed if place in selection]
         before, now = self.reaching_sum(selection, of), after.reaching_sum(selection, of)
         return Sum(*(a - b + c for a, b, c in zip(had, before, now, strict=True)))
+
+    def as_ordered(self, ordered: "Basket") -> "Basket":
+        """The whole order but for what was called off of lines below zero, which is as if it had never been.
+
+        `ordered` is the whole order with these; it is returned where none of that was called off.
+        """
+        if not self.called_off:
+            return ordered
+        basket = Basket(self.goods)
+        basket.is_whole = False
+        basket._gone = basket.called_off = self.called_off
+        basket._net_gone = sum([gone.net for gone in self.called_off.values()])
+        basket._gross_gone = sum([gone.gross for gone in self.called_off.values()])
+        basket._change = less(self.goods, basket._change, {}, self.called_off)
+        return basket
 
     def _share_left(self) -> Share:
         """What refunds of the whole order leave of every line's money, as a ratio.
@@ -165,11 +195,11 @@ class Basket:
     @property
     def share_back(self) -> Fraction:
         """How much is given back of all that the customer had to pay, with money or points: between 0 and 1."""
-        whole, (left, of) = self.goods.gross, self._left
+        whole, (left, of) = self.goods.gross - sum([gone.gross for gone in self.called_off.values()]), self._left
         if whole <= 0:  # nothing had to be paid: it is all of it when all pieces came back
             came_back = sum(gone.are_all_pieces for gone in self._gone.values())
             return Fraction(self._is_full or came_back == len(self.goods.order.lines))
-        kept = Fraction((whole - self._gross_gone) * left, whole * of)
+        kept = Fraction((self.goods.gross - self._gross_gone) * left, whole * of)
         return 1 - min(max(kept, Fraction(0)), Fraction(1))
 
     def _sum(self, selection: Selection) -> Sum:

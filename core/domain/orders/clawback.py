@@ -13,24 +13,38 @@ from core.domain.orders.lookup import event_key_of, order_for_event, order_of, p
 from core.domain.orders.posted import OrderEventKind, PostedOrder, PostedOrderEvent, PostedRefund, cancelled_part
 from core.domain.orders.refund_limits import refund_problem
 from core.domain.orders.repaying import repaying
-from core.domain.orders.settling import OrderChange, lowering, settle
+from core.domain.orders.settling import OrderChange, lowering, raising, settle
 from core.domain.outcomes import Parked, Reason, Replayed, Waiting
 from core.domain.program.registry import ProgramRegistry
-from core.domain.reach import Reach
+from core.domain.reach import OrderKey, OrderParts, Reach
 from core.domain.reports import KeptOrder
 
 
 def refund_reach(message: Message[Refund], rules: ProgramRegistry, _as_of: datetime) -> Reach:
-    """What `decide_refund` asks of the books."""
+    """What `decide_refund` asks of the books; `with_raising` adds what only some orders need."""
     refund, key = message.fact, message.fact.order_key
     reached = {key: lowering(rules, key, refund.occurred_at)}
     return Reach(reached, refunds=frozenset({(refund.source, refund.refund_id)}))
 
 
 def cancellation_reach(message: Message[Cancellation], rules: ProgramRegistry, _as_of: datetime) -> Reach:
-    """What `decide_cancellation` asks of the books."""
+    """What `decide_cancellation` asks of the books; `with_raising` adds what only some orders need."""
     key = message.fact.order_key
     return Reach({key: lowering(rules, key, message.fact.occurred_at)})
+
+
+def with_raising(reach: Reach, rules: ProgramRegistry, orders: Iterable[PostedOrder]) -> Reach:
+    """What a batch reaches, once the orders that it reaches are known.
+
+    Whoever cancels a line below zero raises what its order earns, and so may a refund that shrinks such lines, which
+    are rounded by themselves. Only an amendment brings such lines; one of the same batch asks for all this by itself.
+    """
+    more: dict[OrderKey, OrderParts] = {}
+    for posted in orders:
+        parts = reach.orders[posted.key]
+        if posted.amendment is not None and parts.refunds and any(line.quantity < 0 for line in posted.current.lines):
+            more[posted.key] = parts.union(raising(rules, posted.key))
+    return reach._replace(orders={**reach.orders, **more}) if more else reach
 
 
 @repaying
@@ -74,7 +88,10 @@ def decide_refund(
 def decide_cancellation(
     books: Books, message: Message[Cancellation], rules: ProgramRegistry, as_of: datetime
 ) -> Decision | Replayed | Waiting | Parked:
-    """Take back what the order, or its lines that are cancelled, still earns, as a refund of that would."""
+    """Take back what the order, or its lines that are cancelled, still earns, as a refund of that would.
+
+    What a line below zero took, which is what was given back in exchange, comes back where that is called off.
+    """
     cancellation, key = message.fact, message.fact.order_key
     posted = order_for_event(books, OrderEventKind.CANCELLED, message, rules)
     if not isinstance(posted, PostedOrder):
@@ -109,6 +126,7 @@ def points_at_stake(books: Books, account: Account, orders: Iterable[PostedOrder
     """The most that refunds of these posted orders, and of orders that are yet to be posted, may take from other lots.
 
     All that the posted orders earn, and what their known refunds have claimed, since a refund may be undone first; a
-    new order's own lot lacks at most what has paid off the deficit. Only an amendment can put more at stake.
+    new order's own lot lacks at most what has paid off the deficit. What raises the order puts more at stake, but that
+    comes to its own lots, or to those that it was taken from.
     """
     return account.deficit + sum(posted.points_entitled + books.points_claimed(posted) for posted in orders)

@@ -4,7 +4,9 @@ The ledger posts the difference between this and what it holds, so that repeats,
 cannot matter: n partial refunds end where one big refund ends, and where buying only the kept goods would have.
 
 Arithmetic is exact until the result of a rule is rounded, but for shares: what a refund leaves of a line's amount is
-rounded to a trillionth. More refunds never mean more points.
+rounded to a trillionth. More refunds never mean more points, but for the rounding where a rule rounds by line and some
+lines are below zero. Calling off a line below zero, which is what was given back in exchange, means more points: the
+order earns as if that line had never been.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -86,7 +88,7 @@ class Earning:
         """Points for what is kept of `ordered`.
 
         Exact to the millionth of a point; one rounding per rule per order, or per line where the rule says so. Never
-        negative, and never more with more refunds.
+        negative.
         """
         program = self._program
         if program.is_plain:

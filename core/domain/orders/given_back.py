@@ -42,9 +42,9 @@ class Back(NamedTuple):
 class LinePrice(NamedTuple):
     """What a line cost, in units, and for how many pieces."""
 
-    net: int
+    net: int  #: below zero: the line is what was given back in exchange
     gross: int
-    quantity: int
+    quantity: int  #: without a sign
     cash: Share  #: the share of the order that was not paid with points
 
     def share_gone(self, back: Back, *, are_fees_kept_out: bool) -> Share:
@@ -67,8 +67,13 @@ class LinePrice(NamedTuple):
         return of * self.quantity + pieces * whole, whole * self.quantity
 
     def share_of(self, paid: Decimal, net: Decimal) -> Share:
-        """The share that money of the two kinds is of the line; all of it where the line cost nothing of the kind."""
+        """The share that money of the two kinds is of the line; all of it where the line cost nothing of the kind.
+
+        None of a line below zero: money that is given back would mean more points.
+        """
         of, whole = NONE
+        if self.net < 0:
+            return NONE
         if net:
             of, whole = (units_of(net), self.net) if self.net > 0 else ALL
         if paid:

@@ -25,7 +25,7 @@ class Asked(NamedTuple):
 
 
 def reaches(asks: Sequence[Asked], amount: int, quantity: int) -> bool:
-    """Whether so much is kept of a line, in units; what was given back in exchange counts alike."""
+    """Whether so much is kept of a line, in units; of one below zero, as it was ordered, which is asked alike."""
     amount, quantity = abs(amount), abs(quantity)
     for least, pieces in asks:
         if (amount < least and to_millionth(amount) < least) or (quantity < pieces and to_millionth(quantity) < pieces):
@@ -128,6 +128,10 @@ class Goods:
         """Whether the line at that place earns."""
         return place in self._members
 
+    def is_below_zero(self, place: int) -> bool:
+        """Whether the line is what was given back in exchange."""
+        return self.order.lines[place].quantity < 0
+
     def _cash(self) -> Share:
         return max(0, self.gross - units_of(self.order.points_paid)), self.gross
 
@@ -216,21 +220,30 @@ class Goods:
             and (most is None or abs(amounts[place]) * worth <= most * abs(quantities[place]))
         ]
 
-    def average_price(self, places: Sequence[int]) -> int:
-        """What a piece of these lines cost on average, as ordered, in units; 0 where there are no pieces."""
-        amount, quantity = self._ordered(places)
+    def average_price(self, places: Sequence[int], called_off: Mapping[int, Gone]) -> int:
+        """What a piece of these lines cost on average, as ordered, in units; 0 where there are no pieces.
+
+        `called_off` is what is gone of lines below zero, which then count as if they had never been.
+        """
+        amount, quantity = self._ordered(places, called_off)
         return nearest(amount, quantity) if quantity > 0 else 0
 
-    def _ordered(self, places: Sequence[int]) -> tuple[int, int]:
+    def _ordered(self, places: Sequence[int], called_off: Mapping[int, Gone]) -> tuple[int, int]:
         """A ratio that is the price of a piece of these lines."""
         lines = self.order.lines
-        amount = self.amount_of(*places) * self._worth[0] * UNITS
-        quantity = units_of(sum([lines[place].quantity for place in places], _ZERO)) * self._worth[1]
+        amount = self.amount_of(*places)
+        quantity = units_of(sum([lines[place].quantity for place in places], _ZERO))
+        for place in called_off.keys() & set(places) if called_off else ():
+            amount -= called_off[place].amount
+            quantity -= called_off[place].quantity
+        amount, quantity = amount * self._worth[0] * UNITS, quantity * self._worth[1]
         return (amount, quantity) if quantity >= 0 else (-amount, -quantity)  # given back in exchange
 
-    def has_average_price(self, places: Sequence[int], least: Decimal | None, most: Decimal | None) -> bool:
+    def has_average_price(
+        self, places: Sequence[int], least: Decimal | None, most: Decimal | None, called_off: Mapping[int, Gone]
+    ) -> bool:
         """Whether a piece of these lines costs what is asked; nothing is divided, so this is exact."""
-        amount, quantity = self._ordered(places)
+        amount, quantity = self._ordered(places, called_off)
         return (least is None or amount >= units_of(least) * quantity) and (
             most is None or amount <= units_of(most) * quantity
         )
@@ -260,9 +273,13 @@ class Goods:
         line, back, ordered = self.order.lines[place], had.back.plus(part), self.amount_of(place)
         net, quantity = units_of(line.amount), units_of(line.quantity)
         gross = net + units_of(line.tax) if line.tax else net
-        pieces = min(quantity, units_of(back.pieces + back.pieces_with_money))
-        are_all_pieces = pieces == quantity
-        price = LinePrice(net, gross, quantity, self.cash)
+        # Refunds count pieces without a sign, also those of a line below zero.
+        ordered_pieces = abs(quantity)
+        pieces = min(ordered_pieces, units_of(back.pieces + back.pieces_with_money))
+        are_all_pieces = pieces == ordered_pieces
+        if quantity < 0:
+            pieces = -pieces
+        price = LinePrice(net, gross, ordered_pieces, self.cash)
         of, whole = price.share_gone(back, are_fees_kept_out=self._are_fees_kept_out)
         if of >= whole:
             return Gone(back, net, gross, ordered, pieces, are_all_pieces, are_all_pieces)

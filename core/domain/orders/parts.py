@@ -31,7 +31,7 @@ def part_problem(now: Order, first: Order, lines: Iterable[LinePart], noun: str)
     The order is as it is `now`, and was as `first`: a part may come after an amendment that it was made before. `noun`
     is what it is: cancellation or fulfilment.
     """
-    ordered = {line.line_id: line.quantity for line in now.lines}
+    ordered = {line.line_id: abs(line.quantity) for line in now.lines}
     before = {line.line_id: line.quantity for line in first.lines}
     for place, part in enumerate(lines):
         most = max((each[part.line_id] for each in (ordered, before) if part.line_id in each), default=None)
@@ -52,8 +52,11 @@ def part_problem(now: Order, first: Order, lines: Iterable[LinePart], noun: str)
 
 
 def given_back(whole: Refund, order: Order, lines: Iterable[LinePart]) -> Refund:
-    """The refund of these parts, with the money of their pieces; `whole` is one of all of the order."""
-    ordered = {line.line_id: line.quantity for line in order.lines}
+    """The refund of these parts, with the money of their pieces; `whole` is one of all of the order.
+
+    Pieces of a line below zero are counted without the sign.
+    """
+    ordered = {line.line_id: abs(line.quantity) for line in order.lines}
     parts = [
         RefundLine(part.line_id, ordered[part.line_id] if part.quantity is None else part.quantity, None, None)
         for part in lines

@@ -124,6 +124,7 @@ class Reckoning:
     def __init__(self, scope: Scope, kept: Basket, program: Program) -> None:
         """`kept` is `scope.ordered` where nothing was refunded."""
         self._scope, self._kept, self._program = scope, kept, program
+        self._ordered = kept.as_ordered(scope.ordered)
         self._is_whole = kept.is_whole
         self._places, self._allowances = scope.places, scope.judgement.allowances
         self._minimums, self._paid_only = program.minimums, program.paid_only
@@ -178,7 +179,7 @@ class Reckoning:
     def _basket(self, mode: ClawbackMode) -> Basket:
         """What a rule or promotion of this clawback mode looks at."""
         if mode is ClawbackMode.NEVER or (mode is ClawbackMode.FULL_REFUND and not self._kept.is_empty):
-            return self._scope.ordered
+            return self._ordered
         return self._kept
 
     def _select(self, name: str, lines: Lines) -> Selection:
@@ -234,7 +235,7 @@ class Reckoning:
     def _base(self, basket: Basket, promotion: AnyPromotion) -> int:
         """What the earning rules give for the promotion's lines alone: the best of them, or their sum."""
         scope = self._scope
-        is_ordered = basket is scope.ordered
+        is_ordered = basket is self._ordered
         own_lines = None if promotion.lines.is_all else self._select(promotion.promotion_id, promotion.lines)
         of_rules = [0]
         for terms in scope.terms if is_ordered else [given.terms for given in self._rules]:
@@ -258,8 +259,8 @@ class Reckoning:
         """Which share of the amount of its lines counts as kept, as a ratio; all of it where they cost nothing."""
         if promotion.clawback is not ClawbackMode.PROPORTIONAL:
             return 1, 1
-        ordered = self._scope.ordered.amount_of(self._select(promotion.promotion_id, promotion.lines))
-        return (1, 1) if kept == ordered or ordered <= 0 else (max(0, kept), ordered)
+        ordered = self._ordered.amount_of(self._select(promotion.promotion_id, promotion.lines))
+        return (1, 1) if kept >= ordered or ordered <= 0 else (max(0, kept), ordered)
 
 
 def beginning(tier_id: str, kept: Basket, program: Program) -> dict[str, Any]:
@@ -290,8 +291,10 @@ def shortage(name: str, basket: Basket, selection: Selection, minimum: Minimum) 
         quantity = basket.quantity_of(counted)
         if to_millionth(quantity) < units_of(minimum.quantity):
             return Shortage(quantity, "quantity")
-    if (least is not None or most is not None) and not goods.has_average_price(counted.places, least, most):
-        return Shortage(goods.average_price(counted.places), "price")
+    if (least is not None or most is not None) and not goods.has_average_price(
+        counted.places, least, most, basket.called_off
+    ):
+        return Shortage(goods.average_price(counted.places, basket.called_off), "price")
     return None
 
 

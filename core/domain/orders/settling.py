@@ -37,7 +37,10 @@ from core.domain.value.authorizations import Authorization
 
 
 def lowering(rules: ProgramRegistry, order: OrderKey, occurred_at: datetime) -> OrderParts:
-    """What a message of that time asks of an order's books that can only lower what it earns from then on."""
+    """What a message of that time asks of an order's books that can only lower what it earns from then on.
+
+    That is so of refunds and cancellations, but where the order has lines below zero.
+    """
     return _parts(rules, TierInstant(occurred_at, order, is_new=False))
 
 
@@ -199,7 +202,8 @@ def _down(books: Books, difference: _Difference, *, ends_apart: bool) -> _Moved:
     due = change.before.points_entitled - target.points
     dues = {"": due}
     if ends_apart:
-        dues = dues_of(change.had.earning.after(()).grants, before.grants, target.grants, due)
+        ordered = change.had.basket.as_ordered(change.had.earning.ordered)
+        dues = dues_of(change.had.earning.of(ordered).grants, before.grants, target.grants, due)
         dues[""] = dues.get("", 0) + due - sum(dues.values())
     own = _own_lots(books, difference)
     others = books.lots_to_take(account, as_of, newer, {lot.lot_number for lot in own})
