@@ -109,6 +109,9 @@ def _fits(goods: Goods, place: int, part: RefundLine) -> bool:
 
 
 def _line_problem(goods: Goods, line: OrderLine, where: str, part: RefundLine) -> str | None:
+    if line.quantity < 0:
+        said = f"{where}line_id names a line below zero, which is what was given back in exchange"
+        return f"{said}; to call that off, send order.cancelled with the line, or the order's next revision without it"
     if part.quantity is not None and part.quantity > line.quantity:
         said = f"{where}quantity is {part.quantity}, more than the {line.quantity} that were ordered"
         return f"{said}; send at most {line.quantity}"
