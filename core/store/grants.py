@@ -173,9 +173,10 @@ def grant_role(connection: Connection, role: str, *, read_only: bool, erases: bo
     return grants
 
 
-def may_erase(connection: Connection) -> bool:
-    """Whether our role may erase customers."""
-    return bool(run_bulk(connection, "SELECT has_column_privilege('entries', 'why', 'UPDATE')")[0][0])
+def may_erase(connection: Connection, role: str | None = None) -> bool:
+    """Whether this role, ours if none is named, may erase customers."""
+    statement = "SELECT has_column_privilege(coalesce(%s::name, current_user), 'entries', 'why', 'UPDATE')"
+    return bool(run_bulk(connection, statement, (role,))[0][0])
 
 
 def grant_views(connection: Connection, role: str) -> list[Grant]:

@@ -1,16 +1,17 @@
 """`loyalty db`: the tables of the database, and who may do what to them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from config.settings import Settings
-from core.store.grants import grant_role, grant_views, require_role
+from core.store.grants import grant_role, grant_views, may_erase, require_role
 from core.store.migrate import TablesState, current_revision, pending_migrations, tables_state, upgrade
 from workers.cli.command_errors import CheckGrantsNothingError, WhichGrantError
-from workers.cli.output import AsJson, Row, print_json, print_listing, say
+from workers.cli.output import AsJson, Row, note, print_json, print_listing, say
 from workers.cli.wiring import opened_database
 
 Role = Annotated[
@@ -76,7 +77,7 @@ def upgrade_database(
 
 def _grant_all(engine: Engine, roles: Mapping[str, bool], tools: Sequence[str]) -> None:
     """Give roles what workers need, with what it takes to erase customers or without, and tools the views."""
-    with engine.begin() as connection:
+    with _telling_lost_rights(engine, [*roles, *tools], "--grant-erasing") as connection:
         for role, erases in roles.items():
             grant_role(connection, role, read_only=False, erases=erases)
         for tool in tools:
@@ -85,6 +86,23 @@ def _grant_all(engine: Engine, roles: Mapping[str, bool], tools: Sequence[str]) 
         say(f"{role} has what the worker needs{', also to erase customers' if erases else ''}, and nothing else.")
     for tool in tools:
         say(f"{tool} may read the views for reporting tools, and nothing else.")
+
+
+@contextmanager
+def _telling_lost_rights(engine: Engine, roles: Sequence[str], option: str) -> Iterator[Connection]:
+    """Give a transaction for grants; after its commit say which roles have lost the right to erase customers.
+
+    A grant first takes everything away. Without this line, whoever leaves out the option for erasing would notice only
+    when a customer could not be erased. `option` is the one that gives the right back.
+    """
+    with engine.begin() as connection:
+        for role in roles:
+            require_role(connection, role)
+        erased = [role for role in roles if may_erase(connection, role)]
+        yield connection
+        lost = [role for role in erased if not may_erase(connection, role)]
+    for role in lost:
+        note(f"{role} may no longer erase customers: give it that by {option}")
 
 
 def _check() -> None:
@@ -147,7 +165,7 @@ def grant(
     """
     if views + read_only + erases > 1:
         raise WhichGrantError
-    with opened_database(Settings()) as engine, engine.begin() as connection:
+    with opened_database(Settings()) as engine, _telling_lost_rights(engine, [role], "--may-erase") as connection:
         if views:
             grants = grant_views(connection, role)
         else:

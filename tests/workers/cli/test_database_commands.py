@@ -130,6 +130,13 @@ def test_a_reporting_tool_gets_the_views_alone_by_grant_or_on_the_way(
         assert "permission denied" in loyalty("status").err
 
 
+def test_an_upgrade_grants_all_roles_in_one_command(loyalty: CommandLine, database_url: str) -> None:
+    with database_role(database_url, "worker_") as worker, database_role(database_url, "tool_") as tool:
+        printed = loyalty("db", "upgrade", "--grant", worker.name, "--grant-read", tool.name).out
+        assert f"{worker.name} has what the worker needs, and nothing else." in printed
+        assert f"{tool.name} may read the views for reporting tools, and nothing else." in printed
+
+
 def test_a_role_may_erase_only_where_that_is_said(loyalty: CommandLine, database_url: str) -> None:
     def may(*words: str) -> list[str]:
         assert loyalty(*words).code == 0
@@ -141,3 +148,27 @@ def test_a_role_may_erase_only_where_that_is_said(loyalty: CommandLine, database
         assert "has what the worker needs, also to erase customers, and nothing else." in printed.out
         assert may("db", "grant", role.name, "--may-erase") == ["SELECT", "INSERT", "UPDATE (why)"]
         assert may("db", "grant", role.name) == ["SELECT", "INSERT"]
+
+
+@pytest.mark.parametrize(
+    ("command", "back_by"),
+    [
+        ("db upgrade --grant", "--grant-erasing"),
+        ("db upgrade --grant-read", "--grant-erasing"),
+        ("db upgrade --grant-erasing", None),
+        ("db grant", "--may-erase"),
+        ("db grant --json", "--may-erase"),
+        ("db grant --read-only", "--may-erase"),
+        ("db grant --views", "--may-erase"),
+        ("db grant --may-erase", None),
+    ],
+)
+def test_a_grant_that_takes_the_right_to_erase_away_says_so_once(
+    loyalty: CommandLine, database_url: str, command: str, back_by: str | None
+) -> None:
+    with database_role(database_url, "eraser_") as role:
+        assert loyalty("db", "grant", role.name, "--may-erase").err == ""
+        told = "" if back_by is None else f"{role.name} may no longer erase customers: give it that by {back_by}\n"
+        printed = loyalty(*command.split(), role.name)
+        assert (printed.code, printed.err) == (0, told)
+        assert loyalty(*command.split(), role.name).err == ""
