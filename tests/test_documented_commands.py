@@ -48,6 +48,7 @@ RUN_BY: dict[str, tuple[str, ...]] = {
     "loyalty account explain --for": cli(
         "test_support_page", "test_the_example_of_the_support_page_is_what_the_commands_print"
     ),
+    "loyalty account": cli("test_value_commands", "TestAccounts"),
     "loyalty account history": FIRST_HOUR,
     "loyalty account hold-tier": cli(
         "test_hold_tier_command", "test_with_apply_the_tier_is_changed_told_and_kept_with_its_reason"
@@ -107,6 +108,9 @@ RUN_BY: dict[str, tuple[str, ...]] = {
     "loyalty db upgrade": cli("test_command_line", "test_a_database_without_tables_is_refused_until_it_is_upgraded"),
     "loyalty db upgrade --check": cli(
         "test_database_commands", "test_a_check_says_what_an_upgrade_would_do_and_changes_nothing"
+    ),
+    "loyalty db upgrade --grant --grant-read": cli(
+        "test_database_commands", "test_an_upgrade_grants_all_roles_in_one_command"
     ),
     "loyalty db upgrade --grant": cli(
         "test_database_commands", "test_grant_says_what_it_gave_and_upgrade_does_it_on_the_way"
@@ -209,11 +213,15 @@ RUN_BY: dict[str, tuple[str, ...]] = {
         "test_program_commands", "test_a_day_is_its_midnight_in_the_time_zone_of_the_program"
     ),
     "loyalty program check": cli("test_program_commands", "test_a_file_is_checked_without_a_database"),
+    "loyalty program move": cli("test_program_commands", "test_is_moved_and_keeps_its_number_and_its_place"),
     "loyalty program move --from --reason": cli(
         "test_program_commands", "test_is_moved_and_keeps_its_number_and_its_place"
     ),
     "loyalty program show": cli("test_program_commands", "test_a_shown_program_is_its_file_again"),
     "loyalty program show --version": cli("test_program_commands", "test_a_shown_program_is_its_file_again"),
+    "loyalty program withdraw": cli(
+        "test_program_commands", "test_makes_room_for_a_nearer_one_when_it_is_withdrawn_and_can_come_again"
+    ),
     "loyalty program withdraw --reason": cli(
         "test_program_commands", "test_makes_room_for_a_nearer_one_when_it_is_withdrawn_and_can_come_again"
     ),
@@ -232,6 +240,9 @@ RUN_BY: dict[str, tuple[str, ...]] = {
     "loyalty rebuild": cli("test_ledger_commands", "test_rebuild_on_right_books_says_so"),
     "loyalty rebuild --apply": cli("test_ledger_commands", "test_rebuild_applies_once_and_keeps_what_was_there"),
     "loyalty status": FIRST_HOUR,
+    "loyalty status --json": cli(
+        "test_database_commands", "test_grant_says_what_it_gave_and_upgrade_does_it_on_the_way"
+    ),
     "loyalty upkeep": cli("test_upkeep_command", "test_without_apply_every_task_only_tells_what_it_would_do"),
     "loyalty upkeep --as-of": cli("test_upkeep_command", "test_without_apply_every_task_only_tells_what_it_would_do"),
     "loyalty upkeep --apply --by": cli("test_upkeep_command", "test_with_apply_it_is_done_and_keeps_who_asked"),

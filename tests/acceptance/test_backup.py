@@ -4,8 +4,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,11 @@ import redis
 from sqlalchemy import Engine, make_url, text
 
 from core.store.engine import create_database_engine, driver_connection
-from core.store.grants import grant_role
+from core.store.grants import grant_role, grant_views
 from tests.acceptance.role_processes import RoleProcesses, Shop, check_books, posted, wait_through
 from tests.acceptance.whole_worker import Consumer, wait_until
 from tests.database_roles import DatabaseRole, database_role
+from tests.factories import PROGRAM_TEXT, as_bytes, order
 from tests.pages import ROOT, section_commands
 from tests.shell import Shell
 from workers.brokers.topology import EVENT_STREAM
@@ -26,9 +27,12 @@ from workers.servers.postgres import Postgres
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
-BACKUP, RESTORE, UPGRADE, VERIFY, REPLAY, VERIFY_AGAIN = section_commands(
+BACKUP, RESTORE, UPGRADE, GRANT, VERIFY, APPLY, REPLAY, VERIFY_AGAIN = section_commands(
     ROOT / "docs/operations.md", "## Backup and restore", "## Upgrade"
 )
+#: A program that was applied after the backup, and an order of its time, which was posted then too.
+APPLIED_LATER = PROGRAM_TEXT.replace('bronze: "1"', 'bronze: "2"')
+IN_FORCE_FROM, LATER = "2026-04-01T00:00:00+02:00", "2026-04-02T12:00:00+02:00"
 
 
 @contextmanager
@@ -54,17 +58,19 @@ def client_programs(engine: Engine, folder: Path) -> Path:
 class Terminal:
     """A shell in which the commands of the page work: an operator's."""
 
-    def __init__(self, folder: Path, programs: Path, broker_url: str, role: DatabaseRole) -> None:
+    def __init__(self, folder: Path, programs: Path, broker_url: str, roles: Mapping[str, DatabaseRole]) -> None:
         self._folder = folder
-        self._role = role.name
+        self._roles = roles
         path = f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}"
         self.environment = {**os.environ, "PATH": path, "LOYALTY_BROKER_URL": broker_url}
 
     def type(self, command: str, database_url: str, **variables: str) -> None:
         """Run a command as the owner of the tables of a database."""
         owner_url = database_url.replace("postgresql+psycopg", "postgresql", 1)
+        for name, role in self._roles.items():
+            command = command.replace(name, role.name)
         done = subprocess.run(
-            ["bash", "-c", command.replace("loyalty_worker", self._role)],
+            ["bash", "-c", command],
             cwd=self._folder,
             env={**self.environment, "OWNER_DATABASE_URL": owner_url, "LOYALTY_DATABASE_URL": owner_url, **variables},
             capture_output=True,
@@ -98,15 +104,22 @@ class Follower(Consumer):
 
 
 @pytest.fixture
-def role(own_database_url: str, empty_database_url: str) -> Iterator[DatabaseRole]:
-    """The worker's role, on a database that will be lost; it has nothing on the empty one yet."""
-    with database_role(own_database_url, "loyalty_worker_") as made:
+def roles(own_database_url: str, empty_database_url: str) -> Iterator[dict[str, DatabaseRole]]:
+    """The roles that the page names, on a database that will be lost; they have nothing on the empty one yet."""
+    with ExitStack() as stack:
+        made = {
+            name: stack.enter_context(database_role(own_database_url, f"{name[:4]}_"))
+            for name in ("loyalty_worker", "tableau", "support")
+        }
         with engine_on(own_database_url) as owner, owner.begin() as connection:
-            grant_role(connection, made.name, read_only=False)
+            grant_role(connection, made["loyalty_worker"].name, read_only=False)
+            grant_views(connection, made["tableau"].name)
+            grant_role(connection, made["support"].name, read_only=True)
         yield made
         with engine_on(empty_database_url) as owner, owner.begin() as connection:
-            connection.execute(text(f"GRANT {made.name} TO CURRENT_USER"))
-            connection.execute(text(f"DROP OWNED BY {made.name}"))
+            for role in made.values():
+                connection.execute(text(f"GRANT {role.name} TO CURRENT_USER"))
+                connection.execute(text(f"DROP OWNED BY {role.name}"))
 
 
 @pytest.fixture
@@ -139,23 +152,39 @@ def wait_posted(engine: Engine, processes: RoleProcesses) -> None:
     assert processes.exited() == {}, processes.logs()
 
 
+def sell_later(shop: Shop) -> list[bytes]:
+    """An order that earns two points by the program that was applied after the backup, and one by that before."""
+    shop.messages.append(as_bytes(order("later", "1.00", customer_id="c0", time=LATER)))
+    shop.points["c0"] += 2
+    return shop.messages[-1:]
+
+
+def may_read(role: DatabaseRole, database_url: str, relation: str) -> bool:
+    with engine_on(database_url) as owner, owner.connect() as connection:
+        asked = text("SELECT has_table_privilege(:role, :relation, 'SELECT')")
+        return bool(connection.execute(asked, {"role": role.name, "relation": relation}).scalar_one())
+
+
 def test_what_a_backup_misses_comes_again_from_the_shop_and_consumers_find_back(
     own_database_url: str,
     empty_database_url: str,
     stream_broker_url: str,
-    role: DatabaseRole,
+    roles: dict[str, DatabaseRole],
     processes: RoleProcesses,
     shop: Shop,
     follower: Follower,
     tmp_path: Path,
 ) -> None:
-    as_worker = make_url(role.url)
+    as_worker = make_url(roles["loyalty_worker"].url)
+    program = tmp_path / "high-street.yaml"
+    program.write_text(APPLIED_LATER)
+    applied = {"program": str(program), "in_force_from": IN_FORCE_FROM}
 
     def worker_url(database_url: str) -> str:
         return as_worker.set(database=make_url(database_url).database).render_as_string(hide_password=False)
 
     with engine_on(own_database_url) as lost:
-        terminal = Terminal(tmp_path, client_programs(lost, tmp_path), stream_broker_url, role)
+        terminal = Terminal(tmp_path, client_programs(lost, tmp_path), stream_broker_url, roles)
         Shell(lost)
         processes.start("intake-1", "worker-1", "beat-1", LOYALTY_DATABASE_URL=worker_url(own_database_url))
         shop.publish(shop.sell(100))
@@ -165,15 +194,20 @@ def test_what_a_backup_misses_comes_again_from_the_shop_and_consumers_find_back(
         shop.open()
         wait_posted(lost, processes)
         terminal.type(BACKUP, own_database_url)
+        terminal.type(APPLY, own_database_url, **applied)
         wait_posted(lost, processes)
     processes.kill()
     follower.consume()
     shop.close()
     shop.publish(shop.sell(50))
+    shop.publish(sell_later(shop))
 
     follower.forget(since)
-    for command in (RESTORE, UPGRADE, VERIFY):
+    for command in (RESTORE, UPGRADE, GRANT, VERIFY):
         terminal.type(command, empty_database_url)
+    terminal.type(APPLY, empty_database_url, **applied)
+    assert may_read(roles["tableau"], empty_database_url, "loyalty_accounts")
+    assert may_read(roles["support"], empty_database_url, "accounts")
     with engine_on(empty_database_url) as restored:
         assert 100 < posted(restored) < len(shop.messages)
         processes.start("intake-1", "worker-1", "beat-1", LOYALTY_DATABASE_URL=worker_url(empty_database_url))

@@ -1,5 +1,6 @@
 """Least privilege: the whole way works as a role that cannot rewrite the books, and the server refuses it the rest."""
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -27,10 +28,14 @@ from tasks.relay import relay_outbox, sweep_outbox
 from tests.conftest import OpenDatabase
 from tests.database_roles import DatabaseRole, database_role
 from tests.factories import PROGRAM_TEXT, cancellation, command, fulfilment, order, refund
+from tests.pages import ROOT
 from tests.shell import EVENT_SOURCE, LIMITS, Shell, take_by_operator
 from tests.store.updated_columns import updated_columns
 from tests.tasks.runtimes import make_runtime
 
+PAGE = ROOT / "docs/operations.md"
+#: What retention purges, the history of purged letters too.
+PURGED = {"inbox", "dead_letter_actions", "outbox", "reminders"}
 UPKEEP = "qualification: {window: calendar_year}\nexpiry: {policy: after_months, months: 1}\n"
 HELD = """availability: {policy: after_days, days: 5}
 expiry: {policy: after_days, days: 300}
@@ -258,3 +263,17 @@ def test_a_reader_sees_everything_and_changes_nothing(owner: Engine) -> None:
 def test_a_role_that_is_not_there_is_named(owner: Engine) -> None:
     with pytest.raises(NoDatabaseRoleError, match="has no role nobody"):
         granted(owner, "nobody")
+
+
+def test_the_page_names_what_the_workers_role_may_not_update_and_where_it_deletes_more_than_old_rows() -> None:
+    [paragraph] = [
+        part for part in PAGE.read_text().split("\n\n") if part.startswith("The worker's database role can add")
+    ]
+    never, _, rest = paragraph.partition("said. ")
+    unchanged = set(re.findall(r"`(\w+)`", never)) - {"UPDATE"}
+    assert unchanged <= {table for table, allowed in WORKER_GRANTS.items() if not allowed.updates}
+    updates, _, deletes = rest.partition("It may `DELETE`")
+    moved = {table for table, allowed in WORKER_GRANTS.items() if allowed.updates == ("account_id",)}
+    assert set(re.findall(r"`(\w+)`", updates)) == moved | {"account_id"}
+    deleted = {table for table, allowed in WORKER_GRANTS.items() if allowed.deletes} - PURGED
+    assert set(re.findall(r"`(\w+)`", deletes.partition("Make the role")[0])) == deleted

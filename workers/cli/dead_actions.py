@@ -134,7 +134,7 @@ def drop(
 
     \b
     loyalty dead drop 17 --reason "test order of the shop, confirmed by Kim"
-    loyalty dead drop --parked-as not_json --source /shops/old --reason "shop is closed" --yes
+    loyalty dead drop --parked-as invalid_data --source /shops/old --reason "shop is closed" --yes
     """
     if not why.strip():
         raise WhyDroppedError
