@@ -15,6 +15,7 @@ from workers.metrics.families import FAMILIES, series_of
 
 MONITORING = ROOT / "deploy/monitoring"
 RULES = yaml.safe_load((MONITORING / "rules.yml").read_text())["groups"][0]["rules"]
+WAITS = {rule["alert"]: rule.get("for", "") for rule in RULES}
 DASHBOARD = json.loads((MONITORING / "grafana/dashboards/loyalty.json").read_text())
 
 #: What Prometheus and its client add to ours.
@@ -119,6 +120,13 @@ def test_every_alarm_is_in_the_page_of_monitoring_with_its_severity() -> None:
     page = (ROOT / "docs/monitoring.md").read_text()
     for rule in RULES:
         assert f"| `{rule['alert']}` | {rule['labels']['severity']} |" in page
+
+
+def test_the_page_says_of_every_alarm_that_waits_for_how_long() -> None:
+    page = (ROOT / "docs/monitoring.md").read_text()
+    rows = {rule["alert"]: next(line for line in page.splitlines() if f"| `{rule['alert']}`" in line) for rule in RULES}
+    words = {"1m": r"for a minute|likewise", "2m": r"for two minutes"}
+    assert [name for name, row in rows.items() if not re.search(words.get(WAITS[name], ""), row)] == []
 
 
 def test_every_alarm_has_a_test_of_its_own_in_the_words_of_promtool() -> None:

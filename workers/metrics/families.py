@@ -115,7 +115,10 @@ OF_STATE = (
     _gauge("loyalty_waiting_messages", "messages that wait for their orders"),
     _gauge("loyalty_waiting_lag_seconds", "for how long the oldest of them has waited; 0 for none"),
     _gauge("loyalty_dead_letters", "dead letters that nobody has settled", "reason"),
-    _gauge("loyalty_posting_attempts_max", "the most attempts in a row at one shard that none of has ended: deaths"),
+    _gauge(
+        "loyalty_posting_attempts_max",
+        "how many attempts in a row, at the worst shard, ended with the death of the worker",
+    ),
     _gauge("loyalty_authorizations_open", "authorizations and rewards that hold points until a deadline"),
     _gauge("loyalty_periodic_last_run_timestamp_seconds", "when a periodic task last ended; 0: never", "task"),
     _gauge("loyalty_periodic_interval_seconds", "how often a periodic task is due", "task"),
