@@ -294,8 +294,8 @@ def test_a_tier_that_was_taken_back_begins_nothing(loyalty: CommandLine, shell: 
     told = explained(loyalty)
     assert told["tier_history"][1:] == [
         (
-            "2026-03-04 12:00  From silver to bronze: put right by what came later, with which it had been 455 qualifying"
-            " points."
+            "2026-03-04 12:00  From silver to bronze: put right by what came later, with which it had been 455"
+            " qualifying points."
         )
     ]
     assert {each["order_id"]: each["sentences"][-1] for each in told["entries"] if each["kind"] == "accrual"} == {
