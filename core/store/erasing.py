@@ -3,7 +3,7 @@
 The caller holds the erasure's lock alone, so that nothing is received or posted meanwhile, and the accounts.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -370,8 +370,3 @@ def _erase_repairs(work: Scrubbing) -> None:
     found = work.find(tables.repairs, "t.repair_id", "t.seal IS NOT NULL", "t.reason IS NOT NULL")
     work.write(tables.repairs, [(row[0], None) for row in found if row[2]])
     work.seal(tables.repairs, [(row[0],) for row in found if row[1] and row[2]])
-
-
-def rows_in_order(rows: Mapping[str, int]) -> Iterator[tuple[str, int]]:
-    """The counts in the order in which people read them: the largest first."""
-    yield from sorted(rows.items(), key=lambda row: (-row[1], row[0]))

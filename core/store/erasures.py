@@ -68,13 +68,6 @@ class ErasedAccount(NamedTuple):
     is_closed: bool
 
 
-class OldContent(NamedTuple):
-    """A message of theirs, and the hash that its row has now where that is not its key."""
-
-    content_key: bytes
-    content_hash: bytes | None
-
-
 _APPEND_ERASURES = Append(Shape(tables.erasures, NewErasure).new())
 _APPEND_ACCOUNTS = Append(Shape(tables.erased_accounts, ErasedAccount).new())
 _APPEND_CONTENTS = """

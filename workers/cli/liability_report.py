@@ -25,7 +25,6 @@ _WORDS = {
     Bucket.ENDED: "Over, not owed",
 }
 _OWED = tuple(bucket for bucket in Bucket if bucket is not Bucket.ENDED)
-_IN_NO_LOT = "reserved"
 _FOR_GOOD = "for good"
 
 
