@@ -41,7 +41,7 @@ class Settings(BaseSettings):
     """RabbitMQ (`amqp://`, `amqps://`) or Redis/Valkey (`redis://`, `rediss://`). Unset: the embedded Valkey."""
     declare: bool = True
     """Whether our roles declare their exchanges, queues and bindings at RabbitMQ. With false they need no right to
-    configure anything: an administrator gives `loyalty broker declare` instead."""
+    configure anything: an administrator runs `loyalty broker declare` instead."""
     data_dir: Path = Path(".loyalty")
     """Folder of the embedded servers' data, kept between runs."""
     event_source: str = "/loyalty"

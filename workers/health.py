@@ -121,7 +121,7 @@ def _in_time(checks: dict[str, Callable[[], None]], seconds_max: float) -> list[
         try:
             checks[name]()
         except Exception as error:  # noqa: BLE001  # whatever it is, it is why we are not ready
-            found[name] = _first_line(error)
+            found[name] = _on_one_line(error)
         else:
             found[name] = None
 
@@ -135,7 +135,7 @@ def _in_time(checks: dict[str, Callable[[], None]], seconds_max: float) -> list[
     return [Finding(name, found.get(name, silent)) for name in checks]
 
 
-def _first_line(error: Exception) -> str:
+def _on_one_line(error: Exception) -> str:
     """What an error says of a server; without the statement that SQLAlchemy would add."""
     text = str(getattr(error, "orig", None) or error)
     return " ".join(text.split()) or type(error).__name__

@@ -59,7 +59,7 @@ def create_database_engine(
     """Build an engine. Nothing is opened until first use: it may be built before a fork, but not used across one.
 
     With `gives_up` a session that is silent for longer than a statement may take is closed, and so is one that cannot
-    write: for roles, which never lift that limit for themselves, and of which none only reads. With `plans_once` no
+    write: for the roles: each of them writes, and none raises its own limit. With `plans_once` no
     statement is planned anew for its values: for who runs a few statements for ever, each with one good plan.
     """
     url = make_url(normalized_url(database_url))
@@ -216,13 +216,6 @@ def stream_rows(
 def database_now(connection: Connection) -> datetime:
     """The clock that every worker shares."""
     ((now,),) = run_bulk(connection, "SELECT now()")
-    assert isinstance(now, datetime)
-    return now
-
-
-def database_now_alone(engine: Engine) -> datetime:
-    """The same for who has no transaction."""
-    ((now,),) = run_alone(engine, "SELECT now()")
     assert isinstance(now, datetime)
     return now
 
