@@ -108,11 +108,11 @@ class Qualification(Part):
 
     measure: Measure = Measure.POINTS
     """points that orders earn; spend: the amounts that earn; orders: how many that cost something. Refunds reduce all
-    of them."""
+    of them, unless refunds is never."""
     window: QualificationWindow = QualificationWindow.LIFETIME
-    """lifetime: a tier is never lost by time alone. calendar_year, membership_year (from the day of the first order):
-    reviewed at the end of each year, which counts for itself. rolling_months: reviewed at the end of each month, which
-    counts with the months before it."""
+    """lifetime: a tier is never lost by time alone. calendar_year, membership_year (from the day of the first order, or
+    from enrolled_at, where account.create gave one): reviewed at the end of each year, which counts for itself.
+    rolling_months: reviewed at the end of each month, which counts with the months before it."""
     months: Months | None = None
     """With rolling_months: how many whole months count before the running one."""
     downgrade: Downgrade = Downgrade.TO_FIT
