@@ -81,7 +81,8 @@ class Settings(BaseSettings):
     """In a flood intake wakes the same shard at most this often; what comes between is taken along by the next batch.
     While no more than 50 messages wait to be woken for, it does so at once, a hundred times a second at most."""
     waiting_days_max: Annotated[int, Field(ge=1)] = 30
-    """How long a refund, a fulfilment or a cancellation waits for its order before it is parked."""
+    """How long a message about an order, such as a refund, waits for it (an undone refund: for its refund) before it is
+    parked."""
     waiting_alarm_hours: Annotated[float, Field(gt=0)] = 24
     """One that waits longer for its order is a problem: the log says so each hour, `loyalty status` too."""
     lag_alarm_seconds: Annotated[float, Field(gt=0)] = 60

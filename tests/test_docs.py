@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 import typer
@@ -15,14 +15,17 @@ from jsonschema import Draft202012Validator
 
 from config.queues import QUEUE_NAMES
 from config.settings import Settings
+from core.domain.ledger import EntryKind
 from core.domain.outcomes import Reason, RejectionCode
 from core.domain.program import Program
+from core.messages.inbound.command_messages import COMMAND_PREFIX
 from core.messages.inbound.contracts import INBOUND
 from core.messages.inbound.reading import MessageLimits, ReadEvent, read_message
 from core.messages.outbound.published_events import OUTBOUND_EVENTS
 from core.messages.program_files.program_file import load_program
 from core.store.proof.invariants import CHECKS
-from tests.pages import PAGES, README, ROOT, anchors, blocks, commands, inline_code, links
+from core.store.tables.messages import inbox
+from tests.pages import PAGES, README, ROOT, anchors, blocks, commands, inline_code, links, section, table
 from workers.brokers import topology
 from workers.cli import build_app
 
@@ -139,6 +142,63 @@ def test_intake_takes_every_sample_of_a_shops_message(page: str, sample: str) ->
 def test_the_page_of_messages_shows_or_names_every_type() -> None:
     pages = "".join((DOCS / name).read_text() for name in ("messages.md", "commands.md"))
     assert [kind for kind in (*INBOUND, *OUTBOUND_EVENTS) if f"`{kind}`" not in pages] == []
+
+
+def test_the_page_of_messages_tells_every_state_of_a_message() -> None:
+    (allowed,) = (str(each.sqltext) for each in inbox.constraints if each.name == "ck_inbox_state")
+    assert {row[0].strip("`") for row in table(DOCS / "messages.md", "State")} == set(re.findall(r"'(\w+)'", allowed))
+
+
+def reasons_of_balances() -> set[str]:
+    """Every reason for which `core.posting.events` tells of a changed balance."""
+    source = (ROOT / "core/posting/events.py").read_text()
+    part = source[source.index("\n_REASONS = ") : source.index("\ndef _tier_changed")]
+    kinds = re.findall(r"^ +\|? ?EntryKind\.(\w+)$", part, re.MULTILINE)
+    of_commands = {f"command_{EntryKind[name].value}" for name in kinds}
+    of_rewards = {f"reward_{step}" for step in re.findall(r'EntryKind\.\w+: "(\w+)"', part)}
+    plain = set(re.findall(r'"([a-z]+_[a-z_]+)"', part)) - {"reward_id", "cancelled_order"}  # what a `why` has
+    assert min(map(len, (of_commands, of_rewards, plain))) > 2
+    return of_commands | of_rewards | plain
+
+
+def test_the_page_of_messages_tells_every_reason_of_a_changed_balance() -> None:
+    told = {name for row in table(DOCS / "messages.md", "`reason`") for name in re.findall(r"`(\w+)`", row[0])}
+    assert told == reasons_of_balances()
+
+
+def test_the_page_of_messages_has_a_row_for_every_event() -> None:
+    rows = " ".join(row[0] for row in table(DOCS / "messages.md", "`type` | When"))
+    assert [kind for kind in OUTBOUND_EVENTS if f"`{kind}`" not in rows] == []
+
+
+def fields_of_commands() -> dict[str, set[str]]:
+    """Every field of `data` of a command, with the verbs of those that have it."""
+    having: dict[str, set[str]] = {}
+    for name, contract in INBOUND.items():
+        verb = name.removeprefix(COMMAND_PREFIX)
+        if verb != name:
+            for field in get_type_hints(get_type_hints(contract.model)["data"]):
+                having.setdefault(field, set()).add(verb)
+    return having
+
+
+def test_the_table_of_fields_says_which_commands_have_each() -> None:
+    having = fields_of_commands()
+    every = set().union(*having.values())
+    told: dict[str, set[str]] = {}
+    for names, where, _ in table(DOCS / "commands.md", "Field | In"):
+        fields, verbs = re.findall(r"`(\w+)`", names), set(re.findall(r"`([\w.]+)`", where)) & every
+        if where.startswith("all"):
+            verbs = every - verbs if where.startswith("all but") else every
+        assert verbs <= set().union(*(having[field] for field in fields)), names
+        for field in fields:
+            told.setdefault(field, set()).update(verbs)
+    assert {field: having[field] - told[field] for field in told if having[field] - told[field]} == {}
+
+
+def test_the_page_of_the_ledger_names_every_kind_of_entry() -> None:
+    kept = section(DOCS / "ledger.md", "## What is kept", "## Earning")
+    assert [kind for kind in EntryKind if f"`{kind}`" not in kept] == []
 
 
 def test_the_page_of_commands_has_every_code() -> None:

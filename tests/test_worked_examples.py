@@ -1,5 +1,6 @@
 """The worked examples of docs/ledger.md, worked out by the code."""
 
+import json
 import re
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -9,14 +10,16 @@ import pytest
 from core.domain.expiry.dates import expires_at
 from core.domain.orders.earning import entitlement
 from core.domain.orders.facts import OrderLine
+from core.domain.orders.goods import Goods
 from core.domain.orders.posted import PostedOrder, Qualifying
+from core.domain.orders.refund_limits import refund_problem
 from core.domain.program import Program
 from core.domain.tiers.history import CountedOrder
 from core.domain.tiers.qualification import decide_tier_review, qualify
 from core.messages.program_files.program_file import load_program
 from tests.domain.book import Book
 from tests.facts import AS_OF, account, instant, line, lot, order, part, program_with, refund
-from tests.pages import ROOT, table
+from tests.pages import ROOT, blocks, table
 from workers.cli.output import until_text
 
 LEDGER = ROOT / "docs" / "ledger.md"
@@ -61,6 +64,38 @@ def test_clawback_policies(row: list[str]) -> None:
     assert (9 - left[1], 10 - left[2]) == (int(own), int(other))
     assert (change.account.deficit, book.orders["o1"].points_shortfall) == (int(deficit), int(shortfall))
     assert points == ([] if entry == "none" else [first_number(entry)])
+
+
+def test_a_refund_of_points_that_are_spent_leaves_a_deficit() -> None:
+    (said,) = re.findall(r"the balance is \S(\d+) \(a deficit of (\d+)\)", LEDGER.read_text())
+    book = Book(EXAMPLE, account(program_id=EXAMPLE.program_id))
+    sold = book.complete(order(lines=TEAPOTS, currency=EXAMPLE.currency))
+    book.spend(sold.account.balance, instant("2026-03-02"))
+    change = book.refund(refund(part("1", quantity=1)))
+    assert (-change.account.balance, change.account.deficit) == (int(said[0]), int(said[1])) == (25, 25)
+
+
+def test_what_all_of_the_order_of_the_page_of_messages_is() -> None:
+    page = ROOT / "docs" / "messages.md"
+    cells = dict(table(page, "Money"))
+    sold = next(sample for block in blocks(page, "json") if (sample := json.loads(block))["type"] == "order.completed")
+    lines = [
+        line(
+            each["line_id"],
+            each["amount"],
+            each["quantity"],
+            kind=each.get("kind", "product"),
+            tax=each.get("tax", "0"),
+        )
+        for each in sold["data"]["lines"]
+    ]
+    goods = Goods(order(lines=lines, points_paid=sold["data"]["points_paid"]), EXAMPLE.basis)
+    rounding = Decimal("0.01") * len(lines)
+    for money in ("paid", "net"):
+        (said,) = re.findall(rf'"{money}": "([0-9.]+)"', cells[f"`{money}`"])
+        most = Decimal(said) + rounding
+        assert refund_problem(goods, refund(**{money: str(most)})) is None
+        assert refund_problem(goods, refund(**{money: str(most + rounding)})) is not None
 
 
 def test_a_deficit_is_paid_off_first() -> None:

@@ -1,7 +1,7 @@
 """The inbox: every message that came, byte for byte, and what became of it.
 
-A row ends in exactly one outcome: posted, replayed, rejected, dead (parked) or dropped;
-until then it is received or waiting.
+A row ends in exactly one outcome: posted, replayed, rejected (a command), dead (parked) or dropped; until then it is
+received or waiting.
 The unique key (source, event_id, variant) decides what is a replay, never a look-up before the insert.
 """
 
@@ -105,7 +105,7 @@ class ClaimedMessage(NamedTuple):
 
     @property
     def subject_key(self) -> tuple[str, str]:
-        """The source that owns the subject, and the subject."""
+        """Whose what it is about is, and what that is."""
         return self.subject_source or self.source, self.subject
 
 
@@ -119,7 +119,7 @@ class MessageState(NamedTuple):
 
 
 class Settlement(NamedTuple):
-    """The outcome of one claimed row: posted, replayed, rejected, waiting or dead."""
+    """What became of one claimed row: posted, replayed, rejected, waiting or dead."""
 
     inbox_id: int
     state: str
@@ -128,7 +128,7 @@ class Settlement(NamedTuple):
     others_posted: int = 0  #: of a waiting one: so many orders of this id are posted that it is not about
 
 
-#: The source that owns a message's subject. An index uses this same expression.
+#: Whose what a message is about is; an index has the same words.
 SUBJECT_SOURCE = "coalesce({m}.subject_source, {m}.source)"
 
 # The shard of what a message is about, as far as the ledger knows it. No program is named: of an id that stands for
