@@ -20,6 +20,7 @@ from tests.domain.naive_sales import (
     Sale,
     Told,
     available_at_of,
+    move_back,
     name_of,
     owes_of,
     surplus,
@@ -252,7 +253,7 @@ class NaiveAccount(NaiveOrders):
                 end.at = max(end.at, at)
 
     def _grant(self, sale: Sale, now: datetime, granted: dict[str, int], *, begins: bool = False) -> None:
-        available = available_at_of(sale, now)
+        available, were = available_at_of(sale, now), [(end, end.at) for end in self.shared]
         new: list[Pile] = []
         for kind, points in granted.items():
             end = self._end(sale, kind, available, now, begins=begins)
@@ -264,6 +265,7 @@ class NaiveAccount(NaiveOrders):
             if not pile.is_pending:
                 self._pay(pile)
                 pile.is_there, pile.size = pile.left > 0, pile.left
+        move_back(were, new)
 
     def _release(self, pile: Pile) -> None:
         pile.is_pending = False

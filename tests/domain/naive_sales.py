@@ -270,6 +270,13 @@ class Sale:
         return self._found[key]
 
 
+def move_back(were: list[tuple[End, datetime]], new: Iterable[Pile]) -> None:
+    """Let ends be as they were that no new pile has: what goes into a debt as it comes lets no points last."""
+    for end, at in were:
+        if not any(pile.end is end and pile.is_there for pile in new):
+            end.at = at
+
+
 def pieces_kept(line: OrderLine, refunds: list[Refund]) -> Decimal:
     """How many pieces of a line the refunds leave."""
     left = line.quantity

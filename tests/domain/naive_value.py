@@ -11,7 +11,7 @@ from typing import Any
 from core.domain.program import Program
 from tests.domain.naive import NaiveAccount
 from tests.domain.naive_limits import Moved, NaiveLimits
-from tests.domain.naive_sales import End, Pile
+from tests.domain.naive_sales import End, Pile, move_back
 
 Told = tuple[str, dict[str, str | int | datetime]]
 Taken = list[tuple[Pile | None, int]]  #: from which piles, in this order; None: from none, so that a debt grew
@@ -180,6 +180,7 @@ class NaiveValue(NaiveAccount):
                 of_shared.at = instant
             return problem, {}
         pile = self.take_in(points, available, end, now, self.program, command_id)
+        move_back(shared, [pile])
         self.note(command_id, Did(self, kind, points, opened=[pile] if pile.is_there else [], moved=moved))
         return "accepted", {"points": points}
 

@@ -164,3 +164,19 @@ def test_a_changed_policy_dates_no_points_that_were_there() -> None:
     book.program = program_with(expiry={"policy": "inactivity", "days": 30})
     book.complete(order(order_id="o2", at="2026-02-10"), instant("2026-02-10"))
     assert [lot.expires_at is None for lot in book.lots.values()] == [True, False]
+
+
+def test_points_that_went_into_a_debt_at_once_let_no_others_last_from_when_they_were_available() -> None:
+    inactivity = {"policy": "inactivity", "months": 6}
+    book = Book(program_with(expiry=inactivity, availability={"policy": "after_days", "days": 3}))
+    book.complete(order("20.00", at="2026-03-01"), instant("2026-03-01"))
+    book.release(instant("2026-03-05"))
+    book.spend(20, instant("2026-03-05"))
+    book.refund(refund(net="15.00", at="2026-03-06"))
+    book.complete(order("10.00", "o2", at="2026-03-12"), instant("2026-03-20"))
+    (shared,) = book.books.expiries(book.account)
+    assert (book.account.balance, shared.expires_at) == (
+        -5,
+        expires_at(book.program.expiry, book.program.zone, instant("2026-03-12")),
+    )
+    check_everything(book)

@@ -74,3 +74,21 @@ def test_a_source_may_call_its_commands_as_it_calls_its_orders(engine: Engine) -
     assert shell.differences() == []
     shell.take(refund("r1", "o1", full=True))
     assert (shell.balance(), shell.differences()) == (500, [])
+
+
+HELD = "availability: {policy: after_days, days: 3}\n"
+
+
+@pytest.mark.parametrize("is_credited", [False, True])
+def test_points_that_only_pay_off_what_is_owed_let_none_last_from_when_they_are_available(
+    engine: Engine, *, is_credited: bool
+) -> None:
+    text = PROGRAM_TEXT.replace("Europe/Berlin", "UTC") + HELD + "expiry: {policy: inactivity, days: 300}\n"
+    shell = Shell(engine, limits=TRUSTED, program_text=text)
+    shell.take(order("o1", "20.00", time=days(-30)))
+    shell.take(command("redeem", "k1", points=20, time=days(-25)))
+    shell.take(refund("r1", "o1", net="15.00", time=days(-24)))
+    credited = command("credit", "k2", points=10, time=days(-10))
+    shell.take(credited if is_credited else order("o2", "10.00", time=days(-10)))
+    assert (shell.balance(), shell.differences(), shell.repairs()) == (-5, [], ([], []))
+    assert ends(shell) == [275 if is_credited else 290]

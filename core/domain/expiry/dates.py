@@ -111,6 +111,12 @@ def new_expiry(
     return NewExpiry(end, joined.expires_with, joined._replace(expires_at=end))
 
 
+def moves_of(moved: Iterable[SharedExpiry], opened: Iterable[Lot]) -> list[SharedExpiry]:
+    """Those of `moved` that hold: points that went into a deficit at once share no expiry, and let none last."""
+    having_points = {lot.expires_with for lot in opened}
+    return [each for each in moved if each.expires_with in having_points]
+
+
 def _latest(shared: SharedExpiry) -> tuple[datetime, int]:
     return shared.expires_at, shared.expires_with
 

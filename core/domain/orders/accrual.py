@@ -11,6 +11,7 @@ from core.domain.expiry.dates import (
     available_by_fulfilment,
     expiries_begun_by,
     moved_by_activity,
+    moves_of,
     new_expiry,
 )
 from core.domain.expiry.due import release
@@ -376,13 +377,14 @@ def _grant(
     is_owing = account.deficit > 0 and account.pending > 0
     released = release(account, books.lots_to_release(account, as_of) if is_owing else (), as_of)
     shared = _expiries(books, account, program)
-    moved = {each.expires_with: each for each in _moved(shared, program, order, earned, as_of)}
-    known = {each.expires_with: each for each in shared} | moved
+    active = {each.expires_with: each for each in _moved(shared, program, order, earned, as_of)}
+    known = {each.expires_with: each for each in shared} | active
     has_points = released.account.pending + released.account.balance + released.account.deficit > 0
     available = available_at(program.availability, order.occurred_at, as_of)
     if available is None and posted.fulfilled_at is not None:
         available = available_by_fulfilment(program.availability, order.occurred_at, posted.fulfilled_at, as_of)
     terms: list[LotTerms] = []
+    moved: list[SharedExpiry] = []
     for points, earned_by in ((grant.points, grant.earned_by) for grant in earned.grants):
         new = new_expiry(
             program,
@@ -395,18 +397,16 @@ def _grant(
         )
         terms.append(LotTerms(points, available, new.expires_at, earned_by, new.expires_with))
         if new.moved is not None:
-            moved[new.moved.expires_with] = new.moved
+            moved.append(new.moved)
     origin = Origin(OriginKind.ORDER, order.source, order.order_id, order.occurred_at)
     credited = credit(released.account, origin, terms, as_of)
-    held = {lot.expires_with for lot in credited.lots} | {each.expires_with for each in known.values() if each.is_kept}
-    for number in moved.keys() - held:  # what would have it anew has paid off a deficit
-        moved[number] = moved[number]._replace(is_kept=False)
+    active |= {each.expires_with: each for each in moves_of(moved, credited.lots)}
     entry = _entry(released.account, credited, order, earned, claimed_at)
     return _Posting(
         credited.account,
         (*released.entries, entry),
         (*released.lots, *credited.lots),
-        (tuple(moved.values()), expiries_begun_by(credited.lots)),
+        (tuple(active.values()), expiries_begun_by(credited.lots)),
         entry.sequence,
     )
 

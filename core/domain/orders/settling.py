@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from core.domain.books import Books
 from core.domain.decision import AccountChange, Decision, Fact
-from core.domain.expiry.dates import available_at, available_by_fulfilment, expiries_begun_by, new_expiry
+from core.domain.expiry.dates import available_at, available_by_fulfilment, expiries_begun_by, moves_of, new_expiry
 from core.domain.expiry.due import decide_expiry, release
 from core.domain.ledger import POINTS_MAX, Account, Entry, EntryKind, LotTerms, debit, entry_between, give_back
 from core.domain.lots import Lot, Origin, OriginKind, SharedExpiry, room_in
@@ -279,12 +279,12 @@ def _up(books: Books, difference: _Difference) -> _Moved:
     changed = {**lots, **{lot.lot_number: lot for lot in given.lots}}
     # What came back to a lot that has expired meanwhile expires with it.
     due = [lot for lot in given.lots if lot.is_due(as_of) and not lot.is_pending and lot.points_remaining]
-    after = given.account
+    after, kept = given.account, tuple(moves_of(expiries, given.opened))
     entries: tuple[Entry, ...] = (entry,)
     for expired in decide_expiry(after, due, as_of).changes:
         after, entries = expired.account, (entry, *expired.entries)
         changed |= {lot.lot_number: lot for lot in expired.lots}
-    return _Moved(after, recovery, entries, changed, (expiries, expiries_begun_by(given.opened)), entry.sequence)
+    return _Moved(after, recovery, entries, changed, (kept, expiries_begun_by(given.opened)), entry.sequence)
 
 
 def _returns(books: Books, difference: _Difference, changed: Mapping[int, Lot], points: int) -> list[tuple[Lot, int]]:

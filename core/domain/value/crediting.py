@@ -3,7 +3,7 @@
 from typing import Any
 
 from core.domain.decision import AccountChange, Answer, Decision
-from core.domain.expiry.dates import NewExpiry, expiries_begun_by, new_expiry
+from core.domain.expiry.dates import NewExpiry, expiries_begun_by, moves_of, new_expiry
 from core.domain.ledger import POINTS_MAX, EntryKind, LotTerms, credit, debit, entry_between
 from core.domain.lots import Origin, OriginKind
 from core.domain.outcomes import Rejected, RejectionCode
@@ -52,7 +52,7 @@ def give(situation: Situation, terms: CreditTerms, kind: EntryKind) -> Decision 
         (*released.entries, entry),
         (*released.lots, *credited.lots),
         opened=opened,
-        expiries=() if expiry.moved is None else (expiry.moved,),
+        expiries=() if expiry.moved is None else (*moves_of([expiry.moved], credited.lots),),
         expiries_begun=expiries_begun_by(credited.lots),
     )
     return Decision((change,), answer=Answer(credited.account, {"points": terms.points}))
