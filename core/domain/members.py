@@ -4,6 +4,9 @@ from enum import StrEnum
 from typing import NamedTuple
 from uuid import UUID
 
+#: What the entry says of itself that a member's order earned: by this events and readers know to name its customer.
+OF_MEMBER = "of_member"
+
 
 class Role(StrEnum):
     """What a member may do with an account. Its owner, who may do everything, is none of its members."""

@@ -38,6 +38,17 @@ def account_found(names: Names, whom: Whom, program_id: str) -> Account | None:
     return names.account_by(reference_key(whom, program_id))
 
 
+def is_member(names: Names, account: Account, customer_id: str | None) -> bool:
+    """Whether an order of this customer, which has come to the account by itself, has come as a member's order.
+
+    The owner is no member, nor is who had an account that is merged into this one.
+    """
+    if customer_id is None or customer_id == account.customer_id:
+        return False
+    own = names.account_itself((account.program_id, customer_id))
+    return own is not None and own.account_id == account.account_id
+
+
 def field_of(whom: Whom) -> str:
     """The field that names it so."""
     return whom.kind if whom.kind in OF_PROGRAM else f"{whom.kind}_id"

@@ -10,7 +10,7 @@ from typing import NamedTuple, NotRequired, TypedDict
 from core.domain.decision import AccountChange, AccountNotice, Decision, NoticeKind, TierChange
 from core.domain.expiry.reminders import Reminder
 from core.domain.ledger import Account, Entry, EntryKind
-from core.domain.members import Member
+from core.domain.members import OF_MEMBER, Member
 from core.domain.merges import MergeRole
 from core.domain.orders.posted import PostedOrder
 from core.domain.outcomes import Parked
@@ -186,14 +186,13 @@ def _reward_changed(notice: RewardNotice, context: EventContext) -> OutboxEvent:
 
 
 def _acting(decision: Decision, entry: Entry) -> str | None:
-    """The customer whose command or order made an entry, as far as it is known."""
+    """The customer whose command or order made an entry, as far as it is known and not the owner."""
     if entry.command_id is not None:
         told = None if decision.answer is None else decision.answer.told.get("acting_customer_id")
         return None if told is None else str(told)
-    if entry.kind is EntryKind.ACCRUAL:
-        for posted in (*decision.facts, *decision.orders):
-            if isinstance(posted, PostedOrder) and posted.key == (entry.source, entry.order_id):
-                return posted.order.customer_id
+    if OF_MEMBER in entry.why:
+        (posted,) = (each for each in decision.facts if isinstance(each, PostedOrder))
+        return posted.order.customer_id
     return None
 
 

@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from core.domain.decision import TierChange
 from core.domain.ledger import Account, EntryKind
+from core.domain.members import OF_MEMBER
 from core.domain.value.authorizations import AuthorizationState
 from core.store import tables
 from core.store.engine import run_bulk
@@ -117,14 +118,14 @@ def load_order_times(
 
 
 _SEQUENCE_MAX = 2**63 - 1
-_HISTORY = """
+_HISTORY = f"""
 SELECT e.sequence, e.kind, e.points, e.balance_after, e.deficit_change, e.occurred_at, e.recorded_at,
        e.source, e.order_id, e.refund_id, e.corrects_sequence, e.why, e.pending_change, e.pending_after,
-       coalesce(e.why #>> '{converted,into}', o.currency, r.currency),
+       coalesce(e.why #>> '{{converted,into}}', o.currency, r.currency),
        CASE WHEN e.kind = 'accrual' THEN trim_scale(nullif(o.points_paid, 0))::text END,
        n.lot_numbers, n.points, n.expiries, e.return_id, e.command_id, e.reserved_change, e.reserved_after,
        CASE WHEN e.command_id IS NOT NULL THEN c.answer->>'acting_customer_id'
-            WHEN e.kind = 'accrual' THEN nullif(o.customer_id, a.customer_id) END
+            WHEN e.why->'{OF_MEMBER}' IS NOT NULL THEN o.customer_id END
 FROM entries e
 JOIN accounts a USING (account_id)
 LEFT JOIN orders o ON o.source = e.source AND o.order_id = e.order_id AND o.program_id = a.program_id
@@ -139,7 +140,7 @@ LEFT JOIN LATERAL (
 ) n ON true
 WHERE e.account_id = %s AND e.sequence <= %s AND (%s::text IS NULL OR (e.source = %s AND e.order_id = %s))
 ORDER BY e.sequence DESC LIMIT %s
-"""
+"""  # noqa: S608  # our own word
 
 
 def load_history(

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from tests.factories import PROGRAM_TEXT, claim, command, order, refund
+from core.reading.accounts import load_history
+from tests.factories import PROGRAM_TEXT, amendment, claim, command, order, refund, reversion
 from tests.posting.test_posted_commands import TRUSTED, answer
 from tests.shell import Shell
 
@@ -159,6 +160,57 @@ class TestTheirOrders:
         assert balances(shell) == {"c1": 10}
         shell.take(claim("o1", customer_id="c5", previous_customer_id=previous, time=LATER))
         assert (balances(shell), shell.differences()) == ({"c1": 0, "c5": 10}, [])
+
+
+#: How the order o1 comes to the account of c1, and whether what it earns there names c2.
+_JOINED = create("k1", "home", "c1", members=[member("c2", "viewer")])
+_OWNED = create("k1", "home", "c1")
+MERGED = command("account.merge", "m1", customer_id="c2", into_account_id="home")
+WAYS = {
+    "the owner's": ([_JOINED, order("o1", "10.00", customer_id="c1")], False),
+    "a member's": ([_JOINED, order("o1", "10.00", customer_id="c2")], True),
+    "claimed from another": (
+        [_OWNED, order("o1", "10.00", customer_id="c2"), claim("o1", "c1", previous_customer_id="c2", time=LATER)],
+        False,
+    ),
+    "claimed for a member": (
+        [_JOINED, order("o1", "10.00", customer_id=None), claim("o1", "c2", time=LATER)],
+        False,
+    ),
+    "moved by a merge": ([_OWNED, order("o1", "10.00", customer_id="c2"), MERGED], False),
+    "of who was merged": (
+        [_OWNED, order("o0", "1.00", customer_id="c2"), MERGED, order("o1", "10.00", customer_id="c2")],
+        False,
+    ),
+}  # fmt: skip
+LATER_ON = [
+    refund("r1", "o1", net="4.00", time=LATER),
+    reversion("r1", "o1", time=LATER),
+    amendment("o1", "15.00", time=LATER),
+    refund("r2", "o1", net="5.00", time=LATER),
+]
+
+
+class TestWhoActed:
+    @pytest.mark.parametrize(("came", "is_named"), WAYS.values(), ids=WAYS.keys())
+    def test_only_what_a_members_order_earned_names_them(
+        self, shell: Shell, came: list[dict[str, Any]], *, is_named: bool
+    ) -> None:
+        for message in (*came, *LATER_ON):
+            shell.take(message)
+        [home] = shell.rows("SELECT account_id, balance FROM accounts WHERE own_account_id = 'home'")
+        told = [event["data"] for event in shell.events("loyalty.balance.changed")]
+        told = [each for each in told if each["account_id"] == str(home.account_id)]
+        assert [each["acting_customer_id"] for each in told if "acting_customer_id" in each] == ["c2"] * is_named
+        assert [each["reason"] for each in told][-4:] == [
+            "order_refunded", "refund_reverted", "order_amended", "order_refunded",
+        ]  # fmt: skip
+        with shell.engine.connect() as connection:
+            read = load_history(connection, home.account_id, 100)
+        assert {each.sequence: each.acting_customer_id for each in read} == {
+            each["sequence"]: each.get("acting_customer_id") for each in told
+        }
+        assert shell.differences() == []
 
 
 class TestThePrimaryAccount:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from core.domain.books import Books
 from core.domain.decision import AccountChange, Decision
@@ -27,6 +27,7 @@ from core.domain.ledger import (
     entry_between,
 )
 from core.domain.lots import Lot, Origin, OriginKind, SharedExpiry
+from core.domain.members import OF_MEMBER
 from core.domain.message import Message
 from core.domain.orders.activity import recounted
 from core.domain.orders.conflicts import order_conflict
@@ -46,7 +47,7 @@ from core.domain.reach import AccountParts, LotsWanted, OrderParts, Reach, TierI
 from core.domain.tiers.history import CountedOrder
 from core.domain.tiers.qualification import ProgramAt
 from core.domain.tiers.recounting import Recount, meet, recount
-from core.domain.whose import account_found, account_reach, field_of, key_of
+from core.domain.whose import account_found, account_reach, field_of, is_member, key_of
 
 _PLAIN = Judgement()
 _NOTHING = OrderParts()
@@ -401,7 +402,9 @@ def _grant(
     origin = Origin(OriginKind.ORDER, order.source, order.order_id, order.occurred_at)
     credited = credit(released.account, origin, terms, as_of)
     active |= {each.expires_with: each for each in moves_of(moved, credited.lots)}
-    entry = _entry(released.account, credited, order, earned, claimed_at)
+    is_of_member = claimed_at is None and is_member(books, account, order.customer_id)
+    because = {OF_MEMBER: True} if is_of_member else {} if claimed_at is None else {"claimed": True}
+    entry = _entry(released.account, credited, order, {**earned.why, **because}, claimed_at)
     return _Posting(
         credited.account,
         (*released.entries, entry),
@@ -422,14 +425,14 @@ def _moved(
     return moved_by_activity(shared, program, order.occurred_at, as_of) if earned.is_counted else []
 
 
-def _entry(before: Account, credited: Credit, order: Order, earned: Entitlement, claimed_at: datetime | None) -> Entry:
+def _entry(before: Account, credited: Credit, order: Order, why: dict[str, Any], claimed_at: datetime | None) -> Entry:
     return entry_between(
         before,
         credited.account,
         EntryKind.ACCRUAL,
         claimed_at or order.occurred_at,
         credited.allocations,
-        earned.why if claimed_at is None else {**earned.why, "claimed": True},
+        why,
         source=order.source,
         order_id=order.order_id,
     )
