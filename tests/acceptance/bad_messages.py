@@ -105,7 +105,7 @@ def _wrong_fields() -> list[BadMessage]:
         wrong("an amount too fine", data, "data.lines.1.amount", "1.00001", "4 after the point"),
         wrong("a negative quantity", data, "data.lines.1.quantity", -1, "above 0"),
         wrong("a quantity of zero", data, "data.lines.0.quantity", "0.0", "above 0"),
-        wrong("a quantity beyond range", data, "data.lines.0.quantity", 10**40, "data.lines[0].quantity is the number"),
+        wrong("a quantity beyond range", data, "data.lines.0.quantity", 10**40, "data.lines[0].quantity is a number"),
         wrong("a line twice", data, "data.lines.1.line_id", "1", "the line_id of an earlier line"),
         wrong("another kind of line", data, "data.lines.0.kind", "shiping", 'did you mean "shipping"'),
     ]

@@ -9,7 +9,6 @@ out may also be null. While a message is checked it is also settled: the same fa
 import re
 from collections import Counter
 from collections.abc import Sequence
-from decimal import Decimal
 from operator import itemgetter
 from typing import Annotated, Any, Literal, NotRequired, TypeVar
 
@@ -20,7 +19,6 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from typing_extensions import TypedDict
 
 from core.messages.inbound.fields import (
-    NUMBER_HIDDEN_FROM,
     OWN_PROBLEM,
     ZERO_PATTERN,
     Amount,
@@ -45,7 +43,13 @@ from core.messages.inbound.fields import (
     settle_naming,
 )
 from core.messages.inbound.personal_names import EmailAddress, PhoneNumber
-from core.messages.inbound.points_paid import PointsAuthorization, PointsCommand, PointsCommandSource, paid_otherwise
+from core.messages.inbound.points_paid import (
+    PointsAuthorization,
+    PointsCommand,
+    PointsCommandSource,
+    paid_beyond,
+    paid_otherwise,
+)
 
 LINES_MAX = 10_000
 CATEGORIES_MAX = 100
@@ -336,18 +340,6 @@ class OrderCancelledData(TypedDict):
     """What is called off, in pieces; left out, the whole order. A line stands once."""
 
 
-def _paid_beyond(data: OrderCompletedData) -> list[InitErrorDetails]:
-    """Whether more is said to be paid with points than the whole order cost."""
-    paid = Decimal(data.get("points_paid") or 0)
-    cost = sum([Decimal(line["amount"]) + Decimal(line.get("tax") or 0) for line in data["lines"]], Decimal(0))
-    if paid <= cost:
-        return []
-    most = plain_decimal(f"{cost:f}")
-    said = f"is {paid}," if paid < NUMBER_HIDDEN_FROM else "is"
-    text = f"{said} more than the {most} that all lines cost with their tax; send the part that points paid"
-    return [own_problem(("points_paid",), text)]
-
-
 def settle_rate(data: Any) -> None:
     """Write the rate in its one form, if there is one; pydantic's error where it is 0."""
     if "rate" in data:
@@ -361,7 +353,7 @@ def settle_order(data: OrderCompletedData) -> OrderCompletedData:
     refuse(settle_naming(data))
     if "points_paid" in data:
         _settle_amount(data, "points_paid")
-        refuse(_paid_beyond(data))
+        refuse(paid_beyond(data))
     refuse(paid_otherwise(data))
     settle_rate(data)
     if "attributes" in data and not data["attributes"]:

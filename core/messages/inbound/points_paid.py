@@ -1,12 +1,13 @@
 """What an order may say of the points that paid a part of it: which authorization or command took them."""
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Annotated, Any
 
 from pydantic import Field
 from pydantic_core import InitErrorDetails
 
-from core.messages.inbound.fields import Id, own_problem
+from core.messages.inbound.fields import NUMBER_HIDDEN_FROM, Id, own_problem, plain_decimal
 
 PointsAuthorization = Annotated[
     Id | None,
@@ -41,3 +42,15 @@ def paid_otherwise(data: Mapping[str, Any]) -> list[InitErrorDetails]:
         text = "names what took points, and points_paid says of no amount that they paid it; send both, or neither"
         return [own_problem((named[0],), text)]
     return []
+
+
+def paid_beyond(data: Mapping[str, Any]) -> list[InitErrorDetails]:
+    """Whether more is said to be paid with points than the whole order cost."""
+    paid = Decimal(data.get("points_paid") or 0)
+    cost = sum([Decimal(line["amount"]) + Decimal(line.get("tax") or 0) for line in data["lines"]], Decimal(0))
+    if paid <= cost:
+        return []
+    most = plain_decimal(f"{cost:f}")
+    said = f"is {paid}," if paid < NUMBER_HIDDEN_FROM else "is"
+    text = f"{said} more than the {most} that all lines cost with their tax; send the part that points paid"
+    return [own_problem(("points_paid",), text)]
