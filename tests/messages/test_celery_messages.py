@@ -137,6 +137,8 @@ def test_a_message_that_is_another_task_or_cannot_be_decoded_is_parked_whole(raw
         b'{"body": "!", "headers": {}, "properties": {"delivery_tag": "1", "body_encoding": "base64"}}',
         b'{"body": "W10=", "headers": [], "properties": {"delivery_tag": "1", "body_encoding": "base64"}}',
         b'{"body": "W10=", "headers": {}, "properties": ["delivery_tag"], "delivery_tag": "1"}',
+        b'{"body": "W10=", "headers": {}, "properties": {}, "delivery_tag": "1"}',
+        b'{"body": "[]", "headers": {}, "properties": {"delivery_tag": "1"}, "type": "a", "source": "/s", "data": {}}',
     ],
 )
 def test_what_is_no_envelope_is_read_as_any_other_message(raw: bytes) -> None:
@@ -144,10 +146,43 @@ def test_what_is_no_envelope_is_read_as_any_other_message(raw: bytes) -> None:
     assert refused(raw).reason in {Reason.NOT_JSON, Reason.BAD_ENVELOPE}
 
 
+OF_AN_ENVELOPE = {"body": "a letter", "headers": {"a": 1}, "properties": {"delivery_tag": "7"}, "delivery_tag": "7"}
+
+
+def test_an_event_with_fields_of_its_own_that_an_envelope_has_is_read_as_what_it_is() -> None:
+    of_its_own = {**ORDER, **OF_AN_ENVELOPE}
+    assert read_one(of_its_own)._replace(body=b"") == read_one(ORDER)._replace(body=b"")
+    wrong = changed(of_its_own, "data.order_id", 7)
+    (found,) = read(wrong)
+    assert isinstance(found, UnreadableEvent)
+    assert (found.source, found.event_id, found.body) == (ORDER["source"], ORDER["id"], body(wrong))
+
+
+@pytest.mark.parametrize("missing", ["type", "source", "data"])
+@pytest.mark.parametrize("text", ["a letter", "[]", "null", '{"a": 1}', '[{"a": 1}]'])
+def test_what_is_taken_for_an_envelope_and_hands_over_nothing_is_parked_with_all_its_bytes(
+    missing: str, text: str
+) -> None:
+    raw = body(changed({**ORDER, **OF_AN_ENVELOPE, "body": text}, missing, ...))
+    assert open_envelope(raw) is not None
+    assert refused(raw).body == raw
+
+
+@pytest.mark.parametrize("given", ["no JSON", "[]", [], 7, {}, {"a": 1}])
+def test_a_task_of_which_nothing_can_be_read_is_parked_with_its_envelope(given: Any) -> None:
+    raw = task_of(given)
+    assert refused(raw).body == raw
+
+
+def test_an_event_of_a_task_that_can_be_read_in_part_is_parked_by_itself() -> None:
+    wrong = changed(ORDER, "data.order_id", 7)
+    assert json.loads(refused(task_of(wrong)).body) == wrong
+
+
 def test_a_call_that_fits_no_form_is_parked_with_all_it_says() -> None:
     found = refused(task_of(1, event=ORDER))
     assert found.reason is Reason.BAD_ENVELOPE
-    assert json.loads(found.body) == {"args": [1], "kwargs": {"event": ORDER}}
+    assert found.body == task_of(1, event=ORDER)
 
 
 def test_an_envelope_that_is_too_large_is_not_opened() -> None:

@@ -20,6 +20,8 @@ from core.messages.trace_context import TraceContext, trace_context
 SUBMIT_TASK = "loyalty.submit"
 #: Every envelope has it, so that other messages cost one search.
 _MARK = b'"delivery_tag"'
+#: An event may have fields of a shop's own by any name, such as those of an envelope; no envelope has these.
+_OF_AN_EVENT = {"type", "source", "data"}
 #: Stands for what is not text, and so not a signature.
 _NO_SIGNATURE = "?"
 #: A number with more places than this stays as it was written: as a plain decimal, 1E+999999999 has a gigabyte.
@@ -69,6 +71,8 @@ def open_envelope(raw: bytes) -> CeleryMessage | None:
     try:
         document = json.loads(raw)
         body, headers, properties = (document[name] for name in ("body", "headers", "properties"))
+        if "delivery_tag" not in properties or document.keys() >= _OF_AN_EVENT:
+            return None
         is_base64 = properties.get("body_encoding") == "base64"
         decoded = b64decode(body, validate=True) if is_base64 else body.encode(errors="surrogatepass")
     except (ValueError, RecursionError, LookupError, TypeError, AttributeError):

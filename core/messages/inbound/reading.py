@@ -89,7 +89,7 @@ class UnreadableEvent(NamedTuple):
 
     reason: Reason | RejectionCode  #: a code: it is answered, and needs no person
     detail: str  #: what is wrong, where, and how to mend it; no personal data
-    body: bytes  #: exactly as received
+    body: bytes  #: exactly as received; of what Celery handed over its envelope too, where nothing of it can be read
     source: str | None  #: as far as it can be read
     event_id: str | None
     type: str | None  #: as far as it looks like one
@@ -132,10 +132,14 @@ def read_message(
     submitted = handed_over(raw) if len(raw) <= _ENVELOPE_BYTES + 2 * limits.message_bytes_max else None
     if isinstance(submitted, UnusableTask):
         return [UnreadableEvent(Reason.UNUSABLE_TASK, submitted.detail, raw, None, None, None, trace=submitted.trace)]
+    sent = raw
     if submitted is not None:
         raw, signature, reply = submitted[:3]
         trace = submitted.trace or trace
     events = _read(raw, limits, now, contracts)
+    if submitted is not None and (unread := _nothing_of(events)) is not None:
+        # What stands around it may be all that tells what was meant, or whose it is.
+        return [unread._replace(body=sent, trace=trace)]
     if signature is not None or limits.sources is not None:
         events = _judged(raw, events, limits.sources, signature, received_at or now)
     if not limits.is_trusted:
@@ -145,6 +149,14 @@ def read_message(
     if reply is None or not contracts.answered:
         return events
     return [event._replace(reply=reply) if _is_answered(event, contracts) else event for event in events]
+
+
+def _nothing_of(events: list[ReadEvent | UnreadableEvent]) -> UnreadableEvent | None:
+    """The only event of a message, if not even an attribute of it could be read."""
+    match events:
+        case [UnreadableEvent(source=None, event_id=None, type=None, reason=reason) as event]:
+            return event if reason in {Reason.NOT_JSON, Reason.NOT_AN_EVENT, Reason.BAD_ENVELOPE} else None
+    return None
 
 
 def _is_answered(event: ReadEvent | UnreadableEvent, contracts: Contracts) -> bool:
