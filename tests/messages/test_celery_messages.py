@@ -179,10 +179,23 @@ def test_an_event_of_a_task_that_can_be_read_in_part_is_parked_by_itself() -> No
     assert json.loads(refused(task_of(wrong)).body) == wrong
 
 
-def test_a_call_that_fits_no_form_is_parked_with_all_it_says() -> None:
-    found = refused(task_of(1, event=ORDER))
-    assert found.reason is Reason.BAD_ENVELOPE
-    assert found.body == task_of(1, event=ORDER)
+@pytest.mark.parametrize(
+    ("raw", "told"),
+    [
+        (task_of(event=ORDER), "the task has the argument event, whose name is events; call loyalty.submit with"),
+        (task_of(Events=[ORDER]), "the task has the argument Events, whose name is events"),
+        (task_of(1, event=ORDER), "the task has the argument event, whose name is events"),
+        (task_of(ORDER, kim_smith=1), "the arguments of the task are not those of loyalty.submit"),
+        (task_of(ORDER, events=ORDER), "the arguments of the task are not those of loyalty.submit"),
+        (task_of(), "the task hands over no event"),
+        (task_of(signature="s"), "the task hands over no event"),
+    ],
+)
+def test_a_call_that_fits_no_form_is_parked_whole_and_told_what_to_call(raw: bytes, told: str) -> None:
+    found = refused(raw)
+    assert (found.reason, found.body) == (Reason.UNUSABLE_TASK, raw)
+    assert told in found.detail
+    assert "kim" not in found.detail
 
 
 def test_an_envelope_that_is_too_large_is_not_opened() -> None:

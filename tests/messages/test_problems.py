@@ -1,12 +1,17 @@
 """What cannot be read is kept whole, with a reason and the words that a person needs to mend it."""
 
+import gzip
 import json
+import zlib
+from base64 import b64encode, urlsafe_b64encode
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from core.domain.outcomes import Reason
+from core.messages.inbound.contracts import INBOUND
 from core.messages.inbound.problems import STREAM_ENTRY
 from core.messages.inbound.reading import MessageLimits, UnreadableEvent
 from core.messages.reasons import MENDS
@@ -59,6 +64,54 @@ def test_what_is_no_event_is_kept_whole_and_says_why(raw: bytes, reason: Reason,
     assert result.reason is reason
     assert words in result.detail
     assert result.body in raw
+
+
+TEXT = json.dumps(ORDER)
+ARRAY = json.dumps([ORDER], indent=1)
+
+
+@pytest.mark.parametrize("text", [TEXT, ARRAY], ids=["an event", "an array"])
+@pytest.mark.parametrize(
+    ("made", "told"),
+    [
+        (lambda text: text.encode("utf-16"), "the message is in UTF-16 or UTF-32; write the JSON in UTF-8"),
+        (lambda text: text.encode("utf-16-le"), "the message is in UTF-16 or UTF-32"),
+        (lambda text: text.encode("utf-16-be"), "the message is in UTF-16 or UTF-32"),
+        (lambda text: text.encode("utf-32"), "the message is in UTF-16 or UTF-32"),
+        (lambda text: text.encode("utf-32-be"), "the message is in UTF-16 or UTF-32"),
+        (lambda text: gzip.compress(text.encode()), "compressed with gzip; send the JSON itself"),
+        (lambda text: zlib.compress(text.encode()), "compressed with zlib; send the JSON itself"),
+        (lambda text: b64encode(text.encode()), "the message is JSON in base64; send the JSON itself"),
+        (lambda text: urlsafe_b64encode(text.encode()) + b"\n", "the message is JSON in base64"),
+        (lambda text: b64encode(gzip.compress(text.encode())), "the message is base64 of what gzip compressed"),
+    ],
+    ids=["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-be", "gzip", "zlib", "base64", "base64 of URLs", "both"],
+)
+def test_json_in_another_form_is_told_what_it_is(text: str, made: Callable[[str], bytes], told: str) -> None:
+    found = refused(made(text))
+    assert (found.reason, found.body) == (Reason.NOT_JSON, made(text))
+    assert told in found.detail
+
+
+@pytest.mark.parametrize("raw", [b"order 17", b"nonsense", b"Kim Smith", b"x", b"xyz", b"abcdefgh", b"\x00", b"\xff"])
+def test_what_has_no_form_that_is_known_is_told_where_the_parser_stopped(raw: bytes) -> None:
+    assert refused(raw).detail.startswith("the message is not JSON in UTF-8: ")
+
+
+def test_json_that_is_encoded_twice_is_told_so() -> None:
+    twice = "it looks like JSON that was encoded twice: send the object itself"
+    assert twice in refused(json.dumps(TEXT).encode()).detail
+    assert twice in refused(json.dumps(ARRAY).encode()).detail
+    assert all(twice in event.detail for event in read([TEXT, TEXT]) if isinstance(event, UnreadableEvent))
+    found = refused(changed(ORDER, "data", json.dumps(ORDER["data"])))
+    assert (found.reason, twice in found.detail) == (Reason.INVALID_DATA, True)
+    assert twice not in refused(b'"a text"').detail
+
+
+def test_a_missing_type_is_told_those_of_facts_and_how_commands_begin() -> None:
+    detail = refused(changed(ORDER, "type", ...)).detail
+    facts = ", ".join(f'"{name}"' for name in INBOUND if name.startswith("order."))
+    assert detail == f"type is missing; it must be one of the strings {facts}; commands begin with loyalty.command."
 
 
 def test_nan_in_a_text_is_only_a_text() -> None:

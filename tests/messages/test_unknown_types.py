@@ -53,6 +53,9 @@ UNDOING = (
         ("order.edited", "order.amended"),
         ("order.return", "order.returned"),
         ("order.claim", "order.claimed"),
+        ("com.shop.order.completed", "order.completed"),
+        ("com.shop.order.refund_failed", "order.refund_reverted"),
+        ("de.my-shop.tills.order.paid.v1", "order.completed"),
     ],
 )
 def test_a_type_of_the_same_meaning_is_named(unknown: str, meant: str) -> None:
@@ -68,7 +71,8 @@ def test_a_type_of_the_same_meaning_is_named(unknown: str, meant: str) -> None:
         "order.cancellation_reverted", "order.uncancelled", "order.cancel_requested", "order.unfulfilled",
         "order.incomplete", "order.not_completed", "order.charged", "order.refused",
         "order.reopened", "order.status_changed", "cart.completed", "customer.claimed", "loyalty.command.credit",
-        "order", "order.", "x" * 200,
+        "order", "order.", "x" * 200, "no.order.completed", "com.order.completed", "not.yet.order.completed",
+        "com.refund.order.completed", "com.shop.order.failed", "com.shop.completed", "com.shop.not.yet.order.completed",
     ],
 )  # fmt: skip
 def test_where_the_meaning_is_another_or_not_sure_nothing_is_named(unknown: str) -> None:
@@ -126,10 +130,12 @@ def test_no_two_meanings_share_a_word_of_another_type() -> None:
 
 
 def test_the_reader_of_a_dead_letter_gets_the_type_or_all_that_are_known() -> None:
-    known = ", ".join(INBOUND)
+    facts = ", ".join(name for name in INBOUND if name.startswith("order."))
+    commands = ", ".join(name for name in INBOUND if name.startswith("loyalty.command."))
     for unknown, words in [
         ("order.canceled", "did you mean order.cancelled?"),
-        ("order.refund_requested", f"known are {known}"),
+        ("order.refund_requested", f"known are {facts}, and commands, which begin with loyalty.command."),
+        ("loyalty.command.regift", f"known commands are {commands}"),
     ]:
         result = refused(changed(ORDER, "type", unknown))
         assert result.reason is Reason.UNKNOWN_TYPE

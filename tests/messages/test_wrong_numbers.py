@@ -61,3 +61,29 @@ def test_an_exchange_in_one_receipt_is_told_how_to_be_sent() -> None:
     assert (
         'data.lines[0].amount is the string "-50.00"; amounts are not negative; the line is not needed when' in detail
     )
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        (
+            {"quantity": -1, "amount": "0.00", "tax": "-1.00"},
+            "data.lines[0].tax is below 0, and the line's amount is not; send both below 0 for what is given back",
+        ),
+        (
+            {"quantity": 1, "amount": "5.00", "tax": "-1.00"},
+            "data.lines[0].tax is below 0, and the line's amount is not; send both below 0",
+        ),
+        (
+            {"quantity": -1, "amount": "-5.00", "tax": "1.00"},
+            "data.lines[0].tax is not below 0, and the line's amount is; send both below 0",
+        ),
+        (
+            {"quantity": -1, "amount": "5.00"},
+            "data.lines[0].quantity is below 0, and the line's amount is not; send both below 0",
+        ),
+    ],
+)
+def test_signs_that_contradict_each_other_are_told_as_they_are(line: dict[str, Any], told: str) -> None:
+    amended = {**ORDER, "type": "order.amended", "data": {**ORDER["data"], "revision": 1}}
+    assert told in refused(changed(amended, "data.lines", [{"line_id": "1", **line}])).detail

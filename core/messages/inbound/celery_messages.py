@@ -10,10 +10,12 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
+from itertools import islice
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from core.messages.inbound.fields import TYPE_LIKE, plain_decimal
+from core.messages.inbound.near_names import nearest
 from core.messages.inbound.replies import ReplyAddress
 from core.messages.trace_context import TraceContext, trace_context
 
@@ -24,6 +26,7 @@ _MARK = b'"delivery_tag"'
 _OF_AN_EVENT = {"type", "source", "data"}
 #: Stands for what is not text, and so not a signature.
 _NO_SIGNATURE = "?"
+_NAMES_COMPARED_MAX = 10
 #: A number with more places than this stays as it was written: as a plain decimal, 1E+999999999 has a gigabyte.
 _PLACES_MAX = 100
 #: Celery says in each message where results would go: to a queue with the name of the client, who asks for none here.
@@ -117,7 +120,9 @@ def _reply(properties: Mapping[str, Any]) -> ReplyAddress | None:
 def _submitted(positional: list[Any], named: dict[str, Any], reply: ReplyAddress | None) -> HandedOver | UnusableTask:
     named = dict(named)
     signature = named.pop("signature", None)
-    given = _given(positional, named)
+    if named.keys() - {"events"} or bool(positional) == bool(named):
+        return UnusableTask(_call_advice(named))
+    given = named["events"] if named else positional[0] if len(positional) == 1 else positional
     try:
         raw = given if isinstance(given, str) else json.dumps(given, ensure_ascii=False)
     except (ValueError, RecursionError):
@@ -127,15 +132,17 @@ def _submitted(positional: list[Any], named: dict[str, Any], reply: ReplyAddress
     return HandedOver(raw.encode(errors="surrogatepass"), signature, reply)
 
 
-def _given(positional: list[Any], named: dict[str, Any]) -> Any:
-    """What the caller handed over; a call that fits no form is handed on whole, to be parked as no event."""
-    if len(positional) == 1 and not named:
-        return positional[0]
-    if positional and not named:
-        return positional
-    if not positional and set(named) == {"events"}:
-        return named["events"]
-    return {"args": positional, "kwargs": named}
+def _call_advice(named: Mapping[str, Any]) -> str:
+    """What is wrong with a call that fits no form. A name of the caller's own is shown where it is nearly ours."""
+    how = (
+        f"call {SUBMIT_TASK} with the events alone or with events=, and with signature= beside them if they are signed"
+    )
+    near = [name for name in islice(named, _NAMES_COMPARED_MAX) if name != "events" and nearest(name, ("events",))]
+    if near:
+        return f"the task has the argument {near[0]}, whose name is events; {how}"
+    if not named:
+        return f"the task hands over no event; {how}"
+    return f"the arguments of the task are not those of {SUBMIT_TASK}; {how}"
 
 
 def _arguments(body: bytes) -> Any:

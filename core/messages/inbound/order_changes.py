@@ -98,10 +98,13 @@ def _settle_signs(line: AmendedLineData, place: int) -> list[InitErrorDetails]:
     if is_given_back and str(line["quantity"])[0] != "-":
         line["quantity"] = plain_quantity(f"-{line['quantity']}")
     if line["amount"] != "0" and is_given_back != (str(line["quantity"])[0] == "-"):
-        text = "is below 0, and the line's amount is not; both are below 0 for what is given back in exchange"
+        text = "is below 0, and the line's amount is not; send both below 0 for what is given back in exchange"
         return [own_problem((place, "quantity"), text)]
     if tax != "0" and is_given_back != (tax[0] == "-"):
-        text = f"is {tax}, and the line's amount {line['amount']}; both are below 0 for what is given back in exchange"
+        text = (
+            "is below 0, and the line's amount is not" if tax[0] == "-" else "is not below 0, and the line's amount is"
+        )
+        text += "; send both below 0 for what is given back in exchange, and both without a sign otherwise"
         return [own_problem((place, "tax"), text)]
     return []
 

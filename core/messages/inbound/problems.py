@@ -19,6 +19,7 @@ from pydantic_core import from_json
 
 from core.domain.ids import oddity
 from core.domain.outcomes import Reason
+from core.messages.inbound.command_messages import COMMAND_PREFIX
 from core.messages.inbound.contracts import Contracts
 from core.messages.inbound.fields import (
     OWN_PROBLEM,
@@ -26,6 +27,7 @@ from core.messages.inbound.fields import (
     plain_decimal,
 )
 from core.messages.inbound.near_names import near_match
+from core.messages.inbound.not_json import json_in_string, not_json_detail
 from core.messages.inbound.order_messages import Envelope
 from core.messages.inbound.shown_values import (
     DISCOUNTS,
@@ -41,7 +43,6 @@ from core.messages.inbound.wanted import AMOUNTS, TIMES, wanted
 from core.messages.inbound.wrong_numbers import number_advice
 from core.messages.inbound.wrong_times import time_advice
 
-NO_NUMBER = "NaN or Infinity"
 PROBLEMS_SHOWN_MAX = 5
 _KEYS_COMPARED_MAX = 50
 _NAMES_COMPARED_MAX = 400
@@ -109,10 +110,8 @@ def explain(body: bytes, error: ValidationError, contracts: Contracts, effort: E
         return Reason.NOT_JSON, not_json_detail(body, errors[0]["msg"])
     event = from_json(body)
     if not isinstance(event, dict):
-        return (
-            Reason.NOT_AN_EVENT,
-            f"the message is {_found(event, '', effort)}; send an object, or an array of objects",
-        )
+        found, mend = _found(event, "", effort), json_in_string(event) or "send an object, or an array of objects"
+        return Reason.NOT_AN_EVENT, f"the message is {found}; {mend}"
     if set(event) == {STREAM_ENTRY} and isinstance(event[STREAM_ENTRY], dict):
         return Reason.NOT_AN_EVENT, _entry_detail(list(event[STREAM_ENTRY]))
     event_type = event.get("type")
@@ -138,18 +137,6 @@ def explain(body: bytes, error: ValidationError, contracts: Contracts, effort: E
     unworded = sum(each.get("ctx", {}).get("more", 0) for each in own)
     detail = _joined(problems + further, unworded, lines_left, effort)
     return (Reason.BAD_ENVELOPE if is_envelope_bad else Reason.INVALID_DATA), detail
-
-
-def not_json_detail(body: bytes, what: str) -> str:
-    """Word why `body` is no JSON; `what` is the parser's word for it."""
-    if body.startswith(b"\xef\xbb\xbf"):
-        return "the message starts with a byte order mark; send UTF-8 without one"
-    if what == NO_NUMBER:
-        return f"the message holds {what}; JSON knows neither, leave the field out or write null"
-    what = what.removeprefix("Invalid JSON: ")
-    if "recursion" in what:
-        return f"the message is nested too deeply ({what}); send at most 100 levels"
-    return f"the message is not JSON in UTF-8: {what}"
 
 
 def path_text(path: tuple[str | int, ...]) -> str:
@@ -180,8 +167,23 @@ def _joined(problems: Sequence[Problem], unworded: int, lines_left: int, effort:
 
 def _unknown_type_detail(event_type: str, contracts: Contracts, effort: Effort) -> str:
     meant = meant_type(event_type, contracts)
-    mend = f"did you mean {meant}?" if meant else f"known are {', '.join(contracts)}"
+    mend = f"did you mean {meant}?" if meant else _known_types(event_type, contracts)
     return f"type is {_found(event_type, 'type', effort)}, which this release does not know; {mend}"
+
+
+def _known_types(event_type: str, contracts: Contracts) -> str:
+    """The commands, to who sends one; else the facts, as all commands would hide them."""
+    commands = [each for each in contracts if each.startswith(COMMAND_PREFIX)]
+    if commands and event_type.startswith(COMMAND_PREFIX):
+        return f"known commands are {', '.join(commands)}"
+    facts = ", ".join(each for each in contracts if each not in commands)
+    return f"known are {facts}" + (f", and commands, which begin with {COMMAND_PREFIX}" if commands else "")
+
+
+def _types_wanted(contracts: Contracts) -> str:
+    facts = ", ".join(json.dumps(each) for each in contracts if not each.startswith(COMMAND_PREFIX))
+    others = any(each.startswith(COMMAND_PREFIX) for each in contracts)
+    return f"it must be one of the strings {facts}" + (f"; commands begin with {COMMAND_PREFIX}" if others else "")
 
 
 def _strays(errors: Sequence[Any], event: Any, contracts: Contracts) -> list[Problem]:
@@ -302,23 +304,34 @@ def _found(value: Any, field: str, effort: Effort) -> str:
 def _advice(value: Any, field: str, event_type: object, contracts: Contracts, effort: Effort) -> str:
     """How to mend the value of a field, as far as it can be seen what was meant by it."""
     if field == "type":
-        return f"it must be one of the strings {', '.join(json.dumps(name) for name in contracts)}"
-    if field in AMOUNTS and not isinstance(value, str | bool) and may_be_shown(field, value):
-        written = shown(value)
-        if _SIGNED_AMOUNT.match(written):
-            amount = Decimal(plain_decimal(written))
-            places = -cast("int", amount.as_tuple().exponent)
-            return f'amounts are decimal strings in major units: write "{amount:.{max(places, 2)}f}"'
-    if isinstance(value, str) and len(value) <= VALUE_CHARACTERS_MAX:
-        match = None
-        if field == "currency":
-            match = near_currency(value, effort.near_match)
-        elif field == "kind" and value.casefold() in DISCOUNTS:
-            return "a discount is not a line: take it off the amounts of the goods that it is for"
-        elif field == "kind":
-            match = near_kind(value)
-        if match:
-            return f'did you mean "{match}"?'
-        if field in TIMES and may_be_shown(field, value) and (advice := time_advice(value)):
-            return advice
-    return wanted(field, event_type)
+        return _types_wanted(contracts)
+    advice = None
+    if field == "data":
+        advice = json_in_string(value)
+    elif isinstance(value, str) and len(value) <= VALUE_CHARACTERS_MAX:
+        advice = _text_advice(value, field, effort)
+    elif field in AMOUNTS and not isinstance(value, bool) and may_be_shown(field, value):
+        advice = _number_as_text(value)
+    return advice or wanted(field, event_type)
+
+
+def _text_advice(value: str, field: str, effort: Effort) -> str | None:
+    match = None
+    if field == "currency":
+        match = near_currency(value, effort.near_match)
+    elif field == "kind" and value.casefold() in DISCOUNTS:
+        return "a discount is not a line: take it off the amounts of the goods that it is for"
+    elif field == "kind":
+        match = near_kind(value)
+    elif field in TIMES and may_be_shown(field, value):
+        return time_advice(value)
+    return f'did you mean "{match}"?' if match else None
+
+
+def _number_as_text(value: float) -> str | None:
+    written = shown(value)
+    if not _SIGNED_AMOUNT.match(written):
+        return None
+    amount = Decimal(plain_decimal(written))
+    places = -cast("int", amount.as_tuple().exponent)
+    return f'amounts are decimal strings in major units: write "{amount:.{max(places, 2)}f}"'

@@ -23,9 +23,10 @@ from core.messages.inbound.command_messages import COMMAND_PREFIX
 from core.messages.inbound.contracts import INBOUND, Contract, Contracts, Data
 from core.messages.inbound.fields import TYPE_LIKE
 from core.messages.inbound.json_arrays import elements
+from core.messages.inbound.not_json import NO_NUMBER, not_json_detail
 from core.messages.inbound.order_lines import lines_of, settled_lines
 from core.messages.inbound.personal_names import NO_SALT, hide
-from core.messages.inbound.problems import NO_NUMBER, Effort, explain, not_json_detail, path_text
+from core.messages.inbound.problems import Effort, explain, path_text
 from core.messages.inbound.repeated_names import repeated_names, repeated_text
 from core.messages.inbound.replies import REPLY_PREFIX, ReplyAddress
 from core.messages.inbound.sources import REFUSALS, Sources, is_signature

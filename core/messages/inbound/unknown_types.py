@@ -44,12 +44,19 @@ _TYPES = {
 }
 _BY_MEANING = {frozenset(text.split()): event_type for event_type, texts in _TYPES.items() for text in texts}
 _VERSION = re.compile(r"v?[0-9]+")
+#: Whose type it is, before its name: the domain of a company, backwards.
+_DOMAIN = re.compile(
+    r"(?P<domain>(com|org|net|io|dev|app|[a-z]{2})[.][a-z0-9-]+([.][a-z0-9-]+)??)[.](?P<name>orders?[._/].+)"
+)
 
 
 def meant_type(event_type: str, known: Iterable[str]) -> str | None:
     """The one of the `known` types that was meant; None: there is none, or it is not sure."""
     if len(event_type) > NAME_CHARACTERS_MAX:
         return None
+    owned = _DOMAIN.fullmatch(event_type)
+    if owned and not any(word in _MEANINGS for word in words_of(owned["domain"])):
+        event_type = owned["name"]
     words = [word for word in words_of(event_type) if not _VERSION.fullmatch(word)]
     by_words = {words_of(each): each for each in known}
     if tuple(words) in by_words:
