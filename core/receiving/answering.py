@@ -40,14 +40,11 @@ def _is_command(message: InboxMessage) -> bool:
     return (message.type or "").startswith(COMMAND_PREFIX) and bool(message.source and message.event_id)
 
 
-def _refusals(commands: Sequence[StoredMessage], context: EventContext) -> Iterator[OutboxEvent]:
-    # One that a batch holds twice is answered once.
-    for row in {row.inbox_id: row for row in reversed(commands)}.values():
-        reason, detail = row.message.reason, row.message.detail
-        if reason is None or detail is None or reason in _NOT_SURE_WHOSE:
-            continue
-        asked = _asked(row.message)
+def log_refusals(stored: Sequence[StoredMessage]) -> None:
+    """Log the commands that are not let in. Once their transaction is committed: one that is done again tells twice."""
+    for row, reason, _ in _refused([row for row in stored if _is_command(row.message)]):
         if row.is_new:
+            asked = _asked(row.message)
             log.warning(
                 "command_refused",
                 action="command_refused",
@@ -56,8 +53,20 @@ def _refusals(commands: Sequence[StoredMessage], context: EventContext) -> Itera
                 code=reason.value,
                 **log_fields(asked.trace),
             )
+
+
+def _refused(commands: Sequence[StoredMessage]) -> Iterator[tuple[StoredMessage, Reason | RejectionCode, str]]:
+    # One that a batch holds twice is answered once.
+    for row in {row.inbox_id: row for row in reversed(commands)}.values():
+        reason, detail = row.message.reason, row.message.detail
+        if reason is not None and detail is not None and reason not in _NOT_SURE_WHOSE:
+            yield row, reason, detail
+
+
+def _refusals(commands: Sequence[StoredMessage], context: EventContext) -> Iterator[OutboxEvent]:
+    for row, reason, detail in _refused(commands):
         outcome = Rejected(reason, detail, _ADVICE.get(reason, _MEND))
-        yield refused_at_intake(asked, outcome, row.inbox_id, row.deliveries, context)
+        yield refused_at_intake(_asked(row.message), outcome, row.inbox_id, row.deliveries, context)
 
 
 def _repetitions(

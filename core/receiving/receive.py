@@ -23,7 +23,7 @@ from core.messages.inbound.replies import ReplyAddress, allowed_reply
 from core.messages.inbound.sources import is_signature
 from core.messages.trace_context import TraceContext, log_fields
 from core.posting.events import EventContext, message_parked
-from core.receiving.answering import intake_answers
+from core.receiving.answering import intake_answers, log_refusals
 from core.receiving.erased_customers import without_erased
 from core.store.appending import OutboxEvent, append_events
 from core.store.erasures import ErasedMeanwhileError, ErasureSaltError, IntakeState, RecentIntakeState, intake_state
@@ -221,9 +221,13 @@ class _Store(NamedTuple):
         while True:
             try:
                 with self.engine.begin() as connection:
-                    return _stored(connection, rows, self.event_source, state, self.reference_salt)
+                    receipt = _stored(connection, rows, self.event_source, state, self.reference_salt)
+                break
             except ErasedMeanwhileError:
                 state = self.recent.ask()
+        if not self.is_by_operator:  # a person is told by the command that they gave
+            log_refusals(receipt.stored)
+        return receipt
 
 
 def _beside(
