@@ -75,13 +75,13 @@ class OrderRows:
         data = {name: _cell(name, head[name]) for name in _HEAD if name in head and name != "time"}
         attributes = with_prefix(head, _ATTRIBUTES)
         data |= {"lines": lines} | ({"attributes": attributes} if attributes else {})
-        return self._plan(data, head.get("time"), rows)
+        return self._plan(data, head.get("time"), rows, is_csv=True)
 
     def _of_json(self, record: Record) -> Plan:
         if "type" in record.values or "data" in record.values:
             return self._of_message(record)
         data = {name: value for name, value in record.values.items() if name not in _ENVELOPE and name != "time"}
-        return self._plan(data, record.values.get("time"), [record])
+        return self._plan(data, record.values.get("time"), [record], is_csv=False)
 
     def _of_message(self, record: Record) -> Plan:
         message = {"source": self.source, **record.values}
@@ -100,7 +100,7 @@ class OrderRows:
         columns = {name: f"data.{name}" for name in ("order_id", "lines", "customer_id", "currency")}
         return Plan(f"{message['source']} {event_id}", record.line, (Part(body, record.line, columns),), (record.raw,))
 
-    def _plan(self, data: dict[str, Any], time: Any, rows: list[Record]) -> Plan:
+    def _plan(self, data: dict[str, Any], time: Any, rows: list[Record], *, is_csv: bool) -> Plan:
         order_id = data.get("order_id")
         if not isinstance(order_id, str):
             raise CellError(column="order_id", problem="is missing; it is the shop's id of the order, a text")
@@ -111,7 +111,8 @@ class OrderRows:
         event_id = f"import {self._name} {order_id}"
         body = event(event_id, self.source, _COMPLETED, instant(time, "time", self._zone), data)
         raw = tuple(record.raw for record in rows)
-        return Plan(f"{self.source} {event_id}", rows[0].line, (Part(body, rows[0].line),), raw)
+        part = Part(body, rows[0].line, lines=tuple(row.line for row in rows) if is_csv else ())
+        return Plan(f"{self.source} {event_id}", rows[0].line, (part,), raw)
 
 
 def _cell(name: str, value: str) -> Any:

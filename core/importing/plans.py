@@ -17,6 +17,7 @@ class Part(NamedTuple):
     body: bytes  #: a whole event; its time is that of the run where the record gives none
     line: int
     columns: Mapping[str, str] = MappingProxyType({})  #: where fields of the message stand, if under other names
+    lines: tuple[int, ...] = ()  #: of an order of CSV: where each of its lines stands
 
 
 class Hold(NamedTuple):

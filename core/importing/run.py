@@ -44,6 +44,7 @@ _POSTED_AT_ONCE = 1_000
 _PAUSE_SECONDS = 0.05
 _TO_COME = "time is still to come; write when it was"
 _FIELD = re.compile(r"data\.([a-z_]+)")
+_CELL = re.compile(r"data\.lines\[(?P<place>\d+)\]\.(?P<column>[a-z_]+)\b")
 
 
 class Step(NamedTuple):
@@ -377,6 +378,10 @@ def _tier_problem(plan: Plan, holds: set[str], now: datetime) -> BadRow | None:
 
 def _refused(plan: Plan, part: Part, detail: str) -> BadRow:
     """Why a plan is not imported, with the column that the detail names first, by the file's own names."""
+    cell = _CELL.match(detail) if part.lines else None
+    if cell is not None:
+        text = detail.removeprefix(cell[0]).lstrip()
+        return plan.bad(text, part.lines[int(cell["place"])], cell["column"])
     fields = _FIELD.findall(detail)
     named = "time" if not fields and detail.startswith("time ") else next(iter(fields), None)
     column = None if named is None else part.columns.get(named, named)

@@ -86,9 +86,9 @@ def test_json_lines_are_orders_or_whole_messages_about_them(loyalty: CommandLine
         ("5001,1.3.2026,C-1,EUR,1,,1,40.00,,,,", "time", "is not a time"),
         ("5001,2090-01-01,C-1,EUR,1,,1,40.00,,,,", "time", "is still to come"),
         ("5001,2026-03-01,C-1,EURO,1,,1,40.00,,,,", "currency", ""),
-        ('5001,2026-03-01,C-1,EUR,1,,1,"40,00",,,,', "lines", "amount"),
-        ("5001,2026-03-01,C-1,EUR,1,,,40.00,,,,", "lines", "quantity"),
-        ("5001,2026-03-01,C-1,EUR,1,,1,40.00,,gift,,", "lines", "kind"),
+        ('5001,2026-03-01,C-1,EUR,1,,1,"40,00",,,,', "amount", 'is the string "40,00"'),
+        ("5001,2026-03-01,C-1,EUR,1,,,40.00,,,,", "quantity", "is missing"),
+        ("5001,2026-03-01,C-1,EUR,1,,1,40.00,,gift,,", "kind", 'is the string "gift"'),
         ("5001,2026-03-01,C-1,JPY,1,,1,40.00,,,,", "currency", "wrong_currency"),
     ],
 )
@@ -114,3 +114,9 @@ def test_a_dry_run_of_orders_changes_nothing(loyalty: CommandLine, shell: Shell)
     printed = imported(loyalty, FILE, "--dry-run", "--json").json
     assert (printed["imported"], printed["points"], printed["is_dry_run"]) == (3, 50, True)
     assert shell.value("SELECT count(*) FROM inbox") == 0
+
+
+def test_a_bad_cell_is_told_by_its_own_line_and_column(loyalty: CommandLine) -> None:
+    rows = FILE.replace("1,4.95,,shipping", "1,4.95,x,shipping")
+    [(line, column, problem)] = bad(imported(loyalty, rows, "--json"))
+    assert (line, column, "lines[" in problem) == (3, "tax", False)
