@@ -15,7 +15,9 @@ _HOLDINGS = (("balance", "points"), ("pending", "pending_change"), ("reserved", 
 def done_text(done: str, data: CommandAcceptedData) -> str:
     """What was done, in a few words."""
     points: Any = data.get("points", 0)
+    change = sum(entry["points"] for entry in data["entries"])
     told = {**data, "whom": data.get("customer_id"), "points": count_text(points, "point")}
+    told["change"] = f"{points_text(change)} {'point' if abs(change) == 1 else 'points'}"
     text = done.format_map(told)
     remainder = data.get("remainder", 0)
     return f"{text}; {count_text(remainder, 'point')} could not be" if remainder else text

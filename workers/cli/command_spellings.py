@@ -112,7 +112,7 @@ SPELLINGS = (
         "points adjust",
         Verb.ADJUST,
         (WHOM, "points"),
-        "the points of {whom} corrected by {points}",
+        "the points of {whom} corrected by {change}",
         """Correct what a customer has: more with points above 0, less with points below 0.
 
         \b

@@ -50,6 +50,8 @@ class TestPoints:
         printed = loyalty("points", "adjust", "c1", "-30", "--reason", "counted twice", "--id", "k1")
         assert printed.code == 0, printed.err
         assert (["balance", "100", "70"] in lines(printed.out), shell.balance()) == (True, 70)
+        assert "Done: the points of c1 corrected by -30 points." in printed.out
+        assert "corrected by +1 point." in loyalty("points", "adjust", "c1", 1, "--reason", "x").out
 
     def test_an_account_can_be_named_in_another_way(self, loyalty: CommandLine, shell: Shell) -> None:
         shell.take(order("o1", "100.00"))
