@@ -97,17 +97,22 @@ def _day(instant: datetime, zone: ZoneInfo) -> str:
 
 
 def ending_sentences(standing: Standing) -> list[str]:
-    """Until when what can be spent: the soonest end first."""
+    """Until when what can be spent, now or later: the soonest end first."""
     program = standing.program
     ends: Counter[datetime | None] = Counter()
+    later: Counter[datetime] = Counter()
     for left in standing.points_left:
-        if not left.is_pending and (left.expires_at is None or left.expires_at > standing.as_of):
+        if left.is_pending and left.expires_at is not None:
+            later[left.expires_at] += left.points
+        elif not left.is_pending and (left.expires_at is None or left.expires_at > standing.as_of):
             ends[left.expires_at] += left.points
     dated = sorted((end, points) for end, points in ends.items() if end is not None)
     zone = program.zone
     texts = [f"{amount_of(points, program)} can be spent until {until_text(end, zone)}." for end, points in dated]
     if undated := ends[None]:
         texts.append(f"{amount_of(undated, program)} {'does' if undated == 1 else 'do'} not end.")
+    for end, points in sorted(later.items()):
+        texts.append(f"{amount_of(points, program)} still to come can be spent until {until_text(end, zone)}.")
     return texts
 
 

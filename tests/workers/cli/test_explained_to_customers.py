@@ -287,3 +287,10 @@ def test_of_random_histories_every_lost_point_is_told_once_and_no_id(
     assert [row.id for row in ids if re.search(rf"(?<![\w-]){re.escape(row.id)}(?![\w-])", printed)] == []
     shell.take(order("after", "1.00", lines=[line("1", "1.00")]))
     assert shell.differences() == []
+
+
+def test_points_still_to_come_that_have_an_end_are_told_with_it(loyalty: CommandLine, engine: Engine) -> None:
+    shell = Shell(engine, shards=16)
+    ends = {"available_at": "2090-01-01T00:00:00Z", "expires_at": "2090-12-30T23:00:00Z"}
+    take_by_operator(shell, command("credit", "k1", customer_id="c1", program_id="test", points=7, **ends))
+    assert answers(loyalty)["ends"] == ["7 points still to come can be spent until 30 December 2090."]
