@@ -10,6 +10,7 @@ import typer
 from config.settings import Settings
 from core.domain.program import POINTS_UNIT, Program
 from core.domain.program.registry import BEGINNING, ProgramVersion
+from core.errors import ProgramFileError
 from core.messages.program_files.program_file import (
     describe_differences,
     file_name,
@@ -59,7 +60,7 @@ def check(file: ProgramFile, *, as_json: AsJson = False) -> None:
     """
     settings = Settings()
     text = program_text(file)
-    program = parse_program(text, path=file_name(file))
+    program = _checked(file, text, as_json=as_json)
     advice = program_advice(program, text, today=datetime.now(UTC).astimezone(program.zone).date())
     if not as_json:  # first, so that it is said also when the database does not answer
         say(f"{file_name(file)} is a valid program file: {program.program_id}, {_contents_text(program)}.")
@@ -97,6 +98,18 @@ def check(file: ProgramFile, *, as_json: AsJson = False) -> None:
             say(f"It cannot be applied here: {problem}")
     if problems:
         raise typer.Exit(1)
+
+
+def _checked(file: Path, text: str, *, as_json: bool) -> Program:
+    """The program of a file. Of a wrong one JSON tells the problems, as it tells those of a good one."""
+    try:
+        return parse_program(text, path=file_name(file))
+    except ProgramFileError as error:
+        if not as_json:
+            raise
+        problems = [line.strip() for line in error.data["problems"].splitlines()]
+        print_json({"file": str(file), "program_id": None, "is_compared": False, "problems": problems})
+        raise typer.Exit(2) from error
 
 
 def apply(

@@ -34,6 +34,9 @@ def test_a_wrong_file_is_wrong_use_and_its_problems_are_named(loyalty_alone: Com
     assert printed == (2, "", printed.err)
     assert "currency" in printed.err
     assert loyalty_alone("program", "check", tmp_path / "nothing.yaml").code == 2
+    told = loyalty_alone("program", "check", tmp_path / "program.yaml", "--json")
+    assert (told.code, told.err, len(told.json["problems"])) == (2, "", 1)
+    assert told.json["problems"][0] in printed.err
 
 
 def test_advice_is_given_and_is_no_error(loyalty_alone: CommandLine, tmp_path: Path) -> None:
