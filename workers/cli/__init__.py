@@ -21,7 +21,7 @@ from typer.core import TyperGroup
 from config.release import RELEASE
 from config.settings import ROLE_NAMES, unknown_variables
 from core.errors import LoyaltyError, UserError
-from workers.cli.command_errors import DatabaseFailedError, NotTextError, SettingsError
+from workers.cli.command_errors import DatabaseFailedError, NotPermittedError, NotTextError, SettingsError
 from workers.cli.data_folder import DataDir, take_data_dir_everywhere
 from workers.cli.output import note, say
 from workers.process_logs import speaks_records
@@ -226,7 +226,7 @@ def _as_failure(error: Exception) -> LoyaltyError | None:
         case UnicodeEncodeError():
             return NotTextError()
         case DBAPIError() | psycopg.Error():
-            return DatabaseFailedError(what=_database_text(error))
+            return _database_failure(error)
     return None
 
 
@@ -240,11 +240,13 @@ def _settings_text(error: ValidationError) -> str:
     return "\n".join(lines)
 
 
-def _database_text(error: DBAPIError | psycopg.Error) -> str:
+def _database_failure(error: DBAPIError | psycopg.Error) -> LoyaltyError:
     """Say in one line what the database reported: its first line, as SQLAlchemy and its details would quote values."""
     cause = error.orig if isinstance(error, DBAPIError) else error
     message = cause.diag.message_primary if isinstance(cause, psycopg.Error) else None
     text = " ".join((message or str(cause)).split()).rstrip(".?") or type(cause).__name__
+    if isinstance(cause, psycopg.errors.InsufficientPrivilege):
+        return NotPermittedError(reason=text)
     if isinstance(cause, psycopg.Error) and cause.sqlstate is not None:
-        return f"refused ({cause.sqlstate}): {text}"
-    return f"cannot be reached: {text}"
+        return DatabaseFailedError(what=f"refused ({cause.sqlstate}): {text}")
+    return DatabaseFailedError(what=f"cannot be reached: {text}")

@@ -193,6 +193,18 @@ class DatabaseFailedError(LoyaltyError):
     """The database {what}."""
 
 
+class NotPermittedError(LoyaltyError):
+    """The database role of LOYALTY_DATABASE_URL may not do this ({reason}).
+
+    A role with `--read-only` may only read. Commands that change something take one that has what workers need:
+    loyalty db grant ROLE
+    """
+
+
+class NoRoleNamedError(UserError):
+    """The name of the database role is empty. Write the name of a role that exists."""
+
+
 class NoOrderError(LoyaltyError):
     """The ledger has no order {order_id} of customer {customer_id}{where}.
 

@@ -1,6 +1,6 @@
 """`loyalty db`: the tables of the database, and who may do what to them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Annotated
 
@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine
 from config.settings import Settings
 from core.store.grants import grant_role, grant_views, may_erase, require_role
 from core.store.migrate import TablesState, current_revision, pending_migrations, tables_state, upgrade
-from workers.cli.command_errors import CheckGrantsNothingError, WhichGrantError
+from workers.cli.command_errors import CheckGrantsNothingError, NoRoleNamedError, WhichGrantError
 from workers.cli.output import AsJson, Row, note, print_json, print_listing, say
 from workers.cli.wiring import opened_database
 
@@ -61,6 +61,7 @@ def upgrade_database(
             raise CheckGrantsNothingError
         _check()
         return
+    _check_named([*roles, *tools])
     with opened_database(Settings(), must_be_current=False) as engine:
         with engine.begin() as connection:
             for role in (*roles, *tools):
@@ -73,6 +74,12 @@ def upgrade_database(
         else:
             say(f"Upgraded the database from {before or 'empty'} to {after}.")
         _grant_all(engine, roles, tools)
+
+
+def _check_named(roles: Iterable[str]) -> None:
+    """NoRoleNamedError for a name that a script has left empty: no role could be made for it."""
+    if not all(roles):
+        raise NoRoleNamedError
 
 
 def _grant_all(engine: Engine, roles: Mapping[str, bool], tools: Sequence[str]) -> None:
@@ -165,6 +172,7 @@ def grant(
     """
     if views + read_only + erases > 1:
         raise WhichGrantError
+    _check_named([role])
     with opened_database(Settings()) as engine, _telling_lost_rights(engine, [role], "--may-erase") as connection:
         if views:
             grants = grant_views(connection, role)

@@ -37,6 +37,8 @@ def test_readers_can_explain_and_plan_and_change_nothing(
         command, *rest = arguments
         for as_of in ((), ("--as-of", now)):
             assert loyalty("account", command, "c1", *rest, *as_of).code == 0
+    told = loyalty("points", "credit", "c1", 5, "--reason", "x")
+    assert (told.code, "permission denied" in told.err, "loyalty db grant ROLE" in told.err) == (1, True, True)
     for change in (HOLD, EXTEND):
         assert loyalty(*change).code == 0
         refused = loyalty(*change, "--apply")

@@ -172,3 +172,10 @@ def test_a_grant_that_takes_the_right_to_erase_away_says_so_once(
         printed = loyalty(*command.split(), role.name)
         assert (printed.code, printed.err) == (0, told)
         assert loyalty(*command.split(), role.name).err == ""
+
+
+def test_an_empty_name_of_a_role_is_refused_as_such(loyalty: CommandLine) -> None:
+    for arguments in (("grant", ""), ("upgrade", "--grant", "")):
+        refused = loyalty("db", *arguments)
+        assert (refused.code, "CREATE ROLE" in refused.err) == (2, False)
+        assert "The name of the database role is empty." in refused.err
