@@ -165,6 +165,19 @@ def may_read(role: DatabaseRole, database_url: str, relation: str) -> bool:
         return bool(connection.execute(asked, {"role": role.name, "relation": relation}).scalar_one())
 
 
+def check_readers(roles: dict[str, DatabaseRole], database_url: str) -> None:
+    assert may_read(roles["tableau"], database_url, "loyalty_accounts")
+    assert may_read(roles["support"], database_url, "accounts")
+
+
+def check_consumer(follower: Follower, restored: Engine) -> None:
+    with restored.connect() as connection:
+        accounts = connection.execute(text("SELECT account_id::text, balance FROM accounts")).all()
+    assert follower.problems({row.account_id: row.balance for row in accounts}) == []
+    subjects = {event["subject"] for event in follower.of_type("loyalty.balance.changed")}
+    assert subjects == {row.account_id for row in accounts}
+
+
 def test_what_a_backup_misses_comes_again_from_the_shop_and_consumers_find_back(
     own_database_url: str,
     empty_database_url: str,
@@ -175,12 +188,11 @@ def test_what_a_backup_misses_comes_again_from_the_shop_and_consumers_find_back(
     follower: Follower,
     tmp_path: Path,
 ) -> None:
-    as_worker = make_url(roles["loyalty_worker"].url)
-    program = tmp_path / "high-street.yaml"
-    program.write_text(APPLIED_LATER)
-    applied = {"program": str(program), "in_force_from": IN_FORCE_FROM}
+    (tmp_path / "high-street.yaml").write_text(APPLIED_LATER)
+    applied = {"program": str(tmp_path / "high-street.yaml"), "in_force_from": IN_FORCE_FROM}
 
     def worker_url(database_url: str) -> str:
+        as_worker = make_url(roles["loyalty_worker"].url)
         return as_worker.set(database=make_url(database_url).database).render_as_string(hide_password=False)
 
     with engine_on(own_database_url) as lost:
@@ -199,15 +211,13 @@ def test_what_a_backup_misses_comes_again_from_the_shop_and_consumers_find_back(
     processes.kill()
     follower.consume()
     shop.close()
-    shop.publish(shop.sell(50))
-    shop.publish(sell_later(shop))
+    shop.publish([*shop.sell(50), *sell_later(shop)])
 
     follower.forget(since)
     for command in (RESTORE, UPGRADE, GRANT, VERIFY):
         terminal.type(command, empty_database_url)
     terminal.type(APPLY, empty_database_url, **applied)
-    assert may_read(roles["tableau"], empty_database_url, "loyalty_accounts")
-    assert may_read(roles["support"], empty_database_url, "accounts")
+    check_readers(roles, empty_database_url)
     with engine_on(empty_database_url) as restored:
         assert 100 < posted(restored) < len(shop.messages)
         processes.start("intake-1", "worker-1", "beat-1", LOYALTY_DATABASE_URL=worker_url(empty_database_url))
@@ -217,8 +227,4 @@ def test_what_a_backup_misses_comes_again_from_the_shop_and_consumers_find_back(
         terminal.type(VERIFY_AGAIN, empty_database_url)
         check_books(restored, shop)
         follower.consume()
-        with restored.connect() as connection:
-            accounts = connection.execute(text("SELECT account_id::text, balance FROM accounts")).all()
-    assert follower.problems({row.account_id: row.balance for row in accounts}) == []
-    subjects = {event["subject"] for event in follower.of_type("loyalty.balance.changed")}
-    assert subjects == {row.account_id for row in accounts}
+        check_consumer(follower, restored)

@@ -94,7 +94,11 @@ def test_what_a_person_has_let_last_longer_lasts(shell: Shell, engine: Engine) -
     with engine.begin() as connection:
         registry = load_registry(connection)
     chosen = LotFilter("test")
-    list(extend_everywhere(engine, registry, chosen, NewEnd(days=30), NOW, EVENT_SOURCE, Hand("kim", "late parcel")))
+    list(
+        extend_everywhere(
+            engine, registry, chosen, NewEnd(days=30), NOW, EVENT_SOURCE, Hand("kim", "late parcel"), None
+        )
+    )
     assert ends(shell) <= near(110)
     shell.take(cancellation("o2", time=ago(1)))
     assert ends(shell) <= near(110)

@@ -74,7 +74,7 @@ def played(engine: Engine) -> Shell:
         registry = load_registry(connection)
     chosen, end = LotFilter(customer_id="C-1003"), NewEnd(last_day=date(2099, 12, 31))
     done = extend_everywhere(
-        engine, registry, chosen, end, datetime(2026, 3, 10, tzinfo=UTC), EVENT_SOURCE, Hand("Kim", "long winter")
+        engine, registry, chosen, end, datetime(2026, 3, 10, tzinfo=UTC), EVENT_SOURCE, Hand("Kim", "long winter"), None
     )
     assert sum(len(each.extensions) for each in done) == 1
     assert shell.differences() == []

@@ -46,8 +46,8 @@ OF_ORDERS = (
             ),
         ),
         tests=(
-            "tests/posting/test_exchanges.py::test_an_exchange_is_called_off_with_what_was_bought_in_it",
-            "tests/posting/test_exchanges.py::test_a_refund_is_posted_that_shrinks_what_was_given_back",
+            "tests/posting/test_lines_called_off.py::test_an_exchange_is_called_off_with_what_was_bought_in_it",
+            "tests/posting/test_lines_called_off.py::test_a_refund_is_posted_that_shrinks_what_was_given_back",
         ),
     ),
     Protection(

@@ -57,7 +57,7 @@ def _wrong_form(found: re.Match[str], text: str) -> str | None:
     if len(found["places"] or "") > _PLACES_MAX:
         return f"a second has at most {_PLACES_MAX} decimals: leave out what is behind them"
     if found["between"] == " " or found["blank"]:
-        return 'there must be no blank in it: write "T" between the date and the time, and the offset right behind'
+        return 'leave the blank out: write "T" between the date and the time, and the offset right after the time'
     return None
 
 

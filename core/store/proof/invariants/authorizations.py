@@ -113,22 +113,24 @@ AUTHORIZATIONS = (
         JOIN entries e ON e.account_id = l.account_id AND e.sequence = l.opened_by_sequence
              AND e.kind IN ('void', 'repayment')
         JOIN accounts a ON a.account_id = l.account_id
+        -- Past its deadline points have come back at that, whatever gave them back.
+        LEFT JOIN authorizations r ON r.account_id = e.account_id AND r.sequence = e.corrects_sequence
         WHERE NOT EXISTS (
             SELECT FROM allocations n JOIN lots o USING (account_id, lot_number)
             WHERE n.account_id = e.account_id AND n.sequence = e.corrects_sequence AND n.kind = 'taken'
               AND (o.origin_kind, o.origin_source, o.origin_id, o.origin_at, o.earned_by, o.available_at)
                   = (l.origin_kind, l.origin_source, l.origin_id, l.origin_at, l.earned_by, l.available_at))
            OR NOT EXISTS (
-            SELECT FROM programs p, unnest(ARRAY[e.occurred_at, e.recorded_at]) AS back(at)
+            SELECT FROM programs p, unnest(ARRAY[e.occurred_at, e.recorded_at, r.expires_at]) AS back(at)
             WHERE p.program_id = a.program_id
               AND l.expires_at = (date_trunc('day', back.at AT TIME ZONE (p.document->>'time_zone'))
                                   + make_interval(days => 1 + (p.document->>'returned_points_grace_days')::integer))
                                  AT TIME ZONE (p.document->>'time_zone')
             UNION ALL
             -- A person has let it last longer since.
-            SELECT FROM repairs r
-            WHERE r.account_id = l.account_id AND r.subject = 'lot ' || l.lot_number
-              AND (r.rebuilt->>'expires_at')::timestamptz = l.expires_at)
+            SELECT FROM repairs h
+            WHERE h.account_id = l.account_id AND h.subject = 'lot ' || l.lot_number
+              AND (h.rebuilt->>'expires_at')::timestamptz = l.expires_at)
         """,
         is_of_facts=True,
     ),
