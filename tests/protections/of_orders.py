@@ -52,7 +52,7 @@ OF_ORDERS = (
     ),
     Protection(
         "the pieces of a line below zero that are called off",
-        "what was given back in exchange is called off once, however often that is said",
+        "of what was given back in exchange so many pieces are called off as is said",
         (
             Edit(
                 "core/domain/orders/goods.py",
@@ -60,7 +60,7 @@ OF_ORDERS = (
                 "        ordered_pieces = quantity\n",
             ),
         ),
-        tests=("tests/domain/test_exchanges.py::test_a_line_given_back_is_called_off_once_however_often_that_is_said",),
+        tests=("tests/domain/test_exchanges.py::test_some_pieces_of_what_was_given_back_are_called_off",),
     ),
     Protection(
         "what comes for a merged account finds the survivor",
