@@ -25,9 +25,10 @@ EVENT = json.loads(ORDER)
 def shop(broker_url: str) -> Iterator[Celery]:
     app = Celery("shop", broker=broker_url, set_as_current=False)
     app.conf.broker_transport_options = {"confirm_publish": True} if broker_url.startswith("amqp") else {}
+    pools.reset()  # or an earlier connection believes that the queue is declared, which was deleted meanwhile
     with app:
         yield app
-    pools.reset()  # or the next one's connection believes that the queue is declared, which was deleted meanwhile
+    pools.reset()
 
 
 def submit(shop: Celery, **options: Any) -> None:
