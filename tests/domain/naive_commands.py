@@ -345,6 +345,8 @@ class NaiveCommands(NaiveMerges):
             return "" if "points_left" in data else "points_left", self
         if self.status == "frozen":
             return "account_frozen", self
+        if self.debt:
+            return "insufficient_points", self
         receiver = self.receiver(data)
         if isinstance(receiver, str):
             return receiver, self
