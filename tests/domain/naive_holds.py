@@ -189,10 +189,10 @@ class NaiveHolds(NaiveValue):
         self.note(command_id, Did(self, "void", points))
         return "accepted", {"points": points, "points_held": 0, "authorization_id": data["authorization_id"]}
 
-    def let_go_now(self, hold: Hold, state: str, now: datetime) -> None:
-        """By command; past its deadline as the job of that would have done it."""
+    def let_go_now(self, hold: Hold, state: str, now: datetime, *, gives_back: bool = True) -> None:
+        """By command, or with its order; past its deadline as the job of that would have done it."""
         since = min(now, hold.deadline)
-        self.let_go(hold, state, since, now, self.version_at(since))
+        self.let_go(hold, state, since, now, self.version_at(since), gives_back=gives_back)
 
     def void_due(self, now: datetime) -> None:
         """Let come back what is held past its deadline."""

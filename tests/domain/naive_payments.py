@@ -75,7 +75,7 @@ class NaivePayments:
             for account in self.accounts:
                 hold = account.holds.get(key[1])
                 if hold is not None and hold.state == "open":
-                    account.let_go(hold, "voided", now, now, account.program, gives_back=False)
+                    account.let_go_now(hold, "voided", now, gives_back=False)
         self.settle(key, now)
 
     def settle(self, key: Key, now: datetime) -> None:
